@@ -1,4 +1,4 @@
-"""How fast the backfiller fetches and stores, as a share of a bare loop that stores nothing.
+"""Speed of the backfiller with its store, as a share of a bare loop that stores nothing.
 
     uv run python benchmarks/backfill.py > benchmarks/results/backfill.json
 
@@ -62,9 +62,9 @@ async def bare(url: str, candles: int) -> dict[str, Any]:
     """Fetch page after page with CCXT and keep nothing."""
     import ccxt.async_support as ccxt
 
-    from onetape.exchange.clients import Endpoint, client_settings, redirect
+    from onetape.exchange.clients import Endpoint, make_client_settings, redirect
 
-    client: Any = ccxt.binance(client_settings(Endpoint("simulator", url)))  # pyright: ignore[reportArgumentType] - a plain dict
+    client: Any = ccxt.binance(make_client_settings(Endpoint("simulator", url)))  # pyright: ignore[reportArgumentType] - a plain dict
     redirect(client.urls["api"], url)
     await client.load_markets()
     since_ms, fetched = START * 1_000, 0
@@ -79,7 +79,7 @@ async def bare(url: str, candles: int) -> dict[str, Any]:
 
 
 async def ours(url: str, candles: int, path: Path) -> dict[str, Any]:
-    """Fetch and store as the backfiller does, into a file that is there already."""
+    """Fetch and store as the backfiller does, into an existing file."""
     from backfiller.run_database import RunDatabase
     from backfiller.series_fetch import fetch_series
     from onetape.core.candles import SeriesKey
@@ -112,7 +112,7 @@ def peak_mb() -> float:
 
 
 def trader(path: Path, number: int, end: Any, waits: Any) -> None:
-    """Write as a trader does, twice a second, and note how long each write takes."""
+    """Write as a trader does, twice a second, and record the duration of each write."""
     from onetape.core.candles import Candle, SeriesKey
     from onetape.store.candles import replace_forming
     from onetape.store.database import open_store

@@ -4,7 +4,7 @@
     uv run python benchmarks/backtest.py --peers FOLDER > benchmarks/results/backtest.json
 
 Every sample is a whole process: start, import, load, run, print. Those that are compared follow
-each other, so that a busy machine is busy for all. The peers live in environments of their own in
+each other, so that a busy machine is busy for all. The peers are in separate environments in
 FOLDER, which is made where it is missing; they read .npy columns, ours the SQLite file with its
 warm cache.
 """
@@ -32,19 +32,19 @@ from onetape.core.candles import Candles
 from onetape.store.candles import insert_columns
 from onetape.store.database import open_store
 
-#: What each peer's environment holds.
+#: Packages of each peer's environment.
 PEERS: Final = {"backtesting": "backtesting==0.6.6", "vectorbt": "vectorbt==1.2.0"}
-#: So much that whole coins, which backtesting.py trades, are fine enough for all-in.
+#: Start balance, so large that all-in works with the whole coins that backtesting.py trades.
 CASH: Final = "1e12"
 SIZES: Final = {100_000: ("all_in", "all_in"), 1_000_000: ("one_coin", "base_amount=1")}
-#: How many times the floor a whole process may take.
+#: Time limit of a whole process, as a multiple of the floor.
 OF_FLOOR: Final = {100_000: 1.8, 1_000_000: 2.2}
 #: Most memory of a whole process, MB.
 MOST_MEMORY: Final = 140
 GRID: Final = ("--param", "fast=5:50:5", "--param", "slow=60:240:20")
-#: What part of vectorbt's warm call a search may take.
+#: Time limit of a search, as a part of vectorbt's warm call.
 SEARCH_GOALS: Final = {"whole process": 1 / 6, "in process": 1 / 8}
-#: What vectorbt works out of the grid.
+#: Results that vectorbt computes of the grid.
 WARM: Final = {"returns": "of total returns alone", "sharpe": "with Sharpe ratios"}
 SCRIPTS: Final = Path(__file__).resolve().parent / "peers"
 BACKTESTER: Final = Path(sys.executable).with_name("backtester")
@@ -56,7 +56,7 @@ class Ended:
 
     seconds: float
     megabytes: float
-    """Most memory that it held."""
+    """Most memory that the process held."""
     document: dict[str, Any]
 
 

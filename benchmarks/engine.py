@@ -1,4 +1,4 @@
-"""How fast the engine is, as a share of one NumPy pass that does the same work and nothing more.
+"""Speed of the engine, as a share of one NumPy pass that does the same work and nothing more.
 
     uv run python benchmarks/engine.py > benchmarks/results/engine.json
 
@@ -12,7 +12,7 @@ Up to half of the time would be the system's, for the memory of new arrays: whet
 that of freed arrays back depends on what happens to lie behind them. So the pass took 14 ms in one
 version of the engine's modules and 11 ms in another, and the share rose by a quarter where the
 engine's time had not changed. Therefore malloc keeps what is freed, both run once before they are
-timed, and then they take turns run by run.
+timed, and then both take turns run by run.
 """
 
 import argparse
@@ -34,7 +34,7 @@ BARE: Final = "a NumPy pass"
 #: Parameters of glibc's mallopt(3): freed memory at the end of the heap that is given back, and
 #: arrays from which on memory is not of the heap; 32 MiB is the most that it takes.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-#: By number of candles: how an entry is sized, and what it is called.
+#: Sizing of an entry and its name, by number of candles.
 SIZES: Final[dict[int, tuple[dict[str, Any], str]]] = {
     100_000: ({"cash": 10_000.0}, "all in"),
     1_000_000: (
@@ -75,10 +75,10 @@ def pass_over(candles: Candles, cash: float, *, one_coin: bool) -> float:
     else:
         pairs = len(price) // 2 * 2
         growth = price[1:pairs:2] * (1 - FEE) / (price[0:pairs:2] * (1 + FEE))
-        worth = cash * np.concatenate(([1.0], np.cumprod(growth)))
+        value = cash * np.concatenate(([1.0], np.cumprod(growth)))
         coins, money = np.zeros(len(price) + 1), np.zeros(len(price) + 1)
-        coins[1::2] = worth[: len(coins[1::2])] / (price[0::2] * (1 + FEE))
-        money[0::2] = worth[: len(money[0::2])]
+        coins[1::2] = value[: len(coins[1::2])] / (price[0::2] * (1 + FEE))
+        money[0::2] = value[: len(money[0::2])]
     lengths = np.diff(np.concatenate(([0], crosses, [len(candles)])))
     equity = np.repeat(coins, lengths) * candles.close + np.repeat(money, lengths)
     return float(equity[-1])

@@ -1,4 +1,4 @@
-"""How a trader outlives kills: SIGKILL before and after each commit of an order, round after round.
+"""Recovery of a trader from kills: SIGKILL before and after each commit of an order, in rounds.
 
     uv run python benchmarks/exit_kills.py --minutes 20 > benchmarks/results/exit_kills.json
 

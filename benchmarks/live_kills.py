@@ -1,8 +1,8 @@
-"""How real orders outlive kills: SIGKILL at each named point around a send, a stop and an exit.
+"""Recovery of real orders from kills: SIGKILL at named points around a send, a stop and an exit.
 
     uv run python benchmarks/live_kills.py --strikes 200
 
-It goes on where an earlier run stopped: what is in `results/live_kills.json` is kept, and the file
+The benchmark continues an earlier run: the results in `results/live_kills.json` stay, and the file
 is written again after each round (a kill at each point). A kill is one of `live_strikes.strike`:
 a warm process is forked, plays a scene whose time, amount and stop come from a seed, and is killed
 by itself at the point; the next trader recovers, is compared with the simulator's ledger, sells,
@@ -40,7 +40,7 @@ PATHS: Final = ("apps/trader", "packages", "tests/support")
 #: Measurements by name.
 Found = dict[str, dict[str, Any]]
 
-#: What was measured: a run that goes on may be of a later one.
+#: Commit that was measured: a run that is continued may be of a later one.
 _commits: list[str] = []
 
 

@@ -1,10 +1,10 @@
-"""Whether ledgers stay equal over many real orders while a fifth of the order requests goes wrong.
+"""Comparison of ledgers over many real orders while a fifth of the order requests goes wrong.
 
     uv run python benchmarks/live_orders.py --orders 10000
 
-It goes on where an earlier run stopped: what is in `results/live_orders.json` is kept, and the file
-is written again after each part. A part is `order_campaign.run_campaign` of 100 orders with a seed
-of its own: entries, stops, stops that are moved, exits. Several parts run side by side.
+The benchmark continues an earlier run: the results in `results/live_orders.json` stay, and the file
+is written again after each part. A part is `order_campaign.run_campaign` of 100 orders with a new
+seed: entries, stops, stops that are moved, exits. Several parts run side by side.
 """
 
 import argparse
@@ -33,7 +33,7 @@ UNEQUAL: Final = "part of 100 orders: doubled, lost, sold too much or ledgers un
 SENT: Final = "orders sent in a part"
 FAILED: Final = "requests failed in a part"
 
-#: What was measured: a run that goes on may be of a later one.
+#: Commit that was measured: a run that is continued may be of a later one.
 _commits: list[str] = []
 
 

@@ -1,8 +1,8 @@
-"""Measure one trader of many symbols: its memory with many strategies, and how fast it is live.
+"""Measure one trader of many symbols: memory with many strategies, and the time until it is live.
 
     uv run python benchmarks/many_symbols.py > benchmarks/results/many_symbols.json
 
-The simulator and the trader are processes of their own.
+The simulator and the trader are separate processes.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def measure_strategies(parent: Path) -> list[dict[str, Any]]:
-    """Return the memory of a trader of 20 symbols, each with a strategy of its own."""
+    """Return the memory of a trader of 20 symbols, each with a separate strategy."""
     folder = parent / "strategies"
     folder.mkdir()
     with ExitStack() as stack:
@@ -67,7 +67,7 @@ STRATEGIES: Final = [
 
 
 def tree_pss(pid: int) -> float:
-    """Return the proportional set size of a process and all that it has started, MB."""
+    """Return the proportional set size of a process and its descendants, MB."""
     total = 0.0
     for one in process_tree(pid):
         try:
@@ -79,9 +79,9 @@ def tree_pss(pid: int) -> float:
 
 
 async def measure_symbols(parent: Path) -> list[dict[str, Any]]:
-    """Return how fast a trader of 200 symbols subscribes, and when all of them are live.
+    """Return the subscription rate of a trader of 200 symbols, and the time until all are live.
 
-    Two runs: the proxy that counts messages is slower than what it stands before.
+    Two runs, because the proxy that counts messages is slower than the simulator behind it.
     """
     folder = parent / "symbols"
     folder.mkdir()
@@ -109,7 +109,7 @@ async def measure_symbols(parent: Path) -> list[dict[str, Any]]:
 
 
 def wait_until_live(program: Program, db: Path, count: int) -> float:
-    """Wait until the stream has brought a forming candle of each symbol; return when that was."""
+    """Wait until the stream has brought a forming candle of each symbol; return that time."""
     ends = time.monotonic() + 300
     while (known := live_symbols(db)) < count:
         if time.monotonic() > ends:
@@ -119,7 +119,7 @@ def wait_until_live(program: Program, db: Path, count: int) -> float:
 
 
 class CountingGate(Gate):
-    """Notes when each message of the trader came."""
+    """Records the time of each message of the trader."""
 
     def __init__(self, behind: str) -> None:
         """Stand before the simulator."""
@@ -129,7 +129,7 @@ class CountingGate(Gate):
 
 
 class Noting(list[dict[str, Any]]):
-    """A list that notes when each element was added."""
+    """A list that records the time at which each element was added."""
 
     def __init__(self, times: list[float]) -> None:
         """Add the times to a list."""
@@ -148,7 +148,7 @@ def most_within_a_second(times: Sequence[float]) -> int:
 
 
 def live_symbols(db: Path) -> int:
-    """Return of how many symbols the stream has brought a candle that still forms."""
+    """Return the number of symbols whose forming candle the stream has brought."""
     if not db.exists():
         return 0
     with closing(sqlite3.connect(f"file:{db}?mode=ro", uri=True)) as connection:

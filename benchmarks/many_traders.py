@@ -2,8 +2,8 @@
 
     uv run python benchmarks/many_traders.py --minutes 30 > benchmarks/results/many_traders.json
 
-The simulator, the traders and the backfiller are processes of their own. `--minutes` is how long
-the ten traders run, on the wall clock; the one trader that they are compared with runs a third of
+The simulator, the traders and the backfiller are separate processes. `--minutes` is the wall time
+for which the ten traders run; the one trader that they are compared with runs a third of
 it, before and alone.
 """
 
@@ -28,7 +28,7 @@ TRADERS: Final = 10
 SPEED: Final = 10
 #: Years that the backfiller fetches of a symbol, from 2021 on, before it takes the next one.
 YEARS: Final = 3
-#: Keeps when the closing mark of each candle came; the product forgets it after the comparison.
+#: Stores the time of each candle's close mark, which the product drops after its comparison.
 _KEEP_MARKS: Final = """
     CREATE TABLE marks (symbol TEXT, timestamp INTEGER, closed_ms INTEGER,
         PRIMARY KEY (symbol, timestamp)) WITHOUT ROWID;
@@ -88,19 +88,19 @@ def measure_traders(folder: Path, seconds: float) -> list[dict[str, Any]]:
 
 
 class TradersRun(Struct, frozen=True):
-    """What some traders took for their decisions."""
+    """Durations of the decisions of some traders."""
 
     from_proof: list[float]
     """From the proof of a close to the decision, wall milliseconds."""
     from_close: list[float]
-    """From the close itself."""
+    """From the close to the decision, wall milliseconds."""
     processor_milliseconds: float
     """Processor time of a trader and its strategy's processes from one close to the next."""
     problems: dict[str, int]
 
 
 def run_traders(parent: Path, count: int, seconds: float) -> TradersRun:
-    """Run traders for some seconds; return what their decisions took."""
+    """Run traders for some seconds; return the durations of their decisions."""
     folder = parent / f"{count} traders"
     folder.mkdir()
     db = folder / "data.db"
@@ -139,7 +139,7 @@ def run_traders(parent: Path, count: int, seconds: float) -> TradersRun:
 
 
 def make_file(folder: Path, url: str, db: Path) -> None:
-    """Make the database, and let it keep when closing marks came."""
+    """Make the database, with a table for the times of close marks."""
     backfill(folder, url, db, "BTC/USDT", "5m", "2024-02-28", "2024-02-29")
     with closing(sqlite3.connect(db)) as connection:
         connection.executescript(_KEEP_MARKS)
@@ -150,7 +150,7 @@ def backfill(
 ) -> None:
     """Fetch candles of a range, in a separate process; end where it fails.
 
-    The exchange of the simulator lacks some candles, which is exit code 4.
+    The exchange of the simulator lacks some candles, which means exit code 4.
     """
     words = (
         "--exchange", "simulator", "--simulator-url", url, "--db", str(db), "-p", symbol,
@@ -164,7 +164,7 @@ def backfill(
 
 
 def backfill_until(ends: float, folder: Path, url: str, db: Path) -> int:
-    """Fetch one year of minutes after the other until a time; return how many."""
+    """Fetch one year of minutes after the other until a time; return the number of years."""
     runs = 0
     while time.monotonic() < ends:
         symbol = ("ETH/USDT", "SOL/USDT", "BTC/USDT", "XRP/USDT")[runs // YEARS % 4]
@@ -187,7 +187,7 @@ def newest_decision_ms(db: Path) -> int:
 
 
 def stale_traders(folder: Path, db: Path) -> int:
-    """Return how many symbols are not trading, or have no candle of the last three minutes."""
+    """Return the number of symbols that do not trade, or lack candles of the last three minutes."""
     with Program("trader", "status", "--db", str(db), "--json", folder=folder) as program:
         program.ends()
         document = json.loads("\n".join(program.lines))

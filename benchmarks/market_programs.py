@@ -42,12 +42,12 @@ def symbols_of(url: str, count: int) -> list[str]:
 
 def read_json(url: str) -> Any:
     """Return the simulator's response at an address."""
-    with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - loopback
-        return json.load(answer)
+    with urllib.request.urlopen(url, timeout=60) as response:  # noqa: S310 - loopback
+        return json.load(response)
 
 
 def process_tree(pid: int) -> list[int]:
-    """Return a process and all that it has started and that still run."""
+    """Return a process and its running descendants."""
     found, waiting = list[int](), [pid]
     while waiting:
         one = waiting.pop()
@@ -61,7 +61,7 @@ def process_tree(pid: int) -> list[int]:
 
 
 def processor_seconds(pid: int) -> float:
-    """Return the processor time of a process and of all that it has started and that still run."""
+    """Return the processor time of a process and of its running descendants."""
     ticks = 0
     for one in process_tree(pid):
         fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()

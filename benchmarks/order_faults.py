@@ -1,14 +1,14 @@
-"""What becomes of an order whose response is lost: a live trading program on the simulator.
+"""Outcome of an order whose response is lost: a live trading program on the simulator.
 
     uv venv /tmp/freqtrade && uv pip install --python /tmp/freqtrade/bin/python freqtrade==2026.9
     uv run python benchmarks/order_faults.py --freqtrade /tmp/freqtrade/bin/freqtrade \
         > benchmarks/results/order_faults.json
 
-Each fault has several runs. `--save FILE` takes what is not run from an earlier document.
+Each fault has several runs. `--save FILE` reads other results from an earlier document.
 
 Each run starts a simulator in real time with coins that the program did not buy, lets one thing go
-wrong at the program's first order, and looks at the exchange's ledger and at what the program
-itself has stored, 90 s later. Nothing leaves this machine. Another program is another `Driver`.
+wrong at the program's first order, and reads the exchange's ledger and the program's own records
+90 s later. Nothing leaves this machine. Another program is another `Driver`.
 """
 
 import argparse
@@ -34,12 +34,12 @@ from traders.runs import Driver, order_rows
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
 from onetape.simulator.trading.account_service import CAMPAIGN_BALANCE
 
-#: How long a program is watched after its first order reached the exchange, seconds.
+#: Time for which a program is watched after its first order reached the exchange, seconds.
 WATCHED_SECONDS: Final = 90.0
-#: How long a program has for its first order, seconds.
+#: Time limit of a program's first order, seconds.
 START_SECONDS: Final = 300.0
 POLL_SECONDS: Final = 0.1
-#: A fault and the order that it is about are this close, milliseconds.
+#: Largest distance of a fault and its order, milliseconds.
 SAME_REQUEST_MS: Final = 500
 ORDER: Final[dict[str, Any]] = {"method": "POST", "path": "/api/v3/order", "count": 1}
 
@@ -50,17 +50,17 @@ class NoOrder(Exception):
 
 @dataclass(frozen=True)
 class Scenario:
-    """One thing that goes wrong."""
+    """One fault scenario."""
 
     name: str
     fault: dict[str, Any] | None = None
     settle_seconds: float = 0.0
-    """How long the simulator runs before the program starts."""
+    """Time for which the simulator runs before the program starts."""
     is_killed: bool = False
     """Whether the program is killed as soon as its order is at the exchange, and started again."""
 
 
-#: A program, what goes wrong, and the number of the run.
+#: A program, a scenario, and the number of the run.
 Job = tuple[Driver, Scenario, int]
 
 SCENARIOS: Final = (
@@ -109,12 +109,12 @@ def main() -> None:
     outcomes = [one for one in found if one is not None]
     programs = {driver.name: driver.version() for driver in drivers}
     if given.keep is not None:
-        kept = json.loads(given.keep.read_text(encoding="utf-8"))
+        saved = json.loads(given.keep.read_text(encoding="utf-8"))
         measured = {(one["program"], one["fault"]) for one in outcomes}
         outcomes += [
-            one for one in kept["outcomes"] if (one["program"], one["fault"]) not in measured
+            one for one in saved["outcomes"] if (one["program"], one["fault"]) not in measured
         ]
-        programs = {**kept["programs"], **programs}
+        programs = {**saved["programs"], **programs}
     outcomes.sort(key=lambda one: (_place(one), one["program"], one["run"]))
     document = {
         "benchmark": "order_faults",
@@ -136,15 +136,15 @@ def _place(one: dict[str, Any]) -> int:
 
 
 def outcome_of(job: Job) -> dict[str, Any] | None:
-    """Return what one program did in one scenario; None where it sent no order in time."""
+    """Return the outcome of one program in one scenario; None where it sent no order in time."""
     return outcome(*job)
 
 
 def outcome(driver: Driver, scenario: Scenario, run: int) -> dict[str, Any] | None:
-    """Return what one program did in one scenario; None where it sent no order in time."""
+    """Return the outcome of one program in one scenario; None where it sent no order in time."""
     with (
         tempfile.TemporaryDirectory() as name,
-        # An account of its own: our trader refuses a second process on one account.
+        # A separate account, because our trader refuses a second process on one account.
         embedded_simulator(
             seed=SEED,
             balance=CAMPAIGN_BALANCE,
@@ -155,7 +155,7 @@ def outcome(driver: Driver, scenario: Scenario, run: int) -> dict[str, Any] | No
             simulator.faults.add(**scenario.fault)
         folder = Path(name)
         driver.prepare(folder, simulator.url)
-        # What the account holds from the start is visible before the program starts.
+        # The start balances of the account are visible before the program starts.
         time.sleep(scenario.settle_seconds)
         try:
             found = _watched(driver, scenario, folder, simulator)
@@ -222,12 +222,12 @@ def _judged(
 
 
 def _faults_of_orders(simulator: EmbeddedSimulator) -> list[int]:
-    """Return when a fault met an order that was sent, market milliseconds; not one of a reading."""
+    """Return the market times, ms, of the faults of orders that were sent; reads do not count."""
     return [one.market_ms for one in simulator.faults.log if one.on.startswith("POST")]
 
 
 def _next_order_seconds(simulator: EmbeddedSimulator, rows: list[dict[str, Any]]) -> float | None:
-    """Return how long after its first request the program sent an order that was accepted.
+    """Return the time from the program's first request to its next accepted order.
 
     The order of the first request is not counted, if it was accepted.
     """
@@ -252,7 +252,7 @@ def _first_order(simulator: EmbeddedSimulator, process: "subprocess.Popen[bytes]
 
 
 def _coins(simulator: EmbeddedSimulator) -> tuple[Decimal, Decimal]:
-    """Return the coins that were bought and not sold, and how many of them a stop covers."""
+    """Return the coins that were bought and not sold, and the part that a stop covers."""
 
     def read(account: Any) -> tuple[Decimal, Decimal]:
         balances = account.balances()["BTC"]

@@ -4,7 +4,7 @@
 
 The simulator runs in this process, at 30 times the clock; traders run as the program
 `trader --live` and trade at each close of a 1-minute candle. First one trader, in a quiet market:
-its median. Then several at once, each on a symbol of its own, on one file and one account. A time
+its median. Then several at once, each on a different symbol, on one file and one account. A time
 begins when the frame leaves the exchange that makes an order due: the candle's last one, or the
 first one of the next candle where that is later, because orders are filled there. It ends when the
 exchange takes the order from the request; the simulator and the traders share the cores.
@@ -48,10 +48,10 @@ def alternating(candles):
 
 
 class Clocks:
-    """When orders became due and when they arrived, monotonic seconds by the market's id."""
+    """Times at which orders became due and arrived, monotonic seconds by the market's id."""
 
     def __init__(self) -> None:
-        """Put ourselves between the exchange's streams, its book and their callers."""
+        """Install hooks in the exchange's streams and its book."""
         self.due: dict[str, float] = {}
         self.seconds: list[float] = []
         self._candles: dict[str, tuple[int, bool]] = {}
@@ -66,14 +66,14 @@ class Clocks:
         feeds.kline_events = noted
 
     def _note_frame(self, market: str, open_ms: int) -> None:
-        """Note the first frame of a candle: the one before it has closed, and orders are due."""
+        """Record the first frame of a candle: the one before has closed, and orders are due."""
         known, _ = self._candles.get(market, (0, False))
         if open_ms > known:
             self._candles[market] = open_ms, True
             self.due[market] = time.monotonic()
 
     def note_order(self, market: str) -> None:
-        """Note an order; the first one of each candle counts."""
+        """Record an order; the first one of each candle counts."""
         open_ms, is_waiting = self._candles.get(market, (0, False))
         if is_waiting:
             self._candles[market] = open_ms, False
@@ -100,7 +100,7 @@ async def measure_traders(count: int, orders: int, clocks: Clocks) -> list[float
 
 @asynccontextmanager
 async def exchange(clocks: Clocks) -> AsyncGenerator[str]:
-    """Yield the address of a simulator whose orders are noted."""
+    """Yield the address of a simulator whose orders are recorded."""
     clock = make_clock(start_ms=START_MS, speed=SPEED)
     async with Simulator(clock=clock, balance={"USDT": Decimal(100_000)}) as simulator:
         book: Any = simulator.account.exchange
@@ -132,7 +132,7 @@ def start_trader(folder: Path, url: str, symbol: str) -> "subprocess.Popen[bytes
 
 
 def check(traders: list["subprocess.Popen[bytes]"], folder: Path) -> None:
-    """End where a trader has ended."""
+    """Exit if a trader has ended."""
     if any(one.poll() is not None for one in traders):
         text = " ".join(one.read_text()[-1_000:] for one in folder.glob("*.log"))
         raise SystemExit(f"a trader has ended: {text}")

@@ -28,14 +28,14 @@ TESTS: Final = (
     "tests/apps/trader/test_parity.py",
     "tests/apps/trader/live/test_live_parity.py",
 )
-#: What a combination's result depends on.
+#: Packages and tests that the result of a combination depends on.
 PATHS: Final = ["apps/trader", "packages", *TESTS, "tests/support"]
 #: Combinations of one run of pytest: its start takes some seconds.
 IN_A_RUN: Final = 6
 
 
 def main() -> None:
-    """Trade what the command line names, and print the outcome."""
+    """Trade the combinations that the command line names, and print the outcome."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hours", type=int, default=720)
     parser.add_argument("--save", type=Path, metavar="FILE", help="results so far, a line for each")
@@ -61,8 +61,8 @@ def main() -> None:
         for one in trade(left[start : start + IN_A_RUN], environment, options.at_once):
             found[one["test"]] = one
             if options.save is not None:
-                with options.save.open("a", encoding="utf-8") as kept:
-                    kept.write(json.dumps(one) + "\n")
+                with options.save.open("a", encoding="utf-8") as saved:
+                    saved.write(json.dumps(one) + "\n")
     command = (
         f"uv run python benchmarks/parity.py --hours {options.hours} --minutes {options.minutes:g}"
     )
@@ -93,7 +93,7 @@ def trade(names: Sequence[str], environment: dict[str, str], at_once: int) -> li
 
 
 def result_of(case: ElementTree.Element, test: str) -> dict[str, Any]:
-    """Return what came of one combination."""
+    """Return the result of one combination."""
     properties = {one.get("name"): one.get("value") for one in case.iter("property")}
     failed = case.find("failure") is not None or case.find("error") is not None
     return {

@@ -1,4 +1,4 @@
-"""How fast several symbols on one account are, compared with vectorbt and with one symbol alone.
+"""Speed of several symbols on one account, compared with vectorbt and with one symbol alone.
 
     unset PYTHONDONTWRITEBYTECODE
     uv run python benchmarks/portfolio.py --peers FOLDER > benchmarks/results/portfolio.json
@@ -42,7 +42,7 @@ from onetape.store.candles import insert_columns
 from onetape.store.database import open_store
 from onetape.strategies import load_strategy
 
-#: By name: how entries are sized, what vectorbt calls it, words for the table, and the goal.
+#: By name: sizing of entries, vectorbt's name of the sizing, text for the table, and the goal.
 KINDS: Final[dict[str, tuple[dict[str, Any], str, str, float]]] = {
     "free": ({"sizing": "base_amount", "base_amount": 1.0}, "one_coin", "nothing binds", 0.5),
     "cash": ({"sizing": "all_in"}, "all_in", "cash binds always", 1.5),
@@ -55,7 +55,7 @@ KINDS: Final[dict[str, tuple[dict[str, Any], str, str, float]]] = {
 }
 SYMBOLS: Final = 8
 PEER: Final = SCRIPTS / "portfolio_with_vectorbt.py"
-#: Numbers of symbols whose cost shall be linear.
+#: Numbers of symbols over which the cost should grow linearly.
 COUNTS: Final = (2, 4, 8, 16)
 
 
@@ -87,7 +87,7 @@ def prepare(folder: Path, rows: int) -> None:
 
 
 def time_engine(kind: str, symbols: int, rows: int) -> None:
-    """Print the seconds of simulation and metrics, the quicker of two, and what it came to."""
+    """Print the seconds of simulation and metrics, the quicker of two, and the result."""
     account, *_ = KINDS[kind]
     rules = AccountConfig(cash=float(CASH), fee_rate=0.001, **account)
     strategy = load_strategy("sma_cross", {"fast": 10, "slow": 30})
@@ -138,7 +138,7 @@ def beside_vectorbt(
 
 
 def scaling(folder: Path, rows: int, rounds: int) -> Generator[dict[str, Any]]:
-    """Measure what a symbol costs on an account of more and more of them."""
+    """Measure the cost of a symbol on accounts of more and more symbols."""
     for kind in ("free", "cash"):
         taken: dict[int, list[float]] = {count: [] for count in (1, *COUNTS)}
         alone: list[float] = []

@@ -1,4 +1,4 @@
-"""How a benchmark is written down: every sample, and what it takes to repeat it."""
+"""The record of a benchmark: every sample, and the data needed to repeat the run."""
 
 import json
 import os
@@ -15,15 +15,15 @@ SEED: Final = 7
 def measure(
     name: str, unit: str, samples: list[float], *, goal: float, wanted: str, **more: Any
 ) -> dict[str, Any]:
-    """Return one measurement as it is written down.
+    """Return one measurement as a document.
 
     Args:
-        name: What was measured.
-        unit: Of the samples; `ratio` where they are shares of something else of the same run.
-        samples: Every one that was taken.
-        goal: What they should keep to.
-        wanted: On which side of the goal: `below` or `above`.
-        more: `of`, what a ratio is a share of, and the raw samples behind it.
+        name: Name of the measurement.
+        unit: Unit of the samples; `ratio` where they are shares of another value of the same run.
+        samples: All samples.
+        goal: Limit of the samples.
+        wanted: Side of the goal: `below` or `above`.
+        more: `of`, the base of a ratio, and the raw samples of the ratio.
     """
     return {
         "name": name, "unit": unit, "goal": goal, "wanted": wanted, "samples": samples, **more,
@@ -31,7 +31,7 @@ def measure(
 
 
 def refuse_slow_imports() -> None:
-    """End where Python would compile every module again at each start."""
+    """Exit if Python would compile every module again at each start."""
     if os.environ.get("PYTHONDONTWRITEBYTECODE"):
         raise SystemExit("unset PYTHONDONTWRITEBYTECODE first: it makes every start slower")
 
@@ -40,7 +40,7 @@ def print_document(
     benchmark: str, command: str, measured_paths: list[str], machine: dict[str, Any],
     measurements: list[dict[str, Any]], **more: Any,
 ) -> None:  # fmt: skip
-    """Print the document of a run: what goes into `results/`; `more` are further parts of it."""
+    """Print the document of a run for `results/`; `more` are further parts of the document."""
     document = {
         "benchmark": benchmark,
         "command": command,
@@ -56,7 +56,7 @@ def print_document(
 
 
 def machine() -> dict[str, Any]:
-    """Return what the machine is, and how busy before the run."""
+    """Return the description of the machine, and its load before the run."""
     return {
         "cpus": os.cpu_count(),
         "python": platform.python_version(),

@@ -1,10 +1,10 @@
-"""How fast the simulator responds: first pages, all tickers, candles and messages a second.
+"""Speed of the simulator's responses: first pages, all tickers, candles and messages a second.
 
     uv run python benchmarks/simulator.py > benchmarks/results/simulator.json
 
-The simulator runs in a separate process, the client here reads raw sockets: what CCXT would take
-to parse is not measured. Prints one JSON document with every sample. Unset
-PYTHONDONTWRITEBYTECODE, or the imports of the server are what is measured.
+The simulator runs in a separate process, the client here reads raw sockets, so that CCXT's
+parsing is not measured. Prints one JSON document with every sample. Unset
+PYTHONDONTWRITEBYTECODE, because otherwise the imports of the server are measured.
 """
 
 import argparse
@@ -72,7 +72,7 @@ class Client:
         self.rest = received.partition(b"\r\n\r\n")[2]
 
     def frames(self) -> int:
-        """Wait for some bytes and return how many whole frames have come."""
+        """Wait for some bytes and return the number of whole frames that have come."""
         data, at, count = self.rest + self._read(), 0, 0
         while len(data) - at >= 10:
             length, header = data[at + 1], 2
@@ -185,7 +185,7 @@ def messages(seconds: int) -> dict[str, Any]:
 
 
 def rates(work: Any, seconds: int) -> list[float]:
-    """Return how much `work` did in each of some seconds."""
+    """Return the amount that `work` did in each of some seconds."""
     samples: list[float] = []
     for _ in range(seconds):
         done, began = 0, time.perf_counter()

@@ -87,7 +87,7 @@ def _fill_account(store: Store, name: str, symbol: str, sessions: int) -> None:
 
 
 def seconds_of(path: Path, *words: str) -> tuple[list[float], list[float]]:
-    """Return how long a command took as a whole process, each time: elapsed, and of processors."""
+    """Return the elapsed and the processor time of each run of a command as a whole process."""
     program = Path(sys.executable).parent / "trader"
     elapsed: list[float] = []
     busy: list[float] = []

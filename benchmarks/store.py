@@ -1,10 +1,10 @@
-"""How fast the store reads, checks and takes in candles, as shares of what sqlite3 needs.
+"""Speed at which the store reads, checks and inserts candles, as shares of the time of sqlite3.
 
     uv run python benchmarks/store.py > benchmarks/results/store.json
 
 Every sample is taken in a fresh process, and those that are compared follow each other, so that a
-busy machine is busy for both. Times are of the work alone: what a process takes to start and to
-import is not in them, except where a whole command is measured. Prints one JSON document.
+busy machine is busy for both. Times are of the work alone, without the start and the imports of
+a process, except where a whole command is measured. Prints one JSON document.
 """
 
 import argparse
@@ -60,7 +60,7 @@ def make(path: Path, rows: int) -> None:
 
 
 def timed(work: Callable[[], Any]) -> float:
-    """Return how long some work took, seconds."""
+    """Return the duration of some work, seconds."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
@@ -96,7 +96,7 @@ def insert(path: Path, rows: int, *, guarded: bool) -> float:
                 for operation in TRIGGERS:
                     connection.execute(f"DROP TRIGGER ohlcv_data_{operation}_ends_chunk")
         candles = invented(rows)
-        # Of the processor: a disk that others use too would hide the little that triggers cost.
+        # Processor time, because a busy disk would hide the small cost of triggers.
         began = time.process_time()
         insert_columns(store, KEY, candles, source="rest", seen_ms=0)
         return time.process_time() - began
@@ -163,7 +163,7 @@ def verifying(folder: Path, rows: int, rounds: int) -> dict[str, Any]:
 
 
 def inserting(folder: Path, rows: int, rounds: int) -> dict[str, Any]:
-    """Measure what the triggers of the cache cost a writer."""
+    """Measure the cost of the cache's triggers for a writer."""
     seconds: dict[str, list[float]] = {"insert unguarded": [], "insert": []}
     for number in range(rounds):
         for task, samples in seconds.items():
@@ -211,17 +211,17 @@ def main() -> None:
     parser.add_argument("--task", choices=TASKS, help=argparse.SUPPRESS)
     parser.add_argument("--db", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--rows", type=int, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.task is not None:
-        print(TASKS[asked.task](asked.db, asked.rows))  # noqa: T201 - read by the parent
+    options = parser.parse_args()
+    if options.task is not None:
+        print(TASKS[options.task](options.db, options.rows))  # noqa: T201 - read by the parent
         return
     refuse_slow_imports()
     before = machine()
     for folder in (*ROOT.glob("apps/*"), *ROOT.glob("packages/*/src")):
         compileall.compile_dir(folder, quiet=2)
     with tempfile.TemporaryDirectory(prefix="onetape-benchmark-") as name:
-        measurements = list(measured(asked.rounds, Path(name)))
-    command = f"uv run python benchmarks/store.py --rounds {asked.rounds}"
+        measurements = list(measured(options.rounds, Path(name)))
+    command = f"uv run python benchmarks/store.py --rounds {options.rounds}"
     paths = ["packages/store", "packages/core", "apps/backfiller"]
     print_document("store", command, paths, before, measurements)
 

@@ -40,9 +40,9 @@ from onetape.cli.output import print_line
 from onetape.simulator.market.clock import make_clock
 from programs import Program
 
-#: Frames a second: in a quiet market, and in a busy one.
+#: Number of frames a second: in a quiet market, and in a busy one.
 QUIET, BUSY = 5, 200
-#: Messages of one flood, and how many a second.
+#: Number of messages of one flood, and of messages a second.
 FLOOD, PER_SECOND = 100_000, 8_000
 
 
@@ -99,7 +99,7 @@ async def measure_latency(seconds: float, rounds: int) -> None:
 
 
 def record_commits() -> list[tuple[float, float]]:
-    """Let the writer note the close of each row and when it was committed; return the notes."""
+    """Make the writer record the close and the commit time of each row; return the records."""
     writer_module: Any = importlib.import_module("trader.stream_candles")
     replace_forming = writer_module.replace_forming
     committed: list[tuple[float, float]] = []
@@ -155,7 +155,7 @@ async def measure_round(
 def commit_until(stop: threading.Event, path: Path) -> list[float]:
     """Commit a row to an otherwise unused database again and again; return the seconds of each.
 
-    It shows what the disk and the machine do meanwhile, whatever the trader does.
+    The result shows the load of the disk and the machine without the trader.
     """
     taken: list[float] = []
     connection = sqlite3.connect(path, isolation_level=None)

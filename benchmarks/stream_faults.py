@@ -1,4 +1,4 @@
-"""Write down what campaigns of stream faults and of fuzzed frames have printed.
+"""Convert the output of campaigns of stream faults and of fuzzed frames into a document.
 
     ONETAPE_STREAM_FAULTS=334 ONETAPE_STREAM_SEED=21 uv run pytest -rP -n 0 \
         tests/apps/trader/test_stream_faults.py > data/faults-21.log
@@ -23,7 +23,7 @@ _FAULTS: Final = re.compile(
 _FRAMES: Final = re.compile(
     r"^(\d+) fuzzed frames, seed (\d+): no crash, ([\d.]+) ms", re.MULTILINE
 )
-#: What a campaign's result depends on.
+#: Packages and tests that a campaign's result depends on.
 PATHS: Final = ["apps/trader", "packages", "tests/apps/trader", "tests/support"]
 
 

@@ -4,7 +4,7 @@ It prints its URL, and then reads a command from each line of standard input:
 
     send RATE SECONDS FIRST       send frames of the forming candle, RATE a second
 
-The response is a line of JSON: pairs of a frame's close and when it was sent, seconds of the
+The response is a line of JSON: pairs of a frame's close and its send time, seconds of the
 monotonic clock that all processes of a computer share. The first close is FIRST, the next is 0.01
 more.
 """
@@ -21,14 +21,14 @@ from desk import MARCH, Market, market
 from gate import kline
 from onetape.cli.output import print_line
 
-#: Where the market stands, hours after March 2024.
+#: Market time at the start, hours after March 2024.
 HOURS = 0.25
 
 
 async def serve() -> None:
     """Carry out commands until standard input ends."""
     async with market(HOURS) as opened:
-        # Its own candles would be merged with the frames that are measured.
+        # The simulator's own candles would be merged with the frames that are measured.
         opened.gate.lets_pass = lambda frame: frame.get("e") != "kline"
         print_line(opened.gate.url)
         while line := await asyncio.to_thread(sys.stdin.readline):
@@ -39,9 +39,9 @@ async def serve() -> None:
 async def send(
     opened: Market, per_second: float, seconds: float, first: float
 ) -> list[tuple[float, float]]:
-    """Send frames at a rate, each with a close of its own; return when each was sent.
+    """Send frames at a rate, each with a different close; return the send time of each.
 
-    The market moves on by a second each second, for its tickers: without any, the trader takes
+    The market moves on by a second each second, for its tickers: without tickers the trader takes
     the stream for broken.
     """
     sent: list[tuple[float, float]] = []

@@ -56,7 +56,7 @@ def _section(document: dict[str, Any]) -> str:
 
 
 def _outcome_rows(document: dict[str, Any]) -> list[str]:
-    """Return the table of what programs did after a fault, one row for each fault and program."""
+    """Return the table of outcomes after a fault, one row for each fault and program."""
     programs = ", ".join(f"{name} {version}" for name, version in document["programs"].items())
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for one in document["outcomes"]:
@@ -89,7 +89,7 @@ def _outcome_rows(document: dict[str, Any]) -> list[str]:
 
 
 def _range(values: list[float], decimals: int) -> str:
-    """Return the least and the most of some values, or the one that they are."""
+    """Return the least and the greatest of some values, or the value if all are equal."""
     if not values:
         return ""
     texts = [f"{one:.{decimals}f}" for one in (min(values), max(values))]
@@ -97,7 +97,7 @@ def _range(values: list[float], decimals: int) -> str:
 
 
 def _combination_rows(document: dict[str, Any]) -> list[str]:
-    """Return the table of what was traded and compared with the backtest, one row for each."""
+    """Return the table of combinations that were compared with the backtest, one row for each."""
     rows = [
         "| traded | size of an entry | exits | hours | seed | fills | equal to the backtest | s |",
         "|---|---|---|---|---|---|---|---|",

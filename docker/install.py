@@ -1,8 +1,8 @@
 """Install one app into a virtual environment, as the Dockerfile does and CI repeats.
 
 First `requirements`: other people's wheels, each proved by its hash. Then `members`: our packages,
-no dependencies. Where pip finds its index is the business of the machine: its own configuration and
-environment decide.
+no dependencies. The configuration and the environment of the machine decide
+where pip finds its index.
 """
 
 import argparse
@@ -76,7 +76,7 @@ def install_requirements(app: str, target: Path, extras: str = "") -> None:
     for one in lists:
         pip_install(target, one)
     libraries = site_packages(target)
-    for package in ("numpy", "pandas"):  # their own tests are a sixth of the environment
+    for package in ("numpy", "pandas"):  # the tests of packages are a sixth of the environment
         for tests in libraries.glob(f"{package}/**/tests"):
             shutil.rmtree(tests)
     compile_folders(target, [libraries])
@@ -85,12 +85,12 @@ def install_requirements(app: str, target: Path, extras: str = "") -> None:
 def install_members(app: str, target: Path) -> None:
     """Build our packages with the pinned build backends and install them, nothing else."""
     with tempfile.TemporaryDirectory() as scratch:
-        # The backends live in an environment of their own, so that the app's stays free of them.
+        # The backends are in a separate environment, so that the app's environment lacks them.
         builder, wheels = Path(scratch, "builder"), Path(scratch, "wheels")
         make_environment(builder)
         pip_install(builder, "requirements/build.txt")
         folders = [str(folder) for folder in member_folders(app)]
-        # uv-build is a program next to its Python module, and is looked for on the path.
+        # uv-build is a program next to its Python module, and is searched for on the path.
         path = os.pathsep.join([str(builder / "bin"), os.environ["PATH"]])
         isolated = ["--no-deps", "--no-build-isolation", f"-w{wheels}"]
         pip(builder, "wheel", *isolated, *folders, path=path)
@@ -100,7 +100,7 @@ def install_members(app: str, target: Path) -> None:
 
 
 def site_packages(target: Path) -> Path:
-    """Return where an environment keeps its packages."""
+    """Return the folder with the packages of an environment."""
     return next(target.glob("lib/python3*/site-packages"))
 
 

@@ -1,4 +1,4 @@
-"""Measure how often the verdict of an optimization passes markets without and with an edge.
+"""Measure the share of markets without and with an edge that the verdict of optimizations passes.
 
     uv run python tools/calibrate_verdict.py [--markets 1000] [--planted 100] [--processes 2]
 
@@ -21,8 +21,8 @@ from onetape.core.candles import Candles, SeriesKey
 from onetape.engine import AccountConfig
 from onetape.optimization.evaluate import Evaluator, Job, SearchContext
 from onetape.optimization.judge import judge
-from onetape.optimization.ranking import LeastTrades, ranked
-from onetape.strategies import Strategy, strategy_class
+from onetape.optimization.ranking import LeastTrades, rank_results
+from onetape.strategies import Strategy, load_strategy_class
 
 #: Days of a market, and annual volatility.
 _DAYS: Final = 1_500
@@ -38,7 +38,7 @@ _WARM_UP: Final = 100
 
 
 def main() -> None:
-    """Print how many markets reach each rung."""
+    """Print the number of markets that reach each rung."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--markets", type=int, default=1_000)
     parser.add_argument("--planted", type=int, default=100)
@@ -69,7 +69,7 @@ def table(found: dict[float, list[dict[str, Any]]]) -> list[str]:
 
 
 def run_market(job: tuple[float, int]) -> bytes:
-    """Return how many rungs the best of a grid passes on one market."""
+    """Return the number of rungs that the best of a grid passes on one market."""
     edge, seed = job
     candles = market_candles(edge, seed)
     end = int(candles.timestamp[-1]) + _DAY
@@ -86,11 +86,11 @@ def run_market(job: tuple[float, int]) -> bytes:
     )
     inside = round(0.7 * (len(candles) - _WARM_UP))
     context = SearchContext(window, inside, AccountConfig(), {}, has_volume=True)
-    cls: type[Strategy] = strategy_class("sma_cross", None)
+    cls: type[Strategy] = load_strategy_class("sma_cross", None)
     work = Evaluator(cls, context)
     results = [msgspec.json.decode(work(Job(point, has_details=True))) for point in _GRID]
-    order = ranked(results, "sharpe", LeastTrades(10))
-    if not LeastTrades(10).ranks(order[0]):
+    order = rank_results(results, "sharpe", LeastTrades(10))
+    if not LeastTrades(10).is_ranked(order[0]):
         return msgspec.json.encode({"reached": 0, "names": []})
     best = cls(**order[0]["parameters"])
     found = judge(best, results, context, len(_GRID), seed, is_by_sharpe=True)

@@ -1,4 +1,4 @@
-"""Start every service of docker-compose.yml as a plain process, offline, and see it do its work.
+"""Start every service of docker-compose.yml as a plain process, offline, and check its work.
 
 Each app gets an environment made by docker/install.py, as in its image. The services run one after
 the other in one folder laid out like the image's, with `--exchange simulator` in their own
@@ -26,16 +26,16 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 OFFLINE = "simulator"
-#: What stands behind the simulator's own command: its last word on where it listens.
+#: Arguments added to the simulator's own command; the last ones decide where it listens.
 LOOPBACK = ("--host", "127.0.0.1", "--port", "0")
 RUN_TIMEOUT_SECONDS = 600
 #: The trader's first decision is due within 10 s; the rest is for a busy machine.
 WORK_TIMEOUT_SECONDS = 300
 STOP_TIMEOUT_SECONDS = 120
 GREETING = re.compile(r"^simulator: .* at (http://127\.0\.0\.1:\d+);")
-#: What a person sets for real orders: the mode. The secrets are files.
+#: Variables that a person sets for real orders: the mode. The secrets are files.
 LIVE = {"ONETAPE_MODE": "live"}
-#: What the simulator takes as key and as secret.
+#: Key and secret of the simulator.
 SIMULATOR_SECRET = "simulator"  # noqa: S105 - no secret
 #: A variable of the compose file with its default.
 VARIABLE = re.compile(r"\$\{(\w+):-([^}]*)\}")
@@ -51,14 +51,14 @@ class Service:
     app: str
     """App whose image the service runs in."""
     program: str
-    """What it starts: the app, or another program of its environment."""
+    """Program that the service starts: the app, or another one of the environment."""
     command: tuple[str, ...]
     environment: dict[str, str]
-    """With variables that the compose file leaves open, such as `${ONETAPE_MODE:-}`."""
+    """Environment, with variables that the compose file leaves open: `${ONETAPE_MODE:-}`."""
 
     @property
     def offline(self) -> list[str]:
-        """Its command, changed so that it needs no network and none reaches it."""
+        """Command of the service, changed so that it neither needs nor uses a network."""
         if self.program != self.app:
             return [*self.command, *LOOPBACK]
         words = list(self.command)
@@ -66,7 +66,7 @@ class Service:
         return words
 
     def variables(self, values: dict[str, str], secrets: Path) -> dict[str, str]:
-        """Return its environment with variables filled in.
+        """Return the environment of the service with variables filled in.
 
         Args:
             values: Values of the variables that a person sets.
@@ -136,7 +136,7 @@ def check_run(service: Service, environments: Path, folder: Path) -> None:
     """Run a service to its end.
 
     Raises:
-        SystemExit: it failed, took too long, or stored nothing.
+        SystemExit: the service failed, took too long, or stored nothing.
     """
     process = start(service, environments, folder)
     try:
@@ -156,16 +156,16 @@ def check_until_stopped(
     """Run a service until it has worked once, then stop it as a container engine would.
 
     Args:
-        service: What to run.
+        service: Service to run.
         environments: Environments of the apps.
-        folder: Where it works.
+        folder: Working folder of the service.
         values: Values of the variables of the compose file.
 
     Returns:
-        What it has printed.
+        Output of the service.
 
     Raises:
-        SystemExit: it did nothing in time, or its stop was not clean.
+        SystemExit: the service did nothing in time, or its stop was not clean.
     """
     process = start(service, environments, folder, values)
     lines: list[str] = []
@@ -208,10 +208,10 @@ def check_trader(service: Service, environments: Path, folder: Path) -> None:
 
 
 def accept_gaps(environments: Path, folder: Path) -> None:
-    """Accept the outages of the invented market, which only a second round would prove.
+    """Accept the outages of the invented market, which need a second round as proof.
 
     Raises:
-        SystemExit: they could not be accepted.
+        SystemExit: the outages could not be accepted.
     """
     backfiller = str(environments / "backfiller" / "bin" / "backfiller")
     flags = ("--exchange", "simulator", "--accept", "all", "--because", "outage")
@@ -224,7 +224,7 @@ def check_answers(service: Service, environments: Path, folder: Path) -> None:
     """Start the simulator, send it a request, then stop it as a container engine would.
 
     Raises:
-        SystemExit: it did not print where it listens, did not respond, or its stop was not clean.
+        SystemExit: the simulator printed no address, did not respond, or its stop was not clean.
     """
     process = start(service, environments, folder)
     try:
@@ -234,8 +234,8 @@ def check_answers(service: Service, environments: Path, folder: Path) -> None:
         if greeting is None:
             raise SystemExit(f"{service.name}: it did not print where it listens")
         url = f"{greeting[1]}/api/v3/ping"
-        with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - our own loopback
-            if answer.read() != b"{}":
+        with urllib.request.urlopen(url, timeout=60) as response:  # noqa: S310 - our own loopback
+            if response.read() != b"{}":
                 raise SystemExit(f"{service.name}: it does not respond as Binance does")
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=STOP_TIMEOUT_SECONDS)
@@ -264,10 +264,10 @@ def watch(
 
 
 def stored_rows(folder: Path) -> int:
-    """Return how many candles the simulator's database holds.
+    """Return the number of candles in the simulator's database.
 
     Raises:
-        SystemExit: it holds none.
+        SystemExit: the database holds no candle.
     """
     connection = sqlite3.connect(folder / "data/simulator.db")
     (rows,) = connection.execute("SELECT count(*) FROM ohlcv_data").fetchone()

@@ -1,6 +1,6 @@
 """Fail where a tracked file, or any commit of uv.lock, names the machine it was written on.
 
-Looked for are the addresses of the package index that uv.lock was completed with, and paths below
+Searched for are the addresses of the package index that uv.lock was completed with, and paths below
 the home of the user, the folder of the checkout and the recorded data. Their names are taken from
 this machine, so that none is written down here.
 """
@@ -42,7 +42,7 @@ def git(root: Path, *arguments: str) -> list[str]:
 
 
 def findings(root: Path) -> list[str]:
-    """Return each trace of a machine that git holds, one line each."""
+    """Return each name of this machine that git holds, one line each."""
     found: list[str] = []
     for host in sorted(index_hosts((root / "uv.lock").read_text(encoding="utf-8"))):
         found += git(root, "grep", "--cached", "-nIF", host)
@@ -54,7 +54,7 @@ def findings(root: Path) -> list[str]:
 
 
 def main() -> None:
-    """Print what was found and fail on anything."""
+    """Print the findings, and fail if there are any."""
     found = findings(ROOT)
     for line in found:
         print(line[:200], file=sys.stderr)

@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple
 import pandas as pd
 
 from freqtrade_exit_prices import LISTED, Exit, Settings, price_cause
-from onetape.strategies.freqtrade.source import FreqtradeClass, freqtrade_classes
+from onetape.strategies.freqtrade.source import FreqtradeClass, parse_freqtrade_classes
 
 PAGE: Final = Path("docs/freqtrade.md")
 BEGIN, END = "<!-- comparison with freqtrade -->", "<!-- end of the comparison -->"
@@ -34,7 +34,7 @@ class Recorded(NamedTuple):
     start: str
     end: str
     resampled: str = ""
-    """Timeframe that is made of these candles; empty: theirs."""
+    """Timeframe that is built from these candles; empty: the timeframe of the file."""
 
 
 _HOURS: Final = "binance_BTC-USDT_1h_20170817_20240421.csv.gz"
@@ -58,7 +58,7 @@ class Row(NamedTuple):
     trades: int
     """Trades of freqtrade, one that is open at the end included."""
     same: int
-    """Those of them that we enter and leave in the same candles."""
+    """Trades of freqtrade that we enter and leave in the same candles."""
     ours: int
     prices: str
     """Trades left in the same candle at another price, with the cause."""
@@ -91,7 +91,7 @@ def strategies_in(folder: Path) -> list[tuple[str, Path]]:
     found = [
         (name, file)
         for file in sorted(folder.glob("*.py"))
-        for name in freqtrade_classes(file, file.read_bytes())
+        for name in parse_freqtrade_classes(file, file.read_bytes())
     ]
     return sorted(found)
 
@@ -134,7 +134,7 @@ def our_result(file: Path, theirs: Mapping[str, Any], folder: Path) -> dict[str,
     command += ["--fee", str(FEE)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        # Behind the file's name and line.
+        # The message follows the file's name and line.
         return {"error": done.stderr.strip().partition(f"{file.name}, ")[2] or done.stderr.strip()}
     return json.loads(done.stdout)
 
@@ -153,7 +153,7 @@ def compared(
     name, timeframe = theirs["strategy"], theirs.get("timeframe", "")
     if "error" in theirs or "error" in ours:
         return Row(name, timeframe, 0, 0, 0, "", str(theirs.get("error") or ours["error"]))
-    settings = _settings_of(freqtrade_classes(file, file.read_bytes())[name])
+    settings = _settings_of(parse_freqtrade_classes(file, file.read_bytes())[name])
     own = {(trade["entry_timestamp"], trade["exit_timestamp"]): trade for trade in ours["trades"]}
     same, prices = 0, dict[str, int]()
     for one in theirs["trades"]:
@@ -170,14 +170,14 @@ def compared(
 
 
 def _settings_of(found: FreqtradeClass) -> Settings:
-    """Return what the text of a strategy states of its exits."""
-    roi = found.value("minimal_roi", {})
-    is_trailing = found.value("trailing_stop", default=False)
-    distance = found.value("trailing_stop_positive", None) or found.value("stoploss", 0.0)
+    """Return the settings of exits in the text of a strategy."""
+    roi = found.read_value("minimal_roi", {})
+    is_trailing = found.read_value("trailing_stop", default=False)
+    distance = found.read_value("trailing_stop_positive", None) or found.read_value("stoploss", 0.0)
     return Settings(
         roi={int(minutes): float(ratio) for minutes, ratio in roi.items()},
         trailing_stop=abs(distance) if is_trailing else 0.0,
-        trailing_offset=found.value("trailing_stop_positive_offset", 0.0) or 0.0,
+        trailing_offset=found.read_value("trailing_stop_positive_offset", 0.0) or 0.0,
         fee=FEE,
     )
 
@@ -190,7 +190,7 @@ def _cause(
     *,
     is_open: bool,
 ) -> str:
-    """Return why the prices of a trade differ; empty where they do not."""
+    """Return the reason why the prices of a trade differ; empty where they do not."""
     if abs(ours["entry_price"] / theirs["entry"] - 1) > LISTED:
         return "unexplained (entry)"
     if is_open:

@@ -26,7 +26,7 @@ from compared_runs import DEMO, REFERENCES, RUNS, SERIES, Reference
 #: Keys whose values depend on the machine or the clock.
 _NOT_COMPARED: Final = {
     *("seconds", "database", "report", "run", "made", "folder", "versions"),
-    # How many bars a backtest checks depends on the speed of the machine.
+    # The number of bars that a backtest checks depends on the speed of the machine.
     *("bars_checked", "check.text"),
 }
 #: Parts of a text that depend on the machine or the clock: ports, durations, dates of today.
@@ -107,7 +107,7 @@ def _reference_job(reference: Reference, candles: Path, work: Path) -> tuple[str
 
 
 def _run(work: Path, program: str, *arguments: str) -> str:
-    """Return what a program of this checkout printed, with its exit code and errors as JSON.
+    """Return the output of a program of this checkout, with its exit code and errors as JSON.
 
     A document on stdout stays one; other text becomes a list of lines.
     """

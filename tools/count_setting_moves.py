@@ -19,11 +19,11 @@ from typing import Any, Final, cast
 import msgspec
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-#: A number that nothing else is.
+#: A number that no other value of the run has.
 VALUE: Final = 0.0512345
-#: 2024-01-01 00:00 UTC, and how many hours are traded.
+#: 2024-01-01 00:00 UTC, and the number of hours that are traded.
 START, HOURS = 1_704_067_200, 1_000
-#: Records inside records are looked into so far.
+#: Maximum depth of records inside records that are searched.
 _DEPTH: Final = 4
 
 
@@ -39,10 +39,10 @@ class Follower:
         self._names: dict[str, str] = {}
 
     def __call__(self, frame: FrameType, event: str, result: object) -> None:
-        """Look at the arguments of a call, or at what is returned."""
+        """Search the arguments of a call, or its return value."""
         if self.is_filled or event not in ("call", "return"):
             return
-        # What a simulation returns has all fills.
+        # The result of a simulation has all fills.
         self.is_filled = event == "return" and type(result).__name__ == "SimulationResult"
         file = self._name(frame.f_code.co_filename)
         if not file or (self.files and self.files[-1] == file):
@@ -50,7 +50,7 @@ class Follower:
         code = frame.f_code
         count = code.co_argcount + code.co_kwonlyargcount
         names = code.co_varnames[: count + bool(code.co_flags & 0x08) + bool(code.co_flags & 0x04)]
-        # A method reads its own record: nothing moves.
+        # A method reads the record that it belongs to: nothing moves.
         given = [frame.f_locals.get(name) for name in names if name != "self"]
         values = given if event == "call" else [result]
         if any(holds(value) for value in values):
@@ -96,7 +96,9 @@ def followed(folder: Path) -> list[str]:
     from onetape.store.database import open_store
 
     key = SeriesKey("simulator", "BTC/USDT", "1h")
-    candles = SimulatedMarket(7).candles(key.symbol, key.timeframe, START, START + HOURS * 3_600)
+    candles = SimulatedMarket(7).get_candles(
+        key.symbol, key.timeframe, START, START + HOURS * 3_600
+    )
     with open_store(folder / "candles.db", create=True) as store:
         insert_columns(store, key, candles, source="rest", seen_ms=0)
     flags = ["--exchange", "simulator", "--db", "candles.db", "--strategy", "sma_cross"]

@@ -1,7 +1,7 @@
-"""Print how many tests of a JUnit file passed, failed and were skipped.
+"""Print the numbers of tests of a JUnit file that passed, failed and were skipped.
 
-Fails where none ran, and on a skip where ONETAPE_SHARED names the recorded data: with all that a
-test may need in place, a skipped test goes unnoticed.
+Fails where no test ran, and on a skip where ONETAPE_SHARED names the recorded data: then all that
+a test may need is in place, and a skip is an error that would go unnoticed.
 """
 
 import os
@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 
 
 def count(file: Path) -> tuple[int, int, int]:
-    """Return how many tests passed, failed (errors included) and were skipped."""
+    """Return the numbers of tests that passed, failed (errors included) and were skipped."""
     root = ET.fromstring(file.read_text(encoding="utf-8"))  # noqa: S314 - pytest wrote it just now
     total = failed = skipped = 0
     for suite in root.iter("testsuite"):

@@ -1,10 +1,10 @@
-"""Write docs/exchanges.md: what works on each exchange, and how far it was tried.
+"""Write docs/exchanges.md: the features that work on each exchange, and how far they were tried.
 
     uv run python tools/exchanges_reference.py            # writes the file
     uv run python tools/exchanges_reference.py --check    # ends with 6 where the file differs
 
-It comes from the data that the programs use (quirks, dialects, mark readers, CCXT's descriptions)
-and from `EVIDENCE`, where each claim names the test that shows it.
+The page comes from the data that the programs use (quirks, dialects, mark readers, CCXT's
+descriptions) and from `EVIDENCE`, where each claim names the test that shows it.
 """
 
 import sys
@@ -17,8 +17,8 @@ import ccxt.pro
 from onetape.core.quirks import QUIRKS, get_quirks
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.exchange.dialects import DIALECTS, Dialect, Evidence
-from onetape.websocket.marks import mark_reader_of
-from trader.live.opening import LIVE_EXCHANGES, UNTESTED_EXCHANGES, live_obstacle
+from onetape.websocket.marks import find_mark_reader
+from trader.live.opening import LIVE_EXCHANGES, UNTESTED_EXCHANGES, describe_live_obstacle
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PAGE: Final = Path("docs", "exchanges.md")
@@ -26,7 +26,7 @@ Part = Literal["candles", "stream", "live"]
 
 
 class Shown(NamedTuple):
-    """How far a part was tried, and the file of the tests that show it."""
+    """How far a feature was tried, and the file of the tests that show it."""
 
     evidence: Evidence
     test: str
@@ -122,7 +122,7 @@ def _listed(names: Iterable[str]) -> str:
 
 def _row(name: str) -> str:
     candles, stream = _shown(name, "candles"), _shown(name, "stream")
-    # Paper needs both, and is as far tried as the part that was tried less.
+    # Paper trading needs both features, and was tried as far as the one that was tried less.
     paper = "untested" if "untested" in (candles, stream) else _less(candles, stream)
     live = _shown(name, "live") if name in LIVE_EXCHANGES else _not_live(name)
     newest = get_quirks(name).newest_only
@@ -132,19 +132,19 @@ def _row(name: str) -> str:
 
 
 def _not_live(name: str) -> str:
-    """Return what live orders are like where none was ever sent."""
+    """Return the text on live orders of an exchange to which none was ever sent."""
     if name in UNTESTED_EXCHANGES:
         return "untested, with `--untested-exchange`"
-    reason = live_obstacle(name)
+    reason = describe_live_obstacle(name)
     return f"no: {reason}" if reason else "no"
 
 
 def _stream(name: str) -> str:
-    """Return what a live candle is made of."""
+    """Return the text on the source of live candles."""
     kind: Any = getattr(ccxt.pro, _ccxt_name(name))
     if not kind().has.get("watchOHLCV"):
         return "candles built from trades"
-    return "candles, marked when final" if mark_reader_of(kind) is not None else "candles"
+    return "candles, marked when final" if find_mark_reader(kind) is not None else "candles"
 
 
 def _live_row(name: str, dialect: Dialect) -> str:

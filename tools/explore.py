@@ -16,11 +16,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 #: The option of Hypothesis that seeds all tests (tests/support/repeatable.py).
 SEED_OPTION = "--hypothesis-seed"
-#: Start of the line with which our tests print how to repeat a failure.
+#: Start of the line in which our tests print the command that repeats a failure.
 REPEAT = "repeat with: "
 #: Seeds are short enough to be typed.
 SEEDS = 10**6
-#: Exit codes of pytest: all passed, some failed. After others another round makes no sense.
+#: Exit codes of pytest: all passed, some failed. After other codes another round is useless.
 PLAYED = {0, 1}
 
 
@@ -45,7 +45,7 @@ def main() -> None:
     """Play rounds until the seconds of the command line are over.
 
     Raises:
-        SystemExit: 1 after failures, or what pytest ends with where it cannot run.
+        SystemExit: 1 after failures, or the exit code of pytest where it cannot run.
     """
     seconds = float(sys.argv[1])
     began = time.monotonic()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "requirements"
-#: What each file holds, as arguments of `uv export`.
+#: Contents of each file, as arguments of `uv export`.
 EXPORTS = {
     "backfiller": ("--package=onetape-backfiller", "--no-dev"),
     "backtester": ("--package=onetape-backtester", "--no-dev"),
@@ -20,13 +20,13 @@ EXPORTS = {
     "extras/parquet": ("--package=onetape-backfiller", "--extra=parquet", "--no-dev"),
     "extras/talib": ("--only-group=dev",),
 }
-#: Packages that a file keeps of its export; what they need is in the files of the apps.
+#: Packages of an export that a file keeps; their dependencies are in the files of the apps.
 KEPT = {"extras/parquet": ("pyarrow",), "extras/talib": ("ta-lib",)}
 STYLE = ("--no-emit-workspace", "--no-annotate", "--no-header", "--format=requirements.txt")
 
 
 def export(name: str) -> str:
-    """Return what a requirements file must hold by the completed lock.
+    """Return the contents that the completed lock demands of a requirements file.
 
     Raises:
         SystemExit: uv failed, or its response names an address.

@@ -1,4 +1,4 @@
-"""Why freqtrade and the backtester leave a trade in the same candle at different prices.
+"""Reasons why freqtrade and the backtester leave a trade in one candle at different prices.
 
 A cause is named only where the prices of both follow from it; other differences are unexplained.
 """
@@ -13,7 +13,7 @@ ROUNDING: Final = 1e-6
 
 
 class Exit(NamedTuple):
-    """How both programs left one trade, in the same candle."""
+    """Exits of both programs from one trade, in the same candle."""
 
     entry: float
     """Price of the entry, the same in both."""
@@ -29,13 +29,13 @@ class Exit(NamedTuple):
     their_stop: float
     """freqtrade's stop at the exit."""
     their_highest: float
-    """Highest price that freqtrade saw in the trade."""
+    """Highest price of the trade by freqtrade."""
     ours: float
     our_kind: str
 
 
 class Settings(NamedTuple):
-    """What of a strategy's file decides the prices."""
+    """Settings of a strategy's file that decide the prices."""
 
     roi: Mapping[int, float]
     """Least profit by minutes since the entry."""

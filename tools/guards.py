@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 ROOT: Final = Path(__file__).resolve().parent.parent
 PAGE: Final = Path("docs", "failure-modes.md")
 LIST: Final = Path("tools", "guards.toml")
-#: A test that fails may wait this long for what does not come, seconds.
+#: Time that a failing test may wait for an event that does not come, seconds.
 TEST_SECONDS: Final = 600
 _BEGIN: Final = "<!-- Written by tools/guards.py; a test compares it. -->"
 _END: Final = "<!-- End of what tools/guards.py writes. -->"
@@ -34,13 +34,13 @@ class Guard(NamedTuple):
     row: int
     """Row of docs/failure-modes.md."""
     does: str
-    """What the guard does, in words."""
+    """Effect of the guard, as text."""
     file: str
     """Path of the guard's source file in the checkout."""
     on: str
     """Text of the guard; it occurs once in the file."""
     off: str
-    """Text that stands for a program without the guard."""
+    """Text of the same lines without the guard."""
     test: str
     """Path of the test's file in the checkout."""
     name: str
@@ -54,7 +54,7 @@ def read_guards(root: Path = ROOT) -> list[Guard]:
 
 
 def fault_of(guard: Guard, root: Path = ROOT) -> str | None:
-    """Return what is wrong with an entry of the list; None: nothing is."""
+    """Return the text on the fault of an entry of the list; None: the entry is valid."""
     count = (root / guard.file).read_text(encoding="utf-8").count(guard.on)
     if count != 1:
         return f"{guard.file} has the text {guard.on!r} {count} times, not once"
@@ -136,7 +136,7 @@ def _passes(guard: Guard, root: Path) -> bool:
 
 
 def run_guards(guards: Iterable[Guard]) -> int:
-    """Switch guards off one after the other; return how many tests passed without theirs."""
+    """Switch guards off one after the other; return the number of tests that still passed."""
     missed = 0
     with tempfile.TemporaryDirectory(prefix="onetape-guards-") as folder:
         root = Path(folder)
@@ -150,7 +150,7 @@ def run_guards(guards: Iterable[Guard]) -> int:
 
 
 def main() -> int:
-    """Return the exit code: 0, or 6 where something differs from what it should be."""
+    """Return the exit code: 0, or 6 where a test or the table is not as it should be."""
     parser = argparse.ArgumentParser(description="Switch guards off and run their tests.")
     parser.add_argument("--only", type=int, action="append", metavar="ROW", help="only this row")
     parser.add_argument("--write", action="store_true", help=f"write the table of {PAGE}")

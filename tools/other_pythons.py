@@ -2,7 +2,7 @@
 
 The market is a pure function of seed, symbol and time: the same candles on every Python version
 from 3.11 on, and with the NumPy that the index has for it. Each version runs in a throwaway
-environment of uv's, outside of this checkout. `--list` only names the interpreters.
+environment of uv, outside of this checkout. `--list` only names the interpreters.
 
 uv run python tools/other_pythons.py [--list]
 """
@@ -58,7 +58,7 @@ def computed(python: str) -> tuple[str, str]:
     """Return the digest of the market on an interpreter, and its version text.
 
     Raises:
-        SystemExit: it could not be computed.
+        SystemExit: the digest could not be computed.
     """
     command = [
         *("uv", "run", "-q", "--isolated", "--no-project", "--python", python),
@@ -78,7 +78,7 @@ def computed(python: str) -> tuple[str, str]:
 
 
 def main() -> None:
-    """Compare every version, or with --list print which there are."""
+    """Compare every version, or with --list print the versions."""
     if sys.argv[1:] not in ([], ["--list"]):
         raise SystemExit("usage: other_pythons.py [--list]")
     chosen = others([*listed_by_uv(), *kept_by_pyenv()], sys.version_info[:2])

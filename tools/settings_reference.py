@@ -1,4 +1,4 @@
-"""Write what declarations generate: config/*.yaml, tables of docs/rules.md and docs/metrics.md.
+"""Write the files made of declarations: config/*.yaml, tables of docs/rules.md and docs/metrics.md.
 
     uv run python tools/settings_reference.py            # writes the files
     uv run python tools/settings_reference.py --check    # ends with 6 where a file is another one
@@ -30,7 +30,7 @@ RULES: Final = Path("docs", "rules.md")
 METRICS: Final = Path("docs", "metrics.md")
 #: Columns of a YAML file: where comments begin, and where lines end.
 _COMMENT, _WIDTH = 26, 100
-#: What stands behind the name of a section.
+#: Comment behind the name of a section.
 _SECTION_NOTES: Final = {
     "account": "docs/rules.md: each key with its formula and its flag",
     "exits": "in addition to the strategy's SELL",
@@ -43,7 +43,7 @@ class Program(NamedTuple):
 
     name: str
     does: str
-    """What `uv run NAME` does by this file, as a verb."""
+    """Verb of the effect of `uv run NAME` with this file."""
     variable: str
     """An example of a variable, without the program's name."""
     model: type[msgspec.Struct]

@@ -1,9 +1,9 @@
-"""Compare the lock in git, which names no address, with the one that uv completed from it.
+"""Compare the lock in git, which names no address, with the lock that uv completed.
 
 uv fills the addresses in without comparing hashes, so this does: the versions must be the same, and
 a file that both name must have the same hash. An index may have gained files since.
 
-    verify_lock.py [COMMITTED] [COMPLETED]    default: what git would commit, and uv.lock
+    verify_lock.py [COMMITTED] [COMPLETED]    default: the file git would commit, and uv.lock
 """
 
 import subprocess
@@ -24,7 +24,7 @@ Package = dict[str, Any]
 
 
 def findings(committed: str, completed: str) -> list[str]:
-    """Return what is wrong with a pair of locks, one line each; none where all is well."""
+    """Return the faults of a pair of locks, one line each; empty without a fault."""
     found = [
         f"line {number} of the committed lock names an address: {line.strip()}"
         for number, line in enumerate(committed.splitlines(), start=1)
@@ -53,7 +53,7 @@ def findings(committed: str, completed: str) -> list[str]:
 
 
 def package_findings(ours: Package, theirs: Package) -> Iterator[str]:
-    """Yield what differs between a package of the committed and of the completed lock."""
+    """Yield the differences between a package of the committed and of the completed lock."""
     rest = [
         {key: value for key, value in package.items() if key not in FILE_KEYS}
         for package in (ours, theirs)

@@ -18,8 +18,8 @@ _SEPARATORS: Final = ("..", "/", " to ")
 _DAY_SECONDS: Final = 86_400
 
 
-def reason_of(accept: str | None, because: str | None, undo: str | None) -> str:
-    """Return the reason that the flags give; empty where they accept nothing.
+def parse_reason_flags(accept: str | None, because: str | None, undo: str | None) -> str:
+    """Return the reason that the flags give; empty if the flags accept no gap.
 
     Raises:
         UsageError: the flags contradict each other, or the reason is missing or no text.
@@ -38,7 +38,7 @@ def reason_of(accept: str | None, because: str | None, undo: str | None) -> str:
     return reason
 
 
-def range_of(text: str | None, flag: str) -> Range:
+def parse_range(text: str | None, flag: str) -> Range:
     """Return a range, given as `FROM..TO`, as one day, as freqtrade's timerange, or as `all`.
 
     Args:
@@ -53,13 +53,15 @@ def range_of(text: str | None, flag: str) -> Range:
     for separator in _SEPARATORS:
         if separator in text:
             start, end = (part.strip() for part in text.split(separator, 1))
-            return _ordered(parse_moment(start, flag), parse_moment(end, flag), text, flag)
+            return _check_range_order(
+                parse_moment(start, flag), parse_moment(end, flag), text, flag
+            )
     first, dash, last = text.partition("-")
     if dash and all(len(part) in (0, 8) and part.isdecimal() for part in (first, last) if part):
         ends = parse_timerange(text)
         low = 0 if ends[0] is None else parse_moment(ends[0], flag)
         high = LATEST_TIMESTAMP if ends[1] is None else parse_moment(ends[1], flag)
-        return _ordered(low, high, text, flag)
+        return _check_range_order(low, high, text, flag)
     day = parse_moment(text, flag)
     if day % _DAY_SECONDS:
         raise UsageError(f"{flag} {text!r} is one moment; write FROM..TO, a day, or `all`")
@@ -69,7 +71,7 @@ def range_of(text: str | None, flag: str) -> Range:
 def accept_gaps(
     store: Store, keys: Sequence[SeriesKey], wanted: Range, *, reason: str, now_ms: int
 ) -> int:
-    """Accept the unexplained gaps of a range, as far as they lie in it; return how many candles.
+    """Accept the unexplained gaps inside a range; return the number of accepted candles.
 
     Args:
         store: The open database.
@@ -79,10 +81,10 @@ def accept_gaps(
         now_ms: Computer's time, epoch milliseconds.
 
     Raises:
-        DataError: no candle of the range is missing without a known cause.
+        DataError: every missing candle of the range has a known cause already.
         StoreError: the file cannot be written.
     """
-    found = {key: [gap for gap in _inside(store, key, wanted) if not gap.is_explained]
+    found = {key: [gap for gap in _read_gaps_in_range(store, key, wanted) if not gap.is_explained]
              for key in keys}  # fmt: skip
     if not any(found.values()):
         raise DataError(
@@ -96,13 +98,13 @@ def accept_gaps(
 
 
 def undo_accepted(store: Store, keys: Sequence[SeriesKey], wanted: Range) -> int:
-    """Undo accepted gaps of a range; return how many candles are "not fetched" now.
+    """Undo accepted gaps of a range; return the number of candles that are "not fetched" now.
 
     Raises:
         DataError: no gap of the range is accepted.
         StoreError: the file cannot be written.
     """
-    found = {key: [gap for gap in _inside(store, key, wanted) if gap.state == ACCEPTED]
+    found = {key: [gap for gap in _read_gaps_in_range(store, key, wanted) if gap.state == ACCEPTED]
              for key in keys}  # fmt: skip
     if not any(found.values()):
         raise DataError(
@@ -114,11 +116,11 @@ def undo_accepted(store: Store, keys: Sequence[SeriesKey], wanted: Range) -> int
     return sum(gap.candles for gaps in found.values() for gap in gaps)
 
 
-def _inside(store: Store, key: SeriesKey, wanted: Range) -> list[Gap]:
+def _read_gaps_in_range(store: Store, key: SeriesKey, wanted: Range) -> list[Gap]:
     return read_gaps(store, key, start=wanted[0], end=wanted[1])
 
 
-def _ordered(start: int, end: int, text: str, flag: str) -> Range:
+def _check_range_order(start: int, end: int, text: str, flag: str) -> Range:
     if end <= start:
         raise UsageError(f"{flag} {text!r} ends before it begins; the end is exclusive")
     return start, end

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from backfiller.commands.series_selection import database_of
+from backfiller.commands.series_selection import choose_database_file
 from backfiller.settings import BackfillerSettings
 from onetape.core.candles import SeriesKey
 from onetape.core.clock import check_range, format_day
@@ -38,11 +38,11 @@ class BackfillJob(Struct, frozen=True):
         """Exchanges of the series, without repeats."""
         return list(dict.fromkeys(key.exchange for key in self.keys))
 
-    def keys_of(self, exchange: str) -> list[SeriesKey]:
+    def get_exchange_keys(self, exchange: str) -> list[SeriesKey]:
         """Return the series of one exchange."""
         return [key for key in self.keys if key.exchange == exchange]
 
-    def range_at(self, exchange: RestExchange) -> tuple[int, int | None]:
+    def compute_range(self, exchange: RestExchange) -> tuple[int, int | None]:
         """Return start and end of the range, by the exchange's time.
 
         Raises:
@@ -90,7 +90,7 @@ def make_job(settings: BackfillerSettings, *, days: int | None) -> BackfillJob:
         check_range(start, end)
     return BackfillJob(
         keys=tuple(keys),
-        path=database_of(settings.db, settings.exchange),
+        path=choose_database_file(settings.db, settings.exchange),
         start=start,
         end=end,
         days=days,

@@ -12,8 +12,8 @@ import typer
 
 from backfiller.backfill_job import BackfillJob, make_job
 from backfiller.fetch_round import Outcome, fetch_all
-from backfiller.gap_remedies import open_gaps_text
-from backfiller.progress import shown
+from backfiller.gap_remedies import describe_open_gaps
+from backfiller.progress import open_progress_display
 from backfiller.run_database import RunDatabase
 from backfiller.schedule import run_every
 from backfiller.series_fetch import SeriesFailure, Summary
@@ -44,18 +44,18 @@ def backfill_all(settings: BackfillerSettings, *, days: int | None, as_json: boo
     with ExitStack() as stack:
         with RunDatabase(job.path, job.exchanges[0]):
             pass  # An unusable file is reported before anything is started.
-        endpoints = endpoints_of(job, settings.simulator_url, stack)
-        asyncio.run(_until_stopped(job, endpoints, every, as_json=as_json))
+        endpoints = make_endpoints(job, settings.simulator_url, stack)
+        asyncio.run(_run_until_stopped(job, endpoints, every, as_json=as_json))
 
 
-def endpoints_of(
+def make_endpoints(
     job: BackfillJob, simulator_url: str | None, stack: ExitStack
 ) -> dict[str, Endpoint]:
-    """Return where each exchange of a job is, as `endpoint_of` does."""
-    return {name: endpoint_of(name, simulator_url, stack) for name in job.exchanges}
+    """Return the endpoint of each exchange of a job, as `make_endpoint` does."""
+    return {name: make_endpoint(name, simulator_url, stack) for name in job.exchanges}
 
 
-def endpoint_of(exchange: str, simulator_url: str | None, stack: ExitStack) -> Endpoint:
+def make_endpoint(exchange: str, simulator_url: str | None, stack: ExitStack) -> Endpoint:
     """Return the endpoint of an exchange; a simulator that is started for it ends with the stack.
 
     Raises:
@@ -70,14 +70,17 @@ def endpoint_of(exchange: str, simulator_url: str | None, stack: ExitStack) -> E
     return Endpoint(SIMULATOR_ID, stack.enter_context(find_or_start(simulator_url)))
 
 
-async def _until_stopped(
+async def _run_until_stopped(
     job: BackfillJob, endpoints: Mapping[str, Endpoint], every: Timeframe | None, *, as_json: bool
 ) -> None:
     stop = StopRequest()
     compact = every is not None
 
     async def run() -> None:
-        with RunDatabase(job.path, job.exchanges[0]) as database, shown(len(job.keys)) as display:
+        with (
+            RunDatabase(job.path, job.exchanges[0]) as database,
+            open_progress_display(len(job.keys)) as display,
+        ):
             outcomes = await fetch_all(job, endpoints, database, display)
         _print(outcomes, job.path, as_json=as_json, compact=compact)
 
@@ -88,7 +91,7 @@ async def _until_stopped(
         work = run_every(
             every, run, clock=SystemClock(), random=jitter, pause=asyncio.sleep, note=note
         )
-    await stop.unless_stopped(work)
+    await stop.run_unless_stopped(work)
     if not stop.name:
         return
     if every is not None:
@@ -112,8 +115,8 @@ def _print(outcomes: Sequence[Outcome], path: Path, *, as_json: bool, compact: b
     if as_json:
         document: dict[str, Any] = {
             "database": path,
-            "series": [summary.document() for summary in summaries],
-            "failed": [one.document() for one in outcomes if isinstance(one, SeriesFailure)],
+            "series": [summary.make_document() for summary in summaries],
+            "failed": [one.make_document() for one in outcomes if isinstance(one, SeriesFailure)],
         }
         if compact:  # one line for each run of a schedule
             print_line(json.dumps(document, default=str, allow_nan=False))
@@ -121,13 +124,13 @@ def _print(outcomes: Sequence[Outcome], path: Path, *, as_json: bool, compact: b
             print_json(document)
     else:
         for summary in summaries:
-            print_line(summary.line())
+            print_line(summary.format_line())
         if summaries:
             print_line(f"database: {path}")
     raise_failures(outcomes)
     gaps = [gap for summary in summaries for gap in summary.open]
     if gaps:
-        text = open_gaps_text(gaps, path, minutes=APART_MS // 60_000)
+        text = describe_open_gaps(gaps, path, minutes=APART_MS // 60_000)
         if not compact:
             raise CandleGapError(text)
         note(text)

@@ -1,4 +1,4 @@
-"""What a run requests of one series: the ranges that are missing, and the newest candles again."""
+"""Plan of the requests for one series: the missing ranges, and the newest candles again."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from onetape.core.clock import format_utc
 from onetape.core.message_text import format_count
 from onetape.core.quirks import Quirks
 from onetape.core.timeframes import Timeframe
-from onetape.exchange.pages import last_closed_open
+from onetape.exchange.pages import compute_last_closed_open
 from onetape.exchange.rest import RestExchange
 from onetape.history.fetch import reread_from
 from onetape.store.candles import find_missing, read_last_closed_before
@@ -35,13 +35,13 @@ class FetchPlan(Struct, frozen=True):
     pages: int
     """Estimated number of requests."""
 
-    def document(self) -> dict[str, Any]:
+    def make_document(self) -> dict[str, Any]:
         """Return the plan for --json."""
         document = asdict(self)
         document.update(asdict(document.pop("key")))
         return document
 
-    def line(self) -> str:
+    def format_line(self) -> str:
         """Return the plan in one line."""
         first = [f"{format_utc(low)} to {format_utc(high)}" for low, high in self.ranges[:3]]
         more = len(self.ranges) - len(first)
@@ -64,7 +64,7 @@ def plan_series(
         end: Epoch seconds, exclusive; None: the newest closed candle.
     """
     timeframe = Timeframe.parse(key.timeframe)
-    newest = last_closed_open(timeframe, exchange.now_ms(), exchange.quirks.close_grace_ms)
+    newest = compute_last_closed_open(timeframe, exchange.now_ms(), exchange.quirks.close_grace_ms)
     stop = timeframe.next(newest) if end is None else min(end, timeframe.next(newest))
     first = timeframe.ceil(start)
     stop = max(stop, first)  # A range in which no candle opens is empty: its end equals its start.
@@ -72,18 +72,20 @@ def plan_series(
         wanted = [(first, stop)] if first < stop else []
     else:
         gaps = find_unexplained(store, key, find_missing(store, key, start, stop))
-        wanted = sorted([*gaps, *_newest_again(store, key, first, stop)])
-    ranges = joined(wanted, timeframe, exchange.quirks.page_limit)
+        wanted = sorted([*gaps, *_find_ranges_to_reread(store, key, first, stop)])
+    ranges = join_ranges(wanted, timeframe, exchange.quirks.page_limit)
     candles = sum(timeframe.count_between(*part) for part in ranges)
-    pages = sum(_pages(timeframe.count_between(*part), exchange.quirks) for part in ranges)
+    pages = sum(
+        _count_pages_for_quirks(timeframe.count_between(*part), exchange.quirks) for part in ranges
+    )
     return FetchPlan(key, first, stop, ranges, candles, pages)
 
 
-def joined(ranges: list[Range], timeframe: Timeframe, page_limit: int) -> list[Range]:
+def join_ranges(ranges: list[Range], timeframe: Timeframe, page_limit: int) -> list[Range]:
     """Join sorted ranges where that takes fewer pages than requesting each, or where they touch."""
 
     def pages(part: Range) -> int:
-        return pages_of(timeframe.count_between(*part), page_limit)
+        return count_pages(timeframe.count_between(*part), page_limit)
 
     found: list[Range] = []
     for start, end in ranges:
@@ -96,12 +98,12 @@ def joined(ranges: list[Range], timeframe: Timeframe, page_limit: int) -> list[R
     return found
 
 
-def pages_of(candles: int, page_limit: int) -> int:
+def count_pages(candles: int, page_limit: int) -> int:
     """Return the number of pages for a number of candles; pages overlap by one candle."""
     return max(1, -(-(candles - 1) // (page_limit - 1)))
 
 
-def _newest_again(store: Store, key: SeriesKey, first: int, stop: int) -> list[Range]:
+def _find_ranges_to_reread(store: Store, key: SeriesKey, first: int, stop: int) -> list[Range]:
     """Return the part of the range that holds the newest closed candles, which may be revised."""
     again = reread_from(store, key)
     newest = read_last_closed_before(store, key, stop)
@@ -111,5 +113,5 @@ def _newest_again(store: Store, key: SeriesKey, first: int, stop: int) -> list[R
     return [(low, high)] if low < high else []
 
 
-def _pages(candles: int, quirks: Quirks) -> int:
-    return 1 if quirks.newest_only is not None else pages_of(candles, quirks.page_limit)
+def _count_pages_for_quirks(candles: int, quirks: Quirks) -> int:
+    return 1 if quirks.newest_only is not None else count_pages(candles, quirks.page_limit)

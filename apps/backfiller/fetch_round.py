@@ -1,6 +1,6 @@
 """One round: all series of a job, side by side, each exchange within its own limits.
 
-A series that fails stops no other. What makes the database unusable stops all.
+The failure of one series does not stop the others. An unusable database stops all.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from onetape.cli.stop import cancel_and_wait
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import ExchangeError, RowsRefused, UsageError
 from onetape.exchange.clients import Endpoint
-from onetape.exchange.market_clock import ask_simulator
+from onetape.exchange.market_clock import fetch_simulator_info
 from onetape.exchange.rest import MarketInfo, RestExchange
 from onetape.store.database import Store
 from onetape.store.market_data import save_market
@@ -48,34 +48,34 @@ async def fetch_all(
     database: RunDatabase,
     display: ProgressDisplay,
 ) -> list[Outcome]:
-    """Fetch every series of a job; return what became of each, in the job's order.
+    """Fetch every series of a job; return the result of each, in the job's order.
 
     Raises:
-        DataError: the database cannot be used; what was stored stays.
-        ConfigurationError: the database cannot be made.
+        DataError: the database cannot be used; candles that were stored stay.
+        ConfigurationError: the database cannot be created.
     """
 
     async def fetch(ready: Ready) -> list[Outcome]:
         return await _fetch_exchange(ready, endpoints, database, display)
 
-    return await each_exchange(job, endpoints, database, display, fetch)
+    return await run_for_each_exchange(job, endpoints, database, display, fetch)
 
 
-async def each_exchange(
+async def run_for_each_exchange(
     job: BackfillJob,
     endpoints: Mapping[str, Endpoint],
     database: RunDatabase,
     display: ProgressDisplay,
     work: Callable[[Ready], Awaitable[Sequence[T]]],
 ) -> list[T | SeriesFailure]:
-    """Open every exchange of a job, side by side, and do some work with the series it has.
+    """Open every exchange of a job, side by side, and run work for each series of the exchange.
 
     Returns:
-        What the work gave for each series, or why it could not be done, in the job's order.
+        The result of the work for each series, or the error that prevented it, in the job's order.
     """
 
     async def one(exchange: str) -> list[T | SeriesFailure]:
-        keys = job.keys_of(exchange)
+        keys = job.get_exchange_keys(exchange)
         try:
             async with RestExchange(
                 endpoints[exchange], retry_seconds=job.retry_seconds, note=display.note
@@ -88,13 +88,13 @@ async def each_exchange(
                 done = dict(zip(ready.keys, await work(ready), strict=True))
                 return [done[key] if key in done else failures[key] for key in keys]
         except _OWN_FAULT as error:
-            return [failed(key, error, display) for key in keys]
+            return [report_failure(key, error, display) for key in keys]
 
-    found = await side_by_side(one(exchange) for exchange in job.exchanges)
+    found = await gather_or_cancel(one(exchange) for exchange in job.exchanges)
     return [outcome for outcomes in found for outcome in outcomes]
 
 
-async def side_by_side(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+async def gather_or_cancel(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """Return the results of all coroutines; the first error cancels the others and is raised."""
     tasks = [asyncio.create_task(one) for one in work]
     try:
@@ -107,11 +107,11 @@ async def side_by_side(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
         await cancel_and_wait(*tasks)
 
 
-def failed(
+def report_failure(
     key: SeriesKey, error: ExchangeError | UsageError | RowsRefused, display: ProgressDisplay
 ) -> SeriesFailure:
     """Print once why a series is not served, and return the error."""
-    display.failure(str(error))
+    display.show_failure(str(error))
     return SeriesFailure(key, error)
 
 
@@ -124,23 +124,23 @@ async def _prepare(
     for key in keys:
         try:
             exchange.check_timeframe(key.timeframe)
-            markets[key] = await exchange.market(key.symbol)
+            markets[key] = await exchange.fetch_market(key.symbol)
         except UsageError as error:
-            failures[key] = failed(key, error, display)
+            failures[key] = report_failure(key, error, display)
             continue
         if not markets[key].active:
             display.note_once(f"{key.exchange} does not trade {key.symbol} now; its past is there")
     start, end = 0, None
     if markets:
         await exchange.compare_clocks()
-        start, end = job.range_at(exchange)
+        start, end = job.compute_range(exchange)
     return Ready(exchange, list(markets), list(markets.values()), start, end), failures
 
 
 async def _fetch_exchange(
     ready: Ready, endpoints: Mapping[str, Endpoint], database: RunDatabase, display: ProgressDisplay
 ) -> list[Outcome]:
-    exchange, store = ready.exchange, database.opened()
+    exchange, store = ready.exchange, database.get_or_open_store()
     await check_source(endpoints[exchange.endpoint.exchange], store)
     turns = asyncio.Semaphore(SERIES_AT_ONCE)
 
@@ -148,14 +148,14 @@ async def _fetch_exchange(
         async with turns:
             save_market(store, key.exchange, key.symbol, market.trading_rules, exchange.now_ms())
             try:
-                with display.series(str(key)) as progress:
+                with display.track_series(str(key)) as progress:
                     return await fetch_series(
                         exchange, store, key, start=ready.start, end=ready.end, progress=progress
                     )
             except _OWN_FAULT as error:
-                return failed(key, error, display)
+                return report_failure(key, error, display)
 
-    return await side_by_side(
+    return await gather_or_cancel(
         one(key, market) for key, market in zip(ready.keys, ready.markets, strict=True)
     )
 
@@ -166,6 +166,6 @@ async def check_source(endpoint: Endpoint, store: Store) -> None:
     Raises:
         StoreError: the simulator has another seed, or replays other candles.
     """
-    simulated = await asyncio.to_thread(ask_simulator, endpoint)
+    simulated = await asyncio.to_thread(fetch_simulator_info, endpoint)
     if simulated is not None:
         require_source(store, simulated.source)

@@ -14,7 +14,7 @@ from onetape.core.timeframes import Timeframe
 
 
 class OpenGap(Struct, frozen=True):
-    """A gap whose cause is not known."""
+    """A gap whose cause is unknown."""
 
     key: SeriesKey
     start: int
@@ -24,15 +24,15 @@ class OpenGap(Struct, frozen=True):
     """Whether the exchange serves only candles that are newer than the gap."""
 
     @classmethod
-    def at(cls, key: SeriesKey, start: int, candles: int, *, now_ms: int) -> "OpenGap":
+    def of(cls, key: SeriesKey, start: int, candles: int, *, now_ms: int) -> "OpenGap":
         """Return a gap, seen at a market time in epoch milliseconds."""
         timeframe = Timeframe.parse(key.timeframe)
         gone = is_out_of_reach(key.exchange, timeframe, start, now_ms // 1_000)
         return cls(key, start, candles, gone)
 
 
-def open_gaps_text(gaps: Sequence[OpenGap], path: Path, *, minutes: int) -> str:
-    """Return how many candles are missing without a known cause, where first, and what to do.
+def describe_open_gaps(gaps: Sequence[OpenGap], path: Path, *, minutes: int) -> str:
+    """Return a text: number of candles missing without a known cause, the first gap, the remedy.
 
     Args:
         gaps: Open gaps, at least one.
@@ -45,12 +45,13 @@ def open_gaps_text(gaps: Sequence[OpenGap], path: Path, *, minutes: int) -> str:
     return (
         f"{format_count(candles, 'candle')} in {format_count(len(gaps), 'gap')} {verb} missing, "
         "unproven: "
-        f"first {first.key} {format_utc(first.start)} UTC; {remedy(gaps, path, minutes=minutes)}"
+        f"first {first.key} {format_utc(first.start)} UTC; "
+        f"{describe_remedy(gaps, path, minutes=minutes)}"
     )
 
 
-def remedy(gaps: Sequence[OpenGap], path: Path, *, minutes: int) -> str:
-    """Return the remedy for gaps as a part of a sentence; arguments as for `open_gaps_text`."""
+def describe_remedy(gaps: Sequence[OpenGap], path: Path, *, minutes: int) -> str:
+    """Return the remedy for gaps as a part of a sentence; arguments as for `describe_open_gaps`."""
     gone = [gap for gap in gaps if gap.is_out_of_reach]
     parts: list[str] = []
     if len(gone) < len(gaps):

@@ -9,7 +9,7 @@ import numpy as np
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from backfiller.table_check import Table, few
+from backfiller.table_check import Table, compute_tolerated_rows
 from onetape.core.candles import Candles, IntArray, SeriesKey, find_candle_faults
 from onetape.core.clock import format_utc
 from onetape.core.errors import DataError
@@ -63,7 +63,7 @@ class Imported(Struct, frozen=True):
     notes: tuple[str, ...]
     seconds: float
 
-    def line(self) -> str:
+    def format_line(self) -> str:
         """Return the summary in one line."""
         notable = (
             (self.present, "already there"),
@@ -90,13 +90,13 @@ class Imported(Struct, frozen=True):
             f"{', '.join(parts)}"
         )
 
-    def document(self) -> dict[str, Any]:
+    def make_document(self) -> dict[str, Any]:
         """Return the summary for --json."""
         return asdict(self)
 
-    def contradiction(self) -> DataError | None:
+    def find_contradiction(self) -> DataError | None:
         """Return an error where many stored candles have other values than the file."""
-        if self.different <= few(self.present):
+        if self.different <= compute_tolerated_rows(self.present):
             return None
         return DataError(
             f"{self.source}: {self.different:,} of {format_count(self.present, 'candle')} that "
@@ -120,12 +120,12 @@ def store_table(store: Store, table: Table, *, now_ms: int) -> Imported:
     report = insert_columns(store, table.key, spool.unreadable, source="import", seen_ms=now_ms)
     different, gap_count, untraded, missing = 0, 0, 0, 0
     since = table.first
-    for window in spool.windows():
+    for window in spool.iterate_windows():
         candles = window[: int(np.searchsorted(window.timestamp, table.end))]
         done = insert_columns(store, table.key, candles, source="import", seen_ms=now_ms)
-        report = report.plus(done)
+        report = report.merge_with(done)
         if done.present:
-            different += _different(store, table.key, candles)
+            different += _count_different_candles(store, table.key, candles)
         faulty = list(find_candle_faults(candles, Timeframe.parse(table.key.timeframe)))
         sound = np.delete(candles.timestamp, faulty)
         if not len(sound) or sound[-1] <= since:
@@ -135,14 +135,14 @@ def store_table(store: Store, table: Table, *, now_ms: int) -> Imported:
         gap_count += len(gaps)
         missing += sum(gap.candles for gap in gaps)
         since = int(sound[-1])
-    return _summary(
+    return _make_summary(
         table, report, different=different, gap_count=gap_count, missing=missing,
         is_untraded=gap_count > 0 and untraded == gap_count,
         seconds=round(table.seconds + time.monotonic() - began, 3),
     )  # fmt: skip
 
 
-def _summary(
+def _make_summary(
     table: Table,
     report: InsertReport,
     *,
@@ -181,8 +181,8 @@ def _summary(
     )
 
 
-def _different(store: Store, key: SeriesKey, candles: Candles) -> int:
-    """Return how many stored candles have other values than those of a table."""
+def _count_different_candles(store: Store, key: SeriesKey, candles: Candles) -> int:
+    """Return the number of stored candles whose values differ from a table's."""
     start, end = int(candles.timestamp[0]), int(candles.timestamp[-1]) + 1
     stored = read_closed_between(store, key, start, end, cached=False)
     _, ours, theirs = np.intersect1d(candles.timestamp, stored.timestamp, return_indices=True)
@@ -195,7 +195,7 @@ def _different(store: Store, key: SeriesKey, candles: Candles) -> int:
 def _note_gaps(
     store: Store, table: Table, gaps: Sequence[Gap], refused: IntArray, *, now_ms: int
 ) -> int:
-    """Store the gaps that the ledger does not have; return how many had no trades.
+    """Store the gaps that the ledger lacks; return the number of gaps without trades.
 
     In Kraken's own archive a candle is missing because nothing was traded, unless its row was
     refused.

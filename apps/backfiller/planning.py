@@ -1,4 +1,4 @@
-"""`--plan`: what a run would fetch. Only markets and the time of exchanges are requested."""
+"""`--plan`: the candles that a run would fetch. Requests only markets and exchanges' time."""
 
 import asyncio
 import time
@@ -9,38 +9,38 @@ from typing import Any
 from msgspec import Struct
 
 from backfiller.backfill_job import BackfillJob, make_job
-from backfiller.backfiller_runs import endpoints_of, raise_failures
+from backfiller.backfiller_runs import make_endpoints, raise_failures
 from backfiller.fetch_plan import FetchPlan, plan_series
-from backfiller.fetch_round import Ready, each_exchange
-from backfiller.progress import shown
+from backfiller.fetch_round import Ready, run_for_each_exchange
+from backfiller.progress import open_progress_display
 from backfiller.run_database import RunDatabase
 from backfiller.series_fetch import SeriesFailure
 from backfiller.settings import BackfillerSettings
 from onetape.cli.output import print_json, print_line
 from onetape.core.message_text import format_count
-from onetape.exchange.catalogue import exchange_facts
+from onetape.exchange.catalogue import get_exchange_facts
 from onetape.exchange.clients import Endpoint
 
 
 class Timed(Struct, frozen=True):
-    """A fetch plan with the shortest time in which it can be carried out."""
+    """A fetch plan with its shortest possible duration."""
 
     plan: FetchPlan
     seconds: float
     """Duration of all requests in turn, at the speed of the last or of CCXT's limit, seconds."""
 
-    def document(self) -> dict[str, Any]:
+    def make_document(self) -> dict[str, Any]:
         """Return plan and duration for --json."""
-        return {**self.plan.document(), "seconds": round(self.seconds, 1)}
+        return {**self.plan.make_document(), "seconds": round(self.seconds, 1)}
 
-    def line(self) -> str:
+    def format_line(self) -> str:
         """Return plan and duration in one line."""
         pages = format_count(self.plan.pages, "page")
-        return f"{self.plan.line()}; {pages}, about {lasting(self.seconds)}"
+        return f"{self.plan.format_line()}; {pages}, about {format_rough_duration(self.seconds)}"
 
 
 def print_plan(settings: BackfillerSettings, *, days: int | None, as_json: bool) -> None:
-    """Print what a run with these settings would fetch.
+    """Print the series and candles that a run with these settings would fetch.
 
     Raises:
         OnetapeError: a series cannot be fetched; see its class.
@@ -48,10 +48,10 @@ def print_plan(settings: BackfillerSettings, *, days: int | None, as_json: bool)
     job = make_job(settings, days=days)
     with ExitStack() as stack:
         database = stack.enter_context(RunDatabase(job.path, job.exchanges[0]))
-        endpoints = endpoints_of(job, settings.simulator_url, stack)
+        endpoints = make_endpoints(job, settings.simulator_url, stack)
         plans = asyncio.run(_plan_all(job, endpoints, database))
     timed = [plan for plan in plans if isinstance(plan, Timed)]
-    # Exchanges run side by side, the series of one share its limit.
+    # Exchanges run side by side; the series of one exchange share its limit.
     seconds = max(
         (sum(one.seconds for one in timed if one.plan.key.exchange == name) for name in endpoints),
         default=0.0,
@@ -61,19 +61,19 @@ def print_plan(settings: BackfillerSettings, *, days: int | None, as_json: bool)
         print_json(
             {
                 "database": job.path,
-                "series": [one.document() for one in timed],
-                "failed": [one.document() for one in plans if isinstance(one, SeriesFailure)],
+                "series": [one.make_document() for one in timed],
+                "failed": [one.make_document() for one in plans if isinstance(one, SeriesFailure)],
                 "seconds": round(seconds, 1),
             }
         )
     else:
         for one in timed:
-            print_line(one.line())
+            print_line(one.format_line())
         candles = sum(one.plan.candles for one in timed)
         pages = sum(one.plan.pages for one in timed)
         print_line(
             f"in all {format_count(candles, 'candle')} in {format_count(pages, 'page')}, about "
-            f"{lasting(seconds)}; nothing was fetched"
+            f"{format_rough_duration(seconds)}; nothing was fetched"
         )
     raise_failures(plans)
 
@@ -85,7 +85,7 @@ async def _plan_all(
         began = time.monotonic()
         await ready.exchange.compare_clocks()
         trip_seconds = time.monotonic() - began
-        facts = exchange_facts(ready.exchange.endpoint.exchange)
+        facts = get_exchange_facts(ready.exchange.endpoint.exchange)
         page_seconds = max(trip_seconds, facts.pause_ms / 1_000)
         plans = [
             plan_series(ready.exchange, database.store, key, start=ready.start, end=ready.end)
@@ -93,11 +93,11 @@ async def _plan_all(
         ]
         return [Timed(plan, plan.pages * page_seconds) for plan in plans]
 
-    with shown(len(job.keys)) as display:
-        return await each_exchange(job, endpoints, database, display, plan)
+    with open_progress_display(len(job.keys)) as display:
+        return await run_for_each_exchange(job, endpoints, database, display, plan)
 
 
-def lasting(seconds: float) -> str:
+def format_rough_duration(seconds: float) -> str:
     """Return a length of time in words: `3 s`, `12 min`, `2.5 h`."""
     if seconds < 90:
         return f"{max(1, seconds):.0f} s"

@@ -27,7 +27,7 @@ class ProgressDisplay:
         """Show progress bars; without bars, print lines."""
         self._bars = bars
         self._shows_failures = shows_failures
-        self._said: set[str] = set()
+        self._printed: set[str] = set()
 
     def note(self, text: str) -> None:
         """Print a line above the bars."""
@@ -40,12 +40,12 @@ class ProgressDisplay:
 
     def note_once(self, text: str) -> None:
         """Print a line, the first time only."""
-        if text not in self._said:
-            self._said.add(text)
+        if text not in self._printed:
+            self._printed.add(text)
             self.note(text)
 
-    def failure(self, text: str) -> None:
-        """Print why a series failed, while others go on; several may fail for one reason."""
+    def show_failure(self, text: str) -> None:
+        """Print the reason why a series failed, once for all series that fail for this reason."""
         if self._shows_failures:
             self.note_once(f"backfiller: {text}")
 
@@ -55,10 +55,10 @@ class ProgressDisplay:
             self.note(text)
 
     @contextmanager
-    def series(self, title: str) -> Generator[Progress]:
+    def track_series(self, title: str) -> Generator[Progress]:
         """Yield a function to report progress to, for as long as one series is fetched."""
         if self._bars is None:
-            yield _lines(title)
+            yield _make_line_reporter(title)
             return
         bars, began = self._bars, time.monotonic()
         task = bars.add_task(escape_unprintable(title), total=None, rate="")
@@ -74,8 +74,8 @@ class ProgressDisplay:
 
 
 @contextmanager
-def shown(series: int) -> Generator[ProgressDisplay]:
-    """Yield the display of a run; it is gone from the terminal afterwards, but for the notes.
+def open_progress_display(series: int) -> Generator[ProgressDisplay]:
+    """Yield the display of a run; afterwards only the notes stay on the terminal.
 
     Args:
         series: Number of series; the failure of a single one is the program's own last line.
@@ -83,11 +83,11 @@ def shown(series: int) -> Generator[ProgressDisplay]:
     if not sys.stderr.isatty():
         yield ProgressDisplay(None, shows_failures=series > 1)
         return
-    with _bars() as bars:
+    with _make_progress_bars() as bars:
         yield ProgressDisplay(bars, shows_failures=series > 1)
 
 
-def _bars() -> "Bars":
+def _make_progress_bars() -> "Bars":
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -118,7 +118,7 @@ def _bars() -> "Bars":
     )
 
 
-def _lines(title: str) -> Callable[[int, int], None]:
+def _make_line_reporter(title: str) -> Callable[[int, int], None]:
     began = last = time.monotonic()
 
     def report(done: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""Repair what the exchange can supply: gaps, forming rows left behind, rows that break a rule."""
+"""Repair gaps, rows that were never closed and rows that break a rule, from the exchange."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,10 +8,10 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from backfiller.backfill_job import BackfillJob
-from backfiller.fetch_plan import Range, joined
-from backfiller.fetch_round import Ready, check_source, each_exchange, failed
+from backfiller.fetch_plan import Range, join_ranges
+from backfiller.fetch_round import Ready, check_source, report_failure, run_for_each_exchange
 from backfiller.gap_remedies import OpenGap
-from backfiller.progress import shown
+from backfiller.progress import open_progress_display
 from backfiller.run_database import RunDatabase
 from backfiller.series_fetch import SeriesFailure
 from onetape.core.candles import SeriesKey
@@ -50,7 +50,7 @@ class Repaired(Struct, frozen=True):
     open: list[OpenGap]
     """Gaps that are unexplained after the repair."""
 
-    def line(self) -> str:
+    def format_line(self) -> str:
         """Return the outcome in one line."""
         if not self.findings and not self.inserted:
             return f"{self.key}: nothing to fix"
@@ -63,7 +63,7 @@ class Repaired(Struct, frozen=True):
             f"{format_count(self.inserted, 'candle')} fetched{withdrawn}, {left}"
         )
 
-    def document(self) -> dict[str, Any]:
+    def make_document(self) -> dict[str, Any]:
         """Return the outcome for --json."""
         document = asdict(self)
         document.update(asdict(document.pop("key")))
@@ -71,7 +71,7 @@ class Repaired(Struct, frozen=True):
         return document
 
 
-def open_findings(store: Store, keys: Sequence[SeriesKey]) -> list[Finding]:
+def find_unexplained_findings(store: Store, keys: Sequence[SeriesKey]) -> list[Finding]:
     """Return the unexplained findings of `verify`."""
     return [finding for finding in verify(store, keys) if not finding.explained]
 
@@ -79,7 +79,7 @@ def open_findings(store: Store, keys: Sequence[SeriesKey]) -> list[Finding]:
 async def repair_series(
     exchange: RestExchange, store: Store, key: SeriesKey, *, all_gaps: bool = False
 ) -> Repaired:
-    """Repair one series as far as the exchange can supply it.
+    """Repair one series with the candles that the exchange supplies.
 
     A row that breaks a rule goes to quarantine before its candle is requested: a kill in between
     leaves a gap that the next run fills. Proven gaps are requested again once they are a day old.
@@ -91,16 +91,16 @@ async def repair_series(
         all_gaps: Request every explained gap again, however new.
 
     Raises:
-        ExchangeUnreachable: the exchange stopped responding; what was repaired stays repaired.
+        ExchangeUnreachable: the exchange stopped responding; earlier repairs stay.
         ExchangeRefused: the exchange refused the request.
         StoreError: the file cannot be written.
     """
-    findings = [one for one in open_findings(store, [key]) if one.key == key]
+    findings = [one for one in find_unexplained_findings(store, [key]) if one.key == key]
     seen_ms, withdrawn, inserted = exchange.now_ms(), 0, 0
     for one in findings:
         if one.kind in _UNSOUND:
             withdrawn += quarantine_unsound_rows(store, key, one.start, one.end, seen_ms=seen_ms)
-    for start, end in _ranges(findings, key, exchange.quirks.page_limit):
+    for start, end in _make_fetch_ranges(findings, key, exchange.quirks.page_limit):
         report = await fetch_closed(exchange, store, key, start=start, end=end)
         inserted += report.inserted
     stored = read_closed_range(store, key)
@@ -114,23 +114,23 @@ async def repair_series(
         if one.kind == "forming row left behind" and not find_unexplained(
             store, key, [(one.start, one.end)]
         ):
-            # The exchange is proven to have no such candle: nothing will ever close it.
+            # The exchange is proven to lack this candle, so that no source will ever close it.
             withdrawn += quarantine_forming_rows(store, key, one.start, one.end, seen_ms=seen_ms)
-    left = [one for one in open_findings(store, [key]) if one.key == key]
+    left = [one for one in find_unexplained_findings(store, [key]) if one.key == key]
     gaps = [
-        OpenGap.at(key, one.start, one.candles, now_ms=seen_ms) for one in left if one.kind == "gap"
+        OpenGap.of(key, one.start, one.candles, now_ms=seen_ms) for one in left if one.kind == "gap"
     ]
     return Repaired(key, len(findings), inserted, withdrawn, left, gaps)
 
 
-def _ranges(findings: Sequence[Finding], key: SeriesKey, page_limit: int) -> list[Range]:
+def _make_fetch_ranges(findings: Sequence[Finding], key: SeriesKey, page_limit: int) -> list[Range]:
     timeframe = Timeframe.parse(key.timeframe)
     wanted = [
         (timeframe.floor(one.start), timeframe.ceil(one.end))
         for one in findings
         if one.kind in _FETCHED or (one.kind in _UNSOUND and one.kind != "off-grid time")
     ]
-    return joined(sorted(wanted), timeframe, page_limit)
+    return join_ranges(sorted(wanted), timeframe, page_limit)
 
 
 def check_undamaged(findings: Sequence[Finding], path: Path) -> None:
@@ -150,7 +150,7 @@ def check_undamaged(findings: Sequence[Finding], path: Path) -> None:
 async def repair_all(
     job: BackfillJob, endpoints: Mapping[str, Endpoint], store: Store, *, all_gaps: bool
 ) -> list[Repaired | SeriesFailure]:
-    """Repair every series of a job; one that the exchange refuses stops no other.
+    """Repair every series of a job; a series that the exchange refuses does not stop the others.
 
     Args:
         job: The series.
@@ -169,9 +169,9 @@ async def repair_all(
             try:
                 done.append(await repair_series(ready.exchange, store, key, all_gaps=all_gaps))
             except (ExchangeError, UsageError) as error:
-                done.append(failed(key, error, display))
+                done.append(report_failure(key, error, display))
         return done
 
-    with shown(len(job.keys)) as display:
+    with open_progress_display(len(job.keys)) as display:
         database = RunDatabase(job.path, job.exchanges[0], store)
-        return await each_exchange(job, endpoints, database, display, repair)
+        return await run_for_each_exchange(job, endpoints, database, display, repair)

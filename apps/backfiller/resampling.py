@@ -1,4 +1,4 @@
-"""Build the candles of a higher timeframe from stored ones, and store what is missing of them."""
+"""Build candles of a higher timeframe from stored candles, and store the missing ones."""
 
 import time
 from bisect import bisect_left, bisect_right
@@ -55,7 +55,7 @@ class Resampled(Struct, frozen=True):
     """Gaps of the higher timeframe in the range."""
     seconds: float
 
-    def line(self) -> str:
+    def format_line(self) -> str:
         """Return the summary in one line."""
         name = f"{self.exchange} {self.symbol} {self.timeframe} into {self.into}"
         if not self.built:
@@ -77,7 +77,7 @@ class Resampled(Struct, frozen=True):
             f"{format_utc(self.end)} UTC, {', '.join(parts)}"
         )
 
-    def document(self) -> dict[str, Any]:
+    def make_document(self) -> dict[str, Any]:
         """Return the summary for --json."""
         return asdict(self)
 
@@ -85,10 +85,11 @@ class Resampled(Struct, frozen=True):
 def resample_series(
     store: Store, key: SeriesKey, into: Timeframe, *, allow_gaps: bool, now_ms: int
 ) -> Resampled:
-    """Store the closed candles of `into` that those of a series make and the candle store lacks.
+    """Store the closed candles of `into` that can be built from a series and that the store lacks.
 
-    A window with a gap that the exchange is known to have is built as the exchange builds it. One
-    with any other gap would be wrong, as would the first one where the series begins inside it.
+    A window with a gap that the exchange is known to have is built as the exchange builds it. A
+    window with any other gap would be wrong, and so would the first one if the series begins
+    inside.
 
     Args:
         store: The open database.
@@ -110,20 +111,22 @@ def resample_series(
     gaps = read_gaps(store, key)
     certain = np.ones(len(built), dtype=np.bool_)
     if not allow_gaps:
-        certain = _certain(built.timestamp, _doubtful(store, key, candles, into, gaps), into)
-    kept = built.taken(np.flatnonzero(certain))
+        certain = _mark_certain_windows(
+            built.timestamp, _find_doubtful_ranges(store, key, candles, into, gaps), into
+        )
+    usable = built.take(np.flatnonzero(certain))
     summary = Resampled(
-        key.exchange, key.symbol, key.timeframe, into.name, start=0, end=0, built=len(kept),
-        inserted=0, present=0, different=0, built_over_gaps=0, left_out=len(built) - len(kept),
+        key.exchange, key.symbol, key.timeframe, into.name, start=0, end=0, built=len(usable),
+        inserted=0, present=0, different=0, built_over_gaps=0, left_out=len(built) - len(usable),
         gaps=0, seconds=0.0,
     )  # fmt: skip
-    if not len(kept):
+    if not len(usable):
         return summary
-    start, end = int(kept.timestamp[0]), into.next(int(kept.timestamp[-1]))
+    start, end = int(usable.timestamp[0]), into.next(int(usable.timestamp[-1]))
     stored = read_closed_between(store, higher_key, start, end)
-    new = np.isin(kept.timestamp, stored.timestamp, invert=True)
+    new = np.isin(usable.timestamp, stored.timestamp, invert=True)
     report = insert_columns(
-        store, higher_key, kept.taken(np.flatnonzero(new)), source="resample", seen_ms=now_ms
+        store, higher_key, usable.take(np.flatnonzero(new)), source="resample", seen_ms=now_ms
     )
     large_gaps = read_gaps(store, higher_key, start=start, end=end)
     _carry_over(store, higher_key, large_gaps, gaps)
@@ -133,15 +136,15 @@ def resample_series(
         start=start,
         end=end,
         inserted=report.inserted,
-        present=len(kept) - report.inserted,
-        different=_different(kept, stored),
-        built_over_gaps=int(np.isin(kept.timestamp, incomplete).sum()),
+        present=len(usable) - report.inserted,
+        different=_count_different_candles(usable, stored),
+        built_over_gaps=int(np.isin(usable.timestamp, incomplete).sum()),
         gaps=len(large_gaps),
         seconds=round(time.monotonic() - began, 3),
     )
 
 
-def _doubtful(
+def _find_doubtful_ranges(
     store: Store, key: SeriesKey, candles: Candles, into: Timeframe, gaps: list[Gap]
 ) -> list[tuple[int, int]]:
     """Return the ranges where source candles are missing and the exchange may have some."""
@@ -149,14 +152,16 @@ def _doubtful(
     if len(candles):
         first = int(candles.timestamp[0])
         before = (into.floor(first), first)
-        # Of a market that was listed inside the window, the ledger has that nothing was before.
+        # If a market was listed inside the window, the ledger has a gap for the time before.
         if before[0] < first and find_unexplained(store, key, [before]):
             ranges.append(before)
     return ranges
 
 
-def _certain(opens: IntArray, ranges: list[tuple[int, int]], into: Timeframe) -> NDArray[np.bool_]:
-    """Return which windows overlap none of the ranges."""
+def _mark_certain_windows(
+    opens: IntArray, ranges: list[tuple[int, int]], into: Timeframe
+) -> NDArray[np.bool_]:
+    """Return a mask of the windows that overlap none of the ranges."""
     certain = np.ones(len(opens), dtype=np.bool_)
     for start, end in ranges:
         low, high = np.searchsorted(opens, (into.floor(start), end))
@@ -165,14 +170,14 @@ def _certain(opens: IntArray, ranges: list[tuple[int, int]], into: Timeframe) ->
 
 
 def _carry_over(store: Store, key: SeriesKey, large_gaps: list[Gap], gaps: list[Gap]) -> None:
-    """Store for each new gap what is known of the source candles missing in it."""
+    """Store each new gap with the cause by which its source candles are missing."""
     known: dict[tuple[GapState, int, str | None], list[tuple[int, int]]] = {}
     for large_gap in large_gaps:
         low = bisect_right(gaps, large_gap.start, key=lambda gap: gap.end)
         high = bisect_left(gaps, large_gap.end, key=lambda gap: gap.start)
         parts = [gap for gap in gaps[low:high] if gap.last_requested_ms is not None]
         states: set[GapState] = {gap.state for gap in gaps[low:high]}
-        state = _state_of(states)
+        state = _combine_gap_states(states)
         if large_gap.last_requested_ms is None and parts and state is not None:
             requested_ms = min(gap.last_requested_ms or 0 for gap in parts)
             reason = next((gap.reason for gap in parts if gap.state == state), None)
@@ -183,15 +188,15 @@ def _carry_over(store: Store, key: SeriesKey, large_gaps: list[Gap], gaps: list[
         set_gaps(store, key, ranges, state=state, requested_ms=requested_ms, reason=reason)
 
 
-def _state_of(states: set[GapState]) -> GapState | None:
-    """Return what is known of a candle whose source candles are missing for several causes."""
+def _combine_gap_states(states: set[GapState]) -> GapState | None:
+    """Return the gap state of a candle whose source candles are missing for several causes."""
     if states <= {CONFIRMED, NO_TRADES, ACCEPTED}:
         # If a part was accepted by a person, the whole counts as accepted.
         return next((one for one in (ACCEPTED, NO_TRADES, CONFIRMED) if one in states), None)
     return UNKNOWN_IMPORT if UNKNOWN_IMPORT in states else None
 
 
-def _different(built: Candles, stored: Candles) -> int:
+def _count_different_candles(built: Candles, stored: Candles) -> int:
     """Return the number of candles whose built and stored values differ."""
     _, ours, theirs = np.intersect1d(built.timestamp, stored.timestamp, return_indices=True)
     equal = np.ones(len(ours), dtype=np.bool_)

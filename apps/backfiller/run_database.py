@@ -1,4 +1,4 @@
-"""The database of a backfiller run: checked before any request, created when it gets a row."""
+"""The database of a backfiller run: checked before any request, created with its first row."""
 
 from pathlib import Path
 
@@ -11,14 +11,15 @@ from onetape.store.database import Store, open_if_exists, open_store
 
 
 class RunDatabase:
-    """The open candle store of a run, a context manager; all series write by one connection."""
+    """The open candle store of a run, a context manager; all series write over one connection."""
 
     def __init__(self, path: Path, exchange: str, store: Store | None = None) -> None:
         """Open the database file if it exists.
 
         Args:
             path: The database.
-            exchange: One of those whose candles it shall hold; the simulator's go alone.
+            exchange: One of the exchanges whose candles the file shall hold; the simulator's have a
+                separate file.
             store: The file, where it is open already.
 
         Raises:
@@ -43,7 +44,7 @@ class RunDatabase:
         """Close the database file."""
         self.close()
 
-    def opened(self) -> Store:
+    def get_or_open_store(self) -> Store:
         """Return the open file; a file that does not exist is created.
 
         Raises:

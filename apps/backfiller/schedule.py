@@ -18,8 +18,8 @@ MOST_OF_INTERVAL: Final = 0.2
 NAP_SECONDS: Final = 30.0
 
 
-def next_run_ms(now_ms: int, every: Timeframe, random: Random) -> int:
-    """Return when to run next, epoch milliseconds: a little after the next start of the interval.
+def compute_next_run_ms(now_ms: int, every: Timeframe, random: Random) -> int:
+    """Return the time of the next run, epoch milliseconds: shortly after the interval's next start.
 
     Args:
         now_ms: Current time, epoch milliseconds.
@@ -43,7 +43,7 @@ async def run_every(
 ) -> NoReturn:
     """Run at once, then at each start of the interval, forever; a run that fails is reported.
 
-    A run that takes longer than the interval makes the next one wait for the next start.
+    After a run that takes longer than the interval, the next run waits for the next start.
 
     Args:
         every: The interval.
@@ -65,7 +65,7 @@ async def run_every(
                 raise
             note(f"backfiller: this run failed: {error}")
         is_first = False
-        due_ms = next_run_ms(clock.now_ms(), every, random)
+        due_ms = compute_next_run_ms(clock.now_ms(), every, random)
         note(f"next run: {format_utc(due_ms // 1_000)} UTC")
         while (left := clock.wall_seconds(due_ms - clock.now_ms())) > 0:
             await pause(min(left, NAP_SECONDS))

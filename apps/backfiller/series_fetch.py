@@ -1,4 +1,4 @@
-"""Fetch what is missing of one series into the store."""
+"""Fetch the missing candles of one series into the store."""
 
 import time
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from onetape.store.candles import read_closed_range, read_row_at
 from onetape.store.database import Store
 from onetape.store.gaps import read_gaps
 
-#: Called after each page with how many candles of the plan have been requested, and the total.
+#: Called after each page with the number of requested candles of the plan, and the total.
 Progress = Callable[[int, int], None]
 
 
@@ -41,14 +41,14 @@ class Summary(Struct, frozen=True):
     inserted: int
     present: int
     revised: int
-    """Candles whose fetched value differs from the stored one; they are in the revision ledger."""
+    """Candles whose fetched value differs from the stored one, and is in the revision ledger."""
     quarantined: int
     missing: int
     """Candles of the range that are missing between two stored ones."""
     gaps: int
     """Number of missing ranges, each with one cause."""
     unproven: int
-    """Missing candles whose cause is not known."""
+    """Missing candles whose cause is unknown."""
     before: int
     """Candles of the range before the first stored one."""
     after: int
@@ -56,9 +56,9 @@ class Summary(Struct, frozen=True):
     pages: int
     seconds: float
     open: list[OpenGap]
-    """Missing ranges whose cause is not known."""
+    """Missing ranges whose cause is unknown."""
 
-    def line(self) -> str:
+    def format_line(self) -> str:
         """Return the summary in one line."""
         missing = format_count(self.missing, "candle")
         unproven = f", {self.unproven:,} of them unproven" if self.unproven else ""
@@ -78,7 +78,7 @@ class Summary(Struct, frozen=True):
             f"{self.seconds:.1f} s"
         )
 
-    def document(self) -> dict[str, Any]:
+    def make_document(self) -> dict[str, Any]:
         """Return the summary for --json."""
         document = asdict(self)
         del document["open"]
@@ -86,12 +86,12 @@ class Summary(Struct, frozen=True):
 
 
 class SeriesFailure(Struct, frozen=True):
-    """A series that could not be fetched; what was stored of it before stays."""
+    """A series that could not be fetched; candles stored before the failure stay."""
 
     key: SeriesKey
     error: OnetapeError
 
-    def document(self) -> dict[str, Any]:
+    def make_document(self) -> dict[str, Any]:
         """Return the failure for --json."""
         return {
             **asdict(self.key),
@@ -112,9 +112,9 @@ async def fetch_series(
     """Fetch the closed candles of `[start, end)` that the store lacks, and store each page.
 
     Raises:
-        ExchangeUnreachable: the exchange stopped responding; what was stored stays.
+        ExchangeUnreachable: the exchange stopped responding; candles that were stored stay.
         ExchangeRefused: the exchange refused the request.
-        RowsRefused: every row that came breaks a rule of candles.
+        RowsRefused: every received row breaks a rule of candles.
         StoreError: the file cannot be written.
     """
     began = time.monotonic()
@@ -128,26 +128,28 @@ async def fetch_series(
             progress(before + timeframe.count_between(since, page.covered_until), plan.candles)
             refused.update(page.refused)
 
-        # One candle of overlap with the stored ones, so that a late revision of it is found.
+        # One candle of overlap with the stored candles, so that a late revision is found.
         overlaps = part_start > plan.start and read_row_at(store, key, part_start) is None
         first = timeframe.shift(part_start, -1) if overlaps else part_start
-        fetched = fetched.plus(
+        fetched = fetched.merge_with(
             await fetch_closed(exchange, store, key, start=first, end=part_end, on_page=report)
         )
         done += timeframe.count_between(part_start, part_end)
     if refused and not fetched.inserted + fetched.present:
-        raise RowsRefused(f"{key}: {_refused_text(refused, timeframe)}")
-    fetched = fetched.plus(await confirm_gaps(exchange, store, key, start=start, end=plan.end))
+        raise RowsRefused(f"{key}: {_describe_refused_candles(refused, timeframe)}")
+    fetched = fetched.merge_with(
+        await confirm_gaps(exchange, store, key, start=start, end=plan.end)
+    )
     seconds = round(time.monotonic() - began, 3)
-    return _summary(store, key, plan, fetched, seconds=seconds, now_ms=exchange.now_ms())
+    return _make_summary(store, key, plan, fetched, seconds=seconds, now_ms=exchange.now_ms())
 
 
-def _refused_text(refused: dict[Candle, str], timeframe: Timeframe) -> str:
+def _describe_refused_candles(refused: dict[Candle, str], timeframe: Timeframe) -> str:
     faults = [find_candle_fault(row, timeframe) or "" for row in refused]
     return describe_refused_rows(faults, next(iter(refused.values())), timeframe.name)
 
 
-def _summary(
+def _make_summary(
     store: Store,
     key: SeriesKey,
     plan: FetchPlan,
@@ -187,5 +189,5 @@ def _summary(
         after=after,
         pages=fetched.pages,
         seconds=seconds,
-        open=[OpenGap.at(key, gap.start, gap.candles, now_ms=now_ms) for gap in unknown],
+        open=[OpenGap.of(key, gap.start, gap.candles, now_ms=now_ms) for gap in unknown],
     )

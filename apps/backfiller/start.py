@@ -1,4 +1,4 @@
-"""The console script of the backfiller: one that runs on a schedule ends cleanly from the start."""
+"""The console script of the backfiller: with a schedule a signal ends it cleanly at any time."""
 
 import signal
 import sys
@@ -14,7 +14,7 @@ def run() -> NoReturn:
 
 
 def stop_before_the_first_run(number: int, frame: object) -> None:
-    """Print which signal came, and end."""
+    """Print the name of the received signal, and end."""
     del frame
     name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
     sys.stdout.write(f"{name}: stopped before the first run\n")

@@ -1,4 +1,4 @@
-"""Reads a table of a candle file and checks it as a whole, before anything of it is stored."""
+"""Read and check a whole table of a candle file, before any row is stored."""
 
 import time
 from collections import Counter
@@ -8,16 +8,16 @@ import numpy as np
 from msgspec import Struct
 
 from backfiller.formats.spool import Spool
-from backfiller.formats.table_kinds import are_exchanged, better_order
+from backfiller.formats.table_kinds import find_better_column_order, has_swapped_open_and_close
 from backfiller.formats.table_reader import ReadTable, read_table
-from backfiller.formats.table_series import Planned, Wanted, timeframe_of
+from backfiller.formats.table_series import Planned, Wanted, determine_timeframe
 from onetape.core.candles import Candle, Candles, SeriesKey, find_candle_faults
 from onetape.core.clock import format_utc
 from onetape.core.errors import DataError
 from onetape.core.message_text import format_count
 from onetape.core.timeframes import Timeframe
 
-#: Maximum refused rows of a table that is read correctly: `_FEW_ROWS`, or one of `_FEW_PART`.
+#: Maximum refused rows of a table that is read correctly: `_FEW_ROWS`, or one in `_FEW_PART`.
 _FEW_ROWS: Final = 5
 _FEW_PART: Final = 100
 
@@ -29,7 +29,7 @@ class Table(Struct, frozen=True):
     key: SeriesKey
     read: ReadTable
     end: int
-    """Open times from here on are left out, epoch seconds."""
+    """First open time that is left out, epoch seconds."""
     first: int
     """Open of the first valid candle, epoch seconds."""
     last: int
@@ -53,7 +53,7 @@ def read_planned(planned: Planned, wanted: Wanted, *, now_ms: int) -> Table:
     Args:
         planned: The table.
         wanted: Values of the flags.
-        now_ms: Market time, epoch milliseconds: a candle that is not over by then is left out.
+        now_ms: Market time, epoch milliseconds: a candle that ends later is left out.
 
     Raises:
         DataError: the table cannot be read, has two candles for one time, or so many unsound rows
@@ -67,17 +67,17 @@ def read_planned(planned: Planned, wanted: Wanted, *, now_ms: int) -> Table:
         planned.part, planned.symbol, wanted.read, is_symbol_flag=planned.is_symbol_flag
     )
     try:
-        return _checked(planned, wanted, read, now_ms=now_ms, began=began)
+        return _check_table(planned, wanted, read, now_ms=now_ms, began=began)
     except BaseException:
         read.spool.close()
         raise
 
 
-def _checked(
+def _check_table(
     planned: Planned, wanted: Wanted, read: ReadTable, *, now_ms: int, began: float
 ) -> Table:
     source = planned.part.source
-    times = _times_of(read.spool)
+    times = _collect_times(read.spool)
     if not times.rows:
         row = f"; the first row: {read.unreadable_row}" if read.unreadable_row else ""
         raise DataError(
@@ -85,10 +85,10 @@ def _checked(
             "open in "
             f"whole seconds{row}"
         )
-    timeframe = timeframe_of(planned, times.distances)
+    timeframe = determine_timeframe(planned, times.distances)
     key = SeriesKey(planned.exchange, planned.symbol, timeframe.name)
     now = timeframe.floor(now_ms // 1_000)
-    # A table that ends with the forming candle has lost it already: the range ends before it.
+    # The forming candle at the end of a table was removed already: the range ends before it.
     drops = wanted.drop_last and 0 <= times.last < now
     end = times.last if drops else now
     sound = _check_rows(read, timeframe, end, has_header=read.notes.has_header, source=source)
@@ -118,10 +118,10 @@ class _ReadTimes(Struct, frozen=True):
     """Number of occurrences of each distance between neighbouring rows, in seconds."""
 
 
-def _times_of(spool: Spool) -> _ReadTimes:
+def _collect_times(spool: Spool) -> _ReadTimes:
     distances: Counter[int] = Counter()
     rows, last = 0, -1
-    for window in spool.windows():
+    for window in spool.iterate_windows():
         times = window.timestamp if last < 0 else np.append(last, window.timestamp)
         steps, counts = np.unique(np.diff(times), return_counts=True)
         distances.update(dict(zip(steps.tolist(), counts.tolist(), strict=True)))
@@ -132,7 +132,8 @@ def _times_of(spool: Spool) -> _ReadTimes:
 
 def _count_from(spool: Spool, start: int) -> int:
     return sum(
-        len(window) - int(np.searchsorted(window.timestamp, start)) for window in spool.windows()
+        len(window) - int(np.searchsorted(window.timestamp, start))
+        for window in spool.iterate_windows()
     )
 
 
@@ -150,19 +151,19 @@ def _check_rows(
     rows, first, last = read.spool.unreadable_rows, -1, -1
     if rows:
         faults[next(iter(find_candle_faults(read.spool.unreadable[:1], timeframe).values()))] = rows
-        first_fault = (next(iter(faults)), _candle(read.spool.unreadable, 0))
-    for window in read.spool.windows():
+        first_fault = (next(iter(faults)), _get_candle(read.spool.unreadable, 0))
+    for window in read.spool.iterate_windows():
         candles = window[: int(np.searchsorted(window.timestamp, end))]
         found = find_candle_faults(candles, timeframe)
         rows += len(candles)
         faults.update(found.values())
         if found and first_fault is None:
             at, fault = next(iter(found.items()))
-            first_fault = (fault, _candle(candles, at))
+            first_fault = (fault, _get_candle(candles, at))
         if found and order is None and not has_header:
-            order = better_order(candles)
-        if not has_header and not found and are_exchanged(candles):
-            raise _exchanged(source)
+            order = find_better_column_order(candles)
+        if not has_header and not found and has_swapped_open_and_close(candles):
+            raise _make_swapped_columns_error(source)
         if len(found) < len(candles):
             sound = np.delete(candles.timestamp, list(found))
             first = int(sound[0]) if first < 0 else first
@@ -170,9 +171,11 @@ def _check_rows(
     refused = sum(faults.values())
     if first_fault is not None:
         commonest, fault = faults.most_common(1)[0][0], first_fault
-        wrong = order is not None or refused > few(rows) or refused * 2 >= rows
+        wrong = order is not None or refused > compute_tolerated_rows(rows) or refused * 2 >= rows
         if wrong:
-            raise _wrong_reading(read, source, rows, refused, commonest, fault, order, timeframe)
+            raise _make_wrong_reading_error(
+                read, source, rows, refused, commonest, fault, order, timeframe
+            )
     if first < 0:
         raise DataError(
             f"{source}: none of {format_count(read.rows, 'row')} is a candle that is over"
@@ -180,7 +183,7 @@ def _check_rows(
     return first, last
 
 
-def _exchanged(source: str) -> DataError:
+def _make_swapped_columns_error(source: str) -> DataError:
     columns = "timestamp,close,high,low,open,volume"
     return DataError(
         f"{source}: open and close must be exchanged, because its candles close near the open of "
@@ -189,7 +192,7 @@ def _exchanged(source: str) -> DataError:
     )
 
 
-def _wrong_reading(
+def _make_wrong_reading_error(
     read: ReadTable,
     source: str,
     rows: int,
@@ -199,10 +202,10 @@ def _wrong_reading(
     order: tuple[str, ...] | None,
     timeframe: Timeframe,
 ) -> DataError:
-    """Return the error of a table of which more than a few rows are unsound."""
+    """Return the error of a table with more than a few unsound rows."""
     fault, candle = first
     unreadable = candle.timestamp < 0 or any(np.isnan(value) for value in candle[1:])
-    row = (read.unreadable_row if unreadable else None) or _row_text(candle)
+    row = (read.unreadable_row if unreadable else None) or _format_row(candle)
     if refused == rows:
         what = (
             f"none of {format_count(rows, 'row')} is a valid {timeframe.name} candle that is over"
@@ -224,17 +227,17 @@ def _wrong_reading(
     )
 
 
-def _candle(candles: Candles, number: int) -> Candle:
+def _get_candle(candles: Candles, number: int) -> Candle:
     columns = (candles.open, candles.high, candles.low, candles.close, candles.volume)
     return Candle(int(candles.timestamp[number]), *(float(one[number]) for one in columns))
 
 
-def _row_text(candle: Candle) -> str:
+def _format_row(candle: Candle) -> str:
     named = zip(Candle._fields[1:], candle[1:], strict=True)
     values = " ".join(f"{name} {value!r}" for name, value in named)
     return f"{format_utc(candle.timestamp)} UTC {values}"
 
 
-def few(rows: int) -> int:
-    """Return how many of a number of rows may be invalid in a table that was read correctly."""
+def compute_tolerated_rows(rows: int) -> int:
+    """Return the number of invalid rows that is allowed in a table that was read correctly."""
     return max(_FEW_ROWS, rows // _FEW_PART)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onetape.cli.memory import keep_freed_memory
-from onetape.cli.program import without_collection
+from onetape.cli.program import without_garbage_collection
 from onetape.cli.stdout import is_own_process
 
 if TYPE_CHECKING:
@@ -24,12 +24,12 @@ def run_command(given: Mapping[str, Any]) -> None:
         OnetapeError: see the class of the error; nothing is written then.
     """
     # A run makes few reference cycles and ends soon: collecting them takes 5 % of its time.
-    with without_collection():
-        from backtester.configuration import chosen_backtest
+    with without_garbage_collection():
+        from backtester.configuration import load_chosen_backtest
 
         if is_own_process():
             keep_freed_memory()
-        chosen = chosen_backtest(given)
+        chosen = load_chosen_backtest(given)
         with_report = not given["no_report"]
         with chosen.places.naming_places():
             _run(
@@ -63,16 +63,16 @@ def _run(
     """
     from msgspec.structs import replace
 
-    from backtester.rendering.result import print_document, result_text
+    from backtester.rendering.result import format_result, print_document
     from onetape.backtest.backtest_runner import run_backtest
     from onetape.backtest.summary import summarize
-    from onetape.backtest.trade_records import trade_records
+    from onetape.backtest.trade_records import make_trade_records
     from onetape.cli.output import get_terminal_width, print_line
 
     is_saved = not as_json if save is None else save
     has_page = report is not None or (is_saved and with_report)
     backtest = run_backtest(config, with_indicators=has_page)
-    summary, trades = summarize(backtest), trade_records(backtest)
+    summary, trades = summarize(backtest), make_trade_records(backtest)
     if report is not None:
         summary = replace(summary, report=str(report))
         _write_report(backtest, report)
@@ -85,7 +85,7 @@ def _run(
     if as_json:
         print_document(summary, trades)
     else:
-        print_line(result_text(summary, trades, width=get_terminal_width()))
+        print_line(format_result(summary, trades, width=get_terminal_width()))
 
 
 def _write_report(backtest: "Backtest", path: Path) -> None:

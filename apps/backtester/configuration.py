@@ -1,4 +1,4 @@
-"""From the flags of a backtest to its configuration, parsed and checked once."""
+"""Parse and check the flags of a backtest once, into its configuration."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +26,7 @@ class ChosenBacktest(NamedTuple):
     """Source of each setting (flag, variable or file), for later error messages."""
 
 
-def chosen_backtest(given: Mapping[str, Any], command: str = "") -> ChosenBacktest:
+def load_chosen_backtest(given: Mapping[str, Any], command: str = "") -> ChosenBacktest:
     """Return the configuration of a backtest.
 
     Args:
@@ -41,10 +41,10 @@ def chosen_backtest(given: Mapping[str, Any], command: str = "") -> ChosenBackte
         raise UsageError(
             "--params-from is for a backtest; optimize takes the values to try with --param"
         )
-    loaded = loaded_settings(given)
+    loaded = load_backtest_settings(given)
     settings = loaded.settings
     with loaded.places.naming_places():
-        config = config_of(settings)
+        config = make_backtest_config(settings)
         parameters = None if command == "optimize" else settings.strategy.parameters
         check_choice(settings.strategy.name, parameters, USER_FOLDER)
     if loaded.run_text:
@@ -54,13 +54,13 @@ def chosen_backtest(given: Mapping[str, Any], command: str = "") -> ChosenBackte
     return ChosenBacktest(config, settings.report, loaded.places)
 
 
-def loaded_settings(given: Mapping[str, Any]) -> Loaded[BacktesterSettings]:
-    """Return the settings of a backtest as they were given; arguments as in `chosen_backtest`."""
+def load_backtest_settings(given: Mapping[str, Any]) -> Loaded[BacktesterSettings]:
+    """Return the unparsed settings of a backtest; arguments as in `load_chosen_backtest`."""
     # Every command that runs a strategy's code calls this first, after help was printed.
     claim_stdout()
     from_, to = parse_range_flags(given["from_"], given["to"], given["timerange"])
     flags = collect_flag_values(BacktesterSettings, {**given, "from_": from_, "to": to})
-    # Typer makes paths of texts only where it calls the function.
+    # Typer converts texts to paths only if it calls the function.
     config = None if given["config"] is None else Path(given["config"])
     file = find_settings_file("backtester", config)
     if given["params_from"] is not None:
@@ -71,7 +71,7 @@ def loaded_settings(given: Mapping[str, Any]) -> Loaded[BacktesterSettings]:
     return load_settings(BacktesterSettings, "backtester", file, flags)
 
 
-def config_of(settings: BacktesterSettings) -> BacktestConfig:
+def make_backtest_config(settings: BacktesterSettings) -> BacktestConfig:
     """Return the configuration of the run that the settings describe.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Where the backtester begins: a plain command line runs without Typer, any other one with it."""
+"""Entry point of the backtester: a plain command line runs without Typer, any other with Typer."""
 
 import sys
 from functools import partial

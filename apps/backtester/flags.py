@@ -56,7 +56,7 @@ def take_flags(
     del context, timerange, params_from, no_report, save, watch, config, json_, flags
 
 
-def parsed_flags(arguments: Sequence[str], command: str) -> dict[str, Any]:
+def parse_backtest_flags(arguments: Sequence[str], command: str) -> dict[str, Any]:
     """Return the flags of a backtest by parameter name, for a command that takes them all.
 
     Args:
@@ -72,7 +72,7 @@ def parsed_flags(arguments: Sequence[str], command: str) -> dict[str, Any]:
     return typer.main.get_command(alone).make_context(f"backtester {command}", [*arguments]).params
 
 
-def chosen_by(arguments: Sequence[str], command: str) -> "ChosenBacktest":
+def load_backtest_from_flags(arguments: Sequence[str], command: str) -> "ChosenBacktest":
     """Return the backtest that the flags describe, for a command that takes them all.
 
     Args:
@@ -83,6 +83,6 @@ def chosen_by(arguments: Sequence[str], command: str) -> "ChosenBacktest":
         UsageError: a flag cannot be used.
         ConfigurationError: the file or the environment cannot be used.
     """
-    from backtester.configuration import chosen_backtest
+    from backtester.configuration import load_chosen_backtest
 
-    return chosen_backtest(parsed_flags(arguments, command), command)
+    return load_chosen_backtest(parse_backtest_flags(arguments, command), command)

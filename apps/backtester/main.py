@@ -7,7 +7,7 @@ import typer
 
 from backtester.backtest_command import run_command
 from backtester.flags import take_flags
-from onetape.cli.commands import Command, commands_when_used
+from onetape.cli.commands import Command, make_lazy_command_group
 from onetape.cli.program import refuse_flags_before, run_app
 
 _COMMANDS: Final = {
@@ -21,7 +21,9 @@ _COMMANDS: Final = {
     "new-strategy": Command("backtester.commands.new_strategy", "new_strategy"),
 }
 
-app = typer.Typer(cls=commands_when_used(_COMMANDS), add_completion=False, rich_markup_mode=None)
+app = typer.Typer(
+    cls=make_lazy_command_group(_COMMANDS), add_completion=False, rich_markup_mode=None
+)
 
 
 @app.callback(invoke_without_command=True)

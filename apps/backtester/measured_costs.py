@@ -7,7 +7,7 @@ from typing import Any, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from backtester.configuration import config_of
+from backtester.configuration import make_backtest_config
 from backtester.settings import BacktesterSettings
 from onetape.backtest.config import BacktestConfig
 from onetape.backtest.spreads import MeasuredSpread, choose_spread_bps, measure_spreads
@@ -63,7 +63,7 @@ def measure_costs(given: Mapping[str, Any]) -> MeasuredCosts:
     read_file = find_settings_file("backtester", given["config"])
     loaded = _load(read_file, given)
     with loaded.places.naming_places():
-        config = config_of(loaded.settings)
+        config = make_backtest_config(loaded.settings)
         spreads = measure_spreads(config)
     file = given["config"] or find_own_settings_file("backtester")
     return MeasuredCosts(

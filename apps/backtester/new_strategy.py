@@ -1,4 +1,4 @@
-"""Write a new strategy of the user and its test; never over a file that is there."""
+"""Write a new strategy of the user and its test; never overwrite a file."""
 
 import re
 from keyword import iskeyword
@@ -12,7 +12,7 @@ from onetape.core.message_text import format_os_error
 from onetape.strategies.registry import BUILT_IN, LONGEST_NAME
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
-#: A file of such a name would stand in the way of what it is written for: pytest, and its imports.
+#: Names that a strategy file cannot have: the file would shadow pytest or an import.
 _TAKEN: Final = ("conftest", "numpy", "onetape")
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 #: Name of the templates, which is also the placeholder for the name in them.
@@ -27,7 +27,7 @@ class Written(Struct, frozen=True):
     test: Path
 
 
-def next_commands(name: str) -> dict[str, str]:
+def list_next_commands(name: str) -> dict[str, str]:
     """Return the next commands for a new strategy, by purpose."""
     traded = "--from 2024-01-15 --to 2024-07-01"
     return {
@@ -61,9 +61,9 @@ def write_new_strategy(name: str, user_folder: Path) -> Written:
             (written.file, "my_strategy.py.txt"),
             (written.test, "test_my_strategy.py.txt"),
         ):
-            # "x": a file that came meanwhile is not overwritten either.
+            # "x": a file that was created meanwhile is not overwritten either.
             with path.open("x", encoding="utf-8") as file:
-                file.write(_filled(template, name))
+                file.write(_fill_template(template, name))
     except OSError as error:
         raise ConfigurationError(
             f"{folder} cannot be written: {format_os_error(error)}; run this in a folder of your "
@@ -73,7 +73,7 @@ def write_new_strategy(name: str, user_folder: Path) -> Written:
 
 
 def check_new_name(name: str) -> None:
-    """Refuse what cannot be the name of a new strategy.
+    """Refuse a text that cannot be the name of a new strategy.
 
     Raises:
         UsageError: the text has the reason.
@@ -94,12 +94,12 @@ def check_new_name(name: str) -> None:
         raise UsageError(f"strategy {name!r} is built in; choose another name, such as my_{name}")
 
 
-def class_name(name: str) -> str:
+def make_class_name(name: str) -> str:
     """Return the class of a strategy's name: `my_trend` gives `MyTrend`."""
     return "".join(part.capitalize() for part in name.split("_"))
 
 
-def _filled(template: str, name: str) -> str:
+def _fill_template(template: str, name: str) -> str:
     text = (_TEMPLATES / template).read_text(encoding="utf-8")
-    text = text.replace(_CLASS_IN_TEMPLATE, class_name(name)).replace(_NAME_IN_TEMPLATE, name)
-    return text.replace(_COMMANDS_IN_TEMPLATE, "\n".join(next_commands(name).values()))
+    text = text.replace(_CLASS_IN_TEMPLATE, make_class_name(name)).replace(_NAME_IN_TEMPLATE, name)
+    return text.replace(_COMMANDS_IN_TEMPLATE, "\n".join(list_next_commands(name).values()))

@@ -9,7 +9,7 @@ from onetape.backtest.parallel import ENDING_SIGNALS
 
 
 class _Ended(BaseException):
-    """A signal came; a BaseException, so that no strategy code catches it as a failure."""
+    """Raised for a signal; a BaseException, so that no strategy code catches it as a failure."""
 
     def __init__(self, number: int) -> None:
         """Take the number of the signal."""

@@ -1,4 +1,4 @@
-"""The paper account of a trader: opened once, then held to its start balance and strategies."""
+"""The paper account of a trader: opened once; its start balance and strategies are fixed then."""
 
 import json
 import unicodedata
@@ -25,14 +25,14 @@ from onetape.store.sessions import read_newest_session
 from trader.session_context import SessionContext
 from trader.settings import TraderSettings
 
-#: Start balance of a new account where no setting names one, quote currency.
+#: Start balance of a new account without a setting, quote currency.
 DEFAULT_BALANCE: Final = Decimal(10_000)
 LONGEST_NAME: Final = 100
 WAY_OUT: Final = "open another account with --account NAME"
 
 
-def account_name(settings: TraderSettings, keys: Sequence[SeriesKey]) -> str:
-    """Return the account's name: the one of the settings, else one for each set of series.
+def choose_account_name(settings: TraderSettings, keys: Sequence[SeriesKey]) -> str:
+    """Return the account's name: from the settings, or else derived from its series.
 
     Args:
         settings: Settings of the trader.
@@ -81,7 +81,7 @@ def check_account_settings(settings: TraderSettings) -> None:
 def check_account(
     stored: Sequence[AccountSeries], settings: TraderSettings, key: SeriesKey, strategy: str
 ) -> None:
-    """Refuse a stored account that was opened for something else.
+    """Refuse a stored account that was opened with other settings.
 
     Args:
         stored: The account as the database has it, once for each of its series; empty: a new one.
@@ -97,8 +97,8 @@ def check_account(
     account = stored[0]
     if account.mode != settings.mode:
         raise SafetyRefusal(
-            f"account {account.name} trades {_mode_text(account.mode)}, not "
-            f"{_mode_text(settings.mode)}; {WAY_OUT}"
+            f"account {account.name} trades {_format_mode(account.mode)}, not "
+            f"{_format_mode(settings.mode)}; {WAY_OUT}"
         )
     found = SeriesKey(account.exchange, account.symbol, account.timeframe)
     quote = split_symbol(key.symbol)[1]
@@ -118,20 +118,21 @@ def check_account(
     wanted, balance = settings.cash, account.start_balance
     if wanted is not None and balance is not None and wanted != balance:
         raise SafetyRefusal(
-            f"account {account.name} was opened with {_money(balance)} {account.currency}, and "
-            f"cash (--cash, or account.cash in the settings) is {_money(wanted)} now; "
+            f"account {account.name} was opened with {_format_money(balance)} {account.currency}, "
+            "and "
+            f"cash (--cash, or account.cash in the settings) is {_format_money(wanted)} now; "
             f"leave cash out, or {WAY_OUT}"
         )
 
 
-def _mode_text(mode: str) -> str:
+def _format_mode(mode: str) -> str:
     return "real money (live)" if mode == "live" else "on paper"
 
 
 def release_abandoned_entries(store: Store, account: str, wall_ms: int) -> list[str]:
-    """End what entries reserved that a killed trader left behind; return a line for each.
+    """End the reservations that entries of a killed trader left behind; return a line for each.
 
-    They were never sent, or are paper orders that no process fills any more.
+    The entries were never sent, or are paper orders that no process fills any more.
 
     Args:
         store: The open database.
@@ -176,7 +177,7 @@ def hold_account(context: SessionContext, fence: Fence) -> tuple[SessionContext,
     is_known = any(one.symbol == key.symbol for one in stored)
     if balance is not None:
         new = f"account {name}: {key.symbol} is traded with its money from now on"
-        return _with_balance(context, balance), [] if is_known else [new]
+        return _replace_start_balance(context, balance), [] if is_known else [new]
     if stored:
         _check_covers_fills(context, get_configured_balance(context.settings))
     opened = AccountSeries(
@@ -190,19 +191,19 @@ def hold_account(context: SessionContext, fence: Fence) -> tuple[SessionContext,
     )
     open_account(context.store, opened, fence)
     # Another process may have opened the account meanwhile.
-    kept = read_account_series(context.store, name)
-    check_account(kept, context.settings, key, session.strategy)
-    balance = kept[0].start_balance or get_configured_balance(context.settings)
-    line = f"account {name}: opened with {_money(balance)} {currency}"
+    series = read_account_series(context.store, name)
+    check_account(series, context.settings, key, session.strategy)
+    balance = series[0].start_balance or get_configured_balance(context.settings)
+    line = f"account {name}: opened with {_format_money(balance)} {currency}"
     if stored:
         line = (
             f"account {name}: an earlier version opened it and did not store its start balance; "
-            f"{_money(balance)} {currency} is stored now and stays"
+            f"{_format_money(balance)} {currency} is stored now and stays"
         )
-    return _with_balance(context, balance), [line]
+    return _replace_start_balance(context, balance), [line]
 
 
-def changes_since_last_session(context: SessionContext) -> str | None:
+def describe_session_changes(context: SessionContext) -> str | None:
     """Return the changes since the account's last session as a text; None without a change."""
     before, now = (
         read_newest_session(context.store, context.session.account, context.key.symbol),
@@ -212,7 +213,7 @@ def changes_since_last_session(context: SessionContext) -> str | None:
         return None
     pairs = ((before.parameters, now.parameters), (before.rules, now.rules))
     found = [
-        f"{name} {_shown(old[name])} -> {_shown(new.get(name))}"
+        f"{name} {_format_value(old[name])} -> {_format_value(new.get(name))}"
         # As JSON, which the stored values went through.
         for old, new in ((old, json.loads(json.dumps(dict(new)))) for old, new in pairs)
         for name in old
@@ -231,7 +232,7 @@ def _is_name(name: str) -> bool:
     return len(name) <= LONGEST_NAME and name.isprintable() and name == name.strip() != ""
 
 
-def _with_balance(context: SessionContext, balance: Decimal) -> SessionContext:
+def _replace_start_balance(context: SessionContext, balance: Decimal) -> SessionContext:
     rules = structs.replace(context.rules, cash=float(balance))
     return structs.replace(context, start_balance=balance, rules=rules)
 
@@ -255,16 +256,17 @@ def _check_covers_fills(context: SessionContext, balance: Decimal) -> None:
     if needed > balance:
         raise SafetyRefusal(
             f"account {context.session.account}: an earlier version opened it and did not store "
-            f"its start balance, which cannot be {_money(balance)} {market.quote}, because its "
-            f"trades took {_money(needed)}; give the right one with --cash, or {WAY_OUT}"
+            f"its start balance, which cannot be {_format_money(balance)} {market.quote}, because "
+            "its "
+            f"trades took {_format_money(needed)}; give the right one with --cash, or {WAY_OUT}"
         )
 
 
-def _money(amount: Decimal) -> str:
+def _format_money(amount: Decimal) -> str:
     """Return an amount with all its digits: `10,000`, `0.12345678`."""
     whole, _, decimals = format_decimal(amount).partition(".")
     return f"{int(whole):,}" + (f".{decimals}" if decimals else "")
 
 
-def _shown(value: object) -> str:
+def _format_value(value: object) -> str:
     return "none" if value is None else str(value)

@@ -1,7 +1,7 @@
 """The commands of one account in one process: each row is read once, for all symbols.
 
-Commands that other processes of the account have carried out are read too: a pause holds for all of
-them, and each one prints it.
+Commands that other processes of the account have carried out are read too: a pause holds for all
+processes, and each process prints it.
 """
 
 import time
@@ -17,17 +17,17 @@ from trader.control_state import read_new_controls
 
 
 class TakenCommand(Struct, frozen=True):
-    """A command that came while this process ran, and the state that it changed."""
+    """A command that arrived while this process ran, and the state before and after."""
 
     control: ControlCommand
     before: ControlState
 
 
 class AccountCommands:
-    """Reads the commands of one account. All of it runs in the trading thread."""
+    """Reads the commands of one account. Every method runs in the trading thread."""
 
     def __init__(self, store: Store, account: str, symbols: Collection[str]) -> None:
-        """Begin; nothing is read yet.
+        """Initialise; nothing is read yet.
 
         Args:
             store: The open database.
@@ -41,7 +41,7 @@ class AccountCommands:
         self._newest = 0
         """Number of the newest command that has been read."""
         self._read_at: float | None = None
-        """Time of the last read, monotonic seconds; None: nothing was read yet."""
+        """Time of the last read, monotonic seconds; None: no read yet."""
         self._taken: list[TakenCommand] = []
         self._shown: dict[str, int] = {}
         """Number of the newest command that each symbol has acknowledged."""
@@ -51,7 +51,7 @@ class AccountCommands:
         """State that the commands result in, for the symbols of this process."""
 
     def read(self, *, newer_than_seconds: float = 0.0, takes_files: bool = True) -> list[str]:
-        """Read the commands that came since the last read; return lines about command files.
+        """Read the commands that arrived since the last read; return lines about command files.
 
         Args:
             newer_than_seconds: Nothing is read if another symbol has read so recently.
@@ -108,6 +108,6 @@ class AccountCommands:
         finish_controls(self._store, numbers, done_ms=now_ms)
         self.state = remove_done(self.state, numbers)
 
-    def closing_of(self, symbol: str) -> list[ControlCommand]:
+    def get_close_commands(self, symbol: str) -> list[ControlCommand]:
         """Return the commands to close the position of a symbol that are not carried out yet."""
         return [one for one in self.state.closing if one.symbol in (None, symbol)]

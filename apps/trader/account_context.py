@@ -1,4 +1,4 @@
-"""What the sessions of an account share in a process, from its rules to its commands."""
+"""Objects that all sessions of an account in one process share: rules, funds, commands and more."""
 
 from collections.abc import Callable, Mapping, Sequence
 

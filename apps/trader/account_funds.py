@@ -1,7 +1,7 @@
 """The money of one account: what an entry may spend, and the account value that sizes it.
 
 An entry at an open has the cash and the equity of the backtest: a position that was left inside the
-candle of that open still counts as held, and what it brought is there from the next open on.
+candle of that open still counts as held, and its proceeds count from the next open on.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ from trader.account_rules import AccountRules
 
 
 class SymbolFills(Protocol):
-    """What one symbol of the account has traded in this process."""
+    """Trades and position of one symbol of the account in this process."""
 
     @property
     def fills(self) -> Sequence[Fill]:
@@ -40,7 +40,7 @@ class AccountFunds:
     """The money of one account, for all its symbols in this process."""
 
     def __init__(self, store: Store, account: str, mode: Mode, rules: AccountRules) -> None:
-        """Begin; nothing is read yet.
+        """Initialise; nothing is read yet.
 
         Args:
             store: The open database, which holds the account.
@@ -59,7 +59,7 @@ class AccountFunds:
         """Read the fills of a symbol of this process from this object from now on."""
         self._symbols[key.symbol] = key, fills
 
-    def cash(self) -> Decimal:
+    def read_cash(self) -> Decimal:
         """Return the money of the account, quote currency.
 
         Raises:
@@ -69,9 +69,9 @@ class AccountFunds:
 
     @property
     def other_fees(self) -> Mapping[str, FeeSum]:
-        """Return the fees paid in third currencies by currency, as the last look at cash has them.
+        """Return the fees paid in third currencies, by currency, at the last reading of the cash.
 
-        They are part neither of the cash nor of a position.
+        Such fees are part neither of the cash nor of a position.
         """
         return self._cash.other_fees
 
@@ -102,12 +102,12 @@ class AccountFunds:
         found: list[ModelFill | RefusedOrder] = []
 
         def choose(free: Decimal) -> Decimal:
-            no_place = self._place_refusal(symbol, moment)
+            no_place = self._find_slot_refusal(symbol, moment)
             if no_place is not None:
                 found.append(no_place)
                 return Decimal(0)
-            cash = float(max(free - self._brought_inside(moment), Decimal(0)))
-            fill = size(cash, self._equity(cash, moment))
+            cash = float(max(free - self._sum_proceeds_inside_candle(moment), Decimal(0)))
+            fill = size(cash, self._compute_equity_at_open(cash, moment))
             found.append(fill)
             if isinstance(fill, RefusedOrder):
                 return Decimal(0)
@@ -116,22 +116,22 @@ class AccountFunds:
         self._cash.reserve(client_order_id, fence, choose, reserved_ms=now_ms)
         return found[0]
 
-    def _place_refusal(self, symbol: str, moment: int) -> RefusedOrder | None:
-        """Return why the account may have no further position, all processes counted; or None."""
+    def _find_slot_refusal(self, symbol: str, moment: int) -> RefusedOrder | None:
+        """Return the refusal of a further position, all processes counted; None: it is allowed."""
         most = self._rules.most_positions
         if most is None:
             return None
-        elsewhere = {(key.exchange, key.symbol) for key, _ in self._elsewhere()}
+        elsewhere = {(key.exchange, key.symbol) for key, _ in self._read_positions_elsewhere()}
         elsewhere |= {
             one
             for one in read_reserved_symbols(self._store, self._account, self._mode)
             if one[1] not in self._symbols
         }
-        taken = self._rules.places_taken(symbol, moment) + len(elsewhere)
+        taken = self._rules.count_taken_slots(symbol, moment) + len(elsewhere)
         return RefusedOrder("places_taken", taken, most) if taken >= most else None
 
-    def equity_at(self, price_of: Callable[[SeriesKey], Decimal | None]) -> Decimal | None:
-        """Return cash and positions at given prices; None where one of these is not known.
+    def compute_equity(self, price_of: Callable[[SeriesKey], Decimal | None]) -> Decimal | None:
+        """Return cash and positions at given prices; None if a price is unknown.
 
         Fees in third currencies are not deducted (`other_fees`).
 
@@ -143,9 +143,9 @@ class AccountFunds:
         """
         # One snapshot: a fill of another process between two reads would count twice or not at all.
         with self._store.read():
-            positions = self._open_positions()
+            positions = self._collect_open_positions()
             prices = [price_of(key) for key, _ in positions]
-            cash = self.cash()
+            cash = self.read_cash()
         if None in prices:
             return None
         values = (
@@ -154,27 +154,28 @@ class AccountFunds:
         return sum(values, cash)
 
     def count_other_positions(self, symbol: str) -> int:
-        """Return how many other symbols of the account have a position or an entry on its way.
+        """Return the number of other symbols of the account with a position or an entry on its way.
 
-        All processes count. Inside the transaction of a reservation no entry can join meanwhile.
+        All processes count. Inside the transaction of a reservation no other process can add an
+        entry meanwhile.
 
         Raises:
             StoreError: the file cannot be read.
         """
-        taken = {(key.exchange, key.symbol) for key, _ in self._open_positions()}
+        taken = {(key.exchange, key.symbol) for key, _ in self._collect_open_positions()}
         taken |= read_reserved_symbols(self._store, self._account, self._mode)
         return sum(other != symbol for _, other in taken)
 
-    def _open_positions(self) -> list[tuple[SeriesKey, Decimal]]:
+    def _collect_open_positions(self) -> list[tuple[SeriesKey, Decimal]]:
         """Return the open positions of the account, those of other processes too."""
         own = [
             (key, traded.position.base)
             for key, traded in self._symbols.values()
             if not traded.position.is_flat
         ]
-        return [*own, *self._elsewhere()]
+        return [*own, *self._read_positions_elsewhere()]
 
-    def _left_inside(self, symbol: str, moment: int) -> Fill | None:
+    def _find_exit_inside_candle(self, symbol: str, moment: int) -> Fill | None:
         """Return the fill that closed a position inside the candle of an open, or None."""
         state = self._rules.state.symbols.get(symbol)
         if state is None or state.left_inside is None or state.left_inside < moment:
@@ -182,16 +183,16 @@ class AccountFunds:
         fills = self._symbols[symbol][1].fills
         return fills[-1] if fills and fills[-1].side == "sell" else None
 
-    def _brought_inside(self, moment: int) -> Decimal:
-        """Return what positions brought that were left inside the candle of an open."""
+    def _sum_proceeds_inside_candle(self, moment: int) -> Decimal:
+        """Return the proceeds of positions left inside the candle of an open, quote currency."""
         brought = Decimal(0)
         for symbol in self._symbols:
-            sold = self._left_inside(symbol, moment)
+            sold = self._find_exit_inside_candle(symbol, moment)
             if sold is not None:
                 brought += sold.price * sold.amount - sold.fee
         return brought
 
-    def _equity(self, cash: float, moment: int) -> float | None:
+    def _compute_equity_at_open(self, cash: float, moment: int) -> float | None:
         """Return cash and positions at the closes known at an open; None without a position."""
         equity, is_any = cash, False
         for symbol in self._rules.rules.symbols:
@@ -199,16 +200,16 @@ class AccountFunds:
                 continue
             key, traded = self._symbols[symbol]
             base = Decimal(0) if traded.position.is_flat else traded.position.base
-            sold = self._left_inside(symbol, moment)
+            sold = self._find_exit_inside_candle(symbol, moment)
             if sold is not None:
                 base += sold.amount
             if base:
-                equity, is_any = equity + float(base) * self._close_before(key, moment), True
-        for key, base in self._elsewhere():
-            equity, is_any = equity + float(base) * self._close_before(key, moment), True
+                equity, is_any = equity + float(base) * self._read_close_before(key, moment), True
+        for key, base in self._read_positions_elsewhere():
+            equity, is_any = equity + float(base) * self._read_close_before(key, moment), True
         return equity if is_any else None
 
-    def _elsewhere(self) -> list[tuple[SeriesKey, Decimal]]:
+    def _read_positions_elsewhere(self) -> list[tuple[SeriesKey, Decimal]]:
         """Return the positions of the account's symbols that other processes trade."""
         found: list[tuple[SeriesKey, Decimal]] = []
         for one in read_account_series(self._store, self._account):
@@ -222,7 +223,7 @@ class AccountFunds:
                 found.append((SeriesKey(one.exchange, one.symbol, one.timeframe), position.base))
         return found
 
-    def _close_before(self, key: SeriesKey, moment: int) -> float:
+    def _read_close_before(self, key: SeriesKey, moment: int) -> float:
         """Return the newest close of a series that is known at an open, quote currency."""
         known = read_last_closed(self._store, key, 1, up_to=moment - 1)
         return float(known.close[-1]) if len(known) else 0.0

@@ -1,4 +1,4 @@
-"""The trading rules of one account: its symbols share the places for positions and take turns.
+"""The trading rules of one account: its symbols share the slots for positions and take turns.
 
 Entries that compete at one open have the order of the backtest: exits first, then the symbols in
 their order. So an entry waits until each symbol has decided on the candle before and has opened the
@@ -39,7 +39,7 @@ class EntryHandler(Protocol):
         ...
 
     def drop_entry(self) -> None:
-        """Cancel the order to buy, for which no place was free in its turn."""
+        """Cancel the order to buy, for which no slot was free in its turn."""
         ...
 
     def fail(self, error: Exception) -> None:
@@ -48,20 +48,20 @@ class EntryHandler(Protocol):
 
 
 class LookAhead:
-    """The rules in a state of their own: what events would lead to, without any order."""
+    """The rules with a separate state, to find the effect of events without any order."""
 
     def __init__(self, rules: StepRules, state: StepState) -> None:
-        """Begin with a state.
+        """Initialise with a state.
 
         Args:
             rules: Rules of the account.
-            state: State to begin with; it is not changed.
+            state: First state, which is not changed.
         """
         self.rules = rules
         self.state = state
 
     def step(self, symbol: str, event: Event) -> list[Exit]:
-        """Take an event of a symbol; return the exits that it leads to."""
+        """Apply an event of a symbol; return the resulting exits."""
         del symbol
         self.state, intents = step(self.rules, self.state, event, entries="later")
         return [intent for intent in intents if isinstance(intent, Exit)]
@@ -74,7 +74,7 @@ class LookAhead:
         """Note a candle in which nothing was traded so far; a look ahead enters nothing."""
 
     def look_ahead(self) -> "LookAhead":
-        """Return the same rules in the same state."""
+        """Return a copy of the rules and their state."""
         return LookAhead(self.rules, self.state)
 
 
@@ -98,10 +98,11 @@ class AccountRules(LookAhead):
                 entries.
             timeframe: Timeframe of the candles of all symbols.
             wait_seconds: Time that entries wait for late symbols, wall clock.
-            held: Symbols with a position: it takes a place before its own state is restored.
+            held: Symbols with a position: each takes a slot before the state of the symbol is
+                restored.
             most_positions: Positions of the account in all processes; None: no limit.
-            note_late: Stores which symbols entries do not wait for any longer: the open (epoch
-                seconds), and by symbol what is missing, in words. None: nothing is stored.
+            note_late: Stores the symbols that entries do not wait for any longer: the open (epoch
+                seconds), and by symbol the missing step as a text. None: nothing is stored.
         """
         state = StepState.of(rules)
         position = HeldPosition(0.0, 0.0, 0, has_levels=False)
@@ -118,7 +119,7 @@ class AccountRules(LookAhead):
         self._untraded: dict[str, int] = {}
         """Newest candle without a trade so far, epoch seconds, by symbol."""
         self._awaited: tuple[int, float] = (0, 0.0)
-        """The open whose entries wait, epoch seconds, and since when, monotonic seconds."""
+        """The open whose entries wait, epoch seconds, and the wait's start, monotonic seconds."""
         self._printed = 0
         """The newest open whose latecomers were stored and printed, epoch seconds."""
 
@@ -127,7 +128,7 @@ class AccountRules(LookAhead):
         self._handlers[symbol] = handler
 
     def step(self, symbol: str, event: Event) -> list[Exit]:
-        """Take an event of a symbol; carry out the entries whose turn it is.
+        """Apply an event of a symbol; carry out the entries that are due.
 
         Args:
             symbol: Symbol of the event.
@@ -137,12 +138,12 @@ class AccountRules(LookAhead):
             The exits of the symbol to carry out now.
         """
         exits = super().step(symbol, event)
-        self.let_enter()
+        self.carry_out_due_entries()
         return exits
 
-    def let_enter(self) -> None:
+    def carry_out_due_entries(self) -> None:
         """Carry out the due entries in their order, once no other symbol has to be waited for."""
-        late = self._late_symbols()
+        late = self._find_late_symbols()
         if late is None or (late and self._is_waiting()):
             return
         if late:
@@ -173,7 +174,7 @@ class AccountRules(LookAhead):
                     handler.fail(error)
 
     def _enter_all(self) -> None:
-        """Carry out the entries that are due, in their order; each may bring others."""
+        """Carry out the entries that are due, in their order; each may make others due."""
         self._is_entering = True
         try:
             while self._due:
@@ -195,10 +196,10 @@ class AccountRules(LookAhead):
             timestamp: Open of the candle, epoch seconds.
         """
         self._untraded[symbol] = timestamp
-        self.let_enter()
+        self.carry_out_due_entries()
 
-    def places_taken(self, symbol: str, moment: int) -> int:
-        """Return how many slots other symbols of this process take before an entry of a symbol.
+    def count_taken_slots(self, symbol: str, moment: int) -> int:
+        """Return the number of slots that other symbols of this process take before an entry.
 
         Args:
             symbol: Symbol that would enter.
@@ -207,13 +208,13 @@ class AccountRules(LookAhead):
         states = self.state.symbols.items()
         return sum(one.is_slot_taken(moment) for name, one in states if name != symbol)
 
-    def places_text(self) -> str:
+    def describe_taken_slots(self) -> str:
         """Return the text of a refusal because all slots of the account are taken."""
         most = self.rules.max_open_trades
         return "the only slot is taken" if most == 1 else f"all {most} slots taken"
 
-    def _late_symbols(self) -> dict[str, str] | None:
-        """Return what each late symbol is waited for, in words; None where no entry waits."""
+    def _find_late_symbols(self) -> dict[str, str] | None:
+        """Return by late symbol the missing step that entries wait for; None if no entry waits."""
         states = self.state.symbols
         moments = [
             one.opened.timestamp
@@ -227,11 +228,13 @@ class AccountRules(LookAhead):
             self._awaited = (moment, time.monotonic())
         if len(states) == 1:
             return {}
-        found = {symbol: self._missing_of(symbol, states[symbol], moment) for symbol in states}
+        found = {
+            symbol: self._describe_missing_step(symbol, states[symbol], moment) for symbol in states
+        }
         return {symbol: text for symbol, text in found.items() if text}
 
-    def _missing_of(self, symbol: str, state: SymbolStepState, moment: int) -> str:
-        """Return what a symbol has not done for an open, in words; empty where nothing is missing.
+    def _describe_missing_step(self, symbol: str, state: SymbolStepState, moment: int) -> str:
+        """Return a text with the step that a symbol lacks for an open; empty if no step is missing.
 
         Args:
             symbol: The symbol.

@@ -1,4 +1,4 @@
-"""A pause that grows while something keeps failing. Wall time."""
+"""A pause that grows while an operation keeps failing. Wall time."""
 
 import time
 
@@ -7,17 +7,17 @@ class Backoff:
     """Times when a failed operation may be tried again."""
 
     def __init__(self, *, first_seconds: float, longest_seconds: float) -> None:
-        """Begin with no pause; the first is `first_seconds`, each next one twice as long."""
+        """Initialise without a pause; the first lasts `first_seconds`, each next one doubles."""
         self._first_seconds = first_seconds
         self._longest_seconds = longest_seconds
         self.reset()
 
     @property
     def is_over(self) -> bool:
-        """Return whether the pause is over, so that the operation may be tried again."""
+        """Return whether the pause is over and the operation may be tried again."""
         return time.monotonic() >= self._until
 
-    def lengthen(self, known_seconds: float = 0.0) -> float:
+    def begin_pause(self, known_seconds: float = 0.0) -> float:
         """Begin the next pause, and return its length in seconds.
 
         Args:

@@ -8,7 +8,7 @@ from onetape.cli.output import print_line
 from onetape.core.errors import ExchangeError
 from onetape.exchange.exchange_clock import ExchangeClock
 from onetape.exchange.rest import RestExchange
-from trader.stalls import computer_seconds
+from trader.stalls import get_computer_seconds
 from trader.states import Problem, TraderStates
 
 #: Interval between two comparisons of the clocks, wall seconds.
@@ -38,7 +38,7 @@ class ClockWatch:
         self._warned_ms = 0
 
     async def look(self) -> None:
-        """Compare the clocks where it is due or the computer's clock was set.
+        """Compare the clocks if a comparison is due or the computer's clock was set.
 
         Raises:
             ExchangeError: the clock was set and the exchange does not send its time; call again.
@@ -50,12 +50,13 @@ class ClockWatch:
         if abs(step_ms) > STEP_MS:
             self._was_set = True
             print_line(
-                f"{_step_text(step_ms)}; candles go by {self._source()}; the stream may be opened "
+                f"{_format_step(step_ms)}; candles go by {self._describe_time_source()}; the "
+                "stream may be opened "
                 "again"
             )
-        if not self._was_set and computer_seconds() < self._due:
+        if not self._was_set and get_computer_seconds() < self._due:
             return
-        self._due = computer_seconds() + AGAIN_SECONDS
+        self._due = get_computer_seconds() + AGAIN_SECONDS
         try:
             skew_ms = await self._exchange.compare_clocks()
         except ExchangeError:
@@ -63,14 +64,14 @@ class ClockWatch:
                 raise
             return  # The monotonic clock is right for a long time; the request is repeated soon.
         was_set, self._was_set = self._was_set, False
-        self._due = computer_seconds() + COMPARE_SECONDS
+        self._due = get_computer_seconds() + COMPARE_SECONDS
         if was_set and not self._exchange.states_time:
             clock.begin_again()
             self._report_unknown()
             return
         self._report(skew_ms)
 
-    def _source(self) -> str:
+    def _describe_time_source(self) -> str:
         """Return by which time candles go after the clock was set, in words."""
         exchange = self._exchange.endpoint.exchange
         if self._exchange.states_time:
@@ -91,12 +92,12 @@ class ClockWatch:
 
     def _report(self, skew_ms: int) -> None:
         exchange = self._exchange.endpoint.exchange
-        where = f"this computer's clock is {_off(skew_ms)} that of {exchange}"
+        where = f"this computer's clock is {_format_skew(skew_ms)} that of {exchange}"
         if abs(skew_ms) > DEGRADING_SKEW_MS:
             measure = "no entries meanwhile, exits go on; candles go by the time of the exchange"
             self._states.report(CLOCK, Problem(where, measure, "set the clock (NTP)"))
             return
-        self._states.solve(CLOCK)
+        self._states.clear_problem(CLOCK)
         if abs(skew_ms) <= SKEW_MS:
             self._warned_ms = 0
         elif abs(skew_ms - self._warned_ms) > SKEW_MS:
@@ -104,12 +105,12 @@ class ClockWatch:
             print_line(f"{where}; candles go by the time of the exchange; set the clock (NTP)")
 
 
-def _step_text(step_ms: int) -> str:
+def _format_step(step_ms: int) -> str:
     span = f"by {abs(step_ms) / 1_000:,.1f} s"
     if step_ms < 0:
         return f"this computer's clock was set back {span}"
     return f"this computer's clock was set forward {span}"
 
 
-def _off(skew_ms: int) -> str:
+def _format_skew(skew_ms: int) -> str:
     return f"{abs(skew_ms) / 1_000:,.1f} s {'ahead of' if skew_ms > 0 else 'behind'}"

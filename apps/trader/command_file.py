@@ -24,9 +24,9 @@ from onetape.store.account_reading import read_traded
 from onetape.store.accounts import AccountSeries
 from onetape.store.connection import DatabaseConnection
 from onetape.store.controls import add_command_file, add_controls, is_command_file_stored
-from onetape.store.copying import flush
+from onetape.store.copying import flush_to_disk
 from onetape.store.database import Store
-from trader.command_rows import parse_command, rows_of
+from trader.command_rows import make_command_rows, parse_command
 
 #: Maximum bytes of a file that are read; a longer line is not a command.
 MOST_BYTES: Final = 4_096
@@ -36,14 +36,14 @@ UNFINISHED_SECONDS: Final = 2.0
 SETTLED_SECONDS: Final = 0.2
 
 
-def command_file(database: Path) -> Path:
+def get_command_file(database: Path) -> Path:
     """Return the file next to a database that commands are written into."""
     return database.with_name(f"{database.name}-commands")
 
 
-def taken_files(database: Path) -> list[Path]:
+def list_taken_files(database: Path) -> list[Path]:
     """Return the command files next to a database that have another name, the oldest first."""
-    start = f"{command_file(database).name}-taken"
+    start = f"{get_command_file(database).name}-taken"
     # Names only: each trader lists the folder several times a second.
     with os.scandir(database.parent) as entries:
         names = sorted(entry.name for entry in entries if entry.name.startswith(start))
@@ -54,7 +54,7 @@ class CommandFiles:
     """Stores the commands of the files next to a database, and keeps the printed errors."""
 
     def __init__(self, store: Store) -> None:
-        """Begin; nothing is read yet."""
+        """Initialise; nothing is read yet."""
         self._store = store
         self._printed: set[str] = set()
         """Errors of unusable command files that were printed, so that each is printed once."""
@@ -62,29 +62,31 @@ class CommandFiles:
     def take(self) -> list[str]:
         """Store the commands of files that were renamed before; rename the command file.
 
-        Lines that are no command are left out; empty ones and those that begin with # are too.
+        Lines without a command are left out; so are empty lines and lines that begin with #.
 
         Returns:
-            What to print: a line for each command, for each invalid line, and for each file
-            that cannot be used, unless that was returned before.
+            Lines to print: one for each command, for each invalid line, and for each file that
+            cannot be used, unless the line was returned before.
 
         Raises:
             StoreError: the database cannot be read or written; the file stays, and nothing is
                 stored.
         """
-        store, path = self._store, command_file(self._store.path)
+        store, path = self._store, get_command_file(self._store.path)
         printed: list[str] = []
         faults: list[str] = []
         try:
-            taken_now = taken_files(store.path)
+            taken_now = list_taken_files(store.path)
         except OSError as error:
-            faults.append(_fault(path.parent, "be listed", error, "make the folder readable"))
+            faults.append(
+                _describe_fault(path.parent, "be listed", error, "make the folder readable")
+            )
         else:
             for taken in taken_now:
                 try:
                     printed += _store_commands(store, path.name, taken)
                 except OSError as error:
-                    faults.append(_fault(taken, "be read", error, _READABLE))
+                    faults.append(_describe_fault(taken, "be read", error, _READABLE))
             faults += _rename(store, path)
         new = [fault for fault in faults if fault not in self._printed]
         self._printed = set(faults)
@@ -94,40 +96,40 @@ class CommandFiles:
 _READABLE: Final = "make it a file that the trader's user can read, or remove it"
 
 
-def _fault(path: Path, what: str, error: OSError, remedy: str) -> str:
+def _describe_fault(path: Path, what: str, error: OSError, remedy: str) -> str:
     """Return the line about a command file that cannot be used."""
     reason = error.strerror or str(error)
     return f"{path} cannot {what} ({reason}), so its commands are not carried out; {remedy}"
 
 
-def _new_name(path: Path) -> Path:
-    """Return a name that no command file has had; later ones sort behind it."""
+def _make_taken_path(path: Path) -> Path:
+    """Return a name that no command file has had; later names sort after earlier ones."""
     return path.with_name(f"{path.name}-taken-{time.time_ns():020d}-{uuid4().hex[:8]}")
 
 
 def _rename(store: Store, path: Path) -> list[str]:
-    """Give the command file, once it is ready, a name that was never used; return what is wrong."""
+    """Rename the command file, once it is complete, to a new unique name; return the faults."""
     try:
-        # What cannot be read keeps its name, so that a person finds it.
+        # A file that cannot be read keeps its name, so that a person finds it.
         if _read_ready(path) is None:
             return []
     except OSError as error:
-        return [_fault(path, "be read", error, _READABLE)]
+        return [_describe_fault(path, "be read", error, _READABLE)]
     # The write lock: only one of two traders renames the file.
     with store.write():
         try:
             if path.exists():
-                path.rename(_new_name(path))
+                path.rename(_make_taken_path(path))
                 # After a power cut the file must not have its first name again.
-                flush(path.parent)
+                flush_to_disk(path.parent)
         except OSError as error:
             remedy = "make it a file of the trader's user, in a folder where that user may write"
-            return [_fault(path, "be renamed", error, remedy)]
+            return [_describe_fault(path, "be renamed", error, remedy)]
     return []
 
 
 def _store_commands(store: Store, name: str, path: Path) -> list[str]:
-    """Store the commands of a renamed file, if they are not, then remove it; return what to print.
+    """Store the commands of a renamed file if they are new, then remove it; return lines to print.
 
     Args:
         store: The open database.
@@ -143,7 +145,7 @@ def _store_commands(store: Store, name: str, path: Path) -> list[str]:
     traded = read_traded(store)
     printed: list[str] = []
     with store.write(durable=True) as connection:
-        # Another trader may have stored them since the look, or this one before it was killed.
+        # Another trader may have stored the commands meanwhile, or this one before it was killed.
         if path.exists() and not is_command_file_stored(connection, path.name):
             printed = _add_commands(connection, traded, name, content)
             add_command_file(connection, path.name, stored_ms=time.time_ns() // 1_000_000)
@@ -161,11 +163,11 @@ def _store_commands(store: Store, name: str, path: Path) -> list[str]:
 def _add_commands(
     connection: DatabaseConnection, traded: Sequence[AccountSeries], name: str, content: bytes
 ) -> list[str]:
-    """Add the commands of a file inside a transaction; return what to print."""
+    """Add the commands of a file inside a transaction; return the lines to print."""
     printed: list[str] = []
     now_ms = time.time_ns() // 1_000_000
     if len(content) > MOST_BYTES:
-        # A cut line is another command: without its account it would be for every account.
+        # A cut line would be a different command: without its account it holds for every account.
         content = content[: content.rfind(b"\n", 0, MOST_BYTES) + 1]
         printed.append(f"{name}: what follows its first {MOST_BYTES:,} bytes is not read")
     for line in (line.strip() for line in content.decode("utf-8", "replace").splitlines()):
@@ -173,7 +175,7 @@ def _add_commands(
             continue
         try:
             command = parse_command(line)
-            rows = rows_of(traded, command, at_ms=now_ms, given_by=f"the file {name}")
+            rows = make_command_rows(traded, command, at_ms=now_ms, given_by=f"the file {name}")
         except UsageError as error:
             printed.append(f"{name}: {error}")
             continue
@@ -183,7 +185,7 @@ def _add_commands(
 
 
 def _is_settled(path: Path) -> bool:
-    """Return whether there is a renamed file that is not written to any more."""
+    """Return whether a renamed file exists and is not written to any more."""
     with suppress(FileNotFoundError):
         # A rename changes this time; a time after now is from before the clock was set back.
         age = time.time() - path.stat().st_ctime

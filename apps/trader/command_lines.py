@@ -14,7 +14,7 @@ _NO_ENTRIES: Final = "no entries; exits, stops and targets go on"
 def show_changes(account: str, taken: Sequence[TakenCommand]) -> bool:
     """Print a line for each new pause, resume and halt; return whether any command forbids entries.
 
-    Exits, flattens and reloads have a line of their own, once they are carried out.
+    Exits, flattens and reloads get a separate line once they are carried out.
 
     Args:
         account: Account of the commands.
@@ -44,7 +44,7 @@ def change_line(account: str, taken: TakenCommand) -> str:
 
 
 def resume_hint(account: str) -> str:
-    """Return how a person ends a pause, a halt or a flatten, in words."""
+    """Return a text with the command that ends a pause, a halt or a flatten."""
     return f'end it with: uv run trader resume --account "{account}"'
 
 
@@ -64,7 +64,7 @@ def show_waiting(account: str, taken: Sequence[TakenCommand], symbol: str, until
         account: Account of the commands.
         taken: Commands that the symbol has not acknowledged yet.
         symbol: The symbol.
-        until: What exits, flattens and reloads wait for, in words.
+        until: Text with the event that exits, flattens and reloads wait for.
     """
     show_changes(account, taken)
     for one in taken:

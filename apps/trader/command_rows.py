@@ -1,4 +1,4 @@
-"""Store commands of a person as rows, whichever channel they come by: shell, file or signal."""
+"""Store commands of a person as rows, from every channel: shell, file or signal."""
 
 import shlex
 from collections.abc import Sequence
@@ -75,7 +75,7 @@ def parse_exit_symbol(text: str | None) -> str | None:
     return None if text is None or text.lower() == "all" else parse_spot_symbol(text)
 
 
-def rows_of(
+def make_command_rows(
     traded: Sequence[AccountSeries], command: NewCommand, *, at_ms: int, given_by: str
 ) -> list[NewControl]:
     """Return the rows of a command: one for each account, or one for each symbol of an account.
@@ -95,7 +95,7 @@ def rows_of(
         if command.account in (None, one.name) and command.symbol in (None, one.symbol)
     ]
     if not reached:
-        raise UsageError(_no_account(traded, command))
+        raise UsageError(_describe_missing_account(traded, command))
     is_by_symbol = command.verb in _BY_SYMBOL
     if not is_by_symbol:
         reached = list({one.name: one for one in reached}.values())
@@ -112,7 +112,7 @@ def rows_of(
     ]
 
 
-def _no_account(traded: Sequence[AccountSeries], command: NewCommand) -> str:
+def _describe_missing_account(traded: Sequence[AccountSeries], command: NewCommand) -> str:
     names = list(dict.fromkeys(one.name for one in traded))
     if command.account is not None and command.account not in names:
         return f"no account {command.account!r}{suggest_name(command.account, names)}"
@@ -120,8 +120,8 @@ def _no_account(traded: Sequence[AccountSeries], command: NewCommand) -> str:
     return f"no account trades {command.symbol}; traded are {symbols}"
 
 
-def user_and_host() -> str:
-    """Return who gives a command: user and computer."""
+def get_user_and_host() -> str:
+    """Return the origin of a command: user and computer."""
     import getpass
     import socket
 

@@ -1,7 +1,8 @@
-"""Signals to a running trader that are commands of a person.
+"""Signals (SIGUSR1, SIGUSR2) to a running trader that act as commands of a person.
 
-They are stored as rows like all commands, and survive a restart. SIGUSR1 pauses, SIGUSR2 flattens.
-While the file cannot be written, as on a full disk, the command is kept in memory and stored later.
+The commands are stored as rows like all others, and survive a restart. SIGUSR1 pauses, SIGUSR2
+flattens. While the file cannot be written, as on a full disk, the command stays in memory and is
+stored later.
 """
 
 import asyncio
@@ -19,10 +20,10 @@ from onetape.execution.controls import ControlVerb
 from onetape.store.account_reading import read_traded
 from onetape.store.controls import insert_controls
 from onetape.store.database import open_if_exists
-from trader.command_rows import NewCommand, rows_of
+from trader.command_rows import NewCommand, make_command_rows
 from trader.start import held_signals, hold_command_signals, hold_signal
 
-#: Commands by the signal that gives them.
+#: Commands by signal.
 SIGNALS: Final[dict[signal.Signals, ControlVerb]] = {
     signal.SIGUSR1: "pause",
     signal.SIGUSR2: "flatten",
@@ -52,7 +53,7 @@ def holding_command_signals() -> Generator[None]:
 def taking_command_signals(database: Path, account: str) -> Generator[None]:
     """Store the commands of signals while the block runs, in the running loop of the main thread.
 
-    Those that came before are stored first.
+    Commands of earlier signals are stored first.
 
     Args:
         database: The file of the trader.
@@ -81,7 +82,7 @@ def taking_command_signals(database: Path, account: str) -> Generator[None]:
 
 
 async def _store(database: Path, account: str, number: signal.Signals) -> None:
-    """Store the command of a signal, when the file can be written; print that it is, or why not."""
+    """Store the command of a signal when the file can be written; print the result."""
     command = NewCommand(SIGNALS[number], account=account)
     wall_ms = time.time_ns() // 1_000_000
     printed = ""
@@ -91,7 +92,7 @@ async def _store(database: Path, account: str, number: signal.Signals) -> None:
         if opened is None:
             raise StoreError(f"{database} does not exist yet")
         with opened:
-            rows = rows_of(
+            rows = make_command_rows(
                 read_traded(opened), command, at_ms=wall_ms, given_by=f"signal {number.name}"
             )
             insert_controls(opened, rows)

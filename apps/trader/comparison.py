@@ -1,4 +1,4 @@
-"""Compare the candles that the stream closed with REST, many with one page.
+"""Compare candles that the stream closed with REST, many of them with one page.
 
 Each candle is compared within ten candles, at a tenth of the exchange's request rate at most, and
 never within a minute after its close, in which REST may still return another value. With a position
@@ -16,12 +16,11 @@ from onetape.store.ranks import SETTLED_MS
 from onetape.store.stream_closes import read_uncompared
 from trader.session_context import SessionContext
 
-#: A candle without a position is compared this many candles after its close.
+#: Number of candles after its close at which a candle is compared while no position is open.
 COMPARE_AFTER_CANDLES = 5
-#: Comparisons use one in this number of the exchange's requests: a tenth of the rate.
+#: Comparisons use one request in this number, so a tenth of the exchange's rate.
 REQUESTS_PER_COMPARISON = 10
-#: Between two comparisons at least, and the longest pause where REST has no such candle, wall
-#: seconds.
+#: Least time between two comparisons, and longest pause if REST lacks the candle, wall seconds.
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
 
@@ -46,11 +45,11 @@ class RestComparison:
         """
         if time.monotonic() < self._next_after:
             return
-        due = self._due()
+        due = self._find_due_candles()
         if not due:
             return
         shortest = REQUESTS_PER_COMPARISON * self._exchange.seconds_per_request
-        # Where REST leaves a candle out, it is fetched more and more rarely.
+        # A candle that REST leaves out is fetched more and more rarely.
         again = due[0] == self._oldest
         pause = min(2 * self._pause_seconds, LONGEST_PAUSE_SECONDS) if again else 0.0
         self._oldest, self._pause_seconds = due[0], max(pause, FIRST_PAUSE_SECONDS)
@@ -59,7 +58,7 @@ class RestComparison:
         end = context.timeframe.next(due[-1])
         await fetch_noting(self._exchange, context.store, context.key, start=due[0], end=end)
 
-    def _due(self) -> list[int]:
+    def _find_due_candles(self) -> list[int]:
         """Return the candles to compare now, oldest first; none while the oldest may wait."""
         context, timeframe = self._context, self._context.timeframe
         now_ms = self._exchange.now_ms()
@@ -78,17 +77,17 @@ class RestComparison:
         return read_last_side(self._context.store, account, key.exchange, key.symbol) == "buy"
 
 
-def correction_line(context: SessionContext, correction: Correction) -> str:
+def format_correction_line(context: SessionContext, correction: Correction) -> str:
     """Return a line about a candle that was corrected."""
     before, after = correction.before, correction.after
     names = ("open", "high", "low", "close", "volume")
     changes = ", ".join(
-        f"{name} {_text(context, name, old)} -> {_text(context, name, new)}"
+        f"{name} {_format_value(context, name, old)} -> {_format_value(context, name, new)}"
         for name, old, new in zip(names, before[1:], after[1:], strict=True)
         if old != new
     )
     return f"the candle of {format_utc(after.timestamp)} was corrected: {changes}"
 
 
-def _text(context: SessionContext, name: str, value: float) -> str:
+def _format_value(context: SessionContext, name: str, value: float) -> str:
     return f"{value:,}" if name == "volume" else context.digits.format_price(value)

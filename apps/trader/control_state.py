@@ -37,6 +37,6 @@ def read_new_controls(store: Store, account: str, *, after: int) -> list[Control
 
 
 def pause_text(pause: ControlCommand) -> str:
-    """Return who forbade entries or orders of any kind, and since when."""
+    """Return a text with the person who forbade entries or all orders, and the time."""
     done = "halted" if pause.verb == "halt" else "paused"
     return f"{done} by {pause.given_by} since {format_utc(pause.at_ms // 1_000)}"

@@ -22,7 +22,7 @@ LOOK_SECONDS: Final = 0.25
 
 
 class ControlWatch:
-    """Looks for the commands to one symbol of an account."""
+    """Finds the commands for one symbol of an account."""
 
     def __init__(
         self,
@@ -33,11 +33,11 @@ class ControlWatch:
         states: TraderStates,
         account_context: AccountContext,
     ) -> None:
-        """Begin; commands from before are read with the first look.
+        """Create the watch; its first check also reads earlier commands.
 
         Args:
             context: Context of the traded symbol.
-            exchange: Exchange whose clock dates what was carried out.
+            exchange: Exchange whose clock dates the commands that were carried out.
             orders: Holds the pending exit; cancels an order to buy.
             exits: Closes the position.
             states: Forbid entries while there is a pause.
@@ -72,7 +72,7 @@ class ControlWatch:
         if cancelled is not None:
             print_line(cancelled)
         commands.finish_changes(self._exchange.now_ms())
-        for control in commands.closing_of(symbol):
+        for control in commands.get_close_commands(symbol):
             self._close(control)
         self._reload_settings(state)
         await asyncio.sleep(LOOK_SECONDS)
@@ -90,14 +90,14 @@ class ControlWatch:
             print_line(line, event="control")
 
     def _halt(self, state: ControlState) -> str | None:
-        """Forbid orders of any kind, or allow them again; return which order that cancelled."""
+        """Forbid or allow orders of any kind; return a text with the cancelled order, or None."""
         if state.halt is None:
             self._orders.halt = None
             return None
         return self._orders.halt_orders(pause_text(state.halt))
 
     def _pause(self, state: ControlState, *, is_change_shown: bool) -> str | None:
-        """Forbid entries, or allow them again; return which order that cancelled, or None.
+        """Forbid or allow entries; return a text with the cancelled order, or None.
 
         Args:
             state: State that the commands result in.
@@ -116,10 +116,11 @@ class ControlWatch:
         return self._orders.cancel_entry(text)
 
     def _close(self, control: ControlCommand) -> None:
-        """Close the position for a command; where the program is killed meanwhile, once only.
+        """Close the position for a command; also after a kill in between, once only.
 
-        While it is not known what an entry at the exchange has filled, the command stays open: the
-        whole position is closed once that is known, by the next session where this one ends before.
+        While the filled amount of an entry at the exchange is unknown, the command stays open: the
+        whole position is closed once the amount is known, by the next session if this one ends
+        before.
         """
         reason = f"{control.verb} by {control.given_by}"
         later = ""
@@ -140,6 +141,6 @@ class ControlWatch:
             halt = self._orders.halt
             once = "" if halt is None else f", once orders are allowed: {halt}"
             show(control, f"{reason}: the position is sold at the newest price{once}{later}")
-            self._exits.leave_for_command(reason)
+            self._exits.sell_for_command(reason)
         self._commands.finish([control], self._exchange.now_ms())
         self._exits.fill()

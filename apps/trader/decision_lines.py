@@ -1,4 +1,4 @@
-"""What the trader prints: one line per closed candle, in words a person can check."""
+"""Lines that the trader prints: one for each closed candle, with facts that a person can check."""
 
 from onetape.core.clock import format_utc
 from onetape.core.message_text import format_count
@@ -15,7 +15,7 @@ from trader.strategy_runner import DecisionReport
 DAY_SECONDS = 86_400
 
 
-def opening_lines(
+def format_opening_lines(
     context: SessionContext,
     exchange: RestExchange,
     broker: Executor,
@@ -40,15 +40,16 @@ def opening_lines(
     parameters = ", ".join(f"{name} {value}" for name, value in session.parameters.items())
     return [
         f"{session.mode} trading {context.key} with {session.strategy} ({parameters}){source}",
-        f"account {session.account}: {_money(context, broker)}, {_held(context, broker)}, "
+        f"account {session.account}: {_format_cash(context, broker)}, "
+        f"{_format_held_coins(context, broker)}, "
         f"{format_count(len(broker.fills), 'fill')} so far",
-        *_stored_candles_lines(context, new_candles, refused),
+        *_describe_stored_candles(context, new_candles, refused),
         f"it is {format_utc(exchange.now_ms() // 1_000)}; all times are UTC",
     ]
 
 
-def _stored_candles_lines(context: SessionContext, new_candles: int, refused: str) -> list[str]:
-    """Return how many of the candles that a decision needs are stored, and what is wrong."""
+def _describe_stored_candles(context: SessionContext, new_candles: int, refused: str) -> list[str]:
+    """Return a text: number of stored candles of those that a decision needs, and the faults."""
     stored = len(read_last_closed(context.store, context.key, context.history))
     if not stored:
         return [f"candle store: no closed candle, in {context.store.path}"]
@@ -72,27 +73,27 @@ class DecisionLog:
         self._wait = ""
         self._day = format_utc(context.session.started_ms // 1_000)[:10]
 
-    def lines(self, report: DecisionReport) -> list[str]:
-        """Return the line of a decision; before it, each once, a new day and a wait for orders."""
-        return [*self._new_wait(report), *self._new_day(report)]
+    def format_report(self, report: DecisionReport) -> list[str]:
+        """Return a decision's line, after lines for a new day and a wait for orders, each once."""
+        return [*self._format_new_wait(report), *self._format_day_and_decision(report)]
 
-    def _new_wait(self, report: DecisionReport) -> list[str]:
-        """Return the time of the first possible order after a gap, unless it is printed already."""
+    def _format_new_wait(self, report: DecisionReport) -> list[str]:
+        """Return the time of the first possible order after a gap, unless already printed."""
         is_new = report.wait not in ("", self._wait)
         self._wait = report.wait
         return [report.wait] if is_new else []
 
-    def _new_day(self, report: DecisionReport) -> list[str]:
+    def _format_day_and_decision(self, report: DecisionReport) -> list[str]:
         closed = self._context.timeframe.next(report.decision.timestamp)
         day = format_utc(closed)[:10]
-        line = decision_line(self._context, report)
+        line = format_decision_line(self._context, report)
         if day == self._day or self._context.timeframe.seconds >= DAY_SECONDS:
             return [line]
         self._day = day
         return [day, line]
 
 
-def decision_line(context: SessionContext, report: DecisionReport) -> str:
+def format_decision_line(context: SessionContext, report: DecisionReport) -> str:
     """Return a line such as `14:00 close 61,240 RSI 41.2 (buys under 30): HOLD, next 15:00`."""
     decision = report.decision
     closed = context.timeframe.next(decision.timestamp)
@@ -100,28 +101,29 @@ def decision_line(context: SessionContext, report: DecisionReport) -> str:
     blocked = f" ({report.blocked}: no order)" if report.blocked else ""
     seen = f" {report.seen}" if report.seen else ""
     return (
-        f"{_time(context.timeframe, closed)} close "
-        f"{context.digits_of(report.candles).format_price(report.close)}{seen}: "
-        f"{decision.action}{blocked}, next {_time(context.timeframe, following)}"
+        f"{_format_time(context.timeframe, closed)} close "
+        f"{context.get_digits(report.candles).format_price(report.close)}{seen}: "
+        f"{decision.action}{blocked}, next {_format_time(context.timeframe, following)}"
     )
 
 
-def closing_line(context: SessionContext, broker: Executor, reason: str) -> str:
+def format_closing_line(context: SessionContext, broker: Executor, reason: str) -> str:
     """Return the last line of a session: money, coins and number of fills."""
     return (
-        f"{reason}: stopped with {_money(context, broker)} and {_held(context, broker)}, "
+        f"{reason}: stopped with {_format_cash(context, broker)} and "
+        f"{_format_held_coins(context, broker)}, "
         f"{format_count(len(broker.fills), 'fill')}"
     )
 
 
-def _money(context: SessionContext, broker: Executor) -> str:
+def _format_cash(context: SessionContext, broker: Executor) -> str:
     return f"{context.digits.format_money(broker.cash)} {context.market.quote}"
 
 
-def _held(context: SessionContext, broker: Executor) -> str:
+def _format_held_coins(context: SessionContext, broker: Executor) -> str:
     return f"{format_decimal(broker.position.base)} {context.market.base}"
 
 
-def _time(timeframe: Timeframe, timestamp: int) -> str:
+def _format_time(timeframe: Timeframe, timestamp: int) -> str:
     text = format_utc(timestamp)
     return text if timeframe.seconds >= DAY_SECONDS else text[11:]

@@ -23,20 +23,20 @@ from trader.warm_up import WarmUp
 LOOP_SECONDS = 1.0
 #: Time that pending exits wait for the first candles over REST, wall seconds.
 WARM_UP_TIMEOUT_SECONDS = 3.0
-#: How long the first decision waits for the stream, which it needs to become an order.
+#: Maximum time that the first decision waits for the stream, without which it makes no order.
 FIRST_DECISION_TIMEOUT_SECONDS = 3.0
 
 
 async def close_candles(
     gap_backfiller: GapBackfiller, recorder: StreamRecorder, supervisor: Supervisor
 ) -> None:
-    """Close over REST what the stream does not; the strategy never waits for it."""
+    """Close candles over REST that the stream leaves open; the strategy never waits for REST."""
     recorder.ended.clear()
     await gap_backfiller.close_overdue()
     await recorder.catch_up()
     if not gap_backfiller.is_refused:
-        supervisor.succeeded("REST")
-    await _within(LOOP_SECONDS, recorder.ended)
+        supervisor.note_success("REST")
+    await _wait_for_event(LOOP_SECONDS, recorder.ended)
 
 
 async def run_decisions(
@@ -54,17 +54,17 @@ async def run_decisions(
 ) -> None:
     """Run the strategy every second, and at once when a candle closes, forever.
 
-    Until the first candles are there, nothing is decided; pending exits are sent, and those
-    that the candles of the stream lead to.
+    Until the first candles are stored, nothing is decided; pending exits and exits by candles of
+    the stream are sent.
     """
-    await _within(WARM_UP_TIMEOUT_SECONDS, warm_up.tried)
+    await _wait_for_event(WARM_UP_TIMEOUT_SECONDS, warm_up.tried)
     while not warm_up.done.is_set():
         recorder.note_running()
         _print_fill(broker, orders, exits, runner.decided, is_live=recorder.live)
         exits.watch_forming(runner.decided)
         exits.watch_held()
-        supervisor.works()
-        await _within(LOOP_SECONDS, warm_up.done)
+        supervisor.note_working()
+        await _wait_for_event(LOOP_SECONDS, warm_up.done)
     await recorder.wait_until_live(FIRST_DECISION_TIMEOUT_SECONDS)
     lease.renew()
     log, waiting = DecisionLog(runner.context), WaitNotice(runner.context, gap_backfiller)
@@ -85,10 +85,10 @@ async def run_decisions(
             has_decided = runner.is_first
             for report in runner.decide_new():
                 has_decided = True
-                _say(log, report)
+                _print_decision(log, report)
                 _print_fill(broker, orders, exits, runner.decided, is_live=recorder.live)
             pending.note(symbol, is_pending=runner.is_deciding)
-            # Work after a decision waits for it: symbols and traders decide at the same moment.
+            # Other work waits for pending decisions: symbols and traders decide at the same moment.
             if not runner.is_deciding:
                 await pending.wait_for_others()
             if has_decided and runner.start_next():
@@ -98,21 +98,21 @@ async def run_decisions(
                 exits.watch_forming(runner.exits_watched_after)
                 exits.watch_held()
                 _print_fill(broker, orders, exits, runner.decided, is_live=recorder.live)
-                supervisor.works()
-                supervisor.report(CANDLES, waiting.problem(runner.started))
-                supervisor.report(RATE_LIMIT, rate_limit.problem())
+                supervisor.note_working()
+                supervisor.report(CANDLES, waiting.find_problem(runner.started))
+                supervisor.report(RATE_LIMIT, rate_limit.find_problem())
                 outage.look()
-            await _within(LOOP_SECONDS, gap_backfiller.closed)
+            await _wait_for_event(LOOP_SECONDS, gap_backfiller.closed)
     finally:
         pending.note(symbol, is_pending=False)
         await runner.stop()
 
 
-def _say(log: DecisionLog, report: DecisionReport) -> None:
+def _print_decision(log: DecisionLog, report: DecisionReport) -> None:
     if report.is_missed and report.decision.action == "HOLD":
-        # There may be thousands of them.
+        # There may be thousands of candles.
         return
-    *notes, line = log.lines(report)
+    *notes, line = log.format_report(report)
     for text in notes:
         print_line(text)
     decision = report.decision
@@ -136,17 +136,17 @@ def _print_fill(
     *,
     is_live: bool,
 ) -> None:
-    """Send a pending exit, fill the order to sell if its price has come, print both."""
+    """Send a pending exit, fill the order to sell if its price has come, and print both results."""
     sent = orders.resend()
     if sent is not None:
         print_line(sent)
     exits.fill()
-    waiting = broker.waiting_line(decided, is_live=is_live)
+    waiting = broker.describe_new_wait(decided, is_live=is_live)
     if waiting is not None:
         print_line(waiting)
 
 
-async def _within(seconds: float, event: asyncio.Event) -> None:
+async def _wait_for_event(seconds: float, event: asyncio.Event) -> None:
     """Wait for an event, at most this long."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):

@@ -22,9 +22,9 @@ from onetape.execution.events import (
     FillReport,
     OrderEvent,
     StatusReport,
-    from_json,
+    decode_event,
+    encode_event,
     get_event_kind,
-    to_json,
 )
 from onetape.execution.orders import OrderState, advance, fold
 from onetape.execution.positions import Position, get_least_amount, sum_position
@@ -46,11 +46,11 @@ from onetape.store.obligations import end_obligations_of_closed_positions
 from onetape.store.orders import OrderChange, insert_order, read_unfinished_orders, store_change
 from onetape.store.sessions import read_newest_session
 from trader.lease import NamedLease
-from trader.new_orders import new_order
+from trader.new_orders import make_order
 
-#: How long a start waits to write what it has found; its event loop waits with it.
+#: Maximum time that a start waits to write a delisting; its event loop is blocked meanwhile.
 _WRITE_TIMEOUT_SECONDS: Final = 1.0
-#: Type of the order that books what no order has sold.
+#: Type of the order that books coins which no order has sold.
 _CORRECTION: Final = "correction"
 
 
@@ -74,7 +74,7 @@ def note_delisted(database: Path, account: str, symbol: str, reason: str) -> Non
 
 
 def note_delisted_while_trading(store: Store, session: Session, fence: Fence, reason: str) -> int:
-    """Store that a position cannot be sold, for the trader that has it; return the number.
+    """Store that a position cannot be sold, for its trader; return the number of the difference.
 
     Args:
         store: The open database.
@@ -88,13 +88,13 @@ def note_delisted_while_trading(store: Store, session: Session, fence: Fence, re
     """
     account, symbol = session.account, session.symbol
     document = {"text": f"the position cannot be sold: {reason}", "symbol": symbol}
-    add_difference(store, fence, account, DELISTED, symbol, document, seen_ms=_wall_ms())
+    add_difference(store, fence, account, DELISTED, symbol, document, seen_ms=_get_wall_ms())
     found = read_delisted_difference(store, account, symbol)
     return 0 if found is None else found.number
 
 
 def note_listed(database: Path, account: str, symbol: str) -> None:
-    """Store that a market is listed, if it was noted as one that is not.
+    """Store that a market is listed, if it was stored as not listed.
 
     Raises:
         StoreError: the file cannot be used.
@@ -107,18 +107,18 @@ def note_listed(database: Path, account: str, symbol: str) -> None:
 
 
 def end_delisted(store: Store, account: str, symbol: str) -> None:
-    """Store that a market is listed, if it was noted as one that is not.
+    """Store that a market is listed, if it was stored as not listed.
 
     Raises:
         StoreError: the file cannot be used.
     """
     found = read_delisted_difference(store, account, symbol)
     if found is not None:
-        end_difference(store, found.number, ended_ms=_wall_ms())
+        end_difference(store, found.number, ended_ms=_get_wall_ms())
 
 
 def forget_answered(database: Path, account: str, symbol: str) -> str | None:
-    """Carry out a stored answer that no trader has; return what was booked, None: there is none.
+    """Carry out a stored answer that no trader has; return a text; None: no such answer.
 
     Raises:
         SafetyRefusal: a trader still trades the symbol.
@@ -129,11 +129,11 @@ def forget_answered(database: Path, account: str, symbol: str) -> str | None:
         found = read_delisted_difference(store, account, symbol)
         if found is None or found.answer != "forget":
             return None
-        return forget_delisted(store, found, _price_of(found))
+        return forget_delisted(store, found, _get_answer_price(found))
 
 
 def forget_while_trading(store: Store, session: Session, fence: Fence) -> str | None:
-    """Carry out the answer to a delisted position; return what was booked, None: no answer yet.
+    """Carry out the answer to a delisted position; return a text; None: no answer yet.
 
     Args:
         store: The open database.
@@ -147,31 +147,31 @@ def forget_while_trading(store: Store, session: Session, fence: Fence) -> str | 
     found = read_delisted_difference(store, session.account, session.symbol)
     if found is None or found.answer != "forget":
         return None
-    line = _book(store, session, fence, _price_of(found))
-    end_difference(store, found.number, ended_ms=_wall_ms())
+    line = _write_off_position(store, session, fence, _get_answer_price(found))
+    end_difference(store, found.number, ended_ms=_get_wall_ms())
     return line
 
 
-def _price_of(found: StoredDifference) -> Decimal | None:
+def _get_answer_price(found: StoredDifference) -> Decimal | None:
     """Return the price of an answer, quote currency; None: the last price that is stored."""
     price = found.document.get("price")
     return None if price is None else Decimal(str(price))
 
 
-def _wall_ms() -> int:
+def _get_wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
 def forget_delisted(store: Store, found: StoredDifference, price: Decimal | None) -> str:
-    """Take a position that cannot be sold out of the ledger; return what was done, in words.
+    """Remove a position that cannot be sold from the ledger; return a text with the result.
 
-    Its orders that are not over end as expired, and so does a pending exit. A trader that runs does
-    this itself: the answer is stored for it.
+    Its orders that are not over end as expired, and so does a pending exit. A running trader does
+    this itself: the answer is stored for the trader.
 
     Args:
         store: The open database.
         found: The difference of the position.
-        price: What each coin brought, quote currency; 0: nothing came for it. None: the last price
+        price: Proceeds of each coin, quote currency; 0: the coins are lost. None: the last price
             that is stored.
 
     Raises:
@@ -185,36 +185,40 @@ def forget_delisted(store: Store, found: StoredDifference, price: Decimal | None
         raise DataError(f"no session of account {account} has traded {symbol}")
     name = make_lease_name(account, symbol)
     held = read_lease(store, name)
-    if held is not None and is_alive(store, name, held, _wall_ms()):
-        store_difference_answer(store, found.number, "forget", answered_ms=_wall_ms(), price=price)
+    if held is not None and is_alive(store, name, held, _get_wall_ms()):
+        store_difference_answer(
+            store, found.number, "forget", answered_ms=_get_wall_ms(), price=price
+        )
         return (
             f"{account}: the answer is stored; the trader that runs takes the position in {symbol} "
             "out of the ledger within seconds"
         )
     lease = NamedLease(store, name)
     try:
-        line = _book(store, session, lease.fence, price)
-        end_difference(store, found.number, ended_ms=_wall_ms())
+        line = _write_off_position(store, session, lease.fence, price)
+        end_difference(store, found.number, ended_ms=_get_wall_ms())
     finally:
         lease.release()
     return line
 
 
-def _book(store: Store, session: Session, fence: Fence, price: Decimal | None) -> str:
+def _write_off_position(store: Store, session: Session, fence: Fence, price: Decimal | None) -> str:
     base, quote = split_symbol(session.symbol)
     steps = read_trading_rules(store, session.exchange, session.symbol)
     fills = read_fills(
         store, session.account, session.symbol, exchange=session.exchange, mode=session.mode
     )
     position = sum_position(fills, base, quote, steps)
-    now_ms = max(_now_ms(store, session), max((one.executed_ms for one in fills), default=0))
+    now_ms = max(
+        _read_market_time_ms(store, session), max((one.executed_ms for one in fills), default=0)
+    )
     _expire_orders(store, session, fence, now_ms)
     if position.is_flat:
         return f"{session.account}: there is no position in {session.symbol} any more"
-    last = price if price else _last_price(store, session, position)
+    last = price if price else _read_last_price(store, session, position)
     is_paid = price != 0
     opened = Timeframe.parse(session.timeframe).floor(now_ms // 1_000)
-    order = new_order(
+    order = make_order(
         session,
         uuid4().hex,
         "sell",
@@ -248,7 +252,7 @@ def _book(store: Store, session: Session, fence: Fence, price: Decimal | None) -
     insert_order(store, order, fence)
     closed = StatusReport("closed", position.base)
     before = OrderState(position.base)
-    change = _change(identity, before, [report, closed], 1, now_ms)
+    change = _make_order_change(identity, before, [report, closed], 1, now_ms)
     change = structs.replace(change, fills=(fill,), filled_timestamp=opened)
     store_change(store, change, fence)
     end_obligations_of_closed_positions(store, session, fence, entry_order_id=None, ended_ms=now_ms)
@@ -261,18 +265,18 @@ def _book(store: Store, session: Session, fence: Fence, price: Decimal | None) -
 
 
 def _expire_orders(store: Store, session: Session, fence: Fence, now_ms: int) -> None:
-    """End the orders that are not over: those of a market that is not listed have expired."""
+    """End the open orders: orders in a market that is not listed have expired."""
     for stored in read_unfinished_orders(store, session):
-        state = fold([from_json(event) for event in stored.events])
+        state = fold([decode_event(event) for event in stored.events])
         if state.is_settled:
             continue
         expired = StatusReport("expired", state.booked)
         identity = stored.order.client_order_id
-        change = _change(identity, state, [expired], len(stored.events), now_ms)
+        change = _make_order_change(identity, state, [expired], len(stored.events), now_ms)
         store_change(store, change, fence)
 
 
-def _change(
+def _make_order_change(
     identity: str,
     before: OrderState,
     events: list[OrderEvent],
@@ -285,7 +289,7 @@ def _change(
         state, _ = advance(state, event)
     return OrderChange(
         client_order_id=identity,
-        events=tuple((get_event_kind(event), to_json(event)) for event in events),
+        events=tuple((get_event_kind(event), encode_event(event)) for event in events),
         number=number,
         before=before.status,
         status=state.status,
@@ -299,20 +303,20 @@ def _change(
     )
 
 
-def _last_price(store: Store, session: Session, position: Position) -> Decimal:
-    """Return the last stored price, or the average one of the entry where none is stored."""
-    known = read_last_closed(store, _key(session), 1)
+def _read_last_price(store: Store, session: Session, position: Position) -> Decimal:
+    """Return the last stored price, or the entry's average price if no price is stored."""
+    known = read_last_closed(store, _make_series_key(session), 1)
     if len(known):
         return Decimal(repr(float(known.close[-1])))
     return position.cost / position.own
 
 
-def _now_ms(store: Store, session: Session) -> int:
+def _read_market_time_ms(store: Store, session: Session) -> int:
     """Return the market time, epoch milliseconds; of a simulator the newest that is stored."""
     if session.exchange != SIMULATOR_ID:
         return time.time_ns() // 1_000_000
-    return read_newest_time(store, _key(session)) or session.started_ms
+    return read_newest_time(store, _make_series_key(session)) or session.started_ms
 
 
-def _key(session: Session) -> SeriesKey:
+def _make_series_key(session: Session) -> SeriesKey:
     return SeriesKey(session.exchange, session.symbol, session.timeframe)

@@ -19,13 +19,13 @@ from onetape.exchange.rest import RestExchange
 from onetape.execution.risk import OK
 from onetape.strategies import HOLD, Signals
 from trader.evaluator.evaluator import Evaluation, EvaluationFailure
-from trader.evaluator.failures import STRATEGY, gate_of, problem_of
+from trader.evaluator.failures import STRATEGY, format_gate_verdict, make_failure_problem
 from trader.evaluator.messages import CandleView
 from trader.higher_window import MissingHigherCandles, select_higher_candles
 from trader.live.start_plan import has_open_series
 from trader.session_context import SessionContext
 from trader.states import TraderStates
-from trader.window import DecisionWindow, Warmup, decision_window
+from trader.window import DecisionWindow, Warmup, read_decision_window
 
 #: A strategy may take this part of the timeframe, within the bounds, wall seconds. A busy machine
 #: makes a quick strategy slow for a moment; a signal older than a minute becomes no order anyway.
@@ -37,7 +37,7 @@ _NO_SIGNAL: Final = Signals(np.zeros(1, dtype=np.int8))
 
 
 class EvaluatedCandle(Struct, frozen=True):
-    """A closed candle with what the strategy returned for it."""
+    """A closed candle with the result of the strategy."""
 
     candles: Candles
     """Candles of the evaluation; the last one is decided on."""
@@ -45,7 +45,7 @@ class EvaluatedCandle(Struct, frozen=True):
     """Signals of these candles alone; a single HOLD where the evaluation failed."""
     view: CandleView
     verdict: str
-    """Verdict of the gate `strategy`: ok, or why there is no signal."""
+    """Verdict of the gate `strategy`: ok, or the reason why there is no signal."""
     warmup: Warmup
     absent: MissingHigherCandles
     """Description of missing higher-timeframe candles."""
@@ -64,10 +64,10 @@ class EvaluatedCandle(Struct, frozen=True):
         columns = (last.timestamp, last.open, last.high, last.low, last.close, last.volume)
         return Candle(*(column.tolist()[0] for column in columns))
 
-    def exit_signal(self, lookback: int) -> int:
+    def choose_exit_signal(self, lookback: int) -> int:
         """Return the signal; HOLD where a gap leaves fewer candles than the lookback.
 
-        It is the check that the SELL of a decision must pass (onetape.execution.risk).
+        A SELL of a decision must pass the same check (onetape.execution.risk).
 
         Args:
             lookback: Candles that the strategy needs for one signal.
@@ -116,11 +116,11 @@ class Evaluations:
         self._failure: str | None = None
         """Kind of failure of the last evaluation, or None."""
         self._goes_on = False
-        """Whether a failure ends nothing: at an earlier one a position or order was open."""
+        """Whether a failure does not end the trader: at an earlier one a position was open."""
 
     @property
     def is_running(self) -> bool:
-        """Return whether an evaluation was started and its result is not taken."""
+        """Return whether an evaluation was started whose result is not taken yet."""
         return self._running is not None
 
     @property
@@ -133,7 +133,7 @@ class Evaluations:
 
     @property
     def seconds(self) -> float:
-        """Return how long the evaluation has been running, wall clock; 0 where none is."""
+        """Return the running time of the evaluation, wall seconds; 0 if no evaluation runs."""
         running = self._running
         return 0.0 if running is None else time.monotonic() - running.started_seconds
 
@@ -149,7 +149,7 @@ class Evaluations:
             StoreError: the file cannot be read or written.
         """
         context, rows = self._context, len(timestamps)
-        window = decision_window(context, timestamps[-1], rows)
+        window = read_decision_window(context, timestamps[-1], rows)
         seen_ms = self._exchange.now_ms()
         higher, missing = select_higher_candles(context, window.candles, seen_ms=seen_ms)
         absent = [missing] * rows
@@ -159,7 +159,9 @@ class Evaluations:
                 context, window.candles[-context.window :], seen_ms=seen_ms
             )
         task = asyncio.create_task(
-            context.evaluator.evaluate(window.candles, higher, rows, self._deadline_seconds())
+            context.evaluator.evaluate(
+                window.candles, higher, rows, self._compute_deadline_seconds()
+            )
         )
         task.add_done_callback(lambda _: self._on_done())
         self._running = _RunningEvaluation(
@@ -167,7 +169,7 @@ class Evaluations:
         )
 
     def take(self) -> Iterator[EvaluatedCandle]:
-        """Yield the candles whose evaluation is done, oldest first; nothing where none is.
+        """Yield the candles whose evaluation is done, oldest first.
 
         Raises:
             OnetapeError: the strategy failed, it has never been evaluated by this program, and the
@@ -184,7 +186,7 @@ class Evaluations:
             later = running.rows - 1 - row
             signals, view, verdict = _NO_SIGNAL, _NO_VIEW, OK
             if isinstance(found, EvaluationFailure):
-                verdict = gate_of(found)
+                verdict = format_gate_verdict(found)
             else:
                 signals = Signals(found.signal[: len(candles) - later])
                 view = found.views[row]
@@ -203,8 +205,8 @@ class Evaluations:
         if self._running is not None:
             await cancel_and_wait(self._running.task)
 
-    def _deadline_seconds(self) -> float:
-        """Return how long the strategy may take, wall clock."""
+    def _compute_deadline_seconds(self) -> float:
+        """Return the maximum time of the strategy, wall seconds."""
         chosen = self._context.settings.strategy_timeout_seconds
         if chosen is not None:
             return chosen
@@ -220,13 +222,13 @@ class Evaluations:
         """
         if isinstance(found, Evaluation):
             self._failure = None
-            self._states.solve(STRATEGY)
+            self._states.clear_problem(STRATEGY)
             return
         if found.kind == "failed" and not self._context.evaluator.has_evaluated:
-            # The stop, the targets and the time stop of what is open need no signal.
+            # The stop, the targets and the time stop of an open position need no signal.
             self._goes_on |= has_open_series(self._context.store, self._context.session.account)
             if not self._goes_on:
                 raise found.error
         if self._failure != found.kind:
             self._failure = found.kind
-            self._states.report(STRATEGY, problem_of(found))
+            self._states.report(STRATEGY, make_failure_problem(found))

@@ -19,38 +19,38 @@ from trader.order_booking import OrderBooking
 
 
 class Executor(OrderBooking, ABC):
-    """One symbol of an account. At most one order of it is open at a time."""
+    """The orders of one symbol of an account. At most one order is open at a time."""
 
     @property
     @abstractmethod
     def is_live(self) -> bool:
-        """Return whether orders reach an exchange."""
+        """Return whether orders are sent to an exchange."""
         ...
 
     @property
     @abstractmethod
     def is_entry_in_flight(self) -> bool:
-        """Return whether an order to buy was sent and is not over: on paper none is."""
+        """Return whether an order to buy was sent and is not over; always False on paper."""
         ...
 
     @property
     @abstractmethod
     def is_position_known(self) -> bool:
-        """Return whether no earlier order can turn out to have opened another position."""
+        """Return whether the position is certain: no earlier order may have opened another."""
         ...
 
     @property
     def is_market_due(self) -> bool:
-        """Return whether the market should be read again; on paper it never changes."""
+        """Return whether the market should be read again; always False on paper."""
         return False
 
     def note_market(self, market: MarketInfo | None) -> None:
-        """Take the market as the exchange states it now; None: it is not listed."""
+        """Take the present market from the exchange; None: the market is not listed."""
 
     @property
     @abstractmethod
     def may_send_exit(self) -> bool:
-        """Return whether a pending exit may be sent by now."""
+        """Return whether a pending exit may be sent now."""
         ...
 
     @property
@@ -64,15 +64,15 @@ class Executor(OrderBooking, ABC):
         """Look up the orders that an earlier session, or this one before an error, left behind.
 
         An order to sell the open position goes on. An order to buy is cancelled, because its signal
-        is old, and so is one that sells an earlier position. What the broker does not have is
-        absent.
+        is old, and so is an order that sells an earlier position. An order that the broker does not
+        have is absent.
 
         Args:
             now_ms: Market time, epoch milliseconds.
             reason: Reason for the cancellation of orders to buy.
 
         Returns:
-            How many orders to buy were cancelled.
+            The number of cancelled orders to buy.
 
         Raises:
             StoreError: the file cannot be written.
@@ -81,7 +81,7 @@ class Executor(OrderBooking, ABC):
         ...
 
     @abstractmethod
-    def entry_price(self, opened: float) -> float:
+    def compute_entry_price(self, opened: float) -> float:
         """Return the price that stops are measured from, quote currency.
 
         Args:
@@ -100,13 +100,13 @@ class Executor(OrderBooking, ABC):
         ...
 
     @abstractmethod
-    def new_order_id(self) -> str:
+    def make_order_id(self) -> str:
         """Return a client order id that was never used."""
         ...
 
     @abstractmethod
-    def waiting_line(self, decided: int | None, *, is_live: bool) -> str | None:
-        """Return once for each order what it waits for, in words.
+    def describe_new_wait(self, decided: int | None, *, is_live: bool) -> str | None:
+        """Return a text with the reason why the open order waits; once for each order.
 
         Args:
             decided: The candle that was decided on last, epoch seconds.
@@ -126,7 +126,7 @@ class Executor(OrderBooking, ABC):
 
     @abstractmethod
     def fill_open_order(self, row: Candle, now_ms: int) -> str | None:
-        """Fill the open order at the open of a candle; return what happened, in words.
+        """Fill the open order at the open of a candle; return a text with the result.
 
         Args:
             row: The candle.
@@ -140,13 +140,13 @@ class Executor(OrderBooking, ABC):
 
     @abstractmethod
     def fill_late(self, row: Candle, now_ms: int, note: str) -> str | None:
-        """Fill the open order to sell at the newest price; return what happened, in words.
+        """Fill the open order to sell at the newest price; return a text with the result.
 
         Args:
             row: The newest candle; its close is the price.
             now_ms: Dates the fill.
-            note: How that differs from the exit that was decided, stored with the order; empty
-                where nothing differs.
+            note: Difference from the decided exit, as a text that is stored with the order; empty
+                if nothing differs.
 
         Raises:
             StoreError: the trade could not be stored; the order stays open.
@@ -155,7 +155,7 @@ class Executor(OrderBooking, ABC):
         ...
 
     @abstractmethod
-    def leave(
+    def sell_at_level(
         self,
         order: Order,
         obligation: ExitObligation,
@@ -163,7 +163,7 @@ class Executor(OrderBooking, ABC):
         found: BarExit,
         now_ms: int,
     ) -> str:
-        """Sell at a level that a candle reached; return what happened, in words.
+        """Sell at a level that a candle reached; return a text with the result.
 
         Raises:
             StoreError: order or trade could not be stored.
@@ -173,7 +173,7 @@ class Executor(OrderBooking, ABC):
 
     @abstractmethod
     def cancel_entry(self, now_ms: int, reason: str) -> str | None:
-        """Cancel the order to buy that still waits, if any; return what happened, in words.
+        """Cancel the order to buy that still waits, if any; return a text with the result.
 
         Raises:
             StoreError: the order could not be cancelled; it stays open.

@@ -27,7 +27,7 @@ class ExitJournal:
     """The journal of one account."""
 
     def __init__(self, database: Path, account: str) -> None:
-        """Open the file in the folder of the database, and make it where it is missing.
+        """Open the file in the folder of the database, and create it if it is missing.
 
         Args:
             database: Path of the database file.
@@ -38,47 +38,47 @@ class ExitJournal:
         self.fault = ""
         """Reason why the journal cannot store exits; empty: it can."""
         self._descriptor: int | None = None
-        self._kept: list[str] = [""] * SLOTS
+        self._stored_ids: list[str] = [""] * SLOTS
         """Id of the exit in each slot; empty: no exit, or a slot that was half written."""
         self._next = 0
         try:
             self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             if os.fstat(self._descriptor).st_size != SLOTS * SLOT_BYTES:
                 self.clear()
-            self._kept = ["" if one is None else one.obligation for one in self._slots()]
+            self._stored_ids = ["" if one is None else one.obligation for one in self._read_slots()]
         except OSError as error:
             self.fault = f"{self.path}: {error.strerror}"
 
     def add(self, obligation: ExitObligation) -> None:
-        """Keep an exit; it is on the disk when this returns, unless `fault` has a reason."""
+        """Store an exit; it is on the disk when the call returns, unless `fault` has a reason."""
         if self._descriptor is None:
             return
-        kept = structs.replace(obligation, reason=obligation.reason[:_LONGEST_REASON])
-        text = msgspec.json.encode(kept)
+        shortened = structs.replace(obligation, reason=obligation.reason[:_LONGEST_REASON])
+        text = msgspec.json.encode(shortened)
         head = len(text).to_bytes(4, "big") + zlib.crc32(text).to_bytes(4, "big")
         # An exit that an earlier process stored may still be needed.
-        slot = self._kept.index("") if "" in self._kept else self._next
+        slot = self._stored_ids.index("") if "" in self._stored_ids else self._next
         try:
             self._write(slot, head + text)
             self.fault = ""
         except OSError as error:
             self.fault = f"{self.path}: {error.strerror}"
-        self._kept[slot] = kept.obligation
+        self._stored_ids[slot] = shortened.obligation
         self._next = (slot + 1) % SLOTS
 
     @property
     def has_entries(self) -> bool:
-        """Return whether the journal has an exit; the file is not read."""
-        return any(self._kept)
+        """Return whether the journal has an exit, from memory, without reading the file."""
+        return any(self._stored_ids)
 
-    def entries(self) -> list[ExitObligation]:
+    def read_entries(self) -> list[ExitObligation]:
         """Return the stored exits, in no order; empty and half-written slots are left out.
 
         A slot that cannot be read is left out too, and `fault` has the reason.
         """
-        return [one for one in self._slots() if one is not None]
+        return [one for one in self._read_slots() if one is not None]
 
-    def _slots(self) -> list[ExitObligation | None]:
+    def _read_slots(self) -> list[ExitObligation | None]:
         """Return the exit in each slot; None for an empty or unreadable slot."""
         found: list[ExitObligation | None] = [None] * SLOTS
         for slot in range(SLOTS if self._descriptor is not None else 0):
@@ -104,20 +104,20 @@ class ExitJournal:
             obligation: Id of the exit obligation.
         """
         for slot in range(SLOTS):
-            if self._kept[slot] == obligation:
-                self._empty(slot)
+            if self._stored_ids[slot] == obligation:
+                self._clear_slot(slot)
 
     def clear(self) -> None:
-        """Fill the file with zeros; `fault` has the reason where it could not be."""
+        """Fill the file with zeros; `fault` has the reason if that failed."""
         for slot in range(SLOTS):
-            self._empty(slot)
+            self._clear_slot(slot)
 
-    def _empty(self, slot: int) -> None:
+    def _clear_slot(self, slot: int) -> None:
         try:
             self._write(slot, b"")
         except OSError as error:
             self.fault = f"{self.path}: {error.strerror}"
-        self._kept[slot] = ""
+        self._stored_ids[slot] = ""
 
     def close(self) -> None:
         """Close the journal file; stored exits stay in it."""

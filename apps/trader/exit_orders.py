@@ -1,9 +1,9 @@
 """Orders that close the position, and the obligations that outlive them.
 
-An exit that was decided is an obligation of the position: it is stored in one transaction with its
-order. Where that order is lost, because the process was killed or the order was cancelled by hand,
-the next loop or the next session sends another one. The obligation ends with the fill, with a
-refusal of the market, or with the position.
+A decided exit is an obligation of the position: it is stored in one transaction with its order. If
+that order is lost, because the process was killed or the order was cancelled by hand, the next loop
+or the next session sends another order. The obligation ends with the fill, with a refusal of the
+market, or with the position.
 """
 
 from decimal import Decimal
@@ -24,9 +24,9 @@ from onetape.store.reading import has_volume, read_first_traded_after, read_newe
 from trader.control_state import pause_text, read_control_state
 from trader.executor import Executor
 from trader.exit_journal import ExitJournal
-from trader.lateness import late_note
+from trader.lateness import describe_late_price
 from trader.lease import Lease
-from trader.new_orders import new_order
+from trader.new_orders import make_order
 from trader.session_context import SessionContext
 from trader.stream_recorder import StreamRecorder
 
@@ -64,7 +64,7 @@ class ExitOrders:
         self._recorder = recorder
         self._journal = journal
         self._halted: str | None = None
-        """Client order id of the order that a halt came too late for, once that is printed."""
+        """Client order id of an order that was sent before a halt, once that is printed."""
         halt = read_control_state(context.store, context.session.account).halt
         self.halt = None if halt is None else pause_text(halt)
         if broker.is_entry_in_flight:
@@ -80,7 +80,7 @@ class ExitOrders:
 
     @property
     def halt(self) -> str | None:
-        """Return which command forbids orders of any kind, in words; None: no command does."""
+        """Return a text with the command that forbids all orders; None: no command does."""
         return self._broker.halt
 
     @halt.setter
@@ -100,20 +100,20 @@ class ExitOrders:
 
     @property
     def is_entry_in_flight(self) -> bool:
-        """Return whether an order to buy was sent and is not over: on paper none is."""
+        """Return whether an order to buy was sent and is not over; always False on paper."""
         return self._broker.is_entry_in_flight
 
     @property
     def is_exit_pending(self) -> bool:
-        """Return whether an exit of the position is decided and not filled."""
-        return self.obligation() is not None
+        """Return whether the position has an exit that is decided and not filled."""
+        return self.find_obligation() is not None
 
     @property
     def journal_fault(self) -> str:
-        """Return why the journal could not take the last exit; empty where it could."""
+        """Return the reason why the journal could not store the last exit; empty if it could."""
         return self._journal.fault
 
-    def obligation(self) -> ExitObligation | None:
+    def find_obligation(self) -> ExitObligation | None:
         """Return the open obligation of the position, or None."""
         entry = self._broker.entry_order_id
         if entry is None:
@@ -131,8 +131,8 @@ class ExitOrders:
     ) -> tuple[Order, ExitObligation]:
         """Return an obligation of the position and its order; nothing is sent yet.
 
-        The journal has it; the database does not yet. Where an exit is pending already, it is that
-        one: a second cause changes nothing.
+        The obligation is in the journal, and not in the database yet. If an exit is pending
+        already, that one is returned: a second cause changes nothing.
 
         Args:
             cause: Cause of the exit.
@@ -144,15 +144,15 @@ class ExitOrders:
         Raises:
             ValueError: there is no position.
         """
-        obligation = self.obligation()
+        obligation = self.find_obligation()
         if obligation is None:
             obligation = self.save_in_journal(cause, signal_timestamp, price, reason)
-        return self._order(obligation, price, decision), obligation
+        return self._make_exit_order(obligation, price, decision), obligation
 
     def save_in_journal(
         self, cause: ExitCause, signal_timestamp: int, price: Decimal, reason: str
     ) -> ExitObligation:
-        """Write an exit of the position to the journal and return it; the database is not used.
+        """Write an exit of the position to the journal alone, and return the exit.
 
         Args:
             cause: See `make`.
@@ -185,7 +185,7 @@ class ExitOrders:
     def send_at(
         self, order: Order, obligation: ExitObligation, candle: Candle, found: BarExit
     ) -> str:
-        """Sell at the price that a candle reached while it was watched; return what happened.
+        """Sell at the price that a watched candle reached; return a text with the result.
 
         While orders are forbidden the exit is pending.
 
@@ -197,10 +197,10 @@ class ExitOrders:
         if self.halt is not None:
             return self._store_pending(obligation)
         now_ms = self._exchange.now_ms()
-        return self._broker.leave(order, obligation, candle, found, now_ms)
+        return self._broker.sell_at_level(order, obligation, candle, found, now_ms)
 
     def send_late(self, order: Order, obligation: ExitObligation) -> None:
-        """Send an exit whose price has passed already; it is filled at the first fresh price.
+        """Send an exit whose price has passed already, to be filled at the first fresh price.
 
         While orders are forbidden the exit is pending.
 
@@ -216,12 +216,12 @@ class ExitOrders:
         self._broker.place(order, self._exchange.now_ms())
 
     def _store_pending(self, obligation: ExitObligation) -> str:
-        """Store an exit while orders are forbidden; return what it waits for, in words."""
+        """Store an exit while orders are forbidden; return a text with the command it waits for."""
         restore_obligation(self._context.store, obligation, self._lease.fence)
         return f"no order, {self.halt}; the exit is pending, and sent after a resume"
 
     def resend(self) -> str | None:
-        """Send the pending exit of the position where no order is open; return a line, or None.
+        """Send the pending exit of the position if no order is open; return a line, or None.
 
         Raises:
             StoreError: the order could not be stored.
@@ -231,21 +231,21 @@ class ExitOrders:
         is_selling = order is not None and order.side == "sell"
         if self.halt is not None or is_selling or not self._broker.may_send_exit:
             return None
-        pending = self.obligation()
+        pending = self.find_obligation()
         if pending is None:
             return None
         price = pending.level
         if price is None:
             row = read_newest_row(self._context.store, self._context.key)
             price = Decimal(repr(row.close)) if row is not None else Decimal(0)
-        again = self._order(pending, price, None)
+        again = self._make_exit_order(pending, price, None)
         self._lease.renew()
         insert_order(self._context.store, again, self._lease.fence)
         self._broker.place(again, self._exchange.now_ms())
         return f"pending exit, sent now: {pending.reason}"
 
     def fill_entry(self, candle: Candle) -> str | None:
-        """Fill the open order to buy at the open of a candle; return what happened, in words.
+        """Fill the open order to buy at the open of a candle; return a text with the result.
 
         Raises:
             StoreError: the trade could not be stored; the order stays open.
@@ -259,7 +259,7 @@ class ExitOrders:
         return self._broker.fill_open_order(candle, self._exchange.now_ms())
 
     def cancel_entry(self, reason: str) -> str | None:
-        """Cancel the open order to buy, if there is one; return what happened, in words.
+        """Cancel the open order to buy, if there is one; return a text with the result.
 
         Raises:
             StoreError: the order could not be cancelled; it stays open.
@@ -274,7 +274,7 @@ class ExitOrders:
         return None if done is None else f"the order to buy is cancelled: {reason}"
 
     def halt_orders(self, halt: str) -> str | None:
-        """Forbid orders of any kind and cancel the open one; return what happened, in words.
+        """Forbid orders of any kind and cancel the open order; return a text with the result.
 
         An exit whose order is cancelled stays pending. An order that was sent to an exchange is
         reported once, and stays as it is.
@@ -300,10 +300,10 @@ class ExitOrders:
         return f"{what} was sent already and cannot be taken back; it is looked up: {halt}"
 
     def fill_exit(self, due: Candle | None, rest_price: float | None = None) -> str | None:
-        """Fill the open order to sell if its price has come; return what happened, in words.
+        """Fill the open order to sell if its price has come; return a text with the result.
 
         Args:
-            due: The candle whose open fills it; None: the rules have not made it due yet.
+            due: The candle whose open fills the order; None: by the rules the order is not due yet.
             rest_price: The price over REST while the stream is down, quote currency, or None.
 
         Raises:
@@ -317,17 +317,17 @@ class ExitOrders:
         self._lease.renew()
         now_ms = self._exchange.now_ms()
         if self._broker.is_live:
-            # A market order needs no price of ours, and waits for none.
+            # A market order needs no known price, and waits for none.
             newest = read_newest_row(self._context.store, self._context.key)
             return None if newest is None else self._broker.fill_late(newest, now_ms, "")
-        passed = self._passed(order)
+        passed = self._read_passed_candle(order)
         if rest_price is not None:
             opened = self._context.timeframe.floor(now_ms // 1_000)
             row = Candle(opened, rest_price, rest_price, rest_price, rest_price, 0.0)
             return self._fill_late(order, passed, row, now_ms)
         held_back = self._recorder.held_price_row
         if self._recorder.watch is None and held_back is not None and self._is_traded(held_back):
-            # The stream has a price, though REST does not respond for the candles before it.
+            # The stream has a price, although REST does not respond for the candles before.
             return self._fill_late(order, passed, held_back, now_ms)
         if passed is None and order.type != "command":
             return None
@@ -341,7 +341,7 @@ class ExitOrders:
     def _fill_late(
         self, order: Order, passed: Candle | None, newest: Candle, now_ms: int
     ) -> str | None:
-        """Fill the open order to sell at the newest price, though it was decided for another one.
+        """Fill the open order to sell at the newest price instead of its decided price.
 
         Args:
             order: The order.
@@ -361,17 +361,17 @@ class ExitOrders:
         else:
             # A level is passed in the candle that led to the order.
             timestamp = order.signal_timestamp
-        note = late_note(
+        note = describe_late_price(
             newest.close, expected, timestamp, now_ms, context.digits, context.market.quote
         )
         return self._broker.fill_late(newest, now_ms, note)
 
-    def passed_candle(self) -> Candle | None:
+    def find_passed_candle(self) -> Candle | None:
         """Return the candle whose price the open order was decided for, or None."""
         order = self._broker.open_order
-        return None if order is None else self._passed(order)
+        return None if order is None else self._read_passed_candle(order)
 
-    def _passed(self, order: Order) -> Candle | None:
+    def _read_passed_candle(self, order: Order) -> Candle | None:
         """Return the candle whose price the order was decided for; None before that candle."""
         store, key, timestamp = self._context.store, self._context.key, order.signal_timestamp
         return read_first_traded_after(
@@ -392,20 +392,22 @@ class ExitOrders:
         return age_seconds > self._context.settings.max_signal_age_seconds
 
     def _is_fresh(self, newest: Candle) -> bool:
-        """Return whether the newest candle's price is one of the present watch, and was traded."""
+        """Return whether the newest candle's price was traded, during the present watch."""
         watch = self._recorder.watch
         if watch is None or newest.timestamp < watch.first.timestamp:
             return False
         return self._is_traded(newest)
 
     def _is_traded(self, row: Candle) -> bool:
-        """Return whether the price of a candle is one that was traded in the candle."""
+        """Return whether the price of a candle was traded in the candle."""
         return not (is_untraded(row) and has_volume(self._context.store, self._context.key))
 
-    def _order(self, pending: ExitObligation, price: Decimal, decision: str | None) -> Order:
-        return new_order(
+    def _make_exit_order(
+        self, pending: ExitObligation, price: Decimal, decision: str | None
+    ) -> Order:
+        return make_order(
             self._context.session,
-            self._broker.new_order_id(),
+            self._broker.make_order_id(),
             "sell",
             pending.cause,
             price,

@@ -25,20 +25,20 @@ from onetape.strategies import SELL
 from onetape.websocket.events import CandleUpdate, StreamEvent, StreamLost
 from trader.evaluations import EvaluatedCandle, Evaluations
 from trader.gap_backfiller import NEVER, GapBackfiller
-from trader.higher_window import first_traded, higher_starts
+from trader.higher_window import compute_first_traded, compute_higher_starts
 from trader.rule_runner import RuleRunner
 from trader.session_context import SessionContext
 from trader.states import TraderStates
 from trader.stream_recorder import StreamRecorder
 from trader.supervisor import Supervisor
-from trader.window import fresh_candles
+from trader.window import find_next_candles
 
-#: Pause before another look whether the strategy can be evaluated, and between two looks at REST.
+#: Pause before another check whether the strategy can be evaluated, and between requests to REST.
 LOOK_SECONDS: Final = 1.0
 
 
 class ExitWatch:
-    """Keeps exits of one symbol in the journal. All of it runs in the trading thread."""
+    """Keeps exits of one symbol in the journal. Every method runs in the trading thread."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class ExitWatch:
         events: Callable[[], AsyncGenerator[StreamEvent]],
         runner: Callable[[], RuleRunner | None],
     ) -> None:
-        """Prepare; nothing is read yet.
+        """Initialise; nothing is read yet.
 
         Args:
             context: Context of the traded symbol.
@@ -68,7 +68,7 @@ class ExitWatch:
         self._runner = runner
 
     async def run(self) -> None:
-        """Look for exits until it is cancelled.
+        """Look for exits until cancelled.
 
         Raises:
             Exception: an error of a task; `run` may be called again.
@@ -91,10 +91,10 @@ class ExitWatch:
 
     async def _watch_strategy(self) -> None:
         """Evaluate the strategy on each candle that closes while a position is open."""
-        copied = self._copied()
+        copied = self._copy_candles()
         while copied is None:
             await asyncio.sleep(LOOK_SECONDS)
-            copied = self._copied()
+            copied = self._copy_candles()
         with copied as store:
             context, exchange = structs.replace(self._context, store=store), self._exchange
             gap_backfiller = GapBackfiller(context, exchange)
@@ -111,11 +111,11 @@ class ExitWatch:
                 }
             )
 
-    def _copied(self) -> MemoryStore | None:
-        """Return a copy of the candles that the strategy needs; None where nothing can be decided.
+    def _copy_candles(self) -> MemoryStore | None:
+        """Return a copy of the candles that the strategy needs; None if no decision is possible.
 
-        There is no position, no closed candle, or the file cannot be read either, which is the
-        error that the trader is degraded by.
+        That is the case without a position or a closed candle, and if the file cannot be read
+        either, by the error that degrades the trader.
         """
         runner, context = self._runner(), self._context
         if runner is None or not runner.journal_exits.has_position:
@@ -127,12 +127,12 @@ class ExitWatch:
             decided = read_last_decided(context.store, context.session) or newest
             start = min(
                 context.timeframe.shift(decided, -context.history),
-                first_traded(context, newest),
+                compute_first_traded(context, newest),
                 decided,
             )
             series = [
                 (context.key, start),
-                *higher_starts(context, context.timeframe.shift(start, -1)),
+                *compute_higher_starts(context, context.timeframe.shift(start, -1)),
             ]
             return copy_to_memory(context.store, series)
         except StoreError:
@@ -157,7 +157,7 @@ class ExitWatch:
                 for found in evaluations.take():
                     decided = found.timestamp
                     self._keep_sell(found)
-                fresh = [] if evaluations.is_running else fresh_candles(context, decided)
+                fresh = [] if evaluations.is_running else find_next_candles(context, decided)
                 if fresh:
                     evaluations.start(fresh, is_repeated=False)
                 with contextlib.suppress(TimeoutError):
@@ -168,7 +168,7 @@ class ExitWatch:
 
     def _keep_sell(self, found: EvaluatedCandle) -> None:
         runner = self._runner()
-        if runner is None or found.exit_signal(self._context.strategy.lookback) != SELL:
+        if runner is None or found.choose_exit_signal(self._context.strategy.lookback) != SELL:
             return
         line = runner.journal_exits.save_sell(found.candle, found.view.holding)
         if line is not None:

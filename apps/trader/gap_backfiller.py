@@ -11,30 +11,30 @@ from onetape.core.candles import Candle, find_candle_fault
 from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
 from onetape.core.refused import describe_refused_rows
 from onetape.exchange.ccxt_errors import RateLimited
-from onetape.exchange.pages import last_closed_open
+from onetape.exchange.pages import compute_last_closed_open
 from onetape.exchange.rest import RestExchange
 from onetape.history.fetch import FetchReport
-from onetape.history.gaps import DECIDING_ANSWERS, fetch_noting, find_due_gaps
+from onetape.history.gaps import DECIDING_RESPONSES, fetch_noting, find_due_gaps
 from onetape.store.candles import find_missing, read_closed_range, read_row_at
 from onetape.store.corrections import accept_corrections
 from onetape.store.gaps import find_unexplained
 from onetape.store.marked_decisions import USUAL_WINDOW
 from trader.backoff import Backoff
-from trader.comparison import RestComparison, correction_line
-from trader.higher_window import fetch_higher_warm_up, first_traded, is_higher_fetch_due
+from trader.comparison import RestComparison, format_correction_line
+from trader.higher_window import compute_first_traded, fetch_higher_warm_up, is_higher_fetch_due
 from trader.session_context import SessionContext
 
-#: Pauses between two requests for a candle that does not come: first and longest, wall seconds.
+#: First and longest pause between two requests for a candle that does not arrive, wall seconds.
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
-#: The longest pause after REST could not be reached: what was missed is filled soon after the
-#: outage, wall seconds.
+#: The longest pause after a failed REST request, wall seconds; short, so that gaps are filled soon
+#: after an outage.
 LONGEST_FAILED_PAUSE_SECONDS = 2.0
-#: While a rate limit ban goes on, its end is looked up this often, wall seconds.
+#: Interval at which the end of a rate limit ban is read, wall seconds.
 BAN_PAUSE_SECONDS = 15.0
 #: Interval of the printed lines in a long outage, wall seconds.
 NOTE_SECONDS = 60.0
-#: How long the exchange's mark of a candle that has ended is waited for, wall seconds.
+#: Maximum wait for the exchange's mark of a candle that has ended, wall seconds.
 MARK_TIMEOUT_SECONDS = 1.0
 NEVER = 2**62
 
@@ -43,15 +43,15 @@ class GapBackfiller:
     """Fetches the closed candles of one series. Its methods may run as tasks of one loop."""
 
     def __init__(self, context: SessionContext, exchange: RestExchange) -> None:
-        """Prepare; nothing is read or written yet."""
+        """Initialise; nothing is read or written yet."""
         self._context = context
         self._exchange = exchange
         self._lock = asyncio.Lock()
         self._complete_until: int | None = None
-        self._absent = _backoff(LONGEST_PAUSE_SECONDS)
+        self._absent = _make_backoff(LONGEST_PAUSE_SECONDS)
         self._due: int | None = None
         """The newest candle that has ended, when candles were fetched last, epoch seconds."""
-        self._failed = _backoff(LONGEST_FAILED_PAUSE_SECONDS)
+        self._failed = _make_backoff(LONGEST_FAILED_PAUSE_SECONDS)
         self._noted: float | None = None
         """Time when a failure of REST was last printed, monotonic seconds."""
         self._ended: tuple[int, float] = (0, 0.0)
@@ -60,7 +60,7 @@ class GapBackfiller:
         self.expects_marks = False
         """Whether the stream is up and marks candles as final."""
         self.is_refused = False
-        """Whether the exchange refused the last request for candles and returned none since."""
+        """Whether the exchange refused the last request for candles and has returned none since."""
         self.is_rate_limited = False
         """Whether the exchange refused the last request for candles because of the request rate."""
         self.inserted = 0
@@ -70,8 +70,8 @@ class GapBackfiller:
         self.closed = asyncio.Event()
         """Set when a candle was closed or a new one began; the task that waits for it clears it."""
 
-    async def warm_up(self, since: int | None = None) -> int:
-        """Fetch the last closed candles that strategy and sizing need; return how many were new.
+    async def fetch_warm_up(self, since: int | None = None) -> int:
+        """Fetch the last closed candles that strategy and sizing need; return the number of new.
 
         Args:
             since: Also all candles from this one on, epoch seconds, because they are looked at for
@@ -80,10 +80,11 @@ class GapBackfiller:
         Raises:
             ExchangeUnreachable: no usable response.
         """
-        context, newest = self._context, self.newest_due()
+        context, newest = self._context, self.compute_newest_due()
         await fetch_higher_warm_up(context, self._exchange, newest)
         start = min(
-            context.timeframe.shift(newest, 1 - context.history), first_traded(context, newest)
+            context.timeframe.shift(newest, 1 - context.history),
+            compute_first_traded(context, newest),
         )
         if since is not None:
             self._complete_until = since
@@ -101,11 +102,11 @@ class GapBackfiller:
         async with self._lock:
             if not self._failed.is_over:
                 return False
-            due = self.newest_due()
+            due = self.compute_newest_due()
             try:
                 if is_higher_fetch_due(self._context, due, self._exchange.now_ms()):
                     await fetch_higher_warm_up(self._context, self._exchange, due)
-                await self._fetch(self.first_missing() or due)
+                await self._fetch(self.find_first_missing() or due)
             except ExchangeUnreachable as error:
                 self._note_failure(error, self._pause(error))
                 return False
@@ -122,7 +123,7 @@ class GapBackfiller:
     async def close_overdue(self) -> None:
         """Fetch candles that ended by the clock and were not closed by the stream.
 
-        Where none is missing, candles that the stream closed are compared with REST. After a
+        If no candle is missing, candles that the stream closed are compared with REST. After a
         refusal a request is sent in any case: only a response proves that the refusal is over.
 
         Raises:
@@ -131,9 +132,9 @@ class GapBackfiller:
         if self.is_refused or self.is_rate_limited:
             await self.fill()
             return
-        due = self.newest_due()
+        due = self.compute_newest_due()
         is_higher_due = is_higher_fetch_due(self._context, due, self._exchange.now_ms())
-        missing = self.first_missing()
+        missing = self.find_first_missing()
         if missing is None and not is_higher_due:
             self._absent.reset()
             await self.compare()
@@ -141,7 +142,7 @@ class GapBackfiller:
         if due != self._due:
             self._due = due
             if read_row_at(self._context.store, self._context.key, due) is not None:
-                # The stream brought the candle, so REST has it: the time without trades is over.
+                # The stream sent the candle, so REST has it: the time without trades is over.
                 self._absent.reset()
         if not self._absent.is_over or (missing == due and self._is_mark_awaited(due)):
             return
@@ -152,17 +153,17 @@ class GapBackfiller:
             self._absent.reset()
         else:
             # Without a trade there may be no candle: fetch more and more rarely.
-            self._absent.lengthen()
+            self._absent.begin_pause()
 
     def _pause(self, error: ExchangeUnreachable) -> float:
-        """Begin the pause after a request that failed; return its length in seconds.
+        """Begin the pause after a failed request; return its length in seconds.
 
-        It ends with a rate limit ban: the exchange responds from then on.
+        The pause ends at the end of a rate limit ban: the exchange responds from then on.
         """
         if not isinstance(error, RateLimited):
-            return self._failed.lengthen()
+            return self._failed.begin_pause()
         self.is_rate_limited = True
-        return self._failed.lengthen(min(self._exchange.banned_seconds(), BAN_PAUSE_SECONDS))
+        return self._failed.begin_pause(min(self._exchange.get_banned_seconds(), BAN_PAUSE_SECONDS))
 
     def _note_failure(self, error: ExchangeUnreachable, seconds: float) -> None:
         """Print that REST failed: each time while the pauses grow, then once a minute."""
@@ -171,15 +172,17 @@ class GapBackfiller:
         if is_longest and self._noted is not None and now < self._noted + NOTE_SECONDS:
             return
         self._noted = now
-        print_line(f"REST: {_what(error)}; trying again in {seconds:.0f} s")
+        print_line(f"REST: {_describe_failure(error)}; trying again in {seconds:.0f} s")
 
     async def compare(self) -> None:
-        """Compare the candles that are due for it with REST, and accept what REST corrects."""
+        """Compare due candles with those of REST, and accept REST's corrections."""
         async with self._lock:
             try:
                 await self._comparison.run()
             except ExchangeUnreachable as error:
-                print_line(f"REST: {_what(error)}; candles of the stream are compared later")
+                print_line(
+                    f"REST: {_describe_failure(error)}; candles of the stream are compared later"
+                )
                 if isinstance(error, RateLimited):
                     self._pause(error)
             except ExchangeRefused:
@@ -197,7 +200,7 @@ class GapBackfiller:
             corrected_ms=self._exchange.now_ms(),
         )
         for each in corrections:
-            print_line(correction_line(context, each))
+            print_line(format_correction_line(context, each))
         if corrections:
             self.closed.set()
 
@@ -210,20 +213,21 @@ class GapBackfiller:
             self._ended = (due, now)
         return now - self._ended[1] < MARK_TIMEOUT_SECONDS
 
-    def newest_due(self) -> int:
+    def compute_newest_due(self) -> int:
         """Return the open (epoch seconds) of the newest candle that ended by the clock."""
         grace_ms = self._exchange.quirks.close_grace_ms
-        return last_closed_open(self._context.timeframe, self._exchange.now_ms(), grace_ms)
+        return compute_last_closed_open(self._context.timeframe, self._exchange.now_ms(), grace_ms)
 
-    def first_missing(self) -> int | None:
+    def find_first_missing(self) -> int | None:
         """Return the first candle that should be fetched over REST, epoch seconds, or None.
 
-        Candles that should be closed and are not, over what strategy and sizing need and over a
-        longer break of this session; not those before the first one that the exchange has. One that
-        enough responses have left out is fetched again when the next response may prove the gap.
+        Candles count that should be closed and are not, in the range that strategy and sizing need
+        and in a longer break of this session, but none before the exchange's first candle. A candle
+        that enough responses have left out is fetched again when the next response may prove the
+        gap.
         """
         context = self._context
-        due = self.newest_due()
+        due = self.compute_newest_due()
         start = context.timeframe.shift(due, 1 - context.history)
         if self._complete_until is not None:
             start = min(start, self._complete_until)
@@ -232,7 +236,7 @@ class GapBackfiller:
         if stored is not None:
             start = max(start, stored[0])
         gaps = find_missing(context.store, context.key, start, end)
-        missing = find_unexplained(context.store, context.key, gaps, answers=DECIDING_ANSWERS)
+        missing = find_unexplained(context.store, context.key, gaps, responses=DECIDING_RESPONSES)
         self._complete_until = missing[0][0] if missing else end
         again = find_due_gaps(
             context.store, context.key, start, end, now_ms=self._exchange.now_ms()
@@ -240,7 +244,7 @@ class GapBackfiller:
         return min((low for low, _ in [*missing, *again]), default=None)
 
     async def _fetch(self, start: int) -> int:
-        """Store the closed candles from `start` on; return how many were new."""
+        """Store the closed candles from `start` on; return the number of new ones."""
         context = self._context
         refused: dict[Candle, str] = {}
         fetched = await fetch_noting(
@@ -251,14 +255,14 @@ class GapBackfiller:
             end=NEVER,
             on_page=lambda page: refused.update(page.refused),
         )
-        self.refused = _refused_words(context, refused, fetched) if refused else ""
+        self.refused = _describe_refused_candles(context, refused, fetched) if refused else ""
         self.inserted += fetched.inserted
         if fetched.inserted:
             self.closed.set()
         return fetched.inserted
 
 
-def _refused_words(
+def _describe_refused_candles(
     context: SessionContext, refused: dict[Candle, str], fetched: FetchReport
 ) -> str:
     faults = [find_candle_fault(row, context.timeframe) or "" for row in refused]
@@ -268,10 +272,10 @@ def _refused_words(
     )
 
 
-def _what(error: ExchangeUnreachable) -> str:
-    """Return what happened: what follows is advice for a program that has ended."""
+def _describe_failure(error: ExchangeUnreachable) -> str:
+    """Return the text of an error without its advice, which is for a program that has ended."""
     return str(error).partition("; ")[0]
 
 
-def _backoff(longest_seconds: float) -> Backoff:
+def _make_backoff(longest_seconds: float) -> Backoff:
     return Backoff(first_seconds=FIRST_PAUSE_SECONDS, longest_seconds=longest_seconds)

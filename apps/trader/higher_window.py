@@ -1,8 +1,8 @@
 """Higher-timeframe candles for a strategy that needs them, as in the backtester.
 
 Past candles come over REST with the warm-up. Candles that end while the trader runs are built from
-the traded candles, because no exchange has them at the moment of their end. They are stored, so
-that a later backtest of the database gets the same candles that were decided on.
+the traded candles, because no exchange has them at the moment of their end. Built candles are
+stored, so that a later backtest of the database gets the candles that were decided on.
 """
 
 import numpy as np
@@ -14,16 +14,16 @@ from onetape.core.clock import format_utc
 from onetape.core.message_text import format_count
 from onetape.core.timeframes import Timeframe
 from onetape.exchange.rest import RestExchange
-from onetape.history.gaps import DECIDING_ANSWERS, fetch_noting, find_due_gaps
+from onetape.history.gaps import DECIDING_RESPONSES, fetch_noting, find_due_gaps
 from onetape.store.higher_candles import (
     HigherTimeframeCandles,
     read_higher_candles,
     store_built_candles,
 )
 from onetape.strategies import Higher, HigherCandles, align_higher_candles
-from onetape.strategies.lookback_window import window_size
+from onetape.strategies.lookback_window import compute_window_size
 from trader.session_context import SessionContext
-from trader.window import wait_text
+from trader.window import describe_warmup_wait
 
 
 class MissingHigherCandles(Struct, frozen=True):
@@ -37,9 +37,9 @@ class MissingHigherCandles(Struct, frozen=True):
 def select_higher_candles(
     context: SessionContext, candles: Candles, *, seen_ms: int
 ) -> tuple[Higher, MissingHigherCandles]:
-    """Return the higher-timeframe candles for these candles, and which are missing.
+    """Return the higher-timeframe candles for a window of candles, and a text on missing ones.
 
-    Those before an unexplained gap are left out: no window crosses it.
+    Candles before an unexplained gap are left out: no window crosses such a gap.
 
     Args:
         context: Context of the traded symbol.
@@ -47,19 +47,25 @@ def select_higher_candles(
         seen_ms: Market time, epoch milliseconds.
 
     Raises:
-        StoreError: the file cannot be read, or what was built cannot be written.
+        StoreError: the file cannot be read, or built candles cannot be written.
     """
     found: dict[str, HigherCandles] = {}
     absent = MissingHigherCandles()
     for higher_timeframe in context.higher_timeframes:
-        start = _first_needed(context, higher_timeframe, int(candles.timestamp[0]))
+        start = _compute_first_needed(context, higher_timeframe, int(candles.timestamp[0]))
         end = context.timeframe.next(int(candles.timestamp[-1]))
         known = read_higher_candles(context.store, context.key, higher_timeframe, start, end)
         store_built_candles(context.store, known, seen_ms=seen_ms)
         if known.missing:
-            # To decide, as of the traded candles; not to store: the missing ones may still come.
+            # For a decision, as with traded candles; not stored, because the missing ones may still
+            # arrive.
             known = read_higher_candles(
-                context.store, context.key, higher_timeframe, start, end, answers=DECIDING_ANSWERS
+                context.store,
+                context.key,
+                higher_timeframe,
+                start,
+                end,
+                responses=DECIDING_RESPONSES,
             )
         seen = known.candles
         if known.gaps:
@@ -68,7 +74,7 @@ def select_higher_candles(
             candles, context.timeframe, seen, higher_timeframe
         )
         if not absent.gate:
-            absent = _absent(context, known, higher_timeframe)
+            absent = _find_missing_candles(context, known, higher_timeframe)
     return found, absent
 
 
@@ -88,7 +94,7 @@ async def fetch_higher_warm_up(context: SessionContext, exchange: RestExchange, 
         exchange.check_timeframe(higher_timeframe.name)
         key = replace(context.key, timeframe=higher_timeframe.name)
         first_open = context.timeframe.shift(end, 1 - context.window)
-        start = _first_needed(context, higher_timeframe, first_open)
+        start = _compute_first_needed(context, higher_timeframe, first_open)
         # Forming candles, and those that REST does not have yet, are built from traded candles.
         stop = higher_timeframe.floor(end)
         await fetch_noting(exchange, context.store, key, start=start, end=stop)
@@ -104,7 +110,7 @@ def is_higher_fetch_due(context: SessionContext, end: int, now_ms: int) -> bool:
     """
     for higher_timeframe in context.higher_timeframes:
         key = replace(context.key, timeframe=higher_timeframe.name)
-        start = _first_needed(
+        start = _compute_first_needed(
             context, higher_timeframe, context.timeframe.shift(end, 1 - context.window)
         )
         if find_due_gaps(context.store, key, start, higher_timeframe.floor(end), now_ms=now_ms):
@@ -112,8 +118,8 @@ def is_higher_fetch_due(context: SessionContext, end: int, now_ms: int) -> bool:
     return False
 
 
-def higher_starts(context: SessionContext, first_open: int) -> list[tuple[SeriesKey, int]]:
-    """Return each higher-timeframe series with the first candle of it that is needed.
+def compute_higher_starts(context: SessionContext, first_open: int) -> list[tuple[SeriesKey, int]]:
+    """Return each higher-timeframe series with its first needed candle.
 
     Args:
         context: Context of the traded symbol.
@@ -122,13 +128,13 @@ def higher_starts(context: SessionContext, first_open: int) -> list[tuple[Series
     return [
         (
             replace(context.key, timeframe=higher_timeframe.name),
-            _first_needed(context, higher_timeframe, first_open),
+            _compute_first_needed(context, higher_timeframe, first_open),
         )
         for higher_timeframe in context.higher_timeframes
     ]
 
 
-def first_traded(context: SessionContext, newest: int) -> int:
+def compute_first_traded(context: SessionContext, newest: int) -> int:
     """Return the first traded candle of the forming higher-timeframe candles, epoch seconds.
 
     Args:
@@ -138,24 +144,26 @@ def first_traded(context: SessionContext, newest: int) -> int:
     return min([newest, *(one.floor(newest) for one in context.higher_timeframes)])
 
 
-def _first_needed(context: SessionContext, higher_timeframe: Timeframe, first_open: int) -> int:
-    count = window_size(context.strategy.higher_lookback)
+def _compute_first_needed(
+    context: SessionContext, higher_timeframe: Timeframe, first_open: int
+) -> int:
+    count = compute_window_size(context.strategy.higher_lookback)
     return max(0, higher_timeframe.shift(first_open, -count))
 
 
-def _absent(
+def _find_missing_candles(
     context: SessionContext, known: HigherTimeframeCandles, higher_timeframe: Timeframe
 ) -> MissingHigherCandles:
-    """Return what is missing; not before the first candle of a market, which is new then."""
+    """Return the missing ranges, except before the first candle of a new market."""
     if not len(known.candles):
         return MissingHigherCandles(f"no {higher_timeframe.name} candle is known yet")
     if not known.gaps:
         return MissingHigherCandles()
-    count = window_size(context.strategy.higher_lookback)
+    count = compute_window_size(context.strategy.higher_lookback)
     full = context.timeframe.shift(higher_timeframe.shift(known.gaps[-1][1], count), context.window)
     traded = format_count(context.window, "traded candle")
     warm_up = f"{count} {higher_timeframe.name} candles and {traded}"
     return MissingHigherCandles(
         f"{higher_timeframe.name} candles missing from {format_utc(known.gaps[0][0])}",
-        wait_text(higher_timeframe, known.gaps[-1], full, warm_up),
+        describe_warmup_wait(higher_timeframe, known.gaps[-1], full, warm_up),
     )

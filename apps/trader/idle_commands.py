@@ -1,7 +1,7 @@
 """Takes commands from an error of a session until everything is built again.
 
-Pauses and halts hold at once, and each command is acknowledged. What closes a position is done by
-the session at its first fresh price: its row stays open until then.
+Pauses and halts hold at once, and each command is acknowledged. The session carries out commands
+that close a position, at its first fresh price: their rows stay open until then.
 """
 
 import asyncio
@@ -29,12 +29,13 @@ async def show_commands_while_idle(
     account, symbol = context.session.account, context.key.symbol
     while True:
         try:
-            # A write would wait for a file that is locked, and the levels with it.
+            # A write would wait for a locked file, and block the watch of the levels.
             takes_files = not states.has_problem(DATABASE)
             for line in commands.read(newer_than_seconds=LOOK_SECONDS / 2, takes_files=takes_files):
                 print_line(line)
         except (StoreError, ConfigurationError):
-            # The file is why the session is built again, and its problem is shown already.
+            # The file is the reason why the session is built again, and its problem is shown
+            # already.
             await asyncio.sleep(LOOK_SECONDS)
             continue
         show_waiting(account, commands.take_new(symbol), symbol, "everything is built again")

@@ -18,7 +18,7 @@ class JournalEntries:
     def __init__(
         self, context: SessionContext, journal: ExitJournal, executor: Executor, fence: Fence
     ) -> None:
-        """Begin; nothing is read or stored yet.
+        """Initialise; nothing is read or stored yet.
 
         Args:
             context: Context of the traded symbol.
@@ -34,8 +34,8 @@ class JournalEntries:
     def restore(self) -> None:
         """Store the exits of the open position; drop those whose position is closed.
 
-        Call it again and again: while the database could not be written, and everything was built
-        again after it could, the watch of exits has added to the journal.
+        Call this method repeatedly: the watch of exits adds to the journal while the database
+        cannot be written, also shortly before everything is built again.
 
         Raises:
             SafetyRefusal: another process trades the account.
@@ -45,11 +45,11 @@ class JournalEntries:
             return
         store, entry = self._context.store, self._executor.entry_order_id
         is_known = self._executor.is_position_known
-        for one in self._journal.entries():
+        for one in self._journal.read_entries():
             if one.entry_order_id == entry:
                 if restore_obligation(store, one, self._fence):
                     print_line(f"exit from the journal, pending now: {one.reason}")
             elif not is_known and not is_obligation_stored(store, one.obligation):
-                # An order that is not booked yet may turn out to have opened its position.
+                # An order that is not booked yet may have opened the position of the exit.
                 continue
             self._journal.remove(one.obligation)

@@ -15,7 +15,7 @@ from trader.stepping import RuleStepper
 
 
 class JournalExits:
-    """Keeps an exit of the open position in the journal, once for each position."""
+    """Stores an exit of the open position in the journal, once for each position."""
 
     def __init__(
         self,
@@ -39,10 +39,10 @@ class JournalExits:
         self._broker = broker
         self._orders = orders
         self._rules = rules
-        self._kept: str | None = None
+        self._saved: str | None = None
         """Entry of the position whose exit is in the journal only."""
-        self._unkept: str | None = None
-        """Entry of the position whose exit the journal could not take."""
+        self._unsaved: str | None = None
+        """Entry of the position whose exit the journal could not store."""
 
     @property
     def has_position(self) -> bool:
@@ -50,29 +50,30 @@ class JournalExits:
         return self._broker.entry_order_id is not None
 
     def save_passed(self, candle: Candle) -> str | None:
-        """Keep the exit that a candle leads to in the journal, while the file cannot be written.
+        """Store the exit that a candle leads to in the journal, while the file cannot be written.
 
-        The rules are as they were when the file could be written last. Once for each position.
+        The rules have the state of the last time at which the file could be written. Once for each
+        position.
 
         Returns:
-            What happened, in words; None where the candle ends no position.
+            A text with the result; None if the candle ends no position.
         """
         entry, now_s = self._broker.entry_order_id, self._exchange.now_ms() // 1_000
         is_usable = (
             find_candle_fault(candle, self._context.timeframe) is None and candle.timestamp <= now_s
         )
-        if entry is None or entry == self._kept or not is_usable:
+        if entry is None or entry == self._saved or not is_usable:
             return None
         if self._rules().state.order is not None:
             return None
-        found = self._rules().exit_in(candle, is_unwatched=False)
+        found = self._rules().find_exit(candle, is_unwatched=False)
         if found is None or found.kind == "signal":
             return None
-        reason = exit_reason(self._context, found, candle)
+        reason = describe_exit_reason(self._context, found, candle)
         return self._keep(entry, found.kind, candle.timestamp, found.price, reason)
 
     def save_sell(self, candle: Candle, seen: str) -> str | None:
-        """Keep the SELL of the strategy in the journal, while the file cannot be written.
+        """Store the SELL of the strategy in the journal, while the file cannot be written.
 
         Once for each position.
 
@@ -81,11 +82,11 @@ class JournalExits:
             seen: Description of the market by the strategy.
 
         Returns:
-            What happened, in words; None where there is no position, or its exit is decided.
+            A text with the result; None if there is no position, or its exit is decided.
         """
         entry = self._broker.entry_order_id
         rules = self._rules()
-        if entry is None or entry == self._kept or rules.state.order is not None:
+        if entry is None or entry == self._saved or rules.state.order is not None:
             return None
         held, exits = rules.state.position, rules.rules.exits
         if held is not None and not exits.sell_counts(held.entry_price, candle.close):
@@ -97,19 +98,19 @@ class JournalExits:
     def _keep(
         self, entry: str, cause: ExitCause, timestamp: int, price: float, reason: str
     ) -> str | None:
-        """Write an exit to the journal alone; return what happened, in words, once."""
+        """Write an exit to the journal alone; return a text with the result, once."""
         self._orders.save_in_journal(cause, timestamp, Decimal(repr(price)), reason)
         fault = self._orders.journal_fault
         if fault:
-            # It is tried again with the next candle, or the next frame.
-            is_new, self._unkept = self._unkept != entry, entry
+            # The next candle, or the next frame, leads to another attempt.
+            is_new, self._unsaved = self._unsaved != entry, entry
             return f"{reason}: not stored for a restart, {fault}" if is_new else None
-        self._kept = entry
+        self._saved = entry
         return f"{reason}: stored in the journal until the database can be written"
 
 
-def exit_reason(context: SessionContext, exit_: Exit, candle: Candle) -> str:
-    """Return why the rules leave a position: kind and price of the exit, and the candle.
+def describe_exit_reason(context: SessionContext, exit_: Exit, candle: Candle) -> str:
+    """Return the reason of an exit by the rules, as a text: its kind, its price and the candle.
 
     Args:
         context: Context of the traded symbol.

@@ -32,8 +32,8 @@ class LateSells:
         self._looked_at: str | None = None
         """Entry of the position that the stored decisions were searched for."""
 
-    def leave_for_missed(self) -> None:
-        """Sell a position that stored decisions found none of, maybe of an earlier session; once.
+    def sell_for_missed_signal(self) -> None:
+        """Sell a position that was unknown at a stored SELL, maybe of an earlier session; once.
 
         On paper a position is known at once.
         """
@@ -48,11 +48,11 @@ class LateSells:
         row = None if timestamp is None else read_row_at(context.store, context.key, timestamp)
         if timestamp is None or row is None:
             return
-        if context.rules.exits.sell_counts(self._broker.entry_price(row.open), row.close):
+        if context.rules.exits.sell_counts(self._broker.compute_entry_price(row.open), row.close):
             self._sell(timestamp, row.close, "SELL that came before the position was known")
 
-    def leave_for_early(self, candle: Candle, closed: int | None) -> None:
-        """Sell the position where the rules have taken a SELL during its entry, and no order has.
+    def sell_for_early_signal(self, candle: Candle, closed: int | None) -> None:
+        """Sell the position if the rules had a SELL during its entry, and no order followed.
 
         Args:
             candle: The one at whose open the SELL is due.

@@ -1,4 +1,4 @@
-"""Whether an exit comes too late for the price that it was decided for, and how that is printed.
+"""Test whether an exit is too late for its decided price, and the text about the difference.
 
 An exit has the price of its rule only where the market was watched without a break until it was
 sent. Where the price was passed during an outage, or while no session ran, no order could have
@@ -23,7 +23,7 @@ class StreamWatch(Struct, frozen=True):
     """Stored values of the candle `first` from before the watch; None: it was not stored."""
 
 
-def watch_from(context: SessionContext, first: Candle) -> StreamWatch:
+def make_stream_watch(context: SessionContext, first: Candle) -> StreamWatch:
     """Return the watch that begins now, before its first candle is stored.
 
     Args:
@@ -33,10 +33,10 @@ def watch_from(context: SessionContext, first: Candle) -> StreamWatch:
     return StreamWatch(first, read_row_at(context.store, context.key, first.timestamp))
 
 
-def late_note(
+def describe_late_price(
     price: float, expected: float, passed: int, now_ms: int, digits: Digits, currency: str
 ) -> str:
-    """Return how the price of a late exit differs from the decided price.
+    """Return a text with the difference between the price of a late exit and the decided price.
 
     Args:
         price: Price of the sale before slippage.
@@ -50,12 +50,13 @@ def late_note(
     side = "above" if difference > 0 else "below"
     gap = "no difference" if difference == 0 else f"{text(abs(difference))} {currency} {side}"
     return (
-        f"late by up to {_span(now_ms / 1_000 - passed)}: {text(expected)} was passed in the "
+        f"late by up to {_format_span(now_ms / 1_000 - passed)}: {text(expected)} was passed in "
+        "the "
         f"candle of {format_utc(passed)}, the first price known after that is {text(price)} ({gap})"
     )
 
 
-def _span(seconds: float) -> str:
+def _format_span(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     if seconds < 7_200:

@@ -12,7 +12,8 @@ from trader.session_context import SessionContext
 
 #: A symbol of a trader that cannot be proven dead is free again after this.
 LEASE_SECONDS = 20.0
-#: Time after a renewal in which `keep` writes nothing: each write has to wait for other processes.
+#: Time after a renewal in which `keep` writes nothing, because each write waits for other
+#: processes.
 KEEP_MS = 1_000
 
 
@@ -20,7 +21,7 @@ class Lease:
     """Lease of an account and a symbol, renewed while the trader runs and checked before writes.
 
     With real orders there are two: of our account, and of the account at the exchange, which may
-    have another name in another trader. The second is what each write proves.
+    have another name in another trader. Each write proves that the second lease is valid.
     """
 
     def __init__(self, context: SessionContext) -> None:
@@ -45,7 +46,7 @@ class Lease:
         """Proof of the lease that each write to the account checks first."""
 
     def renew(self) -> None:
-        """Prove that the lease is still ours, and extend it.
+        """Prove that the lease still belongs to this process, and extend it.
 
         Called right before an order or a trade is written too: a strategy may compute for long. A
         process that is suspended even after that is stopped by the fence, inside the write.
@@ -54,7 +55,7 @@ class Lease:
             SafetyRefusal: the lease ran out, and another process took it.
         """
         fences = [part.fence for part in self._parts]
-        now_ms = _wall_ms()
+        now_ms = _get_wall_ms()
         renew_leases(self._store, fences, now_ms=now_ms, seconds=LEASE_SECONDS)
         self._renewed_ms = now_ms
 
@@ -64,11 +65,11 @@ class Lease:
         Raises:
             SafetyRefusal: the lease ran out, and another process took it.
         """
-        if not 0 <= _wall_ms() - self._renewed_ms < KEEP_MS:
+        if not 0 <= _get_wall_ms() - self._renewed_ms < KEEP_MS:
             self.renew()
 
     def release(self) -> None:
-        """Give the lease back.
+        """Release the lease.
 
         Raises:
             StoreError: the file cannot be written; the kernel's locks are given back anyway.
@@ -97,7 +98,7 @@ class NamedLease:
                 store,
                 name,
                 holder,
-                now_ms=_wall_ms(),
+                now_ms=_get_wall_ms(),
                 seconds=LEASE_SECONDS,
                 lock=self._lock,
             )
@@ -108,7 +109,7 @@ class NamedLease:
         """Proof of the lease that each write to the leased account or symbol checks first."""
 
     def release(self) -> None:
-        """Give the lease back.
+        """Release the lease.
 
         Raises:
             StoreError: the file cannot be written; the kernel's lock is given back anyway.
@@ -119,5 +120,5 @@ class NamedLease:
             self._lock.release()
 
 
-def _wall_ms() -> int:
+def _get_wall_ms() -> int:
     return time.time_ns() // 1_000_000

@@ -21,22 +21,22 @@ from trader.waiting_start import WaitingStart
 
 T = TypeVar("T")
 
-#: Between two attempts, wall seconds.
+#: Pause between two attempts, wall seconds.
 PAUSE_SECONDS: Final = 1.0
-#: How long a write waits for another process; a stop of the program waits with it.
+#: Maximum time that a write waits for another process; a stop of the program waits, too.
 WRITE_TIMEOUT_SECONDS: Final = 1.0
 
 
 def read_once_unlocked(read: Callable[[], T]) -> T:
-    """Return what is read from the file; wait where another process does not even let it be read.
+    """Return the result of reading the file; wait while another process locks it for readers too.
 
-    Whether a position is open is not known before. A signal ends the program meanwhile.
+    Before the read it is unknown whether a position is open. A signal ends the program meanwhile.
 
     Args:
         read: Reads the file; called again after each lock.
 
     Raises:
-        OnetapeError: what `read` raises, except for a lock.
+        OnetapeError: as raised by `read`, except for a lock.
     """
     has_waited = False
     while True:
@@ -98,7 +98,7 @@ async def trade_once_unlocked(
                 waiting.report(error)
             else:
                 return
-            if await stop.unless_stopped(_waited()) is None:
+            if await stop.run_unless_stopped(_wait_pause()) is None:
                 print_line(f"{stop.name}: stopped before trading began")
                 return
     finally:
@@ -117,6 +117,6 @@ def _check_writable(path: Path) -> None:
             pass
 
 
-async def _waited() -> bool:
+async def _wait_pause() -> bool:
     await asyncio.sleep(PAUSE_SECONDS)
     return True

@@ -97,7 +97,7 @@ def trade(
     mode = "live" if live else "paper" if dry_run else None
     given = {"mode": mode, **collect_flag_values(TraderSettings, flags)}
     file = find_settings_file("trader", config)
-    loaded, fault = _loaded_with_fault(file, given, params_from)
+    loaded, fault = _load_with_fault(file, given, params_from)
     if given.get("symbol") and loaded.settings.symbols:
         raise UsageError(
             f"--symbol and the list symbols of {file} exclude each other; leave --symbol out, or "
@@ -107,7 +107,7 @@ def trade(
         check_start_settings(loaded.settings)
         with (
             monitored(loaded.settings.monitoring),
-            reloading_with(lambda: _checked(load_trader_settings(file, given, params_from))),
+            reloading_with(lambda: _check_settings(load_trader_settings(file, given, params_from))),
         ):
             if loaded.run_text:
                 print_line(loaded.run_text)
@@ -132,13 +132,13 @@ app.command("reload")(reload_settings)
 app.command("flatten")(flatten_position)
 
 
-def _loaded_with_fault(
+def _load_with_fault(
     file: Path | None, given: dict[str, Any], params_from: str | None
 ) -> "tuple[Loaded[TraderSettings], OnetapeError | None]":
     """Return the settings, and why they lack those of strategy file or saved run; None: nothing.
 
     Raises:
-        OnetapeError: the settings cannot be used, whatever the strategy's file states.
+        OnetapeError: the settings cannot be used, independent of the strategy's file.
     """
     from onetape.cli.loading import load_settings
     from trader.run_parameters import load_trader_settings
@@ -153,7 +153,7 @@ def _loaded_with_fault(
         return loaded, error
 
 
-def _checked(loaded: "Loaded[TraderSettings]") -> TraderSettings:
+def _check_settings(loaded: "Loaded[TraderSettings]") -> TraderSettings:
     """Return settings that were read again, after the checks of a start."""
     from trader.start_settings import check_settings
 
@@ -163,7 +163,7 @@ def _checked(loaded: "Loaded[TraderSettings]") -> TraderSettings:
 
 
 def _end_on_signals() -> None:
-    """Let a signal end a command as shells expect: it trades nothing that must be ended cleanly."""
+    """Let a signal end a command as shells expect: a command has no trading to end cleanly."""
     for number, handler in (
         (signal.SIGTERM, signal.SIG_DFL),
         (signal.SIGINT, signal.default_int_handler),

@@ -8,7 +8,7 @@ import asyncio
 from onetape.core.clock import format_utc
 from onetape.core.errors import DataError, ExchangeUnreachable
 from onetape.core.symbols import SIMULATOR_ID
-from onetape.exchange.market_clock import SimulatorInfo, ask_simulator
+from onetape.exchange.market_clock import SimulatorInfo, fetch_simulator_info
 from onetape.exchange.rest import RestExchange
 from onetape.store.candles import read_last_closed_before
 from onetape.store.simulated_source import require_source
@@ -17,20 +17,20 @@ from trader.session_context import SessionContext
 
 
 async def check_same_market(context: SessionContext, exchange: RestExchange) -> None:
-    """Request which market there is now; refuse one that is not the one the file holds.
+    """Request the market's identity; refuse a market other than the one in the file.
 
     Raises:
         StoreError: as for `check_market`.
         DataError: as for `check_market`, of a simulator.
-        ExchangeUnreachable: the simulator does not name its market, or a real exchange not
-            what its time is. Its time may be wrong for a while: an old response of a cache.
+        ExchangeUnreachable: the simulator does not name its market, or a real exchange not its
+            time. The time may be wrong for a while: an old response of a cache.
     """
     simulated = await find_simulated_market(exchange)
     if simulated is None:
         # Market time goes on from the response, so that no closed candle seems to lie in the
         # future.
         await exchange.compare_clocks()
-        fault = _time_fault(context, exchange.now_ms())
+        fault = _find_time_fault(context, exchange.now_ms())
         if fault is not None:
             raise ExchangeUnreachable(f"{context.key.exchange} sent a wrong time: {fault}")
     else:
@@ -39,12 +39,12 @@ async def check_same_market(context: SessionContext, exchange: RestExchange) -> 
 
 
 async def find_simulated_market(exchange: RestExchange) -> SimulatorInfo | None:
-    """Return which market a simulator has; None for a real exchange, which is sent nothing.
+    """Return the market of a simulator; None for a real exchange, which gets no request.
 
     Raises:
         ExchangeUnreachable: the simulator does not name its market.
     """
-    return await asyncio.to_thread(ask_simulator, exchange.endpoint)
+    return await asyncio.to_thread(fetch_simulator_info, exchange.endpoint)
 
 
 def check_market(
@@ -69,20 +69,20 @@ def check_market(
 
 
 def _check_time(context: SessionContext, now_ms: int) -> None:
-    fault = _time_fault(context, now_ms)
+    fault = _find_time_fault(context, now_ms)
     if fault is not None:
         is_simulated = context.key.exchange == SIMULATOR_ID
         remedy = "start the simulator with a later --start" if is_simulated else "set the clock"
         raise DataError(f"{fault}; {remedy}, or choose another file with --db")
 
 
-def _time_fault(context: SessionContext, now_ms: int) -> str | None:
-    """Return how a market time contradicts the closed candles of the file, or None."""
+def _find_time_fault(context: SessionContext, now_ms: int) -> str | None:
+    """Return a text if a market time contradicts the closed candles of the file, or None."""
     newest = read_last_closed_before(context.store, context.key, NEVER)
     if newest is None:
         return None
     is_simulated = context.key.exchange == SIMULATOR_ID
-    # The clock of the simulator is its market's own; the computer's may be slow by a little.
+    # The clock of the simulator is its market's; the computer's clock may be a little slow.
     known = context.timeframe.next(newest) if is_simulated else newest
     now = now_ms // 1_000
     if known <= now:

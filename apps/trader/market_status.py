@@ -1,7 +1,7 @@
-"""The traded market, fetched again: whether it is halted or delisted, and its largest orders.
+"""The state of the traded market, fetched repeatedly: halt, delisting and largest orders.
 
 Halt and delisting are checked while the stream sends nothing. A position in a delisted market is
-taken out of the ledger once a person has answered that it is over.
+taken out of the ledger once a person has answered `forget`.
 """
 
 import asyncio
@@ -23,16 +23,16 @@ from trader.stream_recorder import StreamRecorder
 
 #: Source of the problem in the trader's state.
 MARKET: Final = "market"
-#: Between two requests for the list of markets, wall seconds.
+#: Time between two requests for the list of markets, wall seconds.
 FETCH_SECONDS = 60.0
-#: Between two requests while frames come again, wall seconds.
+#: Time between two requests while frames arrive again, wall seconds.
 FETCH_AGAIN_SECONDS = 5.0
-#: Between two checks whether a request is due, wall seconds.
+#: Time between two checks whether a request is due, wall seconds.
 LOOK_SECONDS = 1.0
 
 
 class MarketStatus:
-    """Fetches the market's status while no frame comes; one that is not traded is a problem."""
+    """Fetches the market's status while no frame arrives; reports a market that is not traded."""
 
     def __init__(
         self,
@@ -64,9 +64,9 @@ class MarketStatus:
         self._fetched = -FETCH_SECONDS
 
     async def check(self) -> None:
-        """Wait a moment; fetch if no frame comes and the last request is long enough ago.
+        """Wait a moment; fetch if no frame arrives and the last request is long enough ago.
 
-        The market is also fetched where the limits of its orders should be read again.
+        The market is also fetched if the limits of its orders should be read again.
 
         Raises:
             ExchangeRefused: the exchange refused the request; call again.
@@ -81,11 +81,11 @@ class MarketStatus:
         if is_known or time.monotonic() - self._fetched < pause:
             return
         try:
-            market = await self._exchange.current_market(
+            market = await self._exchange.fetch_current_market(
                 self._context.key.symbol, max_age_seconds=pause / 2
             )
         except ExchangeUnreachable:
-            # That REST is away is reported by the task that needs it.
+            # The task that needs REST reports that it does not respond.
             self._fetched = time.monotonic()
             return
         # After a refusal the next call sends another request: only a response ends the problem.
@@ -97,12 +97,12 @@ class MarketStatus:
             session = self._context.session
             end_delisted(self._context.store, session.account, session.symbol)
         if self._is_traded:
-            self._states.solve(MARKET)
+            self._states.clear_problem(MARKET)
         else:
-            self._states.report(MARKET, self._problem(is_listed=market is not None))
+            self._states.report(MARKET, self._make_problem(is_listed=market is not None))
 
     def _take_answer(self) -> None:
-        """Take the position out of the ledger, if a person has answered that it is over."""
+        """Remove the position from the ledger, if a person has answered `forget`."""
         context = self._context
         self._lease.keep()
         booked = forget_while_trading(context.store, context.session, self._lease.fence)
@@ -110,7 +110,7 @@ class MarketStatus:
             print_line(booked)
             raise LedgerCorrected(f"the ledger of {context.key.symbol} was corrected by a person")
 
-    def _problem(self, *, is_listed: bool) -> Problem:
+    def _make_problem(self, *, is_listed: bool) -> Problem:
         context, key = self._context, self._context.key
         what = "halted (listed, not traded)" if is_listed else "not listed any more"
         fills = read_fills(

@@ -1,4 +1,4 @@
-"""New orders of a session, as they are stored before they are sent."""
+"""New orders of a session, before they are stored and sent."""
 
 from decimal import Decimal
 
@@ -6,7 +6,7 @@ from onetape.core.trading import Order, Session, Side
 from onetape.store.market_data import BestPrices
 
 
-def new_order(
+def make_order(
     session: Session,
     client_order_id: str,
     side: Side,
@@ -29,18 +29,18 @@ def new_order(
         session: Session of the order.
         client_order_id: New client order id.
         side: Buy or sell.
-        type_: CCXT's order type, or what the position is left by.
-        price: The one that the decision is based on, quote currency.
+        type_: CCXT's order type, or the kind of the exit.
+        price: Price on which the decision is based, quote currency.
         reason: Reason as a text.
         signal_timestamp: Open of the candle that gave the signal or reached the level, epoch
             SECONDS.
         decided_ms: Market time of the decision, epoch milliseconds.
-        ticker: Current bid and ask; None: they are not known, or do not matter.
+        ticker: Current bid and ask; None: unknown, or irrelevant.
         decision: Id of the strategy's decision; None: the strategy did not decide this order.
         entry_order_id: Client order id of the entry of the position that is sold; None for a buy.
         obligation: Id of the exit obligation that the order carries out; None for an entry.
-        amount: Base currency; None: it is computed when the order is sent.
-        stop_price: Trigger price of a stop that rests at the exchange; None: it is no stop.
+        amount: Base currency; None: the amount is computed when the order is sent.
+        stop_price: Trigger price of a stop that rests at the exchange; None: the order is no stop.
     """
     return Order(
         client_order_id=client_order_id,

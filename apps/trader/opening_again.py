@@ -17,7 +17,7 @@ from trader.waiting_start import WaitingStart
 
 T = TypeVar("T")
 
-#: Between two attempts: the first pause, doubling to the longest, wall seconds.
+#: Pauses between two attempts: the first, doubling to the longest, wall seconds.
 FIRST_PAUSE_SECONDS: Final = 1.0
 LONGEST_PAUSE_SECONDS: Final = 15.0
 
@@ -33,7 +33,7 @@ async def open_exchange(
 
     Args:
         attempt: Opens exchange and account on a stack, which closes them.
-        stack: Closes what the attempt that worked has opened.
+        stack: Closes the objects that the successful attempt has opened.
         stop: Stop request of the program.
         waiting: Shows that the start waits, where a position or an order is open; then a failed
             attempt is repeated. None: nothing is open.
@@ -44,19 +44,19 @@ async def open_exchange(
         SafetyRefusal: another process trades a symbol of the account.
     """
     try:
-        return await _opened(attempt, stack, stop, waiting)
+        return await _open_with_retries(attempt, stack, stop, waiting)
     finally:
         if waiting is not None:
             await waiting.close()
 
 
-async def _opened(
+async def _open_with_retries(
     attempt: Callable[[AsyncExitStack], Awaitable[T]],
     stack: AsyncExitStack,
     stop: StopRequest,
     waiting: WaitingStart | None,
 ) -> T | None:
-    """Return what an attempt has opened, or None; as `open_exchange`."""
+    """Return the exchange that an attempt has opened, or None, as `open_exchange` does."""
 
     async def opened(own: AsyncExitStack) -> T:
         return await attempt(own)
@@ -65,7 +65,7 @@ async def _opened(
     while True:
         async with AsyncExitStack() as own:
             try:
-                found = await stop.unless_stopped(opened(own))
+                found = await stop.run_unless_stopped(opened(own))
             except (ExchangeError, StoreLocked) as error:
                 if waiting is None:
                     raise
@@ -76,10 +76,10 @@ async def _opened(
                     if waiting is not None and waiting.end:
                         print_line(waiting.end, event="state")
                 return found
-        if await stop.unless_stopped(_waited(pauses.lengthen())) is None:
+        if await stop.run_unless_stopped(_wait_seconds(pauses.begin_pause())) is None:
             return None
 
 
-async def _waited(seconds: float) -> bool:
+async def _wait_seconds(seconds: float) -> bool:
     await asyncio.sleep(seconds)
     return True

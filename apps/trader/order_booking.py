@@ -1,8 +1,7 @@
 """The trades and orders of one symbol as they are stored: the only place that books them.
 
-What becomes of an order is read from the broker's events, made into a state by `advance`, and
-stored in one transaction with the fills and the end of the exit that they bring. Cash and position
-are sums of the stored trades.
+The broker's events of an order are turned into a state by `advance`, which is stored in one
+transaction with the fills and the end of the exit. Cash and position are sums of the stored trades.
 """
 
 from collections.abc import Sequence
@@ -13,15 +12,15 @@ from onetape.core.digits import format_number
 from onetape.core.trading import Fill, Order, Side
 from onetape.engine import (
     OrderContext,
-    volatility_before,
+    compute_volatility_before,
 )
 from onetape.execution.events import (
     FillReport,
     OrderEvent,
     StatusReport,
-    from_json,
+    decode_event,
+    encode_event,
     get_event_kind,
-    to_json,
 )
 from onetape.execution.orders import OrderState, Settled, StoreFill, advance, fold
 from onetape.execution.positions import Position, get_least_amount, sum_position
@@ -39,7 +38,7 @@ from trader.session_context import SessionContext
 
 
 class TrackedOrder:
-    """An open order with the state that its events lead to."""
+    """An open order with its state by its events."""
 
     def __init__(self, order: Order, state: OrderState, events: int) -> None:
         """Take an order whose intent is stored.
@@ -82,11 +81,11 @@ class OrderBooking:
             exchange=context.key.exchange,
             mode=context.session.mode,
         )
-        self._position = self._position_of(self._fills)
+        self._position = self._sum_position(self._fills)
         stored = read_unfinished_orders(context.store, context.session)
         tracked = [
             TrackedOrder(
-                one.order, fold([from_json(event) for event in one.events]), len(one.events)
+                one.order, fold([decode_event(event) for event in one.events]), len(one.events)
             )
             for one in stored
         ]
@@ -105,7 +104,7 @@ class OrderBooking:
     @property
     def cash(self) -> float:
         """Return the money of the account, quote currency."""
-        return float(self._funds.cash())
+        return float(self._funds.read_cash())
 
     @property
     def entry_order_id(self) -> str | None:
@@ -114,26 +113,26 @@ class OrderBooking:
 
     @property
     def last_exit(self) -> int | None:
-        """Return the candle that the last position was left in, epoch seconds, or None.
+        """Return the candle in which the last position was left, epoch seconds, or None.
 
-        While there is one, its end is not known.
+        None while a position is open.
         """
-        return self._filled_last("sell") if self.position.is_flat else None
+        return self._find_last_filled_candle("sell") if self.position.is_flat else None
 
     @property
     def last_entry(self) -> int | None:
         """Return the candle that filled the last buy, epoch seconds, or None."""
-        return self._filled_last("buy")
+        return self._find_last_filled_candle("buy")
 
-    def _filled_last(self, side: Side) -> int | None:
+    def _find_last_filled_candle(self, side: Side) -> int | None:
         """Return the candle that filled the last order of a side, epoch seconds, or None."""
         fill = next((fill for fill in self._fills[::-1] if fill.side == side), None)
         return (
             None if fill is None else read_filled_candle(self._context.store, fill.client_order_id)
         )
 
-    def _market(self, row: Candle) -> OrderContext:
-        """Return what an order in a candle meets, known from the candles before it."""
+    def _make_order_context(self, row: Candle) -> OrderContext:
+        """Return the order context in a candle, from the candles before: volume and volatility."""
         context, rules = self._context, self._context.rules
         by_volatility = rules.sizing == "volatility_target"
         if not (rules.volume_impact or by_volatility):
@@ -143,7 +142,7 @@ class OrderBooking:
         )
         volatility = None
         if by_volatility:
-            volatility = volatility_before(
+            volatility = compute_volatility_before(
                 known.close, len(known), rules.volatility_bars, context.timeframe.average_seconds
             )
         return OrderContext(float(known.volume[-1]) if len(known) else 0.0, None, volatility)
@@ -160,7 +159,7 @@ class OrderBooking:
         sent_ms: int | None = None,
         is_still_pending: bool = False,
     ) -> TrackedOrder | None:
-        """Store events of an order and what follows from them; return None once it is settled.
+        """Store events of an order with their consequences; return None once the order is settled.
 
         Args:
             current: The order before the events.
@@ -188,12 +187,12 @@ class OrderBooking:
             for event in events
             if isinstance(event, StatusReport) and event.status == "rejected"
         ]
-        filled = row.timestamp if row is not None else self._candle_of(fills)
+        filled = row.timestamp if row is not None else self._find_fill_candle(fills)
         after = sorted([*self._fills, *fills], key=lambda fill: fill.executed_ms)
-        position = self._position_of(after) if fills else self._position
+        position = self._sum_position(after) if fills else self._position
         change = OrderChange(
             client_order_id=order.client_order_id,
-            events=tuple((get_event_kind(event), to_json(event)) for event in events),
+            events=tuple((get_event_kind(event), encode_event(event)) for event in events),
             number=current.events,
             before=current.state.status,
             status=state.status,
@@ -207,7 +206,7 @@ class OrderBooking:
             fills=tuple(fills),
             filled_timestamp=filled if fills else None,
             note="; ".join(text for text in (note, *refusals) if text),
-            obligation_end=_obligation_end(
+            obligation_end=_explain_obligation_end(
                 is_settled=is_settled,
                 is_sold=state.booked > 0 and self._is_sold(position),
                 refusals=[] if is_still_pending else refusals,
@@ -219,13 +218,13 @@ class OrderBooking:
         if fills:
             self._fills, self._position = after, position
             self._log_fills(fills)
-        # An order that was settled before, and still is, has nothing left to wait for either.
+        # An order that was settled before, and still is, needs no more events.
         if is_settled or state.is_settled:
             return None
         return TrackedOrder(order, state, current.events + len(events))
 
     def _is_sold(self, position: Position) -> bool:
-        """Return whether nothing is left to be sold, so that no exit is pending any more."""
+        """Return whether no coins are left to sell, so that no exit is pending any more."""
         return position.is_flat
 
     def _log_fills(self, fills: list[Fill]) -> None:
@@ -244,11 +243,11 @@ class OrderBooking:
                 executed_ms=one.executed_ms,
             )
 
-    def _candle_of(self, fills: list[Fill]) -> int | None:
+    def _find_fill_candle(self, fills: list[Fill]) -> int | None:
         """Return the candle in which the first of some fills was executed, epoch seconds."""
         return self._context.timeframe.floor(fills[0].executed_ms // 1_000) if fills else None
 
-    def _position_of(self, fills: Sequence[Fill]) -> Position:
+    def _sum_position(self, fills: Sequence[Fill]) -> Position:
         market = self._context.market
         return sum_position(fills, market.base, market.quote, market.trading_rules)
 
@@ -286,10 +285,10 @@ class OrderBooking:
         )
 
 
-def _obligation_end(*, is_settled: bool, is_sold: bool, refusals: list[str]) -> str | None:
-    """Return why the exit obligation of an order ends; None: it does not.
+def _explain_obligation_end(*, is_settled: bool, is_sold: bool, refusals: list[str]) -> str | None:
+    """Return the reason for which an order ends its exit obligation; None: it goes on.
 
-    A cancelled order ends none, and neither does one that leaves something to be sold.
+    A cancelled order ends no obligation, nor does an order that leaves coins to sell.
     """
     if not is_settled:
         return None

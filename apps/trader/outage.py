@@ -41,7 +41,7 @@ class OutageNotice:
             self._since = now
             self._problem = None
         elif self._supervisor.has_problem(MARKET):
-            # A market that is not traded sends nothing: that is the reason to show.
+            # A market that is not traded sends nothing: its problem is shown instead.
             self._problem = None
         elif self._problem is None and now - self._since >= self._notice_after_seconds:
             why = f": {recorder.lost_reason}" if recorder.lost_reason else ""

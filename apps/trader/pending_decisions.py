@@ -1,7 +1,7 @@
-"""Which symbols of a trader have a decision under way: other work of their candles comes after it.
+"""The symbols of a trader with a decision under way: other work on their candles waits for it.
 
 Candles of all symbols close at the same moment, and all sessions of a trader run in one thread. So
-a decision would wait for the work of the symbols that were decided on before.
+a decision would wait for the work of symbols with earlier decisions.
 """
 
 import asyncio

@@ -8,14 +8,14 @@ import time
 from typing import Final
 
 from onetape.exchange.rest import RestExchange
-from onetape.exchange.retry_policy import ban_line
+from onetape.exchange.retry_policy import format_ban_line
 from trader.gap_backfiller import GapBackfiller
 from trader.states import Problem
 from trader.supervisor import RATE_LIMIT_RULE
 
 #: Source of the problem.
 RATE_LIMIT: Final = "rate limit"
-#: Refusals that are over sooner degrade nothing, wall seconds.
+#: Refusals that end sooner do not degrade the trader, wall seconds.
 NOTICE_AFTER_SECONDS: float = 15.0
 
 
@@ -32,18 +32,18 @@ class RateLimitNotice:
         self._exchange = exchange
         self._gap_backfiller = gap_backfiller
         self._since: float | None = None
-        """Time when the exchange began to refuse requests, monotonic seconds; None: it does not."""
+        """Time when the exchange began to refuse requests, monotonic seconds; None: no refusal."""
         self._until_ms = 0
         """End of the ban that the problem names, epoch milliseconds."""
         self._problem: Problem | None = None
 
-    def problem(self) -> Problem | None:
-        """Return the refusal, where it has lasted or will last too long; None otherwise."""
-        ban = self._exchange.ban_in_force()
+    def find_problem(self) -> Problem | None:
+        """Return the refusal, if it has lasted or will last too long; None otherwise."""
+        ban = self._exchange.get_ban_in_force()
         if ban is None and not self._gap_backfiller.is_rate_limited:
             self._since = self._problem = None
             return None
-        now, left = time.monotonic(), self._exchange.banned_seconds()
+        now, left = time.monotonic(), self._exchange.get_banned_seconds()
         if self._since is None:
             self._since = now
         name = self._exchange.endpoint.exchange
@@ -53,12 +53,12 @@ class RateLimitNotice:
                 or ban.until_ms > self._until_ms + NOTICE_AFTER_SECONDS * 1_000
             ):
                 self._until_ms = ban.until_ms
-                self._problem = _problem(ban_line(name, ban))
+                self._problem = _make_problem(format_ban_line(name, ban))
         elif self._problem is None and now - self._since >= NOTICE_AFTER_SECONDS:
             refused = f"{name} has refused requests for {NOTICE_AFTER_SECONDS:g} s"
-            self._problem = _problem(f"{refused}: too many of them (HTTP 429)")
+            self._problem = _make_problem(f"{refused}: too many of them (HTTP 429)")
         return self._problem
 
 
-def _problem(reason: str) -> Problem:
+def _make_problem(reason: str) -> Problem:
     return Problem(reason, RATE_LIMIT_RULE.measure, RATE_LIMIT_RULE.remedy)

@@ -10,7 +10,7 @@ from typing import Final
 
 from onetape.core.clock import format_utc
 from onetape.execution.risk import OK
-from onetape.history.gaps import DECIDING_ANSWERS
+from onetape.history.gaps import DECIDING_RESPONSES
 from onetape.store.candles import find_missing, read_closed_timestamps
 from onetape.store.corrections import (
     CorrectedDecision,
@@ -29,7 +29,7 @@ _NAMES = {BUY: "BUY", SELL: "SELL"}
 
 
 class CorrectionReview:
-    """Evaluates the marked decisions of an account again, oldest first, without waiting for it."""
+    """Evaluates the marked decisions of an account again, oldest first, without blocking."""
 
     def __init__(
         self,
@@ -56,9 +56,9 @@ class CorrectionReview:
         self._under_review: list[CorrectedDecision] = []
         """The decisions that the running evaluation is about."""
         self._failed_at: int | None = None
-        """Candle decided on last when an evaluation failed; the next one is tried after it."""
+        """Last decided candle when an evaluation failed; a later candle allows another attempt."""
 
-    def lines(self, decided: int | None, *, can_start: bool) -> list[str]:
+    def collect_lines(self, decided: int | None, *, can_start: bool) -> list[str]:
         """Return a line for each decision whose signal changed; start the next evaluation.
 
         Args:
@@ -74,7 +74,8 @@ class CorrectionReview:
             return []
         lines: list[str] = []
         signals = {
-            each.timestamp: each.exit_signal(self._context.strategy.lookback) for each in found
+            each.timestamp: each.choose_exit_signal(self._context.strategy.lookback)
+            for each in found
         }
         for each in self._under_review if signals else []:
             lines += self._settle(each, signals[each.timestamp])
@@ -84,7 +85,7 @@ class CorrectionReview:
         return lines
 
     def wait_for_next(self, failed: int) -> None:
-        """Evaluate nothing again before the next decision: the strategy has just failed.
+        """Start no evaluation before the next decision, because the strategy has just failed.
 
         Args:
             failed: Candle that it returned no signal for, epoch seconds.
@@ -102,14 +103,14 @@ class CorrectionReview:
         )
         if not marked:
             return
-        # Up to the newest: a strategy that fails while this candle is its last one returns the
-        # signal of it later.
+        # Up to the newest candle: a strategy that fails on this candle as the last one may return
+        # its signal with later candles.
         first, last = marked[0].timestamp, max(marked[-1].timestamp, decided or 0)
         candles = read_closed_timestamps(
             context.store, context.key, after=first - 1, limit=MOST_ROWS
         )
         gaps = find_missing(context.store, context.key, first, last)
-        missing = find_unexplained(context.store, context.key, gaps, answers=DECIDING_ANSWERS)
+        missing = find_unexplained(context.store, context.key, gaps, responses=DECIDING_RESPONSES)
         end = min(last, missing[0][0] - 1) if missing else last
         together = [opened for opened in candles if opened <= end]
         self._under_review = [each for each in marked if each.timestamp in together]
@@ -119,13 +120,13 @@ class CorrectionReview:
             self._evaluations.start(together, is_repeated=True)
 
     def _settle(self, marked: CorrectedDecision, signal: int) -> list[str]:
-        """Store what the correction changes of a decision; return the line to print, if any."""
+        """Store the effect of the correction on a decision; return the line to print, if any."""
         context = self._context
         if signal == marked.signal:
-            store_correction(context.store, marked, f"signal {_name(signal)} as before")
+            store_correction(context.store, marked, f"signal {_format_signal(signal)} as before")
             return []
         closed = format_utc(context.timeframe.next(marked.timestamp))
-        text = f"signal {_name(marked.signal)} -> {_name(signal)}"
+        text = f"signal {_format_signal(marked.signal)} -> {_format_signal(signal)}"
         cause, how = "corrected candle", "on the corrected candles"
         if marked.failure is not None:
             cause, how = marked.failure, f"evaluated again ({marked.failure})"
@@ -139,5 +140,5 @@ class CorrectionReview:
         return [f"decision of {closed} {how}: {text}, {effect}"]
 
 
-def _name(signal: int) -> str:
+def _format_signal(signal: int) -> str:
     return _NAMES.get(signal, "HOLD")

@@ -1,4 +1,4 @@
-"""Why a BUY may not enter after an exit, in words; all but one rule are the engine's stepper's."""
+"""Texts why a BUY may not enter after an exit; all rules but one are those of the stepper."""
 
 from collections.abc import Sequence
 
@@ -13,10 +13,10 @@ from onetape.store.orders import read_filled_candle, read_order_type
 from onetape.strategies import BUY
 
 
-def obstacle_text(
+def describe_entry_obstacle(
     obstacle: EntryObstacle, rules: StepRules, state: SymbolStepState, entered: int | None
 ) -> str:
-    """Return why a BUY on the newest closed candle may not enter.
+    """Return the reason why a BUY on the newest closed candle may not enter.
 
     Args:
         obstacle: Rule that prevents the entry.
@@ -27,16 +27,16 @@ def obstacle_text(
     if obstacle == "run_used":
         candle = "" if entered is None else f" of {format_utc(entered)}"
         return f"its run of BUYs has led to the entry{candle} already"
-    passed = rules.cooldown_bars - state.cooldown_left(rules)
+    passed = rules.cooldown_bars - state.count_cooldown_left(rules)
     if passed < 0:
         return "a position was left in the candle after it"
     return f"{passed:,} of {rules.cooldown_bars:,} candles of cooldown after the exit"
 
 
-def command_obstacle(
+def find_command_obstacle(
     store: Store, session: Session, fills: Sequence[Fill], timestamp: int
 ) -> str | None:
-    """Return why a BUY may not enter after an exit by command, in words; None where it may.
+    """Return the reason why a BUY may not enter after an exit by command; None: it may.
 
     The run of BUYs that was under way at the exit enters nothing more, also with `while_signal`.
 

@@ -15,12 +15,12 @@ from trader.stream_recorder import StreamRecorder
 
 #: Time that the stream is down before the price for a pending exit is fetched over REST, seconds.
 AFTER_SECONDS: float = 5.0
-#: Between two checks, wall seconds.
+#: Time between two checks, wall seconds.
 LOOK_SECONDS: Final = 1.0
 
 
 class RestPrice:
-    """Fills a pending exit at the best bid over REST where the stream does not come back."""
+    """Fills a pending exit at the best bid over REST if the stream stays down."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class RestPrice:
         exits: RuleRunner,
         states: TraderStates,
     ) -> None:
-        """Begin; nothing is fetched before an exit is pending.
+        """Initialise; nothing is fetched before an exit is pending.
 
         Args:
             context: Context of the traded symbol.
@@ -58,12 +58,12 @@ class RestPrice:
         """
         if self._has_waited():
             try:
-                ticker = await self._exchange.ticker(self._context.key.symbol)
+                ticker = await self._exchange.fetch_ticker(self._context.key.symbol)
             except ExchangeUnreachable:
-                # That REST is away is reported by the task that needs it.
+                # The task that needs REST reports that it does not respond.
                 ticker = None
             price = None if ticker is None else ticker.bid or ticker.last
-            # The stream may have come back meanwhile: its price is the fresher one.
+            # The stream may work again meanwhile: its price is fresher.
             if price and self._recorder.watch is None:
                 self._exits.fill(price)
         await asyncio.sleep(min(LOOK_SECONDS, AFTER_SECONDS))

@@ -1,4 +1,4 @@
-"""Find out, while the stream is down, when the exchange can be reached again.
+"""Detect, while the stream is down, when the exchange can be reached again.
 
 Requests that fail for long are repeated more and more rarely, so a recovery would be noticed late.
 One small request every few seconds, for all symbols together, notices it soon.
@@ -11,7 +11,7 @@ from typing import Final
 from onetape.core.errors import ExchangeError
 from onetape.exchange.rest import RestExchange
 
-#: Between two requests at least, wall seconds.
+#: Least time between two requests, wall seconds.
 PROBE_SECONDS: Final = 3.0
 
 

@@ -25,7 +25,7 @@ class RiskGuard:
     """The limits of one account. Breaches are rows, so they survive the process."""
 
     def __init__(self, store: Store, account: str, limits: RiskLimits) -> None:
-        """Begin; the stored state is read with the first look at the equity.
+        """Initialise; the stored state is read with the first computation of the equity.
 
         Args:
             store: The open database.
@@ -36,7 +36,7 @@ class RiskGuard:
         self._account = account
         self.limits = limits
         self.state: RiskState | None = None
-        """State of the limits after the last look; None: the equity was not known yet."""
+        """State of the limits after the last computation; None: the equity was not known yet."""
 
     def look(self, equity: Decimal | None, now_ms: int, *, orders: int = 0) -> RiskState | None:
         """Measure the equity against the limits and store the result; return the state.
@@ -59,29 +59,29 @@ class RiskGuard:
             if stored is None:
                 state = start_risk(self.limits, equity or Decimal(0), now_ms)
             else:
-                state = risk_state_of(stored)
+                state = decode_risk_state(stored)
             now = state.equity if equity is None else equity
-            return risk_document(advance_risk(self.limits, state, now, now_ms, orders=orders))
+            return encode_risk_state(advance_risk(self.limits, state, now, now_ms, orders=orders))
 
-        document = change_risk_state(self._store, self._account, changed, now_ms=_wall_ms())
-        self.state = risk_state_of(document)
+        document = change_risk_state(self._store, self._account, changed, now_ms=_get_wall_ms())
+        self.state = decode_risk_state(document)
         return self.state
 
-    def allowed_cost(self, terms: EntryTerms) -> Decimal:
+    def limit_cost(self, terms: EntryTerms) -> Decimal:
         """Return the allowed cost of an entry: as requested, or less because of limits."""
         return limit_entry_cost(self.limits, terms)
 
-    def entry_obstacle(self, terms: EntryTerms, market: MarketView) -> str | None:
-        """Return why a buy may not be sent, or None where it may."""
+    def find_entry_obstacle(self, terms: EntryTerms, market: MarketView) -> str | None:
+        """Return the reason why a buy may not be sent; None: it may."""
         return find_obstacle(check_entry_limits(self.limits, self.state, terms, market))
 
-    def exit_obstacle(self, terms: ExitTerms) -> str | None:
+    def find_exit_obstacle(self, terms: ExitTerms) -> str | None:
         """Return the reason against a sell, or None."""
         return find_obstacle(check_exit_limits(terms))
 
 
 def clear_risk(store: Store, account: str, *, cleared_by: str) -> RiskState:
-    """Clear the breaches of an account for a person; return the state after it.
+    """Clear the breaches of an account for a person; return the new state.
 
     Raises:
         DataError: the account has no risk state.
@@ -91,13 +91,15 @@ def clear_risk(store: Store, account: str, *, cleared_by: str) -> RiskState:
     def changed(stored: str | None) -> str:
         if stored is None:
             raise DataError(f"{account} has no limits that could be passed: it never traded live")
-        return risk_document(clear_breaches(risk_state_of(stored)))
+        return encode_risk_state(clear_breaches(decode_risk_state(stored)))
 
-    document = change_risk_state(store, account, changed, now_ms=_wall_ms(), cleared_by=cleared_by)
-    return risk_state_of(document)
+    document = change_risk_state(
+        store, account, changed, now_ms=_get_wall_ms(), cleared_by=cleared_by
+    )
+    return decode_risk_state(document)
 
 
-def risk_state_of(document: str) -> RiskState:
+def decode_risk_state(document: str) -> RiskState:
     """Return the risk state of a stored document.
 
     Raises:
@@ -109,10 +111,10 @@ def risk_state_of(document: str) -> RiskState:
         raise DataError(f"a risk state cannot be read ({error})") from error
 
 
-def risk_document(state: RiskState) -> str:
+def encode_risk_state(state: RiskState) -> str:
     """Return a risk state as a JSON document."""
     return msgspec.json.encode(state).decode()
 
 
-def _wall_ms() -> int:
+def _get_wall_ms() -> int:
     return time.time_ns() // 1_000_000

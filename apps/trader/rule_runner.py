@@ -1,4 +1,4 @@
-"""Runs the trading rules of one symbol on paper: feeds the stepper, carries out what follows.
+"""Runs the trading rules of one symbol on paper: feeds the stepper, carries out its exits.
 
 The rules are those of `onetape.engine.stepper`. A closed candle is fed once, before it is decided
 on: its first trade, then its prices. A forming candle counts only as far as it cannot change any
@@ -15,7 +15,7 @@ from decimal import Decimal
 from itertools import pairwise
 
 from onetape.cli.events import event_context
-from onetape.cli.output import prefixed, print_line
+from onetape.cli.output import prefixing_lines, print_line
 from onetape.core.candles import Candle, Candles
 from onetape.core.trading import ExitCause
 from onetape.engine import (
@@ -29,7 +29,7 @@ from onetape.engine import (
     ExitRefused,
     ExitSent,
 )
-from onetape.engine.exits import levels_of
+from onetape.engine.exits import compute_levels
 from onetape.exchange.rest import RestExchange
 from onetape.store.candles import read_first_row_after, read_row_at
 from onetape.store.reading import read_closed_between, read_newest_row
@@ -37,11 +37,11 @@ from onetape.strategies import Signals
 from trader.account_rules import AccountRules
 from trader.executor import Executor
 from trader.exit_orders import ExitOrders
-from trader.journal_exits import JournalExits, exit_reason
+from trader.journal_exits import JournalExits, describe_exit_reason
 from trader.late_sells import LateSells
-from trader.reentry import obstacle_text
+from trader.reentry import describe_entry_obstacle
 from trader.session_context import SessionContext
-from trader.stepping import RuleStepper, rows_of
+from trader.stepping import RuleStepper, make_candle_rows
 from trader.stream_recorder import StreamRecorder
 from trader.unwatched_prices import UnwatchedPrices
 
@@ -58,7 +58,7 @@ class RuleRunner:
         recorder: StreamRecorder,
         rules: AccountRules,
     ) -> None:
-        """Begin; what earlier sessions have decided on, they have looked at.
+        """Begin after the candles that earlier sessions have decided on.
 
         Args:
             context: Context of the traded symbol.
@@ -76,42 +76,42 @@ class RuleRunner:
         self._rules = rules
         self._late_sells = LateSells(context, broker, orders)
         self._unwatched = UnwatchedPrices(context, exchange, recorder)
-        self._stepper = self._new_stepper()
+        self._stepper = self._make_stepper()
         self.journal_exits = JournalExits(context, exchange, broker, orders, lambda: self._stepper)
-        """Exits that are kept while the database cannot be written."""
+        """Exits in the journal, for the time in which the database cannot be written."""
         self._due: Candle | None = None
         """The candle whose open fills the strategy's SELL that is in flight, or None."""
         self._entering: Enter | None = None
-        """The entry that was sent and is not over, or None."""
-        broker.set_level_source(self._stop_level)
-        broker.set_level_exit(self._leave_at_level)
+        """The sent entry that is not over, or None."""
+        broker.set_level_source(self._compute_stop_level)
+        broker.set_level_exit(self._sell_at_level)
         self._is_outdated = False
         """Whether candles that the rules have taken were corrected since."""
         self._looked_for: tuple[str, int] | None = None
-        """Entry that the rules were rebuilt for, and the candle that was closed then; or None."""
+        """Entry for which the rules were rebuilt, and the last closed candle then; or None."""
         self._exit_ahead: int | None = None
-        """Open of a candle with an exit that was filled before the rules took it in, or None."""
+        """Open of a candle whose exit was filled before the rules got the candle, or None."""
         self._failure: Exception | None = None
-        """Error of an entry whose turn came with an event of another symbol."""
+        """Error of an entry that became due with an event of another symbol."""
         rules.attach(context.key.symbol, self)
 
-    def _new_stepper(self) -> RuleStepper:
+    def _make_stepper(self) -> RuleStepper:
         """Return the rules in the state that the store leads to."""
         return RuleStepper(
             self._context, self._broker, self._rules, is_exit_pending=self._orders.is_exit_pending
         )
 
     def note_correction(self) -> None:
-        """Rebuild the state of the rules before the next candle: one of the store was corrected."""
+        """Rebuild the state of the rules before the next candle, because a candle was corrected."""
         self._is_outdated = True
 
     def watch_closed(self, timestamp: int) -> None:
-        """Pass the closed candles up to the one that is decided on next to the rules."""
+        """Feed the rules with the closed candles up to the next one to decide on."""
         self._note_found_position(timestamp)
-        self._late_sells.leave_for_missed()
+        self._late_sells.sell_for_missed_signal()
         if self._is_outdated and self._broker.open_order is None:
             self._is_outdated = False
-            self._stepper = self._new_stepper()
+            self._stepper = self._make_stepper()
         context, state = self._context, self._stepper.state
         start = timestamp if state.closed is None else context.timeframe.next(state.closed)
         if state.opened is not None:
@@ -119,18 +119,18 @@ class RuleRunner:
         end = context.timeframe.next(timestamp)
         if start >= end:
             return
-        for candle in rows_of(read_closed_between(context.store, context.key, start, end)):
-            self._feed_first(candle)
+        for candle in make_candle_rows(read_closed_between(context.store, context.key, start, end)):
+            self._feed_first_trade(candle)
             self._carry_out(self._stepper.close(candle), candle)
         if self._stepper.rules.entry_hours is not None:
             # No BUY can be sent while an order is open that the trading hours have dropped.
             self.drop_entry()
 
     def _note_found_position(self, timestamp: int) -> None:
-        """Rebuild the state of the rules where it lacks the position that is open.
+        """Rebuild the state of the rules if it lacks the open position.
 
-        The entry was sent by an earlier session, or taken for absent, and was found later. Where
-        the candle that filled it is not stored yet, the next candle leads to another attempt.
+        The entry was sent by an earlier session, or counted as absent, and was found later. If the
+        candle that filled the entry is not stored yet, the next candle leads to another attempt.
 
         Args:
             timestamp: Open of the newest candle to look at, epoch seconds.
@@ -143,12 +143,12 @@ class RuleRunner:
             self.note_correction()
 
     def watch_forming(self, decided: int | None) -> None:
-        """Pass the candle after the last decided one to the rules, as far as it has formed.
+        """Feed the rules with the candle after the last decided one, as far as it has formed.
 
-        Where a candle stays missing or is not closed, the newest candle is looked at too: a stop
-        does not wait for what the exchange may never send.
+        If a candle stays missing or is not closed, the newest candle is checked too: a stop does
+        not wait for candles that the exchange may never send.
         """
-        self._rules.let_enter()
+        self._rules.carry_out_due_entries()
         self._raise_failure()
         if decided is None:
             return
@@ -160,16 +160,16 @@ class RuleRunner:
         if self._unwatched.is_gap_before(candle, decided):
             if not self._unwatched.has_waited(candle.timestamp):
                 return
-            self._leave_ahead(self._stepper.copy(), candle)
+            self._sell_ahead(self._stepper.copy(), candle)
         else:
-            self._feed_first(candle)
+            self._feed_first_trade(candle)
             self._carry_out(self._stepper.form(candle), candle)
         ended = context.timeframe.next(candle.timestamp)
         if self._unwatched.has_waited(ended):
             self._watch_later(candle, ended)
 
     def _watch_later(self, candle: Candle, ended: int) -> None:
-        """Look at the candles after one that should be decided on by now, oldest first.
+        """Check the candles after one that should be decided on by now, oldest first.
 
         Args:
             candle: The candle that is decided on.
@@ -179,16 +179,18 @@ class RuleRunner:
         newest = read_newest_row(context.store, context.key)
         if newest is None or newest.timestamp < ended:
             return
-        later = rows_of(read_closed_between(context.store, context.key, ended, newest.timestamp))
+        later = make_candle_rows(
+            read_closed_between(context.store, context.key, ended, newest.timestamp)
+        )
         ahead = self._stepper.copy()
         for before, row in pairwise((candle, *later, newest)):
             ahead.open(before)
             ahead.close(before)
-            if self._leave_ahead(ahead, row):
+            if self._sell_ahead(ahead, row):
                 return
 
     def watch_held(self) -> None:
-        """Look at the candles of the stream that are not stored while REST is away.
+        """Check the candles of the stream that are not stored while REST does not respond.
 
         An exit that they lead to is sold at their newest price (`ExitOrders.fill_exit`).
         """
@@ -204,12 +206,12 @@ class RuleRunner:
             if before is not None:
                 ahead.open(before)
                 ahead.close(before)
-            if self._leave_ahead(ahead, row):
+            if self._sell_ahead(ahead, row):
                 return
             before = row
 
     def fill(self, rest_price: float | None = None) -> None:
-        """Fill the order to sell that is open, if its price has come; print what happened.
+        """Fill the open order to sell, if its price has come; print the result.
 
         Args:
             rest_price: The price over REST while the stream is down, quote currency; None: the
@@ -218,10 +220,10 @@ class RuleRunner:
         due, state = self._due, self._stepper.state
         is_held = state.position is not None and state.order is None
         if is_held and not state.sell_due and self._orders.is_exit_pending:
-            # It is pending for another reason than the rules: by a correction, for example.
-            self._stepper.on(ExitSent(self._context.key.symbol))
+            # The exit is pending for another reason than the rules: a correction, for example.
+            self._stepper.step(ExitSent(self._context.key.symbol))
         if due is None and self._stepper.state.order is not None:
-            due = self._orders.passed_candle()
+            due = self._orders.find_passed_candle()
         line = self._orders.fill_exit(due, rest_price)
         if line is not None:
             print_line(line)
@@ -234,7 +236,7 @@ class RuleRunner:
         order, state = self._broker.open_order, self._stepper.state
         if order is None or order.side != "buy" or state.order is not None or state.buy_due:
             return
-        with prefixed(self._context.prefix):
+        with prefixing_lines(self._context.prefix):
             line = self._orders.cancel_entry(self._explain_drop())
             if line is not None:
                 print_line(line)
@@ -245,10 +247,10 @@ class RuleRunner:
         moment = state.closed if state.opened is None else state.opened.timestamp
         if hours is not None and moment is not None and not hours.contains(moment):
             return hours.describe_closed(moment)
-        return self._rules.places_text()
+        return self._rules.describe_taken_slots()
 
-    def leave_for_command(self, reason: str) -> None:
-        """Send the exit that a person has commanded; it is filled at the newest price.
+    def sell_for_command(self, reason: str) -> None:
+        """Send the exit that a person has commanded, to be filled at the newest price.
 
         Args:
             reason: Command, and person who gave it.
@@ -263,8 +265,8 @@ class RuleRunner:
         timestamp = 0 if row is None else row.timestamp
         self._orders.send_late(*self._orders.make("command", timestamp, price, reason))
 
-    def _leave_at_level(self, kind: str, level: Decimal, reason: str) -> None:
-        """Send the exit of a position whose level was passed while no candle came; once.
+    def _sell_at_level(self, kind: str, level: Decimal, reason: str) -> None:
+        """Send the exit of a position whose level was passed while no candle arrived; once.
 
         Args:
             kind: `stop_loss` or `trailing_stop`.
@@ -292,8 +294,8 @@ class RuleRunner:
         opened = self._context.timeframe.next(timestamp)
         return None if hours.contains(opened) else hours.describe_closed(opened)
 
-    def entry_obstacle(self, timestamp: int, candles: Candles, signals: Signals) -> str | None:
-        """Return why a BUY on the newest closed candle may not enter, in words; None: it may.
+    def find_entry_obstacle(self, timestamp: int, candles: Candles, signals: Signals) -> str | None:
+        """Return the reason why a BUY on the newest closed candle may not enter; None: it may.
 
         Args:
             timestamp: Open of the candle, epoch seconds.
@@ -304,13 +306,13 @@ class RuleRunner:
         stepper.add_signals(candles, signals)
         if not stepper.is_decidable(timestamp):
             return "a later candle has opened already"
-        found = stepper.obstacle(timestamp)
+        found = stepper.find_entry_obstacle(timestamp)
         if found is None:
             return None
-        return obstacle_text(found, stepper.rules, stepper.state, self._broker.last_entry)
+        return describe_entry_obstacle(found, stepper.rules, stepper.state, self._broker.last_entry)
 
-    def sell_obstacle(self, close: float) -> str | None:
-        """Return why a SELL of the open position does not count, in words; None: it does.
+    def find_sell_obstacle(self, close: float) -> str | None:
+        """Return the reason why a SELL of the open position does not count; None: it counts.
 
         Args:
             close: Close of the candle with the SELL.
@@ -326,7 +328,7 @@ class RuleRunner:
         )
 
     def decide(self, candles: Candles, signals: Signals, signal: int, *, can_enter: bool) -> None:
-        """Take the decision on the newest closed candle, once it is stored with its order.
+        """Feed the rules with the decision on the newest closed candle, once it is stored.
 
         Args:
             candles: Input candles of the strategy; the last one is decided on.
@@ -347,34 +349,34 @@ class RuleRunner:
         if candle is not None:
             self._carry_out(exits, candle)
 
-    def _feed_first(self, candle: Candle) -> None:
-        """Feed the first trade of a candle, and what passed in it before the watch began."""
-        unwatched = self._unwatched.exit_in(candle, self._stepper)
+    def _feed_first_trade(self, candle: Candle) -> None:
+        """Feed the first trade of a candle, and its prices from before the watch began."""
+        unwatched = self._unwatched.find_exit(candle, self._stepper)
         exits = self._stepper.open(candle)
         if self._exit_ahead is not None and candle.timestamp >= self._exit_ahead:
             self._stepper.begin_cooldown(self._exit_ahead)
             self._exit_ahead = None
         if unwatched is not None and not exits:
-            exits = self._stepper.form(self._unwatched.first_seen(candle), is_unwatched=True)
+            exits = self._stepper.form(self._unwatched.get_first_seen(candle), is_unwatched=True)
         self._carry_out(exits, candle, is_late=unwatched is not None)
 
-    def _leave_ahead(self, ahead: RuleStepper, candle: Candle) -> bool:
-        """Leave the position where a candle ends it, though one before it is not known.
+    def _sell_ahead(self, ahead: RuleStepper, candle: Candle) -> bool:
+        """Leave the position if a candle ends it, although an earlier candle is unknown.
 
         Args:
-            ahead: A copy of the rules, after what is known of the candles before.
+            ahead: A copy of the rules, fed with the known earlier candles.
             candle: The candle.
 
         Returns:
-            Whether there is nothing more to look for: no position, or its exit is decided.
+            Whether the search is over: no position, or its exit is decided.
         """
         if ahead.state.position is None or ahead.state.order is not None:
             return True
-        found = self._unwatched.exit_in(candle, ahead)
+        found = self._unwatched.find_exit(candle, ahead)
         is_late = found is not None
-        found = found or ahead.exit_in(candle, is_unwatched=False)
+        found = found or ahead.find_exit(candle, is_unwatched=False)
         if found is not None:
-            self._stepper.on(ExitSent(self._context.key.symbol))
+            self._stepper.step(ExitSent(self._context.key.symbol))
             self._carry_out([found], candle, is_late=is_late)
         return found is not None
 
@@ -389,19 +391,21 @@ class RuleRunner:
         for exit_ in exits:
             if exit_.kind == "signal":
                 self._due = candle
-                self._late_sells.leave_for_early(candle, self._stepper.state.closed)
+                self._late_sells.sell_for_early_signal(candle, self._stepper.state.closed)
                 self.fill()
             else:
-                self._leave(exit_, candle, is_late=is_late or self._unwatched.is_old(candle))
+                self._sell_position(
+                    exit_, candle, is_late=is_late or self._unwatched.is_old(candle)
+                )
         self._raise_failure()
 
     def enter(self, entry: Enter) -> None:
-        """Fill the order to buy; called with the event, of any symbol, that brought its turn."""
+        """Fill the order to buy; called with the event, of any symbol, that made the entry due."""
         candle = read_row_at(self._context.store, self._context.key, entry.timestamp)
         session = self._context.session
         with (
-            prefixed(self._context.prefix),
-            # It runs in the task of whichever symbol's event brought the turn.
+            prefixing_lines(self._context.prefix),
+            # This runs in the task of the symbol whose event made the entry due.
             event_context(account=session.account, symbol=session.symbol),
         ):
             line = None if candle is None else self._orders.fill_entry(candle)
@@ -411,19 +415,19 @@ class RuleRunner:
         self._settle_entry()
 
     def _settle_entry(self) -> None:
-        """Note in the rules what became of the entry that was sent, if it is over."""
+        """Note in the rules the result of the sent entry, if that order is over."""
         entry = self._entering
         if entry is None or self._broker.is_entry_in_flight:
             return
         self._entering = None
         is_filled = self._broker.entry_order_id is not None
-        price = self._broker.entry_price(entry.price)
-        self._stepper.on(
+        price = self._broker.compute_entry_price(entry.price)
+        self._stepper.step(
             EntryFilled(entry.symbol, price) if is_filled else EntryRefused(entry.symbol)
         )
 
     def fail(self, error: Exception) -> None:
-        """Take an error of `enter`; it is raised in the task of this symbol."""
+        """Store an error of `enter`, to be raised in the task of this symbol."""
         self._failure = error
 
     def _raise_failure(self) -> None:
@@ -431,21 +435,21 @@ class RuleRunner:
         if failure is not None:
             raise failure
 
-    def _stop_level(self) -> tuple[str, Decimal] | None:
-        """Return kind and price of the stop that the rules have for the open position, or None."""
+    def _compute_stop_level(self) -> tuple[str, Decimal] | None:
+        """Return kind and price of the open position's stop by the rules, or None."""
         state, rules = self._stepper.state, self._stepper.rules
         held = state.position
         if held is None or not held.has_levels:
             return None
         age = state.candles - held.candle
-        levels = levels_of(rules.exits, held.entry_price, held.highest, age, 0.0)
+        levels = compute_levels(rules.exits, held.entry_price, held.highest, age, 0.0)
         if not 0 < levels.stop < math.inf:
             return None
         return EXIT_KINDS[levels.stop_kind], Decimal(repr(levels.stop))
 
-    def _leave(self, exit_: Exit, candle: Candle, *, is_late: bool) -> None:
+    def _sell_position(self, exit_: Exit, candle: Candle, *, is_late: bool) -> None:
         cause: ExitCause = "market" if exit_.kind == "signal" else exit_.kind
-        reason = exit_reason(self._context, exit_, candle)
+        reason = describe_exit_reason(self._context, exit_, candle)
         level = Decimal(repr(exit_.price))
         order, obligation = self._orders.make(cause, candle.timestamp, level, reason)
         if is_late:
@@ -457,25 +461,25 @@ class RuleRunner:
         self._settle()
 
     def settle(self) -> None:
-        """Note in the rules what became of orders that are in flight, if they have ended."""
+        """Note in the rules the results of orders in flight that have ended."""
         self._settle_entry()
         self._settle()
 
     def _settle(self) -> None:
-        """Note in the rules what became of the exit that is in flight, if it has ended."""
+        """Note in the rules the result of the exit in flight, if that order has ended."""
         state, symbol = self._stepper.state, self._context.key.symbol
         if state.position is None:
             return
         if self._broker.entry_order_id is None:
             if state.order is None:
                 # A pending exit has been filled before the rules made it due.
-                self._stepper.on(ExitSent(symbol))
+                self._stepper.step(ExitSent(symbol))
             left = self._broker.last_exit
             newest = state.closed if state.opened is None else state.opened.timestamp
             if left is not None and newest is not None and left > newest:
                 self._exit_ahead = left
-            self._stepper.on(ExitFilled(symbol, left))
+            self._stepper.step(ExitFilled(symbol, left))
             self._due = None
         elif state.order is not None and not self._orders.is_exit_pending:
-            self._stepper.on(ExitRefused(symbol))
+            self._stepper.step(ExitRefused(symbol))
             self._due = None

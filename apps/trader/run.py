@@ -51,12 +51,17 @@ from trader.live.confirmation import (
     plan_paper_start,
     plan_whole_start,
 )
-from trader.live.first_day import first_day_lines
-from trader.live.key_watch import rights_after_start
-from trader.live.keys import keys_for
+from trader.live.first_day import format_first_day_lines
+from trader.live.key_watch import make_rights_watch
+from trader.live.keys import load_start_credentials
 from trader.live.opening import LiveAccess, hold_live_account, open_access
 from trader.live.shared_money import check_shared_money, warn_of_shared_money
-from trader.live.start_checks import Start, ask_markets, check_accounts, check_other_accounts
+from trader.live.start_checks import (
+    Start,
+    check_accounts,
+    check_other_accounts,
+    fetch_traded_markets,
+)
 from trader.live.start_plan import StartPlan
 from trader.locked_start import (
     WRITE_TIMEOUT_SECONDS,
@@ -67,13 +72,13 @@ from trader.market_guard import find_simulated_market
 from trader.opening_again import open_exchange
 from trader.session_context import SessionContext
 from trader.sessions import run_sessions
-from trader.settings import TraderSettings, trader_database
-from trader.settings_reload import session_rules
+from trader.settings import TraderSettings, choose_trader_database
+from trader.settings_reload import make_session_rules
 from trader.shared_rate_limit_bans import SharedRateLimitBans
-from trader.start_settings import fault_of_strategies
+from trader.start_settings import find_strategy_fault
 from trader.start_strategies import StrategyLoader
-from trader.strategy_origin import ORIGIN, loaded_origin, params_origin, stored_origin
-from trader.traded_symbols import traded_symbols
+from trader.strategy_origin import ORIGIN, find_loaded_origin, get_stored_origin, params_origin
+from trader.traded_symbols import parse_traded_symbols
 from trader.trading_thread import run_in_thread
 from trader.waiting_start import WaitingStart
 
@@ -89,18 +94,18 @@ def run_trader(
     Args:
         settings: Settings of the trader.
         is_confirmed: Whether a person has confirmed the first live entry of the account.
-        strategy_fault: Why the settings lack what the file of the strategy states; raised unless
+        strategy_fault: Error of reading the settings that the strategy's file states; raised unless
             a position or order is open.
 
     Raises:
-        OnetapeError: as its class describes; what was stored before stays stored.
+        OnetapeError: as its class describes; rows stored before stay stored.
     """
     with naming_settings("exchange"):
         check_exchange(settings.exchange)
     plan = StartPlan(
         settings,
-        tuple(traded_symbols(settings)),
-        strategy_fault=strategy_fault or fault_of_strategies(settings),
+        tuple(parse_traded_symbols(settings)),
+        strategy_fault=strategy_fault or find_strategy_fault(settings),
     )
     with ExitStack() as stack:
         stack.enter_context(holding_command_signals())
@@ -108,7 +113,7 @@ def run_trader(
         stack.callback(helper.close)
         helper.start()
         runner = stack.enter_context(asyncio.Runner())
-        path = trader_database(settings)
+        path = choose_trader_database(settings)
         plan, first = read_once_unlocked(
             partial(plan_whole_start, plan, path, is_confirmed=is_confirmed)
         )
@@ -121,35 +126,37 @@ def run_trader(
             faulty = structs.replace(plan, strategy_fault=error)
             plan = read_once_unlocked(partial(plan_paper_start, faulty, path))
             plan, evaluators = loader.load_plan(plan)
-        # A file that cannot be used is named before anything is sent over the network.
-        start = read_once_unlocked(partial(_checked, Start(plan, tuple(evaluators)), path))
-        # Before the event loop has the signals: one of them ends the question for a key at once.
-        credentials = keys_for(start.plan)
-        endpoint = _endpoint(start.plan, stack)
+        # A file that cannot be used is reported before any request over the network.
+        start = read_once_unlocked(
+            partial(_check_stored_accounts, Start(plan, tuple(evaluators)), path)
+        )
+        # Before the event loop handles signals: a signal ends the prompt for a key at once.
+        credentials = load_start_credentials(start.plan)
+        endpoint = _make_endpoint(start.plan, stack)
         work = _trade(start, endpoint, credentials, first, is_confirmed=is_confirmed)
         with printing_in_thread():
             runner.run(work)
 
 
-def account_config(settings: TraderSettings, trading_rules: TradingRules) -> AccountConfig:
+def make_account_config(settings: TraderSettings, trading_rules: TradingRules) -> AccountConfig:
     """Return the account of these settings in a market with these steps."""
     return structs.replace(
         settings.account, cash=float(get_configured_balance(settings)), trading_rules=trading_rules
     )
 
 
-def _checked(start: Start, path: Path) -> Start:
-    """Return what is traded, as the whole file allows it."""
+def _check_stored_accounts(start: Start, path: Path) -> Start:
+    """Return the symbols that are traded, as the stored accounts of the file allow."""
     if not path.exists():
         return start
     with open_store(path, create=False, whole=True) as store:
         return check_accounts(store, start)
 
 
-def _endpoint(plan: StartPlan, stack: ExitStack) -> Endpoint:
+def _make_endpoint(plan: StartPlan, stack: ExitStack) -> Endpoint:
     settings = plan.settings
     if settings.simulator_url and plan.open_series and settings.exchange == SIMULATOR_ID:
-        # It may not be reached yet: with a position open the start waits for it.
+        # The exchange may not be reachable yet: with a position open the start waits for it.
         return Endpoint(SIMULATOR_ID, settings.simulator_url.rstrip("/"))
     if settings.exchange != SIMULATOR_ID:
         return Endpoint(settings.exchange, is_sandbox=settings.sandbox)
@@ -168,7 +175,7 @@ async def _trade(
 ) -> None:
     stop = StopRequest()
     settings, account = start.plan.settings, start.plan.account
-    path = trader_database(settings)
+    path = choose_trader_database(settings)
     bans = SharedRateLimitBans(path, settings.exchange)
     waiting = WaitingStart(path, start.plan) if start.plan.open_series else None
     with closing(bans), taking_command_signals(path, account):
@@ -185,7 +192,7 @@ async def _trade(
             plan, access = opened.start.plan, opened.access
             if access is not None:
                 plan = check_other_accounts(plan, path, access.exchange_account)
-                access = access.with_booked_coins(path, opened.markets[0].quote)
+                access = access.add_booked_coins(path, opened.markets[0].quote)
                 check_shared_money(path, plan, access)
                 if first.is_open and not await confirm_first_entry(
                     plan, access, first, stop, is_confirmed=is_confirmed
@@ -207,7 +214,7 @@ async def _trade(
 
 
 class _Opened(Struct, frozen=True):
-    """An exchange that responds, and the account of the key, if there is one."""
+    """An opened exchange, and the account of the key, if there is one."""
 
     exchange: RestExchange
     start: Start
@@ -225,12 +232,12 @@ async def _open(
     stack: AsyncExitStack,
 ) -> _Opened:
     """Open the exchange and the account; the exit stack closes them."""
-    # The trader fetches it again by itself, and its stream goes on meanwhile.
+    # The trader fetches the market again by itself, and its stream goes on meanwhile.
     exchange = await stack.enter_async_context(
         RestExchange(endpoint, retry_seconds=BRIEF_RETRY_SECONDS, waits_for_ban_end=False)
     )
     exchange.share_rate_limit_bans(bans)
-    start, markets = await ask_markets(exchange, start)
+    start, markets = await fetch_traded_markets(exchange, start)
     plan, access = start.plan, None
     if credentials is not None:
         access = await open_access(
@@ -238,7 +245,7 @@ async def _open(
             [one.key.symbol for one in plan.symbols],
             stack,
             credentials,
-            data_folders=(trader_database(plan.settings).parent, DATA_FOLDER),
+            data_folders=(choose_trader_database(plan.settings).parent, DATA_FOLDER),
             held_account=plan.exchange_account,
             is_unknown_allowed=plan.settings.untested_exchange,
         )
@@ -257,9 +264,9 @@ async def trade_in_sessions(
 ) -> None:
     """Open the database and trade until the stop; runs in the trading thread."""
     settings, account = plan.settings, plan.account
-    path = trader_database(settings)
+    path = choose_trader_database(settings)
     with open_store(path, create=True) as store, checkpoints_in_thread(store):
-        # Its own leases run, and nothing sleeps in the thread that trades.
+        # The trader's own leases are valid, and the trading thread must not sleep.
         store.yields_to_traders = False
         if plan.open_series:
             # A start that waits for a locked file shall end soon after a signal.
@@ -271,7 +278,7 @@ async def trade_in_sessions(
             settings = hold_live_account(store, settings, account, access, quote, exchange.now_ms())
             if access.is_confirmed:
                 confirm_live_account(store, account, confirmed_ms=exchange.now_ms())
-            for line in first_day_lines(store, settings, account, quote, exchange.now_ms()):
+            for line in format_first_day_lines(store, settings, account, quote, exchange.now_ms()):
                 print_line(line)
         for note in dict.fromkeys(one.strategy.note for one in evaluators if one.strategy.note):
             print_line(f"note: {note}")
@@ -279,13 +286,13 @@ async def trade_in_sessions(
             print_line(line)
         key_rights = None
         if access is not None:
-            key_rights = rights_after_start(access.client, access.entry_ban)
+            key_rights = make_rights_watch(access.client, access.entry_ban)
         contexts: list[SessionContext] = []
         for one, evaluator, market in zip(plan.symbols, evaluators, markets, strict=True):
             key, now_ms = one.key, exchange.now_ms()
-            strategy, origin = _strategy_of(plan, key.symbol, evaluator)
+            strategy, origin = _choose_session_strategy(plan, key.symbol, evaluator)
             save_market(store, key.exchange, key.symbol, market.trading_rules, now_ms)
-            bans = (None if access is None else access.entry_ban, plan.entry_ban(key.symbol))
+            bans = (None if access is None else access.entry_ban, plan.find_entry_ban(key.symbol))
             contexts.append(
                 SessionContext(
                     settings=settings,
@@ -294,7 +301,7 @@ async def trade_in_sessions(
                     market=market,
                     strategy=strategy,
                     evaluator=evaluator,
-                    rules=account_config(settings, market.trading_rules),
+                    rules=make_account_config(settings, market.trading_rules),
                     start_balance=get_configured_balance(settings),
                     store=store,
                     session=make_session(settings, account, key, strategy, now_ms, origin),
@@ -316,21 +323,21 @@ async def trade_in_sessions(
                 await evaluator.close()
 
 
-def _strategy_of(
+def _choose_session_strategy(
     plan: StartPlan, symbol: str, evaluator: StrategyEvaluator
 ) -> tuple[LoadedStrategy, Mapping[str, Any]]:
-    """Return the strategy that the session of a symbol stores, and where that comes from.
+    """Return the strategy that the session of a symbol stores, and its origin.
 
     A strategy that cannot be loaded keeps its name, parameters and file.
     """
     strategy, name = evaluator.strategy, plan.stand_ins.get(symbol)
     session = plan.sessions.get(symbol)
     if name is None:
-        before = stored_origin(session)
+        before = get_stored_origin(session)
         run = params_origin(plan.settings, evaluator.settings, before)
-        return strategy, {ORIGIN: loaded_origin(evaluator), **run}
+        return strategy, {ORIGIN: find_loaded_origin(evaluator), **run}
     parameters = {} if session is None else dict(session.parameters)
-    return structs.replace(strategy, name=name, parameters=parameters), stored_origin(session)
+    return structs.replace(strategy, name=name, parameters=parameters), get_stored_origin(session)
 
 
 def make_session(
@@ -349,7 +356,7 @@ def make_session(
         key: The series to trade.
         strategy: Strategy with its parameters.
         now_ms: Market time, epoch milliseconds.
-        origin: Origin of the strategy, as `strategy_origin.origin_of` returns it.
+        origin: Origin of the strategy, as `strategy_origin.get_origin_rules` returns it.
     """
     return Session(
         session=uuid4().hex,
@@ -363,5 +370,5 @@ def make_session(
         parameters=strategy.parameters,
         code_digest=strategy.code_digest,
         started_ms=now_ms,
-        rules={**session_rules(settings), **origin},
+        rules={**make_session_rules(settings), **origin},
     )

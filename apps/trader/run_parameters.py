@@ -9,7 +9,7 @@ from onetape.cli.loading import Loaded, load_settings
 from onetape.cli.run_parameters import RunParameters, load_settings_with_run
 from onetape.core.setting import Tree
 from trader.settings import TraderSettings
-from trader.traded_symbols import traded_symbols
+from trader.traded_symbols import parse_traded_symbols
 
 
 def load_trader_settings(
@@ -35,7 +35,7 @@ def load_trader_settings(
     loaded = load_settings_with_run(TraderSettings, "trader", file, flags, run)
     settings = loaded.settings
     with loaded.places.naming_places():
-        symbols = traded_symbols(settings)
+        symbols = parse_traded_symbols(settings)
     shared = [one.key.symbol for one in symbols if one.strategy == settings.strategy]
     saved.check_series(shared, symbols[0].key.timeframe)
     loaded.settings = structs.replace(settings, params_from=saved.origin)

@@ -1,7 +1,7 @@
 """The session of one symbol: its tasks, from the stream to the orders, until a person stops.
 
-What the tasks hold in memory is built from the database each time that they begin, so an error of
-the file, or an unforeseen one, is recovered from as a killed process would be.
+The tasks build their memory from the database each time that they begin, so a session recovers from
+an error of the file, or an unforeseen one, as from a kill.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Generator
 from functools import partial
 
 from onetape.cli.events import Level, event_context, log_event
-from onetape.cli.output import prefixed, print_line
+from onetape.cli.output import prefixing_lines, print_line
 from onetape.cli.stop import StopRequest
 from onetape.core.errors import ConfigurationError, OnetapeError, SafetyRefusal, StoreError
 from onetape.core.message_text import format_count, format_error
@@ -24,7 +24,7 @@ from trader import decision_loop
 from trader.account_context import AccountContext
 from trader.clock_watch import ClockWatch
 from trader.control_watch import ControlWatch
-from trader.decision_lines import closing_line, opening_lines
+from trader.decision_lines import format_closing_line, format_opening_lines
 from trader.executor import Executor
 from trader.exit_journal import ExitJournal
 from trader.exit_orders import ExitOrders
@@ -35,7 +35,7 @@ from trader.journal_entries import JournalEntries
 from trader.lease import Lease
 from trader.live.executors import drive_orders, make_executor, settle_orders
 from trader.market_status import MarketStatus
-from trader.monitoring.heartbeat import beat
+from trader.monitoring.heartbeat import note_heartbeat
 from trader.rate_limit_notice import RateLimitNotice
 from trader.rest_price import RestPrice
 from trader.rule_runner import RuleRunner
@@ -49,7 +49,7 @@ from trader.warm_up import WarmUp
 
 #: A request is sent at least this often to REST that refuses, wall seconds.
 LONGEST_REST_PAUSE_SECONDS = 3.0
-#: How long a write waits for another process. After that the trader is degraded and tries again.
+#: Maximum time that a write waits for another process. Then the trader is degraded and retries.
 WRITE_TIMEOUT_SECONDS = 1.0
 #: Shorter time limit for the end of a session.
 TIDY_TIMEOUT_SECONDS = 0.5
@@ -86,16 +86,16 @@ class TradingSession:
         if self._journal.fault:
             notes.append(f"exits cannot be stored on a full disk: {self._journal.fault}")
         self._exit_watch = ExitWatch(
-            context, exchange, self._supervisor, states, self._events, lambda: self._exits
+            context, exchange, self._supervisor, states, self._iterate_events, lambda: self._exits
         )
         self._is_open = False
         """Whether the opening lines are printed."""
 
     async def run(self, stop: StopRequest) -> None:
-        """Trade until the stop, then store and print how it ended."""
+        """Trade until the stop, then store and print the reason of the end."""
         session = self._context.session
         with (
-            prefixed(self._context.prefix),
+            prefixing_lines(self._context.prefix),
             event_context(account=session.account, symbol=session.symbol),
         ):
             log_event(
@@ -112,7 +112,9 @@ class TradingSession:
         )
         reason = "an error"
         try:
-            await stop.unless_stopped(self._supervisor.run(self._trade, self._meanwhile))
+            await stop.run_unless_stopped(
+                self._supervisor.run(self._trade, self._run_exits_and_commands)
+            )
             reason = stop.name
         except Exception as error:
             reason = str(error) if isinstance(error, OnetapeError) else type(error).__name__
@@ -124,18 +126,18 @@ class TradingSession:
             try:
                 await self._settle()
             finally:
-                # Also where an error interrupts what settles the orders.
+                # Also if an error interrupts the settling of the orders.
                 self._end(reason)
             level: Level = "INFO" if stop.name else "ERROR"
             log_event("session", f"session ended: {reason}", level=level, reason=reason)
             if self._broker is not None:
-                print_line(closing_line(context, self._broker, stop.name or "an error"))
+                print_line(format_closing_line(context, self._broker, stop.name or "an error"))
             self._journal.close()
 
     async def _trade(self) -> None:
         """Build the tasks of the session from the stored state, and run them forever."""
         context, exchange, lease = self._context, self._exchange, self._lease
-        # Where the file cannot be written, nothing is sent to the exchange.
+        # If the file cannot be written, nothing is sent to the exchange.
         lease.renew()
         self._broker = broker = make_executor(
             context, lease.fence, self._account_context.funds, exchange, self._states
@@ -145,7 +147,7 @@ class TradingSession:
         self._resume(broker)
         gap_backfiller = GapBackfiller(context, exchange)
         recorder = StreamRecorder(context, exchange, gap_backfiller)
-        # With a position open, the candles since the last decision are looked at for an exit.
+        # With a position open, the candles since the last decision are checked for an exit.
         since = read_last_decided(context.store, context.session) if broker.entry_order_id else None
         warm_up = WarmUp(gap_backfiller, since)
         orders = ExitOrders(context, exchange, broker, lease, recorder, self._journal)
@@ -172,7 +174,7 @@ class TradingSession:
                     "REST",
                     partial(self._close_candles, warm_up, gap_backfiller, recorder, broker, exits),
                     solves=False,
-                    longest_pause=self._longest_rest_pause,
+                    longest_pause=self._compute_longest_rest_pause,
                 ),
                 "market": self._supervisor.repeat(
                     "market status",
@@ -219,7 +221,7 @@ class TradingSession:
             }
         )
 
-    async def _meanwhile(self) -> None:
+    async def _run_exits_and_commands(self) -> None:
         """Look for exits and commands from an error until everything is built again."""
         await self._supervisor.run_tasks(
             {
@@ -231,7 +233,7 @@ class TradingSession:
         )
 
     def _resume(self, broker: Executor) -> None:
-        """Go on with the orders that are not over; those to buy are cancelled."""
+        """Continue the open orders; orders to buy are cancelled."""
         cancelled = broker.resume(self._exchange.now_ms(), "the session that placed it ended")
         if not cancelled:
             return
@@ -249,7 +251,7 @@ class TradingSession:
         broker: Executor,
         exits: RuleRunner,
     ) -> None:
-        """Fetch what the first decision needs, then close what the stream does not."""
+        """Fetch the candles of the first decision, then close those that the stream leaves open."""
         if not warm_up.done.is_set():
             new_candles = await warm_up.fetch()
             if new_candles and broker.entry_order_id is not None:
@@ -258,17 +260,17 @@ class TradingSession:
             self._open(broker, new_candles, gap_backfiller.refused)
         await decision_loop.close_candles(gap_backfiller, recorder, self._supervisor)
 
-    def _longest_rest_pause(self) -> float:
-        """Return the longest pause between two requests, seconds; it ends with a ban."""
-        left = self._exchange.banned_seconds()
+    def _compute_longest_rest_pause(self) -> float:
+        """Return the longest pause between two requests, seconds, which ends with a ban."""
+        left = self._exchange.get_banned_seconds()
         return min(left, LONGEST_REST_PAUSE_SECONDS) if left > 0 else LONGEST_REST_PAUSE_SECONDS
 
     def _open(self, broker: Executor, new_candles: int, refused: str) -> None:
-        """Print the opening lines of the session, unless they are printed."""
+        """Print the opening lines of the session, once."""
         if self._is_open:
             return
         self._is_open = True
-        opening = opening_lines(self._context, self._exchange, broker, new_candles, refused)
+        opening = format_opening_lines(self._context, self._exchange, broker, new_candles, refused)
         for line in (*opening, *self._notes):
             print_line(line)
 
@@ -277,23 +279,23 @@ class TradingSession:
         # An attempt only: the prices of the stream are needed where REST returns no candles, too.
         await warm_up.tried.wait()
         try:
-            async with contextlib.aclosing(self._events()) as events:
+            async with contextlib.aclosing(self._iterate_events()) as events:
                 async for event in events:
                     await recorder.handle(event)
-                    # Only candles without a gap before them prove that stream and REST both work.
+                    # Only candles without an earlier gap prove that stream and REST both work.
                     if isinstance(event, CandleUpdate) and recorder.live:
-                        self._supervisor.succeeded("stream")
+                        self._supervisor.note_success("stream")
         except StoreError:
             # Everything is built again from the file, with a recorder that has seen no price.
             raise
         except Exception as error:
-            # Until this task runs again, no price of the stream is known: none may be sold at.
+            # Until this task runs again, no price of the stream is known, so no sale may use one.
             await recorder.handle(StreamLost(format_error(error).partition("; ")[0]))
             raise
         finally:
             await recorder.close()
 
-    def _events(self) -> AsyncGenerator[StreamEvent]:
+    def _iterate_events(self) -> AsyncGenerator[StreamEvent]:
         return self._streams.events(self._context.key)
 
     async def _look_at_clock(self) -> None:
@@ -308,12 +310,12 @@ class TradingSession:
     async def _renew(self, journal: JournalEntries) -> None:
         self._lease.renew()
         journal.restore()
-        beat(self._context.session.account, self._context.key.symbol, self._states.state)
+        note_heartbeat(self._context.session.account, self._context.key.symbol, self._states.state)
         self._states.remind()
         await asyncio.sleep(decision_loop.LOOP_SECONDS)
 
     async def _settle(self) -> None:
-        """Let orders that are on their way come to an end, and protect what they have filled."""
+        """Wait for orders on their way to end, and protect the coins that they have bought."""
         if sys.exception() is not None and isinstance(sys.exception(), SafetyRefusal):
             return
         with tidying(self._context):
@@ -324,7 +326,7 @@ class TradingSession:
                 )
 
     def _end(self, reason: str) -> None:
-        """Store how the session ended."""
+        """Store the end of the session."""
         context, now_ms = self._context, self._exchange.now_ms()
         with tidying(context):
             close_data_outages(context.store, context.session.session, to_ms=now_ms)
@@ -343,10 +345,10 @@ class TradingSession:
 
 @contextlib.contextmanager
 def tidying(context: SessionContext, *, is_silent: bool = False) -> Generator[None]:
-    """Let a session store how it ended, also where the file cannot be written or the lease is lost.
+    """Print, instead of raising, an error of the block that stores the end of a session.
 
-    It is tried for a moment only: a stop shall not take long. What could not be written is printed,
-    unless it is the error that ends the program; the next session of the account tidies up.
+    The write is tried for a moment only: a stop shall not take long. A failed write is printed,
+    unless its error is the one that ends the program; the next session of the account tidies up.
     """
     context.store.lock_timeout_seconds = min(
         context.store.lock_timeout_seconds, TIDY_TIMEOUT_SECONDS

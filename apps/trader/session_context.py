@@ -1,4 +1,4 @@
-"""What one session of the trader works with: market, strategy, money, file, settings."""
+"""Context of one session of the trader: market, strategy, money, file, settings."""
 
 from decimal import Decimal
 
@@ -13,7 +13,7 @@ from onetape.engine import AccountConfig
 from onetape.exchange.rest import MarketInfo
 from onetape.store.candles import read_last_closed
 from onetape.store.database import Store
-from onetape.strategies.lookback_window import LEAST_CANDLES, window_size
+from onetape.strategies.lookback_window import LEAST_CANDLES, compute_window_size
 from trader.brokers.live import LiveBroker
 from trader.evaluator.evaluator import StrategyEvaluator
 from trader.evaluator.messages import LoadedStrategy
@@ -55,8 +55,8 @@ class SessionContext(Struct, frozen=True):
         """Return the decimals that prices, amounts and money are printed with."""
         return self._choose_digits(read_last_closed(self.store, self.key, LEAST_CANDLES))
 
-    def digits_of(self, candles: Candles) -> Digits:
-        """Return `digits` without a look at the file where the last candles are at hand.
+    def get_digits(self, candles: Candles) -> Digits:
+        """Return `digits` without a read of the file, if the last candles are at hand.
 
         Args:
             candles: The newest closed candles, oldest first. Where a gap leaves too few of them,
@@ -73,15 +73,15 @@ class SessionContext(Struct, frozen=True):
 
     @property
     def higher_timeframes(self) -> tuple[Timeframe, ...]:
-        """Return the higher timeframes whose candles the strategy is given."""
+        """Return the higher timeframes of the strategy's input."""
         return tuple(Timeframe.parse(name) for name in self.strategy.higher_timeframes)
 
     @property
     def window(self) -> int:
-        """Return how many closed candles the strategy is given."""
-        return window_size(self.strategy.lookback)
+        """Return the number of closed candles in the strategy's input."""
+        return compute_window_size(self.strategy.lookback)
 
     @property
     def history(self) -> int:
-        """Return how many closed candles must be known to decide and to size an entry."""
-        return window_size(self.window, self.settings.account.closes_before)
+        """Return the number of closed candles needed to decide and to size an entry."""
+        return compute_window_size(self.window, self.settings.account.closes_before)

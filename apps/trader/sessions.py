@@ -11,7 +11,7 @@ from onetape.exchange.market_clock import SimulatorInfo
 from onetape.exchange.rest import RestExchange
 from onetape.store.sessions import start_session
 from onetape.store.trader_states import insert_state_changes
-from trader.account import changes_since_last_session, hold_account
+from trader.account import describe_session_changes, hold_account
 from trader.account_context import AccountContext, build_account_context
 from trader.lease import Lease
 from trader.market_guard import check_market
@@ -37,7 +37,7 @@ async def run_sessions(
     stop: StopRequest,
     simulated: SimulatorInfo | None,
 ) -> None:
-    """Trade symbols of one account until SIGTERM or Ctrl-C, then store how their sessions ended.
+    """Trade symbols of one account until SIGTERM or Ctrl-C, then store the ends of their sessions.
 
     An error that ends the session of one symbol ends all of them.
 
@@ -58,7 +58,7 @@ async def run_sessions(
     for context in contexts:
         check_market(context, exchange, simulated)
     async with AsyncExitStack() as stack:
-        leases = [_leased(context, stack) for context in contexts]
+        leases = [_take_lease(context, stack) for context in contexts]
         held = [
             hold_account(context, lease.fence)
             for context, lease in zip(contexts, leases, strict=True)
@@ -79,11 +79,11 @@ async def run_sessions(
         await _run_all([session.run(stop) for session in sessions])
 
 
-def _leased(context: SessionContext, stack: AsyncExitStack) -> Lease:
-    """Take the lease of a symbol; the stack gives it back."""
+def _take_lease(context: SessionContext, stack: AsyncExitStack) -> Lease:
+    """Take the lease of a symbol; the stack releases it."""
 
     def release() -> None:
-        # The end of the session has met what the release meets, and printed it.
+        # The end of the session has met and printed the error that the release meets.
         with tidying(context, is_silent=True):
             lease.release()
 
@@ -100,12 +100,12 @@ def _begin(
     account_context: AccountContext,
     lines: list[str],
 ) -> TradingSession:
-    """Store that the session of a symbol begins; return what trades in it."""
+    """Store the start of a symbol's session; return the session that trades."""
     states = TraderStates(
         now_ms=exchange.now_ms,
         write=partial(insert_state_changes, context.store, context.session.session),
     )
-    changes = changes_since_last_session(context)
+    changes = describe_session_changes(context)
     start_session(context.store, context.session, lease.fence, changes=changes)
     states.begin()
     if changes is not None:

@@ -105,7 +105,7 @@ class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
         ),
     ] = None
     account: AccountConfig = AccountConfig()
-    """Costs, sizes and exits of orders; the cash is that of the account."""
+    """Costs, sizes and exits of orders; the cash is the account's."""
     risk: RiskLimits = RiskLimits()
     """Settings of the limits of live orders."""
     stop_limit: Annotated[
@@ -159,6 +159,6 @@ class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
     simulator_url: Annotated[str | None, SIMULATOR_URL] = None
 
 
-def trader_database(settings: TraderSettings) -> Path:
-    """Return the database file of a trader: the one named, or the default one of its exchange."""
+def choose_trader_database(settings: TraderSettings) -> Path:
+    """Return the database file of a trader: the named one, or the default of its exchange."""
     return choose_database_path(settings.db, settings.exchange, is_sandbox=settings.sandbox)

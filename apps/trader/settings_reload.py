@@ -1,4 +1,4 @@
-"""`trader reload`: what a changed settings file changes in a running trader, and what it does not.
+"""`trader reload`: apply a changed settings file to a running trader, as far as it is safe.
 
 Limits of time hold at once. Costs, order sizes, exits and the number of positions hold for entries
 from then on; while a position is open they wait until the account is flat, so that an open trade
@@ -21,9 +21,9 @@ from onetape.store.sessions import change_session_rules
 from trader.account_rules import AccountRules
 from trader.session_context import SessionContext
 from trader.settings import TraderSettings
-from trader.strategy_origin import origin_of
+from trader.strategy_origin import get_origin_rules
 
-#: Settings that hold at once: they are read each time.
+#: Settings that hold at once, because they are read at each use.
 AT_ONCE: Final = ("max_signal_age_seconds", "strategy_timeout_seconds", "ticker_days")
 #: Sections that make the rules of an account.
 _OF_RULES: Final = ("account.", "exits.")
@@ -42,7 +42,7 @@ def reloading_with(load: Callable[[], TraderSettings]) -> Generator[None]:
 
 
 class SettingsReload:
-    """Applies changed settings to the sessions of one account. In the trading thread only."""
+    """Applies changed settings to the sessions of one account; used in the trading thread only."""
 
     def __init__(
         self, contexts: Sequence[SessionContext], rules: AccountRules, is_flat: Callable[[], bool]
@@ -61,13 +61,13 @@ class SettingsReload:
         """Settings whose rules wait until the account is flat."""
 
     def reload(self, *, applies_to_open: bool) -> list[str]:
-        """Read the settings again and apply what is safe; return what to print.
+        """Read the settings again and apply safe changes; return the lines to print.
 
         Args:
             applies_to_open: Whether changed rules hold for open trades too.
 
         Raises:
-            StoreError: the rules of a session could not be stored; they hold anyway.
+            StoreError: the rules of a session could not be stored; the rules hold anyway.
         """
         if _load is None:
             return ["reload: this trader was started without a settings file"]
@@ -75,10 +75,10 @@ class SettingsReload:
             new = _load()
         except OnetapeError as error:
             return [f"reload: {error}; nothing is changed"]
-        # What an earlier reload left waiting is not what the file has now.
+        # Rules that wait since an earlier reload are not those of the file now.
         self._pending = None
         old = self._contexts[0].settings
-        changes = changed_settings(old, new)
+        changes = find_changed_settings(old, new)
         is_live = self._contexts[0].session.mode == "live"
         at_once = {key: text for key, text in changes.items() if key in AT_ONCE}
         of_rules = {key: text for key, text in changes.items() if not is_live and _is_of_rules(key)}
@@ -86,22 +86,23 @@ class SettingsReload:
         lines: list[str] = []
         if at_once:
             self._set_settings(replace(old, **{key: getattr(new, key) for key in at_once}))
-            lines.append(f"reload: {_joined(at_once)}")
+            lines.append(f"reload: {_join_changes(at_once)}")
         if of_rules and (applies_to_open or self._is_flat()):
             self._set_rules(new)
-            lines.append(f"reload: {_joined(of_rules)}")
+            lines.append(f"reload: {_join_changes(of_rules)}")
         elif of_rules:
             self._pending = new
             lines.append(
-                f"reload: {_joined(of_rules)}, once no position is open; an open trade keeps its "
+                f"reload: {_join_changes(of_rules)}, once no position is open; an open trade keeps "
+                "its "
                 "levels, unless trader reload has --apply-to-open"
             )
         if others:
-            lines.append(f"reload: needs a restart of the trader: {_joined(others)}")
+            lines.append(f"reload: needs a restart of the trader: {_join_changes(others)}")
         return lines or ["reload: the settings have not changed"]
 
     def apply_pending(self) -> str | None:
-        """Apply rules that waited until the account is flat; return what to print, or None.
+        """Apply rules that waited until the account is flat; return the line to print, or None.
 
         Raises:
             StoreError: as for `reload`.
@@ -114,7 +115,7 @@ class SettingsReload:
 
     def _set_settings(self, settings: TraderSettings) -> None:
         for context in self._contexts:
-            # Everything that trades reads the settings from its session's context each time.
+            # All parts of a session read the settings from its context at each use.
             force_setattr(context, "settings", settings)
 
     def _set_rules(self, new: TraderSettings) -> None:
@@ -129,16 +130,16 @@ class SettingsReload:
         symbols = [context.key.symbol for context in self._contexts]
         self._rules.rules = StepRules.of(self._contexts[0].rules, symbols, new.max_open_trades)
         self._rules.most_positions = new.max_open_trades
-        stored = session_rules(self._contexts[0].settings)
+        stored = make_session_rules(self._contexts[0].settings)
         for context in self._contexts:
-            rules = {**stored, **origin_of(context.session.rules)}
+            rules = {**stored, **get_origin_rules(context.session.rules)}
             change_session_rules(context.store, context.session.session, rules)
 
 
-def session_rules(settings: TraderSettings) -> dict[str, Any]:
+def make_session_rules(settings: TraderSettings) -> dict[str, Any]:
     """Return the settings of order size, costs and exits, as a session stores them.
 
-    Of several symbols their order is one: it decides between entries at one moment.
+    The order of several symbols is included: it decides between simultaneous entries.
     """
     tree = build_settings_tree(settings)
     rules = {**tree["account"], **tree["exits"]}
@@ -151,20 +152,20 @@ def session_rules(settings: TraderSettings) -> dict[str, Any]:
     return msgspec.to_builtins(rules, str_keys=True)
 
 
-def changed_settings(old: TraderSettings, new: TraderSettings) -> dict[str, str]:
+def find_changed_settings(old: TraderSettings, new: TraderSettings) -> dict[str, str]:
     """Return each setting that differs, as `key old -> new`, by its key."""
-    before, after = _values(old), _values(new)
+    before, after = _collect_values(old), _collect_values(new)
     return {
-        key: _symbols_text(old, new)
+        key: _format_symbol_changes(old, new)
         if key == "symbols"
-        else f"{key} {_shown(before[key])} -> {_shown(after[key])}"
+        else f"{key} {_format_value(before[key])} -> {_format_value(after[key])}"
         for key in before
         if before[key] != after[key]
     }
 
 
-def _symbols_text(old: TraderSettings, new: TraderSettings) -> str:
-    """Return which symbols of the list are new, gone, or have another strategy."""
+def _format_symbol_changes(old: TraderSettings, new: TraderSettings) -> str:
+    """Return a text with symbols of the list that are new, gone, or have another strategy."""
     before = {one.symbol: one for one in old.symbols}
     after = {one.symbol: one for one in new.symbols}
     parts = [
@@ -176,12 +177,12 @@ def _symbols_text(old: TraderSettings, new: TraderSettings) -> str:
     return f"symbols ({', '.join(parts) or 'their order changed'})"
 
 
-def _values(settings: TraderSettings) -> dict[str, Any]:
+def _collect_values(settings: TraderSettings) -> dict[str, Any]:
     tree = build_settings_tree(settings)
-    return {key: _at(tree, key) for key in collect_settings(TraderSettings)}
+    return {key: _get_value(tree, key) for key in collect_settings(TraderSettings)}
 
 
-def _at(tree: Mapping[str, Any], key: str) -> Any:
+def _get_value(tree: Mapping[str, Any], key: str) -> Any:
     value: Any = tree
     for part in key.split("."):
         value = value[part]
@@ -192,11 +193,11 @@ def _is_of_rules(key: str) -> bool:
     return key == "max_open_trades" or (key.startswith(_OF_RULES) and key != "account.cash")
 
 
-def _joined(changes: Mapping[str, str]) -> str:
+def _join_changes(changes: Mapping[str, str]) -> str:
     return ", ".join(changes.values())
 
 
-def _shown(value: object) -> str:
+def _format_value(value: object) -> str:
     if value is None:
         return "none"
     return str(value) if isinstance(value, (str, int, float)) else json.dumps(value, default=str)

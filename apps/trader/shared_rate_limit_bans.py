@@ -1,6 +1,6 @@
 """Rate limit bans shared through the database: no process on the file sends to a banning exchange.
 
-An exchange counts the requests of one address, whichever program sends them.
+An exchange counts the requests of one address, for all programs together.
 """
 
 from pathlib import Path
@@ -14,12 +14,12 @@ from onetape.store.rate_limit_bans import read_latest_rate_limit_ban, save_rate_
 class SharedRateLimitBans:
     """The bans of one exchange, for `RestExchange.share_rate_limit_bans`; used by one thread.
 
-    It has a separate connection, which never waits: where the file is locked or absent, a ban is
-    kept in memory, and written when the file can be.
+    Its connection is separate and never waits: if the file is locked or absent, a ban stays in
+    memory, and is written when the file can be.
     """
 
     def __init__(self, database: Path, exchange: str) -> None:
-        """Prepare; the file is opened once it exists.
+        """Initialise; the file is opened once it exists.
 
         Args:
             database: Path of the database file.
@@ -31,28 +31,28 @@ class SharedRateLimitBans:
         self._own: RateLimitBan | None = None
         self._unwritten: RateLimitBan | None = None
 
-    def latest(self) -> RateLimitBan | None:
-        """Return the ban that ends last, past or not, or None."""
+    def find_latest(self) -> RateLimitBan | None:
+        """Return the ban with the latest end, over or not, or None."""
         try:
-            store = self._opened()
+            store = self._open_store()
             stored = (
                 read_latest_rate_limit_ban(store, self._exchange) if store is not None else None
             )
             if store is not None and self._unwritten is not None:
                 self._write(store, self._unwritten)
         except (StoreError, ConfigurationError):
-            # What ails the file is reported by the session, which needs it more.
+            # The session reports the fault of the file, because it depends on the file.
             stored = None
         own = self._own
         return own if own is not None and own.replaces(stored) else stored
 
     def extend(self, ban: RateLimitBan) -> None:
-        """Add a ban; one that ends later stays."""
+        """Add a ban, unless the stored one ends later."""
         if not ban.replaces(self._own):
             return
         self._own = self._unwritten = ban
         try:
-            store = self._opened()
+            store = self._open_store()
             if store is not None:
                 self._write(store, self._own)
         except (StoreError, ConfigurationError):
@@ -68,7 +68,7 @@ class SharedRateLimitBans:
         save_rate_limit_ban(store, self._exchange, ban)
         self._unwritten = None
 
-    def _opened(self) -> Store | None:
+    def _open_store(self) -> Store | None:
         if self._store is None:
             self._store = open_if_exists(self._database)
             if self._store is not None:

@@ -16,16 +16,16 @@ BACKLOG_SECONDS: Final = 5.0
 _WALL: Final = ComputerWall()
 
 
-def computer_seconds() -> float:
+def get_computer_seconds() -> float:
     """Return seconds that never run back, from no particular beginning; sleep counts."""
-    return _WALL.seconds()
+    return _WALL.get_monotonic_seconds()
 
 
 class StallWatch:
     """Measures how long the trading thread has not run."""
 
     def __init__(self, clock: Clock) -> None:
-        """Begin; nothing is measured before the first call of `note_running`.
+        """Initialise; nothing is measured before the first call of `note_running`.
 
         Args:
             clock: Market time. Where a driver steps it, it stands still while the thread does.
@@ -37,13 +37,13 @@ class StallWatch:
 
     def note_running(self) -> None:
         """Note that the thread runs; called each second."""
-        self._ran = computer_seconds()
+        self._ran = get_computer_seconds()
 
     def take_stall(self) -> float:
-        """Return the seconds for which the thread has not run, once; 0 where it runs."""
+        """Return the seconds for which the thread has not run, once; 0 if it runs."""
         if self._ran is None or self._clock.wall_seconds(1_000) <= 0:
             return 0.0
-        now = computer_seconds()
+        now = get_computer_seconds()
         seconds = now - self._ran
         if seconds <= STALL_SECONDS:
             return 0.0
@@ -52,6 +52,6 @@ class StallWatch:
 
     @property
     def has_backlog(self) -> bool:
-        """Return whether a stall has just ended: frames of it may still be on their way."""
+        """Return whether a stall has just ended, so that frames of that time may still arrive."""
         ended = self._stall_ended
-        return ended is not None and computer_seconds() - ended < BACKLOG_SECONDS
+        return ended is not None and get_computer_seconds() - ended < BACKLOG_SECONDS

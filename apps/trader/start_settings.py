@@ -1,4 +1,4 @@
-"""What of a trader's settings is checked before anything is opened or sent."""
+"""Checks of a trader's settings before anything is opened or sent."""
 
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
@@ -8,14 +8,14 @@ from onetape.core.errors import OnetapeError, UsageError
 from onetape.core.folders import USER_FOLDER
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.strategies.registry import check_choice
-from trader.account import account_name, check_account_settings
+from trader.account import check_account_settings, choose_account_name
 from trader.live.opening import check_live_exchange
 from trader.settings import TraderSettings
-from trader.traded_symbols import check_own_strategies, traded_symbols
+from trader.traded_symbols import check_own_strategies, parse_traded_symbols
 
 
 def check_settings(settings: TraderSettings) -> None:
-    """Check what can be checked before anything is opened or sent; the market's steps come later.
+    """Check the settings before anything is opened or sent; trading rules are checked later.
 
     Raises:
         UsageError: a setting cannot be used.
@@ -27,7 +27,7 @@ def check_settings(settings: TraderSettings) -> None:
 
 
 def check_start_settings(settings: TraderSettings) -> None:
-    """Check settings but for their strategies: a position is looked after without these, too.
+    """Check settings except for strategies, without which a position is managed, too.
 
     Raises:
         UsageError: a setting cannot be used.
@@ -44,25 +44,25 @@ def check_start_settings(settings: TraderSettings) -> None:
         )
     check_simulator_url(settings.simulator_url)
     check_account_settings(settings)
-    symbols = traded_symbols(settings)
-    account_name(settings, [one.key for one in symbols])
+    symbols = parse_traded_symbols(settings)
+    choose_account_name(settings, [one.key for one in symbols])
 
 
 def check_strategies(settings: TraderSettings) -> None:
-    """Check what can be checked of the strategies without running a user's file.
+    """Check the strategies as far as is possible without running a user's file.
 
     Raises:
-        UsageError: there is no such strategy, or it does not take its parameters.
-        ConfigurationError: the file of one cannot be used.
+        UsageError: there is no such strategy, or the strategy does not take its parameters.
+        ConfigurationError: the file of a strategy cannot be used.
     """
     check_own_strategies(settings)
-    for one in traded_symbols(settings):
+    for one in parse_traded_symbols(settings):
         with _naming_symbol(one.key.symbol) if settings.symbols else nullcontext():
             check_choice(one.strategy.name, one.strategy.parameters, USER_FOLDER)
 
 
-def fault_of_strategies(settings: TraderSettings) -> OnetapeError | None:
-    """Return why a symbol cannot have its strategy; None: nothing is known against it.
+def find_strategy_fault(settings: TraderSettings) -> OnetapeError | None:
+    """Return the error of a symbol's strategy; None: no error is known yet.
 
     A strategy of a live trader that does not exist is found when it is loaded.
     """
@@ -78,7 +78,7 @@ def fault_of_strategies(settings: TraderSettings) -> OnetapeError | None:
 
 @contextmanager
 def _naming_symbol(symbol: str) -> Generator[None]:
-    """Name the symbol of the list whose strategy cannot be used."""
+    """Add the symbol whose strategy cannot be used to an error."""
     try:
         yield
     except OnetapeError as error:

@@ -1,4 +1,4 @@
-"""Loads the strategies of a start: with a position open, one that fails ends nothing."""
+"""Loads the strategies of a start: with a position open, a failure does not end the start."""
 
 import asyncio
 from contextlib import ExitStack
@@ -12,17 +12,17 @@ from onetape.core.trading import Session
 from trader.evaluator.evaluator import StrategyEvaluator
 from trader.evaluator.processes import StrategyHelper
 from trader.live.start_plan import StartPlan
-from trader.live.stored_exits import with_stored_exits
+from trader.live.stored_exits import add_stored_exits
 from trader.strategy_origin import (
     ORIGIN,
+    describe_origin,
+    find_loaded_origin,
+    get_stored_origin,
     is_of_other_file,
-    loaded_origin,
-    origin_text,
-    stored_origin,
 )
 from trader.traded_symbols import TradedSymbol
 
-#: Never sells: what is left of the exits are stop, target and time stop.
+#: Never sells: the remaining exits are stop, target and time stop.
 _WITHOUT_EXITS: Final = StrategySettings(name="buy_and_hold")
 
 
@@ -30,7 +30,7 @@ class StrategyLoader:
     """Loads each strategy once; symbols of one strategy share an evaluator and its process."""
 
     def __init__(self, helper: StrategyHelper, runner: asyncio.Runner, stack: ExitStack) -> None:
-        """Take what forks the processes, what runs them, and what closes them."""
+        """Take the forker of the processes, their runner, and the stack that closes them."""
         self._helper = helper
         self._runner = runner
         self._stack = stack
@@ -39,9 +39,9 @@ class StrategyLoader:
     def load_plan(self, plan: StartPlan) -> tuple[StartPlan, list[StrategyEvaluator]]:
         """Return the symbols of a plan that can be traded, with the evaluator of each.
 
-        A symbol with an open position or order goes on with the strategy that entered, and with
-        its exits where the settings name another strategy or the symbol no more. Where a
-        strategy cannot be loaded while there is one, symbols without one are left out.
+        A symbol with an open position or order goes on with the strategy that entered, and with its
+        exits if the settings name another strategy or no longer the symbol. If a strategy cannot be
+        loaded while a position or order is open, symbols without one are left out.
 
         Args:
             plan: Plan of the start.
@@ -58,7 +58,7 @@ class StrategyLoader:
         for one in plan.symbols:
             symbol, evaluator = one.key.symbol, None
             held = plan.held.get(symbol)
-            # One that left the settings is planned as it is held.
+            # A symbol that left the settings is planned with its stored strategy.
             is_another = is_another or held is one
             try:
                 evaluator = self._load(plan, one)
@@ -70,9 +70,9 @@ class StrategyLoader:
             is_unknown = plan.settings.params_from is None
             if held is not None and (is_unknown or _is_another(evaluator, held, session)):
                 is_another = True
-                why = _difference(one if evaluator is None else evaluator, held, session)
+                why = _describe_difference(one if evaluator is None else evaluator, held, session)
                 try:
-                    evaluator = self._load(plan, _as_entered(held, session))
+                    evaluator = self._load(plan, _name_strategy_by_file(held, session))
                     exits_only.setdefault(symbol, why)
                 except OnetapeError as error:
                     failed = f"a strategy cannot be loaded ({error})"
@@ -92,7 +92,7 @@ class StrategyLoader:
             exits_only={**exits_only, **bans},
             stand_ins=stand_ins,
         )
-        return (with_stored_exits(plan) if is_another else plan), evaluators
+        return (add_stored_exits(plan) if is_another else plan), evaluators
 
     def _load(self, plan: StartPlan, one: TradedSymbol) -> StrategyEvaluator:
         choice = repr((one.strategy.name, sorted(one.strategy.parameters.items())))
@@ -113,9 +113,9 @@ def _close(runner: asyncio.Runner, evaluator: StrategyEvaluator) -> None:
     runner.run(evaluator.close())
 
 
-def _as_entered(held: TradedSymbol, session: Session | None) -> TradedSymbol:
-    """Return a series whose strategy is named by its file, where the last session stored that."""
-    origin = stored_origin(session).get(ORIGIN)
+def _name_strategy_by_file(held: TradedSymbol, session: Session | None) -> TradedSymbol:
+    """Return a series whose strategy is named by its file, if the last session stored that."""
+    origin = get_stored_origin(session).get(ORIGIN)
     if not origin:
         return held
     return structs.replace(held, strategy=structs.replace(held.strategy, name=str(origin)))
@@ -124,19 +124,19 @@ def _as_entered(held: TradedSymbol, session: Session | None) -> TradedSymbol:
 def _is_another(
     evaluator: StrategyEvaluator | None, held: TradedSymbol, session: Session | None
 ) -> bool:
-    """Return whether a strategy is not the one that has entered the position."""
+    """Return whether a strategy differs from the one that has entered the position."""
     if evaluator is None or evaluator.strategy.name != held.strategy.name:
         return True
     return is_of_other_file(session, evaluator)
 
 
-def _difference(
+def _describe_difference(
     now: StrategyEvaluator | TradedSymbol, held: TradedSymbol, session: Session | None
 ) -> str:
-    """Return which strategy the settings name, and which has entered the position, in words."""
+    """Return a text with the settings' strategy and the one that has entered the position."""
     name = now.strategy.name
     entered = held.strategy.name
     if isinstance(now, StrategyEvaluator) and name == entered:
-        name = f"{name} {origin_text(loaded_origin(now))}"
-        entered = f"{entered} {origin_text(str(stored_origin(session).get(ORIGIN, '')))}"
+        name = f"{name} {describe_origin(find_loaded_origin(now))}"
+        entered = f"{entered} {describe_origin(str(get_stored_origin(session).get(ORIGIN, '')))}"
     return f"the strategy is {name} now, and the position is one of {entered}"

@@ -1,8 +1,8 @@
 """The state of a running trader: trading, degraded (no entries) or halted (needs a person).
 
-A problem has a source, such as `database` or `stream`. While there is one, the trader is degraded;
-the state ends with its last problem. Each change is one line on stdout and one row of the table
-trader_states.
+A problem has a source, such as `database` or `stream`. While a problem exists, the trader is
+degraded; the state ends with the last problem. Each change is one line on stdout and one row of the
+table trader_states.
 """
 
 import time
@@ -17,9 +17,9 @@ from onetape.core.errors import ConfigurationError, StoreError
 from onetape.core.message_text import format_duration
 from onetape.store.trader_states import StateChange, TraderState
 
-#: Source of the problems of the database file; rows wait while there is one.
+#: Source of the problems of the database file; rows wait while such a problem exists.
 DATABASE: Final = "database"
-#: How the reason of a start begins that waits for the exchange; no session of it has begun.
+#: Prefix of the reason of a start that waits for the exchange; its session has not begun.
 WAITING: Final = "waiting for the exchange"
 #: A problem that lasts is printed again this often, wall seconds.
 REMIND_SECONDS: Final = 3_600.0
@@ -31,9 +31,9 @@ class Problem(Struct, frozen=True):
     reason: str
     """Description of the problem."""
     measure: str
-    """What the trader does about the problem."""
+    """Measure that the trader takes against the problem."""
     remedy: str
-    """What a person should do about the problem."""
+    """Remedy that a person should apply."""
     is_final: bool = False
     """Whether only a person can end the problem: the trader is halted."""
 
@@ -44,12 +44,12 @@ class Problem(Struct, frozen=True):
 
 
 class TraderStates:
-    """Keeps the problems of one session, prints and stores each change of its state."""
+    """Holds the problems of one session, prints and stores each change of its state."""
 
     def __init__(
         self, *, now_ms: Callable[[], int], write: Callable[[list[StateChange]], None]
     ) -> None:
-        """Begin without a problem; nothing is printed or written yet.
+        """Initialise without a problem; nothing is printed or written yet.
 
         Args:
             now_ms: Returns the market time, epoch milliseconds.
@@ -73,7 +73,7 @@ class TraderStates:
 
     @property
     def entry_obstacle(self) -> str | None:
-        """Return why no position may be entered now, or None where it may."""
+        """Return the reason why no position may be entered now; None: entries are allowed."""
         if self.pause is not None:
             return self.pause
         newest = next(reversed(self._problems.values()), None)
@@ -98,7 +98,7 @@ class TraderStates:
         self._write_rows()
 
     def report(self, source: str, problem: Problem) -> None:
-        """Add the problem of a source, or replace the one it has; print and store what is new.
+        """Add or replace the problem of a source; print and store a new problem.
 
         A problem that another source has reported already is not new.
         """
@@ -113,8 +113,8 @@ class TraderStates:
         self._print(f"{self.state}: {problem.line}", problem)
         self._add(f"{problem.reason}; {problem.measure}", problem.remedy)
 
-    def solve(self, source: str) -> None:
-        """Remove the problem of a source, if it has one; print and store the change.
+    def clear_problem(self, source: str) -> None:
+        """Remove the problem of a source, if any; print and store the change.
 
         Nothing changes while another source has the same problem.
         """

@@ -1,7 +1,7 @@
-"""The engine's trading rules of one symbol, fed with what the store has of its series.
+"""The engine's trading rules of one symbol, fed with the stored candles of its series.
 
-A new session goes on where the stored candles, decisions and trades end: nothing of the state of
-the rules is stored.
+A new session continues from the stored candles, decisions and trades: the state of the rules is not
+stored.
 """
 
 from collections.abc import Mapping
@@ -24,9 +24,9 @@ from onetape.engine import (
     StepRules,
     StrategySignal,
     SymbolStepState,
-    entry_obstacle,
+    find_entry_obstacle,
+    make_rules_of_candle,
     restore_state,
-    rules_of_candle,
 )
 from onetape.store.candles import read_last_closed_before, read_row_at
 from onetape.store.ledger import read_decided_signals, read_last_decided
@@ -39,7 +39,7 @@ from trader.session_context import SessionContext
 
 
 class RuleStepper:
-    """The state of the rules of one symbol, moved on by candles, signals and fills."""
+    """The state of the rules of one symbol, updated by candles, signals and fills."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class RuleStepper:
         *,
         is_exit_pending: bool,
     ) -> None:
-        """Go on after the candle that sessions of the account decided on last.
+        """Continue after the candle that sessions of the account decided on last.
 
         Args:
             context: Context of the traded symbol.
@@ -64,7 +64,7 @@ class RuleStepper:
         """Whether the strategy's signals on candles without a decision have been taken in."""
         self._restore(read_last_decided(context.store, context.session), {})
         if is_exit_pending and self.state.position is not None:
-            self.on(ExitSent(context.key.symbol))
+            self.step(ExitSent(context.key.symbol))
 
     @property
     def rules(self) -> StepRules:
@@ -77,13 +77,13 @@ class RuleStepper:
         return self._account.state.symbols[self._context.key.symbol]
 
     def copy(self) -> "RuleStepper":
-        """Return the same rules in the same state, for a look at what would follow."""
+        """Return a copy of the rules and their state, to find the effect of further candles."""
         ahead = copy(self)
         ahead._account = self._account.look_ahead()
         return ahead
 
-    def on(self, event: Event) -> list[Exit]:
-        """Take an event and carry out the entries whose turn it is; return the exits due now."""
+    def step(self, event: Event) -> list[Exit]:
+        """Apply an event and carry out the entries that are due; return the exits due now."""
         return self._account.step(self._context.key.symbol, event)
 
     def open(self, candle: Candle) -> list[Exit]:
@@ -94,29 +94,31 @@ class RuleStepper:
         if self.is_untraded(candle):
             self._account.note_untraded(self._context.key.symbol, candle.timestamp)
             return []
-        symbol, price_step = self._context.key.symbol, self._price_step(candle)
+        symbol, price_step = self._context.key.symbol, self._compute_price_step(candle)
         first = OpenedCandle(symbol, candle.timestamp, candle.open, price_step)
-        return self.on(CandlesOpened((first,)))
+        return self.step(CandlesOpened((first,)))
 
     def form(self, candle: Candle, *, is_unwatched: bool = False) -> list[Exit]:
         """Take the prices of a candle that has opened; return the exits due now."""
         opened = self.state.opened
         if opened is None or opened.timestamp != candle.timestamp:
             return []
-        symbol, price_step = self._context.key.symbol, self._price_step(candle)
-        return self.on(CandleForming(symbol, candle, price_step, is_unwatched))
+        symbol, price_step = self._context.key.symbol, self._compute_price_step(candle)
+        return self.step(CandleForming(symbol, candle, price_step, is_unwatched))
 
     def close(self, candle: Candle) -> list[Exit]:
         """Take the final prices of a candle; return the exits due now."""
         self._drop_vanished(candle)
         opened = self.state.opened
         if opened is not None and opened.timestamp != candle.timestamp:
-            # It came after a later one had opened: too late for the rules.
+            # The signal arrived after a later candle had opened: too late for the rules.
             return []
-        return self.on(CandleClosed(self._context.key.symbol, candle, self._price_step(candle)))
+        return self.step(
+            CandleClosed(self._context.key.symbol, candle, self._compute_price_step(candle))
+        )
 
-    def exit_in(self, candle: Candle, *, is_unwatched: bool) -> Exit | None:
-        """Return the exit that a candle would lead to, and change nothing.
+    def find_exit(self, candle: Candle, *, is_unwatched: bool) -> Exit | None:
+        """Return the exit that a candle would lead to, without any change.
 
         Args:
             candle: The open candle, or the one that opens next, as far as it has formed.
@@ -126,36 +128,36 @@ class RuleStepper:
         exits = ahead.open(candle) + ahead.form(candle, is_unwatched=is_unwatched)
         return next(iter(exits), None)
 
-    def obstacle(self, timestamp: int) -> EntryObstacle | None:
-        """Return why a BUY on the newest closed candle may not enter; None where it may.
+    def find_entry_obstacle(self, timestamp: int) -> EntryObstacle | None:
+        """Return the reason why a BUY on the newest closed candle may not enter; None: it may.
 
         Args:
             timestamp: Open of the candle, epoch seconds.
         """
-        after = self.state.after_signal(self.rules, timestamp, BUY)
-        return entry_obstacle(self.rules, after)
+        after = self.state.apply_signal(self.rules, timestamp, BUY)
+        return find_entry_obstacle(self.rules, after)
 
     def decide(self, timestamp: int, signal: int, *, can_enter: bool) -> list[Exit]:
         """Take the signal on a closed candle; return the exits due now."""
         symbol = self._context.key.symbol
-        return self.on(StrategySignal(symbol, timestamp, signal, can_enter))
+        return self.step(StrategySignal(symbol, timestamp, signal, can_enter))
 
     def begin_cooldown(self, exit_timestamp: int) -> None:
-        """Count the cooldown from the candle that is open now: the last position was left in it.
+        """Count the cooldown from the candle that is open now, in which the last position was left.
 
-        It was left before the rules had taken in that candle, and maybe some before it.
+        The exit was before the rules were fed with that candle, and maybe with earlier ones.
 
         Args:
             exit_timestamp: Open of the candle that the exit was filled in, epoch seconds.
         """
         state = self.state
-        free_from = state.number_of(exit_timestamp) + 1 + self.rules.cooldown_bars
+        free_from = state.find_candle_number(exit_timestamp) + 1 + self.rules.cooldown_bars
         self._account.replace(self._context.key.symbol, replace(state, free_from=free_from))
 
     def add_signals(self, candles: Candles, signals: Signals) -> None:
-        """Take in the present signals of candles that no session decided on.
+        """Add the present signals of candles that no session decided on.
 
-        The last candle is left out: it is decided on now.
+        The last candle is left out, because its decision is made now.
 
         Args:
             candles: Input candles of the strategy, oldest first, shape (n,).
@@ -168,7 +170,7 @@ class RuleStepper:
             is_sent = self.state.order is not None
             self._restore(int(candles.timestamp[-1]), known, is_last_undecided=True)
             if is_sent and self.state.position is not None:
-                self.on(ExitSent(self._context.key.symbol))
+                self.step(ExitSent(self._context.key.symbol))
         self._has_signals = True
         for timestamp in self.state.undecided[:-1]:
             if timestamp in known:
@@ -189,15 +191,17 @@ class RuleStepper:
             state = replace(self.state, opened=None, is_slot_awaited=False)
             self._account.replace(self._context.key.symbol, state)
 
-    def _price_step(self, candle: Candle) -> float:
-        return float(rules_of_candle(self._context.rules, candle).trading_rules.price_step or 0)
+    def _compute_price_step(self, candle: Candle) -> float:
+        return float(
+            make_rules_of_candle(self._context.rules, candle).trading_rules.price_step or 0
+        )
 
     def _restore(
         self, until: int | None, signals: Mapping[int, int], *, is_last_undecided: bool = False
     ) -> None:
-        """Begin again with the state after a closed candle, by what is stored.
+        """Begin again with the state after a closed candle, from the store.
 
-        Nothing before the candle of the last entry's signal matters.
+        Candles before the signal of the last entry do not matter.
 
         Args:
             until: Open of the newest closed candle to take in, epoch seconds; None: none.
@@ -214,24 +218,26 @@ class RuleStepper:
         facts: list[CandleFacts] = []
         if until is not None and until >= start:
             end = context.timeframe.next(until)
-            rows = rows_of(read_closed_between(context.store, context.key, start, end))
+            rows = make_candle_rows(read_closed_between(context.store, context.key, start, end))
             known = {**signals, **read_decided_signals(context.store, context.session, start, end)}
             signal = 0
             for row in rows:
                 # A candle without a known signal continues the signal before it.
                 signal = known.get(row.timestamp, signal)
                 is_decided = not (row.timestamp == until and is_last_undecided)
-                facts.append(self._facts_of(row, signal if is_decided else None, entered, left))
+                facts.append(
+                    self._make_candle_facts(row, signal if is_decided else None, entered, left)
+                )
         newest = max(entered, left or 0)
         if until is None or newest > until:
             row = read_row_at(context.store, context.key, newest)
             if row is not None:
-                opened = self._facts_of(row, None, entered, left)
+                opened = self._make_candle_facts(row, None, entered, left)
                 facts.append(replace(opened, is_open=True))
         own = StepRules.of(context.rules, [symbol])
         self._account.replace(symbol, restore_state(own, {symbol: facts}).symbols[symbol])
 
-    def _facts_of(
+    def _make_candle_facts(
         self, row: Candle, signal: int | None, entered: int, left: int | None
     ) -> CandleFacts:
         is_entry = row.timestamp == entered
@@ -244,13 +250,13 @@ class RuleStepper:
             # A SELL that is still pending is an obligation; orders to buy end with their session.
             signal=None if signal is None else max(signal, 0),
             can_enter=False,
-            entry_price=self._broker.entry_price(row.open) if is_entry else None,
+            entry_price=self._broker.compute_entry_price(row.open) if is_entry else None,
             exit=exit_,
         )
 
 
-def rows_of(candles: Candles) -> list[Candle]:
-    """Return the candles one by one."""
+def make_candle_rows(candles: Candles) -> list[Candle]:
+    """Yield the candles one by one."""
     columns = (
         candles.timestamp, candles.open, candles.high, candles.low, candles.close, candles.volume,
     )  # fmt: skip

@@ -1,8 +1,8 @@
-"""Where a strategy comes from: two files, or two classes of a file, may have one name.
+"""Origin of a strategy: two files, or two classes of a file, may have one name.
 
 A session stores file and class together with its rules. Changed code of the same file is the same
-strategy; another file is another strategy, unless it holds the same code, or the old file is gone:
-it was moved.
+strategy; another file is another strategy, unless its code is equal, or the old file is gone: then
+the file was moved.
 """
 
 from collections.abc import Mapping
@@ -13,22 +13,22 @@ from onetape.cli.common_settings import StrategySettings
 from onetape.core.errors import SafetyRefusal
 from onetape.core.folders import USER_FOLDER
 from onetape.core.trading import Session
-from onetape.strategies.registry import strategy_file
+from onetape.strategies.registry import find_strategy_file
 from trader.account import WAY_OUT
 from trader.settings import TraderSettings
 
 if TYPE_CHECKING:
     from trader.evaluator.evaluator import StrategyEvaluator
 
-#: Key in the rules of a session. Sessions of an earlier version have none.
+#: Key in the rules of a session; missing in sessions of an earlier version.
 ORIGIN: Final = "strategy_file"
 #: Key in the rules of a session: the saved run and its window that the parameters come from, in
 #: words. Other sessions have none.
 PARAMS_FROM: Final = "params_from"
 
 
-def strategy_origin(name: str, class_name: str = "") -> str:
-    """Return the file of a strategy with its class, where that is known; empty: it is built in.
+def find_strategy_origin(name: str, class_name: str = "") -> str:
+    """Return the file of a strategy with its class, if known; empty: a built-in strategy.
 
     Args:
         name: See `load_strategy`.
@@ -37,7 +37,7 @@ def strategy_origin(name: str, class_name: str = "") -> str:
     Returns:
         The path from the working folder, or the whole one of a file elsewhere: `user/mine.py:Mine`.
     """
-    file = strategy_file(name, USER_FOLDER)
+    file = find_strategy_file(name, USER_FOLDER)
     if file is None:
         return ""
     path, folder = file.resolve(), Path.cwd().resolve()
@@ -47,17 +47,17 @@ def strategy_origin(name: str, class_name: str = "") -> str:
     return f"{text}:{class_name}" if class_name else text
 
 
-def loaded_origin(evaluator: "StrategyEvaluator") -> str:
-    """Return the file and the class of a strategy that is loaded; empty: it is built in."""
-    return strategy_origin(evaluator.settings.name, evaluator.strategy.class_name)
+def find_loaded_origin(evaluator: "StrategyEvaluator") -> str:
+    """Return the file and the class of a loaded strategy; empty: a built-in strategy."""
+    return find_strategy_origin(evaluator.settings.name, evaluator.strategy.class_name)
 
 
-def stored_origin(session: Session | None) -> dict[str, Any]:
+def get_stored_origin(session: Session | None) -> dict[str, Any]:
     """Return what a session stored of strategy file and parameters, for the next session."""
-    return {} if session is None else origin_of(session.rules)
+    return {} if session is None else get_origin_rules(session.rules)
 
 
-def origin_of(rules: Mapping[str, Any]) -> dict[str, Any]:
+def get_origin_rules(rules: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of a session's rules that names strategy file and run of the parameters."""
     return {name: value for name, value in rules.items() if name in (ORIGIN, PARAMS_FROM)}
 
@@ -92,18 +92,18 @@ def is_of_other_file(session: Session | None, evaluator: "StrategyEvaluator") ->
     """
     if session is None or ORIGIN not in session.rules:
         return False
-    stored, now = str(session.rules[ORIGIN]), loaded_origin(evaluator)
-    if len({_class(stored), _class(now)} - {""}) > 1:
+    stored, now = str(session.rules[ORIGIN]), find_loaded_origin(evaluator)
+    if len({_parse_class_name(stored), _parse_class_name(now)} - {""}) > 1:
         return True
-    if _file(stored) == _file(now):
-        return bool(stored) and not _class(stored) and evaluator.strategy.has_others
+    if _parse_file(stored) == _parse_file(now):
+        return bool(stored) and not _parse_class_name(stored) and evaluator.strategy.has_others
     if session.code_digest == evaluator.strategy.code_digest:
         return False
-    return not stored or Path(_file(stored)).exists()
+    return not stored or Path(_parse_file(stored)).exists()
 
 
 def check_origin(session: Session | None, evaluator: "StrategyEvaluator") -> None:
-    """Refuse a strategy that has the name of the account's and comes from another file.
+    """Refuse a strategy with the name of the account's strategy and another file.
 
     Args:
         session: Last session of account and symbol; None: no session yet.
@@ -116,7 +116,7 @@ def check_origin(session: Session | None, evaluator: "StrategyEvaluator") -> Non
         return
     if is_of_other_file(session, evaluator):
         stored = str(session.rules[ORIGIN])
-        if stored and stored == _file(loaded_origin(evaluator)):
+        if stored and stored == _parse_file(find_loaded_origin(evaluator)):
             raise SafetyRefusal(
                 f"account {session.account} trades {session.symbol} by strategy "
                 f"{session.strategy} of {stored}, which holds several strategies now, and an "
@@ -125,20 +125,20 @@ def check_origin(session: Session | None, evaluator: "StrategyEvaluator") -> Non
             )
         raise SafetyRefusal(
             f"account {session.account} trades {session.symbol} by strategy {session.strategy} "
-            f"{origin_text(stored)}, not {origin_text(loaded_origin(evaluator))}; "
+            f"{describe_origin(stored)}, not {describe_origin(find_loaded_origin(evaluator))}; "
             f"use --strategy {stored or session.strategy}, or {WAY_OUT}"
         )
 
 
-def origin_text(origin: str) -> str:
-    """Return where a strategy comes from, in words."""
+def describe_origin(origin: str) -> str:
+    """Return a text with the origin of a strategy."""
     return f"of {origin}" if origin else "that is built in"
 
 
-def _file(origin: str) -> str:
+def _parse_file(origin: str) -> str:
     path, colon, _ = origin.rpartition(":")
     return path if colon and path.endswith(".py") else origin
 
 
-def _class(origin: str) -> str:
-    return origin[len(_file(origin)) + 1 :]
+def _parse_class_name(origin: str) -> str:
+    return origin[len(_parse_file(origin)) + 1 :]

@@ -35,14 +35,14 @@ from trader.executor import Executor
 from trader.exit_orders import ExitOrders
 from trader.gap_backfiller import NEVER
 from trader.lease import Lease
-from trader.new_orders import new_order
+from trader.new_orders import make_order
 from trader.reconsider import CorrectionReview
-from trader.reentry import command_obstacle
+from trader.reentry import find_command_obstacle
 from trader.rule_runner import RuleRunner
 from trader.session_context import SessionContext
 from trader.states import TraderStates
 from trader.stream_recorder import StreamRecorder
-from trader.window import fresh_candles
+from trader.window import find_next_candles
 
 #: Time that exits of the forming candle wait for the decision on the candle before, wall seconds.
 EXITS_WAIT_SECONDS: Final = 1.0
@@ -52,7 +52,7 @@ BUY_WAIT_SECONDS: Final = 10.0
 
 
 class DecisionReport(Struct, frozen=True):
-    """A decision with what is needed to put it into words."""
+    """A decision with the facts for its printed line."""
 
     decision: Decision
     candles: Candles
@@ -73,7 +73,7 @@ class DecisionReport(Struct, frozen=True):
 
 
 class StrategyRunner:
-    """Turns closed candles into decisions and orders. It never waits for the strategy."""
+    """Turns closed candles into decisions and orders, without waiting for the strategy."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class StrategyRunner:
         states: TraderStates,
         on_evaluated: Callable[[], None],
     ) -> None:
-        """Go on where an earlier session of the account stopped deciding.
+        """Continue after the last decision of an earlier session of the account.
 
         Args:
             context: Context of the traded symbol.
@@ -115,12 +115,12 @@ class StrategyRunner:
         self._is_first = True
         self._evaluations = Evaluations(context, exchange, states, on_evaluated)
         self._evaluated = deque[EvaluatedCandle]()
-        """Candles whose evaluation is done and that are not decided on, oldest first."""
+        """Evaluated candles without a decision, oldest first."""
         self._waiting_since: float | None = None
-        """Time since a BUY waits for an exit, monotonic seconds; None: none waits."""
+        """Time since a BUY waits for an exit, monotonic seconds; None: no BUY waits."""
         review = Evaluations(context, exchange, states, on_evaluated)
         self._review = CorrectionReview(
-            context, review, self._leave_for, on_start=exits.note_correction
+            context, review, self._sell_for, on_start=exits.note_correction
         )
 
     @property
@@ -137,7 +137,7 @@ class StrategyRunner:
     def started(self) -> int | None:
         """Return the newest candle whose evaluation has started, epoch seconds, or None.
 
-        It is the candle decided on last where none is being evaluated.
+        If no candle is being evaluated, that is the last decided candle.
         """
         is_waiting = self._waiting_since is not None
         waiting = self._evaluated[0].timestamp if is_waiting else None
@@ -145,7 +145,7 @@ class StrategyRunner:
 
     @property
     def exits_watched_after(self) -> int | None:
-        """Return the candle before the one that exits are watched on, epoch seconds, or None.
+        """Return the candle before the one on which exits are watched, epoch seconds, or None.
 
         The decision on a candle comes before the exits in the next one, unless the strategy takes
         longer than exits may wait.
@@ -155,9 +155,9 @@ class StrategyRunner:
 
     @property
     def is_deciding(self) -> bool:
-        """Return whether the decision on a closed candle comes first: its evaluation has begun.
+        """Return whether exits wait for the decision on a closed candle that is being evaluated.
 
-        Not once the strategy takes longer than exits may wait.
+        They wait no longer once the strategy takes longer than exits may wait.
         """
         running = self._evaluations
         return running.newest is not None and running.seconds <= EXITS_WAIT_SECONDS
@@ -170,14 +170,16 @@ class StrategyRunner:
     def start_next(self) -> bool:
         """Start to evaluate the closed candles to decide on next; return whether there are any.
 
-        None is started while one is running, or while a decision waits.
+        No evaluation is started while one is running, or while a decision waits.
 
         Raises:
             StoreError: the file cannot be read or written.
         """
         if self._evaluated or self._evaluations.is_running:
             return False
-        timestamps, is_repeated = self._first() if self._is_first else (self._fresh(), False)
+        timestamps, is_repeated = (
+            self._find_first_candles() if self._is_first else (self._find_next_candles(), False)
+        )
         if not timestamps:
             return False
         self._is_first = False
@@ -202,14 +204,14 @@ class StrategyRunner:
             found = self._evaluated[0]
             if not found.is_repeated:
                 self._exits.watch_closed(found.timestamp)
-            if self._waits_for_exit(found):
+            if self._is_waiting_for_exit(found):
                 return
             self._evaluated.popleft()
             if not found.is_repeated:
                 self._decided = found.timestamp
-            yield self._report(found)
+            yield self._make_decision_report(found)
 
-    def _waits_for_exit(self, found: EvaluatedCandle) -> bool:
+    def _is_waiting_for_exit(self, found: EvaluatedCandle) -> bool:
         """Return whether a BUY waits for the fill of an exit that is on its way to an exchange.
 
         A stop that ends the position in the candle may be followed by an entry at the next open.
@@ -233,7 +235,7 @@ class StrategyRunner:
         await self._evaluations.stop()
         await self._review.stop()
 
-    def _first(self) -> tuple[list[int], bool]:
+    def _find_first_candles(self) -> tuple[list[int], bool]:
         """Return the first candles to decide on, and whether an earlier session decided on them."""
         newest = read_last_closed_before(self._context.store, self._context.key, NEVER)
         if newest is None:
@@ -242,21 +244,21 @@ class StrategyRunner:
             return [newest], True
         if self._note_undecided(newest) and self._broker.entry_order_id is not None:
             self._is_first = False
-            return self._fresh(), False
+            return self._find_next_candles(), False
         return [newest], False
 
-    def _fresh(self) -> list[int]:
+    def _find_next_candles(self) -> list[int]:
         """Return the closed candles to decide on next, oldest first."""
-        return fresh_candles(self._context, self._decided)
+        return find_next_candles(self._context, self._decided)
 
     def evaluate_again(self) -> list[str]:
-        """Evaluate again the decisions whose candles were corrected; return what to print."""
+        """Evaluate again the decisions whose candles were corrected; return the lines to print."""
         # Decisions on new candles come first: each failure may last as long as the deadline.
         is_waiting = self._is_first or self._evaluations.is_running
-        return self._review.lines(self._decided, can_start=not is_waiting)
+        return self._review.collect_lines(self._decided, can_start=not is_waiting)
 
-    def _leave_for(self, timestamp: int, reason: str) -> bool:
-        """Leave the position, where it was open at a decision that is SELL now; return whether."""
+    def _sell_for(self, timestamp: int, reason: str) -> bool:
+        """Leave the position if it was open at a decision that is SELL now; return if so."""
         waiting = self._broker.open_order
         if waiting is not None and waiting.signal_timestamp <= timestamp:
             cancelled = self._exit_orders.cancel_entry("a SELL came while it waited for a trade")
@@ -270,7 +272,7 @@ class StrategyRunner:
         close = read_last_closed(self._context.store, self._context.key, 1, up_to=timestamp).close[
             -1
         ]
-        if self._exits.sell_obstacle(float(close)) is not None:
+        if self._exits.find_sell_obstacle(float(close)) is not None:
             return False
         if not self._exit_orders.is_exit_pending:
             price = Decimal(repr(float(close)))
@@ -278,9 +280,10 @@ class StrategyRunner:
         return True
 
     def _note_undecided(self, timestamp: int) -> bool:
-        """Write down which candles passed between two sessions; return whether there are any.
+        """Store the range of candles between two sessions; return whether there are any.
 
-        There is no entry on them any more; with a position open each is looked at for an exit.
+        No entry is made on these candles any more; with a position open each is checked for an
+        exit.
         """
         timeframe = self._context.timeframe
         if self._decided is None or timeframe.next(self._decided) >= timestamp:
@@ -306,28 +309,30 @@ class StrategyRunner:
         )
         return True
 
-    def _report(self, found: EvaluatedCandle) -> DecisionReport:
-        """Return the decision on an evaluated candle, after it was stored."""
+    def _make_decision_report(self, found: EvaluatedCandle) -> DecisionReport:
+        """Store the decision on an evaluated candle, and return it."""
         context, timestamp, is_repeated = self._context, found.timestamp, found.is_repeated
         holding = self._broker.entry_order_id is not None
         signal = int(found.signals.signal[-1])
-        order_context = self._order_context(found)
+        order_context = self._make_risk_context(found)
         gates = {"strategy": found.verdict}
         gates |= check_exit(order_context) if signal == SELL else check_entry(order_context)
         if signal == SELL and holding:
-            gates["profit"] = self._exits.sell_obstacle(float(found.candles.close[-1])) or OK
+            gates["profit"] = self._exits.find_sell_obstacle(float(found.candles.close[-1])) or OK
         if signal == BUY:
             gates["state"] = self._states.entry_obstacle or OK
         if signal == BUY and not holding and not is_repeated:
             closed = self._exits.find_hours_obstacle(timestamp)
             if closed is not None:
                 gates["trading hours"] = closed
-            reentry = self._exits.entry_obstacle(
+            reentry = self._exits.find_entry_obstacle(
                 timestamp, found.candles, found.signals
-            ) or command_obstacle(context.store, context.session, self._broker.fills, timestamp)
+            ) or find_command_obstacle(
+                context.store, context.session, self._broker.fills, timestamp
+            )
             gates["re-entry"] = reentry or OK
         blocked = find_obstacle(gates)
-        wanted = _action(signal, holding=holding)
+        wanted = _choose_action(signal, holding=holding)
         action = wanted if blocked is None else "HOLD"
         seen = found.view.holding if holding else found.view.flat
         decision = Decision(
@@ -363,8 +368,8 @@ class StrategyRunner:
             is_missed=timestamp < self._missed_until,
         )
 
-    def _order_context(self, found: EvaluatedCandle) -> RiskContext:
-        """Return what the checks before an order depend on."""
+    def _make_risk_context(self, found: EvaluatedCandle) -> RiskContext:
+        """Return the facts on which the checks before an order depend."""
         context, timestamp = self._context, found.timestamp
         close_ms = context.timeframe.next(timestamp) * 1_000
         age_ms = max(0, self._exchange.now_ms() - close_ms)
@@ -394,7 +399,7 @@ class StrategyRunner:
         obligation: ExitObligation | None = None
         close = Decimal(repr(float(candles.close[-1])))
         if decision.action == "BUY":
-            order = self._entry_order(decision, close, seen)
+            order = self._make_entry_order(decision, close, seen)
         elif decision.action == "SELL":
             order, obligation = self._exit_orders.make(
                 "market", decision.timestamp, close, seen, decision=decision.decision
@@ -409,10 +414,10 @@ class StrategyRunner:
         if order is not None:
             self._broker.place(order, self._exchange.now_ms())
 
-    def _entry_order(self, decision: Decision, close: Decimal, seen: str) -> Order:
-        return new_order(
+    def _make_entry_order(self, decision: Decision, close: Decimal, seen: str) -> Order:
+        return make_order(
             self._context.session,
-            self._broker.new_order_id(),
+            self._broker.make_order_id(),
             "buy",
             "market",
             close,
@@ -424,7 +429,7 @@ class StrategyRunner:
         )
 
 
-def _action(signal: int, *, holding: bool) -> Action:
+def _choose_action(signal: int, *, holding: bool) -> Action:
     if signal == BUY and not holding:
         return "BUY"
     if signal == SELL and holding:

@@ -18,9 +18,9 @@ from onetape.cli.stop import cancel_and_wait
 from onetape.core.candles import SeriesKey
 from onetape.exchange.rest import RestExchange
 from onetape.websocket.events import CandleUpdate, StreamEvent
-from onetape.websocket.subscription import merged
+from onetape.websocket.subscription import merge_event
 from trader.rest_probe import RestProbe
-from trader.stalls import computer_seconds
+from trader.stalls import get_computer_seconds
 
 if TYPE_CHECKING:
     from onetape.websocket.websocket import WebSocketManager
@@ -42,9 +42,9 @@ class EventQueue:
     def put(self, event: StreamEvent) -> None:
         """Add an event, merged with those that wait; may be called in any thread."""
         if isinstance(event, CandleUpdate) and not event.is_cached:
-            event = structs.replace(event, received_seconds=computer_seconds())
+            event = structs.replace(event, received_seconds=get_computer_seconds())
         with self._lock:
-            self._waiting = merged(self._waiting, event)
+            self._waiting = merge_event(self._waiting, event)
         self._loop.call_soon_threadsafe(self._news.set)
 
     def fail(self, error: Exception) -> None:
@@ -106,7 +106,7 @@ class MarketStreams:
 
     async def __aexit__(self, *_: object) -> None:
         """Close every socket."""
-        await _finished(run_in_loop(self._exchange.loop, self._close()))
+        await _wait_shielded(run_in_loop(self._exchange.loop, self._close()))
 
     async def events(self, key: SeriesKey) -> AsyncGenerator[StreamEvent]:
         """Yield the events of a series.
@@ -123,7 +123,9 @@ class MarketStreams:
 
         async def pump() -> None:
             try:
-                async with aclosing(self._managed().events(key.symbol, key.timeframe)) as events:
+                async with aclosing(
+                    self._get_manager().events(key.symbol, key.timeframe)
+                ) as events:
                     async for event in events:
                         queue.put(event)
                 queue.fail(RuntimeError("the stream ended by itself"))
@@ -138,10 +140,10 @@ class MarketStreams:
             while True:
                 yield await queue.get()
         finally:
-            await _finished(run_in_loop(self._exchange.loop, cancel_and_wait(pumping)))
+            await _wait_shielded(run_in_loop(self._exchange.loop, cancel_and_wait(pumping)))
 
-    def _managed(self) -> "WebSocketManager":
-        """Return the manager of the sockets; called in the loop that they belong to."""
+    def _get_manager(self) -> "WebSocketManager":
+        """Return the manager of the sockets; called in the loop of the sockets."""
         if self._manager is None:
             from onetape.websocket.websocket import WebSocketManager
 
@@ -154,7 +156,7 @@ class MarketStreams:
         return self._manager
 
     def dial_now(self) -> None:
-        """Dial again at once where a stream waits for its next dial; from any thread."""
+        """Dial again at once if a stream waits for its next dial; may be called from any thread."""
 
         def dial() -> None:
             if self._manager is not None:
@@ -179,12 +181,12 @@ def dial_file_of(database: Path, exchange: str) -> Path:
 
 
 def run_in_loop(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
-    """Run a coroutine in an event loop, which may be another thread's; return what to wait for."""
+    """Run a coroutine in an event loop, maybe another thread's; return a future to wait for."""
     return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
 
 
-async def _finished(work: asyncio.Future[None]) -> None:
-    """Wait for what must not be left half done; a cancellation takes effect after it."""
+async def _wait_shielded(work: asyncio.Future[None]) -> None:
+    """Wait for work that must not be left half done; a cancellation takes effect afterwards."""
     cancelled: asyncio.CancelledError | None = None
     while not work.done():
         try:

@@ -1,8 +1,8 @@
-"""Write the candles of one stream into the table, and find what may not be written.
+"""Write the candles of one stream into the table, and find rows that may not be written.
 
-The forming candle is replaced with every frame and committed at once. It is closed by the
-exchange's mark that it is final, or by REST: a later candle on the stream does not prove that the
-last frame of the one before it has arrived.
+The forming candle is replaced with every frame and committed at once. The exchange's mark that a
+candle is final closes it, or REST does: a later candle on the stream does not prove that the last
+frame of the candle before has arrived.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from onetape.core.candles import Candle, find_candle_fault
 from onetape.core.clock import Clock
 from onetape.exchange.rest import RestExchange
 from onetape.store.candles import is_closed, replace_forming
-from onetape.store.quarantine import quarantine
+from onetape.store.quarantine import quarantine_row
 from onetape.store.stream_closes import store_marked
 from onetape.websocket.events import CandleUpdate
 from trader.gap_backfiller import GapBackfiller
@@ -23,12 +23,12 @@ CLOCK_TOLERANCE_SECONDS: Final = 60.0
 
 
 class StreamCandleWriter:
-    """Writes the candles of one series; the connection that they came on is the recorder's."""
+    """Writes the candles of one series; the recorder handles the connection."""
 
     def __init__(
         self, context: SessionContext, exchange: RestExchange, gap_backfiller: GapBackfiller
     ) -> None:
-        """Prepare; nothing is read or written yet."""
+        """Initialise; nothing is read or written yet."""
         self._context = context
         self._exchange = exchange
         self._gap_backfiller = gap_backfiller
@@ -61,11 +61,13 @@ class StreamCandleWriter:
                 sound.append(row)
                 continue
             newest_fault, now_ms = fault, self._exchange.now_ms()
-            quarantine(context.store, context.key, row, source="ws", fault=fault, seen_ms=now_ms)
+            quarantine_row(
+                context.store, context.key, row, source="ws", fault=fault, seen_ms=now_ms
+            )
         return tuple(sound), newest_fault
 
     def is_gap_before(self, rows: tuple[Candle, ...]) -> bool:
-        """Return whether a candle is missing between the newest row and these, or among these."""
+        """Return whether a candle is missing between the newest row and `rows`, or among `rows`."""
         last = self._newest
         for row in rows:
             if last and row.timestamp > self._context.timeframe.next(last):
@@ -74,7 +76,7 @@ class StreamCandleWriter:
         return False
 
     def write(self, update: CandleUpdate) -> None:
-        """Write sound candles; nothing may be missing before them."""
+        """Write sound candles, without a gap before them."""
         for row in update.rows:
             self._write_row(row, is_marked=row.timestamp in update.closed)
 
@@ -93,13 +95,13 @@ class StreamCandleWriter:
         else:
             replace_forming(context.store, context.key, row, seen_ms=now_ms)
         if opened > self._newest:
-            # Its open fills what was decided on the candle before.
+            # The open of a new candle fills orders that were decided on the candle before.
             self._gap_backfiller.closed.set()
         if opened >= self._newest:
             self._newest, self._newest_is_closed = opened, is_marked
 
     def _find_wrong_time(self, row: Candle) -> str | None:
-        """Return why a row cannot be of now: it would prove candles closed, or fill an order."""
+        """Return the fault of a row's time; a wrong time could close candles or fill an order."""
         context = self._context
         now_ms = self._exchange.now_ms()
         ahead_ms = row.timestamp * 1_000 - now_ms
@@ -123,6 +125,6 @@ def has_ended(length_ms: int, age_ms: int, clock: Clock) -> bool:
         age_ms: Time from the open until now, milliseconds.
         clock: Market time; the clock that may be slow counts wall time.
     """
-    # A candle of a minute is not over in its middle.
+    # A candle of a minute cannot be over in its middle.
     tolerance = min(CLOCK_TOLERANCE_SECONDS, clock.wall_seconds(length_ms) / 10)
     return clock.wall_seconds(length_ms - age_ms) <= tolerance

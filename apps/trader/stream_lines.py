@@ -10,8 +10,8 @@ from onetape.websocket.events import StreamOpened
 QUIET_LINE_SECONDS = 3_600.0
 
 
-def source_line(opened: StreamOpened) -> str:
-    """Return where the candles come from, in one line."""
+def format_source_line(opened: StreamOpened) -> str:
+    """Return a line with the source of the candles."""
     match opened.candle_source:
         case "stream" if opened.has_marks:
             return "candles: stream, closed by the exchange's mark"

@@ -1,4 +1,4 @@
-"""Follow the stream of one series: what may be stored now, and whether the market is watched.
+"""Follow the stream of one series, store its rows, and note whether the market is watched.
 
 Candles wait until REST has filled the gap before them; `stream_candles.py` writes them then, and
 `ticker_recorder.py` writes the best prices.
@@ -26,12 +26,12 @@ from onetape.websocket.events import (
     TradeUpdate,
 )
 from trader.gap_backfiller import NEVER, GapBackfiller
-from trader.lateness import StreamWatch, watch_from
+from trader.lateness import StreamWatch, make_stream_watch
 from trader.market_guard import check_same_market
 from trader.session_context import SessionContext
-from trader.stalls import StallWatch, computer_seconds
+from trader.stalls import StallWatch, get_computer_seconds
 from trader.stream_candles import StreamCandleWriter
-from trader.stream_lines import QuietLines, source_line
+from trader.stream_lines import QuietLines, format_source_line
 from trader.ticker_recorder import TickerRecorder
 
 #: Time in which a position may be sold at the price of a frame that waits for REST, seconds.
@@ -48,7 +48,7 @@ class StreamRecorder:
     def __init__(
         self, context: SessionContext, exchange: RestExchange, gap_backfiller: GapBackfiller
     ) -> None:
-        """Prepare; nothing is read or written yet."""
+        """Initialise; nothing is read or written yet."""
         self._context = context
         self._exchange = exchange
         self._gap_backfiller = gap_backfiller
@@ -56,17 +56,17 @@ class StreamRecorder:
         self.tickers = TickerRecorder(context, exchange)
         """Stores the best prices and holds the newest."""
         self._connection: int | None = None
-        """Whose rows may be written; None: what was missed before is not filled in yet."""
+        """Connection whose rows may be written; None: the gap before its rows is not filled yet."""
         self._pending: CandleUpdate | None = None
         """Candles held back until REST has filled the gap before them."""
         self._held_price_seconds: float | None = None
-        """Steady clock when the newest of them came; None: it may have waited in the socket."""
+        """Monotonic arrival time of the newest candle held back; None: it may be older."""
         self._is_rest_away = False
         """Whether REST has failed, or takes long, to fill the gap before the candles held back."""
         self._connecting: asyncio.Task[None] | None = None
         """Fills the gap before the candles held back; frames are read meanwhile."""
         self._unsound_since: float | None = None
-        """Steady clock when the newest candle of a frame ceased to be sound; None: it is sound."""
+        """Monotonic time since the newest candle of a frame is unsound; None: it is sound."""
         self._refused: int | None = None
         """The connection whose gap the exchange has refused to fill: the REST task tries again."""
         self._last_frame_ms: int | None = None
@@ -78,24 +78,24 @@ class StreamRecorder:
         """The line about the source of the candles that was printed last."""
         self._inserted_at_loss = NEVER
         self._suspended: StreamWatch | None = None
-        """The watch before frames ceased to come while REST does not respond; None: they come."""
+        """The watch before frames ceased while REST does not respond; None: frames arrive."""
         self._stalls = StallWatch(exchange.clock)
         self._went_live = asyncio.Event()
         self.watch: StreamWatch | None = None
-        """Beginning of the time in which the stream is up without a break; None: it is down."""
+        """Beginning of the present time without a break of the stream; None: the stream is down."""
         self.lost_reason = ""
         """Reason of the last loss of the stream; empty before the first loss."""
         self.is_quiet = False
-        """Whether no frame comes and REST has nothing newer either."""
+        """Whether no frame arrives and REST has no newer candle either."""
 
     @property
     def ended(self) -> asyncio.Event:
-        """Return the event of a candle's end that REST must close; who waits for it clears it."""
+        """Return the event that REST must close an ended candle; the waiting task clears it."""
         return self._writer.ended
 
     @property
     def live(self) -> bool:
-        """Return whether the stream is up and what it missed is filled in."""
+        """Return whether the stream is up and the gap before its rows is filled."""
         return self._went_live.is_set()
 
     @property
@@ -105,18 +105,18 @@ class StreamRecorder:
 
     @property
     def held_price_row(self) -> Candle | None:
-        """Return the held back candle whose close is the price of now, or None."""
+        """Return the held back candle whose close is the present price, or None."""
         rows, seconds = self.held_rows, self._held_price_seconds
-        if not rows or seconds is None or computer_seconds() - seconds > FRESH_SECONDS:
+        if not rows or seconds is None or get_computer_seconds() - seconds > FRESH_SECONDS:
             return None
         ended_ms = self._context.timeframe.next(rows[-1].timestamp) * 1_000
         is_over = self._exchange.clock.wall_seconds(self._exchange.now_ms() - ended_ms)
         return rows[-1] if is_over <= FRESH_SECONDS else None
 
     async def handle(self, event: StreamEvent) -> None:
-        """Store the candles, prices or change of state that an event of the stream brings.
+        """Store the candles, prices or change of state of an event of the stream.
 
-        Where REST takes long to fill a gap, it goes on in the background, and this returns.
+        If REST takes long to fill a gap, that goes on in the background, and the call returns.
 
         Raises:
             Exception: an error of the work in the background, once it has ended.
@@ -125,27 +125,27 @@ class StreamRecorder:
         self._end_watch_after_stall()
         match event:
             case CandleUpdate():
-                await self._candles(event)
+                await self._store_or_hold_candles(event)
             case TickerUpdate():
                 self.tickers.store(event)
                 self._note_frame()
             case StreamLost(reason):
-                self._lost(reason)
+                self._note_stream_loss(reason)
             case StreamQuiet(seconds, is_confirmed):
-                self._quiet(seconds, is_confirmed=is_confirmed)
+                self._note_quiet(seconds, is_confirmed=is_confirmed)
             case StreamOpened():
                 self._print_source(event)
             case TradeUpdate():
                 """The trader watches no trades."""
 
     async def close(self) -> None:
-        """End what runs in the background; `handle` may be called again."""
+        """End the background tasks; `handle` may be called again."""
         connecting, self._connecting = self._connecting, None
         if connecting is not None:
             await cancel_and_wait(connecting)
 
-    def _quiet(self, seconds: float, *, is_confirmed: bool) -> None:
-        """Note that no frame comes; without a response of REST prices may have passed unseen."""
+    def _note_quiet(self, seconds: float, *, is_confirmed: bool) -> None:
+        """Note that no frame arrives; without a response of REST, prices may pass unwatched."""
         self.is_quiet = is_confirmed
         if is_confirmed:
             if self._suspended is not None:
@@ -176,7 +176,7 @@ class StreamRecorder:
         self._open_outage(reason)
 
     def _watch_again(self, watch: StreamWatch) -> None:
-        """Go on after frames have not come for a while, on the same connection."""
+        """Continue on the same connection after a time without frames."""
         self._suspended, self.watch = None, watch
         self._went_live.set()
         self._has_outage = False
@@ -185,8 +185,8 @@ class StreamRecorder:
         )
 
     def _print_source(self, event: StreamOpened) -> None:
-        """Print where the candles come from, where that is new."""
-        line = source_line(event)
+        """Print the source of the candles, if it has changed."""
+        line = format_source_line(event)
         if line != self._source_line:
             self._source_line = line
             print_line(line)
@@ -196,7 +196,7 @@ class StreamRecorder:
         self._last_frame_ms = self._exchange.now_ms()
 
     def note_running(self) -> None:
-        """Note that the trading thread runs; call it each second, and before exits are looked for.
+        """Note that the trading thread runs; called each second, and before a check for exits.
 
         Without a call for 10 s the watch ends: it begins again once the frames that waited
         meanwhile are read.
@@ -205,7 +205,7 @@ class StreamRecorder:
         self._stalls.note_running()
 
     def _end_watch_after_stall(self) -> None:
-        """Take a stall of the thread for an outage: prices that passed meanwhile are gone."""
+        """Handle a stall of the thread as an outage: prices of that time were not watched."""
         seconds = self._stalls.take_stall()
         is_watched = self.live or self._suspended is not None
         if not seconds or not is_watched:
@@ -223,7 +223,7 @@ class StreamRecorder:
         self._open_outage(self.lost_reason)
 
     async def catch_up(self) -> None:
-        """Try again to fill what a break swallowed: the next frame may take long to come.
+        """Try again to fill the gap after a break: the next frame may take long to come.
 
         Raises:
             ExchangeRefused: the exchange refused the request.
@@ -238,10 +238,10 @@ class StreamRecorder:
             async with asyncio.timeout(seconds):
                 await self._went_live.wait()
 
-    async def _candles(self, update: CandleUpdate) -> None:
+    async def _store_or_hold_candles(self, update: CandleUpdate) -> None:
         rows, fault = self._writer.select_sound(update.rows)
         if fault is not None and not self.live:
-            # The stream works, and carries what may not be stored.
+            # The stream works, and carries rows that may not be stored.
             self.lost_reason = f"its candles are not sound ({fault})"
         is_newest_sound = bool(rows) and rows[-1] is update.rows[-1]
         self._note_soundness(is_sound=is_newest_sound)
@@ -255,7 +255,7 @@ class StreamRecorder:
         if is_connected and not self._writer.is_gap_before(rows) and not self._stalls.has_backlog:
             self._store_rows(sound)
             return
-        # Rows that are written while something before them is missing would hide the gap.
+        # Rows that are written after a gap would hide the gap.
         self._hold(sound)
         if self._connecting is None and self._refused != sound.connection:
             await self._connect(is_prompt=True)
@@ -265,7 +265,7 @@ class StreamRecorder:
         if is_sound:
             self._unsound_since = None
             return
-        now = computer_seconds()
+        now = get_computer_seconds()
         if self._unsound_since is None:
             self._unsound_since = now
         elif now - self._unsound_since >= UNSOUND_SECONDS and self.live:
@@ -276,9 +276,9 @@ class StreamRecorder:
             )
 
     def _store_rows(self, update: CandleUpdate) -> None:
-        """Store candles of the present connection; nothing is missing before them."""
+        """Store candles of the present connection, without a gap before them."""
         if self._suspended is not None and self._unsound_since is None:
-            self._watch_again(watch_from(self._context, update.rows[-1]))
+            self._watch_again(make_stream_watch(self._context, update.rows[-1]))
             print_line("the stream brings frames again")
         self._writer.write(update)
 
@@ -286,12 +286,12 @@ class StreamRecorder:
         """Hold candles back until REST has filled the gap before them."""
         pending = self._pending
         is_newest = pending is None or update.rows[-1].timestamp >= pending.rows[-1].timestamp
-        # After a stall the frames of the stall come first: their prices are old.
+        # After a stall the frames of the stall arrive first: their prices are old.
         if self._stalls.has_backlog or update.received_seconds is None:
             self._held_price_seconds = None
         elif is_newest:
             self._held_price_seconds = update.received_seconds
-        self._pending = update if pending is None else pending.followed_by(update)
+        self._pending = update if pending is None else pending.merge_with(update)
 
     async def _connect(self, *, is_prompt: bool) -> None:
         """Fill the gap before the candles held back, and store them.
@@ -311,7 +311,7 @@ class StreamRecorder:
         self._take_connection_error(is_raised=not is_prompt)
 
     def _take_connection_error(self, *, is_raised: bool = False) -> None:
-        """Take the result of the work in the background where it has ended.
+        """Take the result of the background work, if it has ended.
 
         Args:
             is_raised: Whether a refusal is raised, too: the REST task reports it.
@@ -333,25 +333,25 @@ class StreamRecorder:
                 raise
 
     async def _fill_before_pending(self) -> None:
-        """Fill the gap before the candles held back; store them where nothing is missing then."""
+        """Fill the gap before the candles held back; store the candles if the gap is closed."""
         pending = self._pending
         if pending is None or self._stalls.has_backlog:
             return
         is_new = pending.connection != self._connection
         if is_new or self._writer.is_gap_before(pending.rows):
-            await self._connected(pending.connection, is_new=is_new)
+            await self._fill_and_go_live(pending.connection, is_new=is_new)
         pending = self._pending
         if pending is None or self._connection != pending.connection:
             return
         self._pending, self._is_rest_away = None, False
         self._store_rows(pending)
 
-    async def _connected(self, connection: int, *, is_new: bool) -> None:
-        """Fill what was missed before anything that comes after it is written.
+    async def _fill_and_go_live(self, connection: int, *, is_new: bool) -> None:
+        """Fill the missed candles before any later row is written.
 
         Args:
             connection: Number of the connection whose candles are held back.
-            is_new: Whether it is another one than before.
+            is_new: Whether the connection differs from the one before.
         """
         self._connection = self.watch = self._suspended = None
         self._went_live.clear()
@@ -375,12 +375,12 @@ class StreamRecorder:
             return
         self._refused = None
         self._connection = connection
-        self.watch = watch_from(self._context, self._pending.rows[-1])
+        self.watch = make_stream_watch(self._context, self._pending.rows[-1])
         self._writer.start_connection()
         self._gap_backfiller.expects_marks = self._writer.has_marks
         self._went_live.set()
         if is_new and self._was_live and not self._has_outage:
-            # Nothing was raised: only the number of the connection shows the break.
+            # No error was raised: only the number of the connection shows the break.
             self._open_outage("the connection was made again unnoticed")
         self._has_outage = False
         close_data_outages(
@@ -393,13 +393,13 @@ class StreamRecorder:
         self._was_live = True
         self._inserted_at_loss = NEVER
 
-    def _lost(self, reason: str) -> None:
-        # Also where the socket stays the same: something may have been missed.
+    def _note_stream_loss(self, reason: str) -> None:
+        # Also if the socket stays open: rows may have been missed.
         self._connection = self._pending = self.watch = self._suspended = None
         self._is_rest_away, self._unsound_since = False, None
         self._gap_backfiller.expects_marks = self.is_quiet = False
         self._went_live.clear()
-        # Of an outage the newest reason counts: what was cut first may be refused now.
+        # The newest reason of an outage counts: a stream that was cut first may be refused now.
         self.lost_reason = reason
         if self._has_outage:
             return
@@ -409,7 +409,7 @@ class StreamRecorder:
         self._open_outage(reason)
 
     def _open_outage(self, reason: str) -> None:
-        """Store that nothing is known of the market since the last frame."""
+        """Store the beginning of a data outage, at the last frame."""
         now_ms = self._exchange.now_ms()
         open_data_outage(
             self._context.store,

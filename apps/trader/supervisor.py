@@ -45,7 +45,7 @@ from trader.states import DATABASE, Problem, TraderStates
 #: Before a task runs again after an error; doubles with each error in a row, wall seconds.
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
-#: A file may be usable again at any moment, and an exit may wait for it.
+#: Short, because a file may be usable again at any moment, and an exit may wait for it.
 LONGEST_DATABASE_PAUSE_SECONDS = 4.0
 #: Source of problems that are neither the exchange's nor the file's.
 PROGRAM: Final = "program"
@@ -68,9 +68,9 @@ class Rule(Struct, frozen=True):
     error: type[Exception]
     reaction: Reaction
     measure: str = ""
-    """What the trader does about the problem, for the printed line and the stored state."""
+    """Measure that the trader takes, for the printed line and the stored state."""
     remedy: str = ""
-    """What a person should do about the problem."""
+    """Remedy that a person should apply."""
 
 
 _NO_ENTRIES: Final = "no entries meanwhile, exits go on"
@@ -145,7 +145,7 @@ class TaskEnded(Exception):
 
 
 class Supervisor:
-    """Runs the tasks of one trader. All of it happens in one event loop."""
+    """Runs the tasks of one trader in one event loop."""
 
     def __init__(self, states: TraderStates) -> None:
         """Report problems to `states`."""
@@ -163,7 +163,7 @@ class Supervisor:
         """Run `work` until it is cancelled, again and again where an error ends it.
 
         Args:
-            work: Builds what trades from what is stored, and runs it (`run_tasks`) forever.
+            work: Builds the trading tasks from the store, and runs them (`run_tasks`) forever.
             meanwhile: Runs after an error until `works` is called.
 
         Raises:
@@ -182,24 +182,24 @@ class Supervisor:
             try:
                 await work()
             except Exception as error:
-                rule = rule_of(error)
+                rule = find_rule(error)
                 self._report(error, rule, task=PROGRAM)
                 if rule.reaction is Reaction.HALT:
                     await asyncio.Event().wait()
-                is_file = _source(error, PROGRAM) == DATABASE
+                is_file = _choose_source(error, PROGRAM) == DATABASE
                 if self._meanwhile is None:
                     self._meanwhile = asyncio.create_task(self._keep_running(meanwhile))
                 longest = LONGEST_DATABASE_PAUSE_SECONDS if is_file else LONGEST_PAUSE_SECONDS
                 await self._pause(PROGRAM, longest)
 
     async def _keep_running(self, work: Callable[[], Awaitable[object]]) -> None:
-        """Run what must go on while the file cannot be used; its errors are problems of its own."""
+        """Run work that goes on while the file cannot be used; its errors are separate problems."""
         while True:
             try:
                 await work()
             except Exception as error:
-                rule = rule_of(error)
-                if rule.reaction is not Reaction.END and _source(error, EXITS) == EXITS:
+                rule = find_rule(error)
+                if rule.reaction is not Reaction.END and _choose_source(error, EXITS) == EXITS:
                     self._report(error, rule, task=EXITS)
             await asyncio.sleep(FIRST_PAUSE_SECONDS)
 
@@ -232,7 +232,7 @@ class Supervisor:
         solves: bool = True,
         longest_pause: Callable[[], float] = lambda: LONGEST_PAUSE_SECONDS,
     ) -> None:
-        """Run one step of a task again and again; an error of the exchange costs a back-off only.
+        """Run one step of a task repeatedly; an error of the exchange only leads to a back-off.
 
         Args:
             name: The task's, source of its problems.
@@ -248,19 +248,19 @@ class Supervisor:
             try:
                 await step()
             except Exception as error:
-                rule = rule_of(error)
+                rule = find_rule(error)
                 if rule.reaction is not Reaction.RETRY:
                     raise
                 self._report(error, rule, task=name)
                 await self._pause(name, longest_pause())
             else:
                 if solves:
-                    self.succeeded(name)
+                    self.note_success(name)
 
-    def succeeded(self, name: str) -> None:
-        """Note that a task works: its problem is over, its next back-off short again."""
+    def note_success(self, name: str) -> None:
+        """Note that a task works: its problem is over, and its next back-off is short again."""
         has_failed = self._pauses.pop(name, None) is not None
-        self._states.solve(name)
+        self._states.clear_problem(name)
         if has_failed:
             self.end_pauses()
 
@@ -272,7 +272,7 @@ class Supervisor:
     def report(self, source: str, problem: Problem | None) -> None:
         """Report a problem that is no error; None: the problem has ended."""
         if problem is None:
-            self._states.solve(source)
+            self._states.clear_problem(source)
         else:
             self._states.report(source, problem)
 
@@ -280,17 +280,17 @@ class Supervisor:
         """Return whether a source has reported a problem that lasts."""
         return self._states.has_problem(source)
 
-    def works(self) -> None:
-        """Note that everything was built from the file, written to it, and runs."""
+    def note_working(self) -> None:
+        """Note that the session was built from the file, could write to it, and runs."""
         self._pauses.pop(PROGRAM, None)
         if self._meanwhile is not None:
             self._meanwhile.cancel()
             self._ending = [task for task in self._ending if not task.done()]
             self._ending.append(self._meanwhile)
             self._meanwhile = None
-        self._states.solve(EXITS)
-        self._states.solve(DATABASE)
-        self._states.solve(PROGRAM)
+        self._states.clear_problem(EXITS)
+        self._states.clear_problem(DATABASE)
+        self._states.clear_problem(PROGRAM)
 
     def _report(self, error: Exception, rule: Rule, *, task: str) -> None:
         if rule.reaction is Reaction.END:
@@ -298,12 +298,12 @@ class Supervisor:
         if os.environ.get(TRACEBACK_VARIABLE):
             note("".join(traceback.format_exception(error)))
         problem = Problem(
-            _reason(error, rule),
+            _format_reason(error, rule),
             rule.measure,
             rule.remedy,
             is_final=rule.reaction is Reaction.HALT,
         )
-        self._states.report(_source(error, task), problem)
+        self._states.report(_choose_source(error, task), problem)
 
     async def _pause(self, name: str, longest_seconds: float) -> None:
         seconds = min(self._pauses.get(name, FIRST_PAUSE_SECONDS), longest_seconds)
@@ -313,17 +313,17 @@ class Supervisor:
                 await self._pause_end.wait()
 
 
-def rule_of(error: Exception) -> Rule:
+def find_rule(error: Exception) -> Rule:
     """Return the rule of an error."""
     return next(rule for rule in RULES if isinstance(error, rule.error))
 
 
-def _source(error: Exception, task: str) -> str:
+def _choose_source(error: Exception, task: str) -> str:
     return DATABASE if isinstance(error, StoreError | StoreUnwritable) else task
 
 
-def _reason(error: Exception, rule: Rule) -> str:
-    """Return what happened: errors of ours end with a remedy for a program that has ended."""
+def _format_reason(error: Exception, rule: Rule) -> str:
+    """Return the text of an error without the remedy, which is for a program that has ended."""
     if rule.error is Exception:
         return f"unexpected {type(error).__name__}: {format_error(error)}"
     return format_error(error).partition("; ")[0]

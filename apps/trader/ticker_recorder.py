@@ -11,7 +11,7 @@ from trader.session_context import SessionContext
 
 #: Old tickers are deleted this often, milliseconds of market time.
 CLEAN_EVERY_MS: Final = 3_600_000
-#: A ticker's own time counts if it is at most this far before the market's, milliseconds.
+#: Maximum age of a ticker's own time against the market's for which it counts, milliseconds.
 DAY_MS: Final = 86_400_000
 
 
@@ -19,7 +19,7 @@ class TickerRecorder:
     """Stores the tickers of one series."""
 
     def __init__(self, context: SessionContext, exchange: RestExchange) -> None:
-        """Prepare; nothing is read or written yet."""
+        """Initialise; nothing is read or written yet."""
         self._context = context
         self._exchange = exchange
         self._second = -1
@@ -30,10 +30,10 @@ class TickerRecorder:
         """The newest best prices; None before the first."""
 
     def store(self, update: TickerUpdate) -> None:
-        """Store the best prices; those of a second that has a row already are left out."""
+        """Store the best prices, unless their second has a row already."""
         now_ms = self._exchange.now_ms()
         time_ms = update.timestamp_ms
-        # One that is dated ahead would hide all that come until then.
+        # A ticker dated ahead would hide all tickers until that time.
         if time_ms is None or not 0 <= now_ms - time_ms <= DAY_MS:
             time_ms = now_ms
         prices = (_convert_price(value) for value in (update.bid, update.ask, update.last))
@@ -58,7 +58,7 @@ class TickerRecorder:
 
 
 def _convert_price(value: float | None) -> float | None:
-    """Return a price; None for zero, with which an empty side of the book is reported."""
+    """Return a price; None for zero, which marks an empty side of the book."""
     if value is None or not math.isfinite(value) or not 0 < value < PRICE_LIMIT:
         return None
     return value

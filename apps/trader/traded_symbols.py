@@ -8,7 +8,7 @@ from onetape.core.errors import UsageError, naming_settings
 from onetape.core.folders import USER_FOLDER
 from onetape.core.symbols import parse_spot_symbol, split_symbol
 from onetape.core.timeframes import Timeframe
-from onetape.strategies.registry import stated_settings
+from onetape.strategies.registry import read_stated_settings
 from trader.settings import TraderSettings
 
 
@@ -19,7 +19,7 @@ class TradedSymbol(Struct, frozen=True):
     strategy: StrategySettings
 
 
-def traded_symbols(settings: TraderSettings) -> list[TradedSymbol]:
+def parse_traded_symbols(settings: TraderSettings) -> list[TradedSymbol]:
     """Return the series of a trader in the order of entries at one moment; at least one.
 
     Raises:
@@ -49,7 +49,7 @@ def traded_symbols(settings: TraderSettings) -> list[TradedSymbol]:
 
 
 def check_own_strategies(settings: TraderSettings) -> None:
-    """Refuse a freqtrade file for one symbol of several: its stops would be those of no account.
+    """Refuse a freqtrade file for one symbol of several, because stops hold for the whole account.
 
     Raises:
         UsageError: a symbol of the list has one.
@@ -57,7 +57,7 @@ def check_own_strategies(settings: TraderSettings) -> None:
     """
     for one in settings.symbols:
         own = one.strategy
-        if own is not None and stated_settings(own.name, USER_FOLDER) is not None:
+        if own is not None and read_stated_settings(own.name, USER_FOLDER) is not None:
             raise UsageError(
                 f"{one.symbol}: {own.name} is a freqtrade strategy, whose stops and timeframe are "
                 "those of the account; name it as strategy.name, in a trader of its own",

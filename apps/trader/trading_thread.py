@@ -1,8 +1,8 @@
 """The thread that trades, with a separate event loop.
 
 The main thread's loop has the sockets and the signals. The thread reads and writes the database: a
-write that waits for another process, or for the disk, holds up neither sockets nor signals. All
-writes of a session are made in it, in the order of what they rest on.
+write that waits for another process, or for the disk, holds up neither sockets nor signals. The
+thread makes all writes of a session, in the order of their dependencies.
 """
 
 import asyncio
@@ -35,11 +35,11 @@ async def run_in_thread(
     """Run a coroutine in the event loop of a new thread until it ends.
 
     Args:
-        stop: The program's; once it is requested, that of the thread is.
+        stop: Stop request of the program; passed on to the thread.
         work: Gets the thread's own stop request, and ends soon after that is requested.
 
     Raises:
-        Exception: what the coroutine raised.
+        Exception: as raised by the coroutine.
     """
     ready: Future[_Ready] = Future()
     with ThreadPoolExecutor(1, thread_name_prefix="trading") as thread:
@@ -61,33 +61,33 @@ async def run_in_thread(
 
 
 async def _watch(ready: "Future[_Ready]") -> None:
-    """Print when the thread does not run any more: a disk that hangs can hold it up for hours."""
+    """Print when the thread does not run any more: a disk that hangs can block it for hours."""
     home = asyncio.get_running_loop()
     loop, _ = await asyncio.wrap_future(ready)
     while True:
-        answered = asyncio.Event()
+        responded = asyncio.Event()
         began = time.monotonic()
         try:
-            loop.call_soon_threadsafe(home.call_soon_threadsafe, answered.set)
+            loop.call_soon_threadsafe(home.call_soon_threadsafe, responded.set)
         except RuntimeError:
             return  # The thread has ended, and its loop with it.
         try:
             async with asyncio.timeout(STUCK_SECONDS):
-                await answered.wait()
+                await responded.wait()
         except TimeoutError:
             print_line(
                 f"degraded: the trader's own thread has not run for {STUCK_SECONDS:.0f} s, "
                 "probably because the disk does not respond; nothing is decided or traded "
                 "meanwhile; look at the disk, if this lasts"
             )
-            await answered.wait()
+            await responded.wait()
             lasted = format_duration(time.monotonic() - began)
             print_line(f"trading again after {lasted}; over: the trader's own thread did not run")
         await asyncio.sleep(LOOK_SECONDS)
 
 
 def _end_without_it(name: str) -> NoReturn:
-    """End the process although a thread hangs; its next session tidies up, as after a kill."""
+    """End the process although a thread hangs; the next session tidies up, as after a kill."""
     print_line(
         f"{name}: ended while the trader's own thread hangs, probably because the disk does not "
         "respond; the end of the session is not stored, the next one stores it",

@@ -1,4 +1,4 @@
-"""Which prices of a candle were watched when they passed, and which can still be sold at.
+"""Test which prices of a candle were watched when they passed, and are still current.
 
 A level that was passed while the market was not watched is sold at the first price after it
 (`lateness`).
@@ -7,14 +7,14 @@ A level that was passed while the market was not watched is sold at the first pr
 from onetape.core.candles import Candle
 from onetape.engine import Exit
 from onetape.exchange.rest import RestExchange
-from onetape.history.gaps import DECIDING_ANSWERS
+from onetape.history.gaps import DECIDING_RESPONSES
 from onetape.store.candles import find_missing
 from onetape.store.gaps import find_unexplained
 from trader.session_context import SessionContext
 from trader.stepping import RuleStepper
 from trader.stream_recorder import StreamRecorder
 
-#: Exits look past a candle that is missing or not closed after this, wall seconds.
+#: Time after which exits skip a candle that is missing or not closed, wall seconds.
 GAP_TIMEOUT_SECONDS = 5.0
 
 
@@ -35,11 +35,11 @@ class UnwatchedPrices:
         self._exchange = exchange
         self._recorder = recorder
 
-    def exit_in(self, candle: Candle, rules: RuleStepper) -> Exit | None:
+    def find_exit(self, candle: Candle, rules: RuleStepper) -> Exit | None:
         """Return the exit whose price a candle passed before the present watch began, or None.
 
-        In the candle in which the watch began, an exit that an earlier watch had seen and left open
-        until the close of the candle goes on as if nothing had happened.
+        In the candle in which the watch began, an exit that an earlier watch had found, and that
+        waits for the close of the candle, goes on unchanged.
 
         Args:
             candle: The candle.
@@ -48,25 +48,25 @@ class UnwatchedPrices:
         watch = self._recorder.watch
         if watch is not None and candle.timestamp > watch.first.timestamp:
             return None
-        begun = rules.exit_in(self.first_seen(candle), is_unwatched=True)
+        begun = rules.find_exit(self.get_first_seen(candle), is_unwatched=True)
         if begun is None or begun.kind == "signal":
             return None
         is_first = watch is not None and candle.timestamp == watch.first.timestamp
         before = watch.before if watch is not None and is_first else None
         if before is None:
             return begun
-        is_pending = rules.exit_in(before, is_unwatched=False) is None
-        is_same = is_pending and begun == rules.exit_in(before, is_unwatched=True)
+        is_pending = rules.find_exit(before, is_unwatched=False) is None
+        is_same = is_pending and begun == rules.find_exit(before, is_unwatched=True)
         return None if is_same else begun
 
-    def first_seen(self, candle: Candle) -> Candle:
-        """Return a candle as it was when the present watch began; itself before the watch."""
+    def get_first_seen(self, candle: Candle) -> Candle:
+        """Return a candle with its values at the beginning of the present watch."""
         watch = self._recorder.watch
         is_first = watch is not None and candle.timestamp == watch.first.timestamp
         return watch.first if watch is not None and is_first else candle
 
     def is_old(self, candle: Candle) -> bool:
-        """Return whether a candle ended so long ago that its price is gone."""
+        """Return whether a candle ended too long ago for its price to be current."""
         ended_ms = self._context.timeframe.next(candle.timestamp) * 1_000
         age_ms = max(0, self._exchange.now_ms() - ended_ms)
         age_seconds = self._exchange.clock.wall_seconds(age_ms)
@@ -83,9 +83,11 @@ class UnwatchedPrices:
         if candle.timestamp <= start:
             return False
         gaps = find_missing(context.store, context.key, start, candle.timestamp)
-        return bool(find_unexplained(context.store, context.key, gaps, answers=DECIDING_ANSWERS))
+        return bool(
+            find_unexplained(context.store, context.key, gaps, responses=DECIDING_RESPONSES)
+        )
 
     def has_waited(self, timestamp: int) -> bool:
-        """Return whether REST had time to close or to bring the candles before a time."""
+        """Return whether REST had time to deliver the closed candles before a time."""
         age_ms = max(0, self._exchange.now_ms() - timestamp * 1_000)
         return self._exchange.clock.wall_seconds(age_ms) > GAP_TIMEOUT_SECONDS

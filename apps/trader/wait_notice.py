@@ -1,4 +1,4 @@
-"""Why a trader decides on no candle: a problem that degrades it while it lasts."""
+"""Reason why a trader decides on no candle: a problem that degrades the trader while it lasts."""
 
 import time
 from typing import Final
@@ -21,7 +21,7 @@ GAP: Final = "a gap"
 
 
 class WaitNotice:
-    """Finds out why a candle that ended is not decided on."""
+    """Finds the reason why a candle that ended is not decided on."""
 
     def __init__(self, context: SessionContext, gap_backfiller: GapBackfiller) -> None:
         """Begin without a reason.
@@ -37,13 +37,13 @@ class WaitNotice:
         self._problems: dict[tuple[str, bool], Problem] = {}
         """Found since the last decision, oldest first."""
 
-    def problem(self, decided: int | None) -> Problem | None:
-        """Return why nothing is decided on, where that has lasted; None otherwise.
+    def find_problem(self, decided: int | None) -> Problem | None:
+        """Return the reason why no candle is decided on, if that has lasted; None otherwise.
 
         Args:
             decided: The candle that was decided on last, epoch seconds, or None.
         """
-        kind = self._kind(decided)
+        kind = self._find_wait_kind(decided)
         if kind is None:
             self._since.clear()
             self._problems.clear()
@@ -54,23 +54,23 @@ class WaitNotice:
         is_over = kind == NOTHING or now - since >= NOTICE_AFTER_SECONDS
         if is_over and reason not in self._problems:
             self._problems[reason] = Problem(
-                f"no decision: {self._words(kind, decided)}",
+                f"no decision: {self._describe_wait(kind, decided)}",
                 "no entries meanwhile, stops go on; it is fetched again and again",
                 "look at the status page of the exchange, if this lasts",
             )
-        # A reason of before that comes back is no news.
+        # A repeated reason is not printed again.
         return next(reversed(self._problems.values()), None)
 
-    def _kind(self, decided: int | None) -> str | None:
+    def _find_wait_kind(self, decided: int | None) -> str | None:
         context = self._context
         newest = read_last_closed_before(context.store, context.key, NEVER)
         if newest is None:
             return NOTHING
-        if decided is None or decided >= self._gap_backfiller.newest_due():
+        if decided is None or decided >= self._gap_backfiller.compute_newest_due():
             return None
         return GAP if newest > decided else LATE
 
-    def _words(self, kind: str, decided: int | None) -> str:
+    def _describe_wait(self, kind: str, decided: int | None) -> str:
         context, refused = self._context, self._gap_backfiller.refused
         if kind == NOTHING or decided is None:
             why = refused or "the exchange has returned none yet"

@@ -1,4 +1,4 @@
-"""Shows a start that waits: a line, a heartbeat, and what `trader status` reads.
+"""Shows a start that waits: a line, a heartbeat, and a stored state for `trader status`.
 
 No session has begun yet, so the state is stored with the last session of each symbol that has a
 position or an order open; a lease of the symbol proves that the process lives.
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from onetape.cli.events import event_context
-from onetape.cli.output import prefixed, print_line
+from onetape.cli.output import prefixing_lines, print_line
 from onetape.core.clock import format_utc
 from onetape.core.errors import (
     ConfigurationError,
@@ -31,14 +31,14 @@ from trader.account_commands import AccountCommands
 from trader.command_lines import show_state, show_waiting
 from trader.lease import LEASE_SECONDS, NamedLease
 from trader.live.start_plan import StartPlan
-from trader.monitoring.heartbeat import beat, end_beats
+from trader.monitoring.heartbeat import end_beats, note_heartbeat
 from trader.states import REMIND_SECONDS, WAITING
 
 #: Between two renewals of the leases, two heartbeats and two reads of commands, wall seconds.
 RENEW_SECONDS: Final = 0.5
 #: How long a write waits for another process; the event loop of the start waits with it.
 WRITE_TIMEOUT_SECONDS: Final = 0.2
-#: Errors that take turns are printed at most this often, wall seconds.
+#: Least time between two prints of alternating errors, wall seconds.
 NEWS_SECONDS: Final = 60.0
 _REMEDY: Final = "check the network and the status page of the exchange, if this lasts"
 #: Errors of a database file that a start waits for.
@@ -54,7 +54,7 @@ class WaitingStart:
     """A start with a position or an order open, while exchange or file cannot be used."""
 
     def __init__(self, path: Path, plan: StartPlan) -> None:
-        """Prepare; nothing is printed or written before the first report.
+        """Initialise; nothing is printed or written before the first report.
 
         Args:
             path: Database of the trader, which has the open position or order.
@@ -78,15 +78,15 @@ class WaitingStart:
         """Time when each failure was last printed, monotonic seconds, by its text."""
         self._has_printed = False
         self._commands: AccountCommands | None = None
-        """Commands that came while the start waits; None: none were read yet."""
+        """Commands that arrived while the start waits; None: no read yet."""
         self._printed = ""
         """The fault of the database that was printed last."""
 
     def report(self, error: ExchangeError | FileError) -> None:
-        """Print and store what the start waits for; while that lasts, print it once an hour.
+        """Print and store the reason of the waiting; while it lasts, print it once an hour.
 
-        A file that cannot be written takes no row, so `trader status` does not show that the start
-        waits for it.
+        A file that cannot be written takes no row, so `trader status` does not show a wait for the
+        file.
 
         Args:
             error: Error of the exchange or of the file.
@@ -96,7 +96,7 @@ class WaitingStart:
         """
         if self._since is None:
             self._since, self._began = time.time(), time.monotonic()
-            self._beating = asyncio.create_task(self._beat())
+            self._beating = asyncio.create_task(self._keep_alive())
         failure, remedy = str(error), "it is tried again"
         measure = "no entries and no exits until the exchange can be reached"
         self.end = "the exchange can be reached again"
@@ -125,7 +125,7 @@ class WaitingStart:
         )
 
     def _is_news(self, failure: str) -> bool:
-        """Return whether a failure is to be printed now, and note that it is."""
+        """Return whether a failure must be printed now, and note the time."""
         now = time.monotonic()
         recent = {text: at for text, at in self._failures.items() if now - at < REMIND_SECONDS}
         self._failures = recent
@@ -154,11 +154,11 @@ class WaitingStart:
             session = read_last_session(store, self._account, symbol)
             if session is not None:
                 change = StateChange(
-                    self._now_ms(store, symbol, session), "degraded", reason, _REMEDY
+                    self._get_now_ms(store, symbol, session), "degraded", reason, _REMEDY
                 )
                 insert_state_changes(store, session.session, [change])
 
-    def _now_ms(self, store: Store, symbol: str, session: StoredSession) -> int:
+    def _get_now_ms(self, store: Store, symbol: str, session: StoredSession) -> int:
         """Return the market time, epoch milliseconds; of a simulator the newest that is stored."""
         key = self._held[symbol].key
         if key.exchange != SIMULATOR_ID:
@@ -166,11 +166,11 @@ class WaitingStart:
         newest_ms = read_newest_time(store, key) or 0
         return max(newest_ms, session.ended_ms or session.started_ms)
 
-    async def _beat(self) -> None:
+    async def _keep_alive(self) -> None:
         """Renew the leases and the heartbeats until the wait is over."""
         while True:
             for symbol in self._held:
-                beat(self._account, symbol, "degraded")
+                note_heartbeat(self._account, symbol, "degraded")
             await asyncio.sleep(RENEW_SECONDS)
             try:
                 if self._store is not None and self._leases:
@@ -182,7 +182,7 @@ class WaitingStart:
                 self._print_fault(error)
 
     def _take_commands(self, store: Store) -> None:
-        """Acknowledge the commands of the account; the sessions carry out what closes positions."""
+        """Acknowledge the account's commands; sessions carry out those that close positions."""
         is_first = self._commands is None
         commands = self._commands or AccountCommands(store, self._account, tuple(self._held))
         self._commands = commands
@@ -193,7 +193,7 @@ class WaitingStart:
                 show_state(self._account, commands.state)
         for symbol in self._held:
             with (
-                prefixed(f"{symbol}: " if len(self._held) > 1 else ""),
+                prefixing_lines(f"{symbol}: " if len(self._held) > 1 else ""),
                 event_context(account=self._account, symbol=symbol),
             ):
                 taken = commands.take_new(symbol)
@@ -205,14 +205,14 @@ class WaitingStart:
             print_line(f"trader status does not show that this start waits: {error}")
 
     async def close(self) -> None:
-        """Give the leases back, because a session takes them or the program ends."""
+        """Release the leases, because a session takes them or the program ends."""
         self._since = None
         if self._beating is not None:
             self._beating.cancel()
             with suppress(asyncio.CancelledError):
                 await self._beating
             self._beating = None
-            # A symbol that is left out now would count as one that hangs.
+            # Otherwise a symbol that is left out now would look like a hanging one.
             end_beats(self._account, self._held)
         leases, self._leases = self._leases, []
         try:

@@ -1,4 +1,4 @@
-"""The candles that the first decision needs, over REST: decisions wait for them, nothing else does.
+"""Fetch the candles of the first decision over REST: only decisions wait for them.
 
 Orders at an exchange, stops and pending exits go on while the exchange returns no candles.
 """
@@ -13,7 +13,7 @@ class WarmUp:
     """Fetches the candles that the first decision needs, until that works once."""
 
     def __init__(self, gap_backfiller: GapBackfiller, since: int | None) -> None:
-        """Prepare; nothing is fetched yet.
+        """Initialise; nothing is fetched yet.
 
         Args:
             gap_backfiller: Fetches them.
@@ -27,7 +27,7 @@ class WarmUp:
         """Set once the candles are stored."""
 
     async def fetch(self) -> int:
-        """Fetch the candles; return how many were new.
+        """Fetch the candles; return the number of new ones.
 
         Raises:
             ExchangeError: no usable response; call again.
@@ -38,7 +38,7 @@ class WarmUp:
             asyncio.to_thread(importlib.import_module, "onetape.websocket.websocket")
         )
         try:
-            new_candles = await self._gap_backfiller.warm_up(self._since)
+            new_candles = await self._gap_backfiller.fetch_warm_up(self._since)
         finally:
             await importing
             self.tried.set()

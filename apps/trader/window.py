@@ -10,7 +10,7 @@ from onetape.core.candles import Candles
 from onetape.core.clock import format_utc
 from onetape.core.message_text import format_count
 from onetape.core.timeframes import Timeframe
-from onetape.history.gaps import DECIDING_ANSWERS
+from onetape.history.gaps import DECIDING_RESPONSES
 from onetape.store.candles import find_missing, read_closed_timestamps, read_last_closed
 from onetape.store.gaps import find_unexplained
 from trader.session_context import SessionContext
@@ -37,8 +37,8 @@ class DecisionWindow(Struct, frozen=True):
     """Warm-up of each candle that is decided on, oldest first."""
 
 
-def decision_window(context: SessionContext, timestamp: int, rows: int = 1) -> DecisionWindow:
-    """Return the candles to decide on candles with; they are evaluated once.
+def read_decision_window(context: SessionContext, timestamp: int, rows: int = 1) -> DecisionWindow:
+    """Return the input candles of decisions, to be evaluated once.
 
     Args:
         context: Context of the traded symbol.
@@ -50,20 +50,20 @@ def decision_window(context: SessionContext, timestamp: int, rows: int = 1) -> D
         context.store, context.key, context.history + rows - 1, up_to=timestamp
     )
     gaps = find_gaps(known.timestamp, context.timeframe, int(known.timestamp[0]), timestamp)
-    missing = find_unexplained(context.store, context.key, gaps, answers=DECIDING_ANSWERS)
+    missing = find_unexplained(context.store, context.key, gaps, responses=DECIDING_RESPONSES)
     after = known[int(np.searchsorted(known.timestamp, missing[-1][0])) :] if missing else known
     first = len(known) - rows + 1 - context.history
     starts = (int(known.timestamp[max(0, first + row)]) for row in range(rows))
     warmups = [
-        _warmup(context, [gap for gap in missing if gap[0] > start], after) for start in starts
+        _make_warmup(context, [gap for gap in missing if gap[0] > start], after) for start in starts
     ]
     return DecisionWindow(after[-(context.window + rows - 1) :], warmups)
 
 
-def fresh_candles(context: SessionContext, decided: int | None) -> list[int]:
+def find_next_candles(context: SessionContext, decided: int | None) -> list[int]:
     """Return the closed candles to decide on next, oldest first, epoch seconds.
 
-    They end before the first gap: a gap is filled, or known, before a decision on what follows.
+    The candles end before the first gap: later ones wait until the gap is filled or explained.
 
     Args:
         context: Context of the traded symbol.
@@ -75,20 +75,22 @@ def fresh_candles(context: SessionContext, decided: int | None) -> list[int]:
         if fresh[-1] == start:
             return fresh
         gaps = find_missing(context.store, context.key, start, fresh[-1])
-        missing = find_unexplained(context.store, context.key, gaps, answers=DECIDING_ANSWERS)
+        missing = find_unexplained(context.store, context.key, gaps, responses=DECIDING_RESPONSES)
         fresh = [timestamp for timestamp in fresh if not missing or timestamp < missing[0][0]]
     return fresh[:MOST_ROWS]
 
 
-def _warmup(context: SessionContext, missing: list[tuple[int, int]], after: Candles) -> Warmup:
+def _make_warmup(context: SessionContext, missing: list[tuple[int, int]], after: Candles) -> Warmup:
     if not missing:
         return Warmup([], "")
     full = context.timeframe.shift(int(after.timestamp[0]), context.history)
     warm_up = format_count(context.history, "candle")
-    return Warmup(missing, wait_text(context.timeframe, missing[-1], full, warm_up))
+    return Warmup(missing, describe_warmup_wait(context.timeframe, missing[-1], full, warm_up))
 
 
-def wait_text(timeframe: Timeframe, gap: tuple[int, int], full: int, warm_up: str) -> str:
+def describe_warmup_wait(
+    timeframe: Timeframe, gap: tuple[int, int], full: int, warm_up: str
+) -> str:
     """Return since when orders are possible after a gap.
 
     Args:

@@ -19,7 +19,7 @@ def average(sums: np.ndarray, window: int, first: int) -> np.ndarray:
 
 
 def main() -> None:
-    """Trade SMA 10/30 all in, and print what it came to."""
+    """Trade SMA 10/30 all in, and print the final equity."""
     columns = {name: np.load(f"{sys.argv[1]}/{name}.npy", mmap_mode="r") for name in
                ("timestamp", "open", "high", "low", "close", "volume")}  # fmt: skip
     sums = np.concatenate(([0.0], np.cumsum(columns["close"])))

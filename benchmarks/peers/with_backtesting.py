@@ -34,7 +34,7 @@ class Cross(Strategy):
         self.slow = self.I(average, self.data.Close, SLOW)
 
     def next(self) -> None:
-        """Look at one bar."""
+        """Trade on one bar."""
         if crossover(self.fast, self.slow):
             if not self.position:
                 if self.size is None:

@@ -38,7 +38,7 @@ class AlwaysLong(IStrategy):
 
 
 class Freqtrade:
-    """Runs freqtrade from an environment of its own."""
+    """Runs freqtrade from a separate environment."""
 
     name = "freqtrade"
 
@@ -78,9 +78,9 @@ class Freqtrade:
         )  # fmt: skip
 
     def known_coins(self, folder: Path) -> Decimal:
-        """Return how many coins the open trades of its database hold."""
+        """Return the number of coins in the open trades of freqtrade's database."""
         with closing(sqlite3.connect(folder / "trades.sqlite")) as database:
-            # A trade whose entry order has no fill yet holds nothing, whatever its amount is.
+            # A trade whose entry order has no fill yet holds no coins, although it has an amount.
             rows = database.execute(
                 "SELECT coalesce(sum(o.filled), 0) FROM orders o JOIN trades t"
                 " ON t.id = o.ft_trade_id WHERE t.is_open AND o.ft_order_side = 'buy'"

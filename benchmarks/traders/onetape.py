@@ -60,7 +60,7 @@ class Onetape:
         )  # fmt: skip
 
     def known_coins(self, folder: Path) -> Decimal:
-        """Return how many coins the executions of its database come to, fees in coin apart."""
+        """Return the coins by the executions in the trader's database, without fees in coin."""
         with closing(sqlite3.connect(folder / "trades.db")) as database:
             rows = database.execute("SELECT side, amount FROM trades").fetchall()
         return sum(

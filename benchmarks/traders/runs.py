@@ -1,4 +1,4 @@
-"""What the order-fault benchmark needs of a trading program."""
+"""The interface of a trading program for the order-fault benchmark."""
 
 import subprocess
 from decimal import Decimal
@@ -22,11 +22,11 @@ class Driver(Protocol):
         ...
 
     def start(self, folder: Path) -> "subprocess.Popen[bytes]":
-        """Start the program, or start it again on the files it left."""
+        """Start the program, or start it again on its existing files."""
         ...
 
     def known_coins(self, folder: Path) -> Decimal:
-        """Return how many coins the program holds by its own records."""
+        """Return the number of coins that the program holds by its own records."""
         ...
 
 

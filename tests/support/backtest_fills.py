@@ -6,8 +6,14 @@ from typing import Any
 import numpy as np
 
 from desk import HOUR, MARCH, Desk, Market
-from onetape.engine import AccountConfig, ExitConfig, SymbolSeries, booked_fill, simulate_portfolio
-from onetape.strategies import checked_signals, load_strategy
+from onetape.engine import (
+    AccountConfig,
+    ExitConfig,
+    SymbolSeries,
+    make_booked_fill,
+    simulate_portfolio,
+)
+from onetape.strategies import evaluate_strategy, load_strategy
 from symbol_desk import Made, candles_of
 
 #: Candles before the first traded one that sizes depend on.
@@ -106,7 +112,7 @@ def backtest_fills(
     """Return the engine's own fills by symbol.
 
     Args:
-        opened: Where was traded.
+        opened: Market in which was traded.
         desks: The sessions by symbol, in the order of entries.
         places: Positions at a time.
         last_hour: Hours after March 2024 of the last candle, which may have only begun.
@@ -117,7 +123,9 @@ def backtest_fills(
     for symbol, own in desks.items():
         start = first - BEFORE * HOUR
         candles = candles_of(opened, symbol, start, MARCH + (last_hour + 1) * HOUR)
-        signal = checked_signals(load_strategy(own.context.evaluator.settings.name), candles).signal
+        signal = evaluate_strategy(
+            load_strategy(own.context.evaluator.settings.name), candles
+        ).signal
         signal = np.where(candles.timestamp < first, 0, signal).astype(np.int8)
         series.append(
             SymbolSeries(symbol, candles, signal, BEFORE, own.context.market.trading_rules)
@@ -128,7 +136,7 @@ def backtest_fills(
         kinds = iter(part.exit_kinds)
         own = desks[one.symbol].context.rules
         for fill in part.fills:
-            booked = booked_fill(fill, own)
+            booked = make_booked_fill(fill, own)
             kind = "buy" if fill.side == "buy" else next(kinds).replace("signal", "market")
             made.setdefault(one.symbol, []).append((kind, booked.price, booked.amount, booked.fee))
     return made

@@ -11,7 +11,7 @@ from typing import Any, Self
 import pytest
 
 ANSWER_SECONDS = 90
-#: What Chromium returns for a page that is replaced while it is read.
+#: Errors that Chromium returns for a page that is replaced while it is read.
 RELOADED = ("navigated or closed", "context was destroyed", "Cannot find context")
 FLAGS = (
     "--headless",
@@ -55,7 +55,7 @@ class Chromium:
         self.events: list[Json] = []
 
     def call(self, method: str, session: str | None = None, **parameters: Any) -> Json:
-        """Send a command and return its result; what else arrives is kept in `events`."""
+        """Send a command and return its result; other messages are stored in `events`."""
         self._number += 1
         message: Json = {"id": self._number, "method": method, "params": parameters}
         if session:
@@ -63,13 +63,13 @@ class Chromium:
         os.write(self._send, json.dumps(message).encode() + b"\0")
         deadline = time.monotonic() + ANSWER_SECONDS
         while True:
-            answer = self._next(deadline, method)
-            if answer.get("id") != self._number:
-                self.events.append(answer)
-            elif "error" in answer:
-                raise CommandFailed(f"{method}: {answer['error']}")
+            response = self._next(deadline, method)
+            if response.get("id") != self._number:
+                self.events.append(response)
+            elif "error" in response:
+                raise CommandFailed(f"{method}: {response['error']}")
             else:
-                return answer["result"]
+                return response["result"]
 
     def _next(self, deadline: float, waiting_for: str) -> Json:
         while b"\0" not in self._buffer:
@@ -127,12 +127,12 @@ class Page:
 
     def run(self, script: str) -> Any:
         """Return the value of an expression; promises are awaited."""
-        answer = self.call(
+        response = self.call(
             "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True
         )
-        if "exceptionDetails" in answer:
-            pytest.fail(f"{script}: {answer['exceptionDetails']}")
-        return answer["result"].get("value")
+        if "exceptionDetails" in response:
+            pytest.fail(f"{script}: {response['exceptionDetails']}")
+        return response["result"].get("value")
 
     def wait_for(self, condition: str) -> None:
         """Poll until the condition holds, a hundred times a second: others need the processor.
@@ -185,7 +185,7 @@ class Page:
         return box[0], box[1]
 
     def complaints(self) -> list[str]:
-        """Return what this tab wrote to its console, threw, or was refused."""
+        """Return the console messages, exceptions and refused requests of this tab."""
         self.settle()
         kinds = ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")
         return [json.dumps(event["params"]) for event in self._events() if event["method"] in kinds]

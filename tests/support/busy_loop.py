@@ -1,4 +1,4 @@
-"""How long something takes, by the processor time that a loop beside it gets.
+"""Duration of a block, by the processor time that a parallel loop gets.
 
 A busy machine gives less to both, and a machine that stands still gives nothing to either. On a
 quiet one the processor seconds of the loop are wall seconds, so a limit in them is as strict.
@@ -27,7 +27,7 @@ class BusyLoop:
     """A process that loops without a pause while the block lasts."""
 
     def __init__(self) -> None:
-        """Start it, and wait until it loops."""
+        """Start the process, and wait until it loops."""
         self._file = tempfile.NamedTemporaryFile()  # noqa: SIM115 - closed with the block
         self._file.write(bytes(8))
         self._file.flush()

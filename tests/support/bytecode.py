@@ -1,4 +1,4 @@
-"""What is installed is compiled before the tests begin, once: else each process would do it."""
+"""Compiles installed packages once before the tests begin: else each process would do it."""
 
 import compileall
 from pathlib import Path

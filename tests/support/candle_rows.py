@@ -1,4 +1,4 @@
-"""A few candles that make sense in any order of columns, and how to read them back."""
+"""A few candles that are valid in any order of columns, and functions to read them back."""
 
 from pathlib import Path
 from random import Random

@@ -1,15 +1,15 @@
-"""Where CCXT's unchanged classes call, bent to a server of the test without our own code."""
+"""Addresses of CCXT's unchanged classes, set to a server of the test without our own code."""
 
 from typing import Any
 from urllib.parse import urlsplit
 
 
 def redirect(urls: dict[str, Any], address: str) -> None:
-    """Let every address of Binance that CCXT has be the simulator's; paths of REST stay.
+    """Replace every address of Binance in CCXT by the simulator's; paths of REST stay.
 
     Args:
         urls: `client.urls["api"]`.
-        address: The simulator's, such as `http://127.0.0.1:8765`.
+        address: Address of the simulator, such as `http://127.0.0.1:8765`.
     """
     host = urlsplit(address).netloc
     for name, value in urls.items():

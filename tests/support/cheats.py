@@ -1,4 +1,4 @@
-"""Strategies that cheat, or seem to, each in its own way, as text; and what a check must report.
+"""Strategies that cheat, or seem to, as text, and the fault that a check must report of each.
 
 They are plain enough to be read as a user would have written them. Each buys and sells often by an
 honest rule, so that the cheat hides among many sound signals.
@@ -34,7 +34,7 @@ class Cheat(Strategy):
 #: Whether a candle is one of a few: about one in 700, by its time.
 _RARE: Final = "rare = candles.timestamp // 3_600 % 701 == 17"
 
-#: By what it does: the body, and the kind that a check must name.
+#: Body of each strategy, and the kind of fault that a check must name, by effect.
 CHEATS: Final[dict[str, tuple[str, str]]] = {
     "look-ahead at rare signals": (
         f"{_RARE}\n        ahead = np.append(close[1:], close[-1:])\n        "

@@ -17,7 +17,7 @@ Moment = Literal["before", "after"]
 
 ENTRY: Final = frozenset({"insert decisions", "insert orders"})
 EXIT: Final = frozenset({"insert exit_obligations", "insert orders"})
-#: What a transaction writes at each point, and what it does not write.
+#: Tables that a transaction writes at each point, and tables that it does not write.
 POINTS: Final[dict[str, tuple[frozenset[str], frozenset[str]]]] = {
     "entry decided": (ENTRY, frozenset({"insert exit_obligations"})),
     "entry acknowledged": (frozenset({"update orders"}), frozenset({"insert trades"})),
@@ -30,7 +30,7 @@ POINTS: Final[dict[str, tuple[frozenset[str], frozenset[str]]]] = {
 
 
 class Striker:
-    """Looks at the transactions of a process until the one that kills it."""
+    """Watches the transactions of a process until the one at which it kills the process."""
 
     def __init__(self, point: str, moment: Moment) -> None:
         """Wait for the first commit of a point.
@@ -46,7 +46,7 @@ class Striker:
         self._seen: set[str] = set()
 
     def watch(self, connection: apsw.Connection) -> None:
-        """Look at a new connection of the process."""
+        """Watch a new connection of the process."""
         connection.exec_trace = self._trace
         connection.set_profile(self._done)
 

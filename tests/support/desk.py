@@ -37,7 +37,7 @@ from trader.evaluator.processes import StrategyHelper
 from trader.live.opening import hold_live_account, open_access
 from trader.live.times import LiveTimes
 from trader.market_guard import find_simulated_market
-from trader.run import account_config
+from trader.run import make_account_config
 from trader.session_context import SessionContext
 from trader.sessions import run_session
 from trader.settings import TraderSettings
@@ -86,7 +86,7 @@ class Market:
 
     def truth(self, start: int, end: int) -> dict[int, Candle]:
         """Return the simulator's own final candles that open in `[start, end)`, epoch seconds."""
-        bars = self.simulator.market.candles(KEY.symbol, KEY.timeframe, start, end)
+        bars = self.simulator.market.get_candles(KEY.symbol, KEY.timeframe, start, end)
         columns = (bars.timestamp, bars.open, bars.high, bars.low, bars.close, bars.volume)
         rows = zip(*(column.tolist() for column in columns), strict=True)
         return {row[0]: Candle(*row) for row in rows}
@@ -99,9 +99,9 @@ async def market(
     """Open a market that stands so many hours after March 2024.
 
     Args:
-        hours: Where its clock is held at first.
+        hours: Market time at the start, hours after March 2024.
         replay: Its recorded candles; None: an invented market.
-        options: Further ones of the simulator.
+        options: Further options of the simulator.
     """
     clock = make_clock(start_ms=int((MARCH + hours * HOUR) * 1_000), stepped=True)
     async with (
@@ -259,8 +259,8 @@ async def desk(
 
     The price and amount rules are those of the exchange, or `steps`. With `in_thread` the session
     runs in a separate thread, as in the program; the simulator stays in the loop of the test.
-    With `live` orders go to the simulator's account, within these time limits. `wall` is what the
-    requests' pauses and bans are counted by, where it is not the computer's time.
+    With `live` orders go to the simulator's account, within these time limits. `wall` is the
+    clock of the requests' pauses and bans, where it is not the computer's.
     """
     endpoint = Endpoint("simulator", market.gate.url)
     # Requesting the time waits, and the simulator responds in this very loop: one clock for both.
@@ -285,7 +285,7 @@ async def desk(
         **settings,
     )
     async with exchange, AsyncExitStack() as stack:
-        info = await exchange.market(KEY.symbol)
+        info = await exchange.fetch_market(KEY.symbol)
         access = (
             None
             if live is None
@@ -306,7 +306,7 @@ async def desk(
                 market=info,
                 strategy=chosen,
                 evaluator=evaluator,
-                rules=account_config(values, trading_rules or info.trading_rules),
+                rules=make_account_config(values, trading_rules or info.trading_rules),
                 start_balance=get_configured_balance(values),
                 store=store,
                 session=Session(

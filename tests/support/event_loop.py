@@ -14,37 +14,37 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from onetape.core.candles import FloatArray, IntArray
-from onetape.core.price_steps import with_month_steps
+from onetape.core.price_steps import add_month_steps
 from onetape.core.trading_rules import TradingRules
 from onetape.engine import AccountConfig, PortfolioResult, SimulationResult, SymbolSeries
 from onetape.engine.entry_plan import NO_CANDIDATE
-from onetape.engine.equity import equity_of
+from onetape.engine.equity import compute_equity_parts
 from onetape.engine.exits import TARGET
 from onetape.engine.fills import FillValues
-from onetape.engine.simulation import no_state, symbol_state
+from onetape.engine.simulation import make_cash_only_state, make_symbol_state
 from onetape.engine.symbol_state import SymbolState
 
 _EXIT_AT_OPEN, _ENTRY, _EXIT_INSIDE = range(3)
-#: Part of the cash that an order without an amount step may leave by rounding alone.
+#: Part of the cash that may be left by rounding after an order without an amount step.
 _NOISE: Final = Decimal("1e-12")
 #: Digits enough for any sum of cash and changes of it.
 _EXACT: Final = Context(prec=1_200)
 _ZERO: Final = Decimal(0)
-#: When, which kind of event, which symbol, which candidate of its plan, which bar.
+#: Time, kind of event, symbol, candidate of the symbol's plan, and bar.
 _Event = tuple[int, int, int, int, int]
 
 
 def simulate_by_events(
     series: Sequence[SymbolSeries], rules: AccountConfig, max_open_trades: int | None = None
 ) -> PortfolioResult:
-    """Return what `simulate_portfolio` returns."""
-    empty = no_state(rules)
+    """Return the result of `simulate_portfolio`."""
+    empty = make_cash_only_state(rules)
     own_rules = [
-        replace(rules, trading_rules=with_month_steps(one.trading_rules, one.candles))
+        replace(rules, trading_rules=add_month_steps(one.trading_rules, one.candles))
         for one in series
     ]
     symbols = [
-        symbol_state(
+        make_symbol_state(
             one.candles, one.signal, own, one.start_index, empty, one.intrabar, one.has_volume
         )
         for one, own in zip(series, own_rules, strict=True)
@@ -88,7 +88,7 @@ class ExactChange(Struct, frozen=True):
     """
 
     price_unit: float
-    """Whole numbers of it make the price step of every month; 0: no step."""
+    """Unit of which the price step of every month is a multiple; 0: no step."""
     amount_step: float
     """Amount step, base currency; 0: no step."""
     per_unit_bought: Decimal
@@ -133,7 +133,7 @@ class ExactChange(Struct, frozen=True):
 
 
 def _price_unit(trading_rules: TradingRules) -> Decimal:
-    """Return what the price steps of all months are whole numbers of; 0: no step."""
+    """Return the unit of which the price steps of all months are multiples; 0: no step."""
     if not trading_rules.price_step:
         return Decimal(0)
     finer = [month.price_step for month in trading_rules.months or () if month.price_step]
@@ -146,8 +146,8 @@ def _price_unit(trading_rules: TradingRules) -> Decimal:
 class PlainAccount:
     """The cash that all symbols share.
 
-    What one symbol's order leaves is all that the next one has, and may be a millionth of the
-    account: a float's error, which is nothing compared with the whole, would be seen in that order.
+    The next symbol's order has only the cash that the order before left, which may be a millionth
+    of the account: a float's error, small compared with the whole, would be visible in that order.
     So the cash is exact. One symbol alone never spends a remainder; its cash is the sum of
     `simulate`.
     """
@@ -174,7 +174,7 @@ class PlainAccount:
     def trade(self) -> None:
         """Carry out all plans, event by event."""
         for number, symbol in enumerate(self._symbols):
-            self._await_entry(number, symbol.plan.entry_from(0))
+            self._await_entry(number, symbol.plan.find_entry_from(0))
         while self._events:
             moment, kind, number, candidate, bar = heapq.heappop(self._events)
             if kind == _ENTRY:
@@ -182,41 +182,43 @@ class PlainAccount:
             else:
                 self._leave(moment, kind, number, candidate, bar)
         for number, candidate in self._blocked.items():
-            self.skipped += self._symbols[number].plan.runs_between(candidate, NO_CANDIDATE)
+            self.skipped += self._symbols[number].plan.count_runs_between(candidate, NO_CANDIDATE)
         for number, symbol in enumerate(self._symbols):
-            exits = symbol.fill_log.exit_bars()
+            exits = symbol.fill_log.get_exit_bars()
             free = exits[-1] + 1 + self._cooldown if exits else 0
             is_held = number in self._open
-            symbol.note_waits(free, symbol.fill_log.last_buy().before_slippage if is_held else None)
+            symbol.note_waits(
+                free, symbol.fill_log.make_last_buy().before_slippage if is_held else None
+            )
 
     def equity(self, timestamp: IntArray) -> FloatArray:
         """Return cash and positions at the close of the candles that open at these moments."""
         done = np.searchsorted(np.asarray(self._moments, dtype=np.int64), timestamp, side="right")
-        worth = np.array(self._cash_after)[done]
+        value = np.array(self._cash_after)[done]
         for symbol in self._symbols:
-            own = equity_of(symbol.candles, symbol.fill_log, 0.0, 0.0)[1]
+            own = compute_equity_parts(symbol.candles, symbol.fill_log, 0.0, 0.0)[1]
             last = np.searchsorted(symbol.candles.timestamp, timestamp, side="right") - 1
             if len(own):
-                worth += np.where(last >= 0, own[last], 0.0)
-        return worth
+                value += np.where(last >= 0, own[last], 0.0)
+        return value
 
     def _enter(self, moment: int, number: int, candidate: int, bar: int) -> None:
         symbol = self._symbols[number]
         if len(self._open) >= self._places:
             self._blocked[number] = candidate
-            self._count_skipped(number, symbol.plan.run_of(candidate))
+            self._count_skipped(number, symbol.plan.find_buy_run(candidate))
             return
         bought = symbol.buy(candidate, self.cash, self._worth(moment) if self._open else None)
         if bought is None:
-            self._await_entry(number, symbol.plan.buy_after(candidate))
+            self._await_entry(number, symbol.plan.find_buy_after(candidate))
             return
         self._note(moment, number, bar, bought)
         self._open.add(number)
-        if self._skipped_run[number] == symbol.plan.run_of(candidate):
-            # It was late, and not skipped.
+        if self._skipped_run[number] == symbol.plan.find_buy_run(candidate):
+            # The entry was late, and not skipped.
             self._skipped_run[number] = NO_CANDIDATE
             self.skipped -= 1
-        self._await_exit(number, candidate, symbol.exit_of(candidate))
+        self._await_exit(number, candidate, symbol.find_exit(candidate))
 
     def _count_skipped(self, number: int, run: int) -> None:
         if self._skipped_run[number] != run:
@@ -227,16 +229,16 @@ class PlainAccount:
         """Await the next BUYs of symbols that found all slots full, now that one is free.
 
         Args:
-            moment: From which on an open may fill them.
+            moment: Time from which on an open may fill the BUYs.
         """
         for number, candidate in self._blocked.items():
             symbol = self._symbols[number]
             bar = int(np.searchsorted(symbol.candles.timestamp, moment))
-            later = symbol.plan.buy_after(candidate, bar)
-            missed = symbol.plan.runs_between(candidate, later)
+            later = symbol.plan.find_buy_after(candidate, bar)
+            missed = symbol.plan.count_runs_between(candidate, later)
             if missed:
                 self.skipped += missed
-                self._skipped_run[number] = symbol.plan.run_of(candidate) + missed
+                self._skipped_run[number] = symbol.plan.find_buy_run(candidate) + missed
             self._await_entry(number, later)
         self._blocked.clear()
 
@@ -244,12 +246,12 @@ class PlainAccount:
         symbol = self._symbols[number]
         sold = symbol.sell(candidate, bar)
         if sold is None:
-            self._await_exit(number, candidate, symbol.plan.exit_by_signal(candidate, bar))
+            self._await_exit(number, candidate, symbol.plan.set_exit_at_next_sell(candidate, bar))
             return
         is_maker = symbol.plan.exit_kinds[candidate] == TARGET
         self._note(moment, number, bar, sold, is_maker=is_maker)
         self._open.discard(number)
-        self._await_entry(number, symbol.plan.entry_after(candidate, bar))
+        self._await_entry(number, symbol.plan.find_entry_after(candidate, bar))
         self._try_blocked(moment if kind == _EXIT_AT_OPEN else moment + 1)
 
     def _note(
@@ -290,13 +292,13 @@ class PlainAccount:
 
     def _worth(self, moment: int) -> float:
         """Return cash and open positions at the closes known at a moment."""
-        worth = self.cash
+        value = self.cash
         for number in sorted(self._open):
             symbol = self._symbols[number]
             last = int(np.searchsorted(symbol.candles.timestamp, moment)) - 1
             price = symbol.candles.close[last] if last >= 0 else symbol.candles.open[0]
-            worth += symbol.fill_log.base * float(price)
-        return worth
+            value += symbol.fill_log.base * float(price)
+        return value
 
 
 def _union(columns: Sequence[IntArray]) -> IntArray:

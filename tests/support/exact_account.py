@@ -1,7 +1,7 @@
 """The rules of the engine once more, in Decimals, bar by bar, and with none of its code.
 
 Written from docs and docstrings: prices in whole hundredths go in as integers, and every fill comes
-out as it is booked. Several symbols share one purse. Slow, and easy to check by hand.
+out as it is booked. Several symbols share one account. Slow, and easy to check by hand.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ from plain_hours import is_within
 
 EXACT = Context(prec=45)
 ZERO, ONE = Decimal(0), Decimal(1)
-#: Part of a step that is none (onetape.core.trading_rules).
+#: Part of a step that counts as zero (onetape.core.trading_rules).
 TOLERANCE = Decimal("1e-6")
 #: Part of the cash by which an order may cost more than there is, and which an order without an
 #: amount step may leave of it: then the order spends all of the cash.
@@ -33,11 +33,11 @@ class ExactFill:
     price: Decimal
     amount: Decimal
     fee: Decimal
-    """In the coin bought where the rules state it."""
+    """Fee of the fill, in the coin bought where the rules state so."""
     cash_change: Decimal
     base_change: Decimal
     kinds: tuple[str, ...] = ()
-    """How a sell came about; two where both stops lie at one price."""
+    """Exit kind of a sell; two where both stops are at one price."""
 
 
 @dataclass
@@ -68,12 +68,12 @@ class _ExactSymbol:
     price_steps: dict[tuple[int, int], Decimal] = field(
         default_factory=dict[tuple[int, int], Decimal]
     )
-    """Of each month, by year and month."""
+    """Price step of each month, by year and month."""
 
 
 @dataclass
 class ExactAccount:
-    """What came out."""
+    """Result of a run."""
 
     symbols: list[_ExactSymbol]
     cash: Decimal
@@ -85,7 +85,7 @@ def exact_run(
     rules: AccountConfig,
     places: int | None = None,
 ) -> ExactAccount:
-    """Trade all markets on one account, each with steps of its own."""
+    """Trade all markets on one account, each with its steps."""
     symbols = [
         _ExactSymbol(prices, list(signal), rules, steps) for prices, signal, steps in markets
     ]
@@ -123,7 +123,7 @@ def _is_untraded(symbol: _ExactSymbol, bar: int) -> bool:
 
 
 def _take(symbol: _ExactSymbol, bar: int) -> None:
-    """Note what is due from the open of a bar on, until something is traded."""
+    """Set the order that is due from the open of a bar on, until something is traded."""
     order, before = _order(symbol, bar), symbol.signal[bar - 2] if bar > 1 else 0
     if order == 1 and before != 1:
         symbol.run += 1
@@ -139,13 +139,13 @@ def _take(symbol: _ExactSymbol, bar: int) -> None:
 
 
 def _sell_counts(symbol: _ExactSymbol, bar: int) -> bool:
-    """Return whether the SELL of the bar before wins more than the offset."""
+    """Return whether the SELL of the bar before has a profit above the offset."""
     offset = symbol.rules.exits.exit_profit_offset
     return offset is None or symbol.prices.close[bar - 1] > _net_price(symbol, offset)
 
 
 def _net_price(symbol: _ExactSymbol, profit: float, *, is_limit: bool = False) -> Decimal:
-    """Return the price of a sell that wins this part of what the entry cost, fees included."""
+    """Return the price of a sell with a profit of this part of the entry's cost, fees included."""
     rules, fee = symbol.rules, of(symbol.rules.fee_rate)
     has_maker_fee = is_limit and rules.maker_fee_rate is not None
     sold = 1 - (of(rules.maker_fee_rate or 0.0) if has_maker_fee else fee)
@@ -273,7 +273,7 @@ def _month(timestamp: int) -> tuple[int, int]:
 
 
 def _count(steps: Decimal, rounding: str) -> Decimal:
-    """Return whole steps; what misses one by a millionth of a step counts as it, as documented."""
+    """Return whole steps; a value that misses a step by a millionth counts as that step."""
     nearest = steps.to_integral_value()
     return nearest if abs(steps - nearest) <= TOLERANCE else steps.to_integral_value(rounding)
 
@@ -333,20 +333,20 @@ def _worth(held: list[_ExactSymbol], moment: int) -> Iterator[Decimal]:
 def _bought(symbol: _ExactSymbol, bar: int, cash: Decimal, equity: Decimal) -> ExactFill | None:
     rules, open_ = symbol.rules, symbol.prices.open[bar]
     fee, in_coin = of(rules.fee_rate), rules.fee_currency == "base"
-    kept = ONE if in_coin else 1 + fee
+    fee_factor = ONE if in_coin else 1 + fee
     price = _to_step(open_ * (1 + _slip(rules)), symbol, bar, ROUND_CEILING)
-    wanted = _wanted(symbol, bar, cash, equity, price * kept)
+    wanted = _wanted(symbol, bar, cash, equity, price * fee_factor)
     if wanted is None:
         return None
     budget, amount = wanted
     impact, volume = of(rules.volume_impact), symbol.prices.volume[bar - 1]
     if impact:
-        amount = min(amount, _most_with_impact(rules, open_ * kept, budget, volume))
+        amount = min(amount, _most_with_impact(rules, open_ * fee_factor, budget, volume))
         moved = open_ * (1 + _slip(rules) + impact * _share(amount, volume))
         price = _to_step(moved, symbol, bar, ROUND_CEILING)
-        amount = min(amount, EXACT.divide(budget, price * kept))
+        amount = min(amount, EXACT.divide(budget, price * fee_factor))
     amount = _whole_steps(amount, symbol)
-    if symbol.trading_rules.amount_step is not None and amount * price * kept > budget * (
+    if symbol.trading_rules.amount_step is not None and amount * price * fee_factor > budget * (
         1 + CASH_NOISE
     ):
         amount -= symbol.trading_rules.amount_step
@@ -385,7 +385,7 @@ def _could_be_sold(symbol: _ExactSymbol, bar: int, base: Decimal) -> bool:
 def _wanted(
     symbol: _ExactSymbol, bar: int, cash: Decimal, equity: Decimal, unit: Decimal
 ) -> tuple[Decimal, Decimal] | None:
-    """Return what may be spent, and the coins that the sizing wants for it."""
+    """Return the money that may be spent, and the coins of the sizing."""
     rules, name = symbol.rules, symbol.rules.sizing
     if name == "all_in":
         return cash, EXACT.divide(cash, unit)

@@ -14,7 +14,7 @@ from yarl import URL
 
 
 class Gate:
-    """Use it as an async context manager; `url` is where it listens."""
+    """The proxy, an async context manager; `url` is its address."""
 
     def __init__(self, behind: str) -> None:
         """Stand before the simulator at `behind`."""
@@ -25,9 +25,9 @@ class Gate:
         self.rest_is_down = False
         """Reset every REST connection."""
         self.rest_delay_seconds = 0.0
-        """How long each REST response is held back."""
+        """Delay of each REST response."""
         self.delayed_path = ""
-        """How the path ends of the REST requests whose response is held back; empty: of all."""
+        """End of the path of REST requests whose response is held back; empty: all requests."""
         self.hidden_candles: set[int] = set()
         """Opens, in milliseconds, of candles that REST responses leave out."""
         self.refuses_sockets = False
@@ -39,12 +39,12 @@ class Gate:
         self.lets_pass: Callable[[dict[str, Any]], bool] = lambda _: True
         """Frames for which it returns False are dropped."""
         self.change: Callable[[dict[str, Any]], dict[str, Any]] = lambda frame: frame
-        """Returns what is sent in place of a frame; itself: the frame goes on as it is."""
+        """Returns the frame to send in place of a frame; the same frame: unchanged."""
         self.delay_seconds: Callable[[dict[str, Any]], float] = lambda _: 0.0
-        """How long a frame is held back; equal delays keep the frames of a stream in order."""
+        """Delay of each frame; equal delays keep the frames of a stream in order."""
         self._late: set[asyncio.Task[None]] = set()
         self.kline_requests: list[dict[str, str]] = []
-        """The query of every request for candles, answered or not."""
+        """The query of every request for candles, with a response or without."""
         self.signed_paths: list[str] = []
         """Path of every REST request with an API key or a signature."""
         self.commands: list[dict[str, Any]] = []
@@ -53,7 +53,7 @@ class Gate:
         """WebSockets that were requested, refused ones included."""
 
     def cut(self) -> int:
-        """Reset every WebSocket and return how many there were."""
+        """Reset every WebSocket and return the number that were open."""
         cut = list(self._sockets.items())
         self._sockets.clear()
         for _, request in cut:
@@ -62,7 +62,7 @@ class Gate:
         return len(cut)
 
     async def inject(self, frame: dict[str, Any] | str) -> None:
-        """Send a frame of our own on every socket."""
+        """Send an additional frame on every socket."""
         text = frame if isinstance(frame, str) else json.dumps(frame)
         for socket in list(self._sockets):
             await socket.send_str(text)
@@ -102,15 +102,17 @@ class Gate:
         headers = {name: request.headers[name] for name in names if name in request.headers}
         async with (
             ClientSession() as session,
-            session.request(request.method, url, data=body, headers=headers) as answer,
+            session.request(request.method, url, data=body, headers=headers) as response,
         ):
-            content = await answer.read()
+            content = await response.read()
             if request.path.endswith(self.delayed_path):
                 await asyncio.sleep(self.rest_delay_seconds)
             if request.path.endswith("/klines") and self.hidden_candles:
                 rows = [row for row in json.loads(content) if row[0] not in self.hidden_candles]
                 content = json.dumps(rows).encode()
-            return web.Response(body=content, status=answer.status, content_type="application/json")
+            return web.Response(
+                body=content, status=response.status, content_type="application/json"
+            )
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         self.dials += 1

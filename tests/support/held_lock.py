@@ -9,7 +9,7 @@ from pathlib import Path
 
 @contextmanager
 def locked(db: Path, *, is_readable: bool = True) -> Generator[None]:
-    """Let another process hold the write lock while the block lasts.
+    """Hold the write lock in another process while the block lasts.
 
     Args:
         db: The file.

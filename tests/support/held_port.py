@@ -13,7 +13,7 @@ def held_port(port: int = 0) -> Generator[int]:
     asyncio do, can listen at it while the block lasts.
 
     Args:
-        port: The one that a server has left; 0: any that is free.
+        port: Port that a server has left; 0: any free one.
     """
     with socket.socket() as held:
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""Strategy files whose code does to its process what it should not."""
+"""Strategy files whose code harms its process."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 from onetape.core.candles import Candles
 from trader.evaluator.evaluator import Evaluation, EvaluationFailure, StrategyEvaluator
 
-#: Only an evaluation that hangs takes so long, also on a busy machine.
+#: Time limit that only an evaluation that hangs exceeds, also on a busy machine.
 PATIENT_SECONDS = 120.0
 
 SOURCE = """
@@ -96,9 +96,9 @@ def write_hostile(folder: Path, attack: str, condition: str = "True") -> str:
     """Write a strategy file; return the name to load it by.
 
     Args:
-        folder: Where it is written, and where it notes the processes that it starts.
-        attack: What `evaluate` does.
-        condition: When, as Python code.
+        folder: Folder of the file, to which the strategy also writes the ids of its processes.
+        attack: Code of `evaluate`.
+        condition: Condition of the attack, as Python code.
     """
     path = folder / "hostile.py"
     text = SOURCE.format(folder=str(folder), attack=attack, condition=condition)
@@ -107,10 +107,10 @@ def write_hostile(folder: Path, attack: str, condition: str = "True") -> str:
 
 
 def let_others_be_slow(monkeypatch: pytest.MonkeyPatch, hanging: int) -> None:
-    """Let only the evaluation be late in which a strategy hangs; a busy machine is slow in others.
+    """Apply the deadline only to the evaluation that hangs: a busy machine is slow in others.
 
     Args:
-        monkeypatch: Of the test.
+        monkeypatch: Fixture of the test.
         hanging: Open of the newest candle of that evaluation, epoch seconds.
     """
     evaluate = StrategyEvaluator.evaluate
@@ -131,7 +131,7 @@ def let_others_be_slow(monkeypatch: pytest.MonkeyPatch, hanging: int) -> None:
 
 
 def noted_processes(folder: Path) -> list[int]:
-    """Return the process ids that a strategy has noted."""
+    """Return the process ids that a strategy has written."""
     path = folder / "processes"
     return [int(line) for line in path.read_text().split()] if path.exists() else []
 

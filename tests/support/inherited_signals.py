@@ -3,12 +3,12 @@
 import signal
 from types import FrameType
 
-#: What nohup ignores, and what a shell without job control ignores for its background jobs.
+#: Signals that nohup ignores, and that a shell without job control ignores for background jobs.
 _IGNORED_BY_SHELLS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
 
 
 def give_children_default_signals() -> None:
-    """Let child processes begin with default signal handlers; this process ignores what it did.
+    """Start child processes with default signal handlers; this process still ignores its signals.
 
     A child inherits an ignored signal and keeps it, as it should, but tests send these signals to
     children. A handler that does nothing ignores a signal too, and no child inherits a handler.

@@ -50,10 +50,10 @@ from trader.states import TraderStates
 START_MS = 1_709_252_400_000
 KEY = SeriesKey("simulator", "BTC/USDT", "1h")
 ACCOUNT = "live test"
-#: The account has coins of its own, and cash for ten orders: nothing hides behind a refusal.
+#: The account has other coins, and cash for ten orders, so that no refusal hides an error.
 BALANCE = {"USDT": Decimal(50_000), "BTC": Decimal(2)}
 BASELINE = Decimal(2)
-#: A round of driving the orders takes so long on a quiet machine, and counts so long at most.
+#: Duration of a round on a quiet machine, which is also the most that a round counts.
 QUIET_ROUND_SECONDS, MOST_ROUND_SECONDS = 0.02, 0.05
 QUICK = LiveTimes(
     first_look=0.03,
@@ -92,7 +92,7 @@ class LiveDesk:
     def __init__(
         self, simulator: Simulator, exchange: RestExchange, context: SessionContext, lease: Lease
     ) -> None:
-        """Take all of it, open; `start` makes the executor."""
+        """Take the open parts; `start` makes the executor."""
         self.simulator = simulator
         self.exchange = exchange
         self.context = context
@@ -101,7 +101,7 @@ class LiveDesk:
         self.executor: LiveExecutor
         self.client: PrivateClient
         self.driven_seconds = 0.0
-        """How long the orders were driven, without what a busy machine adds to a round."""
+        """Time for which the orders were driven, without the delays of a busy machine."""
         self.fixed_price: float | None = None
         """Price where the simulator is in another process."""
 
@@ -134,7 +134,7 @@ class LiveDesk:
         if self.fixed_price is not None:
             return self.fixed_price
         account = self.simulator.account.exchange
-        found = account.price_of("BTC", "USDT", self.simulator.clock.now_ms())
+        found = account.find_price("BTC", "USDT", self.simulator.clock.now_ms())
         assert found is not None
         return float(found)
 
@@ -146,13 +146,13 @@ class LiveDesk:
         return order
 
     def enter(self) -> Order:
-        """Store an order to buy and let it have its turn."""
+        """Store an order to buy and let the executor process it."""
         order = self.intend_entry()
         self.turn()
         return order
 
     def turn(self) -> None:
-        """Let the order to buy have its turn, with a fresh bid and ask."""
+        """Let the executor process the order to buy, with a fresh bid and ask."""
         self.quote()
         self.executor.fill_open_order(self.row(self.price), self.exchange.now_ms())
 
@@ -167,7 +167,7 @@ class LiveDesk:
         return Candle(START_MS // 1_000 // 3_600 * 3_600, price, price, price, price, 1.0)
 
     async def until_sent(self, order: Order) -> None:
-        """Wait until an order has reached the simulator, without storing what it responds."""
+        """Wait until an order has reached the simulator, without storing its response."""
         deadline = asyncio.get_running_loop().time() + 60
         while order.client_order_id not in self.taken:
             if asyncio.get_running_loop().time() > deadline:
@@ -205,12 +205,12 @@ class LiveDesk:
         self.executor.place(again, self.exchange.now_ms())
 
     async def next_reports(self) -> list[OrderReport]:
-        """Take what the broker reports next away from the executor."""
+        """Intercept the next reports of the broker, which the executor does not get."""
         broker = self.executor.broker
         async with asyncio.timeout(60):
             while True:
                 broker.reported.clear()
-                if found := broker.events():
+                if found := broker.take_events():
                     return found
                 await broker.reported.wait()
 
@@ -263,7 +263,7 @@ class LiveDesk:
         (stop,) = self.resting
         for _ in range(600):
             await self.simulator.advance_to_ms(self.simulator.clock.now_ms() + 60_000)
-            self.simulator.account.balances()
+            self.simulator.account.get_balances()
             if not stop.is_open:
                 return
         raise AssertionError("the price did not fall")
@@ -289,18 +289,18 @@ class LiveDesk:
         now_s = self.simulator.clock.now_ms() // 1_000
         start = (now_s // 60 + 1) * 60
         market = self.simulator.market
-        market.add_move(market.symbol("BTC/USDT"), PriceMove(start, None, factor))
+        market.add_move(market.get_symbol("BTC/USDT"), PriceMove(start, None, factor))
         await self.pass_time(start + 1 - now_s)
 
     @property
     def stop_state(self) -> StopState | None:
-        """Return where the stop of the open position is, as it is stored."""
+        """Return the stored state of the open position's stop."""
         entry = self.executor.entry_order_id
         return None if entry is None else read_stop_state(self.store, entry)
 
     @property
     def sold(self) -> Decimal:
-        """Return what all sells of the simulator's account add up to, base currency."""
+        """Return the sum of all sells of the simulator's account, base currency."""
         fills = self.simulator.account.exchange.fills
         return sum(
             (Decimal(one.quantity).scaleb(-5) for one in fills if one.side == "SELL"), Decimal(0)
@@ -330,7 +330,7 @@ class LiveDesk:
 
     @property
     def problems(self) -> list[str]:
-        """Return the sources of problems that the trader has."""
+        """Return the sources of the trader's problems."""
         names = ("protection", "exit", "account", "coins", "account reading")
         return [name for name in names if self.states.has_problem(name)]
 
@@ -346,8 +346,8 @@ class LiveDesk:
 
     @property
     def coins(self) -> Decimal:
-        """Return what the simulator's account has of BTC beyond what it had at first."""
-        found = self.simulator.account.balances().get("BTC", {"free": "0", "locked": "0"})
+        """Return the change of the simulator's BTC balance since the start."""
+        found = self.simulator.account.get_balances().get("BTC", {"free": "0", "locked": "0"})
         return Decimal(str(found["free"])) + Decimal(str(found["locked"])) - BASELINE
 
     @property
@@ -373,10 +373,10 @@ class LiveDesk:
         return {number for number, one in orders.items() if one.client_id.startswith(tag)}
 
     def order(self, side: Any, type_: str) -> Order:
-        """Return an order as the rules intend it; nothing is stored."""
+        """Return an order as the rules create it; nothing is stored."""
         session = self.context.session
         return Order(
-            client_order_id=self.executor.new_order_id(),
+            client_order_id=self.executor.make_order_id(),
             session=session.session,
             mode="live",
             account=session.account,
@@ -424,20 +424,20 @@ async def live_desk(
     has_stream: bool = False,
     risk: RiskLimits = DEFAULT_LIMITS,
 ) -> AsyncGenerator[LiveDesk]:
-    """Open the desk on a simulator of its own, or on one that runs.
+    """Open the desk on a new simulator, or on one that runs.
 
     Args:
         db: Path of the database.
-        faults: Of the simulator of its own.
-        simulator: One that runs, or the address of one in another process.
-        stop_loss: Of the account's rules.
+        faults: Faults of the new simulator.
+        simulator: A running simulator, or the address of one in another process.
+        stop_loss: Stop loss of the account.
         times: Time limits.
-        number: Of the session.
+        number: Number of the session.
         account: Name of the account.
-        timeout_ms: Of private requests.
-        is_stepped: Whether the clock of the simulator of its own is stepped.
-        balance: Of the simulator of its own.
-        baseline: What the account is stored with as its own coins; None: it is not stored.
+        timeout_ms: Timeout of private requests.
+        is_stepped: Whether the clock of the new simulator is stepped.
+        balance: Start balances of the new simulator.
+        baseline: Other coins with which the account is stored; None: it is not stored.
         quote_amount: Quote currency of each entry.
         has_stream: Whether the account's events are read in addition to the account.
         risk: Limits of entries.
@@ -451,7 +451,7 @@ async def live_desk(
         if not isinstance(simulator, str):
             exchange.clock = simulator.clock
         await stack.enter_async_context(exchange)
-        market = await exchange.market(KEY.symbol)
+        market = await exchange.fetch_market(KEY.symbol)
         key = Credentials("simulator", "simulator")
         client = PrivateClient(endpoint, key, now_ms=exchange.now_ms, timeout_ms=timeout_ms)
         await stack.enter_async_context(client)
@@ -501,7 +501,7 @@ async def live_desk(
         desk = LiveDesk(cast("Simulator", simulator), exchange, context, lease)
         desk.client = client
         if isinstance(simulator, str):
-            desk.fixed_price = (await exchange.ticker(KEY.symbol)).last
+            desk.fixed_price = (await exchange.fetch_ticker(KEY.symbol)).last
         desk.start()
         yield desk
 

@@ -1,8 +1,8 @@
 """A process that trades a fixed scene with real orders, and dies or stands still at a point of it.
 
 `python live_kills.py` is a warm process: for each line of JSON on stdin it forks a child that plays
-the scene, and responds with the signal that ended the child (0: it played to the end). Of a child
-that is suspended it first names the process.
+the scene, and responds with the signal that ended the child (0: it played to the end). For a
+suspended child it first prints the process id.
 
 The scene: an entry, its stop, a higher stop in its place, an exit. Points are reached in the
 process itself, by SQLite's own hooks and around the requests; the program runs unchanged.
@@ -23,7 +23,7 @@ import apsw
 from live_desk import LiveDesk, live_desk
 from onetape.exchange.trading import PrivateClient
 
-#: What is counted at each point, whether the process dies before or after it, and the count.
+#: Event that is counted at each point, whether the process dies before or after it, and the count.
 #: Orders of the scene: 1 the entry, 2 its stop, 3 the higher stop, which one request puts in the
 #: place of the second, 4 the exit, before which the third is cancelled.
 POINTS: Final[dict[str, tuple[str, str, int]]] = {
@@ -73,7 +73,7 @@ SUSPENSIONS: Final[dict[str, tuple[str, str, int]]] = {
 
 
 class Striker:
-    """Counts what is reached, and kills or suspends the process at one point."""
+    """Counts events, and kills or suspends the process at one point."""
 
     def __init__(self, point: str) -> None:
         """Wait for a point of POINTS or SUSPENSIONS."""
@@ -83,12 +83,12 @@ class Striker:
         self._kinds: set[str] = set()
 
     def watch(self, connection: apsw.Connection) -> None:
-        """Look at the transactions of a new connection."""
+        """Watch the transactions of a new connection."""
         connection.exec_trace = self._trace
         connection.set_wal_hook(self._committed)
 
     def count(self, what: str, moment: str) -> None:
-        """Count something that is about to happen, or has happened; die if it is the point."""
+        """Count an event before or after it happens; die if it is the point."""
         if moment == "before":
             self._counts[what] = self._counts.get(what, 0) + 1
         if (what, moment, self._counts.get(what, 0)) == (self._what, self._moment, self._nth):

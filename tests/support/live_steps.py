@@ -6,9 +6,9 @@ from desk import HOUR, KEY, MARCH, Desk, Market
 from onetape.execution.risk_limits import RiskLimits
 from onetape.simulator.market.symbols import SpotSymbol
 
-#: Coins of its own and cash for ten orders: nothing hides behind a refusal.
+#: Start balances: other coins, and cash for ten orders, so that no refusal hides an error.
 BALANCE = {"USDT": Decimal(100_000), "BTC": Decimal(20)}
-#: What a random walk may lose is not what is tested.
+#: Limits off: the loss of a random walk is not tested.
 LIMITS = RiskLimits(max_daily_loss=1.0, max_drawdown=1.0, max_orders_per_minute=1_000)
 #: An order on its way, or a pending exit.
 MOVING = """
@@ -21,10 +21,10 @@ RESTING = "SELECT 1 FROM orders WHERE status = 'open' AND is_protection"
 
 
 def first_trade_hours(opened: Market, hour: int) -> float:
-    """Return when the first trade of an hour happens, in hours after March 2024."""
+    """Return the time of the first trade of an hour, in hours after March 2024."""
     simulated = opened.simulator.market
     symbol: SpotSymbol = next(one for one in simulated.symbols if one.name == KEY.symbol)
-    moment = int(simulated.trades(symbol, MARCH + hour * HOUR).time_ms[0])
+    moment = int(simulated.get_trades(symbol, MARCH + hour * HOUR).time_ms[0])
     return (moment / 1_000 - MARCH) / HOUR
 
 

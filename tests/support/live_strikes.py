@@ -21,19 +21,19 @@ from trader.live.times import LiveTimes
 
 SUPPORT: Final = Path(__file__).parent
 _DAY_MS: Final = 86_400_000
-#: How often the clock of the exchange moves on while a trader recovers, wall seconds.
+#: Interval at which the exchange's clock moves on while a trader recovers, wall seconds.
 _STEP_SECONDS: Final = 0.1
 
 
 class Scene(Struct, frozen=True):
-    """What a seed makes of a scene."""
+    """Parameters of a scene, drawn by a seed."""
 
     start_ms: int
     """Market time, epoch milliseconds."""
     quote_amount: float
-    """What the entry spends, quote currency."""
+    """Amount that the entry spends, quote currency."""
     stop_loss: float
-    """How far the stop is under the entry, a part of the price."""
+    """Distance of the stop below the entry, as a part of the price."""
 
     @classmethod
     def of(cls, seed: int) -> "Scene":
@@ -50,30 +50,30 @@ class Scene(Struct, frozen=True):
 
 
 class Strike(Struct, frozen=True):
-    """What came of one kill."""
+    """Result of one kill."""
 
     fault: str
-    """What is doubled, lost, unprotected or unequal; empty: nothing."""
+    """Text on orders or coins that are doubled, lost, unprotected or unequal; empty: none."""
     safe_seconds: float | None
     """From the restart to the stop at the exchange, or to the end of the exit; None: no coins.
 
-    Like `resolved_seconds` without what a busy machine adds.
+    Like `resolved_seconds`, without the delays of a busy machine.
     """
     resolved_seconds: float
     """From the restart until no order is unknown and the symbol may be entered again."""
 
 
 class WarmProcess:
-    """The process that forks what is killed."""
+    """The process that forks the traders that are killed."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
-        """Take it, running."""
+        """Take the running process."""
         self._process = process
         self.printed: list[str] = []
-        """What the child has written to stderr."""
+        """Text that the child has written to stderr."""
 
     async def play(self, url: str, db: Path, point: str, scene: Scene) -> int:
-        """Play the scene in a child; return what ended it."""
+        """Play the scene in a child; return the signal that ended it."""
         self._start(url, db, point, scene)
         code = await self._wait_for("done")
         assert code <= 0, self.printed
@@ -109,7 +109,7 @@ class WarmProcess:
 
 @asynccontextmanager
 async def warm_process() -> AsyncGenerator[WarmProcess]:
-    """Start the process that forks what is killed; it ends with the block."""
+    """Start the process that forks the traders that are killed; it ends with the block."""
     path = os.pathsep.join([str(SUPPORT), *sys.path])
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -142,7 +142,7 @@ async def strike(
         warm: Forks the trader that is killed.
         folder: Empty, for the database.
         point: One of `live_kills.POINTS`.
-        seed: Of the scene.
+        seed: Random seed of the scene.
         times: Time limits of the trader that recovers. Those of a test are short, and let an
             order be absent at once; with the program's own the exchange's clock runs on.
         playing: Held while the warm process is used; for kills side by side.

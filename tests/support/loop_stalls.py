@@ -1,11 +1,11 @@
-"""How long an event loop stands still while its process runs."""
+"""Time for which an event loop stands still while its process runs."""
 
 import asyncio
 import threading
 from types import TracebackType
 from typing import Final, Self
 
-#: How often the thread beside the event loop counts, seconds.
+#: Interval at which the thread next to the event loop counts, seconds.
 TICK_SECONDS: Final = 0.005
 
 

@@ -1,4 +1,4 @@
-"""A stand-in for the module `time` in one module, where a test looks at its pauses.
+"""A stand-in for the module `time` in one module, where a test checks pauses.
 
 Threads of other tests may sleep meanwhile: the module of the whole process stays as it is.
 """

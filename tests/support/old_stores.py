@@ -9,7 +9,7 @@ from typing import Any
 APPLICATION_ID = 0x4F544150
 CANDLES = 500
 
-#: What each table of version 1 held, by the columns it had then; of those that every version keeps.
+#: Columns of each table of version 1, as far as every later version keeps them.
 COLUMNS = {
     "ohlcv_data": "exchange, symbol, timeframe, timestamp, open, high, low, close, volume, closed, "
     "source",
@@ -23,7 +23,7 @@ COLUMNS = {
     "decisions": "decision, session, timestamp, signal, indicators, gates, action, decided_ms",
     "orders": "client_order_id, session, amount, status, decision, reason",
     "trades": "id, exchange_trade_id, client_order_id, price, amount, fee, executed_ms",
-    # Not the state: what it proved was changed.
+    # Without the state, whose meaning was changed.
     "gaps": "exchange, symbol, timeframe, from_timestamp, to_timestamp, first_seen_ms, "
     "last_asked_ms",
     "quarantine": "id, exchange, symbol, timeframe, seen_ms, source, fault, payload",
@@ -33,7 +33,7 @@ COLUMNS = {
 RENAMED = {"blind_intervals": "data_outages", "silences": "rate_limit_bans"}
 #: Columns that a later version renamed, by the table's present name.
 RENAMED_COLUMNS = {"gaps": {"last_asked_ms": "last_requested_ms"}}
-#: What later versions added.
+#: Columns that later versions added, by version and table.
 ADDED_COLUMNS = {
     2: {
         "silences": "exchange, until_ms, reason",
@@ -76,8 +76,8 @@ def make_old_store(path: Path, version: int = 1, *, rows: bool = True) -> Path:
     """Make a file of an earlier version. The calling process must not have it open.
 
     Args:
-        path: Where.
-        version: Of the schema.
+        path: Path of the file.
+        version: Version of the schema.
         rows: Whether every table gets rows; those of version 1 are brought up by the scripts.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -96,7 +96,7 @@ def make_old_store(path: Path, version: int = 1, *, rows: bool = True) -> Path:
 
 
 def rows_of(path: Path, version: int = 1) -> dict[str, list[tuple[Any, ...]]]:
-    """Return all that a version stored; the calling process must not have the file open."""
+    """Return all rows that a version stored; the calling process must not have the file open."""
     columns = dict(COLUMNS)
     for number in range(2, version + 1):
         columns |= ADDED_COLUMNS[number]
@@ -167,7 +167,7 @@ def _fill(connection: sqlite3.Connection) -> None:
 
 
 def _add_orders(connection: sqlite3.Connection) -> None:
-    """Add what two round trips and an order that was left open look like."""
+    """Add the rows of two round trips and of an open order."""
     head = "NULL, 's1', 'paper', 'a', 'binance', 'BTC/USDT', '1h'"
     tail = "NULL, NULL, '9.5', NULL, NULL"
     orders = (

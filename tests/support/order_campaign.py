@@ -22,12 +22,12 @@ CASH, COINS = Decimal(50_000), Decimal(2)
 FAULTY: Final = 0.2
 #: Part of the look-ups and readings of the account that go wrong.
 FAULTY_READS: Final = 0.05
-#: Fees of many round trips are a loss, and so many orders a day are usual here.
+#: Limits off: the fees of many round trips are a loss, and there are many orders a day.
 LIMITS: Final = RiskLimits(max_orders_per_minute=100_000, max_daily_loss=1.0, max_drawdown=1.0)
 _DAY_MS: Final = 86_400_000
-#: The exchange's clock goes on so far, so often: milliseconds of the market, wall seconds.
+#: Step of the exchange's clock, market milliseconds, and the interval of steps, wall seconds.
 _STEP_MS, _STEP_SECONDS = 1_000, 0.05
-_ANSWERS: Final[tuple[dict[str, Any], ...]] = (
+_RESPONSE_FAULTS: Final[tuple[dict[str, Any], ...]] = (
     {"kind": "timeout", "when": "before"},
     {"kind": "timeout", "when": "after"},
     {"kind": "reset", "when": "before"},
@@ -48,7 +48,7 @@ _READS: Final = ("/api/v3/order", "/api/v3/openOrders", "/api/v3/myTrades", "/ap
 
 
 class Campaign(Struct, frozen=True):
-    """What came of a campaign."""
+    """Result of a campaign."""
 
     orders: int
     """Orders that were sent."""
@@ -59,17 +59,17 @@ class Campaign(Struct, frozen=True):
     bought: int
     """Orders to buy that the exchange took."""
     faults: list[str]
-    """What is doubled, lost, unprotected or unequal."""
+    """Texts on orders or coins that are doubled, lost, unprotected or unequal."""
 
 
 def order_faults() -> list[Fault]:
     """Return the faults of a campaign; each fires by chance."""
-    # Independent chances that come to the part that is wanted.
-    chance = 1 - (1 - FAULTY) ** (1 / len(_ANSWERS))
+    # Independent chances that together give the requested part.
+    chance = 1 - (1 - FAULTY) ** (1 / len(_RESPONSE_FAULTS))
     faults = [
-        Fault(method=method, path=path, probability=chance, **answer)
+        Fault(method=method, path=path, probability=chance, **settings)
         for method, path in _WRITES
-        for answer in _ANSWERS
+        for settings in _RESPONSE_FAULTS
     ]
     reads = [
         Fault("status", status=504, method="GET", path=path, probability=FAULTY_READS)
@@ -103,8 +103,8 @@ async def run_campaign(db: Path, seed: int, orders: int) -> Campaign:
 
     Args:
         db: Path of the database.
-        seed: Of the market's time, and of which stops are moved.
-        orders: How many.
+        seed: Random seed of the market's time and of the stops that are moved.
+        orders: Number of orders.
     """
     chance = Random(seed)  # noqa: S311 - no secret
     entries = 0

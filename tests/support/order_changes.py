@@ -1,4 +1,4 @@
-"""Changes of an order that is stored and nothing more, as a broker's events make them."""
+"""Changes of an order whose intent alone is stored, as a broker's events make them."""
 
 from decimal import Decimal
 from typing import Any
@@ -11,8 +11,8 @@ from onetape.execution.events import (
     ReportedStatus,
     StatusReport,
     Submitted,
+    encode_event,
     get_event_kind,
-    to_json,
 )
 from onetape.execution.orders import fold
 from onetape.store.orders import OrderChange
@@ -21,11 +21,11 @@ from onetape.store.orders import OrderChange
 def change_of(
     client_order_id: str, events: list[OrderEvent], *, at_ms: int, **more: Any
 ) -> OrderChange:
-    """Return what events make of an order of which the intent alone is stored."""
+    """Return the change of an order by events; only its intent is stored."""
     state = fold(events)
     return OrderChange(
         client_order_id=client_order_id,
-        events=tuple((get_event_kind(event), to_json(event)) for event in events),
+        events=tuple((get_event_kind(event), encode_event(event)) for event in events),
         number=1,
         before="intent",
         status=state.status,
@@ -41,7 +41,7 @@ def change_of(
 
 
 def fill_of(trade: Fill, *, at_ms: int, **more: Any) -> OrderChange:
-    """Return that an order was sent, acknowledged and filled whole by a trade."""
+    """Return the change of an order that was sent, acknowledged and filled whole by a trade."""
     events: list[OrderEvent] = [
         Submitted(),
         Acknowledged("x1"),
@@ -54,7 +54,7 @@ def fill_of(trade: Fill, *, at_ms: int, **more: Any) -> OrderChange:
 
 
 def end_of(client_order_id: str, status: ReportedStatus, *, at_ms: int, note: str) -> OrderChange:
-    """Return that an order ended without a fill: `canceled` or `rejected`."""
+    """Return the change of an order that ended without a fill: `canceled` or `rejected`."""
     events: list[OrderEvent] = [Submitted(), StatusReport(status, Decimal(0), note)]
     end = f"refused: {note}" if status == "rejected" else None
     return change_of(client_order_id, events, at_ms=at_ms, note=note, obligation_end=end)

@@ -1,4 +1,4 @@
-"""A server on loopback that responds private requests by a script, and real CCXT clients of it."""
+"""A server on loopback that responds to private requests by a script, and real CCXT clients."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import ccxt.async_support as ccxt_async
 
-from onetape.exchange.dialects import dialect_of
+from onetape.exchange.dialects import get_dialect
 from onetape.exchange.request_tap import RequestTap
 
 #: 2024-03-01 00:20 UTC.
@@ -19,7 +19,7 @@ NAMES = {
 
 
 class Answer(NamedTuple):
-    """What the server sends to one request."""
+    """Response of the server to one request."""
 
     body: bytes
     status: int = 200
@@ -28,7 +28,7 @@ class Answer(NamedTuple):
 
 
 class OrderServer:
-    """Answers each request with what `script` returns, on a connection that stays open."""
+    """Sends the response that `script` returns for each request; the connection stays open."""
 
     def __init__(self, script: Callable[[str, str], Answer]) -> None:
         self.script = script
@@ -64,18 +64,18 @@ class OrderServer:
         method, target = head.split(" ", 2)[:2]
         lengths = [line for line in head.split("\r\n") if line.lower().startswith("content-length")]
         body = await reader.readexactly(int(lengths[0].split(":")[1])) if lengths else b""
-        answer = self.script(method, f"{target} {body.decode()}")
-        if answer.ending == "reset":
+        response = self.script(method, f"{target} {body.decode()}")
+        if response.ending == "reset":
             writer.transport.abort()
             return False
-        length = len(answer.body) + (50 if answer.ending == "cut" else 0)
+        length = len(response.body) + (50 if response.ending == "cut" else 0)
         writer.write(
-            f"HTTP/1.1 {answer.status} X\r\nContent-Type: application/json\r\n"
+            f"HTTP/1.1 {response.status} X\r\nContent-Type: application/json\r\n"
             f"Content-Length: {length}\r\n\r\n".encode()
-            + answer.body
+            + response.body
         )
         await writer.drain()
-        return answer.ending == "whole"
+        return response.ending == "whole"
 
 
 @asynccontextmanager
@@ -86,9 +86,9 @@ async def private_client(
 
     Args:
         exchange: CCXT exchange id.
-        url: Where the test's server listens.
+        url: Address of the test's server.
         before: Called with the client before the tap is put into it.
-        settings: Of the client, in place of the usual ones.
+        settings: Settings of the client, in place of the usual ones.
     """
     client: Any = getattr(ccxt_async, exchange)(
         {
@@ -97,7 +97,7 @@ async def private_client(
             "password": "phrase",
             "enableRateLimit": False,
             "timeout": 10_000,
-            "options": dict(dialect_of(exchange).client_options),
+            "options": dict(get_dialect(exchange).client_options),
             **settings,
         }
     )

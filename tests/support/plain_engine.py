@@ -19,10 +19,10 @@ from onetape.engine import (
     Levels,
     OrderContext,
     RefusedOrder,
-    exit_in_bar,
-    levels_of,
+    compute_levels,
+    find_exit_in_bar,
 )
-from onetape.engine.annual_volatility import volatility_before
+from onetape.engine.annual_volatility import compute_volatility_before
 from onetape.engine.exits import EXIT_KINDS, SIGNAL, TARGET, TIME_STOP
 from plain_hours import is_within
 from untraded import untraded_stretches
@@ -30,7 +30,7 @@ from untraded import untraded_stretches
 
 @dataclass
 class Plain:
-    """What the loop did: (bar, side, price, amount, kind) of each fill, and the equity."""
+    """Result of the loop: (bar, side, price, amount, kind) of each fill, and the equity."""
 
     cash: float
     base: float = 0.0
@@ -84,7 +84,7 @@ class PlainLoop:
         return self.done
 
     def _take(self, bar: int, order: int) -> None:
-        """Note what is due from this bar on."""
+        """Set the order that is due from this bar on."""
         if self.entry is not None:
             self.sell_waits = self.sell_waits or (order == -1 and self._counts(bar))
             return
@@ -95,16 +95,16 @@ class PlainLoop:
             self.buy_waits = True
 
     def _counts(self, bar: int) -> bool:
-        """Return whether the SELL before a bar wins more than the offset, both fees paid."""
+        """Return whether the SELL before a bar has a profit above the offset, after both fees."""
         offset = self.rules.exits.exit_profit_offset
         return offset is None or self.candles.close[bar - 1] > self._profitable(offset)
 
     def _profitable(self, profit: float, fee: float | None = None) -> float:
-        """Return the price of a sell that wins this part of what the entry cost."""
+        """Return the price of a sell with a profit of this part of the entry's cost."""
         rules = self.rules
         bought = 1 / (1 - rules.fee_rate) if rules.fee_currency == "base" else 1 + rules.fee_rate
-        kept = bought / (1 - (rules.fee_rate if fee is None else fee))
-        return self.entry_price * ((1 + profit) * kept)
+        break_even = bought / (1 - (rules.fee_rate if fee is None else fee))
+        return self.entry_price * ((1 + profit) * break_even)
 
     def _at_open(self, bar: int, open_: float) -> None:
         assert self.entry is not None
@@ -118,9 +118,11 @@ class PlainLoop:
     def inside(self, bar: int, open_: float, high: float, low: float) -> None:
         assert self.entry is not None
         step = float(self.rules.trading_rules.price_step or 0)
-        levels = levels_of(self.rules.exits, self.entry_price, self.highest, bar - self.entry, step)
+        levels = compute_levels(
+            self.rules.exits, self.entry_price, self.highest, bar - self.entry, step
+        )
         self._check_levels(levels, bar - self.entry, step)
-        found = exit_in_bar(open_, high, low, levels)
+        found = find_exit_in_bar(open_, high, low, levels)
         if found is not None:
             self.done.ambiguous += found.is_ambiguous
             self.leave(bar, found.price, found.kind)
@@ -151,7 +153,9 @@ class PlainLoop:
 
     def _enter(self, bar: int, price: float, order: int) -> None:
         seconds = int(self.candles.timestamp[1] - self.candles.timestamp[0])
-        known = volatility_before(self.candles.close, bar, self.rules.volatility_bars, seconds)
+        known = compute_volatility_before(
+            self.candles.close, bar, self.rules.volatility_bars, seconds
+        )
         market = OrderContext(float(self.candles.volume[bar - 1]), None, known)
         fill = self.model.buy(self.done.cash, price, market)
         self.buy_waits = False
@@ -278,7 +282,7 @@ def engine_rules(draw: st.DrawFn) -> AccountConfig:
 
 
 def doubled_money(rules: AccountConfig) -> AccountConfig:
-    """Return rules for prices twice as high: all that is money doubled, amounts as they are."""
+    """Return rules for prices twice as high: money is doubled, amounts are unchanged."""
     trading_rules = rules.trading_rules
     return replace(
         rules,

@@ -1,4 +1,4 @@
-"""Closed candles straight from the table: what every way of reading them must agree with."""
+"""Closed candles read from the table row by row, to compare other ways of reading with."""
 
 from onetape.core.candles import Candles, SeriesKey
 from onetape.store.database import Store
@@ -7,7 +7,7 @@ Row = tuple[int, float, float, float, float, float]
 
 
 def plain_rows(store: Store, key: SeriesKey, start: int = 0, end: int = 2**40) -> list[Row]:
-    """Return the closed candles of `[start, end)` by the words of the design, row for row."""
+    """Return the closed candles of `[start, end)` by the rule in the design, row for row."""
     with store.read() as connection:
         rows = connection.execute(
             "SELECT timestamp, open, high, low, close, volume FROM ohlcv_data WHERE exchange = ?1 "

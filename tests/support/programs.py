@@ -1,4 +1,4 @@
-"""Real programs as child processes of a test: their lines as they come, and how they end."""
+"""Real programs as child processes of a test: their output lines and their exit codes."""
 
 import os
 import queue
@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-#: Only a program that hangs takes so long, also on a busy machine.
+#: Time limit that only a program that hangs exceeds, also on a busy machine.
 PATIENCE_SECONDS = 180.0
 
 
@@ -19,12 +19,12 @@ class Program:
     """A program of ours that runs. Use it as a context manager: it is killed at the end."""
 
     def __init__(self, name: str, *arguments: str, folder: Path, output: int | None = None) -> None:
-        """Start it in a folder.
+        """Start the program in a folder.
 
         Args:
-            name: Of the console script.
+            name: Name of the console script.
             *arguments: Command line.
-            folder: Where it runs.
+            folder: Working folder.
             output: Descriptor that is its stdout; `lines` stays empty. None: a pipe that is read.
         """
         # The interpreter's own folder holds the console scripts of the environment.
@@ -41,7 +41,7 @@ class Program:
             text=True,
         )
         self.lines: list[str] = []
-        """What it has printed."""
+        """Text that the program has printed."""
         self.errors: list[str] = []
         """What it has printed on stderr."""
         self._news: queue.Queue[str | None] = queue.Queue()
@@ -55,7 +55,7 @@ class Program:
 
     @property
     def pid(self) -> int:
-        """Return the number of its process."""
+        """Return the process id of the program."""
         return self._process.pid
 
     def until(self, beginning: str, count: int = 1, *, inside: str = "") -> str:
@@ -87,11 +87,11 @@ class Program:
             time.sleep(0.01)
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal."""
+        """Send a signal to the program."""
         self._process.send_signal(number)
 
     def ends(self) -> int:
-        """Wait for its end and return its exit code."""
+        """Wait for the program's end and return its exit code."""
         code = self._process.wait(PATIENCE_SECONDS)
         for thread in self._threads:
             thread.join()
@@ -107,7 +107,7 @@ class Program:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End it, if it has not ended."""
+        """End the program, if it has not ended."""
         if self._process.poll() is None:
             self._process.kill()
         self.ends()

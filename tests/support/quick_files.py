@@ -1,7 +1,7 @@
-"""Where the files of tests lie: in memory, where the system offers enough of it.
+"""Place of the files of tests: in memory, where the system has enough.
 
 SQLite waits for the disk at each commit, many thousand times in a run. No test needs files that
-outlive a failure of power: what the tests kill are processes.
+outlive a failure of power: tests kill processes only.
 """
 
 import os

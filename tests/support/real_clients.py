@@ -1,4 +1,4 @@
-"""Clients of real exchanges, with CCXT's unchanged classes, that talk to a server of the test."""
+"""Clients of real exchanges, with CCXT's unchanged classes, connected to a server of the test."""
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -30,7 +30,7 @@ async def real_client(
 
     Args:
         exchange: CCXT id.
-        url: Where the test's server listens.
+        url: Address of the test's server.
         now_ms: Market time, which stands still.
         markets: Its spot markets: the exchange's own name by symbol.
         note: Called with the client's output.
@@ -40,7 +40,7 @@ async def real_client(
     ccxt: Any = client._client  # pyright: ignore[reportPrivateUsage] - only the simulator has a URL
     _redirect(ccxt.urls["api"], url)
     ccxt.enableRateLimit = False
-    # By the time of today CCXT chooses among OKX's addresses: what was recorded is history.
+    # CCXT chooses among OKX's addresses by the present time: recorded candles are history.
     ccxt.milliseconds = SystemClock().now_ms
     ccxt.timeout_on_exit = 0
     ccxt.set_markets([_market(symbol, name) for symbol, name in markets.items()])

@@ -14,8 +14,8 @@ def binance_at(url: str, network: str = "api") -> Generator[None]:
     """Let CCXT's Binance classes, REST and streams, call a simulator while the block lasts.
 
     Args:
-        url: Of the simulator.
-        network: Whose addresses are the simulator's: `api`, the exchange's, or `test`, those of
+        url: Address of the simulator.
+        network: Addresses that are replaced: `api`, those of the exchange, or `test`, those of
             its test network.
     """
     import ccxt.async_support as rest
@@ -46,15 +46,15 @@ class SteppedTime:
         self._epoch_ms = epoch_ms
         self._speed = speed
         self.step_ms = 0
-        """What the time of day was set ahead by."""
+        """Milliseconds by which the time of day was set ahead."""
 
-    def seconds(self) -> float:
+    def get_monotonic_seconds(self) -> float:
         """Return seconds that never run back."""
         return (self._real() - self._began) * self._speed
 
-    def epoch_ms(self) -> int:
+    def get_epoch_ms(self) -> int:
         """Return the time of day, epoch milliseconds."""
-        return self._epoch_ms + round(self.seconds() * 1_000) + self.step_ms
+        return self._epoch_ms + round(self.get_monotonic_seconds() * 1_000) + self.step_ms
 
     async def sleep(self, seconds: float) -> None:
         """Wait that long on this clock."""

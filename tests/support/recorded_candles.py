@@ -9,12 +9,12 @@ import pytest
 
 #: Whether tests take every file, and all of it: `make replay`.
 WHOLE = bool(os.environ.get("ONETAPE_FULL_REPLAY"))
-#: Of files with more candles that have one timeframe and as many gaps, the smallest is enough else.
+#: Candles above which only the smallest file of each timeframe and number of gaps is used.
 LARGE = 40_000
 
 
 def inventory() -> list[dict[str, Any]]:
-    """Return what is known of each file; nothing where the data is absent."""
+    """Return the inventory entry of each file; empty where the data is absent."""
     folder = os.environ.get("ONETAPE_SHARED")
     path = Path(folder or "") / "data" / "candles" / "inventory.json"
     files: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""What each recorded reply and message of Binance is: its kind, or why it is out of scope."""
+"""Kind of each recorded reply and message of Binance, or the reason why it is out of scope."""
 
 import json
 from pathlib import Path
@@ -110,7 +110,7 @@ EVENTS = {
 #: CCXT's fixtures hold every number as a string; these are numbers in what Binance sends.
 FIXTURE = "ccxt_static_create_order.json"
 FIXTURE_NUMBERS = ("orderId", "orderListId", "transactTime", "workingTime")
-#: What it has of an iceberg only, which that order was; we refuse to take one.
+#: Key that only an iceberg order has, as the recorded one was; we refuse such orders.
 FIXTURE_ICEBERG = "icebergQty"
 #: Files whose recordings another test walks, with the name of that test.
 WALKED_ELSEWHERE = {
@@ -129,7 +129,7 @@ def recordings(shared: Path) -> list[tuple[str, Item]]:
 
 
 def kind_of(file: str, item: Item) -> str | None:
-    """Return a recording's kind, or the reason why it has none, or None where nothing is known."""
+    """Return a recording's kind or the reason for none; None: the recording is unknown."""
     if file in WALKED_ELSEWHERE:
         return f"out: walked by {WALKED_ELSEWHERE[file]}"
     if file == "rest_exchangeInfo_2021.json":
@@ -162,7 +162,7 @@ def _kind_of_message(event: Item) -> str | None:
 
 
 def body_of(file: str, item: Item) -> Any:
-    """Return what the exchange sent: a body, a reply, or a message without its envelope."""
+    """Return the content that the exchange sent: a body, reply, or message without envelope."""
     if "message" in item:
         return item["message"]["data"]
     if file != FIXTURE:

@@ -23,7 +23,7 @@ BY_SEED = 100
 
 
 def examples(count: int) -> int:
-    """Return how many examples a property is tried with: all by a given seed, else a fourth.
+    """Return the number of examples of a property: all with a given seed, else a fourth.
 
     A run without a seed draws the same examples each time; new ones come from `make explore`.
     """
@@ -31,7 +31,7 @@ def examples(count: int) -> int:
 
 
 def set_up_hypothesis() -> None:
-    """Make Hypothesis draw the same examples in each run, whatever else the process has done."""
+    """Make Hypothesis draw the same examples in each run, after any other work of the process."""
     # A busy machine makes an example slow, not wrong.
     settings.register_profile(
         "repeatable",
@@ -73,7 +73,7 @@ def seed_shared_generators(seed: int) -> None:
 
 
 def repeat_lines(config: pytest.Config, node_ids: Iterable[str]) -> list[str]:
-    """Return a line for each failed test, by which its seed repeats it; none without a seed."""
+    """Return the command that repeats each failed test with the seed; none without a seed."""
     if config.getoption(SEED_OPTION) is None:
         return []
     begin = f"{REPEAT}uv run pytest -n0 {SEED_OPTION}={seed_of(config)}"

@@ -1,4 +1,4 @@
-"""What JSON looks like, without its values."""
+"""Shape of a JSON document, without its values."""
 
 from typing import Any
 

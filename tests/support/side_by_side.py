@@ -1,4 +1,4 @@
-"""How many processes share the tests, and in which order the files begin."""
+"""Number of processes that share the tests, and the order in which files begin."""
 
 import os
 from collections.abc import Sequence
@@ -58,7 +58,7 @@ LONGEST_FIRST = (
 
 
 def processes_for(arguments: Sequence[str]) -> int:
-    """Return how many processes run the tests of a command line; 0: the one that collects.
+    """Return the number of processes that run the tests of a command line; 0: the collecting one.
 
     A file's tests stay together, so one file or a single test gains nothing from another process.
     Else two for each processor: tests wait for programs and deadlines.
@@ -69,6 +69,6 @@ def processes_for(arguments: Sequence[str]) -> int:
 
 
 def put_longest_first(items: list[pytest.Item], folder: Path) -> None:
-    """Sort tests so that the files that take longest begin first; the order is else kept."""
+    """Sort tests so that the files that take longest begin first; otherwise their order stays."""
     ranks = {folder / name: rank for rank, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: ranks.get(item.path, len(ranks)))

@@ -1,4 +1,4 @@
-"""Processes that trade symbols of their own with the money of one account, as fast as they can.
+"""Processes that trade different symbols with the money of one account, as fast as they can.
 
 `run_spenders` starts this file as a program, which forks the processes before it has opened
 anything. Each order reserves what it may spend, and a place where positions are limited; some are
@@ -23,7 +23,7 @@ from onetape.core.candles import SeriesKey
 from onetape.core.symbols import split_symbol
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Fill, Order, Session, Side
-from onetape.engine import AccountConfig, OrderContext, RefusedOrder, StepRules, buy_fill
+from onetape.engine import AccountConfig, OrderContext, RefusedOrder, StepRules, simulate_buy
 from onetape.execution.events import Acknowledged, FillReport, OrderEvent, StatusReport, Submitted
 from onetape.execution.positions import Position, sum_position
 from onetape.store.accounts import AccountSeries, open_account
@@ -54,15 +54,15 @@ def run_spenders(
     is_guarded: bool = True,
     most_positions: int = 0,
 ) -> int:
-    """Run the processes until each has sent its orders; return how many found no money or place.
+    """Run the processes until each has sent its orders; return the number without money or slot.
 
     Args:
         path: The database.
-        processes: How many.
-        orders: Of all of them.
-        seed: Of what is drawn.
+        processes: Number of processes.
+        orders: Number of orders of all processes.
+        seed: Random seed of all draws.
         is_guarded: Whether reservations of other orders count.
-        most_positions: Of the account; 0: any number.
+        most_positions: Maximum number of positions of the account; 0: any number.
     """
     done = subprocess.run(
         [
@@ -191,7 +191,7 @@ class Spender:
             order_id,
             self.symbol,
             self.fence,
-            lambda cash, _: buy_fill(rules, cash, float(PRICE), OrderContext()),
+            lambda cash, _: simulate_buy(rules, cash, float(PRICE), OrderContext()),
             moment=self.sent,
             now_ms=self.sent,
         )
@@ -262,9 +262,9 @@ def _main(
 ) -> None:
     open_store(path, create=True).close()
     if not is_guarded:
-        # Without the guard: what other orders have reserved counts as free.
+        # Without the guard, money that other orders have reserved counts as free.
         setattr(AccountCash, "_sum_reserved", _nothing)  # noqa: B010
-        setattr(AccountFunds, "_place_refusal", _no_refusal)  # noqa: B010
+        setattr(AccountFunds, "_find_slot_refusal", _no_refusal)  # noqa: B010
     context = multiprocessing.get_context("fork")
     refused = context.Array("l", processes)
     begin = context.Barrier(processes)

@@ -1,7 +1,7 @@
 """A broker over candles in memory, which carries out the stepper's orders (onetape.engine).
 
 Every candle of all series becomes events, in the order of time. Orders fill by the engine's own
-fill model, at once. Nothing here decides when an order is due: that is the stepper's.
+fill model, at once. The stepper decides when an order is due.
 """
 
 from collections import deque
@@ -12,7 +12,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from onetape.core.candles import Candle, Candles
-from onetape.core.price_steps import find_price_step, with_month_steps
+from onetape.core.price_steps import add_month_steps, find_price_step
 from onetape.core.untraded import find_untraded_rows
 from onetape.engine import (
     AccountConfig,
@@ -36,12 +36,12 @@ from onetape.engine import (
     StepState,
     StrategySignal,
     SymbolSeries,
-    rules_at,
+    compute_volatility_before,
+    make_rules_at,
     step,
-    volatility_before,
 )
 from onetape.engine.exact_cash import ExactCash
-from onetape.engine.ratios import candle_seconds
+from onetape.engine.ratios import compute_candle_seconds
 
 #: Side, bar, price, amount and kind of a fill; the price and amount of a refused order are 0.
 Made = tuple[str, int, float, float, str]
@@ -56,7 +56,7 @@ class SymbolMarket:
         self.name, self.all, self.skipped = series.symbol, series.candles, series.start_index
         self.candles: Candles = series.candles[series.start_index :]
         self.rules = replace(
-            rules, trading_rules=with_month_steps(series.trading_rules, series.candles)
+            rules, trading_rules=add_month_steps(series.trading_rules, series.candles)
         )
         self.signals = series.signal[series.start_index :].tolist()
         rows = find_untraded_rows(series.candles, has_volume=series.has_volume)
@@ -81,16 +81,18 @@ class SymbolMarket:
 
     @property
     def model(self) -> FillModel:
-        return FillModel.of(rules_at(self.rules, self.rows[self.bar].timestamp))
+        return FillModel.of(make_rules_at(self.rules, self.rows[self.bar].timestamp))
 
     def market(self, equity: float | None) -> OrderContext:
-        """Return what an order in the open candle meets."""
+        """Return the context of an order in the open candle."""
         number = self.skipped + self.bar
         volume = float(self.all.volume[number - 1]) if number else 0.0
         known = None
         if self.rules.sizing == "volatility_target":
-            seconds = candle_seconds(self.all.timestamp)
-            known = volatility_before(self.all.close, number, self.rules.volatility_bars, seconds)
+            seconds = compute_candle_seconds(self.all.timestamp)
+            known = compute_volatility_before(
+                self.all.close, number, self.rules.volatility_bars, seconds
+            )
         return OrderContext(volume, equity, known)
 
     def last_close(self, moment: int) -> float:
@@ -153,7 +155,7 @@ class StepBroker:
         return True
 
     def react(self, event: Event) -> None:
-        """Take an event, and carry out all that follows from it."""
+        """Pass an event to the stepper, and carry out the orders that follow."""
         events = deque[Event]([event])
         waiting = deque[Intent]()
         while events or waiting:

@@ -1,4 +1,4 @@
-"""Many real processes on one database: what each of them did, how long it waited, what it met.
+"""Many real processes on one database: the writes, the waits and the errors of each.
 
 `run_crowd` starts this file as a program, which forks its workers before it has opened anything.
 Those that open the file begin at once. The others begin when all have opened it, and end after the
@@ -31,26 +31,26 @@ BULK_ROWS = 2_000
 ADDITIONS = 25
 #: Writes of each worker, on average of its role, before a comparison of them means something.
 LEAST_WRITES = 20
-#: How long a machine may take for them.
+#: Time limit for these writes.
 MOST_SECONDS = 60
 
 
 @dataclass
 class Worker:
-    """What a worker did."""
+    """Result of a worker."""
 
     role: str
     number: int
     done: int = 0
     """Writes that were acknowledged."""
     turns_given: int = 0
-    """Between how many of them others wrote; counted for `bulk`."""
+    """Number of pairs of writes between which another worker wrote; counted for `bulk`."""
     error: str | None = None
-    """The error that ended it."""
+    """The error that ended the worker."""
     waits_ms: list[float] = field(default_factory=list[float])
-    """How long each write took."""
+    """Duration of each write."""
     seen: int = 0
-    """SQLite's number of what others had written by then."""
+    """SQLite's `data_version` after the last write; it changes with commits of others."""
 
 
 def run_crowd(
@@ -60,12 +60,12 @@ def run_crowd(
     seconds: float = 0.0,
     guards_off: Sequence[str] = (),
 ) -> list[Worker]:
-    """Run workers side by side and return what they print.
+    """Run workers side by side and return their results.
 
     Args:
         path: The database.
         roles: Names of functions below, and how many workers of each.
-        seconds: How long they work.
+        seconds: Time for which they work.
         guards_off: Names in `store_guards.GUARDS`, switched off in the workers.
     """
     done = subprocess.run(
@@ -85,7 +85,7 @@ def p99(values: Sequence[float]) -> float:
 
 
 class Span:
-    """When the workers begin and end, the same for all of them."""
+    """Start and end of the work, equal for all workers."""
 
     def __init__(self, workers: Sequence[Worker], seconds: float, context: Any) -> None:
         """Prepare, before the workers are forked."""
@@ -246,10 +246,10 @@ def main() -> None:
     ]
     for process in processes:
         process.start()
-    said = [results.get(timeout=2 * MOST_SECONDS) for _ in processes]
+    printed = [results.get(timeout=2 * MOST_SECONDS) for _ in processes]
     for process in processes:
         process.join()
-    sys.stdout.write(json.dumps(sorted(said, key=lambda each: (each["role"], each["number"]))))
+    sys.stdout.write(json.dumps(sorted(printed, key=lambda each: (each["role"], each["number"]))))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Guards of the store that a child process can switch off, to show what they are good for."""
+"""Guards of the store that a child process can switch off, to show their effect."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -23,12 +23,12 @@ class WithoutGuard:
         return self._connection.execute(self._replaced.get(statements, statements), bindings)
 
     def __getattr__(self, name: str) -> Any:
-        """Leave everything else to the connection."""
+        """Pass all other attributes to the connection."""
         return getattr(self._connection, name)
 
 
 def without(*names: str) -> None:
-    """Switch guards off in this process, for good; names as in `GUARDS`."""
+    """Switch guards off in this process permanently; names as in `GUARDS`."""
     replaced: dict[str, str] = {}
     for name in names:
         guard = GUARDS[name]
@@ -45,7 +45,7 @@ def without(*names: str) -> None:
 
 
 def _create_in_place(path: Path) -> None:
-    """Make a file under its own name, where others can see it half made."""
+    """Make a file under its own name, so that others can open it half made."""
     path.touch(mode=0o600)
     with closing(connect(path)) as handle:
         handle.set_busy_timeout(database.BUSY_TIMEOUT_MS)
@@ -57,7 +57,7 @@ def _nobody(_: DatabaseConnection) -> bool:
     return False
 
 
-#: Statements and what runs in their place, or a function of the store and what is called instead.
+#: Statements and their replacements, or a function of the store and its replacement.
 GUARDS: dict[str, dict[str, str] | tuple[str, object]] = {
     "a bulk writer rests": ("_has_other_trader", _nobody),
     "a new file appears whole": ("_create", _create_in_place),

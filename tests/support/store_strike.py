@@ -49,11 +49,11 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Strike:
-    """One child: where its file is, and what it printed before it was killed."""
+    """One child: the path of its file, and the lines that it printed before it was killed."""
 
     path: Path
     killed: bool
-    said: list[str]
+    lines: list[str]
 
 
 def run_strikes(
@@ -68,7 +68,7 @@ def run_strikes(
 
     Args:
         base: The database.
-        folder: Where the copies go.
+        folder: Folder of the copies.
         scenario: Name of a function below.
         strikes: The write that kills, counted from 1; 0 for none.
         guards_off: Names in `store_guards.GUARDS`.
@@ -89,18 +89,19 @@ def run_strikes(
         timeout=600,
     )
     return [
-        Strike(Path(each["path"]), each["killed"], each["said"]) for each in json.loads(done.stdout)
+        Strike(Path(each["path"]), each["killed"], each["lines"])
+        for each in json.loads(done.stdout)
     ]
 
 
 def strike_everywhere(base: Path, scenario: str, *, seed: int, guard_off: str = "") -> list[Strike]:
     """Kill a process at each write of a scenario, or at a seeded part of them.
 
-    A longer look kills at every write: ONETAPE_STRIKES=100000.
+    With ONETAPE_STRIKES=100000 it kills at every write.
     """
     guards_off = [guard_off] if guard_off else []
     (whole,) = run_strikes(base, base.parent, scenario, [0], guards_off=guards_off)
-    writes = range(1, int(whole.said[-1].removeprefix("writes ")) + 1)
+    writes = range(1, int(whole.lines[-1].removeprefix("writes ")) + 1)
     chosen = random.Random(seed)  # noqa: S311 - a seeded choice, no secret
     wanted = min(STRIKES, STRIKES_WITHOUT_GUARD) if guard_off else STRIKES
     strikes = sorted(chosen.sample(writes, min(wanted, len(writes))))
@@ -115,7 +116,7 @@ class CountingFile(apsw.VFSFile):
     left = 0
 
     def __init__(self, name: str | apsw.URIFilename | None, flags: list[int]) -> None:
-        """Open it."""
+        """Open the file."""
         super().__init__("unix", name, flags)
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802 - SQLite's name
@@ -178,7 +179,7 @@ def session_of_strike() -> Session:
 
 
 def decision_of_strike(number: int) -> Decision:
-    """Return what led to an order."""
+    """Return the decision that led to an order."""
     return Decision(f"d{number}", "s1", number * 3_600, 1, {}, {}, "BUY", number)
 
 
@@ -260,10 +261,10 @@ def _strike(
         finally:
             os._exit(status)
     os.close(pipe)
-    with os.fdopen(listen) as lines:
-        said = lines.read().splitlines()
+    with os.fdopen(listen) as output:
+        printed = output.read().splitlines()
     _, status = os.waitpid(child, 0)
-    return Strike(path, os.WIFSIGNALED(status), said)
+    return Strike(path, os.WIFSIGNALED(status), printed)
 
 
 def main() -> None:

@@ -22,11 +22,11 @@ from onetape.store.ledger import read_fills
 from trader.account import get_configured_balance
 from trader.evaluator.evaluator import StrategyEvaluator
 from trader.market_guard import find_simulated_market
-from trader.run import account_config
+from trader.run import make_account_config
 from trader.session_context import SessionContext
 from trader.sessions import run_sessions
 from trader.settings import TraderSettings
-from trader.settings_reload import session_rules
+from trader.settings_reload import make_session_rules
 
 #: Kind (`buy`, or the type of the exit order), price, amount and fee of a fill.
 Made = tuple[str, Decimal, Decimal, Decimal]
@@ -39,7 +39,7 @@ def key_of(symbol: str) -> SeriesKey:
 
 def candles_of(opened: Market, symbol: str, start: int, end: int) -> Candles:
     """Return the simulator's own final candles that open in `[start, end)`, epoch seconds."""
-    bars = opened.simulator.market.candles(symbol, "1h", start, end)
+    bars = opened.simulator.market.get_candles(symbol, "1h", start, end)
     columns = (bars.open, bars.high, bars.low, bars.close, bars.volume)
     return Candles.from_columns(bars.timestamp, *columns)
 
@@ -61,7 +61,7 @@ class SymbolDesk:
 
     @property
     def first(self) -> Desk:
-        """Return the session of the first symbol, for questions to the database."""
+        """Return the session of the first symbol, for database queries."""
         return next(iter(self.desks.values()))
 
     async def until_decided(self, timestamp: int, symbols: Sequence[str] | None = None) -> None:
@@ -101,7 +101,7 @@ async def symbol_desk(
     """Run sessions while the block lasts; then stop them cleanly.
 
     Args:
-        market: Where they trade.
+        market: Market of the sessions.
         db: Database file.
         strategies: Symbols in the order of entries, each with the strategy that trades it.
         account: Costs, sizes and exits.
@@ -135,11 +135,11 @@ async def symbol_desk(
         with open_store(db, create=True) as store:
             contexts: list[SessionContext] = []
             for symbol, name in strategies.items():
-                info, chosen = await exchange.market(symbol), evaluators[name].strategy
+                info, chosen = await exchange.fetch_market(symbol), evaluators[name].strategy
                 key = key_of(symbol)
                 session = Session(
                     f"session-{number}-{symbol}", "trader", "paper", account_name, *key.names,
-                    chosen.name, {}, "0", exchange.now_ms(), session_rules(values),
+                    chosen.name, {}, "0", exchange.now_ms(), make_session_rules(values),
                 )  # fmt: skip
                 context = SessionContext(
                     settings=values,
@@ -148,7 +148,7 @@ async def symbol_desk(
                     market=info,
                     strategy=chosen,
                     evaluator=evaluators[name],
-                    rules=account_config(values, info.trading_rules),
+                    rules=make_account_config(values, info.trading_rules),
                     start_balance=get_configured_balance(values),
                     store=store,
                     session=session,

@@ -11,7 +11,7 @@ from onetape.core.resample import resample
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading_rules import NO_TRADING_RULES, TradingRules
 from onetape.engine import AccountConfig, ExitConfig, IntrabarSource, SymbolSeries
-from onetape.engine.intrabar import reader_of
+from onetape.engine.intrabar import make_candle_reader
 from plain_engine import STEPS, signals_of, walk
 
 #: A least order that is a large part of a small account.
@@ -43,7 +43,7 @@ def series_of(
             fine = walk(seed + number, count * 4)
             candles, intrabar = (
                 resample(fine, FINE, COARSE),
-                IntrabarSource(COARSE, FINE, reader_of(fine)),
+                IntrabarSource(COARSE, FINE, make_candle_reader(fine)),
             )
         if is_uneven and rng.random() < 0.7:
             candles = with_gaps(candles, rng)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def drawn_by(command: Sequence[str | Path], folder: Path) -> tuple[bytes, str]:
-    """Return stdout of a program that ends well, and what it drew in the terminal."""
+    """Return stdout of a program that ends well, and its output in the terminal."""
     master, slave = pty.openpty()
     done = subprocess.run(
         command,

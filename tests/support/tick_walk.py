@@ -19,13 +19,13 @@ def tick_walk(path: Path, start: int, end: int, *, seed: int, price: int = 2_000
         path: Folder of the file.
         start: Epoch seconds of the first candle.
         end: Epoch seconds after the last candle.
-        seed: Of the walk.
-        price: Where it begins, USDT.
+        seed: Random seed of the walk.
+        price: First price, USDT.
     """
     rng = np.random.default_rng(seed)
     times = np.arange(start, end, MINUTE, dtype=np.int64)
     moves = rng.integers(-1, 2, len(times))
-    # What goes over these bounds comes back: no price of the walk is far from its first one.
+    # A step over these bounds is reflected: no price of the walk is far from the first one.
     low, high = price * 3 // 4, price * 5 // 4
     close = low + np.abs((price - low + np.cumsum(moves)) % (2 * (high - low)) - (high - low))
     opened = np.append(price, close[:-1])

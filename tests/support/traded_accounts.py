@@ -34,7 +34,7 @@ HOUR = 3_600
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended."""
+    """Result of a command."""
 
     code: int
     out: str

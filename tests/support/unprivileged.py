@@ -1,4 +1,4 @@
-"""What file permissions stop, also where the tests run as root."""
+"""Helpers that make file permissions effective, also where the tests run as root."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ _NOBODY = 65_534
 
 @contextmanager
 def closed_folder(folder: Path) -> Generator[None]:
-    """Let nobody enter a folder in the block, root neither."""
+    """Deny every user access to a folder in the block, root included."""
     mode, user = folder.stat().st_mode, os.geteuid()
     folder.chmod(0)
     if user == 0:

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 
 def untraded_stretches(rng: np.random.Generator, count: int) -> NDArray[np.bool_]:
-    """Return which candles of a walk repeat the close before them, in half of the walks none."""
+    """Return the mask of candles that repeat the close before; half of the walks have none."""
     is_flat = np.zeros(count, dtype=np.bool_)
     if rng.random() < 0.5:
         return is_flat

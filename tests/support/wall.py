@@ -1,4 +1,4 @@
-"""Wall time for tests of waiting: it passes at once, for all who wait at the same time."""
+"""Wall time for tests of waiting: it passes at once, for all tasks that wait at one time."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ START_MS = 1_709_252_400_000
 
 
 class QuickWall:
-    """Wall time that jumps to where the sleeper wants it."""
+    """Wall time that jumps to the end of each sleep."""
 
     def __init__(self) -> None:
         """Begin at a fixed time."""
@@ -18,13 +18,13 @@ class QuickWall:
         self.slept: list[float] = []
         """Every pause, in seconds."""
         self.step_ms = 0
-        """What a test has set the time of day ahead by."""
+        """Milliseconds by which a test has set the time of day ahead."""
 
-    def seconds(self) -> float:
+    def get_monotonic_seconds(self) -> float:
         """Return seconds that never run back."""
         return self.now
 
-    def epoch_ms(self) -> int:
+    def get_epoch_ms(self) -> int:
         """Return epoch milliseconds."""
         return START_MS + int(self.now * 1_000) + self.step_ms
 
@@ -42,15 +42,15 @@ class MovedWall(ComputerWall):
     def __init__(self) -> None:
         """Begin with the time as it is."""
         self.moved_seconds = 0.0
-        """How far the test has moved it."""
+        """Seconds by which the test has moved the time."""
 
-    def seconds(self) -> float:
+    def get_monotonic_seconds(self) -> float:
         """Return seconds that never run back."""
-        return super().seconds() + self.moved_seconds
+        return super().get_monotonic_seconds() + self.moved_seconds
 
-    def epoch_ms(self) -> int:
+    def get_epoch_ms(self) -> int:
         """Return epoch milliseconds."""
-        return super().epoch_ms() + int(self.moved_seconds * 1_000)
+        return super().get_epoch_ms() + int(self.moved_seconds * 1_000)
 
 
 class MovedSeconds:

@@ -1,4 +1,4 @@
-"""A coroutine of a test in a loop of its own, with whatever asyncio would only log."""
+"""Runs a coroutine of a test in a separate loop, and raises errors that asyncio would only log."""
 
 import asyncio
 from collections.abc import Coroutine

@@ -5,7 +5,11 @@ from typing import Annotated
 
 import typer
 
-from backfiller.commands.series_selection import CONFIG, database_of, settings_of
+from backfiller.commands.series_selection import (
+    CONFIG,
+    choose_database_file,
+    load_backfiller_settings,
+)
 from onetape.cli import options
 
 
@@ -28,13 +32,13 @@ def back_up(
     import time
 
     from onetape.cli.output import print_json, print_line
-    from onetape.store.backup import backup
+    from onetape.store.backup import make_backup
 
-    settings = settings_of(db, config, exchange)
-    path = database_of(settings.db, settings.exchange)
+    settings = load_backfiller_settings(db, config, exchange)
+    path = choose_database_file(settings.db, settings.exchange)
     moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     target = file or path.parent / "backups" / f"{path.stem}-{moment}.db"
-    report = backup(path, target, replace=force)
+    report = make_backup(path, target, replace=force)
     if json_:
         document = {"database": path, "backup": report.path, "size_bytes": report.size_bytes}
         print_json(document)
@@ -55,11 +59,11 @@ def put_back(
     from onetape.cli.output import print_json, print_line
     from onetape.store.backup import restore
 
-    settings = settings_of(db, config, exchange)
-    path = database_of(settings.db, settings.exchange)
-    kept = restore(file, path)
+    settings = load_backfiller_settings(db, config, exchange)
+    path = choose_database_file(settings.db, settings.exchange)
+    replaced = restore(file, path)
     if json_:
-        print_json({"database": path, "backup": file, "kept": kept})
+        print_json({"database": path, "backup": file, "kept": replaced})
     else:
-        before = f"; the database before is saved as {kept}" if kept else ""
+        before = f"; the database before is saved as {replaced}" if replaced else ""
         print_line(f"{path} is now the backup {file}{before}")

@@ -20,9 +20,9 @@ def list_exchanges(
     import textwrap
 
     from onetape.cli.output import print_json, print_line
-    from onetape.exchange.catalogue import exchange_catalogue
+    from onetape.exchange.catalogue import collect_exchange_facts
 
-    found = [one for one in exchange_catalogue() if all_ or one.serves_candles]
+    found = [one for one in collect_exchange_facts() if all_ or one.serves_candles]
     if json_:
         print_json({"exchanges": [asdict(one) for one in found]})
         return

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backfiller.commands.series_selection import CONFIG, chosen_series, open_database
+from backfiller.commands.series_selection import CONFIG, open_database, read_chosen_series
 from onetape.cli import options
 
 if TYPE_CHECKING:
@@ -51,10 +51,10 @@ def export_series(
     from onetape.store.gaps import read_gaps
     from onetape.store.reading import read_closed_between
 
-    start, end = _range(*parse_range_flags(from_, to, timerange))
+    start, end = _parse_range(*parse_range_flags(from_, to, timerange))
     check_target(out, force=force)
-    with open_database(db, config, _named(exchange)) as store:
-        key = _one_series(store, exchange, symbol, timeframe)
+    with open_database(db, config, _wrap_in_list(exchange)) as store:
+        key = _choose_one_series(store, exchange, symbol, timeframe)
         candles = read_closed_between(store, key, start, end)
         if not len(candles):
             raise DataError(f"{store.path} holds no closed candles of {key} in that range")
@@ -88,7 +88,7 @@ def export_series(
     )
 
 
-def _range(from_: str | None, to: str | None) -> tuple[int, int]:
+def _parse_range(from_: str | None, to: str | None) -> tuple[int, int]:
     """Return start and end, epoch seconds, end excluded; without flags all that can be stored.
 
     Raises:
@@ -104,7 +104,7 @@ def _range(from_: str | None, to: str | None) -> tuple[int, int]:
     return start, end
 
 
-def _one_series(
+def _choose_one_series(
     store: "Store", exchange: str | None, symbol: str | None, timeframe: str | None
 ) -> "SeriesKey":
     """Return the only series that the flags leave.
@@ -115,7 +115,9 @@ def _one_series(
     """
     from onetape.core.errors import DataError, UsageError
 
-    chosen = chosen_series(store, _named(exchange), _named(symbol), _named(timeframe))
+    chosen = read_chosen_series(
+        store, _wrap_in_list(exchange), _wrap_in_list(symbol), _wrap_in_list(timeframe)
+    )
     if not chosen:
         raise DataError(f"{store.path} holds no candles")
     if len(chosen) > 1:
@@ -126,6 +128,6 @@ def _one_series(
     return chosen[0]
 
 
-def _named(value: str | None) -> list[str] | None:
+def _wrap_in_list(value: str | None) -> list[str] | None:
     """Return a flag that may be given once as one that may be repeated."""
     return [value] if value else None

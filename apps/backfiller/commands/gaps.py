@@ -1,11 +1,16 @@
-"""`backfiller gaps`: every missing range, what is known of it, and gaps that a person accepts."""
+"""`backfiller gaps`: list every missing range with its evidence; accept gaps."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from msgspec.structs import asdict
 
-from backfiller.commands.series_selection import CONFIG, chosen_series, known_gaps, open_database
+from backfiller.commands.series_selection import (
+    CONFIG,
+    open_database,
+    read_chosen_series,
+    read_known_gaps,
+)
 from onetape.cli import options
 
 if TYPE_CHECKING:
@@ -41,22 +46,22 @@ def list_gaps(
     json_: options.Json = False,
 ) -> None:
     """List every missing range, and why its candles are missing."""
-    from backfiller.accepting import accept_gaps, range_of, reason_of, undo_accepted
+    from backfiller.accepting import accept_gaps, parse_range, parse_reason_flags, undo_accepted
     from onetape.cli.output import print_json, print_line
     from onetape.core.clock import SystemClock
     from onetape.core.message_text import format_count
 
-    reason = reason_of(accept, because, undo)
-    wanted = range_of(accept or undo, "--accept" if accept else "--undo")
+    reason = parse_reason_flags(accept, because, undo)
+    wanted = parse_range(accept or undo, "--accept" if accept else "--undo")
     with open_database(db, config, exchange) as store:
-        chosen = chosen_series(store, exchange, symbol, timeframe)
+        chosen = read_chosen_series(store, exchange, symbol, timeframe)
         changed: int | None = None
         if accept is not None:
             now_ms = SystemClock().now_ms()
             changed = accept_gaps(store, chosen, wanted, reason=reason, now_ms=now_ms)
         elif undo is not None:
             changed = undo_accepted(store, chosen, wanted)
-        known = {key: known_gaps(store, key) for key in chosen}
+        known = {key: read_known_gaps(store, key) for key in chosen}
         path = store.path
     found = {key: gaps for key, gaps in known.items() if gaps is not None}
     if json_:
@@ -86,15 +91,15 @@ def _print_series(key: "SeriesKey", gaps: "list[Gap]") -> None:
         Column("from", [format_utc(gap.start) for gap in gaps]),
         Column("to", [format_utc(gap.end) for gap in gaps]),
         Column("candles", [f"{gap.candles:,}" for gap in gaps], right=True),
-        Column("state", [_state(gap) for gap in gaps], [gap.state for gap in gaps]),
-        Column("since", [_day(gap.since_ms) for gap in gaps]),
-        Column("last requested", [_day(gap.last_requested_ms) for gap in gaps], ()),
+        Column("state", [_describe_gap_state(gap) for gap in gaps], [gap.state for gap in gaps]),
+        Column("since", [_format_day_or_never(gap.since_ms) for gap in gaps]),
+        Column("last requested", [_format_day_or_never(gap.last_requested_ms) for gap in gaps], ()),
     ]
     print_line(fit_table(columns))
 
 
-def _state(gap: "Gap") -> str:
-    """Return what is known of a gap, such as `unproven, left out of 1 response`."""
+def _describe_gap_state(gap: "Gap") -> str:
+    """Return the evidence for a gap as a text, such as `unproven, left out of 1 response`."""
     from onetape.core.message_text import format_count
     from onetape.store.gaps import UNPROVEN
 
@@ -105,7 +110,7 @@ def _state(gap: "Gap") -> str:
     return gap.state
 
 
-def _day(moment_ms: int | None) -> str:
+def _format_day_or_never(moment_ms: int | None) -> str:
     from onetape.core.clock import format_utc
 
     return "never" if moment_ms is None else format_utc(moment_ms // 1_000)[:10]

@@ -5,7 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backfiller.commands.series_selection import CONFIG, database_of, settings_of
+from backfiller.commands.series_selection import (
+    CONFIG,
+    choose_database_file,
+    load_backfiller_settings,
+)
 from onetape.cli import options
 
 if TYPE_CHECKING:
@@ -84,11 +88,11 @@ def import_files(
     from backfiller.formats.table_series import plan_import
     from onetape.cli.output import print_json, print_line
 
-    wanted = _wanted(
+    wanted = _parse_wanted(
         exchange, symbol, timeframe,
         time_unit=time_unit, timezone=timezone, columns=columns, spot=spot, drop_last=drop_last,
     )  # fmt: skip
-    settings = settings_of(db, config, None)
+    settings = load_backfiller_settings(db, config, None)
     done: list[Imported] = []
     with ExitStack() as room:
         planned, failed = plan_import(files, wanted, room)
@@ -97,21 +101,21 @@ def import_files(
             for failure in failed:
                 _note_failure(failure)
         exchanges = sorted({one.exchange for one in planned})
-        path = database_of(settings.db, exchanges) if planned else None
+        path = choose_database_file(settings.db, exchanges) if planned else None
         if path is not None:
             done = _import_all(planned, wanted, path, failed, quiet=json_, is_single=total == 1)
     if total == 1 and failed and not done:
         raise failed[0].error
     if json_:
-        failures = [one.document() for one in failed]
-        files_done = [one.document() for one in done]
+        failures = [one.make_document() for one in failed]
+        files_done = [one.make_document() for one in done]
         print_json({"database": path, "files": files_done, "failed": failures})
     elif done:
         print_line(f"database: {path}")
     _raise_worst(failed, total)
 
 
-def _wanted(
+def _parse_wanted(
     exchange: str | None,
     symbol: str | None,
     timeframe: str | None,
@@ -130,7 +134,7 @@ def _wanted(
     from backfiller.formats.column_roles import parse_columns
     from backfiller.formats.table_reader import ReadOptions
     from backfiller.formats.table_series import Wanted
-    from backfiller.formats.time_formats import ISO, UNITS, time_zone
+    from backfiller.formats.time_formats import ISO, UNITS, parse_time_zone
     from onetape.core.errors import UsageError
     from onetape.core.symbols import parse_spot_symbol
     from onetape.core.timeframes import Timeframe
@@ -143,7 +147,7 @@ def _wanted(
         None if timeframe is None else Timeframe.parse(timeframe).name,
         ReadOptions(
             time_unit,
-            None if timezone is None else time_zone(timezone),
+            None if timezone is None else parse_time_zone(timezone),
             None if columns is None else parse_columns(columns),
             spot,
         ),
@@ -198,8 +202,8 @@ def _import_all(
             for line in done[-1].notes:
                 note(f"{one.part.source}: {line}")
             if not quiet:
-                print_line(done[-1].line())
-            contradiction = done[-1].contradiction()
+                print_line(done[-1].format_line())
+            contradiction = done[-1].find_contradiction()
             if contradiction is not None:
                 failed.append(Failed(one.part.source, contradiction))
                 if not is_single:
@@ -232,7 +236,7 @@ def _note_failure(failure: "Failed") -> None:
 
 
 def _raise_worst(failed: "list[Failed]", total: int) -> None:
-    """Raise what stands for all failures: of the class with the highest exit code.
+    """Raise one error for all failures; its class is the one with the highest exit code.
 
     Raises:
         OnetapeError: a table could not be imported.

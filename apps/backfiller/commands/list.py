@@ -1,10 +1,15 @@
-"""`backfiller list`: what the database holds."""
+"""`backfiller list`: the stored series of a database."""
 
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import asdict
 
-from backfiller.commands.series_selection import CONFIG, chosen_summaries, known_gaps, open_database
+from backfiller.commands.series_selection import (
+    CONFIG,
+    open_database,
+    read_chosen_summaries,
+    read_known_gaps,
+)
 from onetape.cli import options
 
 if TYPE_CHECKING:
@@ -27,20 +32,22 @@ def list_series(
     from onetape.cli.tables import Column, fit_table
 
     with open_database(db, config, exchange) as store:
-        found = chosen_summaries(store, exchange, symbol, timeframe)
-        gaps = [known_gaps(store, one.key) for one in found]
+        found = read_chosen_summaries(store, exchange, symbol, timeframe)
+        gaps = [read_known_gaps(store, one.key) for one in found]
         path = store.path
     if json_:
-        documents = [_document(one, known) for one, known in zip(found, gaps, strict=True)]
+        documents = [
+            _make_series_document(one, known) for one, known in zip(found, gaps, strict=True)
+        ]
         print_json({"database": path, "series": documents})
         return
-    unproven = [_unproven(known) for known in gaps]
+    unproven = [_count_unproven_gaps(known) for known in gaps]
     columns = [
         Column("series", [str(one.key) for one in found]),
-        _moments("first", [one.first for one in found]),
-        _moments("last", [one.last for one in found]),
+        _make_time_column("first", [one.first for one in found]),
+        _make_time_column("last", [one.last for one in found]),
         Column("rows", [f"{one.rows:,}" for one in found], right=True),
-        Column("gaps", [_counted(known) for known in gaps], right=True),
+        Column("gaps", [_format_gap_count(known) for known in gaps], right=True),
         Column("open", ["?" if count is None else f"{count:,}" for count in unproven], right=True),
         Column("source", ["+".join(one.sources) for one in found]),
     ]
@@ -50,7 +57,7 @@ def list_series(
     print_line(f"database: {path}")
 
 
-def _document(one: "SeriesSummary", gaps: "list[Gap] | None") -> dict[str, Any]:
+def _make_series_document(one: "SeriesSummary", gaps: "list[Gap] | None") -> dict[str, Any]:
     """Return a series for --json; None stands for gaps that are not known."""
     return {
         **asdict(one.key),
@@ -59,22 +66,22 @@ def _document(one: "SeriesSummary", gaps: "list[Gap] | None") -> dict[str, Any]:
         "rows": one.rows,
         "gaps": None if gaps is None else len(gaps),
         "missing": None if gaps is None else sum(gap.candles for gap in gaps),
-        "unproven": _unproven(gaps),
+        "unproven": _count_unproven_gaps(gaps),
         "sources": one.sources,
     }
 
 
-def _unproven(gaps: "list[Gap] | None") -> int | None:
+def _count_unproven_gaps(gaps: "list[Gap] | None") -> int | None:
     return None if gaps is None else sum(not gap.is_explained for gap in gaps)
 
 
-def _counted(gaps: "list[Gap] | None") -> str:
+def _format_gap_count(gaps: "list[Gap] | None") -> str:
     if gaps is None:
         return "?"
     return f"{len(gaps):,} ({sum(gap.candles for gap in gaps):,})" if gaps else "0"
 
 
-def _moments(title: str, moments: "list[int]") -> "Column":
+def _make_time_column(title: str, moments: "list[int]") -> "Column":
     """Return a column of times, which may be cut to days."""
     from onetape.cli.tables import Column
     from onetape.core.clock import format_day, format_utc

@@ -1,4 +1,4 @@
-"""`backfiller markets`: what an exchange trades, most traded first."""
+"""`backfiller markets`: the markets of an exchange, most traded first."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,7 +7,7 @@ import typer
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from backfiller.commands.series_selection import CONFIG, settings_of
+from backfiller.commands.series_selection import CONFIG, load_backfiller_settings
 from onetape.cli import options
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ class Line(Struct, frozen=True):
     market: "MarketInfo"
     ticker: "Ticker | None"
     listed: int | None
-    """Time of the listing, epoch seconds; None where it is not known."""
+    """Time of the listing, epoch seconds; None: unknown."""
 
-    def order(self, sort: str) -> tuple[Any, ...]:
+    def make_sort_key(self, sort: str) -> tuple[Any, ...]:
         """Return the sort key of a line; unknown values come last."""
         volume = self.ticker.quote_volume if self.ticker else None
         spread = self.ticker.spread if self.ticker else None
@@ -38,7 +38,7 @@ class Line(Struct, frozen=True):
         }.get(sort)
         return (sort != "symbol" and value is None, value or 0.0, self.market.symbol)
 
-    def document(self) -> dict[str, Any]:
+    def make_document(self) -> dict[str, Any]:
         """Return the line for --json."""
         ticker = self.ticker
         market = asdict(self.market)
@@ -79,51 +79,53 @@ def list_markets(
     import asyncio
     from contextlib import ExitStack
 
-    from backfiller.backfiller_runs import endpoint_of
+    from backfiller.backfiller_runs import make_endpoint
     from onetape.cli.output import print_json, print_line
     from onetape.core.errors import DataError, UsageError
     from onetape.exchange.rest import check_exchange
 
     if sort not in SORTS:
         raise UsageError(f"--sort {sort!r} is not one of {', '.join(SORTS)}")
-    settings = settings_of(None, config, [exchange] if exchange else None)
+    settings = load_backfiller_settings(None, config, [exchange] if exchange else None)
     name = check_exchange(settings.exchange[0])
     with ExitStack() as stack:
-        endpoint = endpoint_of(name, simulator_url or settings.simulator_url, stack)
+        endpoint = make_endpoint(name, simulator_url or settings.simulator_url, stack)
         asset = quote.upper() if quote else None
-        lines = asyncio.run(_lines(endpoint, asset, sort, limit))
+        lines = asyncio.run(_fetch_market_lines(endpoint, asset, sort, limit))
     if not lines:
         raise DataError(f"{name} trades no spot market{f' in {quote}' if quote else ''} now")
     if json_:
-        print_json({"exchange": name, "markets": [line.document() for line in lines]})
+        print_json({"exchange": name, "markets": [line.make_document() for line in lines]})
     else:
-        print_line(_table(lines))
+        print_line(_format_market_table(lines))
 
 
-async def _lines(endpoint: "Endpoint", quote: str | None, sort: str, limit: int) -> list[Line]:
+async def _fetch_market_lines(
+    endpoint: "Endpoint", quote: str | None, sort: str, limit: int
+) -> list[Line]:
     from onetape.cli.output import note, print_progress
-    from onetape.exchange.listing import listed_since
+    from onetape.exchange.listing import fetch_listing_time
     from onetape.exchange.rest import RestExchange
 
     print_progress(f"loading the markets of {endpoint.exchange}")
     async with RestExchange(endpoint, retry_seconds=30.0, note=note) as exchange:
         markets = [
             market
-            for market in await exchange.markets()
+            for market in await exchange.fetch_markets()
             if market.active and (quote is None or market.quote == quote)
         ]
-        tickers = await exchange.tickers([market.symbol for market in markets])
+        tickers = await exchange.fetch_tickers([market.symbol for market in markets])
         lines = [Line(each, tickers.get(each.symbol), each.listed) for each in markets]
         if sort != "listed":
-            lines = sorted(lines, key=lambda line: line.order(sort))[:limit]
+            lines = sorted(lines, key=lambda line: line.make_sort_key(sort))[:limit]
         dated = [
-            Line(line.market, line.ticker, await listed_since(exchange, line.market.symbol))
+            Line(line.market, line.ticker, await fetch_listing_time(exchange, line.market.symbol))
             for line in lines
         ]
-    return sorted(dated, key=lambda line: line.order(sort))[:limit]
+    return sorted(dated, key=lambda line: line.make_sort_key(sort))[:limit]
 
 
-def _table(lines: Sequence[Line]) -> str:
+def _format_market_table(lines: Sequence[Line]) -> str:
     from onetape.cli.tables import Column, fit_table
     from onetape.core.clock import format_day
 
@@ -135,26 +137,26 @@ def _table(lines: Sequence[Line]) -> str:
         Column(
             "24 h volume",
             ["" if one is None else f"{one:,.0f}" for one in volumes],
-            ["" if one is None else _in_short(one) for one in volumes],
+            ["" if one is None else _format_short_amount(one) for one in volumes],
             right=True,
             brief="24 h",
         ),
         Column("spread", ["" if one is None else f"{one:.4%}" for one in spreads], right=True),
-        Column("min order", [_least(market) for market in markets], right=True),
+        Column("min order", [_format_least_order(market) for market in markets], right=True),
         Column(
             "price step",
-            [_text(market.trading_rules.price_step) for market in markets],
+            [_format_step(market.trading_rules.price_step) for market in markets],
             right=True,
             brief="tick",
         ),
         Column(
             "amount step",
-            [_text(market.trading_rules.amount_step) for market in markets],
+            [_format_step(market.trading_rules.amount_step) for market in markets],
             right=True,
             brief="lot",
         ),
-        Column("maker", [_percent(market.maker) for market in markets], (), right=True),
-        Column("taker", [_percent(market.taker) for market in markets], right=True),
+        Column("maker", [_format_percent(market.maker) for market in markets], (), right=True),
+        Column("taker", [_format_percent(market.taker) for market in markets], right=True),
         Column(
             "listed",
             ["" if line.listed is None else format_day(line.listed)[:10] for line in lines],
@@ -164,7 +166,7 @@ def _table(lines: Sequence[Line]) -> str:
     return fit_table(columns)
 
 
-def _least(market: "MarketInfo") -> str:
+def _format_least_order(market: "MarketInfo") -> str:
     trading_rules = market.trading_rules
     if trading_rules.min_notional:
         return f"{trading_rules.min_notional.normalize():f} {market.quote}"
@@ -175,15 +177,15 @@ def _least(market: "MarketInfo") -> str:
     )
 
 
-def _text(step: "Decimal | None") -> str:
+def _format_step(step: "Decimal | None") -> str:
     return "" if step is None else f"{step.normalize():f}"
 
 
-def _percent(part: "Decimal | None") -> str:
+def _format_percent(part: "Decimal | None") -> str:
     return "" if part is None else f"{(part * 100).normalize():f} %"
 
 
-def _in_short(amount: float) -> str:
+def _format_short_amount(amount: float) -> str:
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if amount >= size:
             return f"{amount / size:,.1f} {letter}"

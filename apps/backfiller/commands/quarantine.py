@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from msgspec.structs import asdict
 
-from backfiller.commands.series_selection import CONFIG, open_database, series_filter
+from backfiller.commands.series_selection import CONFIG, make_series_filter, open_database
 from onetape.cli import options
 
 if TYPE_CHECKING:
@@ -33,34 +33,37 @@ def list_quarantine(
     from onetape.core.message_text import format_count
     from onetape.store.quarantine import read_quarantined_rows, read_refused_rows
 
-    is_chosen = series_filter(exchange, symbol, timeframe)
+    is_chosen = make_series_filter(exchange, symbol, timeframe)
     with open_database(db, config, exchange) as store:
         found = [one for one in read_refused_rows(store) if is_chosen(one.key)]
         rows = [read_quarantined_rows(store, one.key, one.fault, limit) for one in found]
         path = store.path
     if json_:
         faults = [
-            {**_document(one), "rows": [_document(row) for row in kept]}
-            for one, kept in zip(found, rows, strict=True)
+            {
+                **_make_quarantine_document(one),
+                "rows": [_make_quarantine_document(row) for row in stored],
+            }
+            for one, stored in zip(found, rows, strict=True)
         ]
         print_json({"database": path, "faults": faults})
         return
-    for one, kept in zip(found, rows, strict=True):
+    for one, stored in zip(found, rows, strict=True):
         print_line(f"{one.key}: {one.fault}: {format_count(one.refused, 'row')}")
-        print_line(_table(kept))
-        if one.refused > len(kept):
-            print_line(f"{one.refused - len(kept):,} more (--limit)")
+        print_line(_format_row_table(stored))
+        if one.refused > len(stored):
+            print_line(f"{one.refused - len(stored):,} more (--limit)")
     total = sum(one.refused for one in found)
     print_line(f"{path}: {format_count(total, 'refused row')}")
 
 
-def _document(one: "RefusedRows | QuarantinedRow") -> dict[str, object]:
+def _make_quarantine_document(one: "RefusedRows | QuarantinedRow") -> dict[str, object]:
     document = asdict(one)
     key: SeriesKey = document.pop("key")
     return {**asdict(key), **document}
 
 
-def _table(rows: "list[QuarantinedRow]") -> str:
+def _format_row_table(rows: "list[QuarantinedRow]") -> str:
     from onetape.cli.tables import Column, fit_table
     from onetape.core.clock import format_utc
 
@@ -74,11 +77,11 @@ def _table(rows: "list[QuarantinedRow]") -> str:
         Column("first seen", [seen(one.first_seen_ms) for one in rows], ()),
         Column("last seen", [seen(one.last_seen_ms) for one in rows]),
         Column("source", [one.source for one in rows], ()),
-        Column("row", [_short(one.payload, _SHOWN) for one in rows],
-               [_short(one.payload, _SHOWN // 2) for one in rows]),
+        Column("row", [_shorten_text(one.payload, _SHOWN) for one in rows],
+               [_shorten_text(one.payload, _SHOWN // 2) for one in rows]),
     ]  # fmt: skip
     return fit_table(columns)
 
 
-def _short(text: str, length: int) -> str:
+def _shorten_text(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 3]}..."

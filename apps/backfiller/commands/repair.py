@@ -1,10 +1,15 @@
-"""`backfiller repair`: fetch again what the exchange can supply."""
+"""`backfiller repair`: fetch missing and faulty candles again."""
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backfiller.commands.series_selection import CONFIG, chosen_series, open_database, settings_of
+from backfiller.commands.series_selection import (
+    CONFIG,
+    load_backfiller_settings,
+    open_database,
+    read_chosen_series,
+)
 from onetape.cli import options
 
 if TYPE_CHECKING:
@@ -44,20 +49,20 @@ def repair_store(
     from contextlib import ExitStack
 
     from backfiller.backfill_job import make_job_for_keys
-    from backfiller.backfiller_runs import endpoints_of, raise_failures
-    from backfiller.repairing import check_undamaged, open_findings, repair_all
+    from backfiller.backfiller_runs import make_endpoints, raise_failures
+    from backfiller.repairing import check_undamaged, find_unexplained_findings, repair_all
     from backfiller.series_fetch import SeriesFailure
     from onetape.cli.output import print_json, print_line
     from onetape.core.clock import SystemClock
     from onetape.core.message_text import format_count
     from onetape.store.revisions import accept_outranking, read_revisions
 
-    settings = settings_of(db, config, exchange)
+    settings = load_backfiller_settings(db, config, exchange)
     url = simulator_url or settings.simulator_url
     with ExitStack() as stack:
         store = stack.enter_context(open_database(db, config, exchange))
-        keys = chosen_series(store, exchange, symbol, timeframe)
-        findings = open_findings(store, keys)
+        keys = read_chosen_series(store, exchange, symbol, timeframe)
+        findings = find_unexplained_findings(store, keys)
         check_undamaged(findings, store.path)
         broken = [
             key
@@ -67,7 +72,7 @@ def repair_store(
         outcomes: Sequence[Repaired | SeriesFailure] = []
         if broken:
             job = make_job_for_keys(broken, store.path, retry_seconds=settings.retry_seconds)
-            endpoints = endpoints_of(job, url, stack)
+            endpoints = make_endpoints(job, url, stack)
             outcomes = asyncio.run(repair_all(job, endpoints, store, all_gaps=gaps))
         accepted = 0
         if accept:
@@ -77,13 +82,13 @@ def repair_store(
     done = [one for one in outcomes if not isinstance(one, SeriesFailure)]
     raise_failures(outcomes, only=True)
     if json_:
-        failed = [one.document() for one in outcomes if isinstance(one, SeriesFailure)]
-        series = [one.document() for one in done]
+        failed = [one.make_document() for one in outcomes if isinstance(one, SeriesFailure)]
+        series = [one.make_document() for one in done]
         print_json({"database": path, "series": series, "failed": failed, "accepted": accepted})
     else:
         for one in done:
             if one.findings or one.inserted:
-                print_line(one.line())
+                print_line(one.format_line())
         revised = f", {format_count(accepted, 'revision')} accepted" if accept else ""
         found = sum(one.findings > 0 for one in done)
         print_line(f"{path}: {found} of {len(keys)} series had findings{revised}")
@@ -92,7 +97,7 @@ def repair_store(
 
 
 def _has_proofs(store: "Store", key: "SeriesKey") -> bool:
-    """Return whether gaps of a series are explained: a proof is put to the test now and then."""
+    """Return whether a series has explained gaps, which are requested again now and then."""
     from onetape.store.gaps import read_explained_gaps
 
     return bool(read_explained_gaps(store, key))
@@ -104,7 +109,7 @@ def _raise_left(done: "list[Repaired]", path: "Path") -> None:
     Raises:
         DataError: a finding is still unexplained.
     """
-    from backfiller.gap_remedies import open_gaps_text
+    from backfiller.gap_remedies import describe_open_gaps
     from onetape.core.errors import CandleGapError, DataError
     from onetape.core.message_text import format_count
     from onetape.history.gaps import APART_MS
@@ -112,7 +117,7 @@ def _raise_left(done: "list[Repaired]", path: "Path") -> None:
     left = [finding for one in done for finding in one.left]
     gaps = [gap for one in done for gap in one.open]
     if left and len(left) == len(gaps):
-        raise CandleGapError(open_gaps_text(gaps, path, minutes=APART_MS // 60_000))
+        raise CandleGapError(describe_open_gaps(gaps, path, minutes=APART_MS // 60_000))
     if left:
         raise DataError(
             f"{format_count(len(left), 'finding')} left that the exchange could not supply now, "

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from backfiller.commands.series_selection import CONFIG, chosen_series, open_database
+from backfiller.commands.series_selection import CONFIG, open_database, read_chosen_series
 from onetape.cli import options
 
 
@@ -47,7 +47,7 @@ def resample_stored(
         check_multiple(small, each)
     done: list[Resampled] = []
     with open_database(db, config, exchange) as store:
-        keys = chosen_series(store, exchange, symbol, [small.name])
+        keys = read_chosen_series(store, exchange, symbol, [small.name])
         if not keys:
             raise DataError(f"{store.path} holds no candles")
         for key in keys:
@@ -55,9 +55,9 @@ def resample_stored(
                 now_ms = SystemClock().now_ms()
                 done.append(resample_series(store, key, each, allow_gaps=allow_gaps, now_ms=now_ms))
                 if not json_:
-                    print_line(done[-1].line())
+                    print_line(done[-1].format_line())
         path = store.path
     if json_:
-        print_json({"database": path, "series": [one.document() for one in done]})
+        print_json({"database": path, "series": [one.make_document() for one in done]})
     else:
         print_line(f"database: {path}")

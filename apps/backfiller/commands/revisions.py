@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from msgspec.structs import asdict
 
-from backfiller.commands.series_selection import CONFIG, chosen_series, open_database
+from backfiller.commands.series_selection import CONFIG, open_database, read_chosen_series
 from onetape.cli import options
 
 if TYPE_CHECKING:
@@ -42,11 +42,11 @@ def list_revisions(
     from onetape.store.revisions import accept as accept_revisions
     from onetape.store.revisions import accept_outranking, read_revisions
 
-    numbers = _numbers(accept or [])
+    numbers = _parse_revision_numbers(accept or [])
     if force and (not accept or "all" in accept):
         raise UsageError("--force needs the numbers of revisions: --accept ID --force")
     with open_database(db, config, exchange) as store:
-        keys = chosen_series(store, exchange, symbol, timeframe)
+        keys = read_chosen_series(store, exchange, symbol, timeframe)
         accepted: int | None = None
         if accept:
             now_ms = SystemClock().now_ms()
@@ -61,7 +61,7 @@ def list_revisions(
         print_json({"database": path, "revisions": revisions, "accepted": accepted})
         return
     for one in found:
-        print_line(_line(one))
+        print_line(_format_revision_line(one))
     done = "" if accepted is None else f", {format_count(accepted, 'candle')} changed"
     is_open = [one for one in found if not one.accepted]
     better = sum(one.outranks for one in is_open)
@@ -69,7 +69,7 @@ def list_revisions(
     print_line(f"{path}: {format_count(len(is_open), 'open revision')}{ranks}{done}")
 
 
-def _numbers(texts: list[str]) -> list[int]:
+def _parse_revision_numbers(texts: list[str]) -> list[int]:
     """Return the numbers among the texts, which name revisions or are `all`.
 
     Raises:
@@ -86,7 +86,7 @@ def _numbers(texts: list[str]) -> list[int]:
     return numbers
 
 
-def _line(revision: "Revision") -> str:
+def _format_revision_line(revision: "Revision") -> str:
     """Return both values and their ranks, such as `... close 1.0 -> 2.0 (REST ... -> ...)`."""
     from onetape.core.clock import format_utc
     from onetape.core.digits import format_exact

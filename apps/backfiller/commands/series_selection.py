@@ -1,4 +1,4 @@
-"""What the subcommands share: the database that is meant, and the series chosen in it."""
+"""Selection for the subcommands: the path of the database, and the chosen series in it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,7 +28,7 @@ CONFIG = Annotated[
 ]
 
 
-def settings_of(
+def load_backfiller_settings(
     db: Path | None, config: Path | None, exchange: list[str] | None
 ) -> "BackfillerSettings":
     """Return the settings, with the flags that every command takes.
@@ -59,15 +59,15 @@ def open_database(db: Path | None, config: Path | None, exchange: list[str] | No
     """
     from onetape.store.database import open_if_exists
 
-    settings = settings_of(db, config, exchange)
-    path = database_of(settings.db, settings.exchange)
+    settings = load_backfiller_settings(db, config, exchange)
+    path = choose_database_file(settings.db, settings.exchange)
     store = open_if_exists(path)
     if store is None:
         raise DataError(f"{path} does not exist; fill it first: uv run backfiller --help")
     return store
 
 
-def chosen_series(
+def read_chosen_series(
     store: "Store",
     exchange: list[str] | None,
     symbol: list[str] | None,
@@ -79,10 +79,10 @@ def chosen_series(
         UsageError: a symbol or timeframe that cannot be read.
         DataError: nothing is left.
     """
-    return [one.key for one in chosen_summaries(store, exchange, symbol, timeframe)]
+    return [one.key for one in read_chosen_summaries(store, exchange, symbol, timeframe)]
 
 
-def chosen_summaries(
+def read_chosen_summaries(
     store: "Store",
     exchange: list[str] | None,
     symbol: list[str] | None,
@@ -99,7 +99,7 @@ def chosen_summaries(
     from onetape.core.timeframes import Timeframe
     from onetape.store.candles import read_stored_series
 
-    is_chosen = series_filter(exchange, symbol, timeframe)
+    is_chosen = make_series_filter(exchange, symbol, timeframe)
     stored = read_stored_series(store)
     chosen = [one for one in stored if is_chosen(one.key)]
     if stored and not chosen:
@@ -111,7 +111,7 @@ def chosen_summaries(
     return chosen
 
 
-def series_filter(
+def make_series_filter(
     exchange: list[str] | None, symbol: list[str] | None, timeframe: list[str] | None
 ) -> "Callable[[SeriesKey], bool]":
     """Return a function that returns whether the flags leave a series.
@@ -135,7 +135,7 @@ def series_filter(
     return is_chosen
 
 
-def known_gaps(store: "Store", key: "SeriesKey") -> "list[Gap] | None":
+def read_known_gaps(store: "Store", key: "SeriesKey") -> "list[Gap] | None":
     """Return the gaps of a stored series; None, after a printed line, if its timeframe is invalid.
 
     Plain SQL can write such a series, which should hide nothing of the others.
@@ -151,7 +151,7 @@ def known_gaps(store: "Store", key: "SeriesKey") -> "list[Gap] | None":
         return None
 
 
-def database_of(db: Path | None, exchanges: list[str]) -> Path:
+def choose_database_file(db: Path | None, exchanges: list[str]) -> Path:
     """Return the database file of these exchanges.
 
     Raises:

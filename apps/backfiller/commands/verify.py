@@ -4,7 +4,12 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import asdict
 
-from backfiller.commands.series_selection import CONFIG, chosen_series, open_database, series_filter
+from backfiller.commands.series_selection import (
+    CONFIG,
+    make_series_filter,
+    open_database,
+    read_chosen_series,
+)
 from onetape.cli import options
 
 if TYPE_CHECKING:
@@ -38,11 +43,13 @@ def verify_store(
         # Without flags: all series, also those whose rows no other command can read.
         keys: list[SeriesKey] | None = None
         if exchange or symbol or timeframe:
-            is_chosen = series_filter(exchange, symbol, timeframe)
+            is_chosen = make_series_filter(exchange, symbol, timeframe)
             # A series whose every row was refused has no candle that a flag could name.
             keys = [one.key for one in read_refused_rows(store) if is_chosen(one.key)]
             keys += [one.key for one in read_stored_series(store) if is_chosen(one.key)]
-            keys = sorted(set(keys or chosen_series(store, exchange, symbol, timeframe)), key=str)
+            keys = sorted(
+                set(keys or read_chosen_series(store, exchange, symbol, timeframe)), key=str
+            )
         findings = verify(store, keys)
         path = store.path
     unexplained = [finding for finding in findings if not finding.explained]
@@ -61,13 +68,13 @@ def verify_store(
         known = f", {format_count(explained, 'gap')} with a known cause" if explained else ""
         print_line(f"{path}: {format_count(len(unexplained), 'unexplained finding')}{known}")
     if unexplained:
-        way_out = _way_out(path, unexplained)
+        way_out = _describe_remedy(path, unexplained)
         raise DataError(f"{format_count(len(unexplained), 'unexplained finding')}; {way_out}")
 
 
-def _way_out(path: "Path", findings: "list[Finding]") -> str:
+def _describe_remedy(path: "Path", findings: "list[Finding]") -> str:
     """Return the remedy for findings, with its command."""
-    from backfiller.gap_remedies import OpenGap, remedy
+    from backfiller.gap_remedies import OpenGap, describe_remedy
     from onetape.core.clock import SystemClock
 
     if any(one.kind == "quick_check" for one in findings):
@@ -77,11 +84,11 @@ def _way_out(path: "Path", findings: "list[Finding]") -> str:
         gap
         for one in findings
         if one.kind == "gap" and one.key is not None
-        for gap in [OpenGap.at(one.key, one.start, one.candles, now_ms=now_ms)]
+        for gap in [OpenGap.of(one.key, one.start, one.candles, now_ms=now_ms)]
         if gap.is_out_of_reach
     ]
     if all(one.kind == "every row refused" for one in findings):
         return f"look at the rows: uv run backfiller quarantine --db {path}"
     repair = f"fetch what the exchange can supply: uv run backfiller repair --db {path}"
     parts = [repair] if len(gone) < len(findings) else []
-    return "; ".join([*parts, remedy(gone, path, minutes=0)] if gone else parts)
+    return "; ".join([*parts, describe_remedy(gone, path, minutes=0)] if gone else parts)

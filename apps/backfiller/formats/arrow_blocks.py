@@ -9,15 +9,15 @@ import numpy as np
 
 from backfiller.formats.column_roles import (
     ColumnPlaces,
-    columns_given,
-    columns_named,
+    find_columns_by_flag,
+    find_columns_by_header,
     is_futures_header,
 )
-from backfiller.formats.labels import label_places, label_values
-from backfiller.formats.number_formats import numbers_of
+from backfiller.formats.labels import collect_label_values, find_label_columns
+from backfiller.formats.number_formats import parse_numbers
 from backfiller.formats.parts import Part
 from backfiller.formats.row_blocks import NO_VOLUME, RowBlock, TableNotes
-from backfiller.formats.table_kinds import futures_header
+from backfiller.formats.table_kinds import make_futures_header_error
 from onetape.core.errors import ConfigurationError, DataError
 from onetape.core.message_text import format_error
 from onetape.core.printable import escape_unprintable
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _BATCH_ROWS: Final = 100_000
 
 
-def arrow_blocks(
+def read_arrow_blocks(
     part: Part,
     bases: Sequence[str],
     columns: Sequence[str] | None,
@@ -48,13 +48,13 @@ def arrow_blocks(
             f"{part.source}: {part.suffix} files need pyarrow; install it: uv sync --extra parquet"
         )
     pa: Any = import_module("pyarrow")
-    batches = _feather_batches if part.suffix == ".feather" else _parquet_batches
+    batches = _read_feather_batches if part.suffix == ".feather" else _read_parquet_batches
     notes.has_header = True
     try:
         with part.open() as file:
             for batch, fields in batches(file, part, bases, columns, notes, is_spot):
                 if batch.num_rows:
-                    yield _block(batch, fields, part.source)
+                    yield _make_row_block(batch, fields, part.source)
     except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{part.source} cannot be read as {part.suffix[1:]}: {format_error(error)}"
@@ -62,7 +62,7 @@ def arrow_blocks(
 
 
 # Any: pyarrow has no types.
-def _parquet_batches(
+def _read_parquet_batches(
     file: IO[bytes], part: Part, bases: Sequence[str], columns: Sequence[str] | None,
     notes: TableNotes, is_spot: bool,
 ) -> Iterator[tuple[Any, int]]:  # fmt: skip
@@ -70,8 +70,8 @@ def _parquet_batches(
     # Without the buffers of a whole column: rows of years would be read at once.
     table = pq.ParquetFile(file, pre_buffer=False, buffer_size=2**20)
     schema = table.schema_arrow
-    places = _places(schema, bases, columns, notes, part.source, is_spot)
-    chosen = [*places.fields, *_labels(schema, places).values()]
+    places = _find_column_places(schema, bases, columns, notes, part.source, is_spot)
+    chosen = [*places.fields, *_find_label_columns(schema, places).values()]
     names = [schema.names[place] for place in chosen]
     # By number, because several columns may share a name. Nested columns shift the numbers.
     if len(set(schema.names)) == len(schema.names):
@@ -82,7 +82,7 @@ def _parquet_batches(
         yield batch.select(chosen), len(places.fields)
 
 
-def _feather_batches(
+def _read_feather_batches(
     file: IO[bytes], part: Part, bases: Sequence[str], columns: Sequence[str] | None,
     notes: TableNotes, is_spot: bool,
 ) -> Iterator[tuple[Any, int]]:  # fmt: skip
@@ -96,15 +96,15 @@ def _feather_batches(
         reader: Any = pa.ipc.open_file(file)
         schema = reader.schema
         batches = (reader.get_batch(number) for number in range(reader.num_record_batches))
-    places = _places(schema, bases, columns, notes, part.source, is_spot)
-    chosen = [*places.fields, *_labels(schema, places).values()]
+    places = _find_column_places(schema, bases, columns, notes, part.source, is_spot)
+    chosen = [*places.fields, *_find_label_columns(schema, places).values()]
     for whole in batches:
         batch = whole.select(chosen)
         for first in range(0, batch.num_rows, _BATCH_ROWS):
             yield batch.slice(first, _BATCH_ROWS), len(places.fields)
 
 
-def _places(
+def _find_column_places(
     schema: Any,
     bases: Sequence[str],
     columns: Sequence[str] | None,
@@ -114,50 +114,50 @@ def _places(
 ) -> ColumnPlaces:
     if not schema.names:
         raise DataError(f"{source} has no columns")
-    names = [_plain(name) for name in schema.names]
+    names = [_parse_first_level(name) for name in schema.names]
     if is_futures_header(names) and not is_spot:
-        raise futures_header(source)
+        raise make_futures_header_error(source)
     if columns is not None:
-        return columns_given(columns, len(names), source)
-    places = columns_named(names, bases, source)
+        return find_columns_by_flag(columns, len(names), source)
+    places = find_columns_by_header(names, bases, source)
     if len(places.fields) < 6:
         notes.add(NO_VOLUME)
     return ColumnPlaces(places.fields)
 
 
-def _labels(schema: Any, places: ColumnPlaces) -> dict[str, int]:
+def _find_label_columns(schema: Any, places: ColumnPlaces) -> dict[str, int]:
     """Return the columns that name the market of a row, with their places."""
-    found = label_places([_plain(name) for name in schema.names])
+    found = find_label_columns([_parse_first_level(name) for name in schema.names])
     return {name: place for name, place in found.items() if place not in places.fields}
 
 
-def _plain(name: str) -> str:
+def _parse_first_level(name: str) -> str:
     """Return the first part of a name that pandas wrote for columns of two levels."""
     if name.startswith("('") and "'" in name[2:]:
         return name[2:].partition("'")[0]
     return name
 
 
-def _block(batch: Any, fields: int, source: str) -> RowBlock:
+def _make_row_block(batch: Any, fields: int, source: str) -> RowBlock:
     """Return a batch whose first columns are the fields of a candle, the others its labels."""
     import pandas as pd
 
     columns = [
-        _column(batch.column(number), batch.schema.names[number], source)
+        _convert_column(batch.column(number), batch.schema.names[number], source)
         for number in range(fields)
     ]
     empty = pd.Series(np.logical_and.reduce([one.isna() for one in columns[1:5]]))
-    prices = [numbers_of(one) for one in columns[1:]]
+    prices = [parse_numbers(one) for one in columns[1:]]
     if len(prices) < 5:
         prices.append(np.zeros(len(columns[0])))
     labels = {
         batch.schema.names[number]: batch.column(number).unique().to_pylist()
         for number in range(fields, batch.num_columns)
     }
-    return RowBlock(columns[0], tuple(prices), empty, labels=label_values(labels))
+    return RowBlock(columns[0], tuple(prices), empty, labels=collect_label_values(labels))
 
 
-def _column(column: Any, name: str, source: str) -> "pd.Series":
+def _convert_column(column: Any, name: str, source: str) -> "pd.Series":
     """Return an Arrow column of plain values as a pandas Series.
 
     Raises:

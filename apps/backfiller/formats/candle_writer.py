@@ -25,7 +25,7 @@ def check_target(path: Path, *, force: bool) -> None:
         UsageError: the suffix names no format, or the file exists and may not be replaced.
         ConfigurationError: the format needs pyarrow, which is not installed.
     """
-    suffix = suffix_of(path)
+    suffix = get_format_suffix(path)
     if suffix not in _WRITERS:
         raise UsageError(
             f"--out {path}: its suffix names no format; use .csv, .csv.gz, .parquet or .feather"
@@ -39,7 +39,7 @@ def check_target(path: Path, *, force: bool) -> None:
         raise UsageError(f"--out {path} exists; {hint}, or choose another name")
 
 
-def suffix_of(path: Path) -> str:
+def get_format_suffix(path: Path) -> str:
     """Return the suffix that decides the format."""
     name = path.name.lower()
     return ".csv.gz" if name.endswith(".csv.gz") else path.suffix.lower()
@@ -62,7 +62,7 @@ def write_candles(path: Path, candles: Candles) -> None:
         draft = Path(name)
         try:
             with os.fdopen(handle, "wb") as file:
-                _WRITERS[suffix_of(path)](file, candles)
+                _WRITERS[get_format_suffix(path)](file, candles)
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(path)
@@ -72,7 +72,7 @@ def write_candles(path: Path, candles: Candles) -> None:
         raise ConfigurationError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def decimal_text(value: float) -> str:
+def format_shortest_decimal(value: float) -> str:
     """Return the shortest decimal that reads back as the same float, without an exponent."""
     text = repr(value)
     if "e" in text:
@@ -80,27 +80,27 @@ def decimal_text(value: float) -> str:
     return text.removesuffix(".0")
 
 
-def _csv_lines(candles: Candles) -> Iterable[bytes]:
+def _iterate_csv_lines(candles: Candles) -> Iterable[bytes]:
     yield f"{_HEADER}\n".encode()
     for first in range(0, len(candles), _BLOCK_ROWS):
         block = candles[first : first + _BLOCK_ROWS]
         columns = (block.open, block.high, block.low, block.close, block.volume)
-        rows = zip(map(str, block.timestamp.tolist()), *map(_texts, columns), strict=True)
+        rows = zip(map(str, block.timestamp.tolist()), *map(_format_column, columns), strict=True)
         yield "".join(f"{','.join(row)}\n" for row in rows).encode()
 
 
-def _texts(column: FloatArray) -> list[str]:
-    return [decimal_text(value) for value in column.tolist()]
+def _format_column(column: FloatArray) -> list[str]:
+    return [format_shortest_decimal(value) for value in column.tolist()]
 
 
 def _write_csv(file: IO[bytes], candles: Candles) -> None:
-    file.writelines(_csv_lines(candles))
+    file.writelines(_iterate_csv_lines(candles))
 
 
 def _write_csv_gz(file: IO[bytes], candles: Candles) -> None:
-    # Neither a name nor a time in it: the same candles make the same bytes.
+    # The gzip header has neither name nor time, so that equal candles make equal bytes.
     with gzip.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=6, mtime=0) as zipped:
-        zipped.writelines(_csv_lines(candles))
+        zipped.writelines(_iterate_csv_lines(candles))
 
 
 def _write_parquet(file: IO[bytes], candles: Candles) -> None:

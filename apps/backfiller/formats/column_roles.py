@@ -75,8 +75,10 @@ def parse_columns(text: str) -> tuple[str, ...]:
     return names
 
 
-def columns_named(header: Sequence[str], bases: Sequence[str], source: str) -> ColumnPlaces:
-    """Return where the columns are in a table with a header.
+def find_columns_by_header(
+    header: Sequence[str], bases: Sequence[str], source: str
+) -> ColumnPlaces:
+    """Return the positions of the columns in a table with a header.
 
     Args:
         header: The names of the columns.
@@ -84,11 +86,11 @@ def columns_named(header: Sequence[str], bases: Sequence[str], source: str) -> C
         source: The table, for the error.
 
     Raises:
-        DataError: a column is missing, or two could be meant.
+        DataError: a column is missing, or two columns match one role.
     """
-    plain = [plain_name(name) for name in header]
+    plain = [simplify_column_name(name) for name in header]
     names = dict(_NAMES)
-    names |= dict.fromkeys(_volume_names(bases), "volume")
+    names |= dict.fromkeys(_make_volume_names(bases), "volume")
     if set(plain) >= _HTX:
         names = {name: field for name, field in names.items() if name != "vol"} | {
             "amount": "volume"
@@ -99,8 +101,8 @@ def columns_named(header: Sequence[str], bases: Sequence[str], source: str) -> C
         field: [place for place, name in enumerate(plain) if names.get(name) == field]
         for field in FIELDS
     }
-    time_of_day = _time_places(plain, found)
-    _one_volume(plain, found, bases)
+    time_of_day = _choose_time_column(plain, found)
+    _choose_volume_column(plain, found, bases)
     places: list[int] = []
     for field in FIELDS:
         if field == "volume" and not found[field] and not any("vol" in name for name in plain):
@@ -116,7 +118,7 @@ def columns_named(header: Sequence[str], bases: Sequence[str], source: str) -> C
     return ColumnPlaces(tuple(places), time_of_day)
 
 
-def _time_places(plain: Sequence[str], found: dict[str, list[int]]) -> int | None:
+def _choose_time_column(plain: Sequence[str], found: dict[str, list[int]]) -> int | None:
     """Leave one column of time; return that of the time of day where the date has none."""
     times = found["timestamp"]
     if not times:
@@ -134,31 +136,35 @@ def _time_places(plain: Sequence[str], found: dict[str, list[int]]) -> int | Non
     return None
 
 
-def _one_volume(plain: Sequence[str], found: dict[str, list[int]], bases: Sequence[str]) -> None:
+def _choose_volume_column(
+    plain: Sequence[str], found: dict[str, list[int]], bases: Sequence[str]
+) -> None:
     """Leave the column of the volume in base currency."""
     volumes = found["volume"]
     if len(volumes) < 2:
         return
-    for rank in (*_volume_names(bases), *_VOLUME_RANKS[:-1]):
+    for rank in (*_make_volume_names(bases), *_VOLUME_RANKS[:-1]):
         named = [place for place in volumes if plain[place] == rank]
         if len(named) == 1:
             found["volume"] = named
             return
 
 
-def _volume_names(bases: Sequence[str]) -> list[str]:
+def _make_volume_names(bases: Sequence[str]) -> list[str]:
     """Return the names of a volume that contain its coin."""
-    codes = [plain_name(base) for base in bases]
+    codes = [simplify_column_name(base) for base in bases]
     return [name for code in codes for name in (f"volume{code}", f"vol{code}", f"{code}volume")]
 
 
 def is_futures_header(header: Sequence[str]) -> bool:
-    """Return whether a header is that of Binance's archives of futures."""
-    return {plain_name(name) for name in header} >= _FUTURES_HEADER
+    """Return whether a header belongs to Binance's archives of futures."""
+    return {simplify_column_name(name) for name in header} >= _FUTURES_HEADER
 
 
-def columns_counted(count: int, source: str, *, has_time_of_day: bool = False) -> ColumnPlaces:
-    """Return where the columns are in a table with this number of columns and without a header.
+def find_columns_by_count(
+    count: int, source: str, *, has_time_of_day: bool = False
+) -> ColumnPlaces:
+    """Return the positions of the columns in a table without a header, by its number of columns.
 
     Args:
         count: Number of columns.
@@ -178,8 +184,8 @@ def columns_counted(count: int, source: str, *, has_time_of_day: bool = False) -
     return ColumnPlaces((0, 1, 2, 3, 4, 5))
 
 
-def columns_given(names: Sequence[str], count: int, source: str) -> ColumnPlaces:
-    """Return where the columns are that a flag names.
+def find_columns_by_flag(names: Sequence[str], count: int, source: str) -> ColumnPlaces:
+    """Return the positions of the columns that a flag names.
 
     Raises:
         DataError: the table has fewer columns.
@@ -189,6 +195,6 @@ def columns_given(names: Sequence[str], count: int, source: str) -> ColumnPlaces
     return ColumnPlaces(tuple(names.index(field) for field in FIELDS if field in names))
 
 
-def plain_name(name: str) -> str:
+def simplify_column_name(name: str) -> str:
     """Return the name of a column in small letters and digits, other alphabets included."""
     return re.sub(r"[\W_]", "", name.lower())

@@ -9,12 +9,12 @@ from typing import IO, TYPE_CHECKING, Any, Final, cast
 import numpy as np
 
 from backfiller.formats.column_roles import is_futures_header
-from backfiller.formats.labels import label_places, label_values
+from backfiller.formats.labels import collect_label_values, find_label_columns
 from backfiller.formats.layout import HEAD_BYTES, Layout, read_layout
-from backfiller.formats.number_formats import numbers_of
-from backfiller.formats.parts import MOST_BYTES, Part, too_large
+from backfiller.formats.number_formats import parse_numbers
+from backfiller.formats.parts import MOST_BYTES, Part, make_too_large_error
 from backfiller.formats.row_blocks import NO_VOLUME, RowBlock, TableNotes
-from backfiller.formats.table_kinds import UNLIKE_SPOT, futures_header, is_unlike_spot
+from backfiller.formats.table_kinds import UNLIKE_SPOT, is_unlike_spot, make_futures_header_error
 from onetape.core.candles import FloatArray
 from onetape.core.errors import DataError
 from onetape.core.message_text import format_count, format_error
@@ -28,7 +28,7 @@ _BLOCK_BYTES: Final = 4 * 2**20
 _LONGEST_LINE: Final = 2**20
 
 
-def csv_blocks(
+def read_csv_blocks(
     part: Part,
     bases: Sequence[str],
     columns: Sequence[str] | None,
@@ -45,17 +45,17 @@ def csv_blocks(
         head = _read_full(file, HEAD_BYTES)
         layout = read_layout(head, bases, columns, part.source)
         _describe(layout, part, columns, notes, is_spot=is_spot)
-        for text in _pieces(head, file, layout, part):
-            frame = _parsed_twice(text, layout, part.source)
+        for text in _read_text_pieces(head, file, layout, part):
+            frame = _parse_as_numbers_or_text(text, layout, part.source)
             if len(frame):
-                yield _block(frame, layout, is_named=notes.has_header)
+                yield _make_row_block(frame, layout, is_named=notes.has_header)
 
 
 def _describe(
     layout: Layout, part: Part, columns: Sequence[str] | None, notes: TableNotes, *, is_spot: bool
 ) -> None:
     if is_futures_header(layout.header) and not is_spot:
-        raise futures_header(part.source)
+        raise make_futures_header_error(part.source)
     notes.has_header = bool(layout.header) or columns is not None
     if layout.skipped:
         notes.add(
@@ -83,7 +83,7 @@ def _read_full(file: IO[bytes], count: int) -> bytes:
     return b"".join(pieces)
 
 
-def _pieces(head: bytes, file: IO[bytes], layout: Layout, part: Part) -> Iterator[bytes]:
+def _read_text_pieces(head: bytes, file: IO[bytes], layout: Layout, part: Part) -> Iterator[bytes]:
     """Yield the rows as UTF-8 text, a few megabytes of whole lines at a time."""
     decoder = codecs.getincrementaldecoder(layout.encoding)(errors="replace")
     total, left, skip = 0, b"", layout.skip
@@ -91,7 +91,7 @@ def _pieces(head: bytes, file: IO[bytes], layout: Layout, part: Part) -> Iterato
     while chunk:
         total += len(chunk)
         if part.is_packed and total > MOST_BYTES:
-            raise too_large(part.source)
+            raise make_too_large_error(part.source)
         left += decoder.decode(chunk).encode() if layout.encoding != "utf-8-sig" else chunk
         if total == len(head):
             left = left.removeprefix(codecs.BOM_UTF8)
@@ -99,16 +99,16 @@ def _pieces(head: bytes, file: IO[bytes], layout: Layout, part: Part) -> Iterato
         if not whole and len(left) > _LONGEST_LINE:
             raise DataError(f"{part.source}: a line is longer than {_LONGEST_LINE:,} bytes")
         text, left = left[:whole], left[whole:]
-        text, skip = _without_lines(text, skip)
+        text, skip = _skip_lines(text, skip)
         if text.strip():
             yield text
         chunk = file.read(_BLOCK_BYTES)
-    left, _ = _without_lines(left, skip)
+    left, _ = _skip_lines(left, skip)
     if left.strip():
         yield left
 
 
-def _without_lines(text: bytes, count: int) -> tuple[bytes, int]:
+def _skip_lines(text: bytes, count: int) -> tuple[bytes, int]:
     """Return a text without its first lines, and how many are left to be skipped."""
     while count and text:
         text = text.partition(b"\n")[2]
@@ -116,7 +116,7 @@ def _without_lines(text: bytes, count: int) -> tuple[bytes, int]:
     return text, count
 
 
-def _parsed_twice(text: bytes, layout: Layout, source: str) -> "pd.DataFrame":
+def _parse_as_numbers_or_text(text: bytes, layout: Layout, source: str) -> "pd.DataFrame":
     """Return the cells of some lines: prices as numbers, or all as text if one is not a number.
 
     Raises:
@@ -125,7 +125,7 @@ def _parsed_twice(text: bytes, layout: Layout, source: str) -> "pd.DataFrame":
     import pandas as pd
 
     prices = [str(place) for place in layout.places.fields[1:]]
-    texts = _texts(layout)
+    texts = _choose_text_columns(layout)
     names = [str(place) for place in range(layout.width)]
     options: dict[str, Any] = {
         "sep": layout.delimiter,
@@ -139,12 +139,12 @@ def _parsed_twice(text: bytes, layout: Layout, source: str) -> "pd.DataFrame":
     try:
         if layout.style.is_plain:
             try:
-                return _parsed(text, dtype=dict.fromkeys(prices, np.float64) | texts, **options)
+                return _parse_csv(text, dtype=dict.fromkeys(prices, np.float64) | texts, **options)
             except ValueError as error:
                 if isinstance(error, pd.errors.ParserError):
                     raise
         # Some cell is not a number: all cells are read as text, and its row is refused later.
-        return _parsed(text, dtype=str, **options)
+        return _parse_csv(text, dtype=str, **options)
     except pd.errors.ParserWarning as error:
         raise DataError(
             f"{source} cannot be read as CSV: a row has more than the {layout.width} cells of the "
@@ -156,13 +156,13 @@ def _parsed_twice(text: bytes, layout: Layout, source: str) -> "pd.DataFrame":
         return pd.DataFrame(columns=names)
 
 
-def _texts(layout: Layout) -> dict[str, type[str]]:
+def _choose_text_columns(layout: Layout) -> dict[str, type[str]]:
     """Return the columns that stay text: 010000 is a time of day, which as a number is 10000."""
     at = layout.places.time_of_day
     return {} if at is None else {str(layout.places.fields[0]): str, str(at): str}
 
 
-def _parsed(text: bytes, **options: Any) -> "pd.DataFrame":
+def _parse_csv(text: bytes, **options: Any) -> "pd.DataFrame":
     import pandas as pd
 
     read = cast("Callable[..., pd.DataFrame]", pd.read_csv)  # its overloads have no **options
@@ -172,18 +172,20 @@ def _parsed(text: bytes, **options: Any) -> "pd.DataFrame":
         return read(BytesIO(text), **options)
 
 
-def _block(frame: "pd.DataFrame", layout: Layout, *, is_named: bool) -> RowBlock:
+def _make_row_block(frame: "pd.DataFrame", layout: Layout, *, is_named: bool) -> RowBlock:
     fields = [frame[str(place)] for place in layout.places.fields]
     times = fields[0]
     if layout.places.time_of_day is not None:
         times = times.astype(str) + " " + frame[str(layout.places.time_of_day)].astype(str)
     empty = fields[1].isna() & fields[2].isna() & fields[3].isna() & fields[4].isna()
-    prices = [numbers_of(column, layout.style) for column in fields[1:]]
+    prices = [parse_numbers(column, layout.style) for column in fields[1:]]
     if len(prices) < 5:
         prices.append(np.zeros(len(frame)))
     others: tuple[FloatArray, ...] = ()
     if not is_named:
         behind = range(6, layout.width) if layout.places.time_of_day is None else range(0)
-        others = tuple(numbers_of(frame[str(place)], layout.style) for place in behind)
-    labels = {name: frame[str(at)].unique() for name, at in label_places(layout.header).items()}
-    return RowBlock(times, tuple(prices), empty, others, label_values(labels))
+        others = tuple(parse_numbers(frame[str(place)], layout.style) for place in behind)
+    labels = {
+        name: frame[str(at)].unique() for name, at in find_label_columns(layout.header).items()
+    }
+    return RowBlock(times, tuple(prices), empty, others, collect_label_values(labels))

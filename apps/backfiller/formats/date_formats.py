@@ -58,7 +58,7 @@ def is_date(text: str) -> bool:
     return _DATE.fullmatch(text.strip()) is not None
 
 
-def date_format(text: str) -> str | None:
+def find_date_format(text: str) -> str | None:
     """Return the format of a date with or without a time of day, as strptime writes it."""
     for date, date_form in _DATES:
         for time, time_form in _TIMES:
@@ -90,10 +90,10 @@ class DateReader:
         found = pd.Series(pd.NaT, index=texts.index, dtype="datetime64[us]")
         left = texts[texts.str.contains(r"\d", regex=True, na=False)]
         for _ in range(_MOST_FORMS):
-            form = next(_formats(left), None)
+            form = next(_iterate_date_formats(left), None)
             if form is None:
                 break
-            plain = _plain(left)
+            plain = _unify_date_spacing(left)
             if form.split(" ")[0] in _EITHER and self._is_month_first(plain):
                 day_first = form.split(" ")[0]
                 form = form.replace(day_first, _EITHER[day_first])
@@ -117,27 +117,27 @@ class DateReader:
                 as_days = [len({*zip(numbers[2], numbers[at], strict=True)}) for at in (0, 1)]
                 self._month_first = as_days[0] < as_days[1]
                 if as_days[0] == as_days[1]:
-                    raise self._either(texts)
+                    raise self._make_ambiguous_date_error(texts)
             else:
-                raise self._either(texts)
+                raise self._make_ambiguous_date_error(texts)
         return self._month_first
 
-    def _either(self, texts: "pd.Series") -> DataError:
+    def _make_ambiguous_date_error(self, texts: "pd.Series") -> DataError:
         return DataError(
             f"{self._source}: whether the day or the month comes first in {texts.iloc[0]} cannot "
             "be known; write dates as 2024-01-31"
         )
 
 
-def _formats(texts: Iterable[str]) -> Iterator[str]:
+def _iterate_date_formats(texts: Iterable[str]) -> Iterator[str]:
     """Yield the date format of each text, without texts that are no date."""
     for text in texts:
-        form = date_format(text)
+        form = find_date_format(text)
         if form is not None:
             yield form
 
 
-def _plain(texts: "pd.Series") -> "pd.Series":
+def _unify_date_spacing(texts: "pd.Series") -> "pd.Series":
     """Return dates with one blank before the time, and one before AM or PM."""
     joined = texts.str.replace(r"(?<=\d)(?:T|, ?)(?=\d{1,2}:|\d{6}$)", " ", regex=True)
     return joined.str.replace(r"[- ]?([AaPp][Mm])$", r" \1", regex=True)

@@ -1,4 +1,4 @@
-"""What the name of a candle file states of its content, by the naming schemes of publishers."""
+"""Facts about a candle file that its name states, by the naming schemes of publishers."""
 
 import re
 import unicodedata
@@ -55,13 +55,13 @@ _TRADINGVIEW_TIMEFRAMES: Final = {
     "1": "1m", "3": "3m", "5": "5m", "15": "15m", "30": "30m", "60": "1h", "120": "2h",
     "240": "4h", "360": "6h", "480": "8h", "720": "12h", "1D": "1d", "1W": "1w",
 }  # fmt: skip
-#: Words for what is no spot market, in names without a market: BTC-USDT-SWAP, BTCUSDTPERP, BTC1!
+#: Words that mark a contract instead of a spot market: BTC-USDT-SWAP, BTCUSDTPERP, BTC1!
 _CONTRACT: Final = re.compile(
     r"USD[TC]?[-_]?PERP|PERPETUAL|[-_](?:SWAP|perp|futures?|PREMIUM)(?![A-Za-z0-9])|\d!"
 )
 #: Exchanges whose markets are contracts, by their names at TradingView.
 _CONTRACT_EXCHANGES: Final = ("bitmex", "deribit", "dydx", "cme")
-#: Folders of Binance's archives, with what their files hold.
+#: Folders of Binance's archives, with the content of their files.
 _FOLDERS: Final = {
     "markPriceKlines": "mark prices",
     "indexPriceKlines": "index prices",
@@ -87,10 +87,10 @@ class Named(Struct, frozen=True):
     """Whether the name is of Kraken's archive, in which a gap means that nothing was traded."""
 
 
-def named(path: PurePath) -> Named:
+def parse_file_name(path: PurePath) -> Named:
     """Return the facts stated by the name of a file and of its folders."""
     stem = unicodedata.normalize("NFC", _SUFFIX.sub("", path.name))
-    other_kind = _other_kind(path, stem)
+    other_kind = _find_other_kind(path, stem)
     if other_kind is not None:
         return Named(other_kind=other_kind)
     if match := _OURS.fullmatch(stem):
@@ -101,24 +101,24 @@ def named(path: PurePath) -> Named:
         exchange = folder.name if folder.parent.name == "data" else None
         timeframe = match[3].replace("Mo", "M")
         return Named(exchange, f"{match[1]}/{match[2]}", timeframe, is_guess=exchange is not None)
-    found = _of_publishers(stem)
+    found = _parse_publisher_name(stem)
     if found.symbol is None and not found.either and is_contract_name(stem):
         return Named(other_kind="futures")
     return found
 
 
 def is_contract_name(name: str) -> bool:
-    """Return whether the name of a market is that of a contract, such as BTC-USDT-SWAP."""
+    """Return whether a market's name denotes a contract, such as BTC-USDT-SWAP."""
     return _CONTRACT.search(name) is not None
 
 
-def ends_in_quote(pair: str) -> bool:
+def has_quote_suffix(pair: str) -> bool:
     """Return whether a name such as BTCUSDT ends in the code of a quote currency."""
     return _split(pair, (*_QUOTES, *_KRAKEN_QUOTES, "KRW")) is not None
 
 
-def _other_kind(path: PurePath, stem: str) -> str | None:
-    """Return what a file holds that is not candles of a spot market, by its name and folders."""
+def _find_other_kind(path: PurePath, stem: str) -> str | None:
+    """Return the kind of a file without spot candles, by its name and folders."""
     folders = path.parts[:-1]
     for folder in folders:
         if folder in _FOLDERS:
@@ -134,30 +134,32 @@ def _other_kind(path: PurePath, stem: str) -> str | None:
     return "futures" if in_futures or contract else None
 
 
-def _of_publishers(stem: str) -> Named:
+def _parse_publisher_name(stem: str) -> Named:
     if match := _BINANCE.fullmatch(stem):
         symbol = _split(match[1], _QUOTES)
         timeframe = match[2].replace("mo", "M")
         return Named("binance", symbol, timeframe, is_guess=True, codes_of="binance")
     if (match := _KRAKEN.fullmatch(stem)) and match[2] in _KRAKEN_MINUTES:
         return Named(
-            "kraken", _kraken_symbol(match[1]), _KRAKEN_MINUTES[match[2]], is_guess=True,
+            "kraken", _parse_kraken_symbol(match[1]), _KRAKEN_MINUTES[match[2]], is_guess=True,
             codes_of="kraken", is_kraken_archive=True,
         )  # fmt: skip
     if match := _DOWNLOADED.fullmatch(stem):
-        return _of_any(match[1], match[2], _DOWNLOADED_TIMEFRAMES.get(match[3], match[3]))
+        return _parse_general_name(
+            match[1], match[2], _DOWNLOADED_TIMEFRAMES.get(match[3], match[3])
+        )
     if (match := _TRADINGVIEW.fullmatch(stem)) and match[3] in _TRADINGVIEW_TIMEFRAMES:
         if match[1].lower() in _CONTRACT_EXCHANGES:
             return Named(other_kind="futures")
-        return _of_any(match[1], match[2], _TRADINGVIEW_TIMEFRAMES[match[3]])
+        return _parse_general_name(match[1], match[2], _TRADINGVIEW_TIMEFRAMES[match[3]])
     return Named()
 
 
-def _of_any(name: str, pair: str, timeframe: str) -> Named:
+def _parse_general_name(name: str, pair: str, timeframe: str) -> Named:
     """Return the facts of a name of the form exchange, pair and timeframe."""
     exchange = name.lower()
     if exchange == "kraken":
-        markets = tuple(filter(None, [_kraken_symbol(pair)]))
+        markets = tuple(filter(None, [_parse_kraken_symbol(pair)]))
     else:
         # BATUSD is BAT/USD or BA/TUSD; only Binance is known to have no dollars.
         longest = _split(pair, (*_QUOTES, "USD"))
@@ -177,7 +179,7 @@ def _split(pair: str, quotes: tuple[str, ...]) -> str | None:
     return f"{pair.removesuffix(quote)}/{quote}"
 
 
-def _kraken_symbol(pair: str) -> str | None:
+def _parse_kraken_symbol(pair: str) -> str | None:
     """Return XBT/USD of XBTUSD, also of Kraken's older XXBTZUSD."""
     old = re.fullmatch(r"X([A-Z]{3})[XZ]([A-Z]{3})|(USDT)Z(USD)", pair)
     if old:

@@ -11,17 +11,17 @@ import numpy as np
 
 from backfiller.formats.column_roles import (
     ColumnPlaces,
-    columns_counted,
-    columns_given,
-    columns_named,
+    find_columns_by_count,
+    find_columns_by_flag,
+    find_columns_by_header,
     is_futures_header,
 )
 from backfiller.formats.file_names import is_contract_name
-from backfiller.formats.labels import label_places, label_values
-from backfiller.formats.number_formats import numbers_of
-from backfiller.formats.parts import MOST_BYTES, Part, too_large
+from backfiller.formats.labels import collect_label_values, find_label_columns
+from backfiller.formats.number_formats import parse_numbers
+from backfiller.formats.parts import MOST_BYTES, Part, make_too_large_error
 from backfiller.formats.row_blocks import NO_VOLUME, RowBlock, TableNotes
-from backfiller.formats.table_kinds import futures_answer, futures_header
+from backfiller.formats.table_kinds import make_futures_header_error, make_futures_response_error
 from onetape.core.errors import DataError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _LINES: Final = re.compile(rb"(\{[^{}\n]*\}|\[[^\[\]\n]*\])[ \t\r]*\n\s*[{\[]")
 _SPACE: Final = b" \t\r\n"
 #: Where an exchange's response has its rows.
 _WRAPPERS: Final = ("data", "result", "list", "candles", "klines", "ticks")
-#: Fields of an exchange's response for the kind of a market, and what they hold for contracts.
+#: Fields of an exchange's response for the kind of a market, with their values for contracts.
 _KIND_FIELDS: Final = ("category", "instType", "productType", "contractType", "marketType")
 _CONTRACT_KINDS: Final = frozenset(
     ("linear", "inverse", "option", "swap", "futures", "future", "perpetual", "usdt-futures",
@@ -48,7 +48,7 @@ _ROWS: Final = "is not a list of rows [time, open, high, low, close, volume]"
 _BOM: Final = b"\xef\xbb\xbf"
 
 
-def json_blocks(
+def read_json_blocks(
     part: Part,
     bases: Sequence[str],
     columns: Sequence[str] | None,
@@ -63,28 +63,28 @@ def json_blocks(
     """
     reader = _RowReader(part.source, bases, columns, notes, is_spot=is_spot)
     with part.open() as file:
-        for rows in _row_lists(file, part, notes, is_spot=is_spot):
+        for rows in _read_row_lists(file, part, notes, is_spot=is_spot):
             if rows:
-                yield reader.block(rows)
+                yield reader.make_row_block(rows)
 
 
-def _row_lists(
+def _read_row_lists(
     file: IO[bytes], part: Part, notes: TableNotes, *, is_spot: bool
 ) -> Iterator[list[Any]]:
     head = file.read(_PIECE_BYTES).removeprefix(_BOM).lstrip(_SPACE)
     if _LINES.match(head):
-        yield from _lines(head, file, part)
+        yield from _read_json_lines(head, file, part)
         return
     if re.match(rb"\[\s*[\[{]", head) is None:
-        document = _decoded(_whole(head, file, part), part.source)
-        yield _rows_of(document, part.source, notes, is_spot=is_spot)
+        document = _decode_document(_read_whole_file(head, file, part), part.source)
+        yield _find_rows(document, part.source, notes, is_spot=is_spot)
         return
     total, left = len(head), head[1:]
     while True:
         cuts = deque(_BETWEEN.finditer(left), maxlen=1)
         if cuts:
             cut = cuts[0]
-            rows = _parsed(b"[" + left[: cut.end(1)] + b"]")
+            rows = _try_decode_list(b"[" + left[: cut.end(1)] + b"]")
             if rows is not None:
                 yield rows
                 left = left[cut.end() :]
@@ -95,12 +95,14 @@ def _row_lists(
             break
         total += len(chunk)
         if part.is_packed and total > MOST_BYTES:
-            raise too_large(part.source)
+            raise make_too_large_error(part.source)
         left += chunk
-    yield _rows_of(_decoded(b"[" + left, part.source), part.source, notes, is_spot=is_spot)
+    yield _find_rows(
+        _decode_document(b"[" + left, part.source), part.source, notes, is_spot=is_spot
+    )
 
 
-def _lines(head: bytes, file: IO[bytes], part: Part) -> Iterator[list[Any]]:
+def _read_json_lines(head: bytes, file: IO[bytes], part: Part) -> Iterator[list[Any]]:
     """Yield the rows or records of a file that has one of them in each line."""
     total, left, chunk = len(head), b"", head
     while chunk:
@@ -109,24 +111,24 @@ def _lines(head: bytes, file: IO[bytes], part: Part) -> Iterator[list[Any]]:
         if not cut and len(left) > _MOST_WHOLE_BYTES:
             raise DataError(f"{part.source} {_ROWS}")
         if cut:
-            yield _decoded_lines(left[:cut], part.source)
+            yield _decode_json_lines(left[:cut], part.source)
             left = left[cut:]
         chunk = file.read(_PIECE_BYTES)
         total += len(chunk)
         if part.is_packed and total > MOST_BYTES:
-            raise too_large(part.source)
+            raise make_too_large_error(part.source)
     if left.strip():
-        yield _decoded_lines(left, part.source)
+        yield _decode_json_lines(left, part.source)
 
 
-def _decoded_lines(text: bytes, source: str) -> list[Any]:
+def _decode_json_lines(text: bytes, source: str) -> list[Any]:
     try:
         return msgspec.json.Decoder(Any).decode_lines(text)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise DataError(f"{source} cannot be read as JSON: {error}") from error
 
 
-def _whole(head: bytes, file: IO[bytes], part: Part) -> bytes:
+def _read_whole_file(head: bytes, file: IO[bytes], part: Part) -> bytes:
     text = head
     while chunk := file.read(_PIECE_BYTES):
         text += chunk
@@ -138,15 +140,15 @@ def _whole(head: bytes, file: IO[bytes], part: Part) -> bytes:
     return text
 
 
-def _parsed(text: bytes) -> list[Any] | None:
+def _try_decode_list(text: bytes) -> list[Any] | None:
     try:
         return msgspec.json.decode(text, type=list[Any])
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return None
 
 
-def _decoded(text: bytes, source: str) -> object:
-    rows = _parsed(text)
+def _decode_document(text: bytes, source: str) -> object:
+    rows = _try_decode_list(text)
     if rows is not None:
         return rows
     try:
@@ -156,7 +158,7 @@ def _decoded(text: bytes, source: str) -> object:
         raise DataError(f"{source} cannot be read as JSON: {error}") from error
 
 
-def _rows_of(document: object, source: str, notes: TableNotes, *, is_spot: bool) -> list[Any]:
+def _find_rows(document: object, source: str, notes: TableNotes, *, is_spot: bool) -> list[Any]:
     """Return the rows or records of a document of any layout.
 
     Raises:
@@ -168,17 +170,17 @@ def _rows_of(document: object, source: str, notes: TableNotes, *, is_spot: bool)
         if not isinstance(document, dict):
             break
         table = cast("dict[str, Any]", document)
-        contract = None if is_spot else _contract_named(table)
+        contract = None if is_spot else _find_contract_field(table)
         if contract is not None:
-            raise futures_answer(source, contract)
+            raise make_futures_response_error(source, contract)
         markets = {
             name: value for name in _MARKET_FIELDS if isinstance(value := table.get(name), str)
         }
         notes.labels |= {name: frozenset((value,)) for name, value in markets.items()}
         if isinstance(table.get("columns"), list) and isinstance(table.get("data"), list):
-            return _from_split(table)
+            return _make_records_from_split(table)
         if _is_columns(table):
-            return _from_columns(table)
+            return _make_records_from_columns(table)
         if _is_index(table):
             return [{"index": key, **record} for key, record in table.items()]
         inner = [table[name] for name in _WRAPPERS if isinstance(table.get(name), dict | list)]
@@ -190,7 +192,7 @@ def _rows_of(document: object, source: str, notes: TableNotes, *, is_spot: bool)
     raise DataError(f"{source} {_ROWS}")
 
 
-def _contract_named(table: Mapping[str, Any]) -> str | None:
+def _find_contract_field(table: Mapping[str, Any]) -> str | None:
     """Return the field that shows a contract, such as `category linear`; None without one."""
     for name, value in table.items():
         if not isinstance(value, str):
@@ -212,7 +214,7 @@ def _is_columns(table: Mapping[str, Any]) -> bool:
 
 
 def _is_index(table: Mapping[str, Any]) -> bool:
-    """Return whether a document is pandas' orientation `index`: records by their time."""
+    """Return whether a document has pandas' orientation `index`: records by their time."""
     first: object = next(iter(table.values()), None)
     if not isinstance(first, dict):
         return False
@@ -220,7 +222,7 @@ def _is_index(table: Mapping[str, Any]) -> bool:
     return {"open", "close"} <= names and all(isinstance(one, dict) for one in table.values())
 
 
-def _from_split(table: Mapping[str, Any]) -> list[Any]:
+def _make_records_from_split(table: Mapping[str, Any]) -> list[Any]:
     """Return the rows of pandas' orientation `split`, as records."""
     names = [str(name) for name in table["columns"]]
     index = table.get("index")
@@ -232,7 +234,7 @@ def _from_split(table: Mapping[str, Any]) -> list[Any]:
     return records
 
 
-def _from_columns(table: Mapping[str, Any]) -> list[Any]:
+def _make_records_from_columns(table: Mapping[str, Any]) -> list[Any]:
     """Return the rows of columns: lists, or pandas' orientation `columns`, as records."""
     columns: dict[str, Any] = {
         name: value for name, value in table.items() if isinstance(value, list | dict)
@@ -274,7 +276,7 @@ class _RowReader:
         self._places: ColumnPlaces | None = None
         self._width = 0
 
-    def block(self, rows: list[Any]) -> RowBlock:
+    def make_row_block(self, rows: list[Any]) -> RowBlock:
         import pandas as pd
 
         if self._places is None:
@@ -291,27 +293,33 @@ class _RowReader:
             if any(not isinstance(row, dict) for row in rows):
                 raise DataError(f"{self._source} {_ROWS}")
             columns = [tuple(row.get(name) for row in rows) for name in self._header]
-        series = [_series(columns[place]) for place in places.fields]
+        series = [_make_column(columns[place]) for place in places.fields]
         times = series[0]
         if places.time_of_day is not None:
-            times = times.astype(str) + " " + _series(columns[places.time_of_day]).astype(str)
+            times = times.astype(str) + " " + _make_column(columns[places.time_of_day]).astype(str)
         empty = pd.Series(np.logical_and.reduce([one.isna() for one in series[1:5]]))
-        prices = [numbers_of(one) for one in series[1:]]
+        prices = [parse_numbers(one) for one in series[1:]]
         if len(prices) < 5:
             prices.append(np.zeros(len(rows)))
-        others = () if self._notes.has_header else [numbers_of(_series(one)) for one in columns[6:]]
-        found = label_places(self._header or ())
-        labels = label_values({name: _scalars(columns[at]) for name, at in found.items()})
+        others = (
+            ()
+            if self._notes.has_header
+            else [parse_numbers(_make_column(one)) for one in columns[6:]]
+        )
+        found = find_label_columns(self._header or ())
+        labels = collect_label_values(
+            {name: _collect_scalars(columns[at]) for name, at in found.items()}
+        )
         return RowBlock(times, tuple(prices), empty, tuple(others), labels)
 
     def _begin(self, first: object) -> None:
         if isinstance(first, dict):
             self._header = [str(name) for name in cast("dict[str, Any]", first)]
             if is_futures_header(self._header) and not self._is_spot:
-                raise futures_header(self._source)
+                raise make_futures_header_error(self._source)
             self._width = len(self._header)
             self._notes.has_header = True
-            self._places = columns_named(self._header, self._bases, self._source)
+            self._places = find_columns_by_header(self._header, self._bases, self._source)
             if len(self._places.fields) < 6:
                 self._notes.add(NO_VOLUME)
             return
@@ -320,19 +328,19 @@ class _RowReader:
         self._width = len(cast("list[Any]", first))
         if self._columns is not None:
             self._notes.has_header = True
-            self._places = columns_given(self._columns, self._width, self._source)
+            self._places = find_columns_by_flag(self._columns, self._width, self._source)
             if len(self._places.fields) < 6:
                 self._notes.add(NO_VOLUME)
         else:
-            self._places = columns_counted(self._width, self._source)
+            self._places = find_columns_by_count(self._width, self._source)
 
 
-def _scalars(values: Sequence[Any]) -> set[object]:
+def _collect_scalars(values: Sequence[Any]) -> set[object]:
     return {value for value in values if isinstance(value, str | int | float)}
 
 
-def _series(values: Sequence[Any]) -> "pd.Series":
-    """Return values as a column; of what is no scalar, nothing is a number or a time."""
+def _make_column(values: Sequence[Any]) -> "pd.Series":
+    """Return values as a column; a value that is no scalar counts neither as number nor as time."""
     import pandas as pd
 
     plain = [None if isinstance(value, list | dict) else value for value in values]

@@ -6,15 +6,15 @@ from typing import Final
 
 from msgspec import Struct, field
 
-from backfiller.formats.column_roles import plain_name
-from backfiller.formats.file_names import ends_in_quote, is_contract_name
+from backfiller.formats.column_roles import simplify_column_name
+from backfiller.formats.file_names import has_quote_suffix, is_contract_name
 from backfiller.formats.row_blocks import RowBlock, TableNotes
-from backfiller.formats.table_kinds import futures_answer
+from backfiller.formats.table_kinds import make_futures_response_error
 from onetape.core.errors import DataError
 from onetape.core.message_text import format_count
 from onetape.core.printable import escape_unprintable
 
-#: What a column states of its row, by its plain name.
+#: Role of a column by its plain name.
 _LABELS: Final = {
     "symbol": "market", "pair": "market", "market": "market", "ticker": "market",
     "instrument": "market", "instrumentname": "market", "instid": "market",
@@ -31,12 +31,14 @@ _OTHER_CODES: Final = {"BTC": "XBT", "DOGE": "XDG"}
 _PRINTED: Final = 3
 
 
-def label_places(header: Sequence[str]) -> dict[str, int]:
+def find_label_columns(header: Sequence[str]) -> dict[str, int]:
     """Return the columns that name the market of a row, by their names, with their places."""
-    return {name: place for place, name in enumerate(header) if plain_name(name) in _LABELS}
+    return {
+        name: place for place, name in enumerate(header) if simplify_column_name(name) in _LABELS
+    }
 
 
-def label_values(columns: Mapping[str, Iterable[object]]) -> dict[str, frozenset[str]]:
+def collect_label_values(columns: Mapping[str, Iterable[object]]) -> dict[str, frozenset[str]]:
     """Return the distinct values of these columns, without empty cells.
 
     Args:
@@ -48,8 +50,8 @@ def label_values(columns: Mapping[str, Iterable[object]]) -> dict[str, frozenset
     }
 
 
-def pair_names(symbols: Iterable[str]) -> frozenset[str]:
-    """Return how rows may write one market: its two codes in either order, without a separator.
+def list_pair_spellings(symbols: Iterable[str]) -> frozenset[str]:
+    """Return the spellings of one market in rows: its two codes in either order, no separator.
 
     Args:
         symbols: Symbols of the market, such as `BTC/USD` and `XBT/USD`.
@@ -58,11 +60,11 @@ def pair_names(symbols: Iterable[str]) -> frozenset[str]:
     for symbol in symbols:
         base, _, quote = symbol.partition("/")
         for code in (base, _OTHER_CODES.get(base, base)):
-            names |= {_joined(code + quote), _joined(quote + code)}
+            names |= {_simplify_pair_name(code + quote), _simplify_pair_name(quote + code)}
     return frozenset(names)
 
 
-def _joined(text: str) -> str:
+def _simplify_pair_name(text: str) -> str:
     return re.sub(r"[\W_]", "", text).upper()
 
 
@@ -73,7 +75,7 @@ class LabelCheck(Struct):
     symbol: str
     """Symbol under which the table is imported."""
     pairs: frozenset[str]
-    """Spellings of the market in the rows, as `pair_names` returns them."""
+    """Spellings of the market in the rows, as `list_pair_spellings` returns them."""
     is_symbol_flag: bool
     """Whether a flag gives the market, so that it counts even if rows name another one."""
     is_spot: bool
@@ -89,7 +91,7 @@ class LabelCheck(Struct):
         for name, values in block.labels.items():
             known = self.found[name] = self.found.get(name, frozenset()) | values
             if len(known) > 1:
-                raise self._several(name, known)
+                raise self._make_several_values_error(name, known)
 
     def finish(self, notes: TableNotes) -> None:
         """Compare the market that the rows name with the market of the import.
@@ -98,7 +100,7 @@ class LabelCheck(Struct):
             DataError: the rows name a contract, or another market and no flag states which counts.
         """
         for name, values in (self.found | notes.labels).items():
-            if _LABELS.get(plain_name(name), "market") != "market":
+            if _LABELS.get(simplify_column_name(name), "market") != "market":
                 continue
             for value in values:
                 self._compare(escape_unprintable(name)[:40], value, notes)
@@ -106,9 +108,9 @@ class LabelCheck(Struct):
     def _compare(self, name: str, value: str, notes: TableNotes) -> None:
         shown = escape_unprintable(value)[:40]
         if not self.is_spot and (_CONTRACT.fullmatch(value) or is_contract_name(value)):
-            raise futures_answer(self.source, f"{name} {shown}")
-        pair = _joined(value.rpartition(":")[2].removeprefix("t"))
-        if pair in self.pairs or not ends_in_quote(pair):
+            raise make_futures_response_error(self.source, f"{name} {shown}")
+        pair = _simplify_pair_name(value.rpartition(":")[2].removeprefix("t"))
+        if pair in self.pairs or not has_quote_suffix(pair):
             return
         if not self.is_symbol_flag:
             raise DataError(
@@ -117,8 +119,8 @@ class LabelCheck(Struct):
             )
         notes.add(f"its field {name!r} is {shown}; --symbol {self.symbol} counts")
 
-    def _several(self, name: str, values: frozenset[str]) -> DataError:
-        kind = _LABELS[plain_name(name)]
+    def _make_several_values_error(self, name: str, values: frozenset[str]) -> DataError:
+        kind = _LABELS[simplify_column_name(name)]
         shown = ", ".join(escape_unprintable(value)[:40] for value in sorted(values)[:_PRINTED])
         return DataError(
             f"{self.source}: its column {escape_unprintable(name)[:40]!r} has rows of "

@@ -11,13 +11,13 @@ from msgspec import Struct
 from backfiller.formats.column_roles import (
     FIELDS,
     ColumnPlaces,
-    columns_counted,
-    columns_given,
-    columns_named,
-    plain_name,
+    find_columns_by_count,
+    find_columns_by_flag,
+    find_columns_by_header,
+    simplify_column_name,
 )
 from backfiller.formats.date_formats import is_date, is_time_of_day
-from backfiller.formats.number_formats import NumberStyle, is_number, number_style
+from backfiller.formats.number_formats import NumberStyle, detect_number_style, is_number
 from onetape.core.errors import DataError
 from onetape.core.printable import escape_unprintable
 
@@ -53,7 +53,7 @@ class Layout(Struct, frozen=True):
     """Cells of the first row; empty for a table without rows."""
 
 
-def encoding_of(head: bytes, source: str) -> str:
+def detect_encoding(head: bytes, source: str) -> str:
     """Return the encoding of a text file, by its first bytes.
 
     Raises:
@@ -84,7 +84,7 @@ def read_layout(
     Raises:
         DataError: the file is not text, has no rows, or its columns cannot be recognised.
     """
-    encoding = encoding_of(head, source)
+    encoding = detect_encoding(head, source)
     text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(head)
     lines = [line.rstrip("\r") for line in text.split("\n")]
     if len(head) >= HEAD_BYTES and len(lines) > 1:
@@ -94,23 +94,25 @@ def read_layout(
     if not any(line.strip() for line in lines):
         raise DataError(f"{source} has no candles: its first line is empty")
     separator = _SEPARATOR_LINE.fullmatch(lines[0])
-    delimiter = separator[1] if separator else _delimiter(lines)
-    rows = [_cells(line, delimiter) for line in lines]
-    return _laid_out(rows, encoding, delimiter, bases, columns, source, first=1 if separator else 0)
+    delimiter = separator[1] if separator else _detect_delimiter(lines)
+    rows = [_split_cells(line, delimiter) for line in lines]
+    return _detect_layout(
+        rows, encoding, delimiter, bases, columns, source, first=1 if separator else 0
+    )
 
 
-def _delimiter(lines: Sequence[str]) -> str:
+def _detect_delimiter(lines: Sequence[str]) -> str:
     """Return the character that separates the cells of most lines."""
     sample = [line for line in lines[:_SAMPLE_ROWS] if line.strip()]
 
     def counts(delimiter: str) -> int:
-        return sum(len(_cells(line, delimiter)) >= _FEWEST_CELLS for line in sample)
+        return sum(len(_split_cells(line, delimiter)) >= _FEWEST_CELLS for line in sample)
 
-    # If several have the same count, the first of them: the comma comes last.
+    # If several separators have the same count, the first one is taken: the comma comes last.
     return max(_DELIMITERS, key=counts)
 
 
-def _cells(line: str, delimiter: str) -> list[str]:
+def _split_cells(line: str, delimiter: str) -> list[str]:
     try:
         rows: list[list[str]] = list(csv.reader([line], delimiter=delimiter, skipinitialspace=True))
     except csv.Error:  # A cell is too long to belong to a table.
@@ -118,7 +120,7 @@ def _cells(line: str, delimiter: str) -> list[str]:
     return [cell.strip() for cell in rows[0]] if rows else []
 
 
-def _laid_out(
+def _detect_layout(
     rows: Sequence[Sequence[str]],
     encoding: str,
     delimiter: str,
@@ -128,13 +130,13 @@ def _laid_out(
     *,
     first: int,
 ) -> Layout:
-    start = _first_row(rows, first)
+    start = _find_first_number_row(rows, first)
     above = [row for row in rows[first:start] if any(row)]
     sample = [row for row in rows[start : start + _SAMPLE_ROWS] if any(row)]
-    header, skipped = _header(above, bases, sample, columns, source)
+    header, skipped = _find_header(above, bases, sample, columns, source)
     width = len(header or (sample[0] if sample else ()))
     if header:
-        places = columns_named(header, bases, source) if columns is None else None
+        places = find_columns_by_header(header, bases, source) if columns is None else None
     elif not sample:
         raise DataError(
             f"{source} has no candles: {escape_unprintable(delimiter.join(rows[first]))[:80]!r}"
@@ -142,22 +144,23 @@ def _laid_out(
     else:
         has_time_of_day = is_date(sample[0][0]) and is_time_of_day(sample[0][1])
         places = (
-            columns_counted(width, source, has_time_of_day=has_time_of_day)
+            find_columns_by_count(width, source, has_time_of_day=has_time_of_day)
             if columns is None
             else None
         )
     if places is None:
-        places = columns_given(columns or (), width, source)
-    places = _checked_time(places, sample)
+        places = find_columns_by_flag(columns or (), width, source)
+    places = _correct_time_of_day_column(places, sample)
     cells = [row[at] for row in sample for at in places.fields[1:] if at < len(row)]
+    numbers = detect_number_style(cells, source)
     return Layout(
-        encoding, delimiter, start, width, places, tuple(header), number_style(cells, source),
+        encoding, delimiter, start, width, places, tuple(header), numbers,
         tuple(escape_unprintable(delimiter.join(row).rstrip(delimiter)) for row in skipped),
         tuple(sample[0]) if sample else (),
     )  # fmt: skip
 
 
-def _first_row(rows: Sequence[Sequence[str]], first: int) -> int:
+def _find_first_number_row(rows: Sequence[Sequence[str]], first: int) -> int:
     """Return the number of the first line that is a row of numbers."""
     for number, row in enumerate(rows[: _MOST_LINES_ABOVE + first]):
         if number < first or len(row) < _FEWEST_CELLS:
@@ -174,11 +177,11 @@ def _first_row(rows: Sequence[Sequence[str]], first: int) -> int:
 
 
 def _is_header_above(rows: Sequence[Sequence[str]]) -> bool:
-    """Return whether a line above names the columns, so that what follows is a row."""
-    return any({"open", "close"} <= {plain_name(cell) for cell in row} for row in rows)
+    """Return whether a line above names the columns, so that the next line is a row."""
+    return any({"open", "close"} <= {simplify_column_name(cell) for cell in row} for row in rows)
 
 
-def _header(
+def _find_header(
     above: Sequence[Sequence[str]],
     bases: Sequence[str],
     sample: Sequence[Sequence[str]],
@@ -194,17 +197,17 @@ def _header(
     fault: DataError | None = None
     for row in reversed(wide):
         try:
-            columns_named(row, bases, source)
+            find_columns_by_header(row, bases, source)
         except DataError as error:
             fault = fault or error
         else:
             return row, [other for other in above if other is not row]
     if columns is not None:
         return [], list(above)
-    merged = _merged(above, wide)
+    merged = _merge_header_lines(above, wide)
     if merged:
         try:
-            columns_named(merged, bases, source)
+            find_columns_by_header(merged, bases, source)
         except DataError:
             pass
         else:
@@ -217,7 +220,7 @@ def _header(
     return [], list(above)
 
 
-def _merged(above: Sequence[Sequence[str]], wide: Sequence[Sequence[str]]) -> list[str]:
+def _merge_header_lines(above: Sequence[Sequence[str]], wide: Sequence[Sequence[str]]) -> list[str]:
     """Return a header of which each column has the first name that is one of a candle's."""
     if not wide or len(above) < 2:
         return []
@@ -226,12 +229,14 @@ def _merged(above: Sequence[Sequence[str]], wide: Sequence[Sequence[str]]) -> li
     merged: list[str] = []
     for place in range(width):
         names = [row[place] for row in above if place < len(row) and row[place]]
-        fitting = [name for name in names if plain_name(name) in known]
+        fitting = [name for name in names if simplify_column_name(name) in known]
         merged.append((fitting or names or [""])[0])
     return merged
 
 
-def _checked_time(places: ColumnPlaces, sample: Sequence[Sequence[str]]) -> ColumnPlaces:
+def _correct_time_of_day_column(
+    places: ColumnPlaces, sample: Sequence[Sequence[str]]
+) -> ColumnPlaces:
     """Return the places with a column of the time of day only where it holds one."""
     at = places.time_of_day
     if at is None or not sample or at >= len(sample[0]) or is_time_of_day(sample[0][at]):

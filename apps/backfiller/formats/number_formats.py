@@ -13,7 +13,7 @@ from onetape.core.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-#: What may surround a number: blanks, quotes, the sign of a currency.
+#: Characters that may surround a number: blanks, quotes, the sign of a currency.
 _AROUND: Final = " \t\u00a0\u202f\"'$€£¥₿"
 _GROUPS: Final = r"[ \u00a0\u202f\u2019']"
 _PLAIN: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -35,11 +35,11 @@ def is_number(text: str) -> bool:
     return bool(_PLAIN.fullmatch(stripped) or _MARKED.fullmatch(stripped))
 
 
-def number_style(cells: Iterable[str], source: str) -> NumberStyle:
-    """Return how the numbers of some cells are written.
+def detect_number_style(cells: Iterable[str], source: str) -> NumberStyle:
+    """Return the number format of some cells.
 
     Raises:
-        DataError: `1,234` may be 1234 or 1.234 by all that is there.
+        DataError: the cells do not show whether `1,234` is 1234 or 1.234.
     """
     marked = [cell for cell in cells if is_number(cell)]
     if all(_PLAIN.fullmatch(cell.strip()) for cell in marked):
@@ -68,20 +68,22 @@ def number_style(cells: Iterable[str], source: str) -> NumberStyle:
     )
 
 
-def numbers_of(values: "pd.Series", style: NumberStyle | None = None) -> FloatArray:
-    """Return a column as floats, each the nearest to its text; what is not a number is NaN."""
+def parse_numbers(values: "pd.Series", style: NumberStyle | None = None) -> FloatArray:
+    """Return a column as floats, each the nearest to its text; NaN for text that is no number."""
     if values.dtype.kind in "fiu":
         return values.to_numpy(dtype=np.float64, na_value=np.nan)
     if values.dtype.kind == "b":
         return np.full(len(values), np.nan)
     if style is None or style.is_plain:
-        return np.array([_number(value) for value in values.tolist()], dtype=np.float64)
-    return np.array([_styled(value, style) for value in values.tolist()], dtype=np.float64)
+        return np.array([_parse_plain_number(value) for value in values.tolist()], dtype=np.float64)
+    return np.array(
+        [_parse_styled_number(value, style) for value in values.tolist()], dtype=np.float64
+    )
 
 
-def _styled(value: object, style: NumberStyle) -> float:
+def _parse_styled_number(value: object, style: NumberStyle) -> float:
     if not isinstance(value, str):
-        return _number(value)
+        return _parse_plain_number(value)
     text = re.sub(_GROUPS, "", value.strip(_AROUND))
     if style.thousands and style.thousands in text:
         whole = text.partition(style.decimal)[0].lstrip("+-")
@@ -89,10 +91,10 @@ def _styled(value: object, style: NumberStyle) -> float:
         if not 1 <= len(first) <= 3 or any(len(group) != 3 for group in groups):
             return np.nan
         text = text.replace(style.thousands, "")
-    return _number(text.replace(style.decimal, ".") if style.decimal != "." else text)
+    return _parse_plain_number(text.replace(style.decimal, ".") if style.decimal != "." else text)
 
 
-def _number(value: object) -> float:
+def _parse_plain_number(value: object) -> float:
     if isinstance(value, bool):
         return np.nan
     try:

@@ -9,16 +9,16 @@ from typing import IO, Final, cast
 
 from msgspec import Struct
 
-from backfiller.formats.file_names import Named, named
+from backfiller.formats.file_names import Named, parse_file_name
 from onetape.cli.output import note
 from onetape.core.errors import DataError, UsageError
 from onetape.core.message_text import format_count, format_error, format_os_error
 from onetape.core.printable import escape_unprintable
 
 _GZIP: Final = b"\x1f\x8b"
-#: What can be read, by the last suffix before a `.gz`.
+#: Readable file types, by the last suffix before a `.gz`.
 SUFFIXES: Final = (".csv", ".txt", ".json", ".feather", ".parquet")
-#: What can be read as a member of an archive.
+#: File types that are readable as members of an archive.
 _MEMBER_SUFFIXES: Final = (".csv", ".txt", ".json")
 #: The flag of a member that is encrypted.
 _ENCRYPTED: Final = 0x1
@@ -43,7 +43,7 @@ class Part(Struct, frozen=True):
     """Whether the table is compressed: a small file may unpack to a large one."""
 
 
-def parts_of(path: Path, room: ExitStack) -> list[Part]:
+def list_parts(path: Path, room: ExitStack) -> list[Part]:
     """Return the tables of a file; nothing but an archive's list is read.
 
     Args:
@@ -58,7 +58,7 @@ def parts_of(path: Path, room: ExitStack) -> list[Part]:
     if not path.is_file():
         raise UsageError(f"{source}: file not found")
     if path.suffix.lower() == ".zip":
-        return _members(path, source, room)
+        return _list_archive_members(path, source, room)
     plain = path.with_suffix("") if path.suffix.lower() == ".gz" else path
     suffix = plain.suffix.lower()
     if suffix not in SUFFIXES:
@@ -75,10 +75,10 @@ def parts_of(path: Path, room: ExitStack) -> list[Part]:
     def opened() -> IO[bytes]:
         return cast("IO[bytes]", gzip.open(path, "rb")) if is_packed else path.open("rb")
 
-    return [Part(source, suffix, named(path.absolute()), opened, is_packed=is_packed)]
+    return [Part(source, suffix, parse_file_name(path.absolute()), opened, is_packed=is_packed)]
 
 
-def _members(path: Path, source: str, room: ExitStack) -> list[Part]:
+def _list_archive_members(path: Path, source: str, room: ExitStack) -> list[Part]:
     # One object for all members: the list of an archive with thousands takes long to read.
     try:
         archive = room.enter_context(zipfile.ZipFile(path))
@@ -104,10 +104,10 @@ def _members(path: Path, source: str, room: ExitStack) -> list[Part]:
         note(f"{source}: left out, no tables: {format_count(len(others), 'member')}{example}")
     tables.sort(key=lambda each: each[0])
     several = len(tables) > 1
-    return [_member(path, source, archive, *each, several=several) for each in tables]
+    return [_make_member_part(path, source, archive, *each, several=several) for each in tables]
 
 
-def _member(
+def _make_member_part(
     path: Path,
     source: str,
     archive: zipfile.ZipFile,
@@ -122,11 +122,11 @@ def _member(
         if info.flag_bits & _ENCRYPTED:
             raise DataError(f"{member} is encrypted; unpack it with its password and import that")
         if info.file_size > MOST_BYTES:
-            raise too_large(member)
+            raise make_too_large_error(member)
         return archive.open(info)
 
-    by_name = named(name)
-    of_archive = named(path.absolute())
+    by_name = parse_file_name(name)
+    of_archive = parse_file_name(path.absolute())
     is_other = by_name.other_kind is None and of_archive.other_kind is not None
     if is_other or (by_name == Named() and not several):
         by_name = of_archive
@@ -134,7 +134,7 @@ def _member(
     return Part(member, suffix, by_name, opened, member=several, is_packed=True)
 
 
-def too_large(source: str) -> DataError:
+def make_too_large_error(source: str) -> DataError:
     """Return the error of a table that unpacks to more than any table of candles."""
     return DataError(
         f"{source} unpacks to more than {MOST_BYTES // 2**30} GiB, which no table of candles does; "

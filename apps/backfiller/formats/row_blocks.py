@@ -20,7 +20,7 @@ class RowBlock(Struct, frozen=True):
     times: "pd.Series"
     """Open times of the rows as numbers, texts or datetimes, shape (n,)."""
     prices: tuple[FloatArray, ...]
-    """Open, high, low, close and volume, each of shape (n,); NaN for what is no number."""
+    """Open, high, low, close and volume, each of shape (n,); NaN for cells that are no number."""
     is_empty: "pd.Series"
     """Whether each row has no price at all, shape (n,): a place without a candle."""
     others: tuple[FloatArray, ...] = ()

@@ -1,4 +1,4 @@
-"""Rows of a table, sorted by time whatever their order in the file, without holding them all."""
+"""Rows of a table, sorted by time for any order in the file, without holding all in memory."""
 
 import tempfile
 from collections.abc import Iterator
@@ -16,9 +16,9 @@ _MEMORY_BYTES: Final = 64 * 2**20
 _ROW_BYTES: Final = 48
 #: Approximate number of rows that are yielded at a time.
 _WINDOW_ROWS: Final = 200_000
-#: Of this many rows one time is stored; the windows are cut at these times.
+#: Interval in rows at which a time is stored; the windows are cut at these times.
 _SAMPLE_EVERY: Final = 256
-#: Maximum number of rows without a readable time that are stored: that of the quarantine.
+#: Maximum number of stored rows without a readable time: the limit of the quarantine.
 _MOST_UNREADABLE: Final = 1_000
 
 
@@ -32,7 +32,7 @@ class _Piece(Struct, frozen=True):
 
 
 class Spool:
-    """Takes rows block by block and gives them back oldest first, each once."""
+    """Takes rows block by block and yields them oldest first, each once."""
 
     def __init__(self, source: str) -> None:
         """Start without rows."""
@@ -64,14 +64,14 @@ class Spool:
         self.rows += len(candles)
         readable = candles.timestamp >= 0
         if not readable.all():
-            bad = candles.taken(np.flatnonzero(~readable))
+            bad = candles.take(np.flatnonzero(~readable))
             self.unreadable_rows += len(bad)
             room = _MOST_UNREADABLE - len(self.unreadable)
             self.unreadable = self.unreadable.concat(bad[:room]) if room else self.unreadable
-            candles = candles.taken(np.flatnonzero(readable))
+            candles = candles.take(np.flatnonzero(readable))
         if not len(candles):
             return
-        candles = each_once(sorted_by_time(candles), self._source)
+        candles = drop_repeated_candles(sort_by_time(candles), self._source)
         columns = (
             candles.timestamp, candles.open, candles.high, candles.low, candles.close,
             candles.volume,
@@ -90,7 +90,7 @@ class Spool:
         self._samples.append(times[::_SAMPLE_EVERY].copy())
         self._end += len(candles) * _ROW_BYTES
 
-    def windows(self) -> Iterator[Candles]:
+    def iterate_windows(self) -> Iterator[Candles]:
         """Yield all rows with a readable time, oldest first and each once, some at a time.
 
         Raises:
@@ -98,23 +98,23 @@ class Spool:
         """
         if not self._pieces:
             return
-        starts = self._starts()
+        starts = self._compute_window_starts()
         for start, end in zip(starts, [*starts[1:], 2**62], strict=True):
-            window = self._between(start, end)
+            window = self._read_between(start, end)
             if len(window):
                 yield window
 
-    def _starts(self) -> list[int]:
+    def _compute_window_starts(self) -> list[int]:
         samples = np.sort(np.concatenate(self._samples))
         cuts = samples[:: max(_WINDOW_ROWS // _SAMPLE_EVERY, 1)]
         return np.unique(np.append(cuts, min(piece.first for piece in self._pieces))).tolist()
 
-    def _between(self, start: int, end: int) -> Candles:
+    def _read_between(self, start: int, end: int) -> Candles:
         parts: list[Candles] = []
         for piece in self._pieces:
             if piece.last < start or piece.first >= end:
                 continue
-            candles = self._candles(piece)
+            candles = self._read_piece(piece)
             low, high = np.searchsorted(candles.timestamp, (start, end))
             parts.append(candles[int(low) : int(high)])
         if len(parts) <= 1:
@@ -126,9 +126,9 @@ class Spool:
                 for name in ("open", "high", "low", "close", "volume")
             ),
         )
-        return each_once(sorted_by_time(joined), self._source)
+        return drop_repeated_candles(sort_by_time(joined), self._source)
 
-    def _candles(self, piece: _Piece) -> Candles:
+    def _read_piece(self, piece: _Piece) -> Candles:
         if self._read is not None and self._read[0] == piece.offset:
             return self._read[1]
         self._file.seek(piece.offset)
@@ -143,14 +143,14 @@ class Spool:
         return candles
 
 
-def sorted_by_time(candles: Candles) -> Candles:
-    """Return candles oldest first; those of one time stay in their order."""
+def sort_by_time(candles: Candles) -> Candles:
+    """Return candles oldest first; candles of one time stay in their order."""
     if np.all(candles.timestamp[1:] >= candles.timestamp[:-1]):
         return candles
-    return candles.taken(np.argsort(candles.timestamp, kind="stable"))
+    return candles.take(np.argsort(candles.timestamp, kind="stable"))
 
 
-def each_once(candles: Candles, source: str) -> Candles:
+def drop_repeated_candles(candles: Candles, source: str) -> Candles:
     """Return sorted candles without candles that repeat the candle before.
 
     Raises:
@@ -169,4 +169,4 @@ def each_once(candles: Candles, source: str) -> Candles:
             f"{source}: two different rows are both of {format_utc(at)} UTC, and which is right "
             "cannot be known; delete one of them"
         )
-    return candles.taken(np.flatnonzero(np.append(True, ~same)))
+    return candles.take(np.flatnonzero(np.append(True, ~same)))

@@ -1,4 +1,4 @@
-"""What a table holds by its content: candles of a spot market, or something that looks alike."""
+"""Kind of a table by its content: candles of a spot market, or rows that look alike."""
 
 from collections.abc import Sequence
 from itertools import permutations
@@ -40,7 +40,7 @@ _JUMPS_APART: Final = 4
 _ORDER_ROWS: Final = 50_000
 
 
-def futures_header(source: str) -> DataError:
+def make_futures_header_error(source: str) -> DataError:
     """Return the error of a table with the header of Binance's futures."""
     return DataError(
         f"{source} has the header of Binance's archives of futures (count, taker_buy_volume), and "
@@ -48,7 +48,7 @@ def futures_header(source: str) -> DataError:
     )
 
 
-def futures_answer(source: str, contract: str) -> DataError:
+def make_futures_response_error(source: str, contract: str) -> DataError:
     """Return the error of an exchange's saved response about a contract.
 
     Args:
@@ -62,7 +62,7 @@ def futures_answer(source: str, contract: str) -> DataError:
 
 
 def is_unlike_spot(header: Sequence[str], first_row: Sequence[str]) -> bool:
-    """Return whether rows with the columns of Binance's archives are written unlike those of spot.
+    """Return whether rows of a Binance archive are written unlike the rows of spot archives.
 
     Args:
         header: The names of the columns; Binance's archives of spot have none.
@@ -142,8 +142,8 @@ class KindCheck(Struct):
             )
 
 
-def better_order(candles: Candles) -> tuple[str, ...] | None:
-    """Return the order of columns that makes more rows sound than theirs, or None.
+def find_better_column_order(candles: Candles) -> tuple[str, ...] | None:
+    """Return the order of columns that makes more rows sound than the present order, or None.
 
     Args:
         candles: Rows as they were read, oldest first, in the order time, open, high, low, close.
@@ -154,22 +154,22 @@ def better_order(candles: Candles) -> tuple[str, ...] | None:
     rows = candles[:_ORDER_ROWS]
     columns = (rows.open, rows.high, rows.low, rows.close, rows.volume)
     orders = {*((*order, "volume") for order in permutations(_PRICE_NAMES)), *_PUBLISHED}
-    sound = {order: _sound(order, columns) for order in sorted(orders)}
+    sound = {order: _count_sound_rows(order, columns) for order in sorted(orders)}
     most = max(sound.values())
     if sound[_VALUE_NAMES] >= most:
         return None
     best = [order for order in sound if sound[order] == most]
     published = [order for order in _PUBLISHED if order in best]
-    # Open and close can be exchanged; a candle opens near the close of the one before.
-    chosen = min(published or best, key=lambda order: _jumps(order, columns))
+    # Open and close can be exchanged; a candle opens near the close of the candle before.
+    chosen = min(published or best, key=lambda order: _sum_jumps(order, columns))
     return ("timestamp", *chosen)
 
 
-def are_exchanged(candles: Candles) -> bool:
-    """Return whether open and close must be each other: by the jumps between candles.
+def has_swapped_open_and_close(candles: Candles) -> bool:
+    """Return whether the columns open and close are swapped, by the jumps between candles.
 
-    Both orders are sound candles, but a candle opens near the close before it, and by far not so
-    near the other way round.
+    Both orders give sound candles, but a candle opens near the close of the candle before; with
+    swapped columns the distance is far larger.
 
     Args:
         candles: Rows as they were read, oldest first.
@@ -178,20 +178,20 @@ def are_exchanged(candles: Candles) -> bool:
     if len(rows) < _ROWS_THAT_TELL:
         return False
     columns = (rows.open, rows.high, rows.low, rows.close, rows.volume)
-    exchanged = _jumps(_EXCHANGED, columns)
-    return exchanged * _JUMPS_APART < _jumps(_VALUE_NAMES, columns)
+    exchanged = _sum_jumps(_EXCHANGED, columns)
+    return exchanged * _JUMPS_APART < _sum_jumps(_VALUE_NAMES, columns)
 
 
 Columns = tuple[np.ndarray[tuple[int], np.dtype[np.float64]], ...]
 
 
-def _sound(order: tuple[str, ...], columns: Columns) -> int:
+def _count_sound_rows(order: tuple[str, ...], columns: Columns) -> int:
     price = dict(zip(order, columns, strict=True))
     upper = np.maximum(price["open"], price["close"])
     lower = np.minimum(price["open"], price["close"])
     return int(np.count_nonzero((price["high"] >= upper) & (price["low"] <= lower)))
 
 
-def _jumps(order: tuple[str, ...], columns: Columns) -> float:
+def _sum_jumps(order: tuple[str, ...], columns: Columns) -> float:
     price = dict(zip(order, columns, strict=True))
     return float(np.nansum(np.abs(price["open"][1:] - price["close"][:-1])))

@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from msgspec import Struct
 
-from backfiller.formats.arrow_blocks import arrow_blocks
-from backfiller.formats.csv_blocks import csv_blocks
-from backfiller.formats.json_blocks import json_blocks
-from backfiller.formats.labels import LabelCheck, pair_names
+from backfiller.formats.arrow_blocks import read_arrow_blocks
+from backfiller.formats.csv_blocks import read_csv_blocks
+from backfiller.formats.json_blocks import read_json_blocks
+from backfiller.formats.labels import LabelCheck, list_pair_spellings
 from backfiller.formats.parts import Part
 from backfiller.formats.row_blocks import RowBlock, TableNotes
 from backfiller.formats.spool import Spool
@@ -51,17 +51,17 @@ class ReadTable(Struct):
     outside: int = 0
     """Rows whose time is before 2009 or after 2100 in every unit."""
     unreadable_row: str | None = None
-    """The first row with a time or a number that could not be read, as the file has it."""
+    """The first row with a time or a number that could not be read, as written in the file."""
 
 
 #: Function that yields the blocks of a table.
 _Reader = Callable[..., Iterator[RowBlock]]
 _READERS: Final[dict[str, _Reader]] = {
-    ".csv": csv_blocks,
-    ".txt": csv_blocks,
-    ".json": json_blocks,
-    ".feather": arrow_blocks,
-    ".parquet": arrow_blocks,
+    ".csv": read_csv_blocks,
+    ".txt": read_csv_blocks,
+    ".json": read_json_blocks,
+    ".feather": read_arrow_blocks,
+    ".parquet": read_arrow_blocks,
 }
 
 
@@ -81,9 +81,9 @@ def read_table(
             another.
 
     Raises:
-        DataError: it is damaged or no table of candles of a spot market; which column is which or
-            what its times are cannot be known; or it has two candles for one time, or rows of
-            several series, or of another one.
+        DataError: the table is damaged or has no candles of a spot market; its columns or times are
+            ambiguous; or it has two candles for one time, or rows of several series, or of another
+            series.
         ConfigurationError: pyarrow is needed and not installed, or the disk is full.
     """
     spool = Spool(part.source)
@@ -108,17 +108,19 @@ def _read(
     table = ReadTable(spool, "", TableNotes())
     times = TimeReader(part.source, options.time_unit, options.zone)
     kind = KindCheck(part.source, is_spot=options.is_spot)
-    pairs = pair_names(filter(None, [symbol, part.named.symbol if not is_symbol_flag else None]))
+    pairs = list_pair_spellings(
+        filter(None, [symbol, part.named.symbol if not is_symbol_flag else None])
+    )
     labels = LabelCheck(
         part.source, symbol, pairs, is_symbol_flag=is_symbol_flag, is_spot=options.is_spot
     )
     blocks = _READERS[part.suffix](
-        part, _bases(part, symbol), options.columns, table.notes, is_spot=options.is_spot
+        part, _list_base_codes(part, symbol), options.columns, table.notes, is_spot=options.is_spot
     )
     for block in blocks:
         kind.look(block)
         labels.look(block)
-        spool.add(_candles(block, times, table))
+        spool.add(_make_candles(block, times, table))
     if not table.rows:
         raise DataError(f"{part.source} has no candles")
     times.finish()
@@ -141,29 +143,29 @@ def _read(
     return table
 
 
-def _bases(part: Part, symbol: str) -> tuple[str, ...]:
-    """Return the codes that a column of volume may name: CCXT's, and that of the file's name."""
+def _list_base_codes(part: Part, symbol: str) -> tuple[str, ...]:
+    """Return the codes that a column of volume may name: CCXT's, and the one in the file's name."""
     codes = [symbol.partition("/")[0], (part.named.symbol or "").partition("/")[0]]
     return tuple(dict.fromkeys(code for code in codes if code))
 
 
-def _candles(block: RowBlock, times: TimeReader, table: ReadTable) -> Candles:
+def _make_candles(block: RowBlock, times: TimeReader, table: ReadTable) -> Candles:
     table.rows += len(block.times)
     seconds = times.read(block.times)
     candles = Candles(seconds, *block.prices)
     empty = block.is_empty.to_numpy() & (seconds != UNREADABLE)
     if table.unreadable_row is None:
-        table.unreadable_row = _first_unreadable(block, candles, empty)
+        table.unreadable_row = _find_first_unreadable_row(block, candles, empty)
     if not empty.any():
         return candles
     table.empty += int(np.count_nonzero(empty))
-    return candles.taken(np.flatnonzero(~empty))
+    return candles.take(np.flatnonzero(~empty))
 
 
-def _first_unreadable(
+def _find_first_unreadable_row(
     block: RowBlock, candles: Candles, empty: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
 ) -> str | None:
-    """Return the first row of which something could not be read, or None."""
+    """Return the first row with a value that could not be read, or None."""
     numbers = np.add.reduce([np.isnan(column) for column in block.prices])
     bad = np.flatnonzero(((candles.timestamp == UNREADABLE) | (numbers > 0)) & ~empty)
     if not len(bad):

@@ -1,4 +1,4 @@
-"""Whose candles a table holds: by flags, by names, and by the distance between its rows."""
+"""The series of a table's candles: by flags, by names, and by the distance between its rows."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from backfiller.formats.parts import Part, parts_of
+from backfiller.formats.parts import Part, list_parts
 from backfiller.formats.table_reader import ReadOptions
 from onetape.cli.output import note
 from onetape.core.errors import DataError, OnetapeError, UsageError
@@ -17,7 +17,7 @@ from onetape.core.message_text import format_count
 from onetape.core.symbols import parse_spot_symbol
 from onetape.core.timeframes import SECONDS_PER_UNIT, Timeframe
 
-#: Lengths that the distance between rows may stand for.
+#: Timeframes that the distance between rows may show.
 _TIMEFRAMES: Final = {
     Timeframe.parse(name).seconds: name
     for name in (
@@ -28,7 +28,7 @@ _SHORTEST_MONTH: Final = 28 * 86_400
 _LONGEST_MONTH: Final = 31 * 86_400
 #: Fewer rows may be far apart because candles are missing.
 _STEPS_THAT_TELL: Final = 10
-#: A distance of times is no sign of the timeframe if rarer than one in this many.
+#: A distance of times that is rarer than one in this number does not show the timeframe.
 _RARE: Final = 100
 _EXCHANGE_ID: Final = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -46,7 +46,7 @@ class Wanted(Struct, frozen=True):
 
 
 class Planned(Struct, frozen=True):
-    """A table, and whose candles it holds as far as is known before it is read."""
+    """A table with the facts on its series that are known before reading it."""
 
     part: Part
     exchange: str
@@ -71,7 +71,7 @@ class Failed(Struct, frozen=True):
     source: str
     error: OnetapeError
 
-    def document(self) -> dict[str, object]:
+    def make_document(self) -> dict[str, object]:
         """Return the failure for --json."""
         return {
             "source": self.source,
@@ -94,23 +94,23 @@ def plan_import(
         room: Exit stack that closes archives once their tables were read.
 
     Raises:
-        UsageError: the flags leave no table of archives that have some.
+        UsageError: the flags leave out every table of the archives.
     """
     planned: list[Planned] = []
     failed: list[Failed] = []
     for file in files:
         try:
-            parts = parts_of(file, room)
+            parts = list_parts(file, room)
         except (UsageError, DataError) as error:
             failed.append(Failed(str(file), error))
             continue
         nameless: list[Part] = []
         # Where other names state their market, a name without one does not get the flag's market.
-        is_flag_for_nameless = wanted.symbol is not None and all(map(_says_no_market, parts))
+        is_flag_for_nameless = wanted.symbol is not None and all(map(_has_no_market_in_name, parts))
         for part in parts:
             if part.member and not _is_chosen(part, wanted):
                 continue
-            if part.member and _says_no_market(part) and not is_flag_for_nameless:
+            if part.member and _has_no_market_in_name(part) and not is_flag_for_nameless:
                 nameless.append(part)
                 continue
             try:
@@ -130,8 +130,8 @@ def _note_nameless(parts: list[Part]) -> None:
         note(f"{parts[0].source}{more}: left out, {verb} no market")
 
 
-def timeframe_of(planned: Planned, distances: Mapping[int, int]) -> Timeframe:
-    """Return the timeframe of a table, by what was stated of it and by the times of its rows.
+def determine_timeframe(planned: Planned, distances: Mapping[int, int]) -> Timeframe:
+    """Return the timeframe of a table, by the stated timeframe and by the times of its rows.
 
     Args:
         planned: Table, with the facts stated by flags and names.
@@ -144,11 +144,11 @@ def timeframe_of(planned: Planned, distances: Mapping[int, int]) -> Timeframe:
     source, given = planned.part.source, planned.timeframe
     total = sum(distances.values())
     step = min(distances, key=lambda each: (-distances[each], each), default=0)
-    by_rows = _timeframe_by(step, distances)
+    by_rows = _find_timeframe_by_step(step, distances)
     if given is None:
         if by_rows is None:
-            apart = f": its rows are {_step_text(step)} apart most often" if step else ""
-            example = _step_text(step) if 0 < step < _SHORTEST_MONTH else "1h"
+            apart = f": its rows are {_format_step(step)} apart most often" if step else ""
+            example = _format_step(step) if 0 < step < _SHORTEST_MONTH else "1h"
             raise UsageError(
                 f"{source} does not state its timeframe{apart}; name it, such as --timeframe "
                 f"{example}"
@@ -159,13 +159,14 @@ def timeframe_of(planned: Planned, distances: Mapping[int, int]) -> Timeframe:
     differs = by_rows != given if timeframe.is_month else step != timeframe.seconds
     if is_most and differs and (step < timeframe.seconds or total >= _STEPS_THAT_TELL):
         raise UsageError(
-            f"{source}: its rows are {_step_text(step)} apart, so they are not {given} candles"
+            f"{source}: its rows are {_format_step(step)} apart, so they are not {given} candles"
         )
     # An exchange's own archive may be of a market that hardly trades.
     is_certain = planned.is_timeframe_named and (planned.part.named.codes_of or not is_most)
     if total and not is_certain and not _has_step(timeframe, distances):
         raise UsageError(
-            f"{source}: no two rows are {given} apart (most often {_step_text(step)}), so they are "
+            f"{source}: no two rows are {given} apart (most often {_format_step(step)}), so they "
+            "are "
             f"not {given} candles; name their timeframe with --timeframe"
         )
     return timeframe
@@ -178,8 +179,8 @@ def _has_step(timeframe: Timeframe, distances: Mapping[int, int]) -> bool:
     return timeframe.seconds in distances
 
 
-def _timeframe_by(step: int, distances: Mapping[int, int]) -> str | None:
-    """Return the timeframe that the rows show; None where they show none, or two."""
+def _find_timeframe_by_step(step: int, distances: Mapping[int, int]) -> str | None:
+    """Return the timeframe that the rows show; None if they show no timeframe, or two."""
     if _SHORTEST_MONTH <= step <= _LONGEST_MONTH:
         return "1M"
     total = sum(distances.values())
@@ -191,7 +192,7 @@ def _timeframe_by(step: int, distances: Mapping[int, int]) -> str | None:
     return None if smaller else _TIMEFRAMES.get(step)
 
 
-def _step_text(step: int) -> str:
+def _format_step(step: int) -> str:
     """Return a distance between rows as a timeframe: `3h` of 10,800 seconds."""
     if step in _TIMEFRAMES:
         return _TIMEFRAMES[step]
@@ -200,7 +201,7 @@ def _step_text(step: int) -> str:
 
 
 def _is_chosen(part: Part, wanted: Wanted) -> bool:
-    """Return whether a table of an archive is of the series that the flags name."""
+    """Return whether a table of an archive belongs to the series that the flags name."""
     if wanted.timeframe is not None and part.named.timeframe not in (None, wanted.timeframe):
         return False
     if wanted.symbol is not None and part.named.either:
@@ -208,29 +209,29 @@ def _is_chosen(part: Part, wanted: Wanted) -> bool:
     if wanted.symbol is None or part.named.symbol is None:
         return True
     exchange = wanted.exchange or part.named.exchange
-    return wanted.symbol == _common(exchange, part)
+    return wanted.symbol == _find_common_symbol(exchange, part)
 
 
-def _common(exchange: str | None, part: Part) -> str | None:
+def _find_common_symbol(exchange: str | None, part: Part) -> str | None:
     """Return the symbol that a name states, in CCXT's codes."""
     symbol = part.named.symbol
     if symbol is None:
         return None
     if part.named.codes_of is None or exchange is None:
         return symbol
-    codes = _common_codes(exchange)
+    codes = _load_common_codes(exchange)
     return "/".join(codes.get(code, code) for code in symbol.split("/"))
 
 
 @cache
-def _common_codes(exchange: str) -> Mapping[str, str]:
+def _load_common_codes(exchange: str) -> Mapping[str, str]:
     # Only names in an exchange's own codes need CCXT, which takes a second to import.
-    from onetape.exchange.catalogue import common_codes
+    from onetape.exchange.catalogue import collect_common_codes
 
-    return common_codes(exchange)
+    return collect_common_codes(exchange)
 
 
-def _says_no_market(part: Part) -> bool:
+def _has_no_market_in_name(part: Part) -> bool:
     """Return whether the name of a table does not state its market."""
     return not (part.named.symbol or part.named.either or part.named.other_kind)
 
@@ -246,7 +247,7 @@ def _plan(part: Part, wanted: Wanted) -> Planned:
     if exchange is None or not _EXCHANGE_ID.fullmatch(exchange):
         fault = f"{exchange!r} is not an exchange id" if exchange else "its name has no exchange"
         raise UsageError(f"{part.source}: {fault}; add one such as --exchange binance")
-    by_name = _common(exchange, part)
+    by_name = _find_common_symbol(exchange, part)
     if not named.is_guess:
         _note_contradiction(part, "exchange", wanted.exchange, named.exchange)
     _note_contradiction(part, "symbol", wanted.symbol, by_name)

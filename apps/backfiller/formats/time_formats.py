@@ -1,4 +1,4 @@
-"""Times as files have them, seconds to nanoseconds or dates, as epoch seconds UTC."""
+"""Convert times of files, from seconds to nanoseconds or dates, to epoch seconds UTC."""
 
 import re
 from typing import TYPE_CHECKING, Final
@@ -27,7 +27,7 @@ _LATEST: Final = 4_102_444_800
 _ZONE_NAME: Final = re.compile(r"\d(?: ?[AaPp][Mm])? ?\(?([A-Z]{2,5})\)?\s*$")
 
 
-def time_zone(name: str) -> ZoneInfo:
+def parse_time_zone(name: str) -> ZoneInfo:
     """Return the time zone of a name such as Europe/Berlin.
 
     Raises:
@@ -76,11 +76,11 @@ class TimeReader:
 
     @property
     def unit(self) -> str:
-        """What the times were in: s, ms, us, ns or iso; `ms and us` where both occur."""
+        """Unit of the times as read: s, ms, us, ns or iso; `ms and us` if both occur."""
         return " and ".join(self._units) or (self._unit or ISO)
 
     def read(self, values: "pd.Series") -> IntArray:
-        """Return a block of times as epoch seconds; `UNREADABLE` for what is no time.
+        """Return a block of times as epoch seconds; `UNREADABLE` for values that are no time.
 
         Args:
             values: Numbers, texts or datetimes, shape (n,).
@@ -92,39 +92,40 @@ class TimeReader:
 
         if pd.api.types.is_datetime64_any_dtype(values.dtype):
             self._note(ISO)
-            return self._from_datetimes(values)
+            return self._convert_datetimes(values)
         if values.dtype.kind == "b":
-            raise self._no_time("true")
+            raise self._make_no_time_error("true")
         numbers = (
             pd.Series(np.nan, index=values.index)
             if self._unit == ISO
             else pd.to_numeric(values, errors="coerce")
         )
         if self._unit == ISO or (self._unit is None and not numbers.notna().any()):
-            seconds = self._from_texts(values)
+            seconds = self._convert_texts(values)
             if (seconds == UNREADABLE).all() and values.notna().any():
-                raise self._no_time(str(values[values.notna()].iloc[0]))
+                raise self._make_no_time_error(str(values[values.notna()].iloc[0]))
             self._note(ISO)
             return seconds
         exact = numbers.to_numpy()
         if exact.dtype.kind not in "iu":
-            exact = _whole(np.asarray(numbers, dtype=np.float64))
+            exact = _convert_to_whole_numbers(np.asarray(numbers, dtype=np.float64))
         whole = exact.astype(np.int64)
         if self._unit is not None:
             self._note(self._unit)
-            return _scaled(whole, UNITS[self._unit])
-        return self._recognised(whole, values)
+            return _scale_to_seconds(whole, UNITS[self._unit])
+        return self._convert_numbers_by_size(whole, values)
 
     def finish(self) -> None:
-        """Check what can only be known at the end of the table.
+        """Check at the end of the table that each ambiguous local time occurred twice.
 
         Raises:
-            DataError: a local time that the clock shows twice comes once.
+            DataError: a local time that the clock shows twice occurs once in the table.
         """
         for wall, times in self._local.items():
             if times != 2:
                 raise DataError(
-                    f"{self._source}: {_wall_text(wall)} comes {times} times, and the clock shows "
+                    f"{self._source}: {_format_wall_time(wall)} comes {times} times, and the clock "
+                    "shows "
                     f"it twice in {self._zone}, so which is meant cannot be known; export the "
                     "times in UTC"
                 )
@@ -133,7 +134,7 @@ class TimeReader:
         if unit not in self._units:
             self._units.append(unit)
 
-    def _no_time(self, text: str) -> DataError:
+    def _make_no_time_error(self, text: str) -> DataError:
         zone = _ZONE_NAME.search(text)
         if zone is not None:
             return DataError(
@@ -148,7 +149,7 @@ class TimeReader:
             "dates such as 2024-01-31T14:00:00Z"
         )
 
-    def _recognised(self, whole: IntArray, values: "pd.Series") -> IntArray:
+    def _convert_numbers_by_size(self, whole: IntArray, values: "pd.Series") -> IntArray:
         """Convert each number to epoch seconds; its size decides the unit.
 
         Raises:
@@ -165,14 +166,15 @@ class TimeReader:
         self.outside += int(np.count_nonzero(~known))
         if not self._units and len(whole):
             raise DataError(
-                f"{self._source}: the time {_number_text(values)} is between 2009 and 2100 in "
+                f"{self._source}: the time {_format_first_number(values)} is between 2009 and 2100 "
+                "in "
                 "no unit, or is not a whole number; "
                 "name its unit with --time-unit s, ms, us or ns, or iso for a date"
             )
         return seconds
 
-    def _from_texts(self, values: "pd.Series") -> IntArray:
-        """Return dates; one without an offset is of the given zone, else UTC."""
+    def _convert_texts(self, values: "pd.Series") -> IntArray:
+        """Return dates; a date without an offset is in the given zone, or else UTC."""
         import pandas as pd
 
         texts = values.astype(str).str.strip(" \t\"'")
@@ -182,36 +184,38 @@ class TimeReader:
         seconds = np.full(len(values), UNREADABLE, dtype=np.int64)
         if has_offset.any():
             moments = pd.to_datetime(plain[has_offset], format="ISO8601", utc=True, errors="coerce")
-            seconds[has_offset] = _seconds(moments.dt.tz_localize(None))
+            seconds[has_offset] = _convert_to_seconds(moments.dt.tz_localize(None))
         if not has_offset.all():
             naive = self._dates.read(plain[~has_offset])
-            seconds[~has_offset] = self._placed(naive, is_utc[~has_offset])
+            seconds[~has_offset] = self._convert_naive_datetimes(naive, is_utc[~has_offset])
         return seconds
 
-    def _from_datetimes(self, values: "pd.Series") -> IntArray:
+    def _convert_datetimes(self, values: "pd.Series") -> IntArray:
         import pandas as pd
 
         if isinstance(values.dtype, pd.DatetimeTZDtype):
-            return _seconds(values.dt.tz_convert("UTC").dt.tz_localize(None))
-        return self._placed(values, np.zeros(len(values), dtype=np.bool_))
+            return _convert_to_seconds(values.dt.tz_convert("UTC").dt.tz_localize(None))
+        return self._convert_naive_datetimes(values, np.zeros(len(values), dtype=np.bool_))
 
-    def _placed(self, naive: "pd.Series", is_utc: "np.ndarray[tuple[int], np.dtype[np.bool_]]"):
-        """Return naive datetimes as epoch seconds: of the zone, or UTC."""
-        seconds = _seconds(naive)
+    def _convert_naive_datetimes(
+        self, naive: "pd.Series", is_utc: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
+    ):
+        """Return naive datetimes, in the zone or in UTC, as epoch seconds."""
+        seconds = _convert_to_seconds(naive)
         if self._zone is None or is_utc.all():
             return seconds
         self.used_zone = True
         local = ~is_utc & (seconds != UNREADABLE)
-        seconds[local] = self._localised(seconds[local])
+        seconds[local] = self._convert_wall_times(seconds[local])
         return seconds
 
-    def _localised(self, wall: IntArray) -> IntArray:
+    def _convert_wall_times(self, wall: IntArray) -> IntArray:
         """Return wall times of the zone as epoch seconds.
 
-        Of a time that the clock shows twice, the first in the order of time is that of summer.
+        If the clock shows a time twice, the first occurrence is in summer time.
 
         Raises:
-            DataError: the clock never shows one of them.
+            DataError: the clock never shows one of the times.
         """
         import pandas as pd
 
@@ -223,11 +227,12 @@ class TimeReader:
         )
         if summer.isna().any():
             raise DataError(
-                f"{self._source}: the clock never shows {_wall_text(int(wall[summer.isna()][0]))} "
+                f"{self._source}: the clock never shows "
+                f"{_format_wall_time(int(wall[summer.isna()][0]))} "
                 f"in {zone}; are these times of another zone, or UTC?"
             )
-        first = _seconds(pd.Series(summer.tz_convert("UTC").tz_localize(None)))
-        second = _seconds(pd.Series(winter.tz_convert("UTC").tz_localize(None)))
+        first = _convert_to_seconds(pd.Series(summer.tz_convert("UTC").tz_localize(None)))
+        second = _convert_to_seconds(pd.Series(winter.tz_convert("UTC").tz_localize(None)))
         if self._newest_first is None and len(wall) > 1:
             self._newest_first = bool(wall[0] > wall[-1])
         for row in np.flatnonzero(first != second).tolist():
@@ -238,30 +243,32 @@ class TimeReader:
         return first
 
 
-def _number_text(values: "pd.Series") -> str:
-    """Return the first value as the file has it, a whole number without a point."""
+def _format_first_number(values: "pd.Series") -> str:
+    """Return the first value as written in the file, a whole number without a point."""
     value = values[values.notna()].iloc[0]
     return escape_unprintable(str(value).removesuffix(".0"))[:40]
 
 
-def _scaled(whole: IntArray, factor: int) -> IntArray:
+def _scale_to_seconds(whole: IntArray, factor: int) -> IntArray:
     seconds = whole // factor
     return np.where((whole % factor == 0) & (whole >= 0), seconds, UNREADABLE)
 
 
-def _whole(numbers: FloatArray) -> IntArray:
+def _convert_to_whole_numbers(numbers: FloatArray) -> IntArray:
     """Return whole numbers unchanged, and `UNREADABLE` in place of other values."""
     sound = np.isfinite(numbers) & (np.abs(numbers) < 2.0**63)
     rounded = np.where(sound, np.rint(np.where(sound, numbers, 0.0)), UNREADABLE)
     return np.where(sound & (rounded == numbers), rounded, UNREADABLE).astype(np.int64)
 
 
-def _seconds(naive: "pd.Series") -> IntArray:
+def _convert_to_seconds(naive: "pd.Series") -> IntArray:
     """Return naive datetimes of any resolution as epoch seconds; NaT is unreadable."""
     moments = naive.to_numpy()
     # The smallest number of 64 bits stands for "no time", and is below zero.
-    return _scaled(moments.astype(np.int64), UNITS[str(np.datetime_data(moments.dtype)[0])])
+    return _scale_to_seconds(
+        moments.astype(np.int64), UNITS[str(np.datetime_data(moments.dtype)[0])]
+    )
 
 
-def _wall_text(wall: int) -> str:
+def _format_wall_time(wall: int) -> str:
     return str(np.datetime64(wall, "s")).replace("T", " ")[:16]

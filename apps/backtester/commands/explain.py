@@ -1,4 +1,4 @@
-"""`backtester explain --at TIME`: what happened on one candle, and why."""
+"""`backtester explain --at TIME`: the signal and orders of one candle, with their reasons."""
 
 from typing import Annotated
 
@@ -25,9 +25,9 @@ def explain_moment(
 
     Give --run, or the flags of a backtest, which is then run again.
     """
-    from backtester.flags import chosen_by
+    from backtester.flags import load_backtest_from_flags
     from backtester.rendering.explain import render_explanation
-    from backtester.rendering.result import plain
+    from backtester.rendering.result import convert_to_builtins
     from onetape.backtest.backtest_runner import run_backtest
     from onetape.backtest.explain import explain
     from onetape.backtest.storage.rerun import rerun
@@ -38,7 +38,7 @@ def explain_moment(
 
     moment = parse_moment(at, "--at")
     if run is None:
-        chosen = chosen_by(context.args, "explain")
+        chosen = load_backtest_from_flags(context.args, "explain")
         config = chosen.config
         with chosen.places.naming_places():
             backtest, changes = run_backtest(config), list[str]()
@@ -50,8 +50,10 @@ def explain_moment(
         backtest, changes = rerun(found)
     parts = explain(backtest, moment)
     if json_:
-        others = [plain(part) for part in parts[1:]]
-        print_json({**plain(parts[0]), "other_symbols": others, "changed_since": changes})
+        others = [convert_to_builtins(part) for part in parts[1:]]
+        print_json(
+            {**convert_to_builtins(parts[0]), "other_symbols": others, "changed_since": changes}
+        )
         return
     print_line("\n\n".join(render_explanation(part) for part in parts))
     for text in changes:

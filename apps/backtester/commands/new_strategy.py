@@ -16,15 +16,15 @@ def new_strategy(
     json_: options.Json = False,
 ) -> None:
     """Write a commented strategy, user/strategies/NAME.py, and its test."""
-    from backtester.new_strategy import next_commands, write_new_strategy
+    from backtester.new_strategy import list_next_commands, write_new_strategy
     from onetape.cli.output import print_json, print_line
     from onetape.core.folders import USER_FOLDER
 
     written = write_new_strategy(name, USER_FOLDER)
     if json_:
         files = {"file": written.file, "test": written.test}
-        print_json({"strategy": name, **files, "next": list(next_commands(name).values())})
+        print_json({"strategy": name, **files, "next": list(list_next_commands(name).values())})
         return
-    lines = {"strategy": str(written.file), "test": str(written.test), **next_commands(name)}
+    lines = {"strategy": str(written.file), "test": str(written.test), **list_next_commands(name)}
     for label, text in lines.items():
         print_line(f"{label + ':':10}{text}")

@@ -97,14 +97,14 @@ def optimize(
     Started again after a stop or a kill, it continues. Exit code 3 if no combination gives a
     result.
     """
-    from backtester.flags import chosen_by
+    from backtester.flags import load_backtest_from_flags
     from backtester.process_signals import stoppable
     from backtester.rendering.optimization_page import show_optimization
     from backtester.rendering.optimization_progress import show_progress
     from onetape.backtest.parallel import count_processors
     from onetape.cli.stdout import claim_stdout
     from onetape.optimization.constraints import parse_constraint
-    from onetape.optimization.optimization_runner import nothing_worked, run_optimization
+    from onetape.optimization.optimization_runner import find_no_result_error, run_optimization
     from onetape.optimization.search_options import SearchOptions
     from onetape.optimization.user_metrics import parse_ranks
 
@@ -126,7 +126,7 @@ def optimize(
     own = [] if strategy is None else ["--strategy", strategy]
     for text in param or ():
         own += ["--param", text]
-    chosen = chosen_by([*own, *context.args], "optimize")
+    chosen = load_backtest_from_flags([*own, *context.args], "optimize")
     config = chosen.config
     goes_on = stoppable("stopped; to continue, run the same command again")
     if walk_forward is not None:
@@ -142,6 +142,6 @@ def optimize(
     with chosen.places.naming_places(), goes_on:
         found = run_optimization(config, options, show_progress)
     show_optimization(found, context.args, as_json=json_)
-    failure = nothing_worked(found)
+    failure = find_no_result_error(found)
     if failure is not None:
         raise failure

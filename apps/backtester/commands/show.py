@@ -1,4 +1,4 @@
-"""`backtester show RUN`: a saved run, as it was printed."""
+"""`backtester show RUN`: the printed output of a saved run."""
 
 from typing import Annotated
 
@@ -16,13 +16,13 @@ def show_run(run: RunName = "last", *, json_: options.Json = False) -> None:
     """Print the output of a saved run."""
     from msgspec.structs import asdict
 
-    from backtester.rendering.result import run_document
-    from backtester.rendering.runs import shown_text
+    from backtester.rendering.result import make_run_document
+    from backtester.rendering.runs import format_saved_run
     from onetape.backtest.storage.runs import load_run
     from onetape.cli.output import get_terminal_width, print_json, print_line
 
     found = load_run(run)
     if json_:
-        print_json({**asdict(found.manifest), "result": run_document(found)})
+        print_json({**asdict(found.manifest), "result": make_run_document(found)})
     else:
-        print_line(shown_text(found, width=get_terminal_width()))
+        print_line(format_saved_run(found, width=get_terminal_width()))

@@ -9,37 +9,41 @@ if TYPE_CHECKING:
     from onetape.core.errors import CheckFailed
 
 
-def checked_lines(checked: "CheckedSeries") -> list[str]:
+def format_series_check(checked: "CheckedSeries") -> list[str]:
     """Return a bias check as lines for the terminal."""
     from onetape.core.clock import format_utc
-    from onetape.strategies.check_text import check_line, lookback_text
+    from onetape.strategies.check_text import format_check_line, format_smallest_lookback
 
-    result, lines = checked.result, [check_line(checked.result)]
+    result, lines = checked.result, [format_check_line(checked.result)]
     if checked.part is not None:
         first, last = (format_utc(moment) for moment in checked.part)
         lines.insert(0, f"range: {first} to {last} UTC, chosen by the candles; all: --all")
     if result.difference is not None and result.difference.kind == "warm-up":
-        lines.append(lookback_text(result, checked.smallest))
+        lines.append(format_smallest_lookback(result, checked.smallest))
     ahead = result.look_ahead
     if ahead is not None and ahead != result.difference:
         lines.append(f"look-ahead as well, first seen at {format_utc(ahead.timestamp)} UTC")
     return [*lines, *(f"note: {note}" for note in checked.notes)]
 
 
-def checked_document(checked: "CheckedSeries") -> dict[str, Any]:
+def make_series_check_document(checked: "CheckedSeries") -> dict[str, Any]:
     """Return a check for --json."""
-    from onetape.strategies.check_text import check_document
+    from onetape.strategies.check_text import make_check_document
 
     named = {"strategy": checked.strategy, "series": checked.series}
-    return {**named, **check_document(checked.result, checked.smallest), "notes": checked.notes}
+    return {
+        **named,
+        **make_check_document(checked.result, checked.smallest),
+        "notes": checked.notes,
+    }
 
 
-def check_failure(checked: "CheckedSeries") -> "CheckFailed | None":
-    """Return the error that a check ends with, or None where it is clean."""
+def find_check_failure(checked: "CheckedSeries") -> "CheckFailed | None":
+    """Return the error of a failed check; None if the check passed."""
     from onetape.core.clock import format_utc
     from onetape.core.errors import CheckFailed
     from onetape.core.message_text import format_count
-    from onetape.strategies.check_text import remedy
+    from onetape.strategies.check_text import get_remedy
 
     result, found = checked.result, checked.result.first
     if found is None:
@@ -54,7 +58,7 @@ def check_failure(checked: "CheckedSeries") -> "CheckFailed | None":
     ]
     if result.look_ahead not in (None, result.difference):
         parts.append(f"look-ahead first seen {format_utc(result.look_ahead.timestamp)} UTC")
-    remedies = dict.fromkeys(remedy(each) for each in (result.worst, result.failure) if each)
+    remedies = dict.fromkeys(get_remedy(each) for each in (result.worst, result.failure) if each)
     return CheckFailed(
         f"strategy {checked.strategy} on {checked.series}: {', and '.join(parts)}; "
         f"{'; '.join(remedies)}"
@@ -76,7 +80,7 @@ def progress_bar(title: str, total: int) -> Generator[Callable[[int], None]]:
     task = bars.add_task(title, total=total)
 
     def report(done: int) -> None:
-        # Begun by the first report: a bar has a thread, and processes are forked before it.
+        # The first report creates the bar: it has a thread, and processes must be forked before.
         bars.start()
         bars.update(task, completed=done)
 

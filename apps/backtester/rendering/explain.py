@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from onetape.backtest.candle_text import candle_text, indicators_text
+from onetape.backtest.candle_text import format_candle, format_indicators
 from onetape.backtest.explain import CandleExplanation
 from onetape.core.clock import format_utc
 
@@ -14,10 +14,10 @@ def render_explanation(found: CandleExplanation) -> str:
     lines = [
         f"{found.strategy} on {found.series}, candle {format_utc(found.opened)} to "
         f"{format_utc(found.closed)} UTC",
-        f"candle:     {candle_text(found.candle, digits)}",
+        f"candle:     {format_candle(found.candle, digits)}",
         *(f"inside it:  {text}" for text in found.inside),
-        f"indicators: {indicators_text(found.indicators)}",
-        *_conditions(found.conditions),
+        f"indicators: {format_indicators(found.indicators)}",
+        *_format_conditions(found.conditions),
         f"position:   {found.position}; equity {digits.format_money(found.equity)}",
         f"signal:     {found.signal}{reason}",
         f"order:      {found.followed}",
@@ -27,8 +27,8 @@ def render_explanation(found: CandleExplanation) -> str:
     return "\n".join(lines)
 
 
-def _conditions(found: Mapping[str, bool]) -> list[str]:
-    """Return the line about the conditions that a strategy names; no line where it names none."""
+def _format_conditions(found: Mapping[str, bool]) -> list[str]:
+    """Return the line about the conditions that a strategy names; empty if it names none."""
     if not found:
         return []
     texts = [f"{name} {'met' if is_met else 'NOT MET'}" for name, is_met in found.items()]

@@ -8,21 +8,26 @@ from typing import Any, Final
 
 from msgspec.structs import asdict
 
-from onetape.backtest.assumptions import window_notes
-from onetape.backtest.intrabar_candles import intrabar_note
+from onetape.backtest.assumptions import describe_window
+from onetape.backtest.intrabar_candles import describe_intrabar_candles
 from onetape.backtest.metric_definitions import definition_of
-from onetape.backtest.metric_definitions import value_text as metric_value_text
-from onetape.backtest.warning_banner import warning, warning_lines
+from onetape.backtest.metric_definitions import format_metric_value as metric_value_text
+from onetape.backtest.warning_banner import format_warning, format_warning_lines
 from onetape.cli.output import format_table
 from onetape.core.clock import format_day
 from onetape.core.digits import choose_money_decimals
 from onetape.core.message_text import format_count
 from onetape.core.symbols import split_symbol
-from onetape.optimization.neighbourhood import neighbour_medians
-from onetape.optimization.optimization_runner import Optimization, best_of
-from onetape.optimization.ranking import LOWER_IS_BETTER, RankStability, TrialResult, rank_stability
+from onetape.optimization.neighbourhood import compute_neighbour_medians
+from onetape.optimization.optimization_runner import Optimization, find_best
+from onetape.optimization.ranking import (
+    LOWER_IS_BETTER,
+    RankStability,
+    TrialResult,
+    compute_rank_stability,
+)
 from onetape.optimization.search_options import SearchOptions
-from onetape.optimization.space import value_text
+from onetape.optimization.space import format_parameter_value
 
 #: Combinations shown in the terminal; the page and --json have all of them.
 SHOWN: Final = 10
@@ -30,42 +35,46 @@ SHOWN: Final = 10
 _USER_MODULES: Final = ("total_return", "max_drawdown", "trades")
 
 
-def optimization_text(optimization: Optimization, page: Path, given: Sequence[str]) -> str:
+def format_optimization(optimization: Optimization, page: Path, given: Sequence[str]) -> str:
     """Return an optimization as text for the terminal."""
     lines = [
-        heading(optimization),
-        *warning_lines(optimization.check),
-        trials_line(optimization),
-        *verdict_lines(optimization),
-        *parts_lines(optimization),
+        format_heading(optimization),
+        *format_warning_lines(optimization.check),
+        format_trials_line(optimization),
+        *format_verdict_lines(optimization),
+        *format_part_lines(optimization),
         "",
-        _table(optimization),
+        _format_result_table(optimization),
         "",
     ]
-    lines += trust_lines(optimization)
-    lines += neighbour_lines(optimization)
-    lines += evidence_lines(optimization)
+    lines += format_reliability_lines(optimization)
+    lines += format_neighbour_lines(optimization)
+    lines += format_evidence_lines(optimization)
     lines.append(f"trading rules: {optimization.trading_rules_text}")
-    lines += check_lines(optimization)
-    lines += [f"note: {text}" for text in notes(optimization)]
+    lines += format_check_lines(optimization)
+    lines += [f"note: {text}" for text in collect_notes(optimization)]
     lines += [f"page: {page}", f"results: {optimization.folder}"]
-    best = best_of(optimization)
+    best = find_best(optimization)
     if best is not None:
-        first = "when it is fixed, run it" if warning(optimization.check) else "run it"
-        lines.append(f"{first}: {command(optimization, best, given)}")
+        first = "when it is fixed, run it" if format_warning(optimization.check) else "run it"
+        lines.append(f"{first}: {format_backtest_command(optimization, best, given)}")
     return "\n".join(lines)
 
 
-def optimization_document(
+def make_optimization_document(
     optimization: Optimization, page: Path, given: Sequence[str]
 ) -> dict[str, Any]:
     """Return the optimization for --json; ratios are parts, times are epoch seconds."""
-    window, options, best = optimization.context.window, optimization.options, best_of(optimization)
+    window, options, best = (
+        optimization.context.window,
+        optimization.options,
+        find_best(optimization),
+    )
     return {
         "exchange": window.key.exchange,
         "symbol": window.key.symbol,
         "timeframe": window.key.timeframe,
-        "strategy": strategy_name(optimization),
+        "strategy": get_strategy_name(optimization),
         "parameters": {one.name: one.words for one in optimization.plan.ranges},
         "trading_rules": optimization.trading_rules_text,
         "sampler": options.sampler,
@@ -96,12 +105,12 @@ def optimization_document(
         "min_trades": asdict(optimization.least),
         "judgement": None if optimization.judgement is None else optimization.judgement.as_dict(),
         "rank_stability": asdict(
-            rank_stability(optimization.order, options.metric, optimization.least)
+            compute_rank_stability(optimization.order, options.metric, optimization.least)
         ),
         "check": None if optimization.check is None else asdict(optimization.check),
-        "notes": notes(optimization),
-        "results": _plain_results(optimization),
-        "command": None if best is None else command(optimization, best, given),
+        "notes": collect_notes(optimization),
+        "results": _make_result_documents(optimization),
+        "command": None if best is None else format_backtest_command(optimization, best, given),
         "seconds": optimization.seconds,
         "database": str(optimization.config.database),
         "folder": str(optimization.folder),
@@ -116,36 +125,36 @@ def user_metrics_document(options: SearchOptions) -> list[dict[str, str]]:
     ]
 
 
-def _plain_results(optimization: Optimization) -> list[dict[str, Any]]:
+def _make_result_documents(optimization: Optimization) -> list[dict[str, Any]]:
     """Return the results for --json, without the details that only statistics use."""
-    medians = neighbour_medians(optimization.order, optimization.options.metric)
+    medians = compute_neighbour_medians(optimization.order, optimization.options.metric)
     return [
         {
             **{name: value for name, value in one.items() if name != "details"},
-            "ranked": optimization.least.ranks(one),
+            "ranked": optimization.least.is_ranked(one),
             "neighbours": around,
         }
         for one, around in zip(optimization.order, medians, strict=True)
     ]
 
 
-def strategy_name(optimization: Optimization) -> str:
+def get_strategy_name(optimization: Optimization) -> str:
     """Return the name of the strategy."""
     return optimization.plan.strategy.name
 
 
-def heading(optimization: Optimization) -> str:
+def format_heading(optimization: Optimization) -> str:
     """Return the heading of an optimization in one line."""
     options = optimization.options
     kind = "grid" if options.sampler == "grid" else f"{options.sampler}, seed {options.seed}"
     done = format_count(len(optimization.order) + len(optimization.failed), "combination")
     left = [f"{optimization.plan.invalid:,} invalid left out"] if optimization.plan.invalid else []
     left += [f"{len(optimization.failed):,} failed"] if optimization.failed else []
-    what = f"{strategy_name(optimization)} on {optimization.context.window.key}"
+    what = f"{get_strategy_name(optimization)} on {optimization.context.window.key}"
     return f"{what}: {done} ({', '.join([kind, *left])}), {optimization.seconds:.2f} s"
 
 
-def parts_lines(optimization: Optimization) -> list[str]:
+def format_part_lines(optimization: Optimization) -> list[str]:
     """Return the in-sample and the out-of-sample range, one line each."""
     context, metric = optimization.context, optimization.options.metric
     window, split = context.window, context.split
@@ -154,34 +163,37 @@ def parts_lines(optimization: Optimization) -> list[str]:
         f"in-sample: {format_day(window.start)} to {format_day(split)} UTC, "
         f"{format_count(context.in_sample, 'candle')}, ranked by {definition_of(metric).label}, "
         f"{'lowest' if metric in LOWER_IS_BETTER else 'highest'} first"
-        f"{least_words(optimization)}",
+        f"{describe_least_trades(optimization)}",
         f"out-of-sample: {format_day(split)} to {format_day(window.end)} UTC, "
         f"{format_count(out_of_sample, 'candle')}, not used by the ranking",
     ]
 
 
-def least_words(optimization: Optimization) -> str:
+def describe_least_trades(optimization: Optimization) -> str:
     """Return the minimum of trades of a ranked combination; empty without a minimum."""
     least = optimization.least.in_sample
     return f", with at least {format_count(least, 'trade')} (--min-trades)" if least else ""
 
 
-def trust_lines(optimization: Optimization) -> list[str]:
+def format_reliability_lines(optimization: Optimization) -> list[str]:
     """Return lines on the reliability of the ranking."""
     metric, count = optimization.options.metric, len(optimization.order)
-    stability = rank_stability(optimization.order, metric, optimization.least)
+    stability = compute_rank_stability(optimization.order, metric, optimization.least)
     lines: list[str] = []
     if not count:
         return lines
     unranked = count - stability.ranked
     if unranked:
-        lines.append(_unranked_words(optimization, unranked))
+        lines.append(_describe_unranked(optimization, unranked))
     if stability.ranked:
-        lines += [best_words(optimization, stability), _correlation_words(optimization, stability)]
+        lines += [
+            describe_best(optimization, stability),
+            _describe_rank_correlation(optimization, stability),
+        ]
     return lines
 
 
-def _unranked_words(optimization: Optimization, unranked: int) -> str:
+def _describe_unranked(optimization: Optimization, unranked: int) -> str:
     least = format_count(optimization.least.in_sample, "trade")
     if unranked == len(optimization.order):
         return (
@@ -195,8 +207,8 @@ def _unranked_words(optimization: Optimization, unranked: int) -> str:
     )
 
 
-def _correlation_words(optimization: Optimization, stability: RankStability) -> str:
-    """Return the rank correlation and what it is over, or why it is left out."""
+def _describe_rank_correlation(optimization: Optimization, stability: RankStability) -> str:
+    """Return the rank correlation and its number of trials, or the reason why it is left out."""
     least, over = optimization.least, f"over {format_count(stability.compared, 'combination')}"
     if least.in_sample:
         over += f" with at least {format_count(least.in_sample, 'trade')} in-sample and "
@@ -210,7 +222,7 @@ def _correlation_words(optimization: Optimization, stability: RankStability) -> 
     )
 
 
-def trials_line(optimization: Optimization) -> str:
+def format_trials_line(optimization: Optimization) -> str:
     """Return the number of trials and of looks at the out-of-sample part, with a warning."""
     counts, plan = optimization.counts, optimization.plan
     key = optimization.context.window.key
@@ -223,28 +235,29 @@ def trials_line(optimization: Optimization) -> str:
     )
 
 
-def verdict_lines(optimization: Optimization) -> list[str]:
+def format_verdict_lines(optimization: Optimization) -> list[str]:
     """Return the verdict on the best combination in one line; empty if none is ranked."""
     judgement = optimization.judgement
     return [] if judgement is None else [f"verdict: {judgement.verdict.summary}"]
 
 
-def neighbour_lines(optimization: Optimization) -> list[str]:
-    """Return whether the best stands on a plateau, in one line; none without neighbours."""
-    best, metric = best_of(optimization), optimization.options.metric
-    medians = neighbour_medians(optimization.order, metric)
+def format_neighbour_lines(optimization: Optimization) -> list[str]:
+    """Return a line that states whether the best trial is on a plateau; none without neighbours."""
+    best, metric = find_best(optimization), optimization.options.metric
+    medians = compute_neighbour_medians(optimization.order, metric)
     if best is None or medians[0] is None:
         return []
     return [
         f"neighbours of the best (one step in one parameter): median {definition_of(metric).label} "
-        f"{metric_text(optimization, metric, medians[0])} in-sample, the best "
-        f"{metric_text(optimization, metric, best['in_sample'][metric])}: a plateau where they are "
+        f"{format_metric(optimization, metric, medians[0])} in-sample, the best "
+        f"{format_metric(optimization, metric, best['in_sample'][metric])}: a plateau where they "
+        "are "
         "close, a spike where not"
     ]
 
 
-def evidence_lines(optimization: Optimization) -> list[str]:
-    """Return the statistics of the best: the rungs of the verdict, and what stands next to it."""
+def format_evidence_lines(optimization: Optimization) -> list[str]:
+    """Return the statistics of the best trial: the steps of the verdict, and more figures."""
     judgement = optimization.judgement
     if judgement is None:
         return []
@@ -280,21 +293,21 @@ def evidence_lines(optimization: Optimization) -> list[str]:
         total, fall = ranges.total_return, ranges.max_drawdown
         lines.append(
             f"90 % intervals out of sample: return {total.low:+.1%} to {total.high:+.1%}, maximum "
-            f"drawdown {fall.low:.1%} to {fall.high:.1%}{_shuffled_words(optimization)}"
+            f"drawdown {fall.low:.1%} to {fall.high:.1%}{_describe_shuffled_drawdown(optimization)}"
         )
     return lines
 
 
-def _shuffled_words(optimization: Optimization) -> str:
+def _describe_shuffled_drawdown(optimization: Optimization) -> str:
     judgement = optimization.judgement
     shuffled = None if judgement is None else judgement.shuffled_drawdown
     return "" if shuffled is None else f" ({shuffled.low:.1%} to {shuffled.high:.1%} shuffled)"
 
 
-def best_words(optimization: Optimization, stability: RankStability) -> str:
+def describe_best(optimization: Optimization, stability: RankStability) -> str:
     """Return the out-of-sample result of the best combination."""
     metric, count = optimization.options.metric, len(optimization.order)
-    text = partial(metric_text, optimization, metric)
+    text = partial(format_metric, optimization, metric)
     place, whose = "", "all" if stability.ranked == count else "the ranked ones"
     if stability.best_out_of_sample_rank is not None:
         place = f", rank {stability.best_out_of_sample_rank:,} of {stability.ranked:,} there"
@@ -305,24 +318,26 @@ def best_words(optimization: Optimization, stability: RankStability) -> str:
     )
 
 
-def check_lines(optimization: Optimization) -> list[str]:
+def format_check_lines(optimization: Optimization) -> list[str]:
     """Return the result of the bias check of the best combination, in one line or none."""
     if optimization.check is None:
         return []
-    which = "first in the list" if best_of(optimization) is None else "best"
+    which = "first in the list" if find_best(optimization) is None else "best"
     return [f"check of the {which}: {optimization.check.text}"]
 
 
-def notes(optimization: Optimization) -> list[str]:
+def collect_notes(optimization: Optimization) -> list[str]:
     """Return the notes that a reader needs to trust the numbers, in sentences."""
     window = optimization.context.window
-    found = [*window_notes(window, "some combinations need"), *optimization.pauses]
+    found = [*describe_window(window, "some combinations need"), *optimization.pauses]
     if optimization.context.intrabar is not None:
-        found.append(intrabar_note(optimization.context.intrabar, window))
+        found.append(describe_intrabar_candles(optimization.context.intrabar, window))
     return found
 
 
-def command(optimization: Optimization, result: TrialResult, given: Sequence[str]) -> str:
+def format_backtest_command(
+    optimization: Optimization, result: TrialResult, given: Sequence[str]
+) -> str:
     """Return the command that backtests one combination over the whole range.
 
     Args:
@@ -332,25 +347,27 @@ def command(optimization: Optimization, result: TrialResult, given: Sequence[str
     """
     words = ["uv", "run", "backtester", "--strategy", optimization.config.strategy.name]
     for name, value in result["parameters"].items():
-        words += ["--param", f"{name}={value_text(value)}"]
+        words += ["--param", f"{name}={format_parameter_value(value)}"]
     return shlex.join([*words, *given])
 
 
-def metric_text(optimization: Optimization, metric: str, value: float | None) -> str:
+def format_metric(optimization: Optimization, metric: str, value: float | None) -> str:
     """Return a metric's value for people, as every result words it; none where it has none."""
     if value is not None and definition_of(metric).unit == "count":
         # The median of an even number of counts may be a half.
         return f"{value:,.1f}".removesuffix(".0")
-    return metric_value_text(definition_of(metric), value, money_places(optimization)) or "none"
+    return (
+        metric_value_text(definition_of(metric), value, get_money_decimals(optimization)) or "none"
+    )
 
 
-def money_places(optimization: Optimization) -> int:
+def get_money_decimals(optimization: Optimization) -> int:
     """Return the decimals of amounts of money."""
     quote = split_symbol(optimization.context.window.key.symbol)[1]
     return choose_money_decimals(quote, optimization.context.rules.cash)
 
 
-def _table(optimization: Optimization) -> str:
+def _format_result_table(optimization: Optimization) -> str:
     if not optimization.order:
         return "no combination gave a result"
     metric = optimization.options.metric
@@ -359,23 +376,23 @@ def _table(optimization: Optimization) -> str:
     head = ["", *names]
     for column in columns:
         head += [definition_of(column).label, "out-of-sample"]
-    medians = neighbour_medians(optimization.order, metric)
+    medians = compute_neighbour_medians(optimization.order, metric)
     has_neighbours = any(value is not None for value in medians)
     head += ["neighbours"] if has_neighbours else []
     rows = [head]
     for place, result in enumerate(optimization.order[:SHOWN], start=1):
         row = [
-            place_text(optimization, place, result),
-            *(value_text(result["parameters"][name]) for name in names),
+            format_place(optimization, place, result),
+            *(format_parameter_value(result["parameters"][name]) for name in names),
         ]
         for column in columns:
             row += [
-                metric_text(optimization, column, result[part][column])
+                format_metric(optimization, column, result[part][column])
                 for part in ("in_sample", "out_of_sample")
             ]
-        row += [metric_text(optimization, metric, medians[place - 1])] if has_neighbours else []
+        row += [format_metric(optimization, metric, medians[place - 1])] if has_neighbours else []
         rows.append(row)
-    hold = hold_row(optimization, columns, len(names))
+    hold = format_hold_row(optimization, columns, len(names))
     rows.append([*hold, ""] if has_neighbours else hold)
     more = len(optimization.order) - SHOWN
     rest = (
@@ -386,17 +403,17 @@ def _table(optimization: Optimization) -> str:
     return format_table(rows, right=range(len(head))) + rest
 
 
-def place_text(optimization: Optimization, place: int, result: TrialResult) -> str:
-    """Return a combination's place, or the mark of one that hardly trades."""
-    return str(place) if optimization.least.ranks(result) else "few"
+def format_place(optimization: Optimization, place: int, result: TrialResult) -> str:
+    """Return a combination's place, or the mark `few` if it hardly trades."""
+    return str(place) if optimization.least.is_ranked(result) else "few"
 
 
-def hold_row(optimization: Optimization, columns: Sequence[str], names: int) -> list[str]:
-    """Return buy and hold's numbers, where it has them; it is the same for all combinations."""
+def format_hold_row(optimization: Optimization, columns: Sequence[str], names: int) -> list[str]:
+    """Return the metrics of buy and hold, which are equal for all parameter sets."""
     result = optimization.order[0]
     row = ["hold", *([""] * names)]
     for column in columns:
         for part in ("in_sample", "out_of_sample"):
             hold: dict[str, Any] = result[part]["buy_and_hold"] or {}
-            row.append(metric_text(optimization, column, hold[column]) if column in hold else "")
+            row.append(format_metric(optimization, column, hold[column]) if column in hold else "")
     return row

@@ -6,33 +6,33 @@ from typing import Final
 import msgspec
 
 from backtester.rendering.optimization import (
-    check_lines,
-    command,
-    evidence_lines,
-    heading,
-    hold_row,
-    metric_text,
-    money_places,
-    neighbour_lines,
-    notes,
-    optimization_document,
-    optimization_text,
-    parts_lines,
-    place_text,
-    strategy_name,
-    trials_line,
-    trust_lines,
-    verdict_lines,
+    collect_notes,
+    format_backtest_command,
+    format_check_lines,
+    format_evidence_lines,
+    format_heading,
+    format_hold_row,
+    format_metric,
+    format_neighbour_lines,
+    format_optimization,
+    format_part_lines,
+    format_place,
+    format_reliability_lines,
+    format_trials_line,
+    format_verdict_lines,
+    get_money_decimals,
+    get_strategy_name,
+    make_optimization_document,
 )
 from onetape.backtest.metric_definitions import definition_of
-from onetape.backtest.warning_banner import warning
+from onetape.backtest.warning_banner import format_warning
 from onetape.cli.output import print_line
 from onetape.core.message_text import format_count
 from onetape.optimization.folder import PAGE
-from onetape.optimization.neighbourhood import neighbour_medians
-from onetape.optimization.optimization_runner import Optimization, best_of
+from onetape.optimization.neighbourhood import compute_neighbour_medians
+from onetape.optimization.optimization_runner import Optimization, find_best
 from onetape.optimization.ranking import LOWER_IS_BETTER
-from onetape.optimization.space import value_text
+from onetape.optimization.space import format_parameter_value
 from onetape.report.optimization import MetricChoice, OptimizationPage, write_optimization_page
 
 #: Metrics to choose from, after the one that ranks.
@@ -56,26 +56,26 @@ def show_optimization(optimization: Optimization, given: Sequence[str], *, as_js
         ConfigurationError: the page cannot be written.
     """
     path = optimization.folder / PAGE
-    write_optimization_page(optimization_page(optimization, given), path)
+    write_optimization_page(make_optimization_page(optimization, given), path)
     if as_json:
         encoded = msgspec.json.encode(
-            optimization_document(optimization, path, given), enc_hook=str
+            make_optimization_document(optimization, path, given), enc_hook=str
         )
         print_line(msgspec.json.format(encoded, indent=2).decode("utf-8"))
     else:
-        print_line(optimization_text(optimization, path, given))
+        print_line(format_optimization(optimization, path, given))
 
 
-def optimization_page(optimization: Optimization, given: Sequence[str]) -> OptimizationPage:
+def make_optimization_page(optimization: Optimization, given: Sequence[str]) -> OptimizationPage:
     """Return the contents of the page of an optimization."""
     names = [one.name for one in optimization.plan.ranges if not one.is_fixed]
     metrics = list(dict.fromkeys((optimization.options.metric, *_METRICS)))
     key = optimization.context.window.key
-    best, check = best_of(optimization), optimization.check
+    best, check = find_best(optimization), optimization.check
     head = ["#", *names]
     for metric in metrics[:4]:
         head += [definition_of(metric).label, "out-of-sample"]
-    medians = neighbour_medians(optimization.order, metrics[0])
+    medians = compute_neighbour_medians(optimization.order, metrics[0])
     head.append("neighbours")
     rules = {one.name: one.words for one in optimization.plan.ranges}
     rules |= {
@@ -83,36 +83,38 @@ def optimization_page(optimization: Optimization, given: Sequence[str]) -> Optim
         "database": str(optimization.config.database),
     }
     return OptimizationPage(
-        title=f"Optimization: {strategy_name(optimization)} on {key.symbol}",
-        heading=heading(optimization),
-        verdict="".join(verdict_lines(optimization))
+        title=f"Optimization: {get_strategy_name(optimization)} on {key.symbol}",
+        heading=format_heading(optimization),
+        verdict="".join(format_verdict_lines(optimization))
         or "verdict: none, because no combination is ranked",
-        trials=trials_line(optimization),
-        parts=parts_lines(optimization),
+        trials=format_trials_line(optimization),
+        parts=format_part_lines(optimization),
         findings=[
-            *neighbour_lines(optimization),
-            *trust_lines(optimization),
-            *evidence_lines(optimization),
-            *check_lines(optimization),
-            *notes(optimization),
+            *format_neighbour_lines(optimization),
+            *format_reliability_lines(optimization),
+            *format_evidence_lines(optimization),
+            *format_check_lines(optimization),
+            *collect_notes(optimization),
         ],
-        warning=warning(check),
+        warning=format_warning(check),
         warning_text="" if check is None else f"Check of the best: {check.text}",
         origin=optimization.context.window.origin,
         count=f"{format_count(len(optimization.order), 'combination')}, best first",
         head=head,
         rows=[
             [
-                *_texts(optimization, place, names, metrics[:4]),
-                metric_text(optimization, metrics[0], medians[place - 1]),
+                *_format_result_row(optimization, place, names, metrics[:4]),
+                format_metric(optimization, metrics[0], medians[place - 1]),
             ]
             for place in range(1, min(len(optimization.order), _ROWS) + 1)
         ],
-        hold_row=[*hold_row(optimization, metrics[:4], len(names)), ""]
+        hold_row=[*format_hold_row(optimization, metrics[:4], len(names)), ""]
         if optimization.order
         else None,
         rules=rules,
-        command="none is ranked" if best is None else command(optimization, best, given),
+        command="none is ranked"
+        if best is None
+        else format_backtest_command(optimization, best, given),
         names=names,
         metrics=[
             MetricChoice(
@@ -123,8 +125,8 @@ def optimization_page(optimization: Optimization, given: Sequence[str]) -> Optim
             )
             for metric in metrics
         ],
-        money_decimals=money_places(optimization),
-        ranked=sum(optimization.least.ranks(result) for result in optimization.order),
+        money_decimals=get_money_decimals(optimization),
+        ranked=sum(optimization.least.is_ranked(result) for result in optimization.order),
         few=f"under {format_count(optimization.least.in_sample, 'trade')}: not ranked",
         points=[[result["parameters"][name] for name in names] for result in optimization.order],
         in_sample=[
@@ -136,17 +138,17 @@ def optimization_page(optimization: Optimization, given: Sequence[str]) -> Optim
     )
 
 
-def _texts(
+def _format_result_row(
     optimization: Optimization, place: int, names: Sequence[str], metrics: Sequence[str]
 ) -> list[str]:
     result = optimization.order[place - 1]
     texts = [
-        place_text(optimization, place, result),
-        *(value_text(result["parameters"][name]) for name in names),
+        format_place(optimization, place, result),
+        *(format_parameter_value(result["parameters"][name]) for name in names),
     ]
     for metric in metrics:
         texts += [
-            metric_text(optimization, metric, result[part][metric])
+            format_metric(optimization, metric, result[part][metric])
             for part in ("in_sample", "out_of_sample")
         ]
     return texts

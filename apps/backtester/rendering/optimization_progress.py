@@ -23,7 +23,7 @@ def show_progress(total: int, earlier: int = 0) -> Generator[OptimizationDisplay
         earlier: So many of them were tried by an earlier start: they took no time of this one.
     """
     if not sys.stderr.isatty():
-        yield OptimizationDisplay(_lines(total, earlier), note)
+        yield OptimizationDisplay(_make_line_reporter(total, earlier), note)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -45,7 +45,7 @@ def show_progress(total: int, earlier: int = 0) -> Generator[OptimizationDisplay
         yield OptimizationDisplay(moved, printed)
 
 
-def progress_line(done: int, total: int, earlier: int, seconds: float) -> str:
+def format_progress_line(done: int, total: int, earlier: int, seconds: float) -> str:
     """Return the progress of an optimization in one line.
 
     Args:
@@ -60,7 +60,7 @@ def progress_line(done: int, total: int, earlier: int, seconds: float) -> str:
     return f"{done:,} of {total:,} combinations{evaluated}, {rate:,.1f}/s{left}"
 
 
-def _lines(total: int, earlier: int) -> Callable[[int], None]:
+def _make_line_reporter(total: int, earlier: int) -> Callable[[int], None]:
     began = last = time.monotonic()
 
     def moved(done: int) -> None:
@@ -68,6 +68,6 @@ def _lines(total: int, earlier: int) -> Callable[[int], None]:
         now = time.monotonic()
         if now - last >= LINE_EVERY_SECONDS:
             last = now
-            note(progress_line(done, total, earlier, now - began))
+            note(format_progress_line(done, total, earlier, now - began))
 
     return moved

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from onetape.backtest.records import RunSummary, TradeRecord
-from onetape.backtest.warning_banner import warning_lines
+from onetape.backtest.warning_banner import format_warning_lines
 from onetape.cli.output import format_table, print_bytes
 from onetape.core.clock import format_day, format_utc
 from onetape.core.digits import Digits
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: Trades shown in the terminal; the report, --json and the run's folder have all of them.
 TRADES_SHOWN = 10
-#: Trades that are turned into text at a time: all at once would take twice their memory.
+#: Trades that become text at a time: all at once would take twice the memory.
 _AT_ONCE: Final = 2_000
 
 
@@ -31,22 +31,25 @@ def print_document(summary: RunSummary, trades: Sequence[TradeRecord]) -> None:
         stop = start + _AT_ONCE
         lines = encoder.encode_lines(trades[start:stop]).rstrip()
         is_last = stop >= len(trades)
-        # No text holds a line feed of its own: JSON writes it as an escape.
+        # No text holds a raw line feed: JSON writes it as an escape.
         print_bytes(lines.replace(b"\n", b",\n") + (b"\n" if is_last else b",\n"))
     print_bytes(b"  ]\n}\n")
 
 
-def plain(record: Struct) -> dict[str, Any]:
+def convert_to_builtins(record: Struct) -> dict[str, Any]:
     """Return a record as builtin types that JSON can hold."""
     return msgspec.to_builtins(record, enc_hook=str)
 
 
-def run_document(run: "Run") -> dict[str, Any]:
+def make_run_document(run: "Run") -> dict[str, Any]:
     """Return a saved run as `--json` printed it."""
-    return {**plain(run.summary), "trades": [plain(trade) for trade in run.trade_records()]}
+    return {
+        **convert_to_builtins(run.summary),
+        "trades": [convert_to_builtins(trade) for trade in run.read_trade_records()],
+    }
 
 
-def result_text(
+def format_result(
     summary: RunSummary, trades: Sequence[TradeRecord], *, width: int | None = None
 ) -> str:
     """Return a backtest as text for a terminal.
@@ -56,8 +59,14 @@ def result_text(
         trades: Trades of the backtest.
         width: Characters a line of the tables may have; None: any.
     """
-    lines = [heading(summary), *warning_lines(summary.check), "", _metrics_table(summary), ""]
-    lines += [_trades_table(summary, trades, width), ""]
+    lines = [
+        format_heading(summary),
+        *format_warning_lines(summary.check),
+        "",
+        _format_metrics_table(summary),
+        "",
+    ]
+    lines += [_format_trades_table(summary, trades, width), ""]
     parameters = ", ".join(f"{name} {value}" for name, value in summary.parameters.items())
     lines.append(f"parameters: {parameters or 'none'}")
     lines += [f"{label}: {value}" for label, value in summary.assumptions.items()]
@@ -69,7 +78,7 @@ def result_text(
     return "\n".join(lines)
 
 
-def heading(summary: RunSummary) -> str:
+def format_heading(summary: RunSummary) -> str:
     """Return the heading of a run in one line."""
     symbols = ", ".join(summary.all_symbols)
     series = f"{summary.exchange} {symbols} {summary.timeframe}"
@@ -80,24 +89,26 @@ def heading(summary: RunSummary) -> str:
     )
 
 
-def _metrics_table(summary: RunSummary) -> str:
-    from onetape.backtest.metric_definitions import metric_lines  # not for --json
+def _format_metrics_table(summary: RunSummary) -> str:
+    from onetape.backtest.metric_definitions import make_metric_lines  # not for --json
 
-    lines = metric_lines(summary.metrics, summary.quote, brief=True)
+    lines = make_metric_lines(summary.metrics, summary.quote, brief=True)
     rows = [("", summary.strategy, "buy and hold"), *(line[:3] for line in lines)]
     return format_table(rows, right=(1, 2))
 
 
-def _trades_table(summary: RunSummary, trades: Sequence[TradeRecord], width: int | None) -> str:
-    """Return a line for each of the last trades, or two where one does not fit."""
+def _format_trades_table(
+    summary: RunSummary, trades: Sequence[TradeRecord], width: int | None
+) -> str:
+    """Return a line for each of the last trades, or two lines if one does not fit."""
     if not trades:
         return "no trades"
     shown = trades[-TRADES_SHOWN:]
     head = ("entry", "price", "exit", "price", "amount", "profit", "", "exit reason")
     symbols = {trade.symbol or summary.symbol for trade in shown}
-    digits = {symbol: summary.digits_of(symbol, trades) for symbol in symbols}
+    digits = {symbol: summary.get_digits(symbol, trades) for symbol in symbols}
     rows = [head]
-    rows += [_trade_row(trade, digits[trade.symbol or summary.symbol]) for trade in shown]
+    rows += [_format_trade_row(trade, digits[trade.symbol or summary.symbol]) for trade in shown]
     if any(trade.symbol for trade in shown):
         names = ["symbol", *(trade.symbol for trade in shown)]
         rows = [(name, *row) for name, row in zip(names, rows, strict=True)]
@@ -109,11 +120,11 @@ def _trades_table(summary: RunSummary, trades: Sequence[TradeRecord], width: int
     whole = format_table(rows, right=tuple(skipped + column for column in (1, 3, 4, 5, 6)))
     if width is None or max(map(len, whole.splitlines())) <= width:
         return whole + more
-    return _folded(rows, skipped) + more
+    return _fold_rows(rows, skipped) + more
 
 
-def _folded(rows: Sequence[tuple[str, ...]], skipped: int) -> str:
-    """Return two lines for each row: its exit and exit reason under its entry."""
+def _fold_rows(rows: Sequence[tuple[str, ...]], skipped: int) -> str:
+    """Return two lines for each row: the entry, and below it the exit with its reason."""
     before: list[tuple[str, ...]] = []
     for row in rows:
         entry, price, left, exit_price = row[skipped : skipped + 4]
@@ -127,7 +138,7 @@ def _folded(rows: Sequence[tuple[str, ...]], skipped: int) -> str:
     )
 
 
-def _trade_row(trade: TradeRecord, digits: Digits) -> tuple[str, ...]:
+def _format_trade_row(trade: TradeRecord, digits: Digits) -> tuple[str, ...]:
     closed, price, kind = trade.exit_timestamp, trade.exit_price, trade.exit_kind
     return (
         format_utc(trade.entry_timestamp),

@@ -1,12 +1,12 @@
-"""Render saved runs: in a list, one alone, and several side by side."""
+"""Render saved runs: a list, a single run, and several runs side by side."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
-from backtester.rendering.result import result_text
-from onetape.backtest.metric_definitions import LABELS, metric_lines
+from backtester.rendering.result import format_result
+from onetape.backtest.metric_definitions import LABELS, make_metric_lines
 from onetape.backtest.storage.runs import Run
-from onetape.backtest.warning_banner import mark
+from onetape.backtest.warning_banner import format_fault_mark
 from onetape.cli.output import format_table
 from onetape.core.clock import format_day
 
@@ -26,15 +26,15 @@ _SHOWN_DIGITS: Final = 12
 _OF_CHECK: Final = ("clean", "differing", "first_bad_bar", "kind")
 
 
-def list_text(runs: Sequence[Run], *, width: int | None = None) -> str:
-    """Return a line for each run, or two where one does not fit.
+def format_run_list(runs: Sequence[Run], *, width: int | None = None) -> str:
+    """Return a line for each run, or two lines if one does not fit.
 
     Args:
         runs: Saved runs, at least one.
         width: Characters a line may have; None: any.
     """
-    rows = [LIST_HEAD, *(_list_row(run) for run in runs)]
-    marks = ["check", *(mark(run.summary.check) for run in runs)]
+    rows = [LIST_HEAD, *(_format_run_row(run) for run in runs)]
+    marks = ["check", *(format_fault_mark(run.summary.check) for run in runs)]
     if not any(marks[1:]):
         marks = [""] * len(rows)
     whole = format_table(
@@ -58,7 +58,7 @@ def _cut(name: str, longest: int) -> str:
     return name if len(name) <= longest else f"{name[: max(longest - 1, 8)]}…"
 
 
-def _list_row(run: Run) -> tuple[str, ...]:
+def _format_run_row(run: Run) -> tuple[str, ...]:
     """Return the cells of a run in the list of runs, by column of LIST_HEAD."""
     summary, metrics = run.summary, run.summary.metrics
     first, *others = summary.all_symbols
@@ -75,7 +75,7 @@ def _list_row(run: Run) -> tuple[str, ...]:
     )
 
 
-def shown_text(run: Run, *, width: int | None = None) -> str:
+def format_saved_run(run: Run, *, width: int | None = None) -> str:
     """Return the printed result of a saved run, followed by its settings and versions.
 
     Args:
@@ -89,49 +89,51 @@ def shown_text(run: Run, *, width: int | None = None) -> str:
     )
     return "\n".join(
         [
-            result_text(run.summary, run.trade_records(), width=width),
+            format_result(run.summary, run.read_trade_records(), width=width),
             f"made: {manifest.made} with {made_with}",
             f"digests: {digests}",
         ]
     )
 
 
-def compared_text(runs: Sequence[Run]) -> str:
-    """Return the metrics of runs side by side, then what differs."""
+def format_comparison(runs: Sequence[Run]) -> str:
+    """Return the metrics of runs side by side, then their differences."""
     ids = [run.id for run in runs]
-    columns = [metric_lines(run.summary.metrics, run.summary.quote) for run in runs]
-    held = {run.id: metric_lines(run.summary.metrics, run.summary.quote)[0][2] for run in runs}
-    # The labels of the first: where quote currencies differ, the differences list it.
+    columns = [make_metric_lines(run.summary.metrics, run.summary.quote) for run in runs]
+    held = {run.id: make_metric_lines(run.summary.metrics, run.summary.quote)[0][2] for run in runs}
+    # The labels are those of the first run: different quote currencies are in the differences.
     rows = [("", *ids)]
     for lines in zip(*columns, strict=True):
         values = [line[1] for line in lines]
         if any(values):
             rows.append((lines[0][0], *values))
     rows.insert(2, ("buy and hold", *(held[one] for one in ids)))
-    marks = [mark(run.summary.check) for run in runs]
+    marks = [format_fault_mark(run.summary.check) for run in runs]
     if any(marks):
         rows.insert(1, ("check", *marks))
-    found = differences(runs)
+    found = find_differences(runs)
     if not found:
         return f"{format_table(rows, right=range(1, len(rows[0])))}\n\nnothing differs"
     different = [("differs in", *ids)]
-    different += [(name, *(_short(name, value) for value in found[name])) for name in found]
+    different += [
+        (name, *(_format_fact_value(name, value) for value in found[name])) for name in found
+    ]
     return f"{format_table(rows, right=range(1, len(rows[0])))}\n\n{format_table(different)}"
 
 
-def differences(runs: Sequence[Run]) -> dict[str, list[Any]]:
+def find_differences(runs: Sequence[Run]) -> dict[str, list[Any]]:
     """Return the differences of runs: config, market, range, data, code, versions.
 
     Returns:
         A value for each run, by dotted name; None where a run has none.
     """
-    flat = [_facts(run) for run in runs]
+    flat = [_collect_facts(run) for run in runs]
     names = list(dict.fromkeys(name for facts in flat for name in facts))
     values = {name: [facts.get(name) for facts in flat] for name in names}
     return {name: row for name, row in values.items() if any(one != row[0] for one in row)}
 
 
-def _facts(run: Run) -> dict[str, Any]:
+def _collect_facts(run: Run) -> dict[str, Any]:
     manifest, summary = run.manifest, run.summary
     parts = {
         "settings": manifest.settings,
@@ -145,20 +147,22 @@ def _facts(run: Run) -> dict[str, Any]:
     }
     # Where a report was written does not matter for a run; `parameters` has the defaults as well.
     left_out = ("settings.report", "settings.strategy.parameters.")
-    return {name: fact for name, fact in _flat(parts, "").items() if not name.startswith(left_out)}
+    return {
+        name: fact for name, fact in _flatten(parts, "").items() if not name.startswith(left_out)
+    }
 
 
-def _flat(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+def _flatten(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in tree.items():
         if isinstance(value, dict):
-            flat |= _flat(cast("dict[str, Any]", value), f"{prefix}{name}.")
+            flat |= _flatten(cast("dict[str, Any]", value), f"{prefix}{name}.")
         else:
             flat[prefix + name] = value
     return flat
 
 
-def _short(name: str, value: Any) -> str:
+def _format_fact_value(name: str, value: Any) -> str:
     if value is None:
         return "-"
     return str(value)[:_SHOWN_DIGITS] if name.startswith("digest.") else str(value)

@@ -6,43 +6,43 @@ from typing import Any, Final
 from msgspec.structs import asdict
 
 from backtester.rendering.optimization import user_metrics_document
-from onetape.backtest.assumptions import window_notes
+from onetape.backtest.assumptions import describe_window
 from onetape.backtest.metric_definitions import definition_of
-from onetape.backtest.metric_definitions import value_text as metric_value_text
+from onetape.backtest.metric_definitions import format_metric_value as metric_value_text
 from onetape.cli.output import format_table
 from onetape.core.clock import format_day
 from onetape.core.digits import choose_money_decimals
 from onetape.core.message_text import format_count
 from onetape.core.symbols import split_symbol
-from onetape.optimization.space import value_text
+from onetape.optimization.space import format_parameter_value
 from onetape.optimization.walk_forward_run import WalkForwardRun
 
 #: Metrics of the stitched equity in the terminal.
 _SHOWN: Final = ("total_return", "cagr", "sharpe", "max_drawdown", "trades", "exposure")
 
 
-def walk_forward_text(run: WalkForwardRun, page: Path) -> str:
+def format_walk_forward(run: WalkForwardRun, page: Path) -> str:
     """Return a walk-forward as text for the terminal."""
     lines = [
-        heading(run),
-        trials_line(run),
-        verdict_line(run),
-        scheme_line(run),
+        format_heading(run),
+        format_trials_line(run),
+        format_verdict_line(run),
+        format_scheme_line(run),
         "",
-        format_table(window_rows(run)),
+        format_table(format_window_rows(run)),
         "",
-        *stitched_lines(run),
+        *format_stitched_lines(run),
         *run.walk_forward.verdict.lines,
-        *stability_lines(run),
+        *format_stability_lines(run),
         f"trading rules: {run.trading_rules_text}",
-        *(f"note: {text}" for text in notes(run)),
+        *(f"note: {text}" for text in collect_notes(run)),
         f"page: {page}",
         f"results: {run.folder}",
     ]
     return "\n".join(lines)
 
 
-def heading(run: WalkForwardRun) -> str:
+def format_heading(run: WalkForwardRun) -> str:
     """Return the heading of a walk-forward in one line."""
     done = format_count(len(run.plan.points), "combination")
     invalid = f", {run.plan.invalid:,} invalid left out" if run.plan.invalid else ""
@@ -54,7 +54,7 @@ def heading(run: WalkForwardRun) -> str:
     )
 
 
-def trials_line(run: WalkForwardRun) -> str:
+def format_trials_line(run: WalkForwardRun) -> str:
     """Return the number of trials and of looks."""
     counts, key = run.counts, run.context.window.key
     return (
@@ -63,12 +63,12 @@ def trials_line(run: WalkForwardRun) -> str:
     )
 
 
-def verdict_line(run: WalkForwardRun) -> str:
+def format_verdict_line(run: WalkForwardRun) -> str:
     """Return the verdict in one line."""
     return f"verdict: {run.walk_forward.verdict.summary}"
 
 
-def scheme_line(run: WalkForwardRun) -> str:
+def format_scheme_line(run: WalkForwardRun) -> str:
     """Return the lengths of the windows and the rule of a choice."""
     scheme = run.walk_forward.scheme
     label = definition_of(run.options.metric).label
@@ -81,7 +81,7 @@ def scheme_line(run: WalkForwardRun) -> str:
     )
 
 
-def window_rows(run: WalkForwardRun) -> list[list[str]]:
+def format_window_rows(run: WalkForwardRun) -> list[list[str]]:
     """Return the table of the windows."""
     names = [one.name for one in run.plan.ranges if not one.is_fixed]
     metric = run.options.metric
@@ -98,13 +98,15 @@ def window_rows(run: WalkForwardRun) -> list[list[str]]:
     ]
     for one in run.walk_forward.windows:
         chosen = one.parameters
-        values = ["none" if chosen is None else value_text(chosen[name]) for name in names]
+        values = [
+            "none" if chosen is None else format_parameter_value(chosen[name]) for name in names
+        ]
         known = one.in_sample_return
         rows.append(
             [
                 *(format_day(moment) for moment in (one.train_start, one.test_start, one.test_end)),
                 *values,
-                metric_text(run, metric, one.in_sample),
+                format_metric(run, metric, one.in_sample),
                 "" if known is None else f"{known:+.1%}",
                 f"{one.out_of_sample_return:+.1%}",
                 "" if one.efficiency is None else f"{one.efficiency:.0%}",
@@ -113,11 +115,11 @@ def window_rows(run: WalkForwardRun) -> list[list[str]]:
     return rows
 
 
-def stitched_lines(run: WalkForwardRun) -> list[str]:
+def format_stitched_lines(run: WalkForwardRun) -> list[str]:
     """Return the metrics of the stitched equity, buying and holding, and the efficiency."""
     found, hold = run.walk_forward, run.walk_forward.metrics.buy_and_hold
     texts = [
-        f"{definition_of(name).label} {metric_text(run, name, getattr(found.metrics, name))}"
+        f"{definition_of(name).label} {format_metric(run, name, getattr(found.metrics, name))}"
         for name in _SHOWN
     ]
     lines = [f"stitched out of sample: {', '.join(texts)}"]
@@ -133,34 +135,34 @@ def stitched_lines(run: WalkForwardRun) -> list[str]:
     return lines
 
 
-def stability_lines(run: WalkForwardRun) -> list[str]:
-    """Return how much the chosen parameters vary from window to window."""
+def format_stability_lines(run: WalkForwardRun) -> list[str]:
+    """Return the variation of the chosen parameters from window to window."""
     count = len(run.walk_forward.windows) - 1
     return [
-        f"chosen {one.name}: {', '.join(map(_chosen_text, one.values))} "
+        f"chosen {one.name}: {', '.join(map(_format_chosen_value, one.values))} "
         f"(changed at {one.changes} of {count} boundaries)"
         for one in run.walk_forward.stability
         if count and len(set(map(str, one.values))) > 0
     ]
 
 
-def _chosen_text(value: Any) -> str:
-    return "none" if value is None else value_text(value)
+def _format_chosen_value(value: Any) -> str:
+    return "none" if value is None else format_parameter_value(value)
 
 
-def notes(run: WalkForwardRun) -> list[str]:
+def collect_notes(run: WalkForwardRun) -> list[str]:
     """Return the notes that a reader needs to trust the numbers, in sentences."""
-    return window_notes(run.context.window, "some combinations need")
+    return describe_window(run.context.window, "some combinations need")
 
 
-def metric_text(run: WalkForwardRun, metric: str, value: float | None) -> str:
+def format_metric(run: WalkForwardRun, metric: str, value: float | None) -> str:
     """Return a metric's value for people."""
     quote = split_symbol(run.context.window.key.symbol)[1]
     places = choose_money_decimals(quote, run.context.rules.cash)
     return metric_value_text(definition_of(metric), value, places) or "none"
 
 
-def walk_forward_document(run: WalkForwardRun, page: Path) -> dict[str, Any]:
+def make_walk_forward_document(run: WalkForwardRun, page: Path) -> dict[str, Any]:
     """Return the walk-forward for --json; ratios are parts, times are epoch seconds."""
     key, found = run.context.window.key, run.walk_forward
     return {
@@ -184,7 +186,7 @@ def walk_forward_document(run: WalkForwardRun, page: Path) -> dict[str, Any]:
         "windows": [asdict(one) for one in found.windows],
         "stability": [asdict(one) for one in found.stability],
         "failed": run.failed,
-        "notes": notes(run),
+        "notes": collect_notes(run),
         "seconds": run.seconds,
         "folder": str(run.folder),
         "page": str(page),

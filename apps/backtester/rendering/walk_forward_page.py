@@ -6,19 +6,19 @@ from typing import Final
 import msgspec
 
 from backtester.rendering.walk_forward import (
-    heading,
-    notes,
-    scheme_line,
-    stability_lines,
-    stitched_lines,
-    trials_line,
-    verdict_line,
-    walk_forward_document,
-    walk_forward_text,
-    window_rows,
+    collect_notes,
+    format_heading,
+    format_scheme_line,
+    format_stability_lines,
+    format_stitched_lines,
+    format_trials_line,
+    format_verdict_line,
+    format_walk_forward,
+    format_window_rows,
+    make_walk_forward_document,
 )
 from onetape.cli.output import print_line
-from onetape.optimization.walk_forward import daily_equity
+from onetape.optimization.walk_forward import compute_daily_equity
 from onetape.optimization.walk_forward_run import WalkForwardRun
 from onetape.report.walk_forward import WalkForwardPage, write_walk_forward_page
 
@@ -36,10 +36,10 @@ def show_walk_forward(run: WalkForwardRun, *, as_json: bool) -> None:
     path = run.folder / PAGE
     write_page(run, path)
     if as_json:
-        encoded = msgspec.json.encode(walk_forward_document(run, path), enc_hook=str)
+        encoded = msgspec.json.encode(make_walk_forward_document(run, path), enc_hook=str)
         print_line(msgspec.json.format(encoded, indent=2).decode("utf-8"))
     else:
-        print_line(walk_forward_text(run, path))
+        print_line(format_walk_forward(run, path))
 
 
 def write_page(run: WalkForwardRun, path: Path) -> None:
@@ -49,21 +49,21 @@ def write_page(run: WalkForwardRun, path: Path) -> None:
         ConfigurationError: the file cannot be written.
     """
     found = run.walk_forward
-    times, equity, hold = daily_equity(found.result)
+    times, equity, hold = compute_daily_equity(found.result)
     count = min(len(times), _MOST_POINTS)
     shown = [round(at * (len(times) - 1) / max(count - 1, 1)) for at in range(count)]
-    rows = window_rows(run)
+    rows = format_window_rows(run)
     rules = {one.name: one.words for one in run.plan.ranges}
     rules |= {"trading rules": run.trading_rules_text, "database": str(run.config.database)}
     key = run.context.window.key
     page = WalkForwardPage(
         title=f"Walk-forward: {run.plan.strategy.name} on {key.symbol}",
-        heading=heading(run),
-        scheme=scheme_line(run),
-        trials=trials_line(run),
-        verdict=verdict_line(run),
+        heading=format_heading(run),
+        scheme=format_scheme_line(run),
+        trials=format_trials_line(run),
+        verdict=format_verdict_line(run),
         rungs=[line.strip() for line in found.verdict.lines],
-        findings=[*stitched_lines(run), *stability_lines(run), *notes(run)],
+        findings=[*format_stitched_lines(run), *format_stability_lines(run), *collect_notes(run)],
         origin=run.context.window.origin,
         head=rows[0],
         rows=rows[1:],

@@ -1,4 +1,4 @@
-"""Serve the newest report on this computer alone, to a page that polls for a newer one.
+"""Serve the newest report to this computer only, for a page that polls for newer reports.
 
 A page from a file could not poll: browsers let no file read another file, and the report's own
 policy forbids all loading. So the report file is unchanged and can be sent to other people; the
@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from onetape.core.loopback import is_own_host, is_own_origin
-from onetape.report.frame import POLICY_BEGINNING, policy_digest
+from onetape.report.frame import POLICY_BEGINNING, compute_policy_digest
 
 _WAITING: Final = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
@@ -27,7 +27,7 @@ _WAITING: Final = f"""<!doctype html>
 
 
 class Newest:
-    """The newest report and what is wrong now; the page and the watcher share it."""
+    """The newest report and the present error; shared by the page and the watcher."""
 
     def __init__(self) -> None:
         """Begin without a report."""
@@ -42,24 +42,26 @@ class Newest:
             self._page, self._error = page, warning
             self._version += 1
 
-    def fail(self, text: str) -> None:
+    def show_error(self, text: str) -> None:
         """Show an error message above the last report."""
         with self._lock:
             self._error = text
 
-    def state(self) -> bytes:
+    def encode_state(self) -> bytes:
         """Return the state that the page requests."""
         with self._lock:
             return json.dumps({"version": self._version, "error": self._error}).encode()
 
-    def page(self) -> bytes:
+    def render_page(self) -> bytes:
         """Return the report with the script that reloads it."""
         with self._lock:
             page, version = self._page, self._version
         script = (files("backtester.watch") / "reload.js").read_text(encoding="utf-8")
         script = script.replace("VERSION", str(version))
-        # What is served may also send requests to its own server.
-        allowed = f"default-src 'none'; connect-src 'self'; script-src {policy_digest(script)} "
+        # The served page may also send requests to this server.
+        allowed = (
+            f"default-src 'none'; connect-src 'self'; script-src {compute_policy_digest(script)} "
+        )
         page = page.replace(POLICY_BEGINNING, allowed, 1).replace(f"{allowed}'none'", allowed, 1)
         head, _, tail = page.rpartition("</body>")
         return f"{head}<script>{script}</script></body>{tail}".encode()
@@ -70,7 +72,7 @@ class ReportServer:
 
     def __init__(self, newest: Newest) -> None:
         """Bind the socket; requests are handled inside `with`."""
-        self._server = _Server(("127.0.0.1", 0), _handler(newest))
+        self._server = _Server(("127.0.0.1", 0), _make_handler_class(newest))
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self.address = f"http://127.0.0.1:{self._server.server_address[1]}/"
@@ -93,17 +95,17 @@ class ReportServer:
 
 
 class _Server(ThreadingHTTPServer):
-    """Logs nothing of a page that was closed in the middle of a response: nothing is wrong."""
+    """Logs no error if a page is closed in the middle of a response."""
 
     def handle_error(
         self, request: socket.socket | tuple[bytes, socket.socket], client_address: Any
     ) -> None:
-        """Log what went wrong, unless the page was closed."""
+        """Log the error, unless the page was closed."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
 
-def _handler(newest: Newest) -> type[BaseHTTPRequestHandler]:
+def _make_handler_class(newest: Newest) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         """Handles GET of `/` and `/state`."""
 
@@ -114,9 +116,9 @@ def _handler(newest: Newest) -> type[BaseHTTPRequestHandler]:
             if not (is_own_host(host, port) and is_own_origin(origin, host)):
                 self.send_error(403)
             elif self.path == "/state":
-                self._answer("application/json", newest.state())
+                self._answer("application/json", newest.encode_state())
             elif self.path == "/":
-                self._answer("text/html; charset=utf-8", newest.page())
+                self._answer("text/html; charset=utf-8", newest.render_page())
             else:
                 self.send_error(404)
 

@@ -18,26 +18,26 @@ from typing import IO, TYPE_CHECKING, Final, cast
 
 import msgspec
 
-from backtester.configuration import loaded_settings
-from backtester.flags import parsed_flags
+from backtester.configuration import load_backtest_settings
+from backtester.flags import parse_backtest_flags
 from backtester.watch.report_server import Newest, ReportServer
-from backtester.watch.watched_files import Watched, settings_files, strategy_file
+from backtester.watch.watched_files import Watched, list_settings_files, make_strategy_path
 from onetape.backtest.records import RunSummary
-from onetape.backtest.warning_banner import mark, warning
+from onetape.backtest.warning_banner import format_fault_mark, format_warning
 from onetape.cli.output import note, print_line
 from onetape.core.errors import OnetapeError, UsageError
-from onetape.strategies.imported_files import places_imported
+from onetape.strategies.imported_files import find_import_places
 
 if TYPE_CHECKING:
     import typer
 
-#: Seconds between two looks at the files.
+#: Seconds between two checks of the files.
 LOOK_EVERY_SECONDS: Final = 0.2
 #: Time after a change for an editor that writes in steps, seconds.
 SETTLE_SECONDS: Final = 0.1
 #: Seconds after which a line states that a backtest takes long.
 SLOW_AFTER_SECONDS: Final = 10.0
-#: Flags that mean nothing where a report is watched, or that the watch sets itself.
+#: Flags without effect in a watch, or that the watch sets itself.
 _OWN_FLAGS: Final = ("watch", "report", "save", "no_report", "json_")
 
 
@@ -56,7 +56,7 @@ def watch(context: "typer.Context") -> None:
     for name, flag in (("json_", "--json"), ("no_report", "--no-report")):
         if given[name]:
             raise UsageError(f"--watch shows a report; leave {flag} out")
-    words, config, report = words_of(context), given["config"], given["report"]
+    words, config, report = collect_typed_flags(context), given["config"], given["report"]
     stop = threading.Event()
 
     def end(number: int, frame: object) -> None:
@@ -73,7 +73,7 @@ def watch(context: "typer.Context") -> None:
     ):
         path = Path(report or Path(folder) / "report.html").resolve()
         print_line(f"report: {server.address} (reloads by itself; Ctrl-C ends)")
-        BacktestWatch(words, config and Path(config), path, newest).until(stop)
+        BacktestWatch(words, config and Path(config), path, newest).run_until(stop)
     print_line("watch ended")
 
 
@@ -88,7 +88,7 @@ class BacktestWatch:
         newest: Newest,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepare; nothing runs yet. The clock gives seconds and is never set."""
+        """Initialise; no backtest runs yet. The clock returns monotonic seconds."""
         self._clock = clock
         self._words = list(words)
         self._config = config
@@ -97,18 +97,18 @@ class BacktestWatch:
         self._files = Watched()
         self._strategy: Path | None = None
 
-    def until(self, stop: threading.Event) -> None:
+    def run_until(self, stop: threading.Event) -> None:
         """Run, and run again at each change, until the stop."""
         while not stop.is_set():
             self._look()
             with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-                running = self._started(out, err)
+                running = self._start_run(out, err)
                 slow_at = self._clock() + SLOW_AFTER_SECONDS
-                while not stop.wait(LOOK_EVERY_SECONDS) and not self._files.changed():
+                while not stop.wait(LOOK_EVERY_SECONDS) and not self._files.has_changed():
                     if running is None:
                         continue
                     if running.poll() is not None:
-                        self._show_end(running.returncode, _text(out), _text(err))
+                        self._show_end(running.returncode, _read_text(out), _read_text(err))
                         running = None
                     elif self._clock() >= slow_at:
                         slow_at = math.inf
@@ -123,13 +123,13 @@ class BacktestWatch:
 
     def _look(self) -> None:
         """Find the files again: the settings may name another strategy now."""
-        self._strategy = chosen_file(self._words) or self._strategy
-        paths = settings_files(self._config)
+        self._strategy = find_chosen_strategy_file(self._words) or self._strategy
+        paths = list_settings_files(self._config)
         if self._strategy is not None:
-            paths += [self._strategy, *places_imported(self._strategy)]
+            paths += [self._strategy, *find_import_places(self._strategy)]
         self._files.look_at(paths)
 
-    def _started(self, out: IO[bytes], err: IO[bytes]) -> "subprocess.Popen[bytes]":
+    def _start_run(self, out: IO[bytes], err: IO[bytes]) -> "subprocess.Popen[bytes]":
         program = [sys.executable, "-m", "backtester.watch.watched_run", str(os.getpid())]
         flags = ["--report", str(self._report), "--no-save", "--json"]
         return subprocess.Popen(  # noqa: S603 - this program
@@ -140,27 +140,27 @@ class BacktestWatch:
         )
 
     def _show_end(self, code: int, document: str, errors: str) -> None:
-        """Show how a backtest ended: a line, and the page."""
+        """Show the result of a backtest: a line, and the page."""
         now = time.strftime("%H:%M:%S", time.gmtime())
         lines = errors.splitlines()
         if code == 0:
             summary = msgspec.json.decode(document, type=RunSummary)
-            printed, line = lines, headline(summary)
+            printed, line = lines, format_headline(summary)
             page = self._report.read_text(encoding="utf-8")
-            self._newest.show(page, warning(summary.check))
+            self._newest.show(page, format_warning(summary.check))
         else:
             *printed, line = lines or [f"the backtest ended with {code}"]
-            self._newest.fail(line)
+            self._newest.show_error(line)
         for text in printed:
             note(text)  # what the strategy printed
         print_line(f"{now} {line}")
 
 
-def chosen_file(words: Sequence[str]) -> Path | None:
+def find_chosen_strategy_file(words: Sequence[str]) -> Path | None:
     """Return the file of the strategy that flags and settings choose.
 
-    Where the settings cannot be used, which the backtest prints, it is that of the flag: settings
-    that the file of a freqtrade strategy states may be what has to be corrected.
+    If the settings cannot be used, which the backtest prints, the flag alone chooses the file: the
+    error may be in the settings that the file of a freqtrade strategy states.
 
     Args:
         words: The flags of a backtest as they are typed.
@@ -170,16 +170,16 @@ def chosen_file(words: Sequence[str]) -> Path | None:
     """
     given: str | None = None
     try:
-        flags = parsed_flags(words, "--watch")
+        flags = parse_backtest_flags(words, "--watch")
         given = flags["strategy"]
-        name = loaded_settings(flags).settings.strategy.name
+        name = load_backtest_settings(flags).settings.strategy.name
     except OnetapeError:
-        return None if given is None else strategy_file(given)
-    return strategy_file(name)
+        return None if given is None else make_strategy_path(given)
+    return make_strategy_path(name)
 
 
-def words_of(context: "typer.Context") -> list[str]:
-    """Return the flags of a backtest as they are typed; those of the report are left out."""
+def collect_typed_flags(context: "typer.Context") -> list[str]:
+    """Return the flags of a backtest as typed, without the flags of the report."""
     words: list[str] = []
     for option in context.command.params:
         value = context.params.get(option.name or "")
@@ -197,17 +197,17 @@ def words_of(context: "typer.Context") -> list[str]:
     return words
 
 
-def _text(file: IO[bytes]) -> str:
+def _read_text(file: IO[bytes]) -> str:
     file.seek(0)
     return file.read().decode("utf-8", "replace")
 
 
-def headline(summary: RunSummary) -> str:
+def format_headline(summary: RunSummary) -> str:
     """Return a run in one line."""
     metrics, hold = summary.metrics, summary.metrics.buy_and_hold
     hold_text = f" (holding {hold.total_return:+.2%})" if hold else ""
     sharpe = "none" if metrics.sharpe is None else f"{metrics.sharpe:.2f}"
-    found = mark(summary.check)
+    found = format_fault_mark(summary.check)
     return (
         f"{f'{found}: ' if found else ''}{summary.strategy}: "
         f"return {metrics.total_return:+.2%}{hold_text}, max drawdown "

@@ -1,4 +1,4 @@
-"""One backtest of a watch: it ends with the watch, also where that is killed."""
+"""One backtest of a watch: its process ends with the watch, also if the watch is killed."""
 
 import sys
 from typing import NoReturn

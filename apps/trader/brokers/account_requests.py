@@ -1,4 +1,4 @@
-"""The requests that read an account at a real exchange in one market: now, and its past.
+"""Requests that read an account at a real exchange in one market: its present and its past.
 
 A reading of the present state is short, because stops and exits wait for it and must not wait for
 old executions. To find the owner of an unknown order's execution takes a separate request for each
@@ -31,10 +31,10 @@ _OLDEST_FIRST: Final = ("fromId",)
 
 
 class AccountRequests:
-    """Reads one market of an account; it runs in the event loop of the client."""
+    """Reads one market of an account, in the event loop of the client."""
 
     def __init__(self, client: PrivateClient, symbol: str) -> None:
-        """Begin; nothing is requested yet.
+        """Initialise; nothing is requested yet.
 
         Args:
             client: CCXT client of the account.
@@ -63,12 +63,12 @@ class AccountRequests:
         """
         client, symbol = self._client, self._symbol
         begun = time.monotonic()
-        requested_ms = await client.server_ms()
-        # Fills come last: one that happens meanwhile is in a balance or in the next response.
-        balances = await client.balances()
+        requested_ms = await client.fetch_server_ms()
+        # Fills come last: a fill that happens meanwhile is in a balance or in the next response.
+        balances = await client.fetch_balances()
         self.balances = BalanceReading(requested_ms, begun, balances)
-        open_orders = await client.open_orders(symbol)
-        fills = await client.fills_since(symbol, since_ms=since_ms - OVERLAP_MS)
+        open_orders = await client.fetch_open_orders(symbol)
+        fills = await client.fetch_fills(symbol, since_ms=since_ms - OVERLAP_MS)
         self._add_nameless(fills, known)
         listed = {one.exchange_order_id: one for one in open_orders}
         found: dict[str, OrderSnapshot] = {}
@@ -81,7 +81,7 @@ class AccountRequests:
                     self._nameless[number] = self._nameless.pop(number)
                     await self._name(number, found)
         except TimeoutError:
-            # The others come with the next readings.
+            # The next readings look up the others.
             pass
         late += self._take_named(found)
         every = {one.trade_id: one for one in (*fills, *late)}
@@ -98,7 +98,8 @@ class AccountRequests:
     async def read_past(self, since_ms: int, known: Set[str]) -> AccountHistory:
         """Return executions since a time that may be long ago, with the orders that made them.
 
-        What an attempt has read before it failed is not read again, but for a minute of overlap.
+        Executions that a failed attempt has read are not read again, except for a minute of
+        overlap.
 
         Args:
             since_ms: Executions from this exchange time on, and a minute before it.
@@ -114,7 +115,9 @@ class AccountRequests:
         self._past_since_ms = since_ms
         if self._past and client.dialect.trades_paging in _OLDEST_FIRST:
             since_ms = max(since_ms, max(one.executed_ms for one in self._past.values()))
-        async for page in client.fill_pages(self._symbol, since_ms=max(since_ms - OVERLAP_MS, 0)):
+        async for page in client.iterate_fill_pages(
+            self._symbol, since_ms=max(since_ms - OVERLAP_MS, 0)
+        ):
             self._past.update((one.trade_id, one) for one in page)
         fills = sorted(self._past.values(), key=lambda one: one.executed_ms)
         found: dict[str, OrderSnapshot] = {}
@@ -127,7 +130,7 @@ class AccountRequests:
         return AccountHistory(begun, tuple(fills), tuple(found.values()))
 
     def _add_nameless(self, fills: Iterable[OwnTrade], known: Set[str]) -> None:
-        """Keep executions whose order is not known; drop those whose order is known by now."""
+        """Add executions whose order is unknown; drop those whose order is known now."""
         self._take_named(known & self._nameless.keys())
         for fill in fills:
             if fill.exchange_order_id not in known:

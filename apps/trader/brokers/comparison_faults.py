@@ -1,4 +1,4 @@
-"""Keeps the error of an account comparison while the session is built again.
+"""Stores the error of an account comparison while the session is built again.
 
 Each comparison may raise the error again. So later comparisons wait, longer each time; the
 protection of a position does not wait for them.
@@ -14,12 +14,12 @@ _LONGEST_PAUSE_SECONDS: Final = 300.0
 
 
 class ComparisonFaults:
-    """What the comparisons of one symbol's account have raised since the last good one."""
+    """Errors of the comparisons of one symbol's account since the last successful one."""
 
     def __init__(self) -> None:
         """Begin without an error."""
         self.text = ""
-        """The last error in one line; empty where the last comparison was good."""
+        """The last error in one line; empty if the last comparison succeeded."""
         self._failures = 0
         self._not_before = 0.0
 
@@ -31,8 +31,8 @@ class ComparisonFaults:
     def note_raised(self, error: Exception, first_seconds: float) -> None:
         """Note an error of an account comparison; the next comparison waits.
 
-        A file that is locked or full, or an order that another process has changed, is not the
-        fault of what was read.
+        A file that is locked or full, or an order that another process has changed, is no error of
+        the reading.
 
         Args:
             error: The raised error.

@@ -1,4 +1,4 @@
-"""What the API key may do, read again while a trader runs: a person may change it."""
+"""Rights of the API key, read again while a trader runs, because a person may change them."""
 
 import asyncio
 import time
@@ -13,7 +13,7 @@ class KeyRights:
     """The rights of one key, shared by all symbols of an account."""
 
     def __init__(self, client: PrivateClient) -> None:
-        """Begin with the rights that the start has read; they are read again later.
+        """Initialise with the rights that the start has read; later readings replace them.
 
         Args:
             client: CCXT client of the account; the requests run in its event loop.
@@ -25,7 +25,7 @@ class KeyRights:
         self.found: KeyPermissions | None = None
         """Rights of the key by the last reading; None: not read again since the start."""
         self.refusal: str | None = None
-        """Why the exchange did not accept the key at the last reading of the account, or None."""
+        """Reason why the exchange refused the key at the account's last reading, or None."""
 
     @property
     def exchange(self) -> str:
@@ -33,7 +33,7 @@ class KeyRights:
         return self._client.endpoint.exchange
 
     def read_soon(self) -> None:
-        """Request that the rights are read with the next look."""
+        """Request that the rights are read at the next check."""
         self._is_soon = True
 
     def note_accepted(self) -> None:
@@ -57,12 +57,12 @@ class KeyRights:
             return
         if self._is_soon or time.monotonic() - self._read >= every_seconds:
             self._is_soon, self._read = False, time.monotonic()
-            self._running = asyncio.run_coroutine_threadsafe(self._ask(), self._client.loop)
+            self._running = asyncio.run_coroutine_threadsafe(self._read_rights(), self._client.loop)
 
-    async def _ask(self) -> None:
+    async def _read_rights(self) -> None:
         try:
-            self.found = await self._client.permissions()
+            self.found = await self._client.fetch_permissions()
         except ExchangeError:
-            # The rights stay as they were read last. Whether the key is accepted is decided by the
-            # readings of the account, which need no right of their own.
+            # The rights stay as they were read last. Readings of the account show whether the key
+            # is accepted; they need no extra right.
             return

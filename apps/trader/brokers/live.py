@@ -1,4 +1,4 @@
-"""A real exchange as a broker: each call starts a request, and what comes of it arrives as events.
+"""A real exchange as a broker: each call starts a request, whose results arrive as events.
 
 The requests (`order_requests`, `account_requests`) run in the event loop that the connections
 belong to; the trading thread reads the events. Nothing here sends an order a second time.
@@ -40,8 +40,8 @@ from trader.brokers.live_records import (
     AccountHistory,
     AccountSnapshot,
     BalanceReading,
-    events_of,
-    fill_report,
+    make_fill_report,
+    make_order_events,
 )
 from trader.brokers.order_requests import OrderRequests
 
@@ -58,7 +58,7 @@ class LiveBroker:
         stream: UserStream | None = None,
         key_rights: KeyRights | None = None,
     ) -> None:
-        """Begin; nothing is requested yet. The event loop that runs now reads the events.
+        """Initialise; nothing is requested yet. The event loop that runs now reads the events.
 
         Args:
             client: CCXT client of the account; open, maybe in another loop.
@@ -95,12 +95,12 @@ class LiveBroker:
         self.past_fault: str = ""
         """Reason why old executions could not be read at the last failed attempt."""
         self._unexpected = ""
-        """The last unexpected error of another request: one that did not come from the exchange."""
+        """The last unexpected error of another request, which did not come from the exchange."""
         self._is_reading_due = False
         self.stream_opened_ms: int | None = None
-        """Exchange time since which the account's events arrive; None: they do not arrive."""
+        """Exchange time since which the account's events arrive; None: no events arrive."""
         if stream is not None:
-            stream.listen(self._note_user_event)
+            stream.add_listener(self._note_user_event)
         self.prices: dict[str, tuple[Decimal, float]] = {}
         """Price of the last trade over REST by symbol, with the monotonic time before its request.
         """
@@ -112,12 +112,12 @@ class LiveBroker:
 
     @property
     def symbols(self) -> int:
-        """Return in how many markets the account is traded and read."""
+        """Return the number of markets in which the account is traded and read."""
         return len(self._client.symbols)
 
     @property
     def window_ms(self) -> int:
-        """Return how long after its timestamp an order may arrive and still have an effect."""
+        """Return the maximum age at which the exchange accepts an order, from its timestamp, ms."""
         return self._client.window_ms
 
     def is_asking(self, what: str, subject: str) -> bool:
@@ -141,7 +141,7 @@ class LiveBroker:
             timestamp_ms: Exchange time that the request carries.
             limit_price: Lowest price of a stop; None: it becomes a market order.
         """
-        work = self._orders.submit(_request_of(order, timestamp_ms, limit_price))
+        work = self._orders.submit(_make_request(order, timestamp_ms, limit_price))
         self._start("submit", order.client_order_id, work)
 
     @property
@@ -165,7 +165,9 @@ class LiveBroker:
             replaced_id: Client order id of the stop that rests.
             limit_price: Lowest price of the new stop; None: it becomes a market order.
         """
-        work = self._orders.replace_stop(_request_of(order, timestamp_ms, limit_price), replaced_id)
+        work = self._orders.replace_stop(
+            _make_request(order, timestamp_ms, limit_price), replaced_id
+        )
         self._start("submit", order.client_order_id, work)
         self._running["replace", replaced_id] = self._running["submit", order.client_order_id]
 
@@ -181,10 +183,10 @@ class LiveBroker:
 
         Args:
             client_order_id: Client order id of the order.
-            exchange_order_id: The exchange's own id of it, where that is known.
-            is_stop: Whether it is a protective stop.
-            is_again: Whether that was requested before: then a refusal does not prove that
-                another program has cancelled it.
+            exchange_order_id: The exchange's own id of the order, if it is known.
+            is_stop: Whether the order is a protective stop.
+            is_again: Whether the cancellation was requested before: then a refusal does not prove
+                that another program has cancelled the order.
         """
         work = self._orders.cancel(
             client_order_id, exchange_order_id, is_stop=is_stop, is_again=is_again
@@ -197,14 +199,14 @@ class LiveBroker:
         Args:
             client_order_id: Client order id of the order.
             sent_ms: Executions since then are requested where there is no such order.
-            is_stop: Whether it is a protective stop.
+            is_stop: Whether the order is a protective stop.
         """
         if not self.is_asking("look_up", client_order_id):
             work = self._orders.look_up(client_order_id, sent_ms, is_stop=is_stop)
             self._start("look_up", client_order_id, work)
 
     def refresh(self, since_ms: int, known: Set[str]) -> None:
-        """Read balances, open orders and executions; nothing where that is under way.
+        """Read balances, open orders and executions, unless a reading is under way.
 
         Args:
             since_ms: Executions from this exchange time on.
@@ -214,7 +216,7 @@ class LiveBroker:
             self._start("refresh", self._symbol, self._refresh(since_ms, known))
 
     def read_past(self, since_ms: int, known: Set[str]) -> None:
-        """Read executions that may be old; nothing where that is under way.
+        """Read executions that may be old, unless such a reading is under way.
 
         Args:
             since_ms: Executions from this exchange time on.
@@ -232,22 +234,22 @@ class LiveBroker:
         """Return whether the exchange lists a spot market, traded or not."""
         return bool(self._client.markets.get(symbol, {}).get("spot"))
 
-    def ask_price(self, symbol: str | None = None) -> None:
-        """Read the price of a market's last trade; nothing where that is under way.
+    def request_price(self, symbol: str | None = None) -> None:
+        """Read the price of a market's last trade, unless such a request is under way.
 
         Args:
             symbol: Market of the order; None: the traded one.
         """
         symbol = symbol or self._symbol
         if not self.is_asking("price", symbol):
-            self._start("price", symbol, self._ask_price(symbol))
+            self._start("price", symbol, self._fetch_price(symbol))
 
-    def events(self) -> list[OrderReport]:
+    def take_events(self) -> list[OrderReport]:
         """Return the events since the last call, in the order of their arrival."""
-        return _drained(self._reports)
+        return _drain_queue(self._reports)
 
     def add(self, report: OrderReport) -> None:
-        """Add an event that came by another way, such as a stream; any thread may do so."""
+        """Add an event from another source, such as a stream; any thread may call this."""
         self._reports.append(report)
         self._set_reported()
 
@@ -257,30 +259,30 @@ class LiveBroker:
         return is_due
 
     def reconnect_stream(self, reason: str) -> None:
-        """Open the account's stream again, because it did not carry something that happened."""
+        """Open the account's stream again, because it missed an event."""
         self.stream_opened_ms = None
         if self._stream is not None:
             self._client.loop.call_soon_threadsafe(self._stream.reconnect, reason)
 
-    def absences(self) -> list[AbsenceAnswer]:
+    def take_absences(self) -> list[AbsenceAnswer]:
         """Return the responses without an order since the last call."""
-        return _drained(self._absences)
+        return _drain_queue(self._absences)
 
-    def snapshots(self) -> list[AccountSnapshot]:
+    def take_snapshots(self) -> list[AccountSnapshot]:
         """Return the readings of the account since the last call."""
-        return _drained(self._snapshots)
+        return _drain_queue(self._snapshots)
 
     @property
     def last_balances(self) -> BalanceReading | None:
         """Return the last balances that were read, also where the rest of a reading has failed."""
         return self._account.balances
 
-    def histories(self) -> list[AccountHistory]:
+    def take_histories(self) -> list[AccountHistory]:
         """Return the readings of old executions since the last call."""
-        return _drained(self._histories)
+        return _drain_queue(self._histories)
 
     async def settle(self, seconds: float) -> bool:
-        """Wait until no order is on its way any more; return whether that came true in time."""
+        """Wait until no order is on its way; return whether that was reached in time."""
         running = [
             asyncio.wrap_future(future)
             for (what, _), future in self._running.items()
@@ -292,16 +294,16 @@ class LiveBroker:
         return not left
 
     def _note_user_event(self, event: UserEvent) -> None:
-        """Take an event of the account; one of an order that is not ours is sorted out later."""
+        """Take an event of the account; events of other orders are filtered later."""
         match event:
             case OrderUpdate(order) if order.symbol == self._symbol:
-                for one in events_of(order, ()):
+                for one in make_order_events(order, ()):
                     self.add(OrderReport(order.client_order_id, one))
             case TradeMade(trade, client_order_id) if trade.symbol == self._symbol:
                 if client_order_id is None:
                     self._is_reading_due = True
                 else:
-                    self.add(OrderReport(client_order_id, fill_report(trade)))
+                    self.add(OrderReport(client_order_id, make_fill_report(trade)))
             case UserStreamOpened():
                 self.stream_opened_ms = self._client.now_ms()
                 self._is_reading_due = True
@@ -330,7 +332,7 @@ class LiveBroker:
             self._set_reported()
 
     def _note_unexpected(self, what: str, text: str) -> None:
-        """Keep an error that did not come from the exchange; its request is repeated."""
+        """Store an error that did not come from the exchange; its request is repeated."""
         if what == "refresh":
             self.fault = f"unexpected {text}"
         elif text != self._unexpected:
@@ -365,14 +367,14 @@ class LiveBroker:
         except (ExchangeError, OrderUnknown) as error:
             self.past_fault = str(error)
 
-    async def _ask_price(self, symbol: str) -> None:
+    async def _fetch_price(self, symbol: str) -> None:
         begun = time.monotonic()
         # If the price cannot be read, the last one gets too old, which is checked elsewhere.
         with contextlib.suppress(ExchangeError):
-            self.prices[symbol] = await self._client.last_price(symbol), begun
+            self.prices[symbol] = await self._client.fetch_last_price(symbol), begun
 
 
-def _request_of(order: Order, timestamp_ms: int, limit_price: Decimal | None) -> OrderRequest:
+def _make_request(order: Order, timestamp_ms: int, limit_price: Decimal | None) -> OrderRequest:
     if order.ordered_amount is None:
         raise ValueError("an order without an amount cannot be sent")
     return OrderRequest(
@@ -386,8 +388,8 @@ def _request_of(order: Order, timestamp_ms: int, limit_price: Decimal | None) ->
     )
 
 
-def _drained(queue: "deque[T]") -> "list[T]":
-    """Return what a queue holds and empty it; another thread may add to it meanwhile."""
+def _drain_queue(queue: "deque[T]") -> "list[T]":
+    """Return the items of a queue and empty the queue; another thread may add items meanwhile."""
     found: list[T] = []
     while queue:
         found.append(queue.popleft())

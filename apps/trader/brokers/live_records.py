@@ -1,4 +1,4 @@
-"""What is read of an account at a real exchange, and its orders and executions as events."""
+"""Records of an account at a real exchange, and its orders and executions as events."""
 
 from collections.abc import Iterable
 from decimal import Decimal
@@ -9,12 +9,12 @@ from msgspec import Struct
 from onetape.exchange.trading_records import Balance, OrderSnapshot, OwnTrade
 from onetape.execution.events import Acknowledged, FillReport, OrderEvent, StatusReport
 
-#: Own trades are requested from this long before the time they may begin, milliseconds.
+#: Time before the first possible own trade from which trades are requested, milliseconds.
 OVERLAP_MS: Final = 60_000
 
 
 class AbsenceAnswer(Struct, frozen=True):
-    """The exchange has responded that there is no such order, completely."""
+    """The exchange's complete response lacks the order."""
 
     client_order_id: str
     requested_ms: int
@@ -62,16 +62,16 @@ class AccountHistory(Struct, frozen=True):
     """Orders that were not known before and could be looked up, of the executions read."""
 
 
-def events_of(found: OrderSnapshot, fills: Iterable[OwnTrade]) -> list[OrderEvent]:
-    """Return an order as the exchange has it as events: it exists, its fills, then its status."""
-    reports = [fill_report(fill) for fill in fills]
+def make_order_events(found: OrderSnapshot, fills: Iterable[OwnTrade]) -> list[OrderEvent]:
+    """Return an order of the exchange as events: its existence, its fills, then its status."""
+    reports = [make_fill_report(fill) for fill in fills]
     known = sum((one.amount for one in reports), Decimal(0))
     filled = known if found.filled is None else max(known, found.filled)
     acknowledged = Acknowledged(found.exchange_order_id)
     return [acknowledged, *reports, StatusReport(found.status, filled)]
 
 
-def fill_report(fill: OwnTrade) -> FillReport:
+def make_fill_report(fill: OwnTrade) -> FillReport:
     """Return an execution as an event of its order."""
     return FillReport(
         fill.trade_id, fill.price, fill.amount, fill.fee, fill.fee_currency, fill.executed_ms

@@ -1,4 +1,4 @@
-"""The requests about single orders at a real exchange; what comes of them is reported as events.
+"""Requests about single orders at a real exchange; their results are reported as events.
 
 Nothing here sends an order a second time.
 """
@@ -22,11 +22,11 @@ from onetape.execution.events import (
     StatusReport,
     Unanswered,
 )
-from trader.brokers.live_records import OVERLAP_MS, AbsenceAnswer, events_of
+from trader.brokers.live_records import OVERLAP_MS, AbsenceAnswer, make_order_events
 
 
 class OrderRequests:
-    """Requests about the orders of one market; all of it runs in the event loop of the client."""
+    """Requests about the orders of one market; methods run in the event loop of the client."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class OrderRequests:
         add_absence: Callable[[AbsenceAnswer], None],
         note_key_refused: Callable[[], None],
     ) -> None:
-        """Begin; nothing is requested yet.
+        """Initialise; nothing is requested yet.
 
         Args:
             client: CCXT client of the account.
@@ -63,7 +63,7 @@ class OrderRequests:
         except OrderUnknown as unknown:
             self._report(identity, Unanswered(unknown.reason))
         except BaseException as error:
-            # The loop is closed while the request is under way: its outcome is not known.
+            # The loop is closed while the request is under way: its outcome is unknown.
             self._report(identity, Unanswered(f"interrupted: {type(error).__name__}"))
             raise
         else:
@@ -80,7 +80,7 @@ class OrderRequests:
         await self.look_up(identity, request.timestamp_ms, is_stop=is_stop)
 
     async def replace_stop(self, request: OrderRequest, replaced_id: str) -> None:
-        """Put a stop in the place of another, by one request that is sent once; report both."""
+        """Replace a stop by another with one request that is sent once; report both."""
         identity = request.client_order_id
         try:
             found = await self._client.replace_stop(request, replaced_id)
@@ -107,7 +107,7 @@ class OrderRequests:
     async def cancel(
         self, client_order_id: str, exchange_order_id: str | None, *, is_stop: bool, is_again: bool
     ) -> None:
-        """Cancel an order; report how it ended, or that it was not cancelled."""
+        """Cancel an order; report its final status, or that it was not cancelled."""
         try:
             ended = await self._client.cancel(
                 self._symbol, client_order_id, exchange_order_id=exchange_order_id, is_stop=is_stop
@@ -124,38 +124,39 @@ class OrderRequests:
             self._report_order(client_order_id, ended, ())
 
     async def look_up(self, client_order_id: str, sent_ms: int, *, is_stop: bool) -> None:
-        """Report what has become of an order, or note a response without it."""
+        """Report the state of an order as events, or note a response that lacks the order."""
         client, symbol, since_ms = self._client, self._symbol, sent_ms - OVERLAP_MS
         try:
-            requested_ms = await client.server_ms()
+            requested_ms = await client.fetch_server_ms()
             found = await client.look_up(
                 symbol, client_order_id, since_ms=since_ms, is_stop=is_stop
             )
             if found is not None:
-                fills = await self._fills_of(found, since_ms)
+                fills = await self._fetch_fills(found, since_ms)
                 self._report_order(client_order_id, found, fills)
                 return
-            since = await client.fills_since(symbol, since_ms=since_ms)
-            balances = await client.balances()
+            since = await client.fetch_fills(symbol, since_ms=since_ms)
+            balances = await client.fetch_balances()
         except (ExchangeError, OrderUnknown):
             # A failed look-up proves nothing; the order stays as it is, and is looked up again.
             return
         self._add_absence(AbsenceAnswer(client_order_id, requested_ms, since, balances))
 
-    async def _fills_of(self, found: OrderSnapshot, since_ms: int) -> tuple[OwnTrade, ...]:
+    async def _fetch_fills(self, found: OrderSnapshot, since_ms: int) -> tuple[OwnTrade, ...]:
         """Return the executions of an order that was found.
 
-        Where they cannot be read, none are known: the status and the filled amount are reported all
-        the same, and the order is looked up again until its executions add up to that amount.
+        If executions cannot be read, none are known: the status and the filled amount are reported
+        all the same, and the order is looked up again until its executions add up to that amount.
 
         Raises:
-            ExchangeError: they cannot be read, and the order does not state what it has filled.
-            OrderUnknown: the same.
+            ExchangeError: executions cannot be read, and the order does not state its filled
+                amount.
+            OrderUnknown: as for ExchangeError, if the exchange does not know the order.
         """
         if found.filled == 0:
             return ()
         try:
-            return await self._client.fills_since(
+            return await self._client.fetch_fills(
                 self._symbol, since_ms=since_ms, exchange_order_id=found.exchange_order_id
             )
         except (ExchangeError, OrderUnknown):
@@ -170,8 +171,8 @@ class OrderRequests:
     def _report_order(
         self, client_order_id: str, found: OrderSnapshot, fills: Iterable[OwnTrade]
     ) -> None:
-        """Report an order as the exchange has it: that it exists, its fills, then its status."""
-        for event in events_of(found, fills):
+        """Report an order of the exchange: its existence, its fills, then its status."""
+        for event in make_order_events(found, fills):
             self._report(client_order_id, event)
 
     def _report(self, client_order_id: str, event: OrderEvent) -> None:

@@ -1,7 +1,7 @@
-"""An exchange on paper: it reports the events of a real one, and fills by the engine's rules.
+"""An exchange on paper: reports events like a real exchange, and fills by the engine's rules.
 
-Its book is in memory. After a restart it has the orders that it had acknowledged, because their
-events are stored; an order that it never acknowledged never arrived.
+Its book is in memory. After a restart the book has the orders that it had acknowledged, because
+their events are stored; an order without an acknowledgement never arrived.
 """
 
 from collections.abc import Iterable
@@ -9,7 +9,13 @@ from typing import Final
 
 from onetape.core.candles import Candle
 from onetape.core.trading import Order
-from onetape.engine import AccountConfig, ModelFill, RefusedOrder, booked_fill, rules_of_candle
+from onetape.engine import (
+    AccountConfig,
+    ModelFill,
+    RefusedOrder,
+    make_booked_fill,
+    make_rules_of_candle,
+)
 from onetape.exchange.rest import MarketInfo
 from onetape.execution.broker import OrderReport
 from onetape.execution.events import (
@@ -23,7 +29,7 @@ from onetape.execution.events import (
 
 
 class PaperExchange:
-    """Takes market orders and fills each whole, once its candle has come."""
+    """Takes market orders and fills each in full, once its candle has arrived."""
 
     name: Final = "paper"
 
@@ -63,7 +69,7 @@ class PaperExchange:
         rules: AccountConfig,
         market: MarketInfo,
     ) -> None:
-        """Fill an open order whole, or reject it.
+        """Fill an open order in full, or reject it.
 
         Args:
             order: The order.
@@ -77,7 +83,7 @@ class PaperExchange:
         if isinstance(fill, RefusedOrder):
             self._report(identity, StatusReport("rejected", reason=fill.reason))
             return
-        booked = booked_fill(fill, rules_of_candle(rules, row))
+        booked = make_booked_fill(fill, make_rules_of_candle(rules, row))
         currency = market.quote if booked.fee_in == "quote" else market.base
         self._report(
             identity,
@@ -85,7 +91,7 @@ class PaperExchange:
         )
         self._report(identity, StatusReport("closed", booked.amount))
 
-    def events(self) -> list[OrderReport]:
+    def take_events(self) -> list[OrderReport]:
         """Return the events since the last call."""
         reports, self._reports = self._reports, []
         return reports

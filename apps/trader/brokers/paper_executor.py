@@ -1,7 +1,6 @@
 """The orders of one symbol on paper.
 
-A market order fills at the open of the candle that the trading rules name, which is what the
-backtester does.
+A market order fills at the open of the candle that the trading rules name, as in a backtest.
 """
 
 from collections.abc import Callable
@@ -17,9 +16,9 @@ from onetape.engine import (
     BarExit,
     ModelFill,
     RefusedOrder,
-    buy_fill,
-    rules_of_candle,
-    sell_fill,
+    make_rules_of_candle,
+    simulate_buy,
+    simulate_sell,
 )
 from onetape.engine.exits import TARGET
 from onetape.execution.events import (
@@ -54,47 +53,47 @@ class PaperExecutor(Executor):
 
     def resume(self, now_ms: int, reason: str) -> int:
         """Look up the orders that an earlier session, or this one before an error, left behind."""
-        kept: TrackedOrder | None = None
+        open_exit: TrackedOrder | None = None
         for left in self._unfinished:
             self._open = left
             self._broker.look_up(left.order.client_order_id)
             self._record([], now_ms)
-            if kept is None and self._closes_position(left.order):
-                kept = self._open
+            if open_exit is None and self._is_exit_of_position(left.order):
+                open_exit = self._open
             else:
                 self.cancel(now_ms, reason)
-        self._open = kept
+        self._open = open_exit
         entries = sum(left.order.side == "buy" for left in self._unfinished)
         self._unfinished = []
         return entries
 
-    def _closes_position(self, order: Order) -> bool:
-        """Return whether an order to sell belongs to the present position."""
+    def _is_exit_of_position(self, order: Order) -> bool:
+        """Return whether an order to sell closes the present position."""
         entry = self.entry_order_id
         # The entry may not be known for an order of an earlier version.
         return order.side == "sell" and entry is not None and order.entry_order_id in (None, entry)
 
     @property
     def is_live(self) -> bool:
-        """Return whether orders reach an exchange."""
+        """Return whether orders are sent to an exchange."""
         return False
 
     @property
     def is_entry_in_flight(self) -> bool:
-        """Return whether an order to buy was sent and is not over: on paper none is."""
+        """Return whether an order to buy was sent and is not over; always False on paper."""
         return False
 
     @property
     def is_position_known(self) -> bool:
-        """Return whether no earlier order can turn out to have opened another position."""
+        """Return whether the position is certain: no earlier order may have opened another."""
         return True
 
     @property
     def may_send_exit(self) -> bool:
-        """Return whether a pending exit may be sent by now."""
+        """Return whether a pending exit may be sent now."""
         return True
 
-    def entry_price(self, opened: float) -> float:
+    def compute_entry_price(self, opened: float) -> float:
         """Return the price that stops are measured from, quote currency."""
         return opened
 
@@ -106,7 +105,7 @@ class PaperExecutor(Executor):
         """Set the function that sells at a passed level (kind, price, reason); unused on paper."""
         del leave
 
-    def new_order_id(self) -> str:
+    def make_order_id(self) -> str:
         """Return a client order id that was never used."""
         return uuid4().hex
 
@@ -115,8 +114,8 @@ class PaperExecutor(Executor):
         """Return the order that waits for its price, or None."""
         return None if self._open is None else self._open.order
 
-    def waiting_line(self, decided: int | None, *, is_live: bool) -> str | None:
-        """Return once for each order what it waits for, in words."""
+    def describe_new_wait(self, decided: int | None, *, is_live: bool) -> str | None:
+        """Return a text with the reason why the open order waits; once for each order."""
         order = self.open_order
         if order is None or order.client_order_id == self._known_waiting:
             return None
@@ -142,38 +141,43 @@ class PaperExecutor(Executor):
         self._record([Submitted()], now_ms)
 
     def fill_open_order(self, row: Candle, now_ms: int) -> str | None:
-        """Fill the open order at the open of a candle; return what happened, in words."""
+        """Fill the open order at the open of a candle; return a text with the result."""
         order = self.open_order
         if order is None:
             return None
-        rules, market = rules_of_candle(self._context.rules, row), self._market(row)
+        rules, market = (
+            make_rules_of_candle(self._context.rules, row),
+            self._make_order_context(row),
+        )
         if order.side == "buy":
             fill = self._funds.reserve(
                 order.client_order_id,
                 order.symbol,
                 self._fence,
-                lambda cash, equity: buy_fill(
+                lambda cash, equity: simulate_buy(
                     rules, cash, row.open, replace(market, equity=equity)
                 ),
                 moment=row.timestamp,
                 now_ms=now_ms,
             )
         else:
-            fill = sell_fill(rules, float(self.position.base), row.open, market)
+            fill = simulate_sell(rules, float(self.position.base), row.open, market)
         return self._finish(order, fill, row, now_ms)
 
     def fill_late(self, row: Candle, now_ms: int, note: str) -> str | None:
-        """Fill the open order to sell at the newest price; return what happened, in words."""
+        """Fill the open order to sell at the newest price; return a text with the result."""
         order = self.open_order
         if order is None:
             return None
-        rules = rules_of_candle(self._context.rules, row)
-        fill = sell_fill(rules, float(self.position.base), row.close, self._market(row))
+        rules = make_rules_of_candle(self._context.rules, row)
+        fill = simulate_sell(
+            rules, float(self.position.base), row.close, self._make_order_context(row)
+        )
         done = self._finish(order, fill, row, now_ms, note)
         difference = f"; {note}" if note else ""
         return f"exit ({order.reason or 'SELL of the strategy'}): {done}{difference}"
 
-    def leave(
+    def sell_at_level(
         self,
         order: Order,
         obligation: ExitObligation,
@@ -181,14 +185,14 @@ class PaperExecutor(Executor):
         found: BarExit,
         now_ms: int,
     ) -> str:
-        """Sell at a level that a candle reached; return what happened, in words."""
+        """Sell at a level that a candle reached; return a text with the result."""
         insert_order(self._context.store, order, self._fence, obligation=obligation)
         self.place(order, now_ms)
-        fill = sell_fill(
-            rules_of_candle(self._context.rules, row),
+        fill = simulate_sell(
+            make_rules_of_candle(self._context.rules, row),
             float(self.position.base),
             found.price,
-            self._market(row),
+            self._make_order_context(row),
             is_maker=found.kind == TARGET,
         )
         return self._finish(order, fill, row, now_ms)
@@ -196,7 +200,7 @@ class PaperExecutor(Executor):
     def _finish(
         self, order: Order, fill: ModelFill | RefusedOrder, row: Candle, now_ms: int, note: str = ""
     ) -> str:
-        """Let the paper exchange execute the order; store and return what happened, in words."""
+        """Let the paper exchange execute the order; store the result and return it as a text."""
         known = len(self._fills)
         self._broker.execute(order, fill, row, self._context.rules, self._context.market)
         self._record([], now_ms, row=row, note=note)
@@ -205,7 +209,7 @@ class PaperExecutor(Executor):
         return "; ".join(self._fill_words(trade) for trade in self._fills[known:])
 
     def cancel_entry(self, now_ms: int, reason: str) -> str | None:
-        """Cancel the order to buy that still waits, if any; return what happened, in words."""
+        """Cancel the order to buy that still waits, if any; return a text with the result."""
         order = self.open_order
         if order is None or order.side != "buy":
             return None
@@ -223,16 +227,16 @@ class PaperExecutor(Executor):
     def _record(
         self, own: list[OrderEvent], now_ms: int, *, row: Candle | None = None, note: str = ""
     ) -> None:
-        """Store what the trader did with the open order, and what the broker reports of it."""
+        """Store the trader's action on the open order, and the broker's events of the order."""
         current = self._open
         if current is None:
             return
-        reports = [one.event for one in self._broker.events()]
+        reports = [one.event for one in self._broker.take_events()]
         try:
             self._open = self._store_events(
                 current, [*own, *reports], now_ms, source=self._broker.name, row=row, note=note
             )
         except BaseException:
-            # Nothing was stored: the order is as before, and the events are reported again.
+            # No row was stored: the order is unchanged, and the events are reported again.
             self._broker = PaperExchange([current.order.client_order_id])
             raise

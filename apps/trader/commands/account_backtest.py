@@ -1,4 +1,4 @@
-"""The backtest of what an account traded: the same candles, strategy, parameters and rules."""
+"""The backtest of an account's time: equal candles, strategy, parameters and rules."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from onetape.store.accounts import AccountSeries
 from trader.strategy_origin import ORIGIN
 
 
-def account_config_of(rules: Mapping[str, Any], cash: float) -> AccountConfig:
+def parse_account_config(rules: Mapping[str, Any], cash: float) -> AccountConfig:
     """Return the account that the stored rules of a session describe.
 
     Args:
@@ -33,9 +33,9 @@ def account_config_of(rules: Mapping[str, Any], cash: float) -> AccountConfig:
 
 
 def find_choice(session: StoredSession, names: Iterable[str | None]) -> StrategyChoice:
-    """Return the strategy of a session as it can be loaded now.
+    """Return the strategy of a session, loaded from its present file.
 
-    Sessions store the name that a strategy has in its code, which a file of a user may not have.
+    Sessions store the name of a strategy in its code, which may differ from its file's name.
 
     Args:
         session: Session with strategy and parameters.
@@ -65,7 +65,7 @@ def find_choice(session: StoredSession, names: Iterable[str | None]) -> Strategy
     ) from failure
 
 
-def backtest_config(
+def make_backtest_config(
     database: Path,
     traded: Sequence[AccountSeries],
     session: StoredSession,
@@ -73,7 +73,7 @@ def backtest_config(
     start: int,
     end: int,
 ) -> BacktestConfig:
-    """Return the configuration of a backtest of what an account traded in a range.
+    """Return the configuration of a backtest of an account's trading in a range.
 
     Args:
         database: The file that was traded with.
@@ -98,7 +98,9 @@ def backtest_config(
             for one, choice in zip(traded, choices, strict=True)
             if choice != choices[0]
         },
-        account=account_config_of(session.rules, 10_000.0 if balance is None else float(balance)),
+        account=parse_account_config(
+            session.rules, 10_000.0 if balance is None else float(balance)
+        ),
         max_open_trades=most if isinstance(most, int) else None,
         allow_gaps=True,
         check=False,

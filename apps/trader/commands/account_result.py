@@ -1,4 +1,4 @@
-"""What an account has earned, from its stored fills and the newest stored price."""
+"""The profit of an account, from its stored fills and the newest stored price."""
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal, localcontext
@@ -20,7 +20,7 @@ from onetape.store.database import Store
 from onetape.store.ledger import read_fills
 from onetape.store.market_data import read_trading_rules
 from onetape.store.reading import read_newest_row
-from trader.commands.round_trips import PRECISION, RoundTrip, fees_of, round_trips
+from trader.commands.round_trips import PRECISION, RoundTrip, make_round_trips, sum_fees
 
 #: Number of the last candles that decide the decimals of prices.
 LEAST_CANDLES: Final = 100
@@ -37,7 +37,7 @@ class AccountResult(Struct, frozen=True):
     held: Decimal
     """Base currency held, remainders below the amount step included."""
     last_price: Decimal | None
-    """Close of the newest stored candle, forming or closed; None where no candle is stored."""
+    """Close of the newest stored candle, forming or closed; None if no candle is stored."""
     realised: Decimal
     """Profit of the closed round trips, after fees."""
     unrealised: Decimal | None
@@ -61,14 +61,14 @@ class AccountResult(Struct, frozen=True):
 
     @property
     def total_return(self) -> Decimal | None:
-        """Return equity / start balance - 1; None where one of them is not known."""
+        """Return equity / start balance - 1; None if one of them is unknown."""
         start = self.account.start_balance
         if self.equity is None or start is None:
             return None
         return self.equity / start - 1
 
 
-def series_of(account: AccountSeries) -> SeriesKey:
+def make_series_key(account: AccountSeries) -> SeriesKey:
     """Return the series that an account trades."""
     return SeriesKey(account.exchange, account.symbol, account.timeframe)
 
@@ -95,22 +95,22 @@ def read_result(store: Store, account: AccountSeries) -> AccountResult:
         others = [
             _read_symbol(store, one)
             for one in read_account_series(store, account.name)
-            if series_of(one) != series_of(account)
+            if make_series_key(one) != make_series_key(account)
         ]
-    return with_other_symbols(own, others)
+    return add_other_symbols(own, others)
 
 
 def _read_symbol(store: Store, account: AccountSeries) -> AccountResult:
-    """Return what an account has earned in one symbol, as if it traded no other."""
+    """Return the profit of an account in one symbol, as if the account traded no other."""
     fills = read_account_fills(store, account)
-    newest = read_newest_row(store, series_of(account))
+    newest = read_newest_row(store, make_series_key(account))
     steps = read_trading_rules(store, account.exchange, account.symbol)
     price = None if newest is None else Decimal(repr(newest.close))
-    return account_result(account, fills, price, steps)
+    return compute_account_result(account, fills, price, steps)
 
 
-def with_other_symbols(own: AccountResult, others: Sequence[AccountResult]) -> AccountResult:
-    """Return a result of one symbol whose equity is that of the account with its other symbols."""
+def add_other_symbols(own: AccountResult, others: Sequence[AccountResult]) -> AccountResult:
+    """Return the result of one symbol, with the equity of the whole account."""
     with localcontext(prec=PRECISION):
         equity = own.equity
         for one in others:
@@ -120,11 +120,11 @@ def with_other_symbols(own: AccountResult, others: Sequence[AccountResult]) -> A
     return replace(own, equity=equity)
 
 
-def whole_accounts(results: Iterable[AccountResult]) -> list[AccountResult]:
+def merge_account_results(results: Iterable[AccountResult]) -> list[AccountResult]:
     """Return one result for each account, with the round trips of all its symbols.
 
-    The open positions of several symbols are the last round trips; `held` and `last_price` mean
-    nothing there.
+    The open positions of several symbols are the last round trips; `held` and `last_price` have no
+    meaning in such a result.
 
     Args:
         results: Results by symbol; those of one account follow each other.
@@ -132,10 +132,10 @@ def whole_accounts(results: Iterable[AccountResult]) -> list[AccountResult]:
     groups: dict[str, list[AccountResult]] = {}
     for one in results:
         groups.setdefault(one.account.name, []).append(one)
-    return [_whole(parts) for parts in groups.values()]
+    return [_merge_symbol_results(parts) for parts in groups.values()]
 
 
-def _whole(parts: Sequence[AccountResult]) -> AccountResult:
+def _merge_symbol_results(parts: Sequence[AccountResult]) -> AccountResult:
     if len(parts) == 1:
         return parts[0]
     trips = [trip for part in parts for trip in part.round_trips]
@@ -156,7 +156,7 @@ def _whole(parts: Sequence[AccountResult]) -> AccountResult:
             last_price=None,
             realised=sum((part.realised for part in parts), Decimal(0)),
             unrealised=sum(unrealised, Decimal(0)) if len(unrealised) == len(parts) else None,
-            fees=fees_of(fill for part in parts for fill in part.fills),
+            fees=sum_fees(fill for part in parts for fill in part.fills),
         )
 
 
@@ -167,12 +167,12 @@ def read_digits(store: Store, account: AccountSeries) -> Digits:
         StoreError: the file cannot be read.
     """
     steps = read_trading_rules(store, account.exchange, account.symbol) or NO_TRADING_RULES
-    candles = read_last_closed(store, series_of(account), LEAST_CANDLES)
+    candles = read_last_closed(store, make_series_key(account), LEAST_CANDLES)
     start = 0.0 if account.start_balance is None else float(account.start_balance)
     return choose_market_digits(steps, candles, account.currency, start)
 
 
-def account_result(
+def compute_account_result(
     account: AccountSeries,
     fills: list[Fill],
     last_price: Decimal | None,
@@ -189,7 +189,7 @@ def account_result(
             None: none.
     """
     base, quote = split_symbol(account.symbol)
-    trips = round_trips(fills, base, quote, trading_rules)
+    trips = make_round_trips(fills, base, quote, trading_rules)
     with localcontext(prec=PRECISION):
         position = sum_position(fills, base, quote)
         realised = sum((trip.profit or Decimal(0) for trip in trips), Decimal(0))
@@ -208,5 +208,5 @@ def account_result(
             realised=realised,
             unrealised=unrealised,
             equity=None if unrealised is None or start is None else start + realised + unrealised,
-            fees=fees_of(fills),
+            fees=sum_fees(fills),
         )

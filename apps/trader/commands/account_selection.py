@@ -1,4 +1,4 @@
-"""What the subcommands share: the database that is read, and the accounts chosen in it."""
+"""Selection for the subcommands: the database to read, and the chosen accounts in it."""
 
 import unicodedata
 from pathlib import Path
@@ -52,23 +52,23 @@ def open_accounts(db: Path | None, config: Path | None, exchange: str | None) ->
     from onetape.cli.loading import find_settings_file, load_settings
     from onetape.store.account_reading import read_accounts
     from onetape.store.read_only import open_read_only
-    from trader.settings import TraderSettings, trader_database
+    from trader.settings import TraderSettings, choose_trader_database
 
     given = {"db": db, "exchange": exchange}
     settings = load_settings(
         TraderSettings, "trader", find_settings_file("trader", config), given, reads_strategy=False
     ).settings
-    path = trader_database(settings)
+    path = choose_trader_database(settings)
     if not path.exists():
-        raise DataError(f"{path} does not exist; {_way_out(path)}")
+        raise DataError(f"{path} does not exist; {_describe_remedy(path)}")
     store = open_read_only(path)
     if not read_accounts(store):
         store.close()
-        raise DataError(f"{path} holds no account; {_way_out(path)}")
+        raise DataError(f"{path} holds no account; {_describe_remedy(path)}")
     return store
 
 
-def settings_strategies(config: Path | None) -> list[str]:
+def read_configured_strategies(config: Path | None) -> list[str]:
     """Return the names of the strategies in the settings, of all symbols.
 
     Raises:
@@ -92,7 +92,7 @@ def select_accounts(
 ) -> "list[AccountSeries]":
     """Return the accounts that the flags leave, all of them where there are no flags.
 
-    An account that trades several symbols is there once for each of them.
+    An account that trades several symbols has one record for each symbol.
 
     Raises:
         UsageError: a symbol that cannot be read.
@@ -127,24 +127,24 @@ def select_accounts(
     return chosen
 
 
-def _way_out(path: Path) -> str:
-    """Return which other files hold accounts, or how to make the first one."""
-    found = other_databases(path)
+def _describe_remedy(path: Path) -> str:
+    """Return a text with other files that hold accounts, or the way to create the first account."""
+    found = find_other_databases(path)
     if not found:
         return "no database in its folder holds one; start a trader first: uv run trader --help"
     return f"these do, choose one with --db: {', '.join(found)}"
 
 
-def other_databases(path: Path) -> list[str]:
+def find_other_databases(path: Path) -> list[str]:
     """Return the databases in the folder of a file that hold accounts, each with their number."""
     from onetape.core.folders import DATA_FOLDER
 
     folders = dict.fromkeys((DATA_FOLDER, path.parent))
     files = dict.fromkeys(file for folder in folders for file in sorted(folder.glob("*.db")))
-    return list(_with_accounts(file for file in files if file != path))
+    return list(_iterate_account_databases(file for file in files if file != path))
 
 
-def _with_accounts(files: "Iterable[Path]") -> "Iterable[str]":
+def _iterate_account_databases(files: "Iterable[Path]") -> "Iterable[str]":
     """Yield each database that holds accounts, with their number."""
     from onetape.core.message_text import format_count
     from onetape.store.account_reading import read_accounts
@@ -155,7 +155,7 @@ def _with_accounts(files: "Iterable[Path]") -> "Iterable[str]":
             with open_read_only(file) as store:
                 count = len(read_accounts(store))
         except (StoreError, ConfigurationError):
-            # Not a database of ours, or one that cannot be read: nothing to choose.
+            # A file that is no database of Onetape, or cannot be read, has no accounts to choose.
             continue
         if count:
             yield f"{file} ({format_count(count, 'account')})"

@@ -15,14 +15,14 @@ def list_accounts(
 ) -> None:
     """Rank all accounts, on paper and live, by return, with buy and hold."""
     from onetape.cli.output import get_terminal_width, print_json, print_line
-    from trader.commands.account_result import read_digits, read_result, whole_accounts
+    from trader.commands.account_result import merge_account_results, read_digits, read_result
     from trader.commands.holding import read_mean_buy_and_hold
-    from trader.rendering.accounts import RankedAccount, account_document, accounts_text
+    from trader.rendering.accounts import RankedAccount, format_accounts, make_account_document
 
     with open_accounts(db, config, exchange) as store, store.read():
         path = store.path
         chosen = select_accounts(store, account, symbol, exchange)
-        results = whole_accounts(read_result(store, one) for one in chosen)
+        results = merge_account_results(read_result(store, one) for one in chosen)
         found = [
             RankedAccount(
                 result,
@@ -35,6 +35,6 @@ def list_accounts(
         ]
     found.sort(key=lambda one: one.rank)
     if json_:
-        print_json({"database": path, "accounts": [account_document(one) for one in found]})
+        print_json({"database": path, "accounts": [make_account_document(one) for one in found]})
         return
-    print_line(accounts_text(found, path, width=get_terminal_width()))
+    print_line(format_accounts(found, path, width=get_terminal_width()))

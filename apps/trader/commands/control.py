@@ -57,7 +57,7 @@ def _choose(
 
 
 def _for_accounts(function: Callable[..., None]) -> Callable[..., None]:
-    """Add the flags of `_choose` to a command, after its own; its first argument is the result."""
+    """Add the flags of `_choose` after a command's own, and pass the result as first argument."""
     flags = inspect.signature(_choose).parameters
     _, *own = inspect.signature(function).parameters.values()
     parameters = [*own, *flags.values()]
@@ -76,13 +76,13 @@ def _for_accounts(function: Callable[..., None]) -> Callable[..., None]:
 @_for_accounts
 def pause_entries(chosen: ChosenAccounts) -> None:
     """Make no entries until `trader resume`; exits, stops and targets go on."""
-    _give(chosen, "pause")
+    _store_command(chosen, "pause")
 
 
 @_for_accounts
 def resume_entries(chosen: ChosenAccounts) -> None:
     """End a pause, a halt or a flatten."""
-    _give(chosen, "resume")
+    _store_command(chosen, "resume")
 
 
 @_for_accounts
@@ -99,7 +99,7 @@ def exit_position(
     """
     from trader.command_rows import parse_exit_symbol
 
-    _give(chosen, "exit", parse_exit_symbol(symbol))
+    _store_command(chosen, "exit", parse_exit_symbol(symbol))
 
 
 @_for_accounts
@@ -109,13 +109,13 @@ def halt_orders(chosen: ChosenAccounts) -> None:
     A stop at an exchange stays. A stop, target or SELL that becomes due is stored, and the position
     is sold after the resume.
     """
-    _give(chosen, "halt")
+    _store_command(chosen, "halt")
 
 
 @_for_accounts
 def flatten_position(chosen: ChosenAccounts) -> None:
     """Sell every open position at the newest price; make no entries until `trader resume`."""
-    _give(chosen, "flatten")
+    _store_command(chosen, "flatten")
 
 
 @_for_accounts
@@ -129,13 +129,13 @@ def reload_settings(
 ) -> None:
     """Read the settings file of a running trader again.
 
-    The trader applies what is safe, and prints what needs a restart. An open trade keeps its own
-    levels.
+    The trader applies the changes that are safe, and prints those that need a restart. An open
+    trade keeps its levels.
     """
-    _give(chosen, "reload", applies_to_open=apply_to_open)
+    _store_command(chosen, "reload", applies_to_open=apply_to_open)
 
 
-def _give(
+def _store_command(
     chosen: ChosenAccounts,
     verb: "ControlVerb",
     symbol: str | None = None,
@@ -146,7 +146,7 @@ def _give(
     from onetape.cli.output import print_line
     from onetape.store.controls import insert_controls
     from onetape.store.database import open_store
-    from trader.command_rows import NewCommand, rows_of, user_and_host
+    from trader.command_rows import NewCommand, get_user_and_host, make_command_rows
 
     names = chosen.names
     if names and chosen.is_all:
@@ -163,7 +163,7 @@ def _give(
         )
     wall_ms = time.time_ns() // 1_000_000
     command = NewCommand(verb, symbol, applies_to_open=applies_to_open)
-    rows = rows_of(found, command, at_ms=wall_ms, given_by=user_and_host())
+    rows = make_command_rows(found, command, at_ms=wall_ms, given_by=get_user_and_host())
     with open_store(path, create=False) as store:
         insert_controls(store, rows)
         for row in rows:

@@ -29,7 +29,7 @@ class Converter:
         return sorted({str(key) for key, _ in self._series.values()})
 
     def convert(self, result: AccountResult) -> AccountResult:
-        """Return a result whose closed round trips and unrealised profit are converted.
+        """Return a result with converted round trips and unrealised profit.
 
         Each round trip is converted at the time of its last sell, the open position at the newest
         closed candle.
@@ -43,31 +43,31 @@ class Converter:
         with localcontext(prec=PRECISION):
             unrealised = result.unrealised
             if unrealised:
-                unrealised *= self._rate(source, None)
+                unrealised *= self._read_rate(source, None)
             return replace(
                 result,
                 account=replace(result.account, currency=self._currency),
-                round_trips=[self._converted(source, trip) for trip in result.round_trips],
+                round_trips=[self._convert_trip(source, trip) for trip in result.round_trips],
                 unrealised=unrealised,
             )
 
-    def _converted(self, source: str, trip: RoundTrip) -> RoundTrip:
+    def _convert_trip(self, source: str, trip: RoundTrip) -> RoundTrip:
         if trip.closed_ms is None:
             return trip
-        return replace(trip, quote_flow=trip.quote_flow * self._rate(source, trip.closed_ms))
+        return replace(trip, quote_flow=trip.quote_flow * self._read_rate(source, trip.closed_ms))
 
-    def _rate(self, source: str, at_ms: int | None) -> Decimal:
+    def _read_rate(self, source: str, at_ms: int | None) -> Decimal:
         """Return the price of a currency at a moment (None: now), in the display currency."""
-        key, is_inverse = self._series_of(source)
+        key, is_inverse = self._find_series(source)
         timeframe = Timeframe.parse(key.timeframe)
         up_to = None if at_ms is None else timeframe.shift(timeframe.floor(at_ms // 1_000), -1)
         candles = read_last_closed(self._store, key, 1, up_to=up_to)
         if not len(candles):
-            raise self._missing(source, at_ms)
+            raise self._make_missing_error(source, at_ms)
         close = Decimal(repr(float(candles.close[-1])))
         return 1 / close if is_inverse else close
 
-    def _series_of(self, source: str) -> tuple[SeriesKey, bool]:
+    def _find_series(self, source: str) -> tuple[SeriesKey, bool]:
         """Return the stored series of two currencies with the shortest timeframe."""
         if source not in self._series:
             names = {f"{source}/{self._currency}": False, f"{self._currency}/{source}": True}
@@ -77,12 +77,12 @@ class Converter:
                 if one.key.symbol in names
             ]
             if not found:
-                raise self._missing(source, None)
+                raise self._make_missing_error(source, None)
             key = min(found, key=lambda one: one[0])[1]
             self._series[source] = key, names[key.symbol]
         return self._series[source]
 
-    def _missing(self, source: str, at_ms: int | None) -> DataError:
+    def _make_missing_error(self, source: str, at_ms: int | None) -> DataError:
         when = "" if at_ms is None else " for the time of every round trip"
         return DataError(
             f"--currency {self._currency} needs candles of {source}/{self._currency} or "

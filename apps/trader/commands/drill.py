@@ -58,7 +58,7 @@ def drill_settings(
     from onetape.cli.output import get_terminal_width, note, print_json, print_line
     from trader.drill.runner import check_drill, make_drill, run_drill
     from trader.drill.trader_process import COMMAND
-    from trader.rendering.drill import drill_document, drill_text
+    from trader.rendering.drill import format_drill, make_drill_document
     from trader.run_parameters import load_trader_settings
     from trader.start_settings import check_settings
 
@@ -71,7 +71,7 @@ def drill_settings(
         check_drill(settings)
     if loaded.run_text:
         note(loaded.run_text)
-    scenarios = _chosen(only)
+    scenarios = _choose_scenarios(only)
     signal.signal(signal.SIGTERM, _end)
     drill = make_drill(settings, COMMAND)
     found = run_drill(drill, scenarios, at_once or 4, _report)
@@ -79,22 +79,22 @@ def drill_settings(
         _record(settings, found)
     failed = sum(not one.is_passed for one in found)
     if json:
-        print_json(drill_document(settings, found, is_recorded=only is None))
+        print_json(make_drill_document(settings, found, is_recorded=only is None))
     else:
         print_line(
-            drill_text(settings, found, width=get_terminal_width(), is_recorded=only is None)
+            format_drill(settings, found, width=get_terminal_width(), is_recorded=only is None)
         )
     if failed:
         raise CheckFailed(f"{failed} of {len(found)} parts of the drill did not pass")
 
 
 def _end(number: int, frame: object) -> None:
-    """End by an exception, which ends the traders of the drill and removes its files."""
+    """Raise an exception, which ends the traders of the drill and removes its files."""
     del frame
     sys.exit(128 + number)
 
 
-def _chosen(only: list[str] | None) -> "list[Scenario]":
+def _choose_scenarios(only: list[str] | None) -> "list[Scenario]":
     """Return the parts to run.
 
     Raises:
@@ -122,11 +122,11 @@ def _record(settings: TraderSettings, found: "Sequence[PartResult]") -> Path:
     from onetape.core.folders import choose_database_path
     from onetape.store.database import open_store
     from onetape.store.drills import StoredDrill, insert_drill
-    from trader.config_digest import config_digest
+    from trader.config_digest import compute_config_digest
 
     path = choose_database_path(settings.db, settings.exchange)
     drill = StoredDrill(
-        config_digest(settings),
+        compute_config_digest(settings),
         time.time_ns() // 1_000_000,
         all(one.is_passed for one in found),
         {f"{one.name}, {one.symbol}": one.seen for one in found},

@@ -25,18 +25,18 @@ def explain_moment(
     from onetape.cli.output import print_json, print_line
     from onetape.cli.stdout import claim_stdout
     from onetape.core.dates import parse_moment
-    from trader.commands.account_selection import settings_strategies
+    from trader.commands.account_selection import read_configured_strategies
     from trader.commands.explanation import explain_candle
-    from trader.rendering.explain import explanation_document, explanation_text
+    from trader.rendering.explain import format_explanation, make_explanation_document
 
     moment = parse_moment(at, "--at")
-    strategies = (strategy, *settings_strategies(config))
+    strategies = (strategy, *read_configured_strategies(config))
     claim_stdout()
     with open_accounts(db, config, exchange) as store, store.read():
         chosen = select_accounts(store, account, symbol, exchange)
         found = [explain_candle(store, one, moment, strategies) for one in chosen]
         path = store.path
     if json_:
-        print_json({"database": path, "candles": [explanation_document(one) for one in found]})
+        print_json({"database": path, "candles": [make_explanation_document(one) for one in found]})
         return
-    print_line("\n\n".join(explanation_text(one) for one in found))
+    print_line("\n\n".join(format_explanation(one) for one in found))

@@ -31,8 +31,8 @@ from onetape.store.decision_reading import (
     read_sessions,
 )
 from onetape.store.latecomers import read_latecomers
-from trader.commands.account_backtest import backtest_config, find_choice
-from trader.commands.account_result import read_account_fills, read_digits, series_of
+from trader.commands.account_backtest import find_choice, make_backtest_config
+from trader.commands.account_result import make_series_key, read_account_fills, read_digits
 
 _SIGNALS: Final = {1: "BUY", -1: "SELL", 0: "HOLD"}
 
@@ -46,7 +46,7 @@ class SeenRows(Struct, frozen=True):
 
 
 class SignalNow(Struct, frozen=True):
-    """The signal of the strategy on the candles that are stored now, as a backtest has it."""
+    """Signal of the strategy on the candles that are stored now, as in a backtest."""
 
     signal: str
     reason: str
@@ -62,7 +62,7 @@ class TradedCandle(Struct, frozen=True):
     closed: int
     """Close of the candle, epoch seconds."""
     row: CandleRow | None
-    """The candle as it is stored now; None: it is not stored."""
+    """The stored candle; None: no such candle is stored."""
     rows: SeenRows | None
     """Rows that the strategy read; None if the strategy cannot be loaded."""
     inside: list[str]
@@ -76,9 +76,9 @@ class TradedCandle(Struct, frozen=True):
     order: str
     """Description of the order after the signal and its fill, or why no order was made."""
     now: SignalNow | None
-    """Signal that the strategy returns now; None if it cannot be evaluated."""
+    """Signal that the strategy returns now; None if the strategy cannot be evaluated."""
     note: str
-    """Why the strategy is not evaluated again; empty if it is."""
+    """Reason why the strategy is not evaluated again; empty if it is."""
     digits: Digits
 
     @property
@@ -90,7 +90,7 @@ class TradedCandle(Struct, frozen=True):
 def explain_candle(
     store: Store, account: AccountSeries, moment: int, strategies: Sequence[str | None] = ()
 ) -> TradedCandle:
-    """Return what the trader of an account did on the candle that a moment lies in.
+    """Return the decision and orders of an account on the candle that contains a moment.
 
     Args:
         store: The open database.
@@ -105,25 +105,25 @@ def explain_candle(
     timeframe = Timeframe.parse(account.timeframe)
     opened = timeframe.floor(moment)
     closed = timeframe.next(opened)
-    key = series_of(account)
+    key = make_series_key(account)
     with store.read():
         _check_moment(store, account, opened)
         sessions = read_sessions(store, account)
-        session = _session_at(sessions, closed * 1_000)
+        session = _find_session_at(sessions, closed * 1_000)
         decisions = read_decisions(store, account, opened, closed)
         orders = read_orders(store, account, opened, closed)
         fills = read_account_fills(store, account)
         digits = read_digits(store, account)
         row = read_candle(store, key, opened)
-        of_decision = _session_of(sessions, decisions) or session or sessions[-1]
+        of_decision = _find_decision_session(sessions, decisions) or session or sessions[-1]
         rows, now, note = _evaluate(store, account, of_decision, opened, strategies)
         filled = read_filled_candles(store, account)
         # An order is executed some moments after the candle whose price it takes.
         before_close = [one for one in fills if filled.get(one.client_order_id, closed) <= opened]
         order = (
-            _what_followed(decisions[-1], orders, fills, digits)
+            _describe_outcome(decisions[-1], orders, fills, digits)
             if decisions
-            else why_undecided(store, account, sessions, row, opened)
+            else explain_missing_decision(store, account, sessions, row, opened)
         )
     return TradedCandle(
         account=account,
@@ -132,8 +132,10 @@ def explain_candle(
         closed=closed,
         row=row,
         rows=rows,
-        inside=[_fill_text(one, fills, digits) for one in orders if one.filled_timestamp == opened],
-        position=_position_text(before_close, account, digits),
+        inside=[
+            _format_fills(one, fills, digits) for one in orders if one.filled_timestamp == opened
+        ],
+        position=_format_position(before_close, account, digits),
         decisions=decisions,
         latecomers=[one.text for one in read_latecomers(store, account.name, closed, closed + 1)],
         order=order,
@@ -165,7 +167,7 @@ def _check_moment(store: Store, account: AccountSeries, opened: int) -> None:
     )
 
 
-def _session_at(sessions: Sequence[StoredSession], moment_ms: int) -> StoredSession | None:
+def _find_session_at(sessions: Sequence[StoredSession], moment_ms: int) -> StoredSession | None:
     """Return the session that ran at a moment, or None."""
     for one in reversed(sessions):
         if one.started_ms <= moment_ms and (one.ended_ms is None or moment_ms <= one.ended_ms):
@@ -173,7 +175,7 @@ def _session_at(sessions: Sequence[StoredSession], moment_ms: int) -> StoredSess
     return None
 
 
-def _session_of(
+def _find_decision_session(
     sessions: Sequence[StoredSession], decisions: Sequence[DecisionRecord]
 ) -> StoredSession | None:
     if not decisions:
@@ -188,36 +190,38 @@ def _evaluate(
     opened: int,
     strategies: Sequence[str | None],
 ) -> tuple[SeenRows | None, SignalNow | None, str]:
-    """Return the strategy's input rows, its signal on them now, or why it cannot be evaluated."""
+    """Return the strategy's input rows, and its signal now or the reason why there is none."""
     # NumPy, the engine and the strategies take a third of a second to load.
     from onetape.backtest.backtest_runner import run_backtest
     from onetape.backtest.explain import explain
-    from onetape.strategies import lookback_of
-    from onetape.strategies.lookback_window import window_size
+    from onetape.strategies import get_lookback
+    from onetape.strategies.lookback_window import compute_window_size
 
     closed = Timeframe.parse(account.timeframe).next(opened)
     try:
         choice = find_choice(session, strategies)
-        window = window_size(lookback_of(choice.load()))
-        seen = read_last_closed(store, series_of(account), window, up_to=opened)
+        window = compute_window_size(get_lookback(choice.load()))
+        seen = read_last_closed(store, make_series_key(account), window, up_to=opened)
         rows = SeenRows(len(seen), int(seen.timestamp[0])) if len(seen) else None
-        config = backtest_config(Path(store.path), [account], session, [choice], opened, closed)
+        config = make_backtest_config(
+            Path(store.path), [account], session, [choice], opened, closed
+        )
         (part,) = explain(run_backtest(config), opened)
     except OnetapeError as error:
         return None, None, str(error)
     return rows, SignalNow(part.signal, part.reason), ""
 
 
-def _what_followed(
+def _describe_outcome(
     decision: DecisionRecord,
     orders: Sequence[OrderRecord],
     fills: Sequence[Fill],
     digits: Digits,
 ) -> str:
-    """Return the order of a decision and its fill, or why no order was made."""
+    """Return a text with a decision's order and fill, or the reason why there is no order."""
     order = next((one for one in orders if one.decision == decision.decision), None)
     if order is not None:
-        return _order_text(order, fills, digits)
+        return _describe_order(order, fills, digits)
     if decision.signal == 0:
         failed = decision.failed_gates.get("strategy")
         return f"none ({failed})" if failed else "none (signal was HOLD)"
@@ -231,36 +235,37 @@ def _what_followed(
     return "none (signal was SELL, but no position was open)"
 
 
-def _order_text(order: OrderRecord, fills: Sequence[Fill], digits: Digits) -> str:
+def _describe_order(order: OrderRecord, fills: Sequence[Fill], digits: Digits) -> str:
     """Return an order and its outcome."""
     price = (
         "" if order.intended_price is None else f" at {digits.format_price(order.intended_price)}"
     )
-    head = f"{order.type.replace('_', ' ')} {order.side}, decided {_time(order.decided_ms)}{price}"
+    decided = _format_time(order.decided_ms)
+    head = f"{order.type.replace('_', ' ')} {order.side}, decided {decided}{price}"
     order_fills = [one for one in fills if one.client_order_id == order.client_order_id]
     if order_fills:
-        done = "; ".join(_one_fill_text(one, digits) for one in order_fills)
+        done = "; ".join(_format_fill(one, digits) for one in order_fills)
         return f"{head}; {done}"
     reason = f": {order.reason}" if order.reason else ""
     return f"{head}; {order.status}{reason}"
 
 
-def _fill_text(order: OrderRecord, fills: Sequence[Fill], digits: Digits) -> str:
+def _format_fills(order: OrderRecord, fills: Sequence[Fill], digits: Digits) -> str:
     order_fills = [one for one in fills if one.client_order_id == order.client_order_id]
     reason = f" ({order.reason})" if order.reason else ""
-    return "; ".join(_one_fill_text(one, digits) for one in order_fills) + reason
+    return "; ".join(_format_fill(one, digits) for one in order_fills) + reason
 
 
-def _one_fill_text(fill: Fill, digits: Digits) -> str:
+def _format_fill(fill: Fill, digits: Digits) -> str:
     base, quote = split_symbol(fill.symbol)
     verb = "bought" if fill.side == "buy" else "sold"
     return (
         f"{verb} {digits.format_amount(fill.amount)} {base} at {digits.format_price(fill.price)} "
-        f"{quote} on {_time(fill.executed_ms)}"
+        f"{quote} on {_format_time(fill.executed_ms)}"
     )
 
 
-def _position_text(fills: Sequence[Fill], account: AccountSeries, digits: Digits) -> str:
+def _format_position(fills: Sequence[Fill], account: AccountSeries, digits: Digits) -> str:
     base, quote = split_symbol(account.symbol)
     held = sum_position(fills, base, quote)
     if held.entry_order_id is None or held.base <= Decimal(0):
@@ -268,34 +273,34 @@ def _position_text(fills: Sequence[Fill], account: AccountSeries, digits: Digits
     return f"{digits.format_amount(held.base)} {base} at the close"
 
 
-def why_undecided(
+def explain_missing_decision(
     store: Store,
     account: AccountSeries,
     sessions: Sequence[StoredSession],
     row: CandleRow | None,
     opened: int,
 ) -> str:
-    """Return why there is no decision on a candle between others."""
+    """Return the reason why a candle between decided candles has no decision."""
     timeframe = Timeframe.parse(account.timeframe)
     start_ms, end_ms = opened * 1_000, timeframe.next(opened) * 1_000
     if row is None:
         return "no decision: the candle is not stored; see uv run backfiller verify"
-    if _session_at(sessions, end_ms) is None:
+    if _find_session_at(sessions, end_ms) is None:
         before = [one for one in sessions if one.started_ms <= end_ms]
         ended = before[-1] if before else None
         if ended is None or ended.ended_ms is None:
             return "no decision: no session ran when it closed"
         return (
             "no decision: no session ran when it closed; the one before ended "
-            f"{_time(ended.ended_ms)} ({ended.end_reason or 'an error'})"
+            f"{_format_time(ended.ended_ms)} ({ended.end_reason or 'an error'})"
         )
     outages = read_outages(store, account, start_ms, end_ms + timeframe.seconds * 1_000)
     if outages:
         from_ms, to_ms, reason = outages[0]
-        until = "still going on" if to_ms is None else f"until {_time(to_ms)}"
-        return f"no decision: outage from {_time(from_ms)}, {until}: {reason}"
+        until = "still going on" if to_ms is None else f"until {_format_time(to_ms)}"
+        return f"no decision: outage from {_format_time(from_ms)}, {until}: {reason}"
     return "no decision: the trader could not decide; see uv run trader logs --problems"
 
 
-def _time(moment_ms: int) -> str:
+def _format_time(moment_ms: int) -> str:
     return format_utc(moment_ms // 1_000)

@@ -1,4 +1,4 @@
-"""What buying and holding would have made in the time of an account, by the backtester's rule."""
+"""The profit of buy and hold in the time of an account, by the backtester's rule."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -6,7 +6,7 @@ from typing import Any, Final
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading_rules import NO_TRADING_RULES
 from onetape.engine import AccountConfig
-from onetape.engine.buy_and_hold import buy_and_hold
+from onetape.engine.buy_and_hold import compute_buy_and_hold
 from onetape.store.account_reading import read_last_session
 from onetape.store.accounts import AccountSeries
 from onetape.store.batches import convert_rows_to_columns
@@ -14,14 +14,14 @@ from onetape.store.candles import read_row_at
 from onetape.store.database import Store
 from onetape.store.market_data import read_trading_rules
 from onetape.store.reading import read_first_traded_after, read_newest_row
-from trader.commands.account_result import series_of
+from trader.commands.account_result import make_series_key
 
 #: Costs of an order that buying and holding pays too.
 _COSTS: Final = ("fee_rate", "fee_currency", "slippage_bps", "spread_bps", "volume_impact")
 
 
 def read_mean_buy_and_hold(store: Store, symbols: Sequence[AccountSeries]) -> float | None:
-    """Return the return of buying all symbols of an account in equal parts, and holding them.
+    """Return the profit ratio of buy and hold with all symbols of an account in equal parts.
 
     Args:
         store: The open database.
@@ -39,10 +39,10 @@ def read_mean_buy_and_hold(store: Store, symbols: Sequence[AccountSeries]) -> fl
 
 
 def read_buy_and_hold(store: Store, account: AccountSeries) -> float | None:
-    """Return the return of buying with the start balance when the account was opened.
+    """Return the profit ratio of buy and hold with the start balance since the account's opening.
 
-    It is bought at the open of the first candle with a trade after the account was opened, with
-    the costs of the account's last session, and valued at the newest stored price without selling.
+    The buy is at the open of the first candle with a trade after the opening, with the costs of the
+    account's last session, and valued at the newest stored price without selling.
 
     Returns:
         As a part: 0.05 is 5 %. None where the candles or the start balance are not stored.
@@ -50,12 +50,12 @@ def read_buy_and_hold(store: Store, account: AccountSeries) -> float | None:
     Raises:
         StoreError: the file cannot be read.
     """
-    key, start = series_of(account), account.start_balance
+    key, start = make_series_key(account), account.start_balance
     opened = Timeframe.parse(key.timeframe).floor(account.opened_ms // 1_000)
     bought, newest = read_first_traded_after(store, key, opened), read_newest_row(store, key)
     if bought is None or newest is None or start is None:
         return None
-    # The engine buys in the second of the candles that it is given.
+    # The engine buys in the second candle of its input.
     before = read_row_at(store, key, opened) or bought._replace(timestamp=opened)
     rows = [before, bought, *([newest] if newest.timestamp > bought.timestamp else [])]
     session = read_last_session(store, account.name, account.symbol)
@@ -64,5 +64,5 @@ def read_buy_and_hold(store: Store, account: AccountSeries) -> float | None:
         costs = {name: session.rules[name] for name in _COSTS if name in session.rules}
     steps = read_trading_rules(store, key.exchange, key.symbol) or NO_TRADING_RULES
     config = AccountConfig(cash=float(start), trading_rules=steps, **costs)
-    held = buy_and_hold(convert_rows_to_columns(rows), config)
+    held = compute_buy_and_hold(convert_rows_to_columns(rows), config)
     return None if held is None else held.total_return

@@ -1,4 +1,4 @@
-"""`trader logs`: what happened to the traders of a database, in the order of time."""
+"""`trader logs`: events of the traders of a database, in the order of time."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,7 +38,7 @@ def show_logs(
     config: CONFIG = None,
     json_: options.Json = False,
 ) -> None:
-    """Show what happened to traders, in order of time.
+    """Show the events of traders, in order of time.
 
     Sessions, states, outages, signals, decided exits, trades, orders that were not filled,
     corrections of candles, and commands of a person.
@@ -46,12 +46,12 @@ def show_logs(
     from onetape.cli.output import get_terminal_width, print_json, print_line
     from onetape.core.symbols import SIMULATOR_ID
     from onetape.store.event_reading import read_controls_since, read_events
-    from trader.rendering.logs import event_document, logs_text
+    from trader.rendering.logs import format_logs, make_trader_event_document
 
     with open_accounts(db, config, exchange) as store, store.read():
         path = store.path
         chosen = select_accounts(store, account, symbol, exchange)
-        now_ms = _market_time(store, chosen)
+        now_ms = _read_market_time(store, chosen)
         since_ms = now_ms - _DAY_MS if since is None else parse_since(since, now_ms)
         events = [event for one in chosen for event in read_events(store, one, since_ms)]
         symbols = {one.symbol for one in chosen}
@@ -69,12 +69,12 @@ def show_logs(
     events.sort(key=lambda event: event.at_ms)
     found = [event for event in events if event.is_problem or not problems]
     if json_:
-        entries = [event_document(event) for event in found]
+        entries = [make_trader_event_document(event) for event in found]
         print_json({"database": path, "since_ms": since_ms, "events": entries})
         return
     is_one = len({one.name for one in chosen}) == 1
     print_line(
-        logs_text(
+        format_logs(
             found,
             path,
             since_ms,
@@ -120,13 +120,13 @@ def parse_since(text: str, now_ms: int) -> int:
     return since
 
 
-def _market_time(store: "Store", accounts: "list[AccountSeries]") -> int:
+def _read_market_time(store: "Store", accounts: "list[AccountSeries]") -> int:
     """Return the present market time; of simulated markets the newest that is stored."""
     from onetape.core.clock import SystemClock
     from onetape.core.symbols import SIMULATOR_ID
     from onetape.store.account_reading import read_newest_time
-    from trader.commands.account_result import series_of
+    from trader.commands.account_result import make_series_key
 
     if any(one.exchange != SIMULATOR_ID for one in accounts):
         return SystemClock().now_ms()
-    return max(read_newest_time(store, series_of(one)) or one.opened_ms for one in accounts)
+    return max(read_newest_time(store, make_series_key(one)) or one.opened_ms for one in accounts)

@@ -60,7 +60,7 @@ def parse_timezone(name: str) -> tzinfo:
         ) from error
 
 
-def first_day_of(moment_ms: int, period: Period, zone: tzinfo) -> date:
+def compute_first_day(moment_ms: int, period: Period, zone: tzinfo) -> date:
     """Return the first day of the period that a moment lies in.
 
     Args:
@@ -74,7 +74,7 @@ def first_day_of(moment_ms: int, period: Period, zone: tzinfo) -> date:
     return day.replace(day=1) if period == "month" else day
 
 
-def profit_by_period(
+def sum_profit_by_period(
     trips: Iterable[RoundTrip], period: Period, zone: tzinfo
 ) -> list[PeriodProfit]:
     """Return the profit of each period in which a round trip was closed, oldest first.
@@ -87,12 +87,12 @@ def profit_by_period(
     groups: dict[date, list[RoundTrip]] = {}
     for trip in trips:
         if trip.closed_ms is not None:
-            groups.setdefault(first_day_of(trip.closed_ms, period, zone), []).append(trip)
+            groups.setdefault(compute_first_day(trip.closed_ms, period, zone), []).append(trip)
     return [_sum(first_day, groups[first_day]) for first_day in sorted(groups)]
 
 
-def total_of(periods: Iterable[PeriodProfit]) -> PeriodProfit | None:
-    """Return the sum of periods, with the first day of the first; None without a period."""
+def sum_periods(periods: Iterable[PeriodProfit]) -> PeriodProfit | None:
+    """Return the sum of periods, dated with the first period's day; None without a period."""
     listed = list(periods)
     if not listed:
         return None

@@ -1,4 +1,4 @@
-"""`trader profit`: what closed round trips earned by day, week or month."""
+"""`trader profit`: the profit of closed round trips by day, week or month."""
 
 from typing import Annotated
 
@@ -38,8 +38,8 @@ def show_profit(
     from onetape.cli.output import get_terminal_width, print_json, print_line
     from trader.commands.account_result import read_digits, read_result
     from trader.commands.conversion import Converter
-    from trader.commands.periods import parse_period, parse_timezone, profit_by_period
-    from trader.rendering.profit import CurrencyProfit, profit_document, profit_text
+    from trader.commands.periods import parse_period, parse_timezone, sum_profit_by_period
+    from trader.rendering.profit import CurrencyProfit, format_profit, make_profit_document
 
     period, zone = parse_period(by), parse_timezone(timezone)
     with open_accounts(db, config, exchange) as store, store.read():
@@ -58,7 +58,7 @@ def show_profit(
         CurrencyProfit(
             code,
             [result for result in results if result.account.currency == code],
-            profit_by_period(
+            sum_profit_by_period(
                 (
                     trip
                     for result in results
@@ -73,9 +73,9 @@ def show_profit(
         for code in sorted(decimals)
     ]
     if json_:
-        parts = [profit_document(one) for one in currencies]
+        parts = [make_profit_document(one) for one in currencies]
         head = {"database": path, "by": period, "timezone": timezone, "converted_by": sources}
         print_json({**head, "currencies": parts})
         return
     width = get_terminal_width()
-    print_line(profit_text(currencies, period, timezone, path, sources=sources, width=width))
+    print_line(format_profit(currencies, period, timezone, path, sources=sources, width=width))

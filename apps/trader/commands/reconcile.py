@@ -1,4 +1,4 @@
-"""`trader reconcile`: what differs between the file and the exchange, and a person's answer."""
+"""`trader reconcile`: differences between the file and the exchange, and a person's answers."""
 
 import time
 from decimal import Decimal, InvalidOperation
@@ -71,7 +71,7 @@ _MEANINGS: Final = {
     "foreign fills": "no entries in this symbol; answer --keep to allow entries again",
 }
 
-#: Answers that fit a kind of difference; `keep` fits the others.
+#: Valid answers by kind of difference; for kinds without an entry `keep` is valid.
 _FITTING: Final[dict[str, "tuple[Answer, ...]"]] = {
     "missing coins": ("adopt", "forget"),
     "delisted": ("forget",),
@@ -96,17 +96,17 @@ def reconcile_account(
 ) -> None:
     """Show how an account differs from the exchange, and answer a difference.
 
-    NUMBER is the number in the list. The running trader acts on an answer when it next reads the
-    account, usually within 20 s. A position in a market that is not listed any more, on paper too,
-    is taken out of the ledger at once.
+    NUMBER is the number in the list. The running trader acts on an answer at its next reading of
+    the account, usually within 20 s. A position in a market that is not listed any more, on paper
+    too, is taken out of the ledger at once.
     """
     from onetape.cli.loading import find_settings_file, load_settings
     from onetape.cli.output import print_json, print_line
-    from onetape.store.live_accounts import open_differences
+    from onetape.store.live_accounts import read_open_differences
     from onetape.store.read_only import open_read_only
-    from trader.settings import TraderSettings, trader_database
+    from trader.settings import TraderSettings, choose_trader_database
 
-    answers = _given(adopt, forget, keep)
+    answers = _collect_answers(adopt, forget, keep)
     if len(answers) > 1:
         raise UsageError("--adopt, --forget and --keep exclude each other; answer one at a time")
     if price is not None and forget is None:
@@ -115,24 +115,26 @@ def reconcile_account(
     file = find_settings_file("trader", config)
     loaded = load_settings(TraderSettings, "trader", file, given, reads_strategy=False)
     settings = loaded.settings
-    path: Path = trader_database(settings)
+    path: Path = choose_trader_database(settings)
     if not path.exists():
         raise DataError(f"{path} does not exist; name the database with --db")
     for number, answer in answers:
-        _answer(path, number, answer, _amount(price))
+        _answer(path, number, answer, _parse_price(price))
     with open_read_only(path) as store:
-        found = open_differences(store, account)
+        found = read_open_differences(store, account)
     if json:
-        print_json({"differences": [_document(one) for one in found]})
+        print_json({"differences": [_make_difference_document(one) for one in found]})
         return
     for one in found:
-        for line in _lines(one):
+        for line in _format_difference_lines(one):
             print_line(line)
     if not found:
         print_line(f"{path}: nothing differs from the exchange that needs an answer")
 
 
-def _given(adopt: int | None, forget: int | None, keep: int | None) -> "list[tuple[int, Answer]]":
+def _collect_answers(
+    adopt: int | None, forget: int | None, keep: int | None
+) -> "list[tuple[int, Answer]]":
     """Return the answers that the flags give, each with its difference's number."""
     answers: list[tuple[int, Answer]] = []
     if adopt is not None:
@@ -144,7 +146,7 @@ def _given(adopt: int | None, forget: int | None, keep: int | None) -> "list[tup
     return answers
 
 
-def _amount(price: str | None) -> Decimal | None:
+def _parse_price(price: str | None) -> Decimal | None:
     """Return a price that a person gave, quote currency.
 
     Raises:
@@ -170,11 +172,11 @@ def _answer(path: Path, number: int, answer: "Answer", price: Decimal | None) ->
     """
     from onetape.cli.output import print_line
     from onetape.store.database import open_store
-    from onetape.store.live_accounts import DELISTED, open_differences, store_difference_answer
+    from onetape.store.live_accounts import DELISTED, read_open_differences, store_difference_answer
     from trader.delisted import forget_delisted
 
     with open_store(path, create=False) as store:
-        found = next((one for one in open_differences(store) if one.number == number), None)
+        found = next((one for one in read_open_differences(store) if one.number == number), None)
         if found is None:
             raise UsageError(f"there is no open difference {number}; uv run trader reconcile")
         fitting = _FITTING.get(found.kind, ("keep",))
@@ -193,7 +195,7 @@ def _answer(path: Path, number: int, answer: "Answer", price: Decimal | None) ->
         store_difference_answer(store, number, answer, answered_ms=time.time_ns() // 1_000_000)
 
 
-def _document(found: "StoredDifference") -> dict[str, Any]:
+def _make_difference_document(found: "StoredDifference") -> dict[str, Any]:
     return {
         "number": found.number,
         "account": found.account,
@@ -206,7 +208,7 @@ def _document(found: "StoredDifference") -> dict[str, Any]:
     }
 
 
-def _lines(found: "StoredDifference") -> list[str]:
+def _format_difference_lines(found: "StoredDifference") -> list[str]:
     meaning = _MEANINGS.get(found.kind, "")
     if found.answer is not None:
         meaning = f"answered: {found.answer}"

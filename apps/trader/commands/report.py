@@ -1,4 +1,4 @@
-"""`trader report`: the page that compares what an account really traded with its backtest."""
+"""`trader report`: the page that compares the real trades of an account with its backtest."""
 
 import re
 from pathlib import Path
@@ -35,26 +35,26 @@ def write_account_report(
     from onetape.cli.output import get_terminal_width, print_json, print_line
     from onetape.cli.stdout import claim_stdout
     from onetape.report import write_report
-    from trader.commands.account_selection import settings_strategies
-    from trader.rendering.report import report_document, report_text
+    from trader.commands.account_selection import read_configured_strategies
+    from trader.rendering.report import format_report, make_report_document
     from trader.traded_report.account import compare_account
-    from trader.traded_report.page import page_data
+    from trader.traded_report.page import make_page_data
 
-    strategies = (strategy, *settings_strategies(config))
+    strategies = (strategy, *read_configured_strategies(config))
     claim_stdout()
     with open_accounts(db, config, exchange) as store, store.read():
-        chosen = _one_account(select_accounts(store, account, symbol, exchange))
+        chosen = _check_one_account(select_accounts(store, account, symbol, exchange))
         found = compare_account(store, chosen, strategies)
         path = store.path
-    file = report or path.with_name(f"{path.stem}-{_file_name(chosen[0].name)}.html")
-    write_report(page_data(found), file)
+    file = report or path.with_name(f"{path.stem}-{_make_file_name(chosen[0].name)}.html")
+    write_report(make_page_data(found), file)
     if json_:
-        print_json({"database": path, **report_document(found, file)})
+        print_json({"database": path, **make_report_document(found, file)})
         return
-    print_line(report_text(found, file, width=get_terminal_width()))
+    print_line(format_report(found, file, width=get_terminal_width()))
 
 
-def _one_account(chosen: "list[AccountSeries]") -> "list[AccountSeries]":
+def _check_one_account(chosen: "list[AccountSeries]") -> "list[AccountSeries]":
     """Return the records of the only account that was chosen.
 
     Raises:
@@ -70,6 +70,6 @@ def _one_account(chosen: "list[AccountSeries]") -> "list[AccountSeries]":
     return chosen
 
 
-def _file_name(name: str) -> str:
+def _make_file_name(name: str) -> str:
     """Return the name of an account as part of a file's name."""
     return re.sub(r"[^\w.-]+", "-", name).strip("-") or "account"

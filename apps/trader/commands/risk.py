@@ -39,9 +39,9 @@ def show_risk(
     from onetape.store.database import open_store
     from onetape.store.read_only import open_read_only
     from onetape.store.risk_states import read_risk_states
-    from trader.command_rows import user_and_host
+    from trader.command_rows import get_user_and_host
     from trader.risk_guard import clear_risk
-    from trader.settings import TraderSettings, trader_database
+    from trader.settings import TraderSettings, choose_trader_database
 
     if clear and account is None:
         raise UsageError(
@@ -54,26 +54,26 @@ def show_risk(
         {"db": db, "exchange": exchange},
         reads_strategy=False,
     ).settings
-    path: Path = trader_database(settings)
+    path: Path = choose_trader_database(settings)
     if clear and account is not None:
         with open_store(path, create=False) as store:
-            clear_risk(store, account, cleared_by=user_and_host())
+            clear_risk(store, account, cleared_by=get_user_and_host())
     with open_read_only(path) as store:
         rows = [one for one in read_risk_states(store) if account in (None, one.account)]
     if json:
-        print_json({"accounts": [_document(row) for row in rows]})
+        print_json({"accounts": [_make_risk_document(row) for row in rows]})
         return
     for row in rows:
-        for line in _lines(row):
+        for line in _format_risk_lines(row):
             print_line(line)
     if not rows:
         print_line(f"{path} has no risk state: no account of it has traded live")
 
 
-def _document(row: "RiskRow") -> dict[str, Any]:
-    from trader.risk_guard import risk_state_of
+def _make_risk_document(row: "RiskRow") -> dict[str, Any]:
+    from trader.risk_guard import decode_risk_state
 
-    state = risk_state_of(row.state)
+    state = decode_risk_state(row.state)
     return {
         "account": row.account,
         "equity": state.equity,
@@ -85,10 +85,10 @@ def _document(row: "RiskRow") -> dict[str, Any]:
     }
 
 
-def _lines(row: "RiskRow") -> list[str]:
-    from trader.risk_guard import risk_state_of
+def _format_risk_lines(row: "RiskRow") -> list[str]:
+    from trader.risk_guard import decode_risk_state
 
-    state = risk_state_of(row.state)
+    state = decode_risk_state(row.state)
     day, peak = state.equity - state.day_equity, state.equity - state.peak_equity
     lines = [
         f"{row.account}: equity {state.equity:,.2f}, {day:+,.2f} since the start of {state.day}, "

@@ -1,4 +1,4 @@
-"""Round trips: what each position of an account earned, from its stored fills."""
+"""Round trips: the profit of each position of an account, from its stored fills."""
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal, localcontext
@@ -37,8 +37,10 @@ class RoundTrip(Struct, frozen=True):
     fees: dict[str, Decimal]
     """Fees of the round trip by currency."""
     fills: tuple[Fill, ...]
-    """Fills of the position from its first buy on, oldest first. The next position may begin in the
-    millisecond in which this one ends."""
+    """Fills of the position from its first buy on, oldest first.
+
+    The next position may begin in the millisecond in which this position ends.
+    """
 
     @property
     def profit(self) -> Decimal | None:
@@ -46,13 +48,13 @@ class RoundTrip(Struct, frozen=True):
         return None if self.closed_ms is None else self.quote_flow
 
 
-def round_trips(
+def make_round_trips(
     fills: Iterable[Fill], base: str, quote: str, trading_rules: TradingRules | None = None
 ) -> list[RoundTrip]:
     """Return the positions of an account in one symbol, oldest first.
 
-    A position begins and ends as `onetape.execution.positions.sum_position` has it: with the first
-    buy after flat, and when less is left of what was bought for it than the market lets one sell.
+    A position begins and ends as in `onetape.execution.positions.sum_position`: with the first buy
+    after flat, and when less is left of its coins than the market accepts in an order.
 
     Args:
         fills: Trades of one account and symbol, oldest first.
@@ -76,12 +78,12 @@ def round_trips(
             least = today if fill.least_amount is None else fill.least_amount
             carried = compute_dust_left(carried, held)
             if is_sell and held - carried < max(least, bought * NOISE):
-                found += _round_trip(opened, base, quote, is_closed=True)
+                found += _make_round_trip(opened, base, quote, is_closed=True)
                 opened, bought, carried = [], Decimal(0), Decimal(0)
-        return [*found, *_round_trip(opened, base, quote, is_closed=False)]
+        return [*found, *_make_round_trip(opened, base, quote, is_closed=False)]
 
 
-def fees_of(fills: Iterable[Fill]) -> dict[str, Decimal]:
+def sum_fees(fills: Iterable[Fill]) -> dict[str, Decimal]:
     """Return the fees of fills, by currency."""
     fees: dict[str, Decimal] = {}
     with localcontext(prec=PRECISION):
@@ -90,10 +92,10 @@ def fees_of(fills: Iterable[Fill]) -> dict[str, Decimal]:
     return fees
 
 
-def _round_trip(
+def _make_round_trip(
     fills: Sequence[Fill], base: str, quote: str, *, is_closed: bool
 ) -> list[RoundTrip]:
-    """Return the position that fills make; none where nothing was bought."""
+    """Return the position of fills; empty without a buy."""
     buys = [fill for fill in fills if fill.side == "buy"]
     sells = [fill for fill in fills if fill.side == "sell"]
     if not buys:
@@ -104,16 +106,16 @@ def _round_trip(
         closed_ms=sells[-1].executed_ms if is_closed else None,
         bought=sum((fill.amount for fill in buys), Decimal(0)),
         sold=sum((fill.amount for fill in sells), Decimal(0)),
-        entry_price=_mean_price(buys),
-        exit_price=_mean_price(sells) if sells else None,
+        entry_price=_compute_mean_price(buys),
+        exit_price=_compute_mean_price(sells) if sells else None,
         quote_flow=sum_position(fills, base, quote).quote,
-        fees=fees_of(fills),
+        fees=sum_fees(fills),
         fills=tuple(fills[fills.index(buys[0]) :]),
     )
     return [trip]
 
 
-def _mean_price(fills: Sequence[Fill]) -> Decimal:
+def _compute_mean_price(fills: Sequence[Fill]) -> Decimal:
     if len({fill.price for fill in fills}) == 1:
         return fills[0].price
     paid = sum((fill.price * fill.amount for fill in fills), Decimal(0))

@@ -43,8 +43,8 @@ def show_status(
     """
     from onetape.cli.output import print_json
     from onetape.core.errors import UsageError
-    from trader.commands.status_record import exit_code_of
-    from trader.rendering.status import status_document
+    from trader.commands.status_record import choose_exit_code
+    from trader.rendering.status import make_status_document
 
     def read() -> "tuple[Path, list[tuple[TraderStatus, Digits]]]":
         return _read(db, config, exchange, account, symbol, is_here=here)
@@ -55,9 +55,9 @@ def show_status(
         _watch(read)
         return 0
     path, found = read()
-    code = exit_code_of(status for status, _ in found)
+    code = choose_exit_code(status for status, _ in found)
     if json_:
-        traders = [status_document(status) for status, _ in found]
+        traders = [make_status_document(status) for status, _ in found]
         print_json({"database": path, "exit_code": code, "traders": traders})
     else:
         _print(path, found)
@@ -79,18 +79,18 @@ def _watch(read: "Callable[[], tuple[Path, list[tuple[TraderStatus, Digits]]]]")
 
 def _print(path: Path, found: "list[tuple[TraderStatus, Digits]]") -> None:
     from onetape.cli.output import get_terminal_width, print_line
-    from trader.rendering.status import status_text
+    from trader.rendering.status import format_status
 
-    print_line(status_text(found, path, width=get_terminal_width()))
+    print_line(format_status(found, path, width=get_terminal_width()))
 
 
 def _print_other_files(path: Path, code: int) -> None:
-    """Print which other databases hold accounts, where no trader of this one runs."""
+    """Print other databases with accounts, if no trader of this database runs."""
     from onetape.cli.output import print_line
-    from trader.commands.account_selection import other_databases
+    from trader.commands.account_selection import find_other_databases
     from trader.commands.status_record import EXIT_NOT_RUNNING
 
-    others = other_databases(path) if code == EXIT_NOT_RUNNING else []
+    others = find_other_databases(path) if code == EXIT_NOT_RUNNING else []
     if others:
         print_line(
             f"no trader of {path} runs; other databases with accounts, choose one with --db: "
@@ -126,7 +126,7 @@ def _read(
 
 def _clear() -> None:
     """Clear the terminal; if stdout is not a terminal, print an empty line instead."""
-    from onetape.cli.stdout import stdout
+    from onetape.cli.stdout import get_stdout
 
-    out = stdout()
+    out = get_stdout()
     out.write(_CLEAR if out.isatty() else "\n")

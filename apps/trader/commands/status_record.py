@@ -39,7 +39,7 @@ from onetape.store.live_accounts import read_delisted_difference
 from onetape.store.market_data import read_trading_rules
 from onetape.store.stop_states import read_stop_state
 from onetape.store.trader_states import StateChange
-from trader.commands.account_result import AccountResult, read_result, series_of
+from trader.commands.account_result import AccountResult, make_series_key, read_result
 from trader.control_state import pause_text, read_control_state
 from trader.states import WAITING
 
@@ -82,13 +82,13 @@ class StopPlace(Struct, frozen=True):
     """Place of the stop of a live position."""
 
     place: Literal["exchange", "here", "none"]
-    """Place of the stop; `here`: only the running trader watches its level."""
+    """Place of the stop; `here`: only the running trader watches the level."""
     price: Decimal | None
     """Price of the stop, quote currency; None: no stop."""
     reason: str
-    """Reason why no stop is at the exchange; empty: one is there, or the reason is not known."""
+    """Reason why no stop is at the exchange; empty: a stop is there, or the reason is unknown."""
     unprotected_seconds: float | None
-    """Time that the position had no stop at the exchange, market time; None: not known."""
+    """Time that the position had no stop at the exchange, market time; None: unknown."""
 
 
 class TraderStatus(Struct, frozen=True):
@@ -97,7 +97,7 @@ class TraderStatus(Struct, frozen=True):
     result: AccountResult
     condition: Condition
     since_ms: int | None
-    """Market time since which the condition holds; None where it is not known."""
+    """Market time since which the condition holds; None: unknown."""
     reason: str
     """Reason of the trader's condition; empty while it trades."""
     remedy: str
@@ -114,7 +114,7 @@ class TraderStatus(Struct, frozen=True):
     decision: StoredDecision | None
     """Decision on the newest candle of this session."""
     stop_place: StopPlace | None
-    """Where the stop of an open live position is; None on paper and while flat."""
+    """Place of the stop of an open live position; None on paper and while flat."""
     protection: Protection | None
     """Levels of stop, target and time stop; None: no position, or no level is set."""
     open_orders: list[OpenOrder]
@@ -131,7 +131,7 @@ class TraderStatus(Struct, frozen=True):
 
     @property
     def is_here(self) -> bool:
-        """Return whether the process that traded the account last is one of this computer."""
+        """Return whether the process that traded the account last runs on this computer."""
         return self.holder is not None and self.holder.endswith(f" on {socket.gethostname()}")
 
 
@@ -141,7 +141,7 @@ def read_status(store: Store, account: AccountSeries) -> TraderStatus:
     Raises:
         StoreError: the file cannot be read.
     """
-    key = series_of(account)
+    key = make_series_key(account)
     wall_ms = time.time_ns() // 1_000_000
     with store.read():
         result = read_result(store, account)
@@ -150,12 +150,14 @@ def read_status(store: Store, account: AccountSeries) -> TraderStatus:
         lease = read_lease(store, name)
         state = None if session is None else read_state(store, session.session)
         is_running = lease is not None and is_alive(store, name, lease, wall_ms)
-        condition, since_ms, reason, remedy = _condition(session, state, is_running=is_running)
+        condition, since_ms, reason, remedy = _choose_condition(
+            session, state, is_running=is_running
+        )
         renewed_ms = None if lease is None else lease.renewed_ms
         renewed_seconds = None if renewed_ms is None else max(0, wall_ms - renewed_ms) / 1_000
         gone = None if is_running else read_delisted_difference(store, account.name, account.symbol)
         if gone is not None:
-            # A start has left the symbol out: nothing can be traded there.
+            # A start has left the symbol out, because it cannot be traded.
             condition, reason = "stopped", str(gone.document.get("text"))
             remedy = f"uv run trader reconcile --forget {gone.number} frees its money and its slot"
         is_waiting = is_running and reason.startswith(WAITING)
@@ -177,7 +179,7 @@ def read_status(store: Store, account: AccountSeries) -> TraderStatus:
         controls = read_control_state(store, account.name)
         pause, halt = controls.pause, controls.halt
         orders = read_open_orders(store, account)
-        protection = None if session is None else _protection(store, result, session)
+        protection = None if session is None else _compute_protection(store, result, session)
         return TraderStatus(
             result=result,
             condition=condition,
@@ -190,7 +192,7 @@ def read_status(store: Store, account: AccountSeries) -> TraderStatus:
             last_closed=opened,
             candle_age_seconds=age,
             decision=None if session is None else read_last_decision(store, session.session),
-            stop_place=_stop_place(
+            stop_place=_find_stop_place(
                 store,
                 result,
                 protection,
@@ -211,8 +213,8 @@ def read_status(store: Store, account: AccountSeries) -> TraderStatus:
         )
 
 
-def exit_code_of(statuses: Iterable[TraderStatus]) -> int:
-    """Return the exit code for health checks: that of the worst trader.
+def choose_exit_code(statuses: Iterable[TraderStatus]) -> int:
+    """Return the exit code for health checks, which is the worst trader's.
 
     Returns:
         0 where at least one trader runs and all that run are trading; a trader that a person
@@ -224,10 +226,10 @@ def exit_code_of(statuses: Iterable[TraderStatus]) -> int:
     return worst if is_any_running else EXIT_NOT_RUNNING
 
 
-def _condition(
+def _choose_condition(
     session: StoredSession | None, state: StateChange | None, *, is_running: bool
 ) -> tuple[Condition, int | None, str, str]:
-    """Return the condition of a trader, since when, why, and what a person should do."""
+    """Return the condition of a trader, the time of its beginning, the reason and the remedy."""
     start_again = "start the trader again with the same settings"
     if session is None:
         return "stopped", None, "no session of this account is stored", "start a trader on it"
@@ -247,7 +249,7 @@ def _condition(
     return state.state, state.at_ms, reason, state.remedy
 
 
-def _stop_place(
+def _find_stop_place(
     store: Store,
     result: AccountResult,
     protection: Protection | None,
@@ -256,12 +258,12 @@ def _stop_place(
     unwatched: str,
     now_ms: int,
 ) -> StopPlace | None:
-    """Return where the stop of an open live position is.
+    """Return the place of the stop of an open live position.
 
     Args:
         store: The open database.
-        result: Has the position.
-        protection: Levels by the rules.
+        result: Result of the account in the symbol, with the position.
+        protection: Stop and targets by the rules.
         orders: Orders that are not finished.
         unwatched: Reason why no process watches the level; empty: one does.
         now_ms: Market time, epoch milliseconds.
@@ -270,7 +272,7 @@ def _stop_place(
     if result.account.mode != "live" or trip is None:
         return None
     state = read_stop_state(store, trip.entry_order_id)
-    unprotected = None if state is None else state.unprotected_at(now_ms) / 1_000
+    unprotected = None if state is None else state.compute_unprotected_ms(now_ms) / 1_000
     resting = [one.stop_price for one in orders if one.stop_price and one.status == "open"]
     if resting and (state is None or state.place == "exchange"):
         return StopPlace("exchange", resting[0], "" if state is None else state.reason, unprotected)
@@ -286,19 +288,21 @@ def _stop_place(
     return StopPlace("here", state.price, state.reason, unprotected)
 
 
-def _protection(store: Store, result: AccountResult, session: StoredSession) -> Protection | None:
-    """Return the levels of the open position by the rules of a session; None where none hold."""
+def _compute_protection(
+    store: Store, result: AccountResult, session: StoredSession
+) -> Protection | None:
+    """Return the levels of the open position by the rules of a session; None without levels."""
     trip = result.open_trip
     if trip is None:
         return None
     # NumPy and the engine take 0.1 s; most traders hold nothing that needs them.
-    from onetape.engine.exits import EXIT_KINDS, levels_of
-    from trader.commands.account_backtest import account_config_of
+    from onetape.engine.exits import EXIT_KINDS, compute_levels
+    from trader.commands.account_backtest import parse_account_config
 
-    # The account makes targets net of fees: its fees are what an entry must earn first.
-    exits = account_config_of(session.rules, 10_000.0).exits
+    # Targets are net of fees: an entry must first earn the fees of the account.
+    exits = parse_account_config(session.rules, 10_000.0).exits
     entry = read_entry(store, trip.entry_order_id)
-    key = series_of(result.account)
+    key = make_series_key(result.account)
     row = (
         None if entry.filled_timestamp is None else read_row_at(store, key, entry.filled_timestamp)
     )
@@ -307,9 +311,9 @@ def _protection(store: Store, result: AccountResult, session: StoredSession) -> 
     highest, age = read_highest_since(store, key, row.timestamp)
     steps = read_trading_rules(store, key.exchange, key.symbol)
     price_step = 0.0 if steps is None else float(steps.price_step or 0)
-    # On paper levels are measured from the open, live from what was paid.
+    # On paper, levels are measured from the open; live, from the price paid.
     entered = float(trip.entry_price) if result.account.mode == "live" else row.open
-    levels = levels_of(exits, entered, max(highest, entered), age, price_step)
+    levels = compute_levels(exits, entered, max(highest, entered), age, price_step)
     bars = exits.time_stop_bars
     return Protection(
         stop=levels.stop if math.isfinite(levels.stop) else None,

@@ -40,7 +40,7 @@ def list_trades(
 
     if csv and json_:
         raise UsageError("--csv and --json are two formats; leave one of them out")
-    start, end = _range_ms(from_, to)
+    start, end = _parse_range_ms(from_, to)
     with open_accounts(db, config, exchange) as store, store.read():
         path = store.path
         chosen = select_accounts(store, account, symbol, exchange)
@@ -49,7 +49,7 @@ def list_trades(
     fills.sort(key=lambda fill: fill.executed_ms)
     found = [fill for fill in fills if start <= fill.executed_ms < end]
     if fills and not found:
-        raise _nothing_between(fills)
+        raise _make_empty_range_error(fills)
     if json_:
         print_json({"database": path, "trades": make_fill_documents(found)})
     elif csv:
@@ -58,7 +58,7 @@ def list_trades(
         print_line(format_fills(found, digits, path, width=get_terminal_width()))
 
 
-def _range_ms(from_: str | None, to: str | None) -> tuple[int, int]:
+def _parse_range_ms(from_: str | None, to: str | None) -> tuple[int, int]:
     """Return both ends, epoch milliseconds; the end is exclusive.
 
     Raises:
@@ -74,7 +74,7 @@ def _range_ms(from_: str | None, to: str | None) -> tuple[int, int]:
     return start * 1_000, end * 1_000
 
 
-def _nothing_between(fills: "list[Fill]") -> Exception:
+def _make_empty_range_error(fills: "list[Fill]") -> Exception:
     """Return the error of a range without a trade, where there are others."""
     from onetape.core.clock import format_utc
     from onetape.core.errors import DataError

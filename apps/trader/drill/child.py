@@ -1,4 +1,4 @@
-"""Runs the trader of a drill; it ends with the drill, however that ends."""
+"""Runs the trader of a drill; the trader ends with the drill in every case."""
 
 import sys
 

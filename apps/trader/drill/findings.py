@@ -1,4 +1,4 @@
-"""What is wrong after a part of a drill: the simulator's ledger against the trader's database."""
+"""Faults after a part of a drill: the simulator's ledger compared with the trader's database."""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -33,19 +33,19 @@ class ExchangeRecords(Struct, frozen=True):
 
     @property
     def own(self) -> dict[int, Mapping[str, Any]]:
-        """Return the last row of each order that a program placed, by its number."""
+        """Return the last row of each order that a program placed, by order number."""
         return {
             row["order_id"]: row
             for row in self.orders
             if not row["client_order_id"].startswith(BY_HAND) and row["event"] != "REJECTED"
         }
 
-    def buys(self) -> int:
-        """Return how many orders to buy of a program the exchange took."""
+    def count_buys(self) -> int:
+        """Return the number of a program's orders to buy that the exchange accepted."""
         return sum(row["side"] == "BUY" for row in self.own.values())
 
-    def sells(self) -> int:
-        """Return how many orders to sell that are no stops a program placed."""
+    def count_sells(self) -> int:
+        """Return the number of a program's orders to sell, stops excluded."""
         rows = self.own.values()
         return sum(row["side"] == "SELL" and row["type"] == "MARKET" for row in rows)
 
@@ -75,14 +75,14 @@ def read_own_records(db: Path) -> OwnRecords:
     )
 
 
-def unstored_sends(exchange: ExchangeRecords, own: OwnRecords) -> list[str]:
+def find_unstored_sends(exchange: ExchangeRecords, own: OwnRecords) -> list[str]:
     """Return findings about orders at the exchange whose intent or send is not stored."""
     ids = sorted({row["client_order_id"] for row in exchange.own.values()} - own.sends)
     return [f"sent without a stored intent: order {one}" for one in ids]
 
 
-def ledger_differences(exchange: ExchangeRecords, own: OwnRecords) -> list[str]:
-    """Return the differences between booked executions and those of the exchange."""
+def find_ledger_differences(exchange: ExchangeRecords, own: OwnRecords) -> list[str]:
+    """Return the differences between booked executions and the exchange's executions."""
     expected = {
         str(row["trade_id"]): (
             Decimal(row["quantity"]), Decimal(row["price"]), Decimal(row["fee"]), row["fee_asset"],

@@ -73,7 +73,7 @@ def load(name: str, parameters: Mapping[str, object], folder: str) -> Strategy:
     return load_strategy(name, dict(parameters), Path(folder))
 
 
-def strategy_file(
+def make_strategy_source(
     name: str, parameters: Mapping[str, object], folder: Path, schedule: Schedule
 ) -> str:
     """Return the text of a file with the strategy of a drill.

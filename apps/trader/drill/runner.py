@@ -1,4 +1,4 @@
-"""Runs the parts of a drill, several at a time, each with a simulator and files of its own."""
+"""Runs the parts of a drill, several at a time, each with a separate simulator and files."""
 
 import os
 import time
@@ -27,15 +27,15 @@ from onetape.simulator.market.symbols import SYMBOLS
 from onetape.simulator.server.error_replies import Refusal
 from onetape.strategies import load_strategy
 from trader.account import get_configured_balance
-from trader.drill.forced_signals import strategy_file
+from trader.drill.forced_signals import make_strategy_source
 from trader.drill.scenarios import SCENARIOS, Scenario
 from trader.drill.scene import Scene, SceneFailed
 from trader.drill.schedule import Schedule, make_schedule
 from trader.monitoring.settings import MonitoringSettings
 from trader.settings import TraderSettings
-from trader.traded_symbols import TradedSymbol, traded_symbols
+from trader.traded_symbols import TradedSymbol, parse_traded_symbols
 
-#: A market of the simulator for symbols that it does not have.
+#: The simulator's market for symbols that the simulator lacks.
 OTHER_SYMBOL: Final = "BTC/USDT"
 #: Maximum `stale_after_seconds` of a drill, wall seconds; longer settings are cut to it.
 SILENCE_SECONDS: Final = 10.0
@@ -57,7 +57,7 @@ class PartResult(Struct, frozen=True):
     seconds: float
     """Duration of the drill part, wall seconds."""
     unprotected_seconds: float
-    """How long coins were held without a stop at the exchange, wall seconds."""
+    """Time that coins were held without a stop at the exchange, wall seconds."""
     last_lines: tuple[str, ...] = ()
     """Last output lines of the trader, if the drill part failed."""
 
@@ -96,25 +96,25 @@ def make_drill(settings: TraderSettings, program: Sequence[str]) -> Drill:
         UsageError: a symbol or timeframe that cannot be read, or a strategy that does not exist.
         ConfigurationError: a strategy cannot be loaded.
     """
-    symbols = traded_symbols(settings)
+    symbols = parse_traded_symbols(settings)
     for one in symbols:
         load_strategy(one.strategy.name, one.strategy.parameters, USER_FOLDER)
     timeframe = Timeframe.parse(settings.timeframe)
     exits, cooldown = settings.account.exits, settings.account.cooldown_bars
-    names = {simulated_symbol(one.key.symbol) for one in symbols}
+    names = {choose_simulated_symbol(one.key.symbol) for one in symbols}
     schedules = {name: make_schedule(name, timeframe, exits, cooldown) for name in sorted(names)}
     return Drill(settings, symbols, schedules, program)
 
 
-def simulated_symbol(symbol: str) -> str:
-    """Return a market of the simulator for a symbol: its own, or another one."""
+def choose_simulated_symbol(symbol: str) -> str:
+    """Return the simulator's market for a symbol: its own, or another one."""
     return symbol if symbol in {one.name for one in SYMBOLS} else OTHER_SYMBOL
 
 
 def run_drill(
     drill: Drill, scenarios: Sequence[Scenario], at_once: int, report: Callable[[PartResult], None]
 ) -> list[PartResult]:
-    """Run parts of a drill and return what they have shown, in their order.
+    """Run parts of a drill and return their results, in the order of the parts.
 
     Args:
         drill: The drill with its settings.
@@ -145,12 +145,12 @@ def run_drill(
 
 def _run_part(drill: Drill, scenario: Scenario, traded: TradedSymbol, stop: Event) -> PartResult:
     began = time.monotonic()
-    symbol = simulated_symbol(traded.key.symbol)
+    symbol = choose_simulated_symbol(traded.key.symbol)
     with (
         TemporaryDirectory(prefix="onetape-drill-") as name,
         embedded_simulator(
             clock=SteppedClock(drill.schedules[symbol].start_ms, pace=1.0),
-            balance=_balance(drill.settings, symbol),
+            balance=_compute_balance(drill.settings, symbol),
             # The trader locks the account: each part of the drill has its own account.
             account_id=1_000 * os.getpid() + next(_NUMBERS),
         ) as simulator,
@@ -158,7 +158,7 @@ def _run_part(drill: Drill, scenario: Scenario, traded: TradedSymbol, stop: Even
         folder = Path(name)
         _write_files(folder, drill, traded, symbol, simulator.url)
         scene = Scene(simulator, drill.schedules[symbol], folder, drill.program, symbol, stop)
-        fault = _play(scene, scenario)
+        fault = _play_scenario(scene, scenario)
     return PartResult(
         scenario.name,
         traded.key.symbol,
@@ -170,10 +170,10 @@ def _run_part(drill: Drill, scenario: Scenario, traded: TradedSymbol, stop: Even
     )
 
 
-def _play(scene: Scene, scenario: Scenario) -> str:
+def _play_scenario(scene: Scene, scenario: Scenario) -> str:
     """Play a part of a drill to its end; return the failure, or an empty text."""
     try:
-        scene.until_started()
+        scene.wait_until_started()
         scenario.play(scene)
         scene.finish()
     except (SceneFailed, OnetapeError, Refusal) as error:
@@ -183,8 +183,8 @@ def _play(scene: Scene, scenario: Scenario) -> str:
     return ""
 
 
-def _balance(settings: TraderSettings, symbol: str) -> dict[str, Decimal]:
-    """Return what the account holds: money and coins that no order of the drill needs."""
+def _compute_balance(settings: TraderSettings, symbol: str) -> dict[str, Decimal]:
+    """Return the start balances of the account, which exceed the needs of the drill's orders."""
     money, (base, quote) = get_configured_balance(settings), split_symbol(symbol)
     market = next(one for one in SYMBOLS if one.name == symbol)
     coins = money / Decimal(repr(market.anchor))
@@ -195,16 +195,16 @@ def _write_files(folder: Path, drill: Drill, traded: TradedSymbol, symbol: str, 
     """Write the settings and the strategy of one trader."""
     strategies = folder / USER_FOLDER / "strategies"
     strategies.mkdir(parents=True)
-    text = strategy_file(
+    text = make_strategy_source(
         traded.strategy.name, traded.strategy.parameters, USER_FOLDER, drill.schedules[symbol]
     )
     (strategies / "drilled.py").write_text(text, encoding="utf-8")
-    settings = drilled_settings(drill.settings, symbol, url)
-    tree = _plain(build_settings_tree(settings))
+    settings = make_drill_settings(drill.settings, symbol, url)
+    tree = _convert_for_yaml(build_settings_tree(settings))
     (folder / "trader.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
 
 
-def drilled_settings(settings: TraderSettings, symbol: str, url: str) -> TraderSettings:
+def make_drill_settings(settings: TraderSettings, symbol: str, url: str) -> TraderSettings:
     """Return the settings of the trader of one part: the user's, on the simulator.
 
     Args:
@@ -232,11 +232,11 @@ def drilled_settings(settings: TraderSettings, symbol: str, url: str) -> TraderS
     )
 
 
-def _plain(value: Any) -> Any:
+def _convert_for_yaml(value: Any) -> Any:
     """Return values as builtin types that YAML can hold."""
     if isinstance(value, Mapping):
         tree = cast("Mapping[Any, Any]", value)
-        return {key: _plain(one) for key, one in tree.items()}
+        return {key: _convert_for_yaml(one) for key, one in tree.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in cast("Sequence[Any]", value)]
+        return [_convert_for_yaml(one) for one in cast("Sequence[Any]", value)]
     return str(value) if isinstance(value, Decimal | Path) else value

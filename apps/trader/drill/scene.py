@@ -1,4 +1,4 @@
-"""One part of a drill: a simulator, a trader, and what both have done.
+"""One part of a drill: a simulator, a trader, and the actions of both.
 
 The clock of the simulator is stepped. While a scene waits, market time goes on as fast as the
 computer's time; the end of a candle is reached in one step, when the scene requests it.
@@ -16,9 +16,9 @@ from onetape.simulator.embedded import EmbeddedSimulator
 from onetape.simulator.trading.account_service import AccountService
 from trader.drill.findings import (
     ExchangeRecords,
-    ledger_differences,
+    find_ledger_differences,
+    find_unstored_sends,
     read_own_records,
-    unstored_sends,
 )
 from trader.drill.schedule import Schedule
 from trader.drill.trader_process import TraderProcess
@@ -34,7 +34,7 @@ START_SECONDS: Final = 90.0
 ACT_SECONDS: Final = 10.0
 #: Entries of a symbol are resolved within this time, wall seconds.
 RESOLVE_SECONDS: Final = 75.0
-#: A trader that got SIGTERM has ended by then, wall seconds. One that cannot stop cleanly ends
+#: Time in which a trader ends after SIGTERM, wall seconds. A trader that cannot stop cleanly ends
 #: itself after 5 s with another exit code; the rest is for a busy computer.
 STOP_SECONDS: Final = 30.0
 #: Coins that no stop has to cover: less than this part of a position.
@@ -82,7 +82,7 @@ class Scene:
         self.base = split_symbol(symbol)[0]
         self._program = program
         self._stop = stop
-        self._baseline = self._balance()
+        self._baseline = self._read_balance()
         self.trader = TraderProcess(program, folder)
 
     @property
@@ -90,52 +90,54 @@ class Scene:
         """Return the trader's database."""
         return self.folder / "drill.db"
 
-    def records(self) -> ExchangeRecords:
+    def read_records(self) -> ExchangeRecords:
         """Return the ledger of the exchange."""
-        return self.on_account(
+        return self.run_on_account(
             lambda account: ExchangeRecords(
                 list(account.exchange.ledger.orders), list(account.exchange.ledger.fills)
             )
         )
 
-    def on_account(self, work: Callable[[AccountService], T]) -> T:
+    def run_on_account(self, work: Callable[[AccountService], T]) -> T:
         """Call a function with the account of the simulated exchange."""
-        return self.simulator.on_account(work)
+        return self.simulator.run_on_account(work)
 
-    def held(self) -> Decimal:
+    def read_held_coins(self) -> Decimal:
         """Return the number of coins that the account has in addition to those at the start."""
-        return self._balance() - self._baseline
+        return self._read_balance() - self._baseline
 
-    def covered(self) -> Decimal:
-        """Return how many coins stops at the exchange would sell."""
+    def read_covered_coins(self) -> Decimal:
+        """Return the amount of coins that stops at the exchange would sell."""
 
         def read(account: AccountService) -> Decimal:
             orders = account.exchange.open_orders()
             stops = (one for one in orders if one.side == "SELL" and one.request.stop)
             return sum((one.locked for one in stops), Decimal(0))
 
-        return self.on_account(read)
+        return self.run_on_account(read)
 
     @property
     def is_protected(self) -> bool:
-        """Return whether coins are held, and a stop at the exchange covers them."""
-        held = self.held()
-        return held > 0 and held - self.covered() <= held * _DUST
+        """Return whether a position is held and a stop at the exchange covers all its coins."""
+        held = self.read_held_coins()
+        return held > 0 and held - self.read_covered_coins() <= held * _DUST
 
     @property
     def is_flat(self) -> bool:
         """Return whether no coins are held but dust, and no order is open."""
-        bought = max((Decimal(row["quantity"]) for row in self.records().fills), default=Decimal(0))
-        is_open = self.on_account(lambda account: bool(account.exchange.open_orders()))
-        return not is_open and self.held() <= bought * _DUST
+        bought = max(
+            (Decimal(row["quantity"]) for row in self.read_records().fills), default=Decimal(0)
+        )
+        is_open = self.run_on_account(lambda account: bool(account.exchange.open_orders()))
+        return not is_open and self.read_held_coins() <= bought * _DUST
 
     def wait(self, seconds: float) -> None:
         """Wait while market time passes."""
         end = time.monotonic() + seconds
-        self.until(lambda: time.monotonic() >= end, seconds + 1, "time passes")
+        self.wait_until(lambda: time.monotonic() >= end, seconds + 1, "time passes")
 
-    def until(self, holds: Callable[[], Any], seconds: float, what: str) -> float:
-        """Let time pass until a condition holds; return how long it took, wall seconds.
+    def wait_until(self, holds: Callable[[], Any], seconds: float, what: str) -> float:
+        """Let time pass until a condition holds; return the passed time, wall seconds.
 
         Raises:
             SceneFailed: the condition did not hold in time; the text is `what`.
@@ -151,11 +153,11 @@ class Scene:
             # A busy computer is late, and market time goes on as long.
             passed, moved = time.monotonic() - moved, time.monotonic()
             self.simulator.advance_to_ms(self.simulator.clock.now_ms() + round(passed * 1_000))
-            if self.held() > 0 and not self.is_protected:
+            if self.read_held_coins() > 0 and not self.is_protected:
                 self.unprotected_seconds += passed
         return time.monotonic() - began
 
-    def until_started(self) -> None:
+    def wait_until_started(self) -> None:
         """Wait for the first decision of the trader that was started last."""
 
         def has_decided() -> bool:
@@ -164,13 +166,15 @@ class Scene:
                 raise SceneFailed(f"the trader ended by itself: {last}")
             return self.trader.has_line(", next ")
 
-        self.until(has_decided, START_SECONDS, "the trader decides on a candle")
+        self.wait_until(has_decided, START_SECONDS, "the trader decides on a candle")
 
     def close_candle(self, candle: int) -> None:
         """Let market time come to the end of a candle, with quotes that are fresh by then."""
         close_ms = self.schedule.timeframe.next(candle) * 1_000
         self.simulator.advance_to_ms(close_ms - BEFORE_CLOSE_MS)
-        self.until(lambda: self.simulator.clock.now_ms() > close_ms, ACT_SECONDS, "a candle closes")
+        self.wait_until(
+            lambda: self.simulator.clock.now_ms() > close_ms, ACT_SECONDS, "a candle closes"
+        )
 
     def signal_buy(self, number: int = 0) -> None:
         """End the candle with a BUY."""
@@ -180,36 +184,38 @@ class Scene:
         """End the candle with a SELL."""
         self.close_candle(self.schedule.sells[number])
 
-    def fail_order(self, kind: str, **settings: Any) -> None:
+    def add_order_fault(self, kind: str, **settings: Any) -> None:
         """Add a fault for the next order or cancellation at the exchange."""
         self.simulator.faults.add(
             kind=kind, **{"method": "POST", "path": "/api/v3/order", "count": 1, **settings}
         )
 
-    def until_fault(self, count: int = 1) -> None:
+    def wait_for_faults(self, count: int = 1) -> None:
         """Wait until this number of faults has happened since the start."""
-        self.until(lambda: len(self.simulator.faults.log) >= count, ACT_SECONDS, "an order is sent")
+        self.wait_until(
+            lambda: len(self.simulator.faults.log) >= count, ACT_SECONDS, "an order is sent"
+        )
 
     def enter(self, number: int = 0) -> None:
         """Enter a position, and wait until its stop rests at the exchange."""
         self.signal_buy(number)
-        self.until_protected("after the entry")
+        self.wait_until_protected("after the entry")
 
-    def until_protected(self, when: str) -> None:
+    def wait_until_protected(self, when: str) -> None:
         """Wait until the stop of the position rests at the exchange."""
-        waited = self.until(
+        waited = self.wait_until(
             lambda: self.is_protected, ACT_SECONDS, f"a stop at the exchange {when}"
         )
         self.seen.append(f"stop on the exchange {waited:.1f} s {when}")
 
-    def leave(self, number: int = 0, seconds: float = ACT_SECONDS) -> None:
+    def sell_position(self, number: int = 0, seconds: float = ACT_SECONDS) -> None:
         """Signal SELL, and wait until the position is closed."""
         self.signal_sell(number)
-        self.until_flat("after the SELL", seconds)
+        self.wait_until_flat("after the SELL", seconds)
 
-    def until_flat(self, when: str, seconds: float = ACT_SECONDS) -> None:
+    def wait_until_flat(self, when: str, seconds: float = ACT_SECONDS) -> None:
         """Wait until no coins are held and no order is open."""
-        waited = self.until(lambda: self.is_flat, seconds, f"the position is sold {when}")
+        waited = self.wait_until(lambda: self.is_flat, seconds, f"the position is sold {when}")
         self.seen.append(f"sold {waited:.1f} s {when}")
 
     def kill(self) -> None:
@@ -227,17 +233,17 @@ class Scene:
         Raises:
             SceneFailed: there is one.
         """
-        found = unstored_sends(self.records(), read_own_records(self.db))
+        found = find_unstored_sends(self.read_records(), read_own_records(self.db))
         if found:
             raise SceneFailed("; ".join(found))
 
     def restart(self) -> None:
-        """Start the trader again, and wait until it works."""
+        """Start the trader again, and wait until its session works."""
         self.trader = TraderProcess(self._program, self.folder)
-        self.until_started()
+        self.wait_until_started()
 
     def finish(self) -> None:
-        """Stop the trader, and compare what it has stored with the ledger of the exchange.
+        """Stop the trader, and compare its database with the ledger of the exchange.
 
         Raises:
             SceneFailed: something is doubled, lost or not sold, or the trader did not stop.
@@ -246,13 +252,13 @@ class Scene:
         if code != 0:
             how = "did not stop in time" if code is None else f"stopped with exit code {code}"
             raise SceneFailed(f"the trader {how} after SIGTERM")
-        exchange, own = self.records(), read_own_records(self.db)
-        found = unstored_sends(exchange, own) + ledger_differences(exchange, own)
-        bought = exchange.buys()
+        exchange, own = self.read_records(), read_own_records(self.db)
+        found = find_unstored_sends(exchange, own) + find_ledger_differences(exchange, own)
+        bought = exchange.count_buys()
         if bought != self.entries:
             found.append(f"{bought} orders to buy at the exchange, expected {self.entries}")
-        if self.held() < 0 and not self.is_sold_by_hand:
-            found.append(f"{-self.held():f} {self.base} were sold that were not bought")
+        if self.read_held_coins() < 0 and not self.is_sold_by_hand:
+            found.append(f"{-self.read_held_coins():f} {self.base} were sold that were not bought")
         if found:
             raise SceneFailed("; ".join(found))
         self.seen.append(f"{bought} bought, 0 doubled, ledgers equal")
@@ -261,13 +267,13 @@ class Scene:
         """End the trader process; kill it if it does not end."""
         self.trader.close()
 
-    def _balance(self) -> Decimal:
+    def _read_balance(self) -> Decimal:
         def read(account: AccountService) -> Decimal:
-            row = account.balances().get(self.base)
+            row = account.get_balances().get(self.base)
             return (
                 Decimal(0)
                 if row is None
                 else Decimal(str(row["free"])) + Decimal(str(row["locked"]))
             )
 
-        return self.on_account(read)
+        return self.run_on_account(read)

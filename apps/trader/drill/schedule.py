@@ -1,4 +1,4 @@
-"""When a drill's strategy signals: at candles after which the invented market moves little.
+"""Schedule of a drill's signals: at candles after which the invented market moves little.
 
 A position of a drill is held over one candle. Market time stands still while a fault acts, and then
 moves to the end of that candle. The price should not reach the configured stop or target on the
@@ -19,7 +19,7 @@ from onetape.simulator.market.simulated_market import SimulatedMarket
 #: Quiet candles are looked for from here on: 2024-03-01 00:00 UTC.
 _FIRST: Final = 1_709_251_200
 _SEARCHED: Final = 150
-#: A stop or target is far enough where a candle uses up less than this part of the way to it.
+#: Largest part of the way to a stop or target that a candle of the schedule may use up.
 _SAFE: Final = 0.6
 
 
@@ -39,7 +39,7 @@ class Schedule(Struct, frozen=True):
 def make_schedule(
     symbol: str, timeframe: Timeframe, exits: ExitConfig, cooldown_bars: int
 ) -> Schedule:
-    """Return a schedule whose positions meet no stop and no target, where there is one.
+    """Return a schedule whose positions meet no stop and no target, if there is one.
 
     Args:
         symbol: A market of the simulator.
@@ -51,8 +51,8 @@ def make_schedule(
     second = 4 + cooldown_bars
     first = timeframe.ceil(_FIRST)
     end = timeframe.shift(first, _SEARCHED + second + 3)
-    candles = market.candles(symbol, timeframe.name, first, end)
-    used = _used(candles.open, candles.high, candles.low, exits)
+    candles = market.get_candles(symbol, timeframe.name, first, end)
+    used = _compute_used_share(candles.open, candles.high, candles.low, exits)
     held = np.maximum(used[1 : _SEARCHED + 1], used[second + 1 : second + 1 + _SEARCHED])
     quiet = np.flatnonzero(held < _SAFE)
     place = int(quiet[0]) if len(quiet) else int(np.argmin(held))
@@ -60,8 +60,10 @@ def make_schedule(
     return Schedule(timeframe, (opens[0], opens[2]), (opens[1], opens[3]))
 
 
-def _used(opened: FloatArray, high: FloatArray, low: FloatArray, exits: ExitConfig) -> FloatArray:
-    """Return for each candle how much of the way from its open to a stop or target it uses up."""
+def _compute_used_share(
+    opened: FloatArray, high: FloatArray, low: FloatArray, exits: ExitConfig
+) -> FloatArray:
+    """Return for each candle the used part of the way from its open to a stop or target."""
     used = np.zeros(len(opened))
     if exits.stop_loss is not None:
         used = np.maximum(used, (1 - low / opened) / exits.stop_loss)

@@ -1,4 +1,4 @@
-"""The trader of a drill: the real program as a separate process, with files of its own."""
+"""The trader of a drill: the real program as a separate process, with separate files."""
 
 import os
 import signal
@@ -10,17 +10,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-#: How a drill starts the trader, which ends with the drill; the trader's arguments follow.
+#: Command that starts the trader of a drill, which ends with it; the arguments follow.
 COMMAND: Final = (sys.executable, "-m", "trader.drill.child", str(os.getpid()))
-#: The trader reads these from the environment; a drill's trader has a file for all of it.
+#: Environment variables of the trader's settings; a drill's trader has a settings file instead.
 _SETTINGS: Final = "TRADER__"
 _KEYS: Final = ("ONETAPE_API_KEY", "ONETAPE_API_SECRET")
-#: What the simulator takes as key and secret; nothing is secret there.
+#: Key and secret for the simulator, where nothing is secret.
 SIMULATOR_KEY: Final = "simulator"
 
 
 class TraderProcess:
-    """One run of the trader in a folder; a killed one is started again as another."""
+    """One run of the trader in a folder; after a kill a new object starts the next run."""
 
     def __init__(self, program: Sequence[str], folder: Path) -> None:
         """Start the trader.
@@ -35,7 +35,7 @@ class TraderProcess:
         self._process = subprocess.Popen(  # noqa: S603 - our own program
             [*program, "--live", "--config", "trader.yaml"],
             cwd=folder,
-            env=_environment(),
+            env=_make_environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -64,7 +64,7 @@ class TraderProcess:
         self._end()
 
     def stop(self, seconds: float) -> int | None:
-        """Send SIGTERM; return the exit code, or None where it had to be killed."""
+        """Send SIGTERM; return the exit code, or None if the trader had to be killed."""
         self._process.send_signal(signal.SIGTERM)
         try:
             code = self._process.wait(seconds)
@@ -91,12 +91,12 @@ class TraderProcess:
             self.lines.append(line.rstrip("\n"))
 
 
-def _environment() -> dict[str, str]:
+def _make_environment() -> dict[str, str]:
     """Return the environment of the trader: no settings and no keys of the user."""
     secrets = {*_KEYS, *(f"{name}_FILE" for name in _KEYS)}
-    kept = {
+    inherited = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(_SETTINGS) and name not in secrets
     }
-    return {**kept, **dict.fromkeys(_KEYS, SIMULATOR_KEY), "PYTHONUNBUFFERED": "1"}
+    return {**inherited, **dict.fromkeys(_KEYS, SIMULATOR_KEY), "PYTHONUNBUFFERED": "1"}

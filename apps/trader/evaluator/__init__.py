@@ -1,1 +1,1 @@
-"""Evaluates a strategy in a separate process, so that its code cannot hold the trader up."""
+"""Evaluates a strategy in a separate process, so that its code cannot block the trader."""

@@ -25,7 +25,7 @@ from trader.evaluator.messages import (
     Reply,
     decode_reply,
     encode,
-    evaluate_request,
+    make_evaluate_request,
 )
 from trader.evaluator.processes import (
     HelperEnded,
@@ -37,8 +37,8 @@ from trader.evaluator.processes import (
 
 #: Loading may import large libraries, and measures the lookback of a function; seconds.
 LOAD_SECONDS: Final = 60.0
-#: Evaluations that follow each other at once share a check of what they left running, at least so
-#: often; seconds.
+#: Longest time between two checks for processes that evaluations left running, seconds; evaluations
+#: in quick succession share a check.
 CHECK_SECONDS: Final = 1.0
 _KEY: Final = 1
 
@@ -97,14 +97,14 @@ class StrategyEvaluator:
         self._helper = helper
         self._memory_mb = memory_mb
         self._lock = asyncio.Lock()
-        """One evaluation at a time; the time of one does not count for the next."""
+        """One evaluation runs at a time; the time limit of each is counted separately."""
         self._waiting = deque[_Request]()
-        """Requests that wait for their turn, in its order."""
+        """Waiting requests, in order."""
         self._worker: WorkerConnection | None = None
         self._busy: WorkerConnection | None = None
-        """Worker that evaluates now; None: none does."""
+        """Worker that evaluates now; None: no worker does."""
         self._unclaimed: WorkerConnection | None = None
-        """A worker whose reply is not awaited any more: it cannot be used again."""
+        """A worker whose reply is not awaited any more, and which cannot be used again."""
         self._checked = 0.0
         """Time when the last check for left processes began, monotonic seconds."""
         self._check: asyncio.Task[bool] | None = None
@@ -116,7 +116,7 @@ class StrategyEvaluator:
     def strategy(self) -> LoadedStrategy:
         """Return the strategy, once it is loaded."""
         if self._loaded is None:
-            raise self._failed("is not loaded yet")
+            raise self._make_strategy_error("is not loaded yet")
         return self._loaded
 
     @property
@@ -135,13 +135,13 @@ class StrategyEvaluator:
         try:
             return await self._load()
         except WorkerLate:
-            raise self._failed(f"was not loaded within {LOAD_SECONDS:.0f} s") from None
+            raise self._make_strategy_error(f"was not loaded within {LOAD_SECONDS:.0f} s") from None
         except WorkerEnded as error:
-            raise self._failed(f"could not be loaded: {error}") from error
+            raise self._make_strategy_error(f"could not be loaded: {error}") from error
 
     async def _load(self) -> LoadedStrategy:
         """Load the strategy; errors as of `load`, and WorkerLate, WorkerEnded."""
-        await self._discard()
+        await self._discard_worker()
         request = LoadRequest(
             _KEY,
             self.settings.name,
@@ -153,15 +153,15 @@ class StrategyEvaluator:
             reply = await self._call(encode(request), LOAD_SECONDS)
         except HelperEnded:
             # The helper ended while it started the worker; another helper runs now.
-            await self._discard()
+            await self._discard_worker()
             reply = await self._call(encode(request), LOAD_SECONDS)
         if isinstance(reply, FailureReply):
-            raise _error_of(reply)
+            raise _parse_error(reply)
         if not isinstance(reply, LoadedStrategy):
-            raise self._failed("could not be loaded: its process sent something else")
+            raise self._make_strategy_error("could not be loaded: its process sent something else")
         if self._loaded is not None and reply != self._loaded:
-            await self._discard()
-            raise self._failed(
+            await self._discard_worker()
+            raise self._make_strategy_error(
                 "has changed since the trader was started, and its process had to be started "
                 "again; restart the trader"
             )
@@ -179,7 +179,7 @@ class StrategyEvaluator:
             rows: Number of the last candles that are decided on.
             seconds: Maximum time of the strategy, wall clock, without the start of a worker.
         """
-        request = _Request(encode(evaluate_request(_KEY, candles, higher, rows)))
+        request = _Request(encode(make_evaluate_request(_KEY, candles, higher, rows)))
         self._send_ahead(request)
         self._waiting.append(request)
         try:
@@ -195,7 +195,7 @@ class StrategyEvaluator:
             self._lock.release()
 
     def _send_ahead(self, request: _Request) -> None:
-        """Send a request to the worker that evaluates another one, where its turn is the next.
+        """Send the next request to a worker that still evaluates another one.
 
         The worker then goes on by itself: each change of process takes long on a busy machine.
         """
@@ -205,7 +205,7 @@ class StrategyEvaluator:
             request.worker, request.unsent = worker, worker.send_now(request.message)
 
     def _send(self, request: _Request) -> None:
-        """Send a request whose turn it is, where that worker does not have it already."""
+        """Send a request that is due, unless its worker has the request already."""
         worker = self._worker
         if worker is not None and request.worker is not worker:
             request.worker, request.unsent = worker, worker.send_now(request.message)
@@ -224,29 +224,29 @@ class StrategyEvaluator:
             finally:
                 self._busy = None
         except WorkerLate:
-            await self._discard()
-            return self._failure("late", f"no signals within {seconds:g} s")
+            await self._discard_worker()
+            return self._make_failure("late", f"no signals within {seconds:g} s")
         except WorkerEnded as error:
-            await self._discard()
-            return self._failure("ended", str(error))
+            await self._discard_worker()
+            return self._make_failure("ended", str(error))
         except OnetapeError as error:
-            await self._discard()
+            await self._discard_worker()
             return EvaluationFailure("failed", str(error), error)
         except BaseException:
-            await self._discard()
+            await self._discard_worker()
             raise
         self._begin_check()
         if isinstance(reply, FailureReply):
-            return EvaluationFailure("failed", reply.text, _error_of(reply))
-        found = _evaluation(reply, candles, rows)
+            return EvaluationFailure("failed", reply.text, _parse_error(reply))
+        found = _parse_evaluation(reply, candles, rows)
         if found is None:
-            await self._discard()
-            return self._failure("ended", "its process sent something that is not a reply")
+            await self._discard_worker()
+            return self._make_failure("ended", "its process sent something that is not a reply")
         self._has_evaluated = True
         return found
 
     def _begin_check(self) -> None:
-        """Begin to check what the strategy has left running, unless the next evaluation follows."""
+        """Begin a check for processes that the strategy left, unless an evaluation follows."""
         now = time.monotonic()
         if self._worker is None or (self._waiting and now - self._checked < CHECK_SECONDS):
             return
@@ -256,10 +256,10 @@ class StrategyEvaluator:
 
     async def close(self) -> None:
         """End the worker."""
-        await self._discard()
+        await self._discard_worker()
 
     async def _is_ready(self) -> bool:
-        """Return whether there is a worker, with nothing else of the strategy running."""
+        """Return whether a worker runs, and no other process of the strategy does."""
         if self._worker is None or self._worker is self._unclaimed:
             return False
         if self._check is None:
@@ -279,7 +279,7 @@ class StrategyEvaluator:
         except msgspec.DecodeError as error:
             raise WorkerEnded("its process sent something that is not a reply") from error
 
-    async def _discard(self) -> None:
+    async def _discard_worker(self) -> None:
         """End the worker; the next evaluation starts a new one."""
         if self._check is not None:
             await cancel_and_wait(self._check)
@@ -288,14 +288,14 @@ class StrategyEvaluator:
             self._worker.close()
             self._worker = None
 
-    def _failed(self, text: str) -> ConfigurationError:
+    def _make_strategy_error(self, text: str) -> ConfigurationError:
         return ConfigurationError(f"strategy {self.settings.name} {text}")
 
-    def _failure(self, kind: Literal["late", "ended"], text: str) -> EvaluationFailure:
-        return EvaluationFailure(kind, text, self._failed(f"{kind}: {text}"))
+    def _make_failure(self, kind: Literal["late", "ended"], text: str) -> EvaluationFailure:
+        return EvaluationFailure(kind, text, self._make_strategy_error(f"{kind}: {text}"))
 
 
-def _evaluation(reply: Reply, candles: int, rows: int) -> Evaluation | None:
+def _parse_evaluation(reply: Reply, candles: int, rows: int) -> Evaluation | None:
     """Return a reply's signals, or None where they do not fit the request."""
     if not isinstance(reply, Evaluated) or len(reply.views) != rows:
         return None
@@ -305,7 +305,7 @@ def _evaluation(reply: Reply, candles: int, rows: int) -> Evaluation | None:
     return Evaluation(signal, reply.views)
 
 
-def _error_of(failure: FailureReply) -> OnetapeError:
+def _parse_error(failure: FailureReply) -> OnetapeError:
     """Return the error that a worker has sent."""
     kind = getattr(errors, failure.kind, ConfigurationError)
     if not (isinstance(kind, type) and issubclass(kind, OnetapeError)):

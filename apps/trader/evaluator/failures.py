@@ -1,4 +1,4 @@
-"""What the trader reports and stores where a strategy could not be evaluated."""
+"""Report and stored result of a strategy that could not be evaluated."""
 
 from typing import Final
 
@@ -15,13 +15,13 @@ _REMEDIES: Final = {
 }
 
 
-def gate_of(failure: EvaluationFailure) -> str:
+def format_gate_verdict(failure: EvaluationFailure) -> str:
     """Return the verdict of the gate `strategy`: strategy late, strategy ended, strategy failed."""
     return f"{STRATEGY} {failure.kind}"
 
 
-def problem_of(failure: EvaluationFailure) -> Problem:
+def make_failure_problem(failure: EvaluationFailure) -> Problem:
     """Return the failure as a problem that degrades the trader."""
     text = failure.text.partition("; ")[0].removeprefix("strategy ")
-    reason = f"{gate_of(failure)}: {text}"
+    reason = f"{format_gate_verdict(failure)}: {text}"
     return Problem(reason, _MEASURE, _REMEDIES[failure.kind])

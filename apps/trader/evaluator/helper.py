@@ -95,9 +95,9 @@ class _Helper:
                         os.read(descriptor, 1 << 16)
                     self._reap()
                 elif descriptor == self._output.descriptor:
-                    self._output.pass_on()
+                    self._output.forward()
                 elif descriptor in self._workers:
-                    self._obey(self._workers[descriptor])
+                    self._carry_out_request(self._workers[descriptor])
         for worker in list(self._workers.values()):
             self._end(worker, "the trader ended")
         self._kill(())
@@ -119,14 +119,14 @@ class _Helper:
             for descriptor in (self._child_ended, self._wake):
                 os.close(descriptor)
             self._output.close()
-            _work(connection, helper, memory_bytes)
+            _run_worker(connection, helper, memory_bytes)
         connection.close()
         status.setblocking(False)
         self._workers[status.fileno()] = _Worker(process_id, status)
         self._poll.register(status.fileno(), select.POLLIN)
         return True
 
-    def _obey(self, worker: _Worker) -> None:
+    def _carry_out_request(self, worker: _Worker) -> None:
         """Carry out a request of the trader for a worker."""
         try:
             command = worker.status.recv(1)
@@ -135,7 +135,7 @@ class _Helper:
         except OSError:
             command = b""
         if command == CHECK:
-            left = self._left_running(worker)
+            left = self._count_left_running(worker)
             if left:
                 self._end(worker, f"it left {left} child process{'es' * (left > 1)} running")
             else:
@@ -143,22 +143,22 @@ class _Helper:
         else:
             self._end(worker, "the trader ended it")
 
-    def _left_running(self, worker: _Worker) -> int:
-        """Return how many processes a worker has, or has left behind, in addition to itself."""
+    def _count_left_running(self, worker: _Worker) -> int:
+        """Return the number of processes that a worker has or has left behind, itself excluded."""
         spared = {one.process_id for one in self._workers.values()}
-        if _children(worker.process_id) == set() and _children(os.getpid()) == spared:
+        if _read_children(worker.process_id) == set() and _read_children(os.getpid()) == spared:
             return 0
-        parents = _parents()
-        own = _descendants(worker.process_id, parents, ())
-        return len(own) + len(_descendants(os.getpid(), parents, spared))
+        parents = _read_parents()
+        own = _find_descendants(worker.process_id, parents, ())
+        return len(own) + len(_find_descendants(os.getpid(), parents, spared))
 
     def _reap(self) -> None:
-        """Note which children have ended, and end what a dead worker has left behind."""
+        """Note children that have ended, and end processes that a dead worker has left behind."""
         self._collect()
         for worker in list(self._workers.values()):
             status = self._exit_codes.get(worker.process_id)
             if status is not None:
-                self._end(worker, _reason(status))
+                self._end(worker, _describe_exit_status(status))
         self._exit_codes.clear()
 
     def _collect(self) -> None:
@@ -179,7 +179,7 @@ class _Helper:
         worker.status.close()
 
     def _kill(self, workers: Collection[int]) -> None:
-        """Kill these processes and everything below this one that belongs to no other worker."""
+        """Kill these processes and all descendants of this one that belong to no other worker."""
         for process_id in workers:
             if process_id not in self._exit_codes:
                 # Its process group too, for systems without /proc.
@@ -189,11 +189,11 @@ class _Helper:
                 with contextlib.suppress(ChildProcessError):
                     self._exit_codes[process_id] = os.waitpid(process_id, 0)[1]
         spared = {one.process_id for one in self._workers.values()}
-        while found := _descendants(os.getpid(), _parents(), spared):
+        while found := _find_descendants(os.getpid(), _read_parents(), spared):
             for process_id in found:
                 with contextlib.suppress(OSError):
                     os.kill(process_id, signal.SIGKILL)
-            # Children of a killed process become children of this one, and are found next time.
+            # Children of a killed process become children of this process, and are found next time.
             with contextlib.suppress(ChildProcessError):
                 ended, status = os.waitpid(-1, 0)
                 self._exit_codes[ended] = status
@@ -201,7 +201,7 @@ class _Helper:
 
 
 def _ignore_signal(number: int, frame: object) -> None:
-    del number, frame  # the wake-up descriptor has it
+    del number, frame  # the wake-up descriptor has the signal
 
 
 def _send(status: socket.socket, text: bytes) -> None:
@@ -210,7 +210,7 @@ def _send(status: socket.socket, text: bytes) -> None:
         status.send(text)
 
 
-def _reason(status: int) -> str:
+def _describe_exit_status(status: int) -> str:
     code = os.waitstatus_to_exitcode(status)
     if code >= 0:
         return f"it ended its process with exit code {code}"
@@ -218,10 +218,10 @@ def _reason(status: int) -> str:
     return f"its process was ended by {name}"
 
 
-def _children(process_id: int) -> set[int] | None:
-    """Return the children of a process; None where the system does not list them.
+def _read_children(process_id: int) -> set[int] | None:
+    """Return the children of a process; None if the system does not list children.
 
-    An empty result is exact. A list of several may lack some while others end.
+    An empty result is exact. A list with entries may lack children while others end.
     """
     found: set[int] = set()
     try:
@@ -232,7 +232,7 @@ def _children(process_id: int) -> set[int] | None:
     return found
 
 
-def _parents() -> dict[int, int]:
+def _read_parents() -> dict[int, int]:
     """Return the parent of each process of this computer; empty where there is no /proc."""
     parents: dict[int, int] = {}
     for folder in _PROC.glob("[0-9]*"):
@@ -244,8 +244,8 @@ def _parents() -> dict[int, int]:
     return parents
 
 
-def _descendants(ancestor: int, parents: dict[int, int], spared: Collection[int]) -> set[int]:
-    """Return all processes below one, except for those spared and what is below them."""
+def _find_descendants(ancestor: int, parents: dict[int, int], spared: Collection[int]) -> set[int]:
+    """Return all descendants of a process, except for spared processes and their descendants."""
     children: dict[int, list[int]] = {}
     for process_id, parent in parents.items():
         children.setdefault(parent, []).append(process_id)
@@ -258,14 +258,14 @@ def _descendants(ancestor: int, parents: dict[int, int], spared: Collection[int]
     return found
 
 
-def _work(connection: socket.socket, helper: int, memory_bytes: int) -> NoReturn:
-    """Be a worker: in a separate session, within its memory, gone when the helper is gone."""
+def _run_worker(connection: socket.socket, helper: int, memory_bytes: int) -> NoReturn:
+    """Run a worker: in a separate session, within its memory limit, ended with the helper."""
     code = 1
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
-        _prctl(_SET_PDEATHSIG, int(signal.SIGKILL))
+        _call_prctl(_SET_PDEATHSIG, int(signal.SIGKILL))
         if os.getppid() == helper:
             _limit_memory(memory_bytes)
             serve(connection)
@@ -277,7 +277,7 @@ def _work(connection: socket.socket, helper: int, memory_bytes: int) -> NoReturn
 
 
 def _limit_memory(most_bytes: int) -> None:
-    """Limit the address space; where the system lacks memory, let it end this process first."""
+    """Limit the address space; let the system end this process first if memory runs out."""
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     most = most_bytes if hard == resource.RLIM_INFINITY else min(most_bytes, hard)
     with contextlib.suppress(OSError, ValueError):
@@ -286,8 +286,8 @@ def _limit_memory(most_bytes: int) -> None:
         (_PROC / "self" / "oom_score_adj").write_text("1000", encoding="ascii")
 
 
-def _prctl(option: int, value: int) -> None:
-    """Call `prctl`, where the system has it."""
+def _call_prctl(option: int, value: int) -> None:
+    """Call `prctl`, if the system has that call."""
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
@@ -300,10 +300,10 @@ def main() -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
-    _prctl(_SET_CHILD_SUBREAPER, 1)
+    _call_prctl(_SET_CHILD_SUBREAPER, 1)
     # A helper that a strategy has stopped continues when the trader ends, and ends all workers.
-    _prctl(_SET_PDEATHSIG, int(signal.SIGCONT))
-    # What a strategy prints goes to stderr, also where C code prints it.
+    _call_prctl(_SET_PDEATHSIG, int(signal.SIGCONT))
+    # Output of a strategy goes to stderr, also output of C code.
     output = StrategyOutput()
     gc.freeze()
     try:

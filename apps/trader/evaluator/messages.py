@@ -1,7 +1,7 @@
 """Messages between the trader and the process that evaluates strategies.
 
 Each message is a length (8 bytes, little endian) and a MessagePack document of one of the records
-below. Nothing is pickled: what a strategy's process sends cannot run code in the trader.
+below. Nothing is pickled: a message from a strategy's process cannot run code in the trader.
 """
 
 import struct
@@ -33,7 +33,7 @@ class CandleColumns(Struct, frozen=True):
         first, *others = (getattr(candles, name).tobytes() for name in _COLUMNS)
         return cls((first, *others))  # pyright: ignore[reportArgumentType] - six columns
 
-    def candles(self) -> Candles:
+    def decode(self) -> Candles:
         """Return the candles; their arrays cannot be written."""
         timestamp, *values = self.columns
         return Candles.from_columns(
@@ -55,10 +55,10 @@ class HigherColumns(Struct, frozen=True):
         visible = np.ascontiguousarray(higher.visible, np.int64).tobytes()
         return cls(CandleColumns.of(higher), higher.timeframe.name, visible)
 
-    def higher(self) -> HigherCandles:
+    def decode(self) -> HigherCandles:
         """Return the candles; their arrays cannot be written."""
         visible = np.frombuffer(self.visible, np.int64)
-        return HigherCandles.of(self.candles.candles(), Timeframe.parse(self.timeframe), visible)
+        return HigherCandles.of(self.candles.decode(), Timeframe.parse(self.timeframe), visible)
 
 
 class LoadRequest(Struct, frozen=True, tag="load"):
@@ -141,7 +141,7 @@ _REQUESTS: Final[msgspec.msgpack.Decoder[Request]] = msgspec.msgpack.Decoder(Req
 _REPLIES: Final[msgspec.msgpack.Decoder[Reply]] = msgspec.msgpack.Decoder(Reply)
 
 
-def evaluate_request(key: int, candles: Candles, higher: Higher, rows: int) -> EvaluateRequest:
+def make_evaluate_request(key: int, candles: Candles, higher: Higher, rows: int) -> EvaluateRequest:
     """Return the request to evaluate a strategy.
 
     Args:
@@ -178,6 +178,6 @@ def decode_reply(body: bytes) -> Reply:
     return _REPLIES.decode(body)
 
 
-def as_higher(columns: Mapping[str, HigherColumns]) -> Higher:
+def decode_higher(columns: Mapping[str, HigherColumns]) -> Higher:
     """Return higher-timeframe candles by timeframe."""
-    return {name: one.higher() for name, one in columns.items()}
+    return {name: one.decode() for name, one in columns.items()}

@@ -14,13 +14,13 @@ _CUT: Final = b"\n(the strategies print more than 16 KiB a second: the rest is d
 
 
 class StrategyOutput:
-    """A pipe that takes the place of stdout and stderr, so that no reader holds a strategy up."""
+    """A pipe in place of stdout and stderr, so that no slow reader blocks a strategy."""
 
     def __init__(self) -> None:
-        """Let what this process and its children print go through the pipe from now on."""
+        """Send the output of this process and its children through the pipe from now on."""
         self._stderr = os.dup(2)
         self.descriptor, write = os.pipe()
-        """Has something to pass on when it can be read."""
+        """Pipe that is readable when there is output to pass on."""
         os.set_blocking(self.descriptor, False)
         for standard in (1, 2):
             os.dup2(write, standard)
@@ -29,7 +29,7 @@ class StrategyOutput:
         self._filled = time.monotonic()
         self._is_cut = False
 
-    def pass_on(self) -> None:
+    def forward(self) -> None:
         """Write the strategy's waiting output to stderr, up to the limit of output."""
         for _ in range(16):
             try:
@@ -40,7 +40,7 @@ class StrategyOutput:
 
     def end(self) -> None:
         """Connect stdout and stderr with the program's stderr again."""
-        self.pass_on()
+        self.forward()
         for standard in (1, 2):
             os.dup2(self._stderr, standard)
 
@@ -60,6 +60,6 @@ class StrategyOutput:
             return
         else:
             self._is_cut, piece = True, _CUT
-        # Where no process reads stderr, what is printed is dropped.
+        # If no process reads stderr, the output is dropped.
         if select.select((), (self._stderr,), (), 0)[1]:
             os.write(self._stderr, piece)

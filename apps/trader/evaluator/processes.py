@@ -16,16 +16,16 @@ from onetape.cli.stop import cancel_and_wait
 from trader.evaluator.helper import CHECK, CLEAN, MOST_REASON, START
 from trader.evaluator.messages import HEADER, MOST_BYTES
 
-#: The helper ends by itself when its socket is closed; after this it is killed, seconds.
+#: Time in which the helper ends after its socket is closed, before it is killed, seconds.
 END_SECONDS: Final = 1.0
 #: A reply that has arrived while the event loop was held up is still read, seconds.
 SECOND_LOOK_SECONDS: Final = 0.25
-#: How long the helper may take to report why a worker ended, seconds.
+#: Maximum time of the helper to report the reason why a worker ended, seconds.
 REASON_SECONDS: Final = 2.0
 MEGABYTE: Final = 1_000_000
-#: Maximum bytes of a reply, its length included, that is read at once if it has arrived whole.
+#: Maximum bytes, length included, of a reply that is read at once if it arrived completely.
 SHORT_BYTES: Final = 65_536
-#: Instead of a reply with a length that no reply has; it cannot be decoded.
+#: Returned in place of a reply with an impossible length; cannot be decoded.
 _NO_REPLY: Final = b""
 
 
@@ -51,11 +51,11 @@ class StrategyHelper:
 
     @property
     def process_id(self) -> int | None:
-        """Return the number of the process, or None where it is not started."""
+        """Return the id of the process, or None if it is not started."""
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
-        """Start the process now, so that its imports run while the trader imports its own."""
+        """Start the process now, so that its imports run in parallel with the trader's."""
         if self._process is not None:
             return
         control, theirs = socket.socketpair()
@@ -65,7 +65,7 @@ class StrategyHelper:
         }
         with theirs:
             self._process = subprocess.Popen(
-                # -P: a file of the working folder must not stand in for a module.
+                # -P: a file of the working folder must not shadow a module.
                 [sys.executable, "-P", "-m", "trader.evaluator.helper"],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
@@ -107,13 +107,13 @@ class StrategyHelper:
         self.resume()
 
     def resume(self) -> None:
-        """Let the process go on, where the code of a strategy has stopped it (SIGSTOP)."""
+        """Continue the process, in case the code of a strategy has stopped it (SIGSTOP)."""
         if self._process is not None:
             with contextlib.suppress(OSError):
                 self._process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
-        """End the process, with all workers and what they started."""
+        """End the process, with all workers and the processes that they started."""
         self.resume()
         if self._control is not None:
             self._control.close()
@@ -143,18 +143,18 @@ class WorkerConnection(Struct, eq=False):
         """Send a request and return the reply.
 
         Args:
-            message: The request, with its length before it, or what `send_now` has left of it.
+            message: The request with its length in front, or the part that `send_now` has not sent.
             seconds: Maximum time of the worker, wall clock.
 
         Raises:
             WorkerLate: there was no reply in time.
             WorkerEnded: the worker ended.
         """
-        present = None if message else self._present_reply()
+        present = None if message else self._read_arrived_reply()
         if present is not None:
             return present
-        exchange = asyncio.create_task(self._exchange(message))
-        status = asyncio.create_task(self._ended())
+        exchange = asyncio.create_task(self._send_and_read_reply(message))
+        status = asyncio.create_task(self._read_end_reason())
         try:
             for timeout in (seconds, SECOND_LOOK_SECONDS):
                 await asyncio.wait(
@@ -178,17 +178,17 @@ class WorkerConnection(Struct, eq=False):
             await cancel_and_wait(exchange, status)
 
     def send_now(self, message: bytes) -> bytes:
-        """Send what the connection takes of a request now; return the rest.
+        """Send the part of a request that the connection accepts now; return the rest.
 
-        Its reply comes after those of the requests before it; `call` returns it.
+        The reply comes after those of earlier requests; `call` returns it.
         """
         try:
             return message[self.connection.send(message) :]
         except OSError:
             return message
 
-    def _present_reply(self) -> bytes | None:
-        """Return a short reply that has arrived whole, without waiting; None where there is none.
+    def _read_arrived_reply(self) -> bytes | None:
+        """Return a short reply that has arrived completely, without waiting; None: no such reply.
 
         The worker went on by itself with a request that was sent ahead.
         """
@@ -203,9 +203,9 @@ class WorkerConnection(Struct, eq=False):
         return None
 
     async def is_clean(self) -> bool:
-        """Return whether nothing is running that the strategy has left behind.
+        """Return whether the strategy has left no process running.
 
-        Where something is, or where the worker is gone, it must not be used again.
+        If a process is left, or the worker is gone, the worker must not be used again.
         """
         loop = asyncio.get_running_loop()
         with contextlib.suppress(OSError, TimeoutError):
@@ -215,12 +215,12 @@ class WorkerConnection(Struct, eq=False):
         return False
 
     def close(self) -> None:
-        """End the worker, with everything that it started."""
+        """End the worker with all processes that it started."""
         self.status.close()
         self.connection.close()
 
-    async def _exchange(self, message: bytes) -> bytes | None:
-        """Return the reply, or None where the connection ends."""
+    async def _send_and_read_reply(self, message: bytes) -> bytes | None:
+        """Return the reply, or None if the connection ended."""
         loop = asyncio.get_running_loop()
         try:
             await loop.sock_sendall(self.connection, message)
@@ -242,8 +242,8 @@ class WorkerConnection(Struct, eq=False):
             found += part
         return bytes(found)
 
-    async def _ended(self) -> str:
-        """Return why the worker ended, once it has; empty where the helper ended."""
+    async def _read_end_reason(self) -> str:
+        """Return the reason why the worker ended, once it has ended; empty if the helper ended."""
         loop = asyncio.get_running_loop()
         try:
             reason = await loop.sock_recv(self.status, MOST_REASON)

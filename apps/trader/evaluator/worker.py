@@ -14,13 +14,13 @@ from onetape.core.timeframes import Timeframe
 from onetape.strategies import (
     Signals,
     Strategy,
-    checked_signals,
-    digest,
-    higher_lookback_of,
-    higher_timeframes_of,
+    collect_higher_timeframes,
+    collect_parameters,
+    compute_strategy_digest,
+    evaluate_strategy,
+    get_higher_lookback,
+    get_lookback,
     load_strategy,
-    lookback_of,
-    parameters_of,
 )
 from onetape.strategies.annotation_validation import LONGEST_TEXT
 from onetape.strategies.output_capture import stdout_to_stderr
@@ -35,7 +35,7 @@ from trader.evaluator.messages import (
     LoadRequest,
     Reply,
     Request,
-    as_higher,
+    decode_higher,
     decode_request,
     encode,
 )
@@ -53,7 +53,7 @@ def serve(connection: socket.socket) -> None:
 
 
 def _receive(connection: socket.socket) -> bytes | None:
-    """Return the next message without its length; None where the trader has closed its end."""
+    """Return the next message without its length; None if the trader has closed its end."""
     header = _read(connection, HEADER.size)
     if header is None:
         return None
@@ -89,14 +89,14 @@ def _load(request: LoadRequest) -> tuple[Strategy, LoadedStrategy]:
     strategy = load_strategy(
         request.name, request.parameters, user_folder=Path(request.user_folder)
     )
-    higher = higher_timeframes_of(strategy, Timeframe.parse(request.timeframe))
+    higher = collect_higher_timeframes(strategy, Timeframe.parse(request.timeframe))
     loaded = LoadedStrategy(
         name=strategy.name,
-        lookback=lookback_of(strategy),
-        higher_lookback=higher_lookback_of(strategy) if higher else 0,
+        lookback=get_lookback(strategy),
+        higher_lookback=get_higher_lookback(strategy) if higher else 0,
         higher_timeframes=tuple(one.name for one in higher),
-        parameters={one.name: getattr(strategy, one.name) for one in parameters_of(strategy)},
-        code_digest=digest(strategy),
+        parameters={one.name: getattr(strategy, one.name) for one in collect_parameters(strategy)},
+        code_digest=compute_strategy_digest(strategy),
         # Of a freqtrade file.
         note=getattr(type(strategy), "without_effect", ""),
         class_name=type(strategy).__name__,
@@ -106,16 +106,16 @@ def _load(request: LoadRequest) -> tuple[Strategy, LoadedStrategy]:
 
 
 def _evaluate(strategy: Strategy, request: EvaluateRequest) -> Evaluated:
-    candles = request.candles.candles()
-    signals = checked_signals(strategy, candles, as_higher(request.higher))
+    candles = request.candles.decode()
+    signals = evaluate_strategy(strategy, candles, decode_higher(request.higher))
     views = [
-        _view(strategy, signals, index, int(candles.timestamp[index]))
+        _make_view(strategy, signals, index, int(candles.timestamp[index]))
         for index in range(-request.rows, 0)
     ]
     return Evaluated(signals.signal.tobytes(), views)
 
 
-def _view(strategy: Strategy, signals: Signals, index: int, timestamp: int) -> CandleView:
+def _make_view(strategy: Strategy, signals: Signals, index: int, timestamp: int) -> CandleView:
     """Return indicators and descriptions of the strategy on one candle.
 
     Raises:
@@ -124,12 +124,12 @@ def _view(strategy: Strategy, signals: Signals, index: int, timestamp: int) -> C
     values = {name: float(column[index]) for name, column in signals.indicators.items()}
     return CandleView(
         {name: value if math.isfinite(value) else None for name, value in values.items()},
-        flat=_description(strategy, signals, index, timestamp, holding=False),
-        holding=_description(strategy, signals, index, timestamp, holding=True),
+        flat=_describe_candle(strategy, signals, index, timestamp, holding=False),
+        holding=_describe_candle(strategy, signals, index, timestamp, holding=True),
     )
 
 
-def _description(
+def _describe_candle(
     strategy: Strategy, signals: Signals, index: int, timestamp: int, *, holding: bool
 ) -> str:
     try:

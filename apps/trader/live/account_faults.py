@@ -1,4 +1,4 @@
-"""Reports that the account cannot be read, or that what was read cannot be compared with ours."""
+"""Reports that the account cannot be read, or that a reading cannot be compared with the ledger."""
 
 import time
 from typing import Final
@@ -17,7 +17,7 @@ _UNCHECKED: Final = "no entries meanwhile; a stop is placed for coins that were 
 
 
 def report_faults(book: LiveBook, read: float, *, is_protecting: bool) -> None:
-    """Report that the account cannot be read or compared, or that it can be again.
+    """Report that the account cannot be read or compared, or that this works again.
 
     Args:
         book: The orders of the symbol.
@@ -34,7 +34,7 @@ def report_faults(book: LiveBook, read: float, *, is_protecting: bool) -> None:
         )
         states.report(READING, problem)
     elif not fault:
-        states.solve(READING)
+        states.clear_problem(READING)
     if raised:
         problem = Problem(
             f"the account cannot be compared with the database: {raised}",
@@ -43,4 +43,4 @@ def report_faults(book: LiveBook, read: float, *, is_protecting: bool) -> None:
         )
         states.report(COMPARISON, problem)
     else:
-        states.solve(COMPARISON)
+        states.clear_problem(COMPARISON)

@@ -1,4 +1,4 @@
-"""Executions from before a session, read once and apart; stops do not need them.
+"""Executions from before a session, read once and separately; stops do not need them.
 
 These executions show sales of others since the position was opened, and orders of this installation
 that the file lacks because a backup was restored. An entry waits for them; so does an exit if the
@@ -11,14 +11,14 @@ from collections.abc import Set
 from onetape.core.clock import format_utc
 from trader.brokers.live_records import AccountHistory
 from trader.live.book import LiveBook
-from trader.live.fills_of_others import first_bought_ms
+from trader.live.fills_of_others import find_first_bought_ms
 from trader.live.older_orders import OlderOrders
 from trader.live.reading_pause import ReadingPause
 from trader.states import Problem
 
 #: Source of the problem that the history cannot be read.
 HISTORY = "account history"
-#: What goes on while an exit might sell coins of the account's own.
+#: Text with the actions that go on while an exit might sell coins of the account's own.
 STOPS_ALONE = "stops go on, and no exit is sent: it might sell coins of the account's own"
 
 
@@ -26,7 +26,7 @@ class HistoryReading:
     """The executions of one symbol from before the session."""
 
     def __init__(self, book: LiveBook, older: OlderOrders) -> None:
-        """Begin; nothing is read yet.
+        """Initialise; nothing is read yet.
 
         Args:
             book: The orders and trades of the symbol.
@@ -42,8 +42,10 @@ class HistoryReading:
         self.is_compared = False
         """Whether a reading of the account was compared after that."""
 
-    def work(self, known: Set[str], now_ms: int, *, bars_exits: bool) -> AccountHistory | None:
-        """Return the history once it was read; read it, or go on where that has failed.
+    def read_history(
+        self, known: Set[str], now_ms: int, *, bars_exits: bool
+    ) -> AccountHistory | None:
+        """Return the history once it was read; otherwise begin or continue the reading.
 
         Args:
             known: The exchange's ids of orders whose names are known.
@@ -52,24 +54,24 @@ class HistoryReading:
         """
         book = self._book
         is_reading = book.broker.is_asking("past", book.context.key.symbol)
-        # One that was requested before everything was built again lacks what happened until the
-        # readings of now begin.
-        histories = [one for one in book.broker.histories() if one.begun >= self._began]
+        # A history that was requested before everything was built again lacks events up to the
+        # first present reading.
+        histories = [one for one in book.broker.take_histories() if one.begun >= self._began]
         if histories:
             self.is_read = True
-            book.states.solve(HISTORY)
+            book.states.clear_problem(HISTORY)
             return histories[-1]
         if self.is_read or is_reading:
             return None
         self._pause.note_ended(book.times.poll)
         if self._pause.is_over:
-            self._since_ms = self._since_ms or self._first_ms(now_ms)
+            self._since_ms = self._since_ms or self._compute_first_ms(now_ms)
             self._pause.note_begun()
             book.broker.read_past(self._since_ms, known)
         self._report(bars_exits=bars_exits)
         return None
 
-    def _first_ms(self, now_ms: int) -> int:
+    def _compute_first_ms(self, now_ms: int) -> int:
         """Return from when on executions may be of interest, epoch milliseconds."""
         book, first_ms = self._book, self._older.first_ms
         if first_ms is not None and self._older.is_to_take_over:
@@ -78,10 +80,10 @@ class HistoryReading:
         if book.position.is_flat:
             times.append(max((trade.executed_ms for trade in book.fills), default=None))
         else:
-            # What others have sold since then may be coins of the position.
-            times.append(first_bought_ms(book))
+            # Coins that others have sold since then may belong to the position.
+            times.append(find_first_bought_ms(book))
         found = [moment for moment in times if moment is not None]
-        # An execution dated ahead must not hide those that come until then.
+        # An execution dated ahead must not hide executions that arrive until then.
         return min(*(found or [now_ms if first_ms is None else first_ms]), now_ms)
 
     def _report(self, *, bars_exits: bool) -> None:

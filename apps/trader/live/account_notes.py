@@ -1,4 +1,4 @@
-"""Prints what changes on the account and leaves every position covered: deposits, other trades.
+"""Prints changes of the account that leave every position covered: deposits, other trades.
 
 Apart from the trader's own trades, the account changes only by actions of others. A change counts
 once two readings in a row show it, because one reading may fall between a trade and its booking.
@@ -25,12 +25,12 @@ class AccountNotes:
         self._last: dict[str, Decimal] = {}
 
     def forget(self) -> None:
-        """Begin again with the next reading: what counts as the trader's own has changed."""
+        """Begin again with the next reading: the amounts of the trader's own have changed."""
         self._known, self._last = None, {}
 
     def look(self, balances: Mapping[str, Balance]) -> None:
-        """Compare a reading in which no order of ours was under way; print what others changed."""
-        found = self._beyond(balances)
+        """Compare a reading in which no own order was under way; print the changes by others."""
+        found = self._compute_other_balances(balances)
         if self._known is None:
             self._known = self._last = found
             return
@@ -50,10 +50,10 @@ class AccountNotes:
         )
         print_line(text, event="account", currency=currency, change=str(change))
 
-    def _beyond(self, balances: Mapping[str, Balance]) -> dict[str, Decimal]:
-        """Return what the account has beyond the trader's own trades, by currency.
+    def _compute_other_balances(self, balances: Mapping[str, Balance]) -> dict[str, Decimal]:
+        """Return the balances of the account less the effect of own trades, by currency.
 
-        Currencies that several symbols of the account share are those of its first symbol.
+        Currencies that several symbols of the account share are left to its first symbol.
         """
         book = self._book
         market, position = book.context.market, book.position
@@ -69,7 +69,7 @@ class AccountNotes:
             elif currency in others or not is_first:
                 continue
             elif currency == market.quote:
-                found[currency] = held - book.funds.cash()
+                found[currency] = held - book.funds.read_cash()
             else:
                 found[currency] = held + position.fees.get(currency, _ZERO)
         return found

@@ -16,14 +16,14 @@ from onetape.websocket.user_stream import (
 async def open_stream(
     client: PrivateClient, credentials: Credentials, stack: AsyncExitStack
 ) -> UserStream:
-    """Return the events of an account, which are read from now on; the stack closes them."""
+    """Return the stream of an account's events, read from now on; the stack closes the stream."""
     stream = UserStream(client.endpoint, credentials, client.markets, now_ms=client.now_ms)
-    stream.listen(_StreamLines().note)
+    stream.add_listener(_StreamLines().note)
     return await stack.enter_async_context(stream)
 
 
 class _StreamLines:
-    """Prints that the account's events are lost, and that they are back."""
+    """Prints that the account's events are lost, and that they arrive again."""
 
     def __init__(self) -> None:
         self._is_lost = False

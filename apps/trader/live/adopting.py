@@ -4,27 +4,27 @@ from decimal import Decimal
 
 from onetape.cli.output import print_line
 from onetape.exchange.trading_records import OrderSnapshot, OwnTrade
-from onetape.execution.events import FillReport, StatusReport, from_json
+from onetape.execution.events import FillReport, StatusReport, decode_event
 from onetape.execution.orders import fold
 from onetape.store.orders import read_stored_order
-from trader.brokers.live_records import events_of
+from trader.brokers.live_records import make_order_events
 from trader.live.book import CORRECTION, LiveBook
 from trader.live.tracking import LiveOrder
 from trader.order_booking import TrackedOrder
 
 
-def tracked_again(book: LiveBook, identity: str) -> LiveOrder | None:
-    """Return an order that may be over already, as one that is tracked again.
+def track_order_again(book: LiveBook, identity: str) -> LiveOrder | None:
+    """Return a stored order, which may be over already, as a tracked order.
 
-    None where none of this id is stored, and where it is one of another account: the executor of
-    that account books it.
+    None if no order of this id is stored, or if it belongs to another account, whose executor books
+    it.
     """
     if identity in book.orders:
         return book.orders[identity]
     stored = read_stored_order(book.context.store, identity)
     if stored is None or stored.order.account != book.context.session.account:
         return None
-    state = fold([from_json(event) for event in stored.events])
+    state = fold([decode_event(event) for event in stored.events])
     one = LiveOrder(TrackedOrder(stored.order, state, len(stored.events)))
     book.orders[identity] = one
     return one
@@ -33,7 +33,8 @@ def tracked_again(book: LiveBook, identity: str) -> LiveOrder | None:
 def adopt(book: LiveBook, found: OrderSnapshot, fills: tuple[OwnTrade, ...], now_ms: int) -> None:
     """Take over an order of this installation that the file does not have.
 
-    One that the file has belongs to another account, and has no response yet: it is left alone.
+    If the file has the order, it belongs to another account and has no response yet: it is not
+    touched.
     """
     if read_stored_order(book.context.store, found.client_order_id) is not None:
         return
@@ -52,15 +53,15 @@ def adopt(book: LiveBook, found: OrderSnapshot, fills: tuple[OwnTrade, ...], now
         "taken over"
     )
     own = [fill for fill in fills if fill.exchange_order_id == found.exchange_order_id]
-    book.record(one, events_of(found, own), now_ms, source=book.broker.name)
+    book.record(one, make_order_events(found, own), now_ms, source=book.broker.name)
 
 
 def write_off(book: LiveBook, answer: str, held: Decimal, now_ms: int) -> None:
-    """Take missing coins out of the position, on a person's command.
+    """Remove missing coins from the position, on a person's command.
 
     Args:
         book: The orders and trades of the symbol.
-        answer: `adopt`: the position is what is there; `forget`: there is no position.
+        answer: `adopt`: the position is the amount on the account; `forget`: there is no position.
         held: Amount of the position that is on the account, base currency.
         now_ms: Market time, epoch milliseconds.
     """
@@ -68,13 +69,13 @@ def write_off(book: LiveBook, answer: str, held: Decimal, now_ms: int) -> None:
         return
     left = min(held, book.position.own) if answer == "adopt" else Decimal(0)
     reason = f"written off: a person answered {answer}"
-    _correct(book, book.position.own - left, reason, now_ms)
+    _book_correction(book, book.position.own - left, reason, now_ms)
 
 
 def pay_fees(book: LiveBook, amount: Decimal, now_ms: int) -> None:
-    """Take coins out of the position that fees of other symbols were paid with.
+    """Remove coins from the position with which fees of other symbols were paid.
 
-    No money comes for them.
+    The account gets no money for these coins.
 
     Args:
         book: The orders and trades of the symbol.
@@ -84,23 +85,23 @@ def pay_fees(book: LiveBook, amount: Decimal, now_ms: int) -> None:
     base = book.context.market.base
     reason = f"{amount.normalize():f} {base} have paid fees of other symbols of the account"
     print_line(f"taken out of the position: {reason}")
-    _correct(book, amount, reason, now_ms, is_paid=False)
+    _book_correction(book, amount, reason, now_ms, is_paid=False)
 
 
 def take_out_entry(book: LiveBook, answer: str, now_ms: int) -> None:
-    """Take the coins of an entry out of the ledger, on a person's command.
+    """Remove the coins of an entry from the ledger, on a person's command.
 
     Args:
         book: The orders and trades of the symbol.
-        answer: `forget`: they are gone; `keep`: they stay in the account as its own.
+        answer: `forget`: the coins are gone; `keep`: the coins stay in the account as its own.
         now_ms: Market time, epoch milliseconds.
     """
     reason = f"taken out of the position: a person answered {answer}"
-    _correct(book, book.position.own, reason, now_ms)
+    _book_correction(book, book.position.own, reason, now_ms)
 
 
-def leave_as_dust(book: LiveBook, reason: str, now_ms: int) -> None:
-    """Take a position that no order can sell out of the ledger; its coins stay on the account.
+def write_off_dust(book: LiveBook, reason: str, now_ms: int) -> None:
+    """Remove a position that no order can sell from the ledger; its coins stay on the account.
 
     Args:
         book: The orders and trades of the symbol.
@@ -110,10 +111,10 @@ def leave_as_dust(book: LiveBook, reason: str, now_ms: int) -> None:
     base, held = book.context.market.base, book.position.base
     amount = f"{held.normalize():f} {base}"
     print_line(f"left on the account as dust: {amount}, which no order can sell: {reason}")
-    _correct(book, held, f"left as dust: {reason}", now_ms)
+    _book_correction(book, held, f"left as dust: {reason}", now_ms)
 
 
-def _correct(
+def _book_correction(
     book: LiveBook, amount: Decimal, reason: str, now_ms: int, *, is_paid: bool = True
 ) -> None:
     """Book a sale that no order has made, at the price of the entry.
@@ -126,7 +127,7 @@ def _correct(
         is_paid: Whether the price is money of the account; otherwise it is a fee.
     """
     one = book.add_order_without_decision("sell", CORRECTION, reason, now_ms, amount=amount)
-    price = Decimal(repr(book.entry_price(0.0)))
+    price = Decimal(repr(book.compute_entry_price(0.0)))
     fill = FillReport(
         f"correction-{one.identity}",
         price,

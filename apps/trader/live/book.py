@@ -1,4 +1,4 @@
-"""The live orders of one symbol: stored, sent once, and kept until they are over."""
+"""The live orders of one symbol: stored, sent once, and tracked until they are over."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -18,25 +18,25 @@ from onetape.store.orders import insert_order
 from trader.account_funds import AccountFunds
 from trader.brokers.live import LiveBroker
 from trader.executor import Executor
-from trader.live.order_ids import new_order_id
+from trader.live.order_ids import make_order_id
 from trader.live.order_sizes import OrderSizes
 from trader.live.times import LiveTimes
 from trader.live.tracking import LiveOrder
-from trader.new_orders import new_order
+from trader.new_orders import make_order
 from trader.order_booking import TrackedOrder
 from trader.session_context import SessionContext
 from trader.states import TraderStates
 
-#: Type of an order that takes missing coins out of a position, on a person's command.
+#: Type of an order that removes missing coins from a position, on a person's command.
 CORRECTION: Final = "correction"
 #: Kind and price of a stop.
 Level = tuple[str, Decimal]
-#: Sells the position at a passed level: kind and price of the stop, and why.
+#: Function that sells the position at a passed level: kind and price of the stop, and reason.
 LevelExit = Callable[[str, Decimal, str], None]
 
 
 class LiveBook(Executor):
-    """The orders of one symbol that are not over. At most one entry and one exit, and a stop."""
+    """The open orders of one symbol: at most one entry, one exit and a stop."""
 
     def __init__(
         self,
@@ -76,11 +76,11 @@ class LiveBook(Executor):
         }
         self._unfinished = []
         for one in self.orders.values():
-            one.ask_soon()
+            one.schedule_look_up()
         self.unread_entry: LiveOrder | None = None
-        """An entry that is filled and whose executions have not been known for seconds; or None."""
+        """A filled entry whose executions have been unknown for seconds; or None."""
         self.level_source: Callable[[], Level | None] = lambda: None
-        self.level_exit: LevelExit = _leave_nothing
+        self.level_exit: LevelExit = _sell_nothing
 
     @property
     def open_order(self) -> Order | None:
@@ -108,7 +108,7 @@ class LiveBook(Executor):
     def protected_entry(self) -> str | None:
         """Return the client order id of the entry whose coins a stop protects, or None.
 
-        It is the entry of the position, or one that is filled and whose executions are not known.
+        That is the entry of the position, or a filled entry whose executions are unknown.
         """
         unread = self.unread_entry
         return self.entry_order_id or (None if unread is None else unread.identity)
@@ -121,7 +121,7 @@ class LiveBook(Executor):
 
     @property
     def is_live(self) -> bool:
-        """Return whether orders reach an exchange."""
+        """Return whether orders are sent to an exchange."""
         return True
 
     def set_level_source(self, source: Callable[[], Level | None]) -> None:
@@ -132,9 +132,9 @@ class LiveBook(Executor):
         """Set the function that sells the position at a passed level (kind, price, reason)."""
         self.level_exit = leave
 
-    def new_order_id(self) -> str:
-        """Return a client order id that was never used; it begins with the installation's tag."""
-        return new_order_id(self.tag)
+    def make_order_id(self) -> str:
+        """Return a client order id that was never used, beginning with the installation's tag."""
+        return make_order_id(self.tag)
 
     def add_order_without_decision(
         self,
@@ -158,9 +158,9 @@ class LiveBook(Executor):
             stop_price: Stop price of a protecting stop order, quote currency; None: another order.
             client_order_id: Client order id of an order that the exchange has; None: a new one.
         """
-        order = new_order(
+        order = make_order(
             self.context.session,
-            client_order_id or self.new_order_id(),
+            client_order_id or self.make_order_id(),
             side,
             type_,
             stop_price or Decimal(0),
@@ -176,7 +176,7 @@ class LiveBook(Executor):
         self.orders[order.client_order_id] = one
         return one
 
-    def entry_price(self, opened: float) -> float:
+    def compute_entry_price(self, opened: float) -> float:
         """Return the average price that the position was bought at, quote currency, without fees.
 
         Args:
@@ -200,7 +200,7 @@ class LiveBook(Executor):
         note: str = "",
         sent_ms: int | None = None,
     ) -> None:
-        """Store events of an order, print what they mean, and forget the order once it is over."""
+        """Store and print events of an order, and drop the order from memory once it is over."""
         was_flat, before, known = (
             self.position.is_flat,
             one.state,
@@ -217,7 +217,7 @@ class LiveBook(Executor):
         )
         for trade in self._fills:
             if trade.exchange_trade_id not in known:
-                print_line(f"{what_of(one.order)}: {self._fill_words(trade)}")
+                print_line(f"{describe_order_kind(one.order)}: {self._fill_words(trade)}")
         if self.position.dust > 0 and not was_flat:
             base = self.context.market.base
             print_line(
@@ -232,12 +232,12 @@ class LiveBook(Executor):
         is_closed = not was_flat or (is_over and one.order.side == "buy")
         has_ended_exit = is_over and one.order.obligation is not None
         if is_closed and not has_ended_exit and self._is_sold(self.position):
-            # A stop or a correction has closed the position, and an exit of it may be pending.
+            # A stop or a correction has closed the position, whose exit may still be pending.
             self._end_obligations(now_ms)
-        self.react(one, events, before)
+        self.act_on_events(one, events, before)
 
     def _is_sold(self, position: Position) -> bool:
-        """Return whether nothing is left to be sold; an entry on its way may still fill more."""
+        """Return whether no coins are left to sell, and no sent entry may fill more."""
         entries = (one for one in self.orders.values() if one.order.side == "buy")
         return position.is_flat and all(one.is_unsent for one in entries)
 
@@ -248,7 +248,9 @@ class LiveBook(Executor):
             context.store, context.session, self.fence, entry_order_id=None, ended_ms=now_ms
         )
 
-    def react(self, one: LiveOrder, events: Sequence[OrderEvent], before: OrderState) -> None:
+    def act_on_events(
+        self, one: LiveOrder, events: Sequence[OrderEvent], before: OrderState
+    ) -> None:
         """Act on events that were stored.
 
         Args:
@@ -262,14 +264,14 @@ class LiveBook(Executor):
     ) -> None:
         """Store the send of an order, then send it: once.
 
-        The request carries the time from before it was stored. Where this process is suspended in
-        between, it arrives too late to be taken.
+        The request carries the time from before it was stored. If this process is suspended in
+        between, the request arrives too late to be accepted.
 
         Args:
             one: The order, whose intent is stored.
             amount: Amount, base currency.
             now_ms: Market time, epoch milliseconds.
-            replaces: The stop that rests, which the same request cancels; None: nothing.
+            replaces: The resting stop that the request also cancels; None: no stop is cancelled.
 
         Raises:
             StoreError: the send could not be stored; nothing was sent.
@@ -284,7 +286,7 @@ class LiveBook(Executor):
         event = Submitted(deadline_ms, one.total_before, one.read_ms)
         self.record(one, [event], now_ms, sent_ms=timestamp_ms)
         one.sent = time.monotonic()
-        limit = self.limit_of(one.order.stop_price, amount)
+        limit = self.compute_limit_price(one.order.stop_price, amount)
         if replaces is None:
             self.broker.submit(one.order, timestamp_ms, limit_price=limit)
         else:
@@ -294,18 +296,20 @@ class LiveBook(Executor):
     def stop_limit(self) -> Decimal:
         """Return the distance of a stop's limit below its level, as a ratio; 0: no limit.
 
-        A stop that is too large for a market order has a limit all the same (`limit_of`).
+        A stop that is too large for a market order always has a limit (`limit_of`).
         """
-        return self.sizes.stop_offset(None)
+        return self.sizes.compute_stop_offset(None)
 
-    def limit_of(self, stop_price: Decimal | None, amount: Decimal | None) -> Decimal | None:
+    def compute_limit_price(
+        self, stop_price: Decimal | None, amount: Decimal | None
+    ) -> Decimal | None:
         """Return the lowest price of a stop; None: it becomes a market order, or is no stop.
 
         Args:
             stop_price: Level of the stop, quote currency; None: the order is no stop.
             amount: Amount of the stop, base currency.
         """
-        offset = self.sizes.stop_offset(amount)
+        offset = self.sizes.compute_stop_offset(amount)
         if stop_price is None or not offset:
             return None
         return round_down(stop_price * (1 - offset), self.context.market.trading_rules.price_step)
@@ -316,7 +320,7 @@ class LiveBook(Executor):
         return self.sizes.is_reading_due
 
     def note_market(self, market: MarketInfo | None) -> None:
-        """Take the market as the exchange states it now; None: it is not listed."""
+        """Take the present market from the exchange; None: the market is not listed."""
         self.sizes.note_market(market)
 
     def request_cancel(self, one: LiveOrder, reason: str, now_ms: int) -> None:
@@ -338,12 +342,12 @@ class LiveBook(Executor):
         )
 
 
-def _leave_nothing(kind: str, level: Decimal, reason: str) -> None:
-    """Sell nothing: the rules have not begun yet."""
+def _sell_nothing(kind: str, level: Decimal, reason: str) -> None:
+    """Sell nothing: placeholder until the rules are running."""
     del kind, level, reason
 
 
-def what_of(order: Order) -> str:
+def describe_order_kind(order: Order) -> str:
     """Return the kind of an order, for a printed line."""
     if order.is_protection:
         return f"stop at {order.stop_price:f}"

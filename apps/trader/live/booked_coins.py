@@ -15,12 +15,12 @@ from onetape.store.ledger import read_fills
 from onetape.store.live_accounts import read_live_account
 from onetape.store.orders import sum_unbooked_buys
 
-#: What trade ids of corrections begin with: sales that a person has had written off.
+#: Prefix of the trade ids of corrections: sales that a person has had written off.
 CORRECTED: Final = "correction-"
 _ZERO: Final = Decimal(0)
 
 
-def booked_coins(store: Store, exchange: str, exchange_account: str, currency: str) -> Decimal:
+def sum_booked_coins(store: Store, exchange: str, exchange_account: str, currency: str) -> Decimal:
     """Return the amount of a currency booked as positions and as buys of unknown outcome.
 
     Args:
@@ -44,7 +44,7 @@ def booked_coins(store: Store, exchange: str, exchange_account: str, currency: s
 
 
 def sum_unbooked(store: Store, exchange: str, exchange_account: str, currency: str) -> Decimal:
-    """Return how much buys may have bought of a currency that is not booked.
+    """Return the amount of a currency that buys may have bought and that is not booked.
 
     Args:
         store: The database of the trader.
@@ -71,9 +71,9 @@ def sum_executed(
     after_ms: int,
     until_ms: int | None = None,
 ) -> Decimal:
-    """Return how executions of a time have changed the amount of a currency, with their fees.
+    """Return the change of a currency's amount by the executions of a time, with their fees.
 
-    Sales of others that a person has had written off are left out: their time is not known.
+    Sales of others that a person has had written off are left out: their time is unknown.
 
     Args:
         store: The database of the trader.
@@ -99,7 +99,7 @@ def sum_executed(
 
 
 def _compute_change(fill: Fill, currency: str) -> Decimal:
-    """Return how an execution has changed the amount of a currency."""
+    """Return the change of a currency's amount by one execution."""
     base, quote = split_symbol(fill.symbol)
     sign = 1 if fill.side == "buy" else -1
     change = _ZERO
@@ -111,7 +111,7 @@ def _compute_change(fill: Fill, currency: str) -> Decimal:
 
 
 def _read_traded_of(store: Store, exchange: str, exchange_account: str) -> Iterator[AccountSeries]:
-    """Yield what was traded on one account of an exchange, one record for each symbol."""
+    """Yield the positions and fills on one account of an exchange, one record for each symbol."""
     for one in read_traded(store, "live"):
         if one.exchange != exchange:
             continue
@@ -120,8 +120,8 @@ def _read_traded_of(store: Store, exchange: str, exchange_account: str) -> Itera
             yield one
 
 
-def free_money(balance: Balance | None, booked: Decimal) -> Decimal:
-    """Return how much of a currency is free and belongs to no position.
+def compute_free_money(balance: Balance | None, booked: Decimal) -> Decimal:
+    """Return the amount of a currency that is free and belongs to no position.
 
     Args:
         balance: Balance of the currency; None: the account has none.

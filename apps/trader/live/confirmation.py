@@ -1,7 +1,7 @@
 """An account's first entry at an exchange: a passed drill, and a person's yes to one screen.
 
-It is needed once for each account. With a position or an order open nothing waits for it: entries
-are banned until it has been given.
+The confirmation is needed once for each account. With a position or an order open the start does
+not wait for it: entries are banned until a person has confirmed.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from onetape.store.accounts import read_account_series
 from onetape.store.database import Store, open_store
 from onetape.store.drills import read_last_drill
 from onetape.store.live_accounts import read_live_account
-from trader.config_digest import config_digest
+from trader.config_digest import compute_config_digest
 from trader.live.first_day import FIRST_DAY_MAX_ORDER, is_dollar
 from trader.live.opening import LiveAccess
 from trader.live.start_plan import StartPlan, is_open, plan_start
@@ -62,7 +62,7 @@ def plan_whole_start(
     if settings.mode != "live":
         return plan_paper_start(plan, path), FirstEntry(is_open=False)
     with ExitStack() as stack:
-        # Drills of a configuration are stored where its candles of the real market are.
+        # Drills of a configuration are stored in the database with its candles of the real market.
         files = dict.fromkeys((path, choose_database_path(settings.db, settings.exchange)))
         stores = tuple(
             stack.enter_context(open_store(file, create=False)) for file in files if file.exists()
@@ -71,7 +71,7 @@ def plan_whole_start(
         if own:
             found = plan_start(own[0], settings, plan.symbols)
             plan = structs.replace(found, strategy_fault=plan.strategy_fault)
-        plan = _without_fault(plan)
+        plan = _restrict_to_exits_on_fault(plan)
         return check_first_entry(own, stores, plan, is_confirmed=is_confirmed)
 
 
@@ -95,11 +95,11 @@ def plan_paper_start(plan: StartPlan, path: Path) -> StartPlan:
             series = read_account_series(store, plan.account)
             held = frozenset(one.symbol for one in series if is_open(store, one))
         plan = structs.replace(plan, open_on_paper=held)
-    return _without_fault(plan)
+    return _restrict_to_exits_on_fault(plan)
 
 
-def _without_fault(plan: StartPlan) -> StartPlan:
-    """Return a plan that enters nothing where the file of a strategy cannot be used.
+def _restrict_to_exits_on_fault(plan: StartPlan) -> StartPlan:
+    """Return the plan; without entries if the file of a strategy cannot be used.
 
     Raises:
         OnetapeError: the file cannot be used, and nothing is open.
@@ -119,7 +119,7 @@ def _without_fault(plan: StartPlan) -> StartPlan:
 def check_first_entry(
     own: Sequence[Store], stores: Sequence[Store], plan: StartPlan, *, is_confirmed: bool
 ) -> tuple[StartPlan, FirstEntry]:
-    """Look at all that shows before any request to the exchange.
+    """Check everything that is possible before any request to the exchange.
 
     Args:
         own: The database of the trader, where there is one.
@@ -144,14 +144,16 @@ def check_first_entry(
         return plan, FirstEntry(is_open=False)
     try:
         _check_real_money(plan.settings)
-        first = FirstEntry(is_open=True, drill_ms=_passed_drill(stores, plan.settings))
+        first = FirstEntry(is_open=True, drill_ms=_check_passed_drill(stores, plan.settings))
         _check_somebody(plan.settings, is_confirmed=is_confirmed)
     except (SafetyRefusal, UsageError) as error:
         if not plan.held:
             raise
-        return _banned(plan, str(error)), FirstEntry(is_open=False)
+        return _restrict_to_exits(plan, str(error)), FirstEntry(is_open=False)
     if plan.held and not is_confirmed:
-        return _banned(plan, "the account's entries were never confirmed"), FirstEntry(False)
+        return _restrict_to_exits(plan, "the account's entries were never confirmed"), FirstEntry(
+            False
+        )
     return plan, first
 
 
@@ -168,7 +170,7 @@ def _check_real_money(settings: TraderSettings) -> None:
 async def confirm_first_entry(
     plan: StartPlan, access: LiveAccess, first: FirstEntry, stop: StopRequest, *, is_confirmed: bool
 ) -> bool:
-    """Print what the account may spend and lose; return whether a person has confirmed it.
+    """Print the most that the account may spend and lose; return whether a person has confirmed.
 
     Args:
         plan: Plan of the start.
@@ -180,13 +182,13 @@ async def confirm_first_entry(
     Raises:
         SafetyRefusal: the answer was not yes.
     """
-    for line in confirmation_lines(plan, access, first):
+    for line in format_confirmation_lines(plan, access, first):
         print_line(line)
     if is_confirmed:
         print_line("confirmed by --yes")
         return True
     print_line("type yes to let it trade; anything else ends it:")
-    answer = await stop.unless_stopped(_read_line())
+    answer = await stop.run_unless_stopped(_read_line())
     if answer is None:
         return False
     if answer.strip().lower() != "yes":
@@ -194,22 +196,25 @@ async def confirm_first_entry(
     return True
 
 
-def confirmation_lines(plan: StartPlan, access: LiveAccess, first: FirstEntry) -> list[str]:
+def format_confirmation_lines(plan: StartPlan, access: LiveAccess, first: FirstEntry) -> list[str]:
     """Return the screen that a person confirms."""
     settings, endpoint = plan.settings, access.client.endpoint
     quote = split_symbol(plan.symbols[0].key.symbol)[1]
-    free = access.free_money(quote)
+    free = access.compute_free_money(quote)
     network = "the test network of " if endpoint.is_sandbox else ""
     traded = ", ".join(f"{one.key.symbol} by {one.strategy.name}" for one in plan.symbols)
     spent = free if settings.cash is None else settings.cash
     rows = (
         ("account", f"{access.exchange_account} of {network}{endpoint.exchange}"),
         ("trades", f"{traded}, {plan.symbols[0].key.timeframe} candles"),
-        ("may spend", f"{_money(spent)} {quote} of {_money(free)} {quote} that are free"),
-        ("largest order", _largest_order(settings.risk, quote)),
+        (
+            "may spend",
+            f"{_format_money(spent)} {quote} of {_format_money(free)} {quote} that are free",
+        ),
+        ("largest order", _format_largest_order(settings.risk, quote)),
         ("open positions", f"at most {settings.risk.max_positions}"),
-        ("stop", _stop(settings.account.exits)),
-        ("daily loss", _loss(settings.risk, spent, quote)),
+        ("stop", _format_stop(settings.account.exits)),
+        ("daily loss", _format_daily_loss(settings.risk, spent, quote)),
         ("drill", f"passed {format_utc(first.drill_ms // 1_000)} UTC"),
     )
     width = max(len(name) for name, _ in rows)
@@ -219,13 +224,13 @@ def confirmation_lines(plan: StartPlan, access: LiveAccess, first: FirstEntry) -
     return [title, *(f"  {name:{width}}  {text}" for name, text in rows)]
 
 
-def _passed_drill(stores: Sequence[Store], settings: TraderSettings) -> int:
-    """Return when a drill of these settings passed.
+def _check_passed_drill(stores: Sequence[Store], settings: TraderSettings) -> int:
+    """Return the time at which a drill of these settings passed.
 
     Raises:
         SafetyRefusal: none did.
     """
-    digest = config_digest(settings)
+    digest = compute_config_digest(settings)
     found = [drill for store in stores if (drill := read_last_drill(store, digest)) is not None]
     newest = max(found, key=lambda drill: drill.finished_ms, default=None)
     if newest is None:
@@ -242,7 +247,7 @@ def _passed_drill(stores: Sequence[Store], settings: TraderSettings) -> int:
 
 
 def _check_somebody(settings: TraderSettings, *, is_confirmed: bool) -> None:
-    """Refuse a start that no person can confirm, or with a largest order that means nothing.
+    """Refuse a start that no person can confirm, or whose largest order has no effect.
 
     Raises:
         SafetyRefusal: there is no terminal and no --yes.
@@ -263,31 +268,31 @@ def _check_somebody(settings: TraderSettings, *, is_confirmed: bool) -> None:
         )
 
 
-def _banned(plan: StartPlan, reason: str) -> StartPlan:
+def _restrict_to_exits(plan: StartPlan, reason: str) -> StartPlan:
     bans = {one.key.symbol: reason for one in plan.symbols}
     return structs.replace(plan, exits_only={**bans, **plan.exits_only})
 
 
-def _largest_order(limits: RiskLimits, quote: str) -> str:
+def _format_largest_order(limits: RiskLimits, quote: str) -> str:
     if limits.max_order is not None:
-        return f"{_money(limits.max_order)} {quote}"
+        return f"{_format_money(limits.max_order)} {quote}"
     return (
         f"{FIRST_DAY_MAX_ORDER} {quote} in the first 24 hours, then no limit (--max-order sets one)"
     )
 
 
-def _stop(exits: ExitConfig) -> str:
+def _format_stop(exits: ExitConfig) -> str:
     found: list[str] = []
     if exits.stop_loss is not None:
         found.append(f"{100 * exits.stop_loss:.4g} % under the entry")
     if exits.trailing_stop is not None:
-        found.append(_trailing(exits))
+        found.append(_format_trailing_stop(exits))
     if not found:
         return "NONE: nothing at the exchange limits the loss of a position (--stop-loss sets one)"
     return f"rests on the exchange, {' and '.join(found)}"
 
 
-def _trailing(exits: ExitConfig) -> str:
+def _format_trailing_stop(exits: ExitConfig) -> str:
     text = f"{100 * (exits.trailing_stop or 0.0):.4g} % under the highest price since the entry"
     if exits.trailing_offset is None:
         return text
@@ -296,15 +301,15 @@ def _trailing(exits: ExitConfig) -> str:
     return f"{text} from a profit of {100 * exits.trailing_offset:.4g} % on, {first}"
 
 
-def _loss(limits: RiskLimits, money: Decimal, quote: str) -> str:
+def _format_daily_loss(limits: RiskLimits, money: Decimal, quote: str) -> str:
     lost = money * Decimal(repr(limits.max_daily_loss))
     return (
-        f"after {_money(lost.quantize(Decimal('0.01')))} {quote} "
+        f"after {_format_money(lost.quantize(Decimal('0.01')))} {quote} "
         f"({100 * limits.max_daily_loss:.4g} %) no entries until a person clears it"
     )
 
 
-def _money(amount: Decimal) -> str:
+def _format_money(amount: Decimal) -> str:
     whole, _, decimals = format_decimal(amount).partition(".")
     return f"{int(whole):,}" + (f".{decimals}" if decimals else "")
 

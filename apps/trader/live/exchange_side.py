@@ -1,4 +1,4 @@
-"""Readings of the account as the exchange's record of one market, for a comparison with ours."""
+"""Convert readings of the account to the exchange's record of a market, for a comparison."""
 
 from decimal import Decimal
 
@@ -7,7 +7,7 @@ from onetape.execution.reconcile import ExchangeOrder, ExchangeSnapshot
 from trader.brokers.live_records import AccountSnapshot
 
 
-def exchange_side(snapshot: AccountSnapshot, base: str) -> ExchangeSnapshot:
+def make_exchange_snapshot(snapshot: AccountSnapshot, base: str) -> ExchangeSnapshot:
     """Return a reading of the account as the exchange's record of one market.
 
     Args:
@@ -22,13 +22,15 @@ def exchange_side(snapshot: AccountSnapshot, base: str) -> ExchangeSnapshot:
     by_number = {order.exchange_order_id: (order, is_open) for order, is_open in listed}
     return ExchangeSnapshot(
         base_total=held.total,
-        orders=tuple(exchange_order(one, is_open=is_open) for one, is_open in by_number.values()),
+        orders=tuple(
+            make_exchange_order(one, is_open=is_open) for one, is_open in by_number.values()
+        ),
         fills={fill.trade_id: fill.exchange_order_id for fill in snapshot.fills},
     )
 
 
-def exchange_order(order: OrderSnapshot, *, is_open: bool) -> ExchangeOrder:
-    """Return an order of a reading as the exchange's record has it.
+def make_exchange_order(order: OrderSnapshot, *, is_open: bool) -> ExchangeOrder:
+    """Return an order of a reading in the form of the exchange's record.
 
     Args:
         order: Order as it was read.

@@ -17,11 +17,11 @@ from trader.rule_runner import RuleRunner
 from trader.session_context import SessionContext
 from trader.states import TraderStates
 
-#: Between two looks at the orders where nothing is reported, wall seconds.
+#: Pause between two checks of the orders without events, wall seconds.
 DRIVE_SECONDS: Final = 0.25
-#: How long a stop of the program waits for orders that are on their way, wall seconds.
+#: Maximum time that a stop of the program waits for orders on their way, wall seconds.
 SETTLE_SECONDS: Final = 3.5
-#: An exit that is not sent by then is left to the next start: its stop has to be put back.
+#: Time until an unsent exit is left to the next start, so that its stop can be put back.
 LEAVE_SECONDS: Final = 1.75
 
 
@@ -56,12 +56,12 @@ async def drive_orders(
     lease: Lease,
     on_exit: Callable[[], None],
 ) -> None:
-    """Go on with live orders once, and wait until more is reported, for a moment at most.
+    """Go on with live orders once, and wait for the next events, for a moment at most.
 
     Args:
         context: Context of the traded symbol.
         executor: Has the orders.
-        exits: The rules; they take what became of the orders.
+        exits: Exits by the rules, which get the results of the orders.
         exchange: Exchange whose clock dates requests.
         lease: Renewed before anything is sent.
         on_exit: Called when a position has been sold: a BUY may wait for that.
@@ -87,12 +87,12 @@ async def drive_orders(
 
 
 async def settle_orders(executor: Executor | None, exchange: RestExchange, lease: Lease) -> bool:
-    """Wait at the end until no order is on its way and what is filled has its stop.
+    """Wait at the end until no order is on its way and filled coins have their stop.
 
     An exit that cannot be sent in time is dropped and stays pending, so that its stop is put back.
 
     Returns:
-        Whether that came true in time.
+        Whether that state was reached in time.
     """
     if not isinstance(executor, LiveExecutor):
         return True

@@ -13,10 +13,10 @@ from typing import Final
 
 from onetape.cli.output import print_line
 from onetape.execution.events import ProvenAbsent
-from onetape.execution.order_sizes import next_part
+from onetape.execution.order_sizes import compute_next_part
 from onetape.execution.positions import get_least_amount
-from onetape.execution.protection import limit_sellable
-from trader.live.adopting import leave_as_dust
+from onetape.execution.protection import compute_sellable_amount
+from trader.live.adopting import write_off_dust
 from trader.live.book import LiveBook
 from trader.live.key_watch import KEY
 from trader.live.reconciling import AccountCheck
@@ -35,15 +35,15 @@ _UNREAD: Final = (
     "executions since the position was bought are not all read, and others may have sold it: the "
     "account has less than its own coins and the position"
 )
-#: What exchanges write about an order that is too small.
+#: Words in exchanges' errors about an order that is too small.
 _TOO_SMALL: Final = ("NOTIONAL", "LOT_SIZE", "minimum", "too small")
 
 
 class ExitSender:
-    """Carries the exit of one symbol through."""
+    """Carries out the exit of one symbol."""
 
     def __init__(self, book: LiveBook, account: AccountCheck) -> None:
-        """Begin; the exit, if there is one, is among the executor's orders."""
+        """Initialise; an exit, if there is one, is among the executor's orders."""
         self._book = book
         self._account = account
         self._refusals = 0
@@ -53,9 +53,9 @@ class ExitSender:
         self._taken: float | None = None
         """Time since others may be selling the position, monotonic seconds; None: no sign of it."""
         self._has_sold_part = False
-        """Whether the exit that was sent last sells a part, so that another one follows at once."""
+        """Whether the last sent exit sells a part, so that another exit follows at once."""
         self._part_ended: float | None = None
-        """Time when that exit was first found to be over, monotonic seconds; None: it is open."""
+        """Time when the last sent exit was found to be over, monotonic seconds; None: open."""
         self._is_ending = False
         """Whether the program ends, so that no further exit is stored."""
         self._dust: str | None = None
@@ -65,21 +65,21 @@ class ExitSender:
     def _is_small(self) -> bool:
         """Return whether the position was bought for less than two of the smallest orders.
 
-        Prices of today are no part of it: a wrong one must not make dust of a position.
+        Present prices are not used: a wrong price must not make dust of a position.
         """
         trading_rules = self._book.context.market.trading_rules
-        bought = Decimal(repr(self._book.entry_price(0.0)))
+        bought = Decimal(repr(self._book.compute_entry_price(0.0)))
         least = max(trading_rules.min_notional, get_least_amount(trading_rules) * bought)
         return self._book.position.cost < 2 * least
 
     @property
     def may_begin(self) -> bool:
-        """Return whether an exit may be sent by now, after one that was refused."""
+        """Return whether the pause after a refused exit is over."""
         return time.monotonic() >= self._not_before
 
     @property
     def obstacle(self) -> Obstacle | None:
-        """Return why nothing would be sold now where the price passes a level; None: it would."""
+        """Return the reason why a passed level would sell nothing now; None: it would sell."""
         book, one = self._book, self._book.exit
         if book.halt is not None:
             return Obstacle(
@@ -125,22 +125,22 @@ class ExitSender:
 
     @property
     def is_between(self) -> bool:
-        """Return whether an exit is stored, may be sent by now, and is not sent yet."""
+        """Return whether an exit is stored, not sent yet, and may be sent now."""
         one = self._book.exit
         is_waiting = one is not None and one.is_unsent and not self._book.position.is_flat
         return is_waiting and self.may_begin and not self._is_barred
 
     @property
     def _is_barred(self) -> bool:
-        """Return whether no exit may begin: by a halt, by missing coins, or by the key."""
+        """Return whether exits are blocked: by a halt, by missing coins, or by the key."""
         book = self._book
         is_key_wrong = book.states.is_halted_by(KEY)
         return book.halt is not None or self._account.bars_exits or is_key_wrong
 
     def note_refused(self, one: LiveOrder, reason: str) -> None:
-        """Note that the exchange has refused an exit: it is pending, and sent again later.
+        """Note that the exchange has refused an exit, which stays pending and is sent again later.
 
-        A position that was bought for little and that the market takes no order for is dust.
+        A position that was bought for little and is too small for an order of the market is dust.
         """
         is_whole = (one.order.ordered_amount or _ZERO) >= self._wanted
         if is_whole and self._is_small and any(word in reason for word in _TOO_SMALL):
@@ -149,11 +149,11 @@ class ExitSender:
         self._pause(f"the exchange refused to sell the position: {reason}")
 
     def note_unfilled(self, one: LiveOrder) -> None:
-        """Note that the exchange has ended an exit without a fill: it is sent again later."""
+        """Note that the exchange has ended an exit without a fill, which is sent again later."""
         self._pause(f"the exchange sold nothing: the exit is {one.state.outcome}")
 
     def note_stop_taken(self) -> None:
-        """Note that the stop is gone, and that this program has not cancelled it, or not alone."""
+        """Note that the stop is gone without a cancellation by this program alone."""
         self._taken = time.monotonic()
 
     def _is_sale_of_copy_possible(self) -> bool:
@@ -166,7 +166,7 @@ class ExitSender:
         self._taken = None
         if reading is not None and reading.begun > end:
             return False
-        # A reading from now on shows what the copy has sold.
+        # A reading from now on shows the copy's sales.
         self._account.note_change()
         return True
 
@@ -176,7 +176,7 @@ class ExitSender:
         pause = min(times.exit_again * 2 ** min(self._refusals, 20), _LONGEST_PAUSE_SECONDS)
         self._refusals += 1
         self._not_before = time.monotonic() + pause
-        # What is free may have been less than was known.
+        # The free balance may have been less than the known one.
         self._account.read_soon()
         self._book.states.report(
             EXIT,
@@ -187,19 +187,19 @@ class ExitSender:
             ),
         )
 
-    def keeps_stop_away(self, one: LiveOrder) -> bool:
-        """Return whether no stop may be placed or moved because of an exit that is not sent yet.
+    def is_blocking_stop(self, one: LiveOrder) -> bool:
+        """Return whether an exit that is not sent yet bars stops from being placed or moved.
 
-        Until it begins to cancel the stops, they are kept and moved as without it.
+        Until the exit begins to cancel the stops, stops are placed and moved as usual.
         """
         if self._is_barred or not self.may_begin:
             return False
         return one.has_begun or self._may_fire(one) or self._is_bare
 
-    def awaits_next_part(self) -> bool:
+    def is_awaiting_next_part(self) -> bool:
         """Return whether a part of the position was sold and the exit of the next one is due.
 
-        No stop is placed in between, for as long as an exit may take to be sent. Where the program
+        No stop is placed in between, for the time that the send of an exit may take. If the program
         ends, no further exit follows.
         """
         if self._is_ending or not self._has_sold_part or self._book.exit is not None:
@@ -223,29 +223,29 @@ class ExitSender:
             self._put_off(now_ms, f"the account could not be read for {limit:.0f} s")
 
     def _is_overdue(self, one: LiveOrder) -> bool:
-        """Return whether no stop rests for longer than an exit may take to be sent."""
+        """Return whether no stop has rested for longer than the send of an exit may take."""
         bare_since = one.bare_since
         limit = self._book.times.acknowledge
         return bare_since is not None and time.monotonic() - bare_since >= limit
 
     def _put_off(self, now_ms: int, reason: str) -> None:
-        """Drop an exit that cannot be sent: it is pending, and begins again after a pause."""
+        """Drop an exit that cannot be sent: it stays pending, and begins again after a pause."""
         self.drop(now_ms, reason)
         self._pause(f"the position could not be sold: {reason}")
 
     def drop(self, now_ms: int, reason: str) -> None:
-        """Drop the exit if it is not sent yet; it stays pending."""
+        """Drop the exit if it is not sent yet; a dropped exit stays pending."""
         one = self._book.exit
         if one is None or not one.is_unsent:
             return
         print_line(f"the exit is not sent: {reason}; it is pending, and begins again later")
         self._book.record(one, [ProvenAbsent(f"it was never sent: {reason}")], now_ms, note=reason)
 
-    def work(self, now_ms: int) -> None:
-        """Do what is due for the exit that is stored and not sent, if there is one."""
+    def advance_exit(self, now_ms: int) -> None:
+        """Take the next step for the exit that is stored and not sent, if there is one."""
         book = self._book
         if self._dust is not None and book.exit is None and not book.position.is_flat:
-            self._leave_dust(self._dust, now_ms)
+            self._write_off_dust(self._dust, now_ms)
         self._dust = None
         one = book.exit
         if book.position.is_flat:
@@ -254,7 +254,7 @@ class ExitSender:
         if one is None or not one.is_unsent or not self.may_begin:
             return
         if self._is_barred:
-            # At a halt its order is dropped with the next look at the commands; it stays pending.
+            # At a halt the next check of the commands drops its order; the exit stays pending.
             one.has_begun, one.bare_since = False, None
             self._report_unread(one)
             return
@@ -286,18 +286,18 @@ class ExitSender:
         """Drop an exit of a position that is closed already."""
         self._refusals, self._not_before = 0, 0.0
         book = self._book
-        book.states.solve(EXIT)
+        book.states.clear_problem(EXIT)
         if one is None or not one.is_unsent:
             return
         book.record(one, [ProvenAbsent("not needed: the position is closed")], now_ms)
 
-    def _leave_dust(self, reason: str, now_ms: int) -> None:
-        """Take a position that no order can sell out of the ledger."""
-        leave_as_dust(self._book, reason, now_ms)
+    def _write_off_dust(self, reason: str, now_ms: int) -> None:
+        """Remove a position that no order can sell from the ledger."""
+        write_off_dust(self._book, reason, now_ms)
         self._account.note_correction()
 
     def _end_stops(self, one: LiveOrder, now_ms: int) -> None:
-        """Cancel the stops, or let one fire whose level was passed."""
+        """Cancel the stops, or wait for a stop to fire whose level was passed."""
         book = self._book
         if self._may_fire(one):
             for stop in book.stops:
@@ -314,7 +314,7 @@ class ExitSender:
 
     @property
     def _is_bare(self) -> bool:
-        """Return whether no stop rests, as far as is known; executions of one may be missing."""
+        """Return whether no known stop rests; executions of an ended stop may be missing."""
         return all(stop.is_nowhere or stop.state.is_done for stop in self._book.stops)
 
     def _may_fire(self, one: LiveOrder) -> bool:
@@ -324,7 +324,7 @@ class ExitSender:
         return one.order.type in _OF_STOPS and not self._is_bare and waited < times.stop_fires
 
     def _may_take_stops(self, one: LiveOrder) -> bool:
-        """Return whether the stops may be cancelled: without a reading nothing can be sold."""
+        """Return whether stops may be cancelled; without a reading the coins cannot be sold."""
         if self._account.is_readable:
             return True
         self._account.read_soon()
@@ -340,7 +340,7 @@ class ExitSender:
         return False
 
     def _sell(self, one: LiveOrder, now_ms: int) -> None:
-        """Send the exit for what is held, once it is free; for what is free where that lasts."""
+        """Send the exit for the held amount once it is free; after a while for the free amount."""
         book, base = self._book, self._book.context.market.base
         if self._is_sale_of_copy_possible():
             return
@@ -351,19 +351,19 @@ class ExitSender:
         free = balance.free
         trading_rules = book.context.market.trading_rules
         held, wanted, least = (
-            self._account.sellable_base(),
+            self._account.compute_sellable_base(),
             self._wanted,
             get_least_amount(trading_rules),
         )
         if wanted <= 0 or wanted < least:
             self._refuse_little(one, held, now_ms)
             return
-        amount = limit_sellable(held, free, trading_rules)
+        amount = compute_sellable_amount(held, free, trading_rules)
         if amount < wanted and not self._is_overdue(one):
             self._read_again()
             return
         if amount > 0 and amount >= least:
-            part = next_part(amount, book.sizes.at_market, trading_rules)
+            part = compute_next_part(amount, book.sizes.at_market, trading_rules)
             if part < amount:
                 print_line(
                     f"exit: {part:f} {base} of {amount:f} are sold now, because a market order may "
@@ -379,9 +379,9 @@ class ExitSender:
 
     @property
     def _wanted(self) -> Decimal:
-        """Return what an order sells of the position where all of it is free, base currency."""
-        held = self._account.sellable_base()
-        return limit_sellable(held, held, self._book.context.market.trading_rules)
+        """Return the amount that an order sells if the whole position is free, base currency."""
+        held = self._account.compute_sellable_base()
+        return compute_sellable_amount(held, held, self._book.context.market.trading_rules)
 
     def _read_again(self) -> None:
         """Request another reading of the account, with the pauses of failed readings."""
@@ -391,18 +391,18 @@ class ExitSender:
             self._account.read_soon()
 
     def _refuse_little(self, one: LiveOrder, held: Decimal, now_ms: int) -> None:
-        """Drop an exit whose position is less than an order can sell: dust, where it is small."""
+        """Drop an exit whose position is too small for an order; little value counts as dust."""
         reason = f"{held:f} {self._book.context.market.base} are less than the market lets one sell"
         if not self._is_small:
             self._put_off(now_ms, reason)
             return
         print_line(f"no exit: {reason}")
         self._book.record(one, [ProvenAbsent(f"it was never sent: {reason}")], now_ms, note=reason)
-        self._leave_dust(reason, now_ms)
+        self._write_off_dust(reason, now_ms)
 
 
 def _is_unclear(stop: LiveOrder, book: LiveBook, limit: float) -> bool:
-    """Return whether it is not known of a stop whether it rests, for longer than some seconds."""
+    """Return whether the state of a stop has been unknown for longer than some seconds."""
     if stop.state.stage in ("sent", "unknown"):
         return not stop.is_nowhere and stop.waited >= limit
     cancelled = stop.cancelled

@@ -1,8 +1,8 @@
-"""What fees in a third currency, such as BNB, cost an account: the loss limits deduct it.
+"""The cost of fees in a third currency, such as BNB, which the loss limits deduct.
 
-Such fees are part neither of the cash nor of a position. They are converted at the present price,
-read over REST. A fee that was paid in coins of one of the account's positions counts twice, so the
-loss is overstated then, never understated.
+Such fees are part neither of the cash nor of a position. Each fee is converted at the present
+price, read over REST. A fee that was paid in coins of one of the account's positions counts twice,
+so the loss is overstated then, never understated.
 """
 
 import time
@@ -17,7 +17,7 @@ from trader.states import Problem
 
 #: Source of the problem of a price that is not known.
 FEE_PRICE: Final = "fee price"
-#: Between two requests for the price of a fee's currency, wall seconds.
+#: Least time between two requests for the price of a fee's currency, wall seconds.
 PRICE_SECONDS: float = 30.0
 #: An older price counts as not known, wall seconds.
 PRICE_IS_OLD_SECONDS: float = 120.0
@@ -32,47 +32,47 @@ class FeeValues:
         self._requested: dict[str, float] = {}
         """Time of the last request for a market's price, monotonic seconds, by symbol."""
         self._since: float | None = None
-        """Time since a price has not been known, monotonic seconds; None: all prices are known."""
+        """Time since a price is unknown, monotonic seconds; None: all prices are known."""
         self._estimated: set[str] = set()
         self.unpriced = ""
-        """Market without a current price at the last look; empty: all prices were known."""
+        """Market without a current price at the last call; empty: all prices were known."""
 
     def look(self, fees: Mapping[str, FeeSum]) -> Decimal | None:
-        """Return what fees cost at prices of now, quote currency; None: a price is not known.
+        """Return the cost of fees at present prices, quote currency; None: a price is unknown.
 
-        A price that is not known for long is a problem of the trader.
+        A price that stays unknown for long is reported as a problem of the trader.
 
         Args:
-            fees: Sums of fees by currency, neither base nor quote of what they were paid for.
+            fees: Sums of fees by currency, neither base nor quote currency of the trades.
         """
         self.unpriced = ""
         total = Decimal(0)
         for currency, found in fees.items():
-            total += self._value(currency, found)
+            total += self._compute_value(currency, found)
         if self.unpriced:
             self._report_unpriced()
             return None
         self._since = None
-        self._book.states.solve(FEE_PRICE)
+        self._book.states.clear_problem(FEE_PRICE)
         return total
 
-    def _value(self, currency: str, found: FeeSum) -> Decimal:
-        """Return what a sum of fees costs, quote currency; 0 where its price is not known."""
+    def _compute_value(self, currency: str, found: FeeSum) -> Decimal:
+        """Return the cost of a sum of fees, quote currency; 0 if its price is unknown."""
         quote = self._book.context.market.quote
         direct, inverse = f"{currency}/{quote}", f"{quote}/{currency}"
         if self._book.broker.has_market(direct):
-            return found.amount * (self._price(direct) or Decimal(0))
+            return found.amount * (self._get_price(direct) or Decimal(0))
         if self._book.broker.has_market(inverse):
-            price = self._price(inverse)
+            price = self._get_price(inverse)
             return found.amount / price if price else Decimal(0)
         return self._estimate(currency, found)
 
-    def _price(self, symbol: str) -> Decimal | None:
-        """Return the price of now of a market, requested where it is old; None: not known."""
+    def _get_price(self, symbol: str) -> Decimal | None:
+        """Return a market's present price, and request a new one if it is old; None: unknown."""
         broker, now = self._book.broker, time.monotonic()
         if now - self._requested.get(symbol, -1e9) >= PRICE_SECONDS:
             self._requested[symbol] = now
-            broker.ask_price(symbol)
+            broker.request_price(symbol)
         known = broker.prices.get(symbol)
         if known is None or now - known[1] > PRICE_IS_OLD_SECONDS:
             self.unpriced = symbol
@@ -80,7 +80,7 @@ class FeeValues:
         return known[0]
 
     def _estimate(self, currency: str, found: FeeSum) -> Decimal:
-        """Return the cost of fees without a market: by the highest rate that is known of them."""
+        """Return the estimated cost of fees without a market, by their highest known rate."""
         context = self._book.context
         rate = max(Decimal(repr(context.rules.fee_rate)), context.market.taker or Decimal(0))
         if currency not in self._estimated:

@@ -1,4 +1,4 @@
-"""What others than a symbol's trader have taken of its coins while a position was open."""
+"""Coins of a symbol that others than its trader have taken while a position was open."""
 
 from collections.abc import Iterable, Set
 from decimal import Decimal
@@ -6,7 +6,7 @@ from decimal import Decimal
 from onetape.exchange.trading_records import OrderSnapshot, OwnTrade
 from onetape.store.accounts import read_account_series
 from onetape.store.ledger import read_fills
-from onetape.store.live_accounts import open_differences
+from onetape.store.live_accounts import read_open_differences
 from trader.live.book import LiveBook
 from trader.live.booked_coins import CORRECTED
 
@@ -15,12 +15,12 @@ class FillsOfOthers:
     """Executions of one symbol's account that are not the trader's."""
 
     def __init__(self, book: LiveBook) -> None:
-        """Begin with the stored orders of others; their executions come with the readings."""
+        """Initialise with the stored orders of others; readings have their executions."""
         self._book = book
         self._fills: dict[str, OwnTrade] = {}
         self._numbers: set[str] = set()
         self._orders: set[str] = set()
-        stored = open_differences(book.context.store, book.context.session.account)
+        stored = read_open_differences(book.context.store, book.context.session.account)
         for one in stored:
             # An order that carries no name is looked up again.
             if one.kind == "foreign fills" and one.document.get("client_order_id"):
@@ -53,17 +53,17 @@ class FillsOfOthers:
                 if names.get(fill.exchange_order_id):
                     self._orders.add(fill.exchange_order_id)
 
-    def sold(self) -> Decimal:
-        """Return what others have sold, less what they have bought, base currency; at least 0.
+    def sum_sold(self) -> Decimal:
+        """Return the sales of others less their buys, base currency; at least 0.
 
-        What was executed before the position was opened does not count, nor before a person has
-        had missing coins written off, nor what a person has answered.
+        Executions do not count if they are from before the position was opened, from before a
+        person had missing coins written off, or of an order that a person has judged.
         """
         book = self._book
         if book.position.is_flat or not self._fills:
             return Decimal(0)
-        first_ms = first_counted_ms(book)
-        stored = open_differences(book.context.store, book.context.session.account)
+        first_ms = find_first_counted_ms(book)
+        stored = read_open_differences(book.context.store, book.context.session.account)
         answered = {
             one.subject for one in stored if one.kind == "foreign fills" and one.answer is not None
         }
@@ -75,13 +75,13 @@ class FillsOfOthers:
         return max(total, Decimal(0))
 
 
-def fees_elsewhere(book: LiveBook) -> Decimal:
-    """Return the fees that other symbols of the account paid with coins like the position's.
+def sum_fees_elsewhere(book: LiveBook) -> Decimal:
+    """Return the fees of the account's other symbols that were paid in the position's coin.
 
     Base currency, since the position was opened or corrected: an exchange takes fees in its own
-    coin from what the account has of it.
+    coin from the account's balance of that coin.
     """
-    context, first_ms = book.context, first_counted_ms(book)
+    context, first_ms = book.context, find_first_counted_ms(book)
     total = Decimal(0)
     for one in read_account_series(context.store, context.session.account):
         if one.symbol == context.key.symbol:
@@ -101,15 +101,15 @@ def fees_elsewhere(book: LiveBook) -> Decimal:
     return total
 
 
-def first_counted_ms(book: LiveBook) -> int:
+def find_first_counted_ms(book: LiveBook) -> int:
     """Return from when on others may have taken coins of the position, epoch milliseconds."""
     corrected = (
         one.executed_ms for one in book.fills if one.exchange_trade_id.startswith(CORRECTED)
     )
-    return max(first_bought_ms(book), max(corrected, default=0) + 1)
+    return max(find_first_bought_ms(book), max(corrected, default=0) + 1)
 
 
-def first_bought_ms(book: LiveBook) -> int:
-    """Return when the open position was bought first, epoch milliseconds; 0 while flat."""
+def find_first_bought_ms(book: LiveBook) -> int:
+    """Return the time of the open position's first buy, epoch milliseconds; 0 while flat."""
     entry = book.position.entry_order_id
     return min((one.executed_ms for one in book.fills if one.client_order_id == entry), default=0)

@@ -1,4 +1,4 @@
-"""The largest order on the first day of a live account, where no setting states one."""
+"""The largest order on the first day of a live account, if no setting states it."""
 
 from decimal import Decimal
 from typing import Final
@@ -9,10 +9,10 @@ from onetape.store.database import Store
 from onetape.store.live_accounts import LiveAccount, read_live_account
 from trader.settings import TraderSettings
 
-#: Largest entry within a day of the confirmation where no setting states one, quote currency.
+#: Largest entry within a day of the confirmation without a setting, quote currency.
 FIRST_DAY_MAX_ORDER: Final = Decimal(20)
 _DAY_MS: Final = 86_400_000
-#: Why an entry is refused where that limit means nothing and the settings state none.
+#: Refusal of an entry if that limit does not apply and the settings state no limit.
 FIRST_DAY_TEXT: Final = (
     f"the first day needs --max-order: the default of {FIRST_DAY_MAX_ORDER} is meant for dollars "
     "and euros"
@@ -21,12 +21,12 @@ FIRST_DAY_TEXT: Final = (
 _DOLLARS: Final = ("USD", "EUR", "DAI")
 
 
-def first_day_limit(
+def compute_first_day_limit(
     limits: RiskLimits, account: LiveAccount | None, quote: str, now_ms: int
 ) -> Decimal | None:
     """Return the largest order within a day of the confirmation, quote currency; None: no limit.
 
-    It is 0 where the quote currency is no dollar and the settings state no largest order.
+    The result is 0 if the quote currency is no dollar and the settings state no largest order.
 
     Args:
         limits: Limits of the settings; a largest order that they state holds instead.
@@ -41,7 +41,7 @@ def first_day_limit(
     return FIRST_DAY_MAX_ORDER if is_dollar(quote) else Decimal(0)
 
 
-def first_day_lines(
+def format_first_day_lines(
     store: Store, settings: TraderSettings, account: str, quote: str, now_ms: int
 ) -> list[str]:
     """Return a line with the largest entry of today, where that is limited.
@@ -57,7 +57,7 @@ def first_day_lines(
         StoreError: the file cannot be read.
     """
     opened = read_live_account(store, account)
-    limit = first_day_limit(settings.risk, opened, quote, now_ms)
+    limit = compute_first_day_limit(settings.risk, opened, quote, now_ms)
     if limit is None or opened is None or opened.confirmed_ms is None:
         return []
     until = format_utc((opened.confirmed_ms + _DAY_MS) // 1_000)
@@ -70,5 +70,5 @@ def first_day_lines(
 
 
 def is_dollar(quote: str) -> bool:
-    """Return whether one unit of a currency is about a dollar, by its code."""
+    """Return whether a currency's code denotes a dollar or a dollar stablecoin."""
     return any(part in quote for part in _DOLLARS)

@@ -1,4 +1,4 @@
-"""Sorts the orders of a reading that the file does not have: whose they are, and what follows."""
+"""Sorts the orders of a reading that the file lacks, by their owner, and acts on them."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -7,7 +7,7 @@ from msgspec import structs
 
 from onetape.exchange.trading_records import OrderSnapshot, OwnTrade
 from onetape.execution.reconcile import AccountDifference, DifferenceKind
-from onetape.store.live_accounts import last_difference
+from onetape.store.live_accounts import read_last_difference
 from trader.live.adopting import adopt
 from trader.live.book import LiveBook
 from trader.live.judging import Judge
@@ -26,7 +26,7 @@ class FoundOrders:
     def __init__(
         self, book: LiveBook, judge: Judge, older: OlderOrders, copies: OtherCopies
     ) -> None:
-        """Begin; nothing is read yet.
+        """Initialise; nothing is read yet.
 
         Args:
             book: The orders and trades of the symbol.
@@ -48,18 +48,18 @@ class FoundOrders:
         *,
         is_history_read: bool,
     ) -> list[AccountDifference]:
-        """Take over orders that are ours, the oldest first; store those of others, return them.
+        """Take over own orders, the oldest first; store and return the orders of others.
 
         Args:
             found: Differences of a reading; those of other kinds are left out.
             orders: All of the reading.
             fills: All of the reading.
             now_ms: Market time.
-            is_history_read: Whether what is older is known: it has to be taken over first.
+            is_history_read: Whether older orders are known, which have to be taken over first.
         """
         by_number = {one.exchange_order_id: one for one in orders}
         found = [one for one in found if one.subject in by_number]
-        pairs = sorted(((one, by_number[one.subject]) for one in found), key=_age)
+        pairs = sorted(((one, by_number[one.subject]) for one in found), key=_make_age_key)
         older = [order for one, order in pairs if one.kind == "older order"]
         copied = [order for one, order in pairs if one.kind == "other copy"]
         strange: list[AccountDifference] = []
@@ -83,23 +83,23 @@ class FoundOrders:
         return strange
 
     def _has_no_position(self, order: OrderSnapshot) -> bool:
-        """Return whether an order rests that would sell, and the file has no position for it.
+        """Return whether a resting order would sell coins of which the file has no position.
 
-        As an order of ours it would be cancelled: it may be the stop of a position that is not
-        found yet.
+        An order that is taken over is cancelled, and this one may be the stop of a position that is
+        not found yet.
         """
         return order.side == "sell" and order.status == "open" and self._book.position.is_flat
 
     def _is_left_alone(self, order: OrderSnapshot) -> bool:
-        """Return whether a person has decided to leave an order with one of our ids alone."""
+        """Return whether a person has decided that an order with an own id stays untouched."""
         context, number = self._book.context, order.exchange_order_id
         kinds = ("foreign order", "foreign fills")
         account = context.session.account
-        found = (last_difference(context.store, account, kind, number) for kind in kinds)
+        found = (read_last_difference(context.store, account, kind, number) for kind in kinds)
         return any(one is not None and one.answer == "keep" for one in found)
 
     def _is_past(self, order: OrderSnapshot, fills: Iterable[OwnTrade]) -> bool:
-        """Return whether others have executed an order before anything of the account existed."""
+        """Return whether an order of others was executed before the account existed."""
         moments = (
             fill.executed_ms for fill in fills if fill.exchange_order_id == order.exchange_order_id
         )
@@ -107,7 +107,7 @@ class FoundOrders:
         return order.status != "open" and last_ms is not None and self._older.is_past(last_ms)
 
 
-def _age(pair: tuple[AccountDifference, OrderSnapshot]) -> tuple[int, int, str]:
-    """Return what sorts orders by their age; ids of one moment count up."""
+def _make_age_key(pair: tuple[AccountDifference, OrderSnapshot]) -> tuple[int, int, str]:
+    """Return the sort key of an order by age; ids of one moment count up."""
     order = pair[1]
     return order.created_ms, len(order.exchange_order_id), order.exchange_order_id

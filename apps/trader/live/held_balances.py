@@ -1,4 +1,4 @@
-"""What the account holds by the last reading, as far as no order of ours has changed it since."""
+"""Balances of the account by the last reading, if no own order has changed them since."""
 
 import time
 from decimal import Decimal
@@ -8,7 +8,7 @@ from onetape.execution.positions import sum_position
 from trader.brokers.live_records import AccountSnapshot, BalanceReading
 from trader.live.book import LiveBook
 from trader.live.booked_coins import CORRECTED
-from trader.live.resolving import coins_moved
+from trader.live.resolving import has_moved_coins
 from trader.live.tracking import LiveOrder
 
 _ZERO = Decimal(0)
@@ -18,7 +18,7 @@ class HeldBalances:
     """The balances of one symbol's account."""
 
     def __init__(self, book: LiveBook) -> None:
-        """Begin; nothing is read yet."""
+        """Initialise; nothing is read yet."""
         self._book = book
         self.reading: AccountSnapshot | BalanceReading | None = None
         """The last reading; None: no reading since the start."""
@@ -31,19 +31,19 @@ class HeldBalances:
 
     @property
     def is_fresh(self) -> bool:
-        """Return whether no order of ours has changed the account since the last reading began."""
+        """Return whether no own order has changed the account since the last reading began."""
         return self.reading is not None and self.reading.begun > self._changed
 
-    def balance(self, currency: str) -> Balance | None:
-        """Return the current balance of a currency; None: not known."""
+    def get_balance(self, currency: str) -> Balance | None:
+        """Return the current balance of a currency; None: unknown."""
         if self.reading is None or not self.is_fresh:
             return None
         return self.reading.balances.get(currency, Balance(_ZERO, _ZERO))
 
     @property
     def base(self) -> Balance | None:
-        """Return the current balance of the base currency; None: not known."""
-        return self.balance(self._book.context.market.base)
+        """Return the current balance of the base currency; None: unknown."""
+        return self.get_balance(self._book.context.market.base)
 
     @property
     def total_base(self) -> Decimal:
@@ -54,9 +54,9 @@ class HeldBalances:
 
     @property
     def total_now(self) -> Decimal | None:
-        """Return what is there of the base currency: the last reading, and what was executed since.
+        """Return the base currency of the account: the last reading and the executions since.
 
-        None where there was no reading.
+        None without a reading.
         """
         reading, market = self.reading, self._book.context.market
         if reading is None:
@@ -70,21 +70,21 @@ class HeldBalances:
         return self.total_base + sum_position(since, market.base, market.quote).base
 
     def note_before_send(self, one: LiveOrder) -> None:
-        """Note in an order what the account has before its send, by the last reading."""
+        """Store in an order the balances before its send, by the last reading."""
         if self.reading is not None:
             one.total_before, one.read_ms = self.total_base, self.reading.requested_ms
 
     def is_after(self, deadline_ms: int | None) -> bool:
-        """Return whether the last reading began after a time of the exchange, epoch milliseconds.
+        """Return whether the last reading began after an exchange time, epoch milliseconds.
 
-        False where the time is not known, or there is no reading.
+        False if the time is unknown, or there is no reading.
         """
         reading = self.reading
         return (
             reading is not None and deadline_ms is not None and reading.requested_ms > deadline_ms
         )
 
-    def shows_unsold(self, one: LiveOrder, amount: Decimal) -> bool:
+    def has_unsold_coins(self, one: LiveOrder, amount: Decimal) -> bool:
         """Return whether the coins of a sell that was not acknowledged are there, and are free.
 
         Args:
@@ -94,7 +94,7 @@ class HeldBalances:
         if self.reading is None:
             return False
         held = self.reading.balances.get(self._book.context.market.base)
-        # The account may have coins of its own: what is free alone does not show what was sold.
+        # The account may have coins of its own: the free balance alone does not show the sale.
         reading = self.reading
-        is_moved = coins_moved(self._book, one, reading.balances, reading.requested_ms)
+        is_moved = has_moved_coins(self._book, one, reading.balances, reading.requested_ms)
         return held is not None and held.free >= amount and not is_moved

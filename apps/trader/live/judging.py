@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Final
 
 from onetape.execution.reconcile import AccountDifference
-from onetape.store.live_accounts import add_difference, end_difference, open_differences
+from onetape.store.live_accounts import add_difference, end_difference, read_open_differences
 from trader.live.account_history import STOPS_ALONE
 from trader.live.adopting import write_off
 from trader.live.book import LiveBook
@@ -22,17 +22,17 @@ class Judge:
     """Differences of one symbol's account: orders and fills of others, and missing coins."""
 
     def __init__(self, book: LiveBook) -> None:
-        """Begin; nothing is missing before the first reading."""
+        """Initialise; nothing is missing before the first reading."""
         self._book = book
         self._missing_since: float | None = None
-        """Time since coins of the position have been missing, monotonic seconds; None: none are."""
+        """Time since coins of the position are missing, monotonic seconds; None: all are there."""
         self._missing_again = 0.0
         """Time when the account is read again because coins are missing, monotonic seconds."""
         self._nameless: frozenset[str] = frozenset()
 
     @property
     def is_reading_due(self) -> bool:
-        """Return whether the account is to be read again because coins are missing."""
+        """Return whether the account must be read again because coins are missing."""
         return self._missing_since is not None and time.monotonic() >= self._missing_again
 
     @property
@@ -75,7 +75,7 @@ class Judge:
         """
         lasting, self._nameless = numbers & self._nameless, numbers
         if not lasting:
-            self._book.states.solve(NAMES)
+            self._book.states.clear_problem(NAMES)
             return
         listed = ", ".join(sorted(lasting)[:3]) + (", ..." if len(lasting) > 3 else "")
         self._book.states.report(
@@ -95,7 +95,7 @@ class Judge:
         *,
         is_missing: bool,
     ) -> bool:
-        """Report what belongs to others, and end differences that are over or were judged.
+        """Report orders and executions of others; end differences that are over or were judged.
 
         Args:
             strange: Orders and executions of others in a reading; they are stored.
@@ -111,7 +111,7 @@ class Judge:
         left = {(one.kind, one.subject) for one in strange}
         waiting: list[str] = []
         is_corrected = False
-        for stored in open_differences(context.store, account):
+        for stored in read_open_differences(context.store, account):
             if stored.document.get("symbol") != context.key.symbol:
                 continue
             is_there = (stored.kind, stored.subject) in left
@@ -125,14 +125,14 @@ class Judge:
             elif stored.kind.startswith("foreign") and stored.answer is None:
                 waiting.append(str(stored.document.get("text")))
         if not is_missing:
-            book.states.solve(COINS)
+            book.states.clear_problem(COINS)
         self._report_others(waiting)
         return is_corrected
 
     def _report_others(self, waiting: list[str]) -> None:
-        """Report what belongs to others and no person has judged yet."""
+        """Report orders and executions of others that no person has judged yet."""
         if not waiting:
-            self._book.states.solve(ACCOUNT)
+            self._book.states.clear_problem(ACCOUNT)
             return
         self._book.states.report(
             ACCOUNT,

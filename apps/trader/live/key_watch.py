@@ -1,4 +1,4 @@
-"""Reports that the API key may do something else than at the start, and what to do about it."""
+"""Reports that the rights of the API key have changed since the start, with the remedy."""
 
 from typing import Final
 
@@ -9,11 +9,11 @@ from trader.brokers.key_rights import KeyRights
 from trader.live.book import LiveBook
 from trader.states import Problem
 
-#: Source of the problem that a key has other rights than it should have.
+#: Source of the problem that a key has wrong rights.
 KEY: Final = "API key"
 
 
-def rights_after_start(client: PrivateClient, ban: Problem | None) -> KeyRights | None:
+def make_rights_watch(client: PrivateClient, ban: Problem | None) -> KeyRights | None:
     """Return the watch that reads a key's rights again; None: a key that may withdraw.
 
     Args:
@@ -41,22 +41,22 @@ def watch_key(book: LiveBook) -> None:
     is_wrong = book.states.has_problem(KEY)
     rights.look(book.times.key_rights_again if is_wrong else book.times.key_rights)
     if rights.refusal is not None:
-        book.states.report(KEY, _problem_of_refusal(rights.refusal))
+        book.states.report(KEY, _make_refusal_problem(rights.refusal))
         return
     if rights.found is None:
-        book.states.solve(KEY)
+        book.states.clear_problem(KEY)
         return
     try:
-        # What the exchange does not state was accepted at the start.
+        # Rights that the exchange does not state were accepted at the start.
         check_permissions(rights.exchange, rights.found, is_unknown_allowed=True)
     except SafetyRefusal as error:
-        book.states.report(KEY, _problem_of(error))
+        book.states.report(KEY, _make_rights_problem(error))
     else:
-        book.states.solve(KEY)
+        book.states.clear_problem(KEY)
 
 
-def _problem_of_refusal(refusal: str) -> Problem:
-    """Return what a key that is not accepted means for a trader that runs."""
+def _make_refusal_problem(refusal: str) -> Problem:
+    """Return the problem of a running trader whose key is not accepted."""
     return Problem(
         f"the API key is not accepted: {refusal}",
         "no order can be sent; a stop that rests on the exchange stays there",
@@ -66,8 +66,8 @@ def _problem_of_refusal(refusal: str) -> Problem:
     )
 
 
-def _problem_of(error: SafetyRefusal) -> Problem:
-    """Return what wrong rights mean for a trader that runs."""
+def _make_rights_problem(error: SafetyRefusal) -> Problem:
+    """Return the problem of a running trader whose key has wrong rights."""
     reason, _, advice = str(error).replace("the key", "the API key", 1).partition(": ")
     remedy = f"{advice}; the rights are read again each minute"
     if isinstance(error, KeyMayNotTrade):

@@ -16,11 +16,11 @@ from trader.live.start_plan import StartPlan
 PASSWORD_EXCHANGES: Final = ("okx",)
 
 
-def keys_for(plan: StartPlan) -> Credentials | None:
+def load_start_credentials(plan: StartPlan) -> Credentials | None:
     """Return the key that a start trades with; None: on paper.
 
-    With a position or an order open the start goes on without a key, and is halted: what is wrong
-    is shown by status and sent as an alert, which an end of the program would not be.
+    With a position or an order open the start goes on without a key, and is halted: the fault is
+    shown by status and sent as an alert; if the program ended, it would not be.
 
     Raises:
         ConfigurationError: no key is set, and nothing is open.
@@ -28,7 +28,7 @@ def keys_for(plan: StartPlan) -> Credentials | None:
     if plan.settings.mode != "live":
         return None
     try:
-        return credentials_of(plan.settings.exchange)
+        return load_credentials(plan.settings.exchange)
     except ConfigurationError as error:
         if not plan.held:
             raise
@@ -36,10 +36,10 @@ def keys_for(plan: StartPlan) -> Credentials | None:
         return Credentials("", "")
 
 
-def credentials_of(exchange: str) -> Credentials:
+def load_credentials(exchange: str) -> Credentials:
     """Return the API key of the account, from the environment, from files or from a prompt.
 
-    Without any, the simulator has one that is no secret.
+    Without any key, the simulator uses a public one.
 
     Raises:
         ConfigurationError: no key is set.

@@ -1,6 +1,6 @@
 """The limits of a live account, checked before each entry is sent.
 
-Losses are looked at every few seconds; a limit that was passed is a problem of the trader, which
+Losses are computed every few seconds; a limit that was passed is a problem of the trader, which
 status shows, until a person clears it with `trader risk --clear`.
 """
 
@@ -11,8 +11,8 @@ from typing import Final
 from onetape.cli.output import print_line
 from onetape.core.candles import SeriesKey
 from onetape.core.timeframes import Timeframe
-from onetape.engine.exits import levels_of
-from onetape.exchange.dialects import dialect_of, entry_rate_obstacle
+from onetape.engine.exits import compute_levels
+from onetape.exchange.dialects import find_entry_rate_obstacle, get_dialect
 from onetape.execution.limit_checks import EntryTerms, MarketView
 from onetape.execution.protection import round_down
 from onetape.store.candles import read_last_closed
@@ -21,13 +21,13 @@ from onetape.store.market_data import BestPrices, read_last_ticker
 from onetape.store.orders import count_sent_orders
 from trader.live.book import LiveBook
 from trader.live.fee_values import FeeValues
-from trader.live.first_day import FIRST_DAY_TEXT, first_day_limit
+from trader.live.first_day import FIRST_DAY_TEXT, compute_first_day_limit
 from trader.risk_guard import RiskGuard
 from trader.states import Problem
 
 #: Source of the problem of a limit that was passed.
 RISK: Final = "risk"
-#: Between two looks at the equity, wall seconds.
+#: Pause between two computations of the equity, wall seconds.
 LOOK_SECONDS: Final = 5.0
 _MINUTE_MS: Final = 60_000
 
@@ -36,7 +36,7 @@ class EntryLimits:
     """The limits of one symbol's entries; losses are those of the whole account."""
 
     def __init__(self, book: LiveBook) -> None:
-        """Begin; nothing is read yet."""
+        """Initialise; nothing is read yet."""
         self._book = book
         self._account = book.context.session.account
         self._guard = RiskGuard(book.context.store, self._account, book.context.settings.risk)
@@ -44,10 +44,10 @@ class EntryLimits:
         self._looked = -1e9
         self._fees = FeeValues(book)
         self._unpriced = ""
-        """A market without a price of now that the equity needs, found by the last look."""
+        """A market whose present price the equity needs and lacks, by the last computation."""
 
-    def work(self, now_ms: int) -> None:
-        """Look at the losses of the account, where that is due.
+    def watch_losses(self, now_ms: int) -> None:
+        """Compute the losses of the account, if that is due.
 
         Raises:
             StoreError: the file cannot be read or written.
@@ -55,11 +55,11 @@ class EntryLimits:
         if time.monotonic() - self._looked < LOOK_SECONDS:
             return
         self._looked = time.monotonic()
-        equity = self._equity()
+        equity = self._compute_equity()
         orders = count_sent_orders(self._book.context.store, self._account, now_ms - _MINUTE_MS)
         state = self._guard.look(equity, now_ms, orders=orders)
         if state is None or state.reason is None:
-            self._book.states.solve(RISK)
+            self._book.states.clear_problem(RISK)
             return
         self._book.states.report(
             RISK,
@@ -70,18 +70,18 @@ class EntryLimits:
             ),
         )
 
-    def _equity(self) -> Decimal | None:
-        """Return the equity after all fees, quote currency; None: a price of now is not known."""
+    def _compute_equity(self) -> Decimal | None:
+        """Return the equity after all fees, quote currency; None: a present price is unknown."""
         self._unpriced = ""
-        equity = self._book.funds.equity_at(self.price_of)
+        equity = self._book.funds.compute_equity(self.find_price)
         fees = self._fees.look(self._book.funds.other_fees)
         self._unpriced = self._unpriced or self._fees.unpriced
         return None if equity is None or fees is None else equity - fees
 
-    def limited(
+    def limit_entry(
         self, amount: Decimal, price: float, free: Decimal, now_ms: int, *, positions: int
     ) -> Decimal | str:
-        """Return the allowed amount of an entry, base currency, or the reason why it is refused.
+        """Return the allowed amount of an entry, base currency, or the reason for its refusal.
 
         Args:
             amount: Amount by the rules of the account.
@@ -94,7 +94,7 @@ class EntryLimits:
             StoreError: the file cannot be read or written.
         """
         self._looked = -1e9
-        self.work(now_ms)
+        self.watch_losses(now_ms)
         if self._unpriced:
             return f"the equity is not known: {self._unpriced} has no price of now"
         book, trading_rules = self._book, self._book.context.market.trading_rules
@@ -115,8 +115,8 @@ class EntryLimits:
             position=held * paid,
             positions=positions,
         )
-        allowed = self._guard.allowed_cost(terms)
-        if (first_day := self._first_day_limit(now_ms)) is not None:
+        allowed = self._guard.limit_cost(terms)
+        if (first_day := self._compute_first_day_limit(now_ms)) is not None:
             if not first_day:
                 return FIRST_DAY_TEXT
             allowed = min(allowed, first_day)
@@ -125,12 +125,12 @@ class EntryLimits:
             if allowed >= terms.cost
             else round_down(allowed / paid, trading_rules.amount_step)
         )
-        obstacle = self._rate_obstacle(now_ms) or self._guard.entry_obstacle(
+        obstacle = self._find_rate_obstacle(now_ms) or self._guard.find_entry_obstacle(
             EntryTerms(
                 smaller * paid, terms.min_cost, self._stop_cost(smaller, price), free,
                 terms.position, positions,
             ),
-            self._market(now_ms),
+            self._read_market_view(now_ms),
         )  # fmt: skip
         if obstacle is not None:
             return obstacle
@@ -138,26 +138,26 @@ class EntryLimits:
             print_line(f"entry made smaller by a limit: {smaller:f} in place of {amount:f}")
         return smaller
 
-    def _first_day_limit(self, now_ms: int) -> Decimal | None:
+    def _compute_first_day_limit(self, now_ms: int) -> Decimal | None:
         settings, quote = self._book.context.settings, self._book.context.market.quote
-        return first_day_limit(settings.risk, self._opened, quote, now_ms)
+        return compute_first_day_limit(settings.risk, self._opened, quote, now_ms)
 
-    def _rate_obstacle(self, now_ms: int) -> str | None:
+    def _find_rate_obstacle(self, now_ms: int) -> str | None:
         def sent_since(seconds: int) -> int:
             return count_sent_orders(
                 self._book.context.store, self._account, now_ms - seconds * 1_000
             )
 
-        return entry_rate_obstacle(dialect_of(self._book.context.key.exchange), sent_since)
+        return find_entry_rate_obstacle(get_dialect(self._book.context.key.exchange), sent_since)
 
     def _stop_cost(self, amount: Decimal, price: float) -> Decimal | None:
-        """Return what the stop of the entry would bring, quote currency; None without a stop.
+        """Return the proceeds of the entry's stop, quote currency; None without a stop.
 
-        It covers what is left after a fee in the coin itself, in whole steps; 0 where that is less
-        than the market lets one sell.
+        The stop covers the coins after a fee in the coin itself, in whole steps; 0 if that amount
+        is below the market's least order.
         """
         context, trading_rules = self._book.context, self._book.context.market.trading_rules
-        stop = levels_of(
+        stop = compute_levels(
             context.rules.exits, price, price, 0, float(trading_rules.price_step or 0)
         ).stop
         if not 0 < stop < price:
@@ -168,8 +168,8 @@ class EntryLimits:
         lowest = Decimal(repr(stop)) * (1 - self._book.stop_limit)
         return held * lowest if held >= trading_rules.min_amount else Decimal(0)
 
-    def _market(self, now_ms: int) -> MarketView:
-        ticker = self._ticker(self._book.context.key)
+    def _read_market_view(self, now_ms: int) -> MarketView:
+        ticker = self._read_ticker(self._book.context.key)
         clock = self._book.exchange.clock
         age = None if ticker is None else clock.wall_seconds(now_ms - ticker.timestamp_ms)
         skew_ms = getattr(clock, "skew_ms", 0)
@@ -181,7 +181,7 @@ class EntryLimits:
             skew_ms / 1_000,
         )
 
-    def price_of(self, key: SeriesKey) -> Decimal | None:
+    def find_price(self, key: SeriesKey) -> Decimal | None:
         """Return the price of a coin by the newest bid or close; None: both are old.
 
         Another symbol's stream may be down, or its trader: a bid that is older than the newest
@@ -189,7 +189,7 @@ class EntryLimits:
         """
         book, now_ms = self._book, self._book.exchange.now_ms()
         timeframe = Timeframe.parse(key.timeframe)
-        ticker, closed = self._ticker(key), read_last_closed(book.context.store, key, 1)
+        ticker, closed = self._read_ticker(key), read_last_closed(book.context.store, key, 1)
         end_ms = timeframe.next(int(closed.timestamp[-1])) * 1_000 if len(closed) else 0
         price, time_ms = float(closed.close[-1]) if len(closed) else 0.0, end_ms
         if ticker is not None and ticker.bid and ticker.timestamp_ms >= end_ms:
@@ -201,6 +201,6 @@ class EntryLimits:
             return None
         return Decimal(repr(price))
 
-    def _ticker(self, key: SeriesKey) -> BestPrices | None:
+    def _read_ticker(self, key: SeriesKey) -> BestPrices | None:
         now_ms = self._book.exchange.now_ms()
         return read_last_ticker(self._book.context.store, key.exchange, key.symbol, now_ms=now_ms)

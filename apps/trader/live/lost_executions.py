@@ -1,9 +1,9 @@
-"""An entry whose executions stay unknown: a person states what became of its coins.
+"""An entry whose executions stay unknown: a person decides on its coins.
 
 The exchange states that the entry is filled, and does not list its executions, or not any more. The
-symbol would wait for ever. So the difference is stored after a minute, and `trader reconcile` takes
-an answer: what the order states is booked as one execution, at the price that the order was meant
-for and with the largest fee. If executions of the order come later, they are not booked.
+symbol would wait forever. So the difference is stored after a minute, and `trader reconcile` takes
+an answer: the filled amount that the order states is booked as one execution, at the order's
+expected price and with the largest fee. If executions of the order come later, they are not booked.
 """
 
 import time
@@ -17,7 +17,7 @@ from onetape.store.live_accounts import (
     StoredDifference,
     add_difference,
     end_difference,
-    open_differences,
+    read_open_differences,
 )
 from trader.live.adopting import take_out_entry
 from trader.live.book import LiveBook
@@ -27,7 +27,7 @@ from trader.live.tracking import LiveOrder
 LOST_EXECUTIONS: Final = "lost executions"
 #: Beginning of the trade ids of executions that a person has had booked.
 ASSUMED: Final = "assumed-"
-#: Part of what was bought that a fee takes at most; no exchange takes that much of a market order.
+#: Largest fee as a part of the bought amount; no exchange takes that much of a market order.
 LARGEST_FEE: Final = Decimal("0.01")
 _ZERO: Final = Decimal(0)
 
@@ -41,8 +41,8 @@ class LostExecutions:
         self._looked: float | None = None
         self._is_stored = True
 
-    def work(self, one: LiveOrder | None, now_ms: int, *, is_lasting: bool) -> bool:
-        """Store the difference, carry its answer out, or end it.
+    def update_difference(self, one: LiveOrder | None, now_ms: int, *, is_lasting: bool) -> bool:
+        """Store the difference, carry out its answer, or end the difference.
 
         Args:
             one: The entry without known executions; None: there is none.
@@ -72,8 +72,8 @@ class LostExecutions:
     def _read(self) -> StoredDifference | None:
         """Return the difference that is open, or None."""
         context = self._book.context
-        for one in open_differences(context.store, context.session.account):
-            # The documents of other kinds are not looked into: a stop must not depend on them.
+        for one in read_open_differences(context.store, context.session.account):
+            # The documents of other kinds are not read: a stop must not depend on them.
             if one.kind == LOST_EXECUTIONS and one.document.get("symbol") == context.key.symbol:
                 return one
         return None
@@ -96,11 +96,11 @@ class LostExecutions:
     def _carry_out(self, found: StoredDifference, one: LiveOrder | None, now_ms: int) -> bool:
         """Book the entry, and for two of the answers take its coins out again.
 
-        If the program ends in between, the next one goes on: the answer is still stored.
+        If the program ends in between, the next start goes on: the answer is still stored.
         """
         book = self._book
         if one is not None and one.identity == found.subject:
-            self._assume(one, now_ms)
+            self._book_assumed_fill(one, now_ms)
         is_there = book.entry_order_id == found.subject and found.subject in find_assumed_orders(
             book.fills
         )
@@ -110,8 +110,8 @@ class LostExecutions:
         end_difference(book.context.store, found.number, ended_ms=now_ms)
         return is_taken_out
 
-    def _assume(self, one: LiveOrder, now_ms: int) -> None:
-        """Book what an entry has bought as one execution."""
+    def _book_assumed_fill(self, one: LiveOrder, now_ms: int) -> None:
+        """Book the coins that an entry has bought as one execution."""
         book, left = self._book, compute_bought(one) - one.state.booked
         ask = one.order.ask
         fill = FillReport(
@@ -126,9 +126,9 @@ class LostExecutions:
 
 
 def compute_bought(one: LiveOrder) -> Decimal:
-    """Return what an executed entry has bought as the exchange states it, base currency.
+    """Return the amount that an entry has bought by the exchange's statement, base currency.
 
-    Some responses state the status alone: then it is the ordered amount.
+    Some responses have the status alone: then the ordered amount is returned.
     """
     return one.state.filled or one.order.ordered_amount or _ZERO
 

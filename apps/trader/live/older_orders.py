@@ -17,13 +17,13 @@ from onetape.store.live_accounts import (
     StoredDifference,
     add_difference,
     correct_baseline,
-    first_opened_ms,
     is_live_order,
-    last_difference,
+    read_first_opened_ms,
+    read_last_difference,
     read_live_account,
 )
 from trader.live.book import LiveBook
-from trader.live.fills_of_others import first_bought_ms
+from trader.live.fills_of_others import find_first_bought_ms
 from trader.states import Problem
 
 #: Kind of the difference, and source of the problem.
@@ -34,22 +34,22 @@ class OlderOrders:
     """Orders of one symbol that are older than the account in the database."""
 
     def __init__(self, book: LiveBook) -> None:
-        """Begin with what a person has answered before."""
+        """Begin with the stored answers of a person."""
         self._book = book
         self._account = read_live_account(book.context.store, book.context.session.account)
         self._stored = self._read()
 
     @property
     def opened_ms(self) -> int | None:
-        """Return when the account was opened in this file, exchange time, epoch milliseconds.
+        """Return the time at which the account was opened in this file, epoch ms of the exchange.
 
-        None where that is not known, or its older orders are taken over.
+        None if the time is unknown, or the older orders are taken over.
         """
         return None if self._account is None or self._is_adopted else self._account.opened_ms
 
     @property
     def first_ms(self) -> int | None:
-        """Return since when orders of the account may exist, epoch milliseconds; None: not known.
+        """Return the first time at which orders of the account may exist, epoch ms; None: unknown.
 
         Orders of this installation are not older than the first account of its file, at whatever
         exchange: their tag is stored with it.
@@ -57,11 +57,11 @@ class OlderOrders:
         account = self._account
         if account is None or (self._stored is not None and self._stored.answer == "keep"):
             return None if account is None else account.opened_ms
-        return first_opened_ms(self._book.context.store)
+        return read_first_opened_ms(self._book.context.store)
 
     @property
     def is_to_take_over(self) -> bool:
-        """Return whether a person has decided to take older orders over, which is not done yet."""
+        """Return whether a person has decided to take older orders over, and it is not done yet."""
         stored = self._stored
         return stored is not None and self._is_adopted and stored.ended_ms is None
 
@@ -78,15 +78,15 @@ class OlderOrders:
         account = self._account
         if account is None:
             return False
-        bought_ms = first_bought_ms(self._book)
+        bought_ms = find_first_bought_ms(self._book)
         return executed_ms < min(account.opened_ms, bought_ms or account.opened_ms)
 
     def judge(self) -> bool:
-        """Report what waits for an answer; return whether a person has just answered adopt."""
+        """Report differences without an answer; return whether a person just answered adopt."""
         was_adopted, self._stored = self._is_adopted, self._read()
         stored = self._stored
         if stored is None or stored.answer is not None:
-            self._book.states.solve(OLDER_ORDER)
+            self._book.states.clear_problem(OLDER_ORDER)
         else:
             problem = Problem(
                 str(stored.document.get("text")),
@@ -121,9 +121,9 @@ class OlderOrders:
         self.judge()
 
     def end_take_over(self, now_ms: int) -> None:
-        """Take the coins of older orders out of what counts as the account's own, once.
+        """Remove the coins of older orders from the account's own coins, once.
 
-        The orders are stored before: if the program ends in between, they are found in the file.
+        The orders are stored first: if the program ends in between, they are found in the file.
 
         Args:
             now_ms: Market time.
@@ -154,4 +154,4 @@ class OlderOrders:
     def _read(self) -> StoredDifference | None:
         context = self._book.context
         account, symbol = context.session.account, context.key.symbol
-        return last_difference(context.store, account, OLDER_ORDER, symbol)
+        return read_last_difference(context.store, account, OLDER_ORDER, symbol)

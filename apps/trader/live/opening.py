@@ -1,4 +1,4 @@
-"""Opens an account at an exchange before anything is traded on it: key, rights, whose it is."""
+"""Opens an account at an exchange before any trade: key, rights, and owner."""
 
 import os
 import tempfile
@@ -29,14 +29,14 @@ from onetape.store.live_accounts import LiveAccount, open_live_account, read_liv
 from onetape.store.process_lock import ProcessLock
 from onetape.websocket.user_stream import UserStream
 from trader.live.account_stream import open_stream
-from trader.live.booked_coins import booked_coins, free_money
-from trader.live.start_plan import exits_only_problem
+from trader.live.booked_coins import compute_free_money, sum_booked_coins
+from trader.live.start_plan import make_exits_only_problem
 from trader.settings import TraderSettings
 from trader.states import Problem
 
 #: Exchanges whose orders were tried against the simulator, which implements Binance's protocol.
 LIVE_EXCHANGES: Final = (SIMULATOR_ID, "binance")
-#: Exchanges whose requests are known and tested, and that no order was ever sent to. An order to
+#: Exchanges whose requests are known and tested, and to which no order was ever sent. An order to
 #: buy states its amount, a stop becomes a market order, and the lease needs the id of the account.
 UNTESTED_EXCHANGES: Final = tuple(
     name
@@ -65,12 +65,12 @@ class LiveAccess(Struct, frozen=True):
     booked: Decimal = Decimal(0)
     """Quote currency that is booked as positions of accounts in the database."""
 
-    def free_money(self, quote: str) -> Decimal:
-        """Return how much of the quote currency is free and belongs to no position."""
-        return free_money(self.balances.get(quote), self.booked)
+    def compute_free_money(self, quote: str) -> Decimal:
+        """Return the quote currency that is free and belongs to no position."""
+        return compute_free_money(self.balances.get(quote), self.booked)
 
-    def with_booked_coins(self, path: Path, quote: str) -> "LiveAccess":
-        """Return the account with how much of the quote currency is booked as positions.
+    def add_booked_coins(self, path: Path, quote: str) -> "LiveAccess":
+        """Return the account with the amount of quote currency that is booked as positions.
 
         Args:
             path: Database of the trader.
@@ -83,17 +83,17 @@ class LiveAccess(Struct, frozen=True):
             return self
         with open_store(path, create=False) as store:
             exchange = self.client.endpoint.exchange
-            booked = booked_coins(store, exchange, self.exchange_account, quote)
+            booked = sum_booked_coins(store, exchange, self.exchange_account, quote)
         return structs.replace(self, booked=booked)
 
     @property
     def account_name(self) -> str:
-        """Return exchange and account in words: what only one trader may trade."""
-        return _account_words(self.client.endpoint, self.exchange_account)
+        """Return exchange and account as a text; only one trader may trade this account."""
+        return _format_account(self.client.endpoint, self.exchange_account)
 
 
-def live_obstacle(exchange: str) -> str:
-    """Return why no order goes to an exchange whose requests are known; empty where they are not.
+def describe_live_obstacle(exchange: str) -> str:
+    """Return the reason why an exchange with known requests gets no orders; empty: not known.
 
     Args:
         exchange: CCXT exchange id.
@@ -127,7 +127,7 @@ def check_live_exchange(exchange: str, *, is_untested_allowed: bool) -> None:
             "add --untested-exchange if you want that (docs/exchanges.md)",
             setting="exchange",
         )
-    reason = live_obstacle(exchange)
+    reason = describe_live_obstacle(exchange)
     because = f", because {reason}" if reason else ""
     raise UsageError(
         f"no orders to {exchange}{because}: live orders go to {', '.join(LIVE_EXCHANGES)}, and "
@@ -148,7 +148,7 @@ async def open_access(
 ) -> LiveAccess:
     """Open the account of an API key; the exit stack closes the account.
 
-    With a position or an order open no key is refused: what is wrong with it bans entries.
+    With a position or an order open no key is refused: a fault of the key bans entries.
 
     Args:
         exchange: Open; its clock dates requests.
@@ -159,8 +159,7 @@ async def open_access(
             only programs with the same folder for temporary files exclude each other.
         held_account: The exchange's id of the account with an open position or order; None: no
             position or order is open.
-        is_unknown_allowed: Whether a key may be used of which the exchange does not state what it
-            may do.
+        is_unknown_allowed: Whether a key may be used whose rights the exchange does not state.
 
     Raises:
         UsageError: no live orders on this exchange.
@@ -173,20 +172,20 @@ async def open_access(
     await client.load_markets()
     ban = None
     try:
-        permissions = await client.permissions()
+        permissions = await client.fetch_permissions()
         allowed = is_unknown_allowed or endpoint.is_sandbox
         for note in check_permissions(endpoint.exchange, permissions, is_unknown_allowed=allowed):
             print_line(note)
     except (SafetyRefusal, ExchangeRefused) as error:
         if held_account is None:
             raise
-        ban = _ban_of(error)
+        ban = _make_key_problem(error)
     try:
-        account, balances = await client.account_id(), await client.balances()
+        account, balances = await client.fetch_account_id(), await client.fetch_balances()
     except ExchangeRefused as error:
         if held_account is None:
             raise
-        account, balances, ban = held_account, {}, _ban_of(error)
+        account, balances, ban = held_account, {}, _make_key_problem(error)
     temporary = Path(tempfile.gettempdir()) / f"onetape-accounts-{os.getuid()}"
     shared = {folder.resolve() / "onetape-accounts": None for folder in data_folders}
     for symbol in symbols:
@@ -196,8 +195,8 @@ async def open_access(
     return LiveAccess(client, account, balances, stream, ban)
 
 
-def _ban_of(error: SafetyRefusal | ExchangeRefused) -> Problem:
-    """Return what a key that would be refused means for a trader with a position or order open."""
+def _make_key_problem(error: SafetyRefusal | ExchangeRefused) -> Problem:
+    """Return the problem of a key that would be refused if no position or order were open."""
     if isinstance(error, ExchangeRefused):
         reason, advice = f"the API key is not accepted: {error}", "give the trader another key"
     else:
@@ -205,7 +204,7 @@ def _ban_of(error: SafetyRefusal | ExchangeRefused) -> Problem:
     if isinstance(error, (ExchangeRefused, KeyMayNotTrade)):
         measure = "nothing can be sent; a stop that rests on the exchange stays there"
         return Problem(reason, measure, f"{advice}, then start the trader again", is_final=True)
-    return exits_only_problem(reason, f"{advice}, then start the trader again")
+    return make_exits_only_problem(reason, f"{advice}, then start the trader again")
 
 
 def hold_live_account(
@@ -216,7 +215,7 @@ def hold_live_account(
     quote: str,
     now_ms: int,
 ) -> TraderSettings:
-    """Store what the account holds before its first session; return settings with its money.
+    """Store the balances before the account's first session; return settings with its money.
 
     Args:
         store: The open database.
@@ -252,7 +251,7 @@ def hold_live_account(
         )
     if settings.cash is not None or read_account_series(store, account):
         return settings
-    free = access.free_money(quote)
+    free = access.compute_free_money(quote)
     if not free:
         booked = access.booked
         but = f": {booked:f} {quote} are booked as positions of other accounts" if booked else ""
@@ -279,7 +278,7 @@ def make_shared_money_refusal(
 
 
 def _lock_symbol(endpoint: Endpoint, account: str, symbol: str, lock_file: Path) -> ProcessLock:
-    """Take the lock of a symbol of an account, whatever name or database it is traded under.
+    """Take the lock of a symbol of an account, independent of the account's name and database.
 
     Args:
         endpoint: The exchange.
@@ -290,7 +289,7 @@ def _lock_symbol(endpoint: Endpoint, account: str, symbol: str, lock_file: Path)
     Raises:
         SafetyRefusal: another process of this computer holds the lock.
     """
-    lock = ProcessLock(lock_file, f"{_account_words(endpoint, account)}, {symbol}")
+    lock = ProcessLock(lock_file, f"{_format_account(endpoint, account)}, {symbol}")
     lock.acquire()
     if lock.is_taken:
         raise SafetyRefusal(
@@ -300,8 +299,8 @@ def _lock_symbol(endpoint: Endpoint, account: str, symbol: str, lock_file: Path)
     return lock
 
 
-def _account_words(endpoint: Endpoint, account: str) -> str:
-    # All simulators have the same account: each is an exchange of its own.
+def _format_account(endpoint: Endpoint, account: str) -> str:
+    # All simulators have one account id: each simulator counts as a separate exchange.
     exchange = endpoint.simulator_url or endpoint.exchange
     network = "the test network of " if endpoint.is_sandbox else ""
     return f"account {account} of {network}{exchange}"

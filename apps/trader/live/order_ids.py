@@ -6,6 +6,6 @@ from uuid import uuid4
 TAG_LENGTH: Final = 8
 
 
-def new_order_id(tag: str) -> str:
+def make_order_id(tag: str) -> str:
     """Return an id that was never used: 8 digits of the installation and 24 random ones."""
     return tag + uuid4().hex[TAG_LENGTH:]

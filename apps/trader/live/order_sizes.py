@@ -1,4 +1,4 @@
-"""How large an order of one symbol may be: entries are capped, exits are sold in parts.
+"""Largest order sizes of one symbol: entries are capped, exits are sold in parts.
 
 Binance computes the largest market order again each day, so the market is read again each hour, and
 once an order is refused because of its size.
@@ -8,14 +8,14 @@ import time
 from decimal import Decimal
 from typing import Final
 
-from onetape.exchange.dialects import dialect_of
+from onetape.exchange.dialects import get_dialect
 from onetape.exchange.rest import MarketInfo
 from onetape.execution.order_sizes import LARGE_STOP_LIMIT, LargestOrder
 from trader.session_context import SessionContext
 
-#: Between two readings of the market, wall seconds.
+#: Time between two readings of the market, wall seconds.
 READ_SECONDS: Final = 3_600.0
-#: What exchanges write about the size of an order.
+#: Words in exchanges' errors about the size of an order.
 _OF_SIZE: Final = ("LOT_SIZE", "NOTIONAL", "maximum", "too large")
 
 
@@ -23,7 +23,7 @@ class OrderSizes:
     """The largest orders of one symbol."""
 
     def __init__(self, context: SessionContext) -> None:
-        """Begin with the market as the start has read it."""
+        """Initialise with the market that the start has read."""
         self._context = context
         self._market = context.market
         self._read = time.monotonic()
@@ -35,20 +35,20 @@ class OrderSizes:
         return self._is_refused or time.monotonic() - self._read >= READ_SECONDS
 
     def note_market(self, market: MarketInfo | None) -> None:
-        """Take the market as it is now; None: it is not listed, and nothing changes."""
+        """Take the present market; None: it is not listed, and nothing changes."""
         self._read, self._is_refused = time.monotonic(), False
         self._market = market or self._market
 
     def note_refused(self, reason: str) -> None:
-        """Note that the exchange has refused an order; its size may be why."""
+        """Note that the exchange has refused an order, maybe because of its size."""
         self._is_refused = self._is_refused or any(word in reason for word in _OF_SIZE)
 
     @property
     def at_market(self) -> Decimal | None:
         """Return the largest amount of a market order, base currency; None: not limited."""
-        return self._largest.at_market(self._context.market.trading_rules)
+        return self._largest.compute_market_amount(self._context.market.trading_rules)
 
-    def stop_offset(self, amount: Decimal | None) -> Decimal:
+    def compute_stop_offset(self, amount: Decimal | None) -> Decimal:
         """Return the distance of a stop's limit below its level, as a ratio; 0: no limit.
 
         A stop that is too large for a market order becomes a limit order, whose size is limited
@@ -61,25 +61,25 @@ class OrderSizes:
         is_large = amount is not None and most is not None and amount > most
         return LARGE_STOP_LIMIT if is_large and not offset and self._takes_limits else offset
 
-    def largest_stop(self, level: Decimal) -> Decimal | None:
+    def compute_largest_stop(self, level: Decimal) -> Decimal | None:
         """Return the largest amount of a stop, base currency; None: not limited.
 
         Args:
             level: Price of the stop, quote currency.
         """
-        trading_rules, offset = self._context.market.trading_rules, self.stop_offset(None)
+        trading_rules, offset = self._context.market.trading_rules, self.compute_stop_offset(None)
         most = self.at_market
         if offset:
-            return self._largest.at_limit(level * (1 - offset), trading_rules)
+            return self._largest.compute_limit_amount(level * (1 - offset), trading_rules)
         if most is None or not self._takes_limits:
             return most
-        # The limit's own price is lower, so that its value is too.
-        limited = self._largest.at_limit(level, trading_rules)
+        # The limit price is lower, so the order's value is lower too.
+        limited = self._largest.compute_limit_amount(level, trading_rules)
         return None if limited is None else max(most, limited)
 
     @property
     def _takes_limits(self) -> bool:
-        return "limit" in dialect_of(self._context.key.exchange).stop_kinds
+        return "limit" in get_dialect(self._context.key.exchange).stop_kinds
 
     @property
     def _largest(self) -> LargestOrder:

@@ -20,7 +20,7 @@ from onetape.store.live_accounts import (
     add_difference,
     end_difference,
     is_live_order,
-    open_differences,
+    read_open_differences,
 )
 from onetape.store.sessions import read_session_start
 from trader.live.book import LiveBook
@@ -38,33 +38,35 @@ class OtherCopies:
     """Orders of other copies of the database, as found by one symbol's session."""
 
     def __init__(self, book: LiveBook) -> None:
-        """Begin with what an earlier session has seen; nothing is read yet."""
+        """Begin with the stored findings of an earlier session; nothing is read yet."""
         self._book = book
         self._is_read = False
         self.began_ms = book.context.session.started_ms
-        """Since when no process but this one may send orders of this installation, exchange time,
+        """Time since which only this process may send orders of this installation, exchange time,
         epoch milliseconds."""
         self.locked = _ZERO
-        """What open orders of other copies sell, base currency; less of it counts only once later
-        readings confirm that."""
+        """Amount that open orders of other copies sell, base currency.
+
+        A smaller amount counts only once later readings confirm it.
+        """
         self._less_since: float | None = None
-        """Time since readings have less than `locked`, monotonic seconds; None: they do not."""
+        """Time since readings have less than `locked`, monotonic seconds; None: no less."""
         self._report_stored()
 
     @property
     def is_seen(self) -> bool:
-        """Return whether another copy has sent orders, and no person has answered yet."""
+        """Return whether another copy has sent orders that no person has judged yet."""
         return self._book.states.has_problem(OTHER_COPY)
 
     def judge(self, requested_ms: int, now_ms: int) -> bool:
-        """Act on what is stored of other copies, before a reading is compared.
+        """Act on stored answers about other copies, before a reading is compared.
 
         Args:
             requested_ms: The exchange's own time right before the reading.
             now_ms: Market time.
 
         Returns:
-            Whether the orders of the other copy are to be taken over, which was stopped.
+            Whether the orders of the other copy, which was stopped, must be taken over.
         """
         book = self._book
         context = book.context
@@ -72,7 +74,7 @@ class OtherCopies:
             # The trader's reckoning of the exchange's time may be ahead.
             self.began_ms, self._is_read = min(self.began_ms, requested_ms), True
         is_stopped = False
-        for stored in self._stored():
+        for stored in self._read_differences():
             if stored.subject == context.key.symbol and stored.answer == "adopt":
                 end_difference(context.store, stored.number, ended_ms=now_ms)
                 is_stopped = True
@@ -105,8 +107,8 @@ class OtherCopies:
         )
         self._report(text)
 
-    def unlocked(self, amount: Decimal, beyond: Decimal) -> Decimal:
-        """Return what of a position a stop may sell, base currency.
+    def compute_unlocked_amount(self, amount: Decimal, beyond: Decimal) -> Decimal:
+        """Return the amount of a position that a stop may sell, base currency.
 
         The position may be in both files, and the other copy's stop may rest for it.
 
@@ -116,15 +118,18 @@ class OtherCopies:
         """
         if not self.is_seen:
             return amount
-        # A stop that rests is not cancelled while it is not sure that the copy's stop is gone.
+        # A resting stop is not cancelled before the copy's stop is certain to be gone.
         resting = (one for one in self._book.stops if one.state.stage == "open")
-        kept = sum(
+        resting_amount = sum(
             ((one.order.ordered_amount or _ZERO) - one.state.filled for one in resting), _ZERO
         )
-        return min(amount, max(beyond - self.locked, min(kept, beyond), _ZERO))
+        return min(amount, max(beyond - self.locked, min(resting_amount, beyond), _ZERO))
 
     def _note_locked(self, orders: Iterable[OrderSnapshot]) -> None:
-        """Note what open orders of other copies sell: between two of them there is none."""
+        """Note the amount that open orders of other copies sell.
+
+        A smaller amount is ignored for some seconds: between two orders a copy has none.
+        """
         amounts = (
             (one.amount or _ZERO) - (one.filled or _ZERO)
             for one in orders
@@ -137,24 +142,24 @@ class OtherCopies:
                 return
         self.locked, self._less_since = locked, None
 
-    def _stored(self) -> list[StoredDifference]:
+    def _read_differences(self) -> list[StoredDifference]:
         """Return the differences of the account that are not over."""
         context = self._book.context
-        found = open_differences(context.store, context.session.account)
+        found = read_open_differences(context.store, context.session.account)
         return [one for one in found if one.kind == OTHER_COPY]
 
     def _report_stored(self) -> None:
-        """Report what is stored of other copies and not answered yet."""
+        """Report stored orders of other copies that no person has judged yet."""
         symbol = self._book.context.key.symbol
-        waiting = [one for one in self._stored() if one.answer is None]
+        waiting = [one for one in self._read_differences() if one.answer is None]
         here = [one for one in waiting if one.subject == symbol]
         for one in here:
-            self.began_ms = min(self.began_ms, self._first_ms(one))
+            self.began_ms = min(self.began_ms, self._find_start_ms(one))
         self._report(str(here[-1].document.get("text")) if here else None)
         self._report_elsewhere(next((one.subject for one in waiting if one not in here), ""))
 
-    def _first_ms(self, stored: StoredDifference) -> int:
-        """Return since when orders may be those of a copy that was seen, epoch milliseconds."""
+    def _find_start_ms(self, stored: StoredDifference) -> int:
+        """Return the time from which orders may come from a known copy, epoch milliseconds."""
         known = stored.document.get("began_ms")
         if known is not None:
             return int(known)
@@ -166,7 +171,7 @@ class OtherCopies:
     def _report(self, text: str | None) -> None:
         """Report another copy in the symbol; None: there is none."""
         if text is None:
-            self._book.states.solve(OTHER_COPY)
+            self._book.states.clear_problem(OTHER_COPY)
             return
         measure = "no entries and no exits in this symbol; its position keeps its stop or gets one"
         problem = Problem(text, measure, _ADVICE, is_final=True)
@@ -175,7 +180,7 @@ class OtherCopies:
     def _report_elsewhere(self, symbol: str) -> None:
         """Report another copy in another symbol of the account; empty: there is none."""
         if not symbol:
-            self._book.states.solve(ELSEWHERE)
+            self._book.states.clear_problem(ELSEWHERE)
             return
         self._book.states.report(
             ELSEWHERE,

@@ -1,12 +1,12 @@
-"""Takes what is ours out of a reading: orders without a response, executions without an event."""
+"""Takes over own orders without a response and own executions without an event in a reading."""
 
 from collections.abc import Iterable
 
 from onetape.cli.output import print_line
 from onetape.exchange.trading_records import OrderSnapshot, OwnTrade
 from onetape.store.live_accounts import read_known_order_numbers
-from trader.brokers.live_records import events_of, fill_report
-from trader.live.adopting import tracked_again
+from trader.brokers.live_records import make_fill_report, make_order_events
+from trader.live.adopting import track_order_again
 from trader.live.book import LiveBook
 from trader.live.lost_executions import find_assumed_orders
 
@@ -14,7 +14,7 @@ from trader.live.lost_executions import find_assumed_orders
 def take_orders(
     book: LiveBook, orders: Iterable[OrderSnapshot], fills: Iterable[OwnTrade], now_ms: int
 ) -> None:
-    """Store the exchange's number of our orders whose acknowledgement never came.
+    """Store the exchange's id of own orders whose acknowledgement never arrived.
 
     Args:
         book: The orders of the symbol.
@@ -30,14 +30,14 @@ def take_orders(
             continue
         if found.client_order_id in assumed:
             continue
-        one = tracked_again(book, found.client_order_id)
+        one = track_order_again(book, found.client_order_id)
         if one is not None:
             own = [one for one in fills if one.exchange_order_id == found.exchange_order_id]
-            book.record(one, events_of(found, own), now_ms, source=book.broker.name)
+            book.record(one, make_order_events(found, own), now_ms, source=book.broker.name)
 
 
 def take_fills(book: LiveBook, fills: Iterable[OwnTrade], now_ms: int) -> list[OwnTrade]:
-    """Book executions of known orders that no event has brought; return them.
+    """Book executions of known orders that no event has reported; return these executions.
 
     Args:
         book: The orders and trades of the symbol.
@@ -48,7 +48,7 @@ def take_fills(book: LiveBook, fills: Iterable[OwnTrade], now_ms: int) -> list[O
     account = book.context.session.account
     known = read_known_order_numbers(book.context.store, key.exchange, key.symbol, account=account)
     booked = {trade.exchange_trade_id for trade in book.fills}
-    # If a person has answered for an order's executions, they are booked, under another id.
+    # If a person has decided on an order's executions, they are booked under another id.
     assumed = find_assumed_orders(book.fills)
     missed = [
         fill
@@ -61,14 +61,16 @@ def take_fills(book: LiveBook, fills: Iterable[OwnTrade], now_ms: int) -> list[O
     for fill in missed:
         by_order.setdefault(known[fill.exchange_order_id], []).append(fill)
     for identity, made in by_order.items():
-        one = tracked_again(book, identity)
+        one = track_order_again(book, identity)
         if one is not None:
-            book.record(one, [fill_report(fill) for fill in made], now_ms, source=book.broker.name)
+            book.record(
+                one, [make_fill_report(fill) for fill in made], now_ms, source=book.broker.name
+            )
     return missed
 
 
 def check_stream(book: LiveBook, missed: Iterable[OwnTrade], requested_ms: int) -> None:
-    """Open the account's stream again where it has not carried an execution.
+    """Open the account's stream again if it has missed an execution.
 
     Args:
         book: The orders of the symbol.

@@ -1,4 +1,4 @@
-"""Computes how much of a position is on the account, and how much an order may sell."""
+"""Computes the part of a position that is on the account, and the part that an order may sell."""
 
 from decimal import Decimal
 
@@ -10,7 +10,7 @@ from onetape.store.compared_balances import (
 )
 from onetape.store.live_accounts import LiveAccount, read_live_account
 from trader.live.book import LiveBook
-from trader.live.booked_coins import booked_coins, sum_executed, sum_unbooked
+from trader.live.booked_coins import sum_booked_coins, sum_executed, sum_unbooked
 
 _ZERO = Decimal(0)
 
@@ -19,7 +19,7 @@ class PositionCoins:
     """Coins of one symbol's position that the last reading of the account shows."""
 
     def __init__(self, book: LiveBook) -> None:
-        """Begin; nothing is missing before the first reading."""
+        """Initialise; nothing is missing before the first reading."""
         self._book = book
         self._before: Decimal | None = None
         self.covered = _ZERO
@@ -48,7 +48,7 @@ class PositionCoins:
         return self._before
 
     def measure(self, ledger: LedgerSnapshot, total: Decimal) -> None:
-        """Compare the position with what the account has of its base currency."""
+        """Compare the position with the account's balance of its base currency."""
         self.covered = compute_covered(ledger, total)
         self.is_short = self.covered < ledger.position
         self._needed = None
@@ -56,15 +56,16 @@ class PositionCoins:
         self.sold = ledger.position - self.covered if total >= ledger.position else _ZERO
         safe = self.covered
         if total < ledger.position:
-            # What is there may be coins of the account's own.
+            # The coins on the account may be its own.
             safe = _ZERO if self.before is None else max(total - self.before, _ZERO)
         self._missing = ledger.position - safe
 
     def may_hide_sales(self, total: Decimal) -> bool:
         """Return whether others may have sold coins of the position without a trace in the balance.
 
-        The account has coins that are not the position's, and has less than what it had before its
-        first session, or when nothing was missing last, and all that was bought since.
+        That is the case if the account has more coins than the position's, and less than the
+        balance before its first session (or at the last complete reading) plus all coins bought
+        since.
 
         Args:
             total: Balance of the account, base currency.
@@ -75,10 +76,10 @@ class PositionCoins:
         needed = self._compute_needed()
         return needed is None or total < needed
 
-    def lacking(self, total: Decimal) -> Decimal:
-        """Return what the account lacks of its own coins and all positions, base currency.
+    def compute_shortfall(self, total: Decimal) -> Decimal:
+        """Return the coins that the account lacks of its own and all positions', base currency.
 
-        All of the position where that is not known.
+        If that is unknown, the whole position is returned.
 
         Args:
             total: Balance of the account, base currency.
@@ -87,7 +88,7 @@ class PositionCoins:
         return self._book.position.own if needed is None else max(needed - total, _ZERO)
 
     def note_complete(self, total: Decimal, read_ms: int) -> None:
-        """Store what the account has, because nothing is missing: coins of its own may have left.
+        """Store the balance, because nothing is missing: coins of the account's own may have left.
 
         Two readings in a row have to agree: a balance may be shown late. Nothing is stored while
         another position of the account at the exchange has such coins: they may be missing there.
@@ -105,14 +106,14 @@ class PositionCoins:
         if account is None or last != total or self._compute_needed() == total:
             return
         book, place = self._book, self._place(account)
-        if booked_coins(book.context.store, *place) > max(book.position.base, _ZERO):
+        if sum_booked_coins(book.context.store, *place) > max(book.position.base, _ZERO):
             return
         found = ComparedBalance(total, read_ms)
         store_compared_balance(book.context.store, *place, found, book.fence)
         self._needed = None
 
     def note_incomplete(self) -> None:
-        """Note that something is missing, or is not known yet, in the last reading."""
+        """Note that coins are missing in the last reading, or are not known yet."""
         self._complete = None
 
     def _read_account(self) -> LiveAccount | None:
@@ -124,10 +125,10 @@ class PositionCoins:
         return account.exchange, account.exchange_account, self._book.context.market.base
 
     def _compute_needed(self) -> Decimal | None:
-        """Return what the account has where all coins of before and of positions are there.
+        """Return the balance with which no coin is missing, base currency; None: unknown.
 
-        Where nothing was missing in an earlier reading, it is what was there then, and what own
-        orders have moved since. Base currency; None where it is not known.
+        After a complete reading it is the balance of that reading plus the changes by own orders
+        since.
         """
         account = self._read_account()
         if account is None:
@@ -136,19 +137,21 @@ class PositionCoins:
             store, place = self._book.context.store, self._place(account)
             compared = read_compared_balance(store, *place)
             if compared is None:
-                self._needed = account.baseline.get(place[-1], _ZERO) + booked_coins(store, *place)
+                self._needed = account.baseline.get(place[-1], _ZERO) + sum_booked_coins(
+                    store, *place
+                )
             else:
                 moved = sum_executed(store, *place, after_ms=compared.read_ms)
                 self._needed = compared.total + moved + sum_unbooked(store, *place)
         return self._needed
 
     def note_correction(self) -> None:
-        """Note that missing coins were taken out of the position, or out of those of before."""
+        """Note that missing coins were removed from the position or the account's earlier coins."""
         self._missing, self.is_short, self._before = _ZERO, False, None
         self._needed = self._complete = None
         self.sold = _ZERO
 
-    def sellable(self, total: Decimal, *, is_missing: bool) -> Decimal:
+    def compute_sellable(self, total: Decimal, *, is_missing: bool) -> Decimal:
         """Return the base currency that an order may sell, without coins of the account's own.
 
         Dust of earlier positions counts as far as the account has it beyond its own coins and the

@@ -14,7 +14,7 @@ from trader.live.book import LiveBook
 
 
 class KnownPrice(Struct, frozen=True):
-    """The last price of a market, and how old it is."""
+    """The last price of a market, and its age."""
 
     price: Decimal
     """Last known price, quote currency."""
@@ -27,22 +27,22 @@ class PriceWatch:
     """Last known price of one market, with its age."""
 
     def __init__(self, book: LiveBook) -> None:
-        """Begin; nothing is requested before a price is needed."""
+        """Initialise; nothing is requested before a price is needed."""
         self._book = book
-        self._asked = -1e9
+        self._requested_at = -1e9
 
     def look(self, now_ms: int) -> KnownPrice | None:
-        """Return the newest price, and request another one where it is old; None: none is known."""
+        """Return the newest price, and request another if it is old; None: unknown."""
         book = self._book
-        known = self._newest(now_ms)
+        known = self._find_newest_price(now_ms)
         is_old = known is None or known.is_by_rest or known.age_seconds > book.times.price_poll
-        is_due = time.monotonic() - self._asked >= book.times.price_poll
+        is_due = time.monotonic() - self._requested_at >= book.times.price_poll
         if is_old and is_due and not book.broker.is_asking("price", book.context.key.symbol):
-            self._asked = time.monotonic()
-            book.broker.ask_price()
+            self._requested_at = time.monotonic()
+            book.broker.request_price()
         return known
 
-    def _newest(self, now_ms: int) -> KnownPrice | None:
+    def _find_newest_price(self, now_ms: int) -> KnownPrice | None:
         book = self._book
         found: list[KnownPrice] = []
         key = book.context.key

@@ -1,10 +1,10 @@
 """Keeps a stop at the exchange while a position is open and no exit is on its way.
 
 If a stop is refused, its level is watched here, as on paper, and the stop is tried again after
-growing pauses. If others cancel a stop, it is placed again once; after a second time it is not, and
-there are no entries. While a person has forbidden orders (`trader halt`), a filled position keeps
-or gets its stop, and nothing else is sent. Once the price has passed the level, the position is
-sold, also if a resting stop has not sold it.
+growing pauses. If others cancel a stop, it is placed again once; after a second cancellation it is
+not placed again, and there are no entries. While a person has forbidden orders (`trader halt`), a
+filled position keeps or gets its stop, and nothing else is sent. Once the price has passed the
+level, the position is sold, also if a resting stop has not sold it.
 """
 
 import time
@@ -28,9 +28,9 @@ from trader.live.exiting import ExitSender
 from trader.live.price_watch import KnownPrice, PriceWatch
 from trader.live.reconciling import AccountCheck
 from trader.live.stop_amount import StopAmount
-from trader.live.stop_watch import Obstacle, StopWatch, is_doubtful, protects
+from trader.live.stop_watch import Obstacle, StopWatch, is_doubtful, is_resting
 from trader.live.tracking import LiveOrder
-from trader.live.unread_entry import UnreadEntry, level_at
+from trader.live.unread_entry import UnreadEntry, compute_stop_level
 
 _LONGEST_PAUSE_SECONDS: Final = 3_600.0
 #: Number of times that a stop cancelled by others is placed again.
@@ -64,30 +64,30 @@ class Protector:
         self._amounts = StopAmount(book, account)
         self._unread = UnreadEntry(book)
         self._replaced: dict[str, RestingStop] = {}
-        """The stop that each stop on its way is to replace, by client order id."""
+        """The stop to be replaced by each stop on its way, by client order id."""
         self._known_good: Decimal | None = None
-        """Price of a stop that the exchange took, after it refused the one in its place."""
+        """Price of a stop that the exchange accepted, after it refused the replacement."""
         self._move_refusals = 0
         self._no_move_before = 0.0
         self._has_looked = False
-        """Whether it was looked where the stop is, which needs a reading of the account."""
+        """Whether the state of the stop was checked, which needs a reading of the account."""
 
     @property
     def is_wanting(self) -> bool:
         """Return whether the position needs a stop that can be placed and does not rest yet."""
         if self._unread.is_waited_for:
             return True
-        if not self._has_looked and self._level() is not None:
-            return not any(protects(one, self._book) for one in self._book.stops)
+        if not self._has_looked and self._compute_stop_level() is not None:
+            return not any(is_resting(one, self._book) for one in self._book.stops)
         return self._watch.naked_since is not None and time.monotonic() >= self._not_before
 
     def note_refused(self, one: LiveOrder, reason: str) -> None:
-        """Note that the exchange took no stop: another one stays, or the level is watched here."""
+        """Note that the exchange refused a stop: another stays, or the trader watches the level."""
         replaced = self._replaced.pop(one.identity, None)
         amount = one.order.ordered_amount or Decimal(0)
         self._amounts.note_refused(amount, None if replaced is None else replaced.amount)
         if replaced is not None:
-            # The old one rests still, or its price is known to be taken: it is placed again.
+            # The old stop still rests, or its price is known to be accepted: it is placed again.
             self._known_good = replaced.price
             pause = self._pause(self._move_refusals)
             self._move_refusals += 1
@@ -111,25 +111,25 @@ class Protector:
 
     def note_unread(self, now_ms: int) -> None:
         """Note where the stop is while the account was not read since the start."""
-        if self._unread.work(now_ms):
+        if self._unread.watch_executions(now_ms):
             self._account.note_correction()
-        self._watch.note_unread(self._level(), now_ms)
+        self._watch.note_unread(self._compute_stop_level(), now_ms)
 
-    def work(self, now_ms: int) -> None:
-        """Place, move or cancel the stop, where that is due, and watch the level without one."""
+    def maintain_stop(self, now_ms: int) -> None:
+        """Place, move or cancel the stop, if that is due, and watch the level without a stop."""
         self._has_looked = True
-        if self._unread.work(now_ms):
+        if self._unread.watch_executions(now_ms):
             self._account.note_correction()
-        level = self._level()
+        level = self._compute_stop_level()
         if level is None:
-            # What was refused was a stop of an earlier position.
+            # The refused stop belonged to an earlier position.
             self._move_refusals, self._no_move_before = 0, 0.0
             self._amounts.forget()
         known = None if level is None else self._prices.look(now_ms)
         if level is not None and self._may_try:
             self._exits.put_off_overdue(now_ms)
         if not (self._is_leaving() or self._is_waiting):
-            self._act(level, known, now_ms)
+            self._adjust_stop(level, known, now_ms)
         self._watch.locked = self._amounts.locked
         if self._watch.look(level, self._held, known, self._exits.obstacle, now_ms):
             self._refusals, self._not_before, self._known_good = 0, 0.0, None
@@ -137,14 +137,14 @@ class Protector:
     @property
     def _held(self) -> Decimal:
         """Return the amount that a stop should sell, base currency."""
-        # What cancelled stops have sold, and no execution is known of yet.
+        # Amount that cancelled stops have sold, without a known execution yet.
         stops = self._book.stops
         sold = sum((one.state.filled - one.state.booked for one in stops), Decimal(0))
-        return self._account.sellable_base() + self._unread.amount - sold
+        return self._account.compute_sellable_base() + self._unread.amount - sold
 
     @property
     def _may_try(self) -> bool:
-        """Return whether a stop may be placed by now for all that is known against one."""
+        """Return whether nothing known prevents a stop from being placed now."""
         obstacle = self._watch.obstacle
         is_given_up = obstacle is not None and obstacle.is_given_up
         is_late = time.monotonic() >= self._not_before
@@ -152,7 +152,7 @@ class Protector:
 
     @property
     def _is_waiting(self) -> bool:
-        """Return whether it is not known of a stop whether it rests, or how much it has sold."""
+        """Return whether a stop has an unknown state or an unknown sold amount."""
         return any(
             (one.state.stage in ("sent", "unknown") and not one.is_nowhere)
             or one.state.outcome == "filled"
@@ -160,7 +160,7 @@ class Protector:
             for one in self._book.stops
         )
 
-    def _act(self, level: Level | None, known: KnownPrice | None, now_ms: int) -> None:
+    def _adjust_stop(self, level: Level | None, known: KnownPrice | None, now_ms: int) -> None:
         book = self._book
         resting = tuple(
             RestingStop(
@@ -183,8 +183,8 @@ class Protector:
             price = min(price, self._known_good)
         lowest = None if price is None else price * (1 - self._policy.limit_offset)
         on_exchange = sum((one.amount for one in resting), Decimal(0))
-        withheld = self._amounts.withheld(on_exchange)
-        amount = self._amounts.amount(max(self._held - withheld, Decimal(0)), lowest)
+        withheld = self._amounts.compute_withheld(on_exchange)
+        amount = self._amounts.compute_amount(max(self._held - withheld, Decimal(0)), lowest)
         self._watch.withheld = withheld
         if not (self._account.is_checked or resting) and self._amounts.locked:
             self._watch.obstacle = Obstacle(
@@ -192,7 +192,7 @@ class Protector:
                 "a stop is placed once it is compared",
             )
         if price is not None:
-            amount, is_kept = self._capped(amount, price, resting)
+            amount, is_kept = self._cap_stop_amount(amount, price, resting)
             is_fixed = is_fixed or is_kept
         found = choose_protection_step(
             amount,
@@ -219,52 +219,53 @@ class Protector:
             case _:
                 pass
 
-    def _capped(
+    def _cap_stop_amount(
         self, amount: Decimal, price: Decimal, resting: tuple[RestingStop, ...]
     ) -> tuple[Decimal, bool]:
-        """Return how much of an amount one stop may sell, and whether the resting stop is kept.
+        """Return the part of an amount that one stop may sell, and whether the resting stop stays.
 
-        A market may take no stop for all of the position: the level of the rest is watched here.
+        A market may accept no stop for the whole position: the trader watches the level of the
+        rest.
         """
-        largest = self._book.sizes.largest_stop(price)
+        largest = self._book.sizes.compute_largest_stop(price)
         rests = resting[0].amount if resting else Decimal(0)
         self._watch.largest = None
         if largest is None or amount <= largest:
             return amount, False
         self._watch.largest = max(largest, rests)
         if largest < rests <= amount:
-            # It was placed while the market took larger ones; a new one would be refused.
+            # The stop was placed while the market accepted larger ones; a new one would be refused.
             return rests, True
         return largest, False
 
     def _is_leaving(self) -> bool:
         """Return whether an exit is on its way, so that no stop may sell the same coins.
 
-        One that is not sent yet counts for a few seconds alone: then it is put off. So does one
-        that follows because the exit before it has sold a part. An exit that is not acknowledged in
-        time counts no more once the account shows that the coins are still there, after the exit's
-        deadline.
+        An exit that is not sent yet counts for a few seconds only: then the exit is put off. The
+        same holds for an exit that follows because the exit before has sold a part. An exit that is
+        not acknowledged in time counts no more once the account still shows the coins after the
+        exit's deadline.
         """
         book = self._book
         one = book.exit
         if one is None:
-            return self._exits.awaits_next_part()
+            return self._exits.is_awaiting_next_part()
         if one.is_unsent:
-            return self._exits.keeps_stop_away(one)
+            return self._exits.is_blocking_stop(one)
         if one.state.stage not in ("sent", "unknown"):
             return True
         amount = one.order.ordered_amount
         if one.waited < book.times.acknowledge or amount is None:
             return True
-        return not self._account.shows_unsold(one, amount)
+        return not self._account.has_unsold_coins(one, amount)
 
-    def _level(self) -> Level | None:
-        """Return kind and price of the stop by the rules; None where they have none."""
+    def _compute_stop_level(self) -> Level | None:
+        """Return kind and price of the stop by the rules; None if the rules have no stop."""
         book = self._book
         if book.position.is_flat:
             found = self._unread.level
         else:
-            found = book.level_source() or level_at(book, book.entry_price(0.0))
+            found = book.level_source() or compute_stop_level(book, book.compute_entry_price(0.0))
         if found is None:
             return None
         return found[0], round_down(found[1], book.context.market.trading_rules.price_step)
@@ -275,7 +276,7 @@ class Protector:
         is_early = time.monotonic() < self._not_before
         if entry is None or (is_early and not self._amounts.is_smaller(amount)):
             return
-        given_up = self._cancelled_by_others(entry)
+        given_up = self._find_cancellation_obstacle(entry)
         if given_up is not None:
             self._watch.obstacle = given_up
             return
@@ -293,12 +294,12 @@ class Protector:
         reason: str,
         now_ms: int,
     ) -> None:
-        """Put a stop in the place of one that rests; where that takes two requests, cancel it."""
+        """Replace a resting stop; if that takes two requests, cancel the resting stop first."""
         book = self._book
         if self._replaced:
-            # The one before was not refused.
+            # The stop before was not refused.
             self._move_refusals = 0
-        # While moves pause, this one sells more than is held: it must not wait.
+        # While moves pause, this stop would sell more than is held: it must not wait.
         is_paused = time.monotonic() < self._no_move_before
         can_replace = book.broker.can_replace_stops and not is_paused
         if not can_replace or old.state.is_cancel_requested:
@@ -322,8 +323,8 @@ class Protector:
         self._account.held.note_before_send(stop)
         self._book.send(stop, amount, now_ms, replaces=replaces)
 
-    def _cancelled_by_others(self, entry: str) -> Obstacle | None:
-        """Return why a stop that others cancelled is not placed again; None: it is placed again."""
+    def _find_cancellation_obstacle(self, entry: str) -> Obstacle | None:
+        """Return the reason why a stop cancelled by others is not placed again; None: it is."""
         book = self._book
         cancelled = count_stops_cancelled_by_others(book.context.store, entry)
         if cancelled and book.halt is not None:

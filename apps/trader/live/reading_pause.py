@@ -1,4 +1,4 @@
-"""Paces readings of the account that fail: the next one waits a second, then twice as long.
+"""Paces failed readings of the account: the next reading waits a second, then twice as long.
 
 Many events require a reading at once. While readings fail, each event would start another reading
 as soon as the last one ends, which would exhaust the request rate and prolong a ban.
@@ -11,7 +11,7 @@ class ReadingPause:
     """Pause before the next reading of one symbol's account after failed readings."""
 
     def __init__(self, first_seconds: float) -> None:
-        """Begin; none has failed.
+        """Initialise; no reading has failed.
 
         Args:
             first_seconds: After the first failure; doubles with each one that follows.
@@ -23,12 +23,12 @@ class ReadingPause:
 
     @property
     def is_over(self) -> bool:
-        """Return whether the pause is over, so that a reading may begin."""
+        """Return whether the pause is over and a reading may begin."""
         return time.monotonic() >= self._not_before
 
     @property
     def has_failed(self) -> bool:
-        """Return whether the last reading that ended has failed."""
+        """Return whether the last completed reading failed."""
         return self._failures > 0
 
     def note_begun(self) -> None:
@@ -41,7 +41,7 @@ class ReadingPause:
         self._failures, self._not_before = 0, 0.0
 
     def note_ended(self, longest_seconds: float) -> None:
-        """Note that no reading is under way: one that has brought nothing has failed.
+        """Note that no reading is under way: a reading without a result has failed.
 
         Args:
             longest_seconds: A pause is no longer than this.

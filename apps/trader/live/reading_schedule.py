@@ -1,4 +1,4 @@
-"""When the account is read: repeatedly, at once after a change of ours, and soon after an event.
+"""Schedule of account readings: repeatedly, at once after an own change, soon after an event.
 
 Events of the account may come many times a second, and each of them requires a reading of every
 symbol. So there is a pause between readings after events, which grows with the number of symbols.
@@ -17,13 +17,13 @@ class ReadingSchedule:
         """Begin; the account is due to be read at once."""
         self._book = book
         self._pause = ReadingPause(book.times.read_again)
-        self._asked = -1e9
+        self._requested_at = -1e9
         self._is_soon = True
         self._has_event = False
 
     @property
     def has_failed(self) -> bool:
-        """Return whether the last reading that ended has failed."""
+        """Return whether the last completed reading failed."""
         return self._pause.has_failed
 
     def read_soon(self) -> None:
@@ -31,12 +31,12 @@ class ReadingSchedule:
         self._is_soon = True
 
     def note_event(self) -> None:
-        """Let the account be read because something happened there, unless it was a moment ago."""
+        """Request a reading of the account after an event, unless the last one was a moment ago."""
         self._has_event = True
 
     def note_begun(self) -> None:
         """Note that a reading begins."""
-        self._asked, self._is_soon, self._has_event = time.monotonic(), False, False
+        self._requested_at, self._is_soon, self._has_event = time.monotonic(), False, False
         self._pause.note_begun()
 
     def note_read(self) -> None:
@@ -44,11 +44,11 @@ class ReadingSchedule:
         self._pause.note_read()
 
     def note_ended(self) -> None:
-        """Note that no reading is under way: one that has brought nothing has failed."""
+        """Note that no reading is under way: a reading without a result has failed."""
         self._pause.note_ended(self._between)
 
     def is_due(self, *, is_again: bool) -> bool:
-        """Return whether the account is to be read now.
+        """Return whether a reading of the account is due.
 
         Args:
             is_again: Whether a reading was put off until now.
@@ -56,14 +56,14 @@ class ReadingSchedule:
         if not self._pause.is_over:
             return False
         book = self._book
-        waited = time.monotonic() - self._asked
+        waited = time.monotonic() - self._requested_at
         after_event = book.times.after_event * max(book.broker.symbols, 1)
         is_soon = self._is_soon or is_again or (self._has_event and waited >= after_event)
         return is_soon or waited >= self._between
 
     @property
     def _between(self) -> float:
-        """Return the time between two readings that nothing calls for, wall seconds."""
+        """Return the time between two regular readings, wall seconds."""
         book = self._book
         has_stream = book.broker.stream_opened_ms is not None
         return max(

@@ -1,4 +1,4 @@
-"""Compares the account at the exchange with ours: at the start before anything, then repeatedly.
+"""Compares the account at the exchange with the ledger: first of all at the start, then repeatedly.
 
 The exchange's record of money takes precedence. Our own executions without an event, and our own
 orders that the file lacks because a backup was restored, are taken over. Orders and executions of
@@ -26,8 +26,8 @@ from trader.live.account_history import HistoryReading
 from trader.live.account_notes import AccountNotes
 from trader.live.adopting import pay_fees
 from trader.live.book import LiveBook
-from trader.live.exchange_side import exchange_order, exchange_side
-from trader.live.fills_of_others import FillsOfOthers, fees_elsewhere
+from trader.live.exchange_side import make_exchange_order, make_exchange_snapshot
+from trader.live.fills_of_others import FillsOfOthers, sum_fees_elsewhere
 from trader.live.found_orders import FoundOrders
 from trader.live.held_balances import HeldBalances
 from trader.live.judging import Judge
@@ -45,7 +45,7 @@ class AccountCheck:
     """Compares one symbol's account at the exchange with the database."""
 
     def __init__(self, book: LiveBook) -> None:
-        """Begin; nothing has been read yet."""
+        """Initialise; nothing is read yet."""
         self._book = book
         self._notes = AccountNotes(book)
         self._others = FillsOfOthers(book)
@@ -61,7 +61,7 @@ class AccountCheck:
         self._found = FoundOrders(book, self._judge, self._older, self.copies)
         self._faults = book.broker.comparison_faults
         self._snapshot: AccountSnapshot | None = None
-        """The last reading that was compared; None: none was since the start."""
+        """The last compared reading; None: no comparison since the start."""
         self._began = time.monotonic()
         self._read = time.monotonic()
         self._since_ms: int | None = None
@@ -73,12 +73,12 @@ class AccountCheck:
 
     @property
     def are_balances_known(self) -> bool:
-        """Return whether what the account holds was read since the start, compared or not."""
+        """Return whether the balances were read since the start, compared or not."""
         return self.held.reading is not None
 
     @property
     def is_readable(self) -> bool:
-        """Return whether what the account holds is known of now, and the last reading went well."""
+        """Return whether the present balances are known, and the last reading did not fail."""
         return self.held.is_fresh and not self._schedule.has_failed
 
     @property
@@ -96,7 +96,7 @@ class AccountCheck:
         self._schedule.read_soon()
 
     def note_event(self) -> None:
-        """Note that something happened on the account; it is read soon."""
+        """Note an event of the account, which is read soon."""
         self._schedule.note_event()
 
     @property
@@ -105,7 +105,7 @@ class AccountCheck:
         return self._others.orders
 
     def note_correction(self) -> None:
-        """Note that coins were taken out of the ledger, so that they belong to the account."""
+        """Note that coins were removed from the ledger, so that they belong to the account."""
         self._notes.forget()
         self._coins.note_correction()
         self._judge.forget_missing()
@@ -115,24 +115,24 @@ class AccountCheck:
         self.held.note_change()
         self._schedule.read_soon()
 
-    def shows_unsold(self, one: LiveOrder, amount: Decimal) -> bool:
-        """Return whether the account has the coins of a sell that was not acknowledged.
+    def has_unsold_coins(self, one: LiveOrder, amount: Decimal) -> bool:
+        """Return whether the account still has the coins of a sell that was not acknowledged.
 
-        Only an account that was read after the sell's deadline shows that.
+        Only a reading after the sell's deadline can show that.
         """
         if not self.held.is_after(one.state.deadline_ms):
             self._schedule.note_event()
             return False
-        return self.held.shows_unsold(one, amount)
+        return self.held.has_unsold_coins(one, amount)
 
-    def work(self, now_ms: int) -> None:
-        """Compare what was read; read again where it is time."""
+    def compare_readings(self, now_ms: int) -> None:
+        """Compare finished readings; begin the next reading if it is due."""
         book = self._book
-        # It ends after what it has read was added.
+        # A reading ends after its result was added.
         is_reading = book.broker.is_asking("refresh", book.context.key.symbol)
-        for snapshot in book.broker.snapshots():
+        for snapshot in book.broker.take_snapshots():
             if snapshot.begun < self._began:
-                # It was requested before the file was read: it may be older than what is stored.
+                # The reading was requested before the file was read: it may be older than the file.
                 continue
             self._read = time.monotonic()
             self._schedule.note_read()
@@ -146,9 +146,11 @@ class AccountCheck:
         is_protecting = self.are_balances_known and not self.is_checked
         report_faults(self._book, self._read, is_protecting=is_protecting)
         if self.is_checked and not self.is_history_read:
-            # Stops and exits need the account as it is now first.
-            history = self._history.work(
-                self._named(), now_ms, bars_exits=self.is_sale_of_others_possible
+            # Stops and exits need the present account first.
+            history = self._history.read_history(
+                self._collect_attributed_order_ids(),
+                now_ms,
+                bars_exits=self.is_sale_of_others_possible,
             )
             if history is not None:
                 with self._noting_faults():
@@ -158,7 +160,7 @@ class AccountCheck:
         if not is_reading:
             self._schedule.note_ended()
             if self._schedule.is_due(is_again=self._judge.is_reading_due):
-                self._ask(now_ms)
+                self._request_reading(now_ms)
 
     @contextmanager
     def _noting_faults(self) -> Generator[None]:
@@ -170,7 +172,7 @@ class AccountCheck:
             raise
 
     def _take_balances(self) -> None:
-        """Take the balances of a reading that has failed, where none was compared for seconds."""
+        """Take the balances of a failed reading, if no reading was compared for seconds."""
         found, last = self._book.broker.last_balances, self.held.reading
         is_early = time.monotonic() - self._began < self._book.times.naked
         if self.is_checked or is_early or not self._schedule.has_failed:
@@ -182,31 +184,31 @@ class AccountCheck:
             self._note_unchecked()
 
     def _note_unchecked(self) -> None:
-        """Take what the account holds for stops and exits, before anything was compared."""
+        """Take the balances for stops and exits from a reading, before any comparison."""
         if self.is_checked:
             return
-        self._coins.measure(self._ledger((), ()), self.held.total_base)
+        self._coins.measure(self._make_ledger_snapshot((), ()), self.held.total_base)
         for one in self._book.stops:
-            # Nothing else shows its outcome.
+            # Only a look-up shows the outcome of the stop.
             one.is_look_needed = one.is_look_needed or one.state.stage == "open"
 
-    def _ask(self, now_ms: int) -> None:
-        # The first reading goes back a minute; what is older comes with the history.
+    def _request_reading(self, now_ms: int) -> None:
+        # The first reading goes back a minute; older executions come with the history.
         self._since_ms = self._since_ms or now_ms
         self._schedule.note_begun()
-        self._book.broker.refresh(self._since_ms, self._named())
+        self._book.broker.refresh(self._since_ms, self._collect_attributed_order_ids())
 
-    def _known(self) -> dict[str, str]:
-        """Return the exchange's ids of all our orders, each with its client order id."""
+    def _read_known_order_ids(self) -> dict[str, str]:
+        """Return the exchange's ids of all own orders, each with its client order id."""
         context = self._book.context
         return read_known_order_numbers(context.store, context.key.exchange, context.key.symbol)
 
-    def _named(self) -> frozenset[str]:
-        """Return the exchange's ids of orders of which it is known whose they are."""
-        return frozenset(self._known().keys() | self._others.orders)
+    def _collect_attributed_order_ids(self) -> frozenset[str]:
+        """Return the exchange's ids of orders with a known owner."""
+        return frozenset(self._read_known_order_ids().keys() | self._others.orders)
 
     def _compare(self, snapshot: AccountSnapshot, now_ms: int) -> None:
-        """Take what is ours out of a reading, and judge the rest."""
+        """Take over the own orders and executions of a reading, and judge the rest."""
         book = self._book
         self._snapshot = snapshot
         is_stopped, is_adopted = (
@@ -214,14 +216,14 @@ class AccountCheck:
             self._older.judge(),
         )
         if is_stopped or is_adopted:
-            # What others with this file did until now is taken over.
+            # Orders that others with this file have sent until now are taken over.
             self._history = HistoryReading(book, self._older)
         orders = (*snapshot.open_orders, *snapshot.found)
         take_orders(book, orders, snapshot.fills, now_ms)
         missed = take_fills(book, snapshot.fills, now_ms)
         check_stream(book, missed, snapshot.requested_ms)
-        ledger = self._ledger(snapshot.fills, orders)
-        found = find_differences(ledger, exchange_side(snapshot, self._base))
+        ledger = self._make_ledger_snapshot(snapshot.fills, orders)
+        found = find_differences(ledger, make_exchange_snapshot(snapshot, self._base))
         self._coins.measure(ledger, self.held.total_base)
         is_missing = False
         for one in found:
@@ -256,7 +258,7 @@ class AccountCheck:
             self._since_ms = max(self._since_ms or 0, snapshot.requested_ms)
 
     def _note_complete(self, snapshot: AccountSnapshot, *, is_complete: bool) -> None:
-        """Store what the account has, where no coins of the position are missing."""
+        """Store the balance of the account if no coins of the position are missing."""
         is_known = self.has_named_all and self.held.is_fresh and not self.copies.is_seen
         if is_complete and is_known and not self._coins.is_short:
             self._coins.note_complete(self.held.total_base, snapshot.requested_ms)
@@ -264,9 +266,9 @@ class AccountCheck:
             self._coins.note_incomplete()
 
     def _take_history(self, history: AccountHistory, now_ms: int) -> None:
-        """Take what is ours out of executions from before the session, and store the rest."""
+        """Take over own executions from before the session, and store the rest."""
         snapshot = self._snapshot
-        # A stop of a position that is taken over may rest: no second one may be placed.
+        # A stop of a position that is taken over may rest: no second stop may be placed.
         listed = () if snapshot is None else (*snapshot.open_orders, *snapshot.found)
         orders = tuple({one.exchange_order_id: one for one in (*history.found, *listed)}.values())
         late = () if snapshot is None else snapshot.fills
@@ -274,15 +276,15 @@ class AccountCheck:
         take_orders(self._book, orders, fills, now_ms)
         take_fills(self._book, fills, now_ms)
         found = find_unknown_orders(
-            self._ledger(fills, orders),
-            [exchange_order(one, is_open=one.status == "open") for one in orders],
+            self._make_ledger_snapshot(fills, orders),
+            [make_exchange_order(one, is_open=one.status == "open") for one in orders],
             {fill.trade_id: fill.exchange_order_id for fill in fills},
         )
         self._found.sort_out(found, orders, fills, now_ms, is_history_read=True)
         if self._older.is_to_take_over:
             self._older.end_take_over(now_ms)
             self.note_correction()
-        # An entry waits for the reading that judges what was found.
+        # An entry waits for the reading that judges these executions.
         self.note_change()
 
     @property
@@ -292,15 +294,15 @@ class AccountCheck:
 
     @property
     def bars_exits(self) -> bool:
-        """Return whether an exit might sell coins of the account's own, or what a copy sells."""
+        """Return whether an exit might sell the account's own coins, or coins that a copy sells."""
         is_short = self.is_missing or self._coins.is_short
         return is_short or self.is_sale_of_others_possible or self.copies.is_seen
 
     @property
     def is_sale_of_others_possible(self) -> bool:
-        """Return whether others may have sold coins of the position, and it is not read whether.
+        """Return whether unread executions of others may have sold coins of the position.
 
-        Where the account has all coins of before and of its positions, they have not.
+        They have not if the account has all its earlier coins and those of its positions.
         """
         total = self.held.total_now
         is_read = total is None or (self._history.is_compared and self.has_named_all)
@@ -308,24 +310,26 @@ class AccountCheck:
 
     @property
     def maybe_sold(self) -> Decimal:
-        """Return what others may have sold of the position, and is not known to be missing yet."""
+        """Return the coins of the position that others may have sold, not yet known as missing."""
         if self.is_sale_of_others_possible:
-            return self._coins.lacking(self.held.total_now or _ZERO)
+            return self._coins.compute_shortfall(self.held.total_now or _ZERO)
         return _ZERO if self.is_missing else self._coins.sold
 
     @property
     def _base(self) -> str:
         return self._book.context.market.base
 
-    def sellable_base(self) -> Decimal:
+    def compute_sellable_base(self) -> Decimal:
         """Return the base currency that an order may sell, without coins of the account's own."""
         total = self.held.total_base
-        amount = self._coins.sellable(total, is_missing=self.is_missing)
-        return self.copies.unlocked(amount, total - (self._coins.before or _ZERO))
+        amount = self._coins.compute_sellable(total, is_missing=self.is_missing)
+        return self.copies.compute_unlocked_amount(amount, total - (self._coins.before or _ZERO))
 
-    def _ledger(self, fills: Iterable[OwnTrade], orders: Iterable[OrderSnapshot]) -> LedgerSnapshot:
-        """Return our record, with what others have executed in a reading added."""
-        book, known = self._book, self._known()
+    def _make_ledger_snapshot(
+        self, fills: Iterable[OwnTrade], orders: Iterable[OrderSnapshot]
+    ) -> LedgerSnapshot:
+        """Return the ledger's snapshot, with the executions of others in a reading added."""
+        book, known = self._book, self._read_known_order_ids()
         self._others.add(fills, orders, known)
         return LedgerSnapshot(
             tag=book.tag,
@@ -335,7 +339,7 @@ class AccountCheck:
             position=book.position.own,
             base=self._base,
             baseline=self._coins.before or _ZERO,
-            sold_by_others=self._others.sold(),
+            sold_by_others=self._others.sum_sold(),
             began_ms=self.copies.began_ms,
             opened_ms=self._older.opened_ms,
         )
@@ -344,7 +348,7 @@ class AccountCheck:
         """Look up stops that are not open any more."""
         for one in self._book.stops:
             if one.identity in text and one.state.stage == "open":
-                one.ask_soon()
+                one.schedule_look_up()
 
     def _note_missing(self, found: AccountDifference, now_ms: int) -> None:
         """Halt the symbol once coins are missing in readings some seconds apart."""
@@ -352,7 +356,7 @@ class AccountCheck:
         if not self._judge.note_missing():
             return
         short = book.position.own - self.held.total_base
-        if self.held.is_fresh and 0 < short <= fees_elsewhere(book):
+        if self.held.is_fresh and 0 < short <= sum_fees_elsewhere(book):
             pay_fees(book, short, now_ms)
             self.note_correction()
             return

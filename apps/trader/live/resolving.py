@@ -1,11 +1,11 @@
-"""Finds out what became of orders: by look-ups alone, never by sending again.
+"""Resolves orders without a clear response: by look-ups alone, never by sending again.
 
 An order counts as absent only if two complete responses of the exchange (the order by its id, own
 trades, balances) lack it. Both must come after the order's deadline, by the exchange's clock, with
 some seconds in between, and the second one a minute after the deadline, because exchanges have not
 shown accepted orders for tens of seconds. A failed request proves nothing. For ten minutes, a
-response proves nothing either if balances have changed as the order would have changed them, or if
-it has an execution whose order is not known.
+response also proves nothing if balances have changed as the order would have changed them, or if
+the response has an execution whose order is unknown.
 """
 
 import time
@@ -22,8 +22,8 @@ from trader.live.booked_coins import sum_executed
 from trader.live.tracking import LiveOrder
 
 
-def chase(book: LiveBook, one: LiveOrder) -> None:
-    """Look an order up where its state is not known, or has lasted for long."""
+def look_up_if_due(book: LiveBook, one: LiveOrder) -> None:
+    """Look up an order whose state is unknown, or has lasted for long."""
     broker, state = book.broker, one.state
     if one.is_unsent or any(
         broker.is_asking(what, one.identity) for what in ("submit", "cancel", "replace", "look_up")
@@ -38,21 +38,21 @@ def chase(book: LiveBook, one: LiveOrder) -> None:
     broker.look_up(one.identity, sent_ms, is_stop=one.order.is_protection)
 
 
-def coins_moved(
+def has_moved_coins(
     book: LiveBook, one: LiveOrder, balances: Mapping[str, Balance], requested_ms: int
 ) -> bool:
     """Return whether a balance has moved as if an order without a response had been executed.
 
-    The account is compared with what it had before the send and with what other orders of the file
-    have moved since. Where that is not stored, because an earlier version has sent the order, it is
-    compared with what the account had when it was opened and what was bought since.
+    The balance is compared with the one before the send plus the changes by other orders of the
+    file since. If that one is not stored, because an earlier version has sent the order, it is
+    compared with the balance at the account's opening plus the coins bought since.
 
     Args:
         book: The orders of the symbol.
         one: The order.
         balances: Balances of the account by currency.
         requested_ms: Exchange time right before the balances were requested, epoch milliseconds:
-            what was executed later is not in them.
+            later executions are not included.
     """
     store, base = book.context.store, book.context.market.base
     before = one.total_before
@@ -60,7 +60,8 @@ def coins_moved(
     if before is None:
         if account is None:
             return False
-        # Dust of earlier positions may have been converted: it hides no buy, and makes up no sale.
+        # Dust of earlier positions may have been converted: it neither hides a buy nor imitates a
+        # sale.
         position = book.position
         bought = position.own if one.order.side == "sell" else position.base
         before = account.baseline.get(base, Decimal(0)) + bought
@@ -80,18 +81,18 @@ def note_absences(book: LiveBook, now_ms: int, orders_of_others: Set[str]) -> No
         now_ms: Market time, epoch milliseconds.
         orders_of_others: The exchange's ids of executed orders that are known not to be ours.
     """
-    for answer in book.broker.absences():
+    for answer in book.broker.take_absences():
         one = book.orders.get(answer.client_order_id)
         if one is None or one.state.stage not in ("sent", "unknown"):
             continue
-        if _proves(book, one, answer, orders_of_others):
+        if _is_absence_proven(book, one, answer, orders_of_others):
             reason = "the exchange has no such order, a minute after its deadline"
             kind = "stop" if one.order.is_protection else one.order.side
             print_line(f"the order ({kind}) never arrived: {reason}")
             book.record(one, [ProvenAbsent(reason)], now_ms, source=book.broker.name)
 
 
-def _proves(
+def _is_absence_proven(
     book: LiveBook, one: LiveOrder, answer: AbsenceAnswer, orders_of_others: Set[str]
 ) -> bool:
     """Return whether a response completes the proof that there is no order."""
@@ -101,13 +102,13 @@ def _proves(
     passed = book.exchange.clock.wall_seconds(answer.requested_ms - deadline_ms)
     if passed < times.balance_doubt and (
         _has_nameless_fill(book, answer, orders_of_others)
-        or coins_moved(book, one, answer.balances, answer.requested_ms)
+        or has_moved_coins(book, one, answer.balances, answer.requested_ms)
     ):
-        # It may be executed and not visible yet. A deposit or withdrawal looks the same.
+        # The order may be executed and not visible yet. A deposit or withdrawal looks the same.
         one.note_nowhere(times, is_nowhere=False)
         return False
     if one.order.is_protection:
-        one.note_nowhere(times, is_nowhere=not _locks_coins(book, one, answer))
+        one.note_nowhere(times, is_nowhere=not _has_locked_coins(book, one, answer))
     now = time.monotonic()
     if one.absences and now - one.absences[-1] < times.absent_spacing:
         return False
@@ -116,10 +117,10 @@ def _proves(
 
 
 def _has_nameless_fill(book: LiveBook, answer: AbsenceAnswer, orders_of_others: Set[str]) -> bool:
-    """Return whether an execution may be of the order that is looked for.
+    """Return whether an execution may belong to the order that is looked for.
 
-    Others' orders are looked up with each reading of the account. Where that fails, it is not known
-    whose an execution is.
+    Each reading of the account looks up the orders of others. If that fails, the owner of an
+    execution is unknown.
     """
     key = book.context.key
     known = read_known_order_numbers(book.context.store, key.exchange, key.symbol)
@@ -127,7 +128,7 @@ def _has_nameless_fill(book: LiveBook, answer: AbsenceAnswer, orders_of_others: 
     return not numbers <= (known.keys() | orders_of_others)
 
 
-def _locks_coins(book: LiveBook, one: LiveOrder, answer: AbsenceAnswer) -> bool:
-    """Return whether enough coins are locked for the stop to rest, although it is not shown."""
+def _has_locked_coins(book: LiveBook, one: LiveOrder, answer: AbsenceAnswer) -> bool:
+    """Return whether enough coins are locked that the stop may rest, although it is not listed."""
     held, amount = answer.balances.get(book.context.market.base), one.order.ordered_amount
     return amount is None or (held is not None and held.locked >= amount)

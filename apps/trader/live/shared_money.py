@@ -1,4 +1,4 @@
-"""Money that accounts of the database share, because they are one account at the exchange.
+"""Money that several accounts of the database share, as one account at the exchange.
 
 A new account without `cash` would take all of the free money for its own, and an account that was
 opened before counts the same money. Dividing it here would need to know which deposits and
@@ -35,13 +35,13 @@ def check_shared_money(path: Path, plan: StartPlan, access: LiveAccess) -> None:
     """
     if path.exists():
         with open_store(path, create=False) as store:
-            _check(plan, _others(store, plan, access))
+            _check(plan, _find_sharing_accounts(store, plan, access))
 
 
 def warn_of_shared_money(store: Store, plan: StartPlan, access: LiveAccess) -> None:
-    """Warn where the money of a new account is not enough for all that count it.
+    """Warn if the money of a new account is not enough for all accounts that count it.
 
-    One without `cash` is refused in the transaction that opens it (`open_live_account`).
+    An account without `cash` is refused in the transaction that opens it (`open_live_account`).
 
     Args:
         store: The database of the trader.
@@ -51,7 +51,7 @@ def warn_of_shared_money(store: Store, plan: StartPlan, access: LiveAccess) -> N
     Raises:
         StoreError: the file cannot be used.
     """
-    others, cash = _others(store, plan, access), plan.settings.cash
+    others, cash = _find_sharing_accounts(store, plan, access), plan.settings.cash
     if not others or cash is None:
         return
     first = others[0]
@@ -76,18 +76,20 @@ def _check(plan: StartPlan, others: Sequence[AccountSeries]) -> None:
         raise make_shared_money_refusal(plan.account, first.name, first.currency, first.exchange)
 
 
-def _others(store: Store, plan: StartPlan, access: LiveAccess) -> list[AccountSeries]:
-    """Return the accounts that count the money of a new one; none where it is opened already."""
+def _find_sharing_accounts(
+    store: Store, plan: StartPlan, access: LiveAccess
+) -> list[AccountSeries]:
+    """Return the accounts that count the money of a new account; empty if it is opened already."""
     if read_account(store, plan.account) is not None:
         return []
     quote = split_symbol(plan.symbols[0].key.symbol)[1]
-    return list(_accounts_in(store, plan, access.exchange_account, quote))
+    return list(_iterate_other_accounts(store, plan, access.exchange_account, quote))
 
 
-def _accounts_in(
+def _iterate_other_accounts(
     store: Store, plan: StartPlan, exchange_account: str, quote: str
 ) -> Iterator[AccountSeries]:
-    """Yield the live accounts in a currency of the account at the exchange, but that of a plan."""
+    """Yield the live accounts in a currency of the account at the exchange, except a plan's own."""
     for one in read_accounts(store, "live"):
         if one.currency != quote or one.name == plan.account:
             continue

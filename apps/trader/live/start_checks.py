@@ -1,4 +1,4 @@
-"""Reasons to refuse a start; with an open position, what the start leaves out instead.
+"""Reasons to refuse a start; with an open position, the symbols that the start leaves out.
 
 With a position or an order open, a start is not refused because of a symbol without one: that
 symbol is left out, and the others make no entries until a person has corrected the cause. A start
@@ -23,8 +23,8 @@ from onetape.store.sessions import read_newest_session
 from trader.account import check_account
 from trader.delisted import forget_answered, note_delisted, note_listed
 from trader.evaluator.evaluator import StrategyEvaluator
-from trader.live.start_plan import StartPlan, is_open, unattended_lines
-from trader.settings import trader_database
+from trader.live.start_plan import StartPlan, format_unattended_lines, is_open
+from trader.settings import choose_trader_database
 from trader.strategy_origin import check_origin
 
 
@@ -35,14 +35,14 @@ class Start(Struct, frozen=True):
     evaluators: tuple[StrategyEvaluator, ...]
     """Evaluators of strategies, in the order of the plan's symbols."""
 
-    def without(self, symbol: str, reason: str) -> "Start":
-        """Return the start without a symbol that holds nothing; the others enter nothing.
+    def leave_out(self, symbol: str, reason: str) -> "Start":
+        """Return the start without a symbol that has no position; the others make no entries.
 
         Args:
             symbol: The symbol.
             reason: Reason why the symbol is left out.
         """
-        start = self._reduced(symbol)
+        start = self._copy_without(symbol)
         plan = start.plan
         found = f"{symbol} is left out: {reason}"
         bans = {
@@ -52,7 +52,7 @@ class Start(Struct, frozen=True):
         plan = structs.replace(plan, exits_only={**plan.exits_only, **bans})
         return Start(plan, start.evaluators)
 
-    def without_delisted(self, symbol: str, reason: str) -> "Start":
+    def leave_out_delisted(self, symbol: str, reason: str) -> "Start":
         """Return the start without a symbol whose position cannot be sold; the others go on.
 
         The position stays in the ledger, with its money and its slot among the open trades.
@@ -65,8 +65,8 @@ class Start(Struct, frozen=True):
             UsageError: no other symbol is left to be traded.
         """
         settings, account = self.plan.settings, self.plan.account
-        note_delisted(trader_database(settings), account, symbol, reason)
-        answered = forget_answered(trader_database(settings), account, symbol)
+        note_delisted(choose_trader_database(settings), account, symbol, reason)
+        answered = forget_answered(choose_trader_database(settings), account, symbol)
         if answered is not None:
             print_line(answered)
         advice = "free its money and its slot: uv run trader reconcile"
@@ -84,9 +84,9 @@ class Start(Struct, frozen=True):
             event="market",
             symbol=symbol,
         )
-        return self._reduced(symbol)
+        return self._copy_without(symbol)
 
-    def _reduced(self, symbol: str) -> "Start":
+    def _copy_without(self, symbol: str) -> "Start":
         """Return the start without a symbol, under the same name of the account."""
         plan = self.plan
         pairs = zip(plan.symbols, self.evaluators, strict=True)
@@ -99,7 +99,7 @@ class Start(Struct, frozen=True):
         return Start(plan, tuple(evaluator for _, evaluator in left))
 
     def may_leave_out(self, symbol: str) -> bool:
-        """Return whether a symbol holds nothing while another one does.
+        """Return whether a symbol has no position while another symbol has one.
 
         A position at another exchange does not count: this start cannot sell it.
         """
@@ -109,7 +109,7 @@ class Start(Struct, frozen=True):
 
 
 def check_accounts(store: Store, start: Start) -> Start:
-    """Compare the symbols of a start with the account that is stored; return what is traded.
+    """Compare the symbols of a start with the stored account; return the start that is traded.
 
     Args:
         store: The database of the trader.
@@ -129,13 +129,15 @@ def check_accounts(store: Store, start: Start) -> Start:
         except SafetyRefusal as error:
             if not start.may_leave_out(symbol):
                 raise
-            start = start.without(symbol, str(error))
-    for line in unattended_lines(store, plan.account, time.time_ns() // 1_000_000):
+            start = start.leave_out(symbol, str(error))
+    for line in format_unattended_lines(store, plan.account, time.time_ns() // 1_000_000):
         print_line(line, level="WARNING")
     return start
 
 
-async def ask_markets(exchange: RestExchange, start: Start) -> tuple[Start, list[MarketInfo]]:
+async def fetch_traded_markets(
+    exchange: RestExchange, start: Start
+) -> tuple[Start, list[MarketInfo]]:
     """Return the traded symbols with their markets, after checks of timeframes and clock.
 
     Args:
@@ -154,15 +156,15 @@ async def ask_markets(exchange: RestExchange, start: Start) -> tuple[Start, list
 
     for one in plan.symbols:
         try:
-            markets.append(await exchange.market(one.key.symbol))
+            markets.append(await exchange.fetch_market(one.key.symbol))
             if is_held(one.key.symbol):
-                note_listed(trader_database(plan.settings), plan.account, one.key.symbol)
+                note_listed(choose_trader_database(plan.settings), plan.account, one.key.symbol)
         except UsageError as error:
             symbol = one.key.symbol
             if is_held(symbol):
-                start = start.without_delisted(symbol, str(error))
+                start = start.leave_out_delisted(symbol, str(error))
             elif start.may_leave_out(symbol):
-                start = start.without(symbol, str(error))
+                start = start.leave_out(symbol, str(error))
             else:
                 raise
     exchange.check_timeframe(start.plan.symbols[0].key.timeframe)
@@ -173,8 +175,8 @@ async def ask_markets(exchange: RestExchange, start: Start) -> tuple[Start, list
 def check_other_accounts(plan: StartPlan, path: Path, exchange_account: str) -> StartPlan:
     """Refuse a symbol in whose coin another account of the same account at the exchange is open.
 
-    Two accounts in one coin of one account at the exchange have their coins in one balance. A
-    start that holds a position itself goes on, and enters nothing in such a symbol.
+    Two accounts in one coin of one account at the exchange have their coins in one balance. A start
+    with a position goes on, and makes no entries in such a symbol.
 
     Args:
         plan: Plan of the start.
@@ -188,14 +190,16 @@ def check_other_accounts(plan: StartPlan, path: Path, exchange_account: str) -> 
     if not path.exists():
         return plan
     with open_store(path, create=False) as store:
-        reasons = _held_by_others(store, plan, exchange_account)
+        reasons = _find_symbols_held_by_others(store, plan, exchange_account)
     if reasons and not plan.held:
         raise SafetyRefusal(next(iter(reasons.values())))
     return structs.replace(plan, exits_only={**reasons, **plan.exits_only})
 
 
-def _held_by_others(store: Store, plan: StartPlan, exchange_account: str) -> dict[str, str]:
-    """Return by symbol which other account has a position or an order in its coin, in words."""
+def _find_symbols_held_by_others(
+    store: Store, plan: StartPlan, exchange_account: str
+) -> dict[str, str]:
+    """Return by symbol a text with the other account that has a position or order in its coin."""
     wanted = [one.key.symbol for one in plan.symbols]
     reasons: dict[str, str] = {}
     for one in read_traded(store, "live"):

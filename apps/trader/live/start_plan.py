@@ -1,4 +1,4 @@
-"""What a start with a position trades, read from the file before anything is sent or requested.
+"""Plan of a start with an open position, read from the file before any request.
 
 Every start continues an open position or order, whatever has changed: its symbol goes on with the
 strategy and timeframe of its last session, and makes no entries.
@@ -23,7 +23,7 @@ from onetape.store.ledger import read_fills
 from onetape.store.live_accounts import read_live_account
 from onetape.store.orders import has_unfinished_orders
 from onetape.store.sessions import read_newest_session
-from trader.account import account_name
+from trader.account import choose_account_name
 from trader.settings import TraderSettings
 from trader.states import Problem
 from trader.traded_symbols import TradedSymbol
@@ -51,12 +51,12 @@ class StartPlan(Struct, frozen=True):
     stored_rules: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Order sizes, costs and exits of the last session, where a position or an order is open."""
     strategy_fault: OnetapeError | None = None
-    """Error because of which the settings lack those of the strategy's file; None: no error."""
+    """Error of reading the settings of the strategy's file; None: no error."""
 
     @property
     def account(self) -> str:
         """Return the name of the account."""
-        return account_name(self.settings, [one.key for one in self.symbols])
+        return choose_account_name(self.settings, [one.key for one in self.symbols])
 
     @property
     def open_series(self) -> Mapping[str, TradedSymbol]:
@@ -64,13 +64,13 @@ class StartPlan(Struct, frozen=True):
         names = self.open_on_paper
         return self.held or {one.key.symbol: one for one in self.symbols if one.key.symbol in names}
 
-    def entry_ban(self, symbol: str) -> Problem | None:
-        """Return why a symbol enters nothing, as a problem of its trader; None: it may enter."""
+    def find_entry_ban(self, symbol: str) -> Problem | None:
+        """Return the problem by which a symbol makes no entries; None: entries are allowed."""
         reason = self.exits_only.get(symbol)
-        return None if reason is None else exits_only_problem(reason)
+        return None if reason is None else make_exits_only_problem(reason)
 
 
-def exits_only_problem(
+def make_exits_only_problem(
     reason: str, remedy: str = "put it right, then start the trader again"
 ) -> Problem:
     """Return the problem of a trader that only exits.
@@ -95,17 +95,17 @@ def plan_start(
     Raises:
         StoreError: the file cannot be read.
     """
-    name = _account_that_goes_on(store, settings, symbols)
+    name = _choose_account_name(store, settings, symbols)
     stored = [one for one in read_account_series(store, name) if is_open(store, one)]
     if not stored:
         return StartPlan(settings, tuple(symbols))
-    held = {one.symbol: _as_stored(store, one) for one in stored}
+    held = {one.symbol: _restore_traded_symbol(store, one) for one in stored}
     exits_only: dict[str, str] = {}
     found = {one.symbol: read_newest_session(store, name, one.symbol) for one in stored}
     sessions = {symbol: session for symbol, session in found.items() if session is not None}
     session = sessions.get(stored[0].symbol)
     settings = structs.replace(
-        _with_stored_values(settings, stored[0], symbols, exits_only), account_name=name
+        _apply_stored_values(settings, stored[0], symbols, exits_only), account_name=name
     )
     planned = {
         one.key.symbol: structs.replace(
@@ -145,8 +145,8 @@ def has_open_series(store: Store, account: str) -> bool:
     return any(is_open(store, one) for one in read_account_series(store, account))
 
 
-def unattended_lines(store: Store, account: str, wall_ms: int) -> list[str]:
-    """Return a line for each live position or order of other accounts that no trader looks after.
+def format_unattended_lines(store: Store, account: str, wall_ms: int) -> list[str]:
+    """Return a line for each live position or order of other accounts without a running trader.
 
     Args:
         store: The database of the trader.
@@ -171,16 +171,16 @@ def unattended_lines(store: Store, account: str, wall_ms: int) -> list[str]:
     return lines
 
 
-def _account_that_goes_on(
+def _choose_account_name(
     store: Store, settings: TraderSettings, symbols: Sequence[TradedSymbol]
 ) -> str:
-    """Return the account of a start: it stays the same while a position of it is open.
+    """Return the account of a start: the stored account as long as it has an open position.
 
     An account without a name in the settings is named by its symbols and timeframe, so one whose
     symbol was removed would get another name. Accounts that share no symbol with the settings may
     belong to another trader.
     """
-    name = account_name(settings, [one.key for one in symbols])
+    name = choose_account_name(settings, [one.key for one in symbols])
     if settings.account_name is not None:
         return name
     wanted = {one.key.symbol for one in symbols}
@@ -191,7 +191,7 @@ def _account_that_goes_on(
     return name if name in holding or not holding else holding[0]
 
 
-def _with_stored_values(
+def _apply_stored_values(
     settings: TraderSettings,
     account: AccountSeries,
     symbols: Sequence[TradedSymbol],
@@ -214,7 +214,7 @@ def _with_stored_values(
     return settings
 
 
-def _as_stored(store: Store, account: AccountSeries) -> TradedSymbol:
+def _restore_traded_symbol(store: Store, account: AccountSeries) -> TradedSymbol:
     """Return a series with the strategy and parameters of its last session."""
     session = read_newest_session(store, account.name, account.symbol)
     stored = {} if session is None else dict(session.parameters)

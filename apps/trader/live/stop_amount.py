@@ -1,4 +1,4 @@
-"""For how much of a position its stop is placed: what others have locked or sold is left out.
+"""Amount of a position's stop: coins that others have locked or sold are left out.
 
 While others may have sold coins of the position, and their executions are not read, all coins that
 the account lacks count as sold.
@@ -12,7 +12,7 @@ import time
 from decimal import Decimal
 from typing import Final
 
-from onetape.execution.protection import round_down, stop_fault
+from onetape.execution.protection import find_stop_fault, round_down
 from trader.live.book import LiveBook
 from trader.live.reconciling import AccountCheck
 
@@ -28,15 +28,17 @@ class StopAmount:
         self._account = account
         self._opened: dict[str, float] = {}
         """Time when each resting stop was first found resting, monotonic, by client order id."""
-        is_partial = bool(self._resting()) and self._resting() < self._whole(book.position.own)
+        is_partial = bool(self._sum_resting()) and self._sum_resting() < self._round_to_step(
+            book.position.own
+        )
         self._refused_at: float | None = time.monotonic() if is_partial else None
-        """Time since it is uncertain that all coins are free, monotonic seconds; None: they are."""
+        """Time since coins may be locked by others, monotonic seconds; None: all coins are free."""
         self._refused: Decimal | None = None
         """Amount of the stop that the exchange has refused last."""
         self._free: Decimal | None = None
         """Amount that a stop can sell, base currency; None: the whole position."""
         self._doubted: float | None = None
-        """Time since others may have sold coins of the position, monotonic; None: they have not."""
+        """Time since others may have sold coins of the position, monotonic; None: no sale."""
         self.locked = _ZERO
         """Amount that the stop leaves out because others have locked it, base currency."""
 
@@ -56,11 +58,11 @@ class StopAmount:
         self._refused_at = self._refused = self._free = None
         self.locked = _ZERO
 
-    def withheld(self, resting: Decimal) -> Decimal:
-        """Return what of the position no stop may sell, because others may have sold it already.
+    def compute_withheld(self, resting: Decimal) -> Decimal:
+        """Return the part of the position that no stop may sell: others may have sold it already.
 
-        A stop that rests keeps its amount for seconds, in which executions are read as a rule, and
-        for as long as none can be read.
+        A resting stop keeps its amount for some seconds, in which executions are usually read, and
+        for as long as executions cannot be read.
 
         Args:
             resting: Amount that stops at the exchange may still sell, base currency.
@@ -71,52 +73,54 @@ class StopAmount:
             self._doubted = None
             return _ZERO
         self._doubted = self._doubted or now
-        held = account.sellable_base()
+        held = account.compute_sellable_base()
         sure = min(held, self._book.position.own - maybe_sold)
-        # Where no executions can be read at all, nothing shows that others have traded.
+        # If no executions can be read at all, no sign shows that others have traded.
         is_early = now - self._doubted < self._book.times.sale_doubt or not account.is_checked
         return held - max(sure, min(resting, held) if is_early else _ZERO, _ZERO)
 
     def is_smaller(self, amount: Decimal) -> bool:
-        """Return whether a stop of an amount is smaller than the one that was refused last."""
+        """Return whether an amount is smaller than that of the stop that was refused last."""
         return self._free is not None and self._refused is not None and amount < self._refused
 
-    def amount(self, held: Decimal, price: Decimal | None) -> Decimal:
-        """Return for how much of the position a stop should rest now, base currency.
+    def compute_amount(self, held: Decimal, price: Decimal | None) -> Decimal:
+        """Return the amount of the position for which a stop should rest now, base currency.
 
         Args:
             held: All that a stop should sell.
             price: Lowest price that the stop sells at; None: there is no stop.
         """
-        found = self._found(held, price)
-        self.locked = max(self._whole(held) - self._whole(found), _ZERO)
+        found = self._choose_amount(held, price)
+        self.locked = max(self._round_to_step(held) - self._round_to_step(found), _ZERO)
         return found
 
-    def _found(self, held: Decimal, price: Decimal | None) -> Decimal:
+    def _choose_amount(self, held: Decimal, price: Decimal | None) -> Decimal:
         self._note_resting()
         if self._account.is_checked and self._refused_at is None:
             return held
-        available = self._available(held)
+        available = self._compute_available(held)
         if available is not None:
             self._free = available
-        if self._account.is_checked and (available or _ZERO) >= self._whole(held):
+        if self._account.is_checked and (available or _ZERO) >= self._round_to_step(held):
             self.forget()
             return held
-        resting = self._resting()
+        resting = self._sum_resting()
         if not self._account.is_checked:
             return max(min(held, available or _ZERO), min(resting, held))
         if self._free is None:
             return min(resting, held) if resting else held
         found = max(min(held, self._free), min(resting, held))
         trading_rules = self._book.context.market.trading_rules
-        is_usable = price is not None and not stop_fault(self._whole(found), price, trading_rules)
-        # Where no stop can rest for so little, one for all is tried again from time to time.
+        is_usable = price is not None and not find_stop_fault(
+            self._round_to_step(found), price, trading_rules
+        )
+        # If the market accepts no stop for so little, a stop for all is tried again sometimes.
         return found if is_usable or resting else held
 
-    def _available(self, held: Decimal) -> Decimal | None:
-        """Return what a stop can sell by a reading since the last change; None: no such reading."""
+    def _compute_available(self, held: Decimal) -> Decimal | None:
+        """Return the amount that a stop can sell by the last reading; None: none since a change."""
         reading, balance = self._account.held.reading, self._account.held.base
-        resting = self._resting()
+        resting = self._sum_resting()
         since = max(self._refused_at or 0.0, *self._opened.values(), 0.0)
         if reading is None or balance is None:
             return None
@@ -124,7 +128,7 @@ class StopAmount:
             return None
         if self._account.is_checked:
             return balance.free + resting
-        # Orders are not known: what is locked may be a stop of ours for the same coins.
+        # Orders are unknown: the locked coins may belong to an own stop.
         unknown = balance.locked - resting
         return resting + max(min(balance.free, held - resting - unknown), _ZERO)
 
@@ -133,12 +137,12 @@ class StopAmount:
         resting = [one.identity for one in self._book.stops if one.state.stage == "open"]
         self._opened = {name: self._opened.get(name, now) for name in resting}
 
-    def _resting(self) -> Decimal:
-        """Return what the stops that rest have locked, base currency."""
+    def _sum_resting(self) -> Decimal:
+        """Return the coins that resting stops have locked, base currency."""
         resting = [one for one in self._book.stops if one.state.stage == "open"]
         return sum(
             ((one.order.ordered_amount or _ZERO) - one.state.filled for one in resting), _ZERO
         )
 
-    def _whole(self, amount: Decimal) -> Decimal:
+    def _round_to_step(self, amount: Decimal) -> Decimal:
         return round_down(amount, self._book.context.market.trading_rules.amount_step)

@@ -1,4 +1,4 @@
-"""Stores where the stop of a position is, and how long the position had none at the exchange."""
+"""Stores the place of a position's stop, and the time without a stop at the exchange."""
 
 import time
 from decimal import Decimal
@@ -14,17 +14,17 @@ from onetape.store.stop_states import (
 )
 from trader.live.book import LiveBook
 
-#: Between two writes while nothing but the time changes, wall seconds.
+#: Time between two writes while only the time changes, wall seconds.
 _WRITE_SECONDS: Final = 5.0
-#: Why a position has no stop where the settings give it none.
+#: Reason why a position has no stop if the settings state none.
 NO_RULE: Final = "the rules have no stop"
 
 
 class StopLog:
-    """The stop of one symbol's position, as it is stored."""
+    """The stored stop of one symbol's position."""
 
     def __init__(self, book: LiveBook) -> None:
-        """Go on with the position that is open, if it was stored."""
+        """Continue with the open position, if its stop was stored."""
         self._book = book
         entry = book.entry_order_id
         self._state = None if entry is None else read_stop_state(book.context.store, entry)
@@ -32,7 +32,7 @@ class StopLog:
 
     @property
     def unprotected_ms(self) -> int:
-        """Return how long the position has had no stop at the exchange, market milliseconds."""
+        """Return the time without a stop at the exchange for the position, market milliseconds."""
         return 0 if self._state is None else self._state.unprotected_ms
 
     def note(self, place: StopPlaceName, price: Decimal | None, reason: str, now_ms: int) -> None:
@@ -51,7 +51,7 @@ class StopLog:
         if before is None:
             before = read_stop_state(self._book.context.store, entry)
         if before is None:
-            opened_ms = min(self._opened_ms(entry, now_ms), now_ms)
+            opened_ms = min(self._find_opened_ms(entry, now_ms), now_ms)
             before = StopState(entry, "none", None, "", opened_ms, 0, opened_ms)
             self._written = -1e9
         is_moved = (before.place, before.price, before.reason) != (place, price, reason)
@@ -62,7 +62,7 @@ class StopLog:
             price=price,
             reason=reason,
             since_ms=before.since_ms if before.place == place else now_ms,
-            unprotected_ms=before.unprotected_at(now_ms),
+            unprotected_ms=before.compute_unprotected_ms(now_ms),
             updated_ms=now_ms,
         )
         self._state = after
@@ -70,9 +70,9 @@ class StopLog:
             self._write(after)
 
     def note_no_rule(self, now_ms: int) -> None:
-        """Note that the rules have no stop for the open position, where one of it was stored.
+        """Note that the rules no longer have a stop for the open position.
 
-        A position that never had a stop has no time without one.
+        For a position that never had a stop, no time without a stop is counted.
 
         Raises:
             SafetyRefusal: another process trades the account.
@@ -82,7 +82,7 @@ class StopLog:
             self.note("none", None, NO_RULE, now_ms)
 
     def note_closed(self) -> None:
-        """Note that the position is closed, where one was open.
+        """Note that the position is closed, if one was open.
 
         Raises:
             SafetyRefusal: another process trades the account.
@@ -94,7 +94,9 @@ class StopLog:
         closed_ms = max((one.executed_ms for one in self._book.fills), default=state.updated_ms)
         ended_ms = max(state.updated_ms, closed_ms)
         self._write(
-            replace(state, unprotected_ms=state.unprotected_at(ended_ms), updated_ms=ended_ms)
+            replace(
+                state, unprotected_ms=state.compute_unprotected_ms(ended_ms), updated_ms=ended_ms
+            )
         )
         self._state = None
 
@@ -102,8 +104,8 @@ class StopLog:
         self._written = time.monotonic()
         store_stop_state(self._book.context.store, state, self._book.fence)
 
-    def _opened_ms(self, entry: str, now_ms: int) -> int:
-        """Return when the first of a position's coins were bought, epoch milliseconds."""
+    def _find_opened_ms(self, entry: str, now_ms: int) -> int:
+        """Return the time of a position's first buy, epoch milliseconds."""
         return min(
             (one.executed_ms for one in self._book.fills if one.client_order_id == entry),
             default=now_ms,

@@ -1,4 +1,4 @@
-"""Notes where the stop of a position is, reports a position without one, and watches its level."""
+"""Notes the place of a position's stop, reports a position without a stop, watches the level."""
 
 import time
 from decimal import Decimal
@@ -34,10 +34,10 @@ class Obstacle(Struct, frozen=True):
 
 
 class StopWatch:
-    """Watches where the stop of one symbol's position is: at the exchange or in the trader."""
+    """Watches the place of the stop of one symbol's position: at the exchange or in the trader."""
 
     def __init__(self, book: LiveBook) -> None:
-        """Begin; nothing has been looked at yet."""
+        """Initialise; nothing is checked yet."""
         self._book = book
         self._log = StopLog(book)
         self.obstacle: Obstacle | None = None
@@ -49,9 +49,9 @@ class StopWatch:
         self.withheld = Decimal(0)
         """Amount of the position that others may have sold, without a stop, base currency."""
         self.largest: Decimal | None = None
-        """Largest stop that the market takes if that is less than the position; None: it is not."""
+        """Largest stop that the market accepts, if less than the position; None: no limit."""
         self._uncovered_since: float | None = None
-        """Monotonic time since which a stop covers only a part of the position; None: all of it."""
+        """Monotonic time since which a stop covers only a part of the position; None: the whole."""
 
     def look(
         self,
@@ -61,7 +61,7 @@ class StopWatch:
         exit_obstacle: Obstacle | None,
         now_ms: int,
     ) -> bool:
-        """Note where the stop is, and sell where the price has passed it unseen by the stream.
+        """Note the place of the stop, and sell if the price has passed it unseen by the stream.
 
         Args:
             level: Kind and price of the stop by the rules; None: there is no position, or no stop.
@@ -79,11 +79,11 @@ class StopWatch:
                 self._log.note_closed()
             else:
                 self._log.note_no_rule(now_ms)
-            self._solve()
+            self._clear_problem()
             return True
         kind, price = level
-        resting = next((one for one in book.stops if protects(one, book)), None)
-        jumped = None if resting is None else self._jumped(resting, known)
+        resting = next((one for one in book.stops if is_resting(one, book)), None)
+        jumped = None if resting is None else self._find_jump_obstacle(resting, known)
         if jumped is not None:
             self.obstacle, resting = jumped, None
         if resting is not None:
@@ -100,18 +100,18 @@ class StopWatch:
         return resting is not None
 
     def note_unread(self, level: Level | None, now_ms: int) -> None:
-        """Note that nothing sells at the level before the account was read, unless a stop rests.
+        """Note that before a reading of the account only a resting stop sells at the level.
 
         Args:
             level: Kind and price of the stop by the rules; None: there is no position, or no stop.
             now_ms: Market time, epoch milliseconds.
         """
         book = self._book
-        if level is not None and not any(protects(one, book) for one in book.stops):
+        if level is not None and not any(is_resting(one, book) for one in book.stops):
             self._log.note("none", level[1], _UNREAD, now_ms)
 
     def _note_resting(self, stop: LiveOrder, price: Decimal, held: Decimal, now_ms: int) -> None:
-        """Note a stop that rests; one for a part of what is held is reported once that lasts."""
+        """Note a resting stop; a stop for a part of the position is reported if that lasts."""
         book, now = self._book, time.monotonic()
         trading_rules, base = book.context.market.trading_rules, book.context.market.base
         covered = (stop.order.ordered_amount or Decimal(0)) - stop.state.booked
@@ -122,7 +122,7 @@ class StopWatch:
             self._uncovered_since = self._uncovered_since or now
         since = self._uncovered_since
         if since is None or now - since < book.times.naked:
-            self._solve()
+            self._clear_problem()
             self._log.note("exchange", price, "", now_ms)
             return
         self.naked_since = self.obstacle = None
@@ -145,10 +145,10 @@ class StopWatch:
             Problem(problem, measure, remedy),
         )
 
-    def _jumped(self, stop: LiveOrder, known: KnownPrice | None) -> Obstacle | None:
-        """Return why a stop that has a lowest price does not sell: the price is under it."""
+    def _find_jump_obstacle(self, stop: LiveOrder, known: KnownPrice | None) -> Obstacle | None:
+        """Return the reason why a stop does not sell: the price is below the stop's limit price."""
         book = self._book
-        lowest = book.limit_of(stop.order.stop_price, stop.order.ordered_amount)
+        lowest = book.compute_limit_price(stop.order.stop_price, stop.order.ordered_amount)
         if lowest is None or known is None or known.price >= lowest:
             return None
         return Obstacle(
@@ -156,10 +156,10 @@ class StopWatch:
             f"the position is sold at the market {book.times.stop_fires:.0f} s later",
         )
 
-    def _solve(self) -> None:
-        """Note that all is well: a stop rests, or none is needed."""
+    def _clear_problem(self) -> None:
+        """Note that the position has its stop, or needs none."""
         self.naked_since = self.obstacle = None
-        self._book.states.solve(PROTECTION)
+        self._book.states.clear_problem(PROTECTION)
 
     def _note_naked(
         self,
@@ -171,7 +171,7 @@ class StopWatch:
         """Note and report a position without a stop at the exchange."""
         book, now = self._book, time.monotonic()
         self.naked_since = self.naked_since or now
-        obstacle = self._chosen(exit_obstacle)
+        obstacle = self._choose_obstacle(exit_obstacle)
         naked_seconds = now - self.naked_since
         is_blind = known is None or known.age_seconds > book.times.price_is_old
         is_blind = is_blind and naked_seconds >= min(book.times.naked, _FIRST_PRICE_SECONDS)
@@ -197,10 +197,10 @@ class StopWatch:
             ),
         )
 
-    def _chosen(self, exit_obstacle: Obstacle | None) -> Obstacle:
-        """Return the problem of a position without a stop: why it has none, and what is done.
+    def _choose_obstacle(self, exit_obstacle: Obstacle | None) -> Obstacle:
+        """Return the problem of a position without a stop: the reason and the action.
 
-        Where a passed level would sell nothing, that comes first.
+        If a passed level would sell nothing, that reason comes first.
         """
         known = self.obstacle
         if exit_obstacle is not None and known is not None and not known.is_given_up:
@@ -212,17 +212,17 @@ class StopWatch:
         return known or Obstacle("it is not acknowledged yet", "it is looked up")
 
 
-def protects(one: LiveOrder, book: LiveBook) -> bool:
-    """Return whether a stop rests at the exchange for all that is known.
+def is_resting(one: LiveOrder, book: LiveBook) -> bool:
+    """Return whether a stop is known to rest at the exchange.
 
-    One that is being replaced does: the exchange takes it away and places the next at once.
+    A stop that is being replaced counts: the exchange removes it and places the next at once.
     """
     is_replaced = book.broker.is_asking("replace", one.identity)
     return one.state.stage == "open" and (is_replaced or not is_doubtful(one, book))
 
 
 def is_doubtful(one: LiveOrder, book: LiveBook) -> bool:
-    """Return whether a stop that rested may be cancelled by a request of ours."""
-    is_asked = any(book.broker.is_asking(what, one.identity) for what in ("cancel", "replace"))
+    """Return whether an own request may have cancelled a resting stop."""
+    is_requested = any(book.broker.is_asking(what, one.identity) for what in ("cancel", "replace"))
     is_unanswered = one.is_look_needed and one.state.is_cancel_requested
-    return one.state.stage == "open" and (is_asked or is_unanswered)
+    return one.state.stage == "open" and (is_requested or is_unanswered)

@@ -28,14 +28,14 @@ class LiveTimes(Struct, frozen=True):
     """A sell that is not acknowledged after this is replaced by the stop, as far as coins are
     there."""
     entry_waits: float = 10.0
-    """Time that an entry whose turn it is waits for the account to be read."""
+    """Maximum time that a due entry waits for a reading of the account."""
     poll: float = 10.0
     """Time between two readings of the account, without its stream of events."""
     poll_with_stream: float = 20.0
     """Time between two readings of the account while its events arrive."""
     poll_per_symbol: float = 2.0
-    """Two readings are so long apart for each symbol of the account at least: a reading of Binance
-    weighs 47 of the 6,000 that it allows in a minute."""
+    """Least time between two readings for each symbol of the account: a reading of Binance weighs
+    47 of the 6,000 that it allows in a minute."""
     read_again: float = 1.0
     """Pause before the account is read again after a failed reading; doubles with each failure, up
     to the time between two readings."""
@@ -49,12 +49,12 @@ class LiveTimes(Struct, frozen=True):
     key_rights_again: float = 60.0
     """Time between two readings of the permissions while they are too wide, or lack trading."""
     event_late: float = 5.0
-    """An execution that no event has brought after this shows that the stream loses events."""
+    """Time after which an execution without an event shows that the stream loses events."""
     compare_again: float = 10.0
     """Pause before the account is compared again after an error of a comparison; doubles with each
     error, to 5 minutes."""
     missing: float = 5.0
-    """Coins are missing once readings so far apart lack them: a balance may be shown late."""
+    """Time between two readings that must both lack coins: a balance may be shown late."""
     cancel_again: float = 2.0
     """Pause before a cancellation without an effect is repeated."""
     exit_again: float = 10.0
@@ -66,17 +66,17 @@ class LiveTimes(Struct, frozen=True):
     price_poll: float = 5.0
     """Time between two price requests while a position is open and the stream sends no price."""
     price_is_old: float = 30.0
-    """A level that is watched here, with a price older than this, is watched by nothing."""
+    """Age of a price from which a level that the trader watches counts as unwatched."""
     sale_doubt: float = 5.0
-    """Time that a resting stop keeps its amount where others may have sold coins of the position.
+    """Time that a resting stop keeps its amount although others may have sold coins.
     """
     executions_unread: float = 2.0
-    """An entry whose executions are not known so long after it was filled gets a stop without them.
+    """Time after the fill of an entry until it gets a stop although executions are unknown.
     """
     executions_lost: float = 60.0
-    """If the executions of a filled entry have been unknown for so long, a person may answer."""
+    """Time for which the executions of a filled entry are unknown before a person may answer."""
     answer_read: float = 1.0
-    """Time between two looks at the answer that a person gives meanwhile."""
+    """Time between two readings of a person's answer."""
     stop_grows: float = 1.0
     """Least time between two changes of a stop because more was filled."""
     stop_again: float = 30.0

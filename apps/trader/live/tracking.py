@@ -16,16 +16,15 @@ class LiveOrder:
     """A tracked order and the requests about it."""
 
     def __init__(self, tracked: TrackedOrder) -> None:
-        """Take an order; this process has not looked it up yet."""
+        """Take an order that this process has not looked up yet."""
         self.tracked = tracked
         self.begun = time.monotonic()
         self.sent: float | None = None
         self.total_before: Decimal | None = tracked.state.total_before
-        """What the account had of the base currency before the send, also where an earlier process
-        has sent it; None: it is not known."""
+        """Base currency on the account before the send, maybe by an earlier process; or None."""
         self.read_ms: int | None = tracked.state.read_ms
-        """Exchange time of the reading that `total_before` is from: later executions are not in it.
-        None: it has all that were booked before the send."""
+        """Exchange time of the reading of `total_before`, which lacks later executions.
+        None: the total includes all executions that were booked before the send."""
         self.cancelled: float | None = None
         self.has_begun = False
         """Whether the stops are cancelled so that this exit can be sent."""
@@ -41,12 +40,12 @@ class LiveOrder:
 
     @property
     def order(self) -> Order:
-        """Return the order as it was stored."""
+        """Return the stored order."""
         return self.tracked.order
 
     @property
     def state(self) -> OrderState:
-        """Return the state of the order that its events lead to."""
+        """Return the state of the order by its events."""
         return self.tracked.state
 
     @property
@@ -66,15 +65,15 @@ class LiveOrder:
 
     @property
     def is_nowhere(self) -> bool:
-        """Return whether the exchange shows nothing of a stop whose send has no response.
+        """Return whether the exchange shows no trace of a stop whose send has no response.
 
-        No order, no execution, no locked coins, in two responses after its deadline: it protects
-        nothing, and holds back no coins.
+        Two responses after its deadline have no order, no execution and no locked coins: the stop
+        protects nothing, and locks no coins.
         """
         return self._is_nowhere and self.state.stage in ("sent", "unknown")
 
     def note_nowhere(self, times: LiveTimes, *, is_nowhere: bool) -> None:
-        """Note what a complete response without the stop has shown of locked coins."""
+        """Note the locked coins in a complete response without the stop."""
         now = time.monotonic()
         if not is_nowhere:
             self._nowhere_since, self._is_nowhere = None, False
@@ -89,7 +88,7 @@ class LiveOrder:
         return self.order.is_protection and not self.state.is_done
 
     def is_look_due(self, times: LiveTimes) -> bool:
-        """Return whether the order is due to be looked up again."""
+        """Return whether a look-up of the order is due."""
         if self.looked is None:
             return True
         pause = min(times.first_look * 2 ** min(self.looks - 1, 10), times.longest_look)
@@ -100,8 +99,8 @@ class LiveOrder:
         self.looked = time.monotonic()
         self.looks += 1
 
-    def ask_soon(self) -> None:
-        """Let the next look-up come at once."""
+    def schedule_look_up(self) -> None:
+        """Make the next look-up due at once."""
         self.looked, self.looks, self.is_look_needed = None, 0, True
 
     def set_order(self, **changes: object) -> None:

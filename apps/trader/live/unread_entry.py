@@ -1,8 +1,8 @@
-"""An entry that is filled and whose executions are not known: a stop for what the order states.
+"""A stop for an entry that is filled and whose executions are not known.
 
 A position is the sum of known executions, so it lacks the coins of such an entry. Some responses
-state what an order has filled before its executions can be read. If that lasts for seconds, the
-filled amount, less the largest fee that an exchange may have taken from it, gets a stop at the
+state the filled amount of an order before its executions can be read. If that lasts for seconds,
+the filled amount, less the largest fee that an exchange may have taken from it, gets a stop at the
 level that belongs to the expected price. Once the executions are known, the stop covers all.
 """
 
@@ -10,7 +10,7 @@ import time
 from decimal import Decimal
 from typing import Final
 
-from onetape.engine.exits import EXIT_KINDS, levels_of
+from onetape.engine.exits import EXIT_KINDS, compute_levels
 from onetape.execution.protection import round_down
 from trader.live.book import Level, LiveBook
 from trader.live.lost_executions import LARGEST_FEE, LostExecutions, find_sent_ms
@@ -26,19 +26,19 @@ class UnreadEntry:
     """Coins that one symbol's entry has bought beyond its known executions."""
 
     def __init__(self, book: LiveBook) -> None:
-        """Begin; nothing was looked at yet."""
+        """Initialise; nothing is checked yet."""
         self._book = book
         self._since: float | None = None
-        """Time since executions of the entry are missing, monotonic seconds; None: none are."""
+        """Time since executions of the entry are missing, monotonic seconds; None: complete."""
         self._booked = _ZERO
         self._lost = LostExecutions(book)
 
     @property
     def is_waited_for(self) -> bool:
-        """Return whether executions are missing, and not long enough for a stop without them."""
+        """Return whether executions are missing, but not long enough for a stop without them."""
         return self._since is not None and self._book.unread_entry is None
 
-    def work(self, now_ms: int) -> bool:
+    def watch_executions(self, now_ms: int) -> bool:
         """Note and report whether executions of the entry have been missing for seconds.
 
         Args:
@@ -50,11 +50,13 @@ class UnreadEntry:
         book = self._book
         since, limit = self._since, book.times.executions_lost
         is_lasting = since is not None and time.monotonic() - since >= limit
-        is_corrected = self._lost.work(self._found(), now_ms, is_lasting=is_lasting)
-        one = self._found()
+        is_corrected = self._lost.update_difference(
+            self._find_entry(), now_ms, is_lasting=is_lasting
+        )
+        one = self._find_entry()
         if one is None:
             self._since = book.unread_entry = None
-            book.states.solve(EXECUTIONS)
+            book.states.clear_problem(EXECUTIONS)
             return is_corrected
         if one.state.booked != self._booked or self._since is None:
             self._since, self._booked = time.monotonic(), one.state.booked
@@ -66,7 +68,7 @@ class UnreadEntry:
         self._report(one)
         return is_corrected
 
-    def _found(self) -> LiveOrder | None:
+    def _find_entry(self) -> LiveOrder | None:
         """Return the entry that has filled more than its known executions, or None."""
         one = self._book.working
         if one is None or one.order.side != "buy":
@@ -102,7 +104,7 @@ class UnreadEntry:
     def amount(self) -> Decimal:
         """Return the amount that a stop may sell beyond the position, base currency.
 
-        What was sold since the entry was sent is left out: a stop without known executions of its
+        Coins sold since the entry was sent are left out: a stop without known executions of its
         entry may have fired.
         """
         book, one = self._book, self._book.unread_entry
@@ -123,22 +125,22 @@ class UnreadEntry:
 
     @property
     def level(self) -> Level | None:
-        """Return kind and price of the stop at the price of the order; None: there is none."""
+        """Return kind and price of the stop for an entry at the order's price; None: no stop."""
         book, one = self._book, self._book.unread_entry
         if one is None:
             return None
-        return level_at(book, float(one.order.ask or one.order.intended_price))
+        return compute_stop_level(book, float(one.order.ask or one.order.intended_price))
 
 
-def level_at(book: LiveBook, price: float) -> Level | None:
-    """Return kind and price of the stop of a position that was entered now, or None.
+def compute_stop_level(book: LiveBook, price: float) -> Level | None:
+    """Return kind and price of the stop for a position entered now, or None.
 
     Args:
         book: Has the rules.
         price: Price of the entry, quote currency.
     """
     step = float(book.context.market.trading_rules.price_step or 0)
-    levels = levels_of(book.context.rules.exits, price, price, 0, step)
+    levels = compute_levels(book.context.rules.exits, price, price, 0, step)
     if not 0 < levels.stop < price:
         return None
     stop = round_down(Decimal(repr(levels.stop)), book.context.market.trading_rules.price_step)

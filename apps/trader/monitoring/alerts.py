@@ -1,7 +1,7 @@
 """Alerts: a command of the user's is run when a trader trades, changes its state or is commanded.
 
-Each one is a separate process, in a separate session, with a deadline. The threads that wait
-for them have nothing to do with trading: a notifier that hangs delays nothing.
+Each command is a separate process, in a separate session, with a deadline. Separate threads wait
+for the commands, so that a notifier that hangs delays nothing.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ import msgspec
 
 from onetape.cli.events import Event, handling_events
 from onetape.cli.output import print_line
-from onetape.cli.stop import seconds_since_signal
+from onetape.cli.stop import get_seconds_since_signal
 from onetape.core.errors import ConfigurationError
 from trader.monitoring.settings import MonitoringSettings
 
@@ -81,7 +81,7 @@ def sending_alerts(settings: MonitoringSettings) -> Generator[None]:
 
 
 def end_alerts() -> None:
-    """Do what the end of `sending_alerts` does, for a process that ends inside the block."""
+    """Send the last alerts, as `sending_alerts` does, if a process ends inside the block."""
     for sender in _senders:
         sender.end()
 
@@ -100,7 +100,9 @@ class _AlertSender:
         self._failure = ""
         self._lock = threading.Lock()
         for number in range(WORKERS):
-            threading.Thread(target=self._work, name=f"alert-{number}", daemon=True).start()
+            threading.Thread(
+                target=self._deliver_events, name=f"alert-{number}", daemon=True
+            ).start()
 
     def take(self, event: Event) -> None:
         """Queue an event if it is an alert; return at once."""
@@ -123,8 +125,8 @@ class _AlertSender:
     def end(self) -> None:
         """Start the command for each alert that waits, and give all of them time to end.
 
-        Notifiers that hang may keep the usual threads: the last alerts do not wait for them. What
-        still runs at the end goes on without the trader.
+        Hanging commands may occupy the usual threads; the last alerts do not wait for those.
+        Commands that still run at the end go on without the trader.
         """
         with contextlib.suppress(queue.Empty):
             while True:
@@ -132,9 +134,9 @@ class _AlertSender:
                 threading.Thread(target=self._deliver, args=(event,), daemon=True).start()
         done = threading.Thread(target=self._waiting.join, daemon=True)
         done.start()
-        done.join(_seconds_to_end(self._timeout_seconds))
+        done.join(_compute_end_seconds(self._timeout_seconds))
 
-    def _work(self) -> None:
+    def _deliver_events(self) -> None:
         while True:
             self._deliver(self._waiting.get())
 
@@ -145,7 +147,7 @@ class _AlertSender:
             self._waiting.task_done()
 
     def _run(self, event: Event) -> str:
-        """Run the command for one event; return what went wrong, empty where nothing did."""
+        """Run the command for one event; return the error as a text, empty if there is none."""
         dropped, self._dropped = self._dropped, 0
         try:
             process = subprocess.Popen(  # noqa: S603 - the user's own command
@@ -153,16 +155,18 @@ class _AlertSender:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                env={**os.environ, **_variables(event)},
+                env={**os.environ, **_make_environment_variables(event)},
                 start_new_session=True,
             )
         except OSError as error:
             return str(error.strerror or error)
-        document = msgspec.json.encode({**as_document(event), "dropped": dropped}, enc_hook=str)
+        document = msgspec.json.encode(
+            {**make_event_document(event), "dropped": dropped}, enc_hook=str
+        )
         try:
             _, stderr = process.communicate(document, timeout=self._timeout_seconds)
         except subprocess.TimeoutExpired:
-            # With all that it has started.
+            # With all processes that it has started.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -188,13 +192,13 @@ def _is_alert(event: Event) -> bool:
     return event.event in KINDS or (event.event == "control" and event.fields.get("verb") in VERBS)
 
 
-def _seconds_to_end(timeout_seconds: float) -> float:
-    """Return how long the end of the program waits for alert commands, wall seconds."""
-    stopping_seconds = seconds_since_signal() or 0.0
+def _compute_end_seconds(timeout_seconds: float) -> float:
+    """Return the time that the end of the program waits for alert commands, wall seconds."""
+    stopping_seconds = get_seconds_since_signal() or 0.0
     return min(timeout_seconds, max(LEAST_END_SECONDS, END_SECONDS - stopping_seconds))
 
 
-def as_document(event: Event) -> dict[str, Any]:
+def make_event_document(event: Event) -> dict[str, Any]:
     """Return an event as a JSON document, for alerts and the JSON log."""
     moment = datetime.fromtimestamp(event.at_ms / 1_000, tz=UTC)
     return {
@@ -206,7 +210,7 @@ def as_document(event: Event) -> dict[str, Any]:
     }
 
 
-def _variables(event: Event) -> dict[str, str]:
+def _make_environment_variables(event: Event) -> dict[str, str]:
     """Return an event as variables of the environment; no character ends one early."""
     values = {"level": event.level, "event": event.event, "text": event.text}
     values |= {name: str(event.fields[name]) for name in _VARIABLES if name in event.fields}

@@ -6,7 +6,7 @@ from onetape.core.errors import ConfigurationError
 
 
 def make_folder_of(file: Path, setting: str) -> None:
-    """Make the folder of a file where it does not exist, as that of the database is made.
+    """Create the folder of a file if it does not exist, with the rights of the database's folder.
 
     Args:
         file: The file, which is not touched.

@@ -31,7 +31,7 @@ REQUEST_SECONDS: Final = 10.0
 
 
 class _Beat(Struct, frozen=True):
-    """The last sign of life of the session of one symbol."""
+    """The last heartbeat of the session of one symbol."""
 
     at: float
     """Monotonic time of the heartbeat, seconds."""
@@ -41,13 +41,13 @@ class _Beat(Struct, frozen=True):
 _beats: dict[str, _Beat] = {}
 
 
-def beat(account: str, symbol: str, state: str) -> None:
+def note_heartbeat(account: str, symbol: str, state: str) -> None:
     """Note that the session of a symbol works, in a state."""
     _beats[f"{account}, {symbol}"] = _Beat(time.monotonic(), state)
 
 
 def end_beats(account: str, symbols: Iterable[str]) -> None:
-    """Forget symbols of an account: nothing works for them until they beat again."""
+    """Forget the heartbeats of an account's symbols until their sessions beat again."""
     for symbol in symbols:
         _beats.pop(f"{account}, {symbol}", None)
 
@@ -91,7 +91,7 @@ def sending_heartbeats(settings: MonitoringSettings) -> Generator[None]:
     try:
         yield
     finally:
-        # A request that waits for its response holds up no stop: the thread is a daemon.
+        # A request that waits for its response does not delay a stop: the thread is a daemon.
         stopped.set()
 
 
@@ -119,7 +119,7 @@ class _HeartbeatSender:
         if file is not None:
             self._try("heartbeat_file", lambda: _write(file, states))
         if url is not None and "halted" not in states.values():
-            self._try("heartbeat_url", lambda: _ask(url))
+            self._try("heartbeat_url", lambda: _request_url(url))
         return True
 
     def _try(self, name: str, work: Callable[[], None]) -> None:
@@ -148,7 +148,7 @@ def _write(file: Path, states: dict[str, str]) -> None:
     draft.replace(file)
 
 
-def _ask(url: str) -> None:
+def _request_url(url: str) -> None:
     request = urllib.request.Request(url, headers={"User-Agent": "onetape"})  # noqa: S310 - checked
     with urllib.request.urlopen(request, timeout=REQUEST_SECONDS) as answer:  # noqa: S310 - checked
         answer.read(1)

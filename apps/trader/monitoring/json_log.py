@@ -1,7 +1,7 @@
 """The JSON log: a document for each event, in a file that is rotated.
 
-A separate thread writes, so that a slow disk delays nothing; what cannot be written is dropped,
-and the first failure is printed.
+A separate thread writes, so that a slow disk delays nothing; events that cannot be written are
+dropped, and the first failure is printed.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ import msgspec
 from onetape.cli.events import Event, handling_events
 from onetape.cli.output import note
 from onetape.core.errors import ConfigurationError
-from trader.monitoring.alerts import as_document
+from trader.monitoring.alerts import make_event_document
 from trader.monitoring.folders import make_folder_of
 from trader.monitoring.settings import MonitoringSettings
 
@@ -47,7 +47,7 @@ def writing_json_log(settings: MonitoringSettings) -> Generator[None]:
 
     def take(event: Event) -> None:
         # NaN becomes null: handlers of events may not raise.
-        text = msgspec.json.encode(as_document(event), enc_hook=str).decode()
+        text = msgspec.json.encode(make_event_document(event), enc_hook=str).decode()
         sender.handle(logging.makeLogRecord({"msg": text, "levelname": event.level}))
 
     with handling_events(take):
@@ -71,7 +71,7 @@ def _open(path: Path) -> RotatingFileHandler:
 
 
 class _JsonFile(RotatingFileHandler):
-    """A rotated file; what cannot be written is dropped, and printed once."""
+    """A rotated file; records that cannot be written are dropped, with one printed error."""
 
     has_failed = False
 
@@ -84,7 +84,7 @@ class _JsonFile(RotatingFileHandler):
 
 
 class _DroppingQueueHandler(QueueHandler):
-    """A queue for the thread that writes; a full one drops what comes."""
+    """A queue for the writing thread; a full queue drops further records."""
 
     def enqueue(self, record: logging.LogRecord) -> None:
         """Queue a record, unless ten thousand records already wait for the disk."""

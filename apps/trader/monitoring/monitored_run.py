@@ -1,4 +1,4 @@
-"""Everything by which a person far away notices a trader, while it runs."""
+"""Remote monitoring of a running trader: log, alerts and heartbeat."""
 
 import contextlib
 from collections.abc import Generator

@@ -11,11 +11,11 @@ from onetape.core.clock import format_utc
 from onetape.core.digits import Digits
 from onetape.core.message_text import format_count
 from trader.commands.account_result import AccountResult
-from trader.rendering.blocks import fee_text, plain_fees, plain_text, wrapped
+from trader.rendering.blocks import format_exact_amount, format_exact_fees, format_fees, wrap_text
 
 
 class RankedAccount(Struct, frozen=True):
-    """An account with what buying and holding would have made in the same time."""
+    """An account with the profit of buy and hold in the same time."""
 
     result: AccountResult
     buy_and_hold: float | None
@@ -29,7 +29,7 @@ class RankedAccount(Struct, frozen=True):
         return found is None, 0.0 if found is None else -float(found), self.result.account.name
 
 
-def accounts_text(
+def format_accounts(
     accounts: Sequence[RankedAccount], database: Path, *, width: int | None = None
 ) -> str:
     """Return a table of accounts; a narrow terminal shows fewer columns.
@@ -40,7 +40,7 @@ def accounts_text(
         width: Characters that a line may have; None: any.
     """
     results = [one.result for one in accounts]
-    equities = [_equity(one) for one in accounts]
+    equities = [_format_equity(one) for one in accounts]
     trips = [f"{len(one.closed_trips):,}{' + open' if one.open_trip else ''}" for one in results]
     opened = [format_utc(one.account.opened_ms // 1_000) for one in results]
     series = [f"{one.account.exchange} {one.account.symbol}" for one in results]
@@ -50,12 +50,15 @@ def accounts_text(
         Column("strategy", [one.account.strategy for one in results], ()),
         Column("opened", [text[:10] for text in opened], ()),
         Column("equity", equities, right=True),
-        Column("return", [_part(one.total_return) for one in results], right=True),
+        Column("return", [_format_percent(one.total_return) for one in results], right=True),
         Column(
-            "buy and hold", [_part(one.buy_and_hold) for one in accounts], right=True, brief="hold"
+            "buy and hold",
+            [_format_percent(one.buy_and_hold) for one in accounts],
+            right=True,
+            brief="hold",
         ),
         Column("round trips", trips, ()),
-        Column("fees", [fee_text(one.fees) for one in results], (), right=True),
+        Column("fees", [format_fees(one.fees) for one in results], (), right=True),
     ]
     table = fit_table(columns, width=width)
     last = (
@@ -63,10 +66,10 @@ def accounts_text(
         "from "
         "the first candle after the account was opened"
     )
-    return "\n".join([table, *wrapped(last, "", "  ", width)])
+    return "\n".join([table, *wrap_text(last, "", "  ", width)])
 
 
-def account_document(one: RankedAccount) -> dict[str, Any]:
+def make_account_document(one: RankedAccount) -> dict[str, Any]:
     """Return an account for --json; money is text, exact, and returns are parts."""
     result = one.result
     account, total_return = result.account, result.total_return
@@ -78,23 +81,23 @@ def account_document(one: RankedAccount) -> dict[str, Any]:
         "strategy": account.strategy,
         "opened_ms": account.opened_ms,
         "currency": account.currency,
-        "start_balance": plain_text(account.start_balance),
-        "equity": plain_text(result.equity),
+        "start_balance": format_exact_amount(account.start_balance),
+        "equity": format_exact_amount(result.equity),
         "return": None if total_return is None else float(total_return),
         "buy_and_hold_return": one.buy_and_hold,
-        "realised_profit": plain_text(result.realised),
-        "unrealised_profit": plain_text(result.unrealised),
-        "fees": plain_fees(result.fees),
+        "realised_profit": format_exact_amount(result.realised),
+        "unrealised_profit": format_exact_amount(result.unrealised),
+        "fees": format_exact_fees(result.fees),
         "round_trips": len(result.closed_trips),
         "is_position_open": result.open_trip is not None,
     }
 
 
-def _equity(one: RankedAccount) -> str:
+def _format_equity(one: RankedAccount) -> str:
     equity = one.result.equity
     currency = one.result.account.currency
     return "?" if equity is None else f"{one.digits.format_money(equity)} {currency}"
 
 
-def _part(value: Any) -> str:
+def _format_percent(value: Any) -> str:
     return "?" if value is None else f"{float(value):+.2%}"

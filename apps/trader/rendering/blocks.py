@@ -11,8 +11,8 @@ from onetape.core.trading_rules import format_decimal
 _INDENT: Final = "  "
 
 
-def block(title: str, rows: Sequence[tuple[str, str]], width: int | None) -> str:
-    """Return a title and the rows below it; long texts go on under their beginning.
+def format_block(title: str, rows: Sequence[tuple[str, str]], width: int | None) -> str:
+    """Return a title and the rows below; long texts are wrapped and indented.
 
     Args:
         title: Stands alone in its line.
@@ -21,14 +21,14 @@ def block(title: str, rows: Sequence[tuple[str, str]], width: int | None) -> str
     """
     shown = [(label, text) for label, text in rows if text]
     column = max((len(label) for label, _ in shown), default=0)
-    lines = wrapped(title, "", _INDENT * 2, width)
+    lines = wrap_text(title, "", _INDENT * 2, width)
     for label, text in shown:
         head = f"{_INDENT}{label:<{column}}  "
-        lines += wrapped(text, head, " " * len(head), width)
+        lines += wrap_text(text, head, " " * len(head), width)
     return "\n".join(lines)
 
 
-def wrapped(text: str, first: str, others: str, width: int | None) -> list[str]:
+def wrap_text(text: str, first: str, others: str, width: int | None) -> list[str]:
     """Return the lines of a text: the first one begins with `first`, others with `others`."""
     if width is None:
         return [f"{first}{text}"]
@@ -37,22 +37,22 @@ def wrapped(text: str, first: str, others: str, width: int | None) -> list[str]:
     )
 
 
-def fee_text(fees: Mapping[str, Decimal]) -> str:
+def format_fees(fees: Mapping[str, Decimal]) -> str:
     """Return fees by currency, such as `12.5 USDT, 0.001 BNB`; `none` without a fee."""
-    texts = [f"{fee_number(fee)} {currency}" for currency, fee in sorted(fees.items())]
+    texts = [f"{format_fee_number(fee)} {currency}" for currency, fee in sorted(fees.items())]
     return ", ".join(texts) or "none"
 
 
-def fee_number(fee: Decimal) -> str:
+def format_fee_number(fee: Decimal) -> str:
     """Return a fee with eight significant digits at most."""
     return format_number(float(fee), commas=True)
 
 
-def plain_text(value: Decimal | None) -> str | None:
+def format_exact_amount(value: Decimal | None) -> str | None:
     """Return an amount with all its digits for --json and --csv, such as `0.1735`; None stays."""
     return None if value is None else format_decimal(value)
 
 
-def plain_fees(fees: Mapping[str, Decimal]) -> dict[str, str]:
+def format_exact_fees(fees: Mapping[str, Decimal]) -> dict[str, str]:
     """Return fees by currency with all their digits, for --json."""
     return {currency: format_decimal(fee) for currency, fee in sorted(fees.items())}

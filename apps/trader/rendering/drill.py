@@ -1,4 +1,4 @@
-"""Text and JSON of a drill: what was tried, whether it passed, and what was seen."""
+"""Text and JSON of a drill: its parts, their results and their findings."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,16 +6,16 @@ from typing import Any
 from msgspec import structs
 
 from onetape.core.folders import choose_database_path
-from trader.config_digest import config_digest
-from trader.drill.runner import PartResult, simulated_symbol
-from trader.rendering.blocks import block, wrapped
+from trader.config_digest import compute_config_digest
+from trader.drill.runner import PartResult, choose_simulated_symbol
+from trader.rendering.blocks import format_block, wrap_text
 from trader.settings import TraderSettings
 
 #: Lines of the trader that are shown below a part that did not pass.
 _INDENT = "    trader: "
 
 
-def drill_text(
+def format_drill(
     settings: TraderSettings, found: Sequence[PartResult], *, width: int | None, is_recorded: bool
 ) -> str:
     """Return the result of a drill for a person.
@@ -31,37 +31,45 @@ def drill_text(
     for one in found:
         verdict = "passed" if one.is_passed else "NOT PASSED"
         rows.append((one.name, f"{verdict}: {one.seen} ({one.seconds:.0f} s)"))
-    lines = [block(_title(settings, found), rows, width)]
+    lines = [format_block(_format_title(settings, found), rows, width)]
     for one in failed:
         lines += [f"  {one.name}, the last lines of the trader:"]
-        lines += [line for text in one.last_lines for line in wrapped(text, _INDENT, "    ", width)]
+        lines += [
+            line for text in one.last_lines for line in wrap_text(text, _INDENT, "    ", width)
+        ]
     passed = len(found) - len(failed)
-    lines.append(f"{passed} of {len(found)} parts passed; {_place(settings, is_recorded)}")
+    lines.append(
+        f"{passed} of {len(found)} parts passed; {_format_record_place(settings, is_recorded)}"
+    )
     return "\n".join(lines)
 
 
-def drill_document(
+def make_drill_document(
     settings: TraderSettings, found: Sequence[PartResult], *, is_recorded: bool
 ) -> dict[str, Any]:
-    """Return the result of a drill for --json; arguments as of `drill_text`."""
+    """Return the result of a drill for --json; arguments as of `format_drill`."""
     return {
         "passed": all(one.is_passed for one in found),
-        "config_digest": config_digest(settings),
+        "config_digest": compute_config_digest(settings),
         "database": choose_database_path(settings.db, settings.exchange) if is_recorded else None,
         "market": "invented",
         "parts": [structs.asdict(one) for one in found],
     }
 
 
-def _title(settings: TraderSettings, found: Sequence[PartResult]) -> str:
+def _format_title(settings: TraderSettings, found: Sequence[PartResult]) -> str:
     names = list(dict.fromkeys(one.symbol for one in found))
-    other = {name: simulated_symbol(name) for name in names if simulated_symbol(name) != name}
+    other = {
+        name: choose_simulated_symbol(name)
+        for name in names
+        if choose_simulated_symbol(name) != name
+    }
     notes = [f"{name} is not a market of the simulator: {one}" for name, one in other.items()]
     text = f"drill of {', '.join(names)} {settings.timeframe}, orders on the simulator"
     return "; ".join([text, *notes])
 
 
-def _place(settings: TraderSettings, is_recorded: bool) -> str:
+def _format_record_place(settings: TraderSettings, is_recorded: bool) -> str:
     if not is_recorded:
         return "not recorded, because --only leaves parts out"
     return f"recorded in {choose_database_path(settings.db, settings.exchange)}"

@@ -1,11 +1,11 @@
-"""Render what a trader did on one candle as text and as a JSON document."""
+"""Render the decision and orders of one candle as text and as a JSON document."""
 
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from msgspec.structs import asdict
 
-from onetape.backtest.candle_text import candle_text, indicators_text
+from onetape.backtest.candle_text import format_candle, format_indicators
 from onetape.core.clock import format_utc
 from onetape.core.message_text import format_count
 from onetape.store.decision_reading import CandleRow, DecisionRecord
@@ -21,37 +21,37 @@ _SOURCES: Final = {
 }
 
 
-def explanation_text(found: TradedCandle) -> str:
-    """Return what a trader did on one candle, for a terminal."""
+def format_explanation(found: TradedCandle) -> str:
+    """Return the decision and orders of one candle as text for a terminal."""
     account = found.account
     series = f"{account.exchange} {account.symbol} {account.timeframe}"
     lines = [
         f"{found.strategy} on {series}, candle {format_utc(found.opened)} to "
         f"{format_utc(found.closed)} UTC, account {account.name}",
-        f"candle:     {_candle(found)}",
-        f"rows seen:  {_rows(found)}",
+        f"candle:     {_format_candle(found)}",
+        f"rows seen:  {_format_rows(found)}",
         *(f"inside it:  {text}" for text in found.inside),
     ]
     for decision in found.decisions:
         lines += [
-            f"indicators: {indicators_text(decision.indicators)}",
-            f"signal:     {_SIGNALS[decision.signal]}, decided {_time(decision.decided_ms)}",
-            f"checks:     {_gates(decision)}",
+            f"indicators: {format_indicators(decision.indicators)}",
+            f"signal:     {_SIGNALS[decision.signal]}, decided {_format_time(decision.decided_ms)}",
+            f"checks:     {_format_gates(decision)}",
         ]
         if decision.corrected_ms is not None:
             result = decision.correction or "not evaluated again yet"
-            lines.append(f"corrected:  {_time(decision.corrected_ms)}: {result}")
+            lines.append(f"corrected:  {_format_time(decision.corrected_ms)}: {result}")
     lines += [
         f"position:   {found.position}",
         *(f"late:       {text}" for text in found.latecomers),
         f"order:      {found.order}",
-        f"backtest:   {_backtest(found)}",
+        f"backtest:   {_format_backtest_signal(found)}",
     ]
     return "\n".join(lines)
 
 
-def explanation_document(found: TradedCandle) -> dict[str, Any]:
-    """Return what a trader did on one candle, for --json."""
+def make_explanation_document(found: TradedCandle) -> dict[str, Any]:
+    """Return the decision and orders of one candle as a document for --json."""
     account, row = found.account, found.row
     return {
         "account": account.name,
@@ -75,27 +75,27 @@ def explanation_document(found: TradedCandle) -> dict[str, Any]:
     }
 
 
-def _candle(found: TradedCandle) -> str:
+def _format_candle(found: TradedCandle) -> str:
     row = found.row
     if row is None:
         return "not stored"
-    text = candle_text(row.candle._asdict(), found.digits)
-    return f"{text}; {_origin(row)}"
+    text = format_candle(row.candle._asdict(), found.digits)
+    return f"{text}; {_format_candle_source(row)}"
 
 
-def _origin(row: CandleRow) -> str:
+def _format_candle_source(row: CandleRow) -> str:
     source = _SOURCES.get(row.source, row.source or "")
     return source if row.closed == 1 else f"{source}, not closed"
 
 
-def _rows(found: TradedCandle) -> str:
+def _format_rows(found: TradedCandle) -> str:
     rows = found.rows
     if rows is None:
         return "unknown"
     return f"{format_count(rows.count, 'closed candle')}, the first of {format_utc(rows.first)}"
 
 
-def _gates(decision: DecisionRecord) -> str:
+def _format_gates(decision: DecisionRecord) -> str:
     """Return each check; those that passed by name, the others with their reason."""
     passed = [name for name, text in decision.gates.items() if text == "ok"]
     failed = [f"{name}: {text}" for name, text in decision.failed_gates.items()]
@@ -103,7 +103,7 @@ def _gates(decision: DecisionRecord) -> str:
     return "; ".join(parts) or "none"
 
 
-def _backtest(found: TradedCandle) -> str:
+def _format_backtest_signal(found: TradedCandle) -> str:
     now = found.now
     if now is None:
         return f"not evaluated: {found.note}"
@@ -114,5 +114,5 @@ def _backtest(found: TradedCandle) -> str:
     return f"signal {now.signal}{reason}, {verdict}"
 
 
-def _time(moment_ms: int) -> str:
+def _format_time(moment_ms: int) -> str:
     return f"{datetime.fromtimestamp(moment_ms / 1_000, tz=UTC):%Y-%m-%d %H:%M:%S}"

@@ -1,4 +1,4 @@
-"""Render what happened to traders: a line for each event."""
+"""Render the events of traders: a line for each event."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -10,10 +10,10 @@ from msgspec.structs import asdict
 from onetape.core.clock import format_utc
 from onetape.core.message_text import format_count
 from onetape.store.event_reading import TraderEvent
-from trader.rendering.blocks import wrapped
+from trader.rendering.blocks import wrap_text
 
 
-def logs_text(
+def format_logs(
     events: Sequence[TraderEvent],
     database: Path,
     since_ms: int,
@@ -43,13 +43,13 @@ def logs_text(
             *([] if is_one_symbol or event.symbol is None else [event.symbol]),
         ]
         name = f"{' '.join(parts)}: " if parts else ""
-        lines += wrapped(f"{name}{event.text}", head, " " * len(head), width)
+        lines += wrap_text(f"{name}{event.text}", head, " " * len(head), width)
     noun = "problem" if is_problems else "event"
     since = format_utc(since_ms // 1_000)
     last = f"database: {database}; {format_count(len(events), noun)} since {since}; times are UTC"
-    return "\n".join([*lines, *wrapped(last, "", "  ", width)])
+    return "\n".join([*lines, *wrap_text(last, "", "  ", width)])
 
 
-def event_document(event: TraderEvent) -> dict[str, Any]:
+def make_trader_event_document(event: TraderEvent) -> dict[str, Any]:
     """Return an event for --json."""
     return asdict(event)

@@ -11,9 +11,9 @@ from onetape.cli.tables import Column, fit_table
 from onetape.core.digits import format_fixed
 from onetape.core.message_text import format_count
 from trader.commands.account_result import AccountResult
-from trader.commands.periods import Period, PeriodProfit, total_of
+from trader.commands.periods import Period, PeriodProfit, sum_periods
 from trader.commands.round_trips import PRECISION
-from trader.rendering.blocks import fee_text, plain_fees, plain_text, wrapped
+from trader.rendering.blocks import format_exact_amount, format_exact_fees, format_fees, wrap_text
 
 
 class CurrencyProfit(Struct, frozen=True):
@@ -28,14 +28,14 @@ class CurrencyProfit(Struct, frozen=True):
 
     @property
     def unrealised(self) -> Decimal | None:
-        """Return the unrealised profit of all accounts; None where that of one is not known."""
+        """Return the unrealised profit of all accounts; None if that of one account is unknown."""
         found = [result.unrealised for result in self.results]
         known = [one for one in found if one is not None]
         with localcontext(prec=PRECISION):
             return sum(known, Decimal(0)) if len(known) == len(found) else None
 
 
-def profit_text(
+def format_profit(
     currencies: Sequence[CurrencyProfit],
     period: Period,
     timezone: str,
@@ -54,43 +54,43 @@ def profit_text(
         sources: Series that other currencies were converted by.
         width: Characters that a line may have; None: any.
     """
-    parts = [_currency_text(one, period, width) for one in currencies]
+    parts = [_format_currency_profit(one, period, width) for one in currencies]
     count = len({each.account.name for one in currencies for each in one.results})
     converted = f"; converted by the closes of {', '.join(sources)}" if sources else ""
     last = f"database: {database}; {format_count(count, 'account')}; days of {timezone}{converted}"
-    return "\n\n".join([*parts, "\n".join(wrapped(last, "", "  ", width))])
+    return "\n\n".join([*parts, "\n".join(wrap_text(last, "", "  ", width))])
 
 
-def profit_document(one: CurrencyProfit) -> dict[str, Any]:
+def make_profit_document(one: CurrencyProfit) -> dict[str, Any]:
     """Return the profit of one quote currency for --json; money is text, exact."""
-    total = total_of(one.periods)
+    total = sum_periods(one.periods)
     return {
         "currency": one.currency,
         "accounts": list(dict.fromkeys(result.account.name for result in one.results)),
-        "periods": [_period_document(period) for period in one.periods],
-        "total": None if total is None else _period_document(total),
-        "unrealised_profit": plain_text(one.unrealised),
+        "periods": [_make_period_document(period) for period in one.periods],
+        "total": None if total is None else _make_period_document(total),
+        "unrealised_profit": format_exact_amount(one.unrealised),
     }
 
 
-def _period_document(one: PeriodProfit) -> dict[str, Any]:
+def _make_period_document(one: PeriodProfit) -> dict[str, Any]:
     return {
         "first_day": one.first_day.isoformat(),
         "round_trips": one.round_trips,
         "won": one.won,
-        "profit": plain_text(one.profit),
-        "fees": plain_fees(one.fees),
+        "profit": format_exact_amount(one.profit),
+        "fees": format_exact_fees(one.fees),
     }
 
 
-def _currency_text(one: CurrencyProfit, period: Period, width: int | None) -> str:
+def _format_currency_profit(one: CurrencyProfit, period: Period, width: int | None) -> str:
     unrealised = one.unrealised
-    amount = "unknown" if unrealised is None else _money(unrealised, one)
+    amount = "unknown" if unrealised is None else _format_money(unrealised, one)
     rest = f"open positions: unrealised {amount} {one.currency}, not part of the table"
-    total = total_of(one.periods)
+    total = sum_periods(one.periods)
     if total is None:
         none = f"{one.currency}: no round trip is closed yet"
-        return "\n".join([*wrapped(none, "", "  ", width), *wrapped(rest, "", "  ", width)])
+        return "\n".join([*wrap_text(none, "", "  ", width), *wrap_text(rest, "", "  ", width)])
     rows = [*one.periods, total]
     days = [each.first_day.isoformat() for each in one.periods]
     if period == "month":
@@ -101,11 +101,15 @@ def _currency_text(one: CurrencyProfit, period: Period, width: int | None) -> st
             "round trips", [f"{each.round_trips:,}" for each in rows], right=True, brief="trips"
         ),
         Column("won", [f"{each.won:,}" for each in rows], right=True),
-        Column(f"profit, {one.currency}", [_money(each.profit, one) for each in rows], right=True),
-        Column("fees paid", [fee_text(each.fees) for each in rows], (), right=True),
+        Column(
+            f"profit, {one.currency}",
+            [_format_money(each.profit, one) for each in rows],
+            right=True,
+        ),
+        Column("fees paid", [format_fees(each.fees) for each in rows], (), right=True),
     ]
-    return "\n".join([fit_table(columns, width=width), *wrapped(rest, "", "  ", width)])
+    return "\n".join([fit_table(columns, width=width), *wrap_text(rest, "", "  ", width)])
 
 
-def _money(amount: Decimal, one: CurrencyProfit) -> str:
+def _format_money(amount: Decimal, one: CurrencyProfit) -> str:
     return format_fixed(float(amount), one.money_decimals, signed=True)

@@ -8,12 +8,12 @@ from onetape.core.clock import format_utc
 from onetape.core.digits import choose_money_decimals, format_fixed
 from onetape.core.message_text import format_count
 from onetape.core.symbols import split_symbol
-from trader.rendering.blocks import wrapped
+from trader.rendering.blocks import wrap_text
 from trader.traded_report.account import TradedAccount
-from trader.traded_report.page import comparison_rows, unprotected_lines
+from trader.traded_report.page import format_unprotected_lines, make_comparison_rows
 
 
-def report_text(found: TradedAccount, file: Path, *, width: int | None = None) -> str:
+def format_report(found: TradedAccount, file: Path, *, width: int | None = None) -> str:
     """Return the figures of trading and backtest, and each difference with its cause.
 
     Args:
@@ -23,7 +23,7 @@ def report_text(found: TradedAccount, file: Path, *, width: int | None = None) -
     """
     quote = split_symbol(found.account.symbol)[1]
     decimals = choose_money_decimals(quote, found.metrics.start_cash)
-    rows = comparison_rows(found)
+    rows = make_comparison_rows(found)
     table = fit_table(
         [
             Column("figure", [row[0] for row in rows]),
@@ -41,7 +41,7 @@ def report_text(found: TradedAccount, file: Path, *, width: int | None = None) -
     total = format_fixed(found.total, decimals, signed=True)
     several = len(found.backtest.runs) > 1
     count = format_count(len(found.differences), "cause")
-    lines = [*wrapped(head, "", "  ", width), table]
+    lines = [*wrap_text(head, "", "  ", width), table]
     if found.differences:
         lines.append(f"trading against backtest: {total} {quote}, by {count}")
     else:
@@ -49,11 +49,11 @@ def report_text(found: TradedAccount, file: Path, *, width: int | None = None) -
     for one in found.differences:
         money = format_fixed(one.money, decimals, signed=True)
         symbol = f"{one.symbol} " if several and one.symbol else ""
-        lines += wrapped(f"{money} {quote}  {symbol}{one.what}: {one.cause}", "  ", "    ", width)
-    return "\n".join([*lines, *unprotected_lines(found), f"report: {file}"])
+        lines += wrap_text(f"{money} {quote}  {symbol}{one.what}: {one.cause}", "  ", "    ", width)
+    return "\n".join([*lines, *format_unprotected_lines(found), f"report: {file}"])
 
 
-def report_document(found: TradedAccount, file: Path) -> dict[str, Any]:
+def make_report_document(found: TradedAccount, file: Path) -> dict[str, Any]:
     """Return the comparison for --json; money is in quote currency, ratios are parts."""
     return {
         "account": found.account.name,

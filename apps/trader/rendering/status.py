@@ -12,20 +12,26 @@ from onetape.core.symbols import split_symbol
 from onetape.core.timeframes import Timeframe
 from onetape.store.account_reading import OpenOrder
 from trader.commands.status_record import Protection, StopPlace, TraderStatus
-from trader.rendering.blocks import block, fee_text, plain_fees, plain_text, wrapped
+from trader.rendering.blocks import (
+    format_block,
+    format_exact_amount,
+    format_exact_fees,
+    format_fees,
+    wrap_text,
+)
 
 
-def status_text(
+def format_status(
     statuses: Sequence[tuple[TraderStatus, Digits]], database: Path, *, width: int | None = None
 ) -> str:
-    """Return a block for each trader, then the database and how many traders are in which state.
+    """Return a block for each trader, then the database and the number of traders by state.
 
     Args:
         statuses: Each with the decimals of its market; at least one.
         database: The file that was read.
         width: Characters that a line may have; None: any.
     """
-    blocks = [_block(status, digits, width) for status, digits in statuses]
+    blocks = [_format_status_block(status, digits, width) for status, digits in statuses]
     counts: dict[str, int] = {}
     for status, _ in statuses:
         counts[status.condition] = counts.get(status.condition, 0) + 1
@@ -33,10 +39,10 @@ def status_text(
     last = (
         f"database: {database}; {format_count(len(statuses), 'trader')}: {summary}; times are UTC"
     )
-    return "\n\n".join([*blocks, "\n".join(wrapped(last, "", "  ", width))])
+    return "\n\n".join([*blocks, "\n".join(wrap_text(last, "", "  ", width))])
 
 
-def status_document(status: TraderStatus) -> dict[str, Any]:
+def make_status_document(status: TraderStatus) -> dict[str, Any]:
     """Return the state of a trader for --json; money is text, exact."""
     result, session = status.result, status.session
     account, trip, protection = result.account, result.open_trip, status.protection
@@ -64,15 +70,15 @@ def status_document(status: TraderStatus) -> dict[str, Any]:
         "position": None
         if trip is None
         else {
-            "amount": plain_text(result.held),
-            "entry_price": plain_text(trip.entry_price),
+            "amount": format_exact_amount(result.held),
+            "entry_price": format_exact_amount(trip.entry_price),
             "opened_ms": trip.opened_ms,
         },
         "stop": None
         if status.stop_place is None
         else {
             "place": status.stop_place.place,
-            "price": plain_text(status.stop_place.price),
+            "price": format_exact_amount(status.stop_place.price),
             "reason": status.stop_place.reason,
             "unprotected_seconds": status.stop_place.unprotected_seconds,
         },
@@ -80,19 +86,19 @@ def status_document(status: TraderStatus) -> dict[str, Any]:
         "open_orders": status.open_orders,
         "exit_obligations": status.obligations,
         "currency": account.currency,
-        "start_balance": plain_text(account.start_balance),
-        "last_price": plain_text(result.last_price),
-        "realised_profit": plain_text(result.realised),
-        "unrealised_profit": plain_text(result.unrealised),
-        "equity": plain_text(result.equity),
-        "fees": plain_fees(result.fees),
+        "start_balance": format_exact_amount(account.start_balance),
+        "last_price": format_exact_amount(result.last_price),
+        "realised_profit": format_exact_amount(result.realised),
+        "unrealised_profit": format_exact_amount(result.unrealised),
+        "equity": format_exact_amount(result.equity),
+        "fees": format_exact_fees(result.fees),
         "round_trips": len(result.closed_trips),
         "last_problem": status.last_problem,
         "last_late": status.last_late,
     }
 
 
-def _block(status: TraderStatus, digits: Digits, width: int | None) -> str:
+def _format_status_block(status: TraderStatus, digits: Digits, width: int | None) -> str:
     result = status.result
     account = result.account
     rows = [
@@ -103,34 +109,34 @@ def _block(status: TraderStatus, digits: Digits, width: int | None) -> str:
             "" if status.pause is None else f"{status.halt or status.pause}; trader resume ends it",
         ),
         ("market", f"{account.exchange} {account.symbol} {account.timeframe}, {account.mode}"),
-        ("strategy", _strategy(status)),
-        ("process", _process(status)),
-        ("last candle", _candle(status)),
-        ("last decision", _decision(status)),
-        ("position", _position(status, digits)),
-        ("stop", stop_text(status.stop_place, digits)),
-        ("protection", _protection(status.protection, digits)),
-        *(("open order", _order(order, digits)) for order in status.open_orders),
+        ("strategy", _format_strategy(status)),
+        ("process", _format_process(status)),
+        ("last candle", _format_last_candle(status)),
+        ("last decision", _format_decision(status)),
+        ("position", _format_position(status, digits)),
+        ("stop", format_stop_place(status.stop_place, digits)),
+        ("protection", _format_protection(status.protection, digits)),
+        *(("open order", _format_order(order, digits)) for order in status.open_orders),
         *(
-            ("pending exit", f"{one.reason or one.cause}, decided {_time(one.created_ms)}")
+            ("pending exit", f"{one.reason or one.cause}, decided {_format_time(one.created_ms)}")
             for one in status.obligations
         ),
-        ("profit", _profit(status, digits)),
-        ("last problem", _last_problem(status)),
+        ("profit", _format_profit(status, digits)),
+        ("last problem", _format_last_problem(status)),
         ("last late", "" if status.last_late is None else status.last_late.text),
     ]
-    return block(_title(status), rows, width)
+    return format_block(_format_title(status), rows, width)
 
 
-def _title(status: TraderStatus) -> str:
+def _format_title(status: TraderStatus) -> str:
     title = f"{status.result.account.name}: {status.condition}"
     if status.since_ms is None:
         return title
     lasted = format_duration(max(0, status.now_ms - status.since_ms) / 1_000)
-    return f"{title} since {_time(status.since_ms)} ({lasted})"
+    return f"{title} since {_format_time(status.since_ms)} ({lasted})"
 
 
-def _strategy(status: TraderStatus) -> str:
+def _format_strategy(status: TraderStatus) -> str:
     name = status.result.account.strategy
     if status.session is None:
         return name
@@ -138,7 +144,7 @@ def _strategy(status: TraderStatus) -> str:
     return f"{name} ({values})" if values else name
 
 
-def _process(status: TraderStatus) -> str:
+def _format_process(status: TraderStatus) -> str:
     if status.holder is None:
         return "no process has traded this account"
     if status.condition in ("stopped", "failed", "dead"):
@@ -148,14 +154,14 @@ def _process(status: TraderStatus) -> str:
     return f"{status.holder}, lease renewed {status.renewed_seconds:.1f} s ago"
 
 
-def _candle(status: TraderStatus) -> str:
+def _format_last_candle(status: TraderStatus) -> str:
     if status.last_closed is None or status.candle_age_seconds is None:
         return "no closed candle is stored"
     closed = Timeframe.parse(status.result.account.timeframe).next(status.last_closed)
     return f"closed {format_utc(closed)}, {format_duration(status.candle_age_seconds)} ago"
 
 
-def _decision(status: TraderStatus) -> str:
+def _format_decision(status: TraderStatus) -> str:
     decision = status.decision
     if decision is None:
         return "none in this session"
@@ -166,7 +172,7 @@ def _decision(status: TraderStatus) -> str:
     return f"signal {signal} at the close of {format_utc(closed)}{blocked}"
 
 
-def _position(status: TraderStatus, digits: Digits) -> str:
+def _format_position(status: TraderStatus, digits: Digits) -> str:
     result = status.result
     base, quote = split_symbol(result.account.symbol)
     trip = result.open_trip
@@ -177,7 +183,7 @@ def _position(status: TraderStatus, digits: Digits) -> str:
         return f"none{left}"
     text = (
         f"{digits.format_amount(result.held)} {base}, bought at "
-        f"{digits.format_price(trip.entry_price)} {quote} on {_time(trip.opened_ms)}"
+        f"{digits.format_price(trip.entry_price)} {quote} on {_format_time(trip.opened_ms)}"
     )
     price = result.last_price
     if price is None:
@@ -186,8 +192,8 @@ def _position(status: TraderStatus, digits: Digits) -> str:
     return f"{text}; price now {digits.format_price(price)} ({change:+.2%})"
 
 
-def stop_text(found: StopPlace | None, digits: Digits) -> str:
-    """Return where the stop of a live position is; empty on paper and while flat."""
+def format_stop_place(found: StopPlace | None, digits: Digits) -> str:
+    """Return a text with the place of a live position's stop; empty on paper and while flat."""
     if found is None:
         return ""
     price = "" if found.price is None else digits.format_price(float(found.price))
@@ -202,7 +208,7 @@ def stop_text(found: StopPlace | None, digits: Digits) -> str:
     return f"{text}{reason}{naked}"
 
 
-def _protection(protection: Protection | None, digits: Digits) -> str:
+def _format_protection(protection: Protection | None, digits: Digits) -> str:
     if protection is None:
         return ""
     parts: list[str] = []
@@ -218,22 +224,24 @@ def _protection(protection: Protection | None, digits: Digits) -> str:
     return ", ".join(parts)
 
 
-def _order(order: OpenOrder, digits: Digits) -> str:
+def _format_order(order: OpenOrder, digits: Digits) -> str:
     amount = "" if order.amount is None else f" {digits.format_amount(order.amount)}"
     reason = f": {order.reason}" if order.reason else ""
-    since = f"{order.status} since {_time(order.decided_ms)}"
+    since = f"{order.status} since {_format_time(order.decided_ms)}"
     return f"{order.side}{amount} ({order.type}), {since}{reason}"
 
 
-def _profit(status: TraderStatus, digits: Digits) -> str:
+def _format_profit(status: TraderStatus, digits: Digits) -> str:
     result = status.result
     currency = result.account.currency
-    unrealised = "unknown" if result.unrealised is None else _money(result.unrealised, digits)
+    unrealised = (
+        "unknown" if result.unrealised is None else _format_money(result.unrealised, digits)
+    )
     parts = [
-        f"realised {_money(result.realised, digits)} {currency} in "
+        f"realised {_format_money(result.realised, digits)} {currency} in "
         f"{format_count(len(result.closed_trips), 'round trip')}",
         f"unrealised {unrealised} {currency}",
-        f"fees {fee_text(result.fees)}",
+        f"fees {format_fees(result.fees)}",
     ]
     if result.equity is not None and result.total_return is not None:
         parts.append(
@@ -243,17 +251,17 @@ def _profit(status: TraderStatus, digits: Digits) -> str:
     return "; ".join(parts)
 
 
-def _money(amount: Decimal, digits: Digits) -> str:
+def _format_money(amount: Decimal, digits: Digits) -> str:
     return digits.format_money(amount, signed=True)
 
 
-def _last_problem(status: TraderStatus) -> str:
+def _format_last_problem(status: TraderStatus) -> str:
     problem = status.last_problem
     if problem is None or problem.reason == status.reason:
         return ""
     remedy = f"; {problem.remedy}" if problem.remedy else ""
-    return f"{_time(problem.at_ms)} {problem.state}: {problem.reason}{remedy}"
+    return f"{_format_time(problem.at_ms)} {problem.state}: {problem.reason}{remedy}"
 
 
-def _time(moment_ms: int) -> str:
+def _format_time(moment_ms: int) -> str:
     return format_utc(moment_ms // 1_000)

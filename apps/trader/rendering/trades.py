@@ -14,7 +14,7 @@ from onetape.core.message_text import format_count
 from onetape.core.symbols import split_symbol
 from onetape.core.trading import Fill
 from onetape.core.trading_rules import format_decimal
-from trader.rendering.blocks import fee_number, wrapped
+from trader.rendering.blocks import format_fee_number, wrap_text
 
 #: Characters of an order's id in a table.
 _SHOWN_ID: Final = 8
@@ -37,7 +37,7 @@ def format_fills(
     """
     is_one = len({fill.account for fill in fills}) < 2
     last = f"database: {database}; {format_count(len(fills), 'fill')}; times are UTC"
-    lines = wrapped(last, "", "  ", width)
+    lines = wrap_text(last, "", "  ", width)
     if not fills:
         return "\n".join(lines)
     times = [format_utc(fill.executed_ms // 1_000) for fill in fills]
@@ -45,7 +45,7 @@ def format_fills(
     pairs = list(zip(fills, shown, strict=True))
     amounts = [one.format_amount(fill.amount) for fill, one in pairs]
     bases = [split_symbol(fill.symbol)[0] for fill in fills]
-    fees = [f"{fee_number(fill.fee)} {fill.fee_currency}" for fill in fills]
+    fees = [f"{format_fee_number(fill.fee)} {fill.fee_currency}" for fill in fills]
     columns = [
         Column("date", times, [text[5:] for text in times]),
         *([] if is_one else [Column("account", [fill.account for fill in fills], ())]),
@@ -63,7 +63,7 @@ def format_fills_csv(fills: Sequence[Fill]) -> str:
     """Return executions as comma-separated values: a line of names, then a line for each."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    rows = [_values(fill) for fill in fills]
+    rows = [_make_fill_row(fill) for fill in fills]
     writer.writerow(_NAMES)
     writer.writerows([row[name] for name in _NAMES] for row in rows)
     return text.getvalue().rstrip("\n")
@@ -71,7 +71,7 @@ def format_fills_csv(fills: Sequence[Fill]) -> str:
 
 def make_fill_documents(fills: Sequence[Fill]) -> list[dict[str, Any]]:
     """Return executions for --json; amounts are text, exact."""
-    return [{**_values(fill), "executed_ms": fill.executed_ms} for fill in fills]
+    return [{**_make_fill_row(fill), "executed_ms": fill.executed_ms} for fill in fills]
 
 
 _NAMES: Final = (
@@ -80,7 +80,7 @@ _NAMES: Final = (
 )  # fmt: skip
 
 
-def _values(fill: Fill) -> dict[str, str]:
+def _make_fill_row(fill: Fill) -> dict[str, str]:
     """Return the values of an execution, by their names in CSV and JSON."""
     moment = datetime.fromtimestamp(fill.executed_ms / 1_000, tz=UTC)
     return {

@@ -1,1 +1,1 @@
-"""What an account really traded, compared with the backtest of the same candles."""
+"""The real trades of an account, compared with the backtest of the same candles."""

@@ -1,4 +1,4 @@
-"""What an account really traded, and the backtest of the same candles with the same settings."""
+"""The real trades of an account, and the backtest of the same candles with equal settings."""
 
 from collections.abc import Sequence
 
@@ -13,8 +13,8 @@ from onetape.core.errors import DataError
 from onetape.core.symbols import split_symbol
 from onetape.core.timeframes import Timeframe
 from onetape.engine import Metrics
-from onetape.engine.metrics import equity_metrics, trade_metrics
-from onetape.engine.time_axis import on_axis
+from onetape.engine.metrics import compute_equity_metrics, compute_trade_metrics
+from onetape.engine.time_axis import forward_fill_to_axis
 from onetape.report import DifferenceCause
 from onetape.store.account_reading import StoredSession
 from onetape.store.accounts import AccountSeries
@@ -23,16 +23,16 @@ from onetape.store.database import Store
 from onetape.store.decision_reading import read_decided_range, read_orders, read_sessions
 from onetape.store.market_data import read_trading_rules
 from onetape.store.stop_states import UnprotectedTime, read_unprotected_time
-from trader.commands.account_backtest import backtest_config, find_choice
-from trader.commands.account_result import read_account_fills, series_of
-from trader.commands.round_trips import round_trips
+from trader.commands.account_backtest import find_choice, make_backtest_config
+from trader.commands.account_result import make_series_key, read_account_fills
+from trader.commands.round_trips import make_round_trips
 from trader.traded_report.causes import Causes
-from trader.traded_report.differences import BacktestTrade, symbol_differences
+from trader.traded_report.differences import BacktestTrade, find_symbol_differences
 from trader.traded_report.positions import (
     TradedPosition,
-    filled_candle,
-    symbol_profit,
-    traded_positions,
+    compute_symbol_profit,
+    find_filled_candle,
+    make_traded_positions,
 )
 
 #: After every stored moment, epoch seconds.
@@ -40,7 +40,7 @@ _END = 2**40
 
 
 class TradedAccount(Struct, frozen=True):
-    """What an account traded, and the backtest of the same candles."""
+    """The trades of an account, and the backtest of the same candles."""
 
     account: AccountSeries
     """Account with the first of its symbols."""
@@ -50,24 +50,24 @@ class TradedAccount(Struct, frozen=True):
     positions: list[TradedPosition]
     """Positions of all symbols, in the order of their entries."""
     equity: FloatArray
-    """Equity of what was traded at the closes of the backtest's candles, quote currency."""
+    """Equity of the account at the closes of the backtest's candles, quote currency."""
     metrics: Metrics
     """Metrics of the traded account."""
     differences: list[DifferenceCause]
     """Differences in the order of time; their money adds up to `total`."""
     unprotected: UnprotectedTime | None = None
-    """How long live positions had no stop at the exchange; None: paper, or not stored."""
+    """Time that live positions had no stop at the exchange; None: paper, or not stored."""
 
     @property
     def total(self) -> float:
-        """Return the profit of what was traded less that of the backtest, quote currency."""
+        """Return the account's profit less the backtest's, quote currency."""
         return self.metrics.final_equity - self.backtest.metrics.final_equity
 
 
 def compare_account(
     store: Store, traded: Sequence[AccountSeries], strategies: Sequence[str | None] = ()
 ) -> TradedAccount:
-    """Return what an account traded, and the backtest of the same candles.
+    """Return the trades of an account, and the backtest of the same candles.
 
     Args:
         store: The open database.
@@ -86,9 +86,9 @@ def compare_account(
     listed = list(session.rules.get("symbols", ()))
     traded.sort(key=lambda one: listed.index(one.symbol) if one.symbol in listed else len(listed))
     first, sessions = traded[0], [by_symbol[one.symbol] for one in traded]
-    start, end = _range(store, traded)
+    start, end = _find_compared_range(store, traded)
     choices = [find_choice(own[-1], strategies) for own in sessions]
-    backtest = run_backtest(backtest_config(store.path, traded, session, choices, start, end))
+    backtest = run_backtest(make_backtest_config(store.path, traded, session, choices, start, end))
     positions: list[TradedPosition] = []
     differences: list[DifferenceCause] = []
     start_balance = backtest.metrics.start_cash
@@ -99,8 +99,10 @@ def compare_account(
         positions += found
         differences += parts
         left_over += sum(one.left_over for one in found) * float(run.result.candles.close[-1])
-        equity += on_axis(profit, run.result.candles.timestamp, backtest.timestamp, 0.0)
-    metrics = _metrics(backtest, positions, equity)
+        equity += forward_fill_to_axis(
+            profit, run.result.candles.timestamp, backtest.timestamp, 0.0
+        )
+    metrics = _compute_metrics(backtest, positions, equity)
     rest = metrics.final_equity - backtest.metrics.final_equity
     rest -= sum(one.money for one in differences)
     parts = [
@@ -146,17 +148,17 @@ def _check(store: Store, traded: Sequence[AccountSeries]) -> None:
         )
 
 
-def _range(store: Store, traded: Sequence[AccountSeries]) -> tuple[int, int]:
-    """Return the first candle that was decided on, and the end of what can be compared.
+def _find_compared_range(store: Store, traded: Sequence[AccountSeries]) -> tuple[int, int]:
+    """Return the range to compare: from the first decided candle to its end, exclusive.
 
-    That is the end of the candle after the last one that every symbol decided on, whose order
-    fills there, as far as candles are closed.
+    The range ends with the candle after the last one that every symbol decided on, because its
+    order fills there; at most with the last closed candle.
     """
     starts: list[int] = []
     ends: list[int] = []
     for one in traded:
         known = read_decided_range(store, one)
-        last = read_last_closed_before(store, series_of(one), _END)
+        last = read_last_closed_before(store, make_series_key(one), _END)
         if known is not None and last is not None:
             timeframe = Timeframe.parse(one.timeframe)
             starts.append(known[0])
@@ -180,43 +182,43 @@ def _compare_symbol(
     stored = read_orders(store, account, 0, _END)
     orders = {one.client_order_id: one for one in stored}
     last = int(candles.timestamp[-1])
-    # What was filled in a candle that has not closed is no part of the backtest yet.
+    # Fills in a candle that has not closed are no part of the backtest yet.
     trades = [
         one
         for one in read_account_fills(store, account)
-        if (filled_candle(one, orders, candles) or 0) <= last
+        if (find_filled_candle(one, orders, candles) or 0) <= last
     ]
     base, quote = split_symbol(account.symbol)
     steps = read_trading_rules(store, account.exchange, account.symbol)
-    trips = round_trips(trades, base, quote, steps)
-    positions = traded_positions(trips, orders, candles)
-    tested = tested_trades(run)
+    trips = make_round_trips(trades, base, quote, steps)
+    positions = make_traded_positions(trips, orders, candles)
+    tested = make_backtest_trades(run)
     causes = Causes(store, account, sessions, stored)
     differences = [
         replace(one, symbol=account.symbol)
-        for one in symbol_differences(positions, tested, causes, start_balance)
+        for one in find_symbol_differences(positions, tested, causes, start_balance)
     ]
-    return positions, symbol_profit(trades, orders, candles), differences
+    return positions, compute_symbol_profit(trades, orders, candles), differences
 
 
-def tested_trades(run: SymbolRun) -> list[BacktestTrade]:
+def make_backtest_trades(run: SymbolRun) -> list[BacktestTrade]:
     """Return the trades of one symbol of a backtest with the candles of their signals."""
     result, last = run.result, float(run.result.candles.close[-1])
     timeframe = Timeframe.parse(run.window.key.timeframe)
     first = int(result.candles.timestamp[0])
     found: list[BacktestTrade] = []
     for trade in result.trades:
-        bar = int(result.fill_log.signal_bars(np.array([trade.entry_index]))[0])
+        bar = int(result.fill_log.find_signal_bars(np.array([trade.entry_index]))[0])
         signal = int(result.candles.timestamp[bar]) if bar >= 0 else timeframe.floor(first - 1)
         price = last if trade.exit_price is None else trade.exit_price
         found.append(BacktestTrade(trade, signal, price))
     return found
 
 
-def _metrics(
+def _compute_metrics(
     backtest: Backtest, positions: Sequence[TradedPosition], equity: FloatArray
 ) -> Metrics:
-    """Return the metrics of what was traded; those that need a backtest stay as they are there."""
+    """Return the account's metrics; metrics that need a backtest are copied from the backtest."""
     times = backtest.timestamp
     closed = [one for one in positions if not one.is_open]
     profits = np.array([one.profit for one in closed])
@@ -229,8 +231,8 @@ def _metrics(
     start = backtest.metrics.start_cash
     return replace(
         backtest.metrics,
-        **equity_metrics(equity, start, times),
-        **trade_metrics(profits, profits / paid, bars),
+        **compute_equity_metrics(equity, start, times),
+        **compute_trade_metrics(profits, profits / paid, bars),
         fees=sum(one.fees for one in positions),
         open_at_end=any(one.is_open for one in positions),
     )

@@ -1,7 +1,7 @@
-"""The differences between what was traded and the backtest, each with its cause and its money.
+"""The differences between the real trades and the backtest, each with its cause and its money.
 
-The money of all differences adds up to the difference of the profits: what no cause explains is a
-row of its own, the rounding.
+The money of all differences adds up to the difference of the profits: a rest without a cause gets a
+separate row, the rounding.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ class BacktestTrade(Struct, frozen=True):
     exit_price: float
     """Price of the exit, quote currency; the last close for an open trade."""
 
-    def holds(self, timestamp: int) -> bool:
+    def is_open_at(self, timestamp: int) -> bool:
         """Return whether the trade was open at the close of a candle (epoch seconds)."""
         left = self.trade.exit_timestamp
         return self.trade.entry_timestamp <= timestamp and (left is None or timestamp < left)
@@ -43,7 +43,7 @@ class BacktestTrade(Struct, frozen=True):
         return f"{EXIT_WORDS[trade.exit_kind]} {format_utc(trade.exit_timestamp)}"
 
 
-def symbol_differences(
+def find_symbol_differences(
     traded: Sequence[TradedPosition],
     tested: Sequence[BacktestTrade],
     causes: Causes,
@@ -63,17 +63,19 @@ def symbol_differences(
     found = [
         part
         for position, other in pairs
-        for part in _of_pair(position, other, causes, is_first=position.entry_timestamp == first)
+        for part in _compare_pair(
+            position, other, causes, is_first=position.entry_timestamp == first
+        )
         if abs(part.money) > least
     ]
     found += [
         DifferenceCause(
             one.entry_timestamp,
             one.symbol,
-            f"only traded: {_traded_text(one)}",
-            causes.of_extra_entry(
+            f"only traded: {_format_traded_span(one)}",
+            causes.explain_extra_entry(
                 one,
-                lambda at: any(other.holds(at) for other in tested),
+                lambda at: any(other.is_open_at(at) for other in tested),
                 [other.trade.exit_timestamp for other in tested if other.trade.exit_timestamp],
             ),
             one.profit,
@@ -84,9 +86,9 @@ def symbol_differences(
         DifferenceCause(
             one.trade.entry_timestamp,
             one.trade.symbol,
-            f"only in the backtest: {_tested_text(one)}",
-            causes.of_missing_entry(
-                one.signal_timestamp, lambda at: any(_holds(other, at) for other in traded)
+            f"only in the backtest: {_format_backtest_span(one)}",
+            causes.explain_missing_entry(
+                one.signal_timestamp, lambda at: any(_is_open_at(other, at) for other in traded)
             ),
             -one.trade.profit,
         )
@@ -98,10 +100,10 @@ def symbol_differences(
 def match_trades(
     traded: Sequence[TradedPosition], tested: Sequence[BacktestTrade]
 ) -> tuple[list[tuple[TradedPosition, BacktestTrade]], list[TradedPosition], list[BacktestTrade]]:
-    """Return pairs of the same position, and what is left on each side.
+    """Return pairs of the same position, and the unmatched positions of each side.
 
-    A position is the same where it was entered in the same candle or by the same signal; then
-    those that were open at the same time are, oldest first.
+    Positions match if they were entered in the same candle, or else by the same signal; of the
+    others those match that were open at the same time, oldest first.
     """
     pairs: list[tuple[TradedPosition, BacktestTrade]] = []
     left, others = list(traded), list(tested)
@@ -116,14 +118,14 @@ def match_trades(
 
     take(lambda one, other: one.entry_timestamp == other.trade.entry_timestamp)
     take(lambda one, other: one.signal_timestamp == other.signal_timestamp)
-    take(_overlap)
+    take(_is_overlapping)
     return pairs, left, others
 
 
-def _of_pair(
+def _compare_pair(
     position: TradedPosition, other: BacktestTrade, causes: Causes, *, is_first: bool
 ) -> list[DifferenceCause]:
-    """Return the parts of the difference between two trades; together they are all of it."""
+    """Return the parts of the difference between two trades; the parts add up to the difference."""
     trade, amount = other.trade, position.amount
     fees = trade.entry_fee + trade.exit_fee
     size = (amount - trade.amount) * (other.exit_price - trade.entry_price)
@@ -136,72 +138,79 @@ def _of_pair(
     left_over = -position.left_over * position.exit_price
     rest = position.profit - trade.profit - (size + entry + left + paid + in_coin + left_over)
     parts = [
-        (entry, _entry_cause(position, other, causes)),
-        (left, _exit_cause(position, other, causes)),
-        (size, causes.of_size(is_first=is_first)),
-        (paid, causes.of_fees(_fee_rate(position), fees / _traded_value(other))),
-        (in_coin, causes.of_fee_in_coin(position)),
-        (left_over, causes.of_left_over(position)),
+        (entry, _explain_entry_difference(position, other, causes)),
+        (left, _explain_exit_difference(position, other, causes)),
+        (size, causes.explain_size(is_first=is_first)),
+        (
+            paid,
+            causes.explain_fees(_compute_fee_rate(position), fees / _compute_traded_value(other)),
+        ),
+        (in_coin, causes.explain_fee_in_coin(position)),
+        (left_over, causes.explain_left_over(position)),
         (rest, "rounding"),
     ]
-    what = _traded_text(position)
+    what = _format_traded_span(position)
     return [
         DifferenceCause(position.entry_timestamp, position.symbol, what, cause, money)
         for money, cause in parts
     ]
 
 
-def _entry_cause(position: TradedPosition, other: BacktestTrade, causes: Causes) -> str:
+def _explain_entry_difference(
+    position: TradedPosition, other: BacktestTrade, causes: Causes
+) -> str:
     trade = other.trade
     if position.entry_timestamp == trade.entry_timestamp:
-        return causes.of_entry_price(position, trade.entry_price)
+        return causes.explain_entry_price(position, trade.entry_price)
     return (
         f"entered {format_utc(position.entry_timestamp)}, the backtest "
         f"{format_utc(trade.entry_timestamp)}: "
-        f"{causes.of_missing_entry(other.signal_timestamp, lambda _: False)}"
+        f"{causes.explain_missing_entry(other.signal_timestamp, lambda _: False)}"
     )
 
 
-def _exit_cause(position: TradedPosition, other: BacktestTrade, causes: Causes) -> str:
+def _explain_exit_difference(position: TradedPosition, other: BacktestTrade, causes: Causes) -> str:
     trade = other.trade
     is_same_exit = position.exit_timestamp == trade.exit_timestamp and (
         position.is_open or position.exit_kind == trade.exit_kind
     )
     if is_same_exit:
-        return causes.of_exit_price(position, other.exit_price)
-    return causes.of_exit(position, trade.exit_kind, other.exit_text)
+        return causes.explain_exit_price(position, other.exit_price)
+    return causes.explain_exit(position, trade.exit_kind, other.exit_text)
 
 
-def _fee_rate(position: TradedPosition) -> float:
-    """Return the fees as a part of what was bought and sold."""
+def _compute_fee_rate(position: TradedPosition) -> float:
+    """Return the fees as a part of the value bought and sold."""
     value = position.amount * position.entry_price + position.sold * position.exit_price
     return position.fees / value
 
 
-def _traded_value(other: BacktestTrade) -> float:
-    """Return what a trade of the backtest bought and sold, quote currency."""
+def _compute_traded_value(other: BacktestTrade) -> float:
+    """Return the value that a trade of the backtest bought and sold, quote currency."""
     trade = other.trade
     return trade.amount * (trade.entry_price + (trade.exit_price or 0.0))
 
 
-def _overlap(position: TradedPosition, other: BacktestTrade) -> bool:
-    return other.holds(position.entry_timestamp) or _holds(position, other.trade.entry_timestamp)
+def _is_overlapping(position: TradedPosition, other: BacktestTrade) -> bool:
+    return other.is_open_at(position.entry_timestamp) or _is_open_at(
+        position, other.trade.entry_timestamp
+    )
 
 
-def _holds(position: TradedPosition, timestamp: int) -> bool:
+def _is_open_at(position: TradedPosition, timestamp: int) -> bool:
     left = position.exit_timestamp
     return position.entry_timestamp <= timestamp and (left is None or timestamp < left)
 
 
-def _traded_text(one: TradedPosition) -> str:
-    return _span_text(one.entry_timestamp, one.exit_timestamp)
+def _format_traded_span(one: TradedPosition) -> str:
+    return _format_span(one.entry_timestamp, one.exit_timestamp)
 
 
-def _tested_text(one: BacktestTrade) -> str:
-    return _span_text(one.trade.entry_timestamp, one.trade.exit_timestamp)
+def _format_backtest_span(one: BacktestTrade) -> str:
+    return _format_span(one.trade.entry_timestamp, one.trade.exit_timestamp)
 
 
-def _span_text(entry: int, left: int | None) -> str:
+def _format_span(entry: int, left: int | None) -> str:
     """Return the times of entry and exit; an exit on the day of the entry has no date."""
     start = format_utc(entry)
     if left is None:

@@ -1,4 +1,4 @@
-"""The page of a report: the backtester's, for what was really traded."""
+"""The page of a report: the backtester's page for the real trades."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -6,9 +6,13 @@ from typing import Any, Final
 import numpy as np
 from msgspec.structs import replace
 
-from onetape.backtest.assumptions import assumptions, notes
-from onetape.backtest.metric_definitions import DEFINITIONS, label_of, value_text
-from onetape.backtest.report_data import report_data
+from onetape.backtest.assumptions import collect_notes, describe_assumptions
+from onetape.backtest.metric_definitions import (
+    DEFINITIONS,
+    format_metric_label,
+    format_metric_value,
+)
+from onetape.backtest.report_data import make_report_data
 from onetape.core.digits import choose_money_decimals
 from onetape.core.message_text import format_count
 from onetape.core.symbols import split_symbol
@@ -31,23 +35,23 @@ _COMPARED: Final = (
 )  # fmt: skip
 
 
-def comparison_rows(found: TradedAccount) -> list[tuple[str, str, str]]:
-    """Return label, value of what was traded and value of the backtest, as texts."""
+def make_comparison_rows(found: TradedAccount) -> list[tuple[str, str, str]]:
+    """Return label, value of the account and value of the backtest, as texts."""
     quote = split_symbol(found.account.symbol)[1]
     return [
         (label, text, other)
         for (name, label, text, _), (_, _, other, _) in zip(
-            _lines(found.metrics, quote, _COMPARED),
-            _lines(found.backtest.metrics, quote, _COMPARED),
+            _format_metric_lines(found.metrics, quote, _COMPARED),
+            _format_metric_lines(found.backtest.metrics, quote, _COMPARED),
             strict=True,
         )
         if name
     ]
 
 
-def page_data(found: TradedAccount) -> ReportData:
+def make_page_data(found: TradedAccount) -> ReportData:
     """Return the contents of the page."""
-    base = report_data(found.backtest)
+    base = make_report_data(found.backtest)
     quote = split_symbol(found.account.symbol)[1]
     hold = found.metrics.buy_and_hold
     equity = found.equity
@@ -56,8 +60,8 @@ def page_data(found: TradedAccount) -> ReportData:
         title=replace(
             base.title,
             kind="Paper trading of" if found.account.mode == "paper" else "Live trading of",
-            rules={"traded account": found.account.name, **assumptions(found.backtest)},
-            notes=(*notes(found.backtest), *_notes(found)),
+            rules={"traded account": found.account.name, **describe_assumptions(found.backtest)},
+            notes=(*collect_notes(found.backtest), *_make_notes(found)),
             warning="",
             warning_text="",
         ),
@@ -72,30 +76,32 @@ def page_data(found: TradedAccount) -> ReportData:
         metrics=tuple(
             MetricRow(label, text, held, formula)
             for (_, label, text, formula), held in zip(
-                _lines(found.metrics, quote, _SHOWN), _held(found.metrics, quote), strict=True
+                _format_metric_lines(found.metrics, quote, _SHOWN),
+                _format_buy_and_hold(found.metrics, quote),
+                strict=True,
             )
         ),
-        trades=tuple(_trade(one, found) for one in found.positions),
+        trades=tuple(_make_report_trade(one, found) for one in found.positions),
         comparison=Comparison(
             equity=found.backtest.equity,
-            rows=tuple(comparison_rows(found)),
+            rows=tuple(make_comparison_rows(found)),
             differences=tuple(found.differences),
             total=found.total,
         ),
     )
 
 
-def _notes(found: TradedAccount) -> list[str]:
+def _make_notes(found: TradedAccount) -> list[str]:
     return [
         "A fill counts for the candle whose price it took, so equity is comparable at each close; "
         "it was executed some moments later.",
         f"The backtest has the settings of the last session ({found.session.session[:8]}).",
-        *unprotected_lines(found),
+        *format_unprotected_lines(found),
     ]
 
 
-def unprotected_lines(found: TradedAccount) -> list[str]:
-    """Return how long positions had no stop at the exchange; empty where none is known."""
+def format_unprotected_lines(found: TradedAccount) -> list[str]:
+    """Return a text with the time that positions had no stop at the exchange; empty: unknown."""
     time = found.unprotected
     if time is None:
         return []
@@ -106,14 +112,16 @@ def unprotected_lines(found: TradedAccount) -> list[str]:
     ]
 
 
-def _lines(metrics: Metrics, quote: str, names: Sequence[str]) -> list[tuple[str, str, str, str]]:
+def _format_metric_lines(
+    metrics: Metrics, quote: str, names: Sequence[str]
+) -> list[tuple[str, str, str, str]]:
     """Return name, label, text and formula of some metrics."""
     decimals = choose_money_decimals(quote, metrics.start_cash)
     return [
         (
             one.field,
-            label_of(one, quote),
-            value_text(one, getattr(metrics, one.field), decimals),
+            format_metric_label(one, quote),
+            format_metric_value(one, getattr(metrics, one.field), decimals),
             one.formula,
         )
         for one in DEFINITIONS
@@ -121,18 +129,18 @@ def _lines(metrics: Metrics, quote: str, names: Sequence[str]) -> list[tuple[str
     ]
 
 
-def _held(metrics: Metrics, quote: str) -> list[str]:
+def _format_buy_and_hold(metrics: Metrics, quote: str) -> list[str]:
     """Return the values of buying and holding of the metrics that are shown."""
     decimals = choose_money_decimals(quote, metrics.start_cash)
     hold: Any = metrics.buy_and_hold
     return [
-        value_text(one, getattr(hold, one.field, None), decimals)
+        format_metric_value(one, getattr(hold, one.field, None), decimals)
         for one in DEFINITIONS
         if one.field in _SHOWN
     ]
 
 
-def _trade(one: TradedPosition, found: TradedAccount) -> ReportTrade:
+def _make_report_trade(one: TradedPosition, found: TradedAccount) -> ReportTrade:
     times = found.backtest.timestamp
     last = int(times[-1]) if len(times) else one.entry_timestamp
     paid = one.entry_price * one.amount

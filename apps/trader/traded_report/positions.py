@@ -1,4 +1,4 @@
-"""The positions of an account as the report compares them: by the candles that filled them."""
+"""The positions of an account for the report, dated by the candles that filled them."""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, localcontext
@@ -45,8 +45,10 @@ class TradedPosition(Struct, frozen=True):
     fee_base: float = 0.0
     """Part of the fees that was taken from the coins, base currency."""
     left_over: float = 0.0
-    """Base currency that was bought and not sold, less that fee; under 0: coins of earlier
-    positions were sold with it. 0 while open."""
+    """Base currency that was bought and not sold, less the fee in base currency.
+
+    Below 0: coins of earlier positions were sold as well. 0 while the position is open.
+    """
 
     @property
     def sold(self) -> float:
@@ -68,7 +70,7 @@ class TradedPosition(Struct, frozen=True):
         return "signal"
 
 
-def traded_positions(
+def make_traded_positions(
     trips: Sequence[RoundTrip],
     orders: Mapping[str, OrderRecord],
     candles: Candles,
@@ -82,19 +84,19 @@ def traded_positions(
     """
     found: list[TradedPosition] = []
     for trip in trips:
-        position = _position(trip, orders, candles)
+        position = _make_position(trip, orders, candles)
         if position is not None:
             found.append(position)
     return found
 
 
-def _position(
+def _make_position(
     trip: RoundTrip, orders: Mapping[str, OrderRecord], candles: Candles
 ) -> TradedPosition | None:
     fills = trip.fills
     sells = [one for one in fills if one.side == "sell"]
     entry = orders.get(trip.entry_order_id)
-    entered = filled_candle(fills[0], orders, candles)
+    entered = find_filled_candle(fills[0], orders, candles)
     if entered is None:
         return None
     left = orders.get(sells[-1].client_order_id) if sells else None
@@ -104,7 +106,7 @@ def _position(
     with localcontext(prec=PRECISION):
         flow = float(trip.quote_flow)
         held = float(sum_position(fills, base, quote).base) if is_open else 0.0
-        fees = sum((_fee(one, base, quote) for one in fills), Decimal(0))
+        fees = sum((_convert_fee(one, base, quote) for one in fills), Decimal(0))
         fee_base = sum((one.fee for one in fills if one.fee_currency == base), Decimal(0))
         left_over = Decimal(0) if is_open else trip.bought - trip.sold - fee_base
     exit_price = trip.exit_price
@@ -113,7 +115,7 @@ def _position(
         session=fills[0].session,
         signal_timestamp=None if entry is None else entry.signal_timestamp,
         entry_timestamp=entered,
-        exit_timestamp=None if is_open else filled_candle(sells[-1], orders, candles),
+        exit_timestamp=None if is_open else find_filled_candle(sells[-1], orders, candles),
         entry_price=float(trip.entry_price),
         exit_price=last if is_open or exit_price is None else float(exit_price),
         amount=float(trip.bought),
@@ -127,10 +129,12 @@ def _position(
     )
 
 
-def filled_candle(fill: Fill, orders: Mapping[str, OrderRecord], candles: Candles) -> int | None:
-    """Return the candle that filled a trade, epoch seconds; None where it lies before all candles.
+def find_filled_candle(
+    fill: Fill, orders: Mapping[str, OrderRecord], candles: Candles
+) -> int | None:
+    """Return the candle that filled a trade, epoch seconds; None if it is before all candles.
 
-    Orders of earlier versions do not have it: theirs is the candle that the trade was executed in.
+    Orders of earlier versions lack it: then the candle of the trade's execution is returned.
     """
     order = orders.get(fill.client_order_id)
     if order is not None and order.filled_timestamp is not None:
@@ -141,13 +145,13 @@ def filled_candle(fill: Fill, orders: Mapping[str, OrderRecord], candles: Candle
     return found if len(candles) and found >= int(candles.timestamp[0]) else None
 
 
-def symbol_profit(
+def compute_symbol_profit(
     fills: Sequence[Fill], orders: Mapping[str, OrderRecord], candles: Candles
 ) -> FloatArray:
     """Return the profit of one symbol's trades at each close, quote currency, shape (n,)."""
     quote, base = np.zeros(len(candles)), np.zeros(len(candles))
     for fill in fills:
-        candle = filled_candle(fill, orders, candles)
+        candle = find_filled_candle(fill, orders, candles)
         place = 0 if candle is None else int(np.searchsorted(candles.timestamp, candle))
         if place < len(candles):
             flow = sum_position([fill], *split_symbol(fill.symbol))
@@ -156,8 +160,8 @@ def symbol_profit(
     return np.cumsum(quote) + np.cumsum(base) * candles.close
 
 
-def _fee(fill: Fill, base: str, quote: str) -> Decimal:
-    """Return a fee in quote currency; one in a third currency counts nothing."""
+def _convert_fee(fill: Fill, base: str, quote: str) -> Decimal:
+    """Return a fee in quote currency; 0 for a fee in a third currency."""
     if fill.fee_currency == quote:
         return fill.fee
     return fill.fee * fill.price if fill.fee_currency == base else Decimal(0)

@@ -43,7 +43,7 @@ def same(left: Candles, right: Candles) -> bool:
 
 
 def own(start: int, end: int = FORMING, timeframe: str = "1h") -> Candles:
-    return SimulatedMarket(DEFAULT_SEED).candles("BTC/USDT", timeframe, start, end)
+    return SimulatedMarket(DEFAULT_SEED).get_candles("BTC/USDT", timeframe, start, end)
 
 
 def test_a_first_run_stores_the_closed_candles_and_a_second_only_for_the_newest(

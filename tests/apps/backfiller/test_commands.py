@@ -42,7 +42,7 @@ def spoil(statement: str, *values: object) -> None:
 def is_whole() -> bool:
     with open_store(DATABASE, create=False) as store:
         stored = read_closed_between(store, KEY, 0, 2**40)
-    own = SimulatedMarket(DEFAULT_SEED).candles(KEY.symbol, "1h", START, FORMING)
+    own = SimulatedMarket(DEFAULT_SEED).get_candles(KEY.symbol, "1h", START, FORMING)
     names = ("timestamp", "open", "high", "low", "close", "volume")
     return all(getattr(stored, name).tolist() == getattr(own, name).tolist() for name in names)
 

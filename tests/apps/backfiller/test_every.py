@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backfiller.schedule import MOST_OF_INTERVAL, next_run_ms, run_every
+from backfiller.schedule import MOST_OF_INTERVAL, compute_next_run_ms, run_every
 from onetape.core.clock import SteppedClock
 from onetape.core.errors import DataError, ExchangeUnreachable, OnetapeError
 from onetape.core.timeframes import Timeframe
@@ -40,7 +40,7 @@ def test_the_next_run_is_a_little_after_the_next_start_of_the_interval(
 ) -> None:
     every = Timeframe.parse(name)
     start_ms = every.next(now_ms // 1_000) * 1_000
-    due_ms = next_run_ms(now_ms, every, random.Random(seed))  # noqa: S311 - no secret
+    due_ms = compute_next_run_ms(now_ms, every, random.Random(seed))  # noqa: S311 - no secret
     assert start_ms <= due_ms <= start_ms + min(32_000, MOST_OF_INTERVAL * every.seconds * 1_000)
 
 
@@ -125,7 +125,7 @@ def staying(simulator: EmbeddedSimulator, tmp_path: Path) -> Callable[..., Progr
 
 
 def requests(simulator: EmbeddedSimulator) -> int:
-    return int(str(simulator.faults.listed()[0]["fired"]))
+    return int(str(simulator.faults.list_faults()[0]["fired"]))
 
 
 def wait_for(is_so: Callable[[], bool]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backfiller.formats.candle_writer import decimal_text, write_candles
+from backfiller.formats.candle_writer import format_shortest_decimal, write_candles
 from onetape.core.candles import PRICE_LIMIT, Candle, Candles, SeriesKey
 from onetape.core.errors import ConfigurationError
 from onetape.store.candles import insert_closed, replace_forming
@@ -70,7 +70,7 @@ def test_text_is_plain_decimals(backfiller: Run, filled: Path, folder: Path) -> 
 
 @given(st.floats(0, PRICE_LIMIT))
 def test_a_decimal_is_the_same_float_without_exponent(value: float) -> None:
-    text = decimal_text(value)
+    text = format_shortest_decimal(value)
     assert float(text) == value
     assert set(text) <= set("0123456789.")
 

@@ -68,7 +68,7 @@ def stored(key: SeriesKey = KEY) -> list[Candle]:
 
 
 def own(key: SeriesKey = KEY, start: int = START, end: int = NOW) -> list[Candle]:
-    candles = SimulatedMarket(DEFAULT_SEED).candles(key.symbol, key.timeframe, start, end)
+    candles = SimulatedMarket(DEFAULT_SEED).get_candles(key.symbol, key.timeframe, start, end)
     columns = (candles.timestamp, candles.open, candles.high, candles.low, candles.close)
     rows = zip(*(column.tolist() for column in (*columns, candles.volume)), strict=True)
     return [Candle(*row) for row in rows]

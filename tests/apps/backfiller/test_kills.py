@@ -77,7 +77,7 @@ class Rig:
 
     def requests(self) -> int:
         """Return how many pages of candles were requested so far."""
-        return int(str(self.simulator.faults.listed()[0]["fired"]))
+        return int(str(self.simulator.faults.list_faults()[0]["fired"]))
 
     def _arguments(self, database: Path) -> list[str]:
         return [
@@ -107,7 +107,7 @@ class Rig:
         with open_store(database, create=True) as store:
             for symbol in SYMBOLS:
                 key = SeriesKey("simulator", symbol, "1m")
-                newest = SimulatedMarket(DEFAULT_SEED).candles(symbol, "1m", END - 87_600, END)
+                newest = SimulatedMarket(DEFAULT_SEED).get_candles(symbol, "1m", END - 87_600, END)
                 insert_columns(store, key, newest, source="rest", seen_ms=NOW_MS)
                 for minute in (3, 1_500, 3_999):
                     row = Candle(START + 60 * minute, 1.0, 2.0, 0.5, 1.5, 9.0)
@@ -170,7 +170,7 @@ def uninterrupted(rig: Rig) -> str:
     assert rig.finish(database) == 0
     market = SimulatedMarket(DEFAULT_SEED)
     for symbol in SYMBOLS:
-        own = market.candles(symbol, "1m", START, END)
+        own = market.get_candles(symbol, "1m", START, END)
         columns = (own.timestamp, own.open, own.high, own.low, own.close, own.volume)
         assert stored(database, symbol) == [
             Candle(*row) for row in zip(*(column.tolist() for column in columns), strict=True)

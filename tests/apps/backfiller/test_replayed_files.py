@@ -19,7 +19,7 @@ import pandas as pd
 
 from onetape.core.timeframes import Timeframe
 from onetape.exchange.clients import Endpoint
-from onetape.exchange.pages import closed_pages
+from onetape.exchange.pages import iterate_closed_pages
 from onetape.exchange.rest import RestExchange
 from onetape.simulator.embedded import embedded_simulator
 from onetape.simulator.market.clock import make_clock
@@ -79,11 +79,11 @@ async def by_pager(url: str, symbol: str, timeframe: str, parts: list[Rows]) -> 
     found: list[Rows] = []
     length = Timeframe.parse(timeframe)
     async with RestExchange(Endpoint("simulator", url)) as exchange:
-        await exchange.market(symbol)
+        await exchange.fetch_market(symbol)
         for part in parts:
             start, end = int(part[0][0]) // 1_000, int(part[-1][0]) // 1_000 + 1
             rows: dict[int, list[float]] = {}
-            async for page in closed_pages(exchange, symbol, length, start=start, end=end):
+            async for page in iterate_closed_pages(exchange, symbol, length, start=start, end=end):
                 assert not page.refused
                 rows |= {row.timestamp: [row.timestamp * 1_000, *row[1:]] for row in page.rows}
             found.append([rows[timestamp] for timestamp in sorted(rows)])

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backfiller.fetch_plan import joined, pages_of
+from backfiller.fetch_plan import count_pages, join_ranges
 from onetape.core.timeframes import Timeframe
 from onetape.exchange import rest
-from onetape.exchange.clients import Endpoint, client_settings, redirect
+from onetape.exchange.clients import Endpoint, make_client_settings, redirect
 from onetape.history.fetch import REREAD_CANDLES
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
 from onetape.simulator.market.clock import make_clock
@@ -47,7 +47,7 @@ def fetch(backfiller: Run, simulator: EmbeddedSimulator) -> Run:
 
 
 def requests(simulator: EmbeddedSimulator) -> int:
-    return int(str(simulator.faults.listed()[0]["fired"]))
+    return int(str(simulator.faults.list_faults()[0]["fired"]))
 
 
 def test_a_second_run_right_after_requests_once_for_each_series_newest_candles(
@@ -103,12 +103,12 @@ def test_joined_ranges_hold_all_that_was_wanted_in_no_more_pages(
 ) -> None:
     minutes = Timeframe.parse("1m")
     ranges = sorted((60 * first, 60 * (first + count)) for first, count in wanted)
-    found = joined(ranges, minutes, page_limit)
+    found = join_ranges(ranges, minutes, page_limit)
     assert all(any(low <= start and end <= high for low, high in found) for start, end in ranges)
     assert all(before[1] < after[0] for before, after in pairwise(found))
 
     def pages(parts: list[tuple[int, int]]) -> int:
-        return sum(pages_of(minutes.count_between(*part), page_limit) for part in parts)
+        return sum(count_pages(minutes.count_between(*part), page_limit) for part in parts)
 
     assert pages(found) <= pages(ranges)
 
@@ -137,9 +137,9 @@ def two_exchanges(simulator: EmbeddedSimulator, monkeypatch: pytest.MonkeyPatch)
     def settings(endpoint: Endpoint) -> dict[str, Any]:
         client: Any = getattr(ccxt, endpoint.exchange)()
         redirect(client.urls["api"], urls[endpoint.exchange])
-        return client_settings(endpoint) | {"urls": {"api": client.urls["api"]}}
+        return make_client_settings(endpoint) | {"urls": {"api": client.urls["api"]}}
 
-    monkeypatch.setattr(rest, "client_settings", settings)
+    monkeypatch.setattr(rest, "make_client_settings", settings)
 
 
 @pytest.mark.usefixtures("two_exchanges")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from backtester.main import app
-from onetape.backtest.storage.runs import run_folders
+from onetape.backtest.storage.runs import list_run_folders
 from onetape.cli.program import run_typer_app
 from onetape.core.candles import Candle, Candles, SeriesKey
 from onetape.core.clock import SystemClock
@@ -87,7 +87,7 @@ def put(store: Store, key: SeriesKey, candles: Candles) -> None:
 @pytest.fixture(scope="session")
 def candles() -> Candles:
     """Return the candles of the database."""
-    return SimulatedMarket(DEFAULT_SEED).candles(
+    return SimulatedMarket(DEFAULT_SEED).get_candles(
         KEY.symbol, KEY.timeframe, START, START + DAYS * DAY
     )
 
@@ -163,10 +163,10 @@ def kept(backtester: Callable[..., Ended], database: Path) -> Callable[..., Path
     del database
 
     def run(*arguments: str) -> Path:
-        before = set(run_folders())
+        before = set(list_run_folders())
         ended = backtester("--exchange", "simulator", "--no-report", *arguments)
         assert (ended.code, ended.err) == (0, "")
-        (new,) = set(run_folders()) - before
+        (new,) = set(list_run_folders()) - before
         return new
 
     return run

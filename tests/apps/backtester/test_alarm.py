@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from backtester.rendering.runs import list_text
+from backtester.rendering.runs import format_run_list
 from browser import Page
 from onetape.backtest.records import BiasCheck, join_checks
 from onetape.backtest.storage.runs import load_run
-from onetape.backtest.warning_banner import warning
+from onetape.backtest.warning_banner import format_warning
 from onetape.store.database import open_store
 
 Run = Callable[..., Any]
@@ -74,7 +74,7 @@ def test_the_terminal_warns_right_under_the_head_line(backtester: Run, cheat: st
 
 def test_the_list_marks_the_run_that_cheats_in_any_width(kept: Run, cheat: str) -> None:
     runs = [load_run(kept("-s", cheat)), load_run(kept())]
-    wide, narrow = list_text(runs).splitlines(), list_text(runs, width=80).splitlines()
+    wide, narrow = format_run_list(runs).splitlines(), format_run_list(runs, width=80).splitlines()
     assert [line.endswith("! look-ahead") for line in wide] == [False, True, False]
     assert [line.startswith("! look-ahead") for line in narrow] == [i == 3 for i in range(6)]
     assert max(map(len, narrow)) <= 80
@@ -125,13 +125,13 @@ def test_the_report_of_several_symbols_warns_where_one_of_them_cheats(
 
 
 def test_look_ahead_in_one_symbol_is_reported_before_an_earlier_short_warm_up_in_another() -> None:
-    clean = replace(BiasCheck.not_run("clean"), clean=True)
+    clean = replace(BiasCheck.make_not_run("clean"), clean=True)
     checks = {
         "A/B": replace(clean, clean=False, first_bad_bar=1, kind="warm-up"),
         "C/D": replace(clean, clean=False, first_bad_bar=9, kind="look-ahead"),
         "E/F": clean,
     }
-    assert warning(join_checks(checks)) == WARNING
+    assert format_warning(join_checks(checks)) == WARNING
 
 
 def test_a_clean_report_has_no_bar(backtester: Run, database: Path) -> None:

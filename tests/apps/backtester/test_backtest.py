@@ -18,7 +18,7 @@ from onetape.store.candles import insert_columns, read_row_at, replace_forming
 from onetape.store.database import open_store
 from onetape.store.gaps import set_gap
 from onetape.store.market_data import save_market
-from onetape.strategies import checked_signals, load_strategy
+from onetape.strategies import evaluate_strategy, load_strategy
 
 Run = Callable[..., Any]
 KEY = SeriesKey("simulator", "BTC/USDT", "1h")
@@ -33,7 +33,7 @@ def engine(
 ) -> SimulationResult:
     """Return what the engine makes of the candles, traded from `start` on."""
     strategy = load_strategy("rsi", parameters)
-    signals = checked_signals(strategy, candles)
+    signals = evaluate_strategy(strategy, candles)
     first = int(np.searchsorted(candles.timestamp, start))
     rules = AccountConfig(cash=10_000.0, fee_rate=0.001, trading_rules=trading_rules)
     return simulate(candles, signals.signal, rules, start_index=first)
@@ -109,7 +109,7 @@ def test_the_settings_of_the_account_are_what_the_engine_trades_by(
 ) -> None:
     flags, file, rules = GIVEN[what]
     (folder / "given.yaml").write_text(file or "{}\n")
-    signals = checked_signals(load_strategy("rsi", {}), candles)
+    signals = evaluate_strategy(load_strategy("rsi", {}), candles)
     result = simulate(candles, signals.signal, rules)
     assert len(result.trades) > 10
     same(

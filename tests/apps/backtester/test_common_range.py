@@ -35,7 +35,7 @@ def database(folder: Path) -> Path:
     path.parent.mkdir()
     with open_store(path, create=True) as store:
         for symbol, (first, last) in DAYS.items():
-            bars = SimulatedMarket(DEFAULT_SEED).candles(
+            bars = SimulatedMarket(DEFAULT_SEED).get_candles(
                 symbol, "1h", START + first * DAY, START + last * DAY
             )
             columns = (bars.timestamp, bars.open, bars.high, bars.low, bars.close, bars.volume)
@@ -103,7 +103,7 @@ def test_every_form_of_a_result_is_of_one_range(
     assert equity["equity"].iloc[-1] == metrics["final_equity"]
     assert equity["buy_and_hold"].iloc[-1] == pytest.approx(held["final_equity"], rel=1e-12)
     assert metrics["max_drawdown_seconds"] <= COMMON[1] - COMMON[0]
-    assert all(COMMON[0] <= trade.entry_timestamp < COMMON[1] for trade in run.trade_records())
+    assert all(COMMON[0] <= trade.entry_timestamp < COMMON[1] for trade in run.read_trade_records())
 
     assert times_of(drawn["times"]) == moments
     assert len(drawn["close"]) == len(drawn["equity"]) == len(moments)

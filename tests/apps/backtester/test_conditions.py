@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onetape.strategies import checked_signals, load_strategy
+from onetape.strategies import evaluate_strategy, load_strategy
 from onetape.strategies.testing import random_candles
 
 Run = Callable[..., Any]
@@ -43,7 +43,7 @@ def named(tmp_path: Path) -> str:
 
 def test_the_line_of_the_trader_states_what_was_not_met_and_what_was(named: str):
     strategy, candles = load_strategy(named), random_candles(50, seed=1)
-    signals = checked_signals(strategy, candles)
+    signals = evaluate_strategy(strategy, candles)
     for index in range(50):
         line = strategy.describe(signals, index, holding=False)
         falls, even = (bool(signals.conditions[name][index]) for name in ("falls", "even"))
@@ -78,7 +78,7 @@ def test_a_condition_that_is_none_is_refused(tmp_path: Path, conditions: str):
     path = tmp_path / "bad.py"
     path.write_text(SOURCE.replace('{"falls": falls, "even": even}', conditions))
     with pytest.raises(Exception, match="strategy named returned condition"):
-        checked_signals(load_strategy(str(path)), random_candles(9, seed=1))
+        evaluate_strategy(load_strategy(str(path)), random_candles(9, seed=1))
 
 
 def test_boolean_columns_of_a_freqtrade_file_are_conditions(tmp_path: Path):
@@ -90,7 +90,7 @@ def test_boolean_columns_of_a_freqtrade_file_are_conditions(tmp_path: Path):
         '        df["falls"] = df["close"] < df["open"]\n        return df\n'
     )
     strategy, candles = load_strategy(str(path)), random_candles(30, seed=2)
-    signals = checked_signals(strategy, candles)
+    signals = evaluate_strategy(strategy, candles)
     np.testing.assert_array_equal(signals.conditions["falls"], candles.close < candles.open)
     assert "falls" not in signals.indicators
     assert strategy.describe(signals, -1, holding=False) in ("met: falls", "not met: falls")

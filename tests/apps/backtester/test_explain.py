@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backtester.flags import chosen_by
+from backtester.flags import load_backtest_from_flags
 from onetape.backtest.backtest_runner import run_backtest
 from onetape.backtest.explain import CandleExplanation, explain
 from onetape.backtest.models import Backtest
 from onetape.backtest.storage.rerun import rerun
 from onetape.backtest.storage.runs import RUNS_FOLDER, load_run
-from onetape.backtest.trade_levels import all_levels
+from onetape.backtest.trade_levels import compute_trade_levels
 from onetape.core.candles import Candle, Candles, SeriesKey
 from onetape.core.clock import format_utc
-from onetape.engine import levels_of
+from onetape.engine import compute_levels
 from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.store.candles import insert_closed
@@ -33,7 +33,9 @@ def backtest_with(database: Path) -> Callable[..., Backtest]:
     del database
 
     def run(*flags: str) -> Backtest:
-        return run_backtest(chosen_by(("--exchange", "simulator", *flags), "explain").config)
+        return run_backtest(
+            load_backtest_from_flags(("--exchange", "simulator", *flags), "explain").config
+        )
 
     return run
 
@@ -146,12 +148,14 @@ def test_levels_are_those_of_the_engines_rule_bar_by_bar(
     result = backtest_with("--strategy", "sma_cross", *LEVELS).first.result
     candles, exits = result.candles, result.rules.exits
     compared = 0
-    for trade, buy, levels in zip(result.trades, result.buys, all_levels(result), strict=True):
+    for trade, buy, levels in zip(
+        result.trades, result.buys, compute_trade_levels(result), strict=True
+    ):
         inside = trade.exit_kind in ("stop_loss", "trailing_stop", "target")
         end = len(candles) if trade.exit_index is None else trade.exit_index + inside
         highest = buy.before_slippage
         for bar in range(trade.entry_index, end):
-            due = levels_of(exits, buy.before_slippage, highest, bar - trade.entry_index, 0.0)
+            due = compute_levels(exits, buy.before_slippage, highest, bar - trade.entry_index, 0.0)
             for steps, level in ((levels.stop, due.stop), (levels.target, due.target)):
                 assert [price for at, price in steps if at <= bar][-1] == level
             highest = max(highest, float(candles.high[bar]))
@@ -163,7 +167,7 @@ def test_a_stop_lies_in_the_candle_that_it_sold_in(backtest_with: Callable[..., 
     result = backtest_with("--strategy", "sma_cross", *LEVELS).first.result
     kinds = {"stop_loss", "trailing_stop"}
     checked = 0
-    for trade, levels in zip(result.trades, all_levels(result), strict=True):
+    for trade, levels in zip(result.trades, compute_trade_levels(result), strict=True):
         if trade.exit_kind in kinds and trade.exit_index is not None:
             stop = levels.stop[-1][1]
             assert trade.exit_price == pytest.approx(
@@ -226,7 +230,7 @@ def test_a_run_of_a_range_without_ends_keeps_the_end_that_it_had(
     run, end = load_run(), START + 120 * DAY
     assert run.manifest.settings["to"] is None
     with open_store(database, create=False) as store:
-        later = SimulatedMarket(DEFAULT_SEED).candles("BTC/USDT", "1h", end, end + 3 * DAY)
+        later = SimulatedMarket(DEFAULT_SEED).get_candles("BTC/USDT", "1h", end, end + 3 * DAY)
         put(store, SeriesKey("simulator", "BTC/USDT", "1h"), later)
     backtest, changes = rerun(run)
     assert (backtest.first.window.end, changes) == (end, [])
@@ -258,7 +262,7 @@ def test_an_entry_without_a_free_place_is_reported(folder: Path, backtester: Run
     path.parent.mkdir()
     with open_store(path, create=True) as store:
         for symbol in ("BTC/USDT", "ETH/USDT"):
-            bars = SimulatedMarket(DEFAULT_SEED).candles(symbol, "1h", START, START + 20 * DAY)
+            bars = SimulatedMarket(DEFAULT_SEED).get_candles(symbol, "1h", START, START + 20 * DAY)
             put(store, SeriesKey("simulator", symbol, "1h"), bars)
     flags = (
         *("--exchange", "simulator", "--symbol", "BTC/USDT", "--symbol", "ETH/USDT"),
@@ -274,7 +278,7 @@ def test_an_entry_without_a_free_place_is_reported(folder: Path, backtester: Run
     full = [text for text in shown if text == "none (all slots of the account were full)"]
     assert len(full) >= backtest.portfolio.skipped_entries
     bought = [text for text in shown if text.startswith("market buy")]
-    assert len(bought) == len(run.trade_records())
+    assert len(bought) == len(run.read_trade_records())
     at = ("explain", "--run", "last", "--at", "2024-01-05T07:00")
     assert backtester(*at).out.count("candle 2024-01-05 07:00") == 2
     (other,) = backtester(*at, "--json").document["other_symbols"]

@@ -8,15 +8,15 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from backtester.configuration import loaded_settings
+from backtester.configuration import load_backtest_settings
 from backtester.settings import BacktesterSettings
-from backtester.watch.watch_loop import chosen_file
-from backtester.watch.watched_files import strategy_file
+from backtester.watch.watch_loop import find_chosen_strategy_file
+from backtester.watch.watched_files import make_strategy_path
 from onetape.backtest import Account, Exits, backtest, strategy
 from onetape.cli.loading import Loaded
 from onetape.core.errors import ConfigurationError, DataError, UsageError
 from onetape.optimization.optimize_api import optimize
-from onetape.strategies import load_strategy, strategy_class
+from onetape.strategies import load_strategy, load_strategy_class
 from onetape.strategies.testing import random_candles
 
 Run = Callable[..., Any]
@@ -73,7 +73,7 @@ def sample(tmp_path: Path) -> Path:
 
 def settings_of(sample: Path, config: Path | None = None, **flags: object) -> BacktesterSettings:
     given = {**GIVEN, "strategy": str(sample), "config": config, **flags}
-    loaded: Loaded[BacktesterSettings] = loaded_settings(given)
+    loaded: Loaded[BacktesterSettings] = load_backtest_settings(given)
     return loaded.settings
 
 
@@ -159,7 +159,7 @@ def test_what_has_no_equivalent_is_refused_in_one_line(backtest_json: Run, sampl
 def test_the_python_functions_refuse_candles_of_another_timeframe(sample: Path) -> None:
     frame = random_candles(400, seed=3).frame()
     text = "timeframe must be 4h, which .* states .*, found 1h"
-    for given in (str(sample), strategy_class(str(sample)), load_strategy(str(sample))):
+    for given in (str(sample), load_strategy_class(str(sample)), load_strategy(str(sample))):
         with pytest.raises(UsageError, match=text):
             backtest(given, frame, check=False)
     with pytest.raises(UsageError, match=text):
@@ -188,7 +188,7 @@ def test_the_python_function_takes_the_exits_of_the_file(sample: Path) -> None:
 
 def test_every_form_of_the_strategy_trades_by_the_settings_of_its_file(sample: Path) -> None:
     frame = random_candles(400, seed=3, timeframe="4h").frame()
-    cls = strategy_class(str(sample))
+    cls = load_strategy_class(str(sample))
     by_file = backtest(str(sample), frame, check=False)
     kinds = set(by_file.trades["exit_kind"])
     assert {"target", "stop_loss"} <= kinds
@@ -213,7 +213,7 @@ def test_open_trades_of_the_file_hold_in_python_too(sample: Path) -> None:
     sample.write_text(SAMPLE.replace("    stoploss", "    max_open_trades = 1\n    stoploss"))
     candles = [random_candles(400, seed=seed, timeframe="4h").frame() for seed in (3, 4)]
     frames: dict[str, pd.DataFrame] = {"BTC/USDT": candles[0], "ETH/USDT": candles[1]}
-    for given in (str(sample), strategy_class(str(sample))):
+    for given in (str(sample), load_strategy_class(str(sample))):
         assert backtest(given, frames, check=False).config.max_open_trades == 1
         assert backtest(given, frames, check=False, max_open_trades=2).config.max_open_trades == 2
 
@@ -278,6 +278,6 @@ def test_settings_without_effect_are_named_by_line(sample: Path) -> None:
 
 def test_a_watch_looks_at_a_file_whose_settings_cannot_be_used(sample: Path) -> None:
     sample.write_text(SAMPLE.replace("stoploss = -0.08", "stoploss = 0.08"))
-    assert chosen_file([f"--strategy={sample}"]) == sample
-    assert chosen_file(["--strategy=rsi", "--cash=-5"]) == strategy_file("rsi")
-    assert chosen_file(["--cash=-5"]) is None
+    assert find_chosen_strategy_file([f"--strategy={sample}"]) == sample
+    assert find_chosen_strategy_file(["--strategy=rsi", "--cash=-5"]) == make_strategy_path("rsi")
+    assert find_chosen_strategy_file(["--cash=-5"]) is None

@@ -43,7 +43,7 @@ def made_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("detail") / "simulator.db"
     with open_store(path, create=True) as store:
         for symbol, timeframe in (("BTC/USDT", "1h"), ("ETH/USDT", "1h"), ("BTC/USDT", "1m")):
-            bars = MARKET.candles(symbol, timeframe, START, START + DAYS * DAY)
+            bars = MARKET.get_candles(symbol, timeframe, START, START + DAYS * DAY)
             put(store, SeriesKey("simulator", symbol, timeframe), bars)
     return path
 
@@ -177,7 +177,7 @@ def test_a_minute_that_the_exchange_has_not_is_not_wanted(database: Path, backte
     with open_store(database, create=False) as store:
         # The last one is there again: what lies between is known to be the exchange's own gap.
         end = START + DAYS * DAY
-        put(store, MINUTES, MARKET.candles("BTC/USDT", "1m", end - 60, end))
+        put(store, MINUTES, MARKET.get_candles("BTC/USDT", "1m", end - 60, end))
         set_gap(store, MINUTES, START + 8 * DAY, end - 60, state="none at exchange", requested_ms=0)
     notes = " ".join(backtester(*MANY, *FINER).document["notes"])
     assert "are missing" not in notes

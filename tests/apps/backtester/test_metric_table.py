@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import fields, replace
 
-from onetape.backtest.metric_definitions import DEFINITIONS, metric_lines, value_text
+from onetape.backtest.metric_definitions import DEFINITIONS, format_metric_value, make_metric_lines
 from onetape.engine import BuyAndHoldResult, Metrics
 
 
@@ -41,7 +41,7 @@ def test_every_definition_has_a_formula_and_a_source() -> None:
     ],
 )
 def test_a_line_has_its_unit_in_label_or_value(label: str, value: str, held: str) -> None:
-    lines = {line[0]: line[1:3] for line in metric_lines(some_metrics(), "USDC")}
+    lines = {line[0]: line[1:3] for line in make_metric_lines(some_metrics(), "USDC")}
     assert lines[label] == (value, held)
 
 
@@ -53,19 +53,21 @@ def test_money_has_the_digits_that_matter_in_its_currency(
     quote: str, cash: float, shown: str | None
 ) -> None:
     metrics = replace(some_metrics(), start_cash=cash, final_equity=12_345.678_901_234)
-    lines = {line[0]: line[1] for line in metric_lines(metrics, quote)}
+    lines = {line[0]: line[1] for line in make_metric_lines(metrics, quote)}
     assert lines[f"final equity, {quote}"] == (shown or "12,345.6789")
 
 
 def test_what_is_not_defined_is_left_empty() -> None:
     metrics = replace(some_metrics(), sharpe=None, buy_and_hold=None)
-    lines = {line[0]: line[1:3] for line in metric_lines(metrics, "USDT")}
+    lines = {line[0]: line[1:3] for line in make_metric_lines(metrics, "USDT")}
     assert lines["Sharpe"] == ("", "")
     assert lines["return"] == ("5.00%", "")
 
 
 def test_the_terminal_shows_a_part_of_what_the_report_shows() -> None:
-    brief, whole = (metric_lines(some_metrics(), "USDT", brief=brief) for brief in (True, False))
+    brief, whole = (
+        make_metric_lines(some_metrics(), "USDT", brief=brief) for brief in (True, False)
+    )
     assert set(brief) < set(whole)
     assert len(whole) == len(DEFINITIONS)
 
@@ -84,4 +86,4 @@ def test_a_growth_of_hours_compounded_over_a_year_is_not_written_out(
     field: str, value: float, text: str
 ) -> None:
     (definition,) = (one for one in DEFINITIONS if one.field == field)
-    assert value_text(definition, value, 2) == text
+    assert format_metric_value(definition, value, 2) == text

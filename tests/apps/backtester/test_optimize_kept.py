@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from onetape.core.errors import ConfigurationError
-from onetape.optimization.folder import RESULTS, Results, opened
+from onetape.optimization.folder import RESULTS, Results, open_results
 
 Run = Callable[..., Any]
 GRID = ("--strategy", "sma_cross", "--param", "fast=5", "--param", "slow=10,30")
@@ -74,7 +74,7 @@ def line_of(number: int) -> bytes:
 
 
 def test_a_line_that_there_is_no_room_for_leaves_nothing(tmp_path: Path) -> None:
-    with opened(tmp_path, IDENTITY) as results:
+    with open_results(tmp_path, IDENTITY) as results:
         results.add(line_of(1))
         path = results.folder / RESULTS
         whole = path.read_bytes()

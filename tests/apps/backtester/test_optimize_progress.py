@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from backtester.rendering import optimization_progress
-from backtester.rendering.optimization_progress import progress_line
+from backtester.rendering.optimization_progress import format_progress_line
 from terminal import drawn_by
 
 Run = Callable[..., Any]
@@ -47,7 +47,7 @@ MORE = ",".join(map(str, range(801, 816)))
     ],
 )
 def test_the_pace_is_that_of_this_start(earlier: int, line: str) -> None:
-    assert progress_line(60, 100, earlier, 10.0) == line
+    assert format_progress_line(60, 100, earlier, 10.0) == line
 
 
 def test_an_optimization_that_goes_on_shows_its_own_pace(

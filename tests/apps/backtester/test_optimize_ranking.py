@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from onetape.optimization.ranking import (
     LeastTrades,
-    checked_metric,
-    metric_names,
-    rank_stability,
-    ranked,
-    spearman,
+    compute_rank_stability,
+    compute_spearman,
+    list_rank_metrics,
+    parse_metric_name,
+    rank_results,
 )
 
 
@@ -25,7 +25,7 @@ def result(in_sample: float | None, out_of_sample: float | None) -> dict[str, ob
 
 def test_combinations_without_the_metric_come_last_and_equal_ones_keep_their_order() -> None:
     results = [result(None, 1.0), result(2.0, 1.0), result(3.0, 0.0), result(2.0, 5.0)]
-    assert ranked(results, "sharpe") == [results[2], results[1], results[3], results[0]]
+    assert rank_results(results, "sharpe") == [results[2], results[1], results[3], results[0]]
 
 
 def traded(sharpe: float, trades: int, out_of_sample: int = 50) -> dict[str, object]:
@@ -38,13 +38,13 @@ def traded(sharpe: float, trades: int, out_of_sample: int = 50) -> dict[str, obj
 
 def test_combinations_that_hardly_trade_come_after_all_others_best_first() -> None:
     results = [traded(9.0, 7), traded(1.0, 20), traded(12.0, 19), traded(2.0, 300)]
-    order = ranked(results, "sharpe", LeastTrades(20, 9))
+    order = rank_results(results, "sharpe", LeastTrades(20, 9))
     assert order == [results[3], results[1], results[2], results[0]]
 
 
 def test_without_a_least_number_of_trades_every_combination_is_ranked() -> None:
     results = [traded(9.0, 0), traded(1.0, 20)]
-    assert ranked(results, "sharpe", LeastTrades.of(0, 700, 300)) == results
+    assert rank_results(results, "sharpe", LeastTrades.of(0, 700, 300)) == results
 
 
 def test_the_rank_correlation_leaves_out_combinations_that_hardly_trade_in_either_part() -> None:
@@ -52,36 +52,36 @@ def test_the_rank_correlation_leaves_out_combinations_that_hardly_trade_in_eithe
     assert least == LeastTrades(20, 9)
     enough = [traded(float(number), 20 + number, 9 + number) for number in range(4)]
     wild = [traded(99.0, 40, 8), traded(-99.0, 19, 40)]
-    luck = rank_stability(ranked([*enough, *wild], "sharpe", least), "sharpe", least)
+    luck = compute_rank_stability(rank_results([*enough, *wild], "sharpe", least), "sharpe", least)
     assert (luck.ranked, luck.compared, luck.rank_correlation) == (5, 4, pytest.approx(1.0))
 
 
 def test_two_combinations_that_trade_enough_have_no_rank_correlation() -> None:
     least = LeastTrades(20, 9)
     results = [traded(3.0, 20), traded(2.0, 20), *(traded(float(one), 7) for one in range(30))]
-    luck = rank_stability(ranked(results, "sharpe", least), "sharpe", least)
+    luck = compute_rank_stability(rank_results(results, "sharpe", least), "sharpe", least)
     assert (luck.compared, luck.rank_correlation) == (2, None)
 
 
 def test_no_combination_that_hardly_trades_is_the_best() -> None:
-    luck = rank_stability([traded(9.0, 7)], "sharpe", LeastTrades(20, 9))
+    luck = compute_rank_stability([traded(9.0, 7)], "sharpe", LeastTrades(20, 9))
     assert (luck.ranked, luck.best_in_sample, luck.median_out_of_sample) == (0, None, None)
 
 
 def test_less_fees_are_better() -> None:
     results = [result(3.0, 1.0), result(2.0, 1.0)]
-    assert ranked(results, "fees") == [results[1], results[0]]
+    assert rank_results(results, "fees") == [results[1], results[0]]
 
 
 def test_luck_shows_what_became_of_the_best() -> None:
-    order = ranked([result(3.0, 1.0), result(2.0, 4.0), result(1.0, 2.0)], "sharpe")
-    luck = rank_stability(order, "sharpe")
+    order = rank_results([result(3.0, 1.0), result(2.0, 4.0), result(1.0, 2.0)], "sharpe")
+    luck = compute_rank_stability(order, "sharpe")
     assert (luck.best_in_sample, luck.best_out_of_sample) == (3.0, 1.0)
     assert (luck.best_out_of_sample_rank, luck.median_out_of_sample) == (3, 2.0)
 
 
 def test_the_best_may_be_nothing_out_of_sample() -> None:
-    luck = rank_stability([result(3.0, None)], "sharpe")
+    luck = compute_rank_stability([result(3.0, None)], "sharpe")
     assert (luck.best_out_of_sample, luck.best_out_of_sample_rank, luck.rank_correlation) == (
         None,
         None,
@@ -99,27 +99,27 @@ def test_the_best_may_be_nothing_out_of_sample() -> None:
     ],
 )
 def test_rank_correlation(first: list[float], second: list[float], expected: float) -> None:
-    found = spearman(np.array(first, float), np.array(second, float))
+    found = compute_spearman(np.array(first, float), np.array(second, float))
     assert found == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("values", [[1.0, 2.0], [1.0, 1.0, 1.0]])
 def test_too_few_or_equal_values_have_no_rank_correlation(values: list[float]) -> None:
-    assert spearman(np.array(values), np.array(values)) is None
+    assert compute_spearman(np.array(values), np.array(values)) is None
 
 
 @given(st.lists(st.tuples(st.integers(-5, 5), st.integers(-5, 5)), min_size=3, max_size=20))
 def test_rank_correlation_does_not_depend_on_the_scale(pairs: list[tuple[int, int]]) -> None:
     first, second = (np.array(column, float) for column in zip(*pairs, strict=True))
-    plain, stretched = spearman(first, second), spearman(first**3, second * 2 + 1)
+    plain, stretched = compute_spearman(first, second), compute_spearman(first**3, second * 2 + 1)
     assert plain == (None if stretched is None else pytest.approx(stretched, abs=1e-9))
 
 
 def test_every_number_of_a_result_can_rank() -> None:
-    assert {"sharpe", "total_return", "max_drawdown", "trades"} <= set(metric_names())
-    assert "buy_and_hold" not in metric_names()
+    assert {"sharpe", "total_return", "max_drawdown", "trades"} <= set(list_rank_metrics())
+    assert "buy_and_hold" not in list_rank_metrics()
 
 
 @pytest.mark.parametrize("name", ["total_return", "return", "Return", "total-return"])
 def test_a_metric_is_known_by_its_field_and_by_its_label(name: str) -> None:
-    assert checked_metric(name) == "total_return"
+    assert parse_metric_name(name) == "total_return"

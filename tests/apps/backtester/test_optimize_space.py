@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from onetape.core.candles import Candles
 from onetape.core.errors import UsageError
-from onetape.optimization.space import grid_points, random_points, ranges_of
+from onetape.optimization.space import iterate_grid_points, iterate_random_points, make_ranges
 from onetape.strategies import Signals, Strategy, parameter
 
 
@@ -35,7 +35,7 @@ class Every(Strategy):
 def values(name: str, text: str) -> tuple[object, ...]:
     """Return the values that a text gives a parameter in a grid."""
     others = {"period": "2,3"} if name != "period" else {"strict": "yes,no"}
-    axes = ranges_of(Every, {name: text, **others}, is_random=False)
+    axes = make_ranges(Every, {name: text, **others}, is_random=False)
     return next(axis.values for axis in axes if axis.name == name)
 
 
@@ -77,34 +77,34 @@ def test_a_range_reaches_its_end(low: int, step: int, count: int) -> None:
 
 
 def test_a_grid_is_every_combination_once() -> None:
-    axes = ranges_of(Every, {"period": "5:7", "width": "1,2"}, is_random=False)
-    points = [(point["period"], point["width"]) for point in grid_points(axes)]
+    axes = make_ranges(Every, {"period": "5:7", "width": "1,2"}, is_random=False)
+    points = [(point["period"], point["width"]) for point in iterate_grid_points(axes)]
     assert points == [(5, 1.0), (5, 2.0), (6, 1.0), (6, 2.0), (7, 1.0), (7, 2.0)]
 
 
 def test_a_grid_beyond_measure_is_refused() -> None:
-    axes = ranges_of(Every, {"period": "2:500", "width": "0.1:9:0.01"}, is_random=False)
+    axes = make_ranges(Every, {"period": "2:500", "width": "0.1:9:0.01"}, is_random=False)
     with pytest.raises(UsageError, match="444,609 combinations"):
-        next(grid_points(axes))
+        next(iterate_grid_points(axes))
 
 
 def test_a_random_search_draws_inside_the_declared_bounds() -> None:
-    axes = ranges_of(Every, {}, is_random=True)
-    points = list(random_points(axes, 200, seed=3))
+    axes = make_ranges(Every, {}, is_random=True)
+    points = list(iterate_random_points(axes, 200, seed=3))
     assert all(2 <= point["period"] <= 500 and 0.1 <= point["width"] <= 9 for point in points)
     assert {point["entry"] for point in points} == {"below", "cross_up"}
     assert {point["unbounded"] for point in points} == {1.5}
 
 
 def test_random_draws_do_not_repeat_and_exhaust_a_small_space() -> None:
-    axes = ranges_of(
+    axes = make_ranges(
         Every, {"period": "5:6", "width": "1,2", "entry": "below", "strict": "no"}, is_random=True
     )
-    points = [tuple(point.values()) for point in random_points(axes, 50, seed=1)]
+    points = [tuple(point.values()) for point in iterate_random_points(axes, 50, seed=1)]
     assert len(points) == len(set(points)) == 4
 
 
 def test_another_seed_draws_otherwise() -> None:
-    axes = ranges_of(Every, {}, is_random=True)
-    first, second = (next(random_points(axes, 1, seed)) for seed in (1, 2))
+    axes = make_ranges(Every, {}, is_random=True)
+    first, second = (next(iterate_random_points(axes, 1, seed)) for seed in (1, 2))
     assert first != second

@@ -25,7 +25,7 @@ BOTH = ("--exchange", "simulator", "--symbol", "ETH/USDT", "--symbol", "BTC/USDT
 def two_symbols(database: Path) -> None:
     """Store a second symbol."""
     market = SimulatedMarket(DEFAULT_SEED)
-    bars: Candles = market.candles("ETH/USDT", "1h", START, START + 120 * DAY)
+    bars: Candles = market.get_candles("ETH/USDT", "1h", START, START + 120 * DAY)
     with open_store(database, create=False) as store:
         key = SeriesKey("simulator", "ETH/USDT", "1h")
         insert_columns(store, key, bars, source="rest", seen_ms=0)
@@ -88,7 +88,7 @@ def test_symbols_that_find_no_cash_get_the_advice_to_share_it(backtester: Run) -
 
 @pytest.mark.usefixtures("two_symbols", "market")
 def test_what_symbols_have_otherwise_is_stated_of_each(backtester: Run, database: Path) -> None:
-    days = SimulatedMarket(DEFAULT_SEED).candles("BTC/USDT", "1d", START, START + 100 * DAY)
+    days = SimulatedMarket(DEFAULT_SEED).get_candles("BTC/USDT", "1d", START, START + 100 * DAY)
     with open_store(database, create=False) as store:
         key = SeriesKey("simulator", "BTC/USDT", "1d")
         insert_columns(store, key, days, source="rest", seen_ms=0)

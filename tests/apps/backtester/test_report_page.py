@@ -64,7 +64,7 @@ class Made(NamedTuple):
 def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
     """Return a function that runs a strategy with stops and targets and gives run and report."""
     folder = tmp_path_factory.mktemp("year")
-    bars = SimulatedMarket(DEFAULT_SEED).candles("BTC/USDT", "1h", START, START + DAYS * DAY)
+    bars = SimulatedMarket(DEFAULT_SEED).get_candles("BTC/USDT", "1h", START, START + DAYS * DAY)
     with open_store(folder / "candles.db", create=True) as store:
         key = SeriesKey("simulator", "BTC/USDT", "1h")
         insert_columns(store, key, bars, source="rest", seen_ms=1)

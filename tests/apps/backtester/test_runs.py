@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from backtester.rendering.result import run_document
-from onetape.backtest.storage.runs import RUNS_FOLDER, load_run, run_folders
+from backtester.rendering.result import make_run_document
+from onetape.backtest.storage.runs import RUNS_FOLDER, list_run_folders, load_run
 from onetape.core.candles import Candles
 from onetape.core.digest import compute_data_digest
 from onetape.core.errors import ConfigurationError
-from onetape.strategies import digest, load_strategy
+from onetape.strategies import compute_strategy_digest, load_strategy
 
 Run = Callable[..., Any]
 SIMULATED = ("--exchange", "simulator", "--no-report")
@@ -36,7 +36,7 @@ def test_a_folder_holds_the_same_result_as_json_prints(
     arguments = ("--stop-loss", "0.02", "--take-profit", "0.03")
     run = load_run(kept(*arguments))
     printed = backtest_json(*arguments).document
-    kept_document = json.loads(json.dumps(run_document(run)))
+    kept_document = json.loads(json.dumps(make_run_document(run)))
     assert kept_document.pop("run") != printed.pop("run")
     # Two runs may take equally long, or not.
     assert kept_document.pop("seconds") > 0
@@ -50,7 +50,7 @@ def test_the_manifest_names_code_data_settings_and_versions(
 ) -> None:
     manifest = load_run(kept("--cash", "5000")).manifest
     assert manifest.digests["data"] == compute_data_digest(candles)
-    assert manifest.digests["strategy"] == digest(load_strategy("rsi"))
+    assert manifest.digests["strategy"] == compute_strategy_digest(load_strategy("rsi"))
     assert len(manifest.digests["engine"]) == 64
     assert manifest.settings["account"]["cash"] == 5_000
     assert set(manifest.versions) == {"onetape", "python", "numpy", "sqlite"}
@@ -60,7 +60,7 @@ def test_the_manifest_names_code_data_settings_and_versions(
 def test_trades_are_a_table_that_any_program_reads(kept: Callable[..., Path]) -> None:
     folder = kept()
     rows = list(csv.DictReader((folder / "trades.csv").read_text("utf-8").splitlines()))
-    assert len(rows) == len(load_run(folder).trade_records()) > 3
+    assert len(rows) == len(load_run(folder).read_trade_records()) > 3
     assert rows[0]["entry_reason"] == "under 30"
     assert re.fullmatch(r"2024-\d\d-\d\d \d\d:00", rows[0]["entry_time"])
     assert rows[-1]["open_at_end"] in ("True", "False")
@@ -93,7 +93,7 @@ def test_keeping_a_run_without_a_report_takes_no_pandas(database: Path) -> None:
         "sys.exit('pandas' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
-    assert len(run_folders()) == 1
+    assert len(list_run_folders()) == 1
 
 
 def test_runs_of_one_second_keep_their_order_whatever_their_names(
@@ -106,7 +106,7 @@ def test_runs_of_one_second_keep_their_order_whatever_their_names(
     for folder, number in ((first, "00a111"), (second, "3e7000")):
         name = "_".join(("20260101T000000Z", *folder.name.split("_")[1:-1], number))
         moved.append(folder.rename(folder.with_name(name)))
-    assert run_folders() == moved
+    assert list_run_folders() == moved
     assert sorted(moved) != moved
 
 
@@ -126,7 +126,7 @@ def test_loading_a_run_takes_no_pandas_before_a_frame_is_requested(
 def test_json_keeps_nothing_without_the_flag(backtest_json: Run) -> None:
     assert backtest_json().document["run"] is None
     assert not RUNS_FOLDER.exists()
-    assert backtest_json("--save").document["run"] == str(run_folders()[0])
+    assert backtest_json("--save").document["run"] == str(list_run_folders()[0])
 
 
 def test_no_keep_leaves_no_folder(backtester: Run, database: Path) -> None:

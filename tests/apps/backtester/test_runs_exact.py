@@ -10,13 +10,13 @@ import pytest
 from msgspec import convert
 from msgspec.structs import asdict, replace
 
-from backtester.flags import chosen_by
-from backtester.rendering.result import plain, print_document
+from backtester.flags import load_backtest_from_flags
+from backtester.rendering.result import convert_to_builtins, print_document
 from onetape.backtest.backtest_runner import run_backtest
 from onetape.backtest.records import TradeRecord
 from onetape.backtest.storage.rerun import rerun
 from onetape.backtest.storage.runs import load_run
-from onetape.backtest.trade_records import TradeRows, entry_reason, exit_reason
+from onetape.backtest.trade_records import TradeRows, describe_entry_reason, describe_exit_reason
 from onetape.core.candles import Candles
 from onetape.core.digest import compute_data_digest
 from own_strategies import LARGER
@@ -44,12 +44,17 @@ def test_rows_of_trades_are_the_engines_trades_to_the_last_bit(
 ) -> None:
     del database
     monkeypatch.setenv("BACKTESTER__ACCOUNT__FEE_CURRENCY", "base")
-    run = run_backtest(chosen_by(("--exchange", "simulator", *flags), "explain").config).first
+    run = run_backtest(
+        load_backtest_from_flags(("--exchange", "simulator", *flags), "explain").config
+    ).first
     rows = TradeRows(run.result, run.signals, run.window.warm_up)
     wanted = [
         convert(
             asdict(trade)
-            | {"entry_reason": entry_reason(run, trade), "exit_reason": exit_reason(run, trade)},
+            | {
+                "entry_reason": describe_entry_reason(run, trade),
+                "exit_reason": describe_exit_reason(run, trade),
+            },
             TradeRecord,
         )
         for trade in run.result.trades
@@ -64,14 +69,14 @@ def test_many_trades_print_as_one_document(
     kept: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = load_run(kept())
-    one = replace(run.trade_records()[0], entry_reason='}\n"{,')
+    one = replace(run.read_trade_records()[0], entry_reason='}\n"{,')
     trades = [replace(one, entry_index=number) for number in range(4_001)]
     capsys.readouterr()
     for count in (0, 1, 2_000, 2_001, 4_000, 4_001):
         print_document(run.summary, trades[:count])
         printed = json.loads(capsys.readouterr().out)
-        assert printed.pop("trades") == [plain(trade) for trade in trades[:count]]
-        assert printed == plain(run.summary)
+        assert printed.pop("trades") == [convert_to_builtins(trade) for trade in trades[:count]]
+        assert printed == convert_to_builtins(run.summary)
 
 
 def test_larger_candles_are_part_of_the_digest_of_the_data(

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from backtester.rendering.runs import list_text
-from onetape.backtest.storage.runs import RUNS_FOLDER, load_run, run_folders, stored_runs
+from backtester.rendering.runs import format_run_list
+from onetape.backtest.storage.runs import RUNS_FOLDER, list_run_folders, load_run, read_stored_runs
 from onetape.core.errors import DataError, UsageError
 
 Run = Callable[..., Any]
@@ -83,10 +83,10 @@ def test_a_name_too_long_for_the_terminal_is_cut_in_the_list_alone(
         "        return Signals(np.zeros(len(candles)), {})\n"
     )
     runs = [load_run(kept("--strategy", name)), load_run(kept())]
-    lines = list_text(runs, width=80).splitlines()
+    lines = format_run_list(runs, width=80).splitlines()
     assert max(map(len, lines)) == 80
     assert "xxxxxx…" in lines[2]
-    assert name in list_text(runs)
+    assert name in format_run_list(runs)
 
 
 def test_list_without_runs_is_no_error(backtester: Run) -> None:
@@ -130,7 +130,7 @@ def test_a_damaged_manifest_is_named_and_hides_no_other_run(
     (bad / "manifest.json").write_text(content)
     with pytest.raises(DataError, match=r"ffffff/manifest\.json"):
         load_run("ffffff")
-    assert [run.folder for run in stored_runs()[0]] == [good]
+    assert [run.folder for run in read_stored_runs()[0]] == [good]
     listed = backtester("list")
     assert listed.code == 0
     assert "ffffff/manifest.json" in listed.err
@@ -142,7 +142,7 @@ def test_a_table_that_was_cut_is_named(kept: Callable[..., Path]) -> None:
     (folder / "equity.npy").write_bytes(b"\x93NUMPY")
     run = load_run(folder)
     with pytest.raises(DataError, match=r"trades\.csv cannot be read"):
-        run.trade_records()
+        run.read_trade_records()
     with pytest.raises(DataError, match=r"equity\.npy cannot be read"):
         _ = run.equity
 
@@ -150,7 +150,7 @@ def test_a_table_that_was_cut_is_named(kept: Callable[..., Path]) -> None:
 def test_a_folder_that_is_being_written_is_no_run(kept: Callable[..., Path]) -> None:
     folder = kept()
     shutil.copytree(folder, folder.with_name(f".{folder.name}"))
-    assert run_folders() == [folder]
+    assert list_run_folders() == [folder]
 
 
 def test_compare_shows_metrics_side_by_side_and_only_what_differs(

@@ -115,7 +115,7 @@ def test_a_run_of_a_version_without_digits_shows_those_of_its_trades(
     assert backtester(*series("EUR/USDT"), "--no-report").code == 0
     run = load_run()
     summary = replace(run.summary, digits={})
-    assert summary.digits_of("EUR/USDT", run.trade_records()).price == 4
+    assert summary.get_digits("EUR/USDT", run.read_trade_records()).price == 4
 
 
 def test_the_report_shows_the_digits_of_its_market(backtester: Run, database: Path) -> None:

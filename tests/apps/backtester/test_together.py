@@ -9,12 +9,16 @@ import pytest
 from msgspec import convert
 from msgspec.structs import asdict
 
-from backtester.flags import chosen_by
-from backtester.rendering.result import TRADES_SHOWN, result_text
+from backtester.flags import load_backtest_from_flags
+from backtester.rendering.result import TRADES_SHOWN, format_result
 from onetape.backtest.backtest_runner import run_backtest
 from onetape.backtest.records import TradeRecord
 from onetape.backtest.storage.runs import load_run
-from onetape.backtest.trade_records import entry_reason, exit_reason, trade_records
+from onetape.backtest.trade_records import (
+    describe_entry_reason,
+    describe_exit_reason,
+    make_trade_records,
+)
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.simulated import SimulatedSource
 from onetape.engine import TIE_RULE
@@ -34,7 +38,7 @@ RSI = ("--param", "buy=40", "--param", "sell=60")
 
 def put(store: Store, symbol: str, timeframe: str, days: int) -> None:
     key = SeriesKey("simulator", symbol, timeframe)
-    bars = SimulatedMarket(DEFAULT_SEED).candles(symbol, timeframe, START, START + days * DAY)
+    bars = SimulatedMarket(DEFAULT_SEED).get_candles(symbol, timeframe, START, START + days * DAY)
     columns = (bars.timestamp, bars.open, bars.high, bars.low, bars.close, bars.volume)
     rows = [Candle(*row) for row in zip(*(one.tolist() for one in columns), strict=True)]
     insert_closed(store, key, rows, source="rest", seen_ms=0)
@@ -86,7 +90,9 @@ def test_the_report_charts_each_symbol_with_its_own_candles_and_indicators(
     page = Path("page.html").read_text(encoding="utf-8")
     shown = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
     (other,) = shown["others"]
-    closes = SimulatedMarket(DEFAULT_SEED).candles("ETH/USDT", "1h", START, START + 20 * DAY).close
+    closes = (
+        SimulatedMarket(DEFAULT_SEED).get_candles("ETH/USDT", "1h", START, START + 20 * DAY).close
+    )
     assert other["symbol"] == "ETH/USDT"
     assert other["close"] == pytest.approx(closes[-len(other["close"]) :], rel=1e-6)
     assert other["panes"][0][0]["name"] == shown["panes"][0][0]["name"] == "RSI"
@@ -131,10 +137,10 @@ def test_the_trades_of_several_symbols_fit_a_terminal_of_80_columns(
 ) -> None:
     assert backtester(*SIM, *BOTH, *RSI, "--trailing-stop", "0.02", "--no-report").code == 0
     run = load_run()
-    trades = run.trade_records()
+    trades = run.read_trade_records()
     assert len(trades) >= TRADES_SHOWN
     wide, narrow = (
-        _trade_lines(result_text(run.summary, trades, width=width)) for width in (None, 80)
+        _trade_lines(format_result(run.summary, trades, width=width)) for width in (None, 80)
     )
     assert max(map(len, wide)) > 80 >= max(map(len, narrow))
     # Nothing is cut off: two lines have what one had.
@@ -154,18 +160,21 @@ def _trade_lines(text: str) -> list[str]:
 def test_trades_of_several_symbols_are_the_engines_by_time_to_the_last_bit(database: Path) -> None:
     del database
     flags = (*SIM, *BOTH, *RSI, "--stop-loss", "0.02")
-    backtest = run_backtest(chosen_by(flags, "explain").config)
+    backtest = run_backtest(load_backtest_from_flags(flags, "explain").config)
     wanted = [
         convert(
             asdict(trade)
-            | {"entry_reason": entry_reason(run, trade), "exit_reason": exit_reason(run, trade)},
+            | {
+                "entry_reason": describe_entry_reason(run, trade),
+                "exit_reason": describe_exit_reason(run, trade),
+            },
             TradeRecord,
         )
         for run in backtest.runs
         for trade in run.result.trades
     ]
     wanted.sort(key=lambda trade: trade.entry_timestamp)
-    rows = trade_records(backtest)
+    rows = make_trade_records(backtest)
     assert len({trade.symbol for trade in wanted}) == 2
     assert (list(rows), len(rows)) == (wanted, len(wanted))
     for start, stop in ((0, 1), (1, 3), (-2, None), (2, 2), (0, 10_000)):

@@ -55,7 +55,7 @@ def test_without_trading_hours_the_assumptions_have_no_line_of_them(backtest_jso
 
 def test_hours_in_which_no_candle_opens_are_noted(database: Path, backtest_json: Run) -> None:
     key = SeriesKey("simulator", "BTC/USDT", "1d")
-    bars = SimulatedMarket(DEFAULT_SEED).candles("BTC/USDT", "1d", START, START + 200 * DAY)
+    bars = SimulatedMarket(DEFAULT_SEED).get_candles("BTC/USDT", "1d", START, START + 200 * DAY)
     columns = (bars.timestamp, bars.open, bars.high, bars.low, bars.close, bars.volume)
     rows = [Candle(*row) for row in zip(*(one.tolist() for one in columns), strict=True)]
     with open_store(database, create=False) as store:

@@ -306,7 +306,7 @@ def put_days(database: Path, candles: Candles, lacking: range) -> None:
     keep = np.array([number for number in range(len(days)) if number not in lacking])
     with open_store(database, create=False) as store:
         key = SeriesKey("simulator", "BTC/USDT", "1d")
-        insert_columns(store, key, days.taken(keep), source="rest", seen_ms=1)
+        insert_columns(store, key, days.take(keep), source="rest", seen_ms=1)
 
 
 def test_a_gap_in_the_warm_up_of_a_higher_timeframe_delays_trading(

@@ -15,7 +15,7 @@ import pytest
 
 from backtester.watch.report_server import Newest, ReportServer
 from backtester.watch.watch_loop import BacktestWatch
-from backtester.watch.watched_files import Watched, strategy_file
+from backtester.watch.watched_files import Watched, make_strategy_path
 from browser import Chromium, Page
 from programs import Program
 
@@ -235,9 +235,9 @@ def test_a_backtest_that_hangs_is_reported_once(
         Newest(),
         clock=lambda: next(clock),
     )
-    watch.until(_Looks(3))
+    watch.run_until(_Looks(3))
     assert capfd.readouterr().err == ""
-    watch.until(_Looks(9))
+    watch.run_until(_Looks(9))
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith("still running after 10 s; where the strategy hangs, fix and save it")
 
@@ -256,7 +256,7 @@ def test_a_save_of_the_same_content_is_no_change(tmp_path: Path) -> None:
     files = Watched()
     files.look_at([path, tmp_path / "missing.yaml"])
     path.write_text("1")
-    assert not files.changed()
+    assert not files.has_changed()
 
 
 def test_a_file_that_comes_and_one_that_goes_are_changes(tmp_path: Path) -> None:
@@ -264,9 +264,9 @@ def test_a_file_that_comes_and_one_that_goes_are_changes(tmp_path: Path) -> None
     files = Watched()
     files.look_at([path])
     path.write_text("1")
-    assert files.changed()
+    assert files.has_changed()
     path.unlink()
-    assert files.changed()
+    assert files.has_changed()
 
 
 @pytest.mark.parametrize(
@@ -274,4 +274,4 @@ def test_a_file_that_comes_and_one_that_goes_are_changes(tmp_path: Path) -> None
     [("mine", "user/strategies/mine.py"), ("a/b.py", "a/b.py"), ("a/b.py:Mine", "a/b.py")],
 )
 def test_a_strategys_file_is_found_without_running_it(name: str, path: str) -> None:
-    assert strategy_file(name) == Path(path)
+    assert make_strategy_path(name) == Path(path)

@@ -25,9 +25,9 @@ from onetape.store.sessions import start_session
 from order_changes import change_of, fill_of
 from traded_accounts import TradedAccount
 from trader.account import (
-    account_name,
     check_account,
     check_account_settings,
+    choose_account_name,
     release_abandoned_entries,
 )
 from trader.evaluator.messages import LoadedStrategy
@@ -257,7 +257,7 @@ def test_two_accounts_of_one_symbol_in_one_file_do_not_mix(
 )
 def test_a_printable_name_of_an_account_is_accepted(name: str) -> None:
     check_account_settings(settings_of(name=name))
-    assert account_name(settings_of(name=name), [KEY]) == name
+    assert choose_account_name(settings_of(name=name), [KEY]) == name
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_a_name_that_cannot_be_shown_is_refused(name: str) -> None:
 
 
 def test_names_that_look_alike_are_one_account() -> None:
-    assert account_name(settings_of(name="Zu\u0308rich"), [KEY]) == "Z\u00fcrich"
+    assert choose_account_name(settings_of(name="Zu\u0308rich"), [KEY]) == "Z\u00fcrich"
 
 
 @pytest.mark.parametrize("cash", ["0", "-1", "NaN", "Infinity", "1e16"])

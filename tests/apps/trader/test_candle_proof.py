@@ -258,7 +258,7 @@ def fall_after_an_hour(opened: Market, share: float) -> tuple[int, float]:
         (bar,) = opened.truth(MARCH + hour * HOUR, MARCH + (hour + 1) * HOUR).values()
         close = bar.close
         start = MARCH + (hour + 1) * HOUR
-        minutes = opened.simulator.market.candles(KEY.symbol, "1m", start, start + HOUR).low
+        minutes = opened.simulator.market.get_candles(KEY.symbol, "1m", start, start + HOUR).low
         if minutes[:10].min() > close * (1 - share) > minutes.min():
             return hour, close
     raise AssertionError("the price does not fall so")
@@ -310,7 +310,7 @@ def test_a_correction_that_turns_hold_into_sell_leaves_the_position(
     guarded: bool,
 ) -> None:
     if not guarded:
-        monkeypatch.setattr("trader.reconsider.CorrectionReview.lines", no_decision_again)
+        monkeypatch.setattr("trader.reconsider.CorrectionReview.collect_lines", no_decision_again)
 
     async def scene() -> list[str]:
         # The strategy buys after a falling candle and sells after a rising one.

@@ -73,7 +73,7 @@ async def trading_scene(
     """Run a trader while the block lasts."""
     async with scene_at(speed=SPEED) as opened:
         exchange = opened.exchange
-        market = await exchange.market(KEY.symbol)
+        market = await exchange.fetch_market(KEY.symbol)
         await exchange.compare_clocks()
         evaluator = strategy_evaluator("rsi", settings.timeframe)
         await evaluator.load()
@@ -132,7 +132,7 @@ def test_a_clock_that_is_set_while_trading_changes_no_candle(
             await trading
             stored = rows(db, CLOSED, MARCH)
             end = stored[-1][0] + 60
-            bars = opened.simulator.market.candles(KEY.symbol, "1m", MARCH, end)
+            bars = opened.simulator.market.get_candles(KEY.symbol, "1m", MARCH, end)
             columns = (bars.timestamp, bars.open, bars.high, bars.low, bars.close, bars.volume)
             truth = list(zip(*(column.tolist() for column in columns), strict=True))
             return stored, truth
@@ -178,9 +178,9 @@ def test_a_request_whose_time_is_refused_is_repeated_once_with_the_time_of_the_e
     async def scene() -> None:
         async with scene_at() as opened:
             opened.wall.step_ms = 3_600_000
-            await opened.exchange.market(KEY.symbol)
+            await opened.exchange.fetch_market(KEY.symbol)
             opened.simulator.faults.add(**refusal)
-            batch = await opened.exchange.candles(
+            batch = await opened.exchange.fetch_candles(
                 KEY.symbol, "1m", since_ms=(MARCH - 600) * 1_000, limit=5
             )
             assert len(batch) == 5
@@ -240,7 +240,7 @@ def test_the_end_of_a_ban_is_read_by_the_time_of_the_exchange(run: Run) -> None:
             until_ms = exchange.now_ms() + 600_000
             policy = exchange._retry_policy  # pyright: ignore[reportPrivateUsage]
             policy.record_refusal(418, {}, f"IP banned until {until_ms}.")
-            assert 0 < exchange.banned_seconds() <= 601
+            assert 0 < exchange.get_banned_seconds() <= 601
 
     run(scene())
 
@@ -317,7 +317,7 @@ def test_a_clock_that_was_set_counts_where_the_exchange_states_no_time(
 def test_a_date_in_whole_seconds_moves_a_clock_only_where_it_proves_it_wrong() -> None:
     wall = SteppedTime(MARCH * 1_000, 1.0, lambda: 0.0)
     clock = ExchangeClock(wall)
-    assert clock.departure_ms(TimeSample(MARCH * 1_000 - 900, 0.0, 1_050)) == 0
+    assert clock.compute_departure_ms(TimeSample(MARCH * 1_000 - 900, 0.0, 1_050)) == 0
     clock.set(TimeSample(MARCH * 1_000 - 900, 0.0, 1_050))
     # The first one counts as it is: a clock that is ahead would close candles early.
     assert clock.now_ms() == MARCH * 1_000 - 900

@@ -13,7 +13,7 @@ import pytest
 from onetape.core.errors import StoreError
 from traded_accounts import TradedAccount
 from trader import command_file as files
-from trader.command_file import CommandFiles, command_file, taken_files
+from trader.command_file import CommandFiles, get_command_file, list_taken_files
 
 #: Takes the command file of a database, and is killed where it would remove the file.
 KILLED = """
@@ -43,7 +43,7 @@ def stored(account: TradedAccount) -> list[str]:
 def test_lines_that_are_added_while_the_file_is_taken_are_stored_once(
     account: TradedAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = command_file(account.store.path)
+    file = get_command_file(account.store.path)
     monkeypatch.setattr(files, "SETTLED_SECONDS", 3_600.0)
     with file.open("a", encoding="utf-8") as open_before:
         print("pause", file=open_before, flush=True)
@@ -61,7 +61,7 @@ def test_lines_that_are_added_while_the_file_is_taken_are_stored_once(
     assert CommandFiles(account.store).take() == []
     assert stored(account) == ["pause", "halt", "resume"]
     assert not file.exists()
-    assert taken_files(account.store.path) == []
+    assert list_taken_files(account.store.path) == []
 
 
 def test_a_file_that_was_renamed_by_a_process_that_ended_is_read_by_the_next(
@@ -74,7 +74,7 @@ def test_a_file_that_was_renamed_by_a_process_that_ended_is_read_by_the_next(
         path.with_name(f"{path.name}{name}").write_text(f"{verb}\n", encoding="utf-8")
     CommandFiles(account.store).take()
     assert sorted(stored(account)) == ["halt", "pause"]
-    assert taken_files(path) == []
+    assert list_taken_files(path) == []
 
 
 def test_commands_whose_commit_fails_are_stored_once_the_disk_has_room(
@@ -82,7 +82,7 @@ def test_commands_whose_commit_fails_are_stored_once_the_disk_has_room(
 ) -> None:
     monkeypatch.setattr(files, "SETTLED_SECONDS", 0.0)
     path = account.store.path
-    command_file(path).write_text("flatten\n", encoding="utf-8")
+    get_command_file(path).write_text("flatten\n", encoding="utf-8")
     assert CommandFiles(account.store).take() == []
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     full = path.with_name(f"{path.name}-wal").stat().st_size
@@ -95,7 +95,7 @@ def test_commands_whose_commit_fails_are_stored_once_the_disk_has_room(
     assert stored(account) == []
     CommandFiles(account.store).take()
     assert stored(account) == ["flatten"]
-    assert taken_files(path) == []
+    assert list_taken_files(path) == []
 
 
 def test_a_process_that_is_killed_between_commit_and_removal_stores_commands_once(
@@ -103,16 +103,16 @@ def test_a_process_that_is_killed_between_commit_and_removal_stores_commands_onc
 ) -> None:
     monkeypatch.setattr(files, "SETTLED_SECONDS", 0.0)
     path = account.store.path
-    command_file(path).write_text("exit BTC/USDT\npause\n", encoding="utf-8")
+    get_command_file(path).write_text("exit BTC/USDT\npause\n", encoding="utf-8")
     done = subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False, timeout=60)
     assert done.returncode == -signal.SIGKILL
     assert stored(account) == ["exit", "pause"]
-    assert len(taken_files(path)) == 1
+    assert len(list_taken_files(path)) == 1
     assert CommandFiles(account.store).take() == []
     assert stored(account) == ["exit", "pause"]
-    assert taken_files(path) == []
+    assert list_taken_files(path) == []
     # The same command in another file is another command.
-    command_file(path).write_text("pause\n", encoding="utf-8")
+    get_command_file(path).write_text("pause\n", encoding="utf-8")
     CommandFiles(account.store).take()
     CommandFiles(account.store).take()
     assert stored(account) == ["exit", "pause", "pause"]
@@ -162,7 +162,7 @@ def test_a_command_file_that_cannot_be_read_is_printed_once_and_others_are_store
 def test_a_command_file_that_cannot_be_renamed_is_printed_once(tmp_path: Path) -> None:
     # Its name has room for what is added at first, and none for the name of a taken file.
     with TradedAccount(tmp_path / ("x" * 220), cash="1000") as account:
-        file = command_file(account.store.path)
+        file = get_command_file(account.store.path)
         file.write_text("pause\n", encoding="utf-8")
         taking = CommandFiles(account.store)
         (printed,) = taking.take()
@@ -178,7 +178,9 @@ def test_a_line_that_a_long_file_cuts_is_not_read(
     monkeypatch.setattr(files, "SETTLED_SECONDS", 0.0)
     first = "pause\n" + "#" * (files.MOST_BYTES - 11) + "\n"
     # Cut after the verb, the last line would be a command for every account.
-    command_file(account.store.path).write_text(f"{first}halt --account other\n", encoding="utf-8")
+    get_command_file(account.store.path).write_text(
+        f"{first}halt --account other\n", encoding="utf-8"
+    )
     taking = CommandFiles(account.store)
     assert taking.take() == []
     assert any("4,096 bytes is not read" in line for line in taking.take())

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from onetape.cli.common_settings import StrategySettings
 from onetape.engine import AccountConfig, ExitConfig
 from onetape.execution.risk_limits import RiskLimits
-from trader.config_digest import config_digest
+from trader.config_digest import compute_config_digest
 from trader.settings import SymbolSettings, TraderSettings
 
 PLAIN = TraderSettings()
@@ -25,7 +25,7 @@ PLAIN = TraderSettings()
     ],
 )
 def test_where_when_and_with_which_money_is_no_part_of_it(other: TraderSettings) -> None:
-    assert config_digest(other) == config_digest(PLAIN)
+    assert compute_config_digest(other) == compute_config_digest(PLAIN)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_where_when_and_with_which_money_is_no_part_of_it(other: TraderSettings)
     ],
 )
 def test_what_is_traded_how_much_and_its_stop_is_part_of_it(other: TraderSettings) -> None:
-    assert config_digest(other) != config_digest(PLAIN)
+    assert compute_config_digest(other) != compute_config_digest(PLAIN)
 
 
 @pytest.mark.parametrize("name", ["mine", "user/strategies/mine.py:Mine"])
@@ -54,7 +54,7 @@ def test_the_file_of_a_strategy_is_part_of_it(
     digests: set[str] = set()
     for text in ("one", "two"):
         file.write_text(text, encoding="utf-8")
-        digests.add(config_digest(settings))
+        digests.add(compute_config_digest(settings))
     file.unlink()
-    digests.add(config_digest(settings))
+    digests.add(compute_config_digest(settings))
     assert len(digests) == 3

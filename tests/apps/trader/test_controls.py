@@ -10,7 +10,7 @@ import pytest
 from desk import ACCOUNT, HOUR, MARCH, Desk, Market, desk, market
 from onetape.engine import AccountConfig, ExitConfig
 from onetape.store.controls import NewControl, insert_controls
-from trader.command_file import command_file
+from trader.command_file import get_command_file
 from trader.control_watch import ControlWatch
 
 Run = Callable[[Any], Any]
@@ -232,7 +232,7 @@ def test_commands_of_a_file_are_stored_once_and_lines_that_are_none_are_printed(
         async with market(0.25) as opened, desk(opened, db, strategy=buys) as trading:
             await trading.until_live(opened)
             await step_to(opened, trading, range(1, 2))
-            file = command_file(db)
+            file = get_command_file(db)
             file.write_text("# in a hurry\npuase\nexit BTC/USDT\npause\n", encoding="utf-8")
             await trading.until(lambda: sides(trading) == ["buy", "sell"])
             await trading.until(lambda: not file.exists())

@@ -14,13 +14,13 @@ from desk import ACCOUNT, HOUR, KEY, MARCH, Desk, Market, desk, market
 from onetape.core.candles import Candles
 from onetape.core.clock import SteppedClock, SystemClock
 from onetape.core.trading import Decision, Fill, Order, Session
-from onetape.engine import AccountConfig, BookedFill, ExitConfig, booked_fill, simulate
+from onetape.engine import AccountConfig, BookedFill, ExitConfig, make_booked_fill, simulate
 from onetape.execution.positions import sum_position
 from onetape.store.database import open_store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.ledger import insert_decision
 from onetape.store.sessions import start_session
-from onetape.strategies import checked_signals
+from onetape.strategies import evaluate_strategy
 
 Run = Callable[[Any], Any]
 StrategyFile = Callable[..., str]
@@ -70,9 +70,9 @@ def backtest(opened: Market, trading: Desk, last_hour: int) -> list[tuple[str, B
     """Return the fills of the engine's own run over the candles from the first decision on."""
     first = trading.decided()[0]
     candles = candles_of(opened, first - EARLIER * HOUR, MARCH + (last_hour + 1) * HOUR)
-    signals = checked_signals(trading.strategy, candles)
+    signals = evaluate_strategy(trading.strategy, candles)
     result = simulate(candles, signals.signal, trading.context.rules, start_index=EARLIER)
-    return [(fill.side, booked_fill(fill, trading.context.rules)) for fill in result.fills]
+    return [(fill.side, make_booked_fill(fill, trading.context.rules)) for fill in result.fills]
 
 
 def as_booked(trade: Fill) -> tuple[str, BookedFill]:
@@ -405,10 +405,10 @@ def test_random_restarts_change_nothing_about_the_trades(
                     hour += steps
                     if number == 7:
                         candles = candles_of(opened, first, MARCH + (hour + 1) * HOUR)
-                        signals = checked_signals(trading.strategy, candles)
+                        signals = evaluate_strategy(trading.strategy, candles)
                         result = simulate(candles, signals.signal, trading.context.rules)
                         rules = trading.context.rules
-                        fills = [(one.side, booked_fill(one, rules)) for one in result.fills]
+                        fills = [(one.side, make_booked_fill(one, rules)) for one in result.fills]
                         trades = [as_booked(trade) for trade in trading.fills()]
                         assert trades == fills
                         twice = "SELECT count(*) - count(DISTINCT timestamp) FROM decisions"

@@ -18,7 +18,7 @@ from onetape.engine import ExitConfig
 from onetape.simulator.embedded import embedded_simulator
 from onetape.simulator.faults.model import Fault
 from onetape.store.account_reading import read_open_obligations, read_traded
-from onetape.store.live_accounts import open_differences
+from onetape.store.live_accounts import read_open_differences
 from onetape.store.reservations import AccountCash
 from programs import Program
 from traded_accounts import TradedAccount
@@ -107,7 +107,7 @@ def test_forget_frees_money_and_place_of_a_position_that_cannot_be_sold(
     assert not is_open(account.store, traded)
     assert AccountCash(account.store, NAME, account.mode).read() == Decimal(cash)
     assert read_open_obligations(account.store, traded) == []
-    assert open_differences(account.store) == []
+    assert read_open_differences(account.store) == []
 
 
 def test_status_names_the_way_out_of_a_position_that_cannot_be_sold(
@@ -121,7 +121,7 @@ def test_status_names_the_way_out_of_a_position_that_cannot_be_sold(
     assert status.remedy.startswith("uv run trader reconcile --forget 1 frees its money and its ")
     assert "answer --forget" in reconcile(db).output
     note_listed(db, NAME, SYMBOL)
-    assert open_differences(account.store) == []
+    assert read_open_differences(account.store) == []
     assert status_of(account).reason == "ended by SIGTERM"
 
 
@@ -133,7 +133,7 @@ def test_a_position_that_a_trader_has_is_taken_out_of_the_ledger_by_that_trader(
     assert result.exit_code == 0
     assert "the trader that runs takes the position in BTC/USDT out of the ledger" in result.output
     assert is_open(account.store, read_traded(account.store)[0])
-    (stored,) = open_differences(account.store)
+    (stored,) = read_open_differences(account.store)
     assert (stored.answer, stored.document["price"]) == ("forget", "95.5")
     # It ended before it has read the answer: the next start carries it out.
     leave(account)
@@ -141,7 +141,7 @@ def test_a_position_that_a_trader_has_is_taken_out_of_the_ledger_by_that_trader(
     assert line is not None
     assert "at 95.5 USDT each" in line
     assert not is_open(account.store, read_traded(account.store)[0])
-    assert open_differences(account.store) == []
+    assert read_open_differences(account.store) == []
     assert forget_answered(db, NAME, SYMBOL) is None
 
 
@@ -176,7 +176,7 @@ def test_row_103_a_running_trader_frees_a_position_whose_market_is_delisted_mean
             if times is not None:
                 await trading.until(lambda: trading.query(RESTING))
             opened.simulator.faults.add(Fault("delisted", symbol=SYMBOL))
-            await trading.until(lambda: open_differences(trading.store))
+            await trading.until(lambda: read_open_differences(trading.store))
             await trading.until(lambda: "reconcile --forget 1" in newest(trading)[2])
             mode: Mode = "paper" if times is None else "live"
             cash = AccountCash(trading.store, ACCOUNT, mode).read()
@@ -184,7 +184,7 @@ def test_row_103_a_running_trader_frees_a_position_whose_market_is_delisted_mean
             (traded,) = read_traded(trading.store)
             await trading.until(lambda: not is_open(trading.store, traded))
             assert AccountCash(trading.store, ACCOUNT, mode).read() == cash
-            await trading.until(lambda: open_differences(trading.store) == [])
+            await trading.until(lambda: read_open_differences(trading.store) == [])
             # It goes on without the position, in a market that takes no order.
             await trading.until(lambda: newest(trading)[2].startswith("leave the symbol out"))
             assert not is_open(trading.store, traded)
@@ -202,7 +202,7 @@ def test_an_answer_that_does_not_fit_a_delisted_market_is_refused(
     leave(account)
     note_delisted(db, NAME, SYMBOL, "not listed")
     assert reconcile(db, *flags).exit_code != 0
-    assert len(open_differences(account.store)) == 1
+    assert len(read_open_differences(account.store)) == 1
 
 
 def test_a_start_on_paper_leaves_a_delisted_position_out_and_the_others_go_on(

@@ -17,7 +17,7 @@ import hostile_strategies as hostile
 from desk import strategy_evaluator
 from hostile_strategies import noted_processes, write_hostile
 from onetape.core.candles import Candles
-from onetape.strategies import checked_signals, load_strategy
+from onetape.strategies import evaluate_strategy, load_strategy
 from onetape.strategies.testing import random_candles
 from trader.evaluator.evaluator import Evaluation, EvaluationFailure, StrategyEvaluator
 from trader.evaluator.messages import HEADER
@@ -51,7 +51,7 @@ def test_each_symbol_gets_its_own_signals_whichever_evaluation_is_given_up(
 ) -> None:
     draw = random.Random(random_seed)  # noqa: S311 - a test
     strategy = load_strategy("rsi")
-    expected = [checked_signals(strategy, candles).signal for candles in SERIES]
+    expected = [evaluate_strategy(strategy, candles).signal for candles in SERIES]
 
     async def scene(evaluator: StrategyEvaluator) -> None:
         for _ in range(60):

@@ -19,7 +19,7 @@ from hostile_strategies import is_running, noted_processes, write_hostile
 from loop_stalls import LoopStalls
 from onetape.cli.common_settings import StrategySettings
 from onetape.core.errors import ConfigurationError, UsageError
-from onetape.strategies import checked_signals, load_strategy
+from onetape.strategies import evaluate_strategy, load_strategy
 from onetape.strategies.testing import random_candles
 from trader.evaluator.evaluator import Evaluation, EvaluationFailure, StrategyEvaluator
 from trader.evaluator.processes import StrategyHelper
@@ -74,7 +74,7 @@ async def until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
 def test_signals_and_values_are_those_of_an_evaluation_in_this_process(run: Run, name: str) -> None:
     async def scene() -> None:
         strategy = load_strategy(name)
-        expected = checked_signals(strategy, CANDLES)
+        expected = evaluate_strategy(strategy, CANDLES)
         async with evaluating(name) as evaluator:
             found = await evaluated(evaluator, rows=3)
             assert isinstance(found, Evaluation)

@@ -35,9 +35,9 @@ def test_the_journal_gives_back_what_it_was_given_also_to_the_next_process(tmp_p
     journal.add(obligation(1))
     journal.close()
     again = ExitJournal(tmp_path / "x.db", "a")
-    assert again.entries() == [obligation(1)]
+    assert again.read_entries() == [obligation(1)]
     again.clear()
-    assert again.entries() == []
+    assert again.read_entries() == []
     assert ExitJournal(tmp_path / "x.db", "another").path != again.path
     again.close()
 
@@ -47,7 +47,7 @@ def test_the_journal_never_grows_and_keeps_the_newest(tmp_path: Path) -> None:
     size = journal.path.stat().st_size
     for number in range(20):
         journal.add(obligation(number, "x" * 10_000))
-    kept = {one.obligation for one in journal.entries()}
+    kept = {one.obligation for one in journal.read_entries()}
     assert kept == {f"id-{number}" for number in range(20 - SLOTS, 20)}
     assert journal.path.stat().st_size == size == SLOTS * SLOT_BYTES
     journal.close()
@@ -60,7 +60,7 @@ def test_a_torn_slot_is_left_out(tmp_path: Path) -> None:
     with journal.path.open("r+b") as file:
         file.seek(100)
         file.write(b"?")
-    assert journal.entries() == [obligation(2)]
+    assert journal.read_entries() == [obligation(2)]
     journal.close()
 
 
@@ -72,7 +72,7 @@ def test_an_exit_of_another_version_is_left_out_with_the_reason(tmp_path: Path) 
     with journal.path.open("r+b") as file:
         file.seek(SLOT_BYTES)
         file.write(head + text)
-    assert journal.entries() == [obligation(1)]
+    assert journal.read_entries() == [obligation(1)]
     assert "another version" in journal.fault
     journal.close()
 
@@ -86,7 +86,7 @@ def test_an_exit_that_is_still_needed_is_not_overwritten_and_leaves_alone(tmp_pa
     journal = ExitJournal(tmp_path / "x.db", "a")
     for number in range(3, 2 + SLOTS):
         journal.add(obligation(number))
-    assert {one.obligation for one in journal.entries()} == {
+    assert {one.obligation for one in journal.read_entries()} == {
         obligation(number).obligation for number in range(2, 2 + SLOTS)
     }
     journal.close()
@@ -95,7 +95,7 @@ def test_an_exit_that_is_still_needed_is_not_overwritten_and_leaves_alone(tmp_pa
 def test_a_journal_that_cannot_be_made_has_the_reason(tmp_path: Path) -> None:
     journal = ExitJournal(tmp_path / "absent" / "x.db", "a")
     journal.add(obligation(1))
-    assert journal.entries() == []
+    assert journal.read_entries() == []
     assert "No such file or directory" in journal.fault
 
 
@@ -131,7 +131,7 @@ def test_a_full_disk_still_takes_an_exit(small_disk: Path) -> None:
             (small_disk / "more").write_bytes(b"x")
         journal.add(obligation(1))
         assert journal.fault == ""
-        assert journal.entries() == [obligation(1)]
+        assert journal.read_entries() == [obligation(1)]
     journal.close()
 
 

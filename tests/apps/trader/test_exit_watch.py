@@ -116,7 +116,7 @@ def test_an_exit_in_the_journal_ends_with_its_position(
                 await opened.go_to(5.1)
                 await trading.until_decided(4)
                 assert sides(trading) == ["buy", "sell", "buy"]
-            assert journal.entries() == []
+            assert journal.read_entries() == []
             journal.close()
 
     run(scene())

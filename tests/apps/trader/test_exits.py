@@ -12,8 +12,8 @@ import pytest
 from desk import HOUR, MARCH, Desk, Market, desk, market
 from onetape.core.candles import Candles
 from onetape.core.trading_rules import TradingRules
-from onetape.engine import EXIT_KINDS, AccountConfig, ExitConfig, booked_fill, simulate
-from onetape.strategies import checked_signals
+from onetape.engine import EXIT_KINDS, AccountConfig, ExitConfig, make_booked_fill, simulate
+from onetape.strategies import evaluate_strategy
 
 Run = Callable[[Any], Any]
 StrategyFile = Callable[..., str]
@@ -73,12 +73,12 @@ def backtested(opened: Market, trading: Desk, last_hour: int) -> list[Sold]:
     first = trading.query("SELECT min(timestamp) FROM decisions")[0][0]
     candles = candles_of(opened, first - HOUR, MARCH + (last_hour + 1) * HOUR)
     rules = trading.context.rules
-    signals = checked_signals(trading.strategy, candles)
+    signals = evaluate_strategy(trading.strategy, candles)
     result = simulate(candles, signals.signal, rules, start_index=1)
     kinds = iter(result.exit_kinds)
     made: list[Sold] = []
     for fill in result.fills:
-        booked = booked_fill(fill, rules)
+        booked = make_booked_fill(fill, rules)
         kind = "buy" if fill.side == "buy" else next(kinds).replace("signal", "market")
         made.append((kind, booked.price, booked.amount, booked.fee))
     return made

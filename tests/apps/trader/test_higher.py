@@ -10,7 +10,7 @@ import pytest
 from desk import HOUR, KEY, MARCH, Desk, Market, desk, market
 from onetape.core.candles import Candles
 from onetape.core.timeframes import Timeframe
-from onetape.strategies import align_higher_candles, checked_signals
+from onetape.strategies import align_higher_candles, evaluate_strategy
 
 Run = Callable[[Any], Any]
 StrategyFile = Callable[..., str]
@@ -46,7 +46,7 @@ class Above(Strategy):
 
 
 def truth(opened: Market, timeframe: str, start: int, end: int) -> Candles:
-    return opened.simulator.market.candles(KEY.symbol, timeframe, start, end)
+    return opened.simulator.market.get_candles(KEY.symbol, timeframe, start, end)
 
 
 async def step_to(opened: Market, trading: Desk, hours: range) -> None:
@@ -71,7 +71,7 @@ def test_every_decision_is_the_one_of_a_backtest_over_the_true_candles(
             larger = truth(opened, "4h", start - 200 * HOUR, MARCH + last * HOUR)
             hour, four = Timeframe.parse("1h"), Timeframe.parse("4h")
             higher = {"4h": align_higher_candles(candles, hour, larger, four)}
-            whole = checked_signals(trading.strategy, candles, higher)
+            whole = evaluate_strategy(trading.strategy, candles, higher)
             rows = trading.query(
                 "SELECT timestamp, signal, indicators, gates FROM decisions ORDER BY timestamp"
             )

@@ -43,7 +43,7 @@ def test_a_lease_that_is_kept_is_written_once_a_second(
     run: Callable[[Any], None], db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now_ms = 5_000_000_000_000
-    monkeypatch.setattr("trader.lease._wall_ms", lambda: now_ms)
+    monkeypatch.setattr("trader.lease._get_wall_ms", lambda: now_ms)
 
     async def scene() -> None:
         nonlocal now_ms

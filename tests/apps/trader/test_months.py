@@ -11,8 +11,8 @@ from onetape.core.candles import Candle, Candles, SeriesKey
 from onetape.core.timeframes import Timeframe
 from onetape.core.trading import Order, Session
 from onetape.core.trading_rules import NO_TRADING_RULES
-from onetape.engine import AccountConfig, booked_fill, simulate
-from onetape.engine.ratios import candle_seconds
+from onetape.engine import AccountConfig, make_booked_fill, simulate
+from onetape.engine.ratios import compute_candle_seconds
 from onetape.exchange.markets import MarketInfo
 from onetape.store.candles import insert_closed, read_row_at
 from onetape.store.database import open_store
@@ -24,7 +24,7 @@ from trader.account import get_configured_balance, hold_account
 from trader.account_context import build_account_context
 from trader.brokers.paper_executor import PaperExecutor
 from trader.evaluator.messages import LoadedStrategy
-from trader.run import account_config
+from trader.run import make_account_config
 from trader.session_context import SessionContext
 from trader.settings import TraderSettings
 
@@ -61,7 +61,7 @@ def test_an_entry_by_volatility_is_as_large_on_paper_as_in_a_backtest(
     timeframe = Timeframe.parse(name)
     candles = candles_of(timeframe)
     settings = TraderSettings(exchange="simulator", timeframe=name, account=ACCOUNT)
-    rules = account_config(settings, NO_TRADING_RULES)
+    rules = make_account_config(settings, NO_TRADING_RULES)
     signal = np.zeros(len(candles), dtype=np.int8)
     signal[-2] = 1
     (fill,) = simulate(candles, signal, rules, start_index=len(candles) - 3).fills
@@ -98,10 +98,10 @@ def test_an_entry_by_volatility_is_as_large_on_paper_as_in_a_backtest(
         assert last is not None
         broker.fill_open_order(last, 0)
         (trade,) = read_fills(store, "a", key.symbol)
-    assert trade.amount == booked_fill(fill, rules).amount
+    assert trade.amount == make_booked_fill(fill, rules).amount
 
 
 @pytest.mark.parametrize("name", ["1M", "2M", "1w", "1d", "1h"])
 def test_a_candle_is_as_long_by_its_name_as_by_the_times_of_candles(name: str) -> None:
     timeframe = Timeframe.parse(name)
-    assert candle_seconds(candles_of(timeframe).timestamp) == timeframe.average_seconds
+    assert compute_candle_seconds(candles_of(timeframe).timestamp) == timeframe.average_seconds

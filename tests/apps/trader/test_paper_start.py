@@ -28,12 +28,12 @@ from onetape.store.leases import make_lease_name
 from onetape.store.read_only import open_read_only
 from programs import Program
 from traded_accounts import TradedAccount, at_ms
-from trader.commands.status_record import EXIT_DEGRADED, TraderStatus, exit_code_of, read_status
+from trader.commands.status_record import EXIT_DEGRADED, TraderStatus, choose_exit_code, read_status
 from trader.live.start_plan import StartPlan
 from trader.locked_start import trade_once_unlocked
 from trader.main import app
 from trader.settings import TraderSettings
-from trader.traded_symbols import traded_symbols
+from trader.traded_symbols import parse_traded_symbols
 from trader.waiting_start import WaitingStart
 
 NAME, SYMBOL = "own", "BTC/USDT"
@@ -141,7 +141,7 @@ def test_row_103_a_start_on_paper_with_a_position_waits_for_the_exchange_and_the
         assert f"{WAITS}the exchange can be reached; no stop is watched meanwhile" in line
         status = status_of(db)
         assert status.condition == "degraded"
-        assert exit_code_of([status]) == EXIT_DEGRADED
+        assert choose_exit_code([status]) == EXIT_DEGRADED
         assert status.reason.startswith("waiting for the exchange since 20")
         assert heartbeat_of(db) == {f"{NAME}, {SYMBOL}": "degraded"}
         start_simulator()
@@ -160,7 +160,7 @@ def test_row_103_a_start_that_waits_prints_a_failure_once_and_again_after_an_hou
         exchange="simulator", symbol=SYMBOL, timeframe="1h", account_name=NAME
     )
     held = frozenset({SYMBOL})
-    plan = StartPlan(settings, tuple(traded_symbols(settings)), open_on_paper=held)
+    plan = StartPlan(settings, tuple(parse_traded_symbols(settings)), open_on_paper=held)
     first, second = ExchangeUnreachable("no answer"), ExchangeRefused("answered 403")
 
     async def wait() -> None:
@@ -188,7 +188,7 @@ def test_row_103_a_start_that_waits_takes_commands(
 ) -> None:
     settings = TraderSettings(exchange="simulator", account_name=NAME, symbol=SYMBOL)
     held = frozenset({SYMBOL})
-    plan = StartPlan(settings, tuple(traded_symbols(settings)), open_on_paper=held)
+    plan = StartPlan(settings, tuple(parse_traded_symbols(settings)), open_on_paper=held)
 
     def give(verb: str, giver: str) -> None:
         with open_store(db, create=False) as store:
@@ -289,7 +289,9 @@ def test_row_103_a_start_with_a_position_waits_while_the_disk_is_full(
     settings = TraderSettings(
         exchange="simulator", symbol=SYMBOL, timeframe="1h", account_name=NAME
     )
-    plan = StartPlan(settings, tuple(traded_symbols(settings)), open_on_paper=frozenset({SYMBOL}))
+    plan = StartPlan(
+        settings, tuple(parse_traded_symbols(settings)), open_on_paper=frozenset({SYMBOL})
+    )
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     attempts: list[int] = []
 

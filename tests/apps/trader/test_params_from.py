@@ -18,7 +18,7 @@ from programs import Program
 from traded_accounts import TradedAccount, at_ms
 from trader.main import app
 from trader.settings import TraderSettings
-from trader.settings_reload import changed_settings
+from trader.settings_reload import find_changed_settings
 
 #: A walk-forward and an optimization, as the backtester names their folders.
 WALK, BEST = "sma_cross_BTC-USDT_1m_0123456789", "rsi_BTC-USDT_1h_abcdef0123"
@@ -202,7 +202,7 @@ def test_row_65_a_position_keeps_its_parameters_where_the_saved_run_is_gone(
 
 
 def test_the_origin_of_the_parameters_is_no_setting_that_a_reload_may_change() -> None:
-    assert changed_settings(TraderSettings(), TraderSettings(params_from="a run")) == {}
+    assert find_changed_settings(TraderSettings(), TraderSettings(params_from="a run")) == {}
 
 
 def test_a_drill_takes_the_parameters_too(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

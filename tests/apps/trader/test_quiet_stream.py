@@ -42,7 +42,7 @@ def test_in_a_quiet_market_the_trader_stays_live_on_one_connection(
     guarded: bool,
 ) -> None:
     if not guarded:
-        monkeypatch.setattr(CandleFeed, "missed", always_missed)
+        monkeypatch.setattr(CandleFeed, "compare_with_rest", always_missed)
 
     printed: list[str] = []
 

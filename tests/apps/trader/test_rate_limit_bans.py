@@ -17,11 +17,11 @@ BAN = RateLimitBan(5_000, "HTTP 418")
 def test_a_ban_that_another_process_stored_is_obeyed(tmp_path: Path) -> None:
     db = tmp_path / "x.db"
     bans = SharedRateLimitBans(db, "binance")
-    assert bans.latest() is None
+    assert bans.find_latest() is None
     with open_store(db, create=True) as store:
         save_rate_limit_ban(store, "binance", RateLimitBan(5_000, "HTTP 418"))
         save_rate_limit_ban(store, "kraken", RateLimitBan(9_000, "HTTP 418"))
-    assert bans.latest() == BAN
+    assert bans.find_latest() == BAN
     bans.close()
 
 
@@ -41,10 +41,10 @@ def test_a_ban_while_the_file_is_locked_holds_at_once_and_is_stored_later(tmp_pa
         bans = SharedRateLimitBans(db, "binance")
         with locked(db), BusyLoop() as beside:
             bans.extend(RateLimitBan(5_000, "HTTP 418"))
-            assert bans.latest() == BAN
+            assert bans.find_latest() == BAN
             assert beside.seconds < 0.5
         assert read_latest_rate_limit_ban(store, "binance") is None
-        assert bans.latest() == BAN
+        assert bans.find_latest() == BAN
         assert read_latest_rate_limit_ban(store, "binance") == BAN
         bans.close()
 
@@ -56,7 +56,7 @@ def test_a_ban_after_the_clock_was_set_back_is_stored_for_other_processes(tmp_pa
         bans.extend(RateLimitBan(4_720_000, "HTTP 418", 4_600_000))
         later = RateLimitBan(1_120_000, "HTTP 418", 1_000_000)
         bans.extend(later)
-        assert bans.latest() == later
+        assert bans.find_latest() == later
         assert read_latest_rate_limit_ban(store, "binance") == later
         bans.close()
 

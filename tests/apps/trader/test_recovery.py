@@ -119,7 +119,7 @@ def test_after_a_long_refusal_of_requests_and_dials_all_go_on_with_the_first_ans
     for name in ("FIRST_PAUSE_SECONDS", "LONGEST_PAUSE_SECONDS"):
         monkeypatch.setattr(f"trader.supervisor.{name}", 3_600.0)
     monkeypatch.setattr("trader.session.LONGEST_REST_PAUSE_SECONDS", 3_600.0)
-    monkeypatch.setattr("onetape.websocket.client._dial_pause", long_pause)
+    monkeypatch.setattr("onetape.websocket.client._compute_dial_pause", long_pause)
     monkeypatch.setattr("trader.rest_probe.PROBE_SECONDS", 0.1)
 
     async def scene() -> None:
@@ -136,7 +136,7 @@ def test_after_a_long_refusal_of_requests_and_dials_all_go_on_with_the_first_ans
             await trading.until(
                 lambda: (
                     opened.gate.dials > dials
-                    and any("/api/v3/time" in one.line() for one in faults.log)
+                    and any("/api/v3/time" in one.format_line() for one in faults.log)
                 )
             )
             opened.gate.refuses_sockets = False

@@ -14,7 +14,7 @@ from onetape.core.errors import ConfigurationError
 from onetape.engine import ExitConfig
 from onetape.store.controls import NewControl, insert_controls
 from trader.settings import SymbolSettings, TraderSettings
-from trader.settings_reload import changed_settings, reloading_with
+from trader.settings_reload import find_changed_settings, reloading_with
 
 Run = Callable[[Any], Any]
 Capture = pytest.CaptureFixture[str]
@@ -158,7 +158,7 @@ def test_limits_of_time_hold_at_once(run: Run, db: Path, holds_long: str, capsys
 def test_each_changed_setting_is_named_with_both_values() -> None:
     old = TraderSettings()
     new = replace(old, ticker_days=1.0, account=replace(old.account, fee_rate=0.002))
-    assert changed_settings(old, new) == {
+    assert find_changed_settings(old, new) == {
         "ticker_days": "ticker_days 7.0 -> 1.0",
         "account.fee_rate": "account.fee_rate 0.001 -> 0.002",
     }
@@ -169,10 +169,10 @@ def test_of_the_list_of_symbols_those_that_changed_are_named() -> None:
     old = [SymbolSettings(symbol="BTC/USDT", strategy=rsi), SymbolSettings(symbol="ETH/USDT")]
     new = [SymbolSettings(symbol="BTC/USDT", strategy=macd), SymbolSettings(symbol="SOL/USDT")]
     text = "symbols (BTC/USDT changed, ETH/USDT removed, SOL/USDT added)"
-    assert changed_settings(TraderSettings(symbols=old), TraderSettings(symbols=new)) == {
+    assert find_changed_settings(TraderSettings(symbols=old), TraderSettings(symbols=new)) == {
         "symbols": text
     }
-    turned = changed_settings(TraderSettings(symbols=old), TraderSettings(symbols=old[::-1]))
+    turned = find_changed_settings(TraderSettings(symbols=old), TraderSettings(symbols=old[::-1]))
     assert turned == {"symbols": "symbols (their order changed)"}
 
 

@@ -13,7 +13,7 @@ from desk import HOUR, KEY, MARCH, OFTEN, desk, market
 from hostile_strategies import let_others_be_slow, noted_processes, write_hostile
 from onetape.engine import ExitConfig
 from onetape.store.candles import read_last_closed
-from onetape.strategies import checked_signals
+from onetape.strategies import evaluate_strategy
 from trader.evaluations import Evaluations
 from trader.rule_runner import RuleRunner
 
@@ -139,7 +139,7 @@ def test_candles_of_an_outage_are_evaluated_at_once_as_one_by_one(
                 window = read_last_closed(
                     trading.store, KEY, trading.context.window, up_to=timestamp
                 )
-                alone = checked_signals(trading.strategy, window)
+                alone = evaluate_strategy(trading.strategy, window)
                 assert signal == alone.signal[-1]
                 assert json.loads(indicators) == {"change": alone.indicators["change"][-1]}
 

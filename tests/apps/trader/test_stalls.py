@@ -40,7 +40,7 @@ class MovedSeconds:
 def seconds(monkeypatch: pytest.MonkeyPatch) -> MovedSeconds:
     """Return the clock that stalls are measured by."""
     moved = MovedSeconds()
-    monkeypatch.setattr(stalls, "computer_seconds", moved)
+    monkeypatch.setattr(stalls, "get_computer_seconds", moved)
     return moved
 
 

@@ -26,7 +26,7 @@ from trader.account import get_configured_balance, hold_account
 from trader.account_context import build_account_context
 from trader.brokers.paper_executor import PaperExecutor
 from trader.evaluator.messages import LoadedStrategy
-from trader.run import account_config
+from trader.run import make_account_config
 from trader.session_context import SessionContext
 from trader.settings import TraderSettings
 from trader.stepping import RuleStepper
@@ -57,7 +57,7 @@ class Stored:
             market=MarketInfo(KEY.symbol, "BTC", "USDT", NO_TRADING_RULES, active=True),
             strategy=LoadedStrategy("buy_and_hold", 1, 0, (), {}, "0"),
             evaluator=strategy_evaluator("buy_and_hold", KEY.timeframe),
-            rules=account_config(self.settings, NO_TRADING_RULES),
+            rules=make_account_config(self.settings, NO_TRADING_RULES),
             start_balance=get_configured_balance(self.settings),
             store=store,
             session=session,
@@ -146,7 +146,7 @@ def obstacle(stored: Stored, stepper: RuleStepper, *signals: int) -> str | None:
         stepper.open(candle(hour))
         stepper.close(candle(hour))
     stepper.add_signals(*stored.window(*signals))
-    return stepper.obstacle(START + (len(signals) - 1) * HOUR)
+    return stepper.find_entry_obstacle(START + (len(signals) - 1) * HOUR)
 
 
 def test_a_run_that_has_entered_stays_used_over_candles_without_a_decision(
@@ -164,7 +164,7 @@ def test_a_candle_without_a_known_signal_does_not_end_a_run(stored: Stored) -> N
     stepper = stored.stepper()
     stepper.open(candle(3))
     stepper.close(candle(3))
-    assert stepper.obstacle(START + 3 * HOUR) == "run_used"
+    assert stepper.find_entry_obstacle(START + 3 * HOUR) == "run_used"
 
 
 def test_a_run_is_over_where_the_strategy_gives_a_candle_without_a_decision_another_signal(
@@ -183,7 +183,7 @@ def test_a_candle_that_was_not_decided_on_in_this_session_is_read_from_the_strat
         stepper.open(candle(hour))
         stepper.close(candle(hour))
     stepper.add_signals(*stored.window(1, 1, 1, 1, 1, 1))
-    assert stepper.obstacle(START + 5 * HOUR) == "run_used"
+    assert stepper.find_entry_obstacle(START + 5 * HOUR) == "run_used"
 
 
 def test_a_candle_whose_row_was_taken_back_does_not_hold_up_the_next_one(stored: Stored) -> None:

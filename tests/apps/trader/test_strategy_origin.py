@@ -21,8 +21,8 @@ from trader.live.start_checks import Start, check_accounts
 from trader.live.start_plan import StartPlan, plan_start
 from trader.settings import TraderSettings
 from trader.start_strategies import StrategyLoader
-from trader.strategy_origin import strategy_origin
-from trader.traded_symbols import traded_symbols
+from trader.strategy_origin import find_strategy_origin
+from trader.traded_symbols import parse_traded_symbols
 
 ACCOUNT = "own"
 #: The same name, other signals.
@@ -69,7 +69,7 @@ def start_with(account: TradedAccount, strategy: str) -> Start:
         strategy=StrategySettings(name=strategy),
         mode=account.mode,
     )
-    symbols = traded_symbols(settings)
+    symbols = parse_traded_symbols(settings)
     plan = StartPlan(settings, tuple(symbols))
     if account.mode == "live":
         plan = plan_start(account.store, settings, symbols)
@@ -84,13 +84,13 @@ def start_with(account: TradedAccount, strategy: str) -> Start:
 def test_the_origin_of_a_strategy_is_its_file_with_the_class_that_was_named(
     tmp_path: Path,
 ) -> None:
-    assert strategy_origin("rsi") == ""
-    assert strategy_origin("own") == "user/strategies/own.py"
-    assert strategy_origin("./a/own.py") == "a/own.py"
-    assert strategy_origin(str(tmp_path / "a" / "own.py:Often")) == "a/own.py:Often"
-    assert strategy_origin("/elsewhere/own.py") == "/elsewhere/own.py"
-    assert strategy_origin("own", "Often") == "user/strategies/own.py:Often"
-    assert strategy_origin("rsi", "Rsi") == ""
+    assert find_strategy_origin("rsi") == ""
+    assert find_strategy_origin("own") == "user/strategies/own.py"
+    assert find_strategy_origin("./a/own.py") == "a/own.py"
+    assert find_strategy_origin(str(tmp_path / "a" / "own.py:Often")) == "a/own.py:Often"
+    assert find_strategy_origin("/elsewhere/own.py") == "/elsewhere/own.py"
+    assert find_strategy_origin("own", "Often") == "user/strategies/own.py:Often"
+    assert find_strategy_origin("rsi", "Rsi") == ""
 
 
 def test_a_strategy_of_the_same_name_from_another_file_is_refused(account: TradedAccount) -> None:

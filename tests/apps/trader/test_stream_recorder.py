@@ -108,7 +108,7 @@ def test_a_reconnect_without_an_event_is_noticed(
         del recorder, reason
 
     # Only the number of the connection shows the break.
-    monkeypatch.setattr(StreamRecorder, "_lost", nothing)
+    monkeypatch.setattr(StreamRecorder, "_note_stream_loss", nothing)
 
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db) as trading:
@@ -588,7 +588,7 @@ def test_a_refused_stream_is_an_outage_until_its_task_runs_again(
 ) -> None:
     # As at an exchange without a ticker stream: a refused request for prices ends the stream.
     monkeypatch.setattr("onetape.websocket.built_candles.POLL_SECONDS", 0.05)
-    monkeypatch.setattr(WebSocketManager, "_ticker_feed", polled_ticker)
+    monkeypatch.setattr(WebSocketManager, "_make_ticker_feed", polled_ticker)
 
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db) as trading:

@@ -27,7 +27,7 @@ from onetape.core.errors import (
 )
 from onetape.store.trader_states import StateChange
 from trader.states import Problem, TraderStates
-from trader.supervisor import Reaction, Supervisor, TaskEnded, rule_of
+from trader.supervisor import Reaction, Supervisor, TaskEnded, find_rule
 
 Run = Callable[[Any], Any]
 
@@ -65,7 +65,7 @@ def states_of(trading: Desk) -> list[str]:
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value.name,
 )
 def test_each_class_of_error_has_its_reaction(error: Exception, reaction: Reaction) -> None:
-    assert rule_of(error).reaction is reaction
+    assert find_rule(error).reaction is reaction
 
 
 class Recorded:
@@ -169,7 +169,7 @@ def test_an_unforeseen_error_degrades_and_everything_is_built_again(
         built.append(1)
         if len(built) < 3:
             raise ZeroDivisionError("by accident")
-        recorded.supervisor.works()
+        recorded.supervisor.note_working()
         await asyncio.Event().wait()
 
     async def scene() -> None:
@@ -218,13 +218,13 @@ def test_rows_of_states_wait_until_the_file_can_be_written() -> None:
     recorded.states.report("REST", Problem("no response", "requests again", "look"))
     assert recorded.rows == []
     recorded.is_locked = False
-    recorded.states.solve("database")
+    recorded.states.clear_problem("database")
     assert [(row.state, row.reason) for row in recorded.rows] == [
         ("degraded", "locked; waits"),
         ("degraded", "no response; requests again"),
         ("degraded", "no response; requests again (over: locked)"),
     ]
-    recorded.states.solve("REST")
+    recorded.states.clear_problem("REST")
     assert recorded.rows[-1].state == "trading"
 
 
@@ -233,7 +233,7 @@ def test_while_a_problem_lasts_no_position_is_entered() -> None:
     assert recorded.states.entry_obstacle is None
     recorded.states.report("REST", Problem("no response", "requests again", "look"))
     assert recorded.states.entry_obstacle == "degraded: no response"
-    recorded.states.solve("REST")
+    recorded.states.clear_problem("REST")
     assert recorded.states.entry_obstacle is None
 
 
@@ -384,8 +384,8 @@ def test_a_problem_of_two_sources_is_one_line_and_one_row_until_both_are_over(
     refused = Problem("403", "requests again", "look")
     recorded.states.report("stream", refused)
     recorded.states.report("REST", refused)
-    recorded.states.solve("stream")
+    recorded.states.clear_problem("stream")
     assert recorded.states.state == "degraded"
-    recorded.states.solve("REST")
+    recorded.states.clear_problem("REST")
     assert [row.state for row in recorded.rows] == ["degraded", "trading"]
     assert len(capsys.readouterr().out.splitlines()) == 2

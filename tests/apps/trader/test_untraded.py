@@ -10,10 +10,10 @@ import pytest
 from desk import HOUR, MARCH, Desk, Market, desk, market
 from onetape.core.candles import Candles
 from onetape.core.untraded import find_untraded_rows
-from onetape.engine import AccountConfig, ExitConfig, SimulationResult, booked_fill, simulate
+from onetape.engine import AccountConfig, ExitConfig, SimulationResult, make_booked_fill, simulate
 from onetape.engine.account_config import Reentry
 from onetape.simulator.recorded.replay import Replay, read_replay
-from onetape.strategies import checked_signals
+from onetape.strategies import evaluate_strategy
 
 Run = Callable[[Any], Any]
 StrategyFile = Callable[..., str]
@@ -82,7 +82,7 @@ def backtested(opened: Market, trading: Desk, last_hour: int) -> SimulationResul
     first: int = trading.query("SELECT min(timestamp) FROM decisions")[0][0]
     candles = candles_of(opened, last_hour)
     start = int(np.searchsorted(candles.timestamp, first))
-    signals = checked_signals(trading.strategy, candles)
+    signals = evaluate_strategy(trading.strategy, candles)
     return simulate(candles, signals.signal, trading.context.rules, start_index=start)
 
 
@@ -102,7 +102,7 @@ def on_paper(trading: Desk) -> list[tuple[Any, ...]]:
 
 
 def by_engine(result: SimulationResult) -> list[tuple[Any, ...]]:
-    booked = [(fill.side, booked_fill(fill, result.rules)) for fill in result.fills]
+    booked = [(fill.side, make_booked_fill(fill, result.rules)) for fill in result.fills]
     return [(side, fill.price, fill.amount) for side, fill in booked]
 
 

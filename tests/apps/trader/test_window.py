@@ -8,7 +8,7 @@ import pytest
 
 from desk import HOUR, KEY, MARCH, desk, market
 from onetape.store.gaps import set_gap
-from trader.window import Warmup, decision_window
+from trader.window import Warmup, read_decision_window
 
 Run = Callable[[Any], Any]
 
@@ -18,13 +18,13 @@ def test_a_window_begins_after_the_last_unexplained_gap(run: Run, db: Path) -> N
         async with market(0.25) as opened, desk(opened, db) as trading:
             await trading.until_decided(-1)
             context, newest = trading.context, MARCH - HOUR
-            assert len(decision_window(context, newest).candles) == context.window
+            assert len(read_decision_window(context, newest).candles) == context.window
             with trading.store.write() as connection:
                 connection.execute(
                     "DELETE FROM ohlcv_data WHERE timestamp IN (?, ?, ?)",
                     (MARCH - 60 * HOUR, MARCH - 50 * HOUR, MARCH - 49 * HOUR),
                 )
-            found = decision_window(context, newest)
+            found = read_decision_window(context, newest)
             assert found.candles.timestamp.tolist() == [
                 MARCH + hour * HOUR for hour in range(-48, 0)
             ]
@@ -35,7 +35,7 @@ def test_a_window_begins_after_the_last_unexplained_gap(run: Run, db: Path) -> N
                 trading.store, KEY, MARCH - 60 * HOUR, MARCH - 48 * HOUR,
                 state="none at exchange", requested_ms=1,
             )  # fmt: skip
-            crossed = decision_window(context, newest)
+            crossed = read_decision_window(context, newest)
             assert crossed.warmups == [Warmup([], "")]
             assert int(crossed.candles.timestamp[0]) < MARCH - 60 * HOUR
 

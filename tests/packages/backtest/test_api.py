@@ -66,7 +66,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with open_store(path, create=True) as store:
         require_source(store, SimulatedSource(DEFAULT_SEED, {}))
         for symbol in SYMBOLS:
-            bars = SimulatedMarket(DEFAULT_SEED).candles(symbol, "1h", START, START + 60 * DAY)
+            bars = SimulatedMarket(DEFAULT_SEED).get_candles(symbol, "1h", START, START + 60 * DAY)
             columns = (bars.timestamp, bars.open, bars.high, bars.low, bars.close, bars.volume)
             rows = [Candle(*row) for row in zip(*(one.tolist() for one in columns), strict=True)]
             rows = whole(rows)

@@ -116,7 +116,7 @@ def test_a_slice_keeps_all_columns_in_step() -> None:
 
 
 def test_candles_are_taken_by_number_in_any_order() -> None:
-    part = columns(1, 2, 3, 4).taken(np.array([3, 0]))
+    part = columns(1, 2, 3, 4).take(np.array([3, 0]))
     assert part.timestamp.tolist() == [4, 1]
     assert part.volume.tolist() == [4.0, 1.0]
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from onetape.core.candles import Candles
 from onetape.core.price_steps import (
+    add_month_steps,
     find_finer_step,
     find_price_step,
+    get_steps_at,
     make_price_step_column,
-    steps_at,
-    with_month_steps,
 )
 from onetape.core.trading_rules import NO_TRADING_RULES, TradingRules
 
@@ -37,14 +37,14 @@ def stated(step: str | None) -> TradingRules:
 
 
 def shown(step: str, candles: Candles) -> list[tuple[int, Decimal | None]]:
-    months = with_month_steps(stated(step), candles).months
+    months = add_month_steps(stated(step), candles).months
     assert months is not None
     return [(month.start, month.price_step) for month in months]
 
 
 def test_a_month_of_finer_prices_has_the_step_of_their_digits():
     candles = daily(second(2020, 5), [1.6183, 1.62] * 15 + [1.61] * 31)
-    steps = with_month_steps(stated("0.01"), candles)
+    steps = add_month_steps(stated("0.01"), candles)
     assert steps.months is not None
     (may,) = steps.months
     assert (may.start, may.end, may.price_step) == (
@@ -54,7 +54,7 @@ def test_a_month_of_finer_prices_has_the_step_of_their_digits():
     )
     assert find_price_step(steps, second(2020, 6) - 1) == 0.0001
     assert find_price_step(steps, second(2020, 6)) == 0.01
-    assert steps_at(steps, second(2020, 5)).price_step == Decimal("0.0001")
+    assert get_steps_at(steps, second(2020, 5)).price_step == Decimal("0.0001")
 
 
 def test_prices_with_fewer_digits_than_the_step_by_chance_leave_it():
@@ -88,14 +88,14 @@ def test_each_month_in_utc_has_a_step_of_its_own():
     candles = daily(second(2023, 12), [1.123] * 31 + [1.1] * 31 + [1.12345] * 3)
     found = shown("0.1", candles)
     assert found == [(second(2023, 12), Decimal("0.001")), (second(2024, 2), Decimal("0.00001"))]
-    column = make_price_step_column(with_month_steps(stated("0.1"), candles), candles.timestamp)
+    column = make_price_step_column(add_month_steps(stated("0.1"), candles), candles.timestamp)
     assert column is not None
     assert column.tolist() == [0.001] * 31 + [0.1] * 31 + [0.00001] * 3
 
 
 def test_a_market_without_a_price_step_stays_without_one():
     candles = daily(second(2024, 1), [1.123])
-    assert with_month_steps(NO_TRADING_RULES, candles) is NO_TRADING_RULES
+    assert add_month_steps(NO_TRADING_RULES, candles) is NO_TRADING_RULES
     assert make_price_step_column(NO_TRADING_RULES, candles.timestamp) is None
 
 
@@ -118,9 +118,9 @@ def test_every_price_is_a_whole_number_of_the_step_of_its_month(
     counts: list[int], places: int, step: str
 ):
     candles = daily(second(2024, 1), [float(f"{count}e-{places}") for count in counts])
-    steps = with_month_steps(stated(step), candles)
+    steps = add_month_steps(stated(step), candles)
     for count, timestamp in zip(counts, candles.timestamp.tolist(), strict=True):
-        held = steps_at(steps, timestamp).price_step
+        held = get_steps_at(steps, timestamp).price_step
         assert held is not None
         assert held <= Decimal(step)
         assert Decimal(count).scaleb(-places) % held == 0

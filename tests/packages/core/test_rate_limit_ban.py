@@ -22,11 +22,11 @@ BAN = RateLimitBan(1_120_000, "HTTP 418", 1_000_000)
 def test_a_ban_is_never_longer_than_it_was_and_not_believed_where_it_begins_later_than_now(
     now_ms: int, left_ms: int
 ) -> None:
-    assert BAN.left_ms(now_ms) == left_ms
+    assert BAN.compute_left_ms(now_ms) == left_ms
 
 
 def test_a_ban_without_a_beginning_goes_on_until_its_end() -> None:
-    assert RateLimitBan(5_000, "HTTP 418").left_ms(1_000) == 4_000
+    assert RateLimitBan(5_000, "HTTP 418").compute_left_ms(1_000) == 4_000
 
 
 @pytest.mark.parametrize(

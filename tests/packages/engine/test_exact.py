@@ -20,12 +20,12 @@ from onetape.engine import (
     ExitConfig,
     SimulationResult,
     SymbolSeries,
-    booked_fill,
-    rules_at,
+    make_booked_fill,
+    make_rules_at,
     simulate,
     simulate_portfolio,
 )
-from onetape.engine.buy_and_hold import buy_and_hold
+from onetape.engine.buy_and_hold import compute_buy_and_hold
 from plain_engine import engine_rules, signals_of
 from repeatable import examples
 
@@ -48,7 +48,7 @@ def same_fills(result: SimulationResult, fills: Sequence[ExactFill]) -> None:
         if exact.side == "sell":
             assert next(kinds) in exact.kinds, exact
         if has_steps:
-            booked = booked_fill(ours, rules_at(result.rules, times[exact.bar]))
+            booked = make_booked_fill(ours, make_rules_at(result.rules, times[exact.bar]))
             found = (booked.price, booked.amount, booked.fee)
             assert found == (exact.price, exact.amount, exact.fee), exact
         else:
@@ -186,7 +186,7 @@ def test_buying_and_holding_equals_a_decimal_recomputation(
     seed: int, count: int, rules: AccountConfig
 ):
     prices = cent_walk(seed, count)
-    hold = buy_and_hold(prices.candles, rules)
+    hold = compute_buy_and_hold(prices.candles, rules)
     costs = {
         name: getattr(rules, name)
         for name in (

@@ -14,10 +14,10 @@ from onetape.engine import (
     ExitConfig,
     Levels,
     OrderContext,
-    buy_fill,
-    exit_in_bar,
-    final_exit,
-    levels_of,
+    compute_levels,
+    find_exit_in_bar,
+    find_final_exit,
+    simulate_buy,
 )
 from onetape.engine.exits import STOP_LOSS, TARGET, TRAILING_STOP
 from onetape.engine.fills import ModelFill
@@ -41,15 +41,15 @@ BOTH = ExitConfig(stop_loss=0.1, take_profit=0.1)
 def test_a_bar_ends_a_position_at_its_open_or_at_the_worse_level(
     bar: tuple[float, float, float], expected: tuple[float, int, bool] | None
 ):
-    levels = levels_of(BOTH, 100.0, 100.0, 0, 0.0)
-    found = exit_in_bar(*bar, levels._replace(stop=90.0, target=110.0))
+    levels = compute_levels(BOTH, 100.0, 100.0, 0, 0.0)
+    found = find_exit_in_bar(*bar, levels._replace(stop=90.0, target=110.0))
     assert found == expected
 
 
 def test_a_trailing_stop_follows_the_highest_price_and_never_falls_under_the_stop_loss():
     exits = ExitConfig(stop_loss=0.1, trailing_stop=0.2)
-    assert levels_of(exits, 100.0, 100.0, 0, 0.0)[:2] == (pytest.approx(90.0), STOP_LOSS)
-    assert levels_of(exits, 100.0, 150.0, 3, 0.0)[:2] == (pytest.approx(120.0), TRAILING_STOP)
+    assert compute_levels(exits, 100.0, 100.0, 0, 0.0)[:2] == (pytest.approx(90.0), STOP_LOSS)
+    assert compute_levels(exits, 100.0, 150.0, 3, 0.0)[:2] == (pytest.approx(120.0), TRAILING_STOP)
 
 
 TRAIL = ExitConfig(trailing_stop=0.05)
@@ -77,7 +77,7 @@ def test_a_bar_that_moves_its_own_trailing_stop_is_taken_at_the_worst_price_it_a
     highest: float,
     expected: tuple[float, int, bool] | None,
 ):
-    found = exit_in_bar(*bar, levels_of(TRAIL, 100.0, highest, 1, 0.0))
+    found = find_exit_in_bar(*bar, compute_levels(TRAIL, 100.0, highest, 1, 0.0))
     assert found is None if expected is None else found is not None
     if found is not None and expected is not None:
         assert found == (pytest.approx(expected[0], rel=1e-12), *expected[1:])
@@ -97,7 +97,7 @@ def test_a_trailing_stop_follows_the_price_no_further_than_the_target(
     bar: tuple[float, float, float], expected: tuple[float, int, bool] | None
 ):
     exits = ExitConfig(trailing_stop=0.05, take_profit=0.02)
-    found = exit_in_bar(*bar, levels_of(exits, 100.0, 100.0, 0, 0.01))
+    found = find_exit_in_bar(*bar, compute_levels(exits, 100.0, 100.0, 0, 0.01))
     assert found == expected
 
 
@@ -108,7 +108,7 @@ def exit_on_path(prices: list[float], levels: Levels) -> tuple[float, int] | Non
     if prices[0] >= levels.target:
         return prices[0], TARGET
     for price in prices:
-        levels = levels.raised_to(min(price, levels.target))
+        levels = levels.follow_price(min(price, levels.target))
         if price >= levels.target:
             return levels.target, TARGET
         if price <= levels.stop:
@@ -126,8 +126,8 @@ def test_no_path_through_a_bar_ends_a_position_lower_than_the_bar_states(
     exits: ExitConfig, first: int, highest: int, path: list[int]
 ):
     prices = [cents / 100 for cents in (first, *path)]
-    levels = levels_of(exits, 100.0, highest / 100, 3, 0.01)
-    found = exit_in_bar(prices[0], max(prices), min(prices), levels)
+    levels = compute_levels(exits, 100.0, highest / 100, 3, 0.01)
+    found = find_exit_in_bar(prices[0], max(prices), min(prices), levels)
     followed = exit_on_path(prices, levels)
     if found is None or not found.is_ambiguous:
         assert followed == (found and found[:2])
@@ -146,12 +146,12 @@ def test_no_path_through_a_bar_ends_a_position_lower_than_the_bar_states(
 def test_an_exit_that_is_final_in_a_forming_bar_is_that_of_the_closed_one(
     exits: ExitConfig, first: int, seen: list[int], later: list[int]
 ):
-    levels = levels_of(exits, 100.0, 105.0, 3, 0.01)
+    levels = compute_levels(exits, 100.0, 105.0, 3, 0.01)
     open_, *prices = (cents / 100 for cents in (first, *seen, *later))
     so_far = [open_, *prices[: len(seen)]]
-    final = final_exit(open_, max(so_far), min(so_far), levels)
+    final = find_final_exit(open_, max(so_far), min(so_far), levels)
     if final is not None:
-        closed = exit_in_bar(open_, max([open_, *prices]), min([open_, *prices]), levels)
+        closed = find_exit_in_bar(open_, max([open_, *prices]), min([open_, *prices]), levels)
         assert closed is not None
         assert final[:2] == closed[:2]
 
@@ -172,7 +172,7 @@ def test_an_exit_that_is_final_in_a_forming_bar_is_that_of_the_closed_one(
 def test_a_forming_bar_ends_a_position_only_where_nothing_later_changes_that(
     exits: ExitConfig, bar: tuple[float, float, float], expected: tuple[float, int] | None
 ):
-    final = final_exit(*bar, levels_of(exits, 100.0, 100.0, 0, 0.01))
+    final = find_final_exit(*bar, compute_levels(exits, 100.0, 100.0, 0, 0.01))
     assert (final and (round(final.price, 9), final.kind)) == expected
 
 
@@ -184,7 +184,7 @@ def test_a_forming_bar_ends_a_position_only_where_nothing_later_changes_that(
 def test_a_price_that_equals_a_level_reaches_it(cents: int, part: str, step: float):
     entry, ratio = Decimal(cents) / 100, Decimal(part)
     exits = ExitConfig(stop_loss=float(ratio), take_profit=float(ratio))
-    levels = levels_of(exits, float(entry), float(entry), 0, step)
+    levels = compute_levels(exits, float(entry), float(entry), 0, step)
     low, high = entry * (1 - ratio), entry * (1 + ratio)
     # Floats alone put the target of 10 % above 100 to 110.00000000000001.
     assert float(low) <= levels.stop
@@ -194,18 +194,18 @@ def test_a_price_that_equals_a_level_reaches_it(cents: int, part: str, step: flo
 
 def test_a_high_that_is_the_targets_price_step_reaches_it():
     # 1,058 times 0.1 is 105.80000000000001 in floats.
-    levels = levels_of(ExitConfig(take_profit=0.05), 100.7, 100.7, 0, 0.1)
-    assert exit_in_bar(100.7, 105.8, 100.0, levels) == (105.8, TARGET, False)
+    levels = compute_levels(ExitConfig(take_profit=0.05), 100.7, 100.7, 0, 0.1)
+    assert find_exit_in_bar(100.7, 105.8, 100.0, levels) == (105.8, TARGET, False)
 
 
 def test_a_target_falls_with_time_and_is_a_price_of_the_market():
     exits = ExitConfig(target_table={1: 0.05, 3: 0.013})
-    targets = [levels_of(exits, 100.0, 100.0, age, 0.5).target for age in range(5)]
+    targets = [compute_levels(exits, 100.0, 100.0, age, 0.5).target for age in range(5)]
     assert targets == [np.inf, 105.0, 105.0, 101.5, 101.5]
 
 
 def spent(rules: AccountConfig, market: OrderContext) -> float:
-    fill = buy_fill(rules, 1_000.0, 10.0, market)
+    fill = simulate_buy(rules, 1_000.0, 10.0, market)
     assert isinstance(fill, ModelFill), fill
     return fill.amount
 
@@ -234,20 +234,20 @@ def test_a_sizing_spends_its_amount(given: dict[str, Any], market: OrderContext,
 
 def test_an_order_pays_for_its_share_of_the_volume_and_a_fixed_size_stays():
     rules = AccountConfig(fee_rate=0.0, volume_impact=0.1, sizing="base_amount", base_amount=5.0)
-    fill = buy_fill(rules, 1_000.0, 10.0, OrderContext(volume=50.0))
+    fill = simulate_buy(rules, 1_000.0, 10.0, OrderContext(volume=50.0))
     assert isinstance(fill, ModelFill)
     assert (fill.amount, fill.price) == (5.0, pytest.approx(10.1))
 
 
 def test_all_cash_is_spent_at_the_price_that_the_order_itself_makes():
-    fill = buy_fill(AccountConfig(volume_impact=0.2), 1_000.0, 10.0, OrderContext(volume=500.0))
+    fill = simulate_buy(AccountConfig(volume_impact=0.2), 1_000.0, 10.0, OrderContext(volume=500.0))
     assert isinstance(fill, ModelFill)
     assert fill.cash_change == pytest.approx(-1_000.0)
     assert fill.price == pytest.approx(10.0 * (1 + 0.2 * fill.amount / 500.0))
 
 
 def test_all_cash_is_spent_where_it_buys_more_than_the_candles_volume():
-    fill = buy_fill(AccountConfig(volume_impact=0.2), 1_000.0, 10.0, OrderContext(volume=0.5))
+    fill = simulate_buy(AccountConfig(volume_impact=0.2), 1_000.0, 10.0, OrderContext(volume=0.5))
     assert isinstance(fill, ModelFill)
     assert fill.cash_change == pytest.approx(-1_000.0)
     assert fill.price == pytest.approx(12.0)

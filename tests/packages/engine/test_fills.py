@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from onetape.core.errors import UsageError
 from onetape.core.trading_rules import TradingRules
-from onetape.engine import AccountConfig, RefusedOrder, booked_fill, buy_fill, sell_fill
+from onetape.engine import (
+    AccountConfig,
+    RefusedOrder,
+    make_booked_fill,
+    simulate_buy,
+    simulate_sell,
+)
 from onetape.engine.fills import ModelFill
 from repeatable import examples
 
@@ -45,13 +51,13 @@ def filled(fill: ModelFill | RefusedOrder) -> ModelFill:
 
 
 def test_a_buy_with_all_cash_pays_its_fee_out_of_it():
-    fill = filled(buy_fill(AccountConfig(cash=1001.0), 1001.0, 10.0))
+    fill = filled(simulate_buy(AccountConfig(cash=1001.0), 1001.0, 10.0))
     assert (fill.amount, fill.cash_change) == (pytest.approx(100.0), -1001.0)
     assert (fill.fee, fill.fee_in) == (pytest.approx(1.0), "quote")
 
 
 def test_a_fee_in_the_received_coin_is_kept_from_the_coins_bought():
-    fill = filled(buy_fill(AccountConfig(fee_currency="base"), 1000.0, 10.0))
+    fill = filled(simulate_buy(AccountConfig(fee_currency="base"), 1000.0, 10.0))
     assert (fill.amount, fill.fee, fill.fee_in) == (100.0, pytest.approx(0.1), "base")
     assert fill.base_change == pytest.approx(99.9)
     assert fill.fee_quote == pytest.approx(1.0)
@@ -59,7 +65,7 @@ def test_a_fee_in_the_received_coin_is_kept_from_the_coins_bought():
 
 def test_a_fixed_order_value_is_spent_fee_included():
     rules = AccountConfig(sizing="quote_amount", quote_amount=50.05)
-    fill = filled(buy_fill(rules, 10_000.0, 10.0))
+    fill = filled(simulate_buy(rules, 10_000.0, 10.0))
     assert (fill.amount, fill.cash_change) == (pytest.approx(5.0), pytest.approx(-50.05))
 
 
@@ -67,36 +73,36 @@ def test_slippage_and_price_step_both_work_against_the_trader():
     rules = AccountConfig(
         slippage_bps=10, trading_rules=TradingRules(Decimal(1), None, Decimal(0), Decimal(0))
     )
-    assert filled(buy_fill(rules, 1e6, 1234.0)).price == 1236.0
-    assert filled(sell_fill(rules, 1.0, 1234.0)).price == 1232.0
+    assert filled(simulate_buy(rules, 1e6, 1234.0)).price == 1236.0
+    assert filled(simulate_sell(rules, 1.0, 1234.0)).price == 1232.0
 
 
 def test_an_open_that_is_a_price_of_the_market_is_filled_at_exactly_that():
     rules = AccountConfig(trading_rules=BTC)
-    assert filled(buy_fill(rules, 1e4, 61_240.07)).price == pytest.approx(61_240.07, rel=1e-15)
+    assert filled(simulate_buy(rules, 1e4, 61_240.07)).price == pytest.approx(61_240.07, rel=1e-15)
 
 
 @pytest.mark.parametrize(
     ("order", "text"),
     [
         (
-            buy_fill(AccountConfig(trading_rules=BTC), 4.0, 60_000.0),
+            simulate_buy(AccountConfig(trading_rules=BTC), 4.0, 60_000.0),
             "buy value 3.6 is below the market's minimum",
         ),
         (
-            buy_fill(AccountConfig(trading_rules=BTC), 0.1, 60_000.0),
+            simulate_buy(AccountConfig(trading_rules=BTC), 0.1, 60_000.0),
             "buy of 0 is below the market's minimum amount",
         ),
         (
-            sell_fill(AccountConfig(trading_rules=BTC), 0.000009, 60_000.0),
+            simulate_sell(AccountConfig(trading_rules=BTC), 0.000009, 60_000.0),
             "sell of 0 is below the market's minimum",
         ),
         (
-            sell_fill(AccountConfig(trading_rules=BTC), 0.00005, 60_000.0),
+            simulate_sell(AccountConfig(trading_rules=BTC), 0.00005, 60_000.0),
             "sell value 3 is below the market's",
         ),
         (
-            buy_fill(AccountConfig(sizing="quote_amount", quote_amount=100.0), 40.0, 10.0),
+            simulate_buy(AccountConfig(sizing="quote_amount", quote_amount=100.0), 40.0, 10.0),
             "cash 40 is less than the order of 100",
         ),
     ],
@@ -110,14 +116,14 @@ def test_an_order_that_the_market_would_refuse_is_not_filled_and_states_why(
 
 def test_an_order_of_exactly_the_least_value_is_taken_where_floats_miss_it():
     # What is left of many buys and sells of 1.25 coins: times 4 it is 4.99999999999999.
-    fill = filled(sell_fill(AccountConfig(trading_rules=BTC), 1.2499999999999978, 4.0))
-    assert booked_fill(fill, AccountConfig(trading_rules=BTC)).amount == Decimal("1.25")
+    fill = filled(simulate_sell(AccountConfig(trading_rules=BTC), 1.2499999999999978, 4.0))
+    assert make_booked_fill(fill, AccountConfig(trading_rules=BTC)).amount == Decimal("1.25")
     least = AccountConfig(trading_rules=TradingRules(None, None, Decimal(3), Decimal(0)))
-    assert filled(sell_fill(least, 0.1 * 3 * 10 - 2e-15, 1.0)).price == 1.0
+    assert filled(simulate_sell(least, 0.1 * 3 * 10 - 2e-15, 1.0)).price == 1.0
 
 
 def test_coins_under_a_step_stay_as_dust_when_the_rest_is_sold():
-    fill = filled(sell_fill(AccountConfig(trading_rules=BTC), 0.123456789, 60_000.0))
+    fill = filled(simulate_sell(AccountConfig(trading_rules=BTC), 0.123456789, 60_000.0))
     assert fill.amount == pytest.approx(0.12345, rel=1e-15)
 
 
@@ -125,20 +131,20 @@ def test_coins_under_a_step_stay_as_dust_when_the_rest_is_sold():
 def test_no_order_spends_more_than_the_cash_or_sells_more_than_the_coins(
     rules: AccountConfig, price: float
 ):
-    buy = buy_fill(rules, rules.cash, price)
+    buy = simulate_buy(rules, rules.cash, price)
     assume(isinstance(buy, ModelFill))
     bought = filled(buy)
     assert 0 <= rules.cash + bought.cash_change < rules.cash
-    sell = sell_fill(rules, bought.base_change, price)
+    sell = simulate_sell(rules, bought.base_change, price)
     assert isinstance(sell, RefusedOrder) or 0 < -sell.base_change <= bought.base_change
 
 
 @given(rules_of(), prices)
 def test_what_a_fill_moves_and_its_fee_add_up_at_its_price(rules: AccountConfig, price: float):
-    buy = buy_fill(rules, rules.cash, price)
+    buy = simulate_buy(rules, rules.cash, price)
     assume(isinstance(buy, ModelFill))
     bought = filled(buy)
-    sell = sell_fill(rules, bought.base_change, price)
+    sell = simulate_sell(rules, bought.base_change, price)
     for fill in (bought, sell):
         if isinstance(fill, ModelFill):
             worth = fill.cash_change + fill.base_change * fill.price + fill.fee_quote
@@ -148,16 +154,16 @@ def test_what_a_fill_moves_and_its_fee_add_up_at_its_price(rules: AccountConfig,
 @given(rules_of(), prices)
 def test_a_fill_is_never_better_than_the_open(rules: AccountConfig, price: float):
     noise = price * 1e-6 + float(rules.trading_rules.price_step or 0) * 1e-6
-    buy, sell = buy_fill(rules, rules.cash, price), sell_fill(rules, 1e6, price)
+    buy, sell = simulate_buy(rules, rules.cash, price), simulate_sell(rules, 1e6, price)
     assert isinstance(buy, RefusedOrder) or buy.price >= price - noise
     assert isinstance(sell, RefusedOrder) or sell.price <= price + noise
 
 
 @given(rules_of(), prices)
 def test_buying_and_selling_at_one_price_never_makes_money(rules: AccountConfig, price: float):
-    buy = buy_fill(rules, rules.cash, price)
+    buy = simulate_buy(rules, rules.cash, price)
     assume(isinstance(buy, ModelFill))
-    sell = sell_fill(rules, filled(buy).base_change, price)
+    sell = simulate_sell(rules, filled(buy).base_change, price)
     assume(isinstance(sell, ModelFill))
     gain = filled(buy).cash_change + filled(sell).cash_change
     assert (
@@ -175,11 +181,11 @@ def test_booked_decimals_add_up_to_the_accounts_of_the_floats(
     for number, move in enumerate(moves):
         price = round(price * move, 2)
         is_buy = number % 2 == 0
-        fill = buy_fill(rules, cash, price) if is_buy else sell_fill(rules, base, price)
+        fill = simulate_buy(rules, cash, price) if is_buy else simulate_sell(rules, base, price)
         if isinstance(fill, RefusedOrder):
             break
         cash, base = cash + fill.cash_change, base + fill.base_change
-        booked = booked_fill(fill, rules)
+        booked = make_booked_fill(fill, rules)
         value = EXACT.multiply(booked.price, booked.amount)
         sign = 1 if is_buy else -1
         exact_cash = EXACT.subtract(exact_cash, sign * value)
@@ -197,14 +203,14 @@ def test_amounts_in_steps_equal_a_decimal_recomputation(cents: int, price_cents:
     rules = AccountConfig(
         trading_rules=TradingRules(BTC.price_step, BTC.amount_step, Decimal(0), Decimal(0))
     )
-    fill = buy_fill(rules, cents / 100, price_cents / 100)
+    fill = simulate_buy(rules, cents / 100, price_cents / 100)
     price, cash = Decimal(price_cents) / 100, Decimal(cents) / 100
     most = EXACT.divide(cash, price * Decimal("1.001"))
     expected = most.quantize(Decimal("0.00001"), rounding=ROUND_FLOOR)
     if isinstance(fill, RefusedOrder):
         assert expected == 0
     else:
-        booked = booked_fill(fill, rules)
+        booked = make_booked_fill(fill, rules)
         assert (booked.price, booked.amount) == (price, expected)
         assert booked.fee == price * expected * Decimal("0.001")
 

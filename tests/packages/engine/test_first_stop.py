@@ -13,9 +13,9 @@ from onetape.engine import (
     ExitConfig,
     OrderContext,
     RefusedOrder,
-    buy_fill,
-    levels_of,
-    sell_fill,
+    compute_levels,
+    simulate_buy,
+    simulate_sell,
 )
 from onetape.engine.fills import ModelFill
 from plain_engine import STEPS, exit_rules
@@ -28,9 +28,9 @@ def test_a_risk_per_trade_is_what_the_first_stop_loses(coin: Literal["quote", "b
         fee_rate=0.001, fee_currency=coin, slippage_bps=10, sizing="risk_per_trade",
         risk_per_trade=0.01, exits=ExitConfig(stop_loss=0.05),
     )  # fmt: skip
-    bought = buy_fill(rules, 1_000.0, 10.0)
+    bought = simulate_buy(rules, 1_000.0, 10.0)
     assert isinstance(bought, ModelFill), bought
-    sold = sell_fill(rules, bought.base_change, 9.5)
+    sold = simulate_sell(rules, bought.base_change, 9.5)
     assert isinstance(sold, ModelFill), sold
     assert bought.cash_change + sold.cash_change == pytest.approx(-10.0)
 
@@ -57,7 +57,7 @@ LEAST = TradingRules(None, Decimal(1), Decimal(2), Decimal(10))
 def test_an_entry_that_could_not_be_sold_again_is_refused(given_rules: dict[str, Any], text: str):
     merged: dict[str, Any] = {"cash": 10.2, "fee_rate": 0.0, "trading_rules": LEAST}
     rules = AccountConfig(**(merged | given_rules))
-    refused = buy_fill(rules, 10.2, 1.0)
+    refused = simulate_buy(rules, 10.2, 1.0)
     assert isinstance(refused, RefusedOrder)
     assert text in refused.reason
 
@@ -86,7 +86,7 @@ def test_the_coins_of_any_entry_can_be_sold_at_its_first_stop(
         exits=exits, trading_rules=STEPS,
     )  # fmt: skip
     market, price = OrderContext(volume=3.0), cents / 100
-    bought = buy_fill(rules, cash, price, market)
+    bought = simulate_buy(rules, cash, price, market)
     if isinstance(bought, ModelFill):
-        stop = levels_of(rules.exits, price, price, 0, 0.01).stop
-        assert isinstance(sell_fill(rules, bought.base_change, stop, market), ModelFill)
+        stop = compute_levels(rules.exits, price, price, 0, 0.01).stop
+        assert isinstance(simulate_sell(rules, bought.base_change, stop, market), ModelFill)

@@ -6,8 +6,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from onetape.core.candles import FloatArray
-from onetape.engine.drawdown import highs_of, max_drawdown, running_high
-from onetape.engine.ratios import longest_fall_seconds
+from onetape.engine.drawdown import compute_highs, compute_running_high, find_max_drawdown
+from onetape.engine.ratios import compute_longest_fall_seconds
 
 seeds = st.integers(0, 2**32 - 1)
 counts = st.integers(0, 700)
@@ -32,8 +32,8 @@ def test_highs_in_blocks_are_those_of_one_pass(
 ) -> None:
     equity = curve(seed, count, drift)
     plain = np.maximum(np.maximum.accumulate(equity), start)
-    np.testing.assert_array_equal(running_high(equity, start), plain)
-    assert highs_of(equity, start).marks.tolist() == np.flatnonzero(equity >= plain).tolist()
+    np.testing.assert_array_equal(compute_running_high(equity, start), plain)
+    assert compute_highs(equity, start).marks.tolist() == np.flatnonzero(equity >= plain).tolist()
 
 
 @pytest.mark.parametrize("at", [0, 5, 130, 299])
@@ -41,7 +41,7 @@ def test_what_is_no_number_stays_none_from_there_on(at: int) -> None:
     equity = curve(3, 300, 0.0)
     equity[at] = np.nan
     np.testing.assert_array_equal(
-        running_high(equity, 100.0), np.maximum(np.maximum.accumulate(equity), 100.0)
+        compute_running_high(equity, 100.0), np.maximum(np.maximum.accumulate(equity), 100.0)
     )
 
 
@@ -50,7 +50,7 @@ def test_the_deepest_fall_is_that_of_a_look_at_every_value(
     seed: int, count: int, drift: float, start: float
 ) -> None:
     equity = curve(seed, count, drift)
-    fall = max_drawdown(equity, start)
+    fall = find_max_drawdown(equity, start)
     high, ratios = start, list[float]()
     for value in equity.tolist():
         high = max(high, value)
@@ -79,4 +79,4 @@ def test_the_longest_fall_is_that_of_a_look_at_every_value(
             since, high = bar, value
     if equity[-1] < high:
         longest = max(longest, count - 1 - since)
-    assert longest_fall_seconds(equity, np.arange(count) * 60, start) == longest * 60
+    assert compute_longest_fall_seconds(equity, np.arange(count) * 60, start) == longest * 60

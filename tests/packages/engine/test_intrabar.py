@@ -23,13 +23,13 @@ from onetape.engine import (
     Levels,
     SimulationResult,
     SymbolSeries,
-    exit_in_bar,
-    levels_of,
+    compute_levels,
+    find_exit_in_bar,
     simulate,
     simulate_portfolio,
 )
 from onetape.engine.exits import STOP_LOSS, TARGET, TRAILING_STOP
-from onetape.engine.intrabar import find_intrabar_exit, reader_of
+from onetape.engine.intrabar import find_intrabar_exit, make_candle_reader
 from plain_engine import PlainLoop, engine_rules, signals_of, walk
 from repeatable import examples
 
@@ -47,7 +47,7 @@ def intrabar_of(rows: Sequence[Minute], absent: tuple[tuple[int, int], ...] = ()
     open_, high, low = (np.array([row[at] for row in rows], dtype=np.float64) for at in (1, 2, 3))
     volume = np.array([row[4] if len(row) > 4 else 1.0 for row in rows], dtype=np.float64)
     candles = Candles.from_columns(times, open_, high, low, open_, volume)
-    return IntrabarSource(HOUR, MINUTE, reader_of(candles), absent)
+    return IntrabarSource(HOUR, MINUTE, make_candle_reader(candles), absent)
 
 
 QUIET = (0, 100, 101, 99)
@@ -242,8 +242,8 @@ class FinerLoop(PlainLoop):
     def inside(self, bar: int, open_: float, high: float, low: float) -> None:
         step = float(self.rules.trading_rules.price_step or 0)
         age = bar - (self.entry or 0)
-        levels = levels_of(self.rules.exits, self.entry_price, self.highest, age, step)
-        coarse = exit_in_bar(open_, high, low, levels)
+        levels = compute_levels(self.rules.exits, self.entry_price, self.highest, age, step)
+        coarse = find_exit_in_bar(open_, high, low, levels)
         if coarse is None:
             return
         if open_ <= levels.stop or open_ >= levels.target:
@@ -334,7 +334,7 @@ def test_every_fill_is_that_of_a_loop_over_the_finer_candles(
     there, absent = some(stored, ~is_lost), stored.timestamp[is_absent].tolist()
     signal = signals_of(seed, len(bars))
     ranges = tuple((moment, moment + FINE.seconds) for moment in absent)
-    intrabar = IntrabarSource(COARSE, FINE, reader_of(there), ranges)
+    intrabar = IntrabarSource(COARSE, FINE, make_candle_reader(there), ranges)
     result = simulate(bars, np.array(signal, np.int8), rules, intrabar=intrabar)
     loop = FinerLoop(bars, signal, rules, Made.of(there, set(absent)))
     plain = loop.run()
@@ -364,7 +364,7 @@ def test_finer_candles_give_the_same_for_a_range_in_two_parts_and_of_a_symbol_on
 ):
     fine = walk(seed, 400)
     bars = resample(fine, FINE, COARSE)
-    intrabar = IntrabarSource(COARSE, FINE, reader_of(fine))
+    intrabar = IntrabarSource(COARSE, FINE, make_candle_reader(fine))
     signal = np.array(signals_of(seed, len(bars)), np.int8)
     whole = simulate(bars, signal, rules, intrabar=intrabar)
     split = int(at * len(bars))

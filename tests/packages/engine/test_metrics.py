@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from onetape.core.candles import Candles
-from onetape.engine import AccountConfig, compute_metrics, max_drawdown, simulate
+from onetape.engine import AccountConfig, compute_metrics, find_max_drawdown, simulate
 from onetape.engine.ratios import (
-    cagr,
-    calendar_of,
-    period_returns,
-    profit_factor,
-    sharpe,
-    sortino,
-    volatility,
+    compute_cagr,
+    compute_period_returns,
+    compute_profit_factor,
+    compute_sharpe,
+    compute_sortino,
+    compute_volatility,
+    make_calendar,
 )
 
 DAY = 86_400
@@ -96,31 +96,35 @@ def test_a_strategy_that_buys_first_and_never_sells_equals_buy_and_hold():
 
 
 def test_a_fall_lasts_from_its_high_until_the_high_is_regained():
-    fall = max_drawdown(np.array([10.0, 12, 9, 6, 11, 12, 3, 11]), 10.0)
+    fall = find_max_drawdown(np.array([10.0, 12, 9, 6, 11, 12, 3, 11]), 10.0)
     assert (fall.ratio, fall.peak, fall.trough, fall.end) == (-0.75, 5, 6, 7)
-    first = max_drawdown(np.array([10.0, 12, 9, 6, 11, 12, 8]), 10.0)
+    first = find_max_drawdown(np.array([10.0, 12, 9, 6, 11, 12, 8]), 10.0)
     assert (first.ratio, first.peak, first.trough, first.end) == (-0.5, 1, 3, 5)
 
 
 def test_the_cash_before_the_first_close_counts_as_a_high():
-    fall = max_drawdown(np.array([8.0, 9.0]), 10.0)
+    fall = find_max_drawdown(np.array([8.0, 9.0]), 10.0)
     assert (fall.ratio, fall.peak, fall.end) == (pytest.approx(-0.2), -1, 1)
 
 
 def test_returns_are_daily_where_candles_are_shorter():
     equity = np.array([100.0, 110.0, 90.0, 99.0])
-    returns, periods = period_returns(100.0, equity, calendar_of(np.array([0, 12, 24, 36]) * 3_600))
+    returns, periods = compute_period_returns(
+        100.0, equity, make_calendar(np.array([0, 12, 24, 36]) * 3_600)
+    )
     assert returns.tolist() == pytest.approx([0.1, -0.1])
     assert periods == 365
 
 
 def test_a_day_without_a_candle_has_no_return():
     hours = np.array([0, 23, 24 * 3 + 1, 24 * 3 + 2, 24 * 4])
-    assert np.arange(5)[calendar_of(hours * 3_600).measured].tolist() == [1, 3, 4]
+    assert np.arange(5)[make_calendar(hours * 3_600).measured].tolist() == [1, 3, 4]
 
 
 def test_weekly_candles_are_measured_by_the_week():
-    returns, periods = period_returns(1.0, np.ones(3), calendar_of(np.arange(3) * 7 * DAY))
+    returns, periods = compute_period_returns(
+        1.0, np.ones(3), make_calendar(np.arange(3) * 7 * DAY)
+    )
     assert (len(returns), periods) == (3, pytest.approx(365 / 7))
 
 
@@ -128,7 +132,9 @@ def test_weekly_candles_are_measured_by_the_week():
 def test_months_are_measured_by_the_month_though_february_is_short(months: int, a_year: int):
     opens = np.arange("2023-01", "2025-01", months, dtype="datetime64[M]")
     timestamp = opens.astype("datetime64[s]").astype(np.int64)
-    returns, periods = period_returns(1.0, np.ones(len(timestamp)), calendar_of(timestamp))
+    returns, periods = compute_period_returns(
+        1.0, np.ones(len(timestamp)), make_calendar(timestamp)
+    )
     assert (len(returns), periods) == (24 // months, pytest.approx(a_year))
 
 
@@ -136,17 +142,17 @@ def test_risk_figures_follow_their_formulas():
     returns = np.array([0.02, -0.01, 0.03, -0.02])
     deviation = math.sqrt(sum((r - 0.005) ** 2 for r in returns) / 3)
     downside = math.sqrt((0.01**2 + 0.02**2) / 4)
-    assert volatility(returns, 365) == pytest.approx(deviation * math.sqrt(365))
-    assert sharpe(returns, 365) == pytest.approx(0.005 / deviation * math.sqrt(365))
-    assert sortino(returns, 365) == pytest.approx(0.005 / downside * math.sqrt(365))
+    assert compute_volatility(returns, 365) == pytest.approx(deviation * math.sqrt(365))
+    assert compute_sharpe(returns, 365) == pytest.approx(0.005 / deviation * math.sqrt(365))
+    assert compute_sortino(returns, 365) == pytest.approx(0.005 / downside * math.sqrt(365))
 
 
 def test_ratios_without_risk_or_loss_are_not_defined():
     steady = np.full(5, 0.01)
-    assert (sharpe(steady, 365), sortino(steady, 365)) == (None, None)
-    assert profit_factor(np.array([1.0, 2.0])) is None
+    assert (compute_sharpe(steady, 365), compute_sortino(steady, 365)) == (None, None)
+    assert compute_profit_factor(np.array([1.0, 2.0])) is None
 
 
 @pytest.mark.parametrize(("start", "end", "seconds"), [(1, 0, DAY), (1, 2, 0), (1, 1e300, 60)])
 def test_growth_that_no_year_can_state_is_not_defined(start: float, end: float, seconds: int):
-    assert cagr(start, end, seconds) is None
+    assert compute_cagr(start, end, seconds) is None

@@ -12,7 +12,7 @@ from cent_walk import of
 from onetape.core.candles import Candles
 from onetape.core.errors import UsageError
 from onetape.engine import AccountConfig, ExitConfig, SimulationResult, simulate
-from onetape.engine.exits import TARGET, exit_in_bar, levels_of
+from onetape.engine.exits import TARGET, compute_levels, find_exit_in_bar
 from repeatable import examples
 
 Bar = tuple[float, float, float, float]
@@ -46,7 +46,7 @@ def test_a_price_at_an_offset_to_the_last_digit_is_not_above_the_offset(offset: 
         price = cents / 100
         assert not exits.sell_counts(price, float(of(price) * (1 + of(offset))))
         highest = float(of(price) * (1 + of(max(offset, 0.0))))
-        assert levels_of(trailing, price, highest, 1, 0.0).stop < 0
+        assert compute_levels(trailing, price, highest, 1, 0.0).stop < 0
 
 
 def test_a_net_target_leaves_this_part_of_the_cost_after_both_fees():
@@ -144,7 +144,7 @@ def test_no_path_through_a_bar_sells_lower_than_the_exit(
     exits: ExitConfig, prices: tuple[float, ...], highest: float
 ):
     open_, high, low = prices[0], max(prices), min(prices)
-    found = exit_in_bar(open_, high, low, levels_of(exits, 100.0, highest, 1, 0.0))
+    found = find_exit_in_bar(open_, high, low, compute_levels(exits, 100.0, highest, 1, 0.0))
     worst = worst_exit((open_, high, low), exits, highest)
     assert (found is None) == (worst is None)
     if found is not None and worst is not None:

@@ -16,11 +16,11 @@ from onetape.engine import (
     RefusedOrder,
     SimulationResult,
     SymbolSeries,
-    booked_fill,
-    buy_and_hold_equity,
-    sell_fill,
+    compute_buy_and_hold_equity,
+    make_booked_fill,
     simulate,
     simulate_portfolio,
+    simulate_sell,
 )
 from plain_engine import engine_rules, signals_of, walk
 from repeatable import examples
@@ -57,14 +57,14 @@ def test_a_price_far_under_the_stated_step_is_not_sold_at_zero():
 def test_slippage_takes_no_sell_under_one_price_step(slippage: float):
     satoshi = TradingRules(Decimal("1E-8"), None, Decimal(0), Decimal(0))
     rules = AccountConfig(trading_rules=satoshi, slippage_bps=slippage)
-    fill = sell_fill(rules, 1_000.0, 1e-8)
+    fill = simulate_sell(rules, 1_000.0, 1e-8)
     assert not isinstance(fill, RefusedOrder)
     assert fill.price == 1e-8
-    assert booked_fill(fill, rules).price == Decimal("1E-8")
+    assert make_booked_fill(fill, rules).price == Decimal("1E-8")
 
 
 def test_a_sell_below_the_only_step_that_is_known_is_not_at_zero():
-    fill = sell_fill(AccountConfig(trading_rules=TODAY), 1e9, 3.1e-7)
+    fill = simulate_sell(AccountConfig(trading_rules=TODAY), 1e9, 3.1e-7)
     assert not isinstance(fill, RefusedOrder)
     assert 0 < fill.price <= 3.1e-7
 
@@ -76,7 +76,7 @@ def test_slippage_is_rounded_to_the_step_that_the_month_shows():
 
 def test_buying_and_holding_pays_the_open_of_a_month_with_a_finer_step():
     candles = flat([1.6094, 1.6094, 3.2188])
-    equity = buy_and_hold_equity(candles, FREE)
+    equity = compute_buy_and_hold_equity(candles, FREE)
     assert equity is not None
     assert equity[-1] == pytest.approx(2_000.0, abs=0.01)
 

@@ -14,8 +14,8 @@ from onetape.engine import (
     AccountConfig,
     SimulationResult,
     Trade,
-    booked_fill,
     compute_metrics,
+    make_booked_fill,
     simulate,
 )
 from plain_engine import STEPS, doubled_money, engine_rules, signals_of, walk
@@ -176,7 +176,7 @@ def test_ten_thousand_random_trades_equal_a_decimal_recomputation(random_seed: i
         paid = price * amount * fee
         cash += -price * amount - paid if is_buy else price * amount - paid
         coins += amount if is_buy else -amount
-        booked = booked_fill(fill, rules)
+        booked = make_booked_fill(fill, rules)
         assert (booked.price, booked.amount, booked.fee) == (price, amount, paid)
     assert result.cash == pytest.approx(float(cash), abs=0.005)
     assert result.base == pytest.approx(float(coins), abs=1e-9)

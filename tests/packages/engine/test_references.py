@@ -13,15 +13,15 @@ from onetape.core.trading_rules import NO_TRADING_RULES
 from onetape.engine import (
     AccountConfig,
     SimulationResult,
-    buy_fill,
     compute_metrics,
-    sell_fill,
     simulate,
+    simulate_buy,
+    simulate_sell,
 )
-from onetape.engine.drawdown import drawdown_curve, max_drawdown
+from onetape.engine.drawdown import compute_drawdown_curve, find_max_drawdown
 from onetape.engine.fills import ModelFill
-from onetape.engine.ratios import cagr, expectancy_ratio
-from onetape.strategies import Strategy, checked_signals, load_strategy
+from onetape.engine.ratios import compute_cagr, compute_expectancy_ratio
+from onetape.strategies import Strategy, evaluate_strategy, load_strategy
 
 RUNS = ["btc_1d_sma_20_50", "eth_1d_rsi14_30_70", "btc_1h_sma_50_200", "eth_1h_macd"]
 DAY_SECONDS = 86_400
@@ -47,7 +47,7 @@ def run(
     expected = next(run for run in runs if run["name"] == request.param)
     candles = recorded(Path(expected["candles"]).name.removesuffix(".csv.gz"))
     rules = AccountConfig(cash=expected["start_cash"], fee_rate=expected["fee_per_side"])
-    signals = checked_signals(strategy_of(expected), candles)
+    signals = evaluate_strategy(strategy_of(expected), candles)
     return expected, simulate(candles, signals.signal, rules)
 
 
@@ -139,10 +139,10 @@ def test_published_trade_profits_come_out(shared: Path):
     for row in reference(shared, "pnl_and_metrics_small.json")["trade_pnl"]["rows"]:
         paid = 60.0 * (1 + row["fee"])
         rules = AccountConfig(cash=paid, fee_rate=row["fee"])
-        buy = buy_fill(rules, paid, 2.0)
+        buy = simulate_buy(rules, paid, 2.0)
         assert isinstance(buy, ModelFill)
         assert buy.amount == pytest.approx(30.0)
-        sell = sell_fill(rules, 30.0, row.get("close", 2.0))
+        sell = simulate_sell(rules, 30.0, row.get("close", 2.0))
         assert isinstance(sell, ModelFill)
         back = sell.cash_change
         ours = {"cost": -buy.cash_change, "proceeds": back, "profit": back - paid}
@@ -155,19 +155,19 @@ def test_published_growth_rates_come_out(shared: Path):
     for start, end, days, expected in reference(shared, "pnl_and_metrics_small.json")["cagr"][
         "rows"
     ]:
-        assert cagr(start, end, days * DAY_SECONDS) == pytest.approx(expected, abs=5e-5)
+        assert compute_cagr(start, end, days * DAY_SECONDS) == pytest.approx(expected, abs=5e-5)
 
 
 def test_the_published_largest_fall_by_part_is_not_the_largest_by_amount(shared: Path):
     case = reference(shared, "pnl_and_metrics_small.json")["max_drawdown"]
     equity = case["starting_balance"] + np.cumsum(case["profits"])
-    fall = max_drawdown(equity, case["starting_balance"])
+    fall = find_max_drawdown(equity, case["starting_balance"])
     assert -fall.ratio == pytest.approx(case["max_relative"])
     assert -fall.amount == pytest.approx(case["max_relative_abs"])
     highs = np.maximum.accumulate(equity)
     largest = int(np.argmax(highs - equity))
     assert highs[largest] - equity[largest] == case["max_abs"] > -fall.amount
-    by_part = -drawdown_curve(equity, case["starting_balance"])[largest]
+    by_part = -compute_drawdown_curve(equity, case["starting_balance"])[largest]
     assert by_part == pytest.approx(case["max_abs_relative"], abs=1e-6)
 
 
@@ -175,4 +175,4 @@ def test_published_expectancy_comes_out(shared: Path):
     case = reference(shared, "pnl_and_metrics_small.json")["expectancy"]
     profits = np.array(case["profits"], dtype=np.float64)
     assert float(profits.mean()) == case["expectancy"]
-    assert expectancy_ratio(profits) == pytest.approx(case["expectancy_ratio"])
+    assert compute_expectancy_ratio(profits) == pytest.approx(case["expectancy_ratio"])

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from onetape.core.candles import Candles
 from onetape.core.untraded import find_untraded_rows
 from onetape.engine import AccountConfig, ExitConfig, SimulationResult, compute_metrics, simulate
-from onetape.engine.buy_and_hold import buy_and_hold_equity
+from onetape.engine.buy_and_hold import compute_buy_and_hold_equity
 from plain_engine import engine_rules, signals_of, walk
 from repeatable import examples
 
@@ -138,7 +138,7 @@ def test_a_price_without_a_trade_reaches_no_stop_and_raises_no_trailing_stop():
 
 def test_buying_and_holding_buys_in_the_first_candle_with_a_trade():
     candles = candles_of("x--xx", [100.0, 100, 100, 100, 120])
-    equity = buy_and_hold_equity(candles, FREE)
+    equity = compute_buy_and_hold_equity(candles, FREE)
     assert equity is not None
     assert equity.tolist() == [1_000, 1_000, 1_000, 1_000, 1_200]
 

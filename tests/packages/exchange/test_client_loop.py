@@ -90,7 +90,7 @@ def test_a_closed_client_opens_no_connection_for_a_late_request() -> None:
         reader = await asyncio.to_thread(RestExchange, endpoint)
         key = Credentials("simulator", "simulator")
         client = PrivateConnection(endpoint, key, now_ms=reader.now_ms)
-        late: list[Request] = [lambda: reader.current_market("BTC/USDT"), client.load_markets]
+        late: list[Request] = [lambda: reader.fetch_current_market("BTC/USDT"), client.load_markets]
         async with reader, client:
             for request in late:
                 await request()
@@ -107,9 +107,9 @@ def test_a_request_on_its_way_at_the_end_leaves_no_connection_open() -> None:
     async def scene(simulator: EmbeddedSimulator) -> None:
         reader = await asyncio.to_thread(RestExchange, Endpoint("simulator", simulator.url))
         async with reader:
-            await reader.current_market("BTC/USDT")
+            await reader.fetch_current_market("BTC/USDT")
             simulator.faults.add(Fault("timeout", path="/api/v3/exchangeInfo"))
-            reading = run_in_thread(reader.current_market("BTC/USDT"))
+            reading = run_in_thread(reader.fetch_current_market("BTC/USDT"))
             while not simulator.faults.log:  # noqa: ASYNC110 - another thread's
                 await asyncio.sleep(0.001)
         with pytest.raises(asyncio.CancelledError):

@@ -13,7 +13,7 @@ from onetape.core.candles import Candle
 from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
 from onetape.core.rate_limit_ban import RateLimitBan
 from onetape.exchange.clients import Endpoint
-from onetape.exchange.market_clock import market_clock
+from onetape.exchange.market_clock import open_market_clock
 from onetape.exchange.rest import RestExchange
 from onetape.exchange.waiting import ComputerWall, ProcessRateLimitBans, Wall
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
@@ -54,8 +54,8 @@ class Bench:
 
     async def hours(self, hours: int = 5) -> list[Candle]:
         since_ms = (FORMING - (hours - 1) * HOUR) * 1_000
-        batch = await self.exchange.candles("BTC/USDT", "1h", since_ms=since_ms, limit=hours)
-        return batch.candles()
+        batch = await self.exchange.fetch_candles("BTC/USDT", "1h", since_ms=since_ms, limit=hours)
+        return batch.make_candles()
 
 
 def on_bench(
@@ -67,7 +67,7 @@ def on_bench(
         bench = Bench(url, **settings)
         async with bench.exchange:
             if answered:
-                await bench.exchange.market("BTC/USDT")
+                await bench.exchange.fetch_market("BTC/USDT")
             return await work(bench)
 
     return run(done())
@@ -133,10 +133,10 @@ def test_row_1_a_refused_port_is_reported_at_once_and_later_waited_for(
         closed = f"http://127.0.0.1:{refusing_port}/api/v3"
         client.urls["api"]["public"] = closed
         with pytest.raises(ExchangeUnreachable, match="the connection was refused"):
-            await bench.exchange.market("BTC/USDT")
+            await bench.exchange.fetch_market("BTC/USDT")
         first = bench.wall.now
         client.urls["api"]["public"] = url
-        await bench.exchange.market("BTC/USDT")
+        await bench.exchange.fetch_market("BTC/USDT")
         client.urls["api"]["public"] = closed
         began = bench.wall.now
         with pytest.raises(ExchangeUnreachable, match="the connection was refused"):
@@ -150,7 +150,9 @@ def test_row_1_a_refused_port_is_reported_at_once_and_later_waited_for(
 
 def test_row_1_a_simulator_that_is_not_there_is_named(refusing_port: int) -> None:
     with pytest.raises(ExchangeUnreachable, match=r"no simulator responds at"):
-        market_clock(Endpoint("simulator", f"http://127.0.0.1:{refusing_port}"), ComputerWall())
+        open_market_clock(
+            Endpoint("simulator", f"http://127.0.0.1:{refusing_port}"), ComputerWall()
+        )
 
 
 def test_row_2_an_exchange_that_never_answers_ends_within_the_budget(
@@ -265,10 +267,10 @@ def test_row_5_siblings_that_share_the_bans_pause_too(
         first.exchange.share_rate_limit_bans(shared)
         sibling.exchange.share_rate_limit_bans(shared)
         async with sibling.exchange:
-            await sibling.exchange.market("BTC/USDT")
+            await sibling.exchange.fetch_market("BTC/USDT")
             times = asked_at(sibling)
             one = asyncio.create_task(first.hours())
-            await until(lambda: shared.latest() is not None)
+            await until(lambda: shared.find_latest() is not None)
             await sibling.hours()
             await one
             return times[0]
@@ -318,14 +320,14 @@ def test_row_7_a_ban_lasts_as_long_when_the_clock_is_set_meanwhile(
             await bench.hours()
         wall.now += 500
         wall.step_ms = step_seconds * 1_000
-        assert 90 < exchange.banned_seconds() <= 101
-        ban = exchange.ban_in_force()
+        assert 90 < exchange.get_banned_seconds() <= 101
+        ban = exchange.get_ban_in_force()
         assert ban is not None
-        assert 90_000 < ban.until_ms - wall.epoch_ms() <= 101_000
+        assert 90_000 < ban.until_ms - wall.get_epoch_ms() <= 101_000
         with pytest.raises(ExchangeUnreachable, match="rate limit ban"):
             await bench.hours()
         wall.now += 102
-        assert exchange.ban_in_force() is None
+        assert exchange.get_ban_in_force() is None
         assert len(await bench.hours()) == 5
 
     on_bench(run, simulator.url, work, retry_seconds=4, waits_for_ban_end=False)
@@ -339,12 +341,12 @@ def test_row_7_a_ban_that_is_over_stays_over_when_the_clock_is_set_back(
         shared = ProcessRateLimitBans()
         exchange.share_rate_limit_bans(shared)
         # Of another process, an hour and a half before the clock is set back by an hour.
-        began_ms = wall.epoch_ms()
+        began_ms = wall.get_epoch_ms()
         shared.extend(RateLimitBan(began_ms + 60_000, "HTTP 418", began_ms))
         wall.now += 1_800
         wall.step_ms = -3_600_000
         assert len(await bench.hours()) == 5
-        assert exchange.ban_in_force() is None
+        assert exchange.get_ban_in_force() is None
 
     on_bench(run, simulator.url, work, retry_seconds=4, waits_for_ban_end=False)
 
@@ -366,7 +368,7 @@ def test_row_7_an_own_ban_that_is_over_hides_none_after_the_clock_is_set_back(
             )
             with pytest.raises(ExchangeUnreachable, match="rate limit ban"):
                 await bench.hours()
-            assert 50 < exchange.banned_seconds() <= 61
+            assert 50 < exchange.get_banned_seconds() <= 61
             wall.now += 62
             assert len(await bench.hours()) == 5
 
@@ -404,7 +406,7 @@ def test_row_5_a_short_retry_leaves_no_pause_of_more_than_half_its_time(
         for _ in range(6):
             with pytest.raises(ExchangeUnreachable):
                 await bench.hours()
-            bans.append(bench.exchange.banned_seconds())
+            bans.append(bench.exchange.get_banned_seconds())
             await bench.wall.sleep(2.0)
         return bans
 
@@ -434,7 +436,7 @@ def test_row_10_two_hours_of_maintenance_are_outlived_with_a_note_a_minute(
     async def done() -> tuple[list[Candle], Bench, float]:
         bench = Bench(simulator.url, retry_seconds=10_000)
         async with bench.exchange:
-            await bench.exchange.market("BTC/USDT")
+            await bench.exchange.fetch_market("BTC/USDT")
             simulator.faults.add(kind="maintenance")
             reading = asyncio.create_task(bench.hours())
             await until(lambda: bench.wall.now >= 7_200)
@@ -455,14 +457,14 @@ def test_row_12_markets_that_came_as_a_page_or_empty_are_requested_again(
     simulator.faults.add(kind="wrong_body", path="/api/v3/exchangeInfo", shape=shape, count=2)
 
     async def work(bench: Bench) -> str:
-        return (await bench.exchange.market("BTC/USDT")).symbol
+        return (await bench.exchange.fetch_market("BTC/USDT")).symbol
 
     assert on_bench(run, simulator.url, work, answered=False) == "BTC/USDT"
 
 
 def test_the_computers_wall_is_the_computers() -> None:
     wall = ComputerWall()
-    before = wall.seconds(), wall.epoch_ms()
+    before = wall.get_monotonic_seconds(), wall.get_epoch_ms()
     asyncio.run(wall.sleep(0.01))
-    assert wall.seconds() - before[0] >= 0.01
-    assert wall.epoch_ms() >= before[1]
+    assert wall.get_monotonic_seconds() - before[0] >= 0.01
+    assert wall.get_epoch_ms() >= before[1]

@@ -15,13 +15,13 @@ import pytest
 
 from onetape.core.errors import ExchangeError
 from onetape.exchange.clients import Endpoint
-from onetape.exchange.dialects import dialect_of
+from onetape.exchange.dialects import get_dialect
 from onetape.exchange.order_calls import (
     CcxtCall,
     OrderTerms,
-    cancel_order,
-    look_up_order,
-    market_order,
+    make_cancel_order_call,
+    make_look_up_calls,
+    make_market_order_call,
 )
 from onetape.exchange.outcomes import (
     Absent,
@@ -152,14 +152,14 @@ def mutate(chosen: random.Random, document: dict[str, Any]) -> None:
 
 
 def call_of(chosen: random.Random, exchange: str) -> tuple[str, CcxtCall]:
-    dialect = dialect_of(exchange)
+    dialect = get_dialect(exchange)
     kind = chosen.choice(("send", "send", "cancel", "look up"))
     if kind == "send":
         terms = OrderTerms(ORDER, "BTC/USDT", "sell", Decimal("0.0123"))
-        return kind, market_order(dialect, terms, NOW_MS)
+        return kind, make_market_order_call(dialect, terms, NOW_MS)
     if kind == "cancel":
-        return kind, cancel_order(dialect, ORDER, "BTC/USDT", exchange_order_id="28")
-    calls = look_up_order(dialect, ORDER, "BTC/USDT", since_ms=NOW_MS)
+        return kind, make_cancel_order_call(dialect, ORDER, "BTC/USDT", exchange_order_id="28")
+    calls = make_look_up_calls(dialect, ORDER, "BTC/USDT", since_ms=NOW_MS)
     return kind, chosen.choice(calls)
 
 
@@ -235,7 +235,9 @@ def test_a_spoiled_refusal_is_a_refusal_or_unknown(
                     mutate(chosen, document)
                 answer = Answer(json.dumps(document).encode(), chosen.choice((200, 400, 500)))
                 terms = OrderTerms(ORDER, "BTC/USDT", "sell", Decimal("0.0123"))
-                result = await tap.perform(market_order(dialect_of(exchange), terms, NOW_MS))
+                result = await tap.perform(
+                    make_market_order_call(get_dialect(exchange), terms, NOW_MS)
+                )
                 found.add(type(read_send(exchange, result, ORDER)))
         return found
 

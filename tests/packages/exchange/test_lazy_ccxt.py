@@ -65,10 +65,10 @@ def test_clients_of_one_exchange_load_the_modules_of_this_exchange_only() -> Non
     # Where this fails after an update of CCXT, its packages import exchanges by another statement:
     # all of them are loaded again, which costs 60 MB and 0.3 s of each start.
     clients = """
-from onetape.websocket.client import guarded_client
+from onetape.websocket.client import make_guarded_client
 from onetape.exchange.rest import RestExchange, Endpoint
 RestExchange(Endpoint("kraken"))
-guarded_client(Endpoint("kraken"), on_connected=print)
+make_guarded_client(Endpoint("kraken"), on_connected=print)
 """
     assert run(clients + LOADED) == ["ccxt.async_support.kraken", "ccxt.pro.kraken"]
 

@@ -16,7 +16,7 @@ from onetape.core.errors import ExchangeUnreachable
 from onetape.core.simulated import SimulatedSource
 from onetape.exchange import market_clock
 from onetape.exchange.clients import Endpoint
-from onetape.exchange.market_clock import SimulatorClock, ask_simulator
+from onetape.exchange.market_clock import SimulatorClock, fetch_simulator_info
 from onetape.simulator.embedded import embedded_simulator
 from onetape.simulator.market.clock import PacedClock
 from onetape.simulator.server.simulator import Simulator
@@ -146,12 +146,12 @@ def test_a_simulator_shows_its_seed_and_a_real_exchange_gets_no_request(
     simulator: tuple[Program, str],
 ) -> None:
     _, url = simulator
-    requested = ask_simulator(Endpoint("simulator", url))
+    requested = fetch_simulator_info(Endpoint("simulator", url))
     assert requested is not None
     assert (requested.source, requested.now_ms // 60_000) == (
         SimulatedSource(9, {}),
         MARCH_MS // 60_000,
     )
-    assert ask_simulator(Endpoint("kraken")) is None
+    assert fetch_simulator_info(Endpoint("kraken")) is None
     with pytest.raises(ExchangeUnreachable, match="no simulator responds"):
-        ask_simulator(Endpoint("simulator", "http://127.0.0.1:1"))
+        fetch_simulator_info(Endpoint("simulator", "http://127.0.0.1:1"))

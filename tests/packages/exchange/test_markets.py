@@ -10,10 +10,10 @@ import pytest
 from onetape.core.errors import UsageError
 from onetape.core.quirks import QUIRKS
 from onetape.core.timeframes import Timeframe
-from onetape.exchange.catalogue import exchange_catalogue, exchange_facts
+from onetape.exchange.catalogue import collect_exchange_facts, get_exchange_facts
 from onetape.exchange.clients import Endpoint
-from onetape.exchange.listing import listed_since
-from onetape.exchange.markets import Ticker, market_of, ticker_of
+from onetape.exchange.listing import fetch_listing_time
+from onetape.exchange.markets import Ticker, parse_market, parse_ticker
 from onetape.exchange.rest import RestExchange
 from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market.simulated_market import SimulatedMarket
@@ -27,7 +27,7 @@ def endpoint(simulator_url: str) -> Endpoint:
 
 
 def test_every_spot_market_comes_with_steps_minimum_and_fees(ask: Ask, endpoint: Endpoint) -> None:
-    markets = ask(endpoint, RestExchange.markets)
+    markets = ask(endpoint, RestExchange.fetch_markets)
     assert [market.symbol for market in markets] == sorted(market.symbol for market in markets)
     (bitcoin,) = [market for market in markets if market.symbol == "BTC/USDT"]
     assert bitcoin.active
@@ -38,7 +38,7 @@ def test_every_spot_market_comes_with_steps_minimum_and_fees(ask: Ask, endpoint:
 
 def test_tickers_have_volume_bid_and_ask(ask: Ask, endpoint: Endpoint) -> None:
     async def work(exchange: RestExchange) -> dict[str, Ticker]:
-        return await exchange.tickers(["BTC/USDT", "ETH/USDT", "NO/SUCH"])
+        return await exchange.fetch_tickers(["BTC/USDT", "ETH/USDT", "NO/SUCH"])
 
     tickers = ask(endpoint, work)
     assert list(tickers) == ["BTC/USDT", "ETH/USDT"]
@@ -50,18 +50,18 @@ def test_tickers_have_volume_bid_and_ask(ask: Ask, endpoint: Endpoint) -> None:
 
 def test_all_tickers_are_those_of_all_traded_markets(ask: Ask, endpoint: Endpoint) -> None:
     async def work(exchange: RestExchange) -> tuple[set[str], set[str]]:
-        traded = {market.symbol for market in await exchange.markets() if market.active}
-        return set(await exchange.tickers()), traded
+        traded = {market.symbol for market in await exchange.fetch_markets() if market.active}
+        return set(await exchange.fetch_tickers()), traded
 
     found, traded = ask(endpoint, work)
     assert found == traded
 
 
 def test_the_listing_is_the_open_of_the_first_daily_candle(ask: Ask, endpoint: Endpoint) -> None:
-    listed = SimulatedMarket(DEFAULT_SEED).symbol("BTC/USDT").listed
+    listed = SimulatedMarket(DEFAULT_SEED).get_symbol("BTC/USDT").listed
 
     async def work(exchange: RestExchange) -> int | None:
-        return await listed_since(exchange, "BTC/USDT")
+        return await fetch_listing_time(exchange, "BTC/USDT")
 
     found = ask(endpoint, work)
     assert found == Timeframe.parse("1d").floor(listed)
@@ -69,7 +69,7 @@ def test_the_listing_is_the_open_of_the_first_daily_candle(ask: Ask, endpoint: E
 
 def test_a_market_states_when_it_was_listed_where_the_exchange_does() -> None:
     info = {"created": 1_500_000_000_000, "maker": 0.0001, "taker": 0.001, "active": False}
-    market = market_of("BTC/USDT", info, ccxt.TICK_SIZE)
+    market = parse_market("BTC/USDT", info, ccxt.TICK_SIZE)
     assert (market.listed, market.maker, market.active) == (1_500_000_000, Decimal("0.0001"), False)
 
 
@@ -86,12 +86,12 @@ def test_a_market_states_when_it_was_listed_where_the_exchange_does() -> None:
 def test_a_ticker_states_what_the_exchange_states(
     info: dict[str, Any], quote_volume: float | None, spread: float | None
 ) -> None:
-    ticker = ticker_of("BTC/USDT", info)
+    ticker = parse_ticker("BTC/USDT", info)
     assert (ticker.quote_volume, ticker.spread) == (quote_volume, spread)
 
 
 def test_the_catalogue_names_every_exchange_and_needs_no_network() -> None:
-    catalogue = {facts.exchange: facts for facts in exchange_catalogue()}
+    catalogue = {facts.exchange: facts for facts in collect_exchange_facts()}
     assert set(catalogue) == {"simulator", *ccxt.exchanges}
     binance, kraken = catalogue["binance"], catalogue["kraken"]
     assert (binance.name, binance.page_limit, binance.is_tried) == ("Binance", 1_000, True)
@@ -100,7 +100,7 @@ def test_the_catalogue_names_every_exchange_and_needs_no_network() -> None:
     assert not catalogue["bitflyer"].serves_candles
     untried = catalogue["upbit"]
     assert (untried.page_limit, untried.is_tried, untried.serves_candles) == (200, False, True)
-    assert "1s" not in exchange_facts("simulator").timeframes
+    assert "1s" not in get_exchange_facts("simulator").timeframes
 
 
 @pytest.mark.parametrize("exchange", sorted(set(QUIRKS) - {"simulator"}))
@@ -119,7 +119,7 @@ def test_a_timeframe_with_another_anchor_is_refused_with_the_reason(
 ) -> None:
     async def check() -> None:
         async with RestExchange(Endpoint(exchange)) as client:
-            assert client.serves("1d")
+            assert client.has_timeframe("1d")
             client.check_timeframe("1w")
 
     with pytest.raises(UsageError, match=words):

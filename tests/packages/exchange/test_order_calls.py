@@ -12,18 +12,23 @@ import ccxt.async_support as ccxt_async
 import pytest
 
 from onetape.core.errors import UsageError
-from onetape.exchange.dialects import DIALECTS, check_evidence, dialect_of, entry_rate_obstacle
+from onetape.exchange.dialects import (
+    DIALECTS,
+    check_evidence,
+    find_entry_rate_obstacle,
+    get_dialect,
+)
 from onetape.exchange.order_calls import (
     CcxtCall,
     OrderTerms,
-    cancel_order,
-    look_up_number,
-    look_up_order,
-    market_order,
-    open_orders,
-    own_trades_page,
-    replace_stop,
-    stop_order,
+    make_cancel_order_call,
+    make_look_up_calls,
+    make_market_order_call,
+    make_number_look_up_call,
+    make_open_orders_call,
+    make_own_trades_call,
+    make_replace_stop_call,
+    make_stop_order_call,
 )
 from onetape.exchange.request_tap import RequestTap
 
@@ -62,7 +67,7 @@ def client_of(exchange: str) -> Any:
             "secret": "c2VjcmV0c2VjcmV0",
             "password": "phrase",
             "enableRateLimit": False,
-            "options": dict(dialect_of(exchange).client_options),
+            "options": dict(get_dialect(exchange).client_options),
         }
     )
     client.timeout_on_exit = 0
@@ -95,7 +100,7 @@ def requests_of(exchange: str, calls: Iterable[CcxtCall]) -> list[Request]:
         client = client_of(exchange)
         client.fetch = fetch
         tap = RequestTap(client, lambda: NOW_MS)
-        first = dialect_of(exchange).first_call
+        first = get_dialect(exchange).first_call
         if first is not None:
             await getattr(client, first)()
             sent.clear()
@@ -165,22 +170,24 @@ BY_COST = {
 @pytest.mark.parametrize("exchange", list(BY_AMOUNT))
 def test_a_market_buy_by_amount_is_sent_with_its_id_and_no_price(exchange: str) -> None:
     path, values = BY_AMOUNT[exchange]
-    request = one_request(exchange, market_order(dialect_of(exchange), BUY, INTENDED_MS))
+    request = one_request(exchange, make_market_order_call(get_dialect(exchange), BUY, INTENDED_MS))
     assert (request.method, request.path, request.values) == ("POST", path, values)
 
 
 @pytest.mark.parametrize("exchange", list(BY_COST))
 def test_a_market_buy_by_cost_states_quote_currency(exchange: str) -> None:
-    request = one_request(exchange, market_order(dialect_of(exchange), BUY_COST, INTENDED_MS))
+    request = one_request(
+        exchange, make_market_order_call(get_dialect(exchange), BUY_COST, INTENDED_MS)
+    )
     assert request.values.items() >= BY_COST[exchange].items()
     assert "price" not in request.values
 
 
 def test_coinbase_buys_by_cost_only_and_sells_by_amount_under_our_id() -> None:
-    dialect = dialect_of("coinbase")
+    dialect = get_dialect("coinbase")
     with pytest.raises(UsageError, match="buys by cost"):
-        market_order(dialect, BUY, INTENDED_MS)
-    request = one_request("coinbase", market_order(dialect, SELL, INTENDED_MS))
+        make_market_order_call(dialect, BUY, INTENDED_MS)
+    request = one_request("coinbase", make_market_order_call(dialect, SELL, INTENDED_MS))
     assert (request.method, request.path) == ("POST", "/api/v3/brokerage/orders")
     assert request.values == {
         "client_order_id": ORDER, "product_id": "BTC-USDT", "side": "SELL",
@@ -224,7 +231,9 @@ STOPS = {
 
 @pytest.mark.parametrize("exchange", list(STOPS))
 def test_a_stop_is_a_conditional_sell_of_coins_that_are_held(exchange: str) -> None:
-    call = stop_order(dialect_of(exchange), SELL, INTENDED_MS, trigger=Decimal("61200.5"))
+    call = make_stop_order_call(
+        get_dialect(exchange), SELL, INTENDED_MS, trigger=Decimal("61200.5")
+    )
     request = one_request(exchange, call)
     path, values = STOPS[exchange]
     assert (request.method, request.path, request.values) == ("POST", path, values)
@@ -235,16 +244,18 @@ def test_a_market_sell_is_the_buy_with_its_side_alone_changed(exchange: str) -> 
     path, values = BY_AMOUNT[exchange]
     side = {"kraken": ("type", "sell"), "okx": ("side", "sell"), "bybit": ("side", "Sell")}
     name, value = side.get(exchange, ("side", "SELL"))
-    request = one_request(exchange, market_order(dialect_of(exchange), SELL, INTENDED_MS))
+    request = one_request(
+        exchange, make_market_order_call(get_dialect(exchange), SELL, INTENDED_MS)
+    )
     assert (request.method, request.path) == ("POST", path)
     assert request.values == values | {name: value}
 
 
 def test_coinbases_stop_of_a_sell_points_downwards_and_has_a_limit() -> None:
-    dialect = dialect_of("coinbase")
+    dialect = get_dialect("coinbase")
     with pytest.raises(UsageError, match="no stop that becomes a market order"):
-        stop_order(dialect, SELL, INTENDED_MS, trigger=Decimal(61_200))
-    call = stop_order(
+        make_stop_order_call(dialect, SELL, INTENDED_MS, trigger=Decimal(61_200))
+    call = make_stop_order_call(
         dialect, SELL, INTENDED_MS, trigger=Decimal("61200.5"), limit=Decimal("60900")
     )
     assert one_request("coinbase", call).values["order_configuration"] == {
@@ -256,8 +267,10 @@ def test_coinbases_stop_of_a_sell_points_downwards_and_has_a_limit() -> None:
 
 
 def test_binance_replaces_a_stop_by_a_stop_and_not_by_a_market_order() -> None:
-    dialect = dialect_of("binance")
-    call = replace_stop(dialect, SELL, INTENDED_MS, replaced_id=OLD, trigger=Decimal("61300.5"))
+    dialect = get_dialect("binance")
+    call = make_replace_stop_call(
+        dialect, SELL, INTENDED_MS, replaced_id=OLD, trigger=Decimal("61300.5")
+    )
     request = one_request("binance", call)
     assert (request.method, request.path) == ("POST", "/api/v3/order/cancelReplace")
     expected = {
@@ -268,8 +281,8 @@ def test_binance_replaces_a_stop_by_a_stop_and_not_by_a_market_order() -> None:
     assert request.values.items() >= expected.items()
     assert "cancelOrderId" not in request.values
     with pytest.raises(UsageError, match="in one request"):
-        replace_stop(
-            dialect_of("kraken"), SELL, INTENDED_MS, replaced_id=OLD, trigger=Decimal(61_300)
+        make_replace_stop_call(
+            get_dialect("kraken"), SELL, INTENDED_MS, replaced_id=OLD, trigger=Decimal(61_300)
         )
 
 
@@ -305,16 +318,16 @@ CANCELS = {
 @pytest.mark.parametrize(("exchange", "is_stop"), list(CANCELS))
 def test_a_cancel_names_the_order_by_our_id_alone(exchange: str, is_stop: bool) -> None:
     method, path, values = CANCELS[exchange, is_stop]
-    call = cancel_order(dialect_of(exchange), ORDER, "BTC/USDT", is_stop=is_stop)
+    call = make_cancel_order_call(get_dialect(exchange), ORDER, "BTC/USDT", is_stop=is_stop)
     request = one_request(exchange, call)
     assert (request.method, request.path, request.values) == (method, path, values)
 
 
 def test_coinbase_cancels_by_its_own_id_and_is_refused_without() -> None:
-    dialect = dialect_of("coinbase")
+    dialect = get_dialect("coinbase")
     with pytest.raises(UsageError, match="by its own id only"):
-        cancel_order(dialect, ORDER, "BTC/USDT")
-    call = cancel_order(dialect, ORDER, "BTC/USDT", exchange_order_id="EX-1")
+        make_cancel_order_call(dialect, ORDER, "BTC/USDT")
+    call = make_cancel_order_call(dialect, ORDER, "BTC/USDT", exchange_order_id="EX-1")
     request = one_request("coinbase", call)
     assert request.path == "/api/v3/brokerage/orders/batch_cancel"
     assert request.values == {"order_ids": ["EX-1"]}
@@ -357,8 +370,8 @@ LOOK_UPS = {
 def test_a_look_up_requests_by_our_id_or_lists_and_never_by_none(
     exchange: str, is_stop: bool
 ) -> None:
-    calls = look_up_order(
-        dialect_of(exchange), ORDER, "BTC/USDT", since_ms=INTENDED_MS, is_stop=is_stop
+    calls = make_look_up_calls(
+        get_dialect(exchange), ORDER, "BTC/USDT", since_ms=INTENDED_MS, is_stop=is_stop
     )
     requests = requests_of(exchange, calls)
     found = [(one.method, one.path, one.values) for one in requests]
@@ -378,9 +391,9 @@ TRADES = {
 
 @pytest.mark.parametrize("exchange", list(TRADES))
 def test_own_trades_are_requested_by_pages(exchange: str) -> None:
-    dialect = dialect_of(exchange)
-    first = own_trades_page(dialect, "BTC/USDT", since_ms=INTENDED_MS)
-    later = own_trades_page(dialect, "BTC/USDT", since_ms=INTENDED_MS, position="77")
+    dialect = get_dialect(exchange)
+    first = make_own_trades_call(dialect, "BTC/USDT", since_ms=INTENDED_MS)
+    later = make_own_trades_call(dialect, "BTC/USDT", since_ms=INTENDED_MS, position="77")
     requests = requests_of(exchange, [first, later])
     assert requests[0].values.items() >= TRADES[exchange].items()
     assert dialect.trades_paging not in requests[0].values
@@ -392,8 +405,8 @@ OF_ORDER = {"binance": "orderId", "okx": "ordId", "bybit": "orderId", "coinbase"
 
 @pytest.mark.parametrize("exchange", list(OF_ORDER))
 def test_own_trades_of_one_order_are_requested_by_its_number(exchange: str) -> None:
-    page = own_trades_page(
-        dialect_of(exchange), "BTC/USDT", since_ms=INTENDED_MS, exchange_order_id="EX-1"
+    page = make_own_trades_call(
+        get_dialect(exchange), "BTC/USDT", since_ms=INTENDED_MS, exchange_order_id="EX-1"
     )
     assert one_request(exchange, page).values[OF_ORDER[exchange]] == "EX-1"
 
@@ -410,30 +423,34 @@ NUMBERS: dict[str, tuple[str, dict[str, str]]] = {
 @pytest.mark.parametrize("exchange", list(NUMBERS))
 def test_an_order_is_looked_up_by_the_exchanges_number(exchange: str) -> None:
     path, values = NUMBERS[exchange]
-    call = look_up_number(dialect_of(exchange), "EX-1", "BTC/USDT")
+    call = make_number_look_up_call(get_dialect(exchange), "EX-1", "BTC/USDT")
     request = one_request(exchange, call)
     assert request.path == path
     assert request.values.items() >= values.items()
 
 
 def test_binance_requests_a_later_page_by_id_alone() -> None:
-    page = own_trades_page(dialect_of("binance"), "BTC/USDT", since_ms=1, until_ms=2, position="77")
+    page = make_own_trades_call(
+        get_dialect("binance"), "BTC/USDT", since_ms=1, until_ms=2, position="77"
+    )
     assert not {"startTime", "endTime"} & set(one_request("binance", page).values)
 
 
 def test_a_send_after_a_suspension_states_the_time_of_its_intent() -> None:
     for exchange, header in (("bybit", "X-BAPI-TIMESTAMP"), ("coinbase", "CB-ACCESS-TIMESTAMP")):
-        request = one_request(exchange, market_order(dialect_of(exchange), SELL, INTENDED_MS))
+        request = one_request(
+            exchange, make_market_order_call(get_dialect(exchange), SELL, INTENDED_MS)
+        )
         assert request.headers[header].startswith(str(INTENDED_MS // 1_000))
-    [okx] = requests_of("okx", [market_order(dialect_of("okx"), SELL, INTENDED_MS)])
+    [okx] = requests_of("okx", [make_market_order_call(get_dialect("okx"), SELL, INTENDED_MS)])
     assert okx.headers["expTime"] == str(INTENDED_MS + 5_000)
-    bybit = one_request("bybit", market_order(dialect_of("bybit"), SELL, INTENDED_MS))
+    bybit = one_request("bybit", make_market_order_call(get_dialect("bybit"), SELL, INTENDED_MS))
     assert bybit.headers["X-BAPI-RECV-WINDOW"] == "5000"
 
 
 @pytest.mark.parametrize("exchange", list(DIALECTS))
 def test_what_is_no_send_states_the_time_of_now(exchange: str) -> None:
-    request = one_request(exchange, open_orders(dialect_of(exchange), "BTC/USDT"))
+    request = one_request(exchange, make_open_orders_call(get_dialect(exchange), "BTC/USDT"))
     stamps = [
         value
         for value in (*request.values.values(), *request.headers.values())
@@ -456,17 +473,17 @@ def test_what_is_no_send_states_the_time_of_now(exchange: str) -> None:
 )
 def test_an_order_without_sound_terms_is_refused(terms: OrderTerms, text: str) -> None:
     with pytest.raises(UsageError, match=text):
-        market_order(dialect_of("binance"), terms, INTENDED_MS)
+        make_market_order_call(get_dialect("binance"), terms, INTENDED_MS)
 
 
 def test_a_small_amount_has_no_exponent() -> None:
     terms = OrderTerms(ORDER, "BTC/USDT", "sell", Decimal("1E-7"))
-    assert market_order(dialect_of("binance"), terms, INTENDED_MS).args[3] == "0.0000001"
+    assert make_market_order_call(get_dialect("binance"), terms, INTENDED_MS).args[3] == "0.0000001"
 
 
 def test_live_orders_need_a_dialect_and_evidence_or_consent() -> None:
     with pytest.raises(UsageError, match="no live orders on gate"):
-        dialect_of("gate")
+        get_dialect("gate")
     check_evidence("binance", is_untested_allowed=False)
     check_evidence("simulator", is_untested_allowed=False)
     check_evidence("kraken", is_untested_allowed=True)
@@ -475,9 +492,9 @@ def test_live_orders_need_a_dialect_and_evidence_or_consent() -> None:
 
 
 def test_entries_use_at_most_half_of_the_exchanges_order_rate() -> None:
-    dialect = dialect_of("binance")
-    assert entry_rate_obstacle(dialect, lambda _: 24) is None
-    found = entry_rate_obstacle(dialect, lambda seconds: 25 if seconds == 10 else 0)
+    dialect = get_dialect("binance")
+    assert find_entry_rate_obstacle(dialect, lambda _: 24) is None
+    found = find_entry_rate_obstacle(dialect, lambda seconds: 25 if seconds == 10 else 0)
     assert found is not None
     assert found.startswith("25 orders in 10 s")
-    assert entry_rate_obstacle(dialect, lambda seconds: 0 if seconds == 10 else 80_000)
+    assert find_entry_rate_obstacle(dialect, lambda seconds: 0 if seconds == 10 else 80_000)

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from onetape.exchange.dialects import dialect_of
+from onetape.exchange.dialects import get_dialect
 from onetape.exchange.order_calls import (
     OrderTerms,
-    cancel_order,
-    look_up_order,
-    market_order,
-    own_trades_page,
+    make_cancel_order_call,
+    make_look_up_calls,
+    make_market_order_call,
+    make_own_trades_call,
 )
 from onetape.exchange.outcomes import (
     Absent,
@@ -61,7 +61,7 @@ async def sent(answer: Answer, exchange: str = "binance", terms: OrderTerms = BU
         OrderServer(lambda _, __: answer) as server,
         private_client(exchange, server.url) as tap,
     ):
-        call = market_order(dialect_of(exchange), terms, NOW_MS)
+        call = make_market_order_call(get_dialect(exchange), terms, NOW_MS)
         return read_send(exchange, await tap.perform(call), ORDER)
 
 
@@ -71,7 +71,7 @@ async def looked_up(*answers: Answer, exchange: str = "binance") -> Any:
         OrderServer(lambda _, __: left.pop(0)) as server,
         private_client(exchange, server.url) as tap,
     ):
-        calls = look_up_order(dialect_of(exchange), ORDER, "BTC/USDT", since_ms=NOW_MS)
+        calls = make_look_up_calls(get_dialect(exchange), ORDER, "BTC/USDT", since_ms=NOW_MS)
         results = [await tap.perform(call) for call in calls]
         return read_look_up(exchange, calls, results, ORDER)
 
@@ -165,7 +165,7 @@ def test_a_timeout_leaves_the_order_unknown_and_names_no_address(run: Run) -> No
         server = await asyncio.start_server(hang, "127.0.0.1", 0)
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         async with private_client("binance", url, timeout=1_000) as tap:
-            result = await tap.perform(market_order(dialect_of("binance"), BUY, NOW_MS))
+            result = await tap.perform(make_market_order_call(get_dialect("binance"), BUY, NOW_MS))
         hanging.set()
         server.close()
         return read_send("binance", result, ORDER)
@@ -176,7 +176,7 @@ def test_a_timeout_leaves_the_order_unknown_and_names_no_address(run: Run) -> No
 def test_an_order_is_refused_where_nothing_was_sent(run: Run) -> None:
     async def work(url: str, terms: OrderTerms) -> Any:
         async with private_client("binance", url) as tap:
-            call = market_order(dialect_of("binance"), terms, NOW_MS)
+            call = make_market_order_call(get_dialect("binance"), terms, NOW_MS)
             return read_send("binance", await tap.perform(call), ORDER)
 
     closed_port = run(work("http://127.0.0.1:9", BUY))
@@ -188,7 +188,7 @@ def test_an_order_is_refused_where_nothing_was_sent(run: Run) -> None:
 def test_a_cancel_that_was_not_connected_is_unknown_because_aiohttp_repeats_it(run: Run) -> None:
     async def work() -> Any:
         async with private_client("binance", "http://127.0.0.1:9") as tap:
-            call = cancel_order(dialect_of("binance"), ORDER, "BTC/USDT")
+            call = make_cancel_order_call(get_dialect("binance"), ORDER, "BTC/USDT")
             return read_cancel("binance", await tap.perform(call), ORDER)
 
     assert isinstance(run(work()), Unknown)
@@ -199,7 +199,9 @@ async def cancelled(answer: Answer, exchange: str = "binance") -> Any:
         OrderServer(lambda _, __: answer) as server,
         private_client(exchange, server.url) as tap,
     ):
-        call = cancel_order(dialect_of(exchange), ORDER, "BTC/USDT", exchange_order_id="28")
+        call = make_cancel_order_call(
+            get_dialect(exchange), ORDER, "BTC/USDT", exchange_order_id="28"
+        )
         return read_cancel(exchange, await tap.perform(call), ORDER)
 
 
@@ -304,7 +306,7 @@ def test_own_trades_are_a_list_or_nothing_is_known(run: Run) -> None:
             OrderServer(lambda _, __: Answer(body)) as server,
             private_client("binance", server.url) as tap,
         ):
-            call = own_trades_page(dialect_of("binance"), "BTC/USDT", since_ms=1)
+            call = make_own_trades_call(get_dialect("binance"), "BTC/USDT", since_ms=1)
             return read_list(call, await tap.perform(call))
 
     trade = {

@@ -12,8 +12,8 @@ import pytest
 from msgspec import structs
 
 from onetape.exchange.clients import Endpoint
-from onetape.exchange.dialects import dialect_of
-from onetape.exchange.own_trades import next_position, time_windows
+from onetape.exchange.dialects import get_dialect
+from onetape.exchange.own_trades import find_next_position, iterate_time_windows
 from onetape.exchange.trading import PrivateClient
 from onetape.exchange.trading_records import Credentials, OrderRequest
 from onetape.simulator.embedded import embedded_simulator
@@ -34,7 +34,7 @@ def buy() -> OrderRequest:
 def test_row_61_trades_of_several_pages_come_whole_and_once() -> None:
     async def work(url: str) -> None:
         # Two trades on each page.
-        dialect = structs.replace(dialect_of("simulator"), trades_limit=2)
+        dialect = structs.replace(get_dialect("simulator"), trades_limit=2)
         endpoint, key = Endpoint("simulator", url), Credentials("simulator", "simulator")
         async with PrivateClient(endpoint, key, now_ms=now_ms, dialect=dialect) as client:
             await client.load_markets()
@@ -42,10 +42,10 @@ def test_row_61_trades_of_several_pages_come_whole_and_once() -> None:
             own = [trade.trade_id for one in sent for trade in one.trades]
             assert len(own) >= 5
             since = now_ms() - 600_000
-            found = await client.fills_since("BTC/USDT", since_ms=since)
+            found = await client.fetch_fills("BTC/USDT", since_ms=since)
             assert [trade.trade_id for trade in found] == own
             number = sent[2].exchange_order_id
-            one = await client.fills_since("BTC/USDT", since_ms=since, exchange_order_id=number)
+            one = await client.fetch_fills("BTC/USDT", since_ms=since, exchange_order_id=number)
             assert one == sent[2].trades
 
     with embedded_simulator(balance={"USDT": Decimal(100_000)}) as simulator:
@@ -90,15 +90,15 @@ PAGES: dict[str, tuple[str, list[dict[str, Any]], Any, int, str | None]] = {
 @pytest.mark.parametrize("name", list(PAGES))
 def test_the_next_page_begins_where_the_exchange_states(name: str) -> None:
     exchange, rows, document, read, expected = PAGES[name]
-    assert next_position(dialect_of(exchange), rows, json.dumps(document), read) == expected
+    assert find_next_position(get_dialect(exchange), rows, json.dumps(document), read) == expected
 
 
 def test_bybits_times_are_cut_into_ranges_that_meet() -> None:
     since = NOW_MS - 16 * DAY_MS
-    found = list(time_windows(dialect_of("bybit"), since, NOW_MS))
+    found = list(iterate_time_windows(get_dialect("bybit"), since, NOW_MS))
     assert [first for first, _ in found] == [since, since + 7 * DAY_MS, since + 14 * DAY_MS]
     assert [last for _, last in found] == [first + 7 * DAY_MS for first, _ in found]
-    assert list(time_windows(dialect_of("binance"), since, NOW_MS)) == [(since, None)]
+    assert list(iterate_time_windows(get_dialect("binance"), since, NOW_MS)) == [(since, None)]
 
 
 def test_krakens_pages_are_read_until_its_count_is_reached() -> None:
@@ -130,7 +130,7 @@ def test_krakens_pages_are_read_until_its_count_is_reached() -> None:
             inner: Any = client._client  # pyright: ignore[reportPrivateUsage]
             inner.set_markets([market("XXBTZUSD")])
             inner.urls["api"] = dict.fromkeys(inner.urls["api"], server.url)
-            found = await client.fills_since("BTC/USDT", since_ms=NOW_MS)
+            found = await client.fetch_fills("BTC/USDT", since_ms=NOW_MS)
             assert [one.trade_id for one in found] == sorted(trades)
 
     asyncio.run(work())

@@ -7,9 +7,9 @@ import pytest
 from onetape.core.errors import SafetyRefusal
 from onetape.exchange.permissions import (
     KeyPermissions,
-    account_in,
     check_permissions,
-    permissions_in,
+    parse_account_id,
+    parse_permissions,
 )
 
 BINANCE = {
@@ -67,7 +67,7 @@ STATEMENTS: list[tuple[str, Any, KeyPermissions]] = [
 def test_permissions_are_read_and_never_guessed(
     exchange: str, document: Any, expected: KeyPermissions
 ) -> None:
-    assert permissions_in(exchange, document) == expected
+    assert parse_permissions(exchange, document) == expected
 
 
 def test_a_key_that_may_withdraw_is_refused_whatever_else_it_may() -> None:
@@ -78,7 +78,7 @@ def test_a_key_that_may_withdraw_is_refused_whatever_else_it_may() -> None:
 
 def test_the_rights_to_take_away_are_named() -> None:
     rights = {**BINANCE, "enableWithdrawals": True, "enableInternalTransfer": True}
-    permissions = permissions_in("binance", rights)
+    permissions = parse_permissions("binance", rights)
     with pytest.raises(SafetyRefusal, match=r"\(enableWithdrawals, enableInternalTransfer\): "):
         check_permissions("binance", permissions, is_unknown_allowed=False)
 
@@ -121,4 +121,4 @@ def test_a_key_that_works_from_everywhere_is_a_note() -> None:
 def test_the_account_of_a_key_is_read_where_the_exchange_states_it(
     exchange: str, document: object, account: str | None
 ) -> None:
-    assert account_in(exchange, document) == account
+    assert parse_account_id(exchange, document) == account

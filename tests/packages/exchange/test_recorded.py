@@ -11,8 +11,8 @@ import ccxt
 import pytest
 
 from onetape.core.timeframes import Timeframe
-from onetape.exchange.pages import Page, closed_pages
-from onetape.exchange.responses import plain_table
+from onetape.exchange.pages import Page, iterate_closed_pages
+from onetape.exchange.responses import parse_plain_table
 from onetape.simulator.recorded.player import Player
 from onetape.simulator.recorded.recordings import read_reel
 from real_clients import real_client
@@ -35,7 +35,7 @@ async def walked(
             note=notes.append,
         ) as client,
     ):
-        pages = closed_pages(
+        pages = iterate_closed_pages(
             client, symbol, Timeframe.parse(timeframe), start=at["start"], end=at["end"]
         )
         return [page async for page in pages], notes
@@ -130,7 +130,7 @@ def test_rows_read_at_once_are_what_ccxt_reads_one_by_one(shared: Path) -> None:
     items = items_of(shared, "binance/rest_klines.json")
     binance: Any = ccxt.binance()
     rows = [row for item in items for row in item["body"]]
-    table = plain_table(rows)
+    table = parse_plain_table(rows)
     assert table is not None
     assert len(rows) > 1_500
     assert table.tolist() == [binance.parse_ohlcv(row) for row in rows]
@@ -139,5 +139,5 @@ def test_rows_read_at_once_are_what_ccxt_reads_one_by_one(shared: Path) -> None:
 @pytest.mark.parametrize("value", [None, {}, [], "abc", "", [1, 2]])
 def test_a_page_with_anything_but_numbers_is_left_to_ccxt(value: object) -> None:
     rows: list[Any] = [[1, "1", "1", "1", "1", "1", "0"], [2, "1", value, "1", "1", "1", "0"]]
-    table = plain_table(rows)
+    table = parse_plain_table(rows)
     assert table is None or (value is None and math.isnan(table[1, 2]))

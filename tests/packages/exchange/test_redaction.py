@@ -13,8 +13,13 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from onetape.exchange.clients import Endpoint
-from onetape.exchange.dialects import dialect_of
-from onetape.exchange.order_calls import OrderTerms, cancel_order, look_up_order, market_order
+from onetape.exchange.dialects import get_dialect
+from onetape.exchange.order_calls import (
+    OrderTerms,
+    make_cancel_order_call,
+    make_look_up_calls,
+    make_market_order_call,
+)
 from onetape.exchange.outcomes import read_look_up, read_send
 from onetape.exchange.redaction import redact, redact_client
 from onetape.exchange.trading import PrivateClient
@@ -85,12 +90,12 @@ async def requests_of(exchange: str, answer: Answer, written: io.StringIO) -> se
         ) as tap,
     ):
         tap.client.verbose = True
-        dialect = dialect_of(exchange)
+        dialect = get_dialect(exchange)
         terms = OrderTerms(ORDER, "BTC/USDT", "sell", Decimal("0.0123"))
-        calls = look_up_order(dialect, ORDER, "BTC/USDT", since_ms=NOW_MS)
+        calls = make_look_up_calls(dialect, ORDER, "BTC/USDT", since_ms=NOW_MS)
         for call in (
-            market_order(dialect, terms, NOW_MS),
-            cancel_order(dialect, ORDER, "BTC/USDT", exchange_order_id="1"),
+            make_market_order_call(dialect, terms, NOW_MS),
+            make_cancel_order_call(dialect, ORDER, "BTC/USDT", exchange_order_id="1"),
             *calls,
         ):
             result = await tap.perform(call)
@@ -150,8 +155,8 @@ def test_row_76_the_trading_client_writes_and_raises_no_secret(
                 lambda: client.submit(order),
                 lambda: client.cancel("BTC/USDT", ORDER),
                 lambda: client.look_up("BTC/USDT", ORDER, since_ms=0),
-                client.balances,
-                client.permissions,
+                client.fetch_balances,
+                client.fetch_permissions,
             ):
                 try:
                     await ask()
@@ -174,7 +179,9 @@ def test_row_76_an_error_of_the_connection_holds_no_address(run: Run, written: i
             async with private_client(
                 "binance", url, before=redact_client, apiKey=KEY, secret=SECRET, timeout=20_000
             ) as tap:
-                calls = look_up_order(dialect_of("binance"), ORDER, "BTC/USDT", since_ms=NOW_MS)
+                calls = make_look_up_calls(
+                    get_dialect("binance"), ORDER, "BTC/USDT", since_ms=NOW_MS
+                )
                 result = await tap.perform(calls[0])
                 assert result.error is not None
                 written.writelines(traceback.format_exception(result.error))
@@ -192,7 +199,7 @@ def test_the_canary_sings_where_nothing_is_redacted(run: Run, written: io.String
             OrderServer(lambda _, __: Answer(b"{}")) as server,
             private_client("binance", server.url, apiKey=KEY, secret=SECRET) as tap,
         ):
-            calls = look_up_order(dialect_of("binance"), ORDER, "BTC/USDT", since_ms=NOW_MS)
+            calls = make_look_up_calls(get_dialect("binance"), ORDER, "BTC/USDT", since_ms=NOW_MS)
             await tap.perform(calls[0])
 
     run(work())

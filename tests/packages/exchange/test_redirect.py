@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from onetape.core.errors import UsageError
-from onetape.exchange.clients import Endpoint, client_settings, redirect
+from onetape.exchange.clients import Endpoint, make_client_settings, redirect
 from onetape.exchange.rest import RestExchange
 from onetape.exchange.trading import PrivateClient
 from onetape.exchange.trading_records import Credentials
-from onetape.websocket.client import guarded_client
+from onetape.websocket.client import make_guarded_client
 
 NOW_MS = 1_709_252_400_000
 
@@ -21,7 +21,7 @@ def pointed(url: str, **settings: Any) -> Any:
     import ccxt.pro
 
     kind: Any = ccxt.pro.binance
-    client = kind({**client_settings(Endpoint("simulator", url)), **settings})
+    client = kind({**make_client_settings(Endpoint("simulator", url)), **settings})
     redirect(client.urls["api"], url)
     return client
 
@@ -70,10 +70,10 @@ def test_an_order_and_the_account_go_over_the_redirected_websocket_api(simulator
 
 
 def test_certificates_are_read_and_checked_for_every_address_but_a_plain_one_of_the_simulator():
-    plain = client_settings(Endpoint("simulator", "http://127.0.0.1:8790"))
+    plain = make_client_settings(Endpoint("simulator", "http://127.0.0.1:8790"))
     assert plain["verify"] is False
     for other in (Endpoint("simulator", "https://127.0.0.1:8790"), Endpoint("binance")):
-        assert "verify" not in client_settings(other)
+        assert "verify" not in make_client_settings(other)
 
 
 def test_on_a_test_network_no_spot_address_leads_to_the_exchange_itself() -> None:
@@ -82,7 +82,7 @@ def test_on_a_test_network_no_spot_address_leads_to_the_exchange_itself() -> Non
     credentials = Credentials("key", "secret")
 
     async def scene() -> set[str]:
-        clients: list[Any] = [guarded_client(endpoint, on_connected=lambda: None)]
+        clients: list[Any] = [make_guarded_client(endpoint, on_connected=lambda: None)]
         rest = RestExchange(endpoint)
         private = PrivateClient(endpoint, credentials, now_ms=lambda: NOW_MS)
         clients += [vars(rest)["_client"], vars(private)["_client"]]

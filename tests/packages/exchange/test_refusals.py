@@ -73,7 +73,7 @@ def error_of(run: Run, exchange: str, server: Answering) -> OnetapeError:
 
     async def work() -> None:
         async with client_of(exchange, server) as client:
-            await client.candles("BTC/USDT", "1h", since_ms=(NOW - 36_000) * 1_000, limit=5)
+            await client.fetch_candles("BTC/USDT", "1h", since_ms=(NOW - 36_000) * 1_000, limit=5)
 
     with pytest.raises(OnetapeError) as caught:
         run(asyncio.wait_for(work(), 20))

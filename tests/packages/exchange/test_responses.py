@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from onetape.core.candles import Candle
 from onetape.core.errors import ExchangeError, ExchangeRefused, ExchangeUnreachable
 from onetape.core.timeframes import Timeframe
-from onetape.exchange.ccxt_errors import translated
+from onetape.exchange.ccxt_errors import translating_ccxt_errors
 from onetape.exchange.clients import Endpoint
-from onetape.exchange.market_clock import market_clock
-from onetape.exchange.pages import Page, closed_pages
+from onetape.exchange.market_clock import open_market_clock
+from onetape.exchange.pages import Page, iterate_closed_pages
 from onetape.exchange.responses import ResponseTap
-from onetape.exchange.rest import RestExchange, candle_of
+from onetape.exchange.rest import RestExchange, parse_candle
 from onetape.exchange.waiting import ComputerWall
 from wall import QuickWall
 
@@ -43,8 +43,8 @@ def kline(opened: int, price: str = "100.5") -> list[Any]:
 
 
 async def fetched(exchange: RestExchange) -> list[Candle]:
-    batch = await exchange.candles("BTC/USDT", "1h", since_ms=START * 1_000, limit=1_000)
-    return batch.candles()
+    batch = await exchange.fetch_candles("BTC/USDT", "1h", since_ms=START * 1_000, limit=1_000)
+    return batch.make_candles()
 
 
 def one_page(ask: Ask, endpoint: Endpoint) -> list[Candle]:
@@ -55,7 +55,8 @@ def paginator(ask: Ask, endpoint: Endpoint, start: int = START, end: int = FORMI
     async def pages(exchange: RestExchange) -> list[Page]:
         hour = Timeframe.parse("1h")
         return [
-            page async for page in closed_pages(exchange, "BTC/USDT", hour, start=start, end=end)
+            page
+            async for page in iterate_closed_pages(exchange, "BTC/USDT", hour, start=start, end=end)
         ]
 
     return ask(endpoint, pages)
@@ -141,7 +142,7 @@ def test_the_recorded_error_replies_are_tried_again_or_final_as_they_should(shar
         text = body if isinstance(body, str) else json.dumps(body)
         status, parsed = reply["status"], None if isinstance(body, str) else body
         try:
-            with translated("binance"):
+            with translating_ccxt_errors("binance"):
                 binance.handle_errors(status, "Reason", url, "GET", {}, text, parsed, {}, None)
                 binance.handle_http_status_code(status, "Reason", url, "GET", text)
         except ExchangeError as error:
@@ -198,7 +199,7 @@ def test_a_refused_connection_is_one_line_with_the_reason_and_the_way_out(
 ) -> None:
     url = f"http://127.0.0.1:{refusing_port}"
     with pytest.raises(ExchangeUnreachable, match=r"refused.*start one: uv run simulator"):
-        market_clock(Endpoint("simulator", url), ComputerWall())
+        open_market_clock(Endpoint("simulator", url), ComputerWall())
 
 
 @pytest.mark.parametrize(
@@ -217,7 +218,7 @@ def test_an_exchange_that_cannot_be_reached_is_named_with_the_reason(
             urls: dict[str, Any] = exchange._client.urls["api"]  # pyright: ignore[reportPrivateUsage] - no network
             for name in list(urls):
                 urls[name] = f"http://{address}/api/v3"
-            await exchange.market("BTC/USDT")
+            await exchange.fetch_market("BTC/USDT")
 
     with pytest.raises(ExchangeUnreachable) as caught:
         run(work())
@@ -235,9 +236,9 @@ def test_no_markets_are_an_error_and_requested_again(
     async def twice() -> str:
         async with RestExchange(server.endpoint, wall=QuickWall()) as exchange:
             with pytest.raises(ExchangeUnreachable):
-                await exchange.market("BTC/USDT")
+                await exchange.fetch_market("BTC/USDT")
             server.fixed["/api/v3/exchangeInfo"] = whole
-            return (await exchange.market("BTC/USDT")).symbol
+            return (await exchange.fetch_market("BTC/USDT")).symbol
 
     assert run(twice()) == "BTC/USDT"
 
@@ -307,11 +308,11 @@ def test_an_exchange_that_answers_twice_with_nothing_ends_the_walk(ask: Ask, ser
 
 
 def test_what_is_no_number_becomes_one_that_the_store_refuses() -> None:
-    assert candle_of([1_000, 1, 2, 3, 4, 5]) == Candle(1, 1, 2, 3, 4, 5)
-    missing = candle_of([None, None])
+    assert parse_candle([1_000, 1, 2, 3, 4, 5]) == Candle(1, 1, 2, 3, 4, 5)
+    missing = parse_candle([None, None])
     assert missing.timestamp == -1
     assert all(isnan(value) for value in missing[1:])
-    assert candle_of([1_500, 1, 1, 1, 1, 1]).timestamp == -1
+    assert parse_candle([1_500, 1, 1, 1, 1, 1]).timestamp == -1
 
 
 values = (
@@ -346,7 +347,7 @@ def test_any_json_is_either_candles_or_an_error_of_ours(
 
 def test_of_an_error_page_only_the_status_is_reported() -> None:
     page = "<html> <head><title>503 Service Unavailable</title></head> <body>"
-    with pytest.raises(ExchangeUnreachable) as shown, translated("binance"):
+    with pytest.raises(ExchangeUnreachable) as shown, translating_ccxt_errors("binance"):
         raise ccxt.ExchangeNotAvailable(
             f"binance GET https://x/y?z=1 503 Service Unavailable {page}"
         )

@@ -10,7 +10,7 @@ from onetape.core.candles import Candle
 from onetape.core.errors import ConfigurationError, UsageError
 from onetape.core.timeframes import Timeframe
 from onetape.exchange.clients import Endpoint
-from onetape.exchange.pages import Page, closed_pages, last_closed_open
+from onetape.exchange.pages import Page, compute_last_closed_open, iterate_closed_pages
 from onetape.exchange.rest import MarketInfo as RestMarket
 from onetape.exchange.rest import RestExchange, check_exchange
 from onetape.simulator.defaults import DEFAULT_SEED
@@ -29,7 +29,7 @@ def endpoint(simulator_url: str) -> Endpoint:
 
 
 def own(timeframe: str, start: int, end: int, symbol: str = "BTC/USDT") -> list[Candle]:
-    candles = SimulatedMarket(DEFAULT_SEED).candles(symbol, timeframe, start, end)
+    candles = SimulatedMarket(DEFAULT_SEED).get_candles(symbol, timeframe, start, end)
     columns = (candles.open, candles.high, candles.low, candles.close, candles.volume)
     rows = zip(candles.timestamp.tolist(), *(column.tolist() for column in columns), strict=True)
     return [Candle(*row) for row in rows]
@@ -37,7 +37,7 @@ def own(timeframe: str, start: int, end: int, symbol: str = "BTC/USDT") -> list[
 
 def pages(ask: Ask, endpoint: Endpoint, timeframe: str, start: int, end: int) -> list[Page]:
     async def walk(exchange: RestExchange) -> list[Page]:
-        walker = closed_pages(
+        walker = iterate_closed_pages(
             exchange, "BTC/USDT", Timeframe.parse(timeframe), start=start, end=end
         )
         return [page async for page in walker]
@@ -47,7 +47,7 @@ def pages(ask: Ask, endpoint: Endpoint, timeframe: str, start: int, end: int) ->
 
 def the_market(ask: Ask, endpoint: Endpoint, symbol: str) -> RestMarket:
     async def market(exchange: RestExchange) -> RestMarket:
-        return await exchange.market(symbol)
+        return await exchange.fetch_market(symbol)
 
     return ask(endpoint, market)
 
@@ -75,7 +75,9 @@ def test_the_forming_candle_is_served_but_never_among_the_closed_ones(
 ) -> None:
     async def newest(exchange: RestExchange) -> list[Candle]:
         since_ms = (FORMING - HOUR) * 1_000
-        return (await exchange.candles("BTC/USDT", "1h", since_ms=since_ms, limit=5)).candles()
+        return (
+            await exchange.fetch_candles("BTC/USDT", "1h", since_ms=since_ms, limit=5)
+        ).make_candles()
 
     assert [row.timestamp for row in ask(endpoint, newest)] == [FORMING - HOUR, FORMING]
     assert list(rows_of(pages(ask, endpoint, "1h", FORMING - HOUR, NOW))) == [FORMING - HOUR]
@@ -90,14 +92,14 @@ def test_a_range_is_half_open(ask: Ask, endpoint: Endpoint) -> None:
 def test_time_before_the_listing_is_walked_over_without_an_error(
     ask: Ask, endpoint: Endpoint
 ) -> None:
-    listed = SimulatedMarket(DEFAULT_SEED).symbol("BTC/USDT").listed
+    listed = SimulatedMarket(DEFAULT_SEED).get_symbol("BTC/USDT").listed
     first = Timeframe.parse("1d").floor(listed)
     walked = pages(ask, endpoint, "1d", first - 1_500 * 86_400, first + 3 * 86_400)
     assert list(rows_of(walked)) == [first + day * 86_400 for day in range(3)]
 
 
 def test_a_range_without_any_candle_is_requested_and_empty(ask: Ask, endpoint: Endpoint) -> None:
-    listed = SimulatedMarket(DEFAULT_SEED).symbol("BTC/USDT").listed
+    listed = SimulatedMarket(DEFAULT_SEED).get_symbol("BTC/USDT").listed
     start = Timeframe.parse("1h").floor(listed) - 3_000 * HOUR
     walked = pages(ask, endpoint, "1h", start, start + 10 * HOUR)
     assert [page.rows for page in walked] == [[]]
@@ -106,14 +108,14 @@ def test_a_range_without_any_candle_is_requested_and_empty(ask: Ask, endpoint: E
 
 def test_a_closed_candle_is_certain_only_after_the_grace() -> None:
     hour = Timeframe.parse("1h")
-    assert last_closed_open(hour, FORMING * 1_000, 0) == FORMING - HOUR
-    assert last_closed_open(hour, FORMING * 1_000 + 1_999, 2_000) == FORMING - 2 * HOUR
-    assert last_closed_open(hour, FORMING * 1_000 + 2_000, 2_000) == FORMING - HOUR
+    assert compute_last_closed_open(hour, FORMING * 1_000, 0) == FORMING - HOUR
+    assert compute_last_closed_open(hour, FORMING * 1_000 + 1_999, 2_000) == FORMING - 2 * HOUR
+    assert compute_last_closed_open(hour, FORMING * 1_000 + 2_000, 2_000) == FORMING - HOUR
 
 
 def test_a_market_states_its_steps_as_exact_decimals(ask: Ask, endpoint: Endpoint) -> None:
     market = the_market(ask, endpoint, "BTC/USDT")
-    symbol = SimulatedMarket(DEFAULT_SEED).symbol("BTC/USDT")
+    symbol = SimulatedMarket(DEFAULT_SEED).get_symbol("BTC/USDT")
     assert (market.base, market.quote, market.active) == ("BTC", "USDT", True)
     assert market.trading_rules.price_step == Decimal(1).scaleb(-symbol.price_digits)
     assert market.trading_rules.amount_step == Decimal(1).scaleb(-symbol.amount_digits)

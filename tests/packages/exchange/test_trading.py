@@ -11,14 +11,14 @@ import pytest
 
 from onetape.core.errors import ExchangeError, ExchangeRefused, ExchangeUnreachable
 from onetape.exchange.clients import Endpoint
-from onetape.exchange.dialects import dialect_of
+from onetape.exchange.dialects import get_dialect
 from onetape.exchange.order_calls import (
     OrderTerms,
-    cancel_order,
-    look_up_order,
-    market_order,
-    replace_stop,
-    stop_order,
+    make_cancel_order_call,
+    make_look_up_calls,
+    make_market_order_call,
+    make_replace_stop_call,
+    make_stop_order_call,
 )
 from onetape.exchange.trading import PrivateClient
 from onetape.exchange.trading_records import (
@@ -85,7 +85,7 @@ def run(
 
 def orders_at(simulator: EmbeddedSimulator) -> list[str]:
     """Return the client order ids that the exchange has taken."""
-    return simulator.on_account(
+    return simulator.run_on_account(
         lambda account: [order.client_id for order in account.exchange.orders.values()]
     )
 
@@ -107,14 +107,14 @@ def test_an_order_comes_back_with_its_fills_and_can_be_looked_up(
         found = await client.look_up(SYMBOL, request.client_order_id, since_ms=0)
         assert found is not None
         assert found.exchange_order_id == sent.exchange_order_id
-        fills = await client.fills_since(
+        fills = await client.fetch_fills(
             SYMBOL, since_ms=request.timestamp_ms, exchange_order_id=sent.exchange_order_id
         )
         assert fills == sent.trades
         assert sum(fill.fee for fill in fills) == Decimal("0.00001")
         assert {fill.fee_currency for fill in fills} == {"BTC"}
         # 0 is the account's first moment: all of its fills.
-        since = await client.fills_since(SYMBOL, since_ms=request.timestamp_ms - 60_000)
+        since = await client.fetch_fills(SYMBOL, since_ms=request.timestamp_ms - 60_000)
         assert set(fills) <= set(since)
 
     run(simulator, work)
@@ -130,9 +130,9 @@ def test_a_stop_rests_is_listed_and_cancelled_once(simulator: EmbeddedSimulator)
     async def work(client: PrivateClient) -> None:
         sent = await client.submit(request)
         assert (sent.status, sent.stop_price) == ("open", Decimal(20_000))
-        (listed,) = await client.open_orders(SYMBOL)
+        (listed,) = await client.fetch_open_orders(SYMBOL)
         assert listed.client_order_id == request.client_order_id
-        locked = (await client.balances())["BTC"].locked
+        locked = (await client.fetch_balances())["BTC"].locked
         assert locked == request.amount
         ended = await client.cancel(SYMBOL, request.client_order_id)
         assert ended.status == "canceled"
@@ -234,7 +234,9 @@ def test_junk_is_no_empty_list(path: str, shape: str) -> None:
 
     async def work(client: PrivateClient) -> None:
         ask = (
-            client.open_orders(SYMBOL) if "open" in path else client.fills_since(SYMBOL, since_ms=0)
+            client.fetch_open_orders(SYMBOL)
+            if "open" in path
+            else client.fetch_fills(SYMBOL, since_ms=0)
         )
         with pytest.raises(ExchangeUnreachable):
             await ask
@@ -249,7 +251,7 @@ def test_an_order_waits_behind_no_other_request() -> None:
 
         async def work(client: PrivateClient) -> bool:
             hanging = [
-                asyncio.create_task(client.fills_since(SYMBOL, since_ms=0)) for _ in range(3)
+                asyncio.create_task(client.fetch_fills(SYMBOL, since_ms=0)) for _ in range(3)
             ]
             await asyncio.sleep(0)
             await client.submit(order())
@@ -264,8 +266,8 @@ def test_an_order_waits_behind_no_other_request() -> None:
 
 def test_what_a_key_may_do_and_whose_it_is(simulator: EmbeddedSimulator) -> None:
     async def work(client: PrivateClient) -> tuple[object, object, str]:
-        found = await client.permissions()
-        return found.may_trade, found.may_withdraw, await client.account_id()
+        found = await client.fetch_permissions()
+        return found.may_trade, found.may_withdraw, await client.fetch_account_id()
 
     *rights, account = run(simulator, work)
     assert rights == [True, False]
@@ -279,11 +281,11 @@ def test_row_69_a_key_that_is_revoked_is_named_and_not_taken_for_too_many_reques
     with simulated() as simulator:
 
         async def work(client: PrivateClient) -> None:
-            await client.balances()
-            simulator.on_account(lambda account: account.keys.revoke("simulator"))
+            await client.fetch_balances()
+            simulator.run_on_account(lambda account: account.keys.revoke("simulator"))
             for _ in range(2):
                 with pytest.raises(ExchangeRefused, match=r"does not accept the API key.*-2015"):
-                    await client.balances()
+                    await client.fetch_balances()
             with pytest.raises(OrderRefused, match=r"-2015"):
                 await client.submit(order())
 
@@ -298,7 +300,7 @@ def test_credentials_show_neither_key_nor_secret() -> None:
 
 def test_the_http_client_repeats_reads_and_cancels_once_and_never_an_order() -> None:
     """Each request is read by the exchange, whose connection then drops without a response."""
-    dialect, arrived = dialect_of("binance"), list[str]()
+    dialect, arrived = get_dialect("binance"), list[str]()
 
     def script(method: str, target: str) -> Answer:
         arrived.append(f"{method} {target.partition('?')[0].split()[0]}")
@@ -308,11 +310,13 @@ def test_the_http_client_repeats_reads_and_cancels_once_and_never_an_order() -> 
         name, stated_ms = uuid4().hex, now_ms()
         terms = OrderTerms(name, SYMBOL, "sell", Decimal("0.01"))
         calls = (
-            market_order(dialect, terms, stated_ms),
-            stop_order(dialect, terms, stated_ms, trigger=Decimal(100)),
-            replace_stop(dialect, terms, stated_ms, replaced_id=name, trigger=Decimal(100)),
-            cancel_order(dialect, name, SYMBOL),
-            *look_up_order(dialect, name, SYMBOL, since_ms=0),
+            make_market_order_call(dialect, terms, stated_ms),
+            make_stop_order_call(dialect, terms, stated_ms, trigger=Decimal(100)),
+            make_replace_stop_call(
+                dialect, terms, stated_ms, replaced_id=name, trigger=Decimal(100)
+            ),
+            make_cancel_order_call(dialect, name, SYMBOL),
+            *make_look_up_calls(dialect, name, SYMBOL, since_ms=0),
         )
         async with OrderServer(script) as server, private_client("binance", server.url) as tap:
             for call in calls:

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from onetape.core.errors import ExchangeUnreachable
 from onetape.core.timeframes import Timeframe
-from onetape.exchange.listing import listed_since
-from onetape.exchange.pages import closed_pages
+from onetape.exchange.listing import fetch_listing_time
+from onetape.exchange.pages import iterate_closed_pages
 from onetape.exchange.rest import RestExchange
 from real_clients import real_client
 from repeatable import examples
@@ -74,7 +74,9 @@ async def okx(server: Windowed) -> AsyncGenerator[RestExchange]:
 
 
 async def opens_of(client: RestExchange, start: int, end: int = NOW) -> list[int]:
-    pages = [page async for page in closed_pages(client, "BTC/USDT", M1, start=start, end=end)]
+    pages = [
+        page async for page in iterate_closed_pages(client, "BTC/USDT", M1, start=start, end=end)
+    ]
     assert pages[-1].covered_until >= end
     return sorted({time for page in pages for time in page.candles.timestamp.tolist()})
 
@@ -151,7 +153,7 @@ def test_the_day_of_the_listing_is_found_by_days(run: Run) -> None:
 
     async def work() -> int | None:
         async with okx(server) as client:
-            return await listed_since(client, "BTC/USDT")
+            return await fetch_listing_time(client, "BTC/USDT")
 
     assert run(work()) == listed
     assert len(server.requested) <= 20
@@ -186,7 +188,9 @@ def test_random_rows_never_keep_the_pager(run: Run, kind: str, seed: int, spread
             start = NOW - wanted * MINUTE
             # Rows that never go on are an error.
             with contextlib.suppress(ExchangeUnreachable):
-                async for page in closed_pages(client, "BTC/USDT", M1, start=start, end=NOW):
+                async for page in iterate_closed_pages(
+                    client, "BTC/USDT", M1, start=start, end=NOW
+                ):
                     times = page.candles.timestamp.tolist()
                     assert times == sorted(set(times))
                     assert all(start <= time < NOW for time in times)

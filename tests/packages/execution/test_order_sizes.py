@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onetape.core.trading_rules import TradingRules
-from onetape.execution.order_sizes import LargestOrder, next_part
+from onetape.execution.order_sizes import LargestOrder, compute_next_part
 
 RULES = TradingRules(Decimal("0.01"), Decimal("0.001"), Decimal("0.002"), Decimal(5))
 
@@ -20,7 +20,7 @@ def test_parts_sell_all_of_an_amount_and_none_is_larger_than_the_market_takes(
     left, largest = steps * step, most * step
     parts: list[Decimal] = []
     while left:
-        parts.append(next_part(left, largest, RULES))
+        parts.append(compute_next_part(left, largest, RULES))
         assert 0 < parts[-1] <= largest
         assert not parts[-1] % step
         left -= parts[-1]
@@ -30,14 +30,14 @@ def test_parts_sell_all_of_an_amount_and_none_is_larger_than_the_market_takes(
 
 @pytest.mark.parametrize("largest", [None, Decimal(0), Decimal("1.5")])
 def test_an_amount_that_one_order_may_have_is_one_part(largest: Decimal | None) -> None:
-    assert next_part(Decimal("1.5"), largest, RULES) == Decimal("1.5")
+    assert compute_next_part(Decimal("1.5"), largest, RULES) == Decimal("1.5")
 
 
 def test_the_least_limit_that_is_known_counts_in_whole_steps() -> None:
     largest = LargestOrder(Decimal(9), Decimal("2.00099"), Decimal(100))
-    assert largest.at_market(RULES) == Decimal("2.000")
-    assert largest.at_limit(Decimal(7), RULES) == 9
-    assert largest.at_limit(Decimal(30), RULES) == Decimal("3.333")
-    assert LargestOrder().at_market(RULES) is None
-    assert LargestOrder().at_limit(Decimal(7), RULES) is None
-    assert LargestOrder(Decimal(9)).at_market(RULES) == 9
+    assert largest.compute_market_amount(RULES) == Decimal("2.000")
+    assert largest.compute_limit_amount(Decimal(7), RULES) == 9
+    assert largest.compute_limit_amount(Decimal(30), RULES) == Decimal("3.333")
+    assert LargestOrder().compute_market_amount(RULES) is None
+    assert LargestOrder().compute_limit_amount(Decimal(7), RULES) is None
+    assert LargestOrder(Decimal(9)).compute_market_amount(RULES) == 9

@@ -19,9 +19,9 @@ from onetape.execution.events import (
     StatusReport,
     Submitted,
     Unanswered,
-    from_json,
+    decode_event,
+    encode_event,
     get_event_kind,
-    to_json,
 )
 from onetape.execution.orders import (
     Alarm,
@@ -205,5 +205,5 @@ def test_an_event_comes_back_from_its_document(history: History) -> None:
     events: list[OrderEvent] = [
         Intended(), *OWN, ProvenAbsent("looked up twice"), *history.events()
     ]  # fmt: skip
-    assert [from_json(to_json(event)) for event in events] == events
+    assert [decode_event(encode_event(event)) for event in events] == events
     assert get_event_kind(StatusReport("open")) == "status"

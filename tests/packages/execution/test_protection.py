@@ -16,7 +16,7 @@ from onetape.execution.protection import (
     Unprotectable,
     Withdraw,
     choose_protection_step,
-    limit_sellable,
+    compute_sellable_amount,
 )
 
 STEPS = TradingRules(
@@ -145,6 +145,6 @@ def test_steps_end_with_one_stop_that_sells_at_most_what_is_held(
 
 @given(held=amounts, free=amounts)
 def test_what_can_be_sold_was_bought_and_is_free(held: Decimal, free: Decimal) -> None:
-    found = limit_sellable(held, free, STEPS)
+    found = compute_sellable_amount(held, free, STEPS)
     assert 0 <= found <= min(held, free)
     assert found % Decimal("0.00001") == 0

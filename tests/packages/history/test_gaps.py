@@ -429,8 +429,8 @@ def test_row_7_a_ban_is_known_to_every_process_on_the_file(tmp_path: Path) -> No
     path = tmp_path / "candles.db"
     with open_store(path, create=True) as one, open_store(path, create=False) as other:
         mine, theirs = StoredRateLimitBans(one, "binance"), StoredRateLimitBans(other, "binance")
-        assert theirs.latest() is None
+        assert theirs.find_latest() is None
         mine.extend(RateLimitBan(START_MS, "HTTP 418"))
         theirs.extend(RateLimitBan(START_MS - 1, "HTTP 429"))
-        assert mine.latest() == theirs.latest() == RateLimitBan(START_MS, "HTTP 418")
-        assert StoredRateLimitBans(other, "kraken").latest() is None
+        assert mine.find_latest() == theirs.find_latest() == RateLimitBan(START_MS, "HTTP 418")
+        assert StoredRateLimitBans(other, "kraken").find_latest() is None

@@ -181,7 +181,7 @@ def test_row_26_candles_are_the_same_in_every_time_zone_across_its_change(
 def test_row_27_a_delisted_symbol_is_named_and_the_others_go_on(
     work: Callable[[Work[Any]], Any], simulator: EmbeddedSimulator, store: Store
 ) -> None:
-    work(lambda client: client.market("ETH/USDT"))
+    work(lambda client: client.fetch_market("ETH/USDT"))
     simulator.faults.add(kind="delisted", symbol="ETH/USDT")
     gone = SeriesKey("simulator", "ETH/USDT", "1h")
     with pytest.raises(SymbolRefused, match="simulator has no such market"):
@@ -196,7 +196,7 @@ def test_row_27_a_new_client_does_not_have_a_delisted_symbol(
 
     async def ask() -> None:
         async with RestExchange(Endpoint("simulator", simulator.url)) as client:
-            await client.market("ETH/USDT")
+            await client.fetch_market("ETH/USDT")
 
     with pytest.raises(UsageError, match="has no spot market 'ETH/USDT'"):
         runner(ask())
@@ -209,7 +209,7 @@ def test_row_27_a_halted_symbol_is_listed_as_not_traded_and_still_has_its_candle
 
     async def ask() -> tuple[bool, int]:
         async with RestExchange(Endpoint("simulator", simulator.url)) as client:
-            market = await client.market("BTC/USDT")
+            market = await client.fetch_market("BTC/USDT")
             report = await fetch_closed(client, store, KEY, start=START, end=FORMING)
             return market.active, report.inserted
 

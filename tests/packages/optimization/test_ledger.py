@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from onetape.core.errors import ConfigurationError
-from onetape.optimization.trials_ledger import TrialCounts, TrialsLedger, trial_digest
+from onetape.optimization.trials_ledger import TrialCounts, TrialsLedger, compute_trial_digest
 
 
 def ledger(folder: Path) -> TrialsLedger:
@@ -13,7 +13,9 @@ def ledger(folder: Path) -> TrialsLedger:
 
 
 def digests(*periods: int, code: str = "a") -> list[bytes]:
-    return [trial_digest({"strategy_digest": code}, {"period": period}) for period in periods]
+    return [
+        compute_trial_digest({"strategy_digest": code}, {"period": period}) for period in periods
+    ]
 
 
 def test_trials_of_all_strategies_are_counted_once(tmp_path: Path) -> None:
@@ -22,8 +24,8 @@ def test_trials_of_all_strategies_are_counted_once(tmp_path: Path) -> None:
     first.record_trials("rsi", "1h", digests(2, 3, 4))
     first.record_trials("macd", "4h", digests(1, 2, code="b"))
     first.record_trials("macd", "4h", digests(1, 2, code="b"))
-    assert first.counts("rsi", 0, 1) == TrialCounts(market=6, strategy=4, looks=0)
-    assert ledger(tmp_path).counts("macd", 0, 1) == TrialCounts(market=6, strategy=2, looks=0)
+    assert first.count_trials("rsi", 0, 1) == TrialCounts(market=6, strategy=4, looks=0)
+    assert ledger(tmp_path).count_trials("macd", 0, 1) == TrialCounts(market=6, strategy=2, looks=0)
     assert len(first.path.read_bytes().splitlines()) == 3
 
 
@@ -31,15 +33,15 @@ def test_looks_at_overlapping_parts_are_counted(tmp_path: Path) -> None:
     book = ledger(tmp_path)
     for choice, start, end in ((b"a", 100, 200), (b"b", 150, 300), (b"a", 100, 200)):
         book.record_look("rsi", "1h", choice, start, end)
-    assert ledger(tmp_path).counts("rsi", 120, 160).looks == 2
-    assert book.counts("rsi", 200, 400).looks == 1
-    assert book.counts("rsi", 300, 400).looks == 0
+    assert ledger(tmp_path).count_trials("rsi", 120, 160).looks == 2
+    assert book.count_trials("rsi", 200, 400).looks == 1
+    assert book.count_trials("rsi", 300, 400).looks == 0
 
 
 def test_another_market_has_another_ledger(tmp_path: Path) -> None:
     ledger(tmp_path).record_trials("rsi", "1h", digests(1))
     other = TrialsLedger(tmp_path, "binance", "ETH/USDT")
-    assert other.counts("rsi", 0, 1).market == 0
+    assert other.count_trials("rsi", 0, 1).market == 0
 
 
 def test_the_half_line_of_a_killed_process_is_cut_off(tmp_path: Path) -> None:
@@ -48,9 +50,9 @@ def test_the_half_line_of_a_killed_process_is_cut_off(tmp_path: Path) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole + whole[: len(whole) // 2])
     again = ledger(tmp_path)
-    assert again.counts("rsi", 0, 1).market == 2
+    assert again.count_trials("rsi", 0, 1).market == 2
     again.record_trials("rsi", "1h", digests(3))
-    assert ledger(tmp_path).counts("rsi", 0, 1).market == 3
+    assert ledger(tmp_path).count_trials("rsi", 0, 1).market == 3
     assert path.read_bytes().startswith(whole)
 
 
@@ -58,7 +60,7 @@ def test_two_writers_lose_nothing(tmp_path: Path) -> None:
     one, other = ledger(tmp_path), ledger(tmp_path)
     one.record_trials("rsi", "1h", digests(1, 2))
     other.record_trials("rsi", "1h", digests(2, 3))
-    assert ledger(tmp_path).counts("rsi", 0, 1).market == 3
+    assert ledger(tmp_path).count_trials("rsi", 0, 1).market == 3
 
 
 @pytest.mark.parametrize(

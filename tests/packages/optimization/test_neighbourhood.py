@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from onetape.core.errors import UsageError
 from onetape.optimization.constraints import parse_constraint
-from onetape.optimization.neighbourhood import neighbour_medians
+from onetape.optimization.neighbourhood import compute_neighbour_medians
 from onetape.optimization.ranking import is_on_front
 from onetape.optimization.verdict import Rung, Verdict
 
@@ -19,13 +19,13 @@ def result(fast: int, slow: int, sharpe: float | None) -> dict[str, object]:
 def test_neighbours_are_one_step_away_in_one_parameter() -> None:
     grid = {(5, 20): 1.0, (5, 50): 2.0, (9, 20): 3.0, (9, 50): 4.0, (12, 20): None, (12, 50): 9.0}
     order = [result(*key, value) for key, value in grid.items()]
-    assert neighbour_medians(order, "sharpe") == [2.5, 2.5, 2.5, 3.0, 6.0, None]
+    assert compute_neighbour_medians(order, "sharpe") == [2.5, 2.5, 2.5, 3.0, 6.0, None]
 
 
 def test_scattered_combinations_have_no_neighbours() -> None:
     order = [result(1, 7, 1.0), result(2, 9, 2.0), result(3, 8, 3.0)]
-    assert neighbour_medians(order, "sharpe") == [None] * 3
-    assert neighbour_medians([], "sharpe") == []
+    assert compute_neighbour_medians(order, "sharpe") == [None] * 3
+    assert compute_neighbour_medians([], "sharpe") == []
 
 
 @pytest.mark.parametrize(

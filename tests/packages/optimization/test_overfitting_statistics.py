@@ -5,15 +5,15 @@ import pytest
 
 from onetape.core.candles import FloatArray
 from onetape.optimization.statistics.bootstrap import (
-    block_length,
-    bootstrap_intervals,
-    max_drawdowns,
-    shuffled_drawdowns,
-    stationary_indexes,
+    compute_block_length,
+    compute_bootstrap_intervals,
+    compute_max_drawdowns,
+    compute_shuffled_drawdowns,
+    draw_stationary_indexes,
 )
-from onetape.optimization.statistics.cscv import overfitting
-from onetape.optimization.statistics.random_timing import TimedPositions, random_timing
-from onetape.optimization.statistics.superior_ability import superior_ability
+from onetape.optimization.statistics.cscv import compute_overfitting
+from onetape.optimization.statistics.random_timing import TimedPositions, compute_random_timing
+from onetape.optimization.statistics.superior_ability import compute_superior_ability
 
 
 def noise(seed: int, periods: int, trials: int) -> FloatArray:
@@ -22,7 +22,7 @@ def noise(seed: int, periods: int, trials: int) -> FloatArray:
 
 
 def test_cscv_of_trials_without_skill_is_about_one_half() -> None:
-    found = [overfitting(noise(seed, 256, 20)) for seed in range(12)]
+    found = [compute_overfitting(noise(seed, 256, 20)) for seed in range(12)]
     shares = [one.probability for one in found if one is not None]
     assert found[0] is not None
     assert found[0].splits == 12_870
@@ -32,7 +32,7 @@ def test_cscv_of_trials_without_skill_is_about_one_half() -> None:
 def test_cscv_of_one_skilled_trial_is_close_to_0() -> None:
     returns = noise(1, 512, 20)
     returns[:, 7] += 0.004
-    found = overfitting(returns)
+    found = compute_overfitting(returns)
     assert found is not None
     assert (found.probability, found.probability_of_loss) == (0.0, 0.0)
 
@@ -40,7 +40,7 @@ def test_cscv_of_one_skilled_trial_is_close_to_0() -> None:
 def test_losing_trials_with_graded_costs_score_low_and_lose_all_the_same() -> None:
     market = noise(2, 512, 1)
     costs = np.linspace(0.002, 0.01, 50)
-    found = overfitting(market + noise(3, 512, 50) * 0.05 - costs)
+    found = compute_overfitting(market + noise(3, 512, 50) * 0.05 - costs)
     assert found is not None
     assert found.probability < 0.05
     assert found.probability_of_loss > 0.95
@@ -48,11 +48,11 @@ def test_losing_trials_with_graded_costs_score_low_and_lose_all_the_same() -> No
 
 @pytest.mark.parametrize("shape", [(256, 1), (31, 5)])
 def test_cscv_needs_two_trials_and_two_periods_per_block(shape: tuple[int, int]) -> None:
-    assert overfitting(noise(1, *shape)) is None
+    assert compute_overfitting(noise(1, *shape)) is None
 
 
 def test_equal_trials_stand_in_the_middle() -> None:
-    found = overfitting(np.repeat(noise(4, 64, 1), 5, axis=1), blocks=8)
+    found = compute_overfitting(np.repeat(noise(4, 64, 1), 5, axis=1), blocks=8)
     assert found is not None
     assert found.probability == 1.0  # on every processor: equal columns are computed once
 
@@ -61,7 +61,7 @@ def test_p_values_are_uniform_where_all_models_equal_the_benchmark() -> None:
     values: list[float] = []
     for seed in range(120):
         returns = noise(1_000 + seed, 400, 8)
-        found = superior_ability(returns, np.zeros(400), "cash", seed, resamples=199)
+        found = compute_superior_ability(returns, np.zeros(400), "cash", seed, resamples=199)
         assert found is not None
         assert found.lower <= found.consistent <= found.upper
         values.append(found.consistent)
@@ -81,7 +81,7 @@ def test_p_values_are_those_of_another_implementation(
 ) -> None:
     returns = np.random.default_rng(seed).normal(0.0003 * (seed % 3), 0.01, (300, 8))
     returns[:, 1] -= 0.003
-    found = superior_ability(returns, np.zeros(300), "cash", seed, resamples=2_000)
+    found = compute_superior_ability(returns, np.zeros(300), "cash", seed, resamples=2_000)
     assert found is not None
     assert (found.lower, found.consistent, found.upper) == pytest.approx(
         (lower, consistent, upper), abs=0.05
@@ -91,14 +91,14 @@ def test_p_values_are_those_of_another_implementation(
 def test_a_skilled_model_is_superior_and_poor_ones_do_not_hide_it() -> None:
     returns = noise(5, 500, 30) - 0.002
     returns[:, 3] += 0.004
-    found = superior_ability(returns, np.zeros(500), "cash", seed=1, resamples=300)
+    found = compute_superior_ability(returns, np.zeros(500), "cash", seed=1, resamples=300)
     assert found is not None
     assert found.consistent < 0.02
     assert (found.benchmark, found.trials) == ("cash", 30)
 
 
 def test_spa_needs_a_model_that_differs_from_the_benchmark() -> None:
-    assert superior_ability(np.zeros((50, 3)), np.zeros(50), "cash", seed=1) is None
+    assert compute_superior_ability(np.zeros((50, 3)), np.zeros(50), "cash", seed=1) is None
 
 
 def positions(generator: np.random.Generator, bars: int, share: float = 0.02) -> FloatArray:
@@ -115,7 +115,7 @@ def test_shifted_sharpe_ratios_equal_those_of_rolled_positions() -> None:
     generator = np.random.default_rng(3)
     market = generator.normal(0.0, 0.01, 200)
     trials = [positions(generator, 200, 0.1) for _ in range(3)]
-    found = random_timing(market, [TimedPositions(one, costs_of(one)) for one in trials])
+    found = compute_random_timing(market, [TimedPositions(one, costs_of(one)) for one in trials])
     assert found is not None
 
     def sharpe(weights: FloatArray, shift: int) -> float:
@@ -137,7 +137,9 @@ def test_random_positions_have_uniform_p_values_also_the_best_of_many() -> None:
         generator = np.random.default_rng(seed)
         market = generator.normal(0.0002, 0.01, 600)
         weights = [positions(generator, 600) for _ in range(6)]
-        found = random_timing(market, [TimedPositions(one, costs_of(one)) for one in weights])
+        found = compute_random_timing(
+            market, [TimedPositions(one, costs_of(one)) for one in weights]
+        )
         assert found is not None
         values.append(found.p_value)
     distance = np.abs(np.sort(values) - np.linspace(0.0, 1.0, len(values))).max()
@@ -149,7 +151,7 @@ def test_positions_that_avoid_losses_are_better_than_shifted_ones() -> None:
     generator = np.random.default_rng(9)
     market = generator.normal(0.0, 0.01, 1_000)
     knows = (market > -0.005).astype(np.float64)
-    found = random_timing(market, [TimedPositions(knows, costs_of(knows))])
+    found = compute_random_timing(market, [TimedPositions(knows, costs_of(knows))])
     assert found is not None
     assert found.p_value < 0.01
 
@@ -157,27 +159,30 @@ def test_positions_that_avoid_losses_are_better_than_shifted_ones() -> None:
 @pytest.mark.parametrize(("bars", "trials"), [(99, 1), (200, 0)])
 def test_random_timing_needs_a_trial_and_100_bars(bars: int, trials: int) -> None:
     one = TimedPositions(np.ones(bars), np.zeros(bars))
-    assert random_timing(np.zeros(bars), [one] * trials) is None
+    assert compute_random_timing(np.zeros(bars), [one] * trials) is None
 
 
 def test_blocks_of_the_bootstrap_go_on_and_have_the_mean_length() -> None:
     generator = np.random.default_rng(1)
-    drawn = stationary_indexes(500, 200, 8.0, generator)
+    drawn = draw_stationary_indexes(500, 200, 8.0, generator)
     goes_on = (drawn[:, 1:] == (drawn[:, :-1] + 1) % 500).mean()
     assert goes_on == pytest.approx(1 - 1 / 8, abs=0.01)
     assert (drawn.min(), drawn.max()) == (0, 499)
-    assert block_length(1_000) == pytest.approx(10.0)
+    assert compute_block_length(1_000) == pytest.approx(10.0)
 
 
 def drawdown_of(returns: FloatArray) -> float:
     """Return the maximum drawdown of the equity of returns."""
     equity = np.cumprod(1.0 + returns, dtype=np.float64)
-    return float(max_drawdowns(equity[None])[0])
+    return float(compute_max_drawdowns(equity[None])[0])
 
 
 def test_intervals_hold_the_values_of_the_run_and_are_the_same_again() -> None:
     returns = noise(6, 400, 1)[:, 0] + 0.001
-    first, second = bootstrap_intervals(returns, seed=4), bootstrap_intervals(returns, seed=4)
+    first, second = (
+        compute_bootstrap_intervals(returns, seed=4),
+        compute_bootstrap_intervals(returns, seed=4),
+    )
     assert first is not None
     assert first == second
     assert first.sharpe.low < returns.mean() / returns.std(ddof=1) < first.sharpe.high
@@ -188,7 +193,7 @@ def test_intervals_hold_the_values_of_the_run_and_are_the_same_again() -> None:
 
 def test_shuffled_trades_keep_their_total_and_change_their_drawdown() -> None:
     trades = np.array([0.05, -0.04] * 20)
-    found = shuffled_drawdowns(trades, seed=2)
+    found = compute_shuffled_drawdowns(trades, seed=2)
     assert found is not None
     in_order = drawdown_of(trades)
     assert found.high < in_order
@@ -198,5 +203,5 @@ def test_shuffled_trades_keep_their_total_and_change_their_drawdown() -> None:
 @pytest.mark.parametrize("count", [0, 9])
 def test_too_few_returns_have_no_interval(count: int) -> None:
     few = np.full(count, 0.01)
-    assert bootstrap_intervals(few, seed=1) is None
-    assert shuffled_drawdowns(few, seed=1) is None
+    assert compute_bootstrap_intervals(few, seed=1) is None
+    assert compute_shuffled_drawdowns(few, seed=1) is None

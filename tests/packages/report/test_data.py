@@ -24,14 +24,14 @@ def test_a_level_for_an_unknown_indicator_is_refused(report: Callable[..., Repor
 def test_names_that_begin_with_the_same_word_share_a_pane(
     report: Callable[..., ReportData],
 ) -> None:
-    assert report(10).pane_names() == (
+    assert report(10).list_pane_names() == (
         ("RSI",),
         ("MACD", "MACD signal", "MACD histogram"),
     )
 
 
 def test_an_overlay_has_no_pane_of_its_own(report: Callable[..., ReportData]) -> None:
-    assert all("SMA" not in pane for pane in report(10).pane_names())
+    assert all("SMA" not in pane for pane in report(10).list_pane_names())
 
 
 def test_a_trade_of_a_market_that_is_not_there_is_refused(

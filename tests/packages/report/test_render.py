@@ -178,8 +178,9 @@ def test_merged_candles_are_stated_with_the_number_that_made_it_so(
 
 def test_a_report_loads_neither_pandas_nor_the_wrapper_of_the_chart_library() -> None:
     code = (
-        "import sys, onetape.report as r; from onetape.report.library import chart_library;"
-        "chart_library(); print({'pandas', 'litecharts', 'ccxt', 'aiohttp'} & set(sys.modules))"
+        "import sys, onetape.report as r; from onetape.report.library import read_chart_library;"
+        "read_chart_library(); print({'pandas', 'litecharts', 'ccxt', 'aiohttp'} & "
+        "set(sys.modules))"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "set()"

@@ -118,7 +118,7 @@ def test_every_stored_candle_is_closed_and_equals_the_simulators_own(demo: Shown
     assert {tuple(row[:4]) for row in rows} == {("simulator", "BTC/USDT", "1h", 1)}
     stored = [Candle(*row[4:]) for row in rows]
     first, last = stored[0].timestamp, stored[-1].timestamp
-    ledger = SimulatedMarket(7).candles("BTC/USDT", "1h", first, last + 3_600)
+    ledger = SimulatedMarket(7).get_candles("BTC/USDT", "1h", first, last + 3_600)
     columns = (getattr(ledger, name).tolist() for name in Candle._fields)
     assert stored == [Candle(*row) for row in zip(*columns, strict=True)]
 

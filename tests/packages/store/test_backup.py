@@ -13,7 +13,7 @@ import pytest
 from minute_rows import candles_in, spoil_a_page, write_rows
 from old_stores import make_old_store, rows_of, version_of
 from onetape.core.errors import ConfigurationError, SafetyRefusal, StoreError
-from onetape.store.backup import backup, restore
+from onetape.store.backup import make_backup, restore
 from onetape.store.database import Store, open_store
 from onetape.store.leases import acquire_lease
 from onetape.store.migrations import NEWEST_VERSION
@@ -115,7 +115,7 @@ def test_a_restore_drill_finds_every_row_that_was_acknowledged_before_the_backup
         write_rows(store, 20_000)
     writers = Writers(path, child_environment)
     acknowledged = dict(writers.newest)
-    backup(path, kept)
+    make_backup(path, kept)
     writers.wait_for_more()
     writers.kill()
     restore(kept, elsewhere)
@@ -133,7 +133,7 @@ def test_a_backup_holds_what_is_still_in_the_log_and_a_copy_of_the_file_does_not
         write_rows(store, 2_000)
         # In a separate process: closing a plain handle on an open database drops its locks.
         subprocess.run(["cp", str(path), str(copied)], check=True)
-        backup(path, kept)
+        make_backup(path, kept)
     assert candles_in(kept) == 2_000
     assert candles_in(copied) < 2_000
 
@@ -141,7 +141,7 @@ def test_a_backup_holds_what_is_still_in_the_log_and_a_copy_of_the_file_does_not
 def test_a_backup_is_private_and_needs_no_second_file(store: Store, tmp_path: Path) -> None:
     write_rows(store, 10)
     target = tmp_path / "backups" / "kept.db"
-    report = backup(store.path, target)
+    report = make_backup(store.path, target)
     assert (report.path, report.size_bytes) == (target, target.stat().st_size)
     assert [entry.name for entry in target.parent.iterdir()] == ["kept.db"]
     modes = [stat.S_IMODE(entry.stat().st_mode) for entry in (target, target.parent)]
@@ -152,9 +152,9 @@ def test_a_backup_replaces_a_file_only_when_allowed(store: Store, tmp_path: Path
     target = tmp_path / "kept.db"
     target.write_text("precious")
     with pytest.raises(StoreError, match="exists already"):
-        backup(store.path, target)
+        make_backup(store.path, target)
     assert target.read_text() == "precious"
-    backup(store.path, target, replace=True)
+    make_backup(store.path, target, replace=True)
     assert version_of(target) == NEWEST_VERSION
 
 
@@ -163,7 +163,7 @@ def test_a_damaged_database_gives_no_backup(path: Path, tmp_path: Path) -> None:
         write_rows(store, 5_000)
     spoil_a_page(path)
     with pytest.raises(StoreError, match=f"{path} is damaged"):
-        backup(path, tmp_path / "kept.db")
+        make_backup(path, tmp_path / "kept.db")
     assert [entry.name for entry in tmp_path.iterdir()] == ["data"]
 
 
@@ -174,19 +174,19 @@ def test_the_draft_of_a_killed_backup_goes_with_the_next_one(store: Store, tmp_p
     before = time.time() - 7_200
     for draft in (old, other):
         os.utime(draft, (before, before))
-    backup(store.path, tmp_path / "b.db")
+    make_backup(store.path, tmp_path / "b.db")
     assert (old.exists(), young.exists(), other.exists()) == (False, True, True)
 
 
 def test_a_backup_over_the_database_itself_is_refused(store: Store) -> None:
     with pytest.raises(ConfigurationError, match="is the database itself"):
-        backup(store.path, store.path, replace=True)
+        make_backup(store.path, store.path, replace=True)
 
 
 def test_a_restore_keeps_what_it_replaces(path: Path, tmp_path: Path) -> None:
     with open_store(path, create=True) as store:
         write_rows(store, 10)
-        backup(path, tmp_path / "kept.db")
+        make_backup(path, tmp_path / "kept.db")
         write_rows(store, 5, start=10)
     replaced = restore(tmp_path / "kept.db", path)
     assert replaced is not None
@@ -196,7 +196,7 @@ def test_a_restore_keeps_what_it_replaces(path: Path, tmp_path: Path) -> None:
 
 
 def test_a_restore_to_a_new_place_makes_the_folder(store: Store, tmp_path: Path) -> None:
-    backup(store.path, tmp_path / "kept.db")
+    make_backup(store.path, tmp_path / "kept.db")
     target = tmp_path / "new" / "onetape.db"
     assert restore(tmp_path / "kept.db", target) is None
     assert candles_in(target) == 0
@@ -206,7 +206,7 @@ def test_a_restore_through_a_link_replaces_what_it_leads_to(path: Path, tmp_path
     link = tmp_path / "link.db"
     with open_store(path, create=True) as store:
         write_rows(store, 10)
-        backup(path, tmp_path / "kept.db")
+        make_backup(path, tmp_path / "kept.db")
         write_rows(store, 5, start=10)
     link.symlink_to(path)
     restore(tmp_path / "kept.db", link)
@@ -219,7 +219,7 @@ def test_a_log_that_a_killed_process_left_goes_with_the_file_it_belongs_to(
 ) -> None:
     with open_store(path, create=True) as store:
         write_rows(store, 10)
-        backup(path, tmp_path / "kept.db")
+        make_backup(path, tmp_path / "kept.db")
         write_rows(store, 5, start=10)
         crashed = tmp_path / "crashed"
         subprocess.run(["cp", "-r", str(path.parent), str(crashed)], check=True)
@@ -231,7 +231,7 @@ def test_a_log_that_a_killed_process_left_goes_with_the_file_it_belongs_to(
 
 def test_a_restore_is_refused_while_a_trader_holds_a_lease(path: Path, tmp_path: Path) -> None:
     with open_store(path, create=True) as store:
-        backup(path, tmp_path / "kept.db")
+        make_backup(path, tmp_path / "kept.db")
         acquire_lease(store, "paper/a", "process 17", now_ms=time.time_ns() // 10**6, seconds=60)
     with pytest.raises(SafetyRefusal, match="paper/a is traded by process 17"):
         restore(tmp_path / "kept.db", path)
@@ -243,7 +243,7 @@ def test_a_restore_is_refused_while_another_process_has_the_file_open(
 ) -> None:
     with open_store(path, create=True) as store:
         write_rows(store, 10)
-        backup(path, tmp_path / "kept.db")
+        make_backup(path, tmp_path / "kept.db")
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(path)],
         stdin=subprocess.PIPE,
@@ -266,7 +266,7 @@ def test_a_restore_is_refused_while_another_process_has_the_file_open(
 def test_a_restore_replaces_a_damaged_file_and_keeps_that_too(path: Path, tmp_path: Path) -> None:
     with open_store(path, create=True) as store:
         write_rows(store, 10)
-        backup(path, tmp_path / "kept.db")
+        make_backup(path, tmp_path / "kept.db")
     path.write_text("no database header")
     replaced = restore(tmp_path / "kept.db", path)
     assert candles_in(path) == 10
@@ -277,7 +277,7 @@ def test_a_restore_replaces_a_damaged_file_and_keeps_that_too(path: Path, tmp_pa
 def test_a_restore_that_is_killed_anywhere_leaves_the_old_file_or_the_new_one(path: Path) -> None:
     with open_store(path, create=True) as store:
         write_rows(store, 10)
-        backup(path, path.with_name(KEPT))
+        make_backup(path, path.with_name(KEPT))
         write_rows(store, 5, start=10)
     struck = strike_everywhere(path, "restore_older", seed=52)
     assert {candles_in(strike.path) for strike in struck} <= {10, 15}
@@ -291,7 +291,7 @@ def test_what_is_no_sound_backup_is_refused_and_changes_nothing(
     with open_store(path, create=True) as store:
         write_rows(store, 5_000)
         if fault == "damaged":
-            backup(path, kept)
+            make_backup(path, kept)
             spoil_a_page(kept)
     if fault == "empty":
         kept.touch()
@@ -330,10 +330,10 @@ def test_a_backup_that_does_not_fit_on_the_disk_leaves_nothing(
 import resource
 from pathlib import Path
 from onetape.core.errors import OnetapeError
-from onetape.store.backup import backup
+from onetape.store.backup import make_backup
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
-    backup(Path({str(path)!r}), Path({str(tmp_path / "kept.db")!r}))
+    make_backup(Path({str(path)!r}), Path({str(tmp_path / "kept.db")!r}))
 except OnetapeError as error:
     print(error)
 """

@@ -34,7 +34,7 @@ from onetape.store.database import Store, open_store
 from onetape.store.quarantine import (
     KEPT_PAYLOADS,
     MOST_CHARACTERS,
-    quarantine,
+    quarantine_row,
     read_quarantined_rows,
     read_refused_rows,
 )
@@ -324,8 +324,8 @@ def test_what_the_exchange_sent_is_kept_where_it_is_known(store: Store) -> None:
     bad = BAD_ROWS["NaN, or None"]
     raw = {bad: '[3600000,"100",null]', SOUND._replace(low=0.0): "x" * 9_000}
     insert_closed(store, KEY, list(raw), source="rest", seen_ms=1, raw=raw)
-    quarantine(store, KEY, bad, source="ws", fault="time is long past", seen_ms=1, raw="{}")
-    quarantine(store, KEY, SOUND, source="ws", fault="time is long past", seen_ms=1)
+    quarantine_row(store, KEY, bad, source="ws", fault="time is long past", seen_ms=1, raw="{}")
+    quarantine_row(store, KEY, SOUND, source="ws", fault="time is long past", seen_ms=1)
     words = '["3600", "100.0", "110.0", "90.0", "105.0", "12.5"]'
     kept = [row[3] for row in payloads(store)]
     assert kept == ['[3600000,"100",null]', "x" * MOST_CHARACTERS, "{}", words]

@@ -131,13 +131,13 @@ def harm(strike: Strike) -> list[str]:
             ).fetchall()
     except StoreError as error:
         return [str(error)]
-    said = {
-        word: sum(line.startswith(word) for line in strike.said) for word in ("trade", "candle")
+    counts = {
+        word: sum(line.startswith(word) for line in strike.lines) for word in ("trade", "candle")
     }
     found = {
         f"quick_check: {check}": check != "ok",
-        f"{len(trades)} of {said['trade']} acknowledged trades": len(trades) < said["trade"],
-        f"{candles} candles": candles % BATCH != 0 or candles < said["candle"] * BATCH,
+        f"{len(trades)} of {counts['trade']} acknowledged trades": len(trades) < counts["trade"],
+        f"{candles} candles": candles % BATCH != 0 or candles < counts["candle"] * BATCH,
         "an order is closed without its trade, or open with it": (
             [(trade.client_order_id,) for trade in trades] != closed_orders
         ),

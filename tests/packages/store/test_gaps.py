@@ -91,7 +91,7 @@ def test_enough_answers_explain_an_unproven_gap_where_so_many_suffice(store: Sto
     set_gap(store, KEY, 0, 10, state=UNPROVEN, requested_ms=1, evidence=Evidence(2, 1, -1))
     set_gap(store, KEY, 20, 30, state=UNPROVEN, requested_ms=1, evidence=Evidence(3, 1, -1))
     gaps = [(0, 10), (20, 30)]
-    assert find_unexplained(store, KEY, gaps, answers=3) == [(0, 10)]
+    assert find_unexplained(store, KEY, gaps, responses=3) == [(0, 10)]
     assert find_unexplained(store, KEY, gaps) == gaps
 
 

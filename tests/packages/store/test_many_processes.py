@@ -14,7 +14,7 @@ import pytest
 
 from noted_sleep import noted_sleep
 from onetape.core.candles import Candle, SeriesKey
-from onetape.store.backup import backup, restore
+from onetape.store.backup import make_backup, restore
 from onetape.store.candles import insert_closed
 from onetape.store.database import LEAST_YIELD_SECONDS, Store, open_store
 from onetape.store.leases import acquire_lease
@@ -167,7 +167,7 @@ def test_many_processes_may_open_a_fresh_file_at_once(path: Path, openers: int) 
 def test_many_processes_may_open_a_restored_file_at_once(path: Path, tmp_path: Path) -> None:
     """A backup is not in WAL mode, and a file must be alone to get there."""
     with open_store(path, create=True):
-        backup(path, tmp_path / "kept.db")
+        make_backup(path, tmp_path / "kept.db")
     restored = tmp_path / "restored" / "onetape.db"
     restore(tmp_path / "kept.db", restored)
     assert errors(run_crowd(restored, [("opener", 64)])) == []

@@ -13,7 +13,7 @@ import pytest
 
 from old_stores import VERSIONS, make_old_store, rows_of, version_of
 from onetape.core.errors import StoreError
-from onetape.execution.events import from_json
+from onetape.execution.events import decode_event
 from onetape.execution.orders import fold
 from onetape.store.database import open_store
 from onetape.store.migrations import NEWEST_VERSION
@@ -70,7 +70,7 @@ def test_orders_of_an_older_file_get_their_events_position_and_candle(
         "o7": ["intent", "o2", "0", None],
     }
     for identity, status, _, filled, _ in rows:
-        events = [from_json(str(document)) for name, document in documents if name == identity]
+        events = [decode_event(str(document)) for name, document in documents if name == identity]
         state = fold(events)
         assert (state.status, state.filled) == (status, Decimal(str(filled)))
         assert state.booked == state.filled

@@ -8,14 +8,19 @@ import pytest
 
 from cheats import CHEATS, FAILING, HONEST, cheat
 from onetape.core.candles import Candles
-from onetape.strategies import Strategy, checked_signals, load_strategy
+from onetape.strategies import Strategy, evaluate_strategy, load_strategy
 from onetape.strategies.check_data import CheckData
 from onetape.strategies.check_result import CheckResult
-from onetape.strategies.check_text import check_line
-from onetape.strategies.lookahead_check import check_strategy, part_to_check
+from onetape.strategies.check_text import format_check_line
+from onetape.strategies.lookahead_check import check_strategy, choose_bars_to_check
 from onetape.strategies.registry import BUILT_IN
-from onetape.strategies.repeatability import bars_unlike_again
-from onetape.strategies.sampled_check import WHOLE_BARS, quick_check, quick_text, sample_check
+from onetape.strategies.repeatability import find_repeat_difference
+from onetape.strategies.sampled_check import (
+    WHOLE_BARS,
+    format_quick_check,
+    run_quick_check,
+    run_sample_check,
+)
 from onetape.strategies.testing import random_candles
 
 Make = Callable[[], Strategy]
@@ -37,12 +42,12 @@ def write(tmp_path: Path) -> Callable[[str], Make]:
 
 def full(make: Make, candles: Candles) -> CheckResult:
     data = CheckData(candles)
-    return check_strategy(make, data, part_to_check(data, whole=True))
+    return check_strategy(make, data, choose_bars_to_check(data, whole=True))
 
 
 def plain(make: Make, candles: Candles) -> CheckResult:
     """Return what a plain backtest finds: the whole range was evaluated before."""
-    return quick_check(make, CheckData(candles), checked_signals(make(), candles).signal)
+    return run_quick_check(make, CheckData(candles), evaluate_strategy(make(), candles).signal)
 
 
 def kind(result: CheckResult) -> str | None:
@@ -66,7 +71,7 @@ def test_a_plain_backtest_of_a_long_range_names_the_cheat(write: Callable[[str],
     body, expected = CHEATS[how]
     result = plain(write(body), LONG)
     assert kind(result) == expected
-    assert f"({expected})" in quick_text(result, "X")
+    assert f"({expected})" in format_quick_check(result, "X")
 
 
 @pytest.mark.parametrize("seconds_later", [0, 1])
@@ -75,9 +80,9 @@ def test_the_clock_is_seen_whatever_second_the_check_begins_in(
 ):
     make = write(CHEATS["the second"][0])
     monkeypatch.setattr(time, "time", lambda: 1_001.0)
-    data, whole = CheckData(LONG), checked_signals(make(), LONG).signal
+    data, whole = CheckData(LONG), evaluate_strategy(make(), LONG).signal
     monkeypatch.setattr(time, "time", lambda: 1_001.0 + seconds_later)
-    found = bars_unlike_again(make, data, data.bars, whole, briefly=True)
+    found = find_repeat_difference(make, data, data.bars, whole, briefly=True)
     assert found is not None
     assert found.kind == "not repeatable"
 
@@ -87,8 +92,8 @@ def test_a_failure_on_few_candles_hides_no_look_ahead_from_the_full_check(
 ):
     result = full(write(FAILING), SHORT)
     assert result.failing == tuple(range(30))
-    assert "30 of 800 bars fail, first 2024-01-01 00:00 UTC: fails: " in check_line(result)
-    assert "later candles change the past" in check_line(result)
+    assert "30 of 800 bars fail, first 2024-01-01 00:00 UTC: fails: " in format_check_line(result)
+    assert "later candles change the past" in format_check_line(result)
 
 
 @pytest.mark.parametrize("candles", [SHORT, LONG], ids=["short", "long"])
@@ -96,7 +101,7 @@ def test_a_failure_on_few_candles_hides_no_look_ahead_from_a_plain_backtest(
     write: Callable[[str], Make], candles: Candles
 ):
     result = plain(write(FAILING), candles)
-    text = quick_text(result, "X")
+    text = format_quick_check(result, "X")
     assert "(look-ahead): do not trust this result; " in text
     assert " FAIL, first 2024-01-01 0" in text
 
@@ -115,4 +120,4 @@ def test_no_strategy_that_comes_with_it_is_blamed(name: str):
         return load_strategy(name)
 
     assert plain(make, SHORT).is_clean
-    assert sample_check(make, CheckData(LONG), checked_signals(make(), LONG).signal).is_clean
+    assert run_sample_check(make, CheckData(LONG), evaluate_strategy(make(), LONG).signal).is_clean

@@ -9,14 +9,23 @@ import numpy as np
 import pytest
 
 from onetape.core.candles import Candles
-from onetape.strategies import Strategy, checked_signals, load_strategy, sampled_check
-from onetape.strategies.check_data import CheckData, window_signal
+from onetape.strategies import Strategy, evaluate_strategy, load_strategy, sampled_check
+from onetape.strategies.check_data import CheckData, evaluate_window_signal
 from onetape.strategies.check_result import CheckResult
-from onetape.strategies.check_text import check_document, check_line, lookback_text
-from onetape.strategies.lookahead_check import check_strategy, part_to_check
+from onetape.strategies.check_text import (
+    format_check_line,
+    format_smallest_lookback,
+    make_check_document,
+)
+from onetape.strategies.lookahead_check import check_strategy, choose_bars_to_check
 from onetape.strategies.min_lookback import find_min_lookback
 from onetape.strategies.registry import BUILT_IN
-from onetape.strategies.sampled_check import WHOLE_BARS, quick_check, quick_text, sample_check
+from onetape.strategies.sampled_check import (
+    WHOLE_BARS,
+    format_quick_check,
+    run_quick_check,
+    run_sample_check,
+)
 from onetape.strategies.testing import higher_of, random_candles
 
 SOURCE = """
@@ -131,13 +140,13 @@ def write(tmp_path: Path) -> Write:
 
 def checked(make: Callable[[], Strategy], candles: Candles) -> tuple[CheckData, CheckResult]:
     data = CheckData(candles, higher_of(make(), candles))
-    return data, check_strategy(make, data, part_to_check(data, whole=True))
+    return data, check_strategy(make, data, choose_bars_to_check(data, whole=True))
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_every_bar_of_a_strategy_that_comes_with_it_is_clean(name: str):
     _, result = checked(lambda: load_strategy(name), random_candles(700, seed=8))
-    assert check_line(result) == "bias check: passed, 700 bars"
+    assert format_check_line(result) == "bias check: passed, 700 bars"
 
 
 @pytest.mark.parametrize("how", FUTURE)
@@ -147,13 +156,13 @@ def test_a_look_into_the_future_is_named_with_its_first_bar(write: Write, how: s
     assert result.first is not None
     assert result.first.kind == "look-ahead"
     # The bar is the first on which the candles up to it decide otherwise than all of them.
-    whole = checked_signals(make(), candles).signal
+    whole = evaluate_strategy(make(), candles).signal
     prefixes = [
-        int(checked_signals(make(), candles[: bar + 1]).signal[-1])
+        int(evaluate_strategy(make(), candles[: bar + 1]).signal[-1])
         for bar in range(result.first.index + 1)
     ]
     assert np.flatnonzero(prefixes != whole[: len(prefixes)]).tolist() == [result.first.index]
-    assert "later candles change the past" in check_line(result)
+    assert "later candles change the past" in format_check_line(result)
 
 
 @pytest.mark.parametrize("how", UNSTEADY)
@@ -216,10 +225,12 @@ def test_a_short_lookback_is_named_with_the_smallest_that_agrees(write: Write):
     data, result = checked(write(NEEDS_160, lookback=20), random_candles(600, seed=4))
     assert result.first is not None
     assert result.first.kind == "warm-up"
-    bars = part_to_check(data, whole=True)
+    bars = choose_bars_to_check(data, whole=True)
     make = write(NEEDS_160, lookback=20)
     smallest = find_min_lookback(make, data, bars, result.differing, result.windows)
-    assert lookback_text(result, smallest) == "smallest lookback that agrees: 160 (now 100)"
+    assert (
+        format_smallest_lookback(result, smallest) == "smallest lookback that agrees: 160 (now 100)"
+    )
     assert checked(write(NEEDS_160, lookback=160), data.candles)[1].is_clean
     assert not checked(write(NEEDS_160, lookback=159), data.candles)[1].is_clean
 
@@ -227,9 +238,9 @@ def test_a_short_lookback_is_named_with_the_smallest_that_agrees(write: Write):
 def test_a_signal_that_depends_on_where_the_candles_begin_has_no_lookback(write: Write):
     make = write("return above(close, np.cumsum(close) / np.arange(1, n + 1))")
     data, result = checked(make, random_candles(500, seed=4))
-    bars = part_to_check(data, whole=True)
+    bars = choose_bars_to_check(data, whole=True)
     smallest = find_min_lookback(make, data, bars, result.differing, result.windows)
-    assert "none that these candles can show" in lookback_text(result, smallest)
+    assert "none that these candles can show" in format_smallest_lookback(result, smallest)
 
 
 def test_a_short_warm_up_and_a_look_ahead_in_one_strategy_are_both_reported(write: Write):
@@ -239,7 +250,7 @@ def test_a_short_warm_up_and_a_look_ahead_in_one_strategy_are_both_reported(writ
     )
     _, result = checked(write(body, lookback=20), random_candles(600, seed=4))
     assert result.look_ahead is not None
-    document = check_document(result)
+    document = make_check_document(result)
     assert document["first_look_ahead"]["kind"] == "look-ahead"
 
 
@@ -248,7 +259,7 @@ def test_a_strategy_that_fails_on_few_candles_is_reported_with_the_place(write: 
     _, result = checked(write(body), random_candles(300, seed=4))
     assert result.first is not None
     assert (result.first.kind, result.first.index) == ("fails", 0)
-    assert "AssertionError: too few" in check_line(result)
+    assert "AssertionError: too few" in format_check_line(result)
 
 
 def daily_average(column: str) -> str:
@@ -262,7 +273,7 @@ def test_larger_candles_brought_by_as_of_are_clean(write: Write):
     make = write(daily_average("close"), higher=("1d",))
     data, result = checked(make, random_candles(900, seed=4))
     assert result.is_clean
-    assert np.count_nonzero(checked_signals(make(), data.candles, data.higher).signal) > 500
+    assert np.count_nonzero(evaluate_strategy(make(), data.candles, data.higher).signal) > 500
 
 
 def test_larger_candles_merged_by_their_open_are_look_ahead(write: Write):
@@ -280,7 +291,7 @@ def test_too_few_larger_candles_are_reported_as_their_own_lookback(write: Write)
     body = "day = higher['1d']; return above(close, day.as_of(indicators.sma(day.close, 110)))"
     make = write(body, higher=("1d",))
     data, result = checked(make, random_candles(24 * 160, seed=4))
-    bars = part_to_check(data, whole=True)
+    bars = choose_bars_to_check(data, whole=True)
     smallest = find_min_lookback(make, data, bars, result.differing, result.windows)
     assert smallest is not None
     assert smallest.name == "higher_lookback"
@@ -289,34 +300,34 @@ def test_too_few_larger_candles_are_reported_as_their_own_lookback(write: Write)
 
 def test_a_long_range_is_checked_in_part_which_the_candles_choose():
     data = CheckData(random_candles(200_900, seed=5), first=300)
-    bars = part_to_check(data, whole=False)
-    assert (len(bars), len(part_to_check(data, whole=True))) == (200_000, 200_600)
+    bars = choose_bars_to_check(data, whole=False)
+    assert (len(bars), len(choose_bars_to_check(data, whole=True))) == (200_000, 200_600)
     assert bars[0] >= 300
-    assert np.array_equal(bars, part_to_check(data, whole=False))
+    assert np.array_equal(bars, choose_bars_to_check(data, whole=False))
 
 
 @pytest.mark.parametrize("how", FUTURE)
 def test_the_sample_of_a_backtest_sees_a_look_into_the_future(write: Write, how: str):
     make, data = write(FUTURE[how], lookback=150), CheckData(random_candles(3_000, seed=2))
-    result = sample_check(make, data, checked_signals(make(), data.candles).signal)
-    text = quick_text(result, "backtester check")
+    result = run_sample_check(make, data, evaluate_strategy(make(), data.candles).signal)
+    text = format_quick_check(result, "backtester check")
     assert "DIFFER, first 2024-" in text
     assert "(look-ahead): do not trust this result; why: backtester check" in text
 
 
 def test_the_sample_of_a_backtest_sees_a_short_lookback(write: Write):
     make, data = write(NEEDS_160, lookback=20), CheckData(random_candles(3_000, seed=2))
-    result = sample_check(make, data, checked_signals(make(), data.candles).signal)
-    text = quick_text(result, "backtester check")
+    result = run_sample_check(make, data, evaluate_strategy(make(), data.candles).signal)
+    text = format_quick_check(result, "backtester check")
     assert "(warm-up): the trader would decide otherwise; why: backtester check" in text
 
 
 def test_the_sample_is_the_same_each_time_and_states_how_many_it_took():
     data = CheckData(random_candles(3_000, seed=2))
-    whole = checked_signals(load_strategy("rsi"), data.candles).signal
-    one, other = (sample_check(lambda: load_strategy("rsi"), data, whole) for _ in range(2))
+    whole = evaluate_strategy(load_strategy("rsi"), data.candles).signal
+    one, other = (run_sample_check(lambda: load_strategy("rsi"), data, whole) for _ in range(2))
     assert one == other
-    assert quick_text(one, "X") == "passed on a sample of 200 of 3,000 bars; all: X"
+    assert format_quick_check(one, "X") == "passed on a sample of 200 of 3,000 bars; all: X"
 
 
 def test_a_backtest_checks_a_short_range_whole_and_a_long_one_by_a_sample(
@@ -325,16 +336,17 @@ def test_a_backtest_checks_a_short_range_whole_and_a_long_one_by_a_sample(
     # A busy machine is slow, and would have a sample of the short one, too.
     monkeypatch.setattr(sampled_check, "WHOLE_SECONDS", 60.0)
     whole = {
-        count: quick_check(lambda: load_strategy("rsi"), data, signals)
+        count: run_quick_check(lambda: load_strategy("rsi"), data, signals)
         for count, data, signals in (
-            (count, data, checked_signals(load_strategy("rsi"), data.candles).signal)
+            (count, data, evaluate_strategy(load_strategy("rsi"), data.candles).signal)
             for count in (WHOLE_BARS, WHOLE_BARS + 1)
             for data in [CheckData(random_candles(count, seed=2))]
         )
     }
-    assert quick_text(whole[WHOLE_BARS], "X") == "passed, 5,000 bars"
+    assert format_quick_check(whole[WHOLE_BARS], "X") == "passed, 5,000 bars"
     assert (
-        quick_text(whole[WHOLE_BARS + 1], "X") == "passed on a sample of 200 of 5,001 bars; all: X"
+        format_quick_check(whole[WHOLE_BARS + 1], "X")
+        == "passed on a sample of 200 of 5,001 bars; all: X"
     )
 
 
@@ -345,7 +357,7 @@ def test_a_slow_strategy_is_sampled_in_a_short_range_too(
     monkeypatch.setattr(sampled_check, "WHOLE_SECONDS", 0.1)
     slow = "x = [i for i in range(20_000)]\n        return Signals(np.zeros(n, np.int8), {})"
     make, data = write(slow, lookback=7), CheckData(random_candles(4_000, seed=2))
-    result = quick_check(make, data, checked_signals(make(), data.candles).signal)
+    result = run_quick_check(make, data, evaluate_strategy(make(), data.candles).signal)
     assert 0 < result.checked <= 200
 
 
@@ -357,9 +369,9 @@ def test_the_check_of_a_short_range_sees_what_a_strategy_keeps(write: Write):
     )
     make, data = write(keeps, lookback=7), CheckData(random_candles(2_000, seed=2))
     instance = make()
-    whole = checked_signals(instance, data.candles).signal
-    assert sample_check(lambda: instance, data, whole).is_clean
-    text = quick_text(quick_check(lambda: instance, data, whole), "X")
+    whole = evaluate_strategy(instance, data.candles).signal
+    assert run_sample_check(lambda: instance, data, whole).is_clean
+    text = format_quick_check(run_quick_check(lambda: instance, data, whole), "X")
     assert text.startswith("DIFFER, first 2024-")
     assert text.endswith(": the trader would decide otherwise; why: X")
 
@@ -370,9 +382,9 @@ def test_the_sample_imports_nothing_slow():
         "import sys, numpy as np; from onetape.strategies import *; "
         "from onetape.strategies.lookahead_check import CheckData; "
         "from onetape.core.candles import Candles; "
-        "from onetape.strategies.sampled_check import sample_check; x = np.arange(1.0, 300.0); "
+        "from onetape.strategies.sampled_check import run_sample_check; x = np.arange(1.0, 300.0); "
         "c = Candles(x.astype(np.int64) * 60, x, x, x, x, x); make = lambda: load_strategy('rsi'); "
-        "assert sample_check(make, CheckData(c), checked_signals(make(), c).signal).checked; "
+        "assert run_sample_check(make, CheckData(c), evaluate_strategy(make(), c).signal).checked; "
         "print([m for m in ('numpy.random', 'pandas', 'rich') if m in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -384,5 +396,5 @@ def test_a_window_is_the_traders(write: Write):
     make = write("return Signals(np.full(n, n == 100, dtype=np.int8), {})", lookback=7)
     data, result = checked(make, random_candles(200, seed=2))
     assert result.windows.candles == 100
-    assert window_signal(make(), data, 150, result.windows) == 1
-    assert window_signal(make(), data, 50, result.windows) == 0
+    assert evaluate_window_signal(make(), data, 150, result.windows) == 1
+    assert evaluate_window_signal(make(), data, 50, result.windows) == 0

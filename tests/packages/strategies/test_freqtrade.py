@@ -9,23 +9,25 @@ import pytest
 
 from freqtrade_files import CROSS, cross, written
 from onetape.core.errors import ConfigurationError, UsageError
-from onetape.strategies import BUY, SELL, checked_signals, load_strategy, parameters_of
+from onetape.strategies import BUY, SELL, collect_parameters, evaluate_strategy, load_strategy
 from onetape.strategies.freqtrade import qtpylib
 from onetape.strategies.freqtrade.adapter import REQUEST_CANDLES
 from onetape.strategies.freqtrade.informative import merge_informative_pair
-from onetape.strategies.registry import stated_settings
+from onetape.strategies.registry import read_stated_settings
 from onetape.strategies.testing import higher_of, random_candles, window_difference
 
 
 def test_the_signals_are_those_of_the_columns_that_the_file_fills(tmp_path: Path):
     candles = random_candles(600, seed=3)
-    signals = checked_signals(load_strategy(cross(tmp_path)), candles)
+    signals = evaluate_strategy(load_strategy(cross(tmp_path)), candles)
     close = pd.Series(candles.close)
     over = close.rolling(5).mean() - close.rolling(20).mean()
     up, down = (over > 0) & (over.shift() <= 0), (over < 0) & (over.shift() >= 0)
     expected = (up.astype(int) - down.astype(int)).where(up.index >= 30, 0)
     assert signals.signal.tolist() == expected.tolist()
-    assert {signals.reason_text(bar) for bar in np.flatnonzero(expected == 1).tolist()} == {"up"}
+    assert {signals.get_reason_text(bar) for bar in np.flatnonzero(expected == 1).tolist()} == {
+        "up"
+    }
     assert signals.overlays == {"fast", "slow"}
 
 
@@ -34,21 +36,21 @@ def test_an_entry_and_an_exit_on_one_candle_are_no_signal(tmp_path: Path):
         'dataframe.loc[qtpylib.crossed_below(dataframe["fast"], dataframe["slow"]), "exit_long"]',
         'dataframe["exit_long"]',
     )
-    signals = checked_signals(load_strategy(written(tmp_path, text)), random_candles(300, seed=3))
+    signals = evaluate_strategy(load_strategy(written(tmp_path, text)), random_candles(300, seed=3))
     assert not (signals.signal == BUY).any()
     assert (signals.signal == SELL).any()
 
 
 def test_exit_signals_can_be_switched_off(tmp_path: Path):
     name = cross(tmp_path, "    use_exit_signal = False")
-    signals = checked_signals(load_strategy(name), random_candles(300, seed=3))
+    signals = evaluate_strategy(load_strategy(name), random_candles(300, seed=3))
     assert (signals.signal == BUY).any()
     assert not (signals.signal == SELL).any()
 
 
 def test_the_older_name_of_the_switch_of_exit_signals_counts(tmp_path: Path):
     name = cross(tmp_path, "    use_sell_signal = False")
-    signals = checked_signals(load_strategy(name), random_candles(300, seed=3))
+    signals = evaluate_strategy(load_strategy(name), random_candles(300, seed=3))
     assert (signals.signal == BUY).any()
     assert not (signals.signal == SELL).any()
 
@@ -58,17 +60,19 @@ def test_a_candle_with_both_enters_nothing_where_exit_signals_are_off(tmp_path: 
         'dataframe.loc[qtpylib.crossed_below(dataframe["fast"], dataframe["slow"]), "exit_long"]',
         'dataframe["exit_long"]',
     )
-    signals = checked_signals(load_strategy(written(tmp_path, text)), random_candles(300, seed=3))
+    signals = evaluate_strategy(load_strategy(written(tmp_path, text)), random_candles(300, seed=3))
     assert not signals.signal.any()
 
 
 def test_parameters_of_the_file_are_parameters_of_the_strategy(tmp_path: Path):
     name = cross(tmp_path, '    buy_params = {"fast": 7}')
-    found = {one.name: (one.default, one.ge, one.le) for one in parameters_of(load_strategy(name))}
+    found = {
+        one.name: (one.default, one.ge, one.le) for one in collect_parameters(load_strategy(name))
+    }
     assert found == {"fast": (7, 2.0, 20.0), "width": (1.5, 0.5, 3.0)}
     candles = random_candles(400, seed=5)
-    slower = checked_signals(load_strategy(name, {"fast": "15"}), candles).signal
-    assert slower.tolist() != checked_signals(load_strategy(name), candles).signal.tolist()
+    slower = evaluate_strategy(load_strategy(name, {"fast": "15"}), candles).signal
+    assert slower.tolist() != evaluate_strategy(load_strategy(name), candles).signal.tolist()
     with pytest.raises(UsageError, match="fast must be 2 to 20, found 21"):
         load_strategy(name, {"fast": "21"})
 
@@ -84,7 +88,7 @@ def test_the_startup_candles_of_a_series_give_no_signal(tmp_path: Path):
     candles = random_candles(600, seed=3)
     texts = [CROSS.replace("EXTRA", "").replace(" = 30", f" = {count}") for count in (0, 200)]
     names = [written(tmp_path, text, f"of_{at}.py") for at, text in enumerate(texts)]
-    every, later = (checked_signals(load_strategy(name), candles).signal for name in names)
+    every, later = (evaluate_strategy(load_strategy(name), candles).signal for name in names)
     assert every[:200].any()
     assert not later[:200].any()
     assert later[200:].tolist() == every[200:].tolist()
@@ -93,21 +97,21 @@ def test_the_startup_candles_of_a_series_give_no_signal(tmp_path: Path):
 def test_a_window_of_many_startup_candles_gives_the_signal_of_all_candles(tmp_path: Path):
     text = CROSS.replace("EXTRA", "").replace(" = 30", " = 1100")
     strategy, candles = load_strategy(written(tmp_path, text)), random_candles(1_300, seed=9)
-    whole = checked_signals(strategy, candles).signal
+    whole = evaluate_strategy(strategy, candles).signal
     signalling = np.flatnonzero(whole)[:8]
     assert len(signalling) == 8
     for bar in signalling.tolist():
         window = candles[bar + 1 - strategy.lookback : bar + 1]
-        assert checked_signals(strategy, window).signal[-1] == whole[bar]
+        assert evaluate_strategy(strategy, window).signal[-1] == whole[bar]
 
 
 def test_a_window_gives_the_signal_of_all_candles(tmp_path: Path):
     strategy, candles = load_strategy(cross(tmp_path)), random_candles(1_300, seed=9)
-    whole = checked_signals(strategy, candles).signal
+    whole = evaluate_strategy(strategy, candles).signal
     signalling = np.flatnonzero(whole[REQUEST_CANDLES:])[:8] + REQUEST_CANDLES
     for bar in [*signalling.tolist(), len(candles) - 1]:
         window = candles[bar + 1 - REQUEST_CANDLES : bar + 1]
-        assert checked_signals(strategy, window).signal[-1] == whole[bar]
+        assert evaluate_strategy(strategy, window).signal[-1] == whole[bar]
 
 
 def test_a_file_that_looks_ahead_is_found(tmp_path: Path):
@@ -133,7 +137,7 @@ def test_informative_columns_are_known_once_their_candle_has_closed(tmp_path: Pa
     candles = random_candles(900, seed=4)
     hours = higher_of(strategy, candles)["4h"]
     expected = hours.as_of(pd.Series(hours.close).rolling(3).mean().to_numpy())
-    signals = checked_signals(strategy, candles, {"4h": hours})
+    signals = evaluate_strategy(strategy, candles, {"4h": hours})
     np.testing.assert_array_equal(signals.indicators["mean_4h"], expected)
 
 
@@ -153,7 +157,7 @@ def test_a_merged_pair_is_known_once_its_candle_has_closed():
 def test_settings_are_read_without_running_the_file(tmp_path: Path):
     text = CROSS.replace("EXTRA", "    exit_profit_only = True\n    exit_profit_offset = 0.01")
     name = written(tmp_path, f"raise RuntimeError\n{text}")
-    found = stated_settings(name)
+    found = read_stated_settings(name)
     assert found is not None
     assert found.values == {
         "timeframe": "5m",
@@ -206,7 +210,7 @@ def test_settings_are_read_without_running_the_file(tmp_path: Path):
 def test_each_attribute_becomes_its_setting(
     tmp_path: Path, extra: str, settings: dict[str, object]
 ):
-    found = stated_settings(cross(tmp_path, f"    {extra}"))
+    found = read_stated_settings(cross(tmp_path, f"    {extra}"))
     assert found is not None
     assert {key: found.values[key] for key in settings} == settings
 
@@ -283,7 +287,7 @@ def test_a_setting_that_cannot_be_used_names_its_line(
 ):
     indented = CROSS.replace("EXTRA", "    EXTRA").replace(old, new).replace("EXTRA", "")
     with pytest.raises(ConfigurationError) as raised:
-        stated_settings(written(tmp_path, indented))
+        read_stated_settings(written(tmp_path, indented))
     assert text in str(raised.value)
 
 
@@ -306,7 +310,7 @@ def test_of_several_classes_one_must_be_named(tmp_path: Path):
     with pytest.raises(UsageError, match="several freqtrade strategies"):
         load_strategy(name)
     assert load_strategy(f"{name}:Other").name == "Other"
-    found = stated_settings(f"{name}:Other")
+    found = read_stated_settings(f"{name}:Other")
     assert found is not None
     assert found.values["exits.stop_loss"] == 0.2
     with pytest.raises(UsageError, match="did you mean 'Other'"):

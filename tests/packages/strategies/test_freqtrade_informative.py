@@ -8,7 +8,7 @@ import pytest
 
 from freqtrade_files import CROSS, written
 from onetape.core.errors import ConfigurationError
-from onetape.strategies import checked_signals, load_strategy
+from onetape.strategies import evaluate_strategy, load_strategy
 from onetape.strategies.freqtrade.informative import TIMEFRAME, merge_informative_pair
 from onetape.strategies.testing import higher_of, random_candles, window_difference
 
@@ -42,14 +42,14 @@ def test_candles_that_a_method_drops_are_left_out_by_their_time(tmp_path: Path, 
     candles = random_candles(900, seed=4)
     higher = higher_of(strategy, candles)
     expected = higher["4h"].as_of(pd.Series(higher["4h"].close).rolling(3).mean().to_numpy())
-    signals = checked_signals(strategy, candles, higher)
+    signals = evaluate_strategy(strategy, candles, higher)
     np.testing.assert_array_equal(signals.indicators["mean_4h"], expected)
 
 
 def test_a_method_of_the_traded_timeframe_may_drop_candles(tmp_path: Path):
     strategy = strategy_of(tmp_path, "return dataframe.dropna()", "1h")
     candles = random_candles(300, seed=4)
-    signals = checked_signals(strategy, candles)
+    signals = evaluate_strategy(strategy, candles)
     expected = pd.Series(candles.close).rolling(3).mean().to_numpy()
     np.testing.assert_array_equal(signals.indicators["mean_1h"], expected)
 
@@ -71,7 +71,7 @@ def test_a_method_that_returns_other_candles_is_refused(tmp_path: Path, returned
     strategy = strategy_of(tmp_path, f"{imports}{returned}")
     candles = random_candles(400, seed=4)
     with pytest.raises(ConfigurationError, match=f"the frame of populate_indicators_4h {text}"):
-        checked_signals(strategy, candles, higher_of(strategy, candles))
+        evaluate_strategy(strategy, candles, higher_of(strategy, candles))
 
 
 def test_traded_candles_in_another_order_are_refused(tmp_path: Path):
@@ -80,7 +80,7 @@ def test_traded_candles_in_another_order_are_refused(tmp_path: Path):
     )
     strategy = load_strategy(written(tmp_path, text))
     with pytest.raises(ConfigurationError, match="the frame must keep its candles in the order"):
-        checked_signals(strategy, random_candles(300, seed=3))
+        evaluate_strategy(strategy, random_candles(300, seed=3))
 
 
 def test_a_merge_by_another_timeframe_would_know_candles_early_and_is_refused(tmp_path: Path):
@@ -111,7 +111,7 @@ def test_a_merge_by_another_timeframe_would_know_candles_early_and_is_refused(tm
             assert window_difference(name, random_candles(620, seed=4)) is None
             continue
         with pytest.raises(ConfigurationError, match=refusal):
-            checked_signals(strategy, candles, higher_of(strategy, candles))
+            evaluate_strategy(strategy, candles, higher_of(strategy, candles))
 
 
 def base_and_hours() -> tuple[pd.DataFrame, pd.DataFrame]:

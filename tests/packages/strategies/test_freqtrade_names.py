@@ -7,7 +7,7 @@ import pytest
 from freqtrade_files import CROSS, cross, written
 from onetape.core.errors import ConfigurationError
 from onetape.strategies import load_strategy
-from onetape.strategies.registry import stated_settings
+from onetape.strategies.registry import read_stated_settings
 
 _IMPORTS = "from freqtrade.strategy import DecimalParameter, IntParameter, IStrategy, informative\n"
 _WITHOUT_BASE = _IMPORTS.replace("IStrategy, ", "")
@@ -29,14 +29,14 @@ def test_the_base_class_is_recognised_by_any_name(tmp_path: Path, imports: str, 
     text = CROSS.replace("EXTRA", "").replace(_IMPORTS, imports)
     name = written(tmp_path, text.replace("(IStrategy)", f"({base})"))
     assert load_strategy(name).name == "Cross"
-    found = stated_settings(name)
+    found = read_stated_settings(name)
     assert found is not None
     assert found.values["exits.stop_loss"] == 0.10
 
 
 def test_a_class_of_the_file_that_is_called_like_the_base_class_is_not_it(tmp_path: Path):
     text = "# from freqtrade\nclass IStrategy:\n    pass\n\n\nclass Own(IStrategy):\n    pass\n"
-    assert stated_settings(written(tmp_path, text)) is None
+    assert read_stated_settings(written(tmp_path, text)) is None
 
 
 @pytest.mark.parametrize(

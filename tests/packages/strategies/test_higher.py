@@ -13,8 +13,8 @@ from onetape.core.resample import resample
 from onetape.core.timeframes import Timeframe
 from onetape.strategies import (
     align_higher_candles,
-    checked_signals,
-    higher_timeframes_of,
+    collect_higher_timeframes,
+    evaluate_strategy,
     load_strategy,
 )
 from onetape.strategies.testing import candles_of_closes, random_candles
@@ -27,7 +27,7 @@ def gappy(seed: int, count: int) -> Candles:
     candles = random_candles(count, seed=seed)
     kept = np.random.default_rng(seed).random(count) > 0.2
     kept[0] = True
-    return candles.taken(np.flatnonzero(kept))
+    return candles.take(np.flatnonzero(kept))
 
 
 @given(
@@ -60,7 +60,7 @@ def test_what_a_trader_sees_is_what_the_whole_range_showed_then(seed: int, end: 
     candles = gappy(seed, 400)
     end = min(end, len(candles))
     daily = align_higher_candles(candles, HOUR, resample(candles, HOUR, DAY), DAY)
-    part = daily.seen_from(candles, max(0, end - lookback), end, len(daily))
+    part = daily.select_known(candles, max(0, end - lookback), end, len(daily))
     whole = daily.as_of(daily.close)[max(0, end - lookback) : end]
     assert np.array_equal(part.as_of(part.close), whole, equal_nan=True)
     assert all(
@@ -110,7 +110,7 @@ def test_larger_timeframes_that_cannot_be_are_refused(
     path = tmp_path / "mine.py"
     path.write_text(SOURCE.format(higher=higher, body="return Signals(candles.close * 0, {})"))
     with pytest.raises(error) as caught:
-        higher_timeframes_of(load_strategy(str(path)), HOUR)
+        collect_higher_timeframes(load_strategy(str(path)), HOUR)
     assert words in str(caught.value)
 
 
@@ -120,11 +120,11 @@ def test_a_strategy_cannot_change_its_larger_candles(tmp_path: Path):
     candles = random_candles(100, seed=1)
     daily = align_higher_candles(candles, HOUR, resample(candles, HOUR, DAY), DAY)
     with pytest.raises(ConfigurationError, match="read-only"):
-        checked_signals(load_strategy(str(path)), candles, {"1d": daily})
+        evaluate_strategy(load_strategy(str(path)), candles, {"1d": daily})
 
 
 def test_a_strategy_that_is_not_given_its_larger_candles_is_not_run(tmp_path: Path):
     path = tmp_path / "mine.py"
     path.write_text(SOURCE.format(higher="('1d',)", body="raise RuntimeError"))
     with pytest.raises(ConfigurationError, match="needs 1d candles"):
-        checked_signals(load_strategy(str(path)), random_candles(100, seed=1))
+        evaluate_strategy(load_strategy(str(path)), random_candles(100, seed=1))

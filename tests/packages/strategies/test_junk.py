@@ -9,7 +9,7 @@ import pytest
 
 from onetape.core.candles import Candles
 from onetape.core.errors import ConfigurationError
-from onetape.strategies import checked_signals, load_strategy
+from onetape.strategies import evaluate_strategy, load_strategy
 
 SOURCE = """
 from dataclasses import dataclass
@@ -87,7 +87,7 @@ def test_an_answer_of_junk_names_what_was_wrong(
     signal, extras, words = ANSWERS[what]
     strategy = load_strategy(write(signal=signal, extras=extras))
     with pytest.raises(ConfigurationError) as caught:
-        checked_signals(strategy, candles)
+        evaluate_strategy(strategy, candles)
     text = str(caught.value)
     assert text.startswith("strategy junk ")
     assert words in text
@@ -115,7 +115,7 @@ def test_lists_and_whole_numbers_are_taken_and_what_is_printed_stays_off_stdout(
     write: Callable[..., str], candles: Candles, capsys: pytest.CaptureFixture[str]
 ) -> None:
     extras = "{'x': [1] * n}, overlays=['x', 'unknown'], levels={'x': [3]}, reason=[1] * n"
-    signals = checked_signals(load_strategy(write(signal="[0] * n", extras=extras)), candles)
+    signals = evaluate_strategy(load_strategy(write(signal="[0] * n", extras=extras)), candles)
     assert signals.indicators["x"].dtype == np.float64
     assert (signals.overlays, signals.levels) == ({"x"}, {"x": (3.0,)})
     assert capsys.readouterr() == ("", "printed\n")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from onetape.core.errors import ConfigurationError
-from onetape.strategies.functions import Entries, function_class, measured_lookback
+from onetape.strategies.functions import Entries, get_measured_lookback, make_function_class
 
 CALLS = {"count": 0}
 
@@ -60,7 +60,7 @@ def failing(df: Any) -> Entries:
 
 
 def lookback_of(function: Callable[..., Entries]) -> int:
-    return measured_lookback(function_class(function)())
+    return get_measured_lookback(make_function_class(function)())
 
 
 @pytest.mark.parametrize("function", [by_chance, by_clock, by_state])

@@ -10,8 +10,8 @@ import pytest
 
 from onetape.core.candles import Candles
 from onetape.core.errors import ConfigurationError
-from onetape.strategies import checked_signals, digest, load_strategy
-from onetape.strategies.imported_files import imported_files, places_imported
+from onetape.strategies import compute_strategy_digest, evaluate_strategy, load_strategy
+from onetape.strategies.imported_files import find_import_places, read_imported_files
 
 OWN = '''
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ def write(
 
 
 def signal_of(name: str, candles: Candles) -> int:
-    return int(checked_signals(load_strategy(name), candles).signal[-1])
+    return int(evaluate_strategy(load_strategy(name), candles).signal[-1])
 
 
 @pytest.mark.parametrize(
@@ -73,23 +73,23 @@ def test_a_changed_file_next_to_it_is_run_again_and_in_the_digest(
     tools.parent.mkdir(exist_ok=True)
     tools.write_text("SIGNAL = 1\n")
     name = write(tmp_path, line, f"{signal}")
-    first = digest(load_strategy(name))
+    first = compute_strategy_digest(load_strategy(name))
     assert signal_of(name, candles) == 1
     tools.write_text("SIGNAL = 0\n")
     assert signal_of(name, candles) == 0
-    assert digest(load_strategy(name)) != first
+    assert compute_strategy_digest(load_strategy(name)) != first
     tools.write_text("SIGNAL = 1\n")
-    assert digest(load_strategy(name)) == first
+    assert compute_strategy_digest(load_strategy(name)) == first
 
 
 def test_a_file_that_a_file_next_to_it_imports_counts_too(tmp_path: Path, candles: Candles):
     (tmp_path / "my_tools.py").write_text("from my_more import SIGNAL\n")
     (tmp_path / "my_more.py").write_text("SIGNAL = 1\n")
     name = write(tmp_path)
-    first = digest(load_strategy(name))
+    first = compute_strategy_digest(load_strategy(name))
     (tmp_path / "my_more.py").write_text("SIGNAL = 0\n")
     assert signal_of(name, candles) == 0
-    assert digest(load_strategy(name)) != first
+    assert compute_strategy_digest(load_strategy(name)) != first
 
 
 def test_a_file_that_is_imported_while_it_runs_counts_before_it_is(
@@ -98,20 +98,20 @@ def test_a_file_that_is_imported_while_it_runs_counts_before_it_is(
     (tmp_path / "my_tools.py").write_text("SIGNAL = 1\n")
     name = write(tmp_path, "", late="import my_tools")
     strategy = load_strategy(name)
-    first = digest(strategy)
-    assert checked_signals(strategy, candles).signal[-1] == 1
-    assert digest(strategy) == first
+    first = compute_strategy_digest(strategy)
+    assert evaluate_strategy(strategy, candles).signal[-1] == 1
+    assert compute_strategy_digest(strategy) == first
     (tmp_path / "my_tools.py").write_text("SIGNAL = 0\n")
-    assert digest(load_strategy(name)) != first
+    assert compute_strategy_digest(load_strategy(name)) != first
     assert signal_of(name, candles) == 0
 
 
 def test_what_a_text_names_only_when_it_runs_counts_once_it_is_loaded(tmp_path: Path):
     (tmp_path / "my_tools.py").write_text("SIGNAL = 1\n")
     name = write(tmp_path, "import importlib\nmy_tools = importlib.import_module('my_tools')")
-    first = digest(load_strategy(name))
+    first = compute_strategy_digest(load_strategy(name))
     (tmp_path / "my_tools.py").write_text("SIGNAL = 0\n")
-    assert digest(load_strategy(name)) != first
+    assert compute_strategy_digest(load_strategy(name)) != first
 
 
 def test_the_path_that_a_file_adds_itself_changes_nothing(
@@ -121,18 +121,18 @@ def test_the_path_that_a_file_adds_itself_changes_nothing(
     (tmp_path / "my_tools.py").write_text("SIGNAL = 1\n")
     line = "import sys\nsys.path.insert(0, str(__import__('pathlib').Path(__file__).parent))\n"
     name = write(tmp_path, f"{line}import my_tools")
-    first = digest(load_strategy(name))
+    first = compute_strategy_digest(load_strategy(name))
     (tmp_path / "my_tools.py").write_text("SIGNAL = 0\n")
     assert signal_of(name, candles) == 0
-    assert digest(load_strategy(name)) != first
+    assert compute_strategy_digest(load_strategy(name)) != first
 
 
 def test_a_file_that_is_not_imported_is_no_part_of_the_digest(tmp_path: Path):
     (tmp_path / "my_tools.py").write_text("SIGNAL = 1\n")
     name = write(tmp_path)
-    first = digest(load_strategy(name))
+    first = compute_strategy_digest(load_strategy(name))
     (tmp_path / "other.py").write_text("1 / 0\n")
-    assert digest(load_strategy(name)) == first
+    assert compute_strategy_digest(load_strategy(name)) == first
 
 
 def test_the_digest_is_the_same_in_another_folder(tmp_path: Path):
@@ -140,7 +140,7 @@ def test_the_digest_is_the_same_in_another_folder(tmp_path: Path):
     for folder in (tmp_path / "a", tmp_path / "b"):
         folder.mkdir()
         (folder / "my_tools.py").write_text("SIGNAL = 1\n")
-        digests.add(digest(load_strategy(write(folder))))
+        digests.add(compute_strategy_digest(load_strategy(write(folder))))
     assert len(digests) == 1
 
 
@@ -205,7 +205,7 @@ def test_imports_are_found_without_running_anything(tmp_path: Path):
     (tmp_path / "lib" / "inner.py").write_text("from .. import outer\nfrom .other import *\n")
     (tmp_path / "lib" / "other.py").write_text("import lib\n")
     (tmp_path / "mine.py").write_text("import os, numpy\ndef f():\n    import lib\n")
-    found = imported_files(tmp_path / "mine.py")
+    found = read_imported_files(tmp_path / "mine.py")
     assert sorted(str(path.relative_to(tmp_path)) for path in found) == [
         "lib/__init__.py", "lib/inner.py", "lib/other.py"
     ]  # fmt: skip
@@ -213,8 +213,8 @@ def test_imports_are_found_without_running_anything(tmp_path: Path):
 
 def test_the_place_of_a_file_that_is_not_there_is_reported(tmp_path: Path):
     (tmp_path / "mine.py").write_text("import my_tools\n")
-    assert tmp_path / "my_tools.py" in places_imported(tmp_path / "mine.py")
-    assert imported_files(tmp_path / "mine.py") == {}
+    assert tmp_path / "my_tools.py" in find_import_places(tmp_path / "mine.py")
+    assert read_imported_files(tmp_path / "mine.py") == {}
 
 
 #: Ways to load code that no import statement names, and where the code is.
@@ -245,20 +245,20 @@ def test_code_that_is_loaded_by_other_means_is_in_the_digest_and_run_again(
     tools.write_text("SIGNAL = 1\n")
     late = load.replace("\n", "; ") if when == "evaluated" else "pass"
     name = write(tmp_path, load if when == "loaded" else "", "_T.SIGNAL", late)
-    first = digest(load_strategy(name))
+    first = compute_strategy_digest(load_strategy(name))
     assert signal_of(name, candles) == 1
     tools.write_text("SIGNAL = 0\n")
-    assert digest(load_strategy(name)) != first
+    assert compute_strategy_digest(load_strategy(name)) != first
     assert signal_of(name, candles) == 0
-    assert tools in places_imported(Path(name))
+    assert tools in find_import_places(Path(name))
 
 
 def test_a_file_next_to_it_that_loads_code_by_other_means_brings_all_files(tmp_path: Path):
     (tmp_path / "my_tools.py").write_text("SIGNAL = __import__('my_more').SIGNAL\n")
     (tmp_path / "my_more.py").write_text("SIGNAL = 1\n")
-    first = digest(load_strategy(write(tmp_path)))
+    first = compute_strategy_digest(load_strategy(write(tmp_path)))
     (tmp_path / "other.py").write_text("1 / 0\n")
-    assert digest(load_strategy(write(tmp_path))) != first
+    assert compute_strategy_digest(load_strategy(write(tmp_path))) != first
 
 
 @pytest.mark.parametrize(("files", "size"), [(1_001, 0), (1, 20_000_001)])
@@ -272,7 +272,7 @@ def test_too_much_code_below_the_folder_is_refused_in_one_line(
     name = write(tmp_path, "import importlib", "1")
     with pytest.raises(ConfigurationError, match="more than 1,000 or over 20 MB; move it to a"):
         load_strategy(name)
-    assert len(places_imported(Path(name))) < 10
+    assert len(find_import_places(Path(name))) < 10
 
 
 def test_links_in_a_circle_caches_and_environments_are_passed_by(tmp_path: Path):
@@ -281,5 +281,5 @@ def test_links_in_a_circle_caches_and_environments_are_passed_by(tmp_path: Path)
         (tmp_path / folder / "code.py").write_text("1 / 0\n")
     (tmp_path / "env" / "pyvenv.cfg").write_text("")
     (tmp_path / "lib" / "round").symlink_to(tmp_path)
-    found = imported_files(Path(write(tmp_path, "import importlib", "1")))
+    found = read_imported_files(Path(write(tmp_path, "import importlib", "1")))
     assert [str(path.relative_to(tmp_path)) for path in found] == ["lib/code.py"]

@@ -10,11 +10,11 @@ import pytest
 from onetape.core.candles import Candles
 from onetape.core.errors import ConfigurationError, DataError, OnetapeError, UsageError
 from onetape.strategies import (
-    checked_signals,
-    digest,
+    collect_parameters,
+    compute_strategy_digest,
+    evaluate_strategy,
+    list_strategy_names,
     load_strategy,
-    parameters_of,
-    strategy_names,
 )
 
 OWN = '''
@@ -65,39 +65,39 @@ def broken(user: Path, old: str, new: str) -> str:
 def test_names_are_the_built_in_ones_and_the_users_files(user: Path):
     built_in = ("bollinger", "buy_and_hold", "donchian", "ema_cross", "macd", "rsi", "sma_cross")
     (user / "strategies" / "test_mine.py").write_text("")
-    assert strategy_names(user) == (*built_in, "mine")
+    assert list_strategy_names(user) == (*built_in, "mine")
 
 
 def test_an_own_file_works_by_name_and_by_path(user: Path, candles: Candles):
     path = user / "strategies" / "mine.py"
     named = load_strategy("mine", {"period": "7"}, user)
     by_class = load_strategy(f"{path}:Mine", {"period": 7})
-    assert checked_signals(named, candles).signal.any()
+    assert evaluate_strategy(named, candles).signal.any()
     assert repr(named) == repr(by_class) == repr(load_strategy(str(path), {"period": 7}))
 
 
 def test_a_file_that_is_not_requested_does_not_run(user: Path):
     (user / "strategies" / "other.py").write_text("raise SystemExit('ran')")
     load_strategy("mine", {}, user)
-    assert "other" in strategy_names(user)
+    assert "other" in list_strategy_names(user)
 
 
 def test_a_second_save_within_the_same_second_counts(user: Path):
     first = load_strategy("mine", {}, user)
-    before = digest(first)
+    before = compute_strategy_digest(first)
     second = load_strategy(broken(user, "parameter(5,", "parameter(6,"), {})
-    assert parameters_of(second)[0].default == 6
-    assert digest(second) != before
+    assert collect_parameters(second)[0].default == 6
+    assert compute_strategy_digest(second) != before
 
 
 def test_the_digest_is_a_sha256_that_two_loads_share():
-    one, other = (digest(load_strategy("rsi", {"period": n})) for n in (5, 6))
+    one, other = (compute_strategy_digest(load_strategy("rsi", {"period": n})) for n in (5, 6))
     assert one == other
     assert len(bytes.fromhex(one)) == 32
 
 
 def test_parameters_state_type_default_bounds_and_help():
-    period = parameters_of(load_strategy("rsi"))[0]
+    period = collect_parameters(load_strategy("rsi"))[0]
     assert (period.name, period.type, period.default) == ("period", int, 14)
     assert (period.allowed, period.help) == ("2 to 500", "Bars of Wilder's averages.")
 
@@ -178,30 +178,30 @@ def test_junk_from_a_strategy_is_refused_by_name_and_bar(
 ):
     strategy = load_strategy(broken(user, "average = ", f"{new}\n        average = "), {})
     with pytest.raises(ConfigurationError) as caught:
-        checked_signals(strategy, candles)
+        evaluate_strategy(strategy, candles)
     assert text in str(caught.value)
 
 
 def test_a_failure_names_the_line_of_the_users_file(user: Path, candles: Candles):
     strategy = load_strategy(broken(user, "average = ", "[][1]\n        average = "), {})
     with pytest.raises(ConfigurationError, match=r"mine\.py, line 20\); fix it there"):
-        checked_signals(strategy, candles)
+        evaluate_strategy(strategy, candles)
 
 
 def test_whole_signals_of_another_type_become_int8(user: Path, candles: Candles):
     strategy = load_strategy(broken(user, "Signals(signal,", "Signals(signal * 1.0,"), {})
-    assert checked_signals(strategy, candles).signal.dtype == np.int8
+    assert evaluate_strategy(strategy, candles).signal.dtype == np.int8
 
 
 def test_a_stored_price_that_is_no_number_is_named_by_its_candle(candles: Candles):
     candles.close[7] = np.nan
     with pytest.raises(DataError, match="candle 1970-01-01 07:00 UTC: its close is not a number"):
-        checked_signals(load_strategy("rsi"), candles)
+        evaluate_strategy(load_strategy("rsi"), candles)
 
 
 def test_no_candles_are_an_error_that_states_to_backfill():
     with pytest.raises(DataError, match="backfill"):
-        checked_signals(load_strategy("rsi"), Candles.empty())
+        evaluate_strategy(load_strategy("rsi"), Candles.empty())
 
 
 def test_the_public_package_loads_no_heavy_module():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, FloatArray
-from onetape.strategies import BUY, SELL, Strategy, checked_signals, load_strategy
+from onetape.strategies import BUY, SELL, Strategy, evaluate_strategy, load_strategy
 from onetape.strategies.registry import BUILT_IN
 from onetape.strategies.testing import random_candles
 
@@ -104,7 +104,7 @@ def test_signals_are_those_of_the_rule(
     rule: Rule, name: str, parameters: dict[str, object], seed: int, count: int
 ):
     candles = random_candles(count, seed=seed)
-    found = checked_signals(load_strategy(name, parameters), candles)
+    found = evaluate_strategy(load_strategy(name, parameters), candles)
     assert found.signal.tolist() == rule(candles)
 
 
@@ -112,12 +112,14 @@ def test_signals_are_those_of_the_rule(
 def test_every_signal_has_a_reason_and_the_columns_have_names(name: str):
     strategy: Strategy = load_strategy(name)
     candles = random_candles(2_000, seed=3)
-    found = checked_signals(strategy, candles)
+    found = evaluate_strategy(strategy, candles)
     codes = found.signal.tolist()
     assert BUY in codes
     assert name == "buy_and_hold" or SELL in codes
-    texts = {code: {found.reason_text(bar) for bar in np.flatnonzero(found.signal == code).tolist()}
-             for code in (BUY, SELL, 0)}  # fmt: skip
+    texts = {
+        code: {found.get_reason_text(bar) for bar in np.flatnonzero(found.signal == code).tolist()}
+        for code in (BUY, SELL, 0)
+    }
     assert texts[0] <= {""}
     assert all(text for code in (BUY, SELL) for text in texts[code])
     assert bool(found.indicators) == (name != "buy_and_hold")

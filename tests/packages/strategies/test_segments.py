@@ -12,15 +12,15 @@ from onetape.core.timeframes import Timeframe
 from onetape.strategies import align_higher_candles, load_strategy
 from onetape.strategies.check_data import CheckData
 from onetape.strategies.higher_timeframes import HigherCandles
-from onetape.strategies.lookahead_check import check_strategy, part_to_check
+from onetape.strategies.lookahead_check import check_strategy, choose_bars_to_check
 from onetape.strategies.segments import (
     WHOLE,
     IndexedGap,
     Segment,
     UnexplainedGaps,
     drop_entries_before_gaps,
-    segments_of,
-    signals_by_segment,
+    evaluate_by_segment,
+    split_into_segments,
 )
 from onetape.strategies.testing import random_candles
 
@@ -40,7 +40,7 @@ def without(spans: Spans) -> tuple[Candles, tuple[IndexedGap, ...]]:
         missing[low:high] = True
     # The first candle is always there: before it, the series has not begun.
     missing[0] = False
-    candles = ALL.taken(np.flatnonzero(~missing))
+    candles = ALL.take(np.flatnonzero(~missing))
     opens = candles.timestamp
     after = np.flatnonzero(np.diff(opens) != HOUR_SECONDS) + 1
     gaps = tuple(
@@ -85,7 +85,7 @@ def test_a_bar_is_decided_on_exactly_where_its_window_crosses_no_gap(
 ):
     candles, traded = without(missing)
     gaps = UnexplainedGaps(traded, {"1d": day_gaps(days)})
-    segments = segments_of(candles, HOUR, gaps, window, higher_window)
+    segments = split_into_segments(candles, HOUR, gaps, window, higher_window)
     decided = CheckData(candles, segments=segments).bars.tolist()
     assert decided == [
         bar for bar in range(len(candles)) if is_decided(candles, gaps, bar, window, higher_window)
@@ -96,8 +96,8 @@ def test_a_bar_is_decided_on_exactly_where_its_window_crosses_no_gap(
 def test_what_is_decided_after_a_gap_depends_on_nothing_before_it(missing: Spans, name: str):
     candles, traded = without(missing)
     strategy = load_strategy(name)
-    segments = segments_of(candles, HOUR, UnexplainedGaps(traded), 100, 100)
-    found = signals_by_segment(strategy, candles, {}, segments)
+    segments = split_into_segments(candles, HOUR, UnexplainedGaps(traded), 100, 100)
+    found = evaluate_by_segment(strategy, candles, {}, segments)
     prices = {"open": candles.open, "high": candles.high, "low": candles.low}
     for segment in segments:
         before = np.arange(len(candles)) < segment.start
@@ -110,16 +110,16 @@ def test_what_is_decided_after_a_gap_depends_on_nothing_before_it(missing: Spans
             np.where(before, 7.0, candles.close),
             candles.volume,
         )
-        again = signals_by_segment(strategy, other, {}, segments)
+        again = evaluate_by_segment(strategy, other, {}, segments)
         assert np.array_equal(found.signal[segment.start :], again.signal[segment.start :])
 
 
 @given(spans)
 def test_strategies_that_come_with_it_are_clean_over_gaps(missing: Spans):
     candles, traded = without(missing)
-    segments = segments_of(candles, HOUR, UnexplainedGaps(traded), 100, 100)
+    segments = split_into_segments(candles, HOUR, UnexplainedGaps(traded), 100, 100)
     data = CheckData(candles, segments=segments)
-    bars = part_to_check(data, whole=True)[::7]
+    bars = choose_bars_to_check(data, whole=True)[::7]
     assert check_strategy(lambda: load_strategy("donchian"), data, bars).is_clean
 
 
@@ -127,24 +127,24 @@ def with_days(candles: Candles, lacking: int) -> HigherCandles:
     """Return the days of all candles without one of them, with some candles."""
     days = resample(ALL, HOUR, DAY)
     return align_higher_candles(
-        candles, HOUR, days.taken(np.flatnonzero(np.arange(len(days)) != lacking)), DAY
+        candles, HOUR, days.take(np.flatnonzero(np.arange(len(days)) != lacking)), DAY
     )
 
 
 def test_higher_candles_before_a_gap_of_theirs_are_not_seen_after_it():
     gaps = UnexplainedGaps(higher={"1d": day_gaps([(20, 1)])})
-    segments = segments_of(ALL, HOUR, gaps, 100, 5)
+    segments = split_into_segments(ALL, HOUR, gaps, 100, 5)
     # The candle of day 20 would have closed with the last hour of that day.
     assert [segment.start for segment in segments] == [0, 24 * 21 - 1]
     assert segments[1].ready == 24 * 26 + 99
     higher = {"1d": with_days(ALL, 20)}
-    seen = segments[1].higher(ALL, higher, segments[1].start, COUNT, 100)["1d"]
+    seen = segments[1].select_higher(ALL, higher, segments[1].start, COUNT, 100)["1d"]
     assert int(seen.timestamp[0]) == START + 21 * DAY_SECONDS
     assert seen.visible[:25].tolist() == [*([0] * 24), 1]
 
 
 def test_a_series_without_gaps_is_one_segment_and_decided_on_from_its_first_candle():
-    assert segments_of(ALL, HOUR, UnexplainedGaps(), 100, 100) is WHOLE
+    assert split_into_segments(ALL, HOUR, UnexplainedGaps(), 100, 100) is WHOLE
     assert (Segment(0, 0),) == WHOLE
 
 
@@ -169,12 +169,12 @@ class Seen:
 def test_a_segment_shorter_than_its_warm_up_is_not_evaluated():
     candles, traded = without([(300, 310), (350, 360)])
     strategy: Any = Seen()
-    segments = segments_of(candles, HOUR, UnexplainedGaps(traded), 100, 100)
-    found = signals_by_segment(strategy, candles, {}, segments)
+    segments = split_into_segments(candles, HOUR, UnexplainedGaps(traded), 100, 100)
+    found = evaluate_by_segment(strategy, candles, {}, segments)
     assert strategy.counts == [300, 600]
     assert np.isnan(found.indicators["close"][300:340]).all()
     assert found.signal.tolist() == [1] * 300 + [0] * (40 + 99) + [1] * 501
-    assert (found.reason_text(0), found.reason_text(310)) == ("always", "")
+    assert (found.get_reason_text(0), found.get_reason_text(310)) == ("always", "")
 
 
 def test_no_entry_is_ordered_where_the_next_candle_is_missing_and_an_exit_is():

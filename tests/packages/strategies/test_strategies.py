@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from onetape.core.candles import Candles, FloatArray
 from onetape.core.errors import ConfigurationError, UsageError
-from onetape.strategies import Signals, Strategy, checked_signals, load_strategy, parameter
+from onetape.strategies import Signals, Strategy, evaluate_strategy, load_strategy, parameter
 from onetape.strategies.bollinger import Bollinger
 from onetape.strategies.buy_and_hold import BuyAndHold
 from onetape.strategies.donchian import Donchian
@@ -53,7 +53,7 @@ def tick_walk(seed: int, count: int) -> FloatArray:
 
 def last_signal(strategy: Strategy, candles: Candles, end: int) -> int:
     window = candles[max(0, end - strategy.lookback) : end]
-    return int(checked_signals(strategy, window).signal[-1])
+    return int(evaluate_strategy(strategy, window).signal[-1])
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=str)
@@ -61,7 +61,7 @@ def last_signal(strategy: Strategy, candles: Candles, end: int) -> int:
 @given(seed=st.integers(0, 2**32))
 def test_lookback_candles_decide_as_the_whole_range_on_every_bar(strategy: Strategy, seed: int):
     candles = candles_of(tick_walk(seed, 900))
-    whole = checked_signals(strategy, candles).signal
+    whole = evaluate_strategy(strategy, candles).signal
     windows = [last_signal(strategy, candles, end) for end in range(1, len(candles) + 1)]
     assert windows == whole.tolist()
 
@@ -85,7 +85,7 @@ def test_lookback_candles_decide_as_the_whole_range_on_recorded_candles(
     recorded: Callable[[str], Candles], name: str, strategy: Strategy
 ):
     candles = recorded(name)
-    whole = checked_signals(strategy, candles).signal
+    whole = evaluate_strategy(strategy, candles).signal
     # Every bar of every file would take minutes: a seeded choice, half of it bars that signal.
     rng = np.random.default_rng(5)
     signalled = rng.choice(np.flatnonzero(whole), 150)
@@ -98,7 +98,7 @@ def test_averages_that_touch_sell_on_the_candle_that_leaves_the_touch(touches: i
     # SMA 2 lies over SMA 4 while the closes rise, on it while they stand still, then under it.
     rise, fall = [100.0, 98, 96, 97, 99, 101, 103], [101.0, 95.0]
     close = np.array([*rise, *[103.0] * (2 + touches), *fall])
-    signals = checked_signals(SmaCross(fast=2, slow=4), candles_of(close))
+    signals = evaluate_strategy(SmaCross(fast=2, slow=4), candles_of(close))
     first = len(close) - len(fall)
     fast, slow = signals.indicators.values()
     assert (fast[first - touches : first] == slow[first - touches : first]).all()
@@ -116,15 +116,15 @@ def test_no_cross_of_a_recorded_thin_market_is_lost(recorded: Callable[[str], Ca
         now = 4 * sum(steps[bar - 4 : bar + 1]) - sum(steps[bar - 19 : bar + 1])
         was = 4 * sum(steps[bar - 5 : bar]) - sum(steps[bar - 20 : bar])
         expected.append(1 if was <= 0 < now else -1 if was >= 0 > now else 0)
-    found = checked_signals(SmaCross(fast=5, slow=20), candles).signal
+    found = evaluate_strategy(SmaCross(fast=5, slow=20), candles).signal
     assert found.tolist() == expected
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=str)
 def test_prices_in_another_unit_give_the_same_signals(strategy: Strategy):
     close = tick_walk(11, 2_000)
-    doubled = checked_signals(strategy, candles_of(close * 2.0)).signal
-    assert doubled.tolist() == checked_signals(strategy, candles_of(close)).signal.tolist()
+    doubled = evaluate_strategy(strategy, candles_of(close * 2.0)).signal
+    assert doubled.tolist() == evaluate_strategy(strategy, candles_of(close)).signal.tolist()
 
 
 @pytest.mark.parametrize(
@@ -136,13 +136,13 @@ def test_prices_in_another_unit_give_the_same_signals(strategy: Strategy):
 )
 def test_a_market_that_falls_asleep_gives_no_signal_once_it_stands_still(strategy: Strategy):
     close = np.concatenate((tick_walk(4, 300), np.full(2_000, 9.37)))
-    signal = checked_signals(strategy, candles_of(close)).signal
+    signal = evaluate_strategy(strategy, candles_of(close)).signal
     assert not signal[-1_000:].any()
 
 
 def test_rsi_buys_on_every_bar_under_the_level_and_sells_on_every_bar_over_it():
     close = np.concatenate((np.linspace(100, 50, 60), np.linspace(50, 120, 80)))
-    signals = checked_signals(Rsi(), candles_of(close))
+    signals = evaluate_strategy(Rsi(), candles_of(close))
     rsi = signals.indicators["RSI"]
     assert np.array_equal(signals.signal == 1, rsi < 30)
     assert np.array_equal(signals.signal == -1, rsi > 70)
@@ -150,7 +150,7 @@ def test_rsi_buys_on_every_bar_under_the_level_and_sells_on_every_bar_over_it():
 
 def test_rsi_cross_up_buys_on_the_bar_that_comes_back_over_the_level_only():
     close = np.concatenate((np.linspace(100, 50, 60), np.linspace(50, 120, 80)))
-    signals = checked_signals(Rsi(entry="cross_up"), candles_of(close))
+    signals = evaluate_strategy(Rsi(entry="cross_up"), candles_of(close))
     rsi = signals.indicators["RSI"]
     (bought,) = np.flatnonzero(signals.signal == 1)
     assert rsi[bought - 1] < 30 < rsi[bought]
@@ -178,7 +178,7 @@ def test_rsi_cross_up_buys_on_the_bar_that_comes_back_over_the_level_only():
 def test_the_traders_line_states_what_was_seen_and_what_it_waits_for(
     strategy: Strategy, holding: bool, words: str
 ):
-    signals = checked_signals(strategy, candles_of(np.arange(51.0, 151.0)))
+    signals = evaluate_strategy(strategy, candles_of(np.arange(51.0, 151.0)))
     printed = strategy.describe(signals, -1, holding=holding)
     assert printed.replace("under signal", "over signal") == words
 
@@ -186,7 +186,7 @@ def test_the_traders_line_states_what_was_seen_and_what_it_waits_for(
 def test_bollinger_buys_under_the_lower_band_and_sells_over_the_line_of_its_parameter():
     close = tick_walk(3, 900)
     middle, upper = (
-        checked_signals(Bollinger(exit=line), candles_of(close)) for line in ("middle", "upper")
+        evaluate_strategy(Bollinger(exit=line), candles_of(close)) for line in ("middle", "upper")
     )
     lines = middle.indicators
     assert np.array_equal(middle.signal == 1, close < lines["lower band"] - close * 1e-12)
@@ -196,18 +196,18 @@ def test_bollinger_buys_under_the_lower_band_and_sells_over_the_line_of_its_para
 
 def test_donchian_compares_a_close_with_the_bars_before_it_only():
     close = np.array([5.0, 6.0, 5.0, 6.0, 7.0, 6.0, 5.0, 4.0])
-    signals = checked_signals(Donchian(entry=3, exit=2), candles_of(close))
+    signals = evaluate_strategy(Donchian(entry=3, exit=2), candles_of(close))
     assert signals.signal.tolist() == [0, 0, 0, 0, 1, 0, -1, -1]
     assert signals.indicators["high3"].tolist()[3:] == [6.0, 6.0, 7.0, 7.0, 7.0]
 
 
 def test_buy_and_hold_buys_from_the_first_candle_on():
-    assert checked_signals(BuyAndHold(), candles_of(np.ones(3))).signal.tolist() == [1, 1, 1]
+    assert evaluate_strategy(BuyAndHold(), candles_of(np.ones(3))).signal.tolist() == [1, 1, 1]
 
 
 def test_reasons_name_the_rule_that_gave_the_signal():
-    signals = checked_signals(Rsi(), candles_of(np.linspace(100, 50, 60)))
-    assert (signals.reason_text(-1), signals.reason_text(0)) == ("under 30", "")
+    signals = evaluate_strategy(Rsi(), candles_of(np.linspace(100, 50, 60)))
+    assert (signals.get_reason_text(-1), signals.get_reason_text(0)) == ("under 30", "")
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ def test_a_strategy_that_changes_its_candles_or_exits_is_refused_in_one_line(act
     column = np.arange(1.0, 4.0)
     candles = Candles(np.arange(3) * 60, column, column, column, column.copy(), column)
     with pytest.raises(ConfigurationError, match="strategy careless failed"):
-        checked_signals(Careless(act=act), candles)
+        evaluate_strategy(Careless(act=act), candles)
     assert candles.close.tolist() == [1.0, 2.0, 3.0]
 
 
@@ -280,6 +280,6 @@ def test_a_strategy_returns_only_its_signals() -> None:
             del higher
             return Signals(np.ones(len(candles), dtype=np.int8))
 
-    signals = checked_signals(Bare(), candles_of(tick_walk(1, 20)))
-    assert (signals.indicators, signals.reason_text(3)) == ({}, "")
+    signals = evaluate_strategy(Bare(), candles_of(tick_walk(1, 20)))
+    assert (signals.indicators, signals.get_reason_text(3)) == ({}, "")
     assert Bare().describe(signals, -1, holding=False) == ""

@@ -70,7 +70,7 @@ def test_the_death_of_the_idle_timers_task_is_an_error_of_the_stream(
     def broken(*_: object) -> float:
         raise ZeroDivisionError("the timer broke")
 
-    monkeypatch.setattr("onetape.websocket.idle.IdleTimer.behind", broken)
+    monkeypatch.setattr("onetape.websocket.idle.IdleTimer.find_longest_lag", broken)
 
     async def scene() -> None:
         async with (

@@ -77,7 +77,7 @@ def test_programs_that_share_a_file_dial_one_after_the_other(tmp_path: Path) -> 
         assert await second.reserve() == 2 * DIAL_SECONDS
         clock.seconds += 1.0
         await first.note_connection()
-        assert await second.connected() == clock.seconds
+        assert await second.read_last_connection() == clock.seconds
 
     asyncio.run(scene())
 
@@ -90,7 +90,7 @@ def test_programs_that_share_a_file_dial_one_after_the_other(tmp_path: Path) -> 
 def test_a_file_that_holds_no_times_of_now_holds_up_no_dial(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "dials").write_bytes(content)
     pace = DialPace(tmp_path / "dials", clock=Clock())
-    assert asyncio.run(pace.connected()) == 0.0
+    assert asyncio.run(pace.read_last_connection()) == 0.0
     assert asyncio.run(pace.reserve()) == 0.0
     assert pace.fault is None
 
@@ -161,7 +161,7 @@ def test_a_program_dials_at_once_where_another_one_is_connected(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("onetape.websocket.client._dial_pause", long_pause)
+    monkeypatch.setattr("onetape.websocket.client._compute_dial_pause", long_pause)
     monkeypatch.setattr("onetape.websocket.client.LOOK_SECONDS", 0.02)
 
     async def scene() -> None:

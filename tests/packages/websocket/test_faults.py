@@ -353,7 +353,7 @@ def test_a_pause_before_a_dial_ends_at_once_but_not_one_of_a_retry_after(
     *,
     asked_to_wait: bool,
 ) -> None:
-    monkeypatch.setattr("onetape.websocket.client._dial_pause", long_pause)
+    monkeypatch.setattr("onetape.websocket.client._compute_dial_pause", long_pause)
 
     async def scene() -> None:
         async with misbehaving() as server:
@@ -432,7 +432,7 @@ def test_a_quiet_market_is_not_dialled_again(
         return True
 
     if not guarded:
-        monkeypatch.setattr(CandleFeed, "missed", always_behind)
+        monkeypatch.setattr(CandleFeed, "compare_with_rest", always_behind)
 
     async def scene() -> bool:
         async with misbehaving() as server:

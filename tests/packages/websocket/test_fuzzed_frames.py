@@ -16,7 +16,7 @@ import pytest
 from aiohttp import WSMessage, WSMsgType
 
 from onetape.exchange.clients import Endpoint
-from onetape.websocket.client import close_client, guarded_client
+from onetape.websocket.client import close_client, make_guarded_client
 from onetape.websocket.feeds import CandleFeed
 from watched import run_watched
 
@@ -92,7 +92,7 @@ def frames(chosen: random.Random, good: list[dict[str, Any]]) -> Any:
 async def fuzz(good: list[dict[str, Any]], count: int, seed: int) -> float:
     """Hand fuzzed frames to CCXT's client; return the longest time that one took, seconds."""
     chosen = random.Random(seed)  # noqa: S311 - a scenario, no secret
-    exchange = guarded_client(
+    exchange = make_guarded_client(
         Endpoint("simulator", "http://127.0.0.1:9"), on_connected=lambda: None
     )
     market = {"id": "BTCUSDT", "symbol": "BTC/USDT", "base": "BTC", "quote": "USDT",
@@ -114,7 +114,7 @@ async def hand_over(
         client = exchange.client(URL)
         began = time.thread_time()
         client.handle_message(message)
-        feed._changed()  # pyright: ignore[reportPrivateUsage] - what a read does with its frame
+        feed._take_changes()  # pyright: ignore[reportPrivateUsage] - what a read does with its frame
         longest = max(longest, time.thread_time() - began)
         if number % 100 == 99:
             # What CCXT put off to the event loop.
@@ -131,7 +131,7 @@ def check_good_frame(exchange: Any, feed: CandleFeed, frame: dict[str, Any], num
     fresh["k"] |= {"t": opened, "T": opened + 3_599_999, "c": "123", "x": True}
     text = WSMessage(WSMsgType.TEXT, json.dumps(fresh), None)
     exchange.client(URL).handle_message(text)
-    update = feed._changed()  # pyright: ignore[reportPrivateUsage] - as above
+    update = feed._take_changes()  # pyright: ignore[reportPrivateUsage] - as above
     assert update is not None
     assert {row.timestamp: row.close for row in update.rows}[opened // 1_000] == 123.0
     assert opened // 1_000 in update.closed

@@ -9,7 +9,7 @@ from gate import Gate
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
 from onetape.simulator.market.clock import make_clock
-from onetape.simulator.market.symbols import many_symbols
+from onetape.simulator.market.symbols import make_symbols
 from onetape.simulator.server.simulator import Simulator
 from onetape.websocket.events import CandleUpdate, TickerUpdate
 from onetape.websocket.websocket import WebSocketManager
@@ -32,12 +32,12 @@ async def live_symbols(count: int) -> tuple[int, Gate]:
     """Watch so many symbols until each is live; return how many of them are traded."""
     # Each passing second of the computer is a minute of the market, in which all symbols trade.
     clock = make_clock(start_ms=1_709_251_200_000, speed=60)
-    async with Simulator(clock=clock, symbols=many_symbols(count)) as simulator:  # noqa: SIM117
+    async with Simulator(clock=clock, symbols=make_symbols(count)) as simulator:  # noqa: SIM117
         async with Gate(simulator.url) as gate:
             endpoint = Endpoint("simulator", gate.url)
             exchange = await asyncio.to_thread(RestExchange, endpoint)
             async with exchange:
-                markets = await exchange.ccxt_markets()
+                markets = await exchange.load_ccxt_markets()
                 names = [market["symbol"] for market in markets if market["active"]]
                 async with WebSocketManager(exchange, names) as manager:
                     await asyncio.gather(*(until_live(manager, name) for name in names))

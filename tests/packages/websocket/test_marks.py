@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from onetape.exchange.clients import Endpoint
-from onetape.websocket.client import close_client, guarded_client
+from onetape.websocket.client import close_client, make_guarded_client
 from onetape.websocket.events import CandleUpdate, StreamEvent
 
 MARCH = 1_709_251_200
@@ -56,7 +56,7 @@ def final_candles_after(exchange: str, *frames: dict[str, Any]) -> dict[Any, Any
     _, market_id, url = EXCHANGES[exchange]
 
     async def scene() -> dict[Any, Any]:
-        client = guarded_client(Endpoint(exchange), on_connected=lambda: None)
+        client = make_guarded_client(Endpoint(exchange), on_connected=lambda: None)
         market = {"id": market_id, "symbol": "BTC/USDT", "base": "BTC", "quote": "USDT",
                   "baseId": "BTC", "quoteId": "USDT", "type": "spot", "spot": True}  # fmt: skip
         client.set_markets([client.safe_market_structure(market)])
@@ -91,7 +91,7 @@ def woken_by(exchange: str, frame: dict[str, Any]) -> list[tuple[str, str]]:
     _, market_id, url = EXCHANGES[exchange]
 
     async def scene() -> list[tuple[str, str]]:
-        client = guarded_client(Endpoint(exchange), on_connected=lambda: None)
+        client = make_guarded_client(Endpoint(exchange), on_connected=lambda: None)
         market = {"id": market_id, "symbol": "BTC/USDT", "base": "BTC", "quote": "USDT",
                   "baseId": "BTC", "quoteId": "USDT", "type": "spot", "spot": True}  # fmt: skip
         client.set_markets([client.safe_market_structure(market)])
@@ -144,7 +144,7 @@ def test_a_frame_after_the_mark_never_changes_the_candle(
     guarded: bool,
 ) -> None:
     if not guarded:
-        monkeypatch.setattr("onetape.websocket.client.mark_reader_of", no_reader)
+        monkeypatch.setattr("onetape.websocket.client.find_mark_reader", no_reader)
 
     async def scene() -> list[float]:
         async with misbehaving() as server, watching(server.url) as stream:

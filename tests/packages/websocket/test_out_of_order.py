@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from onetape.core.candles import Candle
-from onetape.exchange.rest import candle_of
+from onetape.exchange.rest import parse_candle
 from onetape.websocket.events import CandleUpdate, StreamEvent
 from onetape.websocket.feeds import CandleFeed
 
@@ -26,7 +26,7 @@ async def as_ccxt_returns_them(self: CandleFeed) -> CandleUpdate:
     """The read with its guard off: take what CCXT returns for what has changed."""
     client: Any = self._client  # pyright: ignore[reportPrivateUsage] - its place is taken here
     rows = await client.watch_ohlcv("BTC/USDT", "1h")
-    return CandleUpdate(tuple(candle_of(row) for row in rows), client.connections)
+    return CandleUpdate(tuple(parse_candle(row) for row in rows), client.connections)
 
 
 def frames() -> list[tuple[int, float]]:

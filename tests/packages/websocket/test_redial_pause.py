@@ -13,14 +13,14 @@ def pause(monkeypatch: pytest.MonkeyPatch) -> RedialPause:
 
 
 def test_dials_that_fail_pause_up_to_their_longest(pause: RedialPause) -> None:
-    assert [pause.next_seconds() for _ in range(5)] == [0.2, 0.4, 0.8, 1.0, 1.0]
+    assert [pause.take_next_seconds() for _ in range(5)] == [0.2, 0.4, 0.8, 1.0, 1.0]
 
 
 def test_connections_that_end_soon_pause_up_to_their_longest(pause: RedialPause) -> None:
     found: list[float] = []
     for _ in range(8):
         pause.note_open()
-        found.append(pause.next_seconds())
+        found.append(pause.take_next_seconds())
     assert found == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
 
 
@@ -29,11 +29,11 @@ def test_a_connection_that_lasted_begins_again(
 ) -> None:
     for _ in range(6):
         pause.note_open()
-        pause.next_seconds()
+        pause.take_next_seconds()
     monkeypatch.setattr(redial_pause, "STEADY_SECONDS", 0.0)
     pause.note_open()
-    assert pause.next_seconds() == 0.2
-    assert pause.next_seconds() == 0.2
+    assert pause.take_next_seconds() == 0.2
+    assert pause.take_next_seconds() == 0.2
 
 
 def test_dials_that_fail_in_between_do_not_make_a_brief_connection_a_good_one(
@@ -41,5 +41,5 @@ def test_dials_that_fail_in_between_do_not_make_a_brief_connection_a_good_one(
 ) -> None:
     for longest in (0.2, 0.4, 0.8):
         pause.note_open()
-        assert pause.next_seconds() == longest
-        assert pause.next_seconds() == 0.2
+        assert pause.take_next_seconds() == longest
+        assert pause.take_next_seconds() == 0.2

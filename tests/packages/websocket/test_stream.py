@@ -15,7 +15,7 @@ from onetape.core.candles import Candle
 from onetape.core.errors import ExchangeRefused
 from onetape.exchange.clients import Endpoint, redirect
 from onetape.simulator.server.simulator import Simulator
-from onetape.websocket.client import close_client, guarded_client
+from onetape.websocket.client import close_client, make_guarded_client
 from onetape.websocket.events import CandleUpdate, StreamEvent, StreamLost, TickerUpdate
 from onetape.websocket.websocket import WebSocketManager
 
@@ -64,7 +64,7 @@ def lost_six_times(events: list[StreamEvent]) -> bool:
 
 def truth(simulator: Simulator, start: int, count: int, timeframe: str = "1h") -> list[Candle]:
     seconds = {"1h": 3_600, "1m": 60}[timeframe]
-    bars = simulator.market.candles("BTC/USDT", timeframe, start, start + count * seconds)
+    bars = simulator.market.get_candles("BTC/USDT", timeframe, start, start + count * seconds)
     columns = (bars.timestamp, bars.open, bars.high, bars.low, bars.close, bars.volume)
     return [Candle(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
@@ -306,7 +306,7 @@ def test_every_exchange_of_binance_streams_bid_and_ask(
     async def scene() -> dict[str, Any]:
         async with stepped(0) as simulator:
             # Not the queue of dials that all programs of this computer share.
-            client = guarded_client(
+            client = make_guarded_client(
                 Endpoint(exchange), on_connected=lambda: None, dial_file=tmp_path / "dials"
             )
             redirect(client.urls["api"], simulator.url)

@@ -51,7 +51,7 @@ class Desk:
         self.client = client
         self.stream = stream
         self.events: list[UserEvent] = []
-        stream.listen(self.events.append)
+        stream.add_listener(self.events.append)
 
     async def until(self, holds: Callable[[], object]) -> None:
         async with asyncio.timeout(60):
@@ -162,7 +162,7 @@ def test_an_exchange_that_ends_events_at_once_is_dialled_more_and_more_rarely() 
                 loop.call_soon(desk.stream.reconnect, "the exchange has ended the events")
 
         loop = asyncio.get_running_loop()
-        desk.stream.listen(end)
+        desk.stream.add_listener(end)
         await desk.until(lambda: desk.count(UserStreamOpened) >= 4)
         await asyncio.sleep(2.0)
         # Pauses of 0.16 s, then twice as long each time; of 0.02 s each it would be dozens.

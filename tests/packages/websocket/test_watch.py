@@ -17,7 +17,7 @@ from onetape.simulator.embedded import embedded_simulator
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.server.simulator import Simulator
 from onetape.websocket.events import CandleUpdate, StreamEvent, StreamLost, TickerUpdate
-from onetape.websocket.subscription import merged
+from onetape.websocket.subscription import merge_event
 from onetape.websocket.websocket import WebSocketManager
 
 MARCH = 1_709_251_200
@@ -30,7 +30,7 @@ Manager = Callable[..., AbstractAsyncContextManager[WebSocketManager]]
 
 
 def truth(simulator: Simulator, opened: int, symbol: str = "BTC/USDT") -> Candle:
-    bars = simulator.market.candles(symbol, "1m", opened, opened + MINUTE)
+    bars = simulator.market.get_candles(symbol, "1m", opened, opened + MINUTE)
     columns = (bars.timestamp, bars.open, bars.high, bars.low, bars.close, bars.volume)
     return Candle(*(column.tolist()[0] for column in columns))
 
@@ -249,7 +249,7 @@ def test_a_late_reader_gets_the_newest_row_of_each_candle_and_one_event_of_each_
 ) -> None:
     waiting: list[StreamEvent] = []
     for event in events:
-        waiting = merged(waiting, event)
+        waiting = merge_event(waiting, event)
     assert len({type(each) for each in waiting}) == len(waiting)
     assert not events or waiting[-1] == events[-1] or isinstance(waiting[-1], CandleUpdate)
     sent = [event for event in events if isinstance(event, CandleUpdate)]

@@ -4,7 +4,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from backfiller.formats.file_names import Named, named
+from backfiller.formats.file_names import Named, parse_file_name
 
 
 @pytest.mark.parametrize(
@@ -46,12 +46,12 @@ from backfiller.formats.file_names import Named, named
 def test_a_name_states_whose_candles_it_holds(
     name: str, exchange: str | None, symbol: str | None, timeframe: str | None
 ) -> None:
-    found = named(Path(name))
+    found = parse_file_name(Path(name))
     assert (found.exchange, found.symbol, found.timeframe) == (exchange, symbol, timeframe)
 
 
 def test_a_market_without_a_known_quote_currency_stays_unknown() -> None:
-    assert named(PurePosixPath("ABCXYZ-1h-2025-01.zip")) == Named(
+    assert parse_file_name(PurePosixPath("ABCXYZ-1h-2025-01.zip")) == Named(
         "binance", None, "1h", is_guess=True, codes_of="binance"
     )
 
@@ -67,7 +67,7 @@ def test_a_market_without_a_known_quote_currency_stays_unknown() -> None:
 def test_a_pair_that_may_end_in_two_currencies_is_neither(
     name: str, either: tuple[str, ...]
 ) -> None:
-    found = named(PurePosixPath(name))
+    found = parse_file_name(PurePosixPath(name))
     assert (found.symbol, found.either) == (None, either)
 
 
@@ -96,9 +96,9 @@ def test_a_pair_that_may_end_in_two_currencies_is_neither(
     ],
 )
 def test_what_holds_no_spot_candles_is_known_by_its_name_and_folders(path: str, kind: str) -> None:
-    assert named(PurePosixPath(path)).other_kind == kind
+    assert parse_file_name(PurePosixPath(path)).other_kind == kind
 
 
 @pytest.mark.parametrize("path", ["futures/binance_BTC-USDT_1h.csv", "spot/BTCUSDT-1h-2024-03.zip"])
 def test_spot_candles_in_any_folder_stay_spot(path: str) -> None:
-    assert named(PurePosixPath(path)).other_kind is None
+    assert parse_file_name(PurePosixPath(path)).other_kind is None

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backfiller.formats.time_formats import ISO, UNITS, UNREADABLE, TimeReader, time_zone
+from backfiller.formats.time_formats import ISO, UNITS, UNREADABLE, TimeReader, parse_time_zone
 from onetape.core.errors import DataError, UsageError
 
 #: 2025-01-01 00:00 UTC.
@@ -29,7 +29,7 @@ class Times:
 
 def read(values: list[Any] | pd.Series, unit: str | None = None, zone: str | None = None) -> Times:
     """Read a table of one block."""
-    reader = TimeReader("x.csv", unit, None if zone is None else time_zone(zone))
+    reader = TimeReader("x.csv", unit, None if zone is None else parse_time_zone(zone))
     seconds = reader.read(pd.Series(values)).tolist()
     reader.finish()
     return Times(seconds, reader.unit, reader.outside)
@@ -180,7 +180,7 @@ def test_a_time_that_the_clock_never_shows_is_refused() -> None:
 
 def test_a_zone_that_is_none_is_refused_with_the_nearest() -> None:
     with pytest.raises(UsageError, match="did you mean 'Europe/Berlin'"):
-        time_zone("Europe/Berlim")
+        parse_time_zone("Europe/Berlim")
 
 
 @pytest.mark.parametrize(
@@ -207,5 +207,5 @@ def test_a_number_that_is_no_time_is_shown_as_the_file_has_it(value: float) -> N
 @pytest.mark.parametrize("name", ["CEST", "UTC+2", "GMT+2"])
 def test_no_zone_of_other_hours_is_proposed_for_a_short_name(name: str) -> None:
     with pytest.raises(UsageError) as caught:
-        time_zone(name)
+        parse_time_zone(name)
     assert "did you mean" not in str(caught.value)

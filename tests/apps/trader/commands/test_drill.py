@@ -11,8 +11,8 @@ from onetape.engine import AccountConfig, ExitConfig
 from onetape.store.database import open_store
 from onetape.store.drills import read_last_drill
 from traded_accounts import Ended
-from trader.config_digest import config_digest
-from trader.drill.runner import PartResult, drilled_settings, make_drill, run_drill
+from trader.config_digest import compute_config_digest
+from trader.drill.runner import PartResult, make_drill, make_drill_settings, run_drill
 from trader.drill.scenarios import SCENARIOS
 from trader.drill.schedule import make_schedule
 from trader.drill.trader_process import COMMAND
@@ -89,7 +89,7 @@ def test_a_drill_is_recorded_and_its_exit_code_is_that_of_its_result(
     assert trader("drill", *flags, "--json").code == 0
     assert trader("drill", *flags, "--only", "refused").out.endswith("leaves parts out\n")
     with open_store(folder / "data" / "simulator.db", create=False) as store:
-        stored = read_last_drill(store, config_digest(SETTINGS))
+        stored = read_last_drill(store, compute_config_digest(SETTINGS))
         with store.read() as connection:
             drills = connection.execute("SELECT is_passed FROM drills ORDER BY id").fetchall()
     assert stored is not None
@@ -123,7 +123,7 @@ def test_a_drill_enters_outside_the_trading_hours() -> None:
         exits=ExitConfig(stop_loss=0.05), trading_days="sun", trading_timezone="Asia/Tokyo"
     )
     settings = TraderSettings(account=account, max_signal_age_seconds=7)
-    drilled = drilled_settings(settings, "BTC/USDT", "http://127.0.0.1:1")
+    drilled = make_drill_settings(settings, "BTC/USDT", "http://127.0.0.1:1")
     assert drilled.account == AccountConfig(exits=ExitConfig(stop_loss=0.05))
     assert drilled.max_signal_age_seconds == 7
 

@@ -16,9 +16,9 @@ from onetape.core.trading_rules import TradingRules
 from onetape.execution.positions import sum_position
 from onetape.store.accounts import AccountSeries
 from traded_accounts import DATABASE, Ended, TradedAccount, at_ms
-from trader.commands.account_result import account_result
-from trader.commands.periods import PERIODS, parse_timezone, profit_by_period
-from trader.commands.round_trips import round_trips
+from trader.commands.account_result import compute_account_result
+from trader.commands.periods import PERIODS, parse_timezone, sum_profit_by_period
+from trader.commands.round_trips import make_round_trips
 
 Run = Callable[..., Ended]
 DAY = 24
@@ -155,7 +155,7 @@ def test_realised_and_unrealised_profit_add_up_to_the_equity(
         "a", "paper", "binance", "BTC/USDT", "1h", "rsi", "USDT", Decimal(1_000), 0
     )
     with localcontext(prec=100):
-        result = account_result(opened, trades, price)
+        result = compute_account_result(opened, trades, price)
         assert result.unrealised is not None
         assert result.equity == money_after(trades, price)
         assert result.equity == 1_000 + result.realised + result.unrealised
@@ -165,9 +165,9 @@ def test_realised_and_unrealised_profit_add_up_to_the_equity(
 def test_each_closed_round_trip_is_in_exactly_one_period(
     trades: list[Fill], period: Any, zone: str
 ) -> None:
-    trips = round_trips(trades, "BTC", "USDT")
+    trips = make_round_trips(trades, "BTC", "USDT")
     closed = [trip for trip in trips if trip.closed_ms is not None]
-    periods = profit_by_period(trips, period, parse_timezone(zone))
+    periods = sum_profit_by_period(trips, period, parse_timezone(zone))
     with localcontext(prec=100):
         assert sum(one.round_trips for one in periods) == len(closed)
         assert sum(one.profit for one in periods) == sum(trip.quote_flow for trip in closed)
@@ -177,7 +177,7 @@ def test_each_closed_round_trip_is_in_exactly_one_period(
 def test_a_fill_is_part_of_one_round_trip_although_all_have_one_time(trades: list[Fill]) -> None:
     at_once = [replace(fill, executed_ms=5) for fill in trades]
     with localcontext(prec=100):
-        trips = round_trips(at_once, "BTC", "USDT")
+        trips = make_round_trips(at_once, "BTC", "USDT")
         fills = [fill for trip in trips for fill in trip.fills]
         assert len({id(fill) for fill in fills}) == len(fills)
         assert [fill for fill in fills if fill.side == "buy"] == [
@@ -196,7 +196,7 @@ def test_a_round_trip_is_open_where_the_trader_has_a_position(
         steps = TradingRules(None, Decimal(least), Decimal(0), Decimal(0))
     with localcontext(prec=100):
         for count in range(1, len(trades) + 1):
-            trips = round_trips(trades[:count], "BTC", "USDT", steps)
+            trips = make_round_trips(trades[:count], "BTC", "USDT", steps)
             entry = sum_position(trades[:count], "BTC", "USDT", steps).entry_order_id
             opened = [trip.entry_order_id for trip in trips if trip.closed_ms is None]
             assert opened == ([] if entry is None else [entry])

@@ -25,8 +25,8 @@ from traded_accounts import DATABASE, MARCH, Ended, TradedAccount, at_ms
 from trader.traded_report.account import TradedAccount as Compared
 from trader.traded_report.account import compare_account
 from trader.traded_report.causes import Causes
-from trader.traded_report.differences import BacktestTrade, symbol_differences
-from trader.traded_report.page import page_data
+from trader.traded_report.differences import BacktestTrade, find_symbol_differences
+from trader.traded_report.page import make_page_data
 from trader.traded_report.positions import TradedPosition
 
 Run = Callable[[Any], Any]
@@ -89,7 +89,7 @@ def test_a_difference_has_the_command_as_its_cause_and_all_of_them_add_up(
     causes = [one.cause for one in found.differences]
     assert any("state: paused by anna on host" in cause for cause in causes), causes
     assert sum(one.money for one in found.differences) == pytest.approx(found.total)
-    page = render_report(page_data(found))
+    page = render_report(make_page_data(found))
     assert "Paper trading of simulator BTC/USDT 1h" in page
     assert "Traded account and backtest" in page
     assert "paused by anna on host" in page
@@ -144,7 +144,7 @@ def test_symbols_with_strategies_of_their_own_are_one_page_with_one_backtest(
     assert {one.symbol for one in found.positions} == set(strategies)
     assert found.differences == []
     assert found.total == pytest.approx(0.0, abs=1e-6)
-    page = render_report(page_data(found))
+    page = render_report(make_page_data(found))
     assert "often, seldom" in page
 
 
@@ -250,6 +250,6 @@ def test_the_money_of_all_differences_is_the_difference_of_the_profits(
         )
         for hour, left, price, price_out, amount, fee in other
     ]  # fmt: skip
-    found = symbol_differences(traded, tested, nothing_stored, 0.0)
+    found = find_symbol_differences(traded, tested, nothing_stored, 0.0)
     expected = sum(one.profit for one in traded) - sum(one.trade.profit for one in tested)
     assert sum(one.money for one in found) == pytest.approx(expected, abs=1e-6)

@@ -11,7 +11,7 @@ import pytest
 from live_desk import BALANCE, START_MS, LiveDesk, live_desk
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.server.simulator import Simulator
-from onetape.store.live_accounts import open_differences, store_difference_answer
+from onetape.store.live_accounts import read_open_differences, store_difference_answer
 
 Run = Callable[..., None]
 
@@ -90,7 +90,7 @@ def test_a_fill_of_another_program_stops_entries_until_a_person_has_judged_it(ru
         desk.simulator.account.trade_by_hand("BUY", "BTC/USDT", quantity=Decimal("0.1"))
         await desk.until(lambda: "account" in desk.problems)
         # Exits and stops go on, and sell nothing but what was bought here.
-        (found,) = open_differences(desk.store)
+        (found,) = read_open_differences(desk.store)
         assert found.kind == "foreign fills"
         assert store_difference_answer(desk.store, found.number, "keep", answered_ms=0)
         await desk.until(lambda: "account" not in desk.problems)
@@ -145,7 +145,7 @@ def test_a_person_ends_a_halt_for_missing_coins(run: Run, answer: str) -> None:
         desk.simulator.account.trade_by_hand("SELL", "BTC/USDT", quantity=Decimal("2.03"))
         await desk.until(lambda: "coins" in desk.problems)
         left = desk.coins + 2
-        for found in open_differences(desk.store):
+        for found in read_open_differences(desk.store):
             chosen = answer if found.kind == "missing coins" else "keep"
             store_difference_answer(desk.store, found.number, chosen, answered_ms=0)  # pyright: ignore[reportArgumentType] - one of the responses
         await desk.until(lambda: "coins" not in desk.problems)

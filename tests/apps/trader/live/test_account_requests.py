@@ -8,7 +8,7 @@ from msgspec import structs
 from live_desk import START_MS
 from onetape.core.errors import ExchangeError
 from onetape.exchange.clients import Endpoint
-from onetape.exchange.dialects import dialect_of
+from onetape.exchange.dialects import get_dialect
 from onetape.exchange.trading import PrivateClient
 from onetape.exchange.trading_records import Credentials
 from onetape.simulator.faults.model import Fault
@@ -19,7 +19,7 @@ from trader.brokers.account_requests import AccountRequests
 SYMBOL = "BTC/USDT"
 PATH = "/api/v3/myTrades"
 #: Five executions to a page.
-SMALL_PAGES = structs.replace(dialect_of("simulator"), trades_limit=5)
+SMALL_PAGES = structs.replace(get_dialect("simulator"), trades_limit=5)
 
 
 def pages_read(simulator: Simulator) -> int:

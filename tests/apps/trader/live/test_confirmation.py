@@ -26,14 +26,14 @@ from onetape.store.database import open_store
 from onetape.store.drills import StoredDrill, insert_drill
 from onetape.store.live_accounts import LiveAccount, open_live_account
 from traded_accounts import TradedAccount
-from trader.config_digest import config_digest
+from trader.config_digest import compute_config_digest
 from trader.live.confirmation import FirstEntry, check_first_entry, confirm_first_entry
-from trader.live.first_day import first_day_limit
+from trader.live.first_day import compute_first_day_limit
 from trader.live.opening import LiveAccess, open_access
 from trader.live.start_plan import StartPlan, plan_start
 from trader.run import run_trader
 from trader.settings import TraderSettings
-from trader.traded_symbols import traded_symbols
+from trader.traded_symbols import parse_traded_symbols
 
 NAME = "live binance BTC/USDT 1h"
 LIVE = TraderSettings(mode="live", untested_exchange=True)
@@ -48,13 +48,15 @@ def account(tmp_path: Path) -> Iterator[TradedAccount]:
 
 
 def drilled(account: TradedAccount, *, is_passed: bool = True, finished_ms: int = 7) -> None:
-    insert_drill(account.store, StoredDrill(config_digest(LIVE), finished_ms, is_passed, {}))
+    insert_drill(
+        account.store, StoredDrill(compute_config_digest(LIVE), finished_ms, is_passed, {})
+    )
 
 
 def checked(
     account: TradedAccount, settings: TraderSettings = LIVE, *, is_confirmed: bool = False
 ) -> tuple[StartPlan, FirstEntry]:
-    plan = plan_start(account.store, settings, traded_symbols(settings))
+    plan = plan_start(account.store, settings, parse_traded_symbols(settings))
     stores = (account.store,)
     return check_first_entry(stores, stores, plan, is_confirmed=is_confirmed)
 
@@ -102,7 +104,7 @@ def test_paper_and_the_simulator_need_no_confirmation(
 
 def test_a_coin_as_quote_currency_needs_a_largest_order(account: TradedAccount) -> None:
     settings = replace(LIVE, symbol="ETH/BTC", account_name="coins")
-    drill = StoredDrill(config_digest(settings), 7, True, {})
+    drill = StoredDrill(compute_config_digest(settings), 7, True, {})
     insert_drill(account.store, drill)
     with pytest.raises(UsageError, match="the first day needs --max-order"):
         checked(account, settings, is_confirmed=True)
@@ -144,11 +146,11 @@ def confirms(work: Callable[[LiveAccess, StopRequest], None], settings: TraderSe
                 exchange, ["BTC/USDT"], stack, Credentials("simulator", "simulator")
             )
             opened = asyncio.Event()
-            access.stream.listen(lambda event: opened.set())
+            access.stream.add_listener(lambda event: opened.set())
             await asyncio.wait_for(opened.wait(), 60)
             stop = StopRequest(takes_signals=False)
             work(access, stop)
-            plan = StartPlan(settings, tuple(traded_symbols(settings)))
+            plan = StartPlan(settings, tuple(parse_traded_symbols(settings)))
             first = FirstEntry(is_open=True, drill_ms=1_709_251_200_000)
             return await confirm_first_entry(plan, access, first, stop, is_confirmed=False)
 
@@ -205,11 +207,11 @@ def test_on_the_first_day_an_entry_is_small_unless_a_setting_states_otherwise(
         assert 15 < bought.amount * bought.price <= 20
 
         stated = RiskLimits(max_order=Decimal(500))
-        assert first_day_limit(stated, opened, "USDT", now_ms) is None
-        assert first_day_limit(RiskLimits(), opened, "USDT", now_ms + DAY_MS - 1) == 20
-        assert first_day_limit(RiskLimits(), opened, "USDT", now_ms + DAY_MS) is None
-        assert first_day_limit(stated, opened, "BTC", now_ms) is None
-        assert first_day_limit(RiskLimits(), opened, "BTC", now_ms + DAY_MS - 1) == 0
+        assert compute_first_day_limit(stated, opened, "USDT", now_ms) is None
+        assert compute_first_day_limit(RiskLimits(), opened, "USDT", now_ms + DAY_MS - 1) == 20
+        assert compute_first_day_limit(RiskLimits(), opened, "USDT", now_ms + DAY_MS) is None
+        assert compute_first_day_limit(stated, opened, "BTC", now_ms) is None
+        assert compute_first_day_limit(RiskLimits(), opened, "BTC", now_ms + DAY_MS - 1) == 0
 
     run(scenario)
 
@@ -220,6 +222,6 @@ def test_real_money_is_refused_before_the_exchange_gets_a_request(tmp_path: Path
         run_trader(settings, is_confirmed=True)
     assert not (tmp_path / "x.db").exists()
     with open_store(tmp_path / "x.db", create=True) as store:
-        insert_drill(store, StoredDrill(config_digest(settings), 7, True, {}))
+        insert_drill(store, StoredDrill(compute_config_digest(settings), 7, True, {}))
     with pytest.raises(SafetyRefusal, match="there is no terminal to do it in"):
         run_trader(settings)

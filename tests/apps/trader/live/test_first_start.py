@@ -13,9 +13,9 @@ from onetape.simulator.embedded import embedded_simulator
 from onetape.store.database import open_store
 from onetape.store.drills import StoredDrill, insert_drill
 from real_endpoint import binance_at
-from trader.config_digest import config_digest
+from trader.config_digest import compute_config_digest
 from trader.run import run_trader
-from trader.settings import TraderSettings, trader_database
+from trader.settings import TraderSettings, choose_trader_database
 from trader.start_settings import check_settings
 
 STOP = AccountConfig(exits=ExitConfig(stop_loss=0.05))
@@ -49,11 +49,11 @@ def test_a_confirmed_account_trades_with_its_candles_in_their_own_file(
         account=STOP,
     )
     check_settings(settings)
-    drilled = trader_database(replace(settings, sandbox=False))
+    drilled = choose_trader_database(replace(settings, sandbox=False))
     drilled.parent.mkdir(mode=0o700)
     with open_store(drilled, create=True) as store:
-        insert_drill(store, StoredDrill(config_digest(settings), 7, True, {}))
-    db, has_ended = trader_database(settings), threading.Event()
+        insert_drill(store, StoredDrill(compute_config_digest(settings), 7, True, {}))
+    db, has_ended = choose_trader_database(settings), threading.Event()
     assert db.name == ("sandbox.db" if is_sandbox else "onetape.db")
     stopper = threading.Thread(target=stop_at_the_first_decision, args=(db, has_ended))
     network = "test" if is_sandbox else "api"

@@ -59,9 +59,9 @@ def test_an_exit_of_the_journal_outlives_the_restore_of_a_backup_that_lacks_its_
             async with live_desk(backup, simulator=simulator, number=2) as desk:
                 journal, entries = journal_with(desk, entry)
                 entries.restore()
-                assert len(journal.entries()) == 1
+                assert len(journal.read_entries()) == 1
                 await desk.until(restores(entries, desk, until_pending=True))
-                assert journal.entries() == []
+                assert journal.read_entries() == []
                 await desk.until(lambda: desk.executor.position.is_flat)
                 desk.assert_ledgers_equal()
                 journal.close()
@@ -77,9 +77,9 @@ def test_an_exit_of_the_journal_waits_for_an_entry_without_an_answer(run: Run) -
         await desk.until_sent(order)
         journal, entries = journal_with(desk, order.client_order_id)
         entries.restore()
-        assert len(journal.entries()) == 1
+        assert len(journal.read_entries()) == 1
         await desk.until(restores(entries, desk, until_pending=True))
-        assert journal.entries() == []
+        assert journal.read_entries() == []
         await desk.until(lambda: desk.executor.position.is_flat)
         desk.assert_ledgers_equal()
         journal.close()
@@ -113,12 +113,12 @@ def test_an_exit_of_the_journal_ends_with_an_entry_that_never_arrived(run: Run) 
         await desk.until(lambda: desk.state_of(order.client_order_id) == "unknown")
         journal, entries = journal_with(desk, order.client_order_id)
         entries.restore()
-        assert len(journal.entries()) == 1
+        assert len(journal.read_entries()) == 1
         await desk.pass_time(4)
         await desk.until(lambda: desk.state_of(order.client_order_id) == "absent")
         await desk.until(lambda: desk.executor.is_position_known)
         entries.restore()
-        assert journal.entries() == []
+        assert journal.read_entries() == []
         assert not desk.has_pending_exit
         journal.close()
 

@@ -6,7 +6,7 @@ from msgspec import structs
 
 from live_desk import QUICK, LiveDesk
 from onetape.simulator.faults.model import Fault
-from trader.live.key_watch import KEY, rights_after_start
+from trader.live.key_watch import KEY, make_rights_watch
 from trader.states import Problem
 
 Run = Callable[..., None]
@@ -118,7 +118,7 @@ def test_row_69_a_key_that_is_revoked_leaves_no_level_watched_while_the_trader_r
         await desk.until(lambda: desk.stop_state and desk.stop_state.place == "here")
         await desk.until(lambda: desk.executor.balance_is_known)
         keys = desk.simulator.account.keys
-        key = keys.named(NAME)
+        key = keys.get_key(NAME)
         keys.revoke(NAME)
         await desk.until(lambda: desk.stop_state and desk.stop_state.place == "none")
         assert desk.states.state == "halted"
@@ -152,8 +152,8 @@ def test_row_69_a_key_that_may_not_trade_at_the_start_leaves_no_level_watched(ru
         await desk.until(lambda: desk.stop_state and desk.stop_state.place == "here")
         desk.simulator.account.keys.change(NAME, trading=False)
         client, broker = desk.client, desk.executor.broker
-        assert rights_after_start(client, may_withdraw) is None
-        broker.key_rights = rights_after_start(client, may_not)
+        assert make_rights_watch(client, may_withdraw) is None
+        broker.key_rights = make_rights_watch(client, may_not)
         desk.start()
         await desk.until(lambda: has_problem(desk))
         await desk.until(lambda: desk.stop_state and desk.stop_state.place == "none")

@@ -23,7 +23,7 @@ from onetape.store.sessions import start_session
 from trader.live import fee_values
 from trader.live import limits as live_limits
 from trader.live.price_watch import PriceWatch
-from trader.risk_guard import RiskGuard, clear_risk, risk_state_of
+from trader.risk_guard import RiskGuard, clear_risk, decode_risk_state
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -250,13 +250,13 @@ def test_a_position_is_worth_its_newest_price_and_none_that_is_old(tmp_path: Pat
         now_ms, timeframe = desk.exchange.now_ms(), desk.context.timeframe
         old = BestPrices(now_ms - 36_000_000, 90.0, 91.0, 90.0)
         insert_ticker(desk.store, *other.names[:2], old)
-        assert found.price_of(other) is None, "a bid of ten hours ago"
+        assert found.find_price(other) is None, "a bid of ten hours ago"
         newest = timeframe.shift(timeframe.floor(now_ms // 1_000), -1)
         row = Candle(newest, 50.0, 50.0, 50.0, 50.0, 1.0)
         insert_closed(desk.store, other, [row], source="rest", seen_ms=now_ms)
-        assert found.price_of(other) == 50
+        assert found.find_price(other) == 50
         insert_ticker(desk.store, *other.names[:2], BestPrices(now_ms, 60.0, 61.0, 60.0))
-        assert found.price_of(other) == 60
+        assert found.find_price(other) == 60
 
     scene(tmp_path / "live.db", play, is_stepped=False)
 
@@ -305,7 +305,7 @@ def with_fees_in_bnb(
 
 def equity(desk: LiveDesk) -> Decimal:
     (row,) = read_risk_states(desk.store)
-    return risk_state_of(row.state).equity
+    return decode_risk_state(row.state).equity
 
 
 def test_row_135_fees_in_a_third_currency_count_as_a_loss_at_the_price_of_now(
@@ -320,7 +320,7 @@ def test_row_135_fees_in_a_third_currency_count_as_a_loss_at_the_price_of_now(
             await desk.until(lambda: desk.executor.position.is_flat)
         fees = desk.executor.position.fees
         assert list(fees) == ["BNB"]
-        cash = desk.executor.funds.cash()
+        cash = desk.executor.funds.read_cash()
         bnb, _ = desk.executor.broker.prices["BNB/USDT"]
         paid = fees["BNB"] * bnb
         assert Decimal(3) < paid < Decimal(12), "0.075 % of four orders of 2,000"

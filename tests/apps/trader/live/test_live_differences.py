@@ -14,7 +14,7 @@ from onetape.store.account_reading import read_traded
 from onetape.store.database import open_store
 from onetape.store.market_data import save_market
 from trader.settings import TraderSettings
-from trader.settings_reload import session_rules
+from trader.settings_reload import make_session_rules
 from trader.traded_report.account import compare_account
 from watched import run_watched
 
@@ -55,7 +55,7 @@ def test_each_difference_of_real_orders_has_one_named_cause(
 ) -> None:
     name = strategy_file(DIPS, "dips")
     account = account_of("all_in", EXITS[exits])
-    rules = session_rules(TraderSettings(exchange="simulator", account=account))
+    rules = make_session_rules(TraderSettings(exchange="simulator", account=account))
 
     async def scene() -> None:
         async with market(0.0, balance=BALANCE) as opened:

@@ -18,7 +18,7 @@ from onetape.engine import ExitConfig
 from onetape.store.controls import NewControl, insert_controls
 from onetape.store.leases import make_lease_name
 from trader import command_file as files
-from trader.command_file import command_file
+from trader.command_file import get_command_file
 from trader.exit_journal import ExitJournal
 from watched import run_watched
 
@@ -90,7 +90,7 @@ def test_a_folder_in_place_of_a_command_file_stops_neither_entries_nor_stops(
     async def scene() -> None:
         async with market(0.25, balance=BALANCE) as opened:
             db.parent.mkdir(parents=True)
-            folder = command_file(db)
+            folder = get_command_file(db)
             folder.with_name(f"{folder.name}{name}").mkdir()
             async with desk(
                 opened, db, strategy=strategy, exits=EXITS, cash="10000", live=QUICK, risk=LIMITS

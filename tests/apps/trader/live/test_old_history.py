@@ -11,7 +11,7 @@ from live_desk import BALANCE, START_MS, LiveDesk, live_desk
 from onetape.simulator.faults.model import Fault
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.server.simulator import Simulator
-from onetape.store.live_accounts import open_differences, store_difference_answer
+from onetape.store.live_accounts import read_open_differences, store_difference_answer
 
 Run = Callable[..., None]
 #: The look-up of an order by its number, which the history makes for each order of others.
@@ -32,7 +32,7 @@ def trade_by_hand(desk: LiveDesk, count: int) -> None:
 
 
 def foreign_fills(desk: LiveDesk) -> list[str]:
-    return [one.subject for one in open_differences(desk.store) if one.kind == "foreign fills"]
+    return [one.subject for one in read_open_differences(desk.store) if one.kind == "foreign fills"]
 
 
 async def hold_then_end(path: Path, simulator: Simulator) -> None:
@@ -133,7 +133,7 @@ def test_orders_of_others_that_are_known_are_not_looked_up_again(run: Run) -> No
         await desk.hold()
         trade_by_hand(desk, 6)
         await desk.until(lambda: len(foreign_fills(desk)) == 6)
-        for one in open_differences(desk.store):
+        for one in read_open_differences(desk.store):
             assert store_difference_answer(desk.store, one.number, "keep", answered_ms=0)
         desk.simulator.faults.add(REFUSED)
         desk.start()

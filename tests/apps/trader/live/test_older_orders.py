@@ -20,10 +20,10 @@ from onetape.store.live_accounts import (
     Answer,
     LiveAccount,
     StoredDifference,
-    open_differences,
     open_live_account,
     read_installation_tag,
     read_live_account,
+    read_open_differences,
     store_difference_answer,
 )
 
@@ -85,7 +85,7 @@ def run(work: Callable[[], Awaitable[None]]) -> None:
 
 
 def older(desk: LiveDesk) -> list[StoredDifference]:
-    return [one for one in open_differences(desk.store) if one.kind == OLDER]
+    return [one for one in read_open_differences(desk.store) if one.kind == OLDER]
 
 
 def give(desk: LiveDesk, answer: Answer) -> None:
@@ -253,7 +253,7 @@ def test_row_139_a_stop_is_kept_while_the_entry_of_its_position_cannot_be_looked
                 assert desk.resting == [stop]
                 assert not desk.executor.stops
                 if is_kept:
-                    (found,) = open_differences(desk.store)
+                    (found,) = read_open_differences(desk.store)
                     assert store_difference_answer(desk.store, found.number, "keep", answered_ms=0)
                 simulator.faults.remove(fault)
                 if is_kept:
@@ -287,7 +287,7 @@ def test_row_139_orders_of_others_from_before_the_account_do_not_stop_entries(
             async with live_desk(path, simulator=simulator) as desk:
                 await desk.hold()
                 assert desk.problems == []
-                assert open_differences(desk.store) == []
+                assert read_open_differences(desk.store) == []
                 simulator.account.trade_by_hand("BUY", "BTC/USDT", quantity=Decimal("0.1"))
                 await desk.until(lambda: "account" in desk.problems)
 

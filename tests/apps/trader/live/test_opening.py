@@ -27,7 +27,7 @@ from onetape.store.orders import store_change
 from order_changes import change_of
 from traded_accounts import TradedAccount
 from trader.lease import Lease
-from trader.live.keys import keys_for
+from trader.live.keys import load_start_credentials
 from trader.live.opening import (
     LiveAccess,
     check_live_exchange,
@@ -38,7 +38,7 @@ from trader.live.start_plan import StartPlan
 from trader.session_context import SessionContext
 from trader.settings import TraderSettings
 from trader.start_settings import check_settings
-from trader.traded_symbols import traded_symbols
+from trader.traded_symbols import parse_traded_symbols
 
 SYMBOL = "BTC/USDT"
 #: Opens the account of a simulator in another process and keeps it until its stdin ends.
@@ -193,13 +193,13 @@ def test_a_start_without_a_key_is_refused_unless_a_position_is_open(
         monkeypatch.delenv(f"ONETAPE_API_{name}", raising=False)
         monkeypatch.delenv(f"ONETAPE_API_{name}_FILE", raising=False)
     settings = TraderSettings(mode="live")
-    symbols = tuple(traded_symbols(settings))
+    symbols = tuple(parse_traded_symbols(settings))
     with pytest.raises(ConfigurationError, match="ONETAPE_API_KEY is not set"):
-        keys_for(StartPlan(settings, symbols))
+        load_start_credentials(StartPlan(settings, symbols))
     held = StartPlan(settings, symbols, held={SYMBOL: symbols[0]})
-    assert keys_for(held) == Credentials("", "")
+    assert load_start_credentials(held) == Credentials("", "")
     assert "no API key: ONETAPE_API_KEY is not set" in capsys.readouterr().out
-    assert keys_for(StartPlan(TraderSettings(), symbols)) is None
+    assert load_start_credentials(StartPlan(TraderSettings(), symbols)) is None
 
 
 def test_orders_go_where_they_were_never_tried_only_if_a_person_wants_that() -> None:
@@ -271,7 +271,7 @@ def test_coins_of_a_position_of_another_account_are_no_money_of_a_new_one(
                     other.store, LiveAccount("elsewhere", "simulator", "another", {}, 1, 1)
                 )
                 other.fill("buy", "0.1", "30000", 1)
-            found = access.with_booked_coins(path, "BTC")
+            found = access.add_booked_coins(path, "BTC")
             if money is None:
                 with pytest.raises(UsageError, match="2 BTC are booked as positions of other acc"):
                     hold_live_account(first.store, settings, "mine", found, "BTC", 1)

@@ -12,7 +12,7 @@ from live_desk import BALANCE, LiveDesk, live_desk
 from onetape.execution.events import StatusReport
 from onetape.store.live_accounts import LiveAccount, open_live_account
 from traded_accounts import TradedAccount
-from trader.live.adopting import tracked_again
+from trader.live.adopting import track_order_again
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_an_event_of_an_order_that_is_over_does_not_open_it_again(db: Path) -> N
             await desk.hold()
             entry = desk.executor.entry_order_id
             assert entry is not None
-            one = tracked_again(desk.executor, entry)
+            one = track_order_again(desk.executor, entry)
             assert one is not None
             again = StatusReport("closed", one.state.filled)
             desk.executor.record(one, [again], desk.exchange.now_ms())

@@ -18,7 +18,7 @@ from onetape.simulator.server.simulator import Simulator
 from onetape.store.live_accounts import (
     add_difference,
     end_difference,
-    open_differences,
+    read_open_differences,
     store_difference_answer,
 )
 from trader.live.times import LiveTimes
@@ -182,7 +182,7 @@ def test_row_138_the_answer_that_the_copy_was_stopped_takes_its_orders_over(
             assert not is_seen(other)
             assert other.executor.position == one.executor.position
             assert len(one.resting) == 1
-            assert open_differences(other.store) == []
+            assert read_open_differences(other.store) == []
             other.leave()
             await other.until(lambda: other.executor.position.is_flat)
             other.assert_ledgers_equal()
@@ -222,7 +222,7 @@ def test_row_138_a_start_takes_the_orders_of_a_copy_over_once_a_person_has_answe
                 await again.until(lambda: not again.executor.position.is_flat)
                 await again.until(lambda: again.executor.stops[0].state.stage == "open")
                 assert not is_seen(again)
-                assert open_differences(again.store) == []
+                assert read_open_differences(again.store) == []
                 assert len(again.resting) == 1
                 again.leave()
                 await again.until(lambda: again.executor.position.is_flat)
@@ -280,7 +280,7 @@ def store_as_before(desk: LiveDesk) -> None:
 
 def answer(desk: LiveDesk) -> None:
     """Answer that the other copy was stopped."""
-    (found,) = [one for one in open_differences(desk.store) if one.kind == COPY]
+    (found,) = [one for one in read_open_differences(desk.store) if one.kind == COPY]
     assert store_difference_answer(desk.store, found.number, "adopt", answered_ms=0)
 
 
@@ -409,7 +409,7 @@ def test_row_138_another_copy_in_one_symbol_stops_entries_in_the_others(tmp_path
             assert "trades ETH/USDT" in (desk.states.entry_obstacle or "")
             desk.leave()
             await desk.until(lambda: desk.executor.position.is_flat)
-            (found,) = open_differences(desk.store)
+            (found,) = read_open_differences(desk.store)
             end_difference(desk.store, found.number, ended_ms=moment)
             await desk.until(lambda: desk.states.entry_obstacle is None)
 

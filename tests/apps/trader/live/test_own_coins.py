@@ -11,7 +11,7 @@ from msgspec import structs
 from live_desk import BALANCE, QUICK, LiveDesk, live_desk
 from onetape.core.trading import Fill
 from onetape.store.connection import insert_row
-from onetape.store.live_accounts import open_differences, store_difference_answer
+from onetape.store.live_accounts import read_open_differences, store_difference_answer
 from onetape.store.sessions import start_session
 
 Run = Callable[..., None]
@@ -28,7 +28,7 @@ def sell_by_hand(desk: LiveDesk, amount: Decimal) -> None:
 
 
 def answer(desk: LiveDesk, kind: str, chosen: str) -> None:
-    (found,) = [one for one in open_differences(desk.store) if one.kind == kind]
+    (found,) = [one for one in read_open_differences(desk.store) if one.kind == kind]
     assert store_difference_answer(desk.store, found.number, chosen, answered_ms=0)  # pyright: ignore[reportArgumentType] - one of the responses
 
 
@@ -136,7 +136,7 @@ def test_a_sale_of_coins_of_before_is_kept_and_the_position_gets_its_stop_back(r
         answer(desk, "foreign fills", "keep")
         await desk.until(lambda: desk.problems == [])
         await desk.until(lambda: desk.resting and stop_amount(desk) == held)
-        assert open_differences(desk.store)[0].answer == "keep"
+        assert read_open_differences(desk.store)[0].answer == "keep"
 
     run(scenario, baseline=BALANCE)
 

@@ -27,7 +27,7 @@ async def fall(opened: Market, trading: Desk) -> None:
     await trading.until(lambda: not trading.is_live)
     with trading.store.write() as connection:
         connection.execute("DELETE FROM ticker_data")
-    symbol = opened.simulator.market.symbol("BTC/USDT")
+    symbol = opened.simulator.market.get_symbol("BTC/USDT")
     start = MARCH + HOUR + HOUR // 2
     opened.simulator.market.add_move(symbol, PriceMove(start, None, 0.9))
     await opened.go_to(1.6)

@@ -33,16 +33,21 @@ from traded_accounts import TradedAccount
 from trader.commands.status_record import (
     EXIT_DEGRADED,
     TraderStatus,
-    exit_code_of,
+    choose_exit_code,
     read_status,
 )
 from trader.evaluator.processes import StrategyHelper
-from trader.live.start_checks import Start, ask_markets, check_accounts, check_other_accounts
+from trader.live.start_checks import (
+    Start,
+    check_accounts,
+    check_other_accounts,
+    fetch_traded_markets,
+)
 from trader.live.start_plan import plan_start
 from trader.run import run_trader
 from trader.settings import SymbolSettings, TraderSettings
 from trader.start_strategies import StrategyLoader
-from trader.traded_symbols import traded_symbols
+from trader.traded_symbols import parse_traded_symbols
 
 HOLDER = "the holder"
 #: The id of the simulator's account.
@@ -77,7 +82,7 @@ def holding(db: Path, exchange: str) -> Generator[TradedAccount]:
 
 
 def start_of(holder: TradedAccount, settings: TraderSettings) -> Start:
-    plan = plan_start(holder.store, settings, traded_symbols(settings))
+    plan = plan_start(holder.store, settings, parse_traded_symbols(settings))
     with ExitStack() as stack:
         helper = StrategyHelper()
         stack.callback(helper.close)
@@ -107,7 +112,7 @@ def test_a_flat_symbol_with_another_strategy_is_left_out_while_one_is_held(
     start = check_accounts(holder.store, start)
     assert traded(start) == ["BTC/USDT"]
     assert start.plan.account == HOLDER
-    ban = start.plan.entry_ban("BTC/USDT")
+    ban = start.plan.find_entry_ban("BTC/USDT")
     assert ban is not None
     assert "ETH/USDT is left out: account the holder trades ETH/USDT by strategy rsi" in ban.reason
     holder.fill("sell", "0.01", "100", 2)
@@ -133,13 +138,13 @@ def test_a_flat_symbol_that_is_not_listed_is_left_out_while_one_is_held(
         with embedded_simulator() as simulator:
             endpoint = Endpoint("simulator", simulator.url)
             async with await asyncio.to_thread(RestExchange, endpoint) as exchange:
-                left, markets = await ask_markets(exchange, start)
+                left, markets = await fetch_traded_markets(exchange, start)
                 assert traded(left) == ["BTC/USDT"]
                 assert [one.symbol for one in markets] == ["BTC/USDT"]
                 assert "GONE/USDT is left out: " in left.plan.exits_only["BTC/USDT"]
                 flat = Start(replace(start.plan, held={}), start.evaluators)
                 with pytest.raises(UsageError, match="no spot market 'GONE/USDT'"):
-                    await ask_markets(exchange, flat)
+                    await fetch_traded_markets(exchange, flat)
 
     asyncio.run(check_start(start))
 
@@ -149,13 +154,13 @@ def test_a_coin_in_which_another_account_of_the_key_is_open_is_refused(
     db: Path, holder: TradedAccount, symbol: str
 ) -> None:
     settings = replace(SETTINGS, account_name="another", symbol=symbol)
-    plan = plan_start(holder.store, settings, traded_symbols(settings))
+    plan = plan_start(holder.store, settings, parse_traded_symbols(settings))
     with pytest.raises(SafetyRefusal, match='go on with it: --account "the holder"') as refused:
         check_other_accounts(plan, db, NUMBER)
     assert refused.value.exit_code == 7
     assert "\n" not in str(refused.value)
     assert check_other_accounts(plan, db, "1") == plan, "another account of the exchange"
-    own = plan_start(holder.store, SETTINGS, traded_symbols(SETTINGS))
+    own = plan_start(holder.store, SETTINGS, parse_traded_symbols(SETTINGS))
     assert check_other_accounts(own, db, NUMBER) == own
     # A start that holds a position itself goes on, and enters nothing there.
     holding = replace(plan, held={"ETH/USDT": plan.symbols[0]})
@@ -375,7 +380,7 @@ def test_a_start_that_waits_for_the_exchange_is_shown_by_status(
     ending.join()
     (waiting,) = seen
     assert waiting.condition == "degraded"
-    assert exit_code_of([waiting]) == EXIT_DEGRADED
+    assert choose_exit_code([waiting]) == EXIT_DEGRADED
     assert waiting.reason.startswith("waiting for the exchange since 20")
     assert "responded with 403" in waiting.reason
     assert waiting.is_here

@@ -17,10 +17,10 @@ from onetape.engine.exit_config import ExitConfig
 from traded_accounts import TradedAccount
 from trader.evaluator.evaluator import StrategyEvaluator
 from trader.evaluator.processes import StrategyHelper
-from trader.live.start_plan import StartPlan, plan_start, unattended_lines
+from trader.live.start_plan import StartPlan, format_unattended_lines, plan_start
 from trader.settings import SymbolSettings, TraderSettings
 from trader.start_strategies import StrategyLoader
-from trader.traded_symbols import traded_symbols
+from trader.traded_symbols import parse_traded_symbols
 
 BOTH = "live binance BTC/USDT,ETH/USDT 1h"
 BITCOIN = "live binance BTC/USDT 1h"
@@ -41,7 +41,7 @@ def both(tmp_path: Path) -> Iterator[TradedAccount]:
 
 
 def planned(account: TradedAccount, settings: TraderSettings) -> StartPlan:
-    return plan_start(account.store, settings, traded_symbols(settings))
+    return plan_start(account.store, settings, parse_traded_symbols(settings))
 
 
 def test_without_a_position_a_start_trades_what_the_settings_state(both: TradedAccount) -> None:
@@ -60,8 +60,8 @@ def test_a_symbol_that_left_the_settings_goes_on_under_its_account_and_only_exit
     bitcoin, ether = plan.symbols
     assert (bitcoin.key.symbol, ether.key.symbol) == ("BTC/USDT", "ETH/USDT")
     assert ether.strategy == StrategySettings(name="sma_cross", parameters={"fast": "9"})
-    assert plan.entry_ban("BTC/USDT") is None
-    ban = plan.entry_ban("ETH/USDT")
+    assert plan.find_entry_ban("BTC/USDT") is None
+    ban = plan.find_entry_ban("ETH/USDT")
     assert ban is not None
     assert ban.reason == "exits only: ETH/USDT is not in the settings any more"
 
@@ -83,7 +83,7 @@ def test_another_timeframe_or_start_balance_refuses_no_start_while_a_position_is
     assert {one.key.timeframe for one in plan.symbols} == {"1h"}
     assert plan.settings.cash is None
     for symbol in ("BTC/USDT", "ETH/USDT"):
-        ban = plan.entry_ban(symbol)
+        ban = plan.find_entry_ban(symbol)
         assert ban is not None
         assert "cash is 5 now" in ban.reason
         assert "the timeframe is 5m now" in ban.reason
@@ -102,14 +102,14 @@ def test_a_position_that_no_trader_looks_after_is_named_at_each_start(tmp_path: 
         account.fill("buy", "2", "100", 1)
         wall_ms = time.time_ns() // 1_000_000
         other = "paper binance SOL/USDT 1h"
-        assert unattended_lines(account.store, other, wall_ms) == [], "its process lives"
+        assert format_unattended_lines(account.store, other, wall_ms) == [], "its process lives"
         account.end()
         account.lock.release()
-        (line,) = unattended_lines(account.store, other, wall_ms)
+        (line,) = format_unattended_lines(account.store, other, wall_ms)
         assert line.startswith(f"account {BITCOIN} has an open position or order in BTC/USDT")
-        assert unattended_lines(account.store, BITCOIN, wall_ms) == []
+        assert format_unattended_lines(account.store, BITCOIN, wall_ms) == []
         account.fill("sell", "2", "100", 2)
-        assert unattended_lines(account.store, other, wall_ms) == []
+        assert format_unattended_lines(account.store, other, wall_ms) == []
 
 
 def loaded(plan: StartPlan) -> tuple[StartPlan, list[str]]:
@@ -147,7 +147,7 @@ def test_a_position_goes_on_with_the_strategy_that_entered_or_without_one(
     assert "cannot be loaded" in plan.exits_only["ETH/USDT"]
     assert not plan.stand_ins
     with pytest.raises(OnetapeError, match="period"):
-        loaded(StartPlan(settings, tuple(traded_symbols(settings))))
+        loaded(StartPlan(settings, tuple(parse_traded_symbols(settings))))
 
 
 def test_a_position_whose_strategy_is_gone_keeps_its_stop_and_targets(tmp_path: Path) -> None:

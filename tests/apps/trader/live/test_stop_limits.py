@@ -85,7 +85,7 @@ def test_row_60_a_stop_that_sells_a_part_is_cancelled_and_the_rest_is_sold_once(
         await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
         number = desk.simulator.faults.add(Fault("thin_book", levels=1, amount=0.01))
         await desk.move_price(0.945)
-        desk.simulator.account.balances()
+        desk.simulator.account.get_balances()
         (stop,) = desk.resting
         assert 0 < stop.filled < stop.quantity
         desk.simulator.faults.remove(number)

@@ -12,7 +12,7 @@ from onetape.simulator.faults.model import Fault
 from onetape.store.accounts import AccountSeries
 from onetape.store.stop_states import read_unprotected_time
 from trader.commands.status_record import read_status
-from trader.rendering.status import stop_text
+from trader.rendering.status import format_stop_place
 
 Run = Callable[..., None]
 #: The exchange refuses every order but the first one, until the fault is removed.
@@ -46,7 +46,7 @@ def shown(desk: LiveDesk) -> str:
     """Return the line of `trader status` about the stop."""
     account = AccountSeries(ACCOUNT, "live", *KEY.names, "test", "USDT", Decimal(10_000), 0)
     found = read_status(desk.store, account).stop_place
-    return stop_text(found, Digits(2, 5, 2))
+    return format_stop_place(found, Digits(2, 5, 2))
 
 
 def test_the_time_without_a_stop_is_a_number_of_each_position(run: Run) -> None:

@@ -17,7 +17,7 @@ from onetape.simulator.server.simulator import Simulator
 from onetape.store.live_accounts import (
     Answer,
     StoredDifference,
-    open_differences,
+    read_open_differences,
     store_difference_answer,
 )
 
@@ -139,7 +139,7 @@ def test_without_a_stop_in_the_rules_the_alarm_names_that_nothing_sells(run: Run
 
 
 def lost(desk: LiveDesk) -> list[StoredDifference]:
-    return [one for one in open_differences(desk.store) if one.kind == "lost executions"]
+    return [one for one in read_open_differences(desk.store) if one.kind == "lost executions"]
 
 
 def give(desk: LiveDesk, answer: Answer) -> None:

@@ -159,7 +159,7 @@ def test_a_stop_is_back_for_what_a_part_of_the_old_one_has_left(run: Run) -> Non
         await hold(desk)
         thin = desk.simulator.faults.add(Fault("thin_book", levels=1, amount=0.01))
         await desk.move_price(0.945)
-        desk.simulator.account.balances()
+        desk.simulator.account.get_balances()
         (stop,) = desk.resting
         assert 0 < stop.filled < stop.quantity
         desk.simulator.faults.remove(thin)

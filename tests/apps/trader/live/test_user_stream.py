@@ -156,7 +156,7 @@ def test_a_deposit_leads_to_a_reading(run: Run) -> None:
         desk.simulator.account.deposit("USDT", Decimal(77))
         account = desk.executor._account  # pyright: ignore[reportPrivateUsage]
         total = 50_000 + 77
-        await desk.until(lambda: getattr(account.held.balance("USDT"), "total", 0) == total)
+        await desk.until(lambda: getattr(account.held.get_balance("USDT"), "total", 0) == total)
 
     run(scenario, has_stream=True, times=BY_EVENTS)
 

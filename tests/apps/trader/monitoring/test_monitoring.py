@@ -19,7 +19,7 @@ import pytest
 from onetape.cli.events import event_context, log_event
 from onetape.core.errors import ConfigurationError, UsageError
 from trader.monitoring import alerts, heartbeat, json_log
-from trader.monitoring.heartbeat import beat
+from trader.monitoring.heartbeat import note_heartbeat
 from trader.monitoring.monitored_run import monitored
 from trader.monitoring.settings import MonitoringSettings
 
@@ -246,7 +246,7 @@ def test_a_trader_that_works_beats_in_a_file_and_elsewhere(tmp_path: Path) -> No
     with counting_server() as (url, requested):
         settings = MonitoringSettings(heartbeat_file=file, heartbeat_url=url, heartbeat_seconds=1)
         with monitored(settings):
-            beat("mine", "BTC/USDT", "degraded")
+            note_heartbeat("mine", "BTC/USDT", "degraded")
             until(lambda: requested and file.exists())
     document = json.loads(file.read_text(encoding="utf-8"))
     assert (document["process"], document["states"]) == (
@@ -266,7 +266,7 @@ def test_a_trader_that_is_halted_or_hangs_does_not_request_the_address(
         settings = MonitoringSettings(heartbeat_file=file, heartbeat_url=url, heartbeat_seconds=1)
         sender = heartbeat._HeartbeatSender(settings)  # pyright: ignore[reportPrivateUsage]
         heartbeat._beats.clear()  # pyright: ignore[reportPrivateUsage]
-        beat("mine", "BTC/USDT", "halted" if reason == "halted" else "trading")
+        note_heartbeat("mine", "BTC/USDT", "halted" if reason == "halted" else "trading")
         if reason == "stale":
             monkeypatch.setattr(heartbeat, "STALE_SECONDS", -1.0)
         assert sender._send() == (reason == "halted")  # pyright: ignore[reportPrivateUsage]
@@ -277,7 +277,7 @@ def test_a_heartbeat_that_fails_is_printed_once_and_when_it_works_again(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     heartbeat._beats.clear()  # pyright: ignore[reportPrivateUsage]
-    beat("mine", "BTC/USDT", "trading")
+    note_heartbeat("mine", "BTC/USDT", "trading")
     with counting_server() as (url, _):
         pass
     sender = heartbeat._HeartbeatSender(  # pyright: ignore[reportPrivateUsage]
@@ -311,7 +311,7 @@ def test_a_heartbeat_goes_on_after_an_answer_that_is_no_http(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     heartbeat._beats.clear()  # pyright: ignore[reportPrivateUsage]
-    beat("mine", "BTC/USDT", "trading")
+    note_heartbeat("mine", "BTC/USDT", "trading")
     with proxy_that_speaks_no_http() as url:
         sender = heartbeat._HeartbeatSender(  # pyright: ignore[reportPrivateUsage]
             MonitoringSettings(heartbeat_url=url)

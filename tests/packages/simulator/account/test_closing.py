@@ -12,7 +12,7 @@ import pytest
 
 from onetape.core.clock import Clock
 from onetape.simulator.market.clock import make_clock
-from onetape.simulator.market.outages import Outage, minute_of, outages
+from onetape.simulator.market.outages import Outage, compute_minute_index, make_outages
 from onetape.simulator.market.price_path import ORIGIN_SECONDS
 from onetape.simulator.market.symbols import SYMBOLS
 
@@ -137,8 +137,8 @@ def outage() -> Outage:
     """Return an outage of the scene's market that begins with minutes without a trade."""
     return next(
         one
-        for one in outages(SEED)
-        if one.halt > minute_of(SYMBOLS[0].listed) and one.start - one.halt > 30
+        for one in make_outages(SEED)
+        if one.halt > compute_minute_index(SYMBOLS[0].listed) and one.start - one.halt > 30
     )
 
 

@@ -13,7 +13,7 @@ from onetape.core.errors import ExchangeUnreachable, UsageError
 from onetape.simulator.embedded import embedded_simulator
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.trading.account_service import parse_balance
-from onetape.simulator.trading.ledger_command import read_ledger, summary
+from onetape.simulator.trading.ledger_command import format_summary, read_ledger
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 #: Opens a simulator and a client; what it yields is the `Scene` of the folder's conftest.
@@ -119,7 +119,7 @@ def test_an_invalid_manual_action_changes_nothing(
 def test_the_ledger_is_read_over_http_and_by_the_command() -> None:
     clock = make_clock(start_ms=MARCH_MS, stepped=True)
     with embedded_simulator(seed=3, clock=clock, balance={"BTC": Decimal(1)}) as simulator:
-        simulator.on_account(
+        simulator.run_on_account(
             lambda account: account.trade_by_hand("SELL", "BTC/USDT", quantity=Decimal("0.4"))
         )
         start = {"startTime": str(MARCH_MS - 7_200_000), "endTime": str(MARCH_MS)}
@@ -129,7 +129,7 @@ def test_the_ledger_is_read_over_http_and_by_the_command() -> None:
     assert [row["event"] for row in document["orders"]] == ["NEW", "TRADE"]
     assert len(document["fills"]) == 1
     assert len(document["candles"]) == 2
-    assert "orders 1, of them open 0; fills 1" in summary(document)
+    assert "orders 1, of them open 0; fills 1" in format_summary(document)
 
 
 def test_the_ledger_of_an_unknown_account_is_one_error() -> None:

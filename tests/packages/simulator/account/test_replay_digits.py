@@ -139,7 +139,7 @@ def test_digits_that_cannot_be_served_are_refused_with_their_number(tmp_path: Pa
 def test_prices_that_were_computed_change_by_less_than_a_part_of_1e_9(tmp_path: Path) -> None:
     prices = [100 / 3, 1e-7 / 3 + 30]
     replay = written(tmp_path, [(repr(price),) * 4 + ("1",) for price in prices])
-    served = ReplayMarket(7, replay).candles(SYMBOL, "1h", MARCH, MARCH + 2 * HOUR)
+    served = ReplayMarket(7, replay).get_candles(SYMBOL, "1h", MARCH, MARCH + 2 * HOUR)
     assert served.close.tolist() == pytest.approx(prices, rel=1e-9)
 
 
@@ -157,7 +157,7 @@ def test_candles_of_any_number_of_digits_come_back_as_they_are(
     texts = [f"{Decimal(count).scaleb(-digits):f}" for count in counts]
     replay = written(tmp_path_factory.mktemp("x"), [(text,) * 4 + ("5",) for text in texts])
     end = MARCH + len(texts) * HOUR
-    served = ReplayMarket(7, replay).candles(SYMBOL, "1h", MARCH, end)
+    served = ReplayMarket(7, replay).get_candles(SYMBOL, "1h", MARCH, end)
     assert served.close.tolist() == [float(text) for text in texts]
 
 

@@ -26,7 +26,7 @@ def faulty(ccxt_client: Client, stepped: Callable[[int], Clock]) -> Opened:
         async with simulator, ccxt_client(simulator, pro=pro) as client:
             client.timeout_on_exit = 0  # it would wait for TLS to end, and there is none
             # The faults begin to matter when the markets are known.
-            kept = simulator.faults.listed()
+            kept = simulator.faults.list_faults()
             simulator.faults.clear()
             await client.load_markets()
             for one in kept:

@@ -73,7 +73,7 @@ def test_a_fault_that_cannot_be_is_refused_and_none_is_added(
             status, answer = await ask(simulator, "POST", "/simulator/faults", body)
             assert status == 400
             assert answer["error"].startswith(problem)
-            assert simulator.faults.listed() == []
+            assert simulator.faults.list_faults() == []
 
     run(scene())
 

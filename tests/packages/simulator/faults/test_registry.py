@@ -116,7 +116,7 @@ def test_the_log_names_fault_call_market_time_and_seed() -> None:
     clock.advance_to(MARCH_MS + 1_000)
     fires(registry, 1)
     (fired,) = registry.log
-    assert fired.document() == {
+    assert fired.make_document() == {
         "number": 1,
         "fault": 1,
         "kind": "drip",
@@ -127,7 +127,7 @@ def test_the_log_names_fault_call_market_time_and_seed() -> None:
         "market_ms": MARCH_MS + 1_000,
         "seed": 9,
     }
-    assert fired.line() == (
+    assert fired.format_line() == (
         "fault 1 (slow line): drip on GET /api/v3/klines, call 2, "
         "market time 2024-03-01T00:00:01.000+00:00, seed 9"
     )
@@ -137,7 +137,7 @@ def test_a_fault_can_be_taken_away() -> None:
     registry, _ = begun(Fault("drip"), Fault("reset"))
     assert registry.remove(1) is True
     assert registry.remove(1) is False
-    assert [one["number"] for one in registry.listed()] == [2]
+    assert [one["number"] for one in registry.list_faults()] == [2]
     assert registry.clear() == 1
     assert fires(registry, 3) == []
 
@@ -156,6 +156,6 @@ def test_faults_come_and_go_from_many_threads() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert registry.listed() == []
+    assert registry.list_faults() == []
     numbers = [fired.number for fired in registry.log]
     assert numbers == list(range(1, len(numbers) + 1))

@@ -48,7 +48,7 @@ async def played(clock: Clock, faults: Faults) -> tuple[list[str], list[str], An
                     received.append(f"{answer.status} {await answer.text()}")
         async with session.get(f"{simulator.url}/simulator/faults") as answer:
             listed = await answer.json()
-    return received, [json.dumps(fired.document()) for fired in simulator.faults.log], listed
+    return received, [json.dumps(fired.make_document()) for fired in simulator.faults.log], listed
 
 
 def test_a_run_from_its_logged_seed_and_timeline_is_byte_equal(run: Run, stepped: Stepped) -> None:

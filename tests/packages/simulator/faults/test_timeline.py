@@ -126,7 +126,7 @@ def test_a_fault_is_frozen_and_checked_in_python_too() -> None:
 def test_every_kind_can_be_made_and_described_again(kind: str) -> None:
     needed = {"seconds": 1.0, "status": 503, "symbol": "BTC/USDT"}
     settings = {"kind": kind, **{key: needed[key] for key in KINDS[kind].needs}}
-    assert make_fault(settings).given() == settings
+    assert make_fault(settings).collect_given_settings() == settings
 
 
 def test_the_example_runs_as_it_is(repository: Path) -> None:

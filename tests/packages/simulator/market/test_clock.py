@@ -2,7 +2,7 @@
 
 import time
 
-from onetape.simulator.market.clock import PacedClock, clock_kind
+from onetape.simulator.market.clock import PacedClock, get_clock_kind
 
 
 def test_it_never_passes_what_was_allowed() -> None:
@@ -31,4 +31,4 @@ def test_an_earlier_limit_changes_nothing() -> None:
 
 
 def test_clients_see_an_accelerated_clock() -> None:
-    assert clock_kind(PacedClock(0, speed=60.0)) == "accelerated"
+    assert get_clock_kind(PacedClock(0, speed=60.0)) == "accelerated"

@@ -9,10 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from market_digest import GOLDEN, digest
-from onetape.simulator.market.bars import INTERVALS, TIMEFRAMES, Bars, continued, grouped, joined
+from onetape.simulator.market.bars import (
+    INTERVALS,
+    TIMEFRAMES,
+    Bars,
+    concat_bars,
+    group_bars,
+    merge_two_bars,
+)
 from onetape.simulator.market.price_path import END_SECONDS
 from onetape.simulator.market.simulated_market import SimulatedMarket
-from onetape.simulator.market.symbols import SYMBOLS, SpotSymbol, UnknownSymbol, many_symbols
+from onetape.simulator.market.symbols import SYMBOLS, SpotSymbol, UnknownSymbol, make_symbols
 from repeatable import examples
 
 MARCH = 1_709_251_200
@@ -20,7 +27,9 @@ DAY = 86_400
 
 
 def same(one: Bars, other: Bars) -> bool:
-    return all(np.array_equal(a, b) for a, b in zip(one.columns(), other.columns(), strict=True))
+    return all(
+        np.array_equal(a, b) for a, b in zip(one.get_columns(), other.get_columns(), strict=True)
+    )
 
 
 def test_the_market_of_seed_7_is_the_one_that_was_published() -> None:
@@ -30,17 +39,18 @@ def test_the_market_of_seed_7_is_the_one_that_was_published() -> None:
 def test_another_process_sees_the_same_market() -> None:
     code = (
         "from onetape.simulator.market.simulated_market import SimulatedMarket\n"
-        "c = SimulatedMarket(11).candles('SOL/USDT', '1h', 1709251200, 1709337600)\n"
+        "c = SimulatedMarket(11).get_candles('SOL/USDT', '1h', 1709251200, 1709337600)\n"
         "print(c.close.tobytes().hex(), c.volume.tobytes().hex())"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    candles = SimulatedMarket(11).candles("SOL/USDT", "1h", MARCH, MARCH + DAY)
+    candles = SimulatedMarket(11).get_candles("SOL/USDT", "1h", MARCH, MARCH + DAY)
     assert out.stdout.split() == [candles.close.tobytes().hex(), candles.volume.tobytes().hex()]
 
 
 def test_another_seed_is_another_market() -> None:
     one, other = (
-        SimulatedMarket(seed).candles("BTC/USDT", "1d", MARCH, MARCH + 9 * DAY) for seed in (1, 2)
+        SimulatedMarket(seed).get_candles("BTC/USDT", "1d", MARCH, MARCH + 9 * DAY)
+        for seed in (1, 2)
     )
     assert not np.any(one.close == other.close)
 
@@ -57,20 +67,20 @@ def test_any_range_is_a_part_of_any_larger_range(
 ) -> None:
     symbol = SYMBOLS[1]
     start, end = MARCH + offset, MARCH + offset + length
-    alone = SimulatedMarket(7).bars(symbol, TIMEFRAMES[timeframe], start, end)
-    within = SimulatedMarket(7).bars(symbol, TIMEFRAMES[timeframe], start - more, end + more)
-    assert same(alone, within.between(start, end))
+    alone = SimulatedMarket(7).get_bars(symbol, TIMEFRAMES[timeframe], start, end)
+    within = SimulatedMarket(7).get_bars(symbol, TIMEFRAMES[timeframe], start - more, end + more)
+    assert same(alone, within.select_between(start, end))
 
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 3_000 * DAY * 1_000))
 def test_days_worked_out_together_are_those_worked_out_singly(after_ms: int) -> None:
     now_ms = 1_500_000_000_000 + after_ms
-    symbols = many_symbols(24)
+    symbols = make_symbols(24)
     together, singly = SimulatedMarket(7, symbols), SimulatedMarket(7, symbols)
     together.prepare_last_day(symbols, now_ms)
     for symbol in symbols:
-        one, other = (market.last_day(symbol, now_ms) for market in (together, singly))
+        one, other = (market.get_last_day(symbol, now_ms) for market in (together, singly))
         assert same(one.bar, other.bar)
         assert one.previous == other.previous
 
@@ -79,25 +89,27 @@ def test_earlier_evaluations_change_nothing() -> None:
     symbol, hour = SYMBOLS[0], TIMEFRAMES["1h"]
     used, fresh = SimulatedMarket(7), SimulatedMarket(7)
     for start in (MARCH + 40 * DAY, MARCH - 3 * DAY, MARCH + DAY):
-        used.bars(symbol, hour, start, start + 5 * DAY)
-        used.forming(symbol, hour, start * 1_000 + 1_234_567)
+        used.get_bars(symbol, hour, start, start + 5 * DAY)
+        used.get_forming_bar(symbol, hour, start * 1_000 + 1_234_567)
     range_ = (MARCH - 5 * DAY, MARCH + 50 * DAY)
-    assert same(used.bars(symbol, hour, *range_), fresh.bars(symbol, hour, *range_))
+    assert same(used.get_bars(symbol, hour, *range_), fresh.get_bars(symbol, hour, *range_))
 
 
 @pytest.mark.parametrize("symbol", SYMBOLS, ids=[symbol.id for symbol in SYMBOLS])
 def test_the_trades_of_a_minute_are_exactly_its_candle(symbol: SpotSymbol) -> None:
     market = SimulatedMarket(7)
     start = symbol.listed + 30 * DAY
-    bars = market.bars(symbol, TIMEFRAMES["1m"], start - start % 60, start + 40 * 60)
-    rebuilt = joined([market.trades(symbol, t).bar(t) for t in bars.timestamp.tolist()])
-    traded = Bars(*(column[bars.volume > 0] for column in bars.columns()))
+    bars = market.get_bars(symbol, TIMEFRAMES["1m"], start - start % 60, start + 40 * 60)
+    rebuilt = concat_bars(
+        [market.get_trades(symbol, t).make_bar(t) for t in bars.timestamp.tolist()]
+    )
+    traded = Bars(*(column[bars.volume > 0] for column in bars.get_columns()))
     assert same(traded, rebuilt)
 
 
 def test_trade_ids_run_on_without_a_gap_and_times_never_fall() -> None:
     market, symbol = SimulatedMarket(7), SYMBOLS[0]
-    minutes = [market.trades(symbol, MARCH + 60 * row) for row in range(30)]
+    minutes = [market.get_trades(symbol, MARCH + 60 * row) for row in range(30)]
     ids = np.concatenate([trades.id for trades in minutes])
     times = np.concatenate([trades.time_ms for trades in minutes])
     assert np.all(np.diff(ids) == 1)
@@ -110,9 +122,9 @@ def test_larger_candles_are_built_from_minutes(timeframe: str) -> None:
     length = TIMEFRAMES[timeframe]
     opened = length.floor(MARCH + 20 * DAY)
     end = length.next(opened)
-    minutes = market.bars(symbol, TIMEFRAMES["1m"], opened, end)
-    expected = grouped(minutes, np.array([opened], dtype=np.int64))
-    assert same(market.bars(symbol, length, opened, end), expected)
+    minutes = market.get_bars(symbol, TIMEFRAMES["1m"], opened, end)
+    expected = group_bars(minutes, np.array([opened], dtype=np.int64))
+    assert same(market.get_bars(symbol, length, opened, end), expected)
 
 
 @settings(max_examples=30, deadline=None)
@@ -122,10 +134,10 @@ def test_the_forming_candle_is_all_trades_since_its_open(timeframe: str, after_m
     length = TIMEFRAMES[timeframe]
     now_ms = MARCH * 1_000 + after_ms
     opened, minute = length.floor(now_ms // 1_000), now_ms // 60_000 * 60
-    finished = market.bars(symbol, TIMEFRAMES["1m"], opened, minute)
-    running = market.trades(symbol, minute).until(now_ms).bar(minute)
-    expected = grouped(joined([finished, running]), np.array([opened], dtype=np.int64))
-    assert same(market.forming(symbol, length, now_ms), expected)
+    finished = market.get_bars(symbol, TIMEFRAMES["1m"], opened, minute)
+    running = market.get_trades(symbol, minute).select_until(now_ms).make_bar(minute)
+    expected = group_bars(concat_bars([finished, running]), np.array([opened], dtype=np.int64))
+    assert same(market.get_forming_bar(symbol, length, now_ms), expected)
 
 
 @settings(max_examples=30, deadline=None)
@@ -134,25 +146,25 @@ def test_a_bar_continued_by_a_later_one_is_their_group(
     symbol: SpotSymbol, after: int, minutes: int
 ) -> None:
     start = (MARCH + after) // 60 * 60
-    bars = SimulatedMarket(7).bars(symbol, TIMEFRAMES["1m"], start, start + (minutes + 1) * 60)
-    traded = Bars(*(column[bars.volume > 0] for column in bars.columns()))
+    bars = SimulatedMarket(7).get_bars(symbol, TIMEFRAMES["1m"], start, start + (minutes + 1) * 60)
+    traded = Bars(*(column[bars.volume > 0] for column in bars.get_columns()))
     if len(traded) < 2:
         return
     before, last = traded[:-1], traded[-1:]
     first = before.timestamp[:1]
-    expected = grouped(joined([before, last]), first)
-    assert same(continued(grouped(before, first), last), expected)
+    expected = group_bars(concat_bars([before, last]), first)
+    assert same(merge_two_bars(group_bars(before, first), last), expected)
 
 
 def test_the_forming_candle_at_its_last_millisecond_is_the_closed_one() -> None:
     market, symbol, hour = SimulatedMarket(7), SYMBOLS[0], TIMEFRAMES["1h"]
-    last = market.forming(symbol, hour, (MARCH + 3_600) * 1_000 - 1)
-    assert same(last, market.bars(symbol, hour, MARCH, MARCH + 3_600))
+    last = market.get_forming_bar(symbol, hour, (MARCH + 3_600) * 1_000 - 1)
+    assert same(last, market.get_bars(symbol, hour, MARCH, MARCH + 3_600))
 
 
 def test_a_candle_opens_with_one_trade_at_its_open() -> None:
     market, symbol = SimulatedMarket(7), SYMBOLS[0]
-    bar = market.forming(symbol, TIMEFRAMES["1h"], MARCH * 1_000)
+    bar = market.get_forming_bar(symbol, TIMEFRAMES["1h"], MARCH * 1_000)
     assert bar.trades.tolist() == [1]
     assert bar.open == bar.high == bar.low == bar.close
 
@@ -161,7 +173,7 @@ def test_a_candle_opens_with_one_trade_at_its_open() -> None:
 @given(st.sampled_from(SYMBOLS), st.integers(0, 300), st.integers(0, 2**31))
 def test_every_candle_is_possible(symbol: SpotSymbol, day: int, seed: int) -> None:
     start = symbol.listed + day * DAY
-    bars = SimulatedMarket(seed).bars(symbol, TIMEFRAMES["1m"], start, start + DAY // 4)
+    bars = SimulatedMarket(seed).get_bars(symbol, TIMEFRAMES["1m"], start, start + DAY // 4)
     assert np.all(bars.low >= 1)
     assert np.all((bars.low <= bars.open) & (bars.low <= bars.close))
     assert np.all((bars.high >= bars.open) & (bars.high >= bars.close))
@@ -174,7 +186,7 @@ def test_every_candle_is_possible(symbol: SpotSymbol, day: int, seed: int) -> No
 def test_nothing_was_traded_before_the_listing_or_after_the_delisting() -> None:
     closed = SYMBOLS[-1]
     assert closed.delisted is not None
-    bars = SimulatedMarket(7).bars(
+    bars = SimulatedMarket(7).get_bars(
         closed, TIMEFRAMES["1m"], closed.listed - DAY, closed.delisted + DAY
     )
     assert int(bars.timestamp[0]) == closed.listed
@@ -182,23 +194,25 @@ def test_nothing_was_traded_before_the_listing_or_after_the_delisting() -> None:
 
 
 def test_the_first_day_of_bitcoin_opens_at_midnight_though_trading_began_at_four() -> None:
-    first = SimulatedMarket(7).candles("BTC/USDT", "1d", 0, 1_503_014_400)
-    hours = SimulatedMarket(7).candles("BTC/USDT", "1h", 0, 1_503_014_400)
+    first = SimulatedMarket(7).get_candles("BTC/USDT", "1d", 0, 1_503_014_400)
+    hours = SimulatedMarket(7).get_candles("BTC/USDT", "1h", 0, 1_503_014_400)
     assert first.timestamp.tolist() == [1_502_928_000]
     assert (int(hours.timestamp[0]), float(hours.open[0])) == (1_502_942_400, float(first.open[0]))
 
 
 def test_the_market_ends_in_2041() -> None:
     assert len(
-        SimulatedMarket(7).bars(SYMBOLS[0], TIMEFRAMES["1h"], END_SECONDS - 7_200, 2 * END_SECONDS)
+        SimulatedMarket(7).get_bars(
+            SYMBOLS[0], TIMEFRAMES["1h"], END_SECONDS - 7_200, 2 * END_SECONDS
+        )
     )
     assert not len(
-        SimulatedMarket(7).bars(SYMBOLS[0], TIMEFRAMES["1h"], END_SECONDS, 2 * END_SECONDS)
+        SimulatedMarket(7).get_bars(SYMBOLS[0], TIMEFRAMES["1h"], END_SECONDS, 2 * END_SECONDS)
     )
 
 
 def test_hours_move_as_bitcoin_does() -> None:
-    closes = SimulatedMarket(7).candles("BTC/USDT", "1h", MARCH - 730 * DAY, MARCH).close
+    closes = SimulatedMarket(7).get_candles("BTC/USDT", "1h", MARCH - 730 * DAY, MARCH).close
     moves = np.diff(np.log(closes))
     yearly = float(moves.std()) * 8_766**0.5
     apart = moves - float(moves.mean())
@@ -211,7 +225,7 @@ def test_hours_move_as_bitcoin_does() -> None:
 
 
 def test_some_hours_jump_and_some_leave_a_wick() -> None:
-    hours = SimulatedMarket(7).candles("BTC/USDT", "1h", MARCH - 2_000 * DAY, MARCH)
+    hours = SimulatedMarket(7).get_candles("BTC/USDT", "1h", MARCH - 2_000 * DAY, MARCH)
     moves = np.abs(np.diff(np.log(hours.close)))
     body = np.maximum(hours.open, hours.close) - np.minimum(hours.open, hours.close)
     assert 2 <= np.count_nonzero(moves > 0.05) <= 40
@@ -220,7 +234,7 @@ def test_some_hours_jump_and_some_leave_a_wick() -> None:
 
 def test_days_are_calm_or_wild_for_weeks_and_some_go_one_way() -> None:
     moves = np.diff(
-        np.log(SimulatedMarket(7).candles("BTC/USDT", "1h", MARCH - 2_000 * DAY, MARCH).close)
+        np.log(SimulatedMarket(7).get_candles("BTC/USDT", "1h", MARCH - 2_000 * DAY, MARCH).close)
     )
     stretches = moves[: len(moves) // 68 * 68].reshape(-1, 68)
     sizes = np.sqrt((stretches**2).mean(axis=1))
@@ -233,7 +247,7 @@ def test_days_are_calm_or_wild_for_weeks_and_some_go_one_way() -> None:
 def test_the_three_prices_of_ether_and_bitcoin_fit_together() -> None:
     market = SimulatedMarket(7)
     ether, bitcoin, cross = (
-        market.candles(name, "1h", MARCH, MARCH + 30 * DAY).close
+        market.get_candles(name, "1h", MARCH, MARCH + 30 * DAY).close
         for name in ("ETH/USDT", "BTC/USDT", "ETH/BTC")
     )
     assert np.max(np.abs(ether / bitcoin / cross - 1)) < 0.001
@@ -242,23 +256,23 @@ def test_the_three_prices_of_ether_and_bitcoin_fit_together() -> None:
 def test_memory_of_days_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("onetape.simulator.market.simulated_market.KEPT_MINUTE_DAYS", 3)
     market = SimulatedMarket(7)
-    bars = market.bars(SYMBOLS[0], TIMEFRAMES["1m"], MARCH, MARCH + 9 * DAY)
+    bars = market.get_bars(SYMBOLS[0], TIMEFRAMES["1m"], MARCH, MARCH + 9 * DAY)
     assert len(bars) == 9 * 1_440
     assert len(market._minute_days) == 3  # pyright: ignore[reportPrivateUsage] - what is kept
 
 
 def test_an_unknown_symbol_is_named() -> None:
     with pytest.raises(UnknownSymbol, match="NOPE"):
-        SimulatedMarket(7).candles("NOPE", "1h", 0, 1)
+        SimulatedMarket(7).get_candles("NOPE", "1h", 0, 1)
 
 
 def test_the_long_list_has_names_of_its_own_and_markets_that_move() -> None:
-    symbols = many_symbols(3_000)
+    symbols = make_symbols(3_000)
     assert len({symbol.id for symbol in symbols}) == 3_000
-    assert {symbol.status_at(MARCH + 999 * DAY) for symbol in symbols} == {"TRADING", "BREAK"}
+    assert {symbol.get_status(MARCH + 999 * DAY) for symbol in symbols} == {"TRADING", "BREAK"}
     market = SimulatedMarket(7, symbols)
     for symbol in symbols[9:3_000:311]:
         start = symbol.listed + 9 * DAY
-        bars = market.bars(symbol, TIMEFRAMES["1h"], start, start + 2 * DAY)
+        bars = market.get_bars(symbol, TIMEFRAMES["1h"], start, start + 2 * DAY)
         assert len(bars) >= 37
         assert np.any(bars.high > bars.low)

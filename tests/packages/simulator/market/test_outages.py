@@ -9,12 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onetape.simulator.demo import LIVE_FROM
-from onetape.simulator.market.bars import TIMEFRAMES, Bars, grouped
-from onetape.simulator.market.outages import LONGEST_QUIET, Outage, minute_of, outages
+from onetape.simulator.market.bars import TIMEFRAMES, Bars, group_bars
+from onetape.simulator.market.outages import (
+    LONGEST_QUIET,
+    Outage,
+    compute_minute_index,
+    make_outages,
+)
 from onetape.simulator.market.price_path import ORIGIN_SECONDS
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.simulator.market.symbols import SYMBOLS
-from onetape.simulator.market.tickers import book, day_ticker
+from onetape.simulator.market.tickers import find_book, make_day_ticker
 from onetape.simulator.streams.feeds import make_feed
 
 DAY = 86_400
@@ -28,13 +33,13 @@ GOLDEN = "4849605dc4cce900"
 
 
 def test_quiet_minutes_and_outages_of_seed_7_are_the_ones_that_were_published() -> None:
-    total = hashlib.sha256(repr(outages(7)).encode())
-    one = outages(7)[20]
+    total = hashlib.sha256(repr(make_outages(7)).encode())
+    one = make_outages(7)[20]
     for symbol in (BITCOIN, THIN):
-        bars = SimulatedMarket(7).bars(
+        bars = SimulatedMarket(7).get_bars(
             symbol, TIMEFRAMES["1m"], seconds(one.halt - 300), seconds(one.end + 300)
         )
-        for column in bars.columns():
+        for column in bars.get_columns():
             total.update(column.astype("<i8").tobytes())
     assert total.hexdigest()[:16] == GOLDEN
 
@@ -46,19 +51,19 @@ def seconds(minute: int) -> int:
 @pytest.fixture(scope="module")
 def outage() -> Outage:
     """Return an outage of seed 7 while Bitcoin is listed that swallows whole hours."""
-    listed = minute_of(BITCOIN.listed)
-    return next(one for one in outages(7) if one.halt > listed and one.end - one.start > 150)
+    listed = compute_minute_index(BITCOIN.listed)
+    return next(one for one in make_outages(7) if one.halt > listed and one.end - one.start > 150)
 
 
 def test_bitcoins_hours_have_a_few_gaps_in_all_their_history() -> None:
-    hours = SimulatedMarket(7).candles("BTC/USDT", "1h", 0, LIVE_FROM).timestamp
+    hours = SimulatedMarket(7).get_candles("BTC/USDT", "1h", 0, LIVE_FROM).timestamp
     gaps = int(np.count_nonzero(np.diff(hours) > 3_600))
     assert 5 <= gaps <= 30
 
 
 def test_the_demos_candles_have_no_gap() -> None:
     start, end = LIVE_FROM - 200 * DAY, LIVE_FROM + 90 * 3_600
-    hours = SimulatedMarket(7).candles("BTC/USDT", "1h", start, end)
+    hours = SimulatedMarket(7).get_candles("BTC/USDT", "1h", start, end)
     assert len(hours) == (end - start) // 3_600
     assert np.all(hours.volume > 0)
 
@@ -69,12 +74,12 @@ def test_an_outage_halts_trading_and_then_leaves_no_candle(outage: Outage, symbo
     market, minute = SimulatedMarket(7), TIMEFRAMES["1m"]
     picked = BITCOIN if symbol is BITCOIN else THIN
     start, end = seconds(outage.halt - 200), seconds(outage.end + 200)
-    bars = market.bars(picked, minute, start, end)
-    halted = bars.between(seconds(outage.halt), seconds(outage.start))
+    bars = market.get_bars(picked, minute, start, end)
+    halted = bars.select_between(seconds(outage.halt), seconds(outage.start))
     assert len(halted) == outage.start - outage.halt
     assert not halted.volume.any()
-    assert len(bars.between(seconds(outage.start), seconds(outage.end))) == 0
-    assert int(bars.between(seconds(outage.end), end).timestamp[0]) == seconds(outage.end)
+    assert len(bars.select_between(seconds(outage.start), seconds(outage.end))) == 0
+    assert int(bars.select_between(seconds(outage.end), end).timestamp[0]) == seconds(outage.end)
 
 
 def test_an_hour_partly_in_an_outage_is_made_of_its_minutes_and_one_within_is_missing(
@@ -83,14 +88,14 @@ def test_an_hour_partly_in_an_outage_is_made_of_its_minutes_and_one_within_is_mi
     market, hour = SimulatedMarket(7), 3_600
     opened = seconds(outage.start) // hour * hour
     last = seconds(outage.end) // hour * hour
-    hours = market.bars(BITCOIN, TIMEFRAMES["1h"], opened, last + hour)
+    hours = market.get_bars(BITCOIN, TIMEFRAMES["1h"], opened, last + hour)
     assert hours.timestamp.tolist() == [opened, last]
-    minutes = market.bars(BITCOIN, TIMEFRAMES["1m"], last, last + hour)
+    minutes = market.get_bars(BITCOIN, TIMEFRAMES["1m"], last, last + hour)
     assert int(hours.volume[-1]) == int(minutes.volume.sum())
 
 
 def test_a_minute_without_a_trade_is_flat_at_the_previous_close() -> None:
-    bars = SimulatedMarket(7).bars(THIN, TIMEFRAMES["1m"], MARCH, MARCH + 3 * DAY)
+    bars = SimulatedMarket(7).get_bars(THIN, TIMEFRAMES["1m"], MARCH, MARCH + 3 * DAY)
     quiet = np.flatnonzero(bars.volume[1:] == 0) + 1
     assert 0.3 < len(quiet) / len(bars) < 0.5
     for price in (bars.open, bars.high, bars.low, bars.close):
@@ -102,7 +107,7 @@ def test_a_minute_without_a_trade_is_flat_at_the_previous_close() -> None:
 def test_trade_ids_run_on_over_quiet_minutes_and_an_outage(outage: Outage) -> None:
     for symbol in (BITCOIN, THIN):
         start, end = seconds(outage.halt - 600), seconds(outage.end + 600)
-        bars = SimulatedMarket(7).bars(symbol, TIMEFRAMES["1m"], start, end)
+        bars = SimulatedMarket(7).get_bars(symbol, TIMEFRAMES["1m"], start, end)
         ends = bars.first_id + bars.trades
         assert np.array_equal(bars.first_id[1:], ends[:-1])
 
@@ -111,23 +116,23 @@ def test_a_quiet_candle_supplies_no_open_high_or_low() -> None:
     flat, traded = [0, 9, 9, 9, 9, 0, 0, 0, 1, 0, 0], [60, 5, 6, 4, 5, 2, 9, 1, 1, 1, 5]
     columns = zip(flat, traded, strict=True)
     small = Bars(*(np.array(pair, dtype=np.int64) for pair in columns))
-    large = grouped(small, np.array([0], dtype=np.int64))
-    assert [int(column[0]) for column in large.columns()[:6]] == [0, 5, 6, 4, 5, 2]
+    large = group_bars(small, np.array([0], dtype=np.int64))
+    assert [int(column[0]) for column in large.get_columns()[:6]] == [0, 5, 6, 4, 5, 2]
 
 
 def test_a_candle_of_quiet_candles_is_flat_at_their_close() -> None:
     one, other = [0, 9, 9, 9, 9, 0, 0, 0, 1, 0, 0], [60, 9, 9, 9, 9, 0, 0, 0, 1, 0, 0]
     columns = zip(one, other, strict=True)
     small = Bars(*(np.array(pair, dtype=np.int64) for pair in columns))
-    large = grouped(small, np.array([0], dtype=np.int64))
-    assert [int(column[0]) for column in large.columns()[:6]] == [0, 9, 9, 9, 9, 0]
+    large = group_bars(small, np.array([0], dtype=np.int64))
+    assert [int(column[0]) for column in large.get_columns()[:6]] == [0, 9, 9, 9, 9, 0]
 
 
 def test_a_candle_that_moved_without_volume_counts_in_a_larger_one() -> None:
     rows = [(0, 9, 9, 9, 9, 0), (60, 5, 8, 4, 6, 0), (120, 6, 7, 6, 7, 2), (180, 7, 7, 3, 4, 0)]
     small = Bars(*np.array([(*row, 0, 0, 1, 0, 0) for row in rows], dtype=np.int64).T)
-    large = grouped(small, np.array([0], dtype=np.int64))
-    assert [int(column[0]) for column in large.columns()[:6]] == [0, 5, 8, 3, 4, 2]
+    large = group_bars(small, np.array([0], dtype=np.int64))
+    assert [int(column[0]) for column in large.get_columns()[:6]] == [0, 5, 8, 3, 4, 2]
 
 
 @settings(max_examples=25, deadline=None)
@@ -135,14 +140,18 @@ def test_a_candle_that_moved_without_volume_counts_in_a_larger_one() -> None:
 def test_any_range_about_an_outage_is_a_part_of_any_larger_one(
     offset: int, length: int, more: int
 ) -> None:
-    one = outages(7)[20]
+    one = make_outages(7)[20]
     start = seconds(one.halt + offset)
     for symbol in (BITCOIN, THIN):
         for timeframe in (TIMEFRAMES["1m"], TIMEFRAMES["15m"]):
             end = start + 60 * length
-            alone = SimulatedMarket(7).bars(symbol, timeframe, start, end)
-            within = SimulatedMarket(7).bars(symbol, timeframe, start - 60 * more, end + 60 * more)
-            columns = zip(alone.columns(), within.between(start, end).columns(), strict=True)
+            alone = SimulatedMarket(7).get_bars(symbol, timeframe, start, end)
+            within = SimulatedMarket(7).get_bars(
+                symbol, timeframe, start - 60 * more, end + 60 * more
+            )
+            columns = zip(
+                alone.get_columns(), within.select_between(start, end).get_columns(), strict=True
+            )
             assert all(np.array_equal(a, b) for a, b in columns)
 
 
@@ -151,10 +160,12 @@ def test_streams_are_silent_in_an_outage_and_close_what_was_open_after_it(outage
     names = ("kline_1h", "ticker", "bookTicker", "trade")
     feeds = [make_feed(f"btcusdt@{name}", market) for name in names]
     for feed in feeds:
-        list(feed.events(seconds(outage.start) * 1_000 - 1))
+        list(feed.iterate_events(seconds(outage.start) * 1_000 - 1))
     for minute in range(outage.start, outage.end, 7):
-        assert not [event for feed in feeds for event in feed.events(seconds(minute) * 1_000)]
-    events = [list(feed.events(seconds(outage.end) * 1_000 + 5)) for feed in feeds]
+        assert not [
+            event for feed in feeds for event in feed.iterate_events(seconds(minute) * 1_000)
+        ]
+    events = [list(feed.iterate_events(seconds(outage.end) * 1_000 + 5)) for feed in feeds]
     assert all(events)
     bars = [cast("dict[str, object]", event["k"]) for event in events[0]]
     assert [bar["x"] for bar in bars] == [True, False]
@@ -163,15 +174,15 @@ def test_streams_are_silent_in_an_outage_and_close_what_was_open_after_it(outage
 def test_offers_and_ticker_stand_as_the_last_trade_left_them(outage: Outage) -> None:
     market = SimulatedMarket(7)
     before, within = seconds(outage.halt) * 1_000 - 1, seconds(outage.end) * 1_000 - 1
-    assert book(market, BITCOIN, before) == book(market, BITCOIN, within)
-    one, other = (day_ticker(market, BITCOIN, now_ms) for now_ms in (before, within))
+    assert find_book(market, BITCOIN, before) == find_book(market, BITCOIN, within)
+    one, other = (make_day_ticker(market, BITCOIN, now_ms) for now_ms in (before, within))
     assert one["lastPrice"] == other["lastPrice"]
 
 
 def test_a_quiet_forming_minute_is_flat_and_names_no_trade() -> None:
     market = SimulatedMarket(7)
-    bars = market.bars(THIN, TIMEFRAMES["1m"], MARCH, MARCH + 3_600)
+    bars = market.get_bars(THIN, TIMEFRAMES["1m"], MARCH, MARCH + 3_600)
     quiet = int(bars.timestamp[np.flatnonzero(bars.volume == 0)[0]])
-    (event,) = make_feed("brdbtc@kline_1m", market).events(quiet * 1_000 + 500)
+    (event,) = make_feed("brdbtc@kline_1m", market).iterate_events(quiet * 1_000 + 500)
     bar = cast("dict[str, object]", event["k"])
     assert [bar[key] for key in ("v", "n", "f", "L")] == ["0.00000000", 0, -1, -1]

@@ -16,7 +16,7 @@ from onetape.core.candles import Candle, Candles, SeriesKey
 from onetape.core.errors import UsageError
 from onetape.core.resample import resample
 from onetape.core.timeframes import Timeframe
-from onetape.simulator.market.bars import TIMEFRAMES, Bars, grouped, joined
+from onetape.simulator.market.bars import TIMEFRAMES, Bars, concat_bars, group_bars
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.recorded.replay import Replay, Series, read_replay
 from onetape.simulator.recorded.replay_market import ReplayMarket
@@ -123,7 +123,7 @@ def test_larger_candles_of_a_file_are_those_of_the_exchange(shared: Path) -> Non
     )
     theirs = large.series[0].candles
     end = int(theirs.timestamp[-1])
-    built = ReplayMarket(7, small).candles("BTC/USDT", "15m", 0, end)
+    built = ReplayMarket(7, small).get_candles("BTC/USDT", "15m", 0, end)
     for column in ("timestamp", "open", "high", "low", "close"):
         assert np.array_equal(getattr(built, column), getattr(theirs, column)[:-1])
     assert np.allclose(built.volume, theirs.volume[:-1], rtol=1e-9)
@@ -133,7 +133,7 @@ def test_quiet_minutes_supply_no_open_to_larger_candles(shared: Path) -> None:
     folder = shared / "data" / "candles"
     small = ReplayMarket(7, read_replay(folder / "binance_BRD-BTC_1m_20210410_20210520.csv.gz"))
     large = read_replay(folder / "binance_BRD-BTC_5m_20210225_20210520.csv.gz").series[0].candles
-    built = small.candles("BRD/BTC", "5m", 0, 2**40)
+    built = small.get_candles("BRD/BTC", "5m", 0, 2**40)
     common, ours, theirs = np.intersect1d(
         built.timestamp[1:-1], large.timestamp, return_indices=True
     )
@@ -158,27 +158,27 @@ def test_a_database_is_replayed_by_its_smallest_timeframe(tmp_path: Path) -> Non
         )
     market = ReplayMarket(7, read_replay(path))
     assert [symbol.name for symbol in market.symbols] == ["BTC/USDT", "ETH/USDT"]
-    hours = market.candles("BTC/USDT", "1h", 0, 2**40)
+    hours = market.get_candles("BTC/USDT", "1h", 0, 2**40)
     assert hours.timestamp.tolist() == [row.timestamp for row in HOURS]
-    assert market.candles("ETH/USDT", "1d", 0, 2**40).open.tolist() == [96.0]
+    assert market.get_candles("ETH/USDT", "1d", 0, 2**40).open.tolist() == [96.0]
 
 
 def test_the_trades_of_a_candle_are_exactly_it(market: ReplayMarket) -> None:
     (symbol,) = market.symbols
     for row in HOURS:
-        recorded = market.bars(symbol, TIMEFRAMES["1h"], row.timestamp, row.timestamp + 1)
-        minutes = market.bars(symbol, TIMEFRAMES["1m"], row.timestamp, row.timestamp + 3_600)
+        recorded = market.get_bars(symbol, TIMEFRAMES["1h"], row.timestamp, row.timestamp + 1)
+        minutes = market.get_bars(symbol, TIMEFRAMES["1m"], row.timestamp, row.timestamp + 3_600)
         assert len(minutes) == 60
-        assert same(grouped(minutes, recorded.timestamp), recorded)
+        assert same(group_bars(minutes, recorded.timestamp), recorded)
 
 
 def test_a_forming_candle_grows_into_the_recorded_one(market: ReplayMarket) -> None:
     (symbol,) = market.symbols
     hour = TIMEFRAMES["1h"]
     for row in HOURS:
-        recorded = market.bars(symbol, hour, row.timestamp, row.timestamp + 1)
-        first = market.forming(symbol, hour, row.timestamp * 1_000)
-        last = market.forming(symbol, hour, (row.timestamp + 3_600) * 1_000 - 1)
+        recorded = market.get_bars(symbol, hour, row.timestamp, row.timestamp + 1)
+        first = market.get_forming_bar(symbol, hour, row.timestamp * 1_000)
+        last = market.get_forming_bar(symbol, hour, (row.timestamp + 3_600) * 1_000 - 1)
         assert first.open == first.high == first.low == first.close == recorded.open
         assert same(last, recorded)
 
@@ -196,7 +196,7 @@ def test_larger_candles_of_recorded_ones_without_volume_are_those_of_resample(
     ]
     market = ReplayMarket(7, read_replay(csv_file(tmp_path, rows)))
     for name in ("4h", "1d"):
-        built = market.candles("BTC/USDT", name, 0, 2**40)
+        built = market.get_candles("BTC/USDT", name, 0, 2**40)
         columns = [np.array([row[at] for row in rows]) for at in range(6)]
         hours = Candles(columns[0].astype(np.int64), *columns[1:])
         expected = resample(hours, Timeframe.parse("1h"), Timeframe.parse(name))
@@ -211,22 +211,22 @@ def test_a_recorded_hour_that_moved_without_volume_moves_in_its_last_minute(
     market = ReplayMarket(7, read_replay(csv_file(tmp_path, [row])))
     (symbol,) = market.symbols
     hour, minute = TIMEFRAMES["1h"], TIMEFRAMES["1m"]
-    recorded = market.bars(symbol, hour, MARCH, MARCH + 1)
-    minutes = market.bars(symbol, minute, MARCH, MARCH + 3_600)
+    recorded = market.get_bars(symbol, hour, MARCH, MARCH + 1)
+    minutes = market.get_bars(symbol, minute, MARCH, MARCH + 3_600)
     assert np.array_equal(minutes.high[:-1], np.repeat(recorded.open, 59))
-    assert same(grouped(minutes, recorded.timestamp, has_volume=False), recorded)
-    assert same(market.forming(symbol, hour, (MARCH + 3_600) * 1_000 - 1), recorded)
-    assert market.forming(symbol, hour, MARCH * 1_000 + 5_000).high == recorded.open
+    assert same(group_bars(minutes, recorded.timestamp, has_volume=False), recorded)
+    assert same(market.get_forming_bar(symbol, hour, (MARCH + 3_600) * 1_000 - 1), recorded)
+    assert market.get_forming_bar(symbol, hour, MARCH * 1_000 + 5_000).high == recorded.open
 
 
 def test_nothing_happens_in_a_gap_and_streams_go_on_after_it(market: ReplayMarket) -> None:
     (symbol,) = market.symbols
     gap = MARCH + 2 * 3_600
-    assert not len(market.forming(symbol, TIMEFRAMES["1h"], gap * 1_000 + 5))
+    assert not len(market.get_forming_bar(symbol, TIMEFRAMES["1h"], gap * 1_000 + 5))
     feed = make_feed("btcusdt@kline_1h", market)
-    list(feed.events(gap * 1_000 - 1))
-    assert list(feed.events(gap * 1_000 + 1)) == []
-    events: list[Any] = list(feed.events((gap + 3_600) * 1_000))
+    list(feed.iterate_events(gap * 1_000 - 1))
+    assert list(feed.iterate_events(gap * 1_000 + 1)) == []
+    events: list[Any] = list(feed.iterate_events((gap + 3_600) * 1_000))
     assert [(event["k"]["t"], event["k"]["x"]) for event in events] == [
         ((gap - 3_600) * 1_000, True),
         ((gap + 3_600) * 1_000, False),
@@ -236,8 +236,8 @@ def test_nothing_happens_in_a_gap_and_streams_go_on_after_it(market: ReplayMarke
 def test_the_last_candle_of_the_file_is_closed_on_the_stream(market: ReplayMarket) -> None:
     feed = make_feed("btcusdt@kline_1h", market)
     end_ms = (MARCH + 5 * 3_600) * 1_000
-    list(feed.events(end_ms - 1))
-    events: list[Any] = list(feed.events(end_ms + 7_200_000))
+    list(feed.iterate_events(end_ms - 1))
+    events: list[Any] = list(feed.iterate_events(end_ms + 7_200_000))
     assert [event["k"]["x"] for event in events] == [True]
 
 
@@ -260,12 +260,15 @@ def test_the_path_inside_respects_any_candle(
     candles = Candles(columns[0].astype(np.int64), *columns[1:])
     market = ReplayMarket(seed, Replay(Path("x"), (series_of(candles, timeframe),)))
     (symbol,) = market.symbols
-    minutes = market.bars(symbol, TIMEFRAMES["1m"], MARCH, MARCH + length.seconds)
-    recorded = market.bars(symbol, length, MARCH, MARCH + 1)
-    assert same(grouped(minutes, recorded.timestamp), recorded)
-    some = [market.trades(symbol, minute).bar(minute) for minute in minutes.timestamp[:99].tolist()]
-    traded = Bars(*(column[minutes.volume > 0] for column in minutes.columns()))
-    assert same(joined(some), traded.between(MARCH, MARCH + 99 * 60))
+    minutes = market.get_bars(symbol, TIMEFRAMES["1m"], MARCH, MARCH + length.seconds)
+    recorded = market.get_bars(symbol, length, MARCH, MARCH + 1)
+    assert same(group_bars(minutes, recorded.timestamp), recorded)
+    some = [
+        market.get_trades(symbol, minute).make_bar(minute)
+        for minute in minutes.timestamp[:99].tolist()
+    ]
+    traded = Bars(*(column[minutes.volume > 0] for column in minutes.get_columns()))
+    assert same(concat_bars(some), traded.select_between(MARCH, MARCH + 99 * 60))
 
 
 @pytest.mark.parametrize(
@@ -277,8 +280,8 @@ def test_a_day_of_many_coins_in_fine_steps_is_added_up_exactly(close: float, vol
     candles = Candles(columns[0].astype(np.int64), *columns[1:])
     market = ReplayMarket(7, Replay(Path("x"), (series_of(candles, "1d"),)))
     (symbol,) = market.symbols
-    day = market.bars(symbol, TIMEFRAMES["1d"], MARCH, MARCH + 1)
-    trades = [market.trades(symbol, MARCH + 60 * minute) for minute in range(1_440)]
+    day = market.get_bars(symbol, TIMEFRAMES["1d"], MARCH, MARCH + 1)
+    trades = [market.get_trades(symbol, MARCH + 60 * minute) for minute in range(1_440)]
     amounts = [amount for one in trades for amount in one.amount.tolist()]
     prices = [price for one in trades for price in one.price.tolist()]
     assert min(amounts) > 0
@@ -288,9 +291,9 @@ def test_a_day_of_many_coins_in_fine_steps_is_added_up_exactly(close: float, vol
 
 
 def series_of(candles: Candles, timeframe: str) -> Series:
-    from onetape.simulator.recorded.replay import _series  # pyright: ignore[reportPrivateUsage] - its steps
+    from onetape.simulator.recorded.replay import _make_series  # pyright: ignore[reportPrivateUsage] - its steps
 
-    return _series(Path("x"), "BTC/USDT", timeframe, candles)
+    return _make_series(Path("x"), "BTC/USDT", timeframe, candles)
 
 
 def test_steps_are_as_fine_as_the_file_or_as_its_trades_need(market: ReplayMarket) -> None:
@@ -335,7 +338,9 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def same(one: Bars, other: Bars) -> bool:
-    return all(np.array_equal(a, b) for a, b in zip(one.columns(), other.columns(), strict=True))
+    return all(
+        np.array_equal(a, b) for a, b in zip(one.get_columns(), other.get_columns(), strict=True)
+    )
 
 
 def test_no_order_is_taken_in_a_gap_of_its_own_market(tmp_path: Path) -> None:

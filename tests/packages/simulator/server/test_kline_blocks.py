@@ -24,5 +24,5 @@ def test_a_page_requested_early_is_whole_after_its_end() -> None:
         for days in (1, 9, 30):
             simulator.advance_to_ms((START + days * DAY) * 1_000)
             seen = opens()
-        closed = SimulatedMarket(7).candles("BTC/USDT", "1h", START, START + 30 * DAY)
+        closed = SimulatedMarket(7).get_candles("BTC/USDT", "1h", START, START + 30 * DAY)
         assert seen[: len(closed)] == closed.timestamp.tolist()

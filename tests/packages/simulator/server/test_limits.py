@@ -11,9 +11,9 @@ import pytest
 from onetape.core.clock import Clock
 from onetape.simulator.server import limits
 from onetape.simulator.server.exchange_info import RATE_LIMITS
-from onetape.simulator.server.limits import rates
+from onetape.simulator.server.limits import get_rates
 from onetape.simulator.server.simulator import Simulator
-from onetape.simulator.server.weights import request_weight
+from onetape.simulator.server.weights import get_request_weight
 from wall import MovedSeconds
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -53,14 +53,14 @@ async def ask(
 def test_a_request_weighs_the_same_as_at_binance(
     method: str, path: str, query: dict[str, str], weight: int
 ) -> None:
-    assert request_weight(method, f"/api/v3/{path}", query) == weight
+    assert get_request_weight(method, f"/api/v3/{path}", query) == weight
 
 
 def test_the_limits_are_those_of_exchange_info() -> None:
     stated = {
         (one.kind, one.unit, one.count, one.limit)
         for kind in ("REQUEST_WEIGHT", "ORDERS", "RAW_REQUESTS")
-        for one in rates(kind)
+        for one in get_rates(kind)
     }
     assert len(stated) == len(RATE_LIMITS)
     assert ("REQUEST_WEIGHT", "MINUTE", 1, 6_000) in stated

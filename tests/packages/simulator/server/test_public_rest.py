@@ -12,10 +12,10 @@ import pytest
 
 from onetape.core.clock import Clock
 from onetape.simulator.market.clock import make_clock
-from onetape.simulator.market.outages import minute_of, outages
+from onetape.simulator.market.outages import compute_minute_index, make_outages
 from onetape.simulator.market.price_path import ORIGIN_SECONDS
 from onetape.simulator.market.simulated_market import SimulatedMarket
-from onetape.simulator.market.symbols import SYMBOLS, many_symbols
+from onetape.simulator.market.symbols import SYMBOLS, make_symbols
 from onetape.simulator.server.simulator import Simulator
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -104,15 +104,17 @@ def test_the_trades_of_a_time_are_those_inside_it(run: Run, stepped: Stepped) ->
         run, stepped(3_600_000), f"aggTrades?symbol=BTCUSDT&startTime={start}&endTime={end}"
     )
     market = SimulatedMarket(7)
-    minutes = [market.trades(SYMBOLS[0], MARCH_MS // 1_000 + 60 * row) for row in range(3)]
-    ids = [number for trades in minutes for number in trades.within(start, end + 1).id.tolist()]
+    minutes = [market.get_trades(SYMBOLS[0], MARCH_MS // 1_000 + 60 * row) for row in range(3)]
+    ids = [
+        number for trades in minutes for number in trades.select_within(start, end + 1).id.tolist()
+    ]
     assert [row["a"] for row in rows] == ids
 
 
 def test_old_trades_of_any_age_are_found_by_their_id(run: Run, stepped: Stepped) -> None:
     market, symbol = SimulatedMarket(7), SYMBOLS[0]
     minute = symbol.listed + 400 * 86_400
-    number = int(market.trades(symbol, minute - minute % 60).id[5])
+    number = int(market.get_trades(symbol, minute - minute % 60).id[5])
     (rows,) = requested(run, stepped(0), f"historicalTrades?symbol=BTCUSDT&fromId={number}&limit=3")
     assert [row["id"] for row in rows] == [number, number + 1, number + 2]
 
@@ -164,8 +166,8 @@ def test_parameters_that_exclude_each_other_are_refused(
 @pytest.mark.parametrize(("timeframe", "seconds"), [("1m", 60), ("1h", 3_600)])
 def test_a_page_across_an_outage_is_full(run: Run, timeframe: str, seconds: int) -> None:
     outage = next(
-        one for one in outages(7)
-        if one.halt > minute_of(SYMBOLS[0].listed) and one.end - one.start > 150
+        one for one in make_outages(7)
+        if one.halt > compute_minute_index(SYMBOLS[0].listed) and one.end - one.start > 150
     )  # fmt: skip
     begin = ORIGIN_SECONDS + 60 * outage.start
     start = (begin // seconds - 50) * seconds
@@ -175,7 +177,7 @@ def test_a_page_across_an_outage_is_full(run: Run, timeframe: str, seconds: int)
         run, clock, f"{query}&startTime={start * 1_000}",
         f"{query}&endTime={(ORIGIN_SECONDS + 60 * outage.end + 50 * seconds) * 1_000}",
     )  # fmt: skip
-    expected = SimulatedMarket(7).candles("BTC/USDT", timeframe, start, start + 800 * seconds)
+    expected = SimulatedMarket(7).get_candles("BTC/USDT", timeframe, start, start + 800 * seconds)
     assert [row[0] // 1_000 for row in forward] == expected.timestamp[:100].tolist()
     assert len(backward) == 100
     opens = [row[0] // 1_000 for row in backward]
@@ -209,7 +211,7 @@ def test_a_candle_that_closed_is_no_longer_the_forming_one_in_the_next_page(
     before, after = run(scene())
     assert before[0] == after[0]
     assert before[1] != after[1]
-    truth = SimulatedMarket(7).candles(
+    truth = SimulatedMarket(7).get_candles(
         "BTC/USDT", "1h", MARCH_MS // 1_000, MARCH_MS // 1_000 + 3_600
     )
     assert float(after[1][4]) == float(truth.close[0])
@@ -220,7 +222,7 @@ def test_three_thousand_markets_are_listed_and_ccxt_loads_them(
 ) -> None:
     async def scene() -> None:
         async with (
-            Simulator(clock=stepped(0), symbols=many_symbols(3_000)) as simulator,
+            Simulator(clock=stepped(0), symbols=make_symbols(3_000)) as simulator,
             ccxt_client(simulator) as client,
         ):
             markets = await client.load_markets()

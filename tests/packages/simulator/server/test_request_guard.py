@@ -55,8 +55,8 @@ def standing() -> Simulator:
 def state_of(simulator: Simulator) -> object:
     return (
         simulator.clock.now_ms(),
-        simulator.faults.listed(),
-        simulator.account.balances(),
+        simulator.faults.list_faults(),
+        simulator.account.get_balances(),
         len(simulator.account.exchange.orders),
     )
 

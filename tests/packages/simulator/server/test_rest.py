@@ -68,7 +68,7 @@ def test_ccxt_pages_through_exactly_the_ledger(
                 page = await client.fetch_ohlcv("BTC/USDT", timeframe, since, 1_000)
                 rows += page
                 since = page[-1][0] + length_ms
-        candles = SimulatedMarket(7).candles(
+        candles = SimulatedMarket(7).get_candles(
             "BTC/USDT", timeframe, (MARCH_MS - count * length_ms) // 1_000, MARCH_MS // 1_000
         )
         assert len(rows) == count + 1, "the forming candle comes last"

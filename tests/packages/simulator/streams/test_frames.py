@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from onetape.simulator.streams.frames import text_frames
+from onetape.simulator.streams.frames import encode_text_frames
 
 TEXTS = ["", "{}", "x" * 125, "y" * 126, "é" * 200, "z" * 65_535, "w" * 65_536, "end"]
 
@@ -17,7 +17,7 @@ def test_a_client_reads_every_text_of_one_piece() -> None:
 
 @pytest.mark.parametrize(("length", "header"), [(125, 2), (126, 4), (65_535, 4), (65_536, 10)])
 def test_a_header_is_as_long_as_the_text_needs(length: int, header: int) -> None:
-    assert len(text_frames(["a" * length])) == header + length
+    assert len(encode_text_frames(["a" * length])) == header + length
 
 
 async def read_back(texts: list[str]) -> list[str]:
@@ -25,7 +25,7 @@ async def read_back(texts: list[str]) -> list[str]:
         socket = web.WebSocketResponse(compress=False)
         await socket.prepare(request)
         assert request.transport is not None
-        request.transport.write(text_frames(texts))
+        request.transport.write(encode_text_frames(texts))
         await socket.receive()
         return socket
 

@@ -36,7 +36,7 @@ def test_every_candle_closes_once_in_order_with_final_values(run: Run, stepped: 
         bars = [event["k"] for event in events]
         assert [bar["x"] for bar in bars] == [True] * 1_700 + [False]
         assert [bar["t"] for bar in bars] == [MARCH_MS + row * HOUR_MS for row in range(1_701)]
-        truth = SimulatedMarket(7).candles(
+        truth = SimulatedMarket(7).get_candles(
             "BTC/USDT", "1h", MARCH_MS // 1_000, MARCH_MS // 1_000 + 1_700 * 3_600
         )
         assert [float(bar["c"]) for bar in bars[:-1]] == truth.close.tolist()
@@ -89,7 +89,7 @@ def test_an_accelerated_stream_loses_no_candle(run: Run) -> None:
         opens = [bar["t"] for bar in closed]
         assert opens == [opens[0] + 60_000 * row for row in range(15)]
         assert shown >= 3
-        truth = SimulatedMarket(7).candles(
+        truth = SimulatedMarket(7).get_candles(
             "BTC/USDT", "1m", opens[0] // 1_000, opens[-1] // 1_000 + 60
         )
         assert [float(bar["c"]) for bar in closed] == truth.close.tolist()
@@ -197,10 +197,10 @@ def test_trades_of_the_stream_are_all_trades_of_the_market(run: Run, stepped: St
             await simulator.advance_to_ms(MARCH_MS + 60_000)
             await simulator.advance_to_ms(MARCH_MS + 150_000)
             market = SimulatedMarket(7)
-            symbol = market.symbol("BTCUSDT")
+            symbol = market.get_symbol("BTCUSDT")
             expected: list[tuple[int, int]] = []
             for minute in range(3):
-                trades = market.trades(symbol, MARCH_MS // 1_000 + 60 * minute)
+                trades = market.get_trades(symbol, MARCH_MS // 1_000 + 60 * minute)
                 expected += zip(trades.id.tolist(), trades.time_ms.tolist(), strict=True)
             wanted = [row for row in expected if MARCH_MS + 30_000 < row[1] <= MARCH_MS + 150_000]
             events = await frames(opened, len(wanted))

@@ -16,7 +16,7 @@ import pytest
 from onetape.core.clock import Clock
 from onetape.simulator.server import limits
 from onetape.simulator.server.simulator import Simulator
-from onetape.simulator.server.weights import DIAL_WEIGHT, method_weight
+from onetape.simulator.server.weights import DIAL_WEIGHT, get_method_weight
 from wall import MovedSeconds
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -81,7 +81,7 @@ async def asking(clock: Clock, query: str = "", *, enforced: bool = True) -> Asy
 def test_a_method_weighs_the_same_as_at_binance(
     method: str, params: dict[str, str], weight: int
 ) -> None:
-    assert method_weight(method, params) == weight
+    assert get_method_weight(method, params) == weight
 
 
 def counts(reply: Any) -> list[tuple[str, str, int]]:

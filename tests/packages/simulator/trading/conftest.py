@@ -33,11 +33,11 @@ class ListedTrades:
         del symbol, now_ms
         return self.trading
 
-    def last(self, symbol: SpotSymbol, now_ms: int) -> Tick | None:
+    def find_last_trade(self, symbol: SpotSymbol, now_ms: int) -> Tick | None:
         past = [tick for tick in self._of(symbol) if tick.time_ms <= now_ms]
         return past[-1] if past else None
 
-    def next_hit(
+    def find_next_hit(
         self, symbol: SpotSymbol, after: Cursor, until_ms: int, low: int | None, high: int | None
     ) -> Tick | None:
         for tick in self._of(symbol):
@@ -47,13 +47,15 @@ class ListedTrades:
                 return tick
         return None
 
-    def offers(self, symbol: SpotSymbol, tick: Tick, side: Side) -> Iterator[tuple[int, int]]:
+    def iterate_offers(
+        self, symbol: SpotSymbol, tick: Tick, side: Side
+    ) -> Iterator[tuple[int, int]]:
         del symbol
         for level in range(5):
             yield tick.price + (level if side == "BUY" else -level), 10
 
-    def average(self, symbol: SpotSymbol, now_ms: int) -> Decimal | None:
-        last = self.last(symbol, now_ms)
+    def compute_average_price(self, symbol: SpotSymbol, now_ms: int) -> Decimal | None:
+        last = self.find_last_trade(symbol, now_ms)
         return None if last is None else Decimal(last.price)
 
     def _of(self, symbol: SpotSymbol) -> list[Tick]:

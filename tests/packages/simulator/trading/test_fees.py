@@ -17,7 +17,7 @@ def test_a_purchase_pays_in_the_coin_it_buys(open_exchange: Open, ask: Ask) -> N
     exchange = open_exchange([(0, 100, 1)], USDT="1000")
     exchange.place(ask("BUY", "MARKET", 10), 0)
     assert (exchange.fills[0].fee, exchange.fills[0].fee_asset) == (Decimal("0.01"), "COIN")
-    assert exchange.account.free("COIN") == Decimal("9.99")
+    assert exchange.account.get_free("COIN") == Decimal("9.99")
 
 
 def test_a_sale_pays_in_the_quote(open_exchange: Open, ask: Ask) -> None:
@@ -31,21 +31,21 @@ def test_an_account_that_pays_in_bnb_pays_three_quarters(open_exchange: Open, as
     exchange.place(ask("BUY", "MARKET", 10), 0)
     # 1,000 USDT x 0.1 % x 0.75, at 500 USDT a BNB.
     assert (exchange.fills[0].fee, exchange.fills[0].fee_asset) == (Decimal("0.0015"), "BNB")
-    assert exchange.account.free("COIN") == 10
+    assert exchange.account.get_free("COIN") == 10
 
 
 def test_too_little_bnb_pays_nothing_of_the_fee(open_exchange: Open, ask: Ask) -> None:
     exchange = open_exchange([(0, 100, 1)], in_bnb=True, USDT="1000", BNB="0.00149999")
     exchange.place(ask("BUY", "MARKET", 10), 0)
     assert exchange.fills[0].fee_asset == "COIN"
-    assert exchange.account.free("BNB") == Decimal("0.00149999")
+    assert exchange.account.get_free("BNB") == Decimal("0.00149999")
 
 
 def test_bnb_that_the_rest_of_the_sale_needs_pays_no_fee(open_exchange: Open) -> None:
     exchange = open_exchange([(0, 100, 1)], in_bnb=True, BNB="25")
     (bnb,) = [symbol for symbol in exchange.symbols if symbol.base == "BNB"]
     order = exchange.place(RequestedOrder(bnb, "SELL", "MARKET", quantity=25), 0)
-    assert (order.status, exchange.account.free("BNB")) == ("FILLED", 0)
+    assert (order.status, exchange.account.get_free("BNB")) == ("FILLED", 0)
     assert {fill.fee_asset for fill in exchange.fills} == {"USDT"}
 
 

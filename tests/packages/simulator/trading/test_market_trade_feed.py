@@ -8,17 +8,17 @@ from hypothesis import strategies as st
 
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.simulator.market.symbols import SYMBOLS, SpotSymbol
-from onetape.simulator.market.tickers import book, depth
+from onetape.simulator.market.tickers import find_book, make_depth
 from onetape.simulator.trading.exchange import Exchange
 from onetape.simulator.trading.market_trade_feed import MarketTradeFeed
-from onetape.simulator.trading.money import down, scaled
+from onetape.simulator.trading.money import round_down_to_unit, scale_to_decimal
 from onetape.simulator.trading.orders import RequestedOrder
 from onetape.simulator.trading.trade_feed import Side, Tick
 from repeatable import examples
 
 MARCH_MS = 1_709_251_200_000
 MARKET = SimulatedMarket(3)
-BTC = MARKET.symbol("BTCUSDT")
+BTC = MARKET.get_symbol("BTCUSDT")
 THIN = next(symbol for symbol in SYMBOLS if symbol.quiet)
 FEED = MarketTradeFeed(MARKET, held=False)
 
@@ -27,9 +27,9 @@ def walked(
     symbol_id: str, after: tuple[int, int], until_ms: int, low: int, high: int
 ) -> Tick | None:
     """Return what `next_hit` must, by looking at every trade."""
-    symbol = MARKET.symbol(symbol_id)
+    symbol = MARKET.get_symbol(symbol_id)
     for minute in range(after[0] // 60_000 * 60, until_ms // 1_000 + 1, 60):
-        trades = MARKET.trades(symbol, minute)
+        trades = MARKET.get_trades(symbol, minute)
         for row in range(len(trades)):
             when, number = int(trades.time_ms[row]), int(trades.id[row])
             price = int(trades.price[row])
@@ -49,14 +49,14 @@ def walked(
 def test_the_next_hit_is_the_first_trade_that_reaches_the_price(
     symbol_id: str, start_ms: int, length_ms: int, away: int
 ) -> None:
-    symbol = MARKET.symbol(symbol_id)
+    symbol = MARKET.get_symbol(symbol_id)
     after = (MARCH_MS + start_ms, 1 << 62)
     until_ms = after[0] + length_ms
-    last = FEED.last(symbol, after[0])
+    last = FEED.find_last_trade(symbol, after[0])
     assert last is not None
     unit = max(last.price // 10_000, 1)
     low, high = last.price - away * unit, last.price + away * unit
-    assert FEED.next_hit(symbol, after, until_ms, low, high) == walked(
+    assert FEED.find_next_hit(symbol, after, until_ms, low, high) == walked(
         symbol_id, after, until_ms, low, high
     )
 
@@ -64,19 +64,19 @@ def test_the_next_hit_is_the_first_trade_that_reaches_the_price(
 def test_a_hit_months_away_is_found_at_once() -> None:
     after = (MARCH_MS, 1 << 62)
     until_ms = MARCH_MS + 300 * 86_400_000
-    last = FEED.last(BTC, MARCH_MS)
+    last = FEED.find_last_trade(BTC, MARCH_MS)
     assert last is not None
-    hit = FEED.next_hit(BTC, after, until_ms, last.price * 9 // 10, None)
+    hit = FEED.find_next_hit(BTC, after, until_ms, last.price * 9 // 10, None)
     assert hit is not None
     assert hit.price <= last.price * 9 // 10
 
 
 def test_the_first_offer_is_that_of_the_book_ticker() -> None:
-    found, last = book(MARKET, BTC, MARCH_MS + 1), FEED.last(BTC, MARCH_MS + 1)
+    found, last = find_book(MARKET, BTC, MARCH_MS + 1), FEED.find_last_trade(BTC, MARCH_MS + 1)
     assert found is not None
     assert last is not None
-    assert next(FEED.offers(BTC, last, "BUY")) == (found.ask, found.ask_amount)
-    assert next(FEED.offers(BTC, last, "SELL")) == (found.bid, found.bid_amount)
+    assert next(FEED.iterate_offers(BTC, last, "BUY")) == (found.ask, found.ask_amount)
+    assert next(FEED.iterate_offers(BTC, last, "SELL")) == (found.bid, found.bid_amount)
 
 
 @settings(max_examples=examples(60), deadline=None)
@@ -93,26 +93,26 @@ def test_a_market_order_walks_exactly_the_book_that_depth_shows(
     (symbol, steps), now_ms = what, MARCH_MS + after_ms
     rich = {asset: Decimal(10**12) for asset in (symbol.base, symbol.quote)}
     exchange = Exchange(FEED, MARKET.symbols, balance=rich, now_ms=now_ms)
-    shown: Any = depth(MARKET, symbol, now_ms, 5_000)["asks" if side == "BUY" else "bids"]
+    shown: Any = make_depth(MARKET, symbol, now_ms, 5_000)["asks" if side == "BUY" else "bids"]
     order = exchange.place(RequestedOrder(symbol, side, "MARKET", quantity=steps), now_ms)
-    left, value = scaled(steps, symbol.amount_digits), Decimal(0)
+    left, value = scale_to_decimal(steps, symbol.amount_digits), Decimal(0)
     for price, amount in ((Decimal(price), Decimal(amount)) for price, amount in shown):
         taken = min(left, amount)
-        value += down(price * taken)
+        value += round_down_to_unit(price * taken)
         left -= taken
     assert order.value == value
-    assert scaled(order.remaining, symbol.amount_digits) == left
+    assert scale_to_decimal(order.remaining, symbol.amount_digits) == left
 
 
 def test_a_held_market_offers_everything_at_the_last_price() -> None:
     feed = MarketTradeFeed(MARKET, held=True)
-    last = feed.last(BTC, MARCH_MS)
+    last = feed.find_last_trade(BTC, MARCH_MS)
     assert last is not None
-    ((price, amount),) = feed.offers(BTC, last, "BUY")
-    assert price == last.price == int(MARKET.trades(BTC, MARCH_MS // 1_000).price[0])
+    ((price, amount),) = feed.iterate_offers(BTC, last, "BUY")
+    assert price == last.price == int(MARKET.get_trades(BTC, MARCH_MS // 1_000).price[0])
     assert amount > 10**15
 
 
 def test_a_market_before_its_listing_has_no_last_trade() -> None:
-    assert FEED.last(BTC, BTC.listed * 1_000 - 1) is None
+    assert FEED.find_last_trade(BTC, BTC.listed * 1_000 - 1) is None
     assert not FEED.is_trading(BTC, BTC.listed * 1_000 - 1)

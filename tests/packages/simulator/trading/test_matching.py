@@ -82,7 +82,7 @@ def test_a_limit_beyond_the_market_takes_what_is_there_and_rests_with_the_rest(
     exchange = open_exchange([(0, 100, 1), (1, 100, 50)])
     order = exchange.place(ask("BUY", "LIMIT", 25, price=101), 0)
     assert prices(exchange) == [(100, 10), (101, 10)]
-    assert exchange.account.locked("USDT") == 5 * 101
+    assert exchange.account.get_locked("USDT") == 5 * 101
     exchange.settle(1)
     assert (order.status, exchange.fills[-1].maker) == ("FILLED", True)
 
@@ -97,7 +97,7 @@ def test_time_in_force_decides_over_what_is_not_there(
     exchange = open_exchange([(0, 100, 1)])
     order = exchange.place(ask("SELL", "LIMIT", 15, price=100, time_in_force=kind), 0)
     assert (order.status, order.filled) == (status, filled)
-    assert exchange.account.locked("COIN") == (5 if kind == "GTC" else 0)
+    assert exchange.account.get_locked("COIN") == (5 if kind == "GTC" else 0)
 
 
 def test_a_whole_order_is_filled_or_killed(open_exchange: Open, ask: Ask) -> None:
@@ -109,7 +109,7 @@ def test_a_whole_order_is_filled_or_killed(open_exchange: Open, ask: Ask) -> Non
 def test_a_stop_loss_sells_at_what_the_gap_left(open_exchange: Open, ask: Ask) -> None:
     exchange = open_exchange([(0, 100, 1), (1, 96, 1), (2, 80, 1)])
     order = exchange.place(ask("SELL", "STOP_LOSS", 5, stop=95), 0)
-    assert exchange.account.locked("COIN") == 5
+    assert exchange.account.get_locked("COIN") == 5
     exchange.settle(1)
     assert (order.status, order.is_waiting) == ("NEW", True)
     exchange.settle(2)
@@ -122,7 +122,7 @@ def test_a_stop_loss_that_buys_takes_no_more_than_the_account_can_pay(
     exchange = open_exchange([(0, 100, 1), (1, 200, 1)], USDT="500")
     order = exchange.place(ask("BUY", "STOP_LOSS", 4, stop=110), 0)
     exchange.settle(1)
-    assert (order.status, order.filled, exchange.account.free("USDT")) == ("EXPIRED", 2, 100)
+    assert (order.status, order.filled, exchange.account.get_free("USDT")) == ("EXPIRED", 2, 100)
 
 
 def test_a_stop_limit_rests_where_the_gap_went_past_its_limit(
@@ -192,8 +192,8 @@ def test_a_cancelled_order_gives_back_what_it_held(open_exchange: Open, ask: Ask
     exchange = open_exchange([(0, 100, 1), (1, 94, 2)])
     order = exchange.place(ask("BUY", "LIMIT", 5, price=95), 0)
     exchange.cancel(order, 1)
-    assert (order.status, order.filled, exchange.account.locked("USDT")) == ("CANCELED", 2, 0)
-    assert exchange.account.free("USDT") == 100_000 - 190
+    assert (order.status, order.filled, exchange.account.get_locked("USDT")) == ("CANCELED", 2, 0)
+    assert exchange.account.get_free("USDT") == 100_000 - 190
 
 
 def test_a_cancel_that_comes_after_the_fill_is_refused(open_exchange: Open, ask: Ask) -> None:
@@ -222,7 +222,7 @@ def test_a_refused_order_is_in_the_ledger_only(open_exchange: Open, ask: Ask) ->
         exchange.place(ask("BUY", "MARKET", 1), 0)
     assert exchange.orders == {}
     assert [row["status"] for row in exchange.ledger.orders] == ["REJECTED"]
-    assert exchange.account.free("USDT") == 50
+    assert exchange.account.get_free("USDT") == 50
 
 
 def test_the_stream_shows_which_orders_stand_in_the_book(open_exchange: Open, ask: Ask) -> None:

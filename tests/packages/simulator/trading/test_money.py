@@ -48,7 +48,7 @@ plays = st.lists(st.tuples(orders, passing, orders, others), min_size=1, max_siz
 
 
 def price_of(symbol: SpotSymbol, now_ms: int) -> int:
-    return int(MARKET.running_trades(symbol, now_ms).price[-1])
+    return int(MARKET.get_running_trades(symbol, now_ms).price[-1])
 
 
 def request_of(wish: dict[str, Any], now_ms: int) -> RequestedOrder:
@@ -117,14 +117,14 @@ def recomputed(exchange: Exchange) -> dict[str, Decimal]:
 def check_books(exchange: Exchange) -> None:
     account = exchange.account
     fills = recomputed(exchange)
-    for asset in account.assets():
-        assert account.free(asset) + account.locked(asset) == fills[asset]
+    for asset in account.get_assets():
+        assert account.get_free(asset) + account.get_locked(asset) == fills[asset]
     locked: defaultdict[str, Decimal] = defaultdict(Decimal)
     for order in exchange.open_orders():
         locked[order.spends] += order.locked
-        assert order.locked == order.needed_lock()
-    assert {asset: account.locked(asset) for asset in account.assets()} == {
-        asset: locked[asset] for asset in account.assets()
+        assert order.locked == order.compute_needed_lock()
+    assert {asset: account.get_locked(asset) for asset in account.get_assets()} == {
+        asset: locked[asset] for asset in account.get_assets()
     }
     for row in exchange.ledger.balances:
         assert not str(row["free"]).startswith("-")

@@ -1,4 +1,4 @@
-"""Backtests in Python: run a strategy over candles, look at the result, save it, optimize.
+"""Backtests in Python: run a strategy over candles, examine the result, save it, optimize.
 
     import onetape.backtest as ot
 

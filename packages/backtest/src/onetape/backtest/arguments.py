@@ -16,9 +16,9 @@ from onetape.core.message_text import suggest_name
 from onetape.core.setting import Declared, collect_settings
 from onetape.engine import AccountConfig
 from onetape.engine.exit_config import ExitConfig
-from onetape.strategies import Strategy, parameters_of, strategy_class
-from onetape.strategies.parameters import converted_parameters
-from onetape.strategies.registry import stated_settings, stated_settings_of_class
+from onetape.strategies import Strategy, collect_parameters, load_strategy_class
+from onetape.strategies.parameters import convert_parameters
+from onetape.strategies.registry import read_stated_settings, read_stated_settings_of_class
 
 #: Sizings that take a number.
 _SIZINGS: Final = (
@@ -32,7 +32,7 @@ _KIND_WORDS: Final = {
     bool: "True or False",
 }
 
-#: What `backtest` takes for a strategy.
+#: Types that `backtest` takes as a strategy.
 StrategyLike = str | Strategy | type[Strategy] | StrategyChoice | Callable[..., Any]
 
 
@@ -48,7 +48,7 @@ class Account:
         Raises:
             UsageError: there is no such setting, or a value is of another type.
         """
-        named = _field_names(values, AccountConfig, "Account")
+        named = _map_to_fields(values, AccountConfig, "Account")
         sizes = [name for name in _SIZINGS if named.get(name) is not None]
         if len(sizes) == 1 and "sizing" not in named:
             named["sizing"] = sizes[0]
@@ -67,10 +67,10 @@ class Exits:
         Raises:
             UsageError: there is no such exit, or a value is of another type.
         """
-        self.values: Mapping[str, Any] = _field_names(values, ExitConfig, "Exits")
+        self.values: Mapping[str, Any] = _map_to_fields(values, ExitConfig, "Exits")
 
 
-def _field_names(values: Mapping[str, Any], model: type[Struct], kind: str) -> dict[str, Any]:
+def _map_to_fields(values: Mapping[str, Any], model: type[Struct], kind: str) -> dict[str, Any]:
     """Return values by the fields of a struct, given by these or by the names of the flags."""
     settings = [one for one in collect_settings(model).values() if len(one.path) == 1]
     fields = {
@@ -85,11 +85,11 @@ def _field_names(values: Mapping[str, Any], model: type[Struct], kind: str) -> d
                 f"{kind} has no setting {name!r}{suggest_name(name, fields)} "
                 f"(it has: {', '.join(fields)})"
             )
-        named[fields[name].path[0]] = _converted(kind, name, value, fields[name])
+        named[fields[name].path[0]] = _convert_value(kind, name, value, fields[name])
     return named
 
 
-def _converted(kind: str, name: str, value: Any, declared: Declared) -> Any:
+def _convert_value(kind: str, name: str, value: Any, declared: Declared) -> Any:
     """Return a value, converted to the type of its setting.
 
     Raises:
@@ -105,7 +105,7 @@ def _converted(kind: str, name: str, value: Any, declared: Declared) -> Any:
         raise UsageError(f"{kind}: {name} must be {wanted}, found {value!r}") from error
 
 
-def account_of(
+def make_account_config(
     account: Account | None, exits: Exits | None, strategy: "StrategyLike | None" = None
 ) -> AccountConfig:
     """Return the configuration of the account.
@@ -113,8 +113,8 @@ def account_of(
     Args:
         account: Settings that are given.
         exits: Exits that are given.
-        strategy: The strategy; what the file of a freqtrade strategy states holds where neither
-            `account` nor `exits` gives it.
+        strategy: The strategy; the settings in the file of a freqtrade strategy hold where neither
+            `account` nor `exits` gives them.
 
     Raises:
         UsageError: a value is invalid, or of another type than `Account` and `Exits`.
@@ -127,13 +127,15 @@ def account_of(
     for name, value, kind in arguments:
         if value is not None and not isinstance(value, kind):
             raise UsageError(f"{name} must be {kind.__name__}(...), found {type(value).__name__}")
-    stated = stated_by(strategy)
-    made = ExitConfig(**{**_section(stated, "exits"), **({} if exits is None else exits.values)})
+    stated = collect_stated_values(strategy)
+    made = ExitConfig(
+        **{**_select_section(stated, "exits"), **({} if exits is None else exits.values)}
+    )
     own: Mapping[str, Any] = {} if account is None else account.values
-    return AccountConfig(**{**_section(stated, "account"), **own}, exits=made)
+    return AccountConfig(**{**_select_section(stated, "account"), **own}, exits=made)
 
 
-def stated_by(strategy: "StrategyLike | None") -> Mapping[str, Any]:
+def collect_stated_values(strategy: "StrategyLike | None") -> Mapping[str, Any]:
     """Return the settings that the file of a freqtrade strategy states, by dotted key.
 
     Args:
@@ -144,18 +146,18 @@ def stated_by(strategy: "StrategyLike | None") -> Mapping[str, Any]:
         ConfigurationError: a value of the file cannot be used.
     """
     if isinstance(strategy, str):
-        found = stated_settings(strategy, USER_FOLDER)
+        found = read_stated_settings(strategy, USER_FOLDER)
     elif isinstance(strategy, ClassChoice):
-        found = stated_settings_of_class(strategy.cls)
+        found = read_stated_settings_of_class(strategy.cls)
     elif isinstance(strategy, StrategyChoice):
-        found = stated_settings(strategy.name, strategy.user_folder)
+        found = read_stated_settings(strategy.name, strategy.user_folder)
     else:
         given: Any = strategy if isinstance(strategy, type) else type(strategy)
-        found = stated_settings_of_class(given)
+        found = read_stated_settings_of_class(given)
     return {} if found is None else found.values
 
 
-def _section(values: Mapping[str, Any], section: str) -> dict[str, Any]:
+def _select_section(values: Mapping[str, Any], section: str) -> dict[str, Any]:
     """Return the values of one section by the last part of their keys."""
     parts = {key: key.partition(".") for key in values}
     return {name: values[key] for key, (first, _, name) in parts.items() if first == section}
@@ -172,12 +174,12 @@ def strategy(name: str, **parameters: Any) -> StrategyChoice:
         UsageError: there is no such strategy or parameter, or a value is not allowed.
         ConfigurationError: the user's file cannot be executed.
     """
-    choice = StrategyChoice(name, _texts(parameters))
+    choice = StrategyChoice(name, _format_parameters(parameters))
     choice.load()
     return choice
 
 
-def choice_of(given: StrategyLike, params: Mapping[str, Any] | None) -> StrategyChoice:
+def make_strategy_choice(given: StrategyLike, params: Mapping[str, Any] | None) -> StrategyChoice:
     """Return the choice of a strategy in any of the forms that `backtest` takes.
 
     Raises:
@@ -191,15 +193,15 @@ def choice_of(given: StrategyLike, params: Mapping[str, Any] | None) -> Strategy
         if not values:
             return given
         if isinstance(given, ClassChoice):
-            return _class_choice(given.cls, {**given.values, **values})
+            return _make_class_choice(given.cls, {**given.values, **values})
         return strategy(given.name, **{**given.parameters, **values})
     if isinstance(given, Strategy):
-        own = {info.name: getattr(given, info.name) for info in parameters_of(given)}
-        return _class_choice(type(given), {**own, **values})
-    return _class_choice(class_of(given), values)
+        own = {info.name: getattr(given, info.name) for info in collect_parameters(given)}
+        return _make_class_choice(type(given), {**own, **values})
+    return _make_class_choice(get_strategy_class(given), values)
 
 
-def class_of(given: StrategyLike) -> type[Strategy]:
+def get_strategy_class(given: StrategyLike) -> type[Strategy]:
     """Return the strategy class of a class, a function, a name, an instance or a choice.
 
     Raises:
@@ -209,18 +211,18 @@ def class_of(given: StrategyLike) -> type[Strategy]:
     if isinstance(given, ClassChoice):
         return given.cls
     if isinstance(given, StrategyChoice):
-        return strategy_class(given.name, given.user_folder)
+        return load_strategy_class(given.name, given.user_folder)
     if isinstance(given, str):
-        return strategy_class(given, USER_FOLDER)
+        return load_strategy_class(given, USER_FOLDER)
     if isinstance(given, Strategy):
         return type(given)
     kind: Any = given
     if isinstance(kind, type) and issubclass(kind, Strategy):
         return kind
     if isinstance(given, FunctionType):
-        from onetape.strategies.functions import function_class
+        from onetape.strategies.functions import make_function_class
 
-        return function_class(given)
+        return make_function_class(given)
     if hasattr(given, "populate_indicators"):
         raise UsageError(
             "the settings of a freqtrade class are read from its file; give the file, such as "
@@ -232,16 +234,19 @@ def class_of(given: StrategyLike) -> type[Strategy]:
     )
 
 
-def _class_choice(cls: type[Strategy], values: Mapping[str, Any]) -> ClassChoice:
-    converted = converted_parameters(cls, values)
+def _make_class_choice(cls: type[Strategy], values: Mapping[str, Any]) -> ClassChoice:
+    converted = convert_parameters(cls, values)
     cls(**converted)
-    return ClassChoice(_name_of(cls), _texts(converted), cls=cls, values=converted)
+    return ClassChoice(
+        _make_strategy_name(cls), _format_parameters(converted), cls=cls, values=converted
+    )
 
 
-def _name_of(cls: type[Strategy]) -> str:
-    """Return the name by which the command line finds a class: that of its file and in it.
+def _make_strategy_name(cls: type[Strategy]) -> str:
+    """Return the name by which the command line finds a class: its file and the name in the file.
 
-    The plain name where the class is in no module of the working folder, as that of a notebook.
+    The result is the plain name where the class is in no module of the working folder, such as
+    in a notebook.
     """
     module = sys.modules.get(cls.__module__)
     file = getattr(module, "__file__", None)
@@ -252,7 +257,7 @@ def _name_of(cls: type[Strategy]) -> str:
     return f"{path.relative_to(folder)}:{cls.__name__}" if path.is_relative_to(folder) else cls.name
 
 
-def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+def _format_parameters(values: Mapping[str, Any]) -> dict[str, str]:
     return {
         name: str(value).lower() if isinstance(value, bool) else str(value)
         for name, value in values.items()

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from onetape.backtest.models import Backtest, CandleWindow, SymbolRun
 from onetape.backtest.records import BiasCheck, join_checks
-from onetape.backtest.refusal_notes import refusal_notes
+from onetape.backtest.refusal_notes import describe_refusals
 from onetape.core.clock import format_utc
 from onetape.core.digits import choose_money_decimals, format_fixed, format_number
 from onetape.core.message_text import format_count
@@ -14,7 +14,7 @@ from onetape.core.simulated import ORIGIN_WORDS
 from onetape.core.symbols import split_symbol
 from onetape.core.timeframes import Timeframe
 from onetape.engine import TIE_RULE, AccountConfig, ExitConfig, SimulationResult
-from onetape.strategies.segments import Segment, segment_ends
+from onetape.strategies.segments import Segment, compute_segment_ends
 
 
 class Pause(Struct, frozen=True):
@@ -31,32 +31,32 @@ class Pause(Struct, frozen=True):
     further gap, comes first."""
 
 
-def assumptions(backtest: Backtest) -> dict[str, str]:
+def describe_assumptions(backtest: Backtest) -> dict[str, str]:
     """Return the rules of a run in words, by label."""
     rules, first = backtest.first.result.rules, backtest.first
     finer = backtest.config.timeframe_detail
     words = {
-        "fills": f"signal on the close, filled at the next open, {slippage_words(rules)}",
-        "account": _account_words(first),
-        "fees": fee_words(rules),
-        "exits": exit_words(rules),
-        "re-entry": reentry_words(rules),
+        "fills": f"signal on the close, filled at the next open, {describe_slippage(rules)}",
+        "account": _describe_account(first),
+        "fees": describe_fee(rules),
+        "exits": describe_exits(rules),
+        "re-entry": describe_reentry(rules),
         **_describe_hours(rules),
-        **({} if finer is None else _intrabar_words(finer, backtest.runs)),
+        **({} if finer is None else _describe_intrabar(finer, backtest.runs)),
         "trading rules": first.trading_rules_text,
         **first.higher.words,
     }
-    return _words_together(backtest, words) if backtest.has_several else words
+    return _describe_shared_account(backtest, words) if backtest.has_several else words
 
 
-def _account_words(run: SymbolRun) -> str:
+def _describe_account(run: SymbolRun) -> str:
     rules = run.result.rules
     base, quote = split_symbol(run.symbol)
     cash = format_fixed(rules.cash, choose_money_decimals(quote, rules.cash))
-    return f"{cash} {quote}, {sizing_words(rules, base, quote)}"
+    return f"{cash} {quote}, {describe_sizing(rules, base, quote)}"
 
 
-def _intrabar_words(finer: str, runs: Sequence[SymbolRun]) -> dict[str, str]:
+def _describe_intrabar(finer: str, runs: Sequence[SymbolRun]) -> dict[str, str]:
     """Return the use of intrabar candles and how many exits they decided, for the assumptions.
 
     Args:
@@ -80,7 +80,7 @@ def _intrabar_words(finer: str, runs: Sequence[SymbolRun]) -> dict[str, str]:
     }
 
 
-def _words_together(backtest: Backtest, words: dict[str, str]) -> dict[str, str]:
+def _describe_shared_account(backtest: Backtest, words: dict[str, str]) -> dict[str, str]:
     """Return the assumptions of a run in which several symbols share an account.
 
     Args:
@@ -89,7 +89,7 @@ def _words_together(backtest: Backtest, words: dict[str, str]) -> dict[str, str]
     """
     own = {
         run.symbol: {
-            "account": _account_words(run),
+            "account": _describe_account(run),
             "trading rules": run.trading_rules_text,
             **run.higher.words,
         }
@@ -108,7 +108,7 @@ def _words_together(backtest: Backtest, words: dict[str, str]) -> dict[str, str]
     }
 
 
-def slippage_words(rules: AccountConfig) -> str:
+def describe_slippage(rules: AccountConfig) -> str:
     """Return the description of the slippage of market orders."""
     parts = [f"{rules.slippage_bps:g} bps worse"] if rules.slippage_bps else []
     if rules.spread_bps:
@@ -118,7 +118,7 @@ def slippage_words(rules: AccountConfig) -> str:
     return " and ".join(parts) or "no slippage"
 
 
-def sizing_words(rules: AccountConfig, base: str, quote: str) -> str:
+def describe_sizing(rules: AccountConfig, base: str, quote: str) -> str:
     """Return the description of the sizing of entries."""
     size = 0.0 if rules.sizing == "all_in" else getattr(rules, rules.sizing)
     return {
@@ -134,7 +134,7 @@ def sizing_words(rules: AccountConfig, base: str, quote: str) -> str:
     }[rules.sizing]
 
 
-def fee_words(rules: AccountConfig) -> str:
+def describe_fee(rules: AccountConfig) -> str:
     """Return the description of the fee and its currency."""
     currency = "quote currency" if rules.fee_currency == "quote" else "the coin bought"
     maker = rules.target_fee_rate
@@ -142,7 +142,7 @@ def fee_words(rules: AccountConfig) -> str:
     return f"{rules.fee_rate:.3%}{targets}, in {currency}"
 
 
-def exit_words(rules: AccountConfig) -> str:
+def describe_exits(rules: AccountConfig) -> str:
     """Return the description of stops and targets, and of the rule for ambiguous bars."""
     exits = rules.exits
     parts: list[str] = []
@@ -151,13 +151,13 @@ def exit_words(rules: AccountConfig) -> str:
     if exits.trailing_stop is not None:
         parts.append(
             f"trailing stop {exits.trailing_stop:.2%} under the highest price so far"
-            f"{_offset_words(exits)}"
+            f"{_describe_trailing_offset(exits)}"
         )
     if exits.take_profit is not None:
-        parts.append(f"target {exits.take_profit:.2%} over the entry{_net_words(exits)}")
+        parts.append(f"target {exits.take_profit:.2%} over the entry{_describe_net_targets(exits)}")
     if exits.target_table:
         steps = ", ".join(f"{ratio:.2%} from candle {age}" for age, ratio in exits.target_rows)
-        parts.append(f"target falling with time: {steps}{_net_words(exits)}")
+        parts.append(f"target falling with time: {steps}{_describe_net_targets(exits)}")
     if exits.time_stop_bars is not None:
         parts.append(f"time stop after {format_count(exits.time_stop_bars, 'candle')}")
     if exits.has_stop and exits.has_target:
@@ -166,17 +166,17 @@ def exit_words(rules: AccountConfig) -> str:
         )
     if rules.cooldown_bars:
         parts.append(f"no entry for {format_count(rules.cooldown_bars, 'candle')} after an exit")
-    return "; ".join([_sell_words(exits), *parts])
+    return "; ".join([_describe_sell_signal(exits), *parts])
 
 
-def _sell_words(exits: ExitConfig) -> str:
+def _describe_sell_signal(exits: ExitConfig) -> str:
     offset = exits.exit_profit_offset
     if offset is None:
         return "the strategy's SELL"
     return f"the strategy's SELL, where the profit is above {offset:.2%} after both fees"
 
 
-def _offset_words(exits: ExitConfig) -> str:
+def _describe_trailing_offset(exits: ExitConfig) -> str:
     if exits.trailing_offset is None:
         return ""
     before = exits.trailing_stop_before_offset
@@ -184,12 +184,12 @@ def _offset_words(exits: ExitConfig) -> str:
     return f" once the profit is above {exits.trailing_offset:.2%} after both fees{first}"
 
 
-def _net_words(exits: ExitConfig) -> str:
+def _describe_net_targets(exits: ExitConfig) -> str:
     return ", after both fees" if exits.net_targets else ""
 
 
-def reentry_words(rules: AccountConfig) -> str:
-    """Return which BUY enters after an exit."""
+def describe_reentry(rules: AccountConfig) -> str:
+    """Return the text on the BUY that enters after an exit."""
     return {
         "new_signal": "new_signal: each run of BUY signals leads to one entry at most",
         "while_signal": "while_signal: any BUY signal may enter",
@@ -203,15 +203,15 @@ def _describe_hours(rules: AccountConfig) -> dict[str, str]:
     return {"trading hours": words} if words else {}
 
 
-def notes(backtest: Backtest) -> list[str]:
+def collect_notes(backtest: Backtest) -> list[str]:
     """Return the notes that a reader needs to trust the numbers, in sentences.
 
     Of several symbols, a note that does not hold for all of them begins with its symbol.
     """
     finer = backtest.config.timeframe_detail
     results = [run.result for run in backtest.runs]
-    own = {run.symbol: _run_notes(run, finer) for run in backtest.runs}
-    refused = refusal_notes(results, backtest.config.most_open_trades)
+    own = {run.symbol: _collect_run_notes(run, finer) for run in backtest.runs}
+    refused = describe_refusals(results, backtest.config.most_open_trades)
     refused += [backtest.strategy_note] if backtest.strategy_note else []
     if not backtest.has_several:
         head, tail = own[backtest.first.symbol]
@@ -225,19 +225,19 @@ def notes(backtest: Backtest) -> list[str]:
     return [*backtest.range_notes, *named, *refused]
 
 
-def checks_together(backtest: Backtest) -> BiasCheck:
+def join_run_checks(backtest: Backtest) -> BiasCheck:
     """Return the bias check of the run, or those of several symbols as one."""
     if not backtest.has_several:
         return backtest.first.check
     return join_checks({run.symbol: run.check for run in backtest.runs})
 
 
-def _run_notes(run: SymbolRun, finer: str | None) -> tuple[list[str], list[str]]:
+def _collect_run_notes(run: SymbolRun, finer: str | None) -> tuple[list[str], list[str]]:
     """Return the notes of one symbol: those before and those after the note on refused orders."""
     result = run.result
-    head = [*window_notes(run.window, "the strategy needs"), *run.higher.notes]
+    head = [*describe_window(run.window, "the strategy needs"), *run.higher.notes]
     if run.has_gaps:
-        head += pause_notes(run.window, run.segments)
+        head += describe_pauses(run.window, run.segments)
     hours = result.rules.entry_hours
     if hours and not any(map(hours.contains, result.candles.timestamp.tolist())):
         head.append(f"nothing was entered: no candle opens in the trading hours {hours.text}")
@@ -245,14 +245,14 @@ def _run_notes(run: SymbolRun, finer: str | None) -> tuple[list[str], list[str]]
         head.append("the last trade is still open and valued at the last close")
     tail: list[str] = []
     if result.untraded is not None:
-        tail += waiting_notes(result)
+        tail += describe_waiting_orders(result)
     if result.fill_log.ambiguous or result.fill_log.decided:
-        tail.append(_ambiguity(result, finer))
+        tail.append(_describe_ambiguity(result, finer))
     return head, tail
 
 
-def waiting_notes(result: SimulationResult) -> list[str]:
-    """Return which orders waited for a candle with a trade, and which one still waits."""
+def describe_waiting_orders(result: SimulationResult) -> list[str]:
+    """Return the notes on orders that waited for a candle with a trade, or still wait."""
     fill_log, found = result.fill_log, list[str]()
     if fill_log.waited:
         candles = format_count(sum(fill_log.waited.values()), "candle")
@@ -272,12 +272,12 @@ def waiting_notes(result: SimulationResult) -> list[str]:
     return found
 
 
-def window_notes(window: CandleWindow, need: str) -> list[str]:
+def describe_window(window: CandleWindow, need: str) -> list[str]:
     """Return the notes on the candles.
 
     Args:
         window: The candles.
-        need: What needs the warm-up: `the strategy needs`, or `some combinations need`.
+        need: Subject of the note: `the strategy needs`, or `some combinations need`.
     """
     found: list[str] = []
     if window.origin is not None:
@@ -288,7 +288,7 @@ def window_notes(window: CandleWindow, need: str) -> list[str]:
             f"{format_utc(window.start)} UTC: the first candles of the series are the strategy's "
             "startup_candle_count"
         )
-    # A warm-up that begins after a gap delays trading, which has a note of its own.
+    # A warm-up that begins after a gap delays trading, which has a separate note.
     if window.warm_up < window.wanted_warm_up and not (window.gaps and window.gaps[0].at == 0):
         found.append(
             f"only {format_count(window.warm_up, 'candle')} of warm-up where {need} "
@@ -315,8 +315,8 @@ def window_notes(window: CandleWindow, need: str) -> list[str]:
     return found
 
 
-def _ambiguity(result: SimulationResult, finer: str | None) -> str:
-    """Return what became of the bars whose prices allow several exits, or none, for a note."""
+def _describe_ambiguity(result: SimulationResult, finer: str | None) -> str:
+    """Return the text on bars whose prices allow several exits, or none, for a note."""
     fill_log, trailing = result.fill_log, result.rules.exits.trailing_stop
     has_target = result.rules.exits.has_target
     if fill_log.decided and not fill_log.ambiguous:
@@ -336,11 +336,11 @@ def _ambiguity(result: SimulationResult, finer: str | None) -> str:
     return f"{bars}: {' or '.join(kinds)}{missing}{decided}{hint}"
 
 
-def pauses_of(window: CandleWindow, segments: Sequence[Segment]) -> list[Pause]:
+def find_pauses(window: CandleWindow, segments: Sequence[Segment]) -> list[Pause]:
     """Return the parts of the range that are not traded because of gaps, oldest first."""
     found: list[Pause] = []
     timeframe = Timeframe.parse(window.key.timeframe)
-    for segment, end in _paused(window, segments):
+    for segment, end in _find_paused_segments(window, segments):
         since = None
         if segment.ready < end:
             since = timeframe.next(int(window.candles.timestamp[segment.ready]))
@@ -348,29 +348,33 @@ def pauses_of(window: CandleWindow, segments: Sequence[Segment]) -> list[Pause]:
     return found
 
 
-def _paused(window: CandleWindow, segments: Sequence[Segment]) -> list[tuple[Segment, int]]:
+def _find_paused_segments(
+    window: CandleWindow, segments: Sequence[Segment]
+) -> list[tuple[Segment, int]]:
     """Return the segments of the range that begin with a warm-up after a gap, with their ends."""
     return [
         (segment, end)
-        for segment, end in _with_ends(window, segments)
+        for segment, end in _pair_with_ends(window, segments)
         if segment.gap is not None and segment.ready > window.warm_up and end > window.warm_up
     ]
 
 
-def _with_ends(window: CandleWindow, segments: Sequence[Segment]) -> list[tuple[Segment, int]]:
-    return [*zip(segments, segment_ends(segments, len(window.candles)), strict=True)]
+def _pair_with_ends(window: CandleWindow, segments: Sequence[Segment]) -> list[tuple[Segment, int]]:
+    return [*zip(segments, compute_segment_ends(segments, len(window.candles)), strict=True)]
 
 
 def _is_traded_before(window: CandleWindow, segments: Sequence[Segment], index: int) -> bool:
     """Return whether a candle of the range is decided on before a segment that starts there."""
     return any(
         max(segment.ready, window.warm_up) < end
-        for segment, end in _with_ends(window, segments)
+        for segment, end in _pair_with_ends(window, segments)
         if segment.start < index
     )
 
 
-def pause_notes(window: CandleWindow, segments: Sequence[Segment], addition: str = "") -> list[str]:
+def describe_pauses(
+    window: CandleWindow, segments: Sequence[Segment], addition: str = ""
+) -> list[str]:
     """Return the line with the time since which a run trades, where a gap delays that; else none.
 
     Args:
@@ -378,7 +382,7 @@ def pause_notes(window: CandleWindow, segments: Sequence[Segment], addition: str
         segments: The segments of these candles.
         addition: Text after the number of candles, such as `, the longest of all combinations,`.
     """
-    pauses = pauses_of(window, segments)
+    pauses = find_pauses(window, segments)
     if not pauses:
         return []
     last = pauses[-1]
@@ -389,7 +393,7 @@ def pause_notes(window: CandleWindow, segments: Sequence[Segment], addition: str
     if last.trading_since is None:
         text = f"no trading after the gap {gap}: the range ends before a {warm_up}"
     else:
-        start = _paused(window, segments)[-1][0].start
+        start = _find_paused_segments(window, segments)[-1][0].start
         again = " again" if _is_traded_before(window, segments, start) else ""
         text = (
             f"trading starts{again} {format_utc(last.trading_since)} UTC, after a {warm_up} behind "

@@ -10,16 +10,16 @@ from onetape.backtest.arguments import (
     Account,
     Exits,
     StrategyLike,
-    account_of,
-    choice_of,
-    stated_by,
+    collect_stated_values,
+    make_account_config,
+    make_strategy_choice,
 )
 from onetape.backtest.backtest_runner import run_backtest, run_inputs
 from onetape.backtest.candle_sources import StoredCandles
 from onetape.backtest.config import ClassChoice
 from onetape.backtest.frame_data import FRAME_SYMBOL, read_frame
-from onetape.backtest.given_signals import GivenSignals, signals_of
-from onetape.backtest.inputs import config_of, read_frames
+from onetape.backtest.given_signals import GivenSignals, make_signals
+from onetape.backtest.inputs import make_config, read_frames
 from onetape.backtest.records import BiasCheck
 from onetape.backtest.results import BacktestResult
 from onetape.engine.account_config import TradingRulesSource
@@ -60,10 +60,10 @@ def backtest(
         end: End of the range, exclusive, UTC; None: all candles.
         params: Parameters of the strategy by name.
         account: Start balance, costs and sizing; None: the defaults.
-        exits: Stops and targets; None: the strategy's SELL alone. What neither of both gives is
-            taken from the file of a freqtrade strategy.
-        max_open_trades: Open positions at a time, of several symbols; None: what the file of a
-            freqtrade strategy states, else as many as symbols.
+        exits: Stops and targets; None: the strategy's SELL alone. Settings that neither `account`
+            nor `exits` gives are taken from the file of a freqtrade strategy.
+        max_open_trades: Open positions at a time, of several symbols; None: the number in the file
+            of a freqtrade strategy, else as many as symbols.
         timeframe_detail: Stored timeframe that decides how a candle met stop or target.
         trading_rules: exchange: price and amount steps and minimums of the exchange; none: no
             rounding and no minimum.
@@ -75,13 +75,13 @@ def backtest(
         OnetapeError: as `backtester` ends with.
     """
     if max_open_trades is None:
-        max_open_trades = stated_by(strategy).get("max_open_trades")
-    config, frames = config_of(
+        max_open_trades = collect_stated_values(strategy).get("max_open_trades")
+    config, frames = make_config(
         candles,
-        choice_of(strategy, params),
+        make_strategy_choice(strategy, params),
         start=start,
         end=end,
-        account=account_of(account, exits, strategy),
+        account=make_account_config(account, exits, strategy),
         max_open_trades=max_open_trades,
         timeframe_detail=timeframe_detail,
         trading_rules=trading_rules,
@@ -126,20 +126,20 @@ def backtest_signals(
     """
     table = candles.frame if isinstance(candles, StoredCandles) else candles
     choice = ClassChoice("given_signals", {}, cls=GivenSignals, values={})
-    config, frames = config_of(
+    config, frames = make_config(
         table,
         choice,
         start=start,
         end=end,
-        account=account_of(account, stops),
+        account=make_account_config(account, stops),
         allow_gaps=allow_gaps,
         check=False,
     )
     began = time.monotonic()
     whole = frames[FRAME_SYMBOL]
-    signals = Signals(signals_of(entries, exits, len(whole)))
+    signals = Signals(make_signals(entries, exits, len(whole)))
     inputs = [read_frame(whole, config, GivenSignals(), signals)]
     result = run_inputs(config, GivenSignals(), inputs, began)
-    check = BiasCheck.not_run(_NOT_CHECKED)
+    check = BiasCheck.make_not_run(_NOT_CHECKED)
     result = replace(result, runs=tuple(replace(run, check=check) for run in result.runs))
     return BacktestResult(result, _NO_RULES)

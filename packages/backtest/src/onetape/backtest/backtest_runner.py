@@ -20,7 +20,7 @@ from onetape.engine import (
     simulate,
     simulate_portfolio,
 )
-from onetape.strategies import Strategy, parameters_of
+from onetape.strategies import Strategy, collect_parameters
 from onetape.strategies.segments import UnexplainedGaps, drop_entries_before_gaps
 
 
@@ -30,7 +30,7 @@ def run_backtest(config: BacktestConfig, *, with_indicators: bool = True) -> Bac
     Args:
         config: Configuration of the run.
         with_indicators: Whether the signals keep the strategy's indicators, which only a report and
-            `explain` show; those of two columns take a third of the memory of the candles.
+            `explain` show; two columns take a third of the memory of the candles.
 
     Raises:
         OnetapeError: see the class of the error.
@@ -40,7 +40,7 @@ def run_backtest(config: BacktestConfig, *, with_indicators: bool = True) -> Bac
     with open_run_database(config) as store:
         inputs, notes = read_symbols(store, config, strategy, with_indicators=with_indicators)
         portfolio = _simulate(inputs, config)
-    return _backtest_of(config, strategy, inputs, portfolio, notes, began)
+    return _make_backtest(config, strategy, inputs, portfolio, notes, began)
 
 
 def run_inputs(
@@ -59,10 +59,10 @@ def run_inputs(
         began: Time at which the run began, by `time.monotonic`.
         range_notes: Sentences on ranges of symbols that are not traded.
     """
-    return _backtest_of(config, strategy, inputs, _simulate(inputs, config), range_notes, began)
+    return _make_backtest(config, strategy, inputs, _simulate(inputs, config), range_notes, began)
 
 
-def _backtest_of(
+def _make_backtest(
     config: BacktestConfig,
     strategy: Strategy,
     inputs: list[SymbolInput],
@@ -74,47 +74,52 @@ def _backtest_of(
     return Backtest(
         config=config,
         strategy=strategy,
-        strategy_name=strategy.name if not config.own_strategies else _names_text(config),
-        parameters=_parameters(config, strategy),
+        strategy_name=strategy.name
+        if not config.own_strategies
+        else _format_strategy_names(config),
+        parameters=_collect_parameters(config, strategy),
         runs=tuple(
-            _symbol_run(one, part) for one, part in zip(inputs, portfolio.parts, strict=True)
+            _make_symbol_run(one, part) for one, part in zip(inputs, portfolio.parts, strict=True)
         ),
         portfolio=portfolio,
         metrics=metrics,
         range_notes=range_notes,
-        strategy_note=_strategy_note(strategy),
+        strategy_note=_get_strategy_note(strategy),
         seconds=round(time.monotonic() - began, 3),
     )
 
 
-def _names_text(config: BacktestConfig) -> str:
+def _format_strategy_names(config: BacktestConfig) -> str:
     """Return the names of the strategies of all symbols."""
     chosen = [config.own_strategies.get(one, config.strategy) for one in config.symbols]
     return ", ".join(dict.fromkeys(one.load().name for one in chosen))
 
 
-def _parameters(config: BacktestConfig, strategy: Strategy) -> dict[str, Any]:
+def _collect_parameters(config: BacktestConfig, strategy: Strategy) -> dict[str, Any]:
     """Return the parameters of the strategy; of several, the strategy of each symbol as text."""
     if not config.own_strategies:
-        return {info.name: getattr(strategy, info.name) for info in parameters_of(strategy)}
+        return {info.name: getattr(strategy, info.name) for info in collect_parameters(strategy)}
     loaded = {one: config.own_strategies.get(one, config.strategy).load() for one in config.symbols}
     return {
         symbol: " ".join(
-            [own.name, *(f"{info.name}={getattr(own, info.name)}" for info in parameters_of(own))]
+            [
+                own.name,
+                *(f"{info.name}={getattr(own, info.name)}" for info in collect_parameters(own)),
+            ]
         )
         for symbol, own in loaded.items()
     }
 
 
-def _strategy_note(strategy: Strategy) -> str:
+def _get_strategy_note(strategy: Strategy) -> str:
     """Return the note for users about the strategy's own code; empty: no note."""
     if not hasattr(type(strategy), "function"):
         # A freqtrade file's; importing its class here would load pandas.
         return getattr(type(strategy), "without_effect", "")
     # Most strategies are classes: the import would cost each run a millisecond.
-    from onetape.strategies.functions import captured_note
+    from onetape.strategies.functions import format_capture_warning
 
-    return captured_note(strategy)
+    return format_capture_warning(strategy)
 
 
 def _simulate(inputs: list[SymbolInput], config: BacktestConfig) -> PortfolioResult:
@@ -154,7 +159,7 @@ def _simulate(inputs: list[SymbolInput], config: BacktestConfig) -> PortfolioRes
     )
 
 
-def _symbol_run(source: SymbolInput, result: SimulationResult) -> SymbolRun:
+def _make_symbol_run(source: SymbolInput, result: SimulationResult) -> SymbolRun:
     """Return the finished run of one symbol, with its bias check."""
     rules, window = result.rules, source.window
     return SymbolRun(

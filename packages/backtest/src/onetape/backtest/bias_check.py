@@ -13,7 +13,7 @@ from onetape.strategies.output_capture import muted
 from onetape.strategies.segments import WHOLE, Segment
 
 
-def fresh_maker(config: BacktestConfig) -> Callable[[], Strategy]:
+def make_strategy_factory(config: BacktestConfig) -> Callable[[], Strategy]:
     """Return a function that makes a new instance of the strategy, executing a user's file again.
 
     The backtest has already shown what the file prints when it is loaded, so this mutes it.
@@ -45,22 +45,22 @@ def check_run(
         seconds: Duration of the evaluation of all candles, seconds; 0 where it is not known.
     """
     if not config.check:
-        return BiasCheck.not_run(f"not run; run: {check_command(config)}")
+        return BiasCheck.make_not_run(f"not run; run: {format_check_command(config)}")
     from onetape.strategies.check_data import CheckData
-    from onetape.strategies.sampled_check import quick_check, quick_text
+    from onetape.strategies.sampled_check import format_quick_check, run_quick_check
 
-    # Who evaluates all candles at once finds out whether they are sound; a segment that is shorter
+    # The evaluation of all candles finds out whether they are sound; a segment that is shorter
     # than its warm-up is not evaluated.
     are_known_sound = tuple(segments) == WHOLE
     data = CheckData(window.candles, higher, window.warm_up, tuple(segments), are_known_sound)
     if not len(data):
-        return BiasCheck.not_run(
+        return BiasCheck.make_not_run(
             "not run: no bar is decided on, because no warm-up behind a gap is full"
         )
-    result = quick_check(fresh_maker(config), data, signals.signal, seconds)
+    result = run_quick_check(make_strategy_factory(config), data, signals.signal, seconds)
     first = result.worst
     return BiasCheck(
-        text=quick_text(result, check_command(config)),
+        text=format_quick_check(result, format_check_command(config)),
         clean=result.is_clean,
         bars_checked=result.checked,
         bars=result.bars,
@@ -70,7 +70,7 @@ def check_run(
     )
 
 
-def check_command(config: BacktestConfig) -> str:
+def format_check_command(config: BacktestConfig) -> str:
     """Return the command that checks every bar of a run of one symbol."""
     if config.exchange == FRAME_EXCHANGE:
         return "uv run backtester check -s FILE.py:NAME, with the strategy in a file"
@@ -91,7 +91,7 @@ def check_command(config: BacktestConfig) -> str:
             parts += [flag, shlex.quote(str(value))]
     strategy = config.strategy.name
     if isinstance(config.strategy, ClassChoice) and ".py:" not in strategy:
-        strategy = f"FILE.py:{strategy}"  # a strategy of a notebook can be checked once it is there
+        strategy = f"FILE.py:{strategy}"  # a notebook's strategy can be checked from a file
     parts += ["--strategy", shlex.quote(strategy)]
     for name, text in config.strategy.parameters.items():
         parts += ["--param", shlex.quote(f"{name}={text}")]

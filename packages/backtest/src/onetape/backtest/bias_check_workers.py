@@ -8,44 +8,46 @@ from onetape.backtest.parallel import map_unordered
 from onetape.core.candles import IntArray
 from onetape.strategies import SignalArray
 from onetape.strategies.check_data import CheckData, Maker, Windows
-from onetape.strategies.lookahead_check import Evaluate, Progress, windows_evaluated
+from onetape.strategies.lookahead_check import Evaluate, Progress, evaluate_windows
 
 #: Bars that a process is given at a time, each time with a fresh strategy.
 BARS_PER_JOB: Final = 2_000
 
 
 def evaluate_windows_parallel(processes: int) -> Evaluate:
-    """Return a function that evaluates windows as `windows_evaluated` does, in processes."""
+    """Return a function that evaluates windows as `evaluate_windows` does, in processes."""
 
     def evaluate(
         make: Maker, data: CheckData, bars: IntArray, windows: Windows, on_progress: Progress
     ) -> tuple[SignalArray, str]:
         parts = [bars[at : at + BARS_PER_JOB] for at in range(0, len(bars), BARS_PER_JOB)]
         if processes < 2 or len(parts) < 2:
-            return windows_evaluated(make, data, bars, windows, on_progress)
+            return evaluate_windows(make, data, bars, windows, on_progress)
 
         def work(number: int) -> bytes:
-            seen, failure = windows_evaluated(make, data, parts[number], windows, lambda _: None)
+            seen, failure = evaluate_windows(make, data, parts[number], windows, lambda _: None)
             return seen.tobytes() + failure.encode()
 
-        answers: dict[int, bytes] = {}
-        for number, answer in map_unordered(work, range(len(parts)), processes):
-            # A job that killed its process is evaluated here.
-            answers[number] = work(number) if answer is None else answer
-            on_progress(sum(len(parts[done]) for done in answers))
-        return _joined([answers[number] for number in range(len(parts))], list(map(len, parts)))
+        results: dict[int, bytes] = {}
+        for number, result in map_unordered(work, range(len(parts)), processes):
+            # A job that killed its process is evaluated in this process.
+            results[number] = work(number) if result is None else result
+            on_progress(sum(len(parts[done]) for done in results))
+        return _join_signals(
+            [results[number] for number in range(len(parts))], list(map(len, parts))
+        )
 
     return evaluate
 
 
-def _joined(answers: list[bytes], counts: list[int]) -> tuple[SignalArray, str]:
+def _join_signals(results: list[bytes], counts: list[int]) -> tuple[SignalArray, str]:
     """Return the signals of all parts, and the first failure of the first part that has one.
 
     Args:
-        answers: Results of each part: a byte for each signal, then the text of its first failure.
+        results: Result of each part: a byte for each signal, then the text of its first failure.
         counts: Number of signals of each part.
     """
-    signals = [answer[:count] for answer, count in zip(answers, counts, strict=True)]
-    failures = (answer[count:] for answer, count in zip(answers, counts, strict=True))
+    signals = [result[:count] for result, count in zip(results, counts, strict=True)]
+    failures = (result[count:] for result, count in zip(results, counts, strict=True))
     failure = next((text for text in failures if text), b"")
     return np.frombuffer(b"".join(signals), dtype=np.int8), failure.decode()

@@ -8,8 +8,8 @@ from msgspec import Struct
 
 from onetape.backtest.candle_windows import load_window, open_run_database
 from onetape.backtest.config import BacktestConfig, StrategyChoice
-from onetape.backtest.python_times import moment_of
-from onetape.backtest.trading_rules import market_rules
+from onetape.backtest.python_times import convert_moment
+from onetape.backtest.trading_rules import load_trading_rules
 from onetape.core.candles import Candles, SeriesKey
 from onetape.core.clock import format_day, format_utc
 from onetape.core.errors import (
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class StoredCandles(Struct, frozen=True):
-    """Closed candles of one symbol from the store, and what a backtest needs about them."""
+    """Closed candles of one symbol from the store, with the data that a backtest needs."""
 
     key: SeriesKey
     candles: Candles
@@ -98,8 +98,8 @@ def load_candles(
         exchange=exchange,
         symbols=(parse_spot_symbol(symbol),),
         timeframe=Timeframe.parse(timeframe).name,
-        start=None if start is None else moment_of(start, "start"),
-        end=None if end is None else moment_of(end, "end"),
+        start=None if start is None else convert_moment(start, "start"),
+        end=None if end is None else convert_moment(end, "end"),
         # No strategy is run here.
         strategy=StrategyChoice("buy_and_hold", {}),
         account=AccountConfig(),
@@ -111,7 +111,7 @@ def load_candles(
         _download(config)
     with open_run_database(config) as store:
         window = load_window(store, config.key, config, lookback=0)
-        market = market_rules(store, config.key, config, window.candles)[1]
+        market = load_trading_rules(store, config.key, config, window.candles)[1]
     inside = window.candles[window.warm_up :]
     gaps = tuple((gap.start, gap.end) for gap in window.gaps if gap.at > window.warm_up)
     return StoredCandles(

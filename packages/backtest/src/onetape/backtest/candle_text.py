@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from onetape.core.digits import Digits, format_number
 
 
-def candle_text(candle: Mapping[str, float], digits: Digits) -> str:
+def format_candle(candle: Mapping[str, float], digits: Digits) -> str:
     """Return prices and volume of a candle in words.
 
     Args:
@@ -18,7 +18,7 @@ def candle_text(candle: Mapping[str, float], digits: Digits) -> str:
     return f"{prices}, volume {format_number(candle['volume'], commas=True)}"
 
 
-def indicators_text(indicators: Mapping[str, float | None]) -> str:
+def format_indicators(indicators: Mapping[str, float | None]) -> str:
     """Return indicator values in words; one without a value is unknown."""
     seen = ", ".join(
         f"{name} {'unknown' if value is None else format_number(value, commas=True)}"

@@ -6,7 +6,7 @@ import numpy as np
 
 from onetape.backtest.config import BacktestConfig
 from onetape.backtest.models import CandleWindow
-from onetape.backtest.repair_commands import gap_text, repair_command, stored_range
+from onetape.backtest.repair_commands import describe_gaps, format_repair_command, read_stored_range
 from onetape.core.candle_gaps import find_gaps
 from onetape.core.candles import Candles, SeriesKey
 from onetape.core.clock import format_day, format_utc
@@ -17,7 +17,7 @@ from onetape.store.database import Store, open_if_exists
 from onetape.store.gaps import find_unexplained, read_accepted
 from onetape.store.reading import has_volume, read_closed_between
 from onetape.store.simulated_source import read_origin
-from onetape.strategies.lookback_window import window_size
+from onetape.strategies.lookback_window import compute_window_size
 from onetape.strategies.segments import IndexedGap
 
 
@@ -30,7 +30,7 @@ def open_run_database(config: BacktestConfig) -> Store:
     """
     store = open_if_exists(config.database)
     if store is None:
-        command = repair_command(config.keys[0], config)
+        command = format_repair_command(config.keys[0], config)
         raise DataError(f"{config.database} does not exist; fill it first: {command}")
     return store
 
@@ -45,7 +45,7 @@ def load_window(
         CandleGapError: candles are missing in the range for an unknown reason.
     """
     wanted = (config.start, config.end)
-    first, last = stored_range(store, key, config)
+    first, last = read_stored_range(store, key, config)
     timeframe = Timeframe.parse(key.timeframe)
     after = timeframe.next(last)
     start = first if wanted[0] is None else wanted[0]
@@ -58,16 +58,16 @@ def load_window(
         )
         raise DataError(
             f"nothing is stored of {key} {requested} (stored: {format_utc(first)} to "
-            f"{format_utc(after)} UTC); run: {repair_command(key, config, *wanted)}"
+            f"{format_utc(after)} UTC); run: {format_repair_command(key, config, *wanted)}"
         )
     inside = read_closed_between(store, key, start, end)
     gaps = find_gaps(inside.timestamp, timeframe, start, end)
     bad = find_unexplained(store, key, gaps)
     if bad and not config.allow_gaps:
-        repair = repair_command(key, config, start, end, first=bad[0][0])
-        raise CandleGapError(gap_text(store, key, config, bad, (first, after), repair))
-    warm_up = window_size(lookback, config.account.closes_before)
-    before, gap = _warm_up(store, key, timeframe, warm_up, start)
+        repair = format_repair_command(key, config, start, end, first=bad[0][0])
+        raise CandleGapError(describe_gaps(store, key, config, bad, (first, after), repair))
+    warm_up = compute_window_size(lookback, config.account.closes_before)
+    before, gap = _read_warm_up(store, key, timeframe, warm_up, start)
     candles = before.concat(inside)
     missing = sum(timeframe.count_between(*gap) for gap in gaps)
     unknown = sum(timeframe.count_between(*gap) for gap in bad)
@@ -80,7 +80,7 @@ def load_window(
         end=end,
         known_outages=missing - unknown,
         unexplained=unknown,
-        left_out=_unproven(store, key, last, wanted[1]),
+        left_out=_find_unproven_row(store, key, last, wanted[1]),
         # Before the first stored candle there is no gap: the series begins there.
         gaps=locate_gaps(candles, [one for one in (*gap, *bad) if one[0] > first]),
         accepted={
@@ -91,7 +91,7 @@ def load_window(
     )
 
 
-def _warm_up(
+def _read_warm_up(
     store: Store, key: SeriesKey, timeframe: Timeframe, count: int, start: int
 ) -> tuple[Candles, list[tuple[int, int]]]:
     """Return the candles before the range, and the unexplained gap before them, if there is one.
@@ -123,7 +123,7 @@ def locate_gaps(candles: Candles, gaps: Sequence[tuple[int, int]]) -> tuple[Inde
     return tuple(gap for gap in found.values() if gap.at < len(candles))
 
 
-def _unproven(store: Store, key: SeriesKey, last: int, end: int | None) -> int | None:
+def _find_unproven_row(store: Store, key: SeriesKey, last: int, end: int | None) -> int | None:
     """Return the row after the last closed candle, where the range would have room for it."""
     row = read_first_row_after(store, key, last)
     if row is None or (end is not None and row.timestamp >= end):
@@ -131,7 +131,7 @@ def _unproven(store: Store, key: SeriesKey, last: int, end: int | None) -> int |
     return row.timestamp
 
 
-def series_has_volume(store: Store, window: CandleWindow) -> bool:
+def has_stored_volume(store: Store, window: CandleWindow) -> bool:
     """Return whether any stored candle of the series has volume.
 
     For most runs the candles of the window suffice, without another query.

@@ -1,11 +1,11 @@
-"""One range for several symbols: what is stored of all of them."""
+"""One range for several symbols: the times that are stored for all of them."""
 
 from collections.abc import Sequence
 
 from msgspec import Struct
 
 from onetape.backtest.config import BacktestConfig
-from onetape.backtest.repair_commands import repair_command, stored_range
+from onetape.backtest.repair_commands import format_repair_command, read_stored_range
 from onetape.core.candles import SeriesKey
 from onetape.core.clock import format_day, format_utc
 from onetape.core.errors import DataError
@@ -27,33 +27,33 @@ class CommonRange(Struct, frozen=True):
     """Open (epoch seconds) of a last row that is not proven closed, by symbol."""
 
 
-def common_range(store: Store, config: BacktestConfig) -> CommonRange:
+def find_common_range(store: Store, config: BacktestConfig) -> CommonRange:
     """Return the range of a run over several symbols.
 
-    An end that the configuration leaves open is where the first of the symbols begins or ends.
+    An end that the configuration leaves open is set so that all symbols have candles.
 
     Args:
         store: The open database.
         config: Configuration of the run.
 
     Raises:
-        DataError: nothing is stored of a symbol, or all of them have nothing in common.
+        DataError: nothing is stored of a symbol, or the symbols have no range in common.
     """
     wanted, keys = (config.start, config.end), config.keys
     timeframe = Timeframe.parse(config.timeframe)
-    stored = {key: stored_range(store, key, config) for key in keys}
+    stored = {key: read_stored_range(store, key, config) for key in keys}
     begins = {key: first for key, (first, _) in stored.items()}
     ends = {key: timeframe.next(last) for key, (_, last) in stored.items()}
     start = max(begins.values()) if wanted[0] is None else wanted[0]
     end = min(ends.values()) if wanted[1] is None else wanted[1]
     if end <= start:
-        raise DataError(_apart_text(begins, ends, config))
+        raise DataError(_describe_missing_overlap(begins, ends, config))
     notes: list[str] = []
     left_out: dict[str, int] = {}
     if wanted[0] is None:
-        notes += _begin_note(begins, config)
+        notes += _describe_begin(begins, config)
     if wanted[1] is None:
-        notes += _end_note(ends, config)
+        notes += _describe_end(ends, config)
         for key in keys:
             row = read_first_row_after(store, key, stored[key][1]) if ends[key] == end else None
             if row is not None:
@@ -61,33 +61,36 @@ def common_range(store: Store, config: BacktestConfig) -> CommonRange:
     return CommonRange(start, end, tuple(notes), left_out)
 
 
-def _begin_note(begins: dict[SeriesKey, int], config: BacktestConfig) -> list[str]:
+def _describe_begin(begins: dict[SeriesKey, int], config: BacktestConfig) -> list[str]:
     first, last = min(begins.values()), max(begins.values())
     if first == last:
         return []
-    late, early = _parted(begins, last)
+    late, early = _split_symbols(begins, last)
     short = [key for key in begins if begins[key] > first]
     return [
-        f"{late} {_verb(begins, last, 'begin')} last, at {format_utc(last)} UTC: the earlier "
+        f"{late} {_inflect_verb(begins, last, 'begin')} last, at {format_utc(last)} UTC: the "
+        "earlier "
         "candles "
         f"of {early} are not traded; to fetch what is missing: "
-        f"{_fetch(short, config, first, last)}"
+        f"{_format_fetch_command(short, config, first, last)}"
     ]
 
 
-def _end_note(ends: dict[SeriesKey, int], config: BacktestConfig) -> list[str]:
+def _describe_end(ends: dict[SeriesKey, int], config: BacktestConfig) -> list[str]:
     first, last = min(ends.values()), max(ends.values())
     if first == last:
         return []
-    early, late = _parted(ends, first)
+    early, late = _split_symbols(ends, first)
     short = [key for key in ends if ends[key] < last]
     return [
-        f"{early} {_verb(ends, first, 'end')} first, at {format_utc(first)} UTC: the later candles "
-        f"of {late} are left out; to fetch what is missing: {_fetch(short, config, first, last)}"
+        f"{early} {_inflect_verb(ends, first, 'end')} first, at {format_utc(first)} UTC: the later "
+        "candles "
+        f"of {late} are left out; to fetch what is missing: "
+        f"{_format_fetch_command(short, config, first, last)}"
     ]
 
 
-def _parted(moments: dict[SeriesKey, int], moment: int) -> tuple[str, str]:
+def _split_symbols(moments: dict[SeriesKey, int], moment: int) -> tuple[str, str]:
     """Return the symbols whose series begins or ends at a moment, and the other symbols."""
     named = [
         sorted(key.symbol for key in moments if (moments[key] == moment) is has)
@@ -96,29 +99,29 @@ def _parted(moments: dict[SeriesKey, int], moment: int) -> tuple[str, str]:
     return ", ".join(named[0]), ", ".join(named[1])
 
 
-def _verb(moments: dict[SeriesKey, int], moment: int, verb: str) -> str:
+def _inflect_verb(moments: dict[SeriesKey, int], moment: int, verb: str) -> str:
     return verb if list(moments.values()).count(moment) > 1 else f"{verb}s"
 
 
-def _fetch(
+def _format_fetch_command(
     keys: Sequence[SeriesKey], config: BacktestConfig, start: int | None, end: int | None
 ) -> str:
     """Return the command that fetches the missing candles of symbols."""
     first, *others = sorted(keys, key=lambda key: key.symbol)
-    return repair_command(first, config, start, end, others=[key.symbol for key in others])
+    return format_repair_command(first, config, start, end, others=[key.symbol for key in others])
 
 
-def _apart_text(
+def _describe_missing_overlap(
     begins: dict[SeriesKey, int], ends: dict[SeriesKey, int], config: BacktestConfig
 ) -> str:
     late, early = max(begins, key=begins.__getitem__), min(ends, key=ends.__getitem__)
     start = f"{late.symbol} begins at {format_utc(begins[late])} UTC"
     end = f"{early.symbol} ends at {format_utc(ends[early])} UTC"
-    repair = repair_command(early, config, ends[early], max(ends.values()))
+    repair = format_repair_command(early, config, ends[early], max(ends.values()))
     if config.start is not None:
         start = f"--from is {format_day(config.start)}"
-        repair = repair_command(early, config, ends[early])
+        repair = format_repair_command(early, config, ends[early])
     if config.end is not None:
         end = f"--to is {format_day(config.end)}"
-        repair = repair_command(late, config, None, begins[late])
+        repair = format_repair_command(late, config, None, begins[late])
     return f"the symbols have no candle in common: {end}, {start}; run: {repair}"

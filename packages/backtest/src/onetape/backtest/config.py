@@ -20,8 +20,8 @@ from onetape.core.timeframes import Timeframe
 from onetape.engine import AccountConfig
 from onetape.engine.account_config import MAX_OPEN_TRADES, TRADING_RULES, TradingRulesSource
 from onetape.strategies import Strategy, load_strategy
-from onetape.strategies.parameters import converted_parameters
-from onetape.strategies.registry import stated_settings, stated_settings_of_class
+from onetape.strategies.parameters import convert_parameters
+from onetape.strategies.registry import read_stated_settings, read_stated_settings_of_class
 
 #: Exchange id of candles that come from a DataFrame.
 FRAME_EXCHANGE: Final = "dataframe"
@@ -45,16 +45,16 @@ class StrategyChoice(Struct, frozen=True):
         """
         return load_strategy(self.name, self.parameters, user_folder=self.user_folder)
 
-    def stated_timeframe(self) -> str | None:
-        """Return the timeframe that a freqtrade strategy states in its file; None: none does.
+    def find_stated_timeframe(self) -> str | None:
+        """Return the timeframe that a freqtrade strategy states in its file; None: it states none.
 
         Raises:
             OnetapeError: the file cannot be used.
         """
-        found = stated_settings(self.name, self.user_folder)
+        found = read_stated_settings(self.name, self.user_folder)
         return None if found is None else found.values["timeframe"]
 
-    def detached(self) -> "StrategyChoice":
+    def detach(self) -> "StrategyChoice":
         """Return the choice by name and parameters alone, without code."""
         return StrategyChoice(self.name, dict(self.parameters), self.user_folder)
 
@@ -71,15 +71,15 @@ class ClassChoice(StrategyChoice, frozen=True, kw_only=True):
         Raises:
             UsageError: the class does not accept the parameters.
         """
-        return self.cls(**converted_parameters(self.cls, self.values))
+        return self.cls(**convert_parameters(self.cls, self.values))
 
-    def stated_timeframe(self) -> str | None:
+    def find_stated_timeframe(self) -> str | None:
         """Return the timeframe that a freqtrade strategy class states; None for other strategies.
 
         Raises:
             ConfigurationError: a value of the class's file cannot be used.
         """
-        found = stated_settings_of_class(self.cls)
+        found = read_stated_settings_of_class(self.cls)
         return None if found is None else found.values["timeframe"]
 
 
@@ -117,7 +117,7 @@ class BacktestConfig(DeclaredStruct, frozen=True, kw_only=True):
     """Database file as the user named it, repeated in suggested commands; None: the default."""
 
     def __post_init__(self) -> None:
-        """Check what needs no candles.
+        """Check the values that need no candles.
 
         Raises:
             UsageError: a value is invalid, or two do not fit together.
@@ -127,7 +127,7 @@ class BacktestConfig(DeclaredStruct, frozen=True, kw_only=True):
             _check_symbols(self.symbols)
         if self.start is not None and self.end is not None:
             check_range(self.start, self.end)
-        self.intrabar_timeframe()
+        self.get_intrabar_timeframe()
 
     @property
     def keys(self) -> tuple[SeriesKey, ...]:
@@ -147,7 +147,7 @@ class BacktestConfig(DeclaredStruct, frozen=True, kw_only=True):
 
     @property
     def most_open_trades(self) -> int:
-        """Return how many positions the account may have open at a time."""
+        """Return the number of positions that the account may have open at a time."""
         return min(self.max_open_trades or len(self.symbols), len(self.symbols))
 
     @property
@@ -155,16 +155,16 @@ class BacktestConfig(DeclaredStruct, frozen=True, kw_only=True):
         """Return ` --db FILE` for suggested commands; empty for the default database."""
         return "" if self.db_flag is None else f" --db {shlex.quote(str(self.db_flag))}"
 
-    def of_symbol(self, symbol: str) -> "BacktestConfig":
+    def select_symbol(self, symbol: str) -> "BacktestConfig":
         """Return the configuration of one symbol alone, with the strategy of that symbol."""
         chosen = self.own_strategies.get(symbol, self.strategy)
         return replace(self, symbols=(symbol,), strategy=chosen, own_strategies={})
 
-    def intrabar_timeframe(self) -> Timeframe | None:
+    def get_intrabar_timeframe(self) -> Timeframe | None:
         """Return the timeframe of the intrabar candles, or None without them.
 
         Raises:
-            UsageError: whole candles of it do not make up the traded candles.
+            UsageError: the timeframe is no whole part of the traded one.
         """
         if self.timeframe_detail is None:
             return None

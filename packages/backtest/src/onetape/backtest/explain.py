@@ -5,11 +5,11 @@ import math
 import numpy as np
 from msgspec import Struct
 
-from onetape.backtest.intrabar_candles import explained_exit, explained_survival
+from onetape.backtest.intrabar_candles import explain_exit, explain_survival
 from onetape.backtest.models import Backtest, SymbolRun
-from onetape.backtest.trade_levels import levels_at
-from onetape.backtest.trade_records import EXIT_WORDS, entry_reason, exit_reason
-from onetape.backtest.warm_up import waiting_for
+from onetape.backtest.trade_levels import compute_levels_at
+from onetape.backtest.trade_records import EXIT_WORDS, describe_entry_reason, describe_exit_reason
+from onetape.backtest.warm_up import find_warm_up_segment
 from onetape.core.clock import format_day, format_utc
 from onetape.core.digits import Digits, format_number
 from onetape.core.errors import DataError
@@ -48,7 +48,7 @@ class CandleExplanation(Struct, frozen=True):
     reason: str
     """Reason that the strategy returned for the signal; empty: none."""
     followed: str
-    """Description of the order after the signal and its fill, or why no order was made."""
+    """Description of the order after the signal and its fill, or the reason why there is none."""
     digits: Digits
     """Decimals of prices, amounts and money."""
     trading_rules: str
@@ -67,13 +67,13 @@ def explain(backtest: Backtest, moment: int) -> list[CandleExplanation]:
     Raises:
         DataError: no symbol has a candle there.
     """
-    there = [run for run in backtest.runs if _bar_at(run, moment) is not None]
+    there = [run for run in backtest.runs if _find_bar_at(run, moment) is not None]
     return [_explain_run(backtest, run, moment) for run in there or backtest.runs[:1]]
 
 
 def _explain_run(backtest: Backtest, run: SymbolRun, moment: int) -> CandleExplanation:
     result, signals = run.result, run.signals
-    bar = _bar_of(run, moment)
+    bar = _get_bar_at(run, moment)
     index = run.window.warm_up + bar
     candles, opened = result.candles, int(result.candles.timestamp[bar])
     columns = ("open", "high", "low", "close", "volume")
@@ -84,21 +84,23 @@ def _explain_run(backtest: Backtest, run: SymbolRun, moment: int) -> CandleExpla
         opened=opened,
         closed=Timeframe.parse(run.window.key.timeframe).next(opened),
         candle={name: float(getattr(candles, name)[bar]) for name in columns},
-        indicators={name: _known(values[index]) for name, values in signals.indicators.items()},
+        indicators={
+            name: _drop_non_finite(values[index]) for name, values in signals.indicators.items()
+        },
         conditions={name: bool(values[index]) for name, values in signals.conditions.items()},
-        inside=_inside(run, backtest.config.timeframe_detail, bar),
-        position=_position(run, bar),
+        inside=_describe_inside(run, backtest.config.timeframe_detail, bar),
+        position=_describe_position(run, bar),
         equity=float(result.equity[bar]),
         signal=_SIGNALS[signal],
-        reason=_warm_up_text(run, index) or signals.reason_text(index),
-        followed=_followed(run, bar, signal),
+        reason=_describe_warm_up(run, index) or signals.get_reason_text(index),
+        followed=_describe_signal_result(run, bar, signal),
         digits=run.digits,
         trading_rules=run.trading_rules_text,
         has_finer_steps=bool(result.rules.trading_rules.months),
     )
 
 
-def _bar_at(run: SymbolRun, moment: int) -> int | None:
+def _find_bar_at(run: SymbolRun, moment: int) -> int | None:
     window, times = run.window, run.result.candles.timestamp
     bar = int(np.searchsorted(times, moment, side="right")) - 1
     if bar < 0 or moment >= Timeframe.parse(window.key.timeframe).next(int(times[bar])):
@@ -106,8 +108,8 @@ def _bar_at(run: SymbolRun, moment: int) -> int | None:
     return bar
 
 
-def _bar_of(run: SymbolRun, moment: int) -> int:
-    window, bar = run.window, _bar_at(run, moment)
+def _get_bar_at(run: SymbolRun, moment: int) -> int:
+    window, bar = run.window, _find_bar_at(run, moment)
     if bar is None:
         raise DataError(
             f"--at {format_day(moment)}: the run has no candle there (it has "
@@ -116,11 +118,11 @@ def _bar_of(run: SymbolRun, moment: int) -> int:
     return bar
 
 
-def _known(value: float) -> float | None:
+def _drop_non_finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _inside(run: SymbolRun, finer: str | None, bar: int) -> list[str]:
+def _describe_inside(run: SymbolRun, finer: str | None, bar: int) -> list[str]:
     """Return lines about the fills and the levels that were met inside a candle."""
     result, digits = run.result, run.digits
     lines: list[str] = []
@@ -129,59 +131,62 @@ def _inside(run: SymbolRun, finer: str | None, bar: int) -> list[str]:
     for trade, buy in zip(result.trades, result.buys, strict=True):
         if trade.entry_index == bar:
             lines.append(
-                f"bought {_at(run, trade.amount, trade.entry_price)} at the open{_kept(run, buy)}"
+                f"bought {_format_amount_at_price(run, trade.amount, trade.entry_price)} at the "
+                f"open{_describe_amount_after_fee(run, buy)}"
             )
         leaves = trade.exit_index == bar
         if not (trade.entry_index <= bar and (trade.exit_index is None or bar <= trade.exit_index)):
             continue
         if result.rules.exits.has_levels and not (leaves and trade.exit_kind == "signal"):
-            levels = levels_at(result, trade, buy.before_slippage, bar)
+            levels = compute_levels_at(result, trade, buy.before_slippage, bar)
             lines += [
                 f"{name} at {digits.format_price(level)}"
                 for name, level in (("stop", levels.stop), ("target", levels.target))
                 if math.isfinite(level)
             ]
             if leaves and trade.exit_kind != "time_stop":
-                lines += explained_exit(run, finer, bar, levels)
+                lines += explain_exit(run, finer, bar, levels)
             else:
-                lines += explained_survival(run, finer, bar)
+                lines += explain_survival(run, finer, bar)
         if leaves:
-            lines.append(f"{_left(run, trade)}")
+            lines.append(f"{_describe_exit(run, trade)}")
     lines += [f"refused: {refused.reason}" for at, refused in result.refused if at == bar]
     return lines
 
 
-def _left(run: SymbolRun, trade: Trade) -> str:
-    result, reason = run.result, exit_reason(run, trade)
-    sell = result.sells[_number(result, trade)]
+def _describe_exit(run: SymbolRun, trade: Trade) -> str:
+    result, reason = run.result, describe_exit_reason(run, trade)
+    sell = result.sells[_find_trade_number(result, trade)]
     profit = run.digits.format_money(trade.profit, signed=True)
-    return f"sold {_at(run, sell.amount, sell.price)}: {reason}, profit {profit}"
+    return (
+        f"sold {_format_amount_at_price(run, sell.amount, sell.price)}: {reason}, profit {profit}"
+    )
 
 
-def _kept(run: SymbolRun, buy: ModelFill) -> str:
+def _describe_amount_after_fee(run: SymbolRun, buy: ModelFill) -> str:
     """Return the text on the amount of a buy after a fee in coins; empty without such a fee."""
     if buy.fee_in != "base" or not buy.fee:
         return ""
     return f", {format_number(buy.base_change, commas=True)} after the fee"
 
 
-def _number(result: SimulationResult, trade: Trade) -> int:
+def _find_trade_number(result: SimulationResult, trade: Trade) -> int:
     """Return the number of a trade in the run; two trades may be equal, and end on one candle."""
     return next(at for at, one in enumerate(result.trades) if one is trade)
 
 
-def _held(result: SimulationResult, trade: Trade) -> float:
+def _compute_held_coins(result: SimulationResult, trade: Trade) -> float:
     """Return the coins while a trade is open: less a fee in coins, and with the dust before it."""
-    number = _number(result, trade)
+    number = _find_trade_number(result, trade)
     fills = (*result.buys[: number + 1], *result.sells[:number])
     return math.fsum(fill.base_change for fill in fills)
 
 
-def _at(run: SymbolRun, amount: float, price: float) -> str:
+def _format_amount_at_price(run: SymbolRun, amount: float, price: float) -> str:
     return f"{format_number(amount, commas=True)} at {run.digits.format_price(price)}"
 
 
-def _open_trade(result: SimulationResult, bar: int) -> Trade | None:
+def _find_open_trade(result: SimulationResult, bar: int) -> Trade | None:
     """Return the trade that is open at the close of a candle."""
     for trade in result.trades:
         if trade.entry_index <= bar and (trade.exit_index is None or bar < trade.exit_index):
@@ -189,19 +194,21 @@ def _open_trade(result: SimulationResult, bar: int) -> Trade | None:
     return None
 
 
-def _position(run: SymbolRun, bar: int) -> str:
+def _describe_position(run: SymbolRun, bar: int) -> str:
     result = run.result
-    trade = _open_trade(result, bar)
+    trade = _find_open_trade(result, bar)
     if trade is None:
         return "none at the close"
     since = format_utc(trade.entry_timestamp)
-    held = _held(result, trade)
-    return f"{_at(run, held, trade.entry_price)} at the close, since {since} UTC"
+    held = _compute_held_coins(result, trade)
+    return (
+        f"{_format_amount_at_price(run, held, trade.entry_price)} at the close, since {since} UTC"
+    )
 
 
-def _warm_up_text(run: SymbolRun, index: int) -> str:
-    """Return why a candle is not decided on, because of a gap before it; empty where it is."""
-    segment = waiting_for(run.segments, index)
+def _describe_warm_up(run: SymbolRun, index: int) -> str:
+    """Return the reason why a candle after a gap is not decided on; empty: it is decided on."""
+    segment = find_warm_up_segment(run.segments, index)
     if segment is None or segment.gap is None:
         return ""
     traded = run.window.key.timeframe
@@ -210,37 +217,39 @@ def _warm_up_text(run: SymbolRun, index: int) -> str:
     return f"warm-up after the gap{what} {start} to {end} UTC"
 
 
-def _followed(run: SymbolRun, bar: int, signal: int) -> str:
+def _describe_signal_result(run: SymbolRun, bar: int, signal: int) -> str:
     """Return the result of a candle's signal: its order, or the reason why there was none."""
     result = run.result
     following = bar + 1
-    if waiting_for(run.segments, run.window.warm_up + bar) is not None:
+    if find_warm_up_segment(run.segments, run.window.warm_up + bar) is not None:
         return "none (warm-up is not full, so the strategy does not decide on this candle)"
     if signal == 0:
         return "none (signal was HOLD)"
     if following >= len(result.candles):
         return "none (the range ends at this candle, and an order fills at the next open)"
     for trade in result.trades:
-        if signal > 0 and _signal_bar(result, trade.entry_index) == bar:
-            why = entry_reason(run, trade)
-            bought = _at(run, trade.amount, trade.entry_price)
-            return f"market buy ({why}), filled {bought} {_when(result, bar, trade.entry_index)}"
+        if signal > 0 and _find_signal_bar(result, trade.entry_index) == bar:
+            why = describe_entry_reason(run, trade)
+            bought = _format_amount_at_price(run, trade.amount, trade.entry_price)
+            when = _describe_fill_time(result, bar, trade.entry_index)
+            return f"market buy ({why}), filled {bought} {when}"
         left = trade.exit_index if trade.exit_kind == "signal" else None
-        if signal < 0 and left is not None and _signal_bar(result, left) == bar:
-            return f"market sell {_when(result, bar, left)}: {_left(run, trade)}"
-    filled = _fill_bar(result, following)
+        if signal < 0 and left is not None and _find_signal_bar(result, left) == bar:
+            when = _describe_fill_time(result, bar, left)
+            return f"market sell {when}: {_describe_exit(run, trade)}"
+    filled = _find_fill_bar(result, following)
     for at, refused in result.refused:
         if at == filled and (signal < 0 or _find_closed(result, following, filled) is None):
             return f"refused: {refused.reason}"
-    return _why_nothing(run, bar, signal)
+    return _explain_no_order(run, bar, signal)
 
 
-def _signal_bar(result: SimulationResult, filled: int) -> int:
+def _find_signal_bar(result: SimulationResult, filled: int) -> int:
     """Return the candle whose signal led to an order that was filled in a candle."""
-    return int(result.fill_log.signal_bars(np.array([filled]))[0])
+    return int(result.fill_log.find_signal_bars(np.array([filled]))[0])
 
 
-def _fill_bar(result: SimulationResult, due: int) -> int:
+def _find_fill_bar(result: SimulationResult, due: int) -> int:
     """Return the candle that fills an order which is due in one; the number of candles: none."""
     if result.untraded is None:
         return due
@@ -248,8 +257,8 @@ def _fill_bar(result: SimulationResult, due: int) -> int:
     return due + int(traded[0]) if len(traded) else len(result.candles)
 
 
-def _when(result: SimulationResult, bar: int, filled: int) -> str:
-    """Return which open filled the order of a candle's signal."""
+def _describe_fill_time(result: SimulationResult, bar: int, filled: int) -> str:
+    """Return the text on the open that filled the order of a candle's signal."""
     waited = filled - bar - 1
     if not waited:
         return "at the next open"
@@ -257,16 +266,16 @@ def _when(result: SimulationResult, bar: int, filled: int) -> str:
     return f"at the open of {opened} UTC, after {format_count(waited, 'candle')} without a trade"
 
 
-def _why_nothing(run: SymbolRun, bar: int, signal: int) -> str:
+def _explain_no_order(run: SymbolRun, bar: int, signal: int) -> str:
     result = run.result
-    held = _open_trade(result, bar)
+    held = _find_open_trade(result, bar)
     waits = result.untraded is not None and bool(result.untraded[bar + 1])
     if signal < 0:
         if held is None:
             return "none (signal was SELL, but no position was open)"
         if waits:
-            return _why_sell_waits(result, bar, held)
-        return f"none (the position ended by {_kind(held)} in the next candle)"
+            return _explain_waiting_sell(result, bar, held)
+        return f"none (the position ended by {_format_exit_kind(held)} in the next candle)"
     if held is not None:
         return "none (signal was BUY, but a position was open)"
     if any(gap.at == run.window.warm_up + bar + 1 for gap in run.window.gaps):
@@ -279,7 +288,7 @@ def _why_nothing(run: SymbolRun, bar: int, signal: int) -> str:
     cooldown = result.rules.cooldown_bars
     if last is not None and bar + 1 <= last + cooldown:
         return f"none (within the cooldown of {format_count(cooldown, 'candle')} after an exit)"
-    entered = _entry_of_run(run, bar)
+    entered = _find_entry_of_run(run, bar)
     if entered is not None and result.rules.reentry == "new_signal":
         since = format_utc(entered.entry_timestamp)
         return (
@@ -287,20 +296,20 @@ def _why_nothing(run: SymbolRun, bar: int, signal: int) -> str:
             "reentry: new_signal)"
         )
     if waits:
-        return _why_buy_waits(result, bar)
+        return _explain_waiting_buy(result, bar)
     return "none (all slots of the account were full)"
 
 
-def _why_sell_waits(result: SimulationResult, bar: int, held: Trade) -> str:
+def _explain_waiting_sell(result: SimulationResult, bar: int, held: Trade) -> str:
     if held.exit_index is None:
         return "market sell, which still waits for a trade at the end of the range"
     opened = format_utc(int(result.candles.timestamp[held.exit_index]))
     return f"none (signal was SELL, but an order to sell waits for a trade, until {opened} UTC)"
 
 
-def _why_buy_waits(result: SimulationResult, bar: int) -> str:
-    """Return what became of a BUY that was due in a candle without a trade."""
-    filled = _fill_bar(result, bar + 1)
+def _explain_waiting_buy(result: SimulationResult, bar: int) -> str:
+    """Return the outcome of a BUY that was due in a candle without a trade."""
+    filled = _find_fill_bar(result, bar + 1)
     closed = _find_closed(result, bar + 1, filled)
     if closed is not None:
         return f"market buy, which waited for a trade and was dropped: {closed}"
@@ -327,7 +336,7 @@ def _find_closed(result: SimulationResult, first: int, last: int) -> str | None:
     return None if closed is None else hours.describe_closed(closed)
 
 
-def _entry_of_run(run: SymbolRun, bar: int) -> Trade | None:
+def _find_entry_of_run(run: SymbolRun, bar: int) -> Trade | None:
     """Return the entry that the run of BUYs on a candle has led to before, or None."""
     signals = run.signals.signal[run.window.warm_up :]
     others = np.flatnonzero(signals[:bar] <= 0)
@@ -335,5 +344,5 @@ def _entry_of_run(run: SymbolRun, bar: int) -> Trade | None:
     return next((trade for trade in run.result.trades if first < trade.entry_index <= bar), None)
 
 
-def _kind(trade: Trade) -> str:
+def _format_exit_kind(trade: Trade) -> str:
     return EXIT_WORDS[trade.exit_kind] if trade.exit_kind else "nothing"

@@ -9,7 +9,7 @@ import numpy as np
 from onetape.backtest.candle_windows import locate_gaps
 from onetape.backtest.config import BacktestConfig
 from onetape.backtest.models import CandleWindow, HigherTimeframes, SymbolInput
-from onetape.backtest.warm_up import after_startup, run_segments
+from onetape.backtest.warm_up import find_run_segments, skip_startup_candles
 from onetape.core.candle_gaps import find_gaps
 from onetape.core.candles import Candles, find_first_fault
 from onetape.core.clock import format_utc
@@ -23,11 +23,11 @@ from onetape.strategies import (
     Signals,
     Strategy,
     align_higher_candles,
-    higher_timeframes_of,
-    lookback_of,
+    collect_higher_timeframes,
+    get_lookback,
 )
-from onetape.strategies.lookback_window import window_size
-from onetape.strategies.segments import signals_by_segment
+from onetape.strategies.lookback_window import compute_window_size
+from onetape.strategies.segments import evaluate_by_segment
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +43,7 @@ _TIMEFRAMES: Final = (
 )
 
 
-def candles_of_frame(frame: "pd.DataFrame") -> Candles:
+def convert_frame_to_candles(frame: "pd.DataFrame") -> Candles:
     """Return the candles of a DataFrame.
 
     Args:
@@ -52,7 +52,7 @@ def candles_of_frame(frame: "pd.DataFrame") -> Candles:
 
     Raises:
         UsageError: a column is missing, or the index is no UTC time, or not ascending.
-        DataError: a candle has values that none can have; the text names the first.
+        DataError: a candle has impossible values; the text names the first.
     """
     import pandas as pd
 
@@ -97,7 +97,7 @@ def candles_of_frame(frame: "pd.DataFrame") -> Candles:
     return candles
 
 
-def timeframe_of(candles: Candles) -> Timeframe:
+def infer_timeframe(candles: Candles) -> Timeframe:
     """Return the timeframe of candles: the least step between two of them.
 
     Raises:
@@ -141,15 +141,15 @@ def read_frame(
         CandleGapError: candles are missing in the range, and gaps are not allowed.
         OnetapeError: the strategy fails.
     """
-    window = _window(candles, config, lookback_of(strategy))
+    window = _make_window(candles, config, get_lookback(strategy))
     if is_alone:
-        window = after_startup(window, strategy)
+        window = skip_startup_candles(window, strategy)
     first = int(np.searchsorted(candles.timestamp, int(window.candles.timestamp[0])))
-    higher = _higher(candles, window, config, strategy)
-    segments = run_segments(window, higher, strategy)
+    higher = _make_higher_timeframes(candles, window, config, strategy)
+    segments = find_run_segments(window, higher, strategy)
     began = time.monotonic()
     if signals is None:
-        made = signals_by_segment(strategy, window.candles, higher.candles, segments)
+        made = evaluate_by_segment(strategy, window.candles, higher.candles, segments)
     else:
         made = Signals(signals.signal[first : first + len(window.candles)])
     return SymbolInput(
@@ -166,7 +166,7 @@ def read_frame(
     )
 
 
-def _window(candles: Candles, config: BacktestConfig, lookback: int) -> CandleWindow:
+def _make_window(candles: Candles, config: BacktestConfig, lookback: int) -> CandleWindow:
     key, times = config.key, candles.timestamp
     timeframe = Timeframe.parse(key.timeframe)
     start = int(times[0]) if config.start is None else config.start
@@ -186,8 +186,8 @@ def _window(candles: Candles, config: BacktestConfig, lookback: int) -> CandleWi
             f"{format_utc(gaps[0][0])} UTC; add these candles, or go on without them: "
             "allow_gaps=True"
         )
-    wanted = window_size(lookback, config.account.closes_before)
-    first, before = _warm_up(candles, timeframe, max(0, low - wanted), low)
+    wanted = compute_window_size(lookback, config.account.closes_before)
+    first, before = _find_warm_up(candles, timeframe, max(0, low - wanted), low)
     used = candles[first:high]
     return CandleWindow(
         key=key,
@@ -203,7 +203,7 @@ def _window(candles: Candles, config: BacktestConfig, lookback: int) -> CandleWi
     )
 
 
-def _warm_up(
+def _find_warm_up(
     candles: Candles, timeframe: Timeframe, first: int, low: int
 ) -> tuple[int, list[tuple[int, int]]]:
     """Return the first candle of the warm-up, and the gap right before it, if there is one.
@@ -217,17 +217,17 @@ def _warm_up(
     return int(np.searchsorted(times, gaps[-1][0])), [gaps[-1]]
 
 
-def _higher(
+def _make_higher_timeframes(
     candles: Candles, window: CandleWindow, config: BacktestConfig, strategy: Strategy
 ) -> HigherTimeframes:
     """Return the higher-timeframe candles, built from the traded ones where these are complete."""
     timeframe = Timeframe.parse(config.timeframe)
     made: dict[str, HigherCandles] = {}
     words: dict[str, str] = {}
-    for higher in higher_timeframes_of(strategy, timeframe):
+    for higher in collect_higher_timeframes(strategy, timeframe):
         built = resample(candles, timeframe, higher)
         partial = find_incomplete_windows(candles, timeframe, higher)
-        whole = built.taken(np.flatnonzero(~np.isin(built.timestamp, partial)))
+        whole = built.take(np.flatnonzero(~np.isin(built.timestamp, partial)))
         made[higher.name] = align_higher_candles(window.candles, timeframe, whole, higher)
         words[f"{higher.name} candles"] = (
             f"{len(whole):,} built from the DataFrame; each is seen once it has closed"

@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager
 import numpy as np
 from msgspec import Struct
 
-from onetape.backtest.assumptions import pause_notes
-from onetape.backtest.bias_check import fresh_maker
+from onetape.backtest.assumptions import describe_pauses
+from onetape.backtest.bias_check import make_strategy_factory
 from onetape.backtest.bias_check_workers import evaluate_windows_parallel
 from onetape.backtest.candle_windows import open_run_database
 from onetape.backtest.config import BacktestConfig
@@ -17,7 +17,7 @@ from onetape.core.errors import DataError
 from onetape.strategies import Strategy
 from onetape.strategies.check_data import CheckData
 from onetape.strategies.check_result import CheckResult
-from onetape.strategies.lookahead_check import check_strategy, part_to_check
+from onetape.strategies.lookahead_check import check_strategy, choose_bars_to_check
 from onetape.strategies.min_lookback import MinLookback, find_min_lookback
 
 
@@ -29,11 +29,11 @@ def load_check_data(config: BacktestConfig) -> tuple[Strategy, CheckData, list[s
     Raises:
         OnetapeError: as for a backtest.
     """
-    key, strategy = config.key, fresh_maker(config)()
+    key, strategy = config.key, make_strategy_factory(config)()
     with open_run_database(config) as store:
         window, higher, segments = read_candles(store, key, config, strategy)
     data = CheckData(window.candles, higher.candles, window.warm_up, segments)
-    notes = pause_notes(window, segments)
+    notes = describe_pauses(window, segments)
     if not len(data):
         raise DataError(f"{key}: no bar can be checked: {notes[0]}; choose a longer range")
     return strategy, data, notes
@@ -73,7 +73,7 @@ def check_series(
         OnetapeError: as for a backtest.
     """
     strategy, data, notes = load_check_data(config)
-    make, bars = fresh_maker(config), part_to_check(data, whole=whole)
+    make, bars = make_strategy_factory(config), choose_bars_to_check(data, whole=whole)
     with show_progress(f"check {strategy.name}", len(bars)) as report:
         result = check_strategy(
             make, data, bars, report, evaluate_windows_parallel(count_processors())

@@ -13,7 +13,7 @@ from onetape.strategies import HigherCandles, SignalArray, Signals, Strategy
 
 @dataclass(frozen=True)
 class GivenSignals(Strategy):
-    """Stands for given signals in a result; it makes none itself."""
+    """Placeholder strategy of a result of given signals; it makes no signals itself."""
 
     name: ClassVar[str] = "given_signals"
 
@@ -28,7 +28,7 @@ class GivenSignals(Strategy):
         return Signals(np.zeros(len(candles), dtype=np.int8))
 
 
-def signals_of(entries: Any, exits: Any, count: int) -> SignalArray:
+def make_signals(entries: Any, exits: Any, count: int) -> SignalArray:
     """Return signals of entries and exits; shape (count,).
 
     Args:

@@ -2,7 +2,7 @@
 
 from onetape.backtest.config import BacktestConfig
 from onetape.backtest.models import CandleWindow, HigherTimeframes
-from onetape.backtest.repair_commands import repair_command
+from onetape.backtest.repair_commands import format_repair_command
 from onetape.core.clock import format_utc
 from onetape.core.errors import CandleGapError
 from onetape.core.message_text import format_count
@@ -13,10 +13,10 @@ from onetape.strategies import (
     HigherCandles,
     Strategy,
     align_higher_candles,
-    higher_lookback_of,
-    higher_timeframes_of,
+    collect_higher_timeframes,
+    get_higher_lookback,
 )
-from onetape.strategies.lookback_window import window_size
+from onetape.strategies.lookback_window import compute_window_size
 from onetape.strategies.segments import Range
 
 
@@ -34,13 +34,13 @@ def load_higher(
     words: dict[str, str] = {}
     notes: list[str] = []
     gaps: dict[str, tuple[Range, ...]] = {}
-    for higher_timeframe in higher_timeframes_of(strategy, timeframe):
-        found = _found(store, window, strategy, higher_timeframe)
-        # What began before the first candle is warm-up: it delays trading, and is not refused.
+    for higher_timeframe in collect_higher_timeframes(strategy, timeframe):
+        found = _read_candles(store, window, strategy, higher_timeframe)
+        # A gap that began before the first candle is in the warm-up: it only delays trading.
         first = int(window.candles.timestamp[0])
         inside = [gap for gap in found.missing if gap[0] >= first and gap[1] > window.start]
         if inside and not config.allow_gaps:
-            raise CandleGapError(_gap_text(found, higher_timeframe, inside, config, window))
+            raise CandleGapError(_describe_gap(found, higher_timeframe, inside, config, window))
         candles[higher_timeframe.name] = align_higher_candles(
             window.candles, timeframe, found.candles, higher_timeframe
         )
@@ -61,17 +61,17 @@ def load_higher(
     return HigherTimeframes(candles, words, tuple(notes), gaps)
 
 
-def _found(
+def _read_candles(
     store: Store, window: CandleWindow, strategy: Strategy, higher_timeframe: Timeframe
 ) -> HigherTimeframeCandles:
-    count = window_size(higher_lookback_of(strategy))
+    count = compute_window_size(get_higher_lookback(strategy))
     opens = window.candles.timestamp
     start = max(0, higher_timeframe.shift(int(opens[0]), -count))
     end = Timeframe.parse(window.key.timeframe).next(int(opens[-1]))
     return read_higher_candles(store, window.key, higher_timeframe, start, end)
 
 
-def _gap_text(
+def _describe_gap(
     found: HigherTimeframeCandles,
     higher_timeframe: Timeframe,
     missing: list[tuple[int, int]],
@@ -79,7 +79,7 @@ def _gap_text(
     window: CandleWindow,
 ) -> str:
     count = sum(higher_timeframe.count_between(*gap) for gap in missing)
-    repair = repair_command(found.key, config, missing[0][0], window.end)
+    repair = format_repair_command(found.key, config, missing[0][0], window.end)
     return (
         f"{found.key} has {format_count(count, 'candle')} missing from {format_utc(missing[0][0])} "
         "UTC, "

@@ -1,4 +1,4 @@
-"""Configuration and candles of a backtest in Python, from what its functions are given."""
+"""Configuration and candles of a backtest in Python, from the arguments of its functions."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,12 +12,12 @@ from onetape.backtest.config import FRAME_EXCHANGE, BacktestConfig, StrategyChoi
 from onetape.backtest.frame_data import (
     FRAME_SYMBOL,
     NO_DATABASE,
-    candles_of_frame,
+    convert_frame_to_candles,
+    infer_timeframe,
     read_frame,
-    timeframe_of,
 )
 from onetape.backtest.models import SymbolInput
-from onetape.backtest.python_times import moment_of
+from onetape.backtest.python_times import convert_moment
 from onetape.backtest.symbol_inputs import read_symbols
 from onetape.core.candles import Candles
 from onetape.core.clock import format_utc
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 def read_frames(
     config: BacktestConfig, frames: Mapping[str, Candles], strategy: Strategy
 ) -> tuple[list[SymbolInput], tuple[str, ...]]:
-    """Return the candles of DataFrames, evaluated, and a note on what of several is left out.
+    """Return the candles of DataFrames, evaluated, and a note on ranges that are left out.
 
     Several share the range that all have.
 
@@ -49,20 +49,23 @@ def read_frames(
     """
     notes: tuple[str, ...] = ()
     if len(frames) > 1:
-        config, notes = _common_range(config, frames)
+        config, notes = _apply_common_range(config, frames)
     inputs = [
         read_frame(
-            frames[symbol], config.of_symbol(symbol), strategy, is_alone=len(config.symbols) == 1
+            frames[symbol],
+            config.select_symbol(symbol),
+            strategy,
+            is_alone=len(config.symbols) == 1,
         )
         for symbol in config.symbols
     ]
     return inputs, notes
 
 
-def _common_range(
+def _apply_common_range(
     config: BacktestConfig, frames: Mapping[str, Candles]
 ) -> tuple[BacktestConfig, tuple[str, ...]]:
-    """Return a configuration with the range of all DataFrames, and what lies outside of it."""
+    """Return a configuration with the range of all DataFrames, and a note on candles outside it."""
     timeframe = Timeframe.parse(config.timeframe)
     first = max(int(one.timestamp[0]) for one in frames.values())
     after = timeframe.next(min(int(one.timestamp[-1]) for one in frames.values()))
@@ -101,7 +104,7 @@ def read_inputs(
         return read_symbols(store, config, strategy)[0]
 
 
-def config_of(
+def make_config(
     candles: "CandlesLike", choice: StrategyChoice, *, start: Any, end: Any, **settings: Any
 ) -> tuple[BacktestConfig, dict[str, Candles]]:
     """Return the configuration, and the candles of DataFrames by symbol; empty for stored ones.
@@ -111,8 +114,8 @@ def config_of(
             freqtrade strategy states.
         OnetapeError: the strategy or the candles cannot be used.
     """
-    config, frames = _config_and_frames(candles, choice, start=start, end=end, **settings)
-    stated = choice.stated_timeframe()
+    config, frames = _make_config_and_frames(candles, choice, start=start, end=end, **settings)
+    stated = choice.find_stated_timeframe()
     if stated is not None:
         from onetape.strategies.freqtrade.stated_settings import check_timeframe
 
@@ -120,7 +123,7 @@ def config_of(
     return config, frames
 
 
-def _config_and_frames(
+def _make_config_and_frames(
     candles: "CandlesLike", choice: StrategyChoice, *, start: Any, end: Any, **settings: Any
 ) -> tuple[BacktestConfig, dict[str, Candles]]:
     given: dict[str, Any] = dict(candles) if isinstance(candles, Mapping) else {"": candles}
@@ -128,18 +131,18 @@ def _config_and_frames(
         raise UsageError("candles has no symbol; give one or several")
     stored = {name: one for name, one in given.items() if isinstance(one, StoredCandles)}
     moments: dict[str, Any] = {
-        "start": None if start is None else moment_of(start, "start"),
-        "end": None if end is None else moment_of(end, "end"),
+        "start": None if start is None else convert_moment(start, "start"),
+        "end": None if end is None else convert_moment(end, "end"),
     }
     if stored and len(stored) < len(given):
         raise UsageError("candles mixes stored candles and DataFrames; give one kind")
     if stored:
-        return _stored_config([*stored.values()], choice, moments, settings), {}
+        return _make_stored_config([*stored.values()], choice, moments, settings), {}
     frames = {
-        parse_spot_symbol(name) if name else FRAME_SYMBOL: candles_of_frame(one)
+        parse_spot_symbol(name) if name else FRAME_SYMBOL: convert_frame_to_candles(one)
         for name, one in given.items()
     }
-    timeframes = {timeframe_of(one).name for one in frames.values()}
+    timeframes = {infer_timeframe(one).name for one in frames.values()}
     if len(timeframes) > 1:
         raise UsageError(f"the DataFrames have different timeframes: {', '.join(timeframes)}")
     if settings.get("timeframe_detail") is not None:
@@ -156,7 +159,7 @@ def _config_and_frames(
     return config, frames
 
 
-def _stored_config(
+def _make_stored_config(
     stored: list[StoredCandles],
     choice: StrategyChoice,
     moments: Mapping[str, Any],

@@ -7,16 +7,16 @@ import msgspec
 
 from onetape.backtest.config import BacktestConfig
 from onetape.backtest.models import CandleWindow, SymbolRun
-from onetape.backtest.repair_commands import repair_command
+from onetape.backtest.repair_commands import format_repair_command
 from onetape.core.candles import Candles, SeriesKey, find_first_fault
 from onetape.core.clock import format_utc
 from onetape.core.digest import compute_data_digest
 from onetape.core.digits import Digits
 from onetape.core.errors import DataError
 from onetape.core.timeframes import Timeframe
-from onetape.engine import BarExit, IntrabarSource, Levels, exit_in_bar
+from onetape.engine import BarExit, IntrabarSource, Levels, find_exit_in_bar
 from onetape.engine.exits import TARGET, TRAILING_STOP
-from onetape.engine.intrabar import reader_of
+from onetape.engine.intrabar import make_candle_reader
 from onetape.store.candles import read_closed_range, read_last_closed_before, read_stored_series
 from onetape.store.database import Store
 from onetape.store.gaps import read_explained_gaps
@@ -27,7 +27,7 @@ _UNDECIDED: Final = {
     "both": "the first {} candle that reached one allows both",
     "unlike": "the {} candles contradict this one",
 }
-#: Why a candle is ambiguous, and how it is taken then.
+#: Reasons why a candle is ambiguous, with the exit that is then taken.
 _BOTH: Final = ("stop and target both lie inside this candle", "taken as stopped, the worse")
 _MOVED: Final = (
     "the high of this candle moves the trailing stop over its low",
@@ -41,27 +41,27 @@ def load_intrabar(
     """Return the source of the intrabar candles; None without --timeframe-detail or without levels.
 
     Raises:
-        DataError: none is stored in the range; the text has the command that fetches them.
+        DataError: no candle is stored in the range; the text has the command that fetches them.
     """
-    finer = config.intrabar_timeframe()
+    finer = config.get_intrabar_timeframe()
     if finer is None:
         return None
     key = SeriesKey(window.key.exchange, window.key.symbol, finer.name)
     last = read_last_closed_before(store, key, window.end)
     if last is None or last < window.start:
-        raise DataError(_nothing_text(store, key, window, config))
+        raise DataError(_describe_nothing_stored(store, key, window, config))
     if not config.account.exits.has_levels:
         return None
     return IntrabarSource(
         Timeframe.parse(window.key.timeframe),
         finer,
-        lambda start, end: _sound(read_closed_between(store, key, start, end), key),
+        lambda start, end: _check_candles(read_closed_between(store, key, start, end), key),
         read_explained_gaps(store, key),
         has_volume(store, key),
     )
 
 
-def _sound(candles: Candles, key: SeriesKey) -> Candles:
+def _check_candles(candles: Candles, key: SeriesKey) -> Candles:
     """Return the candles.
 
     Raises:
@@ -89,10 +89,10 @@ def load_intrabar_into_memory(
     if intrabar is None:
         return None
     candles = intrabar.read(window.start, window.end)
-    return msgspec.structs.replace(intrabar, read=reader_of(candles))
+    return msgspec.structs.replace(intrabar, read=make_candle_reader(candles))
 
 
-def intrabar_identity(
+def compute_intrabar_identity(
     intrabar: IntrabarSource | None, window: CandleWindow
 ) -> dict[str, Any] | None:
     """Return timeframe and digests of the intrabar candles that the results depend on."""
@@ -103,8 +103,8 @@ def intrabar_identity(
     return {"timeframe": intrabar.intrabar_timeframe.name, "candles": candles, "absent": absent}
 
 
-def intrabar_note(intrabar: IntrabarSource, window: CandleWindow) -> str:
-    """Return a note on how many intrabar candles of the range are stored."""
+def describe_intrabar_candles(intrabar: IntrabarSource, window: CandleWindow) -> str:
+    """Return a note on the number of intrabar candles that are stored in the range."""
     stored = len(intrabar.read(window.start, window.end).timestamp)
     due = intrabar.intrabar_timeframe.count_between(window.start, window.end)
     return (
@@ -114,8 +114,8 @@ def intrabar_note(intrabar: IntrabarSource, window: CandleWindow) -> str:
     )
 
 
-def explained_exit(run: SymbolRun, finer: str | None, bar: int, levels: Levels) -> list[str]:
-    """Return why a candle ended a position as it did, where its own prices allow several ways.
+def explain_exit(run: SymbolRun, finer: str | None, bar: int, levels: Levels) -> list[str]:
+    """Return the reason of an exit in a candle whose own prices allow several exits.
 
     Args:
         run: The symbol's run.
@@ -126,7 +126,7 @@ def explained_exit(run: SymbolRun, finer: str | None, bar: int, levels: Levels) 
     """
     candles, fill_log = run.result.candles, run.result.fill_log
     open_, high, low = (float(one[bar]) for one in (candles.open, candles.high, candles.low))
-    own = exit_in_bar(open_, high, low, levels)
+    own = find_exit_in_bar(open_, high, low, levels)
     inside = fill_log.intrabar_exits.get(bar)
     is_ambiguous = own is not None and own.is_ambiguous
     cause, taken = _BOTH if high >= levels.target else _MOVED
@@ -140,20 +140,20 @@ def explained_exit(run: SymbolRun, finer: str | None, bar: int, levels: Levels) 
             return [f"{cause}: {taken}, because {why}"]
         return [] if inside is None else [f"filled at its level, because {why}"]
     who = f"the {finer} candle of {format_utc(inside.timestamp)} UTC"
-    did = _did(inside.exit, levels, run.digits)
+    did = _describe_intrabar_exit(inside.exit, levels, run.digits)
     return [f"{cause}: {who} decided, it {did} first" if is_ambiguous else f"{who} {did}"]
 
 
-def explained_survival(run: SymbolRun, finer: str | None, bar: int) -> list[str]:
-    """Return why a candle that may have reached a trailing stop did not end the position."""
+def explain_survival(run: SymbolRun, finer: str | None, bar: int) -> list[str]:
+    """Return the reason why a candle that may have reached a trailing stop ended no position."""
     inside = run.result.fill_log.intrabar_exits.get(bar)
     if inside is None or not inside.goes_on:
         return []
     return [f"{_MOVED[0]}: the {finer} candles show that the price was never under the stop"]
 
 
-def _did(found: BarExit, levels: Levels, digits: Digits) -> str:
-    """Return how an intrabar candle ended a position."""
+def _describe_intrabar_exit(found: BarExit, levels: Levels, digits: Digits) -> str:
+    """Return the text on the exit of a position in an intrabar candle."""
     if found.kind == TRAILING_STOP and found.price != levels.stop:
         return f"met the trailing stop at {digits.format_price(found.price)}"
     level = "target" if found.kind == TARGET else "stop"
@@ -161,7 +161,7 @@ def _did(found: BarExit, levels: Levels, digits: Digits) -> str:
     return f"opened beyond the {level}" if beyond else f"reached the {level}"
 
 
-def _nothing_text(
+def _describe_nothing_stored(
     store: Store, key: SeriesKey, window: CandleWindow, config: BacktestConfig
 ) -> str:
     stored = read_closed_range(store, key)
@@ -179,5 +179,5 @@ def _nothing_text(
     return (
         f"--timeframe-detail {key.timeframe}: no closed candle of {key} is stored from "
         f"{format_utc(window.start)} to {format_utc(window.end)} UTC ({has}); run: "
-        f"{repair_command(key, config, window.start, window.end)} (or leave the flag out)"
+        f"{format_repair_command(key, config, window.start, window.end)} (or leave the flag out)"
     )

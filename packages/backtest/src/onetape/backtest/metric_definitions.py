@@ -1,4 +1,4 @@
-"""What each metric is: terminal, report and docs/metrics.md take labels and formulas from here."""
+"""Definitions of metrics: terminal, report and docs/metrics.md use these labels and formulas."""
 
 from typing import Any, Final, Literal, NamedTuple
 
@@ -176,9 +176,9 @@ DEFINITIONS: Final[tuple[Definition, ...]] = (
         is_brief=False,
     ),
 )
-#: What each metric is called for people, by its field.
+#: Label of each metric, by its field.
 LABELS: Final = {one.field: one.label for one in DEFINITIONS}
-#: What buying and holding has a value of too.
+#: Fields of metrics that buy and hold has, too.
 HELD: Final = ("total_return", "final_equity", "max_drawdown")
 #: Largest ratio that is shown: a growth of some hours, compounded over a year, may have 200 digits.
 _LARGEST: Final = 1e6
@@ -200,21 +200,23 @@ def definition_of(field: str) -> Definition:
     return next(known, Definition(field, field, "number", "a function of the user's own"))
 
 
-def metric_lines(metrics: Metrics, quote: str, *, brief: bool = False) -> list[MetricLine]:
+def make_metric_lines(metrics: Metrics, quote: str, *, brief: bool = False) -> list[MetricLine]:
     """Return the metrics and those of buy-and-hold, as texts.
 
     Args:
         metrics: The metrics.
         quote: Quote currency.
-        brief: Leave out what only the report shows.
+        brief: Leave out metrics that only the report shows.
     """
     hold = metrics.buy_and_hold
     decimals = choose_money_decimals(quote, metrics.start_cash)
     return [
         (
-            label_of(one, quote),
-            value_text(one, getattr(metrics, one.field), decimals),
-            value_text(one, getattr(hold, one.field, None), decimals) if one.field in HELD else "",
+            format_metric_label(one, quote),
+            format_metric_value(one, getattr(metrics, one.field), decimals),
+            format_metric_value(one, getattr(hold, one.field, None), decimals)
+            if one.field in HELD
+            else "",
             one.formula,
         )
         for one in DEFINITIONS
@@ -222,13 +224,13 @@ def metric_lines(metrics: Metrics, quote: str, *, brief: bool = False) -> list[M
     ]
 
 
-def label_of(definition: Definition, quote: str) -> str:
+def format_metric_label(definition: Definition, quote: str) -> str:
     """Return the label, with the unit where the value does not show it."""
     unit = {"quote": quote, "days": "days", "candles": "candles"}.get(definition.unit)
     return f"{definition.label}, {unit}" if unit else definition.label
 
 
-def value_text(definition: Definition, value: Any, decimals: int) -> str:
+def format_metric_value(definition: Definition, value: Any, decimals: int) -> str:
     """Return a value of a metric as people read it; empty where it is not defined.
 
     Args:

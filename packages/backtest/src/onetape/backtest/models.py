@@ -17,7 +17,7 @@ from onetape.engine import (
     Metrics,
     PortfolioResult,
     SimulationResult,
-    equal_parts_equity,
+    compute_equal_parts_equity,
 )
 from onetape.strategies import Higher, HigherCandles, Signals, Strategy
 from onetape.strategies.segments import WHOLE, IndexedGap, Range, Segment
@@ -140,7 +140,7 @@ class Backtest(Struct, frozen=True):
 
     @property
     def first(self) -> SymbolRun:
-        """Return the run of the first symbol; of one symbol, its run."""
+        """Return the run of the first symbol, which may be the only one."""
         return self.runs[0]
 
     @property
@@ -161,5 +161,5 @@ class Backtest(Struct, frozen=True):
     def buy_and_hold(self) -> FloatArray:
         """Return the value of buying and holding all symbols, at the same closes; shape (m,)."""
         markets = [(run.result.candles, run.result.rules) for run in self.runs]
-        held = equal_parts_equity(markets, self.timestamp)
+        held = compute_equal_parts_equity(markets, self.timestamp)
         return np.full(len(self.timestamp), self.metrics.start_cash) if held is None else held

@@ -28,10 +28,10 @@ _PARENT_SIGNALS: Final = (signal.SIGINT, *ENDING_SIGNALS)
 #: Chunks that a process gets in all where there are many jobs, and the most jobs of a chunk.
 _CHUNKS_PER_PROCESS: Final = 8
 _MOST_JOBS_PER_CHUNK: Final = 32
-#: Names of the GNU C library: how large a piece of memory gets pages of its own, and how much free
-#: memory is kept; and a size that no column reaches.
+#: `mallopt` numbers of glibc: from which size memory gets separate pages, and how much free
+#: memory is not returned; and a size that no column reaches.
 _OWN_PAGES, _KEPT_FREE, _NEVER_BYTES = -3, -1, 1 << 30
-#: Of Linux, `prctl(2)`: the signal that a process is sent when its parent is gone.
+#: Option of `prctl(2)` on Linux: the signal that a process gets when its parent ends.
 _PARENT_DEATH_SIGNAL: Final = 1
 
 #: Evaluates one job; set in worker processes alone.
@@ -42,7 +42,7 @@ _Chunk = list[tuple[int, Any]]
 
 
 class WorkerPool:
-    """Processes that evaluate jobs; a context manager, which ends them whatever they do."""
+    """Processes that evaluate jobs; a context manager, which kills them at its end."""
 
     def __init__(
         self, work: Callable[[Any], bytes], processes: int, closed: Sequence[int] = ()
@@ -173,7 +173,7 @@ class WorkerPool:
 def map_unordered(
     work: Callable[[Any], bytes], jobs: Sequence[Any], processes: int
 ) -> Generator[tuple[int, bytes | None]]:
-    """Yield the index and the result of each job, evaluated by a pool of its own.
+    """Yield the index and the result of each job, evaluated by a new pool.
 
     Args:
         work: See `WorkerPool`.
@@ -258,7 +258,7 @@ def _reuse_memory() -> None:
 
 
 def end_with_parent(parent: int) -> None:
-    """Let the system kill this process when its parent is gone, however that ended.
+    """Let the system kill this process when its parent ends for any reason.
 
     Where the system cannot (it is not Linux), nothing changes.
 
@@ -274,7 +274,7 @@ def end_with_parent(parent: int) -> None:
 
 
 def count_processors() -> int:
-    """Return how many processors this process may use."""
+    """Return the number of processors that this process may use."""
     with contextlib.suppress(AttributeError):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -7,7 +7,7 @@ from onetape.core.dates import parse_moment
 from onetape.core.errors import UsageError
 
 
-def moment_of(value: Any, name: str) -> int:
+def convert_moment(value: Any, name: str) -> int:
     """Return epoch seconds of a moment.
 
     Args:

@@ -41,11 +41,11 @@ class BiasCheck(Struct, frozen=True, kw_only=True):
     """Kind of the fault, such as look-ahead."""
 
     @classmethod
-    def not_run(cls, text: str) -> "BiasCheck":
+    def make_not_run(cls, text: str) -> "BiasCheck":
         """Return the record of a check that did not run.
 
         Args:
-            text: Why, and the command that runs it.
+            text: Reason, and the command that runs the check.
         """
         return cls(
             text=text,
@@ -164,7 +164,7 @@ class RunSummary(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
         """Return the quote currency of the account."""
         return split_symbol(self.symbol)[1]
 
-    def digits_of(self, symbol: str, trades: Sequence[TradeRecord]) -> Digits:
+    def get_digits(self, symbol: str, trades: Sequence[TradeRecord]) -> Digits:
         """Return the decimals of one symbol.
 
         Args:

@@ -7,8 +7,8 @@ from onetape.core.message_text import format_count
 from onetape.engine import RefusalKind, SimulationResult
 
 
-def refusal_notes(results: Sequence[SimulationResult], places: int = 1) -> list[str]:
-    """Return how many orders were refused, the most frequent reason, and a remedy; or nothing.
+def describe_refusals(results: Sequence[SimulationResult], places: int = 1) -> list[str]:
+    """Return the number of refused orders, the most frequent reason and a remedy, or nothing.
 
     Args:
         results: Results of each symbol of the account.
@@ -24,11 +24,11 @@ def refusal_notes(results: Sequence[SimulationResult], places: int = 1) -> list[
     like = ", such as" if len(refused) > 1 else ""
     if count < len(refused):
         like = f", most often ({count:,}) such as"
-    remedy = _remedy(kind, results[0], places)
+    remedy = _suggest_remedy(kind, results[0], places)
     return [f"{orders} refused by account or market, not filled{like}: {example}; {remedy}"]
 
 
-def _remedy(kind: RefusalKind, result: SimulationResult, places: int) -> str:
+def _suggest_remedy(kind: RefusalKind, result: SimulationResult, places: int) -> str:
     sizing = result.rules.sizing
     if kind == "volatility_unknown":
         return "begin later, or store more candles before the range"

@@ -1,4 +1,4 @@
-"""Commands that fetch, build or accept what a run is missing, for error texts and notes."""
+"""Commands that fetch, build or accept the candles that a run misses, for errors and notes."""
 
 import shlex
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from onetape.store.gaps import UNPROVEN, read_gap_ledger
 Range = tuple[int, int]
 
 
-def repair_command(
+def format_repair_command(
     key: SeriesKey,
     config: BacktestConfig,
     start: int | None = None,
@@ -27,9 +27,9 @@ def repair_command(
     others: Sequence[str] = (),
     first: int | None = None,
 ) -> str:
-    """Return the command that gets what is missing into the same file.
+    """Return the command that gets missing candles into the same file.
 
-    Of an exchange that serves its newest candles only, older ones must come from a file.
+    Older candles of an exchange that serves its newest ones only must come from a file.
 
     Args:
         key: The series.
@@ -58,7 +58,7 @@ def repair_command(
     return command + config.db_words
 
 
-def stored_range(store: Store, key: SeriesKey, config: BacktestConfig) -> tuple[int, int]:
+def read_stored_range(store: Store, key: SeriesKey, config: BacktestConfig) -> tuple[int, int]:
     """Return the opens of the first and the last closed candle, epoch seconds.
 
     Raises:
@@ -67,19 +67,19 @@ def stored_range(store: Store, key: SeriesKey, config: BacktestConfig) -> tuple[
     stored = read_closed_range(store, key)
     if stored is not None:
         return stored
-    raise DataError(_nothing_stored_text(store, key, config))
+    raise DataError(_describe_nothing_stored(store, key, config))
 
 
-def _nothing_stored_text(store: Store, key: SeriesKey, config: BacktestConfig) -> str:
-    """Return that no closed candle of a series is stored, with the command that fetches some."""
+def _describe_nothing_stored(store: Store, key: SeriesKey, config: BacktestConfig) -> str:
+    """Return the text that no closed candle of a series is stored, with the fetch command."""
     hint = suggest_name(str(key), [str(summary.key) for summary in read_stored_series(store)])
     return (
-        f"{store.path} holds no closed candle of {key}; run: {repair_command(key, config)}"
-        f"{_resample_text(store, key, config)}{hint}"
+        f"{store.path} holds no closed candle of {key}; run: {format_repair_command(key, config)}"
+        f"{_format_resample_command(store, key, config)}{hint}"
     )
 
 
-def gap_text(
+def describe_gaps(
     store: Store,
     key: SeriesKey,
     config: BacktestConfig,
@@ -87,7 +87,7 @@ def gap_text(
     stored: Range,
     repair: str,
 ) -> str:
-    """Return how many candles are missing, where first, and the remedies that can work.
+    """Return the number of missing candles, the first one, and the remedies that can work.
 
     Args:
         store: The open database.
@@ -104,20 +104,20 @@ def gap_text(
     return (
         f"{key} has {format_count(missing, 'candle')} missing{many} from {format_utc(bad[0][0])} "
         "UTC "
-        f"(stored: {ends}); run: {repair}{_again(store, key, bad)} "
-        f"({_accept(key, config)}or go on without them: --allow-gaps)"
+        f"(stored: {ends}); run: {repair}{_describe_when_to_repeat(store, key, bad)} "
+        f"({_format_accept_command(key, config)}or go on without them: --allow-gaps)"
     )
 
 
-def _again(store: Store, key: SeriesKey, bad: Sequence[Range]) -> str:
-    """Return when to run the command, where the exchange has left candles out already."""
+def _describe_when_to_repeat(store: Store, key: SeriesKey, bad: Sequence[Range]) -> str:
+    """Return the time to run the command, where the exchange has left candles out before."""
     known = read_gap_ledger(store, key, bad[0][0], bad[-1][1])
     if get_quirks(key.exchange).newest_only or all(each.state != UNPROVEN for each in known):
         return ""
     return ", 2 minutes after the last run: a second response fetches or proves the gap"
 
 
-def _accept(key: SeriesKey, config: BacktestConfig) -> str:
+def _format_accept_command(key: SeriesKey, config: BacktestConfig) -> str:
     """Return the command that accepts a gap, where an exchange cannot prove old ones."""
     if not get_quirks(key.exchange).newest_only:
         return ""
@@ -127,15 +127,15 @@ def _accept(key: SeriesKey, config: BacktestConfig) -> str:
     )
 
 
-def _resample_text(store: Store, key: SeriesKey, config: BacktestConfig) -> str:
-    """Return what else than fetching helps, in brackets; empty where nothing smaller is stored.
+def _format_resample_command(store: Store, key: SeriesKey, config: BacktestConfig) -> str:
+    """Return the remedy by `resample`, in brackets; empty where no lower timeframe is stored.
 
     Args:
         store: The open database.
         key: A series without a closed candle.
         config: Configuration of the run.
     """
-    smaller = _largest_smaller(store, key)
+    smaller = _find_resample_source(store, key)
     if smaller is None:
         return ""
     command = (
@@ -145,7 +145,7 @@ def _resample_text(store: Store, key: SeriesKey, config: BacktestConfig) -> str:
     return f" (or build them from the stored {smaller} candles: {command}{config.db_words})"
 
 
-def _largest_smaller(store: Store, key: SeriesKey) -> str | None:
+def _find_resample_source(store: Store, key: SeriesKey) -> str | None:
     """Return the highest stored timeframe that divides the requested one."""
     wanted, found = Timeframe.parse(key.timeframe), list[Timeframe]()
     for summary in read_stored_series(store):

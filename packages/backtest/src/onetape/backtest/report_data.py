@@ -6,12 +6,12 @@ from typing import TypedDict
 
 import numpy as np
 
-from onetape.backtest.assumptions import assumptions, checks_together, notes
-from onetape.backtest.metric_definitions import metric_lines
+from onetape.backtest.assumptions import collect_notes, describe_assumptions, join_run_checks
+from onetape.backtest.metric_definitions import make_metric_lines
 from onetape.backtest.models import Backtest, SymbolRun
-from onetape.backtest.trade_levels import TradeLevels, all_levels
-from onetape.backtest.trade_records import entry_reason, exit_reason
-from onetape.backtest.warning_banner import warning
+from onetape.backtest.trade_levels import TradeLevels, compute_trade_levels
+from onetape.backtest.trade_records import describe_entry_reason, describe_exit_reason
+from onetape.backtest.warning_banner import format_warning
 from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.core.digits import Digits
 from onetape.core.symbols import split_symbol
@@ -37,21 +37,21 @@ def write_backtest_report(backtest: Backtest, path: Path) -> None:
     Raises:
         ConfigurationError: the file cannot be written; nothing is left behind.
     """
-    write_report(report_data(backtest), path)
+    write_report(make_report_data(backtest), path)
 
 
-def report_data(backtest: Backtest) -> ReportData:
+def make_report_data(backtest: Backtest) -> ReportData:
     """Return the contents of the report, without the warm-up; the first symbol is charted first."""
     metrics, hold = backtest.metrics, backtest.metrics.buy_and_hold
-    charts = [_charted(backtest, run) for run in backtest.runs]
+    charts = [_make_chart(backtest, run) for run in backtest.runs]
     trades = [
-        _trade(run, trade, levels)
+        _make_report_trade(run, trade, levels)
         for run in backtest.runs
-        for trade, levels in zip(run.result.trades, all_levels(run.result), strict=True)
+        for trade, levels in zip(run.result.trades, compute_trade_levels(run.result), strict=True)
     ]
     quote = split_symbol(backtest.first.symbol)[1]
     return ReportData(
-        title=_title(backtest),
+        title=_make_title(backtest),
         headline=Headline(
             strategy_return=metrics.total_return,
             buy_and_hold_return=hold.total_return if hold else 0.0,
@@ -59,7 +59,7 @@ def report_data(backtest: Backtest) -> ReportData:
             max_drawdown=metrics.max_drawdown,
         ),
         start_cash=backtest.first.result.rules.cash,
-        metrics=tuple(MetricRow(*line) for line in metric_lines(metrics, quote)),
+        metrics=tuple(MetricRow(*line) for line in make_metric_lines(metrics, quote)),
         trades=tuple(sorted(trades, key=lambda trade: trade.entry_timestamp)),
         others=tuple(
             OtherMarket(symbol=run.symbol, **chart)
@@ -81,17 +81,19 @@ class _Chart(TypedDict):
     digits: Digits
 
 
-def _charted(backtest: Backtest, run: SymbolRun) -> _Chart:
+def _make_chart(backtest: Backtest, run: SymbolRun) -> _Chart:
     """Return the chart of one symbol, at the times of all symbols: NaN where it has no candle."""
     signals, skipped = run.signals, run.window.warm_up
-    indicators = {name: _drawable(column[skipped:]) for name, column in signals.indicators.items()}
+    indicators = {
+        name: _drop_overflowing(column[skipped:]) for name, column in signals.indicators.items()
+    }
     own, axis = run.result.candles, backtest.timestamp
     equity = run.result.equity
     if len(own) != len(axis):
         places = np.searchsorted(axis, own.timestamp)
-        own = _spread_candles(own, axis, places)
+        own = _align_candles(own, axis, places)
         indicators = {
-            name: _spread(column, len(axis), places) for name, column in indicators.items()
+            name: _align_column(column, len(axis), places) for name, column in indicators.items()
         }
         equity = backtest.equity
     return _Chart(
@@ -105,21 +107,25 @@ def _charted(backtest: Backtest, run: SymbolRun) -> _Chart:
     )
 
 
-def _spread_candles(candles: Candles, axis: IntArray, places: IntArray) -> Candles:
+def _align_candles(candles: Candles, axis: IntArray, places: IntArray) -> Candles:
     columns = (candles.open, candles.high, candles.low, candles.close)
-    open_, high, low, close = (_spread(column, len(axis), places) for column in columns)
-    return Candles(axis, open_, high, low, close, _spread(candles.volume, len(axis), places, 0.0))
+    open_, high, low, close = (_align_column(column, len(axis), places) for column in columns)
+    return Candles(
+        axis, open_, high, low, close, _align_column(candles.volume, len(axis), places, 0.0)
+    )
 
 
-def _spread(column: FloatArray, count: int, places: IntArray, absent: float = np.nan) -> FloatArray:
+def _align_column(
+    column: FloatArray, count: int, places: IntArray, absent: float = np.nan
+) -> FloatArray:
     """Return a column with its values at the given places of a longer one."""
     whole = np.full(count, absent)
     whole[places] = column
     return whole
 
 
-def _title(backtest: Backtest) -> ReportTitle:
-    window, check = backtest.first.window, checks_together(backtest)
+def _make_title(backtest: Backtest) -> ReportTitle:
+    window, check = backtest.first.window, join_run_checks(backtest)
     return ReportTitle(
         exchange=window.key.exchange,
         symbol=window.key.symbol,
@@ -129,15 +135,15 @@ def _title(backtest: Backtest) -> ReportTitle:
         strategy=backtest.strategy_name,
         generated_at_ms=time.time_ns() // 1_000_000,
         parameters={name: str(value) for name, value in backtest.parameters.items()},
-        rules={**assumptions(backtest), "check": check.text},
-        notes=tuple(notes(backtest)),
-        warning=warning(check),
+        rules={**describe_assumptions(backtest), "check": check.text},
+        notes=tuple(collect_notes(backtest)),
+        warning=format_warning(check),
         warning_text=f"Check: {check.text}",
         origin=window.origin,
     )
 
 
-def _trade(run: SymbolRun, trade: Trade, levels: TradeLevels) -> ReportTrade:
+def _make_report_trade(run: SymbolRun, trade: Trade, levels: TradeLevels) -> ReportTrade:
     candles = run.result.candles
 
     def timed(steps: tuple[tuple[int, float], ...]) -> LevelSteps:
@@ -155,8 +161,8 @@ def _trade(run: SymbolRun, trade: Trade, levels: TradeLevels) -> ReportTrade:
         profit_ratio=trade.profit_ratio,
         fee_quote=trade.entry_fee + trade.exit_fee,
         open_at_end=trade.open_at_end,
-        entry_reason=entry_reason(run, trade),
-        exit_reason=exit_reason(run, trade),
+        entry_reason=describe_entry_reason(run, trade),
+        exit_reason=describe_exit_reason(run, trade),
         exit_kind=trade.exit_kind or "signal",
         symbol=trade.symbol,
         stop=timed(levels.stop),
@@ -164,6 +170,6 @@ def _trade(run: SymbolRun, trade: Trade, levels: TradeLevels) -> ReportTrade:
     )
 
 
-def _drawable(column: FloatArray) -> FloatArray:
+def _drop_overflowing(column: FloatArray) -> FloatArray:
     """Return an indicator without the values so large that its axis would overflow."""
     return np.where(np.abs(column) < LARGEST_DRAWN, column, np.nan)

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from msgspec.structs import replace
 
-from onetape.backtest.assumptions import checks_together
+from onetape.backtest.assumptions import join_run_checks
 from onetape.backtest.config import BacktestConfig
 from onetape.backtest.explain import CandleExplanation, explain
 from onetape.backtest.models import Backtest, SymbolRun
-from onetape.backtest.python_times import moment_of
+from onetape.backtest.python_times import convert_moment
 from onetape.backtest.records import BiasCheck, RunSummary
 from onetape.backtest.report_data import write_backtest_report
-from onetape.backtest.storage.digests import digests_of
+from onetape.backtest.storage.digests import compute_digests
 from onetape.backtest.storage.save import save_run
 from onetape.backtest.summary import summarize
-from onetape.backtest.trade_frame import trade_frame
-from onetape.backtest.trade_records import trade_records
+from onetape.backtest.trade_frame import make_trade_frame
+from onetape.backtest.trade_records import make_trade_records
 from onetape.core.candles import IntArray
 from onetape.core.clock import format_day
 from onetape.core.message_text import format_count
@@ -73,12 +73,12 @@ class BacktestResult:
     @property
     def check(self) -> BiasCheck:
         """Result of the bias check."""
-        return checks_together(self._backtest)
+        return join_run_checks(self._backtest)
 
     @cached_property
     def digest(self) -> dict[str, str]:
         """SHA-256 digests of the candles, the strategy's code and the engine's code."""
-        return digests_of(self._backtest)
+        return compute_digests(self._backtest)
 
     @cached_property
     def stats(self) -> "pd.Series[Any]":
@@ -92,7 +92,7 @@ class BacktestResult:
     @cached_property
     def trades(self) -> "pd.DataFrame":
         """Round trips, one row each, with UTC times of entry and exit."""
-        return trade_frame(trade_records(self._backtest), self.summary.symbol)
+        return make_trade_frame(make_trade_records(self._backtest), self.summary.symbol)
 
     @cached_property
     def fills(self) -> "pd.DataFrame":
@@ -142,13 +142,15 @@ class BacktestResult:
         """Base currency held at each close, one column per symbol."""
         import pandas as pd
 
-        columns = {run.symbol: _position(run, self._backtest.timestamp) for run in self._runs}
+        columns = {
+            run.symbol: _compute_position(run, self._backtest.timestamp) for run in self._runs
+        }
         return pd.DataFrame(columns, self._index)
 
     @cached_property
     def frame(self) -> "pd.DataFrame | dict[str, pd.DataFrame]":
         """Candles of the range with indicators and signals; of several symbols, a dict."""
-        frames = {run.symbol: _frame(run) for run in self._runs}
+        frames = {run.symbol: _make_candle_frame(run) for run in self._runs}
         return frames if len(frames) > 1 else next(iter(frames.values()))
 
     @cached_property
@@ -157,7 +159,7 @@ class BacktestResult:
         import pandas as pd
 
         frame: Any = pd.DataFrame(
-            _drawdowns(self._backtest), columns=["start", "bottom", "end", "depth"]
+            _find_drawdowns(self._backtest), columns=["start", "bottom", "end", "depth"]
         )
         for name in ("start", "bottom", "end"):
             frame[name] = pd.to_datetime(frame[name].astype("float64"), unit="s", utc=True)
@@ -190,7 +192,7 @@ class BacktestResult:
         Raises:
             DataError: no symbol has a candle there.
         """
-        return explain(self._backtest, moment_of(time, "time"))
+        return explain(self._backtest, convert_moment(time, "time"))
 
     def plot(self) -> "ReportView":
         """Return the HTML report; a notebook shows it."""
@@ -216,7 +218,7 @@ class BacktestResult:
         summary = save_run(
             self._backtest,
             self.summary,
-            trade_records(self._backtest),
+            make_trade_records(self._backtest),
             write_report=write if report else None,
             root=root,
             digests=self.digest,
@@ -224,15 +226,15 @@ class BacktestResult:
         return Path(str(summary.run))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a pickle holds: the run without the strategy's code, and the digests."""
+        """Return the state of a pickle: the run without the strategy's code, and the digests."""
         _ = self.summary
         detached = replace(
             self._backtest,
             strategy=None,
-            config=replace(self.config, strategy=self.config.strategy.detached()),
+            config=replace(self.config, strategy=self.config.strategy.detach()),
         )
-        kept = {"summary": self.summary, "digest": self.digest}
-        return {"_backtest": detached, "_note": self._note, **kept}
+        computed = {"summary": self.summary, "digest": self.digest}
+        return {"_backtest": detached, "_note": self._note, **computed}
 
     @property
     def _runs(self) -> tuple[SymbolRun, ...]:
@@ -254,7 +256,7 @@ class ReportView:
         self.html = html
 
     def __repr__(self) -> str:
-        """Return how to open the report outside of a notebook."""
+        """Return the text on how to open the report outside a notebook."""
         return "HTML report; a notebook shows it, .save('report.html') writes it"
 
     def _repr_html_(self) -> str:
@@ -270,7 +272,7 @@ class ReportView:
         return Path(path)
 
 
-def _position(run: SymbolRun, timestamp: IntArray) -> Any:
+def _compute_position(run: SymbolRun, timestamp: IntArray) -> Any:
     """Return the base currency held at the closes of candles; shape (m,)."""
     changes = np.zeros(len(run.result.candles))
     bars = np.maximum(np.asarray(run.result.indices, dtype=np.int64), 0)
@@ -280,7 +282,7 @@ def _position(run: SymbolRun, timestamp: IntArray) -> Any:
     return np.where(last >= 0, held[np.maximum(last, 0)] if len(held) else 0.0, 0.0)
 
 
-def _frame(run: SymbolRun) -> "pd.DataFrame":
+def _make_candle_frame(run: SymbolRun) -> "pd.DataFrame":
     frame: Any = run.result.candles.frame()
     skipped = run.window.warm_up
     for name, column in run.signals.indicators.items():
@@ -289,7 +291,7 @@ def _frame(run: SymbolRun) -> "pd.DataFrame":
     return frame
 
 
-def _drawdowns(backtest: Backtest) -> list[tuple[int, int, int | None, float]]:
+def _find_drawdowns(backtest: Backtest) -> list[tuple[int, int, int | None, float]]:
     """Return start, bottom, end (None: not regained) and depth (zero or negative) of each fall."""
     equity, times = backtest.equity, backtest.timestamp
     if not len(equity):

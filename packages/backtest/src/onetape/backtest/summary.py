@@ -2,7 +2,12 @@
 
 from msgspec import UNSET
 
-from onetape.backtest.assumptions import assumptions, checks_together, notes, pauses_of
+from onetape.backtest.assumptions import (
+    collect_notes,
+    describe_assumptions,
+    find_pauses,
+    join_run_checks,
+)
 from onetape.backtest.models import Backtest
 from onetape.backtest.records import PauseSummary, RunSummary, SymbolDigits
 
@@ -21,17 +26,17 @@ def summarize(backtest: Backtest) -> RunSummary:
         warm_up=min(run.window.warm_up for run in runs),
         known_outages=sum(run.window.known_outages for run in runs),
         unexplained_gaps=sum(run.window.unexplained for run in runs),
-        pauses=_pauses(backtest),
+        pauses=_collect_pauses(backtest),
         left_out=max(left_out, default=None),
         strategy=backtest.strategy_name,
         parameters=dict(backtest.parameters),
-        assumptions=assumptions(backtest),
+        assumptions=describe_assumptions(backtest),
         digits={
             run.symbol: SymbolDigits(run.digits.price, run.digits.money, run.digits.amount)
             for run in runs
         },
-        check=checks_together(backtest),
-        notes=notes(backtest),
+        check=join_run_checks(backtest),
+        notes=collect_notes(backtest),
         metrics=backtest.metrics,
         seconds=backtest.seconds,
         database=str(backtest.config.database),
@@ -41,10 +46,10 @@ def summarize(backtest: Backtest) -> RunSummary:
     )
 
 
-def _pauses(backtest: Backtest) -> list[PauseSummary]:
+def _collect_pauses(backtest: Backtest) -> list[PauseSummary]:
     return [
         PauseSummary(run.symbol, pause.gap_from, pause.gap_to, pause.timeframe, pause.trading_since)
         for run in backtest.runs
         if run.has_gaps
-        for pause in pauses_of(run.window, run.segments)
+        for pause in find_pauses(run.window, run.segments)
     ]

@@ -5,18 +5,18 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from onetape.backtest.candle_windows import load_window, series_has_volume
+from onetape.backtest.candle_windows import has_stored_volume, load_window
 from onetape.backtest.config import BacktestConfig
 from onetape.backtest.higher_timeframe import load_higher
 from onetape.backtest.models import CandleWindow, HigherTimeframes, SymbolInput
-from onetape.backtest.trading_rules import market_rules
-from onetape.backtest.warm_up import after_startup, run_segments
+from onetape.backtest.trading_rules import load_trading_rules
+from onetape.backtest.warm_up import find_run_segments, skip_startup_candles
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import DataError
 from onetape.engine import IntrabarSource
 from onetape.store.database import Store
-from onetape.strategies import Strategy, lookback_of
-from onetape.strategies.segments import Segment, signals_by_segment
+from onetape.strategies import Strategy, get_lookback
+from onetape.strategies.segments import Segment, evaluate_by_segment
 
 if TYPE_CHECKING:
     from onetape.backtest.common_range import CommonRange
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 def read_symbols(
     store: Store, config: BacktestConfig, strategy: Strategy, *, with_indicators: bool = True
 ) -> tuple[list[SymbolInput], tuple[str, ...]]:
-    """Return all symbols, read and evaluated, and which of several decided the range.
+    """Return all symbols, read and evaluated, and the notes on those that decided the range.
 
     Args:
         store: The open database.
         config: Configuration of the run.
-        strategy: The strategy of the symbols that have none of their own.
+        strategy: The strategy of symbols without a strategy in `own_strategies`.
         with_indicators: Whether the signals keep the strategy's indicators.
 
     Raises:
@@ -38,14 +38,14 @@ def read_symbols(
     """
     common = None
     if len(config.symbols) > 1:
-        from onetape.backtest.common_range import common_range
+        from onetape.backtest.common_range import find_common_range
 
-        common = common_range(store, config)
+        common = find_common_range(store, config)
     inputs: list[SymbolInput] = []
     for key in config.keys:
         own = config.own_strategies.get(key.symbol)
         read = _read_symbol(store, config, key, strategy if own is None else own.load(), common)
-        inputs.append(read if with_indicators else _without_indicators(read))
+        inputs.append(read if with_indicators else _drop_indicators(read))
     return inputs, () if common is None else common.notes
 
 
@@ -70,13 +70,13 @@ def read_candles(
         DataError: no closed candle lies in the range, or nothing is stored.
         OnetapeError: see `load_window` and `load_higher`.
     """
-    window = load_window(store, key, config, lookback=lookback_of(strategy))
+    window = load_window(store, key, config, lookback=get_lookback(strategy))
     if not len(window.candles) - window.warm_up:
         raise DataError(f"{key} has no closed candle in the range; choose a longer one")
     if is_alone:
-        window = after_startup(window, strategy)
+        window = skip_startup_candles(window, strategy)
     higher = load_higher(store, window, strategy, config)
-    return window, higher, run_segments(window, higher, strategy)
+    return window, higher, find_run_segments(window, higher, strategy)
 
 
 def _read_symbol(
@@ -89,18 +89,18 @@ def _read_symbol(
     """Return one symbol, read and evaluated; `common` is the range of all, where there are several.
 
     Raises:
-        OnetapeError: see `read_candles` and `signals_by_segment`.
+        OnetapeError: see `read_candles` and `evaluate_by_segment`.
     """
-    own = config.of_symbol(key.symbol)
+    own = config.select_symbol(key.symbol)
     if common is not None:
         own = replace(own, start=common.start, end=common.end)
     window, higher, segments = read_candles(store, key, own, strategy, is_alone=common is None)
     if common is not None:
         left_out = common.left_out.get(key.symbol, window.left_out)
         window = replace(window, left_out=left_out)
-    trading_rules, trading_rules_text = market_rules(store, key, own, window.candles)
+    trading_rules, trading_rules_text = load_trading_rules(store, key, own, window.candles)
     began = time.monotonic()
-    signals = signals_by_segment(strategy, window.candles, higher.candles, segments)
+    signals = evaluate_by_segment(strategy, window.candles, higher.candles, segments)
     return SymbolInput(
         config=own,
         window=window,
@@ -110,22 +110,22 @@ def _read_symbol(
         seconds=time.monotonic() - began,
         trading_rules=trading_rules,
         trading_rules_text=trading_rules_text,
-        intrabar=_intrabar_reader(store, window, own),
-        has_volume=series_has_volume(store, window),
+        intrabar=_make_intrabar_source(store, window, own),
+        has_volume=has_stored_volume(store, window),
     )
 
 
-def _without_indicators(source: SymbolInput) -> SymbolInput:
+def _drop_indicators(source: SymbolInput) -> SymbolInput:
     return replace(source, signals=replace(source.signals, indicators={}, overlays=frozenset()))
 
 
-def _intrabar_reader(
+def _make_intrabar_source(
     store: Store, window: CandleWindow, config: BacktestConfig
 ) -> IntrabarSource | None:
     """Return the source of intrabar candles, or None where none are needed.
 
     Raises:
-        DataError: none is stored in the range.
+        DataError: no intrabar candle is stored in the range.
     """
     if config.timeframe_detail is None:
         return None

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def trade_frame(trades: Iterable[TradeRecord], symbol: str) -> "pd.DataFrame":
+def make_trade_frame(trades: Iterable[TradeRecord], symbol: str) -> "pd.DataFrame":
     """Return round trips, one row each, with UTC times of entry and exit.
 
     Args:

@@ -1,4 +1,4 @@
-"""Where a trade's stop and target lay, candle by candle, for the report and for `explain`."""
+"""Stop and target of a trade, candle by candle, for the report and for `explain`."""
 
 import math
 from typing import NamedTuple
@@ -7,7 +7,7 @@ import numpy as np
 
 from onetape.core.candles import FloatArray
 from onetape.core.price_steps import find_price_step
-from onetape.engine import Levels, SimulationResult, Trade, levels_of
+from onetape.engine import Levels, SimulationResult, Trade, compute_levels
 
 #: Bars from which a level holds, and the level, quote currency.
 Steps = tuple[tuple[int, float], ...]
@@ -20,33 +20,33 @@ class TradeLevels(NamedTuple):
     target: Steps
 
 
-def all_levels(result: SimulationResult) -> list[TradeLevels]:
+def compute_trade_levels(result: SimulationResult) -> list[TradeLevels]:
     """Return the levels of each trade, by the engine's rule."""
     return [
-        _levels_of_trade(result, trade, buy.before_slippage)
+        _compute_levels_of_trade(result, trade, buy.before_slippage)
         for trade, buy in zip(result.trades, result.buys, strict=True)
     ]
 
 
-def _levels_of_trade(result: SimulationResult, trade: Trade, entry: float) -> TradeLevels:
+def _compute_levels_of_trade(result: SimulationResult, trade: Trade, entry: float) -> TradeLevels:
     exits = result.rules.exits
     if not exits.has_levels:
         return TradeLevels((), ())
-    first, last = max(trade.entry_index, 0), _last_bar(result, trade)
+    first, last = max(trade.entry_index, 0), _find_last_bar(result, trade)
     moved = {first, *(trade.entry_index + age for age in exits.target_table)}
     if exits.trailing_stop is not None:
-        high = np.maximum.accumulate(_highs(result, first, last))
+        high = np.maximum.accumulate(_get_highs(result, first, last))
         # A high moves the stop of the next bar.
         moved |= {*(np.flatnonzero(np.diff(high, prepend=-math.inf) > 0) + first + 1).tolist()}
     bars = sorted(bar for bar in moved if first <= bar <= last)
-    found = [(bar, levels_at(result, trade, entry, bar)) for bar in bars]
+    found = [(bar, compute_levels_at(result, trade, entry, bar)) for bar in bars]
     return TradeLevels(
-        _steps([(bar, levels.stop) for bar, levels in found]),
-        _steps([(bar, levels.target) for bar, levels in found]),
+        _make_steps([(bar, levels.stop) for bar, levels in found]),
+        _make_steps([(bar, levels.target) for bar, levels in found]),
     )
 
 
-def levels_at(result: SimulationResult, trade: Trade, entry: float, bar: int) -> Levels:
+def compute_levels_at(result: SimulationResult, trade: Trade, entry: float, bar: int) -> Levels:
     """Return the levels that one bar of a trade met.
 
     Args:
@@ -55,16 +55,16 @@ def levels_at(result: SimulationResult, trade: Trade, entry: float, bar: int) ->
         entry: The price of its buy before slippage.
         bar: Index among the bars of the candles that were traded, within the trade.
     """
-    highs = _highs(result, max(trade.entry_index, 0), bar)
+    highs = _get_highs(result, max(trade.entry_index, 0), bar)
     carried = result.fill_log.carried if trade.entry_index < 0 else None
     highest = max(
         entry, carried.highest if carried else 0.0, float(highs.max()) if len(highs) else 0.0
     )
     step = find_price_step(result.rules.trading_rules, int(result.candles.timestamp[bar]))
-    return levels_of(result.rules.exits, entry, highest, bar - trade.entry_index, step)
+    return compute_levels(result.rules.exits, entry, highest, bar - trade.entry_index, step)
 
 
-def _highs(result: SimulationResult, first: int, end: int) -> FloatArray:
+def _get_highs(result: SimulationResult, first: int, end: int) -> FloatArray:
     """Return the highs of bars; minus infinity where nothing was traded: it moves no stop."""
     highs = result.candles.high[first:end]
     if result.untraded is None:
@@ -72,7 +72,7 @@ def _highs(result: SimulationResult, first: int, end: int) -> FloatArray:
     return np.where(result.untraded[first:end], -math.inf, highs)
 
 
-def _last_bar(result: SimulationResult, trade: Trade) -> int:
+def _find_last_bar(result: SimulationResult, trade: Trade) -> int:
     if trade.exit_index is None:
         return len(result.candles) - 1
     # A sell at the open has nothing to do with the levels of its bar.
@@ -80,7 +80,7 @@ def _last_bar(result: SimulationResult, trade: Trade) -> int:
     return trade.exit_index if is_inside else max(trade.exit_index - 1, trade.entry_index, 0)
 
 
-def _steps(levels: list[tuple[int, float]]) -> Steps:
+def _make_steps(levels: list[tuple[int, float]]) -> Steps:
     found: list[tuple[int, float]] = []
     for bar, level in levels:
         if math.isfinite(level) and (not found or found[-1][1] != level):

@@ -37,7 +37,7 @@ class TradeSequence(Sequence[TradeRecord], ABC):
     """
 
     @abstractmethod
-    def values(self, start: int, stop: int) -> Iterator[tuple[Any, ...]]:
+    def iterate_rows(self, start: int, stop: int) -> Iterator[tuple[Any, ...]]:
         """Yield the fields of the records `[start, stop)`, as TRADE_COLUMNS orders them."""
 
     @overload
@@ -48,19 +48,19 @@ class TradeSequence(Sequence[TradeRecord], ABC):
         """Return one record, or the records of a slice."""
         if isinstance(index, int):
             number = range(len(self))[index]
-            return self._records(number, number + 1)[0]
+            return self._make_records(number, number + 1)[0]
         start, stop, step = index.indices(len(self))
         if step != 1:
             raise ValueError("trades are sliced in their order only")
-        return self._records(start, max(start, stop))
+        return self._make_records(start, max(start, stop))
 
     def __iter__(self) -> Iterator[TradeRecord]:
         """Yield every record."""
         for start in range(0, len(self), _AT_ONCE):
             yield from self[start : start + _AT_ONCE]
 
-    def _records(self, start: int, stop: int) -> list[TradeRecord]:
-        return [TradeRecord(*row) for row in self.values(start, stop)]
+    def _make_records(self, start: int, stop: int) -> list[TradeRecord]:
+        return [TradeRecord(*row) for row in self.iterate_rows(start, stop)]
 
 
 class TradeRows(TradeSequence):
@@ -75,11 +75,11 @@ class TradeRows(TradeSequence):
             warm_up: Candles before those of the result.
         """
         self._result, self._signals, self._warm_up = result, signals, warm_up
-        self._of_each, self._of_closed = _columns(result)
+        self._of_each, self._of_closed = _make_columns(result)
         self._kinds = result.exit_kinds
 
     def __len__(self) -> int:
-        """Return how many trades there are."""
+        """Return the number of trades."""
         return len(self._of_each["entry_index"])
 
     @property
@@ -87,7 +87,7 @@ class TradeRows(TradeSequence):
         """Return the time of each entry, epoch seconds."""
         return self._of_each["entry_timestamp"]
 
-    def values(self, start: int, stop: int) -> Iterator[tuple[Any, ...]]:
+    def iterate_rows(self, start: int, stop: int) -> Iterator[tuple[Any, ...]]:
         """Yield the fields of some records."""
         closed = len(self._of_closed["exit_index"])
         nothing = [None] * (stop - max(min(stop, closed), start))
@@ -101,9 +101,9 @@ class TradeRows(TradeSequence):
         columns["symbol"] = [self._result.symbol] * (stop - start)
         # Warm-up candles count too.
         columns["entry_reason"], left = (
-            _reasons(
+            _collect_reasons(
                 self._signals,
-                self._result.fill_log.signal_bars(bars[start:stop]) + self._warm_up,
+                self._result.fill_log.find_signal_bars(bars[start:stop]) + self._warm_up,
                 otherwise,
             )
             for bars, otherwise in (
@@ -133,29 +133,31 @@ class JoinedTradeRows(TradeSequence):
         self._number_of = numbers[np.argsort(times, kind="stable")]
 
     def __len__(self) -> int:
-        """Return how many trades there are."""
+        """Return the number of trades."""
         return len(self._number_of)
 
-    def values(self, start: int, stop: int) -> Iterator[tuple[Any, ...]]:
+    def iterate_rows(self, start: int, stop: int) -> Iterator[tuple[Any, ...]]:
         """Yield the fields of some records."""
         count = len(self._runs)
         firsts = np.bincount(self._number_of[:start], minlength=count).tolist()
         stops = np.bincount(self._number_of[:stop], minlength=count).tolist()
         rows = [
-            run.values(first, after)
+            run.iterate_rows(first, after)
             for run, first, after in zip(self._runs, firsts, stops, strict=True)
         ]
         numbers: list[int] = self._number_of[start:stop].tolist()
         return (next(rows[number]) for number in numbers)
 
 
-def _columns(result: SimulationResult) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+def _make_columns(
+    result: SimulationResult,
+) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
     """Return the fields of `Trade` as columns: those of each trade, and those of closed ones."""
     times, fill_log = result.candles.timestamp, result.fill_log
-    numbers = fill_log.columns()
+    numbers = fill_log.get_fill_values()
     bought, sold = numbers[0::2], numbers[1::2]
-    entries = np.asarray(fill_log.entry_bars(), dtype=np.int64)
-    exits = np.asarray(fill_log.exit_bars(), dtype=np.int64)
+    entries = np.asarray(fill_log.get_entry_bars(), dtype=np.int64)
+    exits = np.asarray(fill_log.get_exit_bars(), dtype=np.int64)
     closed, count = len(exits), len(entries)
     fees = bought[:, 3] * bought[:, 0] if result.rules.fee_currency == "base" else bought[:, 3]
     paid = -bought[:, 4]
@@ -179,10 +181,10 @@ def _columns(result: SimulationResult) -> tuple[dict[str, NDArray[Any]], dict[st
     return of_each, of_closed
 
 
-def _reasons(signals: Signals, bars: NDArray[np.int64], otherwise: str) -> list[str]:
+def _collect_reasons(signals: Signals, bars: NDArray[np.int64], otherwise: str) -> list[str]:
     """Return the strategy's reasons for some candles, or another text where it gave none."""
     if signals.conditions:
-        found = [_reason(signals, bar) if bar >= 0 else "" for bar in bars.tolist()]
+        found = [_describe_reason(signals, bar) if bar >= 0 else "" for bar in bars.tolist()]
         return [text or otherwise for text in found]
     if signals.reason is None:
         return [otherwise] * len(bars)
@@ -192,33 +194,33 @@ def _reasons(signals: Signals, bars: NDArray[np.int64], otherwise: str) -> list[
     return [texts[code] for code in codes]
 
 
-def trade_records(backtest: Backtest) -> Sequence[TradeRecord]:
+def make_trade_records(backtest: Backtest) -> Sequence[TradeRecord]:
     """Return all trades by time of entry, at one moment in the order of the symbols."""
     each = [TradeRows(run.result, run.signals, run.window.warm_up) for run in backtest.runs]
     return each[0] if len(each) == 1 else JoinedTradeRows(each)
 
 
-def entry_reason(run: SymbolRun, trade: Trade) -> str:
-    """Return why a trade was entered, in words."""
-    return _signal_reason(run, trade.entry_index) or "buy signal"
+def describe_entry_reason(run: SymbolRun, trade: Trade) -> str:
+    """Return the reason of a trade's entry, as text."""
+    return _find_signal_reason(run, trade.entry_index) or "buy signal"
 
 
-def exit_reason(run: SymbolRun, trade: Trade) -> str:
-    """Return why a trade was left, in words; empty while open."""
+def describe_exit_reason(run: SymbolRun, trade: Trade) -> str:
+    """Return the reason of a trade's exit, as text; empty while the trade is open."""
     if trade.exit_index is None or trade.exit_kind is None:
         return ""
-    reason = _signal_reason(run, trade.exit_index) if trade.exit_kind == "signal" else ""
+    reason = _find_signal_reason(run, trade.exit_index) if trade.exit_kind == "signal" else ""
     return reason or EXIT_WORDS[trade.exit_kind]
 
 
-def _signal_reason(run: SymbolRun, filled_index: int) -> str:
+def _find_signal_reason(run: SymbolRun, filled_index: int) -> str:
     """Return the reason that the strategy gave for the signal behind a fill."""
     # The signals have the warm-up candles too.
     filled = np.array([filled_index])
-    index = run.window.warm_up + int(run.result.fill_log.signal_bars(filled)[0])
-    return _reason(run.signals, index) if index >= 0 else ""
+    index = run.window.warm_up + int(run.result.fill_log.find_signal_bars(filled)[0])
+    return _describe_reason(run.signals, index) if index >= 0 else ""
 
 
-def _reason(signals: Signals, index: int) -> str:
+def _describe_reason(signals: Signals, index: int) -> str:
     """Return the reason of a candle's signal; without one, the conditions that were met."""
-    return signals.reason_text(index) or signals.met_conditions(index)
+    return signals.get_reason_text(index) or signals.format_met_conditions(index)

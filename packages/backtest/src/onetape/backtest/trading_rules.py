@@ -7,7 +7,7 @@ from typing import Final
 from onetape.backtest.config import BacktestConfig
 from onetape.core.candles import Candles, SeriesKey
 from onetape.core.clock import format_utc
-from onetape.core.price_steps import with_month_steps
+from onetape.core.price_steps import add_month_steps
 from onetape.core.trading_rules import NO_TRADING_RULES, MonthStep, TradingRules, format_decimal
 from onetape.store.database import Store
 from onetape.store.market_data import read_trading_rules
@@ -16,7 +16,7 @@ from onetape.store.market_data import read_trading_rules
 _MOST_RANGES: Final = 3
 
 
-def market_rules(
+def load_trading_rules(
     store: Store, key: SeriesKey, config: BacktestConfig, candles: Candles
 ) -> tuple[TradingRules, str]:
     """Return the market's price and amount rules, and their description.
@@ -35,26 +35,26 @@ def market_rules(
             f"no price or amount rounding: {key.exchange}'s trading rules are not stored yet; any "
             "backfiller run stores them"
         )
-    steps = with_month_steps(stated, candles)
+    steps = add_month_steps(stated, candles)
     words = (
-        f"{key.exchange}: price step {_step_text(steps.price_step)}, "
-        f"amount step {_step_text(steps.amount_step)}, "
+        f"{key.exchange}: price step {_format_step(steps.price_step)}, "
+        f"amount step {_format_step(steps.amount_step)}, "
         f"least order {format_decimal(steps.min_notional)}"
     )
-    return steps, words + month_words(steps.months or ())
+    return steps, words + describe_month_steps(steps.months or ())
 
 
-def month_words(months: Sequence[MonthStep]) -> str:
-    """Return where the candles show a finer price step than is stated; empty where nowhere."""
+def describe_month_steps(months: Sequence[MonthStep]) -> str:
+    """Return the months in which candles show a finer price step than the stated one, as text."""
     if not months:
         return ""
-    parts = [_range_text(run) for run in _runs(months)]
+    parts = [_format_month_range(run) for run in _group_months(months)]
     if len(parts) > _MOST_RANGES:
-        names = sorted({_shown_text(month) for month in months}, key=len)
+        names = sorted({_format_month_step(month) for month in months}, key=len)
         finest = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
         parts = [
-            f"{finest} in {len(months)} months from {_month_text(months[0])} to "
-            f"{_month_text(months[-1])}"
+            f"{finest} in {len(months)} months from {_format_month(months[0])} to "
+            f"{_format_month(months[-1])}"
         ]
     return (
         f"; the candles show a finer price step than the stated one, so theirs holds: "
@@ -63,7 +63,7 @@ def month_words(months: Sequence[MonthStep]) -> str:
     )
 
 
-def _runs(months: Sequence[MonthStep]) -> list[list[MonthStep]]:
+def _group_months(months: Sequence[MonthStep]) -> list[list[MonthStep]]:
     """Return the months in runs that follow each other with the same step."""
     runs: list[list[MonthStep]] = []
     for month in months:
@@ -74,18 +74,18 @@ def _runs(months: Sequence[MonthStep]) -> list[list[MonthStep]]:
     return runs
 
 
-def _range_text(run: Sequence[MonthStep]) -> str:
-    first, last = _month_text(run[0]), _month_text(run[-1])
-    return f"{_shown_text(run[0])} in {first}" + ("" if first == last else f" to {last}")
+def _format_month_range(run: Sequence[MonthStep]) -> str:
+    first, last = _format_month(run[0]), _format_month(run[-1])
+    return f"{_format_month_step(run[0])} in {first}" + ("" if first == last else f" to {last}")
 
 
-def _shown_text(month: MonthStep) -> str:
+def _format_month_step(month: MonthStep) -> str:
     return "any price" if month.price_step is None else format_decimal(month.price_step)
 
 
-def _month_text(month: MonthStep) -> str:
+def _format_month(month: MonthStep) -> str:
     return format_utc(month.start)[:7]
 
 
-def _step_text(step: Decimal | None) -> str:
+def _format_step(step: Decimal | None) -> str:
     return "any" if step is None else format_decimal(step)

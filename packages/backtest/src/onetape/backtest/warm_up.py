@@ -1,4 +1,4 @@
-"""The warm-up after an unexplained gap, and at the beginning of a series: what is decided on."""
+"""The warm-up after an unexplained gap and at the beginning of a series."""
 
 from collections.abc import Sequence
 
@@ -8,12 +8,12 @@ from onetape.backtest.models import CandleWindow, HigherTimeframes
 from onetape.core.errors import DataError
 from onetape.core.message_text import format_count
 from onetape.core.timeframes import Timeframe
-from onetape.strategies import Strategy, higher_lookback_of
-from onetape.strategies.lookback_window import window_size
-from onetape.strategies.segments import Segment, UnexplainedGaps, segment_at, segments_of
+from onetape.strategies import Strategy, get_higher_lookback
+from onetape.strategies.lookback_window import compute_window_size
+from onetape.strategies.segments import Segment, UnexplainedGaps, find_segment, split_into_segments
 
 
-def after_startup(window: CandleWindow, strategy: Strategy) -> CandleWindow:
+def skip_startup_candles(window: CandleWindow, strategy: Strategy) -> CandleWindow:
     """Return the candles with the start of the range moved behind the strategy's startup candles.
 
     It moves where the series begins inside the range, or less than those candles before it.
@@ -36,20 +36,20 @@ def after_startup(window: CandleWindow, strategy: Strategy) -> CandleWindow:
     return replace(window, warm_up=wanted, start=start, startup_moved=moved)
 
 
-def run_segments(
+def find_run_segments(
     window: CandleWindow, higher: HigherTimeframes, strategy: Strategy
 ) -> tuple[Segment, ...]:
     """Return the segments of a run's candles, each with the candle from which on it is traded."""
-    return segments_of(
+    return split_into_segments(
         window.candles,
         Timeframe.parse(window.key.timeframe),
         UnexplainedGaps(window.gaps, higher.gaps),
         window.wanted_warm_up,
-        window_size(higher_lookback_of(strategy)),
+        compute_window_size(get_higher_lookback(strategy)),
     )
 
 
-def waiting_for(segments: Sequence[Segment], index: int) -> Segment | None:
+def find_warm_up_segment(segments: Sequence[Segment], index: int) -> Segment | None:
     """Return the segment whose warm-up holds a candle; None where the candle is decided on."""
-    segment = segment_at(segments, index)
+    segment = find_segment(segments, index)
     return segment if index < segment.ready else None

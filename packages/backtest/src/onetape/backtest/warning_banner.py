@@ -3,7 +3,7 @@
 from onetape.backtest.records import BiasCheck
 
 
-def mark(check: BiasCheck | None) -> str:
+def format_fault_mark(check: BiasCheck | None) -> str:
     """Return the fault as a mark such as `! look-ahead`; empty without a fault.
 
     Args:
@@ -12,17 +12,17 @@ def mark(check: BiasCheck | None) -> str:
     return f"! {check.kind}" if check is not None and check.clean is False else ""
 
 
-def warning(check: BiasCheck | None) -> str:
+def format_warning(check: BiasCheck | None) -> str:
     """Return the fault and its meaning, such as `look-ahead: do not trust this result`."""
-    if check is None or check.kind is None or not mark(check):
+    if check is None or check.kind is None or not format_fault_mark(check):
         return ""
     # Only a faulty strategy needs it.
-    from onetape.strategies.sampled_check import meaning
+    from onetape.strategies.sampled_check import describe_meaning
 
-    return f"{check.kind}: {meaning(check.kind)}"
+    return f"{check.kind}: {describe_meaning(check.kind)}"
 
 
-def warning_lines(check: BiasCheck | None) -> list[str]:
+def format_warning_lines(check: BiasCheck | None) -> list[str]:
     """Return the line under the head of a result in a terminal, or none."""
-    text = warning(check)
+    text = format_warning(check)
     return [f"! {text} (below: bias check)"] if text else []

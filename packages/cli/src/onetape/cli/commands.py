@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 
 
 class Command(NamedTuple):
-    """A command: the module and function that run it."""
+    """A command, as the module and function that run it."""
 
     module: str
     """Module that defines the command, imported when it runs."""
@@ -23,7 +23,7 @@ class Command(NamedTuple):
         return getattr(importlib.import_module(self.module), self.function)
 
 
-def commands_when_used(commands: Mapping[str, Command]) -> type[TyperGroup]:
+def make_lazy_command_group(commands: Mapping[str, Command]) -> type[TyperGroup]:
     """Return a group of commands for `typer.Typer(cls=...)`; it builds a command when it is used.
 
     Args:

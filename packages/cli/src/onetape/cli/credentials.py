@@ -4,7 +4,7 @@
     ONETAPE_API_SECRET    or ONETAPE_API_SECRET_FILE
     ONETAPE_API_PASSWORD  or ONETAPE_API_PASSWORD_FILE    where an exchange has one, such as OKX
 
-What was read is removed from the environment, so that programs that are started later lack it.
+Keys are removed from the environment once they are read, so that child processes lack them.
 """
 
 import stat
@@ -19,7 +19,7 @@ from onetape.core.errors import ConfigurationError
 KEY: Final = "ONETAPE_API_KEY"
 SECRET: Final = "ONETAPE_API_SECRET"  # noqa: S105 - the name of a variable
 PASSWORD: Final = "ONETAPE_API_PASSWORD"  # noqa: S105 - the name of a variable
-#: A longer file is something else: a mistyped path could lead to a device or a database.
+#: Maximum size of a key file: a mistyped path could lead to a device or a database.
 _LONGEST: Final = 16_384
 
 
@@ -38,7 +38,7 @@ class ApiCredentials(Struct, frozen=True):
         return "ApiCredentials(...)"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        """Return nothing to programs that print records in colours."""
+        """Return no fields to programs that print records in colours."""
         return []
 
 

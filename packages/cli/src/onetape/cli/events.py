@@ -15,7 +15,7 @@ Level = Literal["INFO", "WARNING", "ERROR"]
 
 
 class Event(Struct, frozen=True):
-    """Something that happened in a program."""
+    """An event of a program."""
 
     at_ms: int
     """The computer's time, epoch milliseconds."""

@@ -55,7 +55,7 @@ def is_repeated(one: Declared) -> bool:
 
 
 def list_number_settings(model: type[msgspec.Struct], one: Declared) -> list[Declared]:
-    """Return the settings whose numbers the flag of this one gives, too."""
+    """Return other settings whose values this setting's flag may also give."""
     section = one.key.removesuffix(one.name)
     return [
         other

@@ -87,15 +87,16 @@ def _make_parameter(model: type[msgspec.Struct], one: Declared) -> inspect.Param
 def make_option(
     setting: Setting, text: str = "", *, is_several: bool = False, is_default: bool = False
 ) -> Any:
-    """Return Typer's option of a setting, for a command that takes it as a parameter of its own.
+    """Return Typer's option of a setting, for a command that takes the setting as a parameter.
 
     Args:
         setting: Declaration of the setting.
         text: Help text; empty: as declared.
         is_several: Whether the flag may be repeated.
-        is_default: Whether it is the default of the parameter, instead of a part of `Annotated`.
+        is_default: Whether the option is the default of the parameter, instead of a part of
+            `Annotated`.
     """
-    text = text or with_default(setting.help, setting.empty)
+    text = text or append_default(setting.help, setting.empty)
     # Typer lists short forms first, whatever the order here.
     names: list[Any] = [None] if is_default else []
     return typer.Option(
@@ -115,7 +116,7 @@ def format_flag_help(model: type[msgspec.Struct], one: Declared) -> str:
     text = one.setting.help.replace("{numbers}", ", ".join(numbers))
     text = text.replace("{example}", one.setting.example)
     is_several = is_repeated(one) and not one.setting.once and one.kind != TABLE
-    return with_default(describe_repeatable(text) if is_several else text, format_default(one))
+    return append_default(describe_repeatable(text) if is_several else text, format_default(one))
 
 
 def describe_repeatable(text: str) -> str:
@@ -124,7 +125,7 @@ def describe_repeatable(text: str) -> str:
 
 
 def format_default(one: Declared) -> str:
-    """Return the default of a setting in words; empty where it has none, or is a plain no."""
+    """Return the default of a setting as text; empty without one, or for a switch that is off."""
     default: object = one.default
     if default is None or default is False or default in ([], {}):
         return one.setting.empty
@@ -135,6 +136,6 @@ def format_default(one: Declared) -> str:
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 
-def with_default(text: str, default: str) -> str:
-    """Return the help of a flag with its default, where it has one."""
+def append_default(text: str, default: str) -> str:
+    """Return the help of a flag with its default, if any."""
     return f"{text}  [default: {default}]" if default else text

@@ -16,10 +16,10 @@ from typing import Final, TextIO
 
 from onetape.cli.events import log_event
 from onetape.cli.output import note, printing_by
-from onetape.cli.stdout import stdout
+from onetape.cli.stdout import get_stdout
 from onetape.core.message_text import format_count
 
-#: Lines that wait for an output that does not take them; later ones are left out.
+#: Maximum number of lines that wait for a blocked output; later lines are left out.
 MOST_WAITING: Final = 10_000
 #: Time for lines that still wait at the end of the program to be written, wall seconds.
 FLUSH_SECONDS: Final = 1.0
@@ -27,7 +27,7 @@ FLUSH_SECONDS: Final = 1.0
 
 @contextlib.contextmanager
 def printing_in_thread() -> Generator[None]:
-    """Let a thread write what `print_line` and `note` print, and Python's log, in the block."""
+    """Let a thread write the lines of `print_line`, `note` and Python's log in the block."""
     printer = _LinePrinter()
     handler = _NoteHandler(logging.WARNING)
     logging.getLogger().addHandler(handler)
@@ -40,7 +40,7 @@ def printing_in_thread() -> Generator[None]:
 
 
 class _NoteHandler(logging.Handler):
-    """Prints what Python would print on stderr without a handler."""
+    """Prints the records that Python would print on stderr without a handler."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print the message of a record."""
@@ -48,13 +48,13 @@ class _NoteHandler(logging.Handler):
 
 
 class _LinePrinter:
-    """A queue of lines and the thread that writes them."""
+    """A queue of lines and its writing thread."""
 
     def __init__(self) -> None:
         self._waiting: queue.Queue[tuple[TextIO, str] | None] = queue.Queue(MOST_WAITING)
         self._lock = threading.Lock()
         self._left_out = 0
-        """Number of lines left out since the queue last had room for one."""
+        """Number of lines left out since the queue last had room."""
         self._failed = 0
         """Number of lines lost in failed writes since the last written line."""
         self._is_inside_line = False
@@ -69,7 +69,7 @@ class _LinePrinter:
             text: Text to write.
             is_error: Whether it goes to stderr.
         """
-        out = sys.stderr if is_error else stdout()
+        out = sys.stderr if is_error else get_stdout()
         with self._lock:
             try:
                 self._waiting.put_nowait((out, f"{_format_missing(self._left_out)}{text}"))
@@ -96,7 +96,7 @@ class _LinePrinter:
                 self._failed += 1
 
     def _write(self, out: TextIO, text: str) -> None:
-        """Write past Python's buffer: its lock, held by a blocked thread, would hold up the end.
+        """Write past Python's buffer, whose lock a blocked thread may hold at the end.
 
         Raises:
             OSError: the output does not take it.
@@ -111,7 +111,7 @@ class _LinePrinter:
             return
         if self._is_inside_line:
             text = f"\n{text}"
-        # A terminal or pipe that is not UTF-8 shows what it has no character for as an escape.
+        # A terminal or pipe that is not UTF-8 shows characters that it lacks as escapes.
         left = text.encode(out.encoding or "utf-8", "backslashreplace")
         while left:
             left = left[os.write(number, left) :]
@@ -119,5 +119,5 @@ class _LinePrinter:
 
 
 def _format_missing(count: int) -> str:
-    """Return the line that stands for lines that were left out; empty where none was."""
+    """Return the line that replaces omitted lines; empty if no line was omitted."""
     return f"{format_count(count, 'line')} could not be printed before this one\n" if count else ""

@@ -29,22 +29,22 @@ class SettingPlaces:
     """Source that gave each setting: flag, variable, file or default."""
 
     def __init__(self, declared: Mapping[str, Declared]) -> None:
-        """Begin with the defaults alone; the declarations are those of the program."""
+        """Initialise with the program's declared settings and their defaults."""
         self._declared = declared
         self._sources: list[Source] = []
         self._ranks: dict[str, int] = {}
 
     def add(self, source: Source, keys: Sequence[str]) -> None:
-        """Add the keys that a source gives; they take precedence over all sources before."""
+        """Add the keys of a source, which takes precedence over all earlier sources."""
         self._sources.append(source)
         self._ranks.update(dict.fromkeys(keys, len(self._sources) - 1))
 
-    def placed(self, error: OnetapeError) -> OnetapeError:
+    def add_place(self, error: OnetapeError) -> OnetapeError:
         """Return an error of a setting with the place where the setting was given.
 
-        The place is the line of a file, a variable or a flag. Of several settings that do not fit,
-        the one that the winning source gives is named. An error about no setting, or about one
-        that nothing gives, is returned as it is.
+        The place is the line of a file, a variable or a flag. Of several settings that do not fit
+        together, the one from the winning source is named. An error without a setting, or about a
+        setting without a source, is returned unchanged.
         """
         given = [key for key in error.settings if key in self._ranks]
         if not given:
@@ -64,11 +64,11 @@ class SettingPlaces:
 
     @contextmanager
     def naming_places(self) -> Generator[None]:
-        """Name the place of a setting that turns out inside to be one that cannot be used."""
+        """Add the place of a setting to an error about it that is raised in the block."""
         try:
             yield
         except _FAULTS as error:
-            placed = self.placed(error)
+            placed = self.add_place(error)
             if placed is error:
                 raise
             raise placed from error
@@ -86,7 +86,7 @@ class Loaded(Generic[S]):
 
 
 def find_settings_file(app: str, given: Path | None) -> Path | None:
-    """Return the file to read: the one given, else user/config/APP.yaml, else config/APP.yaml.
+    """Return the file to read: the given one, or else user/config/APP.yaml, or config/APP.yaml.
 
     Raises:
         ConfigurationError: the file given does not exist, or a folder may not be entered.
@@ -126,7 +126,7 @@ def load_settings(
 ) -> Loaded[S]:
     """Return the settings of a program: defaults, then file, then environment, then flags.
 
-    What the file of a freqtrade strategy states comes before variables and flags, and before values
+    Values from the file of a freqtrade strategy come before variables and flags, and before values
     of the program's file that are the defaults (strategy_settings.py).
 
     Args:
@@ -176,7 +176,7 @@ def load_settings(
 def _load_strategy_settings(
     name: object, declared: Mapping[str, Declared]
 ) -> tuple[Tree, Source] | None:
-    """Return the settings that the file of the chosen strategy states; None: it states none."""
+    """Return the settings that the file of the chosen strategy states; None: no settings."""
     path = name.rpartition(":")[0] or name if isinstance(name, str) else ""
     if not path.endswith(".py") and not (USER_FOLDER / "strategies" / f"{path}.py").is_file():
         return None

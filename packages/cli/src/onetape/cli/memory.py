@@ -1,4 +1,4 @@
-"""Memory of a short program: what it frees stays with the process and is used again."""
+"""Memory of a short program: freed memory stays with the process and is used again."""
 
 import sys
 from typing import Final
@@ -8,12 +8,12 @@ _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
 #: Bytes that may lie free at the end of the heap.
 _MOST_FREE: Final = 256 << 20
-#: Larger blocks are maps of their own; glibc takes no more.
+#: Larger blocks get separate maps; glibc accepts no larger threshold.
 _LARGEST_BLOCK: Final = 32 << 20
 
 
 def keep_freed_memory() -> None:
-    """Let the next arrays have the memory of earlier ones; for a process that ends soon.
+    """Let new arrays reuse the memory of freed ones; for a process that ends soon.
 
     The C library gives each array over 128 KiB back to the system when it is freed, and the system
     clears every page of the next one. Other C libraries than glibc are left as they are.

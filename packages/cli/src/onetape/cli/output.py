@@ -1,4 +1,4 @@
-"""What programs print: one JSON document on stdout with --json, plain tables otherwise."""
+"""Output of programs: one JSON document on stdout with --json, plain tables otherwise."""
 
 import sys
 from collections.abc import Generator, Mapping, Sequence
@@ -9,10 +9,10 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from onetape.cli.events import Level, log_event
-from onetape.cli.stdout import stdout
+from onetape.cli.stdout import get_stdout
 from onetape.core.printable import count_columns, escape_json, escape_unprintable
 
-#: What may stand in a text of several lines.
+#: Control characters that a text of several lines may contain.
 _LAYOUT: Final = "\n\t"
 _prefix: ContextVar[str] = ContextVar("prefix", default="")
 
@@ -29,7 +29,7 @@ _writer: LineWriter | None = None
 
 @contextmanager
 def printing_by(writer: LineWriter) -> Generator[None]:
-    """Pass what `print_line` and `note` print in the block, in any thread, to a function."""
+    """Pass the lines of `print_line` and `note` in the block, of any thread, to a function."""
     global _writer
     before, _writer = _writer, writer
     try:
@@ -39,7 +39,7 @@ def printing_by(writer: LineWriter) -> Generator[None]:
 
 
 @contextmanager
-def prefixed(prefix: str) -> Generator[None]:
+def prefixing_lines(prefix: str) -> Generator[None]:
     """Begin each line that is printed inside, and by tasks that begin inside, with a text."""
     token = _prefix.set(prefix)
     try:
@@ -64,8 +64,8 @@ def print_line(
     if _writer is not None:
         _writer(f"{safe}\n", is_error=False)
         return
-    out = stdout()
-    # A terminal or pipe that is not UTF-8 shows what it has no character for as an escape.
+    out = get_stdout()
+    # A terminal or pipe that is not UTF-8 shows characters that it lacks as escapes.
     encoding = out.encoding or "utf-8"
     out.write(f"{safe.encode(encoding, 'backslashreplace').decode(encoding)}\n")
     out.flush()
@@ -73,7 +73,7 @@ def print_line(
 
 def print_bytes(text: bytes) -> None:
     """Print JSON that is UTF-8 already on stdout at once; a long one need not be copied."""
-    out = stdout()
+    out = get_stdout()
     out.flush()
     out.buffer.write(escape_json(text))
     out.buffer.flush()
@@ -90,14 +90,14 @@ def note(text: str) -> None:
 
 
 def print_progress(text: str) -> None:
-    """Print what is under way: a line on stderr, where that is a terminal."""
+    """Print the step under way: a line on stderr, if that is a terminal."""
     if sys.stderr.isatty():
         note(text)
 
 
 def print_json(document: Mapping[str, Any]) -> None:
-    """Print the one document of a --json run."""
-    # A plain backtest prints its document another way, and should not wait for this one.
+    """Print the document of a --json run."""
+    # A plain backtest prints its document differently, and should not wait for this import.
     import json
 
     print_line(json.dumps(document, indent=2, default=_to_builtins, allow_nan=False))
@@ -109,7 +109,7 @@ def _to_builtins(value: object) -> object:
 
 
 def get_terminal_width() -> int | None:
-    """Return how many characters a line of the terminal has; None if stdout is no terminal."""
+    """Return the number of characters in a line of the terminal; None if stdout is no terminal."""
     import shutil
 
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

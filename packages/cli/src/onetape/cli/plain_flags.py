@@ -1,9 +1,9 @@
 """Read a plain command line without Typer, whose import takes a tenth of a short run.
 
-Plain are flags of the program, each behind the one before, that take a text or a number or are a
-switch: `--name value`, `-n value`, `--switch`. Anything else is for Typer to read, or to refuse:
-help, commands, `--name=value`, several short flags in one, values that begin with a dash or are not
-what the flag takes. A test compares both on random command lines.
+Plain are flags of the program, one after the other, that take a text or a number or are a switch:
+`--name value`, `-n value`, `--switch`. Anything else is for Typer to read, or to refuse: help,
+commands, `--name=value`, several short flags in one, values that begin with a dash or do not fit
+the flag. A test compares both on random command lines.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -47,7 +47,7 @@ def collect_plain_flags(
 
 
 def read_plain(arguments: Iterable[str], flags: Mapping[str, PlainFlag]) -> dict[str, Any] | None:
-    """Return the values that a command line gives, by parameter; None where it is not plain.
+    """Return the values of a command line by parameter; None if it is not plain.
 
     Args:
         arguments: The command line, without the name of the program.

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from onetape.cli.stdout import flush_all, is_own_process, own_process, stdout
+from onetape.cli.stdout import flush_all, get_stdout, is_own_process, running_in_own_process
 from onetape.core.errors import ConfigurationError, OnetapeError, UsageError
 from onetape.core.printable import escape_unprintable
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TRACEBACK_VARIABLE = "ONETAPE_TRACEBACK"
 #: Flags that print the help text.
 HELP_NAMES = ["--help", "-h"]
-#: What a write to stdout fails with: no space, a quota, a device that broke, no such descriptor.
+#: Errors of a write to stdout: no space, a quota, a device that broke, no such descriptor.
 _NO_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
 #: Ended by Ctrl-C, as shells count it.
 EXIT_INTERRUPTED = 130
@@ -42,7 +42,7 @@ def run_app(
         at_once: End without taking the interpreter apart, which costs a short run a tenth of its
             time. Exit functions are called; threads that still run are not waited for.
     """
-    with own_process():
+    with running_in_own_process():
         code = run_typer_app(app, name, arguments)
     if at_once:
         _exit_at_once(code)
@@ -50,22 +50,22 @@ def run_app(
 
 
 def run_function(function: Callable[[], object], name: str) -> NoReturn:
-    """Run what a program does where Typer is not needed, and end the process at once.
+    """Run a program that does not need Typer, and end the process at once.
 
     Errors, exit codes and the end are those of `run_app`.
 
     Args:
-        function: The program; it has read its command line already.
+        function: The program, whose command line is read already.
         name: Name of the program as typed; each error line begins with it.
     """
-    with own_process():
+    with running_in_own_process():
         code = _run_for_exit_code(function, name)
     _exit_at_once(code)
     sys.exit(code)
 
 
 def _exit_at_once(code: int) -> None:
-    """End the process; what cannot be flushed is Python's to report, at an exit of its own."""
+    """End the process; if a flush fails, leave by Python's own exit, which reports the error."""
     with contextlib.suppress(OSError):
         atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage] - no other way to call them
         flush_all()
@@ -73,10 +73,10 @@ def _exit_at_once(code: int) -> None:
 
 
 @contextlib.contextmanager
-def without_collection() -> Generator[None]:
-    """Collect no cyclic garbage inside, nor afterwards where the process runs only this program.
+def without_garbage_collection() -> Generator[None]:
+    """Turn cyclic garbage collection off in the block, and afterwards if only this program runs.
 
-    To collect at the end of a short run, before the process ends anyway, takes 4 % of its time.
+    A collection at the end of a short run takes 4 % of its time.
     """
     gc.disable()
     try:
@@ -87,7 +87,7 @@ def without_collection() -> Generator[None]:
 
 
 def refuse_flags_before(context: "typer.Context", name: str) -> None:
-    """Refuse a flag before a command: it would be a flag of the program, and be ignored.
+    """Refuse a flag before a command, which would count as the program's flag and be ignored.
 
     Args:
         context: Context of the program; a command was named.
@@ -109,7 +109,7 @@ def run_typer_app(app: "typer.Typer", name: str, arguments: Sequence[str] | None
 
 
 def _run_for_exit_code(function: Callable[[], object], name: str) -> int:
-    """Return the exit code of a function: what it returns, or that of its error; None is 0."""
+    """Return the exit code of a function: its return value or its error's code; None is 0."""
     if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison] - `>&-` makes it None
         text = "standard output is closed; give it a file, or /dev/null"
         return _fail(name, text, ConfigurationError.exit_code)
@@ -120,7 +120,7 @@ def _run_for_exit_code(function: Callable[[], object], name: str) -> int:
     except OnetapeError as error:
         return _fail(name, str(error), error.exit_code)
     except SystemExit as ended:
-        # Typer ends with 1 where the reader of our output went away (`| head`): nothing is wrong.
+        # Typer ends with 1 if the reader of the output is gone (`| head`), which is no error.
         if not isinstance(ended.__context__, BrokenPipeError):
             raise
         _print_no_more()
@@ -140,7 +140,7 @@ def _run_for_exit_code(function: Callable[[], object], name: str) -> int:
 
 
 def _run_app(app: "typer.Typer", name: str, arguments: Sequence[str] | None) -> object:
-    """Return what a Typer app returns, or the exit code of a command line that Typer refuses."""
+    """Return the result of a Typer app, or the exit code of a command line that Typer refuses."""
     from typer.exceptions import Abort, TyperException
 
     try:
@@ -166,13 +166,13 @@ def _report_unexpected(name: str, error: Exception) -> int:
 
 
 def _print_no_more() -> None:
-    """Let what is still buffered for stdout vanish: Python would fail on it again at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stdout().fileno())
+    """Discard the output still buffered for stdout, on which Python would fail again at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), get_stdout().fileno())
 
 
 def _fail(name: str, text: str, exit_code: int) -> int:
     line = escape_unprintable(" ".join(text.split()))
-    # Where stderr is closed or full, only the exit code can report it.
+    # If stderr is closed or full, only the exit code can report the error.
     with contextlib.suppress(OSError, AttributeError):
         sys.stderr.write(f"{name}: {line}\n")
     return exit_code

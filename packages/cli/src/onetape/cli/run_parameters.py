@@ -15,7 +15,7 @@ from onetape.cli.setting_sources import Source
 from onetape.core.errors import UsageError
 from onetape.core.folders import USER_FOLDER
 from onetape.core.setting import Tree, collect_settings, get_setting_value
-from onetape.strategies.registry import strategy_file
+from onetape.strategies.registry import find_strategy_file
 
 S = TypeVar("S", bound=msgspec.Struct)
 _STRATEGY, _PARAMETERS = "strategy.name", "strategy.parameters"
@@ -87,7 +87,7 @@ def _is_same_strategy(first: str, second: str) -> bool:
     """Return whether two texts that `--strategy` takes name one strategy."""
     if first == second:
         return True
-    files = [strategy_file(name, USER_FOLDER) for name in (first, second)]
+    files = [find_strategy_file(name, USER_FOLDER) for name in (first, second)]
     paths = [None if file is None else file.resolve() for file in files]
     classes = {name.rpartition(":")[2] for name in (first, second) if ".py:" in name}
     return paths[0] is not None and paths[0] == paths[1] and len(classes) <= 1

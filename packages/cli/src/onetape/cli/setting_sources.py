@@ -9,7 +9,7 @@ from onetape.core.errors import ConfigurationError, OnetapeError, UsageError
 from onetape.core.message_text import suggest_name
 from onetape.core.setting import Declared, Tree
 
-#: May be written as one text, which then replaces one that came before rather than join it.
+#: Types that may be written as one text, which then replaces an earlier value, without a merge.
 TABLE: Final = dict[int, float]
 #: Ends a text in C; half a character, or a byte of an argument that is no UTF-8.
 _FORBIDDEN: Final = "[\0\ud800-\udfff]"
@@ -32,7 +32,7 @@ class Source(NamedTuple):
         """Return whether the source is the command line."""
         return self.error_class is UsageError
 
-    def error(self, key: str, text: str) -> OnetapeError:
+    def make_error(self, key: str, text: str) -> OnetapeError:
         """Return the error about a key, whose text names the place of the setting."""
         return self.error_class(f"{self.place(key)}: {text}", setting=key)
 
@@ -40,7 +40,7 @@ class Source(NamedTuple):
 def collect_given_settings(
     declared: Mapping[str, Declared], tree: Tree, source: Source, prefix: str = ""
 ) -> list[tuple[Declared, object]]:
-    """Return the settings that a source gives, with the values as they were given.
+    """Return the settings of a source, with unconverted values.
 
     Args:
         declared: Declared settings of the program.
@@ -64,11 +64,11 @@ def collect_given_settings(
         elif not any(one.startswith(f"{key}.") for one in declared):
             below = (one.removeprefix(prefix) for one in declared if one.startswith(prefix))
             hint = suggest_name(name, dict.fromkeys(one.partition(".")[0] for one in below))
-            raise source.error(key, f"unknown key {key!r}{hint}")
+            raise source.make_error(key, f"unknown key {key!r}{hint}")
         elif isinstance(value, dict):
             found += collect_given_settings(declared, cast("Tree", value), source, f"{key}.")
         else:
-            raise source.error(key, f"{key}: expected object, found {value!r}")
+            raise source.make_error(key, f"{key}: expected object, found {value!r}")
     return found
 
 
@@ -86,11 +86,11 @@ def _check_text(value: object, key: str, source: Source) -> None:
             f"{source.place(key)} is empty; give it a value, or leave it out", setting=key
         )
     elif isinstance(value, str | Path) and _is_no_text(str(value)):
-        raise source.error(key, f"{key}: {str(value)!r} is not UTF-8 text; write it again")
+        raise source.make_error(key, f"{key}: {str(value)!r} is not UTF-8 text; write it again")
 
 
 def _is_no_text(text: str) -> bool:
-    # Nothing that is printable is forbidden, so that most values need no pattern.
+    # Every printable character is allowed, so that most values need no pattern.
     return not text.isprintable() and re.search(_FORBIDDEN, text) is not None
 
 
@@ -102,7 +102,7 @@ def build_environment_tree(app: str, environment: Mapping[str, str]) -> Tree:
     """
     tree: Tree = {}
     start = f"{app.upper()}__"
-    # Empty is not given, as in the file: compose files set variables to nothing.
+    # An empty variable counts as not given, as in the file: compose files set empty variables.
     given = [name for name, value in environment.items() if name.startswith(start) and value]
     for name in sorted(given):
         *sections, key = name.removeprefix(start).lower().split("__")

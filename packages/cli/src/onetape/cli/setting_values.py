@@ -24,7 +24,7 @@ class Converted(NamedTuple):
 
 
 def convert_setting_value(one: Declared, value: object, source: Source) -> Converted:
-    """Return a value as its setting is declared.
+    """Return a value converted to the declared type of its setting.
 
     Args:
         one: The setting.
@@ -32,8 +32,7 @@ def convert_setting_value(one: Declared, value: object, source: Source) -> Conve
         source: Source of the value, for the error.
 
     Raises:
-        ConfigurationError: the value cannot be converted; the text has place, key and what was
-            found.
+        ConfigurationError: the value cannot be converted; the text has place, key and value.
         UsageError: a flag has an invalid value.
     """
     if get_origin(one.kind) is dict:
@@ -64,7 +63,7 @@ def _make_entry_error(one: Declared, text: str, value: list[object], source: Sou
     example = one.setting.file_example
     remedy = f"; an example is {one.key}: {example}" if example else ""
     found = value[number] if number < len(value) else value
-    return source.error(one.key, f"{key}: {_describe_expected(text)}, found {found!r}{remedy}")
+    return source.make_error(one.key, f"{key}: {_describe_expected(text)}, found {found!r}{remedy}")
 
 
 def _convert_table(one: Declared, table: Mapping[str, object], source: Source) -> Converted:
@@ -76,7 +75,7 @@ def _convert_table(one: Declared, table: Mapping[str, object], source: Source) -
             named = _convert(name, of_key)
         except msgspec.ValidationError as error:
             text = f"{one.key}: {_describe_expected(str(error))} for a key, found {name!r}"
-            raise source.error(key, text) from error
+            raise source.make_error(key, text) from error
         try:
             found[named] = _convert(value, of_value)
         except msgspec.ValidationError as error:
@@ -115,12 +114,12 @@ def parse_table(text: str) -> dict[str, str] | None:
 
 
 def _convert(value: object, kind: Any) -> Any:
-    return msgspec.convert(value, kind, strict=False, dec_hook=_from_text)
+    return msgspec.convert(value, kind, strict=False, dec_hook=_convert_path)
 
 
 def _make_refusal(key: str, expected: str, value: object, source: Source) -> Exception:
     found: object = str(value) if isinstance(value, Path) else value
-    return source.error(key, f"{key}: {expected}, found {found!r}")
+    return source.make_error(key, f"{key}: {expected}, found {found!r}")
 
 
 def _describe_expected(text: str) -> str:
@@ -133,8 +132,8 @@ def _describe_expected(text: str) -> str:
     return re.sub(r"^(Invalid decimal string|expected decimal)$", "expected a number", expected)
 
 
-def _from_text(kind: type, value: object) -> object:
-    """Convert what msgspec does not handle: a path is text in a file and in the environment."""
+def _convert_path(kind: type, value: object) -> object:
+    """Convert types that msgspec does not handle: in files and environment a path is text."""
     if kind is Path and isinstance(value, str | Path):
         try:
             return Path(value).expanduser()

@@ -21,7 +21,7 @@ _compose = cast("Callable[..., yaml.Node | None]", yaml.compose)  # pyright: ign
 
 
 def load_yaml_nodes(file: Path, most_bytes: int = MOST_BYTES) -> yaml.Node | None:
-    """Return a YAML file as nodes with their lines; None where it is empty.
+    """Return a YAML file as nodes with their lines; None if the file is empty.
 
     Args:
         file: The file.
@@ -106,7 +106,7 @@ def parse_settings(file: Path, text: str) -> tuple[Tree, dict[str, int]]:
         return {}, lines
     if not isinstance(node, yaml.MappingNode):
         raise ConfigurationError(f"{file}:1: expected `key: value` lines, found something else")
-    return _Values(file, lines).mapping(node, ""), lines
+    return _Values(file, lines).read_mapping(node, ""), lines
 
 
 def is_empty_node(node: yaml.Node | None) -> bool:
@@ -123,7 +123,7 @@ class _Values:
         self._lines = lines
         self._left = MOST_VALUES
 
-    def mapping(self, node: yaml.MappingNode, prefix: str) -> Tree:
+    def read_mapping(self, node: yaml.MappingNode, prefix: str) -> Tree:
         """Return the values below a mapping, by key."""
         tree: Tree = {}
         for key_node, value_node in cast("list[tuple[yaml.Node, yaml.Node]]", node.value):
@@ -137,12 +137,12 @@ class _Values:
                     f"{place}: {prefix}{key} is set twice, first in line {first}"
                 )
             self._lines[prefix + key] = key_node.start_mark.line + 1
-            value = self._value(value_node, f"{prefix}{key}.")
+            value = self._read_value(value_node, f"{prefix}{key}.")
             if value != "":
                 tree[key] = value
         return tree
 
-    def _value(self, node: yaml.Node, prefix: str) -> Any:
+    def _read_value(self, node: yaml.Node, prefix: str) -> Any:
         place = f"{self._file}:{node.start_mark.line + 1}"
         self._left -= 1
         if self._left < 0:
@@ -154,8 +154,8 @@ class _Values:
             # An alias inside its own anchor never ends.
             raise ConfigurationError(f"{place}: {prefix[:40]}... is nested too deeply")
         if isinstance(node, yaml.MappingNode):
-            return self.mapping(node, prefix)
+            return self.read_mapping(node, prefix)
         if isinstance(node, yaml.SequenceNode):
             items = cast("list[yaml.Node]", node.value)
-            return [self._value(item, f"{prefix}{place}.") for place, item in enumerate(items)]
+            return [self._read_value(item, f"{prefix}{place}.") for place, item in enumerate(items)]
         return "" if node.tag.endswith(":null") else str(node.value)

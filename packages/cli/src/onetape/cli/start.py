@@ -1,6 +1,6 @@
-"""The first moments of a program: until its imports are done, a signal ends it without a traceback.
+"""Start of a program: until its imports are done, a signal ends it without a traceback.
 
-Imports nothing slow, so that hardly a moment passes before the signals are set.
+This module imports nothing slow, so that signals are handled almost at once.
 """
 
 import gc
@@ -20,10 +20,10 @@ def start(module: str, stop: Handler | None = None) -> NoReturn:
 
     Args:
         module: Such as `trader.main`.
-        stop: What SIGTERM and Ctrl-C do during the import and until `run` decides; None: they end
-            the process at once, as shells expect (143 and 130).
+        stop: Handler of SIGTERM and Ctrl-C during the import and until `run` decides; None: both
+            end the process at once, as shells expect (143 and 130).
     """
-    # A shell's background jobs are started with Ctrl-C ignored, and keep that.
+    # A shell's background jobs are started with Ctrl-C ignored, and stay so.
     handled = [
         number
         for number in (signal.SIGTERM, signal.SIGINT)

@@ -1,4 +1,4 @@
-"""Keeps stdout for the program: output of a strategy's code goes to stderr."""
+"""Reserve stdout for the program: output of a strategy's code goes to stderr."""
 
 import contextlib
 import os
@@ -6,19 +6,19 @@ import sys
 from collections.abc import Generator
 from typing import TextIO
 
-#: Whether this process is a program's alone; a test or a notebook runs more than the program.
+#: Whether this process runs one program only; a test or a notebook runs more.
 _is_own_process = False
 #: Where the program prints once stdout was claimed.
 _claimed: TextIO | None = None
 
 
-def stdout() -> TextIO:
-    """Return where the program's own output goes."""
+def get_stdout() -> TextIO:
+    """Return the stream of the program's own output."""
     return sys.stdout if _claimed is None else _claimed
 
 
 @contextlib.contextmanager
-def own_process() -> Generator[None]:
+def running_in_own_process() -> Generator[None]:
     """State that this process does nothing but run the program, so that stdout may be claimed."""
     global _is_own_process
     _is_own_process = True
@@ -29,16 +29,16 @@ def own_process() -> Generator[None]:
 
 
 def is_own_process() -> bool:
-    """Return whether this process does nothing but run the program."""
+    """Return whether this process runs the program and nothing else."""
     return _is_own_process
 
 
 def claim_stdout() -> None:
-    """Keep stdout for the program, and let all else that is written there go to stderr.
+    """Reserve stdout for the program, and redirect all other output from there to stderr.
 
-    Also what goes past Python: `os.write(1, ...)`, a command that is started, a library in C. To be
-    called before code is run that is not the program's. Does nothing in a process that runs more
-    than the program.
+    That includes output that bypasses Python: `os.write(1, ...)`, a command that is started, a
+    library in C. Call it before foreign code runs. It does nothing in a process that runs more than
+    the program.
     """
     global _claimed
     if not _is_own_process or _claimed is not None:

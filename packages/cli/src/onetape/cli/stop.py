@@ -9,15 +9,15 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-#: A task that swallowed its cancellation is cancelled again after this.
+#: Time after which a task that swallowed its cancellation is cancelled again, seconds.
 CANCEL_AGAIN_SECONDS = 0.5
 
 
 async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel tasks and wait until each has ended; their results and errors stay in them.
+    """Cancel tasks and wait until each has ended; results and errors stay in the tasks.
 
-    Python 3.11's `wait_for`, which CCXT uses, may swallow a cancellation that comes just as what it
-    waits for is done: cancelled once, such a task would go on forever.
+    Python 3.11's `wait_for`, which CCXT uses, may swallow a cancellation that arrives just as its
+    awaitable is done: cancelled once, such a task would go on forever.
     """
     pending = {task for task in tasks if not task.done()}
     while pending:
@@ -31,11 +31,11 @@ async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
 
 
 _signal_came: float | None = None
-"""Time of the first signal that stops this program, monotonic seconds; None: none came."""
+"""Time of the first signal that stops this program, monotonic seconds; None: no signal."""
 
 
-def seconds_since_signal() -> float | None:
-    """Return the time since a signal stopped this program, seconds; None: none came."""
+def get_seconds_since_signal() -> float | None:
+    """Return the time since a signal stopped this program, seconds; None: no signal."""
     return None if _signal_came is None else time.monotonic() - _signal_came
 
 
@@ -43,7 +43,7 @@ class StopRequest:
     """Made inside the running loop; from then on both signals end a program cleanly."""
 
     def __init__(self, *, takes_signals: bool = True) -> None:
-        """Take over the signals, unless this is the loop of a thread, which gets none."""
+        """Handle the signals, unless this is the loop of a thread, which gets no signals."""
         self._event = asyncio.Event()
         self.name = ""
         """Cause of the stop, `SIGTERM` or `Ctrl-C`; empty: no stop was requested."""
@@ -52,7 +52,7 @@ class StopRequest:
             loop.add_signal_handler(number, self._stop, number)
 
     def request(self, name: str) -> None:
-        """Request the stop; the name is that of its cause."""
+        """Request the stop, with the name of its cause."""
         self.name = name
         self._event.set()
 
@@ -66,7 +66,7 @@ class StopRequest:
         """Wait for the request."""
         await self._event.wait()
 
-    async def unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
+    async def run_unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
         """Return the result of the work, or None if the stop came first and cancelled the work."""
         working = asyncio.create_task(work)
         stopped = asyncio.create_task(self.wait())

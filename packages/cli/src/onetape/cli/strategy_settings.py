@@ -6,7 +6,7 @@ from onetape.cli.setting_sources import Source
 from onetape.core.errors import ConfigurationError
 from onetape.core.folders import USER_FOLDER
 from onetape.core.setting import Declared, Tree
-from onetape.strategies.registry import stated_settings
+from onetape.strategies.registry import read_stated_settings
 
 
 def load_strategy_source(name: str, declared: Mapping[str, Declared]) -> tuple[Tree, Source] | None:
@@ -20,7 +20,7 @@ def load_strategy_source(name: str, declared: Mapping[str, Declared]) -> tuple[T
         UsageError: the file does not hold the class that is named.
         ConfigurationError: a value of the file cannot be used.
     """
-    found = stated_settings(name, USER_FOLDER)
+    found = read_stated_settings(name, USER_FOLDER)
     if found is None:
         return None
     tree = {key: value for key, value in found.values.items() if key in declared}

@@ -1,4 +1,4 @@
-"""Tables that fit the terminal: a narrow one gets short columns, or fewer."""
+"""Tables that fit the terminal: in a narrow terminal columns are short, or fewer."""
 
 from collections.abc import Sequence
 

@@ -14,10 +14,10 @@ _ROWS = 16_384
 def find_gaps(
     timestamps: IntArray, timeframe: Timeframe, start: int, end: int
 ) -> list[tuple[int, int]]:
-    """Return what is missing in `[start, end)` as half-open ranges of candle opens, oldest first.
+    """Return the candles missing in `[start, end)` as half-open ranges of opens, oldest first.
 
     Args:
-        timestamps: Opens of the candles that are there, all in the range, increasing, shape (n,).
+        timestamps: Opens of the existing candles, all in the range, increasing, shape (n,).
         timeframe: Length of a candle.
         start: Start of the range, epoch seconds, inclusive.
         end: End of the range, epoch seconds, exclusive.
@@ -35,7 +35,7 @@ def find_gaps(
 
 
 def _is_whole(timestamps: IntArray, timeframe: Timeframe, first: int, last: int) -> bool:
-    """Return whether nothing is missing, which is what long series are mostly, at little cost."""
+    """Return whether no candle is missing: a quick test, because most long series are complete."""
     seconds = 0 if timeframe.is_month else timeframe.seconds
     if timestamps[0] != first or timestamps[-1] + seconds != last:
         return False
@@ -47,7 +47,7 @@ def _is_whole(timestamps: IntArray, timeframe: Timeframe, first: int, last: int)
 
 
 def compute_next_opens(timestamps: IntArray, timeframe: Timeframe) -> IntArray:
-    """Return for each time the open of the candle after the one that holds it, epoch seconds."""
+    """Return for each time the open of the next candle, epoch seconds."""
     if timeframe.is_month:
         months = timestamps.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
         index = (months + _MONTHS_TO_EPOCH) // timeframe.count * timeframe.count + timeframe.count

@@ -1,4 +1,4 @@
-"""Candles as NumPy columns, and the key of the series that they belong to."""
+"""Candles as NumPy columns, and the key of a series."""
 
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +16,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 
-#: The last second a candle may open at: the year 3000. Milliseconds taken for seconds exceed it.
+#: Last second at which a candle may open: the year 3000. Milliseconds as seconds exceed it.
 LATEST_TIMESTAMP = 32_503_680_000
 #: Upper bound of prices in any quote currency; infinity is above it.
 PRICE_LIMIT = 1e15
@@ -28,7 +28,7 @@ _OFF_GRID = "time is not the open of a {} candle"
 
 
 class Candle(NamedTuple):
-    """One candle as it travels: epoch seconds, prices in quote, volume in base currency."""
+    """One candle as a tuple: epoch seconds, prices in quote, volume in base currency."""
 
     timestamp: int
     open: float
@@ -39,7 +39,7 @@ class Candle(NamedTuple):
 
 
 def find_candle_fault(candle: Candle, timeframe: Timeframe) -> str | None:
-    """Return why a candle may not be stored, in a few words, or None where it is sound."""
+    """Return the fault of a candle that may not be stored, in a few words; None: it is sound."""
     timestamp = candle.timestamp
     if not 0 <= timestamp <= LATEST_TIMESTAMP:
         return _TIME_OUT_OF_RANGE
@@ -49,9 +49,9 @@ def find_candle_fault(candle: Candle, timeframe: Timeframe) -> str | None:
 
 
 def find_candle_faults(candles: "Candles", timeframe: Timeframe) -> dict[int, str]:
-    """Return why rows may not be stored: a few words for each faulty row, by its number.
+    """Return the faults of rows that may not be stored, in a few words, by row number.
 
-    It is the rule of `find_candle_fault` for many rows at once; sound rows are not named.
+    The rule is that of `find_candle_fault`, for many rows at once; sound rows are left out.
     """
     timestamp = candles.timestamp
     in_range = (timestamp >= 0) & (timestamp <= LATEST_TIMESTAMP)
@@ -60,19 +60,19 @@ def find_candle_faults(candles: "Candles", timeframe: Timeframe) -> dict[int, st
         (timeframe.is_open(np.where(in_range, timestamp, 0)), _OFF_GRID.format(timeframe.name)),
         *_make_value_rules(candles.open, candles.high, candles.low, candles.close, candles.volume),
     )
-    # Backwards, so that the first fault of a row is the one that stays.
+    # Backwards, so that the first fault of a row overwrites later ones.
     found = {row: fault for holds, fault in rules[::-1] for row in np.flatnonzero(~holds).tolist()}
     return dict(sorted(found.items()))
 
 
 def are_sound(candles: "Candles") -> bool:
-    """Return whether the values of all rows may be stored; quicker than to look for faults.
+    """Return whether the values of all rows may be stored; quicker than a search for faults.
 
-    It is the rule of `find_candle_fault` for prices and volumes. The times are not looked at.
+    The rule is that of `find_candle_fault` for prices and volumes. Times are not checked.
     """
     open_, high, low, close = candles.open, candles.high, candles.low, candles.close
     volume = candles.volume
-    # NaN makes every one of them false.
+    # NaN makes every comparison false.
     return not len(candles) or bool(
         low.min() > 0
         and high.max() < PRICE_LIMIT
@@ -86,7 +86,7 @@ def are_sound(candles: "Candles") -> bool:
 
 
 def find_first_fault(candles: "Candles") -> tuple[int, str] | None:
-    """Return the number of the first row whose values may not be stored, and why in a few words."""
+    """Return the number of the first row with invalid values, and its fault in a few words."""
     if are_sound(candles):
         return None
     rules = _make_value_rules(
@@ -101,7 +101,7 @@ def find_first_fault(candles: "Candles") -> tuple[int, str] | None:
 def _make_value_rules(
     open_: Any, high: Any, low: Any, close: Any, volume: Any
 ) -> tuple[tuple[Any, str], ...]:
-    """Return what must hold of prices and volume, each with the fault where it does not."""
+    """Return the conditions for prices and volume, each with the fault if it does not hold."""
     finite = (
         (abs(open_) < inf)
         & (abs(high) < inf)
@@ -140,12 +140,12 @@ class SeriesKey(Struct, frozen=True):
         return self.exchange, self.symbol, self.timeframe
 
     def __str__(self) -> str:
-        """Return the key as a person writes it."""
+        """Return the key as text, such as `binance BTC/USDT 1h`."""
         return f"{self.exchange} {self.symbol} {self.timeframe}"
 
 
 class Candles(Struct, frozen=True):
-    """Closed candles, oldest first, one array a column; all arrays have shape (n,)."""
+    """Closed candles, oldest first, one array per column; all arrays have shape (n,)."""
 
     timestamp: IntArray
     """The candle's open, epoch seconds UTC, strictly increasing."""
@@ -203,7 +203,7 @@ class Candles(Struct, frozen=True):
             self.volume[rows],
         )
 
-    def taken(self, numbers: NDArray[np.integer]) -> "Candles":
+    def take(self, numbers: NDArray[np.integer]) -> "Candles":
         """Return the candles with these indices, in the order of the indices, as copies."""
         return Candles(
             self.timestamp[numbers],

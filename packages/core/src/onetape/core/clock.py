@@ -19,7 +19,7 @@ class Clock(Protocol):
         ...
 
     def wall_seconds(self, market_ms: int) -> float:
-        """Return how long `market_ms` of market time take on the wall clock, in seconds."""
+        """Return the wall-clock seconds that `market_ms` of market time take."""
         ...
 
 
@@ -57,7 +57,7 @@ class ScaledClock:
         return self._anchor_ms + int(elapsed * self.speed * 1_000)
 
     def wall_seconds(self, market_ms: int) -> float:
-        """Return how long `market_ms` of market time take on the wall clock, in seconds."""
+        """Return the wall-clock seconds that `market_ms` of market time take."""
         return market_ms / 1_000 / self.speed
 
 
@@ -80,14 +80,14 @@ class SteppedClock:
         return self._now_ms
 
     def wall_seconds(self, market_ms: int) -> float:
-        """Return how long `market_ms` take at the driver's pace; without one zero.
+        """Return the seconds that `market_ms` take at the driver's pace; without a pace 0.
 
-        Only requests move the clock, so it cannot be waited for.
+        Only requests move the clock, so a program cannot wait for it.
         """
         return market_ms / 1_000 / self.pace if self.pace else 0.0
 
     def advance_to(self, now_ms: int) -> None:
-        """Move to `now_ms`; an earlier time leaves the clock where it is: it never runs back."""
+        """Move the clock to `now_ms`, unless that is earlier: the clock never runs back."""
         self._now_ms = max(self._now_ms, now_ms)
 
 
@@ -97,7 +97,7 @@ def format_utc(timestamp: int) -> str:
 
 
 def format_day(timestamp: int) -> str:
-    """Return epoch seconds as `2024-01-31`, or with the time where there is one."""
+    """Return epoch seconds as `2024-01-31`, with the time of day if it is not midnight."""
     moment = datetime.fromtimestamp(timestamp, tz=UTC)
     midnight = moment.hour == moment.minute == moment.second == 0
     return moment.strftime("%Y-%m-%d" if midnight else "%Y-%m-%d %H:%M")

@@ -1,4 +1,4 @@
-"""What names the content of candles and of code: equal content, equal digest, on every machine."""
+"""Digests of the content of candles and of code: equal content, equal digest, on every machine."""
 
 import hashlib
 from pathlib import Path
@@ -11,8 +11,8 @@ from onetape.core.candles import Candles
 def compute_data_digest(candles: Candles) -> str:
     """Return the SHA-256 of candles in 64 hexadecimal digits, for the manifest of a run.
 
-    It does not depend on the source of the candles, so those of the cache and those of the rows
-    have the same one. A million candles take about 30 ms.
+    The digest does not depend on the source of the candles: cache and rows give equal digests. A
+    million candles take about 30 ms.
     """
     digest = hashlib.sha256(f"candles {len(candles)}\n".encode())
     prices = (candles.open, candles.high, candles.low, candles.close, candles.volume)

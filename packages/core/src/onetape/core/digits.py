@@ -1,4 +1,4 @@
-"""How many decimals prices, amounts and money have, and how they are written: the one module.
+"""Decimals and text form of prices, amounts and money; the only module for that.
 
 Prices have the decimals of the market's price step; without a step, those of the candles, whose
 floats have rounding noise. Money has two decimals in currencies with about the value of a dollar
@@ -15,9 +15,9 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from onetape.core.candles import FloatArray
 
-#: Relative error of float arithmetic by which a value may miss the decimal that it stands for.
+#: Relative error of float arithmetic by which a value may differ from its decimal.
 _NOISE: Final = 1e-12
-#: A value with more significant digits than these is not a decimal: its digits are noise.
+#: Maximum significant digits of a decimal: in a longer value the digits are noise.
 _MOST_SIGNIFICANT: Final = 11
 #: Significant digits of the largest price, where prices are no decimals.
 _SHOWN_SIGNIFICANT: Final = 8
@@ -29,7 +29,7 @@ _MONEY_SIGNIFICANT: Final = 5
 _MOST_DECIMALS: Final = 20
 #: Decimals of an amount whose market has no known step.
 _AMOUNT_DECIMALS: Final = 6
-#: Significant digits of what all cash buys, and of an amount too small for its decimals.
+#: Significant digits of the amount that all cash buys, and of an amount too small for its decimals.
 _ALL_IN_SIGNIFICANT: Final = 10
 _AMOUNT_SIGNIFICANT: Final = 4
 _COIN_DECIMALS: Final = 8
@@ -50,11 +50,11 @@ _BLOCK: Final = 1 << 14
 def count_decimals(values: "FloatArray") -> int | None:
     """Return the least number of decimals that writes all values down, or None.
 
-    0.30000000000000004 has one decimal: what float arithmetic adds does not count. None stands for
-    values with more than eleven significant digits, such as prices that were computed.
+    0.30000000000000004 has one decimal: digits that float arithmetic adds do not count. None stands
+    for values with more than eleven significant digits, such as prices that were computed.
 
     Args:
-        values: Shape (n,); what is not finite and above 0 does not count.
+        values: Shape (n,); values that are not finite and above 0 do not count.
     """
     if not len(values) or not 0 < values.min() <= values.max() < math.inf:
         values = values[(values > 0) & (values < math.inf)]
@@ -87,9 +87,9 @@ def step_decimals(step: Decimal) -> int:
 
 
 def choose_price_decimals(*columns: "FloatArray") -> int:
-    """Return the decimals that prices are written with, where no step of their market is known.
+    """Return the decimals for writing prices of a market without a known step.
 
-    They are the decimals of the prices, and five significant digits at least from 1 up: a stop at
+    That is the decimals of the prices, and from 1 up at least five significant digits: a stop at
     97.85 between prices of 96.5 and 103 is computed. Computed prices get eight significant digits.
 
     Args:
@@ -109,7 +109,7 @@ def choose_money_decimals(currency: str, start_cash: float) -> int:
 
     Args:
         currency: CCXT's code; USDT has two decimals, BTC eight.
-        start_cash: Start balance of the account: five digits of it are written at least.
+        start_cash: Start balance of the account: at least five of its digits are written.
     """
     code = currency.upper()
     is_cash = code in _CASH or any(part in code for part in _CASH_PARTS)
@@ -134,7 +134,7 @@ def _choose_decimals(value: float, significant: int) -> int:
 
 
 class Digits(Struct, frozen=True):
-    """The decimals of one market on one account, and the texts that have them."""
+    """The decimals of one market on one account, with functions that format values."""
 
     price: int
     """Decimals of prices."""
@@ -152,7 +152,7 @@ class Digits(Struct, frozen=True):
         return format_fixed(float(value), self.money, signed=signed)
 
     def format_amount(self, value: float | Decimal) -> str:
-        """Return an amount of base currency: `0.250000`; a smaller one has more decimals."""
+        """Return an amount of base currency: `0.250000`; a smaller amount has more decimals."""
         text = format_fixed(float(value), self.amount)
         if not value or text.strip("0.,"):
             return text

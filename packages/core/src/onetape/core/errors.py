@@ -28,7 +28,7 @@ from typing import ClassVar
 
 
 class OnetapeError(Exception):
-    """Root of all errors of Onetape; its text is one line: what, where, and how to fix it."""
+    """Root of all errors of Onetape; its text is one line: the fault, its place and its remedy."""
 
     exit_code: ClassVar[int] = 1
     settings: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ class OnetapeError(Exception):
     def __init__(self, text: str = "", *, setting: str | tuple[str, ...] = ()) -> None:
         """Take the text and the dotted key of the setting at fault, or several that do not fit.
 
-        A program that has the place of each setting puts it before the text.
+        A program that knows the place of each setting puts the place before the text.
         """
         super().__init__(text)
         self.settings = (setting,) if isinstance(setting, str) else setting
@@ -104,11 +104,11 @@ class StoreReplaced(StoreError):
 
 
 class StoreOfOtherMarket(StoreError):
-    """The database file holds candles of another market than the one that is requested."""
+    """The database file holds candles of another market than the requested one."""
 
 
 class ExchangeError(OnetapeError):
-    """The exchange or the network did not do what was requested."""
+    """The exchange or the network did not fulfil a request."""
 
     exit_code = 5
 
@@ -134,11 +134,11 @@ class SafetyRefusal(OnetapeError):
 
 
 class LedgerCorrected(OnetapeError):
-    """The stored ledger was corrected on a command of a person; what is in memory is outdated."""
+    """The stored ledger was corrected on a command of a person; the state in memory is outdated."""
 
 
 class StoredOrderChanged(SafetyRefusal):
-    """The stored order is not what it was: another program, or a person, changed its rows.
+    """The stored order was changed meanwhile by another program or a person.
 
-    Nothing of the change that was to be stored is stored. What is stored now can be read again.
+    No part of the intended change is stored. The present rows can be read again.
     """

@@ -14,9 +14,9 @@ DATA_FOLDER: Final = Path("data")
 
 
 def choose_database_path(db: Path | None, exchange: str, *, is_sandbox: bool = False) -> Path:
-    """Return the database file: the one named, or the default file for this kind of exchange.
+    """Return the database file: the named one, or the default file for this kind of exchange.
 
-    The data folder of a checkout is readable by every user; this makes it private to its owner.
+    The data folder of a checkout is readable by every user; the call makes it private.
 
     Args:
         db: The file named by the user; None: the default.
@@ -32,7 +32,7 @@ def choose_database_path(db: Path | None, exchange: str, *, is_sandbox: bool = F
 
 
 def _make_private(folder: Path) -> None:
-    # A folder that does not exist yet is made private by the store; another owner keeps his rights.
+    # The store creates a missing folder as private; a folder of another owner stays unchanged.
     with contextlib.suppress(OSError):
         status = folder.stat()
         if status.st_uid == os.geteuid() and status.st_mode & 0o077:

@@ -1,4 +1,4 @@
-"""Distinguishes requests of foreign web pages to a server on this machine from those of programs.
+"""Distinguishes requests of foreign web pages to a local server from requests of programs.
 
 A browser lets any web page send requests to 127.0.0.1. Two headers that no page can choose show
 them apart: Host holds the name that the browser looked up, which after DNS rebinding is a foreign
@@ -22,10 +22,10 @@ def is_own_host(header: str | None, port: int, *, bound: str = "127.0.0.1") -> b
     """Return whether a Host header names this server.
 
     Args:
-        header: Value of the header; None where the request has none.
+        header: Value of the Host header; None if the request has none.
         port: Port that the server listens on.
         bound: Address that the server listens on. A loopback address accepts loopback names and
-            addresses with this port only. Any other one accepts every IP address and every name
+            addresses with this port only. Any other address accepts every IP address and every name
             without a dot, such as the name of a container: a foreign web page can have neither. The
             port may differ there, because containers map ports.
     """

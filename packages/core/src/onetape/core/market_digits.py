@@ -1,4 +1,4 @@
-"""The decimals of one market: those of its price and amount step, else those of its candles."""
+"""The decimals of one market: by its price and amount step, or else by its candles."""
 
 from typing import Final
 
@@ -10,11 +10,11 @@ from onetape.core.digits import (
     choose_price_decimals,
     step_decimals,
 )
-from onetape.core.price_steps import with_month_steps
+from onetape.core.price_steps import add_month_steps
 from onetape.core.trading_rules import TradingRules
 
-#: Number of last candles whose high, low and close are looked at; opens are all looked at, because
-#: orders fill at them.
+#: Number of last candles whose high, low and close are used; all opens are used, because orders
+#: fill at opens.
 _LAST: Final = 10_000
 
 
@@ -46,7 +46,7 @@ def _choose_amount_decimals(
 
 def choose_market_price_decimals(trading_rules: TradingRules, candles: Candles) -> int:
     """Return the decimals of prices; arguments as of `choose_market_digits`."""
-    trading_rules = with_month_steps(trading_rules, candles)
+    trading_rules = add_month_steps(trading_rules, candles)
     found = [trading_rules.price_step, *(month.price_step for month in trading_rules.months or ())]
     known = [step_decimals(step) for step in found if step]
     if len(known) == len(found):

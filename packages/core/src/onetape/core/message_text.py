@@ -10,7 +10,7 @@ _LONGEST_ERROR_LINE: Final = 500
 
 
 def suggest_name(name: str, known: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?` for the known name nearest to a wrong one, or nothing."""
+    """Return `; did you mean 'x'?` for the known name nearest to a wrong one, or an empty text."""
     import difflib  # A run without an error does not need the module.
 
     names = list(known)

@@ -16,7 +16,7 @@ from onetape.core.digits import count_decimals
 from onetape.core.trading_rules import MonthStep, TradingRules, are_whole
 
 
-def with_month_steps(trading_rules: TradingRules, candles: Candles) -> TradingRules:
+def add_month_steps(trading_rules: TradingRules, candles: Candles) -> TradingRules:
     """Return the steps with the months (UTC) in which the candles show a finer price step.
 
     Steps that were compared with candles before, and those without a price step, are returned as
@@ -40,7 +40,7 @@ def with_month_steps(trading_rules: TradingRules, candles: Candles) -> TradingRu
     return replace(trading_rules, months=tuple(months))
 
 
-def steps_at(trading_rules: TradingRules, timestamp: int) -> TradingRules:
+def get_steps_at(trading_rules: TradingRules, timestamp: int) -> TradingRules:
     """Return the steps that hold for a candle, by its open (epoch seconds)."""
     for month in trading_rules.months or ():
         if month.start <= timestamp < month.end:
@@ -51,13 +51,15 @@ def steps_at(trading_rules: TradingRules, timestamp: int) -> TradingRules:
 def find_price_step(trading_rules: TradingRules, timestamp: int) -> float:
     """Return the price step that holds for a candle, by its open (epoch seconds); 0: none."""
     return float(
-        (steps_at(trading_rules, timestamp) if trading_rules.months else trading_rules).price_step
+        (
+            get_steps_at(trading_rules, timestamp) if trading_rules.months else trading_rules
+        ).price_step
         or 0
     )
 
 
 def make_price_step_column(trading_rules: TradingRules, timestamp: IntArray) -> FloatArray | None:
-    """Return the price step of each candle, 0 for none; None where one step holds for all of them.
+    """Return the price step of each candle, 0 for none; None if one step holds for all candles.
 
     Args:
         trading_rules: Trading rules of the market.
@@ -99,13 +101,14 @@ def _step_of(candles: Candles, price_step: Decimal) -> Decimal | None:
 
 
 def _find_digit_step(prices: FloatArray, price_step: Decimal) -> Decimal | None:
-    """Return a step that all prices are whole numbers of, finer than the stated one."""
+    """Return a step finer than the stated one of which all prices are whole multiples."""
     decimals = count_decimals(prices)
     if decimals is None:
         return None
     step = Decimal(1).scaleb(-decimals)
     if step < price_step:
         return step
-    # A stated step such as 0.03 that prices such as 0.1 are no multiple of: both are of its digits.
+    # A stated step such as 0.03, with prices such as 0.1 that are no multiples but have as many
+    # digits.
     exponent = price_step.normalize().as_tuple().exponent
     return Decimal(1).scaleb(min(-decimals, int(exponent)))

@@ -23,15 +23,16 @@ def escape_unprintable(text: str, *, keep: str = "") -> str:
 
 
 def escape_json(text: bytes) -> bytes:
-    """Return JSON in UTF-8 in which no byte can control a terminal; its meaning stays."""
-    # To find a byte takes a hundredth of the time of the pattern: 39 ms of 1,000,000 candles.
+    """Return equal JSON in UTF-8 in which no byte can control a terminal."""
+    # A search for a byte takes a hundredth of the pattern's time, which is 39 ms of 1,000,000
+    # candles.
     if b"\x7f" not in text and b"\xc2" not in text:
         return text
     return re.sub(_CONTROLS, lambda found: _escape(found[0].decode()).encode(), text)
 
 
 def count_columns(text: str) -> int:
-    """Return how many columns of a terminal a printable text takes; Chinese characters take two."""
+    """Return the number of terminal columns of a printable text; Chinese characters take two."""
     if text.isascii():
         return len(text)
     # Most texts are ASCII, and a plain backtest need not load the tables of all characters.

@@ -1,4 +1,4 @@
-"""What differs from exchange to exchange, as data. Read in CCXT 4.5.90 where no source is named."""
+"""Differences between exchanges, as data. Read in CCXT 4.5.90 where no source is named."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -9,16 +9,17 @@ from onetape.core.timeframes import Timeframe
 
 
 class Quirks(Struct, frozen=True):
-    """Differences of one exchange in how it serves candles."""
+    """Quirks of one exchange in serving candles."""
 
     page_limit: int
     """Maximum number of candles in one response."""
     close_grace_ms: int
     """Time after a candle's end in which REST may return a value that is not final."""
     finds_next: bool = False
-    """A response begins with the first candle at or after the requested time, however far it is.
+    """Whether a response begins with the first candle at or after the time, at any distance.
 
-    Otherwise it ends a page's length after that time, and an empty one proves nothing for later.
+    Otherwise it ends a page's length after that time, and an empty response proves nothing for
+    later.
     """
     plain_rows: bool = False
     """Candle rows begin with time in ms, open, high, low, close, volume: all are parsed at once."""
@@ -104,12 +105,12 @@ UNKNOWN: Final = Quirks(page_limit=200, close_grace_ms=10_000)
 
 
 def get_quirks(exchange: str) -> Quirks:
-    """Return how an exchange serves candles."""
+    """Return the quirks of an exchange in serving candles."""
     return QUIRKS.get(exchange, UNKNOWN)
 
 
 def is_out_of_reach(exchange: str, timeframe: Timeframe, start: int, now: int) -> bool:
-    """Return whether an exchange that serves its newest candles only cannot serve one any more.
+    """Return whether a candle is too old for an exchange that serves only its newest candles.
 
     Args:
         exchange: CCXT id.

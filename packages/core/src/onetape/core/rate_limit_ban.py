@@ -1,4 +1,4 @@
-"""A rate limit ban: until when an exchange gets no request from this computer, and why."""
+"""A rate limit ban: the time in which an exchange gets no request from this computer."""
 
 from typing import Final
 
@@ -18,7 +18,7 @@ class RateLimitBan(Struct, frozen=True):
     began_ms: int | None = None
     """Beginning of the ban, epoch milliseconds of the computer's time; None: not stored."""
 
-    def left_ms(self, now_ms: int) -> int:
+    def compute_left_ms(self, now_ms: int) -> int:
         """Return the remaining time of the ban, milliseconds; 0 or less: the ban is over.
 
         A ban that began later than now does not count: the computer's clock was set back since.
@@ -33,10 +33,10 @@ class RateLimitBan(Struct, frozen=True):
         return min(self.until_ms - now_ms, self.until_ms - self.began_ms)
 
     def replaces(self, known: "RateLimitBan | None") -> bool:
-        """Return whether this newer ban replaces the known one.
+        """Return whether this newer ban replaces the known ban.
 
-        The one that ends later counts. Where the clock was set back since the known one was
-        stored, its end is that of another clock.
+        The ban that ends later counts. If the clock was set back since the known ban was stored,
+        its end belongs to another clock.
         """
         if known is None or self.until_ms > known.until_ms:
             return True

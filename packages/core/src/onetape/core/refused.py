@@ -11,11 +11,11 @@ _LONGEST_ROW: Final = 200
 def describe_refused_rows(
     faults: Sequence[str], first_row: str, timeframe: str, *, sound: int = 0
 ) -> str:
-    """Return why rows of a source are no candles: the commonest fault, and the first row.
+    """Return a text on rows that are no candles: the commonest fault, and the first row.
 
     Args:
         faults: Fault of each refused row, in the order of the rows; at least one.
-        first_row: The first refused row, as the source has it.
+        first_row: The first refused row, as in the source.
         timeframe: Timeframe of the candles, such as `1h`.
         sound: Number of rows that were not refused.
     """

@@ -1,4 +1,4 @@
-"""Candles of a higher timeframe from those of a lower one, as Binance builds them.
+"""Build candles of a higher timeframe from a lower timeframe, as Binance does.
 
 A source candle without a trade only repeats the last price (see untraded.py): its prices are not
 used for a candle of the higher timeframe in which something was traded. Nothing is invented: a
@@ -30,7 +30,7 @@ def resample(
     *,
     has_volume: bool | None = None,
 ) -> Candles:
-    """Return the candles of a higher timeframe that these candles make.
+    """Return the candles of a higher timeframe, built from these candles.
 
     Open, high, low and close come from the source candles that were traded; a window without such
     candles is flat at the close of its last source candle, which is the last price. A source candle
@@ -46,7 +46,7 @@ def resample(
         from_timeframe: Timeframe of the source candles.
         to_timeframe: The higher timeframe, a multiple of `from_timeframe`.
         has_volume: Whether the source reports volume; None: whether one of these candles has any.
-            Pass it where these candles are a small part of their series.
+            Pass a value if these candles are a small part of their series.
 
     Returns:
         At most one candle for each window with source candles.
@@ -100,7 +100,7 @@ def check_multiple(from_timeframe: Timeframe, to_timeframe: Timeframe) -> None:
 
 
 def compute_opens(timeframe: Timeframe, timestamps: IntArray) -> IntArray:
-    """Return the open of the candle that holds each moment, as `Timeframe.floor` for one.
+    """Return the open of the candle that contains each moment; `Timeframe.floor` for arrays.
 
     Args:
         timeframe: The candles' length.
@@ -140,8 +140,8 @@ def _compute_prices(
 def _sum_groups(volume: FloatArray, starts: IntArray, ends: IntArray) -> FloatArray:
     """Return the sums of the groups: exact where volumes are decimals of at most 8 digits.
 
-    Whole numbers add up exactly in any order; other values are added from left to right, one after
-    the other, so that every machine gets the same.
+    Whole numbers add up exactly in any order; other values are added one after the other from left
+    to right, so that every machine gets the same sum.
     """
     for digits in range(_MOST_DIGITS + 1):
         scale = 10.0**digits

@@ -44,7 +44,7 @@ class Setting(NamedTuple):
     metavar: str = ""
     """Placeholder of the flag's value in help texts, in capitals."""
     empty: str = ""
-    """Text for the docs: what applies if a setting whose default is None has no value."""
+    """Text for the docs: the behaviour if a setting whose default is None has no value."""
     gt: float | None = None
     """Exclusive lower bound of the value."""
     ge: float | None = None
@@ -62,11 +62,11 @@ class Setting(NamedTuple):
     rule: str = ""
     """Exact effect of the setting, for the table of the docs; empty: as `help`."""
     example: str = ""
-    """A value that makes sense, as the flag takes it; `{example}` in the help stands for it."""
+    """A sensible value as typed for the flag; replaces `{example}` in the help."""
     file_example: str = ""
     """Example of the value in a YAML file, where the YAML form differs from the flag's."""
     number_of: str = ""
-    """Name of the field whose flag sets this one, too, as `--sizing equity_share=0.5`."""
+    """Name of the field whose flag also sets this setting, as in `--sizing equity_share=0.5`."""
     is_joined: bool = False
     """Whether the flag may be repeated, and the values are joined by commas."""
     once: str = ""
@@ -76,7 +76,7 @@ class Setting(NamedTuple):
 
 
 class Section(NamedTuple):
-    """Where the settings of a nested struct stand; for a field whose type is a struct."""
+    """Section of the settings of a nested struct; for a field whose type is a struct."""
 
     key: str = ""
     """Dotted key of the section. Empty: the name of the field, below the section around it."""
@@ -103,12 +103,12 @@ class Declared(NamedTuple):
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """Return the words that the setting may be; empty where it is no choice of words."""
+        """Return the allowed words of the setting; empty if it is no choice of words."""
         return get_args(self.kind) if get_origin(self.kind) is Literal else ()
 
     @property
     def flag(self) -> str:
-        """Return the flag as it is typed to give a value, or nothing."""
+        """Return the flag as typed to give a value, or an empty text."""
         return self.setting.flag.partition("/")[0]
 
 
@@ -191,7 +191,7 @@ def get_setting_value(settings: msgspec.Struct, one: Declared) -> Any:
 
 
 def build_settings_tree(settings: msgspec.Struct) -> Tree:
-    """Return all settings of a program as values nested by their keys, as a YAML file has them."""
+    """Return all settings of a program as values nested by their keys, as in a YAML file."""
     tree: Tree = {}
     for key, one in collect_settings(type(settings)).items():
         put(tree, key, get_setting_value(settings, one))
@@ -207,16 +207,16 @@ def put(tree: Tree, key: str, value: object) -> None:
 
 
 class DeclaredStruct(msgspec.Struct, frozen=True, kw_only=True):
-    """A struct whose fields have a `Setting`; to make one checks their bounds and words."""
+    """A struct whose fields have a `Setting`; its creation checks their bounds and words."""
 
     section: ClassVar[str] = ""
-    """Dotted key of the section of its settings; empty: they stand on their own."""
+    """Dotted key of the section of its settings; empty: no section."""
 
     def __post_init__(self) -> None:
         """Refuse a value outside its declared bounds or words; nested structs check themselves.
 
         Raises:
-            UsageError: the text names the setting, what is allowed and what was found.
+            UsageError: the text names the setting, the allowed values and the found value.
         """
         for one in _check_declared(type(self)):
             value = getattr(self, one.path[0])

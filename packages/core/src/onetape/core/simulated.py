@@ -1,4 +1,4 @@
-"""Where the candles of the simulator come from: invented, or recorded candles that it replays."""
+"""Source of the simulator's candles: invented, or replayed from recorded candles."""
 
 from collections.abc import Mapping
 from typing import Final, Literal
@@ -39,7 +39,7 @@ class SimulatedSource(Struct, frozen=True):
 def get_origin(
     recordings: Mapping[str, CandleRecording] | None, symbol: str, timeframe: str
 ) -> Origin:
-    """Return where the candles of a simulated series come from.
+    """Return the source of the candles of a simulated series.
 
     Args:
         recordings: See `SimulatedSource`.

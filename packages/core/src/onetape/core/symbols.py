@@ -5,16 +5,16 @@ from typing import Final
 
 from onetape.core.errors import UsageError
 
-#: The exchange id of our offline exchange; its candles live in a separate file.
+#: The exchange id of the built-in simulator, whose candles are in a separate file.
 SIMULATOR_ID: Final = "simulator"
 #: One currency of a symbol, as a regular expression: exchanges list names such as 1INCH, ETH2.S and
-#: 币安人生. What separates symbols, folders and the parts of a symbol is in none.
+#: 币安人生. No currency contains a separator of symbols, folders or the parts of a symbol.
 CURRENCY: Final = r"(?!\.)[^\s/\\:,;]{1,30}"
 _SPOT: Final = re.compile(rf"{CURRENCY}/{CURRENCY}")
 
 
 def parse_spot_symbol(text: str) -> str:
-    """Return the CCXT symbol of what a person typed: `btc-usdt` and `BTC/USDT` are alike.
+    """Return the CCXT symbol of a typed text: `btc-usdt` and `BTC/USDT` are alike.
 
     Raises:
         UsageError: a derivative (`BTC/USDT:USDT`), or no symbol at all.

@@ -17,7 +17,7 @@ from onetape.core.errors import UsageError
 SECONDS_PER_UNIT: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 #: 1970-01-01 was a Thursday; the first Monday after it is 4 days on.
 FIRST_MONDAY_SECONDS: Final = 4 * 86_400
-#: A twelfth of a year of 365 days: what a month counts as in annual metrics.
+#: A twelfth of a year of 365 days: the length of a month in annual metrics.
 MONTH_SECONDS: Final = 365 * 86_400 // 12
 _PATTERN: Final = re.compile(r"([1-9][0-9]{0,3})([smhdwM])")
 
@@ -71,7 +71,7 @@ class Timeframe(Struct, frozen=True):
         return (timestamp - self._anchor) // self.seconds * self.seconds + self._anchor
 
     def next(self, timestamp: int) -> int:
-        """Return the open of the candle after the one that holds `timestamp`, so its close."""
+        """Return the close of the candle that contains `timestamp`, which is the next open."""
         if self.is_month:
             month = _compute_month_index(timestamp) // self.count * self.count
             return _compute_month_start(month + self.count)
@@ -83,14 +83,14 @@ class Timeframe(Struct, frozen=True):
         return start if start == timestamp else self.next(timestamp)
 
     def shift(self, timestamp: int, candles: int) -> int:
-        """Return the open of the candle `candles` after (or, negative, before) the one given."""
+        """Return the open of the candle that is `candles` later (negative: earlier)."""
         start = self.floor(timestamp)
         if self.is_month:
             return _compute_month_start(_compute_month_index(start) + candles * self.count)
         return start + candles * self.seconds
 
     def count_between(self, start: int, end: int) -> int:
-        """Return how many candles open in `[start, end)`, epoch seconds."""
+        """Return the number of candles that open in `[start, end)`, epoch seconds."""
         first, last = self.ceil(start), self.ceil(end)
         if last <= first:
             return 0
@@ -99,7 +99,7 @@ class Timeframe(Struct, frozen=True):
         return (last - first) // self.seconds
 
     def is_open(self, timestamps: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return which moments (epoch seconds of the years 1 to 9999) are the open of a candle."""
+        """Return a mask of the moments (epoch seconds, years 1 to 9999) at which candles open."""
         if self.is_month:
             months = timestamps.astype("datetime64[s]").astype("datetime64[M]")
             starts = months.astype("datetime64[s]").astype(np.int64)

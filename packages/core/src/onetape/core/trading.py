@@ -1,4 +1,4 @@
-"""Sessions, decisions, orders and fills: what a trader stores.
+"""Sessions, decisions, orders and fills: the records that a trader stores.
 
 Times are epoch milliseconds unless a field states otherwise.
 """
@@ -12,8 +12,8 @@ from msgspec import Struct, field
 Mode = Literal["paper", "live"]
 Side = Literal["buy", "sell"]
 Action = Literal["BUY", "SELL", "HOLD"]
-#: Why a position is closed, as the type of its exit order: `market` is a SELL of the strategy,
-#: `command` a command of a person.
+#: Reasons for closing a position, as the type of the exit order: `market` is a SELL of the
+#: strategy, `command` a command of a person.
 ExitCause = Literal["market", "time_stop", "stop_loss", "trailing_stop", "target", "command"]
 OrderStatus = Literal[
     "intent", "sent", "open", "closed", "canceled", "rejected", "expired", "unknown", "absent"
@@ -53,7 +53,7 @@ class Decision(Struct, frozen=True):
     """Signal of the strategy: 1 BUY, -1 SELL, 0 HOLD."""
     indicators: Mapping[str, float | None]
     gates: Mapping[str, str]
-    """Each check an order must pass, with its verdict: `ok`, or why not."""
+    """Each check that an order must pass, with its verdict: `ok`, or the reason against it."""
     action: Action
     """Resulting action; HOLD if a check or the position stopped the signal."""
     decided_ms: int
@@ -93,7 +93,7 @@ class Order(Struct, frozen=True):
     obligation: str | None = None
     """Id of the exit obligation that this order fulfils; None for a buy."""
     ordered_amount: Decimal | None = None
-    """Ordered amount, base currency; None if it is computed when the order is sent."""
+    """Ordered amount, base currency; None if the amount is computed when the order is sent."""
     stop_price: Decimal | None = None
     """Trigger price of a stop order that rests on the exchange, quote currency; otherwise None."""
     is_protection: bool = False
@@ -103,7 +103,7 @@ class Order(Struct, frozen=True):
 class ExitObligation(Struct, frozen=True):
     """An exit of a position that was decided and is not filled yet.
 
-    It outlives the candle, the stream and the process, and ends with its position.
+    The obligation outlives the candle, the stream and the process, and ends with its position.
     """
 
     obligation: str
@@ -143,4 +143,4 @@ class Fill(Struct, frozen=True):
     fee_currency: str
     executed_ms: int
     least_amount: Decimal | None = None
-    """Minimum amount that could be sold at the time of a sell, base currency; None: not known."""
+    """Minimum amount that could be sold at the time of a sell, base currency; None: unknown."""

@@ -1,4 +1,4 @@
-"""Steps and rounding: the one module that turns prices and amounts into what a market accepts.
+"""Steps and rounding: the one module that rounds prices and amounts to a market's steps.
 
 Inside the engine a price or an amount is a whole number of steps (an int). A Decimal appears when a
 value is booked or sent: `Decimal(steps) * step`, which is exact.
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from onetape.core.candles import FloatArray
 
-#: A float that should be a whole number of steps may miss it by this part of one step.
+#: Part of a step by which a float may differ from a whole number of steps.
 STEP_TOLERANCE = 1e-6
 #: Tolerance as a part of the number of steps: the noise of a few float operations.
 _COUNT_NOISE = 2.0**-50
@@ -25,7 +25,7 @@ _BLOCK = 1 << 14
 
 
 class MonthStep(Struct, frozen=True):
-    """The price step of one calendar month whose candles show a finer one than is stated."""
+    """The price step of one calendar month whose candles show a finer step than the stated one."""
 
     start: int
     """First second of the month, epoch seconds UTC."""
@@ -39,9 +39,9 @@ class TradingRules(Struct, frozen=True):
     """Price step, amount step and minimums of one market, as the exchange states them."""
 
     price_step: Decimal | None
-    """Price step, quote currency; prices are whole multiples of it. None: any price."""
+    """Price step, quote currency; prices are whole multiples of the step. None: any price."""
     amount_step: Decimal | None
-    """Amount step, base currency; amounts are whole multiples of it. None: any amount."""
+    """Amount step, base currency; amounts are whole multiples of the step. None: any amount."""
     min_amount: Decimal
     """Minimum amount of an order, base currency. Zero: no minimum."""
     min_notional: Decimal
@@ -88,7 +88,7 @@ def ceil_to_steps(values: "FloatArray", step: "float | FloatArray") -> "FloatArr
 
 
 def are_whole(values: "FloatArray", step: float) -> "NDArray[np.bool_]":
-    """Return which values are whole numbers of steps, shape (n,); float noise does not count."""
+    """Return a mask of values that are whole numbers of steps, shape (n,); noise does not count."""
     import numpy as np
 
     whole = np.ones(len(values), dtype=np.bool_)
@@ -102,20 +102,20 @@ def are_whole(values: "FloatArray", step: float) -> "NDArray[np.bool_]":
 
 
 def _compute_slacks(counts: "FloatArray") -> "FloatArray":
-    """Return by how much each number of steps may miss a whole number."""
+    """Return the amount by which each number of steps may differ from a whole number."""
     import numpy as np
 
     return np.maximum(STEP_TOLERANCE, np.abs(counts) * _COUNT_NOISE)
 
 
 def _count_steps_per_unit(step: float) -> int:
-    """Return how many steps make one, or 0 where no whole number of them does."""
+    """Return the number of steps that add up to 1, or 0 if no whole number of steps does."""
     count = round(1 / step)
     return count if abs(count * step - 1) < STEP_TOLERANCE else 0
 
 
 def count_floor_steps(count: float) -> int:
-    """Return how many whole steps fit into a value; one that misses a step by noise gets it.
+    """Return the number of whole steps in a value; a step that is missed by noise counts.
 
     Args:
         count: The value divided by the step.
@@ -126,7 +126,7 @@ def count_floor_steps(count: float) -> int:
 
 
 def count_ceil_steps(count: float) -> int:
-    """Return how many whole steps reach a value, counted as in `count_floor_steps`."""
+    """Return the least number of whole steps that reach a value, as in `count_floor_steps`."""
     return -count_floor_steps(-count)
 
 
@@ -136,7 +136,7 @@ def round_to_steps(value: float, step: Decimal) -> int:
 
 
 def round_for_booking(value: float, step: Decimal | None) -> Decimal:
-    """Return a value as it is booked: a whole number of steps, exact.
+    """Return a value for booking: a whole number of steps, exact.
 
     Without a step the shortest decimal that reads back as the same float is taken.
     """

@@ -1,4 +1,4 @@
-"""Which candles only repeat a price because no trade happened: the one rule for the workspace."""
+"""The rule that decides which candles only repeat a price because no trade happened."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +16,15 @@ def is_untraded(candle: Candle) -> bool:
 
 
 def find_untraded_rows(candles: Candles, *, has_volume: bool | None = None) -> NDArray[np.bool_]:
-    """Return which candles hold no trade, shape (n,).
+    """Return a mask of the candles without a trade, shape (n,).
 
-    The rule is `is_untraded`, with one exception: where no candle has any volume, the source does
-    not report volume, and every candle counts as traded.
+    The rule is `is_untraded`, with one exception: if no candle has any volume, the source does not
+    report volume, and every candle counts as traded.
 
     Args:
         candles: Candles of one series, oldest first, shape (n,).
         has_volume: Whether the source reports volume; None: whether one of these candles has any.
-            Pass it where these candles are a small part of their series.
+            Pass a value if these candles are a small part of their series.
     """
     has_no_volume = candles.volume == 0
     if has_volume is None:

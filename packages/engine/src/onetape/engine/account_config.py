@@ -47,7 +47,9 @@ MAX_OPEN_TRADES: Final = Setting(
 MOST_MONEY: Final = 1_000_000_000_000_000
 
 
-def _number_of_sizing(help_: str, unit: str, example: str, rule: str, le: float | None) -> Setting:
+def _make_sizing_setting(
+    help_: str, unit: str, example: str, rule: str, le: float | None
+) -> Setting:
     """Return the declaration of the number of one sizing, which the flag of `sizing` gives, too."""
     most = MOST_MONEY if le is None else None
     return Setting(
@@ -158,7 +160,7 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
     ] = "all_in"
     quote_amount: Annotated[
         float | None,
-        _number_of_sizing(
+        _make_sizing_setting(
             "Quote currency per entry, fee included.",
             "quote currency",
             "500",
@@ -168,13 +170,13 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
     ] = None
     base_amount: Annotated[
         float | None,
-        _number_of_sizing(
+        _make_sizing_setting(
             "Amount per entry, in base currency.", "coins", "1", "buys so many coins", None
         ),
     ] = None
     equity_share: Annotated[
         float | None,
-        _number_of_sizing(
+        _make_sizing_setting(
             "Fraction of the equity that an entry spends; 0.5 is half of it.",
             "fraction",
             "0.5",
@@ -184,7 +186,7 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
     ] = None
     risk_per_trade: Annotated[
         float | None,
-        _number_of_sizing(
+        _make_sizing_setting(
             "Fraction of the equity that is lost if the first stop is hit.",
             "fraction",
             "0.01",
@@ -194,7 +196,7 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
     ] = None
     volatility_target: Annotated[
         float | None,
-        _number_of_sizing(
+        _make_sizing_setting(
             "Annual volatility that an entry adds to the account; 0.2 is 20 %.",
             "fraction per year",
             "0.2",
@@ -308,7 +310,7 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
             force_setattr(self, "exits", exits)
 
     def _check_sizing(self) -> None:
-        for name, setting in _sizing_numbers().items():
+        for name, setting in _collect_sizing_settings().items():
             is_given = getattr(self, name) is not None
             if is_given and name != self.sizing:
                 raise UsageError(
@@ -354,12 +356,12 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
 
     @property
     def closes_before(self) -> int:
-        """Return how many closes before an entry its size depends on."""
+        """Return the number of closes before an entry that its size depends on."""
         return self.volatility_bars + 1 if self.sizing == "volatility_target" else 0
 
 
 @cache
-def _sizing_numbers() -> dict[str, Setting]:
+def _collect_sizing_settings() -> dict[str, Setting]:
     """Return the declaration of the number that goes with each sizing."""
     declared = collect_settings(AccountConfig).values()
     return {one.path[-1]: one.setting for one in declared if one.setting.number_of}

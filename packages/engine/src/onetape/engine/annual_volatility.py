@@ -9,7 +9,9 @@ from onetape.core.candles import FloatArray
 _YEAR_SECONDS = 365 * 86_400
 
 
-def volatility_before(closes: FloatArray, bar: int, bars: int, candle_seconds: int) -> float | None:
+def compute_volatility_before(
+    closes: FloatArray, bar: int, bars: int, candle_seconds: int
+) -> float | None:
     """Return the annual volatility of the closes before a bar; None: too few closes.
 
     The sample standard deviation of the last `bars` logarithmic changes, times the root of the

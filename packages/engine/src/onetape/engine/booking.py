@@ -22,7 +22,7 @@ class BookedFill(Struct, frozen=True):
     fee_in: Literal["quote", "base"]
 
 
-def booked_fill(fill: ModelFill, rules: AccountConfig) -> BookedFill:
+def make_booked_fill(fill: ModelFill, rules: AccountConfig) -> BookedFill:
     """Return the fill in exact Decimals, for the store.
 
     The fee is computed from the booked price and amount, so that a sum over the

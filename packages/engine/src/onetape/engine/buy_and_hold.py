@@ -7,13 +7,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from onetape.core.candles import Candles, FloatArray, IntArray
-from onetape.core.price_steps import steps_at, with_month_steps
+from onetape.core.price_steps import add_month_steps, get_steps_at
 from onetape.core.untraded import find_untraded_rows
 from onetape.engine.account_config import AccountConfig
-from onetape.engine.drawdown import max_drawdown
+from onetape.engine.drawdown import find_max_drawdown
 from onetape.engine.fills import FillModel, OrderContext
 from onetape.engine.refused_orders import RefusedOrder
-from onetape.engine.time_axis import on_axis
+from onetape.engine.time_axis import forward_fill_to_axis
 
 
 class BuyAndHoldResult(Struct, frozen=True):
@@ -27,50 +27,51 @@ class BuyAndHoldResult(Struct, frozen=True):
     """Largest fall from a high as a ratio of the high, as in `Metrics.max_drawdown`."""
 
 
-def buy_and_hold(candles: Candles, rules: AccountConfig) -> BuyAndHoldResult | None:
-    """Return what buying and holding made; None where there was nothing to buy."""
-    equity = buy_and_hold_equity(candles, rules)
+def compute_buy_and_hold(candles: Candles, rules: AccountConfig) -> BuyAndHoldResult | None:
+    """Return the result of buy and hold; None where there was nothing to buy."""
+    equity = compute_buy_and_hold_equity(candles, rules)
     if equity is None:
         return None
-    return buy_and_hold_result(equity, rules.cash)
+    return make_buy_and_hold_result(equity, rules.cash)
 
 
-def buy_and_hold_result(equity: FloatArray, cash: float) -> BuyAndHoldResult:
+def make_buy_and_hold_result(equity: FloatArray, cash: float) -> BuyAndHoldResult:
     """Return the result of an account that bought and held; shape (n,), n above 0."""
     final = float(equity[-1])
-    return BuyAndHoldResult(final, final / cash - 1.0, max_drawdown(equity).ratio)
+    return BuyAndHoldResult(final, final / cash - 1.0, find_max_drawdown(equity).ratio)
 
 
-def equal_parts_equity(
+def compute_equal_parts_equity(
     markets: Sequence[tuple[Candles, AccountConfig]], timestamp: IntArray
 ) -> FloatArray | None:
     """Return the equity of equal parts of the cash, each held in one market.
 
-    A market that comes later has its part in cash until then. None where one has nothing to buy.
+    A market whose candles begin later has its part in cash until then. None where there is
+    nothing to buy in a market.
 
     Args:
-        markets: Candles and rules of each.
-        timestamp: Opens of all their candles, epoch seconds, shape (n,).
+        markets: Candles and rules of each market.
+        timestamp: Opens of the candles of all markets, epoch seconds, shape (n,).
     """
-    worth = np.zeros(len(timestamp))
+    total = np.zeros(len(timestamp))
     for candles, rules in markets:
         cash = rules.cash / len(markets)
-        equity = buy_and_hold_equity(candles, replace(rules, cash=cash))
+        equity = compute_buy_and_hold_equity(candles, replace(rules, cash=cash))
         if equity is None:
             return None
-        worth += on_axis(equity, candles.timestamp, timestamp, cash)
-    return worth
+        total += forward_fill_to_axis(equity, candles.timestamp, timestamp, cash)
+    return total
 
 
-def buy_and_hold_equity(candles: Candles, rules: AccountConfig) -> FloatArray | None:
+def compute_buy_and_hold_equity(candles: Candles, rules: AccountConfig) -> FloatArray | None:
     """Return the equity at each close of an account that buys all in at the second candle's open.
 
-    The second, because a signal of the first close fills there at the earliest; where nothing is
-    traded in it, the first one after it with a trade. Same fee, slippage and steps as the
+    A signal of the first close fills at the second candle's open at the earliest; without a trade
+    there, at the open of the next candle with one. Same fee, slippage and steps as the
     strategy's fills; the last close counts, without selling. None where there was no such candle,
     or the market refuses an order of that size.
     """
-    bar = _first_fill(candles)
+    bar = _find_first_fill(candles)
     if bar is None:
         return None
     all_in = AccountConfig(
@@ -80,8 +81,8 @@ def buy_and_hold_equity(candles: Candles, rules: AccountConfig) -> FloatArray | 
         slippage_bps=rules.slippage_bps,
         spread_bps=rules.spread_bps,
         volume_impact=rules.volume_impact,
-        trading_rules=steps_at(
-            with_month_steps(rules.trading_rules, candles), int(candles.timestamp[bar])
+        trading_rules=get_steps_at(
+            add_month_steps(rules.trading_rules, candles), int(candles.timestamp[bar])
         ),
     )
     fill = FillModel.of(all_in).buy(
@@ -94,7 +95,7 @@ def buy_and_hold_equity(candles: Candles, rules: AccountConfig) -> FloatArray | 
     return equity
 
 
-def _first_fill(candles: Candles) -> int | None:
+def _find_first_fill(candles: Candles) -> int | None:
     """Return the first candle that fills an order due at the second one's open, or None."""
     if len(candles) < 2:
         return None

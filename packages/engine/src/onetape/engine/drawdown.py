@@ -1,4 +1,4 @@
-"""Falls from a high: how deep, from when, until when."""
+"""Falls from a high: their depth, start and end."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from onetape.core.candles import FloatArray, IntArray
 
-#: Values looked at together by `running_high`.
+#: Number of values that `compute_running_high` processes together.
 _BLOCK = 128
 
 
@@ -35,14 +35,14 @@ class Highs(Struct, frozen=True):
     """Indices of the values that equal the highest equity so far, in order."""
 
 
-def highs_of(equity: FloatArray, start: float = 0.0) -> Highs:
-    """Return the highs of an equity curve; arguments as `drawdown_curve`."""
-    high = running_high(equity, start)
+def compute_highs(equity: FloatArray, start: float = 0.0) -> Highs:
+    """Return the highs of an equity curve; arguments as `compute_drawdown_curve`."""
+    high = compute_running_high(equity, start)
     return Highs(high, np.flatnonzero(equity >= high))
 
 
-def running_high(equity: FloatArray, start: float = 0.0) -> FloatArray:
-    """Return the highest equity so far, shape (n,); arguments as `drawdown_curve`.
+def compute_running_high(equity: FloatArray, start: float = 0.0) -> FloatArray:
+    """Return the highest equity so far, shape (n,); arguments as `compute_drawdown_curve`.
 
     In blocks: where a block does not rise above what came before it, its highs are known.
     """
@@ -62,25 +62,27 @@ def running_high(equity: FloatArray, start: float = 0.0) -> FloatArray:
     return high
 
 
-def drawdown_curve(equity: FloatArray, start: float = 0.0) -> FloatArray:
+def compute_drawdown_curve(equity: FloatArray, start: float = 0.0) -> FloatArray:
     """Return equity / highest equity so far - 1, shape (n,).
 
     Args:
         equity: Equity at each close, not negative, shape (n,).
         start: Cash before the first value, which counts as a high.
     """
-    return _curve(equity, running_high(equity, start))
+    return _compute_curve_in_place(equity, compute_running_high(equity, start))
 
 
-def _curve(equity: FloatArray, high: FloatArray) -> FloatArray:
-    """Return the curve in the place of the highs: a million values are 8 MB less to have."""
+def _compute_curve_in_place(equity: FloatArray, high: FloatArray) -> FloatArray:
+    """Return the drawdown curve, written over the highs: this saves 8 MB for a million values."""
     with np.errstate(invalid="ignore"):
         curve = np.divide(equity, high, out=high)
     curve -= 1.0
     return curve
 
 
-def max_drawdown(equity: FloatArray, start: float = 0.0, highs: Highs | None = None) -> Drawdown:
+def find_max_drawdown(
+    equity: FloatArray, start: float = 0.0, highs: Highs | None = None
+) -> Drawdown:
     """Return the drawdown with the largest loss as a part of its high.
 
     The largest part is not always the largest amount: a fall from 1,000 to 500 outweighs one from
@@ -89,12 +91,12 @@ def max_drawdown(equity: FloatArray, start: float = 0.0, highs: Highs | None = N
     Args:
         equity: Equity at each close, not negative, shape (n,).
         start: Cash before the first value, which counts as a high.
-        highs: `highs_of` both, where they are known already; `high` is overwritten.
+        highs: Result of `compute_highs` for both, if known already; `high` is overwritten.
     """
     if not len(equity):
         return Drawdown(0.0, 0.0, -1, -1, -1)
-    highs = highs_of(equity, start) if highs is None else highs
-    marks, curve = highs.marks, _curve(equity, highs.high)
+    highs = compute_highs(equity, start) if highs is None else highs
+    marks, curve = highs.marks, _compute_curve_in_place(equity, highs.high)
     trough = int(curve.argmin())
     ratio = float(curve[trough])
     if ratio >= 0:

@@ -5,7 +5,7 @@ nothing fills: an order that is due there waits for the open of the next traded 
 waits,
 
     a BUY of an account without a position is dropped by a SELL, and renewed by a further BUY
-    a SELL or time stop of a position stays due whatever the signals are
+    a SELL or time stop of a position stays due after any signal
 
 Stops and targets are not reached in such a candle, and its price moves no trailing stop. A candle
 that opens outside the trading hours drops a BUY (entry_hours_filter.py).
@@ -50,7 +50,7 @@ class OrderBars(Struct, frozen=True):
     sell_left: bool = False
     """Whether a SELL still waits after the last bar, for a position."""
 
-    def fill_bars(self, due: IntArray) -> IntArray:
+    def find_fill_bars(self, due: IntArray) -> IntArray:
         """Return the bars whose open fills orders that are due at these bars.
 
         Args:
@@ -62,15 +62,17 @@ class OrderBars(Struct, frozen=True):
         return self.traded[np.searchsorted(self.traded, np.clip(due, 0, count))]
 
 
-def orders_of(signal: NDArray[np.int8], start_index: int, pending: int) -> NDArray[np.int8]:
-    """Return what is due at the open of each traded candle: the signal of the one before."""
+def compute_due_orders(
+    signal: NDArray[np.int8], start_index: int, pending: int
+) -> NDArray[np.int8]:
+    """Return the order due at the open of each traded candle: the signal of the candle before."""
     orders = np.empty(len(signal) - start_index, dtype=np.int8)
     orders[:1] = pending
     orders[1:] = signal[start_index:-1]
     return orders
 
 
-def order_bars(
+def find_order_bars(
     orders: NDArray[np.int8],
     untraded: NDArray[np.bool_] | None,
     *,
@@ -85,7 +87,7 @@ def order_bars(
         waiting: Order that waits from before the first bar: 1 BUY, -1 SELL, 0 none.
         is_used: Whether the run of BUYs that was on before the first bar has led to an entry.
     """
-    # NumPy finds the few true values faster than small numbers, twenty times.
+    # NumPy finds the few true values of a mask twenty times faster than non-zero small integers.
     events = np.flatnonzero(orders != 0)
     sides = orders[events]
     buys, sells = events[sides > 0], events[sides < 0]
@@ -109,10 +111,12 @@ def order_bars(
             for bars, side in ((buys, 1), (sells, -1))
         )
     traded = np.append(np.flatnonzero(~untraded), len(orders))
-    return _moved(buys, sells, traded, is_used=is_used)
+    return _find_moved_order_bars(buys, sells, traded, is_used=is_used)
 
 
-def _moved(buys: IntArray, sells: IntArray, traded: IntArray, *, is_used: bool) -> OrderBars:
+def _find_moved_order_bars(
+    buys: IntArray, sells: IntArray, traded: IntArray, *, is_used: bool
+) -> OrderBars:
     """Return the bars that fill orders which are due at `buys` and `sells`."""
     count = int(traded[-1])
     fills = traded[np.searchsorted(traded, buys)]
@@ -123,14 +127,14 @@ def _moved(buys: IntArray, sells: IntArray, traded: IntArray, *, is_used: bool) 
     is_due = is_newest & (buys > last_sell)
     left = buys[is_due & (fills == count)]
     is_due &= fills < count
-    kept = run[is_due]
+    due_run = run[is_due]
     first_run = int(run[0]) if is_used and len(buys) and buys[0] == 0 else -1
     sold = traded[np.searchsorted(traded, sells)]
     return OrderBars(
         buys=fills[is_due],
         due=buys[is_due],
-        run_starts=np.append(np.flatnonzero(np.diff(kept, prepend=-1) != 0), len(kept)),
-        usable_from=int(np.searchsorted(kept, first_run, side="right")),
+        run_starts=np.append(np.flatnonzero(np.diff(due_run, prepend=-1) != 0), len(due_run)),
+        usable_from=int(np.searchsorted(due_run, first_run, side="right")),
         sells=np.unique(np.append(sold, count)),
         sell_signals=sells,
         sell_fills=sold,
@@ -140,7 +144,7 @@ def _moved(buys: IntArray, sells: IntArray, traded: IntArray, *, is_used: bool) 
     )
 
 
-def without_untraded(candles: Candles, untraded: NDArray[np.bool_] | None) -> Candles:
+def mask_untraded_prices(candles: Candles, untraded: NDArray[np.bool_] | None) -> Candles:
     """Return candles whose high and low reach no level where nothing was traded."""
     if untraded is None:
         return candles
@@ -185,14 +189,14 @@ class DueOrders(Struct, frozen=True):
         return bool((self.orders[entry : bar + 1] > 0).all())
 
     def buy_left(self, entry: int | None, free: int) -> int:
-        """Return whether a BUY still waits after the last bar, of an account without a position.
+        """Return whether a BUY of an account without a position still waits after the last bar.
 
         Args:
             entry: See `is_run_used`.
             free: First bar at which a BUY may be due.
 
         Returns:
-            1 where one waits, 0 where none does.
+            1 where a BUY waits, otherwise 0.
         """
         due = self.bars.buy_left
         if due is None or 0 <= due < free:
@@ -200,8 +204,8 @@ class DueOrders(Struct, frozen=True):
         is_used = due >= 0 and self.is_run_used(due, entry)
         return 0 if is_used and self.rules.reentry == "new_signal" else 1
 
-    def waits(self, entries: list[int], exits: list[int], kinds: list[int]) -> dict[int, int]:
-        """Return for each bar that filled a late order how many candles that order waited.
+    def count_waits(self, entries: list[int], exits: list[int], kinds: list[int]) -> dict[int, int]:
+        """Return the number of candles that each late order waited, by the bar that filled it.
 
         Args:
             entries: Bars of the entries; a first one that is negative was carried in.
@@ -214,37 +218,37 @@ class DueOrders(Struct, frozen=True):
         free = self.free
         for bar, exit_bar, kind in zip_longest(entries, exits, kinds):
             if bar > 0:
-                waits[bar] = self.entry_wait(bar, free)
+                waits[bar] = self.count_entry_wait(bar, free)
             if kind == SIGNAL:
-                waits[exit_bar] = self.exit_wait(exit_bar)
+                waits[exit_bar] = self.count_exit_wait(exit_bar)
             elif kind == TIME_STOP:
                 waits[exit_bar] = exit_bar - bar - (self.rules.exits.time_stop_bars or 0)
             if exit_bar is not None:
                 free = exit_bar + 1 + self.rules.cooldown_bars
         return {bar: candles for bar, candles in waits.items() if candles}
 
-    def entry_wait(self, bar: int, free: int) -> int:
-        """Return how many candles the BUY waited that was filled in a bar.
+    def count_entry_wait(self, bar: int, free: int) -> int:
+        """Return the number of candles that the BUY filled in a bar has waited.
 
         Args:
             bar: Bar that filled the entry.
             free: First bar at which a BUY could be due.
         """
-        first = self._first_of_wait(bar, self.closed)
+        first = self._find_wait_start(bar, self.closed)
         sells = np.flatnonzero(self.orders[first : bar + 1] < 0)
         if self.waiting > 0 and first == 0 and not len(sells):
             return bar + 1
         first = max(free, first + int(sells[-1]) + 1 if len(sells) else first)
         return bar - (first + int(np.argmax(self.orders[first : bar + 1] > 0)))
 
-    def exit_wait(self, bar: int) -> int:
-        """Return how many candles the SELL waited that was filled in a bar."""
-        first = self._first_of_wait(bar)
+    def count_exit_wait(self, bar: int) -> int:
+        """Return the number of candles that the SELL filled in a bar has waited."""
+        first = self._find_wait_start(bar)
         if self.waiting < 0 and first == 0:
             return bar + 1
         return bar - (first + int(np.argmax(self.orders[first : bar + 1] < 0)))
 
-    def _first_of_wait(self, bar: int, closed: NDArray[np.bool_] | None = None) -> int:
+    def _find_wait_start(self, bar: int, closed: NDArray[np.bool_] | None = None) -> int:
         """Return the first of the bars without a trade right before a bar, or the bar.
 
         Args:

@@ -28,16 +28,16 @@ _UNSEARCHED: Final = -2
 NO_CANDIDATE: Final = -1
 
 
-def _integers(column: NDArray[np.integer]) -> "array[int]":
+def _make_integer_column(column: NDArray[np.integer]) -> "array[int]":
     """Return whole numbers as a column that single rows are read from and added to.
 
-    A value of it is read in half the time of NumPy's; the numbers of a list would be objects all
-    over the memory.
+    A value is read in half the time that an array of NumPy needs; a list would hold each number
+    as a separate object.
     """
     return array("q", column.astype(np.int64).tobytes())
 
 
-def _floats(column: FloatArray) -> "array[float]":
+def _make_float_column(column: FloatArray) -> "array[float]":
     """Return floats as a column that single values are read from and added to."""
     return array("d", column.tobytes())
 
@@ -72,27 +72,27 @@ class EntryPlan:
     @cached_property
     def bars(self) -> "array[int]":
         """Return the bar of each candidate's entry."""
-        return _integers(self.entries)
+        return _make_integer_column(self.entries)
 
     @cached_property
     def prices(self) -> "array[float]":
         """Return the open of the bar of each candidate's entry, quote currency."""
-        return _floats(self._candles.open[self.entries])
+        return _make_float_column(self._candles.open[self.entries])
 
     @cached_property
     def exit_bars(self) -> "array[int]":
         """Return the bar of each candidate's exit; number of candles: none; negative: unknown."""
-        return _integers(self.found.bar)
+        return _make_integer_column(self.found.bar)
 
     @cached_property
     def exit_kinds(self) -> "array[int]":
         """Return the kind of each candidate's exit, as an index into EXIT_KINDS."""
-        return _integers(self.found.kind)
+        return _make_integer_column(self.found.kind)
 
     @cached_property
     def exit_prices(self) -> "array[float]":
         """Return the price of each candidate's exit before slippage, quote currency."""
-        return _floats(self.found.price)
+        return _make_float_column(self.found.price)
 
     @cached_property
     def ambiguous(self) -> set[int]:
@@ -102,15 +102,15 @@ class EntryPlan:
     @cached_property
     def _buy_numbers(self) -> "array[int]":
         """Return the index into the BUYs of each candidate; negative for a position carried in."""
-        return _integers(self._numbers)
+        return _make_integer_column(self._numbers)
 
     @cached_property
     def _buys(self) -> "array[int]":
-        return _integers(self._orders.buys)
+        return _make_integer_column(self._orders.buys)
 
     @cached_property
     def _run_starts(self) -> "array[int]":
-        return _integers(self._orders.run_starts[:-1])
+        return _make_integer_column(self._orders.run_starts[:-1])
 
     @cached_property
     def _is_all_searched(self) -> bool:
@@ -118,11 +118,11 @@ class EntryPlan:
 
     @cached_property
     def _searched_ahead(self) -> "array[int]":
-        return _integers(self._numbers)
+        return _make_integer_column(self._numbers)
 
     @cached_property
     def _after(self) -> IntArray:
-        """Return the candidate that follows each searched one's exit; their count: none."""
+        """Return the next candidate after the exit of each searched one; their count: none."""
         following = self._following
         candidates = np.searchsorted(self._numbers, following)
         if not len(candidates):
@@ -135,14 +135,14 @@ class EntryPlan:
     @cached_property
     def _searched_exits(self) -> "array[int]":
         """Return the exit bar of each searched candidate, as it was searched."""
-        return _integers(self.found.bar)
+        return _make_integer_column(self.found.bar)
 
     @cached_property
     def _following_candidates(self) -> "array[int]":
-        """Return `_after`."""
-        return _integers(self._after)
+        """Return the next candidate after each searched one; see `_after`."""
+        return _make_integer_column(self._after)
 
-    def route(self, candidate: int) -> IntArray | None:
+    def find_route(self, candidate: int) -> IntArray | None:
         """Return the candidates that are taken from one on where no order is refused.
 
         None where one has not been searched, or the candidate was added.
@@ -160,15 +160,15 @@ class EntryPlan:
                 return None
         return np.array(taken, dtype=np.int64)
 
-    def entry_from(self, bar: int) -> int:
+    def find_entry_from(self, bar: int) -> int:
         """Return the candidate of the first entry of a range without a position, or NO_CANDIDATE.
 
         Args:
             bar: First bar at which a BUY may be due.
         """
-        return self._candidate(self._search.first(bar))
+        return self._find_or_add_candidate(self._search.find_first_buy(bar))
 
-    def entry_after(self, candidate: int, bar: int) -> int:
+    def find_entry_after(self, candidate: int, bar: int) -> int:
         """Return the first candidate after the exit of another in this bar, or NO_CANDIDATE."""
         searched = self._searched_exits
         if candidate < len(searched) and searched[candidate] == bar:
@@ -177,11 +177,11 @@ class EntryPlan:
                 return after if after < len(searched) else NO_CANDIDATE
         number = self._buy_numbers[candidate]
         if number < 0:
-            return self.entry_from(bar + self._cooldown + 1)
-        following = self._search.following(np.array([number]), np.array([bar]))
-        return self._candidate(int(following[0]))
+            return self.find_entry_from(bar + self._cooldown + 1)
+        following = self._search.find_following_buys(np.array([number]), np.array([bar]))
+        return self._find_or_add_candidate(int(following[0]))
 
-    def buy_after(self, candidate: int, bar: int = 0) -> int:
+    def find_buy_after(self, candidate: int, bar: int = 0) -> int:
         """Return the candidate of the next BUY after one that led to no entry, or NO_CANDIDATE.
 
         Args:
@@ -189,26 +189,28 @@ class EntryPlan:
             bar: First bar that may fill the order.
         """
         following = self._buy_numbers[candidate] + 1
-        return self._candidate(max(bisect_left(self._buys, bar), following) if bar else following)
+        return self._find_or_add_candidate(
+            max(bisect_left(self._buys, bar), following) if bar else following
+        )
 
-    def runs_between(self, candidate: int, later: int) -> int:
-        """Return how many runs of BUYs begin after a candidate and before the BUY of a later one.
+    def count_runs_between(self, candidate: int, later: int) -> int:
+        """Return the number of BUY runs that begin after a candidate and before a later one.
 
         Args:
             candidate: A candidate.
             later: A later candidate; NO_CANDIDATE: to the end.
         """
         number = len(self._orders.buys) if later == NO_CANDIDATE else self._buy_numbers[later]
-        return self._run_of(number - 1) - self._run_of(self._buy_numbers[candidate])
+        return self._find_buy_run(number - 1) - self._find_buy_run(self._buy_numbers[candidate])
 
-    def run_of(self, candidate: int) -> int:
+    def find_buy_run(self, candidate: int) -> int:
         """Return the number of the run of BUYs that a candidate is part of."""
-        return self._run_of(self._buy_numbers[candidate])
+        return self._find_buy_run(self._buy_numbers[candidate])
 
-    def _run_of(self, number: int) -> int:
+    def _find_buy_run(self, number: int) -> int:
         return bisect_right(self._run_starts, number) - 1
 
-    def _candidate(self, number: int) -> int:
+    def _find_or_add_candidate(self, number: int) -> int:
         """Return the candidate of a BUY, added where it was not searched ahead, or NO_CANDIDATE."""
         if number >= len(self._orders.buys):
             return NO_CANDIDATE
@@ -220,10 +222,12 @@ class EntryPlan:
             return candidate
         if number not in self._candidate_of:
             bar = int(self._orders.buys[number])
-            self._candidate_of[number] = self.added(bar, float(self._candles.open[bar]), number)
+            self._candidate_of[number] = self.add_candidate(
+                bar, float(self._candles.open[bar]), number
+            )
         return self._candidate_of[number]
 
-    def added(self, bar: int, price: float, number: int = -1) -> int:
+    def add_candidate(self, bar: int, price: float, number: int = -1) -> int:
         """Return a new candidate, of an entry at this bar.
 
         Args:
@@ -239,7 +243,7 @@ class EntryPlan:
         self.exit_prices.append(float("nan"))
         return len(self.bars) - 1
 
-    def exit_of(self, candidate: int, highest: float | None = None) -> int:
+    def find_exit(self, candidate: int, highest: float | None = None) -> int:
         """Return the exit bar of a candidate, searched at the first call.
 
         Args:
@@ -251,7 +255,7 @@ class EntryPlan:
             price = self.prices[candidate]
             self._set_exit(
                 candidate,
-                self._search.exits_of(
+                self._search.find_exits(
                     np.array([self.bars[candidate]]),
                     np.array([price]),
                     np.array([price if highest is None else highest]),
@@ -259,7 +263,7 @@ class EntryPlan:
             )
         return self.exit_bars[candidate]
 
-    def exit_after(self, candidate: int, bar: int, highest: float) -> int:
+    def find_exit_after(self, candidate: int, bar: int, highest: float) -> int:
         """Search the exit of a candidate after a bar that did not end its position; return its bar.
 
         Args:
@@ -268,12 +272,12 @@ class EntryPlan:
             highest: Highest price from the entry to the end of the bar.
         """
         entry, price = np.array([self.bars[candidate]]), np.array([self.prices[candidate]])
-        found = self._search.exits_of(entry, price, np.array([highest]), np.array([bar + 1]))
+        found = self._search.find_exits(entry, price, np.array([highest]), np.array([bar + 1]))
         self._set_exit(candidate, found)
         return self.exit_bars[candidate]
 
     def replace_exit(self, candidate: int, found: BarExit) -> None:
-        """Take another exit of a candidate, in the bar where the position ends anyhow."""
+        """Replace the exit of a candidate by another one in the same bar."""
         self.exit_kinds[candidate], self.exit_prices[candidate] = found.kind, found.price
         (self.ambiguous.add if found.is_ambiguous else self.ambiguous.discard)(candidate)
 
@@ -291,13 +295,13 @@ class EntryPlan:
         """
         return self._search.is_sell_left(price)
 
-    def exit_by_signal(self, candidate: int, bar: int) -> int:
+    def set_exit_at_next_sell(self, candidate: int, bar: int) -> int:
         """Make the first SELL after a bar the exit of a candidate, and return it.
 
-        It is what is left to a position whose exit the market refused.
+        No other exit is left to a position whose exit order the market refused.
         """
         price = np.array([self.prices[candidate]])
-        found = int(self._search.sells_after(np.array([bar]), price)[0])
+        found = int(self._search.find_sells_after(np.array([bar]), price)[0])
         self.exit_bars[candidate], self.exit_kinds[candidate] = found, SIGNAL
         if found < len(self._candles):
             self.exit_prices[candidate] = float(self._candles.open[found])

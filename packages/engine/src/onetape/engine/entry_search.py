@@ -1,4 +1,4 @@
-"""Which BUYs are expected to enter, and how their positions end: searched before any account.
+"""Search for the BUYs that are expected to enter and for their exits, before any account.
 
 With `new_signal` each run of BUYs leads to at most one entry: after an exit the next entry is the
 first BUY, once the cooldown is over, of a run that has not led to an entry. With `while_signal` it
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 #: The exit of a BUY that has not been searched.
 _UNKNOWN: Final = -1
-#: Entries in a chain, on average, from which taking them in turn is slower than looking at all.
+#: Mean number of entries in a chain from which a search of all BUYs is faster than one in turn.
 _MANY: Final = 4
 #: Limit for `while_signal`: BUYs in the longest chain, of which few are entries.
 _LONG: Final = 1_000
-#: Times that entries in the middle of a run are looked for; the others are searched when needed.
+#: Rounds of the search for entries in the middle of a run; the others are searched when needed.
 _ROUNDS: Final = 8
 
 
@@ -62,7 +62,7 @@ class EntrySearch:
         self._all_first = len(orders.run_starts) == len(orders.buys) + 1
         self._once = rules.reentry == "new_signal"
         least = rules.exits.least_exit
-        self._sells = None if least is None else _sell_search(orders, candles, least)
+        self._sells = None if least is None else _make_sell_search(orders, candles, least)
         self._search = ExitSearch(
             reached,
             rules.exits,
@@ -70,7 +70,7 @@ class EntrySearch:
             make_price_step_column(rules.trading_rules, candles.timestamp),
         )
 
-    def first(self, bar: int) -> int:
+    def find_first_buy(self, bar: int) -> int:
         """Return the first BUY that may enter without an exit before it in the range.
 
         Args:
@@ -79,7 +79,7 @@ class EntrySearch:
         number = int(np.searchsorted(self._orders.due, bar))
         return max(number, self._orders.usable_from) if self._once else number
 
-    def following(self, numbers: IntArray, exit_bar: IntArray) -> IntArray:
+    def find_following_buys(self, numbers: IntArray, exit_bar: IntArray) -> IntArray:
         """Return the BUYs that enter after the exits of others; the number of BUYs: none.
 
         Args:
@@ -93,51 +93,57 @@ class EntrySearch:
         starts = orders.run_starts
         return np.maximum(free, starts[np.searchsorted(starts[:-1], numbers, side="right")])
 
-    def sells_after(self, bar: IntArray, price: FloatArray) -> IntArray:
+    def find_sells_after(self, bar: IntArray, price: FloatArray) -> IntArray:
         """Return the bars that fill the first SELL that counts; the number of bars: none.
 
         Args:
             bar: Bars after which the SELL is filled, shape (m,).
             price: Price of each position's entry, before slippage, shape (m,).
         """
-        return self._any_sell_after(bar) if self._sells is None else self._sells.after(bar, price)
+        return (
+            self._find_any_sells_after(bar)
+            if self._sells is None
+            else self._sells.find_sells_after(bar, price)
+        )
 
     def is_sell_left(self, price: float) -> bool:
         """Return whether a SELL of a position still waits for a trade after the last bar."""
         return self._orders.sell_left if self._sells is None else self._sells.is_left(price)
 
-    def _any_sell_after(self, bar: IntArray) -> IntArray:
+    def _find_any_sells_after(self, bar: IntArray) -> IntArray:
         sells = self._orders.sells
         return sells[np.searchsorted(sells, bar, side="right")]
 
-    def exits_of(
+    def find_exits(
         self, entry: IntArray, price: FloatArray, highest: FloatArray, at: IntArray | None = None
     ) -> ExitColumns:
-        """Return how positions end that do not follow each other; arrays have shape (m,).
+        """Return the exits of positions that do not follow each other; arrays have shape (m,).
 
         Args:
             entry: Bar of each entry; negative where it was carried in.
             price: Price of each entry, before slippage.
-            highest: Highest price of each position before the first bar to look at.
-            at: First bar to look at; None: the entry's.
+            highest: Highest price of each position before the first bar to search.
+            at: First bar to search; None: the entry's bar.
         """
-        end, kind = self._ends(entry, price)
+        end, kind = self._find_ends_without_levels(entry, price)
         first = np.maximum(entry, 0) if at is None else at
         positions = PositionColumns(entry, price, highest, first, end)
-        found = self._search.run(positions) if self._exits.has_levels else ExitColumns.unknown(end)
-        return self._completed(found, kind)
+        found = (
+            self._search.run(positions) if self._exits.has_levels else ExitColumns.make_unknown(end)
+        )
+        return self._complete_exits(found, kind)
 
     def search(self) -> Searched:
-        """Return the BUYs that are expected to enter, and how their positions end."""
+        """Return the BUYs that are expected to enter, and the exits of their positions."""
         orders, first = self._orders, self._orders.run_starts[:-1]
         if not self._exits.has_levels:
-            numbers = first if self._enters_on_first() else np.arange(len(orders.buys))
+            numbers = first if self._can_only_first_buy_enter() else np.arange(len(orders.buys))
             entry = orders.buys[numbers]
             price = self._candles.open[entry]
-            exits = self.exits_of(entry, price, price)
-            return Searched(numbers, exits, self.following(numbers, exits.bar))
-        known = ExitColumns.unknown(np.full(len(orders.buys), _UNKNOWN, dtype=np.int64))
-        wanted, is_dense = self._wanted_first()
+            exits = self.find_exits(entry, price, price)
+            return Searched(numbers, exits, self.find_following_buys(numbers, exits.bar))
+        known = ExitColumns.make_unknown(np.full(len(orders.buys), _UNKNOWN, dtype=np.int64))
+        wanted, is_dense = self._choose_starting_buys()
         is_tried = np.zeros(len(orders.buys), dtype=np.bool_)
         numbers = following = np.empty(0, dtype=np.int64)
         for _ in range(_ROUNDS):
@@ -145,33 +151,37 @@ class EntrySearch:
                 break
             is_tried[wanted] = True
             if is_dense:
-                self._guess(wanted, known)
+                self._write_early_exits(wanted, known)
             else:
                 self._follow(wanted, known)
             numbers = np.flatnonzero(known.bar >= 0)
-            following = self.following(numbers, known.bar[numbers])
+            following = self.find_following_buys(numbers, known.bar[numbers])
             inside = following[following < len(orders.buys)]
             wanted = np.unique(inside[(known.bar[inside] < 0) & ~is_tried[inside]])
         entry = orders.buys[numbers]
-        ends = self._ends(entry, self._candles.open[entry])
-        exits = self._completed(known.taken(numbers), ends[1])
+        ends = self._find_ends_without_levels(entry, self._candles.open[entry])
+        exits = self._complete_exits(known.take_rows(numbers), ends[1])
         return Searched(numbers, exits, following)
 
-    def _ends(self, entry: IntArray, price: FloatArray) -> tuple[IntArray, NDArray[np.int8]]:
-        """Return where positions end without levels, and by what."""
-        end = self.sells_after(entry, price)
+    def _find_ends_without_levels(
+        self, entry: IntArray, price: FloatArray
+    ) -> tuple[IntArray, NDArray[np.int8]]:
+        """Return bar and kind of the exit of each position without levels."""
+        end = self.find_sells_after(entry, price)
         kind = np.full(len(entry), SIGNAL, dtype=np.int8)
         if self._exits.time_stop_bars is not None:
-            timed = self._orders.fill_bars(entry + self._exits.time_stop_bars)
+            timed = self._orders.find_fill_bars(entry + self._exits.time_stop_bars)
             kind[timed < end] = TIME_STOP
             end = np.minimum(end, timed)
         return end, kind
 
-    def _positions(self, entry: IntArray) -> PositionColumns:
+    def _make_positions(self, entry: IntArray) -> PositionColumns:
         price = self._candles.open[entry]
-        return PositionColumns(entry, price, price, entry, self._ends(entry, price)[0])
+        return PositionColumns(
+            entry, price, price, entry, self._find_ends_without_levels(entry, price)[0]
+        )
 
-    def _completed(self, found: ExitColumns, kinds: NDArray[np.int8]) -> ExitColumns:
+    def _complete_exits(self, found: ExitColumns, kinds: NDArray[np.int8]) -> ExitColumns:
         """Return exits with kind and price also where no level ended the position.
 
         Args:
@@ -187,15 +197,16 @@ class EntrySearch:
             found.bar, kind, np.where(is_plain, opens, found.price), found.is_ambiguous
         )
 
-    def _enters_on_first(self) -> bool:
+    def _can_only_first_buy_enter(self) -> bool:
         """Return whether SELLs alone end positions, so that only a run's first BUY enters."""
         is_plain = self._exits.time_stop_bars is None and not self._cooldown
         return self._all_first or (is_plain and self._orders.traded is None)
 
-    def _wanted_first(self) -> tuple[IntArray, bool]:
-        """Return the BUYs to begin the search with, and whether each is looked at by itself.
+    def _choose_starting_buys(self) -> tuple[IntArray, bool]:
+        """Return the BUYs to begin the search with, and whether each is searched alone.
 
-        Else each is the first one of a chain (between two SELLs) and the others of it follow.
+        Otherwise each BUY is the first one of a chain (between two SELLs), and the rest of the
+        chain follows.
         """
         orders = self._orders
         first = orders.run_starts[:-1]
@@ -208,33 +219,35 @@ class EntrySearch:
         is_dense = bool(longest > _LONG)
         return (np.arange(len(orders.buys)) if is_dense else chains), is_dense
 
-    def _guess(self, numbers: IntArray, known: ExitColumns) -> None:
+    def _write_early_exits(self, numbers: IntArray, known: ExitColumns) -> None:
         """Write the exits of BUYs that end soon into `known`, which counts BUYs."""
-        found, is_known = self._search.guess(self._positions(self._orders.buys[numbers]))
-        known.put(numbers[is_known], found.taken(is_known))
+        found, is_known = self._search.find_early_exits(
+            self._make_positions(self._orders.buys[numbers])
+        )
+        known.put(numbers[is_known], found.take_rows(is_known))
 
     def _follow(self, starts: IntArray, known: ExitColumns) -> None:
         """Write the exits of BUYs and of those that follow in their chains into `known`."""
         buys, current = self._orders.buys, starts.copy()
-        chain_end = self._any_sell_after(buys[starts])
+        chain_end = self._find_any_sells_after(buys[starts])
 
         def following(chains: IntArray, ended: ExitColumns) -> PositionColumns:
             rows = current[chains]
             known.put(rows, ended)
-            new = self.following(rows, ended.bar)
+            new = self.find_following_buys(rows, ended.bar)
             is_next = new < len(buys)
             new = np.where(is_next, new, 0)
             is_next &= (buys[new] < chain_end[chains]) & (known.bar[new] < 0)
             current[chains] = new
-            positions = self._positions(buys[new])
-            # A chain without another entry has nothing to look at.
+            positions = self._make_positions(buys[new])
+            # A chain without another entry has nothing to search.
             positions.end[~is_next] = positions.at[~is_next]
             return positions
 
-        self._search.run(self._positions(buys[starts]), following)
+        self._search.run(self._make_positions(buys[starts]), following)
 
 
-def _sell_search(orders: OrderBars, candles: Candles, least: float) -> "SellSearch":
+def _make_sell_search(orders: OrderBars, candles: Candles, least: float) -> "SellSearch":
     # Most runs count every SELL: the import would cost each of them a part of a millisecond.
     from onetape.engine.sell_search import SellSearch
 

@@ -6,7 +6,7 @@ from onetape.core.candles import Candles, FloatArray
 from onetape.engine.fill_log import FillLog
 
 
-def equity_of(
+def compute_equity_parts(
     candles: Candles, fill_log: FillLog, cash: float, base: float
 ) -> tuple[FloatArray, FloatArray]:
     """Return cash and value of the coins at each close, shape (n,).
@@ -17,11 +17,11 @@ def equity_of(
         cash: Before the first candle, quote currency.
         base: Before the first candle, base currency.
     """
-    lengths = np.diff(np.concatenate(([0], fill_log.index_column(), [len(candles)])))
+    lengths = np.diff(np.concatenate(([0], fill_log.get_index_column(), [len(candles)])))
     # A running sum adds in the order in which the account did: the same to the last bit.
-    columns = fill_log.columns()
+    columns = fill_log.get_fill_values()
     money = np.cumsum(np.concatenate(([cash], columns[:, 4])))
     coins = np.cumsum(np.concatenate(([base], columns[:, 5])))
-    worth = np.repeat(coins, lengths)
-    worth *= candles.close
-    return np.repeat(money, lengths), worth
+    value = np.repeat(coins, lengths)
+    value *= candles.close
+    return np.repeat(money, lengths), value

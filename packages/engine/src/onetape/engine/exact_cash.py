@@ -41,26 +41,26 @@ class ExactCash:
             rules: Rules of each symbol; they share the start cash.
         """
         start = Decimal(repr(float(rules[0].cash)))
-        steps = [_unit_changes(own) for own in rules]
+        steps = [_compute_unit_changes(own) for own in rules]
         decimals = [value for each in steps if each is not None for value in each[1:]]
-        tens = max(map(_decimals_of, (start, *decimals)))
+        tens = max(map(_count_decimals, (start, *decimals)))
         self._tens = 10**tens
         self._twos, self._factor = 0, 1.0
         self._per_one = self._tens
-        self._units = _whole(start, tens)
+        self._units = _scale_to_integer(start, tens)
         self._steps = [
             None
             if each is None
             else _StepChanges(
                 float(each[0]),
                 float(own.trading_rules.amount_step or 0),
-                *(_whole(value, tens) for value in each[1:]),
+                *(_scale_to_integer(value, tens) for value in each[1:]),
             )
             for each, own in zip(steps, rules, strict=True)
         ]
         self._has_amount_step = [bool(own.trading_rules.amount_step) for own in rules]
         if None in steps:
-            self._refine(_TWOS)
+            self._refine_units(_TWOS)
 
     def book(
         self,
@@ -84,9 +84,11 @@ class ExactCash:
         if steps is None or not has_price_step:
             scaled = numbers[4] * self._factor
             is_whole = scaled.is_integer()
-            change = int(scaled) * self._tens if is_whole else self._refined(numbers[4])
+            change = (
+                int(scaled) * self._tens if is_whole else self._convert_one_to_units(numbers[4])
+            )
         else:
-            change = steps.change(numbers, is_maker=is_maker) << self._twos
+            change = steps.compute_change(numbers, is_maker=is_maker) << self._twos
         before = self._units
         cash = before + change
         if change <= 0:
@@ -96,7 +98,7 @@ class ExactCash:
         self._units = cash
         return cash / self._per_one
 
-    def running(self, changes: FloatArray) -> tuple[list[int], FloatArray]:
+    def compute_running_cash(self, changes: FloatArray) -> tuple[list[int], FloatArray]:
         """Return the cash before the first and after each of many changes, in units and in floats.
 
         The changes are not taken in, and there is no floor at zero.
@@ -107,7 +109,7 @@ class ExactCash:
         Returns:
             m + 1 sums for `restore`, and the floats nearest to them, shape (m + 1,).
         """
-        units = list(accumulate(self._units_of_each(changes), initial=self._units))
+        units = list(accumulate(self._convert_each_to_units(changes), initial=self._units))
         per_one = self._per_one
         return units, np.fromiter((each / per_one for each in units), np.float64, len(units))
 
@@ -115,25 +117,25 @@ class ExactCash:
         """Set the cash to one of the sums that `running` returned last."""
         self._units = units
 
-    def _units_of_each(self, changes: FloatArray) -> Sequence[int]:
-        """Return floats as whole numbers of units; those may become smaller by it."""
+    def _convert_each_to_units(self, changes: FloatArray) -> Sequence[int]:
+        """Return floats as whole numbers of units; the units may become smaller."""
         if not len(changes):
             return []
-        self._refine(int(53 - np.frexp(changes)[1].min()))
+        self._refine_units(int(53 - np.frexp(changes)[1].min()))
         scaled = changes * self._factor
         if not np.isfinite(scaled).all():
-            return [self._refined(change) for change in changes.tolist()]
+            return [self._convert_one_to_units(change) for change in changes.tolist()]
         whole = list(map(int, scaled.tolist()))
         return whole if self._tens == 1 else [each * self._tens for each in whole]
 
-    def _refined(self, change: float) -> int:
-        """Return a float as a whole number of units, made small enough for it."""
+    def _convert_one_to_units(self, change: float) -> int:
+        """Return a float as a whole number of units, which become small enough for the float."""
         numerator, denominator = change.as_integer_ratio()
         twos = denominator.bit_length() - 1
-        self._refine(twos)
+        self._refine_units(twos)
         return (numerator << (self._twos - twos)) * self._tens
 
-    def _refine(self, twos: int) -> None:
+    def _refine_units(self, twos: int) -> None:
         """Make the units smaller until there are at least this many binary digits."""
         if twos > self._twos:
             self._units <<= twos - self._twos
@@ -153,7 +155,7 @@ class _StepChanges(Struct, frozen=True):
     target: int
     """Change by selling one unit of price times one amount step by a limit order, fee included."""
 
-    def change(self, numbers: FillValues, *, is_maker: bool) -> int:
+    def compute_change(self, numbers: FillValues, *, is_maker: bool) -> int:
         """Return the change of one fill; negative for a buy."""
         count = round(numbers[0] / self.price_unit) * round(numbers[1] / self.amount_step)
         if numbers[4] < 0:
@@ -161,7 +163,7 @@ class _StepChanges(Struct, frozen=True):
         return count * (self.target if is_maker else self.sold)
 
 
-def _unit_changes(rules: AccountConfig) -> tuple[Decimal, Decimal, Decimal, Decimal] | None:
+def _compute_unit_changes(rules: AccountConfig) -> tuple[Decimal, Decimal, Decimal, Decimal] | None:
     """Return a unit of price, and the change of cash of one such unit times an amount step.
 
     The changes are those of a buy, of a sell at the market and of a target, fees in quote currency
@@ -170,7 +172,7 @@ def _unit_changes(rules: AccountConfig) -> tuple[Decimal, Decimal, Decimal, Deci
     trading_rules = rules.trading_rules
     if not trading_rules.price_step or not trading_rules.amount_step:
         return None
-    price_unit = _price_unit(trading_rules.price_step, trading_rules)
+    price_unit = _compute_price_unit(trading_rules.price_step, trading_rules)
     unit = _EXACT.multiply(price_unit, trading_rules.amount_step)
     fee, target_fee = (Decimal(repr(rate)) for rate in (rules.fee_rate, rules.target_fee_rate))
     bought = Decimal(1) if rules.fee_currency == "base" else _EXACT.add(1, fee)
@@ -183,19 +185,19 @@ def _unit_changes(rules: AccountConfig) -> tuple[Decimal, Decimal, Decimal, Deci
     )
 
 
-def _price_unit(price_step: Decimal, trading_rules: TradingRules) -> Decimal:
+def _compute_price_unit(price_step: Decimal, trading_rules: TradingRules) -> Decimal:
     """Return the unit of which the price steps of all months are multiples."""
     finer = [month.price_step for month in trading_rules.months or () if month.price_step]
     if not finer:
         return price_step
-    return Decimal(1).scaleb(-max(map(_decimals_of, (price_step, *finer))))
+    return Decimal(1).scaleb(-max(map(_count_decimals, (price_step, *finer))))
 
 
-def _decimals_of(value: Decimal) -> int:
-    """Return how many digits behind the point a value has."""
+def _count_decimals(value: Decimal) -> int:
+    """Return the number of decimal places of a value."""
     return max(0, -int(_EXACT.normalize(value).as_tuple().exponent))
 
 
-def _whole(value: Decimal, decimals: int) -> int:
+def _scale_to_integer(value: Decimal, decimals: int) -> int:
     """Return a value as a whole number of 1 / 10^decimals."""
     return int(_EXACT.scaleb(value, decimals))

@@ -1,4 +1,4 @@
-"""What ends a position in addition to the strategy's SELL: stops, targets and a time stop."""
+"""Settings of exits in addition to the strategy's SELL: stops, targets and a time stop."""
 
 import math
 from typing import Annotated, ClassVar, Final
@@ -263,7 +263,7 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
         least = self.least_exit
         return least is None or close > entry_price * least
 
-    def target_ratio(self, age: int) -> float:
+    def compute_target_ratio(self, age: int) -> float:
         """Return the part to be won `age` bars after the entry; infinity for no target."""
         # A table falls with time, so the row that holds is the least of those that have begun.
         begun = [ratio for start, ratio in self.target_table.items() if start <= age]

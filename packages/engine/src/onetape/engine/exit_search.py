@@ -1,6 +1,6 @@
 """Find the bar that ends each position, for many entries at once: exits.py's rule in arrays.
 
-Each position is looked at in blocks of bars that double in width, youngest positions together, so
+Each position is searched in blocks of bars that double in width, youngest positions together, so
 Python runs for rounds and not for bars. Positions that follow each other within one chain (between
 two SELLs) are taken in turn; chains do not depend on each other and run side by side.
 """
@@ -21,8 +21,8 @@ from onetape.engine.exits import (
     TARGET,
     TRAILING_STOP,
     Levels,
-    stop_factor,
-    target_factor,
+    compute_stop_factor,
+    compute_target_factor,
 )
 
 #: Bars of a block, as a power of two: of the first, of the first of a lone position, of the widest.
@@ -49,7 +49,7 @@ class PositionColumns(NamedTuple):
     end: IntArray
     """Bar at whose open each position ends without a level; it is not searched."""
 
-    def taken(self, rows: IntArray) -> "PositionColumns":
+    def take_rows(self, rows: IntArray) -> "PositionColumns":
         """Return the rows with these indices, as copies."""
         return PositionColumns(
             self.entry[rows], self.price[rows], self.highest[rows], self.at[rows], self.end[rows]
@@ -65,7 +65,7 @@ class ExitColumns(NamedTuple):
     """Exits of positions, in columns; arrays have shape (m,)."""
 
     bar: IntArray
-    """Bar of each exit; the position's `end` where no level ended it."""
+    """Bar of each exit; the position's `end` where no level ended the position."""
     kind: NDArray[np.int8]
     """Kind of each exit, as an index into EXIT_KINDS; -1: no level ended the position."""
     price: FloatArray
@@ -73,7 +73,7 @@ class ExitColumns(NamedTuple):
     is_ambiguous: NDArray[np.bool_]
     """Whether the prices of the exit's bar allow another exit as well."""
 
-    def taken(self, rows: IntArray | NDArray[np.bool_]) -> "ExitColumns":
+    def take_rows(self, rows: IntArray | NDArray[np.bool_]) -> "ExitColumns":
         """Return the rows with these indices, as copies."""
         return ExitColumns(
             self.bar[rows], self.kind[rows], self.price[rows], self.is_ambiguous[rows]
@@ -85,7 +85,7 @@ class ExitColumns(NamedTuple):
             column[rows] = values
 
     @classmethod
-    def unknown(cls, bar: IntArray) -> "ExitColumns":
+    def make_unknown(cls, bar: IntArray) -> "ExitColumns":
         """Return exits at these bars that were not made by a level."""
         count = len(bar)
         return cls(
@@ -120,21 +120,23 @@ class ExitSearch:
         self._month_steps = month_steps
         trailing = exits.trailing_stop
         before = exits.trailing_stop_before_offset
-        self._trailing = 0.0 if trailing is None else stop_factor(trailing)
+        self._trailing = 0.0 if trailing is None else compute_stop_factor(trailing)
         self._trailing_from = exits.trailing_from
-        self._trailing_before = 0.0 if before is None else stop_factor(before)
+        self._trailing_before = 0.0 if before is None else compute_stop_factor(before)
         starts = [age for age, _ in exits.target_rows]
         self._ages = np.array(starts, dtype=np.int64)
-        # In front: what holds before the table's first row.
+        # The element in front holds before the table's first row.
         ages = [-1, *starts]
-        self._factors = np.array([target_factor(exits.target_ratio(age)) for age in ages])
+        self._factors = np.array(
+            [compute_target_factor(exits.compute_target_ratio(age)) for age in ages]
+        )
 
     def run(
         self,
         positions: PositionColumns,
         following: Callable[[IntArray, ExitColumns], PositionColumns] | None = None,
     ) -> ExitColumns:
-        """Return how each position ended.
+        """Return the exit of each position.
 
         Args:
             positions: The first position of each chain.
@@ -144,8 +146,8 @@ class ExitSearch:
         """
         count = len(positions.entry)
         first = _LONE_LEVEL if count == 1 else _FIRST_LEVEL
-        found = ExitColumns.unknown(positions.end)
-        open_ = positions.taken(np.arange(count))
+        found = ExitColumns.make_unknown(positions.end)
+        open_ = positions.take_rows(np.arange(count))
         level = np.full(count, first, dtype=np.int64)
         alive = np.flatnonzero(open_.at < open_.end)
         while len(alive):
@@ -153,7 +155,7 @@ class ExitSearch:
             group = alive[level[alive] == common][: max(1, _CELLS >> common)]
             ended = self._look(open_, group, 1 << common, found)
             if following is not None and len(ended):
-                open_.put(ended, following(ended, found.taken(ended)))
+                open_.put(ended, following(ended, found.take_rows(ended)))
                 level[ended] = first
             going = np.setdiff1d(group, ended, assume_unique=True)
             level[going] = min(common + 1, _WIDEST_LEVEL)
@@ -161,14 +163,14 @@ class ExitSearch:
             alive = np.setdiff1d(alive, done, assume_unique=True) if len(done) else alive
         return found
 
-    def guess(self, positions: PositionColumns) -> tuple[ExitColumns, NDArray[np.bool_]]:
+    def find_early_exits(self, positions: PositionColumns) -> tuple[ExitColumns, NDArray[np.bool_]]:
         """Return the exits of positions that end soon, and a mask of these positions.
 
-        Many are looked at with little effort each; those that last are left.
+        Many positions are searched with little effort each; those that last longer are left out.
         """
         count, left = len(positions.entry), _GUESSED * len(self._candles)
-        found = ExitColumns.unknown(positions.end)
-        open_ = positions.taken(np.arange(count))
+        found = ExitColumns.make_unknown(positions.end)
+        open_ = positions.take_rows(np.arange(count))
         is_known = open_.at >= open_.end
         alive, level = np.flatnonzero(~is_known), _FIRST_LEVEL
         while len(alive) and len(alive) << level <= left:
@@ -183,16 +185,16 @@ class ExitSearch:
     def _look(
         self, open_: PositionColumns, group: IntArray, width: int, found: ExitColumns
     ) -> IntArray:
-        """Look at the next block of some positions; return which of them ended."""
-        entry, price, highest, at, end = open_.taken(group)
+        """Search the next block of some positions; return the mask of those that ended."""
+        entry, price, highest, at, end = open_.take_rows(group)
         bars = at[:, None] + np.arange(width)
         inside = bars < end[:, None]
         np.minimum(bars, len(self._candles) - 1, out=bars)
         low, high = self._candles.low[bars], self._candles.high[bars]
-        before, after = self._highest(high, highest)
+        before, after = self._compute_highest(high, highest)
         # The highest stop that the bar allows: the one that followed its own high.
-        stop = self._stops(price[:, None], after)
-        target = self._targets(price[:, None], bars, entry[:, None])
+        stop = self._compute_stops(price[:, None], after)
+        target = self._compute_targets(price[:, None], bars, entry[:, None])
         touched = (low <= stop) | (high >= target)
         touched &= inside
         first = touched.argmax(axis=1)
@@ -201,8 +203,8 @@ class ExitSearch:
         hits, at_hit = rows[is_hit], first[is_hit]
         ending = group[is_hit]
         cells = (hits, at_hit)
-        before, target = (_cells_of(values, cells, low.shape) for values in (before, target))
-        stop = self._stops(price[hits], before)
+        before, target = (_take_cells(values, cells, low.shape) for values in (before, target))
+        stop = self._compute_stops(price[hits], before)
         self._fill(found, ending, bars[cells], price[hits], stop, target)
         open_.at[group] = at + width
         open_.highest[group] = after[:, -1]
@@ -212,7 +214,9 @@ class ExitSearch:
         found.price[late], found.is_ambiguous[late] = np.nan, False
         return np.concatenate((ending, late))
 
-    def _highest(self, high: FloatArray, carried: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def _compute_highest(
+        self, high: FloatArray, carried: FloatArray
+    ) -> tuple[FloatArray, FloatArray]:
         """Return the highest price before each bar of the blocks, and with that bar's own high."""
         if not self._trailing:
             return carried[:, None], carried[:, None]
@@ -222,12 +226,16 @@ class ExitSearch:
         np.maximum.accumulate(highest, axis=1, out=highest)
         return highest[:, :-1], highest[:, 1:]
 
-    def _stops(self, price: FloatArray, highest: FloatArray) -> FloatArray:
+    def _compute_stops(self, price: FloatArray, highest: FloatArray) -> FloatArray:
         """Return the stop of each bar, or one for all bars of a block."""
-        fixed = self._fixed_stops(price)
-        return np.maximum(self._trailing_stops(price, highest), fixed) if self._trailing else fixed
+        fixed = self._compute_fixed_stops(price)
+        return (
+            np.maximum(self._compute_trailing_stops(price, highest), fixed)
+            if self._trailing
+            else fixed
+        )
 
-    def _trailing_stops(self, price: FloatArray, highest: FloatArray) -> FloatArray:
+    def _compute_trailing_stops(self, price: FloatArray, highest: FloatArray) -> FloatArray:
         if not self._trailing_from:
             return highest * self._trailing
         levels = Levels(
@@ -238,22 +246,22 @@ class ExitSearch:
             price * self._trailing_from,  # pyright: ignore[reportArgumentType] - of each position
             self._trailing_before,
         )
-        return trailing_stops(levels, highest)
+        return compute_trailing_stops(levels, highest)
 
-    def _least_moved_stops(self, price: FloatArray, low: FloatArray) -> FloatArray:
-        """Return `Levels.least_moved_stop` of each position."""
+    def _compute_least_moved_stops(self, price: FloatArray, low: FloatArray) -> FloatArray:
+        """Return `Levels.compute_least_moved_stop` of each position."""
         if not self._trailing_from:
             return low
         begins = price * self._trailing_from
         is_jumped = low > begins * self._trailing_before
         return np.where(is_jumped, np.maximum(low, begins * self._trailing), low)
 
-    def _fixed_stops(self, price: FloatArray) -> FloatArray:
+    def _compute_fixed_stops(self, price: FloatArray) -> FloatArray:
         if self._exits.stop_loss is None:
             return np.full(price.shape, -np.inf)
-        return price * stop_factor(self._exits.stop_loss)
+        return price * compute_stop_factor(self._exits.stop_loss)
 
-    def _targets(self, price: FloatArray, bars: IntArray, entry: IntArray) -> FloatArray:
+    def _compute_targets(self, price: FloatArray, bars: IntArray, entry: IntArray) -> FloatArray:
         """Return the target of each bar, of whole price steps."""
         row = 0
         if len(self._ages):
@@ -273,25 +281,25 @@ class ExitSearch:
         stop: FloatArray,
         target: FloatArray,
     ) -> None:
-        """Store the exits that `exits.exit_in_bar` returns for bars that reach a level.
+        """Store the exits that `exits.find_exit_in_bar` returns for bars that reach a level.
 
         Args:
             found: Takes the exits.
             ending: Rows of the positions.
             bar: Bar of each position's exit.
             price: Price of each position's entry.
-            stop: Stop by what was known before the bar opened.
+            stop: Stop by the prices before the bar opened.
             target: Target of the bar.
         """
         candles = self._candles
         open_, high, low = candles.open[bar], candles.high[bar], candles.low[bar]
-        at_open = np.maximum(stop, self._trailing_stops(price, open_))
-        reached = self._trailing_stops(price, np.minimum(high, target))
+        at_open = np.maximum(stop, self._compute_trailing_stops(price, open_))
+        reached = self._compute_trailing_stops(price, np.minimum(high, target))
         highest_stop = np.maximum(at_open, reached)
         by_stop = (open_ <= stop) | ((low <= highest_stop) & (open_ < target))
         is_trailing = (np.maximum(at_open, low) > stop) & (open_ > stop)
-        is_trailing |= stop > self._fixed_stops(price)
-        inside = np.where(low <= at_open, at_open, self._least_moved_stops(price, low))
+        is_trailing |= stop > self._compute_fixed_stops(price)
+        inside = np.where(low <= at_open, at_open, self._compute_least_moved_stops(price, low))
         stopped = np.where(open_ <= stop, open_, inside)
         level = np.where(by_stop, stopped, np.maximum(open_, target))
         found.bar[ending] = bar
@@ -304,8 +312,8 @@ class ExitSearch:
         )
 
 
-def trailing_stops(levels: Levels, highest: FloatArray) -> FloatArray:
-    """Return `Levels.trailing_stop` of prices that are the highest so far, shape (m,)."""
+def compute_trailing_stops(levels: Levels, highest: FloatArray) -> FloatArray:
+    """Return `Levels.compute_trailing_stop` of prices that are the highest so far, shape (m,)."""
     if not np.any(levels.trailing_from):
         return highest * levels.trailing
     before = np.minimum(highest, levels.trailing_from) * levels.trailing_before
@@ -313,7 +321,7 @@ def trailing_stops(levels: Levels, highest: FloatArray) -> FloatArray:
     return np.where(highest > levels.trailing_from, after, before)
 
 
-def _cells_of(
+def _take_cells(
     values: FloatArray, cells: tuple[IntArray, IntArray], shape: tuple[int, ...]
 ) -> FloatArray:
     """Return single cells of an array that may have one column for all bars."""

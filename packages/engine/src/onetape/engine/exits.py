@@ -1,4 +1,4 @@
-"""When a position is left without a signal: the levels, and what one bar does to them.
+"""Exits without a signal: the price levels of a position, and how one bar reaches them.
 
 All levels are parts of the price that the entry was filled at, before its slippage, so they do not
 depend on the account. For a bar j bars after the entry:
@@ -63,22 +63,22 @@ class Levels(NamedTuple):
     trailing_before: float = 0.0
     """Trailing stop, as a part of a price, up to `trailing_from`; 0: none."""
 
-    def trailing_stop(self, highest: float) -> float:
+    def compute_trailing_stop(self, highest: float) -> float:
         """Return the trailing stop after the price has been this high; 0 or less: none."""
         before = min(highest, self.trailing_from) * self.trailing_before
         return max(before, highest * self.trailing) if highest > self.trailing_from else before
 
-    def raised_to(self, price: float) -> "Levels":
+    def follow_price(self, price: float) -> "Levels":
         """Return the levels after the price has been this high."""
-        stop = self.trailing_stop(price)
+        stop = self.compute_trailing_stop(price)
         is_higher = stop > max(self.stop, 0.0)
         return self._replace(stop=stop, stop_kind=TRAILING_STOP) if is_higher else self
 
-    def least_moved_stop(self, low: float) -> float:
+    def compute_least_moved_stop(self, low: float) -> float:
         """Return the lowest stop, from a low on, that rising prices can set.
 
         That is the low itself, because the stop follows the price; at the offset the stop jumps,
-        and a low that lies inside of the jump is left by the stop at its upper end.
+        and a low inside the jump means an exit at the jump's upper end.
         """
         is_jumped = low > self.trailing_from * self.trailing_before
         return max(low, self.trailing_from * self.trailing) if is_jumped else low
@@ -95,17 +95,17 @@ class BarExit(NamedTuple):
     """Whether the bar's prices allow another exit, and this is the one at the worst price."""
 
 
-def stop_factor(ratio: float) -> float:
-    """Return what a price is multiplied by for the stop that loses this part of it."""
+def compute_stop_factor(ratio: float) -> float:
+    """Return the factor of a price that gives the stop below it by this part."""
     return (1 - ratio) * (1 + NOISE)
 
 
-def target_factor(ratio: float) -> float:
-    """Return what a price is multiplied by for the target that wins this part of it."""
+def compute_target_factor(ratio: float) -> float:
+    """Return the factor of a price that gives the target above it by this part."""
     return (1 + ratio) * (1 - NOISE)
 
 
-def levels_of(
+def compute_levels(
     exits: ExitConfig, entry_price: float, highest: float, age: int, price_step: float
 ) -> Levels:
     """Return the levels of one bar.
@@ -117,23 +117,25 @@ def levels_of(
         age: Number of bars since the entry; 0 for the entry's bar.
         price_step: Price step of the market; 0: none.
     """
-    stop = -math.inf if exits.stop_loss is None else entry_price * stop_factor(exits.stop_loss)
-    trailing = 0.0 if exits.trailing_stop is None else stop_factor(exits.trailing_stop)
+    stop = (
+        -math.inf if exits.stop_loss is None else entry_price * compute_stop_factor(exits.stop_loss)
+    )
+    trailing = 0.0 if exits.trailing_stop is None else compute_stop_factor(exits.trailing_stop)
     before = exits.trailing_stop_before_offset
-    target = entry_price * target_factor(exits.target_ratio(age))
+    target = entry_price * compute_target_factor(exits.compute_target_ratio(age))
     levels = Levels(
         stop,
         STOP_LOSS,
-        up_to_step(target, price_step),
+        round_up_to_step(target, price_step),
         trailing,
         entry_price * exits.trailing_from,
-        0.0 if before is None else stop_factor(before),
+        0.0 if before is None else compute_stop_factor(before),
     )
-    return levels.raised_to(highest)
+    return levels.follow_price(highest)
 
 
-def exit_at_open(open_: float, levels: Levels) -> BarExit | None:
-    """Return how the open of a bar ends a position, being beyond a level, or None."""
+def find_exit_at_open(open_: float, levels: Levels) -> BarExit | None:
+    """Return the exit at the open of a bar, or None where the open is beyond no level."""
     if open_ <= levels.stop:
         return BarExit(open_, levels.stop_kind, is_ambiguous=False)
     if open_ >= levels.target:
@@ -141,36 +143,36 @@ def exit_at_open(open_: float, levels: Levels) -> BarExit | None:
     return None
 
 
-def exit_in_bar(open_: float, high: float, low: float, levels: Levels) -> BarExit | None:
-    """Return how a bar ends a position that is held at its open, or None where it does not."""
-    at_open = exit_at_open(open_, levels)
+def find_exit_in_bar(open_: float, high: float, low: float, levels: Levels) -> BarExit | None:
+    """Return the exit in a bar of a position that is held at the bar's open; None: no exit."""
+    at_open = find_exit_at_open(open_, levels)
     if at_open is not None:
         return at_open
-    stop, kind, *_ = levels.raised_to(open_)
-    highest_stop = max(stop, levels.trailing_stop(min(high, levels.target)))
+    stop, kind, *_ = levels.follow_price(open_)
+    highest_stop = max(stop, levels.compute_trailing_stop(min(high, levels.target)))
     if low <= highest_stop:
         is_ambiguous = highest_stop > stop * EQUAL_UP_TO or high >= levels.target
         if low <= stop:
             return BarExit(stop, kind, is_ambiguous)
-        return BarExit(levels.least_moved_stop(low), TRAILING_STOP, is_ambiguous)
+        return BarExit(levels.compute_least_moved_stop(low), TRAILING_STOP, is_ambiguous)
     if high >= levels.target:
         return BarExit(levels.target, TARGET, is_ambiguous=False)
     return None
 
 
-def final_exit(open_: float, high: float, low: float, levels: Levels) -> BarExit | None:
+def find_final_exit(open_: float, high: float, low: float, levels: Levels) -> BarExit | None:
     """Return the exit of a bar that still forms, or None while its later prices may change it.
 
     Final are an exit at the open and a stop that held at the open and was reached. A target, or a
     trailing stop that the bar's own high has moved over its low, is known once the bar is closed.
     """
-    if low <= levels.raised_to(open_).stop:
-        return exit_in_bar(open_, high, low, levels)
-    return exit_at_open(open_, levels)
+    if low <= levels.follow_price(open_).stop:
+        return find_exit_in_bar(open_, high, low, levels)
+    return find_exit_at_open(open_, levels)
 
 
-def up_to_step(price: float, step: float) -> float:
-    """Return the least price of the market that is not under this one; 0: any price is one."""
+def round_up_to_step(price: float, step: float) -> float:
+    """Return a price rounded up to the market's price step; a step of 0 rounds nothing."""
     if not step or math.isinf(price):
         return price
     # The nearest float to the decimal: 1,058 steps of 0.1 as a product lie above a high of 105.8.

@@ -1,31 +1,35 @@
-"""The names that a backtest uses of the engine; those of the stepper are in step_exports."""
+"""Names of the engine that a backtest uses; the names of the stepper are in step_exports."""
 
 from onetape.engine.account_config import AccountConfig
-from onetape.engine.annual_volatility import volatility_before
-from onetape.engine.booking import BookedFill, booked_fill
-from onetape.engine.buy_and_hold import BuyAndHoldResult, buy_and_hold_equity, equal_parts_equity
-from onetape.engine.drawdown import Drawdown, drawdown_curve, max_drawdown
+from onetape.engine.annual_volatility import compute_volatility_before
+from onetape.engine.booking import BookedFill, make_booked_fill
+from onetape.engine.buy_and_hold import (
+    BuyAndHoldResult,
+    compute_buy_and_hold_equity,
+    compute_equal_parts_equity,
+)
+from onetape.engine.drawdown import Drawdown, compute_drawdown_curve, find_max_drawdown
 from onetape.engine.exit_config import ExitConfig
 from onetape.engine.exits import (
     EXIT_KINDS,
     BarExit,
     Levels,
-    exit_at_open,
-    exit_in_bar,
-    final_exit,
-    levels_of,
+    compute_levels,
+    find_exit_at_open,
+    find_exit_in_bar,
+    find_final_exit,
 )
 from onetape.engine.fill_log import OpenPosition
 from onetape.engine.fills import (
     FillModel,
     ModelFill,
     OrderContext,
-    buy_fill,
-    sell_fill,
+    simulate_buy,
+    simulate_sell,
 )
 from onetape.engine.intrabar import IntrabarSource
-from onetape.engine.metrics import Metrics, MetricsContext, compute_metrics, metrics_context
-from onetape.engine.month_models import rules_at, rules_of_candle
+from onetape.engine.metrics import Metrics, MetricsContext, compute_metrics, make_metrics_context
+from onetape.engine.month_models import make_rules_at, make_rules_of_candle
 from onetape.engine.portfolio import TIE_RULE, PortfolioResult, SymbolSeries, simulate_portfolio
 from onetape.engine.refused_orders import RefusalKind, RefusedOrder
 from onetape.engine.round_trips import Trade
@@ -56,22 +60,22 @@ __all__ = [
     "SimulationResult",
     "SymbolSeries",
     "Trade",
-    "booked_fill",
-    "buy_and_hold_equity",
-    "buy_fill",
+    "compute_buy_and_hold_equity",
+    "compute_drawdown_curve",
+    "compute_equal_parts_equity",
+    "compute_levels",
     "compute_metrics",
-    "drawdown_curve",
-    "equal_parts_equity",
-    "exit_at_open",
-    "exit_in_bar",
-    "final_exit",
-    "levels_of",
-    "max_drawdown",
-    "metrics_context",
-    "rules_at",
-    "rules_of_candle",
-    "sell_fill",
+    "compute_volatility_before",
+    "find_exit_at_open",
+    "find_exit_in_bar",
+    "find_final_exit",
+    "find_max_drawdown",
+    "make_booked_fill",
+    "make_metrics_context",
+    "make_rules_at",
+    "make_rules_of_candle",
     "simulate",
+    "simulate_buy",
     "simulate_portfolio",
-    "volatility_before",
+    "simulate_sell",
 ]

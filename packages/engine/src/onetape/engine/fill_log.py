@@ -39,7 +39,7 @@ class FillColumns(NamedTuple):
     prices: FloatArray
     """Price of each fill before slippage, shape (m,)."""
     kinds: NDArray[np.int8]
-    """Kind of each sell, as EXIT_KINDS counts, shape (number of sells,)."""
+    """Kind of each sell, as an index into EXIT_KINDS, shape (number of sells,)."""
 
 
 #: Number of fills that are stored as Python objects before they become columns.
@@ -103,10 +103,10 @@ class FillLog:
 
     @property
     def added(self) -> int:
-        """Return how many fills came one by one, and not in columns."""
+        """Return the number of fills that were added one by one, and not in columns."""
         return self._added + len(self._bars)
 
-    def fill_columns(self) -> FillColumns:
+    def get_fill_columns(self) -> FillColumns:
         """Return all fills in columns."""
         if self._bars:
             self._put_away()
@@ -133,40 +133,40 @@ class FillLog:
     @property
     def indices(self) -> list[int]:
         """Return the bar of each fill; a buy and a sell in turn."""
-        return self.fill_columns().bars.tolist()
+        return self.get_fill_columns().bars.tolist()
 
     @property
     def exit_kinds(self) -> list[int]:
-        """Return what each sell came by, as EXIT_KINDS counts."""
-        return self.fill_columns().kinds.tolist()
+        """Return the kind of each sell, as an index into EXIT_KINDS."""
+        return self.get_fill_columns().kinds.tolist()
 
     @property
     def kinds(self) -> tuple[ExitKind, ...]:
-        """Return how each sell came about."""
+        """Return the exit kind of each sell."""
         return tuple([EXIT_KINDS[kind] for kind in self.exit_kinds])
 
-    def entry_bars(self) -> list[int]:
+    def get_entry_bars(self) -> list[int]:
         """Return the bar of each buy; a carried position's lies before the first candle."""
-        return self.entry_column().tolist()
+        return self.get_entry_column().tolist()
 
-    def exit_bars(self) -> list[int]:
+    def get_exit_bars(self) -> list[int]:
         """Return the bar of each sell."""
-        return self.exit_column().tolist()
+        return self.get_exit_column().tolist()
 
-    def index_column(self) -> IntArray:
+    def get_index_column(self) -> IntArray:
         """Return `indices` as an array."""
-        return self.fill_columns().bars
+        return self.get_fill_columns().bars
 
-    def entry_column(self) -> IntArray:
+    def get_entry_column(self) -> IntArray:
         """Return `entry_bars` as an array."""
-        column = self.index_column()
+        column = self.get_index_column()
         return column[0::2] if self.carried is None else np.append(-self.carried.bars, column[1::2])
 
-    def exit_column(self) -> IntArray:
+    def get_exit_column(self) -> IntArray:
         """Return `exit_bars` as an array."""
-        return self.index_column()[1 if self.carried is None else 0 :: 2]
+        return self.get_index_column()[1 if self.carried is None else 0 :: 2]
 
-    def signal_bars(self, bars: IntArray) -> IntArray:
+    def find_signal_bars(self, bars: IntArray) -> IntArray:
         """Return the candles whose signals led to the orders that were filled in these bars."""
         if not self.waited:
             return bars - 1
@@ -175,34 +175,34 @@ class FillLog:
     @property
     def last_entry(self) -> int | None:
         """Return the bar of the last buy, or None; as `entry_bars`."""
-        column = self.entry_column()
+        column = self.get_entry_column()
         return int(column[-1]) if len(column) else None
 
-    def price_column(self) -> FloatArray:
+    def get_price_column(self) -> FloatArray:
         """Return the price of each fill before slippage, shape (m,)."""
-        return self.fill_columns().prices
+        return self.get_fill_columns().prices
 
-    def columns(self) -> FloatArray:
+    def get_fill_values(self) -> FloatArray:
         """Return the fills' values as `fills.FillValues` orders them, shape (m, 6)."""
-        return self.fill_columns().values
+        return self.get_fill_columns().values
 
-    def last_buy(self) -> ModelFill:
-        """Return the newest fill, which must be a buy; the others are not made."""
-        columns = self.fill_columns()
+    def make_last_buy(self) -> ModelFill:
+        """Return the newest fill, which must be a buy; no object is made for the others."""
+        columns = self.get_fill_columns()
         row = cast("FillValues", columns.values[-1].tolist())
-        return self.model.bought(row, float(columns.prices[-1]))
+        return self.model.make_buy_fill(row, float(columns.prices[-1]))
 
-    def fills(self) -> tuple[ModelFill, ...]:
+    def make_fills(self) -> tuple[ModelFill, ...]:
         """Return the fills in time order; a carried position's buy is not one of them."""
         made: list[ModelFill] = []
-        columns = self.fill_columns()
+        columns = self.get_fill_columns()
         sells = iter(columns.kinds.tolist())
         is_buy = self.carried is None
         rows = cast("list[FillValues]", columns.values.tolist())
         for values, price in zip(rows, columns.prices.tolist(), strict=True):
             if is_buy:
-                made.append(self.model.bought(values, price))
+                made.append(self.model.make_buy_fill(values, price))
             else:
-                made.append(self.model.sold(values, price, next(sells) == TARGET))
+                made.append(self.model.make_sell_fill(values, price, next(sells) == TARGET))
             is_buy = not is_buy
         return tuple(made)

@@ -1,4 +1,4 @@
-"""The one fill model: what an order gets and costs, in a backtest and on paper alike.
+"""The one fill model, for backtest and paper: the amount and the cost of an order.
 
 A market order is filled at the open of a candle, or at a stop, made worse by the slippage and then
 rounded to the market's price step against the trader; a limit order is filled at its price. The
@@ -26,9 +26,9 @@ from onetape.core.trading_rules import count_ceil_steps, count_floor_steps, mult
 from onetape.engine.account_config import AccountConfig, Sizing
 from onetape.engine.refused_orders import RefusedOrder
 
-#: Relative part of the cash by which rounding may miss it.
+#: Relative error by which the rounding of floats may miss the cash.
 CASH_NOISE = 1e-12
-#: Part of a market's minimum that floats may leave of it.
+#: Factor of a market's minimum that allows for the rounding of floats.
 _LEAST = 1 - 1e-9
 
 
@@ -61,7 +61,7 @@ class ModelFill(NamedTuple):
 
     @property
     def slippage_quote(self) -> float:
-        """Return what the price lost to slippage and price step cost, quote currency."""
+        """Return the cost of slippage and of rounding to the price step, quote currency."""
         return abs(self.price - self.before_slippage) * self.amount
 
 
@@ -136,8 +136,8 @@ class FillModel(Struct, frozen=True):
             price: Open of the candle that fills the order.
             context: Other values that sizing and slippage depend on.
         """
-        numbers = self.buy_values(cash, price, context)
-        return numbers if isinstance(numbers, RefusedOrder) else self.bought(numbers, price)
+        numbers = self.compute_buy_values(cash, price, context)
+        return numbers if isinstance(numbers, RefusedOrder) else self.make_buy_fill(numbers, price)
 
     def sell(
         self,
@@ -155,25 +155,29 @@ class FillModel(Struct, frozen=True):
             context: Other values that the slippage depends on.
             is_maker: Whether it is a limit order: no slippage, and its own fee.
         """
-        numbers = self.sell_values(base, price, context.volume, is_maker)
-        return numbers if isinstance(numbers, RefusedOrder) else self.sold(numbers, price, is_maker)
+        numbers = self.compute_sell_values(base, price, context.volume, is_maker)
+        return (
+            numbers
+            if isinstance(numbers, RefusedOrder)
+            else self.make_sell_fill(numbers, price, is_maker)
+        )
 
-    def bought(self, numbers: FillValues, price: float) -> ModelFill:
+    def make_buy_fill(self, numbers: FillValues, price: float) -> ModelFill:
         """Return the fill of `buy_values`."""
         fee_in = "base" if self.fee_in_base else "quote"
         return ModelFill("buy", *numbers[:4], fee_in, *numbers[4:], price, is_maker=False)
 
-    def sold(self, numbers: FillValues, price: float, is_maker: bool) -> ModelFill:
+    def make_sell_fill(self, numbers: FillValues, price: float, is_maker: bool) -> ModelFill:
         """Return the fill of `sell_values`."""
         return ModelFill("sell", *numbers[:4], "quote", *numbers[4:], price, is_maker)
 
-    def buy_values(
+    def compute_buy_values(
         self, cash: float, open_price: float, context: OrderContext
     ) -> FillValues | RefusedOrder:
-        """Return `buy` in bare numbers: no object is made, for the simulation's sake."""
+        """Return `buy` as plain numbers: a simulation is faster without one object per fill."""
         price = open_price * (1 + self.slippage)
         if self.price_step:
-            price = self._up(price)
+            price = self._round_price_up(price)
         fee_rate = self.fee_rate
         unit_cost = price if self.fee_in_base else price * (1 + fee_rate)
         sizing = self.sizing
@@ -181,58 +185,60 @@ class FillModel(Struct, frozen=True):
             budget = cash
             amount = budget / unit_cost
         elif sizing == "equity_share":
-            budget = self._share_of_equity(self.size, cash, context)
+            budget = self._compute_equity_share(self.size, cash, context)
             amount = budget / unit_cost
         else:
-            sized = self._sized(cash, open_price, unit_cost, context)
+            sized = self._size_entry(cash, open_price, unit_cost, context)
             if isinstance(sized, RefusedOrder):
                 return sized
             budget, amount = sized
         if self.impact:
-            price, unit_cost, amount = self._impacted(open_price, budget, amount, context.volume)
+            price, unit_cost, amount = self._apply_impact(
+                open_price, budget, amount, context.volume
+            )
         if self.amount_step:
-            amount = self._affordable(amount, unit_cost, budget)
+            amount = self._compute_affordable_amount(amount, unit_cost, budget)
         notional = price * amount
         least_amount, least_notional = self.min_amount * _LEAST, self.min_notional * _LEAST
         if amount <= 0 or amount < least_amount or notional < least_notional:
-            return self._too_small("buy", amount, notional)
+            return self._make_too_small_refusal("buy", amount, notional)
         # Rounding may make the cost slightly more than the cash; no more than the cash is spent.
         if self.fee_in_base:
-            fee, cost, kept = amount * fee_rate, notional, amount - amount * fee_rate
+            fee, cost, received = amount * fee_rate, notional, amount - amount * fee_rate
         else:
-            fee, kept = notional * fee_rate, amount
+            fee, received = notional * fee_rate, amount
             cost = notional + fee
-        numbers = price, amount, notional, fee, -cost if cost < cash else -cash, kept
+        numbers = price, amount, notional, fee, -cost if cost < cash else -cash, received
         if self.min_amount or self.min_notional or self.amount_step:
-            return self._trapped(numbers, open_price, context.volume) or numbers
+            return self._find_exit_refusal(numbers, open_price, context.volume) or numbers
         return numbers
 
-    def sell_values(
+    def compute_sell_values(
         self,
         base: float,
         at_price: float,
         volume: float,
         is_maker: bool,
     ) -> FillValues | RefusedOrder:
-        """Return `sell` in bare numbers: no object is made, for the simulation's sake."""
-        amount = self._sellable(base) if self.amount_step else base
+        """Return `sell` as plain numbers: a simulation is faster without one object per fill."""
+        amount = self._compute_sellable_amount(base) if self.amount_step else base
         if is_maker:
             price, fee_rate = at_price, self.maker_fee_rate
         else:
             slippage = self.slippage
             if self.impact:
-                slippage += self.impact * _share(amount, volume)
+                slippage += self.impact * _compute_volume_share(amount, volume)
             price, fee_rate = at_price * (1 - slippage), self.fee_rate
         if self.price_step:
-            price = self._down(price, at_price)
+            price = self._round_price_down(price, at_price)
         notional = price * amount
         least_amount, least_notional = self.min_amount * _LEAST, self.min_notional * _LEAST
         if amount <= 0 or amount < least_amount or notional < least_notional:
-            return self._too_small("sell", amount, notional)
+            return self._make_too_small_refusal("sell", amount, notional)
         fee = notional * fee_rate
         return price, amount, notional, fee, notional - fee, -amount
 
-    def _sized(
+    def _size_entry(
         self, cash: float, open_price: float, unit_cost: float, context: OrderContext
     ) -> tuple[float, float] | RefusedOrder:
         """Return the money of an entry, and the amount of coins that it buys."""
@@ -257,22 +263,22 @@ class FillModel(Struct, frozen=True):
             if context.volatility is None:
                 return RefusedOrder("volatility_unknown")
             size = size / context.volatility if context.volatility > 0 else 1.0
-        budget = self._share_of_equity(size, cash, context)
+        budget = self._compute_equity_share(size, cash, context)
         return budget, budget / unit_cost
 
-    def _share_of_equity(self, share: float, cash: float, context: OrderContext) -> float:
+    def _compute_equity_share(self, share: float, cash: float, context: OrderContext) -> float:
         """Return a part of the account's equity, as far as the cash goes; quote currency."""
         equity = cash if context.equity is None else context.equity
         wanted = share * equity if share < 1.0 else equity
         return wanted if wanted < cash else cash
 
-    def _impacted(
+    def _apply_impact(
         self, open_price: float, budget: float, amount: float, volume: float
     ) -> tuple[float, float, float]:
         """Return price, cost of a coin and amount of an order that moves the market."""
-        fixed, kept = 1 + self.slippage, 1.0 if self.fee_in_base else 1 + self.fee_rate
-        spent = budget / (open_price * kept)
-        # From the whole volume on the price stays where it is, and the budget buys what it buys.
+        fixed, fee_factor = 1 + self.slippage, 1.0 if self.fee_in_base else 1 + self.fee_rate
+        spent = budget / (open_price * fee_factor)
+        # An order above the whole volume moves the price no further: amount = budget / price.
         if 0 < spent < volume * (fixed + self.impact):
             # p (fixed + k a / V) a = budget, solved for a; the fraction is the one without loss of
             # digits where k is small.
@@ -280,13 +286,13 @@ class FillModel(Struct, frozen=True):
             amount = min(amount, 2 * spent / (fixed + root))
         else:
             amount = min(amount, spent / (fixed + self.impact))
-        price = open_price * (fixed + self.impact * _share(amount, volume))
+        price = open_price * (fixed + self.impact * _compute_volume_share(amount, volume))
         if self.price_step:
-            price = self._up(price)
-        unit_cost = price * kept
+            price = self._round_price_up(price)
+        unit_cost = price * fee_factor
         return price, unit_cost, min(amount, budget / unit_cost)
 
-    def _sellable(self, base: float) -> float:
+    def _compute_sellable_amount(self, base: float) -> float:
         """Return the amount that can be sold, base currency; the rest is dust."""
         if not self.amount_step:
             return base
@@ -294,32 +300,36 @@ class FillModel(Struct, frozen=True):
             multiply_step(count_floor_steps(base / self.amount_step), self.amount_step), base
         )
 
-    def _down(self, price: float, at_price: float) -> float:
+    def _round_price_down(self, price: float, at_price: float) -> float:
         """Return a sell's price of whole steps: at least one, because no market trades at 0."""
         count = count_floor_steps(price / self.price_step)
         return multiply_step(count, self.price_step) if count else min(self.price_step, at_price)
 
-    def _up(self, price: float) -> float:
+    def _round_price_up(self, price: float) -> float:
         return multiply_step(count_ceil_steps(price / self.price_step), self.price_step)
 
-    def _affordable(self, amount: float, unit_cost: float, budget: float) -> float:
+    def _compute_affordable_amount(self, amount: float, unit_cost: float, budget: float) -> float:
         step = self.amount_step
         count = count_floor_steps(amount / step)
         if multiply_step(count, step) * unit_cost > budget * (1 + CASH_NOISE):
             count -= 1
         return multiply_step(count, step)
 
-    def _trapped(self, bought: FillValues, open_price: float, volume: float) -> RefusedOrder | None:
-        """Return why the market would not take the coins of a buy back at its stop, or None.
+    def _find_exit_refusal(
+        self, bought: FillValues, open_price: float, volume: float
+    ) -> RefusedOrder | None:
+        """Return the reason why the coins of a buy could not be sold at its stop, or None.
 
-        Without a stop the price of their sale is not known, but how many are left of them is.
+        Without a stop the price of the sale is not known, but the amount left to sell is.
         """
         if self.stop_ratio is None:
-            if not self._is_under(self._sellable(bought[5]), self.min_notional):
+            if not self._is_under(self._compute_sellable_amount(bought[5]), self.min_notional):
                 return None
             least = max(self.min_amount, self.amount_step)
             return RefusedOrder("rest_unsellable", bought[5], least, bought[1])
-        sold = self.sell_values(bought[5], open_price * self.stop_ratio, volume, is_maker=False)
+        sold = self.compute_sell_values(
+            bought[5], open_price * self.stop_ratio, volume, is_maker=False
+        )
         if not isinstance(sold, RefusedOrder):
             return None
         is_amount = sold.kind == "sell_amount_too_small"
@@ -331,7 +341,7 @@ class FillModel(Struct, frozen=True):
         is_less = amount <= 0 or amount < self.min_amount * _LEAST
         return is_less or notional < self.min_notional * _LEAST
 
-    def _too_small(
+    def _make_too_small_refusal(
         self, side: Literal["buy", "sell"], amount: float, notional: float
     ) -> RefusedOrder:
         if self._is_under(amount, self.min_notional):
@@ -342,14 +352,14 @@ class FillModel(Struct, frozen=True):
         return RefusedOrder(kind, notional, self.min_notional)
 
 
-def buy_fill(
+def simulate_buy(
     rules: AccountConfig, cash: float, open_price: float, context: OrderContext = EMPTY_CONTEXT
 ) -> ModelFill | RefusedOrder:
     """Return the fill of one market buy; see `FillModel.buy`."""
     return FillModel.of(rules).buy(cash, open_price, context)
 
 
-def sell_fill(
+def simulate_sell(
     rules: AccountConfig,
     base: float,
     open_price: float,
@@ -361,6 +371,6 @@ def sell_fill(
     return FillModel.of(rules).sell(base, open_price, context, is_maker=is_maker)
 
 
-def _share(amount: float, volume: float) -> float:
+def _compute_volume_share(amount: float, volume: float) -> float:
     """Return an order's amount divided by the volume of its candle, at most 1."""
     return min(1.0, amount / volume) if volume > 0 else 1.0

@@ -1,4 +1,4 @@
-"""Symbols that share an account, in columns up to the first moment at which they touch each other.
+"""Symbols that share an account, in columns up to the first moment at which one affects another.
 
 With an amount of quote or base currency for each entry, what one symbol does changes another's
 orders only by leaving no slot or too little cash. So each symbol is traded as if it were alone with
@@ -21,15 +21,15 @@ from onetape.engine.fill_log import FillColumns
 from onetape.engine.fills import CASH_NOISE
 from onetape.engine.shared_account import ENTRY, EXIT_AT_OPEN, EXIT_INSIDE, SharedAccount
 from onetape.engine.symbol_state import SymbolState
-from onetape.engine.time_axis import is_whole, places_on
+from onetape.engine.time_axis import find_places_on, is_whole
 from onetape.engine.vectorized import (
     FIXED_SIZINGS,
     Route,
-    columns_of,
-    cost_of,
-    fixed_amounts,
+    compute_costs,
+    compute_fixed_amounts,
+    find_plain_route,
     keep_columns,
-    plain_route,
+    make_fill_columns,
 )
 
 #: Part of the cash that an order has to leave here; `ExactCash` takes half as much for noise.
@@ -60,20 +60,20 @@ class _Merged(NamedTuple):
 
 
 def trade_independent(account: SharedAccount) -> bool:
-    """Carry out an account's trades up to the first one that another one changes.
+    """Carry out an account's trades up to the first one that another symbol changes.
 
     Returns:
-        Whether it did: the account has to be traded on from there. False where the rules do not
-        allow it, and nothing was done.
+        True: these trades are carried out, and the account has to be traded on from there.
+        False: the rules do not allow this, and nothing was done.
     """
     if any(one.model.sizing not in FIXED_SIZINGS for one in account.symbols):
         return False
-    alone = [_alone(symbol) for symbol in account.symbols]
+    alone = [_trade_alone(symbol) for symbol in account.symbols]
     found = [one for one in alone if one is not None]
     if len(found) < len(alone):
         return False
-    merged = _merged(found, account.axis)
-    units, cash = account.exact.running(merged.values[:, 4])
+    merged = _merge_fills(found, account.axis)
+    units, cash = account.exact.compute_running_cash(merged.values[:, 4])
     is_taken = _is_taken(account, merged, cash[:-1], cash[1:])
     count = len(is_taken) if is_taken.all() else int(is_taken.argmin())
     account.exact.restore(units[count])
@@ -88,25 +88,25 @@ def trade_independent(account: SharedAccount) -> bool:
     return True
 
 
-def _alone(symbol: SymbolState) -> _Alone | None:
-    """Return one symbol's trades with all the money there is; None where they are not plain."""
-    candidate = symbol.plan.entry_from(0)
+def _trade_alone(symbol: SymbolState) -> _Alone | None:
+    """Return one symbol's trades with all the account's money; None where rules are not plain."""
+    candidate = symbol.plan.find_entry_from(0)
     if candidate == NO_CANDIDATE:
-        return _Alone(symbol, None, symbol.fill_log.fill_columns(), np.empty(0, dtype=np.int64))
-    route = plain_route(symbol, candidate)
+        return _Alone(symbol, None, symbol.fill_log.get_fill_columns(), np.empty(0, dtype=np.int64))
+    route = find_plain_route(symbol, candidate)
     if route is None:
         return None
-    amount = fixed_amounts(symbol, route)
-    columns = columns_of(symbol, route, amount, cost_of(symbol, route, amount))
+    amount = compute_fixed_amounts(symbol, route)
+    columns = make_fill_columns(symbol, route, amount, compute_costs(symbol, route, amount))
     kinds = np.full(len(columns.bars), ENTRY)
-    kinds[1::2] = np.where(_are_at_open(symbol, route), EXIT_AT_OPEN, EXIT_INSIDE)[
+    kinds[1::2] = np.where(_mask_exits_at_open(symbol, route), EXIT_AT_OPEN, EXIT_INSIDE)[
         : len(columns.kinds)
     ]
     return _Alone(symbol, route, columns, kinds)
 
 
-def _are_at_open(symbol: SymbolState, route: Route) -> NDArray[np.bool_]:
-    """Return which exits fill at the open of their bar; as `SymbolState.is_exit_at_open`."""
+def _mask_exits_at_open(symbol: SymbolState, route: Route) -> NDArray[np.bool_]:
+    """Return `SymbolState.is_exit_at_open` of each exit, as a mask."""
     exits, opens = route.exits, symbol.candles.open
     open_ = opens[np.minimum(exits.bar, len(opens) - 1)]
     is_inside = exits.is_ambiguous | (exits.bar == symbol.plan.entries[route.candidates])
@@ -114,13 +114,13 @@ def _are_at_open(symbol: SymbolState, route: Route) -> NDArray[np.bool_]:
     return is_order | (~is_inside & (exits.price == open_))
 
 
-def _merged(alone: Sequence[_Alone], axis: IntArray) -> _Merged:
+def _merge_fills(alone: Sequence[_Alone], axis: IntArray) -> _Merged:
     """Return all fills in the order of events."""
     count = len(alone)
     keys: list[IntArray] = []
     for number, one in enumerate(alone):
         bars, opens = one.columns.bars, one.symbol.candles.timestamp
-        places = bars if is_whole(opens, axis) else places_on(axis, opens[bars])
+        places = bars if is_whole(opens, axis) else find_places_on(axis, opens[bars])
         keys.append((places * 3 + one.kinds) * count + number)
     key = np.concatenate(keys)
     # Each symbol's fills are in order: a stable sort merges them.
@@ -133,7 +133,7 @@ def _merged(alone: Sequence[_Alone], axis: IntArray) -> _Merged:
 def _is_taken(
     account: SharedAccount, merged: _Merged, before: FloatArray, after: FloatArray
 ) -> NDArray[np.bool_]:
-    """Return which fills are carried out as they are, all before them taken as carried out.
+    """Return the mask of the fills that stay as they are, if all fills before them do.
 
     Args:
         account: The account.

@@ -1,4 +1,4 @@
-"""Decide from intrabar candles how a bar met stop and target: which came first, at what price.
+"""Decide from intrabar candles which of stop and target came first in a bar, and at what price.
 
 Stop loss and target are the bar's own (see exits.py): they move from bar to bar and not within one.
 A trailing stop follows the intrabar candles one by one, so the bar's low may have come before its
@@ -20,10 +20,10 @@ from onetape.core.candle_gaps import find_gaps
 from onetape.core.candles import Candles, IntArray
 from onetape.core.timeframes import Timeframe
 from onetape.core.untraded import find_untraded_rows
-from onetape.engine.exit_search import trailing_stops
-from onetape.engine.exits import BarExit, Levels, exit_in_bar
+from onetape.engine.exit_search import compute_trailing_stops
+from onetape.engine.exits import BarExit, Levels, find_exit_in_bar
 
-#: Why intrabar candles do not decide: one is missing before a level is reached; the first that
+#: Reasons why intrabar candles do not decide: one is missing before a level; the first that
 #: reaches a level is ambiguous itself; or they contradict the bar: none reaches a level that the
 #: bar reached, or one opens outside the bar.
 UndecidedReason = Literal["missing", "both", "unlike"]
@@ -46,7 +46,7 @@ class IntrabarSource(Struct, frozen=True):
 
 
 class IntrabarExit(NamedTuple):
-    """Exit of a position by the intrabar candles of one bar, or why they do not decide."""
+    """Exit of a position by the intrabar candles of one bar, or the reason why there is none."""
 
     exit: BarExit | None
     """Price and kind of the exit; None: the position goes on, or `undecided` has the reason why the
@@ -70,7 +70,7 @@ _UNLIKE: Final = IntrabarExit(None, 0, "unlike")
 def find_intrabar_exit(
     intrabar: IntrabarSource, timestamp: int, levels: Levels, low: float, high: float
 ) -> IntrabarExit:
-    """Return how intrabar candles end a position in a bar that opens beyond no level.
+    """Return the exit by the intrabar candles of a bar that opens beyond no level.
 
     An intrabar candle without a trade repeats the last price, and reaches no level.
 
@@ -82,7 +82,7 @@ def find_intrabar_exit(
         high: Highest price of the bar.
     """
     end = intrabar.timeframe.next(timestamp)
-    # What the bar did not reach cannot have ended the position.
+    # A level that the bar did not reach cannot have ended the position.
     levels = levels._replace(
         stop=levels.stop if low <= levels.stop else -math.inf,
         target=levels.target if high >= levels.target else math.inf,
@@ -90,31 +90,31 @@ def find_intrabar_exit(
     candles = intrabar.read(timestamp, end)
     traded = ~find_untraded_rows(candles, has_volume=intrabar.has_volume)
     highest = np.maximum.accumulate(np.where(traded, candles.high, 0.0))
-    trailing = trailing_stops(levels, highest)
+    trailing = compute_trailing_stops(levels, highest)
     reached = (candles.low <= np.maximum(trailing, levels.stop)) & traded
     reached |= (candles.high >= levels.target) & traded
     first = int(reached.argmax()) if reached.any() else len(candles)
     opened = int(candles.timestamp[first]) if first < len(candles) else end
-    if _lacks_any(intrabar, candles.timestamp[:first], timestamp, opened):
+    if _has_missing_candle(intrabar, candles.timestamp[:first], timestamp, opened):
         return _MISSING
     if opened == end:
-        return _GOES_ON if _are_like(candles, traded, levels, low, high) else _UNLIKE
+        return _GOES_ON if _can_make_up_bar(candles, traded, levels, low, high) else _UNLIKE
     before = float(highest[first - 1]) if first else 0.0
-    found = exit_in_bar(
+    found = find_exit_in_bar(
         float(candles.open[first]),
         float(candles.high[first]),
         float(candles.low[first]),
-        levels.raised_to(before),
+        levels.follow_price(before),
     )
     if found is None or not low <= found.price <= high:
         return _UNLIKE
     return IntrabarExit(found, opened, "both" if found.is_ambiguous else None)
 
 
-def _are_like(
+def _can_make_up_bar(
     candles: Candles, traded: NDArray[np.bool_], levels: Levels, low: float, high: float
 ) -> bool:
-    """Return whether candles that end no position can be what a bar is made of.
+    """Return whether intrabar candles that end no position agree with their bar.
 
     The bar may have reached no stop but the one that followed its own high, and no target; and the
     candles have its high and its low.
@@ -124,7 +124,9 @@ def _are_like(
     return bool(candles.high[traded].max() >= high and candles.low[traded].min() <= low)
 
 
-def _lacks_any(intrabar: IntrabarSource, timestamp: IntArray, start: int, end: int) -> bool:
+def _has_missing_candle(
+    intrabar: IntrabarSource, timestamp: IntArray, start: int, end: int
+) -> bool:
     """Return whether an intrabar candle of `[start, end)` is missing that may have had trades."""
     for low, high in find_gaps(timestamp, intrabar.intrabar_timeframe, start, end):
         row = max(0, bisect_right(intrabar.absent, low, key=lambda absent: absent[0]) - 1)
@@ -137,7 +139,7 @@ def _lacks_any(intrabar: IntrabarSource, timestamp: IntArray, start: int, end: i
     return False
 
 
-def reader_of(candles: Candles) -> Callable[[int, int], Candles]:
+def make_candle_reader(candles: Candles) -> Callable[[int, int], Candles]:
     """Return a reader of candles that are in memory."""
 
     def read(start: int, end: int) -> Candles:

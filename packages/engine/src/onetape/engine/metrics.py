@@ -16,24 +16,24 @@ from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.engine.account_config import AccountConfig
 from onetape.engine.buy_and_hold import (
     BuyAndHoldResult,
-    buy_and_hold,
-    buy_and_hold_result,
-    equal_parts_equity,
+    compute_buy_and_hold,
+    compute_equal_parts_equity,
+    make_buy_and_hold_result,
 )
-from onetape.engine.drawdown import Drawdown, highs_of, max_drawdown
+from onetape.engine.drawdown import Drawdown, compute_highs, find_max_drawdown
 from onetape.engine.portfolio import PortfolioResult
 from onetape.engine.ratios import (
     Calendar,
-    cagr,
-    calendar_of,
-    longest_fall_seconds,
-    period_returns,
-    profit_factor,
-    sharpe,
-    sortino,
-    sqn,
-    turnover,
-    volatility,
+    compute_cagr,
+    compute_longest_fall_seconds,
+    compute_period_returns,
+    compute_profit_factor,
+    compute_sharpe,
+    compute_sortino,
+    compute_sqn,
+    compute_turnover,
+    compute_volatility,
+    make_calendar,
 )
 from onetape.engine.simulation_result import SimulationResult
 from onetape.engine.trade_stats import sum_trade_stats
@@ -118,7 +118,7 @@ class Metrics(Struct, frozen=True):
 
 
 class MetricsContext(Struct, frozen=True):
-    """What the metrics of all runs over the same candles, with the same rules, have in common."""
+    """Values that the metrics of all runs over the same candles with the same rules share."""
 
     calendar: Calendar
     change: float | None
@@ -127,10 +127,12 @@ class MetricsContext(Struct, frozen=True):
     """Result of buy and hold, as in `Metrics.buy_and_hold`."""
 
 
-def metrics_context(candles: Candles, rules: AccountConfig) -> MetricsContext:
+def make_metrics_context(candles: Candles, rules: AccountConfig) -> MetricsContext:
     """Return the context of runs over one symbol."""
     return MetricsContext(
-        calendar_of(candles.timestamp), _mean_change([candles]), buy_and_hold(candles, rules)
+        make_calendar(candles.timestamp),
+        _compute_mean_change([candles]),
+        compute_buy_and_hold(candles, rules),
     )
 
 
@@ -141,27 +143,27 @@ def compute_metrics(
 
     Args:
         result: The run.
-        context: `metrics_context` of the run's candles and rules; None: it is computed.
+        context: `make_metrics_context` of the run's candles and rules; None: it is computed.
     """
     if isinstance(result, PortfolioResult) and len(result.parts) == 1:
         result = result.parts[0]
     if isinstance(result, PortfolioResult):
         times, parts = result.timestamp, result.parts
-        context = _shared_background(result)
+        context = _make_portfolio_context(result)
     else:
         times, parts = result.candles.timestamp, (result,)
-        context = context or metrics_context(result.candles, result.rules)
+        context = context or make_metrics_context(result.candles, result.rules)
     calendar = context.calendar
     tally = sum_trade_stats(parts)
     return Metrics(
-        **equity_metrics(result.equity, result.start_cash, times, calendar),
-        **trade_metrics(tally.profits, tally.ratios, tally.bars),
+        **compute_equity_metrics(result.equity, result.start_cash, times, calendar),
+        **compute_trade_metrics(tally.profits, tally.ratios, tally.bars),
         market_change=context.change,
         exposure=result.exposure,
         open_at_end=tally.open_positions > 0,
         fees=tally.fees,
         slippage=tally.slippage,
-        turnover=turnover(tally.traded, result.equity, calendar.span_seconds),
+        turnover=compute_turnover(tally.traded, result.equity, calendar.span_seconds),
         refused_orders=tally.refused,
         ambiguous_bars=tally.ambiguous,
         decided_bars=tally.decided,
@@ -170,14 +172,16 @@ def compute_metrics(
     )
 
 
-def _shared_background(portfolio: PortfolioResult) -> MetricsContext:
+def _make_portfolio_context(portfolio: PortfolioResult) -> MetricsContext:
     parts, times = portfolio.parts, portfolio.timestamp
-    held = equal_parts_equity([(part.candles, part.rules) for part in parts], times)
-    hold = None if held is None else buy_and_hold_result(held, portfolio.rules.cash)
-    return MetricsContext(calendar_of(times), _mean_change([part.candles for part in parts]), hold)
+    held = compute_equal_parts_equity([(part.candles, part.rules) for part in parts], times)
+    hold = None if held is None else make_buy_and_hold_result(held, portfolio.rules.cash)
+    return MetricsContext(
+        make_calendar(times), _compute_mean_change([part.candles for part in parts]), hold
+    )
 
 
-def equity_metrics(
+def compute_equity_metrics(
     equity: FloatArray, start: float, times: IntArray, calendar: Calendar | None = None
 ) -> dict[str, Any]:
     """Return the fields of `Metrics` that follow from an equity curve alone.
@@ -188,29 +192,29 @@ def equity_metrics(
         times: Opens of the candles, epoch seconds, shape (n,).
         calendar: Calendar of these times, where it is known already.
     """
-    calendar = calendar or calendar_of(times)
+    calendar = calendar or make_calendar(times)
     final = float(equity[-1]) if len(equity) else start
-    highs = highs_of(equity, start)
-    longest = longest_fall_seconds(equity, times, start, highs)
-    fall = max_drawdown(equity, start, highs)
-    returns, periods = period_returns(start, equity, calendar)
-    growth = cagr(start, final, calendar.span_seconds)
+    highs = compute_highs(equity, start)
+    longest = compute_longest_fall_seconds(equity, times, start, highs)
+    fall = find_max_drawdown(equity, start, highs)
+    returns, periods = compute_period_returns(start, equity, calendar)
+    growth = compute_cagr(start, final, calendar.span_seconds)
     return {
         "start_cash": start,
         "final_equity": final,
         "total_return": final / start - 1.0,
         "cagr": growth,
-        "volatility": volatility(returns, periods),
-        "sharpe": sharpe(returns, periods),
-        "sortino": sortino(returns, periods),
+        "volatility": compute_volatility(returns, periods),
+        "sharpe": compute_sharpe(returns, periods),
+        "sortino": compute_sortino(returns, periods),
         "calmar": growth / -fall.ratio if growth is not None and fall.ratio < 0 else None,
         "max_drawdown": fall.ratio,
-        "max_drawdown_seconds": _seconds(fall, times),
+        "max_drawdown_seconds": _compute_fall_seconds(fall, times),
         "longest_drawdown_seconds": longest,
     }
 
 
-def trade_metrics(profits: FloatArray, ratios: FloatArray, bars: float) -> dict[str, Any]:
+def compute_trade_metrics(profits: FloatArray, ratios: FloatArray, bars: float) -> dict[str, Any]:
     """Return the fields of `Metrics` that follow from the closed trades alone.
 
     Args:
@@ -225,28 +229,28 @@ def trade_metrics(profits: FloatArray, ratios: FloatArray, bars: float) -> dict[
         "trades": count,
         "wins": wins,
         "win_rate": wins / count if count else None,
-        "profit_factor": profit_factor(profits),
-        "expectancy": _mean(profits),
-        "sqn": sqn(profits),
-        "average_trade": _mean(ratios),
-        "average_win": _mean(ratios[won]),
-        "average_loss": _mean(ratios[~won]),
+        "profit_factor": compute_profit_factor(profits),
+        "expectancy": _compute_mean(profits),
+        "sqn": compute_sqn(profits),
+        "average_trade": _compute_mean(ratios),
+        "average_win": _compute_mean(ratios[won]),
+        "average_loss": _compute_mean(ratios[~won]),
         "average_bars": bars / count if count else None,
         "best_trade": float(ratios.max()) if count else None,
         "worst_trade": float(ratios.min()) if count else None,
     }
 
 
-def _mean(values: FloatArray) -> float | None:
+def _compute_mean(values: FloatArray) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
-def _mean_change(markets: Sequence[Candles]) -> float | None:
+def _compute_mean_change(markets: Sequence[Candles]) -> float | None:
     changes = [float(one.close[-1] / one.close[0]) - 1.0 for one in markets if len(one)]
     return sum(changes) / len(changes) if changes else None
 
 
-def _seconds(fall: Drawdown, timestamp: IntArray) -> int:
+def _compute_fall_seconds(fall: Drawdown, timestamp: IntArray) -> int:
     if fall.ratio == 0:
         return 0
     return int(timestamp[fall.end] - timestamp[max(fall.peak, 0)])

@@ -1,4 +1,4 @@
-"""Fill models by month, for a market whose price step was another one in some months."""
+"""Fill models by month, for a market whose price step differed in some months."""
 
 from bisect import bisect_right
 
@@ -6,25 +6,25 @@ import numpy as np
 from msgspec.structs import replace
 
 from onetape.core.candles import Candle
-from onetape.core.price_steps import find_finer_step, steps_at
+from onetape.core.price_steps import find_finer_step, get_steps_at
 from onetape.engine.account_config import AccountConfig
 from onetape.engine.fills import FillModel
 
 
-def rules_at(rules: AccountConfig, timestamp: int) -> AccountConfig:
+def make_rules_at(rules: AccountConfig, timestamp: int) -> AccountConfig:
     """Return the rules with the price step that holds for a candle, by its open (epoch seconds)."""
     return (
-        replace(rules, trading_rules=steps_at(rules.trading_rules, timestamp))
+        replace(rules, trading_rules=get_steps_at(rules.trading_rules, timestamp))
         if rules.trading_rules.months
         else rules
     )
 
 
-def rules_of_candle(rules: AccountConfig, candle: Candle) -> AccountConfig:
+def make_rules_of_candle(rules: AccountConfig, candle: Candle) -> AccountConfig:
     """Return the rules with the price step that one candle shows, for trading as it forms.
 
-    The exchange states the step of today, so it differs only where what is stated is wrong, or has
-    changed since it was read.
+    The exchange states today's step, so the candle's step differs only where the stated step is
+    wrong, or has changed since it was read.
     """
     step = find_finer_step(rules.trading_rules.price_step, np.array(candle[1:5]))
     if step == rules.trading_rules.price_step:
@@ -39,18 +39,18 @@ class MonthModels:
         """Begin without a model.
 
         Args:
-            rules: Trading rules with the months of `core.price_steps.with_month_steps`.
+            rules: Trading rules with the months of `core.price_steps.add_month_steps`.
         """
         self._rules = rules
         self._starts = [month.start for month in rules.trading_rules.months or ()]
         self._models: dict[int, FillModel] = {}
 
-    def at(self, timestamp: int) -> FillModel:
-        """Return the model of a candle, by its open (epoch seconds)."""
+    def get_model_at(self, timestamp: int) -> FillModel:
+        """Return the fill model of a candle, by the candle's open (epoch seconds)."""
         number = bisect_right(self._starts, timestamp)
         months = self._rules.trading_rules.months or ()
         if not number or timestamp >= months[number - 1].end:
             number = 0
         if number not in self._models:
-            self._models[number] = FillModel.of(rules_at(self._rules, timestamp))
+            self._models[number] = FillModel.of(make_rules_at(self._rules, timestamp))
         return self._models[number]

@@ -1,7 +1,7 @@
 """Several symbols on one account: shared cash, a limit of open trades, a stated order of events.
 
 At one moment, exits at the open come before entries, entries come in the order of the symbols, and
-exits inside the candle come last: their money is not there at its open.
+exits inside the candle come last: their money is not available at its open.
 """
 
 from collections.abc import Sequence
@@ -14,20 +14,20 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, FloatArray, IntArray
-from onetape.core.price_steps import with_month_steps
+from onetape.core.price_steps import add_month_steps
 from onetape.core.trading_rules import TradingRules
 from onetape.engine.account_config import AccountConfig
-from onetape.engine.equity import equity_of
+from onetape.engine.equity import compute_equity_parts
 from onetape.engine.intrabar import IntrabarSource
 from onetape.engine.round_trips import Trade
-from onetape.engine.simulation import no_state, simulate, symbol_state
+from onetape.engine.simulation import make_cash_only_state, make_symbol_state, simulate
 from onetape.engine.simulation_result import SimulationResult
-from onetape.engine.time_axis import common_axis, is_whole, on_axis, places_on
+from onetape.engine.time_axis import find_places_on, forward_fill_to_axis, is_whole, merge_time_axes
 
 if TYPE_CHECKING:
     from onetape.engine.shared_account import SharedAccount
 
-#: The tie rule, for every result that rests on it.
+#: Rule for orders at one moment, printed with each result that depends on it.
 TIE_RULE: Final = (
     "at one moment exits come before entries, entries in the order of the symbols; the money of an "
     "exit inside a candle is there from the next open on"
@@ -95,10 +95,10 @@ class PortfolioResult(Struct, frozen=True, dict=True):
         for part in self.parts:
             fill_log = part.fill_log
             own = part.candles.timestamp
-            for bars, sign in ((fill_log.entry_column(), 1), (fill_log.exit_column(), -1)):
+            for bars, sign in ((fill_log.get_entry_column(), 1), (fill_log.get_exit_column(), -1)):
                 places = bars
                 if not is_whole(own, self.timestamp):
-                    places = places_on(self.timestamp, own[bars])
+                    places = find_places_on(self.timestamp, own[bars])
                 change += sign * np.bincount(places, minlength=count)
         return float((np.cumsum(change) > 0).mean())
 
@@ -128,36 +128,36 @@ def simulate_portfolio(
         max_open_trades: Positions at a time; None: as many as symbols.
     """
     if len(series) == 1:
-        return _portfolio_of_one(series[0], rules, max_open_trades)
+        return _simulate_one_symbol(series[0], rules, max_open_trades)
     # Most runs are over one symbol: the imports would cost each of them a millisecond.
     from onetape.engine.independent import trade_independent
     from onetape.engine.shared_account import SharedAccount
 
-    empty = no_state(rules)
+    empty = make_cash_only_state(rules)
     own_rules = [
-        replace(rules, trading_rules=with_month_steps(one.trading_rules, one.candles))
+        replace(rules, trading_rules=add_month_steps(one.trading_rules, one.candles))
         for one in series
     ]
     symbols = [
-        symbol_state(
+        make_symbol_state(
             one.candles, one.signal, own, one.start_index, empty, one.intrabar, one.has_volume
         )
         for one, own in zip(series, own_rules, strict=True)
     ]
-    axis = common_axis([symbol.candles.timestamp for symbol in symbols])
+    axis = merge_time_axes([symbol.candles.timestamp for symbol in symbols])
     account = SharedAccount(symbols, own_rules, max_open_trades or len(symbols), axis)
     if not trade_independent(account):
         account.begin()
     account.trade()
     account.end()
-    equity = _equity(account)
+    equity = _compute_equity(account)
     parts = tuple(
         SimulationResult(
             rules=own,
             candles=symbol.candles,
             start_index=one.start_index,
             start_cash=rules.cash,
-            equity=_at_own_candles(equity, axis, symbol.candles.timestamp),
+            equity=_take_own_candles(equity, axis, symbol.candles.timestamp),
             cash=account.cash,
             base=symbol.fill_log.base,
             fill_log=symbol.fill_log,
@@ -178,7 +178,7 @@ def simulate_portfolio(
     )
 
 
-def _portfolio_of_one(
+def _simulate_one_symbol(
     one: SymbolSeries, rules: AccountConfig, max_open_trades: int | None
 ) -> PortfolioResult:
     """Return the run of `simulate`, which is that of an account with one symbol."""
@@ -201,14 +201,14 @@ def _portfolio_of_one(
     )
 
 
-def _equity(account: "SharedAccount") -> FloatArray:
+def _compute_equity(account: "SharedAccount") -> FloatArray:
     """Return cash and all positions at each moment, quote currency."""
-    equity = account.cash_on_axis()
+    equity = account.compute_cash_on_axis()
     for symbol in account.symbols:
-        worth = equity_of(symbol.candles, symbol.fill_log, 0.0, 0.0)[1]
-        equity += on_axis(worth, symbol.candles.timestamp, account.axis, 0.0)
+        value = compute_equity_parts(symbol.candles, symbol.fill_log, 0.0, 0.0)[1]
+        equity += forward_fill_to_axis(value, symbol.candles.timestamp, account.axis, 0.0)
     return equity
 
 
-def _at_own_candles(values: FloatArray, axis: IntArray, column: IntArray) -> FloatArray:
-    return values if is_whole(column, axis) else values[places_on(axis, column)]
+def _take_own_candles(values: FloatArray, axis: IntArray, column: IntArray) -> FloatArray:
+    return values if is_whole(column, axis) else values[find_places_on(axis, column)]

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from onetape.core.candles import FloatArray, IntArray
 from onetape.core.timeframes import MONTH_SECONDS
-from onetape.engine.drawdown import Highs, highs_of
+from onetape.engine.drawdown import Highs, compute_highs
 
 DAY_SECONDS = 86_400
 YEAR_SECONDS = 365 * DAY_SECONDS
@@ -19,7 +19,7 @@ _SHORTEST_MONTH_SECONDS = 28 * DAY_SECONDS
 
 
 class Calendar(Struct, frozen=True):
-    """Calendar of the candles for metrics, the same for every run over them."""
+    """Calendar of candles, used for the metrics of every run over these candles."""
 
     candle_seconds: int
     """Length of a candle, seconds; 0 for fewer than two candles."""
@@ -30,26 +30,26 @@ class Calendar(Struct, frozen=True):
     are longer than a day."""
 
 
-def calendar_of(timestamp: IntArray) -> Calendar:
+def make_calendar(timestamp: IntArray) -> Calendar:
     """Return the calendar of candles with these opens, epoch seconds UTC, shape (n,)."""
-    seconds = candle_seconds(timestamp)
+    seconds = compute_candle_seconds(timestamp)
     span = int(timestamp[-1] - timestamp[0]) + seconds if len(timestamp) > 1 else 0
     measured: IntArray | slice = slice(None)
     if len(timestamp) and seconds < DAY_SECONDS:
-        measured = _last_of_days(timestamp)
+        measured = _find_day_ends(timestamp)
     return Calendar(seconds, span, measured)
 
 
-def _last_of_days(timestamp: IntArray) -> IntArray:
+def _find_day_ends(timestamp: IntArray) -> IntArray:
     """Return the index of the last time of each UTC day that has one; at least one time."""
     first, last = int(timestamp[0]) // DAY_SECONDS, int(timestamp[-1]) // DAY_SECONDS
-    # The few days are looked for among the times, not the other way round.
+    # A search of the few days among the times is faster than the other way round.
     begins = np.arange(first + 1, last + 1) * DAY_SECONDS
     ends = np.append(np.searchsorted(timestamp, begins), len(timestamp)) - 1
     return ends[np.diff(ends, prepend=-1) > 0]
 
 
-def cagr(start: float, end: float, seconds: float) -> float | None:
+def compute_cagr(start: float, end: float, seconds: float) -> float | None:
     """Return the compound annual growth rate, (end / start)^(365 days / time) - 1.
 
     None for no time, for nothing left, and for a growth too large for a float.
@@ -60,10 +60,10 @@ def cagr(start: float, end: float, seconds: float) -> float | None:
     return math.expm1(exponent) if exponent < 700 else None
 
 
-def period_returns(
+def compute_period_returns(
     start: float, equity: FloatArray, calendar: Calendar
 ) -> tuple[FloatArray, float]:
-    """Return the returns that risk is measured on, and how many of them make a year.
+    """Return the returns that risk is measured on, and the number of them in a year.
 
     Args:
         start: Cash before the first candle, the base of the first return.
@@ -78,24 +78,24 @@ def period_returns(
     return np.diff(path) / path[:-1], YEAR_SECONDS / max(calendar.candle_seconds, DAY_SECONDS)
 
 
-def volatility(returns: FloatArray, periods: float) -> float | None:
+def compute_volatility(returns: FloatArray, periods: float) -> float | None:
     """Return the sample standard deviation of the returns times the root of the periods a year."""
     if len(returns) < 2:
         return None
     return float(returns.std(ddof=1)) * math.sqrt(periods)
 
 
-def sharpe(returns: FloatArray, periods: float) -> float | None:
+def compute_sharpe(returns: FloatArray, periods: float) -> float | None:
     """Return mean over sample standard deviation, times the root of the periods a year.
 
     Source: W. F. Sharpe, The Sharpe Ratio, 1994, with a risk-free rate of zero.
     """
     if len(returns) < 2:
         return None
-    return _ratio(float(returns.mean()), float(returns.std(ddof=1)), periods)
+    return _compute_ratio(float(returns.mean()), float(returns.std(ddof=1)), periods)
 
 
-def sortino(returns: FloatArray, periods: float) -> float | None:
+def compute_sortino(returns: FloatArray, periods: float) -> float | None:
     """Return mean over downside deviation, sqrt(mean(min(r, 0)^2)), times the root as above.
 
     Source: F. A. Sortino and L. N. Price, Performance Measurement in a Downside Risk Framework,
@@ -104,16 +104,16 @@ def sortino(returns: FloatArray, periods: float) -> float | None:
     if len(returns) < 2:
         return None
     downside = math.sqrt(float(np.square(np.minimum(returns, 0.0)).mean()))
-    return _ratio(float(returns.mean()), downside, periods)
+    return _compute_ratio(float(returns.mean()), downside, periods)
 
 
-def profit_factor(profits: FloatArray) -> float | None:
+def compute_profit_factor(profits: FloatArray) -> float | None:
     """Return the sum of the profits over the sum of the losses; None without a loss."""
     lost = -float(profits[profits < 0].sum())
     return float(profits[profits > 0].sum()) / lost if lost > 0 else None
 
 
-def expectancy_ratio(profits: FloatArray) -> float | None:
+def compute_expectancy_ratio(profits: FloatArray) -> float | None:
     """Return (1 + mean win / mean loss) win rate - 1: profit per unit risked.
 
     Source: V. Tharp's R multiples in the form that freqtrade prints. None without a loss.
@@ -125,7 +125,7 @@ def expectancy_ratio(profits: FloatArray) -> float | None:
     return (1.0 + payoff) * len(wins) / len(profits) - 1.0
 
 
-def sqn(profits: FloatArray) -> float | None:
+def compute_sqn(profits: FloatArray) -> float | None:
     """Return the system quality number, sqrt(n) mean / sample standard deviation of the profits.
 
     Source: V. Tharp, Definitive Guide to Position Sizing, 2008, with the profits in quote currency
@@ -133,10 +133,10 @@ def sqn(profits: FloatArray) -> float | None:
     """
     if len(profits) < 2:
         return None
-    return _ratio(float(profits.mean()), float(profits.std(ddof=1)), float(len(profits)))
+    return _compute_ratio(float(profits.mean()), float(profits.std(ddof=1)), float(len(profits)))
 
 
-def turnover(traded: float, equity: FloatArray, seconds: float) -> float | None:
+def compute_turnover(traded: float, equity: FloatArray, seconds: float) -> float | None:
     """Return the value of buys and sells divided by the mean equity, a year of 365 days.
 
     Source: the portfolio turnover rate of fund reports with both sides counted: 2 means that the
@@ -151,7 +151,7 @@ def turnover(traded: float, equity: FloatArray, seconds: float) -> float | None:
     return traded / mean * YEAR_SECONDS / seconds if seconds > 0 and mean > 0 else None
 
 
-def longest_fall_seconds(
+def compute_longest_fall_seconds(
     equity: FloatArray, timestamp: IntArray, start: float, highs: Highs | None = None
 ) -> int:
     """Return the longest time from a high to the candle that regained it, or to the last one.
@@ -160,11 +160,11 @@ def longest_fall_seconds(
         equity: Equity at each close, shape (n,).
         timestamp: Open of each candle, epoch seconds UTC, shape (n,).
         start: Cash before the first candle, which counts as a high at its open.
-        highs: `highs_of` both, where they are known already.
+        highs: Result of `compute_highs` for both, if known already.
     """
     if not len(equity):
         return 0
-    marks = (highs_of(equity, start) if highs is None else highs).marks
+    marks = (compute_highs(equity, start) if highs is None else highs).marks
     bounds = np.concatenate(([0], marks, [len(equity) - 1]))
     # Highs on neighbouring candles have no fall between them.
     is_fall = bounds[1:] - bounds[:-1] > 1
@@ -173,14 +173,14 @@ def longest_fall_seconds(
     return int((timestamp[last] - timestamp[first]).max()) if len(first) else 0
 
 
-def _ratio(mean: float, deviation: float, periods: float) -> float | None:
+def _compute_ratio(mean: float, deviation: float, periods: float) -> float | None:
     # A deviation that is rounding noise, such as that of constant returns, counts as zero.
     if deviation <= abs(mean) * 1e-12:
         return None
     return mean / deviation * math.sqrt(periods)
 
 
-def candle_seconds(timestamp: IntArray) -> int:
+def compute_candle_seconds(timestamp: IntArray) -> int:
     """Return the length of a candle: the least step between two, because gaps only add.
 
     Months, which differ in length, count as a twelfth of a year each, as in

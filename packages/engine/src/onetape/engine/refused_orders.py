@@ -1,4 +1,4 @@
-"""Orders that account or market would not take, and why."""
+"""Orders that the account or the market refused, with the reason."""
 
 from typing import Final, Literal
 
@@ -39,10 +39,10 @@ _REASONS: Final[dict[RefusalKind, str]] = {
 
 
 class RefusedOrder(Struct, frozen=True, gc=False):
-    """An order that the account or the market would not take.
+    """An order that the account or the market refused.
 
-    A run may refuse a hundred thousand orders, so the sentence is made where it is read, and Python
-    looks for no circles among them.
+    A run may refuse a hundred thousand orders, so the sentence is made only when it is read, and
+    the garbage collector does not track these objects.
     """
 
     kind: RefusalKind

@@ -49,7 +49,7 @@ class Trade(Struct, frozen=True):
     exit_price: float | None
     """Price of the exit, slippage included, quote currency; None: open at the end."""
     amount: float
-    """Base currency that the buy filled, before a fee in it."""
+    """Base currency that the buy filled, before a fee in base currency."""
     entry_fee: float
     """Fee of the entry, quote currency; a fee in base currency counts at the entry's price."""
     exit_fee: float
@@ -68,7 +68,7 @@ class Trade(Struct, frozen=True):
     """Symbol of the trade in a run over several symbols; otherwise empty."""
 
 
-def trade_of(
+def make_trade(
     candles: Candles, entry: TradeEntry, leave: TradeExit | None, symbol: str = ""
 ) -> Trade:
     """Return the trade of a buy and its sell.

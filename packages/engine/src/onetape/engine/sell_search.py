@@ -1,4 +1,4 @@
-"""Which SELL ends a position, where SELLs count above a profit only (`exit_profit_offset`)."""
+"""Search for the SELL that ends a position, if SELLs need a profit (`exit_profit_offset`)."""
 
 from typing import Final
 
@@ -24,7 +24,7 @@ class SellSearch:
         """
         self._fills, self._least, self._count = orders.sell_fills, least, len(close)
         signals = orders.sell_signals
-        # One more than there are: a search has something to look at where there is no SELL.
+        # One element more than there are SELLs, so that a search works without any SELL.
         closes = np.full(len(signals) + 1, _COUNTS)
         inside = np.flatnonzero(signals > 0)
         closes[inside] = close[signals[inside] - 1]
@@ -35,7 +35,7 @@ class SellSearch:
             before = self._highest[-1]
             self._highest.append(np.maximum(before[:-width], before[width:]))
 
-    def after(self, bar: IntArray, price: FloatArray) -> IntArray:
+    def find_sells_after(self, bar: IntArray, price: FloatArray) -> IntArray:
         """Return the bars that fill the first SELL that counts; the number of bars: none.
 
         Args:

@@ -14,7 +14,7 @@ from onetape.engine.entry_plan import NO_CANDIDATE
 from onetape.engine.exact_cash import ExactCash
 from onetape.engine.exits import TARGET
 from onetape.engine.symbol_state import SymbolState
-from onetape.engine.time_axis import is_whole, places_on
+from onetape.engine.time_axis import find_places_on, is_whole
 
 #: Kinds of events, in the order in which those of one moment are carried out.
 EXIT_AT_OPEN, ENTRY, EXIT_INSIDE = range(3)
@@ -23,7 +23,7 @@ _OF_EQUITY: Final = ("equity_share", "risk_per_trade", "volatility_target")
 
 
 class SharedAccount:
-    """The cash and the slots that symbols share, and what they do to each other's orders.
+    """Cash and slots that symbols share, so that one symbol's orders affect another's.
 
     Each symbol waits for one event at most. Events are ordered by a number: place on the axis of
     time, then kind, then symbol.
@@ -55,7 +55,7 @@ class SharedAccount:
         self._cooldown = rules[0].cooldown_bars
         self._asks_equity = rules[0].sizing in _OF_EQUITY
         times = [symbol.candles.timestamp for symbol in symbols]
-        self._places = [None if is_whole(own, axis) else places_on(axis, own) for own in times]
+        self._places = [None if is_whole(own, axis) else find_places_on(axis, own) for own in times]
         """Positions of each symbol's candles on the time axis; None: the whole axis."""
         self._ends = [len(own) for own in times]
         self._closes = [symbol.candles.close for symbol in symbols]
@@ -76,9 +76,9 @@ class SharedAccount:
 
     def begin(self) -> None:
         """Await each symbol's first entry."""
-        candidates = [symbol.plan.entry_from(0) for symbol in self.symbols]
-        self._await_all(
-            self._entry(number, candidate) for number, candidate in enumerate(candidates)
+        candidates = [symbol.plan.find_entry_from(0) for symbol in self.symbols]
+        self._queue_events(
+            self._schedule_entry(number, candidate) for number, candidate in enumerate(candidates)
         )
 
     def go_on(
@@ -92,7 +92,7 @@ class SharedAccount:
         """Take over an account whose first fills have been carried out; `exact` holds its cash.
 
         Args:
-            places: Where on the axis the candles of those fills stand, in order, shape (m,).
+            places: Index on the axis of the candle of each of those fills, in order, shape (m,).
             cash: Cash at the start and after each of these fills, shape (m + 1,).
             candidates: By symbol the candidate of its position or of its next entry, or
                 NO_CANDIDATE.
@@ -102,12 +102,14 @@ class SharedAccount:
         self._cash_after = array("d", cash.tobytes())
         self.cash = self._cash_after[-1]
         self._open = [number for number in range(self._count) if is_open[number]]
-        self._await_all(
-            self._exit(number, candidate) if is_open[number] else self._entry(number, candidate)
+        self._queue_events(
+            self._schedule_exit(number, candidate)
+            if is_open[number]
+            else self._schedule_entry(number, candidate)
             for number, candidate in enumerate(candidates)
         )
 
-    def _await_all(self, events: Iterable[int]) -> None:
+    def _queue_events(self, events: Iterable[int]) -> None:
         for event in events:
             if event != NO_CANDIDATE:
                 heapq.heappush(self._events, event)
@@ -119,32 +121,34 @@ class SharedAccount:
             number = events[0] % count
             kind, candidate, bar, place = awaited[number]
             if kind == ENTRY:
-                following = self._enter(number, candidate, bar, place)
+                following = self._try_entry(number, candidate, bar, place)
             else:
-                following = self._leave(number, candidate, bar, place)
+                following = self._try_exit(number, candidate, bar, place)
             # Nothing that was added meanwhile comes before the event that was carried out.
             if following == NO_CANDIDATE:
                 heapq.heappop(events)
             else:
                 heapq.heapreplace(events, following)
         for number, candidate in self._blocked.items():
-            self.skipped += self.symbols[number].plan.runs_between(candidate, NO_CANDIDATE)
+            self.skipped += self.symbols[number].plan.count_runs_between(candidate, NO_CANDIDATE)
 
     def end(self) -> None:
-        """Note which orders waited, and which still wait."""
+        """Record the orders that waited, and those that still wait."""
         for symbol in self.symbols:
-            exits = symbol.fill_log.exit_column()
+            exits = symbol.fill_log.get_exit_column()
             free = int(exits[-1]) + 1 + self._cooldown if len(exits) else 0
-            is_held = len(symbol.fill_log.index_column()) % 2 == 1
-            symbol.note_waits(free, symbol.fill_log.last_buy().before_slippage if is_held else None)
+            is_held = len(symbol.fill_log.get_index_column()) % 2 == 1
+            symbol.note_waits(
+                free, symbol.fill_log.make_last_buy().before_slippage if is_held else None
+            )
 
-    def cash_on_axis(self) -> FloatArray:
+    def compute_cash_on_axis(self) -> FloatArray:
         """Return the cash at the close of the candles of each moment of the axis."""
         # The fills of a moment are done by the close of its candles.
         lengths = np.diff(np.array(self._fill_places), prepend=0, append=len(self.axis))
         return np.repeat(np.array(self._cash_after), lengths)
 
-    def _entry(self, number: int, candidate: int) -> int:
+    def _schedule_entry(self, number: int, candidate: int) -> int:
         """Await an entry; return the number of the event, or NO_CANDIDATE."""
         if candidate == NO_CANDIDATE:
             return NO_CANDIDATE
@@ -154,12 +158,12 @@ class SharedAccount:
         self._awaited[number] = (ENTRY, candidate, bar, place)
         return (place * 3 + ENTRY) * self._count + number
 
-    def _exit(self, number: int, candidate: int) -> int:
+    def _schedule_exit(self, number: int, candidate: int) -> int:
         """Await the exit of a position; return the number of the event, or NO_CANDIDATE."""
         symbol = self.symbols[number]
         bar = symbol.plan.exit_bars[candidate]
         if bar < 0 or symbol.intrabar is not None:
-            bar = symbol.exit_of(candidate)
+            bar = symbol.find_exit(candidate)
         if bar >= self._ends[number]:
             return NO_CANDIDATE
         kind = EXIT_AT_OPEN if symbol.is_exit_at_open(candidate, bar) else EXIT_INSIDE
@@ -168,25 +172,25 @@ class SharedAccount:
         self._awaited[number] = (kind, candidate, bar, place)
         return (place * 3 + kind) * self._count + number
 
-    def _enter(self, number: int, candidate: int, bar: int, place: int) -> int:
+    def _try_entry(self, number: int, candidate: int, bar: int, place: int) -> int:
         """Try an entry; return the number of the symbol's next event, or NO_CANDIDATE."""
         symbol, open_ = self.symbols[number], self._open
         if len(open_) >= self.max_open_trades:
             self._blocked[number] = candidate
-            self._count_skipped(number, symbol.plan.run_of(candidate))
+            self._count_skipped(number, symbol.plan.find_buy_run(candidate))
             return NO_CANDIDATE
-        equity = self._equity(place) if self._asks_equity and open_ else None
+        equity = self._compute_equity(place) if self._asks_equity and open_ else None
         bought = symbol.buy(candidate, self.cash, equity)
         if bought is None:
-            return self._entry(number, symbol.plan.buy_after(candidate))
+            return self._schedule_entry(number, symbol.plan.find_buy_after(candidate))
         has_step = symbol.months is None or symbol.has_price_step(bar)
         self.cash = self.exact.book(number, bought, has_price_step=has_step)
         self._fill_places.append(place)
         self._cash_after.append(self.cash)
         insort(open_, number)
         if self._skipped_run[number] != NO_CANDIDATE:
-            self._uncount_skipped(number, symbol.plan.run_of(candidate))
-        return self._exit(number, candidate)
+            self._uncount_skipped(number, symbol.plan.find_buy_run(candidate))
+        return self._schedule_exit(number, candidate)
 
     def _count_skipped(self, number: int, run: int) -> None:
         if self._skipped_run[number] != run:
@@ -194,18 +198,18 @@ class SharedAccount:
             self.skipped += 1
 
     def _uncount_skipped(self, number: int, run: int) -> None:
-        """Take back a run that was late, and not skipped."""
+        """Remove a run from the count of skipped ones, because it entered late."""
         if self._skipped_run[number] == run:
             self._skipped_run[number] = NO_CANDIDATE
             self.skipped -= 1
 
-    def _leave(self, number: int, candidate: int, bar: int, place: int) -> int:
+    def _try_exit(self, number: int, candidate: int, bar: int, place: int) -> int:
         """Try an exit; return the number of the symbol's next event, or NO_CANDIDATE."""
         symbol = self.symbols[number]
         sold = symbol.sell(candidate, bar)
         if sold is None:
-            symbol.plan.exit_by_signal(candidate, bar)
-            return self._exit(number, candidate)
+            symbol.plan.set_exit_at_next_sell(candidate, bar)
+            return self._schedule_exit(number, candidate)
         is_maker = symbol.plan.exit_kinds[candidate] == TARGET
         has_step = symbol.months is None or symbol.has_price_step(bar)
         self.cash = self.exact.book(number, sold, is_maker=is_maker, has_price_step=has_step)
@@ -215,7 +219,7 @@ class SharedAccount:
         if self._blocked:
             is_at_open = self._awaited[number][0] == EXIT_AT_OPEN
             self._try_blocked(place if is_at_open else place + 1)
-        return self._entry(number, symbol.plan.entry_after(candidate, bar))
+        return self._schedule_entry(number, symbol.plan.find_entry_after(candidate, bar))
 
     def _try_blocked(self, place: int) -> None:
         """Await the next BUYs of symbols that found all slots full, now that one is free.
@@ -225,19 +229,19 @@ class SharedAccount:
         """
         for number, candidate in self._blocked.items():
             plan, places = self.symbols[number].plan, self._places[number]
-            later = plan.buy_after(
+            later = plan.find_buy_after(
                 candidate, place if places is None else int(places.searchsorted(place))
             )
-            missed = plan.runs_between(candidate, later)
+            missed = plan.count_runs_between(candidate, later)
             if missed:
                 self.skipped += missed
-                self._skipped_run[number] = plan.run_of(candidate) + missed
-            event = self._entry(number, later)
+                self._skipped_run[number] = plan.find_buy_run(candidate) + missed
+            event = self._schedule_entry(number, later)
             if event != NO_CANDIDATE:
                 heapq.heappush(self._events, event)
         self._blocked.clear()
 
-    def _equity(self, place: int) -> float:
+    def _compute_equity(self, place: int) -> float:
         """Return cash and open positions at the closes known at the opens of a moment.
 
         Args:

@@ -5,12 +5,17 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from onetape.core.candles import Candles
-from onetape.core.price_steps import with_month_steps
+from onetape.core.price_steps import add_month_steps
 from onetape.core.untraded import find_untraded_rows
 from onetape.engine.account_config import AccountConfig
-from onetape.engine.due_orders import DueOrders, order_bars, orders_of, without_untraded
+from onetape.engine.due_orders import (
+    DueOrders,
+    compute_due_orders,
+    find_order_bars,
+    mask_untraded_prices,
+)
 from onetape.engine.entry_plan import NO_CANDIDATE, EntryPlan
-from onetape.engine.equity import equity_of
+from onetape.engine.equity import compute_equity_parts
 from onetape.engine.fill_log import FillLog, OpenPosition
 from onetape.engine.fills import FillModel
 from onetape.engine.intrabar import IntrabarSource
@@ -45,8 +50,8 @@ def simulate(
         candles: Closed candles, oldest first, warm-up included; prices above zero.
         signal: 1 BUY, -1 SELL, 0 HOLD, shape (n,).
         rules: Money, fees, market, stops and targets.
-        start_index: First candle that is traded: what was signalled before it is not.
-        state: Where a run over the candles right before left the account; its last signal is
+        start_index: First candle that is traded; signals before it are not traded.
+        state: Account after a run over the candles right before; the last signal of that run is
             traded at the first open. None: cash alone.
         intrabar: Intrabar candles, which decide exits inside a bar; None: none are used.
         has_volume: Whether any candle of the whole stored series has volume; None: whether one
@@ -60,23 +65,23 @@ def simulate(
             f"{len(signal)} signals and start_index {start_index} do not fit {len(candles)} candles"
         )
     if state is None:
-        state = no_state(rules)
+        state = make_cash_only_state(rules)
     if rules.trading_rules.price_step and rules.trading_rules.months is None:
-        rules = replace(rules, trading_rules=with_month_steps(rules.trading_rules, candles))
+        rules = replace(rules, trading_rules=add_month_steps(rules.trading_rules, candles))
     traded = candles[start_index:]
-    symbol = symbol_state(candles, signal, rules, start_index, state, intrabar, has_volume)
-    candidate, is_held = _first_candidate(symbol, state)
+    symbol = make_symbol_state(candles, signal, rules, start_index, state, intrabar, has_volume)
+    candidate, is_held = _find_first_candidate(symbol, state)
     in_columns = None if is_held else trade_vectorized(symbol, state.cash, candidate)
     cash, held = in_columns or trade_alone(symbol, state.cash, candidate, is_held=is_held)
-    free = _free_bar(symbol, state, rules)
+    free = _find_free_bar(symbol, state, rules)
     symbol.note_waits(free, None if held == NO_CANDIDATE else symbol.plan.prices[held])
-    money, worth = equity_of(traded, symbol.fill_log, state.cash, state.base)
-    money += worth
+    money, value = compute_equity_parts(traded, symbol.fill_log, state.cash, state.base)
+    money += value
     return SimulationResult(
         rules=rules,
         candles=traded,
         start_index=start_index,
-        start_cash=_worth_before(state, candles, start_index),
+        start_cash=_compute_value_before(state, candles, start_index),
         equity=money,
         cash=cash,
         base=symbol.fill_log.base,
@@ -85,21 +90,23 @@ def simulate(
         state=AccountState(
             cash=cash,
             base=symbol.fill_log.base,
-            signal=_last_signal(symbol, int(signal[-1]), held) if len(traded) else state.signal,
+            signal=_choose_last_signal(symbol, int(signal[-1]), held)
+            if len(traded)
+            else state.signal,
             wait_bars=max(0, free - len(traded)),
             waiting=symbol.fill_log.waiting,
             is_used=symbol.due.is_run_used(len(traded) - 1, symbol.fill_log.last_entry),
-            position=_position(symbol, held),
+            position=_make_open_position(symbol, held),
         ),
     )
 
 
-def no_state(rules: AccountConfig) -> AccountState:
+def make_cash_only_state(rules: AccountConfig) -> AccountState:
     """Return an account that has only cash."""
     return AccountState(rules.cash, 0.0, 0, 0, waiting=0, is_used=False, position=None)
 
 
-def symbol_state(
+def make_symbol_state(
     candles: Candles,
     signal: NDArray[np.int8],
     rules: AccountConfig,
@@ -110,16 +117,16 @@ def symbol_state(
 ) -> SymbolState:
     """Return one symbol, ready to be traded; arguments as in `simulate`."""
     traded = candles[start_index:]
-    orders = orders_of(signal, start_index, state.signal)
-    untraded = _untraded(candles, start_index, has_volume)
-    bars = order_bars(orders, untraded, waiting=state.waiting, is_used=state.is_used)
+    orders = compute_due_orders(signal, start_index, state.signal)
+    untraded = _find_untraded(candles, start_index, has_volume)
+    bars = find_order_bars(orders, untraded, waiting=state.waiting, is_used=state.is_used)
     hours, closed = rules.entry_hours, None
     if hours is not None:
         # Most runs have no trading hours, and load none of it.
         from onetape.engine.entry_hours_filter import drop_buys_outside
 
         bars, closed = drop_buys_outside(hours, bars, traded.timestamp)
-    reached = without_untraded(traded, untraded)
+    reached = mask_untraded_prices(traded, untraded)
     fill_log = FillLog(FillModel.of(rules), state.position)
     fill_log.base = state.base
     return SymbolState(
@@ -143,10 +150,10 @@ def symbol_state(
     )
 
 
-def _untraded(
+def _find_untraded(
     candles: Candles, start_index: int, has_volume: bool | None
 ) -> NDArray[np.bool_] | None:
-    """Return which traded candles hold no trade; None where each does."""
+    """Return the mask of candles without a trade; None where each candle has one."""
     # The least volume is found in half the time of `all`; NaN goes on to the rows.
     if len(candles) and candles.volume.min() > 0:
         return None
@@ -154,26 +161,26 @@ def _untraded(
     return untraded if untraded.any() else None
 
 
-def _first_candidate(symbol: SymbolState, state: AccountState) -> tuple[int, bool]:
+def _find_first_candidate(symbol: SymbolState, state: AccountState) -> tuple[int, bool]:
     """Return the candidate to begin with, and whether it is a position that is held already."""
     plan, held = symbol.plan, state.position
     if held is not None:
-        candidate = plan.added(-held.bars, held.fill.before_slippage)
+        candidate = plan.add_candidate(-held.bars, held.fill.before_slippage)
         if held.has_levels:
-            plan.exit_of(candidate, held.highest)
+            plan.find_exit(candidate, held.highest)
         else:
-            plan.exit_by_signal(candidate, -1)
+            plan.set_exit_at_next_sell(candidate, -1)
         return candidate, True
     # A BUY that waits was due before the first bar.
-    return plan.entry_from(-1 if state.waiting > 0 else state.wait_bars), False
+    return plan.find_entry_from(-1 if state.waiting > 0 else state.wait_bars), False
 
 
-def _position(symbol: SymbolState, candidate: int) -> OpenPosition | None:
+def _make_open_position(symbol: SymbolState, candidate: int) -> OpenPosition | None:
     """Return the position of a candidate that is open at the end."""
     if candidate == NO_CANDIDATE:
         return None
     plan, fill_log, candles = symbol.plan, symbol.fill_log, symbol.candles
-    bar, carried = int(fill_log.entry_column()[-1]), fill_log.carried
+    bar, carried = int(fill_log.get_entry_column()[-1]), fill_log.carried
     highs = symbol.due.reached.high[max(bar, 0) :]
     highest = float(highs.max()) if len(highs) else 0.0
     has_levels = candidate not in plan.given_up
@@ -185,7 +192,7 @@ def _position(symbol: SymbolState, candidate: int) -> OpenPosition | None:
             max(carried.highest, highest),
             has_levels and carried.has_levels,
         )
-    fill = fill_log.last_buy()
+    fill = fill_log.make_last_buy()
     return OpenPosition(
         fill,
         int(candles.timestamp[bar]),
@@ -195,7 +202,7 @@ def _position(symbol: SymbolState, candidate: int) -> OpenPosition | None:
     )
 
 
-def _last_signal(symbol: SymbolState, signal: int, held: int) -> int:
+def _choose_last_signal(symbol: SymbolState, signal: int, held: int) -> int:
     """Return the signal of the last candle; 0 for a SELL that does not count."""
     if signal >= 0 or held == NO_CANDIDATE:
         return signal
@@ -203,13 +210,13 @@ def _last_signal(symbol: SymbolState, signal: int, held: int) -> int:
     return signal if symbol.exits.sell_counts(symbol.plan.prices[held], close) else 0
 
 
-def _free_bar(symbol: SymbolState, state: AccountState, rules: AccountConfig) -> int:
+def _find_free_bar(symbol: SymbolState, state: AccountState, rules: AccountConfig) -> int:
     """Return the first bar at which a BUY may be due after the last exit."""
-    exits = symbol.fill_log.exit_column()
+    exits = symbol.fill_log.get_exit_column()
     return int(exits[-1]) + rules.cooldown_bars + 1 if len(exits) else state.wait_bars
 
 
-def _worth_before(state: AccountState, candles: Candles, start_index: int) -> float:
+def _compute_value_before(state: AccountState, candles: Candles, start_index: int) -> float:
     if not state.base:
         return state.cash
     price = candles.close[start_index - 1] if start_index else candles.open[:1].sum()

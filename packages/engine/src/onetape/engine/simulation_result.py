@@ -13,7 +13,7 @@ from onetape.engine.exits import ExitKind
 from onetape.engine.fill_log import FillLog, OpenPosition
 from onetape.engine.fills import ModelFill
 from onetape.engine.refused_orders import RefusedOrder
-from onetape.engine.round_trips import Trade, TradeEntry, TradeExit, trade_of
+from onetape.engine.round_trips import Trade, TradeEntry, TradeExit, make_trade
 
 
 class AccountState(Struct, frozen=True):
@@ -72,7 +72,7 @@ class SimulationResult(Struct, frozen=True, dict=True):
 
         Where an earlier range left a position, its buy is not among them: they begin with a sell.
         """
-        return self.fill_log.fills()
+        return self.fill_log.make_fills()
 
     @property
     def refused(self) -> tuple[tuple[int, RefusedOrder], ...]:
@@ -81,7 +81,7 @@ class SimulationResult(Struct, frozen=True, dict=True):
 
     @property
     def exit_kinds(self) -> tuple[ExitKind, ...]:
-        """Return how each sell came about."""
+        """Return the exit kind of each sell."""
         return self.fill_log.kinds
 
     @property
@@ -92,23 +92,25 @@ class SimulationResult(Struct, frozen=True, dict=True):
 
     @property
     def sells(self) -> tuple[ModelFill, ...]:
-        """Return the fills that ended one: the k-th sell ends the k-th buy."""
+        """Return the fills that ended a position: the k-th sell ends the k-th buy."""
         return self.fills[1::2] if self.fill_log.carried is None else self.fills[0::2]
 
     @property
     def is_open_at_end(self) -> bool:
         """Return whether the range ended before the last position did."""
-        return (len(self.fill_log.index_column()) + (self.fill_log.carried is not None)) % 2 == 1
+        return (
+            len(self.fill_log.get_index_column()) + (self.fill_log.carried is not None)
+        ) % 2 == 1
 
     @cached_property
     def trades(self) -> tuple[Trade, ...]:
         """Return the round trips in time order; the last may be open at the end."""
         times = self.candles.timestamp
-        bars = self.fill_log.entry_bars()
+        bars = self.fill_log.get_entry_bars()
         exits = [
             TradeExit(bar, int(times[bar]), fill, kind)
             for bar, fill, kind in zip(
-                self.fill_log.exit_bars(), self.sells, self.exit_kinds, strict=True
+                self.fill_log.get_exit_bars(), self.sells, self.exit_kinds, strict=True
             )
         ]
         carried = self.fill_log.carried
@@ -117,7 +119,7 @@ class SimulationResult(Struct, frozen=True, dict=True):
             for bar, fill in zip(bars, self.buys, strict=True)
         ]
         return tuple(
-            trade_of(self.candles, entry, leave, self.symbol)
+            make_trade(self.candles, entry, leave, self.symbol)
             for entry, leave in zip_longest(entries, exits)
         )
 
@@ -131,7 +133,7 @@ class SimulationResult(Struct, frozen=True, dict=True):
         """Return the part of the candles at whose close a position was open, 0 to 1."""
         if not len(self.candles):
             return 0.0
-        ends = int(self.fill_log.exit_column().sum())
+        ends = int(self.fill_log.get_exit_column().sum())
         ends += len(self.candles) if self.is_open_at_end else 0
-        starts = int(self.fill_log.entry_column().clip(0).sum())
+        starts = int(self.fill_log.get_entry_column().clip(0).sum())
         return (ends - starts) / len(self.candles)

@@ -60,7 +60,7 @@ class CandleClosed(Struct, frozen=True, tag=True):
 class StrategySignal(Struct, frozen=True, tag=True):
     """The strategy's signal on a closed candle of a symbol.
 
-    Signals come in the order of their candles; a candle that one has passed over gets none.
+    Signals come in the order of their candles; an older candle without a signal gets none.
     """
 
     symbol: str

@@ -1,4 +1,4 @@
-"""The names of the stepper, which trades event by event; a backtest loads none of it."""
+"""Names of the stepper, which trades event by event; a backtest does not load them."""
 
 from onetape.engine.step_events import (
     CandleClosed,
@@ -24,7 +24,7 @@ from onetape.engine.step_state import (
     StepRules,
     StepState,
     SymbolStepState,
-    entry_obstacle,
+    find_entry_obstacle,
 )
 from onetape.engine.stepper import step
 
@@ -50,7 +50,7 @@ __all__ = [
     "StepState",
     "StrategySignal",
     "SymbolStepState",
-    "entry_obstacle",
+    "find_entry_obstacle",
     "restore_state",
     "step",
 ]

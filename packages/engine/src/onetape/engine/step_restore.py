@@ -49,26 +49,26 @@ def restore_state(rules: StepRules, facts: Mapping[str, Sequence[CandleFacts]]) 
         facts: Facts of the candles by symbol, oldest first.
     """
     state = StepState.of(rules)
-    restored = {symbol: _restored(rules, symbol, rows) for symbol, rows in facts.items()}
+    restored = {symbol: _restore_symbol(rules, symbol, rows) for symbol, rows in facts.items()}
     return StepState({**state.symbols, **restored})
 
 
-def _restored(rules: StepRules, symbol: str, facts: Sequence[CandleFacts]) -> SymbolStepState:
+def _restore_symbol(rules: StepRules, symbol: str, facts: Sequence[CandleFacts]) -> SymbolStepState:
     state = SymbolStepState()
     for fact in facts:
-        state = _after_candle(rules, state, fact)
+        state = _apply_candle(rules, state, fact)
         if fact.is_open:
             return replace(
                 state, opened=OpenedCandle(symbol, fact.candle.timestamp, fact.candle.open)
             )
-        state = state.closed_with(fact.candle.timestamp, fact.candle.close)
+        state = state.add_closed_candle(fact.candle.timestamp, fact.candle.close)
         if fact.signal is not None:
             timestamp = fact.candle.timestamp
-            state = state.after_signal(rules, timestamp, fact.signal, can_enter=fact.can_enter)
+            state = state.apply_signal(rules, timestamp, fact.signal, can_enter=fact.can_enter)
     return state
 
 
-def _after_candle(rules: StepRules, state: SymbolStepState, fact: CandleFacts) -> SymbolStepState:
+def _apply_candle(rules: StepRules, state: SymbolStepState, fact: CandleFacts) -> SymbolStepState:
     held, number = state.position, state.candles
     if fact.entry_price is not None:
         held = HeldPosition(fact.entry_price, fact.entry_price, number)

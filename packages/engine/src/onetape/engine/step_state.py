@@ -1,7 +1,7 @@
 """State of the trading rules between two events (stepper.py).
 
 The state holds no money: how much an order buys or sells is known when it fills, from the account's
-own fills. All of it can be stored (msgspec) and rebuilt from stored facts (step_restore.py).
+own fills. The state can be stored (msgspec) and rebuilt from stored facts (step_restore.py).
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from onetape.engine.step_events import OpenedCandle
 
 #: Candles that wait for a signal, at most; older ones get none.
 MOST_UNDECIDED: Final = 1_000
-#: Why a BUY may not enter: the cooldown after an exit, or its run of BUYs has led to an entry.
+#: Reasons why a BUY may not enter: the cooldown, or an earlier entry of its run of BUYs.
 EntryObstacle = Literal["cooldown", "run_used"]
 
 
@@ -143,14 +143,14 @@ class SymbolStepState(Struct, frozen=True):
         """Return whether the newest closed candle opened before this time, epoch seconds."""
         return self.closed is None or self.closed < timestamp
 
-    def cooldown_left(self, rules: StepRules) -> int:
-        """Return for how many more closed candles a BUY may not enter."""
+    def count_cooldown_left(self, rules: StepRules) -> int:
+        """Return the number of further closed candles in which a BUY may not enter."""
         free_from = self.free_from
         if self.order is not None and self.order.side == "sell":
             free_from = self.order.candle + 1 + rules.cooldown_bars
         return max(0, free_from - self.candles)
 
-    def number_of(self, timestamp: int | None) -> int:
+    def find_candle_number(self, timestamp: int | None) -> int:
         """Return the number of the candle that holds a moment, as far back as that is known.
 
         Args:
@@ -164,7 +164,7 @@ class SymbolStepState(Struct, frozen=True):
             return self.candles - 1
         return self.number if order is None else order.candle
 
-    def after_signal(
+    def apply_signal(
         self, rules: StepRules, timestamp: int, signal: int, *, can_enter: bool = True
     ) -> "SymbolStepState":
         """Return the state after the signal of a candle in `undecided`.
@@ -186,10 +186,10 @@ class SymbolStepState(Struct, frozen=True):
             self, undecided=self.undecided[later], undecided_closes=self.undecided_closes[later]
         )
         if signal > 0:
-            return state._after_buy(rules, number, can_enter=can_enter)
-        return state._after_sell(rules, close) if signal < 0 else state
+            return state._apply_buy(rules, number, can_enter=can_enter)
+        return state._apply_sell(rules, close) if signal < 0 else state
 
-    def _after_sell(self, rules: StepRules, close: float) -> "SymbolStepState":
+    def _apply_sell(self, rules: StepRules, close: float) -> "SymbolStepState":
         """Return the state after a SELL; one that is due already stays due."""
         held, least = self.position, rules.exits.least_exit
         if held is None or least is None:
@@ -199,34 +199,34 @@ class SymbolStepState(Struct, frozen=True):
             is_due = self.sell_due or rules.exits.sell_counts(held.entry_price, close)
         return replace(self, buy_due=False, sell_due=is_due)
 
-    def closed_with(self, timestamp: int, close: float) -> "SymbolStepState":
+    def add_closed_candle(self, timestamp: int, close: float) -> "SymbolStepState":
         """Return the state with one closed candle more, which waits for a signal.
 
         Args:
             timestamp: Open of the candle, epoch seconds.
             close: Close of the candle, quote currency.
         """
-        kept = slice(1 - MOST_UNDECIDED, None)
+        newest = slice(1 - MOST_UNDECIDED, None)
         return replace(
             self,
             candles=self.candles + 1,
             closed=timestamp,
-            undecided=(*self.undecided[kept], timestamp),
-            undecided_closes=(*self.undecided_closes[kept], close),
+            undecided=(*self.undecided[newest], timestamp),
+            undecided_closes=(*self.undecided_closes[newest], close),
         )
 
-    def _after_buy(self, rules: StepRules, number: int, *, can_enter: bool) -> "SymbolStepState":
+    def _apply_buy(self, rules: StepRules, number: int, *, can_enter: bool) -> "SymbolStepState":
         is_same_run = self.last_buy is not None and self.last_buy == number - 1
         run_start = self.run_start if is_same_run else number
         after = replace(self, last_buy=number, run_start=run_start)
         is_newest = number == self.candles - 1
         may_be_flat = self.position is None or self.order is not None
-        if can_enter and is_newest and may_be_flat and entry_obstacle(rules, after) is None:
+        if can_enter and is_newest and may_be_flat and find_entry_obstacle(rules, after) is None:
             return replace(after, buy_due=True)
         return after
 
-    def settled(self) -> "SymbolStepState":
-        """Return the state without an order in flight: what is due fits to the position."""
+    def clear_order(self) -> "SymbolStepState":
+        """Return the state without an order in flight: the order that is due fits the position."""
         is_held = self.position is not None
         return replace(
             self,
@@ -247,14 +247,14 @@ class StepState(Struct, frozen=True):
         return cls({symbol: SymbolStepState() for symbol in rules.symbols})
 
 
-def entry_obstacle(rules: StepRules, state: SymbolStepState) -> EntryObstacle | None:
-    """Return why a BUY on the newest closed candle may not enter; None where it may.
+def find_entry_obstacle(rules: StepRules, state: SymbolStepState) -> EntryObstacle | None:
+    """Return the reason why a BUY on the newest closed candle may not enter; None: it may enter.
 
     Args:
         rules: Cooldown and re-entry.
         state: State of the symbol, after that BUY.
     """
-    if state.cooldown_left(rules):
+    if state.count_cooldown_left(rules):
         return "cooldown"
     is_used = state.used_run is not None and state.used_run == state.run_start
     return "run_used" if is_used and rules.reentry == "new_signal" else None

@@ -1,4 +1,4 @@
-"""The trading rules of an account, event by event: which orders follow from an event.
+"""The trading rules of an account, event by event: an event leads to orders.
 
 A trader runs `step`. The backtest finds the same orders in columns (simulation.py,
 shared_account.py); property tests hold both equal, fill by fill. The rules:
@@ -7,8 +7,8 @@ shared_account.py); property tests hold both equal, fill by fill. The rules:
   `exit_profit_offset` a SELL counts only where that close is above the position's least exit.
 - At an open, exits come before entries, and entries come in the order of the symbols. An entry
   that finds all slots taken is dropped; the next BUY may enter.
-- A candle that closes ends a position at its stop or target by `exits.exit_in_bar`; one that still
-  forms does so by `exits.final_exit`, where its later prices cannot change the exit.
+- A candle that closes ends a position at its stop or target by `exits.find_exit_in_bar`; one that
+  still forms does so by `exits.find_final_exit`, where its later prices cannot change the exit.
 - After an exit in candle j, a BUY is due from candle j + 1 + cooldown_bars on. A run of BUYs that
   has led to an entry is used up until it ends, unless `reentry` is `while_signal`.
 - A candle that opens outside the trading hours drops a BUY that is due; its run stays usable.
@@ -29,10 +29,10 @@ from onetape.engine.exits import (
     TIME_STOP,
     BarExit,
     Levels,
-    exit_at_open,
-    exit_in_bar,
-    final_exit,
-    levels_of,
+    compute_levels,
+    find_exit_at_open,
+    find_exit_in_bar,
+    find_final_exit,
 )
 from onetape.engine.step_events import (
     CandleClosed,
@@ -59,7 +59,7 @@ from onetape.engine.step_state import (
     SymbolStepState,
 )
 
-#: When entries that are due have their turn: after exits that are in flight, at once, or later.
+#: Turn of the entries that are due: after exits that are in flight, at once, or later.
 EntryTurn = Literal["after_exits", "at_once", "later"]
 #: A symbol's state after an event, and the exit that the event leads to.
 _Stepped = tuple[SymbolStepState, Exit | None]
@@ -75,7 +75,7 @@ def step(
         state: Before the event; it is not changed.
         event: The events of one symbol come in the order that step_events.py states.
             `CandlesOpened` without a candle changes nothing and lets entries have their turn.
-        entries: When the entries have their turn that are due; `later`: with a later event.
+        entries: Turn of the entries that are due; `later`: with a later event.
 
     Raises:
         ValueError: the event does not fit to the events before.
@@ -86,57 +86,59 @@ def step(
     if isinstance(event, CandlesOpened):
         by_symbol = {opened.symbol: opened for opened in event.candles}
         for symbol in sorted(by_symbol, key=rules.symbols.index):
-            symbols[symbol], found = _after_open(rules, symbols[symbol], by_symbol[symbol])
+            symbols[symbol], found = _apply_open(rules, symbols[symbol], by_symbol[symbol])
             if found is not None:
                 intents.append(found)
     else:
-        symbols[event.symbol], found = _after(rules, symbols[event.symbol], event)
+        symbols[event.symbol], found = _apply_event(rules, symbols[event.symbol], event)
         if found is not None:
             intents.append(found)
     if entries != "later":
-        intents.extend(_entries(rules, symbols, is_exit_awaited=entries == "after_exits"))
+        intents.extend(_choose_entries(rules, symbols, is_exit_awaited=entries == "after_exits"))
     return StepState(symbols), intents
 
 
-def _after(rules: StepRules, state: SymbolStepState, event: Event) -> _Stepped:
+def _apply_event(rules: StepRules, state: SymbolStepState, event: Event) -> _Stepped:
     match event:
         case CandleForming():
-            return _after_forming(rules, state, event)
+            return _apply_forming(rules, state, event)
         case CandleClosed():
-            return _after_close(rules, state, event)
+            return _apply_close(rules, state, event)
         case StrategySignal():
-            return _after_signal(rules, state, event)
+            return _apply_signal(rules, state, event)
         case ExitDue():
             return replace(state, sell_due=not state.is_flat), None
         case ExitSent():
-            return _after_sent_exit(state, event), None
+            return _apply_exit_sent(state, event), None
         case EntryFilled() | EntryRefused():
-            return _after_entry(state, event), None
+            return _apply_entry_result(state, event), None
         case ExitFilled():
-            return _due_now(rules, _after_exit(rules, state, event))
+            return _apply_due_orders(rules, _apply_exit_result(rules, state, event))
         case ExitRefused():
-            return _after_exit(rules, state, event), None
+            return _apply_exit_result(rules, state, event), None
         case CandlesOpened():
             raise TypeError("candles that open are taken together, not symbol by symbol")
 
 
-def _after_open(rules: StepRules, state: SymbolStepState, opened: OpenedCandle) -> _Stepped:
-    """Return what the first trade of a candle leads to: an exit at its open, or an entry's turn."""
+def _apply_open(rules: StepRules, state: SymbolStepState, opened: OpenedCandle) -> _Stepped:
+    """Return the state after a candle's first trade, with an exit at its open or an entry due."""
     if state.opened is not None or not state.is_before(opened.timestamp):
-        raise _misplaced(opened.symbol, "open", opened.timestamp, state)
+        raise _make_misplaced_error(opened.symbol, "open", opened.timestamp, state)
     state = replace(state, opened=opened)
     held = state.position
     if held is None or state.order is not None or state.sell_due or not held.has_levels:
-        return _due_now(rules, state)
+        return _apply_due_orders(rules, state)
     bars, age = rules.exits.time_stop_bars, state.candles - held.candle
     if bars is not None and age >= bars:
         found = BarExit(opened.price, TIME_STOP, is_ambiguous=False)
     else:
-        found = exit_at_open(opened.price, _levels(rules, state, held, opened.price_step))
-    return _leave(state, opened.symbol, opened.timestamp, found)
+        found = find_exit_at_open(
+            opened.price, _compute_levels(rules, state, held, opened.price_step)
+        )
+    return _begin_exit(state, opened.symbol, opened.timestamp, found)
 
 
-def _due_now(rules: StepRules, state: SymbolStepState) -> _Stepped:
+def _apply_due_orders(rules: StepRules, state: SymbolStepState) -> _Stepped:
     """Return what the orders lead to that are due at the open of the candle that has opened."""
     opened = state.opened
     if opened is None or state.order is not None:
@@ -145,50 +147,50 @@ def _due_now(rules: StepRules, state: SymbolStepState) -> _Stepped:
         is_due = state.buy_due and rules.allows_entry(opened.timestamp)
         return replace(state, buy_due=is_due, is_slot_awaited=is_due), None
     found = BarExit(opened.price, SIGNAL, is_ambiguous=False) if state.sell_due else None
-    return _leave(state, opened.symbol, opened.timestamp, found)
+    return _begin_exit(state, opened.symbol, opened.timestamp, found)
 
 
-def _after_signal(rules: StepRules, state: SymbolStepState, event: StrategySignal) -> _Stepped:
-    """Return what a signal leads to: an order, at once where the next candle has opened."""
+def _apply_signal(rules: StepRules, state: SymbolStepState, event: StrategySignal) -> _Stepped:
+    """Return the state after a signal, with its order at once where the next candle has opened."""
     if event.timestamp not in state.undecided:
-        raise _misplaced(event.symbol, "signal", event.timestamp, state)
-    after = state.after_signal(rules, event.timestamp, event.signal, can_enter=event.can_enter)
-    return _due_now(rules, after)
+        raise _make_misplaced_error(event.symbol, "signal", event.timestamp, state)
+    after = state.apply_signal(rules, event.timestamp, event.signal, can_enter=event.can_enter)
+    return _apply_due_orders(rules, after)
 
 
-def _after_forming(rules: StepRules, state: SymbolStepState, event: CandleForming) -> _Stepped:
-    """Return what a candle that still forms leads to: an exit that cannot change any more."""
+def _apply_forming(rules: StepRules, state: SymbolStepState, event: CandleForming) -> _Stepped:
+    """Return the state after a forming candle, with an exit that later prices cannot change."""
     candle, held = event.candle, state.position
     if state.opened is None or state.opened.timestamp != candle.timestamp:
-        raise _misplaced(event.symbol, "forming prices", candle.timestamp, state)
+        raise _make_misplaced_error(event.symbol, "forming prices", candle.timestamp, state)
     if held is None or state.order is not None:
         return state, None
     found: BarExit | None = None
     if state.sell_due:
         found = BarExit(candle.close, SIGNAL, is_ambiguous=False)
     elif held.has_levels:
-        levels = _levels(rules, state, held, event.price_step)
-        rule = exit_in_bar if event.is_unwatched else final_exit
+        levels = _compute_levels(rules, state, held, event.price_step)
+        rule = find_exit_in_bar if event.is_unwatched else find_final_exit
         found = rule(candle.open, candle.high, candle.low, levels)
-    return _leave(state, event.symbol, candle.timestamp, found, is_inside=True)
+    return _begin_exit(state, event.symbol, candle.timestamp, found, is_inside=True)
 
 
-def _after_close(rules: StepRules, state: SymbolStepState, event: CandleClosed) -> _Stepped:
-    """Return what a candle's close leads to: an exit inside it, and one candle more."""
+def _apply_close(rules: StepRules, state: SymbolStepState, event: CandleClosed) -> _Stepped:
+    """Return the state after a candle's close, with an exit inside that candle."""
     candle, held, opened = event.candle, state.position, state.opened
     is_next = state.is_before(candle.timestamp)
     if not is_next if opened is None else candle.timestamp != opened.timestamp:
-        raise _misplaced(event.symbol, "close", candle.timestamp, state)
+        raise _make_misplaced_error(event.symbol, "close", candle.timestamp, state)
     found: BarExit | None = None
     if opened is not None and held is not None:
         if held.has_levels and state.order is None:
-            levels = _levels(rules, state, held, event.price_step)
-            found = exit_in_bar(candle.open, candle.high, candle.low, levels)
+            levels = _compute_levels(rules, state, held, event.price_step)
+            found = find_exit_in_bar(candle.open, candle.high, candle.low, levels)
         held = replace(held, highest=max(held.highest, candle.high))
-    state, exit_ = _leave(state, event.symbol, candle.timestamp, found, is_inside=True)
+    state, exit_ = _begin_exit(state, event.symbol, candle.timestamp, found, is_inside=True)
     return (
         replace(
-            state.closed_with(candle.timestamp, candle.close),
+            state.add_closed_candle(candle.timestamp, candle.close),
             opened=None,
             position=held,
             # An entry that has not had its turn in a candle with a trade is dropped.
@@ -201,14 +203,14 @@ def _after_close(rules: StepRules, state: SymbolStepState, event: CandleClosed) 
     )
 
 
-def _levels(
+def _compute_levels(
     rules: StepRules, state: SymbolStepState, held: HeldPosition, price_step: float
 ) -> Levels:
     age = state.candles - held.candle
-    return levels_of(rules.exits, held.entry_price, held.highest, age, price_step)
+    return compute_levels(rules.exits, held.entry_price, held.highest, age, price_step)
 
 
-def _leave(
+def _begin_exit(
     state: SymbolStepState,
     symbol: str,
     timestamp: int,
@@ -225,7 +227,7 @@ def _leave(
     return after, Exit(symbol, timestamp, kind, found.price, found.is_ambiguous)
 
 
-def _after_sent_exit(state: SymbolStepState, event: ExitSent) -> SymbolStepState:
+def _apply_exit_sent(state: SymbolStepState, event: ExitSent) -> SymbolStepState:
     if state.position is None or state.order is not None:
         raise ValueError(f"{event.symbol} has no position that could be sold now")
     inside = None if state.opened is None else state.opened.timestamp
@@ -233,17 +235,19 @@ def _after_sent_exit(state: SymbolStepState, event: ExitSent) -> SymbolStepState
     return replace(state, order=order, sell_due=False)
 
 
-def _after_entry(state: SymbolStepState, event: EntryFilled | EntryRefused) -> SymbolStepState:
+def _apply_entry_result(
+    state: SymbolStepState, event: EntryFilled | EntryRefused
+) -> SymbolStepState:
     order = state.order
     if order is None or order.side != "buy":
         raise ValueError(f"{event.symbol} has no entry in flight that {event} could end")
     if isinstance(event, EntryFilled):
         held = HeldPosition(event.price, event.price, order.candle)
         state = replace(state, position=held, used_run=order.run)
-    return state.settled()
+    return state.clear_order()
 
 
-def _after_exit(
+def _apply_exit_result(
     rules: StepRules, state: SymbolStepState, event: ExitFilled | ExitRefused
 ) -> SymbolStepState:
     """Return the state without the position, or with one that has no levels any more.
@@ -255,17 +259,17 @@ def _after_exit(
     if order is None or order.side != "sell" or held is None:
         raise ValueError(f"{event.symbol} has no exit in flight that {event} could end")
     if isinstance(event, ExitRefused):
-        return replace(state, position=replace(held, has_levels=False)).settled()
-    free_from = state.number_of(event.timestamp) + 1 + rules.cooldown_bars
+        return replace(state, position=replace(held, has_levels=False)).clear_order()
+    free_from = state.find_candle_number(event.timestamp) + 1 + rules.cooldown_bars
     is_due = state.buy_due and (state.opened is None or free_from <= state.candles)
     after = replace(state, position=None, free_from=free_from, left_inside=order.inside)
-    return replace(after, buy_due=is_due).settled()
+    return replace(after, buy_due=is_due).clear_order()
 
 
-def _entries(
+def _choose_entries(
     rules: StepRules, symbols: dict[str, SymbolStepState], *, is_exit_awaited: bool
 ) -> Sequence[Enter]:
-    """Return the entries whose turn it is, and note in `symbols` what became of each.
+    """Return the entries whose turn it is, and record the outcome of each in `symbols`.
 
     While an exit is in flight, entries wait: it may free a slot, and brings the money. While an
     entry is in flight that takes the last slot, the others wait: it may be refused. A position
@@ -295,7 +299,9 @@ def _entries(
     return entries
 
 
-def _misplaced(symbol: str, what: str, timestamp: int, state: SymbolStepState) -> ValueError:
+def _make_misplaced_error(
+    symbol: str, what: str, timestamp: int, state: SymbolStepState
+) -> ValueError:
     opened = "none" if state.opened is None else f"that of {state.opened.timestamp}"
     return ValueError(
         f"{symbol}: the {what} of candle {timestamp} does not fit: the newest closed candle is "

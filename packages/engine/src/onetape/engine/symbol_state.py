@@ -6,10 +6,10 @@ from typing import Final
 from onetape.core.candles import Candles
 from onetape.core.price_steps import find_price_step
 from onetape.engine.account_config import AccountConfig
-from onetape.engine.annual_volatility import volatility_before
+from onetape.engine.annual_volatility import compute_volatility_before
 from onetape.engine.due_orders import DueOrders
 from onetape.engine.entry_plan import NO_CANDIDATE, EntryPlan
-from onetape.engine.exits import SIGNAL, TARGET, TIME_STOP, levels_of
+from onetape.engine.exits import SIGNAL, TARGET, TIME_STOP, compute_levels
 from onetape.engine.fill_log import FillLog
 from onetape.engine.fills import (
     EMPTY_CONTEXT,
@@ -19,7 +19,7 @@ from onetape.engine.fills import (
 )
 from onetape.engine.intrabar import IntrabarExit, IntrabarSource, find_intrabar_exit
 from onetape.engine.month_models import MonthModels
-from onetape.engine.ratios import candle_seconds
+from onetape.engine.ratios import compute_candle_seconds
 from onetape.engine.refused_orders import RefusedOrder
 
 #: Kinds of exits that fill at an open.
@@ -62,54 +62,58 @@ class SymbolState:
         self.intrabar = intrabar
         self.exits = rules.exits
         self._steps = rules.trading_rules
-        self._volatility = self._volatility_of(rules)
+        self._volatility = self._make_volatility_function(rules)
         self._needs_volume = bool(rules.volume_impact)
         self.needs_context = self._needs_volume or self._volatility is not None
 
-    def _volatility_of(self, rules: AccountConfig) -> Callable[[int], float | None] | None:
+    def _make_volatility_function(
+        self, rules: AccountConfig
+    ) -> Callable[[int], float | None] | None:
         if rules.sizing != "volatility_target":
             return None
-        # Of all candles: the range alone may be a single one.
-        seconds = candle_seconds(self._all.timestamp)
-        return lambda bar: volatility_before(
+        # Computed from all candles, because the range may be a single candle.
+        seconds = compute_candle_seconds(self._all.timestamp)
+        return lambda bar: compute_volatility_before(
             self._all.close, self._skipped + bar, rules.volatility_bars, seconds
         )
 
-    def _model_of(self, bar: int) -> FillModel:
+    def _get_model(self, bar: int) -> FillModel:
         """Return the fill model with the price step of a bar's month."""
         if self.months is None:
             return self.model
-        return self.months.at(int(self.candles.timestamp[bar]))
+        return self.months.get_model_at(int(self.candles.timestamp[bar]))
 
     def has_price_step(self, bar: int) -> bool:
         """Return whether the prices of a bar's month have a step."""
-        return self._model_of(bar).price_step > 0
+        return self._get_model(bar).price_step > 0
 
     def note_waits(self, free: int, held_price: float | None) -> None:
         """Write down which orders waited for a candle with a trade, and which one still waits.
 
         Args:
             free: First bar at which a BUY may be due after the last exit.
-            held_price: Price before slippage of the entry that is open at the end; None: none is.
+            held_price: Price before slippage of the entry open at the end; None: no position.
         """
         due, fill_log = self.due, self.fill_log
         if due.untraded is None:
             return
-        fill_log.waited = due.waits(
-            fill_log.entry_bars(), fill_log.exit_bars(), fill_log.exit_kinds
+        fill_log.waited = due.count_waits(
+            fill_log.get_entry_bars(), fill_log.get_exit_bars(), fill_log.exit_kinds
         )
         if held_price is None:
             fill_log.waiting = due.buy_left(fill_log.last_entry, free)
         else:
             fill_log.waiting = -1 if self.plan.is_sell_left(held_price) else 0
 
-    def order_context(self, bar: int, equity: float | None = None) -> OrderContext:
+    def make_order_context(self, bar: int, equity: float | None = None) -> OrderContext:
         """Return volume, equity and volatility for an order that is filled in this bar."""
         return OrderContext(
-            self._volume_before(bar), equity, self._volatility(bar) if self._volatility else None
+            self._get_volume_before(bar),
+            equity,
+            self._volatility(bar) if self._volatility else None,
         )
 
-    def _volume_before(self, bar: int) -> float:
+    def _get_volume_before(self, bar: int) -> float:
         """Return the volume of the candle before a bar, which is known when an order is sent."""
         number = self._skipped + bar - 1
         return float(self._all.volume[number]) if number >= 0 else 0.0
@@ -120,11 +124,11 @@ class SymbolState:
         bar, price = plan.bars[candidate], plan.prices[candidate]
         context = EMPTY_CONTEXT
         if self.needs_context:
-            context = self.order_context(bar, equity)
+            context = self.make_order_context(bar, equity)
         elif equity is not None:
             context = OrderContext(0.0, equity)
-        model = self.model if self.months is None else self._model_of(bar)
-        numbers = model.buy_values(cash, price, context)
+        model = self.model if self.months is None else self._get_model(bar)
+        numbers = model.compute_buy_values(cash, price, context)
         if isinstance(numbers, RefusedOrder):
             fill_log.refused.append((bar, numbers))
             return None
@@ -137,22 +141,22 @@ class SymbolState:
         kind, price = plan.exit_kinds[candidate], plan.exit_prices[candidate]
         if self.intrabar is None:
             fill_log.ambiguous += candidate in plan.ambiguous
-        volume = self._volume_before(bar) if self._needs_volume else 0.0
-        model = self.model if self.months is None else self._model_of(bar)
-        numbers = model.sell_values(fill_log.base, price, volume, kind == TARGET)
+        volume = self._get_volume_before(bar) if self._needs_volume else 0.0
+        model = self.model if self.months is None else self._get_model(bar)
+        numbers = model.compute_sell_values(fill_log.base, price, volume, kind == TARGET)
         if isinstance(numbers, RefusedOrder):
             fill_log.refused.append((bar, numbers))
             return None
         fill_log.add_sell(bar, numbers, price, kind)
         return numbers
 
-    def exit_of(self, candidate: int) -> int:
+    def find_exit(self, candidate: int) -> int:
         """Return the bar of the exit of a position that is held; intrabar candles may move it.
 
         Args:
             candidate: Candidate of the position.
         """
-        bar = self.plan.exit_of(candidate)
+        bar = self.plan.find_exit(candidate)
         if self.intrabar is None or candidate in self.plan.given_up:
             return bar
         while bar < len(self.candles) and not self.is_exit_at_open(candidate, bar):
@@ -163,7 +167,9 @@ class SymbolState:
                 if inside.exit is not None:
                     self.plan.replace_exit(candidate, inside.exit)
                 break
-            bar = self.plan.exit_after(candidate, bar, self._highest(candidate, bar + 1))
+            bar = self.plan.find_exit_after(
+                candidate, bar, self._find_highest_price(candidate, bar + 1)
+            )
         return bar
 
     def is_exit_at_open(self, candidate: int, bar: int) -> bool:
@@ -178,7 +184,7 @@ class SymbolState:
         )
         return not is_inside and plan.exit_prices[candidate] == self.candles.open[bar]
 
-    def _highest(self, candidate: int, end: int) -> float:
+    def _find_highest_price(self, candidate: int, end: int) -> float:
         """Return the highest price of a position before a bar."""
         entry, carried = self.plan.bars[candidate], self.fill_log.carried
         highest = (
@@ -188,15 +194,15 @@ class SymbolState:
         return max(highest, float(highs.max())) if len(highs) else highest
 
     def _find_inside(self, intrabar: IntrabarSource, candidate: int, bar: int) -> IntrabarExit:
-        """Find how the intrabar candles of a bar end the position; record it in the fill log."""
+        """Find the exit by the intrabar candles of a bar; record it in the fill log."""
         plan, fill_log, candles = self.plan, self.fill_log, self.candles
         moment, age = int(candles.timestamp[bar]), bar - plan.bars[candidate]
         step = find_price_step(self._steps, moment)
-        levels = levels_of(
-            self.exits, plan.prices[candidate], self._highest(candidate, bar), age, step
+        levels = compute_levels(
+            self.exits, plan.prices[candidate], self._find_highest_price(candidate, bar), age, step
         )
         low, high = float(candles.low[bar]), float(candles.high[bar])
-        levels = levels.raised_to(float(candles.open[bar]))
+        levels = levels.follow_price(float(candles.open[bar]))
         inside = find_intrabar_exit(intrabar, moment, levels, low, high)
         fill_log.intrabar_exits[bar] = inside
         if candidate in plan.ambiguous:
@@ -210,7 +216,7 @@ class SymbolState:
 def trade_alone(
     symbol: SymbolState, cash: float, candidate: int, *, is_held: bool
 ) -> tuple[float, int]:
-    """Carry out one symbol's plan with an account of its own.
+    """Carry out the plan of a symbol that shares its account with no other symbol.
 
     Args:
         symbol: The symbol.
@@ -227,20 +233,20 @@ def trade_alone(
         if not is_held:
             bought = symbol.buy(candidate, cash)
             if bought is None:
-                candidate = plan.buy_after(candidate)
+                candidate = plan.find_buy_after(candidate)
                 continue
             cash += bought[4]
         is_held = False
         bar = exit_bars[candidate]
         if bar < 0 or symbol.intrabar is not None:
-            bar = symbol.exit_of(candidate)
+            bar = symbol.find_exit(candidate)
         while bar < count:
             sold = symbol.sell(candidate, bar)
             if sold is not None:
                 cash += sold[4]
                 break
-            bar = plan.exit_by_signal(candidate, bar)
+            bar = plan.set_exit_at_next_sell(candidate, bar)
         else:
             return cash, candidate
-        candidate = plan.entry_after(candidate, bar)
+        candidate = plan.find_entry_after(candidate, bar)
     return cash, NO_CANDIDATE

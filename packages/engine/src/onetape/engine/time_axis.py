@@ -7,7 +7,7 @@ import numpy as np
 from onetape.core.candles import FloatArray, IntArray
 
 
-def common_axis(columns: Sequence[IntArray]) -> IntArray:
+def merge_time_axes(columns: Sequence[IntArray]) -> IntArray:
     """Return all opens of several symbols, ascending; the first column where all are equal.
 
     Args:
@@ -33,12 +33,14 @@ def is_whole(column: IntArray, axis: IntArray) -> bool:
     return len(column) == len(axis)
 
 
-def places_on(axis: IntArray, column: IntArray) -> IntArray:
-    """Return where on the axis a symbol's candles stand."""
+def find_places_on(axis: IntArray, column: IntArray) -> IntArray:
+    """Return the index of each of a symbol's candles on the axis."""
     return np.searchsorted(axis, column)
 
 
-def on_axis(values: FloatArray, column: IntArray, axis: IntArray, before: float) -> FloatArray:
+def forward_fill_to_axis(
+    values: FloatArray, column: IntArray, axis: IntArray, before: float
+) -> FloatArray:
     """Return a symbol's values at each moment of an axis: those of its newest candle.
 
     Args:

@@ -1,4 +1,4 @@
-"""What the fills of a run add up to, for one symbol or several, without an object for each."""
+"""Sums over the fills of a run, for one symbol or several, without an object for each fill."""
 
 from collections.abc import Sequence
 
@@ -32,8 +32,8 @@ class TradeStats(Struct, frozen=True):
 
 
 def sum_trade_stats(results: Sequence[SimulationResult]) -> TradeStats:
-    """Return the sums of runs that share an account, or of one."""
-    tallies = [_tally(result) for result in results]
+    """Return the sums of runs that share an account, or of one run."""
+    tallies = [_compute_trade_stats(result) for result in results]
     return TradeStats(
         profits=np.concatenate([one.profits for one in tallies]),
         ratios=np.concatenate([one.ratios for one in tallies]),
@@ -49,17 +49,17 @@ def sum_trade_stats(results: Sequence[SimulationResult]) -> TradeStats:
     )
 
 
-def _tally(result: SimulationResult) -> TradeStats:
+def _compute_trade_stats(result: SimulationResult) -> TradeStats:
     fill_log = result.fill_log
-    numbers = fill_log.columns()
-    profits, ratios = _closed_profits(result, numbers)
-    exits = fill_log.exit_column()
-    missed = np.abs(numbers[:, 0] - fill_log.price_column())
+    numbers = fill_log.get_fill_values()
+    profits, ratios = _compute_closed_profits(result, numbers)
+    exits = fill_log.get_exit_column()
+    missed = np.abs(numbers[:, 0] - fill_log.get_price_column())
     return TradeStats(
         profits=profits,
         ratios=ratios,
-        bars=int(exits.sum() - fill_log.entry_column()[: len(exits)].sum()),
-        fees=_fees(result, numbers),
+        bars=int(exits.sum() - fill_log.get_entry_column()[: len(exits)].sum()),
+        fees=_sum_fees(result, numbers),
         traded=float(numbers[:, 2].sum()),
         slippage=float((missed * numbers[:, 1]).sum()),
         open_positions=int(result.is_open_at_end),
@@ -70,7 +70,9 @@ def _tally(result: SimulationResult) -> TradeStats:
     )
 
 
-def _closed_profits(result: SimulationResult, numbers: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _compute_closed_profits(
+    result: SimulationResult, numbers: FloatArray
+) -> tuple[FloatArray, FloatArray]:
     """Return profit and profit ratio of each closed trade, without making the trades."""
     change, carried = numbers[:, 4], result.fill_log.carried
     if carried is not None:
@@ -80,10 +82,10 @@ def _closed_profits(result: SimulationResult, numbers: FloatArray) -> tuple[Floa
     return back - paid, back / paid - 1.0
 
 
-def _fees(result: SimulationResult, numbers: FloatArray) -> float:
+def _sum_fees(result: SimulationResult, numbers: FloatArray) -> float:
     fees = numbers[:, 3].copy()
     if result.rules.fee_currency == "base":
-        # A buy's fee is in coins; what was carried in makes the first fill a sell.
+        # A buy's fee is in coins; with a position carried in, the first fill is a sell.
         buys = slice(0 if result.fill_log.carried is None else 1, None, 2)
         fees[buys] *= numbers[buys, 0]
     return float(fees.sum())

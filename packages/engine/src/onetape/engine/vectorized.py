@@ -34,7 +34,7 @@ class Route(NamedTuple):
     """Fee rate of each sell."""
 
 
-def plain_route(symbol: SymbolState, candidate: int) -> Route | None:
+def find_plain_route(symbol: SymbolState, candidate: int) -> Route | None:
     """Return the trades from a candidate on, where the rules are plain and no order is refused.
 
     Args:
@@ -46,10 +46,10 @@ def plain_route(symbol: SymbolState, candidate: int) -> Route | None:
     """
     plan, model = symbol.plan, symbol.model
     plain = model.is_plain and not symbol.fill_log.base and symbol.intrabar is None
-    candidates = plan.route(candidate) if plain and candidate != NO_CANDIDATE else None
+    candidates = plan.find_route(candidate) if plain and candidate != NO_CANDIDATE else None
     if candidates is None:
         return None
-    exits = plan.found.taken(candidates)
+    exits = plan.found.take_rows(candidates)
     is_target = exits.kind == TARGET
     return Route(
         candidates,
@@ -72,15 +72,15 @@ def trade_vectorized(symbol: SymbolState, cash: float, candidate: int) -> tuple[
         As `trade_alone`; None where the rules are not plain, or an order would be refused.
     """
     sizing = symbol.model.sizing
-    route = plain_route(symbol, candidate) if sizing in ("all_in", *FIXED_SIZINGS) else None
+    route = find_plain_route(symbol, candidate) if sizing in ("all_in", *FIXED_SIZINGS) else None
     if route is None:
         return None
     if sizing == "all_in":
-        amount, cost = _all_in(symbol, route, cash)
+        amount, cost = _compute_all_in_amounts(symbol, route, cash)
     else:
-        amount = fixed_amounts(symbol, route)
-        cost = cost_of(symbol, route, amount)
-    columns = columns_of(symbol, route, amount, cost)
+        amount = compute_fixed_amounts(symbol, route)
+        cost = compute_costs(symbol, route, amount)
+    columns = make_fill_columns(symbol, route, amount, cost)
     money = np.cumsum(np.concatenate(([cash], columns.values[:, 4])))
     if (money < 0).any() or not (amount > 0).all():
         return None
@@ -89,8 +89,8 @@ def trade_vectorized(symbol: SymbolState, cash: float, candidate: int) -> tuple[
     return float(money[-1]), int(route.candidates[-1]) if is_open else NO_CANDIDATE
 
 
-def fixed_amounts(symbol: SymbolState, route: Route) -> FloatArray:
-    """Return what each buy of a fixed size gets, base currency, shape (m,)."""
+def compute_fixed_amounts(symbol: SymbolState, route: Route) -> FloatArray:
+    """Return the amount of each buy of a fixed size, base currency, shape (m,)."""
     model = symbol.model
     amount = np.full(len(route.candidates), model.size, dtype=np.float64)
     if model.sizing == "quote_amount":
@@ -98,13 +98,13 @@ def fixed_amounts(symbol: SymbolState, route: Route) -> FloatArray:
     return amount
 
 
-def cost_of(symbol: SymbolState, route: Route, amount: FloatArray) -> FloatArray:
-    """Return what buys of these amounts cost, fee included, quote currency, shape (m,)."""
+def compute_costs(symbol: SymbolState, route: Route, amount: FloatArray) -> FloatArray:
+    """Return the cost of buys of these amounts, fee included, quote currency, shape (m,)."""
     notional = route.price * amount
     return notional + notional * symbol.model.fee_rate
 
 
-def columns_of(
+def make_fill_columns(
     symbol: SymbolState, route: Route, amount: FloatArray, cost: FloatArray
 ) -> FillColumns:
     """Return the fills of a route; the last buy has no sell where its position stays open."""
@@ -137,8 +137,10 @@ def keep_columns(symbol: SymbolState, route: Route, columns: FillColumns) -> Non
     fill_log.base = float(columns.values[-1, 1]) if fills % 2 else 0.0
 
 
-def _all_in(symbol: SymbolState, route: Route, cash: float) -> tuple[FloatArray, FloatArray]:
-    """Return amount and cost of each buy, every one paid by what the sell before brought in."""
+def _compute_all_in_amounts(
+    symbol: SymbolState, route: Route, cash: float
+) -> tuple[FloatArray, FloatArray]:
+    """Return amount and cost of each buy, each paid with the proceeds of the sell before."""
     buy_rate, price = symbol.model.fee_rate, route.price
     unit = price * (1 + buy_rate)
     before: list[float] = []
@@ -149,7 +151,7 @@ def _all_in(symbol: SymbolState, route: Route, cash: float) -> tuple[FloatArray,
         notional = paid * amount
         cost = notional + notional * buy_rate
         back = got * amount
-        # In the order in which the account is booked, for the last bit's sake.
+        # In the order of the account's bookings, so that results are equal to the last bit.
         cash = (cash - cost if cost < cash else 0.0) + (back - back * sell_rate)
     held = np.array(before)
     amounts = held / unit

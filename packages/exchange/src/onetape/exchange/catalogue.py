@@ -1,4 +1,4 @@
-"""Which exchanges serve candles, out of CCXT's own descriptions: nothing is requested."""
+"""Exchanges that serve candles, from CCXT's descriptions, without a request."""
 
 from typing import Any
 
@@ -29,15 +29,15 @@ class ExchangeFacts(Struct, frozen=True):
     """Whether the candle requests of the exchange were tried for Onetape."""
 
 
-def exchange_catalogue() -> list[ExchangeFacts]:
-    """Return what is known of every exchange of CCXT and of the simulator, by id."""
+def collect_exchange_facts() -> list[ExchangeFacts]:
+    """Return the facts about every exchange of CCXT and the simulator, by id."""
     ids: list[str] = [SIMULATOR_ID, *ccxt.exchanges]
-    return [exchange_facts(exchange) for exchange in sorted(ids)]
+    return [get_exchange_facts(exchange) for exchange in sorted(ids)]
 
 
-def exchange_facts(exchange: str) -> ExchangeFacts:
+def get_exchange_facts(exchange: str) -> ExchangeFacts:
     """Return the facts about one exchange, by its CCXT id or `simulator`."""
-    described = _description("binance" if exchange == SIMULATOR_ID else exchange)
+    described = _load_description("binance" if exchange == SIMULATOR_ID else exchange)
     quirks = get_quirks(exchange)
     has: dict[str, Any] = described.get("has") or {}
     timeframes: dict[str, Any] = described.get("timeframes") or {}
@@ -47,14 +47,14 @@ def exchange_facts(exchange: str) -> ExchangeFacts:
         name="Onetape's simulator" if exchange == SIMULATOR_ID else str(described.get("name")),
         serves_candles=bool(has.get("fetchOHLCV")) and has.get("spot") is not False,
         timeframes=tuple(name for name in timeframes if name not in quirks.unserved_timeframes),
-        page_limit=quirks.page_limit if is_tried else _stated_limit(described),
+        page_limit=quirks.page_limit if is_tried else _find_stated_limit(described),
         pause_ms=0 if exchange == SIMULATOR_ID else int(described.get("rateLimit") or 0),
         newest_only=quirks.newest_only is not None,
         is_tried=is_tried,
     )
 
 
-def common_codes(exchange: str) -> dict[str, str]:
+def collect_common_codes(exchange: str) -> dict[str, str]:
     """Return CCXT's currency code for each one that an exchange names differently.
 
     Kraken's LUNA is LUNC in CCXT, where LUNA is another coin; XBT is BTC everywhere.
@@ -66,20 +66,20 @@ def common_codes(exchange: str) -> dict[str, str]:
     client: Any = ccxt.Exchange
     codes: dict[str, str] = dict(client().commonCurrencies)
     if exchange in ccxt.exchanges:
-        codes |= _description(exchange).get("commonCurrencies") or {}
+        codes |= _load_description(exchange).get("commonCurrencies") or {}
     return codes
 
 
-def _description(ccxt_class: str) -> dict[str, Any]:
+def _load_description(ccxt_class: str) -> dict[str, Any]:
     kind: Any = getattr(ccxt, ccxt_class)
     try:
-        # Its description is a constant; a hundred whole clients would take seconds.
+        # The description of a class is a constant; a hundred whole clients would take seconds.
         return object.__new__(kind).describe()
     except AttributeError:
         return kind().describe()
 
 
-def _stated_limit(described: dict[str, Any]) -> int | None:
+def _find_stated_limit(described: dict[str, Any]) -> int | None:
     """Return the candles of one response on spot markets that CCXT's `features` state."""
     features: dict[str, Any] = described.get("features") or {}
     spot: dict[str, Any] = features.get("spot") or features.get("default") or {}

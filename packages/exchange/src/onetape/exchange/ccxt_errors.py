@@ -19,7 +19,7 @@ from onetape.core.errors import ExchangeError, ExchangeRefused, ExchangeUnreacha
 from onetape.core.printable import escape_unprintable
 from onetape.core.symbols import SIMULATOR_ID
 
-#: What a client error means for the user. Other 4xx: the exchange does not accept the request.
+#: Meaning of client errors for the user. Other 4xx: the exchange does not accept the request.
 _MEANINGS: Final = {
     400: "it does not accept the request: check symbol, timeframe and range",
     401: "the key was refused",
@@ -34,7 +34,7 @@ _PASSING_CLIENT_ERRORS: Final = frozenset({408, 418, 425, 429})
 #: Client errors that only another location or exchange avoids.
 _ELSEWHERE: Final = frozenset({403, 451})
 _LONGEST_MESSAGE: Final = 160
-#: Where exchanges put the message of an error, the best first.
+#: Keys under which exchanges put the message of an error, the best first.
 _MESSAGE_KEYS: Final = (
     "message", "msg", "error_description", "error_details", "error_message", "errorMessage",
     "retMsg", "err-msg", "errors", "error", "detail", "label",
@@ -79,7 +79,7 @@ class HttpRefusal:
 
 
 @contextmanager
-def translated(exchange: str, refusal: HttpRefusal | None = None) -> Generator[None]:
+def translating_ccxt_errors(exchange: str, refusal: HttpRefusal | None = None) -> Generator[None]:
     """Raise every CCXT exception inside as ExchangeUnreachable or ExchangeRefused.
 
     Args:
@@ -91,23 +91,23 @@ def translated(exchange: str, refusal: HttpRefusal | None = None) -> Generator[N
     except ExchangeError:
         raise
     except ccxt.BaseError as error:
-        raise _ours(exchange, error, refusal or HttpRefusal()) from error
+        raise _translate_error(exchange, error, refusal or HttpRefusal()) from error
     except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
         # CCXT parses without checks: a body of another type raises one of these errors.
         if refusal is not None and _is_final(refusal.status):
-            raise ExchangeRefused(_refused_text(exchange, refusal.status, refusal)) from error
+            raise ExchangeRefused(_format_refusal(exchange, refusal.status, refusal)) from error
         raise ExchangeUnreachable(
             f"{exchange} sent a response that could not be read ({type(error).__name__}: {error})"
         ) from error
 
 
-def _ours(exchange: str, error: ccxt.BaseError, refusal: HttpRefusal) -> ExchangeError:
+def _translate_error(exchange: str, error: ccxt.BaseError, refusal: HttpRefusal) -> ExchangeError:
     text = " ".join(str(error).split())
     match = _STATUS.match(text)
     status = int(match[1]) if match else refusal.status
     # CCXT's class for a bare status is a network error, also for a region that is not served.
     if match and status in _MEANINGS:
-        return ExchangeRefused(_refused_text(exchange, status, refusal))
+        return ExchangeRefused(_format_refusal(exchange, status, refusal))
     if isinstance(error, ccxt.DDoSProtection | ccxt.RateLimitExceeded) or status in (418, 429):
         cause = "banned from it for a while" if status == 418 else "too many requests"
         return RateLimited(
@@ -121,10 +121,12 @@ def _ours(exchange: str, error: ccxt.BaseError, refusal: HttpRefusal) -> Exchang
     is_unknown = type(error) is ccxt.ExchangeError
     if isinstance(error, ccxt.OperationFailed) or (is_unknown and not _is_final(status)):
         if status is not None:
-            return ExchangeUnreachable(f"cannot reach {exchange}: {_answered(status)}")
-        return ExchangeUnreachable(f"cannot reach {exchange}: {_cause(error)}; {way_out(exchange)}")
+            return ExchangeUnreachable(f"cannot reach {exchange}: {_describe_status(status)}")
+        return ExchangeUnreachable(
+            f"cannot reach {exchange}: {_describe_cause(error)}; {suggest_remedy(exchange)}"
+        )
     if _is_final(status):
-        return ExchangeRefused(_refused_text(exchange, status, refusal))
+        return ExchangeRefused(_format_refusal(exchange, status, refusal))
     return ExchangeRefused(f"{exchange} refused: {text[:200]}")
 
 
@@ -133,10 +135,10 @@ def _is_final(status: int | None) -> TypeGuard[int]:
     return status is not None and 400 <= status < 500 and status not in _PASSING_CLIENT_ERRORS
 
 
-def _refused_text(exchange: str, status: int, refusal: HttpRefusal) -> str:
-    """Return the exchange's error message, in its own words where it has some, and its meaning."""
+def _format_refusal(exchange: str, status: int, refusal: HttpRefusal) -> str:
+    """Return the message of an error response, if it has one, and the meaning of its status."""
     phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else ""
-    message = _message(refusal.body)
+    message = _parse_message(refusal.body)
     own = f" ({message})" if message else ""
     meaning = _MEANINGS.get(status, "it does not accept the request")
     elsewhere = ""
@@ -145,50 +147,50 @@ def _refused_text(exchange: str, status: int, refusal: HttpRefusal) -> str:
     return f"{exchange} responded with {status} {phrase}".rstrip() + f"{own}: {meaning}{elsewhere}"
 
 
-def _message(body: str) -> str:
+def _parse_message(body: str) -> str:
     """Return the message of an error, one line, or nothing where the body has none."""
     try:
         document: Any = json.loads(body)
     except ValueError:
         return ""
-    return escape_unprintable(" ".join(_found_message(document).split()))[:_LONGEST_MESSAGE]
+    return escape_unprintable(" ".join(_find_message(document).split()))[:_LONGEST_MESSAGE]
 
 
-def _found_message(document: Any) -> str:
+def _find_message(document: Any) -> str:
     if isinstance(document, str):
         return document
     if isinstance(document, list):
         values = cast("list[Any]", document)
-        return _found_message(values[0]) if values else ""
+        return _find_message(values[0]) if values else ""
     if isinstance(document, dict):
         fields = cast("dict[str, Any]", document)
-        found = (_found_message(fields.get(key)) for key in _MESSAGE_KEYS)
+        found = (_find_message(fields.get(key)) for key in _MESSAGE_KEYS)
         return next((text for text in found if text), "")
     return ""
 
 
-def _answered(status: int) -> str:
+def _describe_status(status: int) -> str:
     """Return the meaning of a status; the page that comes with it is for browsers."""
     phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else ""
     return f"it responded with {status} {phrase}".rstrip()
 
 
-def way_out(exchange: str) -> str:
+def suggest_remedy(exchange: str) -> str:
     """Return the remedy for an exchange that cannot be used."""
     if exchange == SIMULATOR_ID:
         return "start one: uv run simulator"
     return "check the network, or work offline: --exchange simulator"
 
 
-def _cause(error: BaseException) -> str:
-    return known_cause(error) or " ".join(str(error).split())[:200]
+def _describe_cause(error: BaseException) -> str:
+    return find_known_cause(error) or " ".join(str(error).split())[:200]
 
 
-def known_cause(error: BaseException) -> str | None:
-    """Return why an exchange cannot be reached, in words; None where the reason is not known.
+def find_known_cause(error: BaseException) -> str | None:
+    """Return the reason why an exchange cannot be reached, as text; None: it is not known.
 
     Args:
-        error: CCXT's; the reason may sit deep in the chain of its causes.
+        error: Error of CCXT; the reason may sit deep in the chain of its causes.
     """
     texts: list[str] = []
     link: BaseException | None = error

@@ -8,7 +8,7 @@ from msgspec import Struct
 from onetape.core.errors import ConfigurationError, UsageError
 from onetape.core.symbols import SIMULATOR_ID
 
-#: How long one REST request may take, milliseconds.
+#: Time limit of one REST request, milliseconds.
 REST_TIMEOUT_MS = 10_000
 #: CCXT notices a dead connection after three of these (milliseconds); Binance's own are 180 s.
 WS_KEEP_ALIVE_MS = 10_000
@@ -44,12 +44,12 @@ class Endpoint(Struct, frozen=True):
         return "binance" if self.exchange == SIMULATOR_ID else self.exchange
 
 
-def client_settings(endpoint: Endpoint) -> dict[str, Any]:
+def make_client_settings(endpoint: Endpoint) -> dict[str, Any]:
     """Return the arguments of the CCXT class."""
     simulated = endpoint.exchange == SIMULATOR_ID
     settings: dict[str, Any] = {
         "timeout": REST_TIMEOUT_MS,
-        # Only we use the simulator, and it has no limits of its own unless they are set.
+        # Only we use the simulator, and it has no limits unless they are set.
         "enableRateLimit": not simulated,
         "streaming": {"keepAlive": WS_KEEP_ALIVE_MS},
         "options": {"defaultType": "spot", "OHLCVLimit": WS_CANDLES_KEPT},
@@ -61,7 +61,7 @@ def client_settings(endpoint: Endpoint) -> dict[str, Any]:
         settings["options"] |= {
             # One socket for all streams of a symbol.
             "streamLimits": {"spot": 1},
-            # CCXT's default, miniTicker, has neither bid nor ask.
+            # The default of CCXT, miniTicker, has neither bid nor ask.
             "watchTickers": {"name": "ticker"},
         }
     if endpoint.ccxt_class in _BINANCE_SPOT:

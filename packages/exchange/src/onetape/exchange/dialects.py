@@ -1,4 +1,4 @@
-"""How CCXT 4.5.90 sends private orders to each exchange, as data, and what it sends wrongly.
+"""Private orders of CCXT 4.5.90 for each exchange, as data, with corrections of wrong requests.
 
 Each entry was read in CCXT's classes and is held by tests that compare the HTTP request that goes
 out. `order_calls` builds the calls from it.
@@ -12,9 +12,9 @@ from msgspec import Struct, field
 from onetape.core.errors import UsageError
 from onetape.core.symbols import SIMULATOR_ID
 
-#: How far what is stated of live orders on an exchange was tried.
+#: How far the entry of an exchange for live orders was tried.
 Evidence = Literal["tested against the simulator", "recorded replies", "untested"]
-#: What makes a request that arrives late have no effect.
+#: Means by which a request that arrives late has no effect.
 DeadlineKind = Literal["timestamp", "parameter", "header", "token"]
 
 
@@ -51,7 +51,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
     fired_order_field: str | None = None
     """Field with the id of a triggered stop's new order; None: the order keeps its id."""
     cancel_id_param: str | None
-    """Parameter of `cancel_order` for the client order id; None: only the exchange's id works."""
+    """Parameter of a cancel for the client order id; None: only the exchange's id works."""
     stop_cancel_params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     queries: tuple[OrderQuery, ...]
     """Requests that together find any order; it is absent if all responses lack it."""
@@ -216,8 +216,8 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
 }  # fmt: skip
 
 
-def dialect_of(exchange: str) -> Dialect:
-    """Return how private orders go to an exchange.
+def get_dialect(exchange: str) -> Dialect:
+    """Return the form of private orders to an exchange.
 
     Args:
         exchange: CCXT exchange id, or `simulator`, which implements Binance's protocol.
@@ -235,14 +235,14 @@ def dialect_of(exchange: str) -> Dialect:
     return dialect
 
 
-def entry_rate_obstacle(dialect: Dialect, sent_since: Callable[[int], int]) -> str | None:
-    """Return why an entry must wait for the exchange's order rate, or None.
+def find_entry_rate_obstacle(dialect: Dialect, sent_since: Callable[[int], int]) -> str | None:
+    """Return the reason why an entry must wait for the exchange's order rate, or None.
 
-    Entries use at most half of it: the rest is for exits and stops.
+    Entries use at most half of the rate: the rest is for exits and stops.
 
     Args:
         dialect: Dialect of the exchange.
-        sent_since: Returns how many orders the account has sent within a number of seconds.
+        sent_since: Returns the number of orders that the account has sent within some seconds.
     """
     for most, seconds in dialect.order_rates:
         sent = sent_since(seconds)
@@ -264,7 +264,7 @@ def check_evidence(exchange: str, *, is_untested_allowed: bool) -> None:
     Raises:
         UsageError: such an exchange, and the user has not accepted it.
     """
-    evidence = dialect_of(exchange).evidence
+    evidence = get_dialect(exchange).evidence
     if evidence != "tested against the simulator" and not is_untested_allowed:
         raise UsageError(
             f"live orders on {exchange} are {evidence}: docs/exchanges.md lists what was tried; "

@@ -24,7 +24,7 @@ _SKIPPED: Final = "__skipped_exchanges__"
 
 
 def install() -> None:
-    """Change how CCXT's packages are imported from now on, in this process; twice is once."""
+    """Change the imports of CCXT's packages in this process; repeated calls change nothing."""
     if not any(isinstance(finder, _CcxtFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _CcxtFinder())
 

@@ -4,15 +4,15 @@ from datetime import UTC, datetime
 from typing import Final
 
 from onetape.core.timeframes import Timeframe
-from onetape.exchange.pages import first_open
+from onetape.exchange.pages import fetch_first_open
 from onetape.exchange.rest import RestExchange
 
 #: Earliest possible time of an exchange's first candle.
 _BEGINNING: Final = int(datetime(2010, 7, 1, tzinfo=UTC).timestamp())
 
 
-async def listed_since(exchange: RestExchange, symbol: str) -> int | None:
-    """Return when a market was listed, epoch seconds, or None where that is not known.
+async def fetch_listing_time(exchange: RestExchange, symbol: str) -> int | None:
+    """Return the time of a market's listing, epoch seconds, or None where that is not known.
 
     As the exchange states it, else the open of its first daily candle; an exchange that serves its
     newest candles only does not serve that.
@@ -22,10 +22,12 @@ async def listed_since(exchange: RestExchange, symbol: str) -> int | None:
         ExchangeUnreachable: no usable response.
         ExchangeRefused: the exchange refused the request.
     """
-    market = await exchange.market(symbol)
-    if market.listed is not None or not exchange.serves("1d"):
+    market = await exchange.fetch_market(symbol)
+    if market.listed is not None or not exchange.has_timeframe("1d"):
         return market.listed
     if exchange.quirks.newest_only is not None:
         return None
     now = exchange.now_ms() // 1_000
-    return await first_open(exchange, symbol, Timeframe.parse("1d"), start=_BEGINNING, end=now)
+    return await fetch_first_open(
+        exchange, symbol, Timeframe.parse("1d"), start=_BEGINNING, end=now
+    )

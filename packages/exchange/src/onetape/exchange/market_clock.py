@@ -14,7 +14,7 @@ from onetape.core.clock import Clock
 from onetape.core.errors import ExchangeUnreachable
 from onetape.core.simulated import CandleRecording, SimulatedSource
 from onetape.core.symbols import SIMULATOR_ID
-from onetape.exchange.ccxt_errors import way_out
+from onetape.exchange.ccxt_errors import suggest_remedy
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.exchange_clock import ExchangeClock
 from onetape.exchange.waiting import Wall
@@ -53,7 +53,7 @@ class SimulatorClock:
         """
         parts = urlsplit(url)
         self._url = url
-        # http.client obeys no proxy of the environment: those are for the outside.
+        # http.client uses no proxy of the environment, which a local address does not need.
         self._connection = http.client.HTTPConnection(
             parts.hostname or "127.0.0.1", parts.port or 80, timeout=FIRST_TIMEOUT_SECONDS
         )
@@ -64,19 +64,19 @@ class SimulatorClock:
         self._is_steady = False
         self._base_ms = 0
         self._base = 0.0
-        """When the time that is carried on was there, monotonic seconds; 0: none is."""
-        self._answered = 0.0
+        """Monotonic time of the response that is carried on, seconds; 0: none is carried on."""
+        self._response_seconds = 0.0
         """Time of the simulator's last response, monotonic seconds."""
         self.seed = 0
         """Seed of the simulator's market."""
         self.replays: bool | None = None
         """Whether the simulator replays recorded candles; None: not stated."""
         try:
-            self._request()
+            self._request_clock()
         except _NO_ANSWER as error:
             self._disconnect()
             raise ExchangeUnreachable(
-                f"no simulator responds at {url} ({error}); {way_out(SIMULATOR_ID)}"
+                f"no simulator responds at {url} ({error}); {suggest_remedy(SIMULATOR_ID)}"
             ) from error
         self._connection.timeout = TIMEOUT_SECONDS
         if self._connection.sock is not None:
@@ -85,22 +85,22 @@ class SimulatorClock:
     def now_ms(self) -> int:
         """Return the market time in epoch milliseconds UTC. Threads may share the clock."""
         with self._lock:
-            return self._now()
+            return self._get_now_ms()
 
-    def _now(self) -> int:
+    def _get_now_ms(self) -> int:
         now = time.monotonic()
         if now < self._request_after:
             return self._now_ms
         if self._is_carried(now):
-            self._now_ms = self._carried_ms(now)
+            self._now_ms = self._extrapolate_ms(now)
             return self._now_ms
         try:
             try:
-                self._request()
+                self._request_clock()
             except (ConnectionError, http.client.HTTPException):
                 # A connection kept open may have been closed meanwhile: the next one is new.
                 self._disconnect()
-                self._request()
+                self._request_clock()
         except _NO_ANSWER:
             self._disconnect()
             self._request_after = time.monotonic() + PAUSE_SECONDS
@@ -108,7 +108,7 @@ class SimulatorClock:
 
     def _is_carried(self, now: float) -> bool:
         """Return whether the last response is carried on to a moment of the monotonic clock."""
-        if not self._is_steady or now - self._answered >= CARRY_SECONDS:
+        if not self._is_steady or now - self._response_seconds >= CARRY_SECONDS:
             return False
         connection = self._connection.sock
         if connection is None:
@@ -118,7 +118,7 @@ class SimulatorClock:
         poll.register(connection, select.POLLIN)
         return not poll.poll(0)
 
-    def _carried_ms(self, now: float) -> int:
+    def _extrapolate_ms(self, now: float) -> int:
         return self._base_ms + int((now - self._base) * self._speed * 1_000)
 
     def _disconnect(self) -> None:
@@ -126,14 +126,14 @@ class SimulatorClock:
         self._base = 0.0
 
     def wall_seconds(self, market_ms: int) -> float:
-        """Return how long `market_ms` take on the wall clock, in seconds; 0 where it is stepped."""
+        """Return the wall time of `market_ms` of market time, seconds; 0 for a stepped clock."""
         return market_ms / 1_000 / self._speed if self._speed else 0.0
 
     def close(self) -> None:
         """Close the connection; the next request opens another."""
         self._disconnect()
 
-    def recordings(self) -> dict[str, CandleRecording] | None:
+    def fetch_recordings(self) -> dict[str, CandleRecording] | None:
         """Return the recorded candles that the simulator replays, by symbol; as `SimulatedSource`.
 
         Raises:
@@ -154,31 +154,31 @@ class SimulatorClock:
                 f"the simulator at {self._url} does not state what it replays ({error})"
             ) from error
 
-    def _request(self) -> None:
+    def _request_clock(self) -> None:
         self._connection.request("GET", "/simulator/clock")
         state: dict[str, Any] = json.loads(self._connection.getresponse().read())
-        answered_ms, self._speed = int(state["market_ms"]), float(state["speed"])
+        response_ms, self._speed = int(state["market_ms"]), float(state["speed"])
         self.seed = int(state["seed"])
         origin = state.get("origin")
         self.replays = None if origin is None else origin == "recorded"
         self._is_steady = bool(state.get("steady"))
-        self._answered = time.monotonic()
-        self._now_ms = self._later(answered_ms) if self._is_steady else answered_ms
+        self._response_seconds = time.monotonic()
+        self._now_ms = self._choose_later_ms(response_ms) if self._is_steady else response_ms
 
-    def _later(self, answered_ms: int) -> int:
+    def _choose_later_ms(self, response_ms: int) -> int:
         """Carry on the response that has just come, or the older one that was less late; return it.
 
-        Both are behind the simulator by the way of their response, and never ahead of it.
+        Both are behind the simulator by the travel time of their response, and never ahead.
         """
-        carried_ms = self._carried_ms(self._answered)
+        carried_ms = self._extrapolate_ms(self._response_seconds)
         longest_way_ms = TIMEOUT_SECONDS * self._speed * 1_000
-        if self._base and 0 <= carried_ms - answered_ms <= longest_way_ms:
+        if self._base and 0 <= carried_ms - response_ms <= longest_way_ms:
             return carried_ms
-        self._base, self._base_ms = self._answered, answered_ms
-        return answered_ms
+        self._base, self._base_ms = self._response_seconds, response_ms
+        return response_ms
 
 
-def market_clock(endpoint: Endpoint, wall: Wall) -> Clock:
+def open_market_clock(endpoint: Endpoint, wall: Wall) -> Clock:
     """Return the clock of the market: the simulator's own, or that of a real exchange.
 
     Args:
@@ -201,19 +201,19 @@ class SimulatorInfo(Struct, frozen=True):
     """Market time of the simulator, epoch milliseconds."""
 
 
-def ask_simulator(endpoint: Endpoint) -> SimulatorInfo | None:
-    """Return which market a simulator has, and its time; None for a real exchange.
+def fetch_simulator_info(endpoint: Endpoint) -> SimulatorInfo | None:
+    """Return the market and the time of a simulator; None for a real exchange.
 
-    It waits for the response: call it in a thread.
+    The call waits for the response: use a thread.
 
     Raises:
-        ExchangeUnreachable: the simulator did not return it.
+        ExchangeUnreachable: the simulator did not respond.
     """
     if endpoint.simulator_url is None:
         return None
     clock = SimulatorClock(endpoint.simulator_url)
     try:
-        source = SimulatedSource(clock.seed, clock.recordings())
+        source = SimulatedSource(clock.seed, clock.fetch_recordings())
         return SimulatorInfo(source, clock.now_ms())
     finally:
         clock.close()

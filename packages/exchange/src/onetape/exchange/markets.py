@@ -48,13 +48,13 @@ class Ticker(Struct, frozen=True):
 
     @property
     def spread(self) -> float | None:
-        """Best ask less best bid, as a part of the price between them; None without both."""
+        """Best ask less best bid, as a part of the mean of both; None without both."""
         if not self.bid or not self.ask or self.ask < self.bid:
             return None
         return (self.ask - self.bid) / ((self.ask + self.bid) / 2)
 
 
-def market_of(symbol: str, info: dict[str, Any], precision_mode: int) -> MarketInfo:
+def parse_market(symbol: str, info: dict[str, Any], precision_mode: int) -> MarketInfo:
     """Return the market that a record of CCXT describes."""
     base, quote = split_symbol(symbol)
     precision: dict[str, Any] = info.get("precision") or {}
@@ -65,56 +65,58 @@ def market_of(symbol: str, info: dict[str, Any], precision_mode: int) -> MarketI
         base,
         quote,
         TradingRules(
-            price_step=_step(precision.get("price"), precision_mode),
-            amount_step=_step(precision.get("amount"), precision_mode),
-            min_amount=_minimum(limits, "amount"),
-            min_notional=_minimum(limits, "cost"),
+            price_step=_parse_step(precision.get("price"), precision_mode),
+            amount_step=_parse_step(precision.get("amount"), precision_mode),
+            min_amount=_parse_minimum(limits, "amount"),
+            min_notional=_parse_minimum(limits, "cost"),
         ),
         active=info.get("active") is not False,
-        maker=_decimal(info.get("maker")),
-        taker=_decimal(info.get("taker")),
+        maker=_parse_decimal(info.get("maker")),
+        taker=_parse_decimal(info.get("taker")),
         listed=int(created_ms) // 1_000 if created_ms else None,
-        max_amount=_maximum(limits, "amount"),
-        max_market_amount=_maximum(limits, "market"),
-        max_cost=_maximum(limits, "cost"),
+        max_amount=_parse_maximum(limits, "amount"),
+        max_market_amount=_parse_maximum(limits, "market"),
+        max_cost=_parse_maximum(limits, "cost"),
     )
 
 
-def ticker_of(symbol: str, info: dict[str, Any]) -> Ticker:
+def parse_ticker(symbol: str, info: dict[str, Any]) -> Ticker:
     """Return the ticker that a record of CCXT describes."""
-    last, base_volume = _number(info.get("last")), _number(info.get("baseVolume"))
-    quote_volume = _number(info.get("quoteVolume"))
+    last, base_volume = _parse_number(info.get("last")), _parse_number(info.get("baseVolume"))
+    quote_volume = _parse_number(info.get("quoteVolume"))
     if quote_volume is None and base_volume is not None:
         # Where only the base amount is stated: about its value at the mean or the last price.
-        mean = _number(info.get("vwap")) or last
+        mean = _parse_number(info.get("vwap")) or last
         quote_volume = None if mean is None else base_volume * mean
-    return Ticker(symbol, last, _number(info.get("bid")), _number(info.get("ask")), quote_volume)
+    return Ticker(
+        symbol, last, _parse_number(info.get("bid")), _parse_number(info.get("ask")), quote_volume
+    )
 
 
-def _number(value: float | str | None) -> float | None:
+def _parse_number(value: float | str | None) -> float | None:
     return None if value is None else float(value)
 
 
-def _minimum(limits: dict[str, Any], what: str) -> Decimal:
+def _parse_minimum(limits: dict[str, Any], what: str) -> Decimal:
     bounds: dict[str, Any] = limits.get(what) or {}
-    return _decimal(bounds.get("min")) or Decimal(0)
+    return _parse_decimal(bounds.get("min")) or Decimal(0)
 
 
-def _maximum(limits: dict[str, Any], what: str) -> Decimal | None:
+def _parse_maximum(limits: dict[str, Any], what: str) -> Decimal | None:
     bounds: dict[str, Any] = limits.get(what) or {}
     # Binance states 0 where a filter does not apply.
-    return _decimal(bounds.get("max")) or None
+    return _parse_decimal(bounds.get("max")) or None
 
 
-def _step(precision: float | str | None, precision_mode: int) -> Decimal | None:
+def _parse_step(precision: float | str | None, precision_mode: int) -> Decimal | None:
     """Return the step that a precision of CCXT means; it states them in one of three ways."""
     if precision is None or precision_mode == ccxt.SIGNIFICANT_DIGITS:
         return None
     if precision_mode == ccxt.DECIMAL_PLACES:
         return Decimal(1).scaleb(-int(precision))
-    return _decimal(precision)
+    return _parse_decimal(precision)
 
 
-def _decimal(value: float | str | None) -> Decimal | None:
+def _parse_decimal(value: float | str | None) -> Decimal | None:
     """Return the decimal that a float of CCXT stands for: 1e-05 is 0.00001."""
     return None if value is None else Decimal(repr(value) if isinstance(value, float) else value)

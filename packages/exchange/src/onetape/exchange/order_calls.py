@@ -47,7 +47,7 @@ class OrderTerms(Struct, frozen=True):
 
 
 class CcxtCall(Struct, frozen=True):
-    """A method of a CCXT client with all that it is called with."""
+    """A method of a CCXT client with its arguments."""
 
     method: str
     args: tuple[Any, ...]
@@ -64,7 +64,7 @@ class CcxtCall(Struct, frozen=True):
     """Whether the request states the time of its intent instead of that of the send."""
 
 
-def market_order(dialect: Dialect, terms: OrderTerms, intended_ms: int) -> CcxtCall:
+def make_market_order_call(dialect: Dialect, terms: OrderTerms, intended_ms: int) -> CcxtCall:
     """Return the call that buys or sells at the market.
 
     Args:
@@ -80,15 +80,15 @@ def market_order(dialect: Dialect, terms: OrderTerms, intended_ms: int) -> CcxtC
     if terms.cost is not None:
         if terms.side != "buy" or dialect.cost_params is None:
             raise UsageError("a market order that states its cost must be a buy")
-        params |= {**dialect.cost_params, "cost": text_of(terms.cost)}
+        params |= {**dialect.cost_params, "cost": format_plain_decimal(terms.cost)}
     elif terms.side == "buy" and dialect.buys_by == "cost":
         raise UsageError("this exchange buys by cost: state the cost, not the amount")
-    amount = None if terms.cost is not None else _amount_text(terms)
+    amount = None if terms.cost is not None else _format_amount(terms)
     args = (terms.symbol, "market", terms.side, amount, None)
-    return _with_deadline(dialect, "create_order", args, params, intended_ms)
+    return _make_call_with_deadline(dialect, "create_order", args, params, intended_ms)
 
 
-def stop_order(
+def make_stop_order_call(
     dialect: Dialect,
     terms: OrderTerms,
     intended_ms: int,
@@ -110,14 +110,14 @@ def stop_order(
     """
     params: dict[str, Any] = {
         **dict.fromkeys((dialect.id_param, *dialect.stop_id_params), terms.client_order_id),
-        dialect.stop_price_param: text_of(trigger),
+        dialect.stop_price_param: format_plain_decimal(trigger),
         **dialect.stop_params,
     }
-    args = _stop_args(dialect, terms, ("market", "limit"), limit)
-    return _with_deadline(dialect, "create_order", args, params, intended_ms)
+    args = _make_stop_args(dialect, terms, ("market", "limit"), limit)
+    return _make_call_with_deadline(dialect, "create_order", args, params, intended_ms)
 
 
-def replace_stop(
+def make_replace_stop_call(
     dialect: Dialect,
     terms: OrderTerms,
     intended_ms: int,
@@ -146,13 +146,13 @@ def replace_stop(
     params = {
         dialect.id_param: terms.client_order_id,
         "cancelOrigClientOrderId": replaced_id,
-        "stopPrice": text_of(trigger),
+        "stopPrice": format_plain_decimal(trigger),
     }
-    args = (None, *_stop_args(dialect, terms, ("STOP_LOSS", "STOP_LOSS_LIMIT"), limit))
-    return _with_deadline(dialect, "edit_order", args, params, intended_ms)
+    args = (None, *_make_stop_args(dialect, terms, ("STOP_LOSS", "STOP_LOSS_LIMIT"), limit))
+    return _make_call_with_deadline(dialect, "edit_order", args, params, intended_ms)
 
 
-def cancel_order(
+def make_cancel_order_call(
     dialect: Dialect,
     client_order_id: str,
     symbol: str,
@@ -172,7 +172,7 @@ def cancel_order(
         is_stop: Whether the order is a protective stop.
 
     Raises:
-        UsageError: the exchange cancels by its own id only, and that is not known.
+        UsageError: the exchange cancels by its own id only, and that id is not known.
     """
     params: dict[str, Any] = dict(dialect.stop_cancel_params) if is_stop else {}
     if dialect.cancel_id_param is not None:
@@ -186,7 +186,7 @@ def cancel_order(
     return CcxtCall("cancel_order", (exchange_order_id, symbol), params)
 
 
-def look_up_order(
+def make_look_up_calls(
     dialect: Dialect, client_order_id: str, symbol: str, *, since_ms: int, is_stop: bool = False
 ) -> tuple[CcxtCall, ...]:
     """Return the calls that find an order by its client order id, in the order to call them.
@@ -201,10 +201,10 @@ def look_up_order(
         is_stop: Whether the order is a protective stop.
     """
     queries = (dialect.stop_queries if is_stop else ()) or dialect.queries
-    return tuple(_query(one, client_order_id, symbol, since_ms) for one in queries)
+    return tuple(_make_query_call(one, client_order_id, symbol, since_ms) for one in queries)
 
 
-def look_up_number(dialect: Dialect, exchange_order_id: str, symbol: str) -> CcxtCall:
+def make_number_look_up_call(dialect: Dialect, exchange_order_id: str, symbol: str) -> CcxtCall:
     """Return the call that finds an order by the exchange's own id.
 
     Args:
@@ -215,7 +215,7 @@ def look_up_number(dialect: Dialect, exchange_order_id: str, symbol: str) -> Ccx
     return CcxtCall("fetch_order", (exchange_order_id, symbol), dialect.number_params)
 
 
-def open_orders(dialect: Dialect, symbol: str, *, of_stops: bool = False) -> CcxtCall:
+def make_open_orders_call(dialect: Dialect, symbol: str, *, of_stops: bool = False) -> CcxtCall:
     """Return the call that lists the open orders of a market, those of other programs included.
 
     Args:
@@ -229,7 +229,7 @@ def open_orders(dialect: Dialect, symbol: str, *, of_stops: bool = False) -> Ccx
     return CcxtCall("fetch_open_orders", (symbol,), params, list_path=path)
 
 
-def own_trades_page(
+def make_own_trades_call(
     dialect: Dialect,
     symbol: str,
     *,
@@ -273,12 +273,14 @@ def own_trades_page(
     return CcxtCall("fetch_my_trades", args, params, list_path=path, is_page=True)
 
 
-def text_of(value: Decimal) -> str:
+def format_plain_decimal(value: Decimal) -> str:
     """Return a decimal without an exponent: CCXT passes it on as it is."""
     return f"{value:f}"
 
 
-def _query(query: OrderQuery, client_order_id: str, symbol: str, since_ms: int) -> CcxtCall:
+def _make_query_call(
+    query: OrderQuery, client_order_id: str, symbol: str, since_ms: int
+) -> CcxtCall:
     params: dict[str, Any] = dict(query.params)
     if query.id_param is not None:
         params[query.id_param] = client_order_id
@@ -289,7 +291,7 @@ def _query(query: OrderQuery, client_order_id: str, symbol: str, since_ms: int) 
     return CcxtCall(query.method, (symbol, since, None), params, list_path=query.list_path)
 
 
-def _with_deadline(
+def _make_call_with_deadline(
     dialect: Dialect, method: str, args: tuple[Any, ...], params: dict[str, Any], intended_ms: int
 ) -> CcxtCall:
     window = SendWindow(intended_ms, dialect.window_ms)
@@ -317,7 +319,7 @@ def _check_terms(terms: OrderTerms) -> None:
         raise UsageError("an order states either its amount or its cost")
 
 
-def _stop_args(
+def _make_stop_args(
     dialect: Dialect, terms: OrderTerms, types: tuple[str, str], limit: Decimal | None
 ) -> tuple[Any, ...]:
     """Return symbol, type, side, amount and price of a stop.
@@ -337,10 +339,10 @@ def _stop_args(
     kind = "market" if limit is None else "limit"
     if kind not in dialect.stop_kinds:
         raise UsageError(f"this exchange has no stop that becomes a {kind} order")
-    price = None if limit is None else text_of(limit)
+    price = None if limit is None else format_plain_decimal(limit)
     type_ = types[0] if limit is None else types[1]
-    return terms.symbol, type_, "sell", _amount_text(terms), price
+    return terms.symbol, type_, "sell", _format_amount(terms), price
 
 
-def _amount_text(terms: OrderTerms) -> str | None:
-    return None if terms.amount is None else text_of(terms.amount)
+def _format_amount(terms: OrderTerms) -> str | None:
+    return None if terms.amount is None else format_plain_decimal(terms.amount)

@@ -1,6 +1,6 @@
 """Outcomes of a send, a cancel or a look-up: the only reader of their responses and errors.
 
-accepted    the exchange has the order, under an id of its own
+accepted    the exchange has the order, with an id
 refused     the exchange, or CCXT before the send, has proven that nothing was done
 unknown     everything else: the order may exist or not, and is looked up; never sent again
 """
@@ -14,12 +14,17 @@ from msgspec import Struct
 
 from onetape.core.printable import escape_unprintable
 from onetape.exchange.order_calls import CcxtCall
-from onetape.exchange.proven_refusals import Refused, document_of, refusal_in, says_no_such_order
+from onetape.exchange.proven_refusals import (
+    Refused,
+    find_proven_refusal,
+    is_no_such_order,
+    parse_json_body,
+)
 from onetape.exchange.redaction import redact
 from onetape.exchange.request_tap import CallResult, RequestRecord
 
 _LONGEST_REASON: Final = 160
-#: Where CCXT's rows repeat our client order id; the response to a cancel has an id of its own.
+#: Keys of our client order id in CCXT's rows; the response to a cancel has a different id.
 _OUR_IDS: Final = (
     "clientOrderId", "origClientOrderId", "cl_ord_id", "clOrdId", "algoClOrdId", "orderLinkId",
     "client_order_id",
@@ -65,15 +70,15 @@ def read_send(
         client_order_id: Client order id of the order.
     """
     if result.error is not None:
-        return failure_of(exchange, result.error, result.record)
+        return read_failure(exchange, result.error, result.record)
     # CCXT reads an order without an id out of some errors that come with status 200.
-    refused = refusal_in(exchange, result.record.status, result.record.body)
-    row = _row(result.value)
-    if row is None or not _id_of(row):
+    refused = find_proven_refusal(exchange, result.record.status, result.record.body)
+    row = _get_row(result.value)
+    if row is None or not _get_id(row):
         return refused or Unknown("the response holds no order")
     if not _is_ours(row, client_order_id):
         return Unknown("the response is about another order")
-    return Accepted(row, _id_of(row))
+    return Accepted(row, _get_id(row))
 
 
 def read_cancel(
@@ -103,7 +108,7 @@ def read_look_up(
     """
     doubts: list[Unknown] = []
     for call, result in zip(calls, results, strict=False):
-        found = _found(exchange, call, result, client_order_id)
+        found = _read_found_order(exchange, call, result, client_order_id)
         if isinstance(found, Accepted):
             return found
         if isinstance(found, Unknown):
@@ -114,7 +119,7 @@ def read_look_up(
 
 
 def read_list(call: CcxtCall, result: CallResult) -> list[Mapping[str, Any]] | Unknown:
-    """Return the rows of a list, or why the response is not a complete list.
+    """Return the rows of a list, or the reason why the response is not a complete list.
 
     CCXT reads HTML, a cut body and an error alike as an empty list.
 
@@ -123,16 +128,16 @@ def read_list(call: CcxtCall, result: CallResult) -> list[Mapping[str, Any]] | U
         result: Result of that call.
     """
     if result.error is not None:
-        return Unknown(reason_of(result.error, result.record))
+        return Unknown(describe_failure(result.error, result.record))
     if not _has_list(result.record, call.list_path or (), is_page=call.is_page):
         return Unknown("the response holds no list")
-    rows = [_row(row) for row in cast("list[Any]", result.value or [])]
+    rows = [_get_row(row) for row in cast("list[Any]", result.value or [])]
     if None in rows:
         return Unknown("the list holds something else")
     return [row for row in rows if row is not None]
 
 
-def failure_of(exchange: str, error: BaseException, record: RequestRecord) -> Refused | Unknown:
+def read_failure(exchange: str, error: BaseException, record: RequestRecord) -> Refused | Unknown:
     """Return the outcome of a request whose call raised.
 
     Args:
@@ -140,10 +145,10 @@ def failure_of(exchange: str, error: BaseException, record: RequestRecord) -> Re
         error: Error that CCXT, or a library below it, has raised.
         record: Outcome of the HTTP request.
     """
-    refused = refusal_in(exchange, record.status, record.body)
+    refused = find_proven_refusal(exchange, record.status, record.body)
     if refused is not None:
         return refused
-    reason = reason_of(error, record)
+    reason = describe_failure(error, record)
     if not record.is_sent and isinstance(error, ccxt.BaseError):
         return Refused("not sent", reason)
     if record.status is None and record.http_method == "POST" and _is_unconnected(error):
@@ -152,59 +157,59 @@ def failure_of(exchange: str, error: BaseException, record: RequestRecord) -> Re
     return Unknown(reason)
 
 
-def reason_of(error: BaseException, record: RequestRecord) -> str:
-    """Return why a call has failed, in one line without addresses."""
+def describe_failure(error: BaseException, record: RequestRecord) -> str:
+    """Return the reason why a call has failed, in one line without addresses."""
     status = "" if record.status is None else f"HTTP {record.status}, "
     text = redact(str(error)) if record.status is None else ""
     text = escape_unprintable(text)[:_LONGEST_REASON]
     return f"{status}{type(error).__name__}{f': {text}' if text else ''}"
 
 
-def _found(
+def _read_found_order(
     exchange: str, call: CcxtCall, result: CallResult, client_order_id: str
 ) -> Accepted | Absent | Unknown:
     record = result.record
     if call.list_path is None:
         if result.error is not None:
-            if says_no_such_order(exchange, record.status, record.body):
+            if is_no_such_order(exchange, record.status, record.body):
                 return Absent()
-            return Unknown(reason_of(result.error, record))
-        row = _row(result.value)
-        if row is None or not _id_of(row) or not _is_ours(row, client_order_id):
+            return Unknown(describe_failure(result.error, record))
+        row = _get_row(result.value)
+        if row is None or not _get_id(row) or not _is_ours(row, client_order_id):
             return Unknown("the response holds no order, or another one")
-        return Accepted(row, _id_of(row))
+        return Accepted(row, _get_id(row))
     rows = read_list(call, result)
     if isinstance(rows, Unknown):
         return rows
-    ours = [row for row in rows if client_order_id in _ids_in(row)]
+    ours = [row for row in rows if client_order_id in _collect_our_ids(row)]
     if ours:
-        return Accepted(ours[0], _id_of(ours[0])) if _id_of(ours[0]) else Unknown("no order id")
+        return Accepted(ours[0], _get_id(ours[0])) if _get_id(ours[0]) else Unknown("no order id")
     # CCXT leaves rows out whose market it does not recognise.
     return Unknown("CCXT left the order out") if client_order_id in record.body else Absent()
 
 
-def _row(value: object) -> Mapping[str, Any] | None:
+def _get_row(value: object) -> Mapping[str, Any] | None:
     return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else None
 
 
-def _row_or_empty(value: object) -> Mapping[str, Any]:
-    return _row(value) or {}
+def _get_row_or_empty(value: object) -> Mapping[str, Any]:
+    return _get_row(value) or {}
 
 
-def _id_of(row: Mapping[str, Any]) -> str:
+def _get_id(row: Mapping[str, Any]) -> str:
     found = row.get("id")
     return str(found) if isinstance(found, str | int) and not isinstance(found, bool) else ""
 
 
-def _ids_in(row: Mapping[str, Any]) -> set[str]:
-    info = _row_or_empty(row.get("info"))
+def _collect_our_ids(row: Mapping[str, Any]) -> set[str]:
+    info = _get_row_or_empty(row.get("info"))
     found = [row.get("clientOrderId"), *(info.get(name) for name in _OUR_IDS)]
     return {one for one in found if isinstance(one, str) and one}
 
 
 def _is_ours(row: Mapping[str, Any], client_order_id: str) -> bool:
-    """Return whether a row names our id, or none."""
-    found = _ids_in(row)
+    """Return whether the client order id of a row is ours or absent."""
+    found = _collect_our_ids(row)
     return not found or client_order_id in found
 
 
@@ -215,29 +220,31 @@ def has_place(record: RequestRecord, path: tuple[str, ...]) -> bool:
         record: Record of the request.
         path: Names that lead there; empty: the document itself.
     """
-    return record.status == 200 and isinstance(_at(document_of(record.body), path), list | dict)
+    return record.status == 200 and isinstance(
+        _get_at_path(parse_json_body(record.body), path), list | dict
+    )
 
 
-def _at(document: Any, path: tuple[str, ...]) -> Any:
+def _get_at_path(document: Any, path: tuple[str, ...]) -> Any:
     place = document
     for name in path:
-        place = _row_or_empty(place).get(name)
+        place = _get_row_or_empty(place).get(name)
     return place
 
 
 def _has_list(record: RequestRecord, path: tuple[str, ...], *, is_page: bool) -> bool:
     if record.status != 200:
         return False
-    document: Any = document_of(record.body)
-    place = _at(document, path)
+    document: Any = parse_json_body(record.body)
+    place = _get_at_path(document, path)
     if not isinstance(place, dict if path[-1:] in _TABLES else list):
         return False
     if is_page:
         return True
     # Coinbase states that there is more; Kraken counts what it has.
-    count = _row_or_empty(_row_or_empty(document).get("result")).get("count")
+    count = _get_row_or_empty(_get_row_or_empty(document).get("result")).get("count")
     is_cut = isinstance(count, int) and count > len(cast("list[Any]", place))
-    return not is_cut and _row_or_empty(document).get("has_next") is not True
+    return not is_cut and _get_row_or_empty(document).get("has_next") is not True
 
 
 def _is_unconnected(error: BaseException) -> bool:

@@ -1,14 +1,16 @@
-"""Pages of the account's own trades: where the next one begins, and which times are requested."""
+"""Pages of the account's own trades: start of the next page, and ranges of the requests."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from onetape.exchange.dialects import Dialect
-from onetape.exchange.proven_refusals import document_of
-from onetape.exchange.trading_records import fields_of
+from onetape.exchange.proven_refusals import parse_json_body
+from onetape.exchange.trading_records import get_fields
 
 
-def time_windows(dialect: Dialect, since_ms: int, now_ms: int) -> Iterator[tuple[int, int | None]]:
+def iterate_time_windows(
+    dialect: Dialect, since_ms: int, now_ms: int
+) -> Iterator[tuple[int, int | None]]:
     """Yield the time ranges that together reach from a time until now, epoch milliseconds.
 
     Args:
@@ -30,7 +32,7 @@ def time_windows(dialect: Dialect, since_ms: int, now_ms: int) -> Iterator[tuple
         first_ms = last_ms
 
 
-def next_position(
+def find_next_position(
     dialect: Dialect, rows: Sequence[Mapping[str, Any]], body: str, rows_read: int
 ) -> str | None:
     """Return the position of the next page of own trades; None where this page was the last.
@@ -41,18 +43,18 @@ def next_position(
         body: Body of the response.
         rows_read: Rows of this page and of those before it.
     """
-    document = fields_of(document_of(body))
+    document = get_fields(parse_json_body(body))
     if dialect.trades_paging == "cursor":
         # Bybit has the cursor in its result, Coinbase next to its list.
-        place = fields_of(document.get("result")) or document
+        place = get_fields(document.get("result")) or document
         return str(place.get("nextPageCursor") or place.get("cursor") or "") or None
     if dialect.trades_paging == "ofs":
-        count = fields_of(document.get("result")).get("count")
+        count = get_fields(document.get("result")).get("count")
         is_last = not rows or not isinstance(count, int) or rows_read >= count
         return None if is_last else str(rows_read)
     if len(rows) < dialect.trades_limit:
         return None
     if dialect.trades_paging == "after":
         # OKX goes from the newest trade to the oldest, by ids of its bills.
-        return str(fields_of(rows[0].get("info")).get("billId") or "") or None
+        return str(get_fields(rows[0].get("info")).get("billId") or "") or None
     return str(rows[-1]["id"])

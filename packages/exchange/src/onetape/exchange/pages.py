@@ -24,7 +24,7 @@ _DAY: Final = Timeframe.parse("1d")
 _EMPTY_PAGES: Final = 2
 #: Number of pages in a row without progress beyond the requested time that are an error.
 STUCK_PAGES: Final = 3
-#: Turns of the loop after which CCXT has put a question on the wire.
+#: Turns of the loop after which CCXT has sent a request.
 _TURNS: Final = 3
 
 
@@ -53,13 +53,13 @@ class Page(Struct, frozen=True):
         return sorted([*self.refused, *sound], key=lambda row: row.timestamp)
 
 
-def last_closed_open(timeframe: Timeframe, now_ms: int, grace_ms: int) -> int:
+def compute_last_closed_open(timeframe: Timeframe, now_ms: int, grace_ms: int) -> int:
     """Return the open (epoch seconds) of the newest candle that is certain to be final."""
     forming = timeframe.floor((now_ms - grace_ms) // 1_000)
     return timeframe.shift(forming, -1)
 
 
-async def closed_pages(
+async def iterate_closed_pages(
     exchange: RestExchange, symbol: str, timeframe: Timeframe, *, start: int, end: int
 ) -> AsyncGenerator[Page]:
     """Yield the closed candles that open in `[start, end)`, epoch seconds, oldest first.
@@ -67,7 +67,7 @@ async def closed_pages(
     The next page is requested while the caller works on one, so close the generator
     (`contextlib.aclosing`) where it may be left early. Where the exchange serves its newest candles
     only, the first page begins with the oldest of them, and a note of the exchange has the time of
-    that.
+    that candle.
 
     Raises:
         ExchangeUnreachable: no usable response within the time for retries, or page after page
@@ -75,10 +75,10 @@ async def closed_pages(
         ExchangeRefused: the exchange refused the request.
     """
     paginator = _Paginator(exchange, symbol, timeframe, start, end)
-    coming = asyncio.create_task(paginator.next_page())
+    coming = asyncio.create_task(paginator.fetch_next_page())
     try:
         while (page := await coming) is not None:
-            coming = asyncio.create_task(paginator.next_page())
+            coming = asyncio.create_task(paginator.fetch_next_page())
             for _ in range(_TURNS):
                 await asyncio.sleep(0)
             yield page
@@ -108,23 +108,25 @@ class _Paginator:
         self._is_at_row = False
         self._most_empty_pages = _EMPTY_PAGES
 
-    async def next_page(self) -> Page | None:
+    async def fetch_next_page(self) -> Page | None:
         """Request the next page and move on; None at the end."""
-        now_ms = self._time_ms()
-        newest = last_closed_open(self._timeframe, now_ms, self._quirks.close_grace_ms)
+        now_ms = self._get_market_ms()
+        newest = compute_last_closed_open(self._timeframe, now_ms, self._quirks.close_grace_ms)
         stop = min(self._end, self._timeframe.next(newest))
         if self._cursor >= stop:
             return None
-        batch, since = await self._answer(stop)
+        batch, since = await self._fetch_page(stop)
         # A time after the forming candle is a fault: following it would skip what lies between.
-        seen = _placed(batch, self._timeframe, self._cursor, self._timeframe.floor(now_ms // 1_000))
-        covered_until = min(await self._moved_on(batch, seen, stop), stop)
+        seen = _collect_placed_opens(
+            batch, self._timeframe, self._cursor, self._timeframe.floor(now_ms // 1_000)
+        )
+        covered_until = min(await self._move_cursor(batch, seen, stop), stop)
         if covered_until >= stop:
             self._cursor = self._end
         candles, refused = _cut(batch, self._timeframe, self._start, stop)
         return Page(candles, refused, since, covered_until, now_ms, seen)
 
-    def _time_ms(self) -> int:
+    def _get_market_ms(self) -> int:
         """Return the market time, taken before the request: what closes meanwhile may not be final.
 
         Far from the newest candle an earlier time does as well, and requesting it is not free.
@@ -134,7 +136,7 @@ class _Paginator:
             self._now_ms = self._exchange.now_ms()
         return self._now_ms
 
-    async def _moved_on(self, batch: CandleBatch, seen: list[int], stop: int) -> int:
+    async def _move_cursor(self, batch: CandleBatch, seen: list[int], stop: int) -> int:
         """Move the cursor, by a candle at least; return before when all has been requested.
 
         Raises:
@@ -152,9 +154,9 @@ class _Paginator:
         if rows.size and not (is_at_row and int(rows.min()) == self._cursor):
             self._check_stuck(int(rows.max()))
         elif not self._quirks.finds_next:
-            return await self._skipped(stop)
+            return await self._skip_empty_page(stop)
         elif rows.size or self._stuck_pages or self._empty_pages:
-            # It would have sent a later candle if it had one: the end of the data.
+            # The exchange would have sent a later candle if it had one: the end of the data.
             return stop
         else:
             self._empty_pages += 1
@@ -176,38 +178,38 @@ class _Paginator:
                 f"{format_utc(newest)} UTC); what came before is stored, try again later"
             )
 
-    async def _skipped(self, stop: int) -> int:
+    async def _skip_empty_page(self, stop: int) -> int:
         """Move the cursor over an empty page; return before when all has been requested."""
         self._stuck_pages = 0
         self._empty_pages += 1
-        self._cursor = self._timeframe.shift(self._cursor, self._limit(stop))
+        self._cursor = self._timeframe.shift(self._cursor, self._compute_limit(stop))
         if self._empty_pages >= self._most_empty_pages:
-            ahead = await self._next_day(stop)
-            # Where days show a candle that the pages do not, they are no help: request fewer.
+            ahead = await self._fetch_next_day(stop)
+            # Where a daily candle shows one that the pages lack, days are no help: request fewer.
             self._most_empty_pages *= 1 if ahead > self._cursor else 2
             self._cursor, self._empty_pages = max(self._cursor, ahead), 0
         return self._cursor
 
-    def _limit(self, stop: int) -> int:
-        """Return how many to request: one more than needed shows that history goes on."""
+    def _compute_limit(self, stop: int) -> int:
+        """Return the number of candles to request: one more than needed shows if more follow."""
         return min(self._quirks.page_limit, self._timeframe.count_between(self._cursor, stop) + 1)
 
-    async def _ask(self, limit: int) -> CandleBatch:
-        return await self._exchange.candles(
+    async def _fetch_batch(self, limit: int) -> CandleBatch:
+        return await self._exchange.fetch_candles(
             self._symbol, self._timeframe.name, since_ms=self._cursor * 1_000, limit=limit
         )
 
-    async def _answer(self, stop: int) -> tuple[CandleBatch, int]:
-        """Request a page; return it, and from when on it holds all that the exchange has."""
+    async def _fetch_page(self, stop: int) -> tuple[CandleBatch, int]:
+        """Request a page; return it, and the time from which it has all the exchange's candles."""
         cursor, timeframe = self._cursor, self._timeframe
-        batch = await self._ask(self._limit(stop))
-        opens = _placed(batch, timeframe, cursor, stop)
+        batch = await self._fetch_batch(self._compute_limit(stop))
+        opens = _collect_placed_opens(batch, timeframe, cursor, stop)
         if not opens or opens[0] == cursor or self._quirks.finds_next:
             return batch, cursor
         if self._quirks.newest_only is not None:
             if len(batch) < self._quirks.newest_only:
                 return batch, cursor
-            self._say_served_from(opens[0])
+            self._note_served_from(opens[0])
             return batch, opens[0]
         # A page's length from the cursor on, and its beginning is missing: a gap, or an exchange
         # that sends less than a page and keeps the newest. A request that ends there shows it.
@@ -215,12 +217,12 @@ class _Paginator:
             missing = min(timeframe.count_between(cursor, opens[0]), self._quirks.page_limit)
             if not missing:
                 break
-            earlier = await self._ask(missing)
-            opens = _placed(earlier, timeframe, cursor, opens[0] - 1)
+            earlier = await self._fetch_batch(missing)
+            opens = _collect_placed_opens(earlier, timeframe, cursor, opens[0] - 1)
             batch = earlier.concat(batch)
         return batch, cursor
 
-    def _say_served_from(self, first: int) -> None:
+    def _note_served_from(self, first: int) -> None:
         name = self._timeframe.name
         self._exchange.served_from[self._symbol, name] = first
         self._exchange.note_once(
@@ -230,18 +232,18 @@ class _Paginator:
             about=f"{self._symbol} {name}",
         )
 
-    async def _next_day(self, stop: int) -> int:
+    async def _fetch_next_day(self, stop: int) -> int:
         """Return before when no candle can come, requested by days: `stop` where none comes."""
-        if self._timeframe.seconds >= _DAY.seconds or not self._exchange.serves(_DAY.name):
+        if self._timeframe.seconds >= _DAY.seconds or not self._exchange.has_timeframe(_DAY.name):
             return self._cursor
         start = _DAY.floor(self._cursor)
-        day = await first_open(self._exchange, self._symbol, _DAY, start=start, end=stop)
+        day = await fetch_first_open(self._exchange, self._symbol, _DAY, start=start, end=stop)
         # Days may open at another hour than ours: the one before may hold the first candle.
         before = stop if day is None else self._timeframe.floor(day - _DAY.seconds)
         return max(self._cursor, before)
 
 
-async def first_open(
+async def fetch_first_open(
     exchange: RestExchange, symbol: str, timeframe: Timeframe, *, start: int, end: int
 ) -> int | None:
     """Return the open of the first candle in `[start, end)`, epoch seconds, or None.
@@ -255,7 +257,7 @@ async def first_open(
     at, limit = timeframe.ceil(start), exchange.quirks.page_limit
     while at < end:
         found = exchange.quirks.finds_next
-        batch = await exchange.candles(
+        batch = await exchange.fetch_candles(
             symbol, timeframe.name, since_ms=at * 1_000, limit=1 if found else limit
         )
         opens = batch.timestamp[(batch.timestamp >= at) & (batch.timestamp < end)]
@@ -265,7 +267,9 @@ async def first_open(
     return None
 
 
-def _placed(batch: CandleBatch, timeframe: Timeframe, start: int, last: int) -> list[int]:
+def _collect_placed_opens(
+    batch: CandleBatch, timeframe: Timeframe, start: int, last: int
+) -> list[int]:
     """Return the opens of a batch in `[start, last]` that are on the grid, sorted."""
     times = batch.timestamp
     times = times[(times >= start) & (times <= last)]
@@ -282,14 +286,14 @@ def _cut(
     Of two rows with one time the later in the response counts. A row with an invalid time stays in,
     so that it is quarantined; a sound one outside the range was merely not requested.
     """
-    sent = batch.columns()
+    sent = batch.make_columns()
     faults = find_candle_faults(sent, timeframe)
     inside = (sent.timestamp >= start) & (sent.timestamp < stop)
     refused: dict[Candle, str] = {}
     for place in faults:
         time = int(sent.timestamp[place])
         if inside[place] or not 0 <= time <= LATEST_TIMESTAMP or timeframe.floor(time) != time:
-            refused[batch.candle(place)] = batch.text(place)
+            refused[batch.make_candle(place)] = batch.format_raw_candle(place)
         inside[place] = False
     places = np.flatnonzero(inside)
     times = sent.timestamp[places]
@@ -297,4 +301,4 @@ def _cut(
         # Backwards, because `unique` keeps the first of equals.
         _, first = np.unique(times[::-1], return_index=True)
         places = places[times.size - 1 - first]
-    return batch.columns(places), refused
+    return batch.make_columns(places), refused

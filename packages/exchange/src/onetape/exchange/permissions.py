@@ -1,4 +1,4 @@
-"""What an API key may do, read out of the exchange's own statement about it."""
+"""Rights of an API key, read from the exchange's statement about the key."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, cast
@@ -18,7 +18,7 @@ class KeyNotAccepted(ExchangeRefused):
 
 
 class KeyPermissions(Struct, frozen=True):
-    """Rights of a key; None: the exchange does not state it."""
+    """Rights of a key; None: the exchange does not state the right."""
 
     may_trade: bool | None
     """Whether the API key may place spot orders."""
@@ -30,14 +30,14 @@ class KeyPermissions(Struct, frozen=True):
     """The exchange's names of the rights that move money, where it has several."""
 
 
-#: Method of CCXT that requests it, by exchange.
+#: Method of CCXT that requests the rights of a key, by exchange.
 PERMISSION_CALLS: Final[Mapping[str, str]] = {
     "binance": "sapi_get_account_apirestrictions",
     "okx": "private_get_account_config",
     "bybit": "private_get_v5_user_query_api",
     "coinbase": "v3_private_get_brokerage_key_permissions",
 }
-#: Where the response to that question has the exchange's own id of the account.
+#: Place of the exchange's own id of the account in the response to `PERMISSION_CALLS`.
 _ACCOUNT_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "okx": ("data", "uid"),
     "bybit": ("result", "userID"),
@@ -52,7 +52,7 @@ _BINANCE_WITHDRAWS: Final = (
 )  # fmt: skip
 
 
-def permissions_in(exchange: str, document: object) -> KeyPermissions:
+def parse_permissions(exchange: str, document: object) -> KeyPermissions:
     """Return the permissions of a key; unknown if the document has another layout.
 
     Args:
@@ -60,29 +60,29 @@ def permissions_in(exchange: str, document: object) -> KeyPermissions:
         document: The response to the exchange's call of `PERMISSION_CALLS`.
     """
     name = "binance" if exchange == SIMULATOR_ID else exchange
-    fields = _fields(document)
+    fields = _get_fields(document)
     if name == "binance":
-        rights = [_flag(fields, right) for right in _BINANCE_WITHDRAWS]
+        rights = [_get_flag(fields, right) for right in _BINANCE_WITHDRAWS]
         # An account's statement may lack a right that came later, not that of withdrawals.
         known = rights if rights[0] is not None else []
         return KeyPermissions(
-            _flag(fields, "enableSpotAndMarginTrading"),
-            _any(one for one in known if one is not None),
-            _flag(fields, "ipRestrict"),
-            tuple(right for right in _BINANCE_WITHDRAWS if _flag(fields, right)),
+            _get_flag(fields, "enableSpotAndMarginTrading"),
+            _combine_flags(one for one in known if one is not None),
+            _get_flag(fields, "ipRestrict"),
+            tuple(right for right in _BINANCE_WITHDRAWS if _get_flag(fields, right)),
         )
     if name == "okx":
         rows = fields.get("data")
         listed = cast("list[object]", rows) if isinstance(rows, list) else []
-        return _of_words(_fields(listed[0] if listed else None).get("perm"))
+        return _parse_words(_get_fields(listed[0] if listed else None).get("perm"))
     if name == "bybit":
-        return _bybit(_fields(fields.get("result")))
+        return _parse_bybit(_get_fields(fields.get("result")))
     if name == "coinbase":
-        return KeyPermissions(_flag(fields, "can_trade"), _flag(fields, "can_transfer"))
+        return KeyPermissions(_get_flag(fields, "can_trade"), _get_flag(fields, "can_transfer"))
     return KeyPermissions(None, None)
 
 
-def account_in(exchange: str, document: object) -> str | None:
+def parse_account_id(exchange: str, document: object) -> str | None:
     """Return the exchange's own id of the account, or None where the response does not have it.
 
     Args:
@@ -91,7 +91,7 @@ def account_in(exchange: str, document: object) -> str | None:
     """
     value = document
     for name in _ACCOUNT_FIELDS.get(exchange, ()):
-        value = _fields(value).get(name)
+        value = _get_fields(value).get(name)
         if isinstance(value, list):
             rows = cast("list[object]", value)
             value = rows[0] if rows else None
@@ -139,17 +139,17 @@ def check_permissions(
     return tuple(notes)
 
 
-def _of_words(value: object) -> KeyPermissions:
+def _parse_words(value: object) -> KeyPermissions:
     if not isinstance(value, str) or not value:
         return KeyPermissions(None, None)
     words = {word.strip() for word in value.split(",")}
     return KeyPermissions("trade" in words, "withdraw" in words)
 
 
-def _bybit(result: Mapping[str, Any]) -> KeyPermissions:
+def _parse_bybit(result: Mapping[str, Any]) -> KeyPermissions:
     if not isinstance(result.get("permissions"), dict):
         return KeyPermissions(None, None)
-    rights = _fields(result["permissions"])
+    rights = _get_fields(result["permissions"])
     wallet: Any = rights.get("Wallet")
     may_trade = "SpotTrade" in (rights.get("Spot") or []) and result.get("readOnly") in (0, "0")
     addresses: Any = result.get("ips")
@@ -157,15 +157,15 @@ def _bybit(result: Mapping[str, Any]) -> KeyPermissions:
     return KeyPermissions(may_trade, bool(wallet), is_bound)
 
 
-def _fields(value: object) -> Mapping[str, Any]:
+def _get_fields(value: object) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
 
 
-def _flag(fields: Mapping[str, Any], name: str) -> bool | None:
+def _get_flag(fields: Mapping[str, Any], name: str) -> bool | None:
     value = fields.get(name)
     return value if isinstance(value, bool) else None
 
 
-def _any(values: Iterable[bool]) -> bool | None:
+def _combine_flags(values: Iterable[bool]) -> bool | None:
     found = list(values)
     return any(found) if found else None

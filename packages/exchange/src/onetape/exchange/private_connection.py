@@ -12,19 +12,19 @@ from typing import Any, Final, Self
 import ccxt.async_support as ccxt_async
 
 from onetape.core.errors import ExchangeUnreachable
-from onetape.exchange.ccxt_errors import translated
+from onetape.exchange.ccxt_errors import translating_ccxt_errors
 from onetape.exchange.client_loop import ClientLoop
-from onetape.exchange.clients import Endpoint, client_settings, point_client
-from onetape.exchange.dialects import Dialect, dialect_of
+from onetape.exchange.clients import Endpoint, make_client_settings, point_client
+from onetape.exchange.dialects import Dialect, get_dialect
 from onetape.exchange.order_calls import CcxtCall
 from onetape.exchange.outcomes import Unknown, read_list
 from onetape.exchange.permissions import KeyNotAccepted
-from onetape.exchange.proven_refusals import refusal_in
+from onetape.exchange.proven_refusals import find_proven_refusal
 from onetape.exchange.redaction import redact_client
 from onetape.exchange.request_tap import CallResult, RequestTap
 from onetape.exchange.trading_records import Credentials
 
-#: How long one private request may take, milliseconds.
+#: Time limit of one private request, milliseconds.
 TIMEOUT_MS: Final = 5_000
 
 
@@ -56,8 +56,8 @@ class PrivateConnection:
             UsageError: the private requests of the exchange are not known.
         """
         self.endpoint = endpoint
-        self.dialect = dialect or dialect_of(endpoint.exchange)
-        settings = client_settings(endpoint)
+        self.dialect = dialect or get_dialect(endpoint.exchange)
+        settings = make_client_settings(endpoint)
         settings |= {
             "apiKey": credentials.key,
             "secret": credentials.secret,
@@ -115,13 +115,13 @@ class PrivateConnection:
         await self._client_loop.run(self._load_markets)
 
     async def perform(self, call: CcxtCall) -> CallResult:
-        """Carry out a call once and return how it ended; every error of it is in the result."""
+        """Carry out a call once and return its result, which also holds any error of the call."""
         return await self._client_loop.run(lambda: self._perform(call))
 
     async def _perform(self, call: CcxtCall) -> CallResult:
         if not self.dialect.has_rising_nonces:
             return await self._tap.perform(call)
-        # Of two requests on their way the second may arrive first: the other would be refused.
+        # The second of two simultaneous requests may arrive first: the other would be refused.
         async with self._lane:
             return await self._tap.perform(call)
 
@@ -145,13 +145,15 @@ class PrivateConnection:
         if result.error is None:
             return result
         # After a good call CCXT takes an invalid key of Binance for too many requests.
-        refused = refusal_in(self.endpoint.exchange, result.record.status, result.record.body)
+        refused = find_proven_refusal(
+            self.endpoint.exchange, result.record.status, result.record.body
+        )
         if refused is not None and refused.kind == "key":
             raise KeyNotAccepted(
                 f"{self.endpoint.exchange} does not accept the API key: {refused.reason} "
                 f"({refused.code})"
             ) from result.error
-        with translated(self.endpoint.exchange):
+        with translating_ccxt_errors(self.endpoint.exchange):
             raise result.error
 
     async def read_rows(self, call: CcxtCall) -> tuple[list[Mapping[str, Any]], CallResult]:
@@ -173,7 +175,7 @@ class PrivateConnection:
         key, secret = self._client.apiKey, self._client.secret
         self._client.apiKey = self._client.secret = None
         try:
-            with translated(self.endpoint.exchange):
+            with translating_ccxt_errors(self.endpoint.exchange):
                 await self._client.load_markets()
         finally:
             self._client.apiKey, self._client.secret = key, secret

@@ -13,7 +13,7 @@ from msgspec import Struct
 from onetape.core.printable import escape_unprintable
 from onetape.core.symbols import SIMULATOR_ID
 
-#: Why an exchange has refused a request.
+#: Reasons for which an exchange refuses a request.
 RefusalKind = Literal[
     "late", "funds", "rules", "key", "rate", "market", "no such order", "not sent"
 ]
@@ -119,7 +119,7 @@ _CODES: Final = {
 }  # fmt: skip
 
 
-def refusal_in(exchange: str, status: int | None, body: str) -> Refused | None:
+def find_proven_refusal(exchange: str, status: int | None, body: str) -> Refused | None:
     """Return the refusal that a response proves, or None where it proves nothing.
 
     Args:
@@ -131,22 +131,22 @@ def refusal_in(exchange: str, status: int | None, body: str) -> Refused | None:
     codes = _CODES.get(name)
     if codes is None or status not in codes.statuses or status in _DOUBTFUL_STATUSES:
         return None
-    errors = list(_errors_in(name, document_of(body)))
-    judged = [_judged(codes, error) for error in errors]
+    errors = list(_iterate_errors(name, parse_json_body(body)))
+    judged = [_classify_error(codes, error) for error in errors]
     return judged[0] if judged and all(one is not None for one in judged) else None
 
 
-def says_no_such_order(exchange: str, status: int | None, body: str) -> bool:
+def is_no_such_order(exchange: str, status: int | None, body: str) -> bool:
     """Return whether a response to a look-up states that there is no such order."""
     name = "binance" if exchange == SIMULATOR_ID else exchange
     if name == "binance":
-        errors = list(_errors_in(name, document_of(body)))
+        errors = list(_iterate_errors(name, parse_json_body(body)))
         return status == 400 and [one.code for one in errors] == ["-2013"]
-    found = refusal_in(exchange, status, body)
+    found = find_proven_refusal(exchange, status, body)
     return found is not None and found.kind == "no such order"
 
 
-def document_of(body: str) -> Any:
+def parse_json_body(body: str) -> Any:
     """Return the document of a body, or None where it is no JSON."""
     try:
         return json.loads(body)
@@ -154,33 +154,37 @@ def document_of(body: str) -> Any:
         return None
 
 
-def _judged(codes: _Codes, error: _Error) -> Refused | None:
+def _classify_error(codes: _Codes, error: _Error) -> Refused | None:
     text = f"{error.code} {error.message}"
     if any(word in text for word in _DUPLICATE) or error.code in codes.doubtful:
         return None
-    kind = codes.kinds.get(error.code) or _prefixed(codes, error.code) or _in_ranges(codes, error)
+    kind = (
+        codes.kinds.get(error.code)
+        or _find_kind_by_prefix(codes, error.code)
+        or _find_kind_by_range(codes, error)
+    )
     if kind is None:
         return None
     if kind == "other" and "order sent" in error.message:
-        return None  # what is left of "Duplicate order sent."
+        return None  # the rest of "Duplicate order sent."
     if kind in ("other", "rules"):
-        kind = _kind_by_message(error.message) or ("rules" if error.message else None)
+        kind = _find_kind_by_message(error.message) or ("rules" if error.message else None)
     if kind is None:
         return None
     reason = escape_unprintable(" ".join((error.message or error.code).split()))[:_LONGEST_MESSAGE]
     return Refused(kind, reason, escape_unprintable(error.code)[:_LONGEST_MESSAGE])
 
 
-def _kind_by_message(message: str) -> RefusalKind | None:
+def _find_kind_by_message(message: str) -> RefusalKind | None:
     return next((kind for word, kind in _MESSAGES if word in message), None)
 
 
-def _prefixed(codes: _Codes, code: str) -> RefusalKind | Literal["other"] | None:
+def _find_kind_by_prefix(codes: _Codes, code: str) -> RefusalKind | Literal["other"] | None:
     texts = (one for one in codes.kinds if one[0] == "E" and code.startswith(one))
     return next((codes.kinds[one] for one in texts), None)
 
 
-def _in_ranges(codes: _Codes, error: _Error) -> RefusalKind | None:
+def _find_kind_by_range(codes: _Codes, error: _Error) -> RefusalKind | None:
     try:
         number = int(error.code)
     except ValueError:
@@ -188,65 +192,69 @@ def _in_ranges(codes: _Codes, error: _Error) -> RefusalKind | None:
     return next((kind for low, high, kind in codes.ranges if low <= number <= high), None)
 
 
-def _errors_in(exchange: str, document: Any) -> Iterator[_Error]:
+def _iterate_errors(exchange: str, document: Any) -> Iterator[_Error]:
     """Yield the errors of a document; none where it has none, or is not the exchange's own."""
     if isinstance(document, dict):
         yield from _READERS[exchange](cast("dict[str, Any]", document))
 
 
-def _binance(document: dict[str, Any]) -> Iterator[_Error]:
+def _iterate_binance_errors(document: dict[str, Any]) -> Iterator[_Error]:
     code = document.get("code")
     # An order's own document in addition to the code would be a response of another kind.
     if type(code) is int and code < 0 and "orderId" not in document and "data" not in document:
-        yield _Error(str(code), _text(document.get("msg")))
+        yield _Error(str(code), _get_text(document.get("msg")))
 
 
-def _okx(document: dict[str, Any]) -> Iterator[_Error]:
+def _iterate_okx_errors(document: dict[str, Any]) -> Iterator[_Error]:
     code, data = document.get("code"), document.get("data")
     if code == "0" or not isinstance(code, str):
         return
     rows = [row for row in cast("list[Any]", data) if row] if isinstance(data, list) else []
     if not rows:
-        yield _Error(code, _text(document.get("msg")))
+        yield _Error(code, _get_text(document.get("msg")))
     for row in rows:
         fields = cast("dict[str, Any]", row) if isinstance(row, dict) else {}
-        # A row without an error of its own, or with an order's id, is no refusal.
+        # A row without an error, or with an order's id, is no refusal.
         of_order = fields.get("ordId") or fields.get("algoId")
-        yield _Error("" if of_order else _text(fields.get("sCode")), _text(fields.get("sMsg")))
+        yield _Error(
+            "" if of_order else _get_text(fields.get("sCode")), _get_text(fields.get("sMsg"))
+        )
 
 
-def _bybit(document: dict[str, Any]) -> Iterator[_Error]:
+def _iterate_bybit_errors(document: dict[str, Any]) -> Iterator[_Error]:
     code, result = document.get("retCode"), document.get("result")
     has_order = isinstance(result, dict) and "orderId" in result
     if type(code) is int and code != 0:
-        yield _Error("" if has_order else str(code), _text(document.get("retMsg")))
+        yield _Error("" if has_order else str(code), _get_text(document.get("retMsg")))
 
 
-def _kraken(document: dict[str, Any]) -> Iterator[_Error]:
+def _iterate_kraken_errors(document: dict[str, Any]) -> Iterator[_Error]:
     errors, result = document.get("error"), document.get("result")
     if isinstance(errors, list) and not result:
         for one in cast("list[Any]", errors):
-            yield _Error(_text(one), _text(one))
+            yield _Error(_get_text(one), _get_text(one))
 
 
-def _coinbase(document: dict[str, Any]) -> Iterator[_Error]:
+def _iterate_coinbase_errors(document: dict[str, Any]) -> Iterator[_Error]:
     if document.get("success") is True or document.get("success_response"):
         return
     inner = document.get("error_response")
     fields = cast("dict[str, Any]", inner) if isinstance(inner, dict) else document
-    code = _text(fields.get("error")) or _text(fields.get("failure_reason"))
+    code = _get_text(fields.get("error")) or _get_text(fields.get("failure_reason"))
     if code:
-        yield _Error(code, _text(fields.get("message")) or _text(fields.get("error_details")))
+        yield _Error(
+            code, _get_text(fields.get("message")) or _get_text(fields.get("error_details"))
+        )
 
 
-def _text(value: object) -> str:
+def _get_text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
 _READERS: Final[Mapping[str, Callable[[dict[str, Any]], Iterator[_Error]]]] = {
-    "binance": _binance,
-    "okx": _okx,
-    "bybit": _bybit,
-    "kraken": _kraken,
-    "coinbase": _coinbase,
+    "binance": _iterate_binance_errors,
+    "okx": _iterate_okx_errors,
+    "bybit": _iterate_bybit_errors,
+    "kraken": _iterate_kraken_errors,
+    "coinbase": _iterate_coinbase_errors,
 }

@@ -9,15 +9,15 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-#: What a word holds that is an address, whose query may hold a signature, or a signature alone.
+#: Marks of a word that is an address, whose query may hold a signature, or a signature alone.
 _SECRET: Final = ("://", "signature=")
-#: A logger that nothing listens to, whatever the levels of others are.
+#: A logger without output, whatever the levels of other loggers are.
 _SILENT: Final = logging.getLogger("onetape.private_requests")
 _SILENT.disabled = True
 
 
 def redact_client(client: Any) -> None:
-    """Let a client write and raise nothing that is secret, whatever its modes are.
+    """Make a client write and raise no secret, whatever its modes are.
 
     Args:
         client: Client of CCXT's asynchronous classes; before anything else is put into its

@@ -1,6 +1,6 @@
 """Reads responses to requests that cancel one order and place another.
 
-The response states what became of each half, whatever its HTTP status is: the old order is
+The response states the outcome of each half, with any HTTP status: the old order is
 cancelled or not, and the new one is placed, refused, or was not attempted. Everything else proves
 nothing.
 """
@@ -12,17 +12,17 @@ from typing import Any
 
 from msgspec import Struct
 
-from onetape.exchange.outcomes import Accepted, Unknown, failure_of
-from onetape.exchange.proven_refusals import Refused, document_of, refusal_in
+from onetape.exchange.outcomes import Accepted, Unknown, read_failure
+from onetape.exchange.proven_refusals import Refused, find_proven_refusal, parse_json_body
 from onetape.exchange.request_tap import CallResult
-from onetape.exchange.trading_records import fields_of
+from onetape.exchange.trading_records import get_fields
 
 
 class Halves(Struct, frozen=True):
     """Outcome of the replacement of a stop: of the old and of the new order."""
 
     old: Decimal | Refused | Unknown
-    """Filled amount of the cancelled order, base currency; or why it is not cancelled."""
+    """Filled amount of the cancelled order, base currency; or the reason why it is open."""
     new: Accepted | Refused | Unknown
 
 
@@ -34,24 +34,26 @@ def read_replace(exchange: str, result: CallResult, replaced_id: str) -> Halves:
         result: Result of the call that sent the request.
         replaced_id: Client order id of the order to cancel.
     """
-    found = _halves_in(result.record.body)
+    found = _find_halves(result.record.body)
     if found is None:
         whole: Refused | Unknown = Unknown("the response does not state what became of the orders")
         if result.error is not None:
-            whole = failure_of(exchange, result.error, result.record)
+            whole = read_failure(exchange, result.error, result.record)
         return Halves(whole, whole)
-    old = _old(exchange, found, replaced_id)
-    return Halves(old, _new(exchange, found, result))
+    old = _read_cancel_half(exchange, found, replaced_id)
+    return Halves(old, _read_new_half(exchange, found, result))
 
 
-def _halves_in(body: str) -> Mapping[str, Any] | None:
-    document = fields_of(document_of(body))
-    found = fields_of(document.get("data", document))
+def _find_halves(body: str) -> Mapping[str, Any] | None:
+    document = get_fields(parse_json_body(body))
+    found = get_fields(document.get("data", document))
     return found if "cancelResult" in found else None
 
 
-def _old(exchange: str, found: Mapping[str, Any], replaced_id: str) -> Decimal | Refused | Unknown:
-    fields = fields_of(found.get("cancelResponse"))
+def _read_cancel_half(
+    exchange: str, found: Mapping[str, Any], replaced_id: str
+) -> Decimal | Refused | Unknown:
+    fields = get_fields(found.get("cancelResponse"))
     match found.get("cancelResult"):
         case "SUCCESS" if fields.get("origClientOrderId") == replaced_id:
             try:
@@ -61,28 +63,28 @@ def _old(exchange: str, found: Mapping[str, Any], replaced_id: str) -> Decimal |
                     "the response does not state how much the cancelled order had filled"
                 )
         case "FAILURE":
-            return _refusal(exchange, fields)
+            return _read_refusal(exchange, fields)
         case _:
             return Unknown("the response does not state what became of the order to cancel")
 
 
-def _new(
+def _read_new_half(
     exchange: str, found: Mapping[str, Any], result: CallResult
 ) -> Accepted | Refused | Unknown:
-    fields = fields_of(found.get("newOrderResponse"))
-    row = fields_of(result.value)
+    fields = get_fields(found.get("newOrderResponse"))
+    row = get_fields(result.value)
     match found.get("newOrderResult"):
         case "SUCCESS" if result.error is None and row.get("id"):
             return Accepted(row, str(row["id"]))
         case "FAILURE":
-            return _refusal(exchange, fields)
+            return _read_refusal(exchange, fields)
         case "NOT_ATTEMPTED" if found.get("cancelResult") == "FAILURE":
             return Refused("not sent", "the order that it was to replace could not be cancelled")
         case _:
             return Unknown("the response does not state what became of the new order")
 
 
-def _refusal(exchange: str, fields: Mapping[str, Any]) -> Refused | Unknown:
+def _read_refusal(exchange: str, fields: Mapping[str, Any]) -> Refused | Unknown:
     """Return the outcome that an error inside the response proves."""
-    refused = refusal_in(exchange, 400, json.dumps(fields))
+    refused = find_proven_refusal(exchange, 400, json.dumps(fields))
     return refused or Unknown(f"an error that proves nothing: {fields.get('code')}")

@@ -58,13 +58,13 @@ class RequestTap:
         self._running: Final[ContextVar[_RunningRequest | None]] = ContextVar(
             "running", default=None
         )
-        client.milliseconds = self._time_ms
-        client.sign = self._signed
-        client.fetch = self._fetched
-        client.on_rest_response = self._answered
+        client.milliseconds = self._get_request_ms
+        client.sign = self._sign_request
+        client.fetch = self._fetch_response
+        client.on_rest_response = self._record_response
 
     async def perform(self, call: CcxtCall) -> CallResult:
-        """Carry out a call once and return how it ended; every error of it is in the result."""
+        """Carry out a call once and return its result, which also holds any error of the call."""
         record = RequestRecord()
         token = self._running.set(_RunningRequest(call, record))
         try:
@@ -77,20 +77,20 @@ class RequestTap:
             self._running.reset(token)
         return CallResult(value, None, record)
 
-    def _time_ms(self) -> int:
+    def _get_request_ms(self) -> int:
         running = self._running.get()
         if running is not None and running.call.is_pinned and running.call.window is not None:
             return running.call.window.intended_ms
         return self._market_ms()
 
-    def _signed(self, *args: Any, **named: Any) -> dict[str, Any]:
+    def _sign_request(self, *args: Any, **named: Any) -> dict[str, Any]:
         request = self._sign(*args, **named)
         running = self._running.get()
         if running is not None and running.call.headers:
             request["headers"] = {**(request.get("headers") or {}), **running.call.headers}
         return request
 
-    async def _fetched(
+    async def _fetch_response(
         self, url: str, method: str = "GET", headers: Any = None, body: Any = None
     ) -> Any:
         running = self._running.get()
@@ -99,7 +99,7 @@ class RequestTap:
             running.record.http_method = method
         return await self._fetch(url, method, headers, body)
 
-    def _answered(
+    def _record_response(
         self,
         status: int,
         reason: str,

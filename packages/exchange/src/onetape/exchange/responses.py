@@ -78,16 +78,16 @@ class CandleBatch(Struct, frozen=True):
         """Return the number of candles."""
         return len(self.timestamp)
 
-    def candle(self, place: int) -> Candle:
+    def make_candle(self, place: int) -> Candle:
         """Return one candle."""
         return Candle(int(self.timestamp[place]), *self.values[place].tolist())
 
-    def candles(self) -> list[Candle]:
+    def make_candles(self) -> list[Candle]:
         """Return all candles, in the order sent."""
         rows = zip(self.timestamp.tolist(), self.values.tolist(), strict=True)
         return [Candle(timestamp, *values) for timestamp, values in rows]
 
-    def columns(self, places: IntArray | None = None) -> Candles:
+    def make_columns(self, places: IntArray | None = None) -> Candles:
         """Return the candles as columns: all, in the order sent, or those at some places."""
         rows = slice(None) if places is None else places
         return Candles(self.timestamp[rows], *self.values[rows].T)
@@ -100,7 +100,7 @@ class CandleBatch(Struct, frozen=True):
             [*self.raw, *later.raw],
         )
 
-    def text(self, place: int) -> str:
+    def format_raw_candle(self, place: int) -> str:
         """Return the exchange's own text of one candle."""
         return json.dumps(self.raw[place], default=str)
 
@@ -155,7 +155,7 @@ class ResponseTap:
         response = self._response.get()
         if response is not None:
             response.body = body
-            response.date_ms = _date_ms(headers)
+            response.date_ms = _parse_date_ms(headers)
         return body.strip()
 
     def _parse(
@@ -173,7 +173,7 @@ class ResponseTap:
         response.raw = raw
         parse = self._parse_one
         if self._plain_rows and raw:
-            response.table = plain_table(raw)
+            response.table = parse_plain_table(raw)
             # CCXT defines what a row means: its own parse of the first and last row must be equal.
             ends = (0, len(raw) - 1)
             if response.table is not None and all(
@@ -184,7 +184,7 @@ class ResponseTap:
         return [parse(row, market) for row in raw]
 
 
-def _date_ms(headers: Mapping[str, str]) -> int | None:
+def _parse_date_ms(headers: Mapping[str, str]) -> int | None:
     """Return the time in the header Date, epoch milliseconds; None if a cache sent the response."""
     named = {name.lower(): value for name, value in headers.items()}
     if named.get("age", "0").strip() != "0":
@@ -198,7 +198,7 @@ def _date_ms(headers: Mapping[str, str]) -> int | None:
     return round(moment.timestamp() * 1_000)
 
 
-def plain_table(raw: list[Any]) -> FloatArray | None:
+def parse_plain_table(raw: list[Any]) -> FloatArray | None:
     """Return the first six columns of rows as numbers, shape (n, 6), or None where some are not."""
     try:
         return np.array([row[:_COLUMNS] for row in raw], dtype=np.float64)

@@ -19,11 +19,11 @@ from onetape.core.quirks import Quirks, get_quirks
 from onetape.core.rate_limit_ban import RateLimitBan
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.exchange.client_loop import ClientLoop
-from onetape.exchange.clients import REST_TIMEOUT_MS, Endpoint, client_settings, point_client
+from onetape.exchange.clients import REST_TIMEOUT_MS, Endpoint, make_client_settings, point_client
 from onetape.exchange.exchange_clock import ExchangeClock, TimeSample
-from onetape.exchange.market_clock import SimulatorClock, market_clock
+from onetape.exchange.market_clock import SimulatorClock, open_market_clock
 from onetape.exchange.markets import MarketInfo as MarketInfo
-from onetape.exchange.markets import Ticker, market_of, ticker_of
+from onetape.exchange.markets import Ticker, parse_market, parse_ticker
 from onetape.exchange.responses import CandleBatch, ResponseTap
 from onetape.exchange.retry_policy import RetryPolicy
 from onetape.exchange.waiting import ComputerWall, RateLimitBans, Wall
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 #: Pause before the second attempt of a read, seconds; later pauses double.
 FIRST_PAUSE_SECONDS = 0.5
-#: How long a read may keep failing once the exchange has responded in this session.
+#: Time for which a read may keep failing once the exchange has responded in this session.
 RETRY_SECONDS = 600.0
 #: Two times of an exchange agree if they differ by no more, after the time between the responses.
 AGREEMENT_MS = 1_000
@@ -42,11 +42,11 @@ SAME_TIME_PAUSE_SECONDS = 1.5
 BRIEF_RETRY_SECONDS = 4.0
 
 
-def _say_nothing(text: str) -> None:
+def _ignore_note(text: str) -> None:
     del text
 
 
-def exchange_ids() -> list[str]:
+def list_exchange_ids() -> list[str]:
     """Return every exchange id that may be named: CCXT's, and `simulator`."""
     return [SIMULATOR_ID, *ccxt.exchanges]
 
@@ -57,16 +57,17 @@ def check_exchange(exchange: str) -> str:
     Raises:
         UsageError: CCXT has no such exchange; the text names the most similar id.
     """
-    if exchange not in exchange_ids():
+    if exchange not in list_exchange_ids():
         raise UsageError(
-            f"exchange {exchange!r} is not known to CCXT{suggest_name(exchange, exchange_ids())}"
+            f"exchange {exchange!r} is not known to "
+            f"CCXT{suggest_name(exchange, list_exchange_ids())}"
         )
     return exchange
 
 
-def _client_of(endpoint: Endpoint, timeout_seconds: float, market_ms: Callable[[], int]) -> Any:
+def _make_client(endpoint: Endpoint, timeout_seconds: float, market_ms: Callable[[], int]) -> Any:
     """Return CCXT's client, which stamps requests with the market's time."""
-    client: Any = getattr(ccxt_async, endpoint.ccxt_class)(client_settings(endpoint))
+    client: Any = getattr(ccxt_async, endpoint.ccxt_class)(make_client_settings(endpoint))
     client.timeout = int(timeout_seconds * 1_000)
     # CCXT stamps its requests with this time: the exchange's, not the computer's.
     client.milliseconds = market_ms
@@ -85,7 +86,7 @@ class RestExchange:
         retry_seconds: float = RETRY_SECONDS,
         waits_for_ban_end: bool = True,
         timeout_seconds: float = REST_TIMEOUT_MS / 1_000,
-        note: Callable[[str], None] = _say_nothing,
+        note: Callable[[str], None] = _ignore_note,
         wall: Wall | None = None,
         seed: int | None = None,
     ) -> None:
@@ -99,10 +100,10 @@ class RestExchange:
             waits_for_ban_end: Wait where the exchange bans this computer, however long; otherwise a
                 read fails at once where that is longer than the time for retries.
             timeout_seconds: Timeout of one request.
-            note: Called with one line on why a read waits, once a minute at most, and what an
-                exchange does not serve.
+            note: Called with one line: the reason why a read waits, once a minute at most, or what
+                an exchange does not serve.
             wall: Clock of the pauses; None: the computer's.
-            seed: Random seed of the pauses' jitter; None is another one each time.
+            seed: Random seed of the pauses' jitter; None: a different one each time.
 
         Raises:
             UsageError: CCXT does not have the exchange.
@@ -111,10 +112,10 @@ class RestExchange:
         check_exchange(endpoint.exchange)
         self.endpoint = endpoint
         self._wall = wall = wall or ComputerWall()
-        self._own_clock = market_clock(endpoint, wall)
+        self._own_clock = open_market_clock(endpoint, wall)
         self.clock: Clock = self._own_clock
         self.quirks: Quirks = get_quirks(endpoint.exchange)
-        self._client = client = _client_of(endpoint, timeout_seconds, self._stamp_ms)
+        self._client = client = _make_client(endpoint, timeout_seconds, self._stamp_ms)
         self._client_loop = ClientLoop(client, endpoint.exchange)
         self._known_ms: int | None = None
         self._listing = asyncio.Lock()
@@ -132,7 +133,7 @@ class RestExchange:
         self._retry_policy = RetryPolicy(
             endpoint.exchange,
             wall=wall,
-            exchange_ms=self._exchange_ms,
+            exchange_ms=self._get_exchange_ms,
             random=random.Random(seed),  # noqa: S311 - jitter, no secret
             note=note,
             first_pause_seconds=first_pause_seconds,
@@ -159,7 +160,7 @@ class RestExchange:
         if isinstance(self._own_clock, SimulatorClock):
             self._own_clock.close()
 
-    async def market(self, symbol: str) -> MarketInfo:
+    async def fetch_market(self, symbol: str) -> MarketInfo:
         """Return a spot market.
 
         Raises:
@@ -176,15 +177,15 @@ class RestExchange:
                 f"{self.endpoint.exchange} has no spot market {symbol!r}"
                 f"{suggest_name(symbol, spot)}"
             )
-        return market_of(symbol, info, self._client.precisionMode)
+        return parse_market(symbol, info, self._client.precisionMode)
 
-    async def current_market(
+    async def fetch_current_market(
         self, symbol: str, *, max_age_seconds: float = 0.0
     ) -> MarketInfo | None:
         """Request the list of markets again; return a spot market, or None if it is not listed.
 
-        Many symbols may request it at one time: of an exchange with thousands of markets the list
-        is long.
+        Many symbols may request the list at one time, and it is long for an exchange with thousands
+        of markets.
 
         Args:
             symbol: Symbol of the market.
@@ -201,9 +202,9 @@ class RestExchange:
         info = self._client.markets.get(symbol)
         if info is None or not info.get("spot"):
             return None
-        return market_of(symbol, info, self._client.precisionMode)
+        return parse_market(symbol, info, self._client.precisionMode)
 
-    async def markets(self) -> list[MarketInfo]:
+    async def fetch_markets(self) -> list[MarketInfo]:
         """Return every spot market, by symbol, those included that are not traded now.
 
         Raises:
@@ -211,11 +212,11 @@ class RestExchange:
             ExchangeRefused: the exchange refused the request.
         """
         mode: int = self._client.precisionMode
-        records = {str(info["symbol"]): info for info in await self.ccxt_markets()}
+        records = {str(info["symbol"]): info for info in await self.load_ccxt_markets()}
         spot = sorted(symbol for symbol, info in records.items() if info.get("spot"))
-        return [market_of(symbol, records[symbol], mode) for symbol in spot]
+        return [parse_market(symbol, records[symbol], mode) for symbol in spot]
 
-    async def tickers(self, symbols: Iterable[str] | None = None) -> dict[str, Ticker]:
+    async def fetch_tickers(self, symbols: Iterable[str] | None = None) -> dict[str, Ticker]:
         """Return the last 24 hours of spot markets by symbol; None: all that are traded.
 
         One request where the exchange serves them together, otherwise one for each symbol.
@@ -224,11 +225,11 @@ class RestExchange:
             ExchangeUnreachable: no usable response.
             ExchangeRefused: the exchange refused the request.
         """
-        traded = [market.symbol for market in await self.markets() if market.active]
+        traded = [market.symbol for market in await self.fetch_markets() if market.active]
         known = set(traded)
         wanted = traded if symbols is None else [one for one in symbols if one in known]
         if not self._client.has.get("fetchTickers"):
-            return {symbol: await self.ticker(symbol) for symbol in wanted}
+            return {symbol: await self.fetch_ticker(symbol) for symbol in wanted}
 
         async def fetch() -> dict[str, Any]:
             # All of them: some exchanges refuse a long list, and all respond without one.
@@ -238,34 +239,34 @@ class RestExchange:
             return found
 
         found = await self._read(fetch)
-        return {symbol: ticker_of(symbol, found[symbol]) for symbol in wanted if symbol in found}
+        return {symbol: parse_ticker(symbol, found[symbol]) for symbol in wanted if symbol in found}
 
-    async def ticker(self, symbol: str) -> Ticker:
+    async def fetch_ticker(self, symbol: str) -> Ticker:
         """Return the last 24 hours of one spot market.
 
         Raises:
             ExchangeUnreachable: no usable response.
             ExchangeRefused: the exchange refused the request.
         """
-        return ticker_of(symbol, await self._read(lambda: self._client.fetch_ticker(symbol)))
+        return parse_ticker(symbol, await self._read(lambda: self._client.fetch_ticker(symbol)))
 
     def share_rate_limit_bans(self, bans: RateLimitBans) -> None:
-        """Share rate limit bans with other clients: obey theirs, add this client's."""
-        own = self._retry_policy.bans.latest()
+        """Share rate limit bans with other clients: wait for theirs, add this client's."""
+        own = self._retry_policy.bans.find_latest()
         if own is not None:
             bans.extend(own)
         self._retry_policy.bans = bans
 
-    def ban_in_force(self) -> RateLimitBan | None:
+    def get_ban_in_force(self) -> RateLimitBan | None:
         """Return the rate limit ban that the last read knew of and that goes on, or None.
 
         May be called in any thread.
         """
-        return self._retry_policy.ban_in_force()
+        return self._retry_policy.get_ban_in_force()
 
-    def banned_seconds(self) -> float:
+    def get_banned_seconds(self) -> float:
         """Return the rest of the rate limit ban, wall seconds; 0 without a ban; in any thread."""
-        return self._retry_policy.banned_seconds()
+        return self._retry_policy.get_banned_seconds()
 
     def share_budget(self, share: Callable[[], float]) -> None:
         """Use only a part of the exchange's request rate from now on.
@@ -287,7 +288,7 @@ class RestExchange:
             self._noted.add(about)
             self._note(text)
 
-    async def ccxt_markets(self) -> list[dict[str, Any]]:
+    async def load_ccxt_markets(self) -> list[dict[str, Any]]:
         """Return CCXT's own market records, so that a streaming client need not fetch them again.
 
         Raises:
@@ -315,18 +316,18 @@ class RestExchange:
     def _stamp_ms(self) -> int:
         """Return the time for CCXT's requests, epoch milliseconds.
 
-        Of the simulator it is the last one known: it is not so precise that each request justifies
-        a question to the simulator.
+        For the simulator this is the last known time: a stamp need not be so precise that each
+        request is preceded by one for the time.
         """
         if self._known_ms is None or isinstance(self.clock, ExchangeClock):
             return self.now_ms()
         return self._known_ms
 
-    def _exchange_ms(self) -> int:
+    def _get_exchange_ms(self) -> int:
         """Return the time by which the exchange dates the end of a ban, epoch milliseconds."""
         clock = self.clock
         is_compared = isinstance(clock, ExchangeClock) and clock.is_compared
-        return clock.now_ms() if is_compared else self._wall.epoch_ms()
+        return clock.now_ms() if is_compared else self._wall.get_epoch_ms()
 
     async def compare_clocks(self) -> int:
         """Request the exchange's time; market time of a real exchange goes on from there.
@@ -346,7 +347,9 @@ class RestExchange:
             before_ms = clock.now_ms()
             return before_ms - await self._read(self._fetch_time)
         try:
-            sample = await self._confirmed_sample(clock, lambda: self._read(self._time_sample))
+            sample = await self._fetch_confirmed_sample(
+                clock, lambda: self._read(self._fetch_time_sample)
+            )
         except ExchangeRefused:
             if self._client.has.get("fetchTime"):
                 raise
@@ -357,7 +360,7 @@ class RestExchange:
         skew_ms = clock.skew_ms
         return 0 if abs(skew_ms) <= sample.slack_ms else skew_ms
 
-    async def _confirmed_sample(
+    async def _fetch_confirmed_sample(
         self, clock: ExchangeClock, fetch: Callable[[], Awaitable[TimeSample]]
     ) -> TimeSample:
         """Return the exchange's time; a jump since the last one must be confirmed once more.
@@ -371,7 +374,7 @@ class RestExchange:
             ExchangeRefused: the exchange refused the request, or does not state its time.
         """
         first = await fetch()
-        if not clock.is_compared or abs(clock.departure_ms(first)) <= AGREEMENT_MS:
+        if not clock.is_compared or abs(clock.compute_departure_ms(first)) <= AGREEMENT_MS:
             return first
         second = await fetch()
         if second.exchange_ms == first.exchange_ms:
@@ -381,7 +384,7 @@ class RestExchange:
             raise ExchangeUnreachable(
                 f"{self.endpoint.exchange} sent the same time in several responses: they are old"
             )
-        departed_ms = clock.departure_ms(second) - clock.departure_ms(first)
+        departed_ms = clock.compute_departure_ms(second) - clock.compute_departure_ms(first)
         if abs(departed_ms) > AGREEMENT_MS + max(first.slack_ms, second.slack_ms):
             raise ExchangeUnreachable(
                 f"{self.endpoint.exchange} sent two times in a row that differ by "
@@ -389,7 +392,7 @@ class RestExchange:
             )
         return second
 
-    async def _time_sample(self) -> TimeSample:
+    async def _fetch_time_sample(self) -> TimeSample:
         """Request the exchange's time: its own request, or the date of another response.
 
         Raises:
@@ -397,15 +400,15 @@ class RestExchange:
         """
         if self._client.has.get("fetchTime"):
             theirs = await self._fetch_time()
-            return TimeSample(theirs, self._wall.seconds())
+            return TimeSample(theirs, self._wall.get_monotonic_seconds())
         if not self._client.markets:
             await self._load_markets()
         symbol = self._symbol or next(
             (name for name, info in self._client.markets.items() if info.get("spot")), ""
         )
-        began, response = self._wall.seconds(), self._response_tap.capture()
+        began, response = self._wall.get_monotonic_seconds(), self._response_tap.capture()
         await self._client.fetch_ticker(symbol)
-        now = self._wall.seconds()
+        now = self._wall.get_monotonic_seconds()
         if response.date_ms is None:
             raise ExchangeRefused(f"{self.endpoint.exchange} does not state its time")
         return TimeSample(response.date_ms, now, 1_000 + math.ceil((now - began) * 1_000))
@@ -416,9 +419,9 @@ class RestExchange:
             raise ExchangeUnreachable(f"{self.endpoint.exchange} sent no time")
         return theirs
 
-    def serves(self, timeframe: str) -> bool:
+    def has_timeframe(self, timeframe: str) -> bool:
         """Return whether candles of a timeframe can be had."""
-        return timeframe in self._timeframes()
+        return timeframe in self._list_timeframes()
 
     def check_timeframe(self, timeframe: str) -> None:
         """Refuse a timeframe that the exchange does not serve.
@@ -426,7 +429,7 @@ class RestExchange:
         Raises:
             UsageError: the text lists the ones it serves, or why this one cannot be used.
         """
-        served = self._timeframes()
+        served = self._list_timeframes()
         if timeframe in served:
             return
         reason = self.quirks.unserved_timeframes.get(timeframe)
@@ -437,11 +440,11 @@ class RestExchange:
             f"(it serves {', '.join(served)}){suggest_name(timeframe, served)}"
         )
 
-    def _timeframes(self) -> list[str]:
+    def _list_timeframes(self) -> list[str]:
         known: list[str] = list(self._client.timeframes or {})
         return [name for name in known if name not in self.quirks.unserved_timeframes]
 
-    async def candles(
+    async def fetch_candles(
         self, symbol: str, timeframe: str, *, since_ms: int, limit: int
     ) -> CandleBatch:
         """Return the exchange's response to a request for candles from `since_ms` on.
@@ -480,10 +483,10 @@ class RestExchange:
     async def _read(self, request: Callable[[], Awaitable[T]]) -> T:
         """Return the result of a read at the first attempt that succeeds."""
         return await self._client_loop.run(
-            lambda: self._retry_policy.read(lambda: self._requested_in_time(request))
+            lambda: self._retry_policy.read(lambda: self._request_in_time(request))
         )
 
-    async def _requested_in_time(self, request: Callable[[], Awaitable[T]]) -> T:
+    async def _request_in_time(self, request: Callable[[], Awaitable[T]]) -> T:
         """Send a request; once more after a clock comparison if its time is refused."""
         try:
             return await request()
@@ -491,7 +494,7 @@ class RestExchange:
             clock = self.clock
             if not isinstance(clock, ExchangeClock):
                 raise
-            clock.set(await self._confirmed_sample(clock, self._time_sample))
+            clock.set(await self._fetch_confirmed_sample(clock, self._fetch_time_sample))
             return await request()
 
     async def _load_markets(self) -> None:
@@ -502,6 +505,6 @@ class RestExchange:
             raise ExchangeUnreachable(f"{self.endpoint.exchange} sent an empty list of markets")
 
 
-def candle_of(row: list[Any]) -> Candle:
+def parse_candle(row: list[Any]) -> Candle:
     """Return a CCXT row (milliseconds first) as a candle; other than numbers become NaN or -1."""
-    return CandleBatch.of([row], [row]).candle(0)
+    return CandleBatch.of([row], [row]).make_candle(0)

@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 
 from onetape.core.errors import ExchangeUnreachable
 from onetape.core.rate_limit_ban import RateLimitBan
-from onetape.exchange.ccxt_errors import HttpRefusal, RateLimited, translated
+from onetape.exchange.ccxt_errors import HttpRefusal, RateLimited, translating_ccxt_errors
 from onetape.exchange.waiting import ProcessRateLimitBans, RateLimitBans, Wall
 
 #: Longest pause between two attempts, seconds.
@@ -104,7 +104,7 @@ class RetryPolicy:
         """End of the last rate limit ban on the monotonic clock, wall seconds."""
         self._counted: deque[RateLimitBan] = deque(maxlen=MOST_COUNTED_BANS)
         """Bans whose ends were read from the computer's time of day: once each."""
-        self._has_answered = False
+        self._has_responded = False
 
     async def read(self, request: Callable[[], Awaitable[T]]) -> T:
         """Return the result of a read at the first attempt that succeeds.
@@ -118,45 +118,45 @@ class RetryPolicy:
             await self._wait_for_ban_end()
             async with self._turns:
                 # The ban may have begun while this read waited for its turn.
-                if self._banned_seconds() > 0:
+                if self._update_banned_seconds() > 0:
                     continue
-                requested = self._wall.seconds()
+                requested = self._wall.get_monotonic_seconds()
                 refusal = HttpRefusal()
                 self._refusal.set(refusal)
                 try:
-                    with translated(self._exchange, refusal):
+                    with translating_ccxt_errors(self._exchange, refusal):
                         result = await request()
                 except ExchangeUnreachable as error:
                     spell = spell or _Spell(requested, self._first_pause_seconds)
                     failure = error
                 else:
-                    self._has_answered = True
+                    self._has_responded = True
                     return result
             await self._pause(spell, failure)
 
-    def ban_in_force(self) -> RateLimitBan | None:
+    def get_ban_in_force(self) -> RateLimitBan | None:
         """Return the rate limit ban in force as far as known, or None; in any thread.
 
-        Bans of other processes are known from the next read on. Its end is that by the computer's
-        present time of day.
+        Bans of other processes are known from the next read on. The end of the ban is given by the
+        computer's present time of day.
         """
-        ban, seconds = self._known_ban, self.banned_seconds()
+        ban, seconds = self._known_ban, self.get_banned_seconds()
         if ban is None or seconds <= 0:
             return None
-        return RateLimitBan(self._wall.epoch_ms() + int(seconds * 1_000), ban.reason)
+        return RateLimitBan(self._wall.get_epoch_ms() + int(seconds * 1_000), ban.reason)
 
-    def banned_seconds(self) -> float:
+    def get_banned_seconds(self) -> float:
         """Return the rest of the rate limit ban, wall seconds; 0 without a ban; in any thread."""
-        return max(self._ban_end - self._wall.seconds(), 0.0)
+        return max(self._ban_end - self._wall.get_monotonic_seconds(), 0.0)
 
     def record_refusal(self, status: int, headers: Mapping[str, str], body: str) -> None:
-        """Read from an error its kind, and how long to send no request."""
+        """Read from an error its kind, and the time in which no request may be sent."""
         refusal = self._refusal.get()
         if refusal is not None:
             refusal.status, refusal.body = status, body
         if status not in _BANNING:
             return
-        seconds = _retry_after_seconds(headers, self._exchange_ms())
+        seconds = _parse_retry_after(headers, self._exchange_ms())
         banned = _BANNED_UNTIL.search(body) if status == 418 else None
         if banned is not None:
             seconds = max(seconds, (int(banned[1]) - self._exchange_ms()) / 1_000)
@@ -173,67 +173,69 @@ class RetryPolicy:
         if isinstance(error, RateLimited):
             if error.is_ban:
                 spell.bans += 1
-                seconds = max(seconds, BAN_SECONDS if self._banned_seconds() <= 0 else 0.0)
-                spell.banned_seconds += max(seconds, self._banned_seconds())
+                seconds = max(seconds, BAN_SECONDS if self._update_banned_seconds() <= 0 else 0.0)
+                spell.banned_seconds += max(seconds, self._update_banned_seconds())
             # Other reads pause too: the exchange counts all requests of this address together.
             self._add_ban(seconds, "HTTP 418" if error.is_ban else "HTTP 429")
             seconds = 0.0
-        left = self._budget_seconds() - (self._wall.seconds() - spell.began - spell.banned_seconds)
+        left = self._compute_budget_seconds() - (
+            self._wall.get_monotonic_seconds() - spell.began - spell.banned_seconds
+        )
         if spell.bans > MOST_BANS or (spell.failures > 1 and seconds > left):
             raise error
         if seconds:
-            self._say(f"{error}; trying again for {_lasting(left)}")
+            self._note_at_intervals(f"{error}; trying again for {_format_duration(left)}")
             await self._wall.sleep(seconds)
 
-    def _budget_seconds(self) -> float:
+    def _compute_budget_seconds(self) -> float:
         first = FIRST_RETRY_PAUSES * self._first_pause_seconds
-        return self._retry_seconds if self._has_answered else min(first, self._retry_seconds)
+        return self._retry_seconds if self._has_responded else min(first, self._retry_seconds)
 
-    def _banned_seconds(self) -> float:
-        """Return how long no request may be sent, wall seconds; 0 or less: at once."""
-        ban = self.bans.latest()
+    def _update_banned_seconds(self) -> float:
+        """Return the wall seconds in which no request may be sent; 0 or less: send at once."""
+        ban = self.bans.find_latest()
         if ban is not None and ban not in self._counted:
-            self._count(ban, ban.left_ms(self._wall.epoch_ms()) / 1_000)
-        return self._ban_end - self._wall.seconds()
+            self._count(ban, ban.compute_left_ms(self._wall.get_epoch_ms()) / 1_000)
+        return self._ban_end - self._wall.get_monotonic_seconds()
 
     def _count(self, ban: RateLimitBan, seconds: float) -> None:
         """Add a ban of this length from now on; a ban that ends later stays."""
         self._counted.append(ban)
-        end = self._wall.seconds() + min(seconds, LONGEST_BAN_SECONDS)
+        end = self._wall.get_monotonic_seconds() + min(seconds, LONGEST_BAN_SECONDS)
         if end > self._ban_end:
             self._ban_end, self._known_ban = end, ban
 
     def _add_ban(self, seconds: float, reason: str) -> None:
-        now_ms = self._wall.epoch_ms()
+        now_ms = self._wall.get_epoch_ms()
         wait_ms = int(min(seconds, LONGEST_BAN_SECONDS) * 1_000) + 1
         ban = RateLimitBan(now_ms + wait_ms, reason, now_ms)
         self._count(ban, wait_ms / 1_000)
         self.bans.extend(ban)
 
     async def _wait_for_ban_end(self) -> None:
-        while (seconds := self._banned_seconds()) > 0:
-            ban = self.ban_in_force()
-            text = "" if ban is None else ban_line(self._exchange, ban)
+        while (seconds := self._update_banned_seconds()) > 0:
+            ban = self.get_ban_in_force()
+            text = "" if ban is None else format_ban_line(self._exchange, ban)
             if not self._waits_for_ban_end and seconds > self._retry_seconds:
                 raise RateLimited(text, is_ban=True)
-            self._say(f"{text}; waiting")
+            self._note_at_intervals(f"{text}; waiting")
             await self._wall.sleep(min(seconds, NOTE_EVERY_SECONDS))
 
-    def _say(self, text: str) -> None:
-        now = self._wall.seconds()
+    def _note_at_intervals(self, text: str) -> None:
+        now = self._wall.get_monotonic_seconds()
         if self._noted is None or now - self._noted >= NOTE_EVERY_SECONDS:
             self._noted = now
             self._note(text)
 
 
-def ban_line(exchange: str, ban: RateLimitBan) -> str:
+def format_ban_line(exchange: str, ban: RateLimitBan) -> str:
     """Return a rate limit ban with its cause and its end, in one line."""
     kind = "maintenance" if ban.reason == "HTTP 503" else "rate limit ban"
     until = datetime.fromtimestamp(ban.until_ms / 1_000, tz=UTC)
     return f"{exchange}: {kind} ({ban.reason}), no request until {until:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _retry_after_seconds(headers: Mapping[str, str], now_ms: int) -> float:
+def _parse_retry_after(headers: Mapping[str, str], now_ms: int) -> float:
     """Return the header Retry-After, seconds or a date, as seconds; 0 without one."""
     text = next((value for name, value in headers.items() if name.lower() == "retry-after"), "")
     try:
@@ -249,5 +251,5 @@ def _retry_after_seconds(headers: Mapping[str, str], now_ms: int) -> float:
     return moment.timestamp() - now_ms / 1_000
 
 
-def _lasting(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{max(seconds, 1):.0f} s"

@@ -2,7 +2,7 @@
 
 The one place that sends orders. `order_calls` has how each request goes out, `outcomes` what its
 response proves: an order is refused where the exchange itself returns an error code that leaves
-no doubt; every other failure leaves its fate unknown.
+no doubt; every other failure leaves the outcome of the order unknown.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from msgspec import structs
 from onetape.core.errors import ExchangeError, ExchangeUnreachable, UsageError
 from onetape.exchange import order_calls
 from onetape.exchange.account_reads import AccountReader
-from onetape.exchange.ccxt_errors import translated
+from onetape.exchange.ccxt_errors import translating_ccxt_errors
 from onetape.exchange.order_calls import CcxtCall, OrderTerms
 from onetape.exchange.outcomes import (
     Accepted,
@@ -32,8 +32,8 @@ from onetape.exchange.trading_records import (
     OrderSnapshot,
     OrderUnknown,
     Replacement,
-    fields_of,
-    order_of,
+    get_fields,
+    parse_order,
 )
 
 
@@ -42,7 +42,7 @@ class PrivateClient(AccountReader):
 
     @property
     def window_ms(self) -> int:
-        """Return how long after its timestamp an order may arrive and still have an effect."""
+        """Return the milliseconds after its timestamp in which an order may have an effect."""
         return self.dialect.window_ms
 
     async def submit(self, request: OrderRequest) -> OrderSnapshot:
@@ -53,14 +53,14 @@ class PrivateClient(AccountReader):
             OrderUnknown: the order may exist or not; look it up, and never send it again.
         """
         try:
-            call = self._order_call(request)
+            call = self._make_order_call(request)
         except UsageError as error:
             raise OrderRefused(f"not sent: {error}") from error
         result = await self.perform(call)
         outcome = read_send(self.endpoint.exchange, result, request.client_order_id)
-        return self._placed(outcome, request)
+        return self._parse_sent_order(outcome, request)
 
-    def _placed(
+    def _parse_sent_order(
         self, outcome: Accepted | Refused | Unknown, request: OrderRequest
     ) -> OrderSnapshot:
         """Return an order that was sent, as the exchange has taken it.
@@ -69,11 +69,11 @@ class PrivateClient(AccountReader):
             OrderRefused: the exchange has refused it, or it was never sent.
             OrderUnknown: the order may exist or not.
         """
-        accepted, name = self._accepted(outcome), request.client_order_id
+        accepted, name = self._check_accepted(outcome), request.client_order_id
         # An acknowledgement alone has neither market nor side.
         known = {"symbol": request.symbol, "side": request.side, "clientOrderId": name}
         stated = {field: value for field, value in accepted.row.items() if value is not None}
-        order = self._order_in(known | stated)
+        order = self._parse_order(known | stated)
         # CCXT fills in 0 where the exchange has returned nothing.
         return order if accepted.has_status else structs.replace(order, filled=None)
 
@@ -92,7 +92,7 @@ class PrivateClient(AccountReader):
         if request.stop_price is None:
             raise UsageError("a stop needs a price")
         terms = OrderTerms(request.client_order_id, request.symbol, request.side, request.amount)
-        call = order_calls.replace_stop(
+        call = order_calls.make_replace_stop_call(
             self.dialect,
             terms,
             request.timestamp_ms,
@@ -102,7 +102,9 @@ class PrivateClient(AccountReader):
         )
         halves = read_replace(self.endpoint.exchange, await self.perform(call), replaced_id)
         try:
-            new: OrderSnapshot | OrderRefused | OrderUnknown = self._placed(halves.new, request)
+            new: OrderSnapshot | OrderRefused | OrderUnknown = self._parse_sent_order(
+                halves.new, request
+            )
         except (OrderRefused, OrderUnknown) as failure:
             new = failure
         match halves.old:
@@ -136,7 +138,7 @@ class PrivateClient(AccountReader):
             OrderUnknown: the order may be cancelled or not; look it up.
         """
         try:
-            call = order_calls.cancel_order(
+            call = order_calls.make_cancel_order_call(
                 self.dialect,
                 client_order_id,
                 symbol,
@@ -146,10 +148,12 @@ class PrivateClient(AccountReader):
         except UsageError as error:
             raise OrderRefused(f"not sent: {error}") from error
         result = await self.perform(call)
-        accepted = self._accepted(read_cancel(self.endpoint.exchange, result, client_order_id))
+        accepted = self._check_accepted(
+            read_cancel(self.endpoint.exchange, result, client_order_id)
+        )
         if not accepted.has_status:
             raise OrderUnknown("the exchange sent no status of the order")
-        return self._order_in(accepted.row)
+        return self._parse_order(accepted.row)
 
     async def look_up(
         self, symbol: str, client_order_id: str, *, since_ms: int, is_stop: bool = False
@@ -165,7 +169,7 @@ class PrivateClient(AccountReader):
         Raises:
             OrderUnknown: no usable response, or another one, which proves nothing.
         """
-        calls = order_calls.look_up_order(
+        calls = order_calls.make_look_up_calls(
             self.dialect, client_order_id, symbol, since_ms=since_ms, is_stop=is_stop
         )
         results: list[CallResult] = []
@@ -176,7 +180,9 @@ class PrivateClient(AccountReader):
             )
             match found:
                 case Accepted() if found.has_status:
-                    return await self._current(symbol, client_order_id, found, is_stop=is_stop)
+                    return await self._fetch_current_order(
+                        symbol, client_order_id, found, is_stop=is_stop
+                    )
                 case Accepted():
                     raise OrderUnknown("the exchange sent no status of the order")
                 case Unknown(reason) if len(results) == len(calls):
@@ -185,7 +191,7 @@ class PrivateClient(AccountReader):
                     pass
         return None
 
-    async def _current(
+    async def _fetch_current_order(
         self, symbol: str, client_order_id: str, found: Accepted, *, is_stop: bool
     ) -> OrderSnapshot:
         """Return an order that was found, or the order that it has become as a fired stop.
@@ -193,9 +199,9 @@ class PrivateClient(AccountReader):
         Raises:
             OrderUnknown: a response could not be read.
         """
-        order = structs.replace(self._order_in(found.row), client_order_id=client_order_id)
+        order = structs.replace(self._parse_order(found.row), client_order_id=client_order_id)
         field = self.dialect.fired_order_field
-        number = fields_of(found.row.get("info")).get(field or "")
+        number = get_fields(found.row.get("info")).get(field or "")
         if not is_stop or not number:
             return order
         try:
@@ -204,11 +210,11 @@ class PrivateClient(AccountReader):
             raise OrderUnknown(str(error)) from error
         return structs.replace(fired, client_order_id=client_order_id, stop_price=order.stop_price)
 
-    def _order_call(self, request: OrderRequest) -> CcxtCall:
+    def _make_order_call(self, request: OrderRequest) -> CcxtCall:
         terms = OrderTerms(request.client_order_id, request.symbol, request.side, request.amount)
         if request.stop_price is None:
-            return order_calls.market_order(self.dialect, terms, request.timestamp_ms)
-        return order_calls.stop_order(
+            return order_calls.make_market_order_call(self.dialect, terms, request.timestamp_ms)
+        return order_calls.make_stop_order_call(
             self.dialect,
             terms,
             request.timestamp_ms,
@@ -216,7 +222,7 @@ class PrivateClient(AccountReader):
             limit=request.limit_price,
         )
 
-    def _accepted(self, outcome: Accepted | Refused | Unknown) -> Accepted:
+    def _check_accepted(self, outcome: Accepted | Refused | Unknown) -> Accepted:
         match outcome:
             case Accepted():
                 return outcome
@@ -230,15 +236,15 @@ class PrivateClient(AccountReader):
             case _:
                 assert_never(outcome)
 
-    def _order_in(self, row: Mapping[str, Any]) -> OrderSnapshot:
+    def _parse_order(self, row: Mapping[str, Any]) -> OrderSnapshot:
         """Return the order of a row that the exchange has sent about one of ours.
 
         Raises:
             OrderUnknown: the order exists, and the rest of the row cannot be read.
         """
         try:
-            with translated(self.endpoint.exchange):
-                return order_of(row)
+            with translating_ccxt_errors(self.endpoint.exchange):
+                return parse_order(row)
         except ExchangeUnreachable as error:
             raise OrderUnknown(
                 f"the exchange sent an order that cannot be read: {error}"

@@ -124,43 +124,43 @@ class OrderUnknown(Exception):
         self.reason = reason
 
 
-def fields_of(document: object) -> dict[str, Any]:
+def get_fields(document: object) -> dict[str, Any]:
     """Return the fields of a JSON object; none where the document is something else."""
     return cast("dict[str, Any]", document) if isinstance(document, dict) else {}
 
 
-def order_of(row: Mapping[str, Any]) -> OrderSnapshot:
+def parse_order(row: Mapping[str, Any]) -> OrderSnapshot:
     """Return an order of CCXT, whose numbers are strings; without a status it is open."""
     side: Side = row["side"]
     moment = row.get("timestamp")
     trades = tuple(
-        trade_of({**trade, "side": side, "timestamp": moment}, str(row["id"]))
+        parse_own_trade({**trade, "side": side, "timestamp": moment}, str(row["id"]))
         for trade in row.get("trades") or ()
         if trade.get("id") is not None
     )
-    stop = _decimal(row.get("triggerPrice") or row.get("stopPrice"))
+    stop = _parse_decimal(row.get("triggerPrice") or row.get("stopPrice"))
     return OrderSnapshot(
         exchange_order_id=str(row["id"]),
         client_order_id=str(row.get("clientOrderId") or ""),
         symbol=str(row["symbol"]),
         side=side,
         status=row["status"] if row.get("status") in _ENDS else "open",
-        amount=_decimal(row.get("amount")),
-        filled=_decimal(row.get("filled")),
+        amount=_parse_decimal(row.get("amount")),
+        filled=_parse_decimal(row.get("filled")),
         stop_price=stop or None,
         created_ms=int(moment or 0),
         trades=trades,
     )
 
 
-def trade_of(row: Mapping[str, Any], exchange_order_id: str | None = None) -> OwnTrade:
+def parse_own_trade(row: Mapping[str, Any], exchange_order_id: str | None = None) -> OwnTrade:
     """Return an execution of CCXT, whose numbers are strings.
 
     Args:
         row: The execution.
         exchange_order_id: Where the row does not name its order.
     """
-    fee = fields_of(row.get("fee"))
+    fee = get_fields(row.get("fee"))
     return OwnTrade(
         trade_id=str(row["id"]),
         exchange_order_id=exchange_order_id or str(row["order"]),
@@ -168,11 +168,11 @@ def trade_of(row: Mapping[str, Any], exchange_order_id: str | None = None) -> Ow
         side=row["side"],
         price=Decimal(str(row["price"])),
         amount=Decimal(str(row["amount"])),
-        fee=_decimal(fee.get("cost")) or Decimal(0),
+        fee=_parse_decimal(fee.get("cost")) or Decimal(0),
         fee_currency=str(fee.get("currency") or ""),
         executed_ms=int(row.get("timestamp") or 0),
     )
 
 
-def _decimal(value: object) -> Decimal | None:
+def _parse_decimal(value: object) -> Decimal | None:
     return None if value is None else Decimal(str(value))

@@ -1,4 +1,4 @@
-"""Wall time, and the rate limit bans of an exchange: what a read waits by, and for whom.
+"""Wall time, which the pauses of reads follow, and the rate limit bans of an exchange.
 
 Wall time is the computer's. Market time decides no pause.
 """
@@ -16,11 +16,11 @@ _CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 class Wall(Protocol):
     """Wall time and sleep; a test passes an object whose sleep takes no time."""
 
-    def seconds(self) -> float:
+    def get_monotonic_seconds(self) -> float:
         """Return seconds that never run back, from no particular beginning."""
         ...
 
-    def epoch_ms(self) -> int:
+    def get_epoch_ms(self) -> int:
         """Return the computer's time in epoch milliseconds UTC, which processes share."""
         ...
 
@@ -32,11 +32,11 @@ class Wall(Protocol):
 class ComputerWall:
     """Wall time and sleep of the computer."""
 
-    def seconds(self) -> float:
+    def get_monotonic_seconds(self) -> float:
         """Return seconds that never run back; those that the computer sleeps count."""
         return time.clock_gettime(_CLOCK)
 
-    def epoch_ms(self) -> int:
+    def get_epoch_ms(self) -> int:
         """Return the computer's time in epoch milliseconds UTC."""
         return time.time_ns() // 1_000_000
 
@@ -48,10 +48,11 @@ class ComputerWall:
 class RateLimitBans(Protocol):
     """Rate limit bans of one exchange, which counts by address and not by program.
 
-    All who share one obey it: clients in one process share the object, processes a file.
+    All clients that share the bans wait for their ends: clients in one process share the object,
+    processes share a file.
     """
 
-    def latest(self) -> RateLimitBan | None:
+    def find_latest(self) -> RateLimitBan | None:
         """Return the ban that ends last, past or not, or None."""
         ...
 
@@ -67,7 +68,7 @@ class ProcessRateLimitBans:
         """Begin without a ban."""
         self._latest: RateLimitBan | None = None
 
-    def latest(self) -> RateLimitBan | None:
+    def find_latest(self) -> RateLimitBan | None:
         """Return the ban that ends last, past or not, or None."""
         return self._latest
 

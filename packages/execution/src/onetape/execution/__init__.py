@@ -1,1 +1,1 @@
-"""What can happen to orders and positions, as pure functions: no clock, no file, no network."""
+"""Changes of orders and positions as pure functions: no clock, no file, no network."""

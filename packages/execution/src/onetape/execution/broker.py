@@ -16,10 +16,10 @@ class OrderReport(Struct, frozen=True):
 
 
 class Broker(Protocol):
-    """Takes orders and reports what becomes of them.
+    """Takes orders and reports their states as events.
 
-    No call waits for the exchange: what it responds arrives through `events`, like all that the
-    exchange reports by itself. A call may be without a response; then an `Unanswered` arrives.
+    No call waits for the exchange: responses arrive through `events`, like everything that the
+    exchange reports on its own. If a call gets no response, an `Unanswered` arrives.
     """
 
     @property
@@ -39,6 +39,6 @@ class Broker(Protocol):
         """Request status and fills of an order, or the proof that it never existed."""
         ...
 
-    def events(self) -> list[OrderReport]:
+    def take_events(self) -> list[OrderReport]:
         """Return the events since the last call, in the order of their arrival."""
         ...

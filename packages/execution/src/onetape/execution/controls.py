@@ -1,4 +1,4 @@
-"""Commands of a person to a trader, and the state that they result in.
+"""Commands of a person to a trader, and the resulting state.
 
 A command is a row of the table `controls`; it comes from any channel and survives a restart.
 
@@ -40,7 +40,7 @@ class ControlCommand(Struct, frozen=True):
 
 
 class ControlState(Struct, frozen=True):
-    """State that the commands of one account result in."""
+    """State that results from the commands of one account."""
 
     pause: ControlCommand | None = None
     """The command that forbids entries; None: entries are allowed."""
@@ -69,7 +69,7 @@ def fold_controls(controls: Iterable[ControlCommand], symbol: str | None = None)
 def add_control(
     state: ControlState, control: ControlCommand, symbols: Collection[str] | None = None
 ) -> ControlState:
-    """Return the state that results from one more command.
+    """Return the state after one more command.
 
     Args:
         state: State before the command.
@@ -79,7 +79,7 @@ def add_control(
     """
     pause, halt = state.pause, state.halt
     if control.verb in _PAUSES:
-        # A second pause changes nothing: the first one has its time.
+        # A second pause changes nothing: the time of the first one stays.
         pause = pause or control
     if control.verb == "halt":
         halt = halt or control
@@ -106,7 +106,7 @@ def remove_done(state: ControlState, numbers: Collection[int]) -> ControlState:
 
 
 def describe_change(before: ControlState, control: ControlCommand) -> str | None:
-    """Return what a pause, resume or halt changes, in words; None: it changes nothing.
+    """Return a text with the effect of a pause, resume or halt; None: no effect.
 
     Args:
         before: State before the command.

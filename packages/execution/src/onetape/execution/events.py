@@ -1,7 +1,8 @@
-"""What can happen to an order, as records. Amounts are in base currency, times epoch milliseconds.
+"""Events of an order, as records. Amounts are in base currency, times epoch milliseconds.
 
-Events come from an exchange in any order, twice or not at all; `orders.advance` makes one state of
-them. In the database an event is a row: its kind, and the other fields as a JSON document.
+Events arrive from an exchange in any order, twice or not at all; `orders.advance` computes one
+state from them. In the database an event is a row: its kind, and the other fields as a JSON
+document.
 """
 
 from decimal import Decimal
@@ -15,19 +16,21 @@ ReportedStatus = Literal["open", "closed", "canceled", "expired", "rejected"]
 
 
 class Intended(Struct, frozen=True, tag="intended"):
-    """The order is stored; nothing has been sent."""
+    """The order is stored, and no request was sent."""
 
 
 class Submitted(Struct, frozen=True, tag="submitted", omit_defaults=True):
     """The request is on its way to the exchange."""
 
     deadline_ms: int | None = None
-    """Exchange time after which the exchange refuses the request as too late; None: none."""
+    """Exchange time after which the exchange refuses the request as too late; None: no limit."""
     total_before: Decimal | None = None
-    """Balance of the base currency before the send; None: not known."""
+    """Balance of the base currency before the send; None: unknown."""
     read_ms: int | None = None
-    """Exchange time of the reading that `total_before` is from: later executions are not in it.
-    None: it has all that were booked before the send."""
+    """Exchange time of the reading of `total_before`, which lacks later executions.
+
+    None: the total includes all executions that were booked before the send.
+    """
 
 
 class Unanswered(Struct, frozen=True, tag="unanswered"):
@@ -55,14 +58,14 @@ class FillReport(Struct, frozen=True, tag="fill", omit_defaults=True):
     """The exchange has executed a part of the order, or all of it."""
 
     trade_id: str
-    """The exchange's id of the execution: the same id is the same execution."""
+    """The exchange's id of the execution; equal ids denote one execution."""
     price: Decimal
     """Price of the fill, quote currency per unit of base currency."""
     amount: Decimal
     fee: Decimal
     fee_currency: str
     executed_ms: int | None = None
-    """Exchange time of the execution; None: when it was reported."""
+    """Exchange time of the execution; None: the time of the report counts."""
 
 
 class CancelRequested(Struct, frozen=True, tag="cancel_requested"):
@@ -80,7 +83,7 @@ class CancelRefused(Struct, frozen=True, tag="cancel_refused"):
 
 
 class ProvenAbsent(Struct, frozen=True, tag="absent"):
-    """The exchange has no such order, and its deadline to arrive has passed."""
+    """The exchange does not have the order, whose deadline to arrive has passed."""
 
     reason: str
 
@@ -105,12 +108,12 @@ def get_event_kind(event: OrderEvent) -> str:
     return str(type(event).__struct_config__.tag)
 
 
-def to_json(event: OrderEvent) -> str:
+def encode_event(event: OrderEvent) -> str:
     """Return an event with its kind as a JSON document."""
     return msgspec.json.encode(event).decode()
 
 
-def from_json(document: str) -> OrderEvent:
+def decode_event(document: str) -> OrderEvent:
     """Return the event of a JSON document.
 
     Raises:

@@ -1,6 +1,6 @@
 """The limits as verdicts on one order: a list for entries and a list for exits.
 
-A verdict is `ok`, or the reason as a text. An entry fails a check whose value is not known. An exit
+A verdict is `ok`, or the reason as a text. An entry fails a check whose value is unknown. An exit
 is only held back if it would be wrong: if it sells more than the position has, or coins that
 another order is selling.
 """
@@ -20,7 +20,7 @@ class EntryTerms(Struct, frozen=True):
     cost: Decimal
     """Cost of the entry, fees included, quote currency."""
     min_cost: Decimal
-    """The market takes no smaller order, and no smaller sell of what it leaves."""
+    """Least value of an order, quote currency, which the later sale must reach too."""
     stop_cost: Decimal | None
     """Proceeds of the protective stop at its limit price; None: the position has no stop."""
     free: Decimal
@@ -32,7 +32,7 @@ class EntryTerms(Struct, frozen=True):
 
 
 class MarketView(Struct, frozen=True):
-    """Prices and ages of market data; None: not known."""
+    """Prices and ages of market data; None: unknown."""
 
     bid: Decimal | None
     ask: Decimal | None
@@ -49,7 +49,7 @@ class ExitTerms(Struct, frozen=True):
     held: Decimal
     """Amount of the position, fees in coin deducted, base currency."""
     free: Decimal | None
-    """Free amount at the exchange, of all coins of the account; None: not known."""
+    """Free amount at the exchange, of all coins of the account; None: unknown."""
     selling: Decimal
     """Amount that open or unknown orders may still sell of this position, base currency."""
 
@@ -83,7 +83,7 @@ def check_entry_limits(
             else f"{terms.positions} positions are open or being opened, "
             f"allowed {limits.max_positions}"
         ),
-        "stop size": _stop_verdict(terms),
+        "stop size": _check_stop_size(terms),
         "spread": _check_spread(limits, market),
         "data age": _check_age(
             "market data", market.data_age_seconds, limits.max_data_age_seconds
@@ -98,9 +98,13 @@ def check_exit_limits(terms: ExitTerms) -> dict[str, str]:
     free = terms.free
     return {
         "amount": OK if terms.amount > 0 else "there is nothing to sell",
-        "position": OK if terms.amount <= left else f"only {_text(left)} of the position is left",
+        "position": (
+            OK
+            if terms.amount <= left
+            else f"only {_format_decimal(left)} of the position is left"
+        ),
         "balance": (
-            OK if free is None or terms.amount <= free else f"only {_text(free)} is free"
+            OK if free is None or terms.amount <= free else f"only {_format_decimal(free)} is free"
         ),
     }  # fmt: skip
 
@@ -115,18 +119,20 @@ def limit_sell_amount(terms: ExitTerms) -> Decimal:
 
 def _check_size(limits: RiskLimits, terms: EntryTerms) -> str:
     if terms.cost > limit_entry_cost(limits, terms):
-        return f"{_text(terms.cost)} is over what limits and free money leave"
+        return f"{_format_decimal(terms.cost)} is over what limits and free money leave"
     if terms.cost <= 0 or terms.cost < terms.min_cost:
-        return f"{_text(terms.cost)} is below the market's minimum of {_text(terms.min_cost)}"
+        minimum = _format_decimal(terms.min_cost)
+        return f"{_format_decimal(terms.cost)} is below the market's minimum of {minimum}"
     return OK
 
 
-def _stop_verdict(terms: EntryTerms) -> str:
+def _check_stop_size(terms: EntryTerms) -> str:
     if terms.stop_cost is None or terms.stop_cost >= terms.min_cost:
         return OK
     return (
-        f"its stop would sell for {_text(terms.stop_cost)}, under the market's minimum of "
-        f"{_text(terms.min_cost)}"
+        f"its stop would sell for {_format_decimal(terms.stop_cost)}, under the market's minimum "
+        "of "
+        f"{_format_decimal(terms.min_cost)}"
     )
 
 
@@ -146,7 +152,7 @@ def _check_spread(limits: RiskLimits, market: MarketView) -> str:
 def _check_age(what: str, age: float | None, allowed: float) -> str:
     if age is None:
         return f"the age of {what} is not known"
-    # An age under 0 is a clock that has jumped; NaN compares with nothing.
+    # A negative age means that a clock has jumped; comparisons with NaN are false.
     return OK if -1 <= age <= allowed else f"{what} {age:.0f} s old, allowed {allowed:g} s"
 
 
@@ -157,5 +163,5 @@ def _check_clock(limits: RiskLimits, market: MarketView) -> str:
     return OK if abs(skew) <= allowed else f"clock {skew:+.1f} s off, allowed {allowed:g} s"
 
 
-def _text(value: Decimal) -> str:
+def _format_decimal(value: Decimal) -> str:
     return f"{value.normalize():f}"

@@ -1,4 +1,4 @@
-"""How much one order may sell or buy, where the market limits the size of an order."""
+"""Maximum amount of one order, if the market limits the size of orders."""
 
 from decimal import ROUND_CEILING, Decimal
 from typing import Final
@@ -8,12 +8,12 @@ from msgspec import Struct
 from onetape.core.trading_rules import TradingRules
 from onetape.execution.protection import round_down
 
-#: A stop that is too large for a market order sells at most this part under its level.
+#: Maximum part below its level at which a stop sells that is too large for a market order.
 LARGE_STOP_LIMIT: Final = Decimal("0.05")
 
 
 class LargestOrder(Struct, frozen=True):
-    """The largest orders that a market takes. None: no limit is known."""
+    """The largest orders that a market accepts. None: no limit is known."""
 
     amount: Decimal | None = None
     """Largest amount of any order, base currency."""
@@ -23,23 +23,23 @@ class LargestOrder(Struct, frozen=True):
     cost: Decimal | None = None
     """Largest value of an order with a limit price, quote currency."""
 
-    def at_market(self, rules: TradingRules) -> Decimal | None:
+    def compute_market_amount(self, rules: TradingRules) -> Decimal | None:
         """Return the largest amount of a market order, in whole steps."""
-        return _least((self.amount, self.market_amount), rules)
+        return _compute_least_amount((self.amount, self.market_amount), rules)
 
-    def at_limit(self, price: Decimal, rules: TradingRules) -> Decimal | None:
+    def compute_limit_amount(self, price: Decimal, rules: TradingRules) -> Decimal | None:
         """Return the largest amount of an order with a limit price, in whole steps."""
         by_cost = None if self.cost is None or price <= 0 else self.cost / price
-        return _least((self.amount, by_cost), rules)
+        return _compute_least_amount((self.amount, by_cost), rules)
 
 
-def next_part(amount: Decimal, largest: Decimal | None, rules: TradingRules) -> Decimal:
-    """Return how much the next order sells of an amount that takes several orders.
+def compute_next_part(amount: Decimal, largest: Decimal | None, rules: TradingRules) -> Decimal:
+    """Return the amount of the next order, for a sale that takes several orders.
 
     The parts have about one size, so that the last one is not too small to be sold.
 
     Args:
-        amount: All that is to be sold, base currency, in whole steps.
+        amount: Amount that is still to be sold, base currency, in whole steps.
         largest: Largest amount of one order; None: no limit is known.
         rules: Trading rules of the market.
     """
@@ -49,6 +49,8 @@ def next_part(amount: Decimal, largest: Decimal | None, rules: TradingRules) -> 
     return round_down(amount / parts, rules.amount_step)
 
 
-def _least(amounts: tuple[Decimal | None, ...], rules: TradingRules) -> Decimal | None:
+def _compute_least_amount(
+    amounts: tuple[Decimal | None, ...], rules: TradingRules
+) -> Decimal | None:
     known = [one for one in amounts if one is not None]
     return round_down(min(known), rules.amount_step) if known else None

@@ -1,11 +1,11 @@
-"""What an order is by its events: `advance`, a fold whose result does not depend on their order.
+"""State of an order by its events: `advance`, a fold whose result does not depend on their order.
 
 INTENDED -> SENT -> OPEN -> DONE (filled, canceled, expired, rejected, absent), or SENT -> UNKNOWN
 -> OPEN or DONE. The stage never goes backwards and `filled` only grows, so late and doubled events
 change nothing. An order without a usable response is UNKNOWN and looked up; it is never sent twice.
 A final status with `booked` under `filled`, or a filled order without any fill, waits for fills.
-One event overrides an earlier conclusion: whatever shows that the order exists beats its absence,
-which rests on responses that lack it.
+One event overrides an earlier conclusion: any sign that the order exists outweighs its absence,
+which rests on responses that lack the order.
 """
 
 from decimal import Decimal
@@ -32,7 +32,7 @@ Stage = Literal["intended", "sent", "unknown", "open", "done"]
 Outcome = Literal["filled", "canceled", "expired", "rejected", "absent"]
 
 _STAGES: Final[tuple[Stage, ...]] = ("intended", "sent", "unknown", "open", "done")
-#: Where reports contradict each other, the later one of this list holds.
+#: If reports contradict each other, the later status in this list holds.
 _OUTCOMES: Final[tuple[Outcome, ...]] = ("absent", "rejected", "expired", "canceled", "filled")
 _REPORTED: Final[dict[str, Outcome]] = {
     "closed": "filled",
@@ -74,7 +74,7 @@ class Settled(Struct, frozen=True):
 
 
 class Alarm(Struct, frozen=True):
-    """Effect: what happened contradicts what was concluded before; a person should look."""
+    """Effect: an event contradicts an earlier conclusion; a person should check."""
 
     reason: str
 
@@ -83,10 +83,10 @@ Effect = LookUp | FetchFills | StoreFill | Settled | Alarm
 
 
 class OrderState(Struct, frozen=True):
-    """State of an order that its events lead to."""
+    """State of an order by its events."""
 
     amount: Decimal | None = None
-    """Ordered amount, base currency; None where it depends on the price, as for a buy by cost."""
+    """Ordered amount, base currency; None if it depends on the price, as for a buy by cost."""
     stage: Stage = "intended"
     outcome: Outcome | None = None
     """Outcome of the order; None before its end."""
@@ -99,23 +99,26 @@ class OrderState(Struct, frozen=True):
     is_cancel_requested: bool = False
     exchange_order_id: str | None = None
     deadline_ms: int | None = None
-    """Exchange time after which the request cannot arrive any more; None: it was not sent."""
+    """Exchange time after which the request cannot arrive any more; None: not sent."""
     total_before: Decimal | None = None
-    """Balance of the base currency before the send; None: not known."""
+    """Balance of the base currency before the send; None: unknown."""
     read_ms: int | None = None
-    """Exchange time of the reading that `total_before` is from: later executions are not in it.
-    None: it has all that were booked before the send."""
+    """Exchange time of the reading of `total_before`, which lacks later executions.
+
+    None: the total includes all executions that were booked before the send.
+    """
 
     @property
     def is_done(self) -> bool:
-        """Return whether the exchange does nothing more with the order."""
+        """Return whether the order is final at the exchange."""
         return self.stage == "done"
 
     @property
     def is_settled(self) -> bool:
-        """Return whether the order is over and all that it filled is booked.
+        """Return whether the order is over and its whole filled amount is booked.
 
-        A filled order without a fill is not: some replies report the status without the amount.
+        A filled order without a fill is not settled: some replies report the status without the
+        amount.
         """
         has_fills = self.booked > 0 or self.outcome != "filled"
         return self.is_done and has_fills and self.booked >= self.filled

@@ -1,7 +1,7 @@
-"""What fills of one market add up to. Amounts are Decimals; the fold adds nothing up twice.
+"""The position that results from the fills of one market. Amounts are Decimals.
 
 A position begins with the first buy after flat. It ends when less is left of its coins than the
-market lets one sell. The rest is dust: no position, but part of the account. The next sell may
+market's least order. The rest is dust: no position, but part of the account. The next sell may
 include it; the next position does not need it, because dust may leave the account.
 """
 
@@ -42,7 +42,7 @@ class Position(Struct, frozen=True):
 
     @property
     def is_flat(self) -> bool:
-        """Return whether there is no position; what is held then is dust."""
+        """Return whether there is no position; coins that are held then are dust."""
         return self.entry_order_id is None
 
     @property

@@ -1,8 +1,9 @@
-"""Which stop should rest on the exchange, by the position, its level and the stops that rest there.
+"""The stop that should rest on the exchange, by the position, its level and the resting stops.
 
-A stop covers what is filled now, so it is placed while an entry still fills, and again as more
-fills. A higher level moves it only where that justifies a request: it has to rise by a part of the
-price, and some time has to pass between two changes. A lower level never moves it.
+A stop covers the filled amount, so it is placed while an entry still fills, and again as more
+fills. A higher level moves the stop only if that justifies a request: the level has to rise by a
+part of the price, and some time has to pass between two changes. A lower level never moves the
+stop.
 """
 
 from decimal import ROUND_DOWN, Decimal
@@ -39,21 +40,21 @@ class StopPolicy(Struct, frozen=True):
 
 
 class Place(Struct, frozen=True):
-    """Place a stop: none rests."""
+    """Place a stop, because no stop rests."""
 
     amount: Decimal
     price: Decimal
 
 
 class Withdraw(Struct, frozen=True):
-    """Cancel a resting stop: no position is left, or it sells what is not held."""
+    """Cancel a resting stop: no position is left, or the stop sells coins that are not held."""
 
     client_order_id: str
     reason: str
 
 
 class Replace(Struct, frozen=True):
-    """Put a stop in the place of one that rests; where that takes two requests, cancel it first."""
+    """Replace a resting stop; if that takes two requests, cancel the resting stop first."""
 
     client_order_id: str
     """Client order id of the resting stop that is replaced."""
@@ -63,7 +64,7 @@ class Replace(Struct, frozen=True):
 
 
 class Unprotectable(Struct, frozen=True):
-    """No stop can rest: the market takes none of this size or price. Watch the level here."""
+    """No stop can rest, because the market accepts none of this size or price: watch the level."""
 
     reason: str
 
@@ -81,7 +82,7 @@ def choose_protection_step(
     *,
     is_fixed: bool = False,
 ) -> ProtectionStep:
-    """Return the next thing to do for the protection of a position; None: nothing.
+    """Return the next action for the protection of a position; None: no action.
 
     Args:
         held: Amount of the position, base currency, net of fees; 0 while flat.
@@ -98,12 +99,12 @@ def choose_protection_step(
         return Withdraw(resting[0].client_order_id, reason) if resting else None
     price = round_down(level, trading_rules.price_step)
     if not resting:
-        fault = stop_fault(amount, price * (1 - policy.limit_offset), trading_rules)
+        fault = find_stop_fault(amount, price * (1 - policy.limit_offset), trading_rules)
         return Unprotectable(fault) if fault else Place(amount, price)
     stop, *surplus = sorted(resting, key=lambda one: one.price, reverse=True)
     if surplus:
         return Withdraw(surplus[0].client_order_id, "more than one stop rests")
-    fault = stop_fault(amount, price * (1 - policy.limit_offset), trading_rules)
+    fault = find_stop_fault(amount, price * (1 - policy.limit_offset), trading_rules)
     changed = Replace(stop.client_order_id, amount, price, "the amount that is held has changed")
     if stop.amount > amount:
         # The stop would sell coins that were not bought here.
@@ -118,8 +119,8 @@ def choose_protection_step(
     return None
 
 
-def limit_sellable(held: Decimal, free: Decimal, trading_rules: TradingRules) -> Decimal:
-    """Return the sellable amount of a position: at most what was bought and what is free."""
+def compute_sellable_amount(held: Decimal, free: Decimal, trading_rules: TradingRules) -> Decimal:
+    """Return the sellable amount of a position: at most the bought and the free amount."""
     return round_down(max(min(held, free), _ZERO), trading_rules.amount_step)
 
 
@@ -130,12 +131,12 @@ def round_down(value: Decimal, step: Decimal | None) -> Decimal:
     return (value / step).to_integral_value(rounding=ROUND_DOWN) * step
 
 
-def stop_fault(amount: Decimal, price: Decimal, trading_rules: TradingRules) -> str:
-    """Return why the market takes no stop of an amount and price; empty where it does.
+def find_stop_fault(amount: Decimal, price: Decimal, trading_rules: TradingRules) -> str:
+    """Return the reason why the market refuses a stop of an amount and price; empty: it does not.
 
     Args:
         amount: Amount, base currency, in whole steps.
-        price: Lowest price that it sells at.
+        price: Lowest price at which the stop sells.
         trading_rules: Trading rules of the market.
     """
     if amount < trading_rules.min_amount:

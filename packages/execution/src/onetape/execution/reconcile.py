@@ -1,7 +1,7 @@
-"""Differences between our records of an account and the exchange's, and their consequences.
+"""Differences between the ledger's and the exchange's records, and their consequences.
 
-The exchange is right about money. A difference that leaves every position covered is a note; one
-that does not stops the symbol until a person has judged it.
+The exchange is right about money. A difference that leaves every position covered is a note; any
+other difference stops the symbol until a person has judged it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-#: Differences of each kind lead to: entries stop, everything stops, or nothing.
+#: Consequence of each kind of difference: entries stop, all orders stop, or none.
 Consequence = Literal["note", "no entries", "halt"]
 DifferenceKind = Literal[
     "own order",
@@ -45,12 +45,12 @@ class ExchangeOrder(Struct, frozen=True):
 
 
 class LedgerSnapshot(Struct, frozen=True):
-    """Our record of one market of an account."""
+    """The ledger's record of one market of an account."""
 
     tag: str
     """The first characters of the client order ids of this installation."""
     known: Mapping[str, str]
-    """The exchange's ids of all our orders, each with its client order id."""
+    """The exchange's ids of all own orders, each with its client order id."""
     open_orders: frozenset[str]
     """Client order ids of orders that should be open at the exchange."""
     trade_ids: frozenset[str]
@@ -58,15 +58,15 @@ class LedgerSnapshot(Struct, frozen=True):
     """Amount of the open position by the stored fills, base currency."""
     base: str
     baseline: Decimal = Decimal(0)
-    """Amount in the account before its first session, base currency; it is never sold."""
+    """Amount in the account before its first session, base currency, which is never sold."""
     sold_by_others: Decimal = Decimal(0)
     """Net amount that others have sold while the position was open, base currency."""
     began_ms: int | None = None
-    """Since when this process alone sends the orders of this installation, by the exchange's time,
-    epoch milliseconds; None: it is not known."""
+    """Time since which only this process sends orders of this installation, exchange time, epoch
+    milliseconds; None: unknown."""
     opened_ms: int | None = None
-    """When the account was opened in our record, by the exchange's time, epoch milliseconds; None:
-    its older orders, if there are any, are ours too."""
+    """Time at which the account was opened in the ledger, exchange time, epoch milliseconds; None:
+    older orders of the account count as own orders, too."""
 
 
 class ExchangeSnapshot(Struct, frozen=True):
@@ -80,7 +80,7 @@ class ExchangeSnapshot(Struct, frozen=True):
 
 
 class AccountDifference(Struct, frozen=True):
-    """One difference between our records and the exchange's."""
+    """One difference between the ledger's and the exchange's records."""
 
     kind: DifferenceKind
     subject: str
@@ -127,7 +127,7 @@ def find_differences(ledger: LedgerSnapshot, exchange: ExchangeSnapshot) -> list
 def find_unknown_orders(
     ledger: LedgerSnapshot, orders: Iterable[ExchangeOrder], fills: Mapping[str, str]
 ) -> list[AccountDifference]:
-    """Return the orders of the exchange that are not in our record, open or executed.
+    """Return the orders of the exchange that are missing in the ledger, open or executed.
 
     An order with an id of ours was sent before a backup was restored. One that the exchange took
     since this process alone sends them is of another copy of the database: each order is stored
@@ -164,11 +164,11 @@ def find_unknown_orders(
 
 
 def compute_covered(ledger: LedgerSnapshot, base_total: Decimal) -> Decimal:
-    """Return how much of a position is there, base currency.
+    """Return the amount of a position that is on the account, base currency.
 
-    Coins of the account's own hide it where a person sells the position by hand: what others have
-    sold counts then, as far as the account has less than its own coins and the position. A
-    withdrawal alone, or a sale that a deposit or a buy makes up for, leaves the position covered.
+    Coins of the account's own hide a sale by hand: sales of others count as far as the account has
+    less than its own coins and the position. A withdrawal alone, or a sale that a deposit or a buy
+    makes up for, leaves the position covered.
     """
     if base_total < ledger.position:
         return base_total
@@ -177,7 +177,7 @@ def compute_covered(ledger: LedgerSnapshot, base_total: Decimal) -> Decimal:
 
 
 def _count_unknown_fills(ledger: LedgerSnapshot, fills: Mapping[str, str]) -> dict[str, int]:
-    """Return how many executions are not in our record, by the exchange's id of their order."""
+    """Return the number of executions missing in the ledger, by the exchange's order id."""
     counts: dict[str, int] = {}
     for trade_id, order_id in fills.items():
         if trade_id not in ledger.trade_ids:

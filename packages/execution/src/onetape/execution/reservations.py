@@ -1,6 +1,6 @@
-"""What orders that may still be filled hold back, so that no money is counted twice.
+"""Money that open orders reserve, so that no money is counted twice.
 
-An order whose fate is unknown keeps its reservation until it is found or proven absent.
+An order whose state is unknown keeps its reservation until the order is found or proven absent.
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
 """The checks before an order: one list for entries and one for exits.
 
-An exit is part of a position that is at risk already. So nothing that only makes an entry unwise (a
-stream that is down, an old signal, candles missing in the warm-up) may hold an exit back.
+An exit is part of a position that is at risk already. So conditions that only make an entry unwise
+(a stream that is down, an old signal, candles missing in the warm-up) must not hold an exit back.
 """
 
 from typing import Final
@@ -38,7 +38,7 @@ class RiskContext(Struct, frozen=True):
 
 
 def check_entry(context: RiskContext) -> dict[str, str]:
-    """Return each check that an order to buy must pass, with its verdict: `ok` or why not."""
+    """Return each check that an order to buy must pass, with its verdict: `ok` or a reason."""
     missing = context.missing_since
     is_too_old = context.age_seconds > context.max_age_seconds
     decided = "decided by an earlier session"
@@ -56,10 +56,9 @@ def check_entry(context: RiskContext) -> dict[str, str]:
 
 
 def check_exit(context: RiskContext) -> dict[str, str]:
-    """Return each check that the SELL of a strategy must pass, with its verdict: `ok` or why not.
+    """Return each check that a strategy's SELL must pass, with its verdict: `ok` or a reason.
 
-    A strategy that was given fewer candles than its lookback since an unexplained gap has no
-    signal yet.
+    A strategy with fewer candles than its lookback since an unexplained gap has no signal yet.
     """
     missing = context.missing_since
     is_short = missing is not None and context.candles < context.lookback
@@ -72,7 +71,7 @@ def check_exit(context: RiskContext) -> dict[str, str]:
 
 
 def find_obstacle(verdicts: dict[str, str]) -> str | None:
-    """Return the first verdict that is not `ok`, or None where all checks are passed."""
+    """Return the first verdict that is not `ok`, or None if all checks are passed."""
     return next((verdict for verdict in verdicts.values() if verdict != OK), None)
 
 

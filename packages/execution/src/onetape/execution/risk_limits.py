@@ -108,10 +108,10 @@ class RiskLimits(DeclaredStruct, frozen=True, kw_only=True):
     ] = 2.0
 
     def __post_init__(self) -> None:
-        """Refuse a value outside its bounds, and a time zone that is not known.
+        """Refuse a value outside its bounds, and an unknown time zone.
 
         Raises:
-            UsageError: the text names the setting and what was found.
+            UsageError: the text names the setting and the found value.
         """
         super().__post_init__()
         load_time_zone(self.time_zone, "risk.time_zone")

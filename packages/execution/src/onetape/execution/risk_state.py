@@ -1,8 +1,8 @@
 """The losses of an account against its limits, as a fold: a breach stays until a person clears it.
 
-Equity is that of the trader's own ledger: what the account was opened with, and the profit of its
-trades, open ones at today's price. Deposits and other coins of the exchange account are no part of
-it, so that moving money is neither a loss nor a gain.
+Equity is that of the trader's own ledger: the start balance of the account, and the profit of its
+trades, open ones at today's price. Deposits and other coins of the exchange account are not
+included, so that moving money is neither a loss nor a gain.
 """
 
 from datetime import UTC, datetime
@@ -43,19 +43,19 @@ class RiskState(Struct, frozen=True):
 
     @property
     def reason(self) -> str | None:
-        """Return why entries wait, in one line; None: they do not."""
+        """Return the reason why entries wait, in one line; None: entries do not wait."""
         return "; ".join(one.reason for one in self.breaches) or None
 
 
 def start_risk(limits: RiskLimits, equity: Decimal, now_ms: int) -> RiskState:
-    """Return the state of an account whose equity was never looked at before."""
+    """Return the initial state of an account, before any equity is known."""
     return RiskState(compute_day(limits, now_ms), equity, equity, equity)
 
 
 def advance_risk(
     limits: RiskLimits, state: RiskState, equity: Decimal, now_ms: int, *, orders: int = 0
 ) -> RiskState:
-    """Return the state after a look at the equity.
+    """Return the state after a new value of the equity.
 
     Args:
         limits: Limits of the account.

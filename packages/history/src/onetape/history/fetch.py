@@ -7,19 +7,19 @@ from msgspec import Struct
 
 from onetape.core.candles import SeriesKey
 from onetape.core.timeframes import Timeframe
-from onetape.exchange.pages import Page, closed_pages
+from onetape.exchange.pages import Page, iterate_closed_pages
 from onetape.exchange.rest import RestExchange
 from onetape.store.candles import InsertReport, insert_closed, insert_columns, read_last_closed
 from onetape.store.database import Store
 
-#: How many of the newest closed candles are read again on each run.
+#: Number of the newest closed candles that each run reads again.
 REREAD_CANDLES = 10
-#: The newest one may have been stored by a run that read it too early; the one before it not.
+#: The newest candle may have been read too early by an earlier run, the one before it not.
 LEAST_REREAD = 2
 
 
 class FetchReport(Struct, frozen=True):
-    """Counts of fetched candles by what happened to them."""
+    """Counts of fetched candles by the result of storing them."""
 
     inserted: int = 0
     present: int = 0
@@ -29,7 +29,7 @@ class FetchReport(Struct, frozen=True):
     revised: int = 0
     """Closed candles whose fetched value differs from the stored one; see the revisions."""
 
-    def plus(self, other: "FetchReport") -> "FetchReport":
+    def merge_with(self, other: "FetchReport") -> "FetchReport":
         """Return the sums of both reports."""
         return FetchReport(
             self.inserted + other.inserted,
@@ -56,17 +56,17 @@ async def fetch_closed(
     """Store the closed candles that open in `[start, end)` (epoch seconds), page by page.
 
     Raises:
-        ExchangeUnreachable: the exchange stopped responding; what was stored stays.
+        ExchangeUnreachable: the exchange stopped responding; candles that were stored stay.
         ExchangeRefused: the exchange refused the request.
         StoreError: the file cannot be written.
     """
     total = FetchReport()
     timeframe = Timeframe.parse(key.timeframe)
-    walk = closed_pages(exchange, key.symbol, timeframe, start=start, end=end)
+    walk = iterate_closed_pages(exchange, key.symbol, timeframe, start=start, end=end)
     async with aclosing(walk) as pages:
         async for page in pages:
             batch = _store_page(store, key, page)
-            total = total.plus(
+            total = total.merge_with(
                 FetchReport(batch.inserted, batch.present, batch.quarantined, 1, batch.revised)
             )
             on_page(page)

@@ -1,11 +1,11 @@
 """Proof of gaps: responses of an exchange that show that it has no candles in a range.
 
-A gap is proven between two candles that are stored, by two responses that held both of them and
-nothing in between, requested from different times and minutes apart. Until then it is unproven, and
-the next run requests it again. Nothing is proven before the first candle or after the last one.
+A gap is proven between two stored candles, by two responses that held both candles and nothing in
+between, requested from different times and minutes apart. Until then it is unproven, and the next
+run requests it again. Nothing is proven before the first candle or after the last one.
 
-Minutes are minutes of the exchange: what must pass for a second response to prove something new (a
-lag, a cache, an outage) passes at the exchange. On a real exchange that is the computer's time.
+Minutes are minutes of the exchange: the lag, cache or outage that must pass before a second
+response proves something new is the exchange's. On a real exchange that is the computer's time.
 """
 
 from bisect import bisect_right
@@ -35,10 +35,10 @@ from onetape.store.gaps import (
 )
 
 Range = tuple[int, int]
-#: Market time, in milliseconds, between the first response and the one that proves.
+#: Least market time between the first response and the one that proves, milliseconds.
 APART_MS: Final = 120_000
 #: Number of responses without a candle after which the trader decides without it, proven or not.
-DECIDING_ANSWERS: Final = 3
+DECIDING_RESPONSES: Final = 3
 #: Maximum number of candles before the first gap at which a request begins, to vary its window.
 _MOST_LEAD: Final = 4
 
@@ -63,14 +63,14 @@ class _Responses(Struct):
     opens: set[int] = field(default_factory=set[int])
     refused: list[int] = field(default_factory=list[int])
 
-    def see(self, page: Page) -> None:
+    def add_page(self, page: Page) -> None:
         """Add a page."""
         self.requested.append((page.since, page.covered_until))
         self.opens.update(page.opens)
         self.refused += [row.timestamp for row in page.refused]
 
-    def leave_out(self, gap: MissingRange) -> bool:
-        """Return whether the pages hold both neighbours of a gap and nothing that may be in it."""
+    def confirms_gap(self, gap: MissingRange) -> bool:
+        """Return whether the pages hold both neighbours of a gap, and no candle inside."""
         before = self.timeframe.shift(gap.start, -1)
         neighbours = {before, gap.end}
         return (
@@ -99,7 +99,7 @@ async def confirm_gaps(
     end: int,
     requested_before_ms: int | None = None,
 ) -> FetchReport:
-    """Request the candles missing in `[start, end)`; store them and what the responses prove.
+    """Request the candles missing in `[start, end)`; store the candles, and the proofs of gaps.
 
     Gaps that one page reaches across are requested together.
 
@@ -113,7 +113,7 @@ async def confirm_gaps(
             before it. None: only unexplained gaps.
 
     Raises:
-        ExchangeUnreachable: the exchange stopped responding; nothing unproven was written down.
+        ExchangeUnreachable: the exchange stopped responding; nothing unproven was stored.
         ExchangeRefused: the exchange refused the request.
         StoreError: the file cannot be written.
     """
@@ -130,7 +130,7 @@ async def confirm_gaps(
     wanted = _select_wanted(store, key, gaps, requested_before_ms)
     for group in group_gaps(wanted, timeframe, page_limit):
         first, last = group[0][0], timeframe.next(group[-1][1])
-        total = total.plus(await fetch_noting(exchange, store, key, start=first, end=last))
+        total = total.merge_with(await fetch_noting(exchange, store, key, start=first, end=last))
     return total
 
 
@@ -143,29 +143,29 @@ async def fetch_noting(
     end: int,
     on_page: Callable[[Page], None] = lambda _: None,
 ) -> FetchReport:
-    """Store the closed candles of `[start, end)`, and write down what the responses leave out.
+    """Store the closed candles of `[start, end)`, and the gaps that the responses leave out.
 
     The request begins before `start`, so that its response holds the candle before a gap there.
 
     Raises:
-        ExchangeUnreachable: the exchange stopped responding; nothing unproven was written down.
+        ExchangeUnreachable: the exchange stopped responding; nothing unproven was stored.
         ExchangeRefused: the exchange refused the request.
         StoreError: the file cannot be written.
     """
-    answers = _Responses(Timeframe.parse(key.timeframe))
+    responses = _Responses(Timeframe.parse(key.timeframe))
 
     def see(page: Page) -> None:
-        answers.see(page)
+        responses.add_page(page)
         on_page(page)
 
     window_start = _choose_window(store, key, start, end)
     report = await fetch_closed(exchange, store, key, start=window_start, end=end, on_page=see)
-    if answers.requested:  # otherwise all of it lies before what the exchange serves
+    if responses.requested:  # otherwise the whole range is before the exchange's first candle
         requested_ms = exchange.now_ms()
         for gap in find_missing_ranges(store, key, start, end, now_ms=requested_ms):
             if gap.start >= start:
                 _note(
-                    store, key, gap, answers, window_start=window_start, requested_ms=requested_ms
+                    store, key, gap, responses, window_start=window_start, requested_ms=requested_ms
                 )
     return report
 
@@ -175,8 +175,8 @@ def find_missing_ranges(
 ) -> list[MissingRange]:
     """Return the gaps that touch `[start, end)`, each in its whole extent, oldest first.
 
-    The time before the first candle is no gap. The time after the last one is a gap as far as the
-    forming candle, where the range reaches that.
+    The time before the first candle is no gap. The time after the last candle is a gap as far as
+    the forming candle, if the range reaches so far.
     """
     timeframe = Timeframe.parse(key.timeframe)
     before = read_last_closed_before(store, key, start + 1)
@@ -210,14 +210,14 @@ def find_due_gaps(
 ) -> list[Range]:
     """Return the unproven ranges of `[start, end)` which a trader should request now.
 
-    Either too few responses left them out to decide without them, or another response may prove
-    them.
+    Either too few responses left a range out to decide without its candles, or another response may
+    prove it.
     """
     return [
         (each.start, each.end)
         for each in read_gap_ledger(store, key, start, end)
         if each.state == UNPROVEN
-        and (each.answers < DECIDING_ANSWERS or now_ms - each.last_requested_ms >= APART_MS)
+        and (each.answers < DECIDING_RESPONSES or now_ms - each.last_requested_ms >= APART_MS)
         and find_missing(store, key, max(each.start, start), min(each.end, end))
     ]
 
@@ -243,7 +243,7 @@ def _select_wanted(
 
 
 def _choose_window(store: Store, key: SeriesKey, start: int, end: int) -> int:
-    """Return where a request begins: before `start`, and at another time than earlier requests."""
+    """Return the start of a request: before `start`, and different from earlier requests."""
     timeframe = Timeframe.parse(key.timeframe)
     taken = {each.window_start for each in read_gap_ledger(store, key, start, end)}
     leads = [timeframe.shift(start, -lead) for lead in range(1, _MOST_LEAD + 1)]
@@ -254,21 +254,21 @@ def _note(
     store: Store,
     key: SeriesKey,
     gap: MissingRange,
-    answers: _Responses,
+    responses: _Responses,
     *,
     window_start: int,
     requested_ms: int,
 ) -> None:
-    """Store what the responses prove of a gap, except for parts that a person or file explained.
+    """Store the proof of a gap by the responses, except for parts that a person or file explained.
 
-    Of the part after the last closed candle only a response is written down that leaves it out.
+    For the part after the last closed candle only the responses that leave it out are stored.
     """
-    is_left_out = answers.leave_out(gap)
+    is_left_out = responses.confirms_gap(gap)
     if not (is_left_out or gap.is_bounded):
         return
     known = read_gap_ledger(store, key, gap.start, gap.end)
-    kept = [(each.start, each.end) for each in known if each.state in (ACCEPTED, NO_TRADES)]
-    for start, end in _subtract_ranges(gap, kept):
+    explained = [(each.start, each.end) for each in known if each.state in (ACCEPTED, NO_TRADES)]
+    for start, end in _subtract_ranges(gap, explained):
         # A finding on another range was about another gap: a candle has been stored since.
         before = next((each for each in known if (each.start, each.end) == (start, end)), None)
         if before is not None and before.state in EXPLAINED and not is_left_out:
@@ -295,12 +295,12 @@ def _note(
 def _make_evidence(
     before: GapEntry | None, window_start: int, requested_ms: int, *, is_left_out: bool
 ) -> Evidence:
-    """Return the evidence so far with the newest response, where it counts."""
+    """Return the evidence so far, with the newest response if that counts."""
     if before is None or before.answered_ms is None or before.answered_ms > requested_ms:
         # The first response that counts; a later time was dated by another clock.
         return Evidence(1, requested_ms, window_start) if is_left_out else Evidence()
-    answers = before.answers + 1 if is_left_out else before.answers
-    return Evidence(answers, before.answered_ms, before.window_start)
+    responses = before.answers + 1 if is_left_out else before.answers
+    return Evidence(responses, before.answered_ms, before.window_start)
 
 
 def _touch(store: Store, key: SeriesKey, entry: GapEntry, requested_ms: int) -> None:
@@ -317,11 +317,11 @@ def _touch(store: Store, key: SeriesKey, entry: GapEntry, requested_ms: int) -> 
     )
 
 
-def _subtract_ranges(gap: MissingRange, kept: list[Range]) -> list[Range]:
+def _subtract_ranges(gap: MissingRange, explained: list[Range]) -> list[Range]:
     """Return the parts of a gap outside some ranges, which are sorted."""
     left: list[Range] = []
     cursor = gap.start
-    for start, end in kept:
+    for start, end in explained:
         if start > cursor:
             left.append((cursor, start))
         cursor = max(cursor, end)

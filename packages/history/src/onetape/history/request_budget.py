@@ -8,7 +8,7 @@ from onetape.store.live_accounts import is_live_trader_running
 
 #: Share of the request rate for a backfiller while a live trader runs on the same file.
 SHARE_BESIDE_TRADER: Final = 0.5
-#: How long a response of the file counts, seconds.
+#: Time for which a result read from the file is valid, seconds.
 _FRESH_SECONDS: Final = 1.0
 
 
@@ -16,10 +16,10 @@ class RequestBudget:
     """The budget of one exchange; pass `share` to `RestExchange.share_budget`."""
 
     def __init__(self, store: Store, exchange: str) -> None:
-        """Begin; the file is read with the first request.
+        """Create the budget; the file is read with the first request.
 
         Args:
-            store: The open database; a live trader's lease and account are rows of it.
+            store: The open database, with the lease and account of a live trader.
             exchange: CCXT exchange id.
         """
         self._store = store

@@ -9,16 +9,16 @@ class StoredRateLimitBans:
     """The rate limit bans of one exchange; pass it to `RestExchange.share_rate_limit_bans`."""
 
     def __init__(self, store: Store, exchange: str) -> None:
-        """Keep the bans of an exchange (CCXT id) in an open store."""
+        """Initialise for an exchange (CCXT id) and an open store."""
         self._store = store
         self._exchange = exchange
 
-    def latest(self) -> RateLimitBan | None:
-        """Return the ban that ends last, past or not, or None."""
+    def find_latest(self) -> RateLimitBan | None:
+        """Return the ban with the latest end, over or not, or None."""
         return read_latest_rate_limit_ban(self._store, self._exchange)
 
     def extend(self, ban: RateLimitBan) -> None:
-        """Add a ban; one that ends later stays.
+        """Add a ban, unless the stored one ends later.
 
         Raises:
             StoreError: the file cannot be written.

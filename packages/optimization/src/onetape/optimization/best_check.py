@@ -1,18 +1,18 @@
-"""The bias check of the best combination of an optimization, as every backtest has one."""
+"""The bias check of the best combination of an optimization."""
 
 from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from onetape.backtest.bias_check import check_run, fresh_maker
+from onetape.backtest.bias_check import check_run, make_strategy_factory
 from onetape.backtest.config import BacktestConfig
 from onetape.backtest.models import CandleWindow, HigherTimeframes
 from onetape.backtest.records import BiasCheck
-from onetape.backtest.warm_up import run_segments
+from onetape.backtest.warm_up import find_run_segments
 from onetape.core.errors import OnetapeError
 from onetape.optimization.ranking import TrialResult
-from onetape.optimization.space import value_text
-from onetape.strategies.segments import signals_by_segment
+from onetape.optimization.space import format_parameter_value
+from onetape.strategies.segments import evaluate_by_segment
 
 
 def check_best(
@@ -33,12 +33,14 @@ def check_best(
     """
     if not order:
         return None
-    parameters = {name: value_text(value) for name, value in order[0]["parameters"].items()}
+    parameters = {
+        name: format_parameter_value(value) for name, value in order[0]["parameters"].items()
+    }
     best = replace(config, strategy=replace(config.strategy, parameters=parameters))
     try:
-        strategy = fresh_maker(best)()
-        segments = run_segments(window, higher, strategy)
-        signals = signals_by_segment(strategy, window.candles, higher.candles, segments)
+        strategy = make_strategy_factory(best)()
+        segments = find_run_segments(window, higher, strategy)
+        signals = evaluate_by_segment(strategy, window.candles, higher.candles, segments)
     except OnetapeError as error:
-        return BiasCheck.not_run(f"not run: {' '.join(str(error).split())}")
+        return BiasCheck.make_not_run(f"not run: {' '.join(str(error).split())}")
     return check_run(best, window, higher.candles, segments, signals)

@@ -39,7 +39,7 @@ class Constraint(Struct, frozen=True):
     def is_met(self, parameters: Mapping[str, Any]) -> bool:
         """Return whether a combination meets the condition; a division by zero does not."""
         try:
-            return bool(_value(ast.parse(self.text, mode="eval").body, parameters))
+            return bool(_evaluate_node(ast.parse(self.text, mode="eval").body, parameters))
         except (TypeError, ZeroDivisionError):
             return False
 
@@ -49,7 +49,7 @@ def parse_constraint(text: str, names: Mapping[str, Any] | None = None) -> Const
 
     Args:
         text: Comparisons of parameters and numbers, with + - * / and brackets.
-        names: Parameters that there are; None: not checked.
+        names: Names of all parameters; None: not checked.
 
     Raises:
         UsageError: the text is no such comparison, or a parameter is unknown.
@@ -57,9 +57,9 @@ def parse_constraint(text: str, names: Mapping[str, Any] | None = None) -> Const
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except SyntaxError as error:
-        raise _refused(text) from error
+        raise _make_constraint_error(text) from error
     if not isinstance(tree, ast.Compare):
-        raise _refused(text)
+        raise _make_constraint_error(text)
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and names is not None and node.id not in names:
             raise UsageError(
@@ -80,31 +80,34 @@ def _check(node: ast.expr, text: str) -> None:
         case ast.Name() | ast.Constant(value=int() | float() | str()):
             inner = []
         case _:
-            raise _refused(text)
+            raise _make_constraint_error(text)
     for one in inner:
         _check(one, text)
 
 
-def _value(node: ast.expr, parameters: Mapping[str, Any]) -> Any:
+def _evaluate_node(node: ast.expr, parameters: Mapping[str, Any]) -> Any:
     match node:
         case ast.Compare():
-            values = [_value(one, parameters) for one in (node.left, *node.comparators)]
+            values = [_evaluate_node(one, parameters) for one in (node.left, *node.comparators)]
             pairs = zip(node.ops, values, values[1:], strict=False)
             return all(_COMPARISONS[type(one)](left, right) for one, left, right in pairs)
         case ast.BinOp():
-            left, right = _value(node.left, parameters), _value(node.right, parameters)
+            left, right = (
+                _evaluate_node(node.left, parameters),
+                _evaluate_node(node.right, parameters),
+            )
             return _OPERATIONS[type(node.op)](left, right)
         case ast.UnaryOp():
-            return -_value(node.operand, parameters)
+            return -_evaluate_node(node.operand, parameters)
         case ast.Name():
             return parameters[node.id]
         case ast.Constant():
             return node.value
         case _:
-            raise _refused(ast.unparse(node))
+            raise _make_constraint_error(ast.unparse(node))
 
 
-def _refused(text: str) -> UsageError:
+def _make_constraint_error(text: str) -> UsageError:
     return UsageError(
         f"--constraint {text!r} must compare parameters and numbers, such as 'fast < slow' or "
         "'slow >= fast * 2'"

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from onetape.core.candles import Candles, FloatArray
 from onetape.engine import AccountConfig, SimulationResult
-from onetape.engine.ratios import Calendar, period_returns
+from onetape.engine.ratios import Calendar, compute_period_returns
 from onetape.optimization.statistics.random_timing import TimedPositions
 
 #: Trials of an optimization that have details: the first ones in the order of the trials.
@@ -28,24 +28,24 @@ class TrialDetails(Struct, frozen=True):
     """Indices of the exit candles; one fewer if a position is open at the end."""
 
 
-def trial_details(result: SimulationResult, calendar: Calendar) -> TrialDetails | None:
+def make_trial_details(result: SimulationResult, calendar: Calendar) -> TrialDetails | None:
     """Return the details of a backtest; None where it has too many trades."""
-    entries, exits = result.fill_log.entry_bars(), result.fill_log.exit_bars()
+    entries, exits = result.fill_log.get_entry_bars(), result.fill_log.get_exit_bars()
     if len(entries) > _MOST_POSITIONS:
         return None
-    returns, _ = period_returns(result.start_cash, result.equity, calendar)
+    returns, _ = compute_period_returns(result.start_cash, result.equity, calendar)
     packed = base64.b64encode(returns.astype("<f4").tobytes()).decode()
     return TrialDetails(packed, entries, exits)
 
 
-def daily_returns(details: dict[str, Any]) -> FloatArray:
+def decode_daily_returns(details: dict[str, Any]) -> FloatArray:
     """Return the daily returns of stored details."""
     return np.frombuffer(base64.b64decode(details["daily"]), "<f4").astype(np.float64)
 
 
-def daily_matrix(details: list[dict[str, Any]]) -> FloatArray:
+def make_daily_matrix(details: list[dict[str, Any]]) -> FloatArray:
     """Return the daily returns of trials, a column each; days after a total loss return 0."""
-    columns = [daily_returns(one) for one in details]
+    columns = [decode_daily_returns(one) for one in details]
     days = max((len(column) for column in columns), default=0)
     matrix = np.zeros((days, len(columns)))
     for number, column in enumerate(columns):
@@ -53,8 +53,8 @@ def daily_matrix(details: list[dict[str, Any]]) -> FloatArray:
     return matrix
 
 
-def market_returns(candles: Candles) -> FloatArray:
-    """Return the return of the market from each open to the next; of the last candle to its close.
+def compute_market_returns(candles: Candles) -> FloatArray:
+    """Return the return of the market from each open to the next, or to the last close.
 
     Args:
         candles: Candles that are traded.
@@ -63,7 +63,7 @@ def market_returns(candles: Candles) -> FloatArray:
     return ends / candles.open - 1.0
 
 
-def timed_positions(
+def make_timed_positions(
     entries: list[int], exits: list[int], candles: int, rules: AccountConfig
 ) -> TimedPositions:
     """Return the positions of a trial over its candles, all in, with the costs of each fill.

@@ -16,10 +16,10 @@ from onetape.engine import (
     IntrabarSource,
     MetricsContext,
     SimulationResult,
-    metrics_context,
+    make_metrics_context,
     simulate,
 )
-from onetape.optimization.details import trial_details
+from onetape.optimization.details import make_trial_details
 from onetape.optimization.space import ParameterSet
 from onetape.optimization.user_metrics import (
     MetricError,
@@ -27,14 +27,14 @@ from onetape.optimization.user_metrics import (
     encode_failure,
     part_metrics,
 )
-from onetape.strategies import Higher, SignalArray, Strategy, higher_lookback_of, lookback_of
+from onetape.strategies import Higher, SignalArray, Strategy, get_higher_lookback, get_lookback
 from onetape.strategies.indicator_cache import IndicatorCache
-from onetape.strategies.lookback_window import window_size
+from onetape.strategies.lookback_window import compute_window_size
 from onetape.strategies.segments import (
     UnexplainedGaps,
     drop_entries_before_gaps,
-    segments_of,
-    signals_by_segment,
+    evaluate_by_segment,
+    split_into_segments,
 )
 
 
@@ -63,12 +63,12 @@ class SearchContext(Struct, frozen=True, dict=True):
         candles = self.window.candles
         middle = self.window.warm_up + self.in_sample
         parts = (candles[self.window.warm_up : middle], candles[middle:])
-        first, second = (metrics_context(part, self.rules) for part in parts)
+        first, second = (make_metrics_context(part, self.rules) for part in parts)
         return first, second
 
     @cached_property
     def are_sound(self) -> bool:
-        """Return whether all candles hold numbers, so that no combination need look."""
+        """Return whether all candles hold numbers, so that no combination need check them."""
         return are_sound(self.window.candles)
 
     @property
@@ -77,8 +77,8 @@ class SearchContext(Struct, frozen=True, dict=True):
         return int(self.window.candles.timestamp[self.window.warm_up + self.in_sample])
 
 
-def in_sample_candles(window: CandleWindow, out_of_sample: float) -> int:
-    """Return how many candles of the range are in-sample; `out_of_sample` is the other part.
+def count_in_sample_candles(window: CandleWindow, out_of_sample: float) -> int:
+    """Return the number of in-sample candles of the range; `out_of_sample` is the other part.
 
     Raises:
         DataError: the range is too short for two parts.
@@ -93,13 +93,13 @@ def in_sample_candles(window: CandleWindow, out_of_sample: float) -> int:
     return inside
 
 
-def parts_of(
+def compute_parts(
     context: SearchContext, lookback: int
 ) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
     """Return both parts as a backtest would read them: first candle, first one traded, end."""
     window = context.window
     split = window.warm_up + context.in_sample
-    wanted = window_size(lookback)
+    wanted = compute_window_size(lookback)
     return (
         (max(0, window.warm_up - wanted), window.warm_up, split),
         (max(0, split - wanted), split, len(window.candles)),
@@ -117,8 +117,8 @@ def evaluate_parts(
     Raises:
         OnetapeError: the strategy failed; the text names the place.
     """
-    lookback = max(lookback_of(strategy), context.closes_before)
-    first, second = parts_of(context, lookback)
+    lookback = max(get_lookback(strategy), context.closes_before)
+    first, second = compute_parts(context, lookback)
     return simulate_part(strategy, context, first), simulate_part(strategy, context, second)
 
 
@@ -133,14 +133,14 @@ def simulate_part(
     Args:
         strategy: The strategy.
         context: Candles and rules.
-        part: First candle read, first candle traded, and the end, as `parts_of` returns them.
+        part: First candle read, first candle traded, and the end, as `compute_parts` returns them.
         rules: Rules of the account; None: those of the context.
 
     Raises:
         OnetapeError: the strategy failed; the text names the place.
     """
     first, traded, _ = part
-    candles, signal = part_signals(strategy, context, part)
+    candles, signal = compute_part_signals(strategy, context, part)
     return simulate(
         candles,
         signal,
@@ -151,7 +151,7 @@ def simulate_part(
     )
 
 
-def part_signals(
+def compute_part_signals(
     strategy: Strategy, context: SearchContext, part: tuple[int, int, int]
 ) -> tuple[Candles, SignalArray]:
     """Return the candles of a part, warm-up included, and the signals on them.
@@ -163,17 +163,17 @@ def part_signals(
     whole = context.window.candles
     candles = whole[first:end]
     higher: Higher = {}
-    count = window_size(higher_lookback_of(strategy) if context.higher else 0)
+    count = compute_window_size(get_higher_lookback(strategy) if context.higher else 0)
     if context.higher:
         higher = {
-            name: higher_candles.seen_from(whole, first, end, count)
+            name: higher_candles.select_known(whole, first, end, count)
             for name, higher_candles in context.higher.items()
         }
-    gaps = context.gaps.part(first, end)
+    gaps = context.gaps.select_range(first, end)
     timeframe = Timeframe.parse(context.window.key.timeframe)
-    lookback = max(lookback_of(strategy), context.closes_before)
-    segments = segments_of(candles, timeframe, gaps, window_size(lookback), count)
-    signals = signals_by_segment(strategy, candles, higher, segments, are_sound=context.are_sound)
+    lookback = max(get_lookback(strategy), context.closes_before)
+    segments = split_into_segments(candles, timeframe, gaps, compute_window_size(lookback), count)
+    signals = evaluate_by_segment(strategy, candles, higher, segments, are_sound=context.are_sound)
     return candles, drop_entries_before_gaps(signals.signal, gaps)
 
 
@@ -222,7 +222,7 @@ class Evaluator:
             line["in_sample"] = part_metrics(first, metrics_contexts[0], own, "in-sample")
             line["out_of_sample"] = part_metrics(second, metrics_contexts[1], own, "out-of-sample")
             details = (
-                trial_details(first, metrics_contexts[0].calendar) if job.has_details else None
+                make_trial_details(first, metrics_contexts[0].calendar) if job.has_details else None
             )
             if details is not None:
                 line["details"] = details

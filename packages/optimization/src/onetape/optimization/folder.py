@@ -1,8 +1,8 @@
-"""Results of an optimization on disk: one line for each combination, appended as it comes.
+"""Results of an optimization on disk: one line for each combination, appended once evaluated.
 
-A folder belongs to what its results depend on: strategy's code, candles, rules, the range and its
-split. Whatever is optimized on the same context later goes on in it, so that nothing is tried twice
-and the number of combinations tried is that of all optimizations.
+A folder belongs to one context: the strategy's code, candles, rules, the range and its split. A
+later optimization of the same context continues in the folder, so that no combination is tried
+twice and the number of combinations tried is that of all optimizations.
 """
 
 import contextlib
@@ -46,12 +46,12 @@ class _Line(Struct):
     error: str | None = None
 
 
-def key_of(parameters: Mapping[str, Any]) -> str:
+def make_result_key(parameters: Mapping[str, Any]) -> str:
     """Return the key of a combination among the results."""
     return msgspec.json.encode(parameters, order="sorted").decode()
 
 
-def folder_name(context: Mapping[str, Any]) -> str:
+def make_folder_name(context: Mapping[str, Any]) -> str:
     """Return the name of the folder for a context; equal contexts have one folder."""
     digest = hashlib.sha256(json.dumps(context, sort_keys=True).encode()).hexdigest()
     symbol = str(context["symbol"]).replace("/", "-")
@@ -67,25 +67,25 @@ class MemoryResults:
 
     def has(self, parameters: Mapping[str, Any]) -> bool:
         """Return whether a combination has a result."""
-        return key_of(parameters) in self._by_key
+        return make_result_key(parameters) in self._by_key
 
     def get(self, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the result of a combination; None: not tried yet."""
-        return self._by_key.get(key_of(parameters))
+        return self._by_key.get(make_result_key(parameters))
 
-    def result(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    def get_result(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Return the result of a combination that was evaluated."""
-        return self._by_key[key_of(parameters)]
+        return self._by_key[make_result_key(parameters)]
 
     def add(self, line: bytes) -> dict[str, Any]:
         """Add the result of one combination, given as a JSON line."""
         result = msgspec.json.decode(line)
-        self._by_key[key_of(result["parameters"])] = result
+        self._by_key[make_result_key(result["parameters"])] = result
         return result
 
 
 class Results:
-    """The results of one context: those that were there, and new ones as they come."""
+    """The results of one context: those of earlier optimizations, and new ones."""
 
     def __init__(self, folder: Path, descriptor: int, own_metrics: Collection[str] = ()) -> None:
         """Read what is there; the half line of a killed optimization is cut off.
@@ -103,21 +103,21 @@ class Results:
         whole = content.rfind(b"\n") + 1
         os.ftruncate(descriptor, whole)
         for line in content[:whole].splitlines():
-            result = _checked(folder, line, _METRICS.union(own_metrics))
-            self._by_key[key_of(result["parameters"])] = result
+            result = _decode_stored_line(folder, line, _METRICS.union(own_metrics))
+            self._by_key[make_result_key(result["parameters"])] = result
 
     def has(self, parameters: Mapping[str, Any]) -> bool:
         """Return whether a combination has a result; one that failed is tried again."""
-        found = self._by_key.get(key_of(parameters))
+        found = self._by_key.get(make_result_key(parameters))
         return found is not None and "error" not in found
 
     def get(self, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the result of a combination; None: not tried yet."""
-        return self._by_key.get(key_of(parameters))
+        return self._by_key.get(make_result_key(parameters))
 
-    def result(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    def get_result(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Return the result of a combination that was evaluated."""
-        return self._by_key[key_of(parameters)]
+        return self._by_key[make_result_key(parameters)]
 
     def add(self, line: bytes) -> dict[str, Any]:
         """Append one combination's line; it is in the file when this returns.
@@ -126,12 +126,12 @@ class Results:
             ConfigurationError: the line cannot be written; the file is unchanged.
         """
         result = msgspec.json.decode(line)
-        key = key_of(result["parameters"])
+        key = make_result_key(result["parameters"])
         if result != self._by_key.get(key):  # else: it failed again with the same error
             try:
                 self._append(line + b"\n")
             except OSError as error:
-                raise _failed(self.folder, error) from error
+                raise _make_write_error(self.folder, error) from error
         self._by_key[key] = result
         return result
 
@@ -147,7 +147,7 @@ class Results:
             raise
 
 
-def _checked(folder: Path, line: bytes, names: frozenset[str]) -> dict[str, Any]:
+def _decode_stored_line(folder: Path, line: bytes, names: frozenset[str]) -> dict[str, Any]:
     """Return the result of a stored line, which has metrics of these names.
 
     Raises:
@@ -157,35 +157,35 @@ def _checked(folder: Path, line: bytes, names: frozenset[str]) -> dict[str, Any]
         result = msgspec.json.decode(line)
         form = msgspec.convert(result, _Line)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _no_result(folder, str(error)) from error
+        raise _make_no_result_error(folder, str(error)) from error
     if form.error is None:
         for part in form.windows or (form.in_sample, form.out_of_sample):
             missing = sorted(names.difference(part or ()))
             if missing:
-                raise _no_result(folder, f"it lacks {missing[0]}")
+                raise _make_no_result_error(folder, f"it lacks {missing[0]}")
     return result
 
 
-def _no_result(folder: Path, why: str) -> ConfigurationError:
+def _make_no_result_error(folder: Path, why: str) -> ConfigurationError:
     return ConfigurationError(
         f"{folder / RESULTS} has a line that is not a result ({why}); delete the folder"
     )
 
 
 @contextmanager
-def opened(root: Path, context: Mapping[str, Any]) -> Generator[Results]:
+def open_results(root: Path, context: Mapping[str, Any]) -> Generator[Results]:
     """Open the results of a context; only one optimization at a time has them open.
 
     Raises:
-        ConfigurationError: the folder cannot be written, or another optimization is at it.
+        ConfigurationError: the folder cannot be written, or another optimization uses it.
     """
-    folder = root / folder_name(context)
+    folder = root / make_folder_name(context)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / IDENTITY).write_text(json.dumps(context, indent=1) + "\n")
         descriptor = os.open(folder / RESULTS, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
     except OSError as error:
-        raise _failed(folder, error) from error
+        raise _make_write_error(folder, error) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -199,7 +199,7 @@ def opened(root: Path, context: Mapping[str, Any]) -> Generator[Results]:
         os.close(descriptor)
 
 
-def _failed(folder: Path, error: OSError) -> ConfigurationError:
+def _make_write_error(folder: Path, error: OSError) -> ConfigurationError:
     return ConfigurationError(
         f"{folder} cannot be written: {format_os_error(error)}; run this in a folder of your own"
     )

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from onetape.backtest.arguments import choice_of
-from onetape.backtest.inputs import config_of, read_inputs
+from onetape.backtest.arguments import make_strategy_choice
+from onetape.backtest.inputs import make_config, read_inputs
 from onetape.backtest.parallel import WorkerPool
 from onetape.core.errors import ConfigurationError, UsageError
 from onetape.engine import AccountConfig
@@ -19,10 +19,10 @@ from onetape.optimization.ranking import TrialResult
 from onetape.optimization.samplers import make_sampler
 from onetape.optimization.search_options import MOST_COMBINATIONS, OWN_SAMPLERS, SearchOptions
 from onetape.optimization.search_plan import SearchPlan
-from onetape.optimization.space import ParameterRange, random_points
+from onetape.optimization.space import ParameterRange, iterate_random_points
 from onetape.optimization.trial_loop import OptimizationDisplay, Trials
 from onetape.strategies import Strategy
-from onetape.strategies.parameters import converted_parameters
+from onetape.strategies.parameters import convert_parameters
 from onetape.strategies.segments import UnexplainedGaps
 
 if TYPE_CHECKING:
@@ -47,9 +47,9 @@ def load_context(candles: "CandlesLike", plan: SearchPlan, given: FrameOptions) 
         OnetapeError: as for a backtest.
     """
     furthest = plan.furthest
-    config, frames = config_of(
+    config, frames = make_config(
         candles,
-        choice_of(furthest, None),
+        make_strategy_choice(furthest, None),
         start=given.start,
         end=given.end,
         account=given.account,
@@ -94,7 +94,7 @@ def plan_values(
     if options.sampler == "grid" and count > MOST_COMBINATIONS:
         raise UsageError(f"{count:,} combinations are more than {MOST_COMBINATIONS:,}")
     converted = {
-        name: tuple(dict.fromkeys(converted_parameters(cls, {name: one})[name] for one in given))
+        name: tuple(dict.fromkeys(convert_parameters(cls, {name: one})[name] for one in given))
         for name, given in values.items()
     }
     ranges = tuple(ParameterRange(name, given) for name, given in converted.items())
@@ -103,7 +103,7 @@ def plan_values(
         plan.probe(options.seed)
         return plan
     if options.sampler == "random":
-        points = random_points(ranges, options.trials or 1, options.seed)
+        points = iterate_random_points(ranges, options.trials or 1, options.seed)
     else:
         products = itertools.product(*converted.values())
         points = (dict(zip(converted, one, strict=True)) for one in products)
@@ -132,16 +132,16 @@ def evaluate_values(
     processes = max(1, min(options.processes, missing)) if is_own else options.processes
     with WorkerPool(work, processes) as pool:
         trials.run(pool, OptimizationDisplay(_show_nothing, _show_nothing))
-    found: list[TrialResult] = [results.result(point) for point in plan.points]
+    found: list[TrialResult] = [results.get_result(point) for point in plan.points]
     if all("error" in one for one in found):
         raise ConfigurationError(
-            f"no combination gave a result; first: {failures_of(plan, found)[0]}"
+            f"no combination gave a result; first: {describe_failures(plan, found)[0]}"
         )
     return found
 
 
-def failures_of(plan: SearchPlan, found: Sequence[TrialResult]) -> list[str]:
-    """Return why combinations have no result, one sentence each."""
+def describe_failures(plan: SearchPlan, found: Sequence[TrialResult]) -> list[str]:
+    """Return the reasons why combinations have no result, one sentence each."""
     failed = [one["error"] for one in [*plan.failed, *found] if "error" in one]
     return plan.refusals + failed
 

@@ -1,4 +1,4 @@
-"""Identity of an optimization: results are used again only while all of it is equal."""
+"""Identity of an optimization: results are used again only while all its values are equal."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 
 import onetape.core
 import onetape.engine
-from onetape.backtest.intrabar_candles import intrabar_identity
+from onetape.backtest.intrabar_candles import compute_intrabar_identity
 from onetape.core.candle_gaps import find_gaps
 from onetape.core.candles import Candles, SeriesKey
 from onetape.core.digest import compute_code_digest, compute_data_digest
@@ -17,17 +17,17 @@ from onetape.optimization.evaluate import SearchContext
 from onetape.store.candles import read_last_closed
 from onetape.store.database import Store
 from onetape.store.gaps import find_unexplained
-from onetape.strategies import Strategy, digest
+from onetape.strategies import Strategy, compute_strategy_digest
 from onetape.strategies.registry import MOST_LOOKBACK
 
 
-def identity_of(
+def make_identity(
     store: Store, key: SeriesKey, strategy: Strategy, context: SearchContext
 ) -> dict[str, Any]:
     """Return all that the result of a combination depends on, in addition to its parameters.
 
-    The candles before the range are those that the furthest lookback that is allowed would reach:
-    they do not depend on the combinations, so that more of them go on in the same folder.
+    The candles before the range are those of the longest allowed lookback: they do not depend on
+    the combinations, so that further combinations continue in the same folder.
     """
     window = context.window
     before = read_last_closed(store, key, MOST_LOOKBACK, up_to=window.start - 1)
@@ -41,19 +41,21 @@ def identity_of(
         "to": window.end,
         "data_digest": compute_data_digest(window.candles[window.warm_up :]),
         "warm_up_digest": compute_data_digest(before),
-        "gaps": _gaps(store, key, before, context),
+        "gaps": _collect_unexplained_gaps(store, key, before, context),
         "higher": {
             name: compute_data_digest(higher_candles)
             for name, higher_candles in sorted(context.higher.items())
         },
-        "intrabar": intrabar_identity(context.intrabar, window),
+        "intrabar": compute_intrabar_identity(context.intrabar, window),
         "rules": repr(context.rules),
-        "strategy_digest": digest(strategy),
-        "engine_digest": _engine_digest(),
+        "strategy_digest": compute_strategy_digest(strategy),
+        "engine_digest": _compute_engine_digest(),
     }
 
 
-def _gaps(store: Store, key: SeriesKey, before: Candles, context: SearchContext) -> dict[str, Any]:
+def _collect_unexplained_gaps(
+    store: Store, key: SeriesKey, before: Candles, context: SearchContext
+) -> dict[str, Any]:
     """Return the unexplained gaps that no window crosses, by timeframe."""
     inside = context.window.candles[context.window.warm_up :]
     times = np.concatenate((before.timestamp, inside.timestamp))
@@ -61,7 +63,7 @@ def _gaps(store: Store, key: SeriesKey, before: Candles, context: SearchContext)
     return {**context.gaps.higher, key.timeframe: find_unexplained(store, key, gaps)}
 
 
-def _engine_digest() -> str:
+def _compute_engine_digest() -> str:
     """Return the digest of the code that makes fills, money and metrics of signals."""
     return compute_code_digest(
         Path(onetape.core.__path__[0]),

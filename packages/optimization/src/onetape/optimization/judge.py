@@ -10,37 +10,40 @@ from msgspec.structs import asdict, replace
 
 from onetape.core.candles import FloatArray
 from onetape.engine import AccountConfig, Metrics, SimulationResult, compute_metrics
-from onetape.engine.ratios import period_returns
+from onetape.engine.ratios import compute_period_returns
 from onetape.optimization.details import (
-    daily_matrix,
-    market_returns,
-    timed_positions,
+    compute_market_returns,
+    make_daily_matrix,
+    make_timed_positions,
 )
-from onetape.optimization.evaluate import SearchContext, parts_of, simulate_part
+from onetape.optimization.evaluate import SearchContext, compute_parts, simulate_part
 from onetape.optimization.ranking import TrialResult
 from onetape.optimization.statistics.bootstrap import (
     BootstrapIntervals,
     Interval,
-    bootstrap_intervals,
-    shuffled_drawdowns,
+    compute_bootstrap_intervals,
+    compute_shuffled_drawdowns,
 )
-from onetape.optimization.statistics.cscv import Overfitting, overfitting
-from onetape.optimization.statistics.random_timing import RandomTiming, random_timing
+from onetape.optimization.statistics.cscv import Overfitting, compute_overfitting
+from onetape.optimization.statistics.random_timing import RandomTiming, compute_random_timing
 from onetape.optimization.statistics.sharpe import (
     ReturnMoments,
-    deflated_sharpe,
-    deflated_threshold,
-    minimum_backtest_years,
-    minimum_track_record,
-    probabilistic_sharpe,
-    return_moments,
-    smallest_detectable_sharpe,
+    compute_deflated_sharpe,
+    compute_deflated_threshold,
+    compute_minimum_backtest_years,
+    compute_minimum_track_record,
+    compute_probabilistic_sharpe,
+    compute_return_moments,
+    compute_smallest_detectable_sharpe,
 )
-from onetape.optimization.statistics.superior_ability import SuperiorAbility, superior_ability
-from onetape.optimization.verdict import Rung, Verdict, first_failure
-from onetape.strategies import Strategy, lookback_of
+from onetape.optimization.statistics.superior_ability import (
+    SuperiorAbility,
+    compute_superior_ability,
+)
+from onetape.optimization.verdict import Rung, Verdict, has_failure
+from onetape.strategies import Strategy, get_lookback
 
-#: Daily returns and closed trades in-sample under which nothing is judged.
+#: In-sample daily returns and closed trades that a verdict needs at least.
 LEAST_RETURNS: Final = 60
 LEAST_CLOSED_TRADES: Final = 10
 #: Probability that a rung of statistics needs.
@@ -50,7 +53,7 @@ _MOST_COMPARED: Final = 1_000
 
 
 class SharpeEvidence(Struct, frozen=True):
-    """Sharpe ratios of the best, annual, and what trials without skill reach."""
+    """Annual Sharpe ratios of the best combination and of trials without skill."""
 
     in_sample: float
     """In-sample Sharpe ratio."""
@@ -152,47 +155,57 @@ def judge(
         is_by_sharpe: Whether the best was chosen by Sharpe ratio; else nothing is deflated.
 
     Raises:
-        OnetapeError: the strategy fails now.
+        OnetapeError: the strategy fails on this evaluation.
     """
-    run = _backtests(best, context)
+    run = _run_backtests(best, context)
     details = [one["details"] for one in found if "details" in one][:_MOST_COMPARED]
     judged = run.judged
     ratios = [one["in_sample"]["sharpe"] for one in found]
-    sharpe = sharpe_evidence(
-        return_moments(judged.returns), ratios, judged.periods, trials, return_moments(run.later)
+    sharpe = compute_sharpe_evidence(
+        compute_return_moments(judged.returns),
+        ratios,
+        judged.periods,
+        trials,
+        compute_return_moments(run.later),
     )
-    rungs = money_rungs(judged, "in-sample")
+    rungs = make_money_rungs(judged, "in-sample")
     timing = None
-    if not first_failure(rungs):
-        timing = _timing(run, details, context)
-    rungs += [timing_rung(timing), _later_rung(run, sharpe)]
-    rungs.append(deflated_rung(sharpe, "in-sample", "trials", is_by_sharpe=is_by_sharpe))
-    matrix = daily_matrix(details)
+    if not has_failure(rungs):
+        timing = _compute_timing(run, details, context)
+    rungs += [make_timing_rung(timing), _make_out_of_sample_rung(run, sharpe)]
+    rungs.append(make_deflated_rung(sharpe, "in-sample", "trials", is_by_sharpe=is_by_sharpe))
+    matrix = make_daily_matrix(details)
     days = min(len(matrix), len(judged.market))
     return Judgement(
         verdict=Verdict(tuple(rungs)),
         sharpe=sharpe,
-        overfitting=overfitting(matrix),
+        overfitting=compute_overfitting(matrix),
         random_timing=timing,
-        superior_ability=superior_ability(
+        superior_ability=compute_superior_ability(
             matrix[:days], judged.market[:days], "buy and hold", seed
         ),
-        intervals=bootstrap_intervals(run.later, seed),
-        shuffled_drawdown=shuffled_drawdowns(_trade_returns(run.second), seed),
+        intervals=compute_bootstrap_intervals(run.later, seed),
+        shuffled_drawdown=compute_shuffled_drawdowns(_compute_trade_returns(run.second), seed),
         compared=len(details),
     )
 
 
-def _backtests(best: Strategy, context: SearchContext) -> _Best:
-    lookback = max(lookback_of(best), context.closes_before)
-    parts = parts_of(context, lookback)
+def _run_backtests(best: Strategy, context: SearchContext) -> _Best:
+    lookback = max(get_lookback(best), context.closes_before)
+    parts = compute_parts(context, lookback)
     first, second = (simulate_part(best, context, part) for part in parts)
-    doubled = simulate_part(best, context, parts[0], doubled_costs(context.rules))
+    doubled = simulate_part(best, context, parts[0], double_costs(context.rules))
     metrics_contexts = context.metrics_contexts
-    returns, periods = period_returns(first.start_cash, first.equity, metrics_contexts[0].calendar)
-    later, _ = period_returns(second.start_cash, second.equity, metrics_contexts[1].calendar)
+    returns, periods = compute_period_returns(
+        first.start_cash, first.equity, metrics_contexts[0].calendar
+    )
+    later, _ = compute_period_returns(
+        second.start_cash, second.equity, metrics_contexts[1].calendar
+    )
     candles = first.candles
-    market, _ = period_returns(float(candles.open[0]), candles.close, metrics_contexts[0].calendar)
+    market, _ = compute_period_returns(
+        float(candles.open[0]), candles.close, metrics_contexts[0].calendar
+    )
     metrics, costly = (
         compute_metrics(first, metrics_contexts[0]),
         compute_metrics(doubled, metrics_contexts[0]),
@@ -201,7 +214,7 @@ def _backtests(best: Strategy, context: SearchContext) -> _Best:
     return _Best(judged, first, second, compute_metrics(second, metrics_contexts[1]), later)
 
 
-def doubled_costs(rules: AccountConfig) -> AccountConfig:
+def double_costs(rules: AccountConfig) -> AccountConfig:
     """Return the rules with doubled fees, slippage, spread and volume impact."""
     maker = rules.maker_fee_rate
     return replace(
@@ -214,14 +227,14 @@ def doubled_costs(rules: AccountConfig) -> AccountConfig:
     )
 
 
-def sharpe_evidence(
+def compute_sharpe_evidence(
     moments: ReturnMoments,
     ratios: Sequence[float | None],
     periods: float,
     trials: int,
     later: ReturnMoments | None = None,
 ) -> SharpeEvidence:
-    """Return Sharpe ratios, annual, and what trials without skill reach.
+    """Return the annual Sharpe ratios of the best combination and of trials without skill.
 
     Args:
         moments: Moments of the judged returns.
@@ -235,24 +248,26 @@ def sharpe_evidence(
     spread_without_skill = 1.0 / math.sqrt(count)
     known = np.array([one for one in ratios if one is not None], dtype=np.float64)
     spread = float(known.std(ddof=1)) / annual if len(known) > 1 else None
-    track = minimum_track_record(moments)
+    track = compute_minimum_track_record(moments)
     return SharpeEvidence(
         in_sample=moments.sharpe * annual,
         out_of_sample=later.sharpe * annual,
-        probabilistic=probabilistic_sharpe(later),
+        probabilistic=compute_probabilistic_sharpe(later),
         trials=trials,
-        threshold=deflated_threshold(spread_without_skill**2, trials) * annual,
-        deflated=deflated_sharpe(moments, spread_without_skill**2, trials),
+        threshold=compute_deflated_threshold(spread_without_skill**2, trials) * annual,
+        deflated=compute_deflated_sharpe(moments, spread_without_skill**2, trials),
         spread_of_trials=None if spread is None else spread * annual,
         spread_without_skill=spread_without_skill * annual,
-        deflated_by_spread=None if spread is None else deflated_sharpe(moments, spread**2, trials),
+        deflated_by_spread=None
+        if spread is None
+        else compute_deflated_sharpe(moments, spread**2, trials),
         minimum_track_record_days=None if math.isinf(track) else track * 365.0 / periods,
-        minimum_backtest_years=minimum_backtest_years(trials),
-        smallest_detectable=smallest_detectable_sharpe(count, trials) * annual,
+        minimum_backtest_years=compute_minimum_backtest_years(trials),
+        smallest_detectable=compute_smallest_detectable_sharpe(count, trials) * annual,
     )
 
 
-def money_rungs(judged: Judged, where: str) -> list[Rung]:
+def make_money_rungs(judged: Judged, where: str) -> list[Rung]:
     """Return the rungs about data and money.
 
     Args:
@@ -286,20 +301,20 @@ def money_rungs(judged: Judged, where: str) -> list[Rung]:
     ]
 
 
-def _timing(
+def _compute_timing(
     run: _Best, details: Sequence[dict[str, Any]], context: SearchContext
 ) -> RandomTiming | None:
     """Compare the best of the trials with the best of them at every shift."""
     candles, rules = run.first.candles, context.rules
-    own = (run.first.fill_log.entry_bars(), run.first.fill_log.exit_bars())
+    own = (run.first.fill_log.get_entry_bars(), run.first.fill_log.get_exit_bars())
     others = [(one["entries"], one["exits"]) for one in details]
     trials = [own, *(one for one in others if one != own)]
     count = len(candles)
-    timed = (timed_positions(*one, count, rules) for one in trials)
-    return random_timing(market_returns(candles), timed)
+    timed = (make_timed_positions(*one, count, rules) for one in trials)
+    return compute_random_timing(compute_market_returns(candles), timed)
 
 
-def timing_rung(timing: RandomTiming | None) -> Rung:
+def make_timing_rung(timing: RandomTiming | None) -> Rung:
     """Return the rung of random timing; None was not computed."""
     failure = "no better than random timing"
     if timing is None:
@@ -311,7 +326,7 @@ def timing_rung(timing: RandomTiming | None) -> Rung:
     return Rung("better than random timing", timing.p_value <= 1.0 - CONFIDENCE, failure, text)
 
 
-def _later_rung(run: _Best, sharpe: SharpeEvidence) -> Rung:
+def _make_out_of_sample_rung(run: _Best, sharpe: SharpeEvidence) -> Rung:
     total = run.out_of_sample.total_return
     text = (
         f"{total:+.1%} out of sample, true Sharpe above 0 with probability "
@@ -320,7 +335,9 @@ def _later_rung(run: _Best, sharpe: SharpeEvidence) -> Rung:
     return Rung("holds out of sample", total > 0, "does not hold out of sample", text)
 
 
-def deflated_rung(sharpe: SharpeEvidence, where: str, trials: str, *, is_by_sharpe: bool) -> Rung:
+def make_deflated_rung(
+    sharpe: SharpeEvidence, where: str, trials: str, *, is_by_sharpe: bool
+) -> Rung:
     """Return the rung of the deflated Sharpe ratio.
 
     Args:
@@ -339,9 +356,9 @@ def deflated_rung(sharpe: SharpeEvidence, where: str, trials: str, *, is_by_shar
     return Rung(name, sharpe.deflated >= CONFIDENCE, failure, text)
 
 
-def _trade_returns(result: SimulationResult) -> FloatArray:
+def _compute_trade_returns(result: SimulationResult) -> FloatArray:
     """Return the return of equity between the exits of closed trades."""
-    exits = [bar for bar in result.fill_log.exit_bars() if bar < len(result.equity)]
+    exits = [bar for bar in result.fill_log.get_exit_bars() if bar < len(result.equity)]
     if not exits:
         return np.empty(0)
     path = np.concatenate(([result.start_cash], result.equity[exits]))

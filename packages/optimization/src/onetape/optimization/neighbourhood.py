@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from onetape.optimization.ranking import TrialResult, metric_value
+from onetape.optimization.ranking import TrialResult, get_metric_value
 
 
-def neighbour_medians(order: Sequence[TrialResult], metric: str) -> list[float | None]:
+def compute_neighbour_medians(order: Sequence[TrialResult], metric: str) -> list[float | None]:
     """Return the median in-sample metric of the neighbours of each combination.
 
     Neighbours differ in one parameter, by one step to the next value that was tried. Where they are
-    as good as the combination it stands on a plateau; where they are far worse it is a spike, which
-    small changes of the market end.
+    as good as the combination, the combination is on a plateau; where they are far worse, it is a
+    spike, which small changes of the market end.
 
     Args:
         order: Results in any order.
@@ -25,19 +25,20 @@ def neighbour_medians(order: Sequence[TrialResult], metric: str) -> list[float |
         return []
     names = list(order[0]["parameters"])
     tried: list[list[Any]] = [
-        sorted({one["parameters"][name] for one in order}, key=_sort_key) for name in names
+        sorted({one["parameters"][name] for one in order}, key=_make_sort_key) for name in names
     ]
     places = [{value: at for at, value in enumerate(values)} for values in tried]
     keys = [
         tuple(places[at][one["parameters"][name]] for at, name in enumerate(names)) for one in order
     ]
     values = {
-        key: metric_value(one, "in_sample", metric) for key, one in zip(keys, order, strict=True)
+        key: get_metric_value(one, "in_sample", metric)
+        for key, one in zip(keys, order, strict=True)
     }
-    return [_median_around(key, values) for key in keys]
+    return [_compute_neighbour_median(key, values) for key in keys]
 
 
-def _median_around(
+def _compute_neighbour_median(
     key: tuple[int, ...], values: dict[tuple[int, ...], float | None]
 ) -> float | None:
     around = (
@@ -49,5 +50,5 @@ def _median_around(
     return median(known) if len(known) > 1 else None
 
 
-def _sort_key(value: Any) -> tuple[str, Any]:
+def _make_sort_key(value: Any) -> tuple[str, Any]:
     return ("", value) if isinstance(value, int | float) else ("text", str(value))

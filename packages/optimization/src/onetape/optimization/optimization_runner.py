@@ -11,8 +11,8 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from onetape.backtest.assumptions import pause_notes
-from onetape.backtest.candle_windows import load_window, open_run_database, series_has_volume
+from onetape.backtest.assumptions import describe_pauses
+from onetape.backtest.candle_windows import has_stored_volume, load_window, open_run_database
 from onetape.backtest.config import BacktestConfig
 from onetape.backtest.higher_timeframe import load_higher
 from onetape.backtest.intrabar_candles import load_intrabar_into_memory
@@ -20,27 +20,27 @@ from onetape.backtest.models import CandleWindow, HigherTimeframes
 from onetape.backtest.parallel import WorkerPool
 from onetape.backtest.records import BiasCheck
 from onetape.backtest.storage.choices import OPTIMIZATIONS
-from onetape.backtest.trading_rules import market_rules
-from onetape.backtest.warm_up import after_startup, run_segments
+from onetape.backtest.trading_rules import load_trading_rules
+from onetape.backtest.warm_up import find_run_segments, skip_startup_candles
 from onetape.core.errors import ConfigurationError, OnetapeError
 from onetape.core.folders import DATA_FOLDER
 from onetape.core.message_text import format_count
 from onetape.optimization.best_check import check_best
 from onetape.optimization.constraints import parse_constraint
-from onetape.optimization.evaluate import Evaluator, Job, SearchContext, in_sample_candles
-from onetape.optimization.folder import Results, opened
-from onetape.optimization.identity import identity_of
+from onetape.optimization.evaluate import Evaluator, Job, SearchContext, count_in_sample_candles
+from onetape.optimization.folder import Results, open_results
+from onetape.optimization.identity import make_identity
 from onetape.optimization.judge import Judgement, judge
-from onetape.optimization.ranking import LeastTrades, TrialResult, ranked
-from onetape.optimization.samplers import make_sampler, own_points
+from onetape.optimization.ranking import LeastTrades, TrialResult, rank_results
+from onetape.optimization.samplers import iterate_independent_points, make_sampler
 from onetape.optimization.saved_choice import save_best
 from onetape.optimization.search_options import OWN_SAMPLERS, SearchOptions
 from onetape.optimization.search_plan import SearchPlan
-from onetape.optimization.space import ParameterRange, ParameterSet, ranges_of
-from onetape.optimization.trial_loop import OptimizationDisplay, Trials, failure_line
-from onetape.optimization.trials_ledger import TrialCounts, TrialsLedger, trial_digest
+from onetape.optimization.space import ParameterRange, ParameterSet, make_ranges
+from onetape.optimization.trial_loop import OptimizationDisplay, Trials, format_failure_line
+from onetape.optimization.trials_ledger import TrialCounts, TrialsLedger, compute_trial_digest
 from onetape.optimization.user_metrics import USER_METRICS, metrics_identity
-from onetape.strategies import Strategy, lookback_of, strategy_class
+from onetape.strategies import Strategy, get_lookback, load_strategy_class
 from onetape.strategies.output_capture import stdout_to_stderr
 from onetape.strategies.segments import UnexplainedGaps
 
@@ -75,7 +75,7 @@ class Optimization(Struct, frozen=True):
     seconds: float
 
 
-#: Opens the display, given the number of combinations and how many an earlier start had evaluated.
+#: Opens the display, given the numbers of combinations and of those evaluated by earlier starts.
 ShowProgress = Callable[[int, int], contextlib.AbstractContextManager[OptimizationDisplay]]
 
 
@@ -113,25 +113,25 @@ def run_optimization(
     window, context = market.window, market.context
     ledger = TrialsLedger(TRIALS, window.key.exchange, window.key.symbol)
     work = Evaluator(plan.strategy, context, options.user_metrics)
-    with opened(OPTIMIZATIONS, market.identity) as results:
+    with open_results(OPTIMIZATIONS, market.identity) as results:
         earlier = evaluate_all(plan, options, market, results, ledger, show_progress, work)
-        found = [results.result(point) for point in plan.points]
+        found = [results.get_result(point) for point in plan.points]
     plan.check_not_empty()
     outside = len(window.candles) - window.warm_up - context.in_sample
     least = LeastTrades.of(options.min_trades, context.in_sample, outside)
     good = [result for result in found if "error" not in result]
-    order = ranked(good, options.metrics, least)
-    best = order[0] if order and least.ranks(order[0]) else None
+    order = rank_results(good, options.metrics, least)
+    best = order[0] if order and least.is_ranked(order[0]) else None
     save_best(results.folder, config, options, context, best)
     if good:
         ledger.record_look(
             plan.strategy.name,
             window.key.timeframe,
-            choice_digest(market, options, plan.points),
+            compute_choice_digest(market, options, plan.points),
             context.split,
             window.end,
         )
-    counts = ledger.counts(plan.strategy.name, context.split, window.end)
+    counts = ledger.count_trials(plan.strategy.name, context.split, window.end)
     return Optimization(
         config=config,
         options=options,
@@ -144,7 +144,7 @@ def run_optimization(
         failed=plan.failed + [result for result in found if "error" in result],
         earlier=earlier,
         counts=counts,
-        judgement=_judgement(plan, order, least, good, context, counts, options),
+        judgement=_judge_best(plan, order, least, good, context, counts, options),
         check=check_best(config, order, window, market.higher),
         pauses=market.pauses,
         seconds=round(time.monotonic() - began, 3),
@@ -152,20 +152,20 @@ def run_optimization(
 
 
 def plan_search(config: BacktestConfig, options: SearchOptions) -> SearchPlan:
-    """Return a plan with how far the combinations look back.
+    """Return a plan with the longest lookback of the combinations.
 
     Raises:
         UsageError: a parameter is invalid, or the strategy takes none of the combinations.
     """
     with stdout_to_stderr():
-        cls = strategy_class(config.strategy.name, config.strategy.user_folder)
-    ranges = ranges_of(cls, config.strategy.parameters, is_random=options.is_random)
+        cls = load_strategy_class(config.strategy.name, config.strategy.user_folder)
+    ranges = make_ranges(cls, config.strategy.parameters, is_random=options.is_random)
     for one in options.constraints:
         parse_constraint(one.text, {each.name: None for each in ranges})
-    return prepared_plan(cls, ranges, options)
+    return prepare_plan(cls, ranges, options)
 
 
-def prepared_plan(
+def prepare_plan(
     cls: type[Strategy], ranges: tuple[ParameterRange, ...], options: SearchOptions
 ) -> SearchPlan:
     """Return the plan of an optimization, with the lookback of its combinations.
@@ -179,7 +179,7 @@ def prepared_plan(
     if options.sampler not in OWN_SAMPLERS:
         plan.probe(options.seed)
         return plan
-    for point in own_points(ranges, options):
+    for point in iterate_independent_points(ranges, options):
         plan.add(point)
         if len(plan.points) == options.trials:
             break
@@ -196,24 +196,26 @@ def load_market(config: BacktestConfig, plan: SearchPlan, options: SearchOptions
     key = config.key
     furthest = plan.longest_higher or plan.furthest
     with open_run_database(config) as store:
-        window = load_window(store, key, config, lookback=lookback_of(plan.furthest))
-        window = after_startup(window, plan.furthest)
+        window = load_window(store, key, config, lookback=get_lookback(plan.furthest))
+        window = skip_startup_candles(window, plan.furthest)
         higher = load_higher(store, window, furthest, config)
-        steps, trading_rules_text = market_rules(store, key, config, window.candles)
+        steps, trading_rules_text = load_trading_rules(store, key, config, window.candles)
         context = SearchContext(
             window,
-            in_sample_candles(window, options.out_of_sample),
+            count_in_sample_candles(window, options.out_of_sample),
             replace(config.account, trading_rules=steps),
             higher.candles,
             load_intrabar_into_memory(store, window, config),
             config.account.closes_before,
             UnexplainedGaps(window.gaps, higher.gaps),
-            series_has_volume(store, window),
+            has_stored_volume(store, window),
         )
-        pauses = pause_notes(
-            window, run_segments(window, higher, furthest), ", the longest of all combinations,"
+        pauses = describe_pauses(
+            window,
+            find_run_segments(window, higher, furthest),
+            ", the longest of all combinations,",
         )
-        identity = identity_of(store, key, furthest, context)
+        identity = make_identity(store, key, furthest, context)
         identity |= metrics_identity(options.user_metrics)
     return Market(window, higher, context, trading_rules_text, tuple(pauses), identity)
 
@@ -227,14 +229,14 @@ def evaluate_all(
     show_progress: ShowProgress,
     work: Callable[[Job], bytes],
 ) -> int:
-    """Evaluate all combinations without a result; return how many had one before."""
+    """Evaluate all combinations without a result; return the number with an earlier result."""
     name, timeframe = plan.strategy.name, market.window.key.timeframe
 
     # A combination that is ranked by another metric is no other trial.
     of_trial = {key: one for key, one in market.identity.items() if key != USER_METRICS}
 
     def record(points: Sequence[ParameterSet]) -> None:
-        digests = (trial_digest(of_trial, point) for point in points)
+        digests = (compute_trial_digest(of_trial, point) for point in points)
         ledger.record_trials(name, timeframe, digests)
 
     is_own = options.sampler in OWN_SAMPLERS
@@ -251,7 +253,7 @@ def evaluate_all(
     return trials.earlier
 
 
-def _judgement(
+def _judge_best(
     plan: SearchPlan,
     order: Sequence[TrialResult],
     least: LeastTrades,
@@ -260,7 +262,7 @@ def _judgement(
     counts: TrialCounts,
     options: SearchOptions,
 ) -> Judgement | None:
-    if not order or not least.ranks(order[0]):
+    if not order or not least.is_ranked(order[0]):
         return None
     try:
         with stdout_to_stderr():
@@ -277,7 +279,9 @@ def _judgement(
         return None  # the bias check of the best reports the same error
 
 
-def choice_digest(market: Market, options: SearchOptions, points: Sequence[ParameterSet]) -> bytes:
+def compute_choice_digest(
+    market: Market, options: SearchOptions, points: Sequence[ParameterSet]
+) -> bytes:
     """Return the digest of the combinations that a choice was made from, and of its criteria."""
     content = msgspec.json.encode(
         [market.identity, list(options.metrics), options.min_trades, list(points)], order="sorted"
@@ -285,16 +289,16 @@ def choice_digest(market: Market, options: SearchOptions, points: Sequence[Param
     return hashlib.blake2b(content, digest_size=8).digest()
 
 
-def best_of(optimization: Optimization) -> TrialResult | None:
+def find_best(optimization: Optimization) -> TrialResult | None:
     """Return the best combination; None where none is ranked."""
     first = optimization.order[0] if optimization.order else None
-    return first if first is not None and optimization.least.ranks(first) else None
+    return first if first is not None and optimization.least.is_ranked(first) else None
 
 
-def nothing_worked(optimization: Optimization) -> ConfigurationError | None:
+def find_no_result_error(optimization: Optimization) -> ConfigurationError | None:
     """Return the error that an optimization without a single result ends with, or None."""
     if optimization.order:
         return None
-    first = failure_line(optimization.failed[0]).partition(": ")[2]
+    first = format_failure_line(optimization.failed[0]).partition(": ")[2]
     many = format_count(len(optimization.failed), "combination")
     return ConfigurationError(f"no combination gave a result ({many} failed); first: {first}")

@@ -5,21 +5,27 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
-from onetape.backtest.arguments import Account, Exits, StrategyLike, account_of, class_of
+from onetape.backtest.arguments import (
+    Account,
+    Exits,
+    StrategyLike,
+    get_strategy_class,
+    make_account_config,
+)
 from onetape.backtest.parallel import count_processors
 from onetape.core.errors import DataError
 from onetape.core.message_text import format_count
 from onetape.engine.account_config import TradingRulesSource
-from onetape.optimization.evaluate import Evaluator, in_sample_candles
+from onetape.optimization.evaluate import Evaluator, count_in_sample_candles
 from onetape.optimization.frame_search import (
     FrameOptions,
+    describe_failures,
     evaluate_values,
-    failures_of,
     load_context,
     plan_values,
 )
 from onetape.optimization.judge import Judgement, judge
-from onetape.optimization.ranking import LeastTrades, TrialResult, checked_metric, ranked
+from onetape.optimization.ranking import LeastTrades, TrialResult, parse_metric_name, rank_results
 from onetape.optimization.search_options import SearchOptions, check_out_of_sample
 
 if TYPE_CHECKING:
@@ -133,7 +139,7 @@ def optimize(
     Returns:
         `.results` has one row per combination, best first: the parameters, `ranked`, and each
         metric of the in-sample (`in_sharpe`) and the out-of-sample part (`out_sharpe`).
-        `.verdict` is one line on what is left of the best.
+        `.verdict` is the verdict on the best combination, in one line.
 
     Raises:
         UsageError: an argument is invalid.
@@ -142,7 +148,7 @@ def optimize(
     """
     check_out_of_sample(out_of_sample, "out_of_sample")
     options = SearchOptions(
-        metrics=_metrics(rank),
+        metrics=_parse_metric_names(rank),
         processes=jobs or count_processors(),
         out_of_sample=out_of_sample,
         sampler=sampler,
@@ -150,22 +156,22 @@ def optimize(
         seed=seed,
         min_trades=min_trades,
     )
-    cls = class_of(strategy)
+    cls = get_strategy_class(strategy)
     plan = plan_values(cls, params, options)
     given = FrameOptions(
-        start, end, account_of(account, exits, strategy), trading_rules, allow_gaps
+        start, end, make_account_config(account, exits, strategy), trading_rules, allow_gaps
     )
     context = load_context(candles, plan, given)
     window = context.window
-    context = replace(context, in_sample=in_sample_candles(window, out_of_sample))
+    context = replace(context, in_sample=count_in_sample_candles(window, out_of_sample))
     found = evaluate_values(plan, options, Evaluator(cls, context))
-    failures = failures_of(plan, found)
+    failures = describe_failures(plan, found)
     good = [line for line in found if "error" not in line]
     outside = len(window.candles) - window.warm_up - context.in_sample
     least = LeastTrades.of(min_trades, context.in_sample, outside)
-    order = ranked(good, options.metrics, least)
+    order = rank_results(good, options.metrics, least)
     judgement = None
-    if least.ranks(order[0]):
+    if least.is_ranked(order[0]):
         judgement = judge(
             cls(**order[0]["parameters"]),
             good,
@@ -174,20 +180,20 @@ def optimize(
             seed,
             is_by_sharpe=options.metrics == ("sharpe",),
         )
-    return OptimizationResult(_frame(order, least), options.metric, failures, judgement)
+    return OptimizationResult(_make_frame(order, least), options.metric, failures, judgement)
 
 
-def _metrics(rank: str | Sequence[str]) -> tuple[str, ...]:
+def _parse_metric_names(rank: str | Sequence[str]) -> tuple[str, ...]:
     names = (rank,) if isinstance(rank, str) else tuple(rank)
-    return tuple(checked_metric(name) for name in names)
+    return tuple(parse_metric_name(name) for name in names)
 
 
-def _frame(order: list[TrialResult], least: LeastTrades) -> "pd.DataFrame":
+def _make_frame(order: list[TrialResult], least: LeastTrades) -> "pd.DataFrame":
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
     for one in order:
-        row: dict[str, Any] = {**one["parameters"], "ranked": least.ranks(one)}
+        row: dict[str, Any] = {**one["parameters"], "ranked": least.is_ranked(one)}
         for short, part in (("in", "in_sample"), ("out", "out_of_sample")):
             row |= {f"{short}_{k}": v for k, v in one[part].items() if k != "buy_and_hold"}
         rows.append(row)

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from onetape.core.errors import ConfigurationError
-from onetape.optimization.ranking import LOWER_IS_BETTER, TrialResult, metric_value
+from onetape.optimization.ranking import LOWER_IS_BETTER, TrialResult, get_metric_value
 from onetape.optimization.search_options import SearchOptions
-from onetape.optimization.space import ParameterRange, ParameterSet, rounded_draw
+from onetape.optimization.space import ParameterRange, ParameterSet, round_drawn_value
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -47,14 +47,16 @@ class OptunaSampler:
         self._options = options
         self._fixed = {one.name: one.values[0] for one in ranges if one.is_fixed}
         self._ranges = {one.name: one for one in ranges}
-        self._distributions = {one.name: _distribution(one) for one in ranges if not one.is_fixed}
+        self._distributions = {
+            one.name: _make_distribution(one) for one in ranges if not one.is_fixed
+        }
         directions = [
             "minimize" if metric in LOWER_IS_BETTER else "maximize" for metric in options.metrics
         ]
         self._study: Study = optuna.create_study(directions=directions)  # pyright: ignore[reportArgumentType] - texts are directions
         self._batch = 0
         self._empty = 0
-        self._asked: list[Trial] = []
+        self._open_trials: list[Trial] = []
         self._seen: set[tuple[Any, ...]] = set()
 
     def propose(self) -> list[ParameterSet]:
@@ -63,10 +65,12 @@ class OptunaSampler:
             return []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # experimental features, and time without trials
-            self._study.sampler = _sampler(self._options, self._batch)
-            self._asked = [self._study.ask(self._distributions) for _ in range(self._options.batch)]
+            self._study.sampler = _make_batch_sampler(self._options, self._batch)
+            self._open_trials = [
+                self._study.ask(self._distributions) for _ in range(self._options.batch)
+            ]
         self._batch += 1
-        points = [self._point(trial) for trial in self._asked]
+        points = [self._make_parameter_set(trial) for trial in self._open_trials]
         values = {tuple(point.values()) for point in points}
         self._empty = 0 if values - self._seen else self._empty + 1
         self._seen |= values
@@ -76,8 +80,8 @@ class OptunaSampler:
         """Give the study the metrics of the batch, in the order of the trials."""
         from optuna.trial import TrialState
 
-        for trial, result in zip(self._asked, results, strict=True):
-            values = self._values(result)
+        for trial, result in zip(self._open_trials, results, strict=True):
+            values = self._collect_metric_values(result)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 if values is None:
@@ -85,23 +89,23 @@ class OptunaSampler:
                 else:
                     self._study.tell(trial, values)
 
-    def _point(self, trial: "Trial") -> ParameterSet:
+    def _make_parameter_set(self, trial: "Trial") -> ParameterSet:
         """Return the combination of a trial, in the order of the parameters."""
         drawn = {**self._fixed, **trial.params}
-        return {name: rounded_draw(one, drawn[name]) for name, one in self._ranges.items()}
+        return {name: round_drawn_value(one, drawn[name]) for name, one in self._ranges.items()}
 
-    def _values(self, result: TrialResult | None) -> list[float] | None:
+    def _collect_metric_values(self, result: TrialResult | None) -> list[float] | None:
         """Return the metrics of a result; None where one is missing or trades are too few."""
         if result is None or "error" in result:
             return None
         if result["in_sample"]["trades"] < self._options.min_trades:
             return None
-        found = [metric_value(result, "in_sample", metric) for metric in self._options.metrics]
+        found = [get_metric_value(result, "in_sample", metric) for metric in self._options.metrics]
         values = [one for one in found if one is not None]
         return values if len(values) == len(found) else None
 
 
-def _sampler(options: SearchOptions, batch: int) -> "BaseSampler":
+def _make_batch_sampler(options: SearchOptions, batch: int) -> "BaseSampler":
     """Return the sampler of a batch, seeded by the seed and the number of the batch."""
     from optuna import samplers
 
@@ -112,13 +116,13 @@ def _sampler(options: SearchOptions, batch: int) -> "BaseSampler":
         case "nsga2":
             return samplers.NSGAIISampler(seed=seed, population_size=max(2, options.batch))
         case "qmc":
-            # One sequence over all batches: the study stores the place in it.
+            # One sequence over all batches: the study stores its position.
             return samplers.QMCSampler(seed=options.seed % (1 << 32), scramble=True)
         case _:
             return samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
 
 
-def _distribution(one: ParameterRange) -> "BaseDistribution":
+def _make_distribution(one: ParameterRange) -> "BaseDistribution":
     from optuna.distributions import (
         CategoricalDistribution,
         FloatDistribution,

@@ -13,7 +13,7 @@ from onetape.core.errors import UsageError
 from onetape.core.message_text import suggest_name
 from onetape.engine import Metrics
 
-#: Metrics of which less is better; of all others more is.
+#: Metrics whose lower values are better; higher values of all others are better.
 LOWER_IS_BETTER: Final = frozenset(
     {
         *("volatility", "max_drawdown_seconds", "longest_drawdown_seconds", "fees", "slippage"),
@@ -52,7 +52,7 @@ class LeastTrades(Struct, frozen=True):
     in_sample: int = 0
     """Closed in-sample trades that a combination needs to be ranked."""
     out_of_sample: int = 0
-    """To count in the rank correlation: closed trades in the out-of-sample part, in addition."""
+    """Closed out-of-sample trades that a combination needs to count in the rank correlation."""
 
     @classmethod
     def of(
@@ -62,33 +62,33 @@ class LeastTrades(Struct, frozen=True):
         share = min(1.0, out_of_sample_candles / in_sample_candles)
         return cls(in_sample, max(min(in_sample, 1), round(in_sample * share)))
 
-    def ranks(self, result: TrialResult) -> bool:
+    def is_ranked(self, result: TrialResult) -> bool:
         """Return whether a combination is ranked."""
         return not self.in_sample or result["in_sample"]["trades"] >= self.in_sample
 
-    def compares(self, result: TrialResult) -> bool:
+    def is_compared(self, result: TrialResult) -> bool:
         """Return whether a combination counts in the rank correlation."""
         enough = not self.out_of_sample or result["out_of_sample"]["trades"] >= self.out_of_sample
-        return enough and self.ranks(result)
+        return enough and self.is_ranked(result)
 
 
 ANY_TRADES: Final = LeastTrades()
 
 
-def metric_names() -> tuple[str, ...]:
+def list_rank_metrics() -> tuple[str, ...]:
     """Return the names of metrics that can rank combinations."""
     return tuple(name for name in Metrics.__struct_fields__ if name not in _NO_RANK)
 
 
-def checked_metric(name: str) -> str:
+def parse_metric_name(name: str) -> str:
     """Return a metric's name, given as it is or by its label.
 
     Raises:
         UsageError: no metric has that name.
     """
-    known = metric_names()
-    plain = _plain(name)
-    plain = {_plain(LABELS[one]): one for one in known}.get(plain, plain)
+    known = list_rank_metrics()
+    plain = _simplify_metric_name(name)
+    plain = {_simplify_metric_name(LABELS[one]): one for one in known}.get(plain, plain)
     if plain not in known:
         raise UsageError(
             f"--rank {name!r} is not a metric{suggest_name(plain, known)} "
@@ -97,23 +97,23 @@ def checked_metric(name: str) -> str:
     return plain
 
 
-def _plain(name: str) -> str:
+def _simplify_metric_name(name: str) -> str:
     return name.strip().lower().replace("-", "_").replace(" ", "_")
 
 
-def ranked(
+def rank_results(
     results: Sequence[TrialResult],
     metrics: str | Sequence[str],
     least: LeastTrades = ANY_TRADES,
 ) -> list[TrialResult]:
-    """Return the combinations, best first; those that hardly trade come after all that do.
+    """Return the combinations, best first; those with too few trades come last.
 
-    Of either kind those without a metric come last. Equal ones keep their order. Of several
-    metrics the Pareto front comes first. Only the in-sample part counts.
+    In both groups, combinations without the metric come last, and equal ones keep their order. For
+    several metrics the Pareto front comes first. Only the in-sample part counts.
     """
     names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
-    keys = [_keys(results, "in_sample", name) for name in names]
-    hardly_trades = np.array([not least.ranks(result) for result in results], dtype=np.bool_)
+    keys = [_compute_sort_keys(results, "in_sample", name) for name in names]
+    hardly_trades = np.array([not least.is_ranked(result) for result in results], dtype=np.bool_)
     is_behind = np.zeros(len(results), dtype=np.bool_)
     if len(names) > 1:
         is_behind = ~is_on_front(np.column_stack(keys), ~hardly_trades)
@@ -121,7 +121,7 @@ def ranked(
 
 
 def is_on_front(keys: FloatArray, counts: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return which rows no other row dominates: at least as low in all columns, lower in one.
+    """Return the mask of the Pareto front: rows without another row as low in all, lower in one.
 
     Args:
         keys: A row per combination and a column per metric; lower is better.
@@ -138,13 +138,15 @@ def is_on_front(keys: FloatArray, counts: NDArray[np.bool_]) -> NDArray[np.bool_
     return front
 
 
-def rank_stability(
+def compute_rank_stability(
     order: Sequence[TrialResult], metric: str, least: LeastTrades = ANY_TRADES
 ) -> RankStability:
     """Return the stability of the ranking in the out-of-sample part."""
-    order = [result for result in order if least.ranks(result)]
-    inside, outside = (_keys(order, part, metric) for part in ("in_sample", "out_of_sample"))
-    compared = np.array([least.compares(result) for result in order], dtype=np.bool_)
+    order = [result for result in order if least.is_ranked(result)]
+    inside, outside = (
+        _compute_sort_keys(order, part, metric) for part in ("in_sample", "out_of_sample")
+    )
+    compared = np.array([least.is_compared(result) for result in order], dtype=np.bool_)
     both = np.isfinite(inside) & np.isfinite(outside) & compared
     first = order[0] if order else None
     place = None
@@ -153,17 +155,19 @@ def rank_stability(
     known = outside[np.isfinite(outside)]
     sign = 1.0 if metric in LOWER_IS_BETTER else -1.0
     return RankStability(
-        rank_correlation=spearman(inside[both], outside[both]),
-        best_in_sample=None if first is None else metric_value(first, "in_sample", metric),
-        best_out_of_sample=None if first is None else metric_value(first, "out_of_sample", metric),
+        rank_correlation=compute_spearman(inside[both], outside[both]),
+        best_in_sample=None if first is None else get_metric_value(first, "in_sample", metric),
+        best_out_of_sample=None
+        if first is None
+        else get_metric_value(first, "out_of_sample", metric),
         best_out_of_sample_rank=place,
-        median_out_of_sample=sign * _median(known) if len(known) else None,
+        median_out_of_sample=sign * _compute_median(known) if len(known) else None,
         ranked=len(order),
         compared=int(both.sum()),
     )
 
 
-def spearman(first: FloatArray, second: FloatArray) -> float | None:
+def compute_spearman(first: FloatArray, second: FloatArray) -> float | None:
     """Return Spearman's rank correlation, ties at their mean rank; None where it is not defined.
 
     Source: C. Spearman, The Proof and Measurement of Association between Two Things, 1904: the
@@ -171,32 +175,32 @@ def spearman(first: FloatArray, second: FloatArray) -> float | None:
     """
     if len(first) < 3:
         return None
-    ranks = [_mean_ranks(values) for values in (first, second)]
+    ranks = [_compute_mean_ranks(values) for values in (first, second)]
     deviations = [rank - rank.mean() for rank in ranks]
     scale = float(np.sqrt((deviations[0] ** 2).sum() * (deviations[1] ** 2).sum()))
     return float((deviations[0] * deviations[1]).sum()) / scale if scale > 0 else None
 
 
-def _median(values: FloatArray) -> float:
+def _compute_median(values: FloatArray) -> float:
     """Return the median; NumPy's imports its masked arrays for it, Python's its fractions."""
     ordered = np.sort(values)
     return float(ordered[(len(values) - 1) // 2] + ordered[len(values) // 2]) / 2
 
 
-def _mean_ranks(values: FloatArray) -> FloatArray:
+def _compute_mean_ranks(values: FloatArray) -> FloatArray:
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return (last - (counts - 1) / 2)[place]
 
 
-def _keys(results: Sequence[TrialResult], part: str, metric: str) -> FloatArray:
-    """Return a number for each that is smaller for the better one, and inf for none."""
+def _compute_sort_keys(results: Sequence[TrialResult], part: str, metric: str) -> FloatArray:
+    """Return a sort key for each combination: lower is better, inf without the metric."""
     sign = 1.0 if metric in LOWER_IS_BETTER else -1.0
-    values = (metric_value(result, part, metric) for result in results)
+    values = (get_metric_value(result, part, metric) for result in results)
     return np.array([np.inf if value is None else sign * value for value in values], np.float64)
 
 
-def metric_value(result: TrialResult, part: str, metric: str) -> float | None:
+def get_metric_value(result: TrialResult, part: str, metric: str) -> float | None:
     """Return a metric of one part of a result; None where it is not defined."""
     value = result[part][metric]
     return None if value is None else float(value)

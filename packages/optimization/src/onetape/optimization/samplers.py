@@ -5,7 +5,12 @@ from typing import Protocol
 
 from onetape.optimization.ranking import TrialResult
 from onetape.optimization.search_options import SearchOptions
-from onetape.optimization.space import ParameterRange, ParameterSet, grid_points, random_points
+from onetape.optimization.space import (
+    ParameterRange,
+    ParameterSet,
+    iterate_grid_points,
+    iterate_random_points,
+)
 
 
 class Sampler(Protocol):
@@ -20,7 +25,7 @@ class Sampler(Protocol):
         ...
 
 
-def own_points(
+def iterate_independent_points(
     ranges: tuple[ParameterRange, ...], options: SearchOptions
 ) -> Iterator[ParameterSet]:
     """Return the combinations of a grid or of random draws, which depend on no result.
@@ -29,8 +34,8 @@ def own_points(
         UsageError: a grid is too large.
     """
     if options.sampler == "random":
-        return random_points(ranges, options.trials or 1, options.seed)
-    return grid_points(ranges)
+        return iterate_random_points(ranges, options.trials or 1, options.seed)
+    return iterate_grid_points(ranges)
 
 
 def make_sampler(ranges: tuple[ParameterRange, ...], options: SearchOptions) -> Sampler:

@@ -8,7 +8,7 @@ from onetape.backtest.storage.choices import Choice, save_choice
 from onetape.optimization.evaluate import SearchContext
 from onetape.optimization.ranking import TrialResult
 from onetape.optimization.search_options import SearchOptions
-from onetape.optimization.space import ParameterSet, value_text
+from onetape.optimization.space import ParameterSet, format_parameter_value
 from onetape.optimization.walk_forward import WindowChoice
 
 
@@ -66,4 +66,4 @@ def save_newest(
 
 def _texts(parameters: ParameterSet) -> dict[str, str]:
     """Return the values of a combination as `--param` takes them."""
-    return {name: value_text(value) for name, value in parameters.items()}
+    return {name: format_parameter_value(value) for name, value in parameters.items()}

@@ -93,7 +93,7 @@ def check_out_of_sample(part: float, name: str) -> None:
     """Refuse a part that leaves too little on one side.
 
     Raises:
-        UsageError: see the first line.
+        UsageError: the part is out of bounds.
     """
     if not LEAST_PART <= part <= MOST_PART:
         raise UsageError(f"{name} must be from {LEAST_PART:g} to {MOST_PART:g}, found {part:g}")

@@ -1,4 +1,4 @@
-"""Combinations of an optimization: which can be evaluated, and which the strategy refuses."""
+"""Combinations of an optimization: those that can be evaluated, and those that are refused."""
 
 import itertools
 from dataclasses import dataclass, field
@@ -6,13 +6,13 @@ from typing import Any, Final
 
 from onetape.core.errors import OnetapeError, UsageError
 from onetape.optimization.constraints import Constraint
-from onetape.optimization.folder import key_of
+from onetape.optimization.folder import make_result_key
 from onetape.optimization.ranking import TrialResult
-from onetape.optimization.space import ParameterRange, ParameterSet, random_points
-from onetape.strategies import Strategy, higher_lookback_of, lookback_of
+from onetape.optimization.space import ParameterRange, ParameterSet, iterate_random_points
+from onetape.strategies import Strategy, get_higher_lookback, get_lookback
 from onetape.strategies.output_capture import stdout_to_stderr
 
-#: Combinations that show how far a sampler's proposals may look back, in addition to the corners.
+#: Random combinations that show, with the corners, the longest lookback of proposals.
 _PROBES: Final = 200
 _MOST_CORNERS: Final = 256
 #: Number of refusals whose text is stored.
@@ -48,7 +48,7 @@ class SearchPlan:
 
     def add(self, point: ParameterSet) -> bool:
         """Add a combination; return whether it can be evaluated and is new."""
-        key = key_of(point)
+        key = make_result_key(point)
         if key in self._seen:
             self.repeated += 1
             return False
@@ -60,15 +60,15 @@ class SearchPlan:
         try:
             with stdout_to_stderr():
                 strategy = self.strategy(**point)
-            lookback, higher = lookback_of(strategy), higher_lookback_of(strategy)
+            lookback, higher = get_lookback(strategy), get_higher_lookback(strategy)
         except UsageError as error:
             self._refuse(str(error))
             return False
         except (Exception, SystemExit) as error:
-            text = str(error) if isinstance(error, OnetapeError) else _named(error)
+            text = str(error) if isinstance(error, OnetapeError) else _format_error_with_type(error)
             self.failed.append({"parameters": point, "error": " ".join(text.split())})
             return False
-        if not self._fits(strategy, lookback, higher):
+        if not self._accept_lookback(strategy, lookback, higher):
             return False
         self.points.append(point)
         self._keys.add(key)
@@ -76,16 +76,16 @@ class SearchPlan:
 
     @property
     def furthest(self) -> Strategy:
-        """Return the strategy that looks back furthest; the plan has a combination."""
+        """Return the strategy with the longest lookback; the plan has a combination."""
         assert self.longest is not None  # noqa: S101 - a plan without a combination is refused
         return self.longest
 
     def has(self, point: ParameterSet) -> bool:
         """Return whether a combination can be evaluated and was added."""
-        return key_of(point) in self._keys
+        return make_result_key(point) in self._keys
 
     def probe(self, seed: int) -> None:
-        """Measure by corners and random draws how far the proposals of a sampler may look back."""
+        """Measure the longest lookback of a sampler's proposals by corners and random draws."""
         ends = [
             (one.values[0], one.values[-1]) if one.values else (one.lowest, one.highest)
             for one in self.ranges
@@ -93,7 +93,7 @@ class SearchPlan:
         names = [one.name for one in self.ranges]
         corners = itertools.islice(itertools.product(*ends), _MOST_CORNERS)
         probes: list[dict[str, Any]] = [dict(zip(names, one, strict=True)) for one in corners]
-        probes += itertools.islice(random_points(self.ranges, _PROBES, seed), _PROBES)
+        probes += itertools.islice(iterate_random_points(self.ranges, _PROBES, seed), _PROBES)
         inner = SearchPlan(self.strategy, self.ranges, self.constraints)
         for point in probes:
             inner.add(point)
@@ -112,10 +112,10 @@ class SearchPlan:
             why = texts[0] if texts else "there is none"
             raise UsageError(f"no combination can be tried ({self.invalid:,} refused); last: {why}")
 
-    def _fits(self, strategy: Strategy, lookback: int, higher: int) -> bool:
-        longest = -1 if self.longest is None else lookback_of(self.longest)
+    def _accept_lookback(self, strategy: Strategy, lookback: int, higher: int) -> bool:
+        longest = -1 if self.longest is None else get_lookback(self.longest)
         longest_higher = (
-            -1 if self.longest_higher is None else higher_lookback_of(self.longest_higher)
+            -1 if self.longest_higher is None else get_higher_lookback(self.longest_higher)
         )
         if self.is_prepared and (lookback > longest or higher > longest_higher):
             self._refuse(f"it looks back {lookback:,} candles, more than were prepared")
@@ -132,5 +132,5 @@ class SearchPlan:
             self.refusals.append(why)
 
 
-def _named(error: BaseException) -> str:
+def _format_error_with_type(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""What an optimization tries: the values of each parameter, and their combinations.
+"""Search space of an optimization: the values of each parameter, and their combinations.
 
 A grid takes every combination. A random search draws from the same values, or from the bounds that
 the strategy declares; its draws are seeded, and a longer search begins with those of a shorter one.
@@ -16,15 +16,15 @@ from msgspec import Struct
 from onetape.core.errors import UsageError
 from onetape.core.message_text import suggest_name
 from onetape.optimization.search_options import MOST_COMBINATIONS
-from onetape.strategies import ParameterInfo, Strategy, parameters_of
-from onetape.strategies.parameters import setting_key
+from onetape.strategies import ParameterInfo, Strategy, collect_parameters
+from onetape.strategies.parameters import make_setting_key
 
 #: Values by the parameters' names: one combination.
 ParameterSet = dict[str, Any]
 
 #: Draws of a random search for each requested combination, before the space counts as exhausted.
 _DRAWS_FOR_ONE: Final = 100
-#: Digits that a random number has: enough to distinguish two, and short to type again.
+#: Digits of a random number: enough to distinguish two, and short enough to type again.
 _RANDOM_DIGITS: Final = 4
 _YES_NO: Final = {"true": True, "yes": True, "false": False, "no": False}
 
@@ -57,24 +57,24 @@ class ParameterRange(Struct, frozen=True):
 
     @property
     def words(self) -> str:
-        """Return such as `5, 10, 15 ... 50 (10 values)` or `any from 5 to 50`."""
+        """Return a text such as `5, 10, 15 ... 50 (10 values)` or `any from 5 to 50`."""
         if not self.values:
             return f"any from {self.low:g} to {self.high:g}"
-        texts = [value_text(value) for value in self.values]
+        texts = [format_parameter_value(value) for value in self.values]
         if len(texts) <= 6:
             return ", ".join(texts)
         return f"{', '.join(texts[:3])} ... {texts[-1]} ({len(texts)} values)"
 
-    def drawn(self, random: Random) -> Any:
+    def draw_value(self, random: Random) -> Any:
         """Return one value of the range, drawn at random."""
         if self.values:
             return random.choice(self.values)
         if self.is_whole:
             return random.randint(int(self.low), int(self.high))
-        return rounded_draw(self, random.uniform(self.low, self.high))
+        return round_drawn_value(self, random.uniform(self.low, self.high))
 
 
-def rounded_draw(one: ParameterRange, value: Any) -> Any:
+def round_drawn_value(one: ParameterRange, value: Any) -> Any:
     """Return a drawn value; one between two bounds is rounded to a few digits, inside them."""
     if one.values or one.is_whole:
         return value
@@ -82,37 +82,37 @@ def rounded_draw(one: ParameterRange, value: Any) -> Any:
     return min(max(rounded, one.low), one.high)
 
 
-def value_text(value: Any) -> str:
+def format_parameter_value(value: Any) -> str:
     """Return a value as `--param` takes it: exact, and no `True`."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def ranges_of(
+def make_ranges(
     cls: type[Strategy], given: Mapping[str, str], *, is_random: bool
 ) -> tuple[ParameterRange, ...]:
-    """Return an one for each parameter of a strategy, in the order written.
+    """Return the range of each parameter of a strategy, in the order written.
 
     Args:
         cls: The strategy.
         given: Texts by name: `14`, `20,50,100`, `5:50:5` (the end included) or `5:50`.
-        is_random: Whether what is not given is drawn from the declared bounds; else it keeps its
-            default.
+        is_random: Whether other parameters are drawn from the declared bounds; else they keep
+            their defaults.
 
     Raises:
-        UsageError: no such parameter, a text that is no value of it, or nothing to choose from.
+        UsageError: no such parameter, an invalid value, or nothing to choose from.
     """
-    known = {info.name: info for info in parameters_of(cls)}
+    known = {info.name: info for info in collect_parameters(cls)}
     for name in given:
         if name not in known:
             raise UsageError(
                 f"strategy {cls.name} has no parameter {name!r}{suggest_name(name, known)} "
                 f"(it has: {', '.join(known) or 'none'})",
-                setting=setting_key(name),
+                setting=make_setting_key(name),
             )
     ranges = tuple(
-        _given_range(cls.name, info, given[info.name], is_random=is_random)
+        _parse_given_range(cls.name, info, given[info.name], is_random=is_random)
         if info.name in given
-        else _declared_range(info, is_random=is_random)
+        else _make_declared_range(info, is_random=is_random)
         for info in known.values()
     )
     if all(one.is_fixed for one in ranges):
@@ -124,7 +124,7 @@ def ranges_of(
     return ranges
 
 
-def grid_points(ranges: tuple[ParameterRange, ...]) -> Iterator[ParameterSet]:
+def iterate_grid_points(ranges: tuple[ParameterRange, ...]) -> Iterator[ParameterSet]:
     """Return every combination, the last parameter moving fastest.
 
     Raises:
@@ -141,21 +141,21 @@ def grid_points(ranges: tuple[ParameterRange, ...]) -> Iterator[ParameterSet]:
         yield dict(zip(names, values, strict=True))
 
 
-def random_points(
+def iterate_random_points(
     ranges: tuple[ParameterRange, ...], count: int, seed: int
 ) -> Iterator[ParameterSet]:
     """Return seeded draws without repetition, as many as the space holds and `count` may need."""
-    random = Random(seed)  # noqa: S311 - not for secrets: the draws have to be the same again
+    random = Random(seed)  # noqa: S311 - not for secrets: the draws must be repeatable
     seen: set[tuple[Any, ...]] = set()
     for _ in range(count * _DRAWS_FOR_ONE):
-        point = {one.name: one.drawn(random) for one in ranges}
+        point = {one.name: one.draw_value(random) for one in ranges}
         values = tuple(point.values())
         if values not in seen:
             seen.add(values)
             yield point
 
 
-def _declared_range(info: ParameterInfo, *, is_random: bool) -> ParameterRange:
+def _make_declared_range(info: ParameterInfo, *, is_random: bool) -> ParameterRange:
     if not is_random:
         return ParameterRange(info.name, (info.default,))
     if info.type is bool:
@@ -167,22 +167,26 @@ def _declared_range(info: ParameterInfo, *, is_random: bool) -> ParameterRange:
     return ParameterRange(info.name, (), info.ge, info.le, is_whole=info.type is int)
 
 
-def _given_range(
+def _parse_given_range(
     strategy: str, info: ParameterInfo, text: str, *, is_random: bool
 ) -> ParameterRange:
     if info.type in (int, float) and ":" in text:
-        low, high, step = _ends(strategy, info, text)
+        low, high, step = _parse_range_ends(strategy, info, text)
         if step is None and is_random:
-            _refuse_outside(strategy, info, (_number(info, low), _number(info, high)))
+            _refuse_outside(
+                strategy, info, (_convert_number(info, low), _convert_number(info, high))
+            )
             return ParameterRange(info.name, (), float(low), float(high), is_whole=info.type is int)
-        values = _stepped(strategy, info, text, (low, high, step))
+        values = _list_range_values(strategy, info, text, (low, high, step))
     else:
-        values = tuple(_value(strategy, info, part) for part in text.split(","))
+        values = tuple(_parse_value(strategy, info, part) for part in text.split(","))
     _refuse_outside(strategy, info, values)
     return ParameterRange(info.name, tuple(dict.fromkeys(values)))
 
 
-def _ends(strategy: str, info: ParameterInfo, text: str) -> tuple[Decimal, Decimal, Decimal | None]:
+def _parse_range_ends(
+    strategy: str, info: ParameterInfo, text: str
+) -> tuple[Decimal, Decimal, Decimal | None]:
     """Return the ends of a range, and its step if one is given."""
     parts = text.split(":")
     try:
@@ -190,48 +194,54 @@ def _ends(strategy: str, info: ParameterInfo, text: str) -> tuple[Decimal, Decim
     except InvalidOperation:
         numbers = []
     if len(numbers) not in (2, 3) or not all(number.is_finite() for number in numbers):
-        raise _refused(strategy, info, "a range such as 5:50:5 (from, to, step)", text)
+        raise _make_parameter_error(strategy, info, "a range such as 5:50:5 (from, to, step)", text)
     low, high = numbers[:2]
     step = numbers[2] if len(numbers) == 3 else None
     if low > high or (step is not None and step <= 0):
-        raise _refused(strategy, info, "a range that goes up, by a step above 0", text)
+        raise _make_parameter_error(strategy, info, "a range that goes up, by a step above 0", text)
     if info.type is int and any(number % 1 for number in numbers):
-        raise _refused(strategy, info, "a range of whole numbers", text)
+        raise _make_parameter_error(strategy, info, "a range of whole numbers", text)
     return low, high, step
 
 
-def _stepped(
+def _list_range_values(
     strategy: str, info: ParameterInfo, text: str, ends: tuple[Decimal, Decimal, Decimal | None]
 ) -> tuple[Any, ...]:
     low, high, step = ends
     if step is None:
         if info.type is float:
-            raise _refused(strategy, info, "a range with a step in a grid, as 0.5:2:0.25", text)
+            raise _make_parameter_error(
+                strategy, info, "a range with a step in a grid, as 0.5:2:0.25", text
+            )
         step = Decimal(1)
     count = int((high - low) // step) + 1
     if count > MOST_COMBINATIONS:
-        raise _refused(strategy, info, f"a range of {MOST_COMBINATIONS:,} values at most", text)
+        raise _make_parameter_error(
+            strategy, info, f"a range of {MOST_COMBINATIONS:,} values at most", text
+        )
     # In Decimals: 0.1 and 0.3 are reached as they are written.
-    return tuple(_number(info, low + step * number) for number in range(count))
+    return tuple(_convert_number(info, low + step * number) for number in range(count))
 
 
-def _number(info: ParameterInfo, value: Decimal) -> Any:
+def _convert_number(info: ParameterInfo, value: Decimal) -> Any:
     return int(value) if info.type is int else float(value)
 
 
-def _value(strategy: str, info: ParameterInfo, part: str) -> Any:
+def _parse_value(strategy: str, info: ParameterInfo, part: str) -> Any:
     text = part.strip()
     if info.type is str:
         return text
     if info.type is bool:
         if text.lower() in _YES_NO:
             return _YES_NO[text.lower()]
-        raise _refused(strategy, info, "yes or no", part)
+        raise _make_parameter_error(strategy, info, "yes or no", part)
     try:
         return info.type(text)
     except ValueError as error:
         kind = "a whole number" if info.type is int else "a number"
-        raise _refused(strategy, info, f"{kind}, or several as 20,50,100", part) from error
+        raise _make_parameter_error(
+            strategy, info, f"{kind}, or several as 20,50,100", part
+        ) from error
 
 
 def _refuse_outside(strategy: str, info: ParameterInfo, values: tuple[Any, ...]) -> None:
@@ -243,11 +253,13 @@ def _refuse_outside(strategy: str, info: ParameterInfo, values: tuple[Any, ...])
             )
             is_fine = is_fine and not math.isnan(value)
         if not is_fine:
-            raise _refused(strategy, info, info.allowed, value_text(value))
+            raise _make_parameter_error(strategy, info, info.allowed, format_parameter_value(value))
 
 
-def _refused(strategy: str, info: ParameterInfo, allowed: str, found: str) -> UsageError:
+def _make_parameter_error(
+    strategy: str, info: ParameterInfo, allowed: str, found: str
+) -> UsageError:
     return UsageError(
         f"strategy {strategy}: {info.name} must be {allowed}, found {found!r}",
-        setting=setting_key(info.name),
+        setting=make_setting_key(info.name),
     )

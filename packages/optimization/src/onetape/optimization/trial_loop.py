@@ -13,7 +13,7 @@ from onetape.optimization.folder import MemoryResults, Results
 from onetape.optimization.ranking import TrialResult
 from onetape.optimization.samplers import Sampler
 from onetape.optimization.search_plan import SearchPlan
-from onetape.optimization.space import ParameterSet, value_text
+from onetape.optimization.space import ParameterSet, format_parameter_value
 from onetape.optimization.user_metrics import decode_failure
 
 #: Failures that are shown one by one; the others are counted.
@@ -61,9 +61,9 @@ class Trials:
         """Number of combinations whose result an earlier optimization had stored."""
 
     def prepare(self) -> int:
-        """Propose the first batch; return how many of its combinations have no result."""
+        """Propose the first batch; return the number of its combinations without a result."""
         self._propose()
-        return sum(not self._results.has(point) for point in self._new_points())
+        return sum(not self._results.has(point) for point in self._collect_new_points())
 
     def run(self, pool: WorkerPool, display: OptimizationDisplay) -> None:
         """Evaluate batch after batch until the sampler has no more."""
@@ -77,7 +77,7 @@ class Trials:
             done = self._evaluate(pool, display, done)
             if self._sampler is None or len(self._plan.points) == self._most:
                 break
-            # A repeated combination has a result too; a refused one has none, whatever is stored.
+            # A repeated combination has a result too; a refused one has none, even if stored.
             self._sampler.learn(
                 [
                     self._results.get(point) if self._plan.has(point) else None
@@ -95,7 +95,7 @@ class Trials:
             is_full = self._most is not None and len(self._plan.points) >= self._most
             self._is_new.append(not is_full and self._plan.add(point))
 
-    def _new_points(self) -> list[ParameterSet]:
+    def _collect_new_points(self) -> list[ParameterSet]:
         pairs = zip(self._batch or (), self._is_new, strict=True)
         return [point for point, new in pairs if new]
 
@@ -105,7 +105,7 @@ class Trials:
         Raises:
             UsageError: a metric of the user gave no number; results that came before are stored.
         """
-        points = self._new_points()
+        points = self._collect_new_points()
         first = len(self._plan.points) - len(points)
         jobs = [
             Job(point, has_details=first + number < DETAILED_TRIALS)
@@ -123,7 +123,7 @@ class Trials:
                     f"--rank: {shown}: {failure}; return a finite number for every backtest, also "
                     "for one without trades"
                 )
-            result = self._results.add(line or _killed(jobs[index].parameters))
+            result = self._results.add(line or _encode_killed_result(jobs[index].parameters))
             done += 1
             display.done(done)
             if "error" in result:
@@ -133,21 +133,23 @@ class Trials:
     def _show(self, display: OptimizationDisplay, result: TrialResult) -> None:
         self._shown += 1
         if self._shown <= FAILURES_SHOWN:
-            display.note(failure_line(result))
+            display.note(format_failure_line(result))
         elif self._shown == FAILURES_SHOWN + 1:
             display.note("backtester: more combinations fail; the result has all of them")
 
 
-def failure_line(result: TrialResult) -> str:
+def format_failure_line(result: TrialResult) -> str:
     """Return the error of a combination, in one line."""
     return f"backtester: {parameters_text(result['parameters'])}: {result['error']}"
 
 
 def parameters_text(parameters: ParameterSet) -> str:
     """Return the parameters of a combination: `fast 5, slow 20`."""
-    return ", ".join(f"{name} {value_text(value)}" for name, value in parameters.items())
+    return ", ".join(
+        f"{name} {format_parameter_value(value)}" for name, value in parameters.items()
+    )
 
 
-def _killed(parameters: ParameterSet) -> bytes:
+def _encode_killed_result(parameters: ParameterSet) -> bytes:
     text = "the process that tried it was killed; it may need more memory than there is"
     return msgspec.json.encode({"parameters": parameters, "error": text})

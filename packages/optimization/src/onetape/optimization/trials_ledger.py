@@ -22,7 +22,7 @@ from onetape.core.message_text import format_os_error
 
 #: Bytes that identify a trial.
 _TRIAL_BYTES: Final = 8
-#: Trials of a line: a line is shorter than what is read to find the end of the last one.
+#: Trials of a line: a line is shorter than the block in which the last line's end is searched.
 _TRIALS_PER_LINE: Final = 10_000
 
 
@@ -66,7 +66,7 @@ class TrialsLedger:
         try:
             content = self.path.read_bytes() if self.path.exists() else b""
         except OSError as error:
-            raise self._failed(error) from error
+            raise self._make_write_error(error) from error
         for line in content[: content.rfind(b"\n") + 1].splitlines():
             try:
                 self._read(msgspec.json.decode(line, type=_LedgerLine))
@@ -95,7 +95,7 @@ class TrialsLedger:
         Args:
             strategy: Name of the strategy.
             timeframe: Timeframe of the candles.
-            choice: Digest of what was chosen from, and how.
+            choice: Digest of the combinations and the criteria of the choice.
             start: Begin of the out-of-sample part, epoch seconds.
             end: End of the part, exclusive.
 
@@ -105,7 +105,7 @@ class TrialsLedger:
         if choice.hex() not in self._looks:
             self._append(_LedgerLine(strategy, timeframe, look=choice.hex(), start=start, end=end))
 
-    def counts(self, strategy: str, start: int, end: int) -> TrialCounts:
+    def count_trials(self, strategy: str, start: int, end: int) -> TrialCounts:
         """Return the numbers of trials, and the looks at parts that overlap a range."""
         own = sum(name == strategy for name in self._trials.values())
         looks = sum(first < end and last > start for first, last in self._looks.values())
@@ -129,18 +129,18 @@ class TrialsLedger:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            raise self._failed(error) from error
+            raise self._make_write_error(error) from error
         self._read(entry)
 
-    def _failed(self, error: OSError) -> ConfigurationError:
+    def _make_write_error(self, error: OSError) -> ConfigurationError:
         return ConfigurationError(
             f"{self.path} cannot be written: {format_os_error(error)}; run this in a folder of "
             "your own"
         )
 
 
-def trial_digest(identity: Mapping[str, Any], parameters: Mapping[str, Any]) -> bytes:
-    """Return the digest of a trial: the parameters, and all that its result depends on."""
+def compute_trial_digest(identity: Mapping[str, Any], parameters: Mapping[str, Any]) -> bytes:
+    """Return the digest of a trial: the parameters, and all inputs of its result."""
     content = msgspec.json.encode([identity, parameters], order="sorted")
     return hashlib.blake2b(content, digest_size=_TRIAL_BYTES).digest()
 

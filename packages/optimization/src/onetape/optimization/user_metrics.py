@@ -27,9 +27,9 @@ from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.core.errors import ConfigurationError, UsageError
 from onetape.core.message_text import format_error, format_os_error, suggest_name
 from onetape.engine import Metrics, MetricsContext, SimulationResult, compute_metrics
-from onetape.engine.ratios import period_returns
+from onetape.engine.ratios import compute_period_returns
 from onetape.engine.trade_stats import sum_trade_stats
-from onetape.optimization.ranking import checked_metric
+from onetape.optimization.ranking import parse_metric_name
 from onetape.strategies.output_capture import stdout_to_stderr
 from onetape.strategies.user_modules import UserModuleLoader
 
@@ -101,7 +101,7 @@ def parse_ranks(texts: Iterable[str]) -> tuple[tuple[str, ...], tuple[UserMetric
     own: dict[str, UserMetric] = {}
     for text in dict.fromkeys(texts):
         if not _is_file(text):
-            names.append(checked_metric(text))
+            names.append(parse_metric_name(text))
             continue
         metric = load_metric(text)
         if metric.name in own and metric != own[metric.name]:
@@ -268,7 +268,7 @@ def _value(metric: UserMetric, given: MetricInput, part: str) -> float:
 def _metric_input(
     result: SimulationResult, metrics: Metrics, context: MetricsContext
 ) -> MetricInput:
-    returns, periods = period_returns(result.start_cash, result.equity, context.calendar)
+    returns, periods = compute_period_returns(result.start_cash, result.equity, context.calendar)
     stats, log = sum_trade_stats((result,)), result.fill_log
     candles = result.candles
     columns = (candles.open, candles.high, candles.low, candles.close, candles.volume)
@@ -281,8 +281,8 @@ def _metric_input(
         periods=periods,
         profits=_locked(stats.profits),
         profit_ratios=_locked(stats.ratios),
-        entry_bars=_locked(log.entry_column()),
-        exit_bars=_locked(log.exit_column()),
+        entry_bars=_locked(log.get_entry_column()),
+        exit_bars=_locked(log.get_exit_column()),
     )
 
 

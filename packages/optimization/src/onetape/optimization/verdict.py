@@ -1,4 +1,4 @@
-"""The verdict on the best of many trials: a ladder of questions, each with its number."""
+"""The verdict on the best of many trials: a ladder of tests, each decided by a number."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -32,7 +32,7 @@ class Verdict(Struct, frozen=True):
 
     @property
     def reached(self) -> int:
-        """Return how many rungs were passed before the first one that was not."""
+        """Return the number of rungs that were passed before the first one that was not."""
         return next(
             (number for number, rung in enumerate(self.rungs) if not rung.passed), len(self.rungs)
         )
@@ -58,6 +58,6 @@ class Verdict(Struct, frozen=True):
         return {"passed": self.passed, "text": self.summary, "rungs": rungs}
 
 
-def first_failure(rungs: Sequence[Rung]) -> bool:
+def has_failure(rungs: Sequence[Rung]) -> bool:
     """Return whether one of the rungs so far was not passed."""
     return any(not rung.passed for rung in rungs)

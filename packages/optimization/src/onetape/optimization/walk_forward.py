@@ -18,35 +18,35 @@ from onetape.engine import (
     MetricsContext,
     SimulationResult,
     compute_metrics,
-    metrics_context,
+    make_metrics_context,
     simulate,
 )
-from onetape.engine.ratios import calendar_of, period_returns
-from onetape.optimization.details import market_returns, timed_positions
-from onetape.optimization.evaluate import Job, SearchContext, part_signals, simulate_part
+from onetape.engine.ratios import compute_period_returns, make_calendar
+from onetape.optimization.details import compute_market_returns, make_timed_positions
+from onetape.optimization.evaluate import Job, SearchContext, compute_part_signals, simulate_part
 from onetape.optimization.judge import (
     Judged,
     SharpeEvidence,
-    deflated_rung,
-    doubled_costs,
-    money_rungs,
-    sharpe_evidence,
-    timing_rung,
+    compute_sharpe_evidence,
+    double_costs,
+    make_deflated_rung,
+    make_money_rungs,
+    make_timing_rung,
 )
-from onetape.optimization.ranking import LeastTrades, TrialResult, metric_value, ranked
-from onetape.optimization.statistics.random_timing import random_timing
-from onetape.optimization.statistics.sharpe import return_moments
+from onetape.optimization.ranking import LeastTrades, TrialResult, get_metric_value, rank_results
+from onetape.optimization.statistics.random_timing import compute_random_timing
+from onetape.optimization.statistics.sharpe import compute_return_moments
 from onetape.optimization.user_metrics import (
     MetricError,
     UserMetric,
     encode_failure,
     part_metrics,
 )
-from onetape.optimization.verdict import Verdict, first_failure
+from onetape.optimization.verdict import Verdict, has_failure
 from onetape.optimization.windows import Scheme, Window
-from onetape.strategies import SELL, SignalArray, Strategy, lookback_of
+from onetape.strategies import SELL, SignalArray, Strategy, get_lookback
 from onetape.strategies.indicator_cache import IndicatorCache
-from onetape.strategies.lookback_window import window_size
+from onetape.strategies.lookback_window import compute_window_size
 
 _YEAR_SECONDS: Final = 365 * 86_400
 
@@ -122,7 +122,9 @@ class WindowEvaluator:
         self._own_metrics = own_metrics
         self._columns = IndicatorCache((context.window.candles, *context.higher.values()))
         self._backgrounds: list[MetricsContext] = [
-            metrics_context(context.window.candles[one.train_start : one.test_start], context.rules)
+            make_metrics_context(
+                context.window.candles[one.train_start : one.test_start], context.rules
+            )
             for one in windows
         ]
         _ = context.are_sound
@@ -139,7 +141,9 @@ class WindowEvaluator:
                 line["windows"] = [
                     part_metrics(
                         simulate_part(
-                            strategy, self._context, train_part(self._context, strategy, window)
+                            strategy,
+                            self._context,
+                            compute_training_part(self._context, strategy, window),
                         ),
                         background,
                         self._own_metrics,
@@ -159,13 +163,17 @@ class WindowEvaluator:
         return msgspec.json.encode(line)
 
 
-def train_part(context: SearchContext, strategy: Strategy, window: Window) -> tuple[int, int, int]:
+def compute_training_part(
+    context: SearchContext, strategy: Strategy, window: Window
+) -> tuple[int, int, int]:
     """Return the training part: first candle read, first one traded, end."""
-    return _part(context, strategy, window.train_start, window.test_start)
+    return _compute_part(context, strategy, window.train_start, window.test_start)
 
 
-def _part(context: SearchContext, strategy: Strategy, start: int, end: int) -> tuple[int, int, int]:
-    count = window_size(max(lookback_of(strategy), context.closes_before))
+def _compute_part(
+    context: SearchContext, strategy: Strategy, start: int, end: int
+) -> tuple[int, int, int]:
+    count = compute_window_size(max(get_lookback(strategy), context.closes_before))
     return max(0, start - count), start, end
 
 
@@ -186,7 +194,7 @@ def walk_forward(
         found: Results of the combinations that have one.
         context: Candles and rules.
         windows: Windows of the range.
-        scheme: Lengths of the windows, and what happens at a boundary.
+        scheme: Lengths of the windows, and treatment of positions at a boundary.
         metrics: Metrics to rank by.
         min_trades: Closed trades that a combination needs in a training part to be chosen.
         looks: Choices and schemes whose result on this range was computed, this one included.
@@ -195,27 +203,29 @@ def walk_forward(
         OnetapeError: a chosen strategy fails in its test part.
     """
     chosen = [_choose(found, number, metrics, min_trades) for number in range(len(windows))]
-    signals = _stitched_signals(strategy, chosen, context, windows, scheme)
+    signals = _stitch_signals(strategy, chosen, context, windows, scheme)
     result = _simulate(context, windows, signals, context.rules)
-    doubled = _simulate(context, windows, signals, doubled_costs(context.rules))
+    doubled = _simulate(context, windows, signals, double_costs(context.rules))
     choices = [
-        _window_choice(context, one, best, metrics[0], result, windows[0].test_start)
+        _make_window_choice(context, one, best, metrics[0], result, windows[0].test_start)
         for one, best in zip(windows, chosen, strict=True)
     ]
-    judged = _judged(result, doubled)
-    evidence = sharpe_evidence(return_moments(judged.returns), [], judged.periods, looks)
-    rungs = money_rungs(judged, "out of sample")
+    judged = _make_judged(result, doubled)
+    evidence = compute_sharpe_evidence(
+        compute_return_moments(judged.returns), [], judged.periods, looks
+    )
+    rungs = make_money_rungs(judged, "out of sample")
     timing = None
-    if not first_failure(rungs):
-        own = timed_positions(
-            result.fill_log.entry_bars(),
-            result.fill_log.exit_bars(),
+    if not has_failure(rungs):
+        own = make_timed_positions(
+            result.fill_log.get_entry_bars(),
+            result.fill_log.get_exit_bars(),
             len(result.candles),
             context.rules,
         )
-        timing = random_timing(market_returns(result.candles), [own])
-    rungs.append(timing_rung(timing))
-    rungs.append(deflated_rung(evidence, "out of sample", "walk-forwards", is_by_sharpe=True))
+        timing = compute_random_timing(compute_market_returns(result.candles), [own])
+    rungs.append(make_timing_rung(timing))
+    rungs.append(make_deflated_rung(evidence, "out of sample", "walk-forwards", is_by_sharpe=True))
     known = [one.efficiency for one in choices if one.efficiency is not None]
     return WalkForward(
         scheme,
@@ -223,7 +233,7 @@ def walk_forward(
         judged.metrics,
         judged.hold_return,
         median(known) if known else None,
-        _stability(chosen),
+        _compute_stability(chosen),
         evidence,
         Verdict(tuple(rungs)),
         result,
@@ -238,11 +248,11 @@ def _choose(
         {"parameters": one["parameters"], "in_sample": one["windows"][number]} for one in found
     ]
     least = LeastTrades(in_sample=min_trades)
-    order = ranked(results, metrics, least)
-    return order[0] if order and least.ranks(order[0]) else None
+    order = rank_results(results, metrics, least)
+    return order[0] if order and least.is_ranked(order[0]) else None
 
 
-def _stitched_signals(
+def _stitch_signals(
     strategy: type[Strategy],
     chosen: Sequence[TrialResult | None],
     context: SearchContext,
@@ -256,8 +266,8 @@ def _stitched_signals(
         first, end = window.test_start - begin, window.test_end - begin
         if best is not None:
             one = strategy(**best["parameters"])
-            part = _part(context, one, window.test_start, window.test_end)
-            signals[first:end] = part_signals(one, context, part)[1][part[1] - part[0] :]
+            part = _compute_part(context, one, window.test_start, window.test_end)
+            signals[first:end] = compute_part_signals(one, context, part)[1][part[1] - part[0] :]
         if scheme.boundary == "close" or best is None:
             # Sold at the first open of the next part, at the costs of any market order.
             signals[end - 1] = SELL
@@ -283,7 +293,7 @@ def _simulate(
     )
 
 
-def _window_choice(
+def _make_window_choice(
     context: SearchContext,
     window: Window,
     best: TrialResult | None,
@@ -307,21 +317,23 @@ def _window_choice(
         test_start,
         end,
         None if best is None else dict(best["parameters"]),
-        None if best is None else metric_value(best, "in_sample", metric),
+        None if best is None else get_metric_value(best, "in_sample", metric),
         earlier,
         later,
         efficiency,
     )
 
 
-def _judged(result: SimulationResult, doubled: SimulationResult) -> Judged:
-    calendar = calendar_of(result.candles.timestamp)
-    returns, periods = period_returns(result.start_cash, result.equity, calendar)
-    market, _ = period_returns(float(result.candles.open[0]), result.candles.close, calendar)
+def _make_judged(result: SimulationResult, doubled: SimulationResult) -> Judged:
+    calendar = make_calendar(result.candles.timestamp)
+    returns, periods = compute_period_returns(result.start_cash, result.equity, calendar)
+    market, _ = compute_period_returns(
+        float(result.candles.open[0]), result.candles.close, calendar
+    )
     return Judged(compute_metrics(result), compute_metrics(doubled), returns, market, periods)
 
 
-def _stability(chosen: Sequence[TrialResult | None]) -> list[ParameterStability]:
+def _compute_stability(chosen: Sequence[TrialResult | None]) -> list[ParameterStability]:
     sets: list[Mapping[str, Any] | None] = [
         None if one is None else one["parameters"] for one in chosen
     ]
@@ -334,10 +346,12 @@ def _stability(chosen: Sequence[TrialResult | None]) -> list[ParameterStability]
     return found
 
 
-def daily_equity(result: SimulationResult) -> tuple[list[int], FloatArray, FloatArray]:
+def compute_daily_equity(result: SimulationResult) -> tuple[list[int], FloatArray, FloatArray]:
     """Return days, equity and holding at equal exposure, both from 1, for a picture."""
-    calendar = calendar_of(result.candles.timestamp)
+    calendar = make_calendar(result.candles.timestamp)
     times = [int(time) for time in result.candles.timestamp[calendar.measured]]
-    market, _ = period_returns(float(result.candles.open[0]), result.candles.close, calendar)
+    market, _ = compute_period_returns(
+        float(result.candles.open[0]), result.candles.close, calendar
+    )
     hold = np.cumprod(1.0 + result.exposure * market, dtype=np.float64)
     return times, result.equity[calendar.measured] / result.start_cash, hold

@@ -5,7 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import asdict
 
-from onetape.backtest.arguments import Account, Exits, StrategyLike, account_of, class_of
+from onetape.backtest.arguments import (
+    Account,
+    Exits,
+    StrategyLike,
+    get_strategy_class,
+    make_account_config,
+)
 from onetape.backtest.parallel import count_processors
 from onetape.engine.account_config import TradingRulesSource
 from onetape.optimization.frame_search import (
@@ -14,11 +20,11 @@ from onetape.optimization.frame_search import (
     load_context,
     plan_values,
 )
-from onetape.optimization.ranking import checked_metric
+from onetape.optimization.ranking import parse_metric_name
 from onetape.optimization.search_options import SearchOptions
 from onetape.optimization.walk_forward import WalkForward, WindowEvaluator
 from onetape.optimization.walk_forward import walk_forward as run
-from onetape.optimization.windows import parse_scheme, windows_of
+from onetape.optimization.windows import make_windows, parse_scheme
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +41,7 @@ class WalkForwardResult:
 
     @property
     def windows(self) -> "pd.DataFrame":
-        """One row per window: its parts, the chosen parameters, and what became of them."""
+        """One row per window: its parts, the chosen parameters, and their results."""
         import pandas as pd
 
         rows: list[dict[str, Any]] = []
@@ -104,7 +110,7 @@ def walk_forward(
         params: See `optimize`.
         windows: Lengths of training and test parts, such as `365d/90d`; h, d or w.
         anchored: Whether every training part begins with the range.
-        boundary: What happens to an open position between test parts: `close` sells it, `carry`
+        boundary: Treatment of an open position between test parts: `close` sells it, `carry`
             keeps it.
         rank: See `optimize`.
         min_trades: Closed trades that a combination needs in a training part to be chosen.
@@ -128,7 +134,7 @@ def walk_forward(
     """
     names = (rank,) if isinstance(rank, str) else tuple(rank)
     options = SearchOptions(
-        metrics=tuple(checked_metric(name) for name in names),
+        metrics=tuple(parse_metric_name(name) for name in names),
         processes=jobs or count_processors(),
         sampler=sampler,
         trials=trials,
@@ -136,13 +142,13 @@ def walk_forward(
         min_trades=min_trades,
     )
     scheme = parse_scheme(windows, is_anchored=anchored, boundary=boundary)
-    cls = class_of(strategy)
+    cls = get_strategy_class(strategy)
     plan = plan_values(cls, params, options)
     given = FrameOptions(
-        start, end, account_of(account, exits, strategy), trading_rules, allow_gaps
+        start, end, make_account_config(account, exits, strategy), trading_rules, allow_gaps
     )
     context = load_context(candles, plan, given)
-    parts = windows_of(context.window, scheme)
+    parts = make_windows(context.window, scheme)
     found = evaluate_values(plan, options, WindowEvaluator(cls, context, parts))
     good = [one for one in found if "error" not in one]
     return WalkForwardResult(

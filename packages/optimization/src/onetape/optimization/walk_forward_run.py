@@ -11,11 +11,11 @@ from onetape.backtest.storage.choices import WALK_FORWARDS
 from onetape.core.errors import ConfigurationError, UsageError
 from onetape.core.message_text import format_count
 from onetape.optimization.evaluate import SearchContext
-from onetape.optimization.folder import opened
+from onetape.optimization.folder import open_results
 from onetape.optimization.optimization_runner import (
     TRIALS,
     ShowProgress,
-    choice_digest,
+    compute_choice_digest,
     evaluate_all,
     load_market,
     plan_search,
@@ -24,10 +24,10 @@ from onetape.optimization.ranking import TrialResult
 from onetape.optimization.saved_choice import save_newest
 from onetape.optimization.search_options import OWN_SAMPLERS, SearchOptions
 from onetape.optimization.search_plan import SearchPlan
-from onetape.optimization.trial_loop import failure_line
+from onetape.optimization.trial_loop import format_failure_line
 from onetape.optimization.trials_ledger import TrialCounts, TrialsLedger
 from onetape.optimization.walk_forward import WalkForward, WindowEvaluator, walk_forward
-from onetape.optimization.windows import Scheme, windows_of
+from onetape.optimization.windows import Scheme, make_windows
 from onetape.strategies.output_capture import stdout_to_stderr
 
 
@@ -70,26 +70,26 @@ def run_walk_forward(
     plan = plan_search(config, options)
     market = load_market(config, plan, options)
     window = market.window
-    windows = windows_of(window, scheme)
+    windows = make_windows(window, scheme)
     market = replace(market, identity={**market.identity, "walk_forward": asdict(scheme)})
     context = market.context
     ledger = TrialsLedger(TRIALS, window.key.exchange, window.key.symbol)
     work = WindowEvaluator(plan.strategy, context, windows, options.user_metrics)
-    with opened(WALK_FORWARDS, market.identity) as results:
+    with open_results(WALK_FORWARDS, market.identity) as results:
         earlier = evaluate_all(plan, options, market, results, ledger, show_progress, work)
-        found = [results.result(point) for point in plan.points]
+        found = [results.get_result(point) for point in plan.points]
     good = [one for one in found if "error" not in one]
     failed = plan.failed + [one for one in found if "error" in one]
     if not good:
-        first = failure_line(failed[0]).partition(": ")[2]
+        first = format_failure_line(failed[0]).partition(": ")[2]
         many = format_count(len(failed), "combination")
         raise ConfigurationError(f"no combination gave a result ({many} failed); first: {first}")
     times = window.candles.timestamp
     start, end = int(times[windows[0].test_start]), window.end
     name = plan.strategy.name
-    choice = choice_digest(market, options, plan.points)
+    choice = compute_choice_digest(market, options, plan.points)
     ledger.record_look(name, window.key.timeframe, choice, start, end)
-    counts = ledger.counts(name, start, end)
+    counts = ledger.count_trials(name, start, end)
     with stdout_to_stderr():
         result = walk_forward(
             plan.strategy,

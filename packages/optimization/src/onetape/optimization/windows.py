@@ -30,7 +30,9 @@ class Scheme(Struct, frozen=True):
     def text(self) -> str:
         """Return the scheme as a text such as `365d/90d, rolling`."""
         kind = "anchored" if self.is_anchored else "rolling"
-        return f"{_text(self.train_seconds)}/{_text(self.test_seconds)}, {kind}"
+        return (
+            f"{_format_duration(self.train_seconds)}/{_format_duration(self.test_seconds)}, {kind}"
+        )
 
 
 class Window(Struct, frozen=True):
@@ -48,7 +50,7 @@ def parse_scheme(text: str, *, is_anchored: bool, boundary: str) -> Scheme:
     Raises:
         UsageError: the text or the boundary is invalid.
     """
-    parts = [_seconds(part) for part in text.split("/")]
+    parts = [_parse_duration(part) for part in text.split("/")]
     if len(parts) != 2 or not all(parts):
         raise UsageError(
             f"--walk-forward must be two lengths such as 365d/90d (training/test; h, d or w), "
@@ -59,7 +61,7 @@ def parse_scheme(text: str, *, is_anchored: bool, boundary: str) -> Scheme:
     return Scheme(parts[0] or 0, parts[1] or 0, is_anchored, boundary)
 
 
-def windows_of(window: CandleWindow, scheme: Scheme) -> list[Window]:
+def make_windows(window: CandleWindow, scheme: Scheme) -> list[Window]:
     """Return the windows of a range; the last test part may be shorter.
 
     Raises:
@@ -85,11 +87,11 @@ def windows_of(window: CandleWindow, scheme: Scheme) -> list[Window]:
     return found
 
 
-def _seconds(text: str) -> int | None:
+def _parse_duration(text: str) -> int | None:
     number, unit = text.strip()[:-1], text.strip()[-1:]
     return int(number) * _UNITS[unit] or None if number.isdigit() and unit in _UNITS else None
 
 
-def _text(seconds: int) -> str:
+def _format_duration(seconds: int) -> str:
     unit = next(name for name in ("d", "h") if seconds % _UNITS[name] == 0)
     return f"{seconds // _UNITS[unit]}{unit}"

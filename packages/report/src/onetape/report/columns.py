@@ -13,7 +13,7 @@ from onetape.report.data import Charted, ReportData
 _MOST_DECIMALS = 12
 
 
-def decimals_for(column: FloatArray, significant: int) -> int:
+def choose_column_decimals(column: FloatArray, significant: int) -> int:
     """Return the decimals that keep `significant` digits of a column's largest value (0 to 12)."""
     finite = np.abs(column[np.isfinite(column)])
     largest = float(finite.max()) if finite.size else 0.0
@@ -22,14 +22,14 @@ def decimals_for(column: FloatArray, significant: int) -> int:
     return min(max(significant - 1 - math.floor(math.log10(largest)), 0), _MOST_DECIMALS)
 
 
-def digits_of(data: ReportData, market: Charted) -> Digits:
+def get_market_digits(data: ReportData, market: Charted) -> Digits:
     """Return the decimals of a market's prices and amounts, and of the account's money."""
     if market.digits is not None:
         return market.digits
     return choose_market_digits(NO_TRADING_RULES, market.candles, data.title.quote, data.start_cash)
 
 
-def rounded(column: FloatArray, decimals: int) -> list[float | None]:
+def round_column(column: FloatArray, decimals: int) -> list[float | None]:
     """Return the column as JSON numbers; None where it is not finite."""
     values: list[float | None] = np.round(column, decimals).tolist()
     for index in np.flatnonzero(~np.isfinite(column)).tolist():

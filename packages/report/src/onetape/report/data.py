@@ -74,7 +74,7 @@ class MetricRow(Struct, frozen=True):
     """One sentence that explains how the metric is computed."""
 
 
-#: What ends a trade; as the engine names them.
+#: Kinds of exits, by the engine's names.
 ExitKind = Literal["signal", "time_stop", "stop_loss", "trailing_stop", "target"]
 #: Moments (epoch seconds UTC) from which a level holds, and the level in quote currency.
 LevelSteps = tuple[tuple[int, float], ...]
@@ -117,7 +117,7 @@ class ReportTrade(Struct, frozen=True):
 
 
 class DifferenceCause(Struct, frozen=True):
-    """One cause of a difference between what was traded and a backtest."""
+    """One cause of a difference between traded results and a backtest."""
 
     timestamp: int
     """Open of the candle of the entry, epoch seconds UTC."""
@@ -181,7 +181,7 @@ class Charted(Struct, frozen=True, kw_only=True):
                 msg = f"report names indicator {name!r}, known are {sorted(self.indicators)}"
                 raise ValueError(msg)
 
-    def pane_names(self) -> tuple[tuple[str, ...], ...]:
+    def list_pane_names(self) -> tuple[tuple[str, ...], ...]:
         """Return the indicators of each pane below the candles, in the order to draw."""
         panes: dict[str, list[str]] = {}
         for name in self.indicators:
@@ -215,7 +215,7 @@ class ReportData(Charted, frozen=True, kw_only=True):
     backtest."""
 
     def __post_init__(self) -> None:
-        """Check what is charted, and that every trade's market is there.
+        """Check the charted columns, and that every trade's market is there.
 
         Raises:
             ValueError: as for `Charted`, or a trade names an unknown symbol.

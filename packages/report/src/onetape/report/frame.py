@@ -9,12 +9,12 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final
 
-#: How the policy of a page begins; the digests of its scripts follow.
+#: Start of the policy of a page; the digests of its scripts follow.
 POLICY_BEGINNING: Final = "default-src 'none'; script-src "
 _PLACE: Final = re.compile(r"\{\{(\w+)\}\}")
 
 
-def framed(
+def render_page(
     body: str,
     *,
     title: str,
@@ -29,16 +29,16 @@ def framed(
         body: HTML between `<body>` and the scripts.
         title: Plain text.
         style: CSS.
-        data: JSON as `script_json` writes it, for the scripts to find by the id `data`.
-        scripts: Our own, run as one in a scope of its own.
+        data: JSON as `encode_script_json` writes it, for the scripts to find by the id `data`.
+        scripts: Our own scripts, run as one in a separate scope.
         libraries: Scripts of others, run before.
     """
     own = "\n".join(["(() => {", '"use strict";', *scripts, "})();"])
     run = (*libraries, own)
-    return filled(
-        asset("frame.html"),
+    return fill_template(
+        read_asset("frame.html"),
         {
-            "policy": _policy(run, style),
+            "policy": _format_security_policy(run, style),
             "title": escape(title),
             "style": style,
             "body": body,
@@ -48,8 +48,8 @@ def framed(
     )
 
 
-def filled(template: str, values: Mapping[str, str]) -> str:
-    """Return the template with every place filled, in one pass: what was filled in stays as is.
+def fill_template(template: str, values: Mapping[str, str]) -> str:
+    """Return the template with every place filled, in one pass: inserted text is not filled.
 
     Args:
         template: HTML with places such as `{{name}}`.
@@ -58,14 +58,14 @@ def filled(template: str, values: Mapping[str, str]) -> str:
     return _PLACE.sub(lambda place: values[place[1]], template)
 
 
-def asset(name: str, folder: Path | None = None) -> str:
-    """Return the text of a file of the pages; None: the folder of the report's own."""
-    # Not as a resource: what Python imports to find those takes longer than the page.
+def read_asset(name: str, folder: Path | None = None) -> str:
+    """Return the text of a file of the pages; None: the report's folder."""
+    # Not as a resource: the imports for resources take longer than the page.
     place = folder or Path(__file__).with_name("page")
     return (place / name).read_text(encoding="utf-8").strip()
 
 
-def script_json(document: Any) -> str:
+def encode_script_json(document: Any) -> str:
     """Return a document as JSON that may stand inside a `script` element.
 
     `<`, `>` and `&` are written as escapes, so no text can end the element or open a comment.
@@ -76,7 +76,7 @@ def script_json(document: Any) -> str:
     return text
 
 
-def definitions(values: Mapping[str, str]) -> str:
+def render_definitions(values: Mapping[str, str]) -> str:
     """Return the rows of a `dl`: names and their texts."""
     return "\n".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>"
@@ -99,15 +99,15 @@ def render_warning_bar(fault: str, more: str) -> str:
     )
 
 
-def policy_digest(text: str) -> str:
-    """Return how a Content-Security-Policy names one script or style: its SHA-256."""
+def compute_policy_digest(text: str) -> str:
+    """Return the source of a script or style for a Content-Security-Policy: its SHA-256."""
     digest = hashlib.sha256(text.encode("utf-8")).digest()
     return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
 
 
-def _policy(scripts: Sequence[str], style: str) -> str:
-    allowed = " ".join(policy_digest(script) for script in scripts)
+def _format_security_policy(scripts: Sequence[str], style: str) -> str:
+    allowed = " ".join(compute_policy_digest(script) for script in scripts)
     return (
-        f"{POLICY_BEGINNING}{allowed}; style-src {policy_digest(style)}; img-src data:; "
+        f"{POLICY_BEGINNING}{allowed}; style-src {compute_policy_digest(style)}; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from onetape.core.errors import ConfigurationError
 
 
-def chart_library() -> str:
+def read_chart_library() -> str:
     """Return the JavaScript text of the chart library.
 
     Raises:

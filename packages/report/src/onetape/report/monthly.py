@@ -26,7 +26,7 @@ class Year(Struct, frozen=True):
     """Return of buy and hold in the year as a ratio."""
 
 
-def yearly_returns(
+def compute_yearly_returns(
     timestamp: IntArray, equity: FloatArray, held: FloatArray, start: float
 ) -> list[Year]:
     """Return the years of a range, the first one first.
@@ -42,9 +42,9 @@ def yearly_returns(
     """
     month = timestamp.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
     year_of = month // 12 + 1970
-    ratios = dict(zip(*_returns(month, equity, start), strict=True))
-    totals = dict(zip(*_returns(year_of, equity, start), strict=True))
-    holds = dict(zip(*_returns(year_of, held, start), strict=True))
+    ratios = dict(zip(*_compute_period_returns(month, equity, start), strict=True))
+    totals = dict(zip(*_compute_period_returns(year_of, equity, start), strict=True))
+    holds = dict(zip(*_compute_period_returns(year_of, held, start), strict=True))
     return [
         Year(
             year,
@@ -56,7 +56,9 @@ def yearly_returns(
     ]
 
 
-def _returns(period: IntArray, equity: FloatArray, start: float) -> tuple[list[int], list[float]]:
+def _compute_period_returns(
+    period: IntArray, equity: FloatArray, start: float
+) -> tuple[list[int], list[float]]:
     """Return each period that has candles, and its return."""
     if not len(period):
         return [], []
@@ -67,21 +69,21 @@ def _returns(period: IntArray, equity: FloatArray, start: float) -> tuple[list[i
     return period[last].tolist(), ratios.tolist()
 
 
-def monthly_table(years: list[Year]) -> str:
+def render_monthly_table(years: list[Year]) -> str:
     """Return the table's head and body as HTML."""
     head = "".join(f'<th scope="col">{name}</th>' for name in MONTHS)
     head += '<th scope="col" class="total">Year</th><th scope="col">Hold</th>'
-    rows = "\n".join(_row(year) for year in years)
+    rows = "\n".join(_render_year_row(year) for year in years)
     return f'<thead><tr><th scope="col"></th>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>'
 
 
-def _row(year: Year) -> str:
-    months = "".join(_cell(ratio) for ratio in year.months)
-    total, held = _cell(year.total, "total"), _cell(year.held, "held")
+def _render_year_row(year: Year) -> str:
+    months = "".join(_render_return_cell(ratio) for ratio in year.months)
+    total, held = _render_return_cell(year.total, "total"), _render_return_cell(year.held, "held")
     return f'<tr><th scope="row">{year.year}</th>{months}{total}{held}</tr>'
 
 
-def _cell(ratio: float | None, more: str = "") -> str:
+def _render_return_cell(ratio: float | None, more: str = "") -> str:
     if ratio is None:
         return "<td></td>"
     per_cent = ratio * 100

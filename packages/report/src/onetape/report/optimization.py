@@ -10,8 +10,15 @@ from msgspec import Struct
 from onetape.core.errors import ConfigurationError
 from onetape.core.message_text import format_os_error
 from onetape.core.simulated import Origin
-from onetape.report.frame import asset, definitions, filled, framed, render_warning_bar, script_json
-from onetape.report.origin_banner import origin_banner
+from onetape.report.frame import (
+    encode_script_json,
+    fill_template,
+    read_asset,
+    render_definitions,
+    render_page,
+    render_warning_bar,
+)
+from onetape.report.origin_banner import render_origin_banner
 
 _SCRIPTS: Final = ("start.js", "numbers.js", "fields.js", "cloud.js", "heat_maps.js", "sort.js")
 
@@ -78,7 +85,7 @@ class OptimizationPage(Struct, frozen=True, kw_only=True):
 
 
 def write_optimization_page(page: OptimizationPage, path: Path) -> None:
-    """Write the page; a reader never meets half of one.
+    """Write the page whole, so that a reader never opens half of it.
 
     Raises:
         ConfigurationError: the file cannot be written.
@@ -95,7 +102,7 @@ def render_optimization_page(page: OptimizationPage) -> str:
     """Return the page as HTML."""
     own = Path(__file__).with_name("optimization_page")
     alarm = render_warning_bar(page.warning, page.warning_text)
-    banner = origin_banner(page.origin, "No combination predicts a result on a real market.")
+    banner = render_origin_banner(page.origin, "No combination predicts a result on a real market.")
     values = {
         "market": "<br>".join(escape(line) for line in page.parts),
         "headline": escape(page.heading),
@@ -104,33 +111,33 @@ def render_optimization_page(page: OptimizationPage) -> str:
         "trials": escape(page.trials),
         "findings": "".join(f"<li>{escape(line)}</li>" for line in page.findings),
         "count": escape(page.count),
-        "table": _table(page),
-        "rules": definitions(page.rules),
+        "table": _render_result_table(page),
+        "rules": render_definitions(page.rules),
         "run": "When it is fixed, run the best" if alarm else "Run the best",
         "command": escape(page.command),
     }
-    return framed(
-        filled(asset("optimization.html", own), values),
+    return render_page(
+        fill_template(read_asset("optimization.html", own), values),
         title=page.title,
-        style=f"{asset('report.css')}\n{asset('optimization.css', own)}",
-        data=_data(page),
-        scripts=[asset(name, own) for name in _SCRIPTS],
+        style=f"{read_asset('report.css')}\n{read_asset('optimization.css', own)}",
+        data=_encode_page_data(page),
+        scripts=[read_asset(name, own) for name in _SCRIPTS],
     )
 
 
-def _table(page: OptimizationPage) -> str:
+def _render_result_table(page: OptimizationPage) -> str:
     cells = "".join(f'<th scope="col">{escape(head)}</th>' for head in page.head)
-    rows = [] if page.hold_row is None else [_row(page.hold_row, "hold")]
-    rows += [_row(texts) for texts in page.rows]
+    rows = [] if page.hold_row is None else [_render_result_row(page.hold_row, "hold")]
+    rows += [_render_result_row(texts) for texts in page.rows]
     return f"<thead><tr>{cells}</tr></thead><tbody>{''.join(rows)}</tbody>"
 
 
-def _row(texts: Sequence[str], kind: str = "") -> str:
+def _render_result_row(texts: Sequence[str], kind: str = "") -> str:
     cells = "".join(f"<td>{escape(text)}</td>" for text in texts)
     return f'<tr class="{kind}">{cells}</tr>' if kind else f"<tr>{cells}</tr>"
 
 
-def _data(page: OptimizationPage) -> str:
+def _encode_page_data(page: OptimizationPage) -> str:
     """Return the data of the page's scripts, as JSON."""
     document: dict[str, Any] = {
         "names": page.names,
@@ -142,11 +149,11 @@ def _data(page: OptimizationPage) -> str:
         "ranked": page.ranked,
         "few": page.few,
         "points": page.points,
-        "in_sample": [[_short(value) for value in row] for row in page.in_sample],
-        "out_of_sample": [[_short(value) for value in row] for row in page.out_of_sample],
+        "in_sample": [[_round_value(value) for value in row] for row in page.in_sample],
+        "out_of_sample": [[_round_value(value) for value in row] for row in page.out_of_sample],
     }
-    return script_json(document)
+    return encode_script_json(document)
 
 
-def _short(value: float | None) -> float | None:
+def _round_value(value: float | None) -> float | None:
     return value if value is None else float(f"{value:.9g}")

@@ -17,7 +17,7 @@ _HEADS: Final = {
 }
 
 
-def origin_banner(origin: Origin | None, invented: str) -> str:
+def render_origin_banner(origin: Origin | None, invented: str) -> str:
     """Return the banner as HTML; empty for candles of a real exchange.
 
     Args:

@@ -6,15 +6,21 @@ from html import escape
 from typing import Final
 
 from onetape.core.message_text import format_count
-from onetape.report.columns import digits_of
-from onetape.report.comparison import comparison_section
+from onetape.report.columns import get_market_digits
+from onetape.report.comparison import render_comparison
 from onetape.report.data import MetricRow, ReportData, ReportTitle
-from onetape.report.frame import asset, definitions, filled, framed, render_warning_bar
-from onetape.report.library import chart_library
-from onetape.report.monthly import monthly_table, yearly_returns
-from onetape.report.origin_banner import origin_banner
-from onetape.report.payload import payload_text
-from onetape.report.thin import group, most_drawn
+from onetape.report.frame import (
+    fill_template,
+    read_asset,
+    render_definitions,
+    render_page,
+    render_warning_bar,
+)
+from onetape.report.library import read_chart_library
+from onetape.report.monthly import compute_yearly_returns, render_monthly_table
+from onetape.report.origin_banner import render_origin_banner
+from onetape.report.payload import encode_payload
+from onetape.report.thin import compute_drawn_limit, group
 
 _SCRIPTS: Final = ("format.js", "series.js", "levels.js", "chart.js", "trades.js", "report.js")
 #: The marks of the chart, as paths in a square of 10.
@@ -44,55 +50,55 @@ def render_report(data: ReportData) -> str:
         ConfigurationError: the chart library is not installed.
     """
     title = data.title
-    return framed(
-        _body(data),
+    return render_page(
+        _render_body(data),
         title=f"{title.strategy} on {title.symbol} {title.timeframe}",
-        style=asset("report.css"),
-        data=payload_text(data),
-        scripts=[asset(name) for name in _SCRIPTS],
-        libraries=[chart_library()],
+        style=read_asset("report.css"),
+        data=encode_payload(data),
+        scripts=[read_asset(name) for name in _SCRIPTS],
+        libraries=[read_chart_library()],
     )
 
 
-def _body(data: ReportData) -> str:
-    return filled(
-        asset("report.html"),
+def _render_body(data: ReportData) -> str:
+    return fill_template(
+        read_asset("report.html"),
         {
-            "market": _market(data),
-            "headline": _headline(data),
+            "market": _render_market_title(data),
+            "headline": _render_headline(data),
             "banner": render_warning_bar(data.title.warning, data.title.warning_text)
-            + _banner(data.title),
-            "drawn": _drawn(data),
-            "comparison": comparison_section(data),
-            "keys": _keys(data),
-            "months": monthly_table(
-                yearly_returns(
+            + _render_banner(data.title),
+            "drawn": _render_drawn_hint(data),
+            "comparison": render_comparison(data),
+            "keys": _render_legend(data),
+            "months": render_monthly_table(
+                compute_yearly_returns(
                     data.candles.timestamp, data.equity, data.buy_and_hold, data.start_cash
                 )
             ),
-            "symbols": _symbol_switch(data.symbols),
+            "symbols": _render_symbol_switch(data.symbols),
             "several": ' class="several"' if data.others else "",
             "symbol_head": '<th scope="col">Symbol</th>' if data.others else "",
-            "metrics": "\n".join(_metric(row) for row in data.metrics),
-            "parameters": definitions(data.title.parameters) or _NO_PARAMETERS,
-            "rules": definitions(data.title.rules),
-            "notes": _notes(data.title.notes),
-            "trade_count": escape(_trade_count(data)),
+            "metrics": "\n".join(_render_metric(row) for row in data.metrics),
+            "parameters": render_definitions(data.title.parameters) or _NO_PARAMETERS,
+            "rules": render_definitions(data.title.rules),
+            "notes": _render_notes(data.title.notes),
+            "trade_count": escape(_format_trade_count(data)),
             "quote": escape(data.title.quote),
-            "generated": _moment(data.title.generated_at_ms // 1000),
+            "generated": _format_moment(data.title.generated_at_ms // 1000),
         },
     )
 
 
-def _market(data: ReportData) -> str:
+def _render_market_title(data: ReportData) -> str:
     title = data.title
     words = f"{title.exchange} {title.symbol} {title.timeframe}"
-    start, end = _moment(title.start_timestamp), _moment(title.end_timestamp)
+    start, end = _format_moment(title.start_timestamp), _format_moment(title.end_timestamp)
     others = f" and {', '.join(data.symbols[1:])}" if data.others else ""
     return f"{escape(title.kind)} {escape(words + others)}, {start} to {end} UTC, end excluded"
 
 
-def _symbol_switch(symbols: tuple[str, ...]) -> str:
+def _render_symbol_switch(symbols: tuple[str, ...]) -> str:
     """Return a button for each market of the chart, the first pressed; nothing for one alone."""
     if len(symbols) == 1:
         return ""
@@ -107,34 +113,34 @@ def _symbol_switch(symbols: tuple[str, ...]) -> str:
     )
 
 
-def _headline(data: ReportData) -> str:
+def _render_headline(data: ReportData) -> str:
     line = data.headline
-    fees = digits_of(data, data).format_money(line.fees_quote)
+    fees = get_market_digits(data, data).format_money(line.fees_quote)
     fees = escape(f"{fees} {data.title.quote}".strip())
     return (
-        f"{escape(data.title.strategy)} returned {_percent(line.strategy_return)}, "
-        f"buy and hold {_percent(line.buy_and_hold_return)}; "
+        f"{escape(data.title.strategy)} returned {_render_percent(line.strategy_return)}, "
+        f"buy and hold {_render_percent(line.buy_and_hold_return)}; "
         f'<span class="figure">fees {fees}</span>; '
-        f"max drawdown {_percent(-abs(line.max_drawdown))}"
+        f"max drawdown {_render_percent(-abs(line.max_drawdown))}"
     )
 
 
-def _percent(ratio: float) -> str:
+def _render_percent(ratio: float) -> str:
     text = f"{ratio * 100:+,.1f} %"
     if float(f"{ratio * 100:.1f}") == 0:
         return '<span class="figure">0.0 %</span>'
     return f'<span class="figure {"gain" if ratio > 0 else "loss"}">{text}</span>'
 
 
-def _banner(title: ReportTitle) -> str:
-    return origin_banner(
+def _render_banner(title: ReportTitle) -> str:
+    return render_origin_banner(
         title.origin,
         "They show how the programs work, not what this strategy would earn.",
     )
 
 
-def _drawn(data: ReportData) -> str:
-    limit = most_drawn(len(data.symbols))
+def _render_drawn_hint(data: ReportData) -> str:
+    limit = compute_drawn_limit(len(data.symbols))
     groups = group(data.candles, limit)
     if not groups.name:
         return ""
@@ -148,7 +154,7 @@ def _drawn(data: ReportData) -> str:
     )
 
 
-def _metric(row: MetricRow) -> str:
+def _render_metric(row: MetricRow) -> str:
     held = (
         f'<dd class="help">buy and hold {escape(row.buy_and_hold)}</dd>' if row.buy_and_hold else ""
     )
@@ -157,40 +163,40 @@ def _metric(row: MetricRow) -> str:
     return f'<div><dt>{escape(row.label)}</dt><dd class="value">{value}</dd>{held}{explained}</div>'
 
 
-def _notes(notes: Iterable[str]) -> str:
+def _render_notes(notes: Iterable[str]) -> str:
     lines = "".join(f"<li>{escape(note)}</li>" for note in notes)
     return f'<ul class="notes">{lines}</ul>' if lines else ""
 
 
-def _keys(data: ReportData) -> str:
+def _render_legend(data: ReportData) -> str:
     """Return the legend of the marks that the chart has."""
     kinds = {trade.exit_kind for trade in data.trades if not trade.open_at_end}
     names = [("buy", "entry, below the candle")]
     names += [(kind, text) for kind, text in _KIND_WORDS.items() if kind in kinds]
     if any(trade.open_at_end for trade in data.trades):
         names.append(("held", "still open at the end"))
-    marks = [_mark(name, _SHAPES.get(name, _CIRCLE), text) for name, text in names]
+    marks = [_render_legend_mark(name, _SHAPES.get(name, _CIRCLE), text) for name, text in names]
     if any(trade.stop for trade in data.trades):
-        marks.append(_mark("stop-line", _LINE, "stop"))
+        marks.append(_render_legend_mark("stop-line", _LINE, "stop"))
     if any(trade.target for trade in data.trades):
-        marks.append(_mark("target-line", _LINE, "target price"))
+        marks.append(_render_legend_mark("target-line", _LINE, "target price"))
     return "\n".join(marks)
 
 
-def _mark(name: str, shape: str, text: str) -> str:
+def _render_legend_mark(name: str, shape: str, text: str) -> str:
     picture = (
         f'<svg class="{name}" viewBox="0 0 10 10" aria-hidden="true"><path d="{shape}"/></svg>'
     )
     return f'<span class="key">{picture} {text}</span>'
 
 
-def _trade_count(data: ReportData) -> str:
+def _format_trade_count(data: ReportData) -> str:
     still_open = sum(trade.open_at_end for trade in data.trades)
     ending = f", {still_open} still open at the end" if still_open else ""
     return f"{format_count(len(data.trades), 'trade')}{ending}"
 
 
-def _moment(timestamp: int) -> str:
+def _format_moment(timestamp: int) -> str:
     """Return a time as people read it: the day alone at midnight, else with hour and minute."""
     moment = datetime.fromtimestamp(timestamp, tz=UTC)
     form = "%Y-%m-%d" if timestamp % 86_400 == 0 else "%Y-%m-%d %H:%M"

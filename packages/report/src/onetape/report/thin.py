@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from onetape.core.candles import Candles, FloatArray, IntArray
 
-#: Above this many candles the chart draws longer ones; each then stands for several.
+#: Number of candles above which the chart draws longer ones; each then shows several.
 MAX_DRAWN_CANDLES: Final = 50_000
 #: Maximum candles drawn of each market: those of a year of hours, for any number of markets.
 _YEAR_OF_HOURS: Final = 366 * 24
@@ -28,22 +28,22 @@ class Grouping(Struct, frozen=True):
     timestamp: IntArray
     """Open of each drawn candle, epoch seconds UTC, shape (groups,)."""
 
-    def last(self, column: FloatArray) -> FloatArray:
+    def take_last(self, column: FloatArray) -> FloatArray:
         """Return each group's last value, shape (groups,)."""
         return column if not self.name else column[np.append(self.starts[1:], len(column)) - 1]
 
-    def lowest(self, column: FloatArray) -> FloatArray:
+    def take_lowest(self, column: FloatArray) -> FloatArray:
         """Return each group's lowest value, shape (groups,)."""
         return column if not self.name else np.fmin.reduceat(column, self.starts)
 
-    def bar_of(self, timestamp: IntArray) -> IntArray:
+    def find_bars(self, timestamp: IntArray) -> IntArray:
         """Return the index of the drawn candle that holds each moment (epoch seconds)."""
         bars = np.searchsorted(self.timestamp, timestamp, side="right") - 1
         return np.clip(bars, 0, max(len(self.timestamp) - 1, 0))
 
 
-def most_drawn(markets: int) -> int:
-    """Return how many candles are drawn of each market, so that many make no huge page."""
+def compute_drawn_limit(markets: int) -> int:
+    """Return the number of candles to draw of each market, which limits the size of a page."""
     return max(MAX_DRAWN_CANDLES // markets, _YEAR_OF_HOURS)
 
 
@@ -62,7 +62,7 @@ def group(candles: Candles, limit: int = MAX_DRAWN_CANDLES) -> Grouping:
     return Grouping(name, starts, candles.timestamp[starts])
 
 
-def drawn_candles(candles: Candles, groups: Grouping) -> Candles:
+def group_candles(candles: Candles, groups: Grouping) -> Candles:
     """Return the candles to draw: first open, highest high, lowest low, last close, all volume.
 
     A candle that is absent (NaN) where another market has one leaves the others of its group.
@@ -71,21 +71,21 @@ def drawn_candles(candles: Candles, groups: Grouping) -> Candles:
         return candles
     places = np.arange(len(candles))
     known = np.isfinite(candles.close)
-    # A group of absent candles alone gets what is appended: no value.
+    # A group of absent candles alone gets the appended NaN.
     first = np.minimum.reduceat(np.where(known, places, len(candles)), groups.starts)
     last = np.maximum.reduceat(np.where(known, places, -1), groups.starts)
     return Candles(
         timestamp=groups.timestamp,
         open=np.append(candles.open, np.nan)[first],
         high=np.fmax.reduceat(candles.high, groups.starts),
-        low=groups.lowest(candles.low),
+        low=groups.take_lowest(candles.low),
         close=np.append(candles.close, np.nan)[last],
         volume=np.add.reduceat(candles.volume, groups.starts),
     )
 
 
-def drawn_indicators(
+def group_indicators(
     indicators: Mapping[str, FloatArray], groups: Grouping
 ) -> dict[str, FloatArray]:
     """Return each indicator's last value per drawn candle."""
-    return {name: groups.last(column) for name, column in indicators.items()}
+    return {name: groups.take_last(column) for name, column in indicators.items()}

@@ -9,8 +9,14 @@ from msgspec import Struct
 from onetape.core.errors import ConfigurationError
 from onetape.core.message_text import format_os_error
 from onetape.core.simulated import Origin
-from onetape.report.frame import asset, definitions, filled, framed, script_json
-from onetape.report.origin_banner import origin_banner
+from onetape.report.frame import (
+    encode_script_json,
+    fill_template,
+    read_asset,
+    render_definitions,
+    render_page,
+)
+from onetape.report.origin_banner import render_origin_banner
 
 
 class WalkForwardPage(Struct, frozen=True, kw_only=True):
@@ -48,7 +54,7 @@ class WalkForwardPage(Struct, frozen=True, kw_only=True):
 
 
 def write_walk_forward_page(page: WalkForwardPage, path: Path) -> None:
-    """Write the page; a reader never meets half of one.
+    """Write the page whole, so that a reader never opens half of it.
 
     Raises:
         ConfigurationError: the file cannot be written.
@@ -72,13 +78,15 @@ def render_walk_forward_page(page: WalkForwardPage) -> str:
     values = {
         "scheme": escape(page.scheme),
         "headline": escape(page.heading),
-        "banner": origin_banner(page.origin, "Nothing here predicts a result on a real market."),
+        "banner": render_origin_banner(
+            page.origin, "Nothing here predicts a result on a real market."
+        ),
         "trials": escape(page.trials),
         "verdict": escape(page.verdict),
         "rungs": "".join(f"<li>{escape(line)}</li>" for line in page.rungs),
         "findings": "".join(f"<li>{escape(line)}</li>" for line in page.findings),
         "table": f"<thead><tr>{cells}</tr></thead><tbody>{rows}</tbody>",
-        "rules": definitions(page.rules),
+        "rules": render_definitions(page.rules),
     }
     data = {
         "times": page.times,
@@ -86,10 +94,10 @@ def render_walk_forward_page(page: WalkForwardPage) -> str:
         "hold": [float(f"{value:.6g}") for value in page.hold],
         "boundaries": page.boundaries,
     }
-    return framed(
-        filled(asset("walk_forward.html", own), values),
+    return render_page(
+        fill_template(read_asset("walk_forward.html", own), values),
         title=page.title,
-        style=f"{asset('report.css')}\n{asset('walk_forward.css', own)}",
-        data=script_json(data),
-        scripts=[asset("equity.js", own), asset("sort.js", shared)],
+        style=f"{read_asset('report.css')}\n{read_asset('walk_forward.css', own)}",
+        data=encode_script_json(data),
+        scripts=[read_asset("equity.js", own), read_asset("sort.js", shared)],
     )

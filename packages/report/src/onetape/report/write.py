@@ -8,7 +8,7 @@ from onetape.core.errors import ConfigurationError
 from onetape.report.data import ReportData
 from onetape.report.render import render_report
 
-#: How every HTML page begins; a file that begins so may be replaced by a newer report.
+#: Start of every HTML page; a file that begins so may be replaced by a newer report.
 _BEGINNING = b"<!doctype html>"
 
 
@@ -38,7 +38,7 @@ def _refuse_to_destroy(target: Path) -> None:
     """Refuse a path where something stands that is no report: a database, a device, a folder.
 
     Raises:
-        ConfigurationError: the text names it.
+        ConfigurationError: the file is no report; the text names the file.
     """
     try:
         if not target.exists():

@@ -1,7 +1,7 @@
 """`uv run demo`: history, backtest and paper trading on an invented market, all on this machine.
 
-The three apps run as processes of their own against the simulator on loopback, through the
-unchanged CCXT classes, so what is shown is what a user gets.
+The three apps run as separate processes against the simulator on loopback, through the
+unchanged CCXT classes, so the demo shows what a user gets.
 """
 
 import re
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
 SEED: Final = 7
 SYMBOL: Final = "BTC/USDT"
 TIMEFRAME: Final = "1h"
-#: Market time at which the live part begins: 2026-05-26 00:00 UTC. In what the seed invents from
-#: here on, the strategy below makes a round trip within 27 candles and a second one within 55.
+#: Market time at which the live part begins: 2026-05-26 00:00 UTC. From here on the
+#: strategy below makes a round trip within 27 candles of this seed and a second one within 55.
 #: The exchange has no outage from 200 days before to 90 hours after it.
 LIVE_FROM: Final = 1_779_753_600
 HISTORY_DAYS: Final = 200
 BACKTEST_DAYS: Final = 180
 PARAMETERS: Final = {"period": "7", "buy": "35", "sell": "65"}
-#: How many times as fast as the clock: a quarter of a second for a candle of an hour.
+#: Speed of market time as a multiple of wall time: 0.25 s for a candle of an hour.
 SPEED: Final = 14_400.0
 #: Market seconds before the trader starts: the first trades of the candle.
 FIRST_SECONDS: Final = 300
-#: How many candles the trader misses on the stream when its socket is cut.
+#: Number of candles that the trader misses on the stream when its socket is cut.
 CUT_CANDLES: Final = 3
 #: Longer than the cut lasts: it ends when the candles have passed.
 REFUSE_SECONDS: Final = 600.0
@@ -83,7 +83,7 @@ def demo(
     _backtest_history(screen, db, report, common)
     live = _trade_live(screen, db, common)
     _compare(screen, db, common, live)
-    _say_what_next(screen, db, report, time.monotonic() - began)
+    _print_next_steps(screen, db, report, time.monotonic() - began)
 
 
 def _exit_on_signal(number: int, frame: object) -> None:
@@ -105,7 +105,7 @@ def _fetch_history(screen: Screen, db: Path, common: tuple[str, ...]) -> None:
     with embedded_simulator(
         seed=SEED, clock=make_clock(start_ms=LIVE_FROM * 1_000, stepped=True)
     ) as simulator:
-        screen.done(
+        screen.finish_step(
             f"implements Binance's protocol at {simulator.url}; market INVENTED, seed {SEED}"
         )
         screen.begin("history")
@@ -117,7 +117,7 @@ def _fetch_history(screen: Screen, db: Path, common: tuple[str, ...]) -> None:
         )
     series = document["series"][0]
     gaps = f"{series['gaps']} gaps" if series["gaps"] else "no gaps"
-    screen.done(
+    screen.finish_step(
         f"{series['inserted']:,} candles of {TIMEFRAME} {SYMBOL} over CCXT REST, "
         f"{series['pages']} pages, {gaps}"
     )
@@ -130,12 +130,12 @@ def _backtest_history(screen: Screen, db: Path, report: Path, common: tuple[str,
     document = run_json(
         "backtester",
         *common,
-        *_strategy(),
+        *_make_strategy_flags(),
         *("--db", str(db), "--report", str(report)),
         *("--from", str(LIVE_FROM - BACKTEST_DAYS * DAY)),
     )
-    metrics, digits = document["metrics"], _digits(document)
-    screen.done(
+    metrics, digits = document["metrics"], _parse_digits(document)
+    screen.finish_step(
         f"rsi {metrics['total_return']:+.1%}, buy and hold "
         f"{metrics['buy_and_hold']['total_return']:+.1%}, {metrics['trades']} trades, "
         f"fees {digits.format_money(metrics['fees'])} USDT"
@@ -158,12 +158,12 @@ def _trade_live(screen: Screen, db: Path, common: tuple[str, ...]) -> Live:
             running(
                 "trader",
                 *common,
-                *_strategy(),
+                *_make_strategy_flags(),
                 *("--simulator-url", simulator.url, "--db", str(db)),
             )
         )
         follower = _Follower(screen, simulator, clock)
-        for line in trader.lines():
+        for line in trader.iterate_lines():
             follower.take(line)
             if follower.is_done:
                 break
@@ -171,7 +171,7 @@ def _trade_live(screen: Screen, db: Path, common: tuple[str, ...]) -> Live:
         trader.stop()
         follower.end_candle()
         _fetch_rest(db, common, simulator.url)
-    screen.done(
+    screen.finish_step(
         f"{follower.decisions} candles live at up to {SPEED:,.0f} times the clock, socket cut "
         f"once, {follower.missed} missed candles filled over REST, 1 trade, stopped cleanly"
     )
@@ -179,7 +179,7 @@ def _trade_live(screen: Screen, db: Path, common: tuple[str, ...]) -> Live:
 
 
 def _fetch_rest(db: Path, common: tuple[str, ...], url: str) -> None:
-    """Fetch what closed last, so that the store ends with a closed candle."""
+    """Fetch the candles that closed last, so that the store ends with a closed candle."""
     from onetape.simulator.programs import run_json
 
     run_json("backfiller", *common, "--simulator-url", url, "--db", str(db), "--days", "30")
@@ -206,9 +206,9 @@ class _Follower:
             CheckFailed: the trader made no trade (entry and exit) within `MAX_CANDLES`.
         """
         if ", next " in line:
-            self._decided(line)
+            self._process_decision(line)
         elif line.startswith(("bought", "sold", "stream", "REST")):
-            self._screen.detail(line)
+            self._screen.print_detail(line)
         if line.startswith("bought") and self._cut_at is None:
             self._cut_at = self.decisions
             self._is_cut = True
@@ -218,9 +218,9 @@ class _Follower:
         if filled:
             self.missed += int(filled[1])
 
-    def _decided(self, line: str) -> None:
+    def _process_decision(self, line: str) -> None:
         self.decisions += 1
-        self._screen.progress(line)
+        self._screen.show_progress(line)
         if self.decisions > MAX_CANDLES:
             raise CheckFailed(
                 f"no trade (entry and exit) within {MAX_CANDLES} candles; please report it"
@@ -237,7 +237,7 @@ class _Follower:
 
     @property
     def _closed(self) -> int:
-        """Return when the candle that was decided on last closed, epoch seconds.
+        """Return the close time of the candle that was decided on last, epoch seconds.
 
         The first one closed when the market began.
         """
@@ -265,7 +265,7 @@ def _compare(screen: Screen, db: Path, common: tuple[str, ...], live: Live) -> N
     """Compare the trader's fills one by one with those of a backtest of the same candles.
 
     Raises:
-        CheckFailed: a fill differs, or one of the two has more.
+        CheckFailed: a fill differs, or one side has more fills.
     """
     from onetape.simulator.programs import run_json
     from onetape.store.database import open_store
@@ -275,61 +275,63 @@ def _compare(screen: Screen, db: Path, common: tuple[str, ...], live: Live) -> N
     document = run_json(
         "backtester",
         *common,
-        *_strategy(),
+        *_make_strategy_flags(),
         *("--db", str(db), "--no-report", "--from", str(live.first_decision)),
     )
-    expected = [fill for trade in document["trades"] for fill in _fills(trade)]
+    expected = [fill for trade in document["trades"] for fill in _collect_fills(trade)]
     with open_store(db, create=False) as store:
         fills = read_fills(store, live.account, SYMBOL)
     differences: list[str] = []
-    digits = _digits(document)
+    digits = _parse_digits(document)
     for fill, (side, price, amount) in zip(fills, expected, strict=False):
         same = (
             fill.side == side
             and abs(float(fill.price) - price) < 1e-9 * price
             and abs(float(fill.amount) - amount) < 1e-9 * amount
         )
-        paper = f"{fill.side} {_at(digits, fill.amount, fill.price)}"
-        backtest = f"{side} {_at(digits, amount, price)}"
-        screen.detail(f"paper {paper}: {'equal' if same else f'DIFFERS from {backtest}'}")
+        paper = f"{fill.side} {_format_amount_and_price(digits, fill.amount, fill.price)}"
+        backtest = f"{side} {_format_amount_and_price(digits, amount, price)}"
+        screen.print_detail(f"paper {paper}: {'equal' if same else f'DIFFERS from {backtest}'}")
         if not same:
             differences.append(f"paper {paper}, backtest {backtest}")
     if len(fills) != len(expected):
         differences.append(f"{len(fills)} fills on paper, {len(expected)} in the backtest")
     equal = len(fills) - len(differences)
-    screen.done(
+    screen.finish_step(
         f"{equal} of {len(fills)} fills on paper equal those of a backtest of the same candles"
     )
     if differences:
         raise CheckFailed(f"the trader's fills differ from the backtest's: {differences[0]}")
 
 
-def _digits(document: dict[str, Any]) -> "Digits":
-    """Return the decimals that a backtest shows."""
+def _parse_digits(document: dict[str, Any]) -> "Digits":
+    """Return the number of decimals that a backtest shows."""
     from onetape.core.digits import Digits
 
     return Digits(**document["digits"][SYMBOL])
 
 
-def _at(digits: "Digits", amount: "float | Decimal", price: "float | Decimal") -> str:
+def _format_amount_and_price(
+    digits: "Digits", amount: "float | Decimal", price: "float | Decimal"
+) -> str:
     return f"{digits.format_amount(amount)} at {digits.format_price(price)}"
 
 
-def _fills(trade: dict[str, Any]) -> list[tuple[str, float, float]]:
+def _collect_fills(trade: dict[str, Any]) -> list[tuple[str, float, float]]:
     fills = [("buy", trade["entry_price"], trade["amount"])]
     if not trade["open_at_end"]:
         fills.append(("sell", trade["exit_price"], trade["amount"]))
     return fills
 
 
-def _strategy() -> list[str]:
+def _make_strategy_flags() -> list[str]:
     words = ["--strategy", "rsi"]
     for name, value in PARAMETERS.items():
         words += ["--param", f"{name}={value}"]
     return words
 
 
-def _say_what_next(screen: Screen, db: Path, report: Path, seconds: float) -> None:
+def _print_next_steps(screen: Screen, db: Path, report: Path, seconds: float) -> None:
     screen.print_line(f"Done in {seconds:.0f} s; nothing is left running.")
     screen.print_line(f"report:   {report}  (open it in a browser)")
     screen.print_line(f"database: {db}")

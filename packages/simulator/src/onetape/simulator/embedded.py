@@ -54,8 +54,8 @@ class EmbeddedSimulator:
         """Faults of the simulator; they may be added, removed and read from this thread."""
         return self._simulator.faults
 
-    def on_account(self, work: "Callable[[AccountService], T]") -> T:
-        """Do something with the account in the simulator's thread and return what comes of it.
+    def run_on_account(self, work: "Callable[[AccountService], T]") -> T:
+        """Call a function with the account in the simulator's thread and return its result.
 
         `simulator.on_account(lambda account: account.deposit("BTC", Decimal("0.5")))`
         """
@@ -66,7 +66,7 @@ class EmbeddedSimulator:
         return self._call(done())
 
     def advance_to_ms(self, market_ms: int) -> None:
-        """Move a stepped clock forward and send what became due.
+        """Move a stepped clock forward and send the events that became due.
 
         A coroutine that itself reads the streams calls it through `asyncio.to_thread`: this waits
         until they are sent.
@@ -78,7 +78,7 @@ class EmbeddedSimulator:
         self._call(self._simulator.advance_to_ms(market_ms))
 
     def disconnect(self, refuse_seconds: float = 0.0) -> int:
-        """Cut every WebSocket at once and return how many there were.
+        """Cut every WebSocket at once and return the number that were open.
 
         Args:
             refuse_seconds: Wall time for which new ones are reset.
@@ -109,7 +109,7 @@ class _Thread(threading.Thread):
         finally:
             self._started_event.set()
 
-    def ready(self) -> EmbeddedSimulator:
+    def wait_until_ready(self) -> EmbeddedSimulator:
         """Wait until the simulator listens; return it.
 
         Raises:
@@ -159,9 +159,9 @@ def embedded_simulator(
         port: 0 takes a free one.
         balance: Start balances of the account; None: 10,000 USDT.
         faults: Faults of the simulator; more can be added while it runs.
-        limits: Refuse what goes beyond Binance's limits.
+        limits: Refuse requests beyond Binance's limits.
         strict_timestamps: Refuse old requests (-1021) in a stepped market too.
-        account_id: The account's number; None is that of every simulator.
+        account_id: The account's number; None: the default number.
         replay: Recorded candles (`replay.read_replay`) in place of an invented market.
 
     Raises:
@@ -183,7 +183,7 @@ def embedded_simulator(
     )
     thread = _Thread(simulated)
     thread.start()
-    simulator = thread.ready()
+    simulator = thread.wait_until_ready()
     try:
         yield simulator
     finally:
@@ -237,22 +237,22 @@ def is_running(url: str) -> bool:
     # Loopback is never behind a proxy, so proxies of the environment are ignored.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(f"{url.rstrip('/')}/simulator/clock", timeout=PROBE_SECONDS) as answer:
-            state = cast("object", json.loads(answer.read(100_000)))
+        with opener.open(f"{url.rstrip('/')}/simulator/clock", timeout=PROBE_SECONDS) as response:
+            state = cast("object", json.loads(response.read(100_000)))
     except urllib.error.HTTPError as error:
-        raise _something_else(url, f"status {error.code}") from None
+        raise _make_other_server_error(url, f"status {error.code}") from None
     except urllib.error.URLError as error:
         if isinstance(error.reason, TimeoutError):
-            raise _something_else(url, "no response in time") from None
+            raise _make_other_server_error(url, "no response in time") from None
         return False
     except (OSError, ValueError, http.client.HTTPException) as error:
-        raise _something_else(url, str(error) or type(error).__name__) from None
+        raise _make_other_server_error(url, str(error) or type(error).__name__) from None
     if not isinstance(state, dict) or "market_ms" not in state:
-        raise _something_else(url, "another document")
+        raise _make_other_server_error(url, "another document")
     return True
 
 
-def _something_else(url: str, found: str) -> ConfigurationError:
+def _make_other_server_error(url: str, found: str) -> ConfigurationError:
     return ConfigurationError(
         f"something listens at {url} that is not a simulator ({found}); "
         "stop it, or name the simulator's own address"

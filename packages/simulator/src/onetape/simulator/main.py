@@ -121,13 +121,13 @@ def simulate(
     import asyncio
 
     from onetape.simulator.market.clock import make_clock
-    from onetape.simulator.market.symbols import SYMBOLS, many_symbols
+    from onetape.simulator.market.symbols import SYMBOLS, make_symbols
     from onetape.simulator.server.simulator import Simulator
     from onetape.simulator.trading.account_service import parse_balance
 
-    replay = _replay(data, data_symbol, data_timeframe, data_exchange)
+    replay = _load_replay(data, data_symbol, data_timeframe, data_exchange)
     if start is not None:
-        start_ms = _market_ms(start)
+        start_ms = _parse_market_ms(start)
     else:
         start_ms = None if replay is None else replay.start_ms
     simulator = Simulator(
@@ -136,14 +136,14 @@ def simulate(
         host=host,
         port=port,
         allow_remote=allow_remote,
-        symbols=SYMBOLS if symbols is None else many_symbols(symbols),
+        symbols=SYMBOLS if symbols is None else make_symbols(symbols),
         replay=replay,
         balance=None if balance is None else parse_balance(balance),
-        faults=_faults(faults),
+        faults=_load_faults(faults),
         limits=limits,
     )
     if verbose:
-        simulator.faults.listener = lambda fired: note(f"simulator: {fired.line()}")
+        simulator.faults.listener = lambda fired: note(f"simulator: {fired.format_line()}")
     asyncio.run(_serve(simulator))
 
 
@@ -209,24 +209,24 @@ def ledger(
     With --json: "account" (free and locked amounts by asset), "orders" (a row for each event of an
     order), "fills", "balances" (a row for each change), and "candles" with --symbol.
     """
-    from onetape.simulator.trading.ledger_command import read_ledger, summary
+    from onetape.simulator.trading.ledger_command import format_summary, read_ledger
 
     candles = None
     if symbol is not None:
         candles = {
             "symbol": symbol,
             "interval": timeframe,
-            "startTime": str(_market_ms(start, "--from")),
-            "endTime": str(_market_ms(end, "--to")),
+            "startTime": str(_parse_market_ms(start, "--from")),
+            "endTime": str(_parse_market_ms(end, "--to")),
         }
     document = read_ledger(url, candles)
     if as_json:
         print_json(document)
     else:
-        print_line(summary(document))
+        print_line(format_summary(document))
 
 
-def _replay(
+def _load_replay(
     file: Path | None, symbol: str | None, timeframe: str | None, exchange: str | None
 ) -> "Replay | None":
     from onetape.simulator.recorded.replay import read_replay
@@ -236,7 +236,7 @@ def _replay(
     return read_replay(file, symbol=symbol, timeframe=timeframe, exchange=exchange)
 
 
-def _faults(file: Path | None) -> "Faults":
+def _load_faults(file: Path | None) -> "Faults":
     from onetape.simulator.faults.registry import Faults
     from onetape.simulator.faults.timeline import read_timeline
 
@@ -255,17 +255,17 @@ async def _serve(simulator: "Simulator") -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with simulator:
-        print_line(_greeting(simulator))
+        print_line(_format_greeting(simulator))
         await stop.wait()
 
 
-def _greeting(simulator: "Simulator") -> str:
+def _format_greeting(simulator: "Simulator") -> str:
     from onetape.core.clock import format_utc
-    from onetape.simulator.market.clock import REAL, STEPPED, clock_kind, clock_speed
+    from onetape.simulator.market.clock import REAL, STEPPED, get_clock_kind, get_clock_speed
 
-    kind = clock_kind(simulator.clock)
+    kind = get_clock_kind(simulator.clock)
     pace = {REAL: "in real time", STEPPED: "stepped by its driver"}.get(
-        kind, f"{clock_speed(simulator.clock):g} times as fast as the clock"
+        kind, f"{get_clock_speed(simulator.clock):g} times as fast as the clock"
     )
     now = format_utc(simulator.clock.now_ms() // 1_000)
     source = "invented market"
@@ -277,7 +277,7 @@ def _greeting(simulator: "Simulator") -> str:
     )
 
 
-def _market_ms(text: str, option: str = "--start") -> int:
+def _parse_market_ms(text: str, option: str = "--start") -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

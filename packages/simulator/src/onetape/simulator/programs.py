@@ -1,4 +1,4 @@
-"""Start the three apps as processes of their own, as a user would, and leave none behind."""
+"""Start the three apps as separate processes, as a user would, and leave no process behind."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from onetape.core.errors import OnetapeError
 
-#: How long an app may take to stop after SIGTERM, seconds.
+#: Time in which an app must stop after SIGTERM, seconds.
 STOP_TIMEOUT_SECONDS = 10.0
 
 
@@ -18,7 +18,7 @@ class ProgramFailed(OnetapeError):
     """An app that the demo started ended with an error; the text is the app's own."""
 
     def __init__(self, app: str, exit_code: int, text: str) -> None:
-        """Print which app failed, how, and its own message."""
+        """Print the name of the app that failed, its exit code and its message."""
         last = text.strip().splitlines()[-1] if text.strip() else "it printed nothing"
         super().__init__(f"{app} ended with exit code {exit_code}: {last}")
 
@@ -30,7 +30,7 @@ def run_json(app: str, *arguments: str) -> dict[str, Any]:
         ProgramFailed: the app ended with another exit code than 0.
     """
     done = subprocess.run(  # noqa: S603 - our own apps, no shell
-        [*_command(app), *arguments, "--json"], capture_output=True, text=True, check=False
+        [*_make_command(app), *arguments, "--json"], capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
         raise ProgramFailed(app, done.returncode, done.stderr)
@@ -45,8 +45,8 @@ class RunningProgram:
         self._app = app
         self._process = process
 
-    def lines(self) -> Iterator[str]:
-        """Yield what it prints, line by line, until it ends."""
+    def iterate_lines(self) -> Iterator[str]:
+        """Yield the lines that the app prints, until it ends."""
         for line in self._process.stdout or ():
             yield line.rstrip("\n")
 
@@ -73,9 +73,9 @@ class RunningProgram:
 
 @contextmanager
 def running(app: str, *arguments: str) -> Generator[RunningProgram]:
-    """Start an app; whatever happens inside the block, it has ended after it."""
+    """Start an app, which has ended in any case after the block."""
     process = subprocess.Popen(  # noqa: S603 - our own apps, no shell
-        [*_command(app), *arguments],
+        [*_make_command(app), *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -92,5 +92,5 @@ def running(app: str, *arguments: str) -> Generator[RunningProgram]:
                 pipe.close()
 
 
-def _command(app: str) -> list[str]:
+def _make_command(app: str) -> list[str]:
     return [sys.executable, "-m", f"{app}.main"]

@@ -32,27 +32,27 @@ class Screen:
         self._title = title
         self._has_details = False
         self._began = time.monotonic()
-        self.progress("...")
+        self.show_progress("...")
 
-    def progress(self, text: str) -> None:
+    def show_progress(self, text: str) -> None:
         """Show how far the step is; only a terminal shows it."""
         if self._is_terminal:
             width = shutil.get_terminal_size().columns - 1
-            self._write(self._line(text)[:width], clear=True)
+            self._write(self._format_step_line(text)[:width], clear=True)
 
-    def detail(self, text: str) -> None:
+    def print_detail(self, text: str) -> None:
         """Print a line below the step's number and title, which are printed before the first."""
         if not self._has_details:
             self._write(f" {self._number}. {self._title}:\n", clear=self._is_terminal)
         self._write(f"{INDENT}{text}\n", clear=self._is_terminal and self._has_details)
         self._has_details = True
 
-    def done(self, text: str) -> None:
+    def finish_step(self, text: str) -> None:
         """Fill the step in, with the seconds it took."""
         seconds = time.monotonic() - self._began
-        self._write(f"{self._line(text)} ({seconds:.1f} s)\n", clear=self._is_terminal)
+        self._write(f"{self._format_step_line(text)} ({seconds:.1f} s)\n", clear=self._is_terminal)
 
-    def _line(self, text: str) -> str:
+    def _format_step_line(self, text: str) -> str:
         if self._has_details:
             return f"{INDENT}{text}"
         return f" {self._number}. {self._title}: {text}"

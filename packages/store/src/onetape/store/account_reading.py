@@ -1,4 +1,4 @@
-"""Read what traders have stored of their accounts. Times are epoch milliseconds unless named."""
+"""Read the accounts that traders have stored. Times are epoch milliseconds unless named."""
 
 import json
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ _FINISHED = "'closed', 'canceled', 'rejected', 'expired', 'absent'"
 
 
 class StoredSession(Struct, frozen=True):
-    """A session of a trader, and how it ended."""
+    """A session of a trader, with the reason of its end."""
 
     session: str
     account: str
@@ -61,7 +61,7 @@ class StoredDecision(Struct, frozen=True):
 
     @property
     def blocked(self) -> str | None:
-        """Return the first gate that is not `ok`, with its reason; None where all are."""
+        """Return the first gate that is not `ok`, with its reason; None if all are."""
         return next((f"{name}: {text}" for name, text in self.gates.items() if text != "ok"), None)
 
 
@@ -74,7 +74,7 @@ class OpenOrder(Struct, frozen=True):
     type: str
     status: str
     amount: Decimal | None
-    """Ordered amount, base currency; None where the fill decides it."""
+    """Ordered amount, base currency; None if the fill decides the amount."""
     decided_ms: int
     reason: str
     stop_price: Decimal | None = None
@@ -99,7 +99,7 @@ def read_traded(store: Store, mode: Mode | None = None) -> list[AccountSeries]:
     """Return the accounts, one record for each symbol that a session of the account traded.
 
     Each record has the series and the strategy of the newest session of its symbol; money and time
-    of the opening are those of the whole account. By account and symbol.
+    of the opening are those of the whole account. Sorted by account and symbol.
 
     Args:
         store: The open database.
@@ -176,9 +176,9 @@ def read_lease(store: Store, account: str) -> StoredLease | None:
 
 
 def is_alive(store: Store, name: str, lease: StoredLease, wall_ms: int) -> bool:
-    """Return whether the process that holds a lease lives.
+    """Return whether the process that holds a lease is alive.
 
-    The kernel's lock proves it on the same computer. Elsewhere the lease counts, which ends 20 s
+    The kernel's lock proves that on the same computer. Elsewhere the lease counts, which ends 20 s
     after its last renewal.
     """
     is_held = ProcessLock(store.path, name).is_held(lease.kernel_lock)
@@ -236,7 +236,7 @@ def read_last_problem(store: Store, account: str, symbol: str | None = None) -> 
 
 
 def read_last_decision(store: Store, session: str) -> StoredDecision | None:
-    """Return the decision of a session on its newest candle; None where it has made none.
+    """Return the decision of a session on its newest candle; None without a decision.
 
     Raises:
         StoreError: the file cannot be read.
@@ -267,7 +267,7 @@ def read_open_orders(store: Store, account: AccountSeries) -> list[OpenOrder]:
             f"AND status NOT IN ({_FINISHED}) ORDER BY decided_ms, client_order_id",
             (account.name, account.mode, account.symbol),
         ).fetchall()
-    return [OpenOrder(*_with_decimal(tuple(_with_decimal(row, 5)), 8)) for row in rows]
+    return [OpenOrder(*_decode_decimal(tuple(_decode_decimal(row, 5)), 8)) for row in rows]
 
 
 def read_open_obligations(store: Store, account: AccountSeries) -> list[ExitObligation]:
@@ -286,10 +286,10 @@ def read_open_obligations(store: Store, account: AccountSeries) -> list[ExitObli
             "ORDER BY created_ms, obligation",
             (account.name, account.mode, account.symbol),
         ).fetchall()
-    return [ExitObligation(*_with_decimal(row, 8)) for row in rows]
+    return [ExitObligation(*_decode_decimal(row, 8)) for row in rows]
 
 
-def _with_decimal(row: tuple[Any, ...], place: int) -> list[Any]:
+def _decode_decimal(row: tuple[Any, ...], place: int) -> list[Any]:
     """Return the values of a row, the text at a place as a Decimal; NULL stays None."""
     values = list(row)
     values[place] = None if values[place] is None else Decimal(values[place])
@@ -297,9 +297,9 @@ def _with_decimal(row: tuple[Any, ...], place: int) -> list[Any]:
 
 
 def read_newest_time(store: Store, key: SeriesKey) -> int | None:
-    """Return the newest market time that is stored of a series; None where nothing is stored.
+    """Return the newest stored market time of a series; None without rows.
 
-    It is the time of the newest ticker, or the open of the newest candle where that is later.
+    That is the time of the newest ticker, or the open of the newest candle if that is later.
 
     Returns:
         Epoch milliseconds.
@@ -351,7 +351,7 @@ class PositionEntry(Struct, frozen=True):
     """The order that opened a position."""
 
     filled_timestamp: int | None
-    """Open of the candle that filled it, epoch SECONDS; None where that is not stored."""
+    """Open of the candle that filled the order, epoch SECONDS; None if not stored."""
     is_exit_rejected: bool
     """Whether the market refused an order that sells the position."""
 

@@ -36,7 +36,7 @@ class AccountSeries(Struct, frozen=True):
 
 
 def read_account(store: Store, name: str) -> AccountSeries | None:
-    """Return the account of this name with the series that it was opened for; None: not opened."""
+    """Return the account of this name with the series of its opening; None: not opened."""
     with store.read() as connection:
         rows = connection.execute(
             f"SELECT {ACCOUNT_COLUMNS} FROM accounts WHERE account = ?", (name,)
@@ -47,8 +47,8 @@ def read_account(store: Store, name: str) -> AccountSeries | None:
 def read_account_series(store: Store, name: str) -> list[AccountSeries]:
     """Return the account of this name once for each symbol that is traded with its money.
 
-    The series that it was opened for comes first; each other symbol has the timeframe and strategy
-    of its newest session.
+    The series of the opening comes first; each other symbol has the timeframe and strategy of its
+    newest session.
     """
     with store.read() as connection:
         first = read_account(store, name)
@@ -79,7 +79,7 @@ def convert_account_row(row: tuple[Any, ...]) -> AccountSeries:
 
 
 def open_account(store: Store, account: AccountSeries, fence: Fence) -> None:
-    """Store an account that is new, or the start balance of one that has none yet.
+    """Store a new account, or the start balance of an account that has none yet.
 
     Args:
         store: The open database.

@@ -1,4 +1,4 @@
-"""Backups of a database that is in use, and how one is put back."""
+"""Back up a database that is in use, and restore a backup."""
 
 import os
 import time
@@ -11,9 +11,9 @@ from msgspec import Struct
 
 from onetape.core.errors import ConfigurationError, SafetyRefusal, StoreError
 from onetape.store.connection import DatabaseConnection, connect
-from onetape.store.copying import check_pages, copy_database, draft_of, flush, name_new
+from onetape.store.copying import check_pages, copy_database, draft_of, flush_to_disk, name_new
 from onetape.store.migrations import check_ours
-from onetape.store.sqlite_errors import translated
+from onetape.store.sqlite_errors import translating_sqlite_errors
 
 #: Every process with a database open holds a lock on some of these bytes, sqlite.org/fileformat2.
 LOCK_BYTES = (0x4000_0000, 512)
@@ -26,13 +26,14 @@ class BackupReport(Struct, frozen=True):
     size_bytes: int
 
 
-def backup(path: Path, target: Path, *, replace: bool = False) -> BackupReport:
-    """Copy a database whole, also while others write to it; it holds what was committed by then.
+def make_backup(path: Path, target: Path, *, replace: bool = False) -> BackupReport:
+    """Copy a whole database, also while others write; the copy has all earlier commits.
 
     Args:
         path: The database.
-        target: Where to, made 0600 with its folder; it has its name only when it is whole.
-        replace: Whether a file that is there already is replaced.
+        target: Path of the copy, made 0600 with its folder; the file gets this name only when it is
+            complete.
+        replace: Whether an existing file is replaced.
 
     Raises:
         StoreError: `path` is missing, damaged or not ours, or there is a file at `target`.
@@ -46,32 +47,33 @@ def backup(path: Path, target: Path, *, replace: bool = False) -> BackupReport:
         raise _make_target_error(target)
     _check_backup(path, pages=False)
     with draft_of(target) as draft:
-        with translated(target):
+        with translating_sqlite_errors(target):
             copy_database(path, draft)
         size_bytes = draft.stat().st_size
         if replace:
             draft.replace(target)
-            flush(target.parent)
+            flush_to_disk(target.parent)
         elif not name_new(draft, target):
             raise _make_target_error(target)
     return BackupReport(target, size_bytes)
 
 
 def restore(backup: Path, path: Path) -> Path | None:
-    """Put a backup in a database's place, and keep what was there in the same folder.
+    """Put a backup in a database's place, and save the replaced file in the same folder.
 
     The process that calls this must not have `path` open.
 
     Args:
-        backup: A file that `backup` made, or any closed database of ours; it stays as it is.
-        path: Path to restore to; no process may have it open.
+        backup: A file that `backup` made, or any closed database of Onetape; the file stays
+            unchanged.
+        path: Path to restore to; no process may have this file open.
 
     Returns:
         New name of the replaced file; None: no file was replaced.
 
     Raises:
         StoreError: the backup is missing, damaged, not ours, or newer than this program.
-        SafetyRefusal: a trader holds a lease on `path`, or another process has it open.
+        SafetyRefusal: a trader holds a lease on `path`, or another process has the file open.
         ConfigurationError: the folder cannot be written.
     """
     if not backup.is_file():
@@ -79,24 +81,24 @@ def restore(backup: Path, path: Path) -> Path | None:
     if backup.resolve() == path.resolve():
         raise ConfigurationError(f"{backup} is the database itself; name a backup of it")
     _check_backup(backup, pages=True)
-    # A link stays one: what it leads to is replaced.
+    # A symbolic link stays a link: the file that it points to is replaced.
     path = Path(os.path.realpath(path))
     with draft_of(path) as draft:
-        with translated(backup):
+        with translating_sqlite_errors(backup):
             copy_database(backup, draft)
-        with _alone_with(path):
+        with _exclusive_access(path):
             if not path.exists():
                 _set_aside_log_of_nothing(path)
                 if name_new(draft, path):
                     return None
-            kept = _link_beside(path)
+            replaced = _save_replaced_file(path)
             draft.replace(path)
-            flush(path.parent)
-    return kept
+            flush_to_disk(path.parent)
+    return replaced
 
 
 def _check_backup(path: Path, *, pages: bool) -> None:
-    with translated(path), closing(connect(path)) as connection:
+    with translating_sqlite_errors(path), closing(connect(path)) as connection:
         check_ours(connection, path)
         if connection.execute("PRAGMA user_version").get == 0:
             raise StoreError(f"{path} is an empty database; name another file")
@@ -105,8 +107,8 @@ def _check_backup(path: Path, *, pages: bool) -> None:
 
 
 @contextmanager
-def _alone_with(path: Path) -> Generator[None]:
-    """Keep others out of a file while it is replaced.
+def _exclusive_access(path: Path) -> Generator[None]:
+    """Lock other processes out of a file while it is replaced.
 
     Raises:
         SafetyRefusal: a trader holds a lease on it, or another process has it open.
@@ -114,16 +116,17 @@ def _alone_with(path: Path) -> Generator[None]:
     if not path.exists():
         yield
         return
-    with translated(path), closing(connect(path)) as connection:
+    with translating_sqlite_errors(path), closing(connect(path)) as connection:
         try:
             _check_leases(connection, path)
-            # Folds the log into the file. SQLite allows it only to one that has it alone.
+            # Folds the log into the file, which SQLite allows only to the sole process with the
+            # file.
             connection.execute("PRAGMA journal_mode = DELETE").fetchall()
             connection.execute("BEGIN EXCLUSIVE")
         except apsw.BusyError as error:
             raise _make_in_use_error(path) from error
         except (apsw.NotADBError, apsw.CorruptError):
-            # A damaged file is what a restore is for; its locks can still be looked at.
+            # A damaged file is a usual reason for a restore; its locks can still be checked.
             connection.close()
             _check_locks(path)
         yield
@@ -144,7 +147,7 @@ def _check_leases(connection: DatabaseConnection, path: Path) -> None:
 
 
 def _check_locks(path: Path) -> None:
-    """Look whether another process holds any of SQLite's locks, without SQLite."""
+    """Check without SQLite whether another process holds any of SQLite's locks."""
     import fcntl
 
     start, length = LOCK_BYTES
@@ -155,26 +158,26 @@ def _check_locks(path: Path) -> None:
             raise _make_in_use_error(path) from error
 
 
-def _link_beside(path: Path) -> Path:
-    """Give what is to be replaced a second name, with its log, and return it."""
+def _save_replaced_file(path: Path) -> Path:
+    """Give the file to replace, and its log, a second name; return that name."""
     moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    kept = path.with_name(f"{path.name}.replaced-{moment}")
-    while kept.exists():
-        kept = kept.with_name(f"{kept.name}x")
+    second_path = path.with_name(f"{path.name}.replaced-{moment}")
+    while second_path.exists():
+        second_path = second_path.with_name(f"{second_path.name}x")
     for suffix in ("-wal", "-shm", "-journal"):
-        # Left where it is, it would be taken for the log of the file that comes.
+        # A log that stays in place would count as the log of the new file.
         log_file = Path(f"{path}{suffix}")
         if log_file.exists():
-            log_file.replace(f"{kept}{suffix}")
+            log_file.replace(f"{second_path}{suffix}")
     try:
-        os.link(path, kept)
+        os.link(path, second_path)
     except OSError:
-        path.replace(kept)
-    return kept
+        path.replace(second_path)
+    return second_path
 
 
 def _set_aside_log_of_nothing(path: Path) -> None:
-    """Set aside the log of a file that was deleted; it would be taken for that of the next one."""
+    """Set aside the log of a deleted file, which would count as the log of the next file."""
     for suffix in ("-wal", "-shm", "-journal"):
         log_file = Path(f"{path}{suffix}")
         if log_file.exists():

@@ -21,7 +21,7 @@ def convert_rows_to_columns(rows: Sequence[Candle]) -> Candles:
 
 
 def is_increasing(timestamps: IntArray) -> bool:
-    """Return whether each time is later than the one before."""
+    """Return whether each time is later than the time before."""
     return bool((timestamps[1:] > timestamps[:-1]).all())
 
 
@@ -32,18 +32,18 @@ def sort_rows(rows: list[Candle]) -> list[Candle]:
 
 
 def sort_columns(candles: Candles, *, without: Iterable[int]) -> Candles:
-    """Return candles oldest first, less some by their number; of those of one time the last."""
-    kept = np.ones(len(candles), dtype=np.bool_)
-    kept[list(without)] = False
+    """Return candles oldest first, without some row numbers; of several with one time the last."""
+    is_chosen = np.ones(len(candles), dtype=np.bool_)
+    is_chosen[list(without)] = False
     timestamp = candles.timestamp
-    if kept.all() and is_increasing(timestamp):
+    if is_chosen.all() and is_increasing(timestamp):
         return candles
-    numbers = np.flatnonzero(kept)
+    numbers = np.flatnonzero(is_chosen)
     # A stable sort: rows of one time stay in the order in which they came.
     numbers = numbers[np.argsort(timestamp[numbers], kind="stable")]
     times = timestamp[numbers]
     numbers = numbers[np.append(times[1:] != times[:-1], np.ones(1, dtype=np.bool_))[: len(times)]]
-    return candles.taken(numbers)
+    return candles.take(numbers)
 
 
 def convert_columns_to_rows(candles: Candles) -> list[Row]:

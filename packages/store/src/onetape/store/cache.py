@@ -2,13 +2,13 @@
 
 A row of the table `chunks` means that a file of that key has exactly the closed candles of a span.
 A trigger deletes the row in the very transaction that adds, changes or deletes one of them,
-whichever program does so, and a key is random and never used twice. So what a row of `chunks` names
-cannot be stale, not even after a backup was put back or a crash took back the last commits; and a
-file without such a row is rubbish. Nothing but speed depends on the files: where one is missing,
-cut or damaged, and where none can be written, the rows are read.
+whichever program does so, and a key is random and never used twice. So a file that a row of
+`chunks` names cannot be stale, not even after a backup was restored or a crash undid the last
+commits; and a file without such a row is rubbish. Nothing but speed depends on the files: where one
+is missing, cut or damaged, and where none can be written, the rows are read.
 
-A row that plain SQL wrote (`closed` NULL) becomes closed when a later one comes and ceases to be
-when that one goes, perhaps in another chunk. A span that has such a row is therefore never cached.
+A row that plain SQL wrote (`closed` NULL) counts as closed while a later row exists, perhaps in
+another chunk. A span that has such a row is therefore never cached.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ _DAY: Final = 86_400
 #: The span of a chunk by the timeframe's unit, seconds; schema_2.sql has the same numbers.
 _SPANS: Final = {"s": _DAY, "m": 30 * _DAY}
 _LONGEST_SPAN: Final = 365 * _DAY
-#: A file without a row in `chunks` may be one that a process is about to name there.
+#: Age below which a file without a row in `chunks` may still get one from its process.
 _RUBBISH_AFTER_SECONDS: Final = 600.0
 #: Another writer, a file that may only be read, a full disk.
 _IN_THE_WAY: Final = (apsw.BusyError, apsw.ReadOnlyError, apsw.FullError, apsw.IOError)
@@ -58,7 +58,7 @@ class Chunk(Struct, frozen=True):
 
 
 def get_cache_folder(database: Path) -> Path:
-    """Return the folder of a database's chunk files; it may be deleted at any time."""
+    """Return the folder of a database's chunk files, which may be deleted at any time."""
     whole = database.resolve()
     return whole.with_name(f"{whole.name}-cache")
 
@@ -76,7 +76,7 @@ def find_chunks(
 
 
 def load_chunk(folder: Path, chunk: Chunk, into: Candles) -> bool:
-    """Fill candles from a chunk's file; where it is not what was written it goes, and False."""
+    """Fill candles from a chunk's file; delete a damaged file and return False."""
     path = folder / chunk.file_name
     if read_chunk(path, chunk.key, into):
         return True
@@ -103,7 +103,7 @@ def fill_cache(store: Store, key: SeriesKey, start: int, end: int) -> None:
     except (OSError, _InTheWayError):
         return
     if built:
-        _sweep(store, folder)
+        _delete_stale_chunks(store, folder)
 
 
 def _find_uncached(
@@ -128,11 +128,11 @@ def _find_uncached(
 
 
 def _build(store: Store, folder: Path, key: SeriesKey, start: int, stop: int) -> bool:
-    """Write the file of a span, then its row; return whether it can be cached.
+    """Write the file of a span, then its row; return whether the span can be cached.
 
-    Both happen in the read transaction that saw the candles. SQLite lets it go on to write only if
-    no process has committed anything since, so no candle of the row has changed. The
-    file comes first: a process that is killed between leaves an unused file, never a wrong row.
+    Both happen in the read transaction that has read the candles. SQLite lets it go on to write
+    only if no process has committed anything since, so no candle of the row has changed. The file
+    comes first: a process that is killed in between leaves an unused file, never a wrong row.
     """
     with store.read() as connection:
         if _has_unsure_row(connection, key, start, stop):
@@ -158,7 +158,7 @@ def _build(store: Store, folder: Path, key: SeriesKey, start: int, stop: int) ->
     return True
 
 
-def _sweep(store: Store, folder: Path) -> None:
+def _delete_stale_chunks(store: Store, folder: Path) -> None:
     """Delete the files that no row of `chunks` names any more."""
     with store.read() as connection:
         named = {key.hex() for (key,) in connection.execute("SELECT key FROM chunks")}

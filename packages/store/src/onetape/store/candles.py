@@ -1,9 +1,9 @@
 """Write and read candles. Candle times are epoch seconds UTC, ranges are half-open.
 
-Two ways in, one rule each. REST rows are proven closed: they displace a row of the same candle that
-is not closed, and never one that is. Live rows replace the forming candle; it is closed by the
-exchange's mark (stream_closes.py) or by REST. A row that breaks a rule goes to quarantine, because
-OR IGNORE would drop it without an error.
+There are two sources, with one rule each. REST rows are proven closed: they replace a row of the
+same candle that is not closed, and never a closed row. Live rows replace the forming candle, which
+the exchange's mark (stream_closes.py) or REST closes. A row that breaks a rule goes to quarantine,
+because OR IGNORE would drop it without an error.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -54,7 +54,7 @@ _INSERT = (
 
 #: Rows in one transaction of a bulk insert: it holds the lock for some hundredths of a second.
 BULK_ROWS = 10_000
-#: Rows that a search for gaps holds at once: a series of years would take tens of megabytes.
+#: Rows that a search for gaps reads at a time: a series of years takes tens of megabytes.
 SCAN_ROWS = 100_000
 
 
@@ -66,9 +66,9 @@ class InsertReport(Struct, frozen=True):
     """Closed candles that were stored before; a different value went to `revisions`."""
     quarantined: int = 0
     revised: int = 0
-    """Values that differ from what was stored, and are in `revisions` for the first time."""
+    """Values that differ from the stored ones, and are in `revisions` for the first time."""
 
-    def plus(self, other: "InsertReport") -> "InsertReport":
+    def merge_with(self, other: "InsertReport") -> "InsertReport":
         """Return the sums of both reports."""
         return InsertReport(
             self.inserted + other.inserted,
@@ -92,15 +92,15 @@ def insert_closed(
     Args:
         store: The open database.
         key: The series.
-        rows: Closed candles in any order; of one that occurs twice the last counts.
+        rows: Closed candles in any order; if one occurs twice, the last counts.
         source: Origin of the events.
-        seen_ms: Market time of arrival, epoch milliseconds: for the quarantine, and for the rank
-            of what REST gave.
-        raw: What the exchange sent for a row, for the quarantine; by default the row in words.
+        seen_ms: Market time of arrival, epoch milliseconds: for the quarantine, and for the rank of
+            REST values.
+        raw: The exchange's text of a row, for the quarantine; by default the row as text.
 
     Raises:
         UsageError: the timeframe of the series is invalid.
-        StoreError: the file cannot be written, or a sound row did not arrive in it.
+        StoreError: the file cannot be written, or a sound row did not arrive in the file.
     """
     listed = list(rows)
     columns = convert_rows_to_columns(listed)
@@ -116,20 +116,20 @@ def insert_columns(
 ) -> InsertReport:
     """Store many candles that are proven closed, `BULK_ROWS` in a transaction.
 
-    They go by the rules of `insert_closed`. A process that is killed meanwhile leaves the
+    The rules are those of `insert_closed`. A process that is killed meanwhile leaves the
     transactions that were committed, and the same call completes them.
 
     Args:
         store: The open database.
         key: The series.
-        candles: Closed candles in any order; of one that occurs twice the last counts.
+        candles: Closed candles in any order; if one occurs twice, the last counts.
         source: Origin of the events.
-        seen_ms: Market time of arrival, epoch milliseconds: for the quarantine, and for the rank
-            of what REST gave.
+        seen_ms: Market time of arrival, epoch milliseconds: for the quarantine, and for the rank of
+            REST values.
 
     Raises:
         UsageError: the timeframe of the series is invalid.
-        StoreError: the file cannot be written, or a sound row did not arrive in it.
+        StoreError: the file cannot be written, or a sound row did not arrive in the file.
     """
     faults = find_candle_faults(candles, Timeframe.parse(key.timeframe))
     refused = [(get_candle(candles, number), fault) for number, fault in faults.items()]
@@ -138,7 +138,7 @@ def insert_columns(
     for first in range(0, max(len(sound), 1), BULK_ROWS):
         rows = convert_columns_to_rows(sound[first : first + BULK_ROWS])
         report = _insert(store, key, rows, refused, source=source, seen_ms=seen_ms, raw={})
-        total = total.plus(report)
+        total = total.merge_with(report)
         refused = []
     return total
 
@@ -272,7 +272,7 @@ def read_closed_range(store: Store, key: SeriesKey) -> tuple[int, int] | None:
 
 
 def check_kind(store: Store, exchange: str, *, is_sandbox: bool = False) -> None:
-    """Refuse a file of other candles: a simulator's, a real exchange's, or a test network's.
+    """Refuse a file with candles of another kind: simulator, real exchange, or test network.
 
     A file without candles becomes one of the test network, if requested.
 
@@ -306,7 +306,7 @@ def check_kind(store: Store, exchange: str, *, is_sandbox: bool = False) -> None
 
 
 class SeriesSummary(Struct, frozen=True):
-    """Summary of what is stored of one series."""
+    """Summary of the stored candles of one series."""
 
     key: SeriesKey
     first: int
@@ -346,7 +346,7 @@ def find_missing(store: Store, key: SeriesKey, start: int, end: int) -> list[tup
         gaps: list[tuple[int, int]] = []
         while True:
             some = islice(rows, SCAN_ROWS)
-            # A record of one field takes SQLite's rows as they come, without a step of Python.
+            # A record of one field takes SQLite's rows directly, without a step in Python.
             found = np.fromiter(some, dtype=np.dtype([("timestamp", np.int64)]))["timestamp"]
             if len(found) < SCAN_ROWS:
                 return gaps + find_gaps(found, timeframe, start, end)

@@ -1,8 +1,8 @@
 """Fold the write-ahead log into the file in a thread, so that no commit waits for the disk.
 
-SQLite does it in the commit that finds 1,000 pages in the log: that commit writes them into the
-file and waits for two syncs, which takes a second where the disk is busy. What is left to commits
-is one sync when the log is begun again; that is rarer the longer the log may get.
+By default SQLite checkpoints in the commit that finds 1,000 pages in the log: that commit writes
+the pages into the file and waits for two syncs, which takes a second if the disk is busy. With the
+thread a commit only waits for one sync when the log begins again, which is rarer with a longer log.
 """
 
 import threading
@@ -15,13 +15,13 @@ from onetape.store.database import Store, open_store
 
 #: Number of pages (16 MB) at which the write-ahead log is moved into the file.
 LOG_PAGES: Final = 4_000
-#: Between two checkpoints at least: a reader may keep the log from being begun again.
+#: Least time between two checkpoints: a reader may prevent a restart of the log.
 PAUSE_SECONDS: Final = 1.0
 
 
 @contextmanager
 def checkpoints_in_thread(store: Store) -> Generator[None]:
-    """Make the checkpoints of a store in a thread while the block lasts; commits make none.
+    """Run the checkpoints of a store in a thread during the block, and not in commits.
 
     Args:
         store: The open database; used by the thread that commits, as before.

@@ -1,8 +1,8 @@
 """Chunk files: a copy of closed candles as columns, which reads in a hundredth of the time of rows.
 
-A file is used only if its checksum, its key and its count are those that are expected: one that
-was cut, overwritten or damaged is as good as none. CRC-32 is enough for that, because the key is
-random and no attacker is defended against; it costs a third of what a cryptographic digest does.
+A file is used only if its checksum, its key and its count are as expected: a file that was cut,
+overwritten or damaged is ignored. CRC-32 is enough for that, because the key is random and no
+attacker is defended against; a cryptographic digest costs three times as much.
 
 Layout: mark (8 bytes), CRC-32 of all that follows the checksum (4), count (4), key (16), then the
 columns one after the other: times as int64, prices and volume as float64. All in this machine's
@@ -27,7 +27,7 @@ _CHECKED_FROM: Final = 12
 
 
 def write_chunk(path: Path, key: bytes, candles: Candles) -> None:
-    """Write a new chunk file, readable by its owner alone; a failed attempt leaves none.
+    """Write a new chunk file, readable by its owner only; a failed attempt leaves no file.
 
     Raises:
         OSError: the file cannot be written.
@@ -47,12 +47,12 @@ def write_chunk(path: Path, key: bytes, candles: Candles) -> None:
 
 
 def read_chunk(path: Path, key: bytes, into: Candles) -> bool:
-    """Fill candles from a chunk file; return False where it is missing or not what was written.
+    """Fill candles from a chunk file; return False if the file is missing or damaged.
 
     Args:
         path: Path of the file.
-        key: The key that it must have.
-        into: As many candles as it must have, in contiguous columns; rubbish after a False.
+        key: The key that the file must have.
+        into: As many candles as the file must have, in contiguous columns; undefined after False.
     """
     columns = _view_columns(into)
     try:

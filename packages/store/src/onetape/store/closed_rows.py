@@ -1,4 +1,4 @@
-"""One batch of candles that are proven closed, into the table, inside one write transaction."""
+"""Write one batch of proven closed candles into the table, inside one write transaction."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
@@ -24,7 +24,7 @@ _SERIES: Final = "exchange = ? AND symbol = ? AND timeframe = ?"
 _NOW_MS: Final = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
 #: A batch that skips this many candles is stored in parts.
 _FAR_CANDLES: Final = 50
-#: Half of what an insert costs is the statement, not the row.
+#: Half of the cost of an insert is the statement, not the row.
 _ROWS_PER_STATEMENT: Final = 50
 _VALUES: Final = "(?1, ?2, ?3, 1, ?4, ?, ?, ?, ?, ?, ?)"
 _INSERT_ONE: Final = (
@@ -37,7 +37,7 @@ Row = tuple[Any, ...]
 
 
 class Stored(Struct, frozen=True):
-    """Counts of the sound rows of a batch by what was done with them."""
+    """Counts of the sound rows of a batch: inserted, present and revised."""
 
     inserted: int = 0
     present: int = 0
@@ -67,7 +67,7 @@ def store_closed(
     """
     total = Stored()
     timeframe = Timeframe.parse(key.timeframe)
-    # A candle that opens before this was over for so long when it was read.
+    # A candle that opens before this time had settled when it was read.
     final = timeframe.floor(max(seen_ms - SETTLED_MS, 0) // 1_000)
     for part in _split_at_jumps(rows, timeframe.seconds):
         done = _store(connection, key, part, source, final)
@@ -80,7 +80,7 @@ def store_closed(
 
 
 def _split_at_jumps(rows: Sequence[Row], seconds: int) -> Iterator[Sequence[Row]]:
-    """Cut rows where they jump far: all that is stored between the ends of a part is read."""
+    """Cut rows at far jumps, because all stored rows between the ends of a part are read."""
     far = _FAR_CANDLES * seconds
     begun = 0
     if rows[-1][0] - rows[0][0] > far * len(rows) // 2:
@@ -146,7 +146,7 @@ def _store(
         span,
     ).get
     present = sum(row[0] in closed for row in rows) if closed else 0
-    # Closed rows stay as they are, so what is more than before is ours.
+    # Closed rows never change, so the additional ones come from this batch.
     inserted = arrived - len(closed)
     if inserted + present != len(rows):
         raise StoreError(
@@ -167,7 +167,7 @@ def _rank_reads(
     closed: dict[int, Row],
     final: int,
 ) -> None:
-    """Note which of these values REST gave right at the close, and which it confirmed later."""
+    """Store which of these values REST returned right at the close, and which are confirmed."""
     known = {
         time
         for (time,) in connection.execute(
@@ -213,7 +213,7 @@ def _note_compared(
 def _rank_known(
     connection: DatabaseConnection, key: SeriesKey, rows: Sequence[Row], source: Source, final: int
 ) -> None:
-    """Give open revisions of these values the rank of this source, where it is the better one."""
+    """Give open revisions with these values the rank of this source, if that is higher."""
     connection.executemany(
         f"UPDATE revisions AS r SET source = ?, rank = ? WHERE {_SERIES} AND timestamp = ? "
         "AND new_open = ? AND new_high = ? AND new_low = ? AND new_close = ? AND new_volume = ? "
@@ -242,8 +242,8 @@ def _settle_taken_back(
 ) -> None:
     """Settle open revisions of candles for which the exchange sends the stored value again.
 
-    Accepted later, such a revision would give the candle a value that the exchange took back. One
-    that outranks what the exchange sends now stays open.
+    Accepted later, such a revision would give the candle a value that the exchange has withdrawn. A
+    revision that outranks the exchange's present value stays open.
     """
     revised = connection.execute(
         f"SELECT DISTINCT timestamp FROM revisions WHERE {_SERIES} AND timestamp BETWEEN ? AND ? "

@@ -17,10 +17,10 @@ _SELECT: Final = f"SELECT {', '.join(_NAMES)} FROM ohlcv_data WHERE {_SERIES} AN
 
 
 def read_proven_end(connection: DatabaseConnection, key: SeriesKey, end: int) -> int:
-    """Return before what time every row is closed that is not marked as forming; at most `end`.
+    """Return the time before which all rows not marked as forming are closed; at most `end`.
 
-    A row that plain SQL wrote has no state. A later row proves that its period ended,
-    so only the very newest of a series can be such a row and not closed.
+    A row that plain SQL wrote has no state. A later row proves that its period ended, so only the
+    newest row of a series can be of this kind and not closed.
     """
     newest = connection.execute(
         f"SELECT timestamp, closed FROM ohlcv_data WHERE {_SERIES} ORDER BY timestamp DESC LIMIT 1",

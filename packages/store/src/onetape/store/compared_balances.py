@@ -1,4 +1,4 @@
-"""What accounts at exchanges had in the last reading with all positions complete, by currency."""
+"""Balances of accounts at exchanges in the last complete reading, by currency."""
 
 from decimal import Decimal
 
@@ -21,7 +21,7 @@ class ComparedBalance(Struct, frozen=True):
 def read_compared_balance(
     store: Store, exchange: str, exchange_account: str, currency: str
 ) -> ComparedBalance | None:
-    """Return the last such amount; None where there was no such reading.
+    """Return the balance at the last complete reading; None without such a reading.
 
     Args:
         store: The open database.
@@ -49,7 +49,7 @@ def store_compared_balance(
     found: ComparedBalance,
     fence: Fence,
 ) -> None:
-    """Store such an amount in place of the one before; an older reading changes nothing.
+    """Replace the balance at the last complete reading; an older reading changes nothing.
 
     Args:
         store: The open database.

@@ -21,7 +21,7 @@ class Cursor(Protocol):
 
     @property
     def get(self) -> Any:
-        """All rows at once; a lone row or value comes unwrapped, no row at all as None."""
+        """All rows at once; a single row or value is unwrapped, and None stands for no row."""
         ...
 
     def fetchall(self) -> list[tuple[Any, ...]]:
@@ -71,11 +71,11 @@ class DatabaseConnection(Protocol):
         ...
 
     def changes(self) -> int:
-        """Return how many rows the last statement changed, its triggers' rows not counted."""
+        """Return the number of rows that the last statement changed, without its triggers' rows."""
         ...
 
     def backup(self, name: str, source: "DatabaseConnection", source_name: str) -> Copy:
-        """Begin to overwrite this database with another one."""
+        """Begin to overwrite this database with another."""
         ...
 
     def config(self, option: int, value: int) -> int:
@@ -94,10 +94,10 @@ def connect(path: Path) -> DatabaseConnection:
 
 
 def retry_while_locked(action: Callable[[], T], seconds: float) -> T:
-    """Do what other processes may stand in the way of, trying again until it is done.
+    """Call an action that other processes may block by a lock, again until it succeeds.
 
     Raises:
-        apsw.BusyError: they still did after `seconds`.
+        apsw.BusyError: the database was still locked after `seconds`.
     """
     deadline = time.monotonic() + seconds
     while True:

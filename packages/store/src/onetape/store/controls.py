@@ -15,7 +15,7 @@ class NewControl(Struct, frozen=True):
 
     account: str
     verb: str
-    """Kind of the command, one of those of `onetape.execution.controls`."""
+    """Kind of the command, as in `onetape.execution.controls`."""
     at_ms: int
     """Time of the command by the computer's clock, epoch milliseconds."""
     given_by: str
@@ -44,7 +44,7 @@ def add_controls(connection: DatabaseConnection, controls: Iterable[NewControl])
 
 
 def is_command_file_stored(connection: DatabaseConnection, name: str) -> bool:
-    """Return whether the commands of a file are rows already, inside a transaction."""
+    """Return whether the commands of a file are stored already, inside a transaction."""
     return bool(
         connection.execute(
             "SELECT EXISTS (SELECT 1 FROM command_files WHERE name = ?)", (name,)

@@ -1,9 +1,9 @@
-"""Copy a database whole while others write to it, and give files their names in one step.
+"""Copy a whole database while others write, and give files their names in one step.
 
-The copy is made page by page by SQLite's backup interface inside one read transaction, so that it
-is what the file held at one moment, and no commit of another process makes it start over. VACUUM
-INTO takes no less time, and Ctrl-C would have to wait for the end of its one statement.
-Copying the file itself would lose what is still in its write-ahead log.
+The copy is made page by page by SQLite's backup interface inside one read transaction, so that the
+copy has the state of one moment, and no commit of another process restarts it. VACUUM INTO takes no
+less time, and Ctrl-C would have to wait for the end of its one statement. Copying the file itself
+would lose the commits that are still in its write-ahead log.
 """
 
 import contextlib
@@ -30,11 +30,11 @@ def copy_database(source: Path, target: Path) -> None:
     The copy needs no other files and can be opened on a medium that cannot be written.
 
     Raises:
-        StoreError: a page of it is damaged.
+        StoreError: a page of the database is damaged.
         apsw.Error: as raised by SQLite.
     """
     with closing(connect(source)) as original, closing(connect(target)) as copy:
-        # Holds one snapshot: each step below would otherwise read a newer one and start again.
+        # Holds one snapshot: otherwise each step below would read a newer one and start again.
         original.execute("BEGIN; SELECT count(*) FROM sqlite_master").fetchall()
         backup = copy.backup("main", original, "main")
         try:
@@ -46,7 +46,7 @@ def copy_database(source: Path, target: Path) -> None:
             backup.finish()
         copy.execute("PRAGMA journal_mode = DELETE").fetchall()
         check_pages(copy, source)
-    flush(target)
+    flush_to_disk(target)
 
 
 def check_pages(connection: DatabaseConnection, path: Path) -> None:
@@ -61,9 +61,9 @@ def check_pages(connection: DatabaseConnection, path: Path) -> None:
         raise StoreError(f"{path} is damaged ({first}); restore a backup of it")
 
 
-def _sweep(path: Path) -> None:
+def _delete_stale_drafts(path: Path) -> None:
     """Delete the drafts of a file that processes left when they were killed."""
-    from glob import escape  # only what writes whole files needs it
+    from glob import escape  # only writers of whole files need it
 
     for stale in path.parent.glob(f".{escape(path.name)}.*.new*"):
         # Two processes may sweep at once.
@@ -74,17 +74,17 @@ def _sweep(path: Path) -> None:
 
 @contextmanager
 def draft_of(path: Path) -> Generator[Path]:
-    """Yield an empty file next to `path`, 0600, which is gone afterwards unless it was renamed.
+    """Yield an empty file next to `path`, 0600, which is deleted afterwards unless renamed.
 
     Raises:
         ConfigurationError: the folder cannot be made or written.
     """
-    # Only what writes whole files needs it.
+    # Only writers of whole files need it.
     import tempfile
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _sweep(path)
+        _delete_stale_drafts(path)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent)
         os.close(handle)
     except OSError as error:
@@ -100,7 +100,7 @@ def draft_of(path: Path) -> Generator[Path]:
 
 
 def name_new(draft: Path, path: Path) -> bool:
-    """Give a finished draft its name; return False where a file has that name already."""
+    """Give a finished draft its name; return False if a file has that name already."""
     try:
         os.link(draft, path)
     except FileExistsError:
@@ -110,11 +110,11 @@ def name_new(draft: Path, path: Path) -> bool:
         if path.exists():
             return False
         draft.replace(path)
-    flush(path.parent)
+    flush_to_disk(path.parent)
     return True
 
 
-def flush(path: Path) -> None:
+def flush_to_disk(path: Path) -> None:
     """Wait until a file that no process has open, or a folder, is on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:

@@ -31,9 +31,9 @@ class Correction(Struct, frozen=True):
 
 
 class CorrectedDecision(Struct, frozen=True):
-    """A decision that is to be evaluated again.
+    """A decision that has to be evaluated again.
 
-    It rested on a candle that was corrected since, or the strategy returned no signal for it.
+    Its candle was corrected since, or the strategy returned no signal.
     """
 
     decision: str
@@ -113,7 +113,7 @@ def _read_timeframes(connection: DatabaseConnection, key: SeriesKey) -> list[Tim
         (key.exchange, key.symbol, name),
     ).fetchall():
         ((name,),) = rows
-        # Rows of plain SQL may have any name; nothing is built for those.
+        # Rows of plain SQL may have any timeframe name; no candles are built for those.
         with contextlib.suppress(UsageError):
             found.append(Timeframe.parse(name))
     return found
@@ -137,9 +137,9 @@ def read_decisions_to_evaluate_again(
 
 
 def store_correction(store: Store, decision: CorrectedDecision, text: str) -> None:
-    """Store what a correction changes of a decision, in words.
+    """Store the effect of a correction on a decision, as a text.
 
-    A decision that was marked again since it was read stays marked.
+    A decision that was marked again since its reading stays marked.
 
     Raises:
         StoreError: the file cannot be written.

@@ -20,13 +20,13 @@ from onetape.store.connection import DatabaseConnection, connect, retry_while_lo
 from onetape.store.copying import check_pages, draft_of, name_new
 from onetape.store.filesystem import check_file_system, get_file_identity, log_of, print_note
 from onetape.store.migrations import NEWEST_VERSION, check_ours, migrate
-from onetape.store.sqlite_errors import translated
+from onetape.store.sqlite_errors import translating_sqlite_errors
 
 BUSY_TIMEOUT_MS = 1_000
 #: Takes the write lock before the first read: a transaction that reads first and writes later fails
 #: at once where another process has written in between, whatever the timeout.
 BEGIN_WRITE = "BEGIN IMMEDIATE"
-#: How long a write waits for other processes in all, seconds.
+#: Maximum total wait of a write for other processes, seconds.
 WRITE_TIMEOUT_SECONDS = 10.0
 #: SQLite 3.7.0 to 3.51.2 can corrupt a WAL file with several writers.
 FIRST_SOUND_SQLITE = (3, 51, 3)
@@ -47,7 +47,7 @@ class Store:
         self.lock_timeout_seconds = WRITE_TIMEOUT_SECONDS
         """Maximum time that a write waits for other processes, seconds."""
         self.log_limit_bytes = LOG_LIMIT_BYTES
-        """A bulk write that finds the log larger than this waits for readers to let it be cut."""
+        """Size of the log from which a bulk write waits for readers, so that the log can be cut."""
         self.yields_to_traders = True
         """Whether a bulk write sleeps after its commit while a trader's lease runs."""
         self.uses_cache = True
@@ -65,9 +65,9 @@ class Store:
 
     def close(self) -> None:
         """Close the file; the last process to do so folds the write-ahead log into it."""
-        with translated(self.path, self._connection):
+        with translating_sqlite_errors(self.path, self._connection):
             if not self._is_in_place():
-                # SQLite would delete the log by its name, which is that of the new file's by now.
+                # SQLite would delete the log by its name, which now belongs to the new file.
                 self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             self._connection.close()
 
@@ -78,7 +78,7 @@ class Store:
         Raises:
             StoreError: the file cannot be read.
         """
-        with translated(self.path, self._connection):
+        with translating_sqlite_errors(self.path, self._connection):
             if self._connection.in_transaction:
                 yield self._connection
                 return
@@ -99,17 +99,17 @@ class Store:
                 it a power cut may lose the last commits, which candles survive (fetched again).
             bulk: One of many writes in a row. While a trader runs on this file, the caller then
                 sleeps after the commit for as long as it held the lock, so that the trader gets
-                its turn; and the write-ahead log is kept from growing without end.
+                its turn; and the write-ahead log does not grow without end.
 
         Raises:
-            StoreError: the file cannot be written, was deleted or replaced, or others kept it
-                locked for `lock_timeout_seconds`.
+            StoreError: the file cannot be written, was deleted or replaced, or other processes
+                locked it for `lock_timeout_seconds`.
         """
         connection = self._connection
         self.check_in_place()
-        with translated(self.path, self._connection):
+        with translating_sqlite_errors(self.path, self._connection):
             connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-            # SQLite's own wait sleeps for up to 100 ms, and busier writers go first meanwhile.
+            # SQLite's own wait sleeps for up to 100 ms, while busier writers overtake.
             connection.set_busy_timeout(0)
             try:
                 retry_while_locked(
@@ -150,12 +150,12 @@ class Store:
             StoreError: the file cannot be written, was deleted or replaced.
         """
         self.check_in_place()
-        with translated(self.path, self._connection):
+        with translating_sqlite_errors(self.path, self._connection):
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             self._cut_log()
 
     def check_in_place(self) -> None:
-        """Look whether the path still leads to the open file; every write does so first.
+        """Check whether the path still leads to the open file; every write does so first.
 
         A deleted file stays writable for processes that have it open, and is gone with them.
 
@@ -174,10 +174,10 @@ class Store:
         return self._identity is not None and get_file_identity(self.path) == self._identity
 
     def _cut_log(self) -> None:
-        """Fold a log that has grown too long into the file; wait for readers who keep it.
+        """Fold a log that has grown too long into the file; wait for readers that still use it.
 
         SQLite begins the log again only at a moment without a reader, which may never come
-        by itself. A reader that stays for longer slows this writer down and stops no other.
+        by itself. A longer reader slows only this writer down.
         """
         log = log_of(self.path)
         deadline = time.monotonic() + self.lock_timeout_seconds
@@ -219,47 +219,47 @@ def open_store(path: Path, *, create: bool, whole: bool = False) -> Store:
                 f"{path} does not exist; fill it first: uv run backfiller --symbol BTC/USDT"
             )
         _check_no_log_without_file(path)
-        # A link that leads to nothing yet stays one: the file is made where it leads to.
+        # A link without a target stays a link: the file is created at its target.
         _create(Path(os.path.realpath(path)) if path.is_symlink() else path)
-    # Before it is opened: a file that takes the name meanwhile is then another one.
+    # Before the open: a file that takes the name meanwhile is then detected.
     identity = get_file_identity(path)
-    with translated(path):
+    with translating_sqlite_errors(path):
         connection = _connect(path)
         try:
-            # Looked at before anything is set: WAL mode would be written into a foreign file.
+            # Checked before any setting: WAL mode would be written into a foreign file.
             check_ours(connection, path)
             if whole:
                 check_pages(connection, path)
             _share(connection)
-            kept = migrate(connection, path)
+            copy = migrate(connection, path)
             store = Store(path, connection, identity)
             store.check_in_place()
         except BaseException:
             connection.close()
             raise
-    if kept is not None:
+    if copy is not None:
         print_note(
-            f"{path} was migrated to schema {NEWEST_VERSION}; a copy from before is saved as {kept}"
+            f"{path} was migrated to schema {NEWEST_VERSION}; a copy from before is saved as {copy}"
         )
     return store
 
 
 def open_if_exists(path: Path) -> Store | None:
-    """Open a database file as `open_store` does, or return None where there is nothing.
+    """Open a database file as `open_store` does; return None if there is no file.
 
     Raises:
         StoreError: as for `open_store`.
-        ConfigurationError: the path cannot be looked at.
+        ConfigurationError: the path cannot be read.
     """
     return open_store(path, create=False) if _check_usable(path) else None
 
 
 def _check_usable(path: Path) -> bool:
-    """Return whether there is a file that may be a database; False where there is nothing.
+    """Return whether a path has a file that may be a database; False if the path does not exist.
 
     Raises:
-        StoreError: what is there is no file, or empty.
-        ConfigurationError: the path cannot be looked at.
+        StoreError: the path is no file, or the file is empty.
+        ConfigurationError: the path cannot be read.
     """
     try:
         status = path.stat()
@@ -277,7 +277,7 @@ def _check_usable(path: Path) -> bool:
 
 
 def _check_no_log_without_file(path: Path) -> None:
-    """Refuse to make a file whose name has a log already: it would be written into the new file.
+    """Refuse to create a file whose name has a log already, which would be written into the file.
 
     Raises:
         StoreError: the file was deleted, its log was not.
@@ -299,7 +299,7 @@ def _get_size(path: Path) -> int:
 
 
 def _has_other_trader(connection: DatabaseConnection) -> bool:
-    """Return whether a trader's lease runs: it is renewed as long as the trader lives."""
+    """Return whether a trader's lease is valid: a living trader renews its lease."""
     now_ms = time.time_ns() // 1_000_000
     return bool(
         connection.execute(
@@ -315,10 +315,10 @@ def _read_sqlite_version() -> tuple[int, ...]:
 def _create(path: Path) -> None:
     """Make a complete database in the folder of `path`, then give it that name in one step.
 
-    Other processes see no file or a whole one; where two race, the first wins and both use it.
+    Other processes see no file or a complete one; of two at once, the first wins and both use it.
     """
     with draft_of(path) as draft:
-        with translated(path):
+        with translating_sqlite_errors(path):
             connection = _connect(draft)
             try:
                 _share(connection)
@@ -338,7 +338,7 @@ def _connect(path: Path) -> DatabaseConnection:
 
 def _share(connection: DatabaseConnection) -> None:
     """Prepare a file of ours for several processes."""
-    # A restored file is not in WAL mode yet, and to get there it must be alone for a moment.
+    # A restored file is not in WAL mode yet, and the switch needs the sole connection.
     retry_while_locked(
         lambda: connection.execute("PRAGMA journal_mode = WAL"), WRITE_TIMEOUT_SECONDS
     )

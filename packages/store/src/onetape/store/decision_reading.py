@@ -1,4 +1,4 @@
-"""Read what traders decided on single candles, and which orders followed.
+"""Read the decisions of traders on single candles, and their orders.
 
 Times of candles are epoch SECONDS; others are epoch milliseconds.
 """
@@ -33,11 +33,11 @@ class DecisionRecord(Struct, frozen=True):
     """Signal of the strategy: 1 BUY, -1 SELL, 0 HOLD."""
     indicators: Mapping[str, float | None]
     gates: Mapping[str, str]
-    """Result of each check of an order: `ok`, or the reason against it."""
+    """Result of each check of an order: `ok`, or the reason against the order."""
     action: str
     decided_ms: int
     corrected_ms: int | None
-    """Time at which candles of the decision were corrected; None: they were not."""
+    """Time at which candles of the decision were corrected; None: no correction."""
     correction: str | None
     """Result of the evaluation on the corrected candles, in words."""
 
@@ -67,7 +67,7 @@ class OrderRecord(Struct, frozen=True):
 
 
 class CandleRow(Struct, frozen=True):
-    """A stored candle, and where its values come from."""
+    """A stored candle, with the origin of its values."""
 
     candle: Candle
     closed: int | None
@@ -195,7 +195,7 @@ def read_outages(
 
 
 def read_candle(store: Store, key: SeriesKey, timestamp: int) -> CandleRow | None:
-    """Return a stored candle and where its values come from; None where it is not stored.
+    """Return a stored candle with the origin of its values; None if it is not stored.
 
     Raises:
         StoreError: the file cannot be read.

@@ -1,4 +1,4 @@
-"""Drills: a configuration that was tried against the simulator, and whether it passed."""
+"""Drills: configurations that were tried against the simulator, with their results."""
 
 import json
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ def insert_drill(store: Store, drill: StoredDrill) -> None:
 
 
 def read_last_drill(store: Store, config_digest: str) -> StoredDrill | None:
-    """Return the newest drill of a configuration, or None where it was never tried.
+    """Return the newest drill of a configuration, or None without a drill.
 
     Raises:
         StoreError: the file cannot be read.

@@ -1,4 +1,4 @@
-"""Read what happened to the traders of accounts: one entry for each event, oldest first.
+"""Read the events of the traders of accounts: one entry for each event, oldest first.
 
 Times are market time, epoch milliseconds.
 """
@@ -29,7 +29,7 @@ EventKind = Literal[
     "correction",
     "control",
 ]
-#: How a person ends a session, as its end reason.
+#: End reasons of sessions that a person ends.
 CLEAN_ENDS: Final = ("SIGTERM", "Ctrl-C")
 #: End of the reason of an outage in which candles were known and not decided on.
 UNDECIDED: Final = "without a decision"
@@ -37,10 +37,10 @@ UNDECIDED: Final = "without a decision"
 _GATES_OF_RULES: Final = ("decided before", "trading hours", "re-entry")
 #: Decisions on candles that opened this long before the first moment are not looked at.
 _LONGEST_LATENESS_SECONDS: Final = 31 * 86_400
-#: Order states in which something went wrong.
+#: Order states after a failure.
 _BAD_ORDERS: Final = ("rejected", "expired", "unknown", "absent")
 _SIGNALS: Final = {1: "BUY", -1: "SELL", 0: "HOLD"}
-#: What a signal led to where no gate stopped it, by signal and action.
+#: Texts for the effect of a signal that no gate stopped, by signal and action.
 _RESULTS: Final = {
     (1, "BUY"): "order to buy",
     (-1, "SELL"): "order to sell",
@@ -67,7 +67,7 @@ _ORDER_OF_KINDS: Final = {
 
 
 class TraderEvent(Struct, frozen=True):
-    """One thing that happened to a trader."""
+    """One event of a trader."""
 
     at_ms: int
     account: str
@@ -84,7 +84,7 @@ def read_controls_since(
 ) -> list[TraderEvent]:
     """Return the commands of a person for an account from a moment on, oldest first.
 
-    Their times are the computer's, which are market times on every market but a simulated one.
+    Times are the computer's, which equals market time except on a simulated market.
 
     Args:
         store: The open database.
@@ -142,7 +142,7 @@ def read_events(store: Store, account: AccountSeries, since_ms: int) -> list[Tra
             *_read_corrections(connection, account, since_ms, candles_from),
             *_read_exits(connection, account, since_ms),
             *_read_orders(connection, account, since_ms),
-            *_trades(connection, account, since_ms),
+            *_read_trades(connection, account, since_ms),
         ]
     events.sort(key=lambda event: (event.at_ms, _ORDER_OF_KINDS[event.kind]))
     return [replace(event, symbol=account.symbol) for event in events]
@@ -277,7 +277,7 @@ def _read_orders(
         yield TraderEvent(at_ms, account.name, "order", is_problem, text)
 
 
-def _trades(
+def _read_trades(
     connection: DatabaseConnection, account: AccountSeries, since_ms: int
 ) -> Iterator[TraderEvent]:
     rows = connection.execute(

@@ -23,7 +23,7 @@ MOUNTS = Path("/proc/self/mountinfo")
 
 
 def check_file_system(path: Path) -> None:
-    """Refuse a file on a network drive, and warn of one in a shared folder, where Linux names it.
+    """Refuse a file on a network drive; warn of a file in a shared folder, if Linux names it.
 
     Raises:
         ConfigurationError: the file is on a network drive.
@@ -42,7 +42,7 @@ def check_file_system(path: Path) -> None:
 
 
 def read_file_system(path: Path) -> str:
-    """Return the kind of file system that holds a path; empty where the system does not name it."""
+    """Return the kind of file system that holds a path; empty if the system does not name it."""
     try:
         mounts = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
@@ -52,8 +52,8 @@ def read_file_system(path: Path) -> str:
     for line in mounts.splitlines():
         # "36 35 98:0 /root /mount/point options [tags] - kind device options", proc(5)
         before, _, after = line.partition(" - ")
-        mount = Path(_plain(before.split()[4]))
-        # A later line hides an earlier one of the same place.
+        mount = Path(_unescape_mount_point(before.split()[4]))
+        # A later line hides an earlier line of the same mount point.
         if (place == mount or mount in place.parents) and len(mount.parts) >= depth:
             kind, depth = after.split()[0], len(mount.parts)
     return kind
@@ -91,7 +91,7 @@ def print_note(text: str) -> None:
     logging.getLogger("onetape.store").warning("%s", escape_unprintable(text))
 
 
-def _plain(name: str) -> str:
+def _unescape_mount_point(name: str) -> str:
     """Return a mount point as it is named; blanks come as octal escapes."""
     for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
         name = name.replace(code, character)

@@ -1,4 +1,4 @@
-"""The gap ledger: ranges without candles, and what is known of them.
+"""The gap ledger: ranges without candles, with their states and evidence.
 
 Times of candles are epoch seconds and ranges half-open; times of requests are epoch milliseconds. A
 gap that the ledger does not have is "not fetched".
@@ -19,13 +19,13 @@ from onetape.store.database import Store
 GapState = Literal[
     "none at exchange", "no trades", "accepted", "unproven", "not fetched", "unknown: import"
 ]
-#: Proven: two responses, minutes apart, held both neighbours of the range and nothing in it.
+#: Proven: two responses, minutes apart, held both neighbours of the range and no candle inside.
 CONFIRMED: Final = "none at exchange"
 #: The exchange's own archive has no row there.
 NO_TRADES: Final = "no trades"
 #: A person has stated why the candles are missing.
 ACCEPTED: Final = "accepted"
-#: The candles were requested, and it is not proven that it has no candles there.
+#: The candles were requested, and it is not proven that the exchange lacks them.
 UNPROVEN: Final = "unproven"
 #: The candles were never requested. Such a gap has no row in the ledger.
 NOT_FETCHED: Final = "not fetched"
@@ -45,7 +45,7 @@ class Evidence(Struct, frozen=True):
     """Evidence from the exchange's responses on a missing range."""
 
     answers: int = 0
-    """Number of responses that contained both neighbours of the range and nothing in it."""
+    """Number of responses that contained both neighbours of the range and no candle inside."""
     answered_ms: int | None = None
     """Market time of the first response counted in `answers`, epoch milliseconds."""
     window_start: int | None = None
@@ -56,7 +56,7 @@ NO_EVIDENCE: Final = Evidence()
 
 
 class Gap(Struct, frozen=True):
-    """A range of missing candles, or the part of one about which one thing is known."""
+    """A range of missing candles with one state: a whole gap, or a part of one."""
 
     start: int
     """Open of the first missing candle, epoch seconds."""
@@ -74,7 +74,7 @@ class Gap(Struct, frozen=True):
     """Time of the last request of the range, or of the import of a file, epoch milliseconds; None:
     never."""
     answers: int
-    """Number of responses that contained both neighbours of the range and nothing in it."""
+    """Number of responses that contained both neighbours of the range and no candle inside."""
     reason: str | None
     """Reason that a person gave for accepting the range; None in every other state."""
 
@@ -110,10 +110,10 @@ def set_gap(
     evidence: Evidence = NO_EVIDENCE,
     reason: str | None = None,
 ) -> None:
-    """Write down that candles of `[start, end)` are missing; what was known of it is replaced.
+    """Store that candles of `[start, end)` are missing; earlier facts on the range are replaced.
 
-    The facts on the parts outside stay. The date when it was first seen stays, and the date
-    since when it has its state where the state stays the same.
+    The facts on the parts outside stay. The date of the first sighting stays, and so does the date
+    of the state if the state is unchanged.
 
     Args:
         store: The open database.
@@ -123,7 +123,7 @@ def set_gap(
         state: State of the gap; "not fetched" cannot be stored.
         requested_ms: Market time, epoch milliseconds.
         evidence: Evidence from the exchange's responses.
-        reason: Reason of an accepted gap; required in that state, and refused in others.
+        reason: Reason of an accepted gap; required in that state, and refused in other states.
 
     Raises:
         StoreError: the file cannot be written, or the range is empty.
@@ -143,7 +143,7 @@ def set_gaps(
     requested_ms: int,
     reason: str | None = None,
 ) -> None:
-    """Write down many ranges as `set_gap` does one, in one transaction.
+    """Store many ranges as `set_gap` stores one, in one transaction.
 
     Raises:
         StoreError: the file cannot be written, or a range is empty.
@@ -157,7 +157,7 @@ def set_gaps(
 
 
 def clear_gaps(store: Store, key: SeriesKey, ranges: Iterable[tuple[int, int]]) -> None:
-    """Remove what is known of ranges: a gap there is "not fetched" from now on.
+    """Remove the facts on ranges: gaps in the ranges are "not fetched" from now on.
 
     Raises:
         StoreError: the file cannot be written.
@@ -208,8 +208,8 @@ def read_gaps(
     Args:
         store: The open database.
         key: The series.
-        start: Leave out what opens before this time; None: from the first candle.
-        end: Leave out what opens at or after this time; None: to the last candle.
+        start: Leave out candles that open before this time; None: from the first candle.
+        end: Leave out candles that open at or after this time; None: to the last candle.
 
     Raises:
         UsageError: the timeframe of the series is invalid.
@@ -230,15 +230,15 @@ def read_gaps(
 
 
 def find_unexplained(
-    store: Store, key: SeriesKey, gaps: list[tuple[int, int]], *, answers: int | None = None
+    store: Store, key: SeriesKey, gaps: list[tuple[int, int]], *, responses: int | None = None
 ) -> list[tuple[int, int]]:
-    """Return the gaps, or parts of gaps, whose cause is not known.
+    """Return the gaps, or parts of gaps, whose cause is unknown.
 
     Args:
         store: The open database.
         key: The series.
         gaps: Sorted, free of overlaps.
-        answers: Also leave out unproven ranges that at least this number of responses left out.
+        responses: Also leave out unproven ranges that at least this number of responses left out.
     """
     if not gaps:
         return []
@@ -247,7 +247,7 @@ def find_unexplained(
     left: list[tuple[int, int]] = []
     for start, end, entry in _cut(gaps, known):
         if entry is not None and (
-            entry.state in EXPLAINED or (answers is not None and entry.answers >= answers)
+            entry.state in EXPLAINED or (responses is not None and entry.answers >= responses)
         ):
             continue
         if left and left[-1][1] == start:
@@ -270,7 +270,7 @@ def read_accepted(
 
 
 def read_explained_gaps(store: Store, key: SeriesKey) -> list[tuple[int, int]]:
-    """Return the ranges that are known to have no candles, and why, oldest first."""
+    """Return the ranges that are known to have no candles, with the reasons, oldest first."""
     return [
         (each.start, each.end) for each in read_gap_ledger(store, key) if each.state in EXPLAINED
     ]
@@ -314,7 +314,7 @@ def _read_entries(
 
 
 def _join_entries(entries: list[GapEntry]) -> list[GapEntry]:
-    """Return the rows, neighbours of which the same is known, requested at one time, made one."""
+    """Return the rows with neighbours joined that have equal facts and one request time."""
     joined: list[GapEntry] = []
     for each in sorted(entries, key=lambda entry: entry.start):
         last = joined[-1] if joined else None

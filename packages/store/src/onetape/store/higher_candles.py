@@ -1,7 +1,7 @@
-"""Closed candles of a higher timeframe: the stored ones, and those built from a lower one.
+"""Closed candles of a higher timeframe: stored, or built from a lower timeframe.
 
 A trader decides at the moment when a day ends, and no exchange has the candle of that day at once:
-so what is not stored is built from lower-timeframe candles. Times are epoch seconds UTC.
+so candles that are not stored are built from lower-timeframe candles. Times are epoch seconds UTC.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ from onetape.store.reading import has_volume, read_closed_between
 
 
 class HigherTimeframeCandles(Struct, frozen=True):
-    """Closed candles of a higher timeframe, and where they come from."""
+    """Closed candles of a higher timeframe, with their origin."""
 
     key: SeriesKey
     """Series of the higher timeframe."""
@@ -28,10 +28,10 @@ class HigherTimeframeCandles(Struct, frozen=True):
     built: Candles
     """Candles of the higher timeframe that are not stored, built from a stored lower timeframe."""
     missing: list[tuple[int, int]]
-    """Half-open ranges of opens of which nothing is known: neither stored, nor can they be built,
-    nor does the exchange lack them."""
+    """Half-open ranges of opens of unknown candles: not stored, not buildable, and not known to be
+    absent at the exchange."""
     begins_inside: bool = False
-    """Whether the first of `missing` only means that nothing older is stored of the market."""
+    """Whether the first of `missing` is the time before the oldest stored candle of the market."""
 
     @property
     def gaps(self) -> list[tuple[int, int]]:
@@ -40,7 +40,7 @@ class HigherTimeframeCandles(Struct, frozen=True):
 
     @property
     def words(self) -> str:
-        """Return where they come from, such as `180 stored, 3 built from a lower timeframe`."""
+        """Return the candles' origin, such as `180 stored, 3 built from a lower timeframe`."""
         stored = len(self.candles) - len(self.built)
         return f"{stored:,} stored, {len(self.built):,} built from a lower timeframe"
 
@@ -52,7 +52,7 @@ def read_higher_candles(
     start: int,
     end: int,
     *,
-    answers: int | None = None,
+    responses: int | None = None,
 ) -> HigherTimeframeCandles:
     """Return the candles of a higher timeframe that open at `start` or later and closed by `end`.
 
@@ -64,10 +64,10 @@ def read_higher_candles(
         higher_timeframe: The higher timeframe.
         start: Start of the range, epoch seconds, inclusive.
         end: Close of the last lower-timeframe candle that may be used, epoch seconds.
-        answers: Number of responses without a candle that explain its absence; None: only a proof.
+        responses: Number of responses without a candle that explain its absence; None: a proof.
 
     Raises:
-        UsageError: the higher timeframe is no multiple of the lower one.
+        UsageError: the higher timeframe is no multiple of the lower timeframe.
         StoreError: the file cannot be read.
     """
     check_multiple(Timeframe.parse(key.timeframe), higher_timeframe)
@@ -77,12 +77,12 @@ def read_higher_candles(
     gaps = find_gaps(stored.timestamp, higher_timeframe, first, stop)
     if not gaps:
         return HigherTimeframeCandles(higher_key, stored, Candles.empty(), [])
-    built, unknown = _build_higher(store, key, higher_timeframe, gaps, end, answers)
+    built, unknown = _build_higher(store, key, higher_timeframe, gaps, end, responses)
     candles = _merge(stored, built)
     left = find_gaps(candles.timestamp, higher_timeframe, first, stop)
-    missing = find_unexplained(store, higher_key, left, answers=answers)
+    missing = find_unexplained(store, higher_key, left, responses=responses)
     # If the exchange has no lower-timeframe candle either, nothing is missing.
-    missing = _intersect(
+    missing = _intersect_ranges(
         missing,
         [(higher_timeframe.floor(low), higher_timeframe.ceil(high)) for low, high in unknown],
     )
@@ -110,9 +110,9 @@ def _build_higher(
     higher_timeframe: Timeframe,
     gaps: list[tuple[int, int]],
     end: int,
-    answers: int | None,
+    responses: int | None,
 ) -> tuple[Candles, list[tuple[int, int]]]:
-    """Return the higher-timeframe candles of gaps that candles of a lower one complete.
+    """Return the higher-timeframe candles of gaps that lower-timeframe candles complete.
 
     Returns:
         The higher-timeframe candles, and the lower one's unexplained gaps from the first gap on.
@@ -125,13 +125,13 @@ def _build_higher(
     made = resample(base, lower_timeframe, higher_timeframe, has_volume=reports_volume)
     certain = _is_inside(made.timestamp, gaps)
     lower_gaps = find_gaps(base.timestamp, lower_timeframe, gaps[0][0], end)
-    unknown = find_unexplained(store, key, lower_gaps, answers=answers)
+    unknown = find_unexplained(store, key, lower_gaps, responses=responses)
     for low, high in unknown:
         certain &= ~_is_inside(made.timestamp, [(higher_timeframe.floor(low), high)])
-    return made.taken(np.flatnonzero(certain)), unknown
+    return made.take(np.flatnonzero(certain)), unknown
 
 
-def _intersect(
+def _intersect_ranges(
     ranges: list[tuple[int, int]], others: list[tuple[int, int]]
 ) -> list[tuple[int, int]]:
     """Return the intersection of two lists of half-open ranges.
@@ -168,4 +168,4 @@ def _merge(stored: Candles, built: Candles) -> Candles:
     if not len(built):
         return stored
     order = np.argsort(np.concatenate((stored.timestamp, built.timestamp)), kind="stable")
-    return stored.concat(built).taken(order)
+    return stored.concat(built).take(order)

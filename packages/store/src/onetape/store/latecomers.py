@@ -1,4 +1,4 @@
-"""Symbols that were late for the entries of their account: those entries went on without them.
+"""Symbols that were late for the entries of their account, which went on without them.
 
 A backtest waits for every symbol, so an entry without a latecomer may differ from it.
 """
@@ -12,7 +12,7 @@ from onetape.store.database import Store
 
 
 class Latecomer(Struct, frozen=True):
-    """A symbol that the entries of its account at one open did not wait for any longer."""
+    """A late symbol, for which the entries of its account at one open did not wait any longer."""
 
     symbol: str
     timestamp: int
@@ -41,7 +41,7 @@ def insert_latecomers(
     noted_ms: int,
     waited_seconds: float,
 ) -> None:
-    """Store which symbols were late at an open; one that is stored for it already stays.
+    """Store the symbols that were late at an open; a symbol that is stored already stays.
 
     Args:
         store: The open database.
@@ -90,7 +90,7 @@ def read_latecomers(
 
 
 def read_last_latecomer(store: Store, account: str, symbol: str) -> Latecomer | None:
-    """Return when entries of an account went on without a symbol last; None: never.
+    """Return the last time at which entries of an account went on without a symbol; None: never.
 
     Raises:
         StoreError: the file cannot be read.

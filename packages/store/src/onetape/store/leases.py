@@ -15,14 +15,14 @@ CLOCK_TOLERANCE_MS: Final = 1_000
 
 
 class Fence(Struct, frozen=True):
-    """A lease and the token of who took it; a write inside the fence proves first that it holds."""
+    """A lease and its holder's token; a write inside the fence first proves the lease."""
 
     name: str
     token: int
 
 
 def make_lease_name(account: str, symbol: str) -> str:
-    """Return the name of the lease of an account's symbol: others may trade its other symbols."""
+    """Return the lease name of an account's symbol; other processes may trade its other symbols."""
     return f"{account}, {symbol}"
 
 
@@ -47,8 +47,8 @@ def acquire_lease(
 ) -> int:
     """Take a lease that is free, has run out or belongs to a dead process; return its token.
 
-    A lease that was renewed later than now was written by a clock that was ahead. It is not
-    kept, unless the kernel proves that its process lives.
+    A lease that was renewed later than now was written by a clock that was ahead. Such a lease is
+    taken over, unless the kernel proves that its process lives.
 
     Args:
         store: The open database.
@@ -56,7 +56,7 @@ def acquire_lease(
         holder: Description of the holder that helps a person find the process.
         now_ms: Wall-clock epoch milliseconds.
         seconds: Duration of the lease unless renewed.
-        lock: The kernel's lock of that name, after its `acquire`; None: nothing is known of it.
+        lock: The kernel's lock with the lease's name, after `acquire`; None: no lock is known.
 
     Raises:
         SafetyRefusal: another process holds the lease.
@@ -68,7 +68,7 @@ def acquire_lease(
         ).fetchall()
         stored = _Stored(*rows[0]) if rows else None
         if stored is not None and _is_held(stored, now_ms, seconds, lock):
-            raise SafetyRefusal(_refusal(name, stored, now_ms, lock))
+            raise SafetyRefusal(_explain_refusal(name, stored, now_ms, lock))
         token = stored.token + 1 if stored is not None else 1
         connection.execute(
             "INSERT OR REPLACE INTO leases (name, holder, token, expires_ms, renewed_ms, "
@@ -95,12 +95,12 @@ def _is_held(stored: _Stored, now_ms: int, seconds: float, lock: ProcessLock | N
         return False
     renewed_ms = stored.renewed_ms
     if renewed_ms is None:
-        # An earlier version wrote it, with this same duration.
+        # A lease of an earlier version, which had this duration, too.
         renewed_ms = stored.expires_ms - int(seconds * 1_000)
     return renewed_ms <= now_ms + CLOCK_TOLERANCE_MS
 
 
-def _refusal(name: str, stored: _Stored, now_ms: int, lock: ProcessLock | None) -> str:
+def _explain_refusal(name: str, stored: _Stored, now_ms: int, lock: ProcessLock | None) -> str:
     text = f"{name} is traded by {stored.holder} already; stop that process first"
     if lock is not None and lock.is_taken:
         return text
@@ -148,7 +148,7 @@ def check_lease(connection: DatabaseConnection, fence: Fence) -> str:
 
 
 def release_lease(store: Store, name: str, token: int) -> None:
-    """Give a lease back; one that another process took is left alone."""
+    """Release a lease, unless another process has taken it."""
     with store.write() as connection:
         connection.execute(
             "UPDATE leases SET expires_ms = 0 WHERE name = ? AND token = ?", (name, token)
@@ -156,7 +156,7 @@ def release_lease(store: Store, name: str, token: int) -> None:
 
 
 def revoke_lease(connection: DatabaseConnection, name: str) -> None:
-    """End a lease inside a transaction, so that the process that had it can write no more."""
+    """End a lease inside a transaction, so that its former holder cannot write any more."""
     connection.execute(
         "UPDATE leases SET token = token + 1, expires_ms = 0 WHERE name = ?", (name,)
     )

@@ -1,7 +1,7 @@
 """Decisions of a trader, and the fills of an account. Times are epoch milliseconds.
 
-A decision with an order is on the disk before the call returns. What changes an account is written
-inside the fence of its lease: the transaction that writes has seen that the lease holds.
+A decision with an order is on the disk before the call returns. Changes of an account are written
+inside the fence of its lease: the transaction that writes has checked the lease.
 """
 
 import json
@@ -16,12 +16,12 @@ from onetape.store.leases import Fence, check_lease
 from onetape.store.obligations import add_obligation
 from onetape.store.orders import add_order
 
-#: Decisions of sessions like one; bound by `_like`.
+#: SQL condition for the decisions of similar sessions; bound by `_like`.
 _DECISIONS = (
     "decisions JOIN sessions USING (session) "
     "WHERE account = ? AND mode = ? AND exchange = ? AND symbol = ? AND timeframe = ?"
 )
-#: These, without candles on which the strategy returned no signal: it was late, ended or failed.
+#: As `_DECISIONS`, without candles on which the strategy returned no signal: late, ended or failed.
 _EVALUATED = f"{_DECISIONS} AND coalesce(json_extract(gates, '$.strategy'), 'ok') = 'ok'"
 
 
@@ -72,9 +72,9 @@ def insert_decision(
 
 
 def read_last_decided(store: Store, session: Session) -> int | None:
-    """Return the newest candle that sessions like this one decided on, or None.
+    """Return the newest candle that similar sessions decided on, or None.
 
-    Like it: of the same account, mode, exchange, symbol and timeframe.
+    Such sessions have the same account, mode, exchange, symbol and timeframe.
 
     Returns:
         The candle's open, epoch SECONDS.
@@ -86,7 +86,7 @@ def read_last_decided(store: Store, session: Session) -> int | None:
 
 
 def read_decided_signals(store: Store, session: Session, start: int, end: int) -> dict[int, int]:
-    """Return the signals of candles that sessions like this one decided on, by their opens.
+    """Return the signals of candles that similar sessions decided on, by their opens.
 
     Candles on which the strategy returned no signal are left out.
 
@@ -110,8 +110,8 @@ def read_decided_signals(store: Store, session: Session, start: int, end: int) -
 def read_missed_sell(store: Store, session: Session, entry_order_id: str) -> int | None:
     """Return the candle of a SELL that was decided on before the position was known, or None.
 
-    It is the newest signal since the entry was filled, no check held it back, it led to no order,
-    and no exit of the position was ever pending.
+    The SELL is the newest signal since the entry was filled, no check held it back, it led to no
+    order, and no exit of the position was ever pending.
 
     Args:
         store: The open database.

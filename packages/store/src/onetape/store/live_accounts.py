@@ -26,7 +26,7 @@ class LiveAccount(Struct, frozen=True):
     exchange_account: str
     """The exchange's own id of the account."""
     baseline: Mapping[str, Decimal]
-    """Balances by currency at the start of the first session; none of it is ever sold."""
+    """Balances by currency at the start of the first session; these coins are never sold."""
     opened_ms: int
     confirmed_ms: int | None
     """Time at which a person confirmed the first entry, epoch milliseconds; None: not yet."""
@@ -82,16 +82,17 @@ def read_live_account(store: Store, account: str) -> LiveAccount | None:
 def open_live_account(
     store: Store, account: LiveAccount, *, sole_currency: str | None = None
 ) -> str | None:
-    """Store an account with real orders; one that is stored stays as it is.
+    """Store an account with real orders; an account that is stored already stays unchanged.
 
     Args:
         store: The open database.
         account: The account.
-        sole_currency: Currency whose money the account takes whole: it is not stored where another
-            account counts the same money; None: it may share.
+        sole_currency: Currency whose whole money the account takes: the account is not stored if
+            another account counts the same money; None: accounts may share.
 
     Returns:
-        Name of the other account, which may just be opened by another process; None: it is stored.
+        Name of the other account, which may just be opened by another process; None: the account is
+        stored.
 
     Raises:
         StoreError: the file cannot be written.
@@ -119,7 +120,7 @@ def open_live_account(
 def _find_sharer(connection: DatabaseConnection, account: LiveAccount, currency: str) -> str | None:
     """Return the first other account that counts money of the same account at the exchange.
 
-    An account that has no start balance yet is just being opened, with whatever currency.
+    An account without a start balance is just being opened, and counts for every currency.
     """
     return connection.execute(
         "SELECT l.account FROM live_accounts l LEFT JOIN accounts a USING (account) "
@@ -130,10 +131,10 @@ def _find_sharer(connection: DatabaseConnection, account: LiveAccount, currency:
     ).get
 
 
-def first_opened_ms(store: Store) -> int | None:
-    """Return when the first account with real orders was opened in the file.
+def read_first_opened_ms(store: Store) -> int | None:
+    """Return the opening time of the first account with real orders in the file.
 
-    Epoch milliseconds; None: none was.
+    Epoch milliseconds; None: no such account.
     """
     with store.read() as connection:
         return connection.execute("SELECT min(opened_ms) FROM live_accounts").get
@@ -143,7 +144,7 @@ def correct_baseline(
     store: Store, fence: Fence, found: StoredDifference, currency: str, amount: Decimal,
     *, ended_ms: int,
 ) -> None:  # fmt: skip
-    """Take coins out of what an account held before its first session; end the difference.
+    """Remove coins from the balance before an account's first session; end the difference.
 
     Args:
         store: The open database.
@@ -193,7 +194,7 @@ def add_difference(
     store: Store, fence: Fence | None, account: str, kind: str, subject: str,
     document: Mapping[str, Any], *, seen_ms: int,
 ) -> bool:  # fmt: skip
-    """Store a difference; return False where it is stored already.
+    """Store a difference; return False if it is stored already.
 
     Args:
         store: The open database.
@@ -232,7 +233,7 @@ def add_difference(
         return True
 
 
-def open_differences(store: Store, account: str | None = None) -> list[StoredDifference]:
+def read_open_differences(store: Store, account: str | None = None) -> list[StoredDifference]:
     """Return the differences that are not over, oldest first.
 
     Args:
@@ -240,10 +241,12 @@ def open_differences(store: Store, account: str | None = None) -> list[StoredDif
         account: Name of the account; None: all accounts.
     """
     condition = "ended_ms IS NULL AND account = ifnull(?, account)"
-    return _differences(store, condition, account)
+    return _read_differences(store, condition, account)
 
 
-def last_difference(store: Store, account: str, kind: str, subject: str) -> StoredDifference | None:
+def read_last_difference(
+    store: Store, account: str, kind: str, subject: str
+) -> StoredDifference | None:
     """Return the newest difference of a kind and subject, over or not; None: there was none.
 
     Args:
@@ -253,10 +256,10 @@ def last_difference(store: Store, account: str, kind: str, subject: str) -> Stor
         subject: Subject of the difference.
     """
     condition = "account = ? AND kind = ? AND subject = ?"
-    return next(reversed(_differences(store, condition, account, kind, subject)), None)
+    return next(reversed(_read_differences(store, condition, account, kind, subject)), None)
 
 
-def _differences(store: Store, condition: str, *values: str | None) -> list[StoredDifference]:
+def _read_differences(store: Store, condition: str, *values: str | None) -> list[StoredDifference]:
     with store.read() as connection:
         rows = connection.execute(
             "SELECT id, account, kind, subject, document, seen_ms, answer, ended_ms "
@@ -272,14 +275,14 @@ def _differences(store: Store, condition: str, *values: str | None) -> list[Stor
 
 def read_delisted_difference(store: Store, account: str, symbol: str) -> StoredDifference | None:
     """Return the difference of a position whose market is not listed any more, or None."""
-    found = open_differences(store, account)
+    found = read_open_differences(store, account)
     return next((one for one in found if (one.kind, one.subject) == (DELISTED, symbol)), None)
 
 
 def store_difference_answer(
     store: Store, number: int, answer: Answer, *, answered_ms: int, price: Decimal | None = None
 ) -> bool:
-    """Store what a person has decided; return whether there is such an open difference.
+    """Store a person's decision on a difference; return whether that difference is open.
 
     Args:
         store: The open database.
@@ -334,7 +337,7 @@ def read_known_order_numbers(
 
 
 def is_live_order(store: Store, client_order_id: str) -> bool:
-    """Return whether an order of this client order id is stored."""
+    """Return whether an order with this client order id is stored."""
     with store.read() as connection:
         found = connection.execute(
             "SELECT 1 FROM orders WHERE client_order_id = ?", (client_order_id,)
@@ -343,7 +346,7 @@ def is_live_order(store: Store, client_order_id: str) -> bool:
 
 
 def is_live_trader_running(store: Store, exchange: str, now_ms: int) -> bool:
-    """Return whether a process that trades an account of an exchange live holds its lease.
+    """Return whether the trader of a live account on an exchange holds its lease.
 
     Args:
         store: The open database.

@@ -1,4 +1,4 @@
-"""Tickers, and what each market accepts. Times are epoch milliseconds."""
+"""Tickers, and the trading rules of each market. Times are epoch milliseconds."""
 
 from decimal import Decimal
 
@@ -11,8 +11,8 @@ from onetape.store.database import Store
 #: second, is gone after five calls, and a call takes about a tenth of a second.
 DELETED_A_TIME = 500
 MOST_DELETED = 20_000
-#: A ticker counts if it is dated at most this long after now, milliseconds: one dated further ahead
-#: would hide all that come until then.
+#: Maximum time after now at which a ticker may be dated to count, milliseconds: one dated further
+#: ahead would hide all later tickers until that time.
 AHEAD_MS = 1_000
 
 
@@ -26,7 +26,7 @@ class BestPrices(Struct, frozen=True):
 
 
 def insert_ticker(store: Store, exchange: str, symbol: str, ticker: BestPrices) -> None:
-    """Store a ticker; one of the same millisecond replaces it.
+    """Store a ticker; a ticker of the same millisecond is replaced.
 
     Raises:
         StoreError: the file cannot be written.
@@ -42,10 +42,10 @@ def insert_ticker(store: Store, exchange: str, symbol: str, ticker: BestPrices) 
 def delete_tickers_before(
     store: Store, exchange: str, symbol: str, before_ms: int, *, at_most: int = MOST_DELETED
 ) -> int:
-    """Delete the tickers older than `before_ms`, the oldest first, and return how many.
+    """Delete the tickers older than `before_ms`, the oldest first; return their number.
 
-    In small transactions, so that others get their turn, and no more than `at_most` rows, so that
-    the caller does not stand still for long: call it again later.
+    The rows go in small transactions, so that other processes get their turn, and at most `at_most`
+    per call, so that the caller is not blocked for long.
 
     Raises:
         StoreError: the file cannot be written.
@@ -75,7 +75,7 @@ def _delete_oldest_tickers(
 
 
 def read_last_ticker(store: Store, exchange: str, symbol: str, *, now_ms: int) -> BestPrices | None:
-    """Return the newest ticker, or None; those that are dated after now (market time) do not count.
+    """Return the newest ticker, or None; tickers dated after now (market time) do not count.
 
     Raises:
         StoreError: the file cannot be read.

@@ -1,4 +1,4 @@
-"""A copy of the newest candles in memory: it can be written while the file cannot."""
+"""A copy of the newest candles in memory, which can be written while the file cannot."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,7 +16,7 @@ _WHOLE = ("store_kind", "markets", "recordings")
 
 
 class MemoryStore(Store):
-    """A database in memory. It has the path of the file that it was copied from, for messages."""
+    """A database in memory, with the path of its source file for messages."""
 
     def __init__(self, path: Path, connection: DatabaseConnection) -> None:
         """Wrap an open connection; use `copy_to_memory`."""
@@ -29,11 +29,11 @@ class MemoryStore(Store):
 
 
 def copy_to_memory(store: Store, series: Iterable[tuple[SeriesKey, int]]) -> MemoryStore:
-    """Copy candles with what is known of their gaps; close the copy after use.
+    """Copy candles with the facts on their gaps; close the copy after use.
 
     Args:
         store: The open database; it is read only.
-        series: Each with the open of the first candle to copy, epoch seconds.
+        series: Each series with the open of the first candle to copy, epoch seconds.
 
     Raises:
         StoreError: the file cannot be read.

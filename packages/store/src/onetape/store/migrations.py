@@ -15,18 +15,18 @@ SCRIPTS = (
     "schema_7.sql",
 )  # fmt: skip
 NEWEST_VERSION = len(SCRIPTS)
-#: How long a process waits for another one that migrates the file.
+#: Maximum wait for another process that migrates the file, seconds.
 MIGRATION_TIMEOUT_SECONDS = 120.0
 
 
 def migrate(connection: DatabaseConnection, path: Path) -> Path | None:
     """Bring a file up to the newest schema, in one transaction; a second process waits for it.
 
-    A file that holds rows is copied first, under the lock, so that the copy is exactly what the
-    scripts began with. It is kept.
+    A file that holds rows is copied first, under the lock, so that the copy is exactly the state
+    before the scripts. The copy is not deleted.
 
     Returns:
-        The copy; None where none was needed.
+        Path of the copy; None if no copy was needed.
 
     Raises:
         StoreError: the file was written by a newer Onetape or by another program, or is damaged.
@@ -39,13 +39,13 @@ def migrate(connection: DatabaseConnection, path: Path) -> Path | None:
 
     retry_while_locked(lambda: connection.execute("BEGIN IMMEDIATE"), MIGRATION_TIMEOUT_SECONDS)
     try:
-        # Another process may have migrated between the look and the lock.
+        # Another process may have migrated the file between the check and the lock.
         check_ours(connection, path)
         version = _read_version(connection)
         if version == NEWEST_VERSION:
             connection.execute("ROLLBACK")
             return None
-        kept = _copy_beside(path, version) if _has_rows(connection) else None
+        copy = _copy_beside(path, version) if _has_rows(connection) else None
         for script in SCRIPTS[version:]:
             text = files("onetape.store").joinpath(script).read_text(encoding="utf-8")
             connection.execute(text)
@@ -56,7 +56,7 @@ def migrate(connection: DatabaseConnection, path: Path) -> Path | None:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-    return kept
+    return copy
 
 
 def check_ours(connection: DatabaseConnection, path: Path) -> None:
@@ -93,17 +93,17 @@ def _copy_beside(path: Path, version: int) -> Path:
 
     Called under the write lock, so unfinished copies can only be left by a process that was killed.
     """
-    # Few starts bring a file up to date.
+    # Imported late, because few starts migrate a file.
     from glob import escape
 
     stem = f"{path.name}.v{version}-"
     for stale in path.parent.glob(f".{escape(stem)}*.new*"):
         stale.unlink(missing_ok=True)
     moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    kept = path.with_name(f"{stem}{moment}.backup")
-    with draft_of(kept) as draft:
+    copy = path.with_name(f"{stem}{moment}.backup")
+    with draft_of(copy) as draft:
         copy_database(path, draft)
-        while not name_new(draft, kept):
+        while not name_new(draft, copy):
             # An earlier try of this second was interrupted.
-            kept = kept.with_name(f"{kept.stem}x{kept.suffix}")
-    return kept
+            copy = copy.with_name(f"{copy.stem}x{copy.suffix}")
+    return copy

@@ -1,6 +1,6 @@
 """Exits of positions that were decided and are not filled yet. Times are epoch milliseconds.
 
-At most one obligation of a position is open: a second cause of the same exit changes nothing.
+A position has at most one open obligation: a second cause of the same exit changes nothing.
 """
 
 from decimal import Decimal
@@ -20,7 +20,7 @@ _OPEN_OF_MARKET = "ended_ms IS NULL AND account = ? AND mode = ? AND exchange = 
 
 
 def add_obligation(connection: DatabaseConnection, obligation: ExitObligation) -> bool:
-    """Store an obligation inside a transaction; return False where the position has an open one."""
+    """Store an obligation inside a transaction; return False if the position has an open one."""
     level = None if obligation.level is None else format_decimal(obligation.level)
     connection.execute(
         f"INSERT INTO exit_obligations ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
@@ -43,9 +43,10 @@ def add_obligation(connection: DatabaseConnection, obligation: ExitObligation) -
 
 
 def restore_obligation(store: Store, obligation: ExitObligation, fence: Fence) -> bool:
-    """Store an obligation that a journal kept; return False where nothing is left to store.
+    """Store an obligation from a journal; return False if there is no need to store it.
 
-    It was stored before, its position has another open one, or its entry is not in the file.
+    That is the case if it was stored before, its position has another open obligation, or its entry
+    is not in the file.
 
     Raises:
         SafetyRefusal: another process took the account over.
@@ -62,7 +63,7 @@ def restore_obligation(store: Store, obligation: ExitObligation, fence: Fence) -
 
 
 def is_obligation_stored(store: Store, obligation: str) -> bool:
-    """Return whether an obligation of this id was stored, ended or not."""
+    """Return whether an obligation with this id is stored, ended or not."""
     with store.read() as connection:
         found = connection.execute(
             "SELECT 1 FROM exit_obligations WHERE obligation = ?", (obligation,)
@@ -94,7 +95,7 @@ def open_obligation(store: Store, session: Session, entry_order_id: str) -> Exit
 def end_obligation(
     connection: DatabaseConnection, obligation: str, *, ended_ms: int, reason: str
 ) -> None:
-    """End an obligation inside a transaction; one that has ended stays as it is."""
+    """End an obligation inside a transaction, unless it has ended already."""
     connection.execute(
         "UPDATE exit_obligations SET ended_ms = ?, end_reason = ? "
         "WHERE obligation = ? AND ended_ms IS NULL",
@@ -105,7 +106,7 @@ def end_obligation(
 def end_obligations_of_closed_positions(
     store: Store, session: Session, fence: Fence, *, entry_order_id: str | None, ended_ms: int
 ) -> int:
-    """End the open obligations of all positions but the present one; return how many there were.
+    """End the open obligations of all positions except the present one; return their number.
 
     Args:
         store: The open database.

@@ -1,9 +1,9 @@
 """Orders, their events and their fills. Times are epoch milliseconds.
 
-An order is what its events add up to; its row caches that sum, and both are written in one
-transaction, with the fills and the end of the exit obligation that belong to it. All of it is on
-the disk before the call returns, and inside the fence of the account's lease: the transaction that
-writes has seen that the lease holds.
+The state of an order is the sum of its events; its row caches that sum, and both are written in one
+transaction, with the order's fills and the end of its exit obligation. The transaction is on the
+disk before the call returns, and inside the fence of the account's lease: the transaction that
+writes has checked the lease.
 """
 
 import json
@@ -23,12 +23,12 @@ from onetape.store.reservations import release_reservation
 
 #: The fields of an `Order` are columns of the same names.
 _ORDER_COLUMNS: Final = Order.__struct_fields__
-#: Condition on a row of orders: the market refused an exit, and it is not pending any more.
+#: Condition on a row of orders: the market refused an exit, which is not pending any more.
 EXIT_REJECTED: Final = (
     "status = 'rejected' AND NOT is_protection AND NOT EXISTS (SELECT 1 FROM exit_obligations o "
     "WHERE o.obligation = orders.obligation AND o.ended_ms IS NULL)"
 )
-#: Stored with each new order: its first event, as `onetape.execution.events` writes it.
+#: First event of each new order, as `onetape.execution.events` writes it.
 INTENDED: Final = ("intended", '{"type":"intended"}')
 
 
@@ -99,7 +99,7 @@ def add_order(connection: DatabaseConnection, order: Order) -> None:
 
 
 def store_change(store: Store, change: OrderChange, fence: Fence) -> None:
-    """Store events of an order with all that follows from them, in one transaction.
+    """Store events of an order with their consequences, in one transaction.
 
     Raises:
         SafetyRefusal: another process took the account over, or changed the order.
@@ -196,9 +196,9 @@ def has_unfinished_orders(store: Store, account: str, symbol: str) -> bool:
 
 
 def sum_unbooked_buys(store: Store, account: str, symbol: str) -> Decimal:
-    """Return how much orders to buy may have bought that is not booked, base currency.
+    """Return the amount that orders to buy may have bought and that is not booked, base currency.
 
-    Orders whose end is not known count with what they were sent for.
+    Orders whose end is unknown count with their ordered amount.
 
     Args:
         store: The open database.
@@ -230,7 +230,7 @@ def read_stored_order(store: Store, client_order_id: str) -> StoredOrder | None:
 
 
 def count_stops_cancelled_by_others(store: Store, entry_order_id: str) -> int:
-    """Return how many stops of a position were cancelled or expired, and not by a trader.
+    """Return the number of a position's stops that were cancelled or expired, not by a trader.
 
     Args:
         store: The open database.
@@ -269,7 +269,7 @@ def read_signal_candle(store: Store, client_order_id: str) -> int | None:
 
 
 def count_sent_orders(store: Store, account: str, since_ms: int) -> int:
-    """Return how many orders an account has sent after a moment, stops included.
+    """Return the number of orders that an account has sent after a moment, stops included.
 
     Args:
         store: The open database.

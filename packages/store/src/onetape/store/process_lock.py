@@ -1,7 +1,8 @@
 """A lock of the kernel that ends with its process: a free lock proves that the process has ended.
 
-It is one byte of a file next to the database (POSIX, `lockf`). Child processes do not inherit it.
-A process that closes the file once loses all its locks on it, so the file stays open until its end.
+The lock is one byte of a file next to the database (POSIX, `lockf`). Child processes do not inherit
+it. A process that closes the file once loses all its locks on it, so the file stays open until its
+end.
 """
 
 import errno
@@ -14,7 +15,7 @@ import threading
 from pathlib import Path
 from typing import Final
 
-#: What `lockf` fails with where another process holds the lock.
+#: Errors of `lockf` if another process holds the lock.
 _TAKEN: Final = (errno.EAGAIN, errno.EACCES)
 #: struct flock of 64-bit Linux: type, whence, start, length, process.
 _FLOCK: Final = "hhqqi4x"
@@ -44,13 +45,13 @@ class ProcessLock:
         self.identity: str | None = None
         """Boot of the computer and lock file, as text; None while the lock is not held.
 
-        A process that gets the lock and finds the same identity stored: the holder is dead.
+        If a process gets the lock and finds its identity stored, the former holder is dead.
         """
         self.is_taken = False
-        """Whether another process, or another part of this one, held it at the last `acquire`."""
+        """Whether the lock was held elsewhere, also in this process, at the last `acquire`."""
 
     def acquire(self) -> bool:
-        """Take the lock if it is free; return whether it is held now.
+        """Take the lock if it is free; return whether this process holds it now.
 
         Returns:
             False also where the file system has no locks.
@@ -72,7 +73,7 @@ class ProcessLock:
             return True
 
     def release(self) -> None:
-        """Give the lock back, if it is held."""
+        """Release the lock, if it is held."""
         if self.identity is None:
             return
         pid = os.getpid()
@@ -84,13 +85,13 @@ class ProcessLock:
     def is_held(self, identity: str | None) -> bool | None:
         """Return whether the process that stored an identity of this lock still holds it.
 
-        The lock is looked at and not taken: a process that acquires it meanwhile gets it.
+        The lock is only tested, not taken: another process can acquire it meanwhile.
 
         Args:
             identity: Stored identity of the lock's holder; None: none is stored.
 
         Returns:
-            None where it cannot be known: another computer or boot, no locks, no Linux.
+            None if that is unknown: another computer or boot, no locks, no Linux.
         """
         if identity is None or sys.platform != "linux" or not Path(self._path).exists():
             return None

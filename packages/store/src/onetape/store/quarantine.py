@@ -1,4 +1,4 @@
-"""Rows that were refused: how many of each fault, and what the exchange sent for the first ones.
+"""Rows that were refused: the count of each fault, and the exchange's text of the first ones.
 
 A row that is sent again and again is stored once, with its count. An exchange that goes wrong
 must not fill the disk: of each series and fault, quarantine keeps the first `KEPT_PAYLOADS` rows,
@@ -29,29 +29,29 @@ class RefusedRows(Struct, frozen=True):
     key: SeriesKey
     fault: str
     refused: int
-    """Number of different rows; a row that is not stored counts each time that it comes."""
+    """Number of different rows; a row that is not stored counts each time that it arrives."""
     first_seen_ms: int
     last_seen_ms: int
 
 
 class QuarantinedRow(Struct, frozen=True):
-    """A row that was refused, as it came."""
+    """A refused row, as received."""
 
     key: SeriesKey
     timestamp: int | None
-    """Open of its candle, epoch seconds; None where it has no time that a candle may have."""
+    """Open of its candle, epoch seconds; None if its time is invalid for a candle."""
     source: Source
-    """Origin of the row when it came first."""
+    """Origin of the row at its first arrival."""
     fault: str
     payload: str
     """Text of the row as the exchange sent it, cut to 4,000 characters."""
     times: int
-    """Number of times that the row came."""
+    """Number of arrivals of the row."""
     first_seen_ms: int
     last_seen_ms: int
 
 
-def quarantine(
+def quarantine_row(
     store: Store,
     key: SeriesKey,
     row: Candle,
@@ -117,7 +117,7 @@ def _keep(
         )
     }
     new = [payload for payload in times if payload not in known]
-    kept = new[: max(KEPT_PAYLOADS - len(known), 0)]
+    to_store = new[: max(KEPT_PAYLOADS - len(known), 0)]
     connection.executemany(
         "UPDATE quarantine SET times = times + ?, last_seen_ms = ? "
         f"WHERE {_SERIES} AND fault = ? AND payload = ?",
@@ -141,7 +141,7 @@ def _keep(
                 fault,
                 payload,
             )
-            for payload in kept
+            for payload in to_store
         ],
     )
     connection.execute(
@@ -167,7 +167,7 @@ def read_refused_rows(store: Store, key: SeriesKey | None = None) -> list[Refuse
 def read_quarantined_rows(
     store: Store, key: SeriesKey, fault: str, limit: int
 ) -> list[QuarantinedRow]:
-    """Return the first rows of a series that were refused for a fault, in the order they came."""
+    """Return the first rows of a series that were refused for a fault, in order of arrival."""
     with store.read() as connection:
         rows = connection.execute(
             "SELECT timestamp, source, fault, payload, times, seen_ms, "
@@ -183,7 +183,7 @@ def _get_time(row: Candle) -> int | None:
 
 
 def _format_row(row: Candle) -> str:
-    # Only a refused row needs it, and a reader refuses none.
+    # Imported late, because only a refused row needs it.
     import json
 
     return json.dumps([repr(value) for value in row])

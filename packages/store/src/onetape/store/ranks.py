@@ -1,4 +1,4 @@
-"""Ranks of candle values: which of two values of one candle is the better one, by its origin.
+"""Ranks of candle values, which decide by origin between two values of one candle.
 
 A stale frame of the stream must never replace a value that the exchange gave minutes later, even if
 the frame came last. The rank of a stored row follows from its columns `source` and `closed`, and
@@ -20,7 +20,7 @@ REST_SETTLED: Final = 4
 
 #: Time after the close from which the value of REST counts as final, market time, milliseconds.
 SETTLED_MS: Final = 60_000
-#: What each rank is called in output.
+#: Names of the ranks in output.
 RANK_NAMES: Final = (
     "frame of the stream",
     "file",
@@ -36,7 +36,7 @@ ROW_RANK_SQL: Final = (
     f"WHEN 'ws' THEN iif(o.closed = 1, {STREAM_CLOSE}, {FRAME}) "
     f"WHEN 'import' THEN {FILE} WHEN 'resample' THEN {FILE} ELSE {FRAME} END"
 )
-#: The rank of the new value of a revision `r`. One of the stream without a rank is a frame.
+#: SQL for the rank of a revision `r`; a value of the stream without a rank is a frame.
 REVISION_RANK_SQL: Final = (
     f"ifnull(r.rank, CASE r.source WHEN 'rest' THEN {REST_SETTLED} WHEN 'import' THEN {FILE} "
     f"WHEN 'resample' THEN {FILE} ELSE {FRAME} END)"
@@ -44,9 +44,9 @@ REVISION_RANK_SQL: Final = (
 
 
 def outranks(new: int, stored: int) -> bool:
-    """Return whether a value that came later may displace the stored one.
+    """Return whether a later value may replace the stored one.
 
-    It ranks higher; or both are of REST at the same rank, where the later response is the
-    exchange's own correction.
+    A later value may if it ranks higher, or if both come from REST at the same rank: then the later
+    response is the exchange's own correction.
     """
     return new > stored or (new == stored and new in (REST_AT_CLOSE, REST_SETTLED))

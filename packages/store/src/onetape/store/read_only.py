@@ -1,4 +1,4 @@
-"""Open a database file for reading only: nothing is made, migrated or written."""
+"""Open a database file for reading only, without creating, migrating or writing it."""
 
 import stat
 from pathlib import Path
@@ -8,7 +8,7 @@ from onetape.store.connection import DatabaseConnection, connect
 from onetape.store.database import BUSY_TIMEOUT_MS, Store
 from onetape.store.filesystem import get_file_identity
 from onetape.store.migrations import NEWEST_VERSION, check_ours
-from onetape.store.sqlite_errors import translated
+from onetape.store.sqlite_errors import translating_sqlite_errors
 
 
 def open_read_only(path: Path) -> Store:
@@ -30,7 +30,7 @@ def open_read_only(path: Path) -> Store:
     if status.st_size == 0:
         raise StoreError(f"{path} is empty (0 bytes); --db names another file")
     identity = get_file_identity(path)
-    with translated(path):
+    with translating_sqlite_errors(path):
         connection = connect(path)
         try:
             connection.set_busy_timeout(BUSY_TIMEOUT_MS)

@@ -30,7 +30,7 @@ def read_closed_between(
         key: The series.
         start: Start of the range, epoch seconds, inclusive.
         end: End of the range, epoch seconds, exclusive.
-        cached: Whether the columnar cache may be read and filled. The response is the same.
+        cached: Whether the columnar cache may be read and filled. The result does not depend on it.
 
     Raises:
         StoreError: the file cannot be read.
@@ -39,21 +39,21 @@ def read_closed_between(
         is_cached = cached and store.uses_cache
         if not is_cached or not _is_long(connection, key, start, end):
             return read_columns(connection, key, start, read_proven_end(connection, key, end))
-    # A transaction of the caller, whose later reads must see the same state.
+    # The caller has a transaction, whose later reads must see the same state.
     if not connection.in_transaction:
         fill_cache(store, key, start, end)
     with store.read() as connection:
         proven = read_proven_end(connection, key, end)
-        candles = _assemble(connection, get_cache_folder(store.path), key, start, proven)
-        # A file that is not what was written: it is gone, and the next reader makes a new one.
+        candles = _assemble_candles(connection, get_cache_folder(store.path), key, start, proven)
+        # A damaged file was deleted; the next reader writes a new one.
         return read_columns(connection, key, start, proven) if candles is None else candles
 
 
 def read_first_traded_after(store: Store, key: SeriesKey, timestamp: int) -> Candle | None:
     """Return the first candle after a time in which something was traded, or None.
 
-    It may still be forming. The rule is `onetape.core.untraded`; a series of which no stored candle
-    has volume does not report it, and each of its candles counts as traded.
+    That candle may still be forming. The rule is `onetape.core.untraded`; a series without any
+    stored volume does not report volume, and each of its candles counts as traded.
 
     Args:
         store: The open database.
@@ -118,10 +118,10 @@ def _is_long(connection: DatabaseConnection, key: SeriesKey, start: int, end: in
     return row.get is not None
 
 
-def _assemble(
+def _assemble_candles(
     connection: DatabaseConnection, folder: Path, key: SeriesKey, start: int, end: int
 ) -> Candles | None:
-    """Return the candles of chunk files and of the rows between, or None where a file is bad."""
+    """Return the candles of chunk files and of the rows between, or None if a file is damaged."""
     parts: list[Chunk | Candles] = []
     at = start
     for chunk in find_chunks(connection, key, start, end):
@@ -131,7 +131,9 @@ def _assemble(
         at = chunk.stop
     if at < end:
         parts.append(read_columns(connection, key, at, end))
-    whole = _allocate(sum(part.candles if isinstance(part, Chunk) else len(part) for part in parts))
+    whole = _allocate_candles(
+        sum(part.candles if isinstance(part, Chunk) else len(part) for part in parts)
+    )
     filled = 0
     for part in parts:
         count = part.candles if isinstance(part, Chunk) else len(part)
@@ -146,8 +148,8 @@ def _assemble(
     return whole[int(first) : int(last)]
 
 
-def _allocate(count: int) -> Candles:
-    # One block instead of six: the system gives it in pages of 2 MB, a fifth of the time.
+def _allocate_candles(count: int) -> Candles:
+    # One block instead of six is allocated in pages of 2 MB, in a fifth of the time.
     block = np.empty((6, count))
     return Candles(block[0].view(np.int64), *block[1:])
 

@@ -1,9 +1,9 @@
 """Money of an account that orders may spend, shared by all its symbols and processes.
 
-Cash is the start balance and what the stored trades took and brought. Before an order to buy is
-sent, it reserves what it may spend, in a transaction that has seen all trades and all other
-reservations: so no money is spent twice by two processes. A reservation ends with its
-order; the part that its own trades have spent already does not count twice.
+Cash is the start balance and the money flows of the stored trades. Before an order to buy is sent,
+the money that it may spend is reserved, in a transaction that has read all trades and all other
+reservations: so two processes never spend the same money. A reservation ends with its order; the
+part that the order's trades have spent already does not count twice.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ class FeeSum(Struct, frozen=True):
 
 
 class AccountCash:
-    """The money of one account. Trades are read once: later calls read those that came since."""
+    """The money of one account. Trades are read once; later calls read only new trades."""
 
     def __init__(self, store: Store, account: str, mode: Mode) -> None:
         """Begin; nothing is read yet.
@@ -52,7 +52,7 @@ class AccountCash:
         self._flow = Decimal(0)
         """Sum of the payments of all trades up to `_newest`, quote currency; buys are negative."""
         self.other_fees: dict[str, FeeSum] = {}
-        """Fees of the trades up to that one in third currencies, which no cash shows, by currency.
+        """Fees in third currencies, which the cash does not show, of the trades read, by currency.
         """
 
     def read(self) -> Decimal:
@@ -62,7 +62,7 @@ class AccountCash:
             StoreError: the file cannot be read, or the account has no start balance.
         """
         with self._store.read() as connection:
-            return self._cash(connection)
+            return self._compute_cash(connection)
 
     def reserve(
         self,
@@ -72,7 +72,7 @@ class AccountCash:
         *,
         reserved_ms: int,
     ) -> Decimal:
-        """Reserve money for an order, once; return how much.
+        """Reserve money for an order, once; return the amount.
 
         Args:
             client_order_id: The order, whose intent is stored.
@@ -88,7 +88,7 @@ class AccountCash:
         """
         with self._store.write(durable=True) as connection:
             check_lease(connection, fence)
-            free = max(self._cash(connection) - self._sum_reserved(connection), Decimal(0))
+            free = max(self._compute_cash(connection) - self._sum_reserved(connection), Decimal(0))
             amount = choose(free)
             if amount > free:
                 raise StoreError(
@@ -109,7 +109,7 @@ class AccountCash:
                 )
             return amount
 
-    def _cash(self, connection: DatabaseConnection) -> Decimal:
+    def _compute_cash(self, connection: DatabaseConnection) -> Decimal:
         start = connection.execute(
             "SELECT start_balance FROM accounts WHERE account = ?", (self._account,)
         ).get
@@ -130,7 +130,7 @@ class AccountCash:
     def _add_fee(
         self, symbol: str, side: str, price: str, amount: str, fee: str, fee_currency: str
     ) -> None:
-        """Add the fee of a trade where it was paid in a third currency, such as BNB."""
+        """Add the fee of a trade if it was paid in a third currency, such as BNB."""
         del side
         if fee_currency in split_symbol(symbol) or not Decimal(fee):
             return
@@ -140,7 +140,7 @@ class AccountCash:
         )
 
     def _sum_reserved(self, connection: DatabaseConnection) -> Decimal:
-        """Return what open orders may still spend, quote currency."""
+        """Return the money that open orders may still spend, quote currency."""
         rows = connection.execute(
             "SELECT client_order_id, amount FROM reservations WHERE account = ? AND mode = ?",
             (self._account, self._mode),
@@ -151,9 +151,9 @@ class AccountCash:
 
 
 def read_reserved_symbols(store: Store, account: str, mode: Mode) -> set[tuple[str, str]]:
-    """Return exchange and symbol of the orders to buy that are sent or about to be, and not over.
+    """Return exchange and symbol of the open orders to buy, sent or about to be sent.
 
-    Inside the transaction of a reservation no other process can add one meanwhile.
+    Inside the transaction of a reservation no other process can add an order meanwhile.
 
     Args:
         store: The open database.
@@ -215,7 +215,7 @@ def release_reservation(connection: DatabaseConnection, client_order_id: str) ->
 
 
 def _sum_spent(connection: DatabaseConnection, client_order_id: str) -> Decimal:
-    """Return what the trades of an order took (negative), quote currency."""
+    """Return the cash flow of the trades of an order, quote currency; negative: money spent."""
     rows = connection.execute(
         "SELECT symbol, side, price, amount, fee, fee_currency FROM trades "
         "WHERE client_order_id = ?",
@@ -225,7 +225,7 @@ def _sum_spent(connection: DatabaseConnection, client_order_id: str) -> Decimal:
 
 
 def _compute_flow(row: tuple[Any, ...]) -> Decimal:
-    """Return what a trade took (negative) or brought, quote currency."""
+    """Return the cash flow of a trade, quote currency; negative: money spent."""
     symbol, side, price, amount, fee, fee_currency = row
     value = Decimal(price) * Decimal(amount)
     flow = value if side == "sell" else -value

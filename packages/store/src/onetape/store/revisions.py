@@ -1,9 +1,9 @@
-"""The revision ledger: values that came for candles that were closed already, and differ.
+"""The revision ledger: different values that arrived for candles that were closed already.
 
 A closed candle is never overwritten by an insert: a trigger writes the different value here, once.
-Only an acceptance makes it the candle's value, and only where it outranks the stored one, unless a
-person forces it (ranks.py). Where the exchange sends the stored value again, what came in between
-is settled. Times of candles are epoch seconds.
+Only an acceptance makes the value the candle's own, and only if it outranks the stored one, unless
+a person forces it (ranks.py). If the exchange sends the stored value again, revisions from in
+between are settled. Times of candles are epoch seconds.
 """
 
 from collections.abc import Iterable
@@ -45,30 +45,30 @@ class Revision(Struct, frozen=True):
     id: int
     key: SeriesKey
     old: Candle
-    """Stored value of the candle when the other value came."""
+    """Stored value of the candle when the other value arrived."""
     new: Candle
-    """Value of the candle that came later."""
+    """Value of the candle that arrived later."""
     source: str | None
     """Origin of the new value: rest, ws, import; None: plain SQL."""
     seen_ms: int
-    """Time at which the new value came, by the computer's clock, epoch milliseconds."""
+    """Time at which the new value arrived, by the computer's clock, epoch milliseconds."""
     accepted: bool
-    """Whether it is settled: the candle has the new value since, or a better one."""
+    """Whether the revision is settled: the candle has its value since, or a better one."""
     rank: int
     """Rank of the new value, as in ranks.py."""
     stored_rank: int | None
-    """Rank of the value that the candle has now; None where it is not stored any more."""
+    """Rank of the candle's present value; None if the candle is not stored any more."""
 
     @property
     def outranks(self) -> bool:
-        """Whether it may be accepted without force."""
+        """Whether the revision may be accepted without force."""
         return self.stored_rank is not None and outranks(self.rank, self.stored_rank)
 
 
 def read_revisions(
     store: Store, key: SeriesKey | None = None, *, open_only: bool = True
 ) -> list[Revision]:
-    """Return the revisions of a series, or of all, in the order in which they came.
+    """Return the revisions of a series, or of all series, in order of arrival.
 
     Args:
         store: The open database.
@@ -89,7 +89,7 @@ def read_revisions(
 def accept(
     store: Store, revision_ids: Iterable[int], *, accepted_ms: int, force: bool = False
 ) -> int:
-    """Give candles their revised values, all in one transaction, and return how many changed.
+    """Give candles their revised values, all in one transaction; return the number of changes.
 
     The decisions of every account that may rest on such a candle are marked: their traders evaluate
     them again.
@@ -111,7 +111,7 @@ def accept(
             cannot be written; nothing was changed.
     """
     with store.write() as connection:
-        named = [_named(store, connection, each) for each in sorted(set(revision_ids))]
+        named = [_read_revision(store, connection, each) for each in sorted(set(revision_ids))]
         wanted = _select_best_of_each([one for one in named if not one.accepted])
         for one in wanted:
             if not (force or one.outranks or one.stored_rank is None):
@@ -126,14 +126,14 @@ def accept(
 
 
 def accept_outranking(store: Store, revision_ids: Iterable[int], *, accepted_ms: int) -> int:
-    """Accept those revisions that outrank what is stored, as `accept` does; leave the others open.
+    """Accept the revisions that outrank the stored values, as `accept` does; leave others open.
 
     Raises:
         UsageError: there is no revision of that number; nothing was changed.
         StoreError: as `accept`.
     """
     with store.write() as connection:
-        named = [_named(store, connection, each) for each in sorted(set(revision_ids))]
+        named = [_read_revision(store, connection, each) for each in sorted(set(revision_ids))]
         wanted = _select_best_of_each([one for one in named if not one.accepted and one.outranks])
         _accept_and_mark(store, connection, wanted, accepted_ms)
         return len(wanted)
@@ -171,7 +171,7 @@ def _accept_and_mark(
         mark_decisions(connection, one.key, one.new.timestamp, USUAL_WINDOW, accepted_ms)
 
 
-def _named(store: Store, connection: DatabaseConnection, revision_id: int) -> Revision:
+def _read_revision(store: Store, connection: DatabaseConnection, revision_id: int) -> Revision:
     rows = connection.execute(f"{_SELECT} WHERE id = ?", (revision_id,)).fetchall()
     if not rows:
         raise UsageError(

@@ -45,15 +45,15 @@ def change_risk_state(
     now_ms: int,
     cleared_by: str | None = None,
 ) -> str:
-    """Replace the risk state of an account by what follows from it; return the new one.
+    """Replace the risk state of an account by a changed one; return the new state.
 
     Args:
         store: The open database.
         account: Name of the account.
-        change: Returns the new JSON document; its argument is the stored one, None: nothing is
-            stored.
+        change: Returns the new JSON document; its argument is the stored document, None: no
+            document.
         now_ms: The computer's time, epoch milliseconds.
-        cleared_by: Person who clears the breaches, if that is the change.
+        cleared_by: Person who clears the breaches, if the change clears them.
 
     Raises:
         StoreError: the file cannot be written.

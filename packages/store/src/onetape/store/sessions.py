@@ -13,7 +13,7 @@ from onetape.store.leases import Fence, check_lease
 def start_session(
     store: Store, session: Session, fence: Fence, *, changes: str | None = None
 ) -> None:
-    """Write down that a session began, and that those of account and symbol before it have ended.
+    """Store the start of a session, and the end of earlier sessions of its account and symbol.
 
     A session that was killed has not stored its end; when it ended is not known, so its end is the
     moment of the takeover, and the reason names the process that took over.
@@ -82,7 +82,7 @@ def read_newest_session(store: Store, account: str, symbol: str) -> Session | No
 
 
 def read_session_start(store: Store, session: str) -> int | None:
-    """Return when a session began, epoch milliseconds; None: it is not stored."""
+    """Return the start time of a session, epoch milliseconds; None: the session is not stored."""
     with store.read() as connection:
         return connection.execute(
             "SELECT started_ms FROM sessions WHERE session = ?", (session,)
@@ -102,7 +102,7 @@ def change_session_rules(store: Store, session: str, rules: Mapping[str, Any]) -
 
 
 def end_session(store: Store, session: str, *, ended_ms: int, reason: str) -> None:
-    """Write down that a session ended, and why; what a takeover has stored stays."""
+    """Store the end of a session with its reason; an end stored by a takeover stays."""
     with store.write() as connection:
         connection.execute(
             "UPDATE sessions SET ended_ms = ?, end_reason = ? "

@@ -1,6 +1,6 @@
-"""What a simulated file holds: the market of one seed, invented or replayed from recorded candles.
+"""Source of a simulated file's candles: one seed, with an invented market or recorded candles.
 
-Each seed and each recording is a market of its own, and two in one file would look like one.
+Each seed and each recording is a separate market, and two in one file would look like one.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from onetape.store.database import Store
 
 
 def require_source(store: Store, source: SimulatedSource) -> None:
-    """Hold a simulated file to one source: the first one stays, every other one is refused.
+    """Fix the source of a simulated file: the first one stays, every other one is refused.
 
     A symbol that is not in the file yet may be added from another recording.
 
@@ -27,7 +27,9 @@ def require_source(store: Store, source: SimulatedSource) -> None:
         StoreError: the file cannot be written.
     """
     with store.read() as connection:
-        if _refusal(store, connection, source) is None and _is_stored(connection, source):
+        if _find_source_conflict(store, connection, source) is None and _is_stored(
+            connection, source
+        ):
             return
     with store.write() as connection:
         connection.execute(
@@ -35,7 +37,7 @@ def require_source(store: Store, source: SimulatedSource) -> None:
             "ON CONFLICT (only_row) DO UPDATE SET seed = ifnull(seed, excluded.seed)",
             (str(source.seed),),
         )
-        refusal = _refusal(store, connection, source)
+        refusal = _find_source_conflict(store, connection, source)
         if refusal is not None:
             raise StoreOfOtherMarket(refusal)
         if source.recordings is None:
@@ -49,7 +51,7 @@ def require_source(store: Store, source: SimulatedSource) -> None:
 
 
 def read_origin(store: Store, key: SeriesKey) -> Origin | None:
-    """Return where the candles of a simulated series come from; None for a real exchange."""
+    """Return the source of the candles of a simulated series; None for a real exchange."""
     if key.exchange != SIMULATOR_ID:
         return None
     with store.read() as connection:
@@ -57,8 +59,10 @@ def read_origin(store: Store, key: SeriesKey) -> Origin | None:
     return get_origin(recordings, key.symbol, key.timeframe)
 
 
-def _refusal(store: Store, connection: DatabaseConnection, source: SimulatedSource) -> str | None:
-    """Return why a file cannot hold a source, or None where it can."""
+def _find_source_conflict(
+    store: Store, connection: DatabaseConnection, source: SimulatedSource
+) -> str | None:
+    """Return the reason why a file cannot hold a source; None: it can."""
     other = "or choose another file with --db"
     seed = connection.execute("SELECT seed FROM store_kind").get
     if seed is not None and seed != str(source.seed):
@@ -93,7 +97,7 @@ def _is_stored(connection: DatabaseConnection, source: SimulatedSource) -> bool:
 
 
 def _read_recordings(connection: DatabaseConnection) -> Mapping[str, CandleRecording] | None:
-    """Return the recordings of a file by symbol: empty where it is invented, None if unknown."""
+    """Return the recordings of a file by symbol: empty for an invented market, None if unknown."""
     if connection.execute("SELECT origin FROM store_kind").get is None:
         return None
     rows = connection.execute("SELECT symbol, timeframe, digest FROM recordings").fetchall()

@@ -1,4 +1,4 @@
-"""The one place where errors of SQLite are read: each becomes one of ours, with its remedy."""
+"""The only place that handles SQLite's errors: each becomes an Onetape error with its remedy."""
 
 import errno
 import os
@@ -25,8 +25,10 @@ _UNWRITABLE: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
 
 @contextmanager
-def translated(path: Path, connection: DatabaseConnection | None = None) -> Generator[None]:
-    """Turn every error of SQLite inside into one of ours that names the file and the remedy.
+def translating_sqlite_errors(
+    path: Path, connection: DatabaseConnection | None = None
+) -> Generator[None]:
+    """Turn every SQLite error in the block into an error that names the file and the remedy.
 
     Args:
         path: Path of the file.

@@ -1,4 +1,4 @@
-"""Where the stop of each live position is, and how long no stop was at the exchange."""
+"""Place of the stop of each live position, and the time without a stop at the exchange."""
 
 from decimal import Decimal
 from typing import Literal
@@ -13,12 +13,12 @@ StopPlaceName = Literal["exchange", "here", "none"]
 
 
 class StopState(Struct, frozen=True):
-    """The stop of one position, by the trader that held the position last."""
+    """The stop of one position, stored by the last trader that held the position."""
 
     entry_order_id: str
     """Client order id of the order that opened the position."""
     place: StopPlaceName
-    """`here`: the level is watched by the running trader alone; `none`: nothing sells at it."""
+    """`here`: only the running trader watches the level; `none`: no stop sells."""
     price: Decimal | None
     """Price of the stop order or of the watched level, quote currency; None: not known."""
     reason: str
@@ -30,8 +30,8 @@ class StopState(Struct, frozen=True):
     updated_ms: int
     """Market time of the last change of the row, epoch milliseconds."""
 
-    def unprotected_at(self, now_ms: int) -> int:
-        """Return how long an open position had no stop at the exchange, milliseconds.
+    def compute_unprotected_ms(self, now_ms: int) -> int:
+        """Return the time that an open position had no stop at the exchange, milliseconds.
 
         Args:
             now_ms: Market time, epoch milliseconds.
@@ -73,7 +73,7 @@ def store_stop_state(store: Store, state: StopState, fence: Fence) -> None:
 
 
 def read_stop_state(store: Store, entry_order_id: str) -> StopState | None:
-    """Return where the stop of a position is; None where no trader has stored it.
+    """Return the stop state of a position; None if no trader has stored it.
 
     Raises:
         StoreError: the file cannot be read.
@@ -91,7 +91,7 @@ def read_stop_state(store: Store, entry_order_id: str) -> StopState | None:
 
 
 def read_unprotected_time(store: Store, account: str) -> UnprotectedTime | None:
-    """Return how long the positions of an account had no stop; None where none is stored.
+    """Return the time that the positions of an account had no stop; None: no state is stored.
 
     Raises:
         StoreError: the file cannot be read.

@@ -1,6 +1,6 @@
 """Candles that the exchange's stream marked as final, until REST has confirmed or corrected them.
 
-A row of `stream_closes` is such a candle that was not compared yet. A read of REST long enough
+A row of `stream_closes` is a marked candle that was not compared yet. A read of REST long enough
 after the close removes the row (closed_rows.py): it confirms the value, or leaves a revision that
 outranks it. Times of candles are epoch seconds.
 """
@@ -22,8 +22,8 @@ _INSERT = (
 def store_marked(store: Store, key: SeriesKey, row: Candle, *, closed_ms: int) -> bool:
     """Store a candle that the exchange's stream marked as final.
 
-    It replaces a row that is not closed. Of a closed row a different value becomes a revision of
-    the mark's rank.
+    The candle replaces a row that is not closed. If the row is closed, a different value becomes a
+    revision with the mark's rank.
 
     Args:
         store: The open database.
@@ -76,7 +76,7 @@ def note_stream_close(
 def read_uncompared(store: Store, key: SeriesKey, *, end: int) -> list[int]:
     """Return the candles before `end` whose value REST has not confirmed well after their close.
 
-    Those that the stream's mark closed, and those that REST gave right at the close; oldest first.
+    They were closed by the stream's mark, or by REST right at the close; oldest first.
     """
     with store.read() as connection:
         rows = connection.execute(

@@ -19,7 +19,7 @@ class StateChange(Struct, frozen=True):
     reason: str
     """Reason of the change, as a text."""
     remedy: str
-    """Action for a person; empty where none is needed."""
+    """Action for a person; empty: no action is needed."""
 
 
 def insert_state_changes(store: Store, session: str, changes: list[StateChange]) -> None:

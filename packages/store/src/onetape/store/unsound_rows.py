@@ -6,19 +6,19 @@ from onetape.store.database import Store
 from onetape.store.quarantine import refuse
 
 _SERIES = "exchange = ? AND symbol = ? AND timeframe = ?"
-#: Why a forming row is taken out that will never be closed.
+#: Fault of a forming row that will never be closed.
 NEVER_CLOSED = "never closed"
 
 
 def quarantine_unsound_rows(
     store: Store, key: SeriesKey, start: int, end: int, *, seen_ms: int
 ) -> int:
-    """Move rows of `[start, end)` that break a rule of candles to the quarantine; return how many.
+    """Move rows of `[start, end)` that break a rule of candles to quarantine; return their number.
 
     Args:
         store: The open database.
         key: The series.
-        start: Epoch seconds; what plain SQL wrote may be before 1970.
+        start: Epoch seconds; rows of plain SQL may be before 1970.
         end: End of the range, epoch seconds, exclusive.
         seen_ms: Market time, epoch milliseconds.
 
@@ -27,21 +27,21 @@ def quarantine_unsound_rows(
         StoreError: the file cannot be written.
     """
     timeframe = Timeframe.parse(key.timeframe)
-    return _quarantine(store, key, start, end, timeframe, seen_ms)
+    return _quarantine_rows(store, key, start, end, timeframe, seen_ms)
 
 
 def quarantine_forming_rows(
     store: Store, key: SeriesKey, start: int, end: int, *, seen_ms: int
 ) -> int:
-    """Move rows of `[start, end)` that are still forming to the quarantine; return how many.
+    """Move rows of `[start, end)` that are still forming to quarantine; return their number.
 
     Raises:
         StoreError: the file cannot be written.
     """
-    return _quarantine(store, key, start, end, None, seen_ms)
+    return _quarantine_rows(store, key, start, end, None, seen_ms)
 
 
-def _quarantine(
+def _quarantine_rows(
     store: Store, key: SeriesKey, start: int, end: int, timeframe: Timeframe | None, seen_ms: int
 ) -> int:
     with store.write() as connection:

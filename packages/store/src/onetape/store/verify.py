@@ -1,4 +1,4 @@
-"""Look through the whole store for what cannot be right. It only reads, in one transaction.
+"""Search the whole store for inconsistent rows. The search only reads, in one transaction.
 
 The tables refuse most of this, but a program with plain SQL can switch the checks off, and a file
 can be damaged by a disk. Times are epoch seconds, ranges half-open.
@@ -40,8 +40,8 @@ FindingKind = Literal[
     "quick_check",
 ]
 _SERIES: Final = "exchange = ? AND symbol = ? AND timeframe = ?"
-# Rows to look at, found without leaving SQLite: `find_candle_fault` names what is wrong with them,
-# and a price between a sound low and a sound high is sound.
+# Condition in SQL for rows that may be unsound: `find_candle_fault` returns the fault of each; a
+# price between a sound low and a sound high is sound.
 _SUSPECT: Final = (
     f"(timestamp BETWEEN 0 AND {LATEST_TIMESTAMP} AND (timestamp - ?) % ? = 0 "
     "AND low > 0 AND low <= open AND low <= close AND high >= open AND high >= close "
@@ -53,7 +53,7 @@ _MOST_LINES: Final = 10_000
 
 
 class Finding(Struct, frozen=True):
-    """One thing that is not as it should be: neighbouring rows with one fault are one finding."""
+    """One fault of the store: neighbouring rows with one fault are one finding."""
 
     kind: FindingKind
     key: SeriesKey | None
@@ -75,7 +75,7 @@ def verify(store: Store, keys: Iterable[SeriesKey] | None = None) -> list[Findin
 
     Args:
         store: The open database.
-        keys: The series; None: all. The file as a whole is always looked at.
+        keys: The series; None: all. The file as a whole is always checked.
 
     Raises:
         StoreError: the file is damaged so far that it cannot be read.
@@ -84,7 +84,7 @@ def verify(store: Store, keys: Iterable[SeriesKey] | None = None) -> list[Findin
         lines = [row[0] for row in connection.execute(f"PRAGMA quick_check({_MOST_LINES})")]
         damage = [line for line in lines if line != "ok" and not line.startswith(_RULE_BROKEN)]
         if damage:
-            # Rows of a damaged file prove nothing.
+            # Rows of a damaged file are no evidence.
             return [_make_file_finding(line) for line in damage]
         chosen = _list_series(connection) if keys is None else list(keys)
         found = [finding for key in chosen for finding in _verify_series(store, connection, key)]
@@ -153,7 +153,7 @@ def _find_only_refused(
 def _get_grid(timeframe: Timeframe) -> tuple[int, int]:
     """Return an open, and the seconds between opens: the values for `_SUSPECT`."""
     if timeframe.is_month:
-        # Months differ in length, so each of their few rows is looked at.
+        # Months differ in length, so each of their few rows is checked.
         return -1, 2**62
     return timeframe.floor(0), timeframe.seconds
 

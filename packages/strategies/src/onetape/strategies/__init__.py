@@ -1,25 +1,25 @@
-"""RSI, MACD, SMA cross, and all that a strategy of your own needs.
+"""RSI, MACD, SMA cross, and the names with which you write your own strategy.
 
 from onetape.strategies import Signals, Strategy, indicators, parameter
 """
 
 from onetape.strategies import indicators
-from onetape.strategies.evaluation import checked_signals
+from onetape.strategies.evaluation import evaluate_strategy
 from onetape.strategies.higher_timeframes import (
     Higher,
     HigherCandles,
     align_higher_candles,
-    higher_timeframes_of,
+    collect_higher_timeframes,
 )
 from onetape.strategies.interface import BUY, HOLD, SELL, SignalArray, Signals, Strategy
-from onetape.strategies.parameters import ParameterInfo, check_under, parameter, parameters_of
+from onetape.strategies.parameters import ParameterInfo, check_under, collect_parameters, parameter
 from onetape.strategies.registry import (
-    digest,
-    higher_lookback_of,
+    compute_strategy_digest,
+    get_higher_lookback,
+    get_lookback,
+    list_strategy_names,
     load_strategy,
-    lookback_of,
-    strategy_class,
-    strategy_names,
+    load_strategy_class,
 )
 
 __all__ = [
@@ -34,15 +34,15 @@ __all__ = [
     "Strategy",
     "align_higher_candles",
     "check_under",
-    "checked_signals",
-    "digest",
-    "higher_lookback_of",
-    "higher_timeframes_of",
+    "collect_higher_timeframes",
+    "collect_parameters",
+    "compute_strategy_digest",
+    "evaluate_strategy",
+    "get_higher_lookback",
+    "get_lookback",
     "indicators",
+    "list_strategy_names",
     "load_strategy",
-    "lookback_of",
+    "load_strategy_class",
     "parameter",
-    "parameters_of",
-    "strategy_class",
-    "strategy_names",
 ]

@@ -1,4 +1,4 @@
-"""Validate what a strategy returns in addition to its signals: indicators, levels, reasons."""
+"""Validate the results of a strategy in addition to its signals: indicators, levels, reasons."""
 
 from collections.abc import Collection, Mapping
 from typing import Any, Final, cast
@@ -17,12 +17,12 @@ MOST_INDICATORS: Final = 100
 LONGEST_TEXT: Final = 200
 
 
-def invalid_result(strategy: Strategy, found: str, remedy: str) -> ConfigurationError:
+def make_invalid_result_error(strategy: Strategy, found: str, remedy: str) -> ConfigurationError:
     """Return the error of a strategy whose result cannot be used."""
     return ConfigurationError(f"strategy {strategy.name} {found}; {remedy}")
 
 
-def column_of(strategy: Strategy, what: str, values: object) -> Any:
+def convert_to_column(strategy: Strategy, what: str, values: object) -> Any:
     """Return values as an array.
 
     Raises:
@@ -30,16 +30,16 @@ def column_of(strategy: Strategy, what: str, values: object) -> Any:
     """
     if type(values) is np.ndarray:
         return values
-    # By its name: a program that uses none should not load them.
+    # By the name of the class, so that numpy.ma is not imported.
     if any(kind.__name__ == "MaskedArray" for kind in type(values).__mro__):
         remedy = "fill what is masked: values.filled(0)"
-        raise invalid_result(
+        raise make_invalid_result_error(
             strategy, f"returned {what} with a mask, which would be ignored", remedy
         )
     try:
         return np.asarray(values)
     except (ValueError, TypeError, OverflowError) as error:
-        raise invalid_result(
+        raise make_invalid_result_error(
             strategy, f"returned {what} that are not a column ({error})", "return a NumPy array"
         ) from error
 
@@ -56,41 +56,41 @@ def validate_annotations(strategy: Strategy, signals: Signals, signal: SignalArr
         ConfigurationError: something has the wrong type, shape or size; the text names it.
     """
     count = len(signal)
-    indicators = _indicators(strategy, signals.indicators, count)
+    indicators = _validate_indicators(strategy, signals.indicators, count)
     overlays: Any = signals.overlays
     if isinstance(overlays, str) or not isinstance(overlays, Collection):
-        raise invalid_result(
-            strategy, f"returned overlays of type {_type(overlays)}", "use a frozenset"
+        raise make_invalid_result_error(
+            strategy, f"returned overlays of type {_get_type_name(overlays)}", "use a frozenset"
         )
     return Signals(
         signal,
         indicators,
         frozenset(name for name in cast("Collection[str]", overlays) if name in indicators),
-        _levels(strategy, signals.levels, indicators),
-        _reason(strategy, signals.reason, count),
-        _reason_texts(strategy, signals.reason_texts),
-        _conditions(strategy, signals.conditions, count),
+        _validate_levels(strategy, signals.levels, indicators),
+        _validate_reasons(strategy, signals.reason, count),
+        _validate_reason_texts(strategy, signals.reason_texts),
+        _validate_conditions(strategy, signals.conditions, count),
     )
 
 
-def _indicators(strategy: Strategy, given: Any, count: int) -> dict[str, FloatArray]:
+def _validate_indicators(strategy: Strategy, given: Any, count: int) -> dict[str, FloatArray]:
     if not isinstance(given, Mapping):
-        raise invalid_result(
-            strategy, f"returned indicators of type {_type(given)}", "use a dict by name"
+        raise make_invalid_result_error(
+            strategy, f"returned indicators of type {_get_type_name(given)}", "use a dict by name"
         )
     columns = cast("Mapping[object, object]", given)
     if len(columns) > MOST_INDICATORS:
         found = f"returned {len(columns):,} indicators"
-        raise invalid_result(strategy, found, f"return {MOST_INDICATORS} at most")
+        raise make_invalid_result_error(strategy, found, f"return {MOST_INDICATORS} at most")
     checked: dict[str, FloatArray] = {}
     for name, values in columns.items():
         if not _is_text(name):
-            raise invalid_result(
+            raise make_invalid_result_error(
                 strategy, f"named an indicator {str(name)[:40]!r}", "use a short text"
             )
-        column = column_of(strategy, f"values of indicator {name!r}", values)
+        column = convert_to_column(strategy, f"values of indicator {name!r}", values)
         if column.shape != (count,):
-            raise invalid_result(
+            raise make_invalid_result_error(
                 strategy,
                 f"returned indicator {name!r} of shape {column.shape} for "
                 f"{format_count(count, 'candle')}",
@@ -98,24 +98,28 @@ def _indicators(strategy: Strategy, given: Any, count: int) -> dict[str, FloatAr
             )
         if column.dtype.kind not in "iufb":
             found = f"returned indicator {name!r} of type {column.dtype}"
-            raise invalid_result(strategy, found, "return numbers")
+            raise make_invalid_result_error(strategy, found, "return numbers")
         checked[cast("str", name)] = column.astype(np.float64, copy=False)
     return checked
 
 
-def _conditions(strategy: Strategy, given: Any, count: int) -> dict[str, NDArray[np.bool_]]:
+def _validate_conditions(
+    strategy: Strategy, given: Any, count: int
+) -> dict[str, NDArray[np.bool_]]:
     remedy = "use a dict by name of one true or false per candle, such as {'rsi low': rsi < 30}"
     if not isinstance(given, Mapping):
-        raise invalid_result(strategy, f"returned conditions of type {_type(given)}", remedy)
+        raise make_invalid_result_error(
+            strategy, f"returned conditions of type {_get_type_name(given)}", remedy
+        )
     columns = cast("Mapping[object, object]", given)
     if len(columns) > MOST_INDICATORS:
         found = f"returned {len(columns):,} conditions"
-        raise invalid_result(strategy, found, f"return {MOST_INDICATORS} at most")
+        raise make_invalid_result_error(strategy, found, f"return {MOST_INDICATORS} at most")
     checked: dict[str, NDArray[np.bool_]] = {}
     for name, values in columns.items():
-        column = column_of(strategy, f"values of condition {str(name)[:40]!r}", values)
+        column = convert_to_column(strategy, f"values of condition {str(name)[:40]!r}", values)
         if not _is_text(name) or column.shape != (count,) or column.dtype != np.bool_:
-            raise invalid_result(
+            raise make_invalid_result_error(
                 strategy,
                 f"returned condition {str(name)[:40]!r} of type {column.dtype} and shape "
                 f"{column.shape} for {format_count(count, 'candle')}",
@@ -125,30 +129,32 @@ def _conditions(strategy: Strategy, given: Any, count: int) -> dict[str, NDArray
     return checked
 
 
-def _levels(
+def _validate_levels(
     strategy: Strategy, given: Any, indicators: Mapping[str, FloatArray]
 ) -> dict[str, tuple[float, ...]]:
     remedy = "use a dict of tuples of numbers, by the name of an indicator"
     if not isinstance(given, Mapping):
-        raise invalid_result(strategy, f"returned levels of type {_type(given)}", remedy)
+        raise make_invalid_result_error(
+            strategy, f"returned levels of type {_get_type_name(given)}", remedy
+        )
     checked: dict[str, tuple[float, ...]] = {}
     for name, values in cast("Mapping[str, object]", given).items():
-        lines = column_of(strategy, f"levels of {name!r}", values)
+        lines = convert_to_column(strategy, f"levels of {name!r}", values)
         usable = lines.ndim == 1 and len(lines) <= MOST_INDICATORS and lines.dtype.kind in "iuf"
         if name not in indicators or not usable or not np.isfinite(lines).all():
-            raise invalid_result(
+            raise make_invalid_result_error(
                 strategy, f"returned levels {str(name)[:40]!r} that cannot be drawn", remedy
             )
         checked[name] = tuple(float(line) for line in lines)
     return checked
 
 
-def _reason(strategy: Strategy, given: Any, count: int) -> SignalArray | None:
+def _validate_reasons(strategy: Strategy, given: Any, count: int) -> SignalArray | None:
     if given is None:
         return None
-    codes = column_of(strategy, "reasons", given)
+    codes = convert_to_column(strategy, "reasons", given)
     if codes.shape != (count,) or codes.dtype.kind not in "iu":
-        raise invalid_result(
+        raise make_invalid_result_error(
             strategy,
             f"returned reasons of type {codes.dtype} and shape {codes.shape} for "
             f"{format_count(count, 'candle')}",
@@ -157,10 +163,10 @@ def _reason(strategy: Strategy, given: Any, count: int) -> SignalArray | None:
     return codes
 
 
-def _reason_texts(strategy: Strategy, given: Any) -> dict[int, str]:
+def _validate_reason_texts(strategy: Strategy, given: Any) -> dict[int, str]:
     texts = cast("Mapping[object, object]", given) if isinstance(given, Mapping) else None
     if texts is None or not all(_is_text(text) for text in texts.values()):
-        raise invalid_result(
+        raise make_invalid_result_error(
             strategy, "returned reason_texts that cannot be read", "use a dict of texts"
         )
     return cast("dict[int, str]", dict(texts))
@@ -170,5 +176,5 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and len(value) <= LONGEST_TEXT
 
 
-def _type(value: object) -> str:
+def _get_type_name(value: object) -> str:
     return type(value).__name__

@@ -1,6 +1,6 @@
-"""What strategies that follow a cross of two averages have in common: their check and their words.
+"""Base of strategies that follow a cross of two averages: check of parameters, and texts.
 
-The averages, and what decides the signals, stand in each strategy's own file.
+The averages and the rule of the signals are in the file of each strategy.
 """
 
 import math
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from onetape.core.candles import FloatArray
 from onetape.strategies.indicators import NOISE
-from onetape.strategies.interface import BUY, SELL, SignalArray, Signals, Strategy, level_text
+from onetape.strategies.interface import BUY, SELL, SignalArray, Signals, Strategy, format_level
 from onetape.strategies.parameters import check_under
 
 
@@ -40,10 +40,10 @@ class AverageCross(Strategy):
         )
 
     def describe(self, signals: Signals, index: int, *, holding: bool) -> str:
-        """Return such as `EMA12 61,240 over EMA26 60,980 (sells on a cross down)`."""
+        """Return a text such as `EMA12 61,240 over EMA26 60,980 (sells on a cross down)`."""
         (fast_name, fasts), (slow_name, slows) = signals.indicators.items()
         fast, slow = fasts[index], slows[index]
         is_touch = math.isclose(fast, slow, rel_tol=NOISE)
         side = "equal to" if is_touch else "over" if fast > slow else "under"
         rule = "sells on a cross down" if holding else "buys on a cross up"
-        return f"{fast_name} {level_text(fast)} {side} {slow_name} {level_text(slow)} ({rule})"
+        return f"{fast_name} {format_level(fast)} {side} {slow_name} {format_level(slow)} ({rule})"

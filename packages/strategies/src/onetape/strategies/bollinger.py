@@ -8,7 +8,7 @@ import numpy as np
 
 from onetape.core.candles import Candles
 from onetape.strategies import indicators
-from onetape.strategies.interface import BUY, SELL, Signals, Strategy, level_text
+from onetape.strategies.interface import BUY, SELL, Signals, Strategy, format_level
 from onetape.strategies.parameters import parameter
 
 
@@ -51,10 +51,10 @@ class Bollinger(Strategy):
         )
 
     def describe(self, signals: Signals, index: int, *, holding: bool) -> str:
-        """Return such as `lower band 60,110, average 61,240 (buys under the lower band)`."""
+        """Return a text such as `lower band 60,110, average 61,240 (buys under the lower band)`."""
         lower, line = (signals.indicators[name][index] for name in ("lower band", self._exit_line))
         rule = f"sells over the {self._exit_line}" if holding else "buys under the lower band"
-        return f"lower band {level_text(lower)}, {self._exit_line} {level_text(line)} ({rule})"
+        return f"lower band {format_level(lower)}, {self._exit_line} {format_level(line)} ({rule})"
 
     @property
     def _exit_line(self) -> str:

@@ -22,7 +22,7 @@ class BuyAndHold(Strategy):
         return 1
 
     def evaluate(self, candles: Candles, higher: Mapping[str, Candles]) -> Signals:
-        """Return BUY for every candle; who is long already does nothing on it."""
+        """Return BUY for every candle; an account with a position ignores further BUYs."""
         del higher
         signal = np.full(len(candles), BUY, dtype=np.int8)
         return Signals(signal, {}, reason=signal, reason_texts={BUY: "at once"})

@@ -1,4 +1,4 @@
-"""What a strategy is checked on: candles, the bars that are decided on, and their windows."""
+"""Data of a bias check: candles, the bars that are decided on, and their windows."""
 
 import zlib
 from collections.abc import Callable
@@ -8,21 +8,21 @@ import numpy as np
 from msgspec import Struct, field
 
 from onetape.core.candles import Candles, IntArray, are_sound
-from onetape.strategies.evaluation import last_signal
+from onetape.strategies.evaluation import evaluate_last_signal
 from onetape.strategies.higher_timeframes import Higher, HigherCandles
 from onetape.strategies.interface import HOLD, SignalArray, Strategy
-from onetape.strategies.lookback_window import window_size
+from onetape.strategies.lookback_window import compute_window_size
 from onetape.strategies.output_capture import muted
-from onetape.strategies.registry import higher_lookback_of, lookback_of
+from onetape.strategies.registry import get_higher_lookback, get_lookback
 from onetape.strategies.segments import (
     WHOLE,
     Segment,
-    segment_at,
-    segment_ends,
-    signals_by_segment,
+    compute_segment_ends,
+    evaluate_by_segment,
+    find_segment,
 )
 
-#: Returns a new instance of the strategy, its file run again.
+#: Returns a new instance of the strategy, whose file is run again.
 Maker = Callable[[], Strategy]
 
 
@@ -47,15 +47,15 @@ class CheckData(Struct, frozen=True, dict=True):
     @cached_property
     def bars(self) -> IntArray:
         """Return the bars that can be checked, increasing: those that are decided on."""
-        ends = segment_ends(self.segments, len(self.candles))
+        ends = compute_segment_ends(self.segments, len(self.candles))
         parts = [
             np.arange(max(segment.ready, self.first), end)
             for segment, end in zip(self.segments, ends, strict=True)
         ]
         return np.concatenate(parts)
 
-    def signalling(self, signals: SignalArray, bars: IntArray) -> IntArray:
-        """Return those of some bars, which increase, that signal something.
+    def find_signalling_bars(self, signals: SignalArray, bars: IntArray) -> IntArray:
+        """Return the bars with a BUY or SELL out of some bars, increasing.
 
         Args:
             signals: The signals of all candles.
@@ -65,13 +65,13 @@ class CheckData(Struct, frozen=True, dict=True):
             return bars
         first, last = int(bars[0]), int(bars[-1])
         if last - first + 1 == len(bars):
-            # A part without a break, as most are: no index for each of a million.
+            # Most parts have no break: a slice needs no index for each of a million bars.
             return np.flatnonzero(signals[first : last + 1] != HOLD) + first
         return bars[signals[bars] != HOLD]
 
     @cached_property
     def are_sound(self) -> bool:
-        """Return whether all candles are sound, so that no window need look."""
+        """Return whether all candles are sound, so that no window need be checked."""
         return self.are_known_sound or are_sound(self.candles)
 
     @property
@@ -80,9 +80,9 @@ class CheckData(Struct, frozen=True, dict=True):
         ends = self.candles[-1_000:]
         return zlib.crc32(ends.close.tobytes(), len(self.candles) ^ int(ends.timestamp[-1]))
 
-    def window_start(self, bar: int, candles: int) -> int:
+    def find_window_start(self, bar: int, candles: int) -> int:
         """Return the first of the last `candles` candles up to a bar, inside its segment."""
-        return max(segment_at(self.segments, bar).start, bar + 1 - candles)
+        return max(find_segment(self.segments, bar).start, bar + 1 - candles)
 
 
 class Windows(Struct, frozen=True):
@@ -99,47 +99,49 @@ class Windows(Struct, frozen=True):
         Raises:
             ConfigurationError: the lookback of the strategy is invalid.
         """
-        higher = higher_lookback_of(strategy) if strategy.higher_timeframes else 0
-        return cls(window_size(lookback_of(strategy)), window_size(higher))
+        higher = get_higher_lookback(strategy) if strategy.higher_timeframes else 0
+        return cls(compute_window_size(get_lookback(strategy)), compute_window_size(higher))
 
 
-def signals_of(strategy: Strategy, data: CheckData) -> SignalArray:
+def evaluate_signals(strategy: Strategy, data: CheckData) -> SignalArray:
     """Return the signals of all candles, as a backtest takes them."""
     with muted():
-        return signals_by_segment(
+        return evaluate_by_segment(
             strategy, data.candles, data.higher, data.segments, are_sound=data.are_sound
         ).signal
 
 
-def prefix_signal(strategy: Strategy, data: CheckData, bar: int) -> int:
+def evaluate_prefix_signal(strategy: Strategy, data: CheckData, bar: int) -> int:
     """Return the signal of a bar from all candles of its segment up to it."""
-    segment, end = segment_at(data.segments, bar), bar + 1
+    segment, end = find_segment(data.segments, bar), bar + 1
     most = max(map(len, data.higher.values()), default=0)
-    higher = segment.higher(data.candles, data.higher, segment.start, end, most)
-    # A part of its own memory: behind it, the later candles could be read.
-    candles = _copied(data.candles[segment.start : end])
+    higher = segment.select_higher(data.candles, data.higher, segment.start, end, most)
+    # A copy: behind a view of the candles a strategy could read the later ones.
+    candles = _copy_candles(data.candles[segment.start : end])
     with muted():
-        return last_signal(strategy, candles, _copied_higher(higher))
+        return evaluate_last_signal(strategy, candles, _copy_higher_candles(higher))
 
 
-def window_signal(strategy: Strategy, data: CheckData, bar: int, windows: Windows) -> int:
+def evaluate_window_signal(strategy: Strategy, data: CheckData, bar: int, windows: Windows) -> int:
     """Return the signal of a bar from its last candles, as a trader evaluates them."""
-    segment, end = segment_at(data.segments, bar), bar + 1
+    segment, end = find_segment(data.segments, bar), bar + 1
     start = max(segment.start, end - windows.candles)
-    higher = segment.higher(data.candles, data.higher, start, end, windows.higher)
+    higher = segment.select_higher(data.candles, data.higher, start, end, windows.higher)
     with muted():
         # A copy: a view of the candles would let a strategy read the memory of later candles.
-        window = _copied(data.candles[start:end])
-        return last_signal(strategy, window, _copied_higher(higher), are_sound=data.are_sound)
+        window = _copy_candles(data.candles[start:end])
+        return evaluate_last_signal(
+            strategy, window, _copy_higher_candles(higher), are_sound=data.are_sound
+        )
 
 
-def _copied(candles: Candles) -> Candles:
+def _copy_candles(candles: Candles) -> Candles:
     columns = (candles.open, candles.high, candles.low, candles.close, candles.volume)
     return Candles(candles.timestamp.copy(), *(column.copy() for column in columns))
 
 
-def _copied_higher(higher: Higher) -> Higher:
+def _copy_higher_candles(higher: Higher) -> Higher:
     return {
-        name: HigherCandles.of(_copied(one), one.timeframe, one.visible)
+        name: HigherCandles.of(_copy_candles(one), one.timeframe, one.visible)
         for name, one in higher.items()
     }

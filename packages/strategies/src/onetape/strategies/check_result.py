@@ -9,7 +9,7 @@ from onetape.core.candles import IntArray
 from onetape.strategies.check_data import CheckData, Windows
 from onetape.strategies.interface import SignalArray
 
-#: What is wrong with a strategy.
+#: Kinds of faults of a strategy.
 Kind = Literal["look-ahead", "warm-up", "not repeatable", "state", "fails"]
 
 #: Value in place of the signal of a window that failed.
@@ -17,7 +17,7 @@ FAILED: Final = 2
 
 
 class SignalDifference(Struct, frozen=True):
-    """A bar whose signal depends on which candles the strategy gets."""
+    """A bar whose signal depends on the range of candles that the strategy gets."""
 
     index: int
     timestamp: int
@@ -64,7 +64,7 @@ class CheckResult(Struct, frozen=True):
 
     @property
     def worst(self) -> SignalDifference | None:
-        """Return the finding that weighs most: look-ahead before all that a trader would notice."""
+        """Return the most serious finding: look-ahead before faults that a trader would notice."""
         return self.look_ahead or self.first
 
 
@@ -79,7 +79,7 @@ class Seen(Struct, frozen=True):
     """Message of the first failure."""
 
 
-def result_of(
+def make_check_result(
     data: CheckData,
     bars: IntArray,
     checked: int,
@@ -93,7 +93,7 @@ def result_of(
     return CheckResult(len(data), checked, start, end, windows, tuple(differing), first, look_ahead)
 
 
-def difference_at(
+def make_difference(
     data: CheckData,
     bar: int,
     kind: Kind,

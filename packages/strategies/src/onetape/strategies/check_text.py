@@ -21,29 +21,32 @@ _REMEDIES: Final[dict[Kind, str]] = {
 }
 
 
-def check_line(result: CheckResult) -> str:
+def format_check_line(result: CheckResult) -> str:
     """Return the check in one line, such as `bias check: passed, 4,320 bars`."""
     if result.first is None:
         part = f" on {result.checked:,} of" if result.checked < result.bars else ","
         return f"bias check: passed{part} {format_count(result.bars, 'bar')}"
     parts = [
-        f"{len(bars):,} of {result.checked:,} bars {verb}, first {_when_and_what(found)}"
+        f"{len(bars):,} of {result.checked:,} bars {verb}, first "
+        f"{_format_difference_with_time(found)}"
         for verb, bars, found in (
             ("fail", result.failing, result.failure),
             ("differ", result.differing, result.difference),
         )
         if found is not None
     ]
-    return f"bias check: {'; '.join(parts) or _when_and_what(result.first)}"
+    return f"bias check: {'; '.join(parts) or _format_difference_with_time(result.first)}"
 
 
-def _when_and_what(found: SignalDifference) -> str:
-    return f"{format_utc(found.timestamp)} UTC: {difference_text(found)}"
+def _format_difference_with_time(found: SignalDifference) -> str:
+    return f"{format_utc(found.timestamp)} UTC: {format_difference(found)}"
 
 
-def difference_text(found: SignalDifference) -> str:
+def format_difference(found: SignalDifference) -> str:
     """Return the fault on a bar in one sentence that begins with the fault's name."""
-    whole, prefix, window = (_signal(each) for each in (found.whole, found.prefix, found.window))
+    whole, prefix, window = (
+        _get_signal_name(each) for each in (found.whole, found.prefix, found.window)
+    )
     sentences: dict[Kind, str] = {
         "look-ahead": f"all candles give {whole}, those up to the bar {prefix}: later candles "
         "change the past",
@@ -58,13 +61,13 @@ def difference_text(found: SignalDifference) -> str:
     return f"{found.kind}: {sentences[found.kind]}"
 
 
-def remedy(found: SignalDifference) -> str:
+def get_remedy(found: SignalDifference) -> str:
     """Return the remedy for the fault."""
     return _REMEDIES[found.kind]
 
 
-def lookback_text(result: CheckResult, smallest: MinLookback | None) -> str:
-    """Return which lookback a strategy with a short warm-up needs."""
+def format_smallest_lookback(result: CheckResult, smallest: MinLookback | None) -> str:
+    """Return the text with the lookback that a strategy with a short warm-up needs."""
     windows = result.windows
     if smallest is None:
         return (
@@ -75,7 +78,7 @@ def lookback_text(result: CheckResult, smallest: MinLookback | None) -> str:
     return f"smallest {smallest.name} that agrees: {smallest.value:,} (now {now:,})"
 
 
-def check_document(result: CheckResult, smallest: MinLookback | None = None) -> dict[str, Any]:
+def make_check_document(result: CheckResult, smallest: MinLookback | None = None) -> dict[str, Any]:
     """Return the check for --json; times are epoch seconds."""
     found = result.first
     return {
@@ -87,27 +90,29 @@ def check_document(result: CheckResult, smallest: MinLookback | None = None) -> 
         "lookback": result.windows.candles,
         "differing": len(result.differing),
         "failing": len(result.failing),
-        "first": None if found is None else _difference_document(found),
+        "first": None if found is None else _make_difference_document(found),
         "first_look_ahead": (
-            None if result.look_ahead is None else _difference_document(result.look_ahead)
+            None if result.look_ahead is None else _make_difference_document(result.look_ahead)
         ),
-        "first_failure": None if result.failure is None else _difference_document(result.failure),
+        "first_failure": None
+        if result.failure is None
+        else _make_difference_document(result.failure),
         "smallest": None if smallest is None else {smallest.name: smallest.value},
-        "text": check_line(result),
+        "text": format_check_line(result),
     }
 
 
-def _difference_document(found: SignalDifference) -> dict[str, Any]:
+def _make_difference_document(found: SignalDifference) -> dict[str, Any]:
     return {
         "timestamp": found.timestamp,
         "kind": found.kind,
         "whole": found.whole,
         "prefix": found.prefix,
         "window": found.window,
-        "text": difference_text(found),
-        "remedy": remedy(found),
+        "text": format_difference(found),
+        "remedy": get_remedy(found),
     }
 
 
-def _signal(value: int | None) -> str:
+def _get_signal_name(value: int | None) -> str:
     return "nothing" if value is None else _SIGNALS[value]

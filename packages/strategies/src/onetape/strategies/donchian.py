@@ -8,7 +8,7 @@ import numpy as np
 
 from onetape.core.candles import Candles
 from onetape.strategies import indicators
-from onetape.strategies.interface import BUY, SELL, Signals, Strategy, level_text
+from onetape.strategies.interface import BUY, SELL, Signals, Strategy, format_level
 from onetape.strategies.parameters import parameter
 
 
@@ -23,13 +23,13 @@ class Donchian(Strategy):
 
     @property
     def lookback(self) -> int:
-        """Return the longer of both ranges, and one for the bar that leaves it."""
+        """Return the longer of both ranges, plus one for the bar that leaves the range."""
         return max(self.entry, self.exit) + 1
 
     def evaluate(self, candles: Candles, higher: Mapping[str, Candles]) -> Signals:
         """Return the signals; see the class."""
         del higher
-        # Of the bars before: a bar that counts in its own range can never leave it.
+        # The range is that of the bars before: a bar can never leave a range that includes the bar.
         upper = indicators.previous(indicators.highest(candles.high, self.entry))
         lower = indicators.previous(indicators.lowest(candles.low, self.exit))
         signal = (candles.close > upper).view(np.int8) - (candles.close < lower).view(np.int8)
@@ -49,7 +49,7 @@ class Donchian(Strategy):
         """Return a text such as `high20 61,240, low10 58,100 (buys over high20)`."""
         high, low = self._names
         seen = ", ".join(
-            f"{name} {level_text(signals.indicators[name][index])}" for name in (high, low)
+            f"{name} {format_level(signals.indicators[name][index])}" for name in (high, low)
         )
         return f"{seen} ({f'sells under {low}' if holding else f'buys over {high}'})"
 

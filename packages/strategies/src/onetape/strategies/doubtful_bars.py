@@ -1,9 +1,9 @@
-"""Look through all signals of a long range at once, for bars whose window may decide otherwise.
+"""Search all signals of a long range at once for bars whose window may give another signal.
 
 The windows of many bars, put behind each other, are evaluated in one go: that takes a part of the
 time of one evaluation each. Where the last signal of a window differs from the whole range's, the
-bar is doubtful: what follows is another window, not the candles that really came. It proves
-nothing, because such a series has gaps; the bar's own window does.
+bar is doubtful: the candles after it belong to another window. That proves nothing, because such a
+series has gaps; the bar's own window does.
 """
 
 import random
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onetape.core.candles import Candles, IntArray
 from onetape.core.errors import OnetapeError
 from onetape.strategies.check_data import CheckData, Maker, Windows
-from onetape.strategies.evaluation import checked_signals
+from onetape.strategies.evaluation import evaluate_strategy
 from onetape.strategies.higher_timeframes import HigherCandles
 from onetape.strategies.interface import SignalArray
 from onetape.strategies.output_capture import muted
@@ -35,9 +35,9 @@ def find_doubtful_bars(
     whole_seconds: float,
     rng: random.Random,
 ) -> list[int]:
-    """Return the bars that signal something and are doubtful, oldest first.
+    """Return the doubtful bars with a BUY or SELL, oldest first.
 
-    Where there are too many to look through, chance takes the first bars of runs of a signal.
+    Where there are too many, a random sample takes the first bars of runs of a signal.
 
     Args:
         make: Makes a fresh strategy.
@@ -45,25 +45,25 @@ def find_doubtful_bars(
         whole: The signals of all of them.
         windows: Length of the windows.
         whole_seconds: Time that the evaluation of all candles took; 0: not known.
-        rng: Chooses.
+        rng: Random generator of the sample.
     """
     if data.higher and len(data.segments) > 1:
         # The visible higher-timeframe candles differ between segments.
         return []
     pace = whole_seconds / len(data.candles)
     candles = min(_MOST_CANDLES, int(_MOST_SECONDS / pace) if pace else _MOST_CANDLES)
-    bars = _candidates(data, whole, windows.candles, candles // windows.candles, rng)
+    bars = _choose_candidates(data, whole, windows.candles, candles // windows.candles, rng)
     found: list[int] = []
-    for lane in _lanes(bars, windows.candles):
-        found += _unlike(make, data, whole, lane, windows.candles)
+    for lane in _split_into_lanes(bars, windows.candles):
+        found += _find_differing_bars(make, data, whole, lane, windows.candles)
     return sorted(found)
 
 
-def _candidates(
+def _choose_candidates(
     data: CheckData, whole: SignalArray, window: int, most: int, rng: random.Random
 ) -> list[int]:
     """Return bars with a signal and a full window, oldest first."""
-    signalling = data.signalling(whole, data.bars)
+    signalling = data.find_signalling_bars(whole, data.bars)
     if len(data.segments) == 1:
         first = data.segments[0].start + window - 1
         signalling = signalling[int(np.searchsorted(signalling, first)) :]
@@ -81,7 +81,7 @@ def _candidates(
     return np.sort(np.concatenate((edges, more))).tolist()
 
 
-def _lanes(bars: list[int], window: int) -> list[list[int]]:
+def _split_into_lanes(bars: list[int], window: int) -> list[list[int]]:
     """Return the bars in lists whose windows do not overlap, so that times increase."""
     lanes: list[list[int]] = []
     for bar in bars:
@@ -94,29 +94,29 @@ def _lanes(bars: list[int], window: int) -> list[list[int]]:
     return lanes
 
 
-def _unlike(
+def _find_differing_bars(
     make: Maker, data: CheckData, whole: SignalArray, bars: list[int], window: int
 ) -> list[int]:
-    """Return those of the bars whose windows, behind each other, give another signal."""
+    """Return the bars whose windows, evaluated one behind the other, give another signal."""
     ends: IntArray = np.array(bars, dtype=np.int64)
     starts = ends - (window - 1)
     higher = {
-        name: HigherCandles.of(one, one.timeframe, _in_windows(one.visible, starts, window))
+        name: HigherCandles.of(one, one.timeframe, _concat_windows(one.visible, starts, window))
         for name, one in data.higher.items()
     }
     one = data.candles
     columns = (one.timestamp, one.open, one.high, one.low, one.close, one.volume)
-    candles = Candles(*(_in_windows(column, starts, window) for column in columns))
+    candles = Candles(*(_concat_windows(column, starts, window) for column in columns))
     try:
         with muted():
-            signals = checked_signals(make(), candles, higher, are_sound=data.are_sound).signal
+            signals = evaluate_strategy(make(), candles, higher, are_sound=data.are_sound).signal
     except OnetapeError:
-        # A series with gaps may be too much for it: the sample finds what there is to find.
+        # The strategy may fail on a series with gaps: then only the sample is checked.
         return []
     return ends[signals[window - 1 :: window] != whole[ends]].tolist()
 
 
-def _in_windows(column: NDArray[Any], starts: IntArray, window: int) -> NDArray[Any]:
+def _concat_windows(column: NDArray[Any], starts: IntArray, window: int) -> NDArray[Any]:
     """Return the values of windows that start at some rows, one window behind the other."""
     # Window by window: row by row takes four times as long.
     return sliding_window_view(column, window)[starts].ravel()

@@ -1,4 +1,4 @@
-"""Run a strategy and check what it returns, so that nothing behind it meets junk."""
+"""Run a strategy and check its result, so that later steps get valid signals only."""
 
 from typing import Any, Final
 
@@ -8,7 +8,11 @@ from onetape.core.candles import Candles, find_first_fault
 from onetape.core.clock import format_utc
 from onetape.core.errors import ConfigurationError, DataError, OnetapeError
 from onetape.core.message_text import format_count, format_error
-from onetape.strategies.annotation_validation import column_of, invalid_result, validate_annotations
+from onetape.strategies.annotation_validation import (
+    convert_to_column,
+    make_invalid_result_error,
+    validate_annotations,
+)
 from onetape.strategies.higher_timeframes import Higher, HigherCandles
 from onetape.strategies.interface import Signals, Strategy
 from onetape.strategies.output_capture import stdout_to_stderr
@@ -17,7 +21,7 @@ from onetape.strategies.output_capture import stdout_to_stderr
 _VALUES: Final = ("close", "open", "high", "low", "volume")
 
 
-def checked_signals(
+def evaluate_strategy(
     strategy: Strategy, candles: Candles, higher: Higher | None = None, *, are_sound: bool = False
 ) -> Signals:
     """Return the strategy's signals for the candles, proven to be usable.
@@ -31,32 +35,35 @@ def checked_signals(
     Raises:
         ConfigurationError: the strategy raised, or returned something else than one of -1, 0 and 1
             for each candle; the fix is in the strategy's file. The text names strategy and bar.
-        DataError: a stored candle has a price or volume that none can have.
+        DataError: a stored candle has an impossible price or volume.
     """
     given = {
-        name: _protected_higher(higher_candles) for name, higher_candles in (higher or {}).items()
+        name: _protect_higher_candles(higher_candles)
+        for name, higher_candles in (higher or {}).items()
     }
     _check_candles(strategy, candles, are_sound=are_sound)
-    signals = _evaluated(strategy, _protected(candles), given)
-    values = _checked_values(strategy, candles, signals)
+    signals = _evaluate_unchecked(strategy, _protect_candles(candles), given)
+    values = _validate_signals(strategy, candles, signals)
     return validate_annotations(strategy, signals, values.astype(np.int8, copy=False))
 
 
-def last_signal(
+def evaluate_last_signal(
     strategy: Strategy, candles: Candles, higher: Higher, *, are_sound: bool = False
 ) -> int:
     """Return the strategy's signal for the last of the candles; a check calls this for each bar.
 
-    Arguments and errors as of `checked_signals`, but only signals are checked.
+    Arguments and errors as of `evaluate_strategy`, but only signals are checked.
     """
-    given = {name: _protected_higher(higher_candles) for name, higher_candles in higher.items()}
+    given = {
+        name: _protect_higher_candles(higher_candles) for name, higher_candles in higher.items()
+    }
     _check_candles(strategy, candles, are_sound=are_sound)
-    signals = _evaluated(strategy, _protected(candles), given)
-    return int(_checked_values(strategy, candles, signals)[-1])
+    signals = _evaluate_unchecked(strategy, _protect_candles(candles), given)
+    return int(_validate_signals(strategy, candles, signals)[-1])
 
 
-def _evaluated(strategy: Strategy, candles: Candles, higher: Higher) -> Any:
-    """Return what the strategy returns, unchecked; candles must be protected from it."""
+def _evaluate_unchecked(strategy: Strategy, candles: Candles, higher: Higher) -> Any:
+    """Return the strategy's result, unchecked; the candles must be protected from writes."""
     for name in strategy.higher_timeframes:
         if name not in higher:
             raise ConfigurationError(f"strategy {strategy.name} needs {name} candles, and got none")
@@ -68,30 +75,32 @@ def _evaluated(strategy: Strategy, candles: Candles, higher: Higher) -> Any:
         raise ConfigurationError(
             f"strategy {strategy.name} failed on the {format_count(len(candles), 'candle')} up to "
             f"{format_utc(int(candles.timestamp[-1]))}: "
-            f"{kind}{format_error(error)}{_place(error)}; "
+            f"{kind}{format_error(error)}{_format_place(error)}; "
             "fix it there"
         ) from error
 
 
-def _protected(candles: Candles) -> Candles:
+def _protect_candles(candles: Candles) -> Candles:
     """Return the candles as arrays that cannot be written: they are used again after the strategy.
 
     In a strategy that changes them in place, NumPy raises an error at that line.
     """
     columns = [
-        _unwritable(getattr(candles, name))
+        _make_unwritable(getattr(candles, name))
         for name in ("timestamp", "open", "high", "low", "close", "volume")
     ]
     return Candles(*columns)
 
 
-def _protected_higher(higher_candles: HigherCandles) -> HigherCandles:
+def _protect_higher_candles(higher_candles: HigherCandles) -> HigherCandles:
     return HigherCandles.of(
-        _protected(higher_candles), higher_candles.timeframe, _unwritable(higher_candles.visible)
+        _protect_candles(higher_candles),
+        higher_candles.timeframe,
+        _make_unwritable(higher_candles.visible),
     )
 
 
-def _unwritable(column: Any) -> Any:
+def _make_unwritable(column: Any) -> Any:
     if not (len(column) and column.flags.c_contiguous):
         column = column.copy()
         column.flags.writeable = False
@@ -109,22 +118,25 @@ def _check_candles(strategy: Strategy, candles: Candles, *, are_sound: bool) -> 
         strange = [name for name in _VALUES if not np.isfinite(getattr(candles, name)[index])]
         fault = f"its {strange[0]} is not a number" if strange else fault
         raise DataError(
-            f"strategy {strategy.name} cannot read the candle {_bar(candles, index)}: {fault}; "
+            f"strategy {strategy.name} cannot read the candle {_format_bar_time(candles, index)}: "
+            f"{fault}; "
             "delete that row and backfill it again"
         )
 
 
-def _checked_values(strategy: Strategy, candles: Candles, signals: Any) -> Any:
+def _validate_signals(strategy: Strategy, candles: Candles, signals: Any) -> Any:
     """Return the signals as an array of one of -1, 0 and 1 for each candle."""
     if not isinstance(signals, Signals):
-        raise invalid_result(strategy, f"returned {type(signals).__name__}", "return Signals(...)")
-    values = column_of(strategy, "signals", signals.signal)
+        raise make_invalid_result_error(
+            strategy, f"returned {type(signals).__name__}", "return Signals(...)"
+        )
+    values = convert_to_column(strategy, "signals", signals.signal)
     if values.shape != (len(candles),):
-        raise invalid_result(
+        raise make_invalid_result_error(
             strategy,
             f"returned signals of shape {values.shape} for {format_count(len(candles), 'candle')} "
             "from "
-            f"{_bar(candles, 0)}",
+            f"{_format_bar_time(candles, 0)}",
             "return one signal per candle",
         )
     _check_values(strategy, candles, values)
@@ -133,27 +145,27 @@ def _checked_values(strategy: Strategy, candles: Candles, signals: Any) -> Any:
 
 def _check_values(strategy: Strategy, candles: Candles, values: Any) -> None:
     if values.dtype.kind not in "iuf":
-        raise invalid_result(
+        raise make_invalid_result_error(
             strategy, f"returned signals of type {values.dtype}", "use whole numbers -1, 0 and 1"
         )
     if values.dtype == np.int8:
         wrong = (values > 1) | (values < -1)
     else:
         wrong = ~np.isin(values, (-1, 0, 1))
-    if np.count_nonzero(wrong):  # `any` takes a part of a check's time, of each bar
+    if np.count_nonzero(wrong):  # faster than `any`: a check runs this for each bar
         index = int(wrong.argmax())
-        raise invalid_result(
+        raise make_invalid_result_error(
             strategy,
-            f"gave the signal {values[index]} on the candle {_bar(candles, index)}",
+            f"gave the signal {values[index]} on the candle {_format_bar_time(candles, index)}",
             "only 1 (BUY), -1 (SELL) and 0 (HOLD) are signals",
         )
 
 
-def _bar(candles: Candles, index: int) -> str:
+def _format_bar_time(candles: Candles, index: int) -> str:
     return f"{format_utc(int(candles.timestamp[index]))} UTC"
 
 
-def _place(error: BaseException) -> str:
+def _format_place(error: BaseException) -> str:
     """Return ` (file, line n)` of the innermost frame of the strategy's own code."""
     # Only a strategy that fails needs it.
     import traceback

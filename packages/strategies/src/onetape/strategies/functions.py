@@ -62,7 +62,7 @@ class FunctionOptions(Struct, frozen=True):
 def strategy_function(
     *, lookback: int | None = None, higher: Sequence[str] = ()
 ) -> Callable[[_Function], _Function]:
-    """Declare what cannot be measured of a strategy function.
+    """Declare properties of a strategy function that cannot be measured.
 
     Args:
         lookback: Candles that make the last signal the one that all candles would give; None: it
@@ -79,7 +79,7 @@ def strategy_function(
 
 @dataclass(frozen=True)
 class FunctionStrategy(Strategy):
-    """A strategy that calls a function; `function_class` makes the subclass of each function."""
+    """A strategy that calls a function; `make_function_class` makes a subclass of each one."""
 
     function: ClassVar[types.FunctionType]
     options: ClassVar[FunctionOptions]
@@ -94,7 +94,7 @@ class FunctionStrategy(Strategy):
             ConfigurationError: the lookback cannot be measured.
         """
         declared = type(self).options.lookback
-        return measured_lookback(self) if declared is None else declared
+        return get_measured_lookback(self) if declared is None else declared
 
     def evaluate(self, candles: Candles, higher: Mapping[str, HigherCandles]) -> Signals:
         """Return the signals of these candles; arguments as of `Strategy.evaluate`."""
@@ -105,12 +105,14 @@ class FunctionStrategy(Strategy):
         if not isinstance(found, Entries):
             msg = f"it must return Entries(entry=..., exit=...), found {type(found).__name__}"
             raise TypeError(msg)
-        columns = {name: _column(column) for name, column in {**found.plot, **found.panes}.items()}
-        met = {name: _condition(column) for name, column in found.conditions.items()}
-        return Signals(_signal(found), columns, overlays=frozenset(found.plot), conditions=met)
+        columns = {
+            name: _convert_column(column) for name, column in {**found.plot, **found.panes}.items()
+        }
+        met = {name: _convert_condition(column) for name, column in found.conditions.items()}
+        return Signals(_make_signal(found), columns, overlays=frozenset(found.plot), conditions=met)
 
 
-def function_class(function: Callable[..., Any]) -> type[FunctionStrategy]:
+def make_function_class(function: Callable[..., Any]) -> type[FunctionStrategy]:
     """Return the strategy class of a function.
 
     Raises:
@@ -120,7 +122,7 @@ def function_class(function: Callable[..., Any]) -> type[FunctionStrategy]:
     plain = cast("types.FunctionType", function)
     name = getattr(plain, "__name__", "strategy")
     options: FunctionOptions = getattr(plain, _OPTIONS, FunctionOptions())
-    fields = [_field(name, one) for one in _parameters(plain, name, options)]
+    fields = [_make_field(name, one) for one in _collect_parameters(plain, name, options)]
     namespace = {"name": name, "function": staticmethod(plain), "options": options}
     namespace |= {"higher_timeframes": options.higher, "measured": {}}
     made = dataclasses.make_dataclass(
@@ -130,7 +132,7 @@ def function_class(function: Callable[..., Any]) -> type[FunctionStrategy]:
     return made
 
 
-def _parameters(
+def _collect_parameters(
     function: types.FunctionType, name: str, options: FunctionOptions
 ) -> list[inspect.Parameter]:
     try:
@@ -148,7 +150,7 @@ def _parameters(
     return own
 
 
-def _field(name: str, parameter: inspect.Parameter) -> tuple[str, type, Any]:
+def _make_field(name: str, parameter: inspect.Parameter) -> tuple[str, type, Any]:
     default: Any = parameter.default
     if default is inspect.Parameter.empty or type(default) not in (int, float, str, bool):
         raise ConfigurationError(
@@ -161,12 +163,12 @@ def _field(name: str, parameter: inspect.Parameter) -> tuple[str, type, Any]:
     return parameter.name, cast("type", value.__class__), dataclasses.field(default=value)
 
 
-def _signal(found: Entries) -> SignalArray:
-    entry, exit_ = (_condition(column) for column in (found.entry, found.exit))
+def _make_signal(found: Entries) -> SignalArray:
+    entry, exit_ = (_convert_condition(column) for column in (found.entry, found.exit))
     return entry.astype(np.int8) - exit_.astype(np.int8)
 
 
-def _condition(column: object) -> NDArray[np.bool_]:
+def _convert_condition(column: object) -> NDArray[np.bool_]:
     """Return a condition as booleans; a missing value is false."""
     fill = getattr(column, "fillna", None)
     values = np.asarray(column if fill is None else fill(False))
@@ -176,7 +178,7 @@ def _condition(column: object) -> NDArray[np.bool_]:
     return values
 
 
-def _column(column: object) -> FloatArray:
+def _convert_column(column: object) -> FloatArray:
     return np.asarray(as_array(column), dtype=np.float64)
 
 
@@ -184,7 +186,7 @@ def _column(column: object) -> FloatArray:
 _MEASURED: Final = dict[tuple[Any, ...], int]()
 
 
-def measured_lookback(strategy: FunctionStrategy) -> int:
+def get_measured_lookback(strategy: FunctionStrategy) -> int:
     """Return the smallest lookback with which a strategy repeats its signals, measured.
 
     It is measured on the same invented candles everywhere, so that backtest, check and trader have
@@ -210,12 +212,12 @@ def measured_lookback(strategy: FunctionStrategy) -> int:
     return measured[values]
 
 
-def captured_values(function: Callable[..., Any]) -> dict[str, str]:
-    """Return the values outside a function that it reads, as text by name.
+def collect_captured_values(function: Callable[..., Any]) -> dict[str, str]:
+    """Return the outside values that a function reads, as text by name.
 
     These are values of its module and of enclosing functions that are no module, function or class.
     """
-    found = _outside(function)
+    found = _collect_outside_values(function)
     hidden = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type)
     return {
         name: repr(value)[:200]
@@ -224,8 +226,8 @@ def captured_values(function: Callable[..., Any]) -> dict[str, str]:
     }
 
 
-def _outside(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return what a function reads from its module and from enclosing functions, by name.
+def _collect_outside_values(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the objects that a function reads from its module and enclosing functions, by name.
 
     `inspect.getclosurevars` takes attributes for globals: `df.close` for a global `close`.
     """
@@ -233,7 +235,7 @@ def _outside(function: Callable[..., Any]) -> dict[str, Any]:
     if code is None:
         return {}
     known: Mapping[str, Any] = function.__globals__
-    found = {name: known[name] for name in _globals_of(code) if name in known}
+    found = {name: known[name] for name in _collect_global_names(code) if name in known}
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
         # A cell is empty until the enclosing function gives the name a value.
         with contextlib.suppress(ValueError):
@@ -241,17 +243,17 @@ def _outside(function: Callable[..., Any]) -> dict[str, Any]:
     return found
 
 
-def _globals_of(code: types.CodeType) -> set[str]:
+def _collect_global_names(code: types.CodeType) -> set[str]:
     """Return the names that code, or a function inside it, loads as globals."""
     names = {one.argval for one in dis.get_instructions(code) if one.opname == "LOAD_GLOBAL"}
     inner = (one for one in code.co_consts if isinstance(one, types.CodeType))
-    return names.union(*map(_globals_of, inner))
+    return names.union(*map(_collect_global_names, inner))
 
 
-def captured_note(strategy: Strategy) -> str:
+def format_capture_warning(strategy: Strategy) -> str:
     """Return the warning about values outside a strategy function that it reads; empty: none."""
     function = getattr(type(strategy), "function", None)
-    captured = {} if function is None else captured_values(function)
+    captured = {} if function is None else collect_captured_values(function)
     if not captured:
         return ""
     values = ", ".join(f"{name} = {text}" for name, text in captured.items())
@@ -261,7 +263,7 @@ def captured_note(strategy: Strategy) -> str:
     )
 
 
-def source_of(function: Callable[..., Any]) -> str:
+def get_source(function: Callable[..., Any]) -> str:
     """Return the source of a function, or its compiled code where the source is not known."""
     try:
         return inspect.getsource(function)
@@ -279,9 +281,9 @@ def digest_function(function: Callable[..., Any]) -> str:
         if id(one) in seen:
             return
         seen.add(id(one))
-        total.update(source_of(one).encode())
-        total.update(repr(captured_values(one)).encode())
-        for value in _outside(one).values():
+        total.update(get_source(one).encode())
+        total.update(repr(collect_captured_values(one)).encode())
+        for value in _collect_outside_values(one).values():
             if isinstance(value, types.FunctionType) and value.__module__ == one.__module__:
                 add(value)
 

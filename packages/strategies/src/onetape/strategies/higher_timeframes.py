@@ -1,4 +1,4 @@
-"""Higher-timeframe candles for a strategy, never one that has not closed.
+"""Higher-timeframe candles for a strategy: closed ones only.
 
     class Mine(Strategy):
         higher_timeframes = ("1d",)
@@ -25,17 +25,17 @@ from onetape.core.timeframes import Timeframe
 
 
 class HigherCandles(Candles, frozen=True):
-    """Closed candles of a higher timeframe, and which of them each traded candle may use."""
+    """Closed candles of a higher timeframe, with the number that each traded candle may use."""
 
     timeframe: Timeframe
     """Higher timeframe of these candles, such as `1d`."""
     visible: IntArray
-    """How many of these candles had closed by the close of each traded candle, shape (n,) of the
-    traded candles."""
+    """Number of these candles that had closed by the close of each traded candle, shape (n,) of
+    the traded candles."""
 
     @classmethod
     def of(cls, candles: Candles, timeframe: Timeframe, visible: IntArray) -> "HigherCandles":
-        """Return candles of a higher timeframe with which of them the traded ones may use."""
+        """Return candles of a higher timeframe, with the number that each traded candle may use."""
         return cls(
             candles.timestamp,
             candles.open,
@@ -48,7 +48,7 @@ class HigherCandles(Candles, frozen=True):
         )
 
     def as_of(self, column: FloatArray) -> FloatArray:
-        """Return for each traded candle the value of the last higher candle closed by then.
+        """Return for each traded candle the value of the last higher candle that had closed.
 
         Args:
             column: One value per higher-timeframe candle, computed from these candles.
@@ -70,16 +70,16 @@ class HigherCandles(Candles, frozen=True):
         aligned[known] = values[self.visible[known] - 1]
         return aligned
 
-    def seen_from(
+    def select_known(
         self, candles: Candles, start: int, end: int, count: int, *, since: int = 0
     ) -> "HigherCandles":
         """Return the higher-timeframe candles known when only `[start, end)` of the traded are.
 
         Args:
             candles: All traded candles.
-            start: The first of those that are known.
-            end: After the last; at least one is known.
-            count: How many higher candles before the first traded one are known, by their times.
+            start: Index of the first known traded candle.
+            end: Index after the last known traded candle; at least one is known.
+            count: Number of known higher candles before the first traded one, by their times.
             since: Higher candles that open earlier are not known, epoch seconds.
         """
         last = int(self.visible[end - 1])
@@ -100,7 +100,7 @@ Higher = Mapping[str, HigherCandles]
 def align_higher_candles(
     candles: Candles, timeframe: Timeframe, higher_candles: Candles, higher_timeframe: Timeframe
 ) -> HigherCandles:
-    """Return higher-timeframe candles, and which of them each traded candle may use.
+    """Return higher-timeframe candles, with the number that each traded candle may use.
 
     Args:
         candles: The traded candles.
@@ -117,7 +117,7 @@ def align_higher_candles(
     return HigherCandles.of(known, higher_timeframe, visible.astype(np.int64))
 
 
-def higher_timeframes_of(strategy: Any, timeframe: Timeframe) -> tuple[Timeframe, ...]:
+def collect_higher_timeframes(strategy: Any, timeframe: Timeframe) -> tuple[Timeframe, ...]:
     """Return the higher timeframes that a strategy needs.
 
     Args:
@@ -125,7 +125,7 @@ def higher_timeframes_of(strategy: Any, timeframe: Timeframe) -> tuple[Timeframe
         timeframe: The traded one.
 
     Raises:
-        ConfigurationError: the strategy names something else than timeframes.
+        ConfigurationError: `higher_timeframes` of the strategy holds an invalid timeframe.
         UsageError: a higher timeframe is no multiple of the traded one.
     """
     names: Any = strategy.higher_timeframes

@@ -1,6 +1,6 @@
-"""Which files of its own folder a Python file imports, read from its text: nothing is run.
+"""Files of its own folder that a Python file imports, read from its text: nothing is run.
 
-What a text loads while it runs, such as `importlib.import_module(name)` or a folder that it puts on
+Modules that code loads while it runs, such as by `importlib.import_module(name)` or a change of
 `sys.path`, cannot be found so: where a text may do that, every Python file below the folder counts.
 """
 
@@ -17,42 +17,42 @@ from onetape.core.errors import ConfigurationError
 
 #: Names in a text that may load code while it runs.
 _DYNAMIC: Final = re.compile(rb"importlib|import_module|__import__|sys\.path|exec\(|runpy|open\(")
-#: More Python files below a folder, or larger ones together, are not a strategy's own.
+#: Limits on the number and the size of Python files: a folder with more is not a strategy's own.
 MOST_FILES: Final = 1_000
 MOST_BYTES: Final = 20_000_000
 
 
-def imported_files(path: Path) -> dict[Path, bytes]:
+def read_imported_files(path: Path) -> dict[Path, bytes]:
     """Return the files next to a file, or in folders below, that it imports, with their text.
 
-    Imports inside of functions count, and what those files import themselves. Where one of the
-    texts may load code while it runs, all files below the folder do.
+    Imports inside functions count, and so do the imports of those files. Where one of the texts
+    may load code while it runs, all files below the folder count.
 
     Raises:
-        ConfigurationError: these are too many, or too large.
+        ConfigurationError: the files are too many, or too large.
     """
     start = path.resolve()
-    found = {place: text for place, text in _looked_at(start).items() if text is not None}
-    if any(_DYNAMIC.search(text) for text in (_text(start) or b"", *found.values())):
-        for place in _files_below(start):
-            text = _text(place)
+    found = {place: text for place, text in _read_places(start).items() if text is not None}
+    if any(_DYNAMIC.search(text) for text in (_read_text(start) or b"", *found.values())):
+        for place in _collect_files_below(start):
+            text = _read_text(place)
             if place != start and text is not None:
                 found.setdefault(place, text)
     return found
 
 
-def places_imported(path: Path) -> list[Path]:
-    """Return the same files, and where others would be that are not there.
+def find_import_places(path: Path) -> list[Path]:
+    """Return the files of `read_imported_files`, and paths at which imports would find a file.
 
-    Of a folder with too much below it, those that are imported by name alone.
+    For a folder with too many files, the result has only files that are imported by name.
     """
-    places = _looked_at(path.resolve())
+    places = _read_places(path.resolve())
     with contextlib.suppress(ConfigurationError):  # which is reported when the file is run
-        places = {**places, **imported_files(path)}
+        places = {**places, **read_imported_files(path)}
     return list(places)
 
 
-def _files_below(start: Path) -> list[Path]:
+def _collect_files_below(start: Path) -> list[Path]:
     """Return all Python files of a file's folder and those below, sorted.
 
     Raises:
@@ -82,22 +82,22 @@ def _files_below(start: Path) -> list[Path]:
     return sorted(found)
 
 
-def _looked_at(start: Path) -> dict[Path, bytes | None]:
+def _read_places(start: Path) -> dict[Path, bytes | None]:
     """Return the text of each place; None: file not found."""
-    found: dict[Path, bytes | None] = {start: _text(start)}
+    found: dict[Path, bytes | None] = {start: _read_text(start)}
     todo = [start]
     while todo:
         file = todo.pop()
-        for name, level in _imports(found[file] or b""):
-            for place in _places(start.parent, file, name, level):
+        for name, level in _parse_imports(found[file] or b""):
+            for place in _iterate_places(start.parent, file, name, level):
                 if place not in found:
-                    found[place] = _text(place)
+                    found[place] = _read_text(place)
                     todo.append(place)
     del found[start]
     return found
 
 
-def _text(path: Path) -> bytes | None:
+def _read_text(path: Path) -> bytes | None:
     try:
         return path.read_bytes()
     except (OSError, ValueError):  # no such file, or none that can be read: the import reports it
@@ -105,10 +105,10 @@ def _text(path: Path) -> bytes | None:
 
 
 @lru_cache(maxsize=64)
-def _imports(text: bytes) -> tuple[tuple[str, int], ...]:
-    """Return the dotted names that a text imports, with how many folders up they begin.
+def _parse_imports(text: bytes) -> tuple[tuple[str, int], ...]:
+    """Return the dotted names that a text imports, each with the number of folders up at its start.
 
-    A name may be that of a value inside of a module; there is no file of it then.
+    A name may be that of a value inside a module; then no file has this name.
     """
     # Only a user's own file needs it.
     import ast
@@ -127,8 +127,8 @@ def _imports(text: bytes) -> tuple[tuple[str, int], ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _places(folder: Path, file: Path, name: str, level: int) -> Iterator[Path]:
-    """Yield the files that a dotted name may stand for, its packages first."""
+def _iterate_places(folder: Path, file: Path, name: str, level: int) -> Iterator[Path]:
+    """Yield the files that a dotted name may mean, its packages first."""
     parts = name.split(".")
     if level == 0 and parts[0] in sys.stdlib_module_names:
         return

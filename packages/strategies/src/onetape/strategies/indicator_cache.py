@@ -34,7 +34,7 @@ class IndicatorCache:
 
         Args:
             candles: Candles whose columns, and parts of columns, are distinguished.
-            most_bytes: Memory for what is remembered.
+            most_bytes: Memory for cached columns.
         """
         self._columns = [
             column
@@ -42,7 +42,7 @@ class IndicatorCache:
             for column in (one.open, one.high, one.low, one.close, one.volume)
             if column.flags.c_contiguous
         ]
-        self._ends = [_ends(column) for column in self._columns]
+        self._ends = [_get_byte_range(column) for column in self._columns]
         # One block, not an array for each: for one so large NumPy requests large pages from the
         # system, which takes a tenth of the time that small ones do when they are first written to.
         self._block = np.empty(most_bytes // np.dtype(np.float64).itemsize)
@@ -59,7 +59,7 @@ class IndicatorCache:
         finally:
             _USED.reset(token)
 
-    def place(self, values: object) -> Hashable:
+    def make_key(self, values: object) -> Hashable:
         """Return a key that distinguishes an argument from all others, or None without one."""
         if type(values) in (int, float):
             return type(values), values
@@ -67,12 +67,12 @@ class IndicatorCache:
             return None
         if values.flags.writeable or not values.flags.c_contiguous:
             return None
-        first, end = _ends(values)
+        first, end = _get_byte_range(values)
         if not any(low <= first and end <= high for low, high in self._ends):
             return None
         return first, values.shape, values.dtype.str
 
-    def made(self, key: Hashable, make: Callable[[], FloatArray]) -> FloatArray:
+    def get_or_compute(self, key: Hashable, make: Callable[[], FloatArray]) -> FloatArray:
         """Return a column that the caller may write to."""
         known = self._made.get(key)
         if known is not None:
@@ -87,9 +87,9 @@ class IndicatorCache:
             self._made.clear()
         if len(column) > len(self._block):
             return
-        kept = self._block[self._taken : self._taken + len(column)]
-        kept[:] = column
-        self._made[key] = kept
+        stored = self._block[self._taken : self._taken + len(column)]
+        stored[:] = column
+        self._made[key] = stored
         self._taken += len(column)
 
 
@@ -113,10 +113,12 @@ def shareable(indicator: Callable[_P, FloatArray]) -> Callable[_P, FloatArray]:
         columns = _USED.get()
         if columns is None:
             return indicator(*args, **kwargs)
-        places = tuple(columns.place(value) for value in given)
+        places = tuple(columns.make_key(value) for value in given)
         if None in places:
             return indicator(*args, **kwargs)
-        return columns.made((indicator, tuple(kwargs), places), lambda: indicator(*args, **kwargs))
+        return columns.get_or_compute(
+            (indicator, tuple(kwargs), places), lambda: indicator(*args, **kwargs)
+        )
 
     return shared
 
@@ -127,7 +129,7 @@ def as_array(value: Any) -> Any:
     return value if to_numpy is None else to_numpy(dtype=np.float64)
 
 
-def _ends(values: FloatArray) -> tuple[int, int]:
+def _get_byte_range(values: FloatArray) -> tuple[int, int]:
     """Return the first byte of a contiguous array and the one after its last."""
     first: int = values.__array_interface__["data"][0]
     return first, first + values.nbytes

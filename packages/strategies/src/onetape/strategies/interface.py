@@ -1,4 +1,4 @@
-"""What a strategy is: a frozen dataclass of parameters with one pure method.
+"""The interface of a strategy: a frozen dataclass of parameters with one pure method.
 
     from dataclasses import dataclass
     from typing import Any, ClassVar
@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, FloatArray
 from onetape.strategies.higher_timeframes import HigherCandles
-from onetape.strategies.parameters import checked_parameters
+from onetape.strategies.parameters import check_parameters
 
 SignalArray = NDArray[np.int8]
 
@@ -53,7 +53,7 @@ class Signals(Struct, frozen=True):
     overlays: frozenset[str] = frozenset()
     """The indicators in the unit of the price, drawn over the candles.
 
-    The others get panes of their own; names that begin with the same word share one, such as
+    Other indicators get separate panes; names that begin with the same word share a pane, such as
     `MACD` and `MACD signal`.
     """
     levels: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
@@ -72,18 +72,18 @@ class Signals(Struct, frozen=True):
         """Return the number of candles."""
         return len(self.signal)
 
-    def reason_text(self, index: int) -> str:
+    def get_reason_text(self, index: int) -> str:
         """Return the reason of a candle's signal; empty where none was given."""
         return "" if self.reason is None else self.reason_texts.get(int(self.reason[index]), "")
 
-    def met_conditions(self, index: int) -> str:
+    def format_met_conditions(self, index: int) -> str:
         """Return the names of the conditions that are met on a candle, joined; empty: none."""
         return ", ".join(name for name, column in self.conditions.items() if column[index])
 
-    def conditions_text(self, index: int) -> str:
-        """Return which conditions are not met on a candle, and which are: for a person to read."""
+    def format_conditions(self, index: int) -> str:
+        """Return the conditions that are not met on a candle, and those that are, as text."""
         missing = ", ".join(name for name, column in self.conditions.items() if not column[index])
-        texts = (("not met", missing), ("met", self.met_conditions(index)))
+        texts = (("not met", missing), ("met", self.format_met_conditions(index)))
         return "; ".join(f"{label}: {names}" for label, names in texts if names)
 
 
@@ -106,7 +106,7 @@ class Strategy(ABC):
         Raises:
             UsageError: a parameter is out of bounds or of the wrong type.
         """
-        checked_parameters(self)
+        check_parameters(self)
 
     @property
     def startup_candle_count(self) -> int:
@@ -119,7 +119,7 @@ class Strategy(ABC):
     @property
     @abstractmethod
     def lookback(self) -> int:
-        """How many candles make the last signal the one that all candles would give."""
+        """Number of candles that give the last signal exactly as all candles would."""
 
     @property
     def higher_lookback(self) -> int:
@@ -148,19 +148,19 @@ class Strategy(ABC):
         Args:
             signals: Signals that `evaluate` returned.
             index: The candle; -1 is the last.
-            holding: Whether a position is open, so that selling is what comes next.
+            holding: Whether a position is open, so that the next order would be a SELL.
         """
         del holding
         shown = (
-            f"{name} {(level_text if name in signals.overlays else value_text)(column[index])}"
+            f"{name} {(format_level if name in signals.overlays else format_value)(column[index])}"
             for name, column in signals.indicators.items()
         )
         return "; ".join(
-            text for text in (signals.conditions_text(index), ", ".join(shown)) if text
+            text for text in (signals.format_conditions(index), ", ".join(shown)) if text
         )
 
 
-def value_text(value: float) -> str:
+def format_value(value: float) -> str:
     """Return an indicator's value with the digits that matter: `61,240`, `-12.3`, `0.00081`."""
     size = abs(value)
     if math.isnan(value):
@@ -175,12 +175,12 @@ def value_text(value: float) -> str:
     return f"{value:.{decimals}f}"
 
 
-def level_text(value: float) -> str:
-    """Return a value in the unit of the price: as `value_text`, with six digits under 100.
+def format_level(value: float) -> str:
+    """Return a value in the unit of the price: as `format_value`, with six digits under 100.
 
     So `1.08013` can be compared with a price of 1.0801.
     """
     size = abs(value)
     if not 0 < size < 100:
-        return value_text(value)
+        return format_value(value)
     return f"{value:.{min(5 - math.floor(math.log10(size)), 20)}f}"

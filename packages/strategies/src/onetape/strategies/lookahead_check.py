@@ -1,4 +1,4 @@
-"""Prove that a strategy decides alike from its last candles and from all of them.
+"""Prove that a strategy gives the same signals from its last candles and from all candles.
 
 A backtest evaluates the whole range once, a trader the last `lookback` candles at each close. On
 each bar i three signals are compared:
@@ -28,33 +28,33 @@ from onetape.strategies.check_data import (
     CheckData,
     Maker,
     Windows,
-    prefix_signal,
-    signals_of,
-    window_signal,
+    evaluate_prefix_signal,
+    evaluate_signals,
+    evaluate_window_signal,
 )
 from onetape.strategies.check_result import (
     FAILED,
     CheckResult,
     Seen,
     SignalDifference,
-    difference_at,
-    result_of,
+    make_check_result,
+    make_difference,
 )
 from onetape.strategies.interface import SignalArray
-from onetape.strategies.repeatability import bars_unlike_again, bars_unlike_fresh
+from onetape.strategies.repeatability import find_fresh_instance_difference, find_repeat_difference
 
-#: Called with how many bars are done.
+#: Called with the number of bars done.
 Progress = Callable[[int], None]
 #: Number of bars above which only a part of the range is checked, unless all bars are requested.
 MOST_BARS: Final = 200_000
-#: Bars whose cause is looked into, in addition to the first one, and that are evaluated by fresh
+#: Bars, in addition to the first one, whose cause is examined and that are evaluated by fresh
 #: instances.
 EXAMINED: Final = 20
 #: Bars between two calls of Progress.
 _BARS_PER_CALL: Final = 256
 
 
-def part_to_check(data: CheckData, *, whole: bool) -> IntArray:
+def choose_bars_to_check(data: CheckData, *, whole: bool) -> IntArray:
     """Return the bars to check: all, or a range of MOST_BARS that the candles choose by seed."""
     bars = data.bars
     if whole or len(bars) <= MOST_BARS:
@@ -63,7 +63,7 @@ def part_to_check(data: CheckData, *, whole: bool) -> IntArray:
     return bars[first : first + MOST_BARS]
 
 
-def windows_evaluated(
+def evaluate_windows(
     make: Maker, data: CheckData, bars: IntArray, windows: Windows, on_progress: Progress
 ) -> tuple[SignalArray, str]:
     """Return the signals of the bars' windows, FAILED for one that fails, and the first failure.
@@ -75,7 +75,7 @@ def windows_evaluated(
     failure = ""
     for done, bar in enumerate(bars.tolist()):
         try:
-            seen[done] = window_signal(strategy, data, bar, windows)
+            seen[done] = evaluate_window_signal(strategy, data, bar, windows)
         except OnetapeError as error:
             seen[done] = FAILED
             failure = failure or str(error)
@@ -85,7 +85,7 @@ def windows_evaluated(
     return seen, failure
 
 
-#: Evaluates windows as `windows_evaluated` does, in whatever processes.
+#: Evaluates windows as `evaluate_windows` does, in any number of processes.
 Evaluate = Callable[[Maker, CheckData, IntArray, Windows, Progress], tuple[SignalArray, str]]
 
 
@@ -94,7 +94,7 @@ def check_strategy(
     data: CheckData,
     bars: IntArray,
     on_progress: Progress = lambda _: None,
-    evaluate: Evaluate = windows_evaluated,
+    evaluate: Evaluate = evaluate_windows,
     *,
     after_run: bool = False,
 ) -> CheckResult:
@@ -104,7 +104,7 @@ def check_strategy(
         make: Makes a fresh strategy.
         data: The candles.
         bars: Indices of the bars, increasing.
-        on_progress: Called with how many are done.
+        on_progress: Called with the number of bars done.
         evaluate: Evaluates the windows.
         after_run: Whether this process has shown the strategy the whole range before.
 
@@ -113,14 +113,14 @@ def check_strategy(
     """
     windows = Windows.of(make())
     if after_run:
-        _mislead(make, data)
+        _evaluate_other_prices(make, data)
     # Windows come first: state that a strategy stores from all candles does not exist yet.
     seen = Seen(bars, *evaluate(make, data, bars, windows, on_progress))
-    whole = signals_of(make(), data)
-    return judge(make, data, seen, whole, windows)
+    whole = evaluate_signals(make(), data)
+    return compare_signals(make, data, seen, whole, windows)
 
 
-def judge(
+def compare_signals(
     make: Maker,
     data: CheckData,
     seen: Seen,
@@ -128,10 +128,10 @@ def judge(
     windows: Windows,
     examined: int = EXAMINED,
 ) -> CheckResult:
-    """Return what the signals of windows prove, compared with those of all candles.
+    """Return the result of comparing the signals of windows with those of all candles.
 
     A window of a single candle counts only where others are wrong, too: a strategy that needs two
-    is not at fault.
+    candles is not at fault.
 
     Args:
         make: Makes a fresh strategy.
@@ -139,59 +139,67 @@ def judge(
         seen: The signals of windows.
         whole: The signals of all candles.
         windows: Length of the windows.
-        examined: Bars whose cause is looked into, in addition to the first one.
+        examined: Bars whose cause is examined, in addition to the first one.
     """
-    unsteady = bars_unlike_again(make, data, seen.bars, whole)
+    unsteady = find_repeat_difference(make, data, seen.bars, whole)
     if unsteady is not None:
-        return result_of(data, seen.bars, 0, windows, [unsteady.index], unsteady)
+        return make_check_result(data, seen.bars, 0, windows, [unsteady.index], unsteady)
     failed = seen.signals == FAILED
-    failing = without_single(data, seen.bars[failed])
-    differing = without_single(data, seen.bars[~failed & (seen.signals != whole[seen.bars])])
-    some = [*differing[:examined].tolist(), *_some(data, seen.bars, examined)]
-    unlike = bars_unlike_fresh(make, data, seen, np.unique(some), windows)
+    failing = drop_single_candle_windows(data, seen.bars[failed])
+    differing = drop_single_candle_windows(
+        data, seen.bars[~failed & (seen.signals != whole[seen.bars])]
+    )
+    some = [*differing[:examined].tolist(), *_choose_some_bars(data, seen.bars, examined)]
+    unlike = find_fresh_instance_difference(make, data, seen, np.unique(some), windows)
     if unlike is not None:
-        return result_of(data, seen.bars, len(seen.bars), windows, differing.tolist(), unlike)
+        return make_check_result(
+            data, seen.bars, len(seen.bars), windows, differing.tolist(), unlike
+        )
     by_bar = dict(zip(seen.bars.tolist(), seen.signals.tolist(), strict=True))
     found = [
-        explained(make, data, bar, int(whole[bar]), by_bar[bar])
-        for bar in _some(data, differing, examined)
+        explain_difference(make, data, bar, int(whole[bar]), by_bar[bar])
+        for bar in _choose_some_bars(data, differing, examined)
     ]
     failure = None
     if len(failing):
         bar = int(failing[0])
-        failure = difference_at(data, bar, "fails", int(whole[bar]), None, None, seen.failure)
+        failure = make_difference(data, bar, "fails", int(whole[bar]), None, None, seen.failure)
     both = [*found[:1], *([] if failure is None else [failure])]
-    first = min(both, key=_index) if both else None
+    first = min(both, key=_get_index) if both else None
     ahead = next((each for each in found if each.kind == "look-ahead"), None)
     return replace(
-        result_of(data, seen.bars, len(seen.bars), windows, differing.tolist(), first, ahead),
+        make_check_result(
+            data, seen.bars, len(seen.bars), windows, differing.tolist(), first, ahead
+        ),
         failing=tuple(failing.tolist()),
         failure=failure,
         difference=found[0] if found else None,
     )
 
 
-def explained(make: Maker, data: CheckData, bar: int, whole: int, window: int) -> SignalDifference:
+def explain_difference(
+    make: Maker, data: CheckData, bar: int, whole: int, window: int
+) -> SignalDifference:
     """Return the difference on a bar; its kind follows from the candles up to the bar."""
     try:
-        prefix = prefix_signal(make(), data, bar)
+        prefix = evaluate_prefix_signal(make(), data, bar)
     except OnetapeError as error:
-        return difference_at(data, bar, "fails", whole, None, window, str(error))
-    return difference_at(
+        return make_difference(data, bar, "fails", whole, None, window, str(error))
+    return make_difference(
         data, bar, "warm-up" if prefix == whole else "look-ahead", whole, prefix, window
     )
 
 
-def _index(found: SignalDifference) -> int:
+def _get_index(found: SignalDifference) -> int:
     return found.index
 
 
-def without_single(data: CheckData, bars: IntArray) -> IntArray:
+def drop_single_candle_windows(data: CheckData, bars: IntArray) -> IntArray:
     """Return these bars; none where only windows of a single candle are among them."""
-    return bars if any(data.window_start(bar, 2) < bar for bar in bars.tolist()) else bars[:0]
+    return bars if any(data.find_window_start(bar, 2) < bar for bar in bars.tolist()) else bars[:0]
 
 
-def _some(data: CheckData, bars: IntArray, count: int) -> list[int]:
+def _choose_some_bars(data: CheckData, bars: IntArray, count: int) -> list[int]:
     """Return the first of these bars and some others by seed, increasing."""
     if len(bars) <= 1:
         return bars.tolist()
@@ -201,14 +209,14 @@ def _some(data: CheckData, bars: IntArray, count: int) -> list[int]:
     return sorted({int(bars[0]), *others})
 
 
-def _mislead(make: Maker, data: CheckData) -> None:
-    """Show a strategy other prices at the same times.
+def _evaluate_other_prices(make: Maker, data: CheckData) -> None:
+    """Evaluate a strategy on other prices at the same times.
 
-    What it keeps outside of its file, such as in another module, then misleads it in the windows,
-    where it would have shown what comes next.
+    State that the strategy stores outside its file, such as in another module, is then wrong in the
+    windows; the state of the true prices would have given the windows later prices.
     """
     candles = data.candles
     prices = {name: getattr(candles, name) * 3 for name in ("open", "high", "low", "close")}
     other = replace(data, candles=replace(candles, **prices))
     with suppress(OnetapeError):
-        signals_of(make(), other)
+        evaluate_signals(make(), other)

@@ -1,4 +1,4 @@
-"""How many candles a strategy is given live: one rule for backtest, check, search and trader."""
+"""Number of candles in a strategy's window: one rule for backtest, check, optimize and trader."""
 
 from typing import Final
 
@@ -6,7 +6,7 @@ from typing import Final
 LEAST_CANDLES: Final = 100
 
 
-def window_size(*lookbacks: int) -> int:
+def compute_window_size(*lookbacks: int) -> int:
     """Return the number of closed candles of a window for a lookback, at least 100.
 
     Args:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from onetape.core.candles import Candles
 from onetape.strategies import indicators
-from onetape.strategies.interface import BUY, SELL, Signals, Strategy, value_text
+from onetape.strategies.interface import BUY, SELL, Signals, Strategy, format_value
 from onetape.strategies.parameters import check_under, parameter
 
 
@@ -52,8 +52,8 @@ class MacdCross(Strategy):
         )
 
     def describe(self, signals: Signals, index: int, *, holding: bool) -> str:
-        """Return such as `MACD -12.3 under signal -8.1 (buys on a cross up)`."""
+        """Return a text such as `MACD -12.3 under signal -8.1 (buys on a cross up)`."""
         line, average = (signals.indicators[name][index] for name in ("MACD", "MACD signal"))
         side = "over" if line > average else "under"
         rule = "sells on a cross down" if holding else "buys on a cross up"
-        return f"MACD {value_text(line)} {side} signal {value_text(average)} ({rule})"
+        return f"MACD {format_value(line)} {side} signal {format_value(average)} ({rule})"

@@ -1,4 +1,4 @@
-"""Measures how many candles a strategy looks back over, on invented candles."""
+"""Measures the lookback of a strategy on invented candles."""
 
 import functools
 from typing import Final
@@ -17,7 +17,7 @@ _CANDLES: Final = 4_000
 _BARS: Final = 120
 #: The longest lookback that can be measured; a longer one must be declared.
 MOST_MEASURED: Final = 2_000
-#: How far the clock is moved for each further evaluation of the same candles; 0: not at all.
+#: Shift of the clock for each further evaluation of the same candles; 0: no shift.
 _CLOCKS: Final = (0, AHEAD_SECONDS, AHEAD_SECONDS + 1, FURTHER_SECONDS, 0)
 
 
@@ -28,11 +28,11 @@ def measure_lookback(strategy: Strategy) -> int:
     strategy fails is too short.
 
     Raises:
-        ConfigurationError: none up to 2,000 candles is enough, or it fails on all of them.
+        ConfigurationError: no lookback up to 2,000 is enough, or the strategy fails with all.
     """
-    candles = _invented_candles()
+    candles = _make_random_candles()
     whole = _evaluate(strategy, candles)
-    bars = _bars_to_compare(whole)
+    bars = _choose_bars_to_compare(whole)
     failures: list[ConfigurationError] = []
 
     def is_enough(lookback: int) -> bool:
@@ -49,7 +49,7 @@ def measure_lookback(strategy: Strategy) -> int:
     while enough <= MOST_MEASURED and not is_enough(enough):
         enough *= 2
     if enough > MOST_MEASURED:
-        raise _unmeasurable(strategy, candles, whole, failures[-1:])
+        raise _make_unmeasurable_error(strategy, candles, whole, failures[-1:])
     short = enough // 2
     while enough - short > 1:
         middle = (short + enough) // 2
@@ -57,11 +57,11 @@ def measure_lookback(strategy: Strategy) -> int:
     return enough
 
 
-def _unmeasurable(
+def _make_unmeasurable_error(
     strategy: Strategy, candles: Candles, whole: SignalArray, failures: list[ConfigurationError]
 ) -> ConfigurationError:
-    """Return why no lookback repeats the signals of a strategy, and where else it fails."""
-    also = f"; it also {_failure(failures[0])}" if failures else ""
+    """Return the reason why no lookback repeats the signals of a strategy."""
+    also = f"; it also {_format_failure(failures[0])}" if failures else ""
     if _is_unrepeatable(strategy, candles, whole):
         return ConfigurationError(
             f"strategy function {strategy.name} gives other signals for the same candles each "
@@ -93,7 +93,7 @@ def _evaluate(strategy: Strategy, candles: Candles) -> SignalArray:
         signal = strategy.evaluate(candles, {}).signal
         if len(signal) != len(candles):
             msg = f"entry and exit must have one value per candle, found {len(signal):,}"
-            raise ValueError(msg)  # noqa: TRY301 - the text below names function and candles
+            raise ValueError(msg)  # noqa: TRY301 - the text below has function and candles
     except OnetapeError:
         raise
     except Exception as error:
@@ -106,29 +106,29 @@ def _evaluate(strategy: Strategy, candles: Candles) -> SignalArray:
     return signal
 
 
-def _failure(error: ConfigurationError) -> str:
+def _format_failure(error: ConfigurationError) -> str:
     """Return `fails on 16 candles (ValueError: ...)` of such an error."""
     what = str(error).partition("; correct it")[0].partition(" fails ")[2]
     return f"fails {what}"
 
 
-def _bars_to_compare(whole: SignalArray) -> list[int]:
+def _choose_bars_to_compare(whole: SignalArray) -> list[int]:
     """Return bars with a signal, the bars after them, and others, spread over the candles."""
     first = MOST_MEASURED
     later = whole[first:]
     signalling = np.flatnonzero(later != 0) + first
-    bars = {*_spread(signalling, _BARS), *_spread(np.arange(first, len(whole)), 40)}
+    bars = {*_choose_evenly(signalling, _BARS), *_choose_evenly(np.arange(first, len(whole)), 40)}
     return sorted({min(bar + step, len(whole) - 1) for bar in bars for step in (0, 1)})
 
 
-def _spread(values: NDArray[np.int64], count: int) -> list[int]:
+def _choose_evenly(values: NDArray[np.int64], count: int) -> list[int]:
     if len(values) <= count:
         return values.tolist()
     return values[np.linspace(0, len(values) - 1, count).astype(np.int64)].tolist()
 
 
 @functools.lru_cache(maxsize=1)
-def _invented_candles() -> Candles:
+def _make_random_candles() -> Candles:
     """Return hourly candles of a random walk, the same in every process."""
     random = np.random.default_rng(20_240_101)
     steps = random.normal(0.0, 0.01, (_CANDLES, 4)).cumsum(axis=1)

@@ -1,4 +1,4 @@
-"""The smallest lookback with which a strategy decides alike from a window and from all candles."""
+"""The smallest lookback with which a window and all candles give the same signals."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -8,19 +8,25 @@ from msgspec import Struct
 
 from onetape.core.candles import IntArray
 from onetape.core.errors import OnetapeError
-from onetape.strategies.check_data import CheckData, Maker, Windows, signals_of, window_signal
+from onetape.strategies.check_data import (
+    CheckData,
+    Maker,
+    Windows,
+    evaluate_signals,
+    evaluate_window_signal,
+)
 from onetape.strategies.check_result import FAILED
 from onetape.strategies.interface import SignalArray
 from onetape.strategies.registry import MOST_LOOKBACK
 
 #: Bars that a candidate is tried on before all are: the first that differ, and some by seed.
 _TRIED: Final = 200
-#: How often a candidate that failed on another bar is raised before the search gives up.
+#: Number of times that a candidate is raised after a failure on another bar.
 _ROUNDS: Final = 8
 
 
 class MinLookback(Struct, frozen=True):
-    """A lookback that agrees on all bars that were checked, where one less does not."""
+    """The smallest lookback that gives the signals of all candles on all checked bars."""
 
     name: str
     """`lookback`, or `higher_lookback` where the higher timeframe has too few candles."""
@@ -35,7 +41,7 @@ def find_min_lookback(
     differing: Sequence[int],
     windows: Windows,
 ) -> MinLookback | None:
-    """Return the smallest lookback that agrees, or None where none does that the candles can show.
+    """Return the smallest lookback that gives the signals of all candles, or None.
 
     Args:
         make: Makes a fresh strategy.
@@ -44,7 +50,7 @@ def find_min_lookback(
         differing: Bars that differ, by the check.
         windows: Windows that were too short.
     """
-    whole = signals_of(make(), data)
+    whole = evaluate_signals(make(), data)
     ways: list[tuple[str, Callable[[int], Windows], int]] = [
         ("lookback", lambda value: Windows(value, windows.higher), windows.candles)
     ]
@@ -55,18 +61,18 @@ def find_min_lookback(
         )
     for name, wider, short in ways:
         search = _Search(make, data, bars, whole, wider)
-        most = _most(data, differing, name)
-        value = search.smallest(list(differing), short, most)
+        most = _compute_longest_window(data, differing, name)
+        value = search.find_smallest(list(differing), short, most)
         if value is not None:
             return MinLookback(name, value)
     return None
 
 
-def _most(data: CheckData, differing: Sequence[int], name: str) -> int:
-    """Return the longest window that proves something: half of the bars must have a longer past."""
+def _compute_longest_window(data: CheckData, differing: Sequence[int], name: str) -> int:
+    """Return the longest lookback to try: half of the bars must have more candles before them."""
     middle = sorted(differing)[len(differing) // 2]
     if name == "lookback":
-        return min(MOST_LOOKBACK, middle - data.window_start(middle, middle + 1))
+        return min(MOST_LOOKBACK, middle - data.find_window_start(middle, middle + 1))
     return min(MOST_LOOKBACK, max(int(each.visible[middle]) for each in data.higher.values()) - 1)
 
 
@@ -88,57 +94,59 @@ class _Search:
         self._whole = whole
         self._wider = wider
 
-    def smallest(self, differing: list[int], short: int, most: int) -> int | None:
+    def find_smallest(self, differing: list[int], short: int, most: int) -> int | None:
         """Return the smallest window above `short`, `most` at most, that agrees on all bars."""
-        tried = _some(differing, self._data.seed)
+        tried = _choose_some_bars(differing, self._data.seed)
         for _ in range(_ROUNDS):
-            value = self._bisected(tried, short, most)
+            value = self._bisect_window(tried, short, most)
             if value is None:
                 return None
-            wrong = self._wrong(self._bars.tolist(), value)
+            wrong = self._find_wrong_bars(self._bars.tolist(), value)
             if not wrong:
                 return value
-            # It agreed where a shorter one did not, and differs elsewhere: look there, too.
-            tried = sorted({*tried, *_some(wrong, self._data.seed)})
+            # It agrees where a shorter window did not, and differs elsewhere: try those bars, too.
+            tried = sorted({*tried, *_choose_some_bars(wrong, self._data.seed)})
             short = value
         return None
 
-    def _bisected(self, tried: list[int], short: int, most: int) -> int | None:
+    def _bisect_window(self, tried: list[int], short: int, most: int) -> int | None:
         """Return the smallest window that agrees on the bars tried: doubling, then halving."""
         if most <= short:
             return None
         low, high = short, min(2 * short, most)
-        while self._wrong(tried, high, stop_at_first=True):
+        while self._find_wrong_bars(tried, high, stop_at_first=True):
             if high >= most:
                 return None
             low, high = high, min(2 * high, most)
         while high - low > 1:
             middle = (low + high) // 2
-            if self._wrong(tried, middle, stop_at_first=True):
+            if self._find_wrong_bars(tried, middle, stop_at_first=True):
                 low = middle
             else:
                 high = middle
         return high
 
-    def _wrong(self, bars: list[int], value: int, *, stop_at_first: bool = False) -> list[int]:
+    def _find_wrong_bars(
+        self, bars: list[int], value: int, *, stop_at_first: bool = False
+    ) -> list[int]:
         windows = self._wider(value)
         wrong: list[int] = []
         for bar in bars:
-            if self._signal(bar, windows) != self._whole[bar]:
+            if self._evaluate_signal(bar, windows) != self._whole[bar]:
                 wrong.append(bar)
                 if stop_at_first:
                     break
         return wrong
 
-    def _signal(self, bar: int, windows: Windows) -> int:
+    def _evaluate_signal(self, bar: int, windows: Windows) -> int:
         """Return the signal of a bar's window, or FAILED."""
         try:
-            return window_signal(self._strategy, self._data, bar, windows)
+            return evaluate_window_signal(self._strategy, self._data, bar, windows)
         except OnetapeError:
             return FAILED
 
 
-def _some(bars: Sequence[int], seed: int) -> list[int]:
+def _choose_some_bars(bars: Sequence[int], seed: int) -> list[int]:
     if len(bars) <= _TRIED:
         return sorted(bars)
     # The last ones have the longest past, so a window can be proven too short on them.

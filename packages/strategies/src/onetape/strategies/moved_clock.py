@@ -14,21 +14,21 @@ _DATE, _DATETIME = datetime.date, datetime.datetime
 
 
 class _LikeDate(type):
-    """Takes a date for an instance of the class that stands for it."""
+    """Makes a date an instance of the class that replaces it."""
 
     def __instancecheck__(cls, instance: object) -> bool:
         return isinstance(instance, _DATE)
 
 
 class _LikeDatetime(type):
-    """Takes a datetime for an instance of the class that stands for it."""
+    """Makes a datetime an instance of the class that replaces it."""
 
     def __instancecheck__(cls, instance: object) -> bool:
         return isinstance(instance, _DATETIME)
 
 
-def _classes(ahead: datetime.timedelta) -> tuple[Any, Any]:
-    """Return what stands for `datetime.date` and `datetime.datetime`."""
+def _make_moved_classes(ahead: datetime.timedelta) -> tuple[Any, Any]:
+    """Return the classes that replace `datetime.date` and `datetime.datetime`."""
 
     class Date(_DATE, metaclass=_LikeDate):
         @classmethod
@@ -55,16 +55,16 @@ def _classes(ahead: datetime.timedelta) -> tuple[Any, Any]:
 def moved_clock(ahead_seconds: int = AHEAD_SECONDS) -> Generator[None]:
     """Move the time that Python code of this process reads days ahead, while the block lasts.
 
-    It is for code that is loaded inside: names that were imported before keep the true time, and so
-    do compiled libraries.
+    Only code that is loaded inside the block reads the moved time: names that were imported before
+    keep the true time, and so do compiled libraries.
     """
     now, now_ns = time.time, time.time_ns
-    date_class, datetime_class = _classes(datetime.timedelta(seconds=ahead_seconds))
+    date_class, datetime_class = _make_moved_classes(datetime.timedelta(seconds=ahead_seconds))
     moved: list[tuple[Any, str, Any]] = [
         (time, "time", lambda: now() + ahead_seconds),
         (time, "time_ns", lambda: now_ns() + ahead_seconds * 1_000_000_000),
-        (time, "localtime", _moved(time.localtime, ahead_seconds)),
-        (time, "gmtime", _moved(time.gmtime, ahead_seconds)),
+        (time, "localtime", _make_moved_function(time.localtime, ahead_seconds)),
+        (time, "gmtime", _make_moved_function(time.gmtime, ahead_seconds)),
         (datetime, "date", date_class),
         (datetime, "datetime", datetime_class),
     ]
@@ -78,8 +78,8 @@ def moved_clock(ahead_seconds: int = AHEAD_SECONDS) -> Generator[None]:
             setattr(module, name, real)
 
 
-def _moved(real: Any, ahead_seconds: int) -> Any:
-    """Return a function of `time` that takes the moved time for now."""
+def _make_moved_function(real: Any, ahead_seconds: int) -> Any:
+    """Return a function of `time` that uses the moved time as the present time."""
     now = time.time
 
     def moved(seconds: float | None = None) -> Any:

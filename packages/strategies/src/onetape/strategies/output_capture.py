@@ -26,13 +26,13 @@ _DISCARD = _Nowhere()
 # Classes, because a check comes here for each bar: a generator takes twice as long.
 class _StdoutToStderr:
     def __enter__(self) -> None:
-        self._folder, self._stdout = _working_folder(), sys.stdout
+        self._folder, self._stdout = _get_working_folder(), sys.stdout
         sys.stdout = sys.stderr
 
     def __exit__(self, *_: object) -> None:
         sys.stdout = self._stdout
-        if self._folder is not None and _working_folder() != self._folder:
-            # It was deleted meanwhile: a later access to a path in it fails with its own error.
+        if self._folder is not None and _get_working_folder() != self._folder:
+            # The folder was deleted meanwhile: a later access to a path in it raises an error.
             with contextlib.suppress(OSError):
                 os.chdir(self._folder)
 
@@ -51,7 +51,7 @@ def stdout_to_stderr() -> AbstractContextManager[None]:
     return _StdoutToStderr()
 
 
-def _working_folder() -> str | None:
+def _get_working_folder() -> str | None:
     # A check comes here for each bar: `Path.cwd` and `suppress` take several times as long.
     try:
         return os.getcwd()  # noqa: PTH109

@@ -12,7 +12,7 @@ from msgspec import Struct
 from onetape.core.errors import ConfigurationError, UsageError
 from onetape.core.message_text import suggest_name
 
-#: What one parameter may hold.
+#: Types of the value of a parameter.
 ParameterValue = int | float | str | bool
 
 _Value = TypeVar("_Value", int, float, str, bool)
@@ -86,30 +86,30 @@ def parameter(
     return dataclasses.field(default=default, metadata={_METADATA_KEY: bounds})
 
 
-def parameters_of(strategy: Any) -> tuple[ParameterInfo, ...]:
+def collect_parameters(strategy: Any) -> tuple[ParameterInfo, ...]:
     """Return the parameters of a strategy (an instance or its class), in the order written.
 
     Raises:
         ConfigurationError: a field has no default, or a type other than int, float, str and bool.
     """
-    return _of_class(strategy if isinstance(strategy, type) else type(strategy))
+    return _collect_parameters_of_class(strategy if isinstance(strategy, type) else type(strategy))
 
 
 # A search makes one strategy for each combination, and each looks up its parameters.
 @functools.lru_cache(maxsize=16)
-def _of_class(cls: type) -> tuple[ParameterInfo, ...]:
+def _collect_parameters_of_class(cls: type) -> tuple[ParameterInfo, ...]:
     types = typing.get_type_hints(cls)
-    return tuple(_info(cls, field, types[field.name]) for field in dataclasses.fields(cls))
+    return tuple(_make_info(cls, field, types[field.name]) for field in dataclasses.fields(cls))
 
 
-def checked_parameters(strategy: Any) -> None:
+def check_parameters(strategy: Any) -> None:
     """Check every parameter of a strategy against its declaration.
 
     Raises:
         UsageError: a value is out of bounds or of the wrong type; the text names the strategy, the
             parameter, what is allowed and what was found.
     """
-    for info in parameters_of(strategy):
+    for info in collect_parameters(strategy):
         _check(strategy.name, info, getattr(strategy, info.name))
 
 
@@ -129,29 +129,29 @@ def check_under(strategy: Any, low: str, high: str) -> None:
         raise UsageError(
             f"strategy {strategy.name}: {low} must be under {high}, found {low} {smaller:g} and "
             f"{high} {larger:g}",
-            setting=(setting_key(low), setting_key(high)),
+            setting=(make_setting_key(low), make_setting_key(high)),
         )
 
 
-def converted_parameters(cls: Any, given: typing.Mapping[str, object]) -> dict[str, Any]:
+def convert_parameters(cls: Any, given: typing.Mapping[str, object]) -> dict[str, Any]:
     """Return parameters as a strategy takes them: text such as "14" becomes the declared type.
 
     Raises:
         UsageError: the strategy has no such parameter, or the text is no value of its type.
     """
-    known = {info.name: info for info in parameters_of(cls)}
+    known = {info.name: info for info in collect_parameters(cls)}
     for name in given:
         if name not in known:
             names = ", ".join(known) or "none"
             raise UsageError(
                 f"strategy {cls.name} has no parameter {name!r}{suggest_name(name, known)} "
                 f"(it has: {names})",
-                setting=setting_key(name),
+                setting=make_setting_key(name),
             )
-    return {name: _converted(cls.name, known[name], value) for name, value in given.items()}
+    return {name: _convert_value(cls.name, known[name], value) for name, value in given.items()}
 
 
-def _info(cls: type, field: "dataclasses.Field[Any]", kind: Any) -> ParameterInfo:
+def _make_info(cls: type, field: "dataclasses.Field[Any]", kind: Any) -> ParameterInfo:
     if kind not in _KINDS:
         raise ConfigurationError(
             f"strategy class {cls.__name__}: parameter {field.name} has type {kind!r}; "
@@ -173,21 +173,21 @@ def _check(strategy: str, info: ParameterInfo, value: object) -> None:
     if info.type is not bool and isinstance(value, bool):
         fits = False
     if not fits:
-        raise _refused(strategy, info, value, _KINDS[info.type])
+        raise _make_invalid_value_error(strategy, info, value, _KINDS[info.type])
     if info.choices and value not in info.choices:
         hint = suggest_name(str(value), [str(choice) for choice in info.choices])
-        raise _refused(strategy, info, value, f"one of {info.allowed}", hint)
-    if isinstance(value, (int, float)) and not _within(info, value):
-        raise _refused(strategy, info, value, info.allowed)
+        raise _make_invalid_value_error(strategy, info, value, f"one of {info.allowed}", hint)
+    if isinstance(value, (int, float)) and not _is_within_bounds(info, value):
+        raise _make_invalid_value_error(strategy, info, value, info.allowed)
 
 
-def _within(info: ParameterInfo, value: float) -> bool:
+def _is_within_bounds(info: ParameterInfo, value: float) -> bool:
     if math.isnan(value):
         return False
     return (info.ge is None or value >= info.ge) and (info.le is None or value <= info.le)
 
 
-def _converted(strategy: str, info: ParameterInfo, value: object) -> object:
+def _convert_value(strategy: str, info: ParameterInfo, value: object) -> object:
     if not isinstance(value, str) or info.type is str:
         is_whole = info.type is int and isinstance(value, float) and value.is_integer()
         return int(typing.cast("float", value)) if is_whole else value
@@ -195,22 +195,22 @@ def _converted(strategy: str, info: ParameterInfo, value: object) -> object:
     if info.type is bool:
         if text.lower() in _YES_NO:
             return _YES_NO[text.lower()]
-        raise _refused(strategy, info, value, _KINDS[bool])
+        raise _make_invalid_value_error(strategy, info, value, _KINDS[bool])
     try:
         return info.type(text)
     except ValueError as error:
-        raise _refused(strategy, info, value, _KINDS[info.type]) from error
+        raise _make_invalid_value_error(strategy, info, value, _KINDS[info.type]) from error
 
 
-def _refused(
+def _make_invalid_value_error(
     strategy: str, info: ParameterInfo, value: object, allowed: str, hint: str = ""
 ) -> UsageError:
     return UsageError(
         f"strategy {strategy}: {info.name} must be {allowed}, found {value!r}{hint}",
-        setting=setting_key(info.name),
+        setting=make_setting_key(info.name),
     )
 
 
-def setting_key(name: str) -> str:
+def make_setting_key(name: str) -> str:
     """Return the dotted key of a strategy's parameter among the settings of a program."""
     return f"strategy.parameters.{name}"

@@ -16,7 +16,7 @@ from onetape.core.errors import ConfigurationError, OnetapeError, UsageError, na
 from onetape.core.message_text import format_os_error, suggest_name
 from onetape.strategies.interface import Strategy
 from onetape.strategies.output_capture import stdout_to_stderr
-from onetape.strategies.parameters import converted_parameters
+from onetape.strategies.parameters import convert_parameters
 
 if TYPE_CHECKING:
     from onetape.strategies.freqtrade.stated_settings import StatedSettings
@@ -38,9 +38,9 @@ LONGEST_NAME: Final = 60
 _NAME: Final = r"[A-Za-z_][A-Za-z0-9_]*"
 
 
-def strategy_names(user_folder: Path | None = None) -> tuple[str, ...]:
+def list_strategy_names(user_folder: Path | None = None) -> tuple[str, ...]:
     """Return the names that `load_strategy` takes: built in, and the files of the user."""
-    own = _own_files(user_folder)
+    own = _list_strategy_files(user_folder)
     return (*BUILT_IN, *(name for name in own if name not in BUILT_IN))
 
 
@@ -58,23 +58,23 @@ def load_strategy(
         UsageError: no such strategy or parameter, or a value that it does not allow.
         ConfigurationError: the user's file cannot be run or holds no usable strategy.
     """
-    cls = strategy_class(name, user_folder)
-    values = converted_parameters(cls, parameters or {})
+    cls = load_strategy_class(name, user_folder)
+    values = convert_parameters(cls, parameters or {})
     try:
         with stdout_to_stderr():
             strategy = cls(**values)
     except OnetapeError:
         raise
     except (Exception, SystemExit) as error:
-        raise _failing(cls, "could not be made", error) from error
-    lookback_of(strategy)
+        raise _make_strategy_error(cls, "could not be made", error) from error
+    get_lookback(strategy)
     return strategy
 
 
 def check_choice(
     name: str, parameters: Mapping[str, object] | None, user_folder: Path | None = None
 ) -> None:
-    """Refuse what is wrong with a strategy and its parameters without running a user's file.
+    """Refuse an invalid strategy or parameters without running a user's file.
 
     Args:
         name: See `load_strategy`.
@@ -85,40 +85,40 @@ def check_choice(
         UsageError: there is no such strategy, or a built-in one does not take the parameters.
     """
     is_own = name.rpartition(":")[0].endswith(".py") or name.endswith(".py")
-    if is_own or (name not in BUILT_IN and name in _own_files(user_folder)):
+    if is_own or (name not in BUILT_IN and name in _list_strategy_files(user_folder)):
         return
     with naming_settings("strategy.name"):
-        cls = strategy_class(name, user_folder)
+        cls = load_strategy_class(name, user_folder)
     if parameters is not None:
-        cls(**converted_parameters(cls, parameters))
+        cls(**convert_parameters(cls, parameters))
 
 
-def lookback_of(strategy: Strategy) -> int:
-    """Return how many candles a strategy looks back.
+def get_lookback(strategy: Strategy) -> int:
+    """Return the lookback of a strategy, a number of candles.
 
     Raises:
         ConfigurationError: the strategy's own code failed, or gave no usable number.
     """
-    return _number_of(strategy, "lookback")
+    return _get_checked_number(strategy, "lookback")
 
 
-def higher_lookback_of(strategy: Strategy) -> int:
-    """Return how many candles of each higher timeframe a strategy looks back.
+def get_higher_lookback(strategy: Strategy) -> int:
+    """Return the lookback of a strategy in candles of each higher timeframe.
 
     Raises:
-        ConfigurationError: as `lookback_of`.
+        ConfigurationError: as `get_lookback`.
     """
-    return _number_of(strategy, "higher_lookback")
+    return _get_checked_number(strategy, "higher_lookback")
 
 
-def _number_of(strategy: Strategy, name: str) -> int:
+def _get_checked_number(strategy: Strategy, name: str) -> int:
     try:
         with stdout_to_stderr():
             number: Any = getattr(strategy, name)
     except ConfigurationError:
         raise
     except (Exception, SystemExit) as error:
-        raise _failing(type(strategy), f"could not state its {name}", error) from error
+        raise _make_strategy_error(type(strategy), f"could not state its {name}", error) from error
     if type(number) is not int or not 0 <= number <= MOST_LOOKBACK:
         shown = str(number)[:40] if not isinstance(number, int) else "another"
         raise ConfigurationError(
@@ -128,20 +128,22 @@ def _number_of(strategy: Strategy, name: str) -> int:
     return number
 
 
-def _failing(cls: type[Strategy], what: str, error: BaseException) -> ConfigurationError:
+def _make_strategy_error(
+    cls: type[Strategy], what: str, error: BaseException
+) -> ConfigurationError:
     return ConfigurationError(
         f"strategy {cls.name} {what} ({type(error).__name__}: {error}); fix it in its file"
     )
 
 
-def strategy_class(name: str, user_folder: Path | None = None) -> type[Strategy]:
+def load_strategy_class(name: str, user_folder: Path | None = None) -> type[Strategy]:
     """Return the class of a strategy; arguments and errors as in `load_strategy`."""
     path_text, colon, class_name = name.rpartition(":")
     if colon and path_text.endswith(".py"):
-        return _class_in_file(Path(path_text), class_name)
+        return _load_class_from_file(Path(path_text), class_name)
     if name.endswith(".py"):
-        return _class_in_file(Path(name), None)
-    own = _own_files(user_folder)
+        return _load_class_from_file(Path(name), None)
+    own = _list_strategy_files(user_folder)
     if name in BUILT_IN and name in own:
         raise UsageError(
             f"strategy {name!r} is built in and also {own[name]}; rename the file, or give its path"
@@ -150,15 +152,15 @@ def strategy_class(name: str, user_folder: Path | None = None) -> type[Strategy]
         module_name, built_in_class = BUILT_IN[name]
         return getattr(importlib.import_module(module_name), built_in_class)
     if name in own:
-        return _class_in_file(own[name], None)
-    known = strategy_names(user_folder)
+        return _load_class_from_file(own[name], None)
+    known = list_strategy_names(user_folder)
     raise UsageError(
         f"strategy {name!r} does not exist{suggest_name(name, known)} (there are: "
         f"{', '.join(known)}; or path/to/file.py:Class)"
     )
 
 
-def strategy_file(name: str, user_folder: Path | None = None) -> Path | None:
+def find_strategy_file(name: str, user_folder: Path | None = None) -> Path | None:
     """Return the user's file that a strategy is loaded from; None: it is built in, or not known.
 
     Args:
@@ -168,7 +170,7 @@ def strategy_file(name: str, user_folder: Path | None = None) -> Path | None:
     path_text, colon, _ = name.rpartition(":")
     if colon and path_text.endswith(".py"):
         return Path(path_text)
-    return Path(name) if name.endswith(".py") else _own_files(user_folder).get(name)
+    return Path(name) if name.endswith(".py") else _list_strategy_files(user_folder).get(name)
 
 
 def has_other_strategies(name: str, user_folder: Path | None = None) -> bool:
@@ -185,23 +187,23 @@ def has_other_strategies(name: str, user_folder: Path | None = None) -> bool:
     if not (colon and path_text.endswith(".py")):
         return False
     try:
-        strategy_class(path_text, user_folder)
+        load_strategy_class(path_text, user_folder)
     except UsageError:
         return True
     return False
 
 
-def digest(strategy: Strategy) -> str:
+def compute_strategy_digest(strategy: Strategy) -> str:
     """Return the SHA-256, in hex, of the source that decides a strategy's signals.
 
-    That is its own file as it was loaded, with what it imports from its own folder, then all of our
-    own code that strategies are made of. Other installed code is not part of it.
+    The source is the strategy's file as it was loaded, with its imports from the same folder, and
+    all of our code that strategies use. Other installed code is not part of the digest.
     """
-    # On no path that has to be fast.
+    # Imported here, because only slow paths compute a digest.
     import hashlib
 
     from onetape.core.digest import compute_code_digest
-    from onetape.strategies.user_modules import sources
+    from onetape.strategies.user_modules import collect_sources
 
     total = hashlib.sha256()
     module = importlib.import_module(type(strategy).__module__)
@@ -211,14 +213,14 @@ def digest(strategy: Strategy) -> str:
 
         total.update(digest_function(function).encode())
     if function is None or getattr(module, "__file__", None):
-        for text in sources(module):
+        for text in collect_sources(module):
             total.update(text)
             total.update(b"\0")
     total.update(compute_code_digest(Path(__file__).parent).encode())
     return total.hexdigest()
 
 
-def _own_files(user_folder: Path | None) -> dict[str, Path]:
+def _list_strategy_files(user_folder: Path | None) -> dict[str, Path]:
     if user_folder is None:
         return {}
     files = sorted((user_folder / "strategies").glob("*.py"))
@@ -226,11 +228,11 @@ def _own_files(user_folder: Path | None) -> dict[str, Path]:
 
 
 def _is_strategy_name(stem: str) -> bool:
-    """Return whether a file is called like a strategy, not like the tests next to it."""
+    """Return whether the name of a file is that of a strategy, and not that of a test."""
     return bool(re.fullmatch(_NAME, stem)) and not stem.startswith("test_") and stem != "conftest"
 
 
-def _class_in_file(path: Path, class_name: str | None) -> type[Strategy]:
+def _load_class_from_file(path: Path, class_name: str | None) -> type[Strategy]:
     from onetape.strategies.user_modules import run_file
 
     try:
@@ -241,17 +243,21 @@ def _class_in_file(path: Path, class_name: str | None) -> type[Strategy]:
         ) from error
     if not is_file:
         raise UsageError(f"strategy file {path} does not exist; give the path of a .py file")
-    foreign = _freqtrade_class(path, class_name)
+    foreign = _load_freqtrade_class(path, class_name)
     if foreign is not None:
         return foreign
     module = run_file(path)
-    found = _strategies_in(module)
-    function = None if class_name in found else _function_in(module, class_name, path.stem, found)
+    found = _collect_strategy_classes(module)
+    function = (
+        None
+        if class_name in found
+        else _find_strategy_function(module, class_name, path.stem, found)
+    )
     if function is not None:
         # Most strategies are classes: the import would cost each run a millisecond.
-        from onetape.strategies.functions import function_class
+        from onetape.strategies.functions import make_function_class
 
-        return function_class(function)
+        return make_function_class(function)
     names = ", ".join(sorted(found)) or "none"
     if class_name is not None:
         if class_name not in found:
@@ -261,16 +267,16 @@ def _class_in_file(path: Path, class_name: str | None) -> type[Strategy]:
                 "is a class that derives from onetape.strategies.Strategy, or a function of a "
                 "DataFrame"
             )
-        return _usable(path, found[class_name])
+        return _check_class(path, found[class_name])
     if len(found) != 1:
         raise UsageError(
             f"{path} must hold one strategy to be used without a class name (it has: {names}); "
             f"name one: {path}:Class"
         )
-    return _usable(path, next(iter(found.values())))
+    return _check_class(path, next(iter(found.values())))
 
 
-def _freqtrade_class(path: Path, class_name: str | None) -> type[Strategy] | None:
+def _load_freqtrade_class(path: Path, class_name: str | None) -> type[Strategy] | None:
     """Return a freqtrade strategy of a file as one of ours, or None where the file holds none."""
     try:
         text = path.read_bytes()
@@ -280,18 +286,18 @@ def _freqtrade_class(path: Path, class_name: str | None) -> type[Strategy] | Non
         ) from error
     if b"IStrategy" not in text:
         return None
-    from onetape.strategies.freqtrade.source import freqtrade_class
+    from onetape.strategies.freqtrade.source import find_freqtrade_class
 
-    found = freqtrade_class(path, text, class_name)
+    found = find_freqtrade_class(path, text, class_name)
     if found is None:
         return None
-    # It loads pandas, which a strategy of ours does not need.
+    # Imported here, because it loads pandas, which our strategies do not need.
     from onetape.strategies.freqtrade.adapter import load_class
 
     return load_class(found)
 
 
-def stated_settings(name: str, user_folder: Path | None = None) -> "StatedSettings | None":
+def read_stated_settings(name: str, user_folder: Path | None = None) -> "StatedSettings | None":
     """Return the settings that a freqtrade strategy file states; None for other strategies.
 
     Nothing of the file runs.
@@ -306,16 +312,16 @@ def stated_settings(name: str, user_folder: Path | None = None) -> "StatedSettin
     """
     if name in BUILT_IN:
         return None
-    path = strategy_file(name, user_folder)
+    path = find_strategy_file(name, user_folder)
     if path is None:
         return None
-    from onetape.strategies.freqtrade.stated_settings import settings_of_file
+    from onetape.strategies.freqtrade.stated_settings import read_settings_of_file
 
     class_name = None if name.endswith(".py") else name.rpartition(":")[2]
-    return settings_of_file(path, class_name if ":" in name else None)
+    return read_settings_of_file(path, class_name if ":" in name else None)
 
 
-def stated_settings_of_class(cls: type[Strategy]) -> "StatedSettings | None":
+def read_stated_settings_of_class(cls: type[Strategy]) -> "StatedSettings | None":
     """Return the settings in the file of a freqtrade strategy class; None for other classes.
 
     Raises:
@@ -323,10 +329,10 @@ def stated_settings_of_class(cls: type[Strategy]) -> "StatedSettings | None":
     """
     # The class of a freqtrade file alone has both; importing it here would load pandas.
     is_foreign = hasattr(cls, "user_class") and hasattr(cls, "candle_timeframe")
-    return getattr(cls, "stated_settings")() if is_foreign else None  # noqa: B009
+    return getattr(cls, "read_stated_settings")() if is_foreign else None  # noqa: B009
 
 
-def _function_in(
+def _find_strategy_function(
     module: ModuleType, name: str | None, stem: str, classes: Mapping[str, type[Strategy]]
 ) -> FunctionType | None:
     """Return the strategy function of a file, or None where a class is meant.
@@ -350,7 +356,7 @@ def _function_in(
     return own.get(stem) or (public[0] if len(public) == 1 else None)
 
 
-def _strategies_in(module: ModuleType) -> dict[str, type[Strategy]]:
+def _collect_strategy_classes(module: ModuleType) -> dict[str, type[Strategy]]:
     own = (
         value
         for value in vars(module).values()
@@ -359,7 +365,7 @@ def _strategies_in(module: ModuleType) -> dict[str, type[Strategy]]:
     return {cls.__name__: cls for cls in own if issubclass(cls, Strategy)}
 
 
-def _usable(path: Path, cls: type[Strategy]) -> type[Strategy]:
+def _check_class(path: Path, cls: type[Strategy]) -> type[Strategy]:
     """Return the class if it keeps to the interface's form."""
     where = f"strategy class {cls.__name__} in {path}"
     if "__dataclass_fields__" not in vars(cls):

@@ -49,7 +49,11 @@ class Rsi(Strategy):
         """Return the signals; see the class."""
         del higher
         rsi = indicators.rsi(candles.close, self.period)
-        signal = self._crossing(rsi) if self.entry == "cross_up" else self._level(rsi)
+        signal = (
+            self._compute_crossing_signal(rsi)
+            if self.entry == "cross_up"
+            else self._compute_level_signal(rsi)
+        )
         return Signals(
             signal,
             {"RSI": rsi},
@@ -65,10 +69,10 @@ class Rsi(Strategy):
         rule = f"sells {self._when_to_sell}" if holding else f"buys {self._when_to_buy}"
         return f"RSI {seen} ({rule})"
 
-    def _level(self, rsi: FloatArray) -> SignalArray:
+    def _compute_level_signal(self, rsi: FloatArray) -> SignalArray:
         return (rsi < self.buy).view(np.int8) - (rsi > self.sell).view(np.int8)
 
-    def _crossing(self, rsi: FloatArray) -> SignalArray:
+    def _compute_crossing_signal(self, rsi: FloatArray) -> SignalArray:
         up = indicators.crosses(rsi, self.buy, _NOISE_POINTS) == 1
         down = indicators.crosses(rsi, self.sell, _NOISE_POINTS) == -1
         return up.view(np.int8) - down.view(np.int8)

@@ -16,29 +16,29 @@ from msgspec.structs import replace
 from onetape.core.candles import IntArray
 from onetape.core.errors import OnetapeError
 from onetape.core.message_text import format_count
-from onetape.strategies.check_data import CheckData, Maker, Windows, window_signal
+from onetape.strategies.check_data import CheckData, Maker, Windows, evaluate_window_signal
 from onetape.strategies.check_result import (
     FAILED,
     CheckResult,
     Kind,
     Seen,
     SignalDifference,
-    result_of,
+    make_check_result,
 )
 from onetape.strategies.doubtful_bars import find_doubtful_bars
 from onetape.strategies.interface import SignalArray, Strategy
 from onetape.strategies.lookahead_check import (
     EXAMINED,
     check_strategy,
-    judge,
-    part_to_check,
-    without_single,
+    choose_bars_to_check,
+    compare_signals,
+    drop_single_candle_windows,
 )
 from onetape.strategies.moved_clock import moved_clock
-from onetape.strategies.repeatability import bars_unlike_again
-from onetape.strategies.segments import segment_at
+from onetape.strategies.repeatability import find_repeat_difference
+from onetape.strategies.segments import find_segment
 
-#: What a difference means for a reader of the result.
+#: Meaning of each difference for a reader of the result.
 _MEANING: Final[dict[Kind, str]] = {"look-ahead": "do not trust this result"}
 _OTHERWISE: Final = "the trader would decide otherwise"
 
@@ -64,23 +64,27 @@ MOST_SECONDS: Final = 0.5
 _MOST_WALL_SECONDS: Final = 2.0
 
 
-def quick_check(
+def run_quick_check(
     make: Maker, data: CheckData, whole: SignalArray, whole_seconds: float = 0.0
 ) -> CheckResult:
-    """Check every bar where they are few and the strategy is quick, else a few that are chosen.
+    """Check every bar of a short range with a quick strategy, otherwise a sample of the bars.
 
-    Arguments and errors as of `sample_check`.
+    Arguments and errors as of `run_sample_check`.
     """
-    if len(data) <= WHOLE_BARS and _pace(make, data) * len(data) <= WHOLE_SECONDS:
-        return check_strategy(make, data, part_to_check(data, whole=True), after_run=True)
-    result = sample_check(make, data, whole, whole_seconds)
-    timed = _at_another_time(make, data, whole, whole_seconds) if result.is_clean else None
+    if len(data) <= WHOLE_BARS and _measure_pace(make, data) * len(data) <= WHOLE_SECONDS:
+        return check_strategy(make, data, choose_bars_to_check(data, whole=True), after_run=True)
+    result = run_sample_check(make, data, whole, whole_seconds)
+    timed = (
+        _find_difference_at_another_time(make, data, whole, whole_seconds)
+        if result.is_clean
+        else None
+    )
     if timed is None:
         return result
     return replace(result, checked=0, differing=(timed.index,), first=timed)
 
 
-def sample_check(
+def run_sample_check(
     make: Maker, data: CheckData, whole: SignalArray, whole_seconds: float = 0.0
 ) -> CheckResult:
     """Check a strategy on a sample of the bars, within a limit of time.
@@ -95,15 +99,15 @@ def sample_check(
         ConfigurationError: the strategy cannot be made.
     """
     windows = Windows.of(make())
-    chosen = _chosen(make, data, whole, windows, whole_seconds)
-    seen, failure = _signals(make(), data, chosen, windows, _Budget())
+    chosen = _choose_bars(make, data, whole, windows, whole_seconds)
+    seen, failure = _evaluate_bars(make(), data, chosen, windows, _Budget())
     bars = np.array(sorted(seen))
     signals = np.array([seen[bar] for bar in bars.tolist()], dtype=np.int8)
-    if not len(without_single(data, bars[signals != whole[bars]])):
-        return result_of(data, bars, len(bars), windows, [], None)
+    if not len(drop_single_candle_windows(data, bars[signals != whole[bars]])):
+        return make_check_result(data, bars, len(bars), windows, [], None)
     # To explain a bar takes as long as all candles, at most.
     examined = int(min(EXAMINED, MOST_SECONDS / max(whole_seconds, 1e-9)))
-    return judge(make, data, Seen(bars, signals, failure), whole, windows, examined)
+    return compare_signals(make, data, Seen(bars, signals, failure), whole, windows, examined)
 
 
 class _Budget:
@@ -120,16 +124,16 @@ class _Budget:
         return time.thread_time() > self._processor or time.monotonic() > self._wall
 
 
-def meaning(kind: Kind) -> str:
-    """Return what a difference of this kind means for a reader of the result."""
+def describe_meaning(kind: Kind) -> str:
+    """Return the meaning of a difference of this kind for a reader of the result."""
     return _MEANING.get(kind, _OTHERWISE)
 
 
-def quick_text(result: CheckResult, command: str) -> str:
+def format_quick_check(result: CheckResult, command: str) -> str:
     """Return the line of a backtest on its bias check, such as `passed, 4,320 bars`.
 
     Args:
-        result: Result of `quick_check`.
+        result: Result of `run_quick_check`.
         command: The command that checks every bar.
     """
     from onetape.core.clock import format_utc
@@ -140,9 +144,11 @@ def quick_text(result: CheckResult, command: str) -> str:
         if is_sample:
             return f"passed on a sample of {many}; all: {command}"
         return f"passed, {format_count(result.bars, 'bar')}"
-    where = f"first {format_utc(found.timestamp)} UTC ({found.kind}): {meaning(found.kind)}"
+    where = (
+        f"first {format_utc(found.timestamp)} UTC ({found.kind}): {describe_meaning(found.kind)}"
+    )
     if not result.checked:
-        # The strategy did not repeat its signals, whatever its windows return.
+        # The strategy did not repeat its signals, even if its windows agree.
         return f"DIFFER, {where}; why: {command}"
     parts: list[str] = []
     if found.kind != "fails":
@@ -156,34 +162,34 @@ def quick_text(result: CheckResult, command: str) -> str:
     return f"{many}{' sampled' if is_sample else ''}, {'; '.join(parts)}; why: {command}"
 
 
-def _pace(make: Maker, data: CheckData) -> float:
-    """Return the seconds that a bar takes, of the processor: a busy machine decides nothing."""
+def _measure_pace(make: Maker, data: CheckData) -> float:
+    """Return the processor seconds of a bar, which do not depend on how busy the machine is."""
     strategy = make()
     windows = Windows.of(strategy)
     budget, taken = _Budget(), list[float]()
     later = data.bars[len(data) // 2 :]
     for bar in later[:: max(1, len(later) // _PACE_BARS)].tolist():
         began = time.thread_time()
-        _signals(strategy, data, [bar], windows, budget)
+        _evaluate_bars(strategy, data, [bar], windows, budget)
         taken.append(time.thread_time() - began)
         if budget.is_spent:
             break
-    # Of the quicker ones: the first bar includes imports, and others are slow on a busy machine.
+    # The quicker bars count: the first one includes imports, and a busy machine slows others.
     return sorted(taken)[len(taken) // 4]
 
 
-def _signals(
+def _evaluate_bars(
     strategy: Strategy, data: CheckData, bars: Sequence[int], windows: Windows, budget: _Budget
 ) -> tuple[dict[int, int], str]:
     """Return the signals of the bars' windows, FAILED for one that fails, and the first failure.
 
-    At least one; once the budget is spent, no more.
+    At least one window is evaluated; once the budget is spent, no further one.
     """
     seen: dict[int, int] = {}
     failure = ""
     for bar in bars:
         try:
-            seen[bar] = window_signal(strategy, data, bar, windows)
+            seen[bar] = evaluate_window_signal(strategy, data, bar, windows)
         except OnetapeError as error:
             seen[bar] = FAILED
             failure = failure or str(error)
@@ -192,7 +198,7 @@ def _signals(
     return seen, failure
 
 
-def _at_another_time(
+def _find_difference_at_another_time(
     make: Maker, data: CheckData, whole: SignalArray, whole_seconds: float
 ) -> SignalDifference | None:
     """Return a bar on which a fresh instance at another time of day gives another signal, or None.
@@ -200,13 +206,13 @@ def _at_another_time(
     Where all candles would take too long, only the windows of a few bars are evaluated.
     """
     if whole_seconds <= _AGAIN_SECONDS:
-        return bars_unlike_again(make, data, data.bars, whole, briefly=True)
+        return find_repeat_difference(make, data, data.bars, whole, briefly=True)
     windows, bars = Windows.of(make()), data.bars
-    signalling = data.signalling(whole, bars)
+    signalling = data.find_signalling_bars(whole, bars)
     some = (signalling if len(signalling) else bars)[-_AGAIN_BARS:].tolist()
-    now, _ = _signals(make(), data, some, windows, _Budget(MOST_SECONDS / 10))
+    now, _ = _evaluate_bars(make(), data, some, windows, _Budget(MOST_SECONDS / 10))
     with moved_clock():
-        other, _ = _signals(make(), data, list(now), windows, _Budget(MOST_SECONDS / 10))
+        other, _ = _evaluate_bars(make(), data, list(now), windows, _Budget(MOST_SECONDS / 10))
     bar = next((bar for bar in other if other[bar] != now[bar]), None)
     if bar is None:
         return None
@@ -214,32 +220,32 @@ def _at_another_time(
     return SignalDifference(bar, opened, "not repeatable", now[bar], other[bar], None)
 
 
-def _chosen(
+def _choose_bars(
     make: Maker, data: CheckData, whole: SignalArray, windows: Windows, whole_seconds: float
 ) -> list[int]:
-    """Return the bars to look at, each once: the first ones, oldest first, then others by seed."""
-    # Not NumPy's: that part of it takes longer to import than the whole check.
+    """Return the bars to check, each once: the first ones, oldest first, then others by seed."""
+    # Not numpy.random, whose import takes longer than the whole check.
     rng = random.Random(data.seed)  # noqa: S311 - nothing secret
     most = min(SAMPLED_BARS, max(_LEAST_BARS, _MOST_CANDLES // windows.candles))
     bars = data.bars
     # Later segments begin with a warm-up, so their windows are full.
-    begin = segment_at(data.segments, int(bars[0])).start
+    begin = find_segment(data.segments, int(bars[0])).start
     short = int(np.searchsorted(bars, begin + windows.candles - 1))
     first, full = bars[:short], bars[short:]
     doubts = find_doubtful_bars(make, data, whole, windows, whole_seconds, rng)[: most // 4]
-    early = _drawn(rng, data, first, whole, most // 2 if len(full) else most)
-    others = _drawn(rng, data, full, whole, most - len(early) - len(doubts))
+    early = _sample_bars(rng, data, first, whole, most // 2 if len(full) else most)
+    others = _sample_bars(rng, data, full, whole, most - len(early) - len(doubts))
     rng.shuffle(others)
     return list(dict.fromkeys([*sorted(early), *doubts, *others]))
 
 
-def _drawn(
+def _sample_bars(
     rng: random.Random, data: CheckData, bars: IntArray, whole: SignalArray, count: int
 ) -> list[int]:
     """Return a sample of the bars; half of them have a BUY or SELL."""
     if len(bars) <= count:
         return bars.tolist()
-    signalling = data.signalling(whole, bars)
+    signalling = data.find_signalling_bars(whole, bars)
     half = rng.sample(range(len(signalling)), min(count // 2, len(signalling)))
     others = rng.sample(range(len(bars)), count)
     chosen = dict.fromkeys([*signalling[half].tolist(), *bars[others].tolist()])

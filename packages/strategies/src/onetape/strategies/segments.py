@@ -1,10 +1,10 @@
 """Segments: parts of a series without an unexplained gap, which no window of a strategy crosses.
 
-Prices from before a gap of months have no bearing on those after it, so each segment is
+Prices from before a gap of months do not matter for those after it, so each segment is
 evaluated alone. A candle is decided on once the window that a trader would read for it lies inside
 its segment; the candles before it are the warm-up, and their signals are HOLD. The time
 before the first candle of a series is no gap: a strategy gets the candles that there are. Candles
-that the exchange is known to lack are no gap here.
+that the exchange lacks by proof are no gap here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from onetape.core.candle_gaps import compute_next_opens
 from onetape.core.candles import Candles
 from onetape.core.timeframes import Timeframe
-from onetape.strategies.evaluation import checked_signals
+from onetape.strategies.evaluation import evaluate_strategy
 from onetape.strategies.higher_timeframes import Higher
 from onetape.strategies.interface import BUY, HOLD, SignalArray, Signals, Strategy
 
@@ -47,7 +47,7 @@ class UnexplainedGaps(Struct, frozen=True):
         """Return whether there is any gap."""
         return bool(self.traded) or any(self.higher.values())
 
-    def part(self, first: int, end: int) -> "UnexplainedGaps":
+    def select_range(self, first: int, end: int) -> "UnexplainedGaps":
         """Return the gaps of the traded candles `[first, end)` alone, by their new indices."""
         inside = [gap for gap in self.traded if first <= gap.at < end]
         return UnexplainedGaps(
@@ -69,7 +69,9 @@ class Segment(Struct, frozen=True):
     since: Mapping[str, int] = field(default_factory=dict[str, int])
     """End of the latest gap of each higher timeframe, epoch seconds; older candles are not used."""
 
-    def higher(self, candles: Candles, higher: Higher, start: int, end: int, count: int) -> Higher:
+    def select_higher(
+        self, candles: Candles, higher: Higher, start: int, end: int, count: int
+    ) -> Higher:
         """Return the higher-timeframe candles of a window of this segment.
 
         Args:
@@ -80,7 +82,7 @@ class Segment(Struct, frozen=True):
             count: Higher candles before the first traded one, of each timeframe.
         """
         return {
-            name: one.seen_from(candles, start, end, count, since=self.since.get(name, 0))
+            name: one.select_known(candles, start, end, count, since=self.since.get(name, 0))
             for name, one in higher.items()
         }
 
@@ -89,7 +91,7 @@ class Segment(Struct, frozen=True):
 WHOLE: Final = (Segment(),)
 
 
-def segments_of(
+def split_into_segments(
     candles: Candles, timeframe: Timeframe, gaps: UnexplainedGaps, window: int, higher_window: int
 ) -> tuple[Segment, ...]:
     """Return the segments of traded candles, oldest first.
@@ -118,21 +120,23 @@ def segments_of(
             span = (gap.start, gap.end)
             segment = Segment(start, start + window - 1, span, timeframe.name)
         for name, ranges in gaps.higher.items():
-            seen = _latest(ranges, Timeframe.parse(name), int(closes[start]))
+            seen = _find_latest_gap(ranges, Timeframe.parse(name), int(closes[start]))
             if seen is not None:
-                segment = _after(segment, candles, name, seen, window, higher_window)
+                segment = _start_after_gap(segment, candles, name, seen, window, higher_window)
         found.append(segment)
     return tuple(found)
 
 
-def _latest(ranges: Sequence[Range], higher_timeframe: Timeframe, close: int) -> Range | None:
+def _find_latest_gap(
+    ranges: Sequence[Range], higher_timeframe: Timeframe, close: int
+) -> Range | None:
     """Return the latest gap of a higher timeframe that shows by a moment."""
     return next(
         (each for each in reversed(ranges) if higher_timeframe.next(each[0]) <= close), None
     )
 
 
-def _after(
+def _start_after_gap(
     segment: Segment, candles: Candles, name: str, gap: Range, window: int, higher_window: int
 ) -> Segment:
     """Return a segment that waits until its windows lie behind a gap of a higher timeframe."""
@@ -145,17 +149,17 @@ def _after(
     return replace(segment, ready=ready, gap=gap, timeframe=name, since=since)
 
 
-def segment_at(segments: Sequence[Segment], index: int) -> Segment:
+def find_segment(segments: Sequence[Segment], index: int) -> Segment:
     """Return the segment that holds a candle."""
     return next(segment for segment in reversed(segments) if segment.start <= index)
 
 
-def segment_ends(segments: Sequence[Segment], count: int) -> list[int]:
+def compute_segment_ends(segments: Sequence[Segment], count: int) -> list[int]:
     """Return the end of each segment, exclusive, of a series of `count` candles."""
     return [*(segment.start for segment in segments[1:]), count]
 
 
-def signals_by_segment(
+def evaluate_by_segment(
     strategy: Strategy,
     candles: Candles,
     higher: Higher,
@@ -176,25 +180,25 @@ def signals_by_segment(
         are_sound: Whether it is known that `core.candles.are_sound`.
 
     Raises:
-        OnetapeError: see `checked_signals`.
+        OnetapeError: see `evaluate_strategy`.
     """
     if tuple(segments) == WHOLE:
-        return checked_signals(strategy, candles, higher, are_sound=are_sound)
+        return evaluate_strategy(strategy, candles, higher, are_sound=are_sound)
     parts: list[tuple[int, Signals]] = []
-    for segment, end in zip(segments, segment_ends(segments, len(candles)), strict=True):
+    for segment, end in zip(segments, compute_segment_ends(segments, len(candles)), strict=True):
         if segment.ready >= end:
             continue
         most = max(map(len, higher.values()), default=0)
-        seen = segment.higher(candles, higher, segment.start, end, most)
+        seen = segment.select_higher(candles, higher, segment.start, end, most)
         own = candles[segment.start : end]
-        signals = checked_signals(strategy, own, seen, are_sound=are_sound)
+        signals = evaluate_strategy(strategy, own, seen, are_sound=are_sound)
         signal = signals.signal.copy()
         signal[: segment.ready - segment.start] = HOLD
         parts.append((segment.start, replace(signals, signal=signal)))
-    return _joined(parts, len(candles))
+    return _join_signals(parts, len(candles))
 
 
-def _joined(parts: Sequence[tuple[int, Signals]], count: int) -> Signals:
+def _join_signals(parts: Sequence[tuple[int, Signals]], count: int) -> Signals:
     """Return the signals of segments as those of the whole series; HOLD and NaN between them."""
     signal = np.zeros(count, dtype=np.int8)
     reason = np.zeros(count, dtype=np.int64)
@@ -222,7 +226,7 @@ def _joined(parts: Sequence[tuple[int, Signals]], count: int) -> Signals:
 
 
 def drop_entries_before_gaps(signal: SignalArray, gaps: UnexplainedGaps) -> SignalArray:
-    """Return signals without a BUY whose next candle is missing: no price is known to fill it at.
+    """Return signals without a BUY whose next candle is missing: the price of its fill is unknown.
 
     A SELL stays: it fills at the first open after the gap.
     """

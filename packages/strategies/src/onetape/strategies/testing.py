@@ -1,4 +1,4 @@
-"""What the test of a strategy needs: candles, and the comparison of a window with all candles."""
+"""Helpers for the test of a strategy: candles, and the comparison of a window with all candles."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,10 +9,14 @@ from onetape.core.candles import Candles
 from onetape.core.resample import resample
 from onetape.core.timeframes import Timeframe
 from onetape.strategies.check_data import CheckData
-from onetape.strategies.check_text import check_line
-from onetape.strategies.higher_timeframes import Higher, align_higher_candles, higher_timeframes_of
+from onetape.strategies.check_text import format_check_line
+from onetape.strategies.higher_timeframes import (
+    Higher,
+    align_higher_candles,
+    collect_higher_timeframes,
+)
 from onetape.strategies.interface import Strategy
-from onetape.strategies.lookahead_check import check_strategy, part_to_check
+from onetape.strategies.lookahead_check import check_strategy, choose_bars_to_check
 from onetape.strategies.registry import load_strategy
 
 #: 2024-01-01 00:00 UTC.
@@ -56,7 +60,7 @@ def higher_of(strategy: Strategy, candles: Candles, timeframe: str = "1h") -> Hi
         higher_timeframe.name: align_higher_candles(
             candles, small, resample(candles, small, higher_timeframe), higher_timeframe
         )
-        for higher_timeframe in higher_timeframes_of(strategy, small)
+        for higher_timeframe in collect_higher_timeframes(strategy, small)
     }
 
 
@@ -68,9 +72,9 @@ def window_difference(
     timeframe: str = "1h",
     user_folder: Path | None = None,
 ) -> str | None:
-    """Return the first bar on which the last candles and all candles decide otherwise, or None.
+    """Return the first bar on which the last candles and all candles give other signals, or None.
 
-    It is `backtester check` without a database.
+    This is `backtester check` without a database.
 
     Args:
         name: Name of the strategy, as `load_strategy` takes it.
@@ -84,5 +88,5 @@ def window_difference(
         return load_strategy(name, parameters, user_folder)
 
     data = CheckData(candles, higher_of(make(), candles, timeframe))
-    result = check_strategy(make, data, part_to_check(data, whole=True))
-    return None if result.is_clean else check_line(result)
+    result = check_strategy(make, data, choose_bars_to_check(data, whole=True))
+    return None if result.is_clean else format_check_line(result)

@@ -1,4 +1,4 @@
-"""Run a user's strategy file, and what it imports from its own folder, always from their text.
+"""Run a user's strategy file and its imports from the same folder, always from their text.
 
 `import tools` in user/strategies/mine.py takes user/strategies/tools.py, or the package tools/
 next to it. Python's own modules and installed ones go before it.
@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from onetape.core.errors import ConfigurationError
-from onetape.strategies.imported_files import imported_files
+from onetape.strategies.imported_files import read_imported_files
 from onetape.strategies.output_capture import stdout_to_stderr
 
 #: Packages whose name in the index differs from that of their module.
@@ -30,7 +30,7 @@ _SEARCH_PATH_AT_START: Final = tuple(sys.path)
 
 
 class UserModuleLoader(SourceFileLoader):
-    """Loads a user's file from its text, never from a cache: a quick second save must count."""
+    """Loads a user's file from its text, never from a cache, so that a quick second save counts."""
 
     source: bytes = b""
     imported_texts: "dict[Path, bytes] | None" = None
@@ -45,7 +45,7 @@ class UserModuleLoader(SourceFileLoader):
 
 
 class _UserModuleFinder:
-    """Finds what the strategy's file that was loaded last imports from its folder."""
+    """Finds the modules that the last loaded strategy file imports from its folder."""
 
     def __init__(self) -> None:
         """Begin without a folder."""
@@ -55,7 +55,7 @@ class _UserModuleFinder:
         self._names: list[str] = []
 
     def look_in(self, folder: Path, texts: dict[Path, bytes]) -> None:
-        """Look in this folder from now on, and put the texts that are loaded into `texts`.
+        """Search this folder from now on, and put the texts that are loaded into `texts`.
 
         Modules of an earlier file are removed, so that the file is read again.
         """
@@ -75,13 +75,15 @@ class _UserModuleFinder:
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return how a file of the folder is loaded, or None where it is another's module."""
+        """Return the spec of a file of the folder, or None for a module of another place."""
         del target
         if path is not None:
             places = [place for place in path if self._is_inside(place)]
         else:
             is_pythons = fullname in sys.stdlib_module_names
-            places = [] if is_pythons else [at for at in self._places() if _may_have(at, fullname)]
+            places = (
+                [] if is_pythons else [at for at in self._list_places() if _may_have(at, fullname)]
+            )
         for place in places:
             spec = FileFinder(place, (UserModuleLoader, [".py"])).find_spec(fullname)
             if spec is None or (path is None and self._is_installed(fullname)):
@@ -92,7 +94,7 @@ class _UserModuleFinder:
             return spec
         return None
 
-    def _places(self) -> list[str]:
+    def _list_places(self) -> list[str]:
         """Return the folder, and those below that the file put on `sys.path`."""
         below = [place for place in sys.path if place != self._folder and self._is_inside(place)]
         return [self._folder, *below]
@@ -105,7 +107,7 @@ class _UserModuleFinder:
         )
 
     def _is_installed(self, name: str) -> bool:
-        """Return whether it is a module of another place, unless only a folder is called so."""
+        """Return whether a module of that name is installed; a mere folder of that name is none."""
         found = PathFinder.find_spec(name)
         if found is None or found.origin is None:
             return False
@@ -121,7 +123,7 @@ _USER_MODULES = _UserModuleFinder()
 
 
 def run_file(path: Path) -> ModuleType:
-    """Run a strategy's file as a module of its own; what it imports from its folder runs again.
+    """Run a strategy's file as a separate module; its imports from the same folder run again.
 
     Raises:
         ConfigurationError: the file cannot be run; the text names file and line. Or too much code
@@ -133,8 +135,8 @@ def run_file(path: Path) -> ModuleType:
     spec = ModuleSpec(module_name, loader, origin=str(where))
     spec.has_location = True  # which gives it a `__file__`
     module = module_from_spec(spec)
-    # Those that are imported later, by a function, too.
-    texts = imported_files(where)
+    # The finder also needs the texts of modules that a function imports later.
+    texts = read_imported_files(where)
     _USER_MODULES.look_in(where.parent, texts)
     # dataclasses look up the module of a class by its name.
     sys.modules[module_name] = module
@@ -144,15 +146,15 @@ def run_file(path: Path) -> ModuleType:
     except (Exception, SystemExit) as error:
         del sys.modules[module_name]
         raise ConfigurationError(
-            f"{_place(error, path, texts)}: {type(error).__name__}: "
-            f"{getattr(error, 'msg', error)}; {_remedy(error)}"
+            f"{_format_place(error, path, texts)}: {type(error).__name__}: "
+            f"{getattr(error, 'msg', error)}; {_describe_remedy(error)}"
         ) from error
     loader.imported_texts = texts
     return module
 
 
-def _remedy(error: BaseException) -> str:
-    """Return how to correct a file that cannot be run: install a missing package, or fix it."""
+def _describe_remedy(error: BaseException) -> str:
+    """Return the remedy for a file that cannot be run: a missing package, or a fix of the file."""
     name = error.name if isinstance(error, ModuleNotFoundError) else None
     top = (name or "").partition(".")[0]
     if not top or top in sys.modules or PathFinder.find_spec(top) is not None:
@@ -164,8 +166,8 @@ def _remedy(error: BaseException) -> str:
     )
 
 
-def sources(module: ModuleType) -> list[bytes]:
-    """Return what a module's code is: its text, then names and texts of the files next to it."""
+def collect_sources(module: ModuleType) -> list[bytes]:
+    """Return the source of a module: its text, then names and texts of the files next to it."""
     loader = module.__spec__.loader if module.__spec__ else None
     if not isinstance(loader, UserModuleLoader):
         return [Path(module.__file__).read_bytes() if module.__file__ else b""]
@@ -176,8 +178,8 @@ def sources(module: ModuleType) -> list[bytes]:
     return found
 
 
-def _place(error: BaseException, path: Path, texts: dict[Path, bytes]) -> str:
-    """Return the file and line that an error came from: the deepest one of the user's."""
+def _format_place(error: BaseException, path: Path, texts: dict[Path, bytes]) -> str:
+    """Return the file and line of an error: the innermost frame in the user's files."""
     where = path.resolve()
     own = {str(where): path, **{str(each): path.parent / each.name for each in texts}}
     file, line, step = str(where), 1, error.__traceback__

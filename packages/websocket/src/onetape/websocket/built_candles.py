@@ -12,7 +12,7 @@ from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
 from onetape.core.timeframes import Timeframe
 from onetape.exchange.rest import RestExchange
 from onetape.websocket.events import CandleUpdate, PublicTrade, StreamEvent, TickerUpdate
-from onetape.websocket.feeds import PublicTradeFeed, newest_candles
+from onetape.websocket.feeds import PublicTradeFeed, fetch_newest_candles
 
 #: Seconds between two requests for candles or prices that no stream has.
 POLL_SECONDS = 5.0
@@ -80,7 +80,7 @@ class CandleBuilder:
             if opened < first:
                 continue
             is_counted = opened == first and trade.timestamp_ms <= self._base_ms
-            row = _with_trade(self._rows.get(opened), opened, trade, is_counted=is_counted)
+            row = _add_trade(self._rows.get(opened), opened, trade, is_counted=is_counted)
             self._rows[opened] = changed[opened] = row
         for opened in sorted(self._rows)[:-BUILT_CANDLES_KEPT]:
             del self._rows[opened]
@@ -119,7 +119,7 @@ class BuiltCandleFeed:
             self._connection = update.connection
             self._builder.restart()
             self._end_request()
-            self._request = request = asyncio.create_task(self._newest())
+            self._request = request = asyncio.create_task(self._fetch_newest())
             await asyncio.wait({request}, timeout=BASE_TIMEOUT_SECONDS)
             self._take_base()
         else:
@@ -129,10 +129,10 @@ class BuiltCandleFeed:
         rows = self._builder.add(update.trades)
         return CandleUpdate(tuple(rows), update.connection + self._late_bases) if rows else None
 
-    async def _newest(self) -> tuple[int, list[Candle]]:
+    async def _fetch_newest(self) -> tuple[int, list[Candle]]:
         """Return the market time, epoch milliseconds, and the newest candles of REST after it."""
         requested_ms = self._rest.now_ms()
-        return requested_ms, await newest_candles(self._rest, self._symbol, self._timeframe)
+        return requested_ms, await fetch_newest_candles(self._rest, self._symbol, self._timeframe)
 
     def _take_base(self) -> bool:
         """Give the builder the row of REST, if it has come; return whether it has."""
@@ -143,7 +143,7 @@ class BuiltCandleFeed:
         try:
             requested_ms, rows = request.result()
         except (ExchangeUnreachable, ExchangeRefused):
-            # The tasks that need REST report it; until it responds, the trades are all there is.
+            # The tasks that need REST report its error; until it responds, only trades are known.
             self._next_request = time.monotonic() + POLL_SECONDS
             return False
         self._next_request = None
@@ -157,7 +157,7 @@ class BuiltCandleFeed:
             return
         self._next_request = None
         if self._builder.is_first_newest:
-            self._request = asyncio.create_task(self._newest())
+            self._request = asyncio.create_task(self._fetch_newest())
 
     def _end_request(self) -> None:
         request, self._request = self._request, None
@@ -167,12 +167,12 @@ class BuiltCandleFeed:
         if not request.done():
             request.cancel()
         elif not request.cancelled():
-            # Fetched, so that asyncio does not complain of it.
+            # The exception is fetched, so that asyncio does not report it as never retrieved.
             request.exception()
 
-    async def missed(self, rest: RestExchange) -> StreamEvent | bool:
+    async def compare_with_rest(self, rest: RestExchange) -> StreamEvent | bool:
         """Compare the last price with the last price of REST; return whether trades were missed."""
-        return await self._trades.missed(rest)
+        return await self._trades.compare_with_rest(rest)
 
     def close(self) -> None:
         """Stop the trades, and the request to REST."""
@@ -199,14 +199,14 @@ class PolledCandleFeed:
         if not self._is_first:
             await asyncio.sleep(POLL_SECONDS)
         self._is_first = False
-        rows = tuple(await newest_candles(self._rest, self._symbol, self._timeframe))
+        rows = tuple(await fetch_newest_candles(self._rest, self._symbol, self._timeframe))
         if self._seen and rows and rows[0].timestamp > self._seen[-1].timestamp:
             self._connection += 1
         changed = tuple(row for row in rows if row not in self._seen)
         self._seen = rows or self._seen
         return CandleUpdate(changed, self._connection) if changed else None
 
-    async def missed(self, rest: RestExchange) -> bool:
+    async def compare_with_rest(self, rest: RestExchange) -> bool:
         """Return False: the candles come from REST, which has nothing newer."""
         del rest
         return False
@@ -231,12 +231,12 @@ class PolledTickerFeed:
         if not self._is_first:
             await asyncio.sleep(POLL_SECONDS)
         self._is_first = False
-        found = (await self._rest.tickers([self._symbol])).get(self._symbol)
+        found = (await self._rest.fetch_tickers([self._symbol])).get(self._symbol)
         if found is None:
             return None
         return TickerUpdate(self._rest.now_ms(), found.bid, found.ask, found.last)
 
-    async def missed(self, rest: RestExchange) -> bool:
+    async def compare_with_rest(self, rest: RestExchange) -> bool:
         """Return False: the prices come from REST, which has nothing newer."""
         del rest
         return False
@@ -245,7 +245,7 @@ class PolledTickerFeed:
         """Do nothing, because nothing runs in the background."""
 
 
-def _with_trade(row: Candle | None, opened: int, trade: PublicTrade, *, is_counted: bool) -> Candle:
+def _add_trade(row: Candle | None, opened: int, trade: PublicTrade, *, is_counted: bool) -> Candle:
     """Return a candle with one more trade.
 
     Args:

@@ -19,12 +19,12 @@ import ccxt.pro as ccxt_pro
 from ccxt import NetworkError
 
 from onetape.core.errors import UsageError
-from onetape.exchange.clients import Endpoint, client_settings, point_client
-from onetape.websocket.dial_pace import LOOK_SECONDS, DialPace, default_dial_file
-from onetape.websocket.marks import CandleMark, MarkReader, mark_reader_of, read_marks
+from onetape.exchange.clients import Endpoint, make_client_settings, point_client
+from onetape.websocket.dial_pace import LOOK_SECONDS, DialPace, get_default_dial_file
+from onetape.websocket.marks import CandleMark, MarkReader, find_mark_reader, read_marks
 from onetape.websocket.sending import PacedSender
 
-#: How long the other side may take to confirm the close of a connection.
+#: Time in which the other side must confirm the close of a connection.
 CLOSE_SECONDS = 1.0
 #: The longest pause before a dial, seconds; CCXT's own grow to 30 s.
 LONGEST_PAUSE_SECONDS = 3.5
@@ -35,11 +35,11 @@ BAN_PAUSE_SECONDS = 30.0
 BAN_STATUSES: Final = (418, 429)
 #: A Retry-After counts up to this, seconds.
 LONGEST_REFUSAL_SECONDS: Final = 86_400.0
-#: Final candles remembered of each stream: twice as many as CCXT keeps.
+#: Final candles that are stored of each stream: twice as many as in CCXT's cache.
 FINAL_CANDLES_KEPT = 40
 
 
-def guarded_client(
+def make_guarded_client(
     endpoint: Endpoint, *, on_connected: Callable[[], None], dial_file: Path | None = None
 ) -> Any:
     """Return CCXT Pro's client of the exchange, guarded against frames that end its loop.
@@ -67,7 +67,7 @@ def guarded_client(
             f"CCXT has no live streams of {endpoint.exchange}; choose another exchange to trade on"
         )
 
-    reader = mark_reader_of(base)
+    reader = find_mark_reader(base)
 
     class Guarded(base):
         """CCXT Pro's class with hooks."""
@@ -82,7 +82,7 @@ def guarded_client(
             parent.on_connected(client, message)
 
         def on_error(self, client: Any, error: Any) -> None:
-            """Note how long the exchange refuses dials, then count a failed dial as CCXT does."""
+            """Record how long the exchange refuses dials, then count a failed dial as CCXT does."""
             if client.dial_failed:
                 _note_refusal(self.refused_until, client, error)
             parent: Any = super()
@@ -101,18 +101,18 @@ def guarded_client(
             client: Any = parent.client(url)
             if "handle_message" not in vars(client):
                 client.handle_message = _guard(client, client.handle_message, self.frames)
-                client.open = _remembered(self.dials, _paced_dial(self, client, client.open))
-                client.future = _consumed(client.future)
+                client.open = _track_dials(self.dials, _make_paced_dial(self, client, client.open))
+                client.future = _mute_unretrieved_errors(client.future)
                 sender = PacedSender(client.send)
                 client.send = sender.send
                 self.senders.add(sender)
             return client
 
-    client: Any = Guarded(client_settings(endpoint))
+    client: Any = Guarded(make_client_settings(endpoint))
     client.dials = set[asyncio.Task[Any]]()
     client.dial_waits = set[asyncio.Event]()
     client.refused_until = dict[str, float]()
-    client.pace = _pace_of(endpoint, dial_file)
+    client.pace = _make_dial_pace(endpoint, dial_file)
     client.has_marks = reader is not None
     client.candle_frames = dict[asyncio.Event, tuple[str, str]]()
     client.frames = set[asyncio.Event]()
@@ -173,26 +173,26 @@ async def close_client(client: Any) -> None:
     await client.close()
 
 
-def _pace_of(endpoint: Endpoint, dial_file: Path | None) -> DialPace:
+def _make_dial_pace(endpoint: Endpoint, dial_file: Path | None) -> DialPace:
     if dial_file is None and endpoint.simulator_url is None:
-        dial_file = default_dial_file(endpoint.exchange)
+        dial_file = get_default_dial_file(endpoint.exchange)
     return DialPace(dial_file)
 
 
 def _note_refusal(refused_until: dict[str, float], client: Any, error: Any) -> None:
-    """Note until when the exchange refuses dials of an address, by its response to the last one."""
+    """Record the end of the time in which the exchange refuses dials of an address."""
     seconds: float | None = client.last_retry_after
     if seconds is not None and not 0 <= seconds <= LONGEST_REFUSAL_SECONDS:
         # CCXT takes any number, such as inf, and fails on it.
         seconds = client.last_retry_after = (
             min(seconds, LONGEST_REFUSAL_SECONDS) if seconds > 0 else None
         )
-    if seconds is None and handshake_status(error) in BAN_STATUSES:
+    if seconds is None and find_handshake_status(error) in BAN_STATUSES:
         seconds = BAN_PAUSE_SECONDS
     refused_until[client.url] = time.monotonic() + (seconds or 0.0)
 
 
-def handshake_status(error: Exception) -> int | None:
+def find_handshake_status(error: Exception) -> int | None:
     """Return the HTTP status that a WebSocket handshake was refused with; None: it was not.
 
     Args:
@@ -202,7 +202,7 @@ def handshake_status(error: Exception) -> int | None:
     return status if isinstance(status, int) else None
 
 
-def _dial_pause(seconds: float, attempts: int, *, is_shared: bool) -> float:
+def _compute_dial_pause(seconds: float, attempts: int, *, is_shared: bool) -> float:
     """Return the pause before a dial.
 
     Args:
@@ -260,7 +260,7 @@ def _guard(
     return guarded
 
 
-def _consumed(make: Callable[[str], Any]) -> Callable[[str], Any]:
+def _mute_unretrieved_errors(make: Callable[[str], Any]) -> Callable[[str], Any]:
     """Return CCXT's maker of futures, whose errors asyncio never reports as unnoticed.
 
     CCXT rejects futures that no task waits for; a task that waits gets the error anyway.
@@ -280,7 +280,7 @@ def _take_error(future: "asyncio.Future[Any]") -> None:
         future.exception()
 
 
-def _paced_dial(
+def _make_paced_dial(
     exchange: Any, client: Any, dial: Callable[..., Awaitable[None]]
 ) -> Callable[..., Awaitable[None]]:
     """Return the coroutine function that opens a connection when its turn has come."""
@@ -295,7 +295,7 @@ def _paced_dial(
             failed: dict[str, Any] | None = backoff.get(client.url)
             is_shared, pause = pace.fault is None, 0.0
             if failed is not None:
-                pause = _dial_pause(pause_seconds, failed["attempts"], is_shared=is_shared)
+                pause = _compute_dial_pause(pause_seconds, failed["attempts"], is_shared=is_shared)
             await _wait_for_turn(pace, began, began + max(pause, queue_seconds), wait)
         finally:
             exchange.dial_waits.discard(wait)
@@ -321,14 +321,14 @@ async def _wait_for_turn(pace: DialPace, began: float, until: float, wait: async
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(min(seconds, LOOK_SECONDS)):
                 await wait.wait()
-        if await pace.connected() > began:
+        if await pace.read_last_connection() > began:
             # Another program is connected: all of them may be, but not in the same moment.
             jitter = random.uniform(0.0, LOOK_SECONDS)  # noqa: S311 - no secret
             until = min(until, time.monotonic() + jitter)
             began = until
 
 
-def _remembered(
+def _track_dials(
     dials: set[asyncio.Task[Any]], dial: Callable[..., Awaitable[None]]
 ) -> Callable[..., Awaitable[None]]:
     """Return the same coroutine function, whose running tasks are in `dials`."""

@@ -1,7 +1,7 @@
-"""When the next dial of an exchange may leave, so that all programs stay under its limit of dials.
+"""Time of the next dial of an exchange, so that all programs stay under the limit of dials.
 
 Binance allows 300 dials in five minutes from one address. Programs that share a file dial one after
-the other, 150 times in five minutes at most, and see in it that one of them is connected; then the
+the other, 150 times in five minutes at most, and read in it that one of them is connected; then the
 others need not wait any more.
 """
 
@@ -23,14 +23,14 @@ T = TypeVar("T")
 DIAL_SECONDS = 3.0
 #: Number of dials that may be sent at once after a time without any.
 BURST_DIALS = 50
-#: A program that waits for its next dial looks this often whether another one is connected.
+#: Interval in which a program that waits for its dial checks whether another one is connected.
 LOOK_SECONDS = 0.5
 #: Times further in the future are from before the computer was started again.
 _LONGEST_QUEUE_SECONDS: Final = 3_600.0
 #: Time up to which earlier dials fill the queue, and time of the last connection, monotonic
 #: seconds.
 _TIMES: Final = struct.Struct("<dd")
-#: How often a lock that another program holds is tried for, and the pause between, seconds.
+#: Number of attempts to get a lock that another program holds, and the pause between, seconds.
 _LOCK_TRIES: Final = 50
 _LOCK_PAUSE_SECONDS: Final = 0.005
 
@@ -53,23 +53,23 @@ class DialPace:
         """Reason why the shared file cannot be used; the queue is then local to this object."""
 
     async def reserve(self) -> float:
-        """Take the next place in the queue; return how long to wait for it, seconds."""
-        return await self._in_thread(self._reserve)
+        """Take the next place in the queue; return the time until its turn, seconds."""
+        return await self._run_in_thread(self._reserve)
 
     async def note_connection(self) -> None:
         """Note that a program is connected: those that wait may dial at once."""
-        await self._in_thread(self._note_connection)
+        await self._run_in_thread(self._note_connection)
 
-    async def connected(self) -> float:
-        """Return when a program that shares the file was last connected; 0: never."""
-        return await self._in_thread(self._connected)
+    async def read_last_connection(self) -> float:
+        """Return the time at which a program that shares the file was last connected; 0: never."""
+        return await self._run_in_thread(self._read_last_connection)
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        """Run what may wait for a disk in a thread, and not in the event loop."""
+    async def _run_in_thread(self, work: Callable[[], T]) -> T:
+        """Run a function that may wait for a disk in a thread, and not in the event loop."""
         return work() if self._path is None else await asyncio.to_thread(work)
 
     def _reserve(self) -> float:
-        with self._shared() as write:
+        with self._locking_times() as write:
             now, free = self._clock(), self._times[0]
             if not 0 <= free <= now + _LONGEST_QUEUE_SECONDS:
                 free = 0.0
@@ -77,21 +77,21 @@ class DialPace:
             return max(0.0, free - BURST_DIALS * DIAL_SECONDS - now)
 
     def _note_connection(self) -> None:
-        with self._shared() as write:
+        with self._locking_times() as write:
             write(self._times[0], self._clock())
 
-    def _connected(self) -> float:
-        with self._shared():
+    def _read_last_connection(self) -> float:
+        with self._locking_times():
             seconds = self._times[1]
         return seconds if 0 <= seconds <= self._clock() else 0.0
 
     @contextlib.contextmanager
-    def _shared(self) -> Generator[Callable[[float, float], None]]:
+    def _locking_times(self) -> Generator[Callable[[float, float], None]]:
         """Hold the file's lock and read its times; yield the function that writes them."""
         with self._guard:
-            yield from self._shared_by_threads()
+            yield from self._hold_file_lock()
 
-    def _shared_by_threads(self) -> Generator[Callable[[float, float], None]]:
+    def _hold_file_lock(self) -> Generator[Callable[[float, float], None]]:
         descriptor: int | None = None
 
         def write(free: float, connected: float) -> None:
@@ -105,7 +105,7 @@ class DialPace:
         try:
             if self._path is not None:
                 try:
-                    descriptor = _locked(self._path)
+                    descriptor = _open_locked(self._path)
                     data = os.pread(descriptor, _TIMES.size, 0)
                     self._times = _TIMES.unpack(data) if len(data) == _TIMES.size else (0.0, 0.0)
                     self.fault = None
@@ -117,7 +117,7 @@ class DialPace:
                 os.close(descriptor)
 
 
-def default_dial_file(exchange: str) -> Path:
+def get_default_dial_file(exchange: str) -> Path:
     """Return the file that this user's programs share where no other one is given.
 
     Args:
@@ -126,7 +126,7 @@ def default_dial_file(exchange: str) -> Path:
     return Path(tempfile.gettempdir()) / f"onetape-dials-{os.getuid()}-{exchange}"
 
 
-def _locked(path: Path) -> int:
+def _open_locked(path: Path) -> int:
     """Open the file and take its lock, which ends with the descriptor.
 
     Raises:

@@ -11,7 +11,7 @@ CandleSource = Literal["stream", "trades", "polling"]
 
 
 class StreamOpened(Struct, frozen=True):
-    """The first event: where the candles come from."""
+    """The first event: the source of the candles."""
 
     candle_source: CandleSource
     has_marks: bool
@@ -32,7 +32,7 @@ class CandleUpdate(Struct, frozen=True):
     received_seconds: float | None = None
     """Steady clock of the computer when the newest row came; None: the time is not known."""
 
-    def followed_by(self, later: "CandleUpdate") -> "CandleUpdate":
+    def merge_with(self, later: "CandleUpdate") -> "CandleUpdate":
         """Return this update and a later one as one: the newest row of each candle."""
         rows: dict[int, Candle] = {row.timestamp: row for row in (*self.rows, *later.rows)}
         return CandleUpdate(

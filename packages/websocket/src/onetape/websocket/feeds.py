@@ -1,11 +1,11 @@
-"""Feeds: what is read of one stream of one symbol through CCXT Pro, one event at a time."""
+"""Feeds: each reads one stream of one symbol through CCXT Pro, one event at a time."""
 
 import asyncio
 from typing import Any, Protocol
 
 from onetape.core.candles import PRICE_LIMIT, VOLUME_LIMIT, Candle
 from onetape.core.timeframes import Timeframe
-from onetape.exchange.rest import RestExchange, candle_of
+from onetape.exchange.rest import RestExchange, parse_candle
 from onetape.websocket.events import (
     CandleUpdate,
     PublicTrade,
@@ -23,7 +23,7 @@ class Feed(Protocol):
 
     @property
     def name(self) -> str:
-        """Return what the feed carries, for output: such as `candle` or `ticker`."""
+        """Return the name of the feed's contents, for output: such as `candle` or `ticker`."""
         ...
 
     async def read(self) -> StreamEvent | None:
@@ -34,7 +34,7 @@ class Feed(Protocol):
         """
         ...
 
-    async def missed(self, rest: RestExchange) -> StreamEvent | bool:
+    async def compare_with_rest(self, rest: RestExchange) -> StreamEvent | bool:
         """Compare the last event with REST, for a feed that carries nothing.
 
         Returns:
@@ -47,7 +47,7 @@ class Feed(Protocol):
         ...
 
     def close(self) -> None:
-        """Stop what runs in the background."""
+        """Stop the background tasks of the feed."""
         ...
 
 
@@ -93,12 +93,12 @@ class CandleFeed:
             self._watching.add_done_callback(lambda _: self._frame.set())
         await self._frame.wait()
         self._frame.clear()
-        return self._changed()
+        return self._take_changes()
 
-    async def missed(self, rest: RestExchange) -> CandleUpdate | bool:
-        """Compare the newest candle with that of REST; see `Feed.missed`."""
+    async def compare_with_rest(self, rest: RestExchange) -> CandleUpdate | bool:
+        """Compare the newest candle with that of REST; see `Feed.compare_with_rest`."""
         since = None if self._newest is None else self._newest.timestamp
-        newest = await newest_candles(rest, self._symbol, self._timeframe, since=since)
+        newest = await fetch_newest_candles(rest, self._symbol, self._timeframe, since=since)
         if self._newest is None:
             self._newest = newest[-1] if newest else None
             return CandleUpdate(tuple(newest), self._connection) if newest else False
@@ -121,14 +121,14 @@ class CandleFeed:
         if not self._watching.done():
             self._watching.cancel()
         elif not self._watching.cancelled():
-            # Fetched, so that asyncio does not complain of it.
+            # The exception is fetched, so that asyncio does not report it as never retrieved.
             self._watching.exception()
 
     @property
     def _connection(self) -> int:
         return self._client.connections + self._overruns
 
-    def _changed(self) -> CandleUpdate | None:
+    def _take_changes(self) -> CandleUpdate | None:
         key = (self._symbol, self._timeframe)
         cache = self._client.ohlcvs.get(self._symbol, {}).get(self._timeframe, ())
         final = self._client.final_candles.get(key, {})
@@ -138,7 +138,7 @@ class CandleFeed:
             for row in cache
         }
         changed = sorted(
-            (candle_of(row), is_final)
+            (parse_candle(row), is_final)
             for time, (row, is_final) in rows.items()
             if self._seen.get(time) != (row, is_final)
         )
@@ -176,11 +176,11 @@ class TickerFeed:
         self._last = update.last
         return update
 
-    async def missed(self, rest: RestExchange) -> bool:
+    async def compare_with_rest(self, rest: RestExchange) -> bool:
         """Compare the last price with the last price of REST; return whether frames were missed."""
         return await _is_price_newer(self, rest, self._symbol, self._last)
 
-    def known(self, last: float | None) -> None:
+    def set_last_price(self, last: float | None) -> None:
         """Set the last known price to a price from REST."""
         self._last = last
 
@@ -216,17 +216,17 @@ class PublicTradeFeed:
         if not fresh:
             return None
         self._last = fresh[0]
-        trades = tuple(_trade(each) for each in reversed(fresh) if _is_sound(each))
+        trades = tuple(_make_trade(each) for each in reversed(fresh) if _is_sound(each))
         if not trades:
             return None
         self._last_price = trades[-1].price
         return TradeUpdate(trades, self._client.connections + self._overruns)
 
-    async def missed(self, rest: RestExchange) -> bool:
+    async def compare_with_rest(self, rest: RestExchange) -> bool:
         """Compare the last price with the last price of REST; return whether frames were missed."""
         return await _is_price_newer(self, rest, self._symbol, self._last_price)
 
-    def known(self, last: float | None) -> None:
+    def set_last_price(self, last: float | None) -> None:
         """Set the last known price to a price from REST."""
         self._last_price = last
 
@@ -234,7 +234,7 @@ class PublicTradeFeed:
         """Do nothing, because nothing runs in the background."""
 
 
-async def newest_candles(
+async def fetch_newest_candles(
     rest: RestExchange, symbol: str, timeframe: str, *, since: int | None = None
 ) -> list[Candle]:
     """Return the newest candles that REST has, the forming one included, oldest first.
@@ -252,18 +252,18 @@ async def newest_candles(
     if since is None:
         length = Timeframe.parse(timeframe)
         since = length.shift(length.floor(rest.now_ms() // 1_000), -1)
-    batch = await rest.candles(symbol, timeframe, since_ms=since * 1_000, limit=NEWEST_ROWS)
-    rows = (batch.candle(place) for place in range(len(batch)))
+    batch = await rest.fetch_candles(symbol, timeframe, since_ms=since * 1_000, limit=NEWEST_ROWS)
+    rows = (batch.make_candle(place) for place in range(len(batch)))
     return sorted(row for row in rows if row.timestamp >= since)
 
 
 async def _is_price_newer(
     feed: TickerFeed | PublicTradeFeed, rest: RestExchange, symbol: str, known: float | None
 ) -> bool:
-    found = (await rest.tickers([symbol])).get(symbol)
+    found = (await rest.fetch_tickers([symbol])).get(symbol)
     last = None if found is None else found.last
     if known is None:
-        feed.known(last)
+        feed.set_last_price(last)
         return False
     return last is not None and last != known
 
@@ -280,7 +280,7 @@ def _is_sound(record: dict[str, Any]) -> bool:
     )
 
 
-def _trade(record: dict[str, Any]) -> PublicTrade:
+def _make_trade(record: dict[str, Any]) -> PublicTrade:
     number = record.get("id")
     return PublicTrade(
         record["timestamp"],

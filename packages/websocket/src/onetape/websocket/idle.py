@@ -1,4 +1,4 @@
-"""When the streams of a symbol have carried nothing for too long, all of them or one alone.
+"""Detects streams of a symbol that have carried nothing for too long, all of them or one alone.
 
 A market without trades sends no frames, and that is no fault. But if the ticker has a new price and
 no new candle comes, the candle stream is broken, and vice versa.
@@ -55,16 +55,16 @@ class IdleTimer:
             elif before is not None and before != price:
                 self._behind_since.setdefault(other, now)
 
-    def quiet_seconds(self) -> float:
+    def compute_quiet_seconds(self) -> float:
         """Return the time since the last frame of any stream; 0 while postponed."""
         now = time.monotonic()
         return 0.0 if now < self._postponed_until else now - self._last_frame
 
-    def seconds_since_frame(self) -> float:
+    def compute_seconds_since_frame(self) -> float:
         """Return the time since the last frame of any stream."""
         return time.monotonic() - self._last_frame
 
-    def behind(self) -> tuple[float, str]:
+    def find_longest_lag(self) -> tuple[float, str]:
         """Return the longest time that one stream did not follow a price of another, and its name.
 
         0 and an empty name where every stream follows.

@@ -23,18 +23,18 @@ class CandleMark(NamedTuple):
 MarkReader = Callable[[Any], Iterator[CandleMark]]
 
 
-def _binance(message: Any) -> Iterator[CandleMark]:
+def _iterate_binance_marks(message: Any) -> Iterator[CandleMark]:
     row = message["k"]
     yield CandleMark(row["s"], row["i"], int(row["t"]), row["x"] is True)
 
 
-def _bybit(message: Any) -> Iterator[CandleMark]:
+def _iterate_bybit_marks(message: Any) -> Iterator[CandleMark]:
     _, interval, market_id = message["topic"].split(".")
     for row in message["data"]:
         yield CandleMark(market_id, interval, int(row["start"]), row["confirm"] is True)
 
 
-def _okx(message: Any) -> Iterator[CandleMark]:
+def _iterate_okx_marks(message: Any) -> Iterator[CandleMark]:
     channel, market_id = message["arg"]["channel"], message["arg"]["instId"]
     interval = channel.removeprefix("candle")
     for row in message["data"]:
@@ -42,10 +42,14 @@ def _okx(message: Any) -> Iterator[CandleMark]:
 
 
 #: By CCXT class; a class that extends one of these is read in the same way.
-MARK_READERS: Final[dict[str, MarkReader]] = {"binance": _binance, "bybit": _bybit, "okx": _okx}
+MARK_READERS: Final[dict[str, MarkReader]] = {
+    "binance": _iterate_binance_marks,
+    "bybit": _iterate_bybit_marks,
+    "okx": _iterate_okx_marks,
+}
 
 
-def mark_reader_of(ccxt_class: type) -> MarkReader | None:
+def find_mark_reader(ccxt_class: type) -> MarkReader | None:
     """Return the reader of final-candle marks of a CCXT class; None: its frames have no marks."""
     names = (each.__name__ for each in ccxt_class.__mro__)
     return next((MARK_READERS[name] for name in names if name in MARK_READERS), None)

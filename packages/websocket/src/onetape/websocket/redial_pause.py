@@ -35,7 +35,7 @@ class RedialPause:
         if self._opened is None:
             self._opened = time.monotonic()
 
-    def next_seconds(self) -> float:
+    def take_next_seconds(self) -> float:
         """Return the pause after the connection ended or a dial failed, seconds."""
         opened, self._opened = self._opened, None
         if opened is None:

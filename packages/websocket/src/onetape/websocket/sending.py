@@ -1,7 +1,7 @@
 """Messages of a client to an exchange: few enough a second, subscriptions merged into one.
 
 CCXT sends a message for each subscription. Binance closes a socket that gets more than five a
-second, and others have limits of their own; all of them take many streams in one message.
+second, and others have other limits; all of them take many streams in one message.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ class PacedSender:
         """Send a message, alone or merged with others; return once it is sent.
 
         Raises:
-            Exception: what sending it raised.
+            Exception: the error of the send.
         """
         sent = asyncio.get_running_loop().create_future()
         self._waiting.append((message, sent))
@@ -53,7 +53,7 @@ class PacedSender:
             if pause > 0:
                 await asyncio.sleep(pause)
             self._free_at = time.monotonic() + PAUSE_SECONDS
-            message, senders = self._next()
+            message, senders = self._take_next_message()
             try:
                 await self._send(message)
             except Exception as error:
@@ -74,7 +74,7 @@ class PacedSender:
             sent.cancel()
         self._waiting.clear()
 
-    def _next(self) -> tuple[Any, list[asyncio.Future[None]]]:
+    def _take_next_message(self) -> tuple[Any, list[asyncio.Future[None]]]:
         """Take the next message from those that wait, and what can be merged with it."""
         message, first = self._waiting.pop(0)
         senders = [first]

@@ -7,8 +7,8 @@ from ccxt import BaseError, ExchangeClosedByUser, OperationFailed
 from msgspec.structs import replace
 
 from onetape.core.errors import ExchangeRefused, ExchangeUnreachable, UsageError
-from onetape.exchange.ccxt_errors import known_cause, translated
-from onetape.websocket.client import handshake_status
+from onetape.exchange.ccxt_errors import find_known_cause, translating_ccxt_errors
+from onetape.websocket.client import find_handshake_status
 from onetape.websocket.events import (
     CandleUpdate,
     StreamEvent,
@@ -64,7 +64,7 @@ class Subscription:
 
     def put(self, event: StreamEvent) -> None:
         """Add an event to the events that wait to be taken."""
-        self._waiting = merged(self._waiting, event)
+        self._waiting = merge_event(self._waiting, event)
         self.news.set()
 
     def fail(self, error: Exception) -> None:
@@ -89,14 +89,14 @@ class Subscription:
                 event = await self._read()
             except ExchangeUnreachable as error:
                 self.put(StreamLost(str(error)))
-                await asyncio.sleep(pause.next_seconds())
+                await asyncio.sleep(pause.take_next_seconds())
                 continue
             except Exception as error:
                 # The error of a background task would be lost: the reader of the events raises it.
                 self.fail(error)
                 return
             pause.note_open()
-            self._timer.note_frame(self.feed.name, _price(event))
+            self._timer.note_frame(self.feed.name, _find_last_price(event))
             if event is not None:
                 self.put(event)
 
@@ -111,10 +111,10 @@ class Subscription:
             return await self.feed.read()
         except (OperationFailed, ExchangeClosedByUser, OSError) as error:
             # An OSError: the socket was reset right after it was opened, before CCXT wrote to it.
-            raise ExchangeUnreachable(self._reason(error)) from error
+            raise ExchangeUnreachable(self._explain_break(error)) from error
         except BaseError as error:
-            final = _refusal(self._exchange, error)
-            raise final or ExchangeUnreachable(self._reason(error)) from error
+            final = _find_refusal(self._exchange, error)
+            raise final or ExchangeUnreachable(self._explain_break(error)) from error
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
@@ -122,19 +122,19 @@ class Subscription:
             # This task was not cancelled: CCXT cancels what waits for a socket that it closes.
             raise ExchangeUnreachable("CCXT closed the stream") from None
 
-    def _reason(self, error: Exception) -> str:
-        """Return why the stream broke or cannot be opened, in one line."""
+    def _explain_break(self, error: Exception) -> str:
+        """Return the reason why the stream broke or cannot be opened, in one line."""
         text = " ".join(str(error).split())
-        status = handshake_status(error)
+        status = find_handshake_status(error)
         if status is not None:
             phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else ""
             return f"{self._exchange} refused the stream with {status} {phrase}".rstrip()
         # Pings without a response are a break of a stream that was open.
-        cause = None if "keepalive" in text else known_cause(error)
+        cause = None if "keepalive" in text else find_known_cause(error)
         return text[:200] if cause is None else f"cannot reach {self._exchange}: {cause}"
 
 
-def merged(waiting: list[StreamEvent], event: StreamEvent) -> list[StreamEvent]:
+def merge_event(waiting: list[StreamEvent], event: StreamEvent) -> list[StreamEvent]:
     """Return the waiting events with one more event: at most one of each kind.
 
     So a reader that is late costs no memory. Candles are merged by their opens, and the number of
@@ -143,14 +143,14 @@ def merged(waiting: list[StreamEvent], event: StreamEvent) -> list[StreamEvent]:
     same = next((each for each in waiting if type(each) is type(event)), None)
     rest = [each for each in waiting if each is not same]
     if isinstance(event, CandleUpdate) and isinstance(same, CandleUpdate):
-        return [*rest, same.followed_by(event)]
+        return [*rest, same.merge_with(event)]
     if isinstance(event, TradeUpdate) and isinstance(same, TradeUpdate):
         trades = (*same.trades, *event.trades)
         return [*rest, replace(event, trades=trades[-MOST_TRADES_WAITING:])]
     return [*rest, event]
 
 
-def _price(event: StreamEvent | None) -> float | None:
+def _find_last_price(event: StreamEvent | None) -> float | None:
     """Return the last price of an event, or None where it has none."""
     match event:
         case CandleUpdate():
@@ -163,10 +163,10 @@ def _price(event: StreamEvent | None) -> float | None:
             return None
 
 
-def _refusal(exchange: str, error: BaseError) -> ExchangeRefused | None:
+def _find_refusal(exchange: str, error: BaseError) -> ExchangeRefused | None:
     """Return the error as ours where reading again will not help."""
     try:
-        with translated(exchange):
+        with translating_ccxt_errors(exchange):
             raise error
     except ExchangeRefused as refused:
         return refused

@@ -14,24 +14,24 @@ from ccxt import BaseError, NetworkError
 from msgspec import Struct
 
 from onetape.core.printable import escape_unprintable
-from onetape.exchange.ccxt_errors import translated
+from onetape.exchange.ccxt_errors import translating_ccxt_errors
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.redaction import redact, redact_client
 from onetape.exchange.trading_records import (
     Credentials,
     OrderSnapshot,
     OwnTrade,
-    fields_of,
-    order_of,
-    trade_of,
+    get_fields,
+    parse_order,
+    parse_own_trade,
 )
-from onetape.websocket.client import close_client, drop, guarded_client
+from onetape.websocket.client import close_client, drop, make_guarded_client
 from onetape.websocket.redial_pause import RedialPause
 
 #: The longest pause before the stream is opened again, in addition to CCXT's between dials, wall
 #: seconds.
 LONGEST_PAUSE_SECONDS: Final = 10.0
-#: How long the exchange may take to begin with events, wall seconds.
+#: Time in which the exchange must begin with events, wall seconds.
 OPEN_SECONDS: Final = 10.0
 _LONGEST_REASON: Final = 200
 
@@ -88,7 +88,7 @@ class UserStream:
         """
         self._exchange = endpoint.exchange
         self._frame = asyncio.Event()
-        client = guarded_client(endpoint, on_connected=self._frame.set)
+        client = make_guarded_client(endpoint, on_connected=self._frame.set)
         redact_client(client)
         client.apiKey, client.secret = credentials.key, credentials.secret
         client.password = credentials.password or None
@@ -128,7 +128,7 @@ class UserStream:
         has = self._client.has
         return bool(has.get("watchOrders") and has.get("watchMyTrades"))
 
-    def listen(self, listener: Callable[[UserEvent], None]) -> None:
+    def add_listener(self, listener: Callable[[UserEvent], None]) -> None:
         """Pass the events to a function, in the stream's event loop; thread-safe.
 
         The first one is `UserStreamOpened` where the stream is open already.
@@ -138,7 +138,7 @@ class UserStream:
             listener(UserStreamOpened())
 
     def reconnect(self, reason: str) -> None:
-        """End the connection, which has carried no event of something that happened; dial again."""
+        """End the connection, because an event is missing on it; dial again."""
         for one in list(self._client.clients.values()):
             if not one.closed():
                 drop(one, NetworkError(reason))
@@ -164,7 +164,7 @@ class UserStream:
                 # CCXT cancels what waits for a socket that it closes.
                 self._note_lost(NetworkError("CCXT closed the stream"))
             self.reconnect("the stream is opened again")
-            await asyncio.sleep(pause.next_seconds())
+            await asyncio.sleep(pause.take_next_seconds())
 
     async def _open(self) -> None:
         if self._has_one_connection:
@@ -197,7 +197,7 @@ class UserStream:
                 if not self._is_subscribed:
                     raise NetworkError("the exchange has ended the events")
                 if client.connections != self._connections and self._has_one_connection:
-                    # CCXT has dialled again by itself: what happened meanwhile is missing.
+                    # CCXT has dialled again by itself: the events in between are missing.
                     raise NetworkError("the connection has ended")
         finally:
             for task in tasks:
@@ -211,9 +211,9 @@ class UserStream:
 
     @property
     def _is_subscribed(self) -> bool:
-        """Return whether CCXT still takes the events for subscribed to.
+        """Return whether CCXT still has its subscription to the events.
 
-        After Binance's `eventStreamTerminated` it does not, and wakes no task that waits for one.
+        After Binance's `eventStreamTerminated` it has none, and wakes no task that waits for one.
         """
         if not self._has_one_connection:
             return True
@@ -223,12 +223,12 @@ class UserStream:
         """Pass on what CCXT's caches have that was not passed on before, orders first."""
         client = self._client
         orders: dict[str, OrderSnapshot] = {}
-        with translated(self._exchange):
+        with translating_ccxt_errors(self._exchange):
             for row in client.orders or ():
-                order = order_of(row)
+                order = parse_order(row)
                 orders[order.exchange_order_id] = order
             trades = {(row["symbol"], row["id"]): row for row in client.myTrades or ()}
-            made = [trade_of(row) for key, row in trades.items() if key not in self._trades]
+            made = [parse_own_trade(row) for key, row in trades.items() if key not in self._trades]
         changed = [one for key, one in orders.items() if self._orders.get(key) != one]
         self._orders, self._trades = orders, set(trades)
         for order in changed:
@@ -243,7 +243,7 @@ class UserStream:
         balances: dict[str, Any] = self._client.balance
         for account, balance in balances.items():
             # CCXT keeps the last event.
-            event = fields_of(fields_of(balance).get("info"))
+            event = get_fields(get_fields(balance).get("info"))
             if not event or event == self._balance_events.get(account):
                 continue
             self._balance_events[account] = event
@@ -255,7 +255,7 @@ class UserStream:
         if self._is_lost:
             return
         self._is_lost = True
-        cause = _cause_of(error)
+        cause = _find_exchange_error(error)
         text = escape_unprintable(redact(str(cause)))[:_LONGEST_REASON]
         self._emit(UserStreamLost(f"{type(cause).__name__}{f': {text}' if text else ''}"))
 
@@ -264,7 +264,7 @@ class UserStream:
             listener(event)
 
 
-def _cause_of(error: BaseException) -> BaseException:
+def _find_exchange_error(error: BaseException) -> BaseException:
     """Return the exchange's own error: CCXT may fail over it while it cleans up."""
     link: BaseException | None = error
     while link is not None:

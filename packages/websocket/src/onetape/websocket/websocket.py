@@ -7,7 +7,7 @@ What CCXT Pro leaves to its user, and this class does:
   breaks the connection where REST has something newer. Where REST does not respond either, the
   connection stays as long as it responds to CCXT's pings.
 - A malformed frame ends the receive loop without an error: a guard turns it into a lost stream.
-- A break between two calls raises nothing: each connection gets a number of its own.
+- A break between two calls raises nothing: each connection gets a new number.
 - Rows come back cut from the tail of a cache, and change under the caller: the cache is read by
   timestamp, and copied at once.
 - A frame that comes between two calls wakes no task: each stream is read by a separate task.
@@ -30,7 +30,7 @@ from onetape.core.symbols import SIMULATOR_ID
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import BRIEF_RETRY_SECONDS, RestExchange
 from onetape.websocket.built_candles import BuiltCandleFeed, PolledCandleFeed, PolledTickerFeed
-from onetape.websocket.client import close_client, dial_now, drop, guarded_client
+from onetape.websocket.client import close_client, dial_now, drop, make_guarded_client
 from onetape.websocket.events import (
     CandleSource,
     CandleUpdate,
@@ -49,7 +49,7 @@ from onetape.websocket.subscription import Subscription
 LOOKS = 8
 LEAST_LOOK_SECONDS = 0.05
 STALE_AFTER_SECONDS = 30.0
-#: Where a simulator listens by default.
+#: Default address of a simulator.
 SIMULATOR_URL = "http://127.0.0.1:8790"
 
 Update = TypeVar("Update", CandleUpdate, TickerUpdate, TradeUpdate)
@@ -90,13 +90,15 @@ class WebSocketManager:
             ExchangeUnreachable: the simulator does not respond.
         """
         self._owns_rest = isinstance(exchange, str)
-        self._rest = _rest_of(exchange, simulator_url) if isinstance(exchange, str) else exchange
+        self._rest = (
+            _make_rest_exchange(exchange, simulator_url) if isinstance(exchange, str) else exchange
+        )
         self._symbols = tuple(symbols)
         self._stale_after_seconds = stale_after_seconds
         self._on_break = on_break
         self._timers = {symbol: IdleTimer() for symbol in self._symbols}
-        self._client = guarded_client(
-            self._rest.endpoint, on_connected=self._connected, dial_file=dial_file
+        self._client = make_guarded_client(
+            self._rest.endpoint, on_connected=self._restart_timers, dial_file=dial_file
         )
         self._watched: dict[tuple[str, ...], Subscription] = {}
         self._open: dict[Subscription, str] = {}
@@ -119,7 +121,7 @@ class WebSocketManager:
     async def close(self) -> None:
         """Close every socket; one whose other side is gone within 1 s.
 
-        A cancellation meanwhile takes effect after that: what stays open, CCXT complains of.
+        A cancellation meanwhile takes effect after that, because CCXT warns of sockets left open.
         """
         closing = asyncio.create_task(self._close())
         cancelled: asyncio.CancelledError | None = None
@@ -148,7 +150,7 @@ class WebSocketManager:
         """Wait for the next change of candles.
 
         The first call connects. Candles that changed between two calls are returned together, so
-        none is left out but those of a break: then `connection` of the update has changed.
+        only the changes during a break are left out: then `connection` of the update differs.
 
         Args:
             symbol: One of the manager's symbols.
@@ -165,8 +167,8 @@ class WebSocketManager:
         await self._prepare(symbol)
         key = ("candles", symbol, timeframe)
         if key not in self._watched:
-            self._watched[key] = self._subscribe(symbol, self._candle_feed(symbol, timeframe))
-        return await self._next(CandleUpdate, self._watched[key])
+            self._watched[key] = self._subscribe(symbol, self._make_candle_feed(symbol, timeframe))
+        return await self._wait_for_update(CandleUpdate, self._watched[key])
 
     async def watch_ticker(self, symbol: str) -> TickerUpdate:
         """Wait for the next best prices; of several between two calls the newest counts.
@@ -179,8 +181,8 @@ class WebSocketManager:
         await self._prepare(symbol)
         key = ("ticker", symbol)
         if key not in self._watched:
-            self._watched[key] = self._subscribe(symbol, self._ticker_feed(symbol))
-        return await self._next(TickerUpdate, self._watched[key])
+            self._watched[key] = self._subscribe(symbol, self._make_ticker_feed(symbol))
+        return await self._wait_for_update(TickerUpdate, self._watched[key])
 
     async def watch_trades(self, symbol: str) -> TradeUpdate:
         """Wait for trades of the market, and return all since the last call, up to 10,000.
@@ -194,7 +196,7 @@ class WebSocketManager:
         key = ("trades", symbol)
         if key not in self._watched:
             self._watched[key] = self._subscribe(symbol, PublicTradeFeed(self._client, symbol))
-        return await self._next(TradeUpdate, self._watched[key])
+        return await self._wait_for_update(TradeUpdate, self._watched[key])
 
     async def events(self, symbol: str, timeframe: str) -> AsyncGenerator[StreamEvent]:
         """Yield candles, tickers and changes of the connection of one market, forever.
@@ -211,7 +213,7 @@ class WebSocketManager:
         await self._prepare(symbol)
         yield StreamOpened(self.candle_source, self.has_marks)
         news = asyncio.Event()
-        feeds = (self._candle_feed(symbol, timeframe), self._ticker_feed(symbol))
+        feeds = (self._make_candle_feed(symbol, timeframe), self._make_ticker_feed(symbol))
         subscriptions = [self._subscribe(symbol, feed, news) for feed in feeds]
         try:
             while True:
@@ -232,7 +234,7 @@ class WebSocketManager:
         """
         dial_now(self._client)
 
-    async def _next(self, kind: type[Update], subscription: Subscription) -> Update:
+    async def _wait_for_update(self, kind: type[Update], subscription: Subscription) -> Update:
         """Return the next update of a kind, after as many breaks as it takes."""
         while True:
             subscription.news.clear()
@@ -252,14 +254,14 @@ class WebSocketManager:
                 f"{symbol!r} is not one of this WebSocketManager's symbols "
                 f"({', '.join(self._timers)}){suggest_name(symbol, list(self._timers))}"
             )
-        markets = await self._rest.ccxt_markets()
+        markets = await self._rest.load_ccxt_markets()
         if not self._client.markets:
             self._client.set_markets(markets)
         if self._idle_watch is None or self._idle_watch.done():
             self._idle_watch = asyncio.create_task(self._watch_idle())
-            self._idle_watch.add_done_callback(self._idle_watch_ended)
+            self._idle_watch.add_done_callback(self._fail_subscriptions)
 
-    def _candle_feed(self, symbol: str, timeframe: str) -> Feed:
+    def _make_candle_feed(self, symbol: str, timeframe: str) -> Feed:
         if self.candle_source == "stream":
             return CandleFeed(self._client, symbol, timeframe)
         if self.candle_source == "trades":
@@ -268,7 +270,7 @@ class WebSocketManager:
             )
         return PolledCandleFeed(self._rest, symbol, timeframe)
 
-    def _ticker_feed(self, symbol: str) -> Feed:
+    def _make_ticker_feed(self, symbol: str) -> Feed:
         if self._client.has.get("watchTicker"):
             return TickerFeed(self._client, symbol)
         return PolledTickerFeed(self._rest, symbol)
@@ -283,11 +285,11 @@ class WebSocketManager:
         self._open[made] = symbol
         return made
 
-    def _connected(self) -> None:
+    def _restart_timers(self) -> None:
         for timer in self._timers.values():
             timer.restart()
 
-    def _idle_watch_ended(self, task: "asyncio.Task[None]") -> None:
+    def _fail_subscriptions(self, task: "asyncio.Task[None]") -> None:
         """End every subscription after an error of the idle task: no stream runs unwatched."""
         error = None if task.cancelled() else task.exception()
         if isinstance(error, Exception):
@@ -295,62 +297,62 @@ class WebSocketManager:
                 subscription.fail(error)
 
     async def _watch_idle(self) -> None:
-        """Look again and again whether a stream carries nothing, until the manager is closed."""
-        # A stream may begin to be behind right after the look.
+        """Check repeatedly whether a stream carries nothing, until the manager is closed."""
+        # A stream may begin to be behind right after the check.
         pause_seconds = max(self._stale_after_seconds / LOOKS, LEAST_LOOK_SECONDS)
         while True:
             before = time.monotonic()
             await asyncio.sleep(pause_seconds)
             if time.monotonic() - before > 2 * pause_seconds + self._stale_after_seconds:
                 # The program was busy or asleep, and what came meanwhile is not read yet.
-                self._connected()
+                self._restart_timers()
                 continue
             for symbol in set(self._open.values()):
-                await self._look(symbol, self._timers[symbol])
+                await self._break_if_idle(symbol, self._timers[symbol])
 
-    async def _look(self, symbol: str, timer: IdleTimer) -> None:
+    async def _break_if_idle(self, symbol: str, timer: IdleTimer) -> None:
         """Break the connection where a stream of the symbol is dead."""
         limit = self._stale_after_seconds
-        seconds, stream = timer.behind()
+        seconds, stream = timer.find_longest_lag()
         if seconds >= limit:
-            self._break(f"no {stream} while the price moved for {seconds:.0f} s")
-        elif timer.quiet_seconds() >= limit:
+            self._break_connections(f"no {stream} while the price moved for {seconds:.0f} s")
+        elif timer.compute_quiet_seconds() >= limit:
             has_missed = await self._has_missed(symbol)
-            seconds = timer.seconds_since_frame()
+            seconds = timer.compute_seconds_since_frame()
             if seconds < limit:
                 return
             if has_missed:
-                self._break(f"no message for {seconds:.0f} s")
+                self._break_connections(f"no message for {seconds:.0f} s")
                 return
             is_confirmed = has_missed is not None
             # REST is tried again sooner; a broken socket does not respond to CCXT's pings.
             timer.postpone(limit if is_confirmed else limit / 2)
-            for subscription in self._subscriptions(symbol):
+            for subscription in self._collect_subscriptions(symbol):
                 subscription.put(StreamQuiet(seconds, is_confirmed))
 
     async def _has_missed(self, symbol: str) -> bool | None:
         """Return whether REST has something newer than the streams; None: it gives no response."""
-        has_missed, is_answered = False, True
-        for subscription in self._subscriptions(symbol):
+        has_missed, has_response = False, True
+        for subscription in self._collect_subscriptions(symbol):
             try:
-                missed = await subscription.feed.missed(self._rest)
+                missed = await subscription.feed.compare_with_rest(self._rest)
             except (ExchangeUnreachable, ExchangeRefused):
-                is_answered = False
+                has_response = False
                 continue
             if isinstance(missed, bool):
                 has_missed |= missed
             else:
                 subscription.put(missed)
-        return has_missed if has_missed or is_answered else None
+        return has_missed if has_missed or has_response else None
 
-    def _subscriptions(self, symbol: str) -> list[Subscription]:
+    def _collect_subscriptions(self, symbol: str) -> list[Subscription]:
         return [one for one, its_symbol in self._open.items() if its_symbol == symbol]
 
-    def _break(self, reason: str) -> None:
+    def _break_connections(self, reason: str) -> None:
         """End every connection; the subscriptions then connect again."""
-        self._connected()
+        self._restart_timers()
         for client in list(self._client.clients.values()):
-            # A dial has a timeout of its own, and would go on during the new one.
+            # A dial has a separate timeout, and would go on during the new one.
             if not client.closed():
                 drop(client, NetworkError(reason))
 
@@ -367,7 +369,7 @@ class WebSocketManager:
             await self._rest.__aexit__(None, None, None)
 
 
-def _rest_of(exchange: str, simulator_url: str | None) -> RestExchange:
+def _make_rest_exchange(exchange: str, simulator_url: str | None) -> RestExchange:
     if exchange == SIMULATOR_ID:
         endpoint = Endpoint(exchange, simulator_url or SIMULATOR_URL)
     else:

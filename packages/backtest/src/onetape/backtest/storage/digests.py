@@ -1,4 +1,4 @@
-"""Digests of what the result of a run depends on: candles, strategy, engine, intrabar candles."""
+"""Digests of the inputs of a run's result: candles, strategy, engine, intrabar candles."""
 
 import hashlib
 from collections.abc import Sequence
@@ -7,15 +7,15 @@ from pathlib import Path
 from onetape.backtest.models import Backtest, SymbolRun
 from onetape.core.digest import compute_code_digest, compute_data_digest
 from onetape.core.errors import UsageError
-from onetape.strategies import digest
+from onetape.strategies import compute_strategy_digest
 
 
-def digests_of(backtest: Backtest) -> dict[str, str]:
+def compute_digests(backtest: Backtest) -> dict[str, str]:
     """Return SHA-256 digests, in hex, of the candles, the strategy's code and the engine's code.
 
     The candles are those of the windows, warm-up included; where there are more symbols or higher
-    timeframes it is the digest of all their digests. Unexplained gaps, which no window crosses,
-    are part of it. Of intrabar candles, what they decided is part of it.
+    timeframes, the digest is that of all their digests. It includes unexplained gaps, which no
+    window crosses, and the exits that intrabar candles decided.
     """
     windows = [
         candles
@@ -31,22 +31,22 @@ def digests_of(backtest: Backtest) -> dict[str, str]:
         raise UsageError("a backtest that was read from a pickle has no code to take a digest of")
     digests = {
         "data": found[0] if len(found) == 1 else whole,
-        "strategy": digest(backtest.strategy),
-        "engine": _engine_digest(),
+        "strategy": compute_strategy_digest(backtest.strategy),
+        "engine": _compute_engine_digest(),
     }
     if backtest.config.timeframe_detail is not None:
-        digests["intrabar"] = _digest_intrabar(backtest.runs)
+        digests["intrabar"] = _compute_intrabar_digest(backtest.runs)
     return digests
 
 
-def _engine_digest() -> str:
+def _compute_engine_digest() -> str:
     """Return the SHA-256, in hex, of the source that decides fills, money and metrics."""
     import onetape.engine
 
     return compute_code_digest(Path(onetape.engine.__path__[0]))
 
 
-def _digest_intrabar(runs: Sequence[SymbolRun]) -> str:
-    """Return the SHA-256, in hex, of what the intrabar candles decided in a run."""
+def _compute_intrabar_digest(runs: Sequence[SymbolRun]) -> str:
+    """Return the SHA-256, in hex, of the exits that intrabar candles decided in a run."""
     decided = [sorted(run.result.fill_log.intrabar_exits.items()) for run in runs]
     return hashlib.sha256(repr(decided).encode()).hexdigest()

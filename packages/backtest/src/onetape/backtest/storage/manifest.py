@@ -30,11 +30,11 @@ class Manifest(msgspec.Struct, frozen=True):
     digests: dict[str, str]
     """SHA-256 digests of candles, strategy and engine."""
     settings: dict[str, Any]
-    """Configuration of the run, as `config_tree` returns it."""
+    """Configuration of the run, as `build_config_tree` returns it."""
     result: RunSummary
 
 
-def config_tree(config: BacktestConfig) -> dict[str, Any]:
+def build_config_tree(config: BacktestConfig) -> dict[str, Any]:
     """Return a configuration as plain values, named like the settings of the backtester."""
     account = build_settings_tree(config.account)
     exits = account.pop("exits")
@@ -65,7 +65,7 @@ class _Strategy(msgspec.Struct):
 
 
 class _Settings(msgspec.Struct, rename={"from_": "from"}):
-    """The form of `config_tree`, as far as a run is made again from it."""
+    """The form of `build_config_tree`, as far as a run is made again from it."""
 
     exchange: str
     symbol: str
@@ -81,7 +81,7 @@ class _Settings(msgspec.Struct, rename={"from_": "from"}):
     db: str | None
 
 
-def config_of(manifest: Manifest) -> BacktestConfig:
+def restore_config(manifest: Manifest) -> BacktestConfig:
     """Return the configuration of a saved run, with the range that the run had.
 
     Raises:
@@ -91,7 +91,7 @@ def config_of(manifest: Manifest) -> BacktestConfig:
         found = msgspec.convert(manifest.settings, _Settings)
         exits: dict[str, Any] = {
             **found.exits,
-            "target_table": _ages(found.exits.get("target_table") or {}),
+            "target_table": _parse_ages(found.exits.get("target_table") or {}),
         }
         account = AccountConfig(**found.account, exits=ExitConfig(**exits))
     except (msgspec.ValidationError, TypeError, ValueError) as error:
@@ -118,5 +118,5 @@ def config_of(manifest: Manifest) -> BacktestConfig:
     )
 
 
-def _ages(table: dict[str, float]) -> dict[int, float]:
+def _parse_ages(table: dict[str, float]) -> dict[int, float]:
     return {int(age): ratio for age, ratio in table.items()}

@@ -3,12 +3,12 @@
 from onetape.backtest.backtest_runner import run_backtest
 from onetape.backtest.config import FRAME_EXCHANGE
 from onetape.backtest.models import Backtest
-from onetape.backtest.storage.digests import digests_of
-from onetape.backtest.storage.manifest import config_of
+from onetape.backtest.storage.digests import compute_digests
+from onetape.backtest.storage.manifest import restore_config
 from onetape.backtest.storage.runs import Run
 from onetape.core.errors import UsageError
 
-#: What each digest of a run covers.
+#: Input of a run that each digest covers.
 _COVERS = {
     "data": "the candles (warm-up included)",
     "strategy": "the strategy's code",
@@ -24,7 +24,7 @@ def rerun(run: Run) -> tuple[Backtest, list[str]]:
         UsageError: the candles of the run are a DataFrame.
         OnetapeError: as for any backtest: candles or the strategy may be gone.
     """
-    config = config_of(run.manifest)
+    config = restore_config(run.manifest)
     if config.exchange == FRAME_EXCHANGE:
         raise UsageError(
             f"run {run.id} is over a DataFrame, which is not stored; explain its result in Python: "
@@ -34,7 +34,7 @@ def rerun(run: Run) -> tuple[Backtest, list[str]]:
     then = run.manifest.digests
     changes = [
         f"{_COVERS[name]} changed since the run was made"
-        for name, value in digests_of(backtest).items()
+        for name, value in compute_digests(backtest).items()
         if then.get(name) != value
     ]
     return backtest, changes

@@ -21,7 +21,7 @@ import msgspec
 from onetape.backtest.records import RunSummary, TradeRecord
 from onetape.backtest.storage.manifest import Manifest
 from onetape.backtest.storage.trade_table import read_trades
-from onetape.backtest.trade_frame import trade_frame
+from onetape.backtest.trade_frame import make_trade_frame
 from onetape.core.errors import DataError, UsageError
 from onetape.core.folders import DATA_FOLDER
 from onetape.core.message_text import format_os_error, suggest_name
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 RUNS_FOLDER: Final = DATA_FOLDER / "runs"
 MANIFEST, TRADES, EQUITY, REPORT = "manifest.json", "trades.csv", "equity.npy", "report.html"
-#: What a manifest of this program begins with; another number is another layout.
+#: First characters of a manifest of this program; another number means another layout.
 FORMAT: Final = 3
 #: Names the newest run.
 LAST: Final = "last"
@@ -72,7 +72,7 @@ class Run:
         Raises:
             DataError: the file is not there, or not the whole table.
         """
-        return trade_frame(self.trade_records(), self.summary.symbol)
+        return make_trade_frame(self.read_trade_records(), self.summary.symbol)
 
     @cached_property
     def equity(self) -> "pd.DataFrame":
@@ -92,14 +92,14 @@ class Run:
             columns: Any = {name: rows[name] for name in ("equity", "buy_and_hold")}
             times: Any = rows["timestamp"].astype("datetime64[s]")
         except (OSError, ValueError, LookupError, TypeError) as error:
-            raise _damaged(path, error) from error
+            raise _make_damaged_error(path, error) from error
         candles = self.summary.candles
         if times.shape != (candles,):
             text = f"it has {times.size:,} rows, and the manifest counts {candles:,} candles"
-            raise _damaged(path, text)
+            raise _make_damaged_error(path, text)
         return pd.DataFrame(columns, index=pd.DatetimeIndex(times, tz="UTC", name="time"))
 
-    def trade_records(self) -> list[TradeRecord]:
+    def read_trade_records(self) -> list[TradeRecord]:
         """Return the trades of the run.
 
         Raises:
@@ -109,7 +109,7 @@ class Run:
         try:
             return read_trades(path, metrics.trades, open_at_end=metrics.open_at_end)
         except (OSError, ValueError) as error:
-            raise _damaged(path, error) from error
+            raise _make_damaged_error(path, error) from error
 
 
 def load_run(name: str | os.PathLike[str] = LAST, root: Path | None = None) -> Run:
@@ -120,7 +120,7 @@ def load_run(name: str | os.PathLike[str] = LAST, root: Path | None = None) -> R
         root: Folder of the saved runs; None: data/runs.
 
     Raises:
-        UsageError: no run is called so, or several are.
+        UsageError: no run has that name, or several have.
         DataError: the manifest of the run is damaged.
     """
     root = RUNS_FOLDER if root is None else root
@@ -129,25 +129,25 @@ def load_run(name: str | os.PathLike[str] = LAST, root: Path | None = None) -> R
         if not (given / MANIFEST).exists():
             raise UsageError(f"{given} is not the folder of a run; see: uv run backtester list")
         return _read(given)
-    folders = run_folders(root)
+    folders = list_run_folders(root)
     if name == LAST and folders:
         return _read(folders[-1])
     text = given.name
-    found = [one for one in folders if one.name == text or _id(one) == text] or [
-        one for one in folders if one.name.startswith(text) or _id(one).startswith(text)
+    found = [one for one in folders if one.name == text or _parse_run_id(one) == text] or [
+        one for one in folders if one.name.startswith(text) or _parse_run_id(one).startswith(text)
     ]
     if len(found) == 1:
         return _read(found[0])
     if found:
-        ids = ", ".join(_id(one) for one in found[-8:])
+        ids = ", ".join(_parse_run_id(one) for one in found[-8:])
         raise UsageError(f"{len(found)} runs are called {text}...; write more of one: {ids}")
     if not folders:
         raise UsageError(f"no run is saved in {root}; run: uv run backtester")
-    hint = suggest_name(text, [LAST, *(_id(one) for one in folders)])
+    hint = suggest_name(text, [LAST, *(_parse_run_id(one) for one in folders)])
     raise UsageError(f"no run is called {text!r}{hint}; see: uv run backtester list")
 
 
-def run_folders(root: Path | None = None) -> list[Path]:
+def list_run_folders(root: Path | None = None) -> list[Path]:
     """Return the folders of all runs, the newest last; one that is being written is not among them.
 
     Raises:
@@ -156,20 +156,22 @@ def run_folders(root: Path | None = None) -> list[Path]:
     root = RUNS_FOLDER if root is None else root
     try:
         found = [path.parent for path in root.glob(f"*/{MANIFEST}")]
-        kept = [folder for folder in found if not folder.name.startswith(".")]
+        saved = [folder for folder in found if not folder.name.startswith(".")]
         # By the second, then by the id, which begins with its milliseconds.
-        return sorted(kept, key=lambda folder: (folder.name.partition("_")[0], _id(folder)))
+        return sorted(
+            saved, key=lambda folder: (folder.name.partition("_")[0], _parse_run_id(folder))
+        )
     except OSError as error:
         raise DataError(
             f"{root} cannot be read: {format_os_error(error)}; fix its permissions"
         ) from error
 
 
-def stored_runs(root: Path | None = None) -> tuple[list[Run], list[str]]:
+def read_stored_runs(root: Path | None = None) -> tuple[list[Run], list[str]]:
     """Return the runs, the newest last, and a sentence for each whose manifest is damaged."""
     runs: list[Run] = []
     damaged: list[str] = []
-    for folder in run_folders(root):
+    for folder in list_run_folders(root):
         try:
             runs.append(_read(folder))
         except DataError as error:
@@ -185,18 +187,18 @@ def _read(folder: Path) -> Run:
         if version == FORMAT:
             return Run(folder, msgspec.json.decode(content, type=Manifest))
     except (OSError, ValueError, RecursionError) as error:
-        raise _damaged(path, error) from error
+        raise _make_damaged_error(path, error) from error
     raise DataError(
         f"{path} is of format {version}, which another version wrote; delete {path.parent} and "
         "run it again"
     )
 
 
-def _id(folder: Path) -> str:
+def _parse_run_id(folder: Path) -> str:
     return folder.name.rpartition("_")[2]
 
 
-def _damaged(path: Path, error: Exception | str) -> DataError:
+def _make_damaged_error(path: Path, error: Exception | str) -> DataError:
     what = error
     if isinstance(error, Exception):
         is_ours = isinstance(error, OSError)

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from onetape.backtest.models import Backtest
 from onetape.backtest.records import RunSummary, TradeRecord
-from onetape.backtest.storage.digests import digests_of
-from onetape.backtest.storage.manifest import Manifest, config_tree
+from onetape.backtest.storage.digests import compute_digests
+from onetape.backtest.storage.manifest import Manifest, build_config_tree
 from onetape.backtest.storage.runs import EQUITY, FORMAT, MANIFEST, REPORT, RUNS_FOLDER, TRADES
 from onetape.backtest.storage.trade_table import write_trades
 from onetape.core.errors import ConfigurationError
@@ -52,7 +52,7 @@ def save_run(
         ConfigurationError: the folder cannot be written; nothing is left behind.
     """
     made = datetime.fromtimestamp(time.time(), tz=UTC)
-    folder = (RUNS_FOLDER if root is None else root) / _name(backtest, made)
+    folder = (RUNS_FOLDER if root is None else root) / _make_folder_name(backtest, made)
     # Readers skip a folder whose name begins with a dot.
     partial = folder.with_name(f".{folder.name}")
     report = summary.report if write_report is None else str(folder / REPORT)
@@ -62,9 +62,9 @@ def save_run(
         if write_report is not None:
             write_report(partial / REPORT)
         write_trades(trades, partial / TRADES)
-        np.save(partial / EQUITY, _equity(backtest), allow_pickle=False)
+        np.save(partial / EQUITY, _make_equity_table(backtest), allow_pickle=False)
         (partial / MANIFEST).write_bytes(
-            _encode(_manifest(backtest, summary, made, digests or digests_of(backtest)))
+            _encode(_make_manifest(backtest, summary, made, digests or compute_digests(backtest)))
         )
         partial.rename(folder)
     except OSError as error:
@@ -74,11 +74,11 @@ def save_run(
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    _sweep(folder.parent)
+    _delete_half_written_runs(folder.parent)
     return summary
 
 
-def _sweep(root: Path) -> None:
+def _delete_half_written_runs(root: Path) -> None:
     """Delete half-written folders of runs that were killed."""
     for path in root.glob(".????????T??????Z_*"):
         with contextlib.suppress(OSError):
@@ -91,7 +91,7 @@ def _encode(manifest: Manifest) -> bytes:
     return msgspec.json.format(msgspec.json.encode(manifest, enc_hook=str), indent=2)
 
 
-def _name(backtest: Backtest, made: datetime) -> str:
+def _make_folder_name(backtest: Backtest, made: datetime) -> str:
     key = backtest.first.window.key
     words = (f"{made:%Y%m%dT%H%M%SZ}", backtest.strategy_name, key.symbol, key.timeframe)
     plain = (re.sub(r"[^\w.]|_", "-", word) for word in words)
@@ -99,20 +99,20 @@ def _name(backtest: Backtest, made: datetime) -> str:
     return "_".join([*plain, f"{made.microsecond // 1_000:03x}{secrets.token_hex(2)[1:]}"])
 
 
-def _manifest(
+def _make_manifest(
     backtest: Backtest, summary: RunSummary, made: datetime, digests: Mapping[str, str]
 ) -> Manifest:
     return Manifest(
         format=FORMAT,
         made=f"{made:%Y-%m-%dT%H:%M:%SZ}",
-        versions=_versions(),
+        versions=_collect_versions(),
         digests=dict(digests),
-        settings=config_tree(backtest.config),
+        settings=build_config_tree(backtest.config),
         result=summary,
     )
 
 
-def _versions() -> dict[str, str]:
+def _collect_versions() -> dict[str, str]:
     from importlib.metadata import version
 
     import apsw
@@ -125,7 +125,7 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _equity(backtest: Backtest) -> NDArray[Any]:
+def _make_equity_table(backtest: Backtest) -> NDArray[Any]:
     """Return equity and buy-and-hold by time, as a structured array; shape (m,)."""
     columns: dict[str, NDArray[Any]] = {
         "timestamp": backtest.timestamp,

@@ -44,7 +44,7 @@ def read_trades(path: Path, closed: int, *, open_at_end: bool) -> list[TradeReco
         raise ValueError(str(error)) from error
     if not lines or lines[0] != _HEADER or not text.endswith("\n"):
         raise ValueError("it does not begin and end as a table of trades")
-    trades = [_trade(number, line) for number, line in enumerate(lines[1:], 1)]
+    trades = [_parse_trade(number, line) for number, line in enumerate(lines[1:], 1)]
     left_open = sum(trade.open_at_end for trade in trades)
     if len(trades) - left_open != closed or (left_open > 0) is not open_at_end:
         one = "one or more open at the end" if open_at_end else "none open"
@@ -55,7 +55,7 @@ def read_trades(path: Path, closed: int, *, open_at_end: bool) -> list[TradeReco
     return trades
 
 
-def _trade(number: int, line: list[str]) -> TradeRecord:
+def _parse_trade(number: int, line: list[str]) -> TradeRecord:
     try:
         row: dict[str, str | None] = dict(zip(_HEADER, line, strict=True))
         row |= {name: None for name in _OF_EXIT if not row[name]}

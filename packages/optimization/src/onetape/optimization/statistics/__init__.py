@@ -1,1 +1,1 @@
-"""Statistics of a chosen strategy: how much of the best result is chance. Pure functions."""
+"""Statistics of a chosen strategy: the part of chance in the best result. Pure functions."""

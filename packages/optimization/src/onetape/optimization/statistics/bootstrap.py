@@ -32,7 +32,7 @@ class BootstrapIntervals(Struct, frozen=True):
     resamples: int
 
 
-def block_length(count: int) -> float:
+def compute_block_length(count: int) -> float:
     """Return the mean block length of a bootstrap: the cube root of the number of returns.
 
     Source: D. Politis, J. Romano, The Stationary Bootstrap, Journal of the American Statistical
@@ -41,7 +41,7 @@ def block_length(count: int) -> float:
     return max(1.0, float(count) ** (1.0 / 3.0))
 
 
-def stationary_indexes(
+def draw_stationary_indexes(
     count: int, resamples: int, block: float, generator: np.random.Generator
 ) -> IntArray:
     """Return the indexes of resampled returns: one row per resample.
@@ -64,7 +64,7 @@ def stationary_indexes(
     return (starts[rows, at] + np.arange(count) - at) % count
 
 
-def bootstrap_intervals(
+def compute_bootstrap_intervals(
     returns: FloatArray, seed: int, resamples: int = RESAMPLES
 ) -> BootstrapIntervals | None:
     """Return intervals of 90 % for total return, maximum drawdown and Sharpe ratio.
@@ -80,29 +80,29 @@ def bootstrap_intervals(
     count = len(returns)
     if count < 10:
         return None
-    generator, block = np.random.default_rng(seed), block_length(count)
+    generator, block = np.random.default_rng(seed), compute_block_length(count)
     step = max(1, _MOST_NUMBERS // count)
     totals: list[FloatArray] = []
     drawdowns: list[FloatArray] = []
     sharpes: list[FloatArray] = []
     for start in range(0, resamples, step):
         rows = min(step, resamples - start)
-        drawn = returns[stationary_indexes(count, rows, block, generator)]
+        drawn = returns[draw_stationary_indexes(count, rows, block, generator)]
         deviations = drawn.std(axis=1, ddof=1)
         sharpes.append(drawn.mean(axis=1) / np.maximum(deviations, 1e-15))
-        equity = _equity(drawn)
+        equity = _compute_equity(drawn)
         totals.append(equity[:, -1] - 1.0)
-        drawdowns.append(max_drawdowns(equity))
+        drawdowns.append(compute_max_drawdowns(equity))
     return BootstrapIntervals(
-        _interval(np.concatenate(totals)),
-        _interval(np.concatenate(drawdowns)),
-        _interval(np.concatenate(sharpes)),
+        _compute_interval(np.concatenate(totals)),
+        _compute_interval(np.concatenate(drawdowns)),
+        _compute_interval(np.concatenate(sharpes)),
         block,
         resamples,
     )
 
 
-def shuffled_drawdowns(
+def compute_shuffled_drawdowns(
     trade_returns: FloatArray, seed: int, resamples: int = RESAMPLES
 ) -> Interval | None:
     """Return the interval of 90 % of the maximum drawdown over shuffled trades.
@@ -125,22 +125,22 @@ def shuffled_drawdowns(
     found: list[FloatArray] = []
     for start in range(0, resamples, step):
         rows = np.tile(trade_returns, (min(step, resamples - start), 1))
-        found.append(max_drawdowns(_equity(generator.permuted(rows, axis=1))))
-    return _interval(np.concatenate(found))
+        found.append(compute_max_drawdowns(_compute_equity(generator.permuted(rows, axis=1))))
+    return _compute_interval(np.concatenate(found))
 
 
-def max_drawdowns(equity: FloatArray) -> FloatArray:
+def compute_max_drawdowns(equity: FloatArray) -> FloatArray:
     """Return the maximum drawdown of each row of equity that starts at 1; 0 or below."""
     peaks = np.maximum(np.maximum.accumulate(equity, axis=1), 1.0)
     return (equity / peaks).min(axis=1, initial=1.0) - 1.0
 
 
-def _equity(returns: FloatArray) -> FloatArray:
+def _compute_equity(returns: FloatArray) -> FloatArray:
     """Return the equity of each row of returns, from 1."""
     return np.cumprod(1.0 + returns, axis=1, dtype=np.float64)
 
 
-def _interval(values: FloatArray) -> Interval:
+def _compute_interval(values: FloatArray) -> Interval:
     ordered = np.sort(values)
     last = len(ordered) - 1
     return Interval(float(ordered[round(0.05 * last)]), float(ordered[round(0.95 * last)]))

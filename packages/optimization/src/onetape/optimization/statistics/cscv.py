@@ -28,8 +28,8 @@ class Overfitting(Struct, frozen=True):
     """Number of splits."""
 
 
-def overfitting(returns: FloatArray, blocks: int = BLOCKS) -> Overfitting | None:
-    """Return how often the best trial of one half of time is poor in the other half.
+def compute_overfitting(returns: FloatArray, blocks: int = BLOCKS) -> Overfitting | None:
+    """Return the probability that the best trial of one half of time is poor in the other half.
 
     The range is cut into blocks; each way to choose half of them is a split. The best trial of the
     chosen half, by Sharpe ratio, has a rank in the other half. With equal trials the probability is
@@ -58,12 +58,12 @@ def overfitting(returns: FloatArray, blocks: int = BLOCKS) -> Overfitting | None
         np.concatenate((sums, squares)), axis=1, return_index=True, return_inverse=True
     )
     sums, squares, column_of_trial = sums[:, unique], squares[:, unique], column_of_trial.ravel()
-    chosen = _halves(blocks)
+    chosen = _make_half_masks(blocks)
     below = lost = 0
     for start in range(0, len(chosen), _HALVES_AT_A_TIME):
         inside = chosen[start : start + _HALVES_AT_A_TIME]
-        first = _ratios(inside, lengths, sums, squares)[:, column_of_trial]
-        second = _ratios(1.0 - inside, lengths, sums, squares)[:, column_of_trial]
+        first = _compute_sharpe_ratios(inside, lengths, sums, squares)[:, column_of_trial]
+        second = _compute_sharpe_ratios(1.0 - inside, lengths, sums, squares)[:, column_of_trial]
         for choice, other in ((first, second), (second, first)):
             values = other[np.arange(len(inside)), choice.argmax(axis=1)]
             # The mean rank of ties, so that equal trials stand in the middle.
@@ -76,7 +76,7 @@ def overfitting(returns: FloatArray, blocks: int = BLOCKS) -> Overfitting | None
     return Overfitting(below / splits, lost / splits, trials, splits)
 
 
-def _halves(blocks: int) -> FloatArray:
+def _make_half_masks(blocks: int) -> FloatArray:
     """Return each way to cut the blocks into halves: a row with 1 for the half of the first block.
 
     Either half may be the one that chooses, so a row stands for two splits.
@@ -89,7 +89,7 @@ def _halves(blocks: int) -> FloatArray:
     return masks
 
 
-def _ratios(
+def _compute_sharpe_ratios(
     masks: FloatArray, lengths: FloatArray, sums: FloatArray, squares: FloatArray
 ) -> FloatArray:
     """Return the Sharpe ratio of each trial (column) over the blocks of each split (row)."""

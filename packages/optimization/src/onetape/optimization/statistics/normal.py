@@ -9,7 +9,7 @@ import numpy as np
 
 from onetape.core.candles import FloatArray
 
-#: How the expected maximum is computed.
+#: Method that computes the expected maximum.
 MaximumMethod = Literal["exact", "approximation"]
 
 _NORMAL: Final = NormalDist()
@@ -19,18 +19,18 @@ _BOUND: Final = 12.0
 _POINTS: Final = 4_801
 
 
-def normal_cdf(value: float) -> float:
+def compute_normal_cdf(value: float) -> float:
     """Return the probability that a standard normal variable is at most a value."""
     return 0.5 * math.erfc(-value / math.sqrt(2.0))
 
 
-def normal_quantile(probability: float) -> float:
+def compute_normal_quantile(probability: float) -> float:
     """Return the value that a standard normal variable does not exceed with this probability."""
     return _NORMAL.inv_cdf(probability)
 
 
 @lru_cache
-def expected_maximum(count: int, method: MaximumMethod = "exact") -> float:
+def compute_expected_maximum(count: int, method: MaximumMethod = "exact") -> float:
     """Return the expected maximum of independent standard normal variables.
 
     Args:
@@ -46,17 +46,17 @@ def expected_maximum(count: int, method: MaximumMethod = "exact") -> float:
     if count < 2:
         return 0.0
     if method == "approximation":
-        first = normal_quantile(1.0 - 1.0 / count)
-        second = normal_quantile(1.0 - 1.0 / (count * math.e))
+        first = compute_normal_quantile(1.0 - 1.0 / count)
+        second = compute_normal_quantile(1.0 - 1.0 / (count * math.e))
         return (1.0 - _EULER_MASCHERONI) * first + _EULER_MASCHERONI * second
     # F(x)^N by the logarithm of 1 - tail, which keeps its digits where F is close to 1.
-    powers = np.exp(count * np.log1p(-_upper_tails()))
+    powers = np.exp(count * np.log1p(-_compute_upper_tails()))
     half = _POINTS // 2
-    return _simpson(1.0 - powers[half:]) - _simpson(powers[: half + 1])
+    return _integrate_by_simpson(1.0 - powers[half:]) - _integrate_by_simpson(powers[: half + 1])
 
 
 @lru_cache(maxsize=1)
-def _upper_tails() -> FloatArray:
+def _compute_upper_tails() -> FloatArray:
     """Return the probability above each point of the integral, in the order of the points."""
     half = _POINTS // 2
     points = np.arange(-half, half + 1) * (_BOUND / half)
@@ -64,7 +64,7 @@ def _upper_tails() -> FloatArray:
     return np.minimum(np.array(tails), 1.0 - 1e-16)
 
 
-def _simpson(values: FloatArray) -> float:
+def _integrate_by_simpson(values: FloatArray) -> float:
     """Integrate half of the range by Simpson's rule; the number of values is odd."""
     step = _BOUND / (_POINTS // 2)
     inner = 4.0 * float(values[1:-1:2].sum()) + 2.0 * float(values[2:-1:2].sum())

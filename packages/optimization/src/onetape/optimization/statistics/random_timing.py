@@ -37,7 +37,9 @@ class RandomTiming(Struct, frozen=True):
     shifts: int
 
 
-def random_timing(market: FloatArray, trials: Iterable[TimedPositions]) -> RandomTiming | None:
+def compute_random_timing(
+    market: FloatArray, trials: Iterable[TimedPositions]
+) -> RandomTiming | None:
     """Compare the best of some trials with the best of them at every shift in a circle.
 
     A shift moves the positions and costs of all trials by the same number of bars; the last bars
@@ -61,7 +63,7 @@ def random_timing(market: FloatArray, trials: Iterable[TimedPositions]) -> Rando
     shifted = _Shifted(market)
     for trial in trials:
         number += 1
-        np.maximum(best, shifted.sharpes(trial), out=best)
+        np.maximum(best, shifted.compute_sharpes(trial), out=best)
     least = max(1, math.ceil(count * _LEAST_SHIFT))
     others = best[least : count - least + 1]
     if number == 0 or count < 100:
@@ -85,23 +87,23 @@ class _Shifted:
         self._market = np.fft.rfft(market)
         self._squares = np.fft.rfft(market**2)
 
-    def sharpes(self, trial: TimedPositions) -> FloatArray:
+    def compute_sharpes(self, trial: TimedPositions) -> FloatArray:
         """Return the Sharpe ratio of the positions shifted by 0, 1, 2 ... bars.
 
         The return of a bar is `weight * market - cost`, so that its mean and its mean square are
         sums over products of the market with shifted columns: circular correlations.
         """
         weights, costs, count = trial.weights, trial.costs, self._count
-        total = self._correlated(weights, self._market) - float(costs.sum())
+        total = self._correlate(weights, self._market) - float(costs.sum())
         square = (
-            self._correlated(weights**2, self._squares)
-            - 2.0 * self._correlated(weights * costs, self._market)
+            self._correlate(weights**2, self._squares)
+            - 2.0 * self._correlate(weights * costs, self._market)
             + float((costs**2).sum())
         )
         mean = total / count
         variance = np.maximum(square / count - mean**2, 0.0)
         return np.divide(mean, np.sqrt(variance), out=np.zeros(count), where=variance > 1e-18)
 
-    def _correlated(self, column: FloatArray, market: NDArray[np.complex128]) -> FloatArray:
+    def _correlate(self, column: FloatArray, market: NDArray[np.complex128]) -> FloatArray:
         product = np.conj(np.fft.rfft(column)) * market
         return np.fft.irfft(product, self._count)

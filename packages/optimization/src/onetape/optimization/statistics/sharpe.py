@@ -1,4 +1,4 @@
-"""Sharpe ratios as estimates: their errors, what they prove, and what many trials inflate.
+"""Sharpe ratios as estimates: their errors, their significance, and inflation by many trials.
 
 All ratios are per period (a day, a bar) unless named annual; `annual / sqrt(periods in a
 year)` converts. Kurtosis is that of the fourth moment: 3 for a normal distribution.
@@ -12,9 +12,9 @@ from msgspec import Struct
 from onetape.core.candles import FloatArray
 from onetape.optimization.statistics.normal import (
     MaximumMethod,
-    expected_maximum,
-    normal_cdf,
-    normal_quantile,
+    compute_expected_maximum,
+    compute_normal_cdf,
+    compute_normal_quantile,
 )
 
 
@@ -30,7 +30,7 @@ class ReturnMoments(Struct, frozen=True):
     """Fourth standardised moment; 3 for a normal distribution."""
 
 
-def return_moments(returns: FloatArray) -> ReturnMoments:
+def compute_return_moments(returns: FloatArray) -> ReturnMoments:
     """Return count, Sharpe ratio, skew and kurtosis of returns; NaN is not allowed."""
     count = len(returns)
     if count < 2:
@@ -46,7 +46,7 @@ def return_moments(returns: FloatArray) -> ReturnMoments:
     return ReturnMoments(count, sharpe, skew, kurtosis)
 
 
-def sharpe_standard_error(sharpe: float, count: int) -> float:
+def compute_sharpe_standard_error(sharpe: float, count: int) -> float:
     """Return the standard error of a Sharpe ratio of independent normal returns.
 
     Source: A. Lo, The Statistics of Sharpe Ratios, Financial Analysts Journal 58(4), 2002,
@@ -60,7 +60,7 @@ def sharpe_standard_error(sharpe: float, count: int) -> float:
     return math.sqrt((1.0 + 0.5 * sharpe**2) / count)
 
 
-def probabilistic_sharpe(moments: ReturnMoments, threshold: float = 0.0) -> float:
+def compute_probabilistic_sharpe(moments: ReturnMoments, threshold: float = 0.0) -> float:
     """Return the probability that the true Sharpe ratio exceeds a threshold, 0 to 1.
 
     Source: D. Bailey, M. Lopez de Prado, The Sharpe Ratio Efficient Frontier, Journal of Risk
@@ -72,50 +72,54 @@ def probabilistic_sharpe(moments: ReturnMoments, threshold: float = 0.0) -> floa
     """
     if moments.count < 2:
         return 0.5
-    spread = _moment_factor(moments)
+    spread = _compute_moment_factor(moments)
     distance = (moments.sharpe - threshold) * math.sqrt(moments.count - 1)
-    return normal_cdf(distance / math.sqrt(spread))
+    return compute_normal_cdf(distance / math.sqrt(spread))
 
 
-def _moment_factor(moments: ReturnMoments) -> float:
+def _compute_moment_factor(moments: ReturnMoments) -> float:
     """Return 1 - skew SR + (kurtosis - 1) / 4 SR^2; positive for moments of real returns."""
     sharpe = moments.sharpe
     factor = 1.0 - moments.skew * sharpe + (moments.kurtosis - 1.0) / 4.0 * sharpe**2
     return max(factor, 1e-12)
 
 
-def deflated_threshold(variance: float, trials: int, method: MaximumMethod = "exact") -> float:
+def compute_deflated_threshold(
+    variance: float, trials: int, method: MaximumMethod = "exact"
+) -> float:
     """Return the Sharpe ratio that the best of unskilled trials reaches on average, per period.
 
     Args:
         variance: Variance of the Sharpe ratios of unskilled trials, per period.
         trials: Number of independent trials.
-        method: See `expected_maximum`.
+        method: See `compute_expected_maximum`.
     """
-    return math.sqrt(variance) * expected_maximum(trials, method)
+    return math.sqrt(variance) * compute_expected_maximum(trials, method)
 
 
-def deflated_sharpe(
+def compute_deflated_sharpe(
     moments: ReturnMoments, variance: float, trials: int, method: MaximumMethod = "exact"
 ) -> float:
     """Return the probability that the best of many trials has skill, 0 to 1.
 
     Source: D. Bailey, M. Lopez de Prado, The Deflated Sharpe Ratio, Journal of Portfolio
-    Management 40(5), 2014: the probabilistic Sharpe ratio against `deflated_threshold`.
+    Management 40(5), 2014: the probabilistic Sharpe ratio against `compute_deflated_threshold`.
 
     Args:
         moments: Moments of the returns of the best trial.
-        variance: See `deflated_threshold`.
+        variance: See `compute_deflated_threshold`.
         trials: Number of independent trials.
-        method: See `expected_maximum`.
+        method: See `compute_expected_maximum`.
     """
-    return probabilistic_sharpe(moments, deflated_threshold(variance, trials, method))
+    return compute_probabilistic_sharpe(
+        moments, compute_deflated_threshold(variance, trials, method)
+    )
 
 
-def minimum_track_record(
+def compute_minimum_track_record(
     moments: ReturnMoments, threshold: float = 0.0, confidence: float = 0.95
 ) -> float:
-    """Return how many periods a Sharpe ratio needs to exceed a threshold with this confidence.
+    """Return the number of periods that a Sharpe ratio needs to exceed a threshold.
 
     Source: D. Bailey, M. Lopez de Prado, The Sharpe Ratio Efficient Frontier, 2012: 1 + (1 - skew
     SR + (kurtosis - 1) / 4 SR^2) (Z / (SR - SR*))^2. Infinite where the ratio is not above.
@@ -127,11 +131,11 @@ def minimum_track_record(
     """
     if moments.sharpe <= threshold:
         return math.inf
-    quantile = normal_quantile(confidence)
-    return 1.0 + _moment_factor(moments) * (quantile / (moments.sharpe - threshold)) ** 2
+    quantile = compute_normal_quantile(confidence)
+    return 1.0 + _compute_moment_factor(moments) * (quantile / (moments.sharpe - threshold)) ** 2
 
 
-def minimum_backtest_years(
+def compute_minimum_backtest_years(
     trials: int, annual_sharpe: float = 1.0, method: MaximumMethod = "exact"
 ) -> float:
     """Return the years of data under which the best of unskilled trials reaches a Sharpe ratio.
@@ -142,34 +146,36 @@ def minimum_backtest_years(
     Args:
         trials: Number of independent trials.
         annual_sharpe: Annual Sharpe ratio in-sample, above 0.
-        method: See `expected_maximum`.
+        method: See `compute_expected_maximum`.
     """
-    return (expected_maximum(trials, method) / annual_sharpe) ** 2
+    return (compute_expected_maximum(trials, method) / annual_sharpe) ** 2
 
 
-def most_trials(years: float, annual_sharpe: float = 1.0, method: MaximumMethod = "exact") -> int:
-    """Return how many trials a range allows before the best of no skill reaches a Sharpe ratio.
+def compute_max_trials(
+    years: float, annual_sharpe: float = 1.0, method: MaximumMethod = "exact"
+) -> int:
+    """Return the most trials without skill whose best stays below a Sharpe ratio on average.
 
     Five years allow 45 trials at a Sharpe ratio of 1 by the approximation of published tables.
 
     Args:
         years: Length of the range.
         annual_sharpe: Annual Sharpe ratio, above 0.
-        method: See `expected_maximum`.
+        method: See `compute_expected_maximum`.
     """
     low, high = 1, 2
-    while minimum_backtest_years(high, annual_sharpe, method) <= years and high < 1 << 40:
+    while compute_minimum_backtest_years(high, annual_sharpe, method) <= years and high < 1 << 40:
         low, high = high, high * 2
     while high - low > 1:
         middle = (low + high) // 2
-        if minimum_backtest_years(middle, annual_sharpe, method) <= years:
+        if compute_minimum_backtest_years(middle, annual_sharpe, method) <= years:
             low = middle
         else:
             high = middle
     return low
 
 
-def smallest_detectable_sharpe(
+def compute_smallest_detectable_sharpe(
     count: int,
     trials: int = 1,
     confidence: float = 0.95,
@@ -179,7 +185,8 @@ def smallest_detectable_sharpe(
 
     The estimate must exceed the expected maximum of unskilled trials by the quantile of the
     confidence; a true ratio does so with probability `power` where it is higher by the quantile
-    of the power. Both errors are Lo's (`sharpe_standard_error`), the second at the true ratio.
+    of the power. Both errors are Lo's (`compute_sharpe_standard_error`), the second at the true
+    ratio.
 
     Args:
         count: Number of returns.
@@ -187,15 +194,17 @@ def smallest_detectable_sharpe(
         confidence: Confidence of the deflated Sharpe ratio, 0 to 1.
         power: Probability to detect the ratio, 0 to 1.
     """
-    base = expected_maximum(trials) * sharpe_standard_error(0.0, count)
+    base = compute_expected_maximum(trials) * compute_sharpe_standard_error(0.0, count)
     sharpe = base
     for _ in range(50):
-        error = sharpe_standard_error(sharpe, count)
-        sharpe = base + (normal_quantile(confidence) + normal_quantile(power)) * error
+        error = compute_sharpe_standard_error(sharpe, count)
+        sharpe = (
+            base + (compute_normal_quantile(confidence) + compute_normal_quantile(power)) * error
+        )
     return sharpe
 
 
-def sharpe_columns(returns: FloatArray) -> FloatArray:
+def compute_sharpe_columns(returns: FloatArray) -> FloatArray:
     """Return the Sharpe ratio per period of each column; 0 where a column does not vary."""
     means: FloatArray = returns.mean(axis=0)
     deviations: FloatArray = returns.std(axis=0, ddof=1)

@@ -6,7 +6,7 @@ import numpy as np
 from msgspec import Struct
 
 from onetape.core.candles import FloatArray
-from onetape.optimization.statistics.bootstrap import block_length, stationary_indexes
+from onetape.optimization.statistics.bootstrap import compute_block_length, draw_stationary_indexes
 
 #: Resamples, where a caller gives no number.
 RESAMPLES: Final = 1_000
@@ -16,18 +16,18 @@ class SuperiorAbility(Struct, frozen=True):
     """P-values of the hypothesis that no trial is better than the benchmark."""
 
     lower: float
-    """Poor trials count as equal to the benchmark where their mean is below it: the least."""
+    """Lowest p-value: trials whose mean is below the benchmark count as equal to it."""
     consistent: float
-    """Trials that are clearly worse than the benchmark are left out: the one to read."""
+    """P-value to use: trials that are clearly worse than the benchmark are left out."""
     upper: float
-    """All trials count as equal to the benchmark: White's Reality Check, studentised."""
+    """White's Reality Check, studentised, the highest p-value: all trials equal the benchmark."""
     benchmark: str
     """Name of the benchmark."""
     trials: int
     resamples: int
 
 
-def superior_ability(
+def compute_superior_ability(
     returns: FloatArray,
     benchmark: FloatArray,
     benchmark_name: str,
@@ -54,14 +54,14 @@ def superior_ability(
     periods, trials = differences.shape
     if periods < 20 or trials == 0:
         return None
-    generator, block = np.random.default_rng(seed), block_length(periods)
-    indexes = stationary_indexes(periods, resamples, block, generator)
+    generator, block = np.random.default_rng(seed), compute_block_length(periods)
+    indexes = draw_stationary_indexes(periods, resamples, block, generator)
     places = indexes + periods * np.arange(resamples)[:, None]
     counts = np.bincount(places.ravel(), minlength=resamples * periods)
     means = differences.mean(axis=0)
     resampled = counts.reshape(resamples, periods) @ differences / periods
     root = np.sqrt(periods)
-    deviations = np.sqrt(_long_run_variances(differences, block))
+    deviations = np.sqrt(_compute_long_run_variances(differences, block))
     statistic = max(0.0, float((root * means / deviations).max()))
     rate = -deviations / root * np.sqrt(2.0 * np.log(np.log(periods)))
     centres = (np.maximum(means, 0.0), np.where(means >= rate, means, 0.0), means)
@@ -72,7 +72,7 @@ def superior_ability(
     return SuperiorAbility(lower, consistent, upper, benchmark_name, trials, resamples)
 
 
-def _long_run_variances(differences: FloatArray, block: float) -> FloatArray:
+def _compute_long_run_variances(differences: FloatArray, block: float) -> FloatArray:
     """Return the variance of sqrt(T) times the mean of each column, under the bootstrap.
 
     Source: Hansen, 2005, section 3.1: autocovariances weighted by the kernel of the stationary

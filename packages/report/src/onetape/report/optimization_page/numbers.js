@@ -1,4 +1,4 @@
-// Numbers by the unit of their metric, as backtester.metric_table words them.
+// Numbers in the unit of their metric, as value_text of metric_definitions.py writes them.
 
 function fixed(value, most, least = most) {
   return value.toLocaleString("en", { minimumFractionDigits: least, maximumFractionDigits: most });
@@ -16,7 +16,7 @@ function valueText(metric, value) {
   }
 }
 
-// What a field of a map shows of a value: short, with as many digits after the point in every field.
+// Format of the values in the fields of a map: short, with equal digits after the point.
 function fieldFormat(metric, values) {
   const unit = data.units[metric];
   if (unit === "number") return (value) => value.toLocaleString("en", { maximumSignificantDigits: 3 });
@@ -30,7 +30,7 @@ function fieldFormat(metric, values) {
   return (value) => fixed(value * times, digits);
 }
 
-// The unit of such a field, where its number does not show it.
+// The unit of the values of a map, where the numbers do not show it.
 function fieldUnit(metric) {
   return { part: ", %", quote: ", quote currency", days: ", days", candles: ", candles" }[data.units[metric]] || "";
 }

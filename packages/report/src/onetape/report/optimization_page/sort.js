@@ -1,7 +1,7 @@
 // A click on a heading sorts its table by that column; numbers sort as numbers.
 for (const table of document.querySelectorAll("table.sortable")) {
   const head = table.querySelector("thead tr"), body = table.querySelector("tbody");
-  // Not of a date, whose year would be the number.
+  // A date is no number, although it begins with a year.
   const number = (text) => (/^[+-]?[\d,.]+ ?%?$/.test(text.trim()) ? parseFloat(text.replace(/[,%+\s]/g, "")) : NaN);
   const sortBy = (at, down) => {
     const key = (row) => row.children[at].textContent;

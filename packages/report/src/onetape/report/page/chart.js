@@ -1,7 +1,7 @@
 // The chart: panes, lines, markers, legends, colours, and moving it.
 
 const PANE_HEIGHTS = { price: 380, indicator: 120, equity: 170, drawdown: 110 };
-// Arrows closer together than so many pixels are drawn smaller and without words.
+// Pixels between arrows and their size: arrows closer together are smaller and without words.
 const MARKER_SIZES = [[40, 1.2], [6, 0.6], [0, 0.2]];
 const LEGEND_PIXELS = 24; // kept free for the legend at the top of each pane
 
@@ -29,7 +29,7 @@ function chartOptions() {
   };
 }
 
-// A drawn line: how to make it, its colours by scheme, and its words in the legend.
+// Adds a line to a pane, with its colours by scheme and its text in the legend.
 function addLine(view, pane, label, values, decimals, paint, kind, options) {
   const made = { lastValueVisible: false, priceLineVisible: false, priceFormat: priceFormat(decimals), ...options };
   const series = view.chart.addSeries(LightweightCharts[kind], { ...made, ...paint() }, pane);
@@ -233,7 +233,7 @@ function showAll(view) {
   view.chart.timeScale().fitContent();
 }
 
-// The time that another market's chart had in view, as far as this one has candles.
+// Shows the time range of another market's chart, as far as this market has candles.
 function showSameTime(view, times, range) {
   if (!range || !view.times.length) return;
   const moved = (bar) => {

@@ -1,8 +1,8 @@
-// What is drawn over the candles: the chosen trade, and where stops and targets lay.
+// Drawings over the candles: the chosen trade, and the levels of stops and targets.
 
-// With more trades than this in view their levels would be a thicket; the chosen one's are drawn.
+// With more trades than this in view only the levels of the chosen trade are drawn.
 const MOST_LEVELS = 40;
-// A level so far from the entry does not stretch the scale of the chosen trade.
+// A level further from the entry, as a part of its price, does not stretch the price scale.
 const FAR = 0.5;
 
 function primitiveView(zOrder, draw) {

@@ -1,4 +1,4 @@
-// Puts the page together, and offers `window.onetapeReport` to tests and to the curious.
+// Builds the page, and offers `window.onetapeReport` to tests and to the browser's console.
 
 const RANGES = [
   ["day", 86400], ["week", 7 * 86400], ["month", 30 * 86400], ["3 months", 91 * 86400], ["year", 365 * 86400],

@@ -1,11 +1,11 @@
-// From the page's compact columns to what the chart library takes.
+// Converts the page's compact columns into the data of the chart library.
 
-// What one market has of its own: the first all, another only what differs from the first.
+// The data of one market: the first has all columns, others only those that differ from the first.
 function marketOf(data, market) {
   return market > 0 ? data.others[market - 1] : data;
 }
 
-// All that the chart of one market shows.
+// The data of one market's chart.
 function marketData(data, market) {
   const drawn = data.trades.market.map((one) => one === market);
   return { ...data, ...marketOf(data, market), trades: { ...data.trades, drawn } };
@@ -41,7 +41,7 @@ function priceFormat(decimals, text = numberText) {
   };
 }
 
-// Of a market's prices: the room kept for the volume may reach under zero, where no price is.
+// The price axis of a market: the room for the volume may reach below zero, where no price is.
 function marketPriceFormat(decimals) {
   const { formatter, tickmarksFormatter, ...format } = priceFormat(decimals);
   const isPrice = (value) => value > -(10 ** -decimals) / 2;
@@ -61,7 +61,7 @@ function tickDecimals(values, most) {
   return most;
 }
 
-// How an exit is marked: shape, colour, word. Each shape stands for itself where no word fits.
+// Mark of an exit: shape, colour, word. The shape alone shows the kind where no word fits.
 const EXITS = {
   signal: ["arrowDown", "--sell", "sell"],
   time_stop: ["arrowDown", "--hold", "time"],

@@ -1,1 +1,1 @@
-"""Faults on demand: what fires, where, how often, and a log to repeat a run from."""
+"""Faults on demand: their kinds, places and counts, and a log from which a run can be repeated."""

@@ -3,7 +3,7 @@
 import json
 from typing import Final, cast
 
-from onetape.simulator.server.wire import JsonObject, json_text
+from onetape.simulator.server.wire import JsonObject, format_json
 
 HTML: Final = (
     "<html>\r\n<head><title>Just a moment...</title></head>\r\n"
@@ -47,8 +47,8 @@ TEXTS: Final = {
 }
 
 
-def page(status: int, reason: str) -> str:
-    """Return the page that a proxy in front of an exchange responds with."""
+def make_proxy_page(status: int, reason: str) -> str:
+    """Return the HTML page with which a proxy in front of an exchange responds."""
     title = f"{status} {reason}".strip()
     return (
         f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n"
@@ -56,7 +56,7 @@ def page(status: int, reason: str) -> str:
     )
 
 
-def wrong_body(shape: str, true_body: bytes) -> tuple[bytes, str]:
+def make_wrong_body(shape: str, true_body: bytes) -> tuple[bytes, str]:
     """Return a body of this shape, made from the true one if need be, and its content type."""
     if shape not in _TRUE_BODY:
         text, content_type = _FIXED[shape]
@@ -66,20 +66,20 @@ def wrong_body(shape: str, true_body: bytes) -> tuple[bytes, str]:
     document = json.loads(true_body or b"{}")
     if isinstance(document, dict) and "symbols" in document:
         document["symbols"] = []
-    return json_text(cast("object", document)).encode(), "application/json"
+    return format_json(cast("object", document)).encode(), "application/json"
 
 
-def bad_frame(shape: str, value: JsonObject) -> str | bytes:
+def make_bad_frame(shape: str, value: JsonObject) -> str | bytes:
     """Return a frame of this shape in place of an event; bytes are sent as they are, as text."""
-    text = json_text(value)
+    text = format_json(value)
     candle = cast("JsonObject", value.get("k", {}))
     symbol = value.get("s", "BTCUSDT")
     made: dict[str, str | bytes] = {
         "truncated": text[: len(text) // 2],
         "array": "[1,2,3]",
-        "no_k": json_text({name: item for name, item in value.items() if name != "k"}),
-        "k_list": json_text({**value, "k": [1, 2, 3]}),
-        "unknown_interval": json_text({**value, "k": {**candle, "i": "7q"}}),
+        "no_k": format_json({name: item for name, item in value.items() if name != "k"}),
+        "k_list": format_json({**value, "k": [1, 2, 3]}),
+        "unknown_interval": format_json({**value, "k": {**candle, "i": "7q"}}),
         "binary": b"\xff\xfe\x00",
         "invalid_utf8": b'{"e":"kline","s":"\xff\xfe"}',
         "nan": '{"e":"kline","E":NaN,"s":"' + str(symbol) + '","k":{"t":NaN}}',
@@ -88,8 +88,8 @@ def bad_frame(shape: str, value: JsonObject) -> str | bytes:
         "null": "null",
         "number": "42",
         "empty": "",
-        "unknown_symbol": json_text({**value, "s": "NOPENOPE", "k": {**candle, "s": "NOPENOPE"}}),
-        "unknown_event": json_text({"e": "somethingNew", "E": value.get("E"), "s": symbol}),
-        "error": json_text({"error": {"code": 2, "msg": "Invalid request: something broke"}}),
+        "unknown_symbol": format_json({**value, "s": "NOPENOPE", "k": {**candle, "s": "NOPENOPE"}}),
+        "unknown_event": format_json({"e": "somethingNew", "E": value.get("E"), "s": symbol}),
+        "error": format_json({"error": {"code": 2, "msg": "Invalid request: something broke"}}),
     }
     return made[shape]

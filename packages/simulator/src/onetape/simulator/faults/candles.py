@@ -3,7 +3,7 @@
 from random import Random
 from typing import Any, Final
 
-from onetape.simulator.faults.durations import moment_ms
+from onetape.simulator.faults.durations import parse_moment_ms
 from onetape.simulator.faults.registry import Firing
 from onetape.simulator.server.wire import JsonObject, JsonValue
 
@@ -13,17 +13,17 @@ _NAMES: Final = ("t", "o", "h", "l", "c")
 Row = list[JsonValue]
 
 
-def chosen_rows(firing: Firing, opens_ms: list[int]) -> list[int]:
+def choose_rows(firing: Firing, opens_ms: list[int]) -> list[int]:
     """Return the places of the candles that a fault spoils; one is drawn where it names none."""
     fault = firing.fault
     if fault.candle_from is None and fault.candle_to is None:
         # Not the last row of a page: it is forming, and a client fetches it again anyway.
         count = max(len(opens_ms) - 1, min(len(opens_ms), 1))
         return [firing.random.randrange(count)] if count else []
-    first = 0 if fault.candle_from is None else moment_ms(fault.candle_from, firing.added_ms)
+    first = 0 if fault.candle_from is None else parse_moment_ms(fault.candle_from, firing.added_ms)
     end = 1 << 62
     if fault.candle_to is not None:
-        end = moment_ms(fault.candle_to, firing.added_ms)
+        end = parse_moment_ms(fault.candle_to, firing.added_ms)
     elif fault.candle_from is not None:
         fitting = [opened for opened in opens_ms if opened >= first]
         end = min(fitting, default=first) + 1
@@ -33,7 +33,7 @@ def chosen_rows(firing: Firing, opens_ms: list[int]) -> list[int]:
 def spoil_rows(firing: Firing, rows: list[Row]) -> list[Row]:
     """Return the rows of a page with some of them spoiled."""
     opens = [int(str(row[_TIME])) for row in rows]
-    places = set(chosen_rows(firing, opens))
+    places = set(choose_rows(firing, opens))
     shape = firing.fault.variant
     spoiled: list[Row] = []
     for place, row in enumerate(rows):
@@ -44,20 +44,20 @@ def spoil_rows(firing: Firing, rows: list[Row]) -> list[Row]:
         elif shape == "reordered":
             spoiled.insert(max(len(spoiled) - 1, 0), row)
         elif shape != "missing":
-            values = spoiled_values(shape, row[: _CLOSE + 1], firing.random)
+            values = spoil_values(shape, row[: _CLOSE + 1], firing.random)
             spoiled.append([*values, *row[_CLOSE + 1 :]])
     return spoiled
 
 
 def spoil_event(firing: Firing, event: JsonObject) -> JsonObject:
-    """Return a kline event with its candle spoiled; shapes of order are the socket's business."""
+    """Return a kline event with its candle spoiled; the socket applies shapes of order."""
     candle: Any = event["k"]
-    values = spoiled_values(firing.fault.variant, [candle[name] for name in _NAMES], firing.random)
+    values = spoil_values(firing.fault.variant, [candle[name] for name in _NAMES], firing.random)
     return {**event, "k": {**candle, **dict(zip(_NAMES, values, strict=True))}}
 
 
-def spoiled_values(shape: str, values: Row, random: Random) -> Row:
-    """Return open time, open, high, low and close spoiled as the shape defines."""
+def spoil_values(shape: str, values: Row, random: Random) -> Row:
+    """Return open time, open, high, low and close, spoiled by a shape."""
     time_ms = int(str(values[_TIME]))
     times: dict[str, JsonValue] = {
         "time_none": None,
@@ -76,15 +76,15 @@ def spoiled_values(shape: str, values: Row, random: Random) -> Row:
     if shape in word:
         return [time_ms, *values[1:_CLOSE], word[shape]]
     if shape == "negative":
-        return [time_ms, *values[1:_CLOSE], _text(-prices[3])]
+        return [time_ms, *values[1:_CLOSE], _format_price(-prices[3])]
     if shape == "high_below_low":
         return [time_ms, values[1], values[3], values[2], values[4]]
     if shape == "close_outside":
-        return [time_ms, *values[1:_CLOSE], _text(prices[1] * 2)]
+        return [time_ms, *values[1:_CLOSE], _format_price(prices[1] * 2)]
     # Revised: another history of the same length, from which a test can see that it moved.
     factor = 1 + (random.random() - 0.5) / 50
-    return [time_ms, *(_text(price * factor) for price in prices)]
+    return [time_ms, *(_format_price(price * factor) for price in prices)]
 
 
-def _text(price: float) -> str:
+def _format_price(price: float) -> str:
     return f"{price:.8f}"

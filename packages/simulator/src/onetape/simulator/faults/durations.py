@@ -10,7 +10,7 @@ _UNITS_MS: Final = {
 _SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 
 
-def span_ms(text: str) -> int:
+def parse_span_ms(text: str) -> int:
     """Return a span in milliseconds.
 
     Raises:
@@ -23,7 +23,7 @@ def span_ms(text: str) -> int:
     return round(float(match[1]) * _UNITS_MS[match[2]])
 
 
-def moment_ms(text: str, anchor_ms: int) -> int:
+def parse_moment_ms(text: str, anchor_ms: int) -> int:
     """Return a moment in epoch milliseconds; `+10m` counts from the anchor.
 
     Raises:
@@ -31,7 +31,7 @@ def moment_ms(text: str, anchor_ms: int) -> int:
     """
     text = text.strip()
     if text.startswith("+"):
-        return anchor_ms + span_ms(text[1:])
+        return anchor_ms + parse_span_ms(text[1:])
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -42,7 +42,7 @@ def moment_ms(text: str, anchor_ms: int) -> int:
     return int(moment.timestamp() * 1_000)
 
 
-def moment_text(epoch_ms: int) -> str:
-    """Return a moment as `moment_ms` reads it, to the millisecond."""
+def format_moment(epoch_ms: int) -> str:
+    """Return a moment as `parse_moment_ms` reads it, to the millisecond."""
     moment = datetime.fromtimestamp(epoch_ms / 1_000, tz=UTC)
     return moment.isoformat(timespec="milliseconds")

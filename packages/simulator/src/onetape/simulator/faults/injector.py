@@ -7,13 +7,13 @@ from typing import Final, cast
 
 from aiohttp import web
 
-from onetape.simulator.faults.bodies import bad_frame
+from onetape.simulator.faults.bodies import make_bad_frame
 from onetape.simulator.faults.candles import spoil_event
 from onetape.simulator.faults.registry import Call, Faults, Firing
 from onetape.simulator.faults.states import States
 from onetape.simulator.faults.transport import reset
-from onetape.simulator.server.wire import JsonObject, json_text
-from onetape.simulator.streams.frames import text_frames
+from onetape.simulator.server.wire import JsonObject, format_json
+from onetape.simulator.streams.frames import encode_text_frames
 
 #: More than any client takes in one frame: CCXT and aiohttp stop at 10 MB.
 BIG_BYTES: Final = 11_000_000
@@ -74,9 +74,9 @@ class FaultInjector:
         if not stream or not self._faults.any:
             await self._put_all([value])
             return
-        await self._put_all(await self._changed(value, stream))
+        await self._put_all(await self._apply_faults(value, stream))
 
-    def command(self, names: list[str]) -> Firing | None:
+    def fire_command_fault(self, names: list[str]) -> Firing | None:
         """Return the fault of a SUBSCRIBE to these streams, if there is one."""
         for name in names:
             call = Call(
@@ -87,7 +87,7 @@ class FaultInjector:
         return None
 
     async def put(self, frame: str | bytes) -> None:
-        """Send one frame as it stands, whatever it is."""
+        """Send one frame unchanged."""
         await self._put_all([frame])
 
     def reset(self) -> None:
@@ -99,7 +99,7 @@ class FaultInjector:
         """Send a part of a text's frame and end the connection: with a reset, or a close."""
         if self._transport is None or self.half_open or self._closing:
             return
-        frame = text_frames([text])
+        frame = encode_text_frames([text])
         self._closing = True
         self._transport.write(frame[: max(int(len(frame) * part), 1)])
         # The transport writes at once; a turn of the loop lets the client see the beginning.
@@ -119,36 +119,36 @@ class FaultInjector:
         for frame in frames:
             if self.half_open or self._closing:
                 return
-            await self._put(json_text(frame) if isinstance(frame, dict) else frame)
+            await self._put(format_json(frame) if isinstance(frame, dict) else frame)
 
-    async def _changed(self, value: JsonObject, stream: str) -> list[Frame]:
-        """Return what is sent in place of an event; nothing where the socket has just ended."""
-        key, event = _inner(value)
+    async def _apply_faults(self, value: JsonObject, stream: str) -> list[Frame]:
+        """Return the frames sent in place of an event; none where the socket has just ended."""
+        key, event = _unwrap_event(value)
         symbol = str(event.get("s", ""))
-        if self._states.in_maintenance(stream):
+        if self._states.is_in_maintenance(stream):
             reset(self._transport)
             return []
         if symbol and stream != "user" and self._states.is_quiet(symbol):
             return []
-        skew_ms = self._states.skew_ms()
+        skew_ms = self._states.compute_skew_ms()
         if skew_ms and isinstance(event.get("E"), int):
             event = {**event, "E": cast("int", event["E"]) + skew_ms}
-            value = _wrapped(value, key, event)
+            value = _wrap_event(value, key, event)
         kind = str(event.get("e", "bookTicker"))
         call = Call(
             "event", stream, stream=stream, event=kind, symbol=symbol, socket=self._number,
             is_fill=kind == "executionReport" and event.get("x") == "TRADE",
         )  # fmt: skip
         frames: list[Frame] = [value]
-        for firing in self._fired(call, event):
+        for firing in self._fire_faults(call, event):
             if firing.fault.kind in _ENDS:
-                await self._ended(firing)
+                await self._end_socket(firing)
                 return []
-            frames = await self._bent(firing, frames, call, (key, event))
-        waiting = self._held.pop(_row_of(call), []) if frames else []
+            frames = await self._apply_fault(firing, frames, call, (key, event))
+        waiting = self._held.pop(_make_row_key(call), []) if frames else []
         return [*frames, *waiting]
 
-    def _fired(self, call: Call, event: JsonObject) -> tuple[Firing, ...]:
+    def _fire_faults(self, call: Call, event: JsonObject) -> tuple[Firing, ...]:
         firings = self._faults.fire(call, _ENDS)
         if call.event == "kline":
             candle = cast("JsonObject", event["k"])
@@ -160,14 +160,14 @@ class FaultInjector:
             firings += self._faults.fire(candles)
         return firings
 
-    async def _ended(self, firing: Firing) -> None:
+    async def _end_socket(self, firing: Firing) -> None:
         fault = firing.fault
         if fault.kind == "ws_close":
             code = 1001 if fault.code is None else fault.code
             # Not awaited to the end: a client that responds late must not hold up the stream.
             self._closing = True
             message = (fault.text or "").encode()
-            self.later(lambda: self._socket.close(code=code, message=message))
+            self.run_later(lambda: self._socket.close(code=code, message=message))
             await asyncio.sleep(0)
         elif fault.kind == "ws_abort":
             reset(self._transport)
@@ -176,7 +176,7 @@ class FaultInjector:
             if self._transport is not None:
                 self._transport.pause_reading()
 
-    async def _bent(
+    async def _apply_fault(
         self,
         firing: Firing,
         frames: list[Frame],
@@ -188,11 +188,11 @@ class FaultInjector:
         if fault.kind == "ws_silence":
             return []
         if fault.kind == "ws_garbage":
-            return [bad_frame(fault.variant, event), *frames]
+            return [make_bad_frame(fault.variant, event), *frames]
         if fault.kind == "ws_big_frame":
             return ['{"e":"big","x":"' + "x" * (fault.bytes or BIG_BYTES) + '"}', *frames]
         if fault.kind == "ws_flood":
-            await self._flooded(firing, frames)
+            await self._send_flood(firing, frames)
             return frames
         shape = fault.variant
         if shape in ("lost", "missing"):
@@ -200,21 +200,21 @@ class FaultInjector:
         if shape in ("duplicate", "duplicated"):
             return [*frames, *frames]
         if shape == "reordered":
-            if _row_of(call) in self._held:
+            if _make_row_key(call) in self._held:
                 return frames
-            self._held[_row_of(call)] = frames
+            self._held[_make_row_key(call)] = frames
             return []
         if shape == "delayed":
-            self.later(lambda: self._sent_late(fault.seconds, frames))
+            self.run_later(lambda: self._send_late(fault.seconds, frames))
             return []
         spoiled = spoil_event(firing, event)
-        return [_wrapped(cast("JsonObject", frame), key, spoiled) for frame in frames]
+        return [_wrap_event(cast("JsonObject", frame), key, spoiled) for frame in frames]
 
-    async def _flooded(self, firing: Firing, frames: list[Frame]) -> None:
+    async def _send_flood(self, firing: Firing, frames: list[Frame]) -> None:
         """Repeat an event many times a second, in pieces of a twentieth of one."""
         rate = firing.fault.per_second or FLOOD_PER_SECOND
         seconds = firing.fault.seconds or FLOOD_SECONDS
-        texts = [json_text(frame) if isinstance(frame, dict) else frame for frame in frames]
+        texts = [format_json(frame) if isinstance(frame, dict) else frame for frame in frames]
         loop = asyncio.get_running_loop()
         began, sent = loop.time(), 0
         while sent < rate * seconds and not self.half_open and not self._socket.closed:
@@ -225,11 +225,11 @@ class FaultInjector:
                 sent += 1
             await asyncio.sleep(0.05)
 
-    async def _sent_late(self, seconds: float | None, frames: list[Frame]) -> None:
+    async def _send_late(self, seconds: float | None, frames: list[Frame]) -> None:
         await asyncio.sleep(DELAY_SECONDS if seconds is None else seconds)
         await self._put_all(frames)
 
-    def later(self, work: Callable[[], Awaitable[object]]) -> None:
+    def run_later(self, work: Callable[[], Awaitable[object]]) -> None:
         """Run work in a separate task, which ends with the socket."""
 
         async def finish() -> None:
@@ -243,13 +243,13 @@ class FaultInjector:
         task.add_done_callback(self._late.discard)
 
 
-def _row_of(call: Call) -> str:
-    """Return which events stand in one row, so that one of them can change place with the next."""
+def _make_row_key(call: Call) -> str:
+    """Return the key of events in one row, in which an event can change place with the next."""
     return f"{call.stream} {call.event} {call.is_fill}"
 
 
-def _inner(value: JsonObject) -> tuple[str, JsonObject]:
-    """Return under which key the event lies, and the event; an empty key is the value itself."""
+def _unwrap_event(value: JsonObject) -> tuple[str, JsonObject]:
+    """Return the key of the event in a message, and the event; empty: the message is the event."""
     for key in ("data", "event"):
         inner = value.get(key)
         if isinstance(inner, dict):
@@ -257,5 +257,5 @@ def _inner(value: JsonObject) -> tuple[str, JsonObject]:
     return "", value
 
 
-def _wrapped(value: JsonObject, key: str, event: JsonObject) -> JsonObject:
+def _wrap_event(value: JsonObject, key: str, event: JsonObject) -> JsonObject:
     return {**value, key: event} if key else event

@@ -1,4 +1,4 @@
-"""The kinds of fault: where each acts, its variants, and the settings that it takes."""
+"""The kinds of fault: the place of each, its variants and its settings."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -14,7 +14,7 @@ FRAME_SHAPES: Final = (
     "truncated", "array", "no_k", "k_list", "unknown_interval", "binary", "nan", "deep",
     "invalid_utf8", "text", "null", "number", "empty", "unknown_symbol", "unknown_event", "error",
 )  # fmt: skip
-#: Candles that no strategy may see, or that come in a way it must survive.
+#: Candles that no strategy may see, or that come in a way that a program must survive.
 CANDLE_SHAPES: Final = (
     "duplicate", "reordered", "revised", "missing", "nan", "infinity", "overflow", "negative",
     "zero", "none", "high_below_low", "close_outside", "time_none", "time_seconds", "time_huge",
@@ -41,7 +41,7 @@ _STREAM: Final = frozenset({"stream", "event"})
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of fault: where it acts, its settings and variants."""
+    """One kind of fault: its place, settings and variants."""
 
     place: str
     """`rest` (a request), `handshake`, `command`, `event`, `candles`, `reply` or `state`."""
@@ -52,7 +52,7 @@ class Kind:
     shapes: tuple[str, ...] = ()
     """Names of the variants of this kind; the first is the default."""
     whens: tuple[str, ...] = ()
-    """When a fault may act: `before` the exchange did anything, `after`, or inside the response
+    """Moments at which a fault may act: `before` or `after` the exchange acts, or in the response
     (`body`). The first is the default."""
 
     @property
@@ -63,23 +63,23 @@ class Kind:
         return _ALWAYS | self.settings | extra
 
 
-def _rest(*settings: str, **rest: tuple[str, ...]) -> Kind:
+def _make_rest_kind(*settings: str, **rest: tuple[str, ...]) -> Kind:
     needs = frozenset(rest.pop("needs", ()))
     return Kind("rest", _REST | set(settings), needs, **rest)
 
 
-def _event(*settings: str, shapes: tuple[str, ...] = ()) -> Kind:
+def _make_event_kind(*settings: str, shapes: tuple[str, ...] = ()) -> Kind:
     return Kind("event", _STREAM | set(settings), shapes=shapes)
 
 
 KINDS: Final[dict[str, Kind]] = {
-    "latency": _rest("seconds", "jitter_seconds", needs=("seconds",)),
-    "timeout": _rest("seconds", whens=("before", "after")),
-    "reset": _rest(whens=("before", "after", "body")),
-    "cut_body": _rest("part"),
-    "drip": _rest("seconds"),
-    "wrong_body": _rest(shapes=BODY_SHAPES, whens=("after", "before")),
-    "status": _rest(
+    "latency": _make_rest_kind("seconds", "jitter_seconds", needs=("seconds",)),
+    "timeout": _make_rest_kind("seconds", whens=("before", "after")),
+    "reset": _make_rest_kind(whens=("before", "after", "body")),
+    "cut_body": _make_rest_kind("part"),
+    "drip": _make_rest_kind("seconds"),
+    "wrong_body": _make_rest_kind(shapes=BODY_SHAPES, whens=("after", "before")),
+    "status": _make_rest_kind(
         "status", "code", "text", "headers", needs=("status",), whens=("before", "after")
     ),
     "ws_refuse": Kind(
@@ -87,18 +87,18 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     "ws_reject": Kind("command", frozenset({"stream", "code", "text"})),
     "ws_no_ack": Kind("command", frozenset({"stream"})),
-    "ws_close": _event("code", "text"),
-    "ws_abort": _event(),
-    "ws_silence": _event(),
-    "ws_half_open": _event(),
-    "ws_garbage": _event(shapes=FRAME_SHAPES),
-    "ws_big_frame": _event("bytes"),
-    "ws_flood": _event("per_second", "seconds"),
+    "ws_close": _make_event_kind("code", "text"),
+    "ws_abort": _make_event_kind(),
+    "ws_silence": _make_event_kind(),
+    "ws_half_open": _make_event_kind(),
+    "ws_garbage": _make_event_kind(shapes=FRAME_SHAPES),
+    "ws_big_frame": _make_event_kind("bytes"),
+    "ws_flood": _make_event_kind("per_second", "seconds"),
     "candles": Kind(
         "candles", _REST | _STREAM | {"candle_from", "candle_to"}, shapes=CANDLE_SHAPES
     ),
-    "events": _event("seconds", shapes=EVENT_SHAPES),
-    "fills": _event("seconds", shapes=EVENT_SHAPES),
+    "events": _make_event_kind("seconds", shapes=EVENT_SHAPES),
+    "fills": _make_event_kind("seconds", shapes=EVENT_SHAPES),
     "clock_skew": Kind("state", frozenset({"seconds"}), frozenset({"seconds"})),
     "maintenance": Kind("state", frozenset({"text"})),
     "thin_book": Kind("state", frozenset({"levels", "amount", "ticks"})),

@@ -1,4 +1,4 @@
-"""One fault: its kind, what it acts on, when and how often. Frozen, and checked when it is made."""
+"""One fault: its kind, place, time and count. Frozen, and checked when it is made."""
 
 import re
 from typing import Any, cast
@@ -7,7 +7,7 @@ import msgspec
 
 from onetape.core.errors import UsageError
 from onetape.core.message_text import suggest_name
-from onetape.simulator.faults.durations import moment_ms, span_ms
+from onetape.simulator.faults.durations import parse_moment_ms, parse_span_ms
 from onetape.simulator.faults.kinds import KINDS, Kind
 
 _MOMENTS = ("market_from", "market_to", "candle_from", "candle_to")
@@ -19,7 +19,7 @@ class FaultError(UsageError):
     """An invalid fault; `key` is the setting that is wrong."""
 
     def __init__(self, key: str, text: str) -> None:
-        """Name the setting that is wrong, and how to fix it."""
+        """Take the setting that is wrong, and the text with the fix."""
         super().__init__(f"{key}: {text}")
         self.key = key
         self.text = text
@@ -72,7 +72,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     """Duration of the fault in real time; instead of `wall_to`."""
 
     shape: str | None = None
-    """Variant of the kind, such as `html` of `wrong_body`."""
+    """Variant of the kind, such as `html` of `make_wrong_body`."""
     when: str | None = None
     """Moment of the fault: `before` or `after` the exchange did what was requested, or inside the
     `body` of its response."""
@@ -129,7 +129,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
     @property
     def variant(self) -> str:
-        """The variant that was requested, or the default of the kind."""
+        """Variant of the fault, by default that of its kind."""
         return self.shape or self.place.shapes[0]
 
     @property
@@ -142,12 +142,12 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
         """Whether the fault acts before the request reaches the exchange."""
         return bool(self.place.whens) and self.moment == "before"
 
-    def given(self) -> dict[str, Any]:
+    def collect_given_settings(self) -> dict[str, Any]:
         """Return the settings that differ from the defaults, as in a timeline."""
         return cast("dict[str, Any]", msgspec.to_builtins(self))
 
     def _check_settings(self, kind: Kind) -> None:
-        given = self.given()
+        given = self.collect_given_settings()
         for key in given:
             if key not in kind.allowed:
                 raise FaultError(key, f"{self.kind} takes no {key}")
@@ -192,7 +192,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
             if text is None:
                 continue
             try:
-                _ = moment_ms(text, 0) if key in _MOMENTS else span_ms(text)
+                _ = parse_moment_ms(text, 0) if key in _MOMENTS else parse_span_ms(text)
             except ValueError as error:
                 raise FaultError(key, str(error)) from None
         for end, length in _ENDS:
@@ -205,20 +205,20 @@ def make_fault(settings: dict[str, Any], *, strict: bool = True) -> Fault:
 
     Args:
         settings: Names and values; an unknown one is an error.
-        strict: Whether a number must be a number; otherwise its text will do.
+        strict: Whether a number must be a number and not its text.
 
     Raises:
-        FaultError: a setting is unknown, has the wrong type or makes no sense.
+        FaultError: a setting is unknown, has the wrong type or is invalid.
     """
     if "kind" not in settings:
         raise FaultError("kind", f"missing; one of {', '.join(KINDS)}")
     try:
         return msgspec.convert(settings, Fault, strict=strict)
     except msgspec.ValidationError as error:
-        raise _explained(str(error), settings) from None
+        raise _make_fault_error(str(error), settings) from None
 
 
-def _explained(text: str, settings: dict[str, Any]) -> FaultError:
+def _make_fault_error(text: str, settings: dict[str, Any]) -> FaultError:
     unknown = re.search(r"unknown field `(.*?)`", text)
     if unknown:
         hint = suggest_name(unknown[1], Fault.__struct_fields__)

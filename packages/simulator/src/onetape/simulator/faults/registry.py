@@ -1,4 +1,4 @@
-"""All faults of a simulator: which of them fires now, and the log of those that did."""
+"""All faults of a simulator: the choice of those that fire now, and the log of past firings."""
 
 import threading
 import time
@@ -9,7 +9,7 @@ from random import Random
 from typing import Any, Final
 
 from onetape.core.clock import Clock, SystemClock
-from onetape.simulator.faults.durations import moment_ms, moment_text, span_ms
+from onetape.simulator.faults.durations import format_moment, parse_moment_ms, parse_span_ms
 from onetape.simulator.faults.kinds import OVER_WEBSOCKET
 from onetape.simulator.faults.model import Fault, make_fault
 from onetape.simulator.server.wire import JsonObject
@@ -25,7 +25,7 @@ class Call:
     """A request, a handshake, a command or an event, compared with the filters of faults."""
 
     place: str
-    """Where the call happens: `rest`, `request` (over the WebSocket API), `handshake`, `command`,
+    """Place of the call: `rest`, `request` (over the WebSocket API), `handshake`, `command`,
     `event`, `candles` or `state`."""
     on: str
     """Name of the call in the log, such as `GET /api/v3/klines` or `btcusdt@kline_1m`."""
@@ -60,16 +60,16 @@ class Fired:
     seed: int
     """Seed of the timeline; with `fault` and `call` it determines every random draw."""
 
-    def document(self) -> JsonObject:
+    def make_document(self) -> JsonObject:
         """Return the firing as in `GET /simulator/faults/log`."""
         return {name: getattr(self, name) for name in self.__slots__}
 
-    def line(self) -> str:
+    def format_line(self) -> str:
         """Return the firing as one line of text."""
         label = f" ({self.name})" if self.name else ""
         return (
             f"fault {self.fault}{label}: {self.kind} on {self.on}, call {self.call}, "
-            f"market time {moment_text(self.market_ms)}, seed {self.seed}"
+            f"market time {format_moment(self.market_ms)}, seed {self.seed}"
         )
 
 
@@ -87,7 +87,7 @@ class Firing:
     """Market time at which the fault was added, from which its offsets count; epoch milliseconds.
     """
 
-    def delay_seconds(self) -> float:
+    def draw_delay_seconds(self) -> float:
         """Return the delay of a response, seconds; a random part is drawn at each call."""
         jitter = (self.fault.jitter_seconds or 0.0) * self.random.random()
         return (self.fault.seconds or 0.0) + jitter
@@ -115,45 +115,47 @@ class _FaultEntry:
         """Set the market time and the wall time that the fault's offsets count from."""
         fault, forever = self.fault, float("inf")
         self.added_ms, self.added_wall = added_ms, added_wall
-        begins = added_ms if fault.market_from is None else moment_ms(fault.market_from, added_ms)
-        ends = forever if fault.market_to is None else moment_ms(fault.market_to, added_ms)
+        begins = (
+            added_ms if fault.market_from is None else parse_moment_ms(fault.market_from, added_ms)
+        )
+        ends = forever if fault.market_to is None else parse_moment_ms(fault.market_to, added_ms)
         if fault.market_for is not None:
-            ends = begins + span_ms(fault.market_for)
+            ends = begins + parse_span_ms(fault.market_for)
         self.began_ms = begins
         self.market = (-forever if fault.market_from is None else begins, ends)
-        first = 0 if fault.wall_from is None else span_ms(fault.wall_from)
-        last = forever if fault.wall_to is None else span_ms(fault.wall_to)
+        first = 0 if fault.wall_from is None else parse_span_ms(fault.wall_from)
+        last = forever if fault.wall_to is None else parse_span_ms(fault.wall_to)
         if fault.wall_for is not None:
-            last = first + span_ms(fault.wall_for)
+            last = first + parse_span_ms(fault.wall_for)
         self.wall = (added_wall + first / 1_000, added_wall + last / 1_000)
 
     def is_on(self, now_ms: int, wall: float) -> bool:
         """Return whether the fault is active at these times."""
         return self.market[0] <= now_ms < self.market[1] and self.wall[0] <= wall < self.wall[1]
 
-    def fits(self, call: Call) -> bool:
+    def is_matching(self, call: Call) -> bool:
         """Return whether the fault acts on a call."""
         fault = self.fault
         return (
-            _acts_at(fault, call.place)
-            and _is(fault.method, call.method)
-            and _is(fault.path, call.path)
-            and _is(fault.stream, call.stream)
+            _is_acting_at(fault, call.place)
+            and _is_pattern_match(fault.method, call.method)
+            and _is_pattern_match(fault.path, call.path)
+            and _is_pattern_match(fault.stream, call.stream)
             and (fault.event is None or fault.event == call.event)
-            and (fault.symbol is None or _plain(fault.symbol) == call.symbol)
+            and (fault.symbol is None or _normalize_symbol(fault.symbol) == call.symbol)
             and (fault.kind != "fills" or call.is_fill)
-            and (fault.kind != "candles" or self._holds_candle(call.opens_ms))
+            and (fault.kind != "candles" or self._has_candle(call.opens_ms))
         )
 
-    def _holds_candle(self, opens_ms: tuple[int, int]) -> bool:
-        """Return whether one of the candles is one that the fault names."""
+    def _has_candle(self, opens_ms: tuple[int, int]) -> bool:
+        """Return whether the range of the fault has one of the candles."""
         fault, (first, end) = self.fault, opens_ms
-        if fault.candle_to is not None and first >= moment_ms(fault.candle_to, self.added_ms):
+        if fault.candle_to is not None and first >= parse_moment_ms(fault.candle_to, self.added_ms):
             return False
-        return fault.candle_from is None or end > moment_ms(fault.candle_from, self.added_ms)
+        return fault.candle_from is None or end > parse_moment_ms(fault.candle_from, self.added_ms)
 
     def may_fire(self) -> bool:
-        """Return whether the call that was just counted is one of those it fires at."""
+        """Return whether the fault fires at the call that was just counted."""
         fault = self.fault
         if fault.nth is not None and self.calls < fault.nth:
             return False
@@ -201,7 +203,7 @@ class Faults:
 
     @property
     def any(self) -> bool:
-        """Whether there is any fault at all."""
+        """Whether the simulator has any fault."""
         return bool(self._entries)
 
     @property
@@ -216,7 +218,7 @@ class Faults:
         Its offsets count from now.
 
         Raises:
-            FaultError: the settings make no fault.
+            FaultError: the settings are invalid.
         """
         made = make_fault(settings) if fault is None else fault
         with self._lock:
@@ -234,14 +236,14 @@ class Faults:
             return found
 
     def clear(self) -> int:
-        """Remove all faults and return how many there were; the log stays."""
+        """Remove all faults and return their number; the log stays."""
         with self._lock:
             count = len(self._entries)
             self._entries = ()
             return count
 
-    def listed(self) -> list[JsonObject]:
-        """Return every fault with its number, when it was added and how often it fired."""
+    def list_faults(self) -> list[JsonObject]:
+        """Return every fault with its number, the time of its addition and its firings."""
         with self._lock:
             return [
                 {
@@ -249,7 +251,7 @@ class Faults:
                     "added_ms": entry.added_ms,
                     "calls": entry.calls,
                     "fired": entry.fired,
-                    "fault": entry.fault.given(),
+                    "fault": entry.fault.collect_given_settings(),
                 }
                 for entry in self._entries
             ]
@@ -259,7 +261,7 @@ class Faults:
 
         Args:
             call: Call or event to match.
-            only_one: Kinds of which a call can bear one; after it the others do not even count.
+            only_one: Kinds of which a call gets one; after that one the others are not counted.
         """
         if not self._entries:
             return ()
@@ -269,15 +271,15 @@ class Faults:
             taken = False
             for entry in self._entries:
                 lone = entry.fault.kind in only_one
-                if (taken and lone) or not entry.fits(call) or not entry.is_on(now_ms, wall):
+                if (taken and lone) or not entry.is_matching(call) or not entry.is_on(now_ms, wall):
                     continue
-                firing = self._counted(entry, call, now_ms)
+                firing = self._count_call(entry, call, now_ms)
                 if firing is not None:
                     firings.append(firing)
                     taken = taken or lone
             return tuple(firings)
 
-    def states(self, kind: str, on: str, symbol: str = "") -> tuple[Firing, ...]:
+    def fire_states(self, kind: str, on: str, symbol: str = "") -> tuple[Firing, ...]:
         """Return the faults of a lasting kind that hold now; each is logged once.
 
         Args:
@@ -294,19 +296,27 @@ class Faults:
                 fault = entry.fault
                 if fault.kind != kind or not entry.is_on(now_ms, wall):
                     continue
-                if symbol and fault.symbol is not None and _plain(fault.symbol) != symbol:
+                if (
+                    symbol
+                    and fault.symbol is not None
+                    and _normalize_symbol(fault.symbol) != symbol
+                ):
                     continue
                 if entry.calls == 0:
                     entry.calls = 1
-                    self._note(entry, Call("state", on, symbol=_plain(fault.symbol or "")), now_ms)
-                found.append(self._firing(entry))
+                    self._note(
+                        entry,
+                        Call("state", on, symbol=_normalize_symbol(fault.symbol or "")),
+                        now_ms,
+                    )
+                found.append(self._make_firing(entry))
             return tuple(found)
 
-    def _counted(self, entry: _FaultEntry, call: Call, now_ms: int) -> Firing | None:
+    def _count_call(self, entry: _FaultEntry, call: Call, now_ms: int) -> Firing | None:
         entry.calls += 1
         if not entry.may_fire():
             return None
-        firing = self._firing(entry)
+        firing = self._make_firing(entry)
         if entry.fault.probability < 1 and firing.random.random() >= entry.fault.probability:
             return None
         if entry.fault.kind not in LASTING:
@@ -316,7 +326,7 @@ class Faults:
             self._note(entry, call, now_ms)
         return firing
 
-    def _firing(self, entry: _FaultEntry) -> Firing:
+    def _make_firing(self, entry: _FaultEntry) -> Firing:
         # A separate generator for each call, so that draws of other calls do not matter.
         random = Random(f"{self._seed}/{entry.number}/{entry.calls}")  # noqa: S311 - no secret
         return Firing(
@@ -337,15 +347,15 @@ class Faults:
             self.listener(fired)
 
 
-def _acts_at(fault: Fault, place: str) -> bool:
+def _is_acting_at(fault: Fault, place: str) -> bool:
     if place == "request":
         return fault.kind in OVER_WEBSOCKET
     return fault.place.place == place
 
 
-def _is(pattern: str | None, text: str) -> bool:
+def _is_pattern_match(pattern: str | None, text: str) -> bool:
     return pattern is None or pattern == text or fnmatchcase(text, pattern)
 
 
-def _plain(symbol: str) -> str:
+def _normalize_symbol(symbol: str) -> str:
     return symbol.replace("/", "").upper()

@@ -1,6 +1,6 @@
 """Faults of requests over the WebSocket API: a reply is late, lost, wrong, or cut with its socket.
 
-What has a meaning for one frame among others is done as over REST; `drip` has none. A reply has no
+A fault that can act on one frame among others acts as over REST; `drip` cannot. A reply has no
 headers: `Retry-After` of a `status` fault comes as `error.data.retryAfter`, as from Binance.
 """
 
@@ -8,13 +8,13 @@ import asyncio
 from collections.abc import Callable
 
 from onetape.core.clock import Clock
-from onetape.simulator.faults.bodies import TEXTS, wrong_body
+from onetape.simulator.faults.bodies import TEXTS, make_wrong_body
 from onetape.simulator.faults.injector import FaultInjector
 from onetape.simulator.faults.model import Fault
 from onetape.simulator.faults.registry import Call, Faults, Firing
-from onetape.simulator.faults.rest import TERMINAL, error_of
+from onetape.simulator.faults.rest import TERMINAL, make_error_body
 from onetape.simulator.server.limits import WS_API_PATH
-from onetape.simulator.server.wire import JsonObject, json_text
+from onetape.simulator.server.wire import JsonObject, format_json
 
 Work = Callable[[], JsonObject]
 _UNKNOWN = -1000
@@ -29,7 +29,7 @@ class RequestFaults:
         self._injector = injector
         self._clock = clock
 
-    async def answer(self, method: str, symbol: str, number: object, work: Work) -> None:
+    async def respond(self, method: str, symbol: str, number: object, work: Work) -> None:
         """Handle a request, or apply a fault to it.
 
         Args:
@@ -42,42 +42,42 @@ class RequestFaults:
             "request", f"{method} over WebSocket", method=method, path=WS_API_PATH, symbol=symbol
         )
         firings = self._faults.fire(call, TERMINAL)
-        late = [firing.delay_seconds() for firing in firings if firing.fault.kind == "latency"]
+        late = [firing.draw_delay_seconds() for firing in firings if firing.fault.kind == "latency"]
         ends = [firing for firing in firings if firing.fault.kind in TERMINAL]
 
-        async def answered() -> None:
+        async def respond_late() -> None:
             await asyncio.sleep(sum(late))
-            await self._ended(ends, number, work)
+            await self._end_request(ends, number, work)
 
         if late:
-            # In a separate task: pings and other requests are answered meanwhile.
-            self._injector.later(answered)
+            # In a separate task, so that pings and other requests get their responses meanwhile.
+            self._injector.run_later(respond_late)
         else:
-            await self._ended(ends, number, work)
+            await self._end_request(ends, number, work)
 
-    async def _ended(self, ends: list[Firing], number: object, work: Work) -> None:
-        """Bring a request to the end that a fault has in mind, if there is one."""
+    async def _end_request(self, ends: list[Firing], number: object, work: Work) -> None:
+        """Carry out a request, and apply the fault that ends it, if there is one."""
         if not ends:
             await self._injector.send(work())
             return
         fault = ends[0].fault
         reply = {} if fault.is_before else work()
-        text = json_text(reply)
+        text = format_json(reply)
         if fault.kind == "status":
-            await self._injector.send(self._refusal(fault, number))
+            await self._injector.send(self._make_status_reply(fault, number))
         elif fault.kind == "wrong_body":
-            body, content_type = wrong_body(fault.variant, text.encode())
+            body, content_type = make_wrong_body(fault.variant, text.encode())
             is_text = not content_type.endswith("octet-stream")
             await self._injector.put(body.decode("utf-8", "replace") if is_text else body)
         elif fault.kind == "timeout":
-            self._never(fault, reply)
+            self._withhold_reply(fault, reply)
         elif fault.kind == "cut_body" or fault.moment == "body":
             part = 0.5 if fault.part is None else fault.part
             await self._injector.cut_in(text, part, politely=fault.kind == "cut_body")
         else:
             self._injector.reset()
 
-    def _never(self, fault: Fault, reply: JsonObject) -> None:
+    def _withhold_reply(self, fault: Fault, reply: JsonObject) -> None:
         """Leave a request without a response, or with one when its time is over."""
         seconds = fault.seconds
         if seconds is None or not reply:
@@ -87,10 +87,10 @@ class RequestFaults:
             await asyncio.sleep(seconds)
             await self._injector.send(reply)
 
-        self._injector.later(at_last)
+        self._injector.run_later(at_last)
 
-    def _refusal(self, fault: Fault, number: object) -> JsonObject:
-        error = error_of(fault)
+    def _make_status_reply(self, fault: Fault, number: object) -> JsonObject:
+        error = make_error_body(fault)
         if fault.code is None and fault.text is None:
             # Over REST the body is a proxy's page; on a WebSocket no proxy sends one.
             error = {"code": _UNKNOWN, "msg": TEXTS[_UNKNOWN]}

@@ -9,13 +9,13 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from onetape.simulator.faults.bodies import TEXTS, page, wrong_body
+from onetape.simulator.faults.bodies import TEXTS, make_proxy_page, make_wrong_body
 from onetape.simulator.faults.candles import Row, spoil_rows
 from onetape.simulator.faults.model import Fault
 from onetape.simulator.faults.registry import Call, Faults, Firing
 from onetape.simulator.faults.states import States
 from onetape.simulator.faults.transport import hang, reset
-from onetape.simulator.server.wire import JsonObject, json_text
+from onetape.simulator.server.wire import JsonObject, format_json
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 #: Time that a request with the setting "forever" is held, seconds.
@@ -39,10 +39,10 @@ class RestFaults:
         """Handle a request, or apply a fault to it."""
         if not self._faults.any or request.path.startswith(OWN):
             return await handler(request)
-        symbol = await symbol_of(request)
+        symbol = await find_symbol(request)
         if is_handshake(request):
-            return await self._handshake(request, handler)
-        refused = self._states.refusal(request.method, request.path, symbol)
+            return await self._respond_to_handshake(request, handler)
+        refused = self._states.find_refusal(request.method, request.path, symbol)
         if refused is not None:
             return refused
         call = Call(
@@ -50,28 +50,30 @@ class RestFaults:
             symbol=symbol,
         )  # fmt: skip
         firings = self._faults.fire(call, TERMINAL)
-        return await self._answered(request, handler, firings)
+        return await self._respond(request, handler, firings)
 
-    async def _answered(
+    async def _respond(
         self, request: web.Request, handler: Handler, firings: tuple[Firing, ...]
     ) -> web.StreamResponse:
         terminal = None
         for firing in firings:
             if firing.fault.kind == "latency":
-                await hang(request, firing.delay_seconds())
+                await hang(request, firing.draw_delay_seconds())
             elif firing.fault.kind in TERMINAL:
                 terminal = firing
         if terminal is not None and terminal.fault.is_before:
-            return await _ended(request, terminal, web.Response(text="{}"))
-        answer = self._states.edited(request, await handler(request))
-        if request.path.endswith("/klines") and answer.status == 200:
-            answer = self._spoiled(request, answer)
-        return answer if terminal is None else await _ended(request, terminal, answer)
+            return await _end_request(request, terminal, web.Response(text="{}"))
+        response = self._states.edit_response(request, await handler(request))
+        if request.path.endswith("/klines") and response.status == 200:
+            response = self._spoil_response(request, response)
+        return response if terminal is None else await _end_request(request, terminal, response)
 
-    def _spoiled(self, request: web.Request, answer: web.StreamResponse) -> web.StreamResponse:
-        rows = cast("list[Row]", json.loads(_body(answer)))
+    def _spoil_response(
+        self, request: web.Request, response: web.StreamResponse
+    ) -> web.StreamResponse:
+        rows = cast("list[Row]", json.loads(_get_body(response)))
         if not rows:
-            return answer
+            return response
         opens_ms = int(str(rows[0][0])), int(str(rows[-1][0])) + 1
         call = Call(
             "candles", f"GET {request.path}", method="GET", path=request.path,
@@ -81,15 +83,17 @@ class RestFaults:
         for firing in firings:
             rows = spoil_rows(firing, rows)
         if not firings:
-            return answer
-        return web.Response(text=json_text(rows), content_type="application/json")
+            return response
+        return web.Response(text=format_json(rows), content_type="application/json")
 
-    async def _handshake(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if self._states.in_maintenance("a handshake"):
-            return self._states.unavailable()
+    async def _respond_to_handshake(
+        self, request: web.Request, handler: Handler
+    ) -> web.StreamResponse:
+        if self._states.is_in_maintenance("a handshake"):
+            return self._states.make_unavailable_response()
         call = Call("handshake", f"handshake {request.path}", path=request.path)
         for firing in self._faults.fire(call, frozenset({"ws_refuse"})):
-            return await _refused(request, firing)
+            return await _refuse_handshake(request, firing)
         return await handler(request)
 
 
@@ -98,7 +102,7 @@ def is_handshake(request: web.Request) -> bool:
     return request.headers.get("Upgrade", "").lower() == "websocket"
 
 
-async def symbol_of(request: web.Request) -> str:
+async def find_symbol(request: web.Request) -> str:
     """Return the market that a request names, in its address or in its form, or nothing."""
     if "symbol" in request.query:
         return request.query["symbol"]
@@ -107,25 +111,25 @@ async def symbol_of(request: web.Request) -> str:
     return dict(parse_qsl((await request.read()).decode("utf-8", "replace"))).get("symbol", "")
 
 
-async def _ended(
-    request: web.Request, firing: Firing, answer: web.StreamResponse
+async def _end_request(
+    request: web.Request, firing: Firing, response: web.StreamResponse
 ) -> web.StreamResponse:
-    """Bring a request to the end that a fault has in mind, given the true response."""
+    """End a request as a fault defines, given the true response."""
     fault = firing.fault
     if fault.kind == "timeout":
         await hang(request, fault.seconds or HANG_SECONDS)
-        return answer
+        return response
     if fault.kind == "status":
-        return _status_answer(firing)
-    body = _body(answer)
+        return _make_status_response(firing)
+    body = _get_body(response)
     if fault.kind == "wrong_body":
-        made, content_type = wrong_body(fault.variant, body)
+        made, content_type = make_wrong_body(fault.variant, body)
         return web.Response(body=made, content_type=content_type)
     if fault.kind == "drip":
-        return await _dripped(request, answer, body, fault.seconds)
+        return await _drip_response(request, response, body, fault.seconds)
     part = 0.5 if fault.part is None else fault.part
     if fault.kind == "cut_body" or fault.when == "body":
-        sent = await _begun(request, answer, body, part)
+        sent = await _begin_response(request, response, body, part)
         if request.transport is not None and fault.kind == "cut_body":
             request.transport.close()
         else:
@@ -135,38 +139,38 @@ async def _ended(
     return web.Response(status=503)
 
 
-def _status_answer(firing: Firing) -> web.Response:
+def _make_status_response(firing: Firing) -> web.Response:
     fault = firing.fault
     status = fault.status or 500
     headers = {**(fault.headers or {})}
     if fault.code is None and fault.text is None:
-        text = page(status, _reason(status))
+        text = make_proxy_page(status, _get_reason_phrase(status))
         headers.setdefault("Content-Type", "text/html")
     else:
-        text = json_text(error_of(fault))
+        text = format_json(make_error_body(fault))
         headers.setdefault("Content-Type", "application/json;charset=UTF-8")
     return web.Response(body=text.encode(), status=status, headers=headers)
 
 
-def error_of(fault: Fault) -> JsonObject:
-    """Return the error that a fault responds with, in Binance's form."""
+def make_error_body(fault: Fault) -> JsonObject:
+    """Return the error response of a fault, in Binance's form."""
     code = 0 if fault.code is None else fault.code
     return {"code": code, "msg": TEXTS.get(code, "") if fault.text is None else fault.text}
 
 
-def _reason(status: int) -> str:
+def _get_reason_phrase(status: int) -> str:
     try:
         return http.HTTPStatus(status).phrase
     except ValueError:
         return ""
 
 
-async def _begun(
-    request: web.Request, answer: web.StreamResponse, body: bytes, part: float
+async def _begin_response(
+    request: web.Request, response: web.StreamResponse, body: bytes, part: float
 ) -> web.StreamResponse:
     """Send the head of a response, with the length of the whole body, and a part of the body."""
-    sent = web.StreamResponse(status=answer.status)
-    sent.content_type = answer.content_type
+    sent = web.StreamResponse(status=response.status)
+    sent.content_type = response.content_type
     sent.content_length = max(len(body), 2)
     await sent.prepare(request)
     await sent.write(body[: max(int(len(body) * part), 1)] or b"{")
@@ -175,11 +179,11 @@ async def _begun(
     return sent
 
 
-async def _dripped(
-    request: web.Request, answer: web.StreamResponse, body: bytes, seconds: float | None
+async def _drip_response(
+    request: web.Request, response: web.StreamResponse, body: bytes, seconds: float | None
 ) -> web.StreamResponse:
-    sent = web.StreamResponse(status=answer.status)
-    sent.content_type = answer.content_type
+    sent = web.StreamResponse(status=response.status)
+    sent.content_type = response.content_type
     sent.content_length = len(body)
     await sent.prepare(request)
     for place in range(len(body)):
@@ -190,7 +194,7 @@ async def _dripped(
     return sent
 
 
-async def _refused(request: web.Request, firing: Firing) -> web.StreamResponse:
+async def _refuse_handshake(request: web.Request, firing: Firing) -> web.StreamResponse:
     fault = firing.fault
     shape = fault.variant
     if shape == "hang":
@@ -201,10 +205,10 @@ async def _refused(request: web.Request, firing: Firing) -> web.StreamResponse:
         reset(request.transport)
         return web.Response(status=503)
     status = 200 if shape == "page" else fault.status or 503
-    text = page(status, _reason(status))
+    text = make_proxy_page(status, _get_reason_phrase(status))
     return web.Response(text=text, status=status, headers=fault.headers, content_type="text/html")
 
 
-def _body(answer: web.StreamResponse) -> bytes:
-    body = answer.body if isinstance(answer, web.Response) else b""
+def _get_body(response: web.StreamResponse) -> bytes:
+    body = response.body if isinstance(response, web.Response) else b""
     return bytes(body) if isinstance(body, bytes | bytearray) else b""

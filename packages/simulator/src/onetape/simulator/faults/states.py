@@ -6,11 +6,11 @@ from typing import Any, Final
 from aiohttp import web
 
 from onetape.core.clock import Clock
-from onetape.simulator.faults.bodies import page
+from onetape.simulator.faults.bodies import make_proxy_page
 from onetape.simulator.faults.registry import Faults
-from onetape.simulator.server.error_replies import Refusal, invalid_symbol
-from onetape.simulator.server.wire import JsonObject, json_text
-from onetape.simulator.trading.order_refusals import market_closed
+from onetape.simulator.server.error_replies import Refusal, make_invalid_symbol_refusal
+from onetape.simulator.server.wire import JsonObject, format_json
+from onetape.simulator.trading.order_refusals import make_market_closed_refusal
 
 _ORDERS: Final = (
     "/api/v3/order", "/api/v3/order/test", "/api/v3/order/cancelReplace", "/api/v3/order/oco",
@@ -27,69 +27,71 @@ class States:
         self._faults = faults
         self._clock = clock
 
-    def in_maintenance(self, on: str) -> bool:
+    def is_in_maintenance(self, on: str) -> bool:
         """Return whether the exchange is in maintenance; `on` names the request in the log."""
-        return bool(self._faults.states("maintenance", on))
+        return bool(self._faults.fire_states("maintenance", on))
 
-    def skew_ms(self) -> int:
-        """Return how far the exchange's clock is ahead of market time, milliseconds."""
-        firings = self._faults.states("clock_skew", "the exchange's clock")
+    def compute_skew_ms(self) -> int:
+        """Return the milliseconds by which the exchange's clock is ahead of market time."""
+        firings = self._faults.fire_states("clock_skew", "the exchange's clock")
         return round(sum(firing.fault.seconds or 0.0 for firing in firings) * 1_000)
 
     def is_quiet(self, symbol: str) -> bool:
         """Return whether a market has no trades now: it is halted or delisted."""
         return bool(
-            self._faults.states("halted", "a stream", symbol)
-            or self._faults.states("delisted", "a stream", symbol)
+            self._faults.fire_states("halted", "a stream", symbol)
+            or self._faults.fire_states("delisted", "a stream", symbol)
         )
 
-    def unavailable(self) -> web.Response:
+    def make_unavailable_response(self) -> web.Response:
         """Return the response to every request during maintenance."""
-        text = page(503, "Service Temporarily Unavailable")
+        text = make_proxy_page(503, "Service Temporarily Unavailable")
         return web.Response(text=text, status=503, content_type="text/html")
 
-    def refusal(self, method: str, path: str, symbol: str) -> web.Response | None:
+    def find_refusal(self, method: str, path: str, symbol: str) -> web.Response | None:
         """Return the response to a request that is refused in any form, or None."""
         on = f"{method} {path}"
-        if self.in_maintenance(on):
-            return self.unavailable()
-        closed = self.closed(on, symbol, orders=path in _ORDERS and method == "POST")
-        return None if closed is None else _refused(closed)
+        if self.is_in_maintenance(on):
+            return self.make_unavailable_response()
+        closed = self.find_market_refusal(on, symbol, orders=path in _ORDERS and method == "POST")
+        return None if closed is None else _make_refusal_response(closed)
 
-    def closed(self, on: str, symbol: str, *, orders: bool) -> Refusal | None:
-        """Return why a market refuses a request, or None.
+    def find_market_refusal(self, on: str, symbol: str, *, orders: bool) -> Refusal | None:
+        """Return the reason why a market refuses a request, or None.
 
         Args:
             on: Name of the request, for the log.
-            symbol: The market that it names, if any.
+            symbol: The market of the request, if any.
             orders: Whether it is a new order.
         """
         if not symbol:
             return None
-        if self._faults.states("delisted", on, symbol):
-            return invalid_symbol()
-        if orders and self._faults.states("halted", on, symbol):
-            return market_closed()
+        if self._faults.fire_states("delisted", on, symbol):
+            return make_invalid_symbol_refusal()
+        if orders and self._faults.fire_states("halted", on, symbol):
+            return make_market_closed_refusal()
         return None
 
-    def edited(self, request: web.Request, answer: web.StreamResponse) -> web.StreamResponse:
+    def edit_response(
+        self, request: web.Request, response: web.StreamResponse
+    ) -> web.StreamResponse:
         """Return a response with the wrong clock, the halted and without the delisted markets."""
-        if answer.status != 200 or not isinstance(answer, web.Response):
-            return answer
+        if response.status != 200 or not isinstance(response, web.Response):
+            return response
         if request.path in _TIMED:
-            document: Any = json.loads(answer.text or "{}")
-            document["serverTime"] += self.skew_ms()
-            document = self._listed(document)
-            return web.Response(text=json_text(document), content_type="application/json")
+            document: Any = json.loads(response.text or "{}")
+            document["serverTime"] += self.compute_skew_ms()
+            document = self._edit_market_list(document)
+            return web.Response(text=format_json(document), content_type="application/json")
         if request.path == "/api/v3/klines":
-            return self._until_halt(request.query.get("symbol", ""), answer)
-        if request.path.startswith("/api/v3/ticker/") and (answer.text or "").startswith("["):
-            entries: Any = json.loads(answer.text or "[]")
+            return self._cut_at_halt(request.query.get("symbol", ""), response)
+        if request.path.startswith("/api/v3/ticker/") and (response.text or "").startswith("["):
+            entries: Any = json.loads(response.text or "[]")
             kept = [one for one in entries if not self._is_delisted(str(one["symbol"]))]
-            return web.Response(text=json_text(kept), content_type="application/json")
-        return answer
+            return web.Response(text=format_json(kept), content_type="application/json")
+        return response
 
-    def _listed(self, document: JsonObject) -> JsonObject:
+    def _edit_market_list(self, document: JsonObject) -> JsonObject:
         entries: Any = document.get("symbols")
         if entries is None:
             return document
@@ -98,25 +100,27 @@ class States:
             name = str(entry["symbol"])
             if self._is_delisted(name):
                 continue
-            halted = self._faults.states("halted", "GET /api/v3/exchangeInfo", name)
+            halted = self._faults.fire_states("halted", "GET /api/v3/exchangeInfo", name)
             kept.append({**entry, "status": "BREAK"} if halted else entry)
         return {**document, "symbols": kept}
 
     def _is_delisted(self, name: str) -> bool:
-        return bool(self._faults.states("delisted", "a list of markets", name))
+        return bool(self._faults.fire_states("delisted", "a list of markets", name))
 
-    def _until_halt(self, symbol: str, answer: web.Response) -> web.Response:
+    def _cut_at_halt(self, symbol: str, response: web.Response) -> web.Response:
         """Return klines without those that opened after the market was halted."""
-        firings = self._faults.states("halted", "GET /api/v3/klines", symbol)
+        firings = self._faults.fire_states("halted", "GET /api/v3/klines", symbol)
         if not firings:
-            return answer
+            return response
         began_ms = min(firing.began_ms for firing in firings)
-        rows: Any = json.loads(answer.text or "[]")
+        rows: Any = json.loads(response.text or "[]")
         kept = [row for row in rows if row[0] <= began_ms]
-        return web.Response(text=json_text(kept), content_type="application/json")
+        return web.Response(text=format_json(kept), content_type="application/json")
 
 
-def _refused(refusal: Refusal) -> web.Response:
+def _make_refusal_response(refusal: Refusal) -> web.Response:
     return web.Response(
-        text=json_text(refusal.body()), status=refusal.status, content_type="application/json"
+        text=format_json(refusal.make_body()),
+        status=refusal.status,
+        content_type="application/json",
     )

@@ -1,4 +1,4 @@
-"""A timeline of faults in a YAML file, read so that an error names its line and key."""
+"""A timeline of faults in a YAML file; the text of an error has its line and key."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,17 +30,17 @@ def read_timeline(file: Path) -> Timeline:
     Raises:
         ConfigurationError: the file cannot be read or a line of it cannot be used.
     """
-    entries = _entries(file, load_yaml_nodes(file, MOST_BYTES), "the file")
+    entries = _parse_entries(file, load_yaml_nodes(file, MOST_BYTES), "the file")
     for key, (_, line) in entries.items():
         if key not in ("seed", "faults"):
             raise ConfigurationError(f"{file}:{line}: unknown key {key!r}; {_FORM}")
-    return Timeline(_faults(file, entries), _seed(file, entries))
+    return Timeline(_parse_faults(file, entries), _parse_seed(file, entries))
 
 
 _Entries = dict[str, tuple[yaml.Node, int]]
 
 
-def _seed(file: Path, entries: _Entries) -> int | None:
+def _parse_seed(file: Path, entries: _Entries) -> int | None:
     if "seed" not in entries:
         return None
     node, line = entries["seed"]
@@ -51,22 +51,22 @@ def _seed(file: Path, entries: _Entries) -> int | None:
         raise ConfigurationError(f"{file}:{line}: {text}") from None
 
 
-def _faults(file: Path, entries: _Entries) -> tuple[Fault, ...]:
+def _parse_faults(file: Path, entries: _Entries) -> tuple[Fault, ...]:
     if "faults" not in entries:
         raise ConfigurationError(f"{file}:1: no `faults:`; {_FORM}")
     node, line = entries["faults"]
     if not isinstance(node, yaml.SequenceNode):
         raise ConfigurationError(f"{file}:{line}: faults: expected a list, each `- kind: ...`")
     items = cast("list[yaml.Node]", node.value)
-    return tuple(_fault(file, item, f"faults[{row}]") for row, item in enumerate(items))
+    return tuple(_parse_fault(file, item, f"faults[{row}]") for row, item in enumerate(items))
 
 
-def _fault(file: Path, node: yaml.Node, place: str) -> Fault:
-    entries = _entries(file, node, place)
+def _parse_fault(file: Path, node: yaml.Node, place: str) -> Fault:
+    entries = _parse_entries(file, node, place)
     settings: dict[str, Any] = {}
     for key, (value, line) in entries.items():
         if isinstance(value, yaml.MappingNode):
-            inner = _entries(file, value, f"{place}.{key}")
+            inner = _parse_entries(file, value, f"{place}.{key}")
             settings[key] = {name: str(one.value) for name, (one, _) in inner.items()}
         elif isinstance(value, yaml.ScalarNode):
             # Text as it stands: `null` is a shape here and 2024-03-01 a moment.
@@ -81,7 +81,7 @@ def _fault(file: Path, node: yaml.Node, place: str) -> Fault:
         raise ConfigurationError(text) from None
 
 
-def _entries(file: Path, node: yaml.Node | None, place: str) -> _Entries:
+def _parse_entries(file: Path, node: yaml.Node | None, place: str) -> _Entries:
     line = node.start_mark.line + 1 if node is not None else 1
     if not isinstance(node, yaml.MappingNode):
         raise ConfigurationError(f"{file}:{line}: {place}: expected `key: value` lines; {_FORM}")

@@ -9,7 +9,7 @@ from aiohttp import WSMsgType, web
 
 
 def reset(transport: asyncio.Transport | None) -> None:
-    """End a connection with a TCP reset: nothing more is sent, not even what waits."""
+    """End a connection with a TCP reset: no more data is sent, not even buffered data."""
     if transport is None:
         return
     socket = transport.get_extra_info("socket")

@@ -49,13 +49,13 @@ class Bars:
 
     def __getitem__(self, rows: slice) -> "Bars":
         """Return the bars of a slice, as views of the same memory."""
-        return Bars(*(column[rows] for column in self.columns()))
+        return Bars(*(column[rows] for column in self.get_columns()))
 
-    def columns(self) -> tuple[IntArray, ...]:
+    def get_columns(self) -> tuple[IntArray, ...]:
         """Return the columns in the order of the fields."""
         return tuple(getattr(self, name) for name in COLUMNS)
 
-    def between(self, start: int, end: int) -> "Bars":
+    def select_between(self, start: int, end: int) -> "Bars":
         """Return the bars that open in `[start, end)`, epoch seconds."""
         low, high = np.searchsorted(self.timestamp, (start, end))
         return self[int(low) : int(high)]
@@ -65,16 +65,16 @@ COLUMNS: Final = tuple(field.name for field in fields(Bars))
 NO_BARS: Final = Bars(*(np.empty(0, dtype=np.int64) for _ in COLUMNS))
 
 
-def joined(parts: Sequence[Bars]) -> Bars:
+def concat_bars(parts: Sequence[Bars]) -> Bars:
     """Return bars one after the other."""
     full = [part for part in parts if len(part)]
     if len(full) <= 1:
         return full[0] if full else NO_BARS
-    columns = zip(*(part.columns() for part in full), strict=True)
+    columns = zip(*(part.get_columns() for part in full), strict=True)
     return Bars(*(np.concatenate(column) for column in columns))
 
 
-def opens_between(timeframe: Timeframe, start: int, end: int) -> IntArray:
+def compute_opens(timeframe: Timeframe, start: int, end: int) -> IntArray:
     """Return the opens of all candles that open in `[start, end)`, epoch seconds, shape (n,)."""
     first = timeframe.ceil(start)
     if not timeframe.is_month:
@@ -86,7 +86,7 @@ def opens_between(timeframe: Timeframe, start: int, end: int) -> IntArray:
     return np.array(opens, dtype=np.int64)
 
 
-def with_quiet(picked: Bars, opens: IntArray, quiet: BoolArray) -> Bars:
+def flatten_quiet_bars(picked: Bars, opens: IntArray, quiet: BoolArray) -> Bars:
     """Return bars; those without a trade are flat, with volume 0, at the close before them.
 
     Args:
@@ -104,15 +104,15 @@ def with_quiet(picked: Bars, opens: IntArray, quiet: BoolArray) -> Bars:
         volume=picked.volume * loud,
         quote=picked.quote * loud,
         trades=picked.trades * loud,
-        # The next trade's, as if it were the first of this bar.
+        # The id of the next trade, as if that were the first trade of this bar.
         first_id=picked.first_id + np.where(quiet, picked.trades, 0),
         buy_volume=picked.buy_volume * loud,
         buy_quote=picked.buy_quote * loud,
     )
 
 
-def grouped(bars: Bars, opens: IntArray, *, has_volume: bool = True) -> Bars:
-    """Return one bar for each open that has bars: those before the next open belong to it.
+def group_bars(bars: Bars, opens: IntArray, *, has_volume: bool = True) -> Bars:
+    """Return one bar for each open that has bars: the bars from that open to the next one.
 
     As on Binance, a bar without a trade supplies no price to a larger one that has trades: one with
     volume 0 and a single price. A bar with volume 0 whose price moved, as recorded files have, was
@@ -131,13 +131,13 @@ def grouped(bars: Bars, opens: IntArray, *, has_volume: bool = True) -> Bars:
         return NO_BARS
     if len(bars) == len(opens) == 1 and bars.volume[0] > 0:
         # The forming candle of a minute, many times a second.
-        return Bars(opens, *bars.columns()[1:])
+        return Bars(opens, *bars.get_columns()[1:])
     edge = np.searchsorted(bars.timestamp, opens)
     ends = np.append(edge[1:], len(bars))
     full = ends > edge
     edge, ends = edge[full], ends[full]
     quiet = (bars.volume == 0) & (bars.high == bars.low) & has_volume
-    opened, high, low, close = _traded_prices(bars, quiet, edge, ends)
+    opened, high, low, close = _compute_group_prices(bars, quiet, edge, ends)
     return Bars(
         opens[full],
         opened,
@@ -145,15 +145,15 @@ def grouped(bars: Bars, opens: IntArray, *, has_volume: bool = True) -> Bars:
         low,
         close,
         np.add.reduceat(bars.volume, edge),
-        _sums(bars.quote, edge),
+        _sum_groups(bars.quote, edge),
         np.add.reduceat(bars.trades, edge),
         bars.first_id[edge],
         np.add.reduceat(bars.buy_volume, edge),
-        _sums(bars.buy_quote, edge),
+        _sum_groups(bars.buy_quote, edge),
     )
 
 
-def continued(bar: Bars, later: Bars) -> Bars:
+def merge_two_bars(bar: Bars, later: Bars) -> Bars:
     """Return one bar that lasts from the open of the first to the close of the second.
 
     It is what `grouped` returns for both, in a fraction of the time.
@@ -162,10 +162,10 @@ def continued(bar: Bars, later: Bars) -> Bars:
         bar: One bar.
         later: One bar after it; both have trades.
     """
-    one, two = ([column.tolist()[0] for column in each.columns()] for each in (bar, later))
+    one, two = ([column.tolist()[0] for column in each.get_columns()] for each in (bar, later))
     return Bars(
         *map(
-            column_of,
+            make_column,
             (
                 *one[:2],
                 max(one[2], two[2]),
@@ -179,19 +179,19 @@ def continued(bar: Bars, later: Bars) -> Bars:
     )
 
 
-def values_of(price: IntArray, amount: IntArray) -> IntArray:
+def compute_values(price: IntArray, amount: IntArray) -> IntArray:
     """Return price times amount: as Python's integers where 64 bits might not hold a few."""
     if len(price) and float(np.max(price.astype(float) * amount)) >= 2.0**59:
         price = price.astype(object)
     return price * amount
 
 
-def column_of(value: int) -> IntArray:
+def make_column(value: int) -> IntArray:
     """Return a column of one row, as a Python integer where it is too large for 64 bits."""
     return np.array([value], dtype=np.int64 if abs(value) < 2**63 else object)
 
 
-def _sums(values: IntArray, edge: IntArray) -> IntArray:
+def _sum_groups(values: IntArray, edge: IntArray) -> IntArray:
     """Return exact sums of groups: as Python's integers where 64 bits might not hold them."""
     if (
         float(values.max()) * len(values) >= 2.0**62
@@ -201,7 +201,7 @@ def _sums(values: IntArray, edge: IntArray) -> IntArray:
     return np.add.reduceat(values, edge)
 
 
-def _traded_prices(
+def _compute_group_prices(
     bars: Bars, quiet: BoolArray, edge: IntArray, ends: IntArray
 ) -> tuple[IntArray, IntArray, IntArray, IntArray]:
     """Return the four prices of the groups `[edge, ends)` by their bars with trades."""

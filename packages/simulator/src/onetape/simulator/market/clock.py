@@ -14,8 +14,8 @@ STEPPED: Final = "stepped"
 class PacedClock(ScaledClock):
     """Market time that runs fast, but never past what its driver has allowed.
 
-    So a program under test cannot fall behind, however slow the machine: the driver allows the next
-    stretch when it has seen what the program did in the last.
+    So a program under test cannot fall behind, however slow the machine: the driver allows the
+    next stretch when it has seen the program's output for the last one.
     """
 
     def __init__(self, anchor_ms: int, speed: float) -> None:
@@ -30,7 +30,7 @@ class PacedClock(ScaledClock):
 
     def allow_until(self, limit_ms: int) -> None:
         """Let time run on to `limit_ms`; an earlier time than allowed already changes nothing."""
-        # Time that passed while it stood still is not made up for by a jump.
+        # The clock does not jump over the time in which it stood still.
         self._lost_ms += max(0, super().now_ms() - self._lost_ms - self._limit_ms)
         self._limit_ms = max(self._limit_ms, limit_ms)
 
@@ -64,20 +64,20 @@ def make_clock(*, start_ms: int | None = None, speed: float = 1.0, stepped: bool
     return ScaledClock(now_ms, speed)
 
 
-def clock_kind(clock: Clock) -> str:
+def get_clock_kind(clock: Clock) -> str:
     """Return `stepped`, `real` (the computer's time) or `accelerated` (every other running one)."""
     if isinstance(clock, SteppedClock):
         return STEPPED
     return REAL if isinstance(clock, SystemClock) else ACCELERATED
 
 
-def clock_speed(clock: Clock) -> float:
-    """Return how many times as fast as the wall clock it runs; of a stepped clock its pace."""
+def get_clock_speed(clock: Clock) -> float:
+    """Return the speed of a clock as a multiple of wall time; of a stepped clock its pace."""
     if isinstance(clock, SteppedClock):
         return clock.pace
     return clock.speed if isinstance(clock, ScaledClock) else 1.0
 
 
 def is_steady(clock: Clock) -> bool:
-    """Return whether it runs on by itself: no driver steps it or holds it."""
+    """Return whether a clock runs by itself: no driver steps it or holds it."""
     return isinstance(clock, SystemClock | ScaledClock) and not isinstance(clock, PacedClock)

@@ -15,37 +15,37 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from onetape.simulator.market.bars import NO_BARS, Bars, with_quiet
+from onetape.simulator.market.bars import NO_BARS, Bars, flatten_quiet_bars
 from onetape.simulator.market.outages import (
     LONGEST_QUIET,
-    last_traded,
-    missing_mask,
-    traded_mask,
+    find_last_traded_minute,
+    make_missing_mask,
+    make_traded_mask,
 )
-from onetape.simulator.market.price_path import ORIGIN_SECONDS, Path, paths
+from onetape.simulator.market.price_path import ORIGIN_SECONDS, Path, make_paths
 from onetape.simulator.market.prng import (
     BoolArray,
     FloatArray,
     HashArray,
     IntArray,
-    exponential,
-    hashed,
-    key_of,
-    normal,
-    part16,
-    rehashed,
-    uniform,
+    compute_exponential,
+    draw_normal,
+    draw_uniform,
+    extract_16_bits,
+    hash_indices,
+    make_key,
+    rehash,
 )
 from onetape.simulator.market.shared_paths import (
     ReadPaths,
-    pairs_before_each,
-    path_key,
-    weighted_paths,
+    count_pairs_before_minutes,
+    make_path_key,
+    sum_weighted_paths,
 )
 from onetape.simulator.market.symbols import SpotSymbol
 
-#: One minute of 2**18 has a wick: a price far away, gone at once. Least depth, and what the cube
-#: of a uniform number adds.
+#: One minute of 2**18 has a wick: a price far away, gone at once. Least depth, and the factor
+#: of the cube of a uniform number that is added.
 WICK_MASK: Final = (1 << 18) - 1
 WICK_LEAST: Final = 0.02
 WICK_MORE: Final = 0.28
@@ -55,7 +55,7 @@ MOST_SURGE: Final = 12.0
 
 @dataclass(frozen=True, slots=True)
 class Minutes:
-    """One-minute candles and what their trades need; arrays have shape (n,).
+    """One-minute candles with the numbers that define their trades; arrays have shape (n,).
 
     Amounts are 0 in minutes without a trade.
     """
@@ -80,14 +80,14 @@ class Minutes:
 
     def __getitem__(self, rows: slice) -> "Minutes":
         """Return the minutes of a slice."""
-        return Minutes(self.bars[rows], *(column[rows] for column in self._extras()))
+        return Minutes(self.bars[rows], *(column[rows] for column in self._get_extra_columns()))
 
-    def picked(self, rows: IntArray) -> "Minutes":
+    def select_rows(self, rows: IntArray) -> "Minutes":
         """Return the minutes of these row numbers."""
-        bars = Bars(*(column[rows] for column in self.bars.columns()))
-        return Minutes(bars, *(column[rows] for column in self._extras()))
+        bars = Bars(*(column[rows] for column in self.bars.get_columns()))
+        return Minutes(bars, *(column[rows] for column in self._get_extra_columns()))
 
-    def _extras(self) -> tuple[NDArray[Any], ...]:
+    def _get_extra_columns(self) -> tuple[NDArray[Any], ...]:
         return (
             self.first_amount, self.high_amount, self.low_amount, self.last_amount,
             self.first_buys, self.last_buys, self.buy_lots, self.sell_lots,
@@ -108,64 +108,64 @@ NO_MINUTES: Final = Minutes(
 )
 
 
-def minutes(
-    seed: int, symbol: SpotSymbol, first: int, last: int, read: ReadPaths = paths
+def make_minutes(
+    seed: int, symbol: SpotSymbol, first: int, last: int, read: ReadPaths = make_paths
 ) -> Minutes:
     """Return the minutes `first` to `last - 1` of a market, counted from 2010.
 
-    Outages leave gaps, and nothing comes before the first trade ever. `read` may know some paths
-    already.
+    Outages leave gaps, and there are no minutes before the first trade ever. `read` may have cached
+    some paths.
 
     Raises:
         ValueError: the range is empty or outside 2010 to 2041.
     """
     begin = first
-    if not traded_mask(seed, symbol, max(first - 1, 0), first + 1).all():
-        # The previous close, and how many trades there were, hang on the last traded minute.
-        begin = last_traded(seed, symbol, first)
-    traded = traded_mask(seed, symbol, begin, last)
+    if not make_traded_mask(seed, symbol, max(first - 1, 0), first + 1).all():
+        # The previous close and the number of trades so far depend on the last traded minute.
+        begin = find_last_traded_minute(seed, symbol, first)
+    traded = make_traded_mask(seed, symbol, begin, last)
     rows = np.flatnonzero(traded)
     if not len(rows):
         return NO_MINUTES
-    found = _traded(seed, symbol, begin, last, rows, read)
+    found = _make_traded_minutes(seed, symbol, begin, last, rows, read)
     if len(rows) < len(traded):
-        found = _with_quiet(found, begin, rows, ~missing_mask(seed, begin, last))
+        found = _add_quiet_minutes(found, begin, rows, ~make_missing_mask(seed, begin, last))
     cut = int(np.searchsorted(found.bars.timestamp, first * 60 + ORIGIN_SECONDS))
     return found[cut:] if cut else found
 
 
-def minutes_of_many(
+def make_minutes_of_markets(
     seed: int, symbols: Sequence[SpotSymbol], first: int, last: int
 ) -> list[Minutes]:
     """Return the minutes of each market, as `minutes`; the paths are computed together."""
     keys = list(
-        dict.fromkeys(path_key(seed, name) for symbol in symbols for name, _ in symbol.weights)
+        dict.fromkeys(make_path_key(seed, name) for symbol in symbols for name, _ in symbol.weights)
     )
     # A thin market needs its last traded minute too.
     known_first = max(first - LONGEST_QUIET, 0)
-    known = dict(zip(keys, paths(keys, known_first, last), strict=True))
+    known = dict(zip(keys, make_paths(keys, known_first, last), strict=True))
 
     def read(some: Sequence[int], begin: int, end: int) -> list[Path]:
         if begin < known_first or end > last:
-            return paths(some, begin, end)
+            return make_paths(some, begin, end)
         return [known[key].cut(begin - known_first, end - known_first) for key in some]
 
-    return [minutes(seed, symbol, first, last, read) for symbol in symbols]
+    return [make_minutes(seed, symbol, first, last, read) for symbol in symbols]
 
 
-def _traded(
+def _make_traded_minutes(
     seed: int, symbol: SpotSymbol, begin: int, last: int, rows: IntArray, read: ReadPaths
 ) -> Minutes:
     """Return the minutes `begin + rows`, of which each has trades."""
-    log_price, variance, swing = weighted_paths(seed, symbol, begin, last, read)
-    tick_price = exponential(log_price) * (symbol.anchor * 10.0**symbol.price_digits)
+    log_price, variance, swing = sum_weighted_paths(seed, symbol, begin, last, read)
+    tick_price = compute_exponential(log_price) * (symbol.anchor * 10.0**symbol.price_digits)
     bounds = np.maximum(np.rint(tick_price), 1.0)
-    ids = pairs_before_each(seed, symbol, variance, begin, last)
+    ids = count_pairs_before_minutes(seed, symbol, variance, begin, last)
     # The volume of minutes without a trade moves to the next minute with trades.
     pairs_before = np.append(ids[rows[0]], ids[rows + 1])
     index = rows + begin
-    noise = hashed(key_of(seed, symbol.id, "minute"), index)
-    nudge = part16(noise, 0) & 3
+    noise = hash_indices(make_key(seed, symbol.id, "minute"), index)
+    nudge = extract_16_bits(noise, 0) & 3
     if len(rows) == last - begin:
         # Every minute: views cost nothing.
         start, closed = bounds[:-1], bounds[1:]
@@ -173,20 +173,20 @@ def _traded(
         start, closed, swing = bounds[rows], bounds[rows + 1], swing[rows]
     opened = np.maximum(start + (nudge == 3) - (nudge == 0), 1.0)
     sigma = start * np.sqrt(swing)
-    high, low = _extremes(seed, symbol, index, opened, closed, sigma)
+    high, low = _compute_extremes(seed, symbol, index, opened, closed, sigma)
     surge = np.minimum(np.abs(closed - opened) / np.maximum(sigma, 1.0), MOST_SURGE)
     toward = np.minimum(surge, 3.0) * np.where(closed >= opened, 1.0, -1.0)
-    return _priced(
+    return _add_amounts(
         symbol,
         index,
         (opened.astype(np.int64), high, low, closed.astype(np.int64)),
-        (uniform(noise), surge, toward),
-        rehashed(noise),
+        (draw_uniform(noise), surge, toward),
+        rehash(noise),
         pairs_before,
     )
 
 
-def _with_quiet(found: Minutes, begin: int, rows: IntArray, exists: BoolArray) -> Minutes:
+def _add_quiet_minutes(found: Minutes, begin: int, rows: IntArray, exists: BoolArray) -> Minutes:
     """Return traded minutes with a flat one, of volume 0, wherever one exists without trades.
 
     Args:
@@ -201,10 +201,10 @@ def _with_quiet(found: Minutes, begin: int, rows: IntArray, exists: BoolArray) -
     source = source[exists]
     place = np.flatnonzero(exists)
     quiet = rows[source] != place
-    picked = found.picked(source)
+    picked = found.select_rows(source)
     loud = (~quiet).astype(np.int64)
     return Minutes(
-        with_quiet(picked.bars, (place + begin) * 60 + ORIGIN_SECONDS, quiet),
+        flatten_quiet_bars(picked.bars, (place + begin) * 60 + ORIGIN_SECONDS, quiet),
         first_amount=picked.first_amount * loud,
         high_amount=picked.high_amount * loud,
         low_amount=picked.low_amount * loud,
@@ -216,7 +216,7 @@ def _with_quiet(found: Minutes, begin: int, rows: IntArray, exists: BoolArray) -
     )
 
 
-def _extremes(
+def _compute_extremes(
     seed: int,
     symbol: SpotSymbol,
     index: IntArray,
@@ -231,24 +231,24 @@ def _extremes(
     """
     move = (closed - opened) * (closed - opened)
     power = sigma * sigma
-    noise = hashed(key_of(seed, symbol.id, "extremes"), index)
+    noise = hash_indices(make_key(seed, symbol.id, "extremes"), index)
     reaches: list[FloatArray] = []
     for _ in range(2):
-        one, two = normal(noise), normal(rehashed(noise))
+        one, two = draw_normal(noise), draw_normal(rehash(noise))
         reaches.append(np.sqrt(move + power * (one * one + two * two)))
-        noise = rehashed(rehashed(noise))
+        noise = rehash(rehash(noise))
     both = opened + closed
     high = np.floor((both + reaches[0]) * 0.5)
     low = np.ceil((both - reaches[1]) * 0.5)
-    wick, strength = (noise & np.uint64(WICK_MASK)) == 0, uniform(rehashed(noise))
+    wick, strength = (noise & np.uint64(WICK_MASK)) == 0, draw_uniform(rehash(noise))
     depth = np.where(wick, strength * strength * strength * WICK_MORE + WICK_LEAST, 0.0)
-    up = part16(noise, 3) & 1
+    up = extract_16_bits(noise, 3) & 1
     high = np.floor(high * (1.0 + depth * up))
     low = np.maximum(np.ceil(low * (1.0 - depth * (1 - up))), 1.0)
     return high.astype(np.int64), low.astype(np.int64)
 
 
-def _priced(
+def _add_amounts(
     symbol: SpotSymbol,
     index: IntArray,
     prices: tuple[IntArray, IntArray, IntArray, IntArray],
@@ -261,7 +261,7 @@ def _priced(
     chance, surge, toward = mood
     pairs = pairs_before[1:] - pairs_before[:-1]
     first_amount, high_amount, low_amount, last_amount = (
-        1 + ((part16(noise, part) * symbol.lot) >> 15) for part in range(4)
+        1 + ((extract_16_bits(noise, part) * symbol.lot) >> 15) for part in range(4)
     )
     real = pairs - 2
     size = real * (symbol.lot * (0.4 + 1.2 * chance) * (1.0 + 0.5 * surge))
@@ -270,7 +270,7 @@ def _priced(
     wish = (lots * (0.5 + 0.1 * toward)).astype(np.int64)
     buy_lots = np.minimum(np.maximum(wish, buyers), lots - (real - buyers))
     buy_lots = np.where(buyers > 0, buy_lots, 0)
-    first_buys = (part16(noise, 0) & 1) == 1
+    first_buys = (extract_16_bits(noise, 0) & 1) == 1
     last_buys = closed >= opened
     first_bought, last_bought = first_amount * first_buys, last_amount * last_buys
     bars = Bars(

@@ -6,12 +6,12 @@ from typing import Final, Literal
 
 import numpy as np
 
-from onetape.simulator.market.prng import hashed, key_of, part16
+from onetape.simulator.market.prng import extract_16_bits, hash_indices, make_key
 from onetape.simulator.market.symbols import SpotSymbol
 
-#: How many offers a side has; Binance lists 5,000 at most.
+#: Number of offers on a side; Binance lists 5,000 at most.
 LEVELS: Final = 1_000
-#: Whose offers: `ask` is what a buyer takes, `bid` what a seller takes.
+#: Side of the offers: a buyer takes `ask`, a seller takes `bid`.
 BookSide = Literal["bid", "ask"]
 BOTH_SIDES: Final[tuple[BookSide, BookSide]] = ("bid", "ask")
 
@@ -34,7 +34,7 @@ class OrderBook:
     last_amount: int
     """Amount of the last trade, in steps."""
 
-    def levels(self, side: BookSide) -> Iterator[tuple[int, int]]:
+    def iterate_levels(self, side: BookSide) -> Iterator[tuple[int, int]]:
         """Yield price (ticks) and amount (steps) of each offer, best first.
 
         They lie a tick apart, and each is larger than the one before by the size of the first.
@@ -48,7 +48,7 @@ class OrderBook:
             price += -1 if bids else 1
 
 
-def book_after(
+def make_book_after_trade(
     seed: int, symbol: SpotSymbol, trade_id: int, trade: tuple[int, int, bool]
 ) -> OrderBook:
     """Return the book that a trade left: its taker hit one side, the other is a tick away.
@@ -61,6 +61,6 @@ def book_after(
     """
     price, amount, bought = trade
     bid = max(price - 1, 1) if bought else price
-    noise = hashed(key_of(seed, symbol.id, "book"), np.array([trade_id], dtype=np.int64))
-    sizes = [1 + (int(part16(noise, part)[0]) * symbol.lot >> 13) for part in (0, 1)]
+    noise = hash_indices(make_key(seed, symbol.id, "book"), np.array([trade_id], dtype=np.int64))
+    sizes = [1 + (int(extract_16_bits(noise, part)[0]) * symbol.lot >> 13) for part in (0, 1)]
     return OrderBook(trade_id, bid, sizes[0], bid + 1, sizes[1], price, amount)

@@ -11,13 +11,19 @@ from typing import Final
 import numpy as np
 
 from onetape.simulator.market.price_path import DEPTH, ORIGIN_SECONDS
-from onetape.simulator.market.prng import BoolArray, hashed, key_of, part16, uniform
+from onetape.simulator.market.prng import (
+    BoolArray,
+    draw_uniform,
+    extract_16_bits,
+    hash_indices,
+    make_key,
+)
 from onetape.simulator.market.symbols import SpotSymbol
 
 #: An outage begins in most stretches of 2**18 minutes (half a year), never near their ends.
 _STRETCH_BITS: Final = 18
 _STRETCH_MARGIN: Final = 4_096
-#: This name gives seed 7, the demo's, no outage from August 2025 to the end of 2026.
+#: With this name seed 7, that of the demo, has no outage from August 2025 to the end of 2026.
 _OUTAGES: Final = "outage 78"
 _OUTAGE_CHANCE: Final = 0.7
 #: Shortest and longest time without candles, minutes; short ones are more frequent.
@@ -44,14 +50,14 @@ class Outage:
 
 
 @lru_cache(maxsize=64)
-def outages(seed: int) -> tuple[Outage, ...]:
+def make_outages(seed: int) -> tuple[Outage, ...]:
     """Return all outages of a market's exchange from 2010 to 2041, oldest first."""
     number = np.arange(1 << (DEPTH - _STRETCH_BITS), dtype=np.int64)
     chance, place, span = (
-        uniform(hashed(key_of(seed, _OUTAGES, name), number)).tolist()
+        draw_uniform(hash_indices(make_key(seed, _OUTAGES, name), number)).tolist()
         for name in ("chance", "place", "span")
     )
-    halts = part16(hashed(key_of(seed, _OUTAGES, "halt"), number), 0).tolist()
+    halts = extract_16_bits(hash_indices(make_key(seed, _OUTAGES, "halt"), number), 0).tolist()
     room = (1 << _STRETCH_BITS) - 2 * _STRETCH_MARGIN
     found: list[Outage] = []
     for row in range(len(number)):
@@ -63,51 +69,51 @@ def outages(seed: int) -> tuple[Outage, ...]:
     return tuple(found)
 
 
-def outage_at(seed: int, minute: int) -> Outage | None:
+def find_outage_at(seed: int, minute: int) -> Outage | None:
     """Return the outage that a minute since 2010 lies in, its halt included."""
-    return next((one for one in outages(seed) if one.halt <= minute < one.end), None)
+    return next((one for one in make_outages(seed) if one.halt <= minute < one.end), None)
 
 
-def minute_of(timestamp: int) -> int:
+def compute_minute_index(timestamp: int) -> int:
     """Return the minute since 2010 that holds a moment, epoch seconds."""
     return (timestamp - ORIGIN_SECONDS) // 60
 
 
-def traded_mask(seed: int, symbol: SpotSymbol, first: int, last: int) -> BoolArray:
-    """Return which of the minutes `first` to `last - 1` have trades, shape (last - first,)."""
+def make_traded_mask(seed: int, symbol: SpotSymbol, first: int, last: int) -> BoolArray:
+    """Return whether each minute in [first, last) has trades, shape (last - first,)."""
     mask = np.ones(max(last - first, 0), dtype=np.bool_)
     if symbol.quiet:
         index = np.arange(first, last, dtype=np.int64)
-        mood = uniform(hashed(key_of(seed, symbol.id, "mood"), index >> _MOOD_BITS))
-        chance = uniform(hashed(key_of(seed, symbol.id, "quiet"), index))
+        mood = draw_uniform(hash_indices(make_key(seed, symbol.id, "mood"), index >> _MOOD_BITS))
+        chance = draw_uniform(hash_indices(make_key(seed, symbol.id, "quiet"), index))
         mask = (chance >= mood * (2.0 * symbol.quiet)) | (index % LONGEST_QUIET == 0)
-        mask |= index == minute_of(symbol.listed)
-    for outage in outages(seed):
+        mask |= index == compute_minute_index(symbol.listed)
+    for outage in make_outages(seed):
         if outage.halt < last and outage.end > first:
             mask[max(outage.halt - first, 0) : max(outage.end - first, 0)] = False
     return mask
 
 
-def missing_mask(seed: int, first: int, last: int) -> BoolArray:
-    """Return which of the minutes `first` to `last - 1` have no candle, shape (last - first,)."""
+def make_missing_mask(seed: int, first: int, last: int) -> BoolArray:
+    """Return whether each minute in [first, last) lacks a candle, shape (last - first,)."""
     mask = np.zeros(max(last - first, 0), dtype=np.bool_)
-    for outage in outages(seed):
+    for outage in make_outages(seed):
         if outage.start < last and outage.end > first:
             mask[max(outage.start - first, 0) : max(outage.end - first, 0)] = True
     return mask
 
 
-def last_traded(seed: int, symbol: SpotSymbol, minute: int) -> int:
+def find_last_traded_minute(seed: int, symbol: SpotSymbol, minute: int) -> int:
     """Return the last minute before `minute` that had a trade; `minute` itself if none had."""
-    listed = minute_of(symbol.listed)
+    listed = compute_minute_index(symbol.listed)
     at = minute
     while at > listed:
-        outage = outage_at(seed, at - 1)
+        outage = find_outage_at(seed, at - 1)
         if outage is not None:
             at = outage.halt
             continue
         low = max(at - LONGEST_QUIET, listed)
-        traded = np.flatnonzero(traded_mask(seed, symbol, low, at))
+        traded = np.flatnonzero(make_traded_mask(seed, symbol, low, at))
         if len(traded):
             return low + int(traded[-1])
         at = low

@@ -32,7 +32,7 @@ def move_prices(found: Minutes, moves: Sequence[PriceMove]) -> Minutes:
         return found
     bars = found.bars
     opened, high, low, closed = (
-        _scaled(column, factors) for column in (bars.open, bars.high, bars.low, bars.close)
+        _scale_prices(column, factors) for column in (bars.open, bars.high, bars.low, bars.close)
     )
     lots = found.buy_lots + found.sell_lots
     first_bought = found.first_amount * found.first_buys
@@ -56,6 +56,6 @@ def move_prices(found: Minutes, moves: Sequence[PriceMove]) -> Minutes:
     return replace(found, bars=moved)
 
 
-def _scaled(ticks: IntArray, factors: FloatArray) -> IntArray:
+def _scale_prices(ticks: IntArray, factors: FloatArray) -> IntArray:
     scaled: IntArray = np.maximum(np.rint(ticks * factors), 1.0).astype(np.int64)
     return scaled

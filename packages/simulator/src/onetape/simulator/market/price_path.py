@@ -18,7 +18,14 @@ from typing import Final
 
 import numpy as np
 
-from onetape.simulator.market.prng import FloatArray, hashed_each, normal, part16, rehashed, uniform
+from onetape.simulator.market.prng import (
+    FloatArray,
+    draw_normal,
+    draw_uniform,
+    extract_16_bits,
+    hash_indices_for_keys,
+    rehash,
+)
 
 DEPTH: Final = 24
 MINUTES: Final = 1 << DEPTH
@@ -41,7 +48,7 @@ REGIME_SPREAD: Final = 0.33
 ROUGH_DEPTH: Final = 12
 ROUGHNESS: Final = (0.4, 1.0, 1.0, 1.25)
 #: A block of 2**13 minutes (5.7 days) holds a jump with this chance, of this size (1 is a factor
-#: of e in a path of weight 1): least, and what the cube of a uniform number adds.
+#: of e in a path of weight 1): least size, and factor of the cube of a uniform number.
 JUMP_BITS: Final = 13
 JUMP_CHANCE: Final = 0.35
 JUMP_LEAST: Final = 0.012
@@ -62,19 +69,19 @@ class Path:
     """Variance of the level within each minute, without jumps, shape (n,)."""
 
     def cut(self, begin: int, end: int) -> "Path":
-        """Return its minutes `begin` to `end - 1`, counted from its first, as views."""
+        """Return the minutes `begin` to `end - 1` of the path, counted from its first, as views."""
         return Path(
             self.level[begin : end + 1], self.variance[begin : end + 1], self.swing[begin:end]
         )
 
 
-def paths(keys: Sequence[int], first: int, last: int) -> list[Path]:
+def make_paths(keys: Sequence[int], first: int, last: int) -> list[Path]:
     """Return some paths over the minutes `first` to `last - 1`, counted from 2010.
 
     Costs O(n + 24) vectorised steps, whatever the number of paths.
 
     Args:
-        keys: Keys of the paths, from `prng.key_of`.
+        keys: Keys of the paths, from `prng.make_key`.
         first: First minute, at least 0.
         last: One past the last minute, above `first` and at most `MINUTES`.
 
@@ -92,21 +99,21 @@ def paths(keys: Sequence[int], first: int, last: int) -> list[Path]:
     rough = np.ones((count, 1))
     for depth in range(DEPTH):
         node = np.arange(start, start + spent.shape[1], dtype=np.int64) + (1 << depth)
-        value = hashed_each(keys, node)
+        value = hash_indices_for_keys(keys, node)
         spread = REGIME_SPREAD if depth in REGIME_DEPTHS else SPLIT_SPREAD
         # In place where it can be: a new array for each step would cost more than the step.
-        share = uniform(rehashed(value))
+        share = draw_uniform(rehash(value))
         share *= 2.0 * spread
         share += 0.5 - spread
         if depth == ROUGH_DEPTH:
-            rough = np.array(ROUGHNESS)[part16(rehashed(rehashed(value)), 0) & 3]
+            rough = np.array(ROUGHNESS)[extract_16_bits(rehash(rehash(value)), 0) & 3]
         early = spent * share
         late = spent - early
         swing = LONG_SWINGS[depth] if depth < len(LONG_SWINGS) else 1.0
         bend = 1.0 - share
         bend *= early
         np.sqrt(bend, out=bend)
-        bend *= normal(value)
+        bend *= draw_normal(value)
         bend *= rough * swing
         middle = level[:, 1:] - level[:, :-1]
         middle *= share
@@ -115,33 +122,33 @@ def paths(keys: Sequence[int], first: int, last: int) -> list[Path]:
         width = DEPTH - depth - 1
         low = (first >> width) - 2 * start
         high = ((last - 1) >> width) + 1 - 2 * start
-        level = _interleaved(level, middle)[:, low : high + 1]
-        clock = _interleaved(clock, clock[:, :-1] + early)[:, low : high + 1]
-        spent = _interleaved(early, late)[:, low:high]
+        level = _interleave_columns(level, middle)[:, low : high + 1]
+        clock = _interleave_columns(clock, clock[:, :-1] + early)[:, low : high + 1]
+        spent = _interleave_columns(early, late)[:, low:high]
         if depth >= ROUGH_DEPTH:
             rough = np.repeat(rough, 2, axis=1)[:, low:high]
         start = 2 * start + low
-    level = level + _jumps(keys, first, last)
+    level = level + _compute_jumps(keys, first, last)
     return list(map(Path, level, clock, spent * (rough * rough)))
 
 
-def _jumps(keys: Sequence[int], first: int, last: int) -> FloatArray:
-    """Return what jumps add to the level at each boundary, shape (k, last - first + 1)."""
+def _compute_jumps(keys: Sequence[int], first: int, last: int) -> FloatArray:
+    """Return the sum of all jumps at each boundary, shape (k, last - first + 1)."""
     offset = first >> JUMP_BITS
     blocks = np.arange(offset, (last >> JUMP_BITS) + 1, dtype=np.int64)
-    value = hashed_each([key ^ JUMP_BITS for key in keys], blocks)
-    chance, strength = uniform(value), uniform(rehashed(value))
+    value = hash_indices_for_keys([key ^ JUMP_BITS for key in keys], blocks)
+    chance, strength = draw_uniform(value), draw_uniform(rehash(value))
     size = strength * strength * strength * JUMP_MORE + JUMP_LEAST
     sign = np.where(value & np.uint64(1), 1.0, -1.0)
     size = size * np.where(chance < JUMP_CHANCE, sign, 0.0)
-    place = part16(rehashed(rehashed(value)), 0) >> (16 - JUMP_BITS)
+    place = extract_16_bits(rehash(rehash(value)), 0) >> (16 - JUMP_BITS)
     boundary = np.arange(first, last + 1, dtype=np.int64)
     block, within = (boundary >> JUMP_BITS) - offset, boundary & ((1 << JUMP_BITS) - 1)
     step = (within > place[:, block]).astype(np.float64)
     return size[:, block] * (step - within.astype(np.float64) * 2.0**-JUMP_BITS)
 
 
-def _interleaved(even: FloatArray, odd: FloatArray) -> FloatArray:
+def _interleave_columns(even: FloatArray, odd: FloatArray) -> FloatArray:
     """Return the columns of two arrays by turns."""
     joined = np.empty((len(even), even.shape[1] + odd.shape[1]))
     joined[:, 0::2] = even

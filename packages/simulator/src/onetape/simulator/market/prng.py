@@ -1,7 +1,7 @@
 """Pseudo-random numbers from integer hashes, uniform and normal, bit-exact on every machine.
 
 Only integer hashing and the five operations that IEEE 754 defines to the last bit (+ - * / sqrt)
-are used, each as a NumPy operation of its own. `np.exp`, `np.log` and the generators of `np.random`
+are used, each as a separate NumPy operation. `np.exp`, `np.log` and the generators of `np.random`
 are not: their last bit depends on the processor or the NumPy version, and so would the market.
 """
 
@@ -48,13 +48,13 @@ _FACTORIALS: Final = (
 
 
 @lru_cache(maxsize=4_096)
-def key_of(*parts: str | int) -> int:
+def make_key(*parts: str | int) -> int:
     """Return a 64-bit key that belongs to these parts alone, the same in every process."""
     text = "\x1f".join(str(part) for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
-def mixed(value: HashArray) -> HashArray:
+def mix_bits(value: HashArray) -> HashArray:
     """Return each number with its bits mixed (the finaliser of splitmix64; wraps at 64 bits)."""
     value = value ^ (value >> np.uint64(30))
     # In place from here on: a new array for each step would cost more than the step.
@@ -65,44 +65,44 @@ def mixed(value: HashArray) -> HashArray:
     return value
 
 
-def hashed(key: int, index: IntArray) -> HashArray:
+def hash_indices(key: int, index: IntArray) -> HashArray:
     """Return one 64-bit hash for each index: the same key and index give the same hash forever.
 
     Args:
-        key: Key returned by `key_of`.
+        key: Key returned by `make_key`.
         index: Indices of the draws, not negative, shape (n,).
     """
     value = index.astype(np.uint64)
     value *= np.uint64(_GOLDEN)
     value += np.uint64(key & _MASK)
-    return mixed(value)
+    return mix_bits(value)
 
 
-def hashed_each(keys: Sequence[int], index: IntArray) -> HashArray:
+def hash_indices_for_keys(keys: Sequence[int], index: IntArray) -> HashArray:
     """Return the hashes of each key, as `hashed`, shape (k, n).
 
     Args:
-        keys: k keys returned by `key_of`.
+        keys: k keys returned by `make_key`.
         index: Indices of the draws, not negative, shape (n,).
     """
     value = index.astype(np.uint64)
     value *= np.uint64(_GOLDEN)
-    return mixed(value + np.array([[key & _MASK] for key in keys], dtype=np.uint64))
+    return mix_bits(value + np.array([[key & _MASK] for key in keys], dtype=np.uint64))
 
 
-def rehashed(value: HashArray) -> HashArray:
+def rehash(value: HashArray) -> HashArray:
     """Return a second hash from a first one, for a second independent number."""
-    return mixed(value + np.uint64(_GOLDEN))
+    return mix_bits(value + np.uint64(_GOLDEN))
 
 
-def uniform(value: HashArray) -> FloatArray:
+def draw_uniform(value: HashArray) -> FloatArray:
     """Return numbers in [0, 1) from hashes; multiples of 2**-53, so exact."""
     number = (value >> np.uint64(11)).astype(np.float64)
     number *= 2.0**-53
     return number
 
 
-def normal(value: HashArray) -> FloatArray:
+def draw_normal(value: HashArray) -> FloatArray:
     """Return numbers of mean 0 and variance 1 from hashes.
 
     The sum of four uniform numbers (Irwin-Hall): nearly normal, never beyond 3.47. The fat tails of
@@ -120,14 +120,14 @@ def normal(value: HashArray) -> FloatArray:
     return number
 
 
-def part16(value: HashArray, part: int) -> IntArray:
+def extract_16_bits(value: HashArray, part: int) -> IntArray:
     """Return the 16-bit part 0, 1, 2 or 3 of hashes, each 0 to 65535."""
     number = value >> np.uint64(16 * part)
     number &= np.uint64(0xFFFF)
     return number.astype(np.int64)
 
 
-def exponential(value: FloatArray) -> FloatArray:
+def compute_exponential(value: FloatArray) -> FloatArray:
     """Return e**value, bit-exact everywhere, within one unit of the last digit.
 
     Args:

@@ -1,18 +1,18 @@
-"""A market's share of the paths: its price, its variance, and how many trades that has brought."""
+"""A market's share of the paths: its price, its variance and the resulting number of trades."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
 
-from onetape.simulator.market.outages import outages
-from onetape.simulator.market.price_path import MINUTES, MINUTES_PER_YEAR, Path, paths
-from onetape.simulator.market.prng import FloatArray, IntArray, key_of
+from onetape.simulator.market.outages import make_outages
+from onetape.simulator.market.price_path import MINUTES, MINUTES_PER_YEAR, Path, make_paths
+from onetape.simulator.market.prng import FloatArray, IntArray, make_key
 from onetape.simulator.market.symbols import SpotSymbol
 
 #: Keys, first minute and last minute (exclusive) of some paths.
 ReadPaths = Callable[[Sequence[int], int, int], list[Path]]
-#: Pairs of trades in the calmest minute (two halves are the four special trades), and what comes on
+#: Pairs of trades in the calmest minute (two halves are the four special trades), and pairs on
 #: top in a minute of mean variance: in a lively market, and in one with minutes without a trade.
 LIVELY_PAIRS: Final = (4, 8.0)
 THIN_PAIRS: Final = (2, 2.0)
@@ -20,13 +20,13 @@ THIN_PAIRS: Final = (2, 2.0)
 CATCH_UP_MINUTES: Final = 256
 
 
-def path_key(seed: int, name: str) -> int:
+def make_path_key(seed: int, name: str) -> int:
     """Return the key of one of the paths that markets follow."""
-    return key_of(seed, "path", name)
+    return make_key(seed, "path", name)
 
 
-def weighted_paths(
-    seed: int, symbol: SpotSymbol, first: int, last: int, read: ReadPaths = paths
+def sum_weighted_paths(
+    seed: int, symbol: SpotSymbol, first: int, last: int, read: ReadPaths = make_paths
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return a market's logarithmic price, variance spent and swing out of its paths.
 
@@ -35,7 +35,7 @@ def weighted_paths(
     level = np.zeros(last - first + 1)
     variance = np.zeros(last - first + 1)
     swing = np.zeros(last - first)
-    keys = [path_key(seed, name) for name, _ in symbol.weights]
+    keys = [make_path_key(seed, name) for name, _ in symbol.weights]
     for (_, weight), shared in zip(symbol.weights, read(keys, first, last), strict=True):
         level += shared.level * weight
         variance += shared.variance * (weight * weight)
@@ -43,22 +43,26 @@ def weighted_paths(
     return level, variance, swing
 
 
-def pairs_before_each(
+def count_pairs_before_minutes(
     seed: int, symbol: SpotSymbol, variance: FloatArray, first: int, last: int
 ) -> IntArray:
-    """Return how many pairs of trades came before each minute boundary since 2010.
+    """Return the number of pairs of trades before each minute boundary since 2010.
 
     More variance, more trades. Read from running sums, so that trade ids need no counting. In an
     outage the sum stands still, and after it catches up.
     """
     index = np.arange(first, last + 1, dtype=np.int64)
-    pairs = _pairs_spent(symbol, variance, index)
-    for outage in outages(seed):
+    pairs = _compute_pair_counts(symbol, variance, index)
+    for outage in make_outages(seed):
         end = min(outage.end + CATCH_UP_MINUTES, MINUTES)
         if outage.halt >= last or end <= first:
             continue
         before, after = (
-            int(_pairs_spent(symbol, _variance_at(seed, symbol, at), np.array([at]))[0])
+            int(
+                _compute_pair_counts(
+                    symbol, _compute_variance_at(seed, symbol, at), np.array([at])
+                )[0]
+            )
             for at in (outage.halt, end)
         )
         since = np.maximum(index - outage.end, 0)
@@ -68,7 +72,7 @@ def pairs_before_each(
     return pairs
 
 
-def _pairs_spent(symbol: SpotSymbol, variance: FloatArray, index: IntArray) -> IntArray:
+def _compute_pair_counts(symbol: SpotSymbol, variance: FloatArray, index: IntArray) -> IntArray:
     """Return the pairs that the variance since 2010 has brought at each minute boundary."""
     yearly = 0.0
     for _, weight in symbol.weights:
@@ -77,7 +81,7 @@ def _pairs_spent(symbol: SpotSymbol, variance: FloatArray, index: IntArray) -> I
     return index * calm + np.floor(variance * (busy * MINUTES_PER_YEAR / yearly)).astype(np.int64)
 
 
-def _variance_at(seed: int, symbol: SpotSymbol, boundary: int) -> FloatArray:
+def _compute_variance_at(seed: int, symbol: SpotSymbol, boundary: int) -> FloatArray:
     """Return the variance spent at one boundary, shape (1,)."""
     first = min(boundary, MINUTES - 1)
-    return weighted_paths(seed, symbol, first, first + 1)[1][boundary - first :][:1]
+    return sum_weighted_paths(seed, symbol, first, first + 1)[1][boundary - first :][:1]

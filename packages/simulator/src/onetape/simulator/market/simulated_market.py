@@ -13,18 +13,22 @@ from onetape.simulator.market.bars import (
     NO_BARS,
     TIMEFRAMES,
     Bars,
-    continued,
-    grouped,
-    joined,
-    opens_between,
+    compute_opens,
+    concat_bars,
+    group_bars,
+    merge_two_bars,
 )
-from onetape.simulator.market.minutes import Minutes, minutes, minutes_of_many
-from onetape.simulator.market.outages import last_traded, minute_of, outage_at
+from onetape.simulator.market.minutes import Minutes, make_minutes, make_minutes_of_markets
+from onetape.simulator.market.outages import (
+    compute_minute_index,
+    find_last_traded_minute,
+    find_outage_at,
+)
 from onetape.simulator.market.price_moves import PriceMove, move_prices
 from onetape.simulator.market.price_path import END_SECONDS, ORIGIN_SECONDS
 from onetape.simulator.market.prng import IntArray
 from onetape.simulator.market.symbols import SYMBOLS, SpotSymbol, UnknownSymbol
-from onetape.simulator.market.trades import NO_TRADES, Trades, trades_of_minute
+from onetape.simulator.market.trades import NO_TRADES, Trades, make_minute_trades
 
 _DAY: Final = 86_400
 _HOUR: Final = 3_600
@@ -57,8 +61,8 @@ class LastDay:
 class SimulatedMarket:
     """Everything that happens in the invented market of one seed.
 
-    What it returns depends on the arguments alone; it keeps results only to be faster. Not to be
-    shared between threads.
+    The results depend on the arguments alone; a cache of results makes it faster. Threads must not
+    share an object.
     """
 
     def __init__(self, seed: int, symbols: tuple[SpotSymbol, ...] = SYMBOLS) -> None:
@@ -71,12 +75,12 @@ class SimulatedMarket:
         self._trades: OrderedDict[tuple[str, int], Trades] = OrderedDict()
         # The day that was read last of each market: its running minute, and the others.
         self._last_days: dict[str, tuple[int, LastDay]] = {}
-        # The running minute of each market at the moment of the last look; several streams show it.
+        # The running minute of each market at the time of the last read; several streams use it.
         self._minutes_so_far: dict[str, tuple[int, Bars]] = {}
         self._parts: OrderedDict[tuple[str, int], Minutes] = OrderedDict()
         self._moves: dict[str, list[PriceMove]] = {}
 
-    def symbol(self, name: str) -> SpotSymbol:
+    def get_symbol(self, name: str) -> SpotSymbol:
         """Return the market named `BTCUSDT` or `BTC/USDT`.
 
         Raises:
@@ -90,20 +94,20 @@ class SimulatedMarket:
     def add_move(self, symbol: SpotSymbol, move: PriceMove) -> None:
         """Script the price of a market; the move must begin after every moment read so far."""
         self._moves.setdefault(symbol.id, []).append(move)
-        kept = (self._minute_days, self._hour_days, self._trades, self._last_days, self._parts)
-        for results in (*kept, self._minutes_so_far):
+        days = (self._minute_days, self._hour_days, self._last_days)
+        for results in (*days, self._trades, self._parts, self._minutes_so_far):
             results.clear()
 
-    def _moved(self, symbol: SpotSymbol, found: Minutes) -> Minutes:
+    def _apply_moves(self, symbol: SpotSymbol, found: Minutes) -> Minutes:
         moves = self._moves.get(symbol.id)
         return move_prices(found, moves) if moves else found
 
-    def smallest(self, symbol: SpotSymbol) -> Timeframe:
+    def get_smallest_timeframe(self, symbol: SpotSymbol) -> Timeframe:
         """Return the timeframe that all others of a market are built from."""
         del symbol
         return TIMEFRAMES["1m"]
 
-    def candles(self, name: str, timeframe: str, start: int, end: int) -> Candles:
+    def get_candles(self, name: str, timeframe: str, start: int, end: int) -> Candles:
         """Return whole candles that open in `[start, end)`, epoch seconds, whatever the time is.
 
         Args:
@@ -116,8 +120,8 @@ class SimulatedMarket:
             UnknownSymbol: there is no such market.
             KeyError: there is no such timeframe.
         """
-        symbol = self.symbol(name)
-        bars = self.bars(symbol, TIMEFRAMES[timeframe], start, end)
+        symbol = self.get_symbol(name)
+        bars = self.get_bars(symbol, TIMEFRAMES[timeframe], start, end)
         tick, step = 10.0**symbol.price_digits, 10.0**symbol.amount_digits
         return Candles(
             bars.timestamp,
@@ -128,26 +132,26 @@ class SimulatedMarket:
             bars.volume / step,
         )
 
-    def bars(self, symbol: SpotSymbol, timeframe: Timeframe, start: int, end: int) -> Bars:
+    def get_bars(self, symbol: SpotSymbol, timeframe: Timeframe, start: int, end: int) -> Bars:
         """Return whole bars that open in `[start, end)`, epoch seconds, whatever the time is."""
         first = timeframe.ceil(max(start, timeframe.floor(symbol.listed)))
         last = timeframe.ceil(min(end, symbol.delisted or END_SECONDS, END_SECONDS))
         if first >= last:
             return NO_BARS
         if timeframe.seconds < _HOUR:
-            small = self._minutes_between(symbol, first, last)
+            small = self._get_minute_bars(symbol, first, last)
         else:
-            small = self._hours_between(symbol, first, last)
+            small = self._get_hour_bars(symbol, first, last)
         if timeframe.name in ("1m", "1h"):
             return small
-        return grouped(small, opens_between(timeframe, first, last))
+        return group_bars(small, compute_opens(timeframe, first, last))
 
-    def forming(self, symbol: SpotSymbol, timeframe: Timeframe, now_ms: int) -> Bars:
-        """Return the one bar that holds the moment `now_ms`, as far as it has come.
+    def get_forming_bar(self, symbol: SpotSymbol, timeframe: Timeframe, now_ms: int) -> Bars:
+        """Return the one bar that holds the moment `now_ms`, as far as it has formed.
 
         It is built from the finished minutes and the running minute's trades up to and including
-        `now_ms`. Empty before the listing, after the delisting, and where nothing of it exists yet
-        because of an outage.
+        `now_ms`. Empty before the listing, after the delisting, and where an outage has left no
+        part of it yet.
         """
         now = now_ms // 1_000
         minute = now - now % 60
@@ -155,20 +159,20 @@ class SimulatedMarket:
             return NO_BARS
         opened = timeframe.floor(now)
         hour = max(opened, now - now % _HOUR)
-        parts = [self._running_minute(symbol, now_ms)]
+        parts = [self._get_running_minute_bar(symbol, now_ms)]
         if hour < minute:
-            parts.insert(0, self._minutes_between(symbol, hour, minute))
+            parts.insert(0, self._get_minute_bars(symbol, hour, minute))
         if opened < hour:
-            parts.insert(0, self._hours_between(symbol, opened, hour))
-        return grouped(joined(parts), np.array([opened], dtype=np.int64))
+            parts.insert(0, self._get_hour_bars(symbol, opened, hour))
+        return group_bars(concat_bars(parts), np.array([opened], dtype=np.int64))
 
-    def end(self, symbol: SpotSymbol) -> int:
+    def get_end(self, symbol: SpotSymbol) -> int:
         """Return the first moment after the last candle ever, epoch seconds."""
         return symbol.delisted or END_SECONDS
 
     def is_open(self, symbol: SpotSymbol, now: int) -> bool:
         """Return whether the market trades at `now`, epoch seconds."""
-        return symbol.listed <= now < self.end(symbol)
+        return symbol.listed <= now < self.get_end(symbol)
 
     def is_silent(self, now: int, symbol: SpotSymbol | None = None) -> bool:
         """Return whether there is no candle and no event at `now`, epoch seconds: an outage.
@@ -178,45 +182,45 @@ class SimulatedMarket:
             symbol: Symbol of the market; an outage concerns all markets.
         """
         del symbol
-        outage = outage_at(self.seed, minute_of(now))
-        return outage is not None and minute_of(now) >= outage.start
+        outage = find_outage_at(self.seed, compute_minute_index(now))
+        return outage is not None and compute_minute_index(now) >= outage.start
 
-    def running_trades(self, symbol: SpotSymbol, now_ms: int) -> Trades:
+    def get_running_trades(self, symbol: SpotSymbol, now_ms: int) -> Trades:
         """Return the trades of the running minute up to and including `now_ms`."""
         minute = now_ms // 60_000 * 60
-        return self.trades(symbol, minute).until(now_ms)
+        return self.get_trades(symbol, minute).select_until(now_ms)
 
-    def last_trades(self, symbol: SpotSymbol, now_ms: int) -> Trades:
+    def get_last_trades(self, symbol: SpotSymbol, now_ms: int) -> Trades:
         """Return the trades up to and including `now_ms` of the last minute that has any.
 
         Empty before the first trade ever.
         """
-        running = self.running_trades(symbol, now_ms)
+        running = self.get_running_trades(symbol, now_ms)
         if len(running):
             return running
-        minute = last_traded(self.seed, symbol, minute_of(now_ms // 1_000))
-        return self.trades(symbol, minute * 60 + ORIGIN_SECONDS).until(now_ms)
+        minute = find_last_traded_minute(self.seed, symbol, compute_minute_index(now_ms // 1_000))
+        return self.get_trades(symbol, minute * 60 + ORIGIN_SECONDS).select_until(now_ms)
 
-    def _running_minute(self, symbol: SpotSymbol, now_ms: int) -> Bars:
-        """Return the running minute's bar as far as it has come, flat where it has no trade."""
+    def _get_running_minute_bar(self, symbol: SpotSymbol, now_ms: int) -> Bars:
+        """Return the running minute's bar as far as it has formed, flat where it has no trade."""
         minute = now_ms // 60_000 * 60
-        bar = self._minute_so_far(symbol, now_ms)
-        return bar if len(bar) else self._minutes_between(symbol, minute, minute + 60)
+        bar = self._get_traded_minute_bar(symbol, now_ms)
+        return bar if len(bar) else self._get_minute_bars(symbol, minute, minute + 60)
 
-    def _minute_so_far(self, symbol: SpotSymbol, now_ms: int) -> Bars:
+    def _get_traded_minute_bar(self, symbol: SpotSymbol, now_ms: int) -> Bars:
         """Return the bar of the running minute's trades so far; none where there is no trade."""
-        kept_ms, bar = self._minutes_so_far.get(symbol.id, (-1, NO_BARS))
-        if kept_ms != now_ms:
-            bar = self.running_trades(symbol, now_ms).bar(now_ms // 60_000 * 60)
+        cached_ms, bar = self._minutes_so_far.get(symbol.id, (-1, NO_BARS))
+        if cached_ms != now_ms:
+            bar = self.get_running_trades(symbol, now_ms).make_bar(now_ms // 60_000 * 60)
             self._minutes_so_far[symbol.id] = now_ms, bar
         return bar
 
-    def trades(self, symbol: SpotSymbol, minute: int) -> Trades:
+    def get_trades(self, symbol: SpotSymbol, minute: int) -> Trades:
         """Return all trades of the minute that opens at `minute`, epoch seconds."""
         key = (symbol.id, minute)
         found = self._trades.get(key)
         if found is None:
-            found = trades_of_minute(self.seed, symbol, self._minute_parts(symbol, minute))
+            found = make_minute_trades(self.seed, symbol, self._get_minute_parts(symbol, minute))
             self._keep_trades(key, found)
         return found
 
@@ -225,43 +229,43 @@ class SimulatedMarket:
         if len(self._trades) > KEPT_TRADE_MINUTES:
             self._trades.popitem(last=False)
 
-    def _minute_parts(self, symbol: SpotSymbol, minute: int) -> Minutes:
-        """Return what the trades of a minute need, one row or none; minutes come 64 at a time."""
-        index = minute_of(minute)
+    def _get_minute_parts(self, symbol: SpotSymbol, minute: int) -> Minutes:
+        """Return the data of a minute's trades, one row or none; computed 64 minutes at a time."""
+        index = compute_minute_index(minute)
         block = index // _BLOCK_MINUTES
         found = self._parts.get((symbol.id, block))
         if found is None:
             first, last = block * _BLOCK_MINUTES, (block + 1) * _BLOCK_MINUTES
-            found = minutes(
+            found = make_minutes(
                 self.seed,
                 symbol,
-                max(first, min(minute_of(symbol.listed), index)),
-                min(last, max(minute_of(self.end(symbol)), index + 1)),
+                max(first, min(compute_minute_index(symbol.listed), index)),
+                min(last, max(compute_minute_index(self.get_end(symbol)), index + 1)),
             )
-            found = self._moved(symbol, found)
+            found = self._apply_moves(symbol, found)
             self._parts[symbol.id, block] = found
             if len(self._parts) > KEPT_PARTS:
                 self._parts.popitem(last=False)
         low, high = np.searchsorted(found.bars.timestamp, (minute, minute + 60))
         return found[int(low) : int(high)]
 
-    def last_day(self, symbol: SpotSymbol, now_ms: int) -> LastDay:
+    def get_last_day(self, symbol: SpotSymbol, now_ms: int) -> LastDay:
         """Return the last 24 hours of a market."""
         minute = now_ms // 60_000 * 60
-        kept_minute, day = self._last_days.get(symbol.id, (-1, None))
-        if day is None or kept_minute != minute:
-            closed = self.end(symbol) <= minute - _DAY
-            bars = NO_BARS if closed else self._minutes_between(symbol, minute - _DAY, minute)
+        cached_minute, day = self._last_days.get(symbol.id, (-1, None))
+        if day is None or cached_minute != minute:
+            closed = self.get_end(symbol) <= minute - _DAY
+            bars = NO_BARS if closed else self._get_minute_bars(symbol, minute - _DAY, minute)
             day = self._keep_day(symbol, minute, bars)
         if not self.is_open(symbol, minute):
             return day
-        running = self._minute_so_far(symbol, now_ms)
+        running = self._get_traded_minute_bar(symbol, now_ms)
         if not len(running):
             return day
         if day.bar.volume.any():
-            return LastDay(continued(day.bar, running), day.previous)
-        both = joined((day.bar, running))
-        return LastDay(grouped(both, both.timestamp[:1]), day.previous)
+            return LastDay(merge_two_bars(day.bar, running), day.previous)
+        both = concat_bars((day.bar, running))
+        return LastDay(group_bars(both, both.timestamp[:1]), day.previous)
 
     def prepare_last_day(self, symbols: Sequence[SpotSymbol], now_ms: int) -> None:
         """Work out the last 24 hours of some markets together: several times as fast as singly."""
@@ -275,39 +279,43 @@ class SimulatedMarket:
         ]
         if not wanted:
             return
-        first, last = minute_of(minute - _DAY), minute_of(minute) + 1
-        every = minutes_of_many(self.seed, wanted, first, last)
+        first, last = compute_minute_index(minute - _DAY), compute_minute_index(minute) + 1
+        every = make_minutes_of_markets(self.seed, wanted, first, last)
         for symbol, unmoved in zip(wanted, every, strict=True):
-            found = self._moved(symbol, unmoved)
+            found = self._apply_moves(symbol, unmoved)
             whole = int(np.searchsorted(found.bars.timestamp, minute))
             self._keep_day(symbol, minute, found.bars[:whole])
             # The last trades too: of the running minute, or where it has none, of one before it.
             self._keep_trades((symbol.id, minute), NO_TRADES)
             for row in np.flatnonzero(found.bars.volume)[-1:].tolist():
                 part = found[row : row + 1]
-                trades = trades_of_minute(self.seed, symbol, part)
+                trades = make_minute_trades(self.seed, symbol, part)
                 self._keep_trades((symbol.id, int(part.bars.timestamp[0])), trades)
 
     def _keep_day(self, symbol: SpotSymbol, minute: int, bars: Bars) -> LastDay:
-        """Keep the day that a minute runs in; `bars` are the 1,440 minutes before that one."""
+        """Cache the last day of a running minute; `bars` are the 1,440 minutes before it."""
         cut = int(np.searchsorted(bars.timestamp, minute - _DAY + 60))
         within = bars[cut:]
         previous = None
         if cut and len(within) and int(within.timestamp[0]) == minute - _DAY + 60:
             previous = int(bars.close[cut - 1])
-        day = LastDay(grouped(within, within.timestamp[:1]), previous)
+        day = LastDay(group_bars(within, within.timestamp[:1]), previous)
         self._last_days[symbol.id] = minute, day
         return day
 
-    def _minutes_between(self, symbol: SpotSymbol, start: int, end: int) -> Bars:
-        return self._days_between(self._minute_days, KEPT_MINUTE_DAYS, symbol, start, end, _same)
+    def _get_minute_bars(self, symbol: SpotSymbol, start: int, end: int) -> Bars:
+        return self._get_bars_by_day(
+            self._minute_days, KEPT_MINUTE_DAYS, symbol, start, end, _keep_minute_bars
+        )
 
-    def _hours_between(self, symbol: SpotSymbol, start: int, end: int) -> Bars:
-        return self._days_between(self._hour_days, KEPT_HOUR_DAYS, symbol, start, end, _hourly)
+    def _get_hour_bars(self, symbol: SpotSymbol, start: int, end: int) -> Bars:
+        return self._get_bars_by_day(
+            self._hour_days, KEPT_HOUR_DAYS, symbol, start, end, _make_hour_bars
+        )
 
-    def _days_between(
+    def _get_bars_by_day(
         self,
-        kept: "_Days",
+        cache: "_Days",
         limit: int,
         symbol: SpotSymbol,
         start: int,
@@ -318,42 +326,44 @@ class SimulatedMarket:
         parts: list[IntArray] = []
         day, last = start // _DAY, (end - 1) // _DAY
         while day <= last:
-            found = kept.get((symbol.id, day))
+            found = cache.get((symbol.id, day))
             if found is not None:
-                kept.move_to_end((symbol.id, day))
+                cache.move_to_end((symbol.id, day))
                 parts.append(found)
                 day += 1
                 continue
             run = day + 1
-            while run <= last and run - day < BATCH_DAYS and (symbol.id, run) not in kept:
+            while run <= last and run - day < BATCH_DAYS and (symbol.id, run) not in cache:
                 run += 1
-            computed = shape(self._computed_days(symbol, day, run))
+            computed = shape(self._compute_day_minutes(symbol, day, run))
             for new in range(day, run):
                 # A separate block, so that one cached day does not hold the whole run in memory.
-                block = np.stack(computed.between(new * _DAY, (new + 1) * _DAY).columns())
-                kept[symbol.id, new] = block
+                block = np.stack(
+                    computed.select_between(new * _DAY, (new + 1) * _DAY).get_columns()
+                )
+                cache[symbol.id, new] = block
                 parts.append(block)
-            while len(kept) > limit:
-                kept.popitem(last=False)
+            while len(cache) > limit:
+                cache.popitem(last=False)
             day = run
-        return Bars(*np.concatenate(parts, axis=1)).between(start, end)
+        return Bars(*np.concatenate(parts, axis=1)).select_between(start, end)
 
-    def _computed_days(self, symbol: SpotSymbol, day: int, end: int) -> Bars:
+    def _compute_day_minutes(self, symbol: SpotSymbol, day: int, end: int) -> Bars:
         """Return the minutes of the days `day` to `end - 1` (since 1970) that were traded."""
         start = max(day * _DAY, symbol.listed)
         stop = min(end * _DAY, symbol.delisted or END_SECONDS, END_SECONDS)
         if start >= stop:
             return NO_BARS
         first, last = (start - ORIGIN_SECONDS) // 60, (stop - ORIGIN_SECONDS) // 60
-        return self._moved(symbol, minutes(self.seed, symbol, first, last)).bars
+        return self._apply_moves(symbol, make_minutes(self.seed, symbol, first, last)).bars
 
 
-def _same(bars: Bars) -> Bars:
+def _keep_minute_bars(bars: Bars) -> Bars:
     return bars
 
 
-def _hourly(bars: Bars) -> Bars:
+def _make_hour_bars(bars: Bars) -> Bars:
     if not len(bars):
         return NO_BARS
     first = int(bars.timestamp[0]) // _HOUR * _HOUR
-    return grouped(bars, opens_between(TIMEFRAMES["1h"], first, int(bars.timestamp[-1]) + 1))
+    return group_bars(bars, compute_opens(TIMEFRAMES["1h"], first, int(bars.timestamp[-1]) + 1))

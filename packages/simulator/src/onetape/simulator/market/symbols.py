@@ -60,7 +60,7 @@ class SpotSymbol:
         """CCXT's name, such as `BTC/USDT`."""
         return f"{self.base}/{self.quote}"
 
-    def status_at(self, now: int) -> str:
+    def get_status(self, now: int) -> str:
         """Return `TRADING`, or `BREAK` once it is closed permanently; `now` is epoch seconds."""
         return "TRADING" if self.delisted is None or now < self.delisted else "BREAK"
 
@@ -114,9 +114,9 @@ SYMBOLS: Final = (
 )  # fmt: skip
 
 
-#: What Binance calls the characters of a market's name in its refusals.
+#: Pattern of a market's name in Binance's refusals.
 STATED_NAMES: Final = "^[A-Z0-9-_.]{1,20}$"
-#: What it accepts: since 2025 it lists markets whose names are not Latin.
+#: Names that Binance accepts: since 2025 it lists markets whose names are not Latin.
 ACCEPTED_NAMES: Final = re.compile(r"[^a-z\s/:,;@]{1,60}")
 
 
@@ -124,20 +124,20 @@ class UnknownSymbol(KeyError):
     """A market name is unknown."""
 
 
-def many_symbols(count: int) -> tuple[SpotSymbol, ...]:
+def make_symbols(count: int) -> tuple[SpotSymbol, ...]:
     """Return a list as long as Binance's own: the short list, and made-up markets after it.
 
-    Those are called `XAAA`, `XAAB` and so on; every second one is in BREAK, as on Binance in 2025,
+    Their names are `XAAA`, `XAAB` and so on; every second one is in BREAK, as on Binance in 2025,
     and every fifth that trades is thin.
 
     Args:
         count: Number of markets, from 1 to 17,576 more than in the short list.
     """
-    invented = [_invented(number) for number in range(count - len(SYMBOLS))]
+    invented = [_invent_symbol(number) for number in range(count - len(SYMBOLS))]
     return (*SYMBOLS[:count], *invented)
 
 
-def _invented(number: int) -> SpotSymbol:
+def _invent_symbol(number: int) -> SpotSymbol:
     letters = "X" + "".join(chr(65 + number // 26**place % 26) for place in (2, 1, 0))
     quote = ("USDT", "BTC", "USDC", "TRY", "FDUSD")[number % 5]
     price_digits = 8 if quote == "BTC" else 2 + number % 4

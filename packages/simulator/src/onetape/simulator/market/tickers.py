@@ -3,8 +3,8 @@
 from itertools import islice
 from typing import Final
 
-from onetape.simulator.market.bars import TIMEFRAMES, joined
-from onetape.simulator.market.order_book import BOTH_SIDES, OrderBook, book_after
+from onetape.simulator.market.bars import TIMEFRAMES, concat_bars
+from onetape.simulator.market.order_book import BOTH_SIDES, OrderBook, make_book_after_trade
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.simulator.market.symbols import SpotSymbol
 from onetape.simulator.server.wire import JsonObject, Texts
@@ -23,26 +23,26 @@ _STREAM_KEYS: Final = {
 _MINI_KEYS: Final = ("s", "c", "o", "h", "l", "v", "q")
 
 
-def book(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) -> OrderBook | None:
-    """Return the book at a moment; without trades it stays as the last trade left it.
+def find_book(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) -> OrderBook | None:
+    """Return the book at a moment, which is the book after the last trade.
 
     None while the market is not open.
     """
     if not market.is_open(symbol, now_ms // 1_000):
         return None
-    trades = market.last_trades(symbol, now_ms)
+    trades = market.get_last_trades(symbol, now_ms)
     if not len(trades):
         return None
     last = (int(trades.price[-1]), int(trades.amount[-1]), bool(trades.buys[-1]))
-    return book_after(market.seed, symbol, int(trades.id[-1]), last)
+    return make_book_after_trade(market.seed, symbol, int(trades.id[-1]), last)
 
 
-def book_ticker(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) -> JsonObject:
+def make_book_ticker(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) -> JsonObject:
     """Return an entry of `GET /api/v3/ticker/bookTicker`."""
-    return {"symbol": symbol.id, **_offers(symbol, book(market, symbol, now_ms))}
+    return {"symbol": symbol.id, **_make_offer_fields(symbol, find_book(market, symbol, now_ms))}
 
 
-def depth(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int, limit: int) -> JsonObject:
+def make_depth(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int, limit: int) -> JsonObject:
     """Return the reply of `GET /api/v3/depth`: the offers that a taker would find.
 
     Args:
@@ -51,50 +51,50 @@ def depth(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int, limit: int) 
         now_ms: Market time, epoch milliseconds.
         limit: Levels of each side.
     """
-    found = book(market, symbol, now_ms)
+    found = find_book(market, symbol, now_ms)
     if found is None:
         return {"lastUpdateId": 0, "bids": [], "asks": []}
     texts = Texts(symbol)
     bids, asks = (
         [
-            [texts.price(price), texts.amount(amount)]
-            for price, amount in islice(found.levels(side), limit)
+            [texts.format_price(price), texts.format_amount(amount)]
+            for price, amount in islice(found.iterate_levels(side), limit)
         ]
         for side in BOTH_SIDES
     )
     return {"lastUpdateId": found.update_id, "bids": bids, "asks": asks}
 
 
-def average_price(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) -> JsonObject:
+def make_average_price(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) -> JsonObject:
     """Return the reply of `GET /api/v3/avgPrice`: the last five minutes weighted by volume."""
     minute = now_ms // 60_000 * 60
     start = minute - (AVERAGE_MINUTES - 1) * 60
-    whole = market.bars(symbol, TIMEFRAMES["1m"], start, minute)
-    bars = joined((whole, market.running_trades(symbol, now_ms).bar(minute)))
-    volume, last = int(bars.volume.sum()), market.last_trades(symbol, now_ms)
+    whole = market.get_bars(symbol, TIMEFRAMES["1m"], start, minute)
+    bars = concat_bars((whole, market.get_running_trades(symbol, now_ms).make_bar(minute)))
+    volume, last = int(bars.volume.sum()), market.get_last_trades(symbol, now_ms)
     if volume:
         price = int(bars.quote.sum()) * 10**8 // volume
     else:
         price = int(last.price[-1]) * 10**8 if len(last) else 0
     return {
         "mins": AVERAGE_MINUTES,
-        "price": Texts(symbol).mean_price(price),
+        "price": Texts(symbol).format_mean_price(price),
         "closeTime": int(last.time_ms[-1]) if len(last) else 0,
     }
 
 
-def price_ticker(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) -> JsonObject:
+def make_price_ticker(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) -> JsonObject:
     """Return an entry of `GET /api/v3/ticker/price`."""
-    found = book(market, symbol, now_ms)
-    return {"symbol": symbol.id, "price": Texts(symbol).price(found.last if found else 0)}
+    found = find_book(market, symbol, now_ms)
+    return {"symbol": symbol.id, "price": Texts(symbol).format_price(found.last if found else 0)}
 
 
-def book_event(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) -> JsonObject | None:
+def make_book_event(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) -> JsonObject | None:
     """Return an event of the stream `bookTicker`; None while the market does not trade."""
-    found = book(market, symbol, now_ms)
+    found = find_book(market, symbol, now_ms)
     if found is None:
         return None
-    texts = _offers(symbol, found)
+    texts = _make_offer_fields(symbol, found)
     return {
         "u": found.update_id,
         "s": symbol.id,
@@ -105,31 +105,31 @@ def book_event(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) -> Json
     }
 
 
-def day_event(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) -> JsonObject:
+def make_day_event(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) -> JsonObject:
     """Return an event of the stream `ticker`."""
-    ticker = day_ticker(market, symbol, now_ms)
+    ticker = make_day_ticker(market, symbol, now_ms)
     renamed = {_STREAM_KEYS[name]: value for name, value in ticker.items()}
     return {"e": "24hrTicker", "E": now_ms, **renamed}
 
 
-def mini_event(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) -> JsonObject:
+def make_mini_event(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) -> JsonObject:
     """Return an event of the stream `miniTicker`: prices and volumes only."""
-    event = day_event(market, symbol, now_ms)
+    event = make_day_event(market, symbol, now_ms)
     return {"e": "24hrMiniTicker", "E": now_ms} | {name: event[name] for name in _MINI_KEYS}
 
 
-def day_ticker(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) -> JsonObject:
+def make_day_ticker(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) -> JsonObject:
     """Return an entry of `GET /api/v3/ticker/24hr`.
 
-    The window is the last 1,440 minutes, of which the running one as far as it has come.
+    The window is the last 1,440 minutes; the last of them is still running.
     """
     texts = Texts(symbol)
-    found = market.last_day(symbol, now_ms)
+    found = market.get_last_day(symbol, now_ms)
     day = found.bar
-    offers = book(market, symbol, now_ms)
+    offers = find_book(market, symbol, now_ms)
     times = {"openTime": now_ms - _DAY_MS, "closeTime": now_ms}
     if not day.volume.any():
-        return _silent_day(symbol) | times
+        return _make_silent_day_ticker(symbol) | times
     opened, last = int(day.open[0]), int(day.close[0])
     volume, quote = int(day.volume[0]), int(day.quote[0])
     previous = opened if found.previous is None else found.previous
@@ -137,18 +137,18 @@ def day_ticker(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) -> Json
     average = quote * 10**8 // volume
     return {
         "symbol": symbol.id,
-        "priceChange": texts.price(last - opened),
+        "priceChange": texts.format_price(last - opened),
         "priceChangePercent": f"{(last - opened) / opened * 100:.3f}",
-        "weightedAvgPrice": texts.mean_price(average),
-        "prevClosePrice": texts.price(previous),
-        "lastPrice": texts.price(last),
-        "lastQty": texts.amount(offers.last_amount if offers else 0),
-        **_offers(symbol, offers),
-        "openPrice": texts.price(opened),
-        "highPrice": texts.price(int(day.high[0])),
-        "lowPrice": texts.price(int(day.low[0])),
-        "volume": texts.amount(volume),
-        "quoteVolume": texts.value(quote),
+        "weightedAvgPrice": texts.format_mean_price(average),
+        "prevClosePrice": texts.format_price(previous),
+        "lastPrice": texts.format_price(last),
+        "lastQty": texts.format_amount(offers.last_amount if offers else 0),
+        **_make_offer_fields(symbol, offers),
+        "openPrice": texts.format_price(opened),
+        "highPrice": texts.format_price(int(day.high[0])),
+        "lowPrice": texts.format_price(int(day.low[0])),
+        "volume": texts.format_amount(volume),
+        "quoteVolume": texts.format_value(quote),
         **times,
         "firstId": int(day.first_id[0]),
         "lastId": int(day.first_id[0] + day.trades[0]) - 1,
@@ -156,17 +156,17 @@ def day_ticker(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) -> Json
     }
 
 
-def _offers(symbol: SpotSymbol, found: OrderBook | None) -> JsonObject:
+def _make_offer_fields(symbol: SpotSymbol, found: OrderBook | None) -> JsonObject:
     texts = Texts(symbol)
     return {
-        "bidPrice": texts.price(found.bid if found else 0),
-        "bidQty": texts.amount(found.bid_amount if found else 0),
-        "askPrice": texts.price(found.ask if found else 0),
-        "askQty": texts.amount(found.ask_amount if found else 0),
+        "bidPrice": texts.format_price(found.bid if found else 0),
+        "bidQty": texts.format_amount(found.bid_amount if found else 0),
+        "askPrice": texts.format_price(found.ask if found else 0),
+        "askQty": texts.format_amount(found.ask_amount if found else 0),
     }
 
 
-def _silent_day(symbol: SpotSymbol) -> JsonObject:
+def _make_silent_day_ticker(symbol: SpotSymbol) -> JsonObject:
     """Return Binance's ticker of a market without a trade in 24 hours: zeros, and ids of -1."""
     zero = "0.00000000"
     ticker: JsonObject = {name: zero for name in _STREAM_KEYS if name not in ("symbol", "count")}

@@ -10,12 +10,12 @@ from onetape.simulator.recorded.recordings import (
     Query,
     RecordedReply,
     Reel,
-    plain_query,
-    request_text,
+    format_request,
+    normalize_query,
 )
-from onetape.simulator.server.listening import listen, refuse_remote, url_of
+from onetape.simulator.server.listening import format_url, listen, refuse_remote
 from onetape.simulator.server.request_guard import RequestGuard
-from onetape.simulator.server.wire import json_text
+from onetape.simulator.server.wire import format_json
 
 #: Headers that describe the recorded bytes, not what is sent again.
 _NOT_SENT: Final = frozenset({"content-length", "content-encoding", "transfer-encoding", "date"})
@@ -28,8 +28,8 @@ class Player:
 
     A request gets the recording of the same method, path and query; parameters that differ from
     call to call (timestamp, signature) do not count. With `in_order` the query does not count
-    either. Of several that fit, each is given once, in the order of the files, and the last again
-    and again. A request that was not recorded gets a 404 and is listed in `missed`.
+    either. Of several recordings that fit, each is returned once, in the order of the files, and
+    the last one repeatedly. A request that was not recorded gets a 404 and is listed in `missed`.
 
     Every WebSocket, on any path, gets all recorded messages one after the other once its client
     has sent something.
@@ -63,20 +63,20 @@ class Player:
         self._messages = reel.messages
         self._replies: dict[Key, list[RecordedReply]] = defaultdict(list)
         for recording in reel.replies:
-            self._replies[self._key(recording.method, recording.path, recording.query)].append(
+            self._replies[self._make_key(recording.method, recording.path, recording.query)].append(
                 recording
             )
         self._given: dict[Key, int] = defaultdict(int)
         self._runner: web.AppRunner | None = None
         #: Every request, as `GET /path?query`, oldest first.
         self.requested: list[str] = []
-        #: Those of them that were not recorded.
+        #: Requests that were not recorded.
         self.missed: list[str] = []
 
     @property
     def url(self) -> str:
         """Address of the player, such as `http://127.0.0.1:8791`."""
-        return url_of(self._host, self._port)
+        return format_url(self._host, self._port)
 
     async def __aenter__(self) -> "Player":
         """Begin to listen.
@@ -96,29 +96,29 @@ class Player:
             await self._runner.cleanup()
             self._runner = None
 
-    def _key(self, method: str, path: str, query: Query) -> Key:
+    def _make_key(self, method: str, path: str, query: Query) -> Key:
         return method, path, None if self._in_order else query
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return await self._play_messages(request)
-        query = plain_query(request.query.items())
-        requested = request_text(request.method, request.path, query)
+        query = normalize_query(request.query.items())
+        requested = format_request(request.method, request.path, query)
         self.requested.append(requested)
-        key = self._key(request.method, request.path, query)
+        key = self._make_key(request.method, request.path, query)
         recordings = self._replies.get(key)
         if not recordings:
             self.missed.append(requested)
             return web.Response(
-                text=json_text({"error": self._missing(requested, request.path)}),
+                text=format_json({"error": self._format_missing_error(requested, request.path)}),
                 status=404,
                 content_type="application/json",
             )
         place = min(self._given[key], len(recordings) - 1)
         self._given[key] += 1
-        return _answer(recordings[place])
+        return _make_response(recordings[place])
 
-    def _missing(self, requested: str, path: str) -> str:
+    def _format_missing_error(self, requested: str, path: str) -> str:
         """Return an error text: the request, and recordings of the same path or else the paths."""
         replies = [one for found in self._replies.values() for one in found]
         near = [str(one) for one in replies if one.path == path]
@@ -135,7 +135,7 @@ class Player:
         if message.type is WSMsgType.TEXT:
             for recorded in self._messages:
                 await socket.send_str(
-                    recorded if isinstance(recorded, str) else json_text(recorded)
+                    recorded if isinstance(recorded, str) else format_json(recorded)
                 )
                 await asyncio.sleep(0)
             async for _ in socket:
@@ -143,7 +143,7 @@ class Player:
         return socket
 
 
-def _answer(recording: RecordedReply) -> web.Response:
+def _make_response(recording: RecordedReply) -> web.Response:
     body = recording.body
     is_text = isinstance(body, str)
     headers = {
@@ -152,5 +152,5 @@ def _answer(recording: RecordedReply) -> web.Response:
     kind = "text/html" if is_text and str(body).lstrip().startswith("<") else "application/json"
     if not any(name.lower() == "content-type" for name in headers):
         headers["Content-Type"] = kind
-    text = str(body) if is_text else json_text(body)
+    text = str(body) if is_text else format_json(body)
     return web.Response(body=text.encode(), status=recording.status, headers=headers)

@@ -3,7 +3,7 @@
 A file is `{"items": [...]}` (or the list alone). A reply has `path` and `body`, and may have
 `method` (GET), `query` (`a=1&b=2` or a mapping), `status` (200) and `headers`; a stream's message
 has `message`. An item with only a `name` becomes a reply through a route: `http_ohlc` and
-`GET /0/public/OHLC`. Whatever else an item holds is left alone.
+`GET /0/public/OHLC`. Other keys of an item are ignored.
 """
 
 import json
@@ -34,7 +34,7 @@ class RecordedReply:
 
     def __str__(self) -> str:
         """Return the request as `GET /path?query`."""
-        return request_text(self.method, self.path, self.query)
+        return format_request(self.method, self.path, self.query)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +45,13 @@ class Reel:
     messages: tuple[object, ...]
 
 
-def request_text(method: str, path: str, query: Query) -> str:
+def format_request(method: str, path: str, query: Query) -> str:
     """Return a request as `GET /path?query`."""
     text = "&".join(f"{name}={value}" for name, value in query)
     return f"{method} {path}{'?' if text else ''}{text}"
 
 
-def plain_query(pairs: Iterable[tuple[str, str]]) -> Query:
+def normalize_query(pairs: Iterable[tuple[str, str]]) -> Query:
     """Return the parameters of a query, sorted and without those that differ from call to call."""
     return tuple(sorted(pair for pair in pairs if pair[0] not in VOLATILE))
 
@@ -76,7 +76,7 @@ def read_reel(files: Iterable[Path], routes: Mapping[str, str] | None = None) ->
 
     Args:
         files: JSON.
-        routes: Name of an item to `METHOD /path?query`, for items without a path of their own.
+        routes: Name of an item to `METHOD /path?query`, for items without a path.
 
     Raises:
         ConfigurationError: a file cannot be read, or holds no recording.
@@ -88,14 +88,14 @@ def read_reel(files: Iterable[Path], routes: Mapping[str, str] | None = None) ->
     used: set[str] = set()
     for file in files:
         found = len(replies) + len(messages)
-        for item in _items(file):
+        for item in _read_items(file):
             name = str(item.get("name", ""))
             if name in named:
                 used.add(name)
                 method, _, path = named[name].partition(" ")
                 item = {"method": method, "path": path, **item}
             if "path" in item and "body" in item:
-                replies.append(_recording(item))
+                replies.append(_parse_recording(item))
             elif "message" in item:
                 messages.append(item["message"])
         if found == len(replies) + len(messages):
@@ -109,7 +109,7 @@ def read_reel(files: Iterable[Path], routes: Mapping[str, str] | None = None) ->
     return Reel(tuple(replies), tuple(messages))
 
 
-def _items(file: Path) -> list[dict[str, Any]]:
+def _read_items(file: Path) -> list[dict[str, Any]]:
     try:
         document = cast("object", json.loads(file.read_text(encoding="utf-8")))
     except OSError as error:
@@ -125,7 +125,7 @@ def _items(file: Path) -> list[dict[str, Any]]:
     return [cast("dict[str, Any]", item) for item in listed if isinstance(item, dict)]
 
 
-def _recording(item: Mapping[str, Any]) -> RecordedReply:
+def _parse_recording(item: Mapping[str, Any]) -> RecordedReply:
     path, _, in_path = str(item["path"]).partition("?")
     query: object = item.get("query") or ""
     if isinstance(query, Mapping):
@@ -138,7 +138,7 @@ def _recording(item: Mapping[str, Any]) -> RecordedReply:
     return RecordedReply(
         method=str(item.get("method", "GET")).upper(),
         path=path,
-        query=plain_query(pairs),
+        query=normalize_query(pairs),
         status=int(item.get("status", 200)),
         body=item["body"],
         headers={name: str(value) for name, value in headers.items()},

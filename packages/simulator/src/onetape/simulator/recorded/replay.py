@@ -24,9 +24,9 @@ from onetape.simulator.market.symbols import MOST_NOTIONAL, SpotSymbol
 MOST_DIGITS: Final = 8
 #: Prices have as many digits after the point as the file has, up to these.
 MOST_PRICE_DIGITS: Final = 18
-#: No price has more ticks: what happens inside a candle is worked out in 64 bits.
+#: Maximum number of ticks of a price: the trades inside a candle are computed in 64 bits.
 MOST_TICKS: Final = 10**13
-#: Part of itself by which a price may change where all its digits cannot be served.
+#: Relative change of a price that is allowed where all its digits cannot be served.
 MOST_MISSED: Final = 1e-9
 #: Number of candles before a replay without a configured start; they are its history.
 HISTORY_CANDLES: Final = 500
@@ -63,7 +63,7 @@ class Replay:
         longest = max((one.candles for one in self.series), key=len)
         return int(longest.timestamp[min(HISTORY_CANDLES, len(longest) // 2)]) * 1_000
 
-    def identity(self) -> dict[str, dict[str, str]]:
+    def compute_identity(self) -> dict[str, dict[str, str]]:
         """Return timeframe and sha256 of the candles of each market, by CCXT symbol."""
         return {
             one.symbol.name: {
@@ -81,7 +81,7 @@ def read_replay(
     timeframe: str | None = None,
     exchange: str | None = None,
 ) -> Replay:
-    """Read what is to be replayed.
+    """Read the candles to replay.
 
     Args:
         path: A database of ours, or a CSV file (also gzipped) with the header
@@ -109,12 +109,12 @@ def _read_csv(path: Path, symbol: str | None, timeframe: str | None) -> Series:
         if named is None:
             raise UsageError(f"{path} does not state its market; add --data-symbol BTC/USDT")
         symbol = parse_spot_symbol(f"{named[1]}/{named[2]}")
-    candles = _csv_candles(path)
-    length = timeframe or (named[3] if named else _commonest_step(path, candles))
-    return _series(path, symbol, length, candles)
+    candles = _read_csv_candles(path)
+    length = timeframe or (named[3] if named else _find_commonest_timeframe(path, candles))
+    return _make_series(path, symbol, length, candles)
 
 
-def _csv_candles(path: Path) -> Candles:
+def _read_csv_candles(path: Path) -> Candles:
     try:
         with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
             header = file.readline().strip().split(",")
@@ -132,7 +132,7 @@ def _csv_candles(path: Path) -> Candles:
     return Candles(columns[0].astype(np.int64), *columns[1:])
 
 
-def _commonest_step(path: Path, candles: Candles) -> str:
+def _find_commonest_timeframe(path: Path, candles: Candles) -> str:
     steps, counts = np.unique(np.diff(candles.timestamp), return_counts=True)
     step = int(steps[np.argmax(counts)]) if len(steps) else 0
     for name, timeframe in TIMEFRAMES.items():
@@ -168,7 +168,7 @@ def _read_store(
             for key in sorted(keys, key=lambda key: -TIMEFRAMES[key.timeframe].seconds)
         }
         series = tuple(
-            _series(
+            _make_series(
                 path, key.symbol, key.timeframe, read_closed_between(store, key, 0, END_SECONDS)
             )
             for _, key in sorted(smallest.items())
@@ -178,13 +178,16 @@ def _read_store(
     return series
 
 
-def _series(path: Path, name: str, timeframe: str, candles: Candles) -> Series:
+def _make_series(path: Path, name: str, timeframe: str, candles: Candles) -> Series:
     if timeframe not in TIMEFRAMES or TIMEFRAMES[timeframe].seconds > TIMEFRAMES["1d"].seconds:
         raise UsageError(f"{path}: candles of {timeframe} cannot be replayed, only 1m to 1d")
     length = TIMEFRAMES[timeframe]
     _check(path, candles, length)
-    price_digits, amount_digits = _price_digits(path, candles), _amount_digits(candles)
-    coins = _most_coins(float(candles.low.min()))
+    price_digits, amount_digits = (
+        _choose_price_digits(path, candles),
+        _choose_amount_digits(candles),
+    )
+    coins = _compute_most_coins(float(candles.low.min()))
     base, quote = split_symbol(name)
     traded = candles.volume[candles.volume > 0]
     typical = float(np.median(traded)) if len(traded) else 1.0
@@ -226,10 +229,10 @@ def _check(path: Path, candles: Candles, timeframe: Timeframe) -> None:
         last = row[0]
 
 
-def _price_digits(path: Path, candles: Candles) -> int:
-    """Return after how many digits all prices end; what float arithmetic adds does not count.
+def _choose_price_digits(path: Path, candles: Candles) -> int:
+    """Return the number of digits of all prices; digits that float arithmetic adds do not count.
 
-    Computed prices do not end: they are rounded where they have more than 64 bits hold.
+    Computed prices have endless digits: they are rounded to those that fit into 64 bits.
 
     Raises:
         UsageError: a price would change by more than a part of 1e-9.
@@ -237,7 +240,7 @@ def _price_digits(path: Path, candles: Candles) -> int:
     prices = np.concatenate((candles.open, candles.high, candles.low, candles.close))
     most = math.floor(math.log10(MOST_TICKS / float(prices.max())))
     most = max(0, min(most, MOST_PRICE_DIGITS))
-    for digits in (_digits(prices, most), count_decimals(prices)):
+    for digits in (_find_digits(prices, most), count_decimals(prices)):
         if digits is not None and digits <= most:
             return digits
     missed = np.abs(np.round(prices, most) / prices - 1)
@@ -245,24 +248,24 @@ def _price_digits(path: Path, candles: Candles) -> int:
         return most
     worst = float(prices[missed.argmax()])
     raise UsageError(
-        f"{path} has prices with {_written_digits(worst)} digits after the point, such as "
+        f"{path} has prices with {_count_written_digits(worst)} digits after the point, such as "
         f"{format_exact(worst)}; a replay of prices up to {format_number(float(prices.max()))} "
         "serves "
         f"at most {most}: replay a part of the file"
     )
 
 
-def _written_digits(price: float) -> int:
+def _count_written_digits(price: float) -> int:
     return len(format_exact(price).partition(".")[2])
 
 
-def _most_coins(lowest_price: float) -> int:
+def _compute_most_coins(lowest_price: float) -> int:
     """Return the largest order, in coins: ten times the largest value of an order."""
     return max(9_000_000_000, math.ceil(10 * float(MOST_NOTIONAL) / lowest_price))
 
 
-def _digits(values: FloatArray, most: int) -> int | None:
-    """Return after how many digits all values end, or None where it is after more than `most`."""
+def _find_digits(values: FloatArray, most: int) -> int | None:
+    """Return the number of digits of all values, or None where it is more than `most`."""
     for digits in range(most + 1):
         scale = 10.0**digits
         # Dividing a whole number by a power of ten gives the double nearest to that decimal.
@@ -271,9 +274,9 @@ def _digits(values: FloatArray, most: int) -> int | None:
     return None
 
 
-def _amount_digits(candles: Candles) -> int:
+def _choose_amount_digits(candles: Candles) -> int:
     """Return the digits of amounts: fine enough for the trades that show each candle's prices."""
-    digits = _digits(candles.volume, MOST_DIGITS)
+    digits = _find_digits(candles.volume, MOST_DIGITS)
     digits = MOST_DIGITS if digits is None else digits
     flat = candles.high == candles.low
     beyond_high = candles.high > np.maximum(candles.open, candles.close)

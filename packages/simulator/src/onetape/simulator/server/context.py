@@ -1,4 +1,4 @@
-"""What the sockets of a server share in addition to the market: faults, states and limits."""
+"""Context of a server's sockets in addition to the market: faults, states and limits."""
 
 from dataclasses import dataclass
 

@@ -6,16 +6,16 @@ from aiohttp import web
 
 from onetape.core.clock import Clock, SteppedClock
 from onetape.core.errors import UsageError
-from onetape.simulator.faults.durations import span_ms
+from onetape.simulator.faults.durations import parse_span_ms
 from onetape.simulator.market.bars import TIMEFRAMES
-from onetape.simulator.market.clock import clock_kind, clock_speed, is_steady
+from onetape.simulator.market.clock import get_clock_kind, get_clock_speed, is_steady
 from onetape.simulator.market.price_moves import PriceMove
 from onetape.simulator.market.price_path import END_SECONDS
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.simulator.market.symbols import UnknownSymbol
 from onetape.simulator.recorded.replay import Replay
 from onetape.simulator.server import error_replies
-from onetape.simulator.server.wire import JsonObject, json_text, json_value, kline_rows
+from onetape.simulator.server.wire import JsonObject, format_json, iterate_kline_rows, parse_json
 from onetape.simulator.streams.market_streams import Streams
 from onetape.simulator.streams.ws_api import WsApi
 
@@ -36,7 +36,7 @@ class ControlEndpoints:
     - `GET /simulator/recordings`: `{"BTC/USDT": {"timeframe": "1h", "digest": sha256}}`, the
       recorded candles that are replayed; empty for an invented market.
     - `POST /simulator/clock {"advance_to_ms": int}`: moves a stepped clock forward and responds
-      like GET once every socket has been sent what became due. An earlier time moves nothing. 409
+      like GET once every socket has sent the events due. An earlier time moves nothing. 409
       for a clock that runs by itself.
     - `POST /simulator/disconnect {"refuse_seconds": float}` (body optional): cuts every WebSocket
       at once, and resets new ones for so long (wall time). Responds with `{"disconnected": int}`.
@@ -70,11 +70,11 @@ class ControlEndpoints:
         app.router.add_get("/simulator/recordings", self._get_recordings)
         app.router.add_post("/simulator/clock", self._post_clock)
         app.router.add_post("/simulator/disconnect", self._disconnect)
-        app.router.add_post("/simulator/price", self._price)
-        app.router.add_get("/simulator/ledger", self._ledger)
+        app.router.add_post("/simulator/price", self._post_price)
+        app.router.add_get("/simulator/ledger", self._get_ledger)
 
     async def advance_to_ms(self, market_ms: int) -> None:
-        """Move a stepped clock forward; return when every socket has been sent what became due.
+        """Move a stepped clock forward; return when every socket has sent the events due.
 
         Raises:
             TypeError: the clock runs by itself.
@@ -83,12 +83,12 @@ class ControlEndpoints:
         if market_ms >= END_SECONDS * 1_000:
             raise UsageError("the simulated market has prices until 2041-11-24 only; step less far")
         if not isinstance(self._clock, SteppedClock):
-            msg = f"only a stepped clock can be advanced; this one is {clock_kind(self._clock)}"
+            msg = f"only a stepped clock can be advanced; this one is {get_clock_kind(self._clock)}"
             raise TypeError(msg)
         self._clock.advance_to(market_ms)
         self._streams.wake()
-        await self._streams.reached(self._clock.now_ms())
-        await self._account.reached(self._clock.now_ms())
+        await self._streams.wait_until_sent(self._clock.now_ms())
+        await self._account.wait_until_sent(self._clock.now_ms())
 
     def move_price(
         self, symbol: str, factor: float, start_ms: int | None = None, end_ms: int | None = None
@@ -104,20 +104,20 @@ class ControlEndpoints:
                 "a scripted price begins after the running minute, and lasts one or more"
             )
         move = PriceMove(start, end, factor)
-        self._market.add_move(self._market.symbol(symbol), move)
+        self._market.add_move(self._market.get_symbol(symbol), move)
         return move
 
     def disconnect(self, refuse_seconds: float) -> int:
-        """Cut every WebSocket and refuse new ones for some wall time; return how many were cut."""
+        """Cut every WebSocket and refuse new ones for some wall time; return the number cut."""
         cut = self._streams.disconnect(refuse_seconds)
         return cut + self._account.disconnect(refuse_seconds)
 
-    def clock_state(self) -> JsonObject:
+    def get_clock_state(self) -> JsonObject:
         """Return the response to `GET /simulator/clock`."""
         return {
-            "kind": clock_kind(self._clock),
+            "kind": get_clock_kind(self._clock),
             "market_ms": self._clock.now_ms(),
-            "speed": clock_speed(self._clock),
+            "speed": get_clock_speed(self._clock),
             "steady": is_steady(self._clock),
             "seed": self._market.seed,
             "origin": "invented" if self._replay is None else "recorded",
@@ -125,83 +125,87 @@ class ControlEndpoints:
 
     async def _get_clock(self, request: web.Request) -> web.Response:
         del request
-        return _json(self.clock_state())
+        return _make_json_response(self.get_clock_state())
 
     async def _get_recordings(self, request: web.Request) -> web.Response:
         del request
-        return _json({} if self._replay is None else self._replay.identity())
+        return _make_json_response({} if self._replay is None else self._replay.compute_identity())
 
     async def _post_clock(self, request: web.Request) -> web.Response:
-        target = (await _body(request)).get("advance_to_ms")
+        target = (await _read_body(request)).get("advance_to_ms")
         if not isinstance(target, int) or isinstance(target, bool):
-            return _json({"error": "advance_to_ms must be a whole number of milliseconds"}, 400)
+            return _make_json_response(
+                {"error": "advance_to_ms must be a whole number of milliseconds"}, 400
+            )
         try:
             await self.advance_to_ms(target)
         except TypeError as error:
-            return _json({"error": str(error)}, 409)
+            return _make_json_response({"error": str(error)}, 409)
         except UsageError as error:
-            return _json({"error": str(error)}, 400)
-        return _json(self.clock_state())
+            return _make_json_response({"error": str(error)}, 400)
+        return _make_json_response(self.get_clock_state())
 
     async def _disconnect(self, request: web.Request) -> web.Response:
-        seconds = (await _body(request)).get("refuse_seconds", 0.0)
+        seconds = (await _read_body(request)).get("refuse_seconds", 0.0)
         if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0:
-            return _json({"error": "refuse_seconds must be a number, 0 or more"}, 400)
-        return _json({"disconnected": self.disconnect(float(seconds))})
+            return _make_json_response({"error": "refuse_seconds must be a number, 0 or more"}, 400)
+        return _make_json_response({"disconnected": self.disconnect(float(seconds))})
 
-    async def _price(self, request: web.Request) -> web.Response:
-        body = await _body(request)
+    async def _post_price(self, request: web.Request) -> web.Response:
+        body = await _read_body(request)
         try:
-            move = self._scripted(body)
+            move = self._script_price_move(body)
         except UnknownSymbol as error:
-            return _json({"error": f"there is no market {error}"}, 400)
+            return _make_json_response({"error": f"there is no market {error}"}, 400)
         except UsageError as error:
-            return _json({"error": str(error)}, 400)
+            return _make_json_response({"error": str(error)}, 400)
         except (KeyError, TypeError, ValueError):
             example = '{"symbol": "BTC/USDT", "percent": -10, "after": "2m", "for": "5m"}'
-            return _json({"error": f"expected a body such as {example}"}, 400)
+            return _make_json_response({"error": f"expected a body such as {example}"}, 400)
         end_ms = None if move.end is None else move.end * 1_000
-        return _json({"start_ms": move.start * 1_000, "end_ms": end_ms, "factor": move.factor})
+        return _make_json_response(
+            {"start_ms": move.start * 1_000, "end_ms": end_ms, "factor": move.factor}
+        )
 
-    def _scripted(self, body: JsonObject) -> PriceMove:
+    def _script_price_move(self, body: JsonObject) -> PriceMove:
         if set(body) - {"symbol", "percent", "after", "for"}:
             raise KeyError(*body)
-        start_ms = self._clock.now_ms() + span_ms(str(body.get("after", "0s")))
+        start_ms = self._clock.now_ms() + parse_span_ms(str(body.get("after", "0s")))
         first_ms = (start_ms // 60_000 + 1) * 60_000
-        end_ms = first_ms + span_ms(str(body["for"])) if "for" in body else None
+        end_ms = first_ms + parse_span_ms(str(body["for"])) if "for" in body else None
         factor = 1 + float(str(body["percent"])) / 100
         return self.move_price(str(body["symbol"]), factor, start_ms, end_ms)
 
-    async def _ledger(self, request: web.Request) -> web.Response:
+    async def _get_ledger(self, request: web.Request) -> web.Response:
         query = request.query
         try:
-            symbol = self._market.symbol(query.get("symbol", ""))
+            symbol = self._market.get_symbol(query.get("symbol", ""))
             timeframe = TIMEFRAMES[query.get("interval", "")]
             start, end = (-(-int(query[name]) // 1_000) for name in ("startTime", "endTime"))
         except UnknownSymbol:
-            raise error_replies.invalid_symbol() from None
+            raise error_replies.make_invalid_symbol_refusal() from None
         except (KeyError, ValueError):
             text = "the ledger needs symbol, interval, startTime and endTime (milliseconds)"
-            return _json({"error": text}, 400)
+            return _make_json_response({"error": text}, 400)
         closed = timeframe.floor(self._clock.now_ms() // 1_000)
         start, end = max(start, timeframe.floor(symbol.listed)), min(end, closed)
         if timeframe.count_between(start, max(start, end)) > MOST_LEDGER_ROWS:
             text = f"more than {MOST_LEDGER_ROWS} candles; request a shorter range"
-            return _json({"error": text}, 400)
-        bars = self._market.bars(symbol, timeframe, start, end)
-        return _json(list(kline_rows(symbol, timeframe, bars)))
+            return _make_json_response({"error": text}, 400)
+        bars = self._market.get_bars(symbol, timeframe, start, end)
+        return _make_json_response(list(iterate_kline_rows(symbol, timeframe, bars)))
 
 
-async def _body(request: web.Request) -> JsonObject:
+async def _read_body(request: web.Request) -> JsonObject:
     try:
-        body = json_value(await request.text() or "{}")
+        body = parse_json(await request.text() or "{}")
     except ValueError:
         body = None
     if not isinstance(body, dict):
-        text = json_text({"error": "the body must be a JSON object"})
+        text = format_json({"error": "the body must be a JSON object"})
         raise web.HTTPBadRequest(text=text, content_type="application/json")
     return cast("JsonObject", body)
 
 
-def _json(value: object, status: int = 200) -> web.Response:
-    return web.Response(text=json_text(value), content_type="application/json", status=status)
+def _make_json_response(value: object, status: int = 200) -> web.Response:
+    return web.Response(text=format_json(value), content_type="application/json", status=status)

@@ -9,46 +9,46 @@ class Refusal(Exception):
     def __init__(
         self, code: int, message: str, status: int = 400, data: JsonObject | None = None
     ) -> None:
-        """Take Binance's error code, its text, the HTTP status and what else the body has."""
+        """Take Binance's error code, its text, the HTTP status and other fields of the body."""
         super().__init__(message)
         self.code = code
         self.message = message
         self.status = status
         self.data = data
 
-    def body(self) -> JsonObject:
+    def make_body(self) -> JsonObject:
         """Return the reply's body."""
         body: JsonObject = {"code": self.code, "msg": self.message}
         return body if self.data is None else body | {"data": self.data}
 
 
-def invalid_symbol() -> Refusal:
+def make_invalid_symbol_refusal() -> Refusal:
     """Return the reply to a symbol that is not listed."""
     return Refusal(-1121, "Invalid symbol.")
 
 
-def invalid_interval() -> Refusal:
+def make_invalid_interval_refusal() -> Refusal:
     """Return the reply to an interval that klines do not have."""
     return Refusal(-1120, "Invalid interval.")
 
 
-def missing(parameter: str) -> Refusal:
+def make_missing_parameter_refusal(parameter: str) -> Refusal:
     """Return the reply to a request without a parameter that it needs."""
     text = f"Mandatory parameter '{parameter}' was not sent, was empty/null, or malformed."
     return Refusal(-1102, text)
 
 
-def illegal(parameter: str, pattern: str) -> Refusal:
+def make_illegal_characters_refusal(parameter: str, pattern: str) -> Refusal:
     """Return the reply to a parameter with characters outside the pattern."""
     text = f"Illegal characters found in parameter '{parameter}'; legal range is '{pattern}'."
     return Refusal(-1100, text)
 
 
-def not_valid(parameter: str) -> Refusal:
-    """Return the reply to a parameter whose value makes no sense."""
+def make_invalid_value_refusal(parameter: str) -> Refusal:
+    """Return the reply to a parameter with an invalid value."""
     return Refusal(-1130, f"Data sent for parameter '{parameter}' is not valid.")
 
 
-def bad_combination() -> Refusal:
+def make_invalid_combination_refusal() -> Refusal:
     """Return the reply to parameters that exclude each other."""
     return Refusal(-1128, "Combination of optional parameters invalid.")

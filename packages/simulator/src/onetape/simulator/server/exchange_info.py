@@ -4,7 +4,13 @@ from functools import lru_cache
 from typing import Final
 
 from onetape.simulator.market.symbols import MOST_NOTIONAL, SpotSymbol
-from onetape.simulator.server.wire import JsonObject, JsonValue, Texts, decimal_8, json_text
+from onetape.simulator.server.wire import (
+    JsonObject,
+    JsonValue,
+    Texts,
+    format_decimal_8,
+    format_json,
+)
 from onetape.simulator.trading.rules import RuleBook
 
 RATE_LIMITS: Final[list[JsonValue]] = [
@@ -17,11 +23,11 @@ ORDER_TYPES: Final = (
     "LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT",
     "TAKE_PROFIT_LIMIT",
 )  # fmt: skip
-#: What an account may hold to trade a market; Binance's own lists name some 200 groups more.
+#: Permissions with which an account may trade a market; Binance lists some 200 groups more.
 PERMISSIONS: Final = ("SPOT", "MARGIN", "TRD_GRP_004", "TRD_GRP_005", "TRD_GRP_006")
 
 
-def exchange_info(
+def make_exchange_info(
     symbols: tuple[SpotSymbol, ...], now_ms: int, *, permission_sets: bool = True
 ) -> JsonObject:
     """Return the whole reply.
@@ -36,51 +42,53 @@ def exchange_info(
         "serverTime": now_ms,
         "rateLimits": RATE_LIMITS,
         "exchangeFilters": [],
-        # Smart order routing: Binance lists what is routed, and nothing is here.
+        # Smart order routing: Binance lists the routed markets; the simulator routes none.
         "sors": [],
         "symbols": [
-            _symbol_entry(symbol, permission_sets, symbol.status_at(now_ms // 1_000))
+            _make_symbol_entry(symbol, permission_sets, symbol.get_status(now_ms // 1_000))
             for symbol in symbols
         ],
     }
 
 
-def exchange_info_text(
+def format_exchange_info(
     symbols: tuple[SpotSymbol, ...], now_ms: int, rules: RuleBook, *, permission_sets: bool = True
 ) -> bytes:
     """Return the whole reply as JSON; the text of each market is made once and cached."""
     now = now_ms // 1_000
-    head = json_text(exchange_info((), now_ms, permission_sets=permission_sets))
+    head = format_json(make_exchange_info((), now_ms, permission_sets=permission_sets))
     entries = ",".join(
-        _changed_text(symbol, permission_sets, symbol.status_at(now), rules)
+        _format_changed_symbol(symbol, permission_sets, symbol.get_status(now), rules)
         if rules.is_changed(symbol)
-        else _symbol_text(symbol, permission_sets, symbol.status_at(now))
+        else _format_symbol(symbol, permission_sets, symbol.get_status(now))
         for symbol in symbols
     )
     return f"{head[:-2]}{entries}]}}".encode()
 
 
 @lru_cache(maxsize=8_192)
-def _symbol_text(symbol: SpotSymbol, permission_sets: bool, status: str) -> str:
-    return json_text(_symbol_entry(symbol, permission_sets, status))
+def _format_symbol(symbol: SpotSymbol, permission_sets: bool, status: str) -> str:
+    return format_json(_make_symbol_entry(symbol, permission_sets, status))
 
 
-def _changed_text(symbol: SpotSymbol, permission_sets: bool, status: str, rules: RuleBook) -> str:
+def _format_changed_symbol(
+    symbol: SpotSymbol, permission_sets: bool, status: str, rules: RuleBook
+) -> str:
     """Return a market whose steps or limits were changed."""
-    entry = _symbol_entry(symbol, permission_sets, status)
-    price_step, amount_step, least, most = rules.texts(symbol)
+    entry = _make_symbol_entry(symbol, permission_sets, status)
+    price_step, amount_step, least, most = rules.format_rules(symbol)
     changes: dict[str, JsonObject] = {
         "PRICE_FILTER": {"minPrice": price_step, "tickSize": price_step},
         "LOT_SIZE": {"minQty": amount_step, "stepSize": amount_step},
         "MARKET_LOT_SIZE": {"maxQty": most},
         "NOTIONAL": {"minNotional": least},
     }
-    filters = _filters(symbol)
+    filters = _make_filters(symbol)
     entry["filters"] = [one | changes.get(str(one["filterType"]), {}) for one in filters]
-    return json_text(entry)
+    return format_json(entry)
 
 
-def _symbol_entry(symbol: SpotSymbol, permission_sets: bool, status: str) -> JsonObject:
+def _make_symbol_entry(symbol: SpotSymbol, permission_sets: bool, status: str) -> JsonObject:
     return {
         "symbol": symbol.id,
         "status": status,
@@ -103,7 +111,7 @@ def _symbol_entry(symbol: SpotSymbol, permission_sets: bool, status: str) -> Jso
         "pegInstructionsAllowed": False,
         "isSpotTradingAllowed": True,
         "isMarginTradingAllowed": True,
-        "filters": _filters(symbol),
+        "filters": _make_filters(symbol),
         "permissions": [],
         "permissionSets": [list(PERMISSIONS)] if permission_sets else [],
         "defaultSelfTradePreventionMode": "EXPIRE_MAKER",
@@ -113,10 +121,10 @@ def _symbol_entry(symbol: SpotSymbol, permission_sets: bool, status: str) -> Jso
     }  # fmt: skip
 
 
-def _filters(symbol: SpotSymbol) -> list[JsonObject]:
-    tick = Texts(symbol).price(1)
-    step = decimal_8(1, symbol.amount_digits)
-    zero = decimal_8(0, 0)
+def _make_filters(symbol: SpotSymbol) -> list[JsonObject]:
+    tick = Texts(symbol).format_price(1)
+    step = format_decimal_8(1, symbol.amount_digits)
+    zero = format_decimal_8(0, 0)
     return [
         {
             "filterType": "PRICE_FILTER",

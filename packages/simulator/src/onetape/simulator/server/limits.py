@@ -16,10 +16,10 @@ from aiohttp import web
 
 from onetape.core.clock import Clock
 from onetape.simulator.faults.rest import is_handshake
-from onetape.simulator.market.clock import clock_speed
+from onetape.simulator.market.clock import get_clock_speed
 from onetape.simulator.server.exchange_info import RATE_LIMITS
-from onetape.simulator.server.weights import DIAL_WEIGHT, order_count, request_weight
-from onetape.simulator.server.wire import JsonObject, json_text
+from onetape.simulator.server.weights import DIAL_WEIGHT, get_order_count, get_request_weight
+from onetape.simulator.server.wire import JsonObject, format_json
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 #: Real time in seconds.
@@ -32,9 +32,9 @@ FIRST_BAN_SECONDS: Final = 120.0
 LONGEST_BAN_SECONDS: Final = 3 * 86_400.0
 MOST_DIALS: Final = 300
 DIALS_SECONDS: Final = 300.0
-#: Where the WebSocket API listens; its requests count as those over REST do.
+#: Path of the WebSocket API, whose requests count as those over REST do.
 WS_API_PATH: Final = "/ws-api/v3"
-#: What a client may send on one socket in one second: commands, pings and pongs together.
+#: Messages that a client may send on one socket in a second: commands, pings and pongs together.
 MOST_MESSAGES: Final = 5
 
 
@@ -52,7 +52,7 @@ class Rate:
         """Length of the limit's window, seconds."""
         return self.count * _UNITS[self.unit]
 
-    def document(self, count: int) -> JsonObject:
+    def make_document(self, count: int) -> JsonObject:
         """Return the limit as in a reply's `rateLimits`, with its used count."""
         return {
             "rateLimitType": self.kind,
@@ -68,7 +68,7 @@ class Rate:
         return f"{self.count}{_LETTERS[self.unit]}"
 
 
-def rates(kind: str) -> tuple[Rate, ...]:
+def get_rates(kind: str) -> tuple[Rate, ...]:
     """Return the limits of one kind as exchangeInfo states them."""
     entries = cast("list[dict[str, Any]]", RATE_LIMITS)
     return tuple(
@@ -86,15 +86,15 @@ class _Window:
     window: int = -1
     used: int = 0
 
-    def at(self, now: float) -> int:
-        """Return how much is used in the present window."""
+    def roll_to(self, now: float) -> int:
+        """Return the used count of the present window."""
         window = int(now // self.rate.seconds)
         if window != self.window:
             self.window, self.used = window, 0
         return self.used
 
-    def left_seconds(self, now: float) -> int:
-        """Return after how many whole seconds the next window has begun."""
+    def compute_left_seconds(self, now: float) -> int:
+        """Return the whole seconds until the next window has begun."""
         return max(math.ceil((int(now // self.rate.seconds) + 1) * self.rate.seconds - now), 1)
 
 
@@ -129,79 +129,79 @@ class Limits:
 
         Args:
             clock: Clock for the end of a ban, which Binance states in its own time.
-            enforced: Whether anything is refused; otherwise the headers only are sent.
+            enforced: Whether requests are refused; otherwise only the headers are sent.
         """
         self._clock = clock
         self.enforced = enforced
         self._wall = WALL
-        (self._weight,) = rates("REQUEST_WEIGHT")
-        (self._raw,) = rates("RAW_REQUESTS")
-        # Of the account, whatever key, process or address its orders come from.
-        self._orders = tuple(map(_Window, rates("ORDERS")))
+        (self._weight,) = get_rates("REQUEST_WEIGHT")
+        (self._raw,) = get_rates("RAW_REQUESTS")
+        # Counts of the account, for all keys, processes and addresses that send its orders.
+        self._orders = tuple(map(_Window, get_rates("ORDERS")))
         self._clients: dict[str, _Client] = {}
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Count a request, then handle or refuse it."""
         if is_handshake(request):
-            return self.dialled(request) or await handler(request)
+            return self.count_handshake(request) or await handler(request)
         if not request.path.startswith(("/api/", "/sapi/")):
             return await handler(request)
         address = request.remote or ""
-        orders = order_count(request.method, request.path)
-        weight = request_weight(request.method, request.path, request.query)
+        orders = get_order_count(request.method, request.path)
+        weight = get_request_weight(request.method, request.path, request.query)
         excess = self.count(address, weight, orders=orders)
-        answer = await handler(request) if excess is None else _answer(excess)
-        if not answer.prepared:
-            if orders and answer.status in (200, 409):
+        response = await handler(request) if excess is None else _make_excess_response(excess)
+        if not response.prepared:
+            if orders and response.status in (200, 409):
                 self.count_orders(orders)
-            self._write_headers(address, answer, orders)
-        return answer
+            self._write_headers(address, response, orders)
+        return response
 
     def count(self, address: str, weight: int, *, orders: int) -> Excess | None:
-        """Count a request of an address; return why it is refused, if it is.
+        """Count a request of an address; return the limit that refuses the request, or None.
 
         Args:
             address: Address of the client.
             weight: Weight of the request.
             orders: Number of orders in the request; `count_orders` counts those accepted.
         """
-        client, now = self._client(address), self._wall()
+        client, now = self._get_client(address), self._wall()
         if client.banned_until > now:
-            return self._banned(client, now)
+            return self._make_ban_excess(client, now)
         for window, used in ((client.weight, weight), (client.raw, 1)):
-            window.at(now)
+            window.roll_to(now)
             window.used += used
-        return self._excess(client, now, orders) if self.enforced else None
+        return self._find_excess(client, now, orders) if self.enforced else None
 
     def count_orders(self, orders: int) -> None:
-        """Count orders of the account that were taken."""
+        """Count orders of the account that were accepted."""
         now = self._wall()
         for window in self._orders:
-            window.at(now)
+            window.roll_to(now)
             window.used += orders
 
-    def used(self, address: str, *, orders: int) -> list[JsonObject]:
+    def list_used_limits(self, address: str, *, orders: int) -> list[JsonObject]:
         """Return the `rateLimits` of a reply: the limits that a request counts in."""
-        client, now = self._client(address), self._wall()
+        client, now = self._get_client(address), self._wall()
         windows = (*self._orders, client.weight) if orders else (client.weight,)
-        return [window.rate.document(window.at(now)) for window in windows]
+        return [window.rate.make_document(window.roll_to(now)) for window in windows]
 
     def is_banned(self, address: str) -> bool:
         """Return whether requests of an address are refused because of a ban."""
-        return self._client(address).banned_until > self._wall()
+        return self._get_client(address).banned_until > self._wall()
 
-    def served_ms(self, excess: Excess) -> int:
+    def compute_served_ms(self, excess: Excess) -> int:
         """Return the market time at which a refused client is served again, milliseconds."""
-        return self._market_ms(excess.left_seconds)
+        return self._compute_market_ms(excess.left_seconds)
 
-    def dialled(self, request: web.Request) -> web.Response | None:
-        """Count a handshake; return the refusal of one too many, else None."""
-        client, now = self._client(request.remote or ""), self._wall()
+    def count_handshake(self, request: web.Request) -> web.Response | None:
+        """Count a handshake; return its refusal where there are too many, else None."""
+        client, now = self._get_client(request.remote or ""), self._wall()
         if request.path == WS_API_PATH:
             if client.banned_until > now:
-                return _answer(self._banned(client, now))
-            client.weight.at(now)
+                return _make_excess_response(self._make_ban_excess(client, now))
+            client.weight.roll_to(now)
             client.weight.used += DIAL_WEIGHT
         if not self.enforced:
             return None
@@ -213,61 +213,63 @@ class Limits:
         wait = math.ceil(client.dials[0] + DIALS_SECONDS - now)
         return web.Response(status=429, headers={"Retry-After": str(wait)})
 
-    def _client(self, address: str) -> _Client:
+    def _get_client(self, address: str) -> _Client:
         if address not in self._clients:
             self._clients[address] = _Client(_Window(self._weight), _Window(self._raw))
         return self._clients[address]
 
-    def _excess(self, client: _Client, now: float, orders: int) -> Excess | None:
+    def _find_excess(self, client: _Client, now: float, orders: int) -> Excess | None:
         over = next((one for one in (client.weight, client.raw) if one.used > one.rate.limit), None)
         if over is not None:
             client.refusals += 1
             if client.refusals > PATIENT_REFUSALS:
-                return self._ban(client, now)
-            return Excess(429, -1003, _too_much(over.rate), over.left_seconds(now))
+                return self._start_ban(client, now)
+            return Excess(
+                429, -1003, _format_limit_error(over.rate), over.compute_left_seconds(now)
+            )
         if client.weight.used <= self._weight.limit // 2:
             client.refusals = 0
         if not orders:
             return None
         for window in self._orders:
-            if window.at(now) + orders > window.rate.limit:
+            if window.roll_to(now) + orders > window.rate.limit:
                 rate = window.rate
                 text = (
                     f"Too many new orders; current limit is {rate.limit} orders per "
                     f"{rate.count} {rate.unit}."
                 )
-                return Excess(429, -1015, text, window.left_seconds(now))
+                return Excess(429, -1015, text, window.compute_left_seconds(now))
         return None
 
-    def _ban(self, client: _Client, now: float) -> Excess:
+    def _start_ban(self, client: _Client, now: float) -> Excess:
         seconds = min(FIRST_BAN_SECONDS * 2**client.bans, LONGEST_BAN_SECONDS)
         client.bans += 1
         client.refusals = 0
         client.banned_until = now + seconds
-        return self._banned(client, now)
+        return self._make_ban_excess(client, now)
 
-    def _banned(self, client: _Client, now: float) -> Excess:
+    def _make_ban_excess(self, client: _Client, now: float) -> Excess:
         left = client.banned_until - now
         text = (
-            f"Way too much request weight used; IP banned until {self._market_ms(left)}. "
+            f"Way too much request weight used; IP banned until {self._compute_market_ms(left)}. "
             "Please use WebSocket Streams for live updates to avoid bans."
         )
         return Excess(418, -1003, text, left)
 
-    def _market_ms(self, left_seconds: float) -> int:
+    def _compute_market_ms(self, left_seconds: float) -> int:
         """Return the market time after a span of real time."""
-        speed = clock_speed(self._clock) or 1.0
+        speed = get_clock_speed(self._clock) or 1.0
         return self._clock.now_ms() + round(left_seconds * 1_000 * speed)
 
-    def _write_headers(self, address: str, answer: web.StreamResponse, orders: int) -> None:
-        client = self._client(address)
+    def _write_headers(self, address: str, response: web.StreamResponse, orders: int) -> None:
+        client = self._get_client(address)
         used = str(client.weight.used)
-        answer.headers["X-MBX-USED-WEIGHT"] = used
-        answer.headers[f"X-MBX-USED-WEIGHT-{self._weight.header}"] = used
-        if not orders or answer.status != 200:
+        response.headers["X-MBX-USED-WEIGHT"] = used
+        response.headers[f"X-MBX-USED-WEIGHT-{self._weight.header}"] = used
+        if not orders or response.status != 200:
             return
         for window in self._orders:
-            answer.headers[f"X-MBX-ORDER-COUNT-{window.rate.header}"] = str(window.used)
+            response.headers[f"X-MBX-ORDER-COUNT-{window.rate.header}"] = str(window.used)
 
 
 class MessageLimit:
@@ -289,7 +291,7 @@ class MessageLimit:
         return over
 
 
-def _too_much(rate: Rate) -> str:
+def _format_limit_error(rate: Rate) -> str:
     ending = "Please use WebSocket Streams for live updates to avoid polling the API."
     if rate.kind == "RAW_REQUESTS":
         window = f"{rate.count} {rate.unit}"
@@ -300,9 +302,9 @@ def _too_much(rate: Rate) -> str:
     )
 
 
-def _answer(excess: Excess) -> web.Response:
+def _make_excess_response(excess: Excess) -> web.Response:
     return web.Response(
-        text=json_text({"code": excess.code, "msg": excess.text}),
+        text=format_json({"code": excess.code, "msg": excess.text}),
         status=excess.status,
         headers={"Retry-After": str(math.ceil(excess.left_seconds))},
         content_type="application/json",

@@ -22,7 +22,7 @@ def refuse_remote(host: str, *, allow_remote: bool) -> None:
 
 
 async def listen(app: web.Application, host: str, port: int) -> tuple[web.AppRunner, int]:
-    """Serve an application; return its runner and the port, which 0 leaves to the system.
+    """Serve an application; return its runner and the port; port 0 takes a free one.
 
     Raises:
         ConfigurationError: the address cannot be used, for example because it is in use.
@@ -33,16 +33,16 @@ async def listen(app: web.Application, host: str, port: int) -> tuple[web.AppRun
         await web.TCPSite(runner, host, port).start()
     except OSError as error:
         await runner.cleanup()
-        raise ConfigurationError(_cannot_listen(host, port, error)) from None
+        raise ConfigurationError(_format_listen_error(host, port, error)) from None
     return runner, int(runner.addresses[0][1])
 
 
-def url_of(host: str, port: int) -> str:
+def format_url(host: str, port: int) -> str:
     """Return the address of a server, such as `http://127.0.0.1:8790`."""
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _cannot_listen(host: str, port: int, error: OSError) -> str:
+def _format_listen_error(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"port {port} on {host} is in use; stop what runs there or choose another --port"
     return f"cannot listen on {host} port {port}: {error.strerror or error}"

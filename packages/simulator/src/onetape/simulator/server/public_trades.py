@@ -13,26 +13,30 @@ from onetape.simulator.server.wire import JsonObject, Texts
 
 _DAY: Final = 86_400
 _MINUTE: Final = TIMEFRAMES["1m"]
-#: How far back the first look for the last trades goes, seconds; each further one, eight times.
+#: Range of the first search for the last trades, seconds; each next one is eight times longer.
 _LOOK_BACK: Final = 3_600
 
 
-def last_rows(
+def make_last_rows(
     market: SimulatedMarket, symbol: SpotSymbol, now_ms: int, limit: int
 ) -> list[JsonObject]:
     """Return the last trades as `GET /api/v3/trades` does, oldest first."""
-    return [row for part in _last(market, symbol, now_ms, limit) for row in _rows(symbol, part)]
+    return [
+        row
+        for part in _collect_last_trades(market, symbol, now_ms, limit)
+        for row in _iterate_rows(symbol, part)
+    ]
 
 
-def rows_from_id(
+def make_rows_from_id(
     market: SimulatedMarket, symbol: SpotSymbol, from_id: int, now_ms: int, limit: int
 ) -> list[JsonObject]:
     """Return the trades from an id on as `GET /api/v3/historicalTrades` does."""
-    parts = _first(_from_id(market, symbol, from_id, now_ms), limit)
-    return [row for part in parts for row in _rows(symbol, part)]
+    parts = _take_first(_iterate_from_id(market, symbol, from_id, now_ms), limit)
+    return [row for part in parts for row in _iterate_rows(symbol, part)]
 
 
-def aggregate_rows(
+def make_aggregate_rows(
     market: SimulatedMarket,
     symbol: SpotSymbol,
     now_ms: int,
@@ -42,7 +46,7 @@ def aggregate_rows(
     start_ms: int | None = None,
     end_ms: int | None = None,
 ) -> list[JsonObject]:
-    """Return trades as `GET /api/v3/aggTrades` does; here every trade is an aggregate of its own.
+    """Return trades as `GET /api/v3/aggTrades` does; here each aggregate is one trade.
 
     Args:
         market: Simulated market.
@@ -55,22 +59,24 @@ def aggregate_rows(
     """
     until = now_ms if end_ms is None else min(now_ms, end_ms)
     if from_id is not None:
-        parts = _first(_from_id(market, symbol, from_id, now_ms), limit)
+        parts = _take_first(_iterate_from_id(market, symbol, from_id, now_ms), limit)
     elif start_ms is not None:
         start_ms = max(start_ms, symbol.listed * 1_000)
-        parts = _first(_from_time(market, symbol, start_ms, until), limit)
+        parts = _take_first(_iterate_from_time(market, symbol, start_ms, until), limit)
     else:
-        parts = _last(market, symbol, until, limit)
-    return [row for part in parts for row in _aggregates(symbol, part)]
+        parts = _collect_last_trades(market, symbol, until, limit)
+    return [row for part in parts for row in _iterate_aggregates(symbol, part)]
 
 
-def aggregate(texts: Texts, number: int, time_ms: int, cells: tuple[int, int, bool]) -> JsonObject:
+def make_aggregate(
+    texts: Texts, number: int, time_ms: int, cells: tuple[int, int, bool]
+) -> JsonObject:
     """Return a trade as an aggregate; `cells` are price, amount and whether the taker bought."""
     price, amount, buys = cells
     return {
         "a": number,
-        "p": texts.price(price),
-        "q": texts.amount(amount),
+        "p": texts.format_price(price),
+        "q": texts.format_amount(amount),
         "f": number,
         "l": number,
         "T": time_ms,
@@ -79,7 +85,9 @@ def aggregate(texts: Texts, number: int, time_ms: int, cells: tuple[int, int, bo
     }
 
 
-def _last(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int, limit: int) -> list[Trades]:
+def _collect_last_trades(
+    market: SimulatedMarket, symbol: SpotSymbol, now_ms: int, limit: int
+) -> list[Trades]:
     minute = now_ms // 60_000 * 60
     if symbol.delisted is not None:
         minute = min(minute, symbol.delisted - 60)
@@ -87,9 +95,9 @@ def _last(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int, limit: int) 
     missing, end, length = limit, minute + 60, _LOOK_BACK
     while missing > 0 and end > symbol.listed:
         start = max(end - length, symbol.listed)
-        bars = market.bars(symbol, _MINUTE, start, end)
+        bars = market.get_bars(symbol, _MINUTE, start, end)
         for opened in bars.timestamp[bars.volume > 0].tolist()[::-1]:
-            trades = market.trades(symbol, opened).until(now_ms)
+            trades = market.get_trades(symbol, opened).select_until(now_ms)
             parts.append(trades[max(len(trades) - missing, 0) :])
             missing -= len(parts[-1])
             if missing <= 0:
@@ -98,43 +106,43 @@ def _last(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int, limit: int) 
     return parts[::-1]
 
 
-def _from_time(
+def _iterate_from_time(
     market: SimulatedMarket, symbol: SpotSymbol, start_ms: int, until_ms: int
 ) -> Iterator[Trades]:
     """Yield the trades of `[start_ms, until_ms]` minute by minute, oldest first."""
     start = start_ms // 60_000 * 60
     while start * 1_000 <= until_ms:
         end = min(start + _DAY, until_ms // 60_000 * 60 + 60)
-        bars = market.bars(symbol, _MINUTE, start, end)
+        bars = market.get_bars(symbol, _MINUTE, start, end)
         if not len(bars) and not market.is_open(symbol, start):
             return
         for opened in bars.timestamp[bars.volume > 0].tolist():
-            yield market.trades(symbol, opened).within(start_ms, until_ms + 1)
+            yield market.get_trades(symbol, opened).select_within(start_ms, until_ms + 1)
         start = end
 
 
-def _from_id(
+def _iterate_from_id(
     market: SimulatedMarket, symbol: SpotSymbol, from_id: int, now_ms: int
 ) -> Iterator[Trades]:
     """Yield the trades from an id on: its day is found by halving the time since the listing."""
     low, high = symbol.listed, max(now_ms // 1_000, symbol.listed + 1)
     while high - low > _DAY:
         middle = (low + high) // 2
-        bars = market.bars(symbol, TIMEFRAMES["1h"], middle, middle + 3 * _DAY)
+        bars = market.get_bars(symbol, TIMEFRAMES["1h"], middle, middle + 3 * _DAY)
         if len(bars) and int(bars.first_id[0]) <= from_id:
             low = middle
         else:
             high = middle
-    bars = market.bars(symbol, _MINUTE, low, low + 4 * _DAY)
+    bars = market.get_bars(symbol, _MINUTE, low, low + 4 * _DAY)
     if not len(bars):
         return
     # The last minute whose first trade is not later than the requested one.
     row = max(int(np.searchsorted(bars.first_id, from_id, side="right")) - 1, 0)
-    for part in _from_time(market, symbol, int(bars.timestamp[row]) * 1_000, now_ms):
+    for part in _iterate_from_time(market, symbol, int(bars.timestamp[row]) * 1_000, now_ms):
         yield part[int(np.searchsorted(part.id, from_id)) :]
 
 
-def _first(parts: Iterator[Trades], limit: int) -> list[Trades]:
+def _take_first(parts: Iterator[Trades], limit: int) -> list[Trades]:
     found: list[Trades] = []
     for part in parts:
         found.append(part[:limit])
@@ -144,21 +152,21 @@ def _first(parts: Iterator[Trades], limit: int) -> list[Trades]:
     return found
 
 
-def _rows(symbol: SpotSymbol, trades: Trades) -> Iterator[JsonObject]:
+def _iterate_rows(symbol: SpotSymbol, trades: Trades) -> Iterator[JsonObject]:
     texts = Texts(symbol)
-    for number, time_ms, price, amount, buys in trades.rows():
+    for number, time_ms, price, amount, buys in trades.iterate_rows():
         yield {
             "id": number,
-            "price": texts.price(price),
-            "qty": texts.amount(amount),
-            "quoteQty": texts.value(price * amount),
+            "price": texts.format_price(price),
+            "qty": texts.format_amount(amount),
+            "quoteQty": texts.format_value(price * amount),
             "time": time_ms,
             "isBuyerMaker": not buys,
             "isBestMatch": True,
         }
 
 
-def _aggregates(symbol: SpotSymbol, trades: Trades) -> Iterator[JsonObject]:
+def _iterate_aggregates(symbol: SpotSymbol, trades: Trades) -> Iterator[JsonObject]:
     texts = Texts(symbol)
-    for number, time_ms, price, amount, buys in trades.rows():
-        yield aggregate(texts, number, time_ms, (price, amount, buys))
+    for number, time_ms, price, amount, buys in trades.iterate_rows():
+        yield make_aggregate(texts, number, time_ms, (price, amount, buys))

@@ -6,7 +6,7 @@ from typing import Final
 from aiohttp import web
 
 from onetape.core.loopback import is_own_host, is_own_origin
-from onetape.simulator.server.wire import json_text
+from onetape.simulator.server.wire import format_json
 
 #: Header that every state-changing request under /simulator must have, with any value. No HTML form
 #: can send one, and a page of another origin must request permission first (CORS), which is never
@@ -34,14 +34,14 @@ class RequestGuard:
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Pass a request on, or refuse it with status 403 and the reason."""
-        fault = self._fault(request)
+        fault = self._find_fault(request)
         if fault is None:
             return await handler(request)
         return web.Response(
-            text=json_text({"error": fault}), status=403, content_type="application/json"
+            text=format_json({"error": fault}), status=403, content_type="application/json"
         )
 
-    def _fault(self, request: web.Request) -> str | None:
+    def _find_fault(self, request: web.Request) -> str | None:
         host = request.headers.get("Host")
         if not is_own_host(host, self._port(), bound=self._bound):
             return "the Host header must be the address that the simulator listens on"

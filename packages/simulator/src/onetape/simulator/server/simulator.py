@@ -15,7 +15,7 @@ from onetape.simulator.faults.model import Fault
 from onetape.simulator.faults.registry import Faults
 from onetape.simulator.faults.rest import RestFaults
 from onetape.simulator.faults.states import States
-from onetape.simulator.market.clock import REAL, clock_kind
+from onetape.simulator.market.clock import REAL, get_clock_kind
 from onetape.simulator.market.price_moves import PriceMove
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.simulator.market.symbols import SYMBOLS, SpotSymbol
@@ -25,10 +25,10 @@ from onetape.simulator.server.context import ServerContext
 from onetape.simulator.server.control import ControlEndpoints
 from onetape.simulator.server.error_replies import Refusal
 from onetape.simulator.server.limits import Limits
-from onetape.simulator.server.listening import listen, refuse_remote, url_of
+from onetape.simulator.server.listening import format_url, listen, refuse_remote
 from onetape.simulator.server.public_rest import PublicRest
 from onetape.simulator.server.request_guard import RequestGuard
-from onetape.simulator.server.wire import json_text
+from onetape.simulator.server.wire import format_json
 from onetape.simulator.streams.market_streams import Streams
 from onetape.simulator.trading.account_service import AccountService
 from onetape.simulator.trading.fees import Fees
@@ -79,7 +79,7 @@ class Simulator:
             balance: Start balances of the account; None: 10,000 USDT.
             fees: Fee rates; None is 0.1 % in the received coin.
             keys: API keys that may use the account.
-            limits: Refuse what goes beyond Binance's limits, ban who goes on, and end each socket
+            limits: Refuse requests over Binance's limits, ban clients that go on, end each socket
                 after 24 hours of market time (in real time that end comes in any case).
             account_id: The account's number (`uid`), by which programs distinguish accounts.
             strict_timestamps: Refuse requests older than their recvWindow (-1021) in a stepped
@@ -98,7 +98,7 @@ class Simulator:
         self.faults.start(self.clock, seed)
         self._states = States(self.faults, self.clock)
         self._limits = Limits(self.clock, enforced=limits)
-        ends = limits or clock_kind(self.clock) == REAL
+        ends = limits or get_clock_kind(self.clock) == REAL
         self.context = ServerContext(self.faults, self._states, self._limits, ends, RuleBook())
         self.streams = Streams(self.market, self.clock, self.context)
         self.account = AccountService(
@@ -122,7 +122,7 @@ class Simulator:
     @property
     def url(self) -> str:
         """Address of the simulator, such as `http://127.0.0.1:8790`."""
-        return url_of(self._host, self._port)
+        return format_url(self._host, self._port)
 
     async def start(self) -> None:
         """Begin to listen.
@@ -134,7 +134,9 @@ class Simulator:
         guard = RequestGuard(self._host, lambda: self._port).middleware
         # Faults may keep a request from the exchange, or its response from a client.
         faults = RestFaults(self.faults, self._states).middleware
-        app = web.Application(middlewares=[guard, faults, self._limits.middleware, _binance_errors])
+        app = web.Application(
+            middlewares=[guard, faults, self._limits.middleware, _convert_errors_to_replies]
+        )
         PublicRest(self.market, self.clock, self.context.rules).add_to(app)
         self.streams.add_to(app)
         self.account.add_to(app)
@@ -156,7 +158,7 @@ class Simulator:
             self._runner = None
 
     async def advance_to_ms(self, market_ms: int) -> None:
-        """Move a stepped clock forward and send what became due.
+        """Move a stepped clock forward and send the events that became due.
 
         Args:
             market_ms: Epoch milliseconds; an earlier time moves nothing.
@@ -175,7 +177,7 @@ class Simulator:
         Args:
             symbol: Such as `BTC/USDT`.
             factor: Factor of the prices, such as 0.9.
-            start_ms: Market time from which on; None is the next minute. It counts from the next
+            start_ms: Market time from which on; None: the next minute. The move begins with a
                 whole minute.
             end_ms: Market time up to which; None: permanently.
 
@@ -186,7 +188,7 @@ class Simulator:
         return self._control.move_price(symbol, factor, start_ms, end_ms)
 
     async def disconnect(self, refuse_seconds: float = 0.0) -> int:
-        """Cut every WebSocket at once and return how many there were.
+        """Cut every WebSocket at once and return the number that were open.
 
         Args:
             refuse_seconds: Wall time for which new ones are reset.
@@ -199,7 +201,7 @@ class Simulator:
         """Cut the sockets that are open when maintenance begins, also those without an event."""
         while True:
             await asyncio.sleep(_KEEP_SECONDS)
-            if self.faults.any and self._states.in_maintenance("all sockets"):
+            if self.faults.any and self._states.is_in_maintenance("all sockets"):
                 self.streams.cut()
                 self.account.sockets.cut()
 
@@ -220,13 +222,15 @@ class Simulator:
 
 
 @web.middleware
-async def _binance_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _convert_errors_to_replies(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn refusals and unknown paths into Binance's replies."""
     try:
         return await handler(request)
     except Refusal as refusal:
         return web.Response(
-            text=json_text(refusal.body()), status=refusal.status, content_type="application/json"
+            text=format_json(refusal.make_body()),
+            status=refusal.status,
+            content_type="application/json",
         )
     except (web.HTTPNotFound, web.HTTPMethodNotAllowed):
         return web.Response(text=_NOT_FOUND, status=404, content_type="text/html")

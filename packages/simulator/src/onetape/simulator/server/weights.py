@@ -4,12 +4,12 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final, cast
 
-from onetape.simulator.server.wire import json_value
+from onetape.simulator.server.wire import parse_json
 
 Query = Mapping[str, str]
 
 
-def _depth(query: Query) -> int:
+def _weigh_depth(query: Query) -> int:
     limit = query.get("limit", "")
     limit = int(limit) if re.fullmatch("[0-9]{1,20}", limit) else 100
     if limit <= 100:
@@ -17,35 +17,35 @@ def _depth(query: Query) -> int:
     return 25 if limit <= 500 else 50 if limit <= 1_000 else 250
 
 
-def _day_ticker(query: Query) -> int:
+def _weigh_day_ticker(query: Query) -> int:
     if "symbol" in query:
         return 2
-    count = _named(query)
+    count = _count_named_markets(query)
     return 80 if count == 0 or count > 100 else 40 if count > 20 else 2
 
 
-def _named(query: Query) -> int:
-    """Return how many markets `symbols` names; 0 is all of them."""
+def _count_named_markets(query: Query) -> int:
+    """Return the number of markets in `symbols`; 0: all markets."""
     try:
-        names = json_value(query.get("symbols", ""))
+        names = parse_json(query.get("symbols", ""))
     except ValueError:
         return 0
     return len(cast("list[object]", names)) if isinstance(names, list) else 0
 
 
-def _one_or_all(one: int, every: int) -> Callable[[Query], int]:
+def _make_one_or_all_weight(one: int, every: int) -> Callable[[Query], int]:
     return lambda query: one if "symbol" in query else every
 
 
-def _own_trades(query: Query) -> int:
+def _weigh_own_trades(query: Query) -> int:
     return 5 if "orderId" in query else 20
 
 
-def _tested_order(query: Query) -> int:
+def _weigh_test_order(query: Query) -> int:
     return 20 if query.get("computeCommissionRates") == "true" else 1
 
 
-#: How many orders a request places, over REST and over the WebSocket API.
+#: Number of orders that a request places, over REST and over the WebSocket API.
 _PLACES: Final = {
     ("POST", "/api/v3/order"): 1, ("POST", "/api/v3/order/cancelReplace"): 1,
     ("POST", "/api/v3/order/oco"): 2, ("POST", "/api/v3/orderList/oco"): 2,
@@ -53,7 +53,7 @@ _PLACES: Final = {
 _METHOD_PLACES: Final = {
     "order.place": 1, "order.cancelReplace": 1, "orderList.place": 2, "orderList.place.oco": 2,
 }  # fmt: skip
-#: What a dial of the WebSocket API weighs.
+#: Weight of a dial of the WebSocket API.
 DIAL_WEIGHT: Final = 2
 _FIXED: Final = {
     ("GET", "exchangeInfo"): 20, ("GET", "klines"): 2, ("GET", "uiKlines"): 2,
@@ -64,13 +64,13 @@ _FIXED: Final = {
     ("POST", "userDataStream"): 2, ("PUT", "userDataStream"): 2, ("DELETE", "userDataStream"): 2,
 }  # fmt: skip
 _ASKED: Final[dict[tuple[str, str], Callable[[Query], int]]] = {
-    ("GET", "depth"): _depth,
-    ("GET", "ticker/24hr"): _day_ticker,
-    ("GET", "ticker/price"): _one_or_all(2, 4),
-    ("GET", "ticker/bookTicker"): _one_or_all(2, 4),
-    ("GET", "openOrders"): _one_or_all(6, 80),
-    ("GET", "myTrades"): _own_trades,
-    ("POST", "order/test"): _tested_order,
+    ("GET", "depth"): _weigh_depth,
+    ("GET", "ticker/24hr"): _weigh_day_ticker,
+    ("GET", "ticker/price"): _make_one_or_all_weight(2, 4),
+    ("GET", "ticker/bookTicker"): _make_one_or_all_weight(2, 4),
+    ("GET", "openOrders"): _make_one_or_all_weight(6, 80),
+    ("GET", "myTrades"): _weigh_own_trades,
+    ("POST", "order/test"): _weigh_test_order,
 }
 #: The request over REST that weighs the same as a method of the WebSocket API.
 _SAME: Final = {
@@ -90,25 +90,25 @@ _SAME: Final = {
 }
 
 
-def request_weight(method: str, path: str, query: Query) -> int:
-    """Return the weight of a request; what the documentation does not list weighs 1."""
+def get_request_weight(method: str, path: str, query: Query) -> int:
+    """Return the weight of a request; it is 1 where the documentation does not list the request."""
     key = method, path.removeprefix("/api/v3/")
     if key in _ASKED:
         return _ASKED[key](query)
     return _FIXED.get(key, 1)
 
 
-def method_weight(method: str, params: Query) -> int:
-    """Return the weight of a method of the WebSocket API; what is not listed weighs 1."""
+def get_method_weight(method: str, params: Query) -> int:
+    """Return the weight of a method of the WebSocket API; a method that is not listed has 1."""
     verb, path = _SAME.get(method, ("", ""))
-    return request_weight(verb, path, params)
+    return get_request_weight(verb, path, params)
 
 
-def order_count(method: str, path: str) -> int:
-    """Return how many orders a request over REST places; 0 where it places none."""
+def get_order_count(method: str, path: str) -> int:
+    """Return the number of orders that a request over REST places."""
     return _PLACES.get((method, path), 0)
 
 
-def method_order_count(method: str) -> int:
-    """Return how many orders a method of the WebSocket API places; 0 where it places none."""
+def get_method_order_count(method: str) -> int:
+    """Return the number of orders that a method of the WebSocket API places."""
     return _METHOD_PLACES.get(method, 0)

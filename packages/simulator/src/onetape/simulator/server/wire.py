@@ -1,4 +1,4 @@
-"""How numbers and bars look in Binance's messages: decimals as strings of 8 digits, times in ms.
+"""Numbers and bars in the form of Binance's messages: decimals as strings of 8 digits, times in ms.
 
 Prices of a market whose tick is finer than that, which only recorded files have, are written with
 the digits of the tick.
@@ -21,17 +21,17 @@ JsonObject = dict[str, JsonValue]
 _encoded: Final = json.JSONEncoder(separators=(",", ":")).encode
 _event_encoded: Final = msgspec.json.Encoder().encode
 _DIGITS: Final = 8
-#: Of fewer values than this, Python writes each one sooner than NumPy splits the column.
+#: Number of values below which writing each one in Python is faster than NumPy.
 _FEW: Final = 8
 
 
-def json_text(value: object) -> str:
+def format_json(value: object) -> str:
     """Return a value as compact JSON."""
     return _encoded(value)
 
 
-def event_text(event: JsonObject) -> str:
-    """Return an event as compact JSON, in a tenth of the time of `json_text`.
+def format_event(event: JsonObject) -> str:
+    """Return an event as compact JSON, in a tenth of the time of `format_json`.
 
     Args:
         event: Texts, integers of 64 bits, booleans and objects of them, as all events of streams
@@ -40,7 +40,7 @@ def event_text(event: JsonObject) -> str:
     return _event_encoded(event).decode()
 
 
-def json_value(text: str) -> object:
+def parse_json(text: str) -> object:
     """Return the value of a JSON text.
 
     Raises:
@@ -52,12 +52,12 @@ def json_value(text: str) -> object:
         raise ValueError("nested too deeply") from None
 
 
-def decimal_8(value: int, digits: int) -> str:
+def format_decimal_8(value: int, digits: int) -> str:
     """Return `value * 10**-digits` with 8 digits after the point; further digits are cut off."""
-    return decimal_text(value, digits, _DIGITS)
+    return format_decimal(value, digits, _DIGITS)
 
 
-def decimal_text(value: int, digits: int, places: int) -> str:
+def format_decimal(value: int, digits: int, places: int) -> str:
     """Return `value * 10**-digits` with `places` digits after the point; others are cut off."""
     sign = "-" if value < 0 else ""
     value = abs(value)
@@ -75,37 +75,41 @@ class Texts:
         self._price_places = symbol.price_places
         self._amount_digits = symbol.amount_digits
 
-    def price(self, ticks: int) -> str:
+    def format_price(self, ticks: int) -> str:
         """Return a price given in ticks."""
-        return decimal_text(ticks, self._price_digits, self._price_places)
+        return format_decimal(ticks, self._price_digits, self._price_places)
 
-    def mean_price(self, hundred_millionths: int) -> str:
+    def format_mean_price(self, hundred_millionths: int) -> str:
         """Return a price given in 10**-8 ticks."""
-        return decimal_text(hundred_millionths, self._price_digits + 8, self._price_places)
+        return format_decimal(hundred_millionths, self._price_digits + 8, self._price_places)
 
-    def amount(self, steps: int) -> str:
+    def format_amount(self, steps: int) -> str:
         """Return an amount given in steps."""
-        return decimal_8(steps, self._amount_digits)
+        return format_decimal_8(steps, self._amount_digits)
 
-    def value(self, ticks_times_steps: int) -> str:
+    def format_value(self, ticks_times_steps: int) -> str:
         """Return a value in quote currency."""
-        return decimal_8(ticks_times_steps, self._price_digits + self._amount_digits)
+        return format_decimal_8(ticks_times_steps, self._price_digits + self._amount_digits)
 
 
-def kline_rows(symbol: SpotSymbol, timeframe: Timeframe, bars: Bars) -> Iterator[list[JsonValue]]:
+def iterate_kline_rows(
+    symbol: SpotSymbol, timeframe: Timeframe, bars: Bars
+) -> Iterator[list[JsonValue]]:
     """Yield bars as the rows of `GET /api/v3/klines`."""
-    for row in _kline_cells(symbol, timeframe, bars):
+    for row in _iterate_kline_cells(symbol, timeframe, bars):
         yield [*row, "0"]
 
 
-def kline_texts(symbol: SpotSymbol, timeframe: Timeframe, bars: Bars) -> Iterator[bytes]:
+def iterate_kline_texts(symbol: SpotSymbol, timeframe: Timeframe, bars: Bars) -> Iterator[bytes]:
     """Yield bars as the JSON text of the rows of `GET /api/v3/klines`."""
-    for t, o, h, low, c, v, ends, q, n, bought, spent in _kline_cells(symbol, timeframe, bars):
+    for t, o, h, low, c, v, ends, q, n, bought, spent in _iterate_kline_cells(
+        symbol, timeframe, bars
+    ):
         text = f'[{t},"{o}","{h}","{low}","{c}","{v}",{ends},"{q}",{n},"{bought}","{spent}","0"]'
         yield text.encode()
 
 
-def _kline_cells(
+def _iterate_kline_cells(
     symbol: SpotSymbol, timeframe: Timeframe, bars: Bars
 ) -> Iterator[tuple[int, str, str, str, str, str, int, str, int, str, str]]:
     price, amount, places = symbol.price_digits, symbol.amount_digits, symbol.price_places
@@ -116,24 +120,24 @@ def _kline_cells(
         ends = ((bars.timestamp + timeframe.seconds) * 1_000 - 1).tolist()
     return zip(
         (bars.timestamp * 1_000).tolist(),
-        _decimals(bars.open, price, places),
-        _decimals(bars.high, price, places),
-        _decimals(bars.low, price, places),
-        _decimals(bars.close, price, places),
-        _decimals(bars.volume, amount),
+        _format_decimals(bars.open, price, places),
+        _format_decimals(bars.high, price, places),
+        _format_decimals(bars.low, price, places),
+        _format_decimals(bars.close, price, places),
+        _format_decimals(bars.volume, amount),
         ends,
-        _decimals(bars.quote, price + amount),
+        _format_decimals(bars.quote, price + amount),
         bars.trades.tolist(),
-        _decimals(bars.buy_volume, amount),
-        _decimals(bars.buy_quote, price + amount),
+        _format_decimals(bars.buy_volume, amount),
+        _format_decimals(bars.buy_quote, price + amount),
         strict=True,
     )
 
 
-def _decimals(values: IntArray, digits: int, places: int = _DIGITS) -> list[str]:
-    """Return `decimal_text` of each value; none is negative."""
+def _format_decimals(values: IntArray, digits: int, places: int = _DIGITS) -> list[str]:
+    """Return `format_decimal` of each value; none is negative."""
     if len(values) < _FEW:
-        return [decimal_text(value, digits, places) for value in values.tolist()]
+        return [format_decimal(value, digits, places) for value in values.tolist()]
     if digits > places:
         values, digits = values // 10 ** (digits - places), places
     # Split before scaling: a month's volume with 8 digits more would not fit into 64 bits.
@@ -142,7 +146,7 @@ def _decimals(values: IntArray, digits: int, places: int = _DIGITS) -> list[str]
     return [f"{w}.{p:0{places}d}" for w, p in zip(whole.tolist(), part.tolist(), strict=True)]
 
 
-def kline_events(
+def iterate_kline_events(
     symbol: SpotSymbol, timeframe: Timeframe, bars: Bars, now_ms: int, *, closed: bool
 ) -> Iterator[JsonObject]:
     """Yield bars as kline events of a stream.
@@ -155,7 +159,7 @@ def kline_events(
         closed: Whether these bars are final (`x`).
     """
     first_ids = bars.first_id.tolist()
-    for row, first_id in zip(kline_rows(symbol, timeframe, bars), first_ids, strict=True):
+    for row, first_id in zip(iterate_kline_rows(symbol, timeframe, bars), first_ids, strict=True):
         opened, first, high, low, last, volume, ends, quote, trades, bought, spent, rest = row
         yield {
             "e": "kline",

@@ -1,4 +1,4 @@
-"""One socket of market streams: its subscriptions, its commands, and what becomes due on them."""
+"""One socket of market streams: its subscriptions, its commands and the events due on them."""
 
 import asyncio
 import itertools
@@ -11,14 +11,14 @@ from aiohttp import web
 from onetape.core.clock import Clock, SteppedClock
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.simulator.server.context import ServerContext
-from onetape.simulator.server.wire import JsonObject, event_text, json_value
+from onetape.simulator.server.wire import JsonObject, format_event, parse_json
 from onetape.simulator.streams.feeds import EventFeed, InvalidStream, make_feed
-from onetape.simulator.streams.frames import text_frames
+from onetape.simulator.streams.frames import encode_text_frames
 from onetape.simulator.streams.sockets import Socket
 
 #: Number of events of one stream after which other tasks of the loop run.
 TURN_EVENTS: Final = 50
-#: Streams that become due within so many wall seconds are looked at together.
+#: Streams that become due within so many wall seconds are checked together.
 TOGETHER_SECONDS: Final = 0.005
 MOST_STREAMS: Final = 1_024
 _METHODS: Final = (
@@ -27,7 +27,7 @@ _METHODS: Final = (
 
 
 class CommandError(Exception):
-    """A command that Binance responds with an error: a code and a text."""
+    """A command to which Binance responds with an error: a code and a text."""
 
     def __init__(self, code: int, message: str) -> None:
         """Take Binance's code and text."""
@@ -40,7 +40,7 @@ class StreamConnection(Socket):
     """One client of market streams.
 
     A slow reader gets fewer forming candles, never fewer closed ones, and delays no other client.
-    Nothing is queued: what is due is worked out when the socket can take it.
+    Nothing is queued: the events that are due are computed when the socket can take them.
     """
 
     def __init__(
@@ -83,30 +83,30 @@ class StreamConnection(Socket):
         self._wake.set()
 
     def wake(self) -> None:
-        """Send now what has become due, because a driver moved the clock."""
+        """Send the events that are due now, because a driver moved the clock."""
         self._due = dict.fromkeys(self._due, 0.0)
         super().wake()
 
-    async def _received(self, text: str) -> None:
+    async def _process_message(self, text: str) -> None:
         """Respond to a command, unless a fault drops the response."""
-        firing = self._injector.command(_streams_in(text))
+        firing = self._injector.fire_command_fault(_find_subscribed_streams(text))
         if firing is not None and firing.fault.kind == "ws_reject":
             error = CommandError(
                 2 if firing.fault.code is None else firing.fault.code,
                 firing.fault.text or "Invalid request: invalid stream",
             )
-            await self._injector.send(_refusal(error, _parsed(text).get("id")))
+            await self._injector.send(_make_error_reply(error, _parse_command(text).get("id")))
             return
-        answer = self._answer(text)
+        reply = self._make_reply(text)
         if firing is None:
-            await self._injector.send(answer)
+            await self._injector.send(reply)
 
     async def _send_due(self, now_ms: int) -> None:
         soon = time.monotonic() + TOGETHER_SECONDS
         for name, feed in list(self._feeds.items()):
             if self._due.get(name, 0.0) > soon:
                 continue
-            events = feed.events(now_ms)
+            events = feed.iterate_events(now_ms)
             while batch := list(itertools.islice(events, TURN_EVENTS)):
                 if self._closed:
                     return
@@ -117,25 +117,25 @@ class StreamConnection(Socket):
                     await self._flush()
                     await asyncio.sleep(0)
             if name in self._feeds:
-                self._due[name] = time.monotonic() + feed.wait_seconds(self._clock)
+                self._due[name] = time.monotonic() + feed.compute_wait_seconds(self._clock)
         await self._flush()
 
-    def _idle_seconds(self) -> float | None:
+    def _compute_idle_seconds(self) -> float | None:
         if not self._due or isinstance(self._clock, SteppedClock):
             return None
         return max(min(self._due.values()) - time.monotonic(), 0.0)
 
     async def _send(self, event: JsonObject, stream: str) -> None:
-        await super()._send(self._framed(event, stream), stream)
+        await super()._send(self._wrap_event(event, stream), stream)
 
-    def _framed(self, event: JsonObject, stream: str) -> JsonObject:
-        """Return what the frame of an event holds."""
+    def _wrap_event(self, event: JsonObject, stream: str) -> JsonObject:
+        """Return the content of the frame of an event."""
         return {"stream": stream, "data": event} if self._combined else event
 
     async def _send_all(self, events: list[JsonObject], stream: str) -> None:
         """Send some events of one stream; collect them for `_flush` where no fault changes them."""
         if self._injector.is_plain:
-            self._collected += [event_text(self._framed(event, stream)) for event in events]
+            self._collected += [format_event(self._wrap_event(event, stream)) for event in events]
             return
         await self._flush()
         for event in events:
@@ -150,25 +150,25 @@ class StreamConnection(Socket):
         """
         texts, self._collected = self._collected, []
         if texts:
-            await self._put_frames(text_frames(texts))
+            await self._put_frames(encode_text_frames(texts))
 
-    def _answer(self, text: str) -> JsonObject:
+    def _make_reply(self, text: str) -> JsonObject:
         """Return the reply to a command, in Binance's form."""
         number: object = None
         try:
-            command = _parsed(text)
+            command = _parse_command(text)
             number = command.get("id")
-            return {"result": self._done(command), "id": number}
+            return {"result": self._run_command(command), "id": number}
         except CommandError as error:
-            return _refusal(error, number)
+            return _make_error_reply(error, number)
 
-    def _done(self, command: JsonObject) -> object:
+    def _run_command(self, command: JsonObject) -> object:
         """Carry out a stream command of the client; return its result."""
         methods: dict[str, Callable[[list[object]], object]] = {
-            "SUBSCRIBE": self._subscribed,
-            "UNSUBSCRIBE": self._unsubscribed,
+            "SUBSCRIBE": self._subscribe,
+            "UNSUBSCRIBE": self._unsubscribe,
             "LIST_SUBSCRIPTIONS": lambda _: list(self._feeds),
-            "SET_PROPERTY": self._property_set,
+            "SET_PROPERTY": self._set_property,
             "GET_PROPERTY": lambda _: self._combined,
         }
         method = methods.get(str(command.get("method")))
@@ -181,29 +181,29 @@ class StreamConnection(Socket):
             raise CommandError(2, "Invalid request: params must be an array")
         return method(cast("list[object]", params))
 
-    def _subscribed(self, params: list[object]) -> None:
+    def _subscribe(self, params: list[object]) -> None:
         self.subscribe(cast("list[str]", params))
 
-    def _unsubscribed(self, params: list[object]) -> None:
+    def _unsubscribe(self, params: list[object]) -> None:
         for name in params:
             self._feeds.pop(str(name), None)
             self._due.pop(str(name), None)
 
-    def _property_set(self, params: list[object]) -> None:
+    def _set_property(self, params: list[object]) -> None:
         if len(params) != 2 or params[0] != "combined" or not isinstance(params[1], bool):
             raise CommandError(0, "Unknown property")
         self._combined = params[1]
 
 
-def _refusal(error: CommandError, number: object) -> JsonObject:
+def _make_error_reply(error: CommandError, number: object) -> JsonObject:
     reply: JsonObject = {"error": {"code": error.code, "msg": error.message}}
     return reply if number is None else reply | {"id": number}
 
 
-def _streams_in(text: str) -> list[str]:
+def _find_subscribed_streams(text: str) -> list[str]:
     """Return the streams that a command subscribes to; none where it is another command."""
     try:
-        command = _parsed(text)
+        command = _parse_command(text)
     except CommandError:
         return []
     params = command.get("params")
@@ -212,9 +212,9 @@ def _streams_in(text: str) -> list[str]:
     return [str(name) for name in cast("list[object]", params)]
 
 
-def _parsed(text: str) -> JsonObject:
+def _parse_command(text: str) -> JsonObject:
     try:
-        command = json_value(text)
+        command = parse_json(text)
     except ValueError as error:
         raise CommandError(3, f"Invalid JSON: {error}") from None
     if not isinstance(command, dict):

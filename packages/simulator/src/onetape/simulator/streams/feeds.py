@@ -9,12 +9,12 @@ from onetape.core.timeframes import Timeframe
 from onetape.simulator.market.bars import TIMEFRAMES
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.simulator.market.symbols import SpotSymbol, UnknownSymbol
-from onetape.simulator.market.tickers import book_event, day_event, mini_event
+from onetape.simulator.market.tickers import make_book_event, make_day_event, make_mini_event
 from onetape.simulator.market.trades import Trades
-from onetape.simulator.server.public_trades import aggregate
-from onetape.simulator.server.wire import JsonObject, Texts, kline_events
+from onetape.simulator.server.public_trades import make_aggregate
+from onetape.simulator.server.wire import JsonObject, Texts, iterate_kline_events
 
-#: Wall seconds between two looks of a stream at the market, in real time and at any other speed.
+#: Wall seconds between two checks of a stream, in real time and at any other speed.
 REAL_SECONDS: Final = 1.0
 FAST_SECONDS: Final = 0.25
 LEAST_SECONDS: Final = 0.02
@@ -22,7 +22,7 @@ LEAST_SECONDS: Final = 0.02
 SHOWN_PER_CANDLE: Final = 8
 #: Closed candles are read in pieces of this many.
 _PIECE: Final = 500
-#: What a name of a stream may look like, such as `btcusdt@depth5@100ms` or `!miniTicker@arr`.
+#: Form of the name of a stream, such as `btcusdt@depth5@100ms` or `!miniTicker@arr`.
 _FORM: Final = re.compile(r"!?[^\s/:,;@!]{1,60}(@[A-Za-z0-9_+:-]{1,40}){1,3}")
 _STREAM: Final = re.compile(
     r"([^\sA-Z/:,;@]{1,60})@(kline_(\w+)|ticker|miniTicker|bookTicker|trade|aggTrade)"
@@ -32,12 +32,12 @@ _STREAM: Final = re.compile(
 class EventFeed(Protocol):
     """One subscription of one connection."""
 
-    def events(self, now_ms: int) -> Iterator[JsonObject]:
-        """Yield what has become due by `now_ms`, oldest first; the next call goes on from there."""
+    def iterate_events(self, now_ms: int) -> Iterator[JsonObject]:
+        """Yield the events due by `now_ms`, oldest first; the next call goes on from there."""
         ...
 
-    def wait_seconds(self, clock: Clock) -> float:
-        """Return after how many wall seconds there is something to look at."""
+    def compute_wait_seconds(self, clock: Clock) -> float:
+        """Return the wall seconds until the next check."""
         ...
 
 
@@ -45,45 +45,49 @@ class KlineFeed:
     """Kline events: the forming candle, and each closed candle once with its final values."""
 
     def __init__(self, market: SimulatedMarket, symbol: SpotSymbol, timeframe: Timeframe) -> None:
-        """Begin with the candle that forms at the first look."""
+        """Begin with the candle that forms at the first check."""
         self._market = market
         self._symbol = symbol
         self._timeframe = timeframe
         self._open: int | None = None
         self._shown: tuple[int, int] | None = None
 
-    def events(self, now_ms: int) -> Iterator[JsonObject]:
+    def iterate_events(self, now_ms: int) -> Iterator[JsonObject]:
         """Yield the closing event of every candle that ended, then the forming one if it moved.
 
-        Nothing while an outage lasts: what ended meanwhile is closed when it is over.
+        No event comes during an outage: a candle that ended meanwhile is closed after the outage.
         """
         if self._market.is_silent(now_ms // 1_000, self._symbol):
             return
         current = self._timeframe.floor(now_ms // 1_000)
         while self._open is not None and self._open < current:
             end = min(current, self._timeframe.shift(self._open, _PIECE))
-            bars = self._market.bars(self._symbol, self._timeframe, self._open, end)
+            bars = self._market.get_bars(self._symbol, self._timeframe, self._open, end)
             for row in range(len(bars)):
                 one = bars[row : row + 1]
                 # Noted before the event leaves: a reader that stops here continues with the next.
                 self._open = self._timeframe.next(int(one.timestamp[0]))
-                yield from kline_events(self._symbol, self._timeframe, one, now_ms, closed=True)
+                yield from iterate_kline_events(
+                    self._symbol, self._timeframe, one, now_ms, closed=True
+                )
             self._open = end
         self._open = current
-        bar = self._market.forming(self._symbol, self._timeframe, now_ms)
+        bar = self._market.get_forming_bar(self._symbol, self._timeframe, now_ms)
         if not len(bar):
             return
         state = (current, int(bar.trades[0]))
         if state != self._shown:
             self._shown = state
-            yield from kline_events(self._symbol, self._timeframe, bar, now_ms, closed=False)
+            yield from iterate_kline_events(
+                self._symbol, self._timeframe, bar, now_ms, closed=False
+            )
 
-    def wait_seconds(self, clock: Clock) -> float:
-        """Return the time to the next look, or to the candle's close if that comes sooner."""
+    def compute_wait_seconds(self, clock: Clock) -> float:
+        """Return the time to the next check, or to the candle's close if that comes sooner."""
         now_ms = clock.now_ms()
         ends_ms = self._timeframe.next(now_ms // 1_000) * 1_000
         length = clock.wall_seconds(self._timeframe.seconds * 1_000)
-        look = max(min(_look_seconds(clock), length / SHOWN_PER_CANDLE), LEAST_SECONDS)
+        look = max(min(_get_look_seconds(clock), length / SHOWN_PER_CANDLE), LEAST_SECONDS)
         return min(look, clock.wall_seconds(ends_ms - now_ms))
 
 
@@ -94,10 +98,10 @@ class TickerEventFeed:
         """Take the market whose statistics are sent; `mini` leaves prices and volumes only."""
         self._market = market
         self._symbol = symbol
-        self._event = mini_event if mini else day_event
+        self._event = make_mini_event if mini else make_day_event
         self._shown_ms = -1
 
-    def events(self, now_ms: int) -> Iterator[JsonObject]:
+    def iterate_events(self, now_ms: int) -> Iterator[JsonObject]:
         """Yield one event while the market trades."""
         now = now_ms // 1_000
         if self._market.is_silent(now, self._symbol) or not self._market.is_open(self._symbol, now):
@@ -106,9 +110,9 @@ class TickerEventFeed:
             self._shown_ms = now_ms
             yield self._event(self._market, self._symbol, now_ms)
 
-    def wait_seconds(self, clock: Clock) -> float:
+    def compute_wait_seconds(self, clock: Clock) -> float:
         """Return the time to the next look."""
-        return _look_seconds(clock)
+        return _get_look_seconds(clock)
 
 
 class BookFeed:
@@ -120,16 +124,16 @@ class BookFeed:
         self._symbol = symbol
         self._update_id: object = None
 
-    def events(self, now_ms: int) -> Iterator[JsonObject]:
+    def iterate_events(self, now_ms: int) -> Iterator[JsonObject]:
         """Yield the present offers if they changed."""
-        event = book_event(self._market, self._symbol, now_ms)
+        event = make_book_event(self._market, self._symbol, now_ms)
         if event is not None and event["u"] != self._update_id:
             self._update_id = event["u"]
             yield event
 
-    def wait_seconds(self, clock: Clock) -> float:
+    def compute_wait_seconds(self, clock: Clock) -> float:
         """Return the time to the next look."""
-        return _look_seconds(clock) / 4
+        return _get_look_seconds(clock) / 4
 
 
 class TradeEventFeed:
@@ -138,41 +142,43 @@ class TradeEventFeed:
     def __init__(
         self, market: SimulatedMarket, symbol: SpotSymbol, *, aggregated: bool = False
     ) -> None:
-        """Begin with the first trade after the first look; `aggregated` sends `aggTrade` events."""
+        """Begin with the first trade after the first check; `aggregated`: send `aggTrade`."""
         self._aggregated = aggregated
         self._market = market
         self._symbol = symbol
         self._seen_ms: int | None = None
 
-    def events(self, now_ms: int) -> Iterator[JsonObject]:
-        """Yield the trades since the last look."""
+    def iterate_events(self, now_ms: int) -> Iterator[JsonObject]:
+        """Yield the trades since the last check."""
         seen_ms = now_ms if self._seen_ms is None else self._seen_ms
         for minute in range(seen_ms // 60_000 * 60, now_ms // 1_000 + 1, 60):
             if not self._market.is_open(self._symbol, minute):
                 continue
-            trades = self._market.trades(self._symbol, minute).until(now_ms)
-            yield from self._rows(trades[len(trades.until(seen_ms)) :], now_ms)
+            trades = self._market.get_trades(self._symbol, minute).select_until(now_ms)
+            yield from self._iterate_trade_events(
+                trades[len(trades.select_until(seen_ms)) :], now_ms
+            )
         self._seen_ms = now_ms
 
-    def wait_seconds(self, clock: Clock) -> float:
+    def compute_wait_seconds(self, clock: Clock) -> float:
         """Return the time to the next look."""
-        return _look_seconds(clock) / 4
+        return _get_look_seconds(clock) / 4
 
-    def _rows(self, trades: Trades, now_ms: int) -> Iterator[JsonObject]:
+    def _iterate_trade_events(self, trades: Trades, now_ms: int) -> Iterator[JsonObject]:
         texts = Texts(self._symbol)
-        for number, time_ms, price, amount, buys in trades.rows():
+        for number, time_ms, price, amount, buys in trades.iterate_rows():
             if self._aggregated:
-                cells = aggregate(texts, number, time_ms, (price, amount, buys))
+                cells = make_aggregate(texts, number, time_ms, (price, amount, buys))
                 yield {"e": "aggTrade", "E": now_ms, "s": self._symbol.id, **cells}
                 continue
-            # Order ids are invented: an order of its own on each side of each trade.
+            # Order ids are invented: a new order on each side of each trade.
             yield {
                 "e": "trade",
                 "E": now_ms,
                 "s": self._symbol.id,
                 "t": number,
-                "p": texts.price(price),
-                "q": texts.amount(amount),
+                "p": texts.format_price(price),
+                "q": texts.format_amount(amount),
                 "b": 2 * number,
                 "a": 2 * number + 1,
                 "T": time_ms,
@@ -184,12 +190,12 @@ class TradeEventFeed:
 class SilentFeed:
     """A stream that is not served: it is accepted, as Binance does, and never sends anything."""
 
-    def events(self, now_ms: int) -> Iterator[JsonObject]:
+    def iterate_events(self, now_ms: int) -> Iterator[JsonObject]:
         """Yield nothing."""
         del now_ms
         yield from ()
 
-    def wait_seconds(self, clock: Clock) -> float:
+    def compute_wait_seconds(self, clock: Clock) -> float:
         """Return a long time."""
         del clock
         return 3_600.0
@@ -213,7 +219,7 @@ def make_feed(name: str, market: SimulatedMarket) -> EventFeed:
     if match is None or (match[3] and match[3] not in TIMEFRAMES):
         return SilentFeed()
     try:
-        symbol = market.symbol(match[1].upper())
+        symbol = market.get_symbol(match[1].upper())
     except UnknownSymbol:
         return SilentFeed()
     if match[3]:
@@ -225,5 +231,5 @@ def make_feed(name: str, market: SimulatedMarket) -> EventFeed:
     return TradeEventFeed(market, symbol, aggregated=match[2] == "aggTrade")
 
 
-def _look_seconds(clock: Clock) -> float:
+def _get_look_seconds(clock: Clock) -> float:
     return REAL_SECONDS if clock.wall_seconds(1_000) >= 1 else FAST_SECONDS

@@ -7,8 +7,8 @@ from typing import Final
 _TEXT: Final = 0x81
 
 
-def text_frames(texts: Iterable[str]) -> bytes:
-    """Return each text as a frame of its own (RFC 6455, 5.2: unmasked, not compressed)."""
+def encode_text_frames(texts: Iterable[str]) -> bytes:
+    """Return each text as a separate frame (RFC 6455, 5.2: unmasked, not compressed)."""
     parts: list[bytes] = []
     for text in texts:
         payload = text.encode()

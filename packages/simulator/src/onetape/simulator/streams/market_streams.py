@@ -29,7 +29,9 @@ class Streams(Sockets):
         for path in ("/ws", "/ws/{names:.+}", "/stream/ws", "/stream/ws/{names:.+}", "/stream"):
             app.router.add_get(path, self._serve)
 
-    def _made(self, response: web.WebSocketResponse, request: web.Request) -> StreamConnection:
+    def _make_socket(
+        self, response: web.WebSocketResponse, request: web.Request
+    ) -> StreamConnection:
         names = request.query.get("streams", "") or request.match_info.get("names", "")
         connection = StreamConnection(
             response,

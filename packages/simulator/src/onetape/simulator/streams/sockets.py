@@ -18,10 +18,10 @@ SEND_SECONDS: Final = 10.0
 #: Interval of pings, and time without a pong after which a socket is cut, seconds, as at Binance.
 PING_SECONDS: Final = 20.0
 SILENT_SECONDS: Final = 60.0
-#: What may wait for a slow reader, and the interval of the check how far it is.
+#: Amount of data that may wait for a slow reader, and the interval of the check of its progress.
 MOST_UNSENT_BYTES: Final = 256 * 1_024
 DRAIN_SECONDS: Final = 0.002
-#: Life of a socket in market time, and how long before its end the client is warned.
+#: Life of a socket in market time, and the time between the warning and the end.
 LIFE_MS: Final = 24 * 3_600_000
 WARNING_MS: Final = 10 * 60_000
 #: Errors of a socket whose client is gone; they are ignored.
@@ -29,10 +29,10 @@ GONE: Final = (ConnectionError, ClientError, RuntimeError)
 
 
 class Socket:
-    """One client, served by tasks of its own at the pace of its reader.
+    """One client, served by separate tasks at the pace of its reader.
 
-    A subclass defines how a text is handled (`_received`), what has become due (`_send_due`),
-    after how many seconds something is due again (`_idle_seconds`), and how an event is sent
+    A subclass defines how a text is handled (`_received`), which events are due (`_send_due`),
+    the seconds until the next ones are due (`_idle_seconds`), and how an event is sent
     (`_send`).
     """
 
@@ -58,13 +58,13 @@ class Socket:
         self._wake = asyncio.Event()
         self._progress = asyncio.Condition()
         self._reached_ms = -1
-        self._last_heard = time.monotonic()
+        self._last_received = time.monotonic()
         self._closed = False
         self._began_ms = clock.now_ms()
         self._warned = False
 
     def wake(self) -> None:
-        """Send now what has become due."""
+        """Send the events that are due now."""
         self._wake.set()
 
     def abort(self) -> None:
@@ -73,7 +73,7 @@ class Socket:
         self._wake.set()
         reset(self._transport)
 
-    async def reached(self, market_ms: int) -> None:
+    async def wait_until_sent(self, market_ms: int) -> None:
         """Wait until everything up to this market time was sent, or the connection ended."""
         async with self._progress:
             await self._progress.wait_for(lambda: self._closed or self._reached_ms >= market_ms)
@@ -92,7 +92,7 @@ class Socket:
             async with self._progress:
                 self._progress.notify_all()
 
-    async def _received(self, text: str) -> None:
+    async def _process_message(self, text: str) -> None:
         """Carry out a client's message, and respond to it."""
         raise NotImplementedError
 
@@ -100,17 +100,17 @@ class Socket:
         """Send the frames that are due by a market time."""
         raise NotImplementedError
 
-    def _idle_seconds(self) -> float | None:
-        """Return after how many wall seconds something may be due; None waits to be woken."""
+    def _compute_idle_seconds(self) -> float | None:
+        """Return the wall seconds until an event may be due; None: wait for `wake`."""
         raise NotImplementedError
 
     async def _send(self, event: JsonObject, stream: str) -> None:
-        """Send an event; every event of every stream passes here, and its faults with it."""
+        """Send an event with its faults; all events of all streams are sent by this method."""
         await self._injector.send(event, stream)
 
     async def _read_loop(self) -> None:
         async for message in self._socket:
-            self._last_heard = time.monotonic()
+            self._last_received = time.monotonic()
             if self._injector.half_open:
                 continue
             is_text = message.type is WSMsgType.TEXT
@@ -118,7 +118,7 @@ class Socket:
                 await self._socket.close(code=1008, message=b"Too many requests")
                 return
             if is_text:
-                await self._received(cast("str", message.data))
+                await self._process_message(cast("str", message.data))
             elif message.type is WSMsgType.PING:
                 await self._socket.pong(cast("bytes", message.data))
 
@@ -127,7 +127,7 @@ class Socket:
             await asyncio.sleep(PING_SECONDS)
             if self._injector.half_open:
                 continue
-            if time.monotonic() - self._last_heard > SILENT_SECONDS:
+            if time.monotonic() - self._last_received > SILENT_SECONDS:
                 self.abort()
                 return
             try:
@@ -140,7 +140,7 @@ class Socket:
             self._wake.clear()
             now_ms = self._clock.now_ms()
             try:
-                await self._grow_old(now_ms)
+                await self._apply_age_limit(now_ms)
                 await self._send_due(now_ms)
             except GONE:
                 self.abort()
@@ -149,12 +149,12 @@ class Socket:
                 self._reached_ms = now_ms
                 self._progress.notify_all()
             try:
-                async with asyncio.timeout(self._idle_seconds()):
+                async with asyncio.timeout(self._compute_idle_seconds()):
                     await self._wake.wait()
             except TimeoutError:
                 continue
 
-    async def _grow_old(self, now_ms: int) -> None:
+    async def _apply_age_limit(self, now_ms: int) -> None:
         """Warn the client before the end of the socket's life, and end it then."""
         if not self._is_mortal:
             return
@@ -200,16 +200,16 @@ class Sockets:
         self._refuse_until = 0.0
 
     def wake(self) -> None:
-        """Let every socket send what has become due."""
+        """Make every socket send the events that are due."""
         for socket in self._open:
             socket.wake()
 
-    async def reached(self, market_ms: int) -> None:
+    async def wait_until_sent(self, market_ms: int) -> None:
         """Wait until every socket has sent everything up to this market time."""
-        await asyncio.gather(*(one.reached(market_ms) for one in list(self._open)))
+        await asyncio.gather(*(one.wait_until_sent(market_ms) for one in list(self._open)))
 
     def disconnect(self, refuse_seconds: float = 0.0) -> int:
-        """Cut all sockets at once and refuse new ones for some wall time; return how many were cut.
+        """Cut all sockets at once and refuse new ones for some wall time; return the number cut.
 
         Args:
             refuse_seconds: While they last every new socket is reset before its handshake.
@@ -218,14 +218,14 @@ class Sockets:
         return self.cut()
 
     def cut(self) -> int:
-        """Cut all sockets at once; return how many there were."""
+        """Cut all sockets at once; return the number that were open."""
         cut = list(self._open)
         self._open.clear()
         for socket in cut:
             socket.abort()
         return len(cut)
 
-    def _made(self, response: web.WebSocketResponse, request: web.Request) -> Socket:
+    def _make_socket(self, response: web.WebSocketResponse, request: web.Request) -> Socket:
         """Return the socket object that serves a new client.
 
         Raises:
@@ -240,7 +240,7 @@ class Sockets:
         response = web.WebSocketResponse(autoping=False, compress=False)
         if not response.can_prepare(request).ok:
             return web.Response(status=400, text="this address serves WebSocket only")
-        socket = self._made(response, request)
+        socket = self._make_socket(response, request)
         await response.prepare(request)
         self._open.add(socket)
         try:

@@ -10,8 +10,8 @@ from onetape.simulator.faults.requests import RequestFaults
 from onetape.simulator.server.context import ServerContext
 from onetape.simulator.server.error_replies import Refusal
 from onetape.simulator.server.limits import WS_API_PATH, Excess
-from onetape.simulator.server.weights import method_order_count, method_weight
-from onetape.simulator.server.wire import JsonObject, json_value
+from onetape.simulator.server.weights import get_method_order_count, get_method_weight
+from onetape.simulator.server.wire import JsonObject, parse_json
 from onetape.simulator.streams.sockets import Socket, Sockets
 from onetape.simulator.trading.account_api import TRADING, AccountApi
 from onetape.simulator.trading.exchange import Exchange
@@ -56,13 +56,13 @@ class WsApi(Sockets):
         """Add the endpoint to an application."""
         app.router.add_get(WS_API_PATH, self._serve)
 
-    async def reached(self, market_ms: int) -> None:
+    async def wait_until_sent(self, market_ms: int) -> None:
         """Match everything up to this market time and wait until every socket has sent it."""
         self.exchange.settle(market_ms)
         self.wake()
-        await super().reached(market_ms)
+        await super().wait_until_sent(market_ms)
 
-    def _made(self, response: web.WebSocketResponse, request: web.Request) -> "ApiSocket":
+    def _make_socket(self, response: web.WebSocketResponse, request: web.Request) -> "ApiSocket":
         return ApiSocket(self, response, request)
 
 
@@ -84,17 +84,17 @@ class ApiSocket(Socket):
         self._subscriptions = 0
         self._sent_events = 0
 
-    def _idle_seconds(self) -> float | None:
-        """Look again and again for fills in a running market."""
+    def _compute_idle_seconds(self) -> float | None:
+        """Return the interval of the check for fills in a running market."""
         return None if isinstance(self._clock, SteppedClock) else LOOK_SECONDS
 
     async def _send_due(self, now_ms: int) -> None:
         if self._subscription is not None:
             self._hub.exchange.settle(now_ms)
-        while (event := self._next_event()) is not None:
+        while (event := self._take_next_event()) is not None:
             await self._send(event, STREAM)
 
-    def _next_event(self) -> JsonObject | None:
+    def _take_next_event(self) -> JsonObject | None:
         """Return the next event of the subscription; counted as sent, whether it arrives or not."""
         events = self._hub.exchange.ledger.events
         if self._closed or self._subscription is None or self._sent_events >= len(events):
@@ -108,77 +108,82 @@ class ApiSocket(Socket):
             value = {"subscriptionId": self._subscription, "event": event}
         await super()._send(value, stream)
 
-    async def _received(self, text: str) -> None:
+    async def _process_message(self, text: str) -> None:
         """Respond to a request, unless a fault drops the response."""
         number: object = None
         try:
-            request = _parsed(text)
+            request = _parse_request(text)
             number = request.get("id")
-            method, params = str(request.get("method")), _text_params(request.get("params"))
+            method, params = (
+                str(request.get("method")),
+                _convert_params_to_text(request.get("params")),
+            )
         except Refusal as refusal:
-            await self._injector.send(_refused(number, refusal))
+            await self._injector.send(_make_error_reply(number, refusal))
             return
         on, symbol = f"{method} over WebSocket", params.get("symbol", "")
-        if self._hub.context.states.in_maintenance(on):
+        if self._hub.context.states.is_in_maintenance(on):
             self.abort()
             return
 
         def work() -> JsonObject:
             self._hub.wake()
-            return self._answer(number, method, params)
+            return self._make_reply(number, method, params)
 
-        await self._faults.answer(method, symbol, number, work)
+        await self._faults.respond(method, symbol, number, work)
         if self._limits.is_banned(self._address):
             await self._socket.close(code=1008, message=b"IP banned")
 
-    def _answer(self, number: object, method: str, params: dict[str, str]) -> JsonObject:
+    def _make_reply(self, number: object, method: str, params: dict[str, str]) -> JsonObject:
         """Return the reply to a request, in the form of the WebSocket API."""
-        orders = method_order_count(method)
-        excess = self._limits.count(self._address, method_weight(method, params), orders=orders)
+        orders = get_method_order_count(method)
+        excess = self._limits.count(self._address, get_method_weight(method, params), orders=orders)
         if excess is not None:
-            reply = self._turned_away(number, excess)
+            reply = self._make_excess_reply(number, excess)
         else:
             try:
                 reply: JsonObject = {"id": number, "status": 200}
-                reply["result"] = self._done(method, params)
+                reply["result"] = self._run_request(method, params)
                 if orders:
                     self._limits.count_orders(orders)
             except Refusal as refusal:
-                reply = _refused(number, refusal)
+                reply = _make_error_reply(number, refusal)
         if params.get("returnRateLimits", self._returns_limits) == "false" or method in QUIET:
             return reply
-        return reply | {"rateLimits": self._limits.used(self._address, orders=orders)}
+        return reply | {"rateLimits": self._limits.list_used_limits(self._address, orders=orders)}
 
-    def _turned_away(self, number: object, excess: Excess) -> JsonObject:
+    def _make_excess_reply(self, number: object, excess: Excess) -> JsonObject:
         data = {
             "serverTime": self._clock.now_ms(),
-            "retryAfter": self._limits.served_ms(excess),
+            "retryAfter": self._limits.compute_served_ms(excess),
         }
         error: JsonObject = {"code": excess.code, "msg": excess.text, "data": data}
         return {"id": number, "status": excess.status, "error": error}
 
-    def _done(self, method: str, params: dict[str, str]) -> object:
+    def _run_request(self, method: str, params: dict[str, str]) -> object:
         hub = self._hub
         plain: dict[str, Callable[[], object]] = {
             "ping": dict,
-            "time": lambda: {"serverTime": hub.clock.now_ms() + hub.context.states.skew_ms()},
-            UNSUBSCRIBE: self._unsubscribed,
+            "time": lambda: {
+                "serverTime": hub.clock.now_ms() + hub.context.states.compute_skew_ms()
+            },
+            UNSUBSCRIBE: self._unsubscribe,
         }
         if method in plain:
             return plain[method]()
         if method != SUBSCRIBE and method not in hub.api.operations:
             raise Refusal(-1000, f"Unknown method '{method}'.")
         on, symbol = f"{method} over WebSocket", params.get("symbol", "")
-        closed = hub.context.states.closed(on, symbol, orders=method in NEW_ORDERS)
+        closed = hub.context.states.find_market_refusal(on, symbol, orders=method in NEW_ORDERS)
         if closed is not None:
             raise closed
-        key = hub.keys.known(params.get("apiKey"), trading=method in TRADING)
-        hub.keys.check(key, params, _signed_text(params))
+        key = hub.keys.get_permitted_key(params.get("apiKey"), trading=method in TRADING)
+        hub.keys.check(key, params, _make_signed_text(params))
         if method == SUBSCRIBE:
-            return self._subscribed()
+            return self._subscribe()
         return hub.api.run(method, params)
 
-    def _subscribed(self) -> JsonObject:
+    def _subscribe(self) -> JsonObject:
         hub = self._hub
         hub.exchange.settle(hub.clock.now_ms())
         if self._subscription is None:
@@ -187,39 +192,39 @@ class ApiSocket(Socket):
             self._sent_events = len(hub.exchange.ledger.events)
         return {"subscriptionId": self._subscription}
 
-    def _unsubscribed(self) -> JsonObject:
+    def _unsubscribe(self) -> JsonObject:
         self._subscription = None
         return {}
 
 
-def _refused(number: object, refusal: Refusal) -> JsonObject:
-    return {"id": number, "status": refusal.status, "error": refusal.body()}
+def _make_error_reply(number: object, refusal: Refusal) -> JsonObject:
+    return {"id": number, "status": refusal.status, "error": refusal.make_body()}
 
 
-def _signed_text(params: dict[str, str]) -> str:
-    """Return what a WebSocket request is signed over: the parameters by name, but the signature."""
+def _make_signed_text(params: dict[str, str]) -> str:
+    """Return the text that a WebSocket request signs: its parameters by name, but the signature."""
     names = sorted(name for name in params if name != "signature")
     return "&".join(f"{name}={params[name]}" for name in names)
 
 
-def _text_params(params: object) -> dict[str, str]:
+def _convert_params_to_text(params: object) -> dict[str, str]:
     if params is None:
         return {}
     if not isinstance(params, dict):
         raise Refusal(-1102, "Mandatory parameter 'params' was malformed.")
     found = cast("dict[str, object]", params)
-    return {name: _text(value) for name, value in found.items()}
+    return {name: _format_param(value) for name, value in found.items()}
 
 
-def _text(value: object) -> str:
+def _format_param(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)
 
 
-def _parsed(text: str) -> JsonObject:
+def _parse_request(text: str) -> JsonObject:
     try:
-        request = json_value(text)
+        request = parse_json(text)
     except ValueError:
         request = None
     if not isinstance(request, dict):

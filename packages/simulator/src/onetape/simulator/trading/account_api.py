@@ -15,10 +15,10 @@ from onetape.simulator.trading.exchange import Exchange
 from onetape.simulator.trading.list_api import (
     ListApi,
     check_restrictions,
-    default_kind,
-    response_kind,
+    get_default_response_kind,
+    parse_response_kind,
 )
-from onetape.simulator.trading.money import text_8
+from onetape.simulator.trading.money import format_money
 from onetape.simulator.trading.orders import SimulatedOrder
 from onetape.simulator.trading.params import (
     Params,
@@ -39,7 +39,7 @@ TRADING: Final = frozenset(
 )  # fmt: skip
 
 
-#: What each operation reads; those that are missing here check by themselves.
+#: Parameters of each operation; operations that are missing here check their own.
 _READ: Final[dict[str, tuple[str, ...]]] = {
     "account.status": ("omitZeroBalances",),
     "account.commission": ("symbol",),
@@ -72,19 +72,19 @@ class AccountApi:
         self._clock = clock
         self._ids = {symbol.id: symbol for symbol in exchange.symbols}
         self.operations: dict[str, Operation] = {
-            "account.status": self._account,
-            "account.commission": self._commission,
-            "account.rateLimits.orders": self._order_counts,
+            "account.status": self._get_account,
+            "account.commission": self._get_commission,
+            "account.rateLimits.orders": self._get_order_counts,
             "order.place": self._place,
             "order.test": self._test,
-            "order.status": self._status,
+            "order.status": self._get_order_status,
             "order.cancel": self._cancel,
-            "openOrders.status": self._open_orders,
+            "openOrders.status": self._get_open_orders,
             "openOrders.cancelAll": self._cancel_all,
-            "allOrders": self._all_orders,
-            "myTrades": self._my_trades,
+            "allOrders": self._get_all_orders,
+            "myTrades": self._get_own_trades,
         }
-        self._lists = ListApi(exchange, clock, self.symbol)
+        self._lists = ListApi(exchange, clock, self.parse_symbol)
         self.operations |= self._lists.operations
 
     def run(self, operation: str, params: Params) -> object:
@@ -99,7 +99,7 @@ class AccountApi:
         self._exchange.settle(self._clock.now_ms())
         return self.operations[operation](params)
 
-    def symbol(self, params: Params) -> SpotSymbol:
+    def parse_symbol(self, params: Params) -> SpotSymbol:
         """Return the market that `symbol` names.
 
         Raises:
@@ -107,20 +107,20 @@ class AccountApi:
         """
         name = require(params, "symbol")
         if not ACCEPTED_NAMES.fullmatch(name):
-            raise error_replies.illegal("symbol", STATED_NAMES)
+            raise error_replies.make_illegal_characters_refusal("symbol", STATED_NAMES)
         symbol = self._ids.get(name)
         if symbol is None or symbol.listed * 1_000 > self._clock.now_ms():
-            raise error_replies.invalid_symbol()
+            raise error_replies.make_invalid_symbol_refusal()
         return symbol
 
-    def _account(self, params: Params) -> JsonObject:
+    def _get_account(self, params: Params) -> JsonObject:
         account, fees = self._exchange.account, self._exchange.fees
-        held = set(account.assets())
+        held = set(account.get_assets())
         if params.get("omitZeroBalances") != "true":
             held |= {asset for one in self._exchange.symbols for asset in (one.base, one.quote)}
         balances = [
-            {"asset": asset, "free": text_8(free), "locked": text_8(locked)}
-            for asset, free, locked in self._reading.balances(sorted(held))
+            {"asset": asset, "free": format_money(free), "locked": format_money(locked)}
+            for asset, free, locked in self._reading.get_balances(sorted(held))
             if free or locked or params.get("omitZeroBalances") != "true"
         ]
         return {
@@ -128,7 +128,7 @@ class AccountApi:
             "takerCommission": int(fees.taker * 10_000),
             "buyerCommission": 0,
             "sellerCommission": 0,
-            "commissionRates": replies.rates(fees),
+            "commissionRates": replies.make_fee_rates(fees),
             "canTrade": True,
             "canWithdraw": True,
             "canDeposit": True,
@@ -142,10 +142,10 @@ class AccountApi:
             "uid": self._account_id,
         }
 
-    def _commission(self, params: Params) -> JsonObject:
-        return replies.commission(self.symbol(params).id, self._exchange.fees)
+    def _get_commission(self, params: Params) -> JsonObject:
+        return replies.make_commission(self.parse_symbol(params).id, self._exchange.fees)
 
-    def _order_counts(self, params: Params) -> list[JsonObject]:
+    def _get_order_counts(self, params: Params) -> list[JsonObject]:
         del params
         now_ms = self._clock.now_ms()
         times = [order.time_ms for order in self._exchange.orders.values()]
@@ -159,21 +159,21 @@ class AccountApi:
         return rows
 
     def _place(self, params: Params) -> JsonObject:
-        symbol = self.symbol(params)
+        symbol = self.parse_symbol(params)
         request = read_order(params, symbol)
-        kind = response_kind(params, default_kind(request.type))
+        kind = parse_response_kind(params, get_default_response_kind(request.type))
         kind = "ACK" if self._reading.is_ack_only(symbol) else kind
         now_ms, first = self._clock.now_ms(), len(self._exchange.fills)
         order = self._exchange.place(request, now_ms)
-        return replies.new_order(order, kind, self._exchange.fills[first:], now_ms)
+        return replies.make_new_order_reply(order, kind, self._exchange.fills[first:], now_ms)
 
     def _test(self, params: Params) -> JsonObject:
-        symbol = self.symbol(params)
+        symbol = self.parse_symbol(params)
         self._exchange.check(read_order(params, symbol), self._clock.now_ms())
         if params.get("computeCommissionRates") != "true":
             return {}
-        every = replies.commission(symbol.id, self._exchange.fees)
-        fees = replies.rates(self._exchange.fees)
+        every = replies.make_commission(symbol.id, self._exchange.fees)
+        fees = replies.make_fee_rates(self._exchange.fees)
         names = ("maker", "taker")
         return {
             "standardCommissionForOrder": {name: fees[name] for name in names},
@@ -182,77 +182,77 @@ class AccountApi:
             "discount": every["discount"],
         }
 
-    def _status(self, params: Params) -> JsonObject:
-        order = self._named_order(params)
-        order = None if order is None else self._reading.order(order)
+    def _get_order_status(self, params: Params) -> JsonObject:
+        order = self._find_named_order(params)
+        order = None if order is None else self._reading.find_order(order)
         if order is None:
-            raise order_refusals.no_such_order()
-        return replies.order_status(order)
+            raise order_refusals.make_no_such_order_refusal()
+        return replies.make_order_status(order)
 
     def _cancel(self, params: Params) -> JsonObject:
-        order = self._named_order(params)
+        order = self._find_named_order(params)
         if order is None:
-            raise order_refusals.unknown_order()
+            raise order_refusals.make_unknown_order_refusal()
         check_restrictions(params, order)
         wanted = read_client_id(params, "newClientOrderId") or ""
-        return self._canceled(order, wanted)
+        return self._cancel_order(order, wanted)
 
-    def _canceled(self, order: SimulatedOrder, wanted: str = "") -> JsonObject:
+    def _cancel_order(self, order: SimulatedOrder, wanted: str = "") -> JsonObject:
         cancel_id = self._exchange.cancel(order, self._clock.now_ms(), wanted)
-        return replies.canceled_order(order, cancel_id)
+        return replies.make_canceled_order_reply(order, cancel_id)
 
-    def _named_order(self, params: Params) -> SimulatedOrder | None:
-        symbol = self.symbol(params)
+    def _find_named_order(self, params: Params) -> SimulatedOrder | None:
+        symbol = self.parse_symbol(params)
         number = read_integer(params, "orderId")
         name = read_client_id(params, "origClientOrderId")
         if number is None and name is None:
-            raise order_refusals.both_missing("origClientOrderId", "orderId")
+            raise order_refusals.make_both_missing_refusal("origClientOrderId", "orderId")
         found = self._exchange.find(symbol, number, name)
         both = found is not None and number is not None and name is not None
         return None if found is not None and both and found.client_id != name else found
 
-    def _open_orders(self, params: Params) -> list[JsonObject]:
-        symbol = self.symbol(params) if params.get("symbol") else None
+    def _get_open_orders(self, params: Params) -> list[JsonObject]:
+        symbol = self.parse_symbol(params) if params.get("symbol") else None
         return [
-            replies.order_status(order)
-            for order in self._reading.orders()
+            replies.make_order_status(order)
+            for order in self._reading.get_orders()
             if order.is_open and symbol in (None, order.symbol)
         ]
 
     def _cancel_all(self, params: Params) -> list[JsonObject]:
-        orders = self._exchange.open_orders(self.symbol(params))
+        orders = self._exchange.open_orders(self.parse_symbol(params))
         if not orders:
-            raise order_refusals.unknown_order()
-        answers: list[JsonObject] = []
+            raise order_refusals.make_unknown_order_refusal()
+        replies: list[JsonObject] = []
         for order in orders:
             if order.is_open and order.list is not None:
-                answers.append(self._lists.canceled(order.list))
+                replies.append(self._lists.cancel_list(order.list))
             elif order.is_open:
-                answers.append(self._canceled(order))
-        return answers
+                replies.append(self._cancel_order(order))
+        return replies
 
-    def _all_orders(self, params: Params) -> list[JsonObject]:
-        symbol = self.symbol(params)
+    def _get_all_orders(self, params: Params) -> list[JsonObject]:
+        symbol = self.parse_symbol(params)
         start, end, limit = read_range(params)
         from_id = read_integer(params, "orderId")
         found = [
             order
-            for order in self._reading.orders()
+            for order in self._reading.get_orders()
             if order.symbol == symbol
             and start <= order.time_ms <= end
             and (from_id is None or order.id >= from_id)
         ]
         oldest_first = from_id is not None or bool(params.get("startTime"))
         found = found[:limit] if oldest_first else found[-limit:]
-        return [replies.order_status(order) for order in found]
+        return [replies.make_order_status(order) for order in found]
 
-    def _my_trades(self, params: Params) -> list[JsonObject]:
-        symbol = self.symbol(params)
+    def _get_own_trades(self, params: Params) -> list[JsonObject]:
+        symbol = self.parse_symbol(params)
         start, end, limit = read_range(params)
         from_id, order_id = read_integer(params, "fromId"), read_integer(params, "orderId")
         found = [
             fill
-            for fill in self._reading.fills()
+            for fill in self._reading.get_fills()
             if fill.symbol == symbol
             and start <= fill.time_ms <= end
             and (from_id is None or fill.id >= from_id)
@@ -261,4 +261,4 @@ class AccountApi:
         oldest_first = from_id is not None or bool(params.get("startTime"))
         found = found[:limit] if oldest_first else found[-limit:]
         orders = self._exchange.orders
-        return [replies.own_trade(fill, orders[fill.order_id].list_id) for fill in found]
+        return [replies.make_own_trade(fill, orders[fill.order_id].list_id) for fill in found]

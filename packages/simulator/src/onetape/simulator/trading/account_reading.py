@@ -14,7 +14,7 @@ from onetape.simulator.trading.orders import SimulatedFill, SimulatedOrder
 class AccountReading:
     """Reads the account as of now, or as of some seconds ago (`visibility_delay`, market time).
 
-    The exchange itself acts on what is true now: a hidden order fills and can be cancelled.
+    The exchange itself acts on the present state: a hidden order fills and can be cancelled.
     """
 
     def __init__(self, exchange: Exchange, clock: Clock, faults: Faults) -> None:
@@ -28,39 +28,39 @@ class AccountReading:
         call = Call("reply", "a new order", symbol=symbol.id)
         return any(one.fault.kind == "ack_only" for one in self._faults.fire(call))
 
-    def orders(self) -> Iterable[SimulatedOrder]:
+    def get_orders(self) -> Iterable[SimulatedOrder]:
         """Return all orders as a client reads them now, oldest first."""
-        seen_ms = self._seen_ms("orders")
+        seen_ms = self._find_seen_ms("orders")
         if seen_ms is None:
             return self._exchange.orders.values()
         return self._exchange.orders_at(seen_ms)
 
-    def order(self, order: SimulatedOrder) -> SimulatedOrder | None:
+    def find_order(self, order: SimulatedOrder) -> SimulatedOrder | None:
         """Return an order as a client reads it now; None: it is not visible yet."""
-        if self._seen_ms("orders") is None:
+        if self._find_seen_ms("orders") is None:
             return order
-        return next((one for one in self.orders() if one.id == order.id), None)
+        return next((one for one in self.get_orders() if one.id == order.id), None)
 
-    def fills(self) -> Iterable[SimulatedFill]:
+    def get_fills(self) -> Iterable[SimulatedFill]:
         """Return all visible executions, oldest first."""
-        seen_ms = self._seen_ms("fills")
+        seen_ms = self._find_seen_ms("fills")
         if seen_ms is None:
             return self._exchange.fills
         return [fill for fill in self._exchange.fills if fill.time_ms <= seen_ms]
 
-    def balances(self, assets: Iterable[str]) -> list[tuple[str, Decimal, Decimal]]:
-        """Return asset, free and locked of these assets as they are seen."""
-        seen_ms = self._seen_ms("balances")
+    def get_balances(self, assets: Iterable[str]) -> list[tuple[str, Decimal, Decimal]]:
+        """Return asset, free and locked of these assets as a client reads them now."""
+        seen_ms = self._find_seen_ms("balances")
         if seen_ms is None:
-            return self._exchange.account.rows(assets)
+            return self._exchange.account.get_rows(assets)
         past = self._exchange.balances_at(seen_ms)
         return [(asset, *past.get(asset, (ZERO, ZERO))) for asset in assets]
 
-    def _seen_ms(self, what: str) -> int | None:
+    def _find_seen_ms(self, what: str) -> int | None:
         """Return the time whose state a client reads, epoch milliseconds; None: now."""
         delays = [
             firing.fault.seconds or 0.0
-            for firing in self._faults.states("visibility_delay", f"reading {what}")
+            for firing in self._faults.fire_states("visibility_delay", f"reading {what}")
             if firing.fault.variant in ("all", what)
         ]
         return self._clock.now_ms() - round(max(delays) * 1_000) if delays else None

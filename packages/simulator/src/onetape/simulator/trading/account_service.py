@@ -8,7 +8,7 @@ from aiohttp import web
 
 from onetape.core.clock import Clock
 from onetape.core.errors import UsageError
-from onetape.simulator.market.clock import STEPPED, clock_kind
+from onetape.simulator.market.clock import STEPPED, get_clock_kind
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.simulator.market.symbols import SpotSymbol
 from onetape.simulator.server.context import ServerContext
@@ -20,7 +20,7 @@ from onetape.simulator.trading.fees import Fees
 from onetape.simulator.trading.keys import DEFAULT_KEYS, ApiKey, KeyRing
 from onetape.simulator.trading.manual_actions import ManualActions
 from onetape.simulator.trading.market_trade_feed import MarketTradeFeed
-from onetape.simulator.trading.money import UNIT, text_8
+from onetape.simulator.trading.money import UNIT, format_money
 from onetape.simulator.trading.orders import SimulatedOrder
 from onetape.simulator.trading.replies import USER_ID
 from onetape.simulator.trading.signed_rest import SignedRest
@@ -30,7 +30,7 @@ from onetape.simulator.trading.trade_feed import Side
 #: Default balances of the account.
 DEFAULT_BALANCE: Final = {"USDT": Decimal(10_000)}
 #: A campaign's account: coins that a trader never bought, and cash for ten orders, so that an
-#: order sent twice shows in the ledger and is not refused for want of money.
+#: order sent twice shows in the ledger and is not refused for lack of money.
 CAMPAIGN_BALANCE: Final = {
     "USDT": Decimal(100_000), "BTC": Decimal("0.5"), "ETH": Decimal(5), "BNB": Decimal(2),
 }  # fmt: skip
@@ -69,19 +69,19 @@ class AccountService:
         self._market = market
         self._clock = clock
         self._faults = context.faults
-        held = clock_kind(clock) == STEPPED
+        held = get_clock_kind(clock) == STEPPED
         self.exchange = Exchange(
             MarketTradeFeed(market, held=held),
             market.symbols,
             balance=DEFAULT_BALANCE if balance is None else balance,
             now_ms=clock.now_ms(),
             fees=fees,
-            stopped=self._stopped,
-            liquidity=self._liquidity,
+            stopped=self._find_market_stop,
+            liquidity=self._find_liquidity,
             rules=context.rules,
         )
         self._actions = ManualActions(self.exchange)
-        self.keys = KeyRing(keys, clock, context.states.skew_ms, strict=strict_timestamps)
+        self.keys = KeyRing(keys, clock, context.states.compute_skew_ms, strict=strict_timestamps)
         self._api = AccountApi(self.exchange, clock, context.faults, account_id)
         self.sockets = WsApi(self.exchange, self._api, self.keys, clock, context)
         self._rest = SignedRest(self.exchange, self._api, self.keys, clock, self.sockets.wake)
@@ -91,29 +91,29 @@ class AccountService:
         self._rest.add_to(app)
         self.sockets.add_to(app)
 
-    def _stopped(self, symbol: SpotSymbol) -> tuple[int, bool] | None:
-        """Return since when a fault stops a market with open orders, and whether permanently."""
+    def _find_market_stop(self, symbol: SpotSymbol) -> tuple[int, bool] | None:
+        """Return the time since which a fault stops a market with open orders; see `Stopped`."""
         for kind, for_good in (("delisted", True), ("halted", False)):
-            firings = self._faults.states(kind, "open orders", symbol.id)
+            firings = self._faults.fire_states(kind, "open orders", symbol.id)
             if firings:
                 return min(firing.began_ms for firing in firings), for_good
         return None
 
-    def _liquidity(self, symbol: SpotSymbol) -> Liquidity | None:
+    def _find_liquidity(self, symbol: SpotSymbol) -> Liquidity | None:
         """Return the thin book that a fault leaves of a market."""
-        for firing in self._faults.states("thin_book", "an order book", symbol.id):
+        for firing in self._faults.fire_states("thin_book", "an order book", symbol.id):
             fault = firing.fault
             amount = Decimal(repr(THIN_AMOUNT if fault.amount is None else fault.amount))
             return Liquidity(fault.levels or THIN_LEVELS, amount, fault.ticks or 1)
         return None
 
-    def balances(self) -> dict[str, JsonObject]:
+    def get_balances(self) -> dict[str, JsonObject]:
         """Return free and locked of every asset that was ever held, now."""
         self.exchange.settle(self._clock.now_ms())
         account = self.exchange.account
         return {
-            asset: {"free": text_8(free), "locked": text_8(locked)}
-            for asset, free, locked in account.rows(account.assets())
+            asset: {"free": format_money(free), "locked": format_money(locked)}
+            for asset, free, locked in account.get_rows(account.get_assets())
         }
 
     def deposit(self, asset: str, amount: Decimal) -> None:
@@ -145,7 +145,11 @@ class AccountService:
             Refusal: Binance would refuse the order.
         """
         order = self._actions.trade(
-            side, self._market.symbol(symbol), self._clock.now_ms(), quantity=quantity, quote=quote
+            side,
+            self._market.get_symbol(symbol),
+            self._clock.now_ms(),
+            quantity=quantity,
+            quote=quote,
         )
         self.sockets.wake()
         return order
@@ -156,7 +160,7 @@ class AccountService:
         Raises:
             Refusal: Binance would refuse the order.
         """
-        named = {"newClientOrderId": self._actions.new_client_id(), "newOrderRespType": "FULL"}
+        named = {"newClientOrderId": self._actions.make_client_id(), "newOrderRespType": "FULL"}
         reply = self._api.run("order.place", {**named, **params})
         self.sockets.wake()
         return cast("JsonObject", reply)
@@ -170,13 +174,13 @@ class AccountService:
             UnknownSymbol: there is no such market.
             Refusal: no such order is open.
         """
-        market = self._market.symbol(symbol)
+        market = self._market.get_symbol(symbol)
         canceled = self._actions.cancel(market, order_id, client_id, self._clock.now_ms())
         self.sockets.wake()
         return canceled
 
     def drain(self, asset: str) -> Decimal:
-        """Withdraw all that is free of an asset, and return how much it was."""
+        """Withdraw the whole free balance of an asset, and return the amount."""
         amount = self._actions.drain(asset, self._clock.now_ms())
         self.sockets.wake()
         return amount
@@ -205,7 +209,7 @@ class AccountService:
             ValueError: a step is no whole multiple of the market's own.
         """
         self.exchange.settle(self._clock.now_ms())
-        market, rules = self._market.symbol(symbol), self.exchange.rules
+        market, rules = self._market.get_symbol(symbol), self.exchange.rules
         rules.change(
             market,
             price_step=price_step,
@@ -213,10 +217,10 @@ class AccountService:
             min_notional=min_notional,
             max_market_quantity=max_market_quantity,
         )
-        return rules.texts(market)
+        return rules.format_rules(market)
 
     def convert_dust(self, assets: list[str]) -> Decimal:
-        """Turn all that is free of some assets into BNB, and return how much BNB came.
+        """Turn the free balances of some assets into BNB, and return the amount of BNB.
 
         Raises:
             Refusal: an asset has no price.
@@ -238,13 +242,13 @@ def parse_balance(text: str) -> dict[str, Decimal]:
         if not separator or asset in balance:
             raise UsageError(f"--balance {text!r} was not understood; write USDT=10000,BTC=0.5")
         try:
-            balance[asset_name(asset)] = amount(number)
+            balance[parse_asset_name(asset)] = parse_amount(number)
         except UsageError as error:
             raise UsageError(f"--balance {text!r}: {error}") from None
     return balance
 
 
-def amount(value: object) -> Decimal:
+def parse_amount(value: object) -> Decimal:
     """Return an amount of an asset, above zero and in whole units of eight digits.
 
     Raises:
@@ -256,13 +260,13 @@ def amount(value: object) -> Decimal:
         found = Decimal(value) if isinstance(value, str | int) and not odd else Decimal("NaN")
     except InvalidOperation:
         found = Decimal("NaN")
-    # The size comes first: what is divided below must fit into 28 digits.
+    # The size is checked first: the division below must fit into 28 digits.
     if not found.is_finite() or not 0 < found < 10**15 or found % UNIT:
         raise UsageError(f'amounts are decimals above 0 such as "0.5", found {value!r}')
     return found
 
 
-def asset_name(value: object) -> str:
+def parse_asset_name(value: object) -> str:
     """Return an asset's name.
 
     Raises:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from onetape.simulator.trading.ledger import Ledger
-from onetape.simulator.trading.money import ZERO, text_8
+from onetape.simulator.trading.money import ZERO, format_money
 
 
 @dataclass(slots=True)
@@ -25,23 +25,23 @@ class SimulatedAccount:
     """All balances. Every change is written to the ledger with its reason."""
 
     def __init__(self, ledger: Ledger) -> None:
-        """Begin with nothing."""
+        """Begin without a balance."""
         self._ledger = ledger
         self._balances: dict[str, AssetBalance] = {}
         self.updated_ms = 0
         """Time of the last change, epoch milliseconds."""
 
-    def free(self, asset: str) -> Decimal:
+    def get_free(self, asset: str) -> Decimal:
         """Return the free amount: not reserved for orders."""
         found = self._balances.get(asset)
         return ZERO if found is None else found.free
 
-    def locked(self, asset: str) -> Decimal:
+    def get_locked(self, asset: str) -> Decimal:
         """Return the amount reserved for open orders."""
         found = self._balances.get(asset)
         return ZERO if found is None else found.locked
 
-    def assets(self) -> list[str]:
+    def get_assets(self) -> list[str]:
         """Return the assets that were ever held, in alphabetical order."""
         return sorted(self._balances)
 
@@ -55,10 +55,10 @@ class SimulatedAccount:
         locked: Decimal = ZERO,
         order_id: int | None = None,
     ) -> None:
-        """Add to free and to locked (less than zero takes away) and write it down.
+        """Add to free and to locked (less than zero takes away) and log it.
 
         Raises:
-            Overdrawn: less than nothing would be left.
+            Overdrawn: the balance would be negative.
         """
         if not free and not locked:
             return
@@ -75,13 +75,13 @@ class SimulatedAccount:
                 "asset": asset,
                 "reason": reason,
                 "order_id": order_id,
-                "free_change": text_8(free),
-                "locked_change": text_8(locked),
-                "free": text_8(balance.free),
-                "locked": text_8(balance.locked),
+                "free_change": format_money(free),
+                "locked_change": format_money(locked),
+                "free": format_money(balance.free),
+                "locked": format_money(balance.locked),
             }
         )
 
-    def rows(self, assets: Iterable[str]) -> list[tuple[str, Decimal, Decimal]]:
+    def get_rows(self, assets: Iterable[str]) -> list[tuple[str, Decimal, Decimal]]:
         """Return asset, free and locked of these assets."""
-        return [(asset, self.free(asset), self.locked(asset)) for asset in assets]
+        return [(asset, self.get_free(asset), self.get_locked(asset)) for asset in assets]

@@ -9,20 +9,20 @@ from typing import Final, cast
 from onetape.simulator.market.symbols import SpotSymbol
 from onetape.simulator.trading.accounts import SimulatedAccount
 from onetape.simulator.trading.events import (
-    account_position,
-    balance_update,
-    execution_report,
-    list_status,
+    make_account_position,
+    make_balance_update,
+    make_execution_report,
+    make_list_status,
 )
 from onetape.simulator.trading.fees import BNB, Fees, PriceOf
 from onetape.simulator.trading.ledger import Ledger
-from onetape.simulator.trading.money import ZERO, scaled
+from onetape.simulator.trading.money import ZERO, scale_to_decimal
 from onetape.simulator.trading.orders import (
     OrderList,
     RequestedOrder,
     SimulatedFill,
     SimulatedOrder,
-    booked_value,
+    compute_booked_value,
 )
 
 _LETTERS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -55,15 +55,15 @@ class Books:
         found = [order for name in names for order in self.open.get(name, {}).values()]
         return sorted(found, key=lambda order: order.id)
 
-    def orders_at(self, time_ms: int) -> list[SimulatedOrder]:
-        """Return all orders that there were at a time, as they were then, oldest first."""
+    def get_orders_at(self, time_ms: int) -> list[SimulatedOrder]:
+        """Return all orders of a time in their state at that time, oldest first."""
         found: list[SimulatedOrder] = []
         for states in self._history.values():
             past = [order for at_ms, order in states if at_ms <= time_ms]
             found += past[-1:]
         return found
 
-    def balances_at(self, time_ms: int) -> dict[str, tuple[Decimal, Decimal]]:
+    def get_balances_at(self, time_ms: int) -> dict[str, tuple[Decimal, Decimal]]:
         """Return free and locked balances by asset, as they were at a time."""
         found: dict[str, tuple[Decimal, Decimal]] = {}
         for row in self.ledger.balances:
@@ -72,9 +72,9 @@ class Books:
         return found
 
     def accept(self, request: RequestedOrder, now_ms: int) -> SimulatedOrder:
-        """Enter an order that was taken; nothing is set aside for it yet."""
+        """Enter an order that was accepted; no balance is locked for it yet."""
         number = len(self.orders) + 1
-        client_id = request.client_id or self.new_client_id("order", number)
+        client_id = request.client_id or self.make_client_id("order", number)
         order = SimulatedOrder(
             request, number, client_id, now_ms, request.quantity, update_ms=now_ms
         )
@@ -85,10 +85,10 @@ class Books:
     def accept_list(
         self, requests: tuple[RequestedOrder, RequestedOrder], client_id: str, now_ms: int
     ) -> OrderList:
-        """Enter two orders of which one cancels the other, with what is set aside for them."""
+        """Enter two orders of which one cancels the other, and lock the balance for them."""
         first, second = (self.accept(request, now_ms) for request in requests)
         number = len(self.lists) + 1
-        client_id = client_id or self.new_client_id("list", number)
+        client_id = client_id or self.make_client_id("list", number)
         made = self.lists[number] = OrderList(number, client_id, now_ms, (first, second))
         for order in made.orders:
             order.list = made
@@ -100,8 +100,8 @@ class Books:
             self.report(order, "NEW", now_ms)
         return made
 
-    def new_client_id(self, kind: str, number: int) -> str:
-        """Return a client id of the exchange's own making, as random as Binance's looks."""
+    def make_client_id(self, kind: str, number: int) -> str:
+        """Return a client id that the exchange chooses, in the random form of Binance's."""
         value = int.from_bytes(hashlib.sha256(f"{kind} {number}".encode()).digest(), "big")
         letters: list[str] = []
         for _ in range(_CLIENT_ID_LENGTH):
@@ -118,25 +118,25 @@ class Books:
         *,
         maker: bool,
     ) -> None:
-        """Enter one execution: what the order gives, what it gets, and the fee.
+        """Enter one execution: the amount paid, the amount received and the fee.
 
         Args:
             order: An open order.
             level: Price in ticks and amount in steps.
             now_ms: Market time, epoch milliseconds.
             price_of: Last prices at that time, for a fee in BNB.
-            maker: Whether the order stood in the book.
+            maker: Whether the order was in the book.
         """
         symbol, (price, amount) = order.symbol, level
-        value = booked_value(symbol, price, amount)
-        quantity = scaled(amount, symbol.amount_digits)
+        value = compute_booked_value(symbol, price, amount)
+        quantity = scale_to_decimal(amount, symbol.amount_digits)
         bought = order.side == "BUY"
         given, got = (value, quantity) if bought else (quantity, value)
         order.filled += amount
         order.value += value
         order.update_ms = now_ms
         order.status = "FILLED" if not order.remaining else "PARTIALLY_FILLED"
-        released = order.locked - order.needed_lock()
+        released = order.locked - order.compute_needed_lock()
         order.locked -= released
         self._move(now_ms, order.spends, "trade", order, free=released - given, locked=-released)
         received = symbol.base if bought else symbol.quote
@@ -145,7 +145,7 @@ class Books:
             symbol,
             order.side,
             (quantity, value),
-            self._bnb_to_spare(order),
+            self._compute_spare_bnb(order),
             price_of,
             maker=maker,
         )
@@ -165,23 +165,23 @@ class Books:
             maker,
         )
         self.fills.append(fill)
-        self.ledger.fill(fill)
+        self.ledger.record_fill(fill)
         if not order.is_open:
             del self.open[symbol.id][order.id]
         self.report(order, "TRADE", now_ms, fill=fill)
         self._report_end(order, now_ms)
 
-    def _bnb_to_spare(self, order: SimulatedOrder) -> Decimal:
+    def _compute_spare_bnb(self, order: SimulatedOrder) -> Decimal:
         """Return the free BNB that the rest of an order that locks nothing does not need."""
-        free = self.account.free(BNB)
+        free = self.account.get_free(BNB)
         if order.spends != BNB or order.locked or not order.is_open:
             return free
         if order.side == "BUY":
             return ZERO
-        return free - scaled(order.remaining, order.symbol.amount_digits)
+        return free - scale_to_decimal(order.remaining, order.symbol.amount_digits)
 
     def end(self, order: SimulatedOrder, event: str, now_ms: int, cancel_id: str = "") -> None:
-        """Close an order that is not filled (`CANCELED` or `EXPIRED`), release what it held."""
+        """Close an order that is not filled (`CANCELED` or `EXPIRED`), release its balance."""
         order.status = "CANCELED" if event == "CANCELED" else "EXPIRED"
         order.update_ms = now_ms
         del self.open[order.symbol.id][order.id]
@@ -193,19 +193,19 @@ class Books:
 
     def relock(self, order: SimulatedOrder, now_ms: int, reason: str) -> None:
         """Lock exactly the balance that the rest of the order needs."""
-        change = order.needed_lock() - order.locked
+        change = order.compute_needed_lock() - order.locked
         order.locked += change
         self._move(now_ms, order.spends, reason, order, free=-change, locked=change)
 
     def adjust(self, asset: str, change: Decimal, now_ms: int, reason: str) -> None:
-        """Add to what is free (less than zero takes away) by other means than an order.
+        """Change a free balance by other means than an order; a negative amount reduces it.
 
         Raises:
-            Overdrawn: less than nothing would be left.
+            Overdrawn: the balance would be negative.
         """
         self.account.change(now_ms, asset, reason, free=change)
-        self.ledger.events.append(balance_update(asset, change, now_ms))
-        self.ledger.events.append(account_position(self.account.rows([asset]), now_ms))
+        self.ledger.events.append(make_balance_update(asset, change, now_ms))
+        self.ledger.events.append(make_account_position(self.account.get_rows([asset]), now_ms))
 
     def _move(
         self,
@@ -223,7 +223,7 @@ class Books:
 
     def report_list(self, order_list: OrderList, now_ms: int) -> None:
         """Write to the stream that an order list began or ended."""
-        self.ledger.events.append(list_status(order_list, now_ms))
+        self.ledger.events.append(make_list_status(order_list, now_ms))
 
     def _report_end(self, order: SimulatedOrder, now_ms: int) -> None:
         if order.list is not None and not order.list.is_open:
@@ -238,12 +238,16 @@ class Books:
         fill: SimulatedFill | None = None,
         cancel_id: str = "",
     ) -> None:
-        """Write what happened to the ledger and the stream, with the balances after it."""
-        self.ledger.order(order, event, now_ms)
+        """Write an event of an order to the ledger and the stream, with the balances after it."""
+        self.ledger.record_order(order, event, now_ms)
         self._history.setdefault(order.id, []).append((now_ms, copy.copy(order)))
         execution = "NEW" if event == "TRIGGERED" else event
         events = self.ledger.events
-        events.append(execution_report(order, execution, now_ms, fill, cancel_id, len(events) + 1))
+        events.append(
+            make_execution_report(order, execution, now_ms, fill, cancel_id, len(events) + 1)
+        )
         if self._touched:
-            events.append(account_position(self.account.rows(sorted(self._touched)), now_ms))
+            events.append(
+                make_account_position(self.account.get_rows(sorted(self._touched)), now_ms)
+            )
             self._touched.clear()

@@ -4,14 +4,14 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from onetape.simulator.server.wire import JsonObject, Texts
-from onetape.simulator.trading.money import text_8
+from onetape.simulator.trading.money import format_money
 from onetape.simulator.trading.orders import OrderList, SimulatedFill, SimulatedOrder
 
 #: Recorded orders carry it; nothing here trades with itself.
 SELF_TRADE_PREVENTION = "EXPIRE_MAKER"
 
 
-def execution_report(
+def make_execution_report(
     order: SimulatedOrder,
     execution: str,
     time_ms: int,
@@ -30,7 +30,7 @@ def execution_report(
         number: Rises from event to event.
     """
     texts, request = Texts(order.symbol), order.request
-    zero = texts.amount(0)
+    zero = texts.format_amount(0)
     report: JsonObject = {
         "e": "executionReport",
         "E": time_ms,
@@ -39,9 +39,9 @@ def execution_report(
         "S": order.side,
         "o": request.type,
         "f": request.time_in_force,
-        "q": texts.amount(order.quantity),
-        "p": texts.price(request.price),
-        "P": texts.price(request.stop),
+        "q": texts.format_amount(order.quantity),
+        "p": texts.format_price(request.price),
+        "P": texts.format_price(request.stop),
         "F": zero,
         "g": order.list_id,
         "C": order.client_id if cancel_id else "",
@@ -49,10 +49,10 @@ def execution_report(
         "X": order.status,
         "r": "NONE",
         "i": order.id,
-        "l": texts.amount(fill.quantity) if fill else zero,
-        "z": texts.amount(order.filled),
-        "L": texts.price(fill.price) if fill else texts.price(0),
-        "n": text_8(fill.fee) if fill else "0",
+        "l": texts.format_amount(fill.quantity) if fill else zero,
+        "z": texts.format_amount(order.filled),
+        "L": texts.format_price(fill.price) if fill else texts.format_price(0),
+        "n": format_money(fill.fee) if fill else "0",
         "N": fill.fee_asset if fill else None,
         "T": time_ms,
         "t": fill.id if fill else -1,
@@ -61,9 +61,9 @@ def execution_report(
         "m": fill.maker if fill else False,
         "M": fill is not None,
         "O": order.time_ms,
-        "Z": text_8(order.value),
-        "Y": text_8(fill.value) if fill else zero,
-        "Q": text_8(request.quote_quantity),
+        "Z": format_money(order.value),
+        "Y": format_money(fill.value) if fill else zero,
+        "Q": format_money(request.quote_quantity),
     }
     if not order.is_waiting:
         report["W"] = order.working_ms
@@ -73,7 +73,7 @@ def execution_report(
     return report
 
 
-def list_status(order_list: OrderList, time_ms: int) -> JsonObject:
+def make_list_status(order_list: OrderList, time_ms: int) -> JsonObject:
     """Return a `listStatus`: an order list began or ended."""
     is_open = order_list.is_open
     first = order_list.orders[0]
@@ -95,16 +95,19 @@ def list_status(order_list: OrderList, time_ms: int) -> JsonObject:
     }
 
 
-def account_position(rows: Iterable[tuple[str, Decimal, Decimal]], time_ms: int) -> JsonObject:
+def make_account_position(rows: Iterable[tuple[str, Decimal, Decimal]], time_ms: int) -> JsonObject:
     """Return an `outboundAccountPosition`: the assets that may have changed, free and locked."""
     return {
         "e": "outboundAccountPosition",
         "E": time_ms,
         "u": time_ms,
-        "B": [{"a": asset, "f": text_8(free), "l": text_8(locked)} for asset, free, locked in rows],
+        "B": [
+            {"a": asset, "f": format_money(free), "l": format_money(locked)}
+            for asset, free, locked in rows
+        ],
     }
 
 
-def balance_update(asset: str, change: Decimal, time_ms: int) -> JsonObject:
+def make_balance_update(asset: str, change: Decimal, time_ms: int) -> JsonObject:
     """Return a `balanceUpdate`: something other than an order changed a balance."""
-    return {"e": "balanceUpdate", "E": time_ms, "a": asset, "d": text_8(change), "T": time_ms}
+    return {"e": "balanceUpdate", "E": time_ms, "a": asset, "d": format_money(change), "T": time_ms}

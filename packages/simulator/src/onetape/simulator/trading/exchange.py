@@ -1,10 +1,11 @@
-"""The exchange: takes orders, matches them against the market's trades, and books what happens.
+"""The exchange: takes orders, matches them against the market's trades, and books the results.
 
 How orders meet the market. The market's trades are a pure function of time, and nothing that is
 done here changes them: the account is too small to be noticed.
 
 - A taker (market order, woken stop, limit beyond the best offer) takes the offers that the last
-  trade left (`TradeFeed.offers`), level by level. What it took is there again for the next order.
+  trade left (`TradeFeed.iterate_offers`), level by level. The next order finds the same offers
+  again.
 - A limit order in the book is filled by each later trade at a better price than its own, at its
   own price and for at most the trade's amount. Trades at its very price fill those ahead of it.
   Orders of the account share a trade's amount: better price first, then the older.
@@ -28,7 +29,7 @@ from onetape.simulator.trading import order_refusals
 from onetape.simulator.trading.books import Books
 from onetape.simulator.trading.fees import Fees
 from onetape.simulator.trading.filters import check_filters
-from onetape.simulator.trading.money import scaled
+from onetape.simulator.trading.money import scale_to_decimal
 from onetape.simulator.trading.orders import (
     LIMITS,
     STOPS,
@@ -41,7 +42,7 @@ from onetape.simulator.trading.rules import RuleBook
 from onetape.simulator.trading.taker import LiquidityOf, Taker
 from onetape.simulator.trading.trade_feed import AFTER_ALL, Cursor, Side, Tick, TradeFeed
 
-#: Since when a market stands still (epoch milliseconds), and whether permanently; None: it trades.
+#: Time since which a market stands still (epoch milliseconds), and if permanently; None: it trades.
 Stopped = Callable[[SpotSymbol], tuple[int, bool] | None]
 _NEVER: Final = 1 << 62
 
@@ -81,8 +82,8 @@ class Exchange:
         self.orders = self._books.orders
         self.fills = self._books.fills
         self.lists = self._books.lists
-        self.orders_at = self._books.orders_at
-        self.balances_at = self._books.balances_at
+        self.orders_at = self._books.get_orders_at
+        self.balances_at = self._books.get_balances_at
         self.open_orders = self._books.open_orders
         self.symbols = symbols
         self.opened_ms = now_ms
@@ -105,13 +106,13 @@ class Exchange:
                 return order
         return None
 
-    def price_of(self, base: str, quote: str, now_ms: int) -> Decimal | None:
+    def find_price(self, base: str, quote: str, now_ms: int) -> Decimal | None:
         """Return the last price of a market in quote currency; None before the first trade."""
         symbol = self._by_name.get((base, quote))
-        last = None if symbol is None else self._feed.last(symbol, now_ms)
+        last = None if symbol is None else self._feed.find_last_trade(symbol, now_ms)
         if symbol is None or last is None:
             return None
-        return scaled(last.price, symbol.price_digits)
+        return scale_to_decimal(last.price, symbol.price_digits)
 
     def check(self, request: RequestedOrder, now_ms: int) -> Tick:
         """Return the market's last trade if the exchange would take the order, else refuse it.
@@ -131,37 +132,39 @@ class Exchange:
         """
         self.settle(now_ms)
         symbol = request.symbol
-        last = self._feed.last(symbol, now_ms)
+        last = self._feed.find_last_trade(symbol, now_ms)
         if last is None or not self._feed.is_trading(symbol, now_ms):
-            raise order_refusals.market_closed()
+            raise order_refusals.make_market_closed_refusal()
         same = self._books.open.get(symbol.id, {}).values()
-        average = self._feed.average(symbol, now_ms)
+        average = self._feed.compute_average_price(symbol, now_ms)
         open_types = [order.request.type for order in same]
         check_filters(request, average, open_types, self.rules)
         return last
 
     def _check_at_market(self, request: RequestedOrder, last: Tick, now_ms: int) -> None:
-        """Refuse what the matching engine does: a used id, a wrong price, too little money."""
+        """Refuse what the matching engine refuses: a used id, a wrong price, too little money."""
         self._check_client_id(request)
         trial = SimulatedOrder(request, 0, "", now_ms, request.quantity)
-        if request.type in STOPS and trial.stopped_by(last.price):
-            raise order_refusals.would_trigger()
-        if request.type == "LIMIT_MAKER" and next(self._taker.within_limit(trial, last), None):
-            raise order_refusals.would_take()
+        if request.type in STOPS and trial.is_stopped_by(last.price):
+            raise order_refusals.make_would_trigger_refusal()
+        if request.type == "LIMIT_MAKER" and next(
+            self._taker.iterate_within_limit(trial, last), None
+        ):
+            raise order_refusals.make_would_take_refusal()
         if request.type == "MARKET":
-            _, spent = self._taker.market_plan(request, last)
+            _, spent = self._taker.plan_market_order(request, last)
         else:
-            spent = trial.needed_lock()
-        if spent > self.account.free(trial.spends):
-            raise order_refusals.insufficient_balance()
+            spent = trial.compute_needed_lock()
+        if spent > self.account.get_free(trial.spends):
+            raise order_refusals.make_insufficient_balance_refusal()
 
     def _check_client_id(self, request: RequestedOrder) -> None:
         same = self._books.open.get(request.symbol.id, {}).values()
         if request.client_id and any(order.client_id == request.client_id for order in same):
-            raise order_refusals.duplicate_order()
+            raise order_refusals.make_duplicate_order_refusal()
 
     def place(self, request: RequestedOrder, now_ms: int) -> SimulatedOrder:
-        """Take an order, and fill of it at once what the market offers.
+        """Take an order, and fill at once the part that the market offers.
 
         Raises:
             Refusal: with Binance's code and text; only the ledger has it.
@@ -173,13 +176,13 @@ class Exchange:
                 request, -1, request.client_id, now_ms, request.quantity, "REJECTED"
             )
             reason = f"{refusal.code} {refusal.message}"
-            self.ledger.order(refused_order, "REJECTED", now_ms, reason)
+            self.ledger.record_order(refused_order, "REJECTED", now_ms, reason)
             raise
         order = self._books.accept(request, now_ms)
         self._cursors.setdefault(order.symbol.id, (now_ms, AFTER_ALL))
         if request.type == "MARKET":
             order.working_ms = now_ms
-            levels, _ = self._taker.market_plan(request, last)
+            levels, _ = self._taker.plan_market_order(request, last)
             order.quantity = request.quantity or sum(amount for _, amount in levels)
             self._books.report(order, "NEW", now_ms)
             for price, amount in levels:
@@ -215,16 +218,18 @@ class Exchange:
         if client_id and any(
             one.is_open and one.client_id == client_id for one in self.lists.values()
         ):
-            raise order_refusals.duplicate_order()
+            raise order_refusals.make_duplicate_order_refusal()
         below, above = requests
         target, stop = (above, below) if above.side == "SELL" else (below, above)
         if target.type not in ("LIMIT_MAKER", *TARGETS) or stop.type in ("LIMIT_MAKER", *TARGETS):
-            raise order_refusals.bad_relation()
+            raise order_refusals.make_price_relation_refusal()
         if not (below.stop or below.price) < last.price < (above.stop or above.price):
-            raise order_refusals.bad_relation()
+            raise order_refusals.make_price_relation_refusal()
         trials = [SimulatedOrder(request, 0, "", now_ms, request.quantity) for request in requests]
-        if max(one.needed_lock() for one in trials) > self.account.free(trials[0].spends):
-            raise order_refusals.insufficient_balance()
+        if max(one.compute_needed_lock() for one in trials) > self.account.get_free(
+            trials[0].spends
+        ):
+            raise order_refusals.make_insufficient_balance_refusal()
         self._cursors.setdefault(below.symbol.id, (now_ms, AFTER_ALL))
         return self._books.accept_list(requests, client_id, now_ms)
 
@@ -236,8 +241,8 @@ class Exchange:
         """
         self.settle(now_ms)
         if not order.is_open:
-            raise order_refusals.unknown_order()
-        cancel_id = cancel_id or self._books.new_client_id("cancel", order.id)
+            raise order_refusals.make_unknown_order_refusal()
+        cancel_id = cancel_id or self._books.make_client_id("cancel", order.id)
         sibling = order.sibling
         self._books.end(order, "CANCELED", now_ms, cancel_id)
         if sibling is not None:
@@ -245,14 +250,14 @@ class Exchange:
         return cancel_id
 
     def adjust(self, asset: str, change: Decimal, now_ms: int, reason: str) -> None:
-        """Add to what is free (less than zero takes away) by other means than an order.
+        """Change a free balance by other means than an order; a negative amount reduces it.
 
         Raises:
-            Refusal: less than nothing would be left.
+            Refusal: the balance would be negative.
         """
         self.settle(now_ms)
-        if self.account.free(asset) + change < 0:
-            raise order_refusals.insufficient_balance()
+        if self.account.get_free(asset) + change < 0:
+            raise order_refusals.make_insufficient_balance_refusal()
         self._books.adjust(asset, change, now_ms, reason)
 
     def settle(self, now_ms: int) -> None:
@@ -260,12 +265,14 @@ class Exchange:
         if now_ms <= self._settled_ms:
             return
         hits: dict[str, Tick | None] = {}
-        # Until when each market trades, and when it closes permanently.
-        ends = {name: self._ends_ms(name) for name, orders in self._books.open.items() if orders}
+        # The time until which each market trades, and the time at which it closes permanently.
+        ends = {
+            name: self._find_ends_ms(name) for name, orders in self._books.open.items() if orders
+        }
         while True:
             for name, orders in self._books.open.items():
                 if name not in hits and orders:
-                    hits[name] = self._next_hit(name, min(now_ms, ends[name][0]))
+                    hits[name] = self._find_next_hit(name, min(now_ms, ends[name][0]))
             due = [
                 (ends[name][1] if tick is None else tick.time_ms, name, tick)
                 for name, tick in hits.items()
@@ -283,8 +290,8 @@ class Exchange:
         for name in self._books.open:
             self._cursors[name] = (now_ms, AFTER_ALL)
 
-    def _ends_ms(self, name: str) -> tuple[int, int]:
-        """Return until when a market with open orders trades, and when it closes permanently."""
+    def _find_ends_ms(self, name: str) -> tuple[int, int]:
+        """Return the end of trading of a market with open orders, and its permanent close."""
         symbol = next(iter(self._books.open[name].values())).symbol
         closes = _NEVER if symbol.delisted is None else symbol.delisted * 1_000
         stop = self._stopped(symbol)
@@ -299,7 +306,7 @@ class Exchange:
             if order.is_open:
                 self._books.end(order, "EXPIRED", now_ms)
 
-    def _next_hit(self, name: str, until_ms: int) -> Tick | None:
+    def _find_next_hit(self, name: str, until_ms: int) -> Tick | None:
         """Return the next trade that fills or wakes an open order of a market."""
         falls: list[int] = []
         rises: list[int] = []
@@ -316,13 +323,13 @@ class Exchange:
             return None
         low = max(falls) if falls else None
         high = min(rises) if rises else None
-        return self._feed.next_hit(symbol, self._cursors[name], until_ms, low, high)
+        return self._feed.find_next_hit(symbol, self._cursors[name], until_ms, low, high)
 
     def _match(self, name: str, tick: Tick) -> None:
         """Fill the open orders and activate the stops that one trade reaches."""
         orders = list(self._books.open[name].values())
         left = tick.amount
-        for order in sorted(orders, key=_priority):
+        for order in sorted(orders, key=_compute_priority):
             price = order.request.price
             if (
                 not order.is_open
@@ -335,7 +342,7 @@ class Exchange:
                 self._fill(order, (price, amount), tick.time_ms, maker=True)
                 left -= amount
         for order in orders:
-            if order.is_open and order.is_waiting and order.stopped_by(tick.price):
+            if order.is_open and order.is_waiting and order.is_stopped_by(tick.price):
                 order.working_ms = order.update_ms = tick.time_ms
                 self._end_sibling(order, tick.time_ms)
                 self._books.relock(order, tick.time_ms, "stop reached")
@@ -346,7 +353,7 @@ class Exchange:
         self, order: SimulatedOrder, level: tuple[int, int], now_ms: int, *, maker: bool
     ) -> None:
         self._end_sibling(order, now_ms)
-        prices = partial(self.price_of, now_ms=now_ms)
+        prices = partial(self.find_price, now_ms=now_ms)
         self._books.fill(order, level, now_ms, prices, maker=maker)
 
     def _end_sibling(self, order: SimulatedOrder, now_ms: int) -> None:
@@ -357,8 +364,8 @@ class Exchange:
             self._books.end(sibling, "EXPIRED", now_ms)
 
     def _take(self, order: SimulatedOrder, tick: Tick, now_ms: int) -> None:
-        """Take what the market offers within the order's limit; the rest stands or expires."""
-        levels = list(self._taker.within_limit(order, tick))
+        """Take the market's offers within the order's limit; the rest stays open or expires."""
+        levels = list(self._taker.iterate_within_limit(order, tick))
         kind = order.request.time_in_force
         enough = sum(amount for _, amount in levels) >= order.remaining
         if enough or kind != "FOK":
@@ -369,7 +376,7 @@ class Exchange:
             self._books.end(order, "EXPIRED", now_ms)
 
 
-def _priority(order: SimulatedOrder) -> tuple[int, int]:
+def _compute_priority(order: SimulatedOrder) -> tuple[int, int]:
     """Return the order in which a trade's amount is shared out: better price, then older."""
     price: int = order.request.price
     side: Side = order.side

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Final
 
 from onetape.simulator.market.symbols import SpotSymbol
-from onetape.simulator.trading.money import ZERO, down
+from onetape.simulator.trading.money import ZERO, round_down_to_unit
 from onetape.simulator.trading.trade_feed import Side
 
 #: Fees paid in BNB are a quarter lower.
@@ -39,8 +39,8 @@ class Fees:
     ) -> tuple[Decimal, str]:
         """Return the fee of an execution and its asset.
 
-        In the coin that is received, or, where the account pays in BNB and holds enough, in BNB at
-        three quarters of the rate and BNB's last price. Units finer than eight digits are waived.
+        The fee is in the coin that is received, or, where the account pays in BNB and holds enough,
+        in BNB at three quarters of the rate and BNB's last price; digits after the eighth are cut.
 
         Args:
             symbol: The market.
@@ -54,18 +54,18 @@ class Fees:
         rate = self.maker if maker else self.taker
         received, asset = (quantity, symbol.base) if side == "BUY" else (value, symbol.quote)
         if not self.in_bnb:
-            return down(received * rate), asset
+            return round_down_to_unit(received * rate), asset
         discounted = rate * BNB_SHARE
         if asset == BNB:
-            return down(received * discounted), BNB
-        bnb = quantity if symbol.base == BNB else in_bnb(value, symbol.quote, price_of)
-        fee = None if bnb is None else down(bnb * discounted)
+            return round_down_to_unit(received * discounted), BNB
+        bnb = quantity if symbol.base == BNB else convert_to_bnb(value, symbol.quote, price_of)
+        fee = None if bnb is None else round_down_to_unit(bnb * discounted)
         if fee is None or fee > bnb_free or fee == ZERO:
-            return down(received * rate), asset
+            return round_down_to_unit(received * rate), asset
         return fee, BNB
 
 
-def in_bnb(value: Decimal, asset: str, price_of: PriceOf) -> Decimal | None:
+def convert_to_bnb(value: Decimal, asset: str, price_of: PriceOf) -> Decimal | None:
     """Return the value of an amount of an asset in BNB, directly or by way of USDT."""
     if asset == BNB:
         return value

@@ -5,8 +5,8 @@ from typing import Final
 
 from onetape.simulator.market.symbols import MOST_NOTIONAL, SpotSymbol
 from onetape.simulator.trading import order_refusals
-from onetape.simulator.trading.money import scaled
-from onetape.simulator.trading.orders import STOPS, RequestedOrder, exact_value
+from onetape.simulator.trading.money import scale_to_decimal
+from onetape.simulator.trading.orders import STOPS, RequestedOrder, compute_exact_value
 from onetape.simulator.trading.rules import RuleBook
 
 #: PERCENT_PRICE_BY_SIDE: a limit price lies within these multiples of the five-minute mean.
@@ -34,37 +34,37 @@ def check_filters(
     _check_prices(request, average, rules)
     if request.quantity:
         rules.check_quantity(request.symbol, request.quantity)
-        _check_quantity(request, rules.of(request.symbol).max_market_quantity)
-    _check_value(request, average, rules.of(request.symbol).min_notional)
+        _check_quantity(request, rules.get_rules(request.symbol).max_market_quantity)
+    _check_value(request, average, rules.get_rules(request.symbol).min_notional)
     if len(open_types) >= MOST_ORDERS:
-        raise order_refusals.filter_failure("MAX_NUM_ORDERS")
+        raise order_refusals.make_filter_refusal("MAX_NUM_ORDERS")
     stops = sum(kind in STOPS for kind in open_types)
     if request.type in STOPS and stops >= MOST_STOPS:
-        raise order_refusals.filter_failure("MAX_NUM_ALGO_ORDERS")
+        raise order_refusals.make_filter_refusal("MAX_NUM_ALGO_ORDERS")
 
 
-def steps_of(symbol: SpotSymbol, quantity: Decimal) -> int:
+def convert_to_steps(symbol: SpotSymbol, quantity: Decimal) -> int:
     """Return a quantity in whole steps.
 
     Raises:
         Refusal: the quantity is no multiple of the step.
     """
-    return _whole(quantity, symbol.amount_digits, "LOT_SIZE")
+    return _convert_to_units(quantity, symbol.amount_digits, "LOT_SIZE")
 
 
-def ticks_of(symbol: SpotSymbol, price: Decimal) -> int:
+def convert_to_ticks(symbol: SpotSymbol, price: Decimal) -> int:
     """Return a price in whole ticks.
 
     Raises:
         Refusal: the price is no multiple of the tick.
     """
-    return _whole(price, symbol.price_digits, "PRICE_FILTER")
+    return _convert_to_units(price, symbol.price_digits, "PRICE_FILTER")
 
 
-def _whole(value: Decimal, digits: int, name: str) -> int:
+def _convert_to_units(value: Decimal, digits: int, name: str) -> int:
     units = value.scaleb(digits)
     if units != int(units):
-        raise order_refusals.filter_failure(name)
+        raise order_refusals.make_filter_refusal(name)
     return int(units)
 
 
@@ -73,24 +73,24 @@ def _check_prices(request: RequestedOrder, average: Decimal | None, rules: RuleB
     highest = Decimal(symbol.max_price)
     for price in (request.price, request.stop):
         rules.check_price(symbol, price)
-        if scaled(price, symbol.price_digits) > highest:
-            raise order_refusals.filter_failure("PRICE_FILTER")
+        if scale_to_decimal(price, symbol.price_digits) > highest:
+            raise order_refusals.make_filter_refusal("PRICE_FILTER")
     if (
         request.price
         and average is not None
         and not average * PRICE_DOWN <= request.price <= average * PRICE_UP
     ):
-        raise order_refusals.filter_failure("PERCENT_PRICE_BY_SIDE")
+        raise order_refusals.make_filter_refusal("PERCENT_PRICE_BY_SIDE")
 
 
 def _check_quantity(request: RequestedOrder, most_at_market: Decimal) -> None:
     symbol = request.symbol
-    quantity = scaled(request.quantity, symbol.amount_digits)
+    quantity = scale_to_decimal(request.quantity, symbol.amount_digits)
     if quantity > Decimal(symbol.max_quantity):
-        raise order_refusals.filter_failure("LOT_SIZE")
+        raise order_refusals.make_filter_refusal("LOT_SIZE")
     by_market = request.type in ("MARKET", "STOP_LOSS")
     if by_market and quantity > most_at_market:
-        raise order_refusals.filter_failure("MARKET_LOT_SIZE")
+        raise order_refusals.make_filter_refusal("MARKET_LOT_SIZE")
 
 
 def _check_value(request: RequestedOrder, average: Decimal | None, least: Decimal) -> None:
@@ -100,11 +100,11 @@ def _check_value(request: RequestedOrder, average: Decimal | None, least: Decima
     if request.quote_quantity:
         value = request.quote_quantity
     elif limit:
-        value = exact_value(symbol, limit, request.quantity)
+        value = compute_exact_value(symbol, limit, request.quantity)
     elif average is not None:
-        value = exact_value(symbol, 1, request.quantity) * average
+        value = compute_exact_value(symbol, 1, request.quantity) * average
     else:
         return
     too_much = bool(request.price) and value > MOST_NOTIONAL
     if value < least or too_much:
-        raise order_refusals.filter_failure("NOTIONAL")
+        raise order_refusals.make_filter_refusal("NOTIONAL")

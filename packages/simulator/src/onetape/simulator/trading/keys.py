@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from onetape.core.clock import Clock
-from onetape.simulator.market.clock import clock_speed
+from onetape.simulator.market.clock import get_clock_speed
 from onetape.simulator.server import error_replies
 from onetape.simulator.trading import order_refusals
 from onetape.simulator.trading.params import read_integer, require
@@ -16,7 +16,7 @@ from onetape.simulator.trading.params import read_integer, require
 _KEY: Final = "[A-Za-z0-9_-]{1,64}"
 DEFAULT_WINDOW_MS: Final = 5_000
 MOST_WINDOW_MS: Final = 60_000
-#: How far a client's clock may be ahead.
+#: Milliseconds by which a client's clock may be ahead.
 AHEAD_MS: Final = 1_000
 #: In a market that stands still a client's own clock runs on; only one of another age is refused.
 STANDING_MS: Final = 3_600_000
@@ -71,25 +71,25 @@ class KeyRing:
         self._clock = clock
         self._skew_ms = skew_ms
 
-    def known(self, name: str | None, *, trading: bool = False) -> ApiKey:
-        """Return the key of that name.
+    def get_permitted_key(self, name: str | None, *, trading: bool = False) -> ApiKey:
+        """Return the key of a name.
 
         Raises:
-            Refusal: -2014 for something that is no key, -2015 for an unknown one or one that may
-                not do this.
+            Refusal: -2014 for an invalid key, -2015 for an unknown key or one without the
+                permission.
         """
         if name is None or not re.fullmatch(_KEY, name):
-            raise order_refusals.bad_key_format()
+            raise order_refusals.make_invalid_key_format_refusal()
         key = self._keys.get(name)
         if key is None or not key.reading or (trading and not key.trading):
-            raise order_refusals.key_refused()
+            raise order_refusals.make_unauthorized_key_refusal()
         return key
 
-    def all(self) -> list[ApiKey]:
+    def get_keys(self) -> list[ApiKey]:
         """Return all keys of the account."""
         return list(self._keys.values())
 
-    def named(self, name: str) -> ApiKey:
+    def get_key(self, name: str) -> ApiKey:
         """Return a key.
 
         Raises:
@@ -98,7 +98,7 @@ class KeyRing:
         return self._keys[name]
 
     def add(self, key: ApiKey) -> None:
-        """Add a key to the account, or replace the one of its name."""
+        """Add a key to the account, or replace the key of the same name."""
         self._keys[key.key] = key
 
     def revoke(self, name: str) -> None:
@@ -135,21 +135,21 @@ class KeyRing:
         self._check_time(params)
         digest = hmac.new(key.secret.encode(), signed_text.encode(), hashlib.sha256).hexdigest()
         if not hmac.compare_digest(digest.encode(), params["signature"].lower().encode()):
-            raise order_refusals.bad_signature()
+            raise order_refusals.make_invalid_signature_refusal()
 
     def _check_time(self, params: Mapping[str, str]) -> None:
         """Check the timestamp; in a market that runs faster every allowance is that much longer."""
         window = read_integer(params, "recvWindow")
         sent = read_integer(params, "timestamp")
         if sent is None:
-            raise error_replies.missing("timestamp")
+            raise error_replies.make_missing_parameter_refusal("timestamp")
         window = DEFAULT_WINDOW_MS if window is None else window
         if window > MOST_WINDOW_MS:
-            raise order_refusals.window_too_long()
+            raise order_refusals.make_window_too_long_refusal()
         now_ms = self._clock.now_ms() + self._skew_ms()
-        speed = clock_speed(self._clock) or (1.0 if self._strict else 0.0)
+        speed = get_clock_speed(self._clock) or (1.0 if self._strict else 0.0)
         ahead = STANDING_MS if speed == 0 else AHEAD_MS * max(speed, 1.0)
         if sent > now_ms + ahead:
-            raise order_refusals.ahead_of_server(AHEAD_MS)
+            raise order_refusals.make_future_timestamp_refusal(AHEAD_MS)
         if speed and now_ms - sent > window * max(speed, 1.0):
-            raise order_refusals.outside_window()
+            raise order_refusals.make_outside_window_refusal()

@@ -1,7 +1,7 @@
 """The ledger: every event of orders, fills and balances, in order; append-only."""
 
 from onetape.simulator.server.wire import JsonObject, Texts
-from onetape.simulator.trading.money import text_8
+from onetape.simulator.trading.money import format_money
 from onetape.simulator.trading.orders import SimulatedFill, SimulatedOrder
 
 
@@ -14,18 +14,20 @@ class Ledger:
     def __init__(self) -> None:
         """Begin empty."""
         self.orders: list[JsonObject] = []
-        """A row for each thing that happened to an order (`event`): NEW, TRIGGERED, TRADE,
+        """A row for each event of an order (`event`): NEW, TRIGGERED, TRADE,
         CANCELED, EXPIRED, REJECTED, with the order as it was after it."""
         self.fills: list[JsonObject] = []
         """A row for each execution."""
         self.balances: list[JsonObject] = []
-        """A row for each change of one asset: what was added to free and to locked, and the state
-        after it."""
+        """A row for each change of one asset: the changes of free and locked, and the balances
+        after them."""
         self.events: list[JsonObject] = []
         """Events of the user data stream, in order."""
 
-    def order(self, order: SimulatedOrder, event: str, time_ms: int, reason: str = "") -> None:
-        """Write what happened to an order."""
+    def record_order(
+        self, order: SimulatedOrder, event: str, time_ms: int, reason: str = ""
+    ) -> None:
+        """Write an event of an order."""
         texts = Texts(order.symbol)
         request = order.request
         self.orders.append(
@@ -39,20 +41,20 @@ class Ledger:
                 "side": order.side,
                 "type": request.type,
                 "time_in_force": request.time_in_force,
-                "price": texts.price(request.price),
-                "stop_price": texts.price(request.stop),
-                "quantity": texts.amount(order.quantity),
-                "quote_quantity": text_8(request.quote_quantity),
+                "price": texts.format_price(request.price),
+                "stop_price": texts.format_price(request.stop),
+                "quantity": texts.format_amount(order.quantity),
+                "quote_quantity": format_money(request.quote_quantity),
                 "status": order.status,
-                "filled": texts.amount(order.filled),
-                "value": text_8(order.value),
-                "locked": text_8(order.locked),
+                "filled": texts.format_amount(order.filled),
+                "value": format_money(order.value),
+                "locked": format_money(order.locked),
                 "reason": reason,
                 "order_list_id": order.list_id,
             }
         )
 
-    def fill(self, fill: SimulatedFill) -> None:
+    def record_fill(self, fill: SimulatedFill) -> None:
         """Write an execution."""
         texts = Texts(fill.symbol)
         self.fills.append(
@@ -63,10 +65,10 @@ class Ledger:
                 "order_id": fill.order_id,
                 "symbol": fill.symbol.id,
                 "side": fill.side,
-                "price": texts.price(fill.price),
-                "quantity": texts.amount(fill.quantity),
-                "value": text_8(fill.value),
-                "fee": text_8(fill.fee),
+                "price": texts.format_price(fill.price),
+                "quantity": texts.format_amount(fill.quantity),
+                "value": format_money(fill.value),
+                "fee": format_money(fill.fee),
                 "fee_asset": fill.fee_asset,
                 "maker": fill.maker,
             }

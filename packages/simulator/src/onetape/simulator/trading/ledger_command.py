@@ -20,7 +20,7 @@ SECTIONS: Final = {
 
 
 def read_ledger(url: str, candles: dict[str, str] | None = None) -> dict[str, Any]:
-    """Return all that a running simulator has on its books.
+    """Return the whole ledger of a running simulator.
 
     Args:
         url: Address of the simulator.
@@ -41,8 +41,8 @@ def read_ledger(url: str, candles: dict[str, str] | None = None) -> dict[str, An
     return document
 
 
-def summary(document: dict[str, Any]) -> str:
-    """Return the books in a few lines for a person."""
+def format_summary(document: dict[str, Any]) -> str:
+    """Return the ledger as a few lines for a person."""
     lines = [f"{'asset':<8}{'free':>24}{'locked':>24}"]
     for asset, balance in document["account"].items():
         lines.append(f"{asset:<8}{balance['free']:>24}{balance['locked']:>24}")
@@ -58,8 +58,8 @@ def _read(url: str, path: str) -> object:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         address = f"{url.rstrip('/')}/simulator/{path}"
-        with opener.open(address, timeout=_READ_SECONDS) as answer:
-            return cast("object", json.loads(answer.read()))
+        with opener.open(address, timeout=_READ_SECONDS) as response:
+            return cast("object", json.loads(response.read()))
     except urllib.error.HTTPError as error:
         body = error.read(2_000).decode(errors="replace")
         raise ExchangeRefused(f"the simulator refused {path}: {body}") from None

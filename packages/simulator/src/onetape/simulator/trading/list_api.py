@@ -42,50 +42,52 @@ class ListApi:
         self.operations: dict[str, Callable[[Params], object]] = {
             "orderList.place.oco": lambda params: self._place(params, read_oco),
             "orderList.place": lambda params: self._place(params, read_old_oco),
-            "orderList.status": self._status,
+            "orderList.status": self._get_list_status,
             "orderList.cancel": self._cancel,
-            "openOrderLists.status": self._open,
-            "allOrderLists": self._all,
+            "openOrderLists.status": self._get_open_lists,
+            "allOrderLists": self._get_all_lists,
             "order.cancelReplace": self._cancel_replace,
         }
 
     def _place(self, params: Params, read: Callable[[Params, SpotSymbol], Legs]) -> JsonObject:
         legs = read(params, self._symbol_of(params))
-        kind = response_kind(params, "RESULT")
+        kind = parse_response_kind(params, "RESULT")
         name = read_client_id(params, "listClientOrderId") or ""
         now_ms = self._clock.now_ms()
         placed = self._exchange.place_list(legs, name, now_ms)
-        reports = [replies.new_order(order, kind, (), now_ms) for order in placed.orders]
-        return replies.list_reply(placed, reports)
+        reports = [replies.make_new_order_reply(order, kind, (), now_ms) for order in placed.orders]
+        return replies.make_list_reply(placed, reports)
 
-    def _status(self, params: Params) -> JsonObject:
+    def _get_list_status(self, params: Params) -> JsonObject:
         check_known(params, ("orderListId", "origClientOrderId"))
-        found = self._named(params, "origClientOrderId")
+        found = self._find_named_list(params, "origClientOrderId")
         if found is None:
-            raise order_refusals.no_such_order()
-        return replies.list_reply(found)
+            raise order_refusals.make_no_such_order_refusal()
+        return replies.make_list_reply(found)
 
     def _cancel(self, params: Params) -> JsonObject:
         check_known(params, ("symbol", "orderListId", "listClientOrderId", "newClientOrderId"))
         symbol = self._symbol_of(params)
-        found = self._named(params, "listClientOrderId")
+        found = self._find_named_list(params, "listClientOrderId")
         if found is None or not found.is_open or found.orders[0].symbol != symbol:
-            raise order_refusals.unknown_order()
+            raise order_refusals.make_unknown_order_refusal()
         wanted = read_client_id(params, "newClientOrderId") or ""
-        return self.canceled(found, wanted)
+        return self.cancel_list(found, wanted)
 
-    def canceled(self, order_list: OrderList, cancel_id: str = "") -> JsonObject:
+    def cancel_list(self, order_list: OrderList, cancel_id: str = "") -> JsonObject:
         """Cancel an open order list and return the reply."""
         first = next(order for order in order_list.orders if order.is_open)
         name = self._exchange.cancel(first, self._clock.now_ms(), cancel_id)
-        reports = [replies.canceled_order(order, name) for order in order_list.orders]
-        return replies.list_reply(order_list, reports)
+        reports = [replies.make_canceled_order_reply(order, name) for order in order_list.orders]
+        return replies.make_list_reply(order_list, reports)
 
-    def _open(self, params: Params) -> list[JsonObject]:
+    def _get_open_lists(self, params: Params) -> list[JsonObject]:
         check_known(params, ())
-        return [replies.list_reply(one) for one in self._exchange.lists.values() if one.is_open]
+        return [
+            replies.make_list_reply(one) for one in self._exchange.lists.values() if one.is_open
+        ]
 
-    def _all(self, params: Params) -> list[JsonObject]:
+    def _get_all_lists(self, params: Params) -> list[JsonObject]:
         check_known(params, ("fromId", "startTime", "endTime", "limit"))
         start, end, limit = read_range(params)
         from_id = read_integer(params, "fromId")
@@ -96,12 +98,12 @@ class ListApi:
         ]
         oldest_first = from_id is not None or bool(params.get("startTime"))
         found = found[:limit] if oldest_first else found[-limit:]
-        return [replies.list_reply(one) for one in found]
+        return [replies.make_list_reply(one) for one in found]
 
-    def _named(self, params: Params, client_id: str) -> OrderList | None:
+    def _find_named_list(self, params: Params, client_id: str) -> OrderList | None:
         number, name = read_integer(params, "orderListId"), read_client_id(params, client_id)
         if number is None and name is None:
-            raise order_refusals.both_missing(client_id, "orderListId")
+            raise order_refusals.make_both_missing_refusal(client_id, "orderListId")
         if number is not None:
             found = self._exchange.lists.get(number)
             return found if found is None or name in (None, found.client_id) else None
@@ -113,37 +115,39 @@ class ListApi:
         symbol, exchange = self._symbol_of(params), self._exchange
         mode = require(params, "cancelReplaceMode")
         if mode not in ("STOP_ON_FAILURE", "ALLOW_FAILURE"):
-            raise error_replies.not_valid("cancelReplaceMode")
+            raise error_replies.make_invalid_value_refusal("cancelReplaceMode")
         request = read_order(params, symbol, _REPLACE)
-        kind = response_kind(params, default_kind(request.type))
+        kind = parse_response_kind(params, get_default_response_kind(request.type))
         now_ms = self._clock.now_ms()
-        canceling = self._order_to_replace(params, symbol)
+        canceling = self._find_order_to_replace(params, symbol)
         exchange.check_filters(request, now_ms)
         data: JsonObject = {"cancelResult": "SUCCESS", "newOrderResult": "NOT_ATTEMPTED"}
         data |= {"cancelResponse": None, "newOrderResponse": None}
         try:
             data["cancelResponse"] = self._cancel_first(params, canceling, now_ms)
         except Refusal as refusal:
-            data |= {"cancelResult": "FAILURE", "cancelResponse": refusal.body()}
+            data |= {"cancelResult": "FAILURE", "cancelResponse": refusal.make_body()}
         if data["cancelResult"] == "SUCCESS" or mode == "ALLOW_FAILURE":
             first = len(exchange.fills)
             try:
                 order = exchange.place(request, now_ms)
             except Refusal as refusal:
-                data |= {"newOrderResult": "FAILURE", "newOrderResponse": refusal.body()}
+                data |= {"newOrderResult": "FAILURE", "newOrderResponse": refusal.make_body()}
             else:
-                reply = replies.new_order(order, kind, exchange.fills[first:], now_ms)
+                reply = replies.make_new_order_reply(order, kind, exchange.fills[first:], now_ms)
                 data |= {"newOrderResult": "SUCCESS", "newOrderResponse": reply}
         done = (data["cancelResult"], data["newOrderResult"]).count("SUCCESS")
         if done < 2:
-            raise order_refusals.replace_failed(data, partially=done == 1)
+            raise order_refusals.make_replace_failed_refusal(data, partially=done == 1)
         return data
 
-    def _order_to_replace(self, params: Params, symbol: SpotSymbol) -> SimulatedOrder | None:
+    def _find_order_to_replace(self, params: Params, symbol: SpotSymbol) -> SimulatedOrder | None:
         number = read_integer(params, "cancelOrderId")
         name = read_client_id(params, "cancelOrigClientOrderId")
         if number is None and name is None:
-            raise order_refusals.both_missing("cancelOrigClientOrderId", "cancelOrderId")
+            raise order_refusals.make_both_missing_refusal(
+                "cancelOrigClientOrderId", "cancelOrderId"
+            )
         found = self._exchange.find(symbol, number, name)
         return found if found is None or name in (None, found.client_id) else None
 
@@ -151,11 +155,11 @@ class ListApi:
         self, params: Params, order: SimulatedOrder | None, now_ms: int
     ) -> JsonObject:
         if order is None or not order.is_open:
-            raise order_refusals.unknown_order()
+            raise order_refusals.make_unknown_order_refusal()
         check_restrictions(params, order)
         cancel_id = read_client_id(params, "cancelNewClientOrderId") or ""
         cancel_id = self._exchange.cancel(order, now_ms, cancel_id)
-        return replies.canceled_order(order, cancel_id)
+        return replies.make_canceled_order_reply(order, cancel_id)
 
 
 def check_restrictions(params: Params, order: SimulatedOrder) -> None:
@@ -168,13 +172,13 @@ def check_restrictions(params: Params, order: SimulatedOrder) -> None:
     if wanted is None:
         return
     if wanted not in _RESTRICTIONS:
-        raise order_refusals.bad_restrictions()
+        raise order_refusals.make_invalid_restrictions_refusal()
     if order.is_open and order.status != _RESTRICTIONS[wanted]:
-        raise order_refusals.cancel_restricted()
+        raise order_refusals.make_cancel_restricted_refusal()
 
 
-def response_kind(params: Params, default: str) -> str:
-    """Return how much of a new order its reply contains: ACK, RESULT or FULL.
+def parse_response_kind(params: Params, default: str) -> str:
+    """Return the kind of reply to a new order: ACK, RESULT or FULL.
 
     Raises:
         Refusal: the parameter has another value.
@@ -185,6 +189,6 @@ def response_kind(params: Params, default: str) -> str:
     return kind
 
 
-def default_kind(order_type: str) -> str:
+def get_default_response_kind(order_type: str) -> str:
     """Return the default kind of reply of an order type."""
     return "FULL" if order_type in ("MARKET", "LIMIT") else "ACK"

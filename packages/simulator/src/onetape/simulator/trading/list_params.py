@@ -65,7 +65,7 @@ def read_old_oco(params: Params, symbol: SpotSymbol) -> Legs:
         if params.get(name):
             order["newClientOrderId"] = params[name]
     if common["side"] not in ("BUY", "SELL"):
-        raise error_replies.not_valid("side")
+        raise error_replies.make_invalid_value_refusal("side")
     one = read_order({**common, **target}, symbol)
     other = read_order({**common, **stop}, symbol)
     return (other, one) if one.side == "SELL" else (one, other)

@@ -7,9 +7,9 @@ from onetape.simulator.market.symbols import SpotSymbol
 from onetape.simulator.server.error_replies import Refusal
 from onetape.simulator.trading import order_refusals
 from onetape.simulator.trading.exchange import Exchange
-from onetape.simulator.trading.fees import BNB, in_bnb
-from onetape.simulator.trading.filters import steps_of
-from onetape.simulator.trading.money import ZERO, down
+from onetape.simulator.trading.fees import BNB, convert_to_bnb
+from onetape.simulator.trading.filters import convert_to_steps
+from onetape.simulator.trading.money import ZERO, round_down_to_unit
 from onetape.simulator.trading.orders import RequestedOrder, SimulatedOrder
 from onetape.simulator.trading.trade_feed import Side
 
@@ -51,18 +51,18 @@ class ManualActions:
         Raises:
             Refusal: Binance would refuse it.
         """
-        steps = 0 if quantity is None else steps_of(symbol, quantity)
+        steps = 0 if quantity is None else convert_to_steps(symbol, quantity)
         request = RequestedOrder(
             symbol,
             side,
             "MARKET",
             quantity=steps,
             quote_quantity=quote or ZERO,
-            client_id=self.new_client_id(),
+            client_id=self.make_client_id(),
         )
         return self._exchange.place(request, now_ms)
 
-    def new_client_id(self) -> str:
+    def make_client_id(self) -> str:
         """Return the client id of the next order by hand, as the web page makes them."""
         self._orders += 1
         return f"web_{self._orders:032d}"
@@ -83,7 +83,7 @@ class ManualActions:
             found = exchange.find(symbol, order_id, client_id)
             orders = [] if found is None or not found.is_open else [found]
         if not orders:
-            raise order_refusals.unknown_order()
+            raise order_refusals.make_unknown_order_refusal()
         for order in orders:
             if order.is_open:
                 exchange.cancel(order, now_ms)
@@ -92,28 +92,30 @@ class ManualActions:
     def drain(self, asset: str, now_ms: int) -> Decimal:
         """Take the whole free balance of an asset; return the amount."""
         self._exchange.settle(now_ms)
-        free = self._exchange.account.free(asset)
+        free = self._exchange.account.get_free(asset)
         if free:
             self._exchange.adjust(asset, -free, now_ms, "withdrawal")
         return free
 
     def convert_dust(self, assets: list[str], now_ms: int) -> Decimal:
-        """Turn all that is free of some assets into BNB, less the fee, and return how much came.
+        """Turn the free balances of some assets into BNB, less the fee; return the amount of BNB.
 
         Raises:
-            Refusal: an asset has no price or nothing of it is free; nothing has changed.
+            Refusal: an asset has no price or no free balance; nothing has changed.
         """
         exchange = self._exchange
         exchange.settle(now_ms)
         parts: list[tuple[str, Decimal, Decimal]] = []
         for asset in dict.fromkeys(assets):
-            free = exchange.account.free(asset)
-            value = in_bnb(free, asset, lambda base, quote: exchange.price_of(base, quote, now_ms))
+            free = exchange.account.get_free(asset)
+            value = convert_to_bnb(
+                free, asset, lambda base, quote: exchange.find_price(base, quote, now_ms)
+            )
             if asset == BNB or value is None:
                 raise Refusal(-9000, f"{asset} cannot be converted to BNB.")
             if not free:
-                raise order_refusals.insufficient_balance()
-            parts.append((asset, free, down(value * (1 - DUST_FEE))))
+                raise order_refusals.make_insufficient_balance_refusal()
+            parts.append((asset, free, round_down_to_unit(value * (1 - DUST_FEE))))
         total = sum((value for _, _, value in parts), ZERO)
         for asset, free, _ in parts:
             exchange.adjust(asset, -free, now_ms, "dust conversion")

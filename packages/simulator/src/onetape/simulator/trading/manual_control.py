@@ -2,16 +2,16 @@
 
 - `GET /simulator/account`: `{"balances": {"USDT": {"free": "1.0", "locked": "0.0"}}}`.
 - `POST /simulator/account/deposit` and `/withdraw` `{"asset": "BTC", "amount": "0.5"}`, and
-  `/drain` `{"asset": "BNB"}`, which takes all that is free.
+  `/drain` `{"asset": "BNB"}`, which takes the whole free balance.
 - `POST /simulator/account/buy` and `/sell` `{"symbol": "BTC/USDT", "quantity": "0.1"}`, or
   `"quote"` for a value: a market order by hand, with a client id that begins with `web_`.
 - `POST /simulator/account/place`: an order of any type, with the parameters of `/api/v3/order`.
 - `POST /simulator/account/cancel` `{"symbol": "BTC/USDT"}`: all its open orders, or one by
   `"order_id"` or `"client_order_id"`.
-- `POST /simulator/account/dust` `{"assets": ["DOGE"]}`: turns what is free of them into BNB.
+- `POST /simulator/account/dust` `{"assets": ["DOGE"]}`: turns their free balances into BNB.
 - `POST /simulator/account/fees` `{"in_bnb": true}`.
 - `POST /simulator/account/rules` `{"symbol": "BTC/USDT", "price_step": "0.1", "amount_step":
-  "0.001", "min_notional": "10", "max_market_quantity": "50"}`: what is left out stays.
+  "0.001", "min_notional": "10", "max_market_quantity": "50"}`: omitted ones stay.
 - `GET /simulator/keys`: every key and its rights. `POST /simulator/keys/create` `{"key", "secret"}`
   and rights, `/change` `{"key", "trading": false, "withdrawals": true}`, `/rotate` `{"key",
   "new_key", "secret"}` (the old one is refused from then on), `/revoke` `{"key"}`.
@@ -28,11 +28,11 @@ from aiohttp import web
 
 from onetape.core.errors import UsageError
 from onetape.simulator.market.symbols import UnknownSymbol
-from onetape.simulator.server.wire import JsonObject, json_text, json_value
-from onetape.simulator.trading.account_service import AccountService, amount, asset_name
+from onetape.simulator.server.wire import JsonObject, format_json, parse_json
+from onetape.simulator.trading.account_service import AccountService, parse_amount, parse_asset_name
 from onetape.simulator.trading.keys import ApiKey
-from onetape.simulator.trading.money import text_8
-from onetape.simulator.trading.replies import order_status
+from onetape.simulator.trading.money import format_money
+from onetape.simulator.trading.replies import make_order_status
 
 LEDGERS: Final = ("orders", "fills", "balances", "events")
 _ACCOUNT: Final = (
@@ -57,14 +57,16 @@ class ManualControl:
         self._actions: dict[str, Callable[[JsonObject], JsonObject]] = {
             "deposit": lambda body: self._move(body, account.deposit),
             "withdraw": lambda body: self._move(body, account.withdraw),
-            "drain": lambda body: {"amount": text_8(account.drain(asset_name(body["asset"])))},
+            "drain": lambda body: {
+                "amount": format_money(account.drain(parse_asset_name(body["asset"])))
+            },
             "buy": lambda body: self._trade("BUY", body),
             "sell": lambda body: self._trade("SELL", body),
             "place": self._place,
             "cancel": self._cancel,
-            "dust": self._dust,
-            "fees": self._fees,
-            "rules": self._rules,
+            "dust": self._convert_dust,
+            "fees": self._change_fees,
+            "rules": self._change_rules,
         }
         self._key_actions: dict[str, Callable[[JsonObject], JsonObject]] = {
             "create": self._create_key,
@@ -83,33 +85,37 @@ class ManualControl:
 
     async def _get_account(self, request: web.Request) -> web.Response:
         del request
-        return _json({"balances": self._account.balances()})
+        return _make_json_response({"balances": self._account.get_balances()})
 
     async def _get_keys(self, request: web.Request) -> web.Response:
         del request
-        return _json({"keys": [_shown(key) for key in self._account.keys.all()]})
+        return _make_json_response(
+            {"keys": [_make_key_document(key) for key in self._account.keys.get_keys()]}
+        )
 
     async def _get_ledger(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
         if name not in LEDGERS:
-            return _json({"error": f"there are the ledgers {', '.join(LEDGERS)}"}, 404)
-        self._account.balances()
-        return _json(getattr(self._account.exchange.ledger, name))
+            return _make_json_response(
+                {"error": f"there are the ledgers {', '.join(LEDGERS)}"}, 404
+            )
+        self._account.get_balances()
+        return _make_json_response(getattr(self._account.exchange.ledger, name))
 
     async def _post_account(self, request: web.Request) -> web.Response:
         def act(body: JsonObject) -> JsonObject:
             done = self._actions[request.match_info["action"]](body)
-            return {**done, "balances": self._account.balances()}
+            return {**done, "balances": self._account.get_balances()}
 
-        return await _acted(request, act, _ACCOUNT)
+        return await _run_action(request, act, _ACCOUNT)
 
     async def _post_keys(self, request: web.Request) -> web.Response:
-        return await _acted(
+        return await _run_action(
             request, lambda body: self._key_actions[request.match_info["action"]](body), _KEYS
         )
 
     def _move(self, body: JsonObject, act: Callable[..., None]) -> JsonObject:
-        act(asset_name(body["asset"]), amount(body["amount"]))
+        act(parse_asset_name(body["asset"]), parse_amount(body["amount"]))
         return {}
 
     def _trade(self, side: Any, body: JsonObject) -> JsonObject:
@@ -119,10 +125,10 @@ class ManualControl:
         order = self._account.trade_by_hand(
             side,
             str(body["symbol"]),
-            quantity=None if quantity is None else amount(quantity),
-            quote=None if quote is None else amount(quote),
+            quantity=None if quantity is None else parse_amount(quantity),
+            quote=None if quote is None else parse_amount(quote),
         )
-        return {"order": order_status(order)}
+        return {"order": make_order_status(order)}
 
     def _place(self, body: JsonObject) -> JsonObject:
         params = {name: str(value) for name, value in body.items()}
@@ -138,73 +144,77 @@ class ManualControl:
         )
         return {"canceled": canceled}
 
-    def _dust(self, body: JsonObject) -> JsonObject:
-        assets = [asset_name(one) for one in cast("list[object]", body["assets"])]
-        return {"bnb": text_8(self._account.convert_dust(assets))}
+    def _convert_dust(self, body: JsonObject) -> JsonObject:
+        assets = [parse_asset_name(one) for one in cast("list[object]", body["assets"])]
+        return {"bnb": format_money(self._account.convert_dust(assets))}
 
-    def _fees(self, body: JsonObject) -> JsonObject:
-        self._account.pay_fees_in_bnb(_switch(body["in_bnb"]))
+    def _change_fees(self, body: JsonObject) -> JsonObject:
+        self._account.pay_fees_in_bnb(_parse_boolean(body["in_bnb"]))
         return {"in_bnb": self._account.exchange.fees.in_bnb}
 
-    def _rules(self, body: JsonObject) -> JsonObject:
+    def _change_rules(self, body: JsonObject) -> JsonObject:
         names = ("price_step", "amount_step", "min_notional", "max_market_quantity")
-        changes = {name: amount(body[name]) for name in names if name in body}
+        changes = {name: parse_amount(body[name]) for name in names if name in body}
         if not changes or set(body) - {"symbol", *names}:
             raise KeyError(*body)
         rules = self._account.change_rules(str(body["symbol"]), **changes)
         return dict(zip(names, rules, strict=True))
 
     def _create_key(self, body: JsonObject) -> JsonObject:
-        key = ApiKey(str(body["key"]), str(body["secret"]), **_rights(body, "key", "secret"))
+        key = ApiKey(str(body["key"]), str(body["secret"]), **_parse_rights(body, "key", "secret"))
         self._account.keys.add(key)
-        return _shown(key)
+        return _make_key_document(key)
 
     def _change_key(self, body: JsonObject) -> JsonObject:
-        return _shown(self._account.keys.change(str(body["key"]), **_rights(body, "key")))
+        return _make_key_document(
+            self._account.keys.change(str(body["key"]), **_parse_rights(body, "key"))
+        )
 
     def _rotate_key(self, body: JsonObject) -> JsonObject:
         keys, old = self._account.keys, str(body["key"])
-        new = replace(keys.named(old), key=str(body["new_key"]), secret=str(body["secret"]))
+        new = replace(keys.get_key(old), key=str(body["new_key"]), secret=str(body["secret"]))
         keys.revoke(old)
         keys.add(new)
-        return _shown(new)
+        return _make_key_document(new)
 
     def _revoke_key(self, body: JsonObject) -> JsonObject:
         self._account.keys.revoke(str(body["key"]))
         return {"revoked": str(body["key"])}
 
 
-async def _acted(
+async def _run_action(
     request: web.Request, act: Callable[[JsonObject], JsonObject], usage: str
 ) -> web.Response:
-    """Carry out an action of a request's body, or list what bodies there are."""
+    """Carry out an action of a request's body, or list the valid bodies."""
     try:
-        return _json(act(dict(cast("JsonObject", json_value(await request.text() or "{}")))))
+        return _make_json_response(
+            act(dict(cast("JsonObject", parse_json(await request.text() or "{}"))))
+        )
     except UnknownSymbol as error:
-        return _json({"error": f"there is no market {error}"}, 400)
+        return _make_json_response({"error": f"there is no market {error}"}, 400)
     except (KeyError, TypeError, ValueError) as error:
         text = f"{request.path} with this body was not understood; there are {usage}"
-        return _json({"error": text, "because": str(error)}, 400)
+        return _make_json_response({"error": text, "because": str(error)}, 400)
     except UsageError as error:
-        return _json({"error": str(error)}, 400)
+        return _make_json_response({"error": str(error)}, 400)
 
 
-def _rights(body: JsonObject, *others: str) -> dict[str, bool]:
+def _parse_rights(body: JsonObject, *others: str) -> dict[str, bool]:
     if set(body) - {*others, *_RIGHTS}:
         raise KeyError(*sorted(set(body) - {*others, *_RIGHTS}))
-    return {name: _switch(body[name]) for name in _RIGHTS if name in body}
+    return {name: _parse_boolean(body[name]) for name in _RIGHTS if name in body}
 
 
-def _switch(value: object) -> bool:
+def _parse_boolean(value: object) -> bool:
     if not isinstance(value, bool):
         raise TypeError(f"true or false, found {value!r}")
     return value
 
 
-def _shown(key: ApiKey) -> JsonObject:
+def _make_key_document(key: ApiKey) -> JsonObject:
     """Return a key with its rights, without the secret."""
     return {name: value for name, value in asdict(key).items() if name != "secret"}
 
 
-def _json(value: object, status: int = 200) -> web.Response:
-    return web.Response(text=json_text(value), content_type="application/json", status=status)
+def _make_json_response(value: object, status: int = 200) -> web.Response:
+    return web.Response(text=format_json(value), content_type="application/json", status=status)

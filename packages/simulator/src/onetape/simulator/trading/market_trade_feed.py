@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from onetape.simulator.market.bars import TIMEFRAMES, joined
-from onetape.simulator.market.order_book import book_after
+from onetape.simulator.market.bars import TIMEFRAMES, concat_bars
+from onetape.simulator.market.order_book import make_book_after_trade
 from onetape.simulator.market.simulated_market import BATCH_DAYS, SimulatedMarket
 from onetape.simulator.market.symbols import SpotSymbol
 from onetape.simulator.market.trades import Trades
@@ -17,14 +17,14 @@ _MINUTE: Final = TIMEFRAMES["1m"]
 _PIECE_SECONDS: Final = BATCH_DAYS * 86_400
 #: Minutes of the mean price that filters use (`avgPriceMins`).
 AVERAGE_MINUTES: Final = 5
-#: In a stepped market everything is to be had at the last price.
+#: In a stepped market every amount is offered at the last price.
 _ENDLESS: Final = 1 << 60
 
 
 class MarketTradeFeed:
     """Trade feed of a simulated market; it has no state.
 
-    Two models of what a taker finds:
+    Two models of the offers that a taker finds:
 
     - A market that runs: the book that `depth` shows (`offers.py`).
     - A market that stands still (`held`): everything at the price of the last trade. So a market
@@ -41,58 +41,62 @@ class MarketTradeFeed:
         now = now_ms // 1_000
         return self._market.is_open(symbol, now) and not self._market.is_silent(now, symbol)
 
-    def last(self, symbol: SpotSymbol, now_ms: int) -> Tick | None:
+    def find_last_trade(self, symbol: SpotSymbol, now_ms: int) -> Tick | None:
         """Return the last trade up to and including `now_ms`; None while the market is closed."""
         if not self._market.is_open(symbol, now_ms // 1_000):
             return None
-        trades = self._market.last_trades(symbol, now_ms)
-        return _tick(trades, len(trades) - 1) if len(trades) else None
+        trades = self._market.get_last_trades(symbol, now_ms)
+        return _make_tick(trades, len(trades) - 1) if len(trades) else None
 
-    def next_hit(
+    def find_next_hit(
         self, symbol: SpotSymbol, after: Cursor, until_ms: int, low: int | None, high: int | None
     ) -> Tick | None:
         """Return the first trade after the cursor at `low` or lower or at `high` or higher."""
         if low is None and high is None:
             return None
         first, last = after[0] // 60_000 * 60, until_ms // 60_000 * 60
-        found = self._hit_in(symbol, first, after, until_ms, low, high)
+        found = self._find_hit_in_minute(symbol, first, after, until_ms, low, high)
         start = first + 60
         while found is None and start < last:
             end = min(start + _PIECE_SECONDS, last)
-            for minute in self._minutes_that_reach(symbol, start, end, low, high):
-                found = self._hit_in(symbol, minute, after, until_ms, low, high)
+            for minute in self._find_minutes_that_reach(symbol, start, end, low, high):
+                found = self._find_hit_in_minute(symbol, minute, after, until_ms, low, high)
                 if found is not None:
                     return found
             start = end
         if found is None and last > first:
-            found = self._hit_in(symbol, last, after, until_ms, low, high)
+            found = self._find_hit_in_minute(symbol, last, after, until_ms, low, high)
         return found
 
-    def offers(self, symbol: SpotSymbol, tick: Tick, side: Side) -> Iterator[tuple[int, int]]:
-        """Yield price and amount of what a taker finds after a trade, best first."""
+    def iterate_offers(
+        self, symbol: SpotSymbol, tick: Tick, side: Side
+    ) -> Iterator[tuple[int, int]]:
+        """Yield price and amount of each offer after a trade, best first."""
         if self._held:
             yield tick.price, _ENDLESS
             return
         trade = (tick.price, tick.amount, tick.buys)
-        book = book_after(self._market.seed, symbol, tick.id, trade)
-        yield from book.levels("ask" if side == "BUY" else "bid")
+        book = make_book_after_trade(self._market.seed, symbol, tick.id, trade)
+        yield from book.iterate_levels("ask" if side == "BUY" else "bid")
 
-    def average(self, symbol: SpotSymbol, now_ms: int) -> Decimal | None:
+    def compute_average_price(self, symbol: SpotSymbol, now_ms: int) -> Decimal | None:
         """Return the mean price of the last five minutes by volume, in ticks."""
         minute = now_ms // 60_000 * 60
         start = minute - (AVERAGE_MINUTES - 1) * 60
-        whole = self._market.bars(symbol, _MINUTE, start, minute)
-        bars = joined((whole, self._market.running_trades(symbol, now_ms).bar(minute)))
+        whole = self._market.get_bars(symbol, _MINUTE, start, minute)
+        bars = concat_bars(
+            (whole, self._market.get_running_trades(symbol, now_ms).make_bar(minute))
+        )
         volume = int(bars.volume.sum())
         if volume:
             return Decimal(int(bars.quote.sum())) / volume
-        last = self.last(symbol, now_ms)
+        last = self.find_last_trade(symbol, now_ms)
         return None if last is None else Decimal(last.price)
 
-    def _minutes_that_reach(
+    def _find_minutes_that_reach(
         self, symbol: SpotSymbol, start: int, end: int, low: int | None, high: int | None
     ) -> list[int]:
-        bars = self._market.bars(symbol, _MINUTE, start, end)
+        bars = self._market.get_bars(symbol, _MINUTE, start, end)
         reached = np.zeros(len(bars), dtype=np.bool_)
         if low is not None:
             reached |= bars.low <= low
@@ -101,7 +105,7 @@ class MarketTradeFeed:
         minutes: list[int] = bars.timestamp[reached & (bars.volume > 0)].tolist()
         return minutes
 
-    def _hit_in(
+    def _find_hit_in_minute(
         self,
         symbol: SpotSymbol,
         minute: int,
@@ -112,7 +116,7 @@ class MarketTradeFeed:
     ) -> Tick | None:
         if not self._market.is_open(symbol, minute):
             return None
-        trades = self._market.trades(symbol, minute)
+        trades = self._market.get_trades(symbol, minute)
         to_come = (trades.time_ms > after[0]) | (
             (trades.time_ms == after[0]) & (trades.id > after[1])
         )
@@ -122,10 +126,10 @@ class MarketTradeFeed:
         if high is not None:
             reached |= trades.price >= high
         rows = np.flatnonzero(reached & to_come & (trades.time_ms <= until_ms))
-        return _tick(trades, int(rows[0])) if len(rows) else None
+        return _make_tick(trades, int(rows[0])) if len(rows) else None
 
 
-def _tick(trades: Trades, row: int) -> Tick:
+def _make_tick(trades: Trades, row: int) -> Tick:
     return Tick(
         int(trades.id[row]),
         int(trades.time_ms[row]),

@@ -8,21 +8,21 @@ ZERO: Final = Decimal(0)
 UNIT: Final = Decimal("0.00000001")
 
 
-def down(value: Decimal) -> Decimal:
-    """Return a value of zero or more without what is finer than a unit."""
+def round_down_to_unit(value: Decimal) -> Decimal:
+    """Return a value of zero or more, rounded down to a whole unit."""
     return value.quantize(UNIT, rounding=ROUND_DOWN)
 
 
-def up(value: Decimal) -> Decimal:
-    """Return a value of zero or more, raised to a whole unit."""
+def round_up_to_unit(value: Decimal) -> Decimal:
+    """Return a value of zero or more, rounded up to a whole unit."""
     return value.quantize(UNIT, rounding=ROUND_UP)
 
 
-def scaled(value: int, digits: int) -> Decimal:
+def scale_to_decimal(value: int, digits: int) -> Decimal:
     """Return `value * 10**-digits` exactly."""
     return Decimal(value).scaleb(-digits)
 
 
-def text_8(value: Decimal) -> str:
+def format_money(value: Decimal) -> str:
     """Return a booked value as Binance writes it: eight digits after the point."""
     return f"{value:.8f}"

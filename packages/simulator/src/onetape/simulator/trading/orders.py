@@ -5,7 +5,12 @@ from decimal import Decimal
 from typing import Final, Literal
 
 from onetape.simulator.market.symbols import SpotSymbol
-from onetape.simulator.trading.money import ZERO, down, scaled, up
+from onetape.simulator.trading.money import (
+    ZERO,
+    round_down_to_unit,
+    round_up_to_unit,
+    scale_to_decimal,
+)
 from onetape.simulator.trading.trade_feed import Side
 
 OrderType = Literal[
@@ -130,35 +135,35 @@ class SimulatedOrder:
             unfilled = {"IOC": "UNFILLED_IOC_QUANTITY_EXPIRED", "FOK": "UNFILLED_FOK_ORDER_EXPIRED"}
             return unfilled.get(request.time_in_force, "EXCHANGE_CANCELED")
         if request.type in BY_MARKET and request.stop and self.side == "BUY":
-            return "REJECTED"  # it woke, and the account could not pay what it cost by then
+            return "REJECTED"  # it woke, and the account could not pay its cost at that time
         return "INSUFFICIENT_LIQUIDITY"
 
-    def stopped_by(self, price: int) -> bool:
+    def is_stopped_by(self, price: int) -> bool:
         """Return whether a trade at a price (ticks) activates the stop."""
         stop = self.request.stop
         return price <= stop if self.falls_to_stop else price >= stop
 
-    def needed_lock(self) -> Decimal:
+    def compute_needed_lock(self) -> Decimal:
         """Return the amount to reserve for the rest of the order, in the asset that it spends.
 
-        The two orders of a list never both trade: the first open one sets aside for either.
+        The two orders of a list never both trade: the first open one locks the amount for both.
         """
         sibling = self.sibling
         if sibling is None or self.list is None or not self.is_open:
-            return self._own_lock()
+            return self._compute_own_lock()
         if self is not self.list.orders[0]:
             return ZERO
-        return max(self._own_lock(), sibling._own_lock())
+        return max(self._compute_own_lock(), sibling._compute_own_lock())
 
-    def _own_lock(self) -> Decimal:
+    def _compute_own_lock(self) -> Decimal:
         kind = self.request.type
         by_market = kind == "MARKET" or (kind in BY_MARKET and not self.is_waiting)
         if not self.is_open or by_market:
             return ZERO
         if self.side == "SELL":
-            return scaled(self.remaining, self.symbol.amount_digits)
+            return scale_to_decimal(self.remaining, self.symbol.amount_digits)
         price = self.request.price or self.request.stop
-        return up(exact_value(self.symbol, price, self.remaining))
+        return round_up_to_unit(compute_exact_value(self.symbol, price, self.remaining))
 
 
 @dataclass(slots=True, eq=False)
@@ -198,11 +203,11 @@ class SimulatedFill:
     maker: bool
 
 
-def exact_value(symbol: SpotSymbol, price: int, quantity: int) -> Decimal:
+def compute_exact_value(symbol: SpotSymbol, price: int, quantity: int) -> Decimal:
     """Return price times quantity in quote currency, however many digits it has."""
-    return scaled(price * quantity, symbol.price_digits + symbol.amount_digits)
+    return scale_to_decimal(price * quantity, symbol.price_digits + symbol.amount_digits)
 
 
-def booked_value(symbol: SpotSymbol, price: int, quantity: int) -> Decimal:
-    """Return the quote currency that an execution moves: what is finer than a unit is cut off."""
-    return down(exact_value(symbol, price, quantity))
+def compute_booked_value(symbol: SpotSymbol, price: int, quantity: int) -> Decimal:
+    """Return the quote currency that an execution moves, rounded down to a whole unit."""
+    return round_down_to_unit(compute_exact_value(symbol, price, quantity))

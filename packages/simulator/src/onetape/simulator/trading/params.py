@@ -9,7 +9,7 @@ from onetape.simulator.market.symbols import SpotSymbol
 from onetape.simulator.server import error_replies
 from onetape.simulator.server.error_replies import Refusal
 from onetape.simulator.trading import order_refusals
-from onetape.simulator.trading.filters import steps_of, ticks_of
+from onetape.simulator.trading.filters import convert_to_steps, convert_to_ticks
 from onetape.simulator.trading.money import ZERO
 from onetape.simulator.trading.orders import OrderType, RequestedOrder
 
@@ -17,7 +17,7 @@ Params = Mapping[str, str]
 _DECIMAL: Final = "^([0-9]{1,20})(\\.[0-9]{1,20})?$"
 _WHOLE: Final = "^[0-9]{1,20}$"
 _CLIENT_ID: Final = "^[a-zA-Z0-9-_]{1,36}$"
-#: What each offered type of order needs, and may have, in addition to symbol, side and type.
+#: Parameters that a type of order needs or may have in addition to symbol, side and type.
 _NEEDS: Final[dict[str, tuple[str, ...]]] = {
     "MARKET": (),
     "LIMIT": ("timeInForce", "quantity", "price"),
@@ -37,9 +37,9 @@ _COMMON: Final = (
 SIGNED: Final = frozenset({"timestamp", "recvWindow", "signature", "apiKey", "returnRateLimits"})
 #: Features of orders that `exchangeInfo` does not list.
 _NOT_OFFERED: Final[dict[str, Callable[[], Refusal]]] = {
-    "trailingDelta": order_refusals.no_trailing_stops,
-    "icebergQty": order_refusals.no_icebergs,
-    "pegPriceType": order_refusals.no_pegs,
+    "trailingDelta": order_refusals.make_trailing_stop_refusal,
+    "icebergQty": order_refusals.make_iceberg_refusal,
+    "pegPriceType": order_refusals.make_pegged_order_refusal,
 }
 DEFAULT_ROWS: Final = 500
 MOST_ROWS: Final = 1_000
@@ -53,7 +53,7 @@ def read_order(params: Params, symbol: SpotSymbol, more: Collection[str] = ()) -
 
     Args:
         params: Parameters of the request.
-        symbol: The market that they name.
+        symbol: The market of the order.
         more: Parameters of the request that are not the order's.
 
     Raises:
@@ -61,13 +61,13 @@ def read_order(params: Params, symbol: SpotSymbol, more: Collection[str] = ()) -
     """
     side, kind = require(params, "side"), require(params, "type")
     if side not in ("BUY", "SELL"):
-        raise order_refusals.invalid_side()
+        raise order_refusals.make_invalid_side_refusal()
     if kind not in _NEEDS:
-        raise order_refusals.invalid_type()
+        raise order_refusals.make_invalid_order_type_refusal()
     _check_names(params, kind, more)
     time_in_force = params.get("timeInForce", "GTC")
     if time_in_force not in ("GTC", "IOC", "FOK"):
-        raise order_refusals.invalid_time_in_force()
+        raise order_refusals.make_invalid_time_in_force_refusal()
     quantity, quote = read_positive(params, "quantity"), read_positive(params, "quoteOrderQty")
     places = symbol.price_places
     price, stop = read_positive(params, "price", places), read_positive(params, "stopPrice", places)
@@ -76,10 +76,10 @@ def read_order(params: Params, symbol: SpotSymbol, more: Collection[str] = ()) -
         side,
         cast("OrderType", kind),
         time_in_force,
-        0 if quantity is None else steps_of(symbol, quantity),
+        0 if quantity is None else convert_to_steps(symbol, quantity),
         quote or ZERO,
-        0 if price is None else ticks_of(symbol, price),
-        0 if stop is None else ticks_of(symbol, stop),
+        0 if price is None else convert_to_ticks(symbol, price),
+        0 if stop is None else convert_to_ticks(symbol, stop),
         read_client_id(params, "newClientOrderId") or "",
     )
 
@@ -95,7 +95,7 @@ def check_known(params: Params, known: Collection[str]) -> None:
             raise refusal()
     read = sum(name in known or name in SIGNED for name in params)
     if read < len(params):
-        raise order_refusals.unread(read, len(params))
+        raise order_refusals.make_unread_parameters_refusal(read, len(params))
 
 
 def _check_names(params: Params, kind: str, more: Collection[str]) -> None:
@@ -107,11 +107,11 @@ def _check_names(params: Params, kind: str, more: Collection[str]) -> None:
     if kind == "MARKET":
         amounts = [name for name in ("quantity", "quoteOrderQty") if params.get(name)]
         if not amounts:
-            raise order_refusals.both_missing("quantity", "quoteOrderQty")
+            raise order_refusals.make_both_missing_refusal("quantity", "quoteOrderQty")
         may = (amounts[0],)
     for name in _AMOUNTS:
         if name in params and name not in may:
-            raise order_refusals.not_required(name)
+            raise order_refusals.make_not_required_refusal(name)
     check_known(params, {*_COMMON, *may, *more})
 
 
@@ -123,7 +123,7 @@ def require(params: Params, name: str) -> str:
     """
     value = params.get(name, "")
     if not value:
-        raise error_replies.missing(name)
+        raise error_replies.make_missing_parameter_refusal(name)
     return value
 
 
@@ -142,13 +142,13 @@ def read_positive(params: Params, name: str, places: int = _DIGITS) -> Decimal |
         return None
     text = require(params, name)
     if not re.fullmatch(_DECIMAL, text):
-        raise error_replies.illegal(name, _DECIMAL)
+        raise error_replies.make_illegal_characters_refusal(name, _DECIMAL)
     value = Decimal(text)
     if value and value.scaleb(places) % 1:
-        raise order_refusals.too_precise(name)
+        raise order_refusals.make_too_precise_refusal(name)
     if not value:
         spoken = {"quantity": "quantity", "quoteOrderQty": "quantity"}.get(name, "price")
-        raise order_refusals.not_positive(spoken)
+        raise order_refusals.make_not_positive_refusal(spoken)
     return value
 
 
@@ -162,7 +162,7 @@ def read_integer(params: Params, name: str) -> int | None:
     if not text:
         return None
     if not re.fullmatch(_WHOLE, text):
-        raise error_replies.illegal(name, _WHOLE)
+        raise error_replies.make_illegal_characters_refusal(name, _WHOLE)
     return int(text)
 
 
@@ -176,17 +176,17 @@ def read_client_id(params: Params, name: str) -> str | None:
     if not text:
         return None
     if not re.fullmatch(_CLIENT_ID, text):
-        raise error_replies.illegal(name, _CLIENT_ID)
+        raise error_replies.make_illegal_characters_refusal(name, _CLIENT_ID)
     return text
 
 
 def read_range(params: Params) -> tuple[int, int, int]:
-    """Return first and last time (milliseconds, inclusive) and how many rows."""
+    """Return first and last time (milliseconds, inclusive) and the number of rows."""
     start, end = read_integer(params, "startTime"), read_integer(params, "endTime")
     if start is not None and end is not None and end - start > _DAY_MS:
-        raise order_refusals.more_than_a_day()
+        raise order_refusals.make_range_too_long_refusal()
     limit = read_integer(params, "limit")
     rows = DEFAULT_ROWS if limit is None else min(limit, MOST_ROWS)
     if not rows:
-        raise error_replies.not_valid("limit")
+        raise error_replies.make_invalid_value_refusal("limit")
     return start or 0, end if end is not None else 1 << 62, rows

@@ -5,14 +5,14 @@ from collections.abc import Iterable
 from onetape.simulator.server.wire import JsonObject, Texts
 from onetape.simulator.trading.events import SELF_TRADE_PREVENTION
 from onetape.simulator.trading.fees import BNB_SHARE, Fees
-from onetape.simulator.trading.money import text_8
+from onetape.simulator.trading.money import format_money
 from onetape.simulator.trading.orders import OrderList, SimulatedFill, SimulatedOrder
 
 #: The number of an account, unless a simulator is made with another.
 USER_ID = 354_937_868
 
 
-def new_order(
+def make_new_order_reply(
     order: SimulatedOrder, kind: str, fills: Iterable[SimulatedFill], now_ms: int
 ) -> JsonObject:
     """Return the reply to a new order: ACK, RESULT or FULL."""
@@ -25,20 +25,20 @@ def new_order(
     }
     if kind == "ACK":
         return reply
-    reply |= _state(order)
+    reply |= _make_order_state(order)
     if order.request.stop:
-        reply["stopPrice"] = Texts(order.symbol).price(order.request.stop)
+        reply["stopPrice"] = Texts(order.symbol).format_price(order.request.stop)
     reply["workingTime"] = order.working_ms
     if kind == "FULL":
-        reply["fills"] = [_short_fill(fill) for fill in fills]
+        reply["fills"] = [_make_short_fill(fill) for fill in fills]
     reply["selfTradePreventionMode"] = SELF_TRADE_PREVENTION
-    return reply | _expiry(order)
+    return reply | _make_expiry(order)
 
 
-def order_status(order: SimulatedOrder) -> JsonObject:
+def make_order_status(order: SimulatedOrder) -> JsonObject:
     """Return an order as `GET /api/v3/order`, `openOrders` and `allOrders` show it."""
     texts = Texts(order.symbol)
-    state = _state(order)
+    state = _make_order_state(order)
     quote_quantity = state.pop("origQuoteOrderQty")
     return {
         "symbol": order.symbol.id,
@@ -46,19 +46,19 @@ def order_status(order: SimulatedOrder) -> JsonObject:
         "orderListId": order.list_id,
         "clientOrderId": order.client_id,
         **state,
-        "stopPrice": texts.price(order.request.stop),
-        "icebergQty": texts.amount(0),
+        "stopPrice": texts.format_price(order.request.stop),
+        "icebergQty": texts.format_amount(0),
         "time": order.time_ms,
         "updateTime": order.update_ms,
         "isWorking": not order.is_waiting,
         "workingTime": order.working_ms,
         "origQuoteOrderQty": quote_quantity,
         "selfTradePreventionMode": SELF_TRADE_PREVENTION,
-        **_expiry(order),
+        **_make_expiry(order),
     }
 
 
-def canceled_order(order: SimulatedOrder, cancel_id: str) -> JsonObject:
+def make_canceled_order_reply(order: SimulatedOrder, cancel_id: str) -> JsonObject:
     """Return the reply to a cancellation."""
     reply: JsonObject = {
         "symbol": order.symbol.id,
@@ -67,15 +67,15 @@ def canceled_order(order: SimulatedOrder, cancel_id: str) -> JsonObject:
         "orderListId": order.list_id,
         "clientOrderId": cancel_id,
         "transactTime": order.update_ms,
-        **_state(order),
+        **_make_order_state(order),
     }
     if order.request.stop:
-        reply["stopPrice"] = Texts(order.symbol).price(order.request.stop)
+        reply["stopPrice"] = Texts(order.symbol).format_price(order.request.stop)
     reply["selfTradePreventionMode"] = SELF_TRADE_PREVENTION
     return reply
 
 
-def list_reply(order_list: OrderList, reports: list[JsonObject] | None = None) -> JsonObject:
+def make_list_reply(order_list: OrderList, reports: list[JsonObject] | None = None) -> JsonObject:
     """Return an order list as its endpoints show it.
 
     Args:
@@ -99,7 +99,7 @@ def list_reply(order_list: OrderList, reports: list[JsonObject] | None = None) -
     return reply if reports is None else reply | {"orderReports": reports}
 
 
-def own_trade(fill: SimulatedFill, list_id: int = -1) -> JsonObject:
+def make_own_trade(fill: SimulatedFill, list_id: int = -1) -> JsonObject:
     """Return an execution as `GET /api/v3/myTrades` shows it."""
     texts = Texts(fill.symbol)
     return {
@@ -107,10 +107,10 @@ def own_trade(fill: SimulatedFill, list_id: int = -1) -> JsonObject:
         "id": fill.id,
         "orderId": fill.order_id,
         "orderListId": list_id,
-        "price": texts.price(fill.price),
-        "qty": texts.amount(fill.quantity),
-        "quoteQty": text_8(fill.value),
-        "commission": text_8(fill.fee),
+        "price": texts.format_price(fill.price),
+        "qty": texts.format_amount(fill.quantity),
+        "quoteQty": format_money(fill.value),
+        "commission": format_money(fill.fee),
         "commissionAsset": fill.fee_asset,
         "time": fill.time_ms,
         "isBuyer": fill.side == "BUY",
@@ -119,42 +119,42 @@ def own_trade(fill: SimulatedFill, list_id: int = -1) -> JsonObject:
     }
 
 
-def commission(symbol: str, fees: Fees) -> JsonObject:
+def make_commission(symbol: str, fees: Fees) -> JsonObject:
     """Return `GET /api/v3/account/commission`."""
     none = {"maker": "0.00000000", "taker": "0.00000000", "buyer": "0.00000000",
             "seller": "0.00000000"}  # fmt: skip
     return {
         "symbol": symbol,
-        "standardCommission": rates(fees),
+        "standardCommission": make_fee_rates(fees),
         "specialCommission": none,
         "taxCommission": none,
         "discount": {
             "enabledForAccount": fees.in_bnb,
             "enabledForSymbol": True,
             "discountAsset": "BNB",
-            "discount": text_8(BNB_SHARE),
+            "discount": format_money(BNB_SHARE),
         },
     }
 
 
-def rates(fees: Fees) -> JsonObject:
+def make_fee_rates(fees: Fees) -> JsonObject:
     """Return the fee rates by role."""
     return {
-        "maker": text_8(fees.maker),
-        "taker": text_8(fees.taker),
+        "maker": format_money(fees.maker),
+        "taker": format_money(fees.taker),
         "buyer": "0.00000000",
         "seller": "0.00000000",
     }
 
 
-def _state(order: SimulatedOrder) -> JsonObject:
+def _make_order_state(order: SimulatedOrder) -> JsonObject:
     texts, request = Texts(order.symbol), order.request
     return {
-        "price": texts.price(request.price),
-        "origQty": texts.amount(order.quantity),
-        "executedQty": texts.amount(order.filled),
-        "origQuoteOrderQty": text_8(request.quote_quantity),
-        "cummulativeQuoteQty": text_8(order.value),
+        "price": texts.format_price(request.price),
+        "origQty": texts.format_amount(order.quantity),
+        "executedQty": texts.format_amount(order.filled),
+        "origQuoteOrderQty": format_money(request.quote_quantity),
+        "cummulativeQuoteQty": format_money(order.value),
         "status": order.status,
         "timeInForce": request.time_in_force,
         "type": request.type,
@@ -162,17 +162,17 @@ def _state(order: SimulatedOrder) -> JsonObject:
     }
 
 
-def _expiry(order: SimulatedOrder) -> JsonObject:
-    """Return the fields on why an order expired; empty for other orders."""
+def _make_expiry(order: SimulatedOrder) -> JsonObject:
+    """Return the fields with the reason of an order's expiry; empty for other orders."""
     return {"expiryReason": order.expiry_reason} if order.status == "EXPIRED" else {}
 
 
-def _short_fill(fill: SimulatedFill) -> JsonObject:
+def _make_short_fill(fill: SimulatedFill) -> JsonObject:
     texts = Texts(fill.symbol)
     return {
-        "price": texts.price(fill.price),
-        "qty": texts.amount(fill.quantity),
-        "commission": text_8(fill.fee),
+        "price": texts.format_price(fill.price),
+        "qty": texts.format_amount(fill.quantity),
+        "commission": format_money(fill.fee),
         "commissionAsset": fill.fee_asset,
         "tradeId": fill.id,
     }

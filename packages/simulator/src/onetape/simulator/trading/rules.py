@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from onetape.simulator.market.symbols import SpotSymbol
 from onetape.simulator.trading import order_refusals
-from onetape.simulator.trading.money import scaled
+from onetape.simulator.trading.money import scale_to_decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class RuleBook:
         """Begin without a change."""
         self._changed: dict[str, Rules] = {}
 
-    def of(self, symbol: SpotSymbol) -> Rules:
+    def get_rules(self, symbol: SpotSymbol) -> Rules:
         """Return the rules of a market."""
         found = self._changed.get(symbol.id)
         if found is not None:
@@ -54,9 +54,15 @@ class RuleBook:
         Raises:
             ValueError: a step is no whole multiple of the market's own.
         """
-        old = self.of(symbol)
-        ticks = old.ticks if price_step is None else _whole(price_step, symbol.price_digits)
-        steps = old.steps if amount_step is None else _whole(amount_step, symbol.amount_digits)
+        old = self.get_rules(symbol)
+        ticks = (
+            old.ticks if price_step is None else _convert_to_units(price_step, symbol.price_digits)
+        )
+        steps = (
+            old.steps
+            if amount_step is None
+            else _convert_to_units(amount_step, symbol.amount_digits)
+        )
         least = old.min_notional if min_notional is None else min_notional
         most = old.max_market_quantity if max_market_quantity is None else max_market_quantity
         rules = self._changed[symbol.id] = Rules(ticks, steps, least, most)
@@ -68,8 +74,8 @@ class RuleBook:
         Raises:
             Refusal: PRICE_FILTER.
         """
-        if price % self.of(symbol).ticks:
-            raise order_refusals.filter_failure("PRICE_FILTER")
+        if price % self.get_rules(symbol).ticks:
+            raise order_refusals.make_filter_refusal("PRICE_FILTER")
 
     def check_quantity(self, symbol: SpotSymbol, quantity: int) -> None:
         """Refuse a quantity (steps) between two amount steps.
@@ -77,25 +83,25 @@ class RuleBook:
         Raises:
             Refusal: LOT_SIZE.
         """
-        if quantity % self.of(symbol).steps:
-            raise order_refusals.filter_failure("LOT_SIZE")
+        if quantity % self.get_rules(symbol).steps:
+            raise order_refusals.make_filter_refusal("LOT_SIZE")
 
-    def texts(self, symbol: SpotSymbol) -> tuple[str, str, str, str]:
+    def format_rules(self, symbol: SpotSymbol) -> tuple[str, str, str, str]:
         """Return the rules as `exchangeInfo` writes them.
 
         Price step, amount step, smallest value and largest amount at the market.
         """
-        rules = self.of(symbol)
+        rules = self.get_rules(symbol)
         return (
-            f"{scaled(rules.ticks, symbol.price_digits):.{symbol.price_places}f}",
-            f"{scaled(rules.steps, symbol.amount_digits):.8f}",
+            f"{scale_to_decimal(rules.ticks, symbol.price_digits):.{symbol.price_places}f}",
+            f"{scale_to_decimal(rules.steps, symbol.amount_digits):.8f}",
             f"{rules.min_notional:.8f}",
             f"{rules.max_market_quantity:.8f}",
         )
 
 
-def _whole(step: Decimal, digits: int) -> int:
+def _convert_to_units(step: Decimal, digits: int) -> int:
     units = step.scaleb(digits)
     if units < 1 or units % 1:
-        raise ValueError(f"a step is a multiple of {scaled(1, digits):f}, found {step}")
+        raise ValueError(f"a step is a multiple of {scale_to_decimal(1, digits):f}, found {step}")
     return int(units)

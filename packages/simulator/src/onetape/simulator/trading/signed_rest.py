@@ -7,12 +7,12 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from onetape.core.clock import Clock
-from onetape.simulator.server.wire import JsonObject, json_text
+from onetape.simulator.server.wire import JsonObject, format_json
 from onetape.simulator.trading import order_refusals
 from onetape.simulator.trading.account_api import TRADING, AccountApi
 from onetape.simulator.trading.exchange import Exchange
 from onetape.simulator.trading.keys import ApiKey, KeyRing
-from onetape.simulator.trading.money import text_8
+from onetape.simulator.trading.money import format_money
 from onetape.simulator.trading.params import Params, require
 
 #: Method, path and operation of each endpoint of the account.
@@ -44,7 +44,7 @@ class SignedRest:
     """Checks key, permission, time and signature of each request, then handles it.
 
     Parameters come in the query, in a form body, or in both; the signature is made of the two, one
-    behind the other, without itself.
+    behind the other, without the signature.
     """
 
     def __init__(
@@ -65,40 +65,42 @@ class SignedRest:
     def add_to(self, app: web.Application) -> None:
         """Add the endpoints to an application."""
         for method, path, operation in _ENDPOINTS:
-            answer = self._operation(operation)
-            handler = self._handler(answer, trading=operation in TRADING)
+            respond = self._make_operation_call(operation)
+            handler = self._make_handler(respond, trading=operation in TRADING)
             app.router.add_route(method, path, handler)
         wallet: dict[str, Answer] = {
-            "/sapi/v1/account/apiRestrictions": self._restrictions,
-            "/sapi/v1/asset/tradeFee": self._trade_fees,
-            "/sapi/v1/capital/config/getall": self._coins,
-            "/sapi/v1/bnbBurn": self._bnb_burn,
+            "/sapi/v1/account/apiRestrictions": self._get_restrictions,
+            "/sapi/v1/asset/tradeFee": self._get_trade_fees,
+            "/sapi/v1/capital/config/getall": self._get_coins,
+            "/sapi/v1/bnbBurn": self._get_bnb_burn,
             # CCXT requests them with a key while it loads markets; no market here has margin.
-            "/sapi/v1/margin/allPairs": _nothing,
-            "/sapi/v1/margin/isolated/allPairs": _nothing,
+            "/sapi/v1/margin/allPairs": _get_empty_list,
+            "/sapi/v1/margin/isolated/allPairs": _get_empty_list,
         }
-        for path, answer in wallet.items():
-            app.router.add_get(path, self._handler(answer))
-        app.router.add_post("/sapi/v1/bnbBurn", self._handler(self._set_bnb_burn, trading=True))
-        app.router.add_get("/sapi/v1/system/status", _system_status)
+        for path, respond in wallet.items():
+            app.router.add_get(path, self._make_handler(respond))
+        app.router.add_post(
+            "/sapi/v1/bnbBurn", self._make_handler(self._set_bnb_burn, trading=True)
+        )
+        app.router.add_get("/sapi/v1/system/status", _get_system_status)
 
-    def _operation(self, name: str) -> Answer:
+    def _make_operation_call(self, name: str) -> Answer:
         return lambda params, _: self._api.run(name, params)
 
-    def _handler(self, answer: Answer, *, trading: bool = False) -> Handler:
+    def _make_handler(self, respond: Answer, *, trading: bool = False) -> Handler:
         async def handle(request: web.Request) -> web.Response:
-            key = self._keys.known(request.headers.get("X-MBX-APIKEY"), trading=trading)
-            params, signed_text = await _signed_params(request)
+            key = self._keys.get_permitted_key(request.headers.get("X-MBX-APIKEY"), trading=trading)
+            params, signed_text = await _read_signed_params(request)
             self._keys.check(key, params, signed_text)
             try:
-                body = answer(params, key)
+                body = respond(params, key)
             finally:
                 self._changed()
-            return web.Response(text=json_text(body), content_type="application/json")
+            return web.Response(text=format_json(body), content_type="application/json")
 
         return handle
 
-    def _restrictions(self, params: Params, key: ApiKey) -> JsonObject:
+    def _get_restrictions(self, params: Params, key: ApiKey) -> JsonObject:
         del params
         return {
             "ipRestrict": key.ip_restricted,
@@ -116,9 +118,11 @@ class SignedRest:
             "enablePortfolioMarginTrading": False,
         }
 
-    def _trade_fees(self, params: Params, key: ApiKey) -> list[JsonObject]:
+    def _get_trade_fees(self, params: Params, key: ApiKey) -> list[JsonObject]:
         del key
-        symbols = [self._api.symbol(params)] if params.get("symbol") else self._exchange.symbols
+        symbols = (
+            [self._api.parse_symbol(params)] if params.get("symbol") else self._exchange.symbols
+        )
         fees = self._exchange.fees
         return [
             {
@@ -129,16 +133,16 @@ class SignedRest:
             for symbol in symbols
         ]
 
-    def _coins(self, params: Params, key: ApiKey) -> list[JsonObject]:
+    def _get_coins(self, params: Params, key: ApiKey) -> list[JsonObject]:
         del params, key
         account = self._exchange.account
         assets = {asset for one in self._exchange.symbols for asset in (one.base, one.quote)}
         return [
-            _coin(asset, text_8(free), text_8(locked))
-            for asset, free, locked in account.rows(sorted(assets | set(account.assets())))
+            _make_coin(asset, format_money(free), format_money(locked))
+            for asset, free, locked in account.get_rows(sorted(assets | set(account.get_assets())))
         ]
 
-    def _bnb_burn(self, params: Params, key: ApiKey) -> JsonObject:
+    def _get_bnb_burn(self, params: Params, key: ApiKey) -> JsonObject:
         del params, key
         return {"spotBNBBurn": self._exchange.fees.in_bnb, "interestBNBBurn": False}
 
@@ -146,42 +150,44 @@ class SignedRest:
         self._exchange.settle(self._clock.now_ms())
         if "spotBNBBurn" in params:
             self._exchange.fees.in_bnb = require(params, "spotBNBBurn") == "true"
-        return self._bnb_burn(params, key)
+        return self._get_bnb_burn(params, key)
 
 
-def _nothing(params: Params, key: ApiKey) -> list[JsonObject]:
+def _get_empty_list(params: Params, key: ApiKey) -> list[JsonObject]:
     del params, key
     return []
 
 
-async def _system_status(request: web.Request) -> web.Response:
+async def _get_system_status(request: web.Request) -> web.Response:
     del request
-    text = json_text({"status": 0, "msg": "normal"})
+    text = format_json({"status": 0, "msg": "normal"})
     return web.Response(text=text, content_type="application/json")
 
 
-async def _signed_params(request: web.Request) -> tuple[dict[str, str], str]:
+async def _read_signed_params(request: web.Request) -> tuple[dict[str, str], str]:
     """Return all parameters of a request, and the text that its signature was made of."""
     query = request.raw_path.partition("?")[2]
     # Bytes that are no text fail at the signature, as they do with Binance.
     body = (await request.read()).decode(errors="replace")
-    # What both name is taken from the query, and Binance joins them without a `&` between them.
-    return _named(body) | _named(query), _unsigned(query) + _unsigned(body)
+    # A parameter of both is read from the query; Binance joins both without a `&` between them.
+    return _parse_params(body) | _parse_params(query), _remove_signature(query) + _remove_signature(
+        body
+    )
 
 
-def _named(text: str) -> dict[str, str]:
+def _parse_params(text: str) -> dict[str, str]:
     pairs = parse_qsl(text, keep_blank_values=True)
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise order_refusals.sent_twice()
+        raise order_refusals.make_duplicate_parameter_refusal()
     return found
 
 
-def _unsigned(text: str) -> str:
+def _remove_signature(text: str) -> str:
     return "&".join(part for part in text.split("&") if not part.startswith("signature="))
 
 
-def _coin(asset: str, free: str, locked: str) -> JsonObject:
+def _make_coin(asset: str, free: str, locked: str) -> JsonObject:
     zero = "0"
     return {
         "coin": asset,

@@ -1,4 +1,4 @@
-"""The exchange's view of the market: its trades one by one, and the offers they left."""
+"""The exchange's view of the market: its trades one by one, and the offers after each."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,11 +37,11 @@ class TradeFeed(Protocol):
         """Return whether orders are taken at `now_ms`."""
         ...
 
-    def last(self, symbol: SpotSymbol, now_ms: int) -> Tick | None:
+    def find_last_trade(self, symbol: SpotSymbol, now_ms: int) -> Tick | None:
         """Return the last trade up to and including `now_ms`; None: no recent trade."""
         ...
 
-    def next_hit(
+    def find_next_hit(
         self, symbol: SpotSymbol, after: Cursor, until_ms: int, low: int | None, high: int | None
     ) -> Tick | None:
         """Return the first trade that reaches a price, after a cursor and up to `until_ms`.
@@ -50,10 +50,12 @@ class TradeFeed(Protocol):
         """
         ...
 
-    def offers(self, symbol: SpotSymbol, tick: Tick, side: Side) -> Iterator[tuple[int, int]]:
-        """Yield what a taker finds after a trade: price (ticks), amount (steps), best first."""
+    def iterate_offers(
+        self, symbol: SpotSymbol, tick: Tick, side: Side
+    ) -> Iterator[tuple[int, int]]:
+        """Yield the offers after a trade: price (ticks), amount (steps), best first."""
         ...
 
-    def average(self, symbol: SpotSymbol, now_ms: int) -> Decimal | None:
+    def compute_average_price(self, symbol: SpotSymbol, now_ms: int) -> Decimal | None:
         """Return the mean price of the last five minutes by volume, in ticks; None: unknown."""
         ...

@@ -23,22 +23,22 @@ from onetape.strategies.freqtrade.import_modules import freqtrade_modules
 from onetape.strategies.freqtrade.informative import (
     TIMEFRAME,
     Informative,
-    informative_methods,
-    joined,
-    rows_of_dates,
+    collect_informative_methods,
+    find_rows_of_dates,
+    join_columns,
 )
 from onetape.strategies.freqtrade.interface import TRADED_PAIR, DataProvider, IStrategy
 from onetape.strategies.freqtrade.loaded_values import check_loaded
 from onetape.strategies.freqtrade.parameters import (
     Adjustable,
     BaseParameter,
-    adjustable,
-    parameters_of_class,
-    with_value,
+    collect_class_parameters,
+    copy_with_value,
+    iterate_adjustable_parameters,
 )
-from onetape.strategies.freqtrade.settings_without_effect import without_effect_text
+from onetape.strategies.freqtrade.settings_without_effect import format_settings_without_effect
 from onetape.strategies.freqtrade.source import FreqtradeClass
-from onetape.strategies.freqtrade.stated_settings import StatedSettings, settings_of_class
+from onetape.strategies.freqtrade.stated_settings import StatedSettings, read_settings_of_class
 from onetape.strategies.freqtrade.unsupported_features import check_supported
 from onetape.strategies.higher_timeframes import HigherCandles
 from onetape.strategies.interface import BUY, HOLD, SELL, Signals, Strategy
@@ -70,7 +70,7 @@ _RESERVED: Final = frozenset(dir(Strategy)) | {
 
 @dataclass(frozen=True)
 class FreqtradeStrategy(Strategy):
-    """Runs a freqtrade strategy class; `strategy_of_class` makes the subclass of each."""
+    """Runs a freqtrade strategy class; `make_strategy_class` makes the subclass of each."""
 
     user_class: ClassVar[type[IStrategy]]
     tables: ClassVar[dict[str, BaseParameter]]
@@ -85,13 +85,13 @@ class FreqtradeStrategy(Strategy):
     """Settings of the file that have no effect here, as a sentence; empty without any."""
 
     @classmethod
-    def stated_settings(cls) -> StatedSettings:
+    def read_stated_settings(cls) -> StatedSettings:
         """Return the settings that the file of the strategy states.
 
         Raises:
             ConfigurationError: a value cannot be used; names file and line.
         """
-        return settings_of_class(cls.source)
+        return read_settings_of_class(cls.source)
 
     @property
     def startup_candle_count(self) -> int:
@@ -105,14 +105,16 @@ class FreqtradeStrategy(Strategy):
 
     def evaluate(self, candles: Candles, higher: Mapping[str, HigherCandles]) -> Signals:
         """Return the signals of these candles; arguments as of `Strategy.evaluate`."""
-        made = self._instance()
-        frames = {name: _frame(higher_candles, name) for name, higher_candles in higher.items()}
-        frame = _frame(candles, type(self).candle_timeframe)
+        made = self._make_instance()
+        frames = {
+            name: _make_frame(higher_candles, name) for name, higher_candles in higher.items()
+        }
+        frame = _make_frame(candles, type(self).candle_timeframe)
         frames.setdefault(type(self).candle_timeframe, frame)
         made.dp = DataProvider(frames)
         metadata = {"pair": TRADED_PAIR}
         for name, mark in type(self).methods:
-            frame = _with_informative(made, name, mark, frame, candles, higher, metadata)
+            frame = _add_informative_columns(made, name, mark, frame, candles, higher, metadata)
         frame = made.populate_indicators(frame, metadata)
         # As in freqtrade: a tag that no candle gets is an empty text.
         frame.loc[:, "enter_tag"] = ""
@@ -122,26 +124,26 @@ class FreqtradeStrategy(Strategy):
         if len(frame) != len(candles):
             msg = f"the frame must keep its {len(candles):,} candles, found {len(frame):,}"
             raise ValueError(msg)
-        rows_of_dates(candles.timestamp, frame, "the frame", is_whole=True)
-        return _signals(frame, uses_exits=_uses_exits(made), startup=self.startup_candle_count)
+        find_rows_of_dates(candles.timestamp, frame, "the frame", is_whole=True)
+        return _make_signals(frame, uses_exits=_uses_exits(made), startup=self.startup_candle_count)
 
     def describe(self, signals: Signals, index: int, *, holding: bool) -> str:
         """Return tag and conditions of a candle, for the trader's line: 40 columns are too many."""
         del holding
-        texts = (signals.reason_text(index), signals.conditions_text(index))
+        texts = (signals.get_reason_text(index), signals.format_conditions(index))
         return "; ".join(text for text in texts if text)
 
-    def _instance(self) -> IStrategy:
-        """Return a new instance: what one evaluation keeps in it, no other one finds."""
+    def _make_instance(self) -> IStrategy:
+        """Return a new instance, so that evaluations share no state."""
         cls = type(self).user_class
         made = cls({})
         for name, one in type(self).tables.items():
-            value = getattr(self, name) if name in self._field_names() else one.value
-            setattr(made, name, with_value(one, value))
+            value = getattr(self, name) if name in self._collect_field_names() else one.value
+            setattr(made, name, copy_with_value(one, value))
         return made
 
     @classmethod
-    def _field_names(cls) -> frozenset[str]:
+    def _collect_field_names(cls) -> frozenset[str]:
         return frozenset(field.name for field in dataclasses.fields(cls))
 
 
@@ -149,7 +151,7 @@ def load_class(found: FreqtradeClass) -> type[FreqtradeStrategy]:
     """Run the file of a freqtrade strategy and return the strategy.
 
     Raises:
-        ConfigurationError: the file uses what has no equivalent here, or cannot be run.
+        ConfigurationError: the file uses a feature without an equivalent here, or cannot be run.
     """
     check_supported(found)
     _check_parameter_file(found.path)
@@ -158,22 +160,22 @@ def load_class(found: FreqtradeClass) -> type[FreqtradeStrategy]:
         cls = getattr(module, found.name)
         check_loaded(found, cls({}))
         # The file may use freqtrade's older name, ticker_interval.
-        cls.timeframe = cls.timeframe or found.value("ticker_interval", "")
-        made = strategy_of_class(cls, found)
+        cls.timeframe = cls.timeframe or found.read_value("ticker_interval", "")
+        made = make_strategy_class(cls, found)
     made.__module__ = module.__name__
     return made
 
 
-def strategy_of_class(cls: type[IStrategy], found: FreqtradeClass) -> type[FreqtradeStrategy]:
+def make_strategy_class(cls: type[IStrategy], found: FreqtradeClass) -> type[FreqtradeStrategy]:
     """Return a freqtrade class as a strategy whose parameters are the class's.
 
     Args:
         cls: The class.
-        found: The class as the text of its file states it.
+        found: The class, read from the text of its file.
     """
     where = f"strategy class {cls.__name__} in {found.path}"
-    tables = parameters_of_class(cls)
-    methods = informative_methods(cls)
+    tables = collect_class_parameters(cls)
+    methods = collect_informative_methods(cls)
     namespace = {
         "name": cls.__name__,
         "user_class": cls,
@@ -181,10 +183,10 @@ def strategy_of_class(cls: type[IStrategy], found: FreqtradeClass) -> type[Freqt
         "methods": methods,
         "candle_timeframe": cls.timeframe,
         "source": found,
-        "without_effect": without_effect_text(found),
-        "higher_timeframes": _higher_timeframes(cls, methods, where),
+        "without_effect": format_settings_without_effect(found),
+        "higher_timeframes": _collect_higher_timeframes(cls, methods, where),
     }
-    fields = [_field(where, one) for one in adjustable(tables)]
+    fields = [_make_field(where, one) for one in iterate_adjustable_parameters(tables)]
     made = dataclasses.make_dataclass(
         cls.__name__, fields, bases=(FreqtradeStrategy,), frozen=True, namespace=namespace
     )
@@ -201,7 +203,7 @@ def _check_parameter_file(path: Path) -> None:
         )
 
 
-def _field(where: str, one: Adjustable) -> tuple[str, type, Any]:
+def _make_field(where: str, one: Adjustable) -> tuple[str, type, Any]:
     if one.name in _RESERVED:
         raise ConfigurationError(f"{where}: a parameter cannot be called {one.name}; rename it")
     choices: Any = one.choices
@@ -209,7 +211,7 @@ def _field(where: str, one: Adjustable) -> tuple[str, type, Any]:
     return one.name, cast("type", one.default.__class__), declared
 
 
-def _higher_timeframes(
+def _collect_higher_timeframes(
     cls: type[IStrategy], methods: Iterable[tuple[str, Informative]], where: str
 ) -> tuple[str, ...]:
     """Return the timeframes above the traded one that the class reads."""
@@ -228,7 +230,7 @@ def _higher_timeframes(
     return tuple(name for name in names if not own or Timeframe.parse(name) != own)
 
 
-def _frame(candles: Candles, timeframe: str) -> Any:
+def _make_frame(candles: Candles, timeframe: str) -> Any:
     """Return candles as freqtrade's DataFrame: a column `date`, rows counted from 0."""
     frame = candles.frame()
     frame = frame.reset_index(drop=True)
@@ -239,7 +241,7 @@ def _frame(candles: Candles, timeframe: str) -> Any:
     return frame
 
 
-def _with_informative(
+def _add_informative_columns(
     made: IStrategy,
     name: str,
     mark: Informative,
@@ -252,22 +254,22 @@ def _with_informative(
     higher_candles = higher.get(mark.timeframe)
     source = candles if higher_candles is None else higher_candles
     of_method = {**metadata, "timeframe": mark.timeframe}
-    columns = getattr(made, name)(_frame(source, mark.timeframe), of_method)
-    kept = rows_of_dates(source.timestamp, columns, f"the frame of {name}")
-    named = columns.rename(columns={one: mark.name_of(one) for one in columns})
+    columns = getattr(made, name)(_make_frame(source, mark.timeframe), of_method)
+    kept = find_rows_of_dates(source.timestamp, columns, f"the frame of {name}")
+    named = columns.rename(columns={one: mark.make_column_name(one) for one in columns})
     rows = np.arange(len(candles))
     if higher_candles is None:
-        return joined(frame, named, rows[kept], rows, ffill=mark.ffill)
+        return join_columns(frame, named, rows[kept], rows, ffill=mark.ffill)
     known_from = np.searchsorted(higher_candles.visible, np.arange(1, len(higher_candles) + 1))
-    return joined(frame, named, known_from[kept], rows, ffill=mark.ffill)
+    return join_columns(frame, named, known_from[kept], rows, ffill=mark.ffill)
 
 
 def _uses_exits(made: IStrategy) -> bool:
-    """Return whether exit signals count; `use_sell_signal` is freqtrade's older name of it."""
+    """Return whether exit signals count; `use_sell_signal` is freqtrade's older name."""
     return bool(getattr(made, "use_sell_signal", made.use_exit_signal))
 
 
-def _signals(frame: Any, *, uses_exits: bool, startup: int) -> Signals:
+def _make_signals(frame: Any, *, uses_exits: bool, startup: int) -> Signals:
     enter = _is_one(frame, "enter_long", "buy")
     leave = _is_one(frame, "exit_long", "sell")
     # freqtrade does nothing on a candle with both, also where exit signals are switched off.
@@ -277,22 +279,22 @@ def _signals(frame: Any, *, uses_exits: bool, startup: int) -> Signals:
     # freqtrade moves the start of a backtest by these candles where the series begins in it.
     signal[:startup] = HOLD
     tags = {
-        BUY: _texts(frame, "enter_tag", "buy_tag"),
-        SELL: _texts(frame, "exit_tag", "sell_tag"),
+        BUY: _find_tag_column(frame, "enter_tag", "buy_tag"),
+        SELL: _find_tag_column(frame, "exit_tag", "sell_tag"),
     }
-    reason, texts = _reasons(signal, tags)
-    columns, overlays = _drawn(frame)
+    reason, texts = _make_reason_codes(signal, tags)
+    columns, overlays = _collect_indicators(frame)
     return Signals(
         signal,
         columns,
         overlays=overlays,
         reason=reason,
         reason_texts=texts,
-        conditions=_conditions(frame),
+        conditions=_collect_conditions(frame),
     )
 
 
-def _conditions(frame: Any) -> dict[str, Any]:
+def _collect_conditions(frame: Any) -> dict[str, Any]:
     """Return columns of true and false as conditions."""
     names = [name for name in frame if frame[name].dtype == bool and name not in _NOT_DRAWN]
     return {
@@ -308,12 +310,12 @@ def _is_one(frame: Any, *names: str) -> Any:
     return np.zeros(len(frame), dtype=bool)
 
 
-def _texts(frame: Any, *names: str) -> Any:
+def _find_tag_column(frame: Any, *names: str) -> Any:
     return next((frame[name].to_numpy(dtype=object) for name in names if name in frame), None)
 
 
-def _reasons(signal: Any, tags: Mapping[int, Any]) -> tuple[Any, dict[int, str]]:
-    """Return a code per candle and its tag; a tag has one code, whatever the candles are."""
+def _make_reason_codes(signal: Any, tags: Mapping[int, Any]) -> tuple[Any, dict[int, str]]:
+    """Return a code per candle and its tag; the code of a tag does not depend on the candles."""
     codes = np.zeros(len(signal), dtype=np.int64)
     texts: dict[int, str] = {}
     for side, values in tags.items():
@@ -328,7 +330,7 @@ def _reasons(signal: Any, tags: Mapping[int, Any]) -> tuple[Any, dict[int, str]]
     return (codes if texts else None), texts
 
 
-def _drawn(frame: Any) -> tuple[dict[str, FloatArray], frozenset[str]]:
+def _collect_indicators(frame: Any) -> tuple[dict[str, FloatArray], frozenset[str]]:
     """Return columns of numbers as indicators, and those that look like prices."""
     found: dict[str, FloatArray] = {}
     overlays: set[str] = set()

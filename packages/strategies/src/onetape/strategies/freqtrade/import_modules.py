@@ -1,4 +1,4 @@
-"""What `import freqtrade` gives a strategy file: our own implementation, while the file is loaded.
+"""Our implementation of `import freqtrade`, used while a strategy file is loaded.
 
 A freqtrade that is installed is neither needed nor used.
 """
@@ -42,7 +42,7 @@ def timeframe_to_next_date(timeframe: str, date: datetime | None = None) -> date
 
 
 class _OnlyNamed:
-    """A part of freqtrade that strategies import for what is refused before it could run."""
+    """A part of freqtrade that strategies import for features that are refused before they run."""
 
 
 _TIMES: Final[Mapping[str, Any]] = {
@@ -56,7 +56,7 @@ _NAMED_ONLY: Final = ("Trade", "Order", "PairLocks")
 _OF_CALLBACKS: Final = ("stoploss_from_open", "stoploss_from_absolute", "AnnotationType")
 
 
-def _modules() -> dict[str, Mapping[str, Any]]:
+def _collect_names_by_module() -> dict[str, Mapping[str, Any]]:
     """Return the names that each module offers."""
     from onetape.strategies.freqtrade import informative, parameters, qtpylib
     from onetape.strategies.freqtrade.interface import IStrategy
@@ -112,9 +112,9 @@ def is_ours(module: str) -> bool:
     return top == "freqtrade"
 
 
-def offered_names(module: str) -> frozenset[str] | None:
+def find_offered_names(module: str) -> frozenset[str] | None:
     """Return the importable names of a module of freqtrade; None: the module is not offered."""
-    found = _modules()
+    found = _collect_names_by_module()
     if module not in found:
         return None
     below = {name.rpartition(".")[2] for name in found if name.rpartition(".")[0] == module}
@@ -124,12 +124,12 @@ def offered_names(module: str) -> frozenset[str] | None:
 @contextmanager
 def freqtrade_modules() -> Generator[None]:
     """Make imports of `freqtrade` inside the block find our own modules."""
-    names = _modules()
+    names = _collect_names_by_module()
     tops = {name.partition(".")[0] for name in names}
     before = {name: one for name, one in sys.modules.items() if name.partition(".")[0] in tops}
     for name in before:
         del sys.modules[name]
-    sys.modules.update(_made(names))
+    sys.modules.update(_make_modules(names))
     try:
         yield
     finally:
@@ -138,11 +138,11 @@ def freqtrade_modules() -> Generator[None]:
         sys.modules.update(before)
 
 
-def _made(names: Mapping[str, Mapping[str, Any]]) -> dict[str, ModuleType]:
+def _make_modules(names: Mapping[str, Mapping[str, Any]]) -> dict[str, ModuleType]:
     modules = {name: ModuleType(name) for name in names}
     for name, module in modules.items():
         vars(module).update(names[name])
-        # A package: that is what lets `import freqtrade.strategy` go on below it.
+        # A package, so that `import freqtrade.strategy` finds a module below it.
         module.__path__ = []
         parent, _, last = name.rpartition(".")
         if parent:

@@ -1,20 +1,20 @@
-"""Names that a strategy file has for parts of freqtrade, whatever it calls them."""
+"""Names under which a strategy file imports parts of freqtrade."""
 
 import ast
 from collections.abc import Mapping
 from typing import Final
 
-#: Packages that a strategy file takes from freqtrade's world.
+#: Packages of freqtrade that a strategy file may import.
 PACKAGES: Final = frozenset({"freqtrade", "technical"})
 
 
-def top_package(module: str) -> str:
+def get_top_package(module: str) -> str:
     """Return the first part of a module's name."""
     return module.partition(".")[0]
 
 
-def imported_names(module: ast.Module) -> dict[str, str]:
-    """Return the dotted name of each part of freqtrade by the name that the file has for it.
+def collect_imported_names(module: ast.Module) -> dict[str, str]:
+    """Return the dotted name of each imported part of freqtrade, by its name in the file.
 
     `import freqtrade.strategy as fs` gives {"fs": "freqtrade.strategy"}, and
     `from freqtrade.persistence import Trade as T` {"T": "freqtrade.persistence.Trade"}.
@@ -27,20 +27,20 @@ def imported_names(module: ast.Module) -> dict[str, str]:
                     if one.asname is not None:
                         found[one.asname] = one.name
                     else:
-                        found[top_package(one.name)] = top_package(one.name)
+                        found[get_top_package(one.name)] = get_top_package(one.name)
             case ast.ImportFrom(str(source), imported, 0):
                 found.update({one.asname or one.name: f"{source}.{one.name}" for one in imported})
             case _:
                 pass
-    return {name: full for name, full in found.items() if top_package(full) in PACKAGES}
+    return {name: full for name, full in found.items() if get_top_package(full) in PACKAGES}
 
 
-def dotted_name(node: ast.AST, names: Mapping[str, str]) -> str | None:
-    """Return the dotted name of what an expression such as `fs.informative` names; None: no part.
+def find_dotted_name(node: ast.AST, names: Mapping[str, str]) -> str | None:
+    """Return the dotted name of an expression such as `fs.informative`; None: no part of freqtrade.
 
     Args:
         node: The expression.
-        names: Names that `imported_names` found.
+        names: Names that `collect_imported_names` found.
     """
     parts: list[str] = []
     while isinstance(node, ast.Attribute):

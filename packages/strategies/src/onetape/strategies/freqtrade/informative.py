@@ -28,8 +28,8 @@ class Informative(Struct, frozen=True):
     """Name of the merged columns; None: `{column}_{timeframe}`."""
     ffill: bool
 
-    def name_of(self, column: str) -> str:
-        """Return what a column is called among those of the traded candles."""
+    def make_column_name(self, column: str) -> str:
+        """Return the name of a column among the columns of the traded candles."""
         if self.fmt is None:
             return f"{column}_{self.timeframe}"
         make = self.fmt.format if isinstance(self.fmt, str) else self.fmt
@@ -58,7 +58,7 @@ def informative(
         raise ValueError(msg)
     mark = Informative(timeframe, fmt, ffill)
     try:
-        mark.name_of("close")
+        mark.make_column_name("close")
     except (KeyError, IndexError) as error:
         msg = f"@informative: fmt may use column and timeframe alone, found {error} in {fmt!r}"
         raise ValueError(msg) from error
@@ -71,7 +71,7 @@ def informative(
     return declare
 
 
-def informative_methods(cls: type) -> list[tuple[str, Informative]]:
+def collect_informative_methods(cls: type) -> list[tuple[str, Informative]]:
     """Return the methods of a class that `informative` marks, by name, in the order written."""
     found: dict[str, list[Informative]] = {}
     for one in reversed(cls.__mro__):
@@ -118,11 +118,17 @@ def merge_informative_pair(
     _check_timeframe(dataframe, "timeframe", own)
     _check_timeframe(informative, "timeframe_inf", other)
     dates = informative[date_column]
-    known_from = _epoch_seconds(dates) if own == other else _closes(dates, other) - own.seconds
+    known_from = (
+        _convert_to_epoch_seconds(dates)
+        if own == other
+        else _compute_closes(dates, other) - own.seconds
+    )
     order = np.argsort(known_from, kind="stable")
     if not (order[1:] > order[:-1]).all():
         named, known_from = named.iloc[order], known_from[order]
-    return joined(dataframe, named, known_from, _epoch_seconds(dataframe["date"]), ffill=ffill)
+    return join_columns(
+        dataframe, named, known_from, _convert_to_epoch_seconds(dataframe["date"]), ffill=ffill
+    )
 
 
 def _check_timeframe(frame: Any, name: str, given: Timeframe) -> None:
@@ -133,7 +139,7 @@ def _check_timeframe(frame: Any, name: str, given: Timeframe) -> None:
         raise ValueError(msg)
 
 
-def joined(dataframe: Any, columns: Any, known_from: Any, opens: Any, *, ffill: bool) -> Any:
+def join_columns(dataframe: Any, columns: Any, known_from: Any, opens: Any, *, ffill: bool) -> Any:
     """Return candles with the columns of the informative candles added.
 
     Args:
@@ -158,8 +164,10 @@ def joined(dataframe: Any, columns: Any, known_from: Any, opens: Any, *, ffill: 
     return both
 
 
-def rows_of_dates(opens: IntArray, frame: Any, name: str, *, is_whole: bool = False) -> IntArray:
-    """Return for each row of a strategy's frame which candle it is, by its `date`.
+def find_rows_of_dates(
+    opens: IntArray, frame: Any, name: str, *, is_whole: bool = False
+) -> IntArray:
+    """Return the index of the candle of each row of a strategy's frame, by `date`.
 
     Args:
         opens: Opens of the candles, epoch seconds, ascending, at least one, shape (n,).
@@ -173,7 +181,7 @@ def rows_of_dates(opens: IntArray, frame: Any, name: str, *, is_whole: bool = Fa
     if "date" not in frame:
         msg = f"{name} must keep its column date"
         raise ValueError(msg)
-    dates: IntArray = _epoch_seconds(frame["date"])
+    dates: IntArray = _convert_to_epoch_seconds(frame["date"])
     if np.array_equal(dates, opens):
         return np.arange(len(opens))
     rows: IntArray = np.searchsorted(opens, dates).astype(np.int64)
@@ -188,9 +196,9 @@ def rows_of_dates(opens: IntArray, frame: Any, name: str, *, is_whole: bool = Fa
     return rows
 
 
-def _closes(dates: Any, timeframe: Timeframe) -> Any:
-    return compute_next_opens(_epoch_seconds(dates), timeframe)
+def _compute_closes(dates: Any, timeframe: Timeframe) -> Any:
+    return compute_next_opens(_convert_to_epoch_seconds(dates), timeframe)
 
 
-def _epoch_seconds(dates: Any) -> Any:
+def _convert_to_epoch_seconds(dates: Any) -> Any:
     return dates.to_numpy(dtype="datetime64[s]").astype(np.int64)

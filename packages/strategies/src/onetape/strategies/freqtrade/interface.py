@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-#: What `metadata["pair"]` and `current_whitelist` call the traded pair, whose name no strategy has.
+#: Name of the traded pair in `metadata["pair"]` and `current_whitelist`, in place of the real one.
 TRADED_PAIR = "traded pair"
 
 

@@ -15,7 +15,7 @@ _INTERNAL: Final = (
     *("min_roi_reached", "min_roi_reached_entry", "should_exit"),
     *("lock_pair", "unlock_pair", "unlock_reason", "is_pair_locked"),
 )
-#: Methods that freqtrade calls, and what each is.
+#: Methods that freqtrade calls, each with its description.
 METHODS: Final = {
     **dict.fromkeys(_INTERNAL, "a method of freqtrade itself"),
     "adjust_entry_price": _PER_ORDER,

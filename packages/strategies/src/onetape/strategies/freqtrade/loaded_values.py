@@ -6,13 +6,13 @@ from onetape.core.errors import ConfigurationError
 from onetape.strategies.freqtrade.interface import IStrategy
 from onetape.strategies.freqtrade.interface_names import METHODS, SETTINGS, SWITCHED
 from onetape.strategies.freqtrade.source import FreqtradeClass
-from onetape.strategies.freqtrade.stated_settings import protections_of
+from onetape.strategies.freqtrade.stated_settings import read_protection_list
 
 _MISSING: Final = object()
 
 
 def check_loaded(found: FreqtradeClass, made: object) -> None:
-    """Refuse a strategy whose instance differs from what was read from the file's text.
+    """Refuse a strategy whose instance differs from the values read from the file's text.
 
     Args:
         found: Class as read from the text of its file.
@@ -39,11 +39,13 @@ def _differs(found: FreqtradeClass, name: str, made: object) -> bool:
         # The base class has values of its own for some.
         return real is not _MISSING and real is not getattr(IStrategy, name, _MISSING)
     try:
-        stated = protections_of(found) if name == "protections" else found.value(name, None)
+        stated = (
+            read_protection_list(found) if name == "protections" else found.read_value(name, None)
+        )
     except ConfigurationError:
         # Not a plain value: the settings that need it have been refused, the others ignore it.
         return False
-    return real is _MISSING or _plain(real) != stated
+    return real is _MISSING or _convert_tuples_to_lists(real) != stated
 
 
 def _is_other_method(found: FreqtradeClass, name: str, made: object) -> bool:
@@ -56,10 +58,10 @@ def _is_other_method(found: FreqtradeClass, name: str, made: object) -> bool:
     return getattr(getattr(real, "__code__", None), "co_firstlineno", 0) not in lines
 
 
-def _plain(value: Any) -> Any:
+def _convert_tuples_to_lists(value: Any) -> Any:
     """Return a value with lists in place of tuples, as the text is read."""
     if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]  # pyright: ignore[reportUnknownVariableType] - a user's
+        return [_convert_tuples_to_lists(one) for one in value]  # pyright: ignore[reportUnknownVariableType] - a user's
     if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}  # pyright: ignore[reportUnknownVariableType]
+        return {key: _convert_tuples_to_lists(one) for key, one in value.items()}  # pyright: ignore[reportUnknownVariableType]
     return value

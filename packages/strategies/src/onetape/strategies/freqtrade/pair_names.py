@@ -11,10 +11,10 @@ _TEXT_METHODS: Final = frozenset(
 )
 
 
-def pair_name_faults(function: ast.FunctionDef) -> Iterator[tuple[int, str, str]]:
+def iterate_pair_name_faults(function: ast.FunctionDef) -> Iterator[tuple[int, str, str]]:
     """Yield line, text and cause of each use of `metadata["pair"]` that decides by its name.
 
-    The pair as a key of a dict of the strategy's own, or as an argument, decides nothing.
+    The pair as a key of a dict of the strategy, or as an argument, decides nothing.
     """
     names = {
         target.id

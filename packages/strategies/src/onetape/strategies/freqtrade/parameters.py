@@ -10,7 +10,7 @@ _PLAIN = (bool, int, float, str)
 
 
 class BaseParameter:
-    """A parameter: a default, and what may be tried instead."""
+    """A parameter: a default, and the values that may be tried."""
 
     def __init__(
         self,
@@ -108,24 +108,24 @@ class Adjustable(Struct, frozen=True):
     choices: tuple[Any, ...]
 
 
-def parameters_of_class(cls: type) -> dict[str, BaseParameter]:
+def collect_class_parameters(cls: type) -> dict[str, BaseParameter]:
     """Return the parameters of a strategy class by name, with the values that the class states.
 
     `buy_params`, `sell_params` and others of that form replace defaults, as in freqtrade.
     """
     found = {
         name: value
-        for name in _names(cls)
+        for name in _collect_attribute_names(cls)
         if isinstance(value := getattr(cls, name), BaseParameter)
     }
-    stated = _stated_values(cls)
+    stated = _collect_stated_values(cls)
     return {
-        name: _at(one, stated.get(name, one.value) if one.load else one.value)
+        name: _copy_parameter(one, stated.get(name, one.value) if one.load else one.value)
         for name, one in found.items()
     }
 
 
-def adjustable(parameters: Mapping[str, BaseParameter]) -> Iterator[Adjustable]:
+def iterate_adjustable_parameters(parameters: Mapping[str, BaseParameter]) -> Iterator[Adjustable]:
     """Yield those parameters whose values are numbers, texts or yes/no of one type."""
     for name, one in parameters.items():
         if isinstance(one, CategoricalParameter):
@@ -140,26 +140,28 @@ def adjustable(parameters: Mapping[str, BaseParameter]) -> Iterator[Adjustable]:
             yield Adjustable(name, default, float(low), float(high), ())
 
 
-def with_value(parameter: BaseParameter, value: Any) -> BaseParameter:
+def copy_with_value(parameter: BaseParameter, value: Any) -> BaseParameter:
     """Return a copy of a parameter with another value."""
-    return _at(parameter, value)
+    return _copy_parameter(parameter, value)
 
 
-def _at(parameter: BaseParameter, value: Any) -> BaseParameter:
+def _copy_parameter(parameter: BaseParameter, value: Any) -> BaseParameter:
     copy = object.__new__(type(parameter))
     copy.__dict__.update(parameter.__dict__, value=value)
     return copy
 
 
-def _names(cls: type) -> list[str]:
+def _collect_attribute_names(cls: type) -> list[str]:
     names: dict[str, None] = {}
     for one in reversed(cls.__mro__):
         names.update(dict.fromkeys(vars(one)))
     return list(names)
 
 
-def _stated_values(cls: type) -> dict[str, Any]:
-    tables = [getattr(cls, name) for name in _names(cls) if name.endswith("_params")]
+def _collect_stated_values(cls: type) -> dict[str, Any]:
+    tables = [
+        getattr(cls, name) for name in _collect_attribute_names(cls) if name.endswith("_params")
+    ]
     values: dict[str, Any] = {}
     for table in tables:
         if isinstance(table, Mapping):

@@ -1,6 +1,6 @@
 """The helpers of qtpylib that strategy files use, rewritten on pandas.
 
-They return what qtpylib's return on the same columns (compared with the package technical 1.7).
+They return the results of qtpylib on the same columns (compared with the package technical 1.7).
 """
 
 from typing import Any, cast
@@ -10,27 +10,27 @@ import pandas as pd
 
 
 def crossed(series1: Any, series2: Any, direction: str | None = None) -> Any:
-    """Return where one column crosses another: above now and not above one candle before, or below.
+    """Return the candles on which one column crosses another: above now and not one candle before.
 
     Args:
         series1: A column.
         series2: Another column, or a number.
         direction: `above` or `below`; None: either.
     """
-    first = _series(series1)
-    second = _series(series2, first.index)
+    first = _to_series(series1)
+    second = _to_series(series2, first.index)
     before, level = first.shift(1), second.shift(1)
     above, below = (first > second) & (before <= level), (first < second) & (before >= level)
     return {None: above | below, "above": above}.get(direction, below)
 
 
 def crossed_above(series1: Any, series2: Any) -> Any:
-    """Return where one column crosses above another, or above a number."""
+    """Return the candles on which one column crosses above another, or above a number."""
     return crossed(series1, series2, "above")
 
 
 def crossed_below(series1: Any, series2: Any) -> Any:
-    """Return where one column crosses below another, or below a number."""
+    """Return the candles on which one column crosses below another, or below a number."""
     return crossed(series1, series2, "below")
 
 
@@ -46,22 +46,22 @@ def mid_price(bars: Any) -> Any:
 
 def rolling_mean(series: Any, window: int = 200, min_periods: int | None = None) -> Any:
     """Return the mean of the last `window` values."""
-    return _rolling(series, window, min_periods).mean()
+    return _make_rolling_window(series, window, min_periods).mean()
 
 
 def rolling_std(series: Any, window: int = 200, min_periods: int | None = None) -> Any:
     """Return the sample standard deviation (over n - 1) of the last `window` values."""
-    return _rolling(series, window, min_periods).std()
+    return _make_rolling_window(series, window, min_periods).std()
 
 
 def rolling_min(series: Any, window: int = 14, min_periods: int | None = None) -> Any:
     """Return the smallest of the last `window` values."""
-    return _rolling(series, window, min_periods).min()
+    return _make_rolling_window(series, window, min_periods).min()
 
 
 def rolling_max(series: Any, window: int = 14, min_periods: int | None = None) -> Any:
     """Return the largest of the last `window` values."""
-    return _rolling(series, window, min_periods).max()
+    return _make_rolling_window(series, window, min_periods).max()
 
 
 def sma(series: Any, window: int = 200, min_periods: int | None = None) -> Any:
@@ -74,7 +74,7 @@ def rolling_weighted_mean(
 ) -> Any:
     """Return the exponential average with this span."""
     least = window if min_periods is None else min_periods
-    return _series(series).ewm(span=window, min_periods=int(least)).mean()
+    return _to_series(series).ewm(span=window, min_periods=int(least)).mean()
 
 
 def wma(series: Any, window: int = 200, min_periods: int | None = None) -> Any:
@@ -140,11 +140,11 @@ def heikinashi(bars: Any) -> Any:
     return pd.DataFrame({"open": first, "high": high, "low": low, "close": close})
 
 
-def _rolling(series: Any, window: int, min_periods: int | None) -> Any:
+def _make_rolling_window(series: Any, window: int, min_periods: int | None) -> Any:
     least = window if min_periods is None else min_periods
-    return _series(series).rolling(window=window, min_periods=least)
+    return _to_series(series).rolling(window=window, min_periods=least)
 
 
-def _series(values: Any, index: Any = None) -> Any:
+def _to_series(values: Any, index: Any = None) -> Any:
     """Return a column, or a number, as a Series."""
     return cast("Any", values if isinstance(values, pd.Series) else pd.Series(values, index=index))

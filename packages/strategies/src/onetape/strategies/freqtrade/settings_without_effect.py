@@ -16,16 +16,16 @@ _DEFAULTS: Final[dict[str, Any]] = {
 _PAGE: Final = "docs/freqtrade.md#settings-without-effect"
 
 
-def without_effect_text(found: FreqtradeClass) -> str:
+def format_settings_without_effect(found: FreqtradeClass) -> str:
     """Return the settings of a class that have no effect here, with lines; empty without any."""
-    named = sorted(set(_settings(found)))
+    named = sorted(set(_iterate_settings_without_effect(found)))
     if not named:
         return ""
     texts = ", ".join(f"{name} (line {line})" for line, name in named)
     return f"without effect here, of {found.path.name}: {texts}; {_PAGE} has what counts instead"
 
 
-def _settings(found: FreqtradeClass) -> Iterator[tuple[int, str]]:
+def _iterate_settings_without_effect(found: FreqtradeClass) -> Iterator[tuple[int, str]]:
     """Yield line and name of each setting."""
     for name, attribute in found.attributes.items():
         if name in WITHOUT_EFFECT and not _is_default(found, name):
@@ -38,7 +38,7 @@ def _settings(found: FreqtradeClass) -> Iterator[tuple[int, str]]:
 
 def _is_default(found: FreqtradeClass, name: str) -> bool:
     try:
-        value = found.value(name, None)
+        value = found.read_value(name, None)
     except ConfigurationError:
         # Written as code: its value is not known here.
         return False

@@ -1,4 +1,4 @@
-"""What the text of a freqtrade strategy file states, read without running it."""
+"""The contents of a freqtrade strategy file, read from its text without running it."""
 
 import ast
 from collections.abc import Container
@@ -44,7 +44,7 @@ class FreqtradeClass(Struct, frozen=True):
         """Return file and line for an error."""
         return f"strategy file {self.path}, line {line}"
 
-    def value(self, name: str, default: Any) -> Any:
+    def read_value(self, name: str, default: Any) -> Any:
         """Return the value of an attribute that is written as a plain value.
 
         Args:
@@ -59,7 +59,7 @@ class FreqtradeClass(Struct, frozen=True):
         if found is None:
             return default
         try:
-            return _constant(found.node, self.attributes)
+            return _evaluate_constant(found.node, self.attributes)
         except (ValueError, TypeError, ZeroDivisionError, OverflowError) as error:
             raise ConfigurationError(
                 f"{self.place(found.line)}: {name} cannot be read without running the file; write "
@@ -72,7 +72,7 @@ def is_freqtrade_file(text: bytes) -> bool:
     return BASE_CLASS.encode() in text and b"freqtrade" in text
 
 
-def freqtrade_classes(path: Path, text: bytes) -> dict[str, FreqtradeClass]:
+def parse_freqtrade_classes(path: Path, text: bytes) -> dict[str, FreqtradeClass]:
     """Return the freqtrade strategies of a file by name; none where it holds none.
 
     Args:
@@ -92,12 +92,12 @@ def freqtrade_classes(path: Path, text: bytes) -> dict[str, FreqtradeClass]:
             f"strategy file {path}, line {line}: {getattr(error, 'msg', error)}; correct the file"
         ) from error
     classes = {node.name: node for node in module.body if isinstance(node, ast.ClassDef)}
-    names = _base_class_names(module) - classes.keys()
+    names = _collect_base_class_names(module) - classes.keys()
     found: dict[str, FreqtradeClass] = {}
     for name, node in classes.items():
-        bodies = _bodies(node, classes)
+        bodies = _collect_bodies(node, classes)
         if any(is_base_class(base, names) for body in bodies for base in body.bases):
-            found[name] = _class_of(path, node, bodies, module, names)
+            found[name] = _make_freqtrade_class(path, node, bodies, module, names)
     return found
 
 
@@ -112,13 +112,13 @@ def is_base_class(base: ast.expr, names: Container[str]) -> bool:
         case ast.Name(name):
             return name in names
         case ast.Attribute(_, name):
-            # freqtrade.strategy.IStrategy, whatever the module is called in the file.
+            # freqtrade.strategy.IStrategy, under any name of the module in the file.
             return name == BASE_CLASS
         case _:
             return False
 
 
-def _base_class_names(module: ast.Module) -> frozenset[str]:
+def _collect_base_class_names(module: ast.Module) -> frozenset[str]:
     """Return the names that a file has for the base class: `import IStrategy as Base`."""
     # `from freqtrade.strategy import *` names nothing.
     names = {BASE_CLASS}
@@ -133,7 +133,7 @@ def _base_class_names(module: ast.Module) -> frozenset[str]:
     return frozenset(names)
 
 
-def freqtrade_class(path: Path, text: bytes, class_name: str | None) -> FreqtradeClass | None:
+def find_freqtrade_class(path: Path, text: bytes, class_name: str | None) -> FreqtradeClass | None:
     """Return one freqtrade strategy of a file, or None where the file holds none.
 
     Args:
@@ -145,7 +145,7 @@ def freqtrade_class(path: Path, text: bytes, class_name: str | None) -> Freqtrad
         UsageError: the file has several, or none of that name.
         ConfigurationError: the file is no Python.
     """
-    found = freqtrade_classes(path, text)
+    found = parse_freqtrade_classes(path, text)
     if not found:
         return None
     if class_name is None and len(found) == 1:
@@ -162,7 +162,9 @@ def freqtrade_class(path: Path, text: bytes, class_name: str | None) -> Freqtrad
     raise UsageError(f"{path} has no freqtrade strategy {name!r}{hint} (it has: {names})")
 
 
-def _bodies(node: ast.ClassDef, classes: dict[str, ast.ClassDef]) -> tuple[ast.ClassDef, ...]:
+def _collect_bodies(
+    node: ast.ClassDef, classes: dict[str, ast.ClassDef]
+) -> tuple[ast.ClassDef, ...]:
     """Return a class and its base classes in the same file, each once, nearest first."""
     found, waiting = list[ast.ClassDef](), [node]
     while waiting:
@@ -175,7 +177,7 @@ def _bodies(node: ast.ClassDef, classes: dict[str, ast.ClassDef]) -> tuple[ast.C
     return tuple(found)
 
 
-def _class_of(
+def _make_freqtrade_class(
     path: Path,
     node: ast.ClassDef,
     bodies: tuple[ast.ClassDef, ...],
@@ -188,13 +190,13 @@ def _class_of(
         for statement in body.body:
             if isinstance(statement, ast.FunctionDef):
                 methods[statement.name] = statement
-            attributes.update(_assigned(statement))
+            attributes.update(_collect_assignments(statement))
     return FreqtradeClass(
         path, node.name, node.lineno, attributes, methods, bodies, module, base_names
     )
 
 
-def _assigned(statement: ast.stmt) -> dict[str, Attribute]:
+def _collect_assignments(statement: ast.stmt) -> dict[str, Attribute]:
     if isinstance(statement, ast.AnnAssign) and statement.value is not None:
         targets, value = [statement.target], statement.value
     elif isinstance(statement, ast.Assign):
@@ -205,28 +207,34 @@ def _assigned(statement: ast.stmt) -> dict[str, Attribute]:
     return {name: Attribute(statement.lineno, value) for name in names}
 
 
-def _constant(node: ast.expr, names: dict[str, Attribute]) -> Any:
+def _evaluate_constant(node: ast.expr, names: dict[str, Attribute]) -> Any:
     """Return the value of plain numbers, texts, lists, dicts and sums of them."""
     match node:
         case ast.BinOp(left, operator, right):
-            return _combined(_constant(left, names), operator, _constant(right, names))
+            return _combine_constants(
+                _evaluate_constant(left, names), operator, _evaluate_constant(right, names)
+            )
         case ast.UnaryOp(ast.USub(), operand):
-            return -_constant(operand, names)
+            return -_evaluate_constant(operand, names)
         case ast.Name(name) if name in names:
             rest = {key: value for key, value in names.items() if key != name}
-            return _constant(names[name].node, rest)
+            return _evaluate_constant(names[name].node, rest)
         case ast.Dict(keys, values):
             if any(key is None for key in keys):
                 raise ValueError(ast.dump(node))
             pairs = zip(keys, values, strict=True)
-            return {_constant(key, names): _constant(one, names) for key, one in pairs if key}
+            return {
+                _evaluate_constant(key, names): _evaluate_constant(one, names)
+                for key, one in pairs
+                if key
+            }
         case ast.List(items) | ast.Tuple(items):
-            return [_constant(item, names) for item in items]
+            return [_evaluate_constant(item, names) for item in items]
         case _:
             return ast.literal_eval(node)
 
 
-def _combined(left: Any, operator: ast.operator, right: Any) -> Any:
+def _combine_constants(left: Any, operator: ast.operator, right: Any) -> Any:
     match operator:
         case ast.Add():
             return left + right

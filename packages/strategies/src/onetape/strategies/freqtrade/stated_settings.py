@@ -1,6 +1,6 @@
 """The settings that a freqtrade strategy file states: timeframe, stops, targets, cool-down.
 
-They are read from the text of the file; nothing of it runs. freqtrade's ratios become the settings
+They are read from the text of the file, which does not run. freqtrade's ratios become the settings
 of docs/rules.md.
 """
 
@@ -12,13 +12,17 @@ from msgspec import Struct
 
 from onetape.core.errors import ConfigurationError, UsageError, naming_settings
 from onetape.core.timeframes import Timeframe
-from onetape.strategies.freqtrade.settings_without_effect import without_effect_text
-from onetape.strategies.freqtrade.source import FreqtradeClass, freqtrade_class, is_freqtrade_file
+from onetape.strategies.freqtrade.settings_without_effect import format_settings_without_effect
+from onetape.strategies.freqtrade.source import (
+    FreqtradeClass,
+    find_freqtrade_class,
+    is_freqtrade_file,
+)
 
 #: `minimal_roi` of this leaves at the market price once its time has come.
 _LEAVE_ANYHOW: Final = -1
 _FALSE: Final = 0
-#: What freqtrade takes where a CooldownPeriod states no duration.
+#: Duration in freqtrade of a CooldownPeriod that states none.
 _DEFAULT_COOLDOWN_MINUTES: Final = 60
 
 
@@ -36,7 +40,7 @@ class StatedSettings(Struct, frozen=True):
         return f"strategy file {self.path}, line {self.lines.get(key, 1)}"
 
 
-def settings_of_file(path: Path, class_name: str | None) -> StatedSettings | None:
+def read_settings_of_file(path: Path, class_name: str | None) -> StatedSettings | None:
     """Return the settings that a strategy file states; None where it is no freqtrade strategy.
 
     Args:
@@ -53,23 +57,25 @@ def settings_of_file(path: Path, class_name: str | None) -> StatedSettings | Non
         return None
     if not is_freqtrade_file(text):
         return None
-    found = freqtrade_class(path, text, class_name)
-    return None if found is None else settings_of_class(found)
+    found = find_freqtrade_class(path, text, class_name)
+    return None if found is None else read_settings_of_class(found)
 
 
-def settings_of_class(found: FreqtradeClass) -> StatedSettings:
-    """Return the settings that a class states; errors as in `settings_of_file`."""
+def read_settings_of_class(found: FreqtradeClass) -> StatedSettings:
+    """Return the settings that a class states; errors as in `read_settings_of_file`."""
     reader = _Reader(found)
-    reader.timeframe()
-    reader.stop_loss()
-    reader.targets()
-    reader.trailing_stop()
-    reader.exit_profit()
-    reader.protections()
-    reader.open_trades()
+    reader.read_timeframe()
+    reader.read_stop_loss()
+    reader.read_targets()
+    reader.read_trailing_stop()
+    reader.read_exit_profit()
+    reader.read_protections()
+    reader.read_max_open_trades()
     # freqtrade enters on every candle with a signal on which no trade is open.
     reader.take("account.reentry", "while_signal", "timeframe")
-    return StatedSettings(found.path, reader.values, reader.lines, without_effect_text(found))
+    return StatedSettings(
+        found.path, reader.values, reader.lines, format_settings_without_effect(found)
+    )
 
 
 def check_timeframe(used: str, stated: str, place: str) -> None:
@@ -108,40 +114,44 @@ class _Reader:
     def take(self, key: str, value: Any, attribute: str) -> None:
         """Note a setting that follows from an attribute."""
         self.values[key] = value
-        self.lines[key] = self._line(attribute)
+        self.lines[key] = self._find_line(attribute)
 
-    def timeframe(self) -> None:
+    def read_timeframe(self) -> None:
         """Read `timeframe`."""
         name = "timeframe" if "timeframe" in self._found.attributes else "ticker_interval"
-        value = self._found.value(name, None)
+        value = self._found.read_value(name, None)
         if not isinstance(value, str):
             raise ConfigurationError(
-                f"{self._found.place(self._line(name))}: class {self._found.name} states no "
+                f"{self._found.place(self._find_line(name))}: class {self._found.name} states no "
                 'timeframe; write timeframe = "5m" into it'
             )
         try:
             self._minutes = Timeframe.parse(value).seconds / 60
         except UsageError as error:
-            raise ConfigurationError(f"{self._found.place(self._line(name))}: {error}") from error
+            raise ConfigurationError(
+                f"{self._found.place(self._find_line(name))}: {error}"
+            ) from error
         self.take("timeframe", value, name)
 
-    def stop_loss(self) -> None:
+    def read_stop_loss(self) -> None:
         """Read `stoploss`, a negative part of the price; -1 and below never stop."""
-        value = self._number("stoploss", None)
+        value = self._read_number("stoploss", None)
         if value is not None and not value < 0:
-            raise self._wrong("stoploss", "a number under 0, such as -0.1")
+            raise self._make_invalid_value_error("stoploss", "a number under 0, such as -0.1")
         if value is not None and value > -1:
             self.take("exits.stop_loss", -value, "stoploss")
 
-    def targets(self) -> None:
-        """Read `minimal_roi`: minutes and what must be left after both fees."""
-        rows = self._roi()
+    def read_targets(self) -> None:
+        """Read `minimal_roi`: minutes and the profit after both fees."""
+        rows = self._read_roi()
         table: dict[int, float] = {}
         for minutes, ratio in sorted(rows.items()):
             candles = math.ceil(minutes / self._minutes)
             if ratio == _LEAVE_ANYHOW:
                 if candles == 0:
-                    raise self._wrong("minimal_roi", "such that it does not leave at once")
+                    raise self._make_invalid_value_error(
+                        "minimal_roi", "such that it does not leave at once"
+                    )
                 self.take("exits.time_stop_bars", candles, "minimal_roi")
                 break
             table[candles] = ratio
@@ -149,21 +159,23 @@ class _Reader:
             self.take("exits.target_table", table, "minimal_roi")
             self.take("exits.net_targets", True, "minimal_roi")
 
-    def _roi(self) -> dict[int, float]:
-        value = self._found.value("minimal_roi", {})
+    def _read_roi(self) -> dict[int, float]:
+        value = self._found.read_value("minimal_roi", {})
         try:
             return {int(key): float(ratio) for key, ratio in dict(value).items()}
         except (TypeError, ValueError) as error:
-            raise self._wrong("minimal_roi", 'minutes and parts, such as {"0": 0.04}') from error
+            raise self._make_invalid_value_error(
+                "minimal_roi", 'minutes and parts, such as {"0": 0.04}'
+            ) from error
 
-    def trailing_stop(self) -> None:
-        """Read `trailing_stop` and what belongs to it."""
-        if not self._found.value("trailing_stop", default=False):
+    def read_trailing_stop(self) -> None:
+        """Read `trailing_stop` and the attributes that belong to it."""
+        if not self._found.read_value("trailing_stop", default=False):
             return
-        stop = self._number("stoploss", None)
-        positive = self._number("trailing_stop_positive", None)
-        offset = self._number("trailing_stop_positive_offset", _FALSE) or 0.0
-        waits = bool(self._found.value("trailing_only_offset_is_reached", default=False))
+        stop = self._read_number("stoploss", None)
+        positive = self._read_number("trailing_stop_positive", None)
+        offset = self._read_number("trailing_stop_positive_offset", _FALSE) or 0.0
+        waits = bool(self._found.read_value("trailing_only_offset_is_reached", default=False))
         first = None if stop is None or stop <= -1 else -stop
         if positive is None and not waits:
             self._take_trailing(first)
@@ -175,36 +187,42 @@ class _Reader:
 
     def _take_trailing(self, ratio: float | None) -> None:
         if ratio is None:
-            raise self._wrong("stoploss", "a number from -1 to 0 with trailing_stop")
+            raise self._make_invalid_value_error(
+                "stoploss", "a number from -1 to 0 with trailing_stop"
+            )
         self.take("exits.trailing_stop", ratio, "trailing_stop")
 
-    def exit_profit(self) -> None:
+    def read_exit_profit(self) -> None:
         """Read `exit_profit_only` and its offset, or their older names."""
         for switch, offset in (
             ("exit_profit_only", "exit_profit_offset"),
             ("sell_profit_only", "sell_profit_offset"),
         ):
-            if self._found.value(switch, default=False):
-                self.take("exits.exit_profit_offset", self._number(offset, 0.0), switch)
+            if self._found.read_value(switch, default=False):
+                self.take("exits.exit_profit_offset", self._read_number(offset, 0.0), switch)
 
-    def protections(self) -> None:
+    def read_protections(self) -> None:
         """Read `protections`, of which the cool-down is known here."""
-        listed = protections_of(self._found)
+        listed = read_protection_list(self._found)
         if "protections" in self._found.methods:
             self.lines["protections"] = self._found.methods["protections"].lineno
         candles: list[int] = []
         for one in cast("list[dict[str, Any]]", listed):
             method = one.get("method")
             if method != "CooldownPeriod":
-                raise self._unequal(f"protection {method}", "CooldownPeriod alone has")
+                raise self._make_no_equivalent_error(
+                    f"protection {method}", "CooldownPeriod alone has"
+                )
             if "unlock_at" in one:
-                raise self._unequal("unlock_at of CooldownPeriod", "stop_duration has")
-            candles.append(self._cooldown(one))
+                raise self._make_no_equivalent_error(
+                    "unlock_at of CooldownPeriod", "stop_duration has"
+                )
+            candles.append(self._read_cooldown(one))
         if candles:
             # freqtrade keeps a pair locked until the last of its locks ends.
             self.take("account.cooldown_bars", max(candles), "protections")
 
-    def _cooldown(self, one: dict[str, Any]) -> int:
+    def _read_cooldown(self, one: dict[str, Any]) -> int:
         """Return the candles of one CooldownPeriod."""
         candles, minutes = one.get("stop_duration_candles"), one.get("stop_duration")
         try:
@@ -213,53 +231,59 @@ class _Reader:
             minutes = _DEFAULT_COOLDOWN_MINUTES if minutes is None else minutes
             return math.ceil(minutes / self._minutes)
         except (TypeError, ValueError, OverflowError) as error:
-            raise self._wrong("protections", "with a duration in whole numbers") from error
+            raise self._make_invalid_value_error(
+                "protections", "with a duration in whole numbers"
+            ) from error
 
-    def _unequal(self, what: str, instead: str) -> ConfigurationError:
-        place = self._found.place(self._line("protections"))
+    def _make_no_equivalent_error(self, what: str, instead: str) -> ConfigurationError:
+        place = self._found.place(self._find_line("protections"))
         return ConfigurationError(
             f"{place}: {what} has no equivalent here, {instead}; take it out (docs/freqtrade.md)"
         )
 
-    def open_trades(self) -> None:
+    def read_max_open_trades(self) -> None:
         """Read `max_open_trades`."""
-        value = self._number("max_open_trades", None)
+        value = self._read_number("max_open_trades", None)
         if value is not None and value > 0 and math.isfinite(value):
             self.take("max_open_trades", int(value), "max_open_trades")
 
-    def _number(self, name: str, default: float | None) -> float | None:
-        value = self._found.value(name, default)
+    def _read_number(self, name: str, default: float | None) -> float | None:
+        value = self._found.read_value(name, default)
         if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
             return value
-        raise self._wrong(name, "a number")
+        raise self._make_invalid_value_error(name, "a number")
 
-    def _line(self, name: str) -> int:
+    def _find_line(self, name: str) -> int:
         found = self._found.attributes.get(name)
         return self.lines.get(name, self._found.line) if found is None else found.line
 
-    def _wrong(self, name: str, allowed: str) -> ConfigurationError:
+    def _make_invalid_value_error(self, name: str, allowed: str) -> ConfigurationError:
         return ConfigurationError(
-            f"{self._found.place(self._line(name))}: {name} must be {allowed}"
+            f"{self._found.place(self._find_line(name))}: {name} must be {allowed}"
         )
 
 
-def protections_of(found: FreqtradeClass) -> Any:
+def read_protection_list(found: FreqtradeClass) -> Any:
     """Return the list of protections that a class states; empty where it states none.
 
     Raises:
         ConfigurationError: the list cannot be read without running the file.
     """
-    return _returned(found) if "protections" in found.methods else found.value("protections", [])
+    return (
+        _read_returned_list(found)
+        if "protections" in found.methods
+        else found.read_value("protections", [])
+    )
 
 
-def _returned(found: FreqtradeClass) -> Any:
+def _read_returned_list(found: FreqtradeClass) -> Any:
     """Return the list that a property `protections` returns, where it is written as one."""
     import ast
 
     method = found.methods["protections"]
     returns = [one.value for one in ast.walk(method) if isinstance(one, ast.Return)]
     try:
-        # Of several, or of none, no list can be read.
+        # With several return statements, or none, no list can be read.
         (only,) = returns
         return ast.literal_eval(only or "")
     except (ValueError, TypeError) as error:

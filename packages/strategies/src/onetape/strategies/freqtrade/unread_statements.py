@@ -1,7 +1,7 @@
 """Statements that give a strategy class settings or methods in a form that is not read.
 
-What a file states is read from its text, before it runs. A setting that comes from another file, or
-that code gives while it runs, would be missed without an error.
+Settings are read from the text of a file, before it runs. A setting that comes from another file,
+or that running code sets, would be missed without an error.
 """
 
 import ast
@@ -16,18 +16,18 @@ _BASE: Final = "a base class that is not in this file; copy what the strategy ne
 _FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
-def unread_statements(found: FreqtradeClass) -> Iterator[tuple[int, str, str]]:
+def iterate_unread_statements(found: FreqtradeClass) -> Iterator[tuple[int, str, str]]:
     """Yield line, name and remedy of each statement that is not read."""
     known = {"object", *found.base_names, *(body.name for body in found.bodies)}
     for body in found.bodies:
-        yield from _unknown_bases(body, known)
+        yield from _iterate_unknown_bases(body, known)
         for statement in body.body:
-            yield from _unread_in_body(statement)
+            yield from _iterate_unread_in_body(statement)
         for node in ast.walk(body):
-            yield from _set_by_code(node)
+            yield from _iterate_attributes_set_by_code(node)
 
 
-def _unknown_bases(body: ast.ClassDef, known: set[str]) -> Iterator[tuple[int, str, str]]:
+def _iterate_unknown_bases(body: ast.ClassDef, known: set[str]) -> Iterator[tuple[int, str, str]]:
     for base in body.bases:
         if not is_base_class(base, known):
             yield base.lineno, ast.unparse(base), _BASE
@@ -35,7 +35,7 @@ def _unknown_bases(body: ast.ClassDef, known: set[str]) -> Iterator[tuple[int, s
         yield body.lineno, ast.unparse(keyword.value), "a class that changes this one"
 
 
-def _unread_in_body(statement: ast.stmt) -> Iterator[tuple[int, str, str]]:
+def _iterate_unread_in_body(statement: ast.stmt) -> Iterator[tuple[int, str, str]]:
     """Yield the names of the interface that a statement of a class's body sets unread."""
     match statement:
         case ast.FunctionDef():
@@ -45,22 +45,22 @@ def _unread_in_body(statement: ast.stmt) -> Iterator[tuple[int, str, str]]:
         case ast.AnnAssign():
             return
         case _:
-            for node in _of_scope(statement):
-                for name in _bound_names(node):
+            for node in _iterate_scope(statement):
+                for name in _get_bound_names(node):
                     if name in READ_NAMES:
                         yield getattr(node, "lineno", statement.lineno), name, _IN_BODY
 
 
-def _of_scope(node: ast.AST) -> Iterator[ast.AST]:
+def _iterate_scope(node: ast.AST) -> Iterator[ast.AST]:
     """Yield a node and all below it, without the bodies of functions and classes."""
     yield node
     if isinstance(node, (*_FUNCTIONS, ast.ClassDef, ast.Lambda)):
         return
     for one in ast.iter_child_nodes(node):
-        yield from _of_scope(one)
+        yield from _iterate_scope(one)
 
 
-def _bound_names(node: ast.AST) -> tuple[str, ...]:
+def _get_bound_names(node: ast.AST) -> tuple[str, ...]:
     match node:
         case ast.Name(name, ast.Store() | ast.Del()):
             return (name,)
@@ -72,8 +72,8 @@ def _bound_names(node: ast.AST) -> tuple[str, ...]:
             return ()
 
 
-def _set_by_code(node: ast.AST) -> Iterator[tuple[int, str, str]]:
-    """Yield what code sets: `self.stoploss = -0.1`, `setattr(self, "stoploss", -0.1)`."""
+def _iterate_attributes_set_by_code(node: ast.AST) -> Iterator[tuple[int, str, str]]:
+    """Yield names that code sets: `self.stoploss = -0.1`, `setattr(self, "stoploss", -0.1)`."""
     match node:
         case ast.Attribute(_, name, ast.Store() | ast.Del()) if name in READ_NAMES:
             yield node.lineno, f"{ast.unparse(node)} = ...", _IN_BODY

@@ -1,4 +1,4 @@
-"""What a freqtrade strategy uses that has no equivalent here, with its line, before it runs."""
+"""Features of a freqtrade strategy without an equivalent here, with their lines, before it runs."""
 
 import ast
 from collections.abc import Iterator, Mapping
@@ -7,16 +7,16 @@ from typing import Final
 from onetape.core.errors import ConfigurationError
 from onetape.strategies.freqtrade.imported_names import (
     PACKAGES,
-    dotted_name,
-    imported_names,
-    top_package,
+    collect_imported_names,
+    find_dotted_name,
+    get_top_package,
 )
 from onetape.strategies.freqtrade.interface_names import METHODS, RUNNING, SWITCHED
-from onetape.strategies.freqtrade.pair_names import pair_name_faults
+from onetape.strategies.freqtrade.pair_names import iterate_pair_name_faults
 from onetape.strategies.freqtrade.source import FreqtradeClass
-from onetape.strategies.freqtrade.unread_statements import unread_statements
+from onetape.strategies.freqtrade.unread_statements import iterate_unread_statements
 
-#: What `self.dp` offers here.
+#: Methods of `self.dp` that exist here.
 _DATA_PROVIDER: Final = frozenset({"get_pair_dataframe", "current_whitelist"})
 #: Objects of freqtrade's database.
 _DATABASE: Final = frozenset({"Trade", "Order", "PairLocks", "LocalTrade"})
@@ -25,12 +25,12 @@ _Fault = tuple[int, str, str]
 
 
 def check_supported(found: FreqtradeClass) -> None:
-    """Refuse a strategy that uses what has no equivalent here.
+    """Refuse a strategy that uses a feature without an equivalent here.
 
     Raises:
-        ConfigurationError: names everything that the strategy uses so, with its line.
+        ConfigurationError: names every such feature, with its line.
     """
-    faults = sorted(set(_faults(found)))
+    faults = sorted(set(_iterate_faults(found)))
     if faults:
         text = "; ".join(f"line {line}: {name} ({what})" for line, name, what in faults)
         raise ConfigurationError(
@@ -39,7 +39,7 @@ def check_supported(found: FreqtradeClass) -> None:
         )
 
 
-def _faults(found: FreqtradeClass) -> Iterator[_Fault]:
+def _iterate_faults(found: FreqtradeClass) -> Iterator[_Fault]:
     for name, what in METHODS.items():
         method = found.methods.get(name)
         if method is not None and not _is_empty(method) and not _is_switched_off(found, name):
@@ -47,24 +47,24 @@ def _faults(found: FreqtradeClass) -> Iterator[_Fault]:
         elif name in found.attributes:
             yield found.attributes[name].line, name, what
     for switch, (name, what) in SWITCHED.items():
-        if found.value(switch, default=False):
+        if found.read_value(switch, default=False):
             method = found.methods.get(name)
             attribute = found.attributes[switch]
             yield attribute.line if method is None else method.lineno, name, what
-    names = imported_names(found.module)
+    names = collect_imported_names(found.module)
     for statement in found.module.body:
         is_other = isinstance(statement, ast.ClassDef) and statement not in found.bodies
         if not is_other:
             for node in ast.walk(statement):
-                yield from _node_faults(node, names)
-    yield from unread_statements(found)
-    yield from _import_faults(found.module)
+                yield from _iterate_node_faults(node, names)
+    yield from iterate_unread_statements(found)
+    yield from _iterate_import_faults(found.module)
 
 
 def _is_switched_off(found: FreqtradeClass, name: str) -> bool:
     if name != "adjust_trade_position":
         return False
-    return not found.value("position_adjustment_enable", default=False)
+    return not found.read_value("position_adjustment_enable", default=False)
 
 
 def _is_empty(method: ast.FunctionDef) -> bool:
@@ -76,7 +76,7 @@ def _is_empty(method: ast.FunctionDef) -> bool:
     )
 
 
-def _node_faults(node: ast.AST, names: Mapping[str, str]) -> Iterator[_Fault]:
+def _iterate_node_faults(node: ast.AST, names: Mapping[str, str]) -> Iterator[_Fault]:
     match node:
         case ast.Attribute(ast.Attribute(ast.Name("self"), "dp"), name):
             if name not in _DATA_PROVIDER:
@@ -84,34 +84,34 @@ def _node_faults(node: ast.AST, names: Mapping[str, str]) -> Iterator[_Fault]:
         case ast.Attribute(ast.Name("self"), name) if name in RUNNING:
             yield node.lineno, f"self.{name}", RUNNING[name]
         case ast.Attribute():
-            yield from _part_faults(node, names)
+            yield from _iterate_attribute_faults(node, names)
         case ast.FunctionDef():
             for decorator in node.decorator_list:
-                yield from _decorator_faults(decorator, names)
-            yield from _inner_imports(node)
-            yield from pair_name_faults(node)
+                yield from _iterate_decorator_faults(decorator, names)
+            yield from _iterate_inner_imports(node)
+            yield from iterate_pair_name_faults(node)
         case ast.ClassDef():
-            yield from _inner_imports(node)
+            yield from _iterate_inner_imports(node)
         case _:
             return
 
 
-def _part_faults(node: ast.Attribute, names: Mapping[str, str]) -> Iterator[_Fault]:
+def _iterate_attribute_faults(node: ast.Attribute, names: Mapping[str, str]) -> Iterator[_Fault]:
     """Yield an attribute of a part of freqtrade that is not written here."""
-    from onetape.strategies.freqtrade.import_modules import offered_names
+    from onetape.strategies.freqtrade.import_modules import find_offered_names
 
-    owner = dotted_name(node.value, names)
+    owner = find_dotted_name(node.value, names)
     if owner is None:
         return
     if owner.rpartition(".")[2] in _DATABASE:
         yield node.lineno, ast.unparse(node), "freqtrade's database"
         return
-    offered = offered_names(owner)
+    offered = find_offered_names(owner)
     if offered is not None and node.attr not in offered:
         yield node.lineno, ast.unparse(node), "not written here yet"
 
 
-def _inner_imports(node: ast.FunctionDef | ast.ClassDef) -> Iterator[_Fault]:
+def _iterate_inner_imports(node: ast.FunctionDef | ast.ClassDef) -> Iterator[_Fault]:
     """Yield imports of freqtrade that run later than the file's own ones."""
     for one in ast.walk(node):
         match one:
@@ -121,7 +121,7 @@ def _inner_imports(node: ast.FunctionDef | ast.ClassDef) -> Iterator[_Fault]:
                 modules = [source or ""]
             case _:
                 continue
-        if any(top_package(module) in PACKAGES for module in modules):
+        if any(get_top_package(module) in PACKAGES for module in modules):
             yield (
                 one.lineno,
                 "import inside of a class or function",
@@ -129,10 +129,10 @@ def _inner_imports(node: ast.FunctionDef | ast.ClassDef) -> Iterator[_Fault]:
             )
 
 
-def _decorator_faults(node: ast.expr, names: Mapping[str, str]) -> Iterator[_Fault]:
+def _iterate_decorator_faults(node: ast.expr, names: Mapping[str, str]) -> Iterator[_Fault]:
     if not isinstance(node, ast.Call):
         return
-    full = dotted_name(node.func, names) or ast.unparse(node.func)
+    full = find_dotted_name(node.func, names) or ast.unparse(node.func)
     if full.rpartition(".")[2] != "informative":
         return
     given = {one.arg: one.value for one in node.keywords}
@@ -143,27 +143,27 @@ def _decorator_faults(node: ast.expr, names: Mapping[str, str]) -> Iterator[_Fau
         yield node.lineno, "@informative with candle_type", "candles of futures"
 
 
-def _import_faults(module: ast.Module) -> Iterator[_Fault]:
+def _iterate_import_faults(module: ast.Module) -> Iterator[_Fault]:
     """Yield imports of parts of freqtrade that are not written here."""
-    from onetape.strategies.freqtrade.import_modules import is_ours, offered_names
+    from onetape.strategies.freqtrade.import_modules import find_offered_names, is_ours
 
     for node in ast.walk(module):
         match node:
             case ast.Import(imported):
                 for one in imported:
-                    if is_ours(one.name) and offered_names(one.name) is None:
-                        yield node.lineno, f"import {one.name}", _missing(one.name)
+                    if is_ours(one.name) and find_offered_names(one.name) is None:
+                        yield node.lineno, f"import {one.name}", _explain_missing_module(one.name)
             case ast.ImportFrom(str(source), imported, 0) if is_ours(source):
-                offered = offered_names(source)
+                offered = find_offered_names(source)
                 for one in imported:
                     if offered is None or (one.name != "*" and one.name not in offered):
                         text = f"from {source} import {one.name}"
-                        yield node.lineno, text, _missing(source)
+                        yield node.lineno, text, _explain_missing_module(source)
             case _:
                 pass
 
 
-def _missing(module: str) -> str:
-    """Return why a module cannot be imported."""
-    is_package = top_package(module) == "technical" and module != "technical.qtpylib"
+def _explain_missing_module(module: str) -> str:
+    """Return the reason why a module cannot be imported."""
+    is_package = get_top_package(module) == "technical" and module != "technical.qtpylib"
     return "install it with `uv pip install technical`" if is_package else "not written here"

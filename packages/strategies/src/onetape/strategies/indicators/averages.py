@@ -1,4 +1,4 @@
-"""Simple, exponential and Wilder's averages, and where two lines cross, in NumPy alone.
+"""Simple, exponential and Wilder's averages, and crosses of two lines, in NumPy alone.
 
 Everything with a memory comes down to one sum over a sliding window, weighted by powers of a ratio:
 
@@ -12,7 +12,7 @@ so it takes about log2(w) passes over the array and no Python per bar.
 This has a property that a running sum or a recursion lacks: the value at bar i is the same to the
 last bit whatever came before its window, because the same numbers are added in the same order. So a
 trader that reads the last few hundred candles and a backtest over years decide alike at an exact
-tie, too; `*_lookback` is how many candles that takes.
+tie, too; `*_lookback` is the number of candles needed.
 
 All arrays have shape (n,), oldest first; values are NaN until the first one is known.
 """
@@ -49,7 +49,7 @@ def sma(values: FloatArray, window: int) -> FloatArray:
         ValueError: window is under 1.
     """
     check_window(window)
-    sums = weighted_sums(values, window, 1.0)
+    sums = compute_weighted_sums(values, window, 1.0)
     sums /= window
     sums[: window - 1] = np.nan
     return sums
@@ -69,7 +69,7 @@ def ema(values: FloatArray, window: int) -> FloatArray:
         ValueError: window is under 1.
     """
     check_window(window)
-    return exponential(values, window, 2.0 / (window + 1))
+    return compute_exponential_average(values, window, 2.0 / (window + 1))
 
 
 @shareable
@@ -82,13 +82,13 @@ def wilder(values: FloatArray, period: int) -> FloatArray:
         ValueError: period is under 1.
     """
     check_window(period, "period")
-    return exponential(values, period, 1.0 / period)
+    return compute_exponential_average(values, period, 1.0 / period)
 
 
 def crosses(
     first: FloatArray, second: FloatArray | float, noise: FloatArray | float
 ) -> NDArray[np.int8]:
-    """Return where one line crosses another: int8, 1 up, -1 down, 0 neither.
+    """Return the crosses of two lines on each bar: int8, 1 up, -1 down, 0 none.
 
     Up on bar t means first <= second on bar t-1 and first > second on bar t; down is the mirror
     image. That is the rule of TradingView's `ta.crossover` and of qtpylib: the bar that leaves a
@@ -98,8 +98,8 @@ def crosses(
     Args:
         first: The line that moves.
         second: The line or level that it crosses.
-        noise: The lines count as equal where they differ by no more than this: what rounding can
-            do to them, such as `close * NOISE`.
+        noise: The lines count as equal where they differ by no more than this: the error that
+            rounding can make, such as `close * NOISE`.
     """
     first, second, noise = as_array(first), as_array(second), as_array(noise)
     count = len(first)
@@ -107,7 +107,7 @@ def crosses(
     # Neighbouring chunks share one bar, because a cross compares two.
     for start in range(0, count - 1, CHUNK_ROWS):
         rows = slice(start, start + CHUNK_ROWS + 1)
-        difference, reach = first[rows] - _rows(second, rows), _rows(noise, rows)
+        difference, reach = first[rows] - _select_rows(second, rows), _select_rows(noise, rows)
         over, not_over = difference > reach, difference <= reach
         np.negative(difference, out=difference)
         under, not_under = difference > reach, difference <= reach
@@ -117,13 +117,13 @@ def crosses(
     return crossed
 
 
-def _rows(values: FloatArray | float, rows: slice) -> FloatArray | float:
+def _select_rows(values: FloatArray | float, rows: slice) -> FloatArray | float:
     return values[rows] if isinstance(values, np.ndarray) else values
 
 
 def ema_lookback(window: int) -> int:
-    """Return how many candles give the last EMA as exactly as all candles do."""
-    return window + memory_of(1.0 - 2.0 / (window + 1))
+    """Return the number of candles that give the last EMA exactly as all candles do."""
+    return window + compute_memory(1.0 - 2.0 / (window + 1))
 
 
 def check_window(window: Any, name: str = "window", least: int = 1) -> None:
@@ -137,7 +137,7 @@ def check_window(window: Any, name: str = "window", least: int = 1) -> None:
         raise ValueError(f"{name} must be {least} {bars} or more, found {window}")
 
 
-def memory_of(ratio: float, tolerance: float = MEMORY_TOLERANCE) -> int:
+def compute_memory(ratio: float, tolerance: float = MEMORY_TOLERANCE) -> int:
     """Return the bars after which `ratio` has decayed to the tolerance.
 
     Rounded up to a number with at most three bits set, which saves passes over the array.
@@ -149,57 +149,61 @@ def memory_of(ratio: float, tolerance: float = MEMORY_TOLERANCE) -> int:
     return -(-bars // grain) * grain
 
 
-def exponential(values: FloatArray, window: int, weight: float) -> FloatArray:
+def compute_exponential_average(values: FloatArray, window: int, weight: float) -> FloatArray:
     """Return y[i] = weight x[i] + (1 - weight) y[i-1], seeded with the first window's mean."""
-    first = leading_nans(values) + window - 1
+    first = count_leading_nans(values) + window - 1
     if first >= len(values):
         return np.full(len(values), np.nan)
-    return decayed(values, first, values[first - window + 1 : first + 1].mean(), weight)
+    return compute_decayed_average(
+        values, first, values[first - window + 1 : first + 1].mean(), weight
+    )
 
 
-def decayed(values: FloatArray, first: int, seed: float, weight: float) -> FloatArray:
+def compute_decayed_average(
+    values: FloatArray, first: int, seed: float, weight: float
+) -> FloatArray:
     """Return y[i] = weight x[i] + (1 - weight) y[i-1] from y[first] = seed on; NaN before."""
     average = np.full(len(values), np.nan)
     if first >= len(values):
         return average
     ratio = 1.0 - weight
-    memory = memory_of(ratio)
+    memory = compute_memory(ratio)
     terms = values[first:] * weight
     terms[0] = seed
-    sums = weighted_sums(terms, memory, ratio)
+    sums = compute_weighted_sums(terms, memory, ratio)
     # From here on the oldest terms are left out: scale the weights of the others to one.
     sums[memory:] /= 1.0 - ratio**memory
     average[first:] = sums
     return average
 
 
-def leading_nans(values: FloatArray) -> int:
-    """Return how many values at the start are not finite; 0 where the first one is no NaN."""
+def count_leading_nans(values: FloatArray) -> int:
+    """Return the number of values at the start that are not finite; 0 if the first is no NaN."""
     if len(values) == 0 or not math.isnan(values[0]):
         return 0
     known = np.isfinite(values)
     return int(known.argmax()) if known.any() else len(values)
 
 
-def weighted_sums(values: FloatArray, window: int, ratio: float) -> FloatArray:
+def compute_weighted_sums(values: FloatArray, window: int, ratio: float) -> FloatArray:
     """Return S_window of the module's docstring; the sums at the start have fewer terms.
 
-    Each sum is the same to the last bit whatever stands outside its window, so the array may be
+    Each sum depends to the last bit only on the values in its window, so the array may be
     cut into chunks that overlap by a window.
     """
     count = len(values)
     rows = max(CHUNK_ROWS, 4 * window)
     if count <= rows:
-        return _chunk_sums(values, window, ratio)
+        return _compute_chunk_sums(values, window, ratio)
     sums = np.empty(count)
     for start in range(0, count, rows):
         left = max(0, start - window + 1)
         stop = min(start + rows, count)
-        sums[start:stop] = _chunk_sums(values[left:stop], window, ratio)[start - left :]
+        sums[start:stop] = _compute_chunk_sums(values[left:stop], window, ratio)[start - left :]
     return sums
 
 
-def _chunk_sums(values: FloatArray, window: int, ratio: float) -> FloatArray:
+def _compute_chunk_sums(values: FloatArray, window: int, ratio: float) -> FloatArray:
     """Return the sums of one chunk: widths are doubled, and those that are needed added up."""
     count = len(values)
     sums = np.zeros(count)
@@ -229,10 +233,10 @@ def _add_shifted(
     if shift == 0:
         np.add(base, addend, out=out)
         return
-    kept = max(len(base) - shift, 0)
-    shifted = addend[:kept]
+    count = max(len(base) - shift, 0)
+    shifted = addend[:count]
     if ratio != 1.0:
-        shifted = np.multiply(shifted, ratio**shift, out=scratch[:kept])
+        shifted = np.multiply(shifted, ratio**shift, out=scratch[:count])
     np.add(base[shift:], shifted, out=out[shift:])
     if out is not base:
         out[:shift] = base[:shift]

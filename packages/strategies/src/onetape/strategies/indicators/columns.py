@@ -1,4 +1,4 @@
-"""Columns that indicators are made of: equal lengths, typical price, and quotients."""
+"""Input columns of indicators: equal lengths, typical price, and quotients."""
 
 import numpy as np
 
@@ -27,7 +27,7 @@ def typical_price(high: FloatArray, low: FloatArray, close: FloatArray) -> Float
     return price
 
 
-def divided(dividend: FloatArray, divisor: FloatArray) -> FloatArray:
+def divide_columns(dividend: FloatArray, divisor: FloatArray) -> FloatArray:
     """Return quotients; NaN where the divisor is 0."""
     quotient = np.full(len(dividend), np.nan)
     np.divide(dividend, divisor, out=quotient, where=divisor != 0.0)

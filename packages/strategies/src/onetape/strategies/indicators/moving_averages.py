@@ -9,14 +9,14 @@ from onetape.core.candles import FloatArray
 from onetape.strategies.indicator_cache import as_array, shareable
 from onetape.strategies.indicators.averages import (
     check_window,
+    compute_memory,
+    compute_weighted_sums,
+    count_leading_nans,
     ema,
     ema_lookback,
-    leading_nans,
-    memory_of,
     sma,
-    weighted_sums,
 )
-from onetape.strategies.indicators.rolling import WindowPart, previous, rolled_parts, wma
+from onetape.strategies.indicators.rolling import WindowPart, previous, roll_parts, wma
 
 #: Weight that KAMA may leave out where prices go up and down and get nowhere; in all other markets
 #: its weights decay much faster.
@@ -62,13 +62,13 @@ def tema(values: FloatArray, window: int) -> FloatArray:
 
 
 def dema_lookback(window: int) -> int:
-    """Return how many candles give the last DEMA as exactly as all candles do."""
-    return ema_lookback(window) + max(memory_of(1.0 - 2.0 / (window + 1)), window)
+    """Return the number of candles that give the last DEMA exactly as all candles do."""
+    return ema_lookback(window) + max(compute_memory(1.0 - 2.0 / (window + 1)), window)
 
 
 def tema_lookback(window: int) -> int:
-    """Return how many candles give the last TEMA as exactly as all candles do."""
-    return dema_lookback(window) + max(memory_of(1.0 - 2.0 / (window + 1)), window)
+    """Return the number of candles that give the last TEMA exactly as all candles do."""
+    return dema_lookback(window) + max(compute_memory(1.0 - 2.0 / (window + 1)), window)
 
 
 @shareable
@@ -86,7 +86,7 @@ def hma(values: FloatArray, window: int) -> FloatArray:
 
 
 def hma_lookback(window: int) -> int:
-    """Return how many candles decide the last HMA."""
+    """Return the number of candles that decide the last HMA."""
     return window + math.isqrt(window) - 1
 
 
@@ -127,35 +127,35 @@ def kama(values: FloatArray, period: int, fast: int = 2, slow: int = 30) -> Floa
     if fast >= slow:
         raise ValueError(f"fast must be under slow, found {fast} and {slow}")
     average = np.full(len(values), np.nan)
-    first = leading_nans(values) + period - 1
+    first = count_leading_nans(values) + period - 1
     if first + 1 >= len(values):
         return average
     moved = np.abs(np.diff(values, prepend=np.nan))
     moved[: first - period + 2] = 0.0
     distance = np.abs(values - previous(values, period))
     # Rounded sums may be a little under the distance of a straight move.
-    way = np.maximum(weighted_sums(moved, period, 1.0), distance)
+    way = np.maximum(compute_weighted_sums(moved, period, 1.0), distance)
     efficiency = np.ones(len(values))
     np.divide(distance, way, out=efficiency, where=way != 0.0)
     fastest, slowest = 2.0 / (fast + 1), 2.0 / (slow + 1)
     rate = (efficiency * (fastest - slowest) + slowest) ** 2
     rate[first] = 1.0  # the seed replaces whatever was before
-    average[first:] = _varying_decay(values[first:], rate[first:], kama_memory(slow))
+    average[first:] = _compute_varying_decay(values[first:], rate[first:], kama_memory(slow))
     average[first] = np.nan
     return average
 
 
 def kama_memory(slow: int = 30) -> int:
     """Return the bars after which KAMA's recursion is cut."""
-    return memory_of(1.0 - (2.0 / (slow + 1)) ** 2, _KAMA_TOLERANCE)
+    return compute_memory(1.0 - (2.0 / (slow + 1)) ** 2, _KAMA_TOLERANCE)
 
 
 def kama_lookback(period: int, slow: int = 30) -> int:
-    """Return how many candles give the last KAMA as exactly as all candles do."""
+    """Return the number of candles that give the last KAMA exactly as all candles do."""
     return period + kama_memory(slow)
 
 
-def _varying_decay(values: FloatArray, rate: FloatArray, memory: int) -> FloatArray:
+def _compute_varying_decay(values: FloatArray, rate: FloatArray, memory: int) -> FloatArray:
     """Return y[i] = (1 - rate[i]) y[i-1] + rate[i] x[i] over `memory` bars, weights scaled to one.
 
     Each bar maps y to keep * y + add. Two windows are joined by applying the newer map to the older
@@ -172,4 +172,4 @@ def _varying_decay(values: FloatArray, rate: FloatArray, memory: int) -> FloatAr
     def end(part: WindowPart) -> FloatArray:
         return part.columns[1] / (1.0 - part.columns[0])
 
-    return rolled_parts(len(values), memory, begin, join, end)
+    return roll_parts(len(values), memory, begin, join, end)

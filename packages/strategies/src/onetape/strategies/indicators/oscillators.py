@@ -10,14 +10,14 @@ from onetape.strategies.indicators.averages import (
     CHUNK_ROWS,
     NOISE,
     check_window,
+    compute_memory,
+    compute_weighted_sums,
     ema,
     ema_lookback,
-    memory_of,
     sma,
-    weighted_sums,
     wilder,
 )
-from onetape.strategies.indicators.columns import as_columns, divided, typical_price
+from onetape.strategies.indicators.columns import as_columns, divide_columns, typical_price
 from onetape.strategies.indicators.rolling import highest, lowest
 
 
@@ -90,12 +90,12 @@ def macd(close: FloatArray, fast: int, slow: int, signal: int) -> Macd:
 
 
 def rsi_lookback(period: int) -> int:
-    """Return how many candles give the last RSI as exactly as all candles do."""
-    return 1 + period + memory_of(1.0 - 1.0 / period)
+    """Return the number of candles that give the last RSI exactly as all candles do."""
+    return 1 + period + compute_memory(1.0 - 1.0 / period)
 
 
 def macd_lookback(slow: int, signal: int) -> int:
-    """Return how many candles give the last MACD lines as exactly as all candles do."""
+    """Return the number of candles that give the last MACD lines exactly as all candles do."""
     return ema_lookback(slow) + max(ema_lookback(signal) - signal, signal)
 
 
@@ -113,7 +113,7 @@ def stoch(
     """
     check_window(window)
     high, low, close = as_columns(high=high, low=low, close=close)
-    return _stochastic(close, highest(high, window), lowest(low, window), smooth, signal)
+    return _compute_stochastic(close, highest(high, window), lowest(low, window), smooth, signal)
 
 
 def stoch_fast(
@@ -149,20 +149,20 @@ def stoch_rsi(
     """
     check_window(window)
     index = rsi(close, period)
-    return _stochastic(index, highest(index, window), lowest(index, window), smooth, signal)
+    return _compute_stochastic(index, highest(index, window), lowest(index, window), smooth, signal)
 
 
 def stoch_rsi_lookback(period: int, window: int, smooth: int = 1, signal: int = 3) -> int:
-    """Return how many candles give the last lines of `stoch_rsi` as exactly as all candles do."""
+    """Return the number of candles that give `stoch_rsi` exactly as all candles do."""
     return rsi_lookback(period) + window + smooth + signal - 3
 
 
-def _stochastic(
+def _compute_stochastic(
     values: FloatArray, top: FloatArray, bottom: FloatArray, smooth: int, signal: int
 ) -> Stochastic:
     check_window(smooth, "smooth")
     check_window(signal, "signal")
-    k = sma(divided(values - bottom, top - bottom) * 100.0, smooth)
+    k = sma(divide_columns(values - bottom, top - bottom) * 100.0, smooth)
     return Stochastic(k, sma(k, signal))
 
 
@@ -179,7 +179,7 @@ def williams_r(high: FloatArray, low: FloatArray, close: FloatArray, window: int
     check_window(window)
     high, low, close = as_columns(high=high, low=low, close=close)
     top = highest(high, window)
-    return divided(top - close, top - lowest(low, window)) * -100.0
+    return divide_columns(top - close, top - lowest(low, window)) * -100.0
 
 
 @shareable
@@ -197,12 +197,12 @@ def cci(high: FloatArray, low: FloatArray, close: FloatArray, window: int) -> Fl
     high, low, close = as_columns(high=high, low=low, close=close)
     price = typical_price(high, low, close)
     mean = sma(price, window)
-    spread = _mean_distance(price, mean, window)
+    spread = _compute_mean_distance(price, mean, window)
     spread[spread <= np.abs(mean) * NOISE] = np.nan
     return (price - mean) / (0.015 * spread)
 
 
-def _mean_distance(values: FloatArray, mean: FloatArray, window: int) -> FloatArray:
+def _compute_mean_distance(values: FloatArray, mean: FloatArray, window: int) -> FloatArray:
     """Return the mean of |value - mean| over the last `window` values of each bar."""
     count = len(values)
     total = np.full(count, np.nan)
@@ -274,8 +274,8 @@ def cmo(close: FloatArray, period: int) -> FloatArray:
     if len(close) <= period:
         return index
     change = np.diff(close)
-    gain = weighted_sums(np.maximum(change, 0.0), period, 1.0)
-    loss = weighted_sums(np.maximum(-change, 0.0), period, 1.0)
-    index[1:] = divided(gain - loss, gain + loss) * 100.0
+    gain = compute_weighted_sums(np.maximum(change, 0.0), period, 1.0)
+    loss = compute_weighted_sums(np.maximum(-change, 0.0), period, 1.0)
+    index[1:] = divide_columns(gain - loss, gain + loss) * 100.0
     index[:period] = np.nan
     return index

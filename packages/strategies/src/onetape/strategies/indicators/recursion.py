@@ -37,7 +37,7 @@ def run_windows(
     Returns:
         The columns of the states, each of shape (count,).
     """
-    own, following = _references(count, memory, start, advance)
+    own, following = _compute_references(count, memory, start, advance)
     # A window begins in a block of `memory` bars and, but for the block's first, ends in the next.
     found = tuple(column.copy() for column in following)
     firsts = np.arange(memory - 1, count, memory)
@@ -54,7 +54,7 @@ def run_windows(
     return found
 
 
-def _references(
+def _compute_references(
     count: int,
     memory: int,
     start: Callable[[IntArray], State],

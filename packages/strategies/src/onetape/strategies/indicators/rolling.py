@@ -23,9 +23,9 @@ class WindowPart(NamedTuple):
     bars: int
     columns: tuple[FloatArray, ...]
 
-    def before(self, bars: int) -> "WindowPart":
+    def shift_back(self, bars: int) -> "WindowPart":
         """Return the windows that end a number of bars earlier; the first ones have no meaning."""
-        return WindowPart(self.bars, tuple(_shifted(column, bars) for column in self.columns))
+        return WindowPart(self.bars, tuple(_shift_column(column, bars) for column in self.columns))
 
 
 #: Joins the columns of newer windows and of the older ones right before them.
@@ -39,7 +39,7 @@ def highest(values: FloatArray, window: int) -> FloatArray:
     Raises:
         ValueError: window is under 1.
     """
-    return _extreme(values, window, np.maximum)
+    return _compute_extreme(values, window, np.maximum)
 
 
 @shareable
@@ -49,7 +49,7 @@ def lowest(values: FloatArray, window: int) -> FloatArray:
     Raises:
         ValueError: window is under 1.
     """
-    return _extreme(values, window, np.minimum)
+    return _compute_extreme(values, window, np.minimum)
 
 
 @shareable
@@ -63,11 +63,11 @@ def deviation(values: FloatArray, window: int) -> FloatArray:
     Raises:
         ValueError: window is under 1.
     """
-    return _rolled(
+    return _roll_values(
         values,
         window,
         lambda part: (part, np.zeros_like(part)),
-        _joined_squares,
+        _join_squares,
         lambda part: np.sqrt(part.columns[1] / part.bars),
     )
 
@@ -79,11 +79,11 @@ def wma(values: FloatArray, window: int) -> FloatArray:
     Raises:
         ValueError: window is under 1.
     """
-    return _rolled(
+    return _roll_values(
         values,
         window,
         lambda part: (part, part),
-        _joined_weights,
+        _join_weights,
         lambda part: part.columns[1] / (part.bars * (part.bars + 1) / 2),
     )
 
@@ -102,9 +102,9 @@ def previous(values: FloatArray, bars: int = 1) -> FloatArray:
     return earlier
 
 
-def _extreme(values: FloatArray, window: int, further: np.ufunc) -> FloatArray:
-    """Return what `further` chooses of the last `window` values, two at a time."""
-    return _rolled(
+def _compute_extreme(values: FloatArray, window: int, further: np.ufunc) -> FloatArray:
+    """Return the extreme of the last `window` values by `further`, two values at a time."""
+    return _roll_values(
         values,
         window,
         lambda part: (part,),
@@ -113,7 +113,7 @@ def _extreme(values: FloatArray, window: int, further: np.ufunc) -> FloatArray:
     )
 
 
-def _joined_squares(newer: WindowPart, older: WindowPart) -> tuple[FloatArray, ...]:
+def _join_squares(newer: WindowPart, older: WindowPart) -> tuple[FloatArray, ...]:
     """JoinParts sums and sums of squared differences from the mean."""
     (sums, squares), (old_sums, old_squares) = newer.columns, older.columns
     apart = sums / newer.bars - old_sums / older.bars
@@ -121,13 +121,13 @@ def _joined_squares(newer: WindowPart, older: WindowPart) -> tuple[FloatArray, .
     return sums + old_sums, squares + old_squares + apart * apart * share
 
 
-def _joined_weights(newer: WindowPart, older: WindowPart) -> tuple[FloatArray, ...]:
+def _join_weights(newer: WindowPart, older: WindowPart) -> tuple[FloatArray, ...]:
     """Join sums and weighted sums: the newer values weigh as much more as there are older ones."""
     (sums, weighted), (old_sums, old_weighted) = newer.columns, older.columns
     return sums + old_sums, weighted + sums * older.bars + old_weighted
 
 
-def _rolled(
+def _roll_values(
     values: FloatArray,
     window: int,
     begin: Callable[[FloatArray], tuple[FloatArray, ...]],
@@ -136,12 +136,12 @@ def _rolled(
 ) -> FloatArray:
     """Return `end` of the windows that `join` makes out of single bars; NaN where not whole."""
     check_window(window)
-    rolled = rolled_parts(len(values), window, lambda rows: begin(values[rows]), join, end)
+    rolled = roll_parts(len(values), window, lambda rows: begin(values[rows]), join, end)
     rolled[: window - 1] = np.nan
     return rolled
 
 
-def rolled_parts(
+def roll_parts(
     count: int,
     window: int,
     begin: Callable[[slice], tuple[FloatArray, ...]],
@@ -152,7 +152,7 @@ def rolled_parts(
 
     Args:
         count: Number of bars.
-        window: Bars of a window, at least 1; those that begin before the first bar see that bar
+        window: Bars of a window, at least 1; those that begin before the first bar have that bar
             several times.
         begin: Returns the columns of the single bars in some rows.
         join: Returns the columns of newer windows and of the older ones right before them.
@@ -163,29 +163,29 @@ def rolled_parts(
     for start in range(0, count, rows):
         left = max(0, start - window + 1)
         stop = min(start + rows, count)
-        part = _doubled(WindowPart(1, begin(slice(left, stop))), window, join)
+        part = _double_windows(WindowPart(1, begin(slice(left, stop))), window, join)
         rolled[start:stop] = end(part)[start - left :]
     return rolled
 
 
-def _doubled(single: WindowPart, window: int, join: JoinParts) -> WindowPart:
-    """Return the windows of `window` bars; those at the start, which are not whole, are junk."""
+def _double_windows(single: WindowPart, window: int, join: JoinParts) -> WindowPart:
+    """Return the windows of `window` bars; those at the start, which are not whole, are invalid."""
     power, taken = single, None
     while True:
         if window & power.bars:
             # The bits of `window`, lowest first: this part holds the bars before those taken.
-            taken = power if taken is None else _joined(taken, power, join)
+            taken = power if taken is None else _join_windows(taken, power, join)
         if 2 * power.bars > window:
             break
-        power = _joined(power, power, join)
+        power = _join_windows(power, power, join)
     return single if taken is None else taken
 
 
-def _joined(newer: WindowPart, older: WindowPart, join: JoinParts) -> WindowPart:
-    return WindowPart(newer.bars + older.bars, join(newer, older.before(newer.bars)))
+def _join_windows(newer: WindowPart, older: WindowPart, join: JoinParts) -> WindowPart:
+    return WindowPart(newer.bars + older.bars, join(newer, older.shift_back(newer.bars)))
 
 
-def _shifted(column: FloatArray, bars: int) -> FloatArray:
+def _shift_column(column: FloatArray, bars: int) -> FloatArray:
     """Return the column as it was some bars earlier; its first value stands in at the start."""
     shifted = np.empty_like(column)
     shifted[bars:] = column[: max(len(column) - bars, 0)]

@@ -6,7 +6,7 @@ import numpy as np
 
 from onetape.core.candles import FloatArray, IntArray
 from onetape.strategies.indicator_cache import shareable
-from onetape.strategies.indicators.averages import check_window, leading_nans
+from onetape.strategies.indicators.averages import check_window, count_leading_nans
 from onetape.strategies.indicators.columns import as_columns
 from onetape.strategies.indicators.recursion import State, run_windows
 from onetape.strategies.indicators.volatility import atr, atr_lookback
@@ -50,7 +50,7 @@ def sar(
         )
     high, low = as_columns(high=high, low=low)
     line = np.full(len(high), np.nan)
-    first = max(leading_nans(high), leading_nans(low))
+    first = max(count_leading_nans(high), count_leading_nans(low))
     if len(high) - first < 2:
         return line
     recursion = _Sar(high[first:], low[first:], acceleration, maximum)
@@ -62,7 +62,7 @@ def sar(
 
 
 def sar_lookback(acceleration: float = 0.02) -> int:
-    """Return over how many candles the recursion of `sar` goes."""
+    """Return the number of candles of the recursion of `sar`."""
     return 1 + int(np.ceil(_SAR_MEMORY / acceleration))
 
 
@@ -87,14 +87,14 @@ class _Sar:
         stop = np.where(is_up, self._low[rows], self._high[rows])
         accelerations = np.full(len(rows), self._acceleration)
         state = stop, is_up.astype(np.float64), stop, np.where(is_up, high, low), accelerations
-        return self._after(state, high, low, high, low)
+        return self._compute_next_state(state, high, low, high, low)
 
     def advance(self, state: State, rows: IntArray) -> State:
         """Return the states after the next bars."""
         high, low, bars = self._high, self._low, rows + 1
-        return self._after(state, high[bars], low[bars], high[rows], low[rows])
+        return self._compute_next_state(state, high[bars], low[bars], high[rows], low[rows])
 
-    def _after(
+    def _compute_next_state(
         self,
         state: State,
         high: FloatArray,
@@ -142,7 +142,7 @@ def supertrend(
     high, low, close = as_columns(high=high, low=low, close=close)
     line, direction = np.full(len(close), np.nan), np.full(len(close), np.nan)
     reach = atr(high, low, close, period) * width
-    first = leading_nans(reach)
+    first = count_leading_nans(reach)
     if first < len(close):
         middle = (high + low) / 2.0
         recursion = _Supertrend((middle + reach)[first:], (middle - reach)[first:], close[first:])
@@ -155,13 +155,13 @@ def supertrend(
 
 
 def supertrend_memory(width: float) -> int:
-    """Return over how many bars the recursion of `supertrend` goes."""
+    """Return the number of bars of the recursion of `supertrend`."""
     _check_width(width)
     return max(int(np.ceil(_SUPERTREND_MEMORY * width * width)), 2 * _SUPERTREND_MEMORY)
 
 
 def supertrend_lookback(period: int, width: float) -> int:
-    """Return how many candles give the last value of `supertrend` as exactly as all candles do."""
+    """Return the number of candles that give `supertrend` exactly as all candles do."""
     return atr_lookback(period) + supertrend_memory(width)
 
 

@@ -6,14 +6,19 @@ import numpy as np
 
 from onetape.core.candles import FloatArray
 from onetape.strategies.indicator_cache import shareable
-from onetape.strategies.indicators.averages import check_window, decayed, memory_of, wilder
+from onetape.strategies.indicators.averages import (
+    check_window,
+    compute_decayed_average,
+    compute_memory,
+    wilder,
+)
 from onetape.strategies.indicators.columns import as_columns
 from onetape.strategies.indicators.rolling import (
     WindowPart,
     highest,
     lowest,
     previous,
-    rolled_parts,
+    roll_parts,
 )
 from onetape.strategies.indicators.volatility import true_range
 
@@ -64,7 +69,7 @@ def plus_di(high: FloatArray, low: FloatArray, close: FloatArray, period: int) -
     """
     check_window(period, "period", least=2)
     high, low, close = as_columns(high=high, low=low, close=close)
-    return _directions(high, low, close, period)[0]
+    return _compute_directions(high, low, close, period)[0]
 
 
 @shareable
@@ -79,7 +84,7 @@ def minus_di(high: FloatArray, low: FloatArray, close: FloatArray, period: int) 
     """
     check_window(period, "period", least=2)
     high, low, close = as_columns(high=high, low=low, close=close)
-    return _directions(high, low, close, period)[1]
+    return _compute_directions(high, low, close, period)[1]
 
 
 @shareable
@@ -95,21 +100,21 @@ def adx(high: FloatArray, low: FloatArray, close: FloatArray, period: int) -> Fl
     """
     check_window(period, "period", least=2)
     high, low, close = as_columns(high=high, low=low, close=close)
-    plus, minus = _directions(high, low, close, period)
-    return wilder(_percent(np.abs(plus - minus), plus + minus), period)
+    plus, minus = _compute_directions(high, low, close, period)
+    return wilder(_compute_percent(np.abs(plus - minus), plus + minus), period)
 
 
 def di_lookback(period: int) -> int:
-    """Return how many candles give the last +DI and -DI as exactly as all candles do."""
-    return period + memory_of(1.0 - 1.0 / period)
+    """Return the number of candles that give the last +DI and -DI exactly as all candles do."""
+    return period + compute_memory(1.0 - 1.0 / period)
 
 
 def adx_lookback(period: int) -> int:
-    """Return how many candles give the last ADX as exactly as all candles do."""
-    return di_lookback(period) + max(memory_of(1.0 - 1.0 / period), period)
+    """Return the number of candles that give the last ADX exactly as all candles do."""
+    return di_lookback(period) + max(compute_memory(1.0 - 1.0 / period), period)
 
 
-def _directions(
+def _compute_directions(
     high: FloatArray, low: FloatArray, close: FloatArray, period: int
 ) -> tuple[FloatArray, FloatArray]:
     """Return +DI and -DI."""
@@ -117,19 +122,21 @@ def _directions(
     plus = np.where(up > down, np.maximum(up, 0.0), (up + down) * 0.0)
     minus = np.where(down > up, np.maximum(down, 0.0), (up + down) * 0.0)
     plus, minus, moved = (
-        _smoothed(values, period) for values in (plus, minus, true_range(high, low, close))
+        _smooth_wilder(values, period) for values in (plus, minus, true_range(high, low, close))
     )
-    return _percent(plus, moved), _percent(minus, moved)
+    return _compute_percent(plus, moved), _compute_percent(minus, moved)
 
 
-def _smoothed(values: FloatArray, period: int) -> FloatArray:
+def _smooth_wilder(values: FloatArray, period: int) -> FloatArray:
     """Return Wilder's average as TA-Lib seeds it here: with all but one of the first values."""
-    average = decayed(values, period - 1, values[1:period].sum() / period, 1.0 / period)
+    average = compute_decayed_average(
+        values, period - 1, values[1:period].sum() / period, 1.0 / period
+    )
     average[:period] = np.nan
     return average
 
 
-def _percent(part: FloatArray, whole: FloatArray) -> FloatArray:
+def _compute_percent(part: FloatArray, whole: FloatArray) -> FloatArray:
     """Return 100 part / whole; 0 where the whole is 0."""
     percent = part * 0.0
     np.divide(part, whole, out=percent, where=whole != 0.0)
@@ -148,18 +155,20 @@ def aroon(high: FloatArray, low: FloatArray, window: int) -> Aroon:
     """
     check_window(window)
     high, low = as_columns(high=high, low=low)
-    up, down = (100.0 - _age_of_highest(of, window + 1) * (100.0 / window) for of in (high, -low))
+    up, down = (
+        100.0 - _count_age_of_highest(of, window + 1) * (100.0 / window) for of in (high, -low)
+    )
     return Aroon(up, down, up - down)
 
 
-def _age_of_highest(values: FloatArray, window: int) -> FloatArray:
-    """Return how many bars ago the latest highest one of the last `window` values was."""
+def _count_age_of_highest(values: FloatArray, window: int) -> FloatArray:
+    """Return the age in bars of the highest of the last `window` values, the latest if equal."""
 
     def join(newer: WindowPart, older: WindowPart) -> tuple[FloatArray, ...]:
         (top, age), (old_top, old_age) = newer.columns, older.columns
         return np.maximum(top, old_top), np.where(old_top > top, old_age + newer.bars, age)
 
-    ages = rolled_parts(
+    ages = roll_parts(
         len(values),
         window,
         lambda rows: (values[rows], np.zeros_like(values[rows])),
@@ -205,7 +214,7 @@ def ichimoku(
 def ichimoku_lookback(
     conversion: int = 9, base: int = 26, span: int = 52, displacement: int = 26
 ) -> int:
-    """Return how many candles decide the last lines of `ichimoku`."""
+    """Return the number of candles that decide the last lines of `ichimoku`."""
     return max(conversion, base, span) + displacement - 1
 
 
@@ -232,11 +241,11 @@ def heikin_ashi(
         return HeikinAshi(mean, mean, mean, mean)
     before = np.empty_like(mean)
     before[1:] = mean[:-1]
-    begin = decayed(before, 0, (open[0] + close[0]) / 2.0, 0.5)
+    begin = compute_decayed_average(before, 0, (open[0] + close[0]) / 2.0, 0.5)
     top = np.maximum(np.maximum(high, begin), mean)
     return HeikinAshi(begin, top, np.minimum(np.minimum(low, begin), mean), mean)
 
 
 def heikin_ashi_lookback() -> int:
-    """Return how many candles give the last Heikin-Ashi candle as exactly as all candles do."""
-    return 1 + memory_of(0.5)
+    """Return the number of candles that give the last Heikin-Ashi candle as all candles do."""
+    return 1 + compute_memory(0.5)

@@ -10,9 +10,9 @@ from onetape.strategies.indicator_cache import shareable
 from onetape.strategies.indicators.averages import (
     NOISE,
     check_window,
+    compute_memory,
     ema,
     ema_lookback,
-    memory_of,
     sma,
     wilder,
 )
@@ -44,13 +44,13 @@ def bollinger(close: FloatArray, window: int, width: float, ddof: int = 0) -> Ba
         ValueError: window is under 1, or ddof is under 0 or not under window.
     """
     middle = sma(close, window)
-    reach = _deviation(close, window, ddof) * width
+    reach = _compute_deviation(close, window, ddof) * width
     return Bands(middle + reach, middle, middle - reach)
 
 
 @shareable
 def z_score(values: FloatArray, window: int, ddof: int = 0) -> FloatArray:
-    """Return by how many standard deviations a value is over the mean of the last `window` values.
+    """Return the distance from the mean of the last `window` values, in standard deviations.
 
     (x - mean) / deviation; NaN where the deviation is no more than rounding makes of the mean.
     Lookback: window candles.
@@ -65,12 +65,12 @@ def z_score(values: FloatArray, window: int, ddof: int = 0) -> FloatArray:
     """
     check_window(window, least=2)
     mean = sma(values, window)
-    spread = _deviation(values, window, ddof)
+    spread = _compute_deviation(values, window, ddof)
     spread[spread <= np.abs(mean) * NOISE] = np.nan
     return (values - mean) / spread
 
 
-def _deviation(values: FloatArray, window: int, ddof: int) -> FloatArray:
+def _compute_deviation(values: FloatArray, window: int, ddof: int) -> FloatArray:
     if not 0 <= ddof < window:
         raise ValueError(f"ddof must be 0 or more and under the window {window}, found {ddof}")
     return deviation(values, window) * math.sqrt(window / (window - ddof))
@@ -78,7 +78,7 @@ def _deviation(values: FloatArray, window: int, ddof: int) -> FloatArray:
 
 @shareable
 def true_range(high: FloatArray, low: FloatArray, close: FloatArray) -> FloatArray:
-    """Return how far the price moved within each bar and from the close before it.
+    """Return the range of the price within each bar and from the close before it.
 
     The first value is NaN: nothing is known of the bar before. All prices in one unit.
     """
@@ -101,8 +101,8 @@ def atr(high: FloatArray, low: FloatArray, close: FloatArray, period: int) -> Fl
 
 
 def atr_lookback(period: int) -> int:
-    """Return how many candles give the last ATR as exactly as all candles do."""
-    return 1 + period + memory_of(1.0 - 1.0 / period)
+    """Return the number of candles that give the last ATR exactly as all candles do."""
+    return 1 + period + compute_memory(1.0 - 1.0 / period)
 
 
 def keltner(
@@ -129,5 +129,5 @@ def keltner(
 
 
 def keltner_lookback(window: int, atr_period: int = 10) -> int:
-    """Return how many candles give the last bands of `keltner` as exactly as all candles do."""
+    """Return the number of candles that give the bands of `keltner` exactly as all candles do."""
     return max(ema_lookback(window), atr_lookback(atr_period))

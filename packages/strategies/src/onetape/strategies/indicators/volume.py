@@ -8,8 +8,8 @@ import numpy as np
 from onetape.core.candles import FloatArray, IntArray
 from onetape.core.timeframes import Timeframe
 from onetape.strategies.indicator_cache import shareable
-from onetape.strategies.indicators.averages import NOISE, check_window, weighted_sums
-from onetape.strategies.indicators.columns import as_columns, divided, typical_price
+from onetape.strategies.indicators.averages import NOISE, check_window, compute_weighted_sums
+from onetape.strategies.indicators.columns import as_columns, divide_columns, typical_price
 
 _DAY_SECONDS = 86_400
 #: A day that is one hour longer, because the clock is set back in it.
@@ -30,7 +30,7 @@ def obv(close: FloatArray, volume: FloatArray, window: int) -> FloatArray:
     """
     check_window(window)
     close, volume = as_columns(close=close, volume=volume)
-    return _summed(np.sign(np.diff(close)) * volume[1:], window)[: len(close)]
+    return _sum_changes(np.sign(np.diff(close)) * volume[1:], window)[: len(close)]
 
 
 @shareable
@@ -51,14 +51,14 @@ def mfi(
     high, low, close, volume = as_columns(high=high, low=low, close=close, volume=volume)
     price = typical_price(high, low, close)
     change, flow, noise = np.diff(price), price[1:] * volume[1:], price[1:] * NOISE
-    up = _summed(np.where(change > noise, flow, flow * 0.0), period)
-    down = _summed(np.where(change < -noise, flow, flow * 0.0), period)
-    return divided(up, up + down)[: len(close)] * 100.0
+    up = _sum_changes(np.where(change > noise, flow, flow * 0.0), period)
+    down = _sum_changes(np.where(change < -noise, flow, flow * 0.0), period)
+    return divide_columns(up, up + down)[: len(close)] * 100.0
 
 
-def _summed(changes: FloatArray, window: int) -> FloatArray:
+def _sum_changes(changes: FloatArray, window: int) -> FloatArray:
     """Return sums of the last `window` changes, of which bar 0 has none."""
-    sums = np.concatenate(([np.nan], weighted_sums(changes, window, 1.0)))
+    sums = np.concatenate(([np.nan], compute_weighted_sums(changes, window, 1.0)))
     sums[:window] = np.nan
     return sums
 
@@ -77,8 +77,8 @@ def rolling_vwap(
     """
     check_window(window)
     high, low, close, volume = as_columns(high=high, low=low, close=close, volume=volume)
-    money = weighted_sums(typical_price(high, low, close) * volume, window, 1.0)
-    average = divided(money, weighted_sums(volume, window, 1.0))
+    money = compute_weighted_sums(typical_price(high, low, close) * volume, window, 1.0)
+    average = divide_columns(money, compute_weighted_sums(volume, window, 1.0))
     average[: window - 1] = np.nan
     return average
 
@@ -109,22 +109,24 @@ def session_vwap(
         ValueError: the zone is unknown, or the columns differ in length.
     """
     high, low, close, volume = as_columns(high=high, low=low, close=close, volume=volume)
-    opens = _epoch_seconds(timestamp)
+    opens = _convert_to_epoch_seconds(timestamp)
     if opens.shape != close.shape:
         raise ValueError(f"timestamp must have {len(close):,} values, found {len(opens):,}")
     if len(opens) == 0:
         return np.empty(0)
-    sessions, is_whole = _sessions(opens, _time_zone(zone))
+    sessions, is_whole = _compute_sessions(opens, _load_time_zone(zone))
     price = typical_price(high, low, close)
     counts = np.bincount(sessions)
-    average = divided(_added_up(price * volume, counts), _added_up(volume, counts))
+    average = divide_columns(
+        _sum_by_session(price * volume, counts), _sum_by_session(volume, counts)
+    )
     if not is_whole:
         average[sessions == 0] = np.nan
     return average
 
 
 def session_vwap_lookback(timeframe: str) -> int:
-    """Return how many candles of a timeframe hold the longest session, of 25 hours.
+    """Return the number of candles of a timeframe in the longest session, of 25 hours.
 
     Raises:
         UsageError: the timeframe is invalid.
@@ -132,12 +134,12 @@ def session_vwap_lookback(timeframe: str) -> int:
     return -(-_LONGEST_DAY_SECONDS // Timeframe.parse(timeframe).seconds) + 1
 
 
-def _epoch_seconds(timestamp: Any) -> IntArray:
+def _convert_to_epoch_seconds(timestamp: Any) -> IntArray:
     as_unit = getattr(timestamp, "as_unit", None)
     return np.asarray(timestamp if as_unit is None else as_unit("s").asi8, dtype=np.int64)
 
 
-def _time_zone(name: str) -> tzinfo:
+def _load_time_zone(name: str) -> tzinfo:
     if name == "UTC":
         return UTC
     from zoneinfo import ZoneInfo  # Only sessions of another time zone need the module.
@@ -148,7 +150,7 @@ def _time_zone(name: str) -> tzinfo:
         raise ValueError(f"unknown time zone {name!r}; use such as America/New_York") from error
 
 
-def _sessions(opens: IntArray, zone: tzinfo) -> tuple[IntArray, bool]:
+def _compute_sessions(opens: IntArray, zone: tzinfo) -> tuple[IntArray, bool]:
     """Return the session of each candle, counted from 0, and whether the first one is whole."""
     first, last = (
         date(1970, 1, 1) + timedelta(days=int(t) // _DAY_SECONDS) for t in opens[[0, -1]]
@@ -158,11 +160,11 @@ def _sessions(opens: IntArray, zone: tzinfo) -> tuple[IntArray, bool]:
     starts = np.asarray(midnights, dtype=np.int64)
     sessions = np.searchsorted(starts, opens, side="right") - 1
     is_whole = bool(opens[0] == starts[sessions[0]])
-    # Days without a candle are no session: the table of `_added_up` stays small.
+    # Days without a candle are no session: the table of `_sum_by_session` stays small.
     return np.cumsum(np.diff(sessions, prepend=sessions[:1]) != 0).astype(np.int64), is_whole
 
 
-def _added_up(values: FloatArray, counts: IntArray) -> FloatArray:
+def _sum_by_session(values: FloatArray, counts: IntArray) -> FloatArray:
     """Return running sums from the first value of each session, added in the order of time.
 
     Args:
