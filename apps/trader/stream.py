@@ -96,6 +96,9 @@ class MarketStreams:
         self._stale_after_seconds = stale_after_seconds
         self._dial_file = dial_file
         self._manager: WebSocketManager | None = None
+        self._pumps = set[asyncio.Task[None]]()
+        """Tasks in the loop of the exchange that read the streams."""
+        self._is_closed = False
         self.probe = RestProbe(exchange)
         """Notices that the exchange can be reached again; then the streams dial at once."""
         self.probe.on_recovery.append(self.dial_now)
@@ -133,7 +136,12 @@ class MarketStreams:
                 queue.fail(error)
 
         async def start() -> asyncio.Task[None]:
-            return asyncio.create_task(pump())
+            if self._is_closed:
+                raise RuntimeError("the streams are closed")
+            task = asyncio.create_task(pump())
+            self._pumps.add(task)
+            task.add_done_callback(self._pumps.discard)
+            return task
 
         pumping = await run_in_loop(self._exchange.loop, start())
         try:
@@ -165,6 +173,9 @@ class MarketStreams:
         self._exchange.loop.call_soon_threadsafe(dial)
 
     async def _close(self) -> None:
+        # A caller that is cancelled while its pump starts does not end the pump.
+        self._is_closed = True
+        await cancel_and_wait(*self._pumps)
         if self._manager is not None:
             await self._manager.close()
             self._manager = None
