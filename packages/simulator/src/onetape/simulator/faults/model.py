@@ -72,7 +72,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     """Duration of the fault in real time; instead of `wall_to`."""
 
     shape: str | None = None
-    """Variant of the kind, such as `html` of `make_wrong_body`."""
+    """Variant of the kind, such as `html` of `wrong_body`."""
     when: str | None = None
     """Moment of the fault: `before` or `after` the exchange did what was requested, or inside the
     `body` of its response."""
