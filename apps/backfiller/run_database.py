@@ -23,7 +23,8 @@ class RunDatabase:
             store: The file, where it is open already.
 
         Raises:
-            StoreError: the file is damaged, not ours, or holds candles of the other kind.
+            StoreError: the file is damaged, no Onetape database, or holds candles of the other
+                kind.
         """
         self._path = path
         self._waiting: list[RestExchange] = []

@@ -37,7 +37,7 @@ AGAIN_SECONDS = 1.0
 def holding_command_signals() -> Generator[None]:
     """Let signals wait for `taking_command_signals` while the block runs, in the main thread.
 
-    Those that the entry point of the program holds already are stored too.
+    Signals that the entry point of the program holds already are stored too.
     """
     before = {number: signal.getsignal(number) for number in SIGNALS}
     hold_command_signals()

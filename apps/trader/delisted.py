@@ -165,8 +165,8 @@ def _get_wall_ms() -> int:
 def forget_delisted(store: Store, found: StoredDifference, price: Decimal | None) -> str:
     """Remove a position that cannot be sold from the ledger; return a text with the result.
 
-    Its orders that are not over end as expired, and so does a pending exit. A running trader does
-    this itself: the answer is stored for the trader.
+    The position's orders that are not over end as expired, and so does its pending exit. A running
+    trader does this itself: the answer is stored for the trader.
 
     Args:
         store: The open database.

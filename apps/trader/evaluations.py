@@ -27,8 +27,9 @@ from trader.session_context import SessionContext
 from trader.states import TraderStates
 from trader.window import DecisionWindow, Warmup, read_decision_window
 
-#: A strategy may take this part of the timeframe, within the bounds, wall seconds. A busy machine
-#: makes a quick strategy slow for a moment; a signal older than a minute becomes no order anyway.
+#: A strategy may take this fraction of the timeframe, within the bounds, wall seconds. A busy
+#: machine makes a quick strategy slow for a moment; a signal older than a minute becomes no order
+#: anyway.
 DEADLINE_SHARE: Final = 0.1
 LEAST_DEADLINE_SECONDS: Final = 5.0
 MOST_DEADLINE_SECONDS: Final = 60.0

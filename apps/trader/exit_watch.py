@@ -114,8 +114,8 @@ class ExitWatch:
     def _copy_candles(self) -> MemoryStore | None:
         """Return a copy of the candles that the strategy needs; None if no decision is possible.
 
-        That is the case without a position or a closed candle, and if the file cannot be read
-        either, by the error that degrades the trader.
+        No decision is possible without a position or a closed candle, or if the error that degrades
+        the trader keeps the file from being read too.
         """
         runner, context = self._runner(), self._context
         if runner is None or not runner.journal_exits.has_position:

@@ -40,7 +40,7 @@ NEVER = 2**62
 
 
 class GapBackfiller:
-    """Fetches the closed candles of one series. Its methods may run as tasks of one loop."""
+    """Fetches the closed candles of one series. The methods may run as tasks of one loop."""
 
     def __init__(self, context: SessionContext, exchange: RestExchange) -> None:
         """Initialise; nothing is read or written yet."""

@@ -14,8 +14,8 @@ from onetape.store.rate_limit_bans import read_latest_rate_limit_ban, save_rate_
 class SharedRateLimitBans:
     """The bans of one exchange, for `RestExchange.share_rate_limit_bans`; used by one thread.
 
-    Its connection is separate and never waits: if the file is locked or absent, a ban stays in
-    memory, and is written when the file can be.
+    The connection to the file is separate and never waits: if the file is locked or absent, a ban
+    stays in memory, and is written when the file can be.
     """
 
     def __init__(self, database: Path, exchange: str) -> None:

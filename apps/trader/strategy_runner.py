@@ -157,7 +157,7 @@ class StrategyRunner:
     def is_deciding(self) -> bool:
         """Return whether exits wait for the decision on a closed candle that is being evaluated.
 
-        They wait no longer once the strategy takes longer than exits may wait.
+        Exits wait no longer once the strategy takes longer than exits may wait.
         """
         running = self._evaluations
         return running.newest is not None and running.seconds <= EXITS_WAIT_SECONDS

@@ -1,7 +1,7 @@
 """The stream's events on their way from the sockets' thread to the thread that trades.
 
-They wait in a queue while the trading thread waits for the database; of each candle, and of the
-ticker, the newest values wait.
+The events wait in a queue while the trading thread waits for the database; of each candle, and of
+the ticker, the newest values wait.
 """
 
 import asyncio

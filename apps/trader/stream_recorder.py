@@ -43,7 +43,7 @@ UNSOUND_SECONDS = 5.0
 
 
 class StreamRecorder:
-    """Stores live candles and tickers of one series. Its methods may run as tasks of one loop."""
+    """Stores live candles and tickers of one series. The methods may run as tasks of one loop."""
 
     def __init__(
         self, context: SessionContext, exchange: RestExchange, gap_backfiller: GapBackfiller

@@ -19,7 +19,7 @@ _SHOWN = 60
 def list_quarantine(
     *,
     limit: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Rows printed for each series and fault.")
+        int, typer.Option(min=1, metavar="N", help="Rows printed for each series and reason.")
     ] = 10,
     exchange: options.Exchanges = None,
     symbol: options.Symbols = None,
@@ -28,7 +28,7 @@ def list_quarantine(
     config: CONFIG = None,
     json_: options.Json = False,
 ) -> None:
-    """List refused rows: the fault, how often and when they came, and their text."""
+    """List refused rows: the reason, how often and when they came, and their text."""
     from onetape.cli.output import print_json, print_line
     from onetape.core.message_text import format_count
     from onetape.store.quarantine import read_quarantined_rows, read_refused_rows

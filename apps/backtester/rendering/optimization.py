@@ -64,7 +64,7 @@ def format_optimization(optimization: Optimization, page: Path, given: Sequence[
 def make_optimization_document(
     optimization: Optimization, page: Path, given: Sequence[str]
 ) -> dict[str, Any]:
-    """Return the optimization for --json; ratios are parts, times are epoch seconds."""
+    """Return the optimization for --json; ratios are fractions, times are epoch seconds."""
     window, options, best = (
         optimization.context.window,
         optimization.options,

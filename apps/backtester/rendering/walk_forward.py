@@ -163,7 +163,7 @@ def format_metric(run: WalkForwardRun, metric: str, value: float | None) -> str:
 
 
 def make_walk_forward_document(run: WalkForwardRun, page: Path) -> dict[str, Any]:
-    """Return the walk-forward for --json; ratios are parts, times are epoch seconds."""
+    """Return the walk-forward for --json; ratios are fractions, times are epoch seconds."""
     key, found = run.context.window.key, run.walk_forward
     return {
         "exchange": key.exchange,

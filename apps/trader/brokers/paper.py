@@ -1,7 +1,7 @@
 """An exchange on paper: reports events like a real exchange, and fills by the engine's rules.
 
-Its book is in memory. After a restart the book has the orders that it had acknowledged, because
-their events are stored; an order without an acknowledgement never arrived.
+The paper exchange's book is in memory. After a restart the book has the orders that it had
+acknowledged, because their events are stored; an order without an acknowledgement never arrived.
 """
 
 from collections.abc import Iterable

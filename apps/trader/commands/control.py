@@ -95,7 +95,7 @@ def exit_position(
 ) -> None:
     """Sell the open position at the newest price; the strategy goes on.
 
-    It may enter again with a later run of BUYs, not with the present one.
+    The strategy may enter again with a later run of BUYs, not with the present one.
     """
     from trader.command_rows import parse_exit_symbol
 

@@ -49,8 +49,8 @@ def drill_settings(
 ) -> None:
     """Try your settings with live orders on a simulator that fails.
 
-    It needs no key and no network, and takes about three minutes. The result is stored: the first
-    live entry of an account needs a passed drill.
+    The drill needs no key and no network, and takes about three minutes. The result is stored: the
+    first live entry of an account needs a passed drill.
 
     Exit codes: 0 all parts passed, 6 a part did not pass.
     """

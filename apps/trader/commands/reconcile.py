@@ -98,7 +98,7 @@ def reconcile_account(
 
     NUMBER is the number in the list. The running trader acts on an answer at its next reading of
     the account, usually within 20 s. A position in a market that is not listed any more, on paper
-    too, is taken out of the ledger at once.
+    too, is removed from the account's records at once.
     """
     from onetape.cli.loading import find_settings_file, load_settings
     from onetape.cli.output import print_json, print_line

@@ -37,7 +37,7 @@ RESOLVE_SECONDS: Final = 75.0
 #: Time in which a trader ends after SIGTERM, wall seconds. A trader that cannot stop cleanly ends
 #: itself after 5 s with another exit code; the rest is for a busy computer.
 STOP_SECONDS: Final = 30.0
-#: Coins that no stop has to cover: less than this part of a position.
+#: Coins that no stop has to cover: less than this fraction of a position.
 _DUST: Final = Decimal("0.01")
 
 

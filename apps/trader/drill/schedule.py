@@ -19,7 +19,7 @@ from onetape.simulator.market.simulated_market import SimulatedMarket
 #: Quiet candles are looked for from here on: 2024-03-01 00:00 UTC.
 _FIRST: Final = 1_709_251_200
 _SEARCHED: Final = 150
-#: Largest part of the way to a stop or target that a candle of the schedule may use up.
+#: Largest fraction of the way to a stop or target that a candle of the schedule may use up.
 _SAFE: Final = 0.6
 
 
@@ -63,7 +63,7 @@ def make_schedule(
 def _compute_used_share(
     opened: FloatArray, high: FloatArray, low: FloatArray, exits: ExitConfig
 ) -> FloatArray:
-    """Return for each candle the used part of the way from its open to a stop or target."""
+    """Return for each candle the used fraction of the way from its open to a stop or target."""
     used = np.zeros(len(opened))
     if exits.stop_loss is not None:
         used = np.maximum(used, (1 - low / opened) / exits.stop_loss)

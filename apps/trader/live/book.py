@@ -108,7 +108,7 @@ class LiveBook(Executor):
     def protected_entry(self) -> str | None:
         """Return the client order id of the entry whose coins a stop protects, or None.
 
-        That is the entry of the position, or a filled entry whose executions are unknown.
+        The entry is that of the position, or a filled entry whose executions are unknown.
         """
         unread = self.unread_entry
         return self.entry_order_id or (None if unread is None else unread.identity)

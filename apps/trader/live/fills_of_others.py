@@ -29,7 +29,7 @@ class FillsOfOthers:
 
     @property
     def orders(self) -> Set[str]:
-        """Return the exchange's ids of executed orders that carry a client order id not ours."""
+        """Return the exchange's ids of executed orders that carry a client order id of others."""
         return self._orders
 
     def add(

@@ -2,9 +2,9 @@
 
 An order is stored, then its send with the time that the request carries, then it is sent: once. A
 process that is killed or suspended in between leaves an order that either was never sent, or
-arrives too late to be accepted. Its outcome is found by look-ups only (`resolving`). An exit first
-cancels the stop that rests (`exiting`); while a position is open and no exit is on its way, a stop
-rests (`protecting`). The account is read again and again, and compared (`reconciling`).
+arrives too late to be accepted. The order's outcome is found by look-ups only (`resolving`). An
+exit first cancels the stop that rests (`exiting`); while a position is open and no exit is on its
+way, a stop rests (`protecting`). The account is read again and again, and compared (`reconciling`).
 """
 
 import time

@@ -27,7 +27,7 @@ from trader.live.tracking import LiveOrder
 LOST_EXECUTIONS: Final = "lost executions"
 #: Beginning of the trade ids of executions that a person has had booked.
 ASSUMED: Final = "assumed-"
-#: Largest fee as a part of the bought amount; no exchange takes that much of a market order.
+#: Largest fee as a fraction of the bought amount; no exchange takes that much of a market order.
 LARGEST_FEE: Final = Decimal("0.01")
 _ZERO: Final = Decimal(0)
 

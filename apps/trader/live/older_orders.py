@@ -100,7 +100,7 @@ class OlderOrders:
         """Store and report that a reading has older orders.
 
         Args:
-            orders: All of the reading. One that another account of the file has is none of them.
+            orders: All of the reading. Orders that another account of the file has are left out.
             now_ms: Market time.
         """
         book, account = self._book, self._account

@@ -87,7 +87,7 @@ class OtherCopies:
         """Take the orders of a reading that this process cannot have sent.
 
         Args:
-            orders: All of the reading. One that another account of the file has is none of them.
+            orders: All of the reading. Orders that another account of the file has are left out.
             now_ms: Market time.
         """
         book = self._book

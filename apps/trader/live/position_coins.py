@@ -63,8 +63,8 @@ class PositionCoins:
     def may_hide_sales(self, total: Decimal) -> bool:
         """Return whether others may have sold coins of the position without a trace in the balance.
 
-        That is the case if the account has more coins than the position's, and less than the
-        balance before its first session (or at the last complete reading) plus all coins bought
+        Others may have sold some if the account has more coins than the position's, and less than
+        the balance before its first session (or at the last complete reading) plus all coins bought
         since.
 
         Args:

@@ -302,7 +302,7 @@ class AccountCheck:
     def is_sale_of_others_possible(self) -> bool:
         """Return whether unread executions of others may have sold coins of the position.
 
-        They have not if the account has all its earlier coins and those of its positions.
+        Others have sold none if the account has all its earlier coins and those of its positions.
         """
         total = self.held.total_now
         is_read = total is None or (self._history.is_compared and self.has_named_all)

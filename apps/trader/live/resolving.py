@@ -79,7 +79,7 @@ def note_absences(book: LiveBook, now_ms: int, orders_of_others: Set[str]) -> No
     Args:
         book: The orders of the symbol.
         now_ms: Market time, epoch milliseconds.
-        orders_of_others: The exchange's ids of executed orders that are known not to be ours.
+        orders_of_others: The exchange's ids of executed orders that are known to be of others.
     """
     for answer in book.broker.take_absences():
         one = book.orders.get(answer.client_order_id)

@@ -146,7 +146,7 @@ async def fetch_traded_markets(
 
     Raises:
         UsageError: the exchange has no such market or timeframe, and nothing else is held.
-        ExchangeError: the exchange cannot be reached, or its clock is not ours.
+        ExchangeError: the exchange cannot be reached, or its clock differs.
     """
     markets: list[MarketInfo] = []
     plan = start.plan

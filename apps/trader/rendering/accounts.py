@@ -70,7 +70,7 @@ def format_accounts(
 
 
 def make_account_document(one: RankedAccount) -> dict[str, Any]:
-    """Return an account for --json; money is text, exact, and returns are parts."""
+    """Return an account for --json; money is text, exact, and returns are fractions."""
     result = one.result
     account, total_return = result.account, result.total_return
     return {

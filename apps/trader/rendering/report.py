@@ -54,7 +54,7 @@ def format_report(found: TradedAccount, file: Path, *, width: int | None = None)
 
 
 def make_report_document(found: TradedAccount, file: Path) -> dict[str, Any]:
-    """Return the comparison for --json; money is in quote currency, ratios are parts."""
+    """Return the comparison for --json; money is in quote currency, ratios are fractions."""
     return {
         "account": found.account.name,
         "symbols": [run.symbol for run in found.backtest.runs],

@@ -16,7 +16,7 @@ from onetape.report import DifferenceCause
 from trader.traded_report.causes import Causes
 from trader.traded_report.positions import TradedPosition
 
-#: Parts of a difference under this part of the start balance are rounding.
+#: Parts of a difference under this fraction of the start balance are rounding.
 _LEAST_PART: Final = 1e-8
 
 
@@ -180,7 +180,7 @@ def _explain_exit_difference(position: TradedPosition, other: BacktestTrade, cau
 
 
 def _compute_fee_rate(position: TradedPosition) -> float:
-    """Return the fees as a part of the value bought and sold."""
+    """Return the fees as a fraction of the value bought and sold."""
     value = position.amount * position.entry_price + position.sold * position.exit_price
     return position.fees / value
 

@@ -120,7 +120,7 @@ class PauseSummary(Struct, frozen=True):
 
 
 class RunSummary(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
-    """Summary of a backtest without its trades; ratios are parts, times are epoch seconds."""
+    """Summary of a backtest without its trades; ratios are fractions, times are epoch seconds."""
 
     exchange: str
     symbol: str

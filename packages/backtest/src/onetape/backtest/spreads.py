@@ -68,7 +68,8 @@ def measure_spreads(config: BacktestConfig) -> list[MeasuredSpread]:
 def choose_spread_bps(measured: Iterable[MeasuredSpread]) -> str:
     """Return the setting `spread_bps` for these markets, as text of four significant digits.
 
-    It is the largest of their medians, because an account has one spread for all of its symbols.
+    The spread is the largest of the markets' medians, because an account has one spread for all of
+    its symbols.
     """
     return format_bps(max(one.median_bps for one in measured))
 

@@ -16,7 +16,8 @@ from onetape.strategies.segments import Segment, UnexplainedGaps, find_segment, 
 def skip_startup_candles(window: CandleWindow, strategy: Strategy) -> CandleWindow:
     """Return the candles with the start of the range moved behind the strategy's startup candles.
 
-    It moves where the series begins inside the range, or less than those candles before it.
+    The start moves if the series begins inside the range, or has fewer than those candles before
+    the range.
 
     Raises:
         DataError: no candle of the range is left.

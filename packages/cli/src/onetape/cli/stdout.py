@@ -36,9 +36,9 @@ def is_own_process() -> bool:
 def claim_stdout() -> None:
     """Reserve stdout for the program, and redirect all other output from there to stderr.
 
-    That includes output that bypasses Python: `os.write(1, ...)`, a command that is started, a
-    library in C. Call it before foreign code runs. It does nothing in a process that runs more than
-    the program.
+    Output that bypasses Python is redirected too: that of `os.write(1, ...)`, of a command that is
+    started, of a library in C. Call this function before foreign code runs. The function does
+    nothing in a process that runs more than the program.
     """
     global _claimed
     if not _is_own_process or _claimed is not None:

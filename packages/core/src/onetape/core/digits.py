@@ -89,8 +89,9 @@ def step_decimals(step: Decimal) -> int:
 def choose_price_decimals(*columns: "FloatArray") -> int:
     """Return the decimals for writing prices of a market without a known step.
 
-    That is the decimals of the prices, and from 1 up at least five significant digits: a stop at
-    97.85 between prices of 96.5 and 103 is computed. Computed prices get eight significant digits.
+    Prices are written with their own decimals, from 1 up with at least five significant digits: a
+    stop at 97.85 between prices of 96.5 and 103 is computed. Computed prices get eight significant
+    digits.
 
     Args:
         columns: See `count_decimals`.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: Part of a step by which a float may differ from a whole number of steps.
 STEP_TOLERANCE = 1e-6
-#: Tolerance as a part of the number of steps: the noise of a few float operations.
+#: Tolerance as a fraction of the number of steps: the noise of a few float operations.
 _COUNT_NOISE = 2.0**-50
 #: Number of values processed in one go, so that their memory stays in the processor's cache.
 _BLOCK = 1 << 14

@@ -346,7 +346,7 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
 
     @property
     def slippage(self) -> float:
-        """Return slippage and half the spread, as a part of the price."""
+        """Return slippage and half the spread, as a fraction of the price."""
         return self.slippage_bps / 10_000 + self.spread_bps / 20_000
 
     @property

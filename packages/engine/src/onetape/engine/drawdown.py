@@ -83,10 +83,10 @@ def _compute_curve_in_place(equity: FloatArray, high: FloatArray) -> FloatArray:
 def find_max_drawdown(
     equity: FloatArray, start: float = 0.0, highs: Highs | None = None
 ) -> Drawdown:
-    """Return the drawdown with the largest loss as a part of its high.
+    """Return the drawdown with the largest loss as a fraction of its high.
 
-    The largest part is not always the largest amount: a fall from 1,000 to 500 outweighs one from
-    11,000 to 10,000.
+    The largest fraction is not always the largest amount: a fall from 1,000 to 500 outweighs one
+    from 11,000 to 10,000.
 
     Args:
         equity: Equity at each close, not negative, shape (n,).

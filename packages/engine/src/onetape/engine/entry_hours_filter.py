@@ -46,8 +46,9 @@ def find_rows_in_hours(hours: EntryHours, timestamp: IntArray) -> NDArray[np.boo
 def drop_buys_outside(hours: EntryHours, bars: OrderBars, timestamp: IntArray) -> OrdersInHours:
     """Return orders without the BUYs that trading hours keep from entering.
 
-    A BUY needs a bar that opens in the hours. One that waits for a trade is dropped by the first
-    bar that does not, so each bar from the one at which it was due must.
+    A BUY needs a bar that opens in the hours. A BUY that waits for a trade is dropped by the first
+    bar that opens outside the hours, so each bar from that at which the BUY was due must open in
+    the hours.
 
     Args:
         hours: Trading hours.
@@ -82,7 +83,8 @@ def _utc_offsets(zone: tzinfo, timestamp: IntArray) -> IntArray:
     """Return by how many seconds local time is ahead of UTC, shape (n,).
 
     Args:
-        zone: Time zone. It is looked at once a day, and no zone changes to and fro within a day.
+        zone: Time zone. The offset is read once a day, because no zone changes its offset and
+            changes it back within a day.
         timestamp: Times, ascending, epoch seconds, shape (n,), at least one.
     """
     at, last = int(timestamp[0]), int(timestamp[-1])

@@ -221,7 +221,7 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
 
     @property
     def first_stop(self) -> float | None:
-        """Return the part of the price that is lost when the first bar stops out."""
+        """Return the fraction of the price that is lost when the first bar stops out."""
         is_waiting = self.trailing_offset is not None
         trailing = self.trailing_stop_before_offset if is_waiting else self.trailing_stop
         given = [one for one in (self.stop_loss, trailing) if one is not None]

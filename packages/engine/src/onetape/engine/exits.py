@@ -1,7 +1,7 @@
 """Exits without a signal: the price levels of a position, and how one bar reaches them.
 
-All levels are parts of the price that the entry was filled at, before its slippage, so they do not
-depend on the account. For a bar j bars after the entry:
+All levels are fractions of the price that the entry was filled at, before its slippage, so they do
+not depend on the account. For a bar j bars after the entry:
 
     stop loss       entry (1 - stop_loss)
     trailing stop   highest (1 - trailing_stop), highest being the highest of the entry, of the
@@ -57,11 +57,11 @@ class Levels(NamedTuple):
     target: float
     """Target level; infinity: no target."""
     trailing: float = 0.0
-    """Trailing stop as a part of a price that the bar itself reaches; 0: no trailing stop."""
+    """Trailing stop as a fraction of a price that the bar itself reaches; 0: no trailing stop."""
     trailing_from: float = 0.0
     """Price above which `trailing` holds; 0: any."""
     trailing_before: float = 0.0
-    """Trailing stop, as a part of a price, up to `trailing_from`; 0: none."""
+    """Trailing stop, as a fraction of a price, up to `trailing_from`; 0: none."""
 
     def compute_trailing_stop(self, highest: float) -> float:
         """Return the trailing stop after the price has been this high; 0 or less: none."""
@@ -77,8 +77,8 @@ class Levels(NamedTuple):
     def compute_least_moved_stop(self, low: float) -> float:
         """Return the lowest stop, from a low on, that rising prices can set.
 
-        That is the low itself, because the stop follows the price; at the offset the stop jumps,
-        and a low inside the jump means an exit at the jump's upper end.
+        The lowest stop is the low itself, because the stop follows the price; at the offset the
+        stop jumps, and a low inside the jump means an exit at the jump's upper end.
         """
         is_jumped = low > self.trailing_from * self.trailing_before
         return max(low, self.trailing_from * self.trailing) if is_jumped else low
@@ -96,12 +96,12 @@ class BarExit(NamedTuple):
 
 
 def compute_stop_factor(ratio: float) -> float:
-    """Return the factor of a price that gives the stop below it by this part."""
+    """Return the factor of a price that gives the stop below it by this fraction."""
     return (1 - ratio) * (1 + NOISE)
 
 
 def compute_target_factor(ratio: float) -> float:
-    """Return the factor of a price that gives the target above it by this part."""
+    """Return the factor of a price that gives the target above it by this fraction."""
     return (1 + ratio) * (1 - NOISE)
 
 

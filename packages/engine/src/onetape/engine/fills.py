@@ -267,7 +267,7 @@ class FillModel(Struct, frozen=True):
         return budget, budget / unit_cost
 
     def _compute_equity_share(self, share: float, cash: float, context: OrderContext) -> float:
-        """Return a part of the account's equity, as far as the cash goes; quote currency."""
+        """Return a fraction of the account's equity, as far as the cash goes; quote currency."""
         equity = cash if context.equity is None else context.equity
         wanted = share * equity if share < 1.0 else equity
         return wanted if wanted < cash else cash

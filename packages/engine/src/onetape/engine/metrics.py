@@ -1,9 +1,9 @@
 """Performance metrics of a run: return, risk and trades, and those of buy-and-hold.
 
-Ratios are parts, not per cent: 0.05 is 5 %. A market that never closes has 365 days a year. Returns
-for risk are daily, from the last close of each UTC day (per candle where candles are longer than a
-day), with no risk-free rate. A value that is not defined, such as the win rate of no trades, is
-None, never NaN.
+Ratios are fractions, not per cent: 0.05 is 5 %. A market that never closes has 365 days a year.
+Returns for risk are daily, from the last close of each UTC day (per candle where candles are longer
+than a day), with no risk-free rate. A value that is not defined, such as the win rate of no trades,
+is None, never NaN.
 """
 
 from collections.abc import Sequence
@@ -219,7 +219,7 @@ def compute_trade_metrics(profits: FloatArray, ratios: FloatArray, bars: float) 
 
     Args:
         profits: After fees, quote currency, shape (n,).
-        ratios: Profits as parts of what was paid, shape (n,).
+        ratios: Profits as fractions of what was paid, shape (n,).
         bars: Candles that the trades were held for, together.
     """
     count = len(profits)

@@ -87,7 +87,7 @@ class PortfolioResult(Struct, frozen=True, dict=True):
 
     @property
     def exposure(self) -> float:
-        """Return the part of the moments at whose close any position was open, 0 to 1."""
+        """Return the fraction of the moments at whose close any position was open, 0 to 1."""
         if not len(self.timestamp):
             return 0.0
         count = len(self.timestamp)

@@ -1,7 +1,7 @@
 """The formulas behind the metrics, each with its source.
 
-Ratios are parts, not per cent. A market that never closes has 365 days a year. A value that is not
-defined is None, never NaN.
+Ratios are fractions, not per cent. A market that never closes has 365 days a year. A value that is
+not defined is None, never NaN.
 """
 
 import math

@@ -130,7 +130,7 @@ class SimulationResult(Struct, frozen=True, dict=True):
 
     @property
     def exposure(self) -> float:
-        """Return the part of the candles at whose close a position was open, 0 to 1."""
+        """Return the fraction of the candles at whose close a position was open, 0 to 1."""
         if not len(self.candles):
             return 0.0
         ends = int(self.fill_log.get_exit_column().sum())

@@ -1,4 +1,4 @@
-"""Convert CCXT's exceptions into ours: the only place that does so.
+"""Convert CCXT's exceptions into Onetape's errors: the only place that does so.
 
 CCXT's classes mix temporary and permanent errors: HTTP 451 (blocked region) is an
 ExchangeNotAvailable, error -1006 (unknown state) is no NetworkError, and a response that is cut off

@@ -1,7 +1,8 @@
 """Market time of a real exchange, which no step of the computer's clock moves.
 
-It is the exchange's own time at the last comparison, carried on by the computer's monotonic clock.
-Before the first comparison it is the computer's time at the start, carried on in the same way.
+Market time is the exchange's own time at the last comparison, carried on by the computer's
+monotonic clock. Before the first comparison, market time is the computer's time at the start,
+carried on in the same way.
 """
 
 from typing import Final

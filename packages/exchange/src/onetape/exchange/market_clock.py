@@ -33,10 +33,11 @@ class SimulatorClock:
     """The simulator's market time.
 
     A steady time runs by itself. The last response is carried on by the monotonic clock, because a
-    busy simulator responds late and a decision would wait for it many times. That holds for
-    `CARRY_SECONDS`, and only while the connection stands: another simulator may have the next one.
+    busy simulator responds late and a decision would wait for it many times. A response is carried
+    on for at most `CARRY_SECONDS`, and only while the connection stands: another simulator may have
+    the next one.
 
-    A time that a driver steps or holds is requested at each read: a clock of our own would run
+    A time that a driver steps or holds is requested at each read: a clock in this process would run
     ahead, and take forming candles for closed ones. While the simulator does not respond, time
     stands still: nothing can be known to have closed. The request waits in the caller's thread, so
     a simulator that is frozen costs 0.4 s of each 1.4 s, and no more.

@@ -20,9 +20,10 @@ class MarketInfo(Struct, frozen=True):
     active: bool
     """Whether the market is open for trading; False: listed only."""
     maker: Decimal | None = None
-    """Fee of an order that rests, as a part of its value; None where it is not stated."""
+    """Fee of an order that rests, as a fraction of its value; None where it is not stated."""
     taker: Decimal | None = None
-    """Fee of an order that fills at once, as a part of its value; None where it is not stated."""
+    """Fee of an order that fills at once, as a fraction of its value; None where it is not
+    stated."""
     listed: int | None = None
     """Time of the listing, epoch seconds; None where the exchange does not state it."""
     max_amount: Decimal | None = None
@@ -48,7 +49,7 @@ class Ticker(Struct, frozen=True):
 
     @property
     def spread(self) -> float | None:
-        """Best ask less best bid, as a part of the mean of both; None without both."""
+        """Best ask less best bid, as a fraction of the mean of both; None without both."""
         if not self.bid or not self.ask or self.ask < self.bid:
             return None
         return (self.ask - self.bid) / ((self.ask + self.bid) / 2)

@@ -208,7 +208,7 @@ def _collect_our_ids(row: Mapping[str, Any]) -> set[str]:
 
 
 def _is_ours(row: Mapping[str, Any], client_order_id: str) -> bool:
-    """Return whether the client order id of a row is ours or absent."""
+    """Return whether a row has this client order id, or none."""
     found = _collect_our_ids(row)
     return not found or client_order_id in found
 

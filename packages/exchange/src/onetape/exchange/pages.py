@@ -238,7 +238,8 @@ class _Paginator:
             return self._cursor
         start = _DAY.floor(self._cursor)
         day = await fetch_first_open(self._exchange, self._symbol, _DAY, start=start, end=stop)
-        # Days may open at another hour than ours: the one before may hold the first candle.
+        # The exchange's days may open at another hour than 00:00 UTC: the one before may hold the
+        # first candle.
         before = stop if day is None else self._timeframe.floor(day - _DAY.seconds)
         return max(self._cursor, before)
 
@@ -248,7 +249,8 @@ async def fetch_first_open(
 ) -> int | None:
     """Return the open of the first candle in `[start, end)`, epoch seconds, or None.
 
-    One request where the exchange finds the next candle itself, else one for each page's length.
+    Sends one request where the exchange finds the next candle itself, else one for each page's
+    length.
 
     Raises:
         ExchangeUnreachable: no usable response within the time for retries.

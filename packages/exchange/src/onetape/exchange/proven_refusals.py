@@ -49,7 +49,7 @@ class _Codes(Struct, frozen=True):
 
 #: A request may have been carried out although one of these came with an error.
 _DOUBTFUL_STATUSES: Final = frozenset({408, 409})
-#: An order of this id exists: it may be ours.
+#: An order of this id exists: it may be the one that was sent.
 _DUPLICATE: Final = ("uplicate", "already exist", "not unique")
 #: Text of the message where one code has several meanings.
 _MESSAGES: Final[tuple[tuple[str, RefusalKind], ...]] = (

@@ -219,7 +219,8 @@ class RestExchange:
     async def fetch_tickers(self, symbols: Iterable[str] | None = None) -> dict[str, Ticker]:
         """Return the last 24 hours of spot markets by symbol; None: all that are traded.
 
-        One request where the exchange serves them together, otherwise one for each symbol.
+        Sends one request where the exchange serves all markets together, otherwise one for each
+        symbol.
 
         Raises:
             ExchangeUnreachable: no usable response.
@@ -269,10 +270,10 @@ class RestExchange:
         return self._retry_policy.get_banned_seconds()
 
     def share_budget(self, share: Callable[[], float]) -> None:
-        """Use only a part of the exchange's request rate from now on.
+        """Use only a fraction of the exchange's request rate from now on.
 
         Args:
-            share: Returns the part, over 0 and at most 1; called before each request.
+            share: Returns the fraction, over 0 and at most 1; called before each request.
         """
         client = self._client
         cost: Callable[..., float] = client.calculate_rate_limiter_cost

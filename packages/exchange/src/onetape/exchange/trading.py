@@ -237,7 +237,7 @@ class PrivateClient(AccountReader):
                 assert_never(outcome)
 
     def _parse_order(self, row: Mapping[str, Any]) -> OrderSnapshot:
-        """Return the order of a row that the exchange has sent about one of ours.
+        """Return the order of a row that the exchange has sent about one of this account's orders.
 
         Raises:
             OrderUnknown: the order exists, and the rest of the row cannot be read.

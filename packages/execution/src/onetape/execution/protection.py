@@ -2,7 +2,7 @@
 
 A stop covers the filled amount, so it is placed while an entry still fills, and again as more
 fills. A higher level moves the stop only if that justifies a request: the level has to rise by a
-part of the price, and some time has to pass between two changes. A lower level never moves the
+fraction of the price, and some time has to pass between two changes. A lower level never moves the
 stop.
 """
 

@@ -97,7 +97,7 @@ def find_differences(ledger: LedgerSnapshot, exchange: ExchangeSnapshot) -> list
     """Return the differences, the most serious first.
 
     Args:
-        ledger: Ours.
+        ledger: Orders and coins of the account by the database.
         exchange: Records of the exchange, read after the ledger.
     """
     found: list[AccountDifference] = []
@@ -129,12 +129,13 @@ def find_unknown_orders(
 ) -> list[AccountDifference]:
     """Return the orders of the exchange that are missing in the ledger, open or executed.
 
-    An order with an id of ours was sent before a backup was restored. One that the exchange took
-    since this process alone sends them is of another copy of the database: each order is stored
-    before it is sent. One from before the account was opened is of a record that this one replaced.
+    An order whose id begins with the tag of this database was sent before a backup was restored. If
+    the exchange took such an order since this process alone sends orders with the tag, then another
+    copy of the database sent it: each order is stored before it is sent. If the exchange took it
+    before the account was opened, then it is of a record of the account that was replaced.
 
     Args:
-        ledger: Ours.
+        ledger: Orders and coins of the account by the database.
         orders: Orders of the exchange, oldest first.
         fills: Trade ids of executions, each with the exchange's id of its order.
     """

@@ -1,4 +1,4 @@
-"""The part of an exchange's public request rate for a reader; orders use the rest."""
+"""The fraction of an exchange's public request rate for a reader; orders use the rest."""
 
 import time
 from typing import Final
@@ -28,7 +28,7 @@ class RequestBudget:
         self._share = 1.0
 
     def share(self) -> float:
-        """Return the part of the request rate that may be used now, over 0 and at most 1.
+        """Return the fraction of the request rate that may be used now, over 0 and at most 1.
 
         Raises:
             StoreError: the file cannot be read.

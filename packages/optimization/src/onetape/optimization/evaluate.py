@@ -199,7 +199,7 @@ class Evaluator:
         Args:
             strategy: Strategy of the combinations.
             context: Candles and rules.
-            own_metrics: Metrics of the user, in addition to ours.
+            own_metrics: Metrics of the user, in addition to those of docs/metrics.md.
         """
         self._strategy = strategy
         self._context = context

@@ -170,7 +170,7 @@ def prepare_plan(
 ) -> SearchPlan:
     """Return the plan of an optimization, with the lookback of its combinations.
 
-    It has all combinations of a grid and of random draws, and none yet of Optuna's samplers.
+    The plan has all combinations of a grid and of random draws, and none yet of Optuna's samplers.
 
     Raises:
         UsageError: the strategy takes none of the combinations.

@@ -15,7 +15,7 @@ MOST_PART: Final = 0.9
 LEAST_TRADES: Final = 20
 #: Trials that are proposed together; results do not depend on the number of processes.
 BATCH: Final = 32
-#: Samplers: ours, and those of Optuna.
+#: Samplers: Onetape's own, and those of Optuna.
 OWN_SAMPLERS: Final = ("grid", "random")
 OPTUNA_SAMPLERS: Final = ("tpe", "cmaes", "nsga2", "qmc")
 #: Maximum size of a grid; larger spaces need a sampler.

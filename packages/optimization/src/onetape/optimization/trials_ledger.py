@@ -1,8 +1,8 @@
 """Append-only ledger of trials: all combinations that were ever evaluated on a market.
 
-One file per exchange and symbol, across strategies and timeframes. It lies outside the folders of
-results, so deleting one does not lower the number of trials. Trials are written before they are
-evaluated.
+One file per exchange and symbol, across strategies and timeframes. The file lies outside the
+folders of results, so deleting results does not lower the number of trials. Trials are written
+before they are evaluated.
 """
 
 import base64

@@ -48,7 +48,7 @@ class MetricInput(Struct, frozen=True):
     """
 
     metrics: Mapping[str, Any]
-    """Our own metrics by field (docs/metrics.md): ratios are parts, times are seconds, money is
+    """Our own metrics by field (docs/metrics.md): ratios are fractions, times are seconds, money is
     quote currency; None where a metric is not defined."""
     start_cash: float
     """Value of the account before the first candle, quote currency."""
@@ -58,14 +58,14 @@ class MetricInput(Struct, frozen=True):
     """Candles of the part: timestamp (open, epoch seconds UTC), open, high, low, close (quote
     currency) and volume (base currency), shape (n,) each."""
     returns: FloatArray
-    """Daily returns as parts, which our ratios are computed of, shape (d,); of candles that are
+    """Daily returns as fractions, which our ratios are computed of, shape (d,); of candles that are
     longer than a day one return each."""
     periods: float
     """Number of such returns in a year."""
     profits: FloatArray
     """Profit of each closed trade after fees, quote currency, oldest first, shape (t,)."""
     profit_ratios: FloatArray
-    """Profit of each closed trade as a part of what was paid, shape (t,)."""
+    """Profit of each closed trade as a fraction of what was paid, shape (t,)."""
     entry_bars: IntArray
     """Index of the candle that filled each entry, shape (t,), or (t + 1,) with a position open at
     the end."""

@@ -116,7 +116,7 @@ class WindowEvaluator:
             strategy: Strategy of the combinations.
             context: Candles and rules.
             windows: Windows of the range.
-            own_metrics: Metrics of the user, in addition to ours.
+            own_metrics: Metrics of the user, in addition to those of docs/metrics.md.
         """
         self._strategy, self._context, self._windows = strategy, context, windows
         self._own_metrics = own_metrics

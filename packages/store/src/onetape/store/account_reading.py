@@ -299,7 +299,7 @@ def _decode_decimal(row: tuple[Any, ...], place: int) -> list[Any]:
 def read_newest_time(store: Store, key: SeriesKey) -> int | None:
     """Return the newest stored market time of a series; None without rows.
 
-    That is the time of the newest ticker, or the open of the newest candle if that is later.
+    The market time is that of the newest ticker, or the open of the newest candle if that is later.
 
     Returns:
         Epoch milliseconds.

@@ -36,7 +36,8 @@ def make_backup(path: Path, target: Path, *, replace: bool = False) -> BackupRep
         replace: Whether an existing file is replaced.
 
     Raises:
-        StoreError: `path` is missing, damaged or not ours, or there is a file at `target`.
+        StoreError: `path` is missing, damaged or no Onetape database, or there is a file at
+            `target`.
         ConfigurationError: `target` cannot be written.
     """
     if not path.is_file():
@@ -72,7 +73,8 @@ def restore(backup: Path, path: Path) -> Path | None:
         New name of the replaced file; None: no file was replaced.
 
     Raises:
-        StoreError: the backup is missing, damaged, not ours, or newer than this program.
+        StoreError: the backup is missing, damaged, no Onetape database, or newer than this
+            program.
         SafetyRefusal: a trader holds a lease on `path`, or another process has the file open.
         ConfigurationError: the folder cannot be written.
     """

@@ -33,7 +33,7 @@ class Correction(Struct, frozen=True):
 class CorrectedDecision(Struct, frozen=True):
     """A decision that has to be evaluated again.
 
-    Its candle was corrected since, or the strategy returned no signal.
+    The decision's candle was corrected since, or the strategy returned no signal.
     """
 
     decision: str

@@ -203,8 +203,8 @@ def open_store(path: Path, *, create: bool, whole: bool = False) -> Store:
             one in the middle shows in no other way until it is needed.
 
     Raises:
-        StoreError: missing (and not `create`), damaged, empty, not ours, newer than this program,
-            or locked.
+        StoreError: missing (and not `create`), damaged, empty, no Onetape database, newer than
+            this program, or locked.
         ConfigurationError: the folder cannot be written.
     """
     if _read_sqlite_version() < FIRST_SOUND_SQLITE:
@@ -337,7 +337,7 @@ def _connect(path: Path) -> DatabaseConnection:
 
 
 def _share(connection: DatabaseConnection) -> None:
-    """Prepare a file of ours for several processes."""
+    """Prepare a Onetape database for several processes."""
     # A restored file is not in WAL mode yet, and the switch needs the sole connection.
     retry_while_locked(
         lambda: connection.execute("PRAGMA journal_mode = WAL"), WRITE_TIMEOUT_SECONDS

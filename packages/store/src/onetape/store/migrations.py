@@ -7,7 +7,7 @@ from onetape.core.errors import StoreError
 from onetape.store.connection import DatabaseConnection, retry_while_locked
 from onetape.store.copying import copy_database, draft_of, name_new
 
-#: "OTAP" in the header marks a file as ours.
+#: "OTAP" in the header marks a Onetape database.
 APPLICATION_ID = 0x4F544150
 #: One script a version, in order; a released script is never edited.
 SCRIPTS = (

@@ -45,8 +45,8 @@ def add_obligation(connection: DatabaseConnection, obligation: ExitObligation) -
 def restore_obligation(store: Store, obligation: ExitObligation, fence: Fence) -> bool:
     """Store an obligation from a journal; return False if there is no need to store it.
 
-    That is the case if it was stored before, its position has another open obligation, or its entry
-    is not in the file.
+    There is no need if the obligation was stored before, if its position has another open
+    obligation, or if the position's entry is not in the file.
 
     Raises:
         SafetyRefusal: another process took the account over.

@@ -18,7 +18,7 @@ def open_read_only(path: Path) -> Store:
         path: Path of the file.
 
     Raises:
-        StoreError: the file is missing or empty, is no database of ours, has another schema than
+        StoreError: the file is missing or empty, is no Onetape database, has another schema than
             this program reads, or cannot be read.
     """
     try:

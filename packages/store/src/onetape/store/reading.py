@@ -52,7 +52,7 @@ def read_closed_between(
 def read_first_traded_after(store: Store, key: SeriesKey, timestamp: int) -> Candle | None:
     """Return the first candle after a time in which something was traded, or None.
 
-    That candle may still be forming. The rule is `onetape.core.untraded`; a series without any
+    The candle may still be forming. The rule is `onetape.core.untraded`; a series without any
     stored volume does not report volume, and each of its candles counts as traded.
 
     Args:

@@ -95,8 +95,8 @@ def accept(
     them again.
 
     Of several revisions of one candle the best that is named counts: the highest rank, and the
-    latest of that. Those that it outranks are settled with it. One that was settled before changes
-    nothing.
+    latest of that. Revisions that the best one outranks are settled too. A revision that was
+    settled before changes nothing.
 
     Args:
         store: The open database.

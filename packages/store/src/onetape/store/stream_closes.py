@@ -74,9 +74,9 @@ def note_stream_close(
 
 
 def read_uncompared(store: Store, key: SeriesKey, *, end: int) -> list[int]:
-    """Return the candles before `end` whose value REST has not confirmed well after their close.
+    """Return the candles before `end` that REST has not confirmed well after their close, in order.
 
-    They were closed by the stream's mark, or by REST right at the close; oldest first.
+    Such candles were closed by the stream's mark, or by REST right at the close.
     """
     with store.read() as connection:
         rows = connection.execute(

@@ -1,9 +1,9 @@
 """Search all signals of a long range at once for bars whose window may give another signal.
 
-The windows of many bars, put behind each other, are evaluated in one go: that takes a part of the
+The windows of many bars, put behind each other, are evaluated in one go, in a fraction of the
 time of one evaluation each. Where the last signal of a window differs from the whole range's, the
-bar is doubtful: the candles after it belong to another window. That proves nothing, because such a
-series has gaps; the bar's own window does.
+bar is doubtful: the candles after it belong to another window. The difference proves nothing,
+because such a series has gaps; the evaluation of the bar's own window decides.
 """
 
 import random

@@ -171,6 +171,6 @@ def _format_place(error: BaseException) -> str:
     import traceback
 
     frames = traceback.extract_tb(error.__traceback__)
-    # The first frame is ours; NumPy's do not help the person who wrote the strategy either.
+    # The first frame is this program's; NumPy's do not help the person who wrote the strategy.
     own = [frame for frame in frames[1:] if "site-packages" not in frame.filename]
     return f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""

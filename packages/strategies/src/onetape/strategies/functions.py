@@ -189,9 +189,9 @@ _MEASURED: Final = dict[tuple[Any, ...], int]()
 def get_measured_lookback(strategy: FunctionStrategy) -> int:
     """Return the smallest lookback with which a strategy repeats its signals, measured.
 
-    It is measured on the same invented candles everywhere, so that backtest, check and trader have
-    one lookback: on each compared bar the last candles must give the signal that all give. The bias
-    check of a run shows where that is too short for real candles.
+    The lookback is measured on the same invented candles everywhere, so that backtest, check and
+    trader have one lookback: on each compared bar the last candles must give the signal that all
+    give. The bias check of a run shows where that is too short for real candles.
 
     Raises:
         ConfigurationError: none up to 2,000 candles is enough, or the function fails, or its
@@ -215,7 +215,8 @@ def get_measured_lookback(strategy: FunctionStrategy) -> int:
 def collect_captured_values(function: Callable[..., Any]) -> dict[str, str]:
     """Return the outside values that a function reads, as text by name.
 
-    These are values of its module and of enclosing functions that are no module, function or class.
+    Outside values are those of the function's module and of enclosing functions that are no module,
+    function or class.
     """
     found = _collect_outside_values(function)
     hidden = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type)

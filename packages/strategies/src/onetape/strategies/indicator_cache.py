@@ -99,7 +99,7 @@ _USED: ContextVar[IndicatorCache | None] = ContextVar("shared_columns", default=
 def shareable(indicator: Callable[_P, FloatArray]) -> Callable[_P, FloatArray]:
     """Mark a function of columns and numbers whose result depends on nothing else.
 
-    It takes pandas Series too, as arrays.
+    The marked function takes pandas Series too, as arrays.
     """
 
     @wraps(indicator)

@@ -277,7 +277,7 @@ def _load_class_from_file(path: Path, class_name: str | None) -> type[Strategy]:
 
 
 def _load_freqtrade_class(path: Path, class_name: str | None) -> type[Strategy] | None:
-    """Return a freqtrade strategy of a file as one of ours, or None where the file holds none."""
+    """Return a file's freqtrade strategy as a Onetape strategy; None where the file has none."""
     try:
         text = path.read_bytes()
     except OSError as error:

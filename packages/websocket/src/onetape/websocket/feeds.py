@@ -132,7 +132,7 @@ class CandleFeed:
         key = (self._symbol, self._timeframe)
         cache = self._client.ohlcvs.get(self._symbol, {}).get(self._timeframe, ())
         final = self._client.final_candles.get(key, {})
-        # Compared as CCXT has them: a NaN of ours would differ from itself forever.
+        # CCXT's rows are compared: a NaN of a `Candle` would differ from itself forever.
         rows = {
             row[0]: (final[row[0]], True) if row[0] in final else (list(row), False)
             for row in cache

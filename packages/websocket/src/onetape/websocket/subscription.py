@@ -164,7 +164,7 @@ def _find_last_price(event: StreamEvent | None) -> float | None:
 
 
 def _find_refusal(exchange: str, error: BaseError) -> ExchangeRefused | None:
-    """Return the error as ours where reading again will not help."""
+    """Return the error as ExchangeRefused where reading again will not help, otherwise None."""
     try:
         with translating_ccxt_errors(exchange):
             raise error

@@ -14,8 +14,8 @@ def compute_digests(backtest: Backtest) -> dict[str, str]:
     """Return SHA-256 digests, in hex, of the candles, the strategy's code and the engine's code.
 
     The candles are those of the windows, warm-up included; where there are more symbols or higher
-    timeframes, the digest is that of all their digests. It includes unexplained gaps, which no
-    window crosses, and the exits that intrabar candles decided.
+    timeframes, the digest is that of all their digests. The digest includes unexplained gaps, which
+    no window crosses, and the exits that intrabar candles decided.
     """
     windows = [
         candles

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from onetape.core.candles import FloatArray
 
-#: A strategy's positions are shifted by at least this part of the range, so that a shifted
+#: A strategy's positions are shifted by at least this fraction of the range, so that a shifted
 #: position shares none of the moves that it was chosen for.
 _LEAST_SHIFT: Final = 0.01
 

@@ -90,7 +90,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     headers: dict[str, str] | None = None
     """Headers of the response, such as `Retry-After: 30`."""
     part: float | None = None
-    """Part of the body that is sent before it is cut, 0 to 1."""
+    """Fraction of the body that is sent before it is cut, 0 to 1."""
     bytes: int | None = None
     """Size of a big frame, bytes."""
     per_second: int | None = None

@@ -215,7 +215,7 @@ class Faults:
     def add(self, fault: Fault | None = None, /, **settings: Any) -> int:
         """Add a fault, or one of these settings; return its number.
 
-        Its offsets count from now.
+        The fault's offsets count from now.
 
         Raises:
             FaultError: the settings are invalid.

@@ -156,7 +156,7 @@ def group_bars(bars: Bars, opens: IntArray, *, has_volume: bool = True) -> Bars:
 def merge_two_bars(bar: Bars, later: Bars) -> Bars:
     """Return one bar that lasts from the open of the first to the close of the second.
 
-    It is what `grouped` returns for both, in a fraction of the time.
+    The bar equals the one that `group_bars` makes of both, and takes a fraction of the time.
 
     Args:
         bar: One bar.

@@ -37,7 +37,8 @@ class OrderBook:
     def iterate_levels(self, side: BookSide) -> Iterator[tuple[int, int]]:
         """Yield price (ticks) and amount (steps) of each offer, best first.
 
-        They lie a tick apart, and each is larger than the one before by the size of the first.
+        The offers lie a tick apart, and each is larger than the one before by the size of the
+        first.
         """
         bids = side == "bid"
         price, size = (self.bid, self.bid_amount) if bids else (self.ask, self.ask_amount)

@@ -60,8 +60,8 @@ class Path:
     """A part of the path, n minutes long."""
 
     level: FloatArray
-    """Level of the path at each boundary, shape (n + 1,); a log price once weighted. It begins and
-    ends (2041) at 0."""
+    """Level of the path at each boundary, shape (n + 1,); a log price once weighted. The path
+    begins and ends (2041) at 0."""
     variance: FloatArray
     """Variance spent since the origin at each boundary, shape (n + 1,): the market's own, uneven
     time. Strictly increasing."""

@@ -149,9 +149,9 @@ class SimulatedMarket:
     def get_forming_bar(self, symbol: SpotSymbol, timeframe: Timeframe, now_ms: int) -> Bars:
         """Return the one bar that holds the moment `now_ms`, as far as it has formed.
 
-        It is built from the finished minutes and the running minute's trades up to and including
-        `now_ms`. Empty before the listing, after the delisting, and where an outage has left no
-        part of it yet.
+        The bar is built from the finished minutes and the running minute's trades up to and
+        including `now_ms`. Empty before the listing, after the delisting, and where an outage has
+        left no part of it yet.
         """
         now = now_ms // 1_000
         minute = now - now % 60

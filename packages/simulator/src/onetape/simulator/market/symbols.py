@@ -127,8 +127,8 @@ class UnknownSymbol(KeyError):
 def make_symbols(count: int) -> tuple[SpotSymbol, ...]:
     """Return a list as long as Binance's own: the short list, and made-up markets after it.
 
-    Their names are `XAAA`, `XAAB` and so on; every second one is in BREAK, as on Binance in 2025,
-    and every fifth that trades is thin.
+    The made-up markets are named `XAAA`, `XAAB` and so on; every second one is in BREAK, as on
+    Binance in 2025, and every fifth that trades is thin.
 
     Args:
         count: Number of markets, from 1 to 17,576 more than in the short list.

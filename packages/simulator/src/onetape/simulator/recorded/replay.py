@@ -1,4 +1,4 @@
-"""Recorded candles to replay: read from a database of ours or from a CSV file."""
+"""Recorded candles to replay: read from a Onetape database or from a CSV file."""
 
 import gzip
 import math
@@ -84,7 +84,7 @@ def read_replay(
     """Read the candles to replay.
 
     Args:
-        path: A database of ours, or a CSV file (also gzipped) with the header
+        path: A Onetape database, or a CSV file (also gzipped) with the header
             `timestamp,open,high,low,close,volume`, the time in epoch seconds.
         symbol: Only this market; needed for a CSV file whose name does not state it.
         timeframe: Only series of this timeframe. Without it, each market's smallest in a database.

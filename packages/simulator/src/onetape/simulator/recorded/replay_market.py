@@ -1,10 +1,10 @@
 """A market whose candles were recorded; the trades inside each candle are invented to fit it.
 
 The trades of a candle begin at its open, reach high and low and end at its close, and sum up to its
-volume: a path that might have been. It is a function of seed, symbol and candle. Candles of the
-recorded timeframe are those of the file; higher timeframes are built from them, lower ones from the
-invented trades. Where the file has no candle nothing happens. A candle with volume 0 whose price
-moved has no trade to show it: it is flat at its open, and its price moves in its last minute.
+volume: a path that might have been. The path is a function of seed, symbol and candle. Candles of
+the recorded timeframe are those of the file; higher timeframes are built from them, lower ones from
+the invented trades. Where the file has no candle nothing happens. A candle with volume 0 whose
+price moved has no trade to show it: it is flat at its open, and its price moves in its last minute.
 """
 
 from collections import OrderedDict

@@ -46,7 +46,7 @@ class TradeFeed(Protocol):
     ) -> Tick | None:
         """Return the first trade that reaches a price, after a cursor and up to `until_ms`.
 
-        It reaches `low` (ticks) there or below, `high` there or above; None is never reached.
+        A trade reaches `low` (ticks) there or below, `high` there or above; None is never reached.
         """
         ...
 

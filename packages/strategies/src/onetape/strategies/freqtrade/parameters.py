@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import Struct
 
-#: Values that a parameter of ours may have.
+#: Types of the values that a parameter of a Onetape strategy may have.
 _PLAIN = (bool, int, float, str)
 
 

@@ -1,6 +1,7 @@
 """The helpers of qtpylib that strategy files use, rewritten on pandas.
 
-They return the results of qtpylib on the same columns (compared with the package technical 1.7).
+The helpers return the results of qtpylib on the same columns (compared with the package technical
+1.7).
 """
 
 from typing import Any, cast

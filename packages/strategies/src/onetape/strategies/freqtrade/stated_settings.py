@@ -1,7 +1,7 @@
 """The settings that a freqtrade strategy file states: timeframe, stops, targets, cool-down.
 
-They are read from the text of the file, which does not run. freqtrade's ratios become the settings
-of docs/rules.md.
+The settings are read from the text of the file, which does not run. freqtrade's ratios become the
+settings of docs/rules.md.
 """
 
 import math
@@ -134,7 +134,7 @@ class _Reader:
         self.take("timeframe", value, name)
 
     def read_stop_loss(self) -> None:
-        """Read `stoploss`, a negative part of the price; -1 and below never stop."""
+        """Read `stoploss`, a negative fraction of the price; -1 and below never stop."""
         value = self._read_number("stoploss", None)
         if value is not None and not value < 0:
             raise self._make_invalid_value_error("stoploss", "a number under 0, such as -0.1")

@@ -91,7 +91,7 @@ def crosses(
     """Return the crosses of two lines on each bar: int8, 1 up, -1 down, 0 none.
 
     Up on bar t means first <= second on bar t-1 and first > second on bar t; down is the mirror
-    image. That is the rule of TradingView's `ta.crossover` and of qtpylib: the bar that leaves a
+    image. TradingView's `ta.crossover` and qtpylib have the same rule: the bar that leaves a
     touch is the cross, however long the lines were equal, and only two bars decide. NaN crosses
     nothing.
 

@@ -69,8 +69,8 @@ def sar_lookback(acceleration: float = 0.02) -> int:
 class _Sar:
     """The recursion of `sar`; row u of it is bar u + 1, because it starts on a second bar.
 
-    Its columns are the value at the bar, whether the trend is up after it, the stop of the next
-    bar, the extreme and the acceleration.
+    The columns of a row are the value at the bar, whether the trend is up after it, the stop of the
+    next bar, the extreme and the acceleration.
     """
 
     def __init__(
