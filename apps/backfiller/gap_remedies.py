@@ -44,8 +44,7 @@ def describe_open_gaps(gaps: Sequence[OpenGap], path: Path, *, minutes: int) -> 
     verb = "is" if candles == 1 else "are"
     return (
         f"{format_count(candles, 'candle')} in {format_count(len(gaps), 'gap')} {verb} missing, "
-        "unproven: "
-        f"first {first.key} {format_utc(first.start)} UTC; "
+        f"unproven: first {first.key} {format_utc(first.start)} UTC; "
         f"{describe_remedy(gaps, path, minutes=minutes)}"
     )
 

@@ -99,11 +99,10 @@ class Imported(Struct, frozen=True):
         if self.different <= compute_tolerated_rows(self.present):
             return None
         return DataError(
-            f"{self.source}: {self.different:,} of {format_count(self.present, 'candle')} that "
-            "were "
-            f"stored already have other values in this file: one of both is of another market, "
-            "exchange or kind; the stored values stay, those of the file are in: backfiller "
-            "revisions"
+            f"{self.source}: {self.different:,} "
+            f"of {format_count(self.present, 'candle')} that were stored already "
+            "have other values in this file: one of both is of another market, exchange or kind; "
+            "the stored values stay, those of the file are in: backfiller revisions"
         )
 
 

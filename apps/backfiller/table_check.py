@@ -81,9 +81,8 @@ def _check_table(
     if not times.rows:
         row = f"; the first row: {read.unreadable_row}" if read.unreadable_row else ""
         raise DataError(
-            f"{source}: none of {format_count(read.rows, 'row')} has the time of a candle, its "
-            "open in "
-            f"whole seconds{row}"
+            f"{source}: none of {format_count(read.rows, 'row')} has the time of a candle, "
+            f"its open in whole seconds{row}"
         )
     timeframe = determine_timeframe(planned, times.distances)
     key = SeriesKey(planned.exchange, planned.symbol, timeframe.name)

@@ -66,8 +66,8 @@ def write_new_strategy(name: str, user_folder: Path) -> Written:
                 file.write(_fill_template(template, name))
     except OSError as error:
         raise ConfigurationError(
-            f"{folder} cannot be written: {format_os_error(error)}; run this in a folder of your "
-            "own"
+            f"{folder} cannot be written: {format_os_error(error)}; "
+            "run this in a folder of your own"
         ) from error
     return written
 
@@ -81,9 +81,9 @@ def check_new_name(name: str) -> None:
     usable = _NAME.fullmatch(name) and len(name) <= LONGEST_NAME and not iskeyword(name)
     if not usable or name.startswith("test_"):
         raise UsageError(
-            f"{name[:80]!r} is not a valid name for a strategy; use lower case, digits and _, "
-            f"begin with a letter (not with test_), {LONGEST_NAME} characters at most, such as "
-            "my_trend"
+            f"{name[:80]!r} is not a valid name for a strategy; "
+            "use lower case, digits and _, begin with a letter (not with test_), "
+            f"{LONGEST_NAME} characters at most, such as my_trend"
         )
     if name in _TAKEN:
         raise UsageError(

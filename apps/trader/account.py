@@ -119,8 +119,7 @@ def check_account(
     if wanted is not None and balance is not None and wanted != balance:
         raise SafetyRefusal(
             f"account {account.name} was opened with {_format_money(balance)} {account.currency}, "
-            "and "
-            f"cash (--cash, or account.cash in the settings) is {_format_money(wanted)} now; "
+            f"and cash (--cash, or account.cash in the settings) is {_format_money(wanted)} now; "
             f"leave cash out, or {WAY_OUT}"
         )
 
@@ -149,8 +148,8 @@ def release_abandoned_entries(store: Store, account: str, wall_ms: int) -> list[
         return lease is not None and is_alive(store, name, lease, wall_ms)
 
     return [
-        f"account {account}: money reserved for an entry in {symbol} that was never filled is free "
-        "again"
+        f"account {account}: money reserved for an entry "
+        f"in {symbol} that was never filled is free again"
         for symbol in release_abandoned(store, account, is_traded)
     ]
 
@@ -256,9 +255,9 @@ def _check_covers_fills(context: SessionContext, balance: Decimal) -> None:
     if needed > balance:
         raise SafetyRefusal(
             f"account {context.session.account}: an earlier version opened it and did not store "
-            f"its start balance, which cannot be {_format_money(balance)} {market.quote}, because "
-            "its "
-            f"trades took {_format_money(needed)}; give the right one with --cash, or {WAY_OUT}"
+            f"its start balance, which cannot be {_format_money(balance)} {market.quote}, "
+            f"because its trades took {_format_money(needed)}; "
+            f"give the right one with --cash, or {WAY_OUT}"
         )
 
 

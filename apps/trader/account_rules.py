@@ -272,7 +272,6 @@ class AccountRules(LookAhead):
         self._printed = moment
         words = ", ".join(f"{symbol} ({text})" for symbol, text in late.items())
         print_line(
-            f"entries at {format_utc(moment)} waited {self._wait_seconds:g} s for {words} and go "
-            "on "
-            "without; the backtest waits for every symbol, so its entries may differ"
+            f"entries at {format_utc(moment)} waited {self._wait_seconds:g} s for {words} "
+            "and go on without; the backtest waits for every symbol, so its entries may differ"
         )

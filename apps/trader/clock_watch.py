@@ -50,9 +50,8 @@ class ClockWatch:
         if abs(step_ms) > STEP_MS:
             self._was_set = True
             print_line(
-                f"{_format_step(step_ms)}; candles go by {self._describe_time_source()}; the "
-                "stream may be opened "
-                "again"
+                f"{_format_step(step_ms)}; candles go by {self._describe_time_source()}; "
+                "the stream may be opened again"
             )
         if not self._was_set and get_computer_seconds() < self._due:
             return

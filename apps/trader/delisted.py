@@ -258,9 +258,8 @@ def _write_off_position(store: Store, session: Session, fence: Fence, price: Dec
     end_obligations_of_closed_positions(store, session, fence, entry_order_id=None, ended_ms=now_ms)
     brought = f"at {format_decimal(last)} {quote} each" if is_paid else f"for 0 {quote}"
     return (
-        f"{session.account}: the position of {format_decimal(position.base)} {base} is taken out "
-        "of "
-        f"the ledger {brought}; its slot and its money are free"
+        f"{session.account}: the position of {format_decimal(position.base)} {base} "
+        f"is taken out of the ledger {brought}; its slot and its money are free"
     )
 
 

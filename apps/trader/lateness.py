@@ -50,9 +50,9 @@ def describe_late_price(
     side = "above" if difference > 0 else "below"
     gap = "no difference" if difference == 0 else f"{text(abs(difference))} {currency} {side}"
     return (
-        f"late by up to {_format_span(now_ms / 1_000 - passed)}: {text(expected)} was passed in "
-        "the "
-        f"candle of {format_utc(passed)}, the first price known after that is {text(price)} ({gap})"
+        f"late by up to {_format_span(now_ms / 1_000 - passed)}: "
+        f"{text(expected)} was passed in the candle of {format_utc(passed)}, "
+        f"the first price known after that is {text(price)} ({gap})"
     )
 
 

@@ -93,9 +93,8 @@ class SettingsReload:
         elif of_rules:
             self._pending = new
             lines.append(
-                f"reload: {_join_changes(of_rules)}, once no position is open; an open trade keeps "
-                "its "
-                "levels, unless trader reload has --apply-to-open"
+                f"reload: {_join_changes(of_rules)}, once no position is open; "
+                "an open trade keeps its levels, unless trader reload has --apply-to-open"
             )
         if others:
             lines.append(f"reload: needs a restart of the trader: {_join_changes(others)}")

@@ -155,8 +155,8 @@ class StreamRecorder:
         reason = f"no frame for {format_duration(seconds)}, and REST does not respond"
         self._suspend(
             reason,
-            "whether anything is traded is not known; the connection stays, no entries until a "
-            "frame comes",
+            "whether anything is traded is not known; "
+            "the connection stays, no entries until a frame comes",
         )
 
     def _suspend(self, reason: str, effect: str) -> None:

@@ -80,8 +80,8 @@ RATE_LIMIT_RULE: Final = Rule(
     RateLimited,
     Reaction.RETRY,
     f"{_NO_ENTRIES}; requests are sent again once it is over",
-    "wait until it is over; if it comes again, end other programs that send requests from this "
-    "address",
+    "wait until it is over; "
+    "if it comes again, end other programs that send requests from this address",
 )
 #: The first rule that fits an error counts.
 RULES: Final = (

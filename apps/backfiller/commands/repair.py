@@ -121,6 +121,5 @@ def _raise_left(done: "list[Repaired]", path: "Path") -> None:
     if left:
         raise DataError(
             f"{format_count(len(left), 'finding')} left that the exchange could not supply now, "
-            "such as "
-            f"{left[0].text}; try again later, or see: uv run backfiller verify"
+            f"such as {left[0].text}; try again later, or see: uv run backfiller verify"
         )

@@ -186,9 +186,8 @@ def _convert_column(column: Any, name: str, source: str) -> "pd.Series":
     )
     if not known:
         raise DataError(
-            f"{source}: column {escape_unprintable(name)[:40]!r} holds {kind}, which is not a "
-            "number, text "
-            "or time"
+            f"{source}: column {escape_unprintable(name)[:40]!r} holds {kind}, "
+            "which is not a number, text or time"
         )
     if types.is_integer(kind) and not column.null_count:
         return pd.Series(column.to_numpy(zero_copy_only=False))

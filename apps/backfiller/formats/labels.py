@@ -123,8 +123,7 @@ class LabelCheck(Struct):
         kind = _LABELS[simplify_column_name(name)]
         shown = ", ".join(escape_unprintable(value)[:40] for value in sorted(values)[:_PRINTED])
         return DataError(
-            f"{self.source}: its column {escape_unprintable(name)[:40]!r} has rows of "
-            f"{format_count(len(values), kind)} ({shown}), and a table is of one; write each to a "
-            "file "
-            "of its own"
+            f"{self.source}: its column {escape_unprintable(name)[:40]!r} has rows "
+            f"of {format_count(len(values), kind)} ({shown}), and a table is of one; "
+            "write each to a file of its own"
         )

@@ -133,9 +133,8 @@ def _read(
     if times.outside:
         table.outside = times.outside
         table.notes.add(
-            f"{format_count(times.outside, 'time')} before 2009 or after 2100 in every unit; if "
-            "they "
-            "are right, name their unit with --time-unit s, ms, us or ns"
+            f"{format_count(times.outside, 'time')} before 2009 or after 2100 in every unit; "
+            "if they are right, name their unit with --time-unit s, ms, us or ns"
         )
     if table.empty:
         table.notes.add(f"{format_count(table.empty, 'row')} without prices left out")

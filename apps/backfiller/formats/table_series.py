@@ -165,9 +165,8 @@ def determine_timeframe(planned: Planned, distances: Mapping[int, int]) -> Timef
     is_certain = planned.is_timeframe_named and (planned.part.named.codes_of or not is_most)
     if total and not is_certain and not _has_step(timeframe, distances):
         raise UsageError(
-            f"{source}: no two rows are {given} apart (most often {_format_step(step)}), so they "
-            "are "
-            f"not {given} candles; name their timeframe with --timeframe"
+            f"{source}: no two rows are {given} apart (most often {_format_step(step)}), "
+            f"so they are not {given} candles; name their timeframe with --timeframe"
         )
     return timeframe
 

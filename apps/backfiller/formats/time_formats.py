@@ -125,9 +125,8 @@ class TimeReader:
             if times != 2:
                 raise DataError(
                     f"{self._source}: {_format_wall_time(wall)} comes {times} times, and the clock "
-                    "shows "
-                    f"it twice in {self._zone}, so which is meant cannot be known; export the "
-                    "times in UTC"
+                    f"shows it twice in {self._zone}, so which is meant cannot be known; "
+                    "export the times in UTC"
                 )
 
     def _note(self, unit: str) -> None:
@@ -144,9 +143,8 @@ class TimeReader:
                 "--timezone with the whole name, such as --timezone Europe/Berlin"
             )
         return DataError(
-            f"{self._source}: {escape_unprintable(text)[:40]!r} is not a time; write epoch "
-            "seconds, or "
-            "dates such as 2024-01-31T14:00:00Z"
+            f"{self._source}: {escape_unprintable(text)[:40]!r} is not a time; "
+            "write epoch seconds, or dates such as 2024-01-31T14:00:00Z"
         )
 
     def _convert_numbers_by_size(self, whole: IntArray, values: "pd.Series") -> IntArray:
@@ -166,9 +164,8 @@ class TimeReader:
         self.outside += int(np.count_nonzero(~known))
         if not self._units and len(whole):
             raise DataError(
-                f"{self._source}: the time {_format_first_number(values)} is between 2009 and 2100 "
-                "in "
-                "no unit, or is not a whole number; "
+                f"{self._source}: the time {_format_first_number(values)} is between "
+                "2009 and 2100 in no unit, or is not a whole number; "
                 "name its unit with --time-unit s, ms, us or ns, or iso for a date"
             )
         return seconds

@@ -202,8 +202,7 @@ def _describe_unranked(optimization: Optimization, unranked: int) -> str:
         )
     return (
         f"{format_count(unranked, 'combination')} with fewer than {least} in the in-sample part: "
-        "marked "
-        "few and listed after all others"
+        "marked few and listed after all others"
     )
 
 
@@ -248,11 +247,10 @@ def format_neighbour_lines(optimization: Optimization) -> list[str]:
     if best is None or medians[0] is None:
         return []
     return [
-        f"neighbours of the best (one step in one parameter): median {definition_of(metric).label} "
-        f"{format_metric(optimization, metric, medians[0])} in-sample, the best "
-        f"{format_metric(optimization, metric, best['in_sample'][metric])}: a plateau where they "
-        "are "
-        "close, a spike where not"
+        "neighbours of the best (one step in one parameter): median "
+        f"{definition_of(metric).label} {format_metric(optimization, metric, medians[0])} "
+        f"in-sample, the best {format_metric(optimization, metric, best['in_sample'][metric])}: "
+        "a plateau where they are close, a spike where not"
     ]
 
 
@@ -270,17 +268,15 @@ def format_evidence_lines(optimization: Optimization) -> list[str]:
         f"{sharpe.smallest_detectable:.2f}"
     )
     lines.append(
-        f"range for {format_count(sharpe.trials, 'trial')}: {sharpe.minimum_backtest_years:.1f} "
-        "years, "
-        "or the best without skill has a Sharpe of 1"
+        f"range for {format_count(sharpe.trials, 'trial')}: "
+        f"{sharpe.minimum_backtest_years:.1f} years, or the best without skill has a Sharpe of 1"
     )
     found = judgement.overfitting
     if found is not None:
         lines.append(
             f"overfitting (CSCV, {format_count(found.trials, 'trial')}, {found.splits:,} splits): "
-            "the "
-            f"best of one half is below the median of the other in {found.probability:.0%}, and "
-            f"loses there in {found.probability_of_loss:.0%}"
+            f"the best of one half is below the median of the other in {found.probability:.0%}, "
+            f"and loses there in {found.probability_of_loss:.0%}"
         )
     spa = judgement.superior_ability
     if spa is not None:

@@ -74,10 +74,9 @@ def format_scheme_line(run: WalkForwardRun) -> str:
     label = definition_of(run.options.metric).label
     held = "sold" if scheme.boundary == "close" else "carried over"
     return (
-        f"windows: {scheme.text} (training/test); choice by {label} of at "
-        f"least {format_count(run.options.min_trades, 'trade')} (--min-trades); at a boundary an "
-        "open "
-        f"position is {held} (--boundary)"
+        f"windows: {scheme.text} (training/test); choice by {label} "
+        f"of at least {format_count(run.options.min_trades, 'trade')} (--min-trades); "
+        f"at a boundary an open position is {held} (--boundary)"
     )
 
 
@@ -128,9 +127,8 @@ def format_stitched_lines(run: WalkForwardRun) -> list[str]:
     known = [one for one in found.windows if one.efficiency is not None]
     efficiency = "none" if found.efficiency is None else f"{found.efficiency:.0%}"
     lines.append(
-        f"efficiency: median {efficiency} over {format_count(len(known), 'window')} with a "
-        "training "
-        "part above 0 (annual return of the test part over that of the training part)"
+        f"efficiency: median {efficiency} over {format_count(len(known), 'window')} with "
+        "a training part above 0 (annual return of the test part over that of the training part)"
     )
     return lines
 

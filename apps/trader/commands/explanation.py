@@ -161,9 +161,9 @@ def _check_moment(store: Store, account: AccountSeries, opened: int) -> None:
     if first <= opened <= last:
         return
     raise DataError(
-        f"--at {format_day(opened)}: account {account.name!r} decided on the candles from "
-        f"{format_utc(first)} to {format_utc(last)} UTC of {account.symbol}; choose a moment in "
-        "them"
+        f"--at {format_day(opened)}: account {account.name!r} decided on the candles "
+        f"from {format_utc(first)} to {format_utc(last)} UTC of {account.symbol}; "
+        "choose a moment in them"
     )
 
 

@@ -52,8 +52,8 @@ EXIT_NOT_RUNNING: Final = 12
 #: Seconds without a renewal of its lease after which a trader cannot write, or hangs.
 LATE_RENEWAL_SECONDS: Final = 5.0
 _LATE_REMEDY: Final = (
-    "see what it printed: the disk may be full, the file locked or read-only; restart it if it "
-    "hangs"
+    "see what it printed: the disk may be full, the file locked or read-only; "
+    "restart it if it hangs"
 )
 _EXIT_CODES: Final[dict[Condition, int]] = {
     "trading": 0,

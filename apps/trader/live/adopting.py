@@ -49,8 +49,8 @@ def adopt(book: LiveBook, found: OrderSnapshot, fills: tuple[OwnTrade, ...], now
         client_order_id=found.client_order_id,
     )
     print_line(
-        f"order {found.client_order_id} ({found.side}) is ours and was not in the database: "
-        "taken over"
+        f"order {found.client_order_id} ({found.side}) is ours "
+        "and was not in the database: taken over"
     )
     own = [fill for fill in fills if fill.exchange_order_id == found.exchange_order_id]
     book.record(one, make_order_events(found, own), now_ms, source=book.broker.name)

@@ -14,8 +14,8 @@ FIRST_DAY_MAX_ORDER: Final = Decimal(20)
 _DAY_MS: Final = 86_400_000
 #: Refusal of an entry if that limit does not apply and the settings state no limit.
 FIRST_DAY_TEXT: Final = (
-    f"the first day needs --max-order: the default of {FIRST_DAY_MAX_ORDER} is meant for dollars "
-    "and euros"
+    "the first day needs --max-order: "
+    f"the default of {FIRST_DAY_MAX_ORDER} is meant for dollars and euros"
 )
 #: Quote currencies with a value of about a dollar have one of these in their code.
 _DOLLARS: Final = ("USD", "EUR", "DAI")

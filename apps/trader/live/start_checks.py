@@ -74,8 +74,8 @@ class Start(Struct, frozen=True):
             advice = f"sell, convert or withdraw its coins at the exchange, then {advice}"
         if len(self.plan.symbols) == 1:
             raise UsageError(
-                f"{reason}; the position in {symbol} cannot be sold here: {advice}, and trade "
-                "another symbol"
+                f"{reason}; the position in {symbol} cannot be sold here: "
+                f"{advice}, and trade another symbol"
             )
         print_line(
             f"{symbol} is left out, with its open position or order: {reason}; the other symbols "

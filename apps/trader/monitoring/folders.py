@@ -20,6 +20,6 @@ def make_folder_of(file: Path, setting: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(
-            f"{setting} {file}: its folder cannot be made: {error.strerror or error}; name another "
-            "file"
+            f"{setting} {file}: its folder cannot be made: {error.strerror or error}; "
+            "name another file"
         ) from error

@@ -12,8 +12,8 @@ class MonitoringSettings(DeclaredStruct, frozen=True, kw_only=True):
     log_json: Annotated[
         Path | None,
         Setting(
-            "Log file with a JSON document in each line; at 10 MB it becomes FILE.1, and five "
-            "are kept.",
+            "Log file with a JSON document in each line; "
+            "at 10 MB it becomes FILE.1, and five are kept.",
             flag="--log-json",
             metavar="FILE",
             empty="none",
@@ -38,8 +38,8 @@ class MonitoringSettings(DeclaredStruct, frozen=True, kw_only=True):
     heartbeat_url: Annotated[
         str | None,
         Setting(
-            "Address that is requested (GET) at each heartbeat while the trader works and is not "
-            "halted.",
+            "Address that is requested (GET) at each heartbeat "
+            "while the trader works and is not halted.",
             empty="none",
         ),
     ] = None

@@ -63,8 +63,7 @@ def format_accounts(
     table = fit_table(columns, width=width)
     last = (
         f"database: {database}; {format_count(len(accounts), 'account')} by return; buy and hold: "
-        "from "
-        "the first candle after the account was opened"
+        "from the first candle after the account was opened"
     )
     return "\n".join([table, *wrap_text(last, "", "  ", width)])
 

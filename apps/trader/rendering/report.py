@@ -34,9 +34,8 @@ def format_report(found: TradedAccount, file: Path, *, width: int | None = None)
     )
     times = found.backtest.timestamp
     head = (
-        f"{found.account.name}: {found.backtest.strategy_name}, from {format_utc(int(times[0]))} "
-        "to "
-        f"{format_utc(int(times[-1]))} UTC"
+        f"{found.account.name}: {found.backtest.strategy_name}, "
+        f"from {format_utc(int(times[0]))} to {format_utc(int(times[-1]))} UTC"
     )
     total = format_fixed(found.total, decimals, signed=True)
     several = len(found.backtest.runs) > 1

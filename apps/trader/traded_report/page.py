@@ -107,8 +107,8 @@ def format_unprotected_lines(found: TradedAccount) -> list[str]:
         return []
     return [
         f"Without a stop at the exchange: {time.total_ms / 1_000:,.1f} s in "
-        f"{format_count(time.positions, 'position')}, {time.longest_ms / 1_000:,.1f} s at most in "
-        "one."
+        f"{format_count(time.positions, 'position')}, "
+        f"{time.longest_ms / 1_000:,.1f} s at most in one."
     ]
 
 

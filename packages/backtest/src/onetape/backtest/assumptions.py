@@ -266,8 +266,8 @@ def describe_waiting_orders(result: SimulationResult) -> list[str]:
     if fill_log.waiting:
         side = "buy" if fill_log.waiting > 0 else "sell"
         found.append(
-            f"an order to {side} still waits at the end of the range: nothing was traded in the "
-            "last candles"
+            f"an order to {side} still waits at the end of the range: "
+            "nothing was traded in the last candles"
         )
     return found
 
@@ -285,8 +285,8 @@ def describe_window(window: CandleWindow, need: str) -> list[str]:
     if window.startup_moved:
         found.append(
             f"the range starts {format_count(window.startup_moved, 'candle')} later, "
-            f"{format_utc(window.start)} UTC: the first candles of the series are the strategy's "
-            "startup_candle_count"
+            f"{format_utc(window.start)} UTC: "
+            "the first candles of the series are the strategy's startup_candle_count"
         )
     # A warm-up that begins after a gap delays trading, which has a separate note.
     if window.warm_up < window.wanted_warm_up and not (window.gaps and window.gaps[0].at == 0):
@@ -308,9 +308,8 @@ def describe_window(window: CandleWindow, need: str) -> list[str]:
         found.append(f"{missing} missing, cause unknown (--allow-gaps)")
     if window.left_out is not None:
         found.append(
-            f"the newest row, {format_utc(window.left_out)} UTC, is left out: nothing proves that "
-            "it "
-            "is closed (a later row does, or closed = 1)"
+            f"the newest row, {format_utc(window.left_out)} UTC, "
+            "is left out: nothing proves that it is closed (a later row does, or closed = 1)"
         )
     return found
 

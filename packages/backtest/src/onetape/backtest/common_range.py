@@ -68,11 +68,9 @@ def _describe_begin(begins: dict[SeriesKey, int], config: BacktestConfig) -> lis
     late, early = _split_symbols(begins, last)
     short = [key for key in begins if begins[key] > first]
     return [
-        f"{late} {_inflect_verb(begins, last, 'begin')} last, at {format_utc(last)} UTC: the "
-        "earlier "
-        "candles "
-        f"of {early} are not traded; to fetch what is missing: "
-        f"{_format_fetch_command(short, config, first, last)}"
+        f"{late} {_inflect_verb(begins, last, 'begin')} last, at {format_utc(last)} UTC: "
+        f"the earlier candles of {early} are not traded; "
+        f"to fetch what is missing: {_format_fetch_command(short, config, first, last)}"
     ]
 
 
@@ -83,10 +81,9 @@ def _describe_end(ends: dict[SeriesKey, int], config: BacktestConfig) -> list[st
     early, late = _split_symbols(ends, first)
     short = [key for key in ends if ends[key] < last]
     return [
-        f"{early} {_inflect_verb(ends, first, 'end')} first, at {format_utc(first)} UTC: the later "
-        "candles "
-        f"of {late} are left out; to fetch what is missing: "
-        f"{_format_fetch_command(short, config, first, last)}"
+        f"{early} {_inflect_verb(ends, first, 'end')} first, at {format_utc(first)} UTC: "
+        f"the later candles of {late} are left out; "
+        f"to fetch what is missing: {_format_fetch_command(short, config, first, last)}"
     ]
 
 

@@ -292,8 +292,8 @@ def _explain_no_order(run: SymbolRun, bar: int, signal: int) -> str:
     if entered is not None and result.rules.reentry == "new_signal":
         since = format_utc(entered.entry_timestamp)
         return (
-            f"none (signal was BUY, but the same run of BUYs led to the entry of {since} UTC; "
-            "reentry: new_signal)"
+            "none (signal was BUY, "
+            f"but the same run of BUYs led to the entry of {since} UTC; reentry: new_signal)"
         )
     if waits:
         return _explain_waiting_buy(result, bar)

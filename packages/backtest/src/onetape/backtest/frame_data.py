@@ -182,9 +182,9 @@ def _make_window(candles: Candles, config: BacktestConfig, lookback: int) -> Can
     missing = sum(timeframe.count_between(*gap) for gap in gaps)
     if gaps and not config.allow_gaps:
         raise CandleGapError(
-            f"{key} has {format_count(missing, 'candle')} missing, first from "
-            f"{format_utc(gaps[0][0])} UTC; add these candles, or go on without them: "
-            "allow_gaps=True"
+            f"{key} has {format_count(missing, 'candle')} missing, "
+            f"first from {format_utc(gaps[0][0])} UTC; add these candles, "
+            "or go on without them: allow_gaps=True"
         )
     wanted = compute_window_size(lookback, config.account.closes_before)
     first, before = _find_warm_up(candles, timeframe, max(0, low - wanted), low)

@@ -82,7 +82,6 @@ def _describe_gap(
     repair = format_repair_command(found.key, config, missing[0][0], window.end)
     return (
         f"{found.key} has {format_count(count, 'candle')} missing from {format_utc(missing[0][0])} "
-        "UTC, "
-        f"neither stored nor to be built from {window.key.timeframe} candles; run: {repair} (or go "
-        "on without them: --allow-gaps)"
+        f"UTC, neither stored nor to be built from {window.key.timeframe} candles; "
+        f"run: {repair} (or go on without them: --allow-gaps)"
     )

@@ -84,9 +84,8 @@ def _apply_common_range(
     if not parts:
         return found, ()
     return found, (
-        f"all DataFrames have candles from {format_utc(start)} to {format_utc(end)} UTC, and only "
-        "this "
-        f"range is traded; not traded: {', '.join(parts)}",
+        f"all DataFrames have candles from {format_utc(start)} to {format_utc(end)} UTC, "
+        f"and only this range is traded; not traded: {', '.join(parts)}",
     )
 
 

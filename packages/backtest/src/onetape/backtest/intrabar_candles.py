@@ -108,9 +108,8 @@ def describe_intrabar_candles(intrabar: IntrabarSource, window: CandleWindow) ->
     stored = len(intrabar.read(window.start, window.end).timestamp)
     due = intrabar.intrabar_timeframe.count_between(window.start, window.end)
     return (
-        f"{intrabar.intrabar_timeframe.name} candles decide what came first in a candle where they "
-        f"are stored: "
-        f"{stored:,} of {due:,} of the range are"
+        f"{intrabar.intrabar_timeframe.name} candles decide "
+        f"what came first in a candle where they are stored: {stored:,} of {due:,} of the range are"
     )
 
 

@@ -103,8 +103,7 @@ def describe_gaps(
     ends = f"{format_utc(stored[0])} to {format_utc(stored[1])} UTC"
     return (
         f"{key} has {format_count(missing, 'candle')} missing{many} from {format_utc(bad[0][0])} "
-        "UTC "
-        f"(stored: {ends}); run: {repair}{_describe_when_to_repeat(store, key, bad)} "
+        f"UTC (stored: {ends}); run: {repair}{_describe_when_to_repeat(store, key, bad)} "
         f"({_format_accept_command(key, config)}or go on without them: --allow-gaps)"
     )
 

@@ -57,9 +57,9 @@ def describe_month_steps(months: Sequence[MonthStep]) -> str:
             f"{_format_month(months[-1])}"
         ]
     return (
-        f"; the candles show a finer price step than the stated one, so theirs holds: "
-        f"{', '.join(parts)} (no candle shows amount step and least order of that time: the stated "
-        "ones hold)"
+        "; the candles show a finer price step than the stated one, so theirs holds: "
+        f"{', '.join(parts)} (no candle shows amount step and least order of that time: "
+        "the stated ones hold)"
     )
 
 

@@ -27,7 +27,7 @@ def parse_timerange(text: str) -> tuple[str | None, str | None]:
     start, dash, end = text.partition("-")
     if not dash or "-" in end or not (start or end):
         raise UsageError(
-            f"--timerange {text!r} was not understood; write 20240101-20240201, 20240101- "
-            "or -20240201"
+            f"--timerange {text!r} was not understood; "
+            "write 20240101-20240201, 20240101- or -20240201"
         )
     return start or None, end or None

@@ -53,8 +53,8 @@ def read_yaml_text(file: Path, most_bytes: int = MOST_BYTES) -> str:
         raise ConfigurationError(f"{file}: no valid YAML: {error}") from error
     except OSError as error:
         raise ConfigurationError(
-            f"{file} cannot be read: {format_os_error(error)}; make it readable, or name another "
-            "file"
+            f"{file} cannot be read: {format_os_error(error)}; make it readable, "
+            "or name another file"
         ) from error
 
 

@@ -26,8 +26,8 @@ def parse_moment(text: str, name: str) -> int:
     timestamp = _parse_timestamp(text)
     if timestamp is None:
         raise UsageError(
-            f"{name} {text!r} was not understood; write a UTC day such as 2024-01-31, "
-            "or 2024-01-31T14:00",
+            f"{name} {text!r} was not understood; "
+            "write a UTC day such as 2024-01-31, or 2024-01-31T14:00",
             setting=name,
         )
     if not 0 <= timestamp <= LATEST_TIMESTAMP:

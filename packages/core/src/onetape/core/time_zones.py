@@ -23,7 +23,7 @@ def load_time_zone(name: str, setting: str) -> tzinfo:
         return ZoneInfo(name)
     except (ValueError, OSError, LookupError) as error:
         raise UsageError(
-            f"{setting.rpartition('.')[2]} {name!r} is not known; write a name such as UTC or "
-            "Europe/Berlin",
+            f"{setting.rpartition('.')[2]} {name!r} is not known; "
+            "write a name such as UTC or Europe/Berlin",
             setting=setting,
         ) from error

@@ -136,8 +136,8 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
     volume_impact: Annotated[
         float,
         Setting(
-            "Price loss of an order as large as the last candle's volume; smaller orders "
-            "lose less.",
+            "Price loss of an order as large as the last candle's volume; "
+            "smaller orders lose less.",
             flag="--volume-impact",
             metavar="RATIO",
             ge=0,
@@ -325,8 +325,8 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
                 )
         if self.sizing == "risk_per_trade" and self.exits.first_stop is None:
             raise UsageError(
-                "sizing risk_per_trade needs a stop that limits the loss; set exits.stop_loss or "
-                "exits.trailing_stop",
+                "sizing risk_per_trade needs a stop that limits the loss; "
+                "set exits.stop_loss or exits.trailing_stop",
                 setting=("account.sizing", "account.risk_per_trade"),
             )
 

@@ -187,8 +187,8 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
         # Both fees lie between the entry and a net target of 0.
         elif rows[0][0] == 0 and (ratios[0] < 0 if self.net_targets else ratios[0] <= 0):
             fault = (
-                f"begin above 0: {ratios[0]:g} at bar 0 sells what was just bought; begin it at a "
-                "later bar"
+                f"begin above 0: {ratios[0]:g} at bar 0 sells what was just bought; "
+                "begin it at a later bar"
             )
         else:
             return

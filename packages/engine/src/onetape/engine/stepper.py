@@ -304,7 +304,7 @@ def _make_misplaced_error(
 ) -> ValueError:
     opened = "none" if state.opened is None else f"that of {state.opened.timestamp}"
     return ValueError(
-        f"{symbol}: the {what} of candle {timestamp} does not fit: the newest closed candle is "
-        f"that of {state.closed}, the open one is {opened}, and {len(state.undecided)} wait for a "
-        "signal"
+        f"{symbol}: the {what} of candle {timestamp} does not fit: "
+        f"the newest closed candle is that of {state.closed}, "
+        f"the open one is {opened}, and {len(state.undecided)} wait for a signal"
     )

@@ -248,8 +248,8 @@ def find_entry_rate_obstacle(dialect: Dialect, sent_since: Callable[[int], int])
         sent = sent_since(seconds)
         if 2 * (sent + 1) > most:
             return (
-                f"{sent} orders in {seconds} s are half of what the exchange takes; the rest is "
-                "for exits"
+                f"{sent} orders in {seconds} s are half of what the exchange takes; "
+                "the rest is for exits"
             )
     return None
 

@@ -122,8 +122,8 @@ def check_permissions(
         )
     if permissions.may_trade is False:
         raise KeyMayNotTrade(
-            f"the key may not trade on {exchange}: allow spot trading for it there, and no "
-            "withdrawals"
+            f"the key may not trade on {exchange}: "
+            "allow spot trading for it there, and no withdrawals"
         )
     is_unknown = None in (permissions.may_trade, permissions.may_withdraw)
     if is_unknown and not is_unknown_allowed:

@@ -130,9 +130,8 @@ def _check_stop_size(terms: EntryTerms) -> str:
     if terms.stop_cost is None or terms.stop_cost >= terms.min_cost:
         return OK
     return (
-        f"its stop would sell for {_format_decimal(terms.stop_cost)}, under the market's minimum "
-        "of "
-        f"{_format_decimal(terms.min_cost)}"
+        f"its stop would sell for {_format_decimal(terms.stop_cost)}, "
+        f"under the market's minimum of {_format_decimal(terms.min_cost)}"
     )
 
 

@@ -134,8 +134,8 @@ class TrialsLedger:
 
     def _make_write_error(self, error: OSError) -> ConfigurationError:
         return ConfigurationError(
-            f"{self.path} cannot be written: {format_os_error(error)}; run this in a folder of "
-            "your own"
+            f"{self.path} cannot be written: {format_os_error(error)}; "
+            "run this in a folder of your own"
         )
 
 

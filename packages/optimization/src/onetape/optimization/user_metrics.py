@@ -215,8 +215,8 @@ def _run_file(path: Path, text: str) -> tuple[str, UserModuleLoader, ModuleType]
         raise UsageError(f"--rank {text}: {format_os_error(error)}; name a .py file") from error
     if not is_file:
         raise UsageError(
-            f"--rank {text}: file not found; give the path of a .py file with a function of one "
-            "backtest"
+            f"--rank {text}: file not found; "
+            "give the path of a .py file with a function of one backtest"
         )
     where = str(path.resolve())
     name = f"onetape_metric_{hashlib.sha256(where.encode()).hexdigest()[:12]}"

@@ -89,8 +89,8 @@ def draft_of(path: Path) -> Generator[Path]:
         os.close(handle)
     except OSError as error:
         raise ConfigurationError(
-            f"cannot create {path}: {error.strerror}; make the folder writable, or choose another "
-            "file"
+            f"cannot create {path}: {error.strerror}; make the folder writable, "
+            "or choose another file"
         ) from error
     try:
         yield Path(name)

@@ -81,6 +81,6 @@ def _make_io_error(
     if number in _UNWRITABLE:
         return _make_unwritable_error(path, os.strerror(number))
     return StoreError(
-        f"{path} could not be read or written ({error}); look at the disk and its quota, then "
-        "run again"
+        f"{path} could not be read or written ({error}); "
+        "look at the disk and its quota, then run again"
     )

@@ -143,9 +143,8 @@ def _find_only_refused(
         key = SeriesKey(*names)
         if keys is None or key in keys:
             text = (
-                f"{key}: no candle is stored, {format_count(refused, 'row')} refused; the "
-                "commonest "
-                f"fault: {fault} ({most:,}); see: uv run backfiller quarantine"
+                f"{key}: no candle is stored, {format_count(refused, 'row')} refused; "
+                f"the commonest fault: {fault} ({most:,}); see: uv run backfiller quarantine"
             )
             yield Finding("every row refused", key, 0, 0, refused, text)
 

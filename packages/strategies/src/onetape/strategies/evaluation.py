@@ -134,9 +134,8 @@ def _validate_signals(strategy: Strategy, candles: Candles, signals: Any) -> Any
     if values.shape != (len(candles),):
         raise make_invalid_result_error(
             strategy,
-            f"returned signals of shape {values.shape} for {format_count(len(candles), 'candle')} "
-            "from "
-            f"{_format_bar_time(candles, 0)}",
+            f"returned signals of shape {values.shape} "
+            f"for {format_count(len(candles), 'candle')} from {_format_bar_time(candles, 0)}",
             "return one signal per candle",
         )
     _check_values(strategy, candles, values)

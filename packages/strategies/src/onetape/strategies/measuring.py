@@ -99,9 +99,8 @@ def _evaluate(strategy: Strategy, candles: Candles) -> SignalArray:
     except Exception as error:
         raise ConfigurationError(
             f"strategy function {strategy.name} fails on {len(candles):,} candles "
-            f"({type(error).__name__}: {format_error(error)}); correct it, or declare its "
-            "lookback: "
-            "@strategy_function(lookback=...)"
+            f"({type(error).__name__}: {format_error(error)}); correct it, "
+            "or declare its lookback: @strategy_function(lookback=...)"
         ) from error
     return signal
 

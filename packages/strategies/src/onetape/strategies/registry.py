@@ -263,9 +263,9 @@ def _load_class_from_file(path: Path, class_name: str | None) -> type[Strategy]:
         if class_name not in found:
             hint = suggest_name(class_name, found)
             raise UsageError(
-                f"{path} has no strategy class {class_name!r}{hint} (it has: {names}); a strategy "
-                "is a class that derives from onetape.strategies.Strategy, or a function of a "
-                "DataFrame"
+                f"{path} has no strategy class {class_name!r}{hint} (it has: {names}); "
+                "a strategy is a class that derives from onetape.strategies.Strategy, "
+                "or a function of a DataFrame"
             )
         return _check_class(path, found[class_name])
     if len(found) != 1:

@@ -161,8 +161,8 @@ def _describe_remedy(error: BaseException) -> str:
         return "fix the file"
     package = _PACKAGE_NAMES.get(top, top)
     return (
-        f"install it with `uv pip install {package}` (in an image: docs/packages.md), or correct "
-        "the import"
+        f"install it with `uv pip install {package}` "
+        "(in an image: docs/packages.md), or correct the import"
     )
 
 

@@ -179,8 +179,8 @@ def _run_folders(roots: Sequence[Path]) -> list[Path]:
         found = [path.parent for root in roots for path in root.glob(f"*/{IDENTITY}")]
     except OSError as error:
         raise ConfigurationError(
-            f"{error.filename or roots[0]} cannot be read: {format_os_error(error)}; fix its "
-            "permissions"
+            f"{error.filename or roots[0]} cannot be read: {format_os_error(error)}; "
+            "fix its permissions"
         ) from error
     return sorted(found, key=lambda folder: folder.name)
 
@@ -214,9 +214,9 @@ def _read(folder: Path) -> SavedChoice:
     if choice.parameters is None:
         trades = format_count(choice.min_trades, "closed trade")
         raise UsageError(
-            f"--params-from {folder.name}: the run has no choice, because no combination gave a "
-            f"result with {trades} ({_range_text(choice)}); optimize a longer range, or lower "
-            "--min-trades"
+            f"--params-from {folder.name}: the run has no choice, "
+            f"because no combination gave a result with {trades} ({_range_text(choice)}); "
+            "optimize a longer range, or lower --min-trades"
         )
     return SavedChoice(folder, choice)
 

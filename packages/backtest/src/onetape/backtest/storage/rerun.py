@@ -27,8 +27,8 @@ def rerun(run: Run) -> tuple[Backtest, list[str]]:
     config = restore_config(run.manifest)
     if config.exchange == FRAME_EXCHANGE:
         raise UsageError(
-            f"run {run.id} is over a DataFrame, which is not stored; explain its result in Python: "
-            "result.explain(time)"
+            f"run {run.id} is over a DataFrame, which is not stored; "
+            "explain its result in Python: result.explain(time)"
         )
     backtest = run_backtest(config)
     then = run.manifest.digests

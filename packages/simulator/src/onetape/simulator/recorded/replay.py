@@ -248,10 +248,9 @@ def _choose_price_digits(path: Path, candles: Candles) -> int:
         return most
     worst = float(prices[missed.argmax()])
     raise UsageError(
-        f"{path} has prices with {_count_written_digits(worst)} digits after the point, such as "
-        f"{format_exact(worst)}; a replay of prices up to {format_number(float(prices.max()))} "
-        "serves "
-        f"at most {most}: replay a part of the file"
+        f"{path} has prices with {_count_written_digits(worst)} digits after the point, "
+        f"such as {format_exact(worst)}; a replay of prices up to "
+        f"{format_number(float(prices.max()))} serves at most {most}: replay a part of the file"
     )
 
 

@@ -222,8 +222,8 @@ def _collect_higher_timeframes(
     others = sorted({str(pair) for pair, _ in pairs if pair != TRADED_PAIR})
     if others:
         raise ConfigurationError(
-            f"{where}: informative_pairs names {', '.join(others)}; candles of other pairs are not "
-            "there (docs/freqtrade.md)"
+            f"{where}: informative_pairs names {', '.join(others)}; "
+            "candles of other pairs are not there (docs/freqtrade.md)"
         )
     names = dict.fromkeys(timeframe for _, timeframe in pairs)
     own = cls.timeframe and Timeframe.parse(cls.timeframe)
