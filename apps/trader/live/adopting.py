@@ -42,15 +42,15 @@ def adopt(book: LiveBook, found: OrderSnapshot, fills: tuple[OwnTrade, ...], now
     one = book.add_order_without_decision(
         found.side,
         "stop_loss" if is_stop else "market",
-        "taken over: its id is one of ours, and the database did not have it",
+        "taken over: its id is of this database, which did not have the order",
         now_ms,
         amount=found.amount,
         stop_price=found.stop_price,
         client_order_id=found.client_order_id,
     )
     print_line(
-        f"order {found.client_order_id} ({found.side}) is ours "
-        "and was not in the database: taken over"
+        f"order {found.client_order_id} ({found.side}) has an id of this database "
+        "and was not in it: taken over"
     )
     own = [fill for fill in fills if fill.exchange_order_id == found.exchange_order_id]
     book.record(one, make_order_events(found, own), now_ms, source=book.broker.name)

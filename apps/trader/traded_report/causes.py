@@ -214,8 +214,8 @@ class Causes:
         """Return the reason why the fees differ.
 
         Args:
-            traded: The trader's fees as a part of the traded value.
-            tested: The backtest's fees as a part of the traded value.
+            traded: The trader's fees as a fraction of the traded value.
+            tested: The backtest's fees as a fraction of the traded value.
         """
         if abs(traded - tested) <= _SAME_RATE * tested:
             return "fees: of other prices and amounts"

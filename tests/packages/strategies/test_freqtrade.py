@@ -264,7 +264,7 @@ def test_what_has_no_equivalent_is_refused_by_name_and_line(tmp_path: Path, extr
         ),
         ('timeframe = "5m"', "", "line 7: class Cross states no timeframe"),
         ('timeframe = "5m"', 'timeframe = "5x"', "line 9: timeframe '5x' was not understood"),
-        ('"60": 0.01', '"one": 0.01', "line 10: minimal_roi must be minutes and parts"),
+        ('"60": 0.01', '"one": 0.01', "line 10: minimal_roi must be minutes and fractions"),
         (
             "EXTRA",
             'protections = [{"method": "StoplossGuard"}]',

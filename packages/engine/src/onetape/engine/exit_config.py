@@ -58,8 +58,8 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
             metavar="CANDLES=RATIO",
             unit="candles since the entry: fraction of the entry price",
             rule="take profit that falls with time: from so many candles after the entry on, this "
-            "fraction; with `take_profit` the lower one counts; freqtrade's `minimal_roi` has "
-            "minutes",
+            "fraction; with `take_profit` the lower one counts; "
+            "freqtrade's `minimal_roi` has minutes",
             example="0=0.02,24=0.005",
             file_example="{0: 0.02, 24: 0.005}",
         ),

@@ -150,7 +150,7 @@ def find_unknown_orders(
             continue
         text = (
             f"order {order.client_order_id or order.exchange_order_id} is not in the database"
-            f"{', its id is one of ours' if is_own else ''}"
+            f"{', but its id is of this database' if is_own else ''}"
         )
         if is_own and ledger.began_ms is not None and order.created_ms > ledger.began_ms:
             found.append(AccountDifference("other copy", order.exchange_order_id, text))

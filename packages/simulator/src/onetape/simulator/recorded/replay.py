@@ -235,7 +235,7 @@ def _choose_price_digits(path: Path, candles: Candles) -> int:
     Computed prices have endless digits: they are rounded to those that fit into 64 bits.
 
     Raises:
-        UsageError: a price would change by more than a part of 1e-9.
+        UsageError: a price would change by more than a fraction of 1e-9.
     """
     prices = np.concatenate((candles.open, candles.high, candles.low, candles.close))
     most = math.floor(math.log10(MOST_TICKS / float(prices.max())))

@@ -165,7 +165,7 @@ class _Reader:
             return {int(key): float(ratio) for key, ratio in dict(value).items()}
         except (TypeError, ValueError) as error:
             raise self._make_invalid_value_error(
-                "minimal_roi", 'minutes and parts, such as {"0": 0.04}'
+                "minimal_roi", 'minutes and fractions, such as {"0": 0.04}'
             ) from error
 
     def read_trailing_stop(self) -> None:
