@@ -17,7 +17,7 @@ from recording import machine, measure, print_document, refuse_slow_imports
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.trading import Session
 from onetape.store.accounts import AccountSeries, open_account
-from onetape.store.candles import insert_closed
+from onetape.store.candles import insert_closed_rows
 from onetape.store.database import Store, open_store
 from onetape.store.leases import Fence, acquire_lease, make_lease_name
 from onetape.store.process_lock import ProcessLock
@@ -82,7 +82,7 @@ def _fill_account(store: Store, name: str, symbol: str, sessions: int) -> None:
             end_session(store, session.session, ended_ms=end, reason="SIGTERM")
     last = START + sessions * each * HOUR
     rows = [Candle(last + hour * HOUR, 10.0, 11.0, 9.0, 10.5, 1.0) for hour in range(200)]
-    insert_closed(store, key, rows, source="rest", seen_ms=(last + 900 * HOUR) * 1_000)
+    insert_closed_rows(store, key, rows, source="rest", seen_ms=(last + 900 * HOUR) * 1_000)
     lock.release()
 
 

@@ -13,7 +13,7 @@ from onetape.core.timeframes import Timeframe
 from onetape.exchange.pages import compute_last_closed_open
 from onetape.exchange.rest import RestExchange
 from onetape.history.fetch import reread_from
-from onetape.store.candles import find_missing, read_last_closed_before
+from onetape.store.candles import find_series_gaps, read_last_closed_timestamp
 from onetape.store.database import Store
 from onetape.store.gaps import find_unexplained
 
@@ -71,7 +71,7 @@ def plan_series(
     if store is None:
         wanted = [(first, stop)] if first < stop else []
     else:
-        gaps = find_unexplained(store, key, find_missing(store, key, start, stop))
+        gaps = find_unexplained(store, key, find_series_gaps(store, key, start, stop))
         wanted = sorted([*gaps, *_find_ranges_to_reread(store, key, first, stop)])
     ranges = join_ranges(wanted, timeframe, exchange.quirks.page_limit)
     candles = sum(timeframe.count_between(*part) for part in ranges)
@@ -106,7 +106,7 @@ def count_pages(candles: int, page_limit: int) -> int:
 def _find_ranges_to_reread(store: Store, key: SeriesKey, first: int, stop: int) -> list[Range]:
     """Return the part of the range that holds the newest closed candles, which may be revised."""
     again = reread_from(store, key)
-    newest = read_last_closed_before(store, key, stop)
+    newest = read_last_closed_timestamp(store, key, stop)
     if again is None or newest is None:
         return []
     low, high = max(again, first), Timeframe.parse(key.timeframe).next(newest)

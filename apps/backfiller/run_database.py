@@ -6,7 +6,7 @@ from onetape.core.errors import OnetapeError
 from onetape.exchange.rest import RestExchange
 from onetape.history.request_budget import RequestBudget
 from onetape.history.stored_rate_limit_bans import StoredRateLimitBans
-from onetape.store.candles import check_kind
+from onetape.store.candles import ensure_store_kind
 from onetape.store.database import Store, open_if_exists, open_store
 
 
@@ -32,7 +32,7 @@ class RunDatabase:
         """The open database; None before `opened` was called."""
         try:
             if self.store is not None:
-                check_kind(self.store, exchange)
+                ensure_store_kind(self.store, exchange)
         except OnetapeError:
             self.close()
             raise

@@ -19,7 +19,7 @@ from onetape.exchange.pages import Page
 from onetape.exchange.rest import RestExchange
 from onetape.history.fetch import FetchReport, fetch_closed
 from onetape.history.gaps import confirm_gaps
-from onetape.store.candles import read_closed_range, read_row_at
+from onetape.store.candles import read_candle_at, read_closed_range
 from onetape.store.database import Store
 from onetape.store.gaps import read_gaps
 
@@ -129,7 +129,7 @@ async def fetch_series(
             refused.update(page.refused)
 
         # One candle of overlap with the stored candles, so that a late revision is found.
-        overlaps = part_start > plan.start and read_row_at(store, key, part_start) is None
+        overlaps = part_start > plan.start and read_candle_at(store, key, part_start) is None
         first = timeframe.shift(part_start, -1) if overlaps else part_start
         fetched = fetched.merge_with(
             await fetch_closed(exchange, store, key, start=first, end=part_end, on_page=report)

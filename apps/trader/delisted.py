@@ -267,7 +267,7 @@ def _expire_orders(store: Store, session: Session, fence: Fence, now_ms: int) ->
     """End the open orders: orders in a market that is not listed have expired."""
     for stored in read_unfinished_orders(store, session):
         state = fold([decode_event(event) for event in stored.events])
-        if state.is_settled:
+        if state.is_finished_and_booked:
             continue
         expired = StatusReport("expired", state.booked)
         identity = stored.order.client_order_id
@@ -279,7 +279,7 @@ def _make_order_change(
     identity: str,
     before: OrderState,
     events: list[OrderEvent],
-    number: int,
+    stored_event_count: int,
     now_ms: int,
 ) -> OrderChange:
     """Return the change that ends an order."""
@@ -289,7 +289,7 @@ def _make_order_change(
     return OrderChange(
         client_order_id=identity,
         events=tuple((get_event_kind(event), encode_event(event)) for event in events),
-        number=number,
+        stored_event_count=stored_event_count,
         before=before.status,
         status=state.status,
         filled=state.filled,
@@ -298,7 +298,7 @@ def _make_order_change(
         exchange_order_id=state.exchange_order_id,
         at_ms=now_ms,
         source="person",
-        is_settled=True,
+        is_finished_and_booked=True,
     )
 
 

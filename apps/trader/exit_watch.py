@@ -18,7 +18,7 @@ from onetape.cli.output import print_line
 from onetape.core.candles import Candle
 from onetape.core.errors import StoreError
 from onetape.exchange.rest import RestExchange
-from onetape.store.candles import read_last_closed_before
+from onetape.store.candles import read_last_closed_timestamp
 from onetape.store.ledger import read_last_decided
 from onetape.store.memory import MemoryStore, copy_to_memory
 from onetape.strategies import SELL
@@ -121,7 +121,7 @@ class ExitWatch:
         if runner is None or not runner.journal_exits.has_position:
             return None
         try:
-            newest = read_last_closed_before(context.store, context.key, NEVER)
+            newest = read_last_closed_timestamp(context.store, context.key, NEVER)
             if newest is None:
                 return None
             decided = read_last_decided(context.store, context.session) or newest

@@ -15,7 +15,7 @@ from onetape.exchange.pages import compute_last_closed_open
 from onetape.exchange.rest import RestExchange
 from onetape.history.fetch import FetchReport
 from onetape.history.gaps import DECIDING_RESPONSES, fetch_noting, find_due_gaps
-from onetape.store.candles import find_missing, read_closed_range, read_row_at
+from onetape.store.candles import find_series_gaps, read_candle_at, read_closed_range
 from onetape.store.corrections import accept_corrections
 from onetape.store.gaps import find_unexplained
 from onetape.store.marked_decisions import USUAL_WINDOW
@@ -141,7 +141,7 @@ class GapBackfiller:
             return
         if due != self._due:
             self._due = due
-            if read_row_at(self._context.store, self._context.key, due) is not None:
+            if read_candle_at(self._context.store, self._context.key, due) is not None:
                 # The stream sent the candle, so REST has it: the time without trades is over.
                 self._absent.reset()
         if not self._absent.is_over or (missing == due and self._is_mark_awaited(due)):
@@ -235,7 +235,7 @@ class GapBackfiller:
         stored = read_closed_range(context.store, context.key)
         if stored is not None:
             start = max(start, stored[0])
-        gaps = find_missing(context.store, context.key, start, end)
+        gaps = find_series_gaps(context.store, context.key, start, end)
         missing = find_unexplained(context.store, context.key, gaps, responses=DECIDING_RESPONSES)
         self._complete_until = missing[0][0] if missing else end
         again = find_due_gaps(

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from onetape.cli.output import print_line
 from onetape.core.candles import Candle
-from onetape.store.candles import read_row_at
+from onetape.store.candles import read_candle_at
 from onetape.store.ledger import read_missed_sell
 from trader.executor import Executor
 from trader.exit_orders import ExitOrders
@@ -45,7 +45,7 @@ class LateSells:
         if entry is None or self._orders.is_exit_pending:
             return
         timestamp = read_missed_sell(context.store, context.session, entry)
-        row = None if timestamp is None else read_row_at(context.store, context.key, timestamp)
+        row = None if timestamp is None else read_candle_at(context.store, context.key, timestamp)
         if timestamp is None or row is None:
             return
         if context.rules.exits.sell_counts(self._broker.compute_entry_price(row.open), row.close):

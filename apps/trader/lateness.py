@@ -10,7 +10,7 @@ from msgspec import Struct
 from onetape.core.candles import Candle
 from onetape.core.clock import format_utc
 from onetape.core.digits import Digits
-from onetape.store.candles import read_row_at
+from onetape.store.candles import read_candle_at
 from trader.session_context import SessionContext
 
 
@@ -30,7 +30,7 @@ def make_stream_watch(context: SessionContext, first: Candle) -> StreamWatch:
         context: Context of the traded symbol.
         first: The newest candle of the stream.
     """
-    return StreamWatch(first, read_row_at(context.store, context.key, first.timestamp))
+    return StreamWatch(first, read_candle_at(context.store, context.key, first.timestamp))
 
 
 def describe_late_price(

@@ -10,7 +10,7 @@ from onetape.core.errors import DataError, ExchangeUnreachable
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.exchange.market_clock import SimulatorInfo, fetch_simulator_info
 from onetape.exchange.rest import RestExchange
-from onetape.store.candles import read_last_closed_before
+from onetape.store.candles import read_last_closed_timestamp
 from onetape.store.simulated_source import require_source
 from trader.gap_backfiller import NEVER
 from trader.session_context import SessionContext
@@ -78,7 +78,7 @@ def _check_time(context: SessionContext, now_ms: int) -> None:
 
 def _find_time_fault(context: SessionContext, now_ms: int) -> str | None:
     """Return a text if a market time contradicts the closed candles of the file, or None."""
-    newest = read_last_closed_before(context.store, context.key, NEVER)
+    newest = read_last_closed_timestamp(context.store, context.key, NEVER)
     if newest is None:
         return None
     is_simulated = context.key.exchange == SIMULATOR_ID

@@ -22,14 +22,14 @@ from onetape.execution.events import (
     encode_event,
     get_event_kind,
 )
-from onetape.execution.orders import OrderState, Settled, StoreFill, advance, fold
+from onetape.execution.orders import FinishedAndBooked, OrderState, StoreFill, advance, fold
 from onetape.execution.positions import Position, get_least_amount, sum_position
 from onetape.store.candles import read_last_closed
 from onetape.store.leases import Fence
 from onetape.store.ledger import read_fills
 from onetape.store.orders import (
     OrderChange,
-    read_filled_candle,
+    read_filled_timestamp,
     read_unfinished_orders,
     store_change,
 )
@@ -89,7 +89,9 @@ class OrderBooking:
             )
             for one in stored
         ]
-        self._unfinished: list[TrackedOrder] = [one for one in tracked if not one.state.is_settled]
+        self._unfinished: list[TrackedOrder] = [
+            one for one in tracked if not one.state.is_finished_and_booked
+        ]
 
     @property
     def fills(self) -> list[Fill]:
@@ -128,7 +130,9 @@ class OrderBooking:
         """Return the candle that filled the last order of a side, epoch seconds, or None."""
         fill = next((fill for fill in self._fills[::-1] if fill.side == side), None)
         return (
-            None if fill is None else read_filled_candle(self._context.store, fill.client_order_id)
+            None
+            if fill is None
+            else read_filled_timestamp(self._context.store, fill.client_order_id)
         )
 
     def _make_order_context(self, row: Candle) -> OrderContext:
@@ -159,7 +163,7 @@ class OrderBooking:
         sent_ms: int | None = None,
         is_still_pending: bool = False,
     ) -> TrackedOrder | None:
-        """Store events of an order with their consequences; return None once the order is settled.
+        """Store events of an order with their consequences; return None once the order is over.
 
         Args:
             current: The order before the events.
@@ -173,7 +177,7 @@ class OrderBooking:
         """
         order, state = current.order, current.state
         fills: list[Fill] = []
-        is_settled = False
+        is_finished_and_booked = False
         for event in events:
             state, effects = advance(state, event)
             fills += [
@@ -181,7 +185,7 @@ class OrderBooking:
                 for effect in effects
                 if isinstance(effect, StoreFill)
             ]
-            is_settled = is_settled or Settled() in effects
+            is_finished_and_booked = is_finished_and_booked or FinishedAndBooked() in effects
         refusals = [
             event.reason
             for event in events
@@ -193,7 +197,7 @@ class OrderBooking:
         change = OrderChange(
             client_order_id=order.client_order_id,
             events=tuple((get_event_kind(event), encode_event(event)) for event in events),
-            number=current.events,
+            stored_event_count=current.events,
             before=current.state.status,
             status=state.status,
             filled=state.filled,
@@ -202,12 +206,12 @@ class OrderBooking:
             exchange_order_id=state.exchange_order_id,
             at_ms=now_ms,
             source=source,
-            is_settled=is_settled,
+            is_finished_and_booked=is_finished_and_booked,
             fills=tuple(fills),
             filled_timestamp=filled if fills else None,
             note="; ".join(text for text in (note, *refusals) if text),
             obligation_end=_explain_obligation_end(
-                is_settled=is_settled,
+                is_finished_and_booked=is_finished_and_booked,
                 is_sold=state.booked > 0 and self._is_sold(position),
                 refusals=[] if is_still_pending else refusals,
             ),
@@ -218,8 +222,8 @@ class OrderBooking:
         if fills:
             self._fills, self._position = after, position
             self._log_fills(fills)
-        # An order that was settled before, and still is, needs no more events.
-        if is_settled or state.is_settled:
+        # An order that was finished and booked before needs no more events.
+        if is_finished_and_booked or state.is_finished_and_booked:
             return None
         return TrackedOrder(order, state, current.events + len(events))
 
@@ -285,12 +289,14 @@ class OrderBooking:
         )
 
 
-def _explain_obligation_end(*, is_settled: bool, is_sold: bool, refusals: list[str]) -> str | None:
+def _explain_obligation_end(
+    *, is_finished_and_booked: bool, is_sold: bool, refusals: list[str]
+) -> str | None:
     """Return the reason for which an order ends its exit obligation; None: it goes on.
 
     A cancelled order ends no obligation, nor does an order that leaves coins to sell.
     """
-    if not is_settled:
+    if not is_finished_and_booked:
         return None
     if refusals:
         return f"refused: {'; '.join(refusals)}"

@@ -11,7 +11,7 @@ from typing import Final
 from onetape.core.clock import format_utc
 from onetape.execution.risk import OK
 from onetape.history.gaps import DECIDING_RESPONSES
-from onetape.store.candles import find_missing, read_closed_timestamps
+from onetape.store.candles import find_series_gaps, read_closed_timestamps
 from onetape.store.corrections import (
     CorrectedDecision,
     read_decisions_to_evaluate_again,
@@ -109,7 +109,7 @@ class CorrectionReview:
         candles = read_closed_timestamps(
             context.store, context.key, after=first - 1, limit=MOST_ROWS
         )
-        gaps = find_missing(context.store, context.key, first, last)
+        gaps = find_series_gaps(context.store, context.key, first, last)
         missing = find_unexplained(context.store, context.key, gaps, responses=DECIDING_RESPONSES)
         end = min(last, missing[0][0] - 1) if missing else last
         together = [opened for opened in candles if opened <= end]

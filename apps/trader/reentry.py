@@ -9,7 +9,7 @@ from onetape.engine import StepRules, SymbolStepState
 from onetape.engine.step_state import EntryObstacle
 from onetape.store.database import Store
 from onetape.store.ledger import read_decided_signals
-from onetape.store.orders import read_filled_candle, read_order_type
+from onetape.store.orders import read_filled_timestamp, read_order_type
 from onetape.strategies import BUY
 
 
@@ -56,7 +56,7 @@ def find_command_obstacle(
         or read_order_type(store, last.client_order_id) != "command"
     ):
         return None
-    filled = read_filled_candle(store, last.client_order_id)
+    filled = read_filled_timestamp(store, last.client_order_id)
     if filled is None:
         return None
     before = Timeframe.parse(session.timeframe).floor(filled - 1)

@@ -31,7 +31,7 @@ from onetape.engine import (
 )
 from onetape.engine.exits import compute_levels
 from onetape.exchange.rest import RestExchange
-from onetape.store.candles import read_first_row_after, read_row_at
+from onetape.store.candles import read_candle_at, read_first_candle_after
 from onetape.store.reading import read_closed_between, read_newest_row
 from onetape.strategies import Signals
 from trader.account_rules import AccountRules
@@ -154,7 +154,7 @@ class RuleRunner:
             return
         context = self._context
         self.watch_closed(decided)
-        candle = read_first_row_after(context.store, context.key, decided)
+        candle = read_first_candle_after(context.store, context.key, decided)
         if candle is None:
             return
         if self._unwatched.is_gap_before(candle, decided):
@@ -345,7 +345,7 @@ class RuleRunner:
             line = self._orders.cancel_entry("a SELL came while it waited for a trade")
             if line is not None:
                 print_line(line)
-        candle = read_first_row_after(self._context.store, self._context.key, timestamp)
+        candle = read_first_candle_after(self._context.store, self._context.key, timestamp)
         if candle is not None:
             self._carry_out(exits, candle)
 
@@ -401,7 +401,7 @@ class RuleRunner:
 
     def enter(self, entry: Enter) -> None:
         """Fill the order to buy; called with the event, of any symbol, that made the entry due."""
-        candle = read_row_at(self._context.store, self._context.key, entry.timestamp)
+        candle = read_candle_at(self._context.store, self._context.key, entry.timestamp)
         session = self._context.session
         with (
             prefixing_lines(self._context.prefix),

@@ -31,7 +31,7 @@ from onetape.exchange.rest import (
     check_exchange,
 )
 from onetape.exchange.trading_records import Credentials
-from onetape.store.candles import check_kind
+from onetape.store.candles import ensure_store_kind
 from onetape.store.checkpoints import checkpoints_in_thread
 from onetape.store.database import open_store
 from onetape.store.live_accounts import confirm_live_account, read_installation_tag
@@ -271,7 +271,7 @@ async def trade_in_sessions(
         if plan.open_series:
             # A start that waits for a locked file shall end soon after a signal.
             store.lock_timeout_seconds = WRITE_TIMEOUT_SECONDS
-        check_kind(store, settings.exchange, is_sandbox=settings.sandbox)
+        ensure_store_kind(store, settings.exchange, is_sandbox=settings.sandbox)
         if access is not None:
             quote = markets[0].quote
             warn_of_shared_money(store, plan, access)

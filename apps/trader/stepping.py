@@ -28,7 +28,7 @@ from onetape.engine import (
     make_rules_of_candle,
     restore_state,
 )
-from onetape.store.candles import read_last_closed_before, read_row_at
+from onetape.store.candles import read_candle_at, read_last_closed_timestamp
 from onetape.store.ledger import read_decided_signals, read_last_decided
 from onetape.store.orders import is_exit_rejected
 from onetape.store.reading import has_volume, read_closed_between
@@ -213,7 +213,7 @@ class RuleStepper:
         if entered is None:
             self._account.replace(symbol, SymbolStepState())
             return
-        before = read_last_closed_before(context.store, context.key, entered)
+        before = read_last_closed_timestamp(context.store, context.key, entered)
         start = entered if before is None else before
         facts: list[CandleFacts] = []
         if until is not None and until >= start:
@@ -230,7 +230,7 @@ class RuleStepper:
                 )
         newest = max(entered, left or 0)
         if until is None or newest > until:
-            row = read_row_at(context.store, context.key, newest)
+            row = read_candle_at(context.store, context.key, newest)
             if row is not None:
                 opened = self._make_candle_facts(row, None, entered, left)
                 facts.append(replace(opened, is_open=True))

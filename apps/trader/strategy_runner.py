@@ -23,11 +23,11 @@ from onetape.execution.risk import OK, RiskContext, check_entry, check_exit, fin
 from onetape.store.account_reading import read_last_decision
 from onetape.store.candles import (
     read_last_closed,
-    read_last_closed_before,
+    read_last_closed_timestamp,
 )
 from onetape.store.event_reading import UNDECIDED
 from onetape.store.ledger import insert_decision, read_last_decided
-from onetape.store.orders import read_signal_candle
+from onetape.store.orders import read_signal_timestamp
 from onetape.store.sessions import open_data_outage
 from onetape.strategies import BUY, HOLD, SELL
 from trader.evaluations import EvaluatedCandle, Evaluations
@@ -237,7 +237,7 @@ class StrategyRunner:
 
     def _find_first_candles(self) -> tuple[list[int], bool]:
         """Return the first candles to decide on, and whether an earlier session decided on them."""
-        newest = read_last_closed_before(self._context.store, self._context.key, NEVER)
+        newest = read_last_closed_timestamp(self._context.store, self._context.key, NEVER)
         if newest is None:
             return [], False
         if self._decided is not None and self._decided >= newest:
@@ -266,7 +266,7 @@ class StrategyRunner:
                 print_line(cancelled)
         entry = self._broker.entry_order_id
         # The fill may have come later: an order waits for a candle with a trade in it.
-        bought = None if entry is None else read_signal_candle(self._context.store, entry)
+        bought = None if entry is None else read_signal_timestamp(self._context.store, entry)
         if bought is None or timestamp < bought:
             return False
         close = read_last_closed(self._context.store, self._context.key, 1, up_to=timestamp).close[
@@ -373,7 +373,7 @@ class StrategyRunner:
         context, timestamp = self._context, found.timestamp
         close_ms = context.timeframe.next(timestamp) * 1_000
         age_ms = max(0, self._exchange.now_ms() - close_ms)
-        is_newest = timestamp == read_last_closed_before(context.store, context.key, NEVER)
+        is_newest = timestamp == read_last_closed_timestamp(context.store, context.key, NEVER)
         late = "learned too late, after a break"
         if timestamp < self._missed_until:
             late = f"{self._missed_because} when it closed"

@@ -11,7 +11,7 @@ from typing import Final
 from onetape.core.candles import Candle, find_candle_fault
 from onetape.core.clock import Clock
 from onetape.exchange.rest import RestExchange
-from onetape.store.candles import is_closed, replace_forming
+from onetape.store.candles import is_proven_closed, replace_forming
 from onetape.store.quarantine import quarantine_row
 from onetape.store.stream_closes import store_marked
 from onetape.websocket.events import CandleUpdate
@@ -89,7 +89,7 @@ class StreamCandleWriter:
             self.has_marks = self._gap_backfiller.expects_marks = True
             store_marked(context.store, context.key, row, closed_ms=now_ms)
             self._gap_backfiller.closed.set()
-        elif opened < self._newest and is_closed(context.store, context.key, opened):
+        elif opened < self._newest and is_proven_closed(context.store, context.key, opened):
             # A late frame of a candle that is proven already.
             return
         else:

@@ -8,7 +8,7 @@ from onetape.core.candles import Candle
 from onetape.engine import Exit
 from onetape.exchange.rest import RestExchange
 from onetape.history.gaps import DECIDING_RESPONSES
-from onetape.store.candles import find_missing
+from onetape.store.candles import find_series_gaps
 from onetape.store.gaps import find_unexplained
 from trader.session_context import SessionContext
 from trader.stepping import RuleStepper
@@ -82,7 +82,7 @@ class UnwatchedPrices:
         context, start = self._context, self._context.timeframe.next(decided)
         if candle.timestamp <= start:
             return False
-        gaps = find_missing(context.store, context.key, start, candle.timestamp)
+        gaps = find_series_gaps(context.store, context.key, start, candle.timestamp)
         return bool(
             find_unexplained(context.store, context.key, gaps, responses=DECIDING_RESPONSES)
         )

@@ -4,7 +4,7 @@ import time
 from typing import Final
 
 from onetape.core.clock import format_utc
-from onetape.store.candles import read_last_closed_before
+from onetape.store.candles import read_last_closed_timestamp
 from trader.gap_backfiller import NEVER, GapBackfiller
 from trader.session_context import SessionContext
 from trader.states import Problem
@@ -63,7 +63,7 @@ class WaitNotice:
 
     def _find_wait_kind(self, decided: int | None) -> str | None:
         context = self._context
-        newest = read_last_closed_before(context.store, context.key, NEVER)
+        newest = read_last_closed_timestamp(context.store, context.key, NEVER)
         if newest is None:
             return NOTHING
         if decided is None or decided >= self._gap_backfiller.compute_newest_due():

@@ -11,7 +11,7 @@ from onetape.core.clock import format_utc
 from onetape.core.message_text import format_count
 from onetape.core.timeframes import Timeframe
 from onetape.history.gaps import DECIDING_RESPONSES
-from onetape.store.candles import find_missing, read_closed_timestamps, read_last_closed
+from onetape.store.candles import find_series_gaps, read_closed_timestamps, read_last_closed
 from onetape.store.gaps import find_unexplained
 from trader.session_context import SessionContext
 
@@ -74,7 +74,7 @@ def find_next_candles(context: SessionContext, decided: int | None) -> list[int]
         start = context.timeframe.next(decided)
         if fresh[-1] == start:
             return fresh
-        gaps = find_missing(context.store, context.key, start, fresh[-1])
+        gaps = find_series_gaps(context.store, context.key, start, fresh[-1])
         missing = find_unexplained(context.store, context.key, gaps, responses=DECIDING_RESPONSES)
         fresh = [timestamp for timestamp in fresh if not missing or timestamp < missing[0][0]]
     return fresh[:MOST_ROWS]

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from onetape.core.candles import Candle, SeriesKey
-from onetape.store.candles import insert_closed
+from onetape.store.candles import insert_closed_rows
 from onetape.store.database import Store, open_store
 
 KEY = SeriesKey("binance", "BTC/USDT", "1m")
@@ -13,7 +13,7 @@ _PAGE_BYTES = 4_096
 def write_rows(store: Store, count: int, start: int = 0) -> None:
     """Store so many minutes, from minute `start` after 1970 on."""
     rows = [Candle((start + i) * 60, 1.0, 2.0, 0.5, 1.5, float(i)) for i in range(count)]
-    insert_closed(store, KEY, rows, source="rest", seen_ms=1)
+    insert_closed_rows(store, KEY, rows, source="rest", seen_ms=1)
 
 
 def candles_in(path: Path) -> int:

@@ -26,7 +26,7 @@ def change_of(
     return OrderChange(
         client_order_id=client_order_id,
         events=tuple((get_event_kind(event), encode_event(event)) for event in events),
-        number=1,
+        stored_event_count=1,
         before="intent",
         status=state.status,
         filled=state.filled,
@@ -35,7 +35,7 @@ def change_of(
         exchange_order_id=state.exchange_order_id,
         at_ms=at_ms,
         source="test",
-        is_settled=state.is_settled,
+        is_finished_and_booked=state.is_finished_and_booked,
         **more,
     )
 

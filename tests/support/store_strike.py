@@ -25,7 +25,7 @@ import apsw
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.trading import Decision, Fill, Order, Session
 from onetape.store.backup import restore
-from onetape.store.candles import insert_closed
+from onetape.store.candles import insert_closed_rows
 from onetape.store.database import open_store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.ledger import insert_decision
@@ -167,7 +167,7 @@ def trade(path: Path, say: Say) -> None:
             rows = [
                 Candle((number * BATCH + i) * 3_600, 1.0, 1.0, 1.0, 1.0, 0.0) for i in range(BATCH)
             ]
-            insert_closed(store, KEY, rows, source="rest", seen_ms=SETTLED)
+            insert_closed_rows(store, KEY, rows, source="rest", seen_ms=SETTLED)
             say(f"candles {number}")
 
 

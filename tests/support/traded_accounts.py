@@ -13,7 +13,7 @@ from onetape.core.trading import Decision, ExitObligation, Fill, Mode, Order, Se
 from onetape.core.trading_rules import TradingRules
 from onetape.execution.events import Acknowledged, Submitted
 from onetape.store.accounts import AccountSeries, open_account
-from onetape.store.candles import insert_closed
+from onetape.store.candles import insert_closed_rows
 from onetape.store.database import open_store
 from onetape.store.leases import Fence, acquire_lease, make_lease_name, release_lease
 from onetape.store.ledger import insert_decision
@@ -127,7 +127,7 @@ class TradedAccount:
             for place, price in enumerate(prices)
         ]
         seen_ms = at_ms(first_hour + 9_000)
-        insert_closed(self.store, self.key, rows, source="rest", seen_ms=seen_ms)
+        insert_closed_rows(self.store, self.key, rows, source="rest", seen_ms=seen_ms)
 
     def order(self, side: Side, hours: float, *, reason: str = "", type_: str = "market") -> str:
         """Store an open order; return its client order id."""

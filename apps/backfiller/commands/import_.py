@@ -177,7 +177,7 @@ def _import_all(
     from onetape.cli.output import note, print_line, print_progress
     from onetape.core.clock import SystemClock
     from onetape.core.errors import ConfigurationError, DataError, UsageError
-    from onetape.store.candles import check_kind
+    from onetape.store.candles import ensure_store_kind
     from onetape.store.database import Store, open_store
 
     done: list[Imported] = []
@@ -197,7 +197,7 @@ def _import_all(
                 room.callback(table.close)
                 if store is None:  # only now: a file that cannot be read makes no database
                     store = stack.enter_context(open_store(path, create=True))
-                check_kind(store, table.key.exchange)
+                ensure_store_kind(store, table.key.exchange)
                 done.append(store_table(store, table, now_ms=now_ms))
             for line in done[-1].notes:
                 note(f"{one.part.source}: {line}")

@@ -97,10 +97,10 @@ def read_chosen_summaries(
     from onetape.core.message_text import suggest_name
     from onetape.core.symbols import parse_spot_symbol
     from onetape.core.timeframes import Timeframe
-    from onetape.store.candles import read_stored_series
+    from onetape.store.candles import read_series_summaries
 
     is_chosen = make_series_filter(exchange, symbol, timeframe)
-    stored = read_stored_series(store)
+    stored = read_series_summaries(store)
     chosen = [one for one in stored if is_chosen(one.key)]
     if stored and not chosen:
         symbols = {parse_spot_symbol(name) for name in symbol or ()}

@@ -35,7 +35,7 @@ def verify_store(
     from onetape.cli.output import print_json, print_line
     from onetape.core.errors import DataError
     from onetape.core.message_text import format_count
-    from onetape.store.candles import read_stored_series
+    from onetape.store.candles import read_series_summaries
     from onetape.store.quarantine import read_refused_rows
     from onetape.store.verify import verify
 
@@ -46,7 +46,7 @@ def verify_store(
             is_chosen = make_series_filter(exchange, symbol, timeframe)
             # A series whose every row was refused has no candle that a flag could name.
             keys = [one.key for one in read_refused_rows(store) if is_chosen(one.key)]
-            keys += [one.key for one in read_stored_series(store) if is_chosen(one.key)]
+            keys += [one.key for one in read_series_summaries(store) if is_chosen(one.key)]
             keys = sorted(
                 set(keys or read_chosen_series(store, exchange, symbol, timeframe)), key=str
             )

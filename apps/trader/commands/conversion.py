@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import DataError
 from onetape.core.timeframes import Timeframe
-from onetape.store.candles import read_last_closed, read_stored_series
+from onetape.store.candles import read_last_closed, read_series_summaries
 from onetape.store.database import Store
 from trader.commands.account_result import AccountResult
 from trader.commands.round_trips import PRECISION, RoundTrip
@@ -73,7 +73,7 @@ class Converter:
             names = {f"{source}/{self._currency}": False, f"{self._currency}/{source}": True}
             found = [
                 (Timeframe.parse(one.key.timeframe).seconds, one.key)
-                for one in read_stored_series(self._store)
+                for one in read_series_summaries(self._store)
                 if one.key.symbol in names
             ]
             if not found:

@@ -10,7 +10,7 @@ from onetape.engine.buy_and_hold import compute_buy_and_hold
 from onetape.store.account_reading import read_last_session
 from onetape.store.accounts import AccountSeries
 from onetape.store.batches import convert_rows_to_columns
-from onetape.store.candles import read_row_at
+from onetape.store.candles import read_candle_at
 from onetape.store.database import Store
 from onetape.store.market_data import read_trading_rules
 from onetape.store.reading import read_first_traded_after, read_newest_row
@@ -56,7 +56,7 @@ def read_buy_and_hold(store: Store, account: AccountSeries) -> float | None:
     if bought is None or newest is None or start is None:
         return None
     # The engine buys in the second candle of its input.
-    before = read_row_at(store, key, opened) or bought._replace(timestamp=opened)
+    before = read_candle_at(store, key, opened) or bought._replace(timestamp=opened)
     rows = [before, bought, *([newest] if newest.timestamp > bought.timestamp else [])]
     session = read_last_session(store, account.name, account.symbol)
     costs: dict[str, Any] = {}

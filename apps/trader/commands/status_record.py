@@ -30,7 +30,7 @@ from onetape.store.account_reading import (
     read_state,
 )
 from onetape.store.accounts import AccountSeries
-from onetape.store.candles import read_last_closed, read_row_at
+from onetape.store.candles import read_candle_at, read_last_closed
 from onetape.store.database import Store
 from onetape.store.event_reading import CLEAN_ENDS
 from onetape.store.latecomers import Latecomer, read_last_latecomer
@@ -304,7 +304,9 @@ def _compute_protection(
     entry = read_entry(store, trip.entry_order_id)
     key = make_series_key(result.account)
     row = (
-        None if entry.filled_timestamp is None else read_row_at(store, key, entry.filled_timestamp)
+        None
+        if entry.filled_timestamp is None
+        else read_candle_at(store, key, entry.filled_timestamp)
     )
     if not exits.is_any or row is None:
         return None

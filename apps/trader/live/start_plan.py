@@ -21,7 +21,7 @@ from onetape.store.database import Store
 from onetape.store.leases import make_lease_name
 from onetape.store.ledger import read_fills
 from onetape.store.live_accounts import read_live_account
-from onetape.store.orders import has_unfinished_orders
+from onetape.store.orders import has_open_or_unbooked_orders
 from onetape.store.sessions import read_newest_session
 from trader.account import choose_account_name
 from trader.settings import TraderSettings
@@ -137,7 +137,7 @@ def is_open(store: Store, account: AccountSeries) -> bool:
     )
     if not sum_position(fills, base, quote).is_flat:
         return True
-    return has_unfinished_orders(store, account.name, account.symbol)
+    return has_open_or_unbooked_orders(store, account.name, account.symbol)
 
 
 def has_open_series(store: Store, account: str) -> bool:

@@ -18,7 +18,7 @@ from onetape.engine.time_axis import forward_fill_to_axis
 from onetape.report import DifferenceCause
 from onetape.store.account_reading import StoredSession
 from onetape.store.accounts import AccountSeries
-from onetape.store.candles import read_last_closed_before
+from onetape.store.candles import read_last_closed_timestamp
 from onetape.store.database import Store
 from onetape.store.decision_reading import read_decided_range, read_orders, read_sessions
 from onetape.store.market_data import read_trading_rules
@@ -158,7 +158,7 @@ def _find_compared_range(store: Store, traded: Sequence[AccountSeries]) -> tuple
     ends: list[int] = []
     for one in traded:
         known = read_decided_range(store, one)
-        last = read_last_closed_before(store, make_series_key(one), _END)
+        last = read_last_closed_timestamp(store, make_series_key(one), _END)
         if known is not None and last is not None:
             timeframe = Timeframe.parse(one.timeframe)
             starts.append(known[0])

@@ -17,7 +17,7 @@ from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.embedded import embedded_simulator
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.market.simulated_market import SimulatedMarket
-from onetape.store.candles import read_row_at, read_stored_series, replace_forming
+from onetape.store.candles import read_candle_at, read_series_summaries, replace_forming
 from onetape.store.database import Store, open_store
 from onetape.store.market_data import read_trading_rules
 from onetape.store.reading import read_closed_between
@@ -89,7 +89,7 @@ def test_gaps_in_the_middle_are_filled_and_a_forming_row_left_behind_is_replaced
     with open_store(DATABASE, create=False) as store:
         delete(store, FORMING - 200 * HOUR, FORMING - 190 * HOUR)
         delete(store, FORMING - 100 * HOUR, FORMING - 97 * HOUR)
-        left = read_row_at(store, KEY, FORMING - 50 * HOUR)
+        left = read_candle_at(store, KEY, FORMING - 50 * HOUR)
         assert left is not None
         delete(store, left.timestamp, left.timestamp + 1)
         replace_forming(store, KEY, left._replace(close=left.low), seen_ms=1)
@@ -112,7 +112,7 @@ def test_several_series_go_into_one_file(simulated: Run) -> None:
     names = [f"{one['symbol']} {one['timeframe']}" for one in ended.series]
     assert names == ["BTC/USDT 1h", "BTC/USDT 1d", "ETH/USDT 1h", "ETH/USDT 1d"]
     with open_store(DATABASE, create=False) as store:
-        assert [one.rows for one in read_stored_series(store)] == [3, 72, 3, 72]
+        assert [one.rows for one in read_series_summaries(store)] == [3, 72, 3, 72]
 
 
 def test_the_settings_file_and_the_environment_are_read(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from onetape.core.candles import Candle, SeriesKey
-from onetape.store.candles import insert_closed
+from onetape.store.candles import insert_closed_rows
 from onetape.store.database import open_store
 
 Run = Callable[..., Any]
@@ -73,7 +73,7 @@ def test_bad_input_is_one_line_and_changes_nothing(
     other.close()
     with open_store(folder / "real.db", create=True) as store:
         row = Candle(0, 1.0, 1.0, 1.0, 1.0, 1.0)
-        insert_closed(
+        insert_closed_rows(
             store, SeriesKey("binance", "BTC/USDT", "1h"), [row], source="rest", seen_ms=1
         )
     before = contents(folder)
@@ -98,7 +98,7 @@ def test_something_else_at_the_simulators_address_is_named(backfiller: Run) -> N
 def test_simulated_candles_never_come_from_a_real_exchange(backfiller: Run, folder: Path) -> None:
     with open_store(folder / "data/simulator.db", create=True) as store:
         row = Candle(0, 1.0, 1.0, 1.0, 1.0, 1.0)
-        insert_closed(
+        insert_closed_rows(
             store, SeriesKey("simulator", "BTC/USDT", "1h"), [row], source="rest", seen_ms=1
         )
     before = contents(folder)

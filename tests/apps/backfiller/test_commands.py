@@ -17,7 +17,7 @@ from onetape.cli.tables import Column, fit_table
 from onetape.core.candles import SeriesKey
 from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market.simulated_market import SimulatedMarket
-from onetape.store.candles import read_stored_series
+from onetape.store.candles import read_series_summaries
 from onetape.store.database import open_store
 from onetape.store.reading import read_closed_between
 
@@ -150,7 +150,7 @@ def test_a_backup_comes_back_and_what_it_replaced_is_kept(backfiller: Run, fille
     put = document(backfiller("restore", made["backup"], "--json", *DB))
     assert is_whole()
     with open_store(Path(put["kept"]), create=False) as store:
-        assert [one.rows for one in read_stored_series(store)] == [1]
+        assert [one.rows for one in read_series_summaries(store)] == [1]
     taken = backfiller("backup", made["backup"], *DB)
     assert (taken.code, taken.err.count("\n")) == (4, 1)
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from backfiller.formats.candle_writer import format_shortest_decimal, write_candles
 from onetape.core.candles import PRICE_LIMIT, Candle, Candles, SeriesKey
 from onetape.core.errors import ConfigurationError
-from onetape.store.candles import insert_closed, replace_forming
+from onetape.store.candles import insert_closed_rows, replace_forming
 from onetape.store.database import open_store
 from onetape.store.reading import read_closed_between
 
@@ -34,11 +34,11 @@ def filled(folder: Path) -> Path:
     """Return a database with three candles, a gap, a forming candle, and another series."""
     path = folder / "onetape.db"
     with open_store(path, create=True) as store:
-        insert_closed(store, KEY, ROWS, source="rest", seen_ms=0)
+        insert_closed_rows(store, KEY, ROWS, source="rest", seen_ms=0)
         forming = Candle(MARCH + 4 * HOUR, 1.0, 1.0, 1.0, 1.0, 1.0)
         replace_forming(store, KEY, forming, seen_ms=0)
         other = SeriesKey("kraken", "BTC/USD", "1h")
-        insert_closed(store, other, ROWS[2:], source="rest", seen_ms=0)
+        insert_closed_rows(store, other, ROWS[2:], source="rest", seen_ms=0)
     return path
 
 

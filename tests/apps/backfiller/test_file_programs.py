@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from onetape.core.candles import SeriesKey
-from onetape.store.candles import read_closed_range, read_stored_series
+from onetape.store.candles import read_closed_range, read_series_summaries
 from onetape.store.database import open_if_exists, open_store
 from onetape.store.gaps import read_gaps
 from onetape.store.verify import verify
@@ -77,6 +77,6 @@ def test_a_killed_import_is_completed_by_the_next(tmp_path: Path) -> None:
     assert again.returncode == 0, again.stderr
     with open_store(path, create=False) as store:
         assert {finding.kind for finding in verify(store)} == {"gap"}
-        assert [one.rows for one in read_stored_series(store)] == [count]
+        assert [one.rows for one in read_series_summaries(store)] == [count]
         assert {gap.state for gap in read_gaps(store, MINUTES)} == {"unknown: import"}
         assert len(read_gaps(store, MINUTES)) == count // 10_000 - 1

@@ -14,7 +14,7 @@ import pytest
 
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.clock import SystemClock
-from onetape.store.candles import insert_closed
+from onetape.store.candles import insert_closed_rows
 from onetape.store.database import open_store
 from onetape.store.gaps import CONFIRMED, UNKNOWN_IMPORT, read_gaps, set_gap
 from onetape.store.reading import read_closed_between
@@ -241,7 +241,7 @@ def test_every_decimal_is_read_as_the_nearest_float(backfiller: Run, folder: Pat
 
 def test_stored_candles_stay_and_differing_ones_are_reported(backfiller: Run, folder: Path) -> None:
     with open_store(Path(DB), create=True) as store:
-        insert_closed(store, KEY, ROWS[:2], source="rest", seen_ms=0)
+        insert_closed_rows(store, KEY, ROWS[:2], source="rest", seen_ms=0)
     changed = [ROWS[0]._replace(close=100.5), *ROWS[1:]]
     (folder / NAME).write_text(lines(changed))
     ended = backfiller("import", NAME, "--db", DB)

@@ -11,7 +11,7 @@ import pytest
 
 from candle_rows import HOUR, MARCH, stored, walk
 from onetape.core.candles import Candle, SeriesKey
-from onetape.store.candles import read_stored_series
+from onetape.store.candles import read_series_summaries
 from onetape.store.database import open_store
 from onetape.store.gaps import NO_TRADES, UNKNOWN_IMPORT, read_gaps, set_gap
 
@@ -51,7 +51,7 @@ def zipped(path: Path, members: dict[str, str]) -> None:
 
 def series(folder: Path) -> list[str]:
     with open_store(folder / DB, create=False) as store:
-        return [str(one.key) for one in read_stored_series(store)]
+        return [str(one.key) for one in read_series_summaries(store)]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import apsw
 import pytest
 
 from onetape.core.candles import Candle, SeriesKey
-from onetape.store.candles import insert_closed
+from onetape.store.candles import insert_closed_rows
 from onetape.store.database import Store, open_store
 from onetape.store.gaps import CONFIRMED, UNKNOWN_IMPORT, read_gaps, set_gap
 from onetape.store.migrations import APPLICATION_ID
@@ -48,7 +48,7 @@ def store(folder: Path) -> Iterator[Store]:
 
 
 def test_whole_hours_are_built_and_marked(backfiller: Run, store: Store) -> None:
-    insert_closed(store, MINUTES, minutes(range(150)), source="rest", seen_ms=0)
+    insert_closed_rows(store, MINUTES, minutes(range(150)), source="rest", seen_ms=0)
     ended = backfiller("resample", "--into", "1h", "--db", DB, "--json")
     assert ended.code == 0, ended.err
     (one,) = json.loads(ended.out)["series"]
@@ -64,7 +64,7 @@ def test_whole_hours_are_built_and_marked(backfiller: Run, store: Store) -> None
 def test_windows_over_unexplained_gaps_are_left_out_unless_requested(
     backfiller: Run, store: Store
 ) -> None:
-    insert_closed(
+    insert_closed_rows(
         store, MINUTES, minutes(range(30, 130), range(140, 300)), source="rest", seen_ms=0
     )
     ended = backfiller("resample", "--into", "1h", "--db", DB)
@@ -78,7 +78,9 @@ def test_windows_over_unexplained_gaps_are_left_out_unless_requested(
 
 
 def test_an_outage_of_the_exchange_is_built_over_as_it_does(backfiller: Run, store: Store) -> None:
-    insert_closed(store, MINUTES, minutes(range(30, 70), range(90, 180)), source="rest", seen_ms=0)
+    insert_closed_rows(
+        store, MINUTES, minutes(range(30, 70), range(90, 180)), source="rest", seen_ms=0
+    )
     for start, end in ((0, 30), (70, 90)):
         set_gap(
             store, MINUTES, MARCH + 60 * start, MARCH + 60 * end, state=CONFIRMED, requested_ms=7
@@ -90,7 +92,9 @@ def test_an_outage_of_the_exchange_is_built_over_as_it_does(backfiller: Run, sto
 
 @pytest.mark.parametrize("state", [CONFIRMED, UNKNOWN_IMPORT])
 def test_what_is_known_of_gaps_is_carried_over(backfiller: Run, store: Store, state: Any) -> None:
-    insert_closed(store, MINUTES, minutes(range(60), range(180, 240)), source="import", seen_ms=0)
+    insert_closed_rows(
+        store, MINUTES, minutes(range(60), range(180, 240)), source="import", seen_ms=0
+    )
     set_gap(store, MINUTES, MARCH + HOUR, MARCH + 3 * HOUR, state=state, requested_ms=7)
     backfiller("resample", "--into", "1h", "--db", DB)
     gaps = [(gap.candles, gap.state, gap.last_requested_ms) for gap in read_gaps(store, HOURS)]
@@ -100,9 +104,9 @@ def test_what_is_known_of_gaps_is_carried_over(backfiller: Run, store: Store, st
 def test_candles_of_the_exchange_stay_and_differences_are_reported(
     backfiller: Run, store: Store
 ) -> None:
-    insert_closed(store, MINUTES, minutes(range(120)), source="rest", seen_ms=0)
+    insert_closed_rows(store, MINUTES, minutes(range(120)), source="rest", seen_ms=0)
     theirs = Candle(MARCH, 7.0, 70.0, 0.5, 60.0, 6.0)
-    insert_closed(store, HOURS, [theirs], source="rest", seen_ms=0)
+    insert_closed_rows(store, HOURS, [theirs], source="rest", seen_ms=0)
     ended = backfiller("resample", "--into", "1h", "--db", DB)
     assert (
         "1 new, 1 already there, 1 of those different from what the lower timeframe makes"
@@ -114,7 +118,7 @@ def test_candles_of_the_exchange_stay_and_differences_are_reported(
 
 
 def test_a_second_run_builds_nothing_new(backfiller: Run, store: Store) -> None:
-    insert_closed(store, MINUTES, minutes(range(120)), source="rest", seen_ms=0)
+    insert_closed_rows(store, MINUTES, minutes(range(120)), source="rest", seen_ms=0)
     backfiller("resample", "--into", "1h", "--db", DB)
     assert "0 new, 2 already there" in backfiller("resample", "--into", "1h", "--db", DB).out
 
@@ -131,7 +135,7 @@ def test_a_second_run_builds_nothing_new(backfiller: Run, store: Store) -> None:
 def test_what_cannot_be_built_is_reported(
     backfiller: Run, store: Store, flags: list[str], code: int, words: str
 ) -> None:
-    insert_closed(store, MINUTES, minutes(range(120)), source="rest", seen_ms=0)
+    insert_closed_rows(store, MINUTES, minutes(range(120)), source="rest", seen_ms=0)
     ended = backfiller("resample", "--db", DB, *flags)
     assert (ended.code, words in ended.err) == (code, True), ended.err
 

@@ -18,7 +18,7 @@ from onetape.exchange.clients import Endpoint, make_client_settings, redirect
 from onetape.history.fetch import REREAD_CANDLES
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
 from onetape.simulator.market.clock import make_clock
-from onetape.store.candles import read_stored_series
+from onetape.store.candles import read_series_summaries
 from onetape.store.database import open_store
 
 Run = Callable[..., Any]
@@ -152,7 +152,7 @@ def test_an_exchange_that_is_away_is_one_line_and_stops_no_other(backfiller: Run
     assert last.startswith("backfiller: 4 of 8 series failed: binanceus BTC/USDT 1h, ")
     assert [one["exchange"] for one in ended.series] == ["binance"] * 4
     with open_store(Path("data/onetape.db"), create=False) as store:
-        assert [one.rows for one in read_stored_series(store)] == [29, 696, 29, 696]
+        assert [one.rows for one in read_series_summaries(store)] == [29, 696, 29, 696]
 
 
 @pytest.mark.usefixtures("two_exchanges")

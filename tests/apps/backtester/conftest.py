@@ -18,7 +18,7 @@ from onetape.core.clock import SystemClock
 from onetape.core.simulated import SimulatedSource
 from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market.simulated_market import SimulatedMarket
-from onetape.store.candles import insert_closed
+from onetape.store.candles import insert_closed_rows
 from onetape.store.database import Store, open_store
 from onetape.store.simulated_source import require_source
 from onetape.strategies import doubtful_bars, sampled_check
@@ -74,7 +74,7 @@ def put(store: Store, key: SeriesKey, candles: Candles) -> None:
     """Store candles as the backfiller would."""
     columns = (candles.open, candles.high, candles.low, candles.close, candles.volume)
     rows = zip(candles.timestamp.tolist(), *(column.tolist() for column in columns), strict=True)
-    report = insert_closed(
+    report = insert_closed_rows(
         store,
         key,
         [Candle(*row) for row in rows],

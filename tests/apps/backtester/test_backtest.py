@@ -14,7 +14,7 @@ from msgspec.structs import asdict
 from onetape.core.candles import Candles, SeriesKey
 from onetape.core.trading_rules import NO_TRADING_RULES, TradingRules
 from onetape.engine import AccountConfig, ExitConfig, SimulationResult, compute_metrics, simulate
-from onetape.store.candles import insert_columns, read_row_at, replace_forming
+from onetape.store.candles import insert_columns, read_candle_at, replace_forming
 from onetape.store.database import open_store
 from onetape.store.gaps import set_gap
 from onetape.store.market_data import save_market
@@ -185,7 +185,7 @@ def test_a_forming_candle_that_a_trader_left_is_not_the_end_of_the_range(
     backtest_json: Run, database: Path
 ) -> None:
     with open_store(database, create=False) as store:
-        last = read_row_at(store, KEY, END - HOUR)
+        last = read_candle_at(store, KEY, END - HOUR)
         assert last is not None
         replace_forming(store, KEY, last._replace(timestamp=END), seen_ms=1)
     assert backtest_json().document["to"] == END

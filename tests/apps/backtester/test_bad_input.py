@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from onetape.core.candles import Candle, SeriesKey
-from onetape.store.candles import insert_closed
+from onetape.store.candles import insert_closed_rows
 from onetape.store.database import open_store
 
 HOUR = 3_600
@@ -245,7 +245,7 @@ def test_a_gap_that_kraken_no_longer_serves_needs_a_file(backtester: Run, folder
     rows = [Candle(START + at * HOUR, 1.0, 1.0, 1.0, 1.0, 1.0) for at in range(60) if at != 30]
     with open_store(folder / "k.db", create=True) as store:
         key = SeriesKey("kraken", "MINA/EUR", "1h")
-        insert_closed(store, key, rows, source="import", seen_ms=0)
+        insert_closed_rows(store, key, rows, source="import", seen_ms=0)
     ended = backtester(
         "--exchange", "kraken", "--symbol", "MINA/EUR", "--timeframe", "1h", "--db", "k.db"
     )

@@ -13,7 +13,7 @@ from onetape.backtest.storage.runs import load_run
 from onetape.core.candles import Candle, SeriesKey
 from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market.simulated_market import SimulatedMarket
-from onetape.store.candles import insert_closed
+from onetape.store.candles import insert_closed_rows
 from onetape.store.database import open_store
 from onetape.store.gaps import set_gap
 
@@ -41,7 +41,7 @@ def database(folder: Path) -> Path:
             columns = (bars.timestamp, bars.open, bars.high, bars.low, bars.close, bars.volume)
             rows = [Candle(*row) for row in zip(*(one.tolist() for one in columns), strict=True)]
             key = SeriesKey("simulator", symbol, "1h")
-            insert_closed(store, key, rows, source="rest", seen_ms=0)
+            insert_closed_rows(store, key, rows, source="rest", seen_ms=0)
     return path
 
 

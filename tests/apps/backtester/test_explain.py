@@ -19,7 +19,7 @@ from onetape.core.clock import format_utc
 from onetape.engine import compute_levels
 from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market.simulated_market import SimulatedMarket
-from onetape.store.candles import insert_closed
+from onetape.store.candles import insert_closed_rows
 from onetape.store.database import Store, open_store
 
 Run = Callable[..., Any]
@@ -43,7 +43,7 @@ def backtest_with(database: Path) -> Callable[..., Backtest]:
 def put(store: Store, key: SeriesKey, bars: Candles) -> None:
     columns = (bars.timestamp, bars.open, bars.high, bars.low, bars.close, bars.volume)
     rows = [Candle(*row) for row in zip(*(one.tolist() for one in columns), strict=True)]
-    insert_closed(store, key, rows, source="rest", seen_ms=0)
+    insert_closed_rows(store, key, rows, source="rest", seen_ms=0)
 
 
 def stories(backtest: Backtest, number: int = 0) -> list[CandleExplanation]:

@@ -16,7 +16,7 @@ from onetape.core.resample import resample
 from onetape.core.timeframes import Timeframe
 from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market.simulated_market import SimulatedMarket
-from onetape.store.candles import insert_closed
+from onetape.store.candles import insert_closed_rows
 from onetape.store.database import Store, open_store
 from onetape.store.gaps import set_gap
 
@@ -35,7 +35,7 @@ MARKET = SimulatedMarket(DEFAULT_SEED)
 def put(store: Store, key: SeriesKey, bars: Candles) -> None:
     columns = (bars.timestamp, bars.open, bars.high, bars.low, bars.close, bars.volume)
     rows = [Candle(*row) for row in zip(*(one.tolist() for one in columns), strict=True)]
-    insert_closed(store, key, rows, source="rest", seen_ms=0)
+    insert_closed_rows(store, key, rows, source="rest", seen_ms=0)
 
 
 @pytest.fixture(scope="module")

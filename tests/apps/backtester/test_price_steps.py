@@ -13,7 +13,7 @@ from onetape.cli.program import run_typer_app
 from onetape.core.candles import Candle, Candles, SeriesKey
 from onetape.core.clock import format_utc
 from onetape.core.trading_rules import TradingRules
-from onetape.store.candles import insert_closed
+from onetape.store.candles import insert_closed_rows
 from onetape.store.database import open_store
 from onetape.store.market_data import save_market
 
@@ -87,7 +87,7 @@ def test_several_symbols_state_the_steps_of_each(
         columns = (candles.open, candles.high, candles.low, candles.close, candles.volume)
         rows = zip(candles.timestamp.tolist(), *(one.tolist() for one in columns), strict=True)
         key = SeriesKey("simulator", "ETH/USDT", "1h")
-        insert_closed(store, key, [Candle(*row) for row in rows], source="rest", seen_ms=0)
+        insert_closed_rows(store, key, [Candle(*row) for row in rows], source="rest", seen_ms=0)
     document = backtest_json("--symbol", "BTC/USDT,ETH/USDT").document
     assert document["assumptions"]["trading rules"] == (
         f"BTC/USDT: {WORDS}; ETH/USDT: no price or amount rounding: simulator's trading rules are "

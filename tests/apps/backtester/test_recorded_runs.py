@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from onetape.core.candles import Candle, SeriesKey
-from onetape.store.candles import insert_closed
+from onetape.store.candles import insert_closed_rows
 from onetape.store.database import open_store
 from onetape.store.gaps import read_gaps, set_gap
 
@@ -62,7 +62,7 @@ def test_a_recorded_run_comes_out_of_the_tables_to_the_cent(
     with gzip.open(shared / "data" / expected["candles"], "rt") as file:
         rows = [(int(row[0]), *map(float, row[1:])) for row in list(csv.reader(file))[1:]]
     with open_store(Path("data/onetape.db"), create=True) as store:
-        insert_closed(store, key, [Candle(*row) for row in rows], source="import", seen_ms=1)
+        insert_closed_rows(store, key, [Candle(*row) for row in rows], source="import", seen_ms=1)
         # The recorded runs go on over the outages of the exchange: such gaps are accepted.
         for gap in read_gaps(store, key):
             set_gap(

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from onetape.backtest.storage.runs import load_run
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.trading_rules import TradingRules
-from onetape.store.candles import insert_closed
+from onetape.store.candles import insert_closed_rows
 from onetape.store.database import open_store
 from onetape.store.market_data import save_market
 
@@ -38,7 +38,7 @@ def database(folder: Path) -> Path:
                 for hour, one in enumerate(prices)
             ]
             key = SeriesKey("binance", symbol, "1h")
-            insert_closed(store, key, rows, source="import", seen_ms=0)
+            insert_closed_rows(store, key, rows, source="import", seen_ms=0)
     return path
 
 

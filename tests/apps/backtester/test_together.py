@@ -24,7 +24,7 @@ from onetape.core.simulated import SimulatedSource
 from onetape.engine import TIE_RULE
 from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market.simulated_market import SimulatedMarket
-from onetape.store.candles import insert_closed
+from onetape.store.candles import insert_closed_rows
 from onetape.store.database import Store, open_store
 from onetape.store.simulated_source import require_source
 
@@ -41,7 +41,7 @@ def put(store: Store, symbol: str, timeframe: str, days: int) -> None:
     bars = SimulatedMarket(DEFAULT_SEED).get_candles(symbol, timeframe, START, START + days * DAY)
     columns = (bars.timestamp, bars.open, bars.high, bars.low, bars.close, bars.volume)
     rows = [Candle(*row) for row in zip(*(one.tolist() for one in columns), strict=True)]
-    insert_closed(store, key, rows, source="rest", seen_ms=0)
+    insert_closed_rows(store, key, rows, source="rest", seen_ms=0)
 
 
 @pytest.fixture

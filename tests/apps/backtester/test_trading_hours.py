@@ -13,7 +13,7 @@ import pytest
 from onetape.core.candles import Candle, SeriesKey
 from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market.simulated_market import SimulatedMarket
-from onetape.store.candles import insert_closed
+from onetape.store.candles import insert_closed_rows
 from onetape.store.database import open_store
 
 Run = Callable[..., Any]
@@ -59,7 +59,7 @@ def test_hours_in_which_no_candle_opens_are_noted(database: Path, backtest_json:
     columns = (bars.timestamp, bars.open, bars.high, bars.low, bars.close, bars.volume)
     rows = [Candle(*row) for row in zip(*(one.tolist() for one in columns), strict=True)]
     with open_store(database, create=False) as store:
-        insert_closed(store, key, rows, source="rest", seen_ms=0)
+        insert_closed_rows(store, key, rows, source="rest", seen_ms=0)
     flags = (
         "--timeframe",
         "1d",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from onetape.core.candles import Candle, SeriesKey
-from onetape.store.candles import insert_closed
+from onetape.store.candles import insert_closed_rows
 from onetape.store.database import open_store
 
 Run = Callable[..., Any]
@@ -50,7 +50,7 @@ def halted(folder: Path, backtester: Run) -> Callable[..., Any]:
         with open_store(path, create=True) as store:
             for symbol, kinds in bars.items():
                 key = SeriesKey("binance", symbol, "1h")
-                insert_closed(store, key, rows_of(kinds), source="rest", seen_ms=0)
+                insert_closed_rows(store, key, rows_of(kinds), source="rest", seen_ms=0)
         symbols = [word for symbol in bars for word in ("--symbol", symbol)]
         common = ("--exchange", "binance", *symbols, "--timeframe", "1h", "--db", str(path))
         requested = ("--strategy", f"{file}:ByVolume", "--trading-rules", "none", "--fee", "0")
@@ -152,7 +152,9 @@ def test_the_halting_file_of_the_cases_sells_at_its_first_trade(
     with open_store(path, create=True) as store:
         rows = [Candle(int(row[0]), *row[1:6]) for row in numbers]
         key = SeriesKey("binance", "HALTS/USDT", "1h")
-        assert insert_closed(store, key, rows, source="import", seen_ms=0).inserted == len(rows)
+        assert insert_closed_rows(store, key, rows, source="import", seen_ms=0).inserted == len(
+            rows
+        )
     document = backtester(
         *("--exchange", "binance", "--symbol", "HALTS/USDT", "--timeframe", "1h"),
         *(

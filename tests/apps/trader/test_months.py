@@ -14,7 +14,7 @@ from onetape.core.trading_rules import NO_TRADING_RULES
 from onetape.engine import AccountConfig, make_booked_fill, simulate
 from onetape.engine.ratios import compute_candle_seconds
 from onetape.exchange.markets import MarketInfo
-from onetape.store.candles import insert_closed, read_row_at
+from onetape.store.candles import insert_closed_rows, read_candle_at
 from onetape.store.database import open_store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.ledger import read_fills
@@ -70,7 +70,7 @@ def test_an_entry_by_volatility_is_as_large_on_paper_as_in_a_backtest(
     with open_store(tmp_path / "months.db", create=True) as store:
         columns = (candles.timestamp, candles.open, candles.high, candles.low, candles.close)
         rows = zip(*(one.tolist() for one in (*columns, candles.volume)), strict=True)
-        insert_closed(store, key, [Candle(*row) for row in rows], source="rest", seen_ms=0)
+        insert_closed_rows(store, key, [Candle(*row) for row in rows], source="rest", seen_ms=0)
         fence = Fence("a", acquire_lease(store, "a", "a test", now_ms=0, seconds=1e9))
         context = SessionContext(
             settings=settings,
@@ -94,7 +94,7 @@ def test_an_entry_by_volatility_is_as_large_on_paper_as_in_a_backtest(
         order = order_of(key, int(candles.timestamp[-2]))
         insert_order(store, order, fence)
         broker.place(order, 0)
-        last = read_row_at(store, key, int(candles.timestamp[-1]))
+        last = read_candle_at(store, key, int(candles.timestamp[-1]))
         assert last is not None
         broker.fill_open_order(last, 0)
         (trade,) = read_fills(store, "a", key.symbol)

@@ -17,7 +17,7 @@ from onetape.core.errors import (
     UsageError,
 )
 from onetape.engine import ExitConfig
-from onetape.store.candles import insert_closed
+from onetape.store.candles import insert_closed_rows
 from onetape.store.database import open_store
 from trader.live.times import LiveTimes
 
@@ -278,7 +278,7 @@ def test_candles_that_passed_between_two_sessions_are_written_down_and_printed(
 def test_a_file_that_is_ahead_of_the_market_is_refused(run: Run, db: Path) -> None:
     with open_store(db, create=True) as store:
         later = Candle(MARCH + 1_000 * HOUR, 1.0, 1.0, 1.0, 1.0, 1.0)
-        insert_closed(store, KEY, [later], source="rest", seen_ms=0)
+        insert_closed_rows(store, KEY, [later], source="rest", seen_ms=0)
 
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db) as trading:

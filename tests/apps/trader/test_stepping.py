@@ -14,7 +14,7 @@ from onetape.core.trading import Decision, Order, Session, Side
 from onetape.core.trading_rules import NO_TRADING_RULES
 from onetape.engine import AccountConfig, Exit, ExitConfig
 from onetape.exchange.markets import MarketInfo
-from onetape.store.candles import insert_closed, replace_forming
+from onetape.store.candles import insert_closed_rows, replace_forming
 from onetape.store.database import Store, open_store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.ledger import insert_decision
@@ -68,7 +68,7 @@ class Stored:
 
     def close(self, *hours: int) -> None:
         rows = [candle(hour) for hour in hours]
-        insert_closed(self.context.store, KEY, rows, source="rest", seen_ms=0)
+        insert_closed_rows(self.context.store, KEY, rows, source="rest", seen_ms=0)
 
     def decide(self, hour: int, signal: int) -> None:
         decision = Decision(

@@ -22,7 +22,7 @@ from onetape.core.errors import CandleGapError, ConfigurationError, DataError, U
 from onetape.core.simulated import SimulatedSource
 from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market.simulated_market import SimulatedMarket
-from onetape.store.candles import insert_closed
+from onetape.store.candles import insert_closed_rows
 from onetape.store.database import open_store
 from onetape.store.simulated_source import require_source
 from onetape.strategies import doubtful_bars, sampled_check
@@ -71,7 +71,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
             rows = [Candle(*row) for row in zip(*(one.tolist() for one in columns), strict=True)]
             rows = whole(rows)
             key = SeriesKey("simulator", symbol, "1h")
-            insert_closed(store, key, rows, source="rest", seen_ms=0)
+            insert_closed_rows(store, key, rows, source="rest", seen_ms=0)
     return path
 
 

@@ -27,9 +27,9 @@ from onetape.execution.orders import (
     Alarm,
     Effect,
     FetchFills,
+    FinishedAndBooked,
     LookUp,
     OrderState,
-    Settled,
     StoreFill,
     advance,
     fold,
@@ -105,10 +105,10 @@ def test_every_order_of_doubled_lost_and_late_events_ends_as_at_the_exchange(
     outcome = "filled" if history.final == "closed" else history.final
     assert (state.stage, state.outcome) == ("done", outcome)
     assert state.filled == state.booked == history.filled
-    assert state.is_settled
+    assert state.is_finished_and_booked
     booked = [effect.fill for effect in [*effects, *more] if isinstance(effect, StoreFill)]
     assert sorted(booked, key=lambda fill: fill.trade_id) == history.fills
-    assert Settled() in [*effects, *more]
+    assert FinishedAndBooked() in [*effects, *more]
 
 
 @given(histories(), st.data())
@@ -171,23 +171,23 @@ def test_a_refused_cancel_is_a_reason_to_look_up_and_no_end() -> None:
 
 def test_a_final_status_waits_for_its_fills() -> None:
     state, effects = advance(OrderState(ONE, "open"), StatusReport("closed", ONE))
-    assert (state.is_done, state.is_settled, effects) == (True, False, (FetchFills(),))
+    assert (state.is_done, state.is_finished_and_booked, effects) == (True, False, (FetchFills(),))
     fill = FillReport("t1", Decimal(100), ONE, Decimal(0), "USDT")
     after, effects = advance(state, fill)
-    assert (after.is_settled, effects) == (True, (StoreFill(fill), Settled()))
+    assert (after.is_finished_and_booked, effects) == (True, (StoreFill(fill), FinishedAndBooked()))
 
 
 def test_an_order_reported_as_filled_without_an_amount_waits_for_its_fills() -> None:
     state, effects = advance(OrderState(stage="open"), StatusReport("closed"))
-    assert (state.is_done, state.is_settled, effects) == (True, False, (FetchFills(),))
+    assert (state.is_done, state.is_finished_and_booked, effects) == (True, False, (FetchFills(),))
     fill = FillReport("t1", Decimal(100), ONE, Decimal(0), "USDT")
     after, effects = advance(state, fill)
-    assert (after.is_settled, effects) == (True, (StoreFill(fill), Settled()))
+    assert (after.is_finished_and_booked, effects) == (True, (StoreFill(fill), FinishedAndBooked()))
 
 
 def test_an_order_that_was_taken_for_absent_and_fills_is_booked_with_an_alarm() -> None:
     state = fold([Submitted(), Unanswered("reset"), ProvenAbsent("looked up twice")], ONE)
-    assert (state.status, state.is_settled) == ("absent", True)
+    assert (state.status, state.is_finished_and_booked) == ("absent", True)
     fill = FillReport("t1", Decimal(100), ONE, Decimal(0), "USDT")
     after, effects = advance(state, fill)
     assert (after.status, after.booked) == ("closed", ONE)

@@ -10,7 +10,7 @@ from onetape.core.candles import Candle, SeriesKey
 from onetape.exchange.rest import RestExchange
 from onetape.history.fetch import FetchReport, fetch_closed
 from onetape.history.gaps import confirm_gaps
-from onetape.store.candles import find_missing, replace_forming
+from onetape.store.candles import find_series_gaps, replace_forming
 from onetape.store.database import Store
 from onetape.store.reading import read_closed_between
 
@@ -82,7 +82,7 @@ def test_a_range_that_a_second_request_fills_is_no_gap(
     exchange.has(3)
     assert confirm(ask, store, ago(5)).inserted == 1
     assert states(store) == []
-    assert find_missing(store, KEY, ago(5), FORMING) == []
+    assert find_series_gaps(store, KEY, ago(5), FORMING) == []
 
 
 @pytest.mark.parametrize("price", [nan, -1.0, 0.0])

@@ -21,7 +21,7 @@ from onetape.exchange.rest import RestExchange
 from onetape.history.fetch import fetch_closed, reread_from
 from onetape.history.gaps import APART_MS, confirm_gaps, group_gaps
 from onetape.history.stored_rate_limit_bans import StoredRateLimitBans
-from onetape.store.candles import find_missing, insert_closed
+from onetape.store.candles import find_series_gaps, insert_closed_rows
 from onetape.store.database import Store, open_store
 from onetape.store.gaps import Evidence, read_confirmed_gaps, read_gap_ledger, read_gaps, set_gap
 from repeatable import examples
@@ -58,7 +58,7 @@ def states(store: Store) -> list[tuple[int, str]]:
 
 def put(store: Store, *hours_before: int) -> None:
     rows = [Candle(ago(hours), 1.0, 1.0, 1.0, 1.0, 1.0) for hours in hours_before]
-    insert_closed(store, KEY, rows, source="import", seen_ms=1)
+    insert_closed_rows(store, KEY, rows, source="import", seen_ms=1)
 
 
 def test_one_answer_proves_nothing_and_a_second_one_minutes_later_does(
@@ -237,7 +237,7 @@ def test_pages_that_never_go_on_are_an_error(
 def test_the_end_of_a_delisted_market_is_no_error(ask: Ask, store: Store, exchange: Any) -> None:
     exchange.has(*range(20, 41))
     assert fetch_and_ask(ask, store, exchange, ago(40)) == (2, 2)
-    assert len(find_missing(store, KEY, ago(40), FORMING)) == 1
+    assert len(find_series_gaps(store, KEY, ago(40), FORMING)) == 1
 
 
 def test_one_empty_answer_in_the_middle_costs_no_candle(
@@ -251,7 +251,7 @@ def test_one_empty_answer_in_the_middle_costs_no_candle(
 
     exchange.answer = once_empty
     fetch_and_ask(ask, store, exchange, ago(1_999))
-    assert find_missing(store, KEY, ago(1_999), FORMING) == []
+    assert find_series_gaps(store, KEY, ago(1_999), FORMING) == []
 
 
 @settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -395,7 +395,7 @@ def test_krakens_3254_gaps_need_about_as_many_requests_as_pages(
     exchange.later(5)
     fetch_and_ask(ask, store, exchange, opens[0], opens[-1] + HOUR)
     assert len(read_confirmed_gaps(store, KEY)) == 3_254
-    missing = find_missing(store, KEY, opens[0], opens[-1])
+    missing = find_series_gaps(store, KEY, opens[0], opens[-1])
     assert sum((end - start) // HOUR for start, end in missing) == 10_856
 
 

@@ -17,7 +17,7 @@ from onetape.history.fetch import FetchReport, fetch_closed
 from onetape.history.gaps import confirm_gaps
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
 from onetape.simulator.market.clock import make_clock
-from onetape.store.candles import find_missing
+from onetape.store.candles import find_series_gaps
 from onetape.store.database import Store, open_store
 from onetape.store.gaps import read_gaps
 from onetape.store.reading import read_closed_between
@@ -130,7 +130,7 @@ def test_row_20_a_candle_that_is_missing_is_in_the_ledger_with_the_date(
 ) -> None:
     spoil(simulator, "missing")
     fetched(work, store)
-    assert find_missing(store, KEY, START, FORMING) == [(MIDDLE, MIDDLE + HOUR)]
+    assert find_series_gaps(store, KEY, START, FORMING) == [(MIDDLE, MIDDLE + HOUR)]
     work(lambda client: confirm_gaps(client, store, KEY, start=START, end=FORMING))
     (gap,) = read_gaps(store, KEY)
     assert (gap.start, gap.state, gap.last_requested_ms) == (MIDDLE, "unproven", NOW_MS)

@@ -23,11 +23,11 @@ from onetape.store.batches import convert_rows_to_columns
 from onetape.store.candles import (
     BULK_ROWS,
     InsertReport,
-    insert_closed,
+    insert_closed_rows,
     insert_columns,
+    read_candle_at,
     read_closed_range,
     read_last_closed,
-    read_row_at,
     replace_forming,
 )
 from onetape.store.database import Store, open_store
@@ -50,7 +50,7 @@ Insert = Callable[[Store, SeriesKey, Sequence[Candle]], InsertReport]
 
 
 def by_rows(store: Store, key: SeriesKey, rows: Sequence[Candle]) -> InsertReport:
-    return insert_closed(store, key, rows, source="rest", seen_ms=7)
+    return insert_closed_rows(store, key, rows, source="rest", seen_ms=7)
 
 
 def by_columns(store: Store, key: SeriesKey, rows: Sequence[Candle]) -> InsertReport:
@@ -201,7 +201,7 @@ def test_a_later_value_of_a_closed_candle_is_reported_once_and_the_first_one_sta
     late = [candle(0), candle(1, 99.0), candle(2)]
     assert insert(store, KEY, late) == InsertReport(inserted=1, present=2, revised=1)
     assert insert(store, KEY, late) == InsertReport(present=3)
-    assert read_row_at(store, KEY, HOUR) == candle(1)
+    assert read_candle_at(store, KEY, HOUR) == candle(1)
 
 
 #: Stores the newest state of a forming candle, prints it, and waits to be killed.
@@ -239,7 +239,7 @@ def test_the_final_row_displaces_the_forming_one_of_a_killed_process(
         # Without the delete OR IGNORE keeps the forming row; that nothing arrived is an error.
         with suppress(StoreError):
             by_rows(store, KEY, [candle(1), candle(2)])
-        assert (read_row_at(store, KEY, HOUR) == candle(1)) is guarded
+        assert (read_candle_at(store, KEY, HOUR) == candle(1)) is guarded
         assert (read_closed_range(store, KEY) == (HOUR, 2 * HOUR)) is guarded
 
 
@@ -311,7 +311,7 @@ def test_the_quarantine_keeps_the_first_payloads_of_a_fault_and_counts_the_rest(
 def test_a_row_that_is_refused_at_every_request_is_kept_once_and_counted(store: Store) -> None:
     bad = BAD_ROWS["close over high"]
     for seen_ms in (5, 9, 12):
-        insert_closed(store, KEY, [bad], source="rest", seen_ms=seen_ms, raw={bad: "[1, 2]"})
+        insert_closed_rows(store, KEY, [bad], source="rest", seen_ms=seen_ms, raw={bad: "[1, 2]"})
     (kept,) = read_quarantined_rows(store, KEY, "high or low does not hold open and close", 10)
     assert (kept.times, kept.first_seen_ms, kept.last_seen_ms) == (3, 5, 12)
     assert (kept.payload, kept.timestamp, kept.source) == ("[1, 2]", bad.timestamp, "rest")
@@ -323,7 +323,7 @@ def test_a_row_that_is_refused_at_every_request_is_kept_once_and_counted(store: 
 def test_what_the_exchange_sent_is_kept_where_it_is_known(store: Store) -> None:
     bad = BAD_ROWS["NaN, or None"]
     raw = {bad: '[3600000,"100",null]', SOUND._replace(low=0.0): "x" * 9_000}
-    insert_closed(store, KEY, list(raw), source="rest", seen_ms=1, raw=raw)
+    insert_closed_rows(store, KEY, list(raw), source="rest", seen_ms=1, raw=raw)
     quarantine_row(store, KEY, bad, source="ws", fault="time is long past", seen_ms=1, raw="{}")
     quarantine_row(store, KEY, SOUND, source="ws", fault="time is long past", seen_ms=1)
     words = '["3600", "100.0", "110.0", "90.0", "105.0", "12.5"]'

@@ -13,7 +13,7 @@ import pytest
 from onetape.core.candles import Candle, Candles, SeriesKey
 from onetape.store import cache, reading
 from onetape.store.cache import Chunk, find_chunks, get_cache_folder
-from onetape.store.candles import insert_closed
+from onetape.store.candles import insert_closed_rows
 from onetape.store.chunks import write_chunk
 from onetape.store.copying import copy_database
 from onetape.store.database import Store, open_store
@@ -41,7 +41,7 @@ def filled(store: Store) -> Store:
     """Return a database with three spans of five candles."""
     hours = [*range(5), *range(8_760, 8_765), *range(17_520, 17_525)]
     rows = [Candle(hour * HOUR, 100.1, 110.7, 90.3, 105.9, hour / 7) for hour in hours]
-    insert_closed(store, KEY, rows, source="rest", seen_ms=1)
+    insert_closed_rows(store, KEY, rows, source="rest", seen_ms=1)
     return store
 
 

@@ -19,7 +19,7 @@ from onetape.core.digest import compute_data_digest
 from onetape.core.errors import StoreError
 from onetape.store import reading
 from onetape.store.cache import get_cache_folder
-from onetape.store.candles import insert_closed, read_last_closed, replace_forming
+from onetape.store.candles import insert_closed_rows, read_last_closed, replace_forming
 from onetape.store.copying import copy_database
 from onetape.store.database import open_store
 from onetape.store.reading import read_closed_between
@@ -80,7 +80,7 @@ class CacheEqualsRows(RuleBasedStateMachine):
         self, key: SeriesKey, batch: list[tuple[int, int]], price: float
     ) -> None:
         rows = [candle_of(key, place, price) for place in batch]
-        insert_closed(self.store, key, rows, source="rest", seen_ms=1)
+        insert_closed_rows(self.store, key, rows, source="rest", seen_ms=1)
 
     @rule(key=keys, place=places, price=prices)
     def a_forming_candle_comes(self, key: SeriesKey, place: tuple[int, int], price: float) -> None:
@@ -233,7 +233,7 @@ sys.path.append(sys.argv[3])
 from onetape.core.candles import Candle, SeriesKey
 from onetape.store import reading
 from onetape.store.cache import find_chunks
-from onetape.store.candles import insert_closed, replace_forming
+from onetape.store.candles import insert_closed_rows, replace_forming
 from onetape.store.database import open_store
 from onetape.store.stream_closes import store_marked
 from plain_rows import listed, plain_rows
@@ -247,7 +247,7 @@ for _ in range(80):
     candle = Candle(place, 1.0, 2.0, 0.5, 1.5, chance.random())
     match chance.randrange(8):
         case 0:
-            insert_closed(store, key, [candle], source="rest", seen_ms=1)
+            insert_closed_rows(store, key, [candle], source="rest", seen_ms=1)
         case 1:
             replace_forming(store, key, candle, seen_ms=1)
         case 2:
@@ -273,7 +273,7 @@ def test_processes_that_write_read_and_build_at_once_always_see_the_rows(
     key = SeriesKey("binance", "BTC/USDT", "1m")
     with open_store(path, create=True) as store:
         rows = [candle_of(key, (span, place), 1.25) for span in range(3) for place in range(200)]
-        insert_closed(store, key, rows, source="rest", seen_ms=1)
+        insert_closed_rows(store, key, rows, source="rest", seen_ms=1)
     support = str(repository / "tests" / "support")
     children = [
         subprocess.Popen(

@@ -12,16 +12,16 @@ from onetape.core.candles import Candle, SeriesKey, find_candle_fault
 from onetape.core.errors import StoreError
 from onetape.core.timeframes import Timeframe
 from onetape.store.candles import (
-    check_kind,
-    find_missing,
-    insert_closed,
+    ensure_store_kind,
+    find_series_gaps,
+    insert_closed_rows,
+    read_candle_at,
     read_closed_range,
     read_closed_timestamps,
-    read_first_row_after,
+    read_first_candle_after,
     read_last_closed,
-    read_last_closed_before,
-    read_row_at,
-    read_stored_series,
+    read_last_closed_timestamp,
+    read_series_summaries,
     replace_forming,
 )
 from onetape.store.database import Store
@@ -45,7 +45,7 @@ def candle(hour: int, close: float = 105.0) -> Candle:
 
 
 def put(store: Store, key: SeriesKey, *rows: Candle) -> tuple[int, int, int]:
-    report = insert_closed(store, key, rows, source="rest", seen_ms=1)
+    report = insert_closed_rows(store, key, rows, source="rest", seen_ms=1)
     return report.inserted, report.present, report.quarantined
 
 
@@ -70,7 +70,7 @@ def test_a_closed_candle_stays_and_a_late_value_is_kept_once_as_a_revision(store
     put(store, KEY, candle(0, 101.0))
     replace_forming(store, KEY, candle(0, 102.0), seen_ms=1)
     replace_forming(store, KEY, candle(0), seen_ms=1)
-    assert read_row_at(store, KEY, 0) == candle(0)
+    assert read_candle_at(store, KEY, 0) == candle(0)
     assert rows_of(store, REVISIONS) == [(0, 105.0, 101.0), (0, 105.0, 102.0)]
 
 
@@ -78,7 +78,7 @@ def test_an_accepted_correction_is_an_update(store: Store) -> None:
     put(store, KEY, candle(0))
     with store.write() as connection:
         connection.execute("UPDATE ohlcv_data SET close = 101.0")
-    assert read_row_at(store, KEY, 0) == candle(0, 101.0)
+    assert read_candle_at(store, KEY, 0) == candle(0, 101.0)
 
 
 def test_a_forming_candle_is_replaced_until_it_is_closed(store: Store) -> None:
@@ -106,7 +106,7 @@ def test_rest_displaces_a_forming_row_and_counts_it_as_new(store: Store) -> None
 def test_rest_leaves_the_forming_row_of_another_candle_alone(store: Store) -> None:
     replace_forming(store, KEY, candle(1, 101.0), seen_ms=1)
     put(store, KEY, candle(0), candle(2))
-    assert read_row_at(store, KEY, HOUR) == candle(1, 101.0)
+    assert read_candle_at(store, KEY, HOUR) == candle(1, 101.0)
 
 
 def test_a_bad_row_goes_to_quarantine_and_the_rest_is_stored(store: Store) -> None:
@@ -124,29 +124,29 @@ def test_simulated_and_real_candles_never_meet(store: Store) -> None:
     with pytest.raises(StoreError, match="simulated and real candles may not share a file"):
         put(store, SeriesKey("simulator", "BTC/USDT", "1h"), candle(0))
     with pytest.raises(StoreError, match=r"real exchange.*simulator; choose another file"):
-        check_kind(store, "simulator")
-    check_kind(store, "kraken")
+        ensure_store_kind(store, "simulator")
+    ensure_store_kind(store, "kraken")
 
 
 def test_candles_of_a_test_network_have_a_file_of_their_own(store: Store) -> None:
-    check_kind(store, "binance", is_sandbox=True)
+    ensure_store_kind(store, "binance", is_sandbox=True)
     put(store, KEY, candle(0))
-    check_kind(store, "binance", is_sandbox=True)
+    ensure_store_kind(store, "binance", is_sandbox=True)
     with pytest.raises(StoreError, match=r"test network, which never share a file.* binance;"):
-        check_kind(store, "binance")
+        ensure_store_kind(store, "binance")
 
 
 def test_a_test_network_is_refused_where_there_are_other_candles(store: Store) -> None:
     put(store, KEY, candle(0))
     with pytest.raises(StoreError, match=r"real exchange.*test network of binance; choose another"):
-        check_kind(store, "binance", is_sandbox=True)
+        ensure_store_kind(store, "binance", is_sandbox=True)
 
 
 def test_an_empty_file_takes_either_kind(store: Store) -> None:
-    check_kind(store, "simulator")
+    ensure_store_kind(store, "simulator")
     put(store, SeriesKey("simulator", "BTC/USDT", "1h"), candle(0))
     with pytest.raises(StoreError, match=r"candles of the simulator.*binance"):
-        check_kind(store, "binance")
+        ensure_store_kind(store, "binance")
 
 
 numbers = st.floats(allow_nan=True, allow_infinity=True) | st.sampled_from([90.0, 100.0, 110.0])
@@ -202,7 +202,7 @@ def test_the_gaps_and_the_candles_of_a_range_make_it_whole(
 ) -> None:
     key = next(fresh_keys)
     put(shared_store, key, *(candle(hour) for hour in hours))
-    gaps = find_missing(shared_store, key, start, start + length)
+    gaps = find_series_gaps(shared_store, key, start, start + length)
     absent = {
         hour * HOUR
         for hour in range(-3, 80)
@@ -218,7 +218,7 @@ def test_a_month_without_candles_is_one_gap_by_the_calendar(store: Store) -> Non
     january, april, may = 1_704_067_200, 1_711_929_600, 1_714_521_600
     put(store, key, candle(january // HOUR), candle(april // HOUR))
     february = 1_706_745_600
-    assert find_missing(store, key, january, may) == [(february, april)]
+    assert find_series_gaps(store, key, january, may) == [(february, april)]
 
 
 def test_reading_back_the_last_candles(store: Store) -> None:
@@ -227,11 +227,11 @@ def test_reading_back_the_last_candles(store: Store) -> None:
     assert read_last_closed(store, KEY, 2).timestamp.tolist() == [3 * HOUR, 4 * HOUR]
     assert read_last_closed(store, KEY, 2, up_to=2 * HOUR).timestamp.tolist() == [HOUR, 2 * HOUR]
     assert read_closed_timestamps(store, KEY, after=2 * HOUR) == [3 * HOUR, 4 * HOUR]
-    assert read_last_closed_before(store, KEY, 3 * HOUR) == 2 * HOUR
-    assert read_last_closed_before(store, KEY, 0) is None
-    assert read_first_row_after(store, KEY, 4 * HOUR) == candle(5)
-    assert read_first_row_after(store, KEY, 5 * HOUR) is None
-    assert read_row_at(store, KEY, 9 * HOUR) is None
+    assert read_last_closed_timestamp(store, KEY, 3 * HOUR) == 2 * HOUR
+    assert read_last_closed_timestamp(store, KEY, 0) is None
+    assert read_first_candle_after(store, KEY, 4 * HOUR) == candle(5)
+    assert read_first_candle_after(store, KEY, 5 * HOUR) is None
+    assert read_candle_at(store, KEY, 9 * HOUR) is None
 
 
 def test_the_stored_range_ends_with_the_last_closed_candle(store: Store) -> None:
@@ -245,7 +245,7 @@ def test_the_stored_range_ends_with_the_last_closed_candle(store: Store) -> None
 def test_every_series_is_listed_with_its_rows(store: Store) -> None:
     put(store, KEY, candle(0), candle(1))
     put(store, SeriesKey("binance", "ETH/USDT", "1h"), candle(3))
-    listed = [(str(one.key), one.first, one.last, one.rows) for one in read_stored_series(store)]
+    listed = [(str(one.key), one.first, one.last, one.rows) for one in read_series_summaries(store)]
     assert listed == [
         ("binance BTC/USDT 1h", 0, HOUR, 2),
         ("binance ETH/USDT 1h", 3 * HOUR, 3 * HOUR, 1),

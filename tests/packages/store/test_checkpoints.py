@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from onetape.core.candles import Candle, SeriesKey
-from onetape.store.candles import insert_closed
+from onetape.store.candles import insert_closed_rows
 from onetape.store.checkpoints import checkpoints_in_thread
 from onetape.store.database import Store, open_store
 
@@ -18,7 +18,7 @@ def write(store: Store, batch: int) -> None:
     """Write 2,000 candles."""
     first = batch * 2_000
     rows = [Candle((first + i) * 60, 1.0, 1.0, 1.0, 1.0, 0.0) for i in range(2_000)]
-    insert_closed(store, KEY, rows, source="rest", seen_ms=1)
+    insert_closed_rows(store, KEY, rows, source="rest", seen_ms=1)
 
 
 def test_no_commit_of_a_watched_store_folds_the_log_into_the_file(path: Path) -> None:

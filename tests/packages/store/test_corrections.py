@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.trading import Decision, Session
-from onetape.store.candles import insert_closed, read_row_at
+from onetape.store.candles import insert_closed_rows, read_candle_at
 from onetape.store.corrections import accept_corrections
 from onetape.store.database import Store
 from onetape.store.leases import Fence, acquire_lease
@@ -23,7 +23,7 @@ def correct(store: Store) -> None:
     """Let REST correct the candle that the stream's mark has closed."""
     seen_ms = (OPENED + 2 * HOUR) * 1_000
     right = Candle(OPENED, 100.0, 110.0, 90.0, 106.0, 12.5)
-    insert_closed(store, KEY, [right], source="rest", seen_ms=seen_ms)
+    insert_closed_rows(store, KEY, [right], source="rest", seen_ms=seen_ms)
     (found,) = accept_corrections(store, KEY, window=10, corrected_ms=seen_ms)
     assert found.after == right
 
@@ -61,7 +61,7 @@ def test_a_revision_that_a_person_accepts_marks_the_decisions_on_its_candle(
     decide(store, "first", KEY, OPENED - HOUR, OPENED, OPENED + HOUR)
     right = Candle(OPENED, 100.0, 110.0, 90.0, 106.0, 12.5)
     accepted_ms = (OPENED + 3 * HOUR) * 1_000
-    insert_closed(store, KEY, [right], source="rest", seen_ms=accepted_ms)
+    insert_closed_rows(store, KEY, [right], source="rest", seen_ms=accepted_ms)
     (revision,) = read_revisions(store)
     accept_revision = accept if names else accept_outranking
     assert accept_revision(store, [revision.id], accepted_ms=accepted_ms) == 1
@@ -99,7 +99,7 @@ def test_a_correction_removes_the_candles_that_any_strategy_has_built_from_it(st
     for name, opened in built.items():
         row = Candle(opened, 100.0, 110.0, 90.0, 105.0, 50.0)
         key = replace(KEY, timeframe=name)
-        insert_closed(store, key, [row], source="resample", seen_ms=(day + 48 * HOUR) * 1_000)
+        insert_closed_rows(store, key, [row], source="resample", seen_ms=(day + 48 * HOUR) * 1_000)
     with store.write() as connection:
         # Of a program that is not ours: no timeframe of any strategy.
         connection.execute(
@@ -108,6 +108,8 @@ def test_a_correction_removes_the_candles_that_any_strategy_has_built_from_it(st
         )
     correct(store)
     left = {
-        name for name, at in built.items() if read_row_at(store, replace(KEY, timeframe=name), at)
+        name
+        for name, at in built.items()
+        if read_candle_at(store, replace(KEY, timeframe=name), at)
     }
     assert left == {"1m"}

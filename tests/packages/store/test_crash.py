@@ -14,7 +14,7 @@ import pytest
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.errors import StoreError
 from onetape.execution.positions import sum_position
-from onetape.store.candles import insert_closed
+from onetape.store.candles import insert_closed_rows
 from onetape.store.database import open_store
 from onetape.store.ledger import read_fills
 from onetape.store.reading import read_closed_between
@@ -40,13 +40,13 @@ import sys
 from itertools import count
 from pathlib import Path
 from onetape.core.candles import Candle, SeriesKey
-from onetape.store.candles import insert_closed
+from onetape.store.candles import insert_closed_rows
 from onetape.store.database import open_store
 store = open_store(Path(sys.argv[1]), create=True)
 key = SeriesKey("binance", "BTC/USDT", "1h")
 for batch in count():
     rows = [Candle((batch * 50 + i) * 3600, 1.0, 1.0, 1.0, 1.0, 0.0) for i in range(50)]
-    insert_closed(store, key, rows, source="rest", seen_ms=1)
+    insert_closed_rows(store, key, rows, source="rest", seen_ms=1)
     print(batch, flush=True)
 """
 FINAL = Candle(3_600, 100.0, 120.0, 80.0, 110.0, 55.0)
@@ -82,7 +82,7 @@ def test_the_final_candle_displaces_a_forming_row_that_a_killed_process_left(
     abandoned: Path,
 ) -> None:
     with open_store(abandoned, create=False) as store:
-        report = insert_closed(store, KEY, [FINAL], source="rest", seen_ms=1)
+        report = insert_closed_rows(store, KEY, [FINAL], source="rest", seen_ms=1)
         assert (report.inserted, report.present) == (1, 0)
         assert read_closed_between(store, KEY, 0, 10_000).high.tolist() == [120.0]
 

@@ -32,7 +32,7 @@ import resource, sys
 from pathlib import Path
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.errors import OnetapeError
-from onetape.store.candles import insert_closed
+from onetape.store.candles import insert_closed_rows
 from onetape.store.database import open_store
 key = SeriesKey("binance", "BTC/USDT", "1m")
 if len(sys.argv) > 2:
@@ -41,7 +41,7 @@ try:
     with open_store(Path(sys.argv[1]), create=True) as store:
         for page in range(100):
             rows = [Candle((page * 500 + i) * 60, 1.0, 1.0, 1.0, 1.0, 0.0) for i in range(500)]
-            insert_closed(store, key, rows, source="rest", seen_ms=1)
+            insert_closed_rows(store, key, rows, source="rest", seen_ms=1)
             print("stored", flush=True)
 except OnetapeError as error:
     print(type(error).__name__, error)

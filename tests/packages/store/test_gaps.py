@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.errors import StoreError, UsageError
 from onetape.store import database, migrations
-from onetape.store.candles import insert_closed, replace_forming
+from onetape.store.candles import insert_closed_rows, replace_forming
 from onetape.store.database import Store, open_store
 from onetape.store.gaps import (
     ACCEPTED,
@@ -136,7 +136,7 @@ def test_gaps_of_another_series_explain_nothing(store: Store) -> None:
 
 def put(store: Store, key: SeriesKey, *hours: int) -> None:
     rows = [Candle(hour * HOUR, 100.0, 110.0, 90.0, 105.0, 1.0) for hour in hours]
-    insert_closed(store, key, rows, source="rest", seen_ms=1)
+    insert_closed_rows(store, key, rows, source="rest", seen_ms=1)
 
 
 def short(

@@ -15,7 +15,7 @@ import pytest
 from noted_sleep import noted_sleep
 from onetape.core.candles import Candle, SeriesKey
 from onetape.store.backup import make_backup, restore
-from onetape.store.candles import insert_closed
+from onetape.store.candles import insert_closed_rows
 from onetape.store.database import LEAST_YIELD_SECONDS, Store, open_store
 from onetape.store.leases import acquire_lease
 from store_crowd import ADDITIONS, Worker, p99, run_crowd
@@ -125,7 +125,7 @@ def seconds_of_insert(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[flo
     slept: list[float] = []
     monkeypatch.setattr("onetape.store.database.time", noted_sleep(slept))
     rows = [Candle(i * 60, 1.0, 1.0, 1.0, 1.0, 0.0) for i in range(1_000)]
-    insert_closed(store, KEY, rows, source="rest", seen_ms=1)
+    insert_closed_rows(store, KEY, rows, source="rest", seen_ms=1)
     return slept
 
 

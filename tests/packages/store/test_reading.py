@@ -9,7 +9,7 @@ from onetape.core.candles import Candle, SeriesKey
 from onetape.core.digest import compute_data_digest
 from onetape.store import reading
 from onetape.store.cache import find_chunks, get_cache_folder
-from onetape.store.candles import insert_closed, replace_forming
+from onetape.store.candles import insert_closed_rows, replace_forming
 from onetape.store.database import Store
 from onetape.store.reading import read_closed_between
 from plain_rows import listed, plain_rows
@@ -25,7 +25,7 @@ def candle(hour: int, volume: float = 1.5) -> Candle:
 
 def insert(store: Store, hours: Iterator[int] | range, key: SeriesKey = KEY) -> None:
     rows = [candle(hour, hour / 7) for hour in hours]
-    insert_closed(store, key, rows, source="rest", seen_ms=1)
+    insert_closed_rows(store, key, rows, source="rest", seen_ms=1)
 
 
 def cached(store: Store, key: SeriesKey = KEY) -> list[tuple[int, int]]:

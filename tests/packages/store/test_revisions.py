@@ -12,8 +12,8 @@ from onetape.core.errors import StoreError, UsageError
 from onetape.store import migrations
 from onetape.store.candles import (
     InsertReport,
-    insert_closed,
-    read_row_at,
+    insert_closed_rows,
+    read_candle_at,
     replace_forming,
 )
 from onetape.store.database import Store, open_store
@@ -37,7 +37,7 @@ def candle(hour: int, close: float = 105.0) -> Candle:
 
 
 def put(store: Store, *rows: Candle, key: SeriesKey = KEY) -> InsertReport:
-    return insert_closed(store, key, rows, source="rest", seen_ms=1)
+    return insert_closed_rows(store, key, rows, source="rest", seen_ms=1)
 
 
 def closes(store: Store, *, open_only: bool = True) -> list[tuple[float, float, bool]]:
@@ -79,7 +79,7 @@ def test_of_two_revisions_of_a_candle_the_later_settles_both(store: Store) -> No
     put(store, candle(1, 99.0))
     put(store, candle(1, 98.0))
     accept(store, [read_revisions(store)[-1].id], accepted_ms=NOW_MS)
-    assert read_row_at(store, KEY, HOUR) == candle(1, 98.0)
+    assert read_candle_at(store, KEY, HOUR) == candle(1, 98.0)
     assert closes(store) == []
 
 
@@ -90,14 +90,14 @@ def test_a_value_that_the_exchange_takes_back_is_not_accepted_with_all_others(st
     assert put(store, candle(1)) == InsertReport(present=1)
     assert closes(store) == [(105.0, 98.0, False)]
     assert accept(store, is_open, accepted_ms=NOW_MS) == 1
-    assert read_row_at(store, KEY, HOUR) == candle(1)
-    assert read_row_at(store, KEY, 2 * HOUR) == candle(2, 98.0)
+    assert read_candle_at(store, KEY, HOUR) == candle(1)
+    assert read_candle_at(store, KEY, 2 * HOUR) == candle(2, 98.0)
 
 
 def test_a_file_that_has_the_stored_value_settles_nothing(store: Store) -> None:
     put(store, candle(1))
     put(store, candle(1, 99.0))
-    insert_closed(store, KEY, [candle(1)], source="import", seen_ms=1)
+    insert_closed_rows(store, KEY, [candle(1)], source="import", seen_ms=1)
     assert len(closes(store)) == 1
 
 
@@ -106,7 +106,7 @@ def test_an_unknown_revision_changes_nothing(store: Store) -> None:
     put(store, candle(1, 99.0))
     with pytest.raises(UsageError, match="has no revision 77; list them"):
         accept(store, [read_revisions(store)[0].id, 77], accepted_ms=NOW_MS)
-    assert read_row_at(store, KEY, HOUR) == candle(1)
+    assert read_candle_at(store, KEY, HOUR) == candle(1)
     assert len(closes(store)) == 1
 
 
@@ -127,7 +127,7 @@ def test_a_value_that_no_candle_may_have_is_not_accepted(store: Store, foreign: 
     assert (revision.new.close, revision.source) == (500.0, None)
     with pytest.raises(StoreError, match="CHECK constraint failed"):
         accept(store, [revision.id], accepted_ms=NOW_MS, force=True)
-    assert read_row_at(store, KEY, HOUR) == candle(1)
+    assert read_candle_at(store, KEY, HOUR) == candle(1)
 
 
 def test_rest_replaces_a_row_of_plain_sql_and_keeps_a_different_value_as_a_revision(
@@ -136,7 +136,7 @@ def test_rest_replaces_a_row_of_plain_sql_and_keeps_a_different_value_as_a_revis
     foreign(store.path, (PLAIN, [HOUR, 99.0]), (PLAIN, [2 * HOUR, 105.0]))
     report = put(store, candle(1), candle(2), candle(3))
     assert report == InsertReport(inserted=3, revised=1)
-    assert read_row_at(store, KEY, HOUR) == candle(1)
+    assert read_candle_at(store, KEY, HOUR) == candle(1)
     assert closes(store, open_only=False) == [(99.0, 105.0, True)]
 
 
@@ -153,9 +153,9 @@ def write(store: Store, origin: str, close: float) -> None:
         case "stream close":
             store_marked(store, KEY, row, closed_ms=1)
         case "file":
-            insert_closed(store, KEY, [row], source="import", seen_ms=AFTER_MS["settled"])
+            insert_closed_rows(store, KEY, [row], source="import", seen_ms=AFTER_MS["settled"])
         case _:
-            insert_closed(store, KEY, [row], source="rest", seen_ms=AFTER_MS[origin])
+            insert_closed_rows(store, KEY, [row], source="rest", seen_ms=AFTER_MS[origin])
 
 
 RANKS = {"frame": 0, "file": 1, "at the close": 2, "stream close": 3, "settled": 4}
@@ -172,13 +172,13 @@ def test_only_a_value_of_a_higher_rank_is_accepted(store: Store, stored: str, ca
     is_better = RANKS[came] > RANKS[stored] or is_later_rest
     assert revision.outranks is is_better
     assert accept_outranking(store, [revision.id], accepted_ms=NOW_MS) == is_better
-    assert read_row_at(store, KEY, HOUR) == candle(1, 99.0 if is_better else 105.0)
+    assert read_candle_at(store, KEY, HOUR) == candle(1, 99.0 if is_better else 105.0)
     if not is_better:
         words = "of the same rank" if came == stored else "that ranks higher"
         with pytest.raises(UsageError, match=f"would replace a value {words}: "):
             accept(store, [revision.id], accepted_ms=NOW_MS)
         assert accept(store, [revision.id], accepted_ms=NOW_MS, force=True) == 1
-        assert read_row_at(store, KEY, HOUR) == candle(1, 99.0)
+        assert read_candle_at(store, KEY, HOUR) == candle(1, 99.0)
 
 
 def test_the_best_of_several_revisions_is_accepted_and_a_stale_frame_is_settled(
@@ -190,7 +190,7 @@ def test_the_best_of_several_revisions_is_accepted_and_a_stale_frame_is_settled(
     assert (
         accept_outranking(store, [one.id for one in read_revisions(store)], accepted_ms=NOW_MS) == 1
     )
-    assert read_row_at(store, KEY, HOUR) == candle(1, 99.0)
+    assert read_candle_at(store, KEY, HOUR) == candle(1, 99.0)
     assert read_revisions(store) == []
 
 
@@ -241,7 +241,7 @@ def test_accepting_all_never_replaces_a_value_by_one_of_a_lower_rank(
         revisions = read_revisions(store)
         before = {one.stored_rank for one in revisions}
         accept_outranking(store, [one.id for one in revisions], accepted_ms=NOW_MS)
-        row = read_row_at(store, KEY, HOUR)
+        row = read_candle_at(store, KEY, HOUR)
         assert row is not None
         accepted = [one for one in revisions if one.new == row]
         best = max((one.rank for one in revisions), default=0)

@@ -4,7 +4,7 @@ import pytest
 
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.untraded import is_untraded
-from onetape.store.candles import insert_closed, replace_forming
+from onetape.store.candles import insert_closed_rows, replace_forming
 from onetape.store.database import Store
 from onetape.store.reading import read_first_traded_after
 
@@ -18,7 +18,7 @@ MOVED = Candle(0, 100, 101, 99, 100, 0)
 def stored(store: Store, *kinds: Candle) -> list[Candle]:
     """Store one closed candle an hour, of these kinds."""
     rows = [row._replace(timestamp=hour * HOUR) for hour, row in enumerate(kinds)]
-    insert_closed(store, KEY, rows, source="rest", seen_ms=0)
+    insert_closed_rows(store, KEY, rows, source="rest", seen_ms=0)
     return rows
 
 

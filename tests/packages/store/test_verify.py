@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from onetape.core.candles import Candle, SeriesKey, find_candle_fault
 from onetape.core.timeframes import Timeframe
-from onetape.store.candles import insert_closed, replace_forming
+from onetape.store.candles import insert_closed_rows, replace_forming
 from onetape.store.database import Store, open_store
 from onetape.store.gaps import CONFIRMED, UNKNOWN_IMPORT, read_gaps, set_gap
 from onetape.store.verify import Finding, verify
@@ -30,7 +30,7 @@ def candle(hour: int) -> Candle:
 
 
 def put(store: Store, *hours: int) -> None:
-    insert_closed(store, KEY, [candle(hour) for hour in hours], source="rest", seen_ms=1)
+    insert_closed_rows(store, KEY, [candle(hour) for hour in hours], source="rest", seen_ms=1)
 
 
 def short(findings: Sequence[Finding]) -> list[tuple[str, int, int, int]]:

@@ -13,7 +13,7 @@ from onetape.core.trading import Decision, Order
 from onetape.engine import ExitConfig
 from onetape.execution.events import FillReport, StatusReport
 from onetape.simulator.faults.model import Fault
-from onetape.store.candles import insert_closed, replace_forming
+from onetape.store.candles import insert_closed_rows, replace_forming
 from onetape.store.controls import NewControl, insert_controls
 from onetape.store.ledger import insert_decision
 from onetape.strategies import Signals
@@ -87,7 +87,7 @@ def rules(monkeypatch: pytest.MonkeyPatch) -> Generator[Callable[..., Rules]]:
 
 async def send_entry(desk: LiveDesk) -> Order:
     """Send an order to buy that is executed, and store nothing of its response."""
-    insert_closed(desk.store, KEY, [candle(-1)], source="rest", seen_ms=START_MS)
+    insert_closed_rows(desk.store, KEY, [candle(-1)], source="rest", seen_ms=START_MS)
     replace_forming(desk.store, KEY, candle(0), seen_ms=START_MS)
     await desk.until(lambda: desk.executor.balance_is_known)
     order = desk.enter()
@@ -241,7 +241,7 @@ def test_the_rules_leave_a_position_that_was_found_after_the_first_decision(
             with store.write() as connection:
                 connection.execute("DELETE FROM ohlcv_data WHERE timestamp = ?", (ENTERED,))
             runner.watch_closed(ENTERED - HOUR)
-        insert_closed(store, KEY, [candle(0)], source="rest", seen_ms=now_ms)
+        insert_closed_rows(store, KEY, [candle(0)], source="rest", seen_ms=now_ms)
         replace_forming(store, KEY, candle(1), seen_ms=now_ms)
         runner.watch_forming(ENTERED)
         leaving = desk.executor.open_order
@@ -271,7 +271,7 @@ def test_a_sell_that_came_while_the_entry_was_on_its_way_sells_once_it_is_known(
 
     async def scenario(desk: LiveDesk) -> None:
         store, now_ms = desk.store, desk.exchange.now_ms()
-        insert_closed(store, KEY, [candle(-1)], source="rest", seen_ms=now_ms)
+        insert_closed_rows(store, KEY, [candle(-1)], source="rest", seen_ms=now_ms)
         replace_forming(store, KEY, candle(0), seen_ms=now_ms)
         await desk.until(lambda: desk.executor.balance_is_known)
         for fault in unknown:
@@ -287,7 +287,7 @@ def test_a_sell_that_came_while_the_entry_was_on_its_way_sells_once_it_is_known(
         # The candle of the entry closes with a SELL before it is known what the order has become.
         await desk.pass_time(HOUR)
         now_ms = desk.exchange.now_ms()
-        insert_closed(store, KEY, [candle(0)], source="rest", seen_ms=now_ms)
+        insert_closed_rows(store, KEY, [candle(0)], source="rest", seen_ms=now_ms)
         replace_forming(store, KEY, candle(1), seen_ms=now_ms)
         runner.watch_closed(ENTERED)
         runner.decide(*window(ENTERED), -1, can_enter=False)
@@ -320,7 +320,7 @@ def test_a_sell_from_before_a_restart_sells_a_position_that_is_found_later(
             later = decision(desk, ENTERED + HOUR, 1, gates)
             insert_decision(store, later, None, desk.lease.fence)
         await desk.pass_time(HOUR)
-        insert_closed(store, KEY, [candle(0)], source="rest", seen_ms=desk.exchange.now_ms())
+        insert_closed_rows(store, KEY, [candle(0)], source="rest", seen_ms=desk.exchange.now_ms())
         replace_forming(store, KEY, candle(1), seen_ms=desk.exchange.now_ms())
         desk.start()
         # It was bought over 33,000, the close of the candle with the SELL.

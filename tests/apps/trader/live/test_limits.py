@@ -13,7 +13,7 @@ from live_desk import ACCOUNT, BALANCE, KEY, LiveDesk, live_desk
 from onetape.core.candles import Candle, SeriesKey
 from onetape.execution.risk_limits import RiskLimits
 from onetape.simulator.faults.model import Fault
-from onetape.store.candles import insert_closed
+from onetape.store.candles import insert_closed_rows
 from onetape.store.database import open_store
 from onetape.store.market_data import BestPrices, insert_ticker
 from onetape.store.orders import insert_order
@@ -253,7 +253,7 @@ def test_a_position_is_worth_its_newest_price_and_none_that_is_old(tmp_path: Pat
         assert found.find_price(other) is None, "a bid of ten hours ago"
         newest = timeframe.shift(timeframe.floor(now_ms // 1_000), -1)
         row = Candle(newest, 50.0, 50.0, 50.0, 50.0, 1.0)
-        insert_closed(desk.store, other, [row], source="rest", seen_ms=now_ms)
+        insert_closed_rows(desk.store, other, [row], source="rest", seen_ms=now_ms)
         assert found.find_price(other) == 50
         insert_ticker(desk.store, *other.names[:2], BestPrices(now_ms, 60.0, 61.0, 60.0))
         assert found.find_price(other) == 60

@@ -16,7 +16,7 @@ from onetape.core.errors import UsageError
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.recorded.replay import Replay, read_replay
 from onetape.simulator.recorded.replay_market import ReplayMarket
-from onetape.store.candles import insert_closed
+from onetape.store.candles import insert_closed_rows
 from onetape.store.database import open_store
 from repeatable import examples
 
@@ -47,7 +47,7 @@ def written(folder: Path, rows: list[tuple[str, ...]], kind: str = "csv") -> Rep
     candles = [Candle(time, *map(float, row)) for time, row in zip(times, rows, strict=True)]
     with open_store(path, create=True) as store:
         key = SeriesKey("binance", SYMBOL, "1h")
-        insert_closed(store, key, candles, source="import", seen_ms=0)
+        insert_closed_rows(store, key, candles, source="import", seen_ms=0)
     return read_replay(path)
 
 

@@ -11,7 +11,7 @@ import pytest
 from onetape.core.candles import Candle, SeriesKey
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.recorded.replay import Replay, read_replay
-from onetape.store.candles import insert_closed
+from onetape.store.candles import insert_closed_rows
 from onetape.store.database import open_store
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -43,7 +43,7 @@ def replay(request: pytest.FixtureRequest, tmp_path: Path) -> Replay:
         path = tmp_path / "onetape.db"
         with open_store(path, create=True) as store:
             key = SeriesKey("binance", BTC, "1h")
-            insert_closed(store, key, CANDLES, source="rest", seen_ms=0)
+            insert_closed_rows(store, key, CANDLES, source="rest", seen_ms=0)
     return read_replay(path)
 
 

@@ -23,7 +23,7 @@ from onetape.simulator.recorded.replay_market import ReplayMarket
 from onetape.simulator.server.simulator import Simulator
 from onetape.simulator.streams.feeds import KlineFeed, make_feed
 from onetape.simulator.trading.market_trade_feed import MarketTradeFeed
-from onetape.store.candles import insert_closed
+from onetape.store.candles import insert_closed_rows
 from onetape.store.database import open_store
 from repeatable import examples
 
@@ -147,13 +147,13 @@ def test_a_database_is_replayed_by_its_smallest_timeframe(tmp_path: Path) -> Non
     path = tmp_path / "onetape.db"
     with open_store(path, create=True) as store:
         key = SeriesKey("binance", "BTC/USDT", "1h")
-        insert_closed(store, key, HOURS, source="import", seen_ms=0)
+        insert_closed_rows(store, key, HOURS, source="import", seen_ms=0)
         days = [HOURS[0]._replace(volume=99.0)]
-        insert_closed(
+        insert_closed_rows(
             store, SeriesKey("binance", "BTC/USDT", "1d"), days, source="import", seen_ms=0
         )
         others = [HOURS[0]._replace(open=96.0)]
-        insert_closed(
+        insert_closed_rows(
             store, SeriesKey("binance", "ETH/USDT", "1d"), others, source="import", seen_ms=0
         )
     market = ReplayMarket(7, read_replay(path))
@@ -347,7 +347,9 @@ def test_no_order_is_taken_in_a_gap_of_its_own_market(tmp_path: Path) -> None:
     path = tmp_path / "two.db"
     with open_store(path, create=True) as store:
         for symbol, rows in (("BTC/USDT", HOURS), ("ETH/USDT", [*HOURS, GAP_CANDLE])):
-            insert_closed(store, SeriesKey("binance", symbol, "1h"), rows, source="rest", seen_ms=0)
+            insert_closed_rows(
+                store, SeriesKey("binance", symbol, "1h"), rows, source="rest", seen_ms=0
+            )
     market = ReplayMarket(7, read_replay(path))
     feed = MarketTradeFeed(market, held=True)
     in_gap_ms = (MARCH + 2 * 3_600 + 60) * 1_000

@@ -12,7 +12,7 @@ from onetape.core.candles import Candles, SeriesKey
 from onetape.core.clock import format_day, format_utc
 from onetape.core.errors import CandleGapError, DataError
 from onetape.core.timeframes import Timeframe
-from onetape.store.candles import read_first_row_after, read_last_closed
+from onetape.store.candles import read_first_candle_after, read_last_closed
 from onetape.store.database import Store, open_if_exists
 from onetape.store.gaps import find_unexplained, read_accepted
 from onetape.store.reading import has_volume, read_closed_between
@@ -125,7 +125,7 @@ def locate_gaps(candles: Candles, gaps: Sequence[tuple[int, int]]) -> tuple[Inde
 
 def _find_unproven_row(store: Store, key: SeriesKey, last: int, end: int | None) -> int | None:
     """Return the row after the last closed candle, where the range would have room for it."""
-    row = read_first_row_after(store, key, last)
+    row = read_first_candle_after(store, key, last)
     if row is None or (end is not None and row.timestamp >= end):
         return None
     return row.timestamp

@@ -10,7 +10,7 @@ from onetape.core.candles import SeriesKey
 from onetape.core.clock import format_day, format_utc
 from onetape.core.errors import DataError
 from onetape.core.timeframes import Timeframe
-from onetape.store.candles import read_first_row_after
+from onetape.store.candles import read_first_candle_after
 from onetape.store.database import Store
 
 
@@ -55,7 +55,7 @@ def find_common_range(store: Store, config: BacktestConfig) -> CommonRange:
     if wanted[1] is None:
         notes += _describe_end(ends, config)
         for key in keys:
-            row = read_first_row_after(store, key, stored[key][1]) if ends[key] == end else None
+            row = read_first_candle_after(store, key, stored[key][1]) if ends[key] == end else None
             if row is not None:
                 left_out[key.symbol] = row.timestamp
     return CommonRange(start, end, tuple(notes), left_out)

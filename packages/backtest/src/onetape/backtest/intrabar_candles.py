@@ -17,7 +17,11 @@ from onetape.core.timeframes import Timeframe
 from onetape.engine import BarExit, IntrabarSource, Levels, find_exit_in_bar
 from onetape.engine.exits import TARGET, TRAILING_STOP
 from onetape.engine.intrabar import make_candle_reader
-from onetape.store.candles import read_closed_range, read_last_closed_before, read_stored_series
+from onetape.store.candles import (
+    read_closed_range,
+    read_last_closed_timestamp,
+    read_series_summaries,
+)
 from onetape.store.database import Store
 from onetape.store.gaps import read_explained_gaps
 from onetape.store.reading import has_volume, read_closed_between
@@ -47,7 +51,7 @@ def load_intrabar(
     if finer is None:
         return None
     key = SeriesKey(window.key.exchange, window.key.symbol, finer.name)
-    last = read_last_closed_before(store, key, window.end)
+    last = read_last_closed_timestamp(store, key, window.end)
     if last is None or last < window.start:
         raise DataError(_describe_nothing_stored(store, key, window, config))
     if not config.account.exits.has_levels:
@@ -169,7 +173,9 @@ def _describe_nothing_stored(
         has = f"stored: {format_utc(stored[0])} to {format_utc(after)} UTC"
     else:
         traded = Timeframe.parse(window.key.timeframe)
-        own = (one.key for one in read_stored_series(store) if one.key.names[:2] == key.names[:2])
+        own = (
+            one.key for one in read_series_summaries(store) if one.key.names[:2] == key.names[:2]
+        )
         others = sorted(
             (Timeframe.parse(each.timeframe) for each in own), key=lambda it: it.seconds
         )

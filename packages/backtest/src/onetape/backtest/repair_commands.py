@@ -11,7 +11,7 @@ from onetape.core.message_text import format_count, suggest_name
 from onetape.core.quirks import get_quirks, is_out_of_reach
 from onetape.core.resample import check_multiple
 from onetape.core.timeframes import Timeframe
-from onetape.store.candles import read_closed_range, read_stored_series
+from onetape.store.candles import read_closed_range, read_series_summaries
 from onetape.store.database import Store
 from onetape.store.gaps import UNPROVEN, read_gap_ledger
 
@@ -72,7 +72,7 @@ def read_stored_range(store: Store, key: SeriesKey, config: BacktestConfig) -> t
 
 def _describe_nothing_stored(store: Store, key: SeriesKey, config: BacktestConfig) -> str:
     """Return the text that no closed candle of a series is stored, with the fetch command."""
-    hint = suggest_name(str(key), [str(summary.key) for summary in read_stored_series(store)])
+    hint = suggest_name(str(key), [str(summary.key) for summary in read_series_summaries(store)])
     return (
         f"{store.path} holds no closed candle of {key}; run: {format_repair_command(key, config)}"
         f"{_format_resample_command(store, key, config)}{hint}"
@@ -147,7 +147,7 @@ def _format_resample_command(store: Store, key: SeriesKey, config: BacktestConfi
 def _find_resample_source(store: Store, key: SeriesKey) -> str | None:
     """Return the highest stored timeframe that divides the requested one."""
     wanted, found = Timeframe.parse(key.timeframe), list[Timeframe]()
-    for summary in read_stored_series(store):
+    for summary in read_series_summaries(store):
         each = summary.key
         if (each.exchange, each.symbol) != (key.exchange, key.symbol):
             continue

@@ -69,7 +69,7 @@ class StoreFill(Struct, frozen=True):
     fill: FillReport
 
 
-class Settled(Struct, frozen=True):
+class FinishedAndBooked(Struct, frozen=True):
     """Effect: the order is over and all of its fills are booked."""
 
 
@@ -79,7 +79,7 @@ class Alarm(Struct, frozen=True):
     reason: str
 
 
-Effect = LookUp | FetchFills | StoreFill | Settled | Alarm
+Effect = LookUp | FetchFills | StoreFill | FinishedAndBooked | Alarm
 
 
 class OrderState(Struct, frozen=True):
@@ -114,10 +114,10 @@ class OrderState(Struct, frozen=True):
         return self.stage == "done"
 
     @property
-    def is_settled(self) -> bool:
+    def is_finished_and_booked(self) -> bool:
         """Return whether the order is over and its whole filled amount is booked.
 
-        A filled order without a fill is not settled: some replies report the status without the
+        A filled order without a fill is not booked: some replies report the status without the
         amount.
         """
         has_fills = self.booked > 0 or self.outcome != "filled"
@@ -228,6 +228,6 @@ def _compute_effects(
 ) -> tuple[Effect, ...]:
     if not after.is_done:
         return ()
-    if not after.is_settled:
+    if not after.is_finished_and_booked:
         return () if isinstance(event, FillReport) else (FetchFills(),)
-    return () if before.is_settled else (Settled(),)
+    return () if before.is_finished_and_booked else (FinishedAndBooked(),)

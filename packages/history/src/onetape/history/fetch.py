@@ -9,7 +9,7 @@ from onetape.core.candles import SeriesKey
 from onetape.core.timeframes import Timeframe
 from onetape.exchange.pages import Page, iterate_closed_pages
 from onetape.exchange.rest import RestExchange
-from onetape.store.candles import InsertReport, insert_closed, insert_columns, read_last_closed
+from onetape.store.candles import InsertReport, insert_closed_rows, insert_columns, read_last_closed
 from onetape.store.database import Store
 
 #: Number of the newest closed candles that each run reads again.
@@ -84,7 +84,7 @@ def reread_from(store: Store, key: SeriesKey, *, count: int = REREAD_CANDLES) ->
 
 def _store_page(store: Store, key: SeriesKey, page: Page) -> InsertReport:
     if page.refused:
-        return insert_closed(
+        return insert_closed_rows(
             store, key, page.rows, source="rest", seen_ms=page.requested_ms, raw=page.refused
         )
     return insert_columns(store, key, page.candles, source="rest", seen_ms=page.requested_ms)

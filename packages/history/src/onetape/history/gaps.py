@@ -19,7 +19,11 @@ from onetape.core.timeframes import Timeframe
 from onetape.exchange.pages import Page
 from onetape.exchange.rest import RestExchange
 from onetape.history.fetch import FetchReport, fetch_closed
-from onetape.store.candles import find_missing, read_closed_timestamps, read_last_closed_before
+from onetape.store.candles import (
+    find_series_gaps,
+    read_closed_timestamps,
+    read_last_closed_timestamp,
+)
 from onetape.store.database import Store
 from onetape.store.gaps import (
     ACCEPTED,
@@ -179,13 +183,13 @@ def find_missing_ranges(
     the forming candle, if the range reaches so far.
     """
     timeframe = Timeframe.parse(key.timeframe)
-    before = read_last_closed_before(store, key, start + 1)
+    before = read_last_closed_timestamp(store, key, start + 1)
     after = read_closed_timestamps(store, key, after=end - 1, limit=1)
     low = start if before is None else before
     forming = timeframe.floor(now_ms // 1_000)
     high = after[0] if after else forming
     is_cut = not after and end < forming
-    gaps = find_missing(store, key, low, high)
+    gaps = find_series_gaps(store, key, low, high)
     if gaps and before is None and gaps[0][0] == timeframe.ceil(start):
         gaps = gaps[1:]
     if is_cut and gaps and gaps[-1][1] == forming:
@@ -218,7 +222,7 @@ def find_due_gaps(
         for each in read_gap_ledger(store, key, start, end)
         if each.state == UNPROVEN
         and (each.answers < DECIDING_RESPONSES or now_ms - each.last_requested_ms >= APART_MS)
-        and find_missing(store, key, max(each.start, start), min(each.end, end))
+        and find_series_gaps(store, key, max(each.start, start), min(each.end, end))
     ]
 
 

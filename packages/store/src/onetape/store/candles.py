@@ -1,9 +1,9 @@
 """Write and read candles. Candle times are epoch seconds UTC, ranges are half-open.
 
-There are two sources, with one rule each. REST rows are proven closed: they replace a row of the
-same candle that is not closed, and never a closed row. Live rows replace the forming candle, which
-the exchange's mark (stream_closes.py) or REST closes. A row that breaks a rule goes to quarantine,
-because OR IGNORE would drop it without an error.
+Rows of REST, of files and of resampling are proven closed: such a row replaces a row of the same
+candle that is not closed, and never a closed row. Rows of the stream replace the forming candle,
+until the exchange's mark (stream_closes.py) or REST closes the candle. An invalid row goes to
+quarantine, because INSERT OR IGNORE would drop the row without an error.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,7 +33,7 @@ from onetape.store.batches import (
     sort_columns,
     sort_rows,
 )
-from onetape.store.closed_rows import Row, store_closed
+from onetape.store.closed_rows import Row, store_closed_batch
 from onetape.store.columns import read_last, read_proven_end
 from onetape.store.connection import Value
 from onetape.store.database import Store
@@ -78,7 +78,7 @@ class InsertReport(Struct, frozen=True):
         )
 
 
-def insert_closed(
+def insert_closed_rows(
     store: Store,
     key: SeriesKey,
     rows: Iterable[Candle],
@@ -93,9 +93,9 @@ def insert_closed(
         store: The open database.
         key: The series.
         rows: Closed candles in any order; if one occurs twice, the last counts.
-        source: Origin of the events.
-        seen_ms: Market time of arrival, epoch milliseconds: for the quarantine, and for the rank of
-            REST values.
+        source: Origin of the rows: rest, ws, import or resample.
+        seen_ms: Market time at which the rows were read, epoch milliseconds (REST: of the request);
+            stored in the quarantine, and decides whether a value of REST is final.
         raw: The exchange's text of a row, for the quarantine; by default the row as text.
 
     Raises:
@@ -108,7 +108,9 @@ def insert_closed(
     refused = [(listed[number], fault) for number, fault in faults.items()]
     if faults or not is_increasing(columns.timestamp):
         listed = sort_rows([row for number, row in enumerate(listed) if number not in faults])
-    return _insert(store, key, listed, refused, source=source, seen_ms=seen_ms, raw=raw)
+    return _insert_or_quarantine(
+        store, key, listed, refused, source=source, seen_ms=seen_ms, raw=raw
+    )
 
 
 def insert_columns(
@@ -116,16 +118,16 @@ def insert_columns(
 ) -> InsertReport:
     """Store many candles that are proven closed, `BULK_ROWS` in a transaction.
 
-    The rules are those of `insert_closed`. A process that is killed meanwhile leaves the
-    transactions that were committed, and the same call completes them.
+    The rules are those of `insert_closed_rows`. If the process is killed, the committed
+    transactions stay, and a second call with the same candles stores the rest.
 
     Args:
         store: The open database.
         key: The series.
         candles: Closed candles in any order; if one occurs twice, the last counts.
-        source: Origin of the events.
-        seen_ms: Market time of arrival, epoch milliseconds: for the quarantine, and for the rank of
-            REST values.
+        source: Origin of the rows: rest, ws, import or resample.
+        seen_ms: Market time at which the rows were read, epoch milliseconds (REST: of the request);
+            stored in the quarantine, and decides whether a value of REST is final.
 
     Raises:
         UsageError: the timeframe of the series is invalid.
@@ -137,13 +139,15 @@ def insert_columns(
     total = InsertReport()
     for first in range(0, max(len(sound), 1), BULK_ROWS):
         rows = convert_columns_to_rows(sound[first : first + BULK_ROWS])
-        report = _insert(store, key, rows, refused, source=source, seen_ms=seen_ms, raw={})
+        report = _insert_or_quarantine(
+            store, key, rows, refused, source=source, seen_ms=seen_ms, raw={}
+        )
         total = total.merge_with(report)
         refused = []
     return total
 
 
-def _insert(
+def _insert_or_quarantine(
     store: Store,
     key: SeriesKey,
     rows: Sequence[Row],
@@ -153,14 +157,14 @@ def _insert(
     seen_ms: int,
     raw: Mapping[Candle, str],
 ) -> InsertReport:
-    """Store sound rows, oldest first and each once, and quarantine the others."""
+    """Store sound rows, sorted and without duplicates, and quarantine the refused rows."""
     if not rows and not refused:
         return InsertReport()
     with store.write(bulk=True) as connection:
         refuse(connection, key, refused, raw, source=source, seen_ms=seen_ms)
         if not rows:
             return InsertReport(quarantined=len(refused))
-        done = store_closed(connection, key, rows, source=source, seen_ms=seen_ms)
+        done = store_closed_batch(connection, key, rows, source=source, seen_ms=seen_ms)
     return InsertReport(done.inserted, done.present, len(refused), done.revised)
 
 
@@ -184,8 +188,8 @@ def replace_forming(
     return True
 
 
-def is_closed(store: Store, key: SeriesKey, timestamp: int) -> bool:
-    """Return whether a candle is stored and proven closed."""
+def is_proven_closed(store: Store, key: SeriesKey, timestamp: int) -> bool:
+    """Return whether a candle is stored and proven closed; a row of plain SQL is not proven."""
     with store.read() as connection:
         found = connection.execute(
             f"SELECT 1 FROM ohlcv_data WHERE {_SERIES} AND timestamp = ? AND closed = 1",
@@ -213,7 +217,7 @@ def read_last_closed(
 def read_closed_timestamps(
     store: Store, key: SeriesKey, *, after: int, limit: int = 1_000
 ) -> list[int]:
-    """Return the opens of closed candles later than `after`, oldest first."""
+    """Return the opens of the first `limit` closed candles after `after`, oldest first."""
     with store.read() as connection:
         rows = connection.execute(
             f"SELECT timestamp FROM ohlcv_data WHERE {_SERIES} AND timestamp > ? "
@@ -223,7 +227,7 @@ def read_closed_timestamps(
     return [row[0] for row in rows]
 
 
-def read_last_closed_before(store: Store, key: SeriesKey, end: int) -> int | None:
+def read_last_closed_timestamp(store: Store, key: SeriesKey, end: int) -> int | None:
     """Return the open of the newest closed candle before `end`, or None."""
     with store.read() as connection:
         return connection.execute(
@@ -233,7 +237,7 @@ def read_last_closed_before(store: Store, key: SeriesKey, end: int) -> int | Non
         ).get
 
 
-def read_row_at(store: Store, key: SeriesKey, timestamp: int) -> Candle | None:
+def read_candle_at(store: Store, key: SeriesKey, timestamp: int) -> Candle | None:
     """Return the candle that opens at `timestamp`, forming or closed, or None."""
     with store.read() as connection:
         rows = connection.execute(
@@ -243,7 +247,7 @@ def read_row_at(store: Store, key: SeriesKey, timestamp: int) -> Candle | None:
     return Candle(*rows[0]) if rows else None
 
 
-def read_first_row_after(store: Store, key: SeriesKey, timestamp: int) -> Candle | None:
+def read_first_candle_after(store: Store, key: SeriesKey, timestamp: int) -> Candle | None:
     """Return the first candle that opens after `timestamp`, forming or closed, or None."""
     with store.read() as connection:
         rows = connection.execute(
@@ -257,7 +261,7 @@ def read_first_row_after(store: Store, key: SeriesKey, timestamp: int) -> Candle
 def read_closed_range(store: Store, key: SeriesKey) -> tuple[int, int] | None:
     """Return the opens of the first and the last closed candle; None without a closed candle.
 
-    Rows at times that no candle has, which plain SQL can write, are left out.
+    Rows at times that no candle can have are left out; plain SQL can write such rows.
     """
     ends: list[int] = []
     with store.read() as connection:
@@ -271,10 +275,11 @@ def read_closed_range(store: Store, key: SeriesKey) -> tuple[int, int] | None:
     return (ends[0], ends[1]) if ends else None
 
 
-def check_kind(store: Store, exchange: str, *, is_sandbox: bool = False) -> None:
-    """Refuse a file with candles of another kind: simulator, real exchange, or test network.
+def ensure_store_kind(store: Store, exchange: str, *, is_sandbox: bool = False) -> None:
+    """Refuse an exchange whose candles may not be in this file.
 
-    A file without candles becomes one of the test network, if requested.
+    Candles of the simulator, of real exchanges and of test networks have separate files. If
+    `is_sandbox` is set, a file without candles is marked as one of the test network.
 
     Raises:
         StoreOfOtherMarket: candles of this exchange may not go into the file.
@@ -318,8 +323,8 @@ class SeriesSummary(Struct, frozen=True):
     """Sources of the rows: import, resample, rest, ws, and sql for rows without a source."""
 
 
-def read_stored_series(store: Store) -> list[SeriesSummary]:
-    """Return every series that has candles, by name."""
+def read_series_summaries(store: Store) -> list[SeriesSummary]:
+    """Return a summary of each series with candles, sorted by exchange, symbol and timeframe."""
     with store.read() as connection:
         rows = connection.execute(
             "SELECT exchange, symbol, timeframe, min(timestamp), max(timestamp), count(*), "
@@ -334,8 +339,11 @@ def read_stored_series(store: Store) -> list[SeriesSummary]:
     ]
 
 
-def find_missing(store: Store, key: SeriesKey, start: int, end: int) -> list[tuple[int, int]]:
-    """Return the gaps in `[start, end)` as half-open ranges of candle opens, oldest first."""
+def find_series_gaps(store: Store, key: SeriesKey, start: int, end: int) -> list[tuple[int, int]]:
+    """Return the gaps of a series in `[start, end)`, as half-open ranges of candle opens.
+
+    The gaps are sorted, oldest first.
+    """
     timeframe = Timeframe.parse(key.timeframe)
     with store.read() as connection:
         rows = connection.execute(

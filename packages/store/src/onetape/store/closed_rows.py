@@ -1,4 +1,4 @@
-"""Write one batch of proven closed candles into the table, inside one write transaction."""
+"""Insert a batch of proven closed candles into the table `ohlcv_data`, in one transaction."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
@@ -22,7 +22,7 @@ from onetape.store.ranks import (
 
 _SERIES: Final = "exchange = ? AND symbol = ? AND timeframe = ?"
 _NOW_MS: Final = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
-#: A batch that skips this many candles is stored in parts.
+#: A batch is split where more than this many candles are missing between two rows.
 _FAR_CANDLES: Final = 50
 #: Half of the cost of an insert is the statement, not the row.
 _ROWS_PER_STATEMENT: Final = 50
@@ -36,7 +36,7 @@ _INSERT_MANY: Final = f"{_INSERT_ONE}{f', {_VALUES}' * (_ROWS_PER_STATEMENT - 1)
 Row = tuple[Any, ...]
 
 
-class Stored(Struct, frozen=True):
+class StoredCounts(Struct, frozen=True):
     """Counts of the sound rows of a batch: inserted, present and revised."""
 
     inserted: int = 0
@@ -44,34 +44,34 @@ class Stored(Struct, frozen=True):
     revised: int = 0
 
 
-def store_closed(
+def store_closed_batch(
     connection: DatabaseConnection,
     key: SeriesKey,
     rows: Sequence[Row],
     *,
     source: Source,
     seen_ms: int,
-) -> Stored:
-    """Insert sound candles, oldest first and each once, with INSERT OR IGNORE.
+) -> StoredCounts:
+    """Insert sound candles with INSERT OR IGNORE.
 
     Args:
         connection: Connection of an open write transaction.
         key: The series.
-        rows: The candles.
-        source: Origin of the events.
-        seen_ms: When, market time in epoch milliseconds: REST's values are final some time after
-            the close.
+        rows: The candles, oldest first and without duplicates.
+        source: Origin of the rows: rest, ws, import or resample.
+        seen_ms: Market time at which the rows were read, epoch milliseconds (REST: of the request);
+            decides whether a value of REST is final.
 
     Raises:
-        StoreError: a row did not arrive.
+        StoreError: after the insert, a row is not in the table.
     """
-    total = Stored()
+    total = StoredCounts()
     timeframe = Timeframe.parse(key.timeframe)
-    # A candle that opens before this time had settled when it was read.
-    final = timeframe.floor(max(seen_ms - SETTLED_MS, 0) // 1_000)
-    for part in _split_at_jumps(rows, timeframe.seconds):
-        done = _store(connection, key, part, source, final)
-        total = Stored(
+    # REST values of candles that open before this time (epoch seconds) are final.
+    final_before = timeframe.floor(max(seen_ms - SETTLED_MS, 0) // 1_000)
+    for part in _split_at_long_gaps(rows, timeframe.seconds):
+        done = _store_part(connection, key, part, source, final_before)
+        total = StoredCounts(
             total.inserted + done.inserted,
             total.present + done.present,
             total.revised + done.revised,
@@ -79,8 +79,8 @@ def store_closed(
     return total
 
 
-def _split_at_jumps(rows: Sequence[Row], seconds: int) -> Iterator[Sequence[Row]]:
-    """Cut rows at far jumps, because all stored rows between the ends of a part are read."""
+def _split_at_long_gaps(rows: Sequence[Row], seconds: int) -> Iterator[Sequence[Row]]:
+    """Split rows at long gaps: all stored rows between the ends of a part are read."""
     far = _FAR_CANDLES * seconds
     begun = 0
     if rows[-1][0] - rows[0][0] > far * len(rows) // 2:
@@ -91,16 +91,16 @@ def _split_at_jumps(rows: Sequence[Row], seconds: int) -> Iterator[Sequence[Row]
     yield rows[begun:] if begun else rows
 
 
-def note_early_reads(
+def update_early_reads(
     connection: DatabaseConnection, key: SeriesKey, *, early: Iterable[int], late: Iterable[int]
 ) -> None:
-    """Record which candles (epoch seconds) have a value of REST read right at the close.
+    """Add the candles `early` to the table `early_reads`, and delete the candles `late` from it.
 
     Args:
         connection: Connection of an open write transaction.
         key: The series.
-        early: Candles whose stored value came from REST right at the close.
-        late: Candles whose stored value came otherwise.
+        early: Opens of candles whose stored value came from REST right at the close, epoch seconds.
+        late: Opens of candles whose stored value did not, epoch seconds.
     """
     connection.executemany(
         "INSERT OR IGNORE INTO early_reads (exchange, symbol, timeframe, timestamp) "
@@ -113,9 +113,13 @@ def note_early_reads(
     )
 
 
-def _store(
-    connection: DatabaseConnection, key: SeriesKey, rows: Sequence[Row], source: Source, final: int
-) -> Stored:
+def _store_part(
+    connection: DatabaseConnection,
+    key: SeriesKey,
+    rows: Sequence[Row],
+    source: Source,
+    final_before: int,
+) -> StoredCounts:
     span = (*key.names, rows[0][0], rows[-1][0])
     before = connection.execute(
         "SELECT timestamp, open, high, low, close, volume, closed FROM ohlcv_data "
@@ -129,16 +133,16 @@ def _store(
     new = [row for row in rows if closed.get(row[0]) != row] if closed else rows
     if source == "rest":
         if len(new) < len(rows):
-            _settle_taken_back(connection, key, span, rows, closed, final)
-        _rank_reads(connection, key, span, rows, closed, final)
-        _note_compared(connection, key, span, rows, final)
+            _settle_withdrawn_revisions(connection, key, span, rows, closed, final_before)
+        _update_early_reads_from_rest(connection, key, span, rows, closed, final_before)
+        _delete_comparison_marks(connection, key, span, rows, final_before)
     changed = [row for row in new if row[0] in closed] if closed else []
-    _rank_known(connection, key, changed, source, final)
+    _raise_ranks_of_open_revisions(connection, key, changed, source, final_before)
     _insert_or_ignore(connection, key, new, source)
     if source == "rest" and changed:
         connection.execute(
             "UPDATE revisions SET rank = iif(timestamp < ?, ?, ?) WHERE id > ? AND rank IS NULL",
-            (final, REST_SETTLED, REST_AT_CLOSE, newest_revision),
+            (final_before, REST_SETTLED, REST_AT_CLOSE, newest_revision),
         )
     arrived = connection.execute(
         f"SELECT count(*) FROM ohlcv_data WHERE {_SERIES} AND timestamp BETWEEN ? AND ? "
@@ -146,7 +150,7 @@ def _store(
         span,
     ).get
     present = sum(row[0] in closed for row in rows) if closed else 0
-    # Closed rows never change, so the additional ones come from this batch.
+    # No closed row is deleted above, so additional closed rows come from this batch.
     inserted = arrived - len(closed)
     if inserted + present != len(rows):
         raise StoreError(
@@ -156,18 +160,23 @@ def _store(
     revised = connection.execute(
         "SELECT count(*) FROM revisions WHERE id > ?", (newest_revision,)
     ).get
-    return Stored(inserted, present, revised)
+    return StoredCounts(inserted, present, revised)
 
 
-def _rank_reads(
+def _update_early_reads_from_rest(
     connection: DatabaseConnection,
     key: SeriesKey,
     span: tuple[Any, ...],
     rows: Sequence[Row],
     closed: dict[int, Row],
-    final: int,
+    final_before: int,
 ) -> None:
-    """Store which of these values REST returned right at the close, and which are confirmed."""
+    """Add new candles that REST returned right at their close to `early_reads`.
+
+    Candles whose stored value equals the final value of REST are deleted from `early_reads`.
+    `closed` has the closed rows from before the batch, keyed by open. REST values of candles that
+    open before `final_before` (epoch seconds) are final.
+    """
     known = {
         time
         for (time,) in connection.execute(
@@ -177,25 +186,25 @@ def _rank_reads(
     late = [
         row[0]
         for row in (rows if known else ())
-        if row[0] in known and row[0] < final and closed.get(row[0], row) == row
+        if row[0] in known and row[0] < final_before and closed.get(row[0], row) == row
     ]
     early: list[int] = []
     for row in reversed(rows):
-        if row[0] < final:
+        if row[0] < final_before:
             break
         if row[0] not in closed:
             early.append(row[0])
-    note_early_reads(connection, key, early=early, late=late)
+    update_early_reads(connection, key, early=early, late=late)
 
 
-def _note_compared(
+def _delete_comparison_marks(
     connection: DatabaseConnection,
     key: SeriesKey,
     span: tuple[Any, ...],
     rows: Sequence[Row],
-    final: int,
+    final_before: int,
 ) -> None:
-    """Delete the marks of candles to compare with REST, after the comparison."""
+    """Delete from `stream_closes` the candles that these REST rows were compared with."""
     waiting = {
         time
         for (time,) in connection.execute(
@@ -203,17 +212,21 @@ def _note_compared(
             span,
         )
     }
-    compared = waiting and [row[0] for row in rows if row[0] in waiting and row[0] < final]
+    compared = waiting and [row[0] for row in rows if row[0] in waiting and row[0] < final_before]
     connection.executemany(
         f"DELETE FROM stream_closes WHERE {_SERIES} AND timestamp = ?",
         [(*key.names, time) for time in compared],
     )
 
 
-def _rank_known(
-    connection: DatabaseConnection, key: SeriesKey, rows: Sequence[Row], source: Source, final: int
+def _raise_ranks_of_open_revisions(
+    connection: DatabaseConnection,
+    key: SeriesKey,
+    rows: Sequence[Row],
+    source: Source,
+    final_before: int,
 ) -> None:
-    """Give open revisions with these values the rank of this source, if that is higher."""
+    """Give open revisions with these values the rank of `source`, if that rank is higher."""
     connection.executemany(
         f"UPDATE revisions AS r SET source = ?, rank = ? WHERE {_SERIES} AND timestamp = ? "
         "AND new_open = ? AND new_high = ? AND new_low = ? AND new_close = ? AND new_volume = ? "
@@ -221,7 +234,7 @@ def _rank_known(
         [
             (source, rank, *key.names, *row, rank)
             for row in rows
-            for rank in [_rank(source, is_final=row[0] < final)]
+            for rank in [_rank(source, is_final=row[0] < final_before)]
         ],
     )
 
@@ -232,18 +245,18 @@ def _rank(source: Source, *, is_final: bool) -> int:
     return FRAME if source == "ws" else FILE
 
 
-def _settle_taken_back(
+def _settle_withdrawn_revisions(
     connection: DatabaseConnection,
     key: SeriesKey,
     span: tuple[Any, ...],
     rows: Sequence[Row],
     closed: dict[int, Row],
-    final: int,
+    final_before: int,
 ) -> None:
-    """Settle open revisions of candles for which the exchange sends the stored value again.
+    """Settle the open revisions of candles whose stored value the exchange sends again.
 
     Accepted later, such a revision would give the candle a value that the exchange has withdrawn. A
-    revision that outranks the exchange's present value stays open.
+    revision of a higher rank than the value sent now stays open.
     """
     revised = connection.execute(
         f"SELECT DISTINCT timestamp FROM revisions WHERE {_SERIES} AND timestamp BETWEEN ? AND ? "
@@ -256,7 +269,7 @@ def _settle_taken_back(
             f"UPDATE revisions AS r SET accepted = 1 WHERE {_SERIES} AND timestamp = ? "
             f"AND {REVISION_RANK_SQL} <= ?",
             [
-                (*key.names, time, REST_SETTLED if time < final else REST_AT_CLOSE)
+                (*key.names, time, REST_SETTLED if time < final_before else REST_AT_CLOSE)
                 for (time,) in revised
                 if time in sent and sent[time] == closed.get(time)
             ],
@@ -285,10 +298,11 @@ def _clear_unproven(
     before: Sequence[Row],
     source: Source,
 ) -> None:
-    """Delete rows of these candles that are not closed.
+    """Delete the stored rows of these candles that are not closed.
 
-    A forming row left by a process that was killed would block the final one forever. A row of
-    plain SQL may have been read as closed: a different value of it is stored as a revision.
+    A forming row left by a process that was killed would block the final row forever. A row of
+    plain SQL may have been read as closed: if its value differs, the old value and the new one are
+    stored as a revision.
     """
     sent: dict[int, Row] = {row[0]: row for row in rows}
     unproven = [row for row in before if row[6] != 1 and row[0] in sent]

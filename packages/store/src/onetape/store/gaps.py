@@ -12,7 +12,7 @@ from msgspec.structs import astuple, replace
 
 from onetape.core.candles import SeriesKey
 from onetape.core.timeframes import Timeframe
-from onetape.store.candles import find_missing, read_closed_range
+from onetape.store.candles import find_series_gaps, read_closed_range
 from onetape.store.connection import DatabaseConnection
 from onetape.store.database import Store
 
@@ -221,7 +221,7 @@ def read_gaps(
             return []
         first = stored[0] if start is None else max(start, stored[0])
         last = stored[1] if end is None else min(end, stored[1])
-        gaps = find_missing(store, key, first, last)
+        gaps = find_series_gaps(store, key, first, last)
         known = _read_entries(connection, key, first, last) if gaps else []
     return [
         _make_gap(low, high, timeframe.count_between(low, high), entry)

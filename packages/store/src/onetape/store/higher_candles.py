@@ -13,7 +13,7 @@ from onetape.core.candle_gaps import find_gaps
 from onetape.core.candles import Candles, IntArray, SeriesKey
 from onetape.core.resample import check_multiple, resample
 from onetape.core.timeframes import Timeframe
-from onetape.store.candles import insert_columns, read_last_closed_before
+from onetape.store.candles import insert_columns, read_last_closed_timestamp
 from onetape.store.database import Store
 from onetape.store.gaps import find_unexplained
 from onetape.store.reading import has_volume, read_closed_between
@@ -89,7 +89,7 @@ def read_higher_candles(
     begins_inside = (
         bool(missing)
         and missing[0][0] == first
-        and not any(read_last_closed_before(store, one, first) for one in (higher_key, key))
+        and not any(read_last_closed_timestamp(store, one, first) for one in (higher_key, key))
     )
     return HigherTimeframeCandles(higher_key, candles, built, missing, begins_inside)
 

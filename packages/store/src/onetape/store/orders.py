@@ -38,7 +38,7 @@ class OrderChange(Struct, frozen=True):
     client_order_id: str
     events: tuple[tuple[str, str], ...]
     """Kind and JSON document of each new event, oldest first."""
-    number: int
+    stored_event_count: int
     """Number of events of the order that were stored before."""
     before: OrderStatus
     """Status of the order before the new events."""
@@ -52,8 +52,8 @@ class OrderChange(Struct, frozen=True):
     at_ms: int
     source: str
     """Origin of the events, such as `paper`."""
-    is_settled: bool
-    """Whether the order is over and all of its fills are booked."""
+    is_finished_and_booked: bool
+    """Whether the order is over and all of its fills are booked; `finished_ms` is set then."""
     fills: tuple[Fill, ...] = ()
     """New fills of the order."""
     filled_timestamp: int | None = None
@@ -134,7 +134,7 @@ def store_change(store: Store, change: OrderChange, fence: Fence) -> None:
                 format_decimal(change.booked),
                 change.exchange_order_id,
                 change.at_ms,
-                int(change.is_settled),
+                int(change.is_finished_and_booked),
                 change.at_ms,
                 change.filled_timestamp,
                 f"; {change.note}" if change.note else "",
@@ -142,15 +142,22 @@ def store_change(store: Store, change: OrderChange, fence: Fence) -> None:
                 change.before,
             ),
         )
-        if connection.changes() != 1 or stored != change.number:
+        if connection.changes() != 1 or stored != change.stored_event_count:
             raise StoredOrderChanged(
                 f"order {identity} is not as it was, because another program changed it; nothing "
                 "was written; look at the tables orders, order_events and trades"
             )
-        _add_events(connection, identity, change.events, change.number, change.at_ms, change.source)
+        _add_events(
+            connection,
+            identity,
+            change.events,
+            change.stored_event_count,
+            change.at_ms,
+            change.source,
+        )
         for fill in change.fills:
-            insert_row(connection, "trades", _fill_values(fill))
-        if change.is_settled:
+            insert_row(connection, "trades", _make_fill_values(fill))
+        if change.is_finished_and_booked:
             release_reservation(connection, identity)
         if change.obligation_end is not None:
             _end_obligation_of(connection, identity, change.at_ms, change.obligation_end)
@@ -173,10 +180,10 @@ def read_unfinished_orders(store: Store, session: Session) -> list[StoredOrder]:
         return [StoredOrder(order, _read_events(connection, order)) for order in orders]
 
 
-def has_unfinished_orders(store: Store, account: str, symbol: str) -> bool:
-    """Return whether an order of an account and symbol may still be open at the exchange.
+def has_open_or_unbooked_orders(store: Store, account: str, symbol: str) -> bool:
+    """Return whether an order was sent whose end is unknown, or whose fills are not all booked.
 
-    An order whose send was not stored was never sent.
+    Orders of the status `intent` are not counted, because they were never sent.
 
     Args:
         store: The open database.
@@ -244,8 +251,8 @@ def count_stops_cancelled_by_others(store: Store, entry_order_id: str) -> int:
         ).get
 
 
-def read_filled_candle(store: Store, client_order_id: str) -> int | None:
-    """Return the open of the candle that filled an order, epoch SECONDS; None where none has."""
+def read_filled_timestamp(store: Store, client_order_id: str) -> int | None:
+    """Return the open of the candle that filled an order, epoch SECONDS; None: no candle has."""
     with store.read() as connection:
         return connection.execute(
             "SELECT filled_timestamp FROM orders WHERE client_order_id = ?", (client_order_id,)
@@ -260,7 +267,7 @@ def read_order_type(store: Store, client_order_id: str) -> str | None:
         ).get
 
 
-def read_signal_candle(store: Store, client_order_id: str) -> int | None:
+def read_signal_timestamp(store: Store, client_order_id: str) -> int | None:
     """Return the open of the candle that an order was decided on, epoch SECONDS; None: unknown."""
     with store.read() as connection:
         return connection.execute(
@@ -287,7 +294,9 @@ def count_sent_orders(store: Store, account: str, since_ms: int) -> int:
 
 
 def is_exit_rejected(store: Store, entry_order_id: str) -> bool:
-    """Return whether the market refused an order that sells a position.
+    """Return whether an exit of a position was refused and is not pending any more.
+
+    Refused stops do not count.
 
     Args:
         store: The open database.
@@ -339,7 +348,7 @@ def _end_obligation_of(
         end_obligation(connection, obligation, ended_ms=ended_ms, reason=reason)
 
 
-def _fill_values(fill: Fill) -> dict[str, Value]:
+def _make_fill_values(fill: Fill) -> dict[str, Value]:
     values: dict[str, Value] = {name: getattr(fill, name) for name in Fill.__struct_fields__}
     for name in ("price", "amount", "fee"):
         values[name] = format_decimal(getattr(fill, name))

@@ -11,7 +11,7 @@ import numpy as np
 from onetape.core.candles import Candle, Candles, SeriesKey
 from onetape.core.untraded import is_untraded
 from onetape.store.cache import Chunk, fill_cache, find_chunks, get_cache_folder, load_chunk
-from onetape.store.candles import read_first_row_after
+from onetape.store.candles import read_first_candle_after
 from onetape.store.columns import read_columns, read_proven_end
 from onetape.store.connection import DatabaseConnection
 from onetape.store.database import Store
@@ -63,7 +63,7 @@ def read_first_traded_after(store: Store, key: SeriesKey, timestamp: int) -> Can
     Raises:
         StoreError: the file cannot be read.
     """
-    first = read_first_row_after(store, key, timestamp)
+    first = read_first_candle_after(store, key, timestamp)
     if first is None or not is_untraded(first) or not has_volume(store, key):
         return first
     with store.read() as connection:

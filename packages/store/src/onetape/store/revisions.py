@@ -14,7 +14,7 @@ from msgspec import Struct
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.clock import format_utc
 from onetape.core.errors import StoreError, UsageError
-from onetape.store.closed_rows import note_early_reads
+from onetape.store.closed_rows import update_early_reads
 from onetape.store.connection import DatabaseConnection
 from onetape.store.database import Store
 from onetape.store.marked_decisions import USUAL_WINDOW, mark_decisions
@@ -203,7 +203,7 @@ def _accept(store: Store, connection: DatabaseConnection, one: Revision) -> None
             f"{store.path}: the candle of revision {one.id} is not stored any more; fetch it "
             "again: uv run backfiller repair"
         )
-    note_early_reads(
+    update_early_reads(
         connection,
         one.key,
         early=[one.new.timestamp] if one.rank == REST_AT_CLOSE else [],

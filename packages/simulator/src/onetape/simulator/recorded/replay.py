@@ -64,7 +64,7 @@ class Replay:
         return int(longest.timestamp[min(HISTORY_CANDLES, len(longest) // 2)]) * 1_000
 
     def compute_identity(self) -> dict[str, dict[str, str]]:
-        """Return timeframe and sha256 of the candles of each market, by CCXT symbol."""
+        """Return timeframe and sha256 of the candles of each market, keyed by CCXT symbol."""
         return {
             one.symbol.name: {
                 "timeframe": one.timeframe.name,
@@ -144,14 +144,14 @@ def _find_commonest_timeframe(path: Path, candles: Candles) -> str:
 def _read_store(
     path: Path, symbol: str | None, timeframe: str | None, exchange: str | None
 ) -> tuple[Series, ...]:
-    from onetape.store.candles import read_stored_series
+    from onetape.store.candles import read_series_summaries
     from onetape.store.database import open_store
     from onetape.store.reading import read_closed_between
 
     with open_store(path, create=False) as store:
         keys = [
             one.key
-            for one in read_stored_series(store)
+            for one in read_series_summaries(store)
             if (symbol is None or one.key.symbol == symbol)
             and (timeframe is None or one.key.timeframe == timeframe)
             and (exchange is None or one.key.exchange == exchange)
