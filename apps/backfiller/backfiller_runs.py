@@ -12,7 +12,7 @@ import typer
 
 from backfiller.backfill_job import BackfillJob, make_job
 from backfiller.fetch_round import Outcome, fetch_all
-from backfiller.gap_remedies import describe_open_gaps
+from backfiller.gap_remedies import describe_unproven_gaps
 from backfiller.progress import open_progress_display
 from backfiller.run_database import RunDatabase
 from backfiller.schedule import run_every
@@ -110,7 +110,7 @@ def _print(outcomes: Sequence[Outcome], path: Path, *, as_json: bool, compact: b
         CandleGapError: candles are missing and it is not proven yet that the exchange lacks them;
             a run of a schedule notes it, because a later one requests again.
     """
-    raise_failures(outcomes, only=True)
+    raise_failures(outcomes, if_only_series=True)
     summaries = [outcome for outcome in outcomes if isinstance(outcome, Summary)]
     if as_json:
         document: dict[str, Any] = {
@@ -128,20 +128,20 @@ def _print(outcomes: Sequence[Outcome], path: Path, *, as_json: bool, compact: b
         if summaries:
             print_line(f"database: {path}")
     raise_failures(outcomes)
-    gaps = [gap for summary in summaries for gap in summary.open]
+    gaps = [gap for summary in summaries for gap in summary.unproven_gaps]
     if gaps:
-        text = describe_open_gaps(gaps, path, minutes=APART_MS // 60_000)
+        text = describe_unproven_gaps(gaps, path, minutes=APART_MS // 60_000)
         if not compact:
             raise CandleGapError(text)
         note(text)
 
 
-def raise_failures(outcomes: Sequence[object], *, only: bool = False) -> None:
+def raise_failures(outcomes: Sequence[object], *, if_only_series: bool = False) -> None:
     """Raise the error of a series that failed; return if none failed.
 
     Args:
         outcomes: Result of each series.
-        only: Raise only where there is one series: its error is enough.
+        if_only_series: Raise only if the failed series is the only one, whose error says it all.
 
     Raises:
         OnetapeError: of several errors one of the class with the highest exit code.
@@ -149,7 +149,7 @@ def raise_failures(outcomes: Sequence[object], *, only: bool = False) -> None:
     failures = [outcome for outcome in outcomes if isinstance(outcome, SeriesFailure)]
     if len(outcomes) == len(failures) == 1:
         raise failures[0].error
-    if not failures or only:
+    if not failures or if_only_series:
         return
     worst = max((failure.error for failure in failures), key=lambda error: error.exit_code)
     names = [str(failure.key) for failure in failures[:5]]

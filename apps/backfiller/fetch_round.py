@@ -74,7 +74,7 @@ async def run_for_each_exchange(
         The result of the work for each series, or the error that prevented it, in the job's order.
     """
 
-    async def one(exchange: str) -> list[T | SeriesFailure]:
+    async def run_exchange(exchange: str) -> list[T | SeriesFailure]:
         keys = job.get_exchange_keys(exchange)
         try:
             async with RestExchange(
@@ -90,7 +90,7 @@ async def run_for_each_exchange(
         except _OWN_FAULT as error:
             return [report_failure(key, error, display) for key in keys]
 
-    found = await gather_or_cancel(one(exchange) for exchange in job.exchanges)
+    found = await gather_or_cancel(run_exchange(exchange) for exchange in job.exchanges)
     return [outcome for outcomes in found for outcome in outcomes]
 
 
@@ -144,7 +144,7 @@ async def _fetch_exchange(
     await check_source(endpoints[exchange.endpoint.exchange], store)
     turns = asyncio.Semaphore(SERIES_AT_ONCE)
 
-    async def one(key: SeriesKey, market: MarketInfo) -> Outcome:
+    async def fetch_one_series(key: SeriesKey, market: MarketInfo) -> Outcome:
         async with turns:
             save_market(store, key.exchange, key.symbol, market.trading_rules, exchange.now_ms())
             try:
@@ -156,7 +156,7 @@ async def _fetch_exchange(
                 return report_failure(key, error, display)
 
     return await gather_or_cancel(
-        one(key, market) for key, market in zip(ready.keys, ready.markets, strict=True)
+        fetch_one_series(key, market) for key, market in zip(ready.keys, ready.markets, strict=True)
     )
 
 

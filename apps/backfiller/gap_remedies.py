@@ -1,4 +1,4 @@
-"""Remedies for missing candles; only remedies that can work are named."""
+"""Remedies for unproven gaps; only remedies that can work are named."""
 
 import shlex
 from collections.abc import Sequence
@@ -13,33 +13,35 @@ from onetape.core.quirks import get_quirks, is_out_of_reach
 from onetape.core.timeframes import Timeframe
 
 
-class OpenGap(Struct, frozen=True):
-    """A gap whose cause is unknown."""
+class UnprovenGap(Struct, frozen=True):
+    """A range of missing candles whose cause is not proven."""
 
     key: SeriesKey
     start: int
     """Open of the first missing candle, epoch seconds."""
-    candles: int
+    candle_count: int
     is_out_of_reach: bool
     """Whether the exchange serves only candles that are newer than the gap."""
 
     @classmethod
-    def of(cls, key: SeriesKey, start: int, candles: int, *, now_ms: int) -> "OpenGap":
-        """Return a gap, seen at a market time in epoch milliseconds."""
+    def make_gap(
+        cls, key: SeriesKey, start: int, candle_count: int, *, now_ms: int
+    ) -> "UnprovenGap":
+        """Return a gap; `now_ms`, a market time, decides whether the exchange still serves it."""
         timeframe = Timeframe.parse(key.timeframe)
         gone = is_out_of_reach(key.exchange, timeframe, start, now_ms // 1_000)
-        return cls(key, start, candles, gone)
+        return cls(key, start, candle_count, gone)
 
 
-def describe_open_gaps(gaps: Sequence[OpenGap], path: Path, *, minutes: int) -> str:
-    """Return a text: number of candles missing without a known cause, the first gap, the remedy.
+def describe_unproven_gaps(gaps: Sequence[UnprovenGap], path: Path, *, minutes: int) -> str:
+    """Return a text: number of candles in unproven gaps, the first gap, the remedy.
 
     Args:
-        gaps: Open gaps, at least one.
+        gaps: Unproven gaps, at least one.
         path: The database.
         minutes: Minutes after the first response from which another one may prove a gap.
     """
-    candles = sum(gap.candles for gap in gaps)
+    candles = sum(gap.candle_count for gap in gaps)
     first = gaps[0]
     verb = "is" if candles == 1 else "are"
     return (
@@ -49,8 +51,8 @@ def describe_open_gaps(gaps: Sequence[OpenGap], path: Path, *, minutes: int) -> 
     )
 
 
-def describe_remedy(gaps: Sequence[OpenGap], path: Path, *, minutes: int) -> str:
-    """Return the remedy for gaps as a part of a sentence; arguments as for `describe_open_gaps`."""
+def describe_remedy(gaps: Sequence[UnprovenGap], path: Path, *, minutes: int) -> str:
+    """Return the remedy for gaps as a part of a sentence; arguments: `describe_unproven_gaps`."""
     gone = [gap for gap in gaps if gap.is_out_of_reach]
     parts: list[str] = []
     if len(gone) < len(gaps):

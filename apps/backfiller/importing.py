@@ -161,7 +161,7 @@ def _make_summary(
         time_unit=read.time_unit,
         start=table.first,
         end=Timeframe.parse(table.key.timeframe).next(table.last),
-        rows=read.rows,
+        rows=read.row_count,
         inserted=report.inserted,
         present=report.present,
         different=different,
@@ -169,7 +169,7 @@ def _make_summary(
         quarantined=report.quarantined
         + max(read.spool.unreadable_rows - len(read.spool.unreadable), 0),
         repeated=table.repeated,
-        empty=read.empty,
+        empty=read.priceless_rows,
         unfinished=table.unfinished,
         dropped=table.dropped,
         gaps=gap_count,
@@ -206,7 +206,7 @@ def _note_gaps(
         refused: Times of the rows in that part that were refused, epoch seconds.
         now_ms: Market time, epoch milliseconds.
     """
-    is_whole = not table.read.spool.unreadable_rows and not table.read.empty
+    is_whole = not table.read.spool.unreadable_rows and not table.read.priceless_rows
     quiet: list[tuple[int, int]] = []
     unknown: list[tuple[int, int]] = []
     for gap in gaps:

@@ -69,7 +69,7 @@ def backfill(
         find_settings_file("backfiller", config),
         collect_flag_values(BackfillerSettings, flags),
     )
-    with loaded.places.naming_places():
+    with loaded.places.adding_places_to_errors():
         if plan:
             print_plan(loaded.settings, days=days, as_json=json_)
         else:

@@ -22,12 +22,12 @@ from onetape.exchange.catalogue import get_exchange_facts
 from onetape.exchange.clients import Endpoint
 
 
-class Timed(Struct, frozen=True):
-    """A fetch plan with its shortest possible duration."""
+class TimedPlan(Struct, frozen=True):
+    """A fetch plan and its estimated duration."""
 
     plan: FetchPlan
     seconds: float
-    """Duration of all requests in turn, at the speed of the last or of CCXT's limit, seconds."""
+    """Pages times the longer of one request for the exchange's time and CCXT's pause, seconds."""
 
     def make_document(self) -> dict[str, Any]:
         """Return plan and duration for --json."""
@@ -50,13 +50,13 @@ def print_plan(settings: BackfillerSettings, *, days: int | None, as_json: bool)
         database = stack.enter_context(RunDatabase(job.path, job.exchanges[0]))
         endpoints = make_endpoints(job, settings.simulator_url, stack)
         plans = asyncio.run(_plan_all(job, endpoints, database))
-    timed = [plan for plan in plans if isinstance(plan, Timed)]
+    timed = [plan for plan in plans if isinstance(plan, TimedPlan)]
     # Exchanges run side by side; the series of one exchange share its limit.
     seconds = max(
         (sum(one.seconds for one in timed if one.plan.key.exchange == name) for name in endpoints),
         default=0.0,
     )
-    raise_failures(plans, only=True)
+    raise_failures(plans, if_only_series=True)
     if as_json:
         print_json(
             {
@@ -80,8 +80,8 @@ def print_plan(settings: BackfillerSettings, *, days: int | None, as_json: bool)
 
 async def _plan_all(
     job: BackfillJob, endpoints: Mapping[str, Endpoint], database: RunDatabase
-) -> Sequence[Timed | SeriesFailure]:
-    async def plan(ready: Ready) -> list[Timed]:
+) -> Sequence[TimedPlan | SeriesFailure]:
+    async def plan(ready: Ready) -> list[TimedPlan]:
         began = time.monotonic()
         await ready.exchange.compare_clocks()
         trip_seconds = time.monotonic() - began
@@ -91,7 +91,7 @@ async def _plan_all(
             plan_series(ready.exchange, database.store, key, start=ready.start, end=ready.end)
             for key in ready.keys
         ]
-        return [Timed(plan, plan.pages * page_seconds) for plan in plans]
+        return [TimedPlan(plan, plan.pages * page_seconds) for plan in plans]
 
     with open_progress_display(len(job.keys)) as display:
         return await run_for_each_exchange(job, endpoints, database, display, plan)

@@ -10,7 +10,7 @@ from msgspec.structs import asdict
 from backfiller.backfill_job import BackfillJob
 from backfiller.fetch_plan import Range, join_ranges
 from backfiller.fetch_round import Ready, check_source, report_failure, run_for_each_exchange
-from backfiller.gap_remedies import OpenGap
+from backfiller.gap_remedies import UnprovenGap
 from backfiller.progress import open_progress_display
 from backfiller.run_database import RunDatabase
 from backfiller.series_fetch import SeriesFailure
@@ -46,8 +46,8 @@ class Repaired(Struct, frozen=True):
     withdrawn: int
     """Number of rows moved from the candle store to the quarantine."""
     left: list[Finding]
-    """Number of findings that are unexplained after the repair."""
-    open: list[OpenGap]
+    """Findings that are unexplained after the repair."""
+    unproven_gaps: list[UnprovenGap]
     """Gaps that are unexplained after the repair."""
 
     def format_line(self) -> str:
@@ -67,7 +67,7 @@ class Repaired(Struct, frozen=True):
         """Return the outcome for --json."""
         document = asdict(self)
         document.update(asdict(document.pop("key")))
-        del document["open"]
+        del document["unproven_gaps"]
         return document
 
 
@@ -118,7 +118,9 @@ async def repair_series(
             withdrawn += quarantine_forming_rows(store, key, one.start, one.end, seen_ms=seen_ms)
     left = [one for one in find_unexplained_findings(store, [key]) if one.key == key]
     gaps = [
-        OpenGap.of(key, one.start, one.candles, now_ms=seen_ms) for one in left if one.kind == "gap"
+        UnprovenGap.make_gap(key, one.start, one.candles, now_ms=seen_ms)
+        for one in left
+        if one.kind == "gap"
     ]
     return Repaired(key, len(findings), inserted, withdrawn, left, gaps)
 

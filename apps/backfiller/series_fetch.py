@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from backfiller.fetch_plan import FetchPlan, plan_series
-from backfiller.gap_remedies import OpenGap
+from backfiller.gap_remedies import UnprovenGap
 from onetape.core.candles import Candle, SeriesKey, find_candle_fault
 from onetape.core.clock import format_utc
 from onetape.core.errors import OnetapeError, RowsRefused
@@ -55,7 +55,7 @@ class Summary(Struct, frozen=True):
     """Candles of the range after the last stored one."""
     pages: int
     seconds: float
-    open: list[OpenGap]
+    unproven_gaps: list[UnprovenGap]
     """Missing ranges whose cause is unknown."""
 
     def format_line(self) -> str:
@@ -81,7 +81,7 @@ class Summary(Struct, frozen=True):
     def make_document(self) -> dict[str, Any]:
         """Return the summary for --json."""
         document = asdict(self)
-        del document["open"]
+        del document["unproven_gaps"]
         return document
 
 
@@ -189,5 +189,7 @@ def _make_summary(
         after=after,
         pages=fetched.pages,
         seconds=seconds,
-        open=[OpenGap.of(key, gap.start, gap.candles, now_ms=now_ms) for gap in unknown],
+        unproven_gaps=[
+            UnprovenGap.make_gap(key, gap.start, gap.candles, now_ms=now_ms) for gap in unknown
+        ],
     )

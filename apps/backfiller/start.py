@@ -1,4 +1,7 @@
-"""The console script of the backfiller: with a schedule a signal ends it cleanly at any time."""
+"""The console script of the backfiller.
+
+With --every, a signal before the first run ends the program without a traceback.
+"""
 
 import signal
 import sys
@@ -9,8 +12,8 @@ from onetape.cli.start import start
 
 def run() -> NoReturn:
     """Run the program."""
-    stays = any(argument.split("=")[0] == "--every" for argument in sys.argv[1:])
-    start("backfiller.main", stop=stop_before_the_first_run if stays else None)
+    is_scheduled = any(argument.split("=")[0] == "--every" for argument in sys.argv[1:])
+    start("backfiller.main", stop=stop_before_the_first_run if is_scheduled else None)
 
 
 def stop_before_the_first_run(number: int, frame: object) -> None:

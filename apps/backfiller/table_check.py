@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from backfiller.formats.spool import Spool
 from backfiller.formats.table_kinds import find_better_column_order, has_swapped_open_and_close
-from backfiller.formats.table_reader import ReadTable, read_table
+from backfiller.formats.table_reader import TableContents, read_table
 from backfiller.formats.table_series import Planned, Wanted, determine_timeframe
 from onetape.core.candles import Candle, Candles, SeriesKey, find_candle_faults
 from onetape.core.clock import format_utc
@@ -27,7 +27,7 @@ class Table(Struct, frozen=True):
 
     source: str
     key: SeriesKey
-    read: ReadTable
+    read: TableContents
     end: int
     """First open time that is left out, epoch seconds."""
     first: int
@@ -74,14 +74,14 @@ def read_planned(planned: Planned, wanted: Wanted, *, now_ms: int) -> Table:
 
 
 def _check_table(
-    planned: Planned, wanted: Wanted, read: ReadTable, *, now_ms: int, began: float
+    planned: Planned, wanted: Wanted, read: TableContents, *, now_ms: int, began: float
 ) -> Table:
     source = planned.part.source
     times = _collect_times(read.spool)
     if not times.rows:
         row = f"; the first row: {read.unreadable_row}" if read.unreadable_row else ""
         raise DataError(
-            f"{source}: none of {format_count(read.rows, 'row')} has the time of a candle, "
+            f"{source}: none of {format_count(read.row_count, 'row')} has the time of a candle, "
             f"its open in whole seconds{row}"
         )
     timeframe = determine_timeframe(planned, times.distances)
@@ -98,7 +98,7 @@ def _check_table(
         end=end,
         first=sound[0],
         last=sound[1],
-        repeated=read.rows - read.empty - times.rows - read.spool.unreadable_rows,
+        repeated=read.row_count - read.priceless_rows - times.rows - read.spool.unreadable_rows,
         unfinished=_count_from(read.spool, now),
         dropped=int(drops),
         is_exchange_guessed=planned.is_guessed,
@@ -137,7 +137,7 @@ def _count_from(spool: Spool, start: int) -> int:
 
 
 def _check_rows(
-    read: ReadTable, timeframe: Timeframe, end: int, *, has_header: bool, source: str
+    read: TableContents, timeframe: Timeframe, end: int, *, has_header: bool, source: str
 ) -> tuple[int, int]:
     """Return the opens of the first and the last sound candle.
 
@@ -177,7 +177,7 @@ def _check_rows(
             )
     if first < 0:
         raise DataError(
-            f"{source}: none of {format_count(read.rows, 'row')} is a candle that is over"
+            f"{source}: none of {format_count(read.row_count, 'row')} is a candle that is over"
         )
     return first, last
 
@@ -192,7 +192,7 @@ def _make_swapped_columns_error(source: str) -> DataError:
 
 
 def _make_wrong_reading_error(
-    read: ReadTable,
+    read: TableContents,
     source: str,
     rows: int,
     refused: int,
@@ -215,7 +215,7 @@ def _make_wrong_reading_error(
     if order is not None:
         columns = ",".join(order)
         hint = f"; its columns may be {columns}: if they are, add --columns {columns}"
-    elif read.outside:
+    elif read.rows_outside_years:
         hint = (
             "; times before 2009 or after 2100 are read with --time-unit s (or ms, us, ns), the "
             "unit of their numbers"

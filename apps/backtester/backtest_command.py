@@ -31,7 +31,7 @@ def run_command(given: Mapping[str, Any]) -> None:
             keep_freed_memory()
         chosen = load_chosen_backtest(given)
         with_report = not given["no_report"]
-        with chosen.places.naming_places():
+        with chosen.places.adding_places_to_errors():
             _run(
                 chosen.config,
                 as_json=bool(given["json_"]),

@@ -43,7 +43,7 @@ def load_chosen_backtest(given: Mapping[str, Any], command: str = "") -> ChosenB
         )
     loaded = load_backtest_settings(given)
     settings = loaded.settings
-    with loaded.places.naming_places():
+    with loaded.places.adding_places_to_errors():
         config = make_backtest_config(settings)
         parameters = None if command == "optimize" else settings.strategy.parameters
         check_choice(settings.strategy.name, parameters, USER_FOLDER)

@@ -62,7 +62,7 @@ def measure_costs(given: Mapping[str, Any]) -> MeasuredCosts:
     """
     read_file = find_settings_file("backtester", given["config"])
     loaded = _load(read_file, given)
-    with loaded.places.naming_places():
+    with loaded.places.adding_places_to_errors():
         config = make_backtest_config(loaded.settings)
         spreads = measure_spreads(config)
     file = given["config"] or find_own_settings_file("backtester")

@@ -25,7 +25,7 @@ def load_with_run(file: Path | None, flags: Tree, name: str) -> Loaded[Backteste
     saved = load_choice(name)
     run = RunParameters(saved.folder.name, saved.choice.strategy, saved.parameters, saved.origin)
     loaded = load_settings_with_run(BacktesterSettings, "backtester", file, flags, run)
-    with loaded.places.naming_places():
+    with loaded.places.adding_places_to_errors():
         symbols, timeframe = parse_symbols(loaded.settings), parse_timeframe(loaded.settings)
     saved.check_series(symbols, timeframe)
     return loaded

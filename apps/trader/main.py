@@ -103,7 +103,7 @@ def trade(
             f"--symbol and the list symbols of {file} exclude each other; leave --symbol out, or "
             "name a file without that list with --config"
         )
-    with loaded.places.naming_places():
+    with loaded.places.adding_places_to_errors():
         check_start_settings(loaded.settings)
         with (
             monitored(loaded.settings.monitoring),
@@ -157,7 +157,7 @@ def _check_settings(loaded: "Loaded[TraderSettings]") -> TraderSettings:
     """Return settings that were read again, after the checks of a start."""
     from trader.start_settings import check_settings
 
-    with loaded.places.naming_places():
+    with loaded.places.adding_places_to_errors():
         check_settings(loaded.settings)
     return loaded.settings
 

@@ -58,14 +58,14 @@ async def _open_with_retries(
 ) -> T | None:
     """Return the exchange that an attempt has opened, or None, as `open_exchange` does."""
 
-    async def opened(own: AsyncExitStack) -> T:
+    async def attempt_once(own: AsyncExitStack) -> T:
         return await attempt(own)
 
     pauses = Backoff(first_seconds=FIRST_PAUSE_SECONDS, longest_seconds=LONGEST_PAUSE_SECONDS)
     while True:
         async with AsyncExitStack() as own:
             try:
-                found = await stop.run_unless_stopped(opened(own))
+                found = await stop.run_unless_stopped(attempt_once(own))
             except (ExchangeError, StoreLocked) as error:
                 if waiting is None:
                     raise

@@ -34,7 +34,7 @@ def load_trader_settings(
     run = RunParameters(saved.folder.name, saved.choice.strategy, saved.parameters, saved.origin)
     loaded = load_settings_with_run(TraderSettings, "trader", file, flags, run)
     settings = loaded.settings
-    with loaded.places.naming_places():
+    with loaded.places.adding_places_to_errors():
         symbols = parse_traded_symbols(settings)
     shared = [one.key.symbol for one in symbols if one.strategy == settings.strategy]
     saved.check_series(shared, symbols[0].key.timeframe)

@@ -1,4 +1,4 @@
-"""`backfiller exchanges`: which exchanges serve candles. Nothing is requested."""
+"""`backfiller exchanges`: list CCXT's exchanges, without a request."""
 
 from typing import Annotated
 
@@ -38,5 +38,5 @@ def list_exchanges(
         print_line(head + f"\n{' ' * len(head)}".join(lines))
     print_line(
         f"{len(found)} exchanges. Per call: candles in one response; * the newest only, nothing "
-        "older; ' as CCXT states it, not looked at for Onetape; ? not stated."
+        "older; ' as CCXT states it, not tested with Onetape; ? not stated."
     )

@@ -1,4 +1,4 @@
-"""`backfiller export`: candles into a file."""
+"""`backfiller export`: write the candles of one series to a file."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -89,10 +89,10 @@ def export_series(
 
 
 def _parse_range(from_: str | None, to: str | None) -> tuple[int, int]:
-    """Return start and end, epoch seconds, end excluded; without flags all that can be stored.
+    """Return start and end (exclusive), epoch seconds; without flags the range of all candles.
 
     Raises:
-        UsageError: a flag is no time, or the range is empty.
+        UsageError: a flag is no date, or the range is empty.
     """
     from onetape.core.candles import LATEST_TIMESTAMP
     from onetape.core.clock import check_range
@@ -129,5 +129,5 @@ def _choose_one_series(
 
 
 def _wrap_in_list(value: str | None) -> list[str] | None:
-    """Return a flag that may be given once as one that may be repeated."""
+    """Return the value as a list of one; None: None."""
     return [value] if value else None

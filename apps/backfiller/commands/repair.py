@@ -64,14 +64,16 @@ def repair_store(
         keys = read_chosen_series(store, exchange, symbol, timeframe)
         findings = find_unexplained_findings(store, keys)
         check_undamaged(findings, store.path)
-        broken = [
+        series_to_fetch = [
             key
             for key in keys
             if any(one.key == key for one in findings) or _has_proofs(store, key)
         ]
         outcomes: Sequence[Repaired | SeriesFailure] = []
-        if broken:
-            job = make_job_for_keys(broken, store.path, retry_seconds=settings.retry_seconds)
+        if series_to_fetch:
+            job = make_job_for_keys(
+                series_to_fetch, store.path, retry_seconds=settings.retry_seconds
+            )
             endpoints = make_endpoints(job, url, stack)
             outcomes = asyncio.run(repair_all(job, endpoints, store, all_gaps=gaps))
         accepted = 0
@@ -80,7 +82,7 @@ def repair_store(
             accepted = accept_outranking(store, numbers, accepted_ms=SystemClock().now_ms())
         path = store.path
     done = [one for one in outcomes if not isinstance(one, SeriesFailure)]
-    raise_failures(outcomes, only=True)
+    raise_failures(outcomes, if_only_series=True)
     if json_:
         failed = [one.make_document() for one in outcomes if isinstance(one, SeriesFailure)]
         series = [one.make_document() for one in done]
@@ -93,31 +95,31 @@ def repair_store(
         found = sum(one.findings > 0 for one in done)
         print_line(f"{path}: {found} of {len(keys)} series had findings{revised}")
     raise_failures(outcomes)
-    _raise_left(done, path)
+    _raise_remaining_findings(done, path)
 
 
 def _has_proofs(store: "Store", key: "SeriesKey") -> bool:
-    """Return whether a series has explained gaps, which are requested again now and then."""
+    """Return whether a series has explained gaps, whose proofs are tested again."""
     from onetape.store.gaps import read_explained_gaps
 
     return bool(read_explained_gaps(store, key))
 
 
-def _raise_left(done: "list[Repaired]", path: "Path") -> None:
+def _raise_remaining_findings(done: "list[Repaired]", path: "Path") -> None:
     """Raise an error if a repaired series still has an unexplained finding.
 
     Raises:
         DataError: a finding is still unexplained.
     """
-    from backfiller.gap_remedies import describe_open_gaps
+    from backfiller.gap_remedies import describe_unproven_gaps
     from onetape.core.errors import CandleGapError, DataError
     from onetape.core.message_text import format_count
     from onetape.history.gaps import APART_MS
 
     left = [finding for one in done for finding in one.left]
-    gaps = [gap for one in done for gap in one.open]
+    gaps = [gap for one in done for gap in one.unproven_gaps]
     if left and len(left) == len(gaps):
-        raise CandleGapError(describe_open_gaps(gaps, path, minutes=APART_MS // 60_000))
+        raise CandleGapError(describe_unproven_gaps(gaps, path, minutes=APART_MS // 60_000))
     if left:
         raise DataError(
             f"{format_count(len(left), 'finding')} left that the exchange could not supply now, "

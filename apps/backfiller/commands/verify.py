@@ -1,4 +1,4 @@
-"""`backfiller verify`: look through the whole store."""
+"""`backfiller verify`: check the store, or the chosen series."""
 
 from typing import TYPE_CHECKING
 
@@ -74,7 +74,7 @@ def verify_store(
 
 def _describe_remedy(path: "Path", findings: "list[Finding]") -> str:
     """Return the remedy for findings, with its command."""
-    from backfiller.gap_remedies import OpenGap, describe_remedy
+    from backfiller.gap_remedies import UnprovenGap, describe_remedy
     from onetape.core.clock import SystemClock
 
     if any(one.kind == "quick_check" for one in findings):
@@ -84,7 +84,7 @@ def _describe_remedy(path: "Path", findings: "list[Finding]") -> str:
         gap
         for one in findings
         if one.kind == "gap" and one.key is not None
-        for gap in [OpenGap.of(one.key, one.start, one.candles, now_ms=now_ms)]
+        for gap in [UnprovenGap.make_gap(one.key, one.start, one.candles, now_ms=now_ms)]
         if gap.is_out_of_reach
     ]
     if all(one.kind == "every row refused" for one in findings):

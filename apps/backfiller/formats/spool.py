@@ -44,7 +44,7 @@ class Spool:
         self._read: tuple[int, Candles] | None = None
         self.rows = 0
         """Number of rows that were added, unreadable ones included."""
-        self.unreadable = Candles.empty()
+        self.unreadable = Candles.make_empty()
         """The first rows whose time could not be read."""
         self.unreadable_rows = 0
         """Number of rows whose time could not be read."""
@@ -118,7 +118,7 @@ class Spool:
             low, high = np.searchsorted(candles.timestamp, (start, end))
             parts.append(candles[int(low) : int(high)])
         if len(parts) <= 1:
-            return parts[0] if parts else Candles.empty()
+            return parts[0] if parts else Candles.make_empty()
         joined = Candles(
             np.concatenate([part.timestamp for part in parts]),
             *(

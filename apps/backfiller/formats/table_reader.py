@@ -1,4 +1,4 @@
-"""Reads one table of candles into a spool: rows as the file has them, times as epoch seconds."""
+"""Reads one table of candles into a spool: unchecked rows, times as epoch seconds."""
 
 import lzma
 import zlib
@@ -38,20 +38,21 @@ class ReadOptions(Struct, frozen=True):
     """Whether the files hold candles of a spot market although they look like another kind."""
 
 
-class ReadTable(Struct):
+class TableContents(Struct):
     """The rows of a table, and the notes on it."""
 
     spool: Spool
     time_unit: str
     """Unit of the table's times: s, ms, us, ns or iso; `ms and us` where both occur."""
     notes: TableNotes
-    rows: int = 0
-    empty: int = 0
-    """Rows without any price, which were left out."""
-    outside: int = 0
-    """Rows whose time is before 2009 or after 2100 in every unit."""
+    row_count: int = 0
+    """Number of rows of the table, with those that were left out."""
+    priceless_rows: int = 0
+    """Number of rows without any price, which were left out."""
+    rows_outside_years: int = 0
+    """Number of rows whose time is before 2009 or after 2100 in every unit."""
     unreadable_row: str | None = None
-    """The first row with a time or a number that could not be read, as written in the file."""
+    """Time and numbers of the first row that could not be read; `no number` for text."""
 
 
 #: Function that yields the blocks of a table.
@@ -67,11 +68,11 @@ _READERS: Final[dict[str, _Reader]] = {
 
 def read_table(
     part: Part, symbol: str, options: ReadOptions, *, is_symbol_flag: bool = True
-) -> ReadTable:
+) -> TableContents:
     """Return the rows of a table, unchecked; the caller closes the spool.
 
-    Text where a number should be becomes NaN, and a time that cannot be read -1: rows that no
-    check lets through. Rows without any price are left out.
+    Text where a number should be becomes NaN, and a time that cannot be read -1; the later check
+    refuses both. Rows without any price are left out.
 
     Args:
         part: The table.
@@ -88,7 +89,7 @@ def read_table(
     """
     spool = Spool(part.source)
     try:
-        return _read(part, symbol, options, spool, is_symbol_flag=is_symbol_flag)
+        return _fill_spool(part, symbol, options, spool, is_symbol_flag=is_symbol_flag)
     except BaseException as error:
         spool.close()
         damaged = (
@@ -102,10 +103,11 @@ def read_table(
         raise
 
 
-def _read(
+def _fill_spool(
     part: Part, symbol: str, options: ReadOptions, spool: Spool, *, is_symbol_flag: bool
-) -> ReadTable:
-    table = ReadTable(spool, "", TableNotes())
+) -> TableContents:
+    """Add the rows of a table to the spool; return the spool with the notes on the table."""
+    table = TableContents(spool, "", TableNotes())
     times = TimeReader(part.source, options.time_unit, options.zone)
     kind = KindCheck(part.source, is_spot=options.is_spot)
     pairs = list_pair_spellings(
@@ -120,8 +122,8 @@ def _read(
     for block in blocks:
         kind.look(block)
         labels.look(block)
-        spool.add(_make_candles(block, times, table))
-    if not table.rows:
+        spool.add(_take_block(block, times, table))
+    if not table.row_count:
         raise DataError(f"{part.source} has no candles")
     times.finish()
     kind.finish(table.notes)
@@ -131,13 +133,13 @@ def _read(
             "its times have a zone of their own, or are numbers: --timezone is not used"
         )
     if times.outside:
-        table.outside = times.outside
+        table.rows_outside_years = times.outside
         table.notes.add(
             f"{format_count(times.outside, 'time')} before 2009 or after 2100 in every unit; "
             "if they are right, name their unit with --time-unit s, ms, us or ns"
         )
-    if table.empty:
-        table.notes.add(f"{format_count(table.empty, 'row')} without prices left out")
+    if table.priceless_rows:
+        table.notes.add(f"{format_count(table.priceless_rows, 'row')} without prices left out")
     table.time_unit = times.unit
     return table
 
@@ -148,8 +150,12 @@ def _list_base_codes(part: Part, symbol: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(code for code in codes if code))
 
 
-def _make_candles(block: RowBlock, times: TimeReader, table: ReadTable) -> Candles:
-    table.rows += len(block.times)
+def _take_block(block: RowBlock, times: TimeReader, table: TableContents) -> Candles:
+    """Return the rows of a block that have a price, and add the counts of all its rows to `table`.
+
+    The first row that cannot be read is stored in `table` too.
+    """
+    table.row_count += len(block.times)
     seconds = times.read(block.times)
     candles = Candles(seconds, *block.prices)
     empty = block.is_empty.to_numpy() & (seconds != UNREADABLE)
@@ -157,14 +163,14 @@ def _make_candles(block: RowBlock, times: TimeReader, table: ReadTable) -> Candl
         table.unreadable_row = _find_first_unreadable_row(block, candles, empty)
     if not empty.any():
         return candles
-    table.empty += int(np.count_nonzero(empty))
+    table.priceless_rows += int(np.count_nonzero(empty))
     return candles.take(np.flatnonzero(~empty))
 
 
 def _find_first_unreadable_row(
     block: RowBlock, candles: Candles, empty: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
 ) -> str | None:
-    """Return the first row with a value that could not be read, or None."""
+    """Return time and numbers of the first row with a value that could not be read, or None."""
     numbers = np.add.reduce([np.isnan(column) for column in block.prices])
     bad = np.flatnonzero(((candles.timestamp == UNREADABLE) | (numbers > 0)) & ~empty)
     if not len(bad):

@@ -40,7 +40,10 @@ def check(
     config = chosen.config
     done: list[CheckedSeries] = []
     for symbol in config.symbols:
-        with chosen.places.naming_places(), stoppable("stopped before every bar was checked"):
+        with (
+            chosen.places.adding_places_to_errors(),
+            stoppable("stopped before every bar was checked"),
+        ):
             single = config.select_symbol(symbol)
             done.append(check_series(single, whole=all_, show_progress=progress_bar))
         if not json_:

@@ -135,11 +135,11 @@ def optimize(
         from onetape.optimization.windows import parse_scheme
 
         scheme = parse_scheme(walk_forward, is_anchored=anchored, boundary=boundary)
-        with chosen.places.naming_places(), goes_on:
+        with chosen.places.adding_places_to_errors(), goes_on:
             walked = run_walk_forward(config, options, scheme, show_progress)
         show_walk_forward(walked, as_json=json_)
         return
-    with chosen.places.naming_places(), goes_on:
+    with chosen.places.adding_places_to_errors(), goes_on:
         found = run_optimization(config, options, show_progress)
     show_optimization(found, context.args, as_json=json_)
     failure = find_no_result_error(found)

@@ -114,7 +114,11 @@ class StrategyEvaluator:
 
     @property
     def strategy(self) -> LoadedStrategy:
-        """Return the strategy, once it is loaded."""
+        """Return the loaded strategy.
+
+        Raises:
+            ConfigurationError: the strategy is not loaded yet.
+        """
         if self._loaded is None:
             raise self._make_strategy_error("is not loaded yet")
         return self._loaded
@@ -171,7 +175,9 @@ class StrategyEvaluator:
     async def evaluate(
         self, candles: Candles, higher: Higher, rows: int, seconds: float
     ) -> Evaluation | EvaluationFailure:
-        """Evaluate the strategy once.
+        """Evaluate the strategy once; return the signals, or the reason why there are none.
+
+        No OnetapeError is raised: the failure that is returned has it.
 
         Args:
             candles: Closed candles, oldest first, at least one.
@@ -195,9 +201,9 @@ class StrategyEvaluator:
             self._lock.release()
 
     def _send_ahead(self, request: _Request) -> None:
-        """Send the next request to a worker that still evaluates another one.
+        """Send a request early to the worker that is busy, if all earlier requests were sent to it.
 
-        The worker then goes on by itself: each change of process takes long on a busy machine.
+        This saves the worker a context switch between two evaluations.
         """
         worker = self._busy
         are_sent = all(one.worker is worker and not one.unsent for one in self._waiting)

@@ -127,7 +127,7 @@ class EntryLimits:
         )
         obstacle = self._find_rate_obstacle(now_ms) or self._guard.find_entry_obstacle(
             EntryTerms(
-                smaller * paid, terms.min_cost, self._stop_cost(smaller, price), free,
+                smaller * paid, terms.min_cost, self._compute_stop_proceeds(smaller, price), free,
                 terms.position, positions,
             ),
             self._read_market_view(now_ms),
@@ -143,18 +143,20 @@ class EntryLimits:
         return compute_first_day_limit(settings.risk, self._opened, quote, now_ms)
 
     def _find_rate_obstacle(self, now_ms: int) -> str | None:
-        def sent_since(seconds: int) -> int:
+        def count_sent_since(seconds: int) -> int:
             return count_sent_orders(
                 self._book.context.store, self._account, now_ms - seconds * 1_000
             )
 
-        return find_entry_rate_obstacle(get_dialect(self._book.context.key.exchange), sent_since)
+        return find_entry_rate_obstacle(
+            get_dialect(self._book.context.key.exchange), count_sent_since
+        )
 
-    def _stop_cost(self, amount: Decimal, price: float) -> Decimal | None:
-        """Return the proceeds of the entry's stop, quote currency; None without a stop.
+    def _compute_stop_proceeds(self, amount: Decimal, price: float) -> Decimal | None:
+        """Return the proceeds of the entry's stop, quote currency; None: the entry has no stop.
 
-        The stop covers the coins after a fee in the coin itself, in whole steps; 0 if that amount
-        is below the market's least order.
+        The stop sells the coins that are left after a fee in the coin itself, in whole steps. The
+        proceeds are 0 if that amount is below the market's least amount.
         """
         context, trading_rules = self._book.context, self._book.context.market.trading_rules
         stop = compute_levels(

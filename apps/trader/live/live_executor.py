@@ -336,7 +336,7 @@ class LiveExecutor(LiveBook):
         rules, market = make_rules_of_candle(self.context.rules, row), self._make_order_context(row)
         positions = 0
 
-        def size(cash: float, equity: float | None) -> ModelFill | RefusedOrder:
+        def size_fill(cash: float, equity: float | None) -> ModelFill | RefusedOrder:
             # In the transaction that reserves the slot, so that two simultaneous entries have an
             # order.
             nonlocal positions
@@ -346,7 +346,12 @@ class LiveExecutor(LiveBook):
             )
 
         fill = self._funds.reserve(
-            one.identity, one.order.symbol, self.fence, size, moment=row.timestamp, now_ms=now_ms
+            one.identity,
+            one.order.symbol,
+            self.fence,
+            size_fill,
+            moment=row.timestamp,
+            now_ms=now_ms,
         )
         if isinstance(fill, RefusedOrder):
             return fill.reason

@@ -104,9 +104,9 @@ def test_joined_candles_follow_each_other() -> None:
 
 
 def test_no_candles_joined_with_some_are_those() -> None:
-    assert Candles.empty().concat(columns(3)).timestamp.tolist() == [3]
-    assert columns(3).concat(Candles.empty()).timestamp.tolist() == [3]
-    assert len(Candles.empty()) == 0
+    assert Candles.make_empty().concat(columns(3)).timestamp.tolist() == [3]
+    assert columns(3).concat(Candles.make_empty()).timestamp.tolist() == [3]
+    assert len(Candles.make_empty()) == 0
 
 
 def test_a_slice_keeps_all_columns_in_step() -> None:

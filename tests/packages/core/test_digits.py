@@ -12,9 +12,9 @@ from onetape.core.digits import (
     Digits,
     choose_money_decimals,
     count_decimals,
+    count_step_decimals,
     format_exact,
     format_number,
-    step_decimals,
 )
 from onetape.core.market_digits import choose_market_digits, choose_market_price_decimals
 from onetape.core.trading_rules import NO_TRADING_RULES, TradingRules
@@ -81,7 +81,7 @@ def test_money_has_the_decimals_that_matter_in_its_currency(
     ("step", "decimals"), [("0.01", 2), ("0.010", 2), ("0.25", 2), ("5", 0), ("10", 0), ("1E-8", 8)]
 )
 def test_prices_have_the_decimals_of_the_price_step(step: str, decimals: int):
-    assert step_decimals(Decimal(step)) == decimals
+    assert count_step_decimals(Decimal(step)) == decimals
 
 
 def flat(*prices: float) -> Candles:

@@ -193,12 +193,12 @@ def test_volumes_finer_than_decimals_add_up_from_left_to_right() -> None:
 )  # fmt: skip
 def test_a_timeframe_that_is_no_multiple_is_refused(small: str, large: str) -> None:
     with pytest.raises(UsageError, match="not made of whole"):
-        resample(Candles.empty(), Timeframe.parse(small), Timeframe.parse(large))
+        resample(Candles.make_empty(), Timeframe.parse(small), Timeframe.parse(large))
 
 
 def test_no_candles_make_none() -> None:
-    assert len(resample(Candles.empty(), MINUTE, HOUR)) == 0
-    assert len(find_incomplete_windows(Candles.empty(), MINUTE, HOUR)) == 0
+    assert len(resample(Candles.make_empty(), MINUTE, HOUR)) == 0
+    assert len(find_incomplete_windows(Candles.make_empty(), MINUTE, HOUR)) == 0
 
 
 @cache

@@ -201,7 +201,7 @@ def test_a_stored_price_that_is_no_number_is_named_by_its_candle(candles: Candle
 
 def test_no_candles_are_an_error_that_states_to_backfill():
     with pytest.raises(DataError, match="backfill"):
-        evaluate_strategy(load_strategy("rsi"), Candles.empty())
+        evaluate_strategy(load_strategy("rsi"), Candles.make_empty())
 
 
 def test_the_public_package_loads_no_heavy_module():

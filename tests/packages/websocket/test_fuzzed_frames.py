@@ -16,7 +16,7 @@ import pytest
 from aiohttp import WSMessage, WSMsgType
 
 from onetape.exchange.clients import Endpoint
-from onetape.websocket.client import close_client, make_guarded_client
+from onetape.websocket.client import close_exchange_client, make_guarded_client
 from onetape.websocket.feeds import CandleFeed
 from watched import run_watched
 
@@ -101,7 +101,7 @@ async def fuzz(good: list[dict[str, Any]], count: int, seed: int) -> float:
     try:
         return await hand_over(exchange, good, count, chosen)
     finally:
-        await close_client(exchange)
+        await close_exchange_client(exchange)
 
 
 async def hand_over(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from onetape.exchange.clients import Endpoint
-from onetape.websocket.client import close_client, make_guarded_client
+from onetape.websocket.client import close_exchange_client, make_guarded_client
 from onetape.websocket.events import CandleUpdate, StreamEvent
 
 MARCH = 1_709_251_200
@@ -63,7 +63,7 @@ def final_candles_after(exchange: str, *frames: dict[str, Any]) -> dict[Any, Any
         for frame in frames:
             client.handle_ohlcv(client.client(url), frame)
         found = dict(client.final_candles)
-        await close_client(client)
+        await close_exchange_client(client)
         return found
 
     return asyncio.run(scene())
@@ -95,10 +95,10 @@ def woken_by(exchange: str, frame: dict[str, Any]) -> list[tuple[str, str]]:
         market = {"id": market_id, "symbol": "BTC/USDT", "base": "BTC", "quote": "USDT",
                   "baseId": "BTC", "quoteId": "USDT", "type": "spot", "spot": True}  # fmt: skip
         client.set_markets([client.safe_market_structure(market)])
-        client.candle_frames |= {asyncio.Event(): series for series in WATCHED}
+        client.candle_frame_events |= {asyncio.Event(): series for series in WATCHED}
         client.handle_ohlcv(client.client(url), frame)
-        found = [series for event, series in client.candle_frames.items() if event.is_set()]
-        await close_client(client)
+        found = [series for event, series in client.candle_frame_events.items() if event.is_set()]
+        await close_exchange_client(client)
         return found
 
     return asyncio.run(scene())

@@ -15,7 +15,7 @@ from onetape.core.candles import Candle
 from onetape.core.errors import ExchangeRefused
 from onetape.exchange.clients import Endpoint, redirect
 from onetape.simulator.server.simulator import Simulator
-from onetape.websocket.client import close_client, make_guarded_client
+from onetape.websocket.client import close_exchange_client, make_guarded_client
 from onetape.websocket.events import CandleUpdate, StreamEvent, StreamLost, TickerUpdate
 from onetape.websocket.websocket import WebSocketManager
 
@@ -319,7 +319,7 @@ def test_every_exchange_of_binance_streams_bid_and_ask(
                     await asyncio.sleep(0.02)
                 return watching.result()
             finally:
-                await close_client(client)
+                await close_exchange_client(client)
 
     ticker = run(scene())
     assert ticker["bid"] < ticker["ask"]

@@ -24,7 +24,7 @@ class Command(NamedTuple):
 
 
 def make_lazy_command_group(commands: Mapping[str, Command]) -> type[TyperGroup]:
-    """Return a group of commands for `typer.Typer(cls=...)`; it builds a command when it is used.
+    """Return a group for `typer.Typer(cls=...)` that builds each command when the command is used.
 
     Args:
         commands: The commands by name, in the order of the help.
@@ -32,19 +32,19 @@ def make_lazy_command_group(commands: Mapping[str, Command]) -> type[TyperGroup]
 
     class Group(TyperGroup):
         def __init__(self, **options: Any) -> None:
-            given: dict[str, Any] = {**options, "commands": _Built(commands)}
+            given: dict[str, Any] = {**options, "commands": _LazyCommands(commands)}
             super().__init__(**given)
 
     return Group
 
 
-class _Built(dict[str, Any]):
-    """The commands of a group by name; `get` builds the command, iteration yields the names."""
+class _LazyCommands(dict[str, Any]):
+    """Commands of a group by name: `get` builds a command once, iteration yields the names."""
 
     def get(self, name: str, default: Any = None) -> Any:
         found = super().get(name, default)
         if isinstance(found, Command):
-            found = self[name] = _build(name, found)
+            found = self[name] = _build_click_command(name, found)
         return found
 
     def __getitem__(self, name: str) -> Any:
@@ -53,7 +53,7 @@ class _Built(dict[str, Any]):
         return self.get(name)
 
 
-def _build(name: str, command: Command) -> Any:
+def _build_click_command(name: str, command: Command) -> Any:
     alone = typer.Typer(add_completion=False, rich_markup_mode=None)
     settings = {"allow_extra_args": True, "ignore_unknown_options": True}
     alone.command(name, context_settings=settings if command.keeps_unknown else None)(

@@ -63,7 +63,7 @@ class SettingPlaces:
         return source.error_class(text)
 
     @contextmanager
-    def naming_places(self) -> Generator[None]:
+    def adding_places_to_errors(self) -> Generator[None]:
         """Add the place of a setting to an error about it that is raised in the block."""
         try:
             yield
@@ -167,7 +167,7 @@ def load_settings(
         own = {key: value for key, value in tree.items() if key not in is_fixed}
         values.update(own)
         places.add(source, list(own))
-    with places.naming_places():
+    with places.adding_places_to_errors():
         if stated is not None:
             _check_timeframe(values, *stated)
         return Loaded(make_settings(model, values), places)
@@ -210,23 +210,23 @@ def _iterate_sources(
 
         tree, lines = read_settings(file)
 
-        def line(key: str) -> str:
+        def name_line(key: str) -> str:
             return f"{file}:{lines.get(key, 1)}"
 
-        yield tree, Source(line, ConfigurationError, is_file=True)
+        yield tree, Source(name_line, ConfigurationError, is_file=True)
 
-    def variable(key: str) -> str:
+    def name_variable(key: str) -> str:
         return f"{app}__{key}".upper().replace(".", "__")
 
-    yield build_environment_tree(app, environment), Source(variable, ConfigurationError)
+    yield build_environment_tree(app, environment), Source(name_variable, ConfigurationError)
 
     if run is not None:
         yield run
 
-    def flag(key: str) -> str:
+    def name_flag(key: str) -> str:
         return get_flag(declared, key)
 
-    yield flags, Source(flag, UsageError)
+    yield flags, Source(name_flag, UsageError)
 
 
 def make_settings(model: type[S], values: Mapping[str, Any]) -> S:

@@ -183,7 +183,7 @@ class Candles(Struct, frozen=True):
         return cls(timestamp, open_, high, low, close, volume)
 
     @classmethod
-    def empty(cls) -> "Candles":
+    def make_empty(cls) -> "Candles":
         """Return no candles."""
         none = np.empty(0, dtype=np.float64)
         return cls(np.empty(0, dtype=np.int64), none, none, none, none, none)

@@ -1,4 +1,4 @@
-"""A moment as people write it. Everything is UTC."""
+"""Parse dates and times of flags and settings; all times are UTC."""
 
 import re
 from datetime import UTC, datetime
@@ -17,11 +17,11 @@ def parse_moment(text: str, name: str) -> int:
     """Return epoch seconds of `2024-01-31`, ISO 8601, `20240131`, or an epoch of 10 or 13 digits.
 
     Args:
-        text: Date as typed; without an offset it is UTC.
-        name: Key of the setting, or a flag that is not a setting, for the error.
+        text: Date or time as typed; UTC where the text has no offset.
+        name: Key of the setting that the error is about, or a flag that is not a setting.
 
     Raises:
-        UsageError: the text is no moment.
+        UsageError: the text is no date, or is outside the years 1970 to 2999.
     """
     timestamp = _parse_timestamp(text)
     if timestamp is None:

@@ -81,7 +81,7 @@ def _are_written(values: "FloatArray", decimals: int) -> bool:
     return bool((missed <= scaled * _NOISE).all())
 
 
-def step_decimals(step: Decimal) -> int:
+def count_step_decimals(step: Decimal) -> int:
     """Return the decimals of whole numbers of a step: 2 of 0.01 and of 0.25, 0 of 5."""
     return max(0, -int(step.normalize().as_tuple().exponent))
 

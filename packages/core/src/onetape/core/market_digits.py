@@ -8,7 +8,7 @@ from onetape.core.digits import (
     choose_amount_decimals,
     choose_money_decimals,
     choose_price_decimals,
-    step_decimals,
+    count_step_decimals,
 )
 from onetape.core.price_steps import add_month_steps
 from onetape.core.trading_rules import TradingRules
@@ -40,7 +40,7 @@ def _choose_amount_decimals(
     trading_rules: TradingRules, candles: Candles, start_cash: float
 ) -> int:
     if trading_rules.amount_step:
-        return step_decimals(trading_rules.amount_step)
+        return count_step_decimals(trading_rules.amount_step)
     return choose_amount_decimals(float(candles.close.max()) if len(candles) else 0.0, start_cash)
 
 
@@ -48,7 +48,7 @@ def choose_market_price_decimals(trading_rules: TradingRules, candles: Candles) 
     """Return the decimals of prices; arguments as of `choose_market_digits`."""
     trading_rules = add_month_steps(trading_rules, candles)
     found = [trading_rules.price_step, *(month.price_step for month in trading_rules.months or ())]
-    known = [step_decimals(step) for step in found if step]
+    known = [count_step_decimals(step) for step in found if step]
     if len(known) == len(found):
         return max(known)
     if not len(candles):

@@ -235,17 +235,20 @@ def get_dialect(exchange: str) -> Dialect:
     return dialect
 
 
-def find_entry_rate_obstacle(dialect: Dialect, sent_since: Callable[[int], int]) -> str | None:
+def find_entry_rate_obstacle(
+    dialect: Dialect, count_sent_since: Callable[[int], int]
+) -> str | None:
     """Return the reason why an entry must wait for the exchange's order rate, or None.
 
     Entries use at most half of the rate: the rest is for exits and stops.
 
     Args:
         dialect: Dialect of the exchange.
-        sent_since: Returns the number of orders that the account has sent within some seconds.
+        count_sent_since: Takes a number of seconds; returns how many orders the account has sent
+            since.
     """
     for most, seconds in dialect.order_rates:
-        sent = sent_since(seconds)
+        sent = count_sent_since(seconds)
         if 2 * (sent + 1) > most:
             return (
                 f"{sent} orders in {seconds} s are half of what the exchange takes; "

@@ -60,10 +60,10 @@ class EmbeddedSimulator:
         `simulator.on_account(lambda account: account.deposit("BTC", Decimal("0.5")))`
         """
 
-        async def done() -> T:
+        async def call_work() -> T:
             return work(self._simulator.account)
 
-        return self._call(done())
+        return self._call(call_work())
 
     def advance_to_ms(self, market_ms: int) -> None:
         """Move a stepped clock forward and send the events that became due.

@@ -11,7 +11,7 @@ from onetape.store.closed_rows import Row
 def convert_rows_to_columns(rows: Sequence[Candle]) -> Candles:
     """Return rows as columns; a time that is far from any candle's becomes -1."""
     if not rows:
-        return Candles.empty()
+        return Candles.make_empty()
     timestamp, *prices = zip(*rows, strict=True)
     # A whole number may be larger than any array can hold.
     bounded = [each if 0 <= each <= LATEST_TIMESTAMP else -1 for each in timestamp]

@@ -76,7 +76,7 @@ def read_higher_candles(
     stored = read_closed_between(store, higher_key, first, stop)
     gaps = find_gaps(stored.timestamp, higher_timeframe, first, stop)
     if not gaps:
-        return HigherTimeframeCandles(higher_key, stored, Candles.empty(), [])
+        return HigherTimeframeCandles(higher_key, stored, Candles.make_empty(), [])
     built, unknown = _build_higher(store, key, higher_timeframe, gaps, end, responses)
     candles = _merge(stored, built)
     left = find_gaps(candles.timestamp, higher_timeframe, first, stop)

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from onetape.core.candles import PRICE_LIMIT, VOLUME_LIMIT, Candle
 from onetape.core.timeframes import Timeframe
 from onetape.exchange.rest import RestExchange, parse_candle
+from onetape.websocket.client import GuardedClient
 from onetape.websocket.events import (
     CandleUpdate,
     PublicTrade,
@@ -56,26 +57,26 @@ class CandleFeed:
 
     name = "candle"
 
-    def __init__(self, client: Any, symbol: str, timeframe: str) -> None:
+    def __init__(self, client: GuardedClient, symbol: str, timeframe: str) -> None:
         """Prepare; nothing is sent before the first read.
 
         Args:
-            client: A guarded client (client.py).
+            client: Client of the exchange.
             symbol: CCXT spot symbol.
             timeframe: CCXT timeframe.
         """
         self._client = client
         self._symbol = symbol
         self._timeframe = timeframe
-        self._frame = asyncio.Event()
-        self._client.candle_frames[self._frame] = (symbol, timeframe)
+        self._frame_event = asyncio.Event()
+        self._client.candle_frame_events[self._frame_event] = (symbol, timeframe)
         self._is_cached = any(
             one in self._client.candle_sockets for one in self._client.clients.values()
         )
         """Whether the next read returns candles that CCXT had before this feed began."""
         if self._is_cached:
             # Where the socket is open already, its next frame may take long to come.
-            self._frame.set()
+            self._frame_event.set()
         self._watching: asyncio.Task[Any] | None = None
         self._seen: dict[Any, tuple[list[Any], bool]] = {}
         self._overruns = 0
@@ -90,9 +91,9 @@ class CandleFeed:
             # CCXT wakes no task for a frame that comes between two calls: the event does.
             watch = self._client.watch_ohlcv(self._symbol, self._timeframe)
             self._watching = asyncio.create_task(watch)
-            self._watching.add_done_callback(lambda _: self._frame.set())
-        await self._frame.wait()
-        self._frame.clear()
+            self._watching.add_done_callback(lambda _: self._frame_event.set())
+        await self._frame_event.wait()
+        self._frame_event.clear()
         return self._take_changes()
 
     async def compare_with_rest(self, rest: RestExchange) -> CandleUpdate | bool:
@@ -115,7 +116,7 @@ class CandleFeed:
 
     def close(self) -> None:
         """Stop waiting for CCXT."""
-        self._client.candle_frames.pop(self._frame, None)
+        self._client.candle_frame_events.pop(self._frame_event, None)
         if self._watching is None:
             return
         if not self._watching.done():
@@ -161,7 +162,7 @@ class TickerFeed:
 
     name = "ticker"
 
-    def __init__(self, client: Any, symbol: str) -> None:
+    def __init__(self, client: GuardedClient, symbol: str) -> None:
         """Prepare; nothing is sent before the first read."""
         self._client = client
         self._symbol = symbol
@@ -193,7 +194,7 @@ class PublicTradeFeed:
 
     name = "trade"
 
-    def __init__(self, client: Any, symbol: str) -> None:
+    def __init__(self, client: GuardedClient, symbol: str) -> None:
         """Prepare; nothing is sent before the first read."""
         self._client = client
         self._symbol = symbol

@@ -25,7 +25,7 @@ from onetape.exchange.trading_records import (
     parse_order,
     parse_own_trade,
 )
-from onetape.websocket.client import close_client, drop, make_guarded_client
+from onetape.websocket.client import close_exchange_client, drop_connection, make_guarded_client
 from onetape.websocket.redial_pause import RedialPause
 
 #: The longest pause before the stream is opened again, in addition to CCXT's between dials, wall
@@ -87,8 +87,8 @@ class UserStream:
             now_ms: Returns the exchange's time, epoch milliseconds.
         """
         self._exchange = endpoint.exchange
-        self._frame = asyncio.Event()
-        client = make_guarded_client(endpoint, on_connected=self._frame.set)
+        self._frame_event = asyncio.Event()
+        client = make_guarded_client(endpoint, on_connected=self._frame_event.set)
         redact_client(client)
         client.apiKey, client.secret = credentials.key, credentials.secret
         client.password = credentials.password or None
@@ -97,7 +97,7 @@ class UserStream:
         client.number = str
         client.set_markets(list(markets.values()))
         self._client = client
-        client.frames.add(self._frame)
+        client.frame_events.add(self._frame_event)
         self._listeners: list[Callable[[UserEvent], None]] = []
         self._orders: dict[str, OrderSnapshot] = {}
         self._trades: set[tuple[str, str]] = set()
@@ -120,7 +120,7 @@ class UserStream:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         self.is_open = False
-        await close_client(self._client)
+        await close_exchange_client(self._client)
 
     @property
     def is_possible(self) -> bool:
@@ -139,9 +139,9 @@ class UserStream:
 
     def reconnect(self, reason: str) -> None:
         """End the connection, because an event is missing on it; dial again."""
-        for one in list(self._client.clients.values()):
-            if not one.closed():
-                drop(one, NetworkError(reason))
+        for ws_client in list(self._client.clients.values()):
+            if not ws_client.closed():
+                drop_connection(ws_client, NetworkError(reason))
 
     async def _run(self) -> None:
         if not self.is_possible:
@@ -185,11 +185,11 @@ class UserStream:
         watching = [client.watch_orders, client.watch_my_trades]
         if client.has.get("watchBalance"):
             watching.append(client.watch_balance)
-        tasks = [asyncio.create_task(_keep(watch, self._frame)) for watch in watching]
+        tasks = [asyncio.create_task(_keep(watch, self._frame_event)) for watch in watching]
         try:
             while True:
-                await self._frame.wait()
-                self._frame.clear()
+                await self._frame_event.wait()
+                self._frame_event.clear()
                 self._take()
                 for task in tasks:
                     if task.done():

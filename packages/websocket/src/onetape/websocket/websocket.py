@@ -30,7 +30,12 @@ from onetape.core.symbols import SIMULATOR_ID
 from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import BRIEF_RETRY_SECONDS, RestExchange
 from onetape.websocket.built_candles import BuiltCandleFeed, PolledCandleFeed, PolledTickerFeed
-from onetape.websocket.client import close_client, dial_now, drop, make_guarded_client
+from onetape.websocket.client import (
+    close_exchange_client,
+    drop_connection,
+    end_dial_pauses,
+    make_guarded_client,
+)
 from onetape.websocket.events import (
     CandleSource,
     CandleUpdate,
@@ -232,7 +237,7 @@ class WebSocketManager:
 
         For a program that has reached the exchange again.
         """
-        dial_now(self._client)
+        end_dial_pauses(self._client)
 
     async def _wait_for_update(self, kind: type[Update], subscription: Subscription) -> Update:
         """Return the next update of a kind, after as many breaks as it takes."""
@@ -351,10 +356,10 @@ class WebSocketManager:
     def _break_connections(self, reason: str) -> None:
         """End every connection; the subscriptions then connect again."""
         self._restart_timers()
-        for client in list(self._client.clients.values()):
+        for ws_client in list(self._client.clients.values()):
             # A dial has a separate timeout, and would go on during the new one.
-            if not client.closed():
-                drop(client, NetworkError(reason))
+            if not ws_client.closed():
+                drop_connection(ws_client, NetworkError(reason))
 
     async def _close(self) -> None:
         self._is_closed = True
@@ -364,7 +369,7 @@ class WebSocketManager:
         for subscription in list(self._open):
             await subscription.close()
         self._open.clear()
-        await close_client(self._client)
+        await close_exchange_client(self._client)
         if self._owns_rest:
             await self._rest.__aexit__(None, None, None)
 

@@ -51,60 +51,62 @@ def save_run(
     Raises:
         ConfigurationError: the folder cannot be written; nothing is left behind.
     """
-    made = datetime.fromtimestamp(time.time(), tz=UTC)
-    folder = (RUNS_FOLDER if root is None else root) / _make_folder_name(backtest, made)
+    saved_at = datetime.fromtimestamp(time.time(), tz=UTC)
+    folder = (RUNS_FOLDER if root is None else root) / _make_folder_name(backtest, saved_at)
     # Readers skip a folder whose name begins with a dot.
-    partial = folder.with_name(f".{folder.name}")
+    unfinished_folder = folder.with_name(f".{folder.name}")
     report = summary.report if write_report is None else str(folder / REPORT)
     summary = replace(summary, run=str(folder), report=report)
     try:
-        partial.mkdir(parents=True)
+        unfinished_folder.mkdir(parents=True)
         if write_report is not None:
-            write_report(partial / REPORT)
-        write_trades(trades, partial / TRADES)
-        np.save(partial / EQUITY, _make_equity_table(backtest), allow_pickle=False)
-        (partial / MANIFEST).write_bytes(
-            _encode(_make_manifest(backtest, summary, made, digests or compute_digests(backtest)))
+            write_report(unfinished_folder / REPORT)
+        write_trades(trades, unfinished_folder / TRADES)
+        np.save(unfinished_folder / EQUITY, _make_equity_table(backtest), allow_pickle=False)
+        (unfinished_folder / MANIFEST).write_bytes(
+            _encode_manifest(
+                _make_manifest(backtest, summary, saved_at, digests or compute_digests(backtest))
+            )
         )
-        partial.rename(folder)
+        unfinished_folder.rename(folder)
     except OSError as error:
         raise ConfigurationError(
             f"the run's folder {folder} cannot be written: {format_os_error(error)}; fix its "
             "permissions, make room, or add --no-save"
         ) from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    _delete_half_written_runs(folder.parent)
+        shutil.rmtree(unfinished_folder, ignore_errors=True)
+    _delete_unfinished_folders(folder.parent)
     return summary
 
 
-def _delete_half_written_runs(root: Path) -> None:
-    """Delete half-written folders of runs that were killed."""
+def _delete_unfinished_folders(root: Path) -> None:
+    """Delete folders of unfinished saves that are older than an hour."""
     for path in root.glob(".????????T??????Z_*"):
         with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > _RUBBISH_AFTER_SECONDS:
                 shutil.rmtree(path)
 
 
-def _encode(manifest: Manifest) -> bytes:
+def _encode_manifest(manifest: Manifest) -> bytes:
     """Return a manifest as indented JSON; values that JSON does not have are text."""
     return msgspec.json.format(msgspec.json.encode(manifest, enc_hook=str), indent=2)
 
 
-def _make_folder_name(backtest: Backtest, made: datetime) -> str:
+def _make_folder_name(backtest: Backtest, saved_at: datetime) -> str:
     key = backtest.first.window.key
-    words = (f"{made:%Y%m%dT%H%M%SZ}", backtest.strategy_name, key.symbol, key.timeframe)
+    words = (f"{saved_at:%Y%m%dT%H%M%SZ}", backtest.strategy_name, key.symbol, key.timeframe)
     plain = (re.sub(r"[^\w.]|_", "-", word) for word in words)
     # Ids begin with the milliseconds, so that runs of one second keep their order.
-    return "_".join([*plain, f"{made.microsecond // 1_000:03x}{secrets.token_hex(2)[1:]}"])
+    return "_".join([*plain, f"{saved_at.microsecond // 1_000:03x}{secrets.token_hex(2)[1:]}"])
 
 
 def _make_manifest(
-    backtest: Backtest, summary: RunSummary, made: datetime, digests: Mapping[str, str]
+    backtest: Backtest, summary: RunSummary, saved_at: datetime, digests: Mapping[str, str]
 ) -> Manifest:
     return Manifest(
         format=FORMAT,
-        made=f"{made:%Y-%m-%dT%H:%M:%SZ}",
+        made=f"{saved_at:%Y-%m-%dT%H:%M:%SZ}",
         versions=_collect_versions(),
         digests=dict(digests),
         settings=build_config_tree(backtest.config),

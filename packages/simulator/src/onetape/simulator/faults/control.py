@@ -27,7 +27,7 @@ class FaultControl:
         """Serve the endpoints that list, add and remove these faults."""
         self._faults = faults
 
-    def add_to(self, app: web.Application) -> None:
+    def add_routes(self, app: web.Application) -> None:
         """Add the endpoints to an application."""
         app.router.add_get("/simulator/faults", self._list)
         app.router.add_post("/simulator/faults", self._add)

@@ -21,13 +21,13 @@ from onetape.simulator.market.price_path import END_SECONDS, ORIGIN_SECONDS
 from onetape.simulator.market.symbols import MOST_NOTIONAL, SpotSymbol
 
 #: Maximum number of digits after the point of amounts; more digits are rounded.
-MOST_DIGITS: Final = 8
+MOST_AMOUNT_DIGITS: Final = 8
 #: Prices have as many digits after the point as the file has, up to these.
 MOST_PRICE_DIGITS: Final = 18
 #: Maximum number of ticks of a price: the trades inside a candle are computed in 64 bits.
 MOST_TICKS: Final = 10**13
-#: Relative change of a price that is allowed where all its digits cannot be served.
-MOST_MISSED: Final = 1e-9
+#: Largest relative change of a price by rounding, for prices with more decimals than 64 bits hold.
+MOST_PRICE_CHANGE: Final = 1e-9
 #: Number of candles before a replay without a configured start; they are its history.
 HISTORY_CANDLES: Final = 500
 _HEADER: Final = ["timestamp", "open", "high", "low", "close", "volume"]
@@ -35,7 +35,8 @@ _HEADER: Final = ["timestamp", "open", "high", "low", "close", "volume"]
 _NAME: Final = re.compile(
     r"(?:.*_)?([^a-z_-]+)-([^a-z_-]+)_([1-9]\d*[mhdwM])(?:[_.].*)?\.csv(?:\.gz)?"
 )
-_SMALLEST_ORDER: Final = {"BTC": "0.00010000", "ETH": "0.00100000", "BNB": "0.01000000"}
+#: Least value of an order, by quote currency.
+_LEAST_NOTIONAL: Final = {"BTC": "0.00010000", "ETH": "0.00100000", "BNB": "0.01000000"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Replay:
         longest = max((one.candles for one in self.series), key=len)
         return int(longest.timestamp[min(HISTORY_CANDLES, len(longest) // 2)]) * 1_000
 
-    def compute_identity(self) -> dict[str, dict[str, str]]:
+    def compute_digests(self) -> dict[str, dict[str, str]]:
         """Return timeframe and sha256 of the candles of each market, keyed by CCXT symbol."""
         return {
             one.symbol.name: {
@@ -88,11 +89,13 @@ def read_replay(
             `timestamp,open,high,low,close,volume`, the time in epoch seconds.
         symbol: Only this market; needed for a CSV file whose name does not state it.
         timeframe: Only series of this timeframe. Without it, each market's smallest in a database.
-        exchange: Only series of this exchange (a database may hold several).
+        exchange: Only series of this exchange; needed where a database holds candles of several,
+            ignored for a CSV file.
 
     Raises:
-        UsageError: the file is missing, or not of this form, or holds nothing that fits, or the
-            same market twice.
+        UsageError: the file is missing or not of this form, holds no candles that fit or a row that
+            is no candle, does not state its market or timeframe, or holds candles of several
+            exchanges and none is chosen.
         StoreError: the database cannot be read.
     """
     if not path.is_file():
@@ -182,12 +185,12 @@ def _make_series(path: Path, name: str, timeframe: str, candles: Candles) -> Ser
     if timeframe not in TIMEFRAMES or TIMEFRAMES[timeframe].seconds > TIMEFRAMES["1d"].seconds:
         raise UsageError(f"{path}: candles of {timeframe} cannot be replayed, only 1m to 1d")
     length = TIMEFRAMES[timeframe]
-    _check(path, candles, length)
+    _check_candles(path, candles, length)
     price_digits, amount_digits = (
         _choose_price_digits(path, candles),
         _choose_amount_digits(candles),
     )
-    coins = _compute_most_coins(float(candles.low.min()))
+    coins = _compute_largest_order_coins(float(candles.low.min()))
     base, quote = split_symbol(name)
     traded = candles.volume[candles.volume > 0]
     typical = float(np.median(traded)) if len(traded) else 1.0
@@ -203,12 +206,12 @@ def _make_series(path: Path, name: str, timeframe: str, candles: Candles) -> Ser
         max_quantity=f"{coins}.00000000",
         max_market_quantity=f"{coins // 10}.00000000",
         max_price=f"{max(10_000_000, 10 * math.ceil(float(candles.high.max())))}.00000000",
-        min_notional=_SMALLEST_ORDER.get(quote, "5.00000000"),
+        min_notional=_LEAST_NOTIONAL.get(quote, "5.00000000"),
     )
     return Series(symbol, length, candles)
 
 
-def _check(path: Path, candles: Candles, timeframe: Timeframe) -> None:
+def _check_candles(path: Path, candles: Candles, timeframe: Timeframe) -> None:
     """Raise where a row is no candle, or out of order."""
     if not len(candles):
         raise UsageError(f"{path} has no candles")
@@ -230,12 +233,12 @@ def _check(path: Path, candles: Candles, timeframe: Timeframe) -> None:
 
 
 def _choose_price_digits(path: Path, candles: Candles) -> int:
-    """Return the number of digits of all prices; digits that float arithmetic adds do not count.
+    """Return the number of decimals that all prices have, without the noise of float arithmetic.
 
-    Computed prices have endless digits: they are rounded to those that fit into 64 bits.
+    Prices with more decimals than 64 bits hold are rounded.
 
     Raises:
-        UsageError: a price would change by more than a fraction of 1e-9.
+        UsageError: rounding would change a price by more than `MOST_PRICE_CHANGE`.
     """
     prices = np.concatenate((candles.open, candles.high, candles.low, candles.close))
     most = math.floor(math.log10(MOST_TICKS / float(prices.max())))
@@ -244,7 +247,7 @@ def _choose_price_digits(path: Path, candles: Candles) -> int:
         if digits is not None and digits <= most:
             return digits
     missed = np.abs(np.round(prices, most) / prices - 1)
-    if missed.max() <= MOST_MISSED:
+    if missed.max() <= MOST_PRICE_CHANGE:
         return most
     worst = float(prices[missed.argmax()])
     raise UsageError(
@@ -258,7 +261,7 @@ def _count_written_digits(price: float) -> int:
     return len(format_exact(price).partition(".")[2])
 
 
-def _compute_most_coins(lowest_price: float) -> int:
+def _compute_largest_order_coins(lowest_price: float) -> int:
     """Return the largest order, in coins: ten times the largest value of an order."""
     return max(9_000_000_000, math.ceil(10 * float(MOST_NOTIONAL) / lowest_price))
 
@@ -275,14 +278,14 @@ def _find_digits(values: FloatArray, most: int) -> int | None:
 
 def _choose_amount_digits(candles: Candles) -> int:
     """Return the digits of amounts: fine enough for the trades that show each candle's prices."""
-    digits = _find_digits(candles.volume, MOST_DIGITS)
-    digits = MOST_DIGITS if digits is None else digits
+    digits = _find_digits(candles.volume, MOST_AMOUNT_DIGITS)
+    digits = MOST_AMOUNT_DIGITS if digits is None else digits
     flat = candles.high == candles.low
     beyond_high = candles.high > np.maximum(candles.open, candles.close)
     beyond_low = candles.low < np.minimum(candles.open, candles.close)
     needed = np.where(flat, 1, 2 + beyond_high.astype(np.int64) + beyond_low)
     traded = candles.volume > 0
-    while digits < MOST_DIGITS:
+    while digits < MOST_AMOUNT_DIGITS:
         steps = np.rint(candles.volume * 10.0**digits)
         if np.all(steps[traded] >= needed[traded]):
             break

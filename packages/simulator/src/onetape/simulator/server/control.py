@@ -16,7 +16,7 @@ from onetape.simulator.market.symbols import UnknownSymbol
 from onetape.simulator.recorded.replay import Replay
 from onetape.simulator.server import error_replies
 from onetape.simulator.server.wire import JsonObject, format_json, iterate_kline_rows, parse_json
-from onetape.simulator.streams.market_streams import Streams
+from onetape.simulator.streams.market_streams import MarketStreamSockets
 from onetape.simulator.streams.ws_api import WsApi
 
 #: Maximum number of candles in a response to `GET /simulator/ledger`.
@@ -53,7 +53,7 @@ class ControlEndpoints:
         self,
         market: SimulatedMarket,
         clock: Clock,
-        streams: Streams,
+        streams: MarketStreamSockets,
         account: WsApi,
         replay: Replay | None = None,
     ) -> None:
@@ -64,7 +64,7 @@ class ControlEndpoints:
         self._streams = streams
         self._account = account
 
-    def add_to(self, app: web.Application) -> None:
+    def add_routes(self, app: web.Application) -> None:
         """Add the endpoints to an application."""
         app.router.add_get("/simulator/clock", self._get_clock)
         app.router.add_get("/simulator/recordings", self._get_recordings)
@@ -129,7 +129,7 @@ class ControlEndpoints:
 
     async def _get_recordings(self, request: web.Request) -> web.Response:
         del request
-        return _make_json_response({} if self._replay is None else self._replay.compute_identity())
+        return _make_json_response({} if self._replay is None else self._replay.compute_digests())
 
     async def _post_clock(self, request: web.Request) -> web.Response:
         target = (await _read_body(request)).get("advance_to_ms")

@@ -65,7 +65,7 @@ class PublicRest:
         self._clock = clock
         self._pages = Klines(market)
 
-    def add_to(self, app: web.Application) -> None:
+    def add_routes(self, app: web.Application) -> None:
         """Add the endpoints to an application."""
         responders: dict[str, Callable[[Query], object]] = {
             "ping": lambda _: {},
@@ -150,24 +150,24 @@ class PublicRest:
             raise error_replies.make_invalid_value_refusal("type")
         mini = query.get("type") == "MINI"
 
-        def entry(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) -> JsonObject:
+        def make_entry(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) -> JsonObject:
             ticker = make_day_ticker(market, symbol, now_ms)
             return {name: ticker[name] for name in _MINI_KEYS} if mini else ticker
 
-        return await self._collect_entries(query, entry)
+        return await self._collect_entries(query, make_entry)
 
     async def _collect_entries(
-        self, query: Query, entry: Callable[[SimulatedMarket, SpotSymbol, int], JsonObject]
+        self, query: Query, make_entry: Callable[[SimulatedMarket, SpotSymbol, int], JsonObject]
     ) -> object:
         symbols, single = self._parse_symbols(query)
         now_ms = self._clock.now_ms()
         if single:
-            return entry(self._market, symbols[0], now_ms)
+            return make_entry(self._market, symbols[0], now_ms)
         entries: list[JsonObject] = []
         for first in range(0, len(symbols), _TOGETHER):
             some = symbols[first : first + _TOGETHER]
             self._market.prepare_last_day(some, now_ms)
-            entries += [entry(self._market, symbol, now_ms) for symbol in some]
+            entries += [make_entry(self._market, symbol, now_ms) for symbol in some]
             # A list of 3,000 takes its time; streams go on meanwhile.
             await asyncio.sleep(0)
         return entries

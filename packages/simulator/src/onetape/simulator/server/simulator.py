@@ -29,7 +29,7 @@ from onetape.simulator.server.listening import format_url, listen, refuse_remote
 from onetape.simulator.server.public_rest import PublicRest
 from onetape.simulator.server.request_guard import RequestGuard
 from onetape.simulator.server.wire import format_json
-from onetape.simulator.streams.market_streams import Streams
+from onetape.simulator.streams.market_streams import MarketStreamSockets
 from onetape.simulator.trading.account_service import AccountService
 from onetape.simulator.trading.fees import Fees
 from onetape.simulator.trading.keys import DEFAULT_KEYS, ApiKey
@@ -100,7 +100,7 @@ class Simulator:
         self._limits = Limits(self.clock, enforced=limits)
         ends = limits or get_clock_kind(self.clock) == REAL
         self.context = ServerContext(self.faults, self._states, self._limits, ends, RuleBook())
-        self.streams = Streams(self.market, self.clock, self.context)
+        self.streams = MarketStreamSockets(self.market, self.clock, self.context)
         self.account = AccountService(
             self.market,
             self.clock,
@@ -137,12 +137,12 @@ class Simulator:
         app = web.Application(
             middlewares=[guard, faults, self._limits.middleware, _convert_errors_to_replies]
         )
-        PublicRest(self.market, self.clock, self.context.rules).add_to(app)
-        self.streams.add_to(app)
-        self.account.add_to(app)
-        ManualControl(self.account).add_to(app)
-        self._control.add_to(app)
-        FaultControl(self.faults).add_to(app)
+        PublicRest(self.market, self.clock, self.context.rules).add_routes(app)
+        self.streams.add_routes(app)
+        self.account.add_routes(app)
+        ManualControl(self.account).add_routes(app)
+        self._control.add_routes(app)
+        FaultControl(self.faults).add_routes(app)
         self._runner, self._port = await listen(app, self._host, self._port)
         self._keeper = asyncio.create_task(self._keep_maintenance())
 

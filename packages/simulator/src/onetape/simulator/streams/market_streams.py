@@ -1,4 +1,4 @@
-"""The WebSocket endpoints of Binance spot: raw and combined streams, and all their connections."""
+"""The WebSocket endpoints of Binance spot: raw and combined streams, and their sockets."""
 
 from aiohttp import web
 
@@ -9,12 +9,12 @@ from onetape.simulator.streams.connection import CommandError, StreamConnection
 from onetape.simulator.streams.sockets import Sockets
 
 
-class Streams(Sockets):
+class MarketStreamSockets(Sockets):
     """All open sockets of market streams.
 
     `/ws`, `/ws/NAME/NAME` and `/stream/ws`, `/stream/ws/N` send events as they are;
-    `/stream?streams=NAME/NAME` wraps each with the name of its stream. N is any number (CCXT
-    spreads its subscriptions over several sockets so). Commands add and remove streams.
+    `/stream?streams=NAME/NAME` wraps each with the name of its stream. N is any number: CCXT
+    appends it to open several sockets. Commands add and remove streams.
     """
 
     def __init__(self, market: SimulatedMarket, clock: Clock, context: ServerContext) -> None:
@@ -24,7 +24,7 @@ class Streams(Sockets):
         self._clock = clock
         self._context = context
 
-    def add_to(self, app: web.Application) -> None:
+    def add_routes(self, app: web.Application) -> None:
         """Add the endpoints to an application."""
         for path in ("/ws", "/ws/{names:.+}", "/stream/ws", "/stream/ws/{names:.+}", "/stream"):
             app.router.add_get(path, self._serve)

@@ -52,7 +52,7 @@ class WsApi(Sockets):
         self.clock = clock
         self.context = context
 
-    def add_to(self, app: web.Application) -> None:
+    def add_routes(self, app: web.Application) -> None:
         """Add the endpoint to an application."""
         app.router.add_get(WS_API_PATH, self._serve)
 

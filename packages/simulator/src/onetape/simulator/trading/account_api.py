@@ -76,7 +76,7 @@ class AccountApi:
             "account.commission": self._get_commission,
             "account.rateLimits.orders": self._get_order_counts,
             "order.place": self._place,
-            "order.test": self._test,
+            "order.test": self._test_order,
             "order.status": self._get_order_status,
             "order.cancel": self._cancel,
             "openOrders.status": self._get_open_orders,
@@ -143,7 +143,7 @@ class AccountApi:
         }
 
     def _get_commission(self, params: Params) -> JsonObject:
-        return replies.make_commission(self.parse_symbol(params).id, self._exchange.fees)
+        return replies.make_commission_reply(self.parse_symbol(params).id, self._exchange.fees)
 
     def _get_order_counts(self, params: Params) -> list[JsonObject]:
         del params
@@ -167,12 +167,12 @@ class AccountApi:
         order = self._exchange.place(request, now_ms)
         return replies.make_new_order_reply(order, kind, self._exchange.fills[first:], now_ms)
 
-    def _test(self, params: Params) -> JsonObject:
+    def _test_order(self, params: Params) -> JsonObject:
         symbol = self.parse_symbol(params)
         self._exchange.check(read_order(params, symbol), self._clock.now_ms())
         if params.get("computeCommissionRates") != "true":
             return {}
-        every = replies.make_commission(symbol.id, self._exchange.fees)
+        every = replies.make_commission_reply(symbol.id, self._exchange.fees)
         fees = replies.make_fee_rates(self._exchange.fees)
         names = ("maker", "taker")
         return {
@@ -187,7 +187,7 @@ class AccountApi:
         order = None if order is None else self._reading.find_order(order)
         if order is None:
             raise order_refusals.make_no_such_order_refusal()
-        return replies.make_order_status(order)
+        return replies.make_order_reply(order)
 
     def _cancel(self, params: Params) -> JsonObject:
         order = self._find_named_order(params)
@@ -199,7 +199,7 @@ class AccountApi:
 
     def _cancel_order(self, order: SimulatedOrder, wanted: str = "") -> JsonObject:
         cancel_id = self._exchange.cancel(order, self._clock.now_ms(), wanted)
-        return replies.make_canceled_order_reply(order, cancel_id)
+        return replies.make_cancelled_order_reply(order, cancel_id)
 
     def _find_named_order(self, params: Params) -> SimulatedOrder | None:
         symbol = self.parse_symbol(params)
@@ -214,7 +214,7 @@ class AccountApi:
     def _get_open_orders(self, params: Params) -> list[JsonObject]:
         symbol = self.parse_symbol(params) if params.get("symbol") else None
         return [
-            replies.make_order_status(order)
+            replies.make_order_reply(order)
             for order in self._reading.get_orders()
             if order.is_open and symbol in (None, order.symbol)
         ]
@@ -244,7 +244,7 @@ class AccountApi:
         ]
         oldest_first = from_id is not None or bool(params.get("startTime"))
         found = found[:limit] if oldest_first else found[-limit:]
-        return [replies.make_order_status(order) for order in found]
+        return [replies.make_order_reply(order) for order in found]
 
     def _get_own_trades(self, params: Params) -> list[JsonObject]:
         symbol = self.parse_symbol(params)
@@ -261,4 +261,4 @@ class AccountApi:
         oldest_first = from_id is not None or bool(params.get("startTime"))
         found = found[:limit] if oldest_first else found[-limit:]
         orders = self._exchange.orders
-        return [replies.make_own_trade(fill, orders[fill.order_id].list_id) for fill in found]
+        return [replies.make_own_fill_reply(fill, orders[fill.order_id].list_id) for fill in found]

@@ -86,10 +86,10 @@ class AccountService:
         self.sockets = WsApi(self.exchange, self._api, self.keys, clock, context)
         self._rest = SignedRest(self.exchange, self._api, self.keys, clock, self.sockets.wake)
 
-    def add_to(self, app: web.Application) -> None:
+    def add_routes(self, app: web.Application) -> None:
         """Add all endpoints to an application."""
-        self._rest.add_to(app)
-        self.sockets.add_to(app)
+        self._rest.add_routes(app)
+        self.sockets.add_routes(app)
 
     def _find_market_stop(self, symbol: SpotSymbol) -> tuple[int, bool] | None:
         """Return the time since which a fault stops a market with open orders; see `Stopped`."""

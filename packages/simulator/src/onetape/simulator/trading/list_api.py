@@ -78,7 +78,7 @@ class ListApi:
         """Cancel an open order list and return the reply."""
         first = next(order for order in order_list.orders if order.is_open)
         name = self._exchange.cancel(first, self._clock.now_ms(), cancel_id)
-        reports = [replies.make_canceled_order_reply(order, name) for order in order_list.orders]
+        reports = [replies.make_cancelled_order_reply(order, name) for order in order_list.orders]
         return replies.make_list_reply(order_list, reports)
 
     def _get_open_lists(self, params: Params) -> list[JsonObject]:
@@ -159,7 +159,7 @@ class ListApi:
         check_restrictions(params, order)
         cancel_id = read_client_id(params, "cancelNewClientOrderId") or ""
         cancel_id = self._exchange.cancel(order, now_ms, cancel_id)
-        return replies.make_canceled_order_reply(order, cancel_id)
+        return replies.make_cancelled_order_reply(order, cancel_id)
 
 
 def check_restrictions(params: Params, order: SimulatedOrder) -> None:

@@ -37,12 +37,12 @@ def read_oco(params: Params, symbol: SpotSymbol) -> Legs:
     check_known(params, {*_COMMON, *(side + name for side in ("above", "below") for name in _LEG)})
     common = {name: require(params, name) for name in ("symbol", "side", "quantity")}
 
-    def leg(side: str) -> RequestedOrder:
+    def read_leg(side: str) -> RequestedOrder:
         require(params, f"{side}Type")
         found = {name: params[side + key] for key, name in _LEG.items() if params.get(side + key)}
         return read_order({**common, **found}, symbol)
 
-    return leg("below"), leg("above")
+    return read_leg("below"), read_leg("above")
 
 
 def read_old_oco(params: Params, symbol: SpotSymbol) -> Legs:

@@ -32,7 +32,7 @@ from onetape.simulator.server.wire import JsonObject, format_json, parse_json
 from onetape.simulator.trading.account_service import AccountService, parse_amount, parse_asset_name
 from onetape.simulator.trading.keys import ApiKey
 from onetape.simulator.trading.money import format_money
-from onetape.simulator.trading.replies import make_order_status
+from onetape.simulator.trading.replies import make_order_reply
 
 LEDGERS: Final = ("orders", "fills", "balances", "events")
 _ACCOUNT: Final = (
@@ -75,7 +75,7 @@ class ManualControl:
             "revoke": self._revoke_key,
         }
 
-    def add_to(self, app: web.Application) -> None:
+    def add_routes(self, app: web.Application) -> None:
         """Add the endpoints to an application."""
         app.router.add_get("/simulator/account", self._get_account)
         app.router.add_post("/simulator/account/{action}", self._post_account)
@@ -128,7 +128,7 @@ class ManualControl:
             quantity=None if quantity is None else parse_amount(quantity),
             quote=None if quote is None else parse_amount(quote),
         )
-        return {"order": make_order_status(order)}
+        return {"order": make_order_reply(order)}
 
     def _place(self, body: JsonObject) -> JsonObject:
         params = {name: str(value) for name, value in body.items()}

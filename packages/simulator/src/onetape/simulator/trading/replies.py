@@ -1,4 +1,4 @@
-"""Orders, executions and balances as the signed REST endpoints show them."""
+"""Replies about orders, order lists, fills and commission, as Binance's signed REST endpoints."""
 
 from collections.abc import Iterable
 
@@ -35,7 +35,7 @@ def make_new_order_reply(
     return reply | _make_expiry(order)
 
 
-def make_order_status(order: SimulatedOrder) -> JsonObject:
+def make_order_reply(order: SimulatedOrder) -> JsonObject:
     """Return an order as `GET /api/v3/order`, `openOrders` and `allOrders` show it."""
     texts = Texts(order.symbol)
     state = _make_order_state(order)
@@ -58,8 +58,13 @@ def make_order_status(order: SimulatedOrder) -> JsonObject:
     }
 
 
-def make_canceled_order_reply(order: SimulatedOrder, cancel_id: str) -> JsonObject:
-    """Return the reply to a cancellation."""
+def make_cancelled_order_reply(order: SimulatedOrder, cancel_id: str) -> JsonObject:
+    """Return the reply to a cancellation.
+
+    Args:
+        order: The cancelled order.
+        cancel_id: Client id of the cancel request.
+    """
     reply: JsonObject = {
         "symbol": order.symbol.id,
         "origClientOrderId": order.client_id,
@@ -99,8 +104,8 @@ def make_list_reply(order_list: OrderList, reports: list[JsonObject] | None = No
     return reply if reports is None else reply | {"orderReports": reports}
 
 
-def make_own_trade(fill: SimulatedFill, list_id: int = -1) -> JsonObject:
-    """Return an execution as `GET /api/v3/myTrades` shows it."""
+def make_own_fill_reply(fill: SimulatedFill, list_id: int = -1) -> JsonObject:
+    """Return a fill as `GET /api/v3/myTrades` shows it."""
     texts = Texts(fill.symbol)
     return {
         "symbol": fill.symbol.id,
@@ -119,7 +124,7 @@ def make_own_trade(fill: SimulatedFill, list_id: int = -1) -> JsonObject:
     }
 
 
-def make_commission(symbol: str, fees: Fees) -> JsonObject:
+def make_commission_reply(symbol: str, fees: Fees) -> JsonObject:
     """Return `GET /api/v3/account/commission`."""
     none = {"maker": "0.00000000", "taker": "0.00000000", "buyer": "0.00000000",
             "seller": "0.00000000"}  # fmt: skip

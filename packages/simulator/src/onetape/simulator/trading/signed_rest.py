@@ -62,7 +62,7 @@ class SignedRest:
         self._clock = clock
         self._changed = changed
 
-    def add_to(self, app: web.Application) -> None:
+    def add_routes(self, app: web.Application) -> None:
         """Add the endpoints to an application."""
         for method, path, operation in _ENDPOINTS:
             respond = self._make_operation_call(operation)
