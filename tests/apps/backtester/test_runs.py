@@ -116,7 +116,7 @@ def test_loading_a_run_takes_no_pandas_before_a_frame_is_requested(
     kept()
     code = (
         "import sys; from onetape.backtest.storage.runs import load_run; run = load_run();"
-        "run.trade_records();"
+        "run.read_trade_records();"
         "print('pandas' in sys.modules); run.trades; print('pandas' in sys.modules)"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
