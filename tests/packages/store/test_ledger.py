@@ -10,7 +10,13 @@ from msgspec.structs import replace
 from onetape.core.errors import SafetyRefusal, StoreError
 from onetape.core.trading import Decision, ExitObligation, Fill, Order, Session
 from onetape.core.trading_rules import TradingRules
-from onetape.execution.events import Acknowledged, CancelRequested, OrderEvent, StatusReport
+from onetape.execution.events import (
+    Acknowledged,
+    CancelRequested,
+    OrderEvent,
+    StatusReport,
+    Submitted,
+)
 from onetape.store.accounts import AccountSeries, open_account
 from onetape.store.database import Store
 from onetape.store.leases import Fence, acquire_lease
@@ -33,7 +39,13 @@ from onetape.store.obligations import (
     open_obligation,
     restore_obligation,
 )
-from onetape.store.orders import insert_order, read_unfinished_orders, store_change
+from onetape.store.orders import (
+    has_open_or_unbooked_orders,
+    insert_order,
+    read_unfinished_orders,
+    store_change,
+    sum_unbooked_buys,
+)
 from onetape.store.sessions import (
     close_data_outages,
     end_session,
@@ -257,6 +269,16 @@ def test_an_order_whose_fills_are_not_all_stored_is_not_finished(ordered: Store)
     store_change(ordered, change_of("o1", filled, at_ms=4), FENCE)
     (left,) = read_unfinished_orders(ordered, SESSION)
     assert left.order.status == "closed"
+
+
+def test_an_order_that_is_filled_by_an_unknown_amount_counts_as_open(ordered: Store) -> None:
+    with ordered.write() as connection:
+        connection.execute("UPDATE orders SET ordered_amount = '2'")
+    closed: list[OrderEvent] = [Submitted(), Acknowledged("x1"), StatusReport("closed")]
+    store_change(ordered, change_of("o1", closed, at_ms=4), FENCE)
+    assert has_open_or_unbooked_orders(ordered, "a", "BTC/USDT")
+    assert sum_unbooked_buys(ordered, "a", "BTC/USDT") == Decimal(2)
+    assert [one.order.client_order_id for one in read_unfinished_orders(ordered, SESSION)] == ["o1"]
 
 
 def test_a_session_that_was_killed_is_ended_by_the_one_that_takes_over(ordered: Store) -> None:

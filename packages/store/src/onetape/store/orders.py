@@ -23,6 +23,10 @@ from onetape.store.reservations import release_reservation
 
 #: The fields of an `Order` are columns of the same names.
 _ORDER_COLUMNS: Final = Order.__struct_fields__
+#: Condition of an order that was sent and whose end, or whole filled amount, is unknown.
+_END_IS_UNKNOWN: Final = (
+    "(status IN ('sent', 'open', 'unknown') OR status = 'closed' AND finished_ms IS NULL)"
+)
 #: Condition on a row of orders: the market refused an exit, which is not pending any more.
 EXIT_REJECTED: Final = (
     "status = 'rejected' AND NOT is_protection AND NOT EXISTS (SELECT 1 FROM exit_obligations o "
@@ -172,8 +176,8 @@ def read_unfinished_orders(store: Store, session: Session) -> list[StoredOrder]:
         rows = connection.execute(
             f"SELECT {', '.join(_ORDER_COLUMNS)} FROM orders WHERE account = ? AND mode = ? "
             "AND exchange = ? AND symbol = ? "
-            "AND (status IN ('intent', 'sent', 'open', 'unknown') OR filled <> booked "
-            "OR status = 'closed' AND finished_ms IS NULL) ORDER BY decided_ms",
+            f"AND (status = 'intent' OR {_END_IS_UNKNOWN} OR filled <> booked) "
+            "ORDER BY decided_ms",
             (session.account, session.mode, session.exchange, session.symbol),
         ).fetchall()
         orders = [_make_order(row) for row in rows]
@@ -196,7 +200,7 @@ def has_open_or_unbooked_orders(store: Store, account: str, symbol: str) -> bool
     with store.read() as connection:
         row = connection.execute(
             "SELECT 1 FROM orders WHERE account = ? AND symbol = ? "
-            "AND (status IN ('sent', 'open', 'unknown') OR filled <> booked) LIMIT 1",
+            f"AND ({_END_IS_UNKNOWN} OR filled <> booked) LIMIT 1",
             (account, symbol),
         )
     return row.get is not None
@@ -217,9 +221,9 @@ def sum_unbooked_buys(store: Store, account: str, symbol: str) -> Decimal:
     """
     with store.read() as connection:
         rows = connection.execute(
-            "SELECT iif(status IN ('sent', 'open', 'unknown'), ifnull(ordered_amount, filled), "
-            "filled), booked FROM orders WHERE account = ? AND symbol = ? AND side = 'buy' "
-            "AND (status IN ('sent', 'open', 'unknown') OR filled <> booked)",
+            f"SELECT iif({_END_IS_UNKNOWN}, ifnull(ordered_amount, filled), filled), booked "
+            "FROM orders WHERE account = ? AND symbol = ? AND side = 'buy' "
+            f"AND ({_END_IS_UNKNOWN} OR filled <> booked)",
             (account, symbol),
         ).fetchall()
     return sum((Decimal(most) - Decimal(booked) for most, booked in rows), Decimal(0))
