@@ -21,7 +21,8 @@ def run_command(given: Mapping[str, Any]) -> None:
         given: Values of the flags by parameter name, as Typer reads them; None: not given.
 
     Raises:
-        OnetapeError: see the class of the error; nothing is written then.
+        OnetapeError: see the class of the error; no run is saved then. A report file that was named
+            and written before the error stays.
     """
     # A run makes few reference cycles and ends soon: collecting them takes 5 % of its time.
     with without_garbage_collection():
@@ -59,7 +60,8 @@ def _run(
         save: Whether the run is saved in a separate folder; None: unless as_json.
 
     Raises:
-        OnetapeError: see the class of the error; nothing is written then.
+        OnetapeError: see the class of the error; no run is saved then. A report file that was named
+            and written before the error stays.
     """
     from msgspec.structs import replace
 
