@@ -31,7 +31,7 @@ class FetchPlan(Struct, frozen=True):
     ranges: list[Range]
     """Half-open ranges to fetch, epoch seconds, oldest first, without overlaps."""
     candles: int
-    """Candle times in the ranges; the newest ones are there already and read again."""
+    """Candle times in the ranges, with those of stored candles that are read again."""
     pages: int
     """Estimated number of requests."""
 
@@ -57,7 +57,7 @@ def plan_series(
     """Return the requests after which the store holds the closed candles of a range.
 
     Args:
-        exchange: For its time and its pages; nothing but the simulator's time is requested.
+        exchange: Gives the time and the page size; only of a simulator the time is requested.
         store: The candle store; None: the file does not exist yet.
         key: The series.
         start: Start of the range, epoch seconds, inclusive.

@@ -11,7 +11,7 @@ from onetape.store.database import Store, open_if_exists, open_store
 
 
 class RunDatabase:
-    """The open candle store of a run, a context manager; all series write over one connection."""
+    """The candle store of a run, created with its first row; all series use one connection."""
 
     def __init__(self, path: Path, exchange: str, store: Store | None = None) -> None:
         """Open the database file if it exists.
@@ -29,7 +29,7 @@ class RunDatabase:
         self._path = path
         self._waiting: list[RestExchange] = []
         self.store: Store | None = store or open_if_exists(path)
-        """The open database; None before `opened` was called."""
+        """The open database; None: the file does not exist yet."""
         try:
             if self.store is not None:
                 ensure_store_kind(self.store, exchange)
@@ -38,7 +38,7 @@ class RunDatabase:
             raise
 
     def __enter__(self) -> "RunDatabase":
-        """Return the candle store."""
+        """Return the database itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -59,7 +59,10 @@ class RunDatabase:
         return self.store
 
     def share_rate_limit_bans(self, exchange: RestExchange) -> None:
-        """Share the rate limit bans of an exchange with all processes on the file."""
+        """Share the bans and the request budget of an exchange with all processes on the file.
+
+        Without a file, they are shared once the file is created.
+        """
         if self.store is None:
             self._waiting.append(exchange)
         else:

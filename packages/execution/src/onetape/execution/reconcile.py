@@ -1,17 +1,15 @@
-"""Differences between the ledger's and the exchange's records, and their consequences.
+"""Differences between the records of the database and those of the exchange.
 
-The exchange is right about money. A difference that leaves every position covered is a note; any
-other difference stops the symbol until a person has judged it.
+The exchange is right about money. `trader/live/reconciling.py` and `trader/live/judging.py` decide
+by the kind of a difference what follows: nothing, no entries, or no orders until a person answers.
 """
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Literal
 
 from msgspec import Struct
 
-#: Consequence of each kind of difference: entries stop, all orders stop, or none.
-Consequence = Literal["note", "no entries", "halt"]
 DifferenceKind = Literal[
     "own order",
     "own fills",
@@ -22,20 +20,10 @@ DifferenceKind = Literal[
     "missing coins",
     "missing order",
 ]
-CONSEQUENCES: Final[dict[DifferenceKind, Consequence]] = {
-    "own order": "note",
-    "own fills": "note",
-    "older order": "no entries",
-    "other copy": "halt",
-    "foreign order": "no entries",
-    "foreign fills": "no entries",
-    "missing coins": "halt",
-    "missing order": "note",
-}
 
 
 class ExchangeOrder(Struct, frozen=True):
-    """An order that the exchange lists, or that an execution there names."""
+    """An order that the exchange lists, or that one of its executions belongs to."""
 
     exchange_order_id: str
     client_order_id: str
@@ -87,14 +75,9 @@ class AccountDifference(Struct, frozen=True):
     """Currency, or the exchange's id of the order."""
     text: str
 
-    @property
-    def consequence(self) -> Consequence:
-        """Return the consequence of the difference."""
-        return CONSEQUENCES[self.kind]
-
 
 def find_differences(ledger: LedgerSnapshot, exchange: ExchangeSnapshot) -> list[AccountDifference]:
-    """Return the differences, the most serious first.
+    """Return the differences: missing coins, then unknown orders as listed, then missing orders.
 
     Args:
         ledger: Orders and coins of the account by the database.
@@ -127,7 +110,7 @@ def find_differences(ledger: LedgerSnapshot, exchange: ExchangeSnapshot) -> list
 def find_unknown_orders(
     ledger: LedgerSnapshot, orders: Iterable[ExchangeOrder], fills: Mapping[str, str]
 ) -> list[AccountDifference]:
-    """Return the orders of the exchange that are missing in the ledger, open or executed.
+    """Return a difference for each order, open or executed, that the ledger does not have.
 
     An order whose id begins with the tag of this database was sent before a backup was restored. If
     the exchange took such an order since this process alone sends orders with the tag, then another

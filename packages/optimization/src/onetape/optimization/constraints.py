@@ -32,12 +32,15 @@ _OPERATIONS: Final[dict[type[ast.operator], Callable[[Any, Any], Any]]] = {
 
 
 class Constraint(Struct, frozen=True):
-    """A comparison of parameters and numbers."""
+    """A comparison of parameters, numbers and texts."""
 
     text: str
 
     def is_met(self, parameters: Mapping[str, Any]) -> bool:
-        """Return whether a combination meets the condition; a division by zero does not."""
+        """Return whether a combination meets the condition.
+
+        A division by zero does not, nor does a comparison of a text with a number.
+        """
         try:
             return bool(_evaluate_node(ast.parse(self.text, mode="eval").body, parameters))
         except (TypeError, ZeroDivisionError):
@@ -48,7 +51,7 @@ def parse_constraint(text: str, names: Mapping[str, Any] | None = None) -> Const
     """Return the constraint of a text such as `fast * 2 < slow`.
 
     Args:
-        text: Comparisons of parameters and numbers, with + - * / and brackets.
+        text: Comparisons of parameters, numbers and texts, with + - * / and brackets.
         names: Names of all parameters; None: not checked.
 
     Raises:
