@@ -44,7 +44,7 @@ POINTS: Final[dict[str, tuple[str, str, int]]] = {
     "exit: send stored": ("commit submitted", "after", 4),
     "exit: sent": ("submit", "after", 3),
     "exit: during commit": ("commit acknowledged", "before", 4),
-    "during reconcile": ("balances", "after", 2),
+    "during reconcile": ("fetch_balances", "after", 2),
 }
 #: Points of the entry, and that of a restart; others are parts of a replaced stop and of an exit.
 FIRST_POINTS: Final = (
@@ -142,7 +142,7 @@ def _rests(executor: Any) -> bool:
 def _child(job: dict[str, Any]) -> None:
     striker = Striker(job["point"])
     apsw.connection_hooks.append(striker.watch)
-    for name in ("submit", "replace_stop", "cancel", "balances"):
+    for name in ("submit", "replace_stop", "cancel", "fetch_balances"):
         setattr(PrivateClient, name, striker.around(name, getattr(PrivateClient, name)))
 
     async def run() -> None:
