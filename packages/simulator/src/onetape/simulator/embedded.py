@@ -57,7 +57,7 @@ class EmbeddedSimulator:
     def run_on_account(self, work: "Callable[[AccountService], T]") -> T:
         """Call a function with the account in the simulator's thread and return its result.
 
-        `simulator.on_account(lambda account: account.deposit("BTC", Decimal("0.5")))`
+        `simulator.run_on_account(lambda account: account.deposit("BTC", Decimal("0.5")))`
         """
 
         async def call_work() -> T:
