@@ -141,7 +141,7 @@ def raise_failures(outcomes: Sequence[object], *, if_only_series: bool = False) 
 
     Args:
         outcomes: Result of each series.
-        if_only_series: Raise only if the failed series is the only one, whose error says it all.
+        if_only_series: Raise only if the failed series is the only one, whose error is then raised.
 
     Raises:
         OnetapeError: of several errors one of the class with the highest exit code.
