@@ -15,7 +15,6 @@ import pytest
 from busy_loop import BusyLoop
 from held_lock import locked
 from held_port import held_port
-from onetape.cli.program import run_typer_app
 from onetape.cli.stop import StopRequest
 from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
@@ -31,7 +30,6 @@ from traded_accounts import TradedAccount, at_ms
 from trader.commands.status_record import EXIT_DEGRADED, TraderStatus, choose_exit_code, read_status
 from trader.live.start_plan import StartPlan
 from trader.locked_start import trade_once_unlocked
-from trader.main import app
 from trader.settings import TraderSettings
 from trader.traded_symbols import parse_traded_symbols
 from trader.waiting_start import WaitingStart
@@ -208,6 +206,14 @@ def test_row_103_a_start_that_waits_takes_commands(
                 if renewed_ms() != before:
                     return capsys.readouterr().out
 
+    def run(verb: str) -> str:
+        """Return the line of a command that runs as a program of its own."""
+        flags = ("--db", str(db), "--account", NAME)
+        with Program("trader", verb, *flags, folder=db.parent) as command:
+            assert command.ends() == 0, command.errors
+        (line,) = command.lines
+        return line
+
     async def wait() -> None:
         give("pause", "anna")
         waiting = WaitingStart(db, plan)
@@ -219,15 +225,12 @@ def test_row_103_a_start_that_waits_takes_commands(
             give("exit", "carl")
             sold = ": stored; the position is sold once the exchange can be reached"
             assert f"exit by carl{sold}" in await printed_by_next_renewal()
-            flags = ("--db", str(db), "--account", NAME)
-            await asyncio.to_thread(run_typer_app, app, "trader", ("flatten", *flags))
-            printed = await printed_by_next_renewal()
-            assert "flatten BTC/USDT stored; its trader waits for the exchange, and m" in printed
-            assert sold in printed
-            await asyncio.to_thread(run_typer_app, app, "trader", ("resume", *flags))
-            printed = await printed_by_next_renewal()
-            assert "resume stored; its trader waits for the exchange, and acts within" in printed
-            assert "resumed by " in printed
+            line = await asyncio.to_thread(run, "flatten")
+            assert "flatten BTC/USDT stored; its trader waits for the exchange, and m" in line
+            assert sold in await printed_by_next_renewal()
+            line = await asyncio.to_thread(run, "resume")
+            assert "resume stored; its trader waits for the exchange, and acts within" in line
+            assert "resumed by " in await printed_by_next_renewal()
         finally:
             await waiting.close()
 
