@@ -20,7 +20,7 @@ from backtester.settings import BacktesterSettings
 from onetape.backtest.metric_definitions import DEFINITIONS, UNIT_WORDS
 from onetape.cli.flag_values import is_repeated, list_number_settings
 from onetape.cli.flags import format_default
-from onetape.core.setting import Declared, collect_settings
+from onetape.core.setting import DeclaredSetting, collect_settings
 from onetape.engine.account_config import AccountConfig
 from onetape.execution.risk_limits import RiskLimits
 from trader.settings import TraderSettings
@@ -103,7 +103,7 @@ def yaml_of(program: Program) -> str:
 
 
 def _yaml_lines(model: type[msgspec.Struct]) -> Iterator[str]:
-    sections: dict[str, list[Declared]] = {}
+    sections: dict[str, list[DeclaredSetting]] = {}
     for key, one in collect_settings(model).items():
         section, dot, _ = key.rpartition(".")
         sections.setdefault(section if dot else key, []).append(one)
@@ -144,7 +144,7 @@ def _scalar(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _note(model: type[msgspec.Struct], one: Declared) -> str:
+def _note(model: type[msgspec.Struct], one: DeclaredSetting) -> str:
     """Return the help of a setting as a comment: no capital, no full stop."""
     numbers = list_number_settings(model, one)
     names = f"one of the next {len(numbers)} by name"
@@ -198,7 +198,7 @@ def table_lines(section: str) -> Iterator[str]:
         yield f"| {' | '.join(cells)} |\n"
 
 
-def _members(declared: Iterable[Declared], section: str) -> list[Declared]:
+def _members(declared: Iterable[DeclaredSetting], section: str) -> list[DeclaredSetting]:
     return [
         one
         for one in declared
@@ -206,7 +206,7 @@ def _members(declared: Iterable[Declared], section: str) -> list[Declared]:
     ]
 
 
-def _flag(one: Declared) -> str:
+def _flag(one: DeclaredSetting) -> str:
     setting: Any = one.setting
     if setting.number_of:
         return f"--{setting.number_of} {one.name}={setting.example}"

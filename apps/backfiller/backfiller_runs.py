@@ -18,15 +18,15 @@ from backfiller.run_database import RunDatabase
 from backfiller.schedule import run_every
 from backfiller.series_fetch import SeriesFailure, Summary
 from backfiller.settings import BackfillerSettings
-from onetape.cli.addresses import check_simulator_url
 from onetape.cli.output import note, print_json, print_line
+from onetape.cli.simulator_address import check_simulator_url
 from onetape.cli.stop import StopRequest
 from onetape.core.clock import SystemClock
 from onetape.core.errors import CandleGapError, DataError, ExchangeError, UsageError
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.core.timeframes import Timeframe
 from onetape.exchange.clients import Endpoint
-from onetape.history.gaps import APART_MS
+from onetape.history.gaps import PROOF_INTERVAL_MS
 
 #: Ended by SIGTERM, as shells count it.
 EXIT_TERMINATED = 143
@@ -59,8 +59,9 @@ def make_endpoint(exchange: str, simulator_url: str | None, stack: ExitStack) ->
     """Return the endpoint of an exchange; a simulator that is started for it ends with the stack.
 
     Raises:
-        ConfigurationError: the simulator's address is invalid.
-        ExchangeUnreachable: no simulator listens there.
+        UsageError: the address of the simulator is invalid.
+        ConfigurationError: another server listens at the address.
+        ExchangeUnreachable: no simulator listens at the address.
     """
     if exchange != SIMULATOR_ID:
         return Endpoint(exchange)
@@ -130,7 +131,7 @@ def _print(outcomes: Sequence[Outcome], path: Path, *, as_json: bool, compact: b
     raise_failures(outcomes)
     gaps = [gap for summary in summaries for gap in summary.unproven_gaps]
     if gaps:
-        text = describe_unproven_gaps(gaps, path, minutes=APART_MS // 60_000)
+        text = describe_unproven_gaps(gaps, path, minutes=PROOF_INTERVAL_MS // 60_000)
         if not compact:
             raise CandleGapError(text)
         note(text)

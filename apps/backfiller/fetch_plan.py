@@ -12,7 +12,7 @@ from onetape.core.quirks import Quirks
 from onetape.core.timeframes import Timeframe
 from onetape.exchange.pages import compute_last_closed_open
 from onetape.exchange.rest import RestExchange
-from onetape.history.fetch import reread_from
+from onetape.history.fetch import find_reread_start
 from onetape.store.candles import find_series_gaps, read_last_closed_timestamp
 from onetape.store.database import Store
 from onetape.store.gaps import find_unexplained
@@ -105,7 +105,7 @@ def count_pages(candles: int, page_limit: int) -> int:
 
 def _find_ranges_to_reread(store: Store, key: SeriesKey, first: int, stop: int) -> list[Range]:
     """Return the part of the range that holds the newest closed candles, which may be revised."""
-    again = reread_from(store, key)
+    again = find_reread_start(store, key)
     newest = read_last_closed_timestamp(store, key, stop)
     if again is None or newest is None:
         return []

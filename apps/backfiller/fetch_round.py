@@ -20,7 +20,7 @@ from onetape.exchange.clients import Endpoint
 from onetape.exchange.market_clock import fetch_simulator_info
 from onetape.exchange.rest import MarketInfo, RestExchange
 from onetape.store.database import Store
-from onetape.store.market_data import save_market
+from onetape.store.market_data import save_trading_rules
 from onetape.store.simulated_source import require_source
 
 #: Series of one exchange that are fetched at once; its requests queue for CCXT's limits.
@@ -146,7 +146,9 @@ async def _fetch_exchange(
 
     async def fetch_one_series(key: SeriesKey, market: MarketInfo) -> Outcome:
         async with turns:
-            save_market(store, key.exchange, key.symbol, market.trading_rules, exchange.now_ms())
+            save_trading_rules(
+                store, key.exchange, key.symbol, market.trading_rules, exchange.now_ms()
+            )
             try:
                 with display.track_series(str(key)) as progress:
                     return await fetch_series(

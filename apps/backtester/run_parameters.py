@@ -6,10 +6,10 @@ from backtester.settings import BacktesterSettings, parse_symbols, parse_timefra
 from onetape.backtest.storage.choices import load_choice
 from onetape.cli.loading import Loaded
 from onetape.cli.run_parameters import RunParameters, load_settings_with_run
-from onetape.core.setting import Tree
+from onetape.core.setting import SettingsTree
 
 
-def load_with_run(file: Path | None, flags: Tree, name: str) -> Loaded[BacktesterSettings]:
+def load_with_run(file: Path | None, flags: SettingsTree, name: str) -> Loaded[BacktesterSettings]:
     """Return the settings of a backtest, with strategy and parameters of a saved run.
 
     Args:

@@ -15,7 +15,7 @@ from onetape.core.errors import SafetyRefusal, UsageError
 from onetape.core.symbols import split_symbol
 from onetape.core.trading_rules import format_decimal
 from onetape.execution.positions import sum_position
-from onetape.store.account_reading import is_alive, read_lease
+from onetape.store.account_reading import is_lease_holder_alive, read_lease
 from onetape.store.accounts import AccountSeries, open_account, read_account_series
 from onetape.store.database import Store
 from onetape.store.leases import Fence, make_lease_name
@@ -145,7 +145,7 @@ def release_abandoned_entries(store: Store, account: str, wall_ms: int) -> list[
     def is_traded(symbol: str) -> bool:
         name = make_lease_name(account, symbol)
         lease = read_lease(store, name)
-        return lease is not None and is_alive(store, name, lease, wall_ms)
+        return lease is not None and is_lease_holder_alive(store, name, lease, wall_ms)
 
     return [
         f"account {account}: money reserved for an entry "

@@ -20,7 +20,7 @@ from typing import BinaryIO, Final
 from uuid import uuid4
 
 from onetape.core.errors import UsageError
-from onetape.store.account_reading import read_traded
+from onetape.store.account_reading import read_traded_series
 from onetape.store.accounts import AccountSeries
 from onetape.store.connection import DatabaseConnection
 from onetape.store.controls import add_command_file, add_controls, is_command_file_stored
@@ -142,7 +142,7 @@ def _store_commands(store: Store, name: str, path: Path) -> list[str]:
     content = _read_ready(path) if _is_settled(path) else None
     if content is None:
         return []
-    traded = read_traded(store)
+    traded = read_traded_series(store)
     printed: list[str] = []
     with store.write(durable=True) as connection:
         # Another trader may have stored the commands meanwhile, or this one before it was killed.

@@ -17,7 +17,7 @@ from typing import Final
 from onetape.cli.output import print_line
 from onetape.core.errors import OnetapeError, StoreError, StoreUnwritable, UsageError
 from onetape.execution.controls import ControlVerb
-from onetape.store.account_reading import read_traded
+from onetape.store.account_reading import read_traded_series
 from onetape.store.controls import insert_controls
 from onetape.store.database import open_if_exists
 from trader.command_rows import NewCommand, make_command_rows
@@ -93,7 +93,7 @@ async def _store(database: Path, account: str, number: signal.Signals) -> None:
             raise StoreError(f"{database} does not exist yet")
         with opened:
             rows = make_command_rows(
-                read_traded(opened), command, at_ms=wall_ms, given_by=f"signal {number.name}"
+                read_traded_series(opened), command, at_ms=wall_ms, given_by=f"signal {number.name}"
             )
             insert_controls(opened, rows)
 

@@ -9,7 +9,7 @@ import time
 
 from onetape.core.clock import format_utc
 from onetape.exchange.rest import RestExchange
-from onetape.history.gaps import fetch_noting
+from onetape.history.gaps import fetch_and_record_gaps
 from onetape.store.corrections import Correction
 from onetape.store.ledger import read_last_side
 from onetape.store.ranks import SETTLED_MS
@@ -56,7 +56,9 @@ class RestComparison:
         self._next_after = time.monotonic() + max(shortest, self._pause_seconds)
         context = self._context
         end = context.timeframe.next(due[-1])
-        await fetch_noting(self._exchange, context.store, context.key, start=due[0], end=end)
+        await fetch_and_record_gaps(
+            self._exchange, context.store, context.key, start=due[0], end=end
+        )
 
     def _find_due_candles(self) -> list[int]:
         """Return the candles to compare now, oldest first; none while the oldest may wait."""

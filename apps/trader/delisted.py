@@ -28,7 +28,7 @@ from onetape.execution.events import (
 )
 from onetape.execution.orders import OrderState, advance, fold
 from onetape.execution.positions import Position, get_least_amount, sum_position
-from onetape.store.account_reading import is_alive, read_lease, read_newest_time
+from onetape.store.account_reading import is_lease_holder_alive, read_lease, read_newest_time
 from onetape.store.candles import read_last_closed
 from onetape.store.database import Store, open_store
 from onetape.store.leases import Fence, make_lease_name
@@ -43,7 +43,12 @@ from onetape.store.live_accounts import (
 )
 from onetape.store.market_data import read_trading_rules
 from onetape.store.obligations import end_obligations_of_closed_positions
-from onetape.store.orders import OrderChange, insert_order, read_unfinished_orders, store_change
+from onetape.store.orders import (
+    OrderChange,
+    insert_order,
+    read_unfinished_orders,
+    store_order_change,
+)
 from onetape.store.sessions import read_newest_session
 from trader.lease import NamedLease
 from trader.new_orders import make_order
@@ -185,7 +190,7 @@ def forget_delisted(store: Store, found: StoredDifference, price: Decimal | None
         raise DataError(f"no session of account {account} has traded {symbol}")
     name = make_lease_name(account, symbol)
     held = read_lease(store, name)
-    if held is not None and is_alive(store, name, held, _get_wall_ms()):
+    if held is not None and is_lease_holder_alive(store, name, held, _get_wall_ms()):
         store_difference_answer(
             store, found.number, "forget", answered_ms=_get_wall_ms(), price=price
         )
@@ -254,7 +259,7 @@ def _write_off_position(store: Store, session: Session, fence: Fence, price: Dec
     before = OrderState(position.base)
     change = _make_order_change(identity, before, [report, closed], 1, now_ms)
     change = structs.replace(change, fills=(fill,), filled_timestamp=opened)
-    store_change(store, change, fence)
+    store_order_change(store, change, fence)
     end_obligations_of_closed_positions(store, session, fence, entry_order_id=None, ended_ms=now_ms)
     brought = f"at {format_decimal(last)} {quote} each" if is_paid else f"for 0 {quote}"
     return (
@@ -272,7 +277,7 @@ def _expire_orders(store: Store, session: Session, fence: Fence, now_ms: int) ->
         expired = StatusReport("expired", state.booked)
         identity = stored.order.client_order_id
         change = _make_order_change(identity, state, [expired], len(stored.events), now_ms)
-        store_change(store, change, fence)
+        store_order_change(store, change, fence)
 
 
 def _make_order_change(

@@ -16,7 +16,7 @@ from onetape.engine import BarExit
 from onetape.exchange.rest import RestExchange
 from onetape.store.obligations import (
     end_obligations_of_closed_positions,
-    open_obligation,
+    read_open_obligation,
     restore_obligation,
 )
 from onetape.store.orders import insert_order
@@ -118,7 +118,7 @@ class ExitOrders:
         entry = self._broker.entry_order_id
         if entry is None:
             return None
-        return open_obligation(self._context.store, self._context.session, entry)
+        return read_open_obligation(self._context.store, self._context.session, entry)
 
     def make(
         self,

@@ -14,7 +14,7 @@ from onetape.exchange.ccxt_errors import RateLimited
 from onetape.exchange.pages import compute_last_closed_open
 from onetape.exchange.rest import RestExchange
 from onetape.history.fetch import FetchReport
-from onetape.history.gaps import DECIDING_RESPONSES, fetch_noting, find_due_gaps
+from onetape.history.gaps import DECIDING_RESPONSES, fetch_and_record_gaps, find_due_gaps
 from onetape.store.candles import find_series_gaps, read_candle_at, read_closed_range
 from onetape.store.corrections import accept_corrections
 from onetape.store.gaps import find_unexplained
@@ -247,7 +247,7 @@ class GapBackfiller:
         """Store the closed candles from `start` on; return the number of new ones."""
         context = self._context
         refused: dict[Candle, str] = {}
-        fetched = await fetch_noting(
+        fetched = await fetch_and_record_gaps(
             self._exchange,
             context.store,
             context.key,

@@ -14,7 +14,7 @@ from onetape.core.clock import format_utc
 from onetape.core.message_text import format_count
 from onetape.core.timeframes import Timeframe
 from onetape.exchange.rest import RestExchange
-from onetape.history.gaps import DECIDING_RESPONSES, fetch_noting, find_due_gaps
+from onetape.history.gaps import DECIDING_RESPONSES, fetch_and_record_gaps, find_due_gaps
 from onetape.store.higher_candles import (
     HigherTimeframeCandles,
     read_higher_candles,
@@ -97,7 +97,7 @@ async def fetch_higher_warm_up(context: SessionContext, exchange: RestExchange, 
         start = _compute_first_needed(context, higher_timeframe, first_open)
         # Forming candles, and those that REST does not have yet, are built from traded candles.
         stop = higher_timeframe.floor(end)
-        await fetch_noting(exchange, context.store, key, start=start, end=stop)
+        await fetch_and_record_gaps(exchange, context.store, key, start=start, end=stop)
 
 
 def is_higher_fetch_due(context: SessionContext, end: int, now_ms: int) -> bool:

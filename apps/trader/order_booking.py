@@ -31,7 +31,7 @@ from onetape.store.orders import (
     OrderChange,
     read_filled_timestamp,
     read_unfinished_orders,
-    store_change,
+    store_order_change,
 )
 from trader.account_funds import AccountFunds
 from trader.session_context import SessionContext
@@ -218,7 +218,7 @@ class OrderBooking:
             sent_ms=sent_ms,
             ordered_amount=order.ordered_amount,
         )
-        store_change(self._context.store, change, self._fence)
+        store_order_change(self._context.store, change, self._fence)
         if fills:
             self._fills, self._position = after, position
             self._log_fills(fills)

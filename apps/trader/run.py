@@ -34,8 +34,8 @@ from onetape.exchange.trading_records import Credentials
 from onetape.store.candles import ensure_store_kind
 from onetape.store.checkpoints import checkpoints_in_thread
 from onetape.store.database import open_store
-from onetape.store.live_accounts import confirm_live_account, read_installation_tag
-from onetape.store.market_data import save_market
+from onetape.store.live_accounts import confirm_live_account, read_order_tag
+from onetape.store.market_data import save_trading_rules
 from trader.account import (
     get_configured_balance,
     release_abandoned_entries,
@@ -291,7 +291,7 @@ async def trade_in_sessions(
         for one, evaluator, market in zip(plan.symbols, evaluators, markets, strict=True):
             key, now_ms = one.key, exchange.now_ms()
             strategy, origin = _choose_session_strategy(plan, key.symbol, evaluator)
-            save_market(store, key.exchange, key.symbol, market.trading_rules, now_ms)
+            save_trading_rules(store, key.exchange, key.symbol, market.trading_rules, now_ms)
             bans = (None if access is None else access.entry_ban, plan.find_entry_ban(key.symbol))
             contexts.append(
                 SessionContext(
@@ -311,7 +311,7 @@ async def trade_in_sessions(
                         else LiveBroker(access.client, key.symbol, access.stream, key_rights)
                     ),
                     exchange_account="" if access is None else access.account_name,
-                    tag="" if access is None else read_installation_tag(store),
+                    tag="" if access is None else read_order_tag(store),
                     entry_bans=tuple(ban for ban in bans if ban is not None),
                     prefix=f"{key.symbol}: " if len(plan.symbols) > 1 else "",
                 )

@@ -7,13 +7,13 @@ from msgspec import structs
 from onetape.backtest.storage.choices import load_choice
 from onetape.cli.loading import Loaded, load_settings
 from onetape.cli.run_parameters import RunParameters, load_settings_with_run
-from onetape.core.setting import Tree
+from onetape.core.setting import SettingsTree
 from trader.settings import TraderSettings
 from trader.traded_symbols import parse_traded_symbols
 
 
 def load_trader_settings(
-    file: Path | None, flags: Tree, name: str | None
+    file: Path | None, flags: SettingsTree, name: str | None
 ) -> Loaded[TraderSettings]:
     """Return the settings of a trader.
 

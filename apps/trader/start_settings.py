@@ -3,7 +3,7 @@
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
 
-from onetape.cli.addresses import check_simulator_url
+from onetape.cli.simulator_address import check_simulator_url
 from onetape.core.errors import OnetapeError, UsageError
 from onetape.core.folders import USER_FOLDER
 from onetape.core.symbols import SIMULATOR_ID

@@ -28,7 +28,7 @@ from onetape.simulator.recorded.replay import Replay
 from onetape.simulator.server.simulator import Simulator
 from onetape.store.database import Store, open_store
 from onetape.store.ledger import read_fills
-from onetape.store.live_accounts import read_installation_tag
+from onetape.store.live_accounts import read_order_tag
 from onetape.strategies import Strategy, load_strategy
 from trader.account import get_configured_balance
 from trader.brokers.live import LiveBroker
@@ -336,7 +336,7 @@ async def desk(
                 broker=(
                     None if access is None else LiveBroker(access.client, KEY.symbol, access.stream)
                 ),
-                tag="" if access is None else read_installation_tag(store),
+                tag="" if access is None else read_order_tag(store),
                 times=live or LiveTimes(),
             )
             work = (

@@ -29,9 +29,9 @@ from onetape.simulator.server.simulator import Simulator
 from onetape.simulator.trading.orders import RequestedOrder
 from onetape.store.accounts import AccountSeries, open_account
 from onetape.store.database import Store, open_store
-from onetape.store.live_accounts import LiveAccount, open_live_account, read_installation_tag
+from onetape.store.live_accounts import LiveAccount, open_live_account, read_order_tag
 from onetape.store.market_data import BestPrices, insert_ticker
-from onetape.store.obligations import open_obligation
+from onetape.store.obligations import read_open_obligation
 from onetape.store.orders import insert_order
 from onetape.store.sessions import start_session
 from onetape.store.stop_states import StopState, read_stop_state
@@ -192,7 +192,7 @@ class LiveDesk:
         """Send the pending exit again, if none is open, as the trader does each second."""
         entry = self.executor.entry_order_id
         pending = (
-            None if entry is None else open_obligation(self.store, self.context.session, entry)
+            None if entry is None else read_open_obligation(self.store, self.context.session, entry)
         )
         order = self.executor.open_order
         is_selling = order is not None and order.side == "sell"
@@ -324,7 +324,7 @@ class LiveDesk:
         """Return whether an exit of the position is decided and not filled."""
         entry = self.executor.entry_order_id
         pending = (
-            None if entry is None else open_obligation(self.store, self.context.session, entry)
+            None if entry is None else read_open_obligation(self.store, self.context.session, entry)
         )
         return pending is not None
 
@@ -482,7 +482,7 @@ async def live_desk(
             store=store,
             session=session,
             broker=LiveBroker(client, KEY.symbol, stream, KeyRights(client)),
-            tag=read_installation_tag(store),
+            tag=read_order_tag(store),
             times=times,
             exchange_account="simulator 1",
         )

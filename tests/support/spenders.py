@@ -30,7 +30,7 @@ from onetape.store.accounts import AccountSeries, open_account
 from onetape.store.database import Store, open_store
 from onetape.store.leases import Fence, acquire_lease, make_lease_name
 from onetape.store.ledger import read_fills
-from onetape.store.orders import insert_order, store_change
+from onetape.store.orders import insert_order, store_order_change
 from onetape.store.reservations import AccountCash
 from onetape.store.sessions import start_session
 from order_changes import change_of
@@ -223,7 +223,7 @@ class Spender:
         status = "closed" if filled == wanted and filled else "canceled"
         events.append(StatusReport(status, filled))
         change = change_of(order_id, events, at_ms=self.sent, fills=trades)
-        store_change(self.store, change, self.fence)
+        store_order_change(self.store, change, self.fence)
 
 
 def _spend(

@@ -29,7 +29,7 @@ from onetape.store.candles import insert_closed_rows
 from onetape.store.database import open_store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.ledger import insert_decision
-from onetape.store.orders import store_change
+from onetape.store.orders import store_order_change
 from onetape.store.sessions import start_session
 from order_changes import fill_of
 from store_guards import without
@@ -162,7 +162,7 @@ def trade(path: Path, say: Say) -> None:
         for number in range(6):
             order = order_of_strike(number)
             insert_decision(store, decision_of_strike(number), order, fence)
-            store_change(store, fill_of(trade_of_strike(number), at_ms=number), fence)
+            store_order_change(store, fill_of(trade_of_strike(number), at_ms=number), fence)
             say(f"trade {number}")
             rows = [
                 Candle((number * BATCH + i) * 3_600, 1.0, 1.0, 1.0, 1.0, 0.0) for i in range(BATCH)

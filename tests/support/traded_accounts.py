@@ -17,9 +17,9 @@ from onetape.store.candles import insert_closed_rows
 from onetape.store.database import open_store
 from onetape.store.leases import Fence, acquire_lease, make_lease_name, release_lease
 from onetape.store.ledger import insert_decision
-from onetape.store.market_data import save_market
+from onetape.store.market_data import save_trading_rules
 from onetape.store.obligations import add_obligation
-from onetape.store.orders import insert_order, store_change
+from onetape.store.orders import insert_order, store_order_change
 from onetape.store.process_lock import ProcessLock
 from onetape.store.sessions import end_session, start_session
 from onetape.store.trader_states import StateChange, TraderState, insert_state_changes
@@ -118,7 +118,7 @@ class TradedAccount:
     def least_amount(self, amount: str) -> None:
         """Store that amounts of the market are multiples of this one."""
         steps = TradingRules(None, Decimal(amount), Decimal(amount), Decimal(0))
-        save_market(self.store, self.key.exchange, self.key.symbol, steps, at_ms(0))
+        save_trading_rules(self.store, self.key.exchange, self.key.symbol, steps, at_ms(0))
 
     def candles(self, *prices: tuple[float, float, float, float], first_hour: int = 0) -> None:
         """Store closed candles of 1 h: open, high, low and close of each, volume 1."""
@@ -133,13 +133,13 @@ class TradedAccount:
         """Store an open order; return its client order id."""
         order_id = self.intend(side, hours, reason=reason, type_=type_)
         open_ = change_of(order_id, [Submitted(), Acknowledged("x1")], at_ms=at_ms(hours))
-        store_change(self.store, open_, self.fence)
+        store_order_change(self.store, open_, self.fence)
         return order_id
 
     def cancel(self, order_id: str, *, hours: float) -> None:
         """Store that an order of which the intent alone is stored was canceled without a fill."""
         change = end_of(order_id, "canceled", at_ms=at_ms(hours), note="")
-        store_change(self.store, change, self.fence)
+        store_order_change(self.store, change, self.fence)
 
     def intend(self, side: Side, hours: float, *, reason: str = "", type_: str = "market") -> str:
         """Store the intent of an order; return its client order id."""
@@ -173,7 +173,7 @@ class TradedAccount:
             fee_currency or self.quote, at_ms(hours),
         )  # fmt: skip
         change = fill_of(trade, at_ms=at_ms(hours), filled_timestamp=MARCH + int(hours) * HOUR)
-        store_change(self.store, change, self.fence)
+        store_order_change(self.store, change, self.fence)
 
     def decide(self, hour: int, signal: int, gates: Mapping[str, str]) -> None:
         """Store a decision on the candle that opens at an hour."""

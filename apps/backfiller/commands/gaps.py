@@ -106,7 +106,7 @@ def _describe_gap_state(gap: "Gap") -> str:
     if gap.reason is not None:
         return f"{gap.state}: {gap.reason}"
     if gap.state == UNPROVEN:
-        return f"{gap.state}, left out of {format_count(gap.answers, 'response')}"
+        return f"{gap.state}, left out of {format_count(gap.responses, 'response')}"
     return gap.state
 
 

@@ -114,12 +114,14 @@ def _raise_remaining_findings(done: "list[Repaired]", path: "Path") -> None:
     from backfiller.gap_remedies import describe_unproven_gaps
     from onetape.core.errors import CandleGapError, DataError
     from onetape.core.message_text import format_count
-    from onetape.history.gaps import APART_MS
+    from onetape.history.gaps import PROOF_INTERVAL_MS
 
     left = [finding for one in done for finding in one.left]
     gaps = [gap for one in done for gap in one.unproven_gaps]
     if left and len(left) == len(gaps):
-        raise CandleGapError(describe_unproven_gaps(gaps, path, minutes=APART_MS // 60_000))
+        raise CandleGapError(
+            describe_unproven_gaps(gaps, path, minutes=PROOF_INTERVAL_MS // 60_000)
+        )
     if left:
         raise DataError(
             f"{format_count(len(left), 'finding')} left that the exchange could not supply now, "

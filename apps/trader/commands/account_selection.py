@@ -100,11 +100,11 @@ def select_accounts(
     """
     from onetape.core.message_text import suggest_name
     from onetape.core.symbols import parse_spot_symbol
-    from onetape.store.account_reading import read_traded
+    from onetape.store.account_reading import read_traded_series
 
     names = {unicodedata.normalize("NFC", name) for name in accounts or ()}
     wanted = {parse_spot_symbol(symbol) for symbol in symbols or ()}
-    stored = read_traded(store)
+    stored = read_traded_series(store)
     known = list(dict.fromkeys(account.name for account in stored))
     for name in sorted(names):
         if name not in known:

@@ -179,14 +179,14 @@ def _is_of(row: "NewControl", account: "AccountSeries") -> bool:
 
 def _describe_effect(store: "Store", row: "NewControl", symbols: Sequence[str]) -> str:
     """Return when the traders of these symbols act on a command."""
-    from onetape.store.account_reading import is_alive, read_lease
+    from onetape.store.account_reading import is_lease_holder_alive, read_lease
     from onetape.store.leases import make_lease_name
 
     running: list[str] = []
     for symbol in symbols:
         name = make_lease_name(row.account, symbol)
         lease = read_lease(store, name)
-        if lease is not None and is_alive(store, name, lease, row.at_ms):
+        if lease is not None and is_lease_holder_alive(store, name, lease, row.at_ms):
             running.append(symbol)
     if not running:
         return "no trader runs on it now; the next one that starts acts on it"

@@ -17,7 +17,7 @@ from onetape.store.account_reading import (
     OpenOrder,
     StoredDecision,
     StoredSession,
-    is_alive,
+    is_lease_holder_alive,
     read_entry,
     read_highest_since,
     read_last_decision,
@@ -149,7 +149,7 @@ def read_status(store: Store, account: AccountSeries) -> TraderStatus:
         name = make_lease_name(account.name, account.symbol)
         lease = read_lease(store, name)
         state = None if session is None else read_state(store, session.session)
-        is_running = lease is not None and is_alive(store, name, lease, wall_ms)
+        is_running = lease is not None and is_lease_holder_alive(store, name, lease, wall_ms)
         condition, since_ms, reason, remedy = _choose_condition(
             session, state, is_running=is_running
         )

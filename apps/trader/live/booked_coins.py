@@ -8,7 +8,7 @@ from onetape.core.symbols import split_symbol
 from onetape.core.trading import Fill
 from onetape.exchange.trading_records import Balance
 from onetape.execution.positions import sum_position
-from onetape.store.account_reading import read_traded
+from onetape.store.account_reading import read_traded_series
 from onetape.store.accounts import AccountSeries
 from onetape.store.database import Store
 from onetape.store.ledger import read_fills
@@ -112,7 +112,7 @@ def _compute_change(fill: Fill, currency: str) -> Decimal:
 
 def _read_traded_of(store: Store, exchange: str, exchange_account: str) -> Iterator[AccountSeries]:
     """Yield the positions and fills on one account of an exchange, one record for each symbol."""
-    for one in read_traded(store, "live"):
+    for one in read_traded_series(store, "live"):
         if one.exchange != exchange:
             continue
         account = read_live_account(store, one.name)

@@ -30,7 +30,7 @@ from onetape.execution.events import (
 from onetape.execution.orders import OrderState
 from onetape.execution.protection import round_down
 from onetape.store.leases import Fence
-from onetape.store.live_accounts import is_live_order, read_live_account
+from onetape.store.live_accounts import is_order_stored, read_live_account
 from onetape.store.orders import insert_order, read_stored_order
 from trader.account_funds import AccountFunds
 from trader.brokers.live import LiveBroker
@@ -230,7 +230,7 @@ class LiveExecutor(LiveBook):
     def _may_be_of_copy(self, identity: str) -> bool:
         """Return whether an order may be the first sign of another copy of the database."""
         is_own = identity.startswith(self.tag) and not self._account.copies.is_seen
-        return is_own and not is_live_order(self.context.store, identity)
+        return is_own and not is_order_stored(self.context.store, identity)
 
     def _is_news(self, identity: str, events: Sequence[OrderEvent]) -> bool:
         """Return whether events of an order that is not open report news."""

@@ -17,7 +17,7 @@ from onetape.store.live_accounts import (
     StoredDifference,
     add_difference,
     correct_baseline,
-    is_live_order,
+    is_order_stored,
     read_first_opened_ms,
     read_last_difference,
     read_live_account,
@@ -105,7 +105,7 @@ class OlderOrders:
         """
         book, account = self._book, self._account
         context = book.context
-        found = [one for one in orders if not is_live_order(context.store, one.client_order_id)]
+        found = [one for one in orders if not is_order_stored(context.store, one.client_order_id)]
         if not found or account is None or self._stored is not None:
             return
         order, symbol = found[-1], context.key.symbol

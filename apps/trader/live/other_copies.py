@@ -19,7 +19,7 @@ from onetape.store.live_accounts import (
     StoredDifference,
     add_difference,
     end_difference,
-    is_live_order,
+    is_order_stored,
     read_open_differences,
 )
 from onetape.store.sessions import read_session_start
@@ -92,7 +92,7 @@ class OtherCopies:
         """
         book = self._book
         store, session = book.context.store, book.context.session
-        found = [one for one in orders if not is_live_order(store, one.client_order_id)]
+        found = [one for one in orders if not is_order_stored(store, one.client_order_id)]
         self._note_locked(found)
         if not found or self.is_seen:
             return

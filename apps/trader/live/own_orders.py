@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from onetape.cli.output import print_line
 from onetape.exchange.trading_records import OrderSnapshot, OwnTrade
-from onetape.store.live_accounts import read_known_order_numbers
+from onetape.store.live_accounts import read_exchange_order_ids
 from trader.brokers.live_records import make_fill_report, make_order_events
 from trader.live.adopting import track_order_again
 from trader.live.book import LiveBook
@@ -23,7 +23,7 @@ def take_orders(
         now_ms: Market time, epoch milliseconds.
     """
     key = book.context.key
-    known = read_known_order_numbers(book.context.store, key.exchange, key.symbol)
+    known = read_exchange_order_ids(book.context.store, key.exchange, key.symbol)
     assumed = find_assumed_orders(book.fills)
     for found in orders:
         if found.exchange_order_id in known or not found.client_order_id.startswith(book.tag):
@@ -46,7 +46,7 @@ def take_fills(book: LiveBook, fills: Iterable[OwnTrade], now_ms: int) -> list[O
     """
     key = book.context.key
     account = book.context.session.account
-    known = read_known_order_numbers(book.context.store, key.exchange, key.symbol, account=account)
+    known = read_exchange_order_ids(book.context.store, key.exchange, key.symbol, account=account)
     booked = {trade.exchange_trade_id for trade in book.fills}
     # If a person has decided on an order's executions, they are booked under another id.
     assumed = find_assumed_orders(book.fills)

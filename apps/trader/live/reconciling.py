@@ -19,7 +19,7 @@ from onetape.execution.reconcile import (
     find_differences,
     find_unknown_orders,
 )
-from onetape.store.live_accounts import read_known_order_numbers
+from onetape.store.live_accounts import read_exchange_order_ids
 from trader.brokers.live_records import AccountHistory, AccountSnapshot
 from trader.live.account_faults import report_faults
 from trader.live.account_history import HistoryReading
@@ -201,7 +201,7 @@ class AccountCheck:
     def _read_known_order_ids(self) -> dict[str, str]:
         """Return the exchange's ids of all own orders, each with its client order id."""
         context = self._book.context
-        return read_known_order_numbers(context.store, context.key.exchange, context.key.symbol)
+        return read_exchange_order_ids(context.store, context.key.exchange, context.key.symbol)
 
     def _collect_attributed_order_ids(self) -> frozenset[str]:
         """Return the exchange's ids of orders with a known owner."""

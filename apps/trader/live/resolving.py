@@ -15,7 +15,7 @@ from decimal import Decimal
 from onetape.cli.output import print_line
 from onetape.exchange.trading_records import Balance
 from onetape.execution.events import ProvenAbsent
-from onetape.store.live_accounts import read_known_order_numbers, read_live_account
+from onetape.store.live_accounts import read_exchange_order_ids, read_live_account
 from trader.brokers.live_records import AbsenceAnswer
 from trader.live.book import LiveBook
 from trader.live.booked_coins import sum_executed
@@ -123,7 +123,7 @@ def _has_nameless_fill(book: LiveBook, answer: AbsenceAnswer, orders_of_others: 
     execution is unknown.
     """
     key = book.context.key
-    known = read_known_order_numbers(book.context.store, key.exchange, key.symbol)
+    known = read_exchange_order_ids(book.context.store, key.exchange, key.symbol)
     numbers = {fill.exchange_order_id for fill in answer.fills}
     return not numbers <= (known.keys() | orders_of_others)
 

@@ -15,7 +15,7 @@ from onetape.cli.output import print_line
 from onetape.core.errors import SafetyRefusal, UsageError
 from onetape.core.symbols import split_symbol
 from onetape.exchange.rest import MarketInfo, RestExchange
-from onetape.store.account_reading import read_traded
+from onetape.store.account_reading import read_traded_series
 from onetape.store.accounts import read_account_series
 from onetape.store.database import Store, open_store
 from onetape.store.live_accounts import read_live_account
@@ -202,7 +202,7 @@ def _find_symbols_held_by_others(
     """Return by symbol a text with the other account that has a position or order in its coin."""
     wanted = [one.key.symbol for one in plan.symbols]
     reasons: dict[str, str] = {}
-    for one in read_traded(store, "live"):
+    for one in read_traded_series(store, "live"):
         base = split_symbol(one.symbol)[0]
         # BTC/USDC too: the exchange has one balance of BTC.
         same = [symbol for symbol in wanted if split_symbol(symbol)[0] == base]

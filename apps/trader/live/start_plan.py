@@ -15,7 +15,7 @@ from onetape.core.errors import OnetapeError
 from onetape.core.symbols import split_symbol
 from onetape.core.trading import Mode, Session
 from onetape.execution.positions import sum_position
-from onetape.store.account_reading import is_alive, read_lease, read_traded
+from onetape.store.account_reading import is_lease_holder_alive, read_lease, read_traded_series
 from onetape.store.accounts import AccountSeries, read_account_series
 from onetape.store.database import Store
 from onetape.store.leases import make_lease_name
@@ -157,12 +157,12 @@ def format_unattended_lines(store: Store, account: str, wall_ms: int) -> list[st
         StoreError: the file cannot be read.
     """
     lines: list[str] = []
-    for one in read_traded(store, "live"):
+    for one in read_traded_series(store, "live"):
         if one.name == account or not is_open(store, one):
             continue
         name = make_lease_name(one.name, one.symbol)
         lease = read_lease(store, name)
-        if lease is None or not is_alive(store, name, lease, wall_ms):
+        if lease is None or not is_lease_holder_alive(store, name, lease, wall_ms):
             lines.append(
                 f"account {one.name} has an open position or order in {one.symbol}, and no trader "
                 "runs for it: a stop at the exchange stays, nothing else sells; start its trader, "
@@ -185,7 +185,7 @@ def _choose_account_name(
         return name
     wanted = {one.key.symbol for one in symbols}
     mode: Mode = "live" if settings.mode == "live" else "paper"
-    stored = [one for one in read_traded(store, mode) if one.exchange == settings.exchange]
+    stored = [one for one in read_traded_series(store, mode) if one.exchange == settings.exchange]
     sharing = {one.name for one in stored if one.symbol in wanted}
     holding = [one.name for one in stored if one.name in sharing and is_open(store, one)]
     return name if name in holding or not holding else holding[0]

@@ -90,9 +90,9 @@ def test_a_simulator_that_is_not_there_is_named(
     assert contents(folder) == {}
 
 
-def test_something_else_at_the_simulators_address_is_named(backfiller: Run) -> None:
+def test_an_address_of_the_simulator_that_is_not_http_is_refused(backfiller: Run) -> None:
     ended = backfiller("--exchange", "simulator", "--simulator-url", "ftp://example.org")
-    check(ended, 3, "is not the address of a simulator")
+    check(ended, 2, "'ftp://example.org' is not an address; it looks like http://127.0.0.1:8790")
 
 
 def test_simulated_candles_never_come_from_a_real_exchange(backfiller: Run, folder: Path) -> None:

@@ -17,7 +17,7 @@ from onetape.engine import AccountConfig, ExitConfig, SimulationResult, compute_
 from onetape.store.candles import insert_columns, read_candle_at, replace_forming
 from onetape.store.database import open_store
 from onetape.store.gaps import set_gap
-from onetape.store.market_data import save_market
+from onetape.store.market_data import save_trading_rules
 from onetape.strategies import evaluate_strategy, load_strategy
 
 Run = Callable[..., Any]
@@ -158,7 +158,7 @@ def test_trading_rules_are_applied_unless_none_are_chosen(
     backtest_json: Run, database: Path, candles: Candles
 ) -> None:
     with open_store(database, create=False) as store:
-        save_market(store, "simulator", "BTC/USDT", STEPS, seen_ms=1)
+        save_trading_rules(store, "simulator", "BTC/USDT", STEPS, seen_ms=1)
     stepped = backtest_json().document
     same(stepped, engine(candles, START, STEPS))
     assert stepped["trades"]

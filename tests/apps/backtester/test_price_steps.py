@@ -15,7 +15,7 @@ from onetape.core.clock import format_utc
 from onetape.core.trading_rules import TradingRules
 from onetape.store.candles import insert_closed_rows
 from onetape.store.database import open_store
-from onetape.store.market_data import save_market
+from onetape.store.market_data import save_trading_rules
 
 Run = Callable[..., Any]
 COARSE_AMOUNTS = (Decimal("0.001"), Decimal("0.001"), Decimal(5))
@@ -31,7 +31,7 @@ WORDS = (
 def coarse(database: Path) -> Path:
     """Return the database with a stored price step of 50, whose candles are in hundredths."""
     with open_store(database, create=False) as store:
-        save_market(store, "simulator", "BTC/USDT", COARSE, seen_ms=1)
+        save_trading_rules(store, "simulator", "BTC/USDT", COARSE, seen_ms=1)
     return database
 
 
@@ -59,7 +59,7 @@ def test_an_optimization_trades_by_the_step_that_the_candles_show_and_states_it(
     assert stepped["trading_rules"] == WORDS
     fine = TradingRules(Decimal("0.01"), *COARSE_AMOUNTS)
     with open_store(coarse, create=False) as store:
-        save_market(store, "simulator", "BTC/USDT", fine, seen_ms=2)
+        save_trading_rules(store, "simulator", "BTC/USDT", fine, seen_ms=2)
     assert optimize(*grid)["results"] == stepped["results"]
     text = backtester("optimize", "--exchange", "simulator", *grid).out
     assert "trading rules: simulator: price step 0.01" in text
@@ -103,7 +103,7 @@ def test_the_sol_case_gives_the_return_of_its_own_prices(
     assert run_typer_app(backfiller, "backfiller", ["import", str(file), *series]) == 0
     steps = TradingRules(Decimal("0.01"), *COARSE_AMOUNTS)
     with open_store(folder / "data/onetape.db", create=False) as store:
-        save_market(store, "binance", "SOL/USDT", steps, seen_ms=1)
+        save_trading_rules(store, "binance", "SOL/USDT", steps, seen_ms=1)
     ended = backtester(*series, "--strategy", "rsi", "--param", "period=7", "--json", "--no-report")
     document = ended.document
     assert document["metrics"]["total_return"] == pytest.approx(0.0895, abs=5e-5)

@@ -13,7 +13,7 @@ from onetape.simulator.defaults import DEFAULT_SEED
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.store.candles import insert_columns
 from onetape.store.database import open_store
-from onetape.store.market_data import save_market
+from onetape.store.market_data import save_trading_rules
 from own_strategies import LARGER
 
 Run = Callable[..., Any]
@@ -36,7 +36,7 @@ def market(database: Path) -> None:
     """Store what the market of the first symbol accepts."""
     steps = TradingRules(None, Decimal("0.00001"), Decimal("0.00001"), Decimal(5))
     with open_store(database, create=False) as store:
-        save_market(store, "simulator", "BTC/USDT", steps, seen_ms=1)
+        save_trading_rules(store, "simulator", "BTC/USDT", steps, seen_ms=1)
 
 
 def refusals(document: dict[str, Any]) -> list[str]:

@@ -15,7 +15,7 @@ from onetape.core.candles import Candle, SeriesKey
 from onetape.core.trading_rules import TradingRules
 from onetape.store.candles import insert_closed_rows
 from onetape.store.database import open_store
-from onetape.store.market_data import save_market
+from onetape.store.market_data import save_trading_rules
 
 Run = Callable[..., Any]
 START, HOUR = 1_704_067_200, 3_600
@@ -102,7 +102,7 @@ def test_the_stored_price_step_decides_where_prices_have_fewer_digits(
 ) -> None:
     steps = TradingRules(Decimal("0.000001"), Decimal("0.1"), Decimal(0), Decimal(0))
     with open_store(database, create=False) as store:
-        save_market(store, "binance", "EUR/USDT", steps, seen_ms=1)
+        save_trading_rules(store, "binance", "EUR/USDT", steps, seen_ms=1)
     text = backtester(*series("EUR/USDT"), "--no-report").out
     assert all_prices(text) == {6}
     assert re.search(r"  [\d,]+\.\d +[+-]", text), "amounts have the digits of the amount step"

@@ -19,7 +19,7 @@ from onetape.execution.events import StatusReport
 from onetape.store.accounts import AccountSeries, read_account
 from onetape.store.database import open_store
 from onetape.store.leases import Fence, acquire_lease
-from onetape.store.orders import insert_order, store_change
+from onetape.store.orders import insert_order, store_order_change
 from onetape.store.reservations import AccountCash
 from onetape.store.sessions import start_session
 from order_changes import change_of, fill_of
@@ -186,7 +186,7 @@ def write_old_account(db: Path) -> None:
             "simulator", "BTC/USDT", "t", "o", "old", "paper", ACCOUNT, "buy", Decimal(100),
             Decimal(10), Decimal(1), "USDT", 0,
         )  # fmt: skip
-        store_change(store, fill_of(trade, at_ms=0), fence)
+        store_order_change(store, fill_of(trade, at_ms=0), fence)
 
 
 def test_an_account_of_an_earlier_version_keeps_its_numbers_and_gets_a_stored_balance(
@@ -358,7 +358,7 @@ def test_what_a_killed_paper_trader_reserved_is_free_at_the_next_start(
         # A process that was only suspended fills the order no more.
         filled = change_of(order, [StatusReport("canceled")], at_ms=now_ms)
         with pytest.raises(SafetyRefusal, match="another process took over"):
-            store_change(killed.store, filled, killed.fence)
+            store_order_change(killed.store, filled, killed.fence)
 
 
 def test_a_real_order_that_was_sent_keeps_its_reservation_without_a_process(db: Path) -> None:

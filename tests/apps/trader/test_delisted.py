@@ -17,7 +17,7 @@ from onetape.core.trading import Mode
 from onetape.engine import ExitConfig
 from onetape.simulator.embedded import embedded_simulator
 from onetape.simulator.faults.model import Fault
-from onetape.store.account_reading import read_open_obligations, read_traded
+from onetape.store.account_reading import read_open_obligations, read_traded_series
 from onetape.store.live_accounts import read_open_differences
 from onetape.store.reservations import AccountCash
 from programs import Program
@@ -87,7 +87,7 @@ def reconcile(db: Path, *flags: str) -> Any:
 
 
 def status_of(account: TradedAccount) -> TraderStatus:
-    (found,) = [one for one in read_traded(account.store) if one.symbol == SYMBOL]
+    (found,) = [one for one in read_traded_series(account.store) if one.symbol == SYMBOL]
     return read_status(account.store, found)
 
 
@@ -98,7 +98,7 @@ def test_forget_frees_money_and_place_of_a_position_that_cannot_be_sold(
     leave(account)
     note_delisted(db, NAME, SYMBOL, "simulator has no spot market 'BTC/USDT'")
     note_delisted(db, NAME, SYMBOL, "simulator has no spot market 'BTC/USDT'")
-    (traded,) = read_traded(account.store)
+    (traded,) = read_traded_series(account.store)
     assert is_open(account.store, traded)
     flags = [] if price is None else ["--price", price]
     result = reconcile(db, "--forget", "1", *flags)
@@ -132,7 +132,7 @@ def test_a_position_that_a_trader_has_is_taken_out_of_the_ledger_by_that_trader(
     result = reconcile(db, "--forget", "1", "--price", "95.5")
     assert result.exit_code == 0
     assert "the trader that runs takes the position in BTC/USDT out of the ledger" in result.output
-    assert is_open(account.store, read_traded(account.store)[0])
+    assert is_open(account.store, read_traded_series(account.store)[0])
     (stored,) = read_open_differences(account.store)
     assert (stored.answer, stored.document["price"]) == ("forget", "95.5")
     # It ended before it has read the answer: the next start carries it out.
@@ -140,7 +140,7 @@ def test_a_position_that_a_trader_has_is_taken_out_of_the_ledger_by_that_trader(
     line = forget_answered(db, NAME, SYMBOL)
     assert line is not None
     assert "at 95.5 USDT each" in line
-    assert not is_open(account.store, read_traded(account.store)[0])
+    assert not is_open(account.store, read_traded_series(account.store)[0])
     assert read_open_differences(account.store) == []
     assert forget_answered(db, NAME, SYMBOL) is None
 
@@ -181,7 +181,7 @@ def test_row_103_a_running_trader_frees_a_position_whose_market_is_delisted_mean
             mode: Mode = "paper" if times is None else "live"
             cash = AccountCash(trading.store, ACCOUNT, mode).read()
             assert reconcile(db, "--forget", "1", "--price", "0").exit_code == 0
-            (traded,) = read_traded(trading.store)
+            (traded,) = read_traded_series(trading.store)
             await trading.until(lambda: not is_open(trading.store, traded))
             assert AccountCash(trading.store, ACCOUNT, mode).read() == cash
             await trading.until(lambda: read_open_differences(trading.store) == [])

@@ -18,7 +18,7 @@ from onetape.engine import AccountConfig, ExitConfig
 from onetape.execution.events import Acknowledged, OrderEvent, Submitted
 from onetape.store.database import Store, open_store
 from onetape.store.leases import Fence, acquire_lease
-from onetape.store.orders import insert_order, store_change
+from onetape.store.orders import insert_order, store_order_change
 from order_changes import change_of
 from own_strategies import scripted_source
 from symbol_desk import symbol_desk
@@ -490,7 +490,7 @@ def test_an_open_order_of_a_closed_position_sells_nothing_of_the_next_one_row_81
             )  # fmt: skip
             insert_order(store, order, fence)
             sent: list[OrderEvent] = [Submitted(), Acknowledged("x1")]
-            store_change(store, change_of("f" * 32, sent, at_ms=0), fence)
+            store_order_change(store, change_of("f" * 32, sent, at_ms=0), fence)
 
     async def scene() -> None:
         name = scripted([0, 3], [1])

@@ -20,7 +20,7 @@ from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
 from onetape.simulator.faults.model import Fault
 from onetape.simulator.market.clock import make_clock
-from onetape.store.account_reading import read_lease, read_traded
+from onetape.store.account_reading import read_lease, read_traded_series
 from onetape.store.controls import NewControl, insert_controls
 from onetape.store.database import open_store
 from onetape.store.leases import make_lease_name
@@ -74,7 +74,7 @@ def started(db: Path, url: str) -> Program:
 
 def status_of(db: Path) -> TraderStatus:
     with open_read_only(db) as store:
-        (account,) = read_traded(store)
+        (account,) = read_traded_series(store)
         return read_status(store, account)
 
 

@@ -18,7 +18,7 @@ from onetape.store.candles import insert_closed_rows, replace_forming
 from onetape.store.database import Store, open_store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.ledger import insert_decision
-from onetape.store.orders import insert_order, store_change
+from onetape.store.orders import insert_order, store_order_change
 from onetape.store.sessions import start_session
 from onetape.strategies import BUY, SELL, Signals
 from order_changes import end_of
@@ -210,7 +210,7 @@ def test_levels_end_with_a_refused_sell_of_the_strategy_over_a_restart(stored: S
     stored.trade("buy", 1)
     insert_order(stored.context.store, stored.order("sell", 2, entry="buy1"), stored.fence)
     refused = end_of("sell2", "rejected", at_ms=2, note="too small")
-    store_change(stored.context.store, refused, stored.fence)
+    store_order_change(stored.context.store, refused, stored.fence)
     stepper = stored.stepper()
     stepper.open(candle(2))
     assert stepper.form(candle(2, low=90.0)) == []

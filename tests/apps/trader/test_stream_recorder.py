@@ -294,7 +294,7 @@ def test_the_trader_decides_without_a_candle_that_three_answers_left_out(
             opened.gate.lets_pass = lambda frame: frame.get("k", {}).get("t") != absent
             await opened.go_to(2.99)
             await trading.until(lambda: read_gap_ledger(trading.store, KEY))
-            await trading.until(lambda: read_gap_ledger(trading.store, KEY)[0].answers >= 3)
+            await trading.until(lambda: read_gap_ledger(trading.store, KEY)[0].responses >= 3)
             # A minute after the first response, which is too soon for a proof.
             await opened.go_to(3.01)
             await trading.until_decided(2)

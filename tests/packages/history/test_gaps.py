@@ -18,8 +18,8 @@ from onetape.core.errors import ExchangeUnreachable
 from onetape.core.rate_limit_ban import RateLimitBan
 from onetape.core.timeframes import Timeframe
 from onetape.exchange.rest import RestExchange
-from onetape.history.fetch import fetch_closed, reread_from
-from onetape.history.gaps import APART_MS, confirm_gaps, group_gaps
+from onetape.history.fetch import fetch_closed, find_reread_start
+from onetape.history.gaps import PROOF_INTERVAL_MS, confirm_gaps, group_gaps
 from onetape.history.stored_rate_limit_bans import StoredRateLimitBans
 from onetape.store.candles import find_series_gaps, insert_closed_rows
 from onetape.store.database import Store, open_store
@@ -94,7 +94,7 @@ def test_an_answer_requested_from_the_time_of_the_first_one_proves_nothing(
     ask: Ask, store: Store, exchange: Any
 ) -> None:
     exchange.has(0, 1, 3, 5, 7, *range(9, 15))
-    gaps, old_ms = (8, 6, 4, 2), START_MS - APART_MS
+    gaps, old_ms = (8, 6, 4, 2), START_MS - PROOF_INTERVAL_MS
     # Each gap was first left out by a response from another one of the four times to ask from.
     for gap, lead in zip(gaps, (4, 1, 2, 3), strict=True):
         first = Evidence(1, old_ms, ago(8 + lead))
@@ -155,7 +155,7 @@ def test_a_gap_before_the_forming_candle_is_proven_once_that_is_closed(
         exchange.later(5)
     (entry,) = read_gap_ledger(store, KEY)
     assert (entry.start, entry.end, entry.state) == (ago(1), FORMING, "unproven")
-    assert entry.answers == 3
+    assert entry.responses == 3
     exchange.later(60)
     fetch_and_ask(ask, store, exchange, ago(3), FORMING + HOUR)
     assert states(store) == [(ago(1), "none at exchange")]
@@ -286,7 +286,7 @@ def test_no_answers_whatever_prove_a_gap_without_two_that_hold_its_neighbours(
                 for now_ms, rows in honest
                 if not any(start <= opened < end for opened in rows) and rows & {start - HOUR, end}
             ]
-            assert max(times) - min(times) >= APART_MS
+            assert max(times) - min(times) >= PROOF_INTERVAL_MS
 
 
 def test_a_proven_gap_is_requested_again_and_is_one_no_more_where_candles_come(
@@ -407,7 +407,7 @@ def test_row_18_the_newest_candles_are_read_again_and_what_changed_is_counted(
     exchange.has(3, 8, 20, price=101.0)
 
     async def revised(client: RestExchange, count: int) -> int:
-        start = reread_from(store, KEY, count=count)
+        start = find_reread_start(store, KEY, count=count)
         assert start is not None
         return (await fetch_closed(client, store, KEY, start=start, end=FORMING)).revised
 
@@ -418,11 +418,11 @@ def test_row_18_the_newest_candles_are_read_again_and_what_changed_is_counted(
 
 
 def test_at_least_two_candles_are_read_again(ask: Ask, store: Store, exchange: Any) -> None:
-    assert reread_from(store, KEY, count=10) is None
+    assert find_reread_start(store, KEY, count=10) is None
     exchange.has(*range(30))
     fetch_and_ask(ask, store, exchange, ago(29))
-    assert reread_from(store, KEY, count=0) == ago(2)
-    assert reread_from(store, KEY) == ago(10)
+    assert find_reread_start(store, KEY, count=0) == ago(2)
+    assert find_reread_start(store, KEY) == ago(10)
 
 
 def test_row_7_a_ban_is_known_to_every_process_on_the_file(tmp_path: Path) -> None:

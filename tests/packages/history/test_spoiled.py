@@ -134,7 +134,7 @@ def test_row_20_a_candle_that_is_missing_is_in_the_ledger_with_the_date(
     work(lambda client: confirm_gaps(client, store, KEY, start=START, end=FORMING))
     (gap,) = read_gaps(store, KEY)
     assert (gap.start, gap.state, gap.last_requested_ms) == (MIDDLE, "unproven", NOW_MS)
-    assert gap.answers == 1
+    assert gap.responses == 1
 
 
 def test_row_18_a_revised_candle_is_counted_and_the_first_value_stays(

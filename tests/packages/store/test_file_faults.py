@@ -14,7 +14,7 @@ from onetape.core.errors import SafetyRefusal, StoreError, StoreUnwritable
 from onetape.store.database import open_store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.ledger import insert_decision, read_fills
-from onetape.store.orders import store_change
+from onetape.store.orders import store_order_change
 from onetape.store.sessions import start_session
 from order_changes import fill_of
 from store_strike import (
@@ -265,13 +265,13 @@ def test_a_fill_that_met_a_lock_is_booked_once_when_the_lock_is_gone(closed: Pat
         store.lock_timeout_seconds = 0.1
         trade = trade_of_strike(1)
         with pytest.raises(StoreError, match="stayed locked"):
-            store_change(store, fill_of(trade, at_ms=1), fence)
+            store_order_change(store, fill_of(trade, at_ms=1), fence)
         assert read_fills(store, ACCOUNT, trade.symbol) == []
         other.end()
-        store_change(store, fill_of(trade, at_ms=1), fence)
+        store_order_change(store, fill_of(trade, at_ms=1), fence)
         assert read_fills(store, ACCOUNT, trade.symbol) == [trade]
         with pytest.raises(SafetyRefusal, match="is not as it was"):
-            store_change(store, fill_of(trade, at_ms=1), fence)
+            store_order_change(store, fill_of(trade, at_ms=1), fence)
 
 
 def log_size(path: Path) -> int:

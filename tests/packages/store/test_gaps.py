@@ -237,7 +237,9 @@ def test_what_version_2_called_none_at_exchange_is_unproven_and_has_no_answer_th
             )
     with open_store(path, create=False) as store:
         put(store, KEY, 0, 2, 3, 5)
-        gaps = [(gap.start, gap.state, gap.answers, gap.since_ms) for gap in read_gaps(store, KEY)]
+        gaps = [
+            (gap.start, gap.state, gap.responses, gap.since_ms) for gap in read_gaps(store, KEY)
+        ]
     assert gaps == [(3_600, UNPROVEN, 0, 5), (14_400, UNKNOWN_IMPORT, 0, 5)]
 
 

@@ -45,7 +45,7 @@ def test_days_are_built_from_hours_and_the_one_under_way_is_not(store: Store) ->
     made = resample(hours(127), Timeframe.parse("1h"), DAY)
     assert np.array_equal(found.candles.close, made.close)
     assert (len(found.built), found.missing) == (5, [])
-    assert found.words == "0 stored, 5 built from a lower timeframe"
+    assert found.origin_text == "0 stored, 5 built from a lower timeframe"
 
 
 def test_a_day_is_there_at_its_end_and_not_an_hour_before(store: Store) -> None:
@@ -62,7 +62,7 @@ def test_a_stored_day_comes_before_one_that_could_be_built(store: Store) -> None
     insert_columns(store, DAILY, other, source="rest", seen_ms=1)
     found = read_higher_candles(store, HOURLY, DAY, START, START + 127 * HOUR)
     assert found.candles.close.tolist()[:3] == [123.0, 125.5, 171.0]
-    assert found.words == "1 stored, 4 built from a lower timeframe"
+    assert found.origin_text == "1 stored, 4 built from a lower timeframe"
 
 
 def test_what_was_built_is_kept_so_that_later_readers_see_the_same(store: Store) -> None:

@@ -32,18 +32,18 @@ from onetape.store.market_data import (
     insert_ticker,
     read_last_ticker,
     read_trading_rules,
-    save_market,
+    save_trading_rules,
 )
 from onetape.store.obligations import (
     end_obligations_of_closed_positions,
-    open_obligation,
+    read_open_obligation,
     restore_obligation,
 )
 from onetape.store.orders import (
     has_open_or_unbooked_orders,
     insert_order,
     read_unfinished_orders,
-    store_change,
+    store_order_change,
     sum_unbooked_buys,
 )
 from onetape.store.sessions import (
@@ -119,21 +119,21 @@ def status(store: Store) -> tuple[str, str | None, str]:
 
 
 def test_a_trade_comes_back_as_it_was_booked_and_closes_its_order(ordered: Store) -> None:
-    store_change(ordered, fill_of(TRADE, at_ms=4), FENCE)
+    store_order_change(ordered, fill_of(TRADE, at_ms=4), FENCE)
     assert read_fills(ordered, "a", "BTC/USDT") == [TRADE]
     assert status(ordered) == ("closed", "0.00001", "rsi under 30")
 
 
 def test_a_trade_is_stored_once(ordered: Store) -> None:
-    store_change(ordered, fill_of(TRADE, at_ms=4), FENCE)
+    store_order_change(ordered, fill_of(TRADE, at_ms=4), FENCE)
     with pytest.raises(SafetyRefusal, match="o1 is not as it was"):
-        store_change(ordered, fill_of(TRADE, at_ms=4), FENCE)
+        store_order_change(ordered, fill_of(TRADE, at_ms=4), FENCE)
     assert len(read_fills(ordered, "a", "BTC/USDT")) == 1
 
 
 def test_a_trade_needs_its_order(ordered: Store) -> None:
     with pytest.raises(SafetyRefusal, match="o2 is not as it was"):
-        store_change(ordered, fill_of(replace(TRADE, client_order_id="o2"), at_ms=4), FENCE)
+        store_order_change(ordered, fill_of(replace(TRADE, client_order_id="o2"), at_ms=4), FENCE)
 
 
 def test_a_candle_is_decided_on_once_and_a_refused_decision_leaves_no_order(
@@ -152,7 +152,7 @@ def test_a_candle_is_decided_on_once_and_a_refused_decision_leaves_no_order(
 def test_decisions_and_trades_of_another_account_mode_or_market_do_not_count(
     ordered: Store, other: dict[str, Any]
 ) -> None:
-    store_change(ordered, fill_of(TRADE, at_ms=4), FENCE)
+    store_order_change(ordered, fill_of(TRADE, at_ms=4), FENCE)
     assert read_last_decided(ordered, SESSION) == 3_600
     session = replace(SESSION, session="s2", **other)
     assert read_last_decided(ordered, session) is None
@@ -184,9 +184,9 @@ def test_nothing_of_an_account_is_written_once_another_process_has_its_lease(
     acquire_lease(ordered, "a", "process 18", now_ms=60_000, seconds=30)
     again = replace(DECISION, decision="d2", timestamp=7_200)
     writes: list[Callable[[], object]] = [
-        lambda: store_change(ordered, fill_of(TRADE, at_ms=4), FENCE),
+        lambda: store_order_change(ordered, fill_of(TRADE, at_ms=4), FENCE),
         lambda: insert_decision(ordered, again, None, FENCE),
-        lambda: store_change(ordered, end_of("o1", "canceled", at_ms=9, note="late"), FENCE),
+        lambda: store_order_change(ordered, end_of("o1", "canceled", at_ms=9, note="late"), FENCE),
         lambda: start_session(ordered, replace(SESSION, session="s2"), FENCE),
         lambda: insert_order(ordered, replace(ORDER, client_order_id="o2"), FENCE),
         lambda: restore_obligation(ordered, OBLIGATION, FENCE),
@@ -215,17 +215,17 @@ def test_the_exit_of_a_decision_is_pending_until_its_order_is_filled(ordered: St
         obligation="e1",
     )  # fmt: skip
     insert_decision(ordered, sell, order, FENCE, obligation=OBLIGATION)
-    assert open_obligation(ordered, SESSION, "o1") == OBLIGATION
+    assert read_open_obligation(ordered, SESSION, "o1") == OBLIGATION
     trade = replace(TRADE, client_order_id="o2", side="sell")
-    store_change(ordered, fill_of(trade, at_ms=4, obligation_end="filled"), FENCE)
-    assert open_obligation(ordered, SESSION, "o1") is None
+    store_order_change(ordered, fill_of(trade, at_ms=4, obligation_end="filled"), FENCE)
+    assert read_open_obligation(ordered, SESSION, "o1") is None
 
 
 def test_a_second_cause_of_a_pending_exit_changes_nothing(ordered: Store) -> None:
     second = replace(OBLIGATION, obligation="e2", cause="stop_loss", reason="stop")
     assert restore_obligation(ordered, OBLIGATION, FENCE)
     assert not restore_obligation(ordered, second, FENCE)
-    assert open_obligation(ordered, SESSION, "o1") == OBLIGATION
+    assert read_open_obligation(ordered, SESSION, "o1") == OBLIGATION
     with ordered.read() as connection:
         assert connection.execute("SELECT count(*) FROM exit_obligations").get == 1
 
@@ -235,21 +235,21 @@ def test_an_exit_whose_decision_cannot_be_stored_is_not_pending(ordered: Store) 
     sell = replace(DECISION, signal=-1, action="SELL")
     with pytest.raises(StoreError):
         insert_decision(ordered, sell, order, FENCE, obligation=OBLIGATION)
-    assert open_obligation(ordered, SESSION, "o1") is None
+    assert read_open_obligation(ordered, SESSION, "o1") is None
 
 
 def test_an_order_whose_row_was_changed_by_hand_is_not_filled(ordered: Store) -> None:
     with ordered.write() as connection:
         connection.execute("UPDATE orders SET status = 'canceled'")
     with pytest.raises(SafetyRefusal, match="o1 is not as it was"):
-        store_change(ordered, fill_of(TRADE, at_ms=4), FENCE)
+        store_order_change(ordered, fill_of(TRADE, at_ms=4), FENCE)
     assert read_fills(ordered, "a", "BTC/USDT") == []
 
 
 def test_an_order_that_was_canceled_meanwhile_is_not_filled(ordered: Store) -> None:
-    store_change(ordered, end_of("o1", "canceled", at_ms=3, note="by hand"), FENCE)
+    store_order_change(ordered, end_of("o1", "canceled", at_ms=3, note="by hand"), FENCE)
     with pytest.raises(SafetyRefusal, match="o1 is not as it was"):
-        store_change(ordered, fill_of(TRADE, at_ms=4), FENCE)
+        store_order_change(ordered, fill_of(TRADE, at_ms=4), FENCE)
     assert read_fills(ordered, "a", "BTC/USDT") == []
     assert status(ordered)[0] == "canceled"
 
@@ -258,15 +258,15 @@ def test_a_change_of_an_order_that_rests_on_fewer_events_than_are_stored_is_refu
     ordered: Store,
 ) -> None:
     requested = change_of("o1", [CancelRequested("by hand")], at_ms=4)
-    store_change(ordered, requested, FENCE)
+    store_order_change(ordered, requested, FENCE)
     with pytest.raises(SafetyRefusal, match="o1 is not as it was"):
-        store_change(ordered, fill_of(TRADE, at_ms=5), FENCE)
+        store_order_change(ordered, fill_of(TRADE, at_ms=5), FENCE)
     assert read_fills(ordered, "a", "BTC/USDT") == []
 
 
 def test_an_order_whose_fills_are_not_all_stored_is_not_finished(ordered: Store) -> None:
     filled: list[OrderEvent] = [Acknowledged("x1"), StatusReport("closed", Decimal(1))]
-    store_change(ordered, change_of("o1", filled, at_ms=4), FENCE)
+    store_order_change(ordered, change_of("o1", filled, at_ms=4), FENCE)
     (left,) = read_unfinished_orders(ordered, SESSION)
     assert left.order.status == "closed"
 
@@ -275,7 +275,7 @@ def test_an_order_that_is_filled_by_an_unknown_amount_counts_as_open(ordered: St
     with ordered.write() as connection:
         connection.execute("UPDATE orders SET ordered_amount = '2'")
     closed: list[OrderEvent] = [Submitted(), Acknowledged("x1"), StatusReport("closed")]
-    store_change(ordered, change_of("o1", closed, at_ms=4), FENCE)
+    store_order_change(ordered, change_of("o1", closed, at_ms=4), FENCE)
     assert has_open_or_unbooked_orders(ordered, "a", "BTC/USDT")
     assert sum_unbooked_buys(ordered, "a", "BTC/USDT") == Decimal(2)
     assert [one.order.client_order_id for one in read_unfinished_orders(ordered, SESSION)] == ["o1"]
@@ -295,7 +295,7 @@ def test_a_session_that_was_killed_is_ended_by_the_one_that_takes_over(ordered: 
 
 
 def test_an_order_without_a_trade_ends_with_a_reason(ordered: Store) -> None:
-    store_change(ordered, end_of("o1", "rejected", at_ms=9, note="under the minimum"), FENCE)
+    store_order_change(ordered, end_of("o1", "rejected", at_ms=9, note="under the minimum"), FENCE)
     assert status(ordered) == ("rejected", None, "rsi under 30; under the minimum")
 
 
@@ -343,6 +343,6 @@ def test_a_ticker_with_a_price_of_zero_is_refused(store: Store) -> None:
 def test_market_steps_come_back_exact(store: Store) -> None:
     steps = TradingRules(Decimal("0.01"), None, Decimal("1E-5"), Decimal(5))
     assert read_trading_rules(store, "binance", "BTC/USDT") is None
-    save_market(store, "binance", "BTC/USDT", steps, seen_ms=1)
-    save_market(store, "binance", "BTC/USDT", steps, seen_ms=2)
+    save_trading_rules(store, "binance", "BTC/USDT", steps, seen_ms=1)
+    save_trading_rules(store, "binance", "BTC/USDT", steps, seen_ms=2)
     assert read_trading_rules(store, "binance", "BTC/USDT") == steps

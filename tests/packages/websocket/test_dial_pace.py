@@ -162,7 +162,7 @@ def test_a_program_dials_at_once_where_another_one_is_connected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("onetape.websocket.client._compute_dial_pause", long_pause)
-    monkeypatch.setattr("onetape.websocket.client.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("onetape.websocket.client.CHECK_SECONDS", 0.02)
 
     async def scene() -> None:
         async with misbehaving() as server:

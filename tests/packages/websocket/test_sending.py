@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from onetape.websocket.sending import MOST_STREAMS, PacedSender, merge
+from onetape.websocket.sending import MOST_STREAMS, PacedSender, merge_subscriptions
 
 
 def subscription(*streams: str, number: int = 1, verb: str = "SUBSCRIBE") -> dict[str, Any]:
@@ -13,13 +13,15 @@ def subscription(*streams: str, number: int = 1, verb: str = "SUBSCRIBE") -> dic
 
 
 def test_subscriptions_become_one_message_with_the_first_id() -> None:
-    assert merge(subscription("a", "b"), subscription("c", number=2)) == subscription("a", "b", "c")
+    assert merge_subscriptions(subscription("a", "b"), subscription("c", number=2)) == subscription(
+        "a", "b", "c"
+    )
 
 
 def test_subscriptions_of_another_form_are_merged_too() -> None:
     first, second = ({"op": "subscribe", "args": [{"channel": one}]} for one in "ab")
     merged = {"op": "subscribe", "args": [{"channel": "a"}, {"channel": "b"}]}
-    assert merge(first, second) == merged
+    assert merge_subscriptions(first, second) == merged
 
 
 @pytest.mark.parametrize(
@@ -36,7 +38,7 @@ def test_subscriptions_of_another_form_are_merged_too() -> None:
     ],
 )
 def test_other_messages_are_not_merged(first: Any, second: Any) -> None:
-    assert merge(first, second) is None
+    assert merge_subscriptions(first, second) is None
 
 
 def send_at_once(messages: list[Any], fails: Any = None) -> tuple[list[Any], list[str]]:

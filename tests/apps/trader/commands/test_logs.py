@@ -9,7 +9,7 @@ import pytest
 from onetape.core.errors import UsageError
 from onetape.store.corrections import read_decisions_to_evaluate_again, store_correction
 from onetape.store.latecomers import insert_latecomers
-from onetape.store.orders import store_change
+from onetape.store.orders import store_order_change
 from onetape.store.sessions import close_data_outages, open_data_outage
 from order_changes import end_of
 from traded_accounts import DATABASE, MARCH, Ended, TradedAccount, at_ms
@@ -37,7 +37,7 @@ def eventful(account: TradedAccount) -> TradedAccount:
     )
     refused = account.intend("buy", 8, reason="signal BUY")
     end = end_of(refused, "rejected", at_ms=at_ms(8), note="under the least order")
-    store_change(account.store, end, account.fence)
+    store_order_change(account.store, end, account.fence)
     with account.store.write() as connection:
         connection.execute(
             "UPDATE decisions SET corrected_ms = ? WHERE decision = 'test-3'", (at_ms(9),)

@@ -13,12 +13,12 @@ from desk import ACCOUNT, KEY, OFTEN, Market, desk, market
 from onetape.cli.events import Event, handling_events
 from onetape.engine import AccountConfig, Trade
 from onetape.report import render_report
-from onetape.store.account_reading import read_traded
+from onetape.store.account_reading import read_traded_series
 from onetape.store.accounts import AccountSeries
 from onetape.store.controls import NewControl, insert_controls
 from onetape.store.database import open_store
 from onetape.store.latecomers import insert_latecomers
-from onetape.store.market_data import save_market
+from onetape.store.market_data import save_trading_rules
 from repeatable import examples
 from symbol_desk import symbol_desk
 from traded_accounts import DATABASE, MARCH, Ended, TradedAccount, at_ms
@@ -41,7 +41,7 @@ async def trade(
     """Trade twelve hours on a stepped clock; a pause begins at an hour, where one is given."""
     async with desk(opened, db, strategy=strategy) as trading:
         # The program stores the steps of its market before a session begins.
-        save_market(trading.store, *KEY.names[:2], trading.context.market.trading_rules, 0)
+        save_trading_rules(trading.store, *KEY.names[:2], trading.context.market.trading_rules, 0)
         await trading.until_live(opened)
         for hour in range(1, 13):
             if hour == pauses:
@@ -64,7 +64,7 @@ def compared(
 
     run(scene())
     with open_store(db, create=False) as store:
-        return compare_account(store, read_traded(store), (strategy,))
+        return compare_account(store, read_traded_series(store), (strategy,))
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_symbols_with_strategies_of_their_own_are_one_page_with_one_backtest(
             ) as trading,
         ):
             for desk_ in trading.desks.values():
-                save_market(
+                save_trading_rules(
                     desk_.store, *desk_.context.key.names[:2], desk_.context.market.trading_rules, 0
                 )
                 await desk_.until_live(opened)
@@ -138,7 +138,7 @@ def test_symbols_with_strategies_of_their_own_are_one_page_with_one_backtest(
     assert {one.fields["symbol"] for one in bought} == set(strategies)
     assert all(f" {one.fields['symbol'].split('/')[0]} at " in one.text for one in bought)
     with open_store(db, create=False) as store:
-        found = compare_account(store, read_traded(store), tuple(strategies.values()))
+        found = compare_account(store, read_traded_series(store), tuple(strategies.values()))
     assert found.backtest.strategy_name == "often, seldom"
     assert dict(found.backtest.parameters) == {"ETH/USDT": "often", "BTC/USDT": "seldom"}
     assert {one.symbol for one in found.positions} == set(strategies)

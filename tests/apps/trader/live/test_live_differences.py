@@ -10,9 +10,9 @@ from backtest_fills import DIPS, EXITS, account_of
 from desk import KEY, desk, market
 from live_desk import QUICK
 from live_steps import BALANCE, LIMITS, first_trade_hours, step_hours
-from onetape.store.account_reading import read_traded
+from onetape.store.account_reading import read_traded_series
 from onetape.store.database import open_store
-from onetape.store.market_data import save_market
+from onetape.store.market_data import save_trading_rules
 from trader.settings import TraderSettings
 from trader.settings_reload import make_session_rules
 from trader.traded_report.account import compare_account
@@ -65,12 +65,14 @@ def test_each_difference_of_real_orders_has_one_named_cause(
                 opened, db, strategy=name, account=account, cash="10000", live=QUICK, risk=LIMITS,
                 rules=rules,
             ) as trading:  # fmt: skip
-                save_market(trading.store, *KEY.names[:2], trading.context.market.trading_rules, 0)
+                save_trading_rules(
+                    trading.store, *KEY.names[:2], trading.context.market.trading_rules, 0
+                )
                 await step_hours(opened, trading, range(HOURS))
 
     run_watched(scene(), 180.0 + 3.0 * HOURS)
     with open_store(db, create=False) as store:
-        found = compare_account(store, read_traded(store), (name,))
+        found = compare_account(store, read_traded_series(store), (name,))
     assert len(found.positions) > HOURS // 12
     assert found.differences
     parts = [(one.symbol, one.what, name_of(one.cause)) for one in found.differences]

@@ -21,9 +21,9 @@ from onetape.store.live_accounts import (
     LiveAccount,
     StoredDifference,
     open_live_account,
-    read_installation_tag,
     read_live_account,
     read_open_differences,
+    read_order_tag,
     store_difference_answer,
 )
 
@@ -46,7 +46,7 @@ async def hold_then_restore(
     """
     path, backup = tmp_path / "x.db", tmp_path / "backup.db"
     with open_store(path, create=True) as store:
-        read_installation_tag(store)
+        read_order_tag(store)
         open_live_account(store, first)
     shutil.copy(path, backup)
     async with live_desk(path, simulator=simulator, baseline=BALANCE) as desk:

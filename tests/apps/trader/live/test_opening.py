@@ -23,7 +23,7 @@ from onetape.execution.events import Submitted
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
 from onetape.store.database import open_store
 from onetape.store.live_accounts import LiveAccount, open_live_account
-from onetape.store.orders import store_change
+from onetape.store.orders import store_order_change
 from order_changes import change_of
 from traded_accounts import TradedAccount
 from trader.lease import Lease
@@ -262,7 +262,7 @@ def test_coins_of_a_position_of_another_account_are_no_money_of_a_new_one(
             if unbooked:
                 order = first.intend("buy", 1)
                 sent = change_of(order, [Submitted()], at_ms=1, ordered_amount=Decimal(amount))
-                store_change(first.store, sent, first.fence)
+                store_order_change(first.store, sent, first.fence)
             else:
                 first.fill("buy", amount, "30000", 1)
             # Another account at the exchange has coins of its own.

@@ -22,7 +22,7 @@ from onetape.exchange.clients import Endpoint
 from onetape.exchange.rest import RestExchange
 from onetape.simulator.embedded import embedded_simulator
 from onetape.simulator.faults.model import Fault
-from onetape.store.account_reading import read_traded
+from onetape.store.account_reading import read_traded_series
 from onetape.store.database import open_store
 from onetape.store.leases import acquire_lease, make_lease_name
 from onetape.store.live_accounts import LiveAccount, open_live_account, read_live_account
@@ -364,7 +364,7 @@ def test_a_start_that_waits_for_the_exchange_is_shown_by_status(
 
     def status() -> TraderStatus:
         with open_read_only(db) as store:
-            (account,) = [one for one in read_traded(store) if one.symbol == "BTC/USDT"]
+            (account,) = [one for one in read_traded_series(store) if one.symbol == "BTC/USDT"]
             return read_status(store, account)
 
     def end() -> None:

@@ -13,7 +13,7 @@ from onetape.backtest.config import ClassChoice, StrategyChoice
 from onetape.core.errors import UsageError
 from onetape.core.folders import USER_FOLDER
 from onetape.core.message_text import suggest_name
-from onetape.core.setting import Declared, collect_settings
+from onetape.core.setting import DeclaredSetting, collect_settings
 from onetape.engine import AccountConfig
 from onetape.engine.exit_config import ExitConfig
 from onetape.strategies import Strategy, collect_parameters, load_strategy_class
@@ -89,7 +89,7 @@ def _map_to_fields(values: Mapping[str, Any], model: type[Struct], kind: str) ->
     return named
 
 
-def _convert_value(kind: str, name: str, value: Any, declared: Declared) -> Any:
+def _convert_value(kind: str, name: str, value: Any, declared: DeclaredSetting) -> Any:
     """Return a value, converted to the type of its setting.
 
     Raises:

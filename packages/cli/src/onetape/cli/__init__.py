@@ -1,1 +1,1 @@
-"""Exit codes, one-line errors, --json, settings from YAML, environment and flags."""
+"""What every program needs: exit codes, one-line errors, output, settings from files and flags."""

@@ -1,4 +1,7 @@
-"""Commands of a program, each imported when it runs, or when the help lists it."""
+"""A Typer group that imports the module of a command only when the command runs or is listed.
+
+Importing the modules of all commands would take longer than a short command runs.
+"""
 
 import importlib
 from collections.abc import Callable, Mapping
@@ -9,17 +12,17 @@ from typer.core import TyperGroup
 
 
 class Command(NamedTuple):
-    """A command, as the module and function that run it."""
+    """A command of a program, as the names of the module and function that run it."""
 
     module: str
     """Module that defines the command, imported when it runs."""
     function: str
     """Function of the module that runs the command."""
     keeps_unknown: bool = False
-    """Whether the function gets unknown flags in `context.args`, instead of an error."""
+    """Whether unknown flags are passed to the function in `context.args` instead of refused."""
 
     def load(self) -> Callable[..., Any]:
-        """Return the function."""
+        """Import the module and return the function."""
         return getattr(importlib.import_module(self.module), self.function)
 
 

@@ -1,4 +1,4 @@
-"""Settings that several programs have, declared once."""
+"""Declarations of settings that several programs have: symbol, exchange, database, strategy."""
 
 from typing import Annotated, Final
 
@@ -41,7 +41,7 @@ STRATEGY: Final = Setting(
 
 
 class StrategySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Name and parameters of the strategy."""
+    """Section `strategy` of a program's settings: name and parameters of the strategy."""
 
     name: Annotated[str, STRATEGY] = "rsi"
     parameters: Annotated[

@@ -19,15 +19,17 @@ from onetape.core.errors import ConfigurationError
 KEY: Final = "ONETAPE_API_KEY"
 SECRET: Final = "ONETAPE_API_SECRET"  # noqa: S105 - the name of a variable
 PASSWORD: Final = "ONETAPE_API_PASSWORD"  # noqa: S105 - the name of a variable
-#: Maximum size of a key file: a mistyped path could lead to a device or a database.
-_LONGEST: Final = 16_384
+#: Maximum size of a key file, bytes: a mistyped path could lead to a device or a database.
+_MOST_FILE_BYTES: Final = 16_384
 
 
 class ApiCredentials(Struct, frozen=True):
-    """Key and secret of an account, which never appear in its text form."""
+    """API key and secret of an account at an exchange; they never appear in the record's repr."""
 
     key: str
+    """API key."""
     secret: str
+    """Secret that belongs to the key; a PEM text for keys of that kind."""
     password: str = ""
     """Passphrase that some exchanges issue together with a key; otherwise empty."""
     notes: tuple[str, ...] = ()
@@ -48,23 +50,23 @@ def read_credentials(
     needs_password: bool = False,
     prompt: Callable[[str], str] | None = None,
 ) -> ApiCredentials:
-    """Return the API credentials.
+    """Return the API credentials from variables, files or a prompt, in this order.
 
     Args:
-        environment: Variables; those that were read are removed.
-        needs_password: Whether the exchange gives a password together with a key.
-        prompt: Reads a person's input without showing it; None: there is no terminal.
+        environment: Environment variables; those that were read are removed from the mapping.
+        needs_password: Whether the exchange issues a password together with a key.
+        prompt: Function that reads a person's input without showing it; None: there is no terminal.
 
     Raises:
-        ConfigurationError: a credential is missing or cannot be used; the text never has it.
+        ConfigurationError: a credential is missing or cannot be used; the text never contains it.
     """
     notes: list[str] = []
     names = [KEY, SECRET, *([PASSWORD] if needs_password else [])]
-    values = [_read(environment, name, prompt, notes) for name in names]
+    values = [_read_credential(environment, name, prompt, notes) for name in names]
     return ApiCredentials(*values, notes=tuple(notes))
 
 
-def _read(
+def _read_credential(
     environment: MutableMapping[str, str],
     name: str,
     prompt: Callable[[str], str] | None,
@@ -89,7 +91,7 @@ def _read(
 def _read_file(path: Path, name: str, notes: list[str]) -> str:
     try:
         status = path.stat()
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _LONGEST:
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_FILE_BYTES:
             raise ConfigurationError(f"{name}: {path} is not a file with a key")
         text = path.read_text(encoding="utf-8")
     except OSError as error:

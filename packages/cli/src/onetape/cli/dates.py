@@ -1,4 +1,7 @@
-"""Ranges as people write them. Everything is UTC, ranges are half-open."""
+"""Read the range of a command from `--from` and `--to`, or from freqtrade's `--timerange`.
+
+The dates stay texts here; `core.dates` parses them. Dates are UTC, and ranges are half-open.
+"""
 
 from onetape.core.errors import UsageError
 
@@ -6,7 +9,7 @@ from onetape.core.errors import UsageError
 def parse_range_flags(
     from_: str | None, to: str | None, timerange: str | None
 ) -> tuple[str | None, str | None]:
-    """Return both ends, given as `--from` and `--to` or as freqtrade's `--timerange`.
+    """Return the texts of start and end of a range; None: that end was not given.
 
     Raises:
         UsageError: the timerange is invalid, or --from or --to is given as well.
@@ -19,7 +22,7 @@ def parse_range_flags(
 
 
 def parse_timerange(text: str) -> tuple[str | None, str | None]:
-    """Return both ends of freqtrade's `20240101-20240201`; an open end is None.
+    """Return the texts of start and end of freqtrade's `20240101-20240201`; an open end is None.
 
     Raises:
         UsageError: the text is no range.

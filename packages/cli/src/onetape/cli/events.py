@@ -1,6 +1,7 @@
-"""Events of a running program, for handlers such as a log file: every printed line is one.
+"""Events of a running program, for handlers such as a log file.
 
-Handlers run in the thread that logs, so they must return at once and may not raise.
+Each line that a program prints is also logged here as an event. A handler runs in the thread that
+logs the event, so it must return at once and may not raise.
 """
 
 import time
@@ -15,19 +16,21 @@ Level = Literal["INFO", "WARNING", "ERROR"]
 
 
 class Event(Struct, frozen=True):
-    """An event of a program."""
+    """Something that happened in a program, such as a decision or a change of its state."""
 
     at_ms: int
     """The computer's time, epoch milliseconds."""
     level: Level
+    """Severity of the event."""
     event: str
-    """Kind, such as `candle`, `state` or `trade`; `line`: a line without a kind."""
+    """Kind of the event, such as `candle`, `state` or `trade`; `line`: a line without a kind."""
     text: str
     """Text of the event, in one line, as it is printed."""
     fields: Mapping[str, Any]
     """Values of the event by name, as JSON can hold them."""
 
 
+#: Function that gets each event.
 EventHandler = Callable[[Event], None]
 
 _handlers: list[EventHandler] = []
@@ -55,17 +58,17 @@ def event_context(**fields: Any) -> Generator[None]:
 
 
 def log_event(event: str, text: str, *, level: Level = "INFO", **fields: Any) -> None:
-    """Pass an event to the handlers; nothing is printed.
+    """Pass an event to the handlers, with the fields of `event_context`; nothing is printed.
 
     Args:
         event: Kind of the event.
         text: Text in one line.
         level: Severity of the event.
-        **fields: Values by name, that JSON can hold.
+        **fields: Values of the event by name, as JSON can hold them.
     """
     if not _handlers:
         return
-    known = {**(_context.get() or {}), **fields}
-    found = Event(time.time_ns() // 1_000_000, level, event, text, known)
+    all_fields = {**(_context.get() or {}), **fields}
+    logged = Event(time.time_ns() // 1_000_000, level, event, text, all_fields)
     for handler in _handlers:
-        handler(found)
+        handler(logged)

@@ -1,4 +1,4 @@
-"""Flags of a program, made from its declared settings."""
+"""Make the flags of a Typer command, and their help texts, from the declared settings."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from onetape.cli.flag_values import (
     make_parameter_name,
 )
 from onetape.cli.setting_sources import TABLE
-from onetape.core.setting import Declared, Setting
+from onetape.core.setting import DeclaredSetting, Setting
 
 F = TypeVar("F", bound=Callable[..., None])
 #: Types that Typer converts; values of others travel as text.
@@ -26,12 +26,14 @@ _TYPER_KINDS: Final = (bool, int, float, Path)
 def takes_settings(
     model: type[msgspec.Struct], *, after: Mapping[str, str] = MappingProxyType({})
 ) -> Callable[[F], F]:
-    """Give a command a flag for each setting of a program, in the order of the declarations.
+    """Return a decorator that adds a flag for each setting of a program to a Typer command.
+
+    The flags have the order of the declarations.
 
     Args:
         model: Struct of the program's settings.
-        after: Own parameters of the command that stand in the middle of the help: the name of each,
-            and the flag that stands before it. Other own parameters come last.
+        after: Position of own parameters of the command among the flags in the help: for the name
+            of a parameter, the flag before it. Own parameters that are not listed come last.
 
     Returns:
         A decorator of a function that takes the flags as `**flags`, by parameter name.
@@ -46,10 +48,10 @@ def takes_settings(
         }
         positional = [one for one in own.values() if one.kind is not inspect.Parameter.KEYWORD_ONLY]
         parameters = {parameter.name: parameter for parameter in positional}
-        for one in list_flag_settings(model):
-            parameter = _make_parameter(model, one)
+        for declared in list_flag_settings(model):
+            parameter = _make_parameter(model, declared)
             parameters[parameter.name] = parameter
-            parameters.update(_find_following(own, after, one.flag, parameters))
+            parameters.update(_find_following(own, after, declared.flag, parameters))
         parameters.update(own)
         # Typer reads the first for the order and the second for the types.
         function.__signature__ = signature.replace(parameters=[*parameters.values()])
@@ -66,20 +68,20 @@ def _find_following(
     flag: str,
     known: Mapping[str, inspect.Parameter],
 ) -> dict[str, inspect.Parameter]:
-    """Return a command's own parameters that stand after a flag."""
+    """Return a command's own parameters whose position in the help is after `flag`."""
     names = [name for name, place in after.items() if place == flag and name not in known]
     return {name: own[name] for name in names}
 
 
-def _make_parameter(model: type[msgspec.Struct], one: Declared) -> inspect.Parameter:
-    base = one.kind if one.kind in _TYPER_KINDS else str
-    if is_repeated(one):
+def _make_parameter(model: type[msgspec.Struct], declared: DeclaredSetting) -> inspect.Parameter:
+    base = declared.kind if declared.kind in _TYPER_KINDS else str
+    if is_repeated(declared):
         base = list[str]
     return inspect.Parameter(
-        make_parameter_name(one),
+        make_parameter_name(declared),
         inspect.Parameter.KEYWORD_ONLY,
-        # As the default, not in `Annotated`: an alias for each flag takes a millisecond in all.
-        default=make_option(one.setting, format_flag_help(model, one), is_default=True),
+        # As the default and not in `Annotated`, which would take a millisecond for all flags.
+        default=make_option(declared.setting, format_flag_help(model, declared), is_default=True),
         annotation=base | None,
     )
 
@@ -87,7 +89,7 @@ def _make_parameter(model: type[msgspec.Struct], one: Declared) -> inspect.Param
 def make_option(
     setting: Setting, text: str = "", *, is_several: bool = False, is_default: bool = False
 ) -> Any:
-    """Return Typer's option of a setting, for a command that takes the setting as a parameter.
+    """Return the `typer.Option` of a setting's flag.
 
     Args:
         setting: Declaration of the setting.
@@ -108,27 +110,32 @@ def make_option(
     )
 
 
-def format_flag_help(model: type[msgspec.Struct], one: Declared) -> str:
-    """Return the help of a setting's flag, with its default."""
+def format_flag_help(model: type[msgspec.Struct], declared: DeclaredSetting) -> str:
+    """Return the help text of a setting's flag, with its default."""
     numbers = [
-        f"{other.name}={other.setting.example}" for other in list_number_settings(model, one)
+        f"{other.name}={other.setting.example}" for other in list_number_settings(model, declared)
     ]
-    text = one.setting.help.replace("{numbers}", ", ".join(numbers))
-    text = text.replace("{example}", one.setting.example)
-    is_several = is_repeated(one) and not one.setting.once and one.kind != TABLE
-    return append_default(describe_repeatable(text) if is_several else text, format_default(one))
+    text = declared.setting.help.replace("{numbers}", ", ".join(numbers))
+    text = text.replace("{example}", declared.setting.example)
+    is_several = is_repeated(declared) and not declared.setting.once and declared.kind != TABLE
+    return append_default(
+        describe_repeatable(text) if is_several else text, format_default(declared)
+    )
 
 
 def describe_repeatable(text: str) -> str:
-    """Return the help of a flag that may be repeated."""
+    """Return the help text of a flag, with the note that the flag may be repeated."""
     return f"{text.removesuffix('.')}; repeat for several."
 
 
-def format_default(one: Declared) -> str:
-    """Return the default of a setting as text; empty without one, or for a switch that is off."""
-    default: object = one.default
+def format_default(declared: DeclaredSetting) -> str:
+    """Return the default of a setting as text.
+
+    Without a default, or for a switch that is off, this is `empty` of the declaration.
+    """
+    default: object = declared.default
     if default is None or default is False or default in ([], {}):
-        return one.setting.empty
+        return declared.setting.empty
     if default is True:
         return "yes"
     if isinstance(default, list):
@@ -137,5 +144,5 @@ def format_default(one: Declared) -> str:
 
 
 def append_default(text: str, default: str) -> str:
-    """Return the help of a flag with its default, if any."""
+    """Return the help text of a flag with its default; unchanged if `default` is empty."""
     return f"{text}  [default: {default}]" if default else text

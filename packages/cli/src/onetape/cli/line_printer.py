@@ -1,8 +1,8 @@
-"""Print the lines of a program that may neither wait for its output nor end because of it.
+"""Print the lines of a program in a separate thread, so that its output never stops the program.
 
-A write to a terminal that is stopped with Ctrl-S, to a pipe whose reader does not read, or to a
-file on a full disk blocks or fails. Inside `printing_in_thread` a separate thread writes the lines,
-and those that cannot be written are left out.
+A write blocks or fails if the terminal is stopped with Ctrl-S, the reader of a pipe does not read,
+or a disk is full. A trader must go on then. Inside `printing_in_thread` a thread writes the lines,
+and leaves out those that cannot be written.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from onetape.core.message_text import format_count
 
 #: Maximum number of lines that wait for a blocked output; later lines are left out.
 MOST_WAITING: Final = 10_000
-#: Time for lines that still wait at the end of the program to be written, wall seconds.
+#: Maximum time for writing the waiting lines at the end of the program, wall seconds.
 FLUSH_SECONDS: Final = 1.0
 
 
@@ -63,7 +63,7 @@ class _LinePrinter:
         self._thread.start()
 
     def add(self, text: str, *, is_error: bool) -> None:
-        """Let the thread write a text that ends with a newline; never waits.
+        """Queue a text that ends with a newline; returns at once, even if the queue is full.
 
         Args:
             text: Text to write.
@@ -78,7 +78,7 @@ class _LinePrinter:
                 self._left_out += 1
 
     def close(self) -> None:
-        """Write the waiting lines, but give up soon: the reader of a pipe may be gone."""
+        """Write the waiting lines and end the thread; give up after `FLUSH_SECONDS` for each."""
         with contextlib.suppress(queue.Full):
             self._waiting.put(None, timeout=FLUSH_SECONDS)
         self._thread.join(FLUSH_SECONDS)
@@ -96,10 +96,10 @@ class _LinePrinter:
                 self._failed += 1
 
     def _write(self, out: TextIO, text: str) -> None:
-        """Write past Python's buffer, whose lock a blocked thread may hold at the end.
+        """Write without Python's buffer, whose lock a blocked thread may hold at the end.
 
         Raises:
-            OSError: the output does not take it.
+            OSError: the output cannot be written.
             ValueError: the stream is closed.
         """
         try:
@@ -119,5 +119,5 @@ class _LinePrinter:
 
 
 def _format_missing(count: int) -> str:
-    """Return the line that replaces omitted lines; empty if no line was omitted."""
+    """Return the line that states how many lines were left out; empty if none was."""
     return f"{format_count(count, 'line')} could not be printed before this one\n" if count else ""

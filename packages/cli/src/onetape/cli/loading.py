@@ -1,8 +1,9 @@
 """Load the settings of a program: defaults, then a file, then the environment, then flags.
 
-The settings of a program are a frozen struct whose fields are declared with `core.setting`.
-Values travel as text until they are converted to the declared type, so a number means the same in
-a file, in `TRADER__ACCOUNT__CASH=500` and after `--cash`.
+The settings of a program are a frozen struct whose fields are declared with `core.setting`. Of
+several sources of a setting, the later one in this order takes precedence. Values are text until
+they are converted to the declared type, so a number has one meaning in a file, in
+`TRADER__ACCOUNT__CASH=500` and after `--cash`.
 """
 
 import os
@@ -18,24 +19,24 @@ from onetape.cli.setting_values import convert_setting_value
 from onetape.core.errors import ConfigurationError, OnetapeError, UsageError
 from onetape.core.folders import CONFIG_FOLDER, USER_FOLDER
 from onetape.core.message_text import format_os_error
-from onetape.core.setting import Declared, Tree, collect_settings
+from onetape.core.setting import DeclaredSetting, SettingsTree, collect_settings
 
 S = TypeVar("S", bound=msgspec.Struct)
-#: Errors that a wrong setting may end with.
-_FAULTS: Final = (UsageError, ConfigurationError)
+#: Errors that an invalid setting raises.
+_SETTING_ERRORS: Final = (UsageError, ConfigurationError)
 
 
 class SettingPlaces:
-    """Source that gave each setting: flag, variable, file or default."""
+    """The place where each setting was given (flag, variable, line of a file), for errors."""
 
-    def __init__(self, declared: Mapping[str, Declared]) -> None:
-        """Initialise with the program's declared settings and their defaults."""
+    def __init__(self, declared: Mapping[str, DeclaredSetting]) -> None:
+        """Initialise without sources; `declared` has the program's settings by dotted key."""
         self._declared = declared
         self._sources: list[Source] = []
         self._ranks: dict[str, int] = {}
 
     def add(self, source: Source, keys: Sequence[str]) -> None:
-        """Add the keys of a source, which takes precedence over all earlier sources."""
+        """Add the dotted keys that a source gives; it takes precedence over earlier sources."""
         self._sources.append(source)
         self._ranks.update(dict.fromkeys(keys, len(self._sources) - 1))
 
@@ -55,7 +56,7 @@ class SettingPlaces:
         name = key.rpartition(".")[2] if one is None else one.name
         place, text = source.place(key), str(error)
         if source.is_flags:
-            # --trading-rules names its setting itself; --fee does not name fee_rate.
+            # --trading-rules is the name of its setting already; --fee is not that of fee_rate.
             is_name = place == f"--{name.replace('_', '-')}" and text.startswith(f"{name} ")
             text = f"{place}{text[len(name) :]}" if is_name else f"{place}: {text}"
         else:
@@ -64,10 +65,10 @@ class SettingPlaces:
 
     @contextmanager
     def adding_places_to_errors(self) -> Generator[None]:
-        """Add the place of a setting to an error about it that is raised in the block."""
+        """Add the place of the setting to an error about a setting that is raised in the block."""
         try:
             yield
-        except _FAULTS as error:
+        except _SETTING_ERRORS as error:
             placed = self.add_place(error)
             if placed is error:
                 raise
@@ -75,14 +76,14 @@ class SettingPlaces:
 
 
 class Loaded(Generic[S]):
-    """Settings of a program, with the source of each."""
+    """Loaded settings of a program, with the place where each was given."""
 
     def __init__(self, settings: S, places: SettingPlaces) -> None:
-        """Take the settings and their sources."""
+        """Initialise with the settings struct and the places of its settings."""
         self.settings = settings
         self.places = places
         self.run_text = ""
-        """Strategy and parameters that a saved run gave, in words; empty: no run gave any."""
+        """Text on strategy and parameters taken from a saved run; empty: no run was used."""
 
 
 def find_settings_file(app: str, given: Path | None) -> Path | None:
@@ -100,7 +101,7 @@ def find_settings_file(app: str, given: Path | None) -> Path | None:
 
 
 def find_own_settings_file(app: str) -> Path:
-    """Return the path of the user's own settings file of a program; it may be missing."""
+    """Return the path of the user's own settings file of a program; the file may be missing."""
     return USER_FOLDER / "config" / f"{app}.yaml"
 
 
@@ -118,16 +119,16 @@ def load_settings(
     model: type[S],
     app: str,
     file: Path | None,
-    flags: Tree,
+    flags: SettingsTree,
     environment: Mapping[str, str] | None = None,
     *,
     reads_strategy: bool = True,
-    run: tuple[Tree, Source] | None = None,
+    run: tuple[SettingsTree, Source] | None = None,
 ) -> Loaded[S]:
     """Return the settings of a program: defaults, then file, then environment, then flags.
 
-    Values from the file of a freqtrade strategy come before variables and flags, and before values
-    of the program's file that are the defaults (strategy_settings.py).
+    The file of a freqtrade strategy may state settings too (strategy_settings.py). They replace
+    defaults, also where the program's file repeats a default, and nothing else.
 
     Args:
         model: Struct of the program's settings.
@@ -145,17 +146,17 @@ def load_settings(
     """
     declared = collect_settings(model)
     places = SettingPlaces(declared)
-    values: Tree = {}
+    values: SettingsTree = {}
     variables = os.environ if environment is None else environment
     is_fixed: set[str] = set()
-    """Settings that a strategy's file does not change."""
+    """Keys of settings that the strategy's file may not replace."""
     for tree, source in _iterate_sources(declared, app, file, variables, flags, run):
         keys: list[str] = []
         for one, value in collect_given_settings(declared, tree, source):
             found, entries, is_whole = convert_setting_value(one, value, source)
             old = values.get(one.key)
             is_added = isinstance(old, dict) and not (is_whole or source.replaces_tables)
-            values[one.key] = {**cast("Tree", old), **found} if is_added else found
+            values[one.key] = {**cast("SettingsTree", old), **found} if is_added else found
             keys += [one.key, *entries]
             if not source.is_file or found != one.default:
                 is_fixed.add(one.key)
@@ -174,8 +175,8 @@ def load_settings(
 
 
 def _load_strategy_settings(
-    name: object, declared: Mapping[str, Declared]
-) -> tuple[Tree, Source] | None:
+    name: object, declared: Mapping[str, DeclaredSetting]
+) -> tuple[SettingsTree, Source] | None:
     """Return the settings that the file of the chosen strategy states; None: no settings."""
     path = name.rpartition(":")[0] or name if isinstance(name, str) else ""
     if not path.endswith(".py") and not (USER_FOLDER / "strategies" / f"{path}.py").is_file():
@@ -186,8 +187,12 @@ def _load_strategy_settings(
     return load_strategy_source(str(name), declared)
 
 
-def _check_timeframe(values: Tree, tree: Tree, source: Source) -> None:
-    """Refuse another timeframe than the one that the file of the strategy states."""
+def _check_timeframe(values: SettingsTree, tree: SettingsTree, source: Source) -> None:
+    """Refuse a timeframe that differs from the one that the strategy's file states.
+
+    Raises:
+        UsageError: the timeframes differ.
+    """
     used, own = values.get("timeframe"), tree.get("timeframe")
     if isinstance(used, str) and isinstance(own, str):
         from onetape.strategies.freqtrade.stated_settings import check_timeframe
@@ -196,13 +201,13 @@ def _check_timeframe(values: Tree, tree: Tree, source: Source) -> None:
 
 
 def _iterate_sources(
-    declared: Mapping[str, Declared],
+    declared: Mapping[str, DeclaredSetting],
     app: str,
     file: Path | None,
     environment: Mapping[str, str],
-    flags: Tree,
-    run: tuple[Tree, Source] | None,
-) -> Generator[tuple[Tree, Source]]:
+    flags: SettingsTree,
+    run: tuple[SettingsTree, Source] | None,
+) -> Generator[tuple[SettingsTree, Source]]:
     """Yield the settings of each source, with the source; a later one takes precedence."""
     if file is not None:
         # Only a file needs YAML, which takes 10 ms to import.
@@ -230,17 +235,21 @@ def _iterate_sources(
 
 
 def make_settings(model: type[S], values: Mapping[str, Any]) -> S:
-    """Return the settings of a program with these values, by dotted key; others keep defaults.
+    """Return the settings struct of a program with other values than the defaults.
+
+    Args:
+        model: Struct of the program's settings.
+        values: Converted values by dotted key; settings without a value have their defaults.
 
     Raises:
-        UsageError: a value that its struct refuses; names the setting.
+        UsageError: a value is outside its declared bounds or choices; names the setting.
     """
     declared = collect_settings(model)
     return _replace_values(model(), {declared[key].path: value for key, value in values.items()})
 
 
 def _replace_values(struct: S, values: Mapping[tuple[str, ...], Any]) -> S:
-    """Return a struct with other values, by the attributes that lead to them."""
+    """Return a struct with other values, by the names of the nested attributes."""
     own = {path[0]: value for path, value in values.items() if len(path) == 1}
     for name in dict.fromkeys(path[0] for path in values if len(path) > 1):
         below = {path[1:]: value for path, value in values.items() if path[0] == name}
@@ -248,8 +257,12 @@ def _replace_values(struct: S, values: Mapping[tuple[str, ...], Any]) -> S:
     return msgspec.structs.replace(struct, **own) if own else struct
 
 
-def get_flag(declared: Mapping[str, Declared], key: str) -> str:
-    """Return the flag of a setting, or of an entry of it, such as a strategy's parameter."""
+def get_flag(declared: Mapping[str, DeclaredSetting], key: str) -> str:
+    """Return the flag of a dotted key: a setting, or an entry of one, as a strategy's parameter.
+
+    A setting without a flag has the flag of the setting that it belongs to (`number_of`). Without
+    that, the key itself is written as a flag.
+    """
     name = key
     while name and name not in declared:
         name = name.rpartition(".")[0]

@@ -1,15 +1,15 @@
-"""Memory of a short program: freed memory stays with the process and is used again."""
+"""Make a short program faster: memory that it frees stays with the process and is used again."""
 
 import sys
 from typing import Final
 
-#: Names of glibc's <malloc.h>.
+#: Options of glibc's `mallopt`, numbered as in <malloc.h>.
 _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
-#: Bytes that may lie free at the end of the heap.
-_MOST_FREE: Final = 256 << 20
-#: Larger blocks get separate maps; glibc accepts no larger threshold.
-_LARGEST_BLOCK: Final = 32 << 20
+#: Maximum number of free bytes at the end of the heap that are not given back to the system.
+_MOST_FREE_BYTES: Final = 256 << 20
+#: Size in bytes above which a block of memory is mapped separately; glibc accepts no larger value.
+_MOST_HEAP_BLOCK_BYTES: Final = 32 << 20
 
 
 def keep_freed_memory() -> None:
@@ -20,10 +20,9 @@ def keep_freed_memory() -> None:
     """
     if sys.platform != "linux":
         return
-    # NumPy has loaded it.
-    import ctypes
+    import ctypes  # which NumPy has loaded already
 
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is not None:
-        set_option(_MMAP_THRESHOLD, _LARGEST_BLOCK)
-        set_option(_TRIM_THRESHOLD, _MOST_FREE)
+        set_option(_MMAP_THRESHOLD, _MOST_HEAP_BLOCK_BYTES)
+        set_option(_TRIM_THRESHOLD, _MOST_FREE_BYTES)

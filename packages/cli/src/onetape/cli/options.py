@@ -1,4 +1,7 @@
-"""Flags that several commands share and that are not settings."""
+"""Types of command parameters for flags that several commands have, with their help texts.
+
+Commands that have only some of the settings use them; `flags.takes_settings` adds all settings.
+"""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,8 @@
-"""Output of programs: one JSON document on stdout with --json, plain tables otherwise."""
+"""Print lines, tables and JSON documents of a program on stdout, and notes on stderr.
+
+With --json a program prints one document on stdout and nothing else there. Control characters in
+texts from outside are escaped, so that no text can control the terminal.
+"""
 
 import sys
 from collections.abc import Generator, Mapping, Sequence
@@ -12,16 +16,16 @@ from onetape.cli.events import Level, log_event
 from onetape.cli.stdout import get_stdout
 from onetape.core.printable import count_columns, escape_json, escape_unprintable
 
-#: Control characters that a text of several lines may contain.
+#: Control characters that are printed as they are.
 _LAYOUT: Final = "\n\t"
 _prefix: ContextVar[str] = ContextVar("prefix", default="")
 
 
 class LineWriter(Protocol):
-    """Writes lines in place of `print_line` and `note`."""
+    """Function that writes the lines of `print_line` and `note`."""
 
     def __call__(self, text: str, *, is_error: bool) -> None:
-        """Write a text that ends with a newline, to stderr or to stdout."""
+        """Write a text that ends with a newline, to stderr (`is_error`) or to stdout."""
 
 
 _writer: LineWriter | None = None
@@ -40,7 +44,7 @@ def printing_by(writer: LineWriter) -> Generator[None]:
 
 @contextmanager
 def prefixing_lines(prefix: str) -> Generator[None]:
-    """Begin each line that is printed inside, and by tasks that begin inside, with a text."""
+    """Begin each text that `print_line` prints in the block, and in its tasks, with `prefix`."""
     token = _prefix.set(prefix)
     try:
         yield
@@ -51,13 +55,13 @@ def prefixing_lines(prefix: str) -> Generator[None]:
 def print_line(
     text: str = "", *, event: str = "line", level: Level = "INFO", **fields: Any
 ) -> None:
-    """Print lines on stdout at once, also into a pipe; no character controls the terminal.
+    """Print a text on stdout and flush it; log the text as an event (events.py).
 
     Args:
-        text: Text to print.
-        event: Kind of the event that the lines are for handlers of events.
-        level: Level of that event.
-        **fields: Of that event.
+        text: Text to print; characters that could control the terminal are escaped.
+        event: Kind of the event.
+        level: Severity of the event.
+        **fields: Values of the event by name.
     """
     log_event(event, text, level=level, **fields)
     safe = escape_unprintable(f"{_prefix.get()}{text}", keep=_LAYOUT)
@@ -72,7 +76,7 @@ def print_line(
 
 
 def print_bytes(text: bytes) -> None:
-    """Print JSON that is UTF-8 already on stdout at once; a long one need not be copied."""
+    """Print JSON in UTF-8 on stdout and flush it; a long document is not decoded and copied."""
     out = get_stdout()
     out.flush()
     out.buffer.write(escape_json(text))
@@ -80,7 +84,10 @@ def print_bytes(text: bytes) -> None:
 
 
 def note(text: str) -> None:
-    """Print lines on stderr, apart from a JSON document; no character controls the terminal."""
+    """Print a text on stderr, where it does not mix with a JSON document on stdout.
+
+    Characters that could control the terminal are escaped.
+    """
     line = f"{escape_unprintable(text, keep=_LAYOUT)}\n"
     if _writer is not None:
         _writer(line, is_error=True)
@@ -96,8 +103,8 @@ def print_progress(text: str) -> None:
 
 
 def print_json(document: Mapping[str, Any]) -> None:
-    """Print the document of a --json run."""
-    # A plain backtest prints its document differently, and should not wait for this import.
+    """Print the JSON document of a command on stdout; structs are printed as objects."""
+    # A plain backtest prints its document by other code, and should not wait for this import.
     import json
 
     print_line(json.dumps(document, indent=2, default=_to_builtins, allow_nan=False))
@@ -116,7 +123,12 @@ def get_terminal_width() -> int | None:
 
 
 def format_table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
-    """Return rows as aligned text; the columns named in `right` are aligned to the right."""
+    """Return rows of cells as lines of aligned text.
+
+    Args:
+        rows: Cells of each row; all rows have the same number of cells.
+        right: Numbers of the columns that are aligned to the right, from 0.
+    """
     if not rows:
         return ""
     safe = [[escape_unprintable(cell) for cell in row] for row in rows]

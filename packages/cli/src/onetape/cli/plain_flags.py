@@ -1,9 +1,9 @@
 """Read a plain command line without Typer, whose import takes a tenth of a short run.
 
-Plain are flags of the program, one after the other, that take a text or a number or are a switch:
-`--name value`, `-n value`, `--switch`. Anything else is for Typer to read, or to refuse: help,
-commands, `--name=value`, several short flags in one, values that begin with a dash or do not fit
-the flag. A test compares both on random command lines.
+A command line is plain if it has only flags of the program with a text, a number or no value:
+`--name value`, `-n value`, `--switch`. Any other command line is read, or refused, by Typer: help,
+commands, `--name=value`, several short flags in one, values that begin with a dash or have a wrong
+type. A test compares both readers on random command lines.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ from onetape.cli.flag_values import is_repeated, list_flag_settings, make_parame
 
 
 class PlainFlag(msgspec.Struct, frozen=True):
-    """A flag of a plain command line, and its parameter."""
+    """A flag that can be read without Typer, and the parameter that gets its value."""
 
     parameter: str
     """Name of the parameter that gets the value."""
@@ -28,11 +28,11 @@ class PlainFlag(msgspec.Struct, frozen=True):
 def collect_plain_flags(
     model: type[msgspec.Struct], own: Mapping[str, PlainFlag]
 ) -> dict[str, PlainFlag]:
-    """Return the flags of a program, long and short.
+    """Return all flags of a program by their text, long and short.
 
     Args:
         model: Struct of the program's settings.
-        own: Flags that are no settings.
+        own: Flags of the program that are not settings, by their text.
     """
     flags = dict(own)
     for one in list_flag_settings(model):
@@ -47,7 +47,9 @@ def collect_plain_flags(
 
 
 def read_plain(arguments: Iterable[str], flags: Mapping[str, PlainFlag]) -> dict[str, Any] | None:
-    """Return the values of a command line by parameter; None if it is not plain.
+    """Return the values of a command line by parameter name; None if it is not plain.
+
+    A parameter whose flag is not given has the value None.
 
     Args:
         arguments: The command line, without the name of the program.

@@ -1,4 +1,8 @@
-"""Run a program so that every failure is one line on stderr and a documented exit code."""
+"""Run a program: each error ends it with one line on stderr and a documented exit code.
+
+The exit codes are those of `core.errors`. If the reader of the output is gone (`| head`), the
+program ends without an error.
+"""
 
 import atexit
 import contextlib
@@ -22,7 +26,7 @@ TRACEBACK_VARIABLE = "ONETAPE_TRACEBACK"
 HELP_NAMES = ["--help", "-h"]
 #: Errors of a write to stdout: no space, a quota, a device that broke, no such descriptor.
 _NO_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
-#: Ended by Ctrl-C, as shells count it.
+#: Exit code after Ctrl-C, as in shells: 128 + SIGINT.
 EXIT_INTERRUPTED = 130
 
 
@@ -39,8 +43,8 @@ def run_app(
         app: The program.
         name: Name of the program as typed; each error line begins with it.
         arguments: Command line without the program's name; None takes the process's own.
-        at_once: End without taking the interpreter apart, which costs a short run a tenth of its
-            time. Exit functions are called; threads that still run are not waited for.
+        at_once: End the process without the interpreter's clean-up, which takes a tenth of a short
+            run. Functions of `atexit` are called; running threads are not waited for.
     """
     with running_in_own_process():
         code = run_typer_app(app, name, arguments)
@@ -55,7 +59,7 @@ def run_function(function: Callable[[], object], name: str) -> NoReturn:
     Errors, exit codes and the end are those of `run_app`.
 
     Args:
-        function: The program, whose command line is read already.
+        function: The program; it returns its exit code, or None for 0.
         name: Name of the program as typed; each error line begins with it.
     """
     with running_in_own_process():
@@ -74,9 +78,9 @@ def _exit_at_once(code: int) -> None:
 
 @contextlib.contextmanager
 def without_garbage_collection() -> Generator[None]:
-    """Turn cyclic garbage collection off in the block, and afterwards if only this program runs.
+    """Turn cyclic garbage collection off in the block, which saves a short run 4 % of its time.
 
-    A collection at the end of a short run takes 4 % of its time.
+    It stays off afterwards if the process runs nothing but this program.
     """
     gc.disable()
     try:
@@ -87,14 +91,14 @@ def without_garbage_collection() -> Generator[None]:
 
 
 def refuse_flags_before(context: "typer.Context", name: str) -> None:
-    """Refuse a flag before a command, which would count as the program's flag and be ignored.
+    """Refuse a flag that is typed before the command, where it would be ignored.
 
     Args:
-        context: Context of the program; a command was named.
+        context: Typer's context of the program, with a command.
         name: Name of the program as typed.
 
     Raises:
-        UsageError: there is one.
+        UsageError: a flag is typed before the command.
     """
     given = [parameter for parameter, value in context.params.items() if value]
     if given:
@@ -123,15 +127,15 @@ def _run_for_exit_code(function: Callable[[], object], name: str) -> int:
         # Typer ends with 1 if the reader of the output is gone (`| head`), which is no error.
         if not isinstance(ended.__context__, BrokenPipeError):
             raise
-        _print_no_more()
+        _discard_buffered_output()
         return 0
     except BrokenPipeError:
-        _print_no_more()
+        _discard_buffered_output()
         return 0
     except OSError as error:
         if error.errno not in _NO_OUTPUT or error.filename is not None:
             return _report_unexpected(name, error)
-        _print_no_more()
+        _discard_buffered_output()
         text = f"standard output cannot be written: {error.strerror}; choose another output"
         return _fail(name, text, ConfigurationError.exit_code)
     except Exception as error:
@@ -165,8 +169,8 @@ def _report_unexpected(name: str, error: Exception) -> int:
     return _fail(name, f"{text} ({hint})", OnetapeError.exit_code)
 
 
-def _print_no_more() -> None:
-    """Discard the output still buffered for stdout, on which Python would fail again at its end."""
+def _discard_buffered_output() -> None:
+    """Redirect stdout to /dev/null, so that the flush at the end of the process does not fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), get_stdout().fileno())
 
 

@@ -1,7 +1,7 @@
-"""Settings with strategy and parameters of a saved run: `--params-from RUN`.
+"""Load settings whose strategy and parameters come from a saved run: `--params-from RUN`.
 
-The run comes after the file and the environment, and before the flags: its parameters replace all
-parameters of the file and of the environment, and `--param` replaces single values of the run.
+The parameters of the run replace all parameters of the settings file and of the environment;
+`--param` replaces single values of the run.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from onetape.cli.loading import Loaded, load_settings
 from onetape.cli.setting_sources import Source
 from onetape.core.errors import UsageError
 from onetape.core.folders import USER_FOLDER
-from onetape.core.setting import Tree, collect_settings, get_setting_value
+from onetape.core.setting import SettingsTree, collect_settings, get_setting_value
 from onetape.strategies.registry import find_strategy_file
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -22,33 +22,33 @@ _STRATEGY, _PARAMETERS = "strategy.name", "strategy.parameters"
 
 
 class RunParameters(msgspec.Struct, frozen=True):
-    """Strategy and parameters that a saved run has chosen."""
+    """Strategy and parameters that a saved optimization or walk-forward has chosen."""
 
     run: str
     """Name of the run."""
     strategy: str
     """Strategy as `--strategy` takes it."""
     parameters: Mapping[str, str]
-    """Values as `--param` takes them."""
+    """Value of each parameter by name, as `--param` takes it."""
     origin: str
-    """Run, window and candles that the parameters come from, in words."""
+    """Text that names the run, the window and the candles that the parameters come from."""
 
 
 def load_settings_with_run(
-    model: type[S], app: str, file: Path | None, flags: Tree, run: RunParameters
+    model: type[S], app: str, file: Path | None, flags: SettingsTree, run: RunParameters
 ) -> Loaded[S]:
     """Return the settings of a program, with strategy and parameters of a saved run.
 
     Args:
-        model: See `load_settings`; with the settings of a strategy.
-        app: See `load_settings`.
-        file: See `load_settings`.
-        flags: See `load_settings`; dotted keys.
-        run: The saved run.
+        model: Struct of the program's settings, with a section `strategy`.
+        app: Name of the program; `APP__SECTION__KEY` are its environment variables.
+        file: File that `find_settings_file` returned.
+        flags: Values of flags by dotted key; None means not given.
+        run: Strategy and parameters of the saved run.
 
     Raises:
-        UsageError: flags, environment or file name another strategy; or as `load_settings`.
-        ConfigurationError: as `load_settings`.
+        UsageError: flags, environment or file name another strategy, or a flag cannot be used.
+        ConfigurationError: the file or a variable cannot be used; names path and line, and the key.
     """
     setting = collect_settings(model)[_STRATEGY]
     own = load_settings(model, app, file, flags, reads_strategy=False).settings
@@ -60,7 +60,7 @@ def load_settings_with_run(
             f"--params-from {run.run}: its parameters are those of strategy {run.strategy}, and "
             f"the settings name {named}; give --strategy {run.strategy}, or name a run of {named}"
         )
-    tree: Tree = {_STRATEGY: run.strategy, _PARAMETERS: dict(run.parameters)}
+    tree: SettingsTree = {_STRATEGY: run.strategy, _PARAMETERS: dict(run.parameters)}
 
     def place(key: str) -> str:
         del key
@@ -69,12 +69,12 @@ def load_settings_with_run(
     source = Source(place, UsageError, replaces_tables=True)
     loaded = load_settings(model, app, file, flags, run=(tree, source))
     given = cast("Mapping[str, str]", flags.get(_PARAMETERS) or {})
-    loaded.run_text = _text(run, given)
+    loaded.run_text = _describe_run_parameters(run, given)
     return loaded
 
 
-def _text(run: RunParameters, given: Mapping[str, str]) -> str:
-    """Return which parameters a run has given, from where, and which ones flags give instead."""
+def _describe_run_parameters(run: RunParameters, given: Mapping[str, str]) -> str:
+    """Return a text with the parameters of a run, their origin, and those that --param replaced."""
     values = ", ".join(f"{name}={value}" for name, value in run.parameters.items())
     own = ", ".join(f"{name}={value}" for name, value in given.items())
     return (
@@ -84,7 +84,7 @@ def _text(run: RunParameters, given: Mapping[str, str]) -> str:
 
 
 def _is_same_strategy(first: str, second: str) -> bool:
-    """Return whether two texts that `--strategy` takes name one strategy."""
+    """Return whether two values of `--strategy` name the same strategy."""
     if first == second:
         return True
     files = [find_strategy_file(name, USER_FOLDER) for name in (first, second)]

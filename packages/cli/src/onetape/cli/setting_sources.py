@@ -1,4 +1,7 @@
-"""Settings from a file, the environment or flags, before conversion."""
+"""Collect the settings that a file, the environment or the flags give, before their conversion.
+
+Unknown keys are refused here, with the most similar known key.
+"""
 
 import re
 from collections.abc import Callable, Mapping
@@ -7,25 +10,26 @@ from typing import Final, NamedTuple, cast
 
 from onetape.core.errors import ConfigurationError, OnetapeError, UsageError
 from onetape.core.message_text import suggest_name
-from onetape.core.setting import Declared, Tree
+from onetape.core.setting import DeclaredSetting, SettingsTree
 
-#: Types that may be written as one text, which then replaces an earlier value, without a merge.
+#: Type of a setting that may be written as one text, such as `0=0.02,24=0.005`. The text replaces
+#: the whole table of an earlier source; entries that are given one by one are merged with it.
 TABLE: Final = dict[int, float]
-#: Ends a text in C; half a character, or a byte of an argument that is no UTF-8.
+#: NUL, which ends a text in C; surrogates, which stand for bytes of an argument that is no UTF-8.
 _FORBIDDEN: Final = "[\0\ud800-\udfff]"
 
 
 class Source(NamedTuple):
-    """A source of settings."""
+    """A source of settings: a file, the environment, a saved run, or the command line."""
 
     place: Callable[[str], str]
-    """Function that returns where a dotted key is given, as a text."""
+    """Function that returns the place of a dotted key as text: a flag, a variable, `FILE:LINE`."""
     error_class: type[OnetapeError]
-    """Error class of an invalid value from this source."""
+    """Class of the error about an invalid value from this source."""
     is_file: bool = False
-    """Whether it is the settings file of the program, which may repeat the defaults."""
+    """Whether the source is the program's settings file, which may repeat the defaults."""
     replaces_tables: bool = False
-    """Whether its tables replace those of earlier sources, rather than add entries to them."""
+    """Whether a table of this source replaces that of earlier sources instead of adding entries."""
 
     @property
     def is_flags(self) -> bool:
@@ -38,21 +42,21 @@ class Source(NamedTuple):
 
 
 def collect_given_settings(
-    declared: Mapping[str, Declared], tree: Tree, source: Source, prefix: str = ""
-) -> list[tuple[Declared, object]]:
-    """Return the settings of a source, with unconverted values.
+    declared: Mapping[str, DeclaredSetting], tree: SettingsTree, source: Source, prefix: str = ""
+) -> list[tuple[DeclaredSetting, object]]:
+    """Return each setting that a source gives, with its value before conversion.
 
     Args:
         declared: Declared settings of the program.
         tree: Values by key, dotted or nested; None: not given.
         source: Source of the settings.
-        prefix: The section that they are in, with a dot at its end.
+        prefix: Dotted key of the section that `tree` is, with a dot at its end; empty: no section.
 
     Raises:
-        ConfigurationError: a key that the program has not, or a text that nothing can hold.
+        ConfigurationError: the program has no such key, or a text is not UTF-8.
         UsageError: a flag has an invalid value.
     """
-    found: list[tuple[Declared, object]] = []
+    found: list[tuple[DeclaredSetting, object]] = []
     for name, value in tree.items():
         key = prefix + name
         _check_text(name, key, source)
@@ -66,14 +70,16 @@ def collect_given_settings(
             hint = suggest_name(name, dict.fromkeys(one.partition(".")[0] for one in below))
             raise source.make_error(key, f"unknown key {key!r}{hint}")
         elif isinstance(value, dict):
-            found += collect_given_settings(declared, cast("Tree", value), source, f"{key}.")
+            found += collect_given_settings(
+                declared, cast("SettingsTree", value), source, f"{key}."
+            )
         else:
             raise source.make_error(key, f"{key}: expected object, found {value!r}")
     return found
 
 
 def _check_text(value: object, key: str, source: Source) -> None:
-    """Refuse characters that neither a file's name nor the database can hold, and empty flags."""
+    """Refuse a text that is not UTF-8 or has a NUL character, and an empty flag."""
     if isinstance(value, Mapping):
         for name, below in cast("Mapping[str, object]", value).items():
             _check_text(name, key, source)
@@ -90,17 +96,19 @@ def _check_text(value: object, key: str, source: Source) -> None:
 
 
 def _is_no_text(text: str) -> bool:
-    # Every printable character is allowed, so that most values need no pattern.
+    # A printable text is always allowed, so most values do not need the slower pattern.
     return not text.isprintable() and re.search(_FORBIDDEN, text) is not None
 
 
-def build_environment_tree(app: str, environment: Mapping[str, str]) -> Tree:
-    """Return the variables of a program, nested by their keys.
+def build_environment_tree(app: str, environment: Mapping[str, str]) -> SettingsTree:
+    """Return the environment variables of a program as settings, nested by section.
+
+    `TRADER__ACCOUNT__CASH=500` is `{"account": {"cash": "500"}}`. Empty variables are left out.
 
     Raises:
-        ConfigurationError: a name is both a value and a section.
+        ConfigurationError: one name is used both for a value and for a section.
     """
-    tree: Tree = {}
+    tree: SettingsTree = {}
     start = f"{app.upper()}__"
     # An empty variable counts as not given, as in the file: compose files set empty variables.
     given = [name for name, value in environment.items() if name.startswith(start) and value]
@@ -113,6 +121,6 @@ def build_environment_tree(app: str, environment: Mapping[str, str]) -> Tree:
                 raise ConfigurationError(
                     f"{start}{section.upper()} is one value, so {name} has no place; unset one"
                 )
-            at = cast("Tree", below)
+            at = cast("SettingsTree", below)
         at[key] = environment[name]
     return tree

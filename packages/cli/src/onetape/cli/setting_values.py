@@ -1,4 +1,4 @@
-"""The value of a setting: text from a file, a variable or a flag becomes the declared type."""
+"""Convert the value of a setting from text of a file, a variable or a flag to its declared type."""
 
 import re
 from collections.abc import Mapping
@@ -8,8 +8,9 @@ from typing import Any, Final, NamedTuple, cast, get_args, get_origin
 import msgspec
 
 from onetape.cli.setting_sources import TABLE, Source
-from onetape.core.setting import Declared
+from onetape.core.setting import DeclaredSetting
 
+#: One entry of a table as text: `24=0.005`, or `"24": 0.005`.
 _ENTRY: Final = r"""\s*(["']?)([\w.-]+)\1\s*[=:]\s*(["']?)([^\s"'{}=:]+)\3\s*"""
 
 
@@ -23,81 +24,91 @@ class Converted(NamedTuple):
     """Whether the value replaces an earlier table; otherwise their entries are merged."""
 
 
-def convert_setting_value(one: Declared, value: object, source: Source) -> Converted:
+def convert_setting_value(declared: DeclaredSetting, value: object, source: Source) -> Converted:
     """Return a value converted to the declared type of its setting.
 
     Args:
-        one: The setting.
-        value: Value as the source gives it.
+        declared: The setting.
+        value: Value before conversion: text, or lists and dictionaries of text.
         source: Source of the value, for the error.
 
     Raises:
         ConfigurationError: the value cannot be converted; the text has place, key and value.
         UsageError: a flag has an invalid value.
     """
-    if get_origin(one.kind) is dict:
+    if get_origin(declared.kind) is dict:
         if isinstance(value, Mapping):
-            return _convert_table(one, cast("Mapping[str, object]", value), source)
-        if isinstance(value, str) and one.kind == TABLE:
-            return Converted(_parse_table(one, value, source), [], is_whole=True)
-        raise _make_refusal(one.key, "expected object", value, source)
-    if isinstance(value, str) and get_origin(one.kind) is list:
+            return _convert_table(declared, cast("Mapping[str, object]", value), source)
+        if isinstance(value, str) and declared.kind == TABLE:
+            return Converted(_parse_table(declared, value, source), [], is_whole=True)
+        raise _make_refusal(declared.key, "expected object", value, source)
+    if isinstance(value, str) and get_origin(declared.kind) is list:
         value = [part.strip() for part in value.split(",") if part.strip()]
-    # Words are compared where all bounds are checked.
-    kind = str if one.choices else one.kind
+    # `DeclaredStruct` checks choices, together with bounds.
+    kind = str if declared.choices else declared.kind
     try:
-        return Converted(_convert(value, kind | None if one.is_optional else kind), [], True)
+        return Converted(_convert(value, kind | None if declared.is_optional else kind), [], True)
     except msgspec.ValidationError as error:
         if isinstance(value, list):
-            raise _make_entry_error(one, str(error), cast("list[object]", value), source) from error
-        raise _make_refusal(one.key, _describe_expected(str(error)), value, source) from error
+            raise _make_entry_error(
+                declared, str(error), cast("list[object]", value), source
+            ) from error
+        raise _make_refusal(declared.key, _describe_expected(str(error)), value, source) from error
 
 
-def _make_entry_error(one: Declared, text: str, value: list[object], source: Source) -> Exception:
+def _make_entry_error(
+    declared: DeclaredSetting, text: str, value: list[object], source: Source
+) -> Exception:
     """Return the error of an entry of a list, with its number and an example of the list."""
     place = re.search(r" - at `\$\[(\d+)\](.*?)`$", text)
     if place is None:
-        return _make_refusal(one.key, _describe_expected(text), value, source)
+        return _make_refusal(declared.key, _describe_expected(text), value, source)
     number = int(place[1])
-    key = f"{one.key}: entry {number + 1}{place[2]}"
-    example = one.setting.file_example
-    remedy = f"; an example is {one.key}: {example}" if example else ""
+    key = f"{declared.key}: entry {number + 1}{place[2]}"
+    example = declared.setting.file_example
+    remedy = f"; an example is {declared.key}: {example}" if example else ""
     found = value[number] if number < len(value) else value
-    return source.make_error(one.key, f"{key}: {_describe_expected(text)}, found {found!r}{remedy}")
+    return source.make_error(
+        declared.key, f"{key}: {_describe_expected(text)}, found {found!r}{remedy}"
+    )
 
 
-def _convert_table(one: Declared, table: Mapping[str, object], source: Source) -> Converted:
-    of_key, of_value = get_args(one.kind)
+def _convert_table(
+    declared: DeclaredSetting, table: Mapping[str, object], source: Source
+) -> Converted:
+    of_key, of_value = get_args(declared.kind)
     found: dict[Any, Any] = {}
     for name, value in table.items():
-        key = f"{one.key}.{name}"
+        key = f"{declared.key}.{name}"
         try:
             named = _convert(name, of_key)
         except msgspec.ValidationError as error:
-            text = f"{one.key}: {_describe_expected(str(error))} for a key, found {name!r}"
+            text = f"{declared.key}: {_describe_expected(str(error))} for a key, found {name!r}"
             raise source.make_error(key, text) from error
         try:
             found[named] = _convert(value, of_value)
         except msgspec.ValidationError as error:
             raise _make_refusal(key, _describe_expected(str(error)), value, source) from error
-    return Converted(found, [f"{one.key}.{name}" for name in table], is_whole=False)
+    return Converted(found, [f"{declared.key}.{name}" for name in table], is_whole=False)
 
 
-def _parse_table(one: Declared, text: str, source: Source) -> dict[int, float]:
+def _parse_table(declared: DeclaredSetting, text: str, source: Source) -> dict[int, float]:
     table = parse_table(text)
     if table is None:
-        raise _make_refusal(one.key, "expected KEY=VALUE,KEY=VALUE, each key once", text, source)
+        raise _make_refusal(
+            declared.key, "expected KEY=VALUE,KEY=VALUE, each key once", text, source
+        )
     try:
         return {_convert(key, int): _convert(value, float) for key, value in table.items()}
     except msgspec.ValidationError as error:
-        raise _make_refusal(one.key, _describe_expected(str(error)), text, source) from error
+        raise _make_refusal(declared.key, _describe_expected(str(error)), text, source) from error
 
 
 def parse_table(text: str) -> dict[str, str] | None:
-    """Return the entries of `0=0.02,24=0.005`, or of `{"0": 0.02, "24": 0.005}` as JSON writes it.
+    """Return the entries of a table written as `0=0.02,24=0.005` or `{"0": 0.02, "24": 0.005}`.
 
     Returns:
-        Texts by key; None where the text is no such table, or names a key twice.
+        Text of each value by key; None if the text is no such table, or a key occurs twice.
     """
     inside = text.strip()
     if inside.startswith("{") and inside.endswith("}"):
@@ -123,7 +134,7 @@ def _make_refusal(key: str, expected: str, value: object, source: Source) -> Exc
 
 
 def _describe_expected(text: str) -> str:
-    """Return the type that msgspec expected, in words for a user."""
+    """Return an error text of msgspec in the words of a user: `expected a number`."""
     expected = re.sub(r" - at `\$.*?`$", "", text)
     expected = re.sub(r"^Expected `(.*?)`.*$", r"expected \1", expected)
     expected = re.sub(r"^Object missing required field `(.*?)`.*$", r"\1 is missing", expected)
@@ -133,7 +144,12 @@ def _describe_expected(text: str) -> str:
 
 
 def _convert_path(kind: type, value: object) -> object:
-    """Convert types that msgspec does not handle: in files and environment a path is text."""
+    """Convert text to a path, for msgspec, which does not know paths; `~` is the user's home.
+
+    Raises:
+        ValueError: the home of `~` is not known.
+        TypeError: the value is no text, or the type is not Path.
+    """
     if kind is Path and isinstance(value, str | Path):
         try:
             return Path(value).expanduser()

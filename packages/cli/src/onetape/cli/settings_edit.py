@@ -1,4 +1,7 @@
-"""Change one value in a YAML file of settings; comments, order and every other value stay."""
+"""Change one value in a YAML file of settings; comments, order and all other values stay.
+
+Used by commands that store a measured value, such as a spread, in the user's settings.
+"""
 
 import os
 import re
@@ -17,7 +20,7 @@ from onetape.cli.settings_file import (
 )
 from onetape.core.errors import ConfigurationError
 from onetape.core.message_text import format_os_error
-from onetape.core.setting import put
+from onetape.core.setting import set_tree_value
 
 #: Mode of a new settings file.
 _NEW_MODE = 0o644
@@ -26,15 +29,15 @@ _NEW_MODE = 0o644
 def write_setting(file: Path, key: str, value: str, *, base: Path | None = None) -> None:
     """Set one value in a settings file.
 
-    The new content is written next to the file and then gets its name, so another process reads
-    the old content or the new one, and after an error the file is as before.
+    The new content is written to a draft in the same folder, which is then renamed. So another
+    process reads either the old or the new content, and an error leaves the file unchanged.
 
     Args:
-        file: The settings file; where it is a link, the file that it leads to is changed. A missing
-            file is made, with its folder.
+        file: The settings file; if it is a symbolic link, its target is changed. A missing file is
+            created, with its folder.
         key: Dotted key of the setting, with one section: `account.spread_bps`.
         value: The value as YAML text on one line, such as a number.
-        base: File whose content a missing `file` begins with; None: it begins empty.
+        base: File whose content is copied into a missing `file`; None: a missing file begins empty.
 
     Raises:
         ConfigurationError: the file cannot be read, changed or written; nothing is changed then.
@@ -99,25 +102,25 @@ def edit_setting(file: Path, text: str, key: str, value: str) -> str:
         value: The value as YAML text on one line, such as a number.
 
     Raises:
-        ConfigurationError: the text has no settings, or its form (an alias, text of several lines)
-            does not allow to change this value alone; the text names path, line and remedy.
+        ConfigurationError: the text has no settings, or this value cannot be changed alone because
+            of the text's form (an alias, a text of several lines); names path, line and remedy.
     """
-    wanted, lines = parse_settings(file, text)
+    expected, lines = parse_settings(file, text)
     section = key.partition(".")[0]
     line = lines.get(key, lines.get(section, 1))
     refusal = ConfigurationError(
         f"{file}:{line}: {key} cannot be changed here without changing other values; set "
         f"{key} to {value} by hand"
     )
-    if not isinstance(wanted.get(section, {}), dict):
+    if not isinstance(expected.get(section, {}), dict):
         raise refusal
-    put(wanted, key, value)
+    set_tree_value(expected, key, value)
     edited = _Edit(text, key, value).apply(parse_yaml_nodes(file, text))
     try:
         found, _ = parse_settings(file, edited)
     except ConfigurationError as error:
         raise refusal from error
-    if found != wanted:
+    if found != expected:
         raise refusal
     return edited
 
@@ -130,7 +133,7 @@ class _Entry(NamedTuple):
 
 
 class _Edit:
-    """The change of one value in a text; whether only this value differs is checked afterwards."""
+    """The change of one value in a YAML text; the caller checks that no other value changed."""
 
     def __init__(self, text: str, key: str, value: str) -> None:
         self._text = text
@@ -142,7 +145,7 @@ class _Edit:
         """Return the changed text.
 
         Args:
-            root: Node of the whole text, or None where it has none.
+            root: Node of the whole text; None: the text is empty.
         """
         if root is None or is_empty_node(root):
             return self._append("")
@@ -187,7 +190,7 @@ class _Edit:
         return f"{self._text[: end + 1]}{line}{self._text[end + 1 :]}"
 
     def _replace(self, node: yaml.Node) -> str:
-        """Return the text with another value; a comment after it stays in its column if it can."""
+        """Return the text with another value; a comment after it keeps its column if possible."""
         start, end = node.start_mark.index, node.end_mark.index
         before, after = self._text[:start], self._text[end:]
         value = f" {self._value}" if before.endswith(":") else self._value

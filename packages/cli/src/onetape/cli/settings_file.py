@@ -1,4 +1,7 @@
-"""A YAML file of settings as nested text, without types and tags, within size limits."""
+"""Read a YAML file of settings: all values stay text, tags are refused, and sizes are limited.
+
+The line of each setting is returned as well, for error messages.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,13 +11,12 @@ import yaml
 
 from onetape.core.errors import ConfigurationError
 from onetape.core.message_text import format_os_error
+from onetape.core.setting import SettingsTree
 
-#: No setting lies deeper than this.
-DEEPEST: Final = 10
-#: No file of settings is larger, in bytes or in values; aliases count as often as they are used.
+#: Maximum number of sections inside each other.
+MOST_SECTIONS: Final = 10
+#: Maximum size of a settings file, bytes and values; an alias counts as often as it is used.
 MOST_BYTES, MOST_VALUES = 100_000, 10_000
-
-Tree = dict[str, Any]
 
 # The stub leaves the stream and the node untyped.
 _compose = cast("Callable[..., yaml.Node | None]", yaml.compose)  # pyright: ignore[reportUnknownMemberType]
@@ -25,10 +27,11 @@ def load_yaml_nodes(file: Path, most_bytes: int = MOST_BYTES) -> yaml.Node | Non
 
     Args:
         file: The file.
-        most_bytes: A larger file is refused.
+        most_bytes: Maximum size of the file.
 
     Raises:
-        ConfigurationError: the file cannot be read, or is no YAML; the text names path and line.
+        ConfigurationError: the file cannot be read, is too large or is no YAML; names path and
+            line.
     """
     return parse_yaml_nodes(file, read_yaml_text(file, most_bytes))
 
@@ -38,7 +41,7 @@ def read_yaml_text(file: Path, most_bytes: int = MOST_BYTES) -> str:
 
     Args:
         file: The file.
-        most_bytes: A larger file is refused.
+        most_bytes: Maximum size of the file.
 
     Raises:
         ConfigurationError: the file cannot be read, is too large or no UTF-8; the text names it.
@@ -59,7 +62,7 @@ def read_yaml_text(file: Path, most_bytes: int = MOST_BYTES) -> str:
 
 
 def parse_yaml_nodes(file: Path, text: str) -> yaml.Node | None:
-    """Return the content of a YAML file as nodes with their lines; None where it is empty.
+    """Return the content of a YAML file as nodes with their lines; None if the text is empty.
 
     Args:
         file: Path of the file, for errors.
@@ -80,8 +83,8 @@ def parse_yaml_nodes(file: Path, text: str) -> yaml.Node | None:
         raise ConfigurationError(f"{file} is nested too deeply; make it flatter") from error
 
 
-def read_settings(file: Path) -> tuple[Tree, dict[str, int]]:
-    """Return the file as nested text, and the line of each dotted key.
+def read_settings(file: Path) -> tuple[SettingsTree, dict[str, int]]:
+    """Return the values of a settings file as nested text, and the line of each dotted key.
 
     Raises:
         ConfigurationError: the file cannot be read, or has no settings; the text names path and
@@ -90,7 +93,7 @@ def read_settings(file: Path) -> tuple[Tree, dict[str, int]]:
     return parse_settings(file, read_yaml_text(file))
 
 
-def parse_settings(file: Path, text: str) -> tuple[Tree, dict[str, int]]:
+def parse_settings(file: Path, text: str) -> tuple[SettingsTree, dict[str, int]]:
     """Return the content of a settings file as nested text, and the line of each dotted key.
 
     Args:
@@ -110,7 +113,7 @@ def parse_settings(file: Path, text: str) -> tuple[Tree, dict[str, int]]:
 
 
 def is_empty_node(node: yaml.Node | None) -> bool:
-    """Return whether a YAML node is a value that is left empty, or no node at all."""
+    """Return whether a YAML node is an empty value (`symbol:`), or None."""
     return node is None or node.tag == "tag:yaml.org,2002:null"
 
 
@@ -118,14 +121,14 @@ class _Values:
     """The values of one file, read from YAML nodes."""
 
     def __init__(self, file: Path, lines: dict[str, int]) -> None:
-        """Begin; `lines` is filled with the line of each dotted key."""
+        """Initialise; reading adds the line of each dotted key to `lines`."""
         self._file = file
         self._lines = lines
         self._left = MOST_VALUES
 
-    def read_mapping(self, node: yaml.MappingNode, prefix: str) -> Tree:
+    def read_mapping(self, node: yaml.MappingNode, prefix: str) -> SettingsTree:
         """Return the values below a mapping, by key."""
-        tree: Tree = {}
+        tree: SettingsTree = {}
         for key_node, value_node in cast("list[tuple[yaml.Node, yaml.Node]]", node.value):
             place = f"{self._file}:{key_node.start_mark.line + 1}"
             if not isinstance(key_node, yaml.ScalarNode):
@@ -150,7 +153,7 @@ class _Values:
             raise ConfigurationError(f"{place}: more than {MOST_VALUES:,} values; no settings have")
         if not node.tag.startswith("tag:yaml.org,2002:") or "python" in node.tag:
             raise ConfigurationError(f"{place}: the tag {node.tag} is not allowed here")
-        if prefix.count(".") > DEEPEST:
+        if prefix.count(".") > MOST_SECTIONS:
             # An alias inside its own anchor never ends.
             raise ConfigurationError(f"{place}: {prefix[:40]}... is nested too deeply")
         if isinstance(node, yaml.MappingNode):

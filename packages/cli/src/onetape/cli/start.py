@@ -1,6 +1,7 @@
-"""Start of a program: until its imports are done, a signal ends it without a traceback.
+"""Start a program: set the signal handlers, then import the program's module and call its `run`.
 
-This module imports nothing slow, so that signals are handled almost at once.
+Imports take long, and Ctrl-C during an import would print a traceback. This module imports nothing
+slow, so the handlers are set almost at once.
 """
 
 import gc
@@ -10,20 +11,21 @@ import signal
 from collections.abc import Callable
 from typing import Final, NoReturn
 
-Handler = Callable[[int, object], None]
-#: Values that the frame of `_call_with_room` has space for: 128 KiB.
-_ROOM_VALUES: Final = 16_384
+#: Signal handler: it gets the number of the signal and the current frame.
+SignalHandler = Callable[[int, object], None]
+#: Size of the frame of `_call_with_large_frame`, values of 8 bytes: 128 KiB.
+_FRAME_VALUES: Final = 16_384
 
 
-def start(module: str, stop: Handler | None = None) -> NoReturn:
+def start(module: str, stop: SignalHandler | None = None) -> NoReturn:
     """Import a program's module and call its `run`.
 
     Args:
-        module: Such as `trader.main`.
-        stop: Handler of SIGTERM and Ctrl-C during the import and until `run` decides; None: both
-            end the process at once, as shells expect (143 and 130).
+        module: Name of the module, such as `trader.main`.
+        stop: Handler of SIGTERM and Ctrl-C during the import, until `run` sets its own; None: both
+            signals end the process at once, with the exit codes 143 and 130 that shells expect.
     """
-    # A shell's background jobs are started with Ctrl-C ignored, and stay so.
+    # A shell starts background jobs with Ctrl-C ignored; that is not changed.
     handled = [
         number
         for number in (signal.SIGTERM, signal.SIGINT)
@@ -31,8 +33,8 @@ def start(module: str, stop: Handler | None = None) -> NoReturn:
     ]
     for number in handled:
         signal.signal(number, stop or signal.SIG_DFL)
-    # NumPy's BLAS would start a thread for each core: 50 ms of the processor at each start, and
-    # threads where a search forks. Nothing here multiplies matrices.
+    # NumPy's BLAS would start a thread for each core, which takes 50 ms of the processor and must
+    # not be there when an optimization forks. No program multiplies matrices.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
     def import_and_run() -> None:
@@ -41,13 +43,13 @@ def start(module: str, stop: Handler | None = None) -> NoReturn:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         run()
 
-    _call_with_room(import_and_run)
+    _call_with_large_frame(import_and_run)
     raise SystemExit
 
 
 def _import_run(module: str) -> Callable[[], object]:
-    """Return the function `run` of a module, imported without a search for cyclic garbage."""
-    # Imports leave hardly any garbage, and their objects need no later search either.
+    """Return the function `run` of a module; garbage collection is off during the import."""
+    # Imports leave hardly any garbage, and their objects need not be searched later either.
     gc.disable()
     run = importlib.import_module(module).run
     gc.freeze()
@@ -55,16 +57,18 @@ def _import_run(module: str) -> Callable[[], object]:
     return run
 
 
-def _call_with_room(function: Callable[[], None]) -> None:
-    """Call a function whose calls do not cross from one block of frames to the next.
+def _call_with_large_frame(function: Callable[[], None]) -> None:
+    """Call a function in a large block of memory for frames, so that its calls are not slowed down.
 
-    Python keeps the frames of running functions in blocks of 16 KiB, and maps and unmaps a block
-    each time a call begins or ends one: in a loop that happens to run at the end of a block, with
-    every call, 8 microseconds each. A frame that is larger than a block gets a block of twice its
-    size, and the other half of it is room for the frames behind.
+    Python stores the frames of running functions in blocks of 16 KiB. If a loop runs at the end of
+    a block, each call in the loop maps and unmaps a block, which takes 8 microseconds. The frame of
+    this function is larger than a block, so Python makes a block of twice its size for it; the
+    other half has space for the frames of `function` and its calls.
     """
     function()
 
 
-# Memory that is not used costs nothing: the system gives a page when it is first written to.
-_call_with_room.__code__ = _call_with_room.__code__.replace(co_stacksize=_ROOM_VALUES)
+# Unused memory costs nothing, because the system provides a page only when it is first written to.
+_call_with_large_frame.__code__ = _call_with_large_frame.__code__.replace(
+    co_stacksize=_FRAME_VALUES
+)

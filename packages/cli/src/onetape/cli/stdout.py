@@ -1,4 +1,7 @@
-"""Reserve stdout for the program: output of a strategy's code goes to stderr."""
+"""Reserve stdout for the program's own output: what a strategy's code prints goes to stderr.
+
+Otherwise a `print` in a strategy would damage the JSON document of --json.
+"""
 
 import contextlib
 import os
@@ -8,7 +11,7 @@ from typing import TextIO
 
 #: Whether this process runs one program only; a test or a notebook runs more.
 _is_own_process = False
-#: Where the program prints once stdout was claimed.
+#: The stream of the program's own output after `claim_stdout`; None before.
 _claimed: TextIO | None = None
 
 
@@ -19,7 +22,7 @@ def get_stdout() -> TextIO:
 
 @contextlib.contextmanager
 def running_in_own_process() -> Generator[None]:
-    """State that this process does nothing but run the program, so that stdout may be claimed."""
+    """Mark this process as one that runs only the program, so that `claim_stdout` takes effect."""
     global _is_own_process
     _is_own_process = True
     try:
@@ -34,11 +37,11 @@ def is_own_process() -> bool:
 
 
 def claim_stdout() -> None:
-    """Reserve stdout for the program, and redirect all other output from there to stderr.
+    """Reserve stdout for `get_stdout`, and redirect all other output to stdout to stderr.
 
-    Output that bypasses Python is redirected too: that of `os.write(1, ...)`, of a command that is
-    started, of a library in C. Call this function before foreign code runs. The function does
-    nothing in a process that runs more than the program.
+    Output that bypasses Python is redirected too: of `os.write(1, ...)`, of child processes, and of
+    libraries in C. Call this function before a user's code runs. In a test or a notebook, where the
+    process does not run one program only, it does nothing.
     """
     global _claimed
     if not _is_own_process or _claimed is not None:
@@ -53,7 +56,7 @@ def claim_stdout() -> None:
 
 
 def flush_all() -> None:
-    """Write the buffered output of stdout and stderr, as far as they can be written.
+    """Flush stdout, the stream of `get_stdout`, and stderr.
 
     Raises:
         OSError: the output cannot be written.

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C as an awaitable request to stop."""
+"""Stop an asyncio program on SIGTERM or Ctrl-C: a request that tasks can wait for."""
 
 import asyncio
 import signal
@@ -40,19 +40,25 @@ def get_seconds_since_signal() -> float | None:
 
 
 class StopRequest:
-    """Made inside the running loop; from then on both signals end a program cleanly."""
+    """A request to stop that tasks can wait for, made by SIGTERM, Ctrl-C or the program itself.
+
+    An instance must be created inside the running event loop.
+    """
 
     def __init__(self, *, takes_signals: bool = True) -> None:
-        """Handle the signals, unless this is the loop of a thread, which gets no signals."""
+        """Handle SIGTERM and SIGINT from now on, if `takes_signals` is set.
+
+        The event loop of a thread other than the main one cannot handle signals.
+        """
         self._event = asyncio.Event()
         self.name = ""
-        """Cause of the stop, `SIGTERM` or `Ctrl-C`; empty: no stop was requested."""
+        """Cause of the stop, such as `SIGTERM` or `Ctrl-C`; empty: no stop was requested."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT) if takes_signals else ():
             loop.add_signal_handler(number, self._stop, number)
 
     def request(self, name: str) -> None:
-        """Request the stop, with the name of its cause."""
+        """Request the stop; `name` is its cause."""
         self.name = name
         self._event.set()
 

@@ -1,4 +1,4 @@
-"""Tables that fit the terminal: in a narrow terminal columns are short, or fewer."""
+"""Print a table that fits the terminal: a narrow terminal gets shorter cells or fewer columns."""
 
 from collections.abc import Sequence
 
@@ -11,20 +11,26 @@ class Column(Struct, frozen=True):
     """One column of a table."""
 
     title: str
+    """Title of the column."""
     cells: Sequence[str]
+    """Text of each row."""
     short: Sequence[str] | None = None
-    """Cells in a narrow terminal; without any, the column is left out there."""
+    """Cells in a narrow terminal; None: the usual cells; empty: the column is left out there."""
     right: bool = False
+    """Whether the cells are aligned to the right."""
     brief: str | None = None
     """Title in a narrow terminal; None: the usual title."""
 
 
 def fit_table(columns: Sequence[Column], *, width: int | None = None) -> str:
-    """Return a table that fits the terminal, if its short form does.
+    """Return a table in its full form if that fits the terminal, otherwise in its narrow form.
+
+    The narrow form is returned even if it is too wide as well.
 
     Args:
         columns: Columns with equal numbers of cells.
-        width: Characters a line may have; None: the terminal's width; no limit without a terminal.
+        width: Maximum length of a line, characters; None: the width of the terminal, and no limit
+            if stdout is no terminal.
     """
     whole = _align_columns(columns)
     room = get_terminal_width() if width is None else width

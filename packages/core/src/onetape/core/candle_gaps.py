@@ -1,4 +1,4 @@
-"""Gaps of a series of candles, found from its column of opens in one pass."""
+"""Find the candles that are missing in a series, from the array of the opens of its candles."""
 
 import numpy as np
 
@@ -7,8 +7,8 @@ from onetape.core.timeframes import FIRST_MONDAY_SECONDS, Timeframe
 
 #: Months from the year 0 to 1970-01; candles of several months are counted from the year 0.
 _MONTHS_TO_EPOCH = 1970 * 12
-#: Number of times that are processed together.
-_ROWS = 16_384
+#: Number of opens that are compared in one step.
+_BLOCK_ROWS = 16_384
 
 
 def find_gaps(
@@ -25,7 +25,7 @@ def find_gaps(
     first, last = timeframe.ceil(start), timeframe.ceil(end)
     if not len(timestamps):
         return [(first, last)] if first < last else []
-    if _is_whole(timestamps, timeframe, first, last):
+    if _is_complete(timestamps, timeframe, first, last):
         return []
     after = compute_next_opens(timestamps, timeframe)
     expected = np.concatenate(([first], after))
@@ -34,15 +34,18 @@ def find_gaps(
     return list(zip(expected[missing].tolist(), found[missing].tolist(), strict=True))
 
 
-def _is_whole(timestamps: IntArray, timeframe: Timeframe, first: int, last: int) -> bool:
-    """Return whether no candle is missing: a quick test, because most long series are complete."""
+def _is_complete(timestamps: IntArray, timeframe: Timeframe, first: int, last: int) -> bool:
+    """Return True only if no candle is missing; False proves nothing where candles are months.
+
+    This is much faster than the search for gaps, and most long series are complete.
+    """
     seconds = 0 if timeframe.is_month else timeframe.seconds
     if timestamps[0] != first or timestamps[-1] + seconds != last:
         return False
-    # In parts that stay in the processor's cache, and need no memory from the system.
+    # In blocks that stay in the processor's cache, and need no memory from the system.
     return all(
-        (np.diff(timestamps[at : at + _ROWS + 1]) == seconds).all()
-        for at in range(0, len(timestamps) - 1, _ROWS)
+        (np.diff(timestamps[at : at + _BLOCK_ROWS + 1]) == seconds).all()
+        for at in range(0, len(timestamps) - 1, _BLOCK_ROWS)
     )
 
 

@@ -1,4 +1,8 @@
-"""Candles as NumPy columns, and the key of a series."""
+"""Candles as a tuple and as NumPy columns, the rules of a valid candle, and the key of a series.
+
+A candle is sound if its open is a time at which a candle of its timeframe opens, its values are
+finite and within the limits below, and its low and high enclose open and close.
+"""
 
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -49,9 +53,9 @@ def find_candle_fault(candle: Candle, timeframe: Timeframe) -> str | None:
 
 
 def find_candle_faults(candles: "Candles", timeframe: Timeframe) -> dict[int, str]:
-    """Return the faults of rows that may not be stored, in a few words, by row number.
+    """Return the first fault of each unsound row, in a few words, by row number in order.
 
-    The rule is that of `find_candle_fault`, for many rows at once; sound rows are left out.
+    The rules are those of `find_candle_fault`. Sound rows are not in the result.
     """
     timestamp = candles.timestamp
     in_range = (timestamp >= 0) & (timestamp <= LATEST_TIMESTAMP)
@@ -66,9 +70,9 @@ def find_candle_faults(candles: "Candles", timeframe: Timeframe) -> dict[int, st
 
 
 def are_sound(candles: "Candles") -> bool:
-    """Return whether the values of all rows may be stored; quicker than a search for faults.
+    """Return whether prices and volumes of all rows are sound; times are not checked.
 
-    The rule is that of `find_candle_fault` for prices and volumes. Times are not checked.
+    The rules are those of `find_candle_fault`; this check is faster than a search for the faults.
     """
     open_, high, low, close = candles.open, candles.high, candles.low, candles.close
     volume = candles.volume
@@ -86,7 +90,10 @@ def are_sound(candles: "Candles") -> bool:
 
 
 def find_first_fault(candles: "Candles") -> tuple[int, str] | None:
-    """Return the number of the first row with invalid values, and its fault in a few words."""
+    """Return the number of the first row whose prices or volume are unsound, and its fault.
+
+    None: all rows are sound. Times are not checked.
+    """
     if are_sound(candles):
         return None
     rules = _make_value_rules(
@@ -96,12 +103,12 @@ def find_first_fault(candles: "Candles") -> tuple[int, str] | None:
     return int(faulty[0]), next(fault for holds, fault in rules if not holds[faulty[0]])
 
 
-# Any: a float each, or an array each. One rule for both can only be written with `&` and without
-# `not`; each comparison is false for NaN.
+# Any: five floats, or five arrays. A rule for both can only be written with `&` and without `not`;
+# each comparison is false for NaN.
 def _make_value_rules(
     open_: Any, high: Any, low: Any, close: Any, volume: Any
 ) -> tuple[tuple[Any, str], ...]:
-    """Return the conditions for prices and volume, each with the fault if it does not hold."""
+    """Return each condition for prices and volume with the text of the fault if it is false."""
     finite = (
         (abs(open_) < inf)
         & (abs(high) < inf)
@@ -136,7 +143,7 @@ class SeriesKey(Struct, frozen=True):
 
     @property
     def names(self) -> tuple[str, str, str]:
-        """Exchange, symbol and timeframe, as the tables name them."""
+        """Exchange, symbol and timeframe as a tuple, to bind to the key columns of a table."""
         return self.exchange, self.symbol, self.timeframe
 
     def __str__(self) -> str:
@@ -170,7 +177,7 @@ class Candles(Struct, frozen=True):
         close: FloatArray,
         volume: FloatArray,
     ) -> "Candles":
-        """Return candles of these columns.
+        """Return candles made of these columns, each of shape (n,).
 
         Raises:
             ValueError: the columns differ in length.
@@ -184,7 +191,7 @@ class Candles(Struct, frozen=True):
 
     @classmethod
     def make_empty(cls) -> "Candles":
-        """Return no candles."""
+        """Return columns of length 0."""
         none = np.empty(0, dtype=np.float64)
         return cls(np.empty(0, dtype=np.int64), none, none, none, none, none)
 
@@ -215,7 +222,7 @@ class Candles(Struct, frozen=True):
         )
 
     def concat(self, later: "Candles") -> "Candles":
-        """Return these candles followed by later ones."""
+        """Return these candles followed by `later`; the order of times is not checked."""
         if not len(self):
             return later
         return Candles(

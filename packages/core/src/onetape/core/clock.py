@@ -1,7 +1,8 @@
-"""Market time and wall time, both injected wherever time matters.
+"""Clocks of market time that are passed to the code that needs the time; times as text.
 
-Market time decides candles, closing, the age of a signal and schedules; in a simulation it may run
-fast or stand still. Wall time is monotonic and decides timeouts, backoff and idle timers.
+Market time is the time of the exchange. It decides which candle is closed, and schedules; in a
+simulation it may run fast or stand still. Timeouts, pauses and idle timers count wall seconds, the
+seconds of the computer's monotonic clock. A `Clock` converts market time into wall seconds.
 """
 
 import time
@@ -12,7 +13,7 @@ from onetape.core.errors import UsageError
 
 
 class Clock(Protocol):
-    """Clock of market time."""
+    """Clock of market time; the simulator and the exchanges have their own."""
 
     def now_ms(self) -> int:
         """Return the market time in epoch milliseconds UTC."""
@@ -69,8 +70,8 @@ class SteppedClock:
 
         Args:
             now_ms: Current time, epoch milliseconds.
-            pace: How many times as fast as the wall clock the driver moves the clock on the whole;
-                0: at no known pace.
+            pace: Average speed at which the clock is moved, as a multiple of the wall clock; 0: not
+                known.
         """
         self._now_ms = now_ms
         self.pace = pace
@@ -80,9 +81,9 @@ class SteppedClock:
         return self._now_ms
 
     def wall_seconds(self, market_ms: int) -> float:
-        """Return the seconds that `market_ms` take at the driver's pace; without a pace 0.
+        """Return the wall seconds that `market_ms` take at the pace of the clock.
 
-        Only requests move the clock, so a program cannot wait for it.
+        Without a pace the result is 0: only requests move the clock, so waiting is useless.
         """
         return market_ms / 1_000 / self.pace if self.pace else 0.0
 

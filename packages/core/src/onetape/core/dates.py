@@ -7,7 +7,7 @@ from typing import Final
 from onetape.core.candles import LATEST_TIMESTAMP
 from onetape.core.errors import UsageError
 
-#: strptime would read 202411 as the first of January, one digit each.
+#: A text without separators must begin with eight digits: strptime reads 202411 as 2024-01-01.
 _EIGHT_DIGITS: Final = r"[0-9]{8}(T|$)"
 _EPOCH: Final = r"[0-9]{10}|[0-9]{13}"
 _COMPACT: Final = ("%Y%m%d", "%Y%m%dT%H%M", "%Y%m%dT%H%M%S")

@@ -1,4 +1,7 @@
-"""Digests of the content of candles and of code: equal content, equal digest, on every machine."""
+"""SHA-256 of candles and of Python files, to find out whether data or code are unchanged.
+
+Equal content has an equal digest on every computer. Digests are stored with runs and decisions.
+"""
 
 import hashlib
 from pathlib import Path
@@ -9,14 +12,14 @@ from onetape.core.candles import Candles
 
 
 def compute_data_digest(candles: Candles) -> str:
-    """Return the SHA-256 of candles in 64 hexadecimal digits, for the manifest of a run.
+    """Return the SHA-256 of the values of candles, 64 hexadecimal digits.
 
-    The digest does not depend on the source of the candles: cache and rows give equal digests. A
-    million candles take about 30 ms.
+    Candles that are read from the cache and from the database have equal digests. A million candles
+    take about 30 ms.
     """
     digest = hashlib.sha256(f"candles {len(candles)}\n".encode())
     prices = (candles.open, candles.high, candles.low, candles.close, candles.volume)
-    # Little-endian: times as int64, all else as float64.
+    # Little-endian on every machine: times as int64, prices and volume as float64.
     digest.update(np.ascontiguousarray(candles.timestamp, dtype="<i8").data)
     for column in prices:
         digest.update(np.ascontiguousarray(column, dtype="<f8").data)
@@ -24,10 +27,10 @@ def compute_data_digest(candles: Candles) -> str:
 
 
 def compute_code_digest(*places: Path) -> str:
-    """Return the SHA-256, in hex, of the names and texts of Python files.
+    """Return the SHA-256 of the names and contents of Python files, 64 hexadecimal digits.
 
     Args:
-        places: Files, and folders with all that is in them.
+        places: Files, and folders whose Python files all count, at any depth.
     """
     total = hashlib.sha256()
     for place in places:

@@ -1,4 +1,4 @@
-"""Decimals and text form of prices, amounts and money; the only module for that.
+"""How many decimals a price, an amount or a sum of money is written with, and its text.
 
 Prices have the decimals of the market's price step; without a step, those of the candles, whose
 floats have rounding noise. Money has two decimals in currencies with about the value of a dollar
@@ -15,11 +15,11 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from onetape.core.candles import FloatArray
 
-#: Relative error of float arithmetic by which a value may differ from its decimal.
+#: Relative error by which a float may differ from the decimal number that it stands for.
 _NOISE: Final = 1e-12
 #: Maximum significant digits of a decimal: in a longer value the digits are noise.
 _MOST_SIGNIFICANT: Final = 11
-#: Significant digits of the largest price, where prices are no decimals.
+#: Significant digits of the largest price, where prices were computed and have no last decimal.
 _SHOWN_SIGNIFICANT: Final = 8
 #: Fewest significant digits of the largest price, where it is 1 or more.
 _LEAST_SIGNIFICANT: Final = 5
@@ -34,9 +34,9 @@ _ALL_IN_SIGNIFICANT: Final = 10
 _AMOUNT_SIGNIFICANT: Final = 4
 _COIN_DECIMALS: Final = 8
 _CASH_DECIMALS: Final = 2
-#: Codes of coins pegged to a state's currency contain one of these.
+#: Codes of coins that are pegged to a national currency contain one of these.
 _CASH_PARTS: Final = ("USD", "EUR")
-#: Other currencies of states, and coins pegged to them.
+#: Other national currencies, and coins that are pegged to them.
 _CASH_CODES: Final = (
     "AED ARS AUD BGN BHD BRL CAD CHF CLP CNH CNY COP CZK DKK EGP GBP GEL HKD HUF IDR ILS INR JPY "
     "KES KRW KZT MAD MXN MYR NGN NOK NZD PEN PHP PKR PLN QAR RON RUB SAR SEK SGD THB TRY TWD UAH "
@@ -48,10 +48,12 @@ _BLOCK: Final = 1 << 14
 
 
 def count_decimals(values: "FloatArray") -> int | None:
-    """Return the least number of decimals that writes all values down, or None.
+    """Return the least number of decimals with which all values can be written exactly.
 
-    0.30000000000000004 has one decimal: digits that float arithmetic adds do not count. None stands
-    for values with more than eleven significant digits, such as prices that were computed.
+    0.30000000000000004 has one decimal: digits that float arithmetic adds do not count.
+
+    Returns:
+        None if a value needs more than eleven significant digits, as computed prices do.
 
     Args:
         values: Shape (n,); values that are not finite and above 0 do not count.
@@ -65,36 +67,37 @@ def count_decimals(values: "FloatArray") -> int | None:
 
 
 def _find_decimals(values: "FloatArray", decimals: int, most: int) -> int | None:
-    """Return the first number of decimals, from `decimals` to `most`, that writes all values."""
+    """Return the first number from `decimals` to `most` that is enough for all values."""
     for start in range(0, len(values), _BLOCK):
         block = values[start : start + _BLOCK]
-        while not _are_written(block, decimals):
+        while not _are_decimals_enough(block, decimals):
             decimals += 1
             if decimals > most:
                 return None
     return decimals
 
 
-def _are_written(values: "FloatArray", decimals: int) -> bool:
+def _are_decimals_enough(values: "FloatArray", decimals: int) -> bool:
     scaled = values * 10.0**decimals
     missed = np.abs(scaled - np.rint(scaled))
     return bool((missed <= scaled * _NOISE).all())
 
 
 def count_step_decimals(step: Decimal) -> int:
-    """Return the decimals of whole numbers of a step: 2 of 0.01 and of 0.25, 0 of 5."""
+    """Return the decimals that multiples of a step need: 2 for 0.01 and for 0.25, 0 for 5."""
     return max(0, -int(step.normalize().as_tuple().exponent))
 
 
 def choose_price_decimals(*columns: "FloatArray") -> int:
     """Return the decimals for writing prices of a market without a known step.
 
-    Prices are written with their own decimals, from 1 up with at least five significant digits: a
-    stop at 97.85 between prices of 96.5 and 103 is computed. Computed prices get eight significant
-    digits.
+    The decimals are those of the prices. If the largest price is 1 or more, at least five of its
+    digits are written: a stop at 97.85 is computed from prices such as 96.5 and 103. If the prices
+    themselves were computed, eight significant digits are written.
 
     Args:
-        columns: See `count_decimals`.
+        columns: Prices, each array of shape (n,); values that are not finite and above 0 do not
+            count.
     """
     found = [count_decimals(column) for column in columns]
     known = [decimals for decimals in found if decimals is not None]
@@ -135,7 +138,7 @@ def _choose_decimals(value: float, significant: int) -> int:
 
 
 class Digits(Struct, frozen=True):
-    """The decimals of one market on one account, with functions that format values."""
+    """Number of decimals of one market on one account, with methods that format its values."""
 
     price: int
     """Decimals of prices."""
@@ -161,7 +164,7 @@ class Digits(Struct, frozen=True):
 
 
 def format_fixed(value: float, decimals: int, *, signed: bool = False) -> str:
-    """Return a number with this count of decimals; a number that rounds to zero has no sign."""
+    """Return a number with `decimals` decimals; a number that rounds to zero has no sign."""
     text = f"{value:+,.{decimals}f}" if signed else f"{value:,.{decimals}f}"
     return text if text.strip("+-0.,") else text.lstrip("-+")
 

@@ -1,6 +1,7 @@
 """Every error that Onetape raises on purpose, sorted by what the operator must do.
 
 OnetapeError                1  report it: this one should not reach a user
+├── LedgerCorrected            a person corrected the stored ledger; read it again
 ├── UsageError              2  fix the command line
 ├── ConfigurationError      3  fix a configuration file, the environment or a folder
 │   └── StoreUnwritable        the database file or its folder may not be written
@@ -18,8 +19,10 @@ OnetapeError                1  report it: this one should not reach a user
 │   └── ExchangeRefused        the exchange refused the request; trying again will not help
 ├── CheckFailed             6  a comparison that must hold does not
 └── SafetyRefusal           7  going on could cost money; a person decides
+    └── StoredOrderChanged     a stored order was changed meanwhile; read it again
 
-The number is the exit code of the program that the error ends. 0 means done, or stopped cleanly.
+The number is the exit code of a program that ends with the error; 0 means done, or stopped cleanly.
+A class without a number has the exit code of the class above it.
 """
 
 from collections.abc import Generator
@@ -32,12 +35,16 @@ class OnetapeError(Exception):
 
     exit_code: ClassVar[int] = 1
     settings: tuple[str, ...] = ()
-    """Dotted keys of the settings that the error is about, the likeliest first."""
+    """Dotted keys of the settings that the error is about, the likeliest first; may be empty."""
 
     def __init__(self, text: str = "", *, setting: str | tuple[str, ...] = ()) -> None:
-        """Take the text and the dotted key of the setting at fault, or several that do not fit.
+        """Set the text of the error and the settings that it is about.
 
-        A program that knows the place of each setting puts the place before the text.
+        Args:
+            text: One line: the fault, its place and its remedy.
+            setting: Dotted key of the invalid setting, or several keys whose values do not fit
+                together. Programs print the place of the setting (flag, variable, line of a file)
+                before the text.
         """
         super().__init__(text)
         self.settings = (setting,) if isinstance(setting, str) else setting
@@ -45,7 +52,7 @@ class OnetapeError(Exception):
 
 @contextmanager
 def naming_settings(*settings: str) -> Generator[None]:
-    """Add the names of settings to errors that are raised inside."""
+    """Set `settings` of each `OnetapeError` that is raised inside the block."""
     try:
         yield
     except OnetapeError as error:
@@ -70,7 +77,7 @@ class StoreUnwritable(ConfigurationError):
 
 
 class DataError(OnetapeError):
-    """Stored data is missing, damaged, or not of the kind that was requested."""
+    """Data is missing, damaged, or not what was requested."""
 
     exit_code = 4
 
@@ -80,7 +87,7 @@ class CandleGapError(DataError):
 
 
 class RowsRefused(DataError):
-    """A source sent rows, and none of them is a sound candle; the text has the commonest fault."""
+    """A source has rows, and none of them is a sound candle; the text has the commonest fault."""
 
 
 class StoreError(DataError):

@@ -1,4 +1,4 @@
-"""The folders of an installation: candles and runs, configuration, and the user's own files."""
+"""The folders of the programs below the working folder: data, configuration, the user's files."""
 
 import contextlib
 import os
@@ -7,21 +7,25 @@ from typing import Final
 
 from onetape.core.symbols import SIMULATOR_ID
 
-#: The user's own files, which git ignores.
+#: The user's own files: settings, strategies and metrics.
 USER_FOLDER: Final = Path("user")
+#: The commented settings files that come with the code.
 CONFIG_FOLDER: Final = Path("config")
+#: Databases with candles, runs and accounts, unless --db names another file.
 DATA_FOLDER: Final = Path("data")
 
 
 def choose_database_path(db: Path | None, exchange: str, *, is_sandbox: bool = False) -> Path:
-    """Return the database file: the named one, or the default file for this kind of exchange.
+    """Return the database file: the one the user named, or the default for this kind of exchange.
 
-    The data folder of a checkout is readable by every user; the call makes it private.
+    If the default is chosen and the data folder exists, its mode is changed to 0700, because git
+    creates folders that every user of the computer can read.
 
     Args:
-        db: The file named by the user; None: the default.
+        db: The file that the user named; None: the default.
         exchange: CCXT exchange id, or `simulator`.
-        is_sandbox: Whether it is the exchange's test network, whose candles are not the real ones.
+        is_sandbox: Whether the test network of the exchange is used; its candles are stored in a
+            separate file.
     """
     if db is not None:
         return db

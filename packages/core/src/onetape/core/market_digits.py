@@ -1,4 +1,4 @@
-"""The decimals of one market: by its price and amount step, or else by its candles."""
+"""Choose the decimals of a market's values: by its price and amount step, else by its candles."""
 
 from typing import Final
 
@@ -13,9 +13,9 @@ from onetape.core.digits import (
 from onetape.core.price_steps import add_month_steps
 from onetape.core.trading_rules import TradingRules
 
-#: Number of last candles whose high, low and close are used; all opens are used, because orders
+#: Number of last candles whose high, low and close are used. All opens are used, because orders
 #: fill at opens.
-_LAST: Final = 10_000
+_LAST_CANDLES: Final = 10_000
 
 
 def choose_market_digits(
@@ -24,7 +24,8 @@ def choose_market_digits(
     """Return the decimals of prices, amounts and money of one market.
 
     Args:
-        trading_rules: Rules that the exchange states; a finer price step of the candles counts.
+        trading_rules: Rules that the exchange states. Where prices of candles are finer than the
+            stated price step, the decimals of these prices are used.
         candles: Candles of that market, oldest first, shape (n,).
         quote: Quote currency.
         start_cash: Start balance of the account, quote currency.
@@ -53,5 +54,5 @@ def choose_market_price_decimals(trading_rules: TradingRules, candles: Candles) 
         return max(known)
     if not len(candles):
         return max(known, default=0)
-    last = candles[-_LAST:]
+    last = candles[-_LAST_CANDLES:]
     return max([*known, choose_price_decimals(candles.open, last.high, last.low, last.close)])

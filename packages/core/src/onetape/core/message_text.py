@@ -1,4 +1,4 @@
-"""Texts of counts, errors and durations, and the nearest known name, for messages."""
+"""Parts of messages as text: counts, errors, durations, and the name that a user likely meant."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -10,7 +10,7 @@ _LONGEST_ERROR_LINE: Final = 500
 
 
 def suggest_name(name: str, known: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?` for the known name nearest to a wrong one, or an empty text."""
+    """Return `; did you mean 'x'?` with the known name nearest to a wrong one; empty if none is."""
     import difflib  # A run without an error does not need the module.
 
     names = list(known)
@@ -37,7 +37,7 @@ def format_error(error: BaseException) -> str:
 
 
 def format_os_error(error: Exception) -> str:
-    """Return the text of an error, without the number and the path that Python adds."""
+    """Return the text of an error; for an OSError without the number and path that Python adds."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 

@@ -1,8 +1,8 @@
-"""The price step of a market in each month: exchanges change it, and state today's only.
+"""Find the price step of a market in each month of its candles.
 
-If the stated step is coarser than the prices of a month, it was not the market's step in that
-month: the finer step of the candles is used. Amount step and least order have changed as well, but
-no candle shows their earlier values.
+Exchanges change price steps, and state only the present one. If prices of a month are not multiples
+of the stated step, the market had a finer step in that month, which is computed from the prices.
+Amount steps and minimums change as well, but candles do not show their earlier values.
 """
 
 from decimal import Decimal
@@ -17,10 +17,10 @@ from onetape.core.trading_rules import MonthStep, TradingRules, are_whole
 
 
 def add_month_steps(trading_rules: TradingRules, candles: Candles) -> TradingRules:
-    """Return the steps with the months (UTC) in which the candles show a finer price step.
+    """Return the rules with the months (UTC) in which the candles show a finer price step.
 
-    Steps that were compared with candles before, and those without a price step, are returned as
-    they are.
+    Rules that were compared with candles before, and rules without a price step, are returned
+    unchanged.
 
     Args:
         trading_rules: Trading rules as the exchange states them.
@@ -35,13 +35,18 @@ def add_month_steps(trading_rules: TradingRules, candles: Candles) -> TradingRul
     for start, end in bounds.T.tolist():
         first, last = np.searchsorted(candles.timestamp, (start, end)).tolist()
         months.append(
-            MonthStep(start, end, _step_of(candles[first:last], trading_rules.price_step))
+            MonthStep(start, end, _find_month_step(candles[first:last], trading_rules.price_step))
         )
     return replace(trading_rules, months=tuple(months))
 
 
 def get_steps_at(trading_rules: TradingRules, timestamp: int) -> TradingRules:
-    """Return the steps that hold for a candle, by its open (epoch seconds)."""
+    """Return the rules with the price step of the month of a candle.
+
+    Args:
+        trading_rules: Rules with their months, from `add_month_steps`.
+        timestamp: Open of the candle, epoch seconds.
+    """
     for month in trading_rules.months or ():
         if month.start <= timestamp < month.end:
             return replace(trading_rules, price_step=month.price_step, months=())
@@ -49,7 +54,12 @@ def get_steps_at(trading_rules: TradingRules, timestamp: int) -> TradingRules:
 
 
 def find_price_step(trading_rules: TradingRules, timestamp: int) -> float:
-    """Return the price step that holds for a candle, by its open (epoch seconds); 0: none."""
+    """Return the price step that holds for a candle, quote currency; 0: any price.
+
+    Args:
+        trading_rules: Rules with their months, from `add_month_steps`.
+        timestamp: Open of the candle, epoch seconds.
+    """
     return float(
         (
             get_steps_at(trading_rules, timestamp) if trading_rules.months else trading_rules
@@ -95,7 +105,7 @@ def _compute_months(timestamp: IntArray) -> NDArray[np.datetime64]:
     return timestamp.astype("datetime64[s]").astype("datetime64[M]")
 
 
-def _step_of(candles: Candles, price_step: Decimal) -> Decimal | None:
+def _find_month_step(candles: Candles, price_step: Decimal) -> Decimal | None:
     prices = np.concatenate((candles.open, candles.high, candles.low, candles.close))
     return _find_digit_step(prices, price_step)
 

@@ -1,4 +1,7 @@
-"""Differences between exchanges, as data. Read in CCXT 4.5.90 where no source is named."""
+"""Differences between exchanges in serving candles over REST, as data.
+
+Each value was read in the source of CCXT 4.5.90, at the place that `source` names.
+"""
 
 from collections.abc import Mapping
 from typing import Final
@@ -16,24 +19,26 @@ class Quirks(Struct, frozen=True):
     close_grace_ms: int
     """Time after a candle's end in which REST may return a value that is not final."""
     finds_next: bool = False
-    """Whether a response begins with the first candle at or after the time, at any distance.
+    """Whether a response begins with the first existing candle at or after the requested time.
 
-    Otherwise it ends a page's length after that time, and an empty response proves nothing for
-    later.
+    Otherwise the response covers one page's length from the requested time, and an empty response
+    does not show whether there are later candles.
     """
     plain_rows: bool = False
-    """Candle rows begin with time in ms, open, high, low, close, volume: all are parsed at once."""
+    """Whether each candle row begins with time in ms, open, high, low, close and volume, so that
+    all rows of a response can be converted at once, without CCXT's parser."""
     newest_only: int | None = None
-    """Number of newest candles that the exchange serves, at any requested time; None: all candles.
-    """
+    """Number of newest candles that the exchange serves; older ones cannot be fetched. None: all
+    candles can be fetched."""
     unserved_timeframes: Mapping[str, str] = field(default_factory=dict[str, str])
     """Timeframes that CCXT names and that cannot be used, each with the reason."""
     source: str = ""
     """Source of the entry's values, such as a method of CCXT."""
 
 
-_THURSDAY: Final = "its weeks begin on Thursday, ours on Monday: resample 1d candles"
-#: The grace is a guess on the safe side for all but the simulator, whose candles are final at once.
+_THURSDAY: Final = "its weeks begin on Thursday instead of Monday: resample 1d candles"
+#: By CCXT exchange id. The grace times are estimates on the safe side; the candles of the simulator
+#: are final at once.
 QUIRKS: Final = {
     "binance": Quirks(
         1_000, 2_000, finds_next=True, plain_rows=True,
@@ -45,7 +50,8 @@ QUIRKS: Final = {
     ),
     "simulator": Quirks(
         1_000, 0, finds_next=True, plain_rows=True,
-        unserved_timeframes={"1s": "it invents minutes"}, source="onetape.simulator.server.klines",
+        unserved_timeframes={"1s": "its shortest candle is 1m"},
+        source="onetape.simulator.server.klines",
     ),
     "kraken": Quirks(
         720, 5_000, newest_only=720,
@@ -101,12 +107,12 @@ QUIRKS: Final = {
     ),
 }  # fmt: skip
 #: For exchanges without an entry: small pages work everywhere, and a long grace is never wrong.
-UNKNOWN: Final = Quirks(page_limit=200, close_grace_ms=10_000)
+DEFAULT_QUIRKS: Final = Quirks(page_limit=200, close_grace_ms=10_000)
 
 
 def get_quirks(exchange: str) -> Quirks:
-    """Return the quirks of an exchange in serving candles."""
-    return QUIRKS.get(exchange, UNKNOWN)
+    """Return the quirks of an exchange in serving candles; cautious defaults if it is not known."""
+    return QUIRKS.get(exchange, DEFAULT_QUIRKS)
 
 
 def is_out_of_reach(exchange: str, timeframe: Timeframe, start: int, now: int) -> bool:

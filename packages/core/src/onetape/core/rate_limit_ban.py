@@ -1,10 +1,14 @@
-"""A rate limit ban: the time in which an exchange gets no request from this computer."""
+"""A rate limit ban: the time in which no request is sent to an exchange, after HTTP 429 or 418.
+
+All processes on the computer share the ban over the database.
+"""
 
 from typing import Final
 
 from msgspec import Struct
 
-#: A ban that began this much later than now was stored by a clock that was ahead, milliseconds.
+#: A ban whose beginning is later than now by more than this, milliseconds, was stored while the
+#: computer's clock was ahead.
 CLOCK_TOLERANCE_MS: Final = 5_000
 
 
@@ -33,10 +37,9 @@ class RateLimitBan(Struct, frozen=True):
         return min(self.until_ms - now_ms, self.until_ms - self.began_ms)
 
     def replaces(self, known: "RateLimitBan | None") -> bool:
-        """Return whether this newer ban replaces the known ban.
+        """Return whether this newer ban replaces the known ban: the ban that ends later counts.
 
-        The ban that ends later counts. If the clock was set back since the known ban was stored,
-        its end belongs to another clock.
+        If the computer's clock was set back since the known ban was stored, this ban always counts.
         """
         if known is None or self.until_ms > known.until_ms:
             return True

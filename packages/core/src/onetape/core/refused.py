@@ -1,4 +1,4 @@
-"""One sentence for a source of candles whose rows were refused."""
+"""The text about candle rows of an exchange or a file that were refused as unsound."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ _LONGEST_ROW: Final = 200
 def describe_refused_rows(
     faults: Sequence[str], first_row: str, timeframe: str, *, sound: int = 0
 ) -> str:
-    """Return a text on rows that are no candles: the commonest fault, and the first row.
+    """Return a text about refused rows: their number, the commonest fault, and the first row.
 
     Args:
         faults: Fault of each refused row, in the order of the rows; at least one.

@@ -1,8 +1,8 @@
 """Build candles of a higher timeframe from a lower timeframe, as Binance does.
 
-A source candle without a trade only repeats the last price (see untraded.py): its prices are not
-used for a candle of the higher timeframe in which something was traded. Nothing is invented: a
-window without any source candle gives no candle.
+A window is the time of one candle of the higher timeframe. A source candle without a trade only
+repeats the last price (see untraded.py), so its prices are not used in a window in which something
+was traded. A window without any source candle gives no candle.
 """
 
 from typing import Final
@@ -60,14 +60,14 @@ def resample(
     windows = compute_opens(to_timeframe, candles.timestamp)
     starts = np.flatnonzero(np.diff(windows, prepend=windows[0] - 1))
     ends = np.append(starts[1:], len(candles))
-    quiet = find_untraded_rows(candles, has_volume=has_volume)
-    open_, high, low, close = _compute_prices(candles, quiet, starts, ends)
-    whole = Candles(
+    is_untraded = find_untraded_rows(candles, has_volume=has_volume)
+    open_, high, low, close = _compute_prices(candles, is_untraded, starts, ends)
+    built = Candles(
         windows[starts], open_, high, low, close, _sum_groups(candles.volume, starts, ends)
     )
     last = int(candles.timestamp[-1])
-    finished = from_timeframe.next(last) >= to_timeframe.next(last)
-    return whole if finished else whole[:-1]
+    is_last_complete = from_timeframe.next(last) >= to_timeframe.next(last)
+    return built if is_last_complete else built[:-1]
 
 
 def find_incomplete_windows(
@@ -83,7 +83,7 @@ def find_incomplete_windows(
         return built
     last_end = to_timeframe.next(int(built[-1]))
     edges = np.searchsorted(candles.timestamp, np.append(built, last_end))
-    return built[np.diff(edges) < _count_small_candles(built, from_timeframe, to_timeframe)]
+    return built[np.diff(edges) < _count_source_candles(built, from_timeframe, to_timeframe)]
 
 
 def check_multiple(from_timeframe: Timeframe, to_timeframe: Timeframe) -> None:
@@ -115,25 +115,25 @@ def compute_opens(timeframe: Timeframe, timestamps: IntArray) -> IntArray:
 
 
 def _compute_prices(
-    candles: Candles, quiet: NDArray[np.bool_], starts: IntArray, ends: IntArray
+    candles: Candles, is_untraded: NDArray[np.bool_], starts: IntArray, ends: IntArray
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Return open, high, low and close of the groups `[starts, ends)`, each of shape (k,)."""
-    traded = np.flatnonzero(~quiet)
+    """Return open, high, low and close of the windows of rows `[starts, ends)`, each (k,)."""
+    traded = np.flatnonzero(~is_untraded)
     first = np.searchsorted(traded, starts)
     last = np.searchsorted(traded, ends) - 1
-    silent = last < first
+    has_no_trade = last < first
     flat = candles.close[ends - 1]
     if not len(traded):
         return flat, flat.copy(), flat.copy(), flat.copy()
     opener = traded[np.minimum(first, len(traded) - 1)]
     closer = traded[np.maximum(last, 0)]
-    high = np.maximum.reduceat(np.where(quiet, -np.inf, candles.high), starts)
-    low = np.minimum.reduceat(np.where(quiet, np.inf, candles.low), starts)
+    high = np.maximum.reduceat(np.where(is_untraded, -np.inf, candles.high), starts)
+    low = np.minimum.reduceat(np.where(is_untraded, np.inf, candles.low), starts)
     return (
-        np.where(silent, flat, candles.open[opener]),
-        np.where(silent, flat, high),
-        np.where(silent, flat, low),
-        np.where(silent, flat, candles.close[closer]),
+        np.where(has_no_trade, flat, candles.open[opener]),
+        np.where(has_no_trade, flat, high),
+        np.where(has_no_trade, flat, low),
+        np.where(has_no_trade, flat, candles.close[closer]),
     )
 
 
@@ -156,7 +156,7 @@ def _sum_groups(volume: FloatArray, starts: IntArray, ends: IntArray) -> FloatAr
     return np.bincount(group, weights=volume).astype(np.float64)
 
 
-def _count_small_candles(
+def _count_source_candles(
     opens: IntArray, from_timeframe: Timeframe, to_timeframe: Timeframe
 ) -> IntArray:
     """Return the maximum number of source candles of each window, shape (n,)."""

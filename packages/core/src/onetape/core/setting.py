@@ -1,10 +1,11 @@
-"""Settings, each declared once: a `Setting` on the field of a frozen struct.
+"""How a setting of a program is declared: once, as a `Setting` on the field of a frozen struct.
 
     stop_loss: Annotated[float | None, Setting("Sell this far under the entry.", gt=0, lt=1,
                                                flag="--stop-loss", metavar="RATIO")] = None
 
-The flag and its help, the variable, the commented YAML files, the table in docs/rules.md and the
-check of the bounds (`DeclaredStruct`) all come from that declaration, the type and the default.
+The flag and its help, the environment variable, the commented YAML files, the table in
+docs/rules.md and the check of the bounds (`DeclaredStruct`) are all made from the declaration, the
+type and the default. `collect_settings` lists the settings of a program; `onetape.cli` loads them.
 """
 
 import math
@@ -54,9 +55,9 @@ class Setting(NamedTuple):
     le: float | None = None
     """Inclusive upper bound of the value."""
     most: float | None = None
-    """Largest plausible value, above which the setting is refused as a typing error."""
+    """Largest plausible value; a larger one is refused, because it is likely a typing error."""
     hint: str = ""
-    """Example of the value with its unit, for error messages."""
+    """Example of the value with its unit, for error messages: `0.05 is 5 %`."""
     unit: str = ""
     """Unit of the value, for the table of the docs."""
     rule: str = ""
@@ -66,35 +67,39 @@ class Setting(NamedTuple):
     file_example: str = ""
     """Example of the value in a YAML file, where the YAML form differs from the flag's."""
     number_of: str = ""
-    """Name of the field whose flag also sets this setting, as in `--sizing equity_share=0.5`."""
+    """Name of the field whose flag also sets this setting: the flag of `sizing` sets `equity_share`
+    in `--sizing equity_share=0.5`. Empty: no other flag."""
     is_joined: bool = False
-    """Whether the flag may be repeated, and the values are joined by commas."""
+    """Whether the flag may be repeated; the setting is then the values, joined by commas."""
     once: str = ""
-    """Reason why the flag may be given only once, for the error; empty: the last one counts."""
+    """Reason why the flag may be given only once, for the error; empty: of several, the last one is
+    used."""
     key: str = ""
-    """Dotted key of the setting, if it differs from the field's name."""
+    """Dotted key of the setting; empty: the name of the field, below the section around it."""
 
 
 class Section(NamedTuple):
-    """Section of the settings of a nested struct; for a field whose type is a struct."""
+    """Names the section of a field whose type is a struct of settings."""
 
     key: str = ""
     """Dotted key of the section. Empty: the name of the field, below the section around it."""
 
 
-class Declared(NamedTuple):
-    """One setting of a program."""
+class DeclaredSetting(NamedTuple):
+    """One setting of a program: its declaration, and where it is in the settings struct."""
 
     key: str
     """Dotted key of the setting, such as `exits.stop_loss`."""
     path: tuple[str, ...]
-    """Attributes that lead to the value from the struct of the program."""
+    """Names of the nested attributes of the value in the program's settings struct."""
     kind: Any
     """Type of the value, without None."""
     is_optional: bool
     """Whether the value may be None."""
     default: Any
+    """Value of the setting if no file, variable or flag sets it."""
     setting: Setting
+    """Declaration of the setting: help, flag, bounds."""
 
     @property
     def name(self) -> str:
@@ -103,49 +108,55 @@ class Declared(NamedTuple):
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """Return the allowed words of the setting; empty if it is no choice of words."""
+        """Return the allowed words of a setting of type `Literal`; empty for any other type."""
         return get_args(self.kind) if get_origin(self.kind) is Literal else ()
 
     @property
     def flag(self) -> str:
-        """Return the flag as typed to give a value, or an empty text."""
+        """Return the flag as typed: `--check` of `--check/--no-check`; empty without a flag."""
         return self.setting.flag.partition("/")[0]
 
 
-#: Values by dotted key, nested.
-Tree = dict[str, Any]
+#: Values of settings as in a YAML file: by name, the values of a section in a nested dictionary.
+#: Where a function states it, a key may also be dotted: {"exits.stop_loss": 0.05}.
+SettingsTree = dict[str, Any]
 
 
 @cache
-def collect_settings(model: type[msgspec.Struct]) -> Mapping[str, Declared]:
+def collect_settings(model: type[msgspec.Struct]) -> Mapping[str, DeclaredSetting]:
     """Return the settings of a program by dotted key, in the order in which they are declared.
 
     Args:
-        model: A struct whose fields have a `Setting`, or are structs of such fields. Other fields
-            are no settings. Of two settings with one key the outer one counts.
+        model: The settings struct of the program: its fields have a `Setting`, or are structs of
+            such fields. Other fields are left out. Of two settings with the same key, the one that
+            is less deeply nested is returned.
     """
-    found: dict[str, Declared] = {}
-    for one in _walk(model, (), ""):
-        if one.key not in found or len(one.path) < len(found[one.key].path):
-            found[one.key] = one
+    found: dict[str, DeclaredSetting] = {}
+    for declared in _iterate_all_settings(model, (), ""):
+        if declared.key not in found or len(declared.path) < len(found[declared.key].path):
+            found[declared.key] = declared
     return found
 
 
-def _walk(model: type[msgspec.Struct], path: tuple[str, ...], prefix: str) -> Iterator[Declared]:
+def _iterate_all_settings(
+    model: type[msgspec.Struct], path: tuple[str, ...], prefix: str
+) -> Iterator[DeclaredSetting]:
+    """Yield the settings of a struct and of the structs in its fields."""
     for field in msgspec.structs.fields(model):
-        kind, notes = _split(field.type)
+        kind, notes = _split_annotation(field.type)
         at = (*path, field.name)
         if is_struct(kind):
             section = next((note for note in notes if isinstance(note, Section)), Section())
-            yield from _walk(kind, at, f"{section.key or prefix + field.encode_name}.")
+            section_prefix = f"{section.key or prefix + field.encode_name}."
+            yield from _iterate_all_settings(kind, at, section_prefix)
         else:
             yield from _iterate_declared(field, kind, notes, at, prefix)
 
 
-def _iterate_own_settings(model: type[msgspec.Struct]) -> Iterator[Declared]:
-    """Yield the settings of a struct's own fields."""
+def _iterate_own_settings(model: type[msgspec.Struct]) -> Iterator[DeclaredSetting]:
+    """Yield the settings of a struct's own fields, without those of nested structs."""
     for field in msgspec.structs.fields(model):
-        kind, notes = _split(field.type)
+        kind, notes = _split_annotation(field.type)
         if not is_struct(kind):
             yield from _iterate_declared(field, kind, notes, (field.name,), "")
 
@@ -156,16 +167,19 @@ def _iterate_declared(
     notes: tuple[Any, ...],
     path: tuple[str, ...],
     prefix: str,
-) -> Iterator[Declared]:
+) -> Iterator[DeclaredSetting]:
+    """Yield the setting of one field; nothing if the field has no `Setting`."""
     for setting in notes:
         if isinstance(setting, Setting):
             key = setting.key or prefix + field.encode_name
             members = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-            [one] = [member for member in members if member is not NoneType]
-            yield Declared(key, path, one, NoneType in members, _get_default(field), setting)
+            [value_type] = [member for member in members if member is not NoneType]
+            is_optional, default = NoneType in members, _get_default(field)
+            yield DeclaredSetting(key, path, value_type, is_optional, default, setting)
 
 
-def _split(kind: Any) -> tuple[Any, tuple[Any, ...]]:
+def _split_annotation(kind: Any) -> tuple[Any, tuple[Any, ...]]:
+    """Return the type and the notes of `Annotated[type, *notes]`; no notes for another type."""
     if get_origin(kind) is Annotated:
         inner, *notes = get_args(kind)
         return inner, tuple(notes)
@@ -178,28 +192,28 @@ def _get_default(field: "msgspec.structs.FieldInfo") -> Any:
 
 
 def is_struct(kind: object) -> TypeGuard[type[msgspec.Struct]]:
-    """Return whether a type is a struct, which settings use as a section."""
+    """Return whether a type is a struct, whose settings are a section of their own."""
     return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
-def get_setting_value(settings: msgspec.Struct, one: Declared) -> Any:
-    """Return the value of a setting of a program."""
+def get_setting_value(settings: msgspec.Struct, declared: DeclaredSetting) -> Any:
+    """Return the value of one setting in the settings struct of a program."""
     value: Any = settings
-    for name in one.path:
+    for name in declared.path:
         value = getattr(value, name)
     return value
 
 
-def build_settings_tree(settings: msgspec.Struct) -> Tree:
+def build_settings_tree(settings: msgspec.Struct) -> SettingsTree:
     """Return all settings of a program as values nested by their keys, as in a YAML file."""
-    tree: Tree = {}
-    for key, one in collect_settings(type(settings)).items():
-        put(tree, key, get_setting_value(settings, one))
+    tree: SettingsTree = {}
+    for key, declared in collect_settings(type(settings)).items():
+        set_tree_value(tree, key, get_setting_value(settings, declared))
     return tree
 
 
-def put(tree: Tree, key: str, value: object) -> None:
-    """Set the value of a dotted key in a tree."""
+def set_tree_value(tree: SettingsTree, key: str, value: object) -> None:
+    """Set the value of a dotted key in nested settings; missing sections are added."""
     *sections, name = key.split(".")
     for section in sections:
         tree = tree.setdefault(section, {})
@@ -207,29 +221,33 @@ def put(tree: Tree, key: str, value: object) -> None:
 
 
 class DeclaredStruct(msgspec.Struct, frozen=True, kw_only=True):
-    """A struct whose fields have a `Setting`; its creation checks their bounds and words."""
+    """Base class of structs of settings; creating one checks each value against its declaration."""
 
     section: ClassVar[str] = ""
-    """Dotted key of the section of its settings; empty: no section."""
+    """Dotted key of the section of the settings, for errors; empty: no section."""
 
     def __post_init__(self) -> None:
-        """Refuse a value outside its declared bounds or words; nested structs check themselves.
+        """Refuse a value outside its declared bounds or choices; nested structs check themselves.
 
         Raises:
             UsageError: the text names the setting, the allowed values and the found value.
         """
-        for one in _check_declared(type(self)):
-            value = getattr(self, one.path[0])
-            if value is not None and not (value in one.choices or _fits(one, value)):
-                key = f"{self.section}.{one.name}" if self.section else one.name
-                raise UsageError(_explain_refusal(one, value), setting=one.setting.key or key)
+        for declared in _list_limited_settings(type(self)):
+            value = getattr(self, declared.path[0])
+            if value is not None and not (value in declared.choices or _fits(declared, value)):
+                key = f"{self.section}.{declared.name}" if self.section else declared.name
+                raise UsageError(
+                    _explain_refusal(declared, value), setting=declared.setting.key or key
+                )
 
 
 @cache
-def _check_declared(model: type[msgspec.Struct]) -> tuple[Declared, ...]:
-    """Return the settings of a struct's own fields that have bounds or words."""
+def _list_limited_settings(model: type[msgspec.Struct]) -> tuple[DeclaredSetting, ...]:
+    """Return the settings of a struct's own fields that have bounds or choices."""
     return tuple(
-        one for one in _iterate_own_settings(model) if one.choices or _get_bounds(one.setting)
+        declared
+        for declared in _iterate_own_settings(model)
+        if declared.choices or _get_bounds(declared.setting)
     )
 
 
@@ -242,10 +260,10 @@ def _is_finite(value: float | Decimal) -> bool:
     return value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)
 
 
-def _fits(one: Declared, value: float | Decimal) -> bool:
-    setting = one.setting
+def _fits(declared: DeclaredSetting, value: float | Decimal) -> bool:
+    setting = declared.setting
     return (
-        not one.choices
+        not declared.choices
         and _is_finite(value)
         and (setting.gt is None or value > setting.gt)
         and (setting.ge is None or value >= setting.ge)
@@ -255,18 +273,19 @@ def _fits(one: Declared, value: float | Decimal) -> bool:
     )
 
 
-def _explain_refusal(one: Declared, value: Any) -> str:
-    if one.choices:
-        hint = suggest_name(str(value), one.choices)
-        return f"{one.name} must be one of {', '.join(one.choices)}, found {value!r}{hint}"
-    most = one.setting.most
-    is_slip = most is not None and _is_finite(value) and value > most
-    allowed = f"at most {most:,}" if is_slip else format_allowed(one.setting)
-    return f"{one.name} must be {allowed}, found {value}"
+def _explain_refusal(declared: DeclaredSetting, value: Any) -> str:
+    if declared.choices:
+        hint = suggest_name(str(value), declared.choices)
+        choices = ", ".join(declared.choices)
+        return f"{declared.name} must be one of {choices}, found {value!r}{hint}"
+    most = declared.setting.most
+    is_implausible = most is not None and _is_finite(value) and value > most
+    allowed = f"at most {most:,}" if is_implausible else format_allowed(declared.setting)
+    return f"{declared.name} must be {allowed}, found {value}"
 
 
-#: Words of a bound, by its name.
-_WORDS: Final = {
+#: Text of each bound, by the name of its field in `Setting`.
+_BOUND_TEXTS: Final = {
     "gt": "above {:,}",
     "ge": "{:,} or more",
     "lt": "under {:,}",
@@ -276,6 +295,6 @@ _WORDS: Final = {
 
 def format_allowed(setting: Setting) -> str:
     """Return the bounds of a setting in words: `above 0 and under 1 (0.05 is 5 %)`."""
-    given = [(words, getattr(setting, name)) for name, words in _WORDS.items()]
+    given = [(words, getattr(setting, name)) for name, words in _BOUND_TEXTS.items()]
     text = " and ".join(words.format(bound) for words, bound in given if bound is not None)
     return f"{text} ({setting.hint})" if setting.hint else text

@@ -1,4 +1,7 @@
-"""Source of the simulator's candles: invented, or replayed from recorded candles."""
+"""Where candles of the simulator come from: invented from a seed, or replayed from a recording.
+
+Stored with simulated candles, so that no result of invented candles is taken for a real one.
+"""
 
 from collections.abc import Mapping
 from typing import Final, Literal
@@ -7,10 +10,11 @@ from msgspec import Struct
 
 from onetape.core.timeframes import Timeframe
 
-#: Origin of one series. `inside recorded`: invented to fit recorded candles that are longer;
-#: `unknown`: in a file of an earlier version, which did not store it.
+#: Origin of one series. `inside recorded`: invented, but inside the prices of recorded candles of a
+#: higher timeframe; `unknown`: stored by an earlier version, which did not store the origin.
 Origin = Literal["invented", "recorded", "inside recorded", "unknown"]
 
+#: Text of each origin, for output.
 ORIGIN_WORDS: Final[Mapping[Origin, str]] = {
     "invented": "invented by the simulator",
     "recorded": "replayed from recorded candles by the simulator",
@@ -32,17 +36,19 @@ class SimulatedSource(Struct, frozen=True):
     """Source of a simulator's candles: a seed or a recording."""
 
     seed: int
+    """Seed from which the simulator invents candles."""
     recordings: Mapping[str, CandleRecording] | None
-    """Recordings of a replayed market by symbol; empty for an invented market, None: not known."""
+    """Recordings that the simulator replays, by CCXT symbol; empty: all candles are invented; None:
+    not known."""
 
 
 def get_origin(
     recordings: Mapping[str, CandleRecording] | None, symbol: str, timeframe: str
 ) -> Origin:
-    """Return the source of the candles of a simulated series.
+    """Return the origin of the candles of a simulated series.
 
     Args:
-        recordings: See `SimulatedSource`.
+        recordings: Recordings of the simulator, as in `SimulatedSource`.
         symbol: CCXT symbol of the series.
         timeframe: CCXT timeframe of the series.
     """
@@ -51,6 +57,6 @@ def get_origin(
     recording = recordings.get(symbol)
     if recording is None:
         return "unknown"
-    wanted, recorded = Timeframe.parse(timeframe), Timeframe.parse(recording.timeframe)
-    is_built = wanted.is_month or wanted.seconds % recorded.seconds == 0
+    series, recorded = Timeframe.parse(timeframe), Timeframe.parse(recording.timeframe)
+    is_built = series.is_month or series.seconds % recorded.seconds == 0
     return "recorded" if is_built else "inside recorded"

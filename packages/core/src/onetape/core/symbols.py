@@ -14,7 +14,7 @@ _SPOT: Final = re.compile(rf"{CURRENCY}/{CURRENCY}")
 
 
 def parse_spot_symbol(text: str) -> str:
-    """Return the CCXT symbol of a typed text: `btc-usdt` and `BTC/USDT` are alike.
+    """Return the CCXT symbol of a typed text: `BTC/USDT` for `btc-usdt` and for `BTC/USDT`.
 
     Raises:
         UsageError: a derivative (`BTC/USDT:USDT`), or no symbol at all.

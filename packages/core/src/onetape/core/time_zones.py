@@ -1,4 +1,4 @@
-"""Time zones that a setting names."""
+"""Load the time zone that a setting names."""
 
 from datetime import UTC, tzinfo
 

@@ -1,7 +1,8 @@
-"""Steps and rounding: the one module that rounds prices and amounts to a market's steps.
+"""Price step, amount step and minimums of a market, and rounding of values to whole steps.
 
-Inside the engine a price or an amount is a whole number of steps (an int). A Decimal appears when a
-value is booked or sent: `Decimal(steps) * step`, which is exact.
+Exchanges accept only prices that are multiples of the price step, and amounts that are multiples of
+the amount step. Booked money is exact: a value is rounded to a whole number of steps (an int), and
+`Decimal(steps) * step` is its Decimal. Research rounds floats.
 """
 
 import math
@@ -67,10 +68,13 @@ def multiply_step(count: int, step: float) -> float:
 
 
 def ceil_to_steps(values: "FloatArray", step: "float | FloatArray") -> "FloatArray":
-    """Return the least whole number of steps that reaches each value, as `count_ceil_steps` counts.
+    """Return each value rounded up to a whole number of steps, shape (n,).
+
+    A value above a whole number of steps only by the noise of floats is rounded to that number, as
+    in `count_ceil_steps`.
 
     Args:
-        values: Finite or infinite.
+        values: Finite or infinite, shape (n,).
         step: Step of all values, or one for each of them; 0 leaves a value as it is.
     """
     import numpy as np  # not for --help, which lists an account's settings
@@ -115,7 +119,7 @@ def _count_steps_per_unit(step: float) -> int:
 
 
 def count_floor_steps(count: float) -> int:
-    """Return the number of whole steps in a value; a step that is missed by noise counts.
+    """Return the number of whole steps in a value; a step missed only by noise of floats counts.
 
     Args:
         count: The value divided by the step.

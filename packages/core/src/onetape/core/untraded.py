@@ -1,4 +1,4 @@
-"""The rule that decides which candles only repeat a price because no trade happened."""
+"""Decide which candles hold no trade: exchanges fill such candles with the last price."""
 
 import numpy as np
 from numpy.typing import NDArray

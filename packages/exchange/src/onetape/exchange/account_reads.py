@@ -1,4 +1,7 @@
-"""Reads of the account of one API key: open orders, own trades, balances and account id."""
+"""Read the account of one API key: orders, executions, balances, account id, rights of the key.
+
+`trading.PrivateClient` adds the requests that change something. Reads are not repeated here.
+"""
 
 from collections.abc import AsyncGenerator
 from decimal import Decimal
@@ -9,7 +12,7 @@ from onetape.core.errors import ConfigurationError, ExchangeUnreachable
 from onetape.exchange import order_calls
 from onetape.exchange.ccxt_errors import translating_ccxt_errors
 from onetape.exchange.order_calls import CcxtCall
-from onetape.exchange.outcomes import has_place
+from onetape.exchange.outcomes import has_list_or_table
 from onetape.exchange.own_trades import find_next_position, iterate_time_windows
 from onetape.exchange.permissions import (
     ACCOUNT_EXCHANGES,
@@ -30,10 +33,10 @@ from onetape.exchange.trading_records import (
 
 
 class AccountReader(PrivateConnection):
-    """Reads an account; each request is made once. Use it as an async context manager."""
+    """Client that reads an account; each request is sent once. Use it in `async with`."""
 
     async def look_up_number(self, symbol: str, exchange_order_id: str) -> OrderSnapshot:
-        """Return an order by the exchange's own id, which each execution of the order has.
+        """Return an order by the exchange's own id.
 
         Raises:
             ExchangeUnreachable: no usable response.
@@ -42,7 +45,7 @@ class AccountReader(PrivateConnection):
         call = order_calls.make_number_look_up_call(self.dialect, exchange_order_id, symbol)
         row = get_fields((await self.read(call)).value)
         info, field = get_fields(row.get("info")), self.dialect.fired_order_field
-        # CCXT reads an order that a stop has become under the stop's id.
+        # CCXT returns the order that a triggered stop has become with the id of the stop.
         numbers = (row.get("id"), None if field is None else info.get(field))
         if exchange_order_id not in map(str, numbers) or not row.get("status"):
             raise ExchangeUnreachable(f"{self.endpoint.exchange} sent another order, or none")
@@ -54,7 +57,7 @@ class AccountReader(PrivateConnection):
         return structs.replace(order, client_order_id=named[0] if named else "")
 
     async def fetch_open_orders(self, symbol: str) -> tuple[OrderSnapshot, ...]:
-        """Return the open orders of the account in one market.
+        """Return the open orders of the account in one market, stops and other programs' included.
 
         Raises:
             ExchangeUnreachable: no usable response.
@@ -73,35 +76,37 @@ class AccountReader(PrivateConnection):
     async def fetch_fills(
         self, symbol: str, *, since_ms: int, exchange_order_id: str | None = None
     ) -> tuple[OwnTrade, ...]:
-        """Return the account's executions in one market, oldest first, page by page.
+        """Return all executions of the account in one market since a time, oldest first.
 
         Args:
-            symbol: The market.
+            symbol: CCXT spot symbol.
             since_ms: Start of the range, exchange time, epoch milliseconds.
-            exchange_order_id: Only those of one order.
+            exchange_order_id: Only executions of the order with this id; None: of all orders.
 
         Raises:
             ExchangeUnreachable: no usable response.
             ExchangeRefused: the exchange refused the request.
         """
-        wanted = exchange_order_id
         found: dict[str, OwnTrade] = {}
         async for page in self.iterate_fill_pages(
-            symbol, since_ms=since_ms, exchange_order_id=wanted
+            symbol, since_ms=since_ms, exchange_order_id=exchange_order_id
         ):
-            found.update((one.trade_id, one) for one in page)
-        every = sorted(found.values(), key=lambda one: one.executed_ms)
-        return tuple(one for one in every if wanted in (None, one.exchange_order_id))
+            found.update((fill.trade_id, fill) for fill in page)
+        fills = sorted(found.values(), key=lambda fill: fill.executed_ms)
+        return tuple(fill for fill in fills if exchange_order_id in (None, fill.exchange_order_id))
 
     async def iterate_fill_pages(
         self, symbol: str, *, since_ms: int, exchange_order_id: str | None = None
     ) -> AsyncGenerator[tuple[OwnTrade, ...]]:
-        """Yield the account's executions in one market page by page, as the exchange orders them.
+        """Yield the account's executions in one market page by page, in the exchange's order.
+
+        An execution may be in two pages.
 
         Args:
-            symbol: The market.
+            symbol: CCXT spot symbol.
             since_ms: Start of the range, exchange time, epoch milliseconds.
-            exchange_order_id: Only those of one order, where the exchange lists them by order.
+            exchange_order_id: Only executions of the order with this id, if the exchange can list
+                them by order; otherwise those of all orders.
 
         Raises:
             ExchangeUnreachable: no usable response.
@@ -138,7 +143,7 @@ class AccountReader(PrivateConnection):
             ExchangeRefused: the exchange refused the request.
         """
         result = await self.read(CcxtCall("fetch_balance", (), {}))
-        if not has_place(result.record, self.dialect.balances_path):
+        if not has_list_or_table(result.record, self.dialect.balances_path):
             raise ExchangeUnreachable(f"{self.endpoint.exchange} sent no balances")
         with translating_ccxt_errors(self.endpoint.exchange):
             free, used = result.value["free"], result.value["used"]
@@ -166,7 +171,7 @@ class AccountReader(PrivateConnection):
         Raises:
             ExchangeUnreachable: no usable response.
             ExchangeRefused: the exchange refused the request.
-            ConfigurationError: the exchange does not state whose the key is.
+            ConfigurationError: the exchange does not state the account of the key.
         """
         uid = None
         name = self.endpoint.ccxt_class
@@ -183,21 +188,22 @@ class AccountReader(PrivateConnection):
         return str(uid)
 
     async def fetch_permissions(self) -> KeyPermissions:
-        """Return the rights of the key; all are unknown where the exchange has no request for them.
+        """Return the rights of the key; all are unknown if the exchange has no request for them.
 
         Raises:
             ExchangeUnreachable: no usable response.
-            ExchangeRefused: the exchange refused the request: the key is not valid, for example.
+            ExchangeRefused: the exchange refused the request, for example because the key is
+                invalid.
         """
         name = self.endpoint.ccxt_class
         method = PERMISSION_CALLS.get(name)
-        # Binance's test network has no such address.
+        # Binance's test network does not have this request.
         if method is None or self.endpoint.is_sandbox:
             return KeyPermissions(None, None)
         return parse_permissions(name, (await self.read(CcxtCall(method, (), {}))).value)
 
     async def fetch_server_ms(self) -> int:
-        """Return the exchange's own time, fetched now, epoch milliseconds.
+        """Request the exchange's time, epoch milliseconds.
 
         Raises:
             ExchangeUnreachable: no usable response.

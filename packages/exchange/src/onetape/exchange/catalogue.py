@@ -1,4 +1,4 @@
-"""Exchanges that serve candles, from CCXT's descriptions, without a request."""
+"""List what CCXT states about each exchange: candles, timeframes, limits. No request is sent."""
 
 from typing import Any
 
@@ -10,23 +10,24 @@ from onetape.core.symbols import SIMULATOR_ID
 
 
 class ExchangeFacts(Struct, frozen=True):
-    """Facts about one exchange from CCXT's description, without a request."""
+    """Facts about one exchange from CCXT's description."""
 
     exchange: str
     """CCXT exchange id, or `simulator`."""
     name: str
+    """Name of the exchange, such as `Binance`."""
     serves_candles: bool
     """Whether CCXT fetches spot candles of the exchange."""
     timeframes: tuple[str, ...]
     """Timeframes that can be used, shortest first as CCXT lists them."""
     page_limit: int | None
-    """Maximum candles in one response, as tried or as CCXT states it; None: not known."""
+    """Maximum number of candles in one response, from `QUIRKS` or CCXT; None: not known."""
     pause_ms: int
-    """CCXT's own pause between two requests; 0 for the simulator, which has no limit."""
+    """CCXT's pause between two requests, milliseconds; 0 for the simulator, which has no limit."""
     newest_only: bool
-    """Whether the exchange serves its newest page only, so that history must be imported."""
+    """Whether the exchange serves only its newest candles, so that history must be imported."""
     is_tried: bool
-    """Whether the candle requests of the exchange were tried for Onetape."""
+    """Whether the exchange has an entry in `QUIRKS`; otherwise cautious defaults are used."""
 
 
 def collect_exchange_facts() -> list[ExchangeFacts]:
@@ -55,13 +56,14 @@ def get_exchange_facts(exchange: str) -> ExchangeFacts:
 
 
 def collect_common_codes(exchange: str) -> dict[str, str]:
-    """Return CCXT's currency code for each one that an exchange names differently.
+    """Return CCXT's currency code for each code of an exchange that CCXT replaces.
 
-    Kraken's LUNA is LUNC in CCXT, where LUNA is another coin; XBT is BTC everywhere.
+    CCXT replaces XBT by BTC on every exchange, and Kraken's LUNA by LUNC, because LUNA is another
+    coin.
 
     Args:
-        exchange: CCXT exchange id; of one that CCXT does not have, the codes of all exchanges
-            count.
+        exchange: CCXT exchange id; for an id that CCXT does not have, only the codes that CCXT
+            replaces on every exchange are returned.
     """
     client: Any = ccxt.Exchange
     codes: dict[str, str] = dict(client().commonCurrencies)
@@ -73,14 +75,14 @@ def collect_common_codes(exchange: str) -> dict[str, str]:
 def _load_description(ccxt_class: str) -> dict[str, Any]:
     kind: Any = getattr(ccxt, ccxt_class)
     try:
-        # The description of a class is a constant; a hundred whole clients would take seconds.
+        # `describe` needs no initialised client, and making a hundred clients would take seconds.
         return object.__new__(kind).describe()
     except AttributeError:
         return kind().describe()
 
 
 def _find_stated_limit(described: dict[str, Any]) -> int | None:
-    """Return the candles of one response on spot markets that CCXT's `features` state."""
+    """Return the candles of one response on spot markets, as CCXT's `features` state; or None."""
     features: dict[str, Any] = described.get("features") or {}
     spot: dict[str, Any] = features.get("spot") or features.get("default") or {}
     while "fetchOHLCV" not in spot and spot.get("extends") in features:

@@ -1,8 +1,8 @@
-"""Convert CCXT's exceptions into Onetape's errors: the only place that does so.
+"""Convert CCXT's exceptions to Onetape's errors: `ExchangeUnreachable` may pass, others not.
 
 CCXT's classes mix temporary and permanent errors: HTTP 451 (blocked region) is an
 ExchangeNotAvailable, error -1006 (unknown state) is no NetworkError, and a response that is cut off
-is a bare ExchangeError. So the status of the response decides, if there is one.
+is a plain ExchangeError. So the HTTP status decides, if there is one.
 """
 
 import json
@@ -19,7 +19,7 @@ from onetape.core.errors import ExchangeError, ExchangeRefused, ExchangeUnreacha
 from onetape.core.printable import escape_unprintable
 from onetape.core.symbols import SIMULATOR_ID
 
-#: Meaning of client errors for the user. Other 4xx: the exchange does not accept the request.
+#: Meaning of HTTP statuses for a user; other 4xx: the exchange does not accept the request.
 _MEANINGS: Final = {
     400: "it does not accept the request: check symbol, timeframe and range",
     401: "the key was refused",
@@ -29,9 +29,9 @@ _MEANINGS: Final = {
     410: "the address is gone: a newer CCXT may have the right one",
     451: "it does not serve this region",
 }
-#: Client errors that another attempt may change: a timeout, too early, and those of rate limits.
+#: Client errors after which another attempt may succeed: a timeout, too early, and rate limits.
 _PASSING_CLIENT_ERRORS: Final = frozenset({408, 418, 425, 429})
-#: Client errors that only another location or exchange avoids.
+#: Client errors that can only be avoided with another location or exchange.
 _ELSEWHERE: Final = frozenset({403, 451})
 _LONGEST_MESSAGE: Final = 160
 #: Keys under which exchanges put the message of an error, the best first.
@@ -42,6 +42,7 @@ _MESSAGE_KEYS: Final = (
 #: CCXT writes `binance GET https://... 451 Unavailable BODY` or `binance 429 Too Many BODY`; a
 #: number in the body is no status.
 _STATUS: Final = re.compile(r"\S+ (?:[A-Z]+ \S+ )?([45]\d\d) ")
+#: Parts of the texts of network errors, and the cause that each means.
 _CAUSES: Final = (
     ("Name or service not known", "its host name was not found"),
     ("Temporary failure in name resolution", "its host name was not found"),
@@ -61,30 +62,33 @@ class RateLimited(ExchangeUnreachable):
     """The exchange refuses requests for a while: too many requests, or a ban."""
 
     def __init__(self, text: str, *, is_ban: bool) -> None:
-        """Take the reason; `is_ban` where going on would make it longer."""
+        """Set the reason, and whether it is a ban, which further requests would make longer."""
         super().__init__(text)
         self.is_ban = is_ban
 
 
 class SymbolRefused(ExchangeRefused):
-    """The exchange has no such market (any more), or trades it no more; other markets go on."""
+    """The exchange does not have the market, or does not trade it any more."""
 
 
 @dataclass(slots=True)
 class HttpRefusal:
-    """The last HTTP error in response to a read: CCXT's exceptions do not always name it."""
+    """HTTP error of the last response to a read; CCXT's exceptions do not always contain it."""
 
     status: int | None = None
+    """HTTP status, 400 or higher; None: no response was an error."""
     body: str = ""
+    """Body of the response."""
 
 
 @contextmanager
 def translating_ccxt_errors(exchange: str, refusal: HttpRefusal | None = None) -> Generator[None]:
-    """Raise every CCXT exception inside as ExchangeUnreachable or ExchangeRefused.
+    """Raise ExchangeUnreachable or ExchangeRefused in place of each CCXT exception of the block.
 
     Args:
         exchange: Exchange id, for the error texts.
-        refusal: Filled with the HTTP error of the response to the read, while it runs.
+        refusal: Record into which the HTTP error of a response is written while the block runs;
+            None: only the exception is used.
     """
     try:
         yield
@@ -170,7 +174,7 @@ def _find_message(document: Any) -> str:
 
 
 def _describe_status(status: int) -> str:
-    """Return the meaning of a status; the page that comes with it is for browsers."""
+    """Return the text of a status; the body is left out, because it is often a page of HTML."""
     phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else ""
     return f"it responded with {status} {phrase}".rstrip()
 
@@ -190,7 +194,7 @@ def find_known_cause(error: BaseException) -> str | None:
     """Return the reason why an exchange cannot be reached, as text; None: it is not known.
 
     Args:
-        error: Error of CCXT; the reason may sit deep in the chain of its causes.
+        error: Error of CCXT; the chain of its causes is searched too.
     """
     texts: list[str] = []
     link: BaseException | None = error

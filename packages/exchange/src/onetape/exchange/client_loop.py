@@ -1,7 +1,8 @@
-"""The event loop that the connections of a CCXT client belong to, and the requests in it.
+"""Run the requests of a CCXT client in one event loop, and close the client safely.
 
-CCXT opens its connections again where a request comes after their close, and nothing closes them
-then. So a client is closed after its last request, and takes no other one.
+The connections of a client belong to one event loop; requests of other threads are passed to it.
+CCXT opens its connections again if a request comes after they were closed, and nothing would close
+them then. So `close` waits for the end of all requests, and later ones are refused.
 """
 
 import asyncio
@@ -13,15 +14,15 @@ from onetape.core.errors import ExchangeUnreachable
 
 T = TypeVar("T")
 
-#: A request that swallowed its cancellation is cancelled again after this.
+#: Time after which a request that swallowed its cancellation is cancelled again, seconds.
 CANCEL_AGAIN_SECONDS: Final = 0.5
 
 
 class ClientLoop:
-    """Event loop of a client; requests may come from other threads."""
+    """The event loop of a client's connections; requests may come from other threads."""
 
     def __init__(self, client: Any, exchange: str) -> None:
-        """Prepare; nothing is requested yet.
+        """Initialise; no request is sent.
 
         Args:
             client: Client of CCXT's asynchronous classes.
@@ -31,7 +32,7 @@ class ClientLoop:
         self._exchange = exchange
         self._loop: asyncio.AbstractEventLoop | None = None
         self._requests: list[asyncio.Task[Any]] = []
-        """Tasks that wait for a request, one item for each request."""
+        """The task of each running request."""
         self._request_ended = asyncio.Event()
         self._is_closed = False
 
@@ -41,14 +42,17 @@ class ClientLoop:
         return self._loop or asyncio.get_running_loop()
 
     def begin(self) -> None:
-        """Let the connections belong to the event loop that runs now."""
+        """Make the running event loop the one of the connections, and accept requests."""
         self._is_closed = False
         self._loop = asyncio.get_running_loop()
 
     async def run(self, request: Callable[[], Awaitable[T]]) -> T:
         """Return the result of a request, which runs in the loop of the connections.
 
-        A caller in the event loop of another thread waits there.
+        A caller in the event loop of another thread waits in its own loop.
+
+        Args:
+            request: Function that sends the request.
 
         Raises:
             ExchangeUnreachable: the client is closed.
@@ -71,7 +75,7 @@ class ClientLoop:
             self._request_ended.set()
 
     async def close(self) -> None:
-        """Cancel the requests that still run, wait for their ends, and close the connections."""
+        """Cancel the running requests, wait until they have ended, and close the connections."""
         self._is_closed = True
         while self._requests:
             self._request_ended.clear()

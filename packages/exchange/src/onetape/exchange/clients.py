@@ -1,4 +1,4 @@
-"""The settings of a CCXT client, the same for REST and for CCXT Pro."""
+"""Settings of CCXT clients, for REST and for CCXT Pro, and the endpoint that they connect to."""
 
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -10,18 +10,19 @@ from onetape.core.symbols import SIMULATOR_ID
 
 #: Time limit of one REST request, milliseconds.
 REST_TIMEOUT_MS = 10_000
-#: CCXT notices a dead connection after three of these (milliseconds); Binance's own are 180 s.
+#: Interval of CCXT Pro's pings, milliseconds; without a response to three pings the connection is
+#: dead. Binance's own pings come every 180 s.
 WS_KEEP_ALIVE_MS = 10_000
-#: Candles that CCXT Pro keeps of each stream: we read them at once.
+#: Number of candles that CCXT Pro stores of each stream; they are read at once.
 WS_CANDLES_KEPT = 20
 
 
-#: Binance's exchanges with spot markets; CCXT's classes of the others extend the same one.
+#: CCXT's Binance classes with spot markets; the other Binance classes are for derivatives.
 _BINANCE_SPOT: Final = ("binance", "binanceus")
 
 
 class Endpoint(Struct, frozen=True):
-    """Exchange of the requests, and the simulator's address if it is the simulator."""
+    """Where requests are sent: an exchange, its test network, or a simulator at an address."""
 
     exchange: str
     """CCXT exchange id, or `simulator`."""
@@ -31,7 +32,11 @@ class Endpoint(Struct, frozen=True):
     """Whether the endpoint is the exchange's test network, without real money."""
 
     def __post_init__(self) -> None:
-        """Refuse an address for anything but the simulator: it could send orders elsewhere."""
+        """Refuse an address for a real exchange, to which orders could be sent by mistake.
+
+        Raises:
+            ConfigurationError: a real exchange has an address, or the simulator has none.
+        """
         if (self.exchange == SIMULATOR_ID) != (self.simulator_url is not None):
             raise ConfigurationError(
                 f"exchange {self.exchange!r}: an address is given for the exchange "
@@ -40,22 +45,22 @@ class Endpoint(Struct, frozen=True):
 
     @property
     def ccxt_class(self) -> str:
-        """Name of the CCXT class: the simulator implements Binance's protocol."""
+        """Name of the CCXT class; that of the simulator is `binance`, whose protocol it has."""
         return "binance" if self.exchange == SIMULATOR_ID else self.exchange
 
 
 def make_client_settings(endpoint: Endpoint) -> dict[str, Any]:
-    """Return the arguments of the CCXT class."""
+    """Return the settings for the constructor of the endpoint's CCXT class."""
     simulated = endpoint.exchange == SIMULATOR_ID
     settings: dict[str, Any] = {
         "timeout": REST_TIMEOUT_MS,
-        # Only we use the simulator, and it has no limits unless they are set.
+        # The simulator has no rate limit unless one is set.
         "enableRateLimit": not simulated,
         "streaming": {"keepAlive": WS_KEEP_ALIVE_MS},
         "options": {"defaultType": "spot", "OHLCVLimit": WS_CANDLES_KEPT},
     }
     if (endpoint.simulator_url or "").startswith("http://"):
-        # No TLS, so no certificates to check: reading them would take 30 ms.
+        # Without TLS no certificates are needed, and reading them would take 30 ms.
         settings["verify"] = False
     if endpoint.ccxt_class.startswith("binance"):
         settings["options"] |= {
@@ -71,14 +76,14 @@ def make_client_settings(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def point_client(client: Any, endpoint: Endpoint) -> None:
-    """Point a CCXT client at the simulator or at a test network, where the endpoint is one.
+    """Change the addresses of a CCXT client to the simulator or a test network, if it uses one.
 
     Raises:
         UsageError: CCXT has no test network of the exchange.
     """
     if endpoint.simulator_url is not None:
-        redirect(client.urls["api"], endpoint.simulator_url)
-        # CCXT would wait for the end of a TLS that is not there.
+        redirect_urls(client.urls["api"], endpoint.simulator_url)
+        # CCXT would wait for the end of TLS connections, of which there are none.
         client.timeout_on_exit = 0
     elif endpoint.is_sandbox:
         if not client.urls.get("test"):
@@ -90,17 +95,17 @@ def point_client(client: Any, endpoint: Endpoint) -> None:
         client.set_sandbox_mode(True)
 
 
-def redirect(urls: dict[str, Any], simulator_url: str) -> None:
-    """Point every address of a CCXT Binance client at the simulator, in place.
+def redirect_urls(urls: dict[str, Any], simulator_url: str) -> None:
+    """Replace the host of every address of a CCXT Binance client by the simulator's, in place.
 
     Args:
-        urls: The client's `urls["api"]`.
-        simulator_url: Such as `http://127.0.0.1:8790`.
+        urls: The client's `urls["api"]`, nested.
+        simulator_url: Address of the simulator, such as `http://127.0.0.1:8790`.
     """
     host = urlsplit(simulator_url).netloc
     for name, value in urls.items():
         if isinstance(value, dict):
-            redirect(value, simulator_url)  # pyright: ignore[reportUnknownArgumentType] - CCXT's own
+            redirect_urls(value, simulator_url)  # pyright: ignore[reportUnknownArgumentType] - CCXT's own
         elif str(value).startswith("ws") and "/ws-api/" in str(value):
             urls[name] = f"ws://{host}/ws-api/v3"
         elif str(value).startswith("ws"):

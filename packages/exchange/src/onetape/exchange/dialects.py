@@ -1,7 +1,8 @@
-"""Private orders of CCXT 4.5.90 for each exchange, as data, with corrections of wrong requests.
+"""How each exchange places, cancels and finds orders through CCXT 4.5.90, as data.
 
-Each entry was read in CCXT's classes and is held by tests that compare the HTTP request that goes
-out. `order_calls` builds the calls from it.
+A `Dialect` has the parameters of an exchange, and the corrections of requests that CCXT makes
+wrong. Each entry was read in CCXT's classes; tests compare the HTTP requests that are sent.
+`order_calls` builds the calls from it.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,9 +13,10 @@ from msgspec import Struct, field
 from onetape.core.errors import UsageError
 from onetape.core.symbols import SIMULATOR_ID
 
-#: How far the entry of an exchange for live orders was tried.
-Evidence = Literal["tested against the simulator", "recorded replies", "untested"]
-#: Means by which a request that arrives late has no effect.
+#: How far the entry of an exchange was tested.
+TestLevel = Literal["tested against the simulator", "recorded replies", "untested"]
+#: What makes a request that arrives late have no effect: a timestamp with a window, a parameter or
+#: a header with the deadline, or a token that expires.
 DeadlineKind = Literal["timestamp", "parameter", "header", "token"]
 
 
@@ -31,7 +33,7 @@ class OrderQuery(Struct, frozen=True):
 
 
 class Dialect(Struct, frozen=True, kw_only=True):
-    """Private orders on spot markets of one exchange."""
+    """Parameters of the private requests to one exchange, for orders on spot markets."""
 
     id_param: str
     """Parameter of `create_order` that carries the client order id."""
@@ -44,6 +46,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
     stop_price_param: str
     """Parameter of the price that triggers a stop."""
     stop_params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Further parameters of a stop order."""
     stop_kinds: tuple[Literal["market", "limit"], ...] = ("market", "limit")
     """Order types that a triggered stop can become."""
     is_stop_replaceable: bool = False
@@ -53,27 +56,29 @@ class Dialect(Struct, frozen=True, kw_only=True):
     cancel_id_param: str | None
     """Parameter of a cancel for the client order id; None: only the exchange's id works."""
     stop_cancel_params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Further parameters of a request that cancels or lists stops; empty: stops need none."""
     queries: tuple[OrderQuery, ...]
-    """Requests that together find any order; it is absent if all responses lack it."""
+    """Requests that together find any order; an order that is in no response is absent."""
     stop_queries: tuple[OrderQuery, ...] = ()
-    """Look-ups of stop orders; empty: the look-ups of other orders."""
+    """Requests that find a stop order; empty: `queries`."""
     deadline: DeadlineKind
+    """What makes an order that arrives late have no effect."""
     window_ms: int = 5_000
     """Time after its intent in which an order may still arrive and have an effect."""
     number_params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Parameters of a look-up by the exchange's order id."""
     balances_path: tuple[str, ...]
-    """Path of the balances in a response."""
+    """Keys that lead to the balances in a response."""
     trades_limit: int
     """Maximum number of own trades in one response."""
     trades_path: tuple[str, ...]
-    """Path of the own trades in a response."""
+    """Keys that lead to the own trades in a response."""
     trades_paging: Literal["fromId", "ofs", "after", "cursor"]
     """Parameter that requests the next page of own trades."""
     trades_order_param: str | None = None
-    """Parameter that requests the own trades of one order; None: the exchange has none."""
+    """Parameter that requests the own trades of one order; None: there is no such parameter."""
     trades_window_ms: int | None = None
-    """Longest range of one request for own trades, milliseconds; None: any."""
+    """Longest range of one request for own trades, milliseconds; None: any length."""
     has_fills: bool = False
     """Whether the response to `create_order` has the fills, so that no look-up is needed."""
     client_options: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -84,9 +89,10 @@ class Dialect(Struct, frozen=True, kw_only=True):
     """Method of CCXT that reads the account before the first order; call it at the start."""
     order_rates: tuple[tuple[int, int], ...]
     """Order limits of an account, each a number of orders and seconds; entries use half of each."""
-    evidence: Evidence = "untested"
+    evidence: TestLevel = "untested"
+    """How far this entry was tested."""
     corrections: tuple[str, ...] = ()
-    """Corrections of wrong requests of CCXT."""
+    """Texts on requests that CCXT makes wrong and that are corrected, for the docs."""
 
 
 _DAY_MS: Final = 86_400_000
@@ -217,7 +223,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
 
 
 def get_dialect(exchange: str) -> Dialect:
-    """Return the form of private orders to an exchange.
+    """Return the dialect of an exchange.
 
     Args:
         exchange: CCXT exchange id, or `simulator`, which implements Binance's protocol.
@@ -238,14 +244,14 @@ def get_dialect(exchange: str) -> Dialect:
 def find_entry_rate_obstacle(
     dialect: Dialect, count_sent_since: Callable[[int], int]
 ) -> str | None:
-    """Return the reason why an entry must wait for the exchange's order rate, or None.
+    """Return the reason why an entry must wait because of the exchange's order limits, or None.
 
-    Entries use at most half of the rate: the rest is for exits and stops.
+    Entries use at most half of each limit: the rest is for exits and stops.
 
     Args:
         dialect: Dialect of the exchange.
-        count_sent_since: Takes a number of seconds; returns how many orders the account has sent
-            since.
+        count_sent_since: Function that returns how many orders the account has sent in the last
+            seconds; its argument is the number of seconds.
     """
     for most, seconds in dialect.order_rates:
         sent = count_sent_since(seconds)
@@ -258,14 +264,14 @@ def find_entry_rate_obstacle(
 
 
 def check_evidence(exchange: str, *, is_untested_allowed: bool) -> None:
-    """Refuse live orders on an exchange where they were tried against no exchange or simulator.
+    """Refuse live orders on an exchange whose dialect was not tested against the simulator.
 
     Args:
         exchange: CCXT exchange id, or `simulator`.
-        is_untested_allowed: Whether the user has accepted that (`--untested-exchange`).
+        is_untested_allowed: Whether the user has allowed such an exchange (`--untested-exchange`).
 
     Raises:
-        UsageError: such an exchange, and the user has not accepted it.
+        UsageError: the dialect is not tested, and the user has not allowed it.
     """
     evidence = get_dialect(exchange).evidence
     if evidence != "tested against the simulator" and not is_untested_allowed:

@@ -1,8 +1,8 @@
-"""Market time of a real exchange, which no step of the computer's clock moves.
+"""Market time of a real exchange, which does not change if the computer's clock is set.
 
-Market time is the exchange's own time at the last comparison, carried on by the computer's
-monotonic clock. Before the first comparison, market time is the computer's time at the start,
-carried on in the same way.
+Market time is the exchange's own time in its last response, plus the time since then by the
+computer's monotonic clock. Before the first response, it begins with the computer's time at the
+start.
 """
 
 from typing import Final
@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from onetape.exchange.waiting import Wall
 
-#: Number of readings of two clocks next to each other; the closest pair counts.
+#: Number of times that both clocks of the computer are read; the closest pair is used.
 _READINGS: Final = 3
 
 
@@ -27,19 +27,19 @@ class TimeSample(Struct, frozen=True):
 
 
 class ExchangeClock:
-    """Clock of one exchange. Threads may share it: its state is replaced as a whole."""
+    """Clock of one exchange. Threads may share it, because its state is replaced as a whole."""
 
     def __init__(self, wall: Wall) -> None:
-        """Begin with the computer's time.
+        """Initialise with the computer's time.
 
         Args:
-            wall: The computer's time, both the one of day and the monotonic one.
+            wall: The computer's clocks: the time of day, and the monotonic clock.
         """
         self._wall = wall
         self._sample = TimeSample(wall.get_epoch_ms(), wall.get_monotonic_seconds())
         self._step_base_ms = self._read_clock_offset_ms()
         self.is_compared = False
-        """Whether the exchange has returned its time."""
+        """Whether the exchange has returned its time since the start."""
 
     def now_ms(self) -> int:
         """Return the market time in epoch milliseconds UTC."""
@@ -55,9 +55,9 @@ class ExchangeClock:
         return market_ms / 1_000
 
     def compute_departure_ms(self, sample: TimeSample) -> int:
-        """Return the milliseconds by which a sample is ahead of this clock at the same moment.
+        """Return the milliseconds by which a sample is ahead of this clock; negative: behind.
 
-        The result is 0 where the slack of the sample explains the difference.
+        The result is 0 if the possible error of the sample explains the difference.
         """
         ahead_ms = sample.exchange_ms - self.convert_to_market_ms(sample.at_seconds)
         return ahead_ms if ahead_ms > 0 else min(0, ahead_ms + sample.slack_ms)
@@ -65,8 +65,9 @@ class ExchangeClock:
     def set(self, sample: TimeSample) -> None:
         """Set the clock to a sample of the exchange's time.
 
-        The response was on its way for a while, so this clock is behind the exchange by that at
-        most, and never ahead: a clock that is ahead would take a forming candle for a closed one.
+        The clock is behind the exchange by at most the transit time of the response, and never
+        ahead: with a clock that is ahead, a forming candle would count as closed. A sample that is
+        less exact than the clock and agrees with it changes nothing.
         """
         is_as_exact = (
             self.is_compared and sample.slack_ms and self.compute_departure_ms(sample) == 0
@@ -76,7 +77,7 @@ class ExchangeClock:
             self._sample = sample
 
     def begin_again(self) -> None:
-        """Carry on from the computer's time, as at the start."""
+        """Set the clock to the computer's time, as at the start."""
         self._sample = TimeSample(self._wall.get_epoch_ms(), self._wall.get_monotonic_seconds())
 
     @property
@@ -85,18 +86,23 @@ class ExchangeClock:
         return self._wall.get_epoch_ms() - self.now_ms()
 
     def take_step_ms(self) -> int:
-        """Return the change of the time of day against the monotonic clock since the last call, ms.
+        """Return how far the time of day has moved against the monotonic clock since the last call.
 
-        The clock was set, or a virtual machine stood still.
+        In milliseconds. A step means that the computer's clock was set, or that a virtual machine
+        was suspended.
         """
         before, self._step_base_ms = self._step_base_ms, self._read_clock_offset_ms()
         return self._step_base_ms - before
 
     def _read_clock_offset_ms(self) -> int:
-        """Read both clocks at one moment: a stop of the process between them is no step."""
+        """Return the time of day minus the monotonic clock, milliseconds.
+
+        Of several readings of both clocks, the one in which the process was interrupted least is
+        used.
+        """
         readings: list[tuple[float, int]] = []
         for _ in range(_READINGS):
             seconds = self._wall.get_monotonic_seconds()
-            parting_ms = self._wall.get_epoch_ms() - round(seconds * 1_000)
-            readings.append((self._wall.get_monotonic_seconds() - seconds, parting_ms))
+            offset_ms = self._wall.get_epoch_ms() - round(seconds * 1_000)
+            readings.append((self._wall.get_monotonic_seconds() - seconds, offset_ms))
         return min(readings)[1]

@@ -1,4 +1,4 @@
-"""Makes `import ccxt` load the class of an exchange at its first use, not all classes at once.
+"""Make `import ccxt` load the class of an exchange at its first use, not all classes at once.
 
 The `__init__` files of CCXT's packages hold one import statement for each of a hundred exchanges.
 After `install()` these statements are skipped; each is carried out when its name is first used:

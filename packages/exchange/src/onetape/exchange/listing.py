@@ -1,4 +1,4 @@
-"""Time of the first candle that an exchange has of a market."""
+"""Find the time at which a market was listed: the earliest time for which candles exist."""
 
 from datetime import UTC, datetime
 from typing import Final
@@ -12,10 +12,10 @@ _BEGINNING: Final = int(datetime(2010, 7, 1, tzinfo=UTC).timestamp())
 
 
 async def fetch_listing_time(exchange: RestExchange, symbol: str) -> int | None:
-    """Return the time of a market's listing, epoch seconds, or None where that is not known.
+    """Return the time of a market's listing, epoch seconds; None: not known.
 
-    As the exchange states it, else the open of its first daily candle; an exchange that serves its
-    newest candles only does not serve that.
+    It is the time that the exchange states, otherwise the open of its first daily candle. An
+    exchange that serves only its newest candles does not have that candle.
 
     Raises:
         UsageError: the exchange has no such market.

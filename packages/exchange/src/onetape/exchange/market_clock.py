@@ -1,4 +1,4 @@
-"""Market time of an exchange: a real one's (`ExchangeClock`), or the simulator's."""
+"""The clock of a simulator's market time, and the choice between it and `ExchangeClock`."""
 
 import http.client
 import json
@@ -19,38 +19,39 @@ from onetape.exchange.clients import Endpoint
 from onetape.exchange.exchange_clock import ExchangeClock
 from onetape.exchange.waiting import Wall
 
-#: A local simulator responds at once or not at all; at the start it, or the computer, may be busy.
+#: Time limit of the first request, and of later ones, seconds. A local simulator responds at once
+#: or not at all; at the start it, or the computer, may be busy.
 FIRST_TIMEOUT_SECONDS = 10.0
 TIMEOUT_SECONDS = 0.4
 #: Pause after a request without a response, seconds; the caller waits for each request.
 PAUSE_SECONDS = 1.0
-#: Time for which the monotonic clock continues a steady time before the next request, seconds.
+#: Time after a response for which market time is computed without a request, seconds.
 CARRY_SECONDS = 5.0
-_NO_ANSWER = (OSError, http.client.HTTPException, ValueError, KeyError, TypeError)
+#: Errors of a request without a usable response.
+_NO_RESPONSE = (OSError, http.client.HTTPException, ValueError, KeyError, TypeError)
 
 
 class SimulatorClock:
-    """The simulator's market time.
+    """The market time of a simulator, requested over HTTP.
 
-    A steady time runs by itself. The last response is carried on by the monotonic clock, because a
-    busy simulator responds late and a decision would wait for it many times. A response is carried
-    on for at most `CARRY_SECONDS`, and only while the connection stands: another simulator may have
-    the next one.
+    The simulator states whether its time is steady, that is, runs by itself. Then the time since
+    the last response is added by the monotonic clock, because a busy simulator responds late and a
+    decision reads the time often. This is done for at most `CARRY_SECONDS`, and only while the
+    connection exists: the next connection may be to another simulator.
 
-    A time that a driver steps or holds is requested at each read: a clock in this process would run
-    ahead, and take forming candles for closed ones. While the simulator does not respond, time
-    stands still: nothing can be known to have closed. The request waits in the caller's thread, so
-    a simulator that is frozen costs 0.4 s of each 1.4 s, and no more.
+    A time that is stepped or held is requested at each read: a computed time would be ahead, and
+    forming candles would count as closed. While the simulator does not respond, time stands still.
+    The request blocks the caller's thread: a frozen simulator blocks it for 0.4 s of each 1.4 s.
     """
 
     def __init__(self, url: str) -> None:
-        """Begin with one request for the simulator's time.
+        """Send one request for the simulator's time, which blocks.
 
         Args:
             url: Address of the simulator, such as `http://127.0.0.1:8790`.
 
         Raises:
-            ExchangeUnreachable: nothing responds there, or something else does.
+            ExchangeUnreachable: nothing responds at the address, or it is no simulator.
         """
         parts = urlsplit(url)
         self._url = url
@@ -65,7 +66,7 @@ class SimulatorClock:
         self._is_steady = False
         self._base_ms = 0
         self._base = 0.0
-        """Monotonic time of the response that is carried on, seconds; 0: none is carried on."""
+        """Monotonic time of the response from which time is computed, seconds; 0: no response."""
         self._response_seconds = 0.0
         """Time of the simulator's last response, monotonic seconds."""
         self.seed = 0
@@ -74,7 +75,7 @@ class SimulatorClock:
         """Whether the simulator replays recorded candles; None: not stated."""
         try:
             self._request_clock()
-        except _NO_ANSWER as error:
+        except _NO_RESPONSE as error:
             self._disconnect()
             raise ExchangeUnreachable(
                 f"no simulator responds at {url} ({error}); {suggest_remedy(SIMULATOR_ID)}"
@@ -92,7 +93,7 @@ class SimulatorClock:
         now = time.monotonic()
         if now < self._request_after:
             return self._now_ms
-        if self._is_carried(now):
+        if self._may_extrapolate(now):
             self._now_ms = self._extrapolate_ms(now)
             return self._now_ms
         try:
@@ -102,19 +103,19 @@ class SimulatorClock:
                 # A connection kept open may have been closed meanwhile: the next one is new.
                 self._disconnect()
                 self._request_clock()
-        except _NO_ANSWER:
+        except _NO_RESPONSE:
             self._disconnect()
             self._request_after = time.monotonic() + PAUSE_SECONDS
         return self._now_ms
 
-    def _is_carried(self, now: float) -> bool:
-        """Return whether the last response is carried on to a moment of the monotonic clock."""
+    def _may_extrapolate(self, now: float) -> bool:
+        """Return whether market time may be computed from the last response, without a request."""
         if not self._is_steady or now - self._response_seconds >= CARRY_SECONDS:
             return False
         connection = self._connection.sock
         if connection is None:
             return False
-        # No response is due, so all that can be read is the end of the connection.
+        # No response is expected, so only the end of the connection can be readable.
         poll = select.poll()
         poll.register(connection, select.POLLIN)
         return not poll.poll(0)
@@ -135,7 +136,7 @@ class SimulatorClock:
         self._disconnect()
 
     def fetch_recordings(self) -> dict[str, CandleRecording] | None:
-        """Return the recorded candles that the simulator replays, by symbol; as `SimulatedSource`.
+        """Request the recordings that the simulator replays, by symbol; as in `SimulatedSource`.
 
         Raises:
             ExchangeUnreachable: the simulator did not respond.
@@ -150,7 +151,7 @@ class SimulatorClock:
                 symbol: CandleRecording(one["timeframe"], one["digest"])
                 for symbol, one in found.items()
             }
-        except _NO_ANSWER as error:
+        except _NO_RESPONSE as error:
             raise ExchangeUnreachable(
                 f"the simulator at {self._url} does not state what it replays ({error})"
             ) from error
@@ -167,14 +168,15 @@ class SimulatorClock:
         self._now_ms = self._choose_later_ms(response_ms) if self._is_steady else response_ms
 
     def _choose_later_ms(self, response_ms: int) -> int:
-        """Carry on the response that has just come, or the older one that was less late; return it.
+        """Return the later of the new response and the time computed from an older response.
 
-        Both are behind the simulator by the travel time of their response, and never ahead.
+        Each is behind the simulator by the transit time of its response, and never ahead, so the
+        later one is more exact. It is the base of later computed times.
         """
-        carried_ms = self._extrapolate_ms(self._response_seconds)
-        longest_way_ms = TIMEOUT_SECONDS * self._speed * 1_000
-        if self._base and 0 <= carried_ms - response_ms <= longest_way_ms:
-            return carried_ms
+        computed_ms = self._extrapolate_ms(self._response_seconds)
+        longest_transit_ms = TIMEOUT_SECONDS * self._speed * 1_000
+        if self._base and 0 <= computed_ms - response_ms <= longest_transit_ms:
+            return computed_ms
         self._base, self._base_ms = self._response_seconds, response_ms
         return response_ms
 
@@ -195,17 +197,18 @@ def open_market_clock(endpoint: Endpoint, wall: Wall) -> Clock:
 
 
 class SimulatorInfo(Struct, frozen=True):
-    """Description of a simulator, as it serves it."""
+    """Market and time of a running simulator."""
 
     source: SimulatedSource
+    """Seed, or recordings, from which its candles are made."""
     now_ms: int
     """Market time of the simulator, epoch milliseconds."""
 
 
 def fetch_simulator_info(endpoint: Endpoint) -> SimulatorInfo | None:
-    """Return the market and the time of a simulator; None for a real exchange.
+    """Request the market and the time of a simulator; None for a real exchange.
 
-    The call waits for the response: use a thread.
+    The call blocks until the response, so an event loop must call it in a thread.
 
     Raises:
         ExchangeUnreachable: the simulator did not respond.

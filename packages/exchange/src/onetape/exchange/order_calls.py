@@ -1,7 +1,8 @@
-"""The exact call of CCXT for each private request of an order; nothing is sent here.
+"""Build the CCXT call for each private request of an order: place, cancel, look up, list.
 
-A market order never has a price: for several exchanges CCXT would turn its amount into a cost.
-Amounts and prices are texts of Decimals, already rounded to the market's steps.
+Nothing is sent here: `request_tap` performs a `CcxtCall`. A market order never has a price, because
+for several exchanges CCXT would turn its amount into a cost. Amounts and prices are texts of
+Decimals that are already rounded to the market's steps.
 """
 
 from collections.abc import Mapping
@@ -15,26 +16,27 @@ from onetape.core.errors import UsageError
 from onetape.core.trading import Side
 from onetape.exchange.dialects import Dialect, OrderQuery
 
-#: Client order ids that all exchanges take: 32 hexadecimal digits.
+#: Length of a client order id in hexadecimal digits, which all exchanges accept.
 _ID_LENGTH: Final = 32
 _HEX: Final = frozenset("0123456789abcdef")
 
 
 class SendWindow(Struct, frozen=True):
-    """Times of a request by the exchange's clock: its intent, and the end of its effect."""
+    """Time window of a request: if it arrives later, it must have no effect."""
 
     intended_ms: int
-    """Exchange time of the intent, epoch milliseconds; the request states it, however late."""
+    """Exchange time of the intent, epoch milliseconds; the request states it, even if sent late."""
     window_ms: int
+    """Length of the window from the intent, milliseconds."""
 
     @property
     def deadline_ms(self) -> int:
-        """Return from when on (epoch milliseconds, exchange time) the request has no effect."""
+        """Return the exchange time from which the request has no effect, epoch milliseconds."""
         return self.intended_ms + self.window_ms
 
 
 class OrderTerms(Struct, frozen=True):
-    """Terms of an order: symbol, side, amount or cost, and prices."""
+    """What is ordered: symbol, side, and amount or cost."""
 
     client_order_id: str
     symbol: str
@@ -47,33 +49,36 @@ class OrderTerms(Struct, frozen=True):
 
 
 class CcxtCall(Struct, frozen=True):
-    """A method of a CCXT client with its arguments."""
+    """A call of a method of a CCXT client, with its arguments."""
 
     method: str
+    """Name of the method, such as `create_order`."""
     args: tuple[Any, ...]
+    """Positional arguments."""
     params: Mapping[str, Any]
+    """CCXT's argument `params`: parameters of the exchange."""
     window: SendWindow | None = None
     """Time window of a request that must have no effect when it arrives late; None: any time."""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     """HTTP headers in addition to those of CCXT."""
     list_path: tuple[str, ...] | None = None
-    """Path of the list in a complete response; None: the response is one order."""
+    """Keys that lead to the list in a complete response; None: the response is one order."""
     is_page: bool = False
-    """Whether a complete list may go on with the next call."""
+    """Whether the list is one page, so that a further call may return more."""
     is_pinned: bool = False
     """Whether the request states the time of its intent instead of that of the send."""
 
 
 def make_market_order_call(dialect: Dialect, terms: OrderTerms, intended_ms: int) -> CcxtCall:
-    """Return the call that buys or sells at the market.
+    """Return the call that places a market order.
 
     Args:
         dialect: Dialect of the exchange.
-        terms: A cost only where the dialect can state one.
+        terms: Terms of the order; a cost only if the dialect can state one.
         intended_ms: Exchange time of the intent, epoch milliseconds.
 
     Raises:
-        UsageError: the exchange cannot take the order like this.
+        UsageError: the terms are invalid, or the exchange does not take such an order.
     """
     _check_terms(terms)
     params: dict[str, Any] = {dialect.id_param: terms.client_order_id}
@@ -100,13 +105,13 @@ def make_stop_order_call(
 
     Args:
         dialect: Dialect of the exchange.
-        terms: A sell.
+        terms: Terms of a sell with an amount.
         intended_ms: Exchange time of the intent, epoch milliseconds.
-        trigger: Price in quote currency.
-        limit: Lowest price of the sell; None: a market sell.
+        trigger: Price that triggers the stop, quote currency.
+        limit: Lowest price of the sell, quote currency; None: a market sell.
 
     Raises:
-        UsageError: the exchange has no such stop.
+        UsageError: the terms are invalid, or the exchange has no such stop.
     """
     params: dict[str, Any] = {
         **dict.fromkeys((dialect.id_param, *dialect.stop_id_params), terms.client_order_id),
@@ -128,15 +133,15 @@ def make_replace_stop_call(
 ) -> CcxtCall:
     """Return the call that cancels a stop and places another in one request.
 
-    Where the cancel fails, the exchange places nothing.
+    If the cancel fails, the exchange places nothing.
 
     Args:
         dialect: Dialect of the exchange.
-        terms: The new stop.
+        terms: Terms of the new stop.
         intended_ms: Exchange time of the intent, epoch milliseconds.
         replaced_id: Client order id of the stop that is cancelled.
-        trigger: Price in quote currency.
-        limit: Lowest price of the sell; None: a market sell.
+        trigger: Price that triggers the new stop, quote currency.
+        limit: Lowest price of the sell, quote currency; None: a market sell.
 
     Raises:
         UsageError: the exchange cannot do both in one request.
@@ -168,7 +173,7 @@ def make_cancel_order_call(
         dialect: Dialect of the exchange.
         client_order_id: Client order id of the order.
         symbol: CCXT spot symbol.
-        exchange_order_id: The exchange's id; where the client order id does, it is not used.
+        exchange_order_id: The exchange's id of the order, for exchanges that cancel only by it.
         is_stop: Whether the order is a protective stop.
 
     Raises:
@@ -191,13 +196,13 @@ def make_look_up_calls(
 ) -> tuple[CcxtCall, ...]:
     """Return the calls that find an order by its client order id, in the order to call them.
 
-    The order is absent only where all of them have complete responses without it.
+    The order is absent only if all of them have complete responses without it.
 
     Args:
         dialect: Dialect of the exchange.
         client_order_id: Client order id of the order.
         symbol: CCXT spot symbol.
-        since_ms: Before the intent of the order, epoch milliseconds; lists begin there.
+        since_ms: Time before the intent of the order, epoch milliseconds; lists begin there.
         is_stop: Whether the order is a protective stop.
     """
     queries = (dialect.stop_queries if is_stop else ()) or dialect.queries
@@ -221,7 +226,7 @@ def make_open_orders_call(dialect: Dialect, symbol: str, *, of_stops: bool = Fal
     Args:
         dialect: Dialect of the exchange.
         symbol: CCXT spot symbol.
-        of_stops: List the stops, where the exchange keeps them apart from other orders.
+        of_stops: Whether stops are listed, on an exchange that lists them separately.
     """
     params = dict(dialect.stop_cancel_params) if of_stops else {}
     paths = {one.method: one.list_path for one in dialect.queries}
@@ -243,10 +248,11 @@ def make_own_trades_call(
     Args:
         dialect: Dialect of the exchange.
         symbol: CCXT spot symbol.
-        since_ms: First time, epoch milliseconds.
-        until_ms: Last time; None where the dialect's window does not demand one.
-        position: End of the page before, as in the dialect's paging; None: first page.
-        exchange_order_id: Only trades of this order, where the exchange lists them by order.
+        since_ms: Start of the range, epoch milliseconds.
+        until_ms: End of the range, epoch milliseconds; None: as far as one request may go.
+        position: Position that `find_next_position` returned for the page before; None: first page.
+        exchange_order_id: Only trades of the order with this id, if the exchange can list them by
+            order; None: of all orders.
     """
     params: dict[str, Any] = {}
     since: int | None = since_ms
@@ -264,7 +270,7 @@ def make_own_trades_call(
     if exchange_order_id is not None and dialect.trades_order_param is not None:
         params[dialect.trades_order_param] = exchange_order_id
         if dialect.trades_paging == "fromId":
-            # Nor an order's id together with times.
+            # Binance refuses the id of an order together with times, too.
             since = None
     # Kraken's limit would only cut the response, after the next page's position was computed.
     limit = None if dialect.trades_paging == "ofs" else dialect.trades_limit
@@ -274,7 +280,7 @@ def make_own_trades_call(
 
 
 def format_plain_decimal(value: Decimal) -> str:
-    """Return a decimal without an exponent: CCXT passes it on as it is."""
+    """Return a decimal as text without an exponent; CCXT sends the text unchanged."""
     return f"{value:f}"
 
 
@@ -286,7 +292,7 @@ def _make_query_call(
         params[query.id_param] = client_order_id
     if query.method == "fetch_order":
         return CcxtCall(query.method, (None, symbol), params)
-    # With an id the exchange searches all of its orders; without one the list begins somewhere.
+    # With an id the exchange searches all orders; without one the list needs a start.
     since = since_ms if query.id_param is None else None
     return CcxtCall(query.method, (symbol, since, None), params, list_path=query.list_path)
 
@@ -326,7 +332,7 @@ def _make_stop_args(
 
     Args:
         dialect: Dialect of the exchange.
-        terms: A sell.
+        terms: Terms of a sell with an amount.
         types: Names of a stop that becomes a market order, and of one that becomes a limit order.
         limit: Lowest price of the sell; None: a market sell.
 

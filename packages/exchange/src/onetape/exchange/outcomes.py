@@ -1,8 +1,9 @@
-"""Outcomes of a send, a cancel or a look-up: the only reader of their responses and errors.
+"""Decide from the response to a private request what has become of the order.
 
-accepted    the exchange has the order, with an id
-refused     the exchange, or CCXT before the send, has proven that nothing was done
-unknown     everything else: the order may exist or not, and is looked up; never sent again
+Accepted    the exchange has the order, with an id
+Refused     it is proven that nothing was done: an error code of the exchange, or never sent
+Absent      after a look-up: complete responses do not contain the order
+Unknown     everything else: the order may exist or not; it is looked up, and never sent again
 """
 
 import socket
@@ -23,15 +24,16 @@ from onetape.exchange.proven_refusals import (
 from onetape.exchange.redaction import redact
 from onetape.exchange.request_tap import CallResult, RequestRecord
 
+#: Maximum number of characters of a reason.
 _LONGEST_REASON: Final = 160
-#: Keys of our client order id in CCXT's rows; the response to a cancel has a different id.
-_OUR_IDS: Final = (
+#: Keys of the client order id in CCXT's rows and in the exchange's own fields (`info`).
+_CLIENT_ID_KEYS: Final = (
     "clientOrderId", "origClientOrderId", "cl_ord_id", "clOrdId", "algoClOrdId", "orderLinkId",
     "client_order_id",
 )  # fmt: skip
 
 
-#: Last names of places where a response has a table by id instead of a list.
+#: Last keys of paths at which a response has a dictionary by id instead of a list.
 _TABLES: Final = (("open",), ("closed",), ("trades",))
 
 
@@ -41,10 +43,11 @@ class Accepted(Struct, frozen=True):
     row: Mapping[str, Any]
     """Order as CCXT has parsed it; numbers may be missing."""
     exchange_order_id: str
+    """The exchange's id of the order."""
 
     @property
     def has_status(self) -> bool:
-        """Return whether the response states what has become of the order; otherwise look it up."""
+        """Return whether the response has the status of the order; otherwise look it up."""
         return self.row.get("status") in ("open", "closed", "canceled", "expired", "rejected")
 
 
@@ -56,27 +59,27 @@ class Unknown(Struct, frozen=True):
 
 
 class Absent(Struct, frozen=True):
-    """The exchange has responded completely, and has no such order at this moment."""
+    """Complete responses of the exchange do not contain the order at this moment."""
 
 
 def read_send(
     exchange: str, result: CallResult, client_order_id: str
 ) -> Accepted | Refused | Unknown:
-    """Return the outcome of an order that was sent.
+    """Return the outcome of the call that sent an order.
 
     Args:
         exchange: CCXT exchange id, or `simulator`.
-        result: Result of the call that sent it.
+        result: Result of the call.
         client_order_id: Client order id of the order.
     """
     if result.error is not None:
         return read_failure(exchange, result.error, result.record)
-    # CCXT reads an order without an id out of some errors that come with status 200.
+    # From some errors with status 200, CCXT returns an order without an id.
     refused = find_proven_refusal(exchange, result.record.status, result.record.body)
     row = _get_row(result.value)
     if row is None or not _get_id(row):
         return refused or Unknown("the response holds no order")
-    if not _is_ours(row, client_order_id):
+    if not _has_client_order_id(row, client_order_id):
         return Unknown("the response is about another order")
     return Accepted(row, _get_id(row))
 
@@ -84,11 +87,13 @@ def read_send(
 def read_cancel(
     exchange: str, result: CallResult, client_order_id: str
 ) -> Accepted | Refused | Unknown:
-    """Return the outcome of a cancel; without an `Accepted` with a status, look up the order.
+    """Return the outcome of the call that cancelled an order.
+
+    Only `Accepted` with a status states how the order ended; otherwise look up the order.
 
     Args:
         exchange: CCXT exchange id, or `simulator`.
-        result: Result of the call that requested it.
+        result: Result of the call.
         client_order_id: Client order id of the order.
     """
     return read_send(exchange, result, client_order_id)
@@ -102,8 +107,8 @@ def read_look_up(
     Args:
         exchange: CCXT exchange id, or `simulator`.
         calls: Calls of the look-up.
-        results: Results of these calls, in their order; after an order was found the others may be
-            missing.
+        results: Results of these calls, in the same order; the calls after the one that found the
+            order may be missing.
         client_order_id: Client order id of the order.
     """
     doubts: list[Unknown] = []
@@ -121,10 +126,10 @@ def read_look_up(
 def read_list(call: CcxtCall, result: CallResult) -> list[Mapping[str, Any]] | Unknown:
     """Return the rows of a list, or the reason why the response is not a complete list.
 
-    CCXT reads HTML, a cut body and an error alike as an empty list.
+    CCXT returns an empty list for HTML, for a cut body and for an error.
 
     Args:
-        call: Call, with the keys to the list in the response.
+        call: Call with the keys that lead to the list in the response.
         result: Result of that call.
     """
     if result.error is not None:
@@ -138,12 +143,12 @@ def read_list(call: CcxtCall, result: CallResult) -> list[Mapping[str, Any]] | U
 
 
 def read_failure(exchange: str, error: BaseException, record: RequestRecord) -> Refused | Unknown:
-    """Return the outcome of a request whose call raised.
+    """Return the outcome of a request whose call raised an error.
 
     Args:
         exchange: CCXT exchange id, or `simulator`.
-        error: Error that CCXT, or a library below it, has raised.
-        record: Outcome of the HTTP request.
+        error: Error that CCXT, or a library that it uses, has raised.
+        record: Record of the HTTP request.
     """
     refused = find_proven_refusal(exchange, record.status, record.body)
     if refused is not None:
@@ -152,7 +157,7 @@ def read_failure(exchange: str, error: BaseException, record: RequestRecord) -> 
     if not record.is_sent and isinstance(error, ccxt.BaseError):
         return Refused("not sent", reason)
     if record.status is None and record.http_method == "POST" and _is_unconnected(error):
-        # aiohttp repeats a GET or DELETE by itself, so only a POST has certainly not arrived.
+        # aiohttp may repeat a GET or DELETE, of which the first may have arrived; never a POST.
         return Refused("not sent", reason)
     return Unknown(reason)
 
@@ -168,6 +173,7 @@ def describe_failure(error: BaseException, record: RequestRecord) -> str:
 def _read_found_order(
     exchange: str, call: CcxtCall, result: CallResult, client_order_id: str
 ) -> Accepted | Absent | Unknown:
+    """Return the outcome of one call of a look-up."""
     record = result.record
     if call.list_path is None:
         if result.error is not None:
@@ -175,16 +181,16 @@ def _read_found_order(
                 return Absent()
             return Unknown(describe_failure(result.error, record))
         row = _get_row(result.value)
-        if row is None or not _get_id(row) or not _is_ours(row, client_order_id):
+        if row is None or not _get_id(row) or not _has_client_order_id(row, client_order_id):
             return Unknown("the response holds no order, or another one")
         return Accepted(row, _get_id(row))
     rows = read_list(call, result)
     if isinstance(rows, Unknown):
         return rows
-    ours = [row for row in rows if client_order_id in _collect_our_ids(row)]
-    if ours:
-        return Accepted(ours[0], _get_id(ours[0])) if _get_id(ours[0]) else Unknown("no order id")
-    # CCXT leaves rows out whose market it does not recognise.
+    found = next((row for row in rows if client_order_id in _collect_client_order_ids(row)), None)
+    if found is not None:
+        return Accepted(found, _get_id(found)) if _get_id(found) else Unknown("no order id")
+    # CCXT leaves out rows of markets that it does not know.
     return Unknown("CCXT left the order out") if client_order_id in record.body else Absent()
 
 
@@ -201,24 +207,24 @@ def _get_id(row: Mapping[str, Any]) -> str:
     return str(found) if isinstance(found, str | int) and not isinstance(found, bool) else ""
 
 
-def _collect_our_ids(row: Mapping[str, Any]) -> set[str]:
+def _collect_client_order_ids(row: Mapping[str, Any]) -> set[str]:
     info = _get_row_or_empty(row.get("info"))
-    found = [row.get("clientOrderId"), *(info.get(name) for name in _OUR_IDS)]
+    found = [row.get("clientOrderId"), *(info.get(name) for name in _CLIENT_ID_KEYS)]
     return {one for one in found if isinstance(one, str) and one}
 
 
-def _is_ours(row: Mapping[str, Any], client_order_id: str) -> bool:
-    """Return whether a row has this client order id, or none."""
-    found = _collect_our_ids(row)
+def _has_client_order_id(row: Mapping[str, Any], client_order_id: str) -> bool:
+    """Return whether a row has this client order id, or no client order id at all."""
+    found = _collect_client_order_ids(row)
     return not found or client_order_id in found
 
 
-def has_place(record: RequestRecord, path: tuple[str, ...]) -> bool:
-    """Return whether a response has a list or a table at a place.
+def has_list_or_table(record: RequestRecord, path: tuple[str, ...]) -> bool:
+    """Return whether a response with status 200 has a JSON list or object at a path.
 
     Args:
         record: Record of the request.
-        path: Names that lead there; empty: the document itself.
+        path: Keys that lead to it; empty: the document itself.
     """
     return record.status == 200 and isinstance(
         _get_at_path(parse_json_body(record.body), path), list | dict
@@ -233,6 +239,7 @@ def _get_at_path(document: Any, path: tuple[str, ...]) -> Any:
 
 
 def _has_list(record: RequestRecord, path: tuple[str, ...], *, is_page: bool) -> bool:
+    """Return whether a response has a list at a path that is complete, or one page of many."""
     if record.status != 200:
         return False
     document: Any = parse_json_body(record.body)
@@ -241,14 +248,14 @@ def _has_list(record: RequestRecord, path: tuple[str, ...], *, is_page: bool) ->
         return False
     if is_page:
         return True
-    # Coinbase states that there is more; Kraken counts what it has.
+    # Coinbase states whether there are more rows; Kraken states the number of all rows.
     count = _get_row_or_empty(_get_row_or_empty(document).get("result")).get("count")
     is_cut = isinstance(count, int) and count > len(cast("list[Any]", place))
     return not is_cut and _get_row_or_empty(document).get("has_next") is not True
 
 
 def _is_unconnected(error: BaseException) -> bool:
-    """Return whether the connection was never there, so that nothing can have been sent."""
+    """Return whether no connection was made, so that nothing can have been sent."""
     link: BaseException | None = error
     while link is not None:
         names = {kind.__name__ for kind in type(link).__mro__}

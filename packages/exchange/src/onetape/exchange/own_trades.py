@@ -1,4 +1,7 @@
-"""Pages of the account's own trades: start of the next page, and ranges of the requests."""
+"""Divide the own trades of an account into requests: time ranges, and pages inside a range.
+
+Own trade is CCXT's word for an execution of an order of the account.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -11,11 +14,11 @@ from onetape.exchange.trading_records import get_fields
 def iterate_time_windows(
     dialect: Dialect, since_ms: int, now_ms: int
 ) -> Iterator[tuple[int, int | None]]:
-    """Yield the time ranges that together reach from a time until now, epoch milliseconds.
+    """Yield start and end (None: no end) of time ranges from a time until now, epoch milliseconds.
 
     Args:
         dialect: Dialect of the exchange, which may limit the length of a range.
-        since_ms: First time.
+        since_ms: Start of the first range.
         now_ms: The exchange's time.
     """
     length_ms = dialect.trades_window_ms
@@ -28,24 +31,24 @@ def iterate_time_windows(
         yield first_ms, last_ms
         if last_ms > now_ms:
             return
-        # Both ends are inclusive, and trades are stored by id: the ranges overlap at one moment.
+        # Both ends are inclusive; the overlap does no harm, because trades are collected by id.
         first_ms = last_ms
 
 
 def find_next_position(
     dialect: Dialect, rows: Sequence[Mapping[str, Any]], body: str, rows_read: int
 ) -> str | None:
-    """Return the position of the next page of own trades; None where this page was the last.
+    """Return the position of the next page of own trades; None: this page was the last.
 
     Args:
         dialect: Dialect of the exchange.
-        rows: Rows of this page, as CCXT has read them, oldest first.
+        rows: Rows of this page, as CCXT has parsed them, oldest first.
         body: Body of the response.
-        rows_read: Rows of this page and of those before it.
+        rows_read: Number of rows of this page and of all pages before it.
     """
     document = get_fields(parse_json_body(body))
     if dialect.trades_paging == "cursor":
-        # Bybit has the cursor in its result, Coinbase next to its list.
+        # Bybit has the cursor in `result`, Coinbase at the top level.
         place = get_fields(document.get("result")) or document
         return str(place.get("nextPageCursor") or place.get("cursor") or "") or None
     if dialect.trades_paging == "ofs":
@@ -55,6 +58,6 @@ def find_next_position(
     if len(rows) < dialect.trades_limit:
         return None
     if dialect.trades_paging == "after":
-        # OKX goes from the newest trade to the oldest, by ids of its bills.
+        # OKX returns the newest trades first; its pages are requested by the id of a bill.
         return str(get_fields(rows[0].get("info")).get("billId") or "") or None
     return str(rows[-1]["id"])

@@ -1,8 +1,9 @@
-"""The pager: closed candles of a range, page by page, by the times that come back.
+"""Fetch the closed candles of a range from an exchange, page by page.
 
-The number of rows decides nothing: a page may be short in the middle of history and full at a gap.
-Pages overlap by one candle, so that a candle that the exchange has revised meanwhile is read again.
-Each request advances by at least one candle, so that the pager always ends.
+A page is one response. The next request begins at the last time of the page before, whatever the
+number of its rows: a page may be short in the middle of history and full next to a gap. Pages
+overlap by one candle, so that a candle that the exchange has revised meanwhile is read again. Each
+request advances by at least one candle, so that the paging always ends.
 """
 
 import asyncio
@@ -20,19 +21,19 @@ from onetape.exchange.responses import CandleBatch
 from onetape.exchange.rest import RestExchange
 
 _DAY: Final = Timeframe.parse("1d")
-#: Empty pages in a row before days are requested instead, where those are longer.
+#: Number of empty pages in a row after which daily candles are requested, to skip the empty time.
 _EMPTY_PAGES: Final = 2
-#: Number of pages in a row without progress beyond the requested time that are an error.
+#: Number of pages in a row without a candle after the requested time that are an error.
 STUCK_PAGES: Final = 3
-#: Turns of the loop after which CCXT has sent a request.
+#: Number of turns of the event loop after which CCXT has sent the next request.
 _TURNS: Final = 3
 
 
 class Page(Struct, frozen=True):
-    """One response, cut to the closed candles that were requested."""
+    """One response, reduced to the closed candles that were requested."""
 
     candles: Candles
-    """Valid candles, oldest first, each open time once; empty where the exchange has none."""
+    """Valid candles, oldest first, each open once; empty: the exchange has none."""
     refused: dict[Candle, str]
     """Invalid rows of this range or without a valid time, each with the exchange's text."""
     since: int
@@ -42,11 +43,11 @@ class Page(Struct, frozen=True):
     requested_ms: int
     """Market time of the request, epoch milliseconds."""
     opens: Sequence[int] = ()
-    """Open times of all rows from the requested time on, forming candle included."""
+    """Opens of all rows from the requested time on, with that of the forming candle."""
 
     @property
     def rows(self) -> list[Candle]:
-        """All rows, refused rows included, sorted by time."""
+        """All rows, valid and refused, sorted by time."""
         columns = (self.candles.open, self.candles.high, self.candles.low, self.candles.close)
         values = [column.tolist() for column in (*columns, self.candles.volume)]
         sound = map(Candle, self.candles.timestamp.tolist(), *values)
@@ -54,7 +55,13 @@ class Page(Struct, frozen=True):
 
 
 def compute_last_closed_open(timeframe: Timeframe, now_ms: int, grace_ms: int) -> int:
-    """Return the open (epoch seconds) of the newest candle that is certain to be final."""
+    """Return the open of the newest candle that is certain to be final, epoch seconds.
+
+    Args:
+        timeframe: Timeframe of the candles.
+        now_ms: Market time, epoch milliseconds.
+        grace_ms: Time after the end of a candle in which its value may still change, milliseconds.
+    """
     forming = timeframe.floor((now_ms - grace_ms) // 1_000)
     return timeframe.shift(forming, -1)
 
@@ -64,14 +71,13 @@ async def iterate_closed_pages(
 ) -> AsyncGenerator[Page]:
     """Yield the closed candles that open in `[start, end)`, epoch seconds, oldest first.
 
-    The next page is requested while the caller works on one, so close the generator
-    (`contextlib.aclosing`) where it may be left early. Where the exchange serves its newest candles
-    only, the first page begins with the oldest of them, and a note of the exchange has the time of
-    that candle.
+    The next page is requested while the caller uses the present one, so close the generator
+    (`contextlib.aclosing`) if it may be left early. If the exchange serves only its newest candles,
+    the first page begins with the oldest of them, and a note states its time.
 
     Raises:
-        ExchangeUnreachable: no usable response within the time for retries, or page after page
-            without a candle later than the requested time; earlier pages stand.
+        ExchangeUnreachable: no usable response within the time for retries, or several pages
+            without a candle later than the requested time; earlier pages stay valid.
         ExchangeRefused: the exchange refused the request.
     """
     paginator = _Paginator(exchange, symbol, timeframe, start, end)
@@ -88,7 +94,7 @@ async def iterate_closed_pages(
 
 
 class _Paginator:
-    """State of a paged fetch: its position and its end. Times are epoch seconds."""
+    """State of a paged fetch: its position (`_cursor`) and its end. Times are epoch seconds."""
 
     def __init__(
         self, exchange: RestExchange, symbol: str, timeframe: Timeframe, start: int, end: int
@@ -99,7 +105,7 @@ class _Paginator:
         self._timeframe = timeframe
         self._start = start
         self._end = end
-        # Known from an earlier fetch where the exchange serves its newest candles only.
+        # The time of the oldest candle, known from an earlier fetch, if only the newest are served.
         served_from = exchange.served_from.get((symbol, timeframe.name), start)
         self._cursor = timeframe.ceil(max(start, served_from))
         self._now_ms = exchange.now_ms()
@@ -109,27 +115,27 @@ class _Paginator:
         self._most_empty_pages = _EMPTY_PAGES
 
     async def fetch_next_page(self) -> Page | None:
-        """Request the next page and move on; None at the end."""
+        """Request the next page and move the position; None: the end is reached."""
         now_ms = self._get_market_ms()
         newest = compute_last_closed_open(self._timeframe, now_ms, self._quirks.close_grace_ms)
         stop = min(self._end, self._timeframe.next(newest))
         if self._cursor >= stop:
             return None
         batch, since = await self._fetch_page(stop)
-        # A time after the forming candle is a fault: following it would skip what lies between.
+        # A time after the forming candle is a fault, and would skip the candles before it.
         seen = _collect_placed_opens(
             batch, self._timeframe, self._cursor, self._timeframe.floor(now_ms // 1_000)
         )
         covered_until = min(await self._move_cursor(batch, seen, stop), stop)
         if covered_until >= stop:
             self._cursor = self._end
-        candles, refused = _cut(batch, self._timeframe, self._start, stop)
+        candles, refused = _separate_refused(batch, self._timeframe, self._start, stop)
         return Page(candles, refused, since, covered_until, now_ms, seen)
 
     def _get_market_ms(self) -> int:
-        """Return the market time, taken before the request: what closes meanwhile may not be final.
+        """Return the market time before the request: a candle that closes later may not be final.
 
-        Far from the newest candle an earlier time does as well, and requesting it is not free.
+        Far from the newest candle an older time is good enough, and reading the time takes time.
         """
         page_end = self._timeframe.shift(self._cursor, self._quirks.page_limit + 1)
         if page_end * 1_000 > self._now_ms - self._quirks.close_grace_ms:
@@ -137,10 +143,10 @@ class _Paginator:
         return self._now_ms
 
     async def _move_cursor(self, batch: CandleBatch, seen: list[int], stop: int) -> int:
-        """Move the cursor, by a candle at least; return before when all has been requested.
+        """Move the cursor by at least a candle; return the time up to which all was requested.
 
         Raises:
-            ExchangeUnreachable: page after page holds no candle later than the requested time.
+            ExchangeUnreachable: several pages had no candle later than the requested time.
         """
         if seen and seen[-1] > self._cursor:
             self._empty_pages, self._most_empty_pages, self._stuck_pages = 0, _EMPTY_PAGES, 0
@@ -150,13 +156,13 @@ class _Paginator:
             return stop
         is_at_row, self._is_at_row = self._is_at_row, False
         rows = batch.timestamp[(batch.timestamp >= 0) & (batch.timestamp <= self._cursor)]
-        # The last row of the page before, alone, proves as much as no row.
+        # A page with only the last row of the page before is like an empty page.
         if rows.size and not (is_at_row and int(rows.min()) == self._cursor):
             self._check_stuck(int(rows.max()))
         elif not self._quirks.finds_next:
             return await self._skip_empty_page(stop)
         elif rows.size or self._stuck_pages or self._empty_pages:
-            # The exchange would have sent a later candle if it had one: the end of the data.
+            # The exchange would have returned a later candle if it had one.
             return stop
         else:
             self._empty_pages += 1
@@ -164,10 +170,10 @@ class _Paginator:
         return self._cursor
 
     def _check_stuck(self, newest: int) -> None:
-        """Count a page that goes no further than the time it was requested from.
+        """Count a page without a row later than the requested time.
 
         Raises:
-            ExchangeUnreachable: too many such pages follow each other.
+            ExchangeUnreachable: `STUCK_PAGES` such pages came in a row.
         """
         self._stuck_pages += 1
         if self._stuck_pages >= STUCK_PAGES:
@@ -179,19 +185,19 @@ class _Paginator:
             )
 
     async def _skip_empty_page(self, stop: int) -> int:
-        """Move the cursor over an empty page; return before when all has been requested."""
+        """Move the cursor past an empty page; return the time up to which all was requested."""
         self._stuck_pages = 0
         self._empty_pages += 1
         self._cursor = self._timeframe.shift(self._cursor, self._compute_limit(stop))
         if self._empty_pages >= self._most_empty_pages:
             ahead = await self._fetch_next_day(stop)
-            # Where a daily candle shows one that the pages lack, days are no help: request fewer.
+            # If the days show a candle that the pages lack, they do not help: request them rarely.
             self._most_empty_pages *= 1 if ahead > self._cursor else 2
             self._cursor, self._empty_pages = max(self._cursor, ahead), 0
         return self._cursor
 
     def _compute_limit(self, stop: int) -> int:
-        """Return the number of candles to request: one more than needed shows if more follow."""
+        """Return the number of candles to request: one more than needed, to see if more follow."""
         return min(self._quirks.page_limit, self._timeframe.count_between(self._cursor, stop) + 1)
 
     async def _fetch_batch(self, limit: int) -> CandleBatch:
@@ -200,7 +206,7 @@ class _Paginator:
         )
 
     async def _fetch_page(self, stop: int) -> tuple[CandleBatch, int]:
-        """Request a page; return it, and the time from which it has all the exchange's candles."""
+        """Request a page; return it, and the time from which it has every candle that exists."""
         cursor, timeframe = self._cursor, self._timeframe
         batch = await self._fetch_batch(self._compute_limit(stop))
         opens = _collect_placed_opens(batch, timeframe, cursor, stop)
@@ -211,8 +217,8 @@ class _Paginator:
                 return batch, cursor
             self._note_served_from(opens[0])
             return batch, opens[0]
-        # A page's length from the cursor on, and its beginning is missing: a gap, or an exchange
-        # that sends less than a page and keeps the newest. A request that ends there shows it.
+        # The first candles are missing: a gap, or the exchange returned fewer candles than
+        # requested and left out the oldest. Requests for the missing part show which it is.
         while opens:
             missing = min(timeframe.count_between(cursor, opens[0]), self._quirks.page_limit)
             if not missing:
@@ -233,13 +239,13 @@ class _Paginator:
         )
 
     async def _fetch_next_day(self, stop: int) -> int:
-        """Return before when no candle can come, requested by days: `stop` where none comes."""
+        """Return a time before which no candle exists, found with daily candles; at most `stop`."""
         if self._timeframe.seconds >= _DAY.seconds or not self._exchange.has_timeframe(_DAY.name):
             return self._cursor
         start = _DAY.floor(self._cursor)
         day = await fetch_first_open(self._exchange, self._symbol, _DAY, start=start, end=stop)
-        # The exchange's days may open at another hour than 00:00 UTC: the one before may hold the
-        # first candle.
+        # The exchange's days may not open at 00:00 UTC, so the first candle may be on the day
+        # before.
         before = stop if day is None else self._timeframe.floor(day - _DAY.seconds)
         return max(self._cursor, before)
 
@@ -247,10 +253,10 @@ class _Paginator:
 async def fetch_first_open(
     exchange: RestExchange, symbol: str, timeframe: Timeframe, *, start: int, end: int
 ) -> int | None:
-    """Return the open of the first candle in `[start, end)`, epoch seconds, or None.
+    """Return the open of the first candle in `[start, end)`, epoch seconds; None: no candle.
 
-    Sends one request where the exchange finds the next candle itself, else one for each page's
-    length.
+    One request is enough if the exchange finds the next candle itself (`Quirks.finds_next`);
+    otherwise one request is sent for each page's length.
 
     Raises:
         ExchangeUnreachable: no usable response within the time for retries.
@@ -280,13 +286,13 @@ def _collect_placed_opens(
     return times[timeframe.is_open(times)].tolist()
 
 
-def _cut(
+def _separate_refused(
     batch: CandleBatch, timeframe: Timeframe, start: int, stop: int
 ) -> tuple[Candles, dict[Candle, str]]:
-    """Return the sound candles of `[start, stop)`, and the rows that break a rule.
+    """Return the sound candles of `[start, stop)`, and the unsound rows with the exchange's text.
 
-    Of two rows with one time the later in the response counts. A row with an invalid time stays in,
-    so that it is quarantined; a sound one outside the range was merely not requested.
+    Of two rows with the same time, the later one in the response is returned. A row with an invalid
+    time is returned as unsound; a row with a valid time outside the range is left out.
     """
     sent = batch.make_columns()
     faults = find_candle_faults(sent, timeframe)
@@ -300,7 +306,7 @@ def _cut(
     places = np.flatnonzero(inside)
     times = sent.timestamp[places]
     if times.size > 1 and not bool(np.all(times[1:] > times[:-1])):
-        # Backwards, because `unique` keeps the first of equals.
+        # Reversed, because `unique` returns the first of equal times.
         _, first = np.unique(times[::-1], return_index=True)
         places = places[times.size - 1 - first]
     return batch.make_columns(places), refused

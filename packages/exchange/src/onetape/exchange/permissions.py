@@ -1,4 +1,4 @@
-"""Rights of an API key, read from the exchange's statement about the key."""
+"""Parse the rights of an API key from the exchange's response, and refuse a dangerous key."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, cast
@@ -14,20 +14,20 @@ class KeyMayNotTrade(SafetyRefusal):
 
 
 class KeyNotAccepted(ExchangeRefused):
-    """The exchange does not accept the key: it is deleted, or not for this request or address."""
+    """The exchange does not accept the key: deleted, or not valid for the request or address."""
 
 
 class KeyPermissions(Struct, frozen=True):
-    """Rights of a key; None: the exchange does not state the right."""
+    """Rights of an API key; None: the exchange does not state the right."""
 
     may_trade: bool | None
     """Whether the API key may place spot orders."""
     may_withdraw: bool | None
     """Whether the API key may move money out of the account."""
     is_address_bound: bool | None = None
-    """Whether the API key works from stated internet addresses only."""
+    """Whether the API key works only from stated internet addresses."""
     withdraw_rights: tuple[str, ...] = ()
-    """The exchange's names of the rights that move money, where it has several."""
+    """The exchange's names of the key's rights that move money, if it has several."""
 
 
 #: Method of CCXT that requests the rights of a key, by exchange.
@@ -37,14 +37,13 @@ PERMISSION_CALLS: Final[Mapping[str, str]] = {
     "bybit": "private_get_v5_user_query_api",
     "coinbase": "v3_private_get_brokerage_key_permissions",
 }
-#: Place of the exchange's own id of the account in the response to `PERMISSION_CALLS`.
+#: Keys that lead to the exchange's own id of the account in the response to `PERMISSION_CALLS`.
 _ACCOUNT_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "okx": ("data", "uid"),
     "bybit": ("result", "userID"),
     "coinbase": ("portfolio_uuid",),
 }
-#: Exchanges that state which account a key belongs to; elsewhere two traders of one account cannot
-#: be detected.
+#: Exchanges that state the account of a key. On others, two traders on one account are not noticed.
 ACCOUNT_EXCHANGES: Final = ("binance", *_ACCOUNT_FIELDS)
 #: Binance's names of rights that move money away from the account.
 _BINANCE_WITHDRAWS: Final = (
@@ -63,7 +62,7 @@ def parse_permissions(exchange: str, document: object) -> KeyPermissions:
     fields = _get_fields(document)
     if name == "binance":
         rights = [_get_flag(fields, right) for right in _BINANCE_WITHDRAWS]
-        # An account's statement may lack a right that came later, not that of withdrawals.
+        # A response may lack rights that Binance added later, but never that of withdrawals.
         known = rights if rights[0] is not None else []
         return KeyPermissions(
             _get_flag(fields, "enableSpotAndMarginTrading"),
@@ -83,7 +82,7 @@ def parse_permissions(exchange: str, document: object) -> KeyPermissions:
 
 
 def parse_account_id(exchange: str, document: object) -> str | None:
-    """Return the exchange's own id of the account, or None where the response does not have it.
+    """Return the exchange's own id of the account; None: the response does not have it.
 
     Args:
         exchange: CCXT exchange id.
@@ -101,16 +100,17 @@ def parse_account_id(exchange: str, document: object) -> str | None:
 def check_permissions(
     exchange: str, permissions: KeyPermissions, *, is_unknown_allowed: bool
 ) -> tuple[str, ...]:
-    """Refuse a key that may withdraw, or may not trade; return notes for the person.
+    """Refuse a key that may withdraw or may not trade; return warnings, one sentence each.
 
     Args:
         exchange: CCXT exchange id, or `simulator`.
         permissions: Permissions of the key.
-        is_unknown_allowed: Whether a key is used of which the exchange does not state what it may
-            do, as on test networks.
+        is_unknown_allowed: Whether a key whose rights the exchange does not state is accepted, as
+            on test networks.
 
     Raises:
-        SafetyRefusal: the text names the right to take away or to add.
+        SafetyRefusal: the key may withdraw, or its rights are not known; names the remedy.
+        KeyMayNotTrade: the key may not trade; names the remedy.
     """
     if permissions.may_withdraw:
         rights = ", ".join(permissions.withdraw_rights)

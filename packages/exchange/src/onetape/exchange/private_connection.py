@@ -1,7 +1,7 @@
-"""One CCXT client with an API key: performs private calls, each once, and reads their failures.
+"""One CCXT client with an API key, which sends each private request once.
 
-The client has a separate connection and no rate limiter of CCXT's: an order waits behind no other
-request.
+The client has a connection of its own and does not use CCXT's rate limiter, so that an order never
+waits for another request. `AccountReader` and `PrivateClient` build on it.
 """
 
 import asyncio
@@ -29,9 +29,10 @@ TIMEOUT_MS: Final = 5_000
 
 
 class PrivateConnection:
-    """The CCXT client of one API key. Use it as an async context manager.
+    """The CCXT client of one API key. Use it in `async with`.
 
-    A caller in another thread's event loop waits there; the calls run in the loop of `async with`.
+    All calls run in the event loop of `async with`; a caller in the event loop of another thread
+    waits in its own loop.
     """
 
     def __init__(
@@ -43,17 +44,17 @@ class PrivateConnection:
         timeout_ms: int = TIMEOUT_MS,
         dialect: Dialect | None = None,
     ) -> None:
-        """Prepare; nothing is requested yet.
+        """Initialise; no request is sent.
 
         Args:
             endpoint: Endpoint of the exchange.
             credentials: Credentials of the account.
-            now_ms: Returns the exchange's time, epoch milliseconds.
-            timeout_ms: Timeout of one request.
-            dialect: Form of private requests to the exchange; None: that of `DIALECTS`.
+            now_ms: Function that returns the exchange's time, epoch milliseconds.
+            timeout_ms: Time limit of one request, milliseconds.
+            dialect: Dialect of the exchange; None: its entry in `DIALECTS`.
 
         Raises:
-            UsageError: the private requests of the exchange are not known.
+            UsageError: the exchange has no entry in `DIALECTS`.
         """
         self.endpoint = endpoint
         self.dialect = dialect or get_dialect(endpoint.exchange)
@@ -69,20 +70,20 @@ class PrivateConnection:
         settings["options"] |= self.dialect.client_options
         self._client: Any = getattr(ccxt_async, endpoint.ccxt_class)(settings)
         redact_client(self._client)
-        # Prices and amounts stay the exchange's own digits.
+        # CCXT returns prices and amounts as texts, with the exchange's own digits.
         self._client.number = str
         point_client(self._client, endpoint)
         self._tap = RequestTap(self._client, self._stamp_ms)
-        self._lane = asyncio.Lock()
+        self._one_at_a_time = asyncio.Lock()
         self._stamped_ms = 0
         self.now_ms = now_ms
-        """Returns the exchange's time, epoch milliseconds."""
+        """Function that returns the exchange's time, epoch milliseconds."""
         self.symbols = set[str]()
-        """Markets in which the account is traded by this client."""
+        """Markets in which this client trades."""
         self._client_loop = ClientLoop(self._client, endpoint.exchange)
 
     async def __aenter__(self) -> Self:
-        """Return the client; its connections belong to the event loop that runs now."""
+        """Return the client, whose connections belong to the running event loop."""
         self._client_loop.begin()
         return self
 
@@ -92,7 +93,7 @@ class PrivateConnection:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Cancel the requests that still run, and close the connections."""
+        """Cancel the running requests, and close the connections."""
         await self._client_loop.close()
 
     @property
@@ -106,7 +107,7 @@ class PrivateConnection:
         return self._client.markets or {}
 
     async def load_markets(self) -> None:
-        """Load the markets, without the key: no signed request is made for them.
+        """Load the markets with requests that do not contain the key.
 
         Raises:
             ExchangeUnreachable: no usable response.
@@ -115,18 +116,18 @@ class PrivateConnection:
         await self._client_loop.run(self._load_markets)
 
     async def perform(self, call: CcxtCall) -> CallResult:
-        """Carry out a call once and return its result, which also holds any error of the call."""
+        """Perform a call once; an error of the call is part of the result, not raised."""
         return await self._client_loop.run(lambda: self._perform(call))
 
     async def _perform(self, call: CcxtCall) -> CallResult:
         if not self.dialect.has_rising_nonces:
             return await self._tap.perform(call)
-        # The second of two simultaneous requests may arrive first: the other would be refused.
-        async with self._lane:
+        # Of two simultaneous requests the second may arrive first; the other would be refused.
+        async with self._one_at_a_time:
             return await self._tap.perform(call)
 
     def _stamp_ms(self) -> int:
-        """Return the time for a request; one more than the last, where it must be higher."""
+        """Return the time for a request; higher than the last one, if the dialect needs that."""
         now_ms = self.now_ms()
         if self.dialect.has_rising_nonces:
             now_ms = max(now_ms, self._stamped_ms + 1)
@@ -134,17 +135,17 @@ class PrivateConnection:
         return now_ms
 
     async def read(self, call: CcxtCall) -> CallResult:
-        """Carry out a call that changes nothing, once.
+        """Perform a call that changes nothing at the exchange, once; return its result.
 
         Raises:
             ExchangeUnreachable: no usable response.
-            ExchangeRefused: the exchange refused the request; KeyNotAccepted: it does not accept
-                the key.
+            KeyNotAccepted: the exchange does not accept the key.
+            ExchangeRefused: the exchange refused the request.
         """
         result = await self.perform(call)
         if result.error is None:
             return result
-        # After a good call CCXT takes an invalid key of Binance for too many requests.
+        # After a successful call, CCXT reports an invalid key of Binance as too many requests.
         refused = find_proven_refusal(
             self.endpoint.exchange, result.record.status, result.record.body
         )
@@ -157,10 +158,10 @@ class PrivateConnection:
             raise result.error
 
     async def read_rows(self, call: CcxtCall) -> tuple[list[Mapping[str, Any]], CallResult]:
-        """Return the rows of a list and the response behind them.
+        """Perform a call that returns a list, once; return the rows and the result of the call.
 
         Raises:
-            ExchangeUnreachable: no usable response: CCXT reads a page of HTML as an empty list.
+            ExchangeUnreachable: no usable response; CCXT returns an empty list for a page of HTML.
             ExchangeRefused: the exchange refused the request.
         """
         result = await self.read(call)

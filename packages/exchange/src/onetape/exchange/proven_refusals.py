@@ -1,7 +1,7 @@
-"""Error responses of exchanges that prove that a private request was not carried out.
+"""Find out whether an error response proves that a private request had no effect.
 
-An order is refused only where the exchange's own program returns a code that leaves no doubt.
-A page of HTML, an unknown code, a duplicate id, an error of the server: all of these prove nothing.
+Only known error codes of the exchange prove it. A page of HTML, an unknown code, a duplicate id and
+an error of the server prove nothing: the order may exist.
 """
 
 import json
@@ -13,10 +13,12 @@ from msgspec import Struct
 from onetape.core.printable import escape_unprintable
 from onetape.core.symbols import SIMULATOR_ID
 
-#: Reasons for which an exchange refuses a request.
+#: Kind of a refusal: too late, no funds, a rule of the market, the API key, the request rate, a
+#: market that is not traded, an order that does not exist, or a request that was never sent.
 RefusalKind = Literal[
     "late", "funds", "rules", "key", "rate", "market", "no such order", "not sent"
 ]
+#: Maximum number of characters of a message.
 _LONGEST_MESSAGE: Final = 160
 
 
@@ -25,12 +27,14 @@ class Refused(Struct, frozen=True):
 
     kind: RefusalKind
     reason: str
-    """Reason of the refusal in the exchange's words, one line."""
+    """Message of the exchange, one line."""
     code: str = ""
-    """Error code of the exchange."""
+    """Error code of the exchange; empty: the request was never sent."""
 
 
-class _Error(NamedTuple):
+class _ExchangeErrorCode(NamedTuple):
+    """An error in a response; an empty code proves nothing."""
+
     code: str
     message: str
 
@@ -39,19 +43,20 @@ class _Codes(Struct, frozen=True):
     """Error codes of one exchange that prove a refusal, each with its kind."""
 
     kinds: Mapping[str, RefusalKind | Literal["other"]]
+    """Kind of each code; `other`: the message decides."""
     ranges: tuple[tuple[int, int, RefusalKind], ...] = ()
-    """First and last error code of each range, both included."""
+    """First and last error code of each range, both included, and the kind of its codes."""
     doubtful: frozenset[str] = frozenset()
     """Error codes inside the ranges that prove nothing."""
     statuses: range = range(200, 500)
-    """HTTP statuses with which an error may come."""
+    """HTTP statuses of responses whose error codes prove a refusal."""
 
 
-#: A request may have been carried out although one of these came with an error.
+#: HTTP statuses after which a request may have had an effect, whatever the error code.
 _DOUBTFUL_STATUSES: Final = frozenset({408, 409})
-#: An order of this id exists: it may be the one that was sent.
+#: Parts of messages about an id that exists already: it may be the order that was sent.
 _DUPLICATE: Final = ("uplicate", "already exist", "not unique")
-#: Text of the message where one code has several meanings.
+#: Parts of messages, with the kind of the refusal, for codes with several meanings.
 _MESSAGES: Final[tuple[tuple[str, RefusalKind], ...]] = (
     ("nsufficient", "funds"), ("arket is closed", "market"), ("not permitted", "market"),
     ("is restricted", "market"), ("iquidity is less", "market"), ("not support", "rules"),
@@ -69,7 +74,7 @@ _CODES: Final = {
             "-2011": "no such order", "-2014": "key", "-2015": "key", "-2016": "market",
         },
         ranges=((-1199, -1100, "rules"),),
-        # -1013 and the like come with 400, rate limits with 418 and 429.
+        # Codes such as -1013 come with 400, rate limits with 418 and 429.
         statuses=range(400, 500),
     ),
     "okx": _Codes(
@@ -90,7 +95,7 @@ _CODES: Final = {
         ranges=((170115, 170145, "rules"), (170190, 170210, "rules")),
         doubtful=frozenset({"170141"}),
     ),
-    # Kraken's codes are texts; these are their beginnings.
+    # Kraken's codes are texts that begin like this.
     "kraken": _Codes(
         {
             "EOrder:Insufficient funds": "funds", "EOrder:Unknown order": "no such order",
@@ -120,7 +125,7 @@ _CODES: Final = {
 
 
 def find_proven_refusal(exchange: str, status: int | None, body: str) -> Refused | None:
-    """Return the refusal that a response proves, or None where it proves nothing.
+    """Return the refusal that a response proves; None: it proves nothing.
 
     Args:
         exchange: CCXT exchange id, or `simulator`.
@@ -132,8 +137,9 @@ def find_proven_refusal(exchange: str, status: int | None, body: str) -> Refused
     if codes is None or status not in codes.statuses or status in _DOUBTFUL_STATUSES:
         return None
     errors = list(_iterate_errors(name, parse_json_body(body)))
-    judged = [_classify_error(codes, error) for error in errors]
-    return judged[0] if judged and all(one is not None for one in judged) else None
+    refusals = [_classify_error(codes, error) for error in errors]
+    # With several errors, each of them must prove a refusal.
+    return refusals[0] if refusals and None not in refusals else None
 
 
 def is_no_such_order(exchange: str, status: int | None, body: str) -> bool:
@@ -147,14 +153,14 @@ def is_no_such_order(exchange: str, status: int | None, body: str) -> bool:
 
 
 def parse_json_body(body: str) -> Any:
-    """Return the document of a body, or None where it is no JSON."""
+    """Return the document of a body; None: the body is no JSON."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
         return None
 
 
-def _classify_error(codes: _Codes, error: _Error) -> Refused | None:
+def _classify_error(codes: _Codes, error: _ExchangeErrorCode) -> Refused | None:
     text = f"{error.code} {error.message}"
     if any(word in text for word in _DUPLICATE) or error.code in codes.doubtful:
         return None
@@ -166,7 +172,7 @@ def _classify_error(codes: _Codes, error: _Error) -> Refused | None:
     if kind is None:
         return None
     if kind == "other" and "order sent" in error.message:
-        return None  # the rest of "Duplicate order sent."
+        return None  # a part of "Duplicate order sent."
     if kind in ("other", "rules"):
         kind = _find_kind_by_message(error.message) or ("rules" if error.message else None)
     if kind is None:
@@ -184,7 +190,7 @@ def _find_kind_by_prefix(codes: _Codes, code: str) -> RefusalKind | Literal["oth
     return next((codes.kinds[one] for one in texts), None)
 
 
-def _find_kind_by_range(codes: _Codes, error: _Error) -> RefusalKind | None:
+def _find_kind_by_range(codes: _Codes, error: _ExchangeErrorCode) -> RefusalKind | None:
     try:
         number = int(error.code)
     except ValueError:
@@ -192,57 +198,57 @@ def _find_kind_by_range(codes: _Codes, error: _Error) -> RefusalKind | None:
     return next((kind for low, high, kind in codes.ranges if low <= number <= high), None)
 
 
-def _iterate_errors(exchange: str, document: Any) -> Iterator[_Error]:
-    """Yield the errors of a document; none where it has none, or is not the exchange's own."""
+def _iterate_errors(exchange: str, document: Any) -> Iterator[_ExchangeErrorCode]:
+    """Yield the errors of a response; nothing if it has none or is no response of the exchange."""
     if isinstance(document, dict):
         yield from _READERS[exchange](cast("dict[str, Any]", document))
 
 
-def _iterate_binance_errors(document: dict[str, Any]) -> Iterator[_Error]:
+def _iterate_binance_errors(document: dict[str, Any]) -> Iterator[_ExchangeErrorCode]:
     code = document.get("code")
-    # An order's own document in addition to the code would be a response of another kind.
+    # A document with an order in addition to the code is no plain error.
     if type(code) is int and code < 0 and "orderId" not in document and "data" not in document:
-        yield _Error(str(code), _get_text(document.get("msg")))
+        yield _ExchangeErrorCode(str(code), _get_text(document.get("msg")))
 
 
-def _iterate_okx_errors(document: dict[str, Any]) -> Iterator[_Error]:
+def _iterate_okx_errors(document: dict[str, Any]) -> Iterator[_ExchangeErrorCode]:
     code, data = document.get("code"), document.get("data")
     if code == "0" or not isinstance(code, str):
         return
     rows = [row for row in cast("list[Any]", data) if row] if isinstance(data, list) else []
     if not rows:
-        yield _Error(code, _get_text(document.get("msg")))
+        yield _ExchangeErrorCode(code, _get_text(document.get("msg")))
     for row in rows:
         fields = cast("dict[str, Any]", row) if isinstance(row, dict) else {}
         # A row without an error, or with an order's id, is no refusal.
         of_order = fields.get("ordId") or fields.get("algoId")
-        yield _Error(
+        yield _ExchangeErrorCode(
             "" if of_order else _get_text(fields.get("sCode")), _get_text(fields.get("sMsg"))
         )
 
 
-def _iterate_bybit_errors(document: dict[str, Any]) -> Iterator[_Error]:
+def _iterate_bybit_errors(document: dict[str, Any]) -> Iterator[_ExchangeErrorCode]:
     code, result = document.get("retCode"), document.get("result")
     has_order = isinstance(result, dict) and "orderId" in result
     if type(code) is int and code != 0:
-        yield _Error("" if has_order else str(code), _get_text(document.get("retMsg")))
+        yield _ExchangeErrorCode("" if has_order else str(code), _get_text(document.get("retMsg")))
 
 
-def _iterate_kraken_errors(document: dict[str, Any]) -> Iterator[_Error]:
+def _iterate_kraken_errors(document: dict[str, Any]) -> Iterator[_ExchangeErrorCode]:
     errors, result = document.get("error"), document.get("result")
     if isinstance(errors, list) and not result:
         for one in cast("list[Any]", errors):
-            yield _Error(_get_text(one), _get_text(one))
+            yield _ExchangeErrorCode(_get_text(one), _get_text(one))
 
 
-def _iterate_coinbase_errors(document: dict[str, Any]) -> Iterator[_Error]:
+def _iterate_coinbase_errors(document: dict[str, Any]) -> Iterator[_ExchangeErrorCode]:
     if document.get("success") is True or document.get("success_response"):
         return
     inner = document.get("error_response")
     fields = cast("dict[str, Any]", inner) if isinstance(inner, dict) else document
     code = _get_text(fields.get("error")) or _get_text(fields.get("failure_reason"))
     if code:
-        yield _Error(
+        yield _ExchangeErrorCode(
             code, _get_text(fields.get("message")) or _get_text(fields.get("error_details"))
         )
 
@@ -251,7 +257,7 @@ def _get_text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-_READERS: Final[Mapping[str, Callable[[dict[str, Any]], Iterator[_Error]]]] = {
+_READERS: Final[Mapping[str, Callable[[dict[str, Any]], Iterator[_ExchangeErrorCode]]]] = {
     "binance": _iterate_binance_errors,
     "okx": _iterate_okx_errors,
     "bybit": _iterate_bybit_errors,

@@ -1,4 +1,4 @@
-"""Keeps keys, secrets and signatures of a CCXT client out of output, logs and errors.
+"""Remove keys, secrets and signatures of a CCXT client from output, logs and errors.
 
 CCXT writes requests with their key and signature into its log at level DEBUG, prints them in
 verbose mode, and puts the whole signed address of a request into the text of its errors.
@@ -9,19 +9,19 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-#: Marks of a word that is an address, whose query may hold a signature, or a signature alone.
+#: Parts of a word that is an address, whose query may contain a signature, or a signature alone.
 _SECRET: Final = ("://", "signature=")
-#: A logger without output, whatever the levels of other loggers are.
+#: A disabled logger, whatever the levels of other loggers are.
 _SILENT: Final = logging.getLogger("onetape.private_requests")
 _SILENT.disabled = True
 
 
 def redact_client(client: Any) -> None:
-    """Make a client write and raise no secret, whatever its modes are.
+    """Change a client so that no secret is in its output, its log or its errors.
 
     Args:
-        client: Client of CCXT's asynchronous classes; before anything else is put into its
-            places.
+        client: Client of CCXT's asynchronous classes. Call this before any other method of the
+            client is replaced.
     """
     fetch: Callable[..., Awaitable[Any]] = client.fetch
 
@@ -40,20 +40,23 @@ def redact_client(client: Any) -> None:
 
 
 def redact_error(error: BaseException) -> None:
-    """Take addresses out of the text of an error and of the errors that caused it, in place."""
+    """Replace addresses in the texts of an error and of the errors that caused it, in place.
+
+    A cause whose text cannot be changed is removed.
+    """
     link: BaseException | None = error
     while link is not None:
         link.args = tuple(redact(one) if isinstance(one, str) else one for one in link.args)
         for name in ("__cause__", "__context__"):
             cause = getattr(link, name)
-            if cause is not None and _is_telling(cause):
+            if cause is not None and _has_hidden_address(cause):
                 setattr(link, name, None)
         link = link.__cause__ or link.__context__
 
 
 def redact(text: str) -> str:
     """Return a text in which `(address)` stands for each address and signature."""
-    # Word by word: a pattern that looks for the beginning of a word takes the square of its length.
+    # Word by word, because a pattern for the beginning of a word takes quadratic time.
     return " ".join("(address)" if _is_secret(word) else word for word in text.split())
 
 
@@ -62,8 +65,8 @@ def _is_secret(text: str) -> bool:
     return any(part in lower for part in _SECRET)
 
 
-def _is_telling(error: BaseException) -> bool:
-    """Return whether an error has an address in its text that is no part of its arguments."""
+def _has_hidden_address(error: BaseException) -> bool:
+    """Return whether the text of an error has an address that is not in its arguments."""
     plain = tuple(redact(one) if isinstance(one, str) else one for one in error.args)
     return _is_secret(str(error)) and plain == error.args
 

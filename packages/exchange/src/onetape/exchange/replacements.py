@@ -1,8 +1,8 @@
-"""Reads responses to requests that cancel one order and place another.
+"""Decide from the response to a stop's replacement what has become of the old and new order.
 
-The response states the outcome of each half, with any HTTP status: the old order is
-cancelled or not, and the new one is placed, refused, or was not attempted. Everything else proves
-nothing.
+One request cancels a stop and places another. The response states both outcomes, with any HTTP
+status: the old order is cancelled or not, and the new one is placed, refused, or was not attempted.
+Any other response proves nothing.
 """
 
 import json
@@ -18,39 +18,41 @@ from onetape.exchange.request_tap import CallResult
 from onetape.exchange.trading_records import get_fields
 
 
-class Halves(Struct, frozen=True):
-    """Outcome of the replacement of a stop: of the old and of the new order."""
+class StopReplacementOutcome(Struct, frozen=True):
+    """Outcomes of the old and of the new order of a replacement."""
 
     old: Decimal | Refused | Unknown
-    """Filled amount of the cancelled order, base currency; or the reason why it is open."""
+    """Filled amount of the old order, base currency, if it was cancelled; otherwise the reason why
+    it is, or may be, open."""
     new: Accepted | Refused | Unknown
+    """Outcome of the new order."""
 
 
-def read_replace(exchange: str, result: CallResult, replaced_id: str) -> Halves:
-    """Return the outcome for the cancelled and for the new order.
+def read_replace(exchange: str, result: CallResult, replaced_id: str) -> StopReplacementOutcome:
+    """Return the outcomes of a replacement.
 
     Args:
         exchange: CCXT exchange id, or `simulator`.
         result: Result of the call that sent the request.
         replaced_id: Client order id of the order to cancel.
     """
-    found = _find_halves(result.record.body)
+    found = _find_outcomes(result.record.body)
     if found is None:
         whole: Refused | Unknown = Unknown("the response does not state what became of the orders")
         if result.error is not None:
             whole = read_failure(exchange, result.error, result.record)
-        return Halves(whole, whole)
-    old = _read_cancel_half(exchange, found, replaced_id)
-    return Halves(old, _read_new_half(exchange, found, result))
+        return StopReplacementOutcome(whole, whole)
+    old = _read_old_order(exchange, found, replaced_id)
+    return StopReplacementOutcome(old, _read_new_order(exchange, found, result))
 
 
-def _find_halves(body: str) -> Mapping[str, Any] | None:
+def _find_outcomes(body: str) -> Mapping[str, Any] | None:
     document = get_fields(parse_json_body(body))
     found = get_fields(document.get("data", document))
     return found if "cancelResult" in found else None
 
 
-def _read_cancel_half(
+def _read_old_order(
     exchange: str, found: Mapping[str, Any], replaced_id: str
 ) -> Decimal | Refused | Unknown:
     fields = get_fields(found.get("cancelResponse"))
@@ -68,7 +70,7 @@ def _read_cancel_half(
             return Unknown("the response does not state what became of the order to cancel")
 
 
-def _read_new_half(
+def _read_new_order(
     exchange: str, found: Mapping[str, Any], result: CallResult
 ) -> Accepted | Refused | Unknown:
     fields = get_fields(found.get("newOrderResponse"))

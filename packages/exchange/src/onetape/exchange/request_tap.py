@@ -1,6 +1,6 @@
-"""Performs calls of CCXT for private requests and keeps the exchange's raw responses.
+"""Perform CCXT calls of private requests, and record the exchange's raw responses.
 
-A call states the time of its intent where its dialect needs that, so that a request that a
+A request states the time of its intent if its dialect needs that, so that a request that a
 suspended process sends late has no effect. Nothing is repeated here.
 """
 
@@ -14,11 +14,12 @@ from onetape.exchange.order_calls import CcxtCall
 
 @dataclass(slots=True)
 class RequestRecord:
-    """Outcome of the HTTP request of one call, without secrets."""
+    """The HTTP request of one call and its response, without secrets."""
 
     is_sent: bool = False
-    """Whether a request was handed to the network; False: it never reached the exchange."""
+    """Whether a request was passed to the network; False: it never reached the exchange."""
     http_method: str = ""
+    """Method of the request, such as POST; empty: no request."""
     status: int | None = None
     """HTTP status of the response; None: no response."""
     body: str = ""
@@ -30,8 +31,11 @@ class CallResult:
     """Result of a call: a value or an error, with the response."""
 
     value: Any
+    """Value that CCXT returned; None after an error."""
     error: Exception | None
+    """Error that CCXT raised; None: it raised none."""
     record: RequestRecord
+    """The request and its response."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +45,20 @@ class _RunningRequest:
 
 
 class RequestTap:
-    """Sits in a CCXT client, between it and the network."""
+    """Records the requests and responses of a CCXT client, separately for each call."""
 
     def __init__(self, client: Any, market_ms: Callable[[], int]) -> None:
-        """Put ourselves into the client's places for its time, signature, request and response.
+        """Replace the client's methods for time, signature, request and response.
 
         Args:
             client: Client of CCXT's asynchronous classes, used for private requests only.
-            market_ms: The exchange's time, epoch milliseconds.
+            market_ms: Function that returns the exchange's time, epoch milliseconds.
         """
         self.client = client
         self._market_ms = market_ms
         self._sign: Callable[..., dict[str, Any]] = client.sign
         self._fetch: Callable[..., Awaitable[Any]] = client.fetch
-        # Tasks of one client run at the same time, and CCXT stores the last response only.
+        # Several tasks use the client at once, and CCXT stores only the last response.
         self._running: Final[ContextVar[_RunningRequest | None]] = ContextVar(
             "running", default=None
         )
@@ -64,12 +68,12 @@ class RequestTap:
         client.on_rest_response = self._record_response
 
     async def perform(self, call: CcxtCall) -> CallResult:
-        """Carry out a call once and return its result, which also holds any error of the call."""
+        """Perform a call once; an error of the call is part of the result, not raised."""
         record = RequestRecord()
         token = self._running.set(_RunningRequest(call, record))
         try:
             method: Callable[..., Awaitable[Any]] = getattr(self.client, call.method)
-            # A copy: CCXT writes into the parameters that it is given.
+            # A copy, because CCXT changes the parameters.
             value = await method(*call.args, params=dict(call.params))
         except Exception as error:
             return CallResult(None, error, record)
@@ -109,7 +113,7 @@ class RequestTap:
         body: str,
         *request: object,
     ) -> str:
-        """Hook in CCXT's place, called with each response; returns the body."""
+        """Implement CCXT's hook `on_rest_response`: called with each response, returns the body."""
         del reason, url, method, headers, request
         running = self._running.get()
         if running is not None:

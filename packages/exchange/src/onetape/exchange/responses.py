@@ -1,7 +1,8 @@
-"""Raw responses of an exchange, recorded before CCXT parses them.
+"""Record the raw responses to requests for candles, before CCXT parses them.
 
-CCXT's `parse_ohlcvs` sorts and drops rows, and reads HTML, null and {} as "no candles". A
-`CandleBatch` keeps every row, in the order sent, with the exchange's own text; the pager selects.
+CCXT's `parse_ohlcvs` sorts and drops rows, and returns no candles for HTML, null and {}. A
+`CandleBatch` has every row in the order of the response, with the exchange's own text; `pages`
+selects the valid candles.
 """
 
 import json
@@ -17,8 +18,9 @@ from msgspec import Struct, field
 
 from onetape.core.candles import Candle, Candles, FloatArray, IntArray
 
-#: Called with the status, headers and body of each response that is an HTTP error.
+#: Function that gets the status, headers and body of each response that is an HTTP error.
 OnRefusal = Callable[[int, Mapping[str, str], str], None]
+#: Number of CCXT's columns: time, open, high, low, close, volume.
 _COLUMNS: Final = 6
 
 
@@ -27,12 +29,14 @@ class Response:
     """Response of an exchange to one request for candles."""
 
     body: str = ""
+    """Body of the response."""
     raw: Sequence[object] = field(default_factory=list[object])
     """Rows of the response before CCXT parsed them."""
     table: FloatArray | None = None
-    """CCXT's six columns, shape (n, 6), where all rows were parsed at once; otherwise None."""
+    """CCXT's six columns, shape (n, 6), if all rows were parsed at once; otherwise None."""
     date_ms: int | None = None
-    """Time in the header Date, in whole seconds, epoch milliseconds; None: absent or of a cache."""
+    """Time in the header Date, whole seconds as epoch milliseconds; None: no date, or the response
+    came from a cache."""
 
     @property
     def is_data(self) -> bool:
@@ -45,28 +49,38 @@ class Response:
 
 
 class CandleBatch(Struct, frozen=True):
-    """The candles of one response as sent: unsorted, possibly repeated, possibly invalid."""
+    """The candles of one response as sent: unsorted, perhaps repeated, perhaps invalid."""
 
     timestamp: IntArray
-    """Open time, epoch seconds, shape (n,); -1 where the value was not a whole second."""
+    """Open time, epoch seconds, shape (n,); -1: the value was not a whole second."""
     values: FloatArray
-    """Open, high, low, close, volume, shape (n, 5); NaN where the value was not a number."""
+    """Open, high, low, close, volume, shape (n, 5); NaN: the value was not a number."""
     raw: Sequence[object]
     """The exchange's own rows, one for each candle."""
 
     @classmethod
-    def of(cls, rows: Sequence[Sequence[Any]], raw: Sequence[object]) -> "CandleBatch":
-        """Return the batch of CCXT's rows (milliseconds first)."""
+    def from_rows(cls, rows: Sequence[Sequence[Any]], raw: Sequence[object]) -> "CandleBatch":
+        """Return the batch of rows as CCXT parses them.
+
+        Args:
+            rows: Time in milliseconds, prices and volume of each candle.
+            raw: The exchange's own rows; if their number differs, `rows` are used.
+        """
         try:
             table = np.array(rows, dtype=np.float64).reshape(len(rows), _COLUMNS)
         except (ValueError, TypeError):
             padded = [[*row, *[None] * _COLUMNS][:_COLUMNS] for row in rows]
             table = np.array(padded, dtype=np.float64)
-        return cls.of_table(table, raw if len(raw) == len(rows) else list(rows))
+        return cls.from_table(table, raw if len(raw) == len(rows) else list(rows))
 
     @classmethod
-    def of_table(cls, table: FloatArray, raw: Sequence[object]) -> "CandleBatch":
-        """Return the batch of a table: milliseconds, prices and volume, shape (n, 6)."""
+    def from_table(cls, table: FloatArray, raw: Sequence[object]) -> "CandleBatch":
+        """Return the batch of a table.
+
+        Args:
+            table: Time in milliseconds, prices and volume, shape (n, 6).
+            raw: The exchange's own rows, one for each candle.
+        """
         times_ms = table[:, 0]
         whole = np.isfinite(times_ms) & (np.abs(times_ms) < 2.0**53)
         seconds = np.where(whole, times_ms, -1_000.0) / 1_000.0
@@ -79,7 +93,7 @@ class CandleBatch(Struct, frozen=True):
         return len(self.timestamp)
 
     def make_candle(self, place: int) -> Candle:
-        """Return one candle."""
+        """Return the candle of a row number."""
         return Candle(int(self.timestamp[place]), *self.values[place].tolist())
 
     def make_candles(self) -> list[Candle]:
@@ -88,7 +102,7 @@ class CandleBatch(Struct, frozen=True):
         return [Candle(timestamp, *values) for timestamp, values in rows]
 
     def make_columns(self, places: IntArray | None = None) -> Candles:
-        """Return the candles as columns: all, in the order sent, or those at some places."""
+        """Return the candles as columns: those with the row numbers `places`; None: all."""
         rows = slice(None) if places is None else places
         return Candles(self.timestamp[rows], *self.values[rows].T)
 
@@ -101,12 +115,12 @@ class CandleBatch(Struct, frozen=True):
         )
 
     def format_raw_candle(self, place: int) -> str:
-        """Return the exchange's own text of one candle."""
+        """Return the exchange's own text of the candle of a row number, as JSON."""
         return json.dumps(self.raw[place], default=str)
 
     @property
     def is_readable(self) -> bool:
-        """Whether at least one row has a valid time or four finite prices, or there is no row."""
+        """Whether at least one row has a valid time or four finite prices; True without rows."""
         if not len(self):
             return True
         return bool(np.any(self.timestamp != -1) or np.any(np.isfinite(self.values[:, :4]).all(1)))
@@ -116,24 +130,25 @@ class ResponseTap:
     """Records the raw response to each request of a CCXT client, separately for each task."""
 
     def __init__(self, client: Any, on_refusal: OnRefusal, *, plain_rows: bool) -> None:
-        """Install the tap in the two methods of the client that every response passes through.
+        """Replace the two methods of the client that every response passes through.
 
         Args:
             client: Instance of one of CCXT's asynchronous classes.
             on_refusal: Called with each response that is an HTTP error.
-            plain_rows: Rows begin with CCXT's six columns, so that all rows are parsed at once.
+            plain_rows: Whether rows begin with CCXT's six columns, so that all rows can be parsed
+                at once.
         """
         self._plain_rows = plain_rows
         self._on_refusal = on_refusal
         self._parse_one: Callable[..., list[Any]] = client.parse_ohlcv
         self._parse_all: Callable[..., list[Any]] = client.parse_ohlcvs
-        # Tasks of one client run at the same time, and CCXT stores the last response only.
+        # Several tasks use the client at once, and CCXT stores only the last response.
         self._response: ContextVar[Response | None] = ContextVar("response", default=None)
         client.on_rest_response = self._record
-        client.parse_ohlcvs = self._parse
+        client.parse_ohlcvs = self._parse_rows
 
     def capture(self) -> Response:
-        """Return the object that will hold the next response to the running task."""
+        """Return an empty record, which is filled with the next response in the running task."""
         response = Response()
         self._response.set(response)
         return response
@@ -158,7 +173,7 @@ class ResponseTap:
             response.date_ms = _parse_date_ms(headers)
         return body.strip()
 
-    def _parse(
+    def _parse_rows(
         self, ohlcvs: Any, market: Any = None, timeframe: str = "1m", *rest: Any, **more: Any
     ) -> list[Any]:
         response = self._response.get()
@@ -174,7 +189,7 @@ class ResponseTap:
         parse = self._parse_one
         if self._plain_rows and raw:
             response.table = parse_plain_table(raw)
-            # CCXT defines what a row means: its own parse of the first and last row must be equal.
+            # CCXT's own result for the first and the last row must be equal to the table.
             ends = (0, len(raw) - 1)
             if response.table is not None and all(
                 response.table[place].tolist() == parse(raw[place], market) for place in ends
@@ -185,7 +200,7 @@ class ResponseTap:
 
 
 def _parse_date_ms(headers: Mapping[str, str]) -> int | None:
-    """Return the time in the header Date, epoch milliseconds; None if a cache sent the response."""
+    """Return the time in the header Date, epoch milliseconds; None: no date, or from a cache."""
     named = {name.lower(): value for name, value in headers.items()}
     if named.get("age", "0").strip() != "0":
         return None
@@ -199,7 +214,7 @@ def _parse_date_ms(headers: Mapping[str, str]) -> int | None:
 
 
 def parse_plain_table(raw: list[Any]) -> FloatArray | None:
-    """Return the first six columns of rows as numbers, shape (n, 6), or None where some are not."""
+    """Return the first six columns of rows as floats, shape (n, 6); None: not all are numbers."""
     try:
         return np.array([row[:_COLUMNS] for row in raw], dtype=np.float64)
     except (ValueError, TypeError, OverflowError):

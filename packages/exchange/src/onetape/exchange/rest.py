@@ -1,4 +1,7 @@
-"""CCXT's REST classes: markets, candles and the exchange's clock. Every read may be tried again."""
+"""Read public data of an exchange over REST through CCXT: markets, tickers, candles, its time.
+
+A read changes nothing at the exchange, so it is repeated until its time for retries is over.
+"""
 
 import asyncio
 import math
@@ -32,13 +35,14 @@ T = TypeVar("T")
 
 #: Pause before the second attempt of a read, seconds; later pauses double.
 FIRST_PAUSE_SECONDS = 0.5
-#: Time for which a read may keep failing once the exchange has responded in this session.
+#: Time for which a failing read is repeated once the exchange has responded, seconds.
 RETRY_SECONDS = 600.0
-#: Two times of an exchange agree if they differ by no more, after the time between the responses.
+#: Two times of an exchange agree if their difference, without the time between the responses, is at
+#: most this.
 AGREEMENT_MS = 1_000
-#: Pause before an unchanged exchange time is requested again: some send whole seconds.
+#: Pause before an unchanged exchange time is requested again, because some send whole seconds.
 SAME_TIME_PAUSE_SECONDS = 1.5
-#: Time that a read may keep failing for a caller that tries again itself, seconds.
+#: Time for which a failing read is repeated for a caller that repeats reads itself, seconds.
 BRIEF_RETRY_SECONDS = 4.0
 
 
@@ -47,12 +51,12 @@ def _ignore_note(text: str) -> None:
 
 
 def list_exchange_ids() -> list[str]:
-    """Return every exchange id that may be named: CCXT's, and `simulator`."""
+    """Return all valid exchange ids: those of CCXT, and `simulator`."""
     return [SIMULATOR_ID, *ccxt.exchanges]
 
 
 def check_exchange(exchange: str) -> str:
-    """Return the exchange id if CCXT has it.
+    """Return the exchange id unchanged if it is valid.
 
     Raises:
         UsageError: CCXT has no such exchange; the text names the most similar id.
@@ -66,17 +70,17 @@ def check_exchange(exchange: str) -> str:
 
 
 def _make_client(endpoint: Endpoint, timeout_seconds: float, market_ms: Callable[[], int]) -> Any:
-    """Return CCXT's client, which stamps requests with the market's time."""
+    """Return a CCXT client whose requests state the market time."""
     client: Any = getattr(ccxt_async, endpoint.ccxt_class)(make_client_settings(endpoint))
     client.timeout = int(timeout_seconds * 1_000)
-    # CCXT stamps its requests with this time: the exchange's, not the computer's.
+    # CCXT's requests state this time, which must be the exchange's, not the computer's.
     client.milliseconds = market_ms
     point_client(client, endpoint)
     return client
 
 
 class RestExchange:
-    """One exchange over REST. Use it as an async context manager: CCXT holds open connections."""
+    """Public data of one exchange over REST. Use it in `async with`, which closes connections."""
 
     def __init__(
         self,
@@ -90,20 +94,22 @@ class RestExchange:
         wall: Wall | None = None,
         seed: int | None = None,
     ) -> None:
-        """Prepare; nothing but the simulator's clock is requested before the first call.
+        """Initialise; of a simulator the time is requested, which blocks.
 
         Args:
             endpoint: Endpoint of the exchange.
-            first_pause_seconds: Before the second attempt of a read; doubles from then on, to a
-                minute. Before the first response a read gives up after eight of them.
-            retry_seconds: Time that a read may keep failing after the first response.
-            waits_for_ban_end: Wait where the exchange bans this computer, however long; otherwise a
-                read fails at once where that is longer than the time for retries.
-            timeout_seconds: Timeout of one request.
-            note: Called with one line: the reason why a read waits, once a minute at most, or what
-                an exchange does not serve.
+            first_pause_seconds: Pause before the second attempt of a read; later pauses double, up
+                to a minute. As long as the exchange has never responded, a read gives up after
+                eight times this pause.
+            retry_seconds: Time for which a failing read is repeated once the exchange has
+                responded.
+            waits_for_ban_end: Whether a read waits for the end of a rate limit ban, however long;
+                False: it fails at once if the ban lasts longer than `retry_seconds`.
+            timeout_seconds: Time limit of one request.
+            note: Called with one line of text: the reason why a read waits (at most once a minute),
+                or what an exchange does not serve.
             wall: Clock of the pauses; None: the computer's.
-            seed: Random seed of the pauses' jitter; None: a different one each time.
+            seed: Random seed of the pauses; None: a different one each time.
 
         Raises:
             UsageError: CCXT does not have the exchange.
@@ -125,11 +131,13 @@ class RestExchange:
         self._note = note
         self._noted: set[str] = set()
         self._symbol = ""
-        """A symbol that is in use: its ticker is requested where only responses state the time."""
+        """Symbol of the last request for candles; its ticker is requested to read the time of an
+        exchange that states it only in its responses' dates."""
         self.states_time = True
         """Whether the exchange states its time, by a request or by the dates of its responses."""
         self.served_from: dict[tuple[str, str], int] = {}
-        """First open with candles, epoch seconds, by (symbol, timeframe), as far as known."""
+        """Open of the oldest candle that the exchange serves, epoch seconds, by symbol and
+        timeframe, as far as known."""
         self._retry_policy = RetryPolicy(
             endpoint.exchange,
             wall=wall,
@@ -145,7 +153,7 @@ class RestExchange:
         )
 
     async def __aenter__(self) -> Self:
-        """Return the exchange; CCXT's connections belong to the event loop that runs now."""
+        """Return the exchange, whose connections belong to the running event loop."""
         self._client_loop.begin()
         return self
 
@@ -155,13 +163,13 @@ class RestExchange:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Cancel the reads that still run, and close CCXT's connections."""
+        """Cancel the running reads, and close the connections."""
         await self._client_loop.close()
         if isinstance(self._own_clock, SimulatorClock):
             self._own_clock.close()
 
     async def fetch_market(self, symbol: str) -> MarketInfo:
-        """Return a spot market.
+        """Return a spot market; the list of markets is requested once and then reused.
 
         Raises:
             UsageError: the exchange has no such spot market.
@@ -184,13 +192,10 @@ class RestExchange:
     ) -> MarketInfo | None:
         """Request the list of markets again; return a spot market, or None if it is not listed.
 
-        Many symbols may request the list at one time, and it is long for an exchange with thousands
-        of markets.
-
         Args:
             symbol: Symbol of the market.
-            max_age_seconds: A list that was requested so many seconds ago, or is being requested,
-                is new enough.
+            max_age_seconds: The list is not requested again if its last request is not older than
+                this. Tasks of many symbols can so share one request for a long list.
 
         Raises:
             ExchangeUnreachable: no usable response.
@@ -205,7 +210,7 @@ class RestExchange:
         return parse_market(symbol, info, self._client.precisionMode)
 
     async def fetch_markets(self) -> list[MarketInfo]:
-        """Return every spot market, by symbol, those included that are not traded now.
+        """Return all spot markets sorted by symbol, with those that are not traded now.
 
         Raises:
             ExchangeUnreachable: no usable response.
@@ -217,10 +222,14 @@ class RestExchange:
         return [parse_market(symbol, records[symbol], mode) for symbol in spot]
 
     async def fetch_tickers(self, symbols: Iterable[str] | None = None) -> dict[str, Ticker]:
-        """Return the last 24 hours of spot markets by symbol; None: all that are traded.
+        """Return the tickers of spot markets by symbol.
 
-        Sends one request where the exchange serves all markets together, otherwise one for each
+        One request is sent if the exchange serves all tickers together, otherwise one for each
         symbol.
+
+        Args:
+            symbols: Symbols of the markets; those that are not traded are left out. None: all
+                markets that are traded.
 
         Raises:
             ExchangeUnreachable: no usable response.
@@ -228,22 +237,22 @@ class RestExchange:
         """
         traded = [market.symbol for market in await self.fetch_markets() if market.active]
         known = set(traded)
-        wanted = traded if symbols is None else [one for one in symbols if one in known]
+        chosen = traded if symbols is None else [symbol for symbol in symbols if symbol in known]
         if not self._client.has.get("fetchTickers"):
-            return {symbol: await self.fetch_ticker(symbol) for symbol in wanted}
+            return {symbol: await self.fetch_ticker(symbol) for symbol in chosen}
 
         async def fetch() -> dict[str, Any]:
-            # All of them: some exchanges refuse a long list, and all respond without one.
+            # Without a list of symbols, because some exchanges refuse a long one.
             found: dict[str, Any] = await self._client.fetch_tickers()
             if not found:
                 raise ExchangeUnreachable(f"{self.endpoint.exchange} sent an empty list of tickers")
             return found
 
         found = await self._read(fetch)
-        return {symbol: parse_ticker(symbol, found[symbol]) for symbol in wanted if symbol in found}
+        return {symbol: parse_ticker(symbol, found[symbol]) for symbol in chosen if symbol in found}
 
     async def fetch_ticker(self, symbol: str) -> Ticker:
-        """Return the last 24 hours of one spot market.
+        """Return the ticker of one spot market.
 
         Raises:
             ExchangeUnreachable: no usable response.
@@ -252,28 +261,29 @@ class RestExchange:
         return parse_ticker(symbol, await self._read(lambda: self._client.fetch_ticker(symbol)))
 
     def share_rate_limit_bans(self, bans: RateLimitBans) -> None:
-        """Share rate limit bans with other clients: wait for theirs, add this client's."""
+        """Use `bans`, which other clients use too, from now on; a ban of this client is added."""
         own = self._retry_policy.bans.find_latest()
         if own is not None:
             bans.extend(own)
         self._retry_policy.bans = bans
 
     def get_ban_in_force(self) -> RateLimitBan | None:
-        """Return the rate limit ban that the last read knew of and that goes on, or None.
+        """Return the rate limit ban in force, as far as the last read found it; None: no ban.
 
         May be called in any thread.
         """
         return self._retry_policy.get_ban_in_force()
 
     def get_banned_seconds(self) -> float:
-        """Return the rest of the rate limit ban, wall seconds; 0 without a ban; in any thread."""
+        """Return the remaining time of the rate limit ban, wall seconds; 0: no ban. Thread-safe."""
         return self._retry_policy.get_banned_seconds()
 
     def share_budget(self, share: Callable[[], float]) -> None:
         """Use only a fraction of the exchange's request rate from now on.
 
         Args:
-            share: Returns the fraction, over 0 and at most 1; called before each request.
+            share: Function that returns the fraction, above 0 and at most 1; called before each
+                request.
         """
         client = self._client
         cost: Callable[..., float] = client.calculate_rate_limiter_cost
@@ -284,13 +294,13 @@ class RestExchange:
         client.calculate_rate_limiter_cost = shared
 
     def note_once(self, text: str, *, about: str) -> None:
-        """Note something about a series that stays true, the first time only."""
+        """Pass a text to `note`, unless a text with the same `about` was passed before."""
         if about not in self._noted:
             self._noted.add(about)
             self._note(text)
 
     async def load_ccxt_markets(self) -> list[dict[str, Any]]:
-        """Return CCXT's own market records, so that a streaming client need not fetch them again.
+        """Return CCXT's own market dictionaries, for a streaming client that needs them too.
 
         Raises:
             ExchangeUnreachable: no usable response.
@@ -301,7 +311,7 @@ class RestExchange:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """Return the event loop that CCXT's connections belong to: that of `async with`."""
+        """Return the event loop of CCXT's connections: that of `async with`."""
         return self._client_loop.loop
 
     @property
@@ -315,30 +325,30 @@ class RestExchange:
         return self._known_ms
 
     def _stamp_ms(self) -> int:
-        """Return the time for CCXT's requests, epoch milliseconds.
+        """Return the time that CCXT's requests state, epoch milliseconds.
 
-        For the simulator this is the last known time: a stamp need not be so precise that each
-        request is preceded by one for the time.
+        For the simulator it is the last known time, so that not every request needs another one
+        for the time.
         """
         if self._known_ms is None or isinstance(self.clock, ExchangeClock):
             return self.now_ms()
         return self._known_ms
 
     def _get_exchange_ms(self) -> int:
-        """Return the time by which the exchange dates the end of a ban, epoch milliseconds."""
+        """Return the best known time of the exchange's own clock, epoch milliseconds."""
         clock = self.clock
         is_compared = isinstance(clock, ExchangeClock) and clock.is_compared
         return clock.now_ms() if is_compared else self._wall.get_epoch_ms()
 
     async def compare_clocks(self) -> int:
-        """Request the exchange's time; market time of a real exchange goes on from there.
+        """Request the exchange's time, and set the market time of a real exchange to it.
 
-        A time that departs from the last one by over a second is accepted only if a second response
-        confirms it. A time that stands still is that of a cache.
+        A time that differs from the present market time by more than a second is accepted only if a
+        second response confirms it. A time that does not change came from a cache.
 
         Returns:
-            How far the computer's clock is ahead of the exchange's (negative: behind), in
-            milliseconds; 0 where the exchange does not state its time.
+            Milliseconds by which the computer's clock is ahead of the exchange's (negative:
+            behind); 0: the exchange does not state its time.
 
         Raises:
             ExchangeUnreachable: no usable response.
@@ -364,14 +374,14 @@ class RestExchange:
     async def _fetch_confirmed_sample(
         self, clock: ExchangeClock, fetch: Callable[[], Awaitable[TimeSample]]
     ) -> TimeSample:
-        """Return the exchange's time; a jump since the last one must be confirmed once more.
+        """Return the exchange's time; a time that differs from the clock is requested once more.
 
         Args:
             clock: Clock with the last sample.
-            fetch: Requests the exchange's time.
+            fetch: Function that requests the exchange's time.
 
         Raises:
-            ExchangeUnreachable: no usable response, two that differ, or the same again and again.
+            ExchangeUnreachable: no usable response, two times that differ, or three equal times.
             ExchangeRefused: the exchange refused the request, or does not state its time.
         """
         first = await fetch()
@@ -394,14 +404,14 @@ class RestExchange:
         return second
 
     async def _fetch_time_sample(self) -> TimeSample:
-        """Request the exchange's time: its own request, or the date of another response.
+        """Return the exchange's time from its request for the time, or from the date of a ticker.
 
         Raises:
-            ExchangeRefused: the exchange has no request for its time, and dates no response.
+            ExchangeRefused: the exchange has no request for its time, and its responses no date.
         """
         if self._client.has.get("fetchTime"):
-            theirs = await self._fetch_time()
-            return TimeSample(theirs, self._wall.get_monotonic_seconds())
+            exchange_ms = await self._fetch_time()
+            return TimeSample(exchange_ms, self._wall.get_monotonic_seconds())
         if not self._client.markets:
             await self._load_markets()
         symbol = self._symbol or next(
@@ -415,20 +425,20 @@ class RestExchange:
         return TimeSample(response.date_ms, now, 1_000 + math.ceil((now - began) * 1_000))
 
     async def _fetch_time(self) -> int:
-        theirs: Any = await self._client.fetch_time()
-        if not isinstance(theirs, int) or theirs <= 0:
+        exchange_ms: Any = await self._client.fetch_time()
+        if not isinstance(exchange_ms, int) or exchange_ms <= 0:
             raise ExchangeUnreachable(f"{self.endpoint.exchange} sent no time")
-        return theirs
+        return exchange_ms
 
     def has_timeframe(self, timeframe: str) -> bool:
-        """Return whether candles of a timeframe can be had."""
+        """Return whether candles of a timeframe can be fetched."""
         return timeframe in self._list_timeframes()
 
     def check_timeframe(self, timeframe: str) -> None:
         """Refuse a timeframe that the exchange does not serve.
 
         Raises:
-            UsageError: the text lists the ones it serves, or why this one cannot be used.
+            UsageError: the text lists the served timeframes, or the reason against this one.
         """
         served = self._list_timeframes()
         if timeframe in served:
@@ -448,14 +458,14 @@ class RestExchange:
     async def fetch_candles(
         self, symbol: str, timeframe: str, *, since_ms: int, limit: int
     ) -> CandleBatch:
-        """Return the exchange's response to a request for candles from `since_ms` on.
+        """Return all rows of the response to a request for candles.
 
-        Nothing is checked, sorted or cut here: rows may be older than requested, and more.
+        Rows are not checked or sorted: they may be older than requested, and more than requested.
 
         Args:
             symbol: CCXT spot symbol.
             timeframe: CCXT timeframe.
-            since_ms: Epoch milliseconds.
+            since_ms: Start of the requested range, epoch milliseconds.
             limit: Number of candles requested.
 
         Raises:
@@ -468,13 +478,13 @@ class RestExchange:
             self._symbol = symbol
             rows = await self._client.fetch_ohlcv(symbol, timeframe, since_ms, limit)
             if not rows and not response.is_data:
-                # CCXT reads HTML, a cut body, null and {} alike as "no candles".
+                # CCXT returns no candles for HTML, a cut body, null and {}.
                 raise ExchangeUnreachable(
                     f"{self.endpoint.exchange} sent a response without data (HTTP 200)"
                 )
             if response.table is not None:
-                return CandleBatch.of_table(response.table, response.raw)
-            batch = CandleBatch.of(rows, response.raw)
+                return CandleBatch.from_table(response.table, response.raw)
+            batch = CandleBatch.from_rows(rows, response.raw)
             if not batch.is_readable:
                 raise ExchangeUnreachable(f"{self.endpoint.exchange} sent no candles but garbage")
             return batch
@@ -482,13 +492,13 @@ class RestExchange:
         return await self._read(fetch)
 
     async def _read(self, request: Callable[[], Awaitable[T]]) -> T:
-        """Return the result of a read at the first attempt that succeeds."""
+        """Return the result of a read, repeated until an attempt succeeds or its time is over."""
         return await self._client_loop.run(
             lambda: self._retry_policy.read(lambda: self._request_in_time(request))
         )
 
     async def _request_in_time(self, request: Callable[[], Awaitable[T]]) -> T:
-        """Send a request; once more after a clock comparison if its time is refused."""
+        """Send a request; if the exchange refuses its time, set the clock and send it once more."""
         try:
             return await request()
         except ccxt.InvalidNonce:
@@ -507,5 +517,8 @@ class RestExchange:
 
 
 def parse_candle(row: list[Any]) -> Candle:
-    """Return a CCXT row (milliseconds first) as a candle; other than numbers become NaN or -1."""
-    return CandleBatch.of([row], [row]).make_candle(0)
+    """Return a row of CCXT as a candle.
+
+    A time that is no whole second becomes -1, and a value that is no number becomes NaN.
+    """
+    return CandleBatch.from_rows([row], [row]).make_candle(0)

@@ -1,8 +1,8 @@
-"""Orders of the account of one API key. An order is sent once, never again.
+"""Place, replace, cancel and look up orders with one API key. An order is sent once, never again.
 
-The one place that sends orders. `order_calls` has how each request goes out, `outcomes` what its
-response proves: an order is refused where the exchange itself returns an error code that leaves
-no doubt; every other failure leaves the outcome of the order unknown.
+This is the only module that sends orders. `order_calls` builds each request, and `outcomes` decides
+what its response proves. An order counts as refused only after an error code of the exchange that
+proves it; after any other failure it is unknown whether the order exists.
 """
 
 from collections.abc import Mapping
@@ -38,18 +38,18 @@ from onetape.exchange.trading_records import (
 
 
 class PrivateClient(AccountReader):
-    """Orders of the account of one API key. Use it as an async context manager."""
+    """Client that reads and trades the account of one API key. Use it in `async with`."""
 
     @property
     def window_ms(self) -> int:
-        """Return the milliseconds after its timestamp in which an order may have an effect."""
+        """Return the time after its timestamp in which an order may have an effect, ms."""
         return self.dialect.window_ms
 
     async def submit(self, request: OrderRequest) -> OrderSnapshot:
-        """Send an order, once; return it as the exchange has taken it.
+        """Send an order, once; return the order as the exchange has accepted it.
 
         Raises:
-            OrderRefused: the exchange has refused it, or it was never sent.
+            OrderRefused: the exchange has refused the order, or it was never sent.
             OrderUnknown: the order may exist or not; look it up, and never send it again.
         """
         try:
@@ -63,31 +63,31 @@ class PrivateClient(AccountReader):
     def _parse_sent_order(
         self, outcome: Accepted | Refused | Unknown, request: OrderRequest
     ) -> OrderSnapshot:
-        """Return an order that was sent, as the exchange has taken it.
+        """Return an order that was sent, as the exchange has accepted it.
 
         Raises:
-            OrderRefused: the exchange has refused it, or it was never sent.
+            OrderRefused: the exchange has refused the order, or it was never sent.
             OrderUnknown: the order may exist or not.
         """
         accepted, name = self._check_accepted(outcome), request.client_order_id
-        # An acknowledgement alone has neither market nor side.
+        # A bare acknowledgement has neither market nor side.
         known = {"symbol": request.symbol, "side": request.side, "clientOrderId": name}
         stated = {field: value for field, value in accepted.row.items() if value is not None}
         order = self._parse_order(known | stated)
-        # CCXT fills in 0 where the exchange has returned nothing.
+        # CCXT sets `filled` to 0 if the response does not have it.
         return order if accepted.has_status else structs.replace(order, filled=None)
 
     async def replace_stop(self, request: OrderRequest, replaced_id: str) -> Replacement:
-        """Put a stop in the place of another, by one request that is sent once.
+        """Cancel a stop and place another by one request, which is sent once.
 
-        Where the old stop cannot be cancelled, the exchange places nothing.
+        If the old stop cannot be cancelled, the exchange places nothing.
 
         Args:
             request: The new stop.
             replaced_id: Client order id of the stop that is cancelled.
 
         Raises:
-            UsageError: this exchange cannot do both in one request.
+            UsageError: the exchange cannot do both in one request, or the new stop has no price.
         """
         if request.stop_price is None:
             raise UsageError("a stop needs a price")
@@ -100,22 +100,22 @@ class PrivateClient(AccountReader):
             trigger=request.stop_price,
             limit=request.limit_price,
         )
-        halves = read_replace(self.endpoint.exchange, await self.perform(call), replaced_id)
+        outcome = read_replace(self.endpoint.exchange, await self.perform(call), replaced_id)
         try:
             new: OrderSnapshot | OrderRefused | OrderUnknown = self._parse_sent_order(
-                halves.new, request
+                outcome.new, request
             )
         except (OrderRefused, OrderUnknown) as failure:
             new = failure
-        match halves.old:
+        match outcome.old:
             case Decimal():
-                return Replacement("cancelled", halves.old, "", new)
+                return Replacement("cancelled", outcome.old, "", new)
             case Refused(_, reason):
                 return Replacement("kept", Decimal(0), reason, new)
             case Unknown(reason):
                 return Replacement("unknown", Decimal(0), reason, new)
             case _:
-                assert_never(halves.old)
+                assert_never(outcome.old)
 
     async def cancel(
         self,
@@ -125,16 +125,16 @@ class PrivateClient(AccountReader):
         exchange_order_id: str | None = None,
         is_stop: bool = False,
     ) -> OrderSnapshot:
-        """Cancel an open order; return it as it ended.
+        """Cancel an open order; return the order as it ended.
 
         Args:
-            symbol: The market.
+            symbol: CCXT spot symbol.
             client_order_id: Client order id of the order.
-            exchange_order_id: The exchange's own id, which some exchanges cancel by.
+            exchange_order_id: The exchange's own id, for exchanges that cancel only by it.
             is_stop: Whether the order is a protective stop.
 
         Raises:
-            OrderRefused: the exchange has not cancelled it; it may be filled, or not exist.
+            OrderRefused: the exchange has not cancelled the order; it may be filled, or not exist.
             OrderUnknown: the order may be cancelled or not; look it up.
         """
         try:
@@ -158,16 +158,16 @@ class PrivateClient(AccountReader):
     async def look_up(
         self, symbol: str, client_order_id: str, *, since_ms: int, is_stop: bool = False
     ) -> OrderSnapshot | None:
-        """Return an order by its client order id; None: the exchange states that it does not exist.
+        """Return an order by its client order id; None: the order is proven not to exist now.
 
         Args:
-            symbol: The market.
+            symbol: CCXT spot symbol.
             client_order_id: Client order id of the order.
-            since_ms: Before the intent of the order, epoch milliseconds.
+            since_ms: Time before the intent of the order, epoch milliseconds.
             is_stop: Whether the order is a protective stop.
 
         Raises:
-            OrderUnknown: no usable response, or another one, which proves nothing.
+            OrderUnknown: no response, or a response that proves nothing.
         """
         calls = order_calls.make_look_up_calls(
             self.dialect, client_order_id, symbol, since_ms=since_ms, is_stop=is_stop
@@ -194,7 +194,7 @@ class PrivateClient(AccountReader):
     async def _fetch_current_order(
         self, symbol: str, client_order_id: str, found: Accepted, *, is_stop: bool
     ) -> OrderSnapshot:
-        """Return an order that was found, or the order that it has become as a fired stop.
+        """Return an order that was found; of a triggered stop, the order that it has become.
 
         Raises:
             OrderUnknown: a response could not be read.
@@ -223,6 +223,12 @@ class PrivateClient(AccountReader):
         )
 
     def _check_accepted(self, outcome: Accepted | Refused | Unknown) -> Accepted:
+        """Return an outcome if it is `Accepted`.
+
+        Raises:
+            OrderRefused: the outcome is `Refused`.
+            OrderUnknown: the outcome is `Unknown`.
+        """
         match outcome:
             case Accepted():
                 return outcome
@@ -237,10 +243,10 @@ class PrivateClient(AccountReader):
                 assert_never(outcome)
 
     def _parse_order(self, row: Mapping[str, Any]) -> OrderSnapshot:
-        """Return the order of a row that the exchange has sent about one of this account's orders.
+        """Return the order of a row of CCXT.
 
         Raises:
-            OrderUnknown: the order exists, and the rest of the row cannot be read.
+            OrderUnknown: the order exists, but its row cannot be read.
         """
         try:
             with translating_ccxt_errors(self.endpoint.exchange):

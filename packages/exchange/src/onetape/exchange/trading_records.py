@@ -1,4 +1,7 @@
-"""Records of private requests and their responses, and CCXT's rows turned into them."""
+"""Records of private requests and responses: orders, executions, balances, and their errors.
+
+Also the conversion of CCXT's rows to these records. Amounts and prices are Decimals.
+"""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -6,16 +9,19 @@ from typing import Any, Final, Literal, cast
 
 from msgspec import Struct
 
-Side = Literal["buy", "sell"]
-#: Status of an order that the exchange does nothing more with, in CCXT's words.
+from onetape.core.trading import Side
+
+#: CCXT's statuses of an order that has ended.
 _ENDS: Final = ("closed", "canceled", "expired", "rejected")
 
 
 class Credentials(Struct, frozen=True):
-    """An API key and its secret. Neither is ever part of a text."""
+    """An API key and its secret, which never appear in the record's repr."""
 
     key: str
+    """API key."""
     secret: str
+    """Secret that belongs to the key."""
     password: str = ""
     """Passphrase that some exchanges issue together with a key; otherwise empty."""
 
@@ -25,88 +31,104 @@ class Credentials(Struct, frozen=True):
 
 
 class OrderRequest(Struct, frozen=True):
-    """A market order, or a stop that becomes one at its price."""
+    """A market order or a stop order that is to be sent."""
 
     client_order_id: str
     symbol: str
+    """CCXT spot symbol."""
     side: Side
     amount: Decimal
-    """Base currency, a whole number of the market's amount steps."""
+    """Amount in base currency, a whole number of the market's amount steps."""
     timestamp_ms: int
-    """Exchange time of the request: the exchange refuses it a stated time (`window_ms`) later."""
+    """Exchange time of the intent, epoch milliseconds; the exchange refuses the order if it arrives
+    `window_ms` later."""
     stop_price: Decimal | None = None
-    """Trigger price of a stop order; None: a market order."""
+    """Price that triggers a stop order, quote currency; None: a market order."""
     limit_price: Decimal | None = None
-    """Lowest price of a stop, once its price is reached; None: it becomes a market order."""
+    """Lowest price of a triggered stop, quote currency; None: it becomes a market order."""
 
 
 class OwnTrade(Struct, frozen=True):
-    """An execution of an order of the account."""
+    """An execution of an order of the account (CCXT: own trade)."""
 
     trade_id: str
+    """The exchange's id of the execution."""
     exchange_order_id: str
     symbol: str
     side: Side
     price: Decimal
+    """Price in quote currency."""
     amount: Decimal
+    """Amount in base currency."""
     fee: Decimal
+    """Fee in `fee_currency`; 0: the exchange states none."""
     fee_currency: str
+    """Currency of the fee; empty: the exchange states none."""
     executed_ms: int
+    """Exchange time of the execution, epoch milliseconds."""
 
 
 class OrderSnapshot(Struct, frozen=True):
-    """An order as the exchange has it."""
+    """State of an order in one response of the exchange."""
 
     exchange_order_id: str
     client_order_id: str
+    """Client order id; empty: the response does not have it."""
     symbol: str
     side: Side
     status: Literal["open", "closed", "canceled", "expired", "rejected"]
     amount: Decimal | None
+    """Ordered amount, base currency; None: the response does not have it."""
     filled: Decimal | None
-    """Filled amount; None: the response does not state it, so the order has to be looked up."""
+    """Filled amount, base currency; None: the response does not have it, so look up the order."""
     stop_price: Decimal | None
+    """Price that triggers a stop order, quote currency; None: no stop."""
     created_ms: int
+    """Exchange time of the order, epoch milliseconds; 0: the response does not have it."""
     trades: tuple[OwnTrade, ...] = ()
-    """Executions that came with the response."""
+    """Executions in the response; the order may have others."""
 
 
 class Balance(Struct, frozen=True):
-    """Free and locked balance of an account in one currency."""
+    """Balance of an account in one currency."""
 
     free: Decimal
+    """Amount that orders may use."""
     locked: Decimal
+    """Amount that open orders hold."""
 
     @property
     def total(self) -> Decimal:
-        """Return the free and the locked balance together."""
+        """Return the sum of the free and the locked amount."""
         return self.free + self.locked
 
 
 class Replacement(Struct, frozen=True):
-    """Outcome of the replacement of a stop: of the old and of the new order."""
+    """Result of the replacement of a stop: what has become of the old and of the new order."""
 
     old: Literal["cancelled", "kept", "unknown"]
+    """Whether the old stop was cancelled, is still open, or may be either."""
     old_filled: Decimal
     """Amount that the cancelled stop had sold, base currency."""
     reason: str
-    """Reason why the old order was not cancelled, or may not be; empty: it was cancelled."""
+    """Reason why the old stop is, or may be, still open; empty: it was cancelled."""
     new: "OrderSnapshot | OrderRefused | OrderUnknown"
+    """The new stop, or the error of its placement."""
 
 
 class OrderRefused(Exception):
-    """The exchange has refused the request; it has not been carried out and will not be."""
+    """The exchange has refused the request, which had no effect and will have none."""
 
     def __init__(
         self, reason: str, code: str = "", *, is_absent: bool = False, is_of_key: bool = False
     ) -> None:
-        """Begin.
+        """Set the fields of the error.
 
         Args:
-            reason: The exchange's words.
-            code: Error code of the exchange.
-            is_absent: Whether it has no such open order.
-            is_of_key: Whether the key may not do this.
+            reason: Message of the exchange, one line.
+            code: Error code of the exchange; empty: the request was never sent.
+            is_absent: Whether the reason is that there is no such open order.
+            is_of_key: Whether the reason is that the API key may not do this.
         """
         super().__init__(reason)
         self.reason = reason
@@ -116,21 +138,26 @@ class OrderRefused(Exception):
 
 
 class OrderUnknown(Exception):
-    """Whether the exchange has carried out the request is not known."""
+    """It is not known whether the request had an effect."""
 
     def __init__(self, reason: str) -> None:
-        """Take the reason, one line."""
+        """Set the reason, one line."""
         super().__init__(reason)
         self.reason = reason
 
 
 def get_fields(document: object) -> dict[str, Any]:
-    """Return the fields of a JSON object; none where the document is something else."""
+    """Return the fields of a JSON object; empty if the document is no object."""
     return cast("dict[str, Any]", document) if isinstance(document, dict) else {}
 
 
 def parse_order(row: Mapping[str, Any]) -> OrderSnapshot:
-    """Return an order of CCXT, whose numbers are strings; without a status it is open."""
+    """Return the order of a row of CCXT, whose numbers are texts; without a status it is open.
+
+    Raises:
+        LookupError: a required field is missing.
+        ArithmeticError: a number cannot be read.
+    """
     side: Side = row["side"]
     moment = row.get("timestamp")
     trades = tuple(
@@ -154,11 +181,12 @@ def parse_order(row: Mapping[str, Any]) -> OrderSnapshot:
 
 
 def parse_own_trade(row: Mapping[str, Any], exchange_order_id: str | None = None) -> OwnTrade:
-    """Return an execution of CCXT, whose numbers are strings.
+    """Return the execution of a row of CCXT, whose numbers are texts.
 
     Args:
         row: The execution.
-        exchange_order_id: Where the row does not name its order.
+        exchange_order_id: The exchange's id of the order, if the row does not have it; None: the
+            row has it.
     """
     fee = get_fields(row.get("fee"))
     return OwnTrade(

@@ -1,6 +1,6 @@
-"""Wall time, which the pauses of reads follow, and the rate limit bans of an exchange.
+"""The computer's clocks and sleep, which pauses of reads use, and a place for rate limit bans.
 
-Wall time is the computer's. Market time decides no pause.
+Pauses and bans count wall seconds, never market time. Tests pass other implementations.
 """
 
 import asyncio
@@ -9,15 +9,16 @@ from typing import Final, Protocol
 
 from onetape.core.rate_limit_ban import RateLimitBan
 
-#: CLOCK_MONOTONIC of Linux stands still while the computer sleeps; that of macOS goes on.
+#: A clock that goes on while the computer sleeps: CLOCK_MONOTONIC of Linux stops then, that of
+#: macOS does not.
 _CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Wall(Protocol):
-    """Wall time and sleep; a test passes an object whose sleep takes no time."""
+    """The computer's clocks and sleep; a test passes an object whose sleep takes no time."""
 
     def get_monotonic_seconds(self) -> float:
-        """Return seconds that never run back, from no particular beginning."""
+        """Return the seconds of a clock that never runs back; its zero has no meaning."""
         ...
 
     def get_epoch_ms(self) -> int:
@@ -25,15 +26,15 @@ class Wall(Protocol):
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait for `seconds`."""
         ...
 
 
 class ComputerWall:
-    """Wall time and sleep of the computer."""
+    """The clocks and sleep of this computer."""
 
     def get_monotonic_seconds(self) -> float:
-        """Return seconds that never run back; those that the computer sleeps count."""
+        """Return the seconds of a clock that never runs back and goes on while asleep."""
         return time.clock_gettime(_CLOCK)
 
     def get_epoch_ms(self) -> int:
@@ -41,38 +42,37 @@ class ComputerWall:
         return time.time_ns() // 1_000_000
 
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait for `seconds`."""
         await asyncio.sleep(seconds)
 
 
 class RateLimitBans(Protocol):
-    """Rate limit bans of one exchange, which counts by address and not by program.
+    """Rate limit bans of one exchange, which all clients on an internet address share.
 
-    All clients that share the bans wait for their ends: clients in one process share the object,
-    processes share a file.
+    Clients in one process share the object, processes share a file.
     """
 
     def find_latest(self) -> RateLimitBan | None:
-        """Return the ban that ends last, past or not, or None."""
+        """Return the ban that ends last, even if it is over; None: no ban yet."""
         ...
 
     def extend(self, ban: RateLimitBan) -> None:
-        """Add a ban; one that ends later stays."""
+        """Add a ban, unless a known ban ends later."""
         ...
 
 
 class ProcessRateLimitBans:
-    """Rate limit bans that only this process has."""
+    """Rate limit bans that only the clients of this process share."""
 
     def __init__(self) -> None:
-        """Begin without a ban."""
+        """Initialise without a ban."""
         self._latest: RateLimitBan | None = None
 
     def find_latest(self) -> RateLimitBan | None:
-        """Return the ban that ends last, past or not, or None."""
+        """Return the ban that ends last, even if it is over; None: no ban yet."""
         return self._latest
 
     def extend(self, ban: RateLimitBan) -> None:
-        """Add a ban; one that ends later stays."""
+        """Add a ban, unless a known ban ends later."""
         if ban.replaces(self._latest):
             self._latest = ban

@@ -1,4 +1,8 @@
-"""Closed candles from REST into the store, for the backfiller and the trader's warm-up."""
+"""Fetch closed candles of a range over REST and store them, page by page.
+
+The backfiller and the trader's warm-up use it. Each page is one transaction, so that a process that
+is killed leaves whole pages.
+"""
 
 from collections.abc import Callable
 from contextlib import aclosing
@@ -14,7 +18,8 @@ from onetape.store.database import Store
 
 #: Number of the newest closed candles that each run reads again.
 REREAD_CANDLES = 10
-#: The newest candle may have been read too early by an earlier run, the one before it not.
+#: Least number of candles that are read again: an earlier run may have read the newest candle too
+#: early, but not the one before it.
 LEAST_REREAD = 2
 
 
@@ -22,12 +27,15 @@ class FetchReport(Struct, frozen=True):
     """Counts of fetched candles by the result of storing them."""
 
     inserted: int = 0
+    """Number of candles that were new."""
     present: int = 0
     """Number of closed candles that were stored before."""
     quarantined: int = 0
+    """Number of unsound rows, which are in the quarantine."""
     pages: int = 0
+    """Number of responses."""
     revised: int = 0
-    """Closed candles whose fetched value differs from the stored one; see the revisions."""
+    """Number of fetched values that differ from the stored ones, and are new in `revisions`."""
 
     def merge_with(self, other: "FetchReport") -> "FetchReport":
         """Return the sums of both reports."""
@@ -53,7 +61,15 @@ async def fetch_closed(
     end: int,
     on_page: Callable[[Page], None] = _ignore,
 ) -> FetchReport:
-    """Store the closed candles that open in `[start, end)` (epoch seconds), page by page.
+    """Fetch the closed candles that open in `[start, end)`, and store them page by page.
+
+    Args:
+        exchange: Exchange of the candles.
+        store: The open database.
+        key: The series.
+        start: Start of the range, epoch seconds, inclusive.
+        end: End of the range, epoch seconds, exclusive.
+        on_page: Called with each page after it was stored.
 
     Raises:
         ExchangeUnreachable: the exchange stopped responding; candles that were stored stay.
@@ -73,10 +89,11 @@ async def fetch_closed(
     return total
 
 
-def reread_from(store: Store, key: SeriesKey, *, count: int = REREAD_CANDLES) -> int | None:
-    """Return the open (epoch seconds) of the `count`-th newest closed candle, or None without any.
+def find_reread_start(store: Store, key: SeriesKey, *, count: int = REREAD_CANDLES) -> int | None:
+    """Return the open of the first candle that a run reads again, epoch seconds; None: no candles.
 
-    A fetch that begins there includes late revisions. At least two are always read again.
+    It is the `count`-th newest closed candle, and at least the `LEAST_REREAD`-th. Reading the
+    newest candles again finds values that the exchange has changed.
     """
     newest = read_last_closed(store, key, max(count, LEAST_REREAD))
     return int(newest.timestamp[0]) if len(newest) else None

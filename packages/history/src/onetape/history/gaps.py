@@ -1,11 +1,10 @@
-"""Proof of gaps: responses of an exchange that show that it has no candles in a range.
+"""Prove gaps: find out by requests whether an exchange has no candles in a range.
 
-A gap is proven between two stored candles, by two responses that held both candles and nothing in
-between, requested from different times and minutes apart. Until then it is unproven, and the next
-run requests it again. Nothing is proven before the first candle or after the last one.
-
-Minutes are minutes of the exchange: the lag, cache or outage that must pass before a second
-response proves something new is the exchange's. On a real exchange that is the computer's time.
+A gap between two stored candles is proven by two responses that contain both candles and nothing in
+between. The two requests must begin at different times and be two minutes of market time apart,
+because a delay, a cache or a short outage of the exchange could leave candles out of both. Until
+then the gap is unproven, and the next run requests it again. Nothing is proven before the first
+candle or after the last one.
 """
 
 from bisect import bisect_right
@@ -38,55 +37,59 @@ from onetape.store.gaps import (
     set_gap,
 )
 
+#: Half-open range of opens of candles, epoch seconds.
 Range = tuple[int, int]
-#: Least market time between the first response and the one that proves, milliseconds.
-APART_MS: Final = 120_000
+#: Least market time between the first response that left out a gap and the one that proves it, ms.
+PROOF_INTERVAL_MS: Final = 120_000
 #: Number of responses without a candle after which the trader decides without it, proven or not.
 DECIDING_RESPONSES: Final = 3
-#: Maximum number of candles before the first gap at which a request begins, to vary its window.
+#: Requests begin 1 to this number of candles before a gap, so that their starts differ.
 _MOST_LEAD: Final = 4
 
 
 class MissingRange(Struct, frozen=True):
-    """A whole range without candles, with a closed candle right before it."""
+    """A whole gap, with a closed candle right before it."""
 
     start: int
     """Open of the first missing candle, epoch seconds."""
     end: int
-    """Open of the next candle, epoch seconds."""
+    """Open of the next candle after the gap, epoch seconds."""
     is_bounded: bool
-    """Whether the next candle is stored and closed; otherwise the gap ends at the forming candle.
-    """
+    """Whether that candle is stored and closed; False: it is the forming candle."""
 
 
 class _Responses(Struct):
-    """Evidence from the pages of one request sequence. Times are epoch seconds."""
+    """Opens in the pages of one fetch, from which gaps are proven. Times are epoch seconds."""
 
     timeframe: Timeframe
     requested: list[Range] = field(default_factory=list[Range])
+    """Ranges that the pages cover."""
     opens: set[int] = field(default_factory=set[int])
+    """Opens of all rows of the pages."""
     refused: list[int] = field(default_factory=list[int])
+    """Times of the rows that were refused as unsound."""
 
     def add_page(self, page: Page) -> None:
-        """Add a page."""
+        """Add a page of the fetch."""
         self.requested.append((page.since, page.covered_until))
         self.opens.update(page.opens)
         self.refused += [row.timestamp for row in page.refused]
 
     def confirms_gap(self, gap: MissingRange) -> bool:
-        """Return whether the pages hold both neighbours of a gap, and no candle inside."""
+        """Return whether the pages contain both neighbours of a gap, and no candle inside."""
         before = self.timeframe.shift(gap.start, -1)
         neighbours = {before, gap.end}
         return (
             neighbours <= self.opens - set(self.refused)
-            and self._cover(before, gap.end)
+            and self._covers(before, gap.end)
             and not any(
                 gap.start <= time < gap.end or time < 0 or self.timeframe.floor(time) != time
                 for time in self.refused
             )
         )
 
-    def _cover(self, start: int, end: int) -> bool:
+    def _covers(self, start: int, end: int) -> bool:
+        """Return whether the requested ranges together contain a range without interruption."""
         cursor = start
         for since, covered_until in sorted(self.requested):
             if since <= cursor:
@@ -103,9 +106,9 @@ async def confirm_gaps(
     end: int,
     requested_before_ms: int | None = None,
 ) -> FetchReport:
-    """Request the candles missing in `[start, end)`; store the candles, and the proofs of gaps.
+    """Request the missing candles of `[start, end)`; store the candles, and the evidence of gaps.
 
-    Gaps that one page reaches across are requested together.
+    Gaps that fit into one page are requested together.
 
     Args:
         exchange: Exchange of the candles.
@@ -113,11 +116,12 @@ async def confirm_gaps(
         key: The series.
         start: Start of the range, epoch seconds, inclusive.
         end: End of the range, epoch seconds, exclusive.
-        requested_before_ms: Market time; explained gaps are requested too if their last request was
-            before it. None: only unexplained gaps.
+        requested_before_ms: Market time, epoch milliseconds: explained gaps whose last request was
+            earlier are requested too. None: only unexplained gaps.
 
     Raises:
-        ExchangeUnreachable: the exchange stopped responding; nothing unproven was stored.
+        ExchangeUnreachable: the exchange stopped responding; candles and evidence that were stored
+            before stay.
         ExchangeRefused: the exchange refused the request.
         StoreError: the file cannot be written.
     """
@@ -127,18 +131,20 @@ async def confirm_gaps(
     gaps = [
         (gap.start, gap.end)
         for gap in find_missing_ranges(store, key, start, end, now_ms=exchange.now_ms())
-        # Beyond the range, or without an end, only as far as one page reaches.
+        # A gap that begins or ends outside the range, or has no end, only if it fits into one page.
         if (gap.is_bounded and start <= gap.start and gap.end <= end)
         or timeframe.count_between(gap.start, gap.end) <= page_limit - 2
     ]
-    wanted = _select_wanted(store, key, gaps, requested_before_ms)
-    for group in group_gaps(wanted, timeframe, page_limit):
+    requested = _select_gaps_to_request(store, key, gaps, requested_before_ms)
+    for group in group_gaps(requested, timeframe, page_limit):
         first, last = group[0][0], timeframe.next(group[-1][1])
-        total = total.merge_with(await fetch_noting(exchange, store, key, start=first, end=last))
+        total = total.merge_with(
+            await fetch_and_record_gaps(exchange, store, key, start=first, end=last)
+        )
     return total
 
 
-async def fetch_noting(
+async def fetch_and_record_gaps(
     exchange: RestExchange,
     store: Store,
     key: SeriesKey,
@@ -147,28 +153,37 @@ async def fetch_noting(
     end: int,
     on_page: Callable[[Page], None] = lambda _: None,
 ) -> FetchReport:
-    """Store the closed candles of `[start, end)`, and the gaps that the responses leave out.
+    """Fetch and store the closed candles of `[start, end)`; store evidence of the gaps in it.
 
-    The request begins before `start`, so that its response holds the candle before a gap there.
+    The request begins before `start`, so that its response contains the candle before a gap there.
+
+    Args:
+        exchange: Exchange of the candles.
+        store: The open database.
+        key: The series.
+        start: Start of the range, epoch seconds, inclusive.
+        end: End of the range, epoch seconds, exclusive.
+        on_page: Called with each page after it was stored.
 
     Raises:
-        ExchangeUnreachable: the exchange stopped responding; nothing unproven was stored.
+        ExchangeUnreachable: the exchange stopped responding; candles that were stored stay, and no
+            evidence was stored.
         ExchangeRefused: the exchange refused the request.
         StoreError: the file cannot be written.
     """
     responses = _Responses(Timeframe.parse(key.timeframe))
 
-    def see(page: Page) -> None:
+    def add_page(page: Page) -> None:
         responses.add_page(page)
         on_page(page)
 
-    window_start = _choose_window(store, key, start, end)
-    report = await fetch_closed(exchange, store, key, start=window_start, end=end, on_page=see)
+    window_start = _choose_window_start(store, key, start, end)
+    report = await fetch_closed(exchange, store, key, start=window_start, end=end, on_page=add_page)
     if responses.requested:  # otherwise the whole range is before the exchange's first candle
         requested_ms = exchange.now_ms()
         for gap in find_missing_ranges(store, key, start, end, now_ms=requested_ms):
             if gap.start >= start:
-                _note(
+                _record_evidence(
                     store, key, gap, responses, window_start=window_start, requested_ms=requested_ms
                 )
     return report
@@ -177,10 +192,17 @@ async def fetch_noting(
 def find_missing_ranges(
     store: Store, key: SeriesKey, start: int, end: int, *, now_ms: int
 ) -> list[MissingRange]:
-    """Return the gaps that touch `[start, end)`, each in its whole extent, oldest first.
+    """Return the gaps that overlap `[start, end)` as whole gaps, oldest first.
 
-    The time before the first candle is no gap. The time after the last candle is a gap as far as
-    the forming candle, if the range reaches so far.
+    The time before the first candle is no gap. The time between the last candle and the forming
+    candle is a gap if the range contains it.
+
+    Args:
+        store: The open database.
+        key: The series.
+        start: Start of the range, epoch seconds, inclusive.
+        end: End of the range, epoch seconds, exclusive.
+        now_ms: Market time, epoch milliseconds.
     """
     timeframe = Timeframe.parse(key.timeframe)
     before = read_last_closed_timestamp(store, key, start + 1)
@@ -198,7 +220,7 @@ def find_missing_ranges(
 
 
 def group_gaps(gaps: list[Range], timeframe: Timeframe, page_limit: int) -> list[list[Range]]:
-    """Return the gaps (sorted) in groups that one page reaches across."""
+    """Return sorted gaps in groups that each fit into one page, with the candles around them."""
     groups: list[list[Range]] = []
     for start, end in gaps:
         # A page also has the candle before the first gap and the one after the last.
@@ -212,24 +234,27 @@ def group_gaps(gaps: list[Range], timeframe: Timeframe, page_limit: int) -> list
 def find_due_gaps(
     store: Store, key: SeriesKey, start: int, end: int, *, now_ms: int
 ) -> list[Range]:
-    """Return the unproven ranges of `[start, end)` which a trader should request now.
+    """Return the unproven ranges of `[start, end)` that a trader should request now.
 
-    Either too few responses left a range out to decide without its candles, or another response may
-    prove it.
+    These are ranges that fewer than `DECIDING_RESPONSES` responses left out, so that the trader may
+    not decide without their candles, and ranges that another response may prove.
     """
     return [
         (each.start, each.end)
         for each in read_gap_ledger(store, key, start, end)
         if each.state == UNPROVEN
-        and (each.answers < DECIDING_RESPONSES or now_ms - each.last_requested_ms >= APART_MS)
+        and (
+            each.responses < DECIDING_RESPONSES
+            or now_ms - each.last_requested_ms >= PROOF_INTERVAL_MS
+        )
         and find_series_gaps(store, key, max(each.start, start), min(each.end, end))
     ]
 
 
-def _select_wanted(
+def _select_gaps_to_request(
     store: Store, key: SeriesKey, gaps: list[Range], requested_before_ms: int | None
 ) -> list[Range]:
-    """Return the whole gaps to request: unexplained in part, or last requested before a time."""
+    """Return the gaps with an unexplained part, or whose last request was before a time."""
     if not gaps:
         return []
     parts = find_unexplained(store, key, gaps)
@@ -237,24 +262,24 @@ def _select_wanted(
         known = read_gap_ledger(store, key, gaps[0][0], gaps[-1][1])
         old = [each for each in known if each.last_requested_ms < requested_before_ms]
         parts = sorted([*parts, *((each.start, each.end) for each in old)])
-    wanted: list[Range] = []
+    selected: list[Range] = []
     for gap in gaps:
-        # Parts are sorted, and those that end before this gap concern none after it.
+        # The first part that ends after the start of this gap; parts are sorted.
         place = bisect_right(parts, gap[0], key=lambda part: part[1])
         if place < len(parts) and parts[place][0] < gap[1]:
-            wanted.append(gap)
-    return wanted
+            selected.append(gap)
+    return selected
 
 
-def _choose_window(store: Store, key: SeriesKey, start: int, end: int) -> int:
-    """Return the start of a request: before `start`, and different from earlier requests."""
+def _choose_window_start(store: Store, key: SeriesKey, start: int, end: int) -> int:
+    """Return the start of a request: before `start`, and another one than in earlier requests."""
     timeframe = Timeframe.parse(key.timeframe)
-    taken = {each.window_start for each in read_gap_ledger(store, key, start, end)}
+    used = {each.window_start for each in read_gap_ledger(store, key, start, end)}
     leads = [timeframe.shift(start, -lead) for lead in range(1, _MOST_LEAD + 1)]
-    return max(0, next((time for time in leads if time not in taken), leads[-1]))
+    return max(0, next((time for time in leads if time not in used), leads[-1]))
 
 
-def _note(
+def _record_evidence(
     store: Store,
     key: SeriesKey,
     gap: MissingRange,
@@ -263,9 +288,9 @@ def _note(
     window_start: int,
     requested_ms: int,
 ) -> None:
-    """Store the proof of a gap by the responses, except for parts that a person or file explained.
+    """Store state and evidence of a gap after a fetch; parts explained by a person or file stay so.
 
-    For the part after the last closed candle only the responses that leave it out are stored.
+    A gap that ends at the forming candle is stored only if the responses leave it out.
     """
     is_left_out = responses.confirms_gap(gap)
     if not (is_left_out or gap.is_bounded):
@@ -273,7 +298,7 @@ def _note(
     known = read_gap_ledger(store, key, gap.start, gap.end)
     explained = [(each.start, each.end) for each in known if each.state in (ACCEPTED, NO_TRADES)]
     for start, end in _subtract_ranges(gap, explained):
-        # A finding on another range was about another gap: a candle has been stored since.
+        # A row of another range was about another gap: a candle has been stored since then.
         before = next((each for each in known if (each.start, each.end) == (start, end)), None)
         if before is not None and before.state in EXPLAINED and not is_left_out:
             continue
@@ -283,8 +308,8 @@ def _note(
             or (
                 is_left_out
                 and gap.is_bounded
-                and before.answered_ms is not None
-                and requested_ms - before.answered_ms >= APART_MS
+                and before.first_response_ms is not None
+                and requested_ms - before.first_response_ms >= PROOF_INTERVAL_MS
                 and before.window_start != window_start
             )
         )
@@ -293,22 +318,26 @@ def _note(
     if is_left_out:
         for each in known:
             if each.state in (ACCEPTED, NO_TRADES):
-                _touch(store, key, each, requested_ms)
+                _store_request_time(store, key, each, requested_ms)
 
 
 def _make_evidence(
     before: GapEntry | None, window_start: int, requested_ms: int, *, is_left_out: bool
 ) -> Evidence:
-    """Return the evidence so far, with the newest response if that counts."""
-    if before is None or before.answered_ms is None or before.answered_ms > requested_ms:
-        # The first response that counts; a later time was dated by another clock.
+    """Return the stored evidence, with the newest response added if it left out the range."""
+    if (
+        before is None
+        or before.first_response_ms is None
+        or before.first_response_ms > requested_ms
+    ):
+        # The first response that left out the range, or a stored time of a clock that was ahead.
         return Evidence(1, requested_ms, window_start) if is_left_out else Evidence()
-    responses = before.answers + 1 if is_left_out else before.answers
-    return Evidence(responses, before.answered_ms, before.window_start)
+    responses = before.responses + 1 if is_left_out else before.responses
+    return Evidence(responses, before.first_response_ms, before.window_start)
 
 
-def _touch(store: Store, key: SeriesKey, entry: GapEntry, requested_ms: int) -> None:
-    """Store the time of a request for an accepted gap; the gap stays accepted."""
+def _store_request_time(store: Store, key: SeriesKey, entry: GapEntry, requested_ms: int) -> None:
+    """Store the time of the last request for a gap; its state and evidence stay."""
     set_gap(
         store,
         key,
@@ -316,13 +345,13 @@ def _touch(store: Store, key: SeriesKey, entry: GapEntry, requested_ms: int) -> 
         entry.end,
         state=entry.state,
         requested_ms=requested_ms,
-        evidence=Evidence(entry.answers, entry.answered_ms, entry.window_start),
+        evidence=Evidence(entry.responses, entry.first_response_ms, entry.window_start),
         reason=entry.reason,
     )
 
 
 def _subtract_ranges(gap: MissingRange, explained: list[Range]) -> list[Range]:
-    """Return the parts of a gap outside some ranges, which are sorted."""
+    """Return the parts of a gap that are outside of ranges, which are sorted."""
     left: list[Range] = []
     cursor = gap.start
     for start, end in explained:

@@ -1,4 +1,7 @@
-"""The fraction of an exchange's public request rate for a reader; orders use the rest."""
+"""Limit the request rate of a backfiller while a live trader runs on the same database.
+
+The exchange counts the requests of both together, and orders must not be refused for the rate.
+"""
 
 import time
 from typing import Final
@@ -6,20 +9,20 @@ from typing import Final
 from onetape.store.database import Store
 from onetape.store.live_accounts import is_live_trader_running
 
-#: Share of the request rate for a backfiller while a live trader runs on the same file.
-SHARE_BESIDE_TRADER: Final = 0.5
-#: Time for which a result read from the file is valid, seconds.
+#: Fraction of the exchange's request rate that a backfiller uses while a live trader runs.
+SHARE_WITH_LIVE_TRADER: Final = 0.5
+#: Time after which the leases of traders are read again, seconds.
 _FRESH_SECONDS: Final = 1.0
 
 
 class RequestBudget:
-    """The budget of one exchange; pass `share` to `RestExchange.share_budget`."""
+    """The fraction of the request rate for one exchange; pass `share` to `share_budget`."""
 
     def __init__(self, store: Store, exchange: str) -> None:
-        """Create the budget; the file is read with the first request.
+        """Initialise; the database is read with the first request.
 
         Args:
-            store: The open database, with the lease and account of a live trader.
+            store: The open database, in which live traders store their accounts and leases.
             exchange: CCXT exchange id.
         """
         self._store = store
@@ -38,5 +41,5 @@ class RequestBudget:
             self._read = now
             wall_ms = time.time_ns() // 1_000_000
             is_running = is_live_trader_running(self._store, self._exchange, wall_ms)
-            self._share = SHARE_BESIDE_TRADER if is_running else 1.0
+            self._share = SHARE_WITH_LIVE_TRADER if is_running else 1.0
         return self._share

@@ -1,1 +1,1 @@
-"""The candle store: candles, tickers, orders and trades in one SQLite file."""
+"""The candle store: one SQLite file with candles, tickers, accounts, decisions and orders."""

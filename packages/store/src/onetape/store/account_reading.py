@@ -1,4 +1,8 @@
-"""Read the accounts that traders have stored. Times are epoch milliseconds unless named."""
+"""Read what traders have stored about accounts: sessions, leases, states, decisions, open orders.
+
+Nothing is written. `trader status` and other commands use it, also while the trader runs. Times are
+epoch milliseconds unless a field states otherwise.
+"""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +20,7 @@ from onetape.store.orders import EXIT_REJECTED
 from onetape.store.process_lock import ProcessLock
 from onetape.store.trader_states import StateChange
 
-#: States of an order that nothing changes any more.
+#: Statuses of an order that no event can change any more, as a list in SQL.
 _FINISHED = "'closed', 'canceled', 'rejected', 'expired', 'absent'"
 
 
@@ -24,6 +28,7 @@ class StoredSession(Struct, frozen=True):
     """A session of a trader, with the reason of its end."""
 
     session: str
+    """Unique id of the session."""
     account: str
     mode: Mode
     strategy: str
@@ -34,18 +39,21 @@ class StoredSession(Struct, frozen=True):
     ended_ms: int | None
     """Market time of the end of the session, epoch milliseconds; None: no end is stored."""
     end_reason: str | None
+    """Reason of the end, such as `SIGTERM`; None: no end is stored."""
 
 
 class StoredLease(Struct, frozen=True):
-    """The lease of an account. Times are the computer's, not the market's."""
+    """The lease of a symbol of an account. Times are the computer's, not the market's."""
 
     holder: str
     """Process and computer that hold the lease, such as `process 12 on host`."""
     expires_ms: int
     """Time at which the lease ends, epoch milliseconds; 0: it was given back."""
     renewed_ms: int | None
+    """Time of the last renewal, epoch milliseconds; None: stored by an earlier version."""
     kernel_lock: str | None
-    """Identity of the kernel's lock that the holder keeps as long as its process lives."""
+    """Identity of the kernel lock that the holder has as long as its process lives; None: no lock
+    is known."""
 
 
 class StoredDecision(Struct, frozen=True):
@@ -56,12 +64,14 @@ class StoredDecision(Struct, frozen=True):
     signal: int
     """Signal of the strategy: 1 BUY, -1 SELL, 0 HOLD."""
     action: str
+    """Resulting action: BUY, SELL, or HOLD if the signal led to no order."""
     gates: Mapping[str, str]
+    """Result of each check of an order by name: `ok`, or the reason against the order."""
     decided_ms: int
 
     @property
     def blocked(self) -> str | None:
-        """Return the first gate that is not `ok`, with its reason; None if all are."""
+        """Return name and reason of the first gate that is not `ok`; None: all gates are `ok`."""
         return next((f"{name}: {text}" for name, text in self.gates.items() if text != "ok"), None)
 
 
@@ -74,7 +84,7 @@ class OpenOrder(Struct, frozen=True):
     type: str
     status: str
     amount: Decimal | None
-    """Ordered amount, base currency; None if the fill decides the amount."""
+    """Ordered amount, base currency; None: the amount is computed when the order is sent."""
     decided_ms: int
     reason: str
     stop_price: Decimal | None = None
@@ -82,7 +92,7 @@ class OpenOrder(Struct, frozen=True):
 
 
 def read_accounts(store: Store, mode: Mode | None = None) -> list[AccountSeries]:
-    """Return the accounts of a mode, or of all modes, by name.
+    """Return the accounts of a mode (None: all modes) with the series of their opening, by name.
 
     Raises:
         StoreError: the file cannot be read.
@@ -95,11 +105,11 @@ def read_accounts(store: Store, mode: Mode | None = None) -> list[AccountSeries]
     return [convert_account_row(row) for row in rows]
 
 
-def read_traded(store: Store, mode: Mode | None = None) -> list[AccountSeries]:
-    """Return the accounts, one record for each symbol that a session of the account traded.
+def read_traded_series(store: Store, mode: Mode | None = None) -> list[AccountSeries]:
+    """Return the accounts, with one record for each symbol that a session of the account traded.
 
-    Each record has the series and the strategy of the newest session of its symbol; money and time
-    of the opening are those of the whole account. Sorted by account and symbol.
+    Each record has the series and strategy of the newest session of its symbol; start balance and
+    time of the opening are those of the account. Sorted by account and symbol.
 
     Args:
         store: The open database.
@@ -137,12 +147,12 @@ def read_traded(store: Store, mode: Mode | None = None) -> list[AccountSeries]:
 def read_last_session(
     store: Store, account: str, symbol: str | None = None
 ) -> StoredSession | None:
-    """Return the session of an account that started last; None where none is stored.
+    """Return the session of an account that started last; None: no session is stored.
 
     Args:
         store: The open database.
         account: Name of the account.
-        symbol: The symbol that it traded; None: any.
+        symbol: Symbol that the session traded; None: any symbol.
 
     Raises:
         StoreError: the file cannot be read.
@@ -161,8 +171,12 @@ def read_last_session(
     return StoredSession(*values)
 
 
-def read_lease(store: Store, account: str) -> StoredLease | None:
-    """Return the lease of an account; None where no process ever held it.
+def read_lease(store: Store, name: str) -> StoredLease | None:
+    """Return the lease of this name; None: no process ever held it.
+
+    Args:
+        store: The open database.
+        name: Name of the lease, as `make_lease_name` returns it.
 
     Raises:
         StoreError: the file cannot be read.
@@ -170,16 +184,22 @@ def read_lease(store: Store, account: str) -> StoredLease | None:
     with store.read() as connection:
         rows = connection.execute(
             "SELECT holder, expires_ms, renewed_ms, kernel_lock FROM leases WHERE name = ?",
-            (account,),
+            (name,),
         ).fetchall()
     return StoredLease(*rows[0]) if rows else None
 
 
-def is_alive(store: Store, name: str, lease: StoredLease, wall_ms: int) -> bool:
+def is_lease_holder_alive(store: Store, name: str, lease: StoredLease, wall_ms: int) -> bool:
     """Return whether the process that holds a lease is alive.
 
-    The kernel's lock proves that on the same computer. Elsewhere the lease counts, which ends 20 s
-    after its last renewal.
+    On the same computer the kernel lock proves it. Otherwise a holder counts as alive until its
+    lease ends, 20 s after the last renewal.
+
+    Args:
+        store: The open database.
+        name: Name of the lease.
+        lease: The stored lease of this name.
+        wall_ms: The computer's time, epoch milliseconds.
     """
     is_held = ProcessLock(store.path, name).is_held(lease.kernel_lock)
     if is_held is not None:
@@ -188,10 +208,10 @@ def is_alive(store: Store, name: str, lease: StoredLease, wall_ms: int) -> bool:
 
 
 def read_state(store: Store, session: str) -> StateChange | None:
-    """Return the present state of a session, with the time and reason of its beginning.
+    """Return the present state of a session; None: no state is stored.
 
-    Later rows of the same state, such as a second problem of a degraded trader, do not move the
-    time; the reason and the remedy are those of the newest row.
+    The time is that at which the state began; reason and remedy are those of the newest row. They
+    differ if a second problem came while the trader was degraded already.
 
     Raises:
         StoreError: the file cannot be read.
@@ -220,7 +240,7 @@ def read_last_problem(store: Store, account: str, symbol: str | None = None) -> 
     Args:
         store: The open database.
         account: Name of the account.
-        symbol: The symbol whose sessions count; None: any.
+        symbol: Only sessions of this symbol; None: any symbol.
 
     Raises:
         StoreError: the file cannot be read.
@@ -236,7 +256,7 @@ def read_last_problem(store: Store, account: str, symbol: str | None = None) -> 
 
 
 def read_last_decision(store: Store, session: str) -> StoredDecision | None:
-    """Return the decision of a session on its newest candle; None without a decision.
+    """Return the decision of a session on its newest candle; None: no decision is stored.
 
     Raises:
         StoreError: the file cannot be read.
@@ -271,9 +291,7 @@ def read_open_orders(store: Store, account: AccountSeries) -> list[OpenOrder]:
 
 
 def read_open_obligations(store: Store, account: AccountSeries) -> list[ExitObligation]:
-    """Return the exits of an account and its symbol that are decided and not filled yet.
-
-    Oldest first.
+    """Return the exits of an account and its symbol that are decided and not filled, oldest first.
 
     Raises:
         StoreError: the file cannot be read.
@@ -290,16 +308,16 @@ def read_open_obligations(store: Store, account: AccountSeries) -> list[ExitObli
 
 
 def _decode_decimal(row: tuple[Any, ...], place: int) -> list[Any]:
-    """Return the values of a row, the text at a place as a Decimal; NULL stays None."""
+    """Return the values of a row with the text in column `place` as a Decimal; NULL stays None."""
     values = list(row)
     values[place] = None if values[place] is None else Decimal(values[place])
     return values
 
 
 def read_newest_time(store: Store, key: SeriesKey) -> int | None:
-    """Return the newest stored market time of a series; None without rows.
+    """Return the newest market time that the rows of a series show; None: no rows are stored.
 
-    The market time is that of the newest ticker, or the open of the newest candle if that is later.
+    It is the time of the newest ticker, or the open of the newest candle if that is later.
 
     Returns:
         Epoch milliseconds.
@@ -332,7 +350,7 @@ def read_highest_since(store: Store, key: SeriesKey, start: int) -> tuple[float,
         start: Open of the first candle, epoch SECONDS.
 
     Returns:
-        Highest price, quote currency (0.0 where there is no candle), and the number of candles.
+        Highest price, quote currency (0.0: no candle), and the number of candles.
 
     Raises:
         StoreError: the file cannot be read.
@@ -357,7 +375,11 @@ class PositionEntry(Struct, frozen=True):
 
 
 def read_entry(store: Store, client_order_id: str) -> PositionEntry:
-    """Return the stored facts about the order that opened a position.
+    """Return what is stored about the order that opened a position.
+
+    Args:
+        store: The open database.
+        client_order_id: Client order id of that order.
 
     Raises:
         StoreError: the file cannot be read.

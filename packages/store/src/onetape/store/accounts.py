@@ -1,4 +1,7 @@
-"""Accounts of traders: the series that each one trades, and the start balance, stored once."""
+"""Read and write the table `accounts`: each trader account with its start balance, stored once.
+
+A row has the series that the first session traded; an account may trade further symbols.
+"""
 
 from decimal import Decimal
 from typing import Any, Final
@@ -18,9 +21,10 @@ ACCOUNT_COLUMNS: Final = (
 
 
 class AccountSeries(Struct, frozen=True):
-    """An account, and one series that is traded with its money."""
+    """An account, and one of the series that are traded with its money."""
 
     name: str
+    """Name of the account."""
     mode: Mode
     exchange: str
     symbol: str
@@ -30,7 +34,7 @@ class AccountSeries(Struct, frozen=True):
     currency: str
     """Currency of the start balance."""
     start_balance: Decimal | None
-    """Money at the start, in `currency`; None for an account of an earlier version of Onetape."""
+    """Money at the start, in `currency`; None: stored by an earlier version without it."""
     opened_ms: int
     """Market time of the first session of the series, epoch milliseconds."""
 
@@ -45,10 +49,10 @@ def read_account(store: Store, name: str) -> AccountSeries | None:
 
 
 def read_account_series(store: Store, name: str) -> list[AccountSeries]:
-    """Return the account of this name once for each symbol that is traded with its money.
+    """Return the account of this name, with one record for each symbol that it traded.
 
     The series of the opening comes first; each other symbol has the timeframe and strategy of its
-    newest session.
+    newest session. Empty: there is no such account.
     """
     with store.read() as connection:
         first = read_account(store, name)
@@ -71,7 +75,7 @@ def read_account_series(store: Store, name: str) -> list[AccountSeries]:
 
 
 def convert_account_row(row: tuple[Any, ...]) -> AccountSeries:
-    """Return the account of a row of `ACCOUNT_COLUMNS`."""
+    """Return the account of a row whose values are `ACCOUNT_COLUMNS`."""
     values: list[Any] = list(row)
     balance = values[7]
     values[7] = None if balance is None else Decimal(balance)
@@ -79,7 +83,7 @@ def convert_account_row(row: tuple[Any, ...]) -> AccountSeries:
 
 
 def open_account(store: Store, account: AccountSeries, fence: Fence) -> None:
-    """Store a new account, or the start balance of an account that has none yet.
+    """Store a new account; of a stored account only a missing start balance is added.
 
     Args:
         store: The open database.

@@ -11,8 +11,14 @@ from msgspec import Struct
 
 from onetape.core.errors import ConfigurationError, SafetyRefusal, StoreError
 from onetape.store.connection import DatabaseConnection, connect
-from onetape.store.copying import check_pages, copy_database, draft_of, flush_to_disk, name_new
-from onetape.store.migrations import check_ours
+from onetape.store.copying import (
+    check_pages,
+    copy_database,
+    flush_to_disk,
+    open_draft,
+    publish_draft,
+)
+from onetape.store.migrations import check_is_onetape_file
 from onetape.store.sqlite_errors import translating_sqlite_errors
 
 #: Every process with a database open holds a lock on some of these bytes, sqlite.org/fileformat2.
@@ -20,19 +26,21 @@ LOCK_BYTES = (0x4000_0000, 512)
 
 
 class BackupReport(Struct, frozen=True):
-    """A backup that was made and read back."""
+    """A finished backup whose pages were checked."""
 
     path: Path
+    """Path of the backup."""
     size_bytes: int
+    """Size of the backup's file."""
 
 
 def make_backup(path: Path, target: Path, *, replace: bool = False) -> BackupReport:
-    """Copy a whole database, also while others write; the copy has all earlier commits.
+    """Copy a whole database; other processes may write meanwhile. The copy has all earlier commits.
 
     Args:
         path: The database.
-        target: Path of the copy, made 0600 with its folder; the file gets this name only when it is
-            complete.
+        target: Path of the copy, made with mode 0600, with its folder. The file gets this name only
+            when it is complete.
         replace: Whether an existing file is replaced.
 
     Raises:
@@ -47,27 +55,25 @@ def make_backup(path: Path, target: Path, *, replace: bool = False) -> BackupRep
     if target.exists() and not replace:
         raise _make_target_error(target)
     _check_backup(path, pages=False)
-    with draft_of(target) as draft:
+    with open_draft(target) as draft:
         with translating_sqlite_errors(target):
             copy_database(path, draft)
         size_bytes = draft.stat().st_size
         if replace:
             draft.replace(target)
             flush_to_disk(target.parent)
-        elif not name_new(draft, target):
+        elif not publish_draft(draft, target):
             raise _make_target_error(target)
     return BackupReport(target, size_bytes)
 
 
 def restore(backup: Path, path: Path) -> Path | None:
-    """Put a backup in a database's place, and save the replaced file in the same folder.
-
-    The process that calls this must not have `path` open.
+    """Replace a database by a backup, and save the replaced file in the same folder.
 
     Args:
-        backup: A file that `backup` made, or any closed database of Onetape; the file stays
+        backup: A file that `make_backup` made, or any closed database of Onetape; it stays
             unchanged.
-        path: Path to restore to; no process may have this file open.
+        path: Path to restore to; no process, this one included, may have the file open.
 
     Returns:
         New name of the replaced file; None: no file was replaced.
@@ -85,13 +91,13 @@ def restore(backup: Path, path: Path) -> Path | None:
     _check_backup(backup, pages=True)
     # A symbolic link stays a link: the file that it points to is replaced.
     path = Path(os.path.realpath(path))
-    with draft_of(path) as draft:
+    with open_draft(path) as draft:
         with translating_sqlite_errors(backup):
             copy_database(backup, draft)
         with _exclusive_access(path):
             if not path.exists():
-                _set_aside_log_of_nothing(path)
-                if name_new(draft, path):
+                _rename_orphaned_logs(path)
+                if publish_draft(draft, path):
                     return None
             replaced = _save_replaced_file(path)
             draft.replace(path)
@@ -100,8 +106,9 @@ def restore(backup: Path, path: Path) -> Path | None:
 
 
 def _check_backup(path: Path, *, pages: bool) -> None:
+    """Refuse a file that is no Onetape database; with `pages` also a file with a damaged page."""
     with translating_sqlite_errors(path), closing(connect(path)) as connection:
-        check_ours(connection, path)
+        check_is_onetape_file(connection, path)
         if connection.execute("PRAGMA user_version").get == 0:
             raise StoreError(f"{path} is an empty database; name another file")
         if pages:
@@ -121,8 +128,7 @@ def _exclusive_access(path: Path) -> Generator[None]:
     with translating_sqlite_errors(path), closing(connect(path)) as connection:
         try:
             _check_leases(connection, path)
-            # Folds the log into the file, which SQLite allows only to the sole process with the
-            # file.
+            # Moves the log into the file; SQLite allows it only if no other process has the file.
             connection.execute("PRAGMA journal_mode = DELETE").fetchall()
             connection.execute("BEGIN EXCLUSIVE")
         except apsw.BusyError as error:
@@ -149,7 +155,11 @@ def _check_leases(connection: DatabaseConnection, path: Path) -> None:
 
 
 def _check_locks(path: Path) -> None:
-    """Check without SQLite whether another process holds any of SQLite's locks."""
+    """Check without SQLite whether another process holds one of SQLite's locks on the file.
+
+    Raises:
+        SafetyRefusal: another process holds a lock.
+    """
     import fcntl
 
     start, length = LOCK_BYTES
@@ -167,7 +177,7 @@ def _save_replaced_file(path: Path) -> Path:
     while second_path.exists():
         second_path = second_path.with_name(f"{second_path.name}x")
     for suffix in ("-wal", "-shm", "-journal"):
-        # A log that stays in place would count as the log of the new file.
+        # SQLite would apply a log that stays in place to the new file.
         log_file = Path(f"{path}{suffix}")
         if log_file.exists():
             log_file.replace(f"{second_path}{suffix}")
@@ -178,8 +188,8 @@ def _save_replaced_file(path: Path) -> Path:
     return second_path
 
 
-def _set_aside_log_of_nothing(path: Path) -> None:
-    """Set aside the log of a deleted file, which would count as the log of the next file."""
+def _rename_orphaned_logs(path: Path) -> None:
+    """Rename the logs of a deleted file: SQLite would apply them to the next file of its name."""
     for suffix in ("-wal", "-shm", "-journal"):
         log_file = Path(f"{path}{suffix}")
         if log_file.exists():

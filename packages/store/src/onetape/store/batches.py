@@ -1,4 +1,4 @@
-"""Rows and columns of candles, turned into each other and brought into order."""
+"""Convert batches of candles between rows and columns, and sort them, before they are inserted."""
 
 from collections.abc import Iterable, Sequence
 
@@ -9,11 +9,11 @@ from onetape.store.closed_rows import Row
 
 
 def convert_rows_to_columns(rows: Sequence[Candle]) -> Candles:
-    """Return rows as columns; a time that is far from any candle's becomes -1."""
+    """Return rows as columns; a time outside 0 to `LATEST_TIMESTAMP` becomes -1."""
     if not rows:
         return Candles.make_empty()
     timestamp, *prices = zip(*rows, strict=True)
-    # A whole number may be larger than any array can hold.
+    # A time may be an int that is too large for the array.
     bounded = [each if 0 <= each <= LATEST_TIMESTAMP else -1 for each in timestamp]
     return Candles.from_columns(
         np.array(bounded, dtype=np.int64), *(np.array(each, dtype=np.float64) for each in prices)
@@ -26,13 +26,18 @@ def is_increasing(timestamps: IntArray) -> bool:
 
 
 def sort_rows(rows: list[Candle]) -> list[Candle]:
-    """Return rows oldest first; of several rows with one time, only the last."""
+    """Return rows oldest first; of several rows with the same time, only the last."""
     by_time = {row.timestamp: row for row in rows}
     return sorted(by_time.values())
 
 
 def sort_columns(candles: Candles, *, without: Iterable[int]) -> Candles:
-    """Return candles oldest first, without some row numbers; of several with one time the last."""
+    """Return candles oldest first; of several with the same time, only the last.
+
+    Args:
+        candles: Candles in any order.
+        without: Row numbers to leave out.
+    """
     is_chosen = np.ones(len(candles), dtype=np.bool_)
     is_chosen[list(without)] = False
     timestamp = candles.timestamp
@@ -47,7 +52,7 @@ def sort_columns(candles: Candles, *, without: Iterable[int]) -> Candles:
 
 
 def convert_columns_to_rows(candles: Candles) -> list[Row]:
-    """Return candles as rows of plain numbers."""
+    """Return candles as rows of Python's ints and floats."""
     columns = (
         candles.timestamp, candles.open, candles.high, candles.low, candles.close, candles.volume,
     )  # fmt: skip
@@ -55,5 +60,5 @@ def convert_columns_to_rows(candles: Candles) -> list[Row]:
 
 
 def get_candle(candles: Candles, number: int) -> Candle:
-    """Return one candle."""
+    """Return the candle of a row number."""
     return Candle(*convert_columns_to_rows(candles[number : number + 1])[0])

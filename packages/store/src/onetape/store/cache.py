@@ -1,13 +1,13 @@
-"""The columnar cache: closed candles in chunk files in a folder of the database, for fast reading.
+"""The columnar cache: closed candles as chunk files in the folder `FILE-cache`, for fast reading.
 
-A row of the table `chunks` means that a file of that key has exactly the closed candles of a span.
-A trigger deletes the row in the very transaction that adds, changes or deletes one of them,
-whichever program does so, and a key is random and never used twice. So a file that a row of
-`chunks` names cannot be stale, not even after a backup was restored or a crash undid the last
-commits; and a file without such a row is rubbish. Nothing but speed depends on the files: where one
-is missing, cut or damaged, and where none can be written, the rows are read.
+A row of the table `chunks` states that a chunk file has exactly the closed candles of a span. A
+trigger deletes the row in the same transaction that adds, changes or deletes one of these candles,
+whichever program does so. The key of a file is random and never used twice. So a file with a row in
+`chunks` is never outdated, even if a backup was restored or a crash undid the last commits. A file
+without a row is unused and gets deleted. Results do not depend on the files: if a file is missing
+or damaged, or cannot be written, the rows are read instead.
 
-A row that plain SQL wrote (`closed` NULL) counts as closed while a later row exists, perhaps in
+A row that plain SQL wrote (`closed` NULL) counts as closed if a later row exists, perhaps in
 another chunk. A span that has such a row is therefore never cached.
 """
 
@@ -30,15 +30,15 @@ _DAY: Final = 86_400
 #: The span of a chunk by the timeframe's unit, seconds; schema_2.sql has the same numbers.
 _SPANS: Final = {"s": _DAY, "m": 30 * _DAY}
 _LONGEST_SPAN: Final = 365 * _DAY
-#: Age below which a file without a row in `chunks` may still get one from its process.
-_RUBBISH_AFTER_SECONDS: Final = 600.0
-#: Another writer, a file that may only be read, a full disk.
-_IN_THE_WAY: Final = (apsw.BusyError, apsw.ReadOnlyError, apsw.FullError, apsw.IOError)
+#: Age up to which a file without a row in `chunks` may still get a row from its process.
+_UNUSED_AFTER_SECONDS: Final = 600.0
+#: Errors if another process writes, the database is read-only, or the disk is full.
+_CANNOT_WRITE: Final = (apsw.BusyError, apsw.ReadOnlyError, apsw.FullError, apsw.IOError)
 _SERIES: Final = "exchange = ? AND symbol = ? AND timeframe = ?"
 
 
-class _InTheWayError(Exception):
-    """The cache cannot be filled now: the candles are read from the database instead."""
+class _CacheNotWritableError(Exception):
+    """The cache cannot be filled now; the candles are read from the rows instead."""
 
 
 class Chunk(Struct, frozen=True):
@@ -49,7 +49,9 @@ class Chunk(Struct, frozen=True):
     stop: int
     """End of the chunk's span, epoch seconds, exclusive."""
     candles: int
+    """Number of candles in the file."""
     key: bytes
+    """Random key that the file contains and is named after."""
 
     @property
     def file_name(self) -> str:
@@ -76,7 +78,13 @@ def find_chunks(
 
 
 def load_chunk(folder: Path, chunk: Chunk, into: Candles) -> bool:
-    """Fill candles from a chunk's file; delete a damaged file and return False."""
+    """Read a chunk's file into allocated candles; False: the file was damaged and is deleted now.
+
+    Args:
+        folder: The cache folder.
+        chunk: The chunk.
+        into: Candles of the chunk's length in contiguous columns; undefined after False.
+    """
     path = folder / chunk.file_name
     if read_chunk(path, chunk.key, into):
         return True
@@ -88,9 +96,9 @@ def load_chunk(folder: Path, chunk: Chunk, into: Candles) -> bool:
 def fill_cache(store: Store, key: SeriesKey, start: int, end: int) -> None:
     """Cache the spans that hold closed candles of `[start, end)` and are not cached yet.
 
-    Returns without an error if the cache cannot be written: a writer is at work, a file or folder
-    cannot be written, or the disk is full. The next reader tries again. Must not be called inside a
-    transaction: the snapshot of its owner must not end here.
+    Returns without an error if the cache cannot be written: another process writes, a file or
+    folder is not writable, or the disk is full. The next reader tries again. Must not be called
+    inside a transaction, because a commit here would end it.
     """
     folder = get_cache_folder(store.path)
     built = 0
@@ -100,16 +108,16 @@ def fill_cache(store: Store, key: SeriesKey, start: int, end: int) -> None:
             folder.mkdir(mode=0o700, exist_ok=True)
         for span in spans:
             built += _build(store, folder, key, *span)
-    except (OSError, _InTheWayError):
+    except (OSError, _CacheNotWritableError):
         return
     if built:
-        _delete_stale_chunks(store, folder)
+        _delete_unused_files(store, folder)
 
 
 def _find_uncached(
     store: Store, folder: Path, key: SeriesKey, start: int, end: int
 ) -> list[tuple[int, int]]:
-    """Return the spans that hold rows and have no file."""
+    """Return start and end of each span that has rows and no chunk file."""
     span = _SPANS.get(key.timeframe[-1:], _LONGEST_SPAN)
     spans: list[tuple[int, int]] = []
     with store.read() as connection:
@@ -128,14 +136,14 @@ def _find_uncached(
 
 
 def _build(store: Store, folder: Path, key: SeriesKey, start: int, stop: int) -> bool:
-    """Write the file of a span, then its row; return whether the span can be cached.
+    """Write the file of a span, then its row; return whether the span was cached.
 
-    Both happen in the read transaction that has read the candles. SQLite lets it go on to write
-    only if no process has committed anything since, so no candle of the row has changed. The file
-    comes first: a process that is killed in between leaves an unused file, never a wrong row.
+    Both happen in the read transaction that has read the candles. SQLite lets this transaction
+    write only if no process has committed since it began, so the candles are still the same. The
+    file comes first: a process that is killed in between leaves an unused file, never a wrong row.
     """
     with store.read() as connection:
-        if _has_unsure_row(connection, key, start, stop):
+        if _has_row_of_plain_sql(connection, key, start, stop):
             return False
         candles = read_columns(connection, key, start, stop)
         if not len(candles):
@@ -152,24 +160,26 @@ def _build(store: Store, folder: Path, key: SeriesKey, start: int, stop: int) ->
             connection.execute("COMMIT")
         except BaseException as error:
             path.unlink(missing_ok=True)
-            if isinstance(error, _IN_THE_WAY):
-                raise _InTheWayError from error
+            if isinstance(error, _CANNOT_WRITE):
+                raise _CacheNotWritableError from error
             raise
     return True
 
 
-def _delete_stale_chunks(store: Store, folder: Path) -> None:
+def _delete_unused_files(store: Store, folder: Path) -> None:
     """Delete the files that no row of `chunks` names any more."""
     with store.read() as connection:
         named = {key.hex() for (key,) in connection.execute("SELECT key FROM chunks")}
-    oldest_alive = time.time() - _RUBBISH_AFTER_SECONDS
+    oldest_used = time.time() - _UNUSED_AFTER_SECONDS
     with contextlib.suppress(OSError):
         for path in folder.glob("*.chunk"):
-            if path.stem not in named and path.stat().st_mtime < oldest_alive:
+            if path.stem not in named and path.stat().st_mtime < oldest_used:
                 path.unlink(missing_ok=True)
 
 
-def _has_unsure_row(connection: DatabaseConnection, key: SeriesKey, start: int, stop: int) -> bool:
+def _has_row_of_plain_sql(
+    connection: DatabaseConnection, key: SeriesKey, start: int, stop: int
+) -> bool:
     return bool(
         connection.execute(
             f"SELECT EXISTS (SELECT 1 FROM ohlcv_data WHERE {_SERIES} AND timestamp >= ? "

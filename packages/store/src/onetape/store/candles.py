@@ -37,10 +37,10 @@ from onetape.store.closed_rows import Row, store_closed_batch
 from onetape.store.columns import read_last, read_proven_end
 from onetape.store.connection import Value
 from onetape.store.database import Store
-from onetape.store.quarantine import Source, refuse
+from onetape.store.quarantine import Source, add_refused_rows
 
 _SERIES = "exchange = ? AND symbol = ? AND timeframe = ?"
-# A row that plain SQL wrote has no state: a later row proves that its period ended.
+# A row that plain SQL wrote has `closed` NULL; a later row proves that its candle is closed.
 _CLOSED = (
     "(closed = 1 OR (closed IS NULL AND timestamp < (SELECT max(timestamp) FROM ohlcv_data "
     f"WHERE {_SERIES})))"
@@ -59,14 +59,16 @@ SCAN_ROWS = 100_000
 
 
 class InsertReport(Struct, frozen=True):
-    """Result of a batch: `inserted + present + quarantined` is the number of rows sent."""
+    """Result of a batch: `inserted + present + quarantined` is the number of rows given."""
 
     inserted: int = 0
+    """Number of candles that were new."""
     present: int = 0
-    """Closed candles that were stored before; a different value went to `revisions`."""
+    """Number of candles that were stored as closed before; a different value is in `revisions`."""
     quarantined: int = 0
+    """Number of unsound rows, which are in the quarantine."""
     revised: int = 0
-    """Values that differ from the stored ones, and are in `revisions` for the first time."""
+    """Number of values that differ from the stored ones, and are new in `revisions`."""
 
     def merge_with(self, other: "InsertReport") -> "InsertReport":
         """Return the sums of both reports."""
@@ -96,7 +98,7 @@ def insert_closed_rows(
         source: Origin of the rows: rest, ws, import or resample.
         seen_ms: Market time at which the rows were read, epoch milliseconds (REST: of the request);
             stored in the quarantine, and decides whether a value of REST is final.
-        raw: The exchange's text of a row, for the quarantine; by default the row as text.
+        raw: The exchange's text of a row, for the quarantine; rows without one are stored as text.
 
     Raises:
         UsageError: the timeframe of the series is invalid.
@@ -161,7 +163,7 @@ def _insert_or_quarantine(
     if not rows and not refused:
         return InsertReport()
     with store.write(bulk=True) as connection:
-        refuse(connection, key, refused, raw, source=source, seen_ms=seen_ms)
+        add_refused_rows(connection, key, refused, raw, source=source, seen_ms=seen_ms)
         if not rows:
             return InsertReport(quarantined=len(refused))
         done = store_closed_batch(connection, key, rows, source=source, seen_ms=seen_ms)
@@ -182,7 +184,7 @@ def replace_forming(
     fault = find_candle_fault(row, Timeframe.parse(key.timeframe))
     with store.write() as connection:
         if fault is not None:
-            refuse(connection, key, [(row, fault)], {}, source=source, seen_ms=seen_ms)
+            add_refused_rows(connection, key, [(row, fault)], {}, source=source, seen_ms=seen_ms)
             return False
         connection.execute(f"INSERT OR REPLACE {_INSERT}", _make_bindings(key, row, 0, source))
     return True
@@ -228,7 +230,7 @@ def read_closed_timestamps(
 
 
 def read_last_closed_timestamp(store: Store, key: SeriesKey, end: int) -> int | None:
-    """Return the open of the newest closed candle before `end`, or None."""
+    """Return the open of the newest closed candle before `end`, epoch seconds; None: no candle."""
     with store.read() as connection:
         return connection.execute(
             f"SELECT max(timestamp) FROM ohlcv_data WHERE {_SERIES} AND timestamp < ? "
@@ -238,7 +240,7 @@ def read_last_closed_timestamp(store: Store, key: SeriesKey, end: int) -> int | 
 
 
 def read_candle_at(store: Store, key: SeriesKey, timestamp: int) -> Candle | None:
-    """Return the candle that opens at `timestamp`, forming or closed, or None."""
+    """Return the candle that opens at `timestamp`, forming or closed; None: not stored."""
     with store.read() as connection:
         rows = connection.execute(
             f"SELECT {_COLUMNS} FROM ohlcv_data WHERE {_SERIES} AND timestamp = ?",
@@ -248,7 +250,7 @@ def read_candle_at(store: Store, key: SeriesKey, timestamp: int) -> Candle | Non
 
 
 def read_first_candle_after(store: Store, key: SeriesKey, timestamp: int) -> Candle | None:
-    """Return the first candle that opens after `timestamp`, forming or closed, or None."""
+    """Return the first candle that opens after `timestamp`, forming or closed; None: no candle."""
     with store.read() as connection:
         rows = connection.execute(
             f"SELECT {_COLUMNS} FROM ohlcv_data WHERE {_SERIES} AND timestamp > ? "
@@ -278,8 +280,8 @@ def read_closed_range(store: Store, key: SeriesKey) -> tuple[int, int] | None:
 def ensure_store_kind(store: Store, exchange: str, *, is_sandbox: bool = False) -> None:
     """Refuse an exchange whose candles may not be in this file.
 
-    Candles of the simulator, of real exchanges and of test networks have separate files. If
-    `is_sandbox` is set, a file without candles is marked as one of the test network.
+    Candles of the simulator, of real exchanges and of test networks are stored in separate files.
+    With `is_sandbox`, a file without candles is marked as a file of the test network.
 
     Raises:
         StoreOfOtherMarket: candles of this exchange may not go into the file.
@@ -319,6 +321,7 @@ class SeriesSummary(Struct, frozen=True):
     last: int
     """Open of the last candle, epoch seconds."""
     rows: int
+    """Number of stored candles, the forming one included."""
     sources: tuple[str, ...]
     """Sources of the rows: import, resample, rest, ws, and sql for rows without a source."""
 
@@ -340,10 +343,7 @@ def read_series_summaries(store: Store) -> list[SeriesSummary]:
 
 
 def find_series_gaps(store: Store, key: SeriesKey, start: int, end: int) -> list[tuple[int, int]]:
-    """Return the gaps of a series in `[start, end)`, as half-open ranges of candle opens.
-
-    The gaps are sorted, oldest first.
-    """
+    """Return the gaps of a series in `[start, end)` as half-open ranges of opens, oldest first."""
     timeframe = Timeframe.parse(key.timeframe)
     with store.read() as connection:
         rows = connection.execute(
@@ -354,11 +354,11 @@ def find_series_gaps(store: Store, key: SeriesKey, start: int, end: int) -> list
         gaps: list[tuple[int, int]] = []
         while True:
             some = islice(rows, SCAN_ROWS)
-            # A record of one field takes SQLite's rows directly, without a step in Python.
+            # A dtype of one field lets NumPy read SQLite's rows without a loop in Python.
             found = np.fromiter(some, dtype=np.dtype([("timestamp", np.int64)]))["timestamp"]
             if len(found) < SCAN_ROWS:
                 return gaps + find_gaps(found, timeframe, start, end)
-            # Right after a candle that is there, so that no gap is cut in two.
+            # The cut is right after a stored candle, so that no gap is divided.
             stop = timeframe.next(int(found[-1]))
             gaps += find_gaps(found, timeframe, start, stop)
             start = stop

@@ -1,8 +1,9 @@
-"""Fold the write-ahead log into the file in a thread, so that no commit waits for the disk.
+"""Move the write-ahead log into the file in a thread, so that no commit waits for the disk.
 
-By default SQLite checkpoints in the commit that finds 1,000 pages in the log: that commit writes
-the pages into the file and waits for two syncs, which takes a second if the disk is busy. With the
-thread a commit only waits for one sync when the log begins again, which is rarer with a longer log.
+This move is SQLite's checkpoint. By default the commit that finds 1,000 pages in the log does it:
+it writes the pages into the file and waits for two syncs, which takes a second on a busy disk. With
+the thread, a commit waits for one sync only when the log begins again, which is rare because the
+log may be longer.
 """
 
 import threading
@@ -15,16 +16,19 @@ from onetape.store.database import Store, open_store
 
 #: Number of pages (16 MB) at which the write-ahead log is moved into the file.
 LOG_PAGES: Final = 4_000
-#: Least time between two checkpoints: a reader may prevent a restart of the log.
+#: Least time between two checkpoints: while a reader keeps the log in use, more would be useless.
 PAUSE_SECONDS: Final = 1.0
 
 
 @contextmanager
 def checkpoints_in_thread(store: Store) -> Generator[None]:
-    """Run the checkpoints of a store in a thread during the block, and not in commits.
+    """Run the checkpoints of a store in a thread, not in commits, while the block runs.
+
+    The thread opens its own connection. Errors of a checkpoint are ignored here, because the next
+    commit raises them as well.
 
     Args:
-        store: The open database; used by the thread that commits, as before.
+        store: The open database; only the calling thread uses it.
     """
     is_due, is_over = threading.Event(), threading.Event()
     with open_store(store.path, create=False) as own:

@@ -1,12 +1,13 @@
-"""Chunk files: a copy of closed candles as columns, which reads in a hundredth of the time of rows.
+"""Write and read chunk files of the cache: closed candles as columns.
 
-A file is used only if its checksum, its key and its count are as expected: a file that was cut,
-overwritten or damaged is ignored. CRC-32 is enough for that, because the key is random and no
-attacker is defended against; a cryptographic digest costs three times as much.
+Reading a chunk file takes a hundredth of the time of reading the rows. A file is used only if its
+checksum, key and count are as expected, so a file that was cut, overwritten or damaged is ignored.
+CRC-32 is enough for that, because it need not resist an attacker; a cryptographic digest takes
+three times as long.
 
-Layout: mark (8 bytes), CRC-32 of all that follows the checksum (4), count (4), key (16), then the
-columns one after the other: times as int64, prices and volume as float64. All in this machine's
-byte order: a file of the other order fails the same checks.
+Layout: mark (8 bytes), CRC-32 of all bytes after the checksum (4), count (4), key (16), then the
+columns one after the other: times as int64, prices and volume as float64. All numbers are in the
+machine's byte order; on a machine of the other order the checks fail.
 """
 
 import os
@@ -19,10 +20,12 @@ import numpy as np
 
 from onetape.core.candles import Candles
 
+#: Length of a chunk's key.
 KEY_BYTES: Final = 16
+#: First bytes of each chunk file; the digit is the version of the layout.
 _MARK: Final = b"onetape1"
 _HEADER: Final = struct.Struct("=8sII16s")
-#: The checksum covers everything behind itself.
+#: Offset of the first byte that the checksum covers: the one after the checksum.
 _CHECKED_FROM: Final = 12
 
 
@@ -47,19 +50,20 @@ def write_chunk(path: Path, key: bytes, candles: Candles) -> None:
 
 
 def read_chunk(path: Path, key: bytes, into: Candles) -> bool:
-    """Fill candles from a chunk file; return False if the file is missing or damaged.
+    """Read a chunk file into allocated candles; return False if it is missing or damaged.
 
     Args:
         path: Path of the file.
         key: The key that the file must have.
-        into: As many candles as the file must have, in contiguous columns; undefined after False.
+        into: Candles of the number that the file must have, in contiguous columns; their values are
+            undefined after False.
     """
     columns = _view_columns(into)
     try:
         with path.open("rb", buffering=0) as file:
             header = file.read(_HEADER.size)
             complete = all(file.readinto(column) == column.nbytes for column in columns)
-            # A longer file is another file too.
+            # A file that is longer than expected is not used either.
             complete = complete and len(header) == _HEADER.size and not file.read(1)
     except OSError:
         return False

@@ -19,8 +19,8 @@ _SELECT: Final = f"SELECT {', '.join(_NAMES)} FROM ohlcv_data WHERE {_SERIES} AN
 def read_proven_end(connection: DatabaseConnection, key: SeriesKey, end: int) -> int:
     """Return the time before which all rows not marked as forming are closed; at most `end`.
 
-    A row that plain SQL wrote has no state. A later row proves that its period ended, so only the
-    newest row of a series can be of this kind and not closed.
+    A row that plain SQL wrote has `closed` NULL. A later row proves that its candle is closed, so
+    only the newest row of a series can be such a row and not closed.
     """
     newest = connection.execute(
         f"SELECT timestamp, closed FROM ohlcv_data WHERE {_SERIES} ORDER BY timestamp DESC LIMIT 1",
@@ -30,7 +30,14 @@ def read_proven_end(connection: DatabaseConnection, key: SeriesKey, end: int) ->
 
 
 def read_columns(connection: DatabaseConnection, key: SeriesKey, start: int, end: int) -> Candles:
-    """Return the candles of `[start, end)` that are not forming; `end` is a `read_proven_end`."""
+    """Return the candles of `[start, end)` that are not forming, oldest first.
+
+    Args:
+        connection: Connection of a read transaction.
+        key: The series.
+        start: Start of the range, epoch seconds.
+        end: End of the range, as `read_proven_end` returns it, epoch seconds.
+    """
     return _collect_columns(
         connection.execute(
             f"{_SELECT} AND timestamp >= ? AND timestamp < ? ORDER BY timestamp",
@@ -40,7 +47,10 @@ def read_columns(connection: DatabaseConnection, key: SeriesKey, start: int, end
 
 
 def read_last(connection: DatabaseConnection, key: SeriesKey, count: int, end: int) -> Candles:
-    """Return the last candles before `end` that are not forming, oldest first."""
+    """Return the last `count` candles before `end` that are not forming, oldest first.
+
+    `end` is the result of `read_proven_end`, epoch seconds.
+    """
     newest_first = connection.execute(
         f"{_SELECT} AND timestamp < ? ORDER BY timestamp DESC LIMIT ?", (*key.names, end, count)
     )
@@ -49,5 +59,5 @@ def read_last(connection: DatabaseConnection, key: SeriesKey, count: int, end: i
 
 def _collect_columns(rows: Iterable[tuple[float, ...]]) -> Candles:
     table = np.fromiter(rows, dtype=_ROW)
-    # Copies, so that each column lies in one piece and the rows' memory is given back.
+    # Copies: each column is contiguous, and the memory of the rows is freed.
     return Candles(*(table[name].copy() for name in _NAMES))

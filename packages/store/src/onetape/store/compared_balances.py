@@ -1,4 +1,8 @@
-"""Balances of accounts at exchanges in the last complete reading, by currency."""
+"""Balances of live accounts at the exchange when no coins of a position were missing.
+
+From this balance and the orders since then a trader computes the balance that the account must have
+now; if the account has less, coins of a position are missing.
+"""
 
 from decimal import Decimal
 
@@ -10,7 +14,7 @@ from onetape.store.leases import Fence, check_lease
 
 
 class ComparedBalance(Struct, frozen=True):
-    """The amount of a currency in a reading in which no coins of a position were missing."""
+    """Balance of a currency at the last reading in which no coins of a position were missing."""
 
     total: Decimal
     """Amount of the currency."""
@@ -21,7 +25,7 @@ class ComparedBalance(Struct, frozen=True):
 def read_compared_balance(
     store: Store, exchange: str, exchange_account: str, currency: str
 ) -> ComparedBalance | None:
-    """Return the balance at the last complete reading; None without such a reading.
+    """Return the balance at the last reading without missing coins; None: no such reading.
 
     Args:
         store: The open database.
@@ -49,7 +53,7 @@ def store_compared_balance(
     found: ComparedBalance,
     fence: Fence,
 ) -> None:
-    """Replace the balance at the last complete reading; an older reading changes nothing.
+    """Replace the balance at the last reading without missing coins, unless `found` is older.
 
     Args:
         store: The open database.

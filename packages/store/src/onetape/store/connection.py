@@ -1,4 +1,7 @@
-"""The part of apsw's connection that we use, typed (apsw's own stub needs Python 3.12)."""
+"""Types for the part of apsw that the store uses, because apsw's own stub needs Python 3.12.
+
+Also opening a file, waiting for a lock, and inserting a row.
+"""
 
 import random
 import time
@@ -8,6 +11,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 import apsw
 
+#: Value that can be bound to a placeholder of SQL.
 Value = int | float | str | bytes | None
 T = TypeVar("T")
 
@@ -21,7 +25,7 @@ class Cursor(Protocol):
 
     @property
     def get(self) -> Any:
-        """All rows at once; a single row or value is unwrapped, and None stands for no row."""
+        """All rows; a single row is not in a list, a single value not in a tuple; None: no row."""
         ...
 
     def fetchall(self) -> list[tuple[Any, ...]]:
@@ -67,7 +71,7 @@ class DatabaseConnection(Protocol):
         ...
 
     def set_wal_hook(self, hook: Callable[["DatabaseConnection", str, int], int]) -> None:
-        """Call a function after each commit with the pages in the write-ahead log."""
+        """Call a function after each commit with the number of pages in the write-ahead log."""
         ...
 
     def changes(self) -> int:
@@ -88,13 +92,13 @@ class DatabaseConnection(Protocol):
 
 
 def connect(path: Path) -> DatabaseConnection:
-    """Open a file that exists, for reading and writing."""
+    """Open an existing file for reading and writing, without any setting."""
     # apsw's stub names a type of Python 3.12, which makes every call "partially unknown" on 3.11.
     return cast("DatabaseConnection", apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE))
 
 
 def retry_while_locked(action: Callable[[], T], seconds: float) -> T:
-    """Call an action that other processes may block by a lock, again until it succeeds.
+    """Return the result of an action; repeat it while another process has the database locked.
 
     Raises:
         apsw.BusyError: the database was still locked after `seconds`.
@@ -111,7 +115,7 @@ def retry_while_locked(action: Callable[[], T], seconds: float) -> T:
 
 
 def insert_row(connection: DatabaseConnection, table: str, values: dict[str, Value]) -> None:
-    """Insert a row; the names of table and columns are our own, never a user's."""
+    """Insert a row, values by column; names are not escaped, so they may not come from a user."""
     columns = ", ".join(values)
     places = ", ".join("?" for _ in values)
     connection.execute(f"INSERT INTO {table} ({columns}) VALUES ({places})", tuple(values.values()))

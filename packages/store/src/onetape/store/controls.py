@@ -1,4 +1,8 @@
-"""Commands of a person to traders: rows that any program may add and that traders read."""
+"""Commands of a person to traders, such as halt or flatten: rows of the table `controls`.
+
+`trader halt` and other programs add rows; a running trader reads the rows of its account, carries
+them out and stores that they are done.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -11,7 +15,7 @@ from onetape.store.database import Store
 
 
 class NewControl(Struct, frozen=True):
-    """A command of a person that is to be stored."""
+    """A command of a person that is not stored yet."""
 
     account: str
     verb: str
@@ -19,6 +23,7 @@ class NewControl(Struct, frozen=True):
     at_ms: int
     """Time of the command by the computer's clock, epoch milliseconds."""
     given_by: str
+    """Person or program that gave the command."""
     symbol: str | None = None
     """Symbol that `exit` or `flatten` sells, or whose trader reloads; None: every symbol."""
     applies_to_open: bool = False
@@ -36,15 +41,14 @@ def insert_controls(store: Store, controls: Iterable[NewControl]) -> None:
 
 
 def add_controls(connection: DatabaseConnection, controls: Iterable[NewControl]) -> None:
-    """Add commands for traders inside a transaction."""
-    for one in controls:
-        insert_row(
-            connection, "controls", {**asdict(one), "applies_to_open": int(one.applies_to_open)}
-        )
+    """Add commands for traders inside a write transaction."""
+    for control in controls:
+        applies_to_open = int(control.applies_to_open)
+        insert_row(connection, "controls", {**asdict(control), "applies_to_open": applies_to_open})
 
 
 def is_command_file_stored(connection: DatabaseConnection, name: str) -> bool:
-    """Return whether the commands of a file are stored already, inside a transaction."""
+    """Return whether the commands of a command file are stored already; inside a transaction."""
     return bool(
         connection.execute(
             "SELECT EXISTS (SELECT 1 FROM command_files WHERE name = ?)", (name,)
@@ -53,7 +57,7 @@ def is_command_file_stored(connection: DatabaseConnection, name: str) -> bool:
 
 
 def add_command_file(connection: DatabaseConnection, name: str, *, stored_ms: int) -> None:
-    """Note inside a transaction that the commands of a file are rows.
+    """Store inside a transaction that the commands of a command file are stored as rows.
 
     Args:
         connection: Connection of the transaction that adds the commands.
@@ -64,12 +68,13 @@ def add_command_file(connection: DatabaseConnection, name: str, *, stored_ms: in
 
 
 def read_controls(store: Store, account: str, *, after: int = 0) -> list[tuple[Any, ...]]:
-    """Return the commands of an account, by number.
+    """Return the commands of an account in the order of their numbers.
 
     Args:
         store: The open database.
         account: Name of the account.
-        after: Only commands with higher numbers. A command that is stored later has a higher one.
+        after: Only commands with higher numbers; a command that is stored later has a higher
+            number.
 
     Returns:
         Number, verb, at_ms, given_by, whether it is done, symbol, and whether it applies to open

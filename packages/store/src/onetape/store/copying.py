@@ -1,9 +1,9 @@
-"""Copy a whole database while others write, and give files their names in one step.
+"""Copy a whole database while others write, and publish a finished file under its name.
 
-The copy is made page by page by SQLite's backup interface inside one read transaction, so that the
-copy has the state of one moment, and no commit of another process restarts it. VACUUM INTO takes no
-less time, and Ctrl-C would have to wait for the end of its one statement. Copying the file itself
-would lose the commits that are still in its write-ahead log.
+SQLite's backup interface copies page by page inside one read transaction, so that the copy has the
+state of one moment and commits of other processes do not restart it. VACUUM INTO is not faster, and
+Ctrl-C would wait for the end of the statement. A copy of the file itself would lose the commits
+that are still in the write-ahead log.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ import apsw
 from onetape.core.errors import ConfigurationError, StoreError
 from onetape.store.connection import DatabaseConnection, connect
 
-#: 4 MiB: between two steps a signal gets through.
+#: Pages copied in one step (4 MiB); between two steps a signal such as Ctrl-C is handled.
 PAGES_A_STEP = 1_024
 #: Time without a write after which a draft belongs to a process that was killed.
 STALE_AFTER_SECONDS = 3_600.0
@@ -27,14 +27,14 @@ STALE_AFTER_SECONDS = 3_600.0
 def copy_database(source: Path, target: Path) -> None:
     """Write a checked copy of an open or closed database over an empty file.
 
-    The copy needs no other files and can be opened on a medium that cannot be written.
+    The copy is not in WAL mode: it needs no other files and can be opened on a read-only disk.
 
     Raises:
         StoreError: a page of the database is damaged.
-        apsw.Error: as raised by SQLite.
+        apsw.Error: another error of SQLite.
     """
     with closing(connect(source)) as original, closing(connect(target)) as copy:
-        # Holds one snapshot: otherwise each step below would read a newer one and start again.
+        # Begins one snapshot: otherwise a commit of another process would restart the copy.
         original.execute("BEGIN; SELECT count(*) FROM sqlite_master").fetchall()
         backup = copy.backup("main", original, "main")
         try:
@@ -73,14 +73,16 @@ def _delete_stale_drafts(path: Path) -> None:
 
 
 @contextmanager
-def draft_of(path: Path) -> Generator[Path]:
-    """Yield an empty file next to `path`, 0600, which is deleted afterwards unless renamed.
+def open_draft(path: Path) -> Generator[Path]:
+    """Yield the path of a new empty file next to `path`, mode 0600; delete it after the block.
+
+    A draft that was published or renamed in the block stays. Drafts of killed processes are
+    deleted.
 
     Raises:
         ConfigurationError: the folder cannot be made or written.
     """
-    # Only writers of whole files need it.
-    import tempfile
+    import tempfile  # only writers of whole files need it
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -99,14 +101,15 @@ def draft_of(path: Path) -> Generator[Path]:
             Path(f"{name}{suffix}").unlink(missing_ok=True)
 
 
-def name_new(draft: Path, path: Path) -> bool:
-    """Give a finished draft its name; return False if a file has that name already."""
+def publish_draft(draft: Path, path: Path) -> bool:
+    """Give a finished draft its name in one step; return False if a file has the name already."""
     try:
         os.link(draft, path)
     except FileExistsError:
         return False
     except OSError:
-        # A file system without hard links: rename is as atomic, and the race is over by now.
+        # A file system without hard links: a rename is atomic too, but it would replace a file that
+        # another process makes between the check and the rename.
         if path.exists():
             return False
         draft.replace(path)

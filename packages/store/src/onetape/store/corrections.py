@@ -1,10 +1,10 @@
-"""Corrections: values that outrank the values that decisions used, and their effect on decisions.
+"""Correct closed candles by better values, and find the decisions that used the old values.
 
-A decision on which the strategy returned no signal is evaluated again in the same way.
-
-A correction is accepted and the decisions that rested on the candle are marked in one transaction,
-so that a process killed right after it evaluates them again when it is back. Times of candles are
-epoch seconds.
+A trader calls this after each read of REST. A correction and the marks on the decisions that used
+the candle are written in one transaction, so a process that is killed right after it still finds
+the marked decisions when it starts again. The trader evaluates a marked decision again and stores
+the effect as a text. A decision on which the strategy returned no signal is marked as well. Times
+of candles are epoch seconds.
 """
 
 import contextlib
@@ -24,19 +24,22 @@ _SERIES = "exchange = ? AND symbol = ? AND timeframe = ?"
 
 
 class Correction(Struct, frozen=True):
-    """A closed candle that got the value of a better source."""
+    """A closed candle that got the value of a source with a higher rank (ranks.py)."""
 
     before: Candle
+    """The candle with the value that was stored before."""
     after: Candle
+    """The candle with its new value."""
 
 
 class CorrectedDecision(Struct, frozen=True):
-    """A decision that has to be evaluated again.
+    """A marked decision: a candle that it used was corrected, or the strategy returned no signal.
 
-    The decision's candle was corrected since, or the strategy returned no signal.
+    It has to be evaluated again.
     """
 
     decision: str
+    """Unique id of the decision."""
     timestamp: int
     """Open of the candle that was decided on, epoch seconds."""
     signal: int
@@ -54,13 +57,13 @@ def accept_corrections(
     window: int,
     corrected_ms: int,
 ) -> list[Correction]:
-    """Give candles the values of better sources, and mark the decisions that rested on them.
+    """Accept open revisions of a higher rank, and mark decisions that may have used the candles.
 
-    Only values that the stream's mark or REST right at the close gave are replaced. Decisions of
-    every account are marked: whichever trader reads REST first settles the comparison for all. So
-    are those on shorter timeframes of the symbol, whose strategy may use this series as a higher
-    one. Higher candles that were built from a corrected one are removed, so that they are built
-    again.
+    Only values that came from the stream's mark, or from REST right at the close, are replaced. The
+    first trader that reads REST does this for all accounts, so the decisions of every account are
+    marked. Decisions on shorter timeframes of the symbol are marked too, because their strategy may
+    use this series as a higher timeframe. Candles of higher timeframes that were built from a
+    corrected candle are deleted, so that they are built again.
 
     Args:
         store: The open database.
@@ -82,16 +85,15 @@ def accept_corrections(
         return []
     with store.write() as connection:
         accepted = accept_proven(store, connection, key, (REST_AT_CLOSE, STREAM_CLOSE))
-        for one in accepted:
-            mark_decisions(connection, key, one.new.timestamp, window, corrected_ms)
-            _delete_built(connection, key, one.new.timestamp)
-    return sorted(
-        (Correction(one.old, one.new) for one in accepted), key=lambda each: each.after.timestamp
-    )
+        for revision in accepted:
+            mark_decisions(connection, key, revision.new.timestamp, window, corrected_ms)
+            _delete_built_candles(connection, key, revision.new.timestamp)
+    corrections = (Correction(revision.old, revision.new) for revision in accepted)
+    return sorted(corrections, key=lambda each: each.after.timestamp)
 
 
-def _delete_built(connection: DatabaseConnection, key: SeriesKey, opened: int) -> None:
-    """Delete the candles of higher timeframes that were built from a candle, of any strategy."""
+def _delete_built_candles(connection: DatabaseConnection, key: SeriesKey, opened: int) -> None:
+    """Delete the stored candles of higher timeframes that were built from a candle."""
     shorter = Timeframe.parse(key.timeframe)
     connection.executemany(
         f"DELETE FROM ohlcv_data WHERE {_SERIES} AND timestamp = ? AND source = 'resample'",
@@ -104,7 +106,7 @@ def _delete_built(connection: DatabaseConnection, key: SeriesKey, opened: int) -
 
 
 def _read_timeframes(connection: DatabaseConnection, key: SeriesKey) -> list[Timeframe]:
-    """Return the timeframes in which a symbol has candles, by jumps along the index."""
+    """Return the timeframes in which a symbol has candles; each query jumps to the next one."""
     found: list[Timeframe] = []
     name = ""
     while rows := connection.execute(
@@ -122,7 +124,7 @@ def _read_timeframes(connection: DatabaseConnection, key: SeriesKey) -> list[Tim
 def read_decisions_to_evaluate_again(
     store: Store, key: SeriesKey, *, account: str
 ) -> list[CorrectedDecision]:
-    """Return the marked decisions of an account on a series, oldest first."""
+    """Return the decisions of an account on a series that have to be evaluated again, in order."""
     with store.read() as connection:
         rows = connection.execute(
             "SELECT d.decision, d.timestamp, d.signal, d.corrected_ms, "
@@ -137,9 +139,9 @@ def read_decisions_to_evaluate_again(
 
 
 def store_correction(store: Store, decision: CorrectedDecision, text: str) -> None:
-    """Store the effect of a correction on a decision, as a text.
+    """Store the result of evaluating a marked decision again, as a text; the mark ends.
 
-    A decision that was marked again since its reading stays marked.
+    A decision that was marked once more after it was read stays marked.
 
     Raises:
         StoreError: the file cannot be written.

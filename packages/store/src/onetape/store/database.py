@@ -1,9 +1,10 @@
-"""One SQLite file, opened so that many processes can share it and none can harm it.
+"""Open the SQLite file so that many processes can share it safely; read and write transactions.
 
-WAL, BEGIN IMMEDIATE for every write, an own retry with jitter after SQLite's busy timeout (its
-handler only sleeps and polls, so a busy writer can starve others), and errors that name the file.
-A process that has the file open must not open it in any other way, not even to read its bytes:
-closing the other handle drops the locks of this one.
+The file is in WAL mode, and every write begins with BEGIN IMMEDIATE. A locked file is tried again
+at short random intervals: SQLite's own wait has growing sleeps, so a busy writer could starve
+others. Errors of SQLite become errors that name the file and the remedy. A process that has the
+file open must not open it in another way, not even to read its bytes: closing that handle would
+release the locks of this one.
 """
 
 import os
@@ -17,20 +18,21 @@ import apsw
 
 from onetape.core.errors import ConfigurationError, StoreError, StoreReplaced
 from onetape.store.connection import DatabaseConnection, connect, retry_while_locked
-from onetape.store.copying import check_pages, draft_of, name_new
-from onetape.store.filesystem import check_file_system, get_file_identity, log_of, print_note
-from onetape.store.migrations import NEWEST_VERSION, check_ours, migrate
+from onetape.store.copying import check_pages, open_draft, publish_draft
+from onetape.store.filesystem import check_file_system, get_file_identity, get_log_path, print_note
+from onetape.store.migrations import NEWEST_VERSION, check_is_onetape_file, migrate
 from onetape.store.sqlite_errors import translating_sqlite_errors
 
+#: SQLite's own wait for a lock, outside of the start and end of a write, milliseconds.
 BUSY_TIMEOUT_MS = 1_000
-#: Takes the write lock before the first read: a transaction that reads first and writes later fails
-#: at once where another process has written in between, whatever the timeout.
+#: Takes the write lock before the first read. A transaction that reads first and writes later fails
+#: at once if another process has written in between, whatever the timeout.
 BEGIN_WRITE = "BEGIN IMMEDIATE"
 #: Maximum total wait of a write for other processes, seconds.
 WRITE_TIMEOUT_SECONDS = 10.0
 #: SQLite 3.7.0 to 3.51.2 can corrupt a WAL file with several writers.
 FIRST_SOUND_SQLITE = (3, 51, 3)
-#: The write-ahead log is folded into the file, and cut, once it is larger than this.
+#: Size of the write-ahead log from which its content is moved into the file and the log is cut.
 LOG_LIMIT_BYTES = 67_108_864
 #: A bulk writer leaves the file to others for at least this long after each commit.
 LEAST_YIELD_SECONDS = 0.002
@@ -49,7 +51,7 @@ class Store:
         self.log_limit_bytes = LOG_LIMIT_BYTES
         """Size of the log from which a bulk write waits for readers, so that the log can be cut."""
         self.yields_to_traders = True
-        """Whether a bulk write sleeps after its commit while a trader's lease runs."""
+        """Whether a bulk write sleeps after its commit while the lease of a trader is valid."""
         self.uses_cache = True
         """Whether long ranges are read from the columnar cache in its folder."""
         self._connection = connection
@@ -64,7 +66,7 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Close the file; the last process to do so folds the write-ahead log into it."""
+        """Close the file; the last process to close it moves the write-ahead log into the file."""
         with translating_sqlite_errors(self.path, self._connection):
             if not self._is_in_place():
                 # SQLite would delete the log by its name, which now belongs to the new file.
@@ -73,7 +75,9 @@ class Store:
 
     @contextmanager
     def read(self) -> Generator[DatabaseConnection]:
-        """Yield the connection inside one read transaction: all queries read one snapshot.
+        """Yield the connection inside a read transaction: all queries see one state of the file.
+
+        Inside a transaction of this store, that transaction is used.
 
         Raises:
             StoreError: the file cannot be read.
@@ -95,11 +99,11 @@ class Store:
         """Yield the connection inside one write transaction; an exception rolls it back.
 
         Args:
-            durable: Commit reaches the disk before this returns: for orders and trades. Without
-                it a power cut may lose the last commits, which candles survive (fetched again).
-            bulk: One of many writes in a row. While a trader runs on this file, the caller then
-                sleeps after the commit for as long as it held the lock, so that the trader gets
-                its turn; and the write-ahead log does not grow without end.
+            durable: Whether the commit waits until it is on the disk: for orders and fills. Without
+                it a power cut may lose the last commits; lost candles can be fetched again.
+            bulk: Whether this is one of many writes in a row. While a trader uses this file, the
+                call then sleeps after the commit for as long as it held the lock, so that the
+                trader can write; and a write-ahead log that has grown too long is cut.
 
         Raises:
             StoreError: the file cannot be written, was deleted or replaced, or other processes
@@ -120,13 +124,13 @@ class Store:
             began = time.monotonic()
             try:
                 yield connection
-                others = bulk and self.yields_to_traders and _has_other_trader(connection)
+                must_sleep = bulk and self.yields_to_traders and _is_trader_active(connection)
                 retry_while_locked(lambda: connection.execute("COMMIT"), self.lock_timeout_seconds)
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
-            if others:
+            if must_sleep:
                 time.sleep(max(LEAST_YIELD_SECONDS, time.monotonic() - began))
             if bulk:
                 self._cut_log()
@@ -134,7 +138,7 @@ class Store:
     def set_log_watch(self, watch: Callable[[int], None]) -> None:
         """Call a function after each commit with the number of pages in the write-ahead log.
 
-        From then on no commit of this store folds the log into the file: see `checkpoint`.
+        From then on no commit of this store moves the log into the file: call `checkpoint`.
         """
 
         def hook(_: DatabaseConnection, __: str, pages: int) -> int:
@@ -144,7 +148,7 @@ class Store:
         self._connection.set_wal_hook(hook)
 
     def checkpoint(self) -> None:
-        """Fold the log into the file as far as readers allow; no other process waits for it.
+        """Move the log into the file as far as readers allow; no other process waits for it.
 
         Raises:
             StoreError: the file cannot be written, was deleted or replaced.
@@ -155,9 +159,9 @@ class Store:
             self._cut_log()
 
     def check_in_place(self) -> None:
-        """Check whether the path still leads to the open file; every write does so first.
+        """Refuse to go on if the path does not lead to the open file any more; each write checks.
 
-        A deleted file stays writable for processes that have it open, and is gone with them.
+        A process can still write to a deleted file that it has open, but the data would be lost.
 
         Raises:
             StoreReplaced: the file was deleted or emptied, or another file has its name.
@@ -174,12 +178,12 @@ class Store:
         return self._identity is not None and get_file_identity(self.path) == self._identity
 
     def _cut_log(self) -> None:
-        """Fold a log that has grown too long into the file; wait for readers that still use it.
+        """Move a log that has grown too long into the file and cut it; wait for its readers.
 
-        SQLite begins the log again only at a moment without a reader, which may never come
-        by itself. A longer reader slows only this writer down.
+        SQLite begins the log again only while there is no reader, which may never happen by
+        chance. Only this writer waits for the readers.
         """
-        log = log_of(self.path)
+        log = get_log_path(self.path)
         deadline = time.monotonic() + self.lock_timeout_seconds
         while _get_size(log) > self.log_limit_bytes:
             # Others cannot write while this call waits for a reader, so it is repeated instead.
@@ -198,13 +202,13 @@ def open_store(path: Path, *, create: bool, whole: bool = False) -> Store:
 
     Args:
         path: Path of the file.
-        create: Whether a missing file is made, with its folder. Files are made 0600, folders 0700.
-        whole: Whether every page is read first (about a second for each million rows): a damaged
-            one in the middle shows in no other way until it is needed.
+        create: Whether a missing file is created (mode 0600), with its folder (0700).
+        whole: Whether every page is read and checked first, about a second for each million rows.
+            Otherwise a damaged page is noticed only when it is needed.
 
     Raises:
-        StoreError: missing (and not `create`), damaged, empty, no Onetape database, newer than
-            this program, or locked.
+        StoreError: the file is missing (without `create`), damaged, empty, no Onetape database,
+            newer than this program, or locked.
         ConfigurationError: the folder cannot be written.
     """
     if _read_sqlite_version() < FIRST_SOUND_SQLITE:
@@ -221,16 +225,16 @@ def open_store(path: Path, *, create: bool, whole: bool = False) -> Store:
         _check_no_log_without_file(path)
         # A link without a target stays a link: the file is created at its target.
         _create(Path(os.path.realpath(path)) if path.is_symlink() else path)
-    # Before the open: a file that takes the name meanwhile is then detected.
+    # Read before the file is opened, so that a file that takes the name meanwhile is detected.
     identity = get_file_identity(path)
     with translating_sqlite_errors(path):
         connection = _connect(path)
         try:
-            # Checked before any setting: WAL mode would be written into a foreign file.
-            check_ours(connection, path)
+            # Checked before any setting: WAL mode would change a file of another program.
+            check_is_onetape_file(connection, path)
             if whole:
                 check_pages(connection, path)
-            _share(connection)
+            _enable_sharing(connection)
             copy = migrate(connection, path)
             store = Store(path, connection, identity)
             store.check_in_place()
@@ -248,7 +252,7 @@ def open_if_exists(path: Path) -> Store | None:
     """Open a database file as `open_store` does; return None if there is no file.
 
     Raises:
-        StoreError: as for `open_store`.
+        StoreError: the file cannot be used, as in `open_store`.
         ConfigurationError: the path cannot be read.
     """
     return open_store(path, create=False) if _check_usable(path) else None
@@ -277,13 +281,13 @@ def _check_usable(path: Path) -> bool:
 
 
 def _check_no_log_without_file(path: Path) -> None:
-    """Refuse to create a file whose name has a log already, which would be written into the file.
+    """Refuse to create a file if a log of its name exists: SQLite would apply the log to the file.
 
     Raises:
         StoreError: the file was deleted, its log was not.
     """
-    log = log_of(path)
-    # Looked at again afterwards: another process may have made the file in this moment.
+    log = get_log_path(path)
+    # The file is checked again after its log: another process may just have created both.
     if _get_size(log) and not _check_usable(path):
         raise StoreError(
             f"{path} is gone, but its log {log.name} is there: it was deleted while a program "
@@ -298,8 +302,8 @@ def _get_size(path: Path) -> int:
         return 0
 
 
-def _has_other_trader(connection: DatabaseConnection) -> bool:
-    """Return whether a trader's lease is valid: a living trader renews its lease."""
+def _is_trader_active(connection: DatabaseConnection) -> bool:
+    """Return whether the lease of a trader is valid; a running trader renews its lease."""
     now_ms = time.time_ns() // 1_000_000
     return bool(
         connection.execute(
@@ -313,19 +317,20 @@ def _read_sqlite_version() -> tuple[int, ...]:
 
 
 def _create(path: Path) -> None:
-    """Make a complete database in the folder of `path`, then give it that name in one step.
+    """Create a complete database under another name, then give it the name `path` in one step.
 
-    Other processes see no file or a complete one; of two at once, the first wins and both use it.
+    Other processes see either no file or a complete one. If two processes create the file at once,
+    both use the file of the first.
     """
-    with draft_of(path) as draft:
+    with open_draft(path) as draft:
         with translating_sqlite_errors(path):
             connection = _connect(draft)
             try:
-                _share(connection)
+                _enable_sharing(connection)
                 migrate(connection, path)
             finally:
                 connection.close()
-        name_new(draft, path)
+        publish_draft(draft, path)
 
 
 def _connect(path: Path) -> DatabaseConnection:
@@ -336,9 +341,9 @@ def _connect(path: Path) -> DatabaseConnection:
     return connection
 
 
-def _share(connection: DatabaseConnection) -> None:
-    """Prepare a Onetape database for several processes."""
-    # A restored file is not in WAL mode yet, and the switch needs the sole connection.
+def _enable_sharing(connection: DatabaseConnection) -> None:
+    """Switch a Onetape database to WAL mode, which several processes can use at once."""
+    # A restored file is not in WAL mode yet; the switch fails while another process has it open.
     retry_while_locked(
         lambda: connection.execute("PRAGMA journal_mode = WAL"), WRITE_TIMEOUT_SECONDS
     )

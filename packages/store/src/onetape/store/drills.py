@@ -1,4 +1,4 @@
-"""Drills: configurations that were tried against the simulator, with their results."""
+"""Read and write the table `drills`: live configurations that were tested against the simulator."""
 
 import json
 from collections.abc import Mapping
@@ -11,16 +11,16 @@ from onetape.store.database import Store
 
 
 class StoredDrill(Struct, frozen=True):
-    """One drill of a configuration."""
+    """The result of one drill."""
 
     config_digest: str
-    """Digest of the settings that were tried."""
+    """Digest of the tested settings."""
     finished_ms: int
     """End of the drill by the computer's clock, epoch milliseconds."""
     is_passed: bool
     """Whether every part of the drill passed."""
     results: Mapping[str, Any]
-    """Results by part of the drill, a JSON document."""
+    """Result of each part of the drill by name, as JSON can hold it."""
 
 
 def insert_drill(store: Store, drill: StoredDrill) -> None:
@@ -43,7 +43,7 @@ def insert_drill(store: Store, drill: StoredDrill) -> None:
 
 
 def read_last_drill(store: Store, config_digest: str) -> StoredDrill | None:
-    """Return the newest drill of a configuration, or None without a drill.
+    """Return the newest drill of a configuration; None: no drill is stored.
 
     Raises:
         StoreError: the file cannot be read.

@@ -1,6 +1,7 @@
-"""Read the events of the traders of accounts: one entry for each event, oldest first.
+"""Read what happened on an account as one list of events in order of time, for `trader logs`.
 
-Times are market time, epoch milliseconds.
+Events come from many tables: sessions, states, outages, signals, orders, fills, exits, corrections,
+commands. Nothing is written. Times are market time, epoch milliseconds.
 """
 
 import json
@@ -29,18 +30,18 @@ EventKind = Literal[
     "correction",
     "control",
 ]
-#: End reasons of sessions that a person ends.
+#: End reasons of sessions that a person has ended.
 CLEAN_ENDS: Final = ("SIGTERM", "Ctrl-C")
-#: End of the reason of an outage in which candles were known and not decided on.
+#: Last words of the reason of an outage in which candles were stored but not decided on.
 UNDECIDED: Final = "without a decision"
-#: Gates by which the rules of a strategy or a restart hold an order back: nothing is wrong.
+#: Gates that prevent an order by a rule or after a restart, which is no problem.
 _GATES_OF_RULES: Final = ("decided before", "trading hours", "re-entry")
-#: Decisions on candles that opened this long before the first moment are not looked at.
+#: Decisions on candles that opened earlier than this before the first moment are not read.
 _LONGEST_LATENESS_SECONDS: Final = 31 * 86_400
-#: Order states after a failure.
+#: Statuses of orders that failed.
 _BAD_ORDERS: Final = ("rejected", "expired", "unknown", "absent")
 _SIGNALS: Final = {1: "BUY", -1: "SELL", 0: "HOLD"}
-#: Texts for the effect of a signal that no gate stopped, by signal and action.
+#: Text for the effect of a signal that no gate prevented, by signal and action.
 _RESULTS: Final = {
     (1, "BUY"): "order to buy",
     (-1, "SELL"): "order to sell",
@@ -70,11 +71,13 @@ class TraderEvent(Struct, frozen=True):
     """One event of a trader."""
 
     at_ms: int
+    """Market time of the event, epoch milliseconds."""
     account: str
     kind: EventKind
     is_problem: bool
     """Whether the event is a problem, or the end of one."""
     text: str
+    """Description of the event in one line."""
     symbol: str | None = None
     """Symbol of the event; None: a command for every symbol of the account."""
 
@@ -84,13 +87,14 @@ def read_controls_since(
 ) -> list[TraderEvent]:
     """Return the commands of a person for an account from a moment on, oldest first.
 
-    Times are the computer's, which equals market time except on a simulated market.
+    Times are the computer's, which differ from market time on a simulated market.
 
     Args:
         store: The open database.
         account: Name of the account.
-        since_ms: First moment.
-        is_simulated: Whether the account trades a simulated market.
+        since_ms: First moment, epoch milliseconds.
+        is_simulated: Whether the account trades a simulated market; the text then states whose
+            clock it is.
 
     Raises:
         StoreError: the file cannot be read.
@@ -119,12 +123,12 @@ def read_controls_since(
 def read_events(store: Store, account: AccountSeries, since_ms: int) -> list[TraderEvent]:
     """Return the events of an account and its symbol from a moment on, oldest first.
 
-    Decisions count only where the strategy gave a signal other than HOLD.
+    Decisions whose signal is HOLD are left out.
 
     Args:
         store: The open database.
-        account: Name of the account.
-        since_ms: First moment.
+        account: The account and one of its series.
+        since_ms: First moment, epoch milliseconds.
 
     Raises:
         StoreError: the file cannot be read.
@@ -195,14 +199,14 @@ def _read_outages(
     ).fetchall()
     for from_ms, to_ms, reason in rows:
         until = "still going on" if to_ms is None else f"until {format_utc(to_ms // 1_000)}"
-        what = "no decision" if reason.endswith(UNDECIDED) else "no market data"
-        yield TraderEvent(from_ms, account.name, "outage", True, f"{what}, {until}: {reason}")
+        effect = "no decision" if reason.endswith(UNDECIDED) else "no market data"
+        yield TraderEvent(from_ms, account.name, "outage", True, f"{effect}, {until}: {reason}")
 
 
 def _read_latecomers(store: Store, account: AccountSeries, since_ms: int) -> Iterator[TraderEvent]:
-    for one in read_latecomers(store, account.name, symbol=account.symbol):
-        if one.noted_ms >= since_ms:
-            yield TraderEvent(one.noted_ms, account.name, "late", True, f"late: {one.text}")
+    for late in read_latecomers(store, account.name, symbol=account.symbol):
+        if late.noted_ms >= since_ms:
+            yield TraderEvent(late.noted_ms, account.name, "late", True, f"late: {late.text}")
 
 
 def _read_signals(
@@ -300,7 +304,16 @@ def _read_decisions(
     condition: str,
     since_ms: int,
 ) -> list[tuple[Any, ...]]:
-    """Return columns of the decisions of an account that meet a condition on `since_ms`."""
+    """Return columns of the decisions of an account that meet a condition.
+
+    Args:
+        connection: Connection of a read transaction.
+        account: The account and its symbol.
+        candles_from: Open of the first candle that is read, epoch SECONDS.
+        columns: Columns as SQL.
+        condition: Condition as SQL, with one placeholder for `since_ms`.
+        since_ms: First moment, epoch milliseconds.
+    """
     return connection.execute(
         f"SELECT {columns} FROM decisions WHERE session IN "
         f"(SELECT session FROM sessions WHERE account = ? AND symbol = ?) "

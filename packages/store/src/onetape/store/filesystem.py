@@ -1,4 +1,4 @@
-"""File systems and identities of database files.
+"""Check the file system of a database file, and find out whether a path leads to the same file.
 
 The processes on one database share memory and locks, which requires one computer and a local disk.
 Network drives do not support this; folders shared with a host system or another machine may report
@@ -11,19 +11,21 @@ from pathlib import Path
 from onetape.core.errors import ConfigurationError, StoreError, StoreUnwritable
 from onetape.core.printable import escape_unprintable
 
-#: Drives of another computer: locks and shared memory do not reach it.
+#: File systems on another computer: locks and shared memory do not work across computers.
 NETWORK = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "smb2", "afs", "ceph", "glusterfs", "lustre", "ncpfs"}
     | {"fuse.sshfs", "fuse.glusterfs", "fuse.s3fs", "fuse.rclone", "davfs", "fuse.davfs", "beegfs"}
 )
-#: Folders of a host system seen from a virtual machine or container; several processes have been
-#: seen to damage a file there within a minute.
+#: File systems for folders of a host system in a virtual machine or container. In tests, several
+#: processes damaged a file there within a minute.
 SHARED_FOLDERS = frozenset({"9p", "virtiofs", "vboxsf", "vmhgfs", "prl_fs", "drvfs", "fakeowner"})
 MOUNTS = Path("/proc/self/mountinfo")
 
 
 def check_file_system(path: Path) -> None:
-    """Refuse a file on a network drive; warn of a file in a shared folder, if Linux names it.
+    """Refuse a file on a network drive; print a warning about a file in a shared folder.
+
+    Only Linux names the file system; elsewhere nothing is checked.
 
     Raises:
         ConfigurationError: the file is on a network drive.
@@ -42,7 +44,7 @@ def check_file_system(path: Path) -> None:
 
 
 def read_file_system(path: Path) -> str:
-    """Return the kind of file system that holds a path; empty if the system does not name it."""
+    """Return the type of the file system of a path, such as `ext4`; empty: not known."""
     try:
         mounts = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
@@ -63,7 +65,7 @@ def get_file_identity(path: Path) -> tuple[int, int] | None:
     """Return device and inode of a file; None for a missing or empty file.
 
     Raises:
-        StoreUnwritable: a folder on the way to it may not be entered.
+        StoreUnwritable: a folder of the path may not be entered.
         StoreError: the disk does not respond.
     """
     try:
@@ -79,20 +81,20 @@ def get_file_identity(path: Path) -> tuple[int, int] | None:
     return (status.st_dev, status.st_ino) if status.st_size else None
 
 
-def log_of(path: Path) -> Path:
-    """Return the write-ahead log of a database; SQLite puts it where links lead to."""
+def get_log_path(path: Path) -> Path:
+    """Return the path of a database's write-ahead log, which is next to the target of links."""
     return Path(f"{os.path.realpath(path)}-wal")
 
 
 def print_note(text: str) -> None:
-    """Print one line on stderr, or pass it to the handler that the program has set."""
+    """Log a warning of one line, which a program prints on stderr unless it handles its log."""
     import logging
 
     logging.getLogger("onetape.store").warning("%s", escape_unprintable(text))
 
 
 def _unescape_mount_point(name: str) -> str:
-    """Return a mount point as it is named; blanks come as octal escapes."""
+    """Return the name of a mount point, in which /proc writes blanks as octal escapes."""
     for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
         name = name.replace(code, character)
     return name

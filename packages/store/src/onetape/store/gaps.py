@@ -1,7 +1,9 @@
-"""The gap ledger: ranges without candles, with their states and evidence.
+"""The table `gaps`: what is known about ranges without candles, and the gaps of a series.
 
-Times of candles are epoch seconds and ranges half-open; times of requests are epoch milliseconds. A
-gap that the ledger does not have is "not fetched".
+The gaps themselves are always computed from the stored candles. The table has the state of a range
+(such as "none at exchange") and its evidence; a gap without a row is "not fetched". The rows of a
+series do not overlap. Times of candles are epoch seconds, ranges are half-open; times of requests
+are market time, epoch milliseconds.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,19 +21,19 @@ from onetape.store.database import Store
 GapState = Literal[
     "none at exchange", "no trades", "accepted", "unproven", "not fetched", "unknown: import"
 ]
-#: Proven: two responses, minutes apart, held both neighbours of the range and no candle inside.
+#: Proven: two responses, minutes apart, had both neighbours of the range and no candle inside.
 CONFIRMED: Final = "none at exchange"
-#: The exchange's own archive has no row there.
+#: The exchange's own archive has no row in the range.
 NO_TRADES: Final = "no trades"
 #: A person has stated why the candles are missing.
 ACCEPTED: Final = "accepted"
 #: The candles were requested, and it is not proven that the exchange lacks them.
 UNPROVEN: Final = "unproven"
-#: The candles were never requested. Such a gap has no row in the ledger.
+#: The candles were never requested. Such a gap has no row in the table.
 NOT_FETCHED: Final = "not fetched"
 #: A file that was imported lacks the candles, and they were not requested.
 UNKNOWN_IMPORT: Final = "unknown: import"
-#: States of gaps with a known cause: a backtest goes over them, and `verify` does not count them.
+#: States of gaps with a known cause: a backtest crosses them, and `verify` does not count them.
 EXPLAINED: Final = frozenset({CONFIRMED, NO_TRADES, ACCEPTED})
 
 _SERIES = "exchange = ? AND symbol = ? AND timeframe = ?"
@@ -42,38 +44,39 @@ _COLUMNS = (
 
 
 class Evidence(Struct, frozen=True):
-    """Evidence from the exchange's responses on a missing range."""
+    """Evidence from the exchange's responses that a range has no candles."""
 
-    answers: int = 0
+    responses: int = 0
     """Number of responses that contained both neighbours of the range and no candle inside."""
-    answered_ms: int | None = None
-    """Market time of the first response counted in `answers`, epoch milliseconds."""
+    first_response_ms: int | None = None
+    """Market time of the first of these responses, epoch milliseconds; None: no response."""
     window_start: int | None = None
-    """Start of the request for the first response counted in `answers`, epoch seconds."""
+    """Start of the range requested for the first of these responses, epoch seconds; None: no
+    response."""
 
 
+#: No response has left out the range.
 NO_EVIDENCE: Final = Evidence()
 
 
 class Gap(Struct, frozen=True):
-    """A range of missing candles with one state: a whole gap, or a part of one."""
+    """A range of missing candles in one state: a whole gap, or a part of a gap."""
 
     start: int
     """Open of the first missing candle, epoch seconds."""
     end: int
-    """Open of the next candle that is stored, or of the next gap in another state, epoch seconds.
-    """
+    """Open of the next stored candle, or start of the next part in another state, epoch seconds."""
     candles: int
     """Number of missing candles."""
     state: GapState
     since_ms: int | None
-    """Time at which the state began, epoch milliseconds; None: the ledger has no row."""
+    """Time at which the state was stored, epoch milliseconds; None: the table has no row."""
     first_seen_ms: int | None
-    """Time at which the range was first stored in the ledger, epoch milliseconds; None: never."""
+    """Time at which the range was first stored in the table, epoch milliseconds; None: never."""
     last_requested_ms: int | None
     """Time of the last request of the range, or of the import of a file, epoch milliseconds; None:
     never."""
-    answers: int
+    responses: int
     """Number of responses that contained both neighbours of the range and no candle inside."""
     reason: str | None
     """Reason that a person gave for accepting the range; None in every other state."""
@@ -85,18 +88,27 @@ class Gap(Struct, frozen=True):
 
 
 class GapEntry(Struct, frozen=True):
-    """A row of the ledger."""
+    """A row of the table `gaps`; the fields are those of `Gap` and `Evidence`."""
 
     start: int
+    """Open of the first missing candle, epoch seconds."""
     end: int
+    """End of the range, epoch seconds, exclusive."""
     state: GapState
     since_ms: int
+    """Time at which the state was stored, epoch milliseconds."""
     first_seen_ms: int
+    """Time at which the range was first stored in the table, epoch milliseconds."""
     last_requested_ms: int
-    answers: int = 0
-    answered_ms: int | None = None
+    """Time of the last request of the range, or of the import of a file, epoch milliseconds."""
+    responses: int = 0
+    """Number of responses that contained both neighbours of the range and no candle inside."""
+    first_response_ms: int | None = None
+    """Time of the first of these responses, epoch milliseconds; None: no response."""
     window_start: int | None = None
+    """Start of the range requested for the first of these responses, epoch seconds."""
     reason: str | None = None
+    """Reason that a person gave for accepting the range; None in every other state."""
 
 
 def set_gap(
@@ -110,18 +122,18 @@ def set_gap(
     evidence: Evidence = NO_EVIDENCE,
     reason: str | None = None,
 ) -> None:
-    """Store that candles of `[start, end)` are missing; earlier facts on the range are replaced.
+    """Store that candles of `[start, end)` are missing; rows of this range are replaced.
 
-    The facts on the parts outside stay. The date of the first sighting stays, and so does the date
-    of the state if the state is unchanged.
+    Rows that reach beyond the range keep their other parts. `first_seen_ms` of the replaced rows is
+    kept, and `since_ms` too if the state is the same.
 
     Args:
         store: The open database.
         key: The series.
         start: Open of the first missing candle, epoch seconds.
-        end: Open of the next candle that is there, epoch seconds.
+        end: Open of the next candle that is not missing, epoch seconds.
         state: State of the gap; "not fetched" cannot be stored.
-        requested_ms: Market time, epoch milliseconds.
+        requested_ms: Market time of the request or import, epoch milliseconds.
         evidence: Evidence from the exchange's responses.
         reason: Reason of an accepted gap; required in that state, and refused in other states.
 
@@ -130,8 +142,8 @@ def set_gap(
     """
     with store.write() as connection:
         moments = (requested_ms, requested_ms, requested_ms)
-        proof = (evidence.answers, evidence.answered_ms, evidence.window_start)
-        _set(connection, key, GapEntry(start, end, state, *moments, *proof, reason))
+        proof = (evidence.responses, evidence.first_response_ms, evidence.window_start)
+        _set_entry(connection, key, GapEntry(start, end, state, *moments, *proof, reason))
 
 
 def set_gaps(
@@ -153,21 +165,22 @@ def set_gaps(
             entry = GapEntry(
                 start, end, state, requested_ms, requested_ms, requested_ms, reason=reason
             )
-            _set(connection, key, entry)
+            _set_entry(connection, key, entry)
 
 
 def clear_gaps(store: Store, key: SeriesKey, ranges: Iterable[tuple[int, int]]) -> None:
-    """Remove the facts on ranges: gaps in the ranges are "not fetched" from now on.
+    """Delete what is known about ranges: gaps in the ranges are "not fetched" from now on.
 
     Raises:
         StoreError: the file cannot be written.
     """
     with store.write() as connection:
         for start, end in ranges:
-            _replace(connection, key, start, end, [])
+            _replace_entries(connection, key, start, end, [])
 
 
-def _set(connection: DatabaseConnection, key: SeriesKey, entry: GapEntry) -> None:
+def _set_entry(connection: DatabaseConnection, key: SeriesKey, entry: GapEntry) -> None:
+    """Store a row; older values of `first_seen_ms`, and of `since_ms` in the same state, stay."""
     inside = _read_entries(connection, key, entry.start, entry.end)
     since = [each.since_ms for each in inside if each.state == entry.state]
     first = [each.first_seen_ms for each in inside]
@@ -176,13 +189,13 @@ def _set(connection: DatabaseConnection, key: SeriesKey, entry: GapEntry) -> Non
         since_ms=min([entry.since_ms, *since]),
         first_seen_ms=min([entry.first_seen_ms, *first]),
     )
-    _replace(connection, key, entry.start, entry.end, [new])
+    _replace_entries(connection, key, entry.start, entry.end, [new])
 
 
-def _replace(
+def _replace_entries(
     connection: DatabaseConnection, key: SeriesKey, start: int, end: int, new: list[GapEntry]
 ) -> None:
-    """Put rows in the place of all that is known of `[start, end)`."""
+    """Replace what is known about `[start, end)` by new rows; equal neighbours are joined."""
     touching = _read_entries(connection, key, start - 1, end + 1)
     left = [
         *new,
@@ -225,7 +238,7 @@ def read_gaps(
         known = _read_entries(connection, key, first, last) if gaps else []
     return [
         _make_gap(low, high, timeframe.count_between(low, high), entry)
-        for low, high, entry in _cut(gaps, known)
+        for low, high, entry in _split_by_entries(gaps, known)
     ]
 
 
@@ -237,17 +250,18 @@ def find_unexplained(
     Args:
         store: The open database.
         key: The series.
-        gaps: Sorted, free of overlaps.
-        responses: Also leave out unproven ranges that at least this number of responses left out.
+        gaps: Half-open ranges, sorted and without overlaps.
+        responses: Also leave out unproven ranges that have at least this number of responses as
+            evidence; None: only proven ranges are left out.
     """
     if not gaps:
         return []
     with store.read() as connection:
         known = _read_entries(connection, key, gaps[0][0], gaps[-1][1])
     left: list[tuple[int, int]] = []
-    for start, end, entry in _cut(gaps, known):
+    for start, end, entry in _split_by_entries(gaps, known):
         if entry is not None and (
-            entry.state in EXPLAINED or (responses is not None and entry.answers >= responses)
+            entry.state in EXPLAINED or (responses is not None and entry.responses >= responses)
         ):
             continue
         if left and left[-1][1] == start:
@@ -260,17 +274,17 @@ def find_unexplained(
 def read_accepted(
     store: Store, key: SeriesKey, gaps: list[tuple[int, int]]
 ) -> dict[str, list[tuple[int, int]]]:
-    """Return the parts of gaps (sorted, free of overlaps) that a person accepted, by reason."""
+    """Return the parts of gaps (sorted, without overlaps) that a person accepted, by reason."""
     found: dict[str, list[tuple[int, int]]] = {}
     known = read_gap_ledger(store, key, gaps[0][0], gaps[-1][1]) if gaps else []
-    for start, end, entry in _cut(gaps, known):
+    for start, end, entry in _split_by_entries(gaps, known):
         if entry is not None and entry.reason is not None:
             found.setdefault(entry.reason, []).append((start, end))
     return found
 
 
 def read_explained_gaps(store: Store, key: SeriesKey) -> list[tuple[int, int]]:
-    """Return the ranges that are known to have no candles, with the reasons, oldest first."""
+    """Return the ranges whose candles are missing for a known cause, oldest first."""
     return [
         (each.start, each.end) for each in read_gap_ledger(store, key) if each.state in EXPLAINED
     ]
@@ -286,7 +300,7 @@ def read_confirmed_gaps(store: Store, key: SeriesKey) -> list[tuple[int, int]]:
 def read_gap_ledger(
     store: Store, key: SeriesKey, start: int = -(2**62), end: int = 2**62
 ) -> list[GapEntry]:
-    """Return the rows of the ledger that overlap `[start, end)`, oldest first."""
+    """Return the rows of the table `gaps` that overlap `[start, end)`, oldest first."""
     with store.read() as connection:
         return _read_entries(connection, key, start, end)
 
@@ -295,13 +309,13 @@ def _make_gap(start: int, end: int, candles: int, entry: GapEntry | None) -> Gap
     if entry is None:
         return Gap(start, end, candles, NOT_FETCHED, None, None, None, 0, None)
     moments = (entry.since_ms, entry.first_seen_ms, entry.last_requested_ms)
-    return Gap(start, end, candles, entry.state, *moments, entry.answers, entry.reason)
+    return Gap(start, end, candles, entry.state, *moments, entry.responses, entry.reason)
 
 
 def _read_entries(
     connection: DatabaseConnection, key: SeriesKey, start: int, end: int
 ) -> list[GapEntry]:
-    """Return the rows of the ledger that overlap `[start, end)`, oldest first."""
+    """Return the rows of the table that overlap `[start, end)`, oldest first."""
     # Ranges do not overlap, so only the last one that begins before `start` can reach beyond it.
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM gaps "
@@ -314,11 +328,11 @@ def _read_entries(
 
 
 def _join_entries(entries: list[GapEntry]) -> list[GapEntry]:
-    """Return the rows with neighbours joined that have equal facts and one request time."""
+    """Return rows in which neighbours of equal state, evidence and request time are joined."""
     joined: list[GapEntry] = []
     for each in sorted(entries, key=lambda entry: entry.start):
         last = joined[-1] if joined else None
-        if last is not None and last.end == each.start and _get_state(last) == _get_state(each):
+        if last is not None and last.end == each.start and _get_facts(last) == _get_facts(each):
             first_seen_ms = min(last.first_seen_ms, each.first_seen_ms)
             since_ms = min(last.since_ms, each.since_ms)
             joined[-1] = replace(last, end=each.end, first_seen_ms=first_seen_ms, since_ms=since_ms)
@@ -327,19 +341,19 @@ def _join_entries(entries: list[GapEntry]) -> list[GapEntry]:
     return joined
 
 
-def _get_state(entry: GapEntry) -> tuple[object, ...]:
+def _get_facts(entry: GapEntry) -> tuple[object, ...]:
     return (
-        entry.state, entry.last_requested_ms, entry.answers, entry.answered_ms, entry.window_start,
-        entry.reason,
+        entry.state, entry.last_requested_ms, entry.responses, entry.first_response_ms,
+        entry.window_start, entry.reason,
     )  # fmt: skip
 
 
-def _cut(
+def _split_by_entries(
     gaps: list[tuple[int, int]], known: list[GapEntry]
 ) -> Iterator[tuple[int, int, GapEntry | None]]:
-    """Yield the parts of the gaps, each with the row of the ledger that covers it.
+    """Yield the parts of the gaps, each with the row of the table that covers it, or None.
 
-    Both must be sorted and free of overlaps.
+    Gaps and rows must be sorted and may not overlap.
     """
     skipped = 0
     for start, end in gaps:

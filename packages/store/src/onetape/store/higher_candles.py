@@ -1,7 +1,8 @@
-"""Closed candles of a higher timeframe: stored, or built from a lower timeframe.
+"""Read closed candles of a higher timeframe; those that are not stored are built from a lower one.
 
-A trader decides at the moment when a day ends, and no exchange has the candle of that day at once:
-so candles that are not stored are built from lower-timeframe candles. Times are epoch seconds UTC.
+A trader decides at the moment when a day ends, and no exchange has the candle of that day at once.
+So candles that are not stored are built from the stored candles of the traded timeframe. Times are
+epoch seconds UTC.
 """
 
 import numpy as np
@@ -25,21 +26,22 @@ class HigherTimeframeCandles(Struct, frozen=True):
     key: SeriesKey
     """Series of the higher timeframe."""
     candles: Candles
+    """All candles of the range, stored and built, oldest first."""
     built: Candles
-    """Candles of the higher timeframe that are not stored, built from a stored lower timeframe."""
+    """The candles that are not stored and were built from a stored lower timeframe."""
     missing: list[tuple[int, int]]
     """Half-open ranges of opens of unknown candles: not stored, not buildable, and not known to be
     absent at the exchange."""
     begins_inside: bool = False
-    """Whether the first of `missing` is the time before the oldest stored candle of the market."""
+    """Whether the first range of `missing` is the time before the oldest stored candle."""
 
     @property
     def gaps(self) -> list[tuple[int, int]]:
-        """Return the unexplained gaps: `missing` without the time before the market's first."""
+        """Return the unexplained gaps: `missing` without the time before the oldest candle."""
         return self.missing[1:] if self.begins_inside else self.missing
 
     @property
-    def words(self) -> str:
+    def origin_text(self) -> str:
         """Return the candles' origin, such as `180 stored, 3 built from a lower timeframe`."""
         stored = len(self.candles) - len(self.built)
         return f"{stored:,} stored, {len(self.built):,} built from a lower timeframe"
@@ -56,7 +58,7 @@ def read_higher_candles(
 ) -> HigherTimeframeCandles:
     """Return the candles of a higher timeframe that open at `start` or later and closed by `end`.
 
-    A candle is not built over an unexplained gap of the lower timeframe.
+    A candle is not built if its window has an unexplained gap of the lower timeframe.
 
     Args:
         store: The open database; nothing is written.
@@ -64,7 +66,8 @@ def read_higher_candles(
         higher_timeframe: The higher timeframe.
         start: Start of the range, epoch seconds, inclusive.
         end: Close of the last lower-timeframe candle that may be used, epoch seconds.
-        responses: Number of responses without a candle that explain its absence; None: a proof.
+        responses: Number of the exchange's responses without a candle from which on its gap counts
+            as explained; None: only a proven gap does (see `find_unexplained`).
 
     Raises:
         UsageError: the higher timeframe is no multiple of the lower timeframe.
@@ -89,13 +92,14 @@ def read_higher_candles(
     begins_inside = (
         bool(missing)
         and missing[0][0] == first
-        and not any(read_last_closed_timestamp(store, one, first) for one in (higher_key, key))
+        and read_last_closed_timestamp(store, higher_key, first) is None
+        and read_last_closed_timestamp(store, key, first) is None
     )
     return HigherTimeframeCandles(higher_key, candles, built, missing, begins_inside)
 
 
 def store_built_candles(store: Store, found: HigherTimeframeCandles, *, seen_ms: int) -> None:
-    """Store the candles that were built, so that later reads return the same.
+    """Store the candles that were built, so that later reads return the same values.
 
     Raises:
         StoreError: the file cannot be written.
@@ -112,15 +116,16 @@ def _build_higher(
     end: int,
     responses: int | None,
 ) -> tuple[Candles, list[tuple[int, int]]]:
-    """Return the higher-timeframe candles of gaps that lower-timeframe candles complete.
+    """Return candles of the higher timeframe in its gaps, built from the lower timeframe.
 
     Returns:
-        The higher-timeframe candles, and the lower one's unexplained gaps from the first gap on.
+        The built candles, and the unexplained gaps of the lower timeframe from the first gap on.
     """
     lower_timeframe = Timeframe.parse(key.timeframe)
-    # To the end: a candle behind the last window proves that it is over where its own last is gone.
+    # Read up to `end`: if the last candle of the last window is missing, a candle after the window
+    # proves that the window is over.
     base = read_closed_between(store, key, gaps[0][0], end)
-    # A few candles without trades may belong to a series with volume: the whole series decides.
+    # A few candles without trades may belong to a series that reports volume.
     reports_volume = bool(base.volume.any()) or has_volume(store, key)
     made = resample(base, lower_timeframe, higher_timeframe, has_volume=reports_volume)
     certain = _is_inside(made.timestamp, gaps)
@@ -137,7 +142,7 @@ def _intersect_ranges(
     """Return the intersection of two lists of half-open ranges.
 
     Args:
-        ranges: Sorted, free of overlaps.
+        ranges: Sorted and without overlaps.
         others: Sorted by start and by end; may overlap.
     """
     found: list[tuple[int, int]] = []

@@ -1,6 +1,7 @@
-"""Symbols that were late for the entries of their account, which went on without them.
+"""Read and write the table `latecomers`: symbols whose decision came too late for the entries.
 
-A backtest waits for every symbol, so an entry without a latecomer may differ from it.
+The entries of an account at one open wait for the decisions of all symbols, but only for a limited
+time. A backtest always has all decisions, so entries without a late symbol may differ from it.
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from onetape.store.database import Store
 
 
 class Latecomer(Struct, frozen=True):
-    """A late symbol, for which the entries of its account at one open did not wait any longer."""
+    """A symbol for whose decision the entries of its account at one open did not wait longer."""
 
     symbol: str
     timestamp: int
@@ -41,11 +42,11 @@ def insert_latecomers(
     noted_ms: int,
     waited_seconds: float,
 ) -> None:
-    """Store the symbols that were late at an open; a symbol that is stored already stays.
+    """Store the symbols that were late at an open; a stored symbol is not changed.
 
     Args:
         store: The open database.
-        reasons: Causes of the delays, by session of the late symbol.
+        reasons: Cause of the delay by id of the late symbol's session.
         timestamp: The open, epoch SECONDS.
         noted_ms: Market time, epoch milliseconds.
         waited_seconds: Time that the entries have waited, wall clock.
@@ -72,8 +73,8 @@ def read_latecomers(
         store: The open database.
         account: Name of the account.
         start: First open, epoch SECONDS.
-        end: End of the range, exclusive.
-        symbol: Symbol that was late; None: any.
+        end: End of the range, exclusive, epoch SECONDS.
+        symbol: Symbol that was late; None: any symbol.
 
     Raises:
         StoreError: the file cannot be read.

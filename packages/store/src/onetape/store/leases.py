@@ -1,4 +1,10 @@
-"""Leases: one process at a time trades a symbol of an account. Times are wall-clock, ms."""
+"""Leases: the right of one process at a time to trade a symbol of an account.
+
+A lease ends unless its holder renews it, and a new holder gets a new token. Each write for an
+account checks the token in its own transaction (`check_lease`), so a process that lost the lease
+while it was suspended cannot write any more. Times are the computer's, epoch milliseconds, because
+all processes share them.
+"""
 
 from collections.abc import Sequence
 from typing import Final
@@ -10,23 +16,26 @@ from onetape.store.connection import DatabaseConnection
 from onetape.store.database import Store
 from onetape.store.process_lock import ProcessLock
 
-#: A lease renewed this much later than now was written by a clock that was ahead, milliseconds.
+#: A lease whose renewal is later than now by more than this, milliseconds, was written while the
+#: computer's clock was ahead.
 CLOCK_TOLERANCE_MS: Final = 1_000
 
 
 class Fence(Struct, frozen=True):
-    """A lease and its holder's token; a write inside the fence first proves the lease."""
+    """A lease with the token of its holder, for `check_lease` in each write of the holder."""
 
     name: str
+    """Name of the lease."""
     token: int
+    """Number that `acquire_lease` returned; each new holder gets a higher number."""
 
 
 def make_lease_name(account: str, symbol: str) -> str:
-    """Return the lease name of an account's symbol; other processes may trade its other symbols."""
+    """Return the name of the lease of one symbol of an account."""
     return f"{account}, {symbol}"
 
 
-class _Stored(Struct, frozen=True):
+class _LeaseRow(Struct, frozen=True):
     """A row of the table leases."""
 
     holder: str
@@ -47,16 +56,16 @@ def acquire_lease(
 ) -> int:
     """Take a lease that is free, has run out or belongs to a dead process; return its token.
 
-    A lease that was renewed later than now was written by a clock that was ahead. Such a lease is
-    taken over, unless the kernel proves that its process lives.
+    A lease whose renewal is later than now was written while the clock was ahead. It is taken over,
+    unless the kernel lock proves that its process is alive.
 
     Args:
         store: The open database.
-        name: Name of the lease, such as an account.
-        holder: Description of the holder that helps a person find the process.
-        now_ms: Wall-clock epoch milliseconds.
-        seconds: Duration of the lease unless renewed.
-        lock: The kernel's lock with the lease's name, after `acquire`; None: no lock is known.
+        name: Name of the lease, as `make_lease_name` returns it.
+        holder: Description of this process with which a person can find it.
+        now_ms: The computer's time, epoch milliseconds.
+        seconds: Duration of the lease; it ends then unless it is renewed.
+        lock: Kernel lock with the name of the lease, after a call of `acquire`; None: no lock.
 
     Raises:
         SafetyRefusal: another process holds the lease.
@@ -66,7 +75,7 @@ def acquire_lease(
             "SELECT holder, token, expires_ms, renewed_ms, kernel_lock FROM leases WHERE name = ?",
             (name,),
         ).fetchall()
-        stored = _Stored(*rows[0]) if rows else None
+        stored = _LeaseRow(*rows[0]) if rows else None
         if stored is not None and _is_held(stored, now_ms, seconds, lock):
             raise SafetyRefusal(_explain_refusal(name, stored, now_ms, lock))
         token = stored.token + 1 if stored is not None else 1
@@ -85,7 +94,7 @@ def acquire_lease(
         return token
 
 
-def _is_held(stored: _Stored, now_ms: int, seconds: float, lock: ProcessLock | None) -> bool:
+def _is_held(stored: _LeaseRow, now_ms: int, seconds: float, lock: ProcessLock | None) -> bool:
     """Return whether a stored lease is valid, so that no other process may take it."""
     if stored.expires_ms <= now_ms:
         return False
@@ -95,12 +104,12 @@ def _is_held(stored: _Stored, now_ms: int, seconds: float, lock: ProcessLock | N
         return False
     renewed_ms = stored.renewed_ms
     if renewed_ms is None:
-        # A lease of an earlier version, which had this duration, too.
+        # An earlier version stored no renewal; its leases had the same duration.
         renewed_ms = stored.expires_ms - int(seconds * 1_000)
     return renewed_ms <= now_ms + CLOCK_TOLERANCE_MS
 
 
-def _explain_refusal(name: str, stored: _Stored, now_ms: int, lock: ProcessLock | None) -> str:
+def _explain_refusal(name: str, stored: _LeaseRow, now_ms: int, lock: ProcessLock | None) -> str:
     text = f"{name} is traded by {stored.holder} already; stop that process first"
     if lock is not None and lock.is_taken:
         return text
@@ -109,7 +118,7 @@ def _explain_refusal(name: str, stored: _Stored, now_ms: int, lock: ProcessLock 
 
 
 def renew_lease(store: Store, name: str, token: int, *, now_ms: int, seconds: float) -> None:
-    """Extend a lease.
+    """Extend a lease to `seconds` after now.
 
     Raises:
         SafetyRefusal: the lease ran out and another process took it.
@@ -118,7 +127,7 @@ def renew_lease(store: Store, name: str, token: int, *, now_ms: int, seconds: fl
 
 
 def renew_leases(store: Store, fences: Sequence[Fence], *, now_ms: int, seconds: float) -> None:
-    """Extend several leases, all of them or none.
+    """Extend several leases to `seconds` after now, all of them or none.
 
     Raises:
         SafetyRefusal: a lease ran out and another process took it.
@@ -134,7 +143,7 @@ def renew_leases(store: Store, fences: Sequence[Fence], *, now_ms: int, seconds:
 
 
 def check_lease(connection: DatabaseConnection, fence: Fence) -> str:
-    """Return the holder of a lease, inside the transaction of the write that needs it.
+    """Return the description of a lease's holder; inside the transaction of the holder's write.
 
     Raises:
         SafetyRefusal: another process took the lease.
@@ -156,7 +165,7 @@ def release_lease(store: Store, name: str, token: int) -> None:
 
 
 def revoke_lease(connection: DatabaseConnection, name: str) -> None:
-    """End a lease inside a transaction, so that its former holder cannot write any more."""
+    """End a lease inside a write transaction, so that its holder cannot write any more."""
     connection.execute(
         "UPDATE leases SET token = token + 1, expires_ms = 0 WHERE name = ?", (name,)
     )

@@ -1,7 +1,8 @@
-"""Decisions of a trader, and the fills of an account. Times are epoch milliseconds.
+"""Write decisions of a trader; read decisions and fills of an account.
 
-A decision with an order is on the disk before the call returns. Changes of an account are written
-inside the fence of its lease: the transaction that writes has checked the lease.
+A decision and the order that it leads to are one transaction, which is on the disk before the call
+returns and checks the lease of the account. Times are epoch milliseconds unless a name states
+otherwise.
 """
 
 import json
@@ -16,12 +17,12 @@ from onetape.store.leases import Fence, check_lease
 from onetape.store.obligations import add_obligation
 from onetape.store.orders import add_order
 
-#: SQL condition for the decisions of similar sessions; bound by `_like`.
+#: SQL for the decisions of all sessions of one account and series; bound by `_get_series_values`.
 _DECISIONS = (
     "decisions JOIN sessions USING (session) "
     "WHERE account = ? AND mode = ? AND exchange = ? AND symbol = ? AND timeframe = ?"
 )
-#: As `_DECISIONS`, without candles on which the strategy returned no signal: late, ended or failed.
+#: As `_DECISIONS`, without candles on which the strategy returned no signal: it was late or failed.
 _EVALUATED = f"{_DECISIONS} AND coalesce(json_extract(gates, '$.strategy'), 'ok') = 'ok'"
 
 
@@ -35,14 +36,15 @@ def insert_decision(
 ) -> None:
     """Store a decision, the intent of its order and the obligation of its exit, in one transaction.
 
-    A decision without a signal of the strategy (gate `strategy`) is marked to be evaluated again.
+    A decision without a signal of the strategy (gate `strategy` is not `ok`) is marked, so that it
+    is evaluated again.
 
     Args:
         store: The open database.
         decision: Decision to store.
-        order: The order that it leads to; None for none.
-        fence: The lease of the account.
-        obligation: The exit that it obliges the position to; None for none.
+        order: Order that the decision leads to; None: no order.
+        fence: The lease of the account and symbol.
+        obligation: Exit that the decision leads to; None: no exit.
 
     Raises:
         SafetyRefusal: another process took the account over.
@@ -72,29 +74,29 @@ def insert_decision(
 
 
 def read_last_decided(store: Store, session: Session) -> int | None:
-    """Return the newest candle that similar sessions decided on, or None.
+    """Return the open of the newest candle that was decided on, epoch SECONDS; None: no decision.
 
-    Such sessions have the same account, mode, exchange, symbol and timeframe.
-
-    Returns:
-        The candle's open, epoch SECONDS.
+    Args:
+        store: The open database.
+        session: Session whose account, mode, exchange, symbol and timeframe are read; decisions of
+            all sessions with the same values count.
     """
     with store.read() as connection:
         return connection.execute(
-            f"SELECT max(timestamp) FROM {_DECISIONS}", _make_like_condition(session)
+            f"SELECT max(timestamp) FROM {_DECISIONS}", _get_series_values(session)
         ).get
 
 
 def read_decided_signals(store: Store, session: Session, start: int, end: int) -> dict[int, int]:
-    """Return the signals of candles that similar sessions decided on, by their opens.
+    """Return the signals of the candles of a range that were decided on.
 
     Candles on which the strategy returned no signal are left out.
 
     Args:
         store: The open database.
-        session: See `read_last_decided`.
-        start: First candle, epoch SECONDS.
-        end: End of the range, exclusive.
+        session: Session whose series is read, as in `read_last_decided`.
+        start: Open of the first candle, epoch SECONDS.
+        end: End of the range, exclusive, epoch SECONDS.
 
     Returns:
         1 BUY, -1 SELL, 0 HOLD, by the candle's open in epoch SECONDS.
@@ -102,24 +104,24 @@ def read_decided_signals(store: Store, session: Session, start: int, end: int) -
     with store.read() as connection:
         rows = connection.execute(
             f"SELECT timestamp, signal FROM {_EVALUATED} AND timestamp >= ? AND timestamp < ?",
-            (*_make_like_condition(session), start, end),
+            (*_get_series_values(session), start, end),
         ).fetchall()
     return dict(rows)
 
 
 def read_missed_sell(store: Store, session: Session, entry_order_id: str) -> int | None:
-    """Return the candle of a SELL that was decided on before the position was known, or None.
+    """Return the candle of a SELL that was decided on before the position was known.
 
-    The SELL is the newest signal since the entry was filled, no check held it back, it led to no
+    The SELL is the newest signal since the entry was filled, all its checks are `ok`, it led to no
     order, and no exit of the position was ever pending.
 
     Args:
         store: The open database.
-        session: See `read_last_decided`.
+        session: Session whose series is read, as in `read_last_decided`.
         entry_order_id: Client order id of the order that opened the position.
 
     Returns:
-        The candle's open, epoch SECONDS.
+        The candle's open, epoch SECONDS; None: there is no such SELL.
     """
     with store.read() as connection:
         rows = connection.execute(
@@ -128,7 +130,7 @@ def read_missed_sell(store: Store, session: Session, entry_order_id: str) -> int
             "AND NOT EXISTS (SELECT 1 FROM json_each(gates) WHERE value <> 'ok') "
             "AND NOT EXISTS (SELECT 1 FROM exit_obligations WHERE entry_order_id = ?) "
             "ORDER BY timestamp DESC LIMIT 1",
-            (*_make_like_condition(session), entry_order_id, entry_order_id),
+            (*_get_series_values(session), entry_order_id, entry_order_id),
         ).fetchall()
     return rows[0][0] if rows and rows[0][1:] == (-1, "HOLD") else None
 
@@ -156,7 +158,7 @@ def read_decisions_of_last_session(store: Store) -> tuple[Session, list[Decision
 
 
 def read_last_side(store: Store, account: str, exchange: str, symbol: str) -> Side | None:
-    """Return the side of the newest fill of an account in one market, or None without any."""
+    """Return the side of the newest fill of an account in one market; None: no fill."""
     with store.read() as connection:
         return connection.execute(
             "SELECT side FROM trades WHERE account = ? AND symbol = ? AND exchange = ? "
@@ -200,7 +202,7 @@ def _has_signal(decision: Decision) -> bool:
     return decision.gates.get("strategy", "ok") == "ok"
 
 
-def _make_like_condition(session: Session) -> tuple[str, ...]:
+def _get_series_values(session: Session) -> tuple[str, ...]:
     return session.account, session.mode, session.exchange, session.symbol, session.timeframe
 
 

@@ -1,4 +1,9 @@
-"""Accounts with real orders, the installation's tag, and differences from the exchange."""
+"""Read and write live accounts, the order tag of the database, and differences from the exchange.
+
+A live account is one whose orders go to an exchange. The order tag begins all client order ids of
+this database. A difference is something that a file and the exchange disagree about and that a
+person has to decide.
+"""
 
 import json
 from collections.abc import Mapping
@@ -13,44 +18,56 @@ from onetape.store.connection import DatabaseConnection, insert_row
 from onetape.store.database import Store
 from onetape.store.leases import Fence, check_lease
 
+#: Decision of a person about a difference (`trader reconcile`).
 Answer = Literal["adopt", "forget", "keep"]
 #: Kind of the difference of a position whose market is not listed any more.
 DELISTED: Final = "delisted"
 
 
 class LiveAccount(Struct, frozen=True):
-    """An account with real orders."""
+    """An account whose orders go to an exchange."""
 
     account: str
+    """Name of the account."""
     exchange: str
     exchange_account: str
     """The exchange's own id of the account."""
     baseline: Mapping[str, Decimal]
     """Balances by currency at the start of the first session; these coins are never sold."""
     opened_ms: int
+    """Market time of the start of the first session, epoch milliseconds."""
     confirmed_ms: int | None
     """Time at which a person confirmed the first entry, epoch milliseconds; None: not yet."""
 
 
 class StoredDifference(Struct, frozen=True):
-    """A difference between the file and the exchange that a person has to judge."""
+    """A difference between the database and the exchange that a person has to decide."""
 
     number: int
+    """Number of the difference, which a person names in `trader reconcile`."""
     account: str
+    """Name of the account."""
     kind: str
+    """Kind of the difference, such as `missing coins`."""
     subject: str
+    """What differs, such as an order or a symbol; unique among the open differences of a kind."""
     document: Mapping[str, Any]
+    """Text, symbol and further values of the difference, as JSON can hold them."""
     seen_ms: int
+    """Market time at which the difference was found, epoch milliseconds."""
     answer: Answer | None
+    """Decision of a person; None: not decided yet."""
     ended_ms: int | None = None
     """Time at which the difference ended, market time, epoch milliseconds; None: it is open."""
 
 
-def read_installation_tag(store: Store) -> str:
-    """Return the tag of this file, which begins the client order ids of live orders.
+def read_order_tag(store: Store) -> str:
+    """Return the order tag of this database: the first 8 digits of its client order ids.
+
+    The first call chooses the tag at random and stores it.
 
     Raises:
-        StoreError: the file cannot be read, or written the first time.
+        StoreError: the file cannot be read, or written by the first call.
     """
     query = "SELECT tag FROM installation"
     with store.read() as connection:
@@ -65,7 +82,7 @@ def read_installation_tag(store: Store) -> str:
 
 
 def read_live_account(store: Store, account: str) -> LiveAccount | None:
-    """Return an account with real orders, or None where no session has begun on it."""
+    """Return a live account by name; None: no session of such an account has begun."""
     with store.read() as connection:
         rows = connection.execute(
             "SELECT account, exchange, exchange_account, baseline, opened_ms, confirmed_ms "
@@ -82,16 +99,16 @@ def read_live_account(store: Store, account: str) -> LiveAccount | None:
 def open_live_account(
     store: Store, account: LiveAccount, *, sole_currency: str | None = None
 ) -> str | None:
-    """Store an account with real orders; an account that is stored already stays unchanged.
+    """Store a live account; an account that is stored already stays unchanged.
 
     Args:
         store: The open database.
         account: The account.
-        sole_currency: Currency whose whole money the account takes: the account is not stored if
-            another account counts the same money; None: accounts may share.
+        sole_currency: Currency whose whole balance at the exchange the account uses. The account is
+            then not stored if another account uses the same balance. None: accounts may share.
 
     Returns:
-        Name of the other account, which may just be opened by another process; None: the account is
+        Name of the other account, which another process may just be opening; None: the account is
         stored.
 
     Raises:
@@ -118,9 +135,9 @@ def open_live_account(
 
 
 def _find_sharer(connection: DatabaseConnection, account: LiveAccount, currency: str) -> str | None:
-    """Return the first other account that counts money of the same account at the exchange.
+    """Return the oldest other account that uses the same balance at the exchange; None: none does.
 
-    An account without a start balance is just being opened, and counts for every currency.
+    An account without a start balance is just being opened, so it counts for every currency.
     """
     return connection.execute(
         "SELECT l.account FROM live_accounts l LEFT JOIN accounts a USING (account) "
@@ -132,9 +149,9 @@ def _find_sharer(connection: DatabaseConnection, account: LiveAccount, currency:
 
 
 def read_first_opened_ms(store: Store) -> int | None:
-    """Return the opening time of the first account with real orders in the file.
+    """Return the opening time of the oldest live account in the database, epoch milliseconds.
 
-    Epoch milliseconds; None: no such account.
+    None: there is no live account.
     """
     with store.read() as connection:
         return connection.execute("SELECT min(opened_ms) FROM live_accounts").get
@@ -144,15 +161,15 @@ def correct_baseline(
     store: Store, fence: Fence, found: StoredDifference, currency: str, amount: Decimal,
     *, ended_ms: int,
 ) -> None:  # fmt: skip
-    """Remove coins from the balance before an account's first session; end the difference.
+    """Subtract coins from an account's `baseline`, and end the difference, in one transaction.
 
     Args:
         store: The open database.
         fence: The lease of account and symbol.
-        found: The difference that a person has answered.
+        found: The difference that a person has decided.
         currency: Currency of the coins.
-        amount: Amount of the coins.
-        ended_ms: Market time.
+        amount: Amount of the coins; the baseline does not get negative.
+        ended_ms: Market time, epoch milliseconds.
 
     Raises:
         SafetyRefusal: another process took the account over.
@@ -200,10 +217,10 @@ def add_difference(
         store: The open database.
         fence: The lease of account and symbol; None: no process trades the symbol.
         account: Name of the account.
-        kind: Such as `missing coins`.
-        subject: Subject of the difference; each has at most one open difference of a kind.
-        document: JSON document with text and symbol.
-        seen_ms: Market time.
+        kind: Kind of the difference, such as `missing coins`.
+        subject: What differs; each subject has at most one open difference of a kind.
+        document: Text, symbol and further values of the difference, as JSON can hold them.
+        seen_ms: Market time, epoch milliseconds.
 
     Raises:
         SafetyRefusal: another process took the account over.
@@ -234,7 +251,7 @@ def add_difference(
 
 
 def read_open_differences(store: Store, account: str | None = None) -> list[StoredDifference]:
-    """Return the differences that are not over, oldest first.
+    """Return the differences that have not ended, oldest first.
 
     Args:
         store: The open database.
@@ -247,13 +264,13 @@ def read_open_differences(store: Store, account: str | None = None) -> list[Stor
 def read_last_difference(
     store: Store, account: str, kind: str, subject: str
 ) -> StoredDifference | None:
-    """Return the newest difference of a kind and subject, over or not; None: there was none.
+    """Return the newest difference of a kind and subject, ended or not; None: there is none.
 
     Args:
         store: The open database.
         account: Name of the account.
-        kind: Such as `missing coins`.
-        subject: Subject of the difference.
+        kind: Kind of the difference, such as `missing coins`.
+        subject: What differs.
     """
     condition = "account = ? AND kind = ? AND subject = ?"
     return next(reversed(_read_differences(store, condition, account, kind, subject)), None)
@@ -274,15 +291,17 @@ def _read_differences(store: Store, condition: str, *values: str | None) -> list
 
 
 def read_delisted_difference(store: Store, account: str, symbol: str) -> StoredDifference | None:
-    """Return the difference of a position whose market is not listed any more, or None."""
-    found = read_open_differences(store, account)
-    return next((one for one in found if (one.kind, one.subject) == (DELISTED, symbol)), None)
+    """Return the open difference of a position whose market is not listed any more; None: none."""
+    for difference in read_open_differences(store, account):
+        if (difference.kind, difference.subject) == (DELISTED, symbol):
+            return difference
+    return None
 
 
 def store_difference_answer(
     store: Store, number: int, answer: Answer, *, answered_ms: int, price: Decimal | None = None
 ) -> bool:
-    """Store a person's decision on a difference; return whether that difference is open.
+    """Store a person's decision about a difference; return False if it is not open.
 
     Args:
         store: The open database.
@@ -304,7 +323,7 @@ def store_difference_answer(
 
 
 def end_difference(store: Store, number: int, *, ended_ms: int) -> None:
-    """Store that a difference is over.
+    """Store that a difference has ended.
 
     Raises:
         StoreError: the file cannot be written.
@@ -315,10 +334,12 @@ def end_difference(store: Store, number: int, *, ended_ms: int) -> None:
         )
 
 
-def read_known_order_numbers(
+def read_exchange_order_ids(
     store: Store, exchange: str, symbol: str, *, account: str | None = None
 ) -> dict[str, str]:
-    """Return the exchange's ids of live orders in a market, each with its client order id.
+    """Return the client order id of each live order in a market, by the exchange's id.
+
+    Orders without an id of the exchange are left out.
 
     Args:
         store: The open database.
@@ -336,8 +357,8 @@ def read_known_order_numbers(
     return dict(rows)
 
 
-def is_live_order(store: Store, client_order_id: str) -> bool:
-    """Return whether an order with this client order id is stored."""
+def is_order_stored(store: Store, client_order_id: str) -> bool:
+    """Return whether an order with this client order id is stored, in any mode and status."""
     with store.read() as connection:
         found = connection.execute(
             "SELECT 1 FROM orders WHERE client_order_id = ?", (client_order_id,)
@@ -346,7 +367,7 @@ def is_live_order(store: Store, client_order_id: str) -> bool:
 
 
 def is_live_trader_running(store: Store, exchange: str, now_ms: int) -> bool:
-    """Return whether the trader of a live account on an exchange holds its lease.
+    """Return whether a trader of any live account on an exchange holds a valid lease.
 
     Args:
         store: The open database.

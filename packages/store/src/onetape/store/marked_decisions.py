@@ -1,6 +1,6 @@
-"""Decisions that rested on a candle whose value was corrected afterwards.
+"""Mark the decisions that may have used a candle whose value was corrected afterwards.
 
-A marked decision is evaluated again by the trader of its account (corrections.py).
+The trader of the account evaluates a marked decision again (corrections.py).
 """
 
 from typing import Final
@@ -9,14 +9,14 @@ from onetape.core.candles import SeriesKey
 from onetape.core.timeframes import Timeframe
 from onetape.store.connection import DatabaseConnection
 
-#: Number of candles that a decision may depend on if the windows of strategies are not known.
+#: Number of candles that a decision may depend on, where the lookback of strategies is not known.
 USUAL_WINDOW: Final = 1_000
 
 
 def mark_decisions(
     connection: DatabaseConnection, key: SeriesKey, opened: int, window: int, corrected_ms: int
 ) -> None:
-    """Mark the decisions of all accounts that may rest on a candle; inside a write transaction.
+    """Mark the decisions of all accounts that may have used a candle; inside a write transaction.
 
     Args:
         connection: Connection of the transaction.

@@ -1,4 +1,4 @@
-"""Tickers, and the trading rules of each market. Times are epoch milliseconds."""
+"""Read and write tickers, and the trading rules of markets. Times are epoch milliseconds."""
 
 from decimal import Decimal
 
@@ -7,22 +7,26 @@ from msgspec import Struct
 from onetape.core.trading_rules import TradingRules, format_decimal
 from onetape.store.database import Store
 
-#: Rows of one transaction, and of one call, when old tickers are deleted. A day of tickers, one a
-#: second, is gone after five calls, and a call takes about a tenth of a second.
+#: Old tickers deleted in one transaction, and in one call, which takes about a tenth of a second.
+#: Five calls delete a day of tickers, one a second.
 DELETED_A_TIME = 500
 MOST_DELETED = 20_000
-#: Maximum time after now at which a ticker may be dated to count, milliseconds: one dated further
-#: ahead would hide all later tickers until that time.
+#: Tickers dated later than now by more than this, milliseconds, are not read: one of them would
+#: count as the newest ticker until that time.
 AHEAD_MS = 1_000
 
 
 class BestPrices(Struct, frozen=True):
-    """Best prices at one moment, in quote currency; None where the exchange sent none."""
+    """Best prices of a market at one moment, in quote currency; None: the exchange sent none."""
 
     timestamp_ms: int
+    """Time of the prices, epoch milliseconds."""
     bid: float | None
+    """Highest price of an order to buy."""
     ask: float | None
+    """Lowest price of an order to sell."""
     last: float | None
+    """Price of the last trade."""
 
 
 def insert_ticker(store: Store, exchange: str, symbol: str, ticker: BestPrices) -> None:
@@ -42,10 +46,10 @@ def insert_ticker(store: Store, exchange: str, symbol: str, ticker: BestPrices) 
 def delete_tickers_before(
     store: Store, exchange: str, symbol: str, before_ms: int, *, at_most: int = MOST_DELETED
 ) -> int:
-    """Delete the tickers older than `before_ms`, the oldest first; return their number.
+    """Delete the oldest tickers before `before_ms`; return their number.
 
-    The rows go in small transactions, so that other processes get their turn, and at most `at_most`
-    per call, so that the caller is not blocked for long.
+    The rows are deleted in small transactions, so that other processes can write, and at most
+    `at_most` per call, so that the caller is not blocked for long.
 
     Raises:
         StoreError: the file cannot be written.
@@ -64,7 +68,7 @@ def _delete_oldest_tickers(
     store: Store, exchange: str, symbol: str, before_ms: int, count: int
 ) -> int:
     with store.write(bulk=True) as connection:
-        # The primary key orders them by time, so this reads no more rows than it deletes.
+        # The primary key orders the rows by time, so no more rows are read than deleted.
         connection.execute(
             "DELETE FROM ticker_data WHERE exchange = ?1 AND symbol = ?2 AND timestamp_ms IN ("
             "SELECT timestamp_ms FROM ticker_data WHERE exchange = ?1 AND symbol = ?2 "
@@ -75,7 +79,9 @@ def _delete_oldest_tickers(
 
 
 def read_last_ticker(store: Store, exchange: str, symbol: str, *, now_ms: int) -> BestPrices | None:
-    """Return the newest ticker, or None; tickers dated after now (market time) do not count.
+    """Return the newest ticker; None: no ticker is stored.
+
+    Tickers dated later than `now_ms` (market time) by more than `AHEAD_MS` are left out.
 
     Raises:
         StoreError: the file cannot be read.
@@ -90,10 +96,10 @@ def read_last_ticker(store: Store, exchange: str, symbol: str, *, now_ms: int) -
     return BestPrices(*rows[0]) if rows else None
 
 
-def save_market(
+def save_trading_rules(
     store: Store, exchange: str, symbol: str, trading_rules: TradingRules, seen_ms: int
 ) -> None:
-    """Store the trading rules of a market, for programs that read the tables only.
+    """Store the trading rules of a market, for programs that do not ask the exchange.
 
     Raises:
         StoreError: the file cannot be written.
@@ -120,7 +126,7 @@ def save_market(
 
 
 def read_trading_rules(store: Store, exchange: str, symbol: str) -> TradingRules | None:
-    """Return the trading rules of a market, or None if no program has fetched them yet."""
+    """Return the trading rules of a market; None: no program has stored them yet."""
     with store.read() as connection:
         rows = connection.execute(
             "SELECT price_step, amount_step, min_amount, min_notional FROM markets "

@@ -1,4 +1,7 @@
-"""A copy of the newest candles in memory, which can be written while the file cannot."""
+"""Copy the newest candles to a database in memory, for a trader whose database file fails.
+
+With a full or damaged disk the trader goes on to watch the stops of its positions on this copy.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,8 +14,8 @@ from onetape.store.connection import DatabaseConnection
 from onetape.store.database import Store
 from onetape.store.migrations import migrate
 
-#: Tables that are copied whole: whose market the file holds, and the rules of markets.
-_WHOLE = ("store_kind", "markets", "recordings")
+#: Tables that are copied completely: the kind of market in the file, and rules of markets.
+_COPIED_TABLES = ("store_kind", "markets", "recordings")
 
 
 class MemoryStore(Store):
@@ -21,7 +24,7 @@ class MemoryStore(Store):
     def __init__(self, path: Path, connection: DatabaseConnection) -> None:
         """Wrap an open connection; use `copy_to_memory`."""
         super().__init__(path, connection, None)
-        # Files of the cache belong to the database file.
+        # The cache files belong to the database file.
         self.uses_cache = False
 
     def _is_in_place(self) -> bool:
@@ -29,7 +32,7 @@ class MemoryStore(Store):
 
 
 def copy_to_memory(store: Store, series: Iterable[tuple[SeriesKey, int]]) -> MemoryStore:
-    """Copy candles with the facts on their gaps; close the copy after use.
+    """Copy candles and the rows about their gaps into memory; the caller closes the copy.
 
     Args:
         store: The open database; it is read only.
@@ -42,7 +45,7 @@ def copy_to_memory(store: Store, series: Iterable[tuple[SeriesKey, int]]) -> Mem
     migrate(connection, store.path)
     connection.execute("BEGIN")
     with store.read() as source:
-        for table in _WHOLE:
+        for table in _COPIED_TABLES:
             _copy(source, connection, f"SELECT * FROM {table}", (), table)
         for key, start in series:
             of_series = "exchange = ? AND symbol = ? AND timeframe = ?"

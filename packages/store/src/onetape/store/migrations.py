@@ -1,15 +1,18 @@
-"""Versioned migrations: `PRAGMA user_version` counts the scripts that a file has been through."""
+"""Bring the schema of a database file up to date with numbered scripts.
+
+`PRAGMA user_version` is the number of scripts that have been run on the file.
+"""
 
 import time
 from pathlib import Path
 
 from onetape.core.errors import StoreError
 from onetape.store.connection import DatabaseConnection, retry_while_locked
-from onetape.store.copying import copy_database, draft_of, name_new
+from onetape.store.copying import copy_database, open_draft, publish_draft
 
 #: "OTAP" in the header marks a Onetape database.
 APPLICATION_ID = 0x4F544150
-#: One script a version, in order; a released script is never edited.
+#: The script of each version, in order; a released script is never edited.
 SCRIPTS = (
     "schema.sql", "schema_2.sql", "schema_3.sql", "schema_4.sql", "schema_5.sql", "schema_6.sql",
     "schema_7.sql",
@@ -20,9 +23,9 @@ MIGRATION_TIMEOUT_SECONDS = 120.0
 
 
 def migrate(connection: DatabaseConnection, path: Path) -> Path | None:
-    """Bring a file up to the newest schema, in one transaction; a second process waits for it.
+    """Bring a file up to the newest schema in one transaction; other processes wait meanwhile.
 
-    A file that holds rows is copied first, under the lock, so that the copy is exactly the state
+    A file with rows is copied first, while it is locked, so that the copy has exactly the state
     before the scripts. The copy is not deleted.
 
     Returns:
@@ -31,7 +34,7 @@ def migrate(connection: DatabaseConnection, path: Path) -> Path | None:
     Raises:
         StoreError: the file was written by a newer Onetape or by another program, or is damaged.
     """
-    check_ours(connection, path)
+    check_is_onetape_file(connection, path)
     if _read_version(connection) == NEWEST_VERSION:
         return None
     # Most starts migrate nothing, and should not wait 3 ms for this module.
@@ -40,12 +43,12 @@ def migrate(connection: DatabaseConnection, path: Path) -> Path | None:
     retry_while_locked(lambda: connection.execute("BEGIN IMMEDIATE"), MIGRATION_TIMEOUT_SECONDS)
     try:
         # Another process may have migrated the file between the check and the lock.
-        check_ours(connection, path)
+        check_is_onetape_file(connection, path)
         version = _read_version(connection)
         if version == NEWEST_VERSION:
             connection.execute("ROLLBACK")
             return None
-        copy = _copy_beside(path, version) if _has_rows(connection) else None
+        copy = _copy_before_migration(path, version) if _has_rows(connection) else None
         for script in SCRIPTS[version:]:
             text = files("onetape.store").joinpath(script).read_text(encoding="utf-8")
             connection.execute(text)
@@ -59,8 +62,8 @@ def migrate(connection: DatabaseConnection, path: Path) -> Path | None:
     return copy
 
 
-def check_ours(connection: DatabaseConnection, path: Path) -> None:
-    """Refuse a file that we may not write; only reads.
+def check_is_onetape_file(connection: DatabaseConnection, path: Path) -> None:
+    """Refuse a file that is no Onetape database or is too new; nothing is written.
 
     Raises:
         StoreError: the file was written by a newer Onetape, or by another program.
@@ -88,10 +91,10 @@ def _has_rows(connection: DatabaseConnection) -> bool:
     )
 
 
-def _copy_beside(path: Path, version: int) -> Path:
-    """Copy a file in its folder, named after its version and the time, and return that name.
+def _copy_before_migration(path: Path, version: int) -> Path:
+    """Copy a file to a name with its version and the time, in the same folder; return that name.
 
-    Called under the write lock, so unfinished copies can only be left by a process that was killed.
+    The caller has the write lock, so unfinished copies are those of processes that were killed.
     """
     # Imported late, because few starts migrate a file.
     from glob import escape
@@ -101,9 +104,9 @@ def _copy_beside(path: Path, version: int) -> Path:
         stale.unlink(missing_ok=True)
     moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     copy = path.with_name(f"{stem}{moment}.backup")
-    with draft_of(copy) as draft:
+    with open_draft(copy) as draft:
         copy_database(path, draft)
-        while not name_new(draft, copy):
+        while not publish_draft(draft, copy):
             # An earlier try of this second was interrupted.
             copy = copy.with_name(f"{copy.stem}x{copy.suffix}")
     return copy

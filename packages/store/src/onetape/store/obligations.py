@@ -1,6 +1,7 @@
-"""Exits of positions that were decided and are not filled yet. Times are epoch milliseconds.
+"""Read and write the table `exit_obligations`: exits that are decided and not filled yet.
 
-A position has at most one open obligation: a second cause of the same exit changes nothing.
+An obligation survives a restart and ends with its position. A position has at most one open
+obligation: a second cause for an exit changes nothing. Times are epoch milliseconds.
 """
 
 from decimal import Decimal
@@ -20,7 +21,7 @@ _OPEN_OF_MARKET = "ended_ms IS NULL AND account = ? AND mode = ? AND exchange = 
 
 
 def add_obligation(connection: DatabaseConnection, obligation: ExitObligation) -> bool:
-    """Store an obligation inside a transaction; return False if the position has an open one."""
+    """Store an obligation inside a write transaction; False: the position has an open one."""
     level = None if obligation.level is None else format_decimal(obligation.level)
     connection.execute(
         f"INSERT INTO exit_obligations ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
@@ -43,10 +44,11 @@ def add_obligation(connection: DatabaseConnection, obligation: ExitObligation) -
 
 
 def restore_obligation(store: Store, obligation: ExitObligation, fence: Fence) -> bool:
-    """Store an obligation from a journal; return False if there is no need to store it.
+    """Store an obligation that was written to a journal while the database could not be written.
 
-    There is no need if the obligation was stored before, if its position has another open
-    obligation, or if the position's entry is not in the file.
+    Returns:
+        False: nothing was stored, because the obligation is stored already, its position has
+        another open obligation, or the position's entry is not in the file.
 
     Raises:
         SafetyRefusal: another process took the account over.
@@ -71,8 +73,10 @@ def is_obligation_stored(store: Store, obligation: str) -> bool:
     return found.get is not None
 
 
-def open_obligation(store: Store, session: Session, entry_order_id: str) -> ExitObligation | None:
-    """Return the open obligation of a position, or None.
+def read_open_obligation(
+    store: Store, session: Session, entry_order_id: str
+) -> ExitObligation | None:
+    """Return the open obligation of a position; None: no exit is pending.
 
     Args:
         store: The open database.
@@ -95,7 +99,7 @@ def open_obligation(store: Store, session: Session, entry_order_id: str) -> Exit
 def end_obligation(
     connection: DatabaseConnection, obligation: str, *, ended_ms: int, reason: str
 ) -> None:
-    """End an obligation inside a transaction, unless it has ended already."""
+    """End an obligation inside a write transaction, unless it has ended already."""
     connection.execute(
         "UPDATE exit_obligations SET ended_ms = ?, end_reason = ? "
         "WHERE obligation = ? AND ended_ms IS NULL",
@@ -111,10 +115,10 @@ def end_obligations_of_closed_positions(
     Args:
         store: The open database.
         session: Session with the account, mode, exchange and symbol.
-        fence: The lease of the account.
-        entry_order_id: Client order id of the order that opened the present position; None where
-            there is no position.
-        ended_ms: Market time.
+        fence: The lease of the account and symbol.
+        entry_order_id: Client order id of the order that opened the present position; None: there
+            is no position.
+        ended_ms: Market time, epoch milliseconds.
 
     Raises:
         SafetyRefusal: another process took the account over.

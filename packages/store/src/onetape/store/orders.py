@@ -1,9 +1,9 @@
-"""Orders, their events and their fills. Times are epoch milliseconds.
+"""Write and read orders, their events and their fills. Times are epoch milliseconds.
 
-The state of an order is the sum of its events; its row caches that sum, and both are written in one
-transaction, with the order's fills and the end of its exit obligation. The transaction is on the
-disk before the call returns, and inside the fence of the account's lease: the transaction that
-writes has checked the lease.
+The state of an order follows from its events (`order_events`); its row in `orders` has the
+resulting state. Both are written in one transaction, with the order's fills (table `trades`) and
+the end of its exit obligation. The transaction checks the lease of the account, and is on the disk
+before the call returns.
 """
 
 import json
@@ -21,23 +21,23 @@ from onetape.store.leases import Fence, check_lease
 from onetape.store.obligations import add_obligation, end_obligation
 from onetape.store.reservations import release_reservation
 
-#: The fields of an `Order` are columns of the same names.
+#: Columns that have the names of the fields of `Order`.
 _ORDER_COLUMNS: Final = Order.__struct_fields__
-#: Condition of an order that was sent and whose end, or whole filled amount, is unknown.
+#: SQL condition: the order was sent, and its end or its whole filled amount is unknown.
 _END_IS_UNKNOWN: Final = (
     "(status IN ('sent', 'open', 'unknown') OR status = 'closed' AND finished_ms IS NULL)"
 )
-#: Condition on a row of orders: the market refused an exit, which is not pending any more.
+#: SQL condition: the order is an exit that the market refused and that is not pending any more.
 EXIT_REJECTED: Final = (
     "status = 'rejected' AND NOT is_protection AND NOT EXISTS (SELECT 1 FROM exit_obligations o "
     "WHERE o.obligation = orders.obligation AND o.ended_ms IS NULL)"
 )
-#: First event of each new order, as `onetape.execution.events` writes it.
+#: Kind and JSON document of the first event of each order, as `onetape.execution.events` writes it.
 INTENDED: Final = ("intended", '{"type":"intended"}')
 
 
 class OrderChange(Struct, frozen=True):
-    """New events of one order, with its state before and after them."""
+    """New events of one order, with its state before and after these events."""
 
     client_order_id: str
     events: tuple[tuple[str, str], ...]
@@ -47,25 +47,29 @@ class OrderChange(Struct, frozen=True):
     before: OrderStatus
     """Status of the order before the new events."""
     status: OrderStatus
+    """Status of the order after the new events."""
     filled: Decimal
     """Filled amount that the exchange reported, base currency."""
     booked: Decimal
     """Sum of the stored fills, base currency."""
     is_cancel_requested: bool
+    """Whether the trader has requested to cancel the order."""
     exchange_order_id: str | None
+    """The exchange's id of the order; None: not known."""
     at_ms: int
+    """Market time of the new events, epoch milliseconds."""
     source: str
     """Origin of the events, such as `paper`."""
     is_finished_and_booked: bool
-    """Whether the order is over and all of its fills are booked; `finished_ms` is set then."""
+    """Whether the order has ended and all of its fills are booked; `finished_ms` is set then."""
     fills: tuple[Fill, ...] = ()
     """New fills of the order."""
     filled_timestamp: int | None = None
-    """Open of the candle that filled the order, epoch SECONDS."""
+    """Open of the candle that filled the order, epoch SECONDS; None: no candle filled it now."""
     note: str = ""
     """Text that is appended to the reason of the order; empty: nothing."""
     obligation_end: str | None = None
-    """Reason why the exit obligation of the order ends; None: it stays."""
+    """Reason why the exit obligation of the order ends; None: the obligation does not end."""
     sent_ms: int | None = None
     """Time at which the request was sent, epoch milliseconds; None: no request was sent now."""
     ordered_amount: Decimal | None = None
@@ -83,11 +87,18 @@ class StoredOrder(Struct, frozen=True):
 def insert_order(
     store: Store, order: Order, fence: Fence, *, obligation: ExitObligation | None = None
 ) -> None:
-    """Store the intent of an order without a decision, and its obligation, if it is new.
+    """Store the intent of an order that no decision led to, such as a stop.
+
+    Args:
+        store: The open database.
+        order: The order.
+        fence: The lease of the account and symbol.
+        obligation: Exit obligation of the order, stored too unless the position has an open one;
+            None: the order has none.
 
     Raises:
         SafetyRefusal: another process took the account over.
-        StoreError: the file cannot be written, or the order is there already.
+        StoreError: the file cannot be written, or the order is stored already.
     """
     with store.write(durable=True) as connection:
         check_lease(connection, fence)
@@ -97,16 +108,18 @@ def insert_order(
 
 
 def add_order(connection: DatabaseConnection, order: Order) -> None:
-    """Store a new order and its first event inside a transaction."""
+    """Store a new order and its first event inside a write transaction."""
     insert_row(connection, "orders", _make_order_values(order))
     _add_events(connection, order.client_order_id, (INTENDED,), 0, order.decided_ms, "trader")
 
 
-def store_change(store: Store, change: OrderChange, fence: Fence) -> None:
-    """Store events of an order with their consequences, in one transaction.
+def store_order_change(store: Store, change: OrderChange, fence: Fence) -> None:
+    """Store new events of an order with their fills and consequences, in one transaction.
 
     Raises:
-        SafetyRefusal: another process took the account over, or changed the order.
+        StoredOrderChanged: another process or a person changed the order meanwhile; nothing is
+            stored.
+        SafetyRefusal: another process took the account over.
         StoreError: the file cannot be written, or a fill is stored already.
     """
     identity = change.client_order_id
@@ -164,7 +177,7 @@ def store_change(store: Store, change: OrderChange, fence: Fence) -> None:
         if change.is_finished_and_booked:
             release_reservation(connection, identity)
         if change.obligation_end is not None:
-            _end_obligation_of(connection, identity, change.at_ms, change.obligation_end)
+            _end_order_obligation(connection, identity, change.at_ms, change.obligation_end)
 
 
 def read_unfinished_orders(store: Store, session: Session) -> list[StoredOrder]:
@@ -207,9 +220,9 @@ def has_open_or_unbooked_orders(store: Store, account: str, symbol: str) -> bool
 
 
 def sum_unbooked_buys(store: Store, account: str, symbol: str) -> Decimal:
-    """Return the amount that orders to buy may have bought and that is not booked, base currency.
+    """Return the amount that buys may have filled and that is not booked, base currency.
 
-    Orders whose end is unknown count with their ordered amount.
+    An order whose end is unknown counts with its ordered amount.
 
     Args:
         store: The open database.
@@ -241,7 +254,9 @@ def read_stored_order(store: Store, client_order_id: str) -> StoredOrder | None:
 
 
 def count_stops_cancelled_by_others(store: Store, entry_order_id: str) -> int:
-    """Return the number of a position's stops that were cancelled or expired, not by a trader.
+    """Return the number of a position's stops that ended without a request of the trader.
+
+    They were cancelled by a person or another program, or expired at the exchange.
 
     Args:
         store: The open database.
@@ -256,7 +271,7 @@ def count_stops_cancelled_by_others(store: Store, entry_order_id: str) -> int:
 
 
 def read_filled_timestamp(store: Store, client_order_id: str) -> int | None:
-    """Return the open of the candle that filled an order, epoch SECONDS; None: no candle has."""
+    """Return the open of the candle that filled an order, epoch SECONDS; None: no candle did."""
     with store.read() as connection:
         return connection.execute(
             "SELECT filled_timestamp FROM orders WHERE client_order_id = ?", (client_order_id,)
@@ -264,7 +279,7 @@ def read_filled_timestamp(store: Store, client_order_id: str) -> int | None:
 
 
 def read_order_type(store: Store, client_order_id: str) -> str | None:
-    """Return the type of an order, such as `market` or `stop_loss`; None where none is stored."""
+    """Return the type of an order, such as `market` or `stop_loss`; None: no such order."""
     with store.read() as connection:
         return connection.execute(
             "SELECT type FROM orders WHERE client_order_id = ?", (client_order_id,)
@@ -280,7 +295,7 @@ def read_signal_timestamp(store: Store, client_order_id: str) -> int | None:
 
 
 def count_sent_orders(store: Store, account: str, since_ms: int) -> int:
-    """Return the number of orders that an account has sent after a moment, stops included.
+    """Return the number of orders, with stops, that an account has sent after a moment.
 
     Args:
         store: The open database.
@@ -341,7 +356,7 @@ def _add_events(
     )
 
 
-def _end_obligation_of(
+def _end_order_obligation(
     connection: DatabaseConnection, client_order_id: str, ended_ms: int, reason: str
 ) -> None:
     row = connection.execute(

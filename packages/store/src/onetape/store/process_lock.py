@@ -1,8 +1,8 @@
-"""A lock of the kernel that ends with its process: a free lock proves that the process has ended.
+"""A kernel lock that ends with its process: if it is free, the process that held it has ended.
 
-The lock is one byte of a file next to the database (POSIX, `lockf`). Child processes do not inherit
-it. A process that closes the file once loses all its locks on it, so the file stays open until its
-end.
+The lock is one byte of the file `DATABASE-locks` (POSIX, `lockf`). Child processes do not inherit
+it. Closing the file once would release all locks of the process on it, so the file stays open until
+the process ends.
 """
 
 import errno
@@ -24,37 +24,39 @@ _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _guard = threading.Lock()
 #: Open lock files of this process, by process id (a fork has none) and path.
 _files: dict[tuple[int, str], int] = {}
-#: Bytes that this process holds: the kernel lets a process lock its own bytes again.
+#: Locked bytes of this process, by process id, path and offset: the kernel does not refuse a second
+#: lock of the same process.
 _held: set[tuple[int, str, int]] = set()
 
 
 class ProcessLock:
-    """One named lock of a database; not held yet."""
+    """One named lock of a database; a new instance does not hold it."""
 
     def __init__(self, database: Path, name: str) -> None:
-        """Prepare.
+        """Initialise; no file is opened yet.
 
         Args:
             database: Path of the database file; the lock file is `DATABASE-locks`.
-            name: Name of the lock, such as an account.
+            name: Name of the lock, such as that of a lease.
         """
         self._path = f"{os.path.realpath(database)}-locks"
         digest = hashlib.sha256(name.encode()).digest()
-        # The lock file is empty: locks may lie behind its end.
+        # Bytes after the end of a file can be locked too, so the lock file stays empty.
         self._offset = int.from_bytes(digest[:6], "big")
         self.identity: str | None = None
-        """Boot of the computer and lock file, as text; None while the lock is not held.
+        """Text that identifies the boot of the computer and the lock file; None: not held.
 
-        If a process gets the lock and finds its identity stored, the former holder is dead.
+        The holder stores it with its lease. If another process gets the lock and finds the same
+        identity stored, the holder of the lease has ended.
         """
         self.is_taken = False
-        """Whether the lock was held elsewhere, also in this process, at the last `acquire`."""
+        """Whether another holder, perhaps in this process, had the lock at the last `acquire`."""
 
     def acquire(self) -> bool:
-        """Take the lock if it is free; return whether this process holds it now.
+        """Take the lock if it is free; return whether this instance holds it now.
 
         Returns:
-            False also where the file system has no locks.
+            False: the lock is held elsewhere (`is_taken`), or the file system has no locks.
         """
         pid = os.getpid()
         with _guard:
@@ -88,10 +90,11 @@ class ProcessLock:
         The lock is only tested, not taken: another process can acquire it meanwhile.
 
         Args:
-            identity: Stored identity of the lock's holder; None: none is stored.
+            identity: Stored identity of the lock's holder; None: no identity is stored.
 
         Returns:
-            None if that is unknown: another computer or boot, no locks, no Linux.
+            None if it is not known: the identity is of another computer or boot, the file system
+            has no locks, or the system is not Linux.
         """
         if identity is None or sys.platform != "linux" or not Path(self._path).exists():
             return None

@@ -1,8 +1,8 @@
-"""Rows that were refused: the count of each fault, and the exchange's text of the first ones.
+"""Store and read the quarantine: candle rows that were refused, with the reason.
 
-A row that is sent again and again is stored once, with its count. An exchange that goes wrong
-must not fill the disk: of each series and fault, quarantine keeps the first `KEPT_PAYLOADS` rows,
-and `quarantine_counts` counts all. Times are epoch milliseconds.
+A row that arrives again and again is stored once, with the number of arrivals. So that a faulty
+exchange cannot fill the disk, the table `quarantine` has only the first `KEPT_PAYLOADS` rows of
+each series and fault, and `quarantine_counts` counts all. Times are epoch milliseconds.
 """
 
 from collections import Counter
@@ -15,6 +15,7 @@ from onetape.core.candles import LATEST_TIMESTAMP, Candle, SeriesKey
 from onetape.store.connection import DatabaseConnection
 from onetape.store.database import Store
 
+#: Origin of a candle: REST, the stream (ws), an imported file, or built from a lower timeframe.
 Source = Literal["rest", "ws", "import", "resample"]
 #: Maximum refused rows stored of each series and fault; the others are only counted.
 KEPT_PAYLOADS: Final = 1_000
@@ -28,8 +29,9 @@ class RefusedRows(Struct, frozen=True):
 
     key: SeriesKey
     fault: str
+    """Reason of the refusal, in a few words."""
     refused: int
-    """Number of different rows; a row that is not stored counts each time that it arrives."""
+    """Number of different rows; a row beyond the stored ones counts at each arrival."""
     first_seen_ms: int
     last_seen_ms: int
 
@@ -39,10 +41,11 @@ class QuarantinedRow(Struct, frozen=True):
 
     key: SeriesKey
     timestamp: int | None
-    """Open of its candle, epoch seconds; None if its time is invalid for a candle."""
+    """Open of the row's candle, epoch seconds; None: no candle can have the row's time."""
     source: Source
     """Origin of the row at its first arrival."""
     fault: str
+    """Reason of the refusal, in a few words."""
     payload: str
     """Text of the row as the exchange sent it, cut to 4,000 characters."""
     times: int
@@ -61,15 +64,15 @@ def quarantine_row(
     seen_ms: int,
     raw: str | None = None,
 ) -> None:
-    """Write down a candle that may not be stored, with the reason in a few words.
+    """Store one refused row in the quarantine, with the reason in a few words.
 
     Args:
         store: The open database.
-        key: The series it came for.
+        key: The series that the row was read for.
         row: Row as far as it was parsed.
         source: Source of the row.
         fault: Fault of the row; one of a few, because each is counted separately.
-        seen_ms: Time at which the row came, epoch milliseconds.
+        seen_ms: Market time at which the row arrived, epoch milliseconds.
         raw: Text that the exchange sent; None: `row` as a text.
 
     Raises:
@@ -77,10 +80,10 @@ def quarantine_row(
     """
     payloads = {} if raw is None else {row: raw}
     with store.write() as connection:
-        refuse(connection, key, [(row, fault)], payloads, source=source, seen_ms=seen_ms)
+        add_refused_rows(connection, key, [(row, fault)], payloads, source=source, seen_ms=seen_ms)
 
 
-def refuse(
+def add_refused_rows(
     connection: DatabaseConnection,
     key: SeriesKey,
     refused: Iterable[tuple[Candle, str]],
@@ -89,16 +92,25 @@ def refuse(
     source: Source,
     seen_ms: int,
 ) -> None:
-    """Count refused rows, each with its fault, and keep the first; inside a write transaction."""
-    rows_of: dict[str, list[Candle]] = {}
+    """Store and count refused rows inside a write transaction.
+
+    Args:
+        connection: Connection of the transaction.
+        key: The series that the rows were read for.
+        refused: The rows, each with its fault in a few words.
+        raw: Text that the exchange sent for a row; a row without one is stored as text.
+        source: Source of the rows.
+        seen_ms: Market time at which the rows arrived, epoch milliseconds.
+    """
+    rows_by_fault: dict[str, list[Candle]] = {}
     for row, fault in refused:
-        rows_of.setdefault(fault, []).append(row)
-    for fault, rows in rows_of.items():
+        rows_by_fault.setdefault(fault, []).append(row)
+    for fault, rows in rows_by_fault.items():
         sent = [((raw.get(row) or _format_row(row))[:MOST_CHARACTERS], row) for row in rows]
-        _keep(connection, key, fault, sent, source=source, seen_ms=seen_ms)
+        _store_payloads(connection, key, fault, sent, source=source, seen_ms=seen_ms)
 
 
-def _keep(
+def _store_payloads(
     connection: DatabaseConnection,
     key: SeriesKey,
     fault: str,
@@ -109,7 +121,7 @@ def _keep(
 ) -> None:
     """Store the rows of one fault, each with its text; a row that is stored already is counted."""
     times = Counter(payload for payload, _ in sent)
-    row_of = dict(reversed(sent))
+    rows_by_payload = dict(reversed(sent))
     known = {
         payload
         for (payload,) in connection.execute(
@@ -136,7 +148,7 @@ def _keep(
                 seen_ms,
                 seen_ms,
                 times[payload],
-                _get_time(row_of[payload]),
+                _get_time(rows_by_payload[payload]),
                 source,
                 fault,
                 payload,
@@ -153,7 +165,7 @@ def _keep(
 
 
 def read_refused_rows(store: Store, key: SeriesKey | None = None) -> list[RefusedRows]:
-    """Return the number of refused rows of a series, or of all, by series and fault."""
+    """Return the number of refused rows by series and fault; `key` None: of all series."""
     where = "" if key is None else f"WHERE {_SERIES}"
     with store.read() as connection:
         rows = connection.execute(
@@ -167,7 +179,7 @@ def read_refused_rows(store: Store, key: SeriesKey | None = None) -> list[Refuse
 def read_quarantined_rows(
     store: Store, key: SeriesKey, fault: str, limit: int
 ) -> list[QuarantinedRow]:
-    """Return the first rows of a series that were refused for a fault, in order of arrival."""
+    """Return up to `limit` stored rows of a series and fault, in order of their first arrival."""
     with store.read() as connection:
         rows = connection.execute(
             "SELECT timestamp, source, fault, payload, times, seen_ms, "

@@ -1,4 +1,4 @@
-"""Read the bid and the ask of all stored tickers of a market. Times are epoch milliseconds."""
+"""Read bid and ask of all stored tickers of a market, from which a spread is measured."""
 
 from typing import Final
 
@@ -18,9 +18,9 @@ class Quotes(Struct, frozen=True):
     timestamp_ms: NDArray[np.int64]
     """Time of each ticker, epoch milliseconds."""
     bid: FloatArray
-    """Highest price of a buy order, quote currency; 0 where the exchange sent none."""
+    """Highest price of an order to buy, quote currency; 0: the exchange sent none."""
     ask: FloatArray
-    """Lowest price of a sell order, quote currency; 0 where the exchange sent none."""
+    """Lowest price of an order to sell, quote currency; 0: the exchange sent none."""
 
 
 def read_quotes(store: Store, exchange: str, symbol: str) -> Quotes:
@@ -40,7 +40,7 @@ def read_quotes(store: Store, exchange: str, symbol: str) -> Quotes:
 
 
 def read_quoted_markets(store: Store) -> list[tuple[str, str]]:
-    """Return exchange and symbol of each market of which tickers are stored, by name.
+    """Return exchange and symbol of each market with stored tickers, sorted.
 
     Raises:
         StoreError: the file cannot be read.

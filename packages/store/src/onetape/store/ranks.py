@@ -1,8 +1,8 @@
-"""Ranks of candle values, which decide by origin between two values of one candle.
+"""Ranks of candle values by origin: the value of a higher rank may replace one of a lower rank.
 
-A stale frame of the stream must never replace a value that the exchange gave minutes later, even if
-the frame came last. The rank of a stored row follows from its columns `source` and `closed`, and
-from the table `early_reads`.
+An old frame of the stream must never replace a value that REST returned minutes after the close,
+even if the frame arrives later. The rank of a stored row follows from its columns `source` and
+`closed` and from the table `early_reads`; the rank of a revision is stored with it.
 """
 
 from typing import Final
@@ -11,16 +11,16 @@ from typing import Final
 FRAME: Final = 0
 #: A file that was imported, or candles built from a lower timeframe.
 FILE: Final = 1
-#: REST, less than `SETTLED_MS` after the close: it may not be final.
+#: REST, less than `SETTLED_MS` after the close: the value may not be final.
 REST_AT_CLOSE: Final = 2
-#: The row of a candle at the exchange's own mark that it is final.
+#: A frame of the stream in which the exchange marks the candle as final.
 STREAM_CLOSE: Final = 3
-#: REST, later than that.
+#: REST, `SETTLED_MS` after the close or later.
 REST_SETTLED: Final = 4
 
 #: Time after the close from which the value of REST counts as final, market time, milliseconds.
 SETTLED_MS: Final = 60_000
-#: Names of the ranks in output.
+#: Name of each rank in output, from rank 0 to 4.
 RANK_NAMES: Final = (
     "frame of the stream",
     "file",
@@ -28,7 +28,7 @@ RANK_NAMES: Final = (
     "closing mark of the stream",
     "REST well after the close",
 )
-#: The rank of a row `o` of ohlcv_data.
+#: SQL for the rank of a row `o` of ohlcv_data.
 ROW_RANK_SQL: Final = (
     "CASE o.source WHEN 'rest' THEN iif(EXISTS (SELECT 1 FROM early_reads e "
     "WHERE e.exchange = o.exchange AND e.symbol = o.symbol AND e.timeframe = o.timeframe "
@@ -44,9 +44,9 @@ REVISION_RANK_SQL: Final = (
 
 
 def outranks(new: int, stored: int) -> bool:
-    """Return whether a later value may replace the stored one.
+    """Return whether a value that arrived later may replace the stored value, by their ranks.
 
-    A later value may if it ranks higher, or if both come from REST at the same rank: then the later
-    response is the exchange's own correction.
+    It may if its rank is higher. It may also if both values came from REST at the same rank,
+    because the later response is a correction by the exchange.
     """
     return new > stored or (new == stored and new in (REST_AT_CLOSE, REST_SETTLED))

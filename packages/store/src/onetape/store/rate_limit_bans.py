@@ -1,6 +1,6 @@
-"""Rate limit bans: until when no process on the file sends a request to an exchange.
+"""Read and write the table `rate_limit_bans`: until when no process sends requests to an exchange.
 
-The column `reason` ends with the moment when the ban was imposed: `HTTP 418; began 1709251200000`.
+The column `reason` ends with the time at which the ban began: `HTTP 418; began 1709251200000`.
 """
 
 import re
@@ -14,7 +14,7 @@ _REASON: Final = re.compile(r"(?s)(.*?)(?:; began (\d+))?")
 
 
 def save_rate_limit_ban(store: Store, exchange: str, ban: RateLimitBan) -> None:
-    """Store that an exchange bans this computer; a ban that ends later stays.
+    """Store a rate limit ban, unless the stored ban of the exchange ends later.
 
     Args:
         store: The open database.
@@ -26,7 +26,7 @@ def save_rate_limit_ban(store: Store, exchange: str, ban: RateLimitBan) -> None:
     """
     began = "" if ban.began_ms is None else f"; began {ban.began_ms}"
     with store.write() as connection:
-        if ban.replaces(_read_stored(connection, exchange)):
+        if ban.replaces(_read_ban(connection, exchange)):
             connection.execute(
                 "INSERT OR REPLACE INTO rate_limit_bans (exchange, until_ms, reason) "
                 "VALUES (?, ?, ?)",
@@ -35,12 +35,12 @@ def save_rate_limit_ban(store: Store, exchange: str, ban: RateLimitBan) -> None:
 
 
 def read_latest_rate_limit_ban(store: Store, exchange: str) -> RateLimitBan | None:
-    """Return the rate limit ban of an exchange that ends last, over or not; None: no ban yet."""
+    """Return the stored rate limit ban of an exchange, even if it is over; None: no ban yet."""
     with store.read() as connection:
-        return _read_stored(connection, exchange)
+        return _read_ban(connection, exchange)
 
 
-def _read_stored(connection: DatabaseConnection, exchange: str) -> RateLimitBan | None:
+def _read_ban(connection: DatabaseConnection, exchange: str) -> RateLimitBan | None:
     rows = connection.execute(
         "SELECT until_ms, reason FROM rate_limit_bans WHERE exchange = ?", (exchange,)
     )

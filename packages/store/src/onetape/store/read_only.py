@@ -7,12 +7,12 @@ from onetape.core.errors import StoreError
 from onetape.store.connection import DatabaseConnection, connect
 from onetape.store.database import BUSY_TIMEOUT_MS, Store
 from onetape.store.filesystem import get_file_identity
-from onetape.store.migrations import NEWEST_VERSION, check_ours
+from onetape.store.migrations import NEWEST_VERSION, check_is_onetape_file
 from onetape.store.sqlite_errors import translating_sqlite_errors
 
 
 def open_read_only(path: Path) -> Store:
-    """Open a database file that exists, and refuse every write to it.
+    """Open an existing database file; each write to the returned store fails.
 
     Args:
         path: Path of the file.
@@ -36,7 +36,7 @@ def open_read_only(path: Path) -> Store:
             connection.set_busy_timeout(BUSY_TIMEOUT_MS)
             connection.execute("PRAGMA query_only = ON")
             connection.execute("PRAGMA trusted_schema = OFF")
-            check_ours(connection, path)
+            check_is_onetape_file(connection, path)
             _check_version(connection, path)
         except BaseException:
             connection.close()
@@ -45,7 +45,11 @@ def open_read_only(path: Path) -> Store:
 
 
 def _check_version(connection: DatabaseConnection, path: Path) -> None:
-    """Refuse a file of an earlier version, which only a program that writes brings up to date."""
+    """Refuse a file with an older schema, because a migration would write to it.
+
+    Raises:
+        StoreError: the schema is older.
+    """
     version = int(connection.execute("PRAGMA user_version").get)
     if version < NEWEST_VERSION:
         raise StoreError(

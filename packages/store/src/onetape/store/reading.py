@@ -1,4 +1,4 @@
-"""Read a range of closed candles: from the chunk files where there are any, else from the rows.
+"""Read a range of closed candles, from the chunk files of the cache and from the rows between.
 
 Times are epoch seconds UTC, ranges are half-open.
 """
@@ -16,7 +16,8 @@ from onetape.store.columns import read_columns, read_proven_end
 from onetape.store.connection import DatabaseConnection
 from onetape.store.database import Store
 
-#: Number of rows that are read about as fast as a chunk file is opened and checked.
+#: Up to this number of rows, reading the rows is about as fast as opening and checking a chunk
+#: file.
 ROWS_WITHOUT_CACHE: Final = 4_000
 
 
@@ -30,7 +31,7 @@ def read_closed_between(
         key: The series.
         start: Start of the range, epoch seconds, inclusive.
         end: End of the range, epoch seconds, exclusive.
-        cached: Whether the columnar cache may be read and filled. The result does not depend on it.
+        cached: Whether the columnar cache may be read and filled; the result is the same.
 
     Raises:
         StoreError: the file cannot be read.
@@ -39,7 +40,7 @@ def read_closed_between(
         is_cached = cached and store.uses_cache
         if not is_cached or not _is_long(connection, key, start, end):
             return read_columns(connection, key, start, read_proven_end(connection, key, end))
-    # The caller has a transaction, whose later reads must see the same state.
+    # Inside a transaction of the caller the cache is not filled, because that commits.
     if not connection.in_transaction:
         fill_cache(store, key, start, end)
     with store.read() as connection:
@@ -50,15 +51,15 @@ def read_closed_between(
 
 
 def read_first_traded_after(store: Store, key: SeriesKey, timestamp: int) -> Candle | None:
-    """Return the first candle after a time in which something was traded, or None.
+    """Return the first candle after a time in which something was traded; None: no such candle.
 
-    The candle may still be forming. The rule is `onetape.core.untraded`; a series without any
-    stored volume does not report volume, and each of its candles counts as traded.
+    The candle may still be forming. The rule is that of `onetape.core.untraded`: if no candle of
+    the series has a volume, its source does not report volume, and each candle counts as traded.
 
     Args:
         store: The open database.
         key: The series.
-        timestamp: Candles that open later than this, epoch seconds, are looked at.
+        timestamp: Only candles that open later than this, epoch seconds.
 
     Raises:
         StoreError: the file cannot be read.
@@ -78,7 +79,7 @@ def read_first_traded_after(store: Store, key: SeriesKey, timestamp: int) -> Can
 
 
 def read_newest_row(store: Store, key: SeriesKey) -> Candle | None:
-    """Return the stored candle that opens last, forming or closed; None where none is stored.
+    """Return the stored candle that opens last, forming or closed; None: no candle is stored.
 
     Raises:
         StoreError: the file cannot be read.
@@ -95,7 +96,7 @@ def read_newest_row(store: Store, key: SeriesKey) -> Candle | None:
 def has_volume(store: Store, key: SeriesKey) -> bool:
     """Return whether any stored candle of a series has a volume above 0.
 
-    Where none has, the source of the series does not report volume.
+    If none has, the source of the series does not report volume.
 
     Raises:
         StoreError: the file cannot be read.
@@ -143,7 +144,7 @@ def _assemble_candles(
         elif not load_chunk(folder, part, target):
             return None
         filled += count
-    # The first and the last chunk may reach beyond the range.
+    # The first and the last chunk may have candles outside the range.
     first, last = np.searchsorted(whole.timestamp, (start, end))
     return whole[int(first) : int(last)]
 

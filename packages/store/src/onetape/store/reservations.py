@@ -1,9 +1,10 @@
-"""Money of an account that orders may spend, shared by all its symbols and processes.
+"""Cash of an account, and the reservation of money for orders to buy.
 
-Cash is the start balance and the money flows of the stored trades. Before an order to buy is sent,
-the money that it may spend is reserved, in a transaction that has read all trades and all other
-reservations: so two processes never spend the same money. A reservation ends with its order; the
-part that the order's trades have spent already does not count twice.
+All symbols and processes of an account share its cash, which is the start balance plus the payments
+of the stored fills (table `trades`). Before an order to buy is sent, the money that it may spend is
+reserved, in a transaction that reads all fills and all other reservations. So two processes never
+spend the same money. A reservation ends with its order; money that the order's fills have spent is
+no longer counted as reserved.
 """
 
 from collections.abc import Callable
@@ -28,35 +29,35 @@ class FeeSum(Struct, frozen=True):
     """Fees of an account in one currency that is neither base nor quote of the traded market."""
 
     amount: Decimal
-    """Fees, in their currency; negative for rebates."""
+    """Sum of the fees, in the currency of the fees; negative for rebates."""
     value: Decimal
-    """Value of the trades that the fees were paid for, quote currency."""
+    """Value of the fills that the fees were paid for, quote currency."""
 
 
 class AccountCash:
-    """The money of one account. Trades are read once; later calls read only new trades."""
+    """The money of one account. The first call reads all fills; later calls read only new fills."""
 
     def __init__(self, store: Store, account: str, mode: Mode) -> None:
-        """Begin; nothing is read yet.
+        """Initialise; nothing is read yet.
 
         Args:
             store: The open database.
-            account: Account whose money is reserved.
-            mode: Mode of the trades: paper or live.
+            account: Name of the account.
+            mode: Mode of the account: paper or live.
         """
         self._store = store
         self._account = account
         self._mode = mode
         self._newest = 0
-        """Number of the newest trade that has been read."""
+        """Row id of the newest fill that has been read."""
         self._flow = Decimal(0)
-        """Sum of the payments of all trades up to `_newest`, quote currency; buys are negative."""
+        """Sum of the payments of all fills up to `_newest`, quote currency; buys are negative."""
         self.other_fees: dict[str, FeeSum] = {}
-        """Fees in third currencies, which the cash does not show, of the trades read, by currency.
-        """
+        """Fees of the fills read so far in currencies other than base and quote, by currency; the
+        cash does not contain them."""
 
     def read(self) -> Decimal:
-        """Return the cash, reserved or not, quote currency.
+        """Return the cash of the account, with reserved money, quote currency.
 
         Raises:
             StoreError: the file cannot be read, or the account has no start balance.
@@ -72,14 +73,16 @@ class AccountCash:
         *,
         reserved_ms: int,
     ) -> Decimal:
-        """Reserve money for an order, once; return the amount.
+        """Reserve money for an order; return the reserved amount, quote currency.
 
         Args:
-            client_order_id: The order, whose intent is stored.
+            client_order_id: The order, whose intent is stored already; at most one reservation for
+                each order.
             fence: The lease of the account and symbol.
-            choose: Called inside the transaction with the money that is free, quote currency, never
-                negative; returns how much the order may spend. 0 reserves nothing.
-            reserved_ms: Market time.
+            choose: Function that gets the free money (0 or more, quote currency) and returns the
+                amount that the order may spend; called inside the transaction. 0: nothing is
+                reserved.
+            reserved_ms: Market time, epoch milliseconds.
 
         Raises:
             SafetyRefusal: another process took the symbol over.
@@ -130,7 +133,7 @@ class AccountCash:
     def _add_fee(
         self, symbol: str, side: str, price: str, amount: str, fee: str, fee_currency: str
     ) -> None:
-        """Add the fee of a trade if it was paid in a third currency, such as BNB."""
+        """Add the fee of a fill if it was paid in a third currency, such as BNB."""
         del side
         if fee_currency in split_symbol(symbol) or not Decimal(fee):
             return
@@ -151,14 +154,14 @@ class AccountCash:
 
 
 def read_reserved_symbols(store: Store, account: str, mode: Mode) -> set[tuple[str, str]]:
-    """Return exchange and symbol of the open orders to buy, sent or about to be sent.
+    """Return exchange and symbol of each order that has a reservation: buys that have not ended.
 
     Inside the transaction of a reservation no other process can add an order meanwhile.
 
     Args:
         store: The open database.
-        account: Account of the orders.
-        mode: Mode of the orders.
+        account: Name of the account.
+        mode: Mode of the account.
 
     Raises:
         StoreError: the file cannot be read.
@@ -173,18 +176,18 @@ def read_reserved_symbols(store: Store, account: str, mode: Mode) -> set[tuple[s
 
 
 def release_abandoned(store: Store, account: str, is_traded: Callable[[str], bool]) -> list[str]:
-    """End the reservations of orders that no process can fill any more.
+    """End the reservations of orders whose process was killed before it sent or filled them.
 
-    A process was killed before it sent the order, or before it filled a paper order. Where the
-    symbol is traded again its process cancels the order; the symbol may have left the settings. A
-    real order that was sent keeps its reservation. The lease of the symbol ends: a process that was
-    suspended meanwhile can neither send nor fill the order.
+    These are unsent orders, and paper orders that are not filled. A process that trades the symbol
+    again would cancel such an order, but the symbol may not be in the settings any more. A live
+    order that was sent keeps its reservation. The lease of the symbol is revoked, so that a process
+    that was only suspended can neither send nor fill the order.
 
     Args:
         store: The open database.
-        account: Account of the orders.
-        is_traded: Called inside the transaction with a symbol; whether a living process trades it
-            for the account.
+        account: Name of the account.
+        is_traded: Function that returns whether a running process trades a symbol for the account;
+            called inside the transaction.
 
     Returns:
         The symbols whose reservations ended.
@@ -210,12 +213,12 @@ def release_abandoned(store: Store, account: str, is_traded: Callable[[str], boo
 
 
 def release_reservation(connection: DatabaseConnection, client_order_id: str) -> None:
-    """End the reservation of an order that is over, inside the transaction that stores its end."""
+    """Delete the reservation of an order, inside the transaction that stores the order's end."""
     connection.execute("DELETE FROM reservations WHERE client_order_id = ?", (client_order_id,))
 
 
 def _sum_spent(connection: DatabaseConnection, client_order_id: str) -> Decimal:
-    """Return the cash flow of the trades of an order, quote currency; negative: money spent."""
+    """Return the cash flow of the fills of an order, quote currency; negative: money spent."""
     rows = connection.execute(
         "SELECT symbol, side, price, amount, fee, fee_currency FROM trades "
         "WHERE client_order_id = ?",
@@ -225,7 +228,7 @@ def _sum_spent(connection: DatabaseConnection, client_order_id: str) -> Decimal:
 
 
 def _compute_flow(row: tuple[Any, ...]) -> Decimal:
-    """Return the cash flow of a trade, quote currency; negative: money spent."""
+    """Return the cash flow of a fill, quote currency; negative: money spent."""
     symbol, side, price, amount, fee, fee_currency = row
     value = Decimal(price) * Decimal(amount)
     flow = value if side == "sell" else -value

@@ -1,9 +1,10 @@
-"""The revision ledger: different values that arrived for candles that were closed already.
+"""Read and accept revisions: values for closed candles that differ from the stored values.
 
-A closed candle is never overwritten by an insert: a trigger writes the different value here, once.
-Only an acceptance makes the value the candle's own, and only if it outranks the stored one, unless
-a person forces it (ranks.py). If the exchange sends the stored value again, revisions from in
-between are settled. Times of candles are epoch seconds.
+An insert never overwrites a closed candle: a trigger writes the different value to the table
+`revisions`, once. A revision becomes the candle's value only when it is accepted, and only if its
+rank is higher (ranks.py), unless a person forces it. If the exchange returns the stored value
+again, open revisions of the candle are settled without a change. Times of candles are epoch
+seconds.
 """
 
 from collections.abc import Iterable
@@ -40,9 +41,10 @@ _SELECT: Final = (
 
 
 class Revision(Struct, frozen=True):
-    """A fetched value of a closed candle that differs from the stored value."""
+    """A value of a closed candle that differed from the stored value when it arrived."""
 
     id: int
+    """Number of the revision, which a person names to accept it."""
     key: SeriesKey
     old: Candle
     """Stored value of the candle when the other value arrived."""
@@ -53,7 +55,7 @@ class Revision(Struct, frozen=True):
     seen_ms: int
     """Time at which the new value arrived, by the computer's clock, epoch milliseconds."""
     accepted: bool
-    """Whether the revision is settled: the candle has its value since, or a better one."""
+    """Whether the revision is settled: accepted, outranked by another, or taken back."""
     rank: int
     """Rank of the new value, as in ranks.py."""
     stored_rank: int | None
@@ -72,8 +74,8 @@ def read_revisions(
 
     Args:
         store: The open database.
-        key: The series; None: all.
-        open_only: Leave out those that were accepted.
+        key: The series; None: all series.
+        open_only: Whether settled revisions are left out.
     """
     conditions = ["accepted = 0"] if open_only else []
     if key is not None:
@@ -91,29 +93,29 @@ def accept(
 ) -> int:
     """Give candles their revised values, all in one transaction; return the number of changes.
 
-    The decisions of every account that may rest on such a candle are marked: their traders evaluate
-    them again.
+    The decisions of every account that may have used such a candle are marked, so that their
+    traders evaluate them again.
 
-    Of several revisions of one candle the best that is named counts: the highest rank, and the
-    latest of that. Revisions that the best one outranks are settled too. A revision that was
-    settled before changes nothing.
+    Of several given revisions of one candle, the one with the highest rank is accepted, and of
+    equal ranks the latest. Open revisions of lower rank are settled too. A revision that is settled
+    already changes nothing.
 
     Args:
         store: The open database.
         revision_ids: Ids of the revisions.
         accepted_ms: Time of the acceptance, epoch milliseconds.
-        force: Accept a value that ranks lower than the stored one.
+        force: Whether a value of a lower rank than the stored one is accepted too.
 
     Raises:
-        UsageError: there is no revision of that number, or one ranks lower than the stored value
-            and is not forced; nothing was changed.
+        UsageError: there is no revision of that number, or one does not outrank the stored value
+            and `force` is not set; nothing was changed.
         StoreError: a candle is not there any more, its new value may not be stored, or the file
             cannot be written; nothing was changed.
     """
     with store.write() as connection:
         named = [_read_revision(store, connection, each) for each in sorted(set(revision_ids))]
-        wanted = _select_best_of_each([one for one in named if not one.accepted])
-        for one in wanted:
+        best = _select_best_of_each([one for one in named if not one.accepted])
+        for one in best:
             if not (force or one.outranks or one.stored_rank is None):
                 rank = "of the same rank" if one.rank == one.stored_rank else "that ranks higher"
                 raise UsageError(
@@ -121,8 +123,8 @@ def accept(
                     f"replace a value {rank}: {RANK_NAMES[one.stored_rank]} by "
                     f"{RANK_NAMES[one.rank]}; if that is meant, add --force"
                 )
-        _accept_and_mark(store, connection, wanted, accepted_ms)
-        return len(wanted)
+        _accept_and_mark(store, connection, best, accepted_ms)
+        return len(best)
 
 
 def accept_outranking(store: Store, revision_ids: Iterable[int], *, accepted_ms: int) -> int:
@@ -130,43 +132,50 @@ def accept_outranking(store: Store, revision_ids: Iterable[int], *, accepted_ms:
 
     Raises:
         UsageError: there is no revision of that number; nothing was changed.
-        StoreError: as `accept`.
+        StoreError: a candle is not stored any more, its new value may not be stored, or the file
+            cannot be written; nothing was changed.
     """
     with store.write() as connection:
         named = [_read_revision(store, connection, each) for each in sorted(set(revision_ids))]
-        wanted = _select_best_of_each([one for one in named if not one.accepted and one.outranks])
-        _accept_and_mark(store, connection, wanted, accepted_ms)
-        return len(wanted)
+        best = _select_best_of_each([one for one in named if not one.accepted and one.outranks])
+        _accept_and_mark(store, connection, best, accepted_ms)
+        return len(best)
 
 
 def accept_proven(
     store: Store, connection: DatabaseConnection, key: SeriesKey, ranks: tuple[int, ...]
 ) -> list[Revision]:
-    """Accept, inside a transaction, revisions of a higher rank than a stored value of these ranks.
+    """Accept the open revisions of a series that have a higher rank than the stored value.
+
+    Args:
+        store: The open database.
+        connection: Connection of its open write transaction.
+        key: The series.
+        ranks: Only stored values of these ranks are replaced.
 
     Returns:
-        The revisions that became the values of their candles, in the order of their numbers.
+        The accepted revisions, in the order of their numbers.
     """
     rows = connection.execute(
         f"{_SELECT} WHERE accepted = 0 AND exchange = ? AND symbol = ? AND timeframe = ? "
         "ORDER BY id",
         key.names,
     ).fetchall()
-    wanted = _select_best_of_each(
+    best = _select_best_of_each(
         one
         for one in map(_make_revision, rows)
         if one.stored_rank in ranks and one.rank > one.stored_rank
     )
-    for one in wanted:
-        _accept(store, connection, one)
-    return wanted
+    for revision in best:
+        _accept(store, connection, revision)
+    return best
 
 
 def _accept_and_mark(
-    store: Store, connection: DatabaseConnection, wanted: Iterable[Revision], accepted_ms: int
+    store: Store, connection: DatabaseConnection, revisions: Iterable[Revision], accepted_ms: int
 ) -> None:
-    """Accept revisions and mark the decisions that may rest on their candles."""
-    for one in wanted:
+    """Accept revisions and mark the decisions that may have used their candles."""
+    for one in revisions:
         _accept(store, connection, one)
         mark_decisions(connection, one.key, one.new.timestamp, USUAL_WINDOW, accepted_ms)
 
@@ -181,7 +190,7 @@ def _read_revision(store: Store, connection: DatabaseConnection, revision_id: in
 
 
 def _select_best_of_each(revisions: Iterable[Revision]) -> list[Revision]:
-    """Return of each candle the revision of the highest rank, the latest of equals."""
+    """Return the revision of the highest rank for each candle; of equal ranks, the latest."""
     best: dict[tuple[SeriesKey, int], Revision] = {}
     for one in revisions:
         place = (one.key, one.new.timestamp)
@@ -211,7 +220,7 @@ def _accept(store: Store, connection: DatabaseConnection, one: Revision) -> None
     )
     if one.rank == STREAM_CLOSE:
         note_stream_close(connection, one.key, one.new.timestamp, closed_ms=one.seen_ms)
-    # Revisions that rank higher stay open, and later ones of the same rank.
+    # Revisions of a higher rank, and later ones of the same rank, stay open.
     connection.execute(
         f"UPDATE revisions AS r SET accepted = 1 WHERE {_CANDLE} AND accepted = 0 "
         f"AND ({REVISION_RANK_SQL} < ? OR ({REVISION_RANK_SQL} = ? AND id <= ?))",

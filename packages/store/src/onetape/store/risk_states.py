@@ -1,6 +1,7 @@
-"""The risk state of each account: one row, changed in a transaction that reads it first.
+"""Read and change the table `risk_states`: losses and breached risk limits of each account.
 
-A trader and a person who clears a breach change the same row, and neither change is lost.
+A trader and a person who clears a breach change the same row. Each change reads the row in its own
+transaction, so that no change is lost.
 """
 
 from collections.abc import Callable
@@ -21,6 +22,7 @@ class RiskRow(Struct, frozen=True):
     cleared_ms: int | None
     """Time at which a person last cleared breaches, epoch milliseconds; None: never."""
     cleared_by: str | None
+    """Person who last cleared breaches; None: never cleared."""
 
 
 def read_risk_states(store: Store) -> list[RiskRow]:
@@ -45,15 +47,15 @@ def change_risk_state(
     now_ms: int,
     cleared_by: str | None = None,
 ) -> str:
-    """Replace the risk state of an account by a changed one; return the new state.
+    """Change the risk state of an account; return the new state as a JSON document.
 
     Args:
         store: The open database.
         account: Name of the account.
-        change: Returns the new JSON document; its argument is the stored document, None: no
-            document.
+        change: Function that gets the stored JSON document (None: nothing is stored) and returns
+            the new one.
         now_ms: The computer's time, epoch milliseconds.
-        cleared_by: Person who clears the breaches, if the change clears them.
+        cleared_by: Person who clears the breaches by this change; None: the change clears none.
 
     Raises:
         StoreError: the file cannot be written.

@@ -1,4 +1,4 @@
-"""Sessions of a trader, and when it could not see the market. Times are epoch milliseconds."""
+"""Read and write the sessions of traders, and their data outages. Times are epoch milliseconds."""
 
 import json
 from collections.abc import Mapping
@@ -15,14 +15,14 @@ def start_session(
 ) -> None:
     """Store the start of a session, and the end of earlier sessions of its account and symbol.
 
-    A session that was killed has not stored its end; when it ended is not known, so its end is the
-    moment of the takeover, and the reason names the process that took over.
+    A session that was killed has stored no end. The time of the takeover is stored as its end, and
+    the reason names the process that took over.
 
     Args:
         store: The open database.
         session: Session that begins.
         fence: The lease of the account and symbol.
-        changes: Differences from the session before, as a text.
+        changes: Text on the settings that differ from the session before; None: no difference.
 
     Raises:
         SafetyRefusal: another process took the account over.
@@ -66,7 +66,7 @@ def start_session(
 
 
 def read_newest_session(store: Store, account: str, symbol: str) -> Session | None:
-    """Return the session of account and symbol that started last; None: no session yet."""
+    """Return the session of an account and symbol that started last; None: no session yet."""
     with store.read() as connection:
         rows = connection.execute(
             "SELECT session, app, mode, account, exchange, symbol, timeframe, strategy, "
@@ -90,7 +90,7 @@ def read_session_start(store: Store, session: str) -> int | None:
 
 
 def change_session_rules(store: Store, session: str, rules: Mapping[str, Any]) -> None:
-    """Replace the settings of order size, costs and exits of a session that goes on.
+    """Replace the settings of order size, costs and exits of a running session.
 
     Raises:
         StoreError: the file cannot be written.
@@ -102,7 +102,7 @@ def change_session_rules(store: Store, session: str, rules: Mapping[str, Any]) -
 
 
 def end_session(store: Store, session: str, *, ended_ms: int, reason: str) -> None:
-    """Store the end of a session with its reason; an end stored by a takeover stays."""
+    """Store the end of a session with its reason; an end that is stored already stays."""
     with store.write() as connection:
         connection.execute(
             "UPDATE sessions SET ended_ms = ?, end_reason = ? "
@@ -114,7 +114,15 @@ def end_session(store: Store, session: str, *, ended_ms: int, reason: str) -> No
 def open_data_outage(
     store: Store, session: str, *, from_ms: int, reason: str, to_ms: int | None = None
 ) -> None:
-    """Write down that a session cannot see the market from now on, or did not until `to_ms`."""
+    """Store that a session has had no market data since `from_ms`.
+
+    Args:
+        store: The open database.
+        session: Id of the session.
+        from_ms: Start of the outage, market time.
+        reason: Cause of the outage, as a text.
+        to_ms: End of the outage, market time; None: it goes on.
+    """
     with store.write() as connection:
         connection.execute(
             "INSERT INTO data_outages (session, from_ms, to_ms, reason) VALUES (?, ?, ?, ?) "
@@ -124,7 +132,7 @@ def open_data_outage(
 
 
 def close_data_outages(store: Store, session: str, *, to_ms: int) -> None:
-    """Store the end of a data outage: the session follows the market again, and gaps are filled."""
+    """Store the end of a session's open data outages: it has market data again."""
     with store.write() as connection:
         connection.execute(
             "UPDATE data_outages SET to_ms = ? WHERE session = ? AND to_ms IS NULL",

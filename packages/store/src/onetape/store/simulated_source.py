@@ -1,6 +1,7 @@
-"""Source of a simulated file's candles: one seed, with an invented market or recorded candles.
+"""The source of the simulated candles in a database file: one seed or one set of recordings.
 
-Each seed and each recording is a separate market, and two in one file would look like one.
+Each seed and each recording is a separate market. Candles of two markets in one file would look
+like one market, so a second source is refused.
 """
 
 from collections.abc import Mapping
@@ -14,13 +15,13 @@ from onetape.store.database import Store
 
 
 def require_source(store: Store, source: SimulatedSource) -> None:
-    """Fix the source of a simulated file: the first one stays, every other one is refused.
+    """Store the source of a simulated file at the first call; refuse any other source later.
 
-    A symbol that is not in the file yet may be added from another recording.
+    The recording of a symbol that is not in the file yet is added.
 
     Args:
         store: A database that holds no real candles.
-        source: Source of the simulator that is about to be read.
+        source: Source of the simulator whose candles are about to be stored.
 
     Raises:
         StoreOfOtherMarket: the file belongs to another source.
@@ -46,12 +47,15 @@ def require_source(store: Store, source: SimulatedSource) -> None:
         connection.execute("UPDATE store_kind SET origin = ifnull(origin, ?)", (kind,))
         connection.executemany(
             "INSERT OR IGNORE INTO recordings (symbol, timeframe, digest) VALUES (?, ?, ?)",
-            [(name, one.timeframe, one.digest) for name, one in source.recordings.items()],
+            [
+                (symbol, recording.timeframe, recording.digest)
+                for symbol, recording in source.recordings.items()
+            ],
         )
 
 
 def read_origin(store: Store, key: SeriesKey) -> Origin | None:
-    """Return the source of the candles of a simulated series; None for a real exchange."""
+    """Return the origin of the candles of a simulated series; None: a series of a real exchange."""
     if key.exchange != SIMULATOR_ID:
         return None
     with store.read() as connection:
@@ -62,7 +66,7 @@ def read_origin(store: Store, key: SeriesKey) -> Origin | None:
 def _find_source_conflict(
     store: Store, connection: DatabaseConnection, source: SimulatedSource
 ) -> str | None:
-    """Return the reason why a file cannot hold a source; None: it can."""
+    """Return the reason why candles of a source may not be in a file; None: they may."""
     other = "or choose another file with --db"
     seed = connection.execute("SELECT seed FROM store_kind").get
     if seed is not None and seed != str(source.seed):
@@ -97,7 +101,7 @@ def _is_stored(connection: DatabaseConnection, source: SimulatedSource) -> bool:
 
 
 def _read_recordings(connection: DatabaseConnection) -> Mapping[str, CandleRecording] | None:
-    """Return the recordings of a file by symbol: empty for an invented market, None if unknown."""
+    """Return the recordings of a file by symbol; empty: an invented market; None: not known."""
     if connection.execute("SELECT origin FROM store_kind").get is None:
         return None
     rows = connection.execute("SELECT symbol, timeframe, digest FROM recordings").fetchall()

@@ -1,4 +1,4 @@
-"""The only place that handles SQLite's errors: each becomes an Onetape error with its remedy."""
+"""Translate errors of SQLite into errors of Onetape, which name the file and the remedy."""
 
 import errno
 import os
@@ -19,7 +19,7 @@ from onetape.core.errors import (
 )
 from onetape.store.connection import DatabaseConnection
 
-#: SQLite calls these errors of the operating system a disk I/O error.
+#: Errors of the operating system that SQLite reports as a disk I/O error.
 _NO_SPACE: Final = frozenset({errno.EDQUOT, errno.EFBIG, errno.ENOSPC})
 _UNWRITABLE: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
@@ -28,12 +28,11 @@ _UNWRITABLE: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 def translating_sqlite_errors(
     path: Path, connection: DatabaseConnection | None = None
 ) -> Generator[None]:
-    """Turn every SQLite error in the block into an error that names the file and the remedy.
+    """Raise an Onetape error in place of each SQLite error of the block.
 
     Args:
         path: Path of the file.
-        connection: Connection that raised the error; without it the cause of an I/O error is not
-            known.
+        connection: Connection that raises the error; None: the cause of an I/O error is not known.
     """
     try:
         yield
@@ -71,7 +70,7 @@ def _make_unwritable_error(path: Path, reason: str) -> StoreUnwritable:
 def _make_io_error(
     path: Path, connection: DatabaseConnection | None, error: apsw.IOError
 ) -> OnetapeError:
-    """Return our error for an I/O error: the operating system's text is clearer than SQLite's."""
+    """Return the error for an I/O error; the operating system's text is clearer than SQLite's."""
     number = 0 if connection is None else connection.system_errno
     if number in _NO_SPACE:
         return StoreFull(

@@ -1,4 +1,8 @@
-"""Place of the stop of each live position, and the time without a stop at the exchange."""
+"""Read and write the table `stop_states`: where the stop of each live position is.
+
+A stop is an order at the exchange, or a level that only the running trader watches. The time in
+which a position had no stop at the exchange is counted.
+"""
 
 from decimal import Decimal
 from typing import Literal
@@ -9,6 +13,7 @@ from onetape.core.trading_rules import format_decimal
 from onetape.store.database import Store
 from onetape.store.leases import Fence, check_lease
 
+#: Place of a stop. `here`: only the running trader watches the level; `none`: no stop exists.
 StopPlaceName = Literal["exchange", "here", "none"]
 
 
@@ -41,15 +46,18 @@ class StopState(Struct, frozen=True):
 
 
 class UnprotectedTime(Struct, frozen=True):
-    """Time that the positions of an account had no stop at the exchange, milliseconds."""
+    """Time in which the positions of an account had no stop at the exchange."""
 
     positions: int
+    """Number of positions with a stored stop state."""
     total_ms: int
+    """Sum over these positions, milliseconds."""
     longest_ms: int
+    """Time of the position with the longest time, milliseconds."""
 
 
 def store_stop_state(store: Store, state: StopState, fence: Fence) -> None:
-    """Store where the stop of a position is.
+    """Store where the stop of a position is; the stored state of the position is replaced.
 
     Raises:
         SafetyRefusal: another process took the account over.
@@ -91,7 +99,7 @@ def read_stop_state(store: Store, entry_order_id: str) -> StopState | None:
 
 
 def read_unprotected_time(store: Store, account: str) -> UnprotectedTime | None:
-    """Return the time that the positions of an account had no stop; None: no state is stored.
+    """Return the time without a stop of an account's positions; None: no state is stored.
 
     Raises:
         StoreError: the file cannot be read.

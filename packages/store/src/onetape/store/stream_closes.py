@@ -1,15 +1,15 @@
-"""Candles that the exchange's stream marked as final, until REST has confirmed or corrected them.
+"""Store candles that the exchange's stream marked as final, and find those to compare with REST.
 
-A row of `stream_closes` is a marked candle that was not compared yet. A read of REST long enough
-after the close removes the row (closed_rows.py): it confirms the value, or leaves a revision that
-outranks it. Times of candles are epoch seconds.
+The table `stream_closes` has the marked candles that were not compared with REST yet. A read of
+REST long enough after the close deletes the row (closed_rows.py): the value is confirmed, or a
+revision of a higher rank is stored. Times of candles are epoch seconds.
 """
 
 from onetape.core.candles import Candle, SeriesKey, find_candle_fault
 from onetape.core.timeframes import Timeframe
 from onetape.store.connection import DatabaseConnection
 from onetape.store.database import Store
-from onetape.store.quarantine import refuse
+from onetape.store.quarantine import add_refused_rows
 from onetape.store.ranks import STREAM_CLOSE
 
 _SERIES = "exchange = ? AND symbol = ? AND timeframe = ?"
@@ -28,11 +28,11 @@ def store_marked(store: Store, key: SeriesKey, row: Candle, *, closed_ms: int) -
     Args:
         store: The open database.
         key: The series.
-        row: The candle as it was at the mark.
+        row: The candle with its value in the marked frame.
         closed_ms: Market time of the mark, epoch milliseconds.
 
     Returns:
-        False where the row was unsound and went to quarantine.
+        False: the row was unsound and is in the quarantine.
 
     Raises:
         StoreError: the file cannot be written.
@@ -41,7 +41,7 @@ def store_marked(store: Store, key: SeriesKey, row: Candle, *, closed_ms: int) -
     values = (*key.names, *row)
     with store.write() as connection:
         if fault is not None:
-            refuse(connection, key, [(row, fault)], {}, source="ws", seen_ms=closed_ms)
+            add_refused_rows(connection, key, [(row, fault)], {}, source="ws", seen_ms=closed_ms)
             return False
         stored = connection.execute(
             f"SELECT timestamp, open, high, low, close, volume FROM ohlcv_data WHERE {_SERIES} "
@@ -65,7 +65,7 @@ def store_marked(store: Store, key: SeriesKey, row: Candle, *, closed_ms: int) -
 def note_stream_close(
     connection: DatabaseConnection, key: SeriesKey, timestamp: int, *, closed_ms: int
 ) -> None:
-    """Note inside a transaction that a candle has the value of the mark and is to be compared."""
+    """Add a candle to those that have to be compared with REST, inside a write transaction."""
     connection.execute(
         "INSERT OR REPLACE INTO stream_closes (exchange, symbol, timeframe, timestamp, closed_ms) "
         "VALUES (?, ?, ?, ?, ?)",
@@ -74,9 +74,9 @@ def note_stream_close(
 
 
 def read_uncompared(store: Store, key: SeriesKey, *, end: int) -> list[int]:
-    """Return the candles before `end` that REST has not confirmed well after their close, in order.
+    """Return the opens of candles before `end` that have to be compared with REST, oldest first.
 
-    Such candles were closed by the stream's mark, or by REST right at the close.
+    Their value came from the stream's mark, or from REST right at the close. Epoch seconds.
     """
     with store.read() as connection:
         rows = connection.execute(

@@ -1,4 +1,4 @@
-"""The states of a trader: trading, degraded or halted, a row for each change."""
+"""Read and write the table `trader_states`: each change between trading, degraded and halted."""
 
 from typing import Literal
 

@@ -1,9 +1,12 @@
-"""Move invalid candles of the store to the quarantine. Candle times are epoch seconds."""
+"""Move stored candles that are invalid, or were never closed, to the quarantine.
+
+Times of candles are epoch seconds.
+"""
 
 from onetape.core.candles import Candle, SeriesKey, find_candle_fault
 from onetape.core.timeframes import Timeframe
 from onetape.store.database import Store
-from onetape.store.quarantine import refuse
+from onetape.store.quarantine import add_refused_rows
 
 _SERIES = "exchange = ? AND symbol = ? AND timeframe = ?"
 #: Fault of a forming row that will never be closed.
@@ -18,7 +21,7 @@ def quarantine_unsound_rows(
     Args:
         store: The open database.
         key: The series.
-        start: Epoch seconds; rows of plain SQL may be before 1970.
+        start: Start of the range, epoch seconds; negative for rows of plain SQL before 1970.
         end: End of the range, epoch seconds, exclusive.
         seen_ms: Market time, epoch milliseconds.
 
@@ -33,7 +36,9 @@ def quarantine_unsound_rows(
 def quarantine_forming_rows(
     store: Store, key: SeriesKey, start: int, end: int, *, seen_ms: int
 ) -> int:
-    """Move rows of `[start, end)` that are still forming to quarantine; return their number.
+    """Move rows of `[start, end)` that are not closed to the quarantine; return their number.
+
+    For forming rows that a killed trader left, and for which the exchange has no candle.
 
     Raises:
         StoreError: the file cannot be written.
@@ -50,7 +55,7 @@ def _quarantine_rows(
             f"WHERE {_SERIES} AND timestamp >= ? AND timestamp < ?",
             (*key.names, start, end),
         ).fetchall()
-        gone = 0
+        moved = 0
         for *values, closed, source in rows:
             row = Candle(*values)
             if timeframe is None:
@@ -59,10 +64,12 @@ def _quarantine_rows(
                 fault = find_candle_fault(row, timeframe)
             if fault is None:
                 continue
-            refuse(connection, key, [(row, fault)], {}, source=source or "rest", seen_ms=seen_ms)
+            add_refused_rows(
+                connection, key, [(row, fault)], {}, source=source or "rest", seen_ms=seen_ms
+            )
             connection.execute(
                 f"DELETE FROM ohlcv_data WHERE {_SERIES} AND timestamp = ?",
                 (*key.names, row.timestamp),
             )
-            gone += 1
-    return gone
+            moved += 1
+    return moved

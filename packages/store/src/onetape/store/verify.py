@@ -1,7 +1,7 @@
-"""Search the whole store for inconsistent rows. The search only reads, in one transaction.
+"""Search the whole database for gaps and invalid rows, without changes and in one transaction.
 
-The tables refuse most of this, but a program with plain SQL can switch the checks off, and a file
-can be damaged by a disk. Times are epoch seconds, ranges half-open.
+The tables refuse most invalid rows, but plain SQL can switch these checks off, and a disk can
+damage the file. Times are epoch seconds, ranges are half-open.
 """
 
 import json
@@ -40,20 +40,20 @@ FindingKind = Literal[
     "quick_check",
 ]
 _SERIES: Final = "exchange = ? AND symbol = ? AND timeframe = ?"
-# Condition in SQL for rows that may be unsound: `find_candle_fault` returns the fault of each; a
-# price between a sound low and a sound high is sound.
+# SQL condition for rows that may be unsound; `find_candle_fault` finds the fault of each. Open and
+# close need no limits, because they lie between low and high.
 _SUSPECT: Final = (
     f"(timestamp BETWEEN 0 AND {LATEST_TIMESTAMP} AND (timestamp - ?) % ? = 0 "
     "AND low > 0 AND low <= open AND low <= close AND high >= open AND high >= close "
     f"AND high < {PRICE_LIMIT:e} AND volume >= 0 AND volume < {VOLUME_LIMIT:e}) IS NOT TRUE"
 )
 _RULE_BROKEN: Final = "CHECK constraint failed in "
-#: Number of findings after which quick_check stops; damaged pages come before unsound rows.
+#: Number of lines after which quick_check stops; damaged pages are listed before unsound rows.
 _MOST_LINES: Final = 10_000
 
 
 class Finding(Struct, frozen=True):
-    """One fault of the store: neighbouring rows with one fault are one finding."""
+    """One fault of the database; neighbouring rows with the same fault are one finding."""
 
     kind: FindingKind
     key: SeriesKey | None
@@ -67,24 +67,24 @@ class Finding(Struct, frozen=True):
     text: str
     """Description of the finding in one line."""
     explained: bool = False
-    """Whether the cause is known, such as a gap that the exchange has too."""
+    """Whether the cause is known, such as a gap in the exchange's own data."""
 
 
 def verify(store: Store, keys: Iterable[SeriesKey] | None = None) -> list[Finding]:
-    """Return the findings about the file and its series, series by series, oldest first.
+    """Return the faults of the file and its series, sorted by series and time.
 
     Args:
         store: The open database.
-        keys: The series; None: all. The file as a whole is always checked.
+        keys: The series to check; None: all series. The file as a whole is always checked.
 
     Raises:
-        StoreError: the file is damaged so far that it cannot be read.
+        StoreError: the file is too damaged to be read.
     """
     with store.read() as connection:
         lines = [row[0] for row in connection.execute(f"PRAGMA quick_check({_MOST_LINES})")]
         damage = [line for line in lines if line != "ok" and not line.startswith(_RULE_BROKEN)]
         if damage:
-            # Rows of a damaged file are no evidence.
+            # Rows of a damaged file prove nothing, so they are not checked.
             return [_make_file_finding(line) for line in damage]
         chosen = _list_series(connection) if keys is None else list(keys)
         found = [finding for key in chosen for finding in _verify_series(store, connection, key)]
@@ -93,7 +93,7 @@ def verify(store: Store, keys: Iterable[SeriesKey] | None = None) -> list[Findin
 
 
 def _list_series(connection: DatabaseConnection) -> list[SeriesKey]:
-    """Return every series, found by jumping from one to the next along the index."""
+    """Return every series; each query jumps to the next series along the index."""
     keys: list[SeriesKey] = []
     last = ("", "", "")
     while rows := connection.execute(
@@ -120,7 +120,7 @@ def _verify_series(
         f"max(timestamp) FILTER (WHERE closed IS NOT 0) FROM ohlcv_data WHERE {_SERIES}",
         (*_get_grid(timeframe), *key.names),
     ).fetchall()[0]
-    # If their number fills the range, sound candles at different opens leave no gap.
+    # Sound candles have different opens; if there are as many as the range holds, none is missing.
     if suspects or (others and others <= timeframe.count_between(first, last)):
         yield from _find_gaps(store, key)
     if suspects:
@@ -132,7 +132,7 @@ def _verify_series(
 def _find_only_refused(
     connection: DatabaseConnection, keys: Sequence[SeriesKey] | None
 ) -> Iterator[Finding]:
-    """Yield the series that have no closed candle because rows of theirs were refused."""
+    """Yield a finding for each series that has refused rows and no closed candle."""
     rows = connection.execute(
         "SELECT exchange, symbol, timeframe, fault, max(refused), sum(refused) "
         "FROM quarantine_counts q WHERE NOT EXISTS (SELECT 1 FROM ohlcv_data o "
@@ -150,9 +150,9 @@ def _find_only_refused(
 
 
 def _get_grid(timeframe: Timeframe) -> tuple[int, int]:
-    """Return an open, and the seconds between opens: the values for `_SUSPECT`."""
+    """Return an open, and the seconds between two opens, to bind in `_SUSPECT`."""
     if timeframe.is_month:
-        # Months differ in length, so each of their few rows is checked.
+        # Months differ in length: these values make every row suspect, so each is checked.
         return -1, 2**62
     return timeframe.floor(0), timeframe.seconds
 
@@ -212,7 +212,7 @@ def _find_left_behind(
 def _merge_runs(
     key: SeriesKey, timeframe: Timeframe, rows: Sequence[tuple[int, FindingKind, str]]
 ) -> Iterator[Finding]:
-    """Merge neighbouring rows with one fault into one finding."""
+    """Yield one finding for each run of neighbouring rows with the same fault."""
     begun = 0
     for number, (timestamp, kind, text) in enumerate(rows):
         # A candle with an invalid open time is taken to last one second.
@@ -226,7 +226,10 @@ def _merge_runs(
 
 
 def _find_broken_rules(connection: DatabaseConnection, lines: Counter[str]) -> Iterator[Finding]:
-    """Yield findings of quick_check on rows that break a rule and belong to no named series."""
+    """Yield a finding for each rule of the schema that rows break, from lines of quick_check.
+
+    Rows of `ohlcv_data` count only if no series finding can name them.
+    """
     candles = f"{_RULE_BROKEN}ohlcv_data"
     for line, count in lines.items():
         rows = count

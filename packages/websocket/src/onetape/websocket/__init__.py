@@ -1,4 +1,4 @@
-"""WebSocketManager: live candles and tickers through CCXT Pro."""
+"""Live candles, tickers, trades and account events of an exchange through CCXT Pro."""
 
 from onetape.exchange.lazy_ccxt import install
 

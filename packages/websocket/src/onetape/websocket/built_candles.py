@@ -1,6 +1,6 @@
-"""Candles of an exchange without a candle stream: built from trades, or polled over REST.
+"""Feeds for an exchange without a candle stream: candles built from trades, or polled over REST.
 
-Neither is proven: such a candle stays provisional until REST has responded after its close.
+Such a candle is never proven to be final here; that needs a read of REST after its close.
 """
 
 import asyncio
@@ -14,32 +14,32 @@ from onetape.exchange.rest import RestExchange
 from onetape.websocket.events import CandleUpdate, PublicTrade, StreamEvent, TickerUpdate
 from onetape.websocket.feeds import PublicTradeFeed, fetch_newest_candles
 
-#: Seconds between two requests for candles or prices that no stream has.
+#: Interval of requests for candles or prices that no stream has, seconds.
 POLL_SECONDS = 5.0
-#: Time that the first candles of a connection wait for REST, seconds.
+#: Maximum time that the first candles of a connection wait for REST, seconds.
 BASE_TIMEOUT_SECONDS = 2.0
-#: Candles that a late trade may still change.
+#: Number of newest candles that a late trade may still change.
 BUILT_CANDLES_KEPT = 3
 
 
 class CandleBuilder:
     """Builds the candles of one timeframe from trades.
 
-    The candle under way at a start began before the first trade that is seen: its prices up to then
-    come from REST (`take_base`). Without them it has the prices since that trade.
+    The forming candle at the start began before the first known trade: its values up to then come
+    from REST (`set_base`). Without them the candle has only the prices since that trade.
     """
 
     def __init__(self, timeframe: Timeframe) -> None:
-        """Begin without a trade."""
+        """Initialise without trades."""
         self._timeframe = timeframe
         self._rows: dict[int, Candle] = {}
         self._first: int | None = None
         """Open of the oldest candle that is built, epoch seconds."""
         self._base_ms = 0
-        """The row of REST has all trades up to this market time, epoch milliseconds."""
+        """Market time up to which the candle of REST has all trades, epoch milliseconds."""
 
     def restart(self) -> None:
-        """Drop all trades, because some were missed."""
+        """Drop all candles, because trades were missed."""
         self._rows.clear()
         self._first = None
         self._base_ms = 0
@@ -49,11 +49,11 @@ class CandleBuilder:
         """Return whether no candle has begun since the start."""
         return not self._rows or max(self._rows) == self._first
 
-    def take_base(self, base: Candle, requested_ms: int) -> None:
-        """Take the row of REST for the candle under way.
+    def set_base(self, base: Candle, requested_ms: int) -> None:
+        """Set the values of the forming candle up to now, as REST returned them.
 
         Args:
-            base: The newest candle that REST has.
+            base: The newest candle of REST.
             requested_ms: Market time of the request, epoch milliseconds.
         """
         built = self._rows.get(base.timestamp)
@@ -72,32 +72,39 @@ class CandleBuilder:
             return []
         first = self._first
         if first is None:
-            # Exchanges send some older trades first: of the candles before, those are not all.
+            # Exchanges send some older trades first, which are not all trades of earlier candles.
             newest_ms = max(trade.timestamp_ms for trade in trades)
             self._first = first = self._timeframe.floor(newest_ms // 1_000)
         for trade in trades:
             opened = self._timeframe.floor(trade.timestamp_ms // 1_000)
             if opened < first:
                 continue
-            is_counted = opened == first and trade.timestamp_ms <= self._base_ms
-            row = _add_trade(self._rows.get(opened), opened, trade, is_counted=is_counted)
+            is_in_base = opened == first and trade.timestamp_ms <= self._base_ms
+            row = _add_trade(self._rows.get(opened), opened, trade, is_in_base=is_in_base)
             self._rows[opened] = changed[opened] = row
         for opened in sorted(self._rows)[:-BUILT_CANDLES_KEPT]:
             del self._rows[opened]
-            # A trade of a candle that was dropped would begin that candle again.
+            # A later trade of a dropped candle must not begin the candle again.
             self._first = max(first, self._timeframe.next(opened))
         return [changed[opened] for opened in sorted(changed)]
 
 
 class BuiltCandleFeed:
-    """Candles from the exchange's trades; the one under way at a start begins with REST's row."""
+    """Feed of candles built from the exchange's trades and one candle of REST."""
 
     name = "trade"
 
     def __init__(
         self, trades: PublicTradeFeed, rest: RestExchange, symbol: str, timeframe: str
     ) -> None:
-        """Build candles of a timeframe from a feed of trades that has no other reader."""
+        """Initialise; nothing is sent before the first read.
+
+        Args:
+            trades: Feed of the market's trades, which nothing else reads.
+            rest: The exchange.
+            symbol: CCXT spot symbol.
+            timeframe: CCXT timeframe.
+        """
         self._trades = trades
         self._rest = rest
         self._symbol = symbol
@@ -105,7 +112,7 @@ class BuiltCandleFeed:
         self._builder = CandleBuilder(Timeframe.parse(timeframe))
         self._connection: int | None = None
         self._late_bases = 0
-        """Rows of REST that came after their candle had been returned without them."""
+        """Number of candles of REST that arrived after built candles had been returned."""
         self._request: asyncio.Task[tuple[int, list[Candle]]] | None = None
         self._next_request: float | None = None
         """Time of the next request to REST for the forming candle, monotonic; None: no request."""
@@ -121,21 +128,21 @@ class BuiltCandleFeed:
             self._end_request()
             self._request = request = asyncio.create_task(self._fetch_newest())
             await asyncio.wait({request}, timeout=BASE_TIMEOUT_SECONDS)
-            self._take_base()
+            self._use_base()
         else:
-            # The row changes by more than trades: as after a break, nothing is known before it.
-            self._late_bases += self._take_base()
+            # A late candle of REST changes values without a trade, so it counts as a break.
+            self._late_bases += self._use_base()
             self._request_again()
         rows = self._builder.add(update.trades)
         return CandleUpdate(tuple(rows), update.connection + self._late_bases) if rows else None
 
     async def _fetch_newest(self) -> tuple[int, list[Candle]]:
-        """Return the market time, epoch milliseconds, and the newest candles of REST after it."""
+        """Return the market time of the request, epoch milliseconds, and REST's newest candles."""
         requested_ms = self._rest.now_ms()
         return requested_ms, await fetch_newest_candles(self._rest, self._symbol, self._timeframe)
 
-    def _take_base(self) -> bool:
-        """Give the builder the row of REST, if it has come; return whether it has."""
+    def _use_base(self) -> bool:
+        """Pass the candle of REST to the builder, if it has arrived; return whether it has."""
         request = self._request
         if request is None or not request.done():
             return False
@@ -143,16 +150,16 @@ class BuiltCandleFeed:
         try:
             requested_ms, rows = request.result()
         except (ExchangeUnreachable, ExchangeRefused):
-            # The tasks that need REST report its error; until it responds, only trades are known.
+            # Other tasks report errors of REST; until it responds, only trades are used.
             self._next_request = time.monotonic() + POLL_SECONDS
             return False
         self._next_request = None
         if rows:
-            self._builder.take_base(rows[-1], requested_ms)
+            self._builder.set_base(rows[-1], requested_ms)
         return bool(rows)
 
     def _request_again(self) -> None:
-        """Request the row of REST again after a failure, while its candle is under way."""
+        """Request the candle of REST again after a failure, while that candle is forming."""
         if self._next_request is None or time.monotonic() < self._next_request:
             return
         self._next_request = None
@@ -175,18 +182,18 @@ class BuiltCandleFeed:
         return await self._trades.compare_with_rest(rest)
 
     def close(self) -> None:
-        """Stop the trades, and the request to REST."""
+        """Stop reading trades, and cancel the request to REST."""
         self._end_request()
         self._trades.close()
 
 
 class PolledCandleFeed:
-    """Candles that are fetched over REST every few seconds."""
+    """Feed of candles that are fetched over REST every few seconds."""
 
     name = "polled candle"
 
     def __init__(self, rest: RestExchange, symbol: str, timeframe: str) -> None:
-        """Prepare; nothing is sent before the first read."""
+        """Initialise; nothing is sent before the first read."""
         self._rest = rest
         self._symbol = symbol
         self._timeframe = timeframe
@@ -195,7 +202,7 @@ class PolledCandleFeed:
         self._connection = 1
 
     async def read(self) -> CandleUpdate | None:
-        """Wait, and return the candles fetched over REST that changed."""
+        """Wait, fetch candles over REST, and return those that changed; None: no change."""
         if not self._is_first:
             await asyncio.sleep(POLL_SECONDS)
         self._is_first = False
@@ -216,18 +223,18 @@ class PolledCandleFeed:
 
 
 class PolledTickerFeed:
-    """Best prices that are fetched over REST every few seconds."""
+    """Feed of best prices that are fetched over REST every few seconds."""
 
     name = "polled ticker"
 
     def __init__(self, rest: RestExchange, symbol: str) -> None:
-        """Prepare; nothing is sent before the first read."""
+        """Initialise; nothing is sent before the first read."""
         self._rest = rest
         self._symbol = symbol
         self._is_first = True
 
     async def read(self) -> TickerUpdate | None:
-        """Wait, and return the prices fetched over REST."""
+        """Wait, fetch the prices over REST, and return them; None: REST has none."""
         if not self._is_first:
             await asyncio.sleep(POLL_SECONDS)
         self._is_first = False
@@ -245,19 +252,19 @@ class PolledTickerFeed:
         """Do nothing, because nothing runs in the background."""
 
 
-def _add_trade(row: Candle | None, opened: int, trade: PublicTrade, *, is_counted: bool) -> Candle:
+def _add_trade(row: Candle | None, opened: int, trade: PublicTrade, *, is_in_base: bool) -> Candle:
     """Return a candle with one more trade.
 
     Args:
-        row: The candle before it; None: it is the first one.
+        row: The candle without the trade; None: the trade is the first of the candle.
         opened: Open of the candle, epoch seconds.
         trade: The trade.
-        is_counted: Whether volume and close of the candle have it already.
+        is_in_base: Whether volume and close of the candle contain the trade already.
     """
     price, amount = trade.price, trade.amount
     if row is None:
         return Candle(opened, price, price, price, price, amount)
     high, low = max(row.high, price), min(row.low, price)
-    if is_counted:
+    if is_in_base:
         return Candle(opened, row.open, high, low, row.close, row.volume)
     return Candle(opened, row.open, high, low, price, row.volume + amount)

@@ -1,8 +1,8 @@
-"""CCXT Pro's client of an exchange, with the hooks that make it safe to wait on.
+"""CCXT Pro's client of an exchange, with hooks against its weaknesses.
 
-The hooks count connections, turn a malformed frame into a lost stream, keep each candle that the
-exchange marked as final as it was at that mark, shorten the pauses between dials and keep dials
-under the exchange's limit (dial_pace.py), and send few messages a second (sending.py).
+The hooks count connections, report a malformed frame as a lost stream, store each candle as it was
+in the frame that marked it as final, shorten the pauses between dials and keep dials under the
+exchange's limit (dial_pace.py), and limit the messages in a second (sending.py).
 """
 
 import asyncio
@@ -20,23 +20,24 @@ from ccxt import NetworkError
 
 from onetape.core.errors import UsageError
 from onetape.exchange.clients import Endpoint, make_client_settings, point_client
-from onetape.websocket.dial_pace import LOOK_SECONDS, DialPace, get_default_dial_file
+from onetape.websocket.dial_pace import CHECK_SECONDS, DialPace, get_default_dial_file
 from onetape.websocket.marks import CandleMark, MarkReader, find_mark_reader, read_marks
 from onetape.websocket.sending import PacedSender
 
-#: Time in which the other side must confirm the close of a connection.
+#: Time in which the other side must confirm the close of a connection, seconds.
 CLOSE_SECONDS = 1.0
-#: The longest pause before a dial, seconds; CCXT's own grow to 30 s.
+#: The longest pause before a dial, seconds; CCXT's own pauses grow to 30 s.
 LONGEST_PAUSE_SECONDS = 3.5
-#: Number of dials of an outage that wait `LONGEST_PAUSE_SECONDS` at most, if programs cannot share
-#: a queue of dials.
+#: If programs cannot share a queue of dials, only this number of failed dials in a row have pauses
+#: of at most `LONGEST_PAUSE_SECONDS`; then CCXT's pauses are used.
 FIRST_DIALS = 12
-#: The pause after a handshake that was refused for too many requests, where it has no Retry-After.
+#: Pause after a handshake that was refused for too many requests without a Retry-After, seconds.
 BAN_PAUSE_SECONDS = 30.0
+#: HTTP statuses of a handshake that was refused for too many requests.
 BAN_STATUSES: Final = (418, 429)
-#: A Retry-After counts up to this, seconds.
+#: Longest pause by a Retry-After, seconds.
 LONGEST_REFUSAL_SECONDS: Final = 86_400.0
-#: Final candles that are stored of each stream: twice as many as in CCXT's cache.
+#: Number of final candles that are stored of each stream: twice as many as in CCXT's cache.
 FINAL_CANDLES_KEPT = 40
 
 
@@ -48,46 +49,45 @@ class GuardedClient(Protocol):
     has_marks: bool
     """Whether the exchange marks final candles."""
     frame_events: set[asyncio.Event]
-    """Events that every frame sets."""
+    """asyncio events that are set at every frame."""
     candle_frame_events: dict[asyncio.Event, tuple[str, str]]
-    """Events that candle frames set, each with the symbol and timeframe of those candles."""
-    candle_sockets: WeakSet[Any]
-    """CCXT's clients of the sockets that candles came from."""
-    final_candles: dict[tuple[str, str], dict[int, list[Any]]]
-    """CCXT's rows that the exchange marked as final.
-
-    By symbol and timeframe, then by open in epoch milliseconds.
+    """asyncio events that are set at a candle frame, with the symbol and timeframe of the candles.
     """
+    candle_sockets: WeakSet[Any]
+    """CCXT's clients of the sockets from which candles arrived."""
+    final_candles: dict[tuple[str, str], dict[int, list[Any]]]
+    """CCXT's rows that the exchange marked as final, by symbol and timeframe, then by open in epoch
+    milliseconds."""
     dials: set[asyncio.Task[Any]]
     """Running tasks that open a connection."""
     dial_waits: set[asyncio.Event]
-    """Events that end the pauses before dials."""
+    """asyncio events that end the pauses before dials."""
     refused_until: dict[str, float]
-    """Monotonic time in seconds, by address, before which the exchange refuses dials."""
+    """Monotonic time, seconds, until which the exchange refuses dials, by address."""
     pace: DialPace
-    """Queue of dials."""
+    """Queue of dials, which programs may share."""
     senders: WeakSet[PacedSender]
     """Senders of messages, one for each socket."""
 
     def __getattr__(self, name: str) -> Any:
-        """Return an attribute of CCXT's own."""
+        """Return an attribute of CCXT's client."""
         ...
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute of CCXT's own."""
+        """Set an attribute of CCXT's client."""
         ...
 
 
 def make_guarded_client(
     endpoint: Endpoint, *, on_connected: Callable[[], None], dial_file: Path | None = None
 ) -> GuardedClient:
-    """Return CCXT Pro's client of the exchange, guarded against frames that end its loop.
+    """Return CCXT Pro's client of an exchange with the hooks of this module.
 
     Args:
         endpoint: Endpoint of the exchange.
         on_connected: Called after each connection was made.
-        dial_file: Shared by programs that dial the exchange from this computer; None: for a real
-            exchange one in the folder for temporary files.
+        dial_file: File with the queue of dials that programs on this computer share; None: for a
+            real exchange a file in the folder for temporary files, for a simulator no file.
 
     Raises:
         UsageError: CCXT has no streams of the exchange.
@@ -120,18 +120,18 @@ def make_guarded_client(
             parent.on_error(client, error)
 
         def handle_ohlcv(self, client: Any, message: Any) -> None:
-            """Parse a candle frame as CCXT does, then keep the rows that it marks as final."""
+            """Parse a candle frame as CCXT does, then store the rows that it marks as final."""
             parent: Any = super()
             parent.handle_ohlcv(client, message)
             self.candle_sockets.add(client)
             _note_frame(self, reader, message)
 
         def client(self, url: str) -> Any:
-            """Return CCXT's client of the socket at an address, guarded once."""
+            """Return CCXT's client of the socket at an address, with hooks."""
             parent: Any = super()
             ws_client: Any = parent.client(url)
             if "handle_message" not in vars(ws_client):
-                ws_client.handle_message = _guard(
+                ws_client.handle_message = _report_handler_errors(
                     ws_client, ws_client.handle_message, self.frame_events
                 )
                 dial = _make_paced_dial(self, ws_client, ws_client.open)
@@ -158,11 +158,11 @@ def make_guarded_client(
 
 
 def drop_connection(ws_client: Any, error: NetworkError) -> None:
-    """End a connection at once: waiting tasks get the error, and the other side is not waited for.
+    """End a connection at once, without waiting for the other side.
 
     Args:
-        ws_client: One of the values of a CCXT exchange's `clients`, connected.
-        error: Error that waiting tasks get.
+        ws_client: A connected client: one of the values of a CCXT exchange's `clients`.
+        error: Error that is raised in tasks that wait for the connection.
     """
     raw = ws_client.connection.get_extra_info("socket")
     ws_client.on_error(error)
@@ -174,7 +174,7 @@ def drop_connection(ws_client: Any, error: NetworkError) -> None:
 
 
 def end_dial_pauses(exchange_client: GuardedClient) -> None:
-    """End the pauses before the next dials, except the pauses of a Retry-After."""
+    """Dial at once where a pause before a dial runs, except for a pause by a Retry-After."""
     backoff: dict[str, Any] = getattr(exchange_client, "ws_dial_backoff", None) or {}
     now = time.monotonic()
     for url in list(backoff):
@@ -185,7 +185,7 @@ def end_dial_pauses(exchange_client: GuardedClient) -> None:
 
 
 async def close_exchange_client(exchange_client: GuardedClient) -> None:
-    """Cancel the dials of a guarded client, which CCXT would let go on, and close its sockets."""
+    """Cancel the dials of a client, which CCXT would not do, and close its sockets."""
     while exchange_client.dials:
         # Python 3.11's `wait_for`, in which a dial waits, may swallow a cancellation.
         for task in exchange_client.dials:
@@ -194,7 +194,7 @@ async def close_exchange_client(exchange_client: GuardedClient) -> None:
     await asyncio.gather(*(sender.close() for sender in list(exchange_client.senders)))
     closing = [asyncio.create_task(one.close()) for one in exchange_client.clients.values()]
     if closing:
-        # A peer that is gone sends no response; aiohttp alone would wait 10 s for it.
+        # A peer that is gone does not respond; aiohttp would wait 10 s for it.
         _, late = await asyncio.wait(closing, timeout=CLOSE_SECONDS)
         for task in late:
             task.cancel()
@@ -210,10 +210,10 @@ def _make_dial_pace(endpoint: Endpoint, dial_file: Path | None) -> DialPace:
 
 
 def _note_refusal(refused_until: dict[str, float], ws_client: Any, error: Any) -> None:
-    """Record the end of the time in which the exchange refuses dials of an address."""
+    """Store until when the exchange refuses dials of an address, after a refused handshake."""
     seconds: float | None = ws_client.last_retry_after
     if seconds is not None and not 0 <= seconds <= LONGEST_REFUSAL_SECONDS:
-        # CCXT takes any number, such as inf, and fails on it.
+        # CCXT accepts any number, such as inf, and fails later.
         seconds = ws_client.last_retry_after = (
             min(seconds, LONGEST_REFUSAL_SECONDS) if seconds > 0 else None
         )
@@ -223,10 +223,10 @@ def _note_refusal(refused_until: dict[str, float], ws_client: Any, error: Any) -
 
 
 def find_handshake_status(error: Exception) -> int | None:
-    """Return the HTTP status of a refused WebSocket handshake, or None.
+    """Return the HTTP status of a refused WebSocket handshake; None: no refused handshake.
 
     Args:
-        error: Error of CCXT; of a refused handshake its argument is aiohttp's error.
+        error: Error of CCXT; after a refused handshake its argument is aiohttp's error.
     """
     status = getattr(error.args[0] if error.args else None, "status", None)
     return status if isinstance(status, int) else None
@@ -237,20 +237,20 @@ def _compute_dial_pause(seconds: float, attempts: int, *, is_shared: bool) -> fl
 
     Args:
         seconds: CCXT's own pause.
-        attempts: Dials of the outage that have failed.
-        is_shared: Whether a queue of dials keeps all programs under the exchange's limit.
+        attempts: Number of failed dials in a row.
+        is_shared: Whether programs share a queue that keeps them under the exchange's limit.
     """
     if attempts > FIRST_DIALS and not is_shared:
         return seconds
-    # Programs that were cut together dial apart.
+    # Programs whose connections were cut at the same time dial at different times.
     jitter = random.uniform(0.75, 1.0)  # noqa: S311 - no secret
     return min(seconds, LONGEST_PAUSE_SECONDS) * jitter
 
 
 def _note_frame(exchange_client: GuardedClient, reader: MarkReader | None, message: Any) -> None:
-    """Keep the rows that a candle frame marks as final, and set the events of its series.
+    """Store the rows that a candle frame marks as final, and set the asyncio events of its series.
 
-    A frame of a series without an event, or of an unknown shape, sets the events of all series.
+    A frame of an unknown form, or of a series without an asyncio event, sets those of all series.
     """
     changed = set[tuple[str, str]]()
     for mark in read_marks(reader, message) if reader is not None else ():
@@ -258,15 +258,17 @@ def _note_frame(exchange_client: GuardedClient, reader: MarkReader | None, messa
         series = (symbol, exchange_client.find_timeframe(mark.interval))
         changed.add(series)
         if mark.is_final:
-            _keep_final(exchange_client, series, mark)
+            _store_final_row(exchange_client, series, mark)
     watched = exchange_client.candle_frame_events
     events = [event for event, series in watched.items() if series in changed]
     for event in events or watched:
         event.set()
 
 
-def _keep_final(exchange_client: GuardedClient, series: tuple[str, str], mark: CandleMark) -> None:
-    """Copy a row of CCXT's cache that was marked as final; the first mark of a candle counts."""
+def _store_final_row(
+    exchange_client: GuardedClient, series: tuple[str, str], mark: CandleMark
+) -> None:
+    """Copy a row of CCXT's cache at the first frame that marks its candle as final."""
     symbol, timeframe = series
     finals = exchange_client.final_candles.setdefault(series, {})
     rows = [row for row in exchange_client.ohlcvs[symbol][timeframe] if row[0] == mark.timestamp_ms]
@@ -276,39 +278,39 @@ def _keep_final(exchange_client: GuardedClient, series: tuple[str, str], mark: C
             del finals[next(iter(finals))]
 
 
-def _guard(
+def _report_handler_errors(
     ws_client: Any, handle: Callable[[Any], None], frame_events: set[asyncio.Event]
 ) -> Callable[[Any], None]:
-    """Return a message handler that reports each error as a lost connection, and sets events."""
+    """Return a message handler that reports an error as a lost connection, and sets the events."""
 
-    def handle_guarded(message: Any) -> None:
+    def handle_reporting(message: Any) -> None:
         try:
             handle(message)
         except Exception as error:
-            # After an error inside CCXT its loop would end without a report: report the loss.
+            # An error inside CCXT would end its loop without a report.
             ws_client.on_error(NetworkError(f"bad frame ({type(error).__name__}: {error})"))
         for event in frame_events:
             event.set()
 
-    return handle_guarded
+    return handle_reporting
 
 
 def _mute_unretrieved_errors(make: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Return CCXT's maker of futures, whose errors asyncio never reports as unnoticed.
+    """Return CCXT's maker of futures; asyncio does not report errors of these futures as unread.
 
-    CCXT rejects futures that no task waits for; a task that waits gets the error anyway.
+    CCXT sets errors on futures that no task waits for; a task that waits gets the error anyway.
     """
 
     def make_muted(message_hash: str) -> Any:
         future = make(message_hash)
-        future.remove_done_callback(_take_error)
-        future.add_done_callback(_take_error)
+        future.remove_done_callback(_read_error)
+        future.add_done_callback(_read_error)
         return future
 
     return make_muted
 
 
-def _take_error(future: "asyncio.Future[Any]") -> None:
+def _read_error(future: "asyncio.Future[Any]") -> None:
     if not future.cancelled():
         future.exception()
 
@@ -316,11 +318,11 @@ def _take_error(future: "asyncio.Future[Any]") -> None:
 def _make_paced_dial(
     exchange_client: Any, ws_client: Any, dial: Callable[..., Awaitable[None]]
 ) -> Callable[..., Awaitable[None]]:
-    """Return the coroutine function that opens a connection when its turn has come."""
+    """Return a coroutine function that waits for its turn in the queue, then opens a connection."""
 
     async def dial_in_turn(session: Any, pause_seconds: float = 0.0) -> None:
         began, pace, wait = time.monotonic(), exchange_client.pace, asyncio.Event()
-        # Before anything is awaited: `end_dial_pauses` ends this pause too.
+        # Added before anything is awaited, so that `end_dial_pauses` ends this pause too.
         exchange_client.dial_waits.add(wait)
         try:
             queue_seconds = await pace.reserve()
@@ -332,7 +334,7 @@ def _make_paced_dial(
             await _wait_for_turn(pace, began, began + max(pause, queue_seconds), wait)
         finally:
             exchange_client.dial_waits.discard(wait)
-        # A Retry-After is never cut short.
+        # A Retry-After is always waited for.
         refused_until = exchange_client.refused_until.get(ws_client.url, 0.0)
         await asyncio.sleep(refused_until - time.monotonic())
         await dial(session, 0.0)
@@ -349,15 +351,15 @@ async def _wait_for_turn(pace: DialPace, began: float, until: float, wait: async
         pace: The queue of dials.
         began: Time at which the pause before the dial began, monotonic seconds.
         until: Time at which the dial may be sent, monotonic seconds.
-        wait: Set where the exchange can be reached again.
+        wait: asyncio event that is set when the exchange can be reached again.
     """
     while (seconds := until - time.monotonic()) > 0 and not wait.is_set():
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(min(seconds, LOOK_SECONDS)):
+            async with asyncio.timeout(min(seconds, CHECK_SECONDS)):
                 await wait.wait()
         if await pace.read_last_connection() > began:
-            # Another program is connected: all of them may be, but not in the same moment.
-            jitter = random.uniform(0.0, LOOK_SECONDS)  # noqa: S311 - no secret
+            # Another program is connected, so this one may dial, but not all at the same moment.
+            jitter = random.uniform(0.0, CHECK_SECONDS)  # noqa: S311 - no secret
             until = min(until, time.monotonic() + jitter)
             began = until
 
@@ -365,7 +367,7 @@ async def _wait_for_turn(pace: DialPace, began: float, until: float, wait: async
 def _track_dials(
     dials: set[asyncio.Task[Any]], dial: Callable[..., Awaitable[None]]
 ) -> Callable[..., Awaitable[None]]:
-    """Return the coroutine function with each running task of it in `dials`."""
+    """Return a coroutine function whose running tasks are in `dials`."""
 
     async def dial_tracked(*arguments: Any) -> None:
         task = asyncio.current_task()

@@ -1,8 +1,8 @@
-"""Time of the next dial of an exchange, so that all programs stay under the limit of dials.
+"""The queue of dials to an exchange, which keeps all programs together under its limit.
 
-Binance allows 300 dials in five minutes from one address. Programs that share a file dial one after
-the other, 150 times in five minutes at most, and read in it that one of them is connected; then the
-others need not wait any more.
+Binance allows 300 dials in five minutes from one internet address. Programs that share a file dial
+one after the other, at most 150 times in five minutes. The file also has the time of the last
+connection: once one program is connected, the others need not wait any more.
 """
 
 import asyncio
@@ -21,16 +21,17 @@ T = TypeVar("T")
 
 #: Interval between two dials of all programs together, seconds: 100 in five minutes.
 DIAL_SECONDS = 3.0
-#: Number of dials that may be sent at once after a time without any.
+#: Number of dials that may be sent at once after a time without dials.
 BURST_DIALS = 50
-#: Interval in which a program that waits for its dial checks whether another one is connected.
-LOOK_SECONDS = 0.5
-#: Times further in the future are from before the computer was started again.
+#: Interval in which a waiting program checks whether another one is connected, seconds.
+CHECK_SECONDS = 0.5
+#: A stored time that is further in the future than this, seconds, was stored before the computer
+#: was restarted.
 _LONGEST_QUEUE_SECONDS: Final = 3_600.0
-#: Time up to which earlier dials fill the queue, and time of the last connection, monotonic
-#: seconds.
+#: Content of the file: time up to which earlier dials fill the queue, and time of the last
+#: connection, both monotonic seconds.
 _TIMES: Final = struct.Struct("<dd")
-#: Number of attempts to get a lock that another program holds, and the pause between, seconds.
+#: Number of attempts to get a lock that another program holds, and the pause between two, seconds.
 _LOCK_TRIES: Final = 50
 _LOCK_PAUSE_SECONDS: Final = 0.005
 
@@ -39,10 +40,10 @@ class DialPace:
     """The queue of dials of one exchange, in a file that programs share, or in memory."""
 
     def __init__(self, path: Path | None, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Prepare the queue; the shared file is opened when it is needed.
+        """Initialise; the shared file is opened when it is needed.
 
         Args:
-            path: Shared file, made where it is missing; None: the queue is this object's alone.
+            path: Shared file, which is created if missing; None: the queue is not shared.
             clock: The monotonic clock of the computer, seconds.
         """
         self._path = path
@@ -53,19 +54,19 @@ class DialPace:
         """Reason why the shared file cannot be used; the queue is then local to this object."""
 
     async def reserve(self) -> float:
-        """Take the next place in the queue; return the time until its turn, seconds."""
+        """Take the next place in the queue; return the seconds until the dial may be sent."""
         return await self._run_in_thread(self._reserve)
 
     async def note_connection(self) -> None:
-        """Note that a program is connected: those that wait may dial at once."""
+        """Store that this program is connected, so that waiting programs dial at once."""
         await self._run_in_thread(self._note_connection)
 
     async def read_last_connection(self) -> float:
-        """Return the time at which a program that shares the file was last connected; 0: never."""
+        """Return the time of the last connection of any program, monotonic seconds; 0: none."""
         return await self._run_in_thread(self._read_last_connection)
 
     async def _run_in_thread(self, work: Callable[[], T]) -> T:
-        """Run a function that may wait for a disk in a thread, and not in the event loop."""
+        """Run a function in a thread if it uses the file, which could block the event loop."""
         return work() if self._path is None else await asyncio.to_thread(work)
 
     def _reserve(self) -> float:
@@ -118,7 +119,7 @@ class DialPace:
 
 
 def get_default_dial_file(exchange: str) -> Path:
-    """Return the file that this user's programs share where no other one is given.
+    """Return the default file that the programs of this user share.
 
     Args:
         exchange: CCXT exchange id.
@@ -130,7 +131,7 @@ def _open_locked(path: Path) -> int:
     """Open the file and take its lock, which ends with the descriptor.
 
     Raises:
-        OSError: the file cannot be made or written, or a program that hangs holds the lock.
+        OSError: the file cannot be created or opened, or another program holds the lock too long.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(path, flags, 0o600)

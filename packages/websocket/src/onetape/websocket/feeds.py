@@ -1,4 +1,8 @@
-"""Feeds: each reads one stream of one symbol through CCXT Pro, one event at a time."""
+"""Feeds: each reads one stream of one symbol through CCXT Pro, one event at a time.
+
+CCXT Pro stores the rows of a stream in a cache and changes them later. A feed compares the cache
+with its last state, and returns copies of the rows that changed.
+"""
 
 import asyncio
 from typing import Any, Protocol
@@ -15,20 +19,20 @@ from onetape.websocket.events import (
     TradeUpdate,
 )
 
-#: Candles that are fetched over REST to see whether there is something new.
+#: Number of candles that are fetched over REST to find out whether the stream has missed any.
 NEWEST_ROWS = 5
 
 
 class Feed(Protocol):
-    """One stream of one symbol."""
+    """A source of events of one symbol: a stream, or polling over REST."""
 
     @property
     def name(self) -> str:
-        """Return the name of the feed's contents, for output: such as `candle` or `ticker`."""
+        """Return the name of the feed's content for output, such as `candle` or `ticker`."""
         ...
 
     async def read(self) -> StreamEvent | None:
-        """Wait for the next event; None for a frame that changed nothing.
+        """Wait for the next event; None: a frame changed nothing.
 
         Raises:
             ccxt.BaseError: the stream broke; the next call connects again.
@@ -36,14 +40,15 @@ class Feed(Protocol):
         ...
 
     async def compare_with_rest(self, rest: RestExchange) -> StreamEvent | bool:
-        """Compare the last event with REST, for a feed that carries nothing.
+        """Compare the last event with REST, to find out whether a feed without frames is broken.
 
         Returns:
-            True where REST has something newer, False where it has not; an event where the feed
-            has carried nothing since its start, and REST stands in for it.
+            True: REST has something newer. False: it has nothing newer. An event: the feed has had
+            no frame since its start, and these are the values of REST.
 
         Raises:
             ExchangeUnreachable: REST gave no usable response.
+            ExchangeRefused: the exchange refused the request.
         """
         ...
 
@@ -53,12 +58,12 @@ class Feed(Protocol):
 
 
 class CandleFeed:
-    """Candles of one timeframe, read from CCXT's cache by timestamp and copied at once."""
+    """Feed of the candles of one timeframe from the exchange's candle stream."""
 
     name = "candle"
 
     def __init__(self, client: GuardedClient, symbol: str, timeframe: str) -> None:
-        """Prepare; nothing is sent before the first read.
+        """Initialise; nothing is sent before the first read.
 
         Args:
             client: Client of the exchange.
@@ -71,24 +76,26 @@ class CandleFeed:
         self._frame_event = asyncio.Event()
         self._client.candle_frame_events[self._frame_event] = (symbol, timeframe)
         self._is_cached = any(
-            one in self._client.candle_sockets for one in self._client.clients.values()
+            socket in self._client.candle_sockets for socket in self._client.clients.values()
         )
-        """Whether the next read returns candles that CCXT had before this feed began."""
+        """Whether the next read returns candles that CCXT had stored before this feed began."""
         if self._is_cached:
-            # Where the socket is open already, its next frame may take long to come.
+            # The next frame of a socket that is open already may take long.
             self._frame_event.set()
         self._watching: asyncio.Task[Any] | None = None
         self._seen: dict[Any, tuple[list[Any], bool]] = {}
+        """CCXT's rows at the last read by time, each with whether it was marked as final."""
         self._overruns = 0
+        """Number of times that more candles arrived than CCXT's cache stores."""
         self._newest: Candle | None = None
 
     async def read(self) -> CandleUpdate | None:
-        """Wait for a frame, and return the rows that it changed."""
+        """Wait for a frame, and return the candles that it changed; None: no change."""
         if self._watching is not None and self._watching.done():
             watching, self._watching = self._watching, None
             watching.result()
         if self._watching is None:
-            # CCXT wakes no task for a frame that comes between two calls: the event does.
+            # For a frame between two calls CCXT wakes no task, but the frame sets the event.
             watch = self._client.watch_ohlcv(self._symbol, self._timeframe)
             self._watching = asyncio.create_task(watch)
             self._watching.add_done_callback(lambda _: self._frame_event.set())
@@ -107,7 +114,7 @@ class CandleFeed:
         return any(
             (
                 row.timestamp > known.timestamp
-                # An exchange may open a candle without a trade in it.
+                # Exchanges return candles without a trade too.
                 and row.volume > 0
             )
             or (row.timestamp == known.timestamp and row[1:5] != known[1:5])
@@ -133,7 +140,7 @@ class CandleFeed:
         key = (self._symbol, self._timeframe)
         cache = self._client.ohlcvs.get(self._symbol, {}).get(self._timeframe, ())
         final = self._client.final_candles.get(key, {})
-        # CCXT's rows are compared: a NaN of a `Candle` would differ from itself forever.
+        # CCXT's rows are compared, not `Candle` tuples, because a NaN differs from itself.
         rows = {
             row[0]: (final[row[0]], True) if row[0] in final else (list(row), False)
             for row in cache
@@ -144,8 +151,8 @@ class CandleFeed:
             if self._seen.get(time) != (row, is_final)
         )
         if any(time is not None and time not in rows for time in list(self._seen)[-1:]):
-            # More candles came than CCXT's cache holds: the newest known candle is gone, and
-            # maybe its last frame with it: as good as a break of the connection.
+            # The newest known candle is not in CCXT's cache any more, so its last frame may be
+            # missed, as after a break of the connection.
             self._overruns += 1
         self._seen = rows
         if not changed:
@@ -163,7 +170,7 @@ class TickerFeed:
     name = "ticker"
 
     def __init__(self, client: GuardedClient, symbol: str) -> None:
-        """Prepare; nothing is sent before the first read."""
+        """Initialise; nothing is sent before the first read."""
         self._client = client
         self._symbol = symbol
         self._last: float | None = None
@@ -190,12 +197,12 @@ class TickerFeed:
 
 
 class PublicTradeFeed:
-    """Trades of the market, read from CCXT's cache from the last known one on."""
+    """Feed of the trades of a market."""
 
     name = "trade"
 
     def __init__(self, client: GuardedClient, symbol: str) -> None:
-        """Prepare; nothing is sent before the first read."""
+        """Initialise; nothing is sent before the first read."""
         self._client = client
         self._symbol = symbol
         self._last: dict[str, Any] | None = None
@@ -203,21 +210,21 @@ class PublicTradeFeed:
         self._overruns = 0
 
     async def read(self) -> TradeUpdate | None:
-        """Wait for trades, and return all since the last read."""
+        """Wait for trades, and return all since the last read; None: no valid trade."""
         await self._client.watch_trades(self._symbol)
-        fresh: list[dict[str, Any]] = []
+        new_trades: list[dict[str, Any]] = []
         cache = list(self._client.trades[self._symbol])
         for trade in reversed(cache):
             if trade is self._last:
                 break
-            fresh.append(trade)
+            new_trades.append(trade)
         else:
-            # More trades came between two reads than CCXT keeps.
+            # More trades arrived between two reads than CCXT stores.
             self._overruns += self._last is not None
-        if not fresh:
+        if not new_trades:
             return None
-        self._last = fresh[0]
-        trades = tuple(_make_trade(each) for each in reversed(fresh) if _is_sound(each))
+        self._last = new_trades[0]
+        trades = tuple(_make_trade(each) for each in reversed(new_trades) if _is_valid(each))
         if not trades:
             return None
         self._last_price = trades[-1].price
@@ -238,13 +245,13 @@ class PublicTradeFeed:
 async def fetch_newest_candles(
     rest: RestExchange, symbol: str, timeframe: str, *, since: int | None = None
 ) -> list[Candle]:
-    """Return the newest candles that REST has, the forming one included, oldest first.
+    """Return the newest candles of REST, with the forming one, oldest first.
 
     Args:
         rest: The exchange.
         symbol: CCXT spot symbol.
         timeframe: CCXT timeframe.
-        since: Open of the first candle, epoch seconds; None: of the one before the forming one.
+        since: Open of the first candle, epoch seconds; None: of the candle before the forming one.
 
     Raises:
         ExchangeUnreachable: no usable response.
@@ -261,6 +268,10 @@ async def fetch_newest_candles(
 async def _is_price_newer(
     feed: TickerFeed | PublicTradeFeed, rest: RestExchange, symbol: str, known: float | None
 ) -> bool:
+    """Return whether the last price of REST differs from the last known price of a feed.
+
+    If the feed has no price yet, it gets the price of REST, and the result is False.
+    """
     found = (await rest.fetch_tickers([symbol])).get(symbol)
     last = None if found is None else found.last
     if known is None:
@@ -269,8 +280,8 @@ async def _is_price_newer(
     return last is not None and last != known
 
 
-def _is_sound(record: dict[str, Any]) -> bool:
-    """Return whether a trade has a time, a price and an amount: CCXT passes on what has none."""
+def _is_valid(record: dict[str, Any]) -> bool:
+    """Return whether a trade of CCXT has a time, a price and an amount, which may be missing."""
     price, amount = record.get("price"), record.get("amount")
     return (
         isinstance(record.get("timestamp"), int)

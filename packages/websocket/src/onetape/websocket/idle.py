@@ -1,44 +1,45 @@
-"""Detects streams of a symbol that have carried nothing for too long, all of them or one alone.
+"""Measure how long the streams of a symbol have had no frames, all of them or one alone.
 
-A market without trades sends no frames, and that is no fault. But if the ticker has a new price and
-no new candle comes, the candle stream is broken, and vice versa.
+A market without trades sends no frames, which is no fault. But if the ticker has a new price and no
+new candle comes, the candle stream is broken, and vice versa.
 """
 
 import time
 
 
 class IdleTimer:
-    """Measures the time since the last frames of one symbol's streams. Seconds of wall time."""
+    """Measures the time since the last frames of one symbol's streams, in wall seconds."""
 
     def __init__(self) -> None:
-        """Begin without a stream, as if a frame had just come."""
+        """Initialise without a stream; the time begins now."""
         self._streams: set[str] = set()
         self._prices: dict[str, float | None] = {}
         self._behind_since: dict[str, float] = {}
+        """Time since which a stream has not had the newest price of another, by stream."""
         self._last_frame = time.monotonic()
         self._postponed_until = 0.0
 
     def add(self, stream: str) -> None:
-        """Add a stream whose frames the timer waits for."""
+        """Add a stream whose frames are expected."""
         self._streams.add(stream)
 
     def restart(self) -> None:
-        """Drop all frames, because the connection is new."""
+        """Begin again, because the connection is new."""
         self._last_frame = time.monotonic()
         self._postponed_until = 0.0
         self._prices.clear()
         self._behind_since.clear()
 
     def postpone(self, seconds: float) -> None:
-        """Count the time without frames again only after a pause: REST has nothing newer either."""
+        """Let `compute_quiet_seconds` return 0 for `seconds`, unless a frame arrives."""
         self._postponed_until = time.monotonic() + seconds
 
     def note_frame(self, stream: str, price: float | None) -> None:
         """Note the arrival of a frame on a stream.
 
         Args:
-            stream: The stream that carried it.
-            price: The last price in it; None where it has none.
+            stream: The stream of the frame.
+            price: The last price in the frame; None: it has none.
         """
         now = self._last_frame = time.monotonic()
         self._postponed_until = 0.0
@@ -56,18 +57,18 @@ class IdleTimer:
                 self._behind_since.setdefault(other, now)
 
     def compute_quiet_seconds(self) -> float:
-        """Return the time since the last frame of any stream; 0 while postponed."""
+        """Return the time since the last frame of any stream, seconds; 0 while postponed."""
         now = time.monotonic()
         return 0.0 if now < self._postponed_until else now - self._last_frame
 
     def compute_seconds_since_frame(self) -> float:
-        """Return the time since the last frame of any stream."""
+        """Return the time since the last frame of any stream, seconds."""
         return time.monotonic() - self._last_frame
 
     def find_longest_lag(self) -> tuple[float, str]:
-        """Return the longest time that one stream did not follow a price of another, and its name.
+        """Return for how long a stream has not had a newer price of another, and its name.
 
-        0 and an empty name where every stream follows.
+        Of several streams, the one that is behind longest; 0 and an empty name: none is behind.
         """
         now = time.monotonic()
         return max(

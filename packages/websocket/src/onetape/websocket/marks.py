@@ -1,7 +1,7 @@
-"""The exchange's own mark that a candle is final, read from the raw frame: CCXT drops it.
+"""Read the exchange's own mark that a candle is final from raw frames, because CCXT drops it.
 
-Binance and its regional exchanges send `k.x`, Bybit `confirm`, OKX the last of nine columns. The
-streams of other exchanges have no such mark in CCXT 4.5.90.
+The mark is `k.x` at Binance and its regional exchanges, `confirm` at Bybit, and the last of nine
+columns at OKX. The streams of other exchanges have no such mark in CCXT 4.5.90.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,17 +9,19 @@ from typing import Any, Final, NamedTuple
 
 
 class CandleMark(NamedTuple):
-    """Candle of one row of a raw frame, and whether the row marks it as final."""
+    """The candle of one row of a raw frame, and whether the row marks the candle as final."""
 
     market_id: str
-    """Market id of the exchange."""
+    """The exchange's id of the market."""
     interval: str
     """Timeframe as the exchange names it."""
     timestamp_ms: int
     """Open of the candle, epoch milliseconds."""
     is_final: bool
+    """Whether the exchange will not change the candle any more."""
 
 
+#: Function that yields the marks of a raw candle frame.
 MarkReader = Callable[[Any], Iterator[CandleMark]]
 
 
@@ -41,7 +43,7 @@ def _iterate_okx_marks(message: Any) -> Iterator[CandleMark]:
         yield CandleMark(market_id, interval, int(row[0]), len(row) == 9 and str(row[8]) == "1")
 
 
-#: By CCXT class; a class that extends one of these is read in the same way.
+#: Reader by name of the CCXT class; used for classes that extend one of these, too.
 MARK_READERS: Final[dict[str, MarkReader]] = {
     "binance": _iterate_binance_marks,
     "bybit": _iterate_bybit_marks,
@@ -58,12 +60,12 @@ def find_mark_reader(ccxt_class: type) -> MarkReader | None:
 def read_marks(reader: MarkReader, message: Any) -> list[CandleMark]:
     """Return the candles of a raw candle frame, each with whether it is marked as final.
 
-    A frame of an unknown shape has none. Of a candle that occurs twice the last row counts.
+    Of several rows of a candle, the last one is returned. Empty: the frame has an unknown form.
     """
     try:
         marks = list(reader(message))
     except (LookupError, TypeError, ValueError, AttributeError):
-        # CCXT has parsed the frame; what has no mark in the known place is closed over REST.
+        # CCXT has parsed the frame; candles without a mark are closed by a read of REST.
         return []
     return list(
         {(mark.market_id, mark.interval, mark.timestamp_ms): mark for mark in marks}.values()

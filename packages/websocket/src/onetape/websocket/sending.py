@@ -1,7 +1,7 @@
-"""Messages of a client to an exchange: few enough a second, subscriptions merged into one.
+"""Send the messages of a client to an exchange slowly, and merge subscriptions into one message.
 
-CCXT sends a message for each subscription. Binance closes a socket that gets more than five a
-second, and others have other limits; all of them take many streams in one message.
+CCXT sends a message for each subscription. Binance closes a socket that gets more than five
+messages a second, and others have other limits; all of them accept many streams in one message.
 """
 
 import asyncio
@@ -11,23 +11,24 @@ from typing import Any, Final, TypeGuard, cast
 
 #: Interval of a socket's messages, seconds: four a second leave one for the response to a ping.
 PAUSE_SECONDS: Final = 0.26
-#: Streams that one message subscribes to, at most: Binance takes messages of a few kilobytes.
+#: Maximum number of streams in one message: Binance accepts messages of a few kilobytes.
 MOST_STREAMS: Final = 100
-#: Keys under which exchanges take a list of streams, and those that name what to do with it.
-_LISTS: Final = ("params", "args")
-_VERBS: Final = ("method", "op")
+#: Keys of the list of streams in a message, and keys of what to do with the streams.
+_STREAM_KEYS: Final = ("params", "args")
+_METHOD_KEYS: Final = ("method", "op")
 
+#: Coroutine function that sends one message.
 Send = Callable[[Any], Awaitable[None]]
 
 
 class PacedSender:
-    """Sends the messages of one socket, in their order."""
+    """Sends the messages of one socket in their order, at most one in `PAUSE_SECONDS`."""
 
     def __init__(self, send: Send) -> None:
-        """Begin without a message.
+        """Initialise without messages.
 
         Args:
-            send: Sends one message.
+            send: Coroutine function that sends one message.
         """
         self._send = send
         self._waiting: list[tuple[Any, asyncio.Future[None]]] = []
@@ -36,7 +37,7 @@ class PacedSender:
         """Time at which the next message may be sent, monotonic seconds."""
 
     async def send(self, message: Any) -> None:
-        """Send a message, alone or merged with others; return once it is sent.
+        """Send a message, alone or merged with others; return when it is sent.
 
         Raises:
             Exception: the error of the send.
@@ -66,7 +67,7 @@ class PacedSender:
                         sent.set_result(None)
 
     async def close(self) -> None:
-        """Send nothing any more; what waits to be sent is dropped."""
+        """Stop sending, and drop the messages that wait."""
         if self._sending is not None:
             self._sending.cancel()
             await asyncio.gather(self._sending, return_exceptions=True)
@@ -75,11 +76,15 @@ class PacedSender:
         self._waiting.clear()
 
     def _take_next_message(self) -> tuple[Any, list[asyncio.Future[None]]]:
-        """Take the next message from those that wait, and what can be merged with it."""
+        """Remove the first waiting message and those that can be merged with it; return the result.
+
+        Returns:
+            The message to send, and the futures of the calls of `send` that it fulfils.
+        """
         message, first = self._waiting.pop(0)
         senders = [first]
         while self._waiting:
-            merged = merge(message, self._waiting[0][0])
+            merged = merge_subscriptions(message, self._waiting[0][0])
             if merged is None:
                 break
             message = merged
@@ -87,19 +92,19 @@ class PacedSender:
         return message, senders
 
 
-def merge(first: Any, second: Any) -> dict[str, Any] | None:
-    """Return two messages that subscribe to streams as one; None where they cannot be merged.
+def merge_subscriptions(first: Any, second: Any) -> dict[str, Any] | None:
+    """Return one message in place of two that subscribe to streams; None: they cannot be merged.
 
     Args:
-        first: As CCXT sends it, such as `{"method": "SUBSCRIBE", "params": [...], "id": 1}`.
-        second: Likewise; its id is dropped.
+        first: Message of CCXT, such as `{"method": "SUBSCRIBE", "params": [...], "id": 1}`.
+        second: Another message; its id is dropped.
     """
     if not (_is_object(first) and _is_object(second)):
         return None
-    name = next((one for one in _LISTS if isinstance(first.get(one), list)), "")
-    verb = next((str(first[one]).lower() for one in _VERBS if one in first), "")
+    name = next((key for key in _STREAM_KEYS if isinstance(first.get(key), list)), "")
+    method = next((str(first[key]).lower() for key in _METHOD_KEYS if key in first), "")
     others = [{key: one[key] for key in one if key not in (name, "id")} for one in (first, second)]
-    if verb != "subscribe" or not isinstance(second.get(name), list) or others[0] != others[1]:
+    if method != "subscribe" or not isinstance(second.get(name), list) or others[0] != others[1]:
         return None
     streams: list[Any] = [*first[name], *second[name]]
     return {**first, name: streams} if len(streams) <= MOST_STREAMS else None

@@ -1,4 +1,7 @@
-"""A task that reads one feed while it has subscribers, and keeps events not taken yet."""
+"""Read one feed in a background task, and store its events until a reader takes them.
+
+After a break the task reads again; an error that a retry cannot end is raised by `take`.
+"""
 
 import asyncio
 from http import HTTPStatus
@@ -22,25 +25,26 @@ from onetape.websocket.feeds import Feed
 from onetape.websocket.idle import IdleTimer
 from onetape.websocket.redial_pause import RedialPause
 
-#: The longest pause after a dial that has failed, in addition to CCXT's own, wall seconds.
+#: The longest pause after a failed dial, in addition to CCXT's own pause, wall seconds.
 LONGEST_DIAL_PAUSE_SECONDS = 1.0
-#: The longest pause after a connection that ended soon, wall seconds.
+#: The longest pause after a connection that was open only for a short time, wall seconds.
 LONGEST_PAUSE_SECONDS = 3.5
-#: Trades that wait to be taken; of more, the oldest are dropped.
+#: Maximum number of trades that wait to be taken; older ones are dropped.
 MOST_TRADES_WAITING = 10_000
 
 
 class Subscription:
-    """One feed that is read in the background."""
+    """A feed that is read in the background, with its waiting events."""
 
     def __init__(self, feed: Feed, timer: IdleTimer, *, exchange: str, news: asyncio.Event) -> None:
-        """Begin to read the feed in the background.
+        """Begin to read the feed in a background task.
 
         Args:
             feed: Feed to read.
-            timer: Restarted by each frame.
+            timer: Timer that is passed each frame.
             exchange: CCXT id, for the text of errors.
-            news: Set when there is something to take; the task that waits for it clears it.
+            news: asyncio event that is set when an event or an error can be taken; the task that
+                waits for it clears it. Several subscriptions may share it.
         """
         self.feed = feed
         self._timer = timer
@@ -52,10 +56,10 @@ class Subscription:
         self._task = asyncio.create_task(self._read_on())
 
     def take(self) -> list[StreamEvent]:
-        """Return the events since the last call: at most one break, and one update of each kind.
+        """Return the events since the last call; at most one of each kind (see `merge_event`).
 
         Raises:
-            ExchangeRefused: the exchange refused the request, and nothing more will come.
+            ExchangeRefused: the exchange refused the request, and no further events will come.
         """
         waiting, self._waiting = self._waiting, []
         if not waiting and self._error is not None:
@@ -68,19 +72,19 @@ class Subscription:
         self.news.set()
 
     def fail(self, error: Exception) -> None:
-        """Store an error that the reader gets after the waiting events."""
+        """Store an error, which `take` raises after the waiting events."""
         self._error = error
         self.news.set()
 
     async def close(self) -> None:
-        """Stop reading; a task that waits for the next update gets an error."""
+        """Stop reading the feed; later calls of `take` raise an error."""
         self.fail(UsageError("this WebSocketManager is closed"))
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         self.feed.close()
 
     async def _read_on(self) -> None:
-        """Read until an error that a retry will not end; `take` raises the error."""
+        """Read until an error that a retry cannot end, which `take` raises."""
         pause = RedialPause(
             after_dials=LONGEST_DIAL_PAUSE_SECONDS, after_connections=LONGEST_PAUSE_SECONDS
         )
@@ -92,7 +96,7 @@ class Subscription:
                 await asyncio.sleep(pause.take_next_seconds())
                 continue
             except Exception as error:
-                # The error of a background task would be lost: the reader of the events raises it.
+                # Nobody would see an error that the background task raises itself.
                 self.fail(error)
                 return
             pause.note_open()
@@ -119,7 +123,7 @@ class Subscription:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            # This task was not cancelled: CCXT cancels what waits for a socket that it closes.
+            # This task was not cancelled: CCXT cancels the futures of a socket that it closes.
             raise ExchangeUnreachable("CCXT closed the stream") from None
 
     def _explain_break(self, error: Exception) -> str:
@@ -135,10 +139,10 @@ class Subscription:
 
 
 def merge_event(waiting: list[StreamEvent], event: StreamEvent) -> list[StreamEvent]:
-    """Return the waiting events with one more event: at most one of each kind.
+    """Return the waiting events with one more event, so that at most one of each kind waits.
 
-    So a reader that is late costs no memory. Candles are merged by their opens, and the number of
-    the connection shows a break that is not in the list any more.
+    So events for a slow reader do not fill the memory. Candles are merged by their opens; the
+    number of the connection in an update shows a break whose event was dropped.
     """
     same = next((each for each in waiting if type(each) is type(event)), None)
     rest = [each for each in waiting if each is not same]
@@ -151,7 +155,7 @@ def merge_event(waiting: list[StreamEvent], event: StreamEvent) -> list[StreamEv
 
 
 def _find_last_price(event: StreamEvent | None) -> float | None:
-    """Return the last price of an event, or None where it has none."""
+    """Return the last price of an event; None: it has no price."""
     match event:
         case CandleUpdate():
             return event.rows[-1].close
@@ -164,7 +168,7 @@ def _find_last_price(event: StreamEvent | None) -> float | None:
 
 
 def _find_refusal(exchange: str, error: BaseError) -> ExchangeRefused | None:
-    """Return the error as ExchangeRefused where reading again will not help, otherwise None."""
+    """Return the error as ExchangeRefused if a retry will not help; None: a retry may help."""
     try:
         with translating_ccxt_errors(exchange):
             raise error

@@ -1,9 +1,9 @@
-"""The account's own events through CCXT Pro: orders, executions and changes of balances.
+"""Events of an account through CCXT Pro: orders, executions and changes of balances.
 
-An exchange may lose an event, repeat it, or send it late. So an event proves nothing, and the
-reader of events also reads the account itself from time to time. CCXT wakes no task for a frame
-that comes between two calls, and returns rows that later frames change: here each frame wakes the
-reader, which copies what is new out of CCXT's caches.
+An exchange may lose an event, repeat it, or send it late. So an event proves nothing, and a trader
+also reads the account over REST from time to time. CCXT wakes no task for a frame between two
+calls, and returns rows that later frames change. Here each frame wakes the reading task, which
+copies new rows from CCXT's caches.
 """
 
 import asyncio
@@ -28,26 +28,28 @@ from onetape.exchange.trading_records import (
 from onetape.websocket.client import close_exchange_client, drop_connection, make_guarded_client
 from onetape.websocket.redial_pause import RedialPause
 
-#: The longest pause before the stream is opened again, in addition to CCXT's between dials, wall
-#: seconds.
+#: The longest pause before the stream is opened again, in addition to CCXT's own pause between
+#: dials, wall seconds.
 LONGEST_PAUSE_SECONDS: Final = 10.0
-#: Time in which the exchange must begin with events, wall seconds.
+#: Time in which the exchange must confirm the subscription, wall seconds.
 OPEN_SECONDS: Final = 10.0
+#: Maximum number of characters of a reason.
 _LONGEST_REASON: Final = 200
 
 
 class UserStreamOpened(Struct, frozen=True):
-    """Events arrive from now on; what happened before may be missing."""
+    """The stream is open; events of the time before may be missing."""
 
 
 class UserStreamLost(Struct, frozen=True):
-    """No event arrives until the stream is open again."""
+    """The stream is lost; no event arrives until it is open again."""
 
     reason: str
+    """Cause of the loss, one line."""
 
 
 class OrderUpdate(Struct, frozen=True):
-    """An order of the account, as the exchange had it at one moment."""
+    """A changed order of the account; the event may be old."""
 
     order: OrderSnapshot
 
@@ -57,18 +59,18 @@ class TradeMade(Struct, frozen=True):
 
     trade: OwnTrade
     client_order_id: str | None
-    """Client order id of the fill's order; None where no event has named it."""
+    """Client order id of the order that was filled; None: no event of that order is known."""
 
 
 class BalanceMoved(Struct, frozen=True):
-    """A balance has changed, and not by an order: a deposit, a withdrawal, a transfer."""
+    """A balance changed without an order: a deposit, a withdrawal or a transfer."""
 
 
 UserEvent = UserStreamOpened | UserStreamLost | OrderUpdate | TradeMade | BalanceMoved
 
 
 class UserStream:
-    """The events of one account. Use it as an async context manager; it reconnects by itself."""
+    """Reads the events of one account and reconnects after a break. Use it in `async with`."""
 
     def __init__(
         self,
@@ -78,13 +80,13 @@ class UserStream:
         *,
         now_ms: Callable[[], int],
     ) -> None:
-        """Prepare; nothing is sent yet.
+        """Initialise; nothing is sent.
 
         Args:
             endpoint: Endpoint of the exchange.
             credentials: Credentials of the account.
             markets: Markets as CCXT loaded them.
-            now_ms: Returns the exchange's time, epoch milliseconds.
+            now_ms: Function that returns the exchange's time, epoch milliseconds.
         """
         self._exchange = endpoint.exchange
         self._frame_event = asyncio.Event()
@@ -93,7 +95,7 @@ class UserStream:
         client.apiKey, client.secret = credentials.key, credentials.secret
         client.password = credentials.password or None
         client.milliseconds = now_ms
-        # Prices and amounts stay the exchange's own digits.
+        # CCXT returns prices and amounts as texts, with the exchange's own digits.
         client.number = str
         client.set_markets(list(markets.values()))
         self._client = client
@@ -110,7 +112,7 @@ class UserStream:
         """Number of connections that the client had made when the stream was opened."""
 
     async def __aenter__(self) -> Self:
-        """Begin to read in the background."""
+        """Begin to read in a background task."""
         self._task = asyncio.create_task(self._run())
         return self
 
@@ -129,16 +131,20 @@ class UserStream:
         return bool(has.get("watchOrders") and has.get("watchMyTrades"))
 
     def add_listener(self, listener: Callable[[UserEvent], None]) -> None:
-        """Pass the events to a function, in the stream's event loop; thread-safe.
+        """Pass each event to a function, which is called in the stream's event loop.
 
-        The first one is `UserStreamOpened` where the stream is open already.
+        If the stream is open already, `UserStreamOpened` is passed at once.
         """
         self._listeners.append(listener)
         if self.is_open:
             listener(UserStreamOpened())
 
     def reconnect(self, reason: str) -> None:
-        """End the connection, because an event is missing on it; dial again."""
+        """End the connection and open a new one; for a caller that has noticed a missing event.
+
+        Args:
+            reason: Cause, for the event `UserStreamLost`.
+        """
         for ws_client in list(self._client.clients.values()):
             if not ws_client.closed():
                 drop_connection(ws_client, NetworkError(reason))
@@ -154,21 +160,21 @@ class UserStream:
                 pause.note_open()
                 await self._read_on()
             except Exception as error:
-                # Any error inside CCXT: nothing depends on an event, and the next connection
-                # is a new one.
+                # Any error inside CCXT may be ignored: events prove nothing, and the next
+                # connection begins again.
                 self._note_lost(error)
             except asyncio.CancelledError:
                 task = asyncio.current_task()
                 if task is not None and task.cancelling():
                     raise
-                # CCXT cancels what waits for a socket that it closes.
+                # This task was not cancelled: CCXT cancels the futures of a socket that it closes.
                 self._note_lost(NetworkError("CCXT closed the stream"))
             self.reconnect("the stream is opened again")
             await asyncio.sleep(pause.take_next_seconds())
 
     async def _open(self) -> None:
         if self._has_one_connection:
-            # Before the response to this no event is sent.
+            # The exchange sends events only after its response to this.
             async with asyncio.timeout(OPEN_SECONDS):
                 await self._client.authenticate({"type": "spot"})
         self._connections = self._client.connections
@@ -185,19 +191,21 @@ class UserStream:
         watching = [client.watch_orders, client.watch_my_trades]
         if client.has.get("watchBalance"):
             watching.append(client.watch_balance)
-        tasks = [asyncio.create_task(_keep(watch, self._frame_event)) for watch in watching]
+        tasks = [
+            asyncio.create_task(_watch_repeatedly(watch, self._frame_event)) for watch in watching
+        ]
         try:
             while True:
                 await self._frame_event.wait()
                 self._frame_event.clear()
-                self._take()
+                self._emit_changes()
                 for task in tasks:
                     if task.done():
                         task.result()
                 if not self._is_subscribed:
                     raise NetworkError("the exchange has ended the events")
                 if client.connections != self._connections and self._has_one_connection:
-                    # CCXT has dialled again by itself: the events in between are missing.
+                    # CCXT has dialled again by itself, and events in between are missing.
                     raise NetworkError("the connection has ended")
         finally:
             for task in tasks:
@@ -206,21 +214,21 @@ class UserStream:
 
     @property
     def _has_one_connection(self) -> bool:
-        """Return whether all events come on one connection that is open before they are read."""
+        """Return whether all events come on one connection, which `_open` opens first."""
         return self._client.id == "binance"
 
     @property
     def _is_subscribed(self) -> bool:
         """Return whether CCXT still has its subscription to the events.
 
-        After Binance's `eventStreamTerminated` it has none, and wakes no task that waits for one.
+        Binance's `eventStreamTerminated` ends the subscription, and CCXT wakes no waiting task.
         """
         if not self._has_one_connection:
             return True
         return any("spot" in one.subscriptions for one in self._client.clients.values())
 
-    def _take(self) -> None:
-        """Pass on what CCXT's caches have that was not passed on before, orders first."""
+    def _emit_changes(self) -> None:
+        """Emit an event for each new or changed row of CCXT's caches, orders first."""
         client = self._client
         orders: dict[str, OrderSnapshot] = {}
         with translating_ccxt_errors(self._exchange):
@@ -229,20 +237,20 @@ class UserStream:
                 orders[order.exchange_order_id] = order
             trades = {(row["symbol"], row["id"]): row for row in client.myTrades or ()}
             made = [parse_own_trade(row) for key, row in trades.items() if key not in self._trades]
-        changed = [one for key, one in orders.items() if self._orders.get(key) != one]
+        changed = [order for key, order in orders.items() if self._orders.get(key) != order]
         self._orders, self._trades = orders, set(trades)
         for order in changed:
             self._emit(OrderUpdate(order))
         for trade in made:
             order = orders.get(trade.exchange_order_id)
             self._emit(TradeMade(trade, None if order is None else order.client_order_id))
-        self._note_balances()
+        self._emit_moved_balances()
 
-    def _note_balances(self) -> None:
-        """Pass on that a balance has changed by something else than an order."""
+    def _emit_moved_balances(self) -> None:
+        """Emit an event if a balance has changed without an order."""
         balances: dict[str, Any] = self._client.balance
         for account, balance in balances.items():
-            # CCXT keeps the last event.
+            # CCXT stores the last event of each account in `info`.
             event = get_fields(get_fields(balance).get("info"))
             if not event or event == self._balance_events.get(account):
                 continue
@@ -265,7 +273,7 @@ class UserStream:
 
 
 def _find_exchange_error(error: BaseException) -> BaseException:
-    """Return the exchange's own error: CCXT may fail over it while it cleans up."""
+    """Return the error of the exchange in a chain of errors; CCXT may raise another after it."""
     link: BaseException | None = error
     while link is not None:
         if isinstance(link, BaseError):
@@ -274,8 +282,8 @@ def _find_exchange_error(error: BaseException) -> BaseException:
     return error
 
 
-async def _keep(watch: Callable[[], Awaitable[Any]], frame: asyncio.Event) -> None:
-    """Wait for one of CCXT's streams again and again; its error ends the connection."""
+async def _watch_repeatedly(watch: Callable[[], Awaitable[Any]], frame: asyncio.Event) -> None:
+    """Call one of CCXT's `watch_...` methods until it raises; then set the event."""
     try:
         while True:
             await watch()

@@ -1,17 +1,17 @@
 """WebSocketManager: live candles, tickers and trades of one exchange, through CCXT Pro.
 
-What CCXT Pro leaves to its user, and this class does:
-- The exchange's mark that a candle is final is dropped: it is read from the raw frame, and the
-  candle stays as it was at the mark (marks.py).
-- A socket that stays open and carries nothing raises nothing: an idle timer reads over REST, and
-  breaks the connection where REST has something newer. Where REST does not respond either, the
+The class corrects these weaknesses of CCXT Pro:
+- CCXT drops the exchange's mark that a candle is final. Here the mark is read from the raw frame,
+  and the candle stays as it was in that frame (marks.py).
+- An open socket without frames raises no error. Here an idle timer compares the streams with REST,
+  and breaks the connection if REST has something newer. If REST does not respond either, the
   connection stays as long as it responds to CCXT's pings.
-- A malformed frame ends the receive loop without an error: a guard turns it into a lost stream.
-- A break between two calls raises nothing: each connection gets a new number.
-- Rows come back cut from the tail of a cache, and change under the caller: the cache is read by
-  timestamp, and copied at once.
-- A frame that comes between two calls wakes no task: each stream is read by a separate task.
-- A dial goes on after the client is closed, and a peer that is gone holds up the closing: both end
+- A malformed frame ends the receive loop without an error. Here it is reported as a lost stream.
+- A break between two calls raises no error. Here each connection gets a new number.
+- CCXT returns the last rows of a cache, and changes them later. Here the cache is compared by
+  timestamp, and rows are copied at once.
+- A frame between two calls wakes no task. Here each stream is read by a task of its own.
+- A dial goes on after the client is closed, and a peer that is gone delays the close. Here both end
   with the manager.
 """
 
@@ -50,9 +50,10 @@ from onetape.websocket.feeds import CandleFeed, Feed, PublicTradeFeed, TickerFee
 from onetape.websocket.idle import IdleTimer
 from onetape.websocket.subscription import Subscription
 
-#: Number of checks of the idle timer while it runs, and the shortest pause between two of them.
-LOOKS = 8
-LEAST_LOOK_SECONDS = 0.05
+#: Number of checks of the idle timer in `stale_after_seconds`, and the shortest pause between two.
+CHECKS = 8
+LEAST_CHECK_SECONDS = 0.05
+#: Default time without frames after which the streams are compared with REST, wall seconds.
 STALE_AFTER_SECONDS = 30.0
 #: Default address of a simulator.
 SIMULATOR_URL = "http://127.0.0.1:8790"
@@ -63,8 +64,8 @@ Update = TypeVar("Update", CandleUpdate, TickerUpdate, TradeUpdate)
 class WebSocketManager:
     """Streams of some symbols of one exchange, over as few sockets as the exchange allows.
 
-    Use it as an async context manager, or call `close`: it holds open sockets. Each `watch_...`
-    method waits for the next update and connects again by itself after a break.
+    Use it in `async with`, or call `close`, because it has open sockets. Each `watch_...` method
+    waits for the next update, and connects again after a break.
     """
 
     def __init__(
@@ -77,18 +78,18 @@ class WebSocketManager:
         on_break: Callable[[str], None] = lambda _: None,
         dial_file: Path | None = None,
     ) -> None:
-        """Prepare; nothing is sent before the first call.
+        """Initialise; nothing is sent before the first call.
 
         Args:
-            exchange: CCXT exchange id or `simulator`; or a RestExchange whose markets and rate
-                limit are then shared, and which stays open.
+            exchange: CCXT exchange id or `simulator`; or a RestExchange, whose markets and rate
+                limit are then used, and which `close` leaves open.
             symbols: CCXT spot symbols that may be watched, such as `BTC/USDT`.
-            stale_after_seconds: Without a frame for this long, candles are fetched over REST;
-                where one is newer, the connection is made again. Wall time.
-            simulator_url: Address of the simulator; by default port 8790 of this computer.
+            stale_after_seconds: Time without frames after which the streams are compared with REST,
+                wall seconds; if REST has something newer, the connection is made again.
+            simulator_url: Address of the simulator; None: port 8790 of this computer.
             on_break: Called by the `watch_...` methods with one line about each break.
             dial_file: File with the queue of dials that programs share, so that together they stay
-                under the exchange's limit; None: one of this user's for a real exchange.
+                under the exchange's limit; None: the default file of this user (`client`).
 
         Raises:
             UsageError: CCXT does not have the exchange or its streams.
@@ -124,9 +125,9 @@ class WebSocketManager:
         await self.close()
 
     async def close(self) -> None:
-        """Close every socket; one whose other side is gone within 1 s.
+        """Close all sockets; a peer that is gone delays it by at most 1 s.
 
-        A cancellation meanwhile takes effect after that, because CCXT warns of sockets left open.
+        A cancellation takes effect only after the close, because CCXT warns of open sockets.
         """
         closing = asyncio.create_task(self._close())
         cancelled: asyncio.CancelledError | None = None
@@ -141,7 +142,7 @@ class WebSocketManager:
 
     @property
     def candle_source(self) -> CandleSource:
-        """Return the source of candles: `stream`, or without one `trades` or `polling`."""
+        """Return the source of candles: the candle stream, else trades, else polling over REST."""
         if self._client.has.get("watchOHLCV"):
             return "stream"
         return "trades" if self._client.has.get("watchTrades") else "polling"
@@ -154,8 +155,8 @@ class WebSocketManager:
     async def watch_ohlcv(self, symbol: str, timeframe: str) -> CandleUpdate:
         """Wait for the next change of candles.
 
-        The first call connects. Candles that changed between two calls are returned together, so
-        only the changes during a break are left out: then `connection` of the update differs.
+        The first call connects. Candles that changed between two calls are returned together. Only
+        changes during a break are missed; `connection` of the update differs then.
 
         Args:
             symbol: One of the manager's symbols.
@@ -176,7 +177,7 @@ class WebSocketManager:
         return await self._wait_for_update(CandleUpdate, self._watched[key])
 
     async def watch_ticker(self, symbol: str) -> TickerUpdate:
-        """Wait for the next best prices; of several between two calls the newest counts.
+        """Wait for the next best prices; if there were several since the last call, the newest.
 
         Raises:
             UsageError: the symbol is not one of the manager's.
@@ -190,7 +191,7 @@ class WebSocketManager:
         return await self._wait_for_update(TickerUpdate, self._watched[key])
 
     async def watch_trades(self, symbol: str) -> TradeUpdate:
-        """Wait for trades of the market, and return all since the last call, up to 10,000.
+        """Wait for trades of the market, and return all since the last call, at most 10,000.
 
         Raises:
             UsageError: the symbol is not one of the manager's.
@@ -206,9 +207,8 @@ class WebSocketManager:
     async def events(self, symbol: str, timeframe: str) -> AsyncGenerator[StreamEvent]:
         """Yield candles, tickers and changes of the connection of one market, forever.
 
-        The first event is `StreamOpened`.
-
-        Close it (`contextlib.aclosing`) where the loop over it may be left early.
+        The first event is `StreamOpened`. Close the generator (`contextlib.aclosing`) if the loop
+        over it may be left early.
 
         Raises:
             UsageError: the symbol is not one of the manager's.
@@ -233,14 +233,14 @@ class WebSocketManager:
                 await subscription.close()
 
     def dial_now(self) -> None:
-        """Dial again at once where a stream waits for its next dial, but not before a Retry-After.
+        """Dial at once if a stream waits for its next dial, but not before a Retry-After is over.
 
-        For a program that has reached the exchange again.
+        Called by a program that has reached the exchange by another request.
         """
         end_dial_pauses(self._client)
 
     async def _wait_for_update(self, kind: type[Update], subscription: Subscription) -> Update:
-        """Return the next update of a kind, after as many breaks as it takes."""
+        """Return the next update of a kind; breaks meanwhile are passed to `on_break`."""
         while True:
             subscription.news.clear()
             for event in subscription.take():
@@ -251,7 +251,12 @@ class WebSocketManager:
             await subscription.news.wait()
 
     async def _prepare(self, symbol: str) -> None:
-        """Refuse a symbol that is not the manager's, and give CCXT Pro the list of markets."""
+        """Check the symbol, pass the list of markets to CCXT Pro, and start the idle timer's task.
+
+        Raises:
+            UsageError: the symbol is not one of the manager's, or the manager is closed.
+            ExchangeUnreachable: the list of markets could not be read.
+        """
         if self._is_closed:
             raise UsageError("this WebSocketManager is closed")
         if symbol not in self._timers:
@@ -284,39 +289,39 @@ class WebSocketManager:
         self, symbol: str, feed: Feed, news: asyncio.Event | None = None
     ) -> Subscription:
         exchange = self._rest.endpoint.exchange
-        made = Subscription(
+        subscription = Subscription(
             feed, self._timers[symbol], exchange=exchange, news=news or asyncio.Event()
         )
-        self._open[made] = symbol
-        return made
+        self._open[subscription] = symbol
+        return subscription
 
     def _restart_timers(self) -> None:
         for timer in self._timers.values():
             timer.restart()
 
     def _fail_subscriptions(self, task: "asyncio.Task[None]") -> None:
-        """End every subscription after an error of the idle task: no stream runs unwatched."""
+        """End every subscription after an error of the idle task: streams would go unchecked."""
         error = None if task.cancelled() else task.exception()
         if isinstance(error, Exception):
             for subscription in self._open:
                 subscription.fail(error)
 
     async def _watch_idle(self) -> None:
-        """Check repeatedly whether a stream carries nothing, until the manager is closed."""
-        # A stream may begin to be behind right after the check.
-        pause_seconds = max(self._stale_after_seconds / LOOKS, LEAST_LOOK_SECONDS)
+        """Check at intervals whether a stream is broken, until the manager is closed."""
+        # Several checks in the limit: a stream may begin to be behind right after a check.
+        pause_seconds = max(self._stale_after_seconds / CHECKS, LEAST_CHECK_SECONDS)
         while True:
             before = time.monotonic()
             await asyncio.sleep(pause_seconds)
             if time.monotonic() - before > 2 * pause_seconds + self._stale_after_seconds:
-                # The program was busy or asleep, and what came meanwhile is not read yet.
+                # The program was busy or asleep, and frames of that time are not read yet.
                 self._restart_timers()
                 continue
             for symbol in set(self._open.values()):
                 await self._break_if_idle(symbol, self._timers[symbol])
 
     async def _break_if_idle(self, symbol: str, timer: IdleTimer) -> None:
-        """Break the connection where a stream of the symbol is dead."""
+        """Break the connection if a stream of the symbol is broken; report a quiet market."""
         limit = self._stale_after_seconds
         seconds, stream = timer.find_longest_lag()
         if seconds >= limit:
@@ -330,13 +335,13 @@ class WebSocketManager:
                 self._break_connections(f"no message for {seconds:.0f} s")
                 return
             is_confirmed = has_missed is not None
-            # REST is tried again sooner; a broken socket does not respond to CCXT's pings.
+            # Without a response of REST the next comparison is sooner.
             timer.postpone(limit if is_confirmed else limit / 2)
             for subscription in self._collect_subscriptions(symbol):
                 subscription.put(StreamQuiet(seconds, is_confirmed))
 
     async def _has_missed(self, symbol: str) -> bool | None:
-        """Return whether REST has something newer than the streams; None: it gives no response."""
+        """Return whether REST has something newer than the streams; None: REST does not respond."""
         has_missed, has_response = False, True
         for subscription in self._collect_subscriptions(symbol):
             try:
@@ -351,13 +356,13 @@ class WebSocketManager:
         return has_missed if has_missed or has_response else None
 
     def _collect_subscriptions(self, symbol: str) -> list[Subscription]:
-        return [one for one, its_symbol in self._open.items() if its_symbol == symbol]
+        return [each for each, each_symbol in self._open.items() if each_symbol == symbol]
 
     def _break_connections(self, reason: str) -> None:
         """End every connection; the subscriptions then connect again."""
         self._restart_timers()
         for ws_client in list(self._client.clients.values()):
-            # A dial has a separate timeout, and would go on during the new one.
+            # A socket that is still dialling has its own timeout.
             if not ws_client.closed():
                 drop_connection(ws_client, NetworkError(reason))
 

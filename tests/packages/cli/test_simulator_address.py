@@ -2,12 +2,24 @@
 
 import pytest
 
-from onetape.cli.addresses import check_simulator_url
+from onetape.cli.simulator_address import check_simulator_url
 from onetape.core.errors import UsageError
 
 
 @pytest.mark.parametrize(
-    "url", ["http://[::1", "http://127.0.0.1:99999", "http://h:0", "http://h:x"]
+    "url",
+    [
+        "http://[::1",
+        "http://127.0.0.1:99999",
+        "http://h:0",
+        "http://h:x",
+        "127.0.0.1:8790",
+        "https://127.0.0.1:8790",
+        "ftp://example.org",
+        "http://",
+        "http://:8790",
+        "",
+    ],
 )
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match=r"^simulator_url .* is not an address"):
