@@ -312,7 +312,7 @@ def _read_last_price(store: Store, session: Session, position: Position) -> Deci
     known = read_last_closed(store, _make_series_key(session), 1)
     if len(known):
         return Decimal(repr(float(known.close[-1])))
-    return position.cost / position.own
+    return position.cost / position.open_amount
 
 
 def _read_market_time_ms(store: Store, session: Session) -> int:

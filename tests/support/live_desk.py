@@ -56,8 +56,8 @@ BASELINE = Decimal(2)
 #: Duration of a round on a quiet machine, which is also the most that a round counts.
 QUIET_ROUND_SECONDS, MOST_ROUND_SECONDS = 0.02, 0.05
 QUICK = LiveTimes(
-    first_look=0.03,
-    longest_look=0.2,
+    first_look_up=0.03,
+    longest_look_up=0.2,
     absent=0.0,
     absent_spacing=0.02,
     nowhere=0.05,

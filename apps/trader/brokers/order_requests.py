@@ -20,7 +20,7 @@ from onetape.execution.events import (
     CancelRefused,
     OrderEvent,
     StatusReport,
-    Unanswered,
+    UnclearResponse,
 )
 from trader.brokers.live_records import OVERLAP_MS, AbsenceAnswer, make_order_events
 
@@ -61,10 +61,10 @@ class OrderRequests:
             self._look_at(refused)
             self._report(identity, StatusReport("rejected", reason=refused.reason))
         except OrderUnknown as unknown:
-            self._report(identity, Unanswered(unknown.reason))
+            self._report(identity, UnclearResponse(unknown.reason))
         except BaseException as error:
             # The loop is closed while the request is under way: its outcome is unknown.
-            self._report(identity, Unanswered(f"interrupted: {type(error).__name__}"))
+            self._report(identity, UnclearResponse(f"interrupted: {type(error).__name__}"))
             raise
         else:
             await self._report_sent(request, sent)
@@ -87,7 +87,7 @@ class OrderRequests:
         except BaseException as error:
             reason = f"interrupted: {type(error).__name__}"
             self._report(replaced_id, CancelRefused(reason))
-            self._report(identity, Unanswered(reason))
+            self._report(identity, UnclearResponse(reason))
             raise
         # The old stop comes first: the outcome of the new one depends on whether the old one rests.
         if found.old == "cancelled":
@@ -100,7 +100,7 @@ class OrderRequests:
                 self._look_at(found.new)
                 self._report(identity, StatusReport("rejected", reason=found.new.reason))
             case OrderUnknown():
-                self._report(identity, Unanswered(found.new.reason))
+                self._report(identity, UnclearResponse(found.new.reason))
             case sent:
                 await self._report_sent(request, sent)
 

@@ -1,4 +1,4 @@
-"""Reports that the account cannot be read, or that a reading cannot be compared with the ledger."""
+"""Reports that the account cannot be read at the exchange, or not be compared with the database."""
 
 import time
 from typing import Final
@@ -10,10 +10,12 @@ from trader.states import Problem
 #: Time without a reading of the account after which a problem is reported, wall seconds.
 UNREAD_SECONDS: Final = 30.0
 #: Source of the problem that the account cannot be read.
-READING: Final = "account reading"
+READING_PROBLEM: Final = "account reading"
 #: Source of the problem that a comparison of the account has raised an error.
-COMPARISON: Final = "account comparison"
-_UNCHECKED: Final = "no entries meanwhile; a stop is placed for coins that were bought and are free"
+COMPARISON_PROBLEM: Final = "account comparison"
+_MEASURE_BEFORE_COMPARISON: Final = (
+    "no entries meanwhile; a stop is placed for coins that were bought and are free"
+)
 
 
 def report_faults(book: LiveBook, read: float, *, is_protecting: bool) -> None:
@@ -22,25 +24,26 @@ def report_faults(book: LiveBook, read: float, *, is_protecting: bool) -> None:
     Args:
         book: The orders of the symbol.
         read: Time of the last reading of the account, monotonic seconds.
-        is_protecting: Whether stops rest on balances alone: nothing was compared since the start.
+        is_protecting: Whether balances were read since the start and nothing was compared yet, so
+            that stops are placed by the balances alone.
     """
     states, fault, raised = book.states, book.broker.fault, book.broker.comparison_faults.text
     if fault and (is_protecting or time.monotonic() - read > UNREAD_SECONDS):
         resting = "no entries meanwhile; stops rest where they are"
         problem = Problem(
             f"the account cannot be read: {fault.partition('; ')[0]}",
-            _UNCHECKED if is_protecting else resting,
+            _MEASURE_BEFORE_COMPARISON if is_protecting else resting,
             "check the network and the API key, if this lasts",
         )
-        states.report(READING, problem)
+        states.report(READING_PROBLEM, problem)
     elif not fault:
-        states.clear_problem(READING)
+        states.clear_problem(READING_PROBLEM)
     if raised:
         problem = Problem(
             f"the account cannot be compared with the database: {raised}",
-            f"{_UNCHECKED}; it is compared again later",
+            f"{_MEASURE_BEFORE_COMPARISON}; it is compared again later",
             f"please report it; {TRACEBACK_VARIABLE}=1 prints where it was raised",
         )
-        states.report(COMPARISON, problem)
+        states.report(COMPARISON_PROBLEM, problem)
     else:
-        states.clear_problem(COMPARISON)
+        states.clear_problem(COMPARISON_PROBLEM)

@@ -1,8 +1,8 @@
-"""Executions from before a session, read once and separately; stops do not need them.
+"""Executions from before a session, read from the exchange once after the first comparison.
 
-These executions show sales of others since the position was opened, and orders of this installation
-that the file lacks because a backup was restored. An entry waits for them; so does an exit if the
-account has coins of its own, which the exit might sell in place of the position's.
+These executions show sales of others since the position was opened, and orders of this database
+that it lacks because a backup was restored. An entry waits for them. So does an exit if the account
+has coins that belong to no position: the exit might sell those coins. A stop does not wait.
 """
 
 import time
@@ -17,8 +17,8 @@ from trader.live.reading_pause import ReadingPause
 from trader.states import Problem
 
 #: Source of the problem that the history cannot be read.
-HISTORY = "account history"
-#: Text with the actions that go on while an exit might sell coins of the account's own.
+HISTORY_PROBLEM = "account history"
+#: Measure of a problem while an exit might sell coins of the account that belong to no position.
 STOPS_ALONE = "stops go on, and no exit is sent: it might sell coins of the account's own"
 
 
@@ -45,10 +45,10 @@ class HistoryReading:
     def read_history(
         self, known: Set[str], now_ms: int, *, bars_exits: bool
     ) -> AccountHistory | None:
-        """Return the history once it was read; otherwise begin or continue the reading.
+        """Return the history once, when it was read; until then request it and return None.
 
         Args:
-            known: The exchange's ids of orders whose names are known.
+            known: The exchange's ids of orders whose client order ids are known.
             now_ms: Market time, epoch milliseconds.
             bars_exits: Whether no exit is sent before the history is read.
         """
@@ -56,10 +56,12 @@ class HistoryReading:
         is_reading = book.broker.is_asking("past", book.context.key.symbol)
         # A history that was requested before everything was built again lacks events up to the
         # first present reading.
-        histories = [one for one in book.broker.take_histories() if one.begun >= self._began]
+        histories = [
+            history for history in book.broker.take_histories() if history.begun >= self._began
+        ]
         if histories:
             self.is_read = True
-            book.states.clear_problem(HISTORY)
+            book.states.clear_problem(HISTORY_PROBLEM)
             return histories[-1]
         if self.is_read or is_reading:
             return None
@@ -72,11 +74,11 @@ class HistoryReading:
         return None
 
     def _compute_first_ms(self, now_ms: int) -> int:
-        """Return from when on executions may be of interest, epoch milliseconds."""
+        """Return the time from which executions are read, epoch milliseconds."""
         book, first_ms = self._book, self._older.first_ms
         if first_ms is not None and self._older.is_to_take_over:
             return min(first_ms, now_ms)
-        times = [one.state.deadline_ms for one in book.orders.values()]
+        times = [live_order.state.deadline_ms for live_order in book.orders.values()]
         if book.position.is_flat:
             times.append(max((trade.executed_ms for trade in book.fills), default=None))
         else:
@@ -87,13 +89,13 @@ class HistoryReading:
         return min(*(found or [now_ms if first_ms is None else first_ms]), now_ms)
 
     def _report(self, *, bars_exits: bool) -> None:
-        """Report that the history is not read after a while."""
+        """Report a problem if the history is still not read after `history_unread` seconds."""
         book = self._book
         if self._since_ms is None or time.monotonic() - self._began < book.times.history_unread:
             return
         fault = book.broker.past_fault.partition("; ")[0]
         book.states.report(
-            HISTORY,
+            HISTORY_PROBLEM,
             Problem(
                 f"executions since {format_utc(self._since_ms // 1_000)} are not read yet"
                 f"{f': {fault}' if fault else ''}",

@@ -1,7 +1,7 @@
-"""Prints changes of the account that leave every position covered: deposits, other trades.
+"""Prints changes of the account's balances that the trader has not caused: deposits, other trades.
 
-Apart from the trader's own trades, the account changes only by actions of others. A change counts
-once two readings in a row show it, because one reading may fall between a trade and its booking.
+These changes leave every position covered, so a line is all that follows. A change counts once two
+readings in a row show it, because one reading may fall between a trade and its booking.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _ZERO = Decimal(0)
 
 
 class AccountNotes:
-    """Changes of the account that one symbol's session found beyond its own trades."""
+    """Changes of balances by others, as found by one symbol's session."""
 
     def __init__(self, book: LiveBook) -> None:
         """Begin; later readings of the account are compared with the first one."""
@@ -25,11 +25,15 @@ class AccountNotes:
         self._last: dict[str, Decimal] = {}
 
     def forget(self) -> None:
-        """Begin again with the next reading: the amounts of the trader's own have changed."""
+        """Compare with the next reading from now on: what belongs to the position was corrected."""
         self._known, self._last = None, {}
 
-    def look(self, balances: Mapping[str, Balance]) -> None:
-        """Compare a reading in which no own order was under way; print the changes by others."""
+    def compare_balances(self, balances: Mapping[str, Balance]) -> None:
+        """Compare a reading with the earlier ones; print the changes by others.
+
+        Args:
+            balances: Balances by currency, read while no own order was under way.
+        """
         found = self._compute_other_balances(balances)
         if self._known is None:
             self._known = self._last = found
@@ -51,14 +55,14 @@ class AccountNotes:
         print_line(text, event="account", currency=currency, change=str(change))
 
     def _compute_other_balances(self, balances: Mapping[str, Balance]) -> dict[str, Decimal]:
-        """Return the balances of the account less the effect of own trades, by currency.
+        """Return the balances of the account less the effect of the trader's trades, by currency.
 
         Currencies that several symbols of the account share are left to its first symbol.
         """
         book = self._book
         market, position = book.context.market, book.position
         series = read_account_series(book.context.store, book.context.session.account)
-        symbols = [one.symbol for one in series] or [market.symbol]
+        symbols = [account_series.symbol for account_series in series] or [market.symbol]
         others = {symbol.partition("/")[0] for symbol in symbols if symbol != market.symbol}
         is_first = symbols[0] == market.symbol
         found: dict[str, Decimal] = {}

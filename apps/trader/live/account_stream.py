@@ -1,4 +1,8 @@
-"""Opens the account's own events for a trader, and prints when they are lost and back."""
+"""Opens the stream of an account's events, and prints a line when it is lost and when it is back.
+
+The events (orders, fills, balances) come over a WebSocket of the exchange. While the stream is
+lost, the trader reads the account over REST more often.
+"""
 
 from contextlib import AsyncExitStack
 
@@ -16,7 +20,13 @@ from onetape.websocket.user_stream import (
 async def open_stream(
     client: PrivateClient, credentials: Credentials, stack: AsyncExitStack
 ) -> UserStream:
-    """Return the stream of an account's events, read from now on; the stack closes the stream."""
+    """Return the opened stream of an account's events.
+
+    Args:
+        client: Client of the account; its markets and clock are used.
+        credentials: API key of the account.
+        stack: Closes the stream at its exit.
+    """
     stream = UserStream(client.endpoint, credentials, client.markets, now_ms=client.now_ms)
     stream.add_listener(_StreamLines().note)
     return await stack.enter_async_context(stream)

@@ -1,4 +1,8 @@
-"""Orders without a decision: taken over from the exchange, or booked on a person's command."""
+"""Orders that no decision has made: taken over from the exchange, or corrections of a position.
+
+A correction is an order of the type `correction` that is never sent: its fill removes coins from
+the position in the database, because a person has decided so or no order can sell them.
+"""
 
 from decimal import Decimal
 
@@ -8,16 +12,22 @@ from onetape.execution.events import FillReport, StatusReport, decode_event
 from onetape.execution.orders import fold
 from onetape.store.orders import read_stored_order
 from trader.brokers.live_records import make_order_events
-from trader.live.book import CORRECTION, LiveBook
-from trader.live.tracking import LiveOrder
+from trader.live.book import LiveBook
+from trader.live.booked_coins import CORRECTION_PREFIX
+from trader.live.tracking import CORRECTION, LiveOrder
 from trader.order_booking import TrackedOrder
 
 
 def track_order_again(book: LiveBook, identity: str) -> LiveOrder | None:
-    """Return a stored order, which may be over already, as a tracked order.
+    """Return a stored order, which may be over already, and track it in the book.
 
-    None if no order of this id is stored, or if it belongs to another account, whose executor books
-    it.
+    Args:
+        book: The orders of the symbol.
+        identity: Client order id.
+
+    Returns:
+        The order; None if no order of this id is stored, or if the order belongs to another
+        account, whose executor books it.
     """
     if identity in book.orders:
         return book.orders[identity]
@@ -25,21 +35,26 @@ def track_order_again(book: LiveBook, identity: str) -> LiveOrder | None:
     if stored is None or stored.order.account != book.context.session.account:
         return None
     state = fold([decode_event(event) for event in stored.events])
-    one = LiveOrder(TrackedOrder(stored.order, state, len(stored.events)))
-    book.orders[identity] = one
-    return one
+    live_order = LiveOrder(TrackedOrder(stored.order, state, len(stored.events)))
+    book.orders[identity] = live_order
+    return live_order
 
 
 def adopt(book: LiveBook, found: OrderSnapshot, fills: tuple[OwnTrade, ...], now_ms: int) -> None:
-    """Take over an order of this installation that the file does not have.
+    """Store and track an order that has an id of this database and is not stored; print a line.
 
-    If the file has the order, it belongs to another account and has no response yet: it is not
-    touched.
+    An order that is stored belongs to another account and has no response yet: nothing is done.
+
+    Args:
+        book: The orders of the symbol.
+        found: The order at the exchange.
+        fills: Executions of a reading of the account; those of the order are booked.
+        now_ms: Market time, epoch milliseconds.
     """
     if read_stored_order(book.context.store, found.client_order_id) is not None:
         return
     is_stop = found.stop_price is not None
-    one = book.add_order_without_decision(
+    live_order = book.add_order_without_decision(
         found.side,
         "stop_loss" if is_stop else "market",
         "taken over: its id is of this database, which did not have the order",
@@ -53,7 +68,7 @@ def adopt(book: LiveBook, found: OrderSnapshot, fills: tuple[OwnTrade, ...], now
         "and was not in it: taken over"
     )
     own = [fill for fill in fills if fill.exchange_order_id == found.exchange_order_id]
-    book.record(one, make_order_events(found, own), now_ms, source=book.broker.name)
+    book.record(live_order, make_order_events(found, own), now_ms, source=book.broker.name)
 
 
 def write_off(book: LiveBook, answer: str, held: Decimal, now_ms: int) -> None:
@@ -61,19 +76,19 @@ def write_off(book: LiveBook, answer: str, held: Decimal, now_ms: int) -> None:
 
     Args:
         book: The orders and trades of the symbol.
-        answer: `adopt`: the position is the amount on the account; `forget`: there is no position.
-        held: Amount of the position that is on the account, base currency.
+        answer: `adopt`: the amount in the account stays a position; `forget`: no position is left.
+        held: Amount of the position that is in the account, base currency.
         now_ms: Market time, epoch milliseconds.
     """
     if book.position.is_flat:
         return
-    left = min(held, book.position.own) if answer == "adopt" else Decimal(0)
+    left = min(held, book.position.open_amount) if answer == "adopt" else Decimal(0)
     reason = f"written off: a person answered {answer}"
-    _book_correction(book, book.position.own - left, reason, now_ms)
+    _book_correction(book, book.position.open_amount - left, reason, now_ms)
 
 
-def pay_fees(book: LiveBook, amount: Decimal, now_ms: int) -> None:
-    """Remove coins from the position with which fees of other symbols were paid.
+def write_off_fees(book: LiveBook, amount: Decimal, now_ms: int) -> None:
+    """Remove the coins from the position that have paid fees of other symbols; print a line.
 
     The account gets no money for these coins.
 
@@ -88,8 +103,8 @@ def pay_fees(book: LiveBook, amount: Decimal, now_ms: int) -> None:
     _book_correction(book, amount, reason, now_ms, is_paid=False)
 
 
-def take_out_entry(book: LiveBook, answer: str, now_ms: int) -> None:
-    """Remove the coins of an entry from the ledger, on a person's command.
+def write_off_entry(book: LiveBook, answer: str, now_ms: int) -> None:
+    """Remove the coins of an entry from the position, on a person's command.
 
     Args:
         book: The orders and trades of the symbol.
@@ -97,11 +112,11 @@ def take_out_entry(book: LiveBook, answer: str, now_ms: int) -> None:
         now_ms: Market time, epoch milliseconds.
     """
     reason = f"taken out of the position: a person answered {answer}"
-    _book_correction(book, book.position.own, reason, now_ms)
+    _book_correction(book, book.position.open_amount, reason, now_ms)
 
 
 def write_off_dust(book: LiveBook, reason: str, now_ms: int) -> None:
-    """Remove a position that no order can sell from the ledger; its coins stay on the account.
+    """Remove a position that no order can sell; its coins stay in the account. Print a line.
 
     Args:
         book: The orders and trades of the symbol.
@@ -124,16 +139,16 @@ def _book_correction(
         amount: Amount, base currency.
         reason: Reason as a text.
         now_ms: Market time, epoch milliseconds.
-        is_paid: Whether the price is money of the account; otherwise it is a fee.
+        is_paid: Whether the proceeds are added to the cash; otherwise they are booked as a fee.
     """
-    one = book.add_order_without_decision("sell", CORRECTION, reason, now_ms, amount=amount)
+    live_order = book.add_order_without_decision("sell", CORRECTION, reason, now_ms, amount=amount)
     price = Decimal(repr(book.compute_entry_price(0.0)))
     fill = FillReport(
-        f"correction-{one.identity}",
+        f"{CORRECTION_PREFIX}{live_order.identity}",
         price,
         amount,
         Decimal(0) if is_paid else price * amount,
         book.context.market.quote,
         now_ms,
     )
-    book.record(one, [fill, StatusReport("closed", amount)], now_ms)
+    book.record(live_order, [fill, StatusReport("closed", amount)], now_ms)

@@ -1,9 +1,13 @@
-"""The live orders of one symbol: stored, sent once, and tracked until they are over."""
+"""The live orders of one symbol: stored, sent once, and tracked until they are over.
+
+`LiveBook` is the base class of `LiveExecutor`. It stores each send before the request starts,
+stores the events of each order, and has what the other modules of this folder share: orders, fills,
+money, broker, time limits and problems. It takes no decision.
+"""
 
 import time
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Final
 
 from onetape.cli.output import print_line
 from onetape.core.trading import Order, Side
@@ -21,16 +25,14 @@ from trader.executor import Executor
 from trader.live.order_ids import make_order_id
 from trader.live.order_sizes import OrderSizes
 from trader.live.times import LiveTimes
-from trader.live.tracking import LiveOrder
+from trader.live.tracking import LiveOrder, describe_order_kind
 from trader.new_orders import make_order
 from trader.order_booking import TrackedOrder
 from trader.session_context import SessionContext
 from trader.states import TraderStates
 
-#: Type of an order that removes missing coins from a position, on a person's command.
-CORRECTION: Final = "correction"
 #: Kind and price of a stop.
-Level = tuple[str, Decimal]
+StopLevel = tuple[str, Decimal]
 #: Function that sells the position at a passed level: kind and price of the stop, and reason.
 LevelExit = Callable[[str, Decimal, str], None]
 
@@ -49,7 +51,7 @@ class LiveBook(Executor):
         *,
         times: LiveTimes,
     ) -> None:
-        """Add the account's trades up, and take the orders that are not over.
+        """Compute the position from the stored fills, and track the orders that are not over.
 
         Args:
             context: Context of the traded symbol.
@@ -57,7 +59,7 @@ class LiveBook(Executor):
             funds: The money of the account.
             broker: Sends requests; it outlives this object where everything is built again.
             exchange: Exchange whose clock dates requests.
-            states: Take problems; entries stop while there is one.
+            states: State of the trader; a problem that is reported there stops entries.
             times: Time limits.
         """
         super().__init__(context, fence, funds, where=f"on {context.key.exchange}")
@@ -70,39 +72,53 @@ class LiveBook(Executor):
         self.tag = context.tag
         self.times = times
         self.sizes = OrderSizes(context)
-        """Limits for the size of an order."""
+        """Limits of the market for the size of an order."""
         self.orders: dict[str, LiveOrder] = {
-            one.order.client_order_id: LiveOrder(one) for one in self._unfinished
+            tracked.order.client_order_id: LiveOrder(tracked) for tracked in self._unfinished
         }
+        """Orders that are not over, by client order id, oldest first."""
         self._unfinished = []
-        for one in self.orders.values():
-            one.schedule_look_up()
+        for live_order in self.orders.values():
+            live_order.schedule_look_up()
         self.unread_entry: LiveOrder | None = None
-        """A filled entry whose executions have been unknown for seconds; or None."""
-        self.level_source: Callable[[], Level | None] = lambda: None
+        """A filled entry whose executions have been unknown for seconds; None: there is none."""
+        self.level_source: Callable[[], StopLevel | None] = lambda: None
+        """Returns kind and price of the position's stop; the session sets it."""
         self.level_exit: LevelExit = _sell_nothing
+        """Makes the exit of the position at a passed level; the session sets it."""
 
     @property
     def open_order(self) -> Order | None:
         """Return the entry or the exit that is not over, or None; a resting stop is neither."""
-        one = self.exit or self.working
-        return None if one is None else one.order
+        live_order = self.exit or self.entry_or_exit
+        return None if live_order is None else live_order.order
 
     @property
     def exit(self) -> LiveOrder | None:
-        """Return the exit that is not over, or None."""
-        found = (one for one in self.orders.values() if one.order.side == "sell")
-        return next((one for one in found if not one.order.is_protection), None)
+        """Return the order that sells the position and is not over, no stop; None: no order."""
+        found = (
+            live_order for live_order in self.orders.values() if live_order.order.side == "sell"
+        )
+        return next(
+            (live_order for live_order in found if not live_order.order.is_protection), None
+        )
 
     @property
-    def working(self) -> LiveOrder | None:
+    def entry_or_exit(self) -> LiveOrder | None:
         """Return the entry or the exit that is not over, the oldest first, or None."""
-        return next((one for one in self.orders.values() if not one.order.is_protection), None)
+        return next(
+            (
+                live_order
+                for live_order in self.orders.values()
+                if not live_order.order.is_protection
+            ),
+            None,
+        )
 
     @property
     def stops(self) -> list[LiveOrder]:
         """Return the stops that are not over."""
-        return [one for one in self.orders.values() if one.order.is_protection]
+        return [live_order for live_order in self.orders.values() if live_order.order.is_protection]
 
     @property
     def protected_entry(self) -> str | None:
@@ -116,24 +132,26 @@ class LiveBook(Executor):
     @property
     def is_entry_in_flight(self) -> bool:
         """Return whether an order to buy was sent and is not over."""
-        one = self.working
-        return one is not None and one.order.side == "buy" and not one.is_unsent
+        live_order = self.entry_or_exit
+        return (
+            live_order is not None and live_order.order.side == "buy" and not live_order.is_unsent
+        )
 
     @property
     def is_live(self) -> bool:
         """Return whether orders are sent to an exchange."""
         return True
 
-    def set_level_source(self, source: Callable[[], Level | None]) -> None:
-        """Set the function that returns kind and price of the position's stop by the rules."""
+    def set_level_source(self, source: Callable[[], StopLevel | None]) -> None:
+        """Set the function that returns kind and price of the position's stop; None: no stop."""
         self.level_source = source
 
     def set_level_exit(self, leave: LevelExit) -> None:
-        """Set the function that sells the position at a passed level (kind, price, reason)."""
+        """Set the function that makes the exit at a passed level (kind, price, reason)."""
         self.level_exit = leave
 
     def make_order_id(self) -> str:
-        """Return a client order id that was never used, beginning with the installation's tag."""
+        """Return a client order id that was never used, beginning with the tag of the database."""
         return make_order_id(self.tag)
 
     def add_order_without_decision(
@@ -154,7 +172,7 @@ class LiveBook(Executor):
             type_: Such as `stop_loss`.
             reason: Reason as a text.
             now_ms: Market time, epoch milliseconds.
-            amount: Base currency; None: it is not known.
+            amount: Amount, base currency; None: it is not known.
             stop_price: Stop price of a protecting stop order, quote currency; None: another order.
             client_order_id: Client order id of an order that the exchange has; None: a new one.
         """
@@ -172,15 +190,15 @@ class LiveBook(Executor):
             stop_price=stop_price,
         )
         insert_order(self.context.store, order, self.fence)
-        one = LiveOrder(TrackedOrder(order, OrderState(amount), 1))
-        self.orders[order.client_order_id] = one
-        return one
+        live_order = LiveOrder(TrackedOrder(order, OrderState(amount), 1))
+        self.orders[order.client_order_id] = live_order
+        return live_order
 
     def compute_entry_price(self, opened: float) -> float:
         """Return the average price that the position was bought at, quote currency, without fees.
 
         Args:
-            opened: Returned where there is no position.
+            opened: Price that is returned if no position is open.
         """
         entry = self.entry_order_id
         bought = [trade for trade in self._fills if trade.client_order_id == entry]
@@ -192,7 +210,7 @@ class LiveBook(Executor):
 
     def record(
         self,
-        one: LiveOrder,
+        live_order: LiveOrder,
         events: Sequence[OrderEvent],
         now_ms: int,
         *,
@@ -200,14 +218,29 @@ class LiveBook(Executor):
         note: str = "",
         sent_ms: int | None = None,
     ) -> None:
-        """Store and print events of an order, and drop the order from memory once it is over."""
+        """Store events of an order, print new fills, and stop tracking the order once it is over.
+
+        Pending exits end if the events close the position.
+
+        Args:
+            live_order: The order; its state is updated.
+            events: Events in the order of their arrival.
+            now_ms: Market time, epoch milliseconds.
+            source: Origin of the events that is stored with them: `trader`, or the broker's name.
+            note: Text that is added to the stored reason of the order; empty: none.
+            sent_ms: Exchange time that the request carries, for the event of a send.
+
+        Raises:
+            StoreError: the file cannot be written.
+            SafetyRefusal: another process trades the account.
+        """
         was_flat, before, known = (
             self.position.is_flat,
-            one.state,
+            live_order.state,
             {trade.exchange_trade_id for trade in self._fills},
         )
         after = self._store_events(
-            one.tracked,
+            live_order.tracked,
             events,
             now_ms,
             source=source,
@@ -217,7 +250,7 @@ class LiveBook(Executor):
         )
         for trade in self._fills:
             if trade.exchange_trade_id not in known:
-                print_line(f"{describe_order_kind(one.order)}: {self._fill_words(trade)}")
+                print_line(f"{describe_order_kind(live_order.order)}: {self._fill_words(trade)}")
         if self.position.dust > 0 and not was_flat:
             base = self.context.market.base
             print_line(
@@ -225,21 +258,23 @@ class LiveBook(Executor):
                 "the market lets one sell"
             )
         if after is None:
-            self.orders.pop(one.identity, None)
+            self.orders.pop(live_order.identity, None)
         else:
-            one.tracked = after
+            live_order.tracked = after
         is_over = after is None
-        is_closed = not was_flat or (is_over and one.order.side == "buy")
-        has_ended_exit = is_over and one.order.obligation is not None
+        is_closed = not was_flat or (is_over and live_order.order.side == "buy")
+        has_ended_exit = is_over and live_order.order.obligation is not None
         if is_closed and not has_ended_exit and self._is_sold(self.position):
             # A stop or a correction has closed the position, whose exit may still be pending.
             self._end_obligations(now_ms)
-        self.act_on_events(one, events, before)
+        self.act_on_events(live_order, events, before)
 
     def _is_sold(self, position: Position) -> bool:
         """Return whether no coins are left to sell, and no sent entry may fill more."""
-        entries = (one for one in self.orders.values() if one.order.side == "buy")
-        return position.is_flat and all(one.is_unsent for one in entries)
+        entries = (
+            live_order for live_order in self.orders.values() if live_order.order.side == "buy"
+        )
+        return position.is_flat and all(live_order.is_unsent for live_order in entries)
 
     def _end_obligations(self, now_ms: int) -> None:
         """End the pending exits of a position that is closed."""
@@ -249,18 +284,23 @@ class LiveBook(Executor):
         )
 
     def act_on_events(
-        self, one: LiveOrder, events: Sequence[OrderEvent], before: OrderState
+        self, live_order: LiveOrder, events: Sequence[OrderEvent], before: OrderState
     ) -> None:
-        """Act on events that were stored.
+        """Act on events that were stored; the base class does nothing.
 
         Args:
-            one: Order after these events.
+            live_order: Order after these events.
             events: Events, oldest first.
             before: Order before the events.
         """
 
     def send(
-        self, one: LiveOrder, amount: Decimal, now_ms: int, *, replaces: LiveOrder | None = None
+        self,
+        live_order: LiveOrder,
+        amount: Decimal,
+        now_ms: int,
+        *,
+        replaces: LiveOrder | None = None,
     ) -> None:
         """Store the send of an order, then send it: once.
 
@@ -268,7 +308,7 @@ class LiveBook(Executor):
         between, the request arrives too late to be accepted.
 
         Args:
-            one: The order, whose intent is stored.
+            live_order: The order, whose intent is stored.
             amount: Amount, base currency.
             now_ms: Market time, epoch milliseconds.
             replaces: The resting stop that the request also cancels; None: no stop is cancelled.
@@ -278,25 +318,27 @@ class LiveBook(Executor):
             SafetyRefusal: another process trades the account; nothing was sent.
         """
         timestamp_ms = self.exchange.now_ms()
-        one.set_order(ordered_amount=amount)
+        live_order.set_order(ordered_amount=amount)
         if replaces is not None:
             self.record(replaces, [CancelRequested("another stop takes its place")], now_ms)
             replaces.cancelled = time.monotonic()
         deadline_ms = timestamp_ms + self.broker.window_ms
-        event = Submitted(deadline_ms, one.total_before, one.read_ms)
-        self.record(one, [event], now_ms, sent_ms=timestamp_ms)
-        one.sent = time.monotonic()
-        limit = self.compute_limit_price(one.order.stop_price, amount)
+        event = Submitted(deadline_ms, live_order.total_before, live_order.read_ms)
+        self.record(live_order, [event], now_ms, sent_ms=timestamp_ms)
+        live_order.sent = time.monotonic()
+        limit = self.compute_limit_price(live_order.order.stop_price, amount)
         if replaces is None:
-            self.broker.submit(one.order, timestamp_ms, limit_price=limit)
+            self.broker.submit(live_order.order, timestamp_ms, limit_price=limit)
         else:
-            self.broker.replace_stop(one.order, timestamp_ms, replaces.identity, limit_price=limit)
+            self.broker.replace_stop(
+                live_order.order, timestamp_ms, replaces.identity, limit_price=limit
+            )
 
     @property
     def stop_limit(self) -> Decimal:
         """Return the distance of a stop's limit below its level, as a ratio; 0: no limit.
 
-        A stop that is too large for a market order always has a limit (`limit_of`).
+        A stop that is too large for a market order always has a limit (`compute_limit_price`).
         """
         return self.sizes.compute_stop_offset(None)
 
@@ -306,7 +348,7 @@ class LiveBook(Executor):
         """Return the lowest price of a stop; None: it becomes a market order, or is no stop.
 
         Args:
-            stop_price: Level of the stop, quote currency; None: the order is no stop.
+            stop_price: StopLevel of the stop, quote currency; None: the order is no stop.
             amount: Amount of the stop, base currency.
         """
         offset = self.sizes.compute_stop_offset(amount)
@@ -323,21 +365,30 @@ class LiveBook(Executor):
         """Take the present market from the exchange; None: the market is not listed."""
         self.sizes.note_market(market)
 
-    def request_cancel(self, one: LiveOrder, reason: str, now_ms: int) -> None:
-        """Request the cancellation of an open order; again where that had no effect for a while."""
-        requested, again = one.cancelled, self.times.cancel_again
-        if any(self.broker.is_asking(what, one.identity) for what in ("cancel", "replace")):
+    def request_cancel(self, live_order: LiveOrder, reason: str, now_ms: int) -> None:
+        """Request the cancellation of an open order, unless such a request is under way.
+
+        A request that had no effect is repeated after `times.cancel_again` seconds.
+
+        Args:
+            live_order: An order that was sent.
+            reason: Reason as a text, which is stored.
+            now_ms: Market time, epoch milliseconds.
+        """
+        requested, again = live_order.cancelled, self.times.cancel_again
+        kinds = ("cancel", "replace")
+        if any(self.broker.is_asking(kind, live_order.identity) for kind in kinds):
             return
         if requested is not None and time.monotonic() - requested < again:
             return
-        is_again = one.state.is_cancel_requested
+        is_again = live_order.state.is_cancel_requested
         if not is_again:
-            self.record(one, [CancelRequested(reason)], now_ms)
-        one.cancelled = time.monotonic()
+            self.record(live_order, [CancelRequested(reason)], now_ms)
+        live_order.cancelled = time.monotonic()
         self.broker.cancel(
-            one.identity,
-            exchange_order_id=one.state.exchange_order_id,
-            is_stop=one.order.is_protection,
+            live_order.identity,
+            exchange_order_id=live_order.state.exchange_order_id,
+            is_stop=live_order.order.is_protection,
             is_again=is_again,
         )
 
@@ -345,12 +396,3 @@ class LiveBook(Executor):
 def _sell_nothing(kind: str, level: Decimal, reason: str) -> None:
     """Sell nothing: placeholder until the rules are running."""
     del kind, level, reason
-
-
-def describe_order_kind(order: Order) -> str:
-    """Return the kind of an order, for a printed line."""
-    if order.is_protection:
-        return f"stop at {order.stop_price:f}"
-    if order.type == CORRECTION:
-        return "written off, nothing was sent"
-    return "entry" if order.side == "buy" else "exit"

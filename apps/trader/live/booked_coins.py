@@ -1,4 +1,8 @@
-"""Coins that the database has booked at one account of an exchange, whatever the account's name."""
+"""Sums of a currency that the database has booked at one account of an exchange.
+
+Several accounts of the database, with different names, may trade one account at the exchange, which
+has one balance of each currency. These functions sum over all of them.
+"""
 
 from collections.abc import Iterator
 from decimal import Decimal
@@ -15,13 +19,13 @@ from onetape.store.ledger import read_fills
 from onetape.store.live_accounts import read_live_account
 from onetape.store.orders import sum_unbooked_buys
 
-#: Prefix of the trade ids of corrections: sales that a person has had written off.
-CORRECTED: Final = "correction-"
+#: Prefix of the trade ids of corrections: booked sales that no order has made (`adopting.py`).
+CORRECTION_PREFIX: Final = "correction-"
 _ZERO: Final = Decimal(0)
 
 
 def sum_booked_coins(store: Store, exchange: str, exchange_account: str, currency: str) -> Decimal:
-    """Return the amount of a currency booked as positions and as buys of unknown outcome.
+    """Return the amount of a currency in positions, and in buys whose fills are not booked yet.
 
     Args:
         store: The database of the trader.
@@ -33,18 +37,20 @@ def sum_booked_coins(store: Store, exchange: str, exchange_account: str, currenc
         StoreError: the file cannot be read.
     """
     total = _ZERO
-    for one in _read_traded_of(store, exchange, exchange_account):
-        base, quote = split_symbol(one.symbol)
+    for account_series in _read_traded_of(store, exchange, exchange_account):
+        base, quote = split_symbol(account_series.symbol)
         if base != currency:
             continue
-        fills = read_fills(store, one.name, one.symbol, exchange=exchange, mode="live")
+        fills = read_fills(
+            store, account_series.name, account_series.symbol, exchange=exchange, mode="live"
+        )
         total += max(sum_position(fills, base, quote).base, _ZERO)
-        total += sum_unbooked_buys(store, one.name, one.symbol)
+        total += sum_unbooked_buys(store, account_series.name, account_series.symbol)
     return total
 
 
 def sum_unbooked(store: Store, exchange: str, exchange_account: str, currency: str) -> Decimal:
-    """Return the amount of a currency that buys may have bought and that is not booked.
+    """Return the amount of a currency that open or unknown buys may have bought, not booked yet.
 
     Args:
         store: The database of the trader.
@@ -56,9 +62,9 @@ def sum_unbooked(store: Store, exchange: str, exchange_account: str, currency: s
         StoreError: the file cannot be read.
     """
     total = _ZERO
-    for one in _read_traded_of(store, exchange, exchange_account):
-        if split_symbol(one.symbol)[0] == currency:
-            total += sum_unbooked_buys(store, one.name, one.symbol)
+    for account_series in _read_traded_of(store, exchange, exchange_account):
+        if split_symbol(account_series.symbol)[0] == currency:
+            total += sum_unbooked_buys(store, account_series.name, account_series.symbol)
     return total
 
 
@@ -71,9 +77,9 @@ def sum_executed(
     after_ms: int,
     until_ms: int | None = None,
 ) -> Decimal:
-    """Return the change of a currency's amount by the executions of a time, with their fees.
+    """Return the change of a currency's balance by the fills in a range of time, fees included.
 
-    Sales of others that a person has had written off are left out: their time is unknown.
+    Corrections are left out, because the time of the real sale is unknown.
 
     Args:
         store: The database of the trader.
@@ -87,13 +93,18 @@ def sum_executed(
         StoreError: the file cannot be read.
     """
     total = _ZERO
-    for one in _read_traded_of(store, exchange, exchange_account):
+    for account_series in _read_traded_of(store, exchange, exchange_account):
         fills = read_fills(
-            store, one.name, one.symbol, exchange=exchange, mode="live", after_ms=after_ms
+            store,
+            account_series.name,
+            account_series.symbol,
+            exchange=exchange,
+            mode="live",
+            after_ms=after_ms,
         )
         for fill in fills:
             is_counted = until_ms is None or fill.executed_ms <= until_ms
-            if is_counted and not fill.exchange_trade_id.startswith(CORRECTED):
+            if is_counted and not fill.exchange_trade_id.startswith(CORRECTION_PREFIX):
                 total += _compute_change(fill, currency)
     return total
 
@@ -112,12 +123,12 @@ def _compute_change(fill: Fill, currency: str) -> Decimal:
 
 def _read_traded_of(store: Store, exchange: str, exchange_account: str) -> Iterator[AccountSeries]:
     """Yield the positions and fills on one account of an exchange, one record for each symbol."""
-    for one in read_traded_series(store, "live"):
-        if one.exchange != exchange:
+    for account_series in read_traded_series(store, "live"):
+        if account_series.exchange != exchange:
             continue
-        account = read_live_account(store, one.name)
+        account = read_live_account(store, account_series.name)
         if account is not None and account.exchange_account == exchange_account:
-            yield one
+            yield account_series
 
 
 def compute_free_money(balance: Balance | None, booked: Decimal) -> Decimal:
@@ -125,7 +136,7 @@ def compute_free_money(balance: Balance | None, booked: Decimal) -> Decimal:
 
     Args:
         balance: Balance of the currency; None: the account has none.
-        booked: Amount of the currency that is booked as positions.
+        booked: Amount of the currency in positions of all accounts, from `sum_booked_coins`.
     """
     if balance is None:
         return _ZERO

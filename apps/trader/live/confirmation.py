@@ -1,7 +1,8 @@
-"""An account's first entry at an exchange: a passed drill, and a person's yes to one screen.
+"""The confirmation that an account's first entry with real orders needs, once for each account.
 
-The confirmation is needed once for each account. With a position or an order open the start does
-not wait for it: entries are banned until a person has confirmed.
+A drill of the settings must have passed, and a person must confirm one screen with the amounts that
+the account may spend and lose. With a position or an order open the start does not wait for the
+confirmation: exits and stops go on, and there are no entries until a person has confirmed.
 """
 
 import asyncio
@@ -34,21 +35,21 @@ from trader.settings import TraderSettings
 
 
 class FirstEntry(Struct, frozen=True):
-    """Facts for a start about the account's first entry."""
+    """Whether the account's first entry needs a confirmation, and the drill that it rests on."""
 
     is_open: bool
-    """Whether a person still has to confirm the first entry."""
+    """Whether a person has to confirm the first entry at this start."""
     drill_ms: int = 0
-    """Time at which the drill of these settings passed, epoch milliseconds."""
+    """Time at which the drill of these settings passed, epoch milliseconds; 0: not needed."""
 
 
 def plan_whole_start(
     plan: StartPlan, path: Path, *, is_confirmed: bool
 ) -> tuple[StartPlan, FirstEntry]:
-    """Return the plan of a start with open positions, and facts about the first live entry.
+    """Return the plan with the open positions of the database, and the first live entry.
 
     Args:
-        plan: The plan of the settings.
+        plan: Plan by the settings alone.
         path: Database of the trader.
         is_confirmed: Whether a person has confirmed with --yes.
 
@@ -62,7 +63,7 @@ def plan_whole_start(
     if settings.mode != "live":
         return plan_paper_start(plan, path), FirstEntry(is_open=False)
     with ExitStack() as stack:
-        # Drills of a configuration are stored in the database with its candles of the real market.
+        # A drill is stored in the database of the real market's candles, which may be another file.
         files = dict.fromkeys((path, choose_database_path(settings.db, settings.exchange)))
         stores = tuple(
             stack.enter_context(open_store(file, create=False)) for file in files if file.exists()
@@ -76,11 +77,11 @@ def plan_whole_start(
 
 
 def plan_paper_start(plan: StartPlan, path: Path) -> StartPlan:
-    """Return the plan of a start on paper; exits only for a position with a broken strategy.
+    """Return the plan of a start on paper; with a broken strategy and a position: exits only.
 
     Args:
-        plan: Start plan by the settings, and why one of its strategies cannot be used.
-        path: Database of the trader.
+        plan: Plan by the settings; `strategy_fault` states why a strategy cannot be used.
+        path: Database of the trader, which may not exist yet.
 
     Raises:
         StoreError: the file cannot be used.
@@ -93,7 +94,9 @@ def plan_paper_start(plan: StartPlan, path: Path) -> StartPlan:
                 found = plan_start(store, plan.settings, plan.symbols)
                 plan = structs.replace(found, strategy_fault=fault)
             series = read_account_series(store, plan.account)
-            held = frozenset(one.symbol for one in series if is_open(store, one))
+            held = frozenset(
+                account_series.symbol for account_series in series if is_open(store, account_series)
+            )
         plan = structs.replace(plan, open_on_paper=held)
     return _restrict_to_exits_on_fault(plan)
 
@@ -109,20 +112,20 @@ def _restrict_to_exits_on_fault(plan: StartPlan) -> StartPlan:
         return plan
     if not plan.held:
         raise fault
-    # Another timeframe, for example, may only be what the settings lack.
-    what = "the file of a strategy" if plan.settings.params_from is not None else "the saved run"
-    reason = f"{what} cannot be used ({fault})"
-    bans = {one.key.symbol: reason for one in plan.symbols}
+    # `params_from` is None only where --params-from names a saved run that cannot be used.
+    source = "the file of a strategy" if plan.settings.params_from is not None else "the saved run"
+    reason = f"{source} cannot be used ({fault})"
+    bans = {traded_symbol.key.symbol: reason for traded_symbol in plan.symbols}
     return structs.replace(plan, exits_only={**plan.exits_only, **bans})
 
 
 def check_first_entry(
     own: Sequence[Store], stores: Sequence[Store], plan: StartPlan, *, is_confirmed: bool
 ) -> tuple[StartPlan, FirstEntry]:
-    """Check everything that is possible before any request to the exchange.
+    """Check whether the first live entry can be confirmed, before any request to the exchange.
 
     Args:
-        own: The database of the trader, where there is one.
+        own: The database of the trader; empty: it does not exist yet.
         stores: The databases that may have the drill.
         plan: Plan of the start.
         is_confirmed: Whether a person has confirmed with --yes.
@@ -139,13 +142,13 @@ def check_first_entry(
     """
     if plan.settings.mode != "live" or plan.settings.exchange == SIMULATOR_ID:
         return plan, FirstEntry(is_open=False)
-    account = next((read_live_account(one, plan.account) for one in own), None)
+    account = next((read_live_account(store, plan.account) for store in own), None)
     if account is not None and account.confirmed_ms is not None:
         return plan, FirstEntry(is_open=False)
     try:
         _check_real_money(plan.settings)
         first = FirstEntry(is_open=True, drill_ms=_check_passed_drill(stores, plan.settings))
-        _check_somebody(plan.settings, is_confirmed=is_confirmed)
+        _check_confirmable(plan.settings, is_confirmed=is_confirmed)
     except (SafetyRefusal, UsageError) as error:
         if not plan.held:
             raise
@@ -170,13 +173,13 @@ def _check_real_money(settings: TraderSettings) -> None:
 async def confirm_first_entry(
     plan: StartPlan, access: LiveAccess, first: FirstEntry, stop: StopRequest, *, is_confirmed: bool
 ) -> bool:
-    """Print the most that the account may spend and lose; return whether a person has confirmed.
+    """Print the screen of the confirmation, wait for a person's yes, and return whether it came.
 
     Args:
         plan: Plan of the start.
         access: The account at the exchange.
-        first: Facts about the first live entry.
-        stop: Ends the question.
+        first: The first entry, with the time of its drill.
+        stop: Ends the wait when the program is to stop; False is returned then.
         is_confirmed: Whether a person has confirmed with --yes.
 
     Raises:
@@ -197,12 +200,21 @@ async def confirm_first_entry(
 
 
 def format_confirmation_lines(plan: StartPlan, access: LiveAccess, first: FirstEntry) -> list[str]:
-    """Return the screen that a person confirms."""
+    """Return the lines of the screen that a person confirms: the most to be spent and lost.
+
+    Args:
+        plan: Plan of the start.
+        access: The account at the exchange, with its free money.
+        first: The first entry, with the time of its drill.
+    """
     settings, endpoint = plan.settings, access.client.endpoint
     quote = split_symbol(plan.symbols[0].key.symbol)[1]
     free = access.compute_free_money(quote)
     network = "the test network of " if endpoint.is_sandbox else ""
-    traded = ", ".join(f"{one.key.symbol} by {one.strategy.name}" for one in plan.symbols)
+    traded = ", ".join(
+        f"{traded_symbol.key.symbol} by {traded_symbol.strategy.name}"
+        for traded_symbol in plan.symbols
+    )
     spent = free if settings.cash is None else settings.cash
     rows = (
         ("account", f"{access.exchange_account} of {network}{endpoint.exchange}"),
@@ -246,7 +258,7 @@ def _check_passed_drill(stores: Sequence[Store], settings: TraderSettings) -> in
     return newest.finished_ms
 
 
-def _check_somebody(settings: TraderSettings, *, is_confirmed: bool) -> None:
+def _check_confirmable(settings: TraderSettings, *, is_confirmed: bool) -> None:
     """Refuse a start that no person can confirm, or whose largest order has no effect.
 
     Raises:
@@ -269,7 +281,7 @@ def _check_somebody(settings: TraderSettings, *, is_confirmed: bool) -> None:
 
 
 def _restrict_to_exits(plan: StartPlan, reason: str) -> StartPlan:
-    bans = {one.key.symbol: reason for one in plan.symbols}
+    bans = {traded_symbol.key.symbol: reason for traded_symbol in plan.symbols}
     return structs.replace(plan, exits_only={**bans, **plan.exits_only})
 
 
@@ -315,7 +327,7 @@ def _format_money(amount: Decimal) -> str:
 
 
 async def _read_line() -> str:
-    """Return the next line of the terminal; a signal ends the wait, which a thread would not."""
+    """Return the next line of the terminal; cancelling the task ends the wait."""
     loop = asyncio.get_running_loop()
     read: asyncio.Future[str] = loop.create_future()
 

@@ -1,4 +1,4 @@
-"""Convert readings of the account to the exchange's record of a market, for a comparison."""
+"""Converts a reading of the account to the form in which it is compared with the database."""
 
 from decimal import Decimal
 
@@ -8,10 +8,10 @@ from trader.brokers.live_records import AccountSnapshot
 
 
 def make_exchange_snapshot(snapshot: AccountSnapshot, base: str) -> ExchangeSnapshot:
-    """Return a reading of the account as the exchange's record of one market.
+    """Return the exchange's record of one market, for `execution/reconcile.py`.
 
     Args:
-        snapshot: The reading.
+        snapshot: A reading of the account: balances, open orders, executions and their orders.
         base: Base currency of the market.
     """
     held = snapshot.balances.get(base, Balance(Decimal(0), Decimal(0)))
@@ -23,14 +23,14 @@ def make_exchange_snapshot(snapshot: AccountSnapshot, base: str) -> ExchangeSnap
     return ExchangeSnapshot(
         base_total=held.total,
         orders=tuple(
-            make_exchange_order(one, is_open=is_open) for one, is_open in by_number.values()
+            make_exchange_order(order, is_open=is_open) for order, is_open in by_number.values()
         ),
         fills={fill.trade_id: fill.exchange_order_id for fill in snapshot.fills},
     )
 
 
 def make_exchange_order(order: OrderSnapshot, *, is_open: bool) -> ExchangeOrder:
-    """Return an order of a reading in the form of the exchange's record.
+    """Return an order of a reading in the form that is compared with the database.
 
     Args:
         order: Order as it was read.

@@ -1,4 +1,8 @@
-"""Makes the executor of a symbol: on paper, or with real orders."""
+"""Makes the executor that carries out a symbol's orders, and runs it in the session's event loop.
+
+`make_executor` chooses paper or real orders. `drive_orders` is repeated while the session trades,
+and `settle_orders` waits for orders under way when the program ends.
+"""
 
 import asyncio
 import contextlib
@@ -21,7 +25,8 @@ from trader.states import TraderStates
 DRIVE_SECONDS: Final = 0.25
 #: Maximum time that a stop of the program waits for orders on their way, wall seconds.
 SETTLE_SECONDS: Final = 3.5
-#: Time until an unsent exit is left to the next start, so that its stop can be put back.
+#: Time after which a stop of the program drops an unsent exit, so that the stop order is placed
+#: again; the exit is pending at the next start. Wall seconds.
 LEAVE_SECONDS: Final = 1.75
 
 
@@ -35,11 +40,11 @@ def make_executor(
     """Return the executor that sends and books the orders of a symbol.
 
     Args:
-        context: Context of the traded symbol; with a broker, orders are real.
+        context: Context of the traded symbol; if it has a broker, orders are real.
         fence: The lease of account and symbol.
         funds: The money of the account.
         exchange: Exchange whose clock dates requests.
-        states: Take problems with orders.
+        states: State of the trader, where problems with orders are reported.
     """
     if context.broker is None:
         return PaperExecutor(context, fence, funds)
@@ -56,14 +61,16 @@ async def drive_orders(
     lease: Lease,
     on_exit: Callable[[], None],
 ) -> None:
-    """Go on with live orders once, and wait for the next events, for a moment at most.
+    """Take the steps of live orders that are due, then wait for events, 0.25 s at most.
+
+    With an executor on paper this waits forever: paper orders need no such steps.
 
     Args:
         context: Context of the traded symbol.
-        executor: Has the orders.
-        exits: Exits by the rules, which get the results of the orders.
+        executor: Executor of the symbol's orders.
+        exits: Runner of stops and targets; it gets the results of the orders.
         exchange: Exchange whose clock dates requests.
-        lease: Renewed before anything is sent.
+        lease: Lease of account and symbol; it is renewed before anything is sent.
         on_exit: Called when a position has been sold: a BUY may wait for that.
 
     Raises:
@@ -87,12 +94,18 @@ async def drive_orders(
 
 
 async def settle_orders(executor: Executor | None, exchange: RestExchange, lease: Lease) -> bool:
-    """Wait at the end until no order is on its way and filled coins have their stop.
+    """Wait, before the program ends, until no order is on its way and a position has its stop.
 
-    An exit that cannot be sent in time is dropped and stays pending, so that its stop is put back.
+    An exit that cannot be sent in time is dropped and stays pending, so that its stop is placed
+    again.
+
+    Args:
+        executor: Executor of the symbol's orders; None, or one on paper: nothing is waited for.
+        exchange: Exchange whose clock dates requests.
+        lease: Lease of account and symbol; it is renewed meanwhile.
 
     Returns:
-        Whether that state was reached in time.
+        Whether that state was reached within `SETTLE_SECONDS`.
     """
     if not isinstance(executor, LiveExecutor):
         return True

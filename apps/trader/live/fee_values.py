@@ -1,8 +1,8 @@
-"""The cost of fees in a third currency, such as BNB, which the loss limits deduct.
+"""The cost of fees in a third currency, such as BNB, in the quote currency of the account.
 
-Such fees are part neither of the cash nor of a position. Each fee is converted at the present
-price, read over REST. A fee that was paid in coins of one of the account's positions counts twice,
-so the loss is overstated then, never understated.
+The loss limits deduct this cost, because such fees are part neither of the cash nor of a position.
+Each fee is converted at the present price, read over REST. A fee that was paid in coins of one of
+the account's positions counts twice, so a loss is never understated.
 """
 
 import time
@@ -34,10 +34,11 @@ class FeeValues:
         self._since: float | None = None
         """Time since a price is unknown, monotonic seconds; None: all prices are known."""
         self._estimated: set[str] = set()
+        """Currencies without a market, for which the estimate was printed."""
         self.unpriced = ""
         """Market without a current price at the last call; empty: all prices were known."""
 
-    def look(self, fees: Mapping[str, FeeSum]) -> Decimal | None:
+    def compute_cost(self, fees: Mapping[str, FeeSum]) -> Decimal | None:
         """Return the cost of fees at present prices, quote currency; None: a price is unknown.
 
         A price that stays unknown for long is reported as a problem of the trader.

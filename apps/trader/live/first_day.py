@@ -1,4 +1,7 @@
-"""The largest order on the first day of a live account, if no setting states it."""
+"""The largest entry in the first 24 hours of a live account, if no setting states it: 20 dollars.
+
+The first day begins when a person confirms the account's first entry (`confirmation.py`).
+"""
 
 from decimal import Decimal
 from typing import Final
@@ -9,28 +12,28 @@ from onetape.store.database import Store
 from onetape.store.live_accounts import LiveAccount, read_live_account
 from trader.settings import TraderSettings
 
-#: Largest entry within a day of the confirmation without a setting, quote currency.
+#: Largest entry within a day of the confirmation if no setting states one, quote currency.
 FIRST_DAY_MAX_ORDER: Final = Decimal(20)
 _DAY_MS: Final = 86_400_000
-#: Refusal of an entry if that limit does not apply and the settings state no limit.
+#: Refusal of an entry if the quote currency is no dollar and the settings state no limit.
 FIRST_DAY_TEXT: Final = (
     "the first day needs --max-order: "
     f"the default of {FIRST_DAY_MAX_ORDER} is meant for dollars and euros"
 )
-#: Quote currencies with a value of about a dollar have one of these in their code.
+#: The code of a currency with a value of about a dollar contains one of these texts.
 _DOLLARS: Final = ("USD", "EUR", "DAI")
 
 
 def compute_first_day_limit(
     limits: RiskLimits, account: LiveAccount | None, quote: str, now_ms: int
 ) -> Decimal | None:
-    """Return the largest order within a day of the confirmation, quote currency; None: no limit.
+    """Return the largest entry of the first day, quote currency; None: the first day sets no limit.
 
     The result is 0 if the quote currency is no dollar and the settings state no largest order.
 
     Args:
-        limits: Limits of the settings; a largest order that they state holds instead.
-        account: The account at the exchange.
+        limits: Limits of the settings; None is returned if they state a largest order.
+        account: The stored account; None: not opened yet.
         quote: Quote currency.
         now_ms: Market time, epoch milliseconds.
     """
@@ -44,7 +47,7 @@ def compute_first_day_limit(
 def format_first_day_lines(
     store: Store, settings: TraderSettings, account: str, quote: str, now_ms: int
 ) -> list[str]:
-    """Return a line with the largest entry of today, where that is limited.
+    """Return a line with the largest entry of the first day; empty: the first day sets no limit.
 
     Args:
         store: The open database.
@@ -70,5 +73,5 @@ def format_first_day_lines(
 
 
 def is_dollar(quote: str) -> bool:
-    """Return whether a currency's code denotes a dollar or a dollar stablecoin."""
+    """Return whether a currency has about the value of a dollar: dollars, euros, stablecoins."""
     return any(part in quote for part in _DOLLARS)

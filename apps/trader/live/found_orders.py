@@ -1,4 +1,9 @@
-"""Sorts the orders of a reading that the file lacks, by their owner, and acts on them."""
+"""Handles orders that a reading of the account has and the database does not, by their owner.
+
+Own orders (their id begins with the tag of the database) are taken over. Orders of others, of
+another copy of the database, and of the time before the account was opened are stored as
+differences, which a person decides.
+"""
 
 from collections.abc import Iterable
 from typing import Final
@@ -10,36 +15,41 @@ from onetape.execution.reconcile import AccountDifference, DifferenceKind
 from onetape.store.live_accounts import read_last_difference
 from trader.live.adopting import adopt
 from trader.live.book import LiveBook
-from trader.live.judging import Judge
+from trader.live.judging import DifferenceReporter
 from trader.live.older_orders import OlderOrders
 from trader.live.other_copies import OtherCopies
 
-_FOREIGN: Final[dict[DifferenceKind, DifferenceKind]] = {
+#: Kind of the difference for an own order that is treated as an order of others.
+_FOREIGN_KINDS: Final[dict[DifferenceKind, DifferenceKind]] = {
     "own order": "foreign order",
     "own fills": "foreign fills",
 }
 
 
 class FoundOrders:
-    """The orders of one symbol that readings of the account have and the file does not."""
+    """The orders of one symbol that readings of the account have and the database does not."""
 
     def __init__(
-        self, book: LiveBook, judge: Judge, older: OlderOrders, copies: OtherCopies
+        self,
+        book: LiveBook,
+        differences: DifferenceReporter,
+        older: OlderOrders,
+        copies: OtherCopies,
     ) -> None:
         """Initialise; nothing is read yet.
 
         Args:
             book: The orders and trades of the symbol.
-            judge: Takes orders and executions of others.
-            older: Takes orders that are older than the account.
-            copies: Takes orders of other copies of the database.
+            differences: Stores orders and executions of others as differences.
+            older: Stores orders that are older than the account.
+            copies: Stores orders of other copies of the database.
         """
         self._book = book
-        self._judge = judge
+        self._differences = differences
         self._older = older
         self._copies = copies
 
-    def sort_out(
+    def handle_orders(
         self,
         found: Iterable[AccountDifference],
         orders: Iterable[OrderSnapshot],
@@ -51,42 +61,52 @@ class FoundOrders:
         """Take over own orders, the oldest first; store and return the orders of others.
 
         Args:
-            found: Differences of a reading; those of other kinds are left out.
-            orders: All of the reading.
-            fills: All of the reading.
-            now_ms: Market time.
-            is_history_read: Whether older orders are known, which have to be taken over first.
+            found: Differences of a reading; those that concern no order are left out.
+            orders: All orders of the reading.
+            fills: All executions of the reading.
+            now_ms: Market time, epoch milliseconds.
+            is_history_read: Whether the executions from before the session are known: own orders
+                of that time have to be taken over before newer ones.
+
+        Returns:
+            Differences about orders and executions of others.
         """
-        by_number = {one.exchange_order_id: one for one in orders}
-        found = [one for one in found if one.subject in by_number]
-        pairs = sorted(((one, by_number[one.subject]) for one in found), key=_make_age_key)
-        older = [order for one, order in pairs if one.kind == "older order"]
-        copied = [order for one, order in pairs if one.kind == "other copy"]
-        strange: list[AccountDifference] = []
-        for one, order in pairs:
-            if one.kind in ("own order", "own fills") and is_history_read:
+        by_number = {order.exchange_order_id: order for order in orders}
+        found = [difference for difference in found if difference.subject in by_number]
+        pairs = sorted(
+            ((difference, by_number[difference.subject]) for difference in found), key=_make_age_key
+        )
+        older = [order for difference, order in pairs if difference.kind == "older order"]
+        copied = [order for difference, order in pairs if difference.kind == "other copy"]
+        foreign: list[AccountDifference] = []
+        for difference, order in pairs:
+            if difference.kind in ("own order", "own fills") and is_history_read:
                 if self._is_left_alone(order):
-                    strange.append(structs.replace(one, kind=_FOREIGN[one.kind]))
+                    foreign.append(
+                        structs.replace(difference, kind=_FOREIGN_KINDS[difference.kind])
+                    )
                 elif self._has_no_position(order):
-                    text = f"{one.text}, and no position is known that it could sell"
-                    strange.append(structs.replace(one, kind="foreign order", text=text))
+                    text = f"{difference.text}, and no position is known that it could sell"
+                    foreign.append(structs.replace(difference, kind="foreign order", text=text))
                 else:
                     adopt(self._book, order, fills, now_ms)
-        for one, order in pairs:
-            if one.kind in ("foreign order", "foreign fills") and not self._is_past(order, fills):
-                strange.append(one)
-        for one in strange:
-            name = by_number[one.subject].client_order_id
-            self._judge.store(one, now_ms, client_order_id=name)
-        self._older.take(older, now_ms)
-        self._copies.take(copied, now_ms)
-        return strange
+        for difference, order in pairs:
+            if difference.kind in ("foreign order", "foreign fills") and not self._is_past(
+                order, fills
+            ):
+                foreign.append(difference)
+        for difference in foreign:
+            name = by_number[difference.subject].client_order_id
+            self._differences.store(difference, now_ms, client_order_id=name)
+        self._older.note_orders(older, now_ms)
+        self._copies.note_orders(copied, now_ms)
+        return foreign
 
     def _has_no_position(self, order: OrderSnapshot) -> bool:
-        """Return whether a resting order would sell coins of which the file has no position.
+        """Return whether an order rests that sells, and the database has no position to sell.
 
-        An order that is taken over is cancelled, and this one may be the stop of a position that is
-        not found yet.
+        An order that is taken over without a position is cancelled, and this order may be the stop
+        of a position that is not found yet.
         """
         return order.side == "sell" and order.status == "open" and self._book.position.is_flat
 
@@ -96,7 +116,7 @@ class FoundOrders:
         kinds = ("foreign order", "foreign fills")
         account = context.session.account
         found = (read_last_difference(context.store, account, kind, number) for kind in kinds)
-        return any(one is not None and one.answer == "keep" for one in found)
+        return any(difference is not None and difference.answer == "keep" for difference in found)
 
     def _is_past(self, order: OrderSnapshot, fills: Iterable[OwnTrade]) -> bool:
         """Return whether an order of others was executed before the account existed."""
@@ -108,6 +128,6 @@ class FoundOrders:
 
 
 def _make_age_key(pair: tuple[AccountDifference, OrderSnapshot]) -> tuple[int, int, str]:
-    """Return the sort key of an order by age; ids of one moment count up."""
+    """Return the sort key of an order by age; at one time, the lower numeric id comes first."""
     order = pair[1]
     return order.created_ms, len(order.exchange_order_id), order.exchange_order_id

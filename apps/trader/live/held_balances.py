@@ -1,4 +1,4 @@
-"""Balances of the account by the last reading, if no own order has changed them since."""
+"""The account's balances by the last reading, and whether own orders have changed them since."""
 
 import time
 from decimal import Decimal
@@ -7,7 +7,7 @@ from onetape.exchange.trading_records import Balance
 from onetape.execution.positions import sum_position
 from trader.brokers.live_records import AccountSnapshot, BalanceReading
 from trader.live.book import LiveBook
-from trader.live.booked_coins import CORRECTED
+from trader.live.booked_coins import CORRECTION_PREFIX
 from trader.live.resolving import has_moved_coins
 from trader.live.tracking import LiveOrder
 
@@ -31,7 +31,7 @@ class HeldBalances:
 
     @property
     def is_fresh(self) -> bool:
-        """Return whether no own order has changed the account since the last reading began."""
+        """Return whether the last reading is current: no own order has changed balances since."""
         return self.reading is not None and self.reading.begun > self._changed
 
     def get_balance(self, currency: str) -> Balance | None:
@@ -54,9 +54,9 @@ class HeldBalances:
 
     @property
     def total_now(self) -> Decimal | None:
-        """Return the base currency of the account: the last reading and the executions since.
+        """Return the base currency of the account: the last reading plus the executions since.
 
-        None without a reading.
+        None: the account was not read since the start.
         """
         reading, market = self.reading, self._book.context.market
         if reading is None:
@@ -65,14 +65,17 @@ class HeldBalances:
             trade
             for trade in self._book.fills
             if trade.executed_ms > reading.requested_ms
-            and not trade.exchange_trade_id.startswith(CORRECTED)
+            and not trade.exchange_trade_id.startswith(CORRECTION_PREFIX)
         ]
         return self.total_base + sum_position(since, market.base, market.quote).base
 
-    def note_before_send(self, one: LiveOrder) -> None:
-        """Store in an order the balances before its send, by the last reading."""
+    def note_before_send(self, live_order: LiveOrder) -> None:
+        """Set the base balance before the send of an order, as the last reading shows it.
+
+        `resolving.py` compares later balances with it. Without a reading nothing is set.
+        """
         if self.reading is not None:
-            one.total_before, one.read_ms = self.total_base, self.reading.requested_ms
+            live_order.total_before, live_order.read_ms = self.total_base, self.reading.requested_ms
 
     def is_after(self, deadline_ms: int | None) -> bool:
         """Return whether the last reading began after an exchange time, epoch milliseconds.
@@ -84,17 +87,17 @@ class HeldBalances:
             reading is not None and deadline_ms is not None and reading.requested_ms > deadline_ms
         )
 
-    def has_unsold_coins(self, one: LiveOrder, amount: Decimal) -> bool:
-        """Return whether the coins of a sell that was not acknowledged are there, and are free.
+    def has_unsold_coins(self, live_order: LiveOrder, amount: Decimal) -> bool:
+        """Return whether the coins of a sell that was not acknowledged are still there, and free.
 
         Args:
-            one: The sell; the last reading is from after its deadline.
-            amount: Amount, base currency.
+            live_order: The sell; the last reading must be from after its deadline.
+            amount: Amount of the sell, base currency.
         """
         if self.reading is None:
             return False
         held = self.reading.balances.get(self._book.context.market.base)
         # The account may have coins of its own: the free balance alone does not show the sale.
         reading = self.reading
-        is_moved = has_moved_coins(self._book, one, reading.balances, reading.requested_ms)
+        is_moved = has_moved_coins(self._book, live_order, reading.balances, reading.requested_ms)
         return held is not None and held.free >= amount and not is_moved

@@ -1,4 +1,8 @@
-"""Differences that a person has to judge: stored, reported, and ended once they are over."""
+"""Differences between account and database that a person decides: stored, reported and ended.
+
+`trader reconcile` shows the stored differences and stores the answers of a person, which
+`report_differences` carries out. Missing coins halt the symbol; orders of others stop entries.
+"""
 
 import time
 from collections.abc import Iterable
@@ -12,13 +16,15 @@ from trader.live.adopting import write_off
 from trader.live.book import LiveBook
 from trader.states import Problem
 
-#: Sources of problems with the account.
-ACCOUNT: Final = "account"
-COINS: Final = "coins"
-NAMES: Final = "account names"
+#: Source of the problem that others trade the symbol on the account.
+ACCOUNT_PROBLEM: Final = "account"
+#: Source of the problem that coins of the position are missing.
+COINS_PROBLEM: Final = "coins"
+#: Source of the problem that executed orders cannot be looked up, so that their owner is unknown.
+OWNERS_PROBLEM: Final = "account names"
 
 
-class Judge:
+class DifferenceReporter:
     """Differences of one symbol's account: orders and fills of others, and missing coins."""
 
     def __init__(self, book: LiveBook) -> None:
@@ -38,14 +44,14 @@ class Judge:
     @property
     def is_missing(self) -> bool:
         """Return whether coins of the position are missing, so that nothing may be sold."""
-        return self._book.states.has_problem(COINS)
+        return self._book.states.has_problem(COINS_PROBLEM)
 
     def forget_missing(self) -> None:
-        """Begin again: no coins were missing in the last reading, or the position was corrected."""
+        """Note that no coins are missing: a reading has them, or the position was corrected."""
         self._missing_since = None
 
     def note_missing(self) -> bool:
-        """Note that a reading misses coins; return whether readings seconds apart have done so."""
+        """Note that a reading lacks coins; return whether that has lasted for `missing` seconds."""
         now, limit = time.monotonic(), self._book.times.missing
         self._missing_since = self._missing_since or now
         if now - self._missing_since >= limit:
@@ -54,10 +60,15 @@ class Judge:
         return False
 
     def report_missing(self, found: AccountDifference, now_ms: int) -> None:
-        """Halt the symbol because coins are missing."""
+        """Store missing coins as a difference, and halt the symbol until a person decides.
+
+        Args:
+            found: The difference.
+            now_ms: Market time, epoch milliseconds.
+        """
         self.store(found, now_ms)
         self._book.states.report(
-            COINS,
+            COINS_PROBLEM,
             Problem(
                 f"coins are missing: {found.text}",
                 "nothing is bought in this symbol any more, and only a stop sells what is left",
@@ -75,11 +86,11 @@ class Judge:
         """
         lasting, self._nameless = numbers & self._nameless, numbers
         if not lasting:
-            self._book.states.clear_problem(NAMES)
+            self._book.states.clear_problem(OWNERS_PROBLEM)
             return
         listed = ", ".join(sorted(lasting)[:3]) + (", ..." if len(lasting) > 3 else "")
         self._book.states.report(
-            NAMES,
+            OWNERS_PROBLEM,
             Problem(
                 f"executed orders cannot be looked up, and may belong to another program: {listed}",
                 f"no entries meanwhile; {STOPS_ALONE if bars_exits else 'exits and stops go on'}",
@@ -87,28 +98,28 @@ class Judge:
             ),
         )
 
-    def judge(
+    def report_differences(
         self,
-        strange: Iterable[AccountDifference],
+        foreign: Iterable[AccountDifference],
         covered: Decimal,
         now_ms: int,
         *,
         is_missing: bool,
     ) -> bool:
-        """Report orders and executions of others; end differences that are over or were judged.
+        """Report orders and executions of others, carry out answers, and end what is over.
 
         Args:
-            strange: Orders and executions of others in a reading; they are stored.
-            covered: Amount of the position that is on the account, base currency.
+            foreign: Orders and executions of others in a reading, already stored.
+            covered: Amount of the position that is in the account, base currency.
             now_ms: Market time, epoch milliseconds.
-            is_missing: Whether the reading misses coins.
+            is_missing: Whether the reading lacks coins.
 
         Returns:
             Whether missing coins were taken out of the position.
         """
         book = self._book
         account, context = book.context.session.account, book.context
-        left = {(one.kind, one.subject) for one in strange}
+        left = {(difference.kind, difference.subject) for difference in foreign}
         waiting: list[str] = []
         is_corrected = False
         for stored in read_open_differences(context.store, account):
@@ -125,17 +136,17 @@ class Judge:
             elif stored.kind.startswith("foreign") and stored.answer is None:
                 waiting.append(str(stored.document.get("text")))
         if not is_missing:
-            book.states.clear_problem(COINS)
+            book.states.clear_problem(COINS_PROBLEM)
         self._report_others(waiting)
         return is_corrected
 
     def _report_others(self, waiting: list[str]) -> None:
-        """Report orders and executions of others that no person has judged yet."""
+        """Report orders and executions of others about which no person has decided yet."""
         if not waiting:
-            self._book.states.clear_problem(ACCOUNT)
+            self._book.states.clear_problem(ACCOUNT_PROBLEM)
             return
         self._book.states.report(
-            ACCOUNT,
+            ACCOUNT_PROBLEM,
             Problem(
                 f"another program or person trades this symbol on the account: {waiting[-1]}",
                 "no entries; exits and stops go on",
@@ -149,7 +160,7 @@ class Judge:
         Args:
             found: The difference.
             now_ms: Market time, epoch milliseconds.
-            client_order_id: Id of the other program's order.
+            client_order_id: Client order id of the order of others; empty: none is known.
         """
         book = self._book
         context = book.context

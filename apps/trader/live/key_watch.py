@@ -1,4 +1,7 @@
-"""Reports that the rights of the API key have changed since the start, with the remedy."""
+"""Reports wrong rights of the API key while the trader runs: withdrawals allowed, or no trading.
+
+A person may change the rights of a key at the exchange at any time, so they are read each hour.
+"""
 
 from typing import Final
 
@@ -10,11 +13,11 @@ from trader.live.book import LiveBook
 from trader.states import Problem
 
 #: Source of the problem that a key has wrong rights.
-KEY: Final = "API key"
+KEY_PROBLEM: Final = "API key"
 
 
 def make_rights_watch(client: PrivateClient, ban: Problem | None) -> KeyRights | None:
-    """Return the watch that reads a key's rights again; None: a key that may withdraw.
+    """Return the reader of a key's rights; None: the start has banned entries until a restart.
 
     Args:
         client: CCXT client of the account.
@@ -30,29 +33,29 @@ def make_rights_watch(client: PrivateClient, ban: Problem | None) -> KeyRights |
 
 
 def watch_key(book: LiveBook) -> None:
-    """Let the rights of the key be read from time to time, and report those that are wrong.
+    """Request the rights of the key when that is due, and report wrong rights as a problem.
 
     Args:
-        book: Book of a symbol; its broker has the key.
+        book: The orders of a symbol; the book's broker has the key.
     """
     rights = book.broker.key_rights
     if rights is None:
         return
-    is_wrong = book.states.has_problem(KEY)
+    is_wrong = book.states.has_problem(KEY_PROBLEM)
     rights.look(book.times.key_rights_again if is_wrong else book.times.key_rights)
     if rights.refusal is not None:
-        book.states.report(KEY, _make_refusal_problem(rights.refusal))
+        book.states.report(KEY_PROBLEM, _make_refusal_problem(rights.refusal))
         return
     if rights.found is None:
-        book.states.clear_problem(KEY)
+        book.states.clear_problem(KEY_PROBLEM)
         return
     try:
         # Rights that the exchange does not state were accepted at the start.
         check_permissions(rights.exchange, rights.found, is_unknown_allowed=True)
     except SafetyRefusal as error:
-        book.states.report(KEY, _make_rights_problem(error))
+        book.states.report(KEY_PROBLEM, _make_rights_problem(error))
     else:
-        book.states.clear_problem(KEY)
+        book.states.clear_problem(KEY_PROBLEM)
 
 
 def _make_refusal_problem(refusal: str) -> Problem:

@@ -1,4 +1,4 @@
-"""The API key of a live trader: from the environment, from files or from a prompt."""
+"""Reads the API key of a live trader: from the environment, from files or from a prompt."""
 
 import getpass
 import os
@@ -17,10 +17,10 @@ PASSWORD_EXCHANGES: Final = ("okx",)
 
 
 def load_start_credentials(plan: StartPlan) -> Credentials | None:
-    """Return the key that a start trades with; None: on paper.
+    """Return the API key for a start; None: the start is on paper.
 
-    With a position or an order open the start goes on without a key, and is halted: the fault is
-    shown by status and sent as an alert; if the program ended, it would not be.
+    With a position or an order open, a start without a key goes on with an empty key, and is
+    halted: `trader status` and an alert report that, which a program that ends could not do.
 
     Raises:
         ConfigurationError: no key is set, and nothing is open.

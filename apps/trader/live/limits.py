@@ -1,7 +1,8 @@
-"""The limits of a live account, checked before each entry is sent.
+"""The limits of a live account: checked before each entry, and losses every few seconds.
 
-Losses are computed every few seconds; a limit that was passed is a problem of the trader, which
-status shows, until a person clears it with `trader risk --clear`.
+This module reads prices, balances and counts, and passes them to the rules of
+`execution/limit_checks.py` and `execution/risk_state.py`. A limit on losses that was passed is a
+problem of the trader, which stops entries until a person clears it with `trader risk --clear`.
 """
 
 import time
@@ -26,7 +27,7 @@ from trader.risk_guard import RiskGuard
 from trader.states import Problem
 
 #: Source of the problem of a limit that was passed.
-RISK: Final = "risk"
+RISK_PROBLEM: Final = "risk"
 #: Pause between two computations of the equity, wall seconds.
 LOOK_SECONDS: Final = 5.0
 _MINUTE_MS: Final = 60_000
@@ -36,33 +37,36 @@ class EntryLimits:
     """The limits of one symbol's entries; losses are those of the whole account."""
 
     def __init__(self, book: LiveBook) -> None:
-        """Initialise; nothing is read yet."""
+        """Initialise; the equity is computed at the first call of `watch_losses`."""
         self._book = book
         self._account = book.context.session.account
         self._guard = RiskGuard(book.context.store, self._account, book.context.settings.risk)
-        self._opened = read_live_account(book.context.store, self._account)
-        self._looked = -1e9
+        self._live_account = read_live_account(book.context.store, self._account)
+        self._computed_at = -1e9
         self._fees = FeeValues(book)
         self._unpriced = ""
         """A market whose present price the equity needs and lacks, by the last computation."""
 
     def watch_losses(self, now_ms: int) -> None:
-        """Compute the losses of the account, if that is due.
+        """Compute the losses of the account every `LOOK_SECONDS`, and report a limit passed.
+
+        Args:
+            now_ms: Market time, epoch milliseconds.
 
         Raises:
             StoreError: the file cannot be read or written.
         """
-        if time.monotonic() - self._looked < LOOK_SECONDS:
+        if time.monotonic() - self._computed_at < LOOK_SECONDS:
             return
-        self._looked = time.monotonic()
+        self._computed_at = time.monotonic()
         equity = self._compute_equity()
         orders = count_sent_orders(self._book.context.store, self._account, now_ms - _MINUTE_MS)
         state = self._guard.look(equity, now_ms, orders=orders)
         if state is None or state.reason is None:
-            self._book.states.clear_problem(RISK)
+            self._book.states.clear_problem(RISK_PROBLEM)
             return
         self._book.states.report(
-            RISK,
+            RISK_PROBLEM,
             Problem(
                 state.reason,
                 "no entries; exits and stops go on",
@@ -74,14 +78,16 @@ class EntryLimits:
         """Return the equity after all fees, quote currency; None: a present price is unknown."""
         self._unpriced = ""
         equity = self._book.funds.compute_equity(self.find_price)
-        fees = self._fees.look(self._book.funds.other_fees)
+        fees = self._fees.compute_cost(self._book.funds.other_fees)
         self._unpriced = self._unpriced or self._fees.unpriced
         return None if equity is None or fees is None else equity - fees
 
     def limit_entry(
         self, amount: Decimal, price: float, free: Decimal, now_ms: int, *, positions: int
     ) -> Decimal | str:
-        """Return the allowed amount of an entry, base currency, or the reason for its refusal.
+        """Return the allowed amount of an entry, base currency, or a text why it is refused.
+
+        The amount may be smaller than requested; a line is printed then.
 
         Args:
             amount: Amount by the rules of the account.
@@ -93,7 +99,7 @@ class EntryLimits:
         Raises:
             StoreError: the file cannot be read or written.
         """
-        self._looked = -1e9
+        self._computed_at = -1e9
         self.watch_losses(now_ms)
         if self._unpriced:
             return f"the equity is not known: {self._unpriced} has no price of now"
@@ -140,7 +146,7 @@ class EntryLimits:
 
     def _compute_first_day_limit(self, now_ms: int) -> Decimal | None:
         settings, quote = self._book.context.settings, self._book.context.market.quote
-        return compute_first_day_limit(settings.risk, self._opened, quote, now_ms)
+        return compute_first_day_limit(settings.risk, self._live_account, quote, now_ms)
 
     def _find_rate_obstacle(self, now_ms: int) -> str | None:
         def count_sent_since(seconds: int) -> int:
@@ -184,7 +190,9 @@ class EntryLimits:
         )
 
     def find_price(self, key: SeriesKey) -> Decimal | None:
-        """Return the price of a coin by the newest bid or close; None: both are old.
+        """Return the price of a series by the newest bid or close; None: both are old.
+
+        An unknown price is remembered as the reason why the equity is unknown.
 
         Another symbol's stream may be down, or its trader: a bid that is older than the newest
         close does not count.

@@ -1,10 +1,13 @@
-"""The orders of one symbol at a real exchange: the only place that sends them.
+"""Carries out the orders of one symbol at a real exchange: the counterpart of the paper executor.
 
-An order is stored, then its send with the time that the request carries, then it is sent: once. A
-process that is killed or suspended in between leaves an order that either was never sent, or
-arrives too late to be accepted. The order's outcome is found by look-ups only (`resolving`). An
-exit first cancels the stop that rests (`exiting`); while a position is open and no exit is on its
-way, a stop rests (`protecting`). The account is read again and again, and compared (`reconciling`).
+`drive` is called four times a second and after each event. An order is stored, then its send with
+the time that the request carries, then it is sent: once. So a process that is killed or suspended
+in between leaves an order that was never sent, or that arrives too late to be accepted. The outcome
+of an order without a clear response is found by look-ups only (`resolving.py`). An exit first
+cancels the stop that rests (`exiting.py`); while a position is open and no exit is on its way, a
+stop rests (`protecting.py`). The account is read regularly and compared with the database
+(`reconciling.py`). An entry is sent once its candle has opened, the balances are known and its
+limits are kept (`limits.py`).
 """
 
 import time
@@ -25,7 +28,7 @@ from onetape.execution.events import (
     OrderEvent,
     ProvenAbsent,
     StatusReport,
-    Unanswered,
+    UnclearResponse,
 )
 from onetape.execution.orders import OrderState
 from onetape.execution.protection import round_down
@@ -34,7 +37,7 @@ from onetape.store.live_accounts import is_order_stored, read_live_account
 from onetape.store.orders import insert_order, read_stored_order
 from trader.account_funds import AccountFunds
 from trader.brokers.live import LiveBroker
-from trader.live.book import LiveBook, describe_order_kind
+from trader.live.book import LiveBook
 from trader.live.booked_coins import compute_free_money, sum_booked_coins
 from trader.live.exiting import ExitSender
 from trader.live.key_watch import watch_key
@@ -43,7 +46,7 @@ from trader.live.protecting import Protector
 from trader.live.reconciling import AccountCheck
 from trader.live.resolving import look_up_if_due, note_absences
 from trader.live.times import LiveTimes
-from trader.live.tracking import LiveOrder
+from trader.live.tracking import LiveOrder, describe_order_kind
 from trader.order_booking import TrackedOrder
 from trader.session_context import SessionContext
 from trader.states import TraderStates
@@ -63,78 +66,95 @@ class LiveExecutor(LiveBook):
         *,
         times: LiveTimes,
     ) -> None:
-        """Initialise; the arguments are those of `LiveBook`."""
+        """Initialise; nothing is read or sent. The arguments are those of `LiveBook`."""
         super().__init__(context, fence, funds, broker, exchange, states, times=times)
         self._account = AccountCheck(self)
         self._exits = ExitSender(self, self._account)
         self._limits = EntryLimits(self)
         self._protector = Protector(self, self._account, self._exits)
-        self._turn: tuple[Candle, float] | None = None
-        """The candle of the due entry, and the time since it is due, monotonic; None: no entry."""
+        self._due_entry: tuple[Candle, float] | None = None
+        """Candle in which the entry is due, and monotonic time since then; None: none is due."""
 
     def resume(self, now_ms: int, reason: str) -> int:
-        """Continue the open orders; orders that were never sent are absent.
+        """Continue the open orders of an earlier session; drop those that were never sent.
+
+        Args:
+            now_ms: Market time, epoch milliseconds.
+            reason: Reason that is stored with dropped orders.
 
         Returns:
-            How many orders to buy were never sent.
+            Number of entries that were dropped.
         """
         entries = 0
-        for one in list(self.orders.values()):
-            if one.is_unsent and not self.broker.is_asking("submit", one.identity):
-                entries += one.order.side == "buy"
-                self.record(one, [ProvenAbsent(f"it was never sent: {reason}")], now_ms)
+        for live_order in list(self.orders.values()):
+            if live_order.is_unsent and not self.broker.is_asking("submit", live_order.identity):
+                entries += live_order.order.side == "buy"
+                self.record(live_order, [ProvenAbsent(f"it was never sent: {reason}")], now_ms)
         return entries
 
     def place(self, order: Order, now_ms: int) -> None:
-        """Take an order whose intent is stored: an exit begins at once, an entry once it is due."""
+        """Track an order whose intent is stored; an exit begins, an entry waits until it is due."""
         self.orders[order.client_order_id] = LiveOrder(TrackedOrder(order, OrderState(), 1))
         if order.side == "sell":
             self._exits.advance_exit(now_ms)
 
     def fill_open_order(self, row: Candle, now_ms: int) -> str | None:
-        """Send the entry that is due, or go on with the exit; the result is printed later.
+        """Send the entry, which is due now, or go on with the exit; the result is printed later.
 
         Args:
-            row: The candle that the rules fill the order in.
+            row: The candle in which the order is filled by the rules of a backtest.
             now_ms: Market time, epoch milliseconds.
+
+        Returns:
+            None: there is no text yet.
         """
         if self._unsent_entry is not None:
-            self._turn = row, time.monotonic()
+            self._due_entry = row, time.monotonic()
             self._send_entry(now_ms)
         self._exits.advance_exit(now_ms)
         return None
 
     @property
     def _unsent_entry(self) -> LiveOrder | None:
-        one = self.working
-        return one if one is not None and one.order.side == "buy" and one.is_unsent else None
+        live_order = self.entry_or_exit
+        return (
+            live_order
+            if live_order is not None and live_order.order.side == "buy" and live_order.is_unsent
+            else None
+        )
 
     @property
     def is_entry_in_flight(self) -> bool:
         """Return whether an order to buy was due and is not over."""
-        return self._turn is not None or super().is_entry_in_flight
+        return self._due_entry is not None or super().is_entry_in_flight
 
     @property
     def balance_is_known(self) -> bool:
-        """Return whether the balances of the account and their owners are known."""
+        """Return whether the present balances, and the executions before the session, are known."""
         is_read = self._account.held.get_balance(self.context.market.quote) is not None
         return is_read and self._account.is_history_read
 
     @property
     def is_position_known(self) -> bool:
-        """Return whether the position is certain: no earlier order may have opened another."""
-        buys = any(one.order.side == "buy" and not one.is_unsent for one in self.orders.values())
+        """Return whether the position is certain: no order may have bought coins unnoticed."""
+        buys = any(
+            live_order.order.side == "buy" and not live_order.is_unsent
+            for live_order in self.orders.values()
+        )
         return self.balance_is_known and self._account.has_named_all and not buys
 
     @property
     def is_at_rest(self) -> bool:
         """Return whether no order is on its way, and an open position has its stop or exit."""
-        moving = any(one.state.stage in ("sent", "unknown") for one in self.orders.values())
+        is_order_on_its_way = any(
+            live_order.state.stage in ("sent", "unknown") for live_order in self.orders.values()
+        )
         # An exit that has cancelled the stop and was not sent leaves the position without either.
-        return not moving and not self._protector.is_wanting and not self._exits.is_between
+        is_protected = not (self._protector.is_stop_missing or self._exits.is_exit_due)
+        return is_protected and not is_order_on_its_way
 
     def fill_late(self, row: Candle, now_ms: int, note: str) -> str | None:
-        """Continue the exit: a market order needs no known price."""
+        """Continue the exit although its candle has passed: a market order needs no known price."""
         del row, note
         self._exits.advance_exit(now_ms)
         return None
@@ -142,7 +162,10 @@ class LiveExecutor(LiveBook):
     def sell_at_level(
         self, order: Order, obligation: ExitObligation, row: Candle, found: BarExit, now_ms: int
     ) -> str:
-        """Store and begin an exit whose level was reached; return a text with the result."""
+        """Store and begin an exit whose level was reached; return a text for the printed line.
+
+        The candle and the price by the rules are not used, because the exchange decides the price.
+        """
         del row, found
         insert_order(self.context.store, order, self.fence, obligation=obligation)
         self.place(order, now_ms)
@@ -153,33 +176,37 @@ class LiveExecutor(LiveBook):
         del decided, is_live
 
     def cancel_entry(self, now_ms: int, reason: str) -> str | None:
-        """Drop the order to buy if it was not sent yet; return a text with the result."""
-        one = self.working
-        if one is None or one.order.side != "buy" or not one.is_unsent:
+        """Drop the entry if it was not sent yet; return a text for the printed line, or None."""
+        live_order = self.entry_or_exit
+        if live_order is None or live_order.order.side != "buy" or not live_order.is_unsent:
             return None
-        self.record(one, [ProvenAbsent(f"it was never sent: {reason}")], now_ms, note=reason)
+        self.record(live_order, [ProvenAbsent(f"it was never sent: {reason}")], now_ms, note=reason)
         return "not sent: the order to buy"
 
     def cancel(self, now_ms: int, reason: str) -> bool:
-        """Drop the entry or exit that was not sent yet: a market order that was is filled.
+        """Drop the entry or exit that was not sent yet. An order that was sent cannot be dropped.
+
+        Args:
+            now_ms: Market time, epoch milliseconds.
+            reason: Reason as a text, which is stored.
 
         Returns:
-            Whether there was one.
+            Whether an order was dropped.
         """
-        one = self.exit or self.working
-        if one is None or not one.is_unsent:
+        live_order = self.exit or self.entry_or_exit
+        if live_order is None or not live_order.is_unsent:
             return False
-        self.record(one, [ProvenAbsent(f"it was never sent: {reason}")], now_ms, note=reason)
+        self.record(live_order, [ProvenAbsent(f"it was never sent: {reason}")], now_ms, note=reason)
         return True
 
     def note_ending(self) -> None:
-        """Note that the program ends: no further exit is stored, and nothing waits for one."""
+        """Note that the program ends: no further exit is made."""
         self._exits.note_ending()
 
     def drop_exit(self, now_ms: int, reason: str) -> None:
-        """Drop an exit that is not sent yet: the exit stays pending, and its stop is put back.
+        """Drop an exit that is not sent yet; it stays pending, and the stop is placed again.
 
-        Before the account is compared no stop may be placed, so the exit is not dropped.
+        Before balances are known no stop may be placed, so the exit is not dropped.
         """
         if self._account.are_balances_known:
             self._exits.drop(now_ms, reason)
@@ -200,8 +227,8 @@ class LiveExecutor(LiveBook):
         note_absences(self, now_ms, self._account.orders_of_others)
         self._account.compare_readings(now_ms)
         watch_key(self)
-        for one in list(self.orders.values()):
-            look_up_if_due(self, one)
+        for live_order in list(self.orders.values()):
+            look_up_if_due(self, live_order)
         # Orders that protect the position do not wait for anything that an entry needs.
         if self._account.are_balances_known:
             self._exits.advance_exit(now_ms)
@@ -217,83 +244,89 @@ class LiveExecutor(LiveBook):
             by_order.setdefault(report.client_order_id, []).append(report.event)
         for identity, events in by_order.items():
             if any(isinstance(event, CancelRefused) for event in events):
-                self._exits.note_stop_taken()
-            one = self.orders.get(identity)
-            if one is not None:
-                self.record(one, events, now_ms, source=self.broker.name)
+                self._exits.note_stop_lost()
+            live_order = self.orders.get(identity)
+            if live_order is not None:
+                self.record(live_order, events, now_ms, source=self.broker.name)
             elif self._may_be_of_copy(identity):
                 # No entry before the account is read.
                 self._account.note_change()
-            elif self._is_news(identity, events):
+            elif self._is_unbooked(identity, events):
                 self._account.note_event()
 
     def _may_be_of_copy(self, identity: str) -> bool:
-        """Return whether an order may be the first sign of another copy of the database."""
+        """Return whether an unknown order has an id of this database: a copy may have sent it."""
         is_own = identity.startswith(self.tag) and not self._account.copies.is_seen
         return is_own and not is_order_stored(self.context.store, identity)
 
-    def _is_news(self, identity: str, events: Sequence[OrderEvent]) -> bool:
-        """Return whether events of an order that is not open report news."""
+    def _is_unbooked(self, identity: str, events: Sequence[OrderEvent]) -> bool:
+        """Return whether an order that is not tracked has a fill, or itself, that is not stored."""
         booked = {trade.exchange_trade_id for trade in self._fills}
-        if any(isinstance(one, FillReport) and one.trade_id not in booked for one in events):
+        if any(isinstance(event, FillReport) and event.trade_id not in booked for event in events):
             return True
         return read_stored_order(self.context.store, identity) is None
 
     def act_on_events(
-        self, one: LiveOrder, events: Sequence[OrderEvent], before: OrderState
+        self, live_order: LiveOrder, events: Sequence[OrderEvent], before: OrderState
     ) -> None:
-        """Note the consequences of events, and print those that no trade shows."""
-        what = describe_order_kind(one.order)
-        if one.identity not in self.orders or one.state.is_done:
+        """React to events that were stored: schedule look-ups and pauses, and print refusals.
+
+        Args:
+            live_order: Order after these events.
+            events: Events, oldest first.
+            before: Order before the events.
+        """
+        kind = describe_order_kind(live_order.order)
+        if live_order.identity not in self.orders or live_order.state.is_done:
             self._account.note_change()
         for event in events:
             match event:
-                case Unanswered(reason):
-                    one.schedule_look_up()
+                case UnclearResponse(reason):
+                    live_order.schedule_look_up()
                     print_line(
-                        f"{what}: no clear response ({reason}); it is looked up, and not sent again"
+                        f"{kind}: no clear response ({reason}); it is looked up, and not sent again"
                     )
                 case CancelRefused():
-                    one.schedule_look_up()
+                    live_order.schedule_look_up()
                 case StatusReport("rejected") if before.stage == "intended":
                     pass  # the rules, a limit or the account refused it: the line is printed
                 case StatusReport("rejected", _, reason) if not before.is_done:
-                    print_line(f"{what}: refused by the exchange: {reason}")
-                    self._note_refused(one, reason)
+                    print_line(f"{kind}: refused by the exchange: {reason}")
+                    self._note_refused(live_order, reason)
                 case StatusReport("canceled" | "expired") if not (
                     before.is_done or before.is_cancel_requested
                 ):
-                    self._note_ended(one)
+                    self._note_ended(live_order)
                 case StatusReport():
-                    one.is_look_needed = False
+                    live_order.is_look_up_needed = False
                 case _:
                     pass
 
-    def _note_ended(self, one: LiveOrder) -> None:
-        """Note that an order was ended before it was filled, by the exchange or by others."""
-        if one.order.is_protection:
-            self._protector.note_cancelled_by_others(one)
-            self._exits.note_stop_taken()
-        elif one.order.side == "sell" and not one.state.filled:
-            self._exits.note_unfilled(one)
+    def _note_ended(self, live_order: LiveOrder) -> None:
+        """React to an order that the exchange or others have ended before it was filled."""
+        if live_order.order.is_protection:
+            self._protector.note_cancelled_by_others(live_order)
+            self._exits.note_stop_lost()
+        elif live_order.order.side == "sell" and not live_order.state.filled:
+            self._exits.note_unfilled(live_order)
 
-    def _note_refused(self, one: LiveOrder, reason: str) -> None:
+    def _note_refused(self, live_order: LiveOrder, reason: str) -> None:
         self.sizes.note_refused(reason)
-        if one.order.is_protection:
-            self._protector.note_refused(one, reason)
-        elif one.order.side == "sell":
-            self._exits.note_refused(one, reason)
+        if live_order.order.is_protection:
+            self._protector.note_refused(live_order, reason)
+        elif live_order.order.side == "sell":
+            self._exits.note_refused(live_order, reason)
 
     def _send_entry(self, now_ms: int) -> None:
         """Send the order to buy that is due, once the money of the account is known."""
-        one, turn = self._unsent_entry, self._turn
-        if one is None or turn is None:
-            self._turn = None
+        live_order, turn = self._unsent_entry, self._due_entry
+        if live_order is None or turn is None:
+            self._due_entry = None
             return
         obstacle = self.halt or self.states.entry_obstacle
         if obstacle is not None:
-            self._turn = None
-            self._drop(one, obstacle, now_ms)
+            self._due_entry = None
+            self._drop(live_order, obstacle, now_ms)
             return
         row, since = turn
         balance = self._account.held.get_balance(self.context.market.quote)
@@ -302,19 +335,23 @@ class LiveExecutor(LiveBook):
         if balance is None or not self.balance_is_known:
             if time.monotonic() - since < self.times.entry_waits:
                 return
-            what = "what the account holds" if balance is None else "executions of earlier sessions"
-            found = f"{what} could not be read in time"
+            unread = (
+                "what the account holds" if balance is None else "executions of earlier sessions"
+            )
+            found = f"{unread} could not be read in time"
         else:
-            found = self._reserve_entry_amount(one, row, self._compute_free_money(balance), now_ms)
-        self._turn = None
+            found = self._reserve_entry_amount(
+                live_order, row, self._compute_free_money(balance), now_ms
+            )
+        self._due_entry = None
         if isinstance(found, Decimal):
-            self._account.held.note_before_send(one)
-            self.send(one, found, now_ms)
+            self._account.held.note_before_send(live_order)
+            self.send(live_order, found, now_ms)
             return
-        self._drop(one, found, now_ms)
+        self._drop(live_order, found, now_ms)
 
     def _compute_free_money(self, balance: Balance) -> Decimal:
-        """Return the free quote currency that belongs to no other account's position."""
+        """Return the free quote currency that is not booked as a position of any account."""
         context = self.context
         account = read_live_account(context.store, context.session.account)
         if account is None:
@@ -324,15 +361,15 @@ class LiveExecutor(LiveBook):
         )
         return compute_free_money(balance, booked)
 
-    def _drop(self, one: LiveOrder, reason: str, now_ms: int) -> None:
+    def _drop(self, live_order: LiveOrder, reason: str, now_ms: int) -> None:
         print_line(f"no buy: {reason}")
-        self.record(one, [StatusReport("rejected", reason=reason)], now_ms)
+        self.record(live_order, [StatusReport("rejected", reason=reason)], now_ms)
 
     def _reserve_entry_amount(
-        self, one: LiveOrder, row: Candle, free: Decimal, now_ms: int
+        self, live_order: LiveOrder, row: Candle, free: Decimal, now_ms: int
     ) -> Decimal | str:
         """Return the amount to buy, base currency, with its money reserved; or a refusal text."""
-        price = max(one.order.ask or row.close, row.close)
+        price = max(live_order.order.ask or row.close, row.close)
         rules, market = make_rules_of_candle(self.context.rules, row), self._make_order_context(row)
         positions = 0
 
@@ -340,14 +377,14 @@ class LiveExecutor(LiveBook):
             # In the transaction that reserves the slot, so that two simultaneous entries have an
             # order.
             nonlocal positions
-            positions = self._funds.count_other_positions(one.order.symbol)
+            positions = self._funds.count_other_positions(live_order.order.symbol)
             return simulate_buy(
                 rules, min(cash, float(free)), price, replace(market, equity=equity)
             )
 
         fill = self._funds.reserve(
-            one.identity,
-            one.order.symbol,
+            live_order.identity,
+            live_order.order.symbol,
             self.fence,
             size_fill,
             moment=row.timestamp,

@@ -1,9 +1,10 @@
-"""Orders of this installation that are older than their account in this file.
+"""Orders with an id of this database that are older than their account in the database.
 
-An account is opened with its first session, and the coins that it has then are stored as its own.
-If one of our orders is older, a backup from before that session was restored: coins of a position
-count as the account's own, and the stop belongs to no position. Until a person has answered, such
-orders are neither taken over nor cancelled, and there are no entries.
+An account is opened at its first session, and the coins that it has then are stored as its
+baseline, which is never sold. If the exchange has an older order of this database, a backup from
+before that session was restored: coins of a position were stored as part of the baseline, and the
+stop belongs to no position. Until a person has decided, such orders are neither taken over nor
+cancelled, and there are no entries.
 """
 
 from collections.abc import Iterable
@@ -34,25 +35,26 @@ class OlderOrders:
     """Orders of one symbol that are older than the account in the database."""
 
     def __init__(self, book: LiveBook) -> None:
-        """Begin with the stored answers of a person."""
+        """Read the account and the stored difference with a person's answer."""
         self._book = book
         self._account = read_live_account(book.context.store, book.context.session.account)
         self._stored = self._read()
 
     @property
     def opened_ms(self) -> int | None:
-        """Return the time at which the account was opened in this file, epoch ms of the exchange.
+        """Return the exchange time at which the account was opened, epoch milliseconds.
 
-        None if the time is unknown, or the older orders are taken over.
+        None if the time is unknown, or if older orders count as own orders.
         """
         return None if self._account is None or self._is_adopted else self._account.opened_ms
 
     @property
     def first_ms(self) -> int | None:
-        """Return the first time at which orders of the account may exist, epoch ms; None: unknown.
+        """Return the first time at which own orders may exist, epoch milliseconds; None: unknown.
 
-        Orders of this installation are not older than the first account of its file, at whatever
-        exchange: their tag is stored with it.
+        That is the opening of the first live account of the database, at whatever exchange, because
+        the tag of own orders is drawn then. If a person keeps older orders, it is the opening of
+        this account.
         """
         account = self._account
         if account is None or (self._stored is not None and self._stored.answer == "keep"):
@@ -61,7 +63,7 @@ class OlderOrders:
 
     @property
     def is_to_take_over(self) -> bool:
-        """Return whether a person has decided to take older orders over, and it is not done yet."""
+        """Return whether a person has decided to take over older orders, which is not done yet."""
         stored = self._stored
         return stored is not None and self._is_adopted and stored.ended_ms is None
 
@@ -81,8 +83,12 @@ class OlderOrders:
         bought_ms = find_first_bought_ms(self._book)
         return executed_ms < min(account.opened_ms, bought_ms or account.opened_ms)
 
-    def judge(self) -> bool:
-        """Report differences without an answer; return whether a person just answered adopt."""
+    def update_problem(self) -> bool:
+        """Read the difference again, and report it until a person has decided.
+
+        Returns:
+            Whether a person has answered `adopt` since the last call.
+        """
         was_adopted, self._stored = self._is_adopted, self._read()
         stored = self._stored
         if stored is None or stored.answer is not None:
@@ -96,16 +102,19 @@ class OlderOrders:
             self._book.states.report(OLDER_ORDER, problem)
         return self._is_adopted and not was_adopted
 
-    def take(self, orders: Iterable[OrderSnapshot], now_ms: int) -> None:
-        """Store and report that a reading has older orders.
+    def note_orders(self, orders: Iterable[OrderSnapshot], now_ms: int) -> None:
+        """Store and report that a reading has older orders; only the first time.
 
         Args:
-            orders: All of the reading. Orders that another account of the file has are left out.
-            now_ms: Market time.
+            orders: Older orders of the reading. Orders that another account of the database has are
+                left out.
+            now_ms: Market time, epoch milliseconds.
         """
         book, account = self._book, self._account
         context = book.context
-        found = [one for one in orders if not is_order_stored(context.store, one.client_order_id)]
+        found = [
+            order for order in orders if not is_order_stored(context.store, order.client_order_id)
+        ]
         if not found or account is None or self._stored is not None:
             return
         order, symbol = found[-1], context.key.symbol
@@ -118,15 +127,19 @@ class OlderOrders:
             context.store, book.fence, account.account, OLDER_ORDER, symbol,
             {"text": text, "symbol": symbol}, seen_ms=now_ms,
         )  # fmt: skip
-        self.judge()
+        self.update_problem()
 
     def end_take_over(self, now_ms: int) -> None:
-        """Remove the coins of older orders from the account's own coins, once.
+        """Reduce the baseline by the coins that older orders have bought; end the difference.
 
-        The orders are stored first: if the program ends in between, they are found in the file.
+        The orders are stored before: if the program ends in between, the next start goes on.
 
         Args:
-            now_ms: Market time.
+            now_ms: Market time, epoch milliseconds.
+
+        Raises:
+            StoreError: the file cannot be written.
+            SafetyRefusal: another process trades the account.
         """
         stored, account, context = self._stored, self._account, self._book.context
         if stored is None or account is None:

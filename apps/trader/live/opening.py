@@ -1,4 +1,9 @@
-"""Opens an account at an exchange before any trade: key, rights, and owner."""
+"""Opens the account of an API key at an exchange, before any order is sent.
+
+`open_access` checks the rights of the key, reads the account's id and balances, locks the symbols
+against other processes of the computer, and opens the stream of account events.
+`hold_live_account` opens the account in the database at its first session.
+"""
 
 import os
 import tempfile
@@ -49,9 +54,10 @@ UNTESTED_EXCHANGES: Final = tuple(
 
 
 class LiveAccess(Struct, frozen=True):
-    """An account at an exchange that may be traded."""
+    """An account at an exchange that may be traded, with its open connections."""
 
     client: PrivateClient
+    """Client for requests with the API key."""
     exchange_account: str
     """The exchange's own id of the account."""
     balances: dict[str, Balance]
@@ -93,7 +99,7 @@ class LiveAccess(Struct, frozen=True):
 
 
 def describe_live_obstacle(exchange: str) -> str:
-    """Return the reason why an exchange with known requests gets no orders; empty: not known.
+    """Return the reason why no orders are sent to an exchange; empty: none is known.
 
     Args:
         exchange: CCXT exchange id.
@@ -215,12 +221,16 @@ def hold_live_account(
     quote: str,
     now_ms: int,
 ) -> TraderSettings:
-    """Store the balances before the account's first session; return settings with its money.
+    """Open an account in the database at its first session; return settings with its start money.
+
+    The balances of the account are stored as its baseline. For an account that is open already,
+    only the owner of the key is checked.
 
     Args:
         store: The open database.
-        settings: Without `cash`, a new account may spend the quote currency that is free and is not
-            booked as a position of another account of the database.
+        settings: Settings of the trader. If they state no `cash`, a new account may spend the quote
+            currency that is free and is not booked as a position of another account of the
+            database.
         account: Name of the account.
         access: The account at the exchange.
         quote: Quote currency of the traded symbols.
@@ -228,12 +238,12 @@ def hold_live_account(
 
     Raises:
         SafetyRefusal: the account was opened with a key of another account of the exchange, or
-            another account counts the money that it would take whole.
+            another account of the database counts the same money.
         UsageError: there is no money to trade with.
     """
     known = read_live_account(store, account)
     if known is None:
-        baseline = {name: one.total for name, one in access.balances.items()}
+        baseline = {name: balance.total for name, balance in access.balances.items()}
         exchange = access.client.endpoint.exchange
         takes_all = settings.cash is None and not read_account_series(store, account)
         other = open_live_account(

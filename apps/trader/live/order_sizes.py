@@ -1,7 +1,7 @@
-"""Largest order sizes of one symbol: entries are capped, exits are sold in parts.
+"""The largest orders that a market accepts: a larger entry is made smaller, an exit sold in parts.
 
 Binance computes the largest market order again each day, so the market is read again each hour, and
-once an order is refused because of its size.
+after an order was refused because of its size.
 """
 
 import time
@@ -10,17 +10,17 @@ from typing import Final
 
 from onetape.exchange.dialects import get_dialect
 from onetape.exchange.rest import MarketInfo
-from onetape.execution.order_sizes import LARGE_STOP_LIMIT, LargestOrder
+from onetape.execution.order_sizes import LARGE_STOP_OFFSET, LargestOrder
 from trader.session_context import SessionContext
 
 #: Time between two readings of the market, wall seconds.
 READ_SECONDS: Final = 3_600.0
 #: Words in exchanges' errors about the size of an order.
-_OF_SIZE: Final = ("LOT_SIZE", "NOTIONAL", "maximum", "too large")
+_SIZE_WORDS: Final = ("LOT_SIZE", "NOTIONAL", "maximum", "too large")
 
 
 class OrderSizes:
-    """The largest orders of one symbol."""
+    """Limits of one symbol's market for the size of an order."""
 
     def __init__(self, context: SessionContext) -> None:
         """Initialise with the market that the start has read."""
@@ -35,13 +35,17 @@ class OrderSizes:
         return self._is_refused or time.monotonic() - self._read >= READ_SECONDS
 
     def note_market(self, market: MarketInfo | None) -> None:
-        """Take the present market; None: it is not listed, and nothing changes."""
+        """Use the limits of a market that was just read; None: not listed, the old limits stay."""
         self._read, self._is_refused = time.monotonic(), False
         self._market = market or self._market
 
     def note_refused(self, reason: str) -> None:
-        """Note that the exchange has refused an order, maybe because of its size."""
-        self._is_refused = self._is_refused or any(word in reason for word in _OF_SIZE)
+        """Request a reading of the market if the exchange refused an order because of its size.
+
+        Args:
+            reason: Error of the exchange, as a text.
+        """
+        self._is_refused = self._is_refused or any(word in reason for word in _SIZE_WORDS)
 
     @property
     def at_market(self) -> Decimal | None:
@@ -59,7 +63,7 @@ class OrderSizes:
         """
         offset, most = Decimal(repr(self._context.settings.stop_limit or 0.0)), self.at_market
         is_large = amount is not None and most is not None and amount > most
-        return LARGE_STOP_LIMIT if is_large and not offset and self._takes_limits else offset
+        return LARGE_STOP_OFFSET if is_large and not offset and self._takes_limits else offset
 
     def compute_largest_stop(self, level: Decimal) -> Decimal | None:
         """Return the largest amount of a stop, base currency; None: not limited.

@@ -1,12 +1,12 @@
-"""Orders of another copy of this database that trades the same account.
+"""Detects that another copy of this database trades the same account, and stops orders then.
 
-Each order is stored before it is sent. If the exchange has taken an order with an id of this
-installation after the beginning of this session, and the file does not have it, a process on
-another computer with a copy of the file has sent it; lease and lock do not reach that far. The
+Each order is stored before it is sent. If the exchange has an order with an id of this database
+that is newer than the beginning of this session, and the database does not have it, then a process
+on another computer with a copy of the file has sent it; lease and lock do not reach that far. The
 order is not taken over, because each entry and each exit would be made twice. No entry and no exit
-of the symbol is sent until a person has answered, also after a start: a container is started again
-without a person. If no other copy was seen, orders from before a start are those of a restored
-backup.
+of the symbol is sent until a person has decided. This state is stored, because a container is
+started again without a person. Orders from before the session are those of a restored backup, as
+long as no other copy was seen.
 """
 
 import time
@@ -29,7 +29,7 @@ from trader.states import Problem
 #: Kind of the difference, and source of the problem in the symbol of the orders.
 OTHER_COPY: Final = "other copy"
 #: Source of the problem in the other symbols of the account.
-ELSEWHERE: Final = "other copy elsewhere"
+OTHER_SYMBOL_PROBLEM: Final = "other copy elsewhere"
 _ZERO: Final = Decimal(0)
 _ADVICE: Final = "stop the other copy, then run: uv run trader reconcile"
 
@@ -38,12 +38,12 @@ class OtherCopies:
     """Orders of other copies of the database, as found by one symbol's session."""
 
     def __init__(self, book: LiveBook) -> None:
-        """Begin with the stored findings of an earlier session; nothing is read yet."""
+        """Read and report the stored differences of earlier sessions."""
         self._book = book
         self._is_read = False
         self.began_ms = book.context.session.started_ms
-        """Time since which only this process may send orders of this installation, exchange time,
-        epoch milliseconds."""
+        """Time since which only this process may send orders of this database, exchange time, epoch
+        milliseconds."""
         self.locked = _ZERO
         """Amount that open orders of other copies sell, base currency.
 
@@ -55,15 +55,15 @@ class OtherCopies:
 
     @property
     def is_seen(self) -> bool:
-        """Return whether another copy has sent orders that no person has judged yet."""
+        """Return whether another copy has sent orders about which no person has decided yet."""
         return self._book.states.has_problem(OTHER_COPY)
 
-    def judge(self, requested_ms: int, now_ms: int) -> bool:
-        """Act on stored answers about other copies, before a reading is compared.
+    def apply_answers(self, requested_ms: int, now_ms: int) -> bool:
+        """Carry out a person's answers about other copies, before a reading is compared.
 
         Args:
-            requested_ms: The exchange's own time right before the reading.
-            now_ms: Market time.
+            requested_ms: Exchange time right before the reading, epoch milliseconds.
+            now_ms: Market time, epoch milliseconds.
 
         Returns:
             Whether the orders of the other copy, which was stopped, must be taken over.
@@ -71,7 +71,7 @@ class OtherCopies:
         book = self._book
         context = book.context
         if not self._is_read:
-            # The trader's reckoning of the exchange's time may be ahead.
+            # The trader's estimate of the exchange's time may be ahead.
             self.began_ms, self._is_read = min(self.began_ms, requested_ms), True
         is_stopped = False
         for stored in self._read_differences():
@@ -83,16 +83,17 @@ class OtherCopies:
         self._report_stored()
         return is_stopped
 
-    def take(self, orders: Iterable[OrderSnapshot], now_ms: int) -> None:
-        """Take the orders of a reading that this process cannot have sent.
+    def note_orders(self, orders: Iterable[OrderSnapshot], now_ms: int) -> None:
+        """Store and report orders of a reading that this process cannot have sent.
 
         Args:
-            orders: All of the reading. Orders that another account of the file has are left out.
-            now_ms: Market time.
+            orders: Such orders of the reading. Orders that another account of the database has are
+                left out.
+            now_ms: Market time, epoch milliseconds.
         """
         book = self._book
         store, session = book.context.store, book.context.session
-        found = [one for one in orders if not is_order_stored(store, one.client_order_id)]
+        found = [order for order in orders if not is_order_stored(store, order.client_order_id)]
         self._note_locked(found)
         if not found or self.is_seen:
             return
@@ -108,20 +109,20 @@ class OtherCopies:
         self._report(text)
 
     def compute_unlocked_amount(self, amount: Decimal, beyond: Decimal) -> Decimal:
-        """Return the amount of a position that a stop may sell, base currency.
+        """Return the part of a position that a stop may sell, base currency.
 
-        The position may be in both files, and the other copy's stop may rest for it.
+        If both copies have the position, the stop of the other copy may rest for the same coins.
 
         Args:
-            amount: The position.
-            beyond: Balance of the account less its own coins, base currency.
+            amount: Amount of the position, base currency.
+            beyond: Balance of the account less its baseline, base currency.
         """
         if not self.is_seen:
             return amount
         # A resting stop is not cancelled before the copy's stop is certain to be gone.
-        resting = (one for one in self._book.stops if one.state.stage == "open")
+        resting = (stop for stop in self._book.stops if stop.state.stage == "open")
         resting_amount = sum(
-            ((one.order.ordered_amount or _ZERO) - one.state.filled for one in resting), _ZERO
+            ((stop.order.ordered_amount or _ZERO) - stop.state.filled for stop in resting), _ZERO
         )
         return min(amount, max(beyond - self.locked, min(resting_amount, beyond), _ZERO))
 
@@ -131,9 +132,9 @@ class OtherCopies:
         A smaller amount is ignored for some seconds: between two orders a copy has none.
         """
         amounts = (
-            (one.amount or _ZERO) - (one.filled or _ZERO)
-            for one in orders
-            if one.side == "sell" and one.status == "open"
+            (order.amount or _ZERO) - (order.filled or _ZERO)
+            for order in orders
+            if order.side == "sell" and order.status == "open"
         )
         locked, now = sum(amounts, _ZERO), time.monotonic()
         if locked < self.locked:
@@ -146,20 +147,24 @@ class OtherCopies:
         """Return the differences of the account that are not over."""
         context = self._book.context
         found = read_open_differences(context.store, context.session.account)
-        return [one for one in found if one.kind == OTHER_COPY]
+        return [difference for difference in found if difference.kind == OTHER_COPY]
 
     def _report_stored(self) -> None:
-        """Report stored orders of other copies that no person has judged yet."""
+        """Report stored orders of other copies about which no person has decided yet."""
         symbol = self._book.context.key.symbol
-        waiting = [one for one in self._read_differences() if one.answer is None]
-        here = [one for one in waiting if one.subject == symbol]
-        for one in here:
-            self.began_ms = min(self.began_ms, self._find_start_ms(one))
+        waiting = [
+            difference for difference in self._read_differences() if difference.answer is None
+        ]
+        here = [difference for difference in waiting if difference.subject == symbol]
+        for difference in here:
+            self.began_ms = min(self.began_ms, self._find_start_ms(difference))
         self._report(str(here[-1].document.get("text")) if here else None)
-        self._report_elsewhere(next((one.subject for one in waiting if one not in here), ""))
+        self._report_elsewhere(
+            next((difference.subject for difference in waiting if difference not in here), "")
+        )
 
     def _find_start_ms(self, stored: StoredDifference) -> int:
-        """Return the time from which orders may come from a known copy, epoch milliseconds."""
+        """Return the time since which a known copy may have sent orders, epoch milliseconds."""
         known = stored.document.get("began_ms")
         if known is not None:
             return int(known)
@@ -180,10 +185,10 @@ class OtherCopies:
     def _report_elsewhere(self, symbol: str) -> None:
         """Report another copy in another symbol of the account; empty: there is none."""
         if not symbol:
-            self._book.states.clear_problem(ELSEWHERE)
+            self._book.states.clear_problem(OTHER_SYMBOL_PROBLEM)
             return
         self._book.states.report(
-            ELSEWHERE,
+            OTHER_SYMBOL_PROBLEM,
             Problem(
                 f"another copy of this database trades {symbol} on this account",
                 "no entries; exits and stops go on",

@@ -1,4 +1,8 @@
-"""Takes over own orders without a response and own executions without an event in a reading."""
+"""Finds in a reading of the account what no response and no event has reported: orders and fills.
+
+The orders here are stored orders of this database. Orders that the database lacks are handled in
+`found_orders.py`.
+"""
 
 from collections.abc import Iterable
 
@@ -11,15 +15,15 @@ from trader.live.book import LiveBook
 from trader.live.lost_executions import find_assumed_orders
 
 
-def take_orders(
+def take_over_orders(
     book: LiveBook, orders: Iterable[OrderSnapshot], fills: Iterable[OwnTrade], now_ms: int
 ) -> None:
-    """Store the exchange's id of own orders whose acknowledgement never arrived.
+    """Store state and fills of stored orders whose acknowledgement never arrived.
 
     Args:
         book: The orders of the symbol.
-        orders: All of a reading.
-        fills: All of a reading.
+        orders: All orders of a reading.
+        fills: All executions of a reading.
         now_ms: Market time, epoch milliseconds.
     """
     key = book.context.key
@@ -30,18 +34,18 @@ def take_orders(
             continue
         if found.client_order_id in assumed:
             continue
-        one = track_order_again(book, found.client_order_id)
-        if one is not None:
-            own = [one for one in fills if one.exchange_order_id == found.exchange_order_id]
-            book.record(one, make_order_events(found, own), now_ms, source=book.broker.name)
+        live_order = track_order_again(book, found.client_order_id)
+        if live_order is not None:
+            own = [fill for fill in fills if fill.exchange_order_id == found.exchange_order_id]
+            book.record(live_order, make_order_events(found, own), now_ms, source=book.broker.name)
 
 
-def take_fills(book: LiveBook, fills: Iterable[OwnTrade], now_ms: int) -> list[OwnTrade]:
+def book_missed_fills(book: LiveBook, fills: Iterable[OwnTrade], now_ms: int) -> list[OwnTrade]:
     """Book executions of known orders that no event has reported; return these executions.
 
     Args:
         book: The orders and trades of the symbol.
-        fills: All of a reading.
+        fills: All executions of a reading.
         now_ms: Market time, epoch milliseconds.
     """
     key = book.context.key
@@ -61,20 +65,23 @@ def take_fills(book: LiveBook, fills: Iterable[OwnTrade], now_ms: int) -> list[O
     for fill in missed:
         by_order.setdefault(known[fill.exchange_order_id], []).append(fill)
     for identity, made in by_order.items():
-        one = track_order_again(book, identity)
-        if one is not None:
+        live_order = track_order_again(book, identity)
+        if live_order is not None:
             book.record(
-                one, [make_fill_report(fill) for fill in made], now_ms, source=book.broker.name
+                live_order,
+                [make_fill_report(fill) for fill in made],
+                now_ms,
+                source=book.broker.name,
             )
     return missed
 
 
-def check_stream(book: LiveBook, missed: Iterable[OwnTrade], requested_ms: int) -> None:
-    """Open the account's stream again if it has missed an execution.
+def reconnect_lossy_stream(book: LiveBook, missed: Iterable[OwnTrade], requested_ms: int) -> None:
+    """Open the stream of account events again if it has lost an execution; print a line.
 
     Args:
         book: The orders of the symbol.
-        missed: Executions that no event has brought.
+        missed: Executions that no event has reported.
         requested_ms: Exchange time at which the account was read, epoch milliseconds.
     """
     for fill in missed:

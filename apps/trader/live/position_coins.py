@@ -1,8 +1,13 @@
-"""Computes the part of a position that is on the account, and the part that an order may sell."""
+"""Computes which coins of a position are still in the account, and how many an order may sell.
+
+The account may have had coins before its first session (the baseline), which are never sold. Other
+programs and persons may have sold coins of the position, and the balance alone does not show whose
+coins they sold. So the balance is compared with the one at which no coin was missing.
+"""
 
 from decimal import Decimal
 
-from onetape.execution.reconcile import LedgerSnapshot, compute_covered
+from onetape.execution.reconcile import LedgerSnapshot, compute_covered_amount
 from onetape.store.compared_balances import (
     ComparedBalance,
     read_compared_balance,
@@ -21,7 +26,7 @@ class PositionCoins:
     def __init__(self, book: LiveBook) -> None:
         """Initialise; nothing is missing before the first reading."""
         self._book = book
-        self._before: Decimal | None = None
+        self._baseline: Decimal | None = None
         self.covered = _ZERO
         """Amount of the position that is in the account, base currency."""
         self.is_short = False
@@ -32,24 +37,29 @@ class PositionCoins:
         self._missing = _ZERO
         """Amount of the position that no order may sell, base currency."""
         self._needed: Decimal | None = None
-        """Balance of the account if no coins of positions were missing, base currency; None: not
-        computed since the last reading."""
+        """Balance that the account has if no coin is missing, base currency; None: not computed
+        since the last reading."""
         self._complete: Decimal | None = None
-        """Balance of the last reading, base currency, if nothing was missing in it; else None."""
+        """Balance of the last reading, base currency; None: coins were missing in that reading."""
 
     @property
-    def before(self) -> Decimal | None:
+    def baseline(self) -> Decimal | None:
         """Return the balance before the account's first session; None: not stored."""
-        if self._before is None:
+        if self._baseline is None:
             context = self._book.context
             account = read_live_account(context.store, context.session.account)
             if account is not None:
-                self._before = account.baseline.get(context.market.base, _ZERO)
-        return self._before
+                self._baseline = account.baseline.get(context.market.base, _ZERO)
+        return self._baseline
 
     def measure(self, ledger: LedgerSnapshot, total: Decimal) -> None:
-        """Compare the position with the account's balance of its base currency."""
-        self.covered = compute_covered(ledger, total)
+        """Compare the position with the account's balance; sets `covered`, `is_short` and `sold`.
+
+        Args:
+            ledger: The database's record of the market.
+            total: Balance of the account, base currency.
+        """
+        self.covered = compute_covered_amount(ledger, total)
         self.is_short = self.covered < ledger.position
         self._needed = None
         # A balance may be shown late; executions of others are facts.
@@ -57,41 +67,41 @@ class PositionCoins:
         safe = self.covered
         if total < ledger.position:
             # The coins on the account may be its own.
-            safe = _ZERO if self.before is None else max(total - self.before, _ZERO)
+            safe = _ZERO if self.baseline is None else max(total - self.baseline, _ZERO)
         self._missing = ledger.position - safe
 
     def may_hide_sales(self, total: Decimal) -> bool:
-        """Return whether others may have sold coins of the position without a trace in the balance.
+        """Return whether coins of the position may be sold although the balance covers it.
 
-        Others may have sold some if the account has more coins than the position's, and less than
-        the balance before its first session (or at the last complete reading) plus all coins bought
-        since.
+        That is so if the account has more coins than the position, and fewer than the baseline (or
+        the balance of the last complete reading) plus all coins bought since.
 
         Args:
             total: Balance of the account, base currency.
         """
         position = self._book.position
-        if position.is_flat or total <= position.own:
+        if position.is_flat or total <= position.open_amount:
             return False
         needed = self._compute_needed()
         return needed is None or total < needed
 
     def compute_shortfall(self, total: Decimal) -> Decimal:
-        """Return the coins that the account lacks of its own and all positions', base currency.
+        """Return the coins that the account lacks of baseline and positions, base currency.
 
-        If that is unknown, the whole position is returned.
+        If that is unknown, the amount of the whole position is returned.
 
         Args:
             total: Balance of the account, base currency.
         """
         needed = self._compute_needed()
-        return self._book.position.own if needed is None else max(needed - total, _ZERO)
+        return self._book.position.open_amount if needed is None else max(needed - total, _ZERO)
 
     def note_complete(self, total: Decimal, read_ms: int) -> None:
-        """Store the balance, because nothing is missing: coins of the account's own may have left.
+        """Store the balance of a reading in which no coin is missing, for later comparisons.
 
-        Two readings in a row have to agree: a balance may be shown late. Nothing is stored while
-        another position of the account at the exchange has such coins: they may be missing there.
+        It is stored if two readings in a row have the same balance, because a balance may be shown
+        late; and if no other account of the database has a position in the same coins, which may be
+        missing there.
 
         Args:
             total: Balance of the account in the reading, base currency.
@@ -105,7 +115,7 @@ class PositionCoins:
         account = self._read_account()
         if account is None or last != total or self._compute_needed() == total:
             return
-        book, place = self._book, self._place(account)
+        book, place = self._book, self._get_account_key(account)
         if sum_booked_coins(book.context.store, *place) > max(book.position.base, _ZERO):
             return
         found = ComparedBalance(total, read_ms)
@@ -120,8 +130,8 @@ class PositionCoins:
         context = self._book.context
         return read_live_account(context.store, context.session.account)
 
-    def _place(self, account: LiveAccount) -> tuple[str, str, str]:
-        """Return exchange, the exchange's id of the account, and base currency."""
+    def _get_account_key(self, account: LiveAccount) -> tuple[str, str, str]:
+        """Return the key of the stored balance: exchange, exchange's id of the account, coin."""
         return account.exchange, account.exchange_account, self._book.context.market.base
 
     def _compute_needed(self) -> Decimal | None:
@@ -134,7 +144,7 @@ class PositionCoins:
         if account is None:
             return None
         if self._needed is None:
-            store, place = self._book.context.store, self._place(account)
+            store, place = self._book.context.store, self._get_account_key(account)
             compared = read_compared_balance(store, *place)
             if compared is None:
                 self._needed = account.baseline.get(place[-1], _ZERO) + sum_booked_coins(
@@ -146,16 +156,16 @@ class PositionCoins:
         return self._needed
 
     def note_correction(self) -> None:
-        """Note that missing coins were removed from the position or the account's earlier coins."""
-        self._missing, self.is_short, self._before = _ZERO, False, None
+        """Note that coins were removed from the position, or that the baseline was reduced."""
+        self._missing, self.is_short, self._baseline = _ZERO, False, None
         self._needed = self._complete = None
         self.sold = _ZERO
 
     def compute_sellable(self, total: Decimal, *, is_missing: bool) -> Decimal:
-        """Return the base currency that an order may sell, without coins of the account's own.
+        """Return the base currency that an order may sell: position and dust, not the baseline.
 
-        Dust of earlier positions counts as far as the account has it beyond its own coins and the
-        position: it may have been converted.
+        Dust of earlier positions may have been converted, so it counts only as far as the account
+        has more than baseline and position.
 
         Args:
             total: Balance of the account, base currency.
@@ -164,7 +174,7 @@ class PositionCoins:
         position = self._book.position
         if position.is_flat:
             return _ZERO
-        beyond = total - (self.before or _ZERO) - position.own
-        dust = max(min(position.carried, beyond), _ZERO)
+        beyond = total - (self.baseline or _ZERO) - position.open_amount
+        dust = max(min(position.earlier_dust, beyond), _ZERO)
         missing = self._missing if is_missing else _ZERO
-        return max(position.own - missing, _ZERO) + dust
+        return max(position.open_amount - missing, _ZERO) + dust

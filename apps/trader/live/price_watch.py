@@ -1,7 +1,7 @@
-"""The last price of a market for an open position: by the stream, and over REST where it is old.
+"""The last price of an open position's market: from the stream, or over REST if that is old.
 
-While the stream sends prices, the rules check each candle and sell at a level by themselves. This
-module is for the time without prices.
+While the stream sends prices, the rules check each candle and sell at a level. This module serves
+the time without a stream, in which `stop_watch.py` compares the price with the level of the stop.
 """
 
 import time
@@ -21,6 +21,7 @@ class KnownPrice(Struct, frozen=True):
     age_seconds: float
     """Wall seconds since the price was read or sent."""
     is_by_rest: bool
+    """Whether the price was read over REST; otherwise the stream sent it."""
 
 
 class PriceWatch:
@@ -31,7 +32,7 @@ class PriceWatch:
         self._book = book
         self._requested_at = -1e9
 
-    def look(self, now_ms: int) -> KnownPrice | None:
+    def get_price(self, now_ms: int) -> KnownPrice | None:
         """Return the newest price, and request another if it is old; None: unknown."""
         book = self._book
         known = self._find_newest_price(now_ms)
@@ -53,4 +54,4 @@ class PriceWatch:
         read = book.broker.last_price
         if read is not None:
             found.append(KnownPrice(read[0], time.monotonic() - read[1], is_by_rest=True))
-        return min(found, key=lambda one: one.age_seconds, default=None)
+        return min(found, key=lambda known: known.age_seconds, default=None)

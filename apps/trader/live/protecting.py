@@ -1,10 +1,11 @@
-"""Keeps a stop at the exchange while a position is open and no exit is on its way.
+"""Keeps a stop order at the exchange while a position is open and no exit is on its way.
 
-If a stop is refused, its level is watched here, as on paper, and the stop is tried again after
-growing pauses. If others cancel a stop, it is placed again once; after a second cancellation it is
-not placed again, and there are no entries. While a person has forbidden orders (`trader halt`), a
-filled position keeps or gets its stop, and nothing else is sent. Once the price has passed the
-level, the position is sold, also if a resting stop has not sold it.
+`execution/protection.py` decides whether to place, replace or cancel it. If the exchange refuses a
+stop, the trader watches the level itself, as on paper, and places the stop again after growing
+pauses. If others cancel a stop, it is placed again once; after a second cancellation it is not, and
+there are no entries. While a person has forbidden orders (`trader halt`), a position keeps or gets
+its stop, and nothing else is sent. Once the price has passed the level, the position is sold, also
+if a resting stop has not sold it.
 """
 
 import time
@@ -13,17 +14,17 @@ from typing import Final
 
 from onetape.cli.output import print_line
 from onetape.execution.protection import (
-    Place,
-    Replace,
+    CancelStop,
+    PlaceStop,
+    ReplaceStop,
     RestingStop,
     StopPolicy,
     Unprotectable,
-    Withdraw,
     choose_protection_step,
     round_down,
 )
 from onetape.store.orders import count_stops_cancelled_by_others
-from trader.live.book import Level, LiveBook
+from trader.live.book import LiveBook, StopLevel
 from trader.live.exiting import ExitSender
 from trader.live.price_watch import KnownPrice, PriceWatch
 from trader.live.reconciling import AccountCheck
@@ -34,7 +35,7 @@ from trader.live.unread_entry import UnreadEntry, compute_stop_level
 
 _LONGEST_PAUSE_SECONDS: Final = 3_600.0
 #: Number of times that a stop cancelled by others is placed again.
-_RESTORED: Final = 1
+_MOST_RESTORED: Final = 1
 
 
 class Protector:
@@ -47,7 +48,14 @@ class Protector:
         exits: ExitSender,
         policy: StopPolicy | None = None,
     ) -> None:
-        """Begin; stops that rest are among the executor's orders."""
+        """Initialise; stops that rest already are among the orders of the book.
+
+        Args:
+            book: The orders and trades of the symbol.
+            account: Comparison of the account, with its balances.
+            exits: Sender of the symbol's exits.
+            policy: Rules for when a resting stop is moved; None: by the book's time limits.
+        """
         self._book = book
         self._account = account
         self._exits = exits
@@ -64,8 +72,8 @@ class Protector:
         self._amounts = StopAmount(book, account)
         self._unread = UnreadEntry(book)
         self._replaced: dict[str, RestingStop] = {}
-        """The stop to be replaced by each stop on its way, by client order id."""
-        self._known_good: Decimal | None = None
+        """The stop that is replaced, by the client order id of the new stop on its way."""
+        self._accepted_price: Decimal | None = None
         """Price of a stop that the exchange accepted, after it refused the replacement."""
         self._move_refusals = 0
         self._no_move_before = 0.0
@@ -73,22 +81,30 @@ class Protector:
         """Whether the state of the stop was checked, which needs a reading of the account."""
 
     @property
-    def is_wanting(self) -> bool:
-        """Return whether the position needs a stop that can be placed and does not rest yet."""
+    def is_stop_missing(self) -> bool:
+        """Return whether the position needs a stop that can be placed now and does not rest yet."""
         if self._unread.is_waited_for:
             return True
         if not self._has_looked and self._compute_stop_level() is not None:
-            return not any(is_resting(one, self._book) for one in self._book.stops)
+            return not any(is_resting(stop, self._book) for stop in self._book.stops)
         return self._watch.naked_since is not None and time.monotonic() >= self._not_before
 
-    def note_refused(self, one: LiveOrder, reason: str) -> None:
-        """Note that the exchange refused a stop: another stays, or the trader watches the level."""
-        replaced = self._replaced.pop(one.identity, None)
-        amount = one.order.ordered_amount or Decimal(0)
+    def note_refused(self, stop: LiveOrder, reason: str) -> None:
+        """Note that the exchange has refused a stop, and begin a pause before the next try.
+
+        If the stop was to replace another one, that one stays or is placed again. Otherwise the
+        trader watches the level itself.
+
+        Args:
+            stop: The refused stop.
+            reason: Error of the exchange, as a text.
+        """
+        replaced = self._replaced.pop(stop.identity, None)
+        amount = stop.order.ordered_amount or Decimal(0)
         self._amounts.note_refused(amount, None if replaced is None else replaced.amount)
         if replaced is not None:
             # The old stop still rests, or its price is known to be accepted: it is placed again.
-            self._known_good = replaced.price
+            self._accepted_price = replaced.price
             pause = self._pause(self._move_refusals)
             self._move_refusals += 1
             self._no_move_before = time.monotonic() + pause
@@ -96,7 +112,7 @@ class Protector:
             done = f"the stop {'stays' if is_there else 'is put back'} at {replaced.price:f}"
             print_line(f"{done}; it is moved again in {pause:.0f} s at the earliest")
             return
-        self._known_good = None
+        self._accepted_price = None
         pause = self._pause(self._refusals)
         self._refusals += 1
         self._not_before = time.monotonic() + pause
@@ -105,18 +121,34 @@ class Protector:
     def _pause(self, refusals: int) -> float:
         return min(self._book.times.stop_again * 2 ** min(refusals, 20), _LONGEST_PAUSE_SECONDS)
 
-    def note_cancelled_by_others(self, one: LiveOrder) -> None:
-        """Note that a stop was cancelled, and not by this program."""
-        print_line(f"the stop at {one.order.stop_price:f} was cancelled, and not by this program")
+    def note_cancelled_by_others(self, stop: LiveOrder) -> None:
+        """Print that others have cancelled a stop."""
+        print_line(f"the stop at {stop.order.stop_price:f} was cancelled, and not by this program")
 
     def note_unread(self, now_ms: int) -> None:
-        """Note where the stop is while the account was not read since the start."""
+        """Store where the position's stop is, before the account was read since the start.
+
+        Args:
+            now_ms: Market time, epoch milliseconds.
+
+        Raises:
+            StoreError: the file cannot be written.
+            SafetyRefusal: another process trades the account.
+        """
         if self._unread.watch_executions(now_ms):
             self._account.note_correction()
         self._watch.note_unread(self._compute_stop_level(), now_ms)
 
     def maintain_stop(self, now_ms: int) -> None:
-        """Place, move or cancel the stop, if that is due, and watch the level without a stop."""
+        """Place, move or cancel the stop if that is due; without a stop, watch its level.
+
+        Args:
+            now_ms: Market time, epoch milliseconds.
+
+        Raises:
+            StoreError: the file cannot be written; nothing is sent that is not stored.
+            SafetyRefusal: another process trades the account.
+        """
         self._has_looked = True
         if self._unread.watch_executions(now_ms):
             self._account.note_correction()
@@ -125,26 +157,26 @@ class Protector:
             # The refused stop belonged to an earlier position.
             self._move_refusals, self._no_move_before = 0, 0.0
             self._amounts.forget()
-        known = None if level is None else self._prices.look(now_ms)
+        known = None if level is None else self._prices.get_price(now_ms)
         if level is not None and self._may_try:
             self._exits.put_off_overdue(now_ms)
-        if not (self._is_leaving() or self._is_waiting):
+        if not (self._is_exit_under_way() or self._is_waiting):
             self._adjust_stop(level, known, now_ms)
         self._watch.locked = self._amounts.locked
-        if self._watch.look(level, self._held, known, self._exits.obstacle, now_ms):
-            self._refusals, self._not_before, self._known_good = 0, 0.0, None
+        if self._watch.update(level, self._held, known, self._exits.obstacle, now_ms):
+            self._refusals, self._not_before, self._accepted_price = 0, 0.0, None
 
     @property
     def _held(self) -> Decimal:
         """Return the amount that a stop should sell, base currency."""
         # Amount that cancelled stops have sold, without a known execution yet.
         stops = self._book.stops
-        sold = sum((one.state.filled - one.state.booked for one in stops), Decimal(0))
+        sold = sum((stop.state.filled - stop.state.booked for stop in stops), Decimal(0))
         return self._account.compute_sellable_base() + self._unread.amount - sold
 
     @property
     def _may_try(self) -> bool:
-        """Return whether nothing known prevents a stop from being placed now."""
+        """Return whether a stop may be placed now: no pause, and the end of each stop is known."""
         obstacle = self._watch.obstacle
         is_given_up = obstacle is not None and obstacle.is_given_up
         is_late = time.monotonic() >= self._not_before
@@ -154,23 +186,23 @@ class Protector:
     def _is_waiting(self) -> bool:
         """Return whether a stop has an unknown state or an unknown sold amount."""
         return any(
-            (one.state.stage in ("sent", "unknown") and not one.is_nowhere)
-            or one.state.outcome == "filled"
-            or is_doubtful(one, self._book)
-            for one in self._book.stops
+            (stop.state.stage in ("sent", "unknown") and not stop.is_nowhere)
+            or stop.state.outcome == "filled"
+            or is_doubtful(stop, self._book)
+            for stop in self._book.stops
         )
 
-    def _adjust_stop(self, level: Level | None, known: KnownPrice | None, now_ms: int) -> None:
+    def _adjust_stop(self, level: StopLevel | None, known: KnownPrice | None, now_ms: int) -> None:
         book = self._book
         resting = tuple(
             RestingStop(
-                one.identity, one.order.ordered_amount - one.state.booked, one.order.stop_price
+                stop.identity, stop.order.ordered_amount - stop.state.booked, stop.order.stop_price
             )
-            for one in book.stops
-            if one.order.ordered_amount is not None
-            and one.order.stop_price is not None
-            and not one.state.is_done
-            and not one.is_nowhere
+            for stop in book.stops
+            if stop.order.ordered_amount is not None
+            and stop.order.stop_price is not None
+            and not stop.state.is_done
+            and not stop.is_nowhere
         )
         price = None if level is None else level[1]
         is_paused = time.monotonic() < self._no_move_before
@@ -179,10 +211,10 @@ class Protector:
         if price is not None and known is not None and known.price <= price:
             # The exchange would refuse a stop at its price; the rules sell there.
             is_fixed = True
-        if self._known_good is not None and price is not None:
-            price = min(price, self._known_good)
+        if self._accepted_price is not None and price is not None:
+            price = min(price, self._accepted_price)
         lowest = None if price is None else price * (1 - self._policy.limit_offset)
-        on_exchange = sum((one.amount for one in resting), Decimal(0))
+        on_exchange = sum((stop.amount for stop in resting), Decimal(0))
         withheld = self._amounts.compute_withheld(on_exchange)
         amount = self._amounts.compute_amount(max(self._held - withheld, Decimal(0)), lowest)
         self._watch.withheld = withheld
@@ -204,11 +236,11 @@ class Protector:
             is_fixed=is_fixed,
         )
         match found:
-            case Place(amount, price) if level is not None:
+            case PlaceStop(amount, price) if level is not None:
                 self._place(level[0], amount, price, now_ms)
-            case Replace(identity, amount, price, reason) if level is not None:
+            case ReplaceStop(identity, amount, price, reason) if level is not None:
                 self._replace(book.orders[identity], level[0], amount, price, reason, now_ms)
-            case Withdraw(identity, reason):
+            case CancelStop(identity, reason):
                 if withheld > 0 and not book.position.is_flat:
                     reason = "others may have sold the position"
                     print_line(f"the stop is cancelled: {reason}")
@@ -238,28 +270,27 @@ class Protector:
             return rests, True
         return largest, False
 
-    def _is_leaving(self) -> bool:
+    def _is_exit_under_way(self) -> bool:
         """Return whether an exit is on its way, so that no stop may sell the same coins.
 
-        An exit that is not sent yet counts for a few seconds only: then the exit is put off. The
-        same holds for an exit that follows because the exit before has sold a part. An exit that is
-        not acknowledged in time counts no more once the account still shows the coins after the
-        exit's deadline.
+        An exit that is not sent yet, or that follows a sold part, counts for a few seconds. An exit
+        that is not acknowledged in time stops counting once the account, read after the exit's
+        deadline, still has the coins.
         """
         book = self._book
-        one = book.exit
-        if one is None:
+        exit_order = book.exit
+        if exit_order is None:
             return self._exits.is_awaiting_next_part()
-        if one.is_unsent:
-            return self._exits.is_blocking_stop(one)
-        if one.state.stage not in ("sent", "unknown"):
+        if exit_order.is_unsent:
+            return self._exits.is_blocking_stop(exit_order)
+        if exit_order.state.stage not in ("sent", "unknown"):
             return True
-        amount = one.order.ordered_amount
-        if one.waited < book.times.acknowledge or amount is None:
+        amount = exit_order.order.ordered_amount
+        if exit_order.waited < book.times.acknowledge or amount is None:
             return True
-        return not self._account.has_unsold_coins(one, amount)
+        return not self._account.has_unsold_coins(exit_order, amount)
 
-    def _compute_stop_level(self) -> Level | None:
+    def _compute_stop_level(self) -> StopLevel | None:
         """Return kind and price of the stop by the rules; None if the rules have no stop."""
         book = self._book
         if book.position.is_flat:
@@ -334,7 +365,7 @@ class Protector:
                 "uv run trader resume places the stop again",
                 is_given_up=True,
             )
-        if cancelled > _RESTORED:
+        if cancelled > _MOST_RESTORED:
             return Obstacle(
                 "the stop was cancelled twice, and not by this program",
                 "no stop is placed again; this program sells when the price reaches the level",

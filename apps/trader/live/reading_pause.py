@@ -1,7 +1,7 @@
-"""Paces failed readings of the account: the next reading waits a second, then twice as long.
+"""The pause after a failed reading of the account: a second, doubled with each further failure.
 
-Many events require a reading at once. While readings fail, each event would start another reading
-as soon as the last one ends, which would exhaust the request rate and prolong a ban.
+Many events require a reading at once. Without a pause, each of them would start another reading as
+soon as the failed one ends, which would exceed the request rate and prolong a ban.
 """
 
 import time
@@ -14,7 +14,7 @@ class ReadingPause:
         """Initialise; no reading has failed.
 
         Args:
-            first_seconds: After the first failure; doubles with each one that follows.
+            first_seconds: Pause after the first failure, wall seconds.
         """
         self._first_seconds = first_seconds
         self._failures = 0
@@ -44,7 +44,7 @@ class ReadingPause:
         """Note that no reading is under way: a reading without a result has failed.
 
         Args:
-            longest_seconds: A pause is no longer than this.
+            longest_seconds: Longest pause, wall seconds.
         """
         if not self._is_under_way:
             return

@@ -1,7 +1,7 @@
-"""Schedule of account readings: repeatedly, at once after an own change, soon after an event.
+"""Decides when an account is read again: regularly, at once after an own order, soon after events.
 
-Events of the account may come many times a second, and each of them requires a reading of every
-symbol. So there is a pause between readings after events, which grows with the number of symbols.
+Events of the account may arrive many times a second, and after each of them every symbol reads the
+account. So there is a pause between such readings, which grows with the number of symbols.
 """
 
 import time
@@ -45,13 +45,13 @@ class ReadingSchedule:
 
     def note_ended(self) -> None:
         """Note that no reading is under way: a reading without a result has failed."""
-        self._pause.note_ended(self._between)
+        self._pause.note_ended(self._regular_pause_seconds)
 
     def is_due(self, *, is_again: bool) -> bool:
         """Return whether a reading of the account is due.
 
         Args:
-            is_again: Whether a reading was put off until now.
+            is_again: Whether missing coins require a second reading now.
         """
         if not self._pause.is_over:
             return False
@@ -59,10 +59,10 @@ class ReadingSchedule:
         waited = time.monotonic() - self._requested_at
         after_event = book.times.after_event * max(book.broker.symbols, 1)
         is_soon = self._is_soon or is_again or (self._has_event and waited >= after_event)
-        return is_soon or waited >= self._between
+        return is_soon or waited >= self._regular_pause_seconds
 
     @property
-    def _between(self) -> float:
+    def _regular_pause_seconds(self) -> float:
         """Return the time between two regular readings, wall seconds."""
         book = self._book
         has_stream = book.broker.stream_opened_ms is not None

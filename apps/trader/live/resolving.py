@@ -1,4 +1,4 @@
-"""Resolves orders without a clear response: by look-ups alone, never by sending again.
+"""Finds out what became of orders without a clear response: by look-ups, never by sending again.
 
 An order counts as absent only if two complete responses of the exchange (the order by its id, own
 trades, balances) lack it. Both must come after the order's deadline, by the exchange's clock, with
@@ -22,40 +22,51 @@ from trader.live.booked_coins import sum_executed
 from trader.live.tracking import LiveOrder
 
 
-def look_up_if_due(book: LiveBook, one: LiveOrder) -> None:
-    """Look up an order whose state is unknown, or has lasted for long."""
-    broker, state = book.broker, one.state
-    if one.is_unsent or any(
-        broker.is_asking(what, one.identity) for what in ("submit", "cancel", "replace", "look_up")
-    ):
-        return
-    rests = one.order.is_protection and state.stage == "open" and state.booked >= state.filled
-    if (rests and not one.is_look_needed) or not one.is_look_due(book.times):
-        return
-    one.note_look()
-    # When the order may have arrived first, by the exchange's time.
-    sent_ms = (one.state.deadline_ms or 0) - broker.window_ms
-    broker.look_up(one.identity, sent_ms, is_stop=one.order.is_protection)
+def look_up_if_due(book: LiveBook, live_order: LiveOrder) -> None:
+    """Request the state of an order from the exchange, if that is due.
 
-
-def has_moved_coins(
-    book: LiveBook, one: LiveOrder, balances: Mapping[str, Balance], requested_ms: int
-) -> bool:
-    """Return whether a balance has moved as if an order without a response had been executed.
-
-    The balance is compared with the one before the send plus the changes by other orders of the
-    file since. If that one is not stored, because an earlier version has sent the order, it is
-    compared with the balance at the account's opening plus the coins bought since.
+    An order is looked up until its end, after growing pauses; a resting stop only if its state is
+    in doubt.
 
     Args:
         book: The orders of the symbol.
-        one: The order.
+        live_order: The order.
+    """
+    broker, state = book.broker, live_order.state
+    if live_order.is_unsent or any(
+        broker.is_asking(kind, live_order.identity)
+        for kind in ("submit", "cancel", "replace", "look_up")
+    ):
+        return
+    rests = (
+        live_order.order.is_protection and state.stage == "open" and state.booked >= state.filled
+    )
+    if (rests and not live_order.is_look_up_needed) or not live_order.is_look_up_due(book.times):
+        return
+    live_order.note_look_up()
+    # The earliest exchange time at which the order may have arrived.
+    sent_ms = (live_order.state.deadline_ms or 0) - broker.window_ms
+    broker.look_up(live_order.identity, sent_ms, is_stop=live_order.order.is_protection)
+
+
+def has_moved_coins(
+    book: LiveBook, live_order: LiveOrder, balances: Mapping[str, Balance], requested_ms: int
+) -> bool:
+    """Return whether a balance has changed as if an order without a response had been executed.
+
+    The balance is compared with the balance before the send plus the changes by other orders of the
+    database since. If no balance was stored with the send, because an earlier version has sent the
+    order, the baseline of the account plus the coins bought since takes its place.
+
+    Args:
+        book: The orders of the symbol.
+        live_order: The order.
         balances: Balances of the account by currency.
         requested_ms: Exchange time right before the balances were requested, epoch milliseconds:
             later executions are not included.
     """
     store, base = book.context.store, book.context.market.base
-    before = one.total_before
+    before = live_order.total_before
     account = read_live_account(store, book.context.session.account)
     if before is None:
         if account is None:
@@ -63,72 +74,72 @@ def has_moved_coins(
         # Dust of earlier positions may have been converted: it neither hides a buy nor imitates a
         # sale.
         position = book.position
-        bought = position.own if one.order.side == "sell" else position.base
+        bought = position.open_amount if live_order.order.side == "sell" else position.base
         before = account.baseline.get(base, Decimal(0)) + bought
-    elif one.read_ms is not None and account is not None:
+    elif live_order.read_ms is not None and account is not None:
         place = account.exchange, account.exchange_account, base
-        before += sum_executed(store, *place, after_ms=one.read_ms, until_ms=requested_ms)
+        before += sum_executed(store, *place, after_ms=live_order.read_ms, until_ms=requested_ms)
     held = balances.get(base)
     total = Decimal(0) if held is None else held.total
-    return total < before if one.order.side == "sell" else total > before
+    return total < before if live_order.order.side == "sell" else total > before
 
 
 def note_absences(book: LiveBook, now_ms: int, orders_of_others: Set[str]) -> None:
-    """Count the responses without an order; mark the order absent once that is proven.
+    """Count complete responses that lack an order; store the order as absent once that is proven.
 
     Args:
         book: The orders of the symbol.
         now_ms: Market time, epoch milliseconds.
         orders_of_others: The exchange's ids of executed orders that are known to be of others.
     """
-    for answer in book.broker.take_absences():
-        one = book.orders.get(answer.client_order_id)
-        if one is None or one.state.stage not in ("sent", "unknown"):
+    for response in book.broker.take_absences():
+        live_order = book.orders.get(response.client_order_id)
+        if live_order is None or live_order.state.stage not in ("sent", "unknown"):
             continue
-        if _is_absence_proven(book, one, answer, orders_of_others):
+        if _is_absence_proven(book, live_order, response, orders_of_others):
             reason = "the exchange has no such order, a minute after its deadline"
-            kind = "stop" if one.order.is_protection else one.order.side
+            kind = "stop" if live_order.order.is_protection else live_order.order.side
             print_line(f"the order ({kind}) never arrived: {reason}")
-            book.record(one, [ProvenAbsent(reason)], now_ms, source=book.broker.name)
+            book.record(live_order, [ProvenAbsent(reason)], now_ms, source=book.broker.name)
 
 
 def _is_absence_proven(
-    book: LiveBook, one: LiveOrder, answer: AbsenceAnswer, orders_of_others: Set[str]
+    book: LiveBook, live_order: LiveOrder, response: AbsenceAnswer, orders_of_others: Set[str]
 ) -> bool:
-    """Return whether a response completes the proof that there is no order."""
-    deadline_ms, times = one.state.deadline_ms, book.times
-    if deadline_ms is None or answer.requested_ms <= deadline_ms:
+    """Return whether a response completes the proof that an order does not exist."""
+    deadline_ms, times = live_order.state.deadline_ms, book.times
+    if deadline_ms is None or response.requested_ms <= deadline_ms:
         return False
-    passed = book.exchange.clock.wall_seconds(answer.requested_ms - deadline_ms)
+    passed = book.exchange.clock.wall_seconds(response.requested_ms - deadline_ms)
     if passed < times.balance_doubt and (
-        _has_nameless_fill(book, answer, orders_of_others)
-        or has_moved_coins(book, one, answer.balances, answer.requested_ms)
+        _has_nameless_fill(book, response, orders_of_others)
+        or has_moved_coins(book, live_order, response.balances, response.requested_ms)
     ):
         # The order may be executed and not visible yet. A deposit or withdrawal looks the same.
-        one.note_nowhere(times, is_nowhere=False)
+        live_order.note_nowhere(times, is_nowhere=False)
         return False
-    if one.order.is_protection:
-        one.note_nowhere(times, is_nowhere=not _has_locked_coins(book, one, answer))
+    if live_order.order.is_protection:
+        live_order.note_nowhere(times, is_nowhere=not _has_locked_coins(book, live_order, response))
     now = time.monotonic()
-    if one.absences and now - one.absences[-1] < times.absent_spacing:
+    if live_order.absences and now - live_order.absences[-1] < times.absent_spacing:
         return False
-    one.absences.append(now)
-    return len(one.absences) > 1 and passed >= times.absent
+    live_order.absences.append(now)
+    return len(live_order.absences) > 1 and passed >= times.absent
 
 
-def _has_nameless_fill(book: LiveBook, answer: AbsenceAnswer, orders_of_others: Set[str]) -> bool:
-    """Return whether an execution may belong to the order that is looked for.
+def _has_nameless_fill(book: LiveBook, response: AbsenceAnswer, orders_of_others: Set[str]) -> bool:
+    """Return whether an execution has an unknown owner, so that it may belong to the order.
 
-    Each reading of the account looks up the orders of others. If that fails, the owner of an
-    execution is unknown.
+    Each reading of the account looks up the orders of others. The owner of an execution is unknown
+    if that has failed.
     """
     key = book.context.key
     known = read_exchange_order_ids(book.context.store, key.exchange, key.symbol)
-    numbers = {fill.exchange_order_id for fill in answer.fills}
+    numbers = {fill.exchange_order_id for fill in response.fills}
     return not numbers <= (known.keys() | orders_of_others)
 
 
-def _has_locked_coins(book: LiveBook, one: LiveOrder, answer: AbsenceAnswer) -> bool:
-    """Return whether enough coins are locked that the stop may rest, although it is not listed."""
-    held, amount = answer.balances.get(book.context.market.base), one.order.ordered_amount
+def _has_locked_coins(book: LiveBook, live_order: LiveOrder, response: AbsenceAnswer) -> bool:
+    """Return whether as many coins are locked as a stop sells, so that it may rest unlisted."""
+    held, amount = response.balances.get(book.context.market.base), live_order.order.ordered_amount
     return amount is None or (held is not None and held.locked >= amount)

@@ -1,8 +1,10 @@
-"""Money that several accounts of the database share, as one account at the exchange.
+"""Checks that accounts of the database do not count the same money at the exchange twice.
 
-A new account without `cash` would take all of the free money for its own, and an account that was
-opened before counts the same money. Dividing it here would need to know which deposits and
-withdrawals were meant for which account, so a person states the amount.
+Several accounts of the database may trade one account at the exchange. A new account without `cash`
+would count all free money there as its own, although an earlier account counts it too. The program
+cannot divide the money, because it does not know which deposits were meant for which account. So a
+person states the amount: a new account without `cash` is refused, and a warning is printed if the
+stated amounts together are more than the balance.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,7 +29,7 @@ def check_shared_money(path: Path, plan: StartPlan, access: LiveAccess) -> None:
     Args:
         path: Database of the trader, which may not exist yet.
         plan: Plan of the start, with its symbols.
-        access: The account of the key.
+        access: The account at the exchange.
 
     Raises:
         SafetyRefusal: the text names the other account and the remedy.
@@ -35,18 +37,19 @@ def check_shared_money(path: Path, plan: StartPlan, access: LiveAccess) -> None:
     """
     if path.exists():
         with open_store(path, create=False) as store:
-            _check(plan, _find_sharing_accounts(store, plan, access))
+            _refuse_without_cash(plan, _find_sharing_accounts(store, plan, access))
 
 
 def warn_of_shared_money(store: Store, plan: StartPlan, access: LiveAccess) -> None:
-    """Warn if the money of a new account is not enough for all accounts that count it.
+    """Print a warning if the accounts that share money count more than the exchange has.
 
-    An account without `cash` is refused in the transaction that opens it (`open_live_account`).
+    Only a new account with `cash` is checked. One without is refused in the transaction that opens
+    the account (`open_live_account`).
 
     Args:
         store: The database of the trader.
         plan: Plan of the start, with its symbols.
-        access: The account of the key.
+        access: The account at the exchange.
 
     Raises:
         StoreError: the file cannot be used.
@@ -55,11 +58,13 @@ def warn_of_shared_money(store: Store, plan: StartPlan, access: LiveAccess) -> N
     if not others or cash is None:
         return
     first = others[0]
-    counted = sum((AccountCash(store, one.name, "live").read() for one in others), cash)
+    counted = sum(
+        (AccountCash(store, account_series.name, "live").read() for account_series in others), cash
+    )
     balance = access.balances.get(first.currency)
     money = max((Decimal(0) if balance is None else balance.total) - access.booked, Decimal(0))
     if counted > money:
-        names = ", ".join(one.name for one in others)
+        names = ", ".join(account_series.name for account_series in others)
         print_line(
             f"account {plan.account} and {names} together count on {format_decimal(counted)} "
             f"{first.currency}, and the account at {first.exchange} has {format_decimal(money)}: "
@@ -68,7 +73,7 @@ def warn_of_shared_money(store: Store, plan: StartPlan, access: LiveAccess) -> N
         )
 
 
-def _check(plan: StartPlan, others: Sequence[AccountSeries]) -> None:
+def _refuse_without_cash(plan: StartPlan, others: Sequence[AccountSeries]) -> None:
     if not others:
         return
     first, cash = others[0], plan.settings.cash
@@ -79,7 +84,7 @@ def _check(plan: StartPlan, others: Sequence[AccountSeries]) -> None:
 def _find_sharing_accounts(
     store: Store, plan: StartPlan, access: LiveAccess
 ) -> list[AccountSeries]:
-    """Return the accounts that count the money of a new account; empty if it is opened already."""
+    """Return other accounts that count the money of a plan's new account; empty: it is not new."""
     if read_account(store, plan.account) is not None:
         return []
     quote = split_symbol(plan.symbols[0].key.symbol)[1]
@@ -89,12 +94,15 @@ def _find_sharing_accounts(
 def _iterate_other_accounts(
     store: Store, plan: StartPlan, exchange_account: str, quote: str
 ) -> Iterator[AccountSeries]:
-    """Yield the live accounts in a currency of the account at the exchange, except a plan's own."""
-    for one in read_accounts(store, "live"):
-        if one.currency != quote or one.name == plan.account:
+    """Yield the other live accounts of the database that use a currency of the exchange account."""
+    for account_series in read_accounts(store, "live"):
+        if account_series.currency != quote or account_series.name == plan.account:
             continue
-        account = read_live_account(store, one.name)
+        account = read_live_account(store, account_series.name)
         if account is None or account.exchange != plan.settings.exchange:
             continue
-        if account.exchange_account == exchange_account and one.start_balance is not None:
-            yield one
+        if (
+            account.exchange_account == exchange_account
+            and account_series.start_balance is not None
+        ):
+            yield account_series

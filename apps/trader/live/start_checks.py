@@ -1,9 +1,9 @@
-"""Reasons to refuse a start; with an open position, the symbols that the start leaves out.
+"""Checks of a start's symbols: stored account, markets, and other accounts in the same coins.
 
-With a position or an order open, a start is not refused because of a symbol without one: that
-symbol is left out, and the others make no entries until a person has corrected the cause. A start
-is not refused either because of a position in a market that is not listed any more: nothing can be
-sold there, so that symbol is named and left out, and the others go on.
+A failed check refuses the start. With a position or an order open, a start must not be refused
+because of a symbol that has none: that symbol is left out, and the others make no entries until a
+person has corrected the cause. A symbol whose market is not listed any more is left out although it
+has a position, because nothing can be sold there; the others go on.
 """
 
 import time
@@ -32,6 +32,7 @@ class Start(Struct, frozen=True):
     """Symbols that a start trades, with the evaluator of each."""
 
     plan: StartPlan
+    """Plan of the start; its symbols are those that are traded."""
     evaluators: tuple[StrategyEvaluator, ...]
     """Evaluators of strategies, in the order of the plan's symbols."""
 
@@ -39,15 +40,15 @@ class Start(Struct, frozen=True):
         """Return the start without a symbol that has no position; the others make no entries.
 
         Args:
-            symbol: The symbol.
-            reason: Reason why the symbol is left out.
+            symbol: A symbol of the start.
+            reason: Reason why the symbol is left out, as a text.
         """
         start = self._copy_without(symbol)
         plan = start.plan
         found = f"{symbol} is left out: {reason}"
         bans = {
             name: f"{plan.exits_only[name]}; {found}" if name in plan.exits_only else found
-            for name in (one.key.symbol for one in plan.symbols)
+            for name in (traded_symbol.key.symbol for traded_symbol in plan.symbols)
         }
         plan = structs.replace(plan, exits_only={**plan.exits_only, **bans})
         return Start(plan, start.evaluators)
@@ -55,11 +56,12 @@ class Start(Struct, frozen=True):
     def leave_out_delisted(self, symbol: str, reason: str) -> "Start":
         """Return the start without a symbol whose position cannot be sold; the others go on.
 
-        The position stays in the ledger, with its money and its slot among the open trades.
+        The position stays in the database, with its money and its slot. The symbol is stored as
+        delisted, and a line with the remedy is printed.
 
         Args:
-            symbol: The symbol.
-            reason: The exchange does not list it, in words.
+            symbol: A symbol of the start.
+            reason: Text that the exchange does not list the symbol.
 
         Raises:
             UsageError: no other symbol is left to be traded.
@@ -90,41 +92,47 @@ class Start(Struct, frozen=True):
         """Return the start without a symbol, under the same name of the account."""
         plan = self.plan
         pairs = zip(plan.symbols, self.evaluators, strict=True)
-        left = [(one, evaluator) for one, evaluator in pairs if one.key.symbol != symbol]
+        left = [
+            (traded_symbol, evaluator)
+            for traded_symbol, evaluator in pairs
+            if traded_symbol.key.symbol != symbol
+        ]
         plan = structs.replace(
             plan,
             settings=structs.replace(plan.settings, account_name=plan.account),
-            symbols=tuple(one for one, _ in left),
+            symbols=tuple(traded_symbol for traded_symbol, _ in left),
         )
         return Start(plan, tuple(evaluator for _, evaluator in left))
 
     def may_leave_out(self, symbol: str) -> bool:
-        """Return whether a symbol has no position while another symbol has one.
+        """Return whether a symbol has no open position or order while another symbol has.
 
         A position at another exchange does not count: this start cannot sell it.
         """
         plan = self.plan
-        exchanges = {one.key.exchange for one in plan.held.values()}
+        exchanges = {traded_symbol.key.exchange for traded_symbol in plan.held.values()}
         return exchanges == {plan.settings.exchange} and symbol not in plan.held
 
 
 def check_accounts(store: Store, start: Start) -> Start:
-    """Compare the symbols of a start with the stored account; return the start that is traded.
+    """Compare the symbols of a start with the stored account; return the start without unfit ones.
+
+    A line is printed for each position of another account that no trader runs.
 
     Args:
         store: The database of the trader.
         start: The start with its symbols.
 
     Raises:
-        SafetyRefusal: the account was opened for something else.
+        SafetyRefusal: another mode, exchange, currency, timeframe, strategy or start balance.
         StoreError: the file cannot be read.
     """
     plan, stored = start.plan, read_account_series(store, start.plan.account)
-    for one, evaluator in zip(plan.symbols, start.evaluators, strict=True):
-        symbol = one.key.symbol
+    for traded_symbol, evaluator in zip(plan.symbols, start.evaluators, strict=True):
+        symbol = traded_symbol.key.symbol
         name = plan.stand_ins.get(symbol, evaluator.strategy.name)
         try:
-            check_account(stored, plan.settings, one.key, name)
+            check_account(stored, plan.settings, traded_symbol.key, name)
             check_origin(read_newest_session(store, plan.account, symbol), evaluator)
         except SafetyRefusal as error:
             if not start.may_leave_out(symbol):
@@ -138,10 +146,12 @@ def check_accounts(store: Store, start: Start) -> Start:
 async def fetch_traded_markets(
     exchange: RestExchange, start: Start
 ) -> tuple[Start, list[MarketInfo]]:
-    """Return the traded symbols with their markets, after checks of timeframes and clock.
+    """Return the start without symbols that are not listed, and the markets of the others.
+
+    The timeframe and the clock of the exchange are checked, too.
 
     Args:
-        exchange: Open.
+        exchange: An open exchange.
         start: The start with its symbols.
 
     Raises:
@@ -154,13 +164,15 @@ async def fetch_traded_markets(
     def is_held(symbol: str) -> bool:
         return symbol in plan.held or symbol in plan.open_on_paper
 
-    for one in plan.symbols:
+    for traded_symbol in plan.symbols:
         try:
-            markets.append(await exchange.fetch_market(one.key.symbol))
-            if is_held(one.key.symbol):
-                note_listed(choose_trader_database(plan.settings), plan.account, one.key.symbol)
+            markets.append(await exchange.fetch_market(traded_symbol.key.symbol))
+            if is_held(traded_symbol.key.symbol):
+                note_listed(
+                    choose_trader_database(plan.settings), plan.account, traded_symbol.key.symbol
+                )
         except UsageError as error:
-            symbol = one.key.symbol
+            symbol = traded_symbol.key.symbol
             if is_held(symbol):
                 start = start.leave_out_delisted(symbol, str(error))
             elif start.may_leave_out(symbol):
@@ -173,10 +185,11 @@ async def fetch_traded_markets(
 
 
 def check_other_accounts(plan: StartPlan, path: Path, exchange_account: str) -> StartPlan:
-    """Refuse a symbol in whose coin another account of the same account at the exchange is open.
+    """Refuse a symbol if another account of the database has a position or order in its coin.
 
-    Two accounts in one coin of one account at the exchange have their coins in one balance. A start
-    with a position goes on, and makes no entries in such a symbol.
+    Only accounts that trade the same account at the exchange count: their coins are in one balance,
+    so each would sell coins of the other. A start with a position goes on, and makes no entries in
+    such a symbol.
 
     Args:
         plan: Plan of the start.
@@ -200,21 +213,25 @@ def _find_symbols_held_by_others(
     store: Store, plan: StartPlan, exchange_account: str
 ) -> dict[str, str]:
     """Return by symbol a text with the other account that has a position or order in its coin."""
-    wanted = [one.key.symbol for one in plan.symbols]
+    wanted = [traded_symbol.key.symbol for traded_symbol in plan.symbols]
     reasons: dict[str, str] = {}
-    for one in read_traded_series(store, "live"):
-        base = split_symbol(one.symbol)[0]
+    for account_series in read_traded_series(store, "live"):
+        base = split_symbol(account_series.symbol)[0]
         # BTC/USDC too: the exchange has one balance of BTC.
         same = [symbol for symbol in wanted if split_symbol(symbol)[0] == base]
-        is_other = one.name != plan.account and one.exchange == plan.settings.exchange
-        if not same or not is_other or not is_open(store, one):
+        is_other = (
+            account_series.name != plan.account
+            and account_series.exchange == plan.settings.exchange
+        )
+        if not same or not is_other or not is_open(store, account_series):
             continue
-        account = read_live_account(store, one.name)
+        account = read_live_account(store, account_series.name)
         if account is not None and account.exchange_account == exchange_account:
             reason = (
-                f"account {one.name} has an open position or order in {one.symbol} on the same "
-                f"account of {one.exchange}, and two accounts in one coin would sell each "
-                f'other\'s {base}; go on with it: --account "{one.name}"'
+                f"account {account_series.name} has an open position or order in "
+                f"{account_series.symbol} on the same account of {account_series.exchange}, and "
+                f"two accounts in one coin would sell each other's {base}; go on with it: "
+                f'--account "{account_series.name}"'
             )
             reasons |= dict.fromkeys(same, reason)
     return reasons

@@ -1,7 +1,9 @@
-"""Plan of a start with an open position, read from the file before any request.
+"""The plan of a start: the symbols that it trades, and those that may only exit.
 
-Every start continues an open position or order, whatever has changed: its symbol goes on with the
-strategy and timeframe of its last session, and makes no entries.
+The plan is made of the settings and of the positions that the database has, before any request to
+the exchange. Every start continues an open position or order, also one of a symbol that is not in
+the settings any more, or whose timeframe or cash has changed: such a symbol goes on with strategy
+and timeframe of its last session, and makes no entries.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,6 +35,7 @@ class StartPlan(Struct, frozen=True):
     """Symbols that a start trades, and those among them that only exit."""
 
     settings: TraderSettings
+    """Settings of the trader, with the timeframe and the account of an open position."""
     symbols: tuple[TradedSymbol, ...]
     """Symbols of the settings, then others with an open position or order."""
     exits_only: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -40,8 +43,7 @@ class StartPlan(Struct, frozen=True):
     held: Mapping[str, TradedSymbol] = field(default_factory=dict[str, TradedSymbol])
     """Series with an open position or order, by symbol, as their last session traded them."""
     stand_ins: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Names of strategies that cannot be loaded, by symbol; a strategy without exits runs instead.
-    """
+    """Names of strategies that could not be loaded, by symbol; one without exits runs instead."""
     sessions: Mapping[str, Session] = field(default_factory=dict[str, Session])
     """Last session of each series with an open position or order, by symbol."""
     open_on_paper: frozenset[str] = frozenset()
@@ -51,18 +53,24 @@ class StartPlan(Struct, frozen=True):
     stored_rules: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Order sizes, costs and exits of the last session, where a position or an order is open."""
     strategy_fault: OnetapeError | None = None
-    """Error of reading the settings of the strategy's file; None: no error."""
+    """Error of loading a strategy, or the saved run that names it; None: no error."""
 
     @property
     def account(self) -> str:
         """Return the name of the account."""
-        return choose_account_name(self.settings, [one.key for one in self.symbols])
+        return choose_account_name(
+            self.settings, [traded_symbol.key for traded_symbol in self.symbols]
+        )
 
     @property
     def open_series(self) -> Mapping[str, TradedSymbol]:
-        """Return the series with a position or an order open that the start trades, by symbol."""
+        """Return the traded series with an open position or order, live or on paper, by symbol."""
         names = self.open_on_paper
-        return self.held or {one.key.symbol: one for one in self.symbols if one.key.symbol in names}
+        return self.held or {
+            traded_symbol.key.symbol: traded_symbol
+            for traded_symbol in self.symbols
+            if traded_symbol.key.symbol in names
+        }
 
     def find_entry_ban(self, symbol: str) -> Problem | None:
         """Return the problem by which a symbol makes no entries; None: entries are allowed."""
@@ -73,7 +81,7 @@ class StartPlan(Struct, frozen=True):
 def make_exits_only_problem(
     reason: str, remedy: str = "put it right, then start the trader again"
 ) -> Problem:
-    """Return the problem of a trader that only exits.
+    """Return the problem of a symbol that makes exits and no entries.
 
     Args:
         reason: Description of the change.
@@ -85,38 +93,48 @@ def make_exits_only_problem(
 def plan_start(
     store: Store, settings: TraderSettings, symbols: Sequence[TradedSymbol]
 ) -> StartPlan:
-    """Return the plan of a trader: symbols of the settings, and open positions of its mode.
+    """Return the plan of a start: symbols of the settings, and open positions of the account.
 
     Args:
         store: The database of the trader.
         settings: Settings of the trader.
-        symbols: Symbols of the settings.
+        symbols: Symbols of the settings, at least one.
 
     Raises:
         StoreError: the file cannot be read.
     """
     name = _choose_account_name(store, settings, symbols)
-    stored = [one for one in read_account_series(store, name) if is_open(store, one)]
+    stored = [
+        account_series
+        for account_series in read_account_series(store, name)
+        if is_open(store, account_series)
+    ]
     if not stored:
         return StartPlan(settings, tuple(symbols))
-    held = {one.symbol: _restore_traded_symbol(store, one) for one in stored}
+    held = {
+        account_series.symbol: _restore_traded_symbol(store, account_series)
+        for account_series in stored
+    }
     exits_only: dict[str, str] = {}
-    found = {one.symbol: read_newest_session(store, name, one.symbol) for one in stored}
+    found = {
+        account_series.symbol: read_newest_session(store, name, account_series.symbol)
+        for account_series in stored
+    }
     sessions = {symbol: session for symbol, session in found.items() if session is not None}
     session = sessions.get(stored[0].symbol)
     settings = structs.replace(
         _apply_stored_values(settings, stored[0], symbols, exits_only), account_name=name
     )
     planned = {
-        one.key.symbol: structs.replace(
-            one, key=structs.replace(one.key, timeframe=stored[0].timeframe)
+        traded_symbol.key.symbol: structs.replace(
+            traded_symbol, key=structs.replace(traded_symbol.key, timeframe=stored[0].timeframe)
         )
-        for one in symbols
+        for traded_symbol in symbols
     }
-    for symbol, one in held.items():
+    for symbol, traded_symbol in held.items():
         if symbol not in planned:
             exits_only[symbol] = f"{symbol} is not in the settings any more"
-            planned[symbol] = one
+            planned[symbol] = traded_symbol
     account = read_live_account(store, name)
     return StartPlan(
         settings,
@@ -130,7 +148,15 @@ def plan_start(
 
 
 def is_open(store: Store, account: AccountSeries) -> bool:
-    """Return whether a series of an account has an open position, or an order that is not over."""
+    """Return whether a series of an account has an open position, or an order that is not over.
+
+    Args:
+        store: The database of the trader.
+        account: The series with its account.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
     base, quote = split_symbol(account.symbol)
     fills = read_fills(
         store, account.name, account.symbol, exchange=account.exchange, mode=account.mode
@@ -142,11 +168,13 @@ def is_open(store: Store, account: AccountSeries) -> bool:
 
 def has_open_series(store: Store, account: str) -> bool:
     """Return whether an account has an open position or order in any of its series."""
-    return any(is_open(store, one) for one in read_account_series(store, account))
+    return any(
+        is_open(store, account_series) for account_series in read_account_series(store, account)
+    )
 
 
 def format_unattended_lines(store: Store, account: str, wall_ms: int) -> list[str]:
-    """Return a line for each live position or order of other accounts without a running trader.
+    """Return a line for each open live position or order of another account that no trader runs.
 
     Args:
         store: The database of the trader.
@@ -157,16 +185,17 @@ def format_unattended_lines(store: Store, account: str, wall_ms: int) -> list[st
         StoreError: the file cannot be read.
     """
     lines: list[str] = []
-    for one in read_traded_series(store, "live"):
-        if one.name == account or not is_open(store, one):
+    for account_series in read_traded_series(store, "live"):
+        if account_series.name == account or not is_open(store, account_series):
             continue
-        name = make_lease_name(one.name, one.symbol)
+        name = make_lease_name(account_series.name, account_series.symbol)
         lease = read_lease(store, name)
         if lease is None or not is_lease_holder_alive(store, name, lease, wall_ms):
             lines.append(
-                f"account {one.name} has an open position or order in {one.symbol}, and no trader "
-                "runs for it: a stop at the exchange stays, nothing else sells; start its trader, "
-                f'with --live --account "{one.name}"'
+                f"account {account_series.name} has an open position or order in "
+                f"{account_series.symbol}, and no trader runs for it: a stop at the exchange "
+                "stays, nothing else sells; start its trader, "
+                f'with --live --account "{account_series.name}"'
             )
     return lines
 
@@ -180,14 +209,22 @@ def _choose_account_name(
     symbol was removed would get another name. Accounts that share no symbol with the settings may
     belong to another trader.
     """
-    name = choose_account_name(settings, [one.key for one in symbols])
+    name = choose_account_name(settings, [traded_symbol.key for traded_symbol in symbols])
     if settings.account_name is not None:
         return name
-    wanted = {one.key.symbol for one in symbols}
+    wanted = {traded_symbol.key.symbol for traded_symbol in symbols}
     mode: Mode = "live" if settings.mode == "live" else "paper"
-    stored = [one for one in read_traded_series(store, mode) if one.exchange == settings.exchange]
-    sharing = {one.name for one in stored if one.symbol in wanted}
-    holding = [one.name for one in stored if one.name in sharing and is_open(store, one)]
+    stored = [
+        account_series
+        for account_series in read_traded_series(store, mode)
+        if account_series.exchange == settings.exchange
+    ]
+    sharing = {account_series.name for account_series in stored if account_series.symbol in wanted}
+    holding = [
+        account_series.name
+        for account_series in stored
+        if account_series.name in sharing and is_open(store, account_series)
+    ]
     return name if name in holding or not holding else holding[0]
 
 
@@ -210,7 +247,7 @@ def _apply_stored_values(
         )
         settings = structs.replace(settings, timeframe=account.timeframe)
     if found:
-        exits_only.update((one.key.symbol, "; ".join(found)) for one in symbols)
+        exits_only.update((traded_symbol.key.symbol, "; ".join(found)) for traded_symbol in symbols)
     return settings
 
 

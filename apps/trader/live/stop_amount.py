@@ -1,10 +1,10 @@
-"""Amount of a position's stop: coins that others have locked or sold are left out.
+"""Computes the amount of a position's stop: without coins that others have locked or sold.
 
-While others may have sold coins of the position, and their executions are not read, all coins that
-the account lacks count as sold.
+Sold: while others may have sold coins of the position and their executions are not read, all coins
+that the account lacks count as sold.
 
-A stop is first tried for all coins, also for locked ones, because a balance may be shown late. If
-the exchange refuses that stop, and a later reading of the account has fewer free coins, the stop is
+Locked: a stop is first tried for the whole position, because a balance may be shown late. If the
+exchange refuses that stop, and a later reading of the account has fewer free coins, the stop is
 placed for the free coins, until a reading has enough.
 """
 
@@ -12,7 +12,7 @@ import time
 from decimal import Decimal
 from typing import Final
 
-from onetape.execution.protection import find_stop_fault, round_down
+from onetape.execution.protection import find_stop_refusal, round_down
 from trader.live.book import LiveBook
 from trader.live.reconciling import AccountCheck
 
@@ -23,13 +23,18 @@ class StopAmount:
     """Computes how much of one symbol's position a stop can sell."""
 
     def __init__(self, book: LiveBook, account: AccountCheck) -> None:
-        """Begin; a stop that rests for a part of the position may lack coins that are locked."""
+        """Initialise; if a stop rests for a part of the position, the rest may be locked.
+
+        Args:
+            book: The orders and trades of the symbol.
+            account: Comparison of the account, with its balances.
+        """
         self._book = book
         self._account = account
         self._opened: dict[str, float] = {}
         """Time when each resting stop was first found resting, monotonic, by client order id."""
         is_partial = bool(self._sum_resting()) and self._sum_resting() < self._round_to_step(
-            book.position.own
+            book.position.open_amount
         )
         self._refused_at: float | None = time.monotonic() if is_partial else None
         """Time since coins may be locked by others, monotonic seconds; None: all coins are free."""
@@ -38,23 +43,24 @@ class StopAmount:
         self._free: Decimal | None = None
         """Amount that a stop can sell, base currency; None: the whole position."""
         self._doubted: float | None = None
-        """Time since others may have sold coins of the position, monotonic; None: no sale."""
+        """Time since others may have sold coins of the position, monotonic seconds; None: no sign
+        of a sale."""
         self.locked = _ZERO
         """Amount that the stop leaves out because others have locked it, base currency."""
 
     def note_refused(self, amount: Decimal, replaced: Decimal | None) -> None:
-        """Note that the exchange took no stop of an amount, base currency.
+        """Note that the exchange has refused a stop.
 
         Args:
-            amount: Amount of that stop.
-            replaced: Amount of the stop that this one was to replace; None: no earlier stop.
+            amount: Amount of the refused stop, base currency.
+            replaced: Amount of the stop that it was to replace, base currency; None: no such stop.
         """
         self._refused_at, self._refused = time.monotonic(), amount
         # The coins of the stop that was cancelled are free.
         self._free = replaced
 
     def forget(self) -> None:
-        """Note that the position is closed."""
+        """Note that the position is closed, or that all its coins are free."""
         self._refused_at = self._refused = self._free = None
         self.locked = _ZERO
 
@@ -74,7 +80,7 @@ class StopAmount:
             return _ZERO
         self._doubted = self._doubted or now
         held = account.compute_sellable_base()
-        sure = min(held, self._book.position.own - maybe_sold)
+        sure = min(held, self._book.position.open_amount - maybe_sold)
         # If no executions can be read at all, no sign shows that others have traded.
         is_early = now - self._doubted < self._book.times.sale_doubt or not account.is_checked
         return held - max(sure, min(resting, held) if is_early else _ZERO, _ZERO)
@@ -87,8 +93,8 @@ class StopAmount:
         """Return the amount of the position for which a stop should rest now, base currency.
 
         Args:
-            held: All that a stop should sell.
-            price: Lowest price that the stop sells at; None: there is no stop.
+            held: Amount that a stop should sell, base currency.
+            price: Lowest price that the stop sells at, quote currency; None: there is no stop.
         """
         found = self._choose_amount(held, price)
         self.locked = max(self._round_to_step(held) - self._round_to_step(found), _ZERO)
@@ -111,14 +117,14 @@ class StopAmount:
             return min(resting, held) if resting else held
         found = max(min(held, self._free), min(resting, held))
         trading_rules = self._book.context.market.trading_rules
-        is_usable = price is not None and not find_stop_fault(
+        is_usable = price is not None and not find_stop_refusal(
             self._round_to_step(found), price, trading_rules
         )
         # If the market accepts no stop for so little, a stop for all is tried again sometimes.
         return found if is_usable or resting else held
 
     def _compute_available(self, held: Decimal) -> Decimal | None:
-        """Return the amount that a stop can sell by the last reading; None: none since a change."""
+        """Return the amount that a stop can sell by the last reading; None: no current reading."""
         reading, balance = self._account.held.reading, self._account.held.base
         resting = self._sum_resting()
         since = max(self._refused_at or 0.0, *self._opened.values(), 0.0)
@@ -134,14 +140,14 @@ class StopAmount:
 
     def _note_resting(self) -> None:
         now = time.monotonic()
-        resting = [one.identity for one in self._book.stops if one.state.stage == "open"]
+        resting = [stop.identity for stop in self._book.stops if stop.state.stage == "open"]
         self._opened = {name: self._opened.get(name, now) for name in resting}
 
     def _sum_resting(self) -> Decimal:
         """Return the coins that resting stops have locked, base currency."""
-        resting = [one for one in self._book.stops if one.state.stage == "open"]
+        resting = [stop for stop in self._book.stops if stop.state.stage == "open"]
         return sum(
-            ((one.order.ordered_amount or _ZERO) - one.state.filled for one in resting), _ZERO
+            ((stop.order.ordered_amount or _ZERO) - stop.state.filled for stop in resting), _ZERO
         )
 
     def _round_to_step(self, amount: Decimal) -> Decimal:

@@ -1,4 +1,8 @@
-"""Stores the place of a position's stop, and the time without a stop at the exchange."""
+"""Stores where a position's stop is, and for how long the exchange has had none.
+
+A stop is at the exchange, watched by the trader ("here"), or nowhere ("none"). `trader status` and
+reports read these rows.
+"""
 
 import time
 from decimal import Decimal
@@ -32,11 +36,19 @@ class StopLog:
 
     @property
     def unprotected_ms(self) -> int:
-        """Return the time without a stop at the exchange for the position, market milliseconds."""
+        """Return how long the position has had no stop at the exchange, market milliseconds."""
         return 0 if self._state is None else self._state.unprotected_ms
 
     def note(self, place: StopPlaceName, price: Decimal | None, reason: str, now_ms: int) -> None:
-        """Note where the stop of the open position is now; stored where that is new.
+        """Note where the stop of the open position is, and store a change.
+
+        While the exchange has no stop, the time without one is stored every 5 s.
+
+        Args:
+            place: `exchange`, `here` (watched by the trader) or `none`.
+            price: Level of the stop, quote currency; None: there is no stop.
+            reason: Reason why the stop is not at the exchange, or not for all coins; empty: it is.
+            now_ms: Market time, epoch milliseconds.
 
         Raises:
             SafetyRefusal: another process trades the account.
@@ -91,7 +103,7 @@ class StopLog:
         state = self._state
         if state is None:
             return
-        closed_ms = max((one.executed_ms for one in self._book.fills), default=state.updated_ms)
+        closed_ms = max((fill.executed_ms for fill in self._book.fills), default=state.updated_ms)
         ended_ms = max(state.updated_ms, closed_ms)
         self._write(
             replace(
@@ -107,6 +119,6 @@ class StopLog:
     def _find_opened_ms(self, entry: str, now_ms: int) -> int:
         """Return the time of a position's first buy, epoch milliseconds."""
         return min(
-            (one.executed_ms for one in self._book.fills if one.client_order_id == entry),
+            (fill.executed_ms for fill in self._book.fills if fill.client_order_id == entry),
             default=now_ms,
         )

@@ -1,4 +1,7 @@
-"""Notes the place of a position's stop, reports a position without a stop, watches the level."""
+"""Watches a position's stop: stores where it is, reports a missing stop, and sells at its level.
+
+The trader sells at the level itself if the exchange has no stop and the stream sends no prices.
+"""
 
 import time
 from decimal import Decimal
@@ -9,14 +12,14 @@ from msgspec.structs import replace
 
 from onetape.execution.positions import get_least_amount
 from onetape.execution.protection import round_down
-from trader.live.book import Level, LiveBook
+from trader.live.book import LiveBook, StopLevel
 from trader.live.price_watch import KnownPrice
 from trader.live.stop_log import StopLog
 from trader.live.tracking import LiveOrder
 from trader.states import Problem
 
 #: Source of problems with stops.
-PROTECTION: Final = "protection"
+PROTECTION_PROBLEM: Final = "protection"
 _UNREAD: Final = "nothing is sold before the account is read"
 _KEEP_RUNNING: Final = "keep this program running: nothing else sells at the stop"
 #: A price needs a moment to arrive after a position was found without a stop, wall seconds.
@@ -24,11 +27,14 @@ _FIRST_PRICE_SECONDS: Final = 5.0
 
 
 class Obstacle(Struct, frozen=True):
-    """Reason why no stop can rest at the exchange, with measure and remedy."""
+    """Reason why no stop can rest at the exchange or no exit can be sent, for a problem's line."""
 
     reason: str
+    """Cause, as a text."""
     measure: str
+    """Action that the trader takes, as a text."""
     remedy: str = _KEEP_RUNNING
+    """Action that a person should take, as a text."""
     is_given_up: bool = False
     """Whether no stop is placed any more until a person acts."""
 
@@ -53,25 +59,25 @@ class StopWatch:
         self._uncovered_since: float | None = None
         """Monotonic time since which a stop covers only a part of the position; None: the whole."""
 
-    def look(
+    def update(
         self,
-        level: Level | None,
+        level: StopLevel | None,
         held: Decimal,
         known: KnownPrice | None,
         exit_obstacle: Obstacle | None,
         now_ms: int,
     ) -> bool:
-        """Note the place of the stop, and sell if the price has passed it unseen by the stream.
+        """Store and report where the stop is; sell if a price of REST has passed the level.
 
         Args:
             level: Kind and price of the stop by the rules; None: there is no position, or no stop.
             held: Amount that a stop should sell, base currency.
-            known: The newest price.
-            exit_obstacle: Reason why a passed level would sell nothing now; None: it would sell.
+            known: The newest price; None: unknown.
+            exit_obstacle: Reason why no exit could be sent now; None: an exit could be sent.
             now_ms: Market time, epoch milliseconds.
 
         Returns:
-            Whether all is well: a stop rests, or none is needed.
+            Whether a stop rests, or none is needed.
         """
         book = self._book
         if level is None:
@@ -82,7 +88,7 @@ class StopWatch:
             self._clear_problem()
             return True
         kind, price = level
-        resting = next((one for one in book.stops if is_resting(one, book)), None)
+        resting = next((stop for stop in book.stops if is_resting(stop, book)), None)
         jumped = None if resting is None else self._find_jump_obstacle(resting, known)
         if jumped is not None:
             self.obstacle, resting = jumped, None
@@ -99,19 +105,19 @@ class StopWatch:
             )
         return resting is not None
 
-    def note_unread(self, level: Level | None, now_ms: int) -> None:
-        """Note that before a reading of the account only a resting stop sells at the level.
+    def note_unread(self, level: StopLevel | None, now_ms: int) -> None:
+        """Store that no stop rests and nothing sells, before the first reading of the account.
 
         Args:
             level: Kind and price of the stop by the rules; None: there is no position, or no stop.
             now_ms: Market time, epoch milliseconds.
         """
         book = self._book
-        if level is not None and not any(is_resting(one, book) for one in book.stops):
+        if level is not None and not any(is_resting(stop, book) for stop in book.stops):
             self._log.note("none", level[1], _UNREAD, now_ms)
 
     def _note_resting(self, stop: LiveOrder, price: Decimal, held: Decimal, now_ms: int) -> None:
-        """Note a resting stop; a stop for a part of the position is reported if that lasts."""
+        """Store a resting stop; report a stop that covers only a part of the position for long."""
         book, now = self._book, time.monotonic()
         trading_rules, base = book.context.market.trading_rules, book.context.market.base
         covered = (stop.order.ordered_amount or Decimal(0)) - stop.state.booked
@@ -141,7 +147,7 @@ class StopWatch:
                 f": the market takes no stop of more than {self.largest.normalize():f} {base}"
             )
         book.states.report(
-            PROTECTION,
+            PROTECTION_PROBLEM,
             Problem(problem, measure, remedy),
         )
 
@@ -157,9 +163,9 @@ class StopWatch:
         )
 
     def _clear_problem(self) -> None:
-        """Note that the position has its stop, or needs none."""
+        """Clear the problem: the position has its stop, or needs none."""
         self.naked_since = self.obstacle = None
-        self._book.states.clear_problem(PROTECTION)
+        self._book.states.clear_problem(PROTECTION_PROBLEM)
 
     def _note_naked(
         self,
@@ -168,7 +174,7 @@ class StopWatch:
         exit_obstacle: Obstacle | None,
         now_ms: int,
     ) -> None:
-        """Note and report a position without a stop at the exchange."""
+        """Store, and after seconds report, that the exchange has no stop for the position."""
         book, now = self._book, time.monotonic()
         self.naked_since = self.naked_since or now
         obstacle = self._choose_obstacle(exit_obstacle)
@@ -189,7 +195,7 @@ class StopWatch:
         if is_blind:
             measure = f"NONE: nothing sells at {level:f}; {obstacle.measure}"
         book.states.report(
-            PROTECTION,
+            PROTECTION_PROBLEM,
             Problem(
                 f"no stop at the exchange: {reason}",
                 f"{measure}; no entries meanwhile",
@@ -198,9 +204,9 @@ class StopWatch:
         )
 
     def _choose_obstacle(self, exit_obstacle: Obstacle | None) -> Obstacle:
-        """Return the problem of a position without a stop: the reason and the action.
+        """Return the obstacle to report for a position without a stop.
 
-        If a passed level would sell nothing, that reason comes first.
+        An obstacle of the exit comes first, because then nothing sells at the level at all.
         """
         known = self.obstacle
         if exit_obstacle is not None and known is not None and not known.is_given_up:
@@ -212,17 +218,27 @@ class StopWatch:
         return known or Obstacle("it is not acknowledged yet", "it is looked up")
 
 
-def is_resting(one: LiveOrder, book: LiveBook) -> bool:
+def is_resting(stop: LiveOrder, book: LiveBook) -> bool:
     """Return whether a stop is known to rest at the exchange.
 
     A stop that is being replaced counts: the exchange removes it and places the next at once.
+
+    Args:
+        stop: A stop that is not over.
+        book: The orders of the symbol, with the requests that are under way.
     """
-    is_replaced = book.broker.is_asking("replace", one.identity)
-    return one.state.stage == "open" and (is_replaced or not is_doubtful(one, book))
+    is_replaced = book.broker.is_asking("replace", stop.identity)
+    return stop.state.stage == "open" and (is_replaced or not is_doubtful(stop, book))
 
 
-def is_doubtful(one: LiveOrder, book: LiveBook) -> bool:
-    """Return whether an own request may have cancelled a resting stop."""
-    is_requested = any(book.broker.is_asking(what, one.identity) for what in ("cancel", "replace"))
-    is_unanswered = one.is_look_needed and one.state.is_cancel_requested
-    return one.state.stage == "open" and (is_requested or is_unanswered)
+def is_doubtful(stop: LiveOrder, book: LiveBook) -> bool:
+    """Return whether a request of this program may have cancelled a resting stop.
+
+    Args:
+        stop: A stop that is not over.
+        book: The orders of the symbol, with the requests that are under way.
+    """
+    kinds = ("cancel", "replace")
+    is_requested = any(book.broker.is_asking(kind, stop.identity) for kind in kinds)
+    is_unclear = stop.is_look_up_needed and stop.state.is_cancel_requested
+    return stop.state.stage == "open" and (is_requested or is_unclear)

@@ -1,7 +1,8 @@
-"""Exits of a position whose strategy is not the configured one, from its last session.
+"""Keeps the stops and targets that a position was entered with, if the settings have lost them.
 
-The file of a freqtrade strategy states stops and targets. If the settings name another strategy, or
-the file is gone, these exits are missing, and a position would lose its stop.
+The file of a freqtrade strategy may state stops and targets. If the settings name another strategy
+at the next start, or the file is gone, an open position would lose its stop. So these exits are
+taken from the stored settings of the position's last session.
 """
 
 from typing import Any
@@ -18,21 +19,22 @@ from trader.live.start_plan import StartPlan
 
 
 def add_stored_exits(plan: StartPlan) -> StartPlan:
-    """Return a plan with the exits of the last session where the settings give none.
+    """Return a plan with the exits of the last session, as far as a person has set none.
 
-    Exits that a person sets count. Exits that the configured strategy's file states do not: they
-    are no rule of the position.
+    Exits that the file of the configured strategy states are ignored: they belong to that strategy
+    and not to the position.
 
     Args:
-        plan: Start plan with a position or an order open.
+        plan: Plan of a start with an open position or order.
     """
     settings = plan.settings
     given, stored = settings.account.exits, _parse_stored_exits(plan)
     stated = _read_stated_values(settings.strategy.name)
     own = {
-        one.name: getattr(given, one.name)
-        for one in collect_settings(ExitConfig).values()
-        if getattr(given, one.name) not in (one.default, stated.get(f"exits.{one.name}"))
+        setting.name: getattr(given, setting.name)
+        for setting in collect_settings(ExitConfig).values()
+        if getattr(given, setting.name)
+        not in (setting.default, stated.get(f"exits.{setting.name}"))
     }
     try:
         exits = ExitConfig(**{**stored, **own})
@@ -46,9 +48,9 @@ def add_stored_exits(plan: StartPlan) -> StartPlan:
 def _parse_stored_exits(plan: StartPlan) -> dict[str, Any]:
     """Return the stored exits of the last session, by name."""
     return {
-        one.name: msgspec.convert(plan.stored_rules[one.name], one.kind, strict=False)
-        for one in collect_settings(ExitConfig).values()
-        if plan.stored_rules.get(one.name) is not None
+        setting.name: msgspec.convert(plan.stored_rules[setting.name], setting.kind, strict=False)
+        for setting in collect_settings(ExitConfig).values()
+        if plan.stored_rules.get(setting.name) is not None
     }
 
 
@@ -57,6 +59,6 @@ def _read_stated_values(name: str) -> dict[str, Any]:
     try:
         found = read_stated_settings(name, USER_FOLDER)
     except OnetapeError:
-        # The start reports the fault; the settings lack the file's values, too.
+        # The start reports the error; the settings lack the file's values, too.
         return {}
     return {} if found is None else found.values

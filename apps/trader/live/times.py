@@ -1,4 +1,7 @@
-"""Time limits of live orders."""
+"""Time limits and pauses of live orders, stops and readings of the account.
+
+They are constants of the program, no settings; tests shorten some of them.
+"""
 
 from msgspec import Struct
 
@@ -6,27 +9,29 @@ from msgspec import Struct
 class LiveTimes(Struct, frozen=True):
     """Durations and limits of the live trader, wall seconds."""
 
-    first_look: float = 0.5
-    """Time between the first two look-ups of an order; doubles to `longest_look`."""
-    longest_look: float = 10.0
+    first_look_up: float = 0.5
+    """Time between the first two look-ups of an order; doubles to `longest_look_up`."""
+    longest_look_up: float = 10.0
+    """Longest time between two look-ups of an order."""
     absent: float = 60.0
     """Time after an order's deadline before responses prove that the order does not exist."""
     balance_doubt: float = 600.0
-    """Time after an order's deadline in which balances that moved as if it had been executed keep
-    it unknown."""
+    """Time after an order's deadline in which a balance that has changed as if the order had been
+    executed forbids the conclusion that the order does not exist."""
     absent_spacing: float = 5.0
     """Least time between the two responses that prove that an order does not exist."""
     nowhere: float = 2.0
-    """Least time between two responses that lack a stop without a response, before another one is
-    placed or the coins are sold; the order itself stays unknown until it is proven absent."""
+    """Least time between two look-ups that both show no trace of a stop whose send had no response,
+    before another stop is placed or the coins are sold. The order stays unknown until it is proven
+    absent."""
     stop_fires: float = 5.0
     """Time that a resting stop whose level was passed has to fire before the position is sold."""
     stop_taken: float = 2.0
     """Time that an exit whose stop others have cancelled waits before the account is read again and
     the position sold: another copy of the database may be selling it."""
     acknowledge: float = 5.0
-    """A sell that is not acknowledged after this is replaced by the stop, as far as coins are
-    there."""
+    """Time after which a sell that is not acknowledged no longer keeps a stop from being placed, if
+    the coins are still there."""
     entry_waits: float = 10.0
     """Maximum time that a due entry waits for a reading of the account."""
     poll: float = 10.0
@@ -40,10 +45,9 @@ class LiveTimes(Struct, frozen=True):
     """Pause before the account is read again after a failed reading; doubles with each failure, up
     to the time between two readings."""
     after_event: float = 1.0
-    """Least time between two readings that account events trigger, for each symbol of the account.
-    """
+    """Least time between two readings after events of the account, for each of its symbols."""
     history_unread: float = 30.0
-    """Executions from before the start that are not read after this are a problem."""
+    """Time after which unread executions from before the start are reported as a problem."""
     key_rights: float = 3_600.0
     """Time between two readings of the API key's permissions."""
     key_rights_again: float = 60.0
@@ -68,15 +72,13 @@ class LiveTimes(Struct, frozen=True):
     price_is_old: float = 30.0
     """Age of a price from which a level that the trader watches counts as unwatched."""
     sale_doubt: float = 5.0
-    """Time that a resting stop keeps its amount although others may have sold coins.
-    """
+    """Time that a resting stop keeps its amount although others may have sold coins."""
     executions_unread: float = 2.0
-    """Time after the fill of an entry until it gets a stop although executions are unknown.
-    """
+    """Time after the fill of an entry until it gets a stop although executions are unknown."""
     executions_lost: float = 60.0
     """Time for which the executions of a filled entry are unknown before a person may answer."""
     answer_read: float = 1.0
-    """Time between two readings of a person's answer."""
+    """Time between two readings of a person's answer from the database."""
     stop_grows: float = 1.0
     """Least time between two changes of a stop because more was filled."""
     stop_again: float = 30.0

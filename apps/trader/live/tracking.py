@@ -1,8 +1,12 @@
-"""A live order that is not over, with its state in this process, and time limits."""
+"""A live order that is not over: the stored order, and the times of this process's requests.
+
+Times of requests are monotonic and not stored; after a restart an order is looked up at once.
+"""
 
 import math
 import time
 from decimal import Decimal
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -11,31 +15,46 @@ from onetape.execution.orders import OrderState
 from trader.live.times import LiveTimes
 from trader.order_booking import TrackedOrder
 
+#: Type of an order that was never sent: its fill removes coins from the position (`adopting.py`).
+CORRECTION: Final = "correction"
+
 
 class LiveOrder:
-    """A tracked order and the requests about it."""
+    """A tracked order, and what this process has requested for it and when."""
 
     def __init__(self, tracked: TrackedOrder) -> None:
-        """Take an order that this process has not looked up yet."""
+        """Initialise with an order that this process has neither sent nor looked up.
+
+        Args:
+            tracked: The stored order with its state.
+        """
         self.tracked = tracked
+        """The stored order, its state, and the number of its stored events."""
         self.begun = time.monotonic()
+        """Time since this process tracks the order, monotonic seconds."""
         self.sent: float | None = None
+        """Time of the send by this process, monotonic seconds; None: not sent by this process."""
         self.total_before: Decimal | None = tracked.state.total_before
         """Base currency on the account before the send, maybe by an earlier process; or None."""
         self.read_ms: int | None = tracked.state.read_ms
         """Exchange time of the reading of `total_before`, which lacks later executions.
         None: the total includes all executions that were booked before the send."""
         self.cancelled: float | None = None
+        """Time of the last request to cancel the order, monotonic seconds; None: no request."""
         self.has_begun = False
         """Whether the stops are cancelled so that this exit can be sent."""
-        self.bare_since: float | None = None
-        """Time since this exit could not be sent although no stop rests, monotonic seconds."""
-        self.looked: float | None = None
-        self.looks = 0
+        self.naked_since: float | None = None
+        """Time since no stop rests and this exit is not sent yet, monotonic seconds; None: a stop
+        rests."""
+        self.looked_up_at: float | None = None
+        """Time of the last look-up, monotonic seconds; None: a look-up is due at once."""
+        self.look_ups = 0
+        """Number of look-ups since one was due at once; the pause grows with it."""
         self.absences: list[float] = []
+        """Times of complete responses that lacked the order, monotonic seconds."""
         self._nowhere_since: float | None = None
         self._is_nowhere = False
-        self.is_look_needed = False
+        self.is_look_up_needed = False
         """Whether the order has to be looked up at the exchange, although it may rest for days."""
 
     @property
@@ -73,7 +92,12 @@ class LiveOrder:
         return self._is_nowhere and self.state.stage in ("sent", "unknown")
 
     def note_nowhere(self, times: LiveTimes, *, is_nowhere: bool) -> None:
-        """Note the locked coins in a complete response without the stop."""
+        """Note whether a complete response shows no trace of the stop.
+
+        Args:
+            times: Time limits; `is_nowhere` is set after two such responses, `nowhere` apart.
+            is_nowhere: Whether the response has no order, no execution and no locked coins.
+        """
         now = time.monotonic()
         if not is_nowhere:
             self._nowhere_since, self._is_nowhere = None, False
@@ -87,23 +111,32 @@ class LiveOrder:
         """Return whether the order is a stop that may be filled at any moment."""
         return self.order.is_protection and not self.state.is_done
 
-    def is_look_due(self, times: LiveTimes) -> bool:
+    def is_look_up_due(self, times: LiveTimes) -> bool:
         """Return whether a look-up of the order is due."""
-        if self.looked is None:
+        if self.looked_up_at is None:
             return True
-        pause = min(times.first_look * 2 ** min(self.looks - 1, 10), times.longest_look)
-        return time.monotonic() - self.looked >= pause
+        pause = min(times.first_look_up * 2 ** min(self.look_ups - 1, 10), times.longest_look_up)
+        return time.monotonic() - self.looked_up_at >= pause
 
-    def note_look(self) -> None:
+    def note_look_up(self) -> None:
         """Note that a look-up begins."""
-        self.looked = time.monotonic()
-        self.looks += 1
+        self.looked_up_at = time.monotonic()
+        self.look_ups += 1
 
     def schedule_look_up(self) -> None:
         """Make the next look-up due at once."""
-        self.looked, self.looks, self.is_look_needed = None, 0, True
+        self.looked_up_at, self.look_ups, self.is_look_up_needed = None, 0, True
 
     def set_order(self, **changes: object) -> None:
-        """Change fields of the order that are known only now."""
+        """Change fields of the order in memory that are known only now, such as its amount."""
         order = replace(self.tracked.order, **changes)
         self.tracked = TrackedOrder(order, self.tracked.state, self.tracked.events)
+
+
+def describe_order_kind(order: Order) -> str:
+    """Return the kind of an order for a printed line: `entry`, `exit` or `stop at PRICE`."""
+    if order.is_protection:
+        return f"stop at {order.stop_price:f}"
+    if order.type == CORRECTION:
+        return "written off, nothing was sent"
+    return "entry" if order.side == "buy" else "exit"

@@ -1,9 +1,10 @@
-"""A stop for an entry that is filled and whose executions are not known.
+"""An entry that is filled and whose executions are not known yet: its coins get a stop anyway.
 
-A position is the sum of known executions, so it lacks the coins of such an entry. Some responses
-state the filled amount of an order before its executions can be read. If that lasts for seconds,
-the filled amount, less the largest fee that an exchange may have taken from it, gets a stop at the
-level that belongs to the expected price. Once the executions are known, the stop covers all.
+A position is the sum of known executions, so it lacks the coins of such an entry. An exchange may
+state the filled amount of an order before it lists the executions. If that lasts for seconds, the
+filled amount, less the largest fee that an exchange may have taken from it, gets a stop; the level
+is computed from the order's expected price. Once the executions are known, the position has the
+coins, and the stop covers all. If they stay unknown, see `lost_executions.py`.
 """
 
 import time
@@ -12,13 +13,13 @@ from typing import Final
 
 from onetape.engine.exits import EXIT_KINDS, compute_levels
 from onetape.execution.protection import round_down
-from trader.live.book import Level, LiveBook
+from trader.live.book import LiveBook, StopLevel
 from trader.live.lost_executions import LARGEST_FEE, LostExecutions, find_sent_ms
 from trader.live.tracking import LiveOrder
 from trader.states import Problem
 
 #: Source of the problem that executions of an entry are not known.
-EXECUTIONS: Final = "executions"
+EXECUTIONS_PROBLEM: Final = "executions"
 _ZERO: Final = Decimal(0)
 
 
@@ -45,7 +46,7 @@ class UnreadEntry:
             now_ms: Market time, epoch milliseconds.
 
         Returns:
-            Whether coins were taken out of the ledger, on a person's answer.
+            Whether coins were removed from the position, because a person decided so.
         """
         book = self._book
         since, limit = self._since, book.times.executions_lost
@@ -53,33 +54,33 @@ class UnreadEntry:
         is_corrected = self._lost.update_difference(
             self._find_entry(), now_ms, is_lasting=is_lasting
         )
-        one = self._find_entry()
-        if one is None:
+        entry = self._find_entry()
+        if entry is None:
             self._since = book.unread_entry = None
-            book.states.clear_problem(EXECUTIONS)
+            book.states.clear_problem(EXECUTIONS_PROBLEM)
             return is_corrected
-        if one.state.booked != self._booked or self._since is None:
-            self._since, self._booked = time.monotonic(), one.state.booked
+        if entry.state.booked != self._booked or self._since is None:
+            self._since, self._booked = time.monotonic(), entry.state.booked
         if book.unread_entry is None and (
             time.monotonic() - self._since < book.times.executions_unread
         ):
             return is_corrected
-        book.unread_entry = one
-        self._report(one)
+        book.unread_entry = entry
+        self._report(entry)
         return is_corrected
 
     def _find_entry(self) -> LiveOrder | None:
         """Return the entry that has filled more than its known executions, or None."""
-        one = self._book.working
-        if one is None or one.order.side != "buy":
+        entry = self._book.entry_or_exit
+        if entry is None or entry.order.side != "buy":
             return None
-        state = one.state
+        state = entry.state
         is_unknown = state.outcome == "filled" and not state.booked
-        return one if state.filled > state.booked or is_unknown else None
+        return entry if state.filled > state.booked or is_unknown else None
 
-    def _report(self, one: LiveOrder) -> None:
+    def _report(self, entry: LiveOrder) -> None:
         book, base = self._book, self._book.context.market.base
-        state, level = one.state, self.level
+        state, level = entry.state, self.level
         found = (
             f"{state.filled.normalize():f} {base} are bought, and executions of "
             f"{state.booked.normalize():f} {base} are known"
@@ -91,7 +92,7 @@ class UnreadEntry:
                 f"{LARGEST_FEE:.0%}, and nothing else sells it before they are known"
             )
         book.states.report(
-            EXECUTIONS,
+            EXECUTIONS_PROBLEM,
             Problem(
                 f"executions of the entry are not known: {found}",
                 f"{measure}; no entries meanwhile",
@@ -102,15 +103,14 @@ class UnreadEntry:
 
     @property
     def amount(self) -> Decimal:
-        """Return the amount that a stop may sell beyond the position, base currency.
+        """Return the amount that a stop may sell in addition to the position, base currency.
 
-        Coins sold since the entry was sent are left out: a stop without known executions of its
-        entry may have fired.
+        Coins sold since the entry was sent are left out: a stop of the entry may have been filled.
         """
-        book, one = self._book, self._book.unread_entry
-        if one is None:
+        book, entry = self._book, self._book.unread_entry
+        if entry is None:
             return _ZERO
-        state, first_ms = one.state, find_sent_ms(book, one)
+        state, first_ms = entry.state, find_sent_ms(book, entry)
         sold = sum(
             (
                 trade.amount
@@ -119,24 +119,24 @@ class UnreadEntry:
             ),
             _ZERO,
         )
-        part = 1 - LARGEST_FEE
-        left = min((state.filled - state.booked) * part, state.filled * part - sold)
+        after_fee = 1 - LARGEST_FEE
+        left = min((state.filled - state.booked) * after_fee, state.filled * after_fee - sold)
         return max(left, _ZERO)
 
     @property
-    def level(self) -> Level | None:
+    def level(self) -> StopLevel | None:
         """Return kind and price of the stop for an entry at the order's price; None: no stop."""
-        book, one = self._book, self._book.unread_entry
-        if one is None:
+        book, entry = self._book, self._book.unread_entry
+        if entry is None:
             return None
-        return compute_stop_level(book, float(one.order.ask or one.order.intended_price))
+        return compute_stop_level(book, float(entry.order.ask or entry.order.intended_price))
 
 
-def compute_stop_level(book: LiveBook, price: float) -> Level | None:
-    """Return kind and price of the stop for a position entered now, or None.
+def compute_stop_level(book: LiveBook, price: float) -> StopLevel | None:
+    """Return kind and price of the stop right after an entry; None: the rules have no stop.
 
     Args:
-        book: Has the rules.
+        book: The orders of the symbol; its context has the rules of exits.
         price: Price of the entry, quote currency.
     """
     step = float(book.context.market.trading_rules.price_step or 0)

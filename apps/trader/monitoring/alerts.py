@@ -1,7 +1,8 @@
-"""Alerts: a command of the user's is run when a trader trades, changes its state or is commanded.
+"""Alerts: runs a command of the user when a trader trades, changes its state or gets a command.
 
-Each command is a separate process, in a separate session, with a deadline. Separate threads wait
-for the commands, so that a notifier that hangs delays nothing.
+The alert command gets the event as JSON on its stdin and as ONETAPE_* variables. Each run is a
+process in a session of its own, with a deadline. Threads wait for these processes, so that an alert
+command that hangs does not delay the trader.
 """
 
 import contextlib
@@ -24,19 +25,20 @@ from onetape.cli.stop import get_seconds_since_signal
 from onetape.core.errors import ConfigurationError
 from trader.monitoring.settings import MonitoringSettings
 
-#: Kinds of events that are alerts.
+#: Kinds of events (`cli/events.py`) that are alerts.
 KINDS: Final = ("state", "trade", "session")
-#: Commands of a person, events of the kind `control`, that are alerts.
+#: Commands to the trader that are alerts; their events have the kind `control`.
 VERBS: Final = ("pause", "resume", "exit", "halt", "flatten")
-#: Alert commands that run side by side.
+#: Maximum number of alert commands that run at the same time.
 WORKERS: Final = 4
-#: Alerts that wait; the oldest one is dropped for a new one.
+#: Maximum number of alerts that wait for a thread; a further alert replaces the oldest.
 MOST_WAITING: Final = 100
-#: Longest time from a signal, or from an error, until the last alerts are left alone, wall seconds.
+#: Longest time from the signal that stops the program until its end, in which alert commands are
+#: waited for, wall seconds.
 END_SECONDS = 6.5
-#: Time for the last alerts where the stop itself has taken that long, wall seconds.
+#: Least time that the last alert commands get, even if the stop has taken longer, wall seconds.
 LEAST_END_SECONDS: Final = 1.0
-#: Fields that are variables of the command too.
+#: Fields of an event that the command also gets as environment variables.
 _VARIABLES: Final = (
     *("account", "symbol", "state", "reason", "remedy", "side", "amount", "price"),
     *("verb", "given_by"),
@@ -44,7 +46,7 @@ _VARIABLES: Final = (
 
 
 def check_alerts(settings: MonitoringSettings) -> None:
-    """Refuse a command that cannot be run.
+    """Refuse an alert command that cannot be run.
 
     Raises:
         ConfigurationError: the text is no command, or its program is not found.
@@ -66,7 +68,10 @@ def check_alerts(settings: MonitoringSettings) -> None:
 
 @contextlib.contextmanager
 def sending_alerts(settings: MonitoringSettings) -> Generator[None]:
-    """Run the alert command at each alert while the block runs."""
+    """Run the alert command at each alert while the block runs; without a command, do nothing.
+
+    At the end of the block the last alerts are sent (`end_alerts`).
+    """
     if settings.alert_command is None:
         yield
         return
@@ -81,7 +86,10 @@ def sending_alerts(settings: MonitoringSettings) -> Generator[None]:
 
 
 def end_alerts() -> None:
-    """Send the last alerts, as `sending_alerts` does, if a process ends inside the block."""
+    """Send the alerts that wait, and wait for their commands, for a process that ends at once.
+
+    `sending_alerts` does this at the end of its block; this is for an end inside the block.
+    """
     for sender in _senders:
         sender.end()
 
@@ -90,7 +98,7 @@ _senders: "list[_AlertSender]" = []
 
 
 class _AlertSender:
-    """Runs alert commands in threads that wait for them."""
+    """A queue of alerts, and the threads that run the alert command for each of them."""
 
     def __init__(self, command: list[str], timeout_seconds: float) -> None:
         self._command = command
@@ -110,7 +118,7 @@ class _AlertSender:
             return
         while not self._put(event):
             with contextlib.suppress(queue.Empty):
-                # An alert describes the present state: the oldest one makes room.
+                # The newest alert has the present state, so the oldest one is dropped.
                 self._waiting.get_nowait()
                 self._waiting.task_done()
                 self._dropped += 1
@@ -147,7 +155,7 @@ class _AlertSender:
             self._waiting.task_done()
 
     def _run(self, event: Event) -> str:
-        """Run the command for one event; return the error as a text, empty if there is none."""
+        """Run the command for an event; return the error as a text; empty: it has succeeded."""
         dropped, self._dropped = self._dropped, 0
         try:
             process = subprocess.Popen(  # noqa: S603 - the user's own command
@@ -166,7 +174,7 @@ class _AlertSender:
         try:
             _, stderr = process.communicate(document, timeout=self._timeout_seconds)
         except subprocess.TimeoutExpired:
-            # With all processes that it has started.
+            # The command's process group: also the processes that it has started.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -181,7 +189,7 @@ class _AlertSender:
         return f"exit code {process.returncode}" + (f": {lines[-1][:200]}" if lines else "")
 
     def _report(self, failure: str) -> None:
-        """Print a failure once for each kind in a row."""
+        """Print a failure, unless the last command has failed in the same way."""
         with self._lock:
             is_new, self._failure = failure != self._failure, failure
         if is_new and failure:
@@ -199,7 +207,7 @@ def _compute_end_seconds(timeout_seconds: float) -> float:
 
 
 def make_event_document(event: Event) -> dict[str, Any]:
-    """Return an event as a JSON document, for alerts and the JSON log."""
+    """Return the JSON document of an event: time (UTC), level, event, text, and its fields."""
     moment = datetime.fromtimestamp(event.at_ms / 1_000, tz=UTC)
     return {
         "time": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
@@ -211,7 +219,7 @@ def make_event_document(event: Event) -> dict[str, Any]:
 
 
 def _make_environment_variables(event: Event) -> dict[str, str]:
-    """Return an event as variables of the environment; no character ends one early."""
+    """Return environment variables with an event's fields, without NUL characters."""
     values = {"level": event.level, "event": event.event, "text": event.text}
     values |= {name: str(event.fields[name]) for name in _VARIABLES if name in event.fields}
     return {f"ONETAPE_{name.upper()}": text.replace("\0", "") for name, text in values.items()}

@@ -1,4 +1,4 @@
-"""The folder of a file that a trader writes for people far away."""
+"""Creates the folder of a log or heartbeat file."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from onetape.core.errors import ConfigurationError
 
 
 def make_folder_of(file: Path, setting: str) -> None:
-    """Create the folder of a file if it does not exist, with the rights of the database's folder.
+    """Create the folder of a file if it does not exist.
 
     Args:
         file: The file, which is not touched.

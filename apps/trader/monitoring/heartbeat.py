@@ -1,8 +1,9 @@
-"""The heartbeat: a file and an outgoing request, as long as the trader works.
+"""The heartbeat: writes a file and requests an address regularly, as long as the trader works.
 
-The session of each symbol beats once a second, and so does a start that waits. A separate thread
-writes the file and requests the address; while a symbol has not beaten for `STALE_SECONDS`, it does
-neither, so a watchdog on another computer notices a trader that hangs as well as a dead host.
+A watchdog on another computer raises an alarm when the heartbeat stops: the trader hangs, or its
+computer is down. The session of each symbol calls `note_heartbeat` once a second, and so does a
+start that waits. A thread sends heartbeats only while each symbol has done so within
+`STALE_SECONDS`.
 """
 
 import contextlib
@@ -36,18 +37,25 @@ class _Beat(Struct, frozen=True):
     at: float
     """Monotonic time of the heartbeat, seconds."""
     state: str
+    """State of the trader: `trading`, `degraded` or `halted`."""
 
 
 _beats: dict[str, _Beat] = {}
 
 
 def note_heartbeat(account: str, symbol: str, state: str) -> None:
-    """Note that the session of a symbol works, in a state."""
+    """Note that the session of a symbol works.
+
+    Args:
+        account: Name of the account.
+        symbol: Symbol of the session.
+        state: State of the trader, which is written to the heartbeat file.
+    """
     _beats[f"{account}, {symbol}"] = _Beat(time.monotonic(), state)
 
 
 def end_beats(account: str, symbols: Iterable[str]) -> None:
-    """Forget the heartbeats of an account's symbols until their sessions beat again."""
+    """Remove symbols from the heartbeat until their sessions call `note_heartbeat` again."""
     for symbol in symbols:
         _beats.pop(f"{account}, {symbol}", None)
 
@@ -79,7 +87,11 @@ def _is_address(url: str) -> bool:
 
 @contextlib.contextmanager
 def sending_heartbeats(settings: MonitoringSettings) -> Generator[None]:
-    """Send heartbeats while the block runs, in a separate thread."""
+    """Send heartbeats in a thread while the block runs; without file and address, do nothing.
+
+    Noted heartbeats of earlier blocks are forgotten. The address is not requested while a symbol is
+    halted.
+    """
     if settings.heartbeat_file is None and settings.heartbeat_url is None:
         yield
         return
@@ -96,7 +108,7 @@ def sending_heartbeats(settings: MonitoringSettings) -> Generator[None]:
 
 
 class _HeartbeatSender:
-    """Sends the heartbeats, and prints when one fails and when they work again."""
+    """Sends heartbeats; prints a failure, and when heartbeats work again."""
 
     def __init__(self, settings: MonitoringSettings) -> None:
         self._settings = settings
@@ -109,12 +121,12 @@ class _HeartbeatSender:
             stopped.wait(self._settings.heartbeat_seconds if is_sent else 1.0)
 
     def _send(self) -> bool:
-        """Send one heartbeat; return whether the trader works."""
+        """Send a heartbeat if the trader works; return whether it works."""
         beats = dict(_beats)
         now = time.monotonic()
-        if not beats or any(now - one.at > STALE_SECONDS for one in beats.values()):
+        if not beats or any(now - beat.at > STALE_SECONDS for beat in beats.values()):
             return False
-        states = {name: one.state for name, one in beats.items()}
+        states = {name: beat.state for name, beat in beats.items()}
         file, url = self._settings.heartbeat_file, self._settings.heartbeat_url
         if file is not None:
             self._try("heartbeat_file", lambda: _write(file, states))
@@ -126,7 +138,7 @@ class _HeartbeatSender:
         try:
             work()
         except Exception as error:
-            # Whatever an address returns, the next heartbeat tries again: the thread goes on.
+            # No error may end the thread: the next heartbeat is tried in any case.
             text = f"{name}: {error}"
             if self._failures.get(name) != text:
                 self._failures[name] = text
@@ -137,7 +149,7 @@ class _HeartbeatSender:
 
 
 def _write(file: Path, states: dict[str, str]) -> None:
-    """Write the file whole, so that its readers never see a part."""
+    """Write time, process id and states to the file; readers never see a part of it."""
     document = {
         "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "process": os.getpid(),
@@ -150,5 +162,5 @@ def _write(file: Path, states: dict[str, str]) -> None:
 
 def _request_url(url: str) -> None:
     request = urllib.request.Request(url, headers={"User-Agent": "onetape"})  # noqa: S310 - checked
-    with urllib.request.urlopen(request, timeout=REQUEST_SECONDS) as answer:  # noqa: S310 - checked
-        answer.read(1)
+    with urllib.request.urlopen(request, timeout=REQUEST_SECONDS) as response:  # noqa: S310 - checked
+        response.read(1)

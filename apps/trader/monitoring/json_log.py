@@ -1,7 +1,7 @@
-"""The JSON log: a document for each event, in a file that is rotated.
+"""The JSON log: a JSON document for each event in each line of a file that is rotated.
 
-A separate thread writes, so that a slow disk delays nothing; events that cannot be written are
-dropped, and the first failure is printed.
+A thread writes the file, so that a slow disk does not delay the trader. Events that cannot be
+written are dropped, and the first failure is printed.
 """
 
 import contextlib
@@ -21,17 +21,17 @@ from trader.monitoring.alerts import make_event_document
 from trader.monitoring.folders import make_folder_of
 from trader.monitoring.settings import MonitoringSettings
 
-#: A file of this size is renamed, bytes.
+#: Size at which the log file is renamed and a new one begun, bytes.
 MOST_BYTES: Final = 10_000_000
 #: Number of renamed log files that are not deleted.
 KEPT_FILES: Final = 5
-#: Events that wait for a disk that does not respond; later ones are dropped.
+#: Maximum number of events that wait for the disk; further events are dropped.
 MOST_WAITING: Final = 10_000
 
 
 @contextlib.contextmanager
 def writing_json_log(settings: MonitoringSettings) -> Generator[None]:
-    """Write each event to the log file while the block runs.
+    """Write each event to the log file while the block runs; without a file, do nothing.
 
     Raises:
         ConfigurationError: the file cannot be opened.
@@ -46,7 +46,7 @@ def writing_json_log(settings: MonitoringSettings) -> Generator[None]:
     listener.start()
 
     def take(event: Event) -> None:
-        # NaN becomes null: handlers of events may not raise.
+        # Unknown types become text and NaN becomes null: a handler of events must not raise.
         text = msgspec.json.encode(make_event_document(event), enc_hook=str).decode()
         sender.handle(logging.makeLogRecord({"msg": text, "levelname": event.level}))
 
@@ -71,12 +71,12 @@ def _open(path: Path) -> RotatingFileHandler:
 
 
 class _JsonFile(RotatingFileHandler):
-    """A rotated file; records that cannot be written are dropped, with one printed error."""
+    """A log file that is rotated; records that cannot be written are dropped."""
 
     has_failed = False
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - of the library
-        """Print the first failure on stderr: printed lines are events themselves."""
+        """Print the first failure on stderr; a line of `print_line` would be an event again."""
         del record
         if not self.has_failed:
             self.has_failed = True
@@ -84,9 +84,9 @@ class _JsonFile(RotatingFileHandler):
 
 
 class _DroppingQueueHandler(QueueHandler):
-    """A queue for the writing thread; a full queue drops further records."""
+    """Puts records into the queue of the writing thread; drops records if the queue is full."""
 
     def enqueue(self, record: logging.LogRecord) -> None:
-        """Queue a record, unless ten thousand records already wait for the disk."""
+        """Queue a record, unless `MOST_WAITING` records already wait."""
         with contextlib.suppress(queue.Full):
             self.queue.put_nowait(record)

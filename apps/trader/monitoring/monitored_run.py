@@ -1,4 +1,4 @@
-"""Remote monitoring of a running trader: log, alerts and heartbeat."""
+"""Runs a trader with the JSON log, the alerts and the heartbeat that its settings name."""
 
 import contextlib
 from collections.abc import Generator
@@ -11,7 +11,10 @@ from trader.monitoring.settings import MonitoringSettings
 
 @contextlib.contextmanager
 def monitored(settings: MonitoringSettings) -> Generator[None]:
-    """Log, alert and send heartbeats while the block runs.
+    """Write the JSON log, run alert commands and send heartbeats while the block runs.
+
+    Args:
+        settings: Settings of the three; what they do not name is off.
 
     Raises:
         UsageError: the address of the heartbeat is invalid.

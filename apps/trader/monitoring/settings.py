@@ -1,4 +1,4 @@
-"""Settings of the JSON log, the alerts and the heartbeat."""
+"""Settings of the JSON log, the alerts and the heartbeat: the section `monitoring`."""
 
 from pathlib import Path
 from typing import Annotated

@@ -18,7 +18,7 @@ from onetape.execution.events import (
     ReportedStatus,
     StatusReport,
     Submitted,
-    Unanswered,
+    UnclearResponse,
     decode_event,
     encode_event,
     get_event_kind,
@@ -91,7 +91,7 @@ def run(state: OrderState, events: list[OrderEvent]) -> tuple[OrderState, list[E
 
 
 #: What the trader itself adds to the exchange's events, at any moment.
-OWN = [Submitted(), Unanswered("reset"), CancelRequested("stop"), CancelRefused("too late")]
+OWN = [Submitted(), UnclearResponse("reset"), CancelRequested("stop"), CancelRefused("too late")]
 
 
 @given(histories(), st.data())
@@ -155,13 +155,13 @@ def test_the_stage_never_goes_backwards(history: History, data: st.DataObject) -
 
 
 def test_an_order_without_an_answer_is_unknown_and_is_looked_up() -> None:
-    state, effects = advance(OrderState(ONE, "sent"), Unanswered("reset"))
+    state, effects = advance(OrderState(ONE, "sent"), UnclearResponse("reset"))
     assert (state.status, effects) == ("unknown", (LookUp("reset"),))
 
 
 def test_an_answer_that_was_lost_after_the_order_arrived_changes_nothing() -> None:
     state = fold([Submitted(), Acknowledged("x1")], ONE)
-    assert advance(state, Unanswered("reset")) == (state, ())
+    assert advance(state, UnclearResponse("reset")) == (state, ())
 
 
 def test_a_refused_cancel_is_a_reason_to_look_up_and_no_end() -> None:
@@ -186,7 +186,7 @@ def test_an_order_reported_as_filled_without_an_amount_waits_for_its_fills() -> 
 
 
 def test_an_order_that_was_taken_for_absent_and_fills_is_booked_with_an_alarm() -> None:
-    state = fold([Submitted(), Unanswered("reset"), ProvenAbsent("looked up twice")], ONE)
+    state = fold([Submitted(), UnclearResponse("reset"), ProvenAbsent("looked up twice")], ONE)
     assert (state.status, state.is_finished_and_booked) == ("absent", True)
     fill = FillReport("t1", Decimal(100), ONE, Decimal(0), "USDT")
     after, effects = advance(state, fill)

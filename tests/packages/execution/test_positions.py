@@ -55,7 +55,7 @@ def test_less_than_the_market_lets_one_sell_is_dust_and_no_position() -> None:
     assert (position.is_flat, position.dust, position.cost) == (True, Decimal("0.0015"), 0)
     again = sum_position([*trades, trade("buy", "0.2", "90", order="second")], "BTC", "USDT", STEPS)
     assert (again.entry_order_id, again.base) == ("second", Decimal("0.2015"))
-    assert (again.carried, again.own) == (Decimal("0.0015"), Decimal("0.2"))
+    assert (again.earlier_dust, again.open_amount) == (Decimal("0.0015"), Decimal("0.2"))
 
 
 def test_a_position_ends_when_what_was_bought_for_it_is_sold_whatever_dust_was_there() -> None:

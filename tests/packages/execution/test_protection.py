@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from onetape.core.trading_rules import TradingRules
 from onetape.execution.protection import (
-    Place,
+    CancelStop,
+    PlaceStop,
     ProtectionStep,
-    Replace,
+    ReplaceStop,
     RestingStop,
     StopPolicy,
     Unprotectable,
-    Withdraw,
     choose_protection_step,
     compute_sellable_amount,
 )
@@ -52,7 +52,7 @@ def rests(amount: str, price: str, name: str = "a") -> RestingStop:
 
 def test_a_position_without_a_stop_gets_one_of_what_is_held_rounded_down() -> None:
     held = Decimal("0.9990009")
-    assert step(held, Decimal("95.129")) == Place(Decimal("0.99900"), Decimal("95.12"))
+    assert step(held, Decimal("95.129")) == PlaceStop(Decimal("0.99900"), Decimal("95.12"))
 
 
 def test_a_stop_that_covers_the_position_stays() -> None:
@@ -62,18 +62,18 @@ def test_a_stop_that_covers_the_position_stays() -> None:
 @pytest.mark.parametrize("amount", ["0.5", "1.5"])
 def test_a_stop_of_another_amount_is_replaced_by_one_that_covers_what_is_held(amount: str) -> None:
     found = step(ONE, LEVEL, rests(amount, "95"))
-    assert isinstance(found, Replace)
+    assert isinstance(found, ReplaceStop)
     assert (found.client_order_id, found.amount, found.price) == ("a", ONE, LEVEL)
 
 
 def test_a_stop_grows_with_an_entry_in_steps_of_some_time_and_shrinks_at_once() -> None:
     assert step(ONE, LEVEL, rests("0.5", "95"), since=0.9) is None
-    assert isinstance(step(ONE, LEVEL, rests("0.5", "95"), since=1.0), Replace)
-    assert isinstance(step(ONE, LEVEL, rests("1.5", "95"), since=0.0), Replace)
+    assert isinstance(step(ONE, LEVEL, rests("0.5", "95"), since=1.0), ReplaceStop)
+    assert isinstance(step(ONE, LEVEL, rests("1.5", "95"), since=0.0), ReplaceStop)
 
 
 def test_a_fixed_stop_grows_and_shrinks_and_does_not_rise() -> None:
-    for amount, expected in (("1", None), ("0.5", Replace), ("1.5", Replace)):
+    for amount, expected in (("1", None), ("0.5", ReplaceStop), ("1.5", ReplaceStop)):
         resting = (rests(amount, "95"),)
         found = choose_protection_step(
             ONE, Decimal(99), resting, STEPS, POLICY, 60.0, is_fixed=True
@@ -84,7 +84,7 @@ def test_a_fixed_stop_grows_and_shrinks_and_does_not_rise() -> None:
 def test_a_stop_that_would_sell_more_than_is_held_goes_also_where_no_smaller_one_can_rest() -> None:
     # A position of 0.01 is under the least value at the stop.
     found = step(Decimal("0.01"), LEVEL, rests("1", "95"))
-    assert isinstance(found, Withdraw)
+    assert isinstance(found, CancelStop)
     assert isinstance(step(Decimal("0.01"), LEVEL), Unprotectable)
 
 
@@ -92,7 +92,7 @@ def test_a_small_rise_moves_nothing_and_a_large_one_waits_for_the_pause() -> Non
     stop = rests("1", "95")
     assert step(ONE, Decimal("95.09"), stop) is None
     assert step(ONE, Decimal("95.1"), stop, since=9.9) is None
-    assert isinstance(step(ONE, Decimal("95.1"), stop, since=10.0), Replace)
+    assert isinstance(step(ONE, Decimal("95.1"), stop, since=10.0), ReplaceStop)
 
 
 def test_a_lower_level_moves_nothing() -> None:
@@ -102,12 +102,12 @@ def test_a_lower_level_moves_nothing() -> None:
 def test_without_a_position_or_a_level_no_stop_rests() -> None:
     for held, level in ((Decimal(0), LEVEL), (ONE, None)):
         assert step(held, level) is None
-        assert isinstance(step(held, level, rests("1", "95")), Withdraw)
+        assert isinstance(step(held, level, rests("1", "95")), CancelStop)
 
 
 def test_of_two_stops_one_goes() -> None:
     found = step(ONE, LEVEL, rests("1", "95"), rests("1", "94", "b"))
-    assert found == Withdraw("b", "more than one stop rests")
+    assert found == CancelStop("b", "more than one stop rests")
 
 
 @given(held=amounts, level=prices, resting=stops, since=st.floats(0, 100))
@@ -118,14 +118,14 @@ def test_steps_end_with_one_stop_that_sells_at_most_what_is_held(
     now = [*{one.client_order_id: one for one in resting}.values()]
     for _ in range(8):
         match choose_protection_step(held, level, tuple(now), STEPS, POLICY, since):
-            case Place(amount, price):
+            case PlaceStop(amount, price):
                 assert 0 < amount <= held
                 assert level is not None
                 assert price <= level
                 now = [RestingStop("new", amount, price)]
-            case Withdraw(identity):
+            case CancelStop(identity):
                 now = [one for one in now if one.client_order_id != identity]
-            case Replace(identity, amount, price):
+            case ReplaceStop(identity, amount, price):
                 assert [one.client_order_id for one in now] == [identity]
                 assert 0 < amount <= held
                 assert level is not None

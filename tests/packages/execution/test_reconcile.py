@@ -11,7 +11,7 @@ from onetape.execution.reconcile import (
     ExchangeOrder,
     ExchangeSnapshot,
     LedgerSnapshot,
-    compute_covered,
+    compute_covered_amount,
     find_differences,
 )
 
@@ -20,7 +20,7 @@ TAG = "abcd1234"
 
 def ledger(**changes: Any) -> LedgerSnapshot:
     fields: dict[str, Any] = {
-        "tag": TAG, "known": {"1": f"{TAG}0001"}, "open_orders": frozenset[str](),
+        "tag": TAG, "client_order_ids": {"1": f"{TAG}0001"}, "open_orders": frozenset[str](),
         "trade_ids": frozenset({"t1"}), "position": Decimal(1), "base": "BTC",
     }  # fmt: skip
     return LedgerSnapshot(**fields | changes)
@@ -49,18 +49,18 @@ def test_a_balance_below_the_position_halts() -> None:
 def test_coins_that_others_have_sold_are_missing_where_coins_of_before_hide_it() -> None:
     ours = ledger(baseline=Decimal(5), sold_by_others=Decimal("0.4"))
     assert kinds(ours, exchange(base_total=Decimal("5.6"))) == ["missing coins"]
-    assert compute_covered(ours, Decimal("5.6")) == Decimal("0.6")
+    assert compute_covered_amount(ours, Decimal("5.6")) == Decimal("0.6")
     # Of what else is not there, a withdrawal may be the cause.
-    assert compute_covered(ours, Decimal(3)) == Decimal("0.6")
+    assert compute_covered_amount(ours, Decimal(3)) == Decimal("0.6")
     # A deposit or a buy has made up for the sale.
     assert kinds(ours, exchange(base_total=Decimal(6))) == []
-    assert compute_covered(ours, Decimal("0.5")) == Decimal("0.5")
+    assert compute_covered_amount(ours, Decimal("0.5")) == Decimal("0.5")
 
 
 def test_a_withdrawal_of_coins_of_before_leaves_the_position_covered() -> None:
     ours = ledger(baseline=Decimal(5))
     assert kinds(ours, exchange(base_total=Decimal(1))) == []
-    assert compute_covered(ours, Decimal(1)) == 1
+    assert compute_covered_amount(ours, Decimal(1)) == 1
 
 
 def test_an_order_of_ours_that_the_file_lacks_is_taken_over() -> None:
@@ -114,7 +114,7 @@ def test_row_138_an_order_of_ours_that_is_newer_than_the_start_is_of_another_cop
     for one in (older, undated):
         assert kinds(ours, exchange(orders=(one,))) == ["own order"]
     assert kinds(ledger(), exchange(orders=(own,))) == ["own order"]
-    known = ledger(began_ms=1_000, known={"1": f"{TAG}0001", "2": f"{TAG}0002"})
+    known = ledger(began_ms=1_000, client_order_ids={"1": f"{TAG}0001", "2": f"{TAG}0002"})
     assert kinds(known, exchange(orders=(own,))) == []
 
 

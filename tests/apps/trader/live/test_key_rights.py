@@ -6,7 +6,7 @@ from msgspec import structs
 
 from live_desk import QUICK, LiveDesk
 from onetape.simulator.faults.model import Fault
-from trader.live.key_watch import KEY, make_rights_watch
+from trader.live.key_watch import KEY_PROBLEM, make_rights_watch
 from trader.states import Problem
 
 Run = Callable[..., None]
@@ -21,7 +21,7 @@ NEVER = structs.replace(QUICK, key_rights=3_600.0, key_rights_again=3_600.0)
 
 
 def has_problem(desk: LiveDesk) -> bool:
-    return desk.states.has_problem(KEY)
+    return desk.states.has_problem(KEY_PROBLEM)
 
 
 def requests_of_stop(desk: LiveDesk) -> int:

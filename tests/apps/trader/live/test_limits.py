@@ -117,7 +117,7 @@ def test_a_ticker_dated_ahead_neither_prices_the_account_nor_blinds_the_watch_of
         watch = PriceWatch(desk.executor)
         ahead = BestPrices(now_ms + 3_600_000, price * 0.5, price * 0.6, price * 0.5)
         insert_ticker(desk.store, *KEY.names[:2], ahead)
-        newest = watch.look(now_ms)
+        newest = watch.get_price(now_ms)
         assert newest is not None
         assert newest.price == Decimal(repr(price))
         assert not newest.is_by_rest
@@ -125,7 +125,7 @@ def test_a_ticker_dated_ahead_neither_prices_the_account_nor_blinds_the_watch_of
         assert not desk.states.has_problem("risk"), "half the price would be a loss of the day"
         with desk.store.write() as connection:
             connection.execute("DELETE FROM ticker_data WHERE timestamp_ms <= ?", (now_ms,))
-        await desk.until(lambda: (found := watch.look(now_ms)) and found.is_by_rest)
+        await desk.until(lambda: (found := watch.get_price(now_ms)) and found.is_by_rest)
 
     scene(tmp_path / "live.db", play)
 
@@ -363,7 +363,7 @@ def test_fees_in_a_currency_without_a_market_count_with_the_highest_known_rate(
         fees = {"XYZ": FeeSum(Decimal(7), Decimal(2_000))}
         rate = Decimal(repr(desk.context.rules.fee_rate))
         assert rate > 0
-        assert values.look(fees) == values.look(fees) == 2_000 * rate
+        assert values.compute_cost(fees) == values.compute_cost(fees) == 2_000 * rate
         # ETH/BTC is a market, and BTC/ETH none: the price counts the other way round.
         context = structs.replace(desk.context, market=structs.replace(
             desk.context.market, quote="ETH"
@@ -372,7 +372,7 @@ def test_fees_in_a_currency_without_a_market_count_with_the_highest_known_rate(
         in_bitcoin = {"BTC": FeeSum(Decimal(1), Decimal(1))}
         reported = desk.executor.broker.reported
         async with asyncio.timeout(60):
-            while (cost := values.look(in_bitcoin)) is None:
+            while (cost := values.compute_cost(in_bitcoin)) is None:
                 reported.clear()
                 await reported.wait()
         assert 10 < cost < 40, "ETH"

@@ -63,7 +63,7 @@ def test_what_is_free_is_sold_where_the_rest_stays_locked_and_the_rest_stays_pen
 ) -> None:
     async def scenario(desk: LiveDesk) -> None:
         number = await hold_with_late_balances(desk)
-        bought = desk.executor.position.own
+        bought = desk.executor.position.open_amount
         desk.leave()
         await desk.until(lambda: desk.has_exit("closed"))
         assert desk.sold == Decimal("0.02")
@@ -106,11 +106,11 @@ def test_a_part_that_is_too_small_to_be_sold_makes_no_dust_of_the_position(run: 
 
     async def scenario(desk: LiveDesk) -> None:
         number = await hold_with_late_balances(desk)
-        bought = desk.executor.position.own
+        bought = desk.executor.position.open_amount
         desk.leave()
         await desk.until(lambda: desk.has_exit("rejected"))
         await desk.drive(0.1)
-        assert desk.executor.position.own == bought
+        assert desk.executor.position.open_amount == bought
         assert desk.has_pending_exit
         desk.simulator.faults.remove(number)
         await desk.until(lambda: desk.executor.position.is_flat and not desk.executor.orders)

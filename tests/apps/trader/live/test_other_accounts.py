@@ -96,7 +96,7 @@ def test_an_event_of_an_order_that_is_over_does_not_open_it_again(db: Path) -> N
             again = StatusReport("closed", one.state.filled)
             desk.executor.record(one, [again], desk.exchange.now_ms())
             assert entry not in desk.executor.orders
-            assert desk.executor.working is None
+            assert desk.executor.entry_or_exit is None
 
     asyncio.run(scenario())
 

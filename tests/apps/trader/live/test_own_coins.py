@@ -44,9 +44,9 @@ def test_a_position_after_dust_was_converted_gets_its_stop_and_its_exit(run: Run
         await desk.hold()
         await desk.drive(0.3)
         position = desk.executor.position
-        assert (position.carried, position.own) == (dust, position.base - dust)
+        assert (position.earlier_dust, position.open_amount) == (dust, position.base - dust)
         step = Decimal("0.00001")
-        assert position.own - step < stop_amount(desk) <= position.own
+        assert position.open_amount - step < stop_amount(desk) <= position.open_amount
         assert desk.problems == []
         desk.leave()
         await desk.until(lambda: desk.executor.position.is_flat)
@@ -196,17 +196,17 @@ def test_coins_that_paid_fees_of_other_symbols_are_taken_out_of_the_position(run
         desk.enter()
         await desk.until(lambda: not desk.executor.position.is_flat)
         await desk.until(lambda: not desk.executor.orders)
-        held, money = desk.executor.position.own, desk.executor.position.quote
+        held, money = desk.executor.position.open_amount, desk.executor.position.quote
         fee = Decimal("0.0002")
         pay_fee_elsewhere(desk, fee)
-        await desk.until(lambda: desk.executor.position.own < held)
+        await desk.until(lambda: desk.executor.position.open_amount < held)
         position = desk.executor.position
-        assert (position.own, position.quote) == (held - fee, money)
+        assert (position.open_amount, position.quote) == (held - fee, money)
         await desk.drive(0.2)
-        assert (desk.problems, desk.executor.position.own) == ([], held - fee)
+        assert (desk.problems, desk.executor.position.open_amount) == ([], held - fee)
         # More than fees explain is missing.
         desk.simulator.account.withdraw("BTC", Decimal("0.0001"))
         await desk.until(lambda: desk.problems == ["coins"])
-        assert desk.executor.position.own == held - fee
+        assert desk.executor.position.open_amount == held - fee
 
     run(scenario, balance=CASH, baseline=CASH, stop_loss=None)

@@ -51,7 +51,7 @@ def test_a_stop_covers_what_is_free_and_grows_once_the_rest_is(
 ) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
-        held, whole = desk.executor.position.own, stop_amount(desk)
+        held, whole = desk.executor.position.open_amount, stop_amount(desk)
         lock(desk, PART + balance.get("BTC", Decimal(0)))
         await desk.until(lambda: stop_amount(desk))
         assert held - PART - STEP < stop_amount(desk) <= held - PART

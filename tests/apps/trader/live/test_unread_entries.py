@@ -89,7 +89,7 @@ def test_the_stop_of_an_entry_without_known_executions_sells_once(run: Run) -> N
         desk.simulator.faults.remove(number)
         await desk.until(lambda: not desk.executor.position.is_flat)
         # What the stop has left out is the position now.
-        assert desk.executor.position.own == Decimal("0.06003") * Decimal("0.999") - LEAST
+        assert desk.executor.position.open_amount == Decimal("0.06003") * Decimal("0.999") - LEAST
         assert desk.sold == LEAST
         desk.leave()
         await desk.until(lambda: desk.executor.position.is_flat and not desk.executor.orders)
@@ -160,7 +160,7 @@ def test_row_141_an_entry_whose_executions_stay_unknown_becomes_a_position_on_an
         if is_restarted:
             desk.start()
         await desk.until(lambda: not desk.executor.position.is_flat)
-        assert desk.executor.position.own == Decimal("0.06003") * Decimal("0.99")
+        assert desk.executor.position.open_amount == Decimal("0.06003") * Decimal("0.99")
         (fill,) = desk.fills
         assert isinstance(fill.price, Decimal)
         assert 0.99 < float(fill.price) / desk.price < 1.01

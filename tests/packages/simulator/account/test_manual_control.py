@@ -154,16 +154,20 @@ def test_bnb_is_drained_and_fees_fall_back_to_the_coin(run: Run, scene: Opened) 
 def test_an_action_that_is_not_understood_states_what_there_is(run: Run, scene: Opened) -> None:
     async def play() -> None:
         async with scene() as at:
-            for path, body in (
-                ("account/rules", {"symbol": BTC}),
-                ("account/fees", {"in_bnb": "yes"}),
-                ("account/dance", {}),
-                ("keys/create", {"key": "k"}),
-                ("keys/change", {"key": "simulator", "flying": True}),
-                ("keys/revoke", {"key": "nobody"}),
+            for path, body, reason in (
+                ("account/rules", {"symbol": BTC}, "no rule is given"),
+                ("account/rules", {"symbol": BTC, "tick": "1"}, "missing or unknown: tick"),
+                ("account/buy", {"symbol": BTC}, "exactly one of quantity and quote must be given"),
+                ("account/buy", {"quantity": "1"}, "missing or unknown: symbol"),
+                ("account/fees", {"in_bnb": "yes"}, "true or false, found 'yes'"),
+                ("account/dance", {}, "missing or unknown: dance"),
+                ("keys/create", {"key": "k"}, "missing or unknown: secret"),
+                ("keys/change", {"key": "simulator", "flying": True}, "missing or unknown: flying"),
+                ("keys/revoke", {"key": "nobody"}, "missing or unknown: nobody"),
             ):
-                status, answer = await post(at, path, body)
-                assert (status, "there are" in answer["error"]) == (400, True), path
+                status, response = await post(at, path, body)
+                assert (status, "there are" in response["error"]) == (400, True), path
+                assert response["because"] == reason, path
 
     run(play())
 

@@ -1,1 +1,1 @@
-"""Changes of orders and positions as pure functions: no clock, no file, no network."""
+"""The rules of orders, positions, stops and limits as pure functions: no clock, file or network."""

@@ -1,4 +1,8 @@
-"""The interface of a broker, for real exchanges and for paper."""
+"""The interface of a broker: it sends orders and reports what happens to them as events.
+
+The trader has two brokers with this interface: `trader/brokers/live.py` for a real exchange, and
+`trader/brokers/paper.py`, which fills orders by the rules of a backtest.
+"""
 
 from typing import Protocol
 
@@ -12,14 +16,17 @@ class OrderReport(Struct, frozen=True):
     """An event and the order that it belongs to."""
 
     client_order_id: str
+    """Client order id of the order."""
     event: OrderEvent
+    """The event; its amounts are in base currency."""
 
 
 class Broker(Protocol):
-    """Takes orders and reports their states as events.
+    """Sends orders and reports their states as events.
 
-    No call waits for the exchange: responses arrive through `events`, like everything that the
-    exchange reports on its own. If a call gets no response, an `Unanswered` arrives.
+    No call waits for the exchange: `take_events` returns each response later, and also the events
+    that the exchange sends without a request. A request without a usable response becomes an
+    `UnclearResponse`.
     """
 
     @property
@@ -28,7 +35,7 @@ class Broker(Protocol):
         ...
 
     def submit(self, order: Order) -> None:
-        """Send an order whose intent is stored; once, whatever happens."""
+        """Send an order whose intent is stored. The order is sent once, and never again."""
         ...
 
     def cancel(self, client_order_id: str) -> None:

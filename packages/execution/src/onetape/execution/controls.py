@@ -1,6 +1,7 @@
-"""Commands of a person to a trader, and the resulting state.
+"""Commands of a person to a trader, and the state that results from all commands of an account.
 
-A command is a row of the table `controls`; it comes from any channel and survives a restart.
+A command is a row of the table `controls`, so it survives a restart of the trader. The command
+line, a command file and signals add such rows. `fold_controls` computes the state from all rows.
 
     pause     no entries; exits, stops and targets go on
     resume    ends a pause and a halt
@@ -25,8 +26,9 @@ class ControlCommand(Struct, frozen=True):
     """One command of a person to a trader."""
 
     number: int
-    """Commands of an account are carried out in the order of their numbers."""
+    """Number of the command; commands of an account are carried out in the order of numbers."""
     verb: ControlVerb
+    """The command, such as `pause`; the module's text explains each."""
     at_ms: int
     """Time at which the command was given, by the computer's clock, epoch milliseconds."""
     given_by: str
@@ -56,9 +58,9 @@ def fold_controls(controls: Iterable[ControlCommand], symbol: str | None = None)
     """Return the state that results from commands.
 
     Args:
-        controls: Controls of one account, by their numbers.
-        symbol: The symbol that is traded; commands for another one close nothing and read nothing
-            again. None: any.
+        controls: Commands of one account, in the order of their numbers.
+        symbol: Symbol that the trader trades: an exit or a reload that names another symbol has no
+            effect. None: commands for every symbol count.
     """
     state = ControlState()
     for control in controls:
@@ -74,8 +76,8 @@ def add_control(
     Args:
         state: State before the command.
         control: The command; its number is higher than those before.
-        symbols: Symbols that are traded; a command for another one closes and reloads nothing.
-            None: any.
+        symbols: Symbols that the trader trades: an exit or a reload that names another symbol has
+            no effect. None: commands for every symbol count.
     """
     pause, halt = state.pause, state.halt
     if control.verb in _PAUSES:
@@ -86,8 +88,8 @@ def add_control(
     elif control.verb == "resume":
         pause = halt = None
     closing, reloads = state.closing, state.reloads
-    is_meant = symbols is None or control.symbol is None or control.symbol in symbols
-    if is_meant and not control.is_done:
+    is_for_symbols = symbols is None or control.symbol is None or control.symbol in symbols
+    if is_for_symbols and not control.is_done:
         if control.verb in _CLOSES:
             closing = (*closing, control)
         elif control.verb == "reload":
@@ -96,17 +98,17 @@ def add_control(
 
 
 def remove_done(state: ControlState, numbers: Collection[int]) -> ControlState:
-    """Return the state after commands with these numbers were carried out."""
+    """Return the state without the exits and reloads of these numbers, which were carried out."""
     return ControlState(
         state.pause,
         state.halt,
-        tuple(one for one in state.closing if one.number not in numbers),
-        tuple(one for one in state.reloads if one.number not in numbers),
+        tuple(command for command in state.closing if command.number not in numbers),
+        tuple(command for command in state.reloads if command.number not in numbers),
     )
 
 
 def describe_change(before: ControlState, control: ControlCommand) -> str | None:
-    """Return a text with the effect of a pause, resume or halt; None: no effect.
+    """Return a text with the effect of a pause, resume or halt; None: the state stays as it is.
 
     Args:
         before: State before the command.

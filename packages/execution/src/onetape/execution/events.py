@@ -1,8 +1,10 @@
-"""Events of an order, as records. Amounts are in base currency, times epoch milliseconds.
+"""Events of an order, as records, and their form in the database.
 
-Events arrive from an exchange in any order, twice or not at all; `orders.advance` computes one
-state from them. In the database an event is a row: its kind, and the other fields as a JSON
-document.
+Some events are steps of the trader (`Intended`, `Submitted`, `CancelRequested`), the others are
+reports of the exchange. Reports may arrive in any order, twice or not at all;
+`execution/orders.py` computes one state from them. In the table `order_events` an event is a row
+with its kind and a JSON document of its fields. Amounts are in base currency, times are epoch
+milliseconds.
 """
 
 from decimal import Decimal
@@ -33,25 +35,29 @@ class Submitted(Struct, frozen=True, tag="submitted", omit_defaults=True):
     """
 
 
-class Unanswered(Struct, frozen=True, tag="unanswered"):
-    """The request has no usable response: the order may exist or not."""
+class UnclearResponse(Struct, frozen=True, tag="unanswered"):
+    """The request has no usable response: the order may exist at the exchange or not."""
 
     reason: str
+    """Error of the request, as a text."""
 
 
 class Acknowledged(Struct, frozen=True, tag="acknowledged"):
     """The exchange has accepted the order."""
 
     exchange_order_id: str
+    """The exchange's id of the order."""
 
 
 class StatusReport(Struct, frozen=True, tag="status"):
     """The exchange has reported the status of the order."""
 
     status: ReportedStatus
+    """Status in CCXT's words; `closed`: filled."""
     filled: Decimal = Decimal(0)
     """Total filled amount, base currency."""
     reason: str = ""
+    """Reason of a rejection, in the exchange's words; empty: the exchange stated none."""
 
 
 class FillReport(Struct, frozen=True, tag="fill", omit_defaults=True):
@@ -62,8 +68,11 @@ class FillReport(Struct, frozen=True, tag="fill", omit_defaults=True):
     price: Decimal
     """Price of the fill, quote currency per unit of base currency."""
     amount: Decimal
+    """Filled amount, base currency."""
     fee: Decimal
+    """Fee of this execution, in `fee_currency`; negative for a rebate."""
     fee_currency: str
+    """Currency code of the fee: base, quote or a third currency such as BNB."""
     executed_ms: int | None = None
     """Exchange time of the execution; None: the time of the report counts."""
 
@@ -72,26 +81,32 @@ class CancelRequested(Struct, frozen=True, tag="cancel_requested"):
     """The request to cancel the order is on its way to the exchange."""
 
     reason: str
+    """Reason of the cancellation, as a text."""
 
 
 class CancelRefused(Struct, frozen=True, tag="cancel_refused"):
     """The exchange has not cancelled the order: it may be filled, or unknown there."""
 
     reason: str
+    """Error of the cancel request, as a text."""
     is_proven: bool = False
     """Whether the request has certainly had no effect; otherwise it had no clear response."""
 
 
 class ProvenAbsent(Struct, frozen=True, tag="absent"):
-    """The exchange does not have the order, whose deadline to arrive has passed."""
+    """The exchange does not have the order, and cannot get it any more: its deadline has passed.
+
+    An order that was stored and never sent gets this event, too.
+    """
 
     reason: str
+    """Proof that the order does not exist, as a text."""
 
 
 OrderEvent = (
     Intended
     | Submitted
-    | Unanswered
+    | UnclearResponse
     | Acknowledged
     | StatusReport
     | FillReport
@@ -104,7 +119,7 @@ _DECODER: Final = msgspec.json.Decoder(OrderEvent)
 
 
 def get_event_kind(event: OrderEvent) -> str:
-    """Return the kind of an event, as stored."""
+    """Return the kind of an event as it is stored, such as `submitted`."""
     return str(type(event).__struct_config__.tag)
 
 
@@ -114,10 +129,10 @@ def encode_event(event: OrderEvent) -> str:
 
 
 def decode_event(document: str) -> OrderEvent:
-    """Return the event of a JSON document.
+    """Return the event of a JSON document that `encode_event` has made.
 
     Raises:
-        ValueError: the document is no event of this version.
+        ValueError: this version has no event of this form.
     """
     try:
         event: Any = _DECODER.decode(document)

@@ -1,8 +1,8 @@
-"""The limits as verdicts on one order: a list for entries and a list for exits.
+"""Checks of one live order against the account's limits, before the order is sent.
 
-A verdict is `ok`, or the reason as a text. An entry fails a check whose value is unknown. An exit
-is only held back if it would be wrong: if it sells more than the position has, or coins that
-another order is selling.
+A check returns a verdict for each limit, by the name of the limit: `ok`, or the reason for the
+refusal as a text. An entry fails a check whose value is unknown. An exit is refused only if it
+would sell more than the position has, or coins that another order is selling.
 """
 
 from decimal import Decimal
@@ -26,18 +26,22 @@ class EntryTerms(Struct, frozen=True):
     free: Decimal
     """Quote currency that is free, less all reservations, those of other processes included."""
     position: Decimal
-    """Value of the symbol's position at today's price, quote currency, open orders included."""
+    """Value of the symbol's position at the present price, quote currency, open orders included."""
     positions: int
-    """Open positions of the account, those being opened included, this symbol's not."""
+    """Number of the account's positions in other symbols, those being opened included."""
 
 
 class MarketView(Struct, frozen=True):
-    """Prices and ages of market data; None: unknown."""
+    """Prices of a market and the age of its data; None: unknown."""
 
     bid: Decimal | None
+    """Highest price that somebody offers to pay, quote currency."""
     ask: Decimal | None
+    """Lowest price that somebody asks for, quote currency."""
     quote_age_seconds: float | None
+    """Age of bid and ask, wall seconds."""
     data_age_seconds: float | None
+    """Age of the newest market data of the symbol, wall seconds."""
     clock_skew_seconds: float | None
     """Absolute difference of the exchange's time and the trader's, seconds."""
 
@@ -46,6 +50,7 @@ class ExitTerms(Struct, frozen=True):
     """Amounts of a sell, base currency."""
 
     amount: Decimal
+    """Amount that the sell should have, base currency."""
     held: Decimal
     """Amount of the position, fees in coin deducted, base currency."""
     free: Decimal | None
@@ -55,7 +60,14 @@ class ExitTerms(Struct, frozen=True):
 
 
 def limit_entry_cost(limits: RiskLimits, terms: EntryTerms) -> Decimal:
-    """Return the allowed cost of an entry: the requested cost, or less by limits and money."""
+    """Return the allowed cost of an entry, quote currency, fees included.
+
+    It is the requested cost, or less if limits or the free money allow less; at least 0.
+
+    Args:
+        limits: Limits of the account.
+        terms: Terms of the entry with the requested cost.
+    """
     caps = [terms.cost, terms.free]
     if limits.max_order is not None:
         caps.append(limits.max_order)
@@ -72,8 +84,8 @@ def check_entry_limits(
     Args:
         limits: Limits of the account.
         state: Losses of the account; None: its equity is not known.
-        terms: Terms of the entry, with the cost after `limit_entry_cost`.
-        market: Current facts about the market.
+        terms: Terms of the entry; the cost is the one that `limit_entry_cost` has returned.
+        market: Current prices of the market and their age.
     """
     return {
         "losses": "the equity is not known" if state is None else state.reason or OK,
@@ -93,7 +105,11 @@ def check_entry_limits(
 
 
 def check_exit_limits(terms: ExitTerms) -> dict[str, str]:
-    """Return each limit of a sell with its verdict."""
+    """Return each limit of a sell with its verdict.
+
+    Args:
+        terms: Amounts of the sell; the amount is the one that `limit_sell_amount` has returned.
+    """
     left = terms.held - terms.selling
     free = terms.free
     return {
@@ -110,7 +126,7 @@ def check_exit_limits(terms: ExitTerms) -> dict[str, str]:
 
 
 def limit_sell_amount(terms: ExitTerms) -> Decimal:
-    """Return the sellable amount: as requested, or less if position or balance are smaller."""
+    """Return the amount that may be sold, base currency: as requested or less, at least 0."""
     caps = [terms.amount, terms.held - terms.selling]
     if terms.free is not None:
         caps.append(terms.free)
@@ -148,11 +164,11 @@ def _check_spread(limits: RiskLimits, market: MarketView) -> str:
     return f"spread {spread:.2%}, allowed {limits.max_spread:.2%}"
 
 
-def _check_age(what: str, age: float | None, allowed: float) -> str:
+def _check_age(subject: str, age: float | None, allowed: float) -> str:
     if age is None:
-        return f"the age of {what} is not known"
+        return f"the age of {subject} is not known"
     # A negative age means that a clock has jumped; comparisons with NaN are false.
-    return OK if -1 <= age <= allowed else f"{what} {age:.0f} s old, allowed {allowed:g} s"
+    return OK if -1 <= age <= allowed else f"{subject} {age:.0f} s old, allowed {allowed:g} s"
 
 
 def _check_clock(limits: RiskLimits, market: MarketView) -> str:

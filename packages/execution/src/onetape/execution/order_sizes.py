@@ -1,4 +1,7 @@
-"""Maximum amount of one order, if the market limits the size of orders."""
+"""Maximum amount of one order, if the market limits the size of orders.
+
+A sale of more than that takes several orders, one after the other.
+"""
 
 from decimal import ROUND_CEILING, Decimal
 from typing import Final
@@ -8,8 +11,9 @@ from msgspec import Struct
 from onetape.core.trading_rules import TradingRules
 from onetape.execution.protection import round_down
 
-#: Maximum part below its level at which a stop sells that is too large for a market order.
-LARGE_STOP_LIMIT: Final = Decimal("0.05")
+#: Distance of a stop's lowest sell price below its level, as a fraction of the level, if the stop
+#: is too large for a market order and becomes a limit order.
+LARGE_STOP_OFFSET: Final = Decimal("0.05")
 
 
 class LargestOrder(Struct, frozen=True):
@@ -24,11 +28,19 @@ class LargestOrder(Struct, frozen=True):
     """Largest value of an order with a limit price, quote currency."""
 
     def compute_market_amount(self, rules: TradingRules) -> Decimal | None:
-        """Return the largest amount of a market order, in whole steps."""
+        """Return the largest amount of a market order, base currency, in whole steps, or None."""
         return _compute_least_amount((self.amount, self.market_amount), rules)
 
     def compute_limit_amount(self, price: Decimal, rules: TradingRules) -> Decimal | None:
-        """Return the largest amount of an order with a limit price, in whole steps."""
+        """Return the largest amount of an order with a limit price; None: no limit is known.
+
+        Args:
+            price: Limit price, quote currency.
+            rules: Trading rules of the market.
+
+        Returns:
+            Base currency, in whole steps.
+        """
         by_cost = None if self.cost is None or price <= 0 else self.cost / price
         return _compute_least_amount((self.amount, by_cost), rules)
 
@@ -52,5 +64,5 @@ def compute_next_part(amount: Decimal, largest: Decimal | None, rules: TradingRu
 def _compute_least_amount(
     amounts: tuple[Decimal | None, ...], rules: TradingRules
 ) -> Decimal | None:
-    known = [one for one in amounts if one is not None]
+    known = [amount for amount in amounts if amount is not None]
     return round_down(min(known), rules.amount_step) if known else None

@@ -1,11 +1,12 @@
-"""State of an order by its events: `advance`, a fold whose result does not depend on their order.
+"""The state of an order as the sum of its events, whatever the sequence in which they arrive.
 
-INTENDED -> SENT -> OPEN -> DONE (filled, canceled, expired, rejected, absent), or SENT -> UNKNOWN
--> OPEN or DONE. The stage never goes backwards and `filled` only grows, so late and doubled events
-change nothing. An order without a usable response is UNKNOWN and looked up; it is never sent twice.
-A final status with `booked` under `filled`, or a filled order without any fill, waits for fills.
-One event overrides an earlier conclusion: any sign that the order exists outweighs its absence,
-which rests on responses that lack the order.
+`advance` adds one event to a state and returns the next state with the effects: actions that the
+caller has to take, such as a look-up. The stages are INTENDED -> SENT -> OPEN -> DONE (filled,
+canceled, expired, rejected, absent), or SENT -> UNKNOWN -> OPEN or DONE. The stage never goes
+backwards and `filled` only grows, so late and doubled events change nothing. An order without a
+usable response is UNKNOWN and looked up; it is never sent twice. An order that is over with
+`booked` under `filled`, or filled without any fill, waits for its fills. Only `absent` is ever
+taken back: it rests on responses that lack the order, so any later sign of the order counts more.
 """
 
 from decimal import Decimal
@@ -25,7 +26,7 @@ from onetape.execution.events import (
     ProvenAbsent,
     StatusReport,
     Submitted,
-    Unanswered,
+    UnclearResponse,
 )
 
 Stage = Literal["intended", "sent", "unknown", "open", "done"]
@@ -57,6 +58,7 @@ class LookUp(Struct, frozen=True):
     """Effect: fetch the order, its fills and the balances from the exchange."""
 
     reason: str
+    """Reason of the look-up, as a text."""
 
 
 class FetchFills(Struct, frozen=True):
@@ -67,6 +69,7 @@ class StoreFill(Struct, frozen=True):
     """Effect: store a fill, which is new."""
 
     fill: FillReport
+    """The fill."""
 
 
 class FinishedAndBooked(Struct, frozen=True):
@@ -74,20 +77,22 @@ class FinishedAndBooked(Struct, frozen=True):
 
 
 class Alarm(Struct, frozen=True):
-    """Effect: an event contradicts an earlier conclusion; a person should check."""
+    """Effect: the exchange has an order that was taken for absent; a person should check."""
 
     reason: str
+    """Description of the contradiction, as a text."""
 
 
 Effect = LookUp | FetchFills | StoreFill | FinishedAndBooked | Alarm
 
 
 class OrderState(Struct, frozen=True):
-    """State of an order by its events."""
+    """State of an order, as the sum of its events."""
 
     amount: Decimal | None = None
     """Ordered amount, base currency; None if it depends on the price, as for a buy by cost."""
     stage: Stage = "intended"
+    """Progress of the order; `unknown`: it was sent and has no usable response yet."""
     outcome: Outcome | None = None
     """Outcome of the order; None before its end."""
     filled: Decimal = Decimal(0)
@@ -97,7 +102,9 @@ class OrderState(Struct, frozen=True):
     trade_ids: frozenset[str] = frozenset()
     """The exchange's trade ids of the booked fills."""
     is_cancel_requested: bool = False
+    """Whether the trader has requested the cancellation, and the exchange has not refused it."""
     exchange_order_id: str | None = None
+    """The exchange's id of the order; None: not known yet."""
     deadline_ms: int | None = None
     """Exchange time after which the request cannot arrive any more; None: not sent."""
     total_before: Decimal | None = None
@@ -130,7 +137,12 @@ class OrderState(Struct, frozen=True):
 
 
 def advance(state: OrderState, event: OrderEvent) -> tuple[OrderState, tuple[Effect, ...]]:
-    """Return the state of an order after an event, and the actions that follow."""
+    """Return the state of an order after an event, and the effects: actions for the caller.
+
+    Args:
+        state: State before the event.
+        event: An event of this order; one that is repeated or late has no effect.
+    """
     match event:
         case Intended():
             after, effects = state, ()
@@ -139,8 +151,8 @@ def advance(state: OrderState, event: OrderEvent) -> tuple[OrderState, tuple[Eff
             after = replace(
                 after, deadline_ms=deadline_ms, total_before=total_before, read_ms=read_ms
             )
-        case Unanswered(reason):
-            after, effects = _apply_unanswered(state, reason)
+        case UnclearResponse(reason):
+            after, effects = _apply_unclear_response(state, reason)
         case Acknowledged(exchange_order_id):
             after, effects = _apply_existing(state)
             after = replace(after, exchange_order_id=exchange_order_id)
@@ -174,14 +186,16 @@ def fold(events: list[OrderEvent], amount: Decimal | None = None) -> OrderState:
     return state
 
 
-def _apply_unanswered(state: OrderState, reason: str) -> tuple[OrderState, tuple[Effect, ...]]:
+def _apply_unclear_response(
+    state: OrderState, reason: str
+) -> tuple[OrderState, tuple[Effect, ...]]:
     if _STAGES.index(state.stage) >= _STAGES.index("open"):
         return state, ()
     return _raise_stage(state, "unknown"), (LookUp(reason),)
 
 
 def _apply_existing(state: OrderState) -> tuple[OrderState, tuple[Effect, ...]]:
-    """Return the state of an order that the exchange has, which absence must not hide."""
+    """Return the state after a sign that the exchange has the order; `absent` is taken back."""
     if state.outcome == "absent":
         after = replace(state, stage="open", outcome=None)
         return after, (Alarm("the order exists although it was taken for absent"),)

@@ -1,8 +1,9 @@
-"""The position that results from the fills of one market. Amounts are Decimals.
+"""The position of an account in one market: the sum of its fills. Amounts are Decimals.
 
-A position begins with the first buy after flat. It ends when less is left of its coins than the
-market's least order. The rest is dust: no position, but part of the account. The next sell may
-include it; the next position does not need it, because dust may leave the account.
+A position begins with the first buy while no position is open ("flat"). It ends when less is left
+of its coins than the market's least order. That rest is dust: it is part of the account and of no
+position. A later sell may include the dust, but no position depends on it, because dust may leave
+the account without a fill.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,7 +15,7 @@ from msgspec import Struct, field
 from onetape.core.trading import Fill
 from onetape.core.trading_rules import TradingRules
 
-#: Part of the amount bought that sums of rounded amounts may leave in a market without steps.
+#: In a market without steps, a rest below this fraction of the amount bought is a rounding error.
 _NOISE: Final = Decimal("1e-9")
 
 
@@ -32,13 +33,14 @@ class Position(Struct, frozen=True):
     entry_order_id: str | None = None
     """Client order id of the order that opened the position; None while flat."""
     fills: int = 0
-    carried: Decimal = Decimal(0)
+    """Number of fills that the position was computed from."""
+    earlier_dust: Decimal = Decimal(0)
     """Dust of earlier positions in `base` while a position is open; 0 while flat."""
 
     @property
-    def own(self) -> Decimal:
-        """Return the amount of the open position without earlier dust, base currency."""
-        return Decimal(0) if self.is_flat else self.base - self.carried
+    def open_amount(self) -> Decimal:
+        """Return the amount of the position without earlier dust, base currency; 0 while flat."""
+        return Decimal(0) if self.is_flat else self.base - self.earlier_dust
 
     @property
     def is_flat(self) -> bool:
@@ -60,12 +62,12 @@ def sum_position(
         fills: Fills of one account and market, in the order of their execution.
         base: Base currency; a fee paid in it is deducted from the amount held.
         quote: Quote currency; a fee paid in it is deducted from the money.
-        trading_rules: Trading rules of the market today; they distinguish dust from a position
-            after a sell
-            that was stored without the least amount of its time. None: any amount could be sold.
+        trading_rules: Present trading rules of the market. Their least amount separates dust from a
+            position after a sell that was stored without the least amount of its time. None: any
+            amount can be sold.
     """
-    held = money = cost = bought = carried = Decimal(0)
-    today = get_least_amount(trading_rules)
+    held = money = cost = bought = earlier_dust = Decimal(0)
+    least_today = get_least_amount(trading_rules)
     fees: dict[str, Decimal] = {}
     entry: str | None = None
     count = 0
@@ -74,7 +76,7 @@ def sum_position(
         value = fill.amount * fill.price
         before = held
         if fill.side == "buy":
-            carried = max(held, Decimal(0)) if entry is None else carried
+            earlier_dust = max(held, Decimal(0)) if entry is None else earlier_dust
             held, money, cost, bought = (
                 held + fill.amount, money - value, cost + value, bought + fill.amount,
             )  # fmt: skip
@@ -87,16 +89,21 @@ def sum_position(
             held -= fill.fee
         elif fill.fee_currency == quote:
             money -= fill.fee
-        carried = compute_dust_left(carried, held)
-        least = today if fill.least_amount is None else fill.least_amount
-        if fill.side == "sell" and held - carried < max(least, bought * _NOISE):
-            cost, bought, carried, entry = Decimal(0), Decimal(0), Decimal(0), None
-    return Position(held, money, cost, fees, entry, count, carried)
+        earlier_dust = compute_dust_left(earlier_dust, held)
+        least = least_today if fill.least_amount is None else fill.least_amount
+        if fill.side == "sell" and held - earlier_dust < max(least, bought * _NOISE):
+            cost, bought, earlier_dust, entry = Decimal(0), Decimal(0), Decimal(0), None
+    return Position(held, money, cost, fees, entry, count, earlier_dust)
 
 
-def compute_dust_left(carried: Decimal, held: Decimal) -> Decimal:
-    """Return the remaining earlier dust; coins bought for the position are sold first."""
-    return max(min(carried, held), Decimal(0))
+def compute_dust_left(earlier_dust: Decimal, held: Decimal) -> Decimal:
+    """Return the part of earlier dust that is left; coins of the position are sold first.
+
+    Args:
+        earlier_dust: Dust of earlier positions before the sell, base currency.
+        held: Amount held after the sell, dust included, base currency.
+    """
+    return max(min(earlier_dust, held), Decimal(0))
 
 
 def get_least_amount(trading_rules: TradingRules | None) -> Decimal:

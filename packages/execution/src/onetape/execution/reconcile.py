@@ -1,7 +1,10 @@
-"""Differences between the records of the database and those of the exchange.
+"""Differences between the database's and the exchange's records of one market of an account.
 
-The exchange is right about money. `trader/live/reconciling.py` and `trader/live/judging.py` decide
-by the kind of a difference what follows: nothing, no entries, or no orders until a person answers.
+`find_differences` compares two snapshots and returns a list. The exchange is right about money.
+The callers, `trader/live/reconciling.py` and `trader/live/judging.py`, decide by the kind of a
+difference what follows: the order is taken over, no entries, or no orders until a person answers.
+An own order has a client order id that begins with the tag of this database; a foreign order was
+sent by another program or by hand.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,71 +23,89 @@ DifferenceKind = Literal[
     "missing coins",
     "missing order",
 ]
+"""Kind of a difference.
+
+own order, own fills: open or executed at the exchange, with an id of this database, not stored
+older order: an own order from before the account was opened, so an older backup was restored
+other copy: an own order that another copy of this database has sent
+foreign order, foreign fills: an open order, or executions, of another program or person
+missing coins: the account has fewer coins than the position
+missing order: the database has an open stop that the exchange does not list
+"""
 
 
 class ExchangeOrder(Struct, frozen=True):
     """An order that the exchange lists, or that one of its executions belongs to."""
 
     exchange_order_id: str
+    """The exchange's id of the order."""
     client_order_id: str
+    """Id that the sender gave the order; empty: none."""
     is_open: bool
+    """Whether the order may still be filled."""
     created_ms: int = 0
     """Exchange time at which the order was accepted, epoch milliseconds; 0: not stated."""
 
 
 class LedgerSnapshot(Struct, frozen=True):
-    """The ledger's record of one market of an account."""
+    """The database's record of one market of an account (its ledger)."""
 
     tag: str
-    """The first characters of the client order ids of this installation."""
-    known: Mapping[str, str]
-    """The exchange's ids of all own orders, each with its client order id."""
+    """First characters of all client order ids that this database makes."""
+    client_order_ids: Mapping[str, str]
+    """Client order ids of all own orders, by the exchange's id of the order."""
     open_orders: frozenset[str]
     """Client order ids of orders that should be open at the exchange."""
     trade_ids: frozenset[str]
+    """The exchange's trade ids of all stored fills."""
     position: Decimal
     """Amount of the open position by the stored fills, base currency."""
     base: str
+    """Base currency of the market."""
     baseline: Decimal = Decimal(0)
     """Amount in the account before its first session, base currency, which is never sold."""
     sold_by_others: Decimal = Decimal(0)
-    """Net amount that others have sold while the position was open, base currency."""
+    """Amount that other programs and persons have sold while the position was open, less the amount
+    that they have bought, base currency."""
     began_ms: int | None = None
-    """Time since which only this process sends orders of this installation, exchange time, epoch
+    """Time since which only this process sends orders of this database, exchange time, epoch
     milliseconds; None: unknown."""
     opened_ms: int | None = None
-    """Time at which the account was opened in the ledger, exchange time, epoch milliseconds; None:
-    older orders of the account count as own orders, too."""
+    """Time at which the account was opened in the database, exchange time, epoch milliseconds;
+    None: older orders count as own orders, too."""
 
 
 class ExchangeSnapshot(Struct, frozen=True):
-    """The exchange's records of the ledger's market."""
+    """The exchange's record of the same market and account."""
 
     base_total: Decimal
     """Free and locked balance of the base currency."""
     orders: tuple[ExchangeOrder, ...]
+    """Open orders, and orders with executions since the last comparison."""
     fills: Mapping[str, str]
-    """Trade ids of executions, each with the exchange's id of its order."""
+    """The exchange's ids of orders, by the trade ids of their executions."""
 
 
 class AccountDifference(Struct, frozen=True):
-    """One difference between the ledger's and the exchange's records."""
+    """One difference between the database's and the exchange's record."""
 
     kind: DifferenceKind
     subject: str
-    """Currency, or the exchange's id of the order."""
+    """Currency of missing coins; client order id of a missing order; otherwise the exchange's id of
+    the order."""
     text: str
+    """Description for a person, in one line."""
 
 
 def find_differences(ledger: LedgerSnapshot, exchange: ExchangeSnapshot) -> list[AccountDifference]:
     """Return the differences: missing coins, then unknown orders as listed, then missing orders.
 
     Args:
-        ledger: Orders and coins of the account by the database.
-        exchange: Records of the exchange, read after the ledger.
+        ledger: The database's record.
+        exchange: The exchange's record, read after the database's.
     """
     found: list[AccountDifference] = []
-    if compute_covered(ledger, exchange.base_total) < ledger.position:
+    if compute_covered_amount(ledger, exchange.base_total) < ledger.position:
         text = (
             f"{exchange.base_total:f} {ledger.base} are there, and the position is "
             f"{ledger.position:f} {ledger.base}"
@@ -110,22 +131,22 @@ def find_differences(ledger: LedgerSnapshot, exchange: ExchangeSnapshot) -> list
 def find_unknown_orders(
     ledger: LedgerSnapshot, orders: Iterable[ExchangeOrder], fills: Mapping[str, str]
 ) -> list[AccountDifference]:
-    """Return a difference for each order, open or executed, that the ledger does not have.
+    """Return a difference for each order, open or executed, that the database does not have.
 
-    An order whose id begins with the tag of this database was sent before a backup was restored. If
-    the exchange took such an order since this process alone sends orders with the tag, then another
-    copy of the database sent it: each order is stored before it is sent. If the exchange took it
-    before the account was opened, then it is of a record of the account that was replaced.
+    Each order is stored before it is sent. So an order with the tag of this database was sent
+    before a backup was restored ("own"), or by another copy of the database ("other copy"): if the
+    exchange accepted it after `ledger.began_ms`. An order that was accepted before the account was
+    opened belongs to an earlier record of the account ("older order").
 
     Args:
-        ledger: Orders and coins of the account by the database.
+        ledger: The database's record.
         orders: Orders of the exchange, oldest first.
-        fills: Trade ids of executions, each with the exchange's id of its order.
+        fills: The exchange's ids of orders, by the trade ids of their executions.
     """
     found: list[AccountDifference] = []
     filled = _count_unknown_fills(ledger, fills)
     for order in orders:
-        if order.exchange_order_id in ledger.known:
+        if order.exchange_order_id in ledger.client_order_ids:
             continue
         is_own = order.client_order_id.startswith(ledger.tag)
         trades = filled.get(order.exchange_order_id, 0)
@@ -141,18 +162,24 @@ def find_unknown_orders(
         if is_own and ledger.opened_ms is not None and 0 < order.created_ms < ledger.opened_ms:
             found.append(AccountDifference("older order", order.exchange_order_id, text))
             continue
-        whose = "own" if is_own else "foreign"
-        what = "fills" if trades else "order"
-        found.append(AccountDifference(f"{whose} {what}", order.exchange_order_id, text))  # pyright: ignore[reportArgumentType] - one of the kinds
+        own: DifferenceKind = "own fills" if trades else "own order"
+        foreign: DifferenceKind = "foreign fills" if trades else "foreign order"
+        kind = own if is_own else foreign
+        found.append(AccountDifference(kind, order.exchange_order_id, text))
     return found
 
 
-def compute_covered(ledger: LedgerSnapshot, base_total: Decimal) -> Decimal:
-    """Return the amount of a position that is on the account, base currency.
+def compute_covered_amount(ledger: LedgerSnapshot, base_total: Decimal) -> Decimal:
+    """Return the amount of the position that is still in the account, base currency.
 
-    Coins of the account's own hide a sale by hand: sales of others count as far as the account has
-    less than its own coins and the position. A withdrawal alone, or a sale that a deposit or a buy
-    makes up for, leaves the position covered.
+    The account may have had coins before its first session (`ledger.baseline`), and the balance
+    alone does not show whose coins a sale by hand has sold. Sales of others reduce the position as
+    far as the account has less than the baseline plus the position. A withdrawal alone, or a sale
+    that a deposit or a buy makes up for, leaves the position covered.
+
+    Args:
+        ledger: The database's record.
+        base_total: Free and locked balance of the base currency.
     """
     if base_total < ledger.position:
         return base_total

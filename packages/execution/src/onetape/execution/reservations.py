@@ -1,4 +1,4 @@
-"""Money that open orders reserve, so that no money is counted twice.
+"""Amounts that open orders of an account may still spend, so that no entry counts them as free.
 
 An order whose state is unknown keeps its reservation until the order is found or proven absent.
 """
@@ -13,13 +13,15 @@ from onetape.execution.orders import Stage
 
 
 class PendingOrder(Struct, frozen=True):
-    """An order of the account, by the ledger."""
+    """A stored order of the account, as far as a reservation needs it."""
 
     base: str
     """Base currency of the order's market."""
     quote: str
+    """Quote currency of the order's market."""
     side: Side
     stage: Stage
+    """Stage of the order; an order that is `done` reserves nothing."""
     amount: Decimal
     """Ordered amount, base currency."""
     filled: Decimal
@@ -29,7 +31,11 @@ class PendingOrder(Struct, frozen=True):
 
 
 def sum_reserved_amounts(orders: Iterable[PendingOrder]) -> dict[str, Decimal]:
-    """Return the amounts that pending orders may still take, by currency."""
+    """Return the amounts that orders may still spend, by currency: quote for buys, base for sells.
+
+    Args:
+        orders: Orders of one account.
+    """
     reserved: dict[str, Decimal] = {}
     for order in orders:
         left = order.amount - order.filled
@@ -46,8 +52,8 @@ def subtract_reserved(free: Decimal, reserved: Decimal) -> Decimal:
 
     Args:
         free: Balance at the exchange that no order there holds.
-        reserved: Reserved amounts of this currency, by `sum_reserved_amounts`. An order that the
-            exchange holds already counts twice until it is filled: better no entry than one that is
-            not paid.
+        reserved: Reserved amount of this currency, from `sum_reserved_amounts`. The amount of an
+            order that the exchange has locked already is subtracted twice until the order is
+            filled, so the result may be too low, never too high.
     """
     return max(free - reserved, Decimal(0))

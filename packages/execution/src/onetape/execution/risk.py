@@ -1,7 +1,9 @@
-"""The checks before an order: one list for entries and one for exits.
+"""Checks of a decision before its order is made, on paper and live: for entries and for exits.
 
-An exit is part of a position that is at risk already. So conditions that only make an entry unwise
-(a stream that is down, an old signal, candles missing in the warm-up) must not hold an exit back.
+A check returns a verdict by its name: `ok`, or the reason for the refusal as a text. An exit has
+fewer checks, because its position is at risk already: a stream that is down, an old signal or
+candles missing in the warm-up forbid an entry and no exit. The limits of a live account are in
+`execution/limit_checks.py`.
 """
 
 from typing import Final
@@ -24,6 +26,7 @@ class RiskContext(Struct, frozen=True):
     age_seconds: float
     """Time since the close of the candle, on the wall clock."""
     max_age_seconds: float
+    """Maximum time since the close of the candle at which an entry is still made."""
     missing_since: int | None
     """First unexplained missing candle of the warm-up, epoch seconds, or None."""
     candles: int
@@ -33,12 +36,13 @@ class RiskContext(Struct, frozen=True):
     higher_obstacle: str | None
     """Reason why higher timeframes lack candles; None: they have enough."""
     is_stream_up: bool
+    """Whether the stream of the exchange sends current candles."""
     open_order: str | None
-    """Side of the open order, or None."""
+    """Side of the order that is not over, `buy` or `sell`; None: there is none."""
 
 
 def check_entry(context: RiskContext) -> dict[str, str]:
-    """Return each check that an order to buy must pass, with its verdict: `ok` or a reason."""
+    """Return the verdicts on an entry by check: `ok`, or the reason for the refusal."""
     missing = context.missing_since
     is_too_old = context.age_seconds > context.max_age_seconds
     decided = "decided by an earlier session"
@@ -56,7 +60,7 @@ def check_entry(context: RiskContext) -> dict[str, str]:
 
 
 def check_exit(context: RiskContext) -> dict[str, str]:
-    """Return each check that a strategy's SELL must pass, with its verdict: `ok` or a reason.
+    """Return the verdicts on a SELL of the strategy by check: `ok`, or the reason for the refusal.
 
     A strategy with fewer candles than its lookback since an unexplained gap has no signal yet.
     """
@@ -71,7 +75,7 @@ def check_exit(context: RiskContext) -> dict[str, str]:
 
 
 def find_obstacle(verdicts: dict[str, str]) -> str | None:
-    """Return the first verdict that is not `ok`, or None if all checks are passed."""
+    """Return the reason of the first check that was not passed; None: all were passed."""
     return next((verdict for verdict in verdicts.values() if verdict != OK), None)
 
 

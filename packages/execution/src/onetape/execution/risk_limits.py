@@ -1,4 +1,4 @@
-"""Limits that hold for every order of a trader, and the settings that declare them."""
+"""The limits of a live account's entries, as settings: the section `risk` of the settings file."""
 
 from datetime import tzinfo
 from decimal import Decimal
@@ -12,7 +12,7 @@ _MOST_MONEY = 1_000_000_000_000_000
 
 
 class RiskLimits(DeclaredStruct, frozen=True, kw_only=True):
-    """Limits of entries. Exits pass every limit; an exit is a position that ends."""
+    """Limits of entries. No limit forbids an exit, because an exit only reduces the risk."""
 
     section: ClassVar[str] = "risk"
 

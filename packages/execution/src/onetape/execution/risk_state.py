@@ -1,8 +1,9 @@
-"""The losses of an account against its limits, as a fold: a breach stays until a person clears it.
+"""The losses of an account against its limits. A breach lasts until a person clears it.
 
-Equity is that of the trader's own ledger: the start balance of the account, and the profit of its
-trades, open ones at today's price. Deposits and other coins of the exchange account are not
-included, so that moving money is neither a loss nor a gain.
+`advance_risk` adds a new value of the equity to the state and returns the next state. The equity is
+computed from the database: the start balance of the account and the profit of its trades, open ones
+at the present price. Deposits and other coins of the exchange account are not included, so that
+moving money is neither a loss nor a gain.
 """
 
 from datetime import UTC, datetime
@@ -22,9 +23,11 @@ class Breach(Struct, frozen=True):
     """A limit that was passed; entries wait until a person clears it."""
 
     limit: LimitName
+    """Name of the limit."""
     at_ms: int
     """Time of the breach, epoch milliseconds."""
     reason: str
+    """Description for a person, with the found and the allowed value."""
 
 
 class RiskState(Struct, frozen=True):
@@ -44,11 +47,17 @@ class RiskState(Struct, frozen=True):
     @property
     def reason(self) -> str | None:
         """Return the reason why entries wait, in one line; None: entries do not wait."""
-        return "; ".join(one.reason for one in self.breaches) or None
+        return "; ".join(breach.reason for breach in self.breaches) or None
 
 
 def start_risk(limits: RiskLimits, equity: Decimal, now_ms: int) -> RiskState:
-    """Return the initial state of an account, before any equity is known."""
+    """Return the initial state of an account: no loss and no breach.
+
+    Args:
+        limits: Limits of the account; their time zone defines the day.
+        equity: Equity at the start, quote currency.
+        now_ms: Current time, epoch milliseconds.
+    """
     return RiskState(compute_day(limits, now_ms), equity, equity, equity)
 
 
@@ -59,10 +68,10 @@ def advance_risk(
 
     Args:
         limits: Limits of the account.
-        state: Before.
-        equity: Quote currency, open positions at today's price.
+        state: State before the new value.
+        equity: Equity now, quote currency, with open positions at the present price.
         now_ms: Current time, epoch milliseconds.
-        orders: Sent by the account in the last minute.
+        orders: Number of orders that the account sent in the last minute.
     """
     day = compute_day(limits, now_ms)
     # A clock that was set back must not begin an earlier day again: its losses would not count.
@@ -74,8 +83,8 @@ def advance_risk(
         _check_loss("drawdown", limits.max_drawdown, state.peak_equity, equity, now_ms),
         _check_rate(limits, orders, now_ms),
     )
-    known = {one.limit for one in state.breaches}
-    fresh = tuple(one for one in found if one is not None and one.limit not in known)
+    known = {breach.limit for breach in state.breaches}
+    fresh = tuple(breach for breach in found if breach is not None and breach.limit not in known)
     return replace(state, breaches=state.breaches + fresh)
 
 
@@ -87,7 +96,7 @@ def clear_breaches(state: RiskState) -> RiskState:
 
 
 def compute_day(limits: RiskLimits, now_ms: int) -> str:
-    """Return the day of a moment in the time zone of the limits."""
+    """Return the day of a time in the time zone of the limits, such as 2024-03-01."""
     moment = datetime.fromtimestamp(now_ms / 1_000, UTC)
     return moment.astimezone(limits.day_zone).date().isoformat()
 
@@ -100,8 +109,8 @@ def _check_loss(
         return None
     if base <= 0 and loss <= 0:
         return None
-    part = f"{loss / base:.2%}" if base > 0 else "all"
-    return Breach(limit, now_ms, f"{limit} {part}, allowed under {allowed:.2%}")
+    lost = f"{loss / base:.2%}" if base > 0 else "all"
+    return Breach(limit, now_ms, f"{limit} {lost}, allowed under {allowed:.2%}")
 
 
 def _check_rate(limits: RiskLimits, orders: int, now_ms: int) -> Breach | None:

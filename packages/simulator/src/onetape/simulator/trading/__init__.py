@@ -1,5 +1,7 @@
-"""The exchange behind the market: one account, its orders, their matching, and a ledger.
+"""The account of the simulated exchange: its orders, their matching, balances, fees and a ledger.
 
-Nothing here does I/O or reads a clock: each call has the time as an argument. Prices are whole
-ticks, quantities whole steps, balances Decimals of eight digits; no float touches money.
+`exchange.py` is the core, which `account_api.py` offers with Binance's names, over REST
+(`signed_rest.py`) and the WebSocket API. The core does no I/O and reads no clock: each call has the
+time as an argument. Prices are whole ticks (price steps), quantities are whole steps (amount
+steps), balances are Decimals of eight digits; money is never a float.
 """

@@ -1,4 +1,8 @@
-"""Operations of the account, equal over REST and over the WebSocket API."""
+"""Operations of the account with Binance's parameters and replies: orders, balances, own trades.
+
+The signed REST endpoints and the WebSocket API call the same operations by their names in the
+WebSocket API, such as `order.place`. Order lists are in `list_api.py`.
+"""
 
 from collections.abc import Callable
 from typing import Final, cast
@@ -32,15 +36,15 @@ from onetape.simulator.trading.params import (
 
 _DAY_MS: Final = 86_400_000
 Operation = Callable[[Params], object]
-#: Operations that a key needs the permission to trade for.
+#: Operations for which a key needs the permission to trade.
 TRADING: Final = frozenset(
     {"order.place", "order.test", "order.cancel", "openOrders.cancelAll", "order.cancelReplace",
      "orderList.place", "orderList.place.oco", "orderList.cancel"}
 )  # fmt: skip
 
 
-#: Parameters of each operation; operations that are missing here check their own.
-_READ: Final[dict[str, tuple[str, ...]]] = {
+#: Parameters of each operation; an operation that is not listed checks its parameters itself.
+_PARAMETERS: Final[dict[str, tuple[str, ...]]] = {
     "account.status": ("omitZeroBalances",),
     "account.commission": ("symbol",),
     "account.rateLimits.orders": (),
@@ -65,7 +69,14 @@ class AccountApi:
         faults: Faults | None = None,
         account_id: int = replies.USER_ID,
     ) -> None:
-        """Serve this account at this clock's time; faults delay and shorten responses."""
+        """Initialise with an account.
+
+        Args:
+            exchange: The account and its orders.
+            clock: Market time.
+            faults: Faults that delay or shorten responses; None: no faults.
+            account_id: Number of the account in replies (`uid`).
+        """
         self._exchange = exchange
         self._account_id = account_id
         self._reading = AccountReading(exchange, clock, Faults() if faults is None else faults)
@@ -88,14 +99,18 @@ class AccountApi:
         self.operations |= self._lists.operations
 
     def run(self, operation: str, params: Params) -> object:
-        """Bring the account up to now, then carry out an operation.
+        """Match orders up to now, then carry out an operation and return its reply as JSON.
+
+        Args:
+            operation: Name in the WebSocket API, such as `order.place`.
+            params: Parameters of the request.
 
         Raises:
-            Refusal: with Binance's code and text.
+            Refusal: Binance would refuse the request; with Binance's code and text.
             KeyError: there is no such operation.
         """
-        if operation in _READ:
-            check_known(params, _READ[operation])
+        if operation in _PARAMETERS:
+            check_known(params, _PARAMETERS[operation])
         self._exchange.settle(self._clock.now_ms())
         return self.operations[operation](params)
 
@@ -117,7 +132,9 @@ class AccountApi:
         account, fees = self._exchange.account, self._exchange.fees
         held = set(account.get_assets())
         if params.get("omitZeroBalances") != "true":
-            held |= {asset for one in self._exchange.symbols for asset in (one.base, one.quote)}
+            held |= {
+                asset for symbol in self._exchange.symbols for asset in (symbol.base, symbol.quote)
+            }
         balances = [
             {"asset": asset, "free": format_money(free), "locked": format_money(locked)}
             for asset, free, locked in self._reading.get_balances(sorted(held))
@@ -194,11 +211,10 @@ class AccountApi:
         if order is None:
             raise order_refusals.make_unknown_order_refusal()
         check_restrictions(params, order)
-        wanted = read_client_id(params, "newClientOrderId") or ""
-        return self._cancel_order(order, wanted)
+        return self._cancel_order(order, read_client_id(params, "newClientOrderId") or "")
 
-    def _cancel_order(self, order: SimulatedOrder, wanted: str = "") -> JsonObject:
-        cancel_id = self._exchange.cancel(order, self._clock.now_ms(), wanted)
+    def _cancel_order(self, order: SimulatedOrder, cancel_id: str = "") -> JsonObject:
+        cancel_id = self._exchange.cancel(order, self._clock.now_ms(), cancel_id)
         return replies.make_cancelled_order_reply(order, cancel_id)
 
     def _find_named_order(self, params: Params) -> SimulatedOrder | None:

@@ -1,4 +1,7 @@
-"""Orders, fills and balances as a client reads them, late where a fault delays them."""
+"""Orders, fills and balances as a client reads them: late, while a fault `visibility_delay` lasts.
+
+Real exchanges sometimes show an order, a fill or a balance seconds after its effect.
+"""
 
 from collections.abc import Iterable
 from decimal import Decimal
@@ -12,21 +15,28 @@ from onetape.simulator.trading.orders import SimulatedFill, SimulatedOrder
 
 
 class AccountReading:
-    """Reads the account as of now, or as of some seconds ago (`visibility_delay`, market time).
+    """Reads the account as of now, or as of some seconds ago (market time) during the fault.
 
-    The exchange itself acts on the present state: a hidden order fills and can be cancelled.
+    The exchange itself acts on the present state: an order that is not visible yet can be filled
+    and cancelled.
     """
 
     def __init__(self, exchange: Exchange, clock: Clock, faults: Faults) -> None:
-        """Read this account at this clock's time."""
+        """Initialise with an account.
+
+        Args:
+            exchange: The account and its orders.
+            clock: Market time.
+            faults: Faults that are set.
+        """
         self._exchange = exchange
         self._clock = clock
         self._faults = faults
 
     def is_ack_only(self, symbol: SpotSymbol) -> bool:
-        """Return whether the response to a new order lacks status and fills (`ack_only`)."""
+        """Return whether a fault `ack_only` omits status and fills in the next order's reply."""
         call = Call("reply", "a new order", symbol=symbol.id)
-        return any(one.fault.kind == "ack_only" for one in self._faults.fire(call))
+        return any(firing.fault.kind == "ack_only" for firing in self._faults.fire(call))
 
     def get_orders(self) -> Iterable[SimulatedOrder]:
         """Return all orders as a client reads them now, oldest first."""
@@ -39,7 +49,7 @@ class AccountReading:
         """Return an order as a client reads it now; None: it is not visible yet."""
         if self._find_seen_ms("orders") is None:
             return order
-        return next((one for one in self.get_orders() if one.id == order.id), None)
+        return next((visible for visible in self.get_orders() if visible.id == order.id), None)
 
     def get_fills(self) -> Iterable[SimulatedFill]:
         """Return all visible executions, oldest first."""
@@ -56,11 +66,15 @@ class AccountReading:
         past = self._exchange.balances_at(seen_ms)
         return [(asset, *past.get(asset, (ZERO, ZERO))) for asset in assets]
 
-    def _find_seen_ms(self, what: str) -> int | None:
-        """Return the time whose state a client reads, epoch milliseconds; None: now."""
+    def _find_seen_ms(self, content: str) -> int | None:
+        """Return the time whose state a client reads, epoch milliseconds; None: now.
+
+        Args:
+            content: `orders`, `fills` or `balances`; a fault may delay one of them or all.
+        """
         delays = [
             firing.fault.seconds or 0.0
-            for firing in self._faults.fire_states("visibility_delay", f"reading {what}")
-            if firing.fault.variant in ("all", what)
+            for firing in self._faults.fire_states("visibility_delay", f"reading {content}")
+            if firing.fault.variant in ("all", content)
         ]
         return self._clock.now_ms() - round(max(delays) * 1_000) if delays else None

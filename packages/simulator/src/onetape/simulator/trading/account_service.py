@@ -1,4 +1,8 @@
-"""The account of a simulator, with its REST, WebSocket API and manual actions."""
+"""The account of a simulator as one object: exchange, keys, REST, WebSocket API, manual actions.
+
+The server of a simulator has one `AccountService` and adds its routes. Faults that affect orders
+(a halted or delisted market, a thin order book) reach the exchange from here.
+"""
 
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
@@ -29,13 +33,14 @@ from onetape.simulator.trading.trade_feed import Side
 
 #: Default balances of the account.
 DEFAULT_BALANCE: Final = {"USDT": Decimal(10_000)}
-#: A campaign's account: coins that a trader never bought, and cash for ten orders, so that an
-#: order sent twice shows in the ledger and is not refused for lack of money.
+#: Start balances for test campaigns: coins that no trader has bought, and cash for ten orders, so
+#: that an order that is sent twice is filled and shows in the ledger.
 CAMPAIGN_BALANCE: Final = {
     "USDT": Decimal(100_000), "BTC": Decimal("0.5"), "ETH": Decimal(5), "BNB": Decimal(2),
 }  # fmt: skip
-#: Default of a `thin_book`.
+#: Default number of offers on each side under the fault `thin_book`.
 THIN_LEVELS: Final = 5
+#: Default amount of each offer under the fault `thin_book`, base currency.
 THIN_AMOUNT: Final = 0.01
 
 
@@ -58,13 +63,13 @@ class AccountService:
 
         Args:
             market: Market in which orders are matched.
-            clock: Market time; one that is stepped holds the price for the orders of a bar.
-            context: Faults, states and limits of its sockets; skewed time is checked as skewed.
+            clock: Market time; with a stepped clock any amount is filled at the last price.
+            context: Faults, clock skew, request limits and trading rules of the server.
             balance: Start balances of the account; None: 10,000 USDT.
             fees: Fee rates; None is 0.1 % in the received coin.
             keys: API keys of the account.
-            strict_timestamps: Whether a stepped market refuses old timestamps too (-1021).
-            account_id: The account's number.
+            strict_timestamps: Whether old timestamps are refused (-1021) with a stepped clock too.
+            account_id: Number of the account in replies (`uid`).
         """
         self._market = market
         self._clock = clock
@@ -76,8 +81,8 @@ class AccountService:
             balance=DEFAULT_BALANCE if balance is None else balance,
             now_ms=clock.now_ms(),
             fees=fees,
-            stopped=self._find_market_stop,
-            liquidity=self._find_liquidity,
+            find_stop=self._find_market_stop,
+            find_liquidity=self._find_liquidity,
             rules=context.rules,
         )
         self._actions = ManualActions(self.exchange)
@@ -92,7 +97,7 @@ class AccountService:
         self.sockets.add_routes(app)
 
     def _find_market_stop(self, symbol: SpotSymbol) -> tuple[int, bool] | None:
-        """Return the time since which a fault stops a market with open orders; see `Stopped`."""
+        """Return since when a fault stops a market, and if permanently; None (see `FindStop`)."""
         for kind, for_good in (("delisted", True), ("halted", False)):
             firings = self._faults.fire_states(kind, "open orders", symbol.id)
             if firings:
@@ -100,7 +105,7 @@ class AccountService:
         return None
 
     def _find_liquidity(self, symbol: SpotSymbol) -> Liquidity | None:
-        """Return the thin book that a fault leaves of a market."""
+        """Return the offers that a fault leaves in a market's order book; None: no such fault."""
         for firing in self._faults.fire_states("thin_book", "an order book", symbol.id):
             fault = firing.fault
             amount = Decimal(repr(THIN_AMOUNT if fault.amount is None else fault.amount))
@@ -108,7 +113,7 @@ class AccountService:
         return None
 
     def get_balances(self) -> dict[str, JsonObject]:
-        """Return free and locked of every asset that was ever held, now."""
+        """Return `free` and `locked` by asset, as texts, of all assets that were ever held."""
         self.exchange.settle(self._clock.now_ms())
         account = self.exchange.account
         return {
@@ -138,7 +143,13 @@ class AccountService:
         quantity: Decimal | None = None,
         quote: Decimal | None = None,
     ) -> SimulatedOrder:
-        """Send a market order as a person would on the web page.
+        """Send a market order as a person would on the exchange's web page.
+
+        Args:
+            side: BUY or SELL.
+            symbol: Symbol such as BTC/USDT.
+            quantity: Amount, base currency; None: `quote` is given.
+            quote: Amount to spend or receive, quote currency; None: `quantity` is given.
 
         Raises:
             UnknownSymbol: there is no such market.
@@ -155,7 +166,10 @@ class AccountService:
         return order
 
     def place_by_hand(self, params: Mapping[str, str]) -> JsonObject:
-        """Place an order of any type as a person would, with Binance's parameters; its reply.
+        """Place an order of any type as a person would; return Binance's reply.
+
+        Args:
+            params: Parameters of Binance's `POST /api/v3/order`.
 
         Raises:
             Refusal: Binance would refuse the order.
@@ -168,7 +182,12 @@ class AccountService:
     def cancel_by_hand(
         self, symbol: str, *, order_id: int | None = None, client_id: str | None = None
     ) -> list[int]:
-        """Cancel an open order, or without an id all of a market, and return their numbers.
+        """Cancel an open order, or all of a market; return the ids of the cancelled orders.
+
+        Args:
+            symbol: Symbol such as BTC/USDT.
+            order_id: The exchange's id of the order; None: see `client_id`.
+            client_id: Client order id of the order; None for both: all open orders.
 
         Raises:
             UnknownSymbol: there is no such market.
@@ -199,7 +218,14 @@ class AccountService:
         min_notional: Decimal | None = None,
         max_market_quantity: Decimal | None = None,
     ) -> tuple[str, str, str, str]:
-        """Change steps and limits of a market's orders; open orders stay.
+        """Change steps and limits of a market's orders; open orders stay. None: no change.
+
+        Args:
+            symbol: Symbol such as BTC/USDT.
+            price_step: Price step, quote currency.
+            amount_step: Amount step, base currency.
+            min_notional: Smallest value of an order, quote currency.
+            max_market_quantity: Largest amount of a market order, base currency.
 
         Returns:
             Price step, amount step, smallest value and largest amount at the market now.
@@ -225,9 +251,9 @@ class AccountService:
         Raises:
             Refusal: an asset has no price.
         """
-        got = self._actions.convert_dust(assets, self._clock.now_ms())
+        received = self._actions.convert_dust(assets, self._clock.now_ms())
         self.sockets.wake()
-        return got
+        return received
 
 
 def parse_balance(text: str) -> dict[str, Decimal]:
@@ -256,8 +282,8 @@ def parse_amount(value: object) -> Decimal:
     """
     try:
         # Decimal reads "1_0" as 10 and True as 1; no person means that.
-        odd = isinstance(value, bool) or "_" in str(value)
-        found = Decimal(value) if isinstance(value, str | int) and not odd else Decimal("NaN")
+        is_odd = isinstance(value, bool) or "_" in str(value)
+        found = Decimal(value) if isinstance(value, str | int) and not is_odd else Decimal("NaN")
     except InvalidOperation:
         found = Decimal("NaN")
     # The size is checked first: the division below must fit into 28 digits.
@@ -267,10 +293,10 @@ def parse_amount(value: object) -> Decimal:
 
 
 def parse_asset_name(value: object) -> str:
-    """Return an asset's name.
+    """Return an asset's name, such as BTC.
 
     Raises:
-        UsageError: the value is no asset name.
+        UsageError: the value is no text of capital letters and digits.
     """
     if not isinstance(value, str) or not value.isalnum() or value != value.upper():
         raise UsageError(f'assets are named as in "BTC", found {value!r}')

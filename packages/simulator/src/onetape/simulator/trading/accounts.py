@@ -1,4 +1,4 @@
-"""Balances of the account: free and locked amounts by asset."""
+"""The balances of the account: a free and a locked amount for each asset."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,12 +13,16 @@ class AssetBalance:
     """Balance of the account in one asset."""
 
     free: Decimal = ZERO
+    """Amount that is not reserved for open orders."""
     locked: Decimal = ZERO
     """Amount reserved for open orders."""
 
 
 class Overdrawn(Exception):
-    """A change would make a balance negative. The exchange checks before, so this is a bug."""
+    """A change would make a balance negative.
+
+    The exchange checks balances before each change, so this error shows a bug of the simulator.
+    """
 
 
 class SimulatedAccount:
@@ -55,7 +59,15 @@ class SimulatedAccount:
         locked: Decimal = ZERO,
         order_id: int | None = None,
     ) -> None:
-        """Add to free and to locked (less than zero takes away) and log it.
+        """Add amounts to the balances of an asset, and write a row to the ledger.
+
+        Args:
+            time_ms: Market time of the change, epoch milliseconds.
+            asset: The asset, such as BTC.
+            reason: Reason in the ledger, such as `trade` or `deposit`.
+            free: Amount to add to the free balance; negative reduces it.
+            locked: Amount to add to the locked balance; negative reduces it.
+            order_id: Order that causes the change; None: no order.
 
         Raises:
             Overdrawn: the balance would be negative.
@@ -83,5 +95,5 @@ class SimulatedAccount:
         )
 
     def get_rows(self, assets: Iterable[str]) -> list[tuple[str, Decimal, Decimal]]:
-        """Return asset, free and locked of these assets."""
+        """Return asset, free and locked amount of each of these assets."""
         return [(asset, self.get_free(asset), self.get_locked(asset)) for asset in assets]

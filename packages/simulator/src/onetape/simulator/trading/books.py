@@ -1,4 +1,8 @@
-"""Booking of every order, fill and balance change of the account."""
+"""Books each order, fill and balance change of the account, and writes the ledger and the stream.
+
+`exchange.py` decides what happens to an order; the class here carries the decision out. So
+balances, ledger and user data stream (Binance's stream of account events) always agree.
+"""
 
 import copy
 import hashlib
@@ -14,7 +18,7 @@ from onetape.simulator.trading.events import (
     make_execution_report,
     make_list_status,
 )
-from onetape.simulator.trading.fees import BNB, Fees, PriceOf
+from onetape.simulator.trading.fees import BNB, Fees, FindPrice
 from onetape.simulator.trading.ledger import Ledger
 from onetape.simulator.trading.money import ZERO, scale_to_decimal
 from onetape.simulator.trading.orders import (
@@ -25,15 +29,21 @@ from onetape.simulator.trading.orders import (
     compute_booked_value,
 )
 
-_LETTERS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_CLIENT_ID_LETTERS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _CLIENT_ID_LENGTH: Final = 22
 
 
 class Books:
-    """Books the exchange's decisions, so that balances, ledger and user data stream agree."""
+    """Orders, fills and balances of the account, and all changes of them."""
 
     def __init__(self, balance: Mapping[str, Decimal], fees: Fees, now_ms: int) -> None:
-        """Open the account with a balance."""
+        """Open the account.
+
+        Args:
+            balance: Start balance by asset.
+            fees: Fee rates of the account.
+            now_ms: Market time, epoch milliseconds.
+        """
         self.ledger = Ledger()
         self.account = SimulatedAccount(self.ledger)
         self.fees = fees
@@ -42,21 +52,24 @@ class Books:
         self.lists: dict[int, OrderList] = {}
         """All order lists by their number, oldest first."""
         self.fills: list[SimulatedFill] = []
+        """All fills, oldest first."""
         self.open: dict[str, dict[int, SimulatedOrder]] = {}
         """The open orders by market and number."""
         self._history: dict[int, list[tuple[int, SimulatedOrder]]] = {}
+        """Each state of each order with its time, by the order's number."""
         self._touched: dict[str, None] = {}
+        """Assets whose balance has changed since the last event of the stream, in order."""
         for asset, amount in balance.items():
             self.account.change(now_ms, asset, "opening", free=amount)
 
     def open_orders(self, symbol: SpotSymbol | None = None) -> list[SimulatedOrder]:
-        """Return the open orders of one market or all, oldest first."""
+        """Return the open orders of a market, or of all markets (None), oldest first."""
         names = self.open if symbol is None else [symbol.id]
         found = [order for name in names for order in self.open.get(name, {}).values()]
         return sorted(found, key=lambda order: order.id)
 
     def get_orders_at(self, time_ms: int) -> list[SimulatedOrder]:
-        """Return all orders of a time in their state at that time, oldest first."""
+        """Return all orders that existed at a time, in their state at that time, oldest first."""
         found: list[SimulatedOrder] = []
         for states in self._history.values():
             past = [order for at_ms, order in states if at_ms <= time_ms]
@@ -72,7 +85,7 @@ class Books:
         return found
 
     def accept(self, request: RequestedOrder, now_ms: int) -> SimulatedOrder:
-        """Enter an order that was accepted; no balance is locked for it yet."""
+        """Add an order that was accepted, and return it; no balance is locked for it yet."""
         number = len(self.orders) + 1
         client_id = request.client_id or self.make_client_id("order", number)
         order = SimulatedOrder(
@@ -85,7 +98,13 @@ class Books:
     def accept_list(
         self, requests: tuple[RequestedOrder, RequestedOrder], client_id: str, now_ms: int
     ) -> OrderList:
-        """Enter two orders of which one cancels the other, and lock the balance for them."""
+        """Add two orders of which one cancels the other (OCO), and lock the balance for them.
+
+        Args:
+            requests: The order below the market's price, then the one above it.
+            client_id: Client id of the list; empty lets the exchange choose.
+            now_ms: Market time, epoch milliseconds.
+        """
         first, second = (self.accept(request, now_ms) for request in requests)
         number = len(self.lists) + 1
         client_id = client_id or self.make_client_id("list", number)
@@ -101,12 +120,17 @@ class Books:
         return made
 
     def make_client_id(self, kind: str, number: int) -> str:
-        """Return a client id that the exchange chooses, in the random form of Binance's."""
+        """Return a client id in the form that Binance makes: 22 letters and digits.
+
+        Args:
+            kind: `order`, `list` or `cancel`.
+            number: Number of the order or list; kind and number determine the id.
+        """
         value = int.from_bytes(hashlib.sha256(f"{kind} {number}".encode()).digest(), "big")
         letters: list[str] = []
         for _ in range(_CLIENT_ID_LENGTH):
-            value, place = divmod(value, len(_LETTERS))
-            letters.append(_LETTERS[place])
+            value, place = divmod(value, len(_CLIENT_ID_LETTERS))
+            letters.append(_CLIENT_ID_LETTERS[place])
         return "".join(letters)
 
     def fill(
@@ -114,18 +138,18 @@ class Books:
         order: SimulatedOrder,
         level: tuple[int, int],
         now_ms: int,
-        price_of: PriceOf,
+        find_price: FindPrice,
         *,
         maker: bool,
     ) -> None:
-        """Enter one execution: the amount paid, the amount received and the fee.
+        """Book one execution: the amount paid, the amount received and the fee.
 
         Args:
             order: An open order.
             level: Price in ticks and amount in steps.
             now_ms: Market time, epoch milliseconds.
-            price_of: Last prices at that time, for a fee in BNB.
-            maker: Whether the order was in the book.
+            find_price: Returns last prices at that time, for a fee in BNB.
+            maker: Whether the order rested in the order book, so that the maker's fee applies.
         """
         symbol, (price, amount) = order.symbol, level
         value = compute_booked_value(symbol, price, amount)
@@ -146,7 +170,7 @@ class Books:
             order.side,
             (quantity, value),
             self._compute_spare_bnb(order),
-            price_of,
+            find_price,
             maker=maker,
         )
         self._move(now_ms, fee_asset, "fee", order, free=-fee)
@@ -181,7 +205,14 @@ class Books:
         return free - scale_to_decimal(order.remaining, order.symbol.amount_digits)
 
     def end(self, order: SimulatedOrder, event: str, now_ms: int, cancel_id: str = "") -> None:
-        """Close an order that is not filled (`CANCELED` or `EXPIRED`), release its balance."""
+        """End an order that is not filled, and release its locked balance.
+
+        Args:
+            order: An open order.
+            event: `CANCELED` or `EXPIRED`.
+            now_ms: Market time, epoch milliseconds.
+            cancel_id: Client id of the cancel request; empty: expired.
+        """
         order.status = "CANCELED" if event == "CANCELED" else "EXPIRED"
         order.update_ms = now_ms
         del self.open[order.symbol.id][order.id]
@@ -192,13 +223,25 @@ class Books:
         self._report_end(order, now_ms)
 
     def relock(self, order: SimulatedOrder, now_ms: int, reason: str) -> None:
-        """Lock exactly the balance that the rest of the order needs."""
+        """Change the locked balance to what the rest of the order needs.
+
+        Args:
+            order: The order.
+            now_ms: Market time, epoch milliseconds.
+            reason: Reason in the ledger.
+        """
         change = order.compute_needed_lock() - order.locked
         order.locked += change
         self._move(now_ms, order.spends, reason, order, free=-change, locked=change)
 
     def adjust(self, asset: str, change: Decimal, now_ms: int, reason: str) -> None:
-        """Change a free balance by other means than an order; a negative amount reduces it.
+        """Change a free balance without an order, such as by a deposit.
+
+        Args:
+            asset: The asset, such as BTC.
+            change: Amount to add; negative reduces the balance.
+            now_ms: Market time, epoch milliseconds.
+            reason: Reason in the ledger.
 
         Raises:
             Overdrawn: the balance would be negative.
@@ -238,7 +281,15 @@ class Books:
         fill: SimulatedFill | None = None,
         cancel_id: str = "",
     ) -> None:
-        """Write an event of an order to the ledger and the stream, with the balances after it."""
+        """Write an event of an order to the ledger and the stream, with the balances after it.
+
+        Args:
+            order: Order after the event.
+            event: `NEW`, `TRADE`, `TRIGGERED`, `CANCELED` or `EXPIRED`.
+            now_ms: Market time, epoch milliseconds.
+            fill: Fill of a TRADE.
+            cancel_id: Client id of the cancel request, for CANCELED.
+        """
         self.ledger.record_order(order, event, now_ms)
         self._history.setdefault(order.id, []).append((now_ms, copy.copy(order)))
         execution = "NEW" if event == "TRIGGERED" else event

@@ -1,4 +1,4 @@
-"""Events of the user data stream about orders and balances, in Binance's form."""
+"""JSON events of the user data stream (Binance's stream of account events): orders and balances."""
 
 from collections.abc import Iterable
 from decimal import Decimal
@@ -7,7 +7,7 @@ from onetape.simulator.server.wire import JsonObject, Texts
 from onetape.simulator.trading.money import format_money
 from onetape.simulator.trading.orders import OrderList, SimulatedFill, SimulatedOrder
 
-#: Recorded orders carry it; nothing here trades with itself.
+#: Binance states this mode with each order; orders here never trade with each other.
 SELF_TRADE_PREVENTION = "EXPIRE_MAKER"
 
 
@@ -26,8 +26,8 @@ def make_execution_report(
         execution: `NEW`, `TRADE`, `CANCELED` or `EXPIRED`.
         time_ms: Time of the event, epoch milliseconds.
         fill: Fill of a TRADE.
-        cancel_id: Client id of the cancellation, of CANCELED.
-        number: Rises from event to event.
+        cancel_id: Client id of the cancel request, for CANCELED.
+        number: Number of the event, which rises from event to event.
     """
     texts, request = Texts(order.symbol), order.request
     zero = texts.format_amount(0)

@@ -1,21 +1,20 @@
-"""The exchange: takes orders, matches them against the market's trades, and books the results.
+"""The exchange: accepts orders, matches them with the market's trades, and has the results booked.
 
-How orders meet the market. The market's trades are a pure function of time, and nothing that is
-done here changes them: the account is too small to be noticed.
+The market's trades are a pure function of time, and orders of the account do not change them: the
+account is too small to move the market. The rules of matching:
 
-- A taker (market order, woken stop, limit beyond the best offer) takes the offers that the last
-  trade left (`TradeFeed.iterate_offers`), level by level. The next order finds the same offers
-  again.
-- A limit order in the book is filled by each later trade at a better price than its own, at its
-  own price and for at most the trade's amount. Trades at its very price fill those ahead of it.
-  Orders of the account share a trade's amount: better price first, then the older.
-- Open orders of a market expire the moment it is delisted. In an outage, and while a
+- A taker (market order, triggered stop, limit beyond the best offer) takes the offers after the
+  last trade (`TradeFeed.iterate_offers`), level by level. The next order finds the same offers.
+- A limit order in the book is filled by each later trade at a better price than its own: at its own
+  price, and for at most the trade's amount. Trades at exactly its price fill orders ahead of it.
+  Orders of the account share a trade's amount: better price first, then the older order.
+- Open orders of a market expire at the moment when it is delisted. During an outage, and while a
   fault halts a market, nothing happens to them.
-- A stop wakes at the first trade at its stop price or beyond, and takes what that trade left.
-- Of the two orders of a list (OCO) the first that trades or wakes ends the other.
+- A stop is triggered by the first trade at its stop price or beyond, and takes the offers after it.
+- Of the two orders of a list (OCO) the first that trades or is triggered ends the other.
 
-Orders are matched lazily: `settle(now_ms)` works off all trades since the last call, in time order
-over all markets, whether that is a moment or a year.
+Orders are matched only when somebody reads or changes the account: `settle(now_ms)` processes all
+trades since the last call, in the order of time over all markets.
 """
 
 from collections.abc import Callable, Mapping
@@ -39,16 +38,17 @@ from onetape.simulator.trading.orders import (
     SimulatedOrder,
 )
 from onetape.simulator.trading.rules import RuleBook
-from onetape.simulator.trading.taker import LiquidityOf, Taker
+from onetape.simulator.trading.taker import FindLiquidity, Taker
 from onetape.simulator.trading.trade_feed import AFTER_ALL, Cursor, Side, Tick, TradeFeed
 
-#: Time since which a market stands still (epoch milliseconds), and if permanently; None: it trades.
-Stopped = Callable[[SpotSymbol], tuple[int, bool] | None]
+#: Function that returns the time since which a fault stops a market, epoch milliseconds, and
+#: whether it is delisted for good; None: no fault stops it.
+FindStop = Callable[[SpotSymbol], tuple[int, bool] | None]
 _NEVER: Final = 1 << 62
 
 
 class Exchange:
-    """One account and its orders. Every method takes the time, which never goes back."""
+    """One account and its orders. Times (`now_ms`) are market time and never go back."""
 
     def __init__(
         self,
@@ -58,8 +58,8 @@ class Exchange:
         balance: Mapping[str, Decimal],
         now_ms: int,
         fees: Fees | None = None,
-        stopped: Stopped = lambda _: None,
-        liquidity: LiquidityOf = lambda _: None,
+        find_stop: FindStop = lambda _: None,
+        find_liquidity: FindLiquidity = lambda _: None,
         rules: RuleBook | None = None,
     ) -> None:
         """Open an account.
@@ -68,13 +68,13 @@ class Exchange:
             feed: The market's trades.
             symbols: The markets.
             balance: Start balance of the account.
-            now_ms: The time, epoch milliseconds.
+            now_ms: Market time, epoch milliseconds.
             fees: Fee rates; None is 0.1 % in the received coin.
-            stopped: Returns the markets that a fault has halted or delisted now.
-            liquidity: Returns the liquidity of markets that a fault has thinned out now.
+            find_stop: Returns since when a fault has halted or delisted a market; None: it has not.
+            find_liquidity: Returns the few offers that a fault leaves in a market; None: no fault.
             rules: Steps and smallest values; None is each market's own.
         """
-        self._stopped = stopped
+        self._find_stop = find_stop
         self._books = Books(balance, fees or Fees(), now_ms)
         self.ledger = self._books.ledger
         self.account = self._books.account
@@ -89,7 +89,7 @@ class Exchange:
         self.opened_ms = now_ms
         self._feed = feed
         self.rules = RuleBook() if rules is None else rules
-        self._taker = Taker(feed, self.account, liquidity, self.rules)
+        self._taker = Taker(feed, self.account, find_liquidity, self.rules)
         self._cursors: dict[str, Cursor] = {}
         self._settled_ms = now_ms
         self._by_name = {(symbol.base, symbol.quote): symbol for symbol in symbols}
@@ -97,7 +97,10 @@ class Exchange:
     def find(
         self, symbol: SpotSymbol, order_id: int | None, client_id: str | None
     ) -> SimulatedOrder | None:
-        """Return an order by its id, or the newest with a client id; None: not found."""
+        """Return an order of a market by its number, or else by its client id; None: not found.
+
+        If several orders have the client id, the newest is returned.
+        """
         if order_id is not None:
             found = self.orders.get(order_id)
             return found if found is not None and found.symbol == symbol else None
@@ -107,7 +110,7 @@ class Exchange:
         return None
 
     def find_price(self, base: str, quote: str, now_ms: int) -> Decimal | None:
-        """Return the last price of a market in quote currency; None before the first trade."""
+        """Return the last price of a market, quote currency; None: no such market, or no trade."""
         symbol = self._by_name.get((base, quote))
         last = None if symbol is None else self._feed.find_last_trade(symbol, now_ms)
         if symbol is None or last is None:
@@ -115,7 +118,7 @@ class Exchange:
         return scale_to_decimal(last.price, symbol.price_digits)
 
     def check(self, request: RequestedOrder, now_ms: int) -> Tick:
-        """Return the market's last trade if the exchange would take the order, else refuse it.
+        """Return the market's last trade if the exchange would accept an order, else refuse it.
 
         Raises:
             Refusal: with Binance's code and text; nothing has changed.
@@ -142,7 +145,7 @@ class Exchange:
         return last
 
     def _check_at_market(self, request: RequestedOrder, last: Tick, now_ms: int) -> None:
-        """Refuse what the matching engine refuses: a used id, a wrong price, too little money."""
+        """Refuse a used client id, a stop or maker price that acts at once, or too little money."""
         self._check_client_id(request)
         trial = SimulatedOrder(request, 0, "", now_ms, request.quantity)
         if request.type in STOPS and trial.is_stopped_by(last.price):
@@ -164,10 +167,14 @@ class Exchange:
             raise order_refusals.make_duplicate_order_refusal()
 
     def place(self, request: RequestedOrder, now_ms: int) -> SimulatedOrder:
-        """Take an order, and fill at once the part that the market offers.
+        """Accept an order, fill at once the part that the market offers, and return the order.
+
+        Args:
+            request: The order as it was requested.
+            now_ms: Market time, epoch milliseconds.
 
         Raises:
-            Refusal: with Binance's code and text; only the ledger has it.
+            Refusal: with Binance's code and text; the refused order is in the ledger only.
         """
         try:
             last = self.check(request, now_ms)
@@ -201,22 +208,23 @@ class Exchange:
     def place_list(
         self, requests: tuple[RequestedOrder, RequestedOrder], client_id: str, now_ms: int
     ) -> OrderList:
-        """Take two orders of which one cancels the other (OCO).
+        """Accept two orders of which one cancels the other (OCO).
 
         Args:
             requests: The order below the market's price, then the one above it.
             client_id: Client id of the list; empty lets the exchange choose.
-            now_ms: The time, epoch milliseconds.
+            now_ms: Market time, epoch milliseconds.
 
         Raises:
-            Refusal: with Binance's code and text; nothing has changed.
+            Refusal: nothing has changed.
         """
         last = self.check_filters(requests[0], now_ms)
         self.check_filters(requests[1], now_ms)
         for request in requests:
             self._check_client_id(request)
         if client_id and any(
-            one.is_open and one.client_id == client_id for one in self.lists.values()
+            order_list.is_open and order_list.client_id == client_id
+            for order_list in self.lists.values()
         ):
             raise order_refusals.make_duplicate_order_refusal()
         below, above = requests
@@ -226,7 +234,7 @@ class Exchange:
         if not (below.stop or below.price) < last.price < (above.stop or above.price):
             raise order_refusals.make_price_relation_refusal()
         trials = [SimulatedOrder(request, 0, "", now_ms, request.quantity) for request in requests]
-        if max(one.compute_needed_lock() for one in trials) > self.account.get_free(
+        if max(trial.compute_needed_lock() for trial in trials) > self.account.get_free(
             trials[0].spends
         ):
             raise order_refusals.make_insufficient_balance_refusal()
@@ -234,7 +242,15 @@ class Exchange:
         return self._books.accept_list(requests, client_id, now_ms)
 
     def cancel(self, order: SimulatedOrder, now_ms: int, cancel_id: str = "") -> str:
-        """Cancel an open order, and the other of its list, and return the cancellation's client id.
+        """Cancel an open order and the other order of its list.
+
+        Args:
+            order: An open order.
+            now_ms: Market time, epoch milliseconds.
+            cancel_id: Client id of the cancel request; empty lets the exchange choose.
+
+        Returns:
+            Client id of the cancel request.
 
         Raises:
             Refusal: the order is no longer open.
@@ -250,7 +266,7 @@ class Exchange:
         return cancel_id
 
     def adjust(self, asset: str, change: Decimal, now_ms: int, reason: str) -> None:
-        """Change a free balance by other means than an order; a negative amount reduces it.
+        """Change a free balance without an order; a negative amount reduces it.
 
         Raises:
             Refusal: the balance would be negative.
@@ -266,9 +282,8 @@ class Exchange:
             return
         hits: dict[str, Tick | None] = {}
         # The time until which each market trades, and the time at which it closes permanently.
-        ends = {
-            name: self._find_ends_ms(name) for name, orders in self._books.open.items() if orders
-        }
+        open_orders = self._books.open.items()
+        ends = {name: self._find_ends_ms(name) for name, orders in open_orders if orders}
         while True:
             for name, orders in self._books.open.items():
                 if name not in hits and orders:
@@ -294,7 +309,7 @@ class Exchange:
         """Return the end of trading of a market with open orders, and its permanent close."""
         symbol = next(iter(self._books.open[name].values())).symbol
         closes = _NEVER if symbol.delisted is None else symbol.delisted * 1_000
-        stop = self._stopped(symbol)
+        stop = self._find_stop(symbol)
         if stop is None:
             return closes, closes
         since_ms = max(stop[0], self._settled_ms)
@@ -307,7 +322,7 @@ class Exchange:
                 self._books.end(order, "EXPIRED", now_ms)
 
     def _find_next_hit(self, name: str, until_ms: int) -> Tick | None:
-        """Return the next trade that fills or wakes an open order of a market."""
+        """Return the next trade that fills or triggers an open order of a market; None: none."""
         falls: list[int] = []
         rises: list[int] = []
         symbol: SpotSymbol | None = None
@@ -357,14 +372,14 @@ class Exchange:
         self._books.fill(order, level, now_ms, prices, maker=maker)
 
     def _end_sibling(self, order: SimulatedOrder, now_ms: int) -> None:
-        """End the other order of a list as soon as this one trades or wakes."""
+        """End the other order of a list as soon as this one trades or is triggered."""
         if (sibling := order.sibling) is not None:
             # The balance locked for both orders passes to the remaining order.
             sibling.lost_to_sibling = True
             self._books.end(sibling, "EXPIRED", now_ms)
 
     def _take(self, order: SimulatedOrder, tick: Tick, now_ms: int) -> None:
-        """Take the market's offers within the order's limit; the rest stays open or expires."""
+        """Fill an order from the market's offers within its limit; the rest stays or expires."""
         levels = list(self._taker.iterate_within_limit(order, tick))
         kind = order.request.time_in_force
         enough = sum(amount for _, amount in levels) >= order.remaining
@@ -377,7 +392,7 @@ class Exchange:
 
 
 def _compute_priority(order: SimulatedOrder) -> tuple[int, int]:
-    """Return the order in which a trade's amount is shared out: better price, then older."""
+    """Return the sort key of orders that share a trade's amount: better price, then older."""
     price: int = order.request.price
     side: Side = order.side
     return (-price if side == "BUY" else price, order.id)

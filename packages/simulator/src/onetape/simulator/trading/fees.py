@@ -1,4 +1,4 @@
-"""The fee of a fill, and its currency."""
+"""The fee of a fill and its currency: the received coin, or BNB at a discount of a quarter."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,21 +9,22 @@ from onetape.simulator.market.symbols import SpotSymbol
 from onetape.simulator.trading.money import ZERO, round_down_to_unit
 from onetape.simulator.trading.trade_feed import Side
 
-#: Fees paid in BNB are a quarter lower.
+#: Binance's own coin, in which an account may pay fees.
 BNB: Final = "BNB"
+#: Fee in BNB as a share of the usual fee.
 BNB_SHARE: Final = Decimal("0.75")
-#: The last price of BASE/QUOTE in whole quote currency; None where there is no such market.
-PriceOf = Callable[[str, str], Decimal | None]
+#: Function that returns the last price of (base, quote), quote currency; None: no such market.
+FindPrice = Callable[[str, str], Decimal | None]
 
 
 @dataclass(slots=True)
 class Fees:
-    """The account's fee rates."""
+    """The account's fee rates, and whether it pays fees in BNB."""
 
     maker: Decimal = Decimal("0.001")
-    """Fee rate of an order that was in the book, as a share of what is received."""
+    """Fee rate of an order that rested in the book, as a share of the received amount."""
     taker: Decimal = Decimal("0.001")
-    """Fee rate of an order that matched orders of the book, as a share of what is received."""
+    """Fee rate of an order that is filled from the book, as a share of the received amount."""
     in_bnb: bool = False
     """Whether fees are taken from the account's BNB while it holds enough."""
 
@@ -33,7 +34,7 @@ class Fees:
         side: Side,
         moved: tuple[Decimal, Decimal],
         bnb_free: Decimal,
-        price_of: PriceOf,
+        find_price: FindPrice,
         *,
         maker: bool,
     ) -> tuple[Decimal, str]:
@@ -45,9 +46,9 @@ class Fees:
         Args:
             symbol: The market.
             side: Side of the order.
-            moved: Base and quote currency of the fill.
-            bnb_free: BNB that can pay, after the execution.
-            price_of: Last prices.
+            moved: Amounts of the fill in base and in quote currency.
+            bnb_free: Free BNB after the execution, from which a fee can be paid.
+            find_price: Returns last prices.
             maker: Whether the maker's rate applies.
         """
         quantity, value = moved
@@ -58,20 +59,29 @@ class Fees:
         discounted = rate * BNB_SHARE
         if asset == BNB:
             return round_down_to_unit(received * discounted), BNB
-        bnb = quantity if symbol.base == BNB else convert_to_bnb(value, symbol.quote, price_of)
+        bnb = quantity if symbol.base == BNB else convert_to_bnb(value, symbol.quote, find_price)
         fee = None if bnb is None else round_down_to_unit(bnb * discounted)
         if fee is None or fee > bnb_free or fee == ZERO:
             return round_down_to_unit(received * rate), asset
         return fee, BNB
 
 
-def convert_to_bnb(value: Decimal, asset: str, price_of: PriceOf) -> Decimal | None:
-    """Return the value of an amount of an asset in BNB, directly or by way of USDT."""
+def convert_to_bnb(value: Decimal, asset: str, find_price: FindPrice) -> Decimal | None:
+    """Return the value of an amount of an asset in BNB, over a direct market or over USDT.
+
+    Args:
+        value: Amount of the asset.
+        asset: The asset, such as USDT.
+        find_price: Returns last prices.
+
+    Returns:
+        BNB; None if a price is missing.
+    """
     if asset == BNB:
         return value
-    direct = price_of(BNB, asset)
+    direct = find_price(BNB, asset)
     if direct:
         return value / direct
-    in_usdt = Decimal(1) if asset == "USDT" else price_of(asset, "USDT")
-    bnb_usdt = price_of(BNB, "USDT")
+    in_usdt = Decimal(1) if asset == "USDT" else find_price(asset, "USDT")
+    bnb_usdt = find_price(BNB, "USDT")
     return value * in_usdt / bnb_usdt if in_usdt and bnb_usdt else None

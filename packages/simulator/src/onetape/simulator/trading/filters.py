@@ -1,4 +1,4 @@
-"""The market's filters, which accept or refuse orders."""
+"""The market's filters (Binance's name): limits of price, amount, value and number of orders."""
 
 from decimal import Decimal
 from typing import Final
@@ -9,11 +9,13 @@ from onetape.simulator.trading.money import scale_to_decimal
 from onetape.simulator.trading.orders import STOPS, RequestedOrder, compute_exact_value
 from onetape.simulator.trading.rules import RuleBook
 
-#: PERCENT_PRICE_BY_SIDE: a limit price lies within these multiples of the five-minute mean.
+#: Highest limit price as a multiple of the five-minute mean (PERCENT_PRICE_BY_SIDE).
 PRICE_UP: Final = 5
+#: Lowest limit price as a multiple of the five-minute mean (PERCENT_PRICE_BY_SIDE).
 PRICE_DOWN: Final = Decimal("0.2")
-#: MAX_NUM_ORDERS and MAX_NUM_ALGO_ORDERS: open orders of one market, and those with a stop price.
+#: Maximum number of open orders in one market (MAX_NUM_ORDERS).
 MOST_ORDERS: Final = 200
+#: Maximum number of open orders with a stop price in one market (MAX_NUM_ALGO_ORDERS).
 MOST_STOPS: Final = 5
 
 
@@ -26,7 +28,7 @@ def check_filters(
         request: Request in whole ticks and steps.
         average: Mean price of the last five minutes, in ticks; None lets every price pass.
         open_types: The type of each open order of the market.
-        rules: Changeable rules of each market.
+        rules: Present steps and limits of each market.
 
     Raises:
         Refusal: with Binance's code and the name of the filter.
@@ -94,7 +96,7 @@ def _check_quantity(request: RequestedOrder, most_at_market: Decimal) -> None:
 
 
 def _check_value(request: RequestedOrder, average: Decimal | None, least: Decimal) -> None:
-    """Check NOTIONAL: by the limit, else by the stop price, else by the five-minute mean."""
+    """Refuse a value outside NOTIONAL, at the limit, the stop price or the five-minute mean."""
     symbol = request.symbol
     limit = request.price or request.stop
     if request.quote_quantity:

@@ -1,4 +1,8 @@
-"""API keys: their permissions, and the check of signature and time of a request."""
+"""API keys of the account: permissions, and the check of a request's signature and timestamp.
+
+A signed request has a timestamp and an HMAC-SHA256 of its parameters with the secret of the key.
+The exchange refuses a request that is older than its `recvWindow`.
+"""
 
 import hashlib
 import hmac
@@ -13,12 +17,15 @@ from onetape.simulator.server import error_replies
 from onetape.simulator.trading import order_refusals
 from onetape.simulator.trading.params import read_integer, require
 
-_KEY: Final = "[A-Za-z0-9_-]{1,64}"
+_KEY_PATTERN: Final = "[A-Za-z0-9_-]{1,64}"
+#: Age at which a request without `recvWindow` is refused, milliseconds.
 DEFAULT_WINDOW_MS: Final = 5_000
+#: Largest `recvWindow`, milliseconds.
 MOST_WINDOW_MS: Final = 60_000
-#: Milliseconds by which a client's clock may be ahead.
+#: Time by which a timestamp may be ahead of the exchange's clock, milliseconds.
 AHEAD_MS: Final = 1_000
-#: In a market that stands still a client's own clock runs on; only one of another age is refused.
+#: Time by which a timestamp may be ahead with a stepped clock, milliseconds: the clock of a client
+#: goes on while the market's stands still.
 STANDING_MS: Final = 3_600_000
 
 
@@ -27,16 +34,22 @@ class ApiKey:
     """An API key of the account with its permissions."""
 
     key: str
+    """The public key, which requests carry in a header."""
     secret: str
+    """The secret that signs requests."""
     reading: bool = True
+    """Whether the key may read the account; without this right it may do nothing."""
     trading: bool = True
     """Whether the key may trade on the spot market."""
     withdrawals: bool = False
+    """Value of `enableWithdrawals` in `apiRestrictions`; no request withdraws anything."""
     internal_transfer: bool = False
+    """Value of `enableInternalTransfer` in `apiRestrictions`."""
     universal_transfer: bool = False
+    """Value of `permitsUniversalTransfer` in `apiRestrictions`."""
     ip_restricted: bool = False
-    """Value of `ipRestrict` in `apiRestrictions`; requests are accepted from every address all the
-    same."""
+    """Value of `ipRestrict` in `apiRestrictions`; requests are accepted from every address in any
+    case."""
 
 
 #: Keys of every simulator, not secret: each client that reaches the simulator may trade.
@@ -48,7 +61,7 @@ DEFAULT_KEYS: Final = (
 
 
 class KeyRing:
-    """Checks the key of a request, its permissions, signature and time."""
+    """The API keys of the account; checks key, permissions, signature and time of a request."""
 
     def __init__(
         self,
@@ -58,13 +71,13 @@ class KeyRing:
         *,
         strict: bool = False,
     ) -> None:
-        """Take the keys of the account.
+        """Initialise with the keys of the account.
 
         Args:
             keys: The keys at the start.
-            clock: The market's time.
-            skew_ms: Returns the skew of the exchange's clock, milliseconds.
-            strict: Whether a stepped market refuses old timestamps too.
+            clock: Market time.
+            skew_ms: Returns the present error of the exchange's clock (a fault), milliseconds.
+            strict: Whether old timestamps are refused with a stepped clock too.
         """
         self._strict = strict
         self._keys = {key.key: key for key in keys}
@@ -72,13 +85,17 @@ class KeyRing:
         self._skew_ms = skew_ms
 
     def get_permitted_key(self, name: str | None, *, trading: bool = False) -> ApiKey:
-        """Return the key of a name.
+        """Return the key of a request.
+
+        Args:
+            name: The public key that the request carries; None: none.
+            trading: Whether the request needs the right to trade.
 
         Raises:
             Refusal: -2014 for an invalid key, -2015 for an unknown key or one without the
                 permission.
         """
-        if name is None or not re.fullmatch(_KEY, name):
+        if name is None or not re.fullmatch(_KEY_PATTERN, name):
             raise order_refusals.make_invalid_key_format_refusal()
         key = self._keys.get(name)
         if key is None or not key.reading or (trading and not key.trading):
@@ -110,7 +127,11 @@ class KeyRing:
         del self._keys[name]
 
     def change(self, name: str, **changes: bool | str) -> ApiKey:
-        """Change the rights or the secret of a key and return it.
+        """Change the rights or the secret of a key, and return the changed key.
+
+        Args:
+            name: The public key.
+            **changes: Fields of `ApiKey` with their new values.
 
         Raises:
             KeyError: there is no such key.
@@ -124,8 +145,8 @@ class KeyRing:
 
         Args:
             key: API key of the request.
-            params: All parameters.
-            signed_text: Text that was signed.
+            params: All parameters of the request.
+            signed_text: Text of which the client has made the signature.
 
         Raises:
             Refusal: -1102, -1021, -1131 or -1022.
@@ -138,7 +159,7 @@ class KeyRing:
             raise order_refusals.make_invalid_signature_refusal()
 
     def _check_time(self, params: Mapping[str, str]) -> None:
-        """Check the timestamp; in a market that runs faster every allowance is that much longer."""
+        """Check the timestamp; with an accelerated clock each allowance is longer by its speed."""
         window = read_integer(params, "recvWindow")
         sent = read_integer(params, "timestamp")
         if sent is None:

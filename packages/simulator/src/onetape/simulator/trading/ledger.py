@@ -1,4 +1,7 @@
-"""The ledger: every event of orders, fills and balances, in order; append-only."""
+"""The ledger of a simulator: a list of all events of orders, fills and balances; append-only.
+
+Tests and `trader drill` compare it with the database of a trader.
+"""
 
 from onetape.simulator.server.wire import JsonObject, Texts
 from onetape.simulator.trading.money import format_money
@@ -6,28 +9,35 @@ from onetape.simulator.trading.orders import SimulatedFill, SimulatedOrder
 
 
 class Ledger:
-    """Rows are plain JSON objects; decimals are strings of eight digits, times epoch milliseconds.
+    """Rows of the account's history, oldest first, as JSON objects.
 
-    A row, once written, stays as it is. The same seed, clock steps and requests give the same rows.
+    Decimals are strings with eight decimals, times are epoch milliseconds. A row never changes. The
+    same seed, clock steps and requests make the same rows.
     """
 
     def __init__(self) -> None:
-        """Begin empty."""
+        """Initialise without rows."""
         self.orders: list[JsonObject] = []
-        """A row for each event of an order (`event`): NEW, TRIGGERED, TRADE,
-        CANCELED, EXPIRED, REJECTED, with the order as it was after it."""
+        """A row for each event of an order, with the order after the event. `event` is NEW,
+        TRIGGERED, TRADE, CANCELED, EXPIRED or REJECTED."""
         self.fills: list[JsonObject] = []
         """A row for each execution."""
         self.balances: list[JsonObject] = []
-        """A row for each change of one asset: the changes of free and locked, and the balances
-        after them."""
+        """A row for each change of an asset: the changes of free and locked, and both after it."""
         self.events: list[JsonObject] = []
         """Events of the user data stream, in order."""
 
     def record_order(
         self, order: SimulatedOrder, event: str, time_ms: int, reason: str = ""
     ) -> None:
-        """Write an event of an order."""
+        """Add the row of an order's event.
+
+        Args:
+            order: Order after the event.
+            event: NEW, TRIGGERED, TRADE, CANCELED, EXPIRED or REJECTED.
+            time_ms: Market time of the event, epoch milliseconds.
+            reason: Refusal of a REJECTED order; empty for other events.
+        """
         texts = Texts(order.symbol)
         request = order.request
         self.orders.append(
@@ -55,7 +65,7 @@ class Ledger:
         )
 
     def record_fill(self, fill: SimulatedFill) -> None:
-        """Write an execution."""
+        """Add the row of an execution."""
         texts = Texts(fill.symbol)
         self.fills.append(
             {

@@ -1,4 +1,4 @@
-"""`simulator ledger`: the ledger of a running simulator."""
+"""The command `simulator ledger`: reads the ledger of a running simulator, and formats it."""
 
 import json
 import urllib.error
@@ -10,7 +10,7 @@ from onetape.core.errors import ExchangeRefused, ExchangeUnreachable
 from onetape.simulator.embedded import is_running
 
 _READ_SECONDS: Final = 30.0
-#: Sections of the document, and where each is read.
+#: Sections of the document, and the path below /simulator/ from which each is read.
 SECTIONS: Final = {
     "account": "account",
     "orders": "ledger/orders",
@@ -24,7 +24,11 @@ def read_ledger(url: str, candles: dict[str, str] | None = None) -> dict[str, An
 
     Args:
         url: Address of the simulator.
-        candles: Query of `GET /simulator/ledger`; None leaves candles out.
+        candles: Parameters of `GET /simulator/ledger` (symbol, interval, startTime, endTime), which
+            returns closed candles of the market; None leaves candles out.
+
+    Returns:
+        Document with `account` (balances by asset), `orders`, `fills`, `balances`, and `candles`.
 
     Raises:
         ExchangeUnreachable: no simulator listens there.
@@ -42,7 +46,7 @@ def read_ledger(url: str, candles: dict[str, str] | None = None) -> dict[str, An
 
 
 def format_summary(document: dict[str, Any]) -> str:
-    """Return the ledger as a few lines for a person."""
+    """Return the balances and the numbers of orders and fills as lines for a person."""
     lines = [f"{'asset':<8}{'free':>24}{'locked':>24}"]
     for asset, balance in document["account"].items():
         lines.append(f"{asset:<8}{balance['free']:>24}{balance['locked']:>24}")
@@ -54,7 +58,7 @@ def format_summary(document: dict[str, Any]) -> str:
 
 
 def _read(url: str, path: str) -> object:
-    # Loopback is never behind a proxy, so proxies of the environment are ignored.
+    # The simulator is on this computer, so proxies of the environment are ignored.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         address = f"{url.rstrip('/')}/simulator/{path}"

@@ -1,4 +1,8 @@
-"""Order lists (OCO) and cancelReplace, the same over REST and over the WebSocket API."""
+"""Operations of order lists and cancelReplace, with Binance's parameters and replies.
+
+An order list is a pair of orders of which one cancels the other (OCO). cancelReplace cancels an
+order and places another one in one request.
+"""
 
 from collections.abc import Callable
 from typing import Final
@@ -22,23 +26,31 @@ from onetape.simulator.trading.params import (
     require,
 )
 
-_REPLACE: Final = (
+#: Parameters of cancelReplace in addition to those of the new order.
+_REPLACE_PARAMETERS: Final = (
     "cancelReplaceMode", "cancelNewClientOrderId", "cancelOrigClientOrderId", "cancelOrderId",
     "cancelRestrictions", "orderRateLimitExceededMode",
 )  # fmt: skip
+#: Values of `cancelRestrictions`, with the status that the order must have.
 _RESTRICTIONS: Final = {"ONLY_NEW": "NEW", "ONLY_PARTIALLY_FILLED": "PARTIALLY_FILLED"}
 
 
 class ListApi:
-    """Operations by their name in the WebSocket API; each may raise a Refusal."""
+    """Operations of order lists by their names in the WebSocket API; each may raise a Refusal."""
 
     def __init__(
-        self, exchange: Exchange, clock: Clock, symbol_of: Callable[[Params], SpotSymbol]
+        self, exchange: Exchange, clock: Clock, parse_symbol: Callable[[Params], SpotSymbol]
     ) -> None:
-        """Serve this account; `symbol_of` returns the market that a request names."""
+        """Initialise with an account.
+
+        Args:
+            exchange: The account and its orders.
+            clock: Market time.
+            parse_symbol: Returns the market that the parameters of a request name.
+        """
         self._exchange = exchange
         self._clock = clock
-        self._symbol_of = symbol_of
+        self._parse_symbol = parse_symbol
         self.operations: dict[str, Callable[[Params], object]] = {
             "orderList.place.oco": lambda params: self._place(params, read_oco),
             "orderList.place": lambda params: self._place(params, read_old_oco),
@@ -50,7 +62,7 @@ class ListApi:
         }
 
     def _place(self, params: Params, read: Callable[[Params, SpotSymbol], Legs]) -> JsonObject:
-        legs = read(params, self._symbol_of(params))
+        legs = read(params, self._parse_symbol(params))
         kind = parse_response_kind(params, "RESULT")
         name = read_client_id(params, "listClientOrderId") or ""
         now_ms = self._clock.now_ms()
@@ -67,15 +79,19 @@ class ListApi:
 
     def _cancel(self, params: Params) -> JsonObject:
         check_known(params, ("symbol", "orderListId", "listClientOrderId", "newClientOrderId"))
-        symbol = self._symbol_of(params)
+        symbol = self._parse_symbol(params)
         found = self._find_named_list(params, "listClientOrderId")
         if found is None or not found.is_open or found.orders[0].symbol != symbol:
             raise order_refusals.make_unknown_order_refusal()
-        wanted = read_client_id(params, "newClientOrderId") or ""
-        return self.cancel_list(found, wanted)
+        return self.cancel_list(found, read_client_id(params, "newClientOrderId") or "")
 
     def cancel_list(self, order_list: OrderList, cancel_id: str = "") -> JsonObject:
-        """Cancel an open order list and return the reply."""
+        """Cancel an open order list and return Binance's reply.
+
+        Args:
+            order_list: An open order list.
+            cancel_id: Client id of the cancel request; empty lets the exchange choose.
+        """
         first = next(order for order in order_list.orders if order.is_open)
         name = self._exchange.cancel(first, self._clock.now_ms(), cancel_id)
         reports = [replies.make_cancelled_order_reply(order, name) for order in order_list.orders]
@@ -84,7 +100,9 @@ class ListApi:
     def _get_open_lists(self, params: Params) -> list[JsonObject]:
         check_known(params, ())
         return [
-            replies.make_list_reply(one) for one in self._exchange.lists.values() if one.is_open
+            replies.make_list_reply(order_list)
+            for order_list in self._exchange.lists.values()
+            if order_list.is_open
         ]
 
     def _get_all_lists(self, params: Params) -> list[JsonObject]:
@@ -92,13 +110,13 @@ class ListApi:
         start, end, limit = read_range(params)
         from_id = read_integer(params, "fromId")
         found = [
-            one
-            for one in self._exchange.lists.values()
-            if start <= one.time_ms <= end and (from_id is None or one.id >= from_id)
+            order_list
+            for order_list in self._exchange.lists.values()
+            if start <= order_list.time_ms <= end and (from_id is None or order_list.id >= from_id)
         ]
         oldest_first = from_id is not None or bool(params.get("startTime"))
         found = found[:limit] if oldest_first else found[-limit:]
-        return [replies.make_list_reply(one) for one in found]
+        return [replies.make_list_reply(order_list) for order_list in found]
 
     def _find_named_list(self, params: Params, client_id: str) -> OrderList | None:
         number, name = read_integer(params, "orderListId"), read_client_id(params, client_id)
@@ -107,16 +125,20 @@ class ListApi:
         if number is not None:
             found = self._exchange.lists.get(number)
             return found if found is None or name in (None, found.client_id) else None
-        named = (one for one in self._exchange.lists.values() if one.client_id == name)
-        return max(named, key=lambda one: one.id, default=None)
+        named = (
+            order_list
+            for order_list in self._exchange.lists.values()
+            if order_list.client_id == name
+        )
+        return max(named, key=lambda order_list: order_list.id, default=None)
 
     def _cancel_replace(self, params: Params) -> JsonObject:
-        """Cancel an order, then place another; filters come first, the matching engine after."""
-        symbol, exchange = self._symbol_of(params), self._exchange
+        """Cancel an order, then place another; filters of the new order are checked before both."""
+        symbol, exchange = self._parse_symbol(params), self._exchange
         mode = require(params, "cancelReplaceMode")
         if mode not in ("STOP_ON_FAILURE", "ALLOW_FAILURE"):
             raise error_replies.make_invalid_value_refusal("cancelReplaceMode")
-        request = read_order(params, symbol, _REPLACE)
+        request = read_order(params, symbol, _REPLACE_PARAMETERS)
         kind = parse_response_kind(params, get_default_response_kind(request.type))
         now_ms = self._clock.now_ms()
         canceling = self._find_order_to_replace(params, symbol)
@@ -168,17 +190,21 @@ def check_restrictions(params: Params, order: SimulatedOrder) -> None:
     Raises:
         Refusal: the order has another status, or there is no such restriction.
     """
-    wanted = params.get("cancelRestrictions")
-    if wanted is None:
+    restriction = params.get("cancelRestrictions")
+    if restriction is None:
         return
-    if wanted not in _RESTRICTIONS:
+    if restriction not in _RESTRICTIONS:
         raise order_refusals.make_invalid_restrictions_refusal()
-    if order.is_open and order.status != _RESTRICTIONS[wanted]:
+    if order.is_open and order.status != _RESTRICTIONS[restriction]:
         raise order_refusals.make_cancel_restricted_refusal()
 
 
 def parse_response_kind(params: Params, default: str) -> str:
-    """Return the kind of reply to a new order: ACK, RESULT or FULL.
+    """Return the requested kind of reply to a new order: ACK, RESULT or FULL.
+
+    Args:
+        params: Parameters of the request.
+        default: Kind if the request names none.
 
     Raises:
         Refusal: the parameter has another value.
@@ -190,5 +216,5 @@ def parse_response_kind(params: Params, default: str) -> str:
 
 
 def get_default_response_kind(order_type: str) -> str:
-    """Return the default kind of reply of an order type."""
+    """Return Binance's default kind of reply to a new order of a type, such as MARKET."""
     return "FULL" if order_type in ("MARKET", "LIMIT") else "ACK"

@@ -1,4 +1,4 @@
-"""The parameters of order lists (OCO), in Binance's present and in its previous form."""
+"""Reads the parameters of an order list (OCO), in Binance's present and in its previous form."""
 
 from typing import Final
 
@@ -7,9 +7,10 @@ from onetape.simulator.server import error_replies
 from onetape.simulator.trading.orders import RequestedOrder
 from onetape.simulator.trading.params import Params, check_known, read_order, require
 
+#: The order below the market's price, then the one above it.
 Legs = tuple[RequestedOrder, RequestedOrder]
-#: Parameters of one order of a list, behind `above` or `below`, and their names in an order.
-_LEG: Final = {
+#: Endings of parameters that begin with `above` or `below`, and their names in a single order.
+_LEG_PARAMETERS: Final = {
     "Type": "type",
     "ClientOrderId": "newClientOrderId",
     "Price": "price",
@@ -22,36 +23,39 @@ _COMMON: Final = (
     "symbol", "side", "quantity", "listClientOrderId", "newOrderRespType",
     "selfTradePreventionMode",
 )  # fmt: skip
-_OLD: Final = (
+#: Parameters of the previous form alone.
+_OLD_PARAMETERS: Final = (
     "limitClientOrderId", "price", "limitStrategyId", "limitStrategyType", "stopClientOrderId",
     "stopPrice", "stopStrategyId", "stopStrategyType", "stopLimitPrice", "stopLimitTimeInForce",
 )  # fmt: skip
 
 
 def read_oco(params: Params, symbol: SpotSymbol) -> Legs:
-    """Read `POST /api/v3/orderList/oco`: the order below the price, then the one above it.
+    """Read the parameters of `POST /api/v3/orderList/oco`.
 
     Raises:
         Refusal: with Binance's code and text for the first thing that is wrong.
     """
-    check_known(params, {*_COMMON, *(side + name for side in ("above", "below") for name in _LEG)})
+    legs = (side + name for side in ("above", "below") for name in _LEG_PARAMETERS)
+    check_known(params, {*_COMMON, *legs})
     common = {name: require(params, name) for name in ("symbol", "side", "quantity")}
 
     def read_leg(side: str) -> RequestedOrder:
         require(params, f"{side}Type")
-        found = {name: params[side + key] for key, name in _LEG.items() if params.get(side + key)}
+        names = _LEG_PARAMETERS.items()
+        found = {name: params[side + key] for key, name in names if params.get(side + key)}
         return read_order({**common, **found}, symbol)
 
     return read_leg("below"), read_leg("above")
 
 
 def read_old_oco(params: Params, symbol: SpotSymbol) -> Legs:
-    """Read `POST /api/v3/order/oco`, which Binance has deprecated and many programs still send.
+    """Read the parameters of `POST /api/v3/order/oco`, which is deprecated and still widely used.
 
     Raises:
         Refusal: with Binance's code and text for the first thing that is wrong.
     """
-    check_known(params, {*_COMMON, *_OLD})
+    check_known(params, {*_COMMON, *_OLD_PARAMETERS})
     common = {name: require(params, name) for name in ("symbol", "side", "quantity")}
     target = {"type": "LIMIT_MAKER", "price": require(params, "price")}
     stop = {"type": "STOP_LOSS", "stopPrice": require(params, "stopPrice")}
@@ -66,6 +70,7 @@ def read_old_oco(params: Params, symbol: SpotSymbol) -> Legs:
             order["newClientOrderId"] = params[name]
     if common["side"] not in ("BUY", "SELL"):
         raise error_replies.make_invalid_value_refusal("side")
-    one = read_order({**common, **target}, symbol)
-    other = read_order({**common, **stop}, symbol)
-    return (other, one) if one.side == "SELL" else (one, other)
+    target_order = read_order({**common, **target}, symbol)
+    stop_order = read_order({**common, **stop}, symbol)
+    is_sell = target_order.side == "SELL"
+    return (stop_order, target_order) if is_sell else (target_order, stop_order)

@@ -1,4 +1,8 @@
-"""Actions of a person on the account while a program trades on it."""
+"""Actions of a person on the account while a program trades: deposits, trades, dust conversion.
+
+They test how a trader handles changes of its account that it has not made. `manual_control.py`
+offers them over HTTP.
+"""
 
 from decimal import Decimal
 from typing import Final
@@ -13,15 +17,15 @@ from onetape.simulator.trading.money import ZERO, round_down_to_unit
 from onetape.simulator.trading.orders import RequestedOrder, SimulatedOrder
 from onetape.simulator.trading.trade_feed import Side
 
-#: Binance keeps this share of the value of dust.
+#: Share of the value that Binance keeps when it converts dust to BNB.
 DUST_FEE: Final = Decimal("0.02")
 
 
 class ManualActions:
-    """Acts on the account at given times."""
+    """Actions of a person on one account. Times (`now_ms`) are market time."""
 
     def __init__(self, exchange: Exchange) -> None:
-        """Take the exchange with the account."""
+        """Initialise with the exchange that has the account."""
         self._exchange = exchange
         self._orders = 0
 
@@ -46,7 +50,14 @@ class ManualActions:
         quantity: Decimal | None = None,
         quote: Decimal | None = None,
     ) -> SimulatedOrder:
-        """Send a market order as the web page does, and return it.
+        """Send a market order as the exchange's web page does, and return the order.
+
+        Args:
+            side: BUY or SELL.
+            symbol: The market.
+            now_ms: Market time, epoch milliseconds.
+            quantity: Amount, base currency; None: `quote` is given.
+            quote: Amount to spend or receive, quote currency; None: `quantity` is given.
 
         Raises:
             Refusal: Binance would refuse it.
@@ -63,14 +74,20 @@ class ManualActions:
         return self._exchange.place(request, now_ms)
 
     def make_client_id(self) -> str:
-        """Return the client id of the next order by hand, as the web page makes them."""
+        """Return a new client id, as the exchange's web page makes them: `web_` and a number."""
         self._orders += 1
         return f"web_{self._orders:032d}"
 
     def cancel(
         self, symbol: SpotSymbol, order_id: int | None, client_id: str | None, now_ms: int
     ) -> list[int]:
-        """Cancel an open order, or without an id all of a market, and return their numbers.
+        """Cancel an open order, or all of a market; return the ids of the cancelled orders.
+
+        Args:
+            symbol: The market.
+            order_id: The exchange's id of the order; None: see `client_id`.
+            client_id: Client order id of the order; None for both: all open orders.
+            now_ms: Market time, epoch milliseconds.
 
         Raises:
             Refusal: no such order is open.
@@ -90,7 +107,7 @@ class ManualActions:
         return [order.id for order in orders]
 
     def drain(self, asset: str, now_ms: int) -> Decimal:
-        """Take the whole free balance of an asset; return the amount."""
+        """Withdraw the whole free balance of an asset; return the amount."""
         self._exchange.settle(now_ms)
         free = self._exchange.account.get_free(asset)
         if free:

@@ -1,4 +1,4 @@
-"""Manual actions over HTTP: on the account, its keys and the trading rules.
+"""HTTP endpoints for actions of a person on the account, its keys and the trading rules.
 
 - `GET /simulator/account`: `{"balances": {"USDT": {"free": "1.0", "locked": "0.0"}}}`.
 - `POST /simulator/account/deposit` and `/withdraw` `{"asset": "BTC", "amount": "0.5"}`, and
@@ -11,13 +11,13 @@
 - `POST /simulator/account/dust` `{"assets": ["DOGE"]}`: turns their free balances into BNB.
 - `POST /simulator/account/fees` `{"in_bnb": true}`.
 - `POST /simulator/account/rules` `{"symbol": "BTC/USDT", "price_step": "0.1", "amount_step":
-  "0.001", "min_notional": "10", "max_market_quantity": "50"}`: omitted ones stay.
+  "0.001", "min_notional": "10", "max_market_quantity": "50"}`: values that are omitted stay.
 - `GET /simulator/keys`: every key and its rights. `POST /simulator/keys/create` `{"key", "secret"}`
   and rights, `/change` `{"key", "trading": false, "withdrawals": true}`, `/rotate` `{"key",
-  "new_key", "secret"}` (the old one is refused from then on), `/revoke` `{"key"}`.
+  "new_key", "secret"}` (the old key is refused from then on), `/revoke` `{"key"}`.
 - `GET /simulator/ledger/orders`, `/fills`, `/balances` and `/events`: all rows so far.
 
-Amounts are decimals as strings. Binance's refusals come as on its own endpoints.
+Amounts are decimals as strings. A refusal by the exchange is returned as on Binance's endpoints.
 """
 
 from collections.abc import Callable
@@ -34,25 +34,29 @@ from onetape.simulator.trading.keys import ApiKey
 from onetape.simulator.trading.money import format_money
 from onetape.simulator.trading.replies import make_order_reply
 
+#: Lists of the ledger that can be read.
 LEDGERS: Final = ("orders", "fills", "balances", "events")
-_ACCOUNT: Final = (
+_ACCOUNT_USAGE: Final = (
     'deposit and withdraw {"asset": "BTC", "amount": "0.5"}, drain {"asset": "BNB"}, buy and sell '
     '{"symbol": "BTC/USDT", "quantity": "0.1"} or with "quote", place (parameters of an order), '
     'cancel {"symbol": "BTC/USDT"}, dust {"assets": ["DOGE"]}, fees {"in_bnb": true}, and rules '
     '{"symbol": "BTC/USDT", "amount_step": "0.001"}'
 )
-_KEYS: Final = (
+_KEYS_USAGE: Final = (
     'create {"key": "k", "secret": "s", "trading": true}, change {"key": "k", "trading": false}, '
     'rotate {"key": "k", "new_key": "n", "secret": "s"}, and revoke {"key": "k"}'
 )
-_RIGHTS: Final = tuple(one.name for one in fields(ApiKey) if one.type is bool or one.type == "bool")
+#: Fields of a key that are rights.
+_RIGHTS: Final = tuple(
+    field.name for field in fields(ApiKey) if field.type is bool or field.type == "bool"
+)
 
 
 class ManualControl:
     """Endpoints under /simulator for the account, its keys and its ledger."""
 
     def __init__(self, account: AccountService) -> None:
-        """Serve actions on this account."""
+        """Initialise with the account of the simulator."""
         self._account = account
         self._actions: dict[str, Callable[[JsonObject], JsonObject]] = {
             "deposit": lambda body: self._move(body, account.deposit),
@@ -107,11 +111,11 @@ class ManualControl:
             done = self._actions[request.match_info["action"]](body)
             return {**done, "balances": self._account.get_balances()}
 
-        return await _run_action(request, act, _ACCOUNT)
+        return await _run_action(request, act, _ACCOUNT_USAGE)
 
     async def _post_keys(self, request: web.Request) -> web.Response:
         return await _run_action(
-            request, lambda body: self._key_actions[request.match_info["action"]](body), _KEYS
+            request, lambda body: self._key_actions[request.match_info["action"]](body), _KEYS_USAGE
         )
 
     def _move(self, body: JsonObject, act: Callable[..., None]) -> JsonObject:
@@ -121,7 +125,7 @@ class ManualControl:
     def _trade(self, side: Any, body: JsonObject) -> JsonObject:
         quantity, quote = body.get("quantity"), body.get("quote")
         if (quantity is None) == (quote is None):
-            raise ValueError(side)
+            raise ValueError("exactly one of quantity and quote must be given")
         order = self._account.trade_by_hand(
             side,
             str(body["symbol"]),
@@ -145,7 +149,7 @@ class ManualControl:
         return {"canceled": canceled}
 
     def _convert_dust(self, body: JsonObject) -> JsonObject:
-        assets = [parse_asset_name(one) for one in cast("list[object]", body["assets"])]
+        assets = [parse_asset_name(asset) for asset in cast("list[object]", body["assets"])]
         return {"bnb": format_money(self._account.convert_dust(assets))}
 
     def _change_fees(self, body: JsonObject) -> JsonObject:
@@ -155,8 +159,10 @@ class ManualControl:
     def _change_rules(self, body: JsonObject) -> JsonObject:
         names = ("price_step", "amount_step", "min_notional", "max_market_quantity")
         changes = {name: parse_amount(body[name]) for name in names if name in body}
-        if not changes or set(body) - {"symbol", *names}:
-            raise KeyError(*body)
+        if unknown := sorted(set(body) - {"symbol", *names}):
+            raise KeyError(*unknown)
+        if not changes:
+            raise ValueError("no rule is given")
         rules = self._account.change_rules(str(body["symbol"]), **changes)
         return dict(zip(names, rules, strict=True))
 
@@ -185,7 +191,13 @@ class ManualControl:
 async def _run_action(
     request: web.Request, act: Callable[[JsonObject], JsonObject], usage: str
 ) -> web.Response:
-    """Carry out an action of a request's body, or list the valid bodies."""
+    """Carry out the action of a request and return its reply; status 400: the body is not valid.
+
+    Args:
+        request: Request with a JSON object as its body.
+        act: Carries out the action of a body.
+        usage: Text with the valid bodies, for the error.
+    """
     try:
         return _make_json_response(
             act(dict(cast("JsonObject", parse_json(await request.text() or "{}"))))
@@ -194,7 +206,9 @@ async def _run_action(
         return _make_json_response({"error": f"there is no market {error}"}, 400)
     except (KeyError, TypeError, ValueError) as error:
         text = f"{request.path} with this body was not understood; there are {usage}"
-        return _make_json_response({"error": text, "because": str(error)}, 400)
+        names = ", ".join(map(str, error.args))
+        reason = f"missing or unknown: {names}" if isinstance(error, KeyError) else str(error)
+        return _make_json_response({"error": text, "because": reason}, 400)
     except UsageError as error:
         return _make_json_response({"error": str(error)}, 400)
 

@@ -1,4 +1,7 @@
-"""The invented market as the exchange's trade feed: the trades that its streams send."""
+"""The trade feed of the exchange, computed from the simulated market.
+
+The exchange matches orders with the same trades that the market's streams send.
+"""
 
 from collections.abc import Iterator
 from decimal import Decimal
@@ -15,24 +18,29 @@ from onetape.simulator.trading.trade_feed import Cursor, Side, Tick
 
 _MINUTE: Final = TIMEFRAMES["1m"]
 _PIECE_SECONDS: Final = BATCH_DAYS * 86_400
-#: Minutes of the mean price that filters use (`avgPriceMins`).
+#: Minutes of the mean price that filters use (Binance's `avgPriceMins`).
 AVERAGE_MINUTES: Final = 5
-#: In a stepped market every amount is offered at the last price.
+#: Amount that is offered at the last price while the clock is stepped, in steps.
 _ENDLESS: Final = 1 << 60
 
 
 class MarketTradeFeed:
-    """Trade feed of a simulated market; it has no state.
+    """Trade feed of a simulated market, without a state of its own.
 
-    Two models of the offers that a taker finds:
+    A taker finds one of two kinds of offers:
 
-    - A market that runs: the book that `depth` shows (`offers.py`).
-    - A market that stands still (`held`): everything at the price of the last trade. So a market
-      order sent on the close of a bar fills at the open of the next, as in a backtest.
+    - While the clock runs: the order book that `depth` shows (`market/order_book.py`).
+    - With a stepped clock (`held`): any amount at the price of the last trade. So a market order
+      that is sent at the close of a bar is filled at the open of the next, as in a backtest.
     """
 
     def __init__(self, market: SimulatedMarket, *, held: bool) -> None:
-        """Take the market; `held` while a driver steps its clock."""
+        """Initialise with a market.
+
+        Args:
+            market: The simulated market.
+            held: Whether a stepped clock holds the price while orders are sent.
+        """
         self._market = market
         self._held = held
 
@@ -42,7 +50,7 @@ class MarketTradeFeed:
         return self._market.is_open(symbol, now) and not self._market.is_silent(now, symbol)
 
     def find_last_trade(self, symbol: SpotSymbol, now_ms: int) -> Tick | None:
-        """Return the last trade up to and including `now_ms`; None while the market is closed."""
+        """Return the last trade up to and including `now_ms`; None: the market is closed."""
         if not self._market.is_open(symbol, now_ms // 1_000):
             return None
         trades = self._market.get_last_trades(symbol, now_ms)
@@ -51,7 +59,15 @@ class MarketTradeFeed:
     def find_next_hit(
         self, symbol: SpotSymbol, after: Cursor, until_ms: int, low: int | None, high: int | None
     ) -> Tick | None:
-        """Return the first trade after the cursor at `low` or lower or at `high` or higher."""
+        """Return the first trade after a cursor whose price is at most `low` or at least `high`.
+
+        Args:
+            symbol: The market.
+            after: Time and id of a trade; only later trades count.
+            until_ms: Last time that counts, epoch milliseconds.
+            low: Price in ticks; None: no price is low enough.
+            high: Price in ticks; None: no price is high enough.
+        """
         if low is None and high is None:
             return None
         first, last = after[0] // 60_000 * 60, until_ms // 60_000 * 60
@@ -71,7 +87,7 @@ class MarketTradeFeed:
     def iterate_offers(
         self, symbol: SpotSymbol, tick: Tick, side: Side
     ) -> Iterator[tuple[int, int]]:
-        """Yield price and amount of each offer after a trade, best first."""
+        """Yield price (ticks) and amount (steps) of each offer after a trade, best first."""
         if self._held:
             yield tick.price, _ENDLESS
             return
@@ -80,7 +96,10 @@ class MarketTradeFeed:
         yield from book.iterate_levels("ask" if side == "BUY" else "bid")
 
     def compute_average_price(self, symbol: SpotSymbol, now_ms: int) -> Decimal | None:
-        """Return the mean price of the last five minutes by volume, in ticks."""
+        """Return the mean price of the last five minutes, weighted by volume, in ticks.
+
+        Without a trade in these minutes it is the last price; None: there is none.
+        """
         minute = now_ms // 60_000 * 60
         start = minute - (AVERAGE_MINUTES - 1) * 60
         whole = self._market.get_bars(symbol, _MINUTE, start, minute)

@@ -1,4 +1,4 @@
-"""Money as Decimals of eight digits, the finest unit that Binance books."""
+"""Amounts of money as Decimals of eight decimals, the smallest unit in which Binance books."""
 
 from decimal import ROUND_DOWN, ROUND_UP, Decimal
 from typing import Final
@@ -24,5 +24,5 @@ def scale_to_decimal(value: int, digits: int) -> Decimal:
 
 
 def format_money(value: Decimal) -> str:
-    """Return a booked value as Binance writes it: eight digits after the point."""
+    """Return an amount as Binance writes it: eight decimals."""
     return f"{value:.8f}"

@@ -1,4 +1,7 @@
-"""Binance's replies to orders and signed requests that it refuses."""
+"""Binance's errors for refused orders and signed requests, with its codes and texts.
+
+Each function returns an exception that the server sends as a reply.
+"""
 
 from onetape.simulator.server.error_replies import Refusal
 from onetape.simulator.server.wire import JsonObject
@@ -66,7 +69,12 @@ def make_invalid_restrictions_refusal() -> Refusal:
 
 
 def make_replace_failed_refusal(data: JsonObject, *, partially: bool) -> Refusal:
-    """Return the reply to a cancelReplace of which both halves, or one, failed."""
+    """Return the reply to a cancelReplace whose cancellation or new order failed, or both.
+
+    Args:
+        data: Results of both parts, in Binance's form.
+        partially: Whether one part has succeeded.
+    """
     if partially:
         text = "Order cancel-replace partially failed."
         return Refusal(-2021, text, status=409, data=data)
@@ -98,9 +106,9 @@ def make_not_required_refusal(parameter: str) -> Refusal:
     return Refusal(-1106, f"Parameter '{parameter}' sent when not required.")
 
 
-def make_both_missing_refusal(one: str, other: str) -> Refusal:
+def make_both_missing_refusal(first: str, second: str) -> Refusal:
     """Return the reply to a request that has neither of two parameters and needs one."""
-    text = f"Param '{one}' or '{other}' must be sent, but both were empty/null!"
+    text = f"Param '{first}' or '{second}' must be sent, but both were empty/null!"
     return Refusal(-1102, text)
 
 
@@ -110,7 +118,12 @@ def make_duplicate_parameter_refusal() -> Refusal:
 
 
 def make_unread_parameters_refusal(read: int, sent: int) -> Refusal:
-    """Return the reply to unknown parameters."""
+    """Return the reply to unknown parameters.
+
+    Args:
+        read: Number of known parameters of the request.
+        sent: Number of all parameters of the request.
+    """
     text = f"Not all sent parameters were read; read '{read}' parameter(s) but was sent '{sent}'."
     return Refusal(-1104, text)
 
@@ -131,7 +144,7 @@ def make_invalid_time_in_force_refusal() -> Refusal:
 
 
 def make_future_timestamp_refusal(allowed_ms: int) -> Refusal:
-    """Return the reply to a timestamp from the future."""
+    """Return the reply to a timestamp that is ahead of the exchange by more than `allowed_ms`."""
     text = f"Timestamp for this request was {allowed_ms}ms ahead of the server's time."
     return Refusal(-1021, text)
 

@@ -1,4 +1,7 @@
-"""Orders, order lists and fills of the account."""
+"""Orders, order lists and fills of the account, as the exchange has them.
+
+Prices are whole ticks (price steps of the market), amounts are whole steps (amount steps).
+"""
 
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -19,13 +22,13 @@ OrderType = Literal[
 ]  # fmt: skip
 TimeInForce = Literal["GTC", "IOC", "FOK"]
 Status = Literal["NEW", "PARTIALLY_FILLED", "FILLED", "CANCELED", "REJECTED", "EXPIRED"]
-#: Orders that wait until a price is reached.
+#: Types of orders that wait until their stop price is reached.
 STOPS: Final = ("STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT")
-#: Orders that wait for a price better than the market's.
+#: Types of orders that wait for a price better than the market's.
 TARGETS: Final = ("TAKE_PROFIT", "TAKE_PROFIT_LIMIT")
-#: Orders that take any price once they trade.
+#: Types of orders without a limit price: they are filled at any price once they trade.
 BY_MARKET: Final = ("MARKET", "STOP_LOSS", "TAKE_PROFIT")
-#: Orders that never pay more, or take less, than their own price.
+#: Types of orders with a limit price.
 LIMITS: Final = ("LIMIT", "LIMIT_MAKER", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT")
 
 
@@ -54,8 +57,11 @@ class SimulatedOrder:
     """An order of the account, changed only by the exchange."""
 
     request: RequestedOrder
+    """The order as it was requested."""
     id: int
+    """Number of the order, from 1; -1: refused; 0: a trial order, for checks before acceptance."""
     client_id: str
+    """Client order id, chosen by the client or the exchange."""
     time_ms: int
     """Time at which the exchange received the order, epoch milliseconds."""
     quantity: int
@@ -68,11 +74,12 @@ class SimulatedOrder:
     locked: Decimal = ZERO
     """Amount still reserved for the order, in the asset that it spends."""
     update_ms: int = 0
+    """Time of the last change of the order, epoch milliseconds."""
     working_ms: int = -1
     """Time at which the order began to trade or entered the book, epoch milliseconds; -1 before its
     stop price is reached."""
     list: "OrderList | None" = field(default=None, repr=False, compare=False)
-    """Number of the order list (OCO) that the order belongs to."""
+    """Order list (OCO) that the order belongs to; None: it is a single order."""
     lost_to_sibling: bool = False
     """Whether the other order of the list traded or was activated first."""
 
@@ -86,7 +93,9 @@ class SimulatedOrder:
         """The other order of the order list, while that order is open."""
         if self.list is None:
             return None
-        return next((one for one in self.list.orders if one is not self and one.is_open), None)
+        return next(
+            (order for order in self.list.orders if order is not self and order.is_open), None
+        )
 
     @property
     def symbol(self) -> SpotSymbol:
@@ -120,7 +129,7 @@ class SimulatedOrder:
 
     @property
     def falls_to_stop(self) -> bool:
-        """Whether a falling price reaches its stop: a stop of a sale, a target of a purchase."""
+        """Whether a falling price triggers the order: the stop of a sell or the target of a buy."""
         return (self.request.type not in TARGETS) == (self.side == "SELL")
 
     @property
@@ -135,11 +144,11 @@ class SimulatedOrder:
             unfilled = {"IOC": "UNFILLED_IOC_QUANTITY_EXPIRED", "FOK": "UNFILLED_FOK_ORDER_EXPIRED"}
             return unfilled.get(request.time_in_force, "EXCHANGE_CANCELED")
         if request.type in BY_MARKET and request.stop and self.side == "BUY":
-            return "REJECTED"  # it woke, and the account could not pay its cost at that time
+            return "REJECTED"  # it was triggered, and the account could not pay its cost then
         return "INSUFFICIENT_LIQUIDITY"
 
     def is_stopped_by(self, price: int) -> bool:
-        """Return whether a trade at a price (ticks) activates the stop."""
+        """Return whether a trade at a price (ticks) triggers the order."""
         stop = self.request.stop
         return price <= stop if self.falls_to_stop else price >= stop
 
@@ -171,11 +180,13 @@ class OrderList:
     """Two orders of which one cancels the other (OCO)."""
 
     id: int
+    """Number of the list, from 1."""
     client_id: str
+    """Client id of the list, chosen by the client or the exchange."""
     time_ms: int
     """Time at which the exchange received the list, epoch milliseconds."""
     orders: tuple[SimulatedOrder, SimulatedOrder]
-    """The stop or target below the price first, then the order above it."""
+    """The order below the market's price, then the order above it."""
 
     @property
     def is_open(self) -> bool:
@@ -188,7 +199,9 @@ class SimulatedFill:
     """One execution of an order."""
 
     id: int
+    """Trade id of the account's fill, from 1."""
     order_id: int
+    """Number of the order."""
     symbol: SpotSymbol
     side: Side
     price: int
@@ -198,16 +211,20 @@ class SimulatedFill:
     value: Decimal
     """Quote currency paid or received, without the fee."""
     fee: Decimal
+    """Fee of the fill, in `fee_asset`."""
     fee_asset: str
+    """Asset in which the fee is paid."""
     time_ms: int
+    """Time of the fill, epoch milliseconds."""
     maker: bool
+    """Whether the order rested in the order book, so that the maker's fee applies."""
 
 
 def compute_exact_value(symbol: SpotSymbol, price: int, quantity: int) -> Decimal:
-    """Return price times quantity in quote currency, however many digits it has."""
+    """Return price (ticks) times quantity (steps) in quote currency, without rounding."""
     return scale_to_decimal(price * quantity, symbol.price_digits + symbol.amount_digits)
 
 
 def compute_booked_value(symbol: SpotSymbol, price: int, quantity: int) -> Decimal:
-    """Return the quote currency that an execution moves, rounded down to a whole unit."""
+    """Return the quote currency that a fill pays or receives, rounded down to eight decimals."""
     return round_down_to_unit(compute_exact_value(symbol, price, quantity))

@@ -1,4 +1,4 @@
-"""The parameters of a request as Binance checks them, and orders read from them."""
+"""Reads the parameters of a request, with Binance's checks and errors."""
 
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -13,12 +13,13 @@ from onetape.simulator.trading.filters import convert_to_steps, convert_to_ticks
 from onetape.simulator.trading.money import ZERO
 from onetape.simulator.trading.orders import OrderType, RequestedOrder
 
+#: Parameters of a request as texts, by name.
 Params = Mapping[str, str]
 _DECIMAL: Final = "^([0-9]{1,20})(\\.[0-9]{1,20})?$"
 _WHOLE: Final = "^[0-9]{1,20}$"
 _CLIENT_ID: Final = "^[a-zA-Z0-9-_]{1,36}$"
-#: Parameters that a type of order needs or may have in addition to symbol, side and type.
-_NEEDS: Final[dict[str, tuple[str, ...]]] = {
+#: Parameters that a type of order needs in addition to symbol, side and type.
+_NEEDED: Final[dict[str, tuple[str, ...]]] = {
     "MARKET": (),
     "LIMIT": ("timeInForce", "quantity", "price"),
     "LIMIT_MAKER": ("quantity", "price"),
@@ -27,21 +28,24 @@ _NEEDS: Final[dict[str, tuple[str, ...]]] = {
     "STOP_LOSS_LIMIT": ("timeInForce", "quantity", "price", "stopPrice"),
     "TAKE_PROFIT_LIMIT": ("timeInForce", "quantity", "price", "stopPrice"),
 }
-_AMOUNTS: Final = ("timeInForce", "quantity", "quoteOrderQty", "price", "stopPrice")
-#: Read of every new order; the other side of a trade is never the account itself.
+#: Parameters that only some types of orders may have.
+_BY_TYPE: Final = ("timeInForce", "quantity", "quoteOrderQty", "price", "stopPrice")
+#: Parameters that every new order may have.
 _COMMON: Final = (
     "symbol", "side", "type", "newClientOrderId", "newOrderRespType", "selfTradePreventionMode",
     "strategyId", "strategyType", "computeCommissionRates",
 )  # fmt: skip
-#: Read of every signed request.
+#: Parameters that every signed request may have.
 SIGNED: Final = frozenset({"timestamp", "recvWindow", "signature", "apiKey", "returnRateLimits"})
-#: Features of orders that `exchangeInfo` does not list.
+#: Errors for parameters of order features that the simulator does not have.
 _NOT_OFFERED: Final[dict[str, Callable[[], Refusal]]] = {
     "trailingDelta": order_refusals.make_trailing_stop_refusal,
     "icebergQty": order_refusals.make_iceberg_refusal,
     "pegPriceType": order_refusals.make_pegged_order_refusal,
 }
+#: Number of rows that a list returns without `limit`.
 DEFAULT_ROWS: Final = 500
+#: Largest number of rows that a list returns.
 MOST_ROWS: Final = 1_000
 _DAY_MS: Final = 86_400_000
 #: Digits of an asset's quantities (`baseAssetPrecision`).
@@ -49,12 +53,12 @@ _DIGITS: Final = 8
 
 
 def read_order(params: Params, symbol: SpotSymbol, more: Collection[str] = ()) -> RequestedOrder:
-    """Read a new order.
+    """Return the new order that parameters describe.
 
     Args:
         params: Parameters of the request.
         symbol: The market of the order.
-        more: Parameters of the request that are not the order's.
+        more: Names of further parameters that the request may have.
 
     Raises:
         Refusal: with Binance's code and text for the first thing that is wrong.
@@ -62,7 +66,7 @@ def read_order(params: Params, symbol: SpotSymbol, more: Collection[str] = ()) -
     side, kind = require(params, "side"), require(params, "type")
     if side not in ("BUY", "SELL"):
         raise order_refusals.make_invalid_side_refusal()
-    if kind not in _NEEDS:
+    if kind not in _NEEDED:
         raise order_refusals.make_invalid_order_type_refusal()
     _check_names(params, kind, more)
     time_in_force = params.get("timeInForce", "GTC")
@@ -87,11 +91,18 @@ def read_order(params: Params, symbol: SpotSymbol, more: Collection[str] = ()) -
 def check_known(params: Params, known: Collection[str]) -> None:
     """Refuse a request with parameters that its endpoint does not read.
 
+    Args:
+        params: Parameters of the request.
+        known: Names of the endpoint's parameters, without those of every signed request.
+
     Raises:
         Refusal: -1104, or Binance's error for an order feature that the market does not have.
     """
     for name, refusal in _NOT_OFFERED.items():
-        if any(one == name or one.endswith(name[:1].upper() + name[1:]) for one in params):
+        if any(
+            parameter == name or parameter.endswith(name[:1].upper() + name[1:])
+            for parameter in params
+        ):
             raise refusal()
     read = sum(name in known or name in SIGNED for name in params)
     if read < len(params):
@@ -100,23 +111,23 @@ def check_known(params: Params, known: Collection[str]) -> None:
 
 def _check_names(params: Params, kind: str, more: Collection[str]) -> None:
     """Refuse parameters that are missing, not allowed, or unknown."""
-    needs = _NEEDS[kind]
-    for name in needs:
+    needed = _NEEDED[kind]
+    for name in needed:
         require(params, name)
-    may: tuple[str, ...] = needs
+    allowed: tuple[str, ...] = needed
     if kind == "MARKET":
         amounts = [name for name in ("quantity", "quoteOrderQty") if params.get(name)]
         if not amounts:
             raise order_refusals.make_both_missing_refusal("quantity", "quoteOrderQty")
-        may = (amounts[0],)
-    for name in _AMOUNTS:
-        if name in params and name not in may:
+        allowed = (amounts[0],)
+    for name in _BY_TYPE:
+        if name in params and name not in allowed:
             raise order_refusals.make_not_required_refusal(name)
-    check_known(params, {*_COMMON, *may, *more})
+    check_known(params, {*_COMMON, *allowed, *more})
 
 
 def require(params: Params, name: str) -> str:
-    """Return a parameter that must be there.
+    """Return a parameter that the request must have.
 
     Raises:
         Refusal: the parameter is missing or empty.
@@ -147,8 +158,8 @@ def read_positive(params: Params, name: str, places: int = _DIGITS) -> Decimal |
     if value and value.scaleb(places) % 1:
         raise order_refusals.make_too_precise_refusal(name)
     if not value:
-        spoken = {"quantity": "quantity", "quoteOrderQty": "quantity"}.get(name, "price")
-        raise order_refusals.make_not_positive_refusal(spoken)
+        stated = {"quantity": "quantity", "quoteOrderQty": "quantity"}.get(name, "price")
+        raise order_refusals.make_not_positive_refusal(stated)
     return value
 
 
@@ -181,7 +192,11 @@ def read_client_id(params: Params, name: str) -> str | None:
 
 
 def read_range(params: Params) -> tuple[int, int, int]:
-    """Return first and last time (milliseconds, inclusive) and the number of rows."""
+    """Return first and last time (epoch milliseconds, inclusive) and the largest number of rows.
+
+    Raises:
+        Refusal: a parameter is no number, the range is over 24 hours, or `limit` is 0.
+    """
     start, end = read_integer(params, "startTime"), read_integer(params, "endTime")
     if start is not None and end is not None and end - start > _DAY_MS:
         raise order_refusals.make_range_too_long_refusal()

@@ -1,4 +1,4 @@
-"""Replies about orders, order lists, fills and commission, as Binance's signed REST endpoints."""
+"""Makes the JSON replies of Binance's signed REST endpoints: orders, order lists, fills, fees."""
 
 from collections.abc import Iterable
 
@@ -8,14 +8,21 @@ from onetape.simulator.trading.fees import BNB_SHARE, Fees
 from onetape.simulator.trading.money import format_money
 from onetape.simulator.trading.orders import OrderList, SimulatedFill, SimulatedOrder
 
-#: The number of an account, unless a simulator is made with another.
+#: Default number of an account (`uid`).
 USER_ID = 354_937_868
 
 
 def make_new_order_reply(
     order: SimulatedOrder, kind: str, fills: Iterable[SimulatedFill], now_ms: int
 ) -> JsonObject:
-    """Return the reply to a new order: ACK, RESULT or FULL."""
+    """Return the reply to a new order.
+
+    Args:
+        order: The order after it was accepted.
+        kind: `ACK` (ids only), `RESULT` (with the state) or `FULL` (with the fills).
+        fills: Fills of the order, for FULL.
+        now_ms: Market time, epoch milliseconds.
+    """
     reply: JsonObject = {
         "symbol": order.symbol.id,
         "orderId": order.id,
@@ -143,7 +150,7 @@ def make_commission_reply(symbol: str, fees: Fees) -> JsonObject:
 
 
 def make_fee_rates(fees: Fees) -> JsonObject:
-    """Return the fee rates by role."""
+    """Return the fee rates of maker, taker, buyer and seller, as texts."""
     return {
         "maker": format_money(fees.maker),
         "taker": format_money(fees.taker),

@@ -1,4 +1,7 @@
-"""Trading rules that change while the simulator runs: coarser steps, other limits."""
+"""Trading rules of the markets, which may be changed while the simulator runs.
+
+Real exchanges change price steps, amount steps and limits; a trader has to notice that.
+"""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -23,10 +26,10 @@ class Rules:
 
 
 class RuleBook:
-    """The rules of every market; without a change they are the market's own."""
+    """The present rules of every market: those of the market, unless they were changed."""
 
     def __init__(self) -> None:
-        """Begin without a change."""
+        """Initialise without a change."""
         self._changed: dict[str, Rules] = {}
 
     def get_rules(self, symbol: SpotSymbol) -> Rules:
@@ -49,7 +52,14 @@ class RuleBook:
         min_notional: Decimal | None = None,
         max_market_quantity: Decimal | None = None,
     ) -> Rules:
-        """Change some rules of a market and return all of them.
+        """Change some rules of a market and return all of them. None: no change.
+
+        Args:
+            symbol: The market.
+            price_step: Price step, quote currency.
+            amount_step: Amount step, base currency.
+            min_notional: Smallest value of an order, quote currency.
+            max_market_quantity: Largest amount of a market order, base currency.
 
         Raises:
             ValueError: a step is no whole multiple of the market's own.
@@ -87,9 +97,10 @@ class RuleBook:
             raise order_refusals.make_filter_refusal("LOT_SIZE")
 
     def format_rules(self, symbol: SpotSymbol) -> tuple[str, str, str, str]:
-        """Return the rules as `exchangeInfo` writes them.
+        """Return the rules of a market as `exchangeInfo` writes them.
 
-        Price step, amount step, smallest value and largest amount at the market.
+        Returns:
+            Price step, amount step, smallest value, and largest amount of a market order.
         """
         rules = self.get_rules(symbol)
         return (

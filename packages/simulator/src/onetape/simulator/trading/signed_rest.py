@@ -1,4 +1,7 @@
-"""The signed REST endpoints: the account under /api/v3, and the wallet's that CCXT reads."""
+"""The signed REST endpoints: the account under /api/v3, and those under /sapi that CCXT reads.
+
+Each request is signed with an API key (`keys.py`). The operations are in `account_api.py`.
+"""
 
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -36,15 +39,16 @@ _ENDPOINTS: Final = (
     ("GET", "/api/v3/openOrderList", "openOrderLists.status"),
     ("GET", "/api/v3/allOrderList", "allOrderLists"),
 )
-Answer = Callable[[Params, ApiKey], object]
+#: Function that returns the JSON reply to the parameters of a request and its key.
+Respond = Callable[[Params, ApiKey], object]
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
 class SignedRest:
-    """Checks key, permission, time and signature of each request, then handles it.
+    """Checks key, permission, time and signature of each request, then carries it out.
 
-    Parameters come in the query, in a form body, or in both; the signature is made of the two, one
-    behind the other, without the signature.
+    Parameters are in the query, in a form body, or in both. The signed text is the query followed
+    by the body, without the parameter `signature`.
     """
 
     def __init__(
@@ -55,7 +59,15 @@ class SignedRest:
         clock: Clock,
         changed: Callable[[], None],
     ) -> None:
-        """Serve this account; `changed` is called after every request."""
+        """Initialise with an account.
+
+        Args:
+            exchange: The account and its orders.
+            api: Operations of the account.
+            keys: API keys of the account.
+            clock: Market time.
+            changed: Called after each request, so that streams send the new events.
+        """
         self._exchange = exchange
         self._api = api
         self._keys = keys
@@ -68,12 +80,12 @@ class SignedRest:
             respond = self._make_operation_call(operation)
             handler = self._make_handler(respond, trading=operation in TRADING)
             app.router.add_route(method, path, handler)
-        wallet: dict[str, Answer] = {
+        wallet: dict[str, Respond] = {
             "/sapi/v1/account/apiRestrictions": self._get_restrictions,
             "/sapi/v1/asset/tradeFee": self._get_trade_fees,
             "/sapi/v1/capital/config/getall": self._get_coins,
             "/sapi/v1/bnbBurn": self._get_bnb_burn,
-            # CCXT requests them with a key while it loads markets; no market here has margin.
+            # CCXT requests these lists while it loads markets; no market here has margin.
             "/sapi/v1/margin/allPairs": _get_empty_list,
             "/sapi/v1/margin/isolated/allPairs": _get_empty_list,
         }
@@ -84,10 +96,10 @@ class SignedRest:
         )
         app.router.add_get("/sapi/v1/system/status", _get_system_status)
 
-    def _make_operation_call(self, name: str) -> Answer:
+    def _make_operation_call(self, name: str) -> Respond:
         return lambda params, _: self._api.run(name, params)
 
-    def _make_handler(self, respond: Answer, *, trading: bool = False) -> Handler:
+    def _make_handler(self, respond: Respond, *, trading: bool = False) -> Handler:
         async def handle(request: web.Request) -> web.Response:
             key = self._keys.get_permitted_key(request.headers.get("X-MBX-APIKEY"), trading=trading)
             params, signed_text = await _read_signed_params(request)
@@ -136,7 +148,9 @@ class SignedRest:
     def _get_coins(self, params: Params, key: ApiKey) -> list[JsonObject]:
         del params, key
         account = self._exchange.account
-        assets = {asset for one in self._exchange.symbols for asset in (one.base, one.quote)}
+        assets = {
+            asset for symbol in self._exchange.symbols for asset in (symbol.base, symbol.quote)
+        }
         return [
             _make_coin(asset, format_money(free), format_money(locked))
             for asset, free, locked in account.get_rows(sorted(assets | set(account.get_assets())))
@@ -167,9 +181,9 @@ async def _get_system_status(request: web.Request) -> web.Response:
 async def _read_signed_params(request: web.Request) -> tuple[dict[str, str], str]:
     """Return all parameters of a request, and the text that its signature was made of."""
     query = request.raw_path.partition("?")[2]
-    # Bytes that are no text fail at the signature, as they do with Binance.
+    # A body that is no text fails at the check of the signature, as with Binance.
     body = (await request.read()).decode(errors="replace")
-    # A parameter of both is read from the query; Binance joins both without a `&` between them.
+    # A parameter in both is read from the query; Binance joins both texts without a `&`.
     return _parse_params(body) | _parse_params(query), _remove_signature(query) + _remove_signature(
         body
     )

@@ -1,4 +1,7 @@
-"""Matching of a taker with the offers that the market's last trade left."""
+"""Computes which offers of the order book a taker takes: an order that is filled at once.
+
+The offers are those that the market's last trade left, or the few that a fault `thin_book` leaves.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,40 +15,52 @@ from onetape.simulator.trading.orders import RequestedOrder, SimulatedOrder, com
 from onetape.simulator.trading.rules import RuleBook
 from onetape.simulator.trading.trade_feed import Side, Tick, TradeFeed
 
+#: An offer: price in ticks, amount in steps.
 Level = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Liquidity:
-    """A thin book: few offers on each side, in a running and in a stepped market alike."""
+    """A thin order book by a fault: a few equal offers on each side, with any kind of clock."""
 
     levels: int
     """Number of offers on a side."""
     amount: Decimal
     """Amount of each offer, in base currency."""
     ticks: int
-    """Distance between two offers, in price steps; the first is at the last trade's price."""
+    """Distance between two offers, in ticks; the first is at the last trade's price."""
 
 
-#: The thin book of a market; None where its book is as usual.
-LiquidityOf = Callable[[SpotSymbol], Liquidity | None]
+#: Function that returns the thin order book of a market; None: its order book is as usual.
+FindLiquidity = Callable[[SpotSymbol], Liquidity | None]
 
 
 class Taker:
-    """Plans the offers that orders take, within their limits and the account's balance."""
+    """Computes the offers that orders take, within their limits and the account's balance."""
 
     def __init__(
-        self, feed: TradeFeed, account: SimulatedAccount, liquidity: LiquidityOf, rules: RuleBook
+        self,
+        feed: TradeFeed,
+        account: SimulatedAccount,
+        find_liquidity: FindLiquidity,
+        rules: RuleBook,
     ) -> None:
-        """Read offers from the feed, unless `liquidity` thins them out."""
+        """Initialise; nothing is read yet.
+
+        Args:
+            feed: The market's trades and the offers after them.
+            account: Balances of the account.
+            find_liquidity: Returns the thin order book of a market under a fault.
+            rules: Present amount steps of the markets.
+        """
         self._feed = feed
         self._account = account
-        self._liquidity = liquidity
+        self._find_liquidity = find_liquidity
         self._rules = rules
 
     def iterate_offers(self, symbol: SpotSymbol, tick: Tick, side: Side) -> Iterator[Level]:
         """Yield price (ticks) and amount (steps) of each offer after a trade, best first."""
-        thin = self._liquidity(symbol)
+        thin = self._find_liquidity(symbol)
         if thin is None:
             yield from self._feed.iterate_offers(symbol, tick, side)
             return
@@ -58,13 +73,24 @@ class Taker:
             yield price, amount
 
     def plan_market_order(self, request: RequestedOrder, last: Tick) -> tuple[list[Level], Decimal]:
-        """Return the offers that a market order takes (price, steps), and the amount it spends."""
+        """Return the offers that a market order takes, and the amount that it spends.
+
+        Args:
+            request: A market order by amount or by value.
+            last: The market's last trade.
+
+        Returns:
+            Offers (ticks, steps) and the amount, quote currency for a buy, base for a sell.
+
+        Raises:
+            Refusal: the order is too small for one step.
+        """
         symbol, side = request.symbol, request.side
         levels: list[Level] = []
         value = ZERO
-        wanted = request.quantity
+        left = request.quantity
         for price, offered in self.iterate_offers(symbol, last, side):
-            amount = min(offered, wanted)
+            amount = min(offered, left)
             if request.quote_quantity:
                 step_value = scale_to_decimal(price, symbol.price_digits + symbol.amount_digits)
                 amount = min(offered, int((request.quote_quantity - value) // step_value))
@@ -73,7 +99,7 @@ class Taker:
                 break
             levels.append((price, amount))
             value += compute_booked_value(symbol, price, amount)
-            wanted -= amount
+            left -= amount
         if not levels:
             raise order_refusals.make_filter_refusal("LOT_SIZE")
         if side == "BUY":
@@ -82,7 +108,12 @@ class Taker:
         return levels, scale_to_decimal(sold, symbol.amount_digits)
 
     def iterate_within_limit(self, order: SimulatedOrder, tick: Tick) -> Iterator[Level]:
-        """Yield the offers that an order takes after a trade, as far as the account can pay."""
+        """Yield the offers (ticks, steps) that an order takes, as far as the account can pay.
+
+        Args:
+            order: An open order; a limit price of 0 means any price.
+            tick: The market's last trade, after which the offers are taken.
+        """
         limit, symbol, left = order.request.price, order.symbol, order.remaining
         funds = self._account.get_free(order.spends) + order.locked
         for price, offered in self.iterate_offers(symbol, tick, order.side):

@@ -1,4 +1,7 @@
-"""The exchange's view of the market: its trades one by one, and the offers after each."""
+"""The interface through which the exchange reads the market: its trades, and the offers after each.
+
+`market_trade_feed.py` implements it for the simulated market.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,9 +11,9 @@ from typing import Final, Literal, Protocol
 from onetape.simulator.market.symbols import SpotSymbol
 
 Side = Literal["BUY", "SELL"]
-#: A cursor at (moment, AFTER_ALL) is past every trade of that millisecond.
+#: Id above every trade id: the cursor (time, AFTER_ALL) is after all trades of that time.
 AFTER_ALL: Final = 1 << 62
-#: Time of a trade (epoch milliseconds) and its id: trades after it are still to come.
+#: Position in the trades of a market: time (epoch milliseconds) and id of the last matched trade.
 Cursor = tuple[int, int]
 
 
@@ -44,18 +47,29 @@ class TradeFeed(Protocol):
     def find_next_hit(
         self, symbol: SpotSymbol, after: Cursor, until_ms: int, low: int | None, high: int | None
     ) -> Tick | None:
-        """Return the first trade that reaches a price, after a cursor and up to `until_ms`.
+        """Return the first trade that reaches a price; None: no trade does.
 
-        A trade reaches `low` (ticks) there or below, `high` there or above; None is never reached.
+        Args:
+            symbol: The market.
+            after: Only trades after this cursor count.
+            until_ms: Only trades up to this time count, epoch milliseconds.
+            low: Price in ticks that is reached at or below it; None: not used.
+            high: Price in ticks that is reached at or above it; None: not used.
         """
         ...
 
     def iterate_offers(
         self, symbol: SpotSymbol, tick: Tick, side: Side
     ) -> Iterator[tuple[int, int]]:
-        """Yield the offers after a trade: price (ticks), amount (steps), best first."""
+        """Yield the offers that a taker of a side finds after a trade, best first.
+
+        Each is a price (ticks) and an amount (steps).
+        """
         ...
 
     def compute_average_price(self, symbol: SpotSymbol, now_ms: int) -> Decimal | None:
-        """Return the mean price of the last five minutes by volume, in ticks; None: unknown."""
+        """Return the mean price of the last five minutes, weighted by volume, in ticks.
+
+        None: the market has no trade yet.
+        """
         ...
