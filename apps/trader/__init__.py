@@ -1,1 +1,1 @@
-"""Runs a strategy on live candles, on paper."""
+"""The trader: runs strategies on live candles, on paper or with real orders."""

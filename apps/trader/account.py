@@ -1,4 +1,8 @@
-"""The paper account of a trader: opened once; its start balance and strategies are fixed then."""
+"""The account of a trader, paper or live: its name, its opening, and what may not change later.
+
+The first session of an account stores its mode, exchange, currency and start balance, and the
+strategy of each symbol. A later start with other values is refused.
+"""
 
 import json
 import unicodedata
@@ -27,19 +31,21 @@ from trader.settings import TraderSettings
 
 #: Start balance of a new account without a setting, quote currency.
 DEFAULT_BALANCE: Final = Decimal(10_000)
+#: Maximum length of an account's name, characters.
 LONGEST_NAME: Final = 100
-WAY_OUT: Final = "open another account with --account NAME"
+#: Remedy in errors about an account that was opened with other settings.
+OTHER_ACCOUNT_HINT: Final = "open another account with --account NAME"
 
 
 def choose_account_name(settings: TraderSettings, keys: Sequence[SeriesKey]) -> str:
-    """Return the account's name: from the settings, or else derived from its series.
+    """Return the account's name: of the settings, or `MODE EXCHANGE SYMBOLS TIMEFRAME`.
 
     Args:
         settings: Settings of the trader.
         keys: The series that it trades, at least one.
 
     Raises:
-        UsageError: the account needs a name from the settings, because of the number of symbols.
+        UsageError: the name would be longer than `LONGEST_NAME`, because of many symbols.
     """
     name = settings.account_name
     if name is not None:
@@ -58,16 +64,16 @@ def choose_account_name(settings: TraderSettings, keys: Sequence[SeriesKey]) -> 
 
 
 def get_configured_balance(settings: TraderSettings) -> Decimal:
-    """Return the start balance of a new account, quote currency."""
+    """Return the start balance that the settings state for a new account, quote currency."""
     cash = settings.cash
     return DEFAULT_BALANCE if cash is None else cash
 
 
-def check_account_settings(settings: TraderSettings) -> None:
-    """Refuse a name that no account can have.
+def check_account_name(settings: TraderSettings) -> None:
+    """Refuse an account name that is too long, empty, or has characters that cannot be printed.
 
     Raises:
-        UsageError: the text names the setting.
+        UsageError: the name cannot be used.
     """
     name = settings.account_name
     if name is not None and not _is_name(name):
@@ -78,13 +84,13 @@ def check_account_settings(settings: TraderSettings) -> None:
         )
 
 
-def check_account(
+def check_stored_account(
     stored: Sequence[AccountSeries], settings: TraderSettings, key: SeriesKey, strategy: str
 ) -> None:
-    """Refuse a stored account that was opened with other settings.
+    """Refuse settings that differ from those that a stored account was opened with.
 
     Args:
-        stored: The account as the database has it, once for each of its series; empty: a new one.
+        stored: The stored account, one record for each of its symbols; empty: a new account.
         settings: Settings of the account; a stated start balance must equal the stored one.
         key: The series to trade.
         strategy: Name of the strategy to trade with.
@@ -98,29 +104,30 @@ def check_account(
     if account.mode != settings.mode:
         raise SafetyRefusal(
             f"account {account.name} trades {_format_mode(account.mode)}, not "
-            f"{_format_mode(settings.mode)}; {WAY_OUT}"
+            f"{_format_mode(settings.mode)}; {OTHER_ACCOUNT_HINT}"
         )
     found = SeriesKey(account.exchange, account.symbol, account.timeframe)
     quote = split_symbol(key.symbol)[1]
     if account.exchange != key.exchange or account.currency != quote:
         raise SafetyRefusal(
-            f"account {account.name} trades {found} with {account.currency}, not {key}; {WAY_OUT}"
+            f"account {account.name} trades {found} with {account.currency}, not {key}; "
+            f"{OTHER_ACCOUNT_HINT}"
         )
     own = next((one for one in stored if one.symbol == key.symbol), None)
     if own is not None and own.timeframe != key.timeframe:
         found = SeriesKey(own.exchange, own.symbol, own.timeframe)
-        raise SafetyRefusal(f"account {own.name} trades {found}, not {key}; {WAY_OUT}")
+        raise SafetyRefusal(f"account {own.name} trades {found}, not {key}; {OTHER_ACCOUNT_HINT}")
     if own is not None and own.strategy != strategy:
         raise SafetyRefusal(
             f"account {own.name} trades {own.symbol} by strategy {own.strategy}, not {strategy}; "
-            f"use --strategy {own.strategy}, or {WAY_OUT}"
+            f"use --strategy {own.strategy}, or {OTHER_ACCOUNT_HINT}"
         )
     wanted, balance = settings.cash, account.start_balance
     if wanted is not None and balance is not None and wanted != balance:
         raise SafetyRefusal(
             f"account {account.name} was opened with {_format_money(balance)} {account.currency}, "
             f"and cash (--cash, or account.cash in the settings) is {_format_money(wanted)} now; "
-            f"leave cash out, or {WAY_OUT}"
+            f"leave cash out, or {OTHER_ACCOUNT_HINT}"
         )
 
 
@@ -129,9 +136,10 @@ def _format_mode(mode: str) -> str:
 
 
 def release_abandoned_entries(store: Store, account: str, wall_ms: int) -> list[str]:
-    """End the reservations that entries of a killed trader left behind; return a line for each.
+    """Free the money that a killed trader had reserved for entries; return a line for each entry.
 
-    The entries were never sent, or are paper orders that no process fills any more.
+    The entries were never sent, or are paper orders that no process fills any more. Symbols that a
+    running trader trades are left out.
 
     Args:
         store: The open database.
@@ -154,15 +162,18 @@ def release_abandoned_entries(store: Store, account: str, wall_ms: int) -> list[
     ]
 
 
-def hold_account(context: SessionContext, fence: Fence) -> tuple[SessionContext, list[str]]:
-    """Open the account, or go on with the stored one; return the context with its start balance.
+def open_or_continue_account(
+    context: SessionContext, fence: Fence
+) -> tuple[SessionContext, list[str]]:
+    """Store the account if it is new; return the context with the stored start balance.
 
     Args:
         context: Context of the traded symbol; its settings may name a start balance.
         fence: The lease of account and symbol.
 
     Returns:
-        The context with the stored start balance, and lines that a person should read.
+        The context with the stored start balance, and the lines to print: that the account was
+        opened, or that it trades a symbol from now on.
 
     Raises:
         SafetyRefusal: the account was opened for something else, or another process took it over.
@@ -171,7 +182,7 @@ def hold_account(context: SessionContext, fence: Fence) -> tuple[SessionContext,
     session, currency = context.session, context.market.quote
     name, key = session.account, context.key
     stored = read_account_series(context.store, name)
-    check_account(stored, context.settings, key, session.strategy)
+    check_stored_account(stored, context.settings, key, session.strategy)
     balance = stored[0].start_balance if stored else None
     is_known = any(one.symbol == key.symbol for one in stored)
     if balance is not None:
@@ -191,7 +202,7 @@ def hold_account(context: SessionContext, fence: Fence) -> tuple[SessionContext,
     open_account(context.store, opened, fence)
     # Another process may have opened the account meanwhile.
     series = read_account_series(context.store, name)
-    check_account(series, context.settings, key, session.strategy)
+    check_stored_account(series, context.settings, key, session.strategy)
     balance = series[0].start_balance or get_configured_balance(context.settings)
     line = f"account {name}: opened with {_format_money(balance)} {currency}"
     if stored:
@@ -203,7 +214,10 @@ def hold_account(context: SessionContext, fence: Fence) -> tuple[SessionContext,
 
 
 def describe_session_changes(context: SessionContext) -> str | None:
-    """Return the changes since the account's last session as a text; None without a change."""
+    """Return what differs from the symbol's last session, as a text; None: nothing, or no session.
+
+    Compared are parameters, rules (sizes, costs, exits) and the code of the strategy.
+    """
     before, now = (
         read_newest_session(context.store, context.session.account, context.key.symbol),
         context.session,
@@ -257,7 +271,7 @@ def _check_covers_fills(context: SessionContext, balance: Decimal) -> None:
             f"account {context.session.account}: an earlier version opened it and did not store "
             f"its start balance, which cannot be {_format_money(balance)} {market.quote}, "
             f"because its trades took {_format_money(needed)}; "
-            f"give the right one with --cash, or {WAY_OUT}"
+            f"give the right one with --cash, or {OTHER_ACCOUNT_HINT}"
         )
 
 

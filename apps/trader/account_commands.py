@@ -1,7 +1,8 @@
-"""The commands of one account in one process: each row is read once, for all symbols.
+"""Commands of persons (pause, exit, halt and so on) for one account, read once for all its symbols.
 
-Commands that other processes of the account have carried out are read too: a pause holds for all
-processes, and each process prints it.
+A command is a row of the table `controls`. Each process of the account reads the rows that are new,
+computes the state that all rows result in (`ControlState`), and prints each command once for each
+of its symbols. The session of a symbol carries a command out (`control_watch`).
 """
 
 import time
@@ -17,10 +18,11 @@ from trader.control_state import read_new_controls
 
 
 class TakenCommand(Struct, frozen=True):
-    """A command that arrived while this process ran, and the state before and after."""
+    """A command that arrived while this process ran."""
 
     control: ControlCommand
     before: ControlState
+    """State of all commands before this one."""
 
 
 class AccountCommands:
@@ -43,6 +45,7 @@ class AccountCommands:
         self._read_at: float | None = None
         """Time of the last read, monotonic seconds; None: no read yet."""
         self._taken: list[TakenCommand] = []
+        """Commands that arrived after the first read, oldest first."""
         self._shown: dict[str, int] = {}
         """Number of the newest command that each symbol has acknowledged."""
         self._unfinished: set[int] = set()
@@ -50,18 +53,22 @@ class AccountCommands:
         self.state = ControlState()
         """State that the commands result in, for the symbols of this process."""
 
-    def read(self, *, newer_than_seconds: float = 0.0, takes_files: bool = True) -> list[str]:
-        """Read the commands that arrived since the last read; return lines about command files.
+    def read(self, *, max_age_seconds: float = 0.0, takes_files: bool = True) -> list[str]:
+        """Read the commands that arrived since the last read, and update `state`.
 
         Args:
-            newer_than_seconds: Nothing is read if another symbol has read so recently.
-            takes_files: Whether command files are stored as rows before, which writes.
+            max_age_seconds: Nothing is read if the last read, by any symbol, is not older.
+            takes_files: Whether command files are stored as rows first; this writes to the
+                database.
+
+        Returns:
+            Lines to print about command files.
 
         Raises:
             StoreError: the file cannot be read or written; nothing of a command is lost.
         """
         now = time.monotonic()
-        if self._read_at is not None and now - self._read_at < newer_than_seconds:
+        if self._read_at is not None and now - self._read_at < max_age_seconds:
             return []
         lines = self._files.take() if takes_files else []
         is_first = self._read_at is None
@@ -76,13 +83,16 @@ class AccountCommands:
         return lines
 
     def take_new(self, symbol: str) -> Sequence[TakenCommand]:
-        """Return the commands since the start of this process, once for each symbol."""
+        """Return the commands that arrived since the last call for this symbol, oldest first.
+
+        Commands from before the first read of this process are left out.
+        """
         shown = self._shown.get(symbol, 0)
         self._shown[symbol] = self._newest
         return [one for one in self._taken if one.control.number > shown]
 
     def finish_changes(self, now_ms: int) -> None:
-        """Store that the pauses, resumes and halts that were read hold.
+        """Store that the pauses, resumes and halts that were read are carried out.
 
         Args:
             now_ms: Market time, epoch milliseconds.
@@ -95,7 +105,7 @@ class AccountCommands:
             self._unfinished.clear()
 
     def finish(self, controls: Sequence[ControlCommand], now_ms: int) -> None:
-        """Store that commands to close or to reload were carried out.
+        """Store that commands to close a position, or to reload settings, are carried out.
 
         Args:
             controls: The commands.

@@ -1,4 +1,8 @@
-"""Objects that all sessions of an account in one process share: rules, funds, commands and more."""
+"""Objects that the sessions of an account in one process share: rules, money, commands, settings.
+
+Each symbol of the account has a session of its own (`session_context`); what concerns several
+symbols is built here, once.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -18,13 +22,18 @@ from trader.settings_reload import SettingsReload
 
 
 class AccountContext(Struct, frozen=True):
-    """Rules and money of one account, changed settings, commands, and decisions under way."""
+    """Objects of one account that all its sessions in this process use."""
 
     rules: AccountRules
+    """Trading rules of all symbols, with the slots that they share."""
     funds: AccountFunds
+    """Money that entries may spend."""
     reload: SettingsReload
+    """Applies a changed settings file."""
     commands: AccountCommands
+    """Commands of persons to the account."""
     pending: PendingDecisions
+    """Symbols that are being decided on now."""
 
 
 def build_account_context(
@@ -33,7 +42,7 @@ def build_account_context(
     """Return the context that the sessions of an account share.
 
     Args:
-        contexts: One for each symbol, in the order of entries at one moment; at least one.
+        contexts: Context of each symbol, in the order of entries at one moment; at least one.
         now_ms: Returns the market time, epoch milliseconds; None: this computer's time.
     """
     context = contexts[0]
@@ -68,6 +77,7 @@ def build_account_context(
 
 
 def _has_position(context: SessionContext) -> bool:
+    """Return whether the stored fills of a symbol add up to a position."""
     session, market = context.session, context.market
     fills = read_fills(
         context.store,

@@ -1,7 +1,8 @@
 """The money of one account: what an entry may spend, and the account value that sizes it.
 
-An entry at an open has the cash and the equity of the backtest: a position that was left inside the
-candle of that open still counts as held, and its proceeds count from the next open on.
+An entry at the open of a candle gets the cash and the equity that the backtest has there: a
+position that was sold inside that candle still counts as held, and its proceeds count from the next
+open on. Positions and reserved money of other processes that trade the account count too.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +24,7 @@ from trader.account_rules import AccountRules
 
 
 class SymbolFills(Protocol):
-    """Trades and position of one symbol of the account in this process."""
+    """Fills and position of one symbol that this process trades; `OrderBooking` has them."""
 
     @property
     def fills(self) -> Sequence[Fill]:
@@ -37,7 +38,7 @@ class SymbolFills(Protocol):
 
 
 class AccountFunds:
-    """The money of one account, for all its symbols in this process."""
+    """Cash, reservations and equity of one account; one object for all its symbols here."""
 
     def __init__(self, store: Store, account: str, mode: Mode, rules: AccountRules) -> None:
         """Initialise; nothing is read yet.
@@ -46,7 +47,7 @@ class AccountFunds:
             store: The open database, which holds the account.
             account: Account whose money is reserved.
             mode: Mode of the trades: paper or live.
-            rules: Hold which positions were left inside a candle.
+            rules: State which positions were sold inside a candle, and how many slots are taken.
         """
         self._store = store
         self._account = account
@@ -54,13 +55,19 @@ class AccountFunds:
         self._rules = rules
         self._cash = AccountCash(store, account, mode)
         self._symbols: dict[str, tuple[SeriesKey, SymbolFills]] = {}
+        """Symbols of this process, with the objects that have their fills."""
 
     def attach(self, key: SeriesKey, fills: SymbolFills) -> None:
-        """Read the fills of a symbol of this process from this object from now on."""
+        """Read the fills of a symbol from an object of this process instead of the database.
+
+        Args:
+            key: Series of the symbol.
+            fills: Object that has the fills of the symbol, always up to date.
+        """
         self._symbols[key.symbol] = key, fills
 
     def read_cash(self) -> Decimal:
-        """Return the money of the account, quote currency.
+        """Return the cash of the account, quote currency, by all stored fills.
 
         Raises:
             StoreError: the file cannot be read.
@@ -85,13 +92,14 @@ class AccountFunds:
         moment: int,
         now_ms: int,
     ) -> ModelFill | RefusedOrder:
-        """Return the fill of an order to buy, after its money and its place were reserved.
+        """Reserve money and slot of an order to buy, and return its fill; or return the refusal.
 
         Args:
             client_order_id: The order, whose intent is stored.
             symbol: Symbol that the order buys.
             fence: The lease of account and symbol.
-            size: Called with cash and equity (None: the cash), quote currency; returns the fill.
+            size: Called with free cash and equity (None: no position, equity is the cash), quote
+                currency; returns the fill by the engine's rules.
             moment: Open of the candle that fills the order, epoch seconds.
             now_ms: Market time, epoch milliseconds.
 
@@ -102,9 +110,10 @@ class AccountFunds:
         found: list[ModelFill | RefusedOrder] = []
 
         def choose(free: Decimal) -> Decimal:
-            no_place = self._find_slot_refusal(symbol, moment)
-            if no_place is not None:
-                found.append(no_place)
+            """Return the amount to reserve of the free cash; 0 for a refusal."""
+            no_slot = self._find_slot_refusal(symbol, moment)
+            if no_slot is not None:
+                found.append(no_slot)
                 return Decimal(0)
             cash = float(max(free - self._sum_proceeds_inside_candle(moment), Decimal(0)))
             fill = size(cash, self._compute_equity_at_open(cash, moment))
@@ -117,7 +126,7 @@ class AccountFunds:
         return found[0]
 
     def _find_slot_refusal(self, symbol: str, moment: int) -> RefusedOrder | None:
-        """Return the refusal of a further position, all processes counted; None: it is allowed."""
+        """Return a refusal if all slots of all processes are taken; None: one is free."""
         most = self._rules.most_positions
         if most is None:
             return None
@@ -131,7 +140,7 @@ class AccountFunds:
         return RefusedOrder("places_taken", taken, most) if taken >= most else None
 
     def compute_equity(self, price_of: Callable[[SeriesKey], Decimal | None]) -> Decimal | None:
-        """Return cash and positions at given prices; None if a price is unknown.
+        """Return cash plus positions at given prices, quote currency; None if a price is unknown.
 
         Fees in third currencies are not deducted (`other_fees`).
 
@@ -156,8 +165,8 @@ class AccountFunds:
     def count_other_positions(self, symbol: str) -> int:
         """Return the number of other symbols of the account with a position or an entry on its way.
 
-        All processes count. Inside the transaction of a reservation no other process can add an
-        entry meanwhile.
+        Symbols of other processes count too. Call it inside the transaction of a reservation: no
+        other process can add an entry meanwhile.
 
         Raises:
             StoreError: the file cannot be read.
@@ -167,7 +176,7 @@ class AccountFunds:
         return sum(other != symbol for _, other in taken)
 
     def _collect_open_positions(self) -> list[tuple[SeriesKey, Decimal]]:
-        """Return the open positions of the account, those of other processes too."""
+        """Return series and base amount of each open position, those of other processes too."""
         own = [
             (key, traded.position.base)
             for key, traded in self._symbols.values()
@@ -176,7 +185,7 @@ class AccountFunds:
         return [*own, *self._read_positions_elsewhere()]
 
     def _find_exit_inside_candle(self, symbol: str, moment: int) -> Fill | None:
-        """Return the fill that closed a position inside the candle of an open, or None."""
+        """Return the fill that closed a position inside the candle with this open, or None."""
         state = self._rules.state.symbols.get(symbol)
         if state is None or state.left_inside is None or state.left_inside < moment:
             return None
@@ -184,7 +193,7 @@ class AccountFunds:
         return fills[-1] if fills and fills[-1].side == "sell" else None
 
     def _sum_proceeds_inside_candle(self, moment: int) -> Decimal:
-        """Return the proceeds of positions left inside the candle of an open, quote currency."""
+        """Return the proceeds of positions sold inside the candle of an open, quote currency."""
         brought = Decimal(0)
         for symbol in self._symbols:
             sold = self._find_exit_inside_candle(symbol, moment)
@@ -193,7 +202,7 @@ class AccountFunds:
         return brought
 
     def _compute_equity_at_open(self, cash: float, moment: int) -> float | None:
-        """Return cash and positions at the closes known at an open; None without a position."""
+        """Return cash plus positions at the closes before an open; None without a position."""
         equity, is_any = cash, False
         for symbol in self._rules.rules.symbols:
             if symbol not in self._symbols:
@@ -210,7 +219,7 @@ class AccountFunds:
         return equity if is_any else None
 
     def _read_positions_elsewhere(self) -> list[tuple[SeriesKey, Decimal]]:
-        """Return the positions of the account's symbols that other processes trade."""
+        """Return series and base amount of the positions that other processes trade."""
         found: list[tuple[SeriesKey, Decimal]] = []
         for one in read_account_series(self._store, self._account):
             if one.symbol in self._symbols:
@@ -224,6 +233,6 @@ class AccountFunds:
         return found
 
     def _read_close_before(self, key: SeriesKey, moment: int) -> float:
-        """Return the newest close of a series that is known at an open, quote currency."""
+        """Return the newest close before an open, quote currency; 0 if none is stored."""
         known = read_last_closed(self._store, key, 1, up_to=moment - 1)
         return float(known.close[-1]) if len(known) else 0.0

@@ -1,8 +1,14 @@
-"""The trading rules of one account: its symbols share the slots for positions and take turns.
+"""The trading rules of one account in one process: symbols share the slots, and enter in turn.
 
-Entries that compete at one open have the order of the backtest: exits first, then the symbols in
-their order. So an entry waits until each symbol has decided on the candle before and has opened the
-next one where that may lead to an exit or an entry; at most for some seconds. Exits never wait.
+The rules are those of the backtest (`onetape.engine.step`). Candles, signals and fills of a symbol
+are fed as events; exits are returned, and entries are carried out by the handler of their symbol
+(`rule_runner`).
+
+Entries at one open are made in the order of the backtest: exits first, then the symbols in the
+order of the settings. So an entry waits until each symbol has decided on the candle before, and
+until each symbol that may exit or enter has opened the next candle; at most `entry_wait_seconds`. A
+symbol that is not waited for any longer is a latecomer, which is stored and printed. Exits never
+wait.
 """
 
 import time
@@ -27,12 +33,12 @@ from onetape.engine import (
     step,
 )
 
-#: An event that only lets due entries be carried out.
-_TURN = CandlesOpened(())
+#: An event without a candle: it changes no state, and only lets the due entries have their turn.
+_NO_CANDLE = CandlesOpened(())
 
 
 class EntryHandler(Protocol):
-    """Carries out the entries of one symbol."""
+    """Carries out the entries of one symbol; `RuleRunner` is one."""
 
     def enter(self, entry: Enter) -> None:
         """Fill the order to buy, and feed the rules with the fill or the refusal."""
@@ -47,21 +53,26 @@ class EntryHandler(Protocol):
         ...
 
 
-class LookAhead:
-    """The rules with a separate state, to find the effect of events without any order."""
+class RulesState:
+    """Rules with their state, which events change; no entry is carried out."""
 
     def __init__(self, rules: StepRules, state: StepState) -> None:
         """Initialise with a state.
 
         Args:
             rules: Rules of the account.
-            state: First state, which is not changed.
+            state: First state; the object itself is not changed.
         """
         self.rules = rules
         self.state = state
 
     def step(self, symbol: str, event: Event) -> list[Exit]:
-        """Apply an event of a symbol; return the resulting exits."""
+        """Apply an event; return the resulting exits.
+
+        Args:
+            symbol: Unused here; `AccountRules` has the same method.
+            event: The event.
+        """
         del symbol
         self.state, intents = step(self.rules, self.state, event, entries="later")
         return [intent for intent in intents if isinstance(intent, Exit)]
@@ -71,15 +82,15 @@ class LookAhead:
         self.state = StepState({**self.state.symbols, symbol: state})
 
     def note_untraded(self, symbol: str, timestamp: int) -> None:
-        """Note a candle in which nothing was traded so far; a look ahead enters nothing."""
+        """Do nothing, because no entry is carried out here; `AccountRules` carries out entries."""
 
-    def look_ahead(self) -> "LookAhead":
-        """Return a copy of the rules and their state."""
-        return LookAhead(self.rules, self.state)
+    def copy_for_preview(self) -> "RulesState":
+        """Return a copy of the rules and their state, which orders do not follow."""
+        return RulesState(self.rules, self.state)
 
 
-class AccountRules(LookAhead):
-    """The rules of one account. All methods are called in the thread that trades."""
+class AccountRules(RulesState):
+    """Rules and state of one account. All methods are called in the thread that trades."""
 
     def __init__(
         self,
@@ -91,7 +102,7 @@ class AccountRules(LookAhead):
         most_positions: int | None = None,
         note_late: Callable[[int, Mapping[str, str]], None] | None = None,
     ) -> None:
-        """Begin before any candle.
+        """Begin with the state before any candle.
 
         Args:
             rules: Rules of the account; their symbols are those of this process, in the order of
@@ -115,7 +126,9 @@ class AccountRules(LookAhead):
         self._wait_seconds = wait_seconds
         self._handlers: dict[str, EntryHandler] = {}
         self._due = deque[Enter]()
+        """Entries whose turn has come, first to last."""
         self._is_entering = False
+        """Whether `_enter_all` runs, which may call back into this object."""
         self._untraded: dict[str, int] = {}
         """Newest candle without a trade so far, epoch seconds, by symbol."""
         self._awaited: tuple[int, float] = (0, 0.0)
@@ -124,7 +137,7 @@ class AccountRules(LookAhead):
         """The newest open whose latecomers were stored and printed, epoch seconds."""
 
     def attach(self, symbol: str, handler: EntryHandler) -> None:
-        """Let a handler carry out the entries of a symbol from now on."""
+        """Set the object that carries out the entries of a symbol from now on."""
         self._handlers[symbol] = handler
 
     def step(self, symbol: str, event: Event) -> list[Exit]:
@@ -142,7 +155,11 @@ class AccountRules(LookAhead):
         return exits
 
     def carry_out_due_entries(self) -> None:
-        """Carry out the due entries in their order, once no other symbol has to be waited for."""
+        """Carry out the due entries in their order, unless they must wait for another symbol.
+
+        Raises:
+            StoreError: latecomers cannot be stored; nothing has entered.
+        """
         late = self._find_late_symbols()
         if late is None or (late and self._is_waiting()):
             return
@@ -150,7 +167,7 @@ class AccountRules(LookAhead):
             self._report_late(late)
         # Exits at the open are done; an exit inside the candle brings no money at its open.
         before = self.state.symbols
-        self.state, intents = step(self.rules, self.state, _TURN, entries="at_once")
+        self.state, intents = step(self.rules, self.state, _NO_CANDLE, entries="at_once")
         entries = [intent for intent in intents if isinstance(intent, Enter)]
         self._due.extend(entries)
         self._drop_entries(before, {entry.symbol for entry in entries})
@@ -158,11 +175,11 @@ class AccountRules(LookAhead):
             self._enter_all()
 
     def _drop_entries(self, before: Mapping[str, SymbolStepState], entering: set[str]) -> None:
-        """Drop the entries that have had their turn without a free place.
+        """Drop the entries for which no slot was free in their turn.
 
         Args:
-            before: States before the turn.
-            entering: Symbols that enter in it.
+            before: States by symbol before the turn.
+            entering: Symbols that enter in this turn.
         """
         for symbol, state in before.items():
             is_over = state.is_slot_awaited and not self.state.symbols[symbol].is_slot_awaited
@@ -214,7 +231,11 @@ class AccountRules(LookAhead):
         return "the only slot is taken" if most == 1 else f"all {most} slots taken"
 
     def _find_late_symbols(self) -> dict[str, str] | None:
-        """Return by late symbol the missing step that entries wait for; None if no entry waits."""
+        """Return the symbols that due entries wait for, each with its missing step as a text.
+
+        Returns:
+            Texts by symbol; empty: nothing to wait for. None: no entry is due.
+        """
         states = self.state.symbols
         moments = [
             one.opened.timestamp

@@ -1,13 +1,18 @@
-"""A pause that grows while an operation keeps failing. Wall time."""
+"""A pause before the next attempt that doubles with each failure, on the wall clock."""
 
 import time
 
 
 class Backoff:
-    """Times when a failed operation may be tried again."""
+    """Decides when a failed operation may be tried again; it waits for nothing itself."""
 
     def __init__(self, *, first_seconds: float, longest_seconds: float) -> None:
-        """Initialise without a pause; the first lasts `first_seconds`, each next one doubles."""
+        """Initialise without a pause.
+
+        Args:
+            first_seconds: Length of the first pause; each next one is twice as long.
+            longest_seconds: Maximum length of a pause.
+        """
         self._first_seconds = first_seconds
         self._longest_seconds = longest_seconds
         self.reset()
@@ -21,7 +26,8 @@ class Backoff:
         """Begin the next pause, and return its length in seconds.
 
         Args:
-            known_seconds: Time in which a retry is known to fail; this pause is as long.
+            known_seconds: Time in which another attempt is known to fail: the length of this pause.
+                0: the pause has the usual length.
         """
         seconds = self._next_seconds
         self._next_seconds = min(2 * seconds, self._longest_seconds)

@@ -1,5 +1,6 @@
-"""The exchange's time: compared at the start, on each connection, regularly, and after a step.
+"""Compares the computer's clock with the time of the exchange, and reports a wrong clock.
 
+The clocks are compared at the start, every 3 minutes, and after the computer's clock was set.
 Market time follows the exchange and the monotonic clock, so a wrong clock of the computer changes
 no candle. A line is printed anyway, because leases, bans and other programs use that clock.
 """
@@ -14,14 +15,14 @@ from trader.states import Problem, TraderStates
 #: Interval between two comparisons of the clocks, wall seconds.
 COMPARE_SECONDS = 180.0
 #: Pause after a failed comparison, wall seconds.
-AGAIN_SECONDS = 10.0
-#: Difference of time of day and monotonic clock above which the clock was set, milliseconds.
+RETRY_SECONDS = 10.0
+#: Jump of the time of day against the monotonic clock that means that the clock was set, ms.
 STEP_MS = 1_000
 #: Error of the clock above which a line is printed, milliseconds.
 SKEW_MS = 1_000
 #: Error of the clock above which the trader is degraded, milliseconds.
 DEGRADING_SKEW_MS = 60_000
-#: Source of the problem.
+#: Name under which the problem is reported to the trader's states.
 CLOCK = "clock"
 
 
@@ -29,15 +30,22 @@ class ClockWatch:
     """Compares the computer's clock with the time of one exchange."""
 
     def __init__(self, exchange: RestExchange, states: TraderStates) -> None:
-        """Begin; the first comparison is due at once."""
+        """Initialise; the first comparison is due at once.
+
+        Args:
+            exchange: Exchange whose time is requested.
+            states: States of the trader, which get the problem of a wrong clock.
+        """
         self._exchange = exchange
         self._states = states
         self._due = 0.0
+        """Time of the next comparison, seconds of `get_computer_seconds`."""
         self._was_set = False
         """Whether the clock was set, and the exchange has not sent its time since."""
         self._warned_ms = 0
+        """Error of the clock that was printed last, milliseconds; 0: none."""
 
-    async def look(self) -> None:
+    async def compare_if_due(self) -> None:
         """Compare the clocks if a comparison is due or the computer's clock was set.
 
         Raises:
@@ -55,7 +63,7 @@ class ClockWatch:
             )
         if not self._was_set and get_computer_seconds() < self._due:
             return
-        self._due = get_computer_seconds() + AGAIN_SECONDS
+        self._due = get_computer_seconds() + RETRY_SECONDS
         try:
             skew_ms = await self._exchange.compare_clocks()
         except ExchangeError:
@@ -71,14 +79,17 @@ class ClockWatch:
         self._report(skew_ms)
 
     def _describe_time_source(self) -> str:
-        """Return by which time candles go after the clock was set, in words."""
+        """Return a text with the clock of candles after the computer's clock was set."""
         exchange = self._exchange.endpoint.exchange
         if self._exchange.states_time:
             return f"the time of {exchange}, which is requested again"
         return f"this computer's clock, because {exchange} does not state its time"
 
     def _report_unknown(self) -> None:
-        """Report until the next comparison that only the computer's clock is left, and was set."""
+        """Report that the clock was set, and that the exchange does not state its time.
+
+        The problem ends with the next comparison.
+        """
         exchange = self._exchange.endpoint.exchange
         self._states.report(
             CLOCK,
@@ -90,6 +101,11 @@ class ClockWatch:
         )
 
     def _report(self, skew_ms: int) -> None:
+        """Report, print or clear the error of the computer's clock.
+
+        Args:
+            skew_ms: Time of the computer minus time of the exchange, milliseconds.
+        """
         exchange = self._exchange.endpoint.exchange
         where = f"this computer's clock is {_format_skew(skew_ms)} that of {exchange}"
         if abs(skew_ms) > DEGRADING_SKEW_MS:

@@ -1,4 +1,4 @@
-"""Commands that a person writes into a file next to the database.
+"""The command file: commands that a person writes into a text file next to the database.
 
 The file has the name of the database with `-commands` appended, and one command in each line, such
 as `exit BTC/USDT`. The first trader that finds the file renames it to a name that is never used
@@ -6,7 +6,7 @@ again, so that lines added later begin a new file. A moment later a trader store
 rows, together with that name, in one transaction. Only then is the file removed: if the program
 ends in between, the stored name shows that the commands of the file are stored already.
 
-A file that cannot be read or renamed is left in place: no trader ends because of it.
+A file that cannot be read or renamed is left in place, and a line is printed; the trader goes on.
 """
 
 import errno
@@ -28,7 +28,7 @@ from onetape.store.copying import flush_to_disk
 from onetape.store.database import Store
 from trader.command_rows import make_command_rows, parse_command
 
-#: Maximum bytes of a file that are read; a longer line is not a command.
+#: Maximum bytes of a command file that are read; the rest is not read, which is printed.
 MOST_BYTES: Final = 4_096
 #: Wall seconds after which a file is read whose last line has no newline: it may still be written.
 UNFINISHED_SECONDS: Final = 2.0
@@ -42,7 +42,7 @@ def get_command_file(database: Path) -> Path:
 
 
 def list_taken_files(database: Path) -> list[Path]:
-    """Return the command files next to a database that have another name, the oldest first."""
+    """Return the command files that were renamed and are not stored yet, oldest first."""
     start = f"{get_command_file(database).name}-taken"
     # Names only: each trader lists the folder several times a second.
     with os.scandir(database.parent) as entries:
@@ -51,7 +51,7 @@ def list_taken_files(database: Path) -> list[Path]:
 
 
 class CommandFiles:
-    """Stores the commands of the files next to a database, and keeps the printed errors."""
+    """Stores the commands of command files; prints nothing, and returns each line once."""
 
     def __init__(self, store: Store) -> None:
         """Initialise; nothing is read yet."""
@@ -60,9 +60,9 @@ class CommandFiles:
         """Errors of unusable command files that were printed, so that each is printed once."""
 
     def take(self) -> list[str]:
-        """Store the commands of files that were renamed before; rename the command file.
+        """Store the commands of the files that were renamed before; rename a new command file.
 
-        Lines without a command are left out; so are empty lines and lines that begin with #.
+        Empty lines and lines that begin with # are left out.
 
         Returns:
             Lines to print: one for each command, for each invalid line, and for each file that
@@ -96,10 +96,10 @@ class CommandFiles:
 _READABLE: Final = "make it a file that the trader's user can read, or remove it"
 
 
-def _describe_fault(path: Path, what: str, error: OSError, remedy: str) -> str:
+def _describe_fault(path: Path, action: str, error: OSError, remedy: str) -> str:
     """Return the line about a command file that cannot be used."""
     reason = error.strerror or str(error)
-    return f"{path} cannot {what} ({reason}), so its commands are not carried out; {remedy}"
+    return f"{path} cannot {action} ({reason}), so its commands are not carried out; {remedy}"
 
 
 def _make_taken_path(path: Path) -> Path:
@@ -108,7 +108,7 @@ def _make_taken_path(path: Path) -> Path:
 
 
 def _rename(store: Store, path: Path) -> list[str]:
-    """Rename the command file, once it is complete, to a new unique name; return the faults."""
+    """Rename the command file to a new unique name, once it is complete; return lines of faults."""
     try:
         # A file that cannot be read keeps its name, so that a person finds it.
         if _read_ready(path) is None:
@@ -194,7 +194,7 @@ def _is_settled(path: Path) -> bool:
 
 
 def _read_ready(path: Path) -> bytes | None:
-    """Return the first bytes of a file that is written to its end; None: file not found.
+    """Return the first bytes of a file; None: no such file, or its last line is not complete yet.
 
     Raises:
         OSError: the file cannot be read, or is not a file, such as a folder or a pipe.
@@ -213,7 +213,7 @@ def _read_ready(path: Path) -> bytes | None:
 
 
 def _read_lines(file: BinaryIO) -> bytes | None:
-    """Return the first bytes of a file; None while its last line has no end."""
+    """Return the first bytes of a file; None: it is empty, or its last line has no newline."""
     if not file.seek(0, os.SEEK_END):
         return None
     file.seek(-1, os.SEEK_END)

@@ -1,4 +1,4 @@
-"""Lines that acknowledge the commands of a person: one for each command and symbol."""
+"""Printed lines that acknowledge the commands of persons: one for each command and symbol."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -6,8 +6,9 @@ from typing import Final
 from onetape.cli.output import print_line
 from onetape.execution.controls import ControlCommand, ControlState, describe_change
 from trader.account_commands import TakenCommand
-from trader.control_state import pause_text
+from trader.control_state import format_pause
 
+#: Effect of a pause.
 _NO_ENTRIES: Final = "no entries; exits, stops and targets go on"
 
 
@@ -23,12 +24,12 @@ def show_changes(account: str, taken: Sequence[TakenCommand]) -> bool:
     for one in taken:
         control = one.control
         if control.verb in ("pause", "resume", "halt"):
-            show(control, change_line(account, one))
+            show(control, format_change_line(account, one))
     return any(one.control.verb in ("pause", "halt", "flatten") for one in taken)
 
 
-def change_line(account: str, taken: TakenCommand) -> str:
-    """Return the line that acknowledges a pause, a resume or a halt."""
+def format_change_line(account: str, taken: TakenCommand) -> str:
+    """Return the line that acknowledges a pause, a resume or a halt, with its effect."""
     control, before = taken.control, taken.before
     change = describe_change(before, control)
     if control.verb == "resume":
@@ -37,34 +38,34 @@ def change_line(account: str, taken: TakenCommand) -> str:
             return f"resume by {control.given_by}: {nothing}"
         return f"resumed by {control.given_by}: {change}"
     if change is not None:
-        return f"{pause_text(control)}: {change}; {resume_hint(account)}"
+        return f"{format_pause(control)}: {change}; {format_resume_hint(account)}"
     forbids = before.halt or before.pause
-    already = "" if forbids is None else f", because it is {pause_text(forbids)} already"
+    already = "" if forbids is None else f", because it is {format_pause(forbids)} already"
     return f"{control.verb} by {control.given_by}: nothing changes{already}"
 
 
-def resume_hint(account: str) -> str:
+def format_resume_hint(account: str) -> str:
     """Return a text with the command that ends a pause, a halt or a flatten."""
     return f'end it with: uv run trader resume --account "{account}"'
 
 
 def show_state(account: str, state: ControlState) -> None:
-    """Print which command forbids entries or orders, as at the start of a program; or nothing."""
+    """Print the command of before the start that forbids entries or orders, if there is one."""
     forbids = state.halt or state.pause
     if forbids is not None:
-        what = describe_change(ControlState(), forbids) or _NO_ENTRIES
-        line = f"{pause_text(forbids)}: {what}; {resume_hint(account)}"
+        effect = describe_change(ControlState(), forbids) or _NO_ENTRIES
+        line = f"{format_pause(forbids)}: {effect}; {format_resume_hint(account)}"
         show(forbids, line)
 
 
 def show_waiting(account: str, taken: Sequence[TakenCommand], symbol: str, until: str) -> None:
-    """Print a line for each new command while nothing can be sold.
+    """Print a line for each new command while the session of a symbol does not run.
 
     Args:
         account: Account of the commands.
         taken: Commands that the symbol has not acknowledged yet.
         symbol: The symbol.
-        until: Text with the event that exits, flattens and reloads wait for.
+        until: Event that exits, flattens and reloads wait for, to follow the word "once".
     """
     show_changes(account, taken)
     for one in taken:
@@ -75,7 +76,7 @@ def show_waiting(account: str, taken: Sequence[TakenCommand], symbol: str, until
 
 
 def show(control: ControlCommand, line: str) -> None:
-    """Print a line about a command; monitoring gets its giver too."""
+    """Print a line about a command, and log it as an event with the person who gave it."""
     print_line(
         line,
         event="control",

@@ -1,4 +1,7 @@
-"""Store commands of a person as rows, from every channel: shell, file or signal."""
+"""Parses commands of persons, and makes the rows of the table `controls` that store them.
+
+All channels use it: the subcommands (`trader pause`), the command file and signals.
+"""
 
 import shlex
 from collections.abc import Sequence
@@ -13,6 +16,7 @@ from onetape.execution.controls import ControlVerb
 from onetape.store.accounts import AccountSeries
 from onetape.store.controls import NewControl
 
+#: The words of the commands.
 VERBS: Final[tuple[ControlVerb, ...]] = get_args(ControlVerb)
 #: Commands with a separate row for each symbol: several processes may trade an account, and each
 #: carries out the rows of its symbols once.
@@ -69,6 +73,9 @@ def parse_command(line: str) -> NewCommand:
 def parse_exit_symbol(text: str | None) -> str | None:
     """Return the symbol of `exit SYMBOL|all`; None: every symbol.
 
+    Args:
+        text: The word after `exit`; None: a command without a symbol.
+
     Raises:
         UsageError: the text is no spot symbol.
     """
@@ -78,13 +85,15 @@ def parse_exit_symbol(text: str | None) -> str | None:
 def make_command_rows(
     traded: Sequence[AccountSeries], command: NewCommand, *, at_ms: int, given_by: str
 ) -> list[NewControl]:
-    """Return the rows of a command: one for each account, or one for each symbol of an account.
+    """Return the rows of a command, to be stored: one for each account that it reaches.
+
+    An exit, a flatten and a reload have one row for each symbol of the account.
 
     Args:
         traded: Accounts of the database, one for each of their symbols.
-        command: The name of the command.
+        command: The command.
         at_ms: The computer's time, epoch milliseconds.
-        given_by: Person who gives the command.
+        given_by: Origin of the command: user and computer, file or signal.
 
     Raises:
         UsageError: no account of `traded` fits the command.
@@ -121,7 +130,7 @@ def _describe_missing_account(traded: Sequence[AccountSeries], command: NewComma
 
 
 def get_user_and_host() -> str:
-    """Return the origin of a command: user and computer."""
+    """Return the origin of a command as `USER on HOST`."""
     import getpass
     import socket
 

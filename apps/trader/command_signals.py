@@ -1,8 +1,8 @@
-"""Signals (SIGUSR1, SIGUSR2) to a running trader that act as commands of a person.
+"""Signals to a running trader that are commands of a person: SIGUSR1 pauses, SIGUSR2 flattens.
 
-The commands are stored as rows like all others, and survive a restart. SIGUSR1 pauses, SIGUSR2
-flattens. While the file cannot be written, as on a full disk, the command stays in memory and is
-stored later.
+The commands are stored as rows like all others, so they survive a restart. While the database
+cannot be written, as on a full disk, a command stays in memory, and storing it is tried again every
+second.
 """
 
 import asyncio
@@ -30,14 +30,14 @@ SIGNALS: Final[dict[signal.Signals, ControlVerb]] = {
 }
 
 #: Pause before storing a command is tried again, wall seconds.
-AGAIN_SECONDS = 1.0
+RETRY_SECONDS = 1.0
 
 
 @contextlib.contextmanager
 def holding_command_signals() -> Generator[None]:
-    """Let signals wait for `taking_command_signals` while the block runs, in the main thread.
+    """While the block runs, let command signals wait until `taking_command_signals` stores them.
 
-    Signals that the entry point of the program holds already are stored too.
+    Signals that came since the start of the program wait too. Call it in the main thread.
     """
     before = {number: signal.getsignal(number) for number in SIGNALS}
     hold_command_signals()
@@ -51,12 +51,12 @@ def holding_command_signals() -> Generator[None]:
 
 @contextlib.contextmanager
 def taking_command_signals(database: Path, account: str) -> Generator[None]:
-    """Store the commands of signals while the block runs, in the running loop of the main thread.
+    """While the block runs, store the command of each signal; signals that waited come first.
 
-    Commands of earlier signals are stored first.
+    Call it in the running event loop of the main thread.
 
     Args:
-        database: The file of the trader.
+        database: Path of the trader's database; it may not exist yet.
         account: The account that the commands are for.
     """
     loop = asyncio.get_running_loop()
@@ -88,6 +88,7 @@ async def _store(database: Path, account: str, number: signal.Signals) -> None:
     printed = ""
 
     def store() -> None:
+        """Store the command, in a thread of its own."""
         opened = open_if_exists(database)
         if opened is None:
             raise StoreError(f"{database} does not exist yet")
@@ -110,7 +111,7 @@ async def _store(database: Path, account: str, number: signal.Signals) -> None:
                     "tried again as long as this program runs",
                     level="ERROR",
                 )
-            await asyncio.sleep(AGAIN_SECONDS)
+            await asyncio.sleep(RETRY_SECONDS)
         except OnetapeError as error:
             print_line(f"{number.name}: the command {command.verb} is not stored: {error}")
             return

@@ -1,8 +1,10 @@
-"""Compare candles that the stream closed with REST, many of them with one page.
+"""Compares candles that the stream has closed with those of REST, many with one request.
 
-Each candle is compared within ten candles, at a tenth of the exchange's request rate at most, and
-never within a minute after its close, in which REST may still return another value. With a position
-open, the candle is compared right after that minute.
+A candle that the exchange marks as final in the stream is used at once. REST may return another
+value later; the difference is stored as a revision and accepted as a correction. Each candle is
+compared within ten candles, with a tenth of the exchange's request rate at most, and never within a
+minute after its close, in which REST may still return another value. With a position open, the
+candle is compared right after that minute.
 """
 
 import time
@@ -18,7 +20,7 @@ from trader.session_context import SessionContext
 
 #: Number of candles after its close at which a candle is compared while no position is open.
 COMPARE_AFTER_CANDLES = 5
-#: Comparisons use one request in this number, so a tenth of the exchange's rate.
+#: One request in this number may be a comparison: a tenth of the exchange's request rate.
 REQUESTS_PER_COMPARISON = 10
 #: Least time between two comparisons, and longest pause if REST lacks the candle, wall seconds.
 FIRST_PAUSE_SECONDS = 1.0
@@ -26,18 +28,24 @@ LONGEST_PAUSE_SECONDS = 60.0
 
 
 class RestComparison:
-    """Fetches the candles of one series again over REST that only the stream has closed."""
+    """Fetches candles of one series again over REST that only the stream has closed so far."""
 
     def __init__(self, context: SessionContext, exchange: RestExchange) -> None:
-        """Prepare; candles that an earlier session did not compare are read from the database."""
+        """Initialise; candles that an earlier session did not compare are compared too.
+
+        Args:
+            context: Context of the traded symbol.
+            exchange: Exchange of the candles.
+        """
         self._context = context
         self._exchange = exchange
         self._next_after = 0.0
         self._pause_seconds = FIRST_PAUSE_SECONDS
         self._oldest: int | None = None
+        """Oldest candle of the last request, epoch seconds; if it is due again, the pauses grow."""
 
     async def run(self) -> None:
-        """Compare the candles that are due, if the request rate allows it now.
+        """Fetch the candles that are due, if the request rate allows it; differences are stored.
 
         Raises:
             ExchangeUnreachable: no usable response.
@@ -61,7 +69,7 @@ class RestComparison:
         )
 
     def _find_due_candles(self) -> list[int]:
-        """Return the candles to compare now, oldest first; none while the oldest may wait."""
+        """Return the opens of the candles to compare now, epoch seconds, oldest first."""
         context, timeframe = self._context, self._context.timeframe
         now_ms = self._exchange.now_ms()
         settled = timeframe.floor(max(now_ms - SETTLED_MS, 0) // 1_000)
@@ -80,7 +88,7 @@ class RestComparison:
 
 
 def format_correction_line(context: SessionContext, correction: Correction) -> str:
-    """Return a line about a candle that was corrected."""
+    """Return a line about a corrected candle, such as `...: close 61,240 -> 61,238`."""
     before, after = correction.before, correction.after
     names = ("open", "high", "low", "close", "volume")
     changes = ", ".join(

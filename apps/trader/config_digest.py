@@ -1,4 +1,8 @@
-"""Digest of the settings that a drill tries: symbols, strategies with code, sizes, costs, exits."""
+"""Digest of the settings that a drill tries: symbols, strategies with code, sizes, costs, exits.
+
+The first live entry of an account needs a passed drill of equal settings; settings with an equal
+digest are equal.
+"""
 
 import hashlib
 import json
@@ -12,7 +16,7 @@ from trader.settings import TraderSettings
 from trader.settings_reload import make_session_rules
 from trader.traded_symbols import parse_traded_symbols
 
-#: Settings of `make_session_rules` that no drill tries.
+#: Settings of `make_session_rules` that are left out of the digest, because no drill tries them.
 _NOT_TRIED: Final = ("trading_hours", "trading_days", "trading_timezone")
 
 

@@ -1,4 +1,4 @@
-"""The commands of a person that hold for an account, read from the database."""
+"""The state that an account's stored commands result in: paused, halted, positions to close."""
 
 from onetape.core.clock import format_utc
 from onetape.execution.controls import ControlCommand, ControlState, fold_controls
@@ -36,7 +36,7 @@ def read_new_controls(store: Store, account: str, *, after: int) -> list[Control
     ]
 
 
-def pause_text(pause: ControlCommand) -> str:
-    """Return a text with the person who forbade entries or all orders, and the time."""
+def format_pause(pause: ControlCommand) -> str:
+    """Return a text of a pause or a halt: `paused by USER on HOST since 2024-03-01 14:00`."""
     done = "halted" if pause.verb == "halt" else "paused"
     return f"{done} by {pause.given_by} since {format_utc(pause.at_ms // 1_000)}"

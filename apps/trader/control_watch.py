@@ -1,6 +1,7 @@
-"""Carries out the commands of a person: pause, resume, exit, halt, flatten and reload.
+"""Carries out the commands of persons for one symbol: pause, resume, exit, halt, flatten, reload.
 
-Each command that comes while the trader runs is acknowledged by one line of each symbol.
+It runs as a task of the symbol's session, four times a second. `account_commands` reads the rows;
+each command that comes while the trader runs is acknowledged by one line of each symbol.
 """
 
 import asyncio
@@ -10,19 +11,19 @@ from onetape.cli.output import print_line
 from onetape.exchange.rest import RestExchange
 from onetape.execution.controls import ControlCommand, ControlState
 from trader.account_context import AccountContext
-from trader.command_lines import resume_hint, show, show_changes, show_state
-from trader.control_state import pause_text
+from trader.command_lines import format_resume_hint, show, show_changes, show_state
+from trader.control_state import format_pause
 from trader.exit_orders import ExitOrders
 from trader.rule_runner import RuleRunner
 from trader.session_context import SessionContext
 from trader.states import TraderStates
 
 #: Interval between two checks for new commands, wall seconds.
-LOOK_SECONDS: Final = 0.25
+CHECK_SECONDS: Final = 0.25
 
 
 class ControlWatch:
-    """Finds the commands for one symbol of an account."""
+    """Carries out the commands for one symbol of an account."""
 
     def __init__(
         self,
@@ -33,14 +34,14 @@ class ControlWatch:
         states: TraderStates,
         account_context: AccountContext,
     ) -> None:
-        """Create the watch; its first check also reads earlier commands.
+        """Initialise; the first check also reads commands from before the start.
 
         Args:
             context: Context of the traded symbol.
             exchange: Exchange whose clock dates the commands that were carried out.
-            orders: Holds the pending exit; cancels an order to buy.
-            exits: Closes the position.
-            states: Forbid entries while there is a pause.
+            orders: Exits of the symbol; cancels orders, and forbids them during a halt.
+            exits: Sells the position.
+            states: States of the trader, which forbid entries during a pause.
             account_context: Reads the commands and applies changed settings, for all symbols of
                 the account in this process.
         """
@@ -52,30 +53,30 @@ class ControlWatch:
         self._commands = account_context.commands
         self._reload = account_context.reload
         self._waiting: set[int] = set()
-        """Numbers of the commands to close that wait for an entry; each is printed once."""
+        """Numbers of commands to close that were printed and wait for the fills of an entry."""
 
-    async def look(self) -> None:
-        """Carry out the new commands of the account; then wait a moment.
+    async def carry_out_commands(self) -> None:
+        """Carry out the commands that are not carried out yet; then wait `CHECK_SECONDS`.
 
         Raises:
             StoreError: the file cannot be read or written; nothing of the command is lost.
             SafetyRefusal: another process trades the account.
         """
         symbol, commands = self._context.key.symbol, self._commands
-        for line in commands.read(newer_than_seconds=LOOK_SECONDS / 2):
+        for line in commands.read(max_age_seconds=CHECK_SECONDS / 2):
             print_line(line)
         state = commands.state
         taken = commands.take_new(symbol)
         is_change_shown = show_changes(self._context.session.account, taken)
-        cancelled = self._halt(state)
-        cancelled = self._pause(state, is_change_shown=is_change_shown) or cancelled
+        cancelled = self._apply_halt(state)
+        cancelled = self._apply_pause(state, is_change_shown=is_change_shown) or cancelled
         if cancelled is not None:
             print_line(cancelled)
         commands.finish_changes(self._exchange.now_ms())
         for control in commands.get_close_commands(symbol):
-            self._close(control)
+            self._close_position(control)
         self._reload_settings(state)
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(CHECK_SECONDS)
 
     def _reload_settings(self, state: ControlState) -> None:
         """Read the settings again, once for all commands that wait and all symbols here."""
@@ -89,23 +90,23 @@ class ControlWatch:
         if line is not None:
             print_line(line, event="control")
 
-    def _halt(self, state: ControlState) -> str | None:
+    def _apply_halt(self, state: ControlState) -> str | None:
         """Forbid or allow orders of any kind; return a text with the cancelled order, or None."""
         if state.halt is None:
             self._orders.halt = None
             return None
-        return self._orders.halt_orders(pause_text(state.halt))
+        return self._orders.halt_orders(format_pause(state.halt))
 
-    def _pause(self, state: ControlState, *, is_change_shown: bool) -> str | None:
+    def _apply_pause(self, state: ControlState, *, is_change_shown: bool) -> str | None:
         """Forbid or allow entries; return a text with the cancelled order, or None.
 
         Args:
             state: State that the commands result in.
-            is_change_shown: Whether a line was printed about the change; at the start of a program
-                there is none.
+            is_change_shown: Whether the change was printed as a new command; a pause from before
+                the start of the program was not.
         """
         forbids = state.halt or state.pause
-        text = None if forbids is None else pause_text(forbids)
+        text = None if forbids is None else format_pause(forbids)
         if text == self._states.pause:
             return None
         self._states.pause = text
@@ -115,8 +116,8 @@ class ControlWatch:
             show_state(self._context.session.account, state)
         return self._orders.cancel_entry(text)
 
-    def _close(self, control: ControlCommand) -> None:
-        """Close the position for a command; also after a kill in between, once only.
+    def _close_position(self, control: ControlCommand) -> None:
+        """Close the position for a command, once, also if the process was killed in between.
 
         While the filled amount of an entry at the exchange is unknown, the command stays open: the
         whole position is closed once the amount is known, by the next session if this one ends
@@ -125,12 +126,12 @@ class ControlWatch:
         reason = f"{control.verb} by {control.given_by}"
         later = ""
         if control.verb == "flatten" and self._commands.state.pause is not None:
-            later = f"; no entries; {resume_hint(self._context.session.account)}"
+            later = f"; no entries; {format_resume_hint(self._context.session.account)}"
         if self._orders.is_entry_in_flight:
             if control.number not in self._waiting:
                 self._waiting.add(control.number)
-                what = "coins of the order to buy are sold once its fills are known"
-                show(control, f"{reason}: {what}{later}")
+                effect = "coins of the order to buy are sold once its fills are known"
+                show(control, f"{reason}: {effect}{later}")
             return
         if not self._orders.has_position:
             goes_on = "; the order to buy that waits goes on" if self._orders.is_buying else ""

@@ -1,4 +1,4 @@
-"""Lines that the trader prints: one for each closed candle, with facts that a person can check."""
+"""Printed lines of a session: the opening lines, one line for each decision, and the last line."""
 
 from onetape.core.clock import format_utc
 from onetape.core.message_text import format_count
@@ -18,17 +18,17 @@ DAY_SECONDS = 86_400
 def format_opening_lines(
     context: SessionContext,
     exchange: RestExchange,
-    broker: Executor,
+    executor: Executor,
     new_candles: int,
     refused: str,
 ) -> list[str]:
-    """Return the notes to read before the first decision.
+    """Return the lines that a session prints before its first decision.
 
     Args:
         context: Context of the traded symbol.
         exchange: Exchange whose clock has the market time.
-        broker: Broker with the account.
-        new_candles: Number of candles that the warm-up has added.
+        executor: Executor with the fills and the cash.
+        new_candles: Number of candles that the warm-up has added to the database.
         refused: Reason why rows of the warm-up were refused; empty: none was.
     """
     session = context.session
@@ -40,16 +40,16 @@ def format_opening_lines(
     parameters = ", ".join(f"{name} {value}" for name, value in session.parameters.items())
     return [
         f"{session.mode} trading {context.key} with {session.strategy} ({parameters}){source}",
-        f"account {session.account}: {_format_cash(context, broker)}, "
-        f"{_format_held_coins(context, broker)}, "
-        f"{format_count(len(broker.fills), 'fill')} so far",
+        f"account {session.account}: {_format_cash(context, executor)}, "
+        f"{_format_held_coins(context, executor)}, "
+        f"{format_count(len(executor.fills), 'fill')} so far",
         *_describe_stored_candles(context, new_candles, refused),
         f"it is {format_utc(exchange.now_ms() // 1_000)}; all times are UTC",
     ]
 
 
 def _describe_stored_candles(context: SessionContext, new_candles: int, refused: str) -> list[str]:
-    """Return a text: number of stored candles of those that a decision needs, and the faults."""
+    """Return lines: how many of the candles that a decision needs are stored, and refused rows."""
     stored = len(read_last_closed(context.store, context.key, context.history))
     if not stored:
         return [f"candle store: no closed candle, in {context.store.path}"]
@@ -65,20 +65,21 @@ def _describe_stored_candles(context: SessionContext, new_candles: int, refused:
 
 
 class DecisionLog:
-    """The lines of the decisions, after a line for each new day and each gap in the warm-up."""
+    """Makes the lines of decisions, with a line before for each new day and for a warm-up gap."""
 
     def __init__(self, context: SessionContext) -> None:
-        """Begin without a day."""
+        """Begin with the day on which the session started."""
         self._context = context
         self._wait = ""
+        """The line about a wait for orders that was returned last; empty: none."""
         self._day = format_utc(context.session.started_ms // 1_000)[:10]
 
     def format_report(self, report: DecisionReport) -> list[str]:
-        """Return a decision's line, after lines for a new day and a wait for orders, each once."""
+        """Return the lines to print for a decision; the last one is the decision's."""
         return [*self._format_new_wait(report), *self._format_day_and_decision(report)]
 
     def _format_new_wait(self, report: DecisionReport) -> list[str]:
-        """Return the time of the first possible order after a gap, unless already printed."""
+        """Return the line about the first possible order after a gap, unless returned before."""
         is_new = report.wait not in ("", self._wait)
         self._wait = report.wait
         return [report.wait] if is_new else []
@@ -94,7 +95,7 @@ class DecisionLog:
 
 
 def format_decision_line(context: SessionContext, report: DecisionReport) -> str:
-    """Return a line such as `14:00 close 61,240 RSI 41.2 (buys under 30): HOLD, next 15:00`."""
+    """Return a decision's line: `14:00 close 61,240 RSI 41.2 (buys under 30): HOLD, next 15:00`."""
     decision = report.decision
     closed = context.timeframe.next(decision.timestamp)
     following = context.timeframe.next(closed)
@@ -107,21 +108,27 @@ def format_decision_line(context: SessionContext, report: DecisionReport) -> str
     )
 
 
-def format_closing_line(context: SessionContext, broker: Executor, reason: str) -> str:
-    """Return the last line of a session: money, coins and number of fills."""
+def format_closing_line(context: SessionContext, executor: Executor, reason: str) -> str:
+    """Return the last line of a session: money, coins and number of fills.
+
+    Args:
+        context: Context of the traded symbol.
+        executor: Executor with the fills and the cash.
+        reason: Signal, or `an error`, that ended the session.
+    """
     return (
-        f"{reason}: stopped with {_format_cash(context, broker)} and "
-        f"{_format_held_coins(context, broker)}, "
-        f"{format_count(len(broker.fills), 'fill')}"
+        f"{reason}: stopped with {_format_cash(context, executor)} and "
+        f"{_format_held_coins(context, executor)}, "
+        f"{format_count(len(executor.fills), 'fill')}"
     )
 
 
-def _format_cash(context: SessionContext, broker: Executor) -> str:
-    return f"{context.digits.format_money(broker.cash)} {context.market.quote}"
+def _format_cash(context: SessionContext, executor: Executor) -> str:
+    return f"{context.digits.format_money(executor.cash)} {context.market.quote}"
 
 
-def _format_held_coins(context: SessionContext, broker: Executor) -> str:
-    return f"{format_decimal(broker.position.base)} {context.market.base}"
+def _format_held_coins(context: SessionContext, executor: Executor) -> str:
+    return f"{format_decimal(executor.position.base)} {context.market.base}"
 
 
 def _format_time(timeframe: Timeframe, timestamp: int) -> str:

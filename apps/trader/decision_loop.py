@@ -1,4 +1,9 @@
-"""The loops that close candles over REST and decide on closed ones, of one symbol."""
+"""Two loops of a session: one closes candles over REST, the other decides on closed candles.
+
+`run_decisions` runs once a second and when a candle closes: it starts the strategy on new closed
+candles, takes its results, sends and fills orders, checks the forming candle for exits, and reports
+problems.
+"""
 
 import asyncio
 import contextlib
@@ -30,7 +35,20 @@ FIRST_DECISION_TIMEOUT_SECONDS = 3.0
 async def close_candles(
     gap_backfiller: GapBackfiller, recorder: StreamRecorder, supervisor: Supervisor
 ) -> None:
-    """Close candles over REST that the stream leaves open; the strategy never waits for REST."""
+    """Close candles over REST that the stream has left open, then wait a moment.
+
+    It is one step of the session's REST task, and runs next to the decisions: the strategy does not
+    wait for REST.
+
+    Args:
+        gap_backfiller: Fetches the candles.
+        recorder: Sets its event `ended` when a candle must be closed.
+        supervisor: Gets the success of a request, which ends a problem of REST.
+
+    Raises:
+        ExchangeRefused: the exchange refused the request.
+        StoreError: the file cannot be written.
+    """
     recorder.ended.clear()
     await gap_backfiller.close_overdue()
     await recorder.catch_up()
@@ -43,7 +61,7 @@ async def run_decisions(
     warm_up: WarmUp,
     recorder: StreamRecorder,
     gap_backfiller: GapBackfiller,
-    broker: Executor,
+    executor: Executor,
     runner: StrategyRunner,
     lease: Lease,
     exits: RuleRunner,
@@ -52,15 +70,33 @@ async def run_decisions(
     supervisor: Supervisor,
     rate_limit: RateLimitNotice,
 ) -> None:
-    """Run the strategy every second, and at once when a candle closes, forever.
+    """Decide on closed candles every second, and at once when one closes, until cancelled.
 
-    Until the first candles are stored, nothing is decided; pending exits and exits by candles of
-    the stream are sent.
+    Until the candles of the warm-up are stored, nothing is decided; pending exits, and exits that
+    candles of the stream lead to, are sent.
+
+    Args:
+        warm_up: Warm-up of the session; its events end the first wait.
+        recorder: Recorder of the stream; shows whether the market is watched.
+        gap_backfiller: Sets its event `closed` when there may be a candle to decide on.
+        executor: Executor of the symbol, whose open order is looked at.
+        runner: Evaluates the strategy and makes the decisions.
+        lease: Renewed in each round.
+        exits: Finds exits of the forming candle, and fills orders.
+        orders: Sends pending exits.
+        pending: Symbols of the account that are being decided on.
+        supervisor: Gets the problems: no candle to decide on, rate limit, stream outage.
+        rate_limit: Finds the problem of refused requests.
+
+    Raises:
+        SafetyRefusal: another process trades the account.
+        StoreError: the file cannot be read or written.
+        OnetapeError: the strategy failed in its first evaluation, and nothing is open.
     """
     await _wait_for_event(WARM_UP_TIMEOUT_SECONDS, warm_up.tried)
     while not warm_up.done.is_set():
         recorder.note_running()
-        _print_fill(broker, orders, exits, runner.decided, is_live=recorder.live)
+        _print_fill(executor, orders, exits, runner.decided, is_live=recorder.live)
         exits.watch_forming(runner.decided)
         exits.watch_held()
         supervisor.note_working()
@@ -78,15 +114,15 @@ async def run_decisions(
             if not runner.is_first and runner.start_next():
                 # The request is sent now: the code below runs while the strategy does.
                 await asyncio.sleep(0)
-            lease.keep()
+            lease.renew_if_due()
             for line in runner.evaluate_again():
                 print_line(line)
-            _print_fill(broker, orders, exits, runner.decided, is_live=recorder.live)
+            _print_fill(executor, orders, exits, runner.decided, is_live=recorder.live)
             has_decided = runner.is_first
             for report in runner.decide_new():
                 has_decided = True
                 _print_decision(log, report)
-                _print_fill(broker, orders, exits, runner.decided, is_live=recorder.live)
+                _print_fill(executor, orders, exits, runner.decided, is_live=recorder.live)
             pending.note(symbol, is_pending=runner.is_deciding)
             # Other work waits for pending decisions: symbols and traders decide at the same moment.
             if not runner.is_deciding:
@@ -97,11 +133,11 @@ async def run_decisions(
                 recorder.note_running()
                 exits.watch_forming(runner.exits_watched_after)
                 exits.watch_held()
-                _print_fill(broker, orders, exits, runner.decided, is_live=recorder.live)
+                _print_fill(executor, orders, exits, runner.decided, is_live=recorder.live)
                 supervisor.note_working()
                 supervisor.report(CANDLES, waiting.find_problem(runner.started))
                 supervisor.report(RATE_LIMIT, rate_limit.find_problem())
-                outage.look()
+                outage.report_outage()
             await _wait_for_event(LOOP_SECONDS, gap_backfiller.closed)
     finally:
         pending.note(symbol, is_pending=False)
@@ -109,8 +145,9 @@ async def run_decisions(
 
 
 def _print_decision(log: DecisionLog, report: DecisionReport) -> None:
+    """Print a decision; a HOLD on a candle from before the session is left out."""
     if report.is_missed and report.decision.action == "HOLD":
-        # There may be thousands of candles.
+        # After a long outage there may be thousands of them.
         return
     *notes, line = log.format_report(report)
     for text in notes:
@@ -129,7 +166,7 @@ def _print_decision(log: DecisionLog, report: DecisionReport) -> None:
 
 
 def _print_fill(
-    broker: Executor,
+    executor: Executor,
     orders: ExitOrders,
     exits: RuleRunner,
     decided: int | None,
@@ -141,7 +178,7 @@ def _print_fill(
     if sent is not None:
         print_line(sent)
     exits.fill()
-    waiting = broker.describe_new_wait(decided, is_live=is_live)
+    waiting = executor.describe_new_wait(decided, is_live=is_live)
     if waiting is not None:
         print_line(waiting)
 

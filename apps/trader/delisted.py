@@ -1,7 +1,9 @@
-"""Positions in markets that the exchange does not list any more: named, and freed by a person.
+"""Positions in markets that the exchange does not list any more, until a person writes them off.
 
-Nothing can be sold there. Until a person has confirmed that a position is over, it keeps its money
-and its slot among the open trades.
+Nothing can be sold there, so the position keeps its money and its slot. It is stored as a
+difference that `trader reconcile` lists. When a person answers `forget`, the position is removed
+from the account's stored fills by a sell that no exchange executed (an order of type `correction`),
+at the last stored price or at a price of the answer.
 """
 
 import time
@@ -55,12 +57,12 @@ from trader.new_orders import make_order
 
 #: Maximum time that a start waits to write a delisting; its event loop is blocked meanwhile.
 _WRITE_TIMEOUT_SECONDS: Final = 1.0
-#: Type of the order that books coins which no order has sold.
+#: Type of the order that books the sale of coins which no order has sold.
 _CORRECTION: Final = "correction"
 
 
 def note_delisted(database: Path, account: str, symbol: str, reason: str) -> None:
-    """Store that a position cannot be sold, for `trader reconcile` and `trader status`.
+    """Store that a position cannot be sold, before its trader starts; `trader reconcile` lists it.
 
     Args:
         database: Path of the database, which has the position.
@@ -79,7 +81,7 @@ def note_delisted(database: Path, account: str, symbol: str, reason: str) -> Non
 
 
 def note_delisted_while_trading(store: Store, session: Session, fence: Fence, reason: str) -> int:
-    """Store that a position cannot be sold, for its trader; return the number of the difference.
+    """Store that a position cannot be sold, while its trader runs; return the difference's number.
 
     Args:
         store: The open database.
@@ -99,7 +101,12 @@ def note_delisted_while_trading(store: Store, session: Session, fence: Fence, re
 
 
 def note_listed(database: Path, account: str, symbol: str) -> None:
-    """Store that a market is listed, if it was stored as not listed.
+    """End the stored difference of a market that is listed again; before a trader starts.
+
+    Args:
+        database: Path of the database; it may not exist yet.
+        account: Name of the account.
+        symbol: Symbol of the market.
 
     Raises:
         StoreError: the file cannot be used.
@@ -112,7 +119,7 @@ def note_listed(database: Path, account: str, symbol: str) -> None:
 
 
 def end_delisted(store: Store, account: str, symbol: str) -> None:
-    """Store that a market is listed, if it was stored as not listed.
+    """End the stored difference of a market that is listed again, if there is one.
 
     Raises:
         StoreError: the file cannot be used.
@@ -122,8 +129,11 @@ def end_delisted(store: Store, account: str, symbol: str) -> None:
         end_difference(store, found.number, ended_ms=_get_wall_ms())
 
 
-def forget_answered(database: Path, account: str, symbol: str) -> str | None:
-    """Carry out a stored answer that no trader has; return a text; None: no such answer.
+def write_off_if_answered(database: Path, account: str, symbol: str) -> str | None:
+    """Write a position off, if a person has answered `forget` and no trader runs.
+
+    Returns:
+        A text with the result; None: there is no such answer.
 
     Raises:
         SafetyRefusal: a trader still trades the symbol.
@@ -134,16 +144,19 @@ def forget_answered(database: Path, account: str, symbol: str) -> str | None:
         found = read_delisted_difference(store, account, symbol)
         if found is None or found.answer != "forget":
             return None
-        return forget_delisted(store, found, _get_answer_price(found))
+        return write_off_delisted(store, found, _get_answer_price(found))
 
 
-def forget_while_trading(store: Store, session: Session, fence: Fence) -> str | None:
-    """Carry out the answer to a delisted position; return a text; None: no answer yet.
+def write_off_while_trading(store: Store, session: Session, fence: Fence) -> str | None:
+    """Write a position off for its running trader, if a person has answered `forget`.
 
     Args:
         store: The open database.
         session: Session that trades the symbol.
         fence: The lease of account and symbol.
+
+    Returns:
+        A text with the result; None: there is no answer yet.
 
     Raises:
         SafetyRefusal: another process took the account over.
@@ -167,17 +180,18 @@ def _get_wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def forget_delisted(store: Store, found: StoredDifference, price: Decimal | None) -> str:
-    """Remove a position that cannot be sold from the ledger; return a text with the result.
+def write_off_delisted(store: Store, found: StoredDifference, price: Decimal | None) -> str:
+    """Write off a position that cannot be sold; return a text with the result.
 
-    The position's orders that are not over end as expired, and so does its pending exit. A running
-    trader does this itself: the answer is stored for the trader.
+    A sell of all its coins is booked, which no exchange has executed. Open orders of the position
+    end as expired, and so does its pending exit. If a trader runs on the symbol, only the answer is
+    stored, and the trader writes the position off.
 
     Args:
         store: The open database.
         found: The difference of the position.
-        price: Proceeds of each coin, quote currency; 0: the coins are lost. None: the last price
-            that is stored.
+        price: Proceeds of each coin, quote currency; 0: nothing. None: the last price that is
+            stored.
 
     Raises:
         SafetyRefusal: a trader has begun to trade the symbol meanwhile.
@@ -208,6 +222,7 @@ def forget_delisted(store: Store, found: StoredDifference, price: Decimal | None
 
 
 def _write_off_position(store: Store, session: Session, fence: Fence, price: Decimal | None) -> str:
+    """Book a sell of all coins, and end orders and pending exit; return a text with the result."""
     base, quote = split_symbol(session.symbol)
     steps = read_trading_rules(store, session.exchange, session.symbol)
     fills = read_fills(
@@ -287,7 +302,7 @@ def _make_order_change(
     stored_event_count: int,
     now_ms: int,
 ) -> OrderChange:
-    """Return the change that ends an order."""
+    """Return the stored change of an order after events, the last of which ends it."""
     state = before
     for event in events:
         state, _ = advance(state, event)

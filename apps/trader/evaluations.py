@@ -1,8 +1,8 @@
-"""The evaluations of the strategy for one session: started for closed candles, collected when done.
+"""Runs the strategy of one session on closed candles: starts an evaluation, takes its result later.
 
-Nothing here waits for the strategy. Candles that closed during an outage are evaluated at once, in
-one window: the signal of a candle depends on the candles before it only, which the bias check
-(`backtester check`) proves.
+Nothing here waits for the strategy, which runs in another process (`evaluator`). Candles that
+closed during an outage are evaluated together, in one window: the signal of a candle depends on the
+candles before it only, which the bias check (`backtester check`) proves.
 """
 
 import asyncio
@@ -25,11 +25,11 @@ from trader.higher_window import MissingHigherCandles, select_higher_candles
 from trader.live.start_plan import has_open_series
 from trader.session_context import SessionContext
 from trader.states import TraderStates
-from trader.window import DecisionWindow, Warmup, read_decision_window
+from trader.window import DecisionWindow, WarmupGaps, read_decision_window
 
-#: A strategy may take this fraction of the timeframe, within the bounds, wall seconds. A busy
-#: machine makes a quick strategy slow for a moment; a signal older than a minute becomes no order
-#: anyway.
+#: A strategy may take this fraction of the timeframe, within the two bounds below (wall seconds).
+#: The lower bound is for a busy computer, which makes a quick strategy slow for a moment; above the
+#: upper bound, a signal would be too old to become an order.
 DEADLINE_SHARE: Final = 0.1
 LEAST_DEADLINE_SECONDS: Final = 5.0
 MOST_DEADLINE_SECONDS: Final = 60.0
@@ -47,9 +47,10 @@ class EvaluatedCandle(Struct, frozen=True):
     view: CandleView
     verdict: str
     """Verdict of the gate `strategy`: ok, or the reason why there is no signal."""
-    warmup: Warmup
+    warmup: WarmupGaps
+    """Gaps of the warm-up, which forbid an order."""
     absent: MissingHigherCandles
-    """Description of missing higher-timeframe candles."""
+    """Missing higher-timeframe candles, as texts; empty texts: none is missing."""
     is_repeated: bool
     """Whether an earlier session decided on the candle; its line is printed again."""
 
@@ -66,9 +67,9 @@ class EvaluatedCandle(Struct, frozen=True):
         return Candle(*(column.tolist()[0] for column in columns))
 
     def choose_exit_signal(self, lookback: int) -> int:
-        """Return the signal; HOLD where a gap leaves fewer candles than the lookback.
+        """Return the signal for an exit: HOLD if a gap leaves fewer candles than the lookback.
 
-        A SELL of a decision must pass the same check (onetape.execution.risk).
+        The decision on a SELL makes the same check (`onetape.execution.risk.check_exit`).
 
         Args:
             lookback: Candles that the strategy needs for one signal.
@@ -83,6 +84,7 @@ class _RunningEvaluation(Struct, frozen=True):
     rows: int
     """Number of the last candles that are decided on."""
     window: DecisionWindow
+    """Candles that the strategy was given."""
     absent: list[MissingHigherCandles]
     """Missing higher-timeframe candles, one entry for each candle that is decided on."""
     task: "asyncio.Task[Evaluation | EvaluationFailure]"
@@ -92,7 +94,7 @@ class _RunningEvaluation(Struct, frozen=True):
 
 
 class Evaluations:
-    """Runs at most one evaluation at a time; all methods are called in one event loop."""
+    """Evaluations of one strategy, one at a time; all methods are called in one event loop."""
 
     def __init__(
         self,
@@ -105,8 +107,9 @@ class Evaluations:
 
         Args:
             context: Context of the traded symbol; its evaluator runs the strategy.
-            exchange: Exchange whose clock dates candles and measures how long a timeframe takes.
-            states: A failed evaluation degrades the trader.
+            exchange: Exchange whose clock has the market time, and the length of a timeframe on the
+                wall clock.
+            states: States of the trader, which a failed evaluation degrades.
             on_done: Called when an evaluation is done, so that `take` is called soon.
         """
         self._context = context
@@ -115,9 +118,9 @@ class Evaluations:
         self._on_done = on_done
         self._running: _RunningEvaluation | None = None
         self._failure: str | None = None
-        """Kind of failure of the last evaluation, or None."""
-        self._goes_on = False
-        """Whether a failure does not end the trader: at an earlier one a position was open."""
+        """Kind of failure of the last evaluation; None: it did not fail."""
+        self._survives_failure = False
+        """Whether a failed first evaluation does not end the trader: a position was open at one."""
 
     @property
     def is_running(self) -> bool:
@@ -126,7 +129,10 @@ class Evaluations:
 
     @property
     def newest(self) -> int | None:
-        """Return the newest candle that is being evaluated for a decision, epoch seconds."""
+        """Return the open of the newest candle under evaluation for a decision, epoch seconds.
+
+        None: no evaluation runs, or an earlier session decided on the candle.
+        """
         running = self._running
         if running is None or running.is_repeated:
             return None
@@ -139,7 +145,7 @@ class Evaluations:
         return 0.0 if running is None else time.monotonic() - running.started_seconds
 
     def start(self, timestamps: list[int], *, is_repeated: bool) -> None:
-        """Start to evaluate closed candles.
+        """Start to evaluate closed candles in the worker process; `take` returns the result.
 
         Args:
             timestamps: Opens of the candles to decide on, epoch seconds, oldest first, at least
@@ -170,7 +176,7 @@ class Evaluations:
         )
 
     def take(self) -> Iterator[EvaluatedCandle]:
-        """Yield the candles whose evaluation is done, oldest first.
+        """Yield the candles of an evaluation that is done, oldest first; nothing while it runs.
 
         Raises:
             OnetapeError: the strategy failed, it has never been evaluated by this program, and the
@@ -202,7 +208,7 @@ class Evaluations:
             )
 
     async def stop(self) -> None:
-        """End the evaluation that is running."""
+        """Cancel the evaluation that is running, and wait for its end."""
         if self._running is not None:
             await cancel_and_wait(self._running.task)
 
@@ -216,10 +222,12 @@ class Evaluations:
         return min(max(share, LEAST_DEADLINE_SECONDS), MOST_DEADLINE_SECONDS)
 
     def _report(self, found: Evaluation | EvaluationFailure) -> None:
-        """Degrade the trader by a failed evaluation, once for each kind of failure in a row.
+        """Report a failed evaluation as a problem, once for each kind of failure in a row.
+
+        A success ends the problem.
 
         Raises:
-            OnetapeError: as of `take`.
+            OnetapeError: as for `take`.
         """
         if isinstance(found, Evaluation):
             self._failure = None
@@ -227,8 +235,9 @@ class Evaluations:
             return
         if found.kind == "failed" and not self._context.evaluator.has_evaluated:
             # The stop, the targets and the time stop of an open position need no signal.
-            self._goes_on |= has_open_series(self._context.store, self._context.session.account)
-            if not self._goes_on:
+            store, account = self._context.store, self._context.session.account
+            self._survives_failure |= has_open_series(store, account)
+            if not self._survives_failure:
                 raise found.error
         if self._failure != found.kind:
             self._failure = found.kind

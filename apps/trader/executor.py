@@ -1,6 +1,6 @@
-"""Sends the orders of one symbol: on paper, or to an exchange.
+"""Interface of the object that sends the orders of one symbol, on paper or to an exchange.
 
-The rules, the exits and the commands of a person use this interface alone. Each implementation is
+The rules, the exits and the commands of persons use this interface alone. Each implementation is
 the only place that sends orders of its kind: `trader.brokers.paper_executor` and
 `trader.live.live_executor`.
 """
@@ -19,7 +19,7 @@ from trader.order_booking import OrderBooking
 
 
 class Executor(OrderBooking, ABC):
-    """The orders of one symbol of an account. At most one order is open at a time."""
+    """Sends and books the orders of one symbol. At most one entry or exit is open at a time."""
 
     @property
     @abstractmethod
@@ -36,27 +36,34 @@ class Executor(OrderBooking, ABC):
     @property
     @abstractmethod
     def is_position_known(self) -> bool:
-        """Return whether the position is certain: no earlier order may have opened another."""
+        """Return whether the position is certain: no order of unknown outcome may change it."""
         ...
 
     @property
     def is_market_due(self) -> bool:
-        """Return whether the market should be read again; always False on paper."""
+        """Return whether `note_market` should be called with the present market; False on paper."""
         return False
 
     def note_market(self, market: MarketInfo | None) -> None:
-        """Take the present market from the exchange; None: the market is not listed."""
+        """Note the present market, with the limits of its orders; does nothing on paper.
+
+        Args:
+            market: The market as the exchange lists it; None: it is not listed any more.
+        """
 
     @property
     @abstractmethod
     def may_send_exit(self) -> bool:
-        """Return whether a pending exit may be sent now."""
+        """Return whether a pending exit may be sent now; always True on paper."""
         ...
 
     @property
     @abstractmethod
     def open_order(self) -> Order | None:
-        """Return the order that waits for its price, or None."""
+        """Return the entry or exit that is placed and not over, or None.
+
+        On paper the order waits for the candle that fills it.
+        """
         ...
 
     @abstractmethod
@@ -64,8 +71,8 @@ class Executor(OrderBooking, ABC):
         """Look up the orders that an earlier session, or this one before an error, left behind.
 
         An order to sell the open position goes on. An order to buy is cancelled, because its signal
-        is old, and so is an order that sells an earlier position. An order that the broker does not
-        have is absent.
+        is old, and so is an order that sells an earlier position. An order that the exchange lacks
+        is absent.
 
         Args:
             now_ms: Market time, epoch milliseconds.
@@ -84,19 +91,30 @@ class Executor(OrderBooking, ABC):
     def compute_entry_price(self, opened: float) -> float:
         """Return the price that stops are measured from, quote currency.
 
+        On paper that is the open, as in a backtest; live, the price that was paid.
+
         Args:
-            opened: Open of the candle that filled the entry.
+            opened: Open price of the candle that filled the entry.
         """
         ...
 
     @abstractmethod
     def set_level_source(self, source: Callable[[], tuple[str, Decimal] | None]) -> None:
-        """Set the function that returns kind and price of the position's stop; unused on paper."""
+        """Set the function that returns kind and price of the position's stop; unused on paper.
+
+        Args:
+            source: Returns `stop_loss` or `trailing_stop`, and the price in quote currency; None:
+                the position has no stop.
+        """
         ...
 
     @abstractmethod
     def set_level_exit(self, leave: Callable[[str, Decimal, str], None]) -> None:
-        """Set the function that sells at a passed level (kind, price, reason); unused on paper."""
+        """Set the function that sells because the price has passed the stop; unused on paper.
+
+        Args:
+            leave: Called with the kind of the stop, its price in quote currency, and the reason.
+        """
         ...
 
     @abstractmethod
@@ -106,10 +124,10 @@ class Executor(OrderBooking, ABC):
 
     @abstractmethod
     def describe_new_wait(self, decided: int | None, *, is_live: bool) -> str | None:
-        """Return a text with the reason why the open order waits; once for each order.
+        """Return a text with the reason why the open order waits, once for each order; or None.
 
         Args:
-            decided: The candle that was decided on last, epoch seconds.
+            decided: Open of the candle that was decided on last, epoch seconds.
             is_live: Whether the stream is up; without it no price is fresh.
         """
         ...
@@ -117,6 +135,10 @@ class Executor(OrderBooking, ABC):
     @abstractmethod
     def place(self, order: Order, now_ms: int) -> None:
         """Send an order whose intent is stored already.
+
+        Args:
+            order: The order.
+            now_ms: Market time, epoch milliseconds.
 
         Raises:
             StoreError: the file cannot be written.
@@ -128,9 +150,11 @@ class Executor(OrderBooking, ABC):
     def fill_open_order(self, row: Candle, now_ms: int) -> str | None:
         """Fill the open order at the open of a candle; return a text with the result.
 
+        Live, the entry is sent now, or the exit goes on; None, because the fill is printed later.
+
         Args:
             row: The candle.
-            now_ms: Dates the fill.
+            now_ms: Market time of the fill, epoch milliseconds.
 
         Raises:
             StoreError: the trade could not be stored; the order stays open.
@@ -142,9 +166,11 @@ class Executor(OrderBooking, ABC):
     def fill_late(self, row: Candle, now_ms: int, note: str) -> str | None:
         """Fill the open order to sell at the newest price; return a text with the result.
 
+        Live, the exit goes on; None, because the fill is printed later.
+
         Args:
             row: The newest candle; its close is the price.
-            now_ms: Dates the fill.
+            now_ms: Market time of the fill, epoch milliseconds.
             note: Difference from the decided exit, as a text that is stored with the order; empty
                 if nothing differs.
 
@@ -163,7 +189,14 @@ class Executor(OrderBooking, ABC):
         found: BarExit,
         now_ms: int,
     ) -> str:
-        """Sell at a level that a candle reached; return a text with the result.
+        """Store and send an exit at a level that a candle reached; return a text with the result.
+
+        Args:
+            order: The order, which is not stored yet.
+            obligation: The exit, which is stored with the order.
+            row: The candle.
+            found: Price and kind of the exit by the rules.
+            now_ms: Market time, epoch milliseconds.
 
         Raises:
             StoreError: order or trade could not be stored.
@@ -173,7 +206,7 @@ class Executor(OrderBooking, ABC):
 
     @abstractmethod
     def cancel_entry(self, now_ms: int, reason: str) -> str | None:
-        """Cancel the order to buy that still waits, if any; return a text with the result.
+        """Cancel the order to buy that still waits; return a text with the result, or None.
 
         Raises:
             StoreError: the order could not be cancelled; it stays open.
@@ -183,7 +216,7 @@ class Executor(OrderBooking, ABC):
 
     @abstractmethod
     def cancel(self, now_ms: int, reason: str) -> bool:
-        """Cancel the open order, if there is one that can be; return whether there was.
+        """Cancel the open order, unless it was sent to an exchange; return whether it is cancelled.
 
         Raises:
             StoreError: the order could not be cancelled; it stays open.

@@ -1,8 +1,9 @@
-"""A file that stores exits also on a full disk, because its blocks are allocated at the start.
+"""The exit journal: a file next to the database that stores exits even if the disk is full.
 
-Each decided exit is written to this file first, then to the database. An exit that the database
-could not store is stored there as soon as possible. The file has a fixed number of slots, which are
-overwritten in place, oldest first; a slot that a crash has half written has no valid checksum.
+Its blocks are allocated at the start. Each decided exit is written to this file first, then to the
+database. An exit that the database could not store is copied there as soon as the database can be
+written (`journal_entries`). The file has a fixed number of slots, which are overwritten in place,
+oldest first; a slot that was half written in a crash has no valid checksum.
 """
 
 import hashlib
@@ -16,22 +17,26 @@ from msgspec import structs
 
 from onetape.core.trading import ExitObligation
 
+#: Number of exits that the file can hold.
 SLOTS: Final = 8
-#: A block of the usual file systems.
+#: Length of a slot: a block of the usual file systems.
 SLOT_BYTES: Final = 4_096
+#: Maximum characters of a stored reason, so that an exit fits into a slot.
 _LONGEST_REASON: Final = 1_000
+#: Length and checksum (CRC-32) before the JSON of an exit, 4 bytes each.
 _HEADER_BYTES: Final = 8
 
 
 class ExitJournal:
-    """The journal of one account."""
+    """The journal file of one symbol of an account. No method raises: `fault` has the error."""
 
     def __init__(self, database: Path, account: str) -> None:
         """Open the file in the folder of the database, and create it if it is missing.
 
         Args:
             database: Path of the database file.
-            account: Account whose exits are stored.
+            account: Name that the file's name is derived from; the trader passes the lease name of
+                account and symbol.
         """
         name = hashlib.sha256(account.encode()).hexdigest()[:8]
         self.path = Path(f"{os.path.realpath(database)}-exits-{name}")
@@ -41,6 +46,7 @@ class ExitJournal:
         self._stored_ids: list[str] = [""] * SLOTS
         """Id of the exit in each slot; empty: no exit, or a slot that was half written."""
         self._next = 0
+        """Slot that is overwritten next if all are in use."""
         try:
             self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             if os.fstat(self._descriptor).st_size != SLOTS * SLOT_BYTES:

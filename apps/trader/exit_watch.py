@@ -1,9 +1,9 @@
-"""Look for exits of the open position while the database cannot be written.
+"""Finds exits of the open position while the database cannot be written.
 
-The levels of the rules are compared with the prices of the stream, and the strategy is evaluated on
-the candles that close: on a copy of the newest candles in memory, where stream and REST are stored
-by the same rules as in the file. An exit is stored in the journal; it becomes an obligation of the
-position once the file can be written, in this session or in the next one.
+The prices of the stream are compared with stop and target, and the strategy is evaluated on the
+candles that close. Candles of stream and REST go to a copy of the newest candles in memory, by the
+same rules as to the database. An exit is stored in the exit journal; it becomes an obligation of
+the position once the database can be written, in this session or in the next one.
 """
 
 import asyncio
@@ -33,12 +33,12 @@ from trader.stream_recorder import StreamRecorder
 from trader.supervisor import Supervisor
 from trader.window import find_next_candles
 
-#: Pause before another check whether the strategy can be evaluated, and between requests to REST.
-LOOK_SECONDS: Final = 1.0
+#: Time between two checks whether the strategy can be evaluated, and between requests, seconds.
+CHECK_SECONDS: Final = 1.0
 
 
 class ExitWatch:
-    """Keeps exits of one symbol in the journal. Every method runs in the trading thread."""
+    """Finds exits of one symbol, and stores them in the journal; it runs in the trading thread."""
 
     def __init__(
         self,
@@ -53,12 +53,12 @@ class ExitWatch:
 
         Args:
             context: Context of the traded symbol.
-            exchange: Closes candles over REST that the stream did not mark.
+            exchange: Exchange that closes candles over REST.
             supervisor: Runs the tasks of the watch.
-            states: Problems of the strategy are reported there.
-            events: Subscribes to the stream; called once for each task that reads it.
-            runner: Returns the rules as they were when the file could be written last; None where
-                they have not been built yet.
+            states: States of the trader, which get problems of the strategy.
+            events: Returns the events of the stream; called once for each task that reads them.
+            runner: Returns the rules as they were when the file could last be written; None: they
+                have not been built yet.
         """
         self._context = context
         self._exchange = exchange
@@ -68,7 +68,7 @@ class ExitWatch:
         self._runner = runner
 
     async def run(self) -> None:
-        """Look for exits until cancelled.
+        """Find exits until cancelled.
 
         Raises:
             Exception: an error of a task; `run` may be called again.
@@ -81,11 +81,11 @@ class ExitWatch:
         async with contextlib.aclosing(self._events()) as events:
             async for event in events:
                 for row in event.rows if isinstance(event, CandleUpdate) else ():
-                    self._keep_passed(row)
+                    self._save_level_exit(row)
 
-    def _keep_passed(self, row: Candle) -> None:
+    def _save_level_exit(self, row: Candle) -> None:
         runner = self._runner()
-        line = None if runner is None else runner.journal_exits.save_passed(row)
+        line = None if runner is None else runner.journal_exits.save_level_exit(row)
         if line is not None:
             print_line(line)
 
@@ -93,7 +93,7 @@ class ExitWatch:
         """Evaluate the strategy on each candle that closes while a position is open."""
         copied = self._copy_candles()
         while copied is None:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(CHECK_SECONDS)
             copied = self._copy_candles()
         with copied as store:
             context, exchange = structs.replace(self._context, store=store), self._exchange
@@ -114,8 +114,8 @@ class ExitWatch:
     def _copy_candles(self) -> MemoryStore | None:
         """Return a copy of the candles that the strategy needs; None if no decision is possible.
 
-        No decision is possible without a position or a closed candle, or if the error that degrades
-        the trader keeps the file from being read too.
+        No decision is possible without a position or a closed candle, or if the file cannot be read
+        either.
         """
         runner, context = self._runner(), self._context
         if runner is None or not runner.journal_exits.has_position:
@@ -150,23 +150,24 @@ class ExitWatch:
     async def _decide(
         self, context: SessionContext, gap_backfiller: GapBackfiller, evaluations: Evaluations
     ) -> None:
+        """Evaluate the candles that close, and store a SELL in the journal, until cancelled."""
         decided = read_last_decided(self._context.store, context.session)
         try:
             while True:
                 gap_backfiller.closed.clear()
                 for found in evaluations.take():
                     decided = found.timestamp
-                    self._keep_sell(found)
+                    self._save_sell(found)
                 fresh = [] if evaluations.is_running else find_next_candles(context, decided)
                 if fresh:
                     evaluations.start(fresh, is_repeated=False)
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK_SECONDS):
+                    async with asyncio.timeout(CHECK_SECONDS):
                         await gap_backfiller.closed.wait()
         finally:
             await evaluations.stop()
 
-    def _keep_sell(self, found: EvaluatedCandle) -> None:
+    def _save_sell(self, found: EvaluatedCandle) -> None:
         runner = self._runner()
         if runner is None or found.choose_exit_signal(self._context.strategy.lookback) != SELL:
             return
@@ -179,4 +180,4 @@ async def _close_overdue(gap_backfiller: GapBackfiller, recorder: StreamRecorder
     """Fetch over REST the candles that the stream has not marked as closed."""
     await gap_backfiller.close_overdue()
     await recorder.catch_up()
-    await asyncio.sleep(LOOK_SECONDS)
+    await asyncio.sleep(CHECK_SECONDS)

@@ -1,6 +1,7 @@
-"""Fetch closed candles over REST: for the warm-up, after a break, and without a mark of the stream.
+"""Fetches closed candles over REST: for the warm-up, after a break, and those the stream left open.
 
-If the stream marks final candles, a candle is fetched only after a short wait for its mark.
+If the exchange marks final candles in its stream, a candle is fetched only after a short wait for
+its mark.
 """
 
 import asyncio
@@ -32,10 +33,11 @@ LONGEST_PAUSE_SECONDS = 60.0
 LONGEST_FAILED_PAUSE_SECONDS = 2.0
 #: Interval at which the end of a rate limit ban is read, wall seconds.
 BAN_PAUSE_SECONDS = 15.0
-#: Interval of the printed lines in a long outage, wall seconds.
+#: Interval at which failures of REST are printed in a long outage, wall seconds.
 NOTE_SECONDS = 60.0
 #: Maximum wait for the exchange's mark of a candle that has ended, wall seconds.
 MARK_TIMEOUT_SECONDS = 1.0
+#: A time after every candle, epoch seconds.
 NEVER = 2**62
 
 
@@ -43,15 +45,23 @@ class GapBackfiller:
     """Fetches the closed candles of one series. The methods may run as tasks of one loop."""
 
     def __init__(self, context: SessionContext, exchange: RestExchange) -> None:
-        """Initialise; nothing is read or written yet."""
+        """Initialise; nothing is read or written yet.
+
+        Args:
+            context: Context of the traded symbol.
+            exchange: Exchange of the candles, with the market time.
+        """
         self._context = context
         self._exchange = exchange
         self._lock = asyncio.Lock()
         self._complete_until: int | None = None
+        """Open of the first candle that was missing at the last check, epoch seconds, or None."""
         self._absent = _make_backoff(LONGEST_PAUSE_SECONDS)
+        """Pause between requests for a candle that REST does not return."""
         self._due: int | None = None
         """The newest candle that has ended, when candles were fetched last, epoch seconds."""
         self._failed = _make_backoff(LONGEST_FAILED_PAUSE_SECONDS)
+        """Pause between requests that fail."""
         self._noted: float | None = None
         """Time when a failure of REST was last printed, monotonic seconds."""
         self._ended: tuple[int, float] = (0, 0.0)
@@ -64,18 +74,21 @@ class GapBackfiller:
         self.is_rate_limited = False
         """Whether the exchange refused the last request for candles because of the request rate."""
         self.inserted = 0
-        """Candles that REST has added in this session."""
+        """Number of candles that REST has added since the session was built."""
         self.refused = ""
-        """Reason why rows of the last response were refused, with the first row; empty: none."""
+        """Text about rows of the last response that were refused; empty: no row was."""
         self.closed = asyncio.Event()
         """Set when a candle was closed or a new one began; the task that waits for it clears it."""
 
     async def fetch_warm_up(self, since: int | None = None) -> int:
-        """Fetch the last closed candles that strategy and sizing need; return the number of new.
+        """Fetch the last closed candles that strategy and sizing need.
 
         Args:
-            since: Also all candles from this one on, epoch seconds, because they are looked at for
-                an exit; None: no others.
+            since: Open of a candle, epoch seconds: all later ones are fetched too, because each is
+                checked for an exit. None: no others.
+
+        Returns:
+            The number of candles that were new.
 
         Raises:
             ExchangeUnreachable: no usable response.
@@ -94,7 +107,7 @@ class GapBackfiller:
     async def fill(self) -> bool:
         """Fetch the missing candles; return whether REST has responded.
 
-        Nothing is fetched shortly after a failure.
+        Nothing is fetched during the pause after a failure; the result is False then.
 
         Raises:
             ExchangeRefused: the exchange refused the request.
@@ -175,7 +188,7 @@ class GapBackfiller:
         print_line(f"REST: {_describe_failure(error)}; trying again in {seconds:.0f} s")
 
     async def compare(self) -> None:
-        """Compare due candles with those of REST, and accept REST's corrections."""
+        """Compare candles that are due with REST, and accept the values of REST that differ."""
         async with self._lock:
             try:
                 await self._comparison.run()
@@ -191,6 +204,7 @@ class GapBackfiller:
             self._accept_corrections()
 
     def _accept_corrections(self) -> None:
+        """Store the corrections that REST has proven, and print a line for each."""
         context = self._context
         corrections = accept_corrections(
             context.store,
@@ -205,7 +219,7 @@ class GapBackfiller:
             self.closed.set()
 
     def _is_mark_awaited(self, due: int) -> bool:
-        """Return whether the stream may still mark the candle that ended last."""
+        """Return whether the stream may still mark the candle that ended last as final."""
         if not self.expects_marks:
             return False
         now = time.monotonic()
@@ -221,10 +235,10 @@ class GapBackfiller:
     def find_first_missing(self) -> int | None:
         """Return the first candle that should be fetched over REST, epoch seconds, or None.
 
-        Candles count that should be closed and are not, in the range that strategy and sizing need
-        and in a longer break of this session, but none before the exchange's first candle. A candle
-        that enough responses have left out is fetched again when the next response may prove the
-        gap.
+        Counted are candles that should be closed and are not, in the range that strategy and sizing
+        need, and in a longer break of this session; none before the first stored candle. A candle
+        that enough responses have left out is fetched again only when a further response is due
+        that may prove the gap.
         """
         context = self._context
         due = self.compute_newest_due()

@@ -1,8 +1,8 @@
-"""Higher-timeframe candles for a strategy that needs them, as in the backtester.
+"""Higher-timeframe candles for a strategy that needs them, the same as in the backtester.
 
 Past candles come over REST with the warm-up. Candles that end while the trader runs are built from
-the traded candles, because no exchange has them at the moment of their end. Built candles are
-stored, so that a later backtest of the database gets the candles that were decided on.
+the candles of the traded timeframe, because no exchange has them at the moment of their end. Built
+candles are stored, so that a later backtest of the database gets the candles that were decided on.
 """
 
 import numpy as np
@@ -27,23 +27,24 @@ from trader.window import describe_warmup_wait
 
 
 class MissingHigherCandles(Struct, frozen=True):
-    """Description of missing higher-timeframe candles; empty: none is missing."""
+    """Texts about missing higher-timeframe candles; empty: none is missing."""
 
     gate: str = ""
+    """Verdict of the gate `higher timeframes`, which forbids an entry."""
     wait: str = ""
-    """Time from which orders are possible again, as a text."""
+    """Text with the time from which orders are possible again."""
 
 
 def select_higher_candles(
     context: SessionContext, candles: Candles, *, seen_ms: int
 ) -> tuple[Higher, MissingHigherCandles]:
-    """Return the higher-timeframe candles for a window of candles, and a text on missing ones.
+    """Return the higher-timeframe candles for a window of candles, and texts on missing ones.
 
-    Candles before an unexplained gap are left out: no window crosses such a gap.
+    Candles before an unexplained gap are left out. Candles that were built are stored.
 
     Args:
         context: Context of the traded symbol.
-        candles: The window that the strategy is given.
+        candles: Candles of the traded timeframe that the strategy is given.
         seen_ms: Market time, epoch milliseconds.
 
     Raises:
@@ -79,7 +80,7 @@ def select_higher_candles(
 
 
 async def fetch_higher_warm_up(context: SessionContext, exchange: RestExchange, end: int) -> None:
-    """Fetch the closed higher-timeframe candles that the strategy needs.
+    """Fetch and store the closed higher-timeframe candles that the strategy needs.
 
     Args:
         context: Context of the traded symbol.
@@ -135,11 +136,14 @@ def compute_higher_starts(context: SessionContext, first_open: int) -> list[tupl
 
 
 def compute_first_traded(context: SessionContext, newest: int) -> int:
-    """Return the first traded candle of the forming higher-timeframe candles, epoch seconds.
+    """Return where the candles begin that the forming higher-timeframe candles are built from.
 
     Args:
         context: Context of the traded symbol.
         newest: Open of the newest traded candle, epoch seconds.
+
+    Returns:
+        Open of a candle of the traded timeframe, epoch seconds; `newest` without higher timeframes.
     """
     return min([newest, *(one.floor(newest) for one in context.higher_timeframes)])
 
@@ -154,7 +158,7 @@ def _compute_first_needed(
 def _find_missing_candles(
     context: SessionContext, known: HigherTimeframeCandles, higher_timeframe: Timeframe
 ) -> MissingHigherCandles:
-    """Return the missing ranges, except before the first candle of a new market."""
+    """Return the texts about missing candles; candles before the first of a market do not count."""
     if not len(known.candles):
         return MissingHigherCandles(f"no {higher_timeframe.name} candle is known yet")
     if not known.gaps:

@@ -1,7 +1,8 @@
-"""Exits that only the journal has: stored once their position is known, dropped once it is closed.
+"""Copies exits of the exit journal into the database once their position is known.
 
-A position may not be booked yet when its exit is read from the journal: one of its orders has no
-response, or a backup of the database was restored and the orders are taken over from the exchange.
+An exit whose position is closed is dropped. A position may not be booked yet when its exit is read
+from the journal: one of its orders has no response, or a backup of the database was restored and
+the orders are taken over from the exchange.
 """
 
 from onetape.cli.output import print_line
@@ -13,7 +14,7 @@ from trader.session_context import SessionContext
 
 
 class JournalEntries:
-    """The exits of one symbol's journal that are not in the database."""
+    """Copies the exits of one symbol's journal into the database."""
 
     def __init__(
         self, context: SessionContext, journal: ExitJournal, executor: Executor, fence: Fence
@@ -22,8 +23,8 @@ class JournalEntries:
 
         Args:
             context: Context of the traded symbol.
-            journal: Keeps the exits until they are stored, or their position is closed.
-            executor: Has the position.
+            journal: Journal whose exits are copied, and removed from it then.
+            executor: Executor of the symbol, with the position.
             fence: The lease of account and symbol.
         """
         self._context = context
@@ -34,8 +35,8 @@ class JournalEntries:
     def restore(self) -> None:
         """Store the exits of the open position; drop those whose position is closed.
 
-        Call this method repeatedly: the watch of exits adds to the journal while the database
-        cannot be written, also shortly before everything is built again.
+        Call it repeatedly: `exit_watch` adds exits to the journal until the session's tasks run
+        again.
 
         Raises:
             SafetyRefusal: another process trades the account.

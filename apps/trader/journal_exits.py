@@ -1,4 +1,8 @@
-"""Exits that are stored in the journal only, while the database cannot be written."""
+"""Writes exits into the exit journal only, while the database cannot be written.
+
+`exit_watch` calls it with each candle and each signal; `journal_entries` copies the exits into the
+database later.
+"""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -21,7 +25,7 @@ class JournalExits:
         self,
         context: SessionContext,
         exchange: RestExchange,
-        broker: Executor,
+        executor: Executor,
         orders: ExitOrders,
         rules: Callable[[], RuleStepper],
     ) -> None:
@@ -30,35 +34,35 @@ class JournalExits:
         Args:
             context: Context of the traded symbol.
             exchange: Exchange whose clock measures whether a candle has begun.
-            broker: Broker with the position.
+            executor: Executor of the symbol, with the position.
             orders: Writes exits to the journal.
-            rules: Returns the rules as they were when the file could be written last.
+            rules: Returns the rules with their state when the file could last be written.
         """
         self._context = context
         self._exchange = exchange
-        self._broker = broker
+        self._executor = executor
         self._orders = orders
         self._rules = rules
         self._saved: str | None = None
-        """Entry of the position whose exit is in the journal only."""
+        """Entry order of the position whose exit is in the journal; None: no exit is."""
         self._unsaved: str | None = None
-        """Entry of the position whose exit the journal could not store."""
+        """Entry order of the position whose exit the journal could not store, or None."""
 
     @property
     def has_position(self) -> bool:
         """Return whether a position is open."""
-        return self._broker.entry_order_id is not None
+        return self._executor.entry_order_id is not None
 
-    def save_passed(self, candle: Candle) -> str | None:
-        """Store the exit that a candle leads to in the journal, while the file cannot be written.
+    def save_level_exit(self, candle: Candle) -> str | None:
+        """Store the stop or target that a candle has reached, once for each position.
 
-        The rules have the state of the last time at which the file could be written. Once for each
-        position.
+        Args:
+            candle: A candle of the stream, closed or forming.
 
         Returns:
-            A text with the result; None if the candle ends no position.
+            A text to print; None: no position, no level reached, or the exit is stored already.
         """
-        entry, now_s = self._broker.entry_order_id, self._exchange.now_ms() // 1_000
+        entry, now_s = self._executor.entry_order_id, self._exchange.now_ms() // 1_000
         is_usable = (
             find_candle_fault(candle, self._context.timeframe) is None and candle.timestamp <= now_s
         )
@@ -70,21 +74,19 @@ class JournalExits:
         if found is None or found.kind == "signal":
             return None
         reason = describe_exit_reason(self._context, found, candle)
-        return self._keep(entry, found.kind, candle.timestamp, found.price, reason)
+        return self._save(entry, found.kind, candle.timestamp, found.price, reason)
 
     def save_sell(self, candle: Candle, seen: str) -> str | None:
-        """Store the SELL of the strategy in the journal, while the file cannot be written.
-
-        Once for each position.
+        """Store the SELL of the strategy, once for each position.
 
         Args:
             candle: The closed candle that the strategy decided on.
-            seen: Description of the market by the strategy.
+            seen: Text of the strategy about the candle; may be empty.
 
         Returns:
-            A text with the result; None if there is no position, or its exit is decided.
+            A text to print; None: no position, its exit is decided, or the SELL does not count.
         """
-        entry = self._broker.entry_order_id
+        entry = self._executor.entry_order_id
         rules = self._rules()
         if entry is None or entry == self._saved or rules.state.order is not None:
             return None
@@ -93,12 +95,12 @@ class JournalExits:
             return None
         reason = f"SELL on the candle of {format_utc(candle.timestamp)}"
         reason = f"{reason}: {seen}" if seen else reason
-        return self._keep(entry, "market", candle.timestamp, candle.close, reason)
+        return self._save(entry, "market", candle.timestamp, candle.close, reason)
 
-    def _keep(
+    def _save(
         self, entry: str, cause: ExitCause, timestamp: int, price: float, reason: str
     ) -> str | None:
-        """Write an exit to the journal alone; return a text with the result, once."""
+        """Write an exit to the journal; return the text to print, or None if it was printed."""
         self._orders.save_in_journal(cause, timestamp, Decimal(repr(price)), reason)
         fault = self._orders.journal_fault
         if fault:

@@ -1,8 +1,8 @@
-"""Test whether an exit is too late for its decided price, and the text about the difference.
+"""The time in which the market is watched (`StreamWatch`), and the text about an exit that is late.
 
-An exit has the price of its rule only where the market was watched without a break until it was
-sent. Where the price was passed during an outage, or while no session ran, no order could have
-sold there any more: such an exit is sold at the first price after it.
+An exit has the price of its rule only if the market was watched without a break until it was sent.
+If the price passed during an outage, or while no session ran, no order could have sold there: such
+an exit is late, and is sold at the first price that is known after that.
 """
 
 from msgspec import Struct
@@ -15,12 +15,12 @@ from trader.session_context import SessionContext
 
 
 class StreamWatch(Struct, frozen=True):
-    """The present time in which the stream is followed without a break."""
+    """A time in which the stream is followed without a break, so that no price passes unseen."""
 
     first: Candle
-    """Newest candle, with its values at the beginning of the watch."""
+    """Newest candle of the stream when the watch began, with its values then."""
     before: Candle | None
-    """Stored values of the candle `first` from before the watch; None: it was not stored."""
+    """Values of that candle that were stored before the watch began; None: none were."""
 
 
 def make_stream_watch(context: SessionContext, first: Candle) -> StreamWatch:

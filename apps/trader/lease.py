@@ -1,4 +1,8 @@
-"""The right to trade a symbol of an account: only one process has it at a time."""
+"""The right to trade a symbol of an account: only one process has it at a time.
+
+A lease is a row of the table `leases` that expires unless it is renewed, and a lock of the kernel,
+which proves on one computer that the holder lives.
+"""
 
 import os
 import socket
@@ -10,22 +14,26 @@ from onetape.store.leases import Fence, acquire_lease, make_lease_name, release_
 from onetape.store.process_lock import ProcessLock
 from trader.session_context import SessionContext
 
-#: A symbol of a trader that cannot be proven dead is free again after this.
+#: A lease that was not renewed for this time is free, wall seconds.
 LEASE_SECONDS = 20.0
-#: Time after a renewal in which `keep` writes nothing, because each write waits for other
+#: Time after a renewal in which `renew_if_due` writes nothing, because each write waits for other
 #: processes.
-KEEP_MS = 1_000
+RENEW_AFTER_MS = 1_000
 
 
 class Lease:
     """Lease of an account and a symbol, renewed while the trader runs and checked before writes.
 
-    With real orders there are two: of our account, and of the account at the exchange, which may
-    have another name in another trader. Each write proves that the second lease is valid.
+    With real orders there are two leases of the symbol: of the account by its name here, and of the
+    account at the exchange, which may have another name in another trader. Each write proves that
+    the second one is valid.
     """
 
     def __init__(self, context: SessionContext) -> None:
         """Take the lease.
+
+        Args:
+            context: Context of the traded symbol, with account and database.
 
         Raises:
             SafetyRefusal: another process holds the lease.
@@ -48,8 +56,9 @@ class Lease:
     def renew(self) -> None:
         """Prove that the lease still belongs to this process, and extend it.
 
-        Called right before an order or a trade is written too: a strategy may compute for long. A
-        process that is suspended even after that is stopped by the fence, inside the write.
+        It is also called right before an order or a fill is written, because a strategy may compute
+        for long. If the process is suspended after that and loses the lease, the fence refuses the
+        write.
 
         Raises:
             SafetyRefusal: the lease ran out, and another process took it.
@@ -59,13 +68,13 @@ class Lease:
         renew_leases(self._store, fences, now_ms=now_ms, seconds=LEASE_SECONDS)
         self._renewed_ms = now_ms
 
-    def keep(self) -> None:
-        """Renew the lease if its last renewal was a second ago, by the clock of all processes.
+    def renew_if_due(self) -> None:
+        """Renew the lease if its last renewal was a second ago or longer.
 
         Raises:
             SafetyRefusal: the lease ran out, and another process took it.
         """
-        if not 0 <= _get_wall_ms() - self._renewed_ms < KEEP_MS:
+        if not 0 <= _get_wall_ms() - self._renewed_ms < RENEW_AFTER_MS:
             self.renew()
 
     def release(self) -> None:
@@ -80,10 +89,14 @@ class Lease:
 
 
 class NamedLease:
-    """One lease with the kernel's lock of its name."""
+    """One lease: its row in the database, and the kernel's lock of its name."""
 
     def __init__(self, store: Store, name: str) -> None:
         """Take the lease.
+
+        Args:
+            store: The open database.
+            name: Name of the lease, of `make_lease_name`.
 
         Raises:
             SafetyRefusal: another process holds the lease.

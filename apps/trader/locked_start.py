@@ -1,9 +1,8 @@
-"""A start on a database file that cannot be written: with a position or an order open it waits.
+"""A start on a database that cannot be written: with a position or an order open it waits.
 
-The file is locked by another process, its disk is full, or it may not be written.
-
-Without a position or an order, or if it cannot trade for another reason, the start ends with the
-error. The supervisor decides what a running trader does while its file is locked.
+The file is locked by another process, its disk is full, or it is read-only. Without a position or
+an order, or if the start fails for another reason, it ends with the error. What a running trader
+does while its file is locked is decided by `supervisor`.
 """
 
 import asyncio
@@ -28,12 +27,13 @@ WRITE_TIMEOUT_SECONDS: Final = 1.0
 
 
 def read_once_unlocked(read: Callable[[], T]) -> T:
-    """Return the result of reading the file; wait while another process locks it for readers too.
+    """Call a function that reads the database; wait while another process locks it for readers.
 
-    Before the read it is unknown whether a position is open. A signal ends the program meanwhile.
+    It blocks the calling thread. Before the read it is unknown whether a position is open, so the
+    start does not end with an error; a signal ends the program meanwhile.
 
     Args:
-        read: Reads the file; called again after each lock.
+        read: Function whose result is returned; called again after each failure by a lock.
 
     Raises:
         OnetapeError: as raised by `read`, except for a lock.
@@ -66,7 +66,7 @@ async def trade_once_unlocked(
     trade: Callable[[StopRequest], Awaitable[None]],
     stop: StopRequest,
 ) -> None:
-    """Trade; with a position or an order open, once the file can be written.
+    """Trade; if a position or an order is open, wait until the file can be written.
 
     Args:
         plan: Plan of the start.
@@ -78,7 +78,7 @@ async def trade_once_unlocked(
         StoreLocked: another process keeps the file locked, and nothing is open.
         StoreFull: the disk is full, and nothing is open.
         StoreUnwritable: the file may not be written, and nothing is open.
-        OnetapeError: as `trade`.
+        OnetapeError: as raised by `trade`.
     """
     if not plan.open_series:
         await trade(stop)
@@ -106,10 +106,11 @@ async def trade_once_unlocked(
 
 
 def _check_writable(path: Path) -> None:
-    """Write nothing to the file.
+    """Take and release the write lock of the file; no row is written.
 
     Raises:
-        StoreLocked: another process keeps it locked.
+        StoreLocked: another process keeps the file locked.
+        StoreUnwritable: the file may not be written.
     """
     with open_store(path, create=False) as store:
         store.lock_timeout_seconds = WRITE_TIMEOUT_SECONDS
@@ -118,5 +119,6 @@ def _check_writable(path: Path) -> None:
 
 
 async def _wait_pause() -> bool:
+    """Wait `PAUSE_SECONDS`; return True, because a stop returns None instead."""
     await asyncio.sleep(PAUSE_SECONDS)
     return True

@@ -1,4 +1,4 @@
-"""The trader: run a strategy on live candles, on paper."""
+"""The command line of the trader: `trader` trades, its subcommands show and control."""
 
 import signal
 from pathlib import Path
@@ -135,10 +135,12 @@ app.command("flatten")(flatten_position)
 def _load_with_fault(
     file: Path | None, given: dict[str, Any], params_from: str | None
 ) -> "tuple[Loaded[TraderSettings], OnetapeError | None]":
-    """Return the settings, and why they lack those of strategy file or saved run; None: nothing.
+    """Return the settings, with the error of the strategy's file or the saved run that they lack.
+
+    A freqtrade file states settings too; without them an open position is still managed.
 
     Raises:
-        OnetapeError: the settings cannot be used, independent of the strategy's file.
+        OnetapeError: the settings cannot be used, whatever the strategy's file states.
     """
     from onetape.cli.loading import load_settings
     from trader.run_parameters import load_trader_settings
@@ -149,7 +151,7 @@ def _load_with_fault(
         loaded = load_settings(TraderSettings, "trader", file, given, reads_strategy=False)
         if params_from is not None:
             loaded.settings = structs.replace(loaded.settings, params_from=None)
-        # A position is looked after with a broken file, too.
+        # A start with a position open goes on without the file; any other raises the error.
         return loaded, error
 
 
@@ -163,7 +165,7 @@ def _check_settings(loaded: "Loaded[TraderSettings]") -> TraderSettings:
 
 
 def _end_on_signals() -> None:
-    """Let a signal end a command as shells expect: a command has no trading to end cleanly."""
+    """Let signals end the process of a subcommand as usual, because nothing trades in it."""
     for number, handler in (
         (signal.SIGTERM, signal.SIG_DFL),
         (signal.SIGINT, signal.default_int_handler),
@@ -174,7 +176,7 @@ def _end_on_signals() -> None:
 
 
 def run() -> NoReturn:
-    """Run the program; until it trades, a signal ends it cleanly at once."""
+    """Run the program; before trading begins, SIGTERM or Ctrl-C ends it at once with code 0."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop_before_trading)
     run_app(app, "trader")

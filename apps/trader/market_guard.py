@@ -1,6 +1,7 @@
-"""Whether a file and the market belong together: checked at the start and on each connection.
+"""Checks that the stored candles are from the market that is connected, so that they are not mixed.
 
-A simulator may be started again behind a running trader, with another seed or at an earlier time.
+A simulator may be started again with another seed or at an earlier time while a trader runs. The
+check is made at the start and on each connection.
 """
 
 import asyncio
@@ -17,13 +18,13 @@ from trader.session_context import SessionContext
 
 
 async def check_same_market(context: SessionContext, exchange: RestExchange) -> None:
-    """Request the market's identity; refuse a market other than the one in the file.
+    """Request the market's identity and time; refuse a market other than that of the database.
 
     Raises:
         StoreError: as for `check_market`.
-        DataError: as for `check_market`, of a simulator.
-        ExchangeUnreachable: the simulator does not name its market, or a real exchange not its
-            time. The time may be wrong for a while: an old response of a cache.
+        DataError: as for `check_market`, if the market is a simulator's.
+        ExchangeUnreachable: the simulator does not state its market, or the exchange its time; or
+            the exchange sent a time before stored candles, as an old response of a cache has.
     """
     simulated = await find_simulated_market(exchange)
     if simulated is None:
@@ -39,10 +40,10 @@ async def check_same_market(context: SessionContext, exchange: RestExchange) -> 
 
 
 async def find_simulated_market(exchange: RestExchange) -> SimulatorInfo | None:
-    """Return the market of a simulator; None for a real exchange, which gets no request.
+    """Return seed and time of a simulator's market; None for a real exchange, without a request.
 
     Raises:
-        ExchangeUnreachable: the simulator does not name its market.
+        ExchangeUnreachable: the simulator does not state its market.
     """
     return await asyncio.to_thread(fetch_simulator_info, exchange.endpoint)
 
@@ -50,16 +51,17 @@ async def find_simulated_market(exchange: RestExchange) -> SimulatorInfo | None:
 def check_market(
     context: SessionContext, exchange: RestExchange, simulated: SimulatorInfo | None
 ) -> None:
-    """Refuse a market that is not the one the file holds; nothing is sent to a real exchange.
+    """Refuse a market other than that of the database, at the start; no request is sent.
 
     Args:
         context: Context of the traded symbol.
         exchange: Exchange whose clock, compared before, has the market time.
-        simulated: Description of the simulated market; None for a real exchange.
+        simulated: Seed and time of the simulator's market; None for a real exchange.
 
     Raises:
         StoreError: the file belongs to another seed of the simulator.
-        DataError: a closed candle lies later than now: nothing in the file would be decided on.
+        DataError: a stored closed candle lies later than the market's time, so no candle would be
+            decided on.
     """
     if simulated is not None:
         require_source(context.store, simulated.source)

@@ -1,7 +1,7 @@
-"""The state of the traded market, fetched repeatedly: halt, delisting and largest orders.
+"""Fetches the state of the traded market: halted, delisted, and the limits of its orders.
 
 Halt and delisting are checked while the stream sends nothing. A position in a delisted market is
-taken out of the ledger once a person has answered `forget`.
+removed from the account's stored fills once a person has answered `forget` (`delisted`).
 """
 
 import asyncio
@@ -14,70 +14,72 @@ from onetape.core.trading_rules import format_decimal
 from onetape.exchange.rest import RestExchange
 from onetape.execution.positions import sum_position
 from onetape.store.ledger import read_fills
-from trader.delisted import end_delisted, forget_while_trading, note_delisted_while_trading
+from trader.delisted import end_delisted, note_delisted_while_trading, write_off_while_trading
 from trader.executor import Executor
 from trader.lease import Lease
 from trader.session_context import SessionContext
 from trader.states import Problem, TraderStates
 from trader.stream_recorder import StreamRecorder
 
-#: Source of the problem in the trader's state.
+#: Name under which the problem is reported to the trader's states.
 MARKET: Final = "market"
-#: Time between two requests for the list of markets, wall seconds.
+#: Time between two requests for the list of markets while no frame arrives, wall seconds.
 FETCH_SECONDS = 60.0
-#: Time between two requests while frames arrive again, wall seconds.
+#: Time between two such requests when frames arrive again, wall seconds.
 FETCH_AGAIN_SECONDS = 5.0
 #: Time between two checks whether a request is due, wall seconds.
-LOOK_SECONDS = 1.0
+CHECK_SECONDS = 1.0
 
 
 class MarketStatus:
-    """Fetches the market's status while no frame arrives; reports a market that is not traded."""
+    """Reports a market that is not traded as a problem, and writes off a delisted position."""
 
     def __init__(
         self,
         context: SessionContext,
         exchange: RestExchange,
         recorder: StreamRecorder,
-        broker: Executor,
+        executor: Executor,
         lease: Lease,
         states: TraderStates,
     ) -> None:
-        """Begin with a market that is traded.
+        """Initialise; the market counts as traded until the first request.
 
         Args:
             context: Context of the traded symbol.
-            exchange: Lists its markets.
-            recorder: Shows whether frames come.
-            broker: Takes the market where the limits of its orders should be read again.
+            exchange: Exchange of the market.
+            recorder: Recorder that shows whether frames of the stream arrive.
+            executor: Executor of the symbol, which gets the present limits of its orders.
             lease: Lease of account and symbol, without which nothing is stored.
             states: States of the trader, which get the problem.
         """
         self._context = context
         self._exchange = exchange
         self._recorder = recorder
-        self._broker = broker
+        self._executor = executor
         self._lease = lease
         self._states = states
         self._is_traded = True
         self._is_listed = True
         self._fetched = -FETCH_SECONDS
+        """Time of the last request, monotonic seconds."""
 
     async def check(self) -> None:
-        """Wait a moment; fetch if no frame arrives and the last request is long enough ago.
+        """Wait `CHECK_SECONDS`; then fetch the market if that is due.
 
-        The market is also fetched if the limits of its orders should be read again.
+        It is due if no frame arrives, the market was not traded, or the executor needs the present
+        limits, and the last request is long enough ago.
 
         Raises:
             ExchangeRefused: the exchange refused the request; call again.
-            LedgerCorrected: a person has taken the position in a delisted market out of the ledger.
+            LedgerCorrected: the delisted position was written off, as a person answered.
         """
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(CHECK_SECONDS)
         if not self._is_listed:
-            self._take_answer()
+            self._write_off_if_answered()
         has_frames = self._recorder.live and not self._recorder.is_quiet
         pause = min(FETCH_AGAIN_SECONDS, FETCH_SECONDS) if has_frames else FETCH_SECONDS
-        is_known = has_frames and self._is_traded and not self._broker.is_market_due
+        is_known = has_frames and self._is_traded and not self._executor.is_market_due
         if is_known or time.monotonic() - self._fetched < pause:
             return
         try:
@@ -90,7 +92,7 @@ class MarketStatus:
             return
         # After a refusal the next call sends another request: only a response ends the problem.
         self._fetched = time.monotonic()
-        self._broker.note_market(market)
+        self._executor.note_market(market)
         self._is_listed = market is not None
         self._is_traded = market is not None and market.active
         if self._is_listed:
@@ -101,25 +103,33 @@ class MarketStatus:
         else:
             self._states.report(MARKET, self._make_problem(is_listed=market is not None))
 
-    def _take_answer(self) -> None:
-        """Remove the position from the ledger, if a person has answered `forget`."""
+    def _write_off_if_answered(self) -> None:
+        """Write the position off if a person has answered `forget`.
+
+        Raises:
+            LedgerCorrected: the position was written off; the session is built again.
+        """
         context = self._context
-        self._lease.keep()
-        booked = forget_while_trading(context.store, context.session, self._lease.fence)
+        self._lease.renew_if_due()
+        booked = write_off_while_trading(context.store, context.session, self._lease.fence)
         if booked is not None:
             print_line(booked)
             raise LedgerCorrected(f"the ledger of {context.key.symbol} was corrected by a person")
 
     def _make_problem(self, *, is_listed: bool) -> Problem:
+        """Return the problem of a market that is halted, or not listed any more.
+
+        A position in a market that is not listed is stored as a difference for `trader reconcile`.
+        """
         context, key = self._context, self._context.key
-        what = "halted (listed, not traded)" if is_listed else "not listed any more"
+        status = "halted (listed, not traded)" if is_listed else "not listed any more"
         fills = read_fills(
             context.store, context.session.account, key.symbol, exchange=key.exchange
         )
         position = sum_position(
             fills, context.market.base, context.market.quote, context.market.trading_rules
         )
-        reason = f"{key.symbol} is {what} on {key.exchange}"
+        reason = f"{key.symbol} is {status} on {key.exchange}"
         measure, remedy = "no entries", "read the exchange's announcements"
         if not is_listed:
             remedy = "leave the symbol out of the settings, and start the trader again"

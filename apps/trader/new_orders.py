@@ -1,4 +1,4 @@
-"""New orders of a session, before they are stored and sent."""
+"""Makes the record of a new order (an intent), before it is stored and sent."""
 
 from decimal import Decimal
 
@@ -23,14 +23,14 @@ def make_order(
     amount: Decimal | None = None,
     stop_price: Decimal | None = None,
 ) -> Order:
-    """Return the intent of an order.
+    """Return an order with status `intent`; it is neither stored nor sent.
 
     Args:
         session: Session of the order.
         client_order_id: New client order id.
         side: Buy or sell.
-        type_: CCXT's order type, or the kind of the exit.
-        price: Price on which the decision is based, quote currency.
+        type_: CCXT's order type (`market`), or the cause of the exit: `stop_loss`, `command` ...
+        price: Price that the decision is based on (a close, or a level), quote currency.
         reason: Reason as a text.
         signal_timestamp: Open of the candle that gave the signal or reached the level, epoch
             SECONDS.

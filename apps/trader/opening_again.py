@@ -1,7 +1,7 @@
-"""Opens exchange and account at the start; with a position open, again and again until it works.
+"""Opens exchange and account at the start; with a position open, it is retried until it succeeds.
 
-A start that holds nothing ends with the error of an exchange that cannot be reached. With a
-position or an order open the program stays, prints that it cannot act, and goes on trying.
+With nothing open, the start ends with the error of an exchange that cannot be reached. With a
+position or an order open the program goes on, prints that it cannot act, and tries again.
 """
 
 import asyncio
@@ -29,14 +29,14 @@ async def open_exchange(
     *,
     waiting: WaitingStart | None,
 ) -> T | None:
-    """Return the opened exchange, or None if the program was stopped before.
+    """Return the result of an attempt to open the exchange; None: a stop came before.
 
     Args:
-        attempt: Opens exchange and account on a stack, which closes them.
-        stack: Closes the objects that the successful attempt has opened.
+        attempt: Opens exchange and account, and enters them into the stack that it gets.
+        stack: Stack that closes the objects of the successful attempt.
         stop: Stop request of the program.
-        waiting: Shows that the start waits, where a position or an order is open; then a failed
-            attempt is repeated. None: nothing is open.
+        waiting: Reports that the start waits; a failed attempt is repeated. None: no position and
+            no order is open, so the first error is raised.
 
     Raises:
         ExchangeError: the exchange cannot be used, and nothing is open.
@@ -56,7 +56,7 @@ async def _open_with_retries(
     stop: StopRequest,
     waiting: WaitingStart | None,
 ) -> T | None:
-    """Return the exchange that an attempt has opened, or None, as `open_exchange` does."""
+    """Return the result of an attempt, or None; as `open_exchange`, which closes `waiting`."""
 
     async def attempt_once(own: AsyncExitStack) -> T:
         return await attempt(own)
@@ -81,5 +81,6 @@ async def _open_with_retries(
 
 
 async def _wait_seconds(seconds: float) -> bool:
+    """Wait; return True, because a stop returns None instead."""
     await asyncio.sleep(seconds)
     return True

@@ -1,7 +1,8 @@
-"""The trades and orders of one symbol as they are stored: the only place that books them.
+"""Orders, fills and position of one symbol: the only place that stores fills as booked.
 
-The broker's events of an order are turned into a state by `advance`, which is stored in one
-transaction with the fills and the end of the exit. Cash and position are sums of the stored trades.
+The events of an order (acknowledged, filled, cancelled ...) are folded into its state by
+`onetape.execution.orders.advance`. The state is stored in one transaction with the fills and the
+end of the exit obligation. Cash and position are sums of the stored fills.
 """
 
 from collections.abc import Sequence
@@ -38,15 +39,15 @@ from trader.session_context import SessionContext
 
 
 class TrackedOrder:
-    """An open order with its state by its events."""
+    """An order that is not over, with the state that its stored events lead to."""
 
     def __init__(self, order: Order, state: OrderState, events: int) -> None:
-        """Take an order whose intent is stored.
+        """Initialise with an order whose intent is stored.
 
         Args:
             order: Order as it was stored.
             state: State that the stored events of the order lead to.
-            events: Number of stored events.
+            events: Number of stored events of the order.
         """
         self.order = order
         self.state = state
@@ -54,18 +55,18 @@ class TrackedOrder:
 
 
 class OrderBooking:
-    """Trades and position of one symbol, and the events of its orders."""
+    """Fills and position of one symbol of an account, and the events of its orders."""
 
     def __init__(
         self, context: SessionContext, fence: Fence, funds: AccountFunds, *, where: str
     ) -> None:
-        """Add the symbol's trades up, and take the orders that are not over.
+        """Read the symbol's fills and its orders that are not over.
 
         Args:
             context: Context of the traded symbol.
             fence: The lease of account and symbol; nothing is booked once it is lost.
-            funds: The money of the account.
-            where: Place where orders are executed, for printed lines.
+            funds: Money of the account; it reads the fills of this object from now on.
+            where: Words for printed lines: `on paper`, or `on` the exchange.
         """
         self._context = context
         self._fence = fence
@@ -73,7 +74,7 @@ class OrderBooking:
         self._funds = funds
         funds.attach(context.key, self)
         self.halt: str | None = None
-        """Description of the command that forbids all orders; None: no command does."""
+        """Text of the halt that forbids all orders; None: orders are allowed."""
         self._fills = read_fills(
             context.store,
             context.session.account,
@@ -92,6 +93,7 @@ class OrderBooking:
         self._unfinished: list[TrackedOrder] = [
             one for one in tracked if not one.state.is_finished_and_booked
         ]
+        """Orders of earlier sessions that are not over."""
 
     @property
     def fills(self) -> list[Fill]:
@@ -105,7 +107,7 @@ class OrderBooking:
 
     @property
     def cash(self) -> float:
-        """Return the money of the account, quote currency."""
+        """Return the cash of the account, quote currency."""
         return float(self._funds.read_cash())
 
     @property
@@ -115,19 +117,19 @@ class OrderBooking:
 
     @property
     def last_exit(self) -> int | None:
-        """Return the candle in which the last position was left, epoch seconds, or None.
+        """Return the open of the candle in which the last position was sold, epoch seconds.
 
-        None while a position is open.
+        None: a position is open, or there was none.
         """
         return self._find_last_filled_candle("sell") if self.position.is_flat else None
 
     @property
     def last_entry(self) -> int | None:
-        """Return the candle that filled the last buy, epoch seconds, or None."""
+        """Return the open of the candle that filled the last buy, epoch seconds, or None."""
         return self._find_last_filled_candle("buy")
 
     def _find_last_filled_candle(self, side: Side) -> int | None:
-        """Return the candle that filled the last order of a side, epoch seconds, or None."""
+        """Return the open of the candle that filled the last order of a side, or None."""
         fill = next((fill for fill in self._fills[::-1] if fill.side == side), None)
         return (
             None
@@ -136,7 +138,7 @@ class OrderBooking:
         )
 
     def _make_order_context(self, row: Candle) -> OrderContext:
-        """Return the order context in a candle, from the candles before: volume and volatility."""
+        """Return volume and volatility before a candle, if the account's rules need them."""
         context, rules = self._context, self._context.rules
         by_volatility = rules.sizing == "volatility_target"
         if not (rules.volume_impact or by_volatility):
@@ -163,17 +165,18 @@ class OrderBooking:
         sent_ms: int | None = None,
         is_still_pending: bool = False,
     ) -> TrackedOrder | None:
-        """Store events of an order with their consequences; return None once the order is over.
+        """Store events of an order with their fills; return its new state, or None if it is over.
 
         Args:
             current: The order before the events.
             events: Events, oldest first.
             now_ms: Market time, epoch milliseconds.
-            source: Origin of the events.
-            row: The candle that fills the order; None where a fill has the time of its execution.
-            note: Added to the reason of the order.
-            sent_ms: Time at which the request was sent; None: no request was sent now.
-            is_still_pending: Whether an exit that was refused is still pending.
+            source: Origin of the events: `paper`, or the exchange.
+            row: The candle that fills the order; None: the fills have times of their execution.
+            note: Text that is added to the reason of the order.
+            sent_ms: Market time at which the request was sent, epoch milliseconds; None: no request
+                was sent now.
+            is_still_pending: Whether the exit stays pending although the order was refused.
         """
         order, state = current.order, current.state
         fills: list[Fill] = []
@@ -232,11 +235,11 @@ class OrderBooking:
         return position.is_flat
 
     def _log_fills(self, fills: list[Fill]) -> None:
-        """Log each fill as an event; its printed line is another event."""
+        """Log each fill as an event of monitoring; the printed line is logged separately."""
         for one in fills:
             log_event(
                 "trade",
-                self._fill_words(one),
+                self._format_fill(one),
                 side=one.side,
                 amount=str(one.amount),
                 price=str(one.price),
@@ -248,7 +251,7 @@ class OrderBooking:
             )
 
     def _find_fill_candle(self, fills: list[Fill]) -> int | None:
-        """Return the candle in which the first of some fills was executed, epoch seconds."""
+        """Return the open of the candle in which the first fill was executed; None: no fill."""
         return self._context.timeframe.floor(fills[0].executed_ms // 1_000) if fills else None
 
     def _sum_position(self, fills: Sequence[Fill]) -> Position:
@@ -256,6 +259,7 @@ class OrderBooking:
         return sum_position(fills, market.base, market.quote, market.trading_rules)
 
     def _make_fill(self, order: Order, report: FillReport, now_ms: int, row: Candle | None) -> Fill:
+        """Return the record of an execution; one without a time gets the present time."""
         opened_ms = 0 if row is None else row.timestamp * 1_000
         # Fills are added up in the order of these times, and a clock may be set back.
         last_ms = max((fill.executed_ms for fill in self._fills[-1:]), default=0)
@@ -279,7 +283,7 @@ class OrderBooking:
             else None,
         )
 
-    def _fill_words(self, fill: Fill) -> str:
+    def _format_fill(self, fill: Fill) -> str:
         context = self._context
         verb = "bought" if fill.side == "buy" else "sold"
         return (

@@ -1,4 +1,4 @@
-"""A stream that stays down: a problem that degrades the trader while it lasts."""
+"""Degrades the trader while its stream stays down."""
 
 import time
 from typing import Final
@@ -8,19 +8,19 @@ from trader.states import Problem
 from trader.stream_recorder import StreamRecorder
 from trader.supervisor import Supervisor
 
-#: Source of the problem.
+#: Name under which the problem is reported to the trader's states.
 OUTAGE: Final = "stream outage"
-#: Time in addition to `stale_after_seconds` in which a stream is opened and found quiet, seconds.
+#: Time after `stale_after_seconds` that a stream may take to open, or to be found quiet, seconds.
 MARGIN_SECONDS: float = 15.0
 
 
 class OutageNotice:
-    """Reports that the market has not been watched for too long."""
+    """Reports a stream that has been down for too long, and the end of such an outage."""
 
     def __init__(
         self, recorder: StreamRecorder, supervisor: Supervisor, *, stale_after_seconds: float
     ) -> None:
-        """Begin; the stream is not up yet.
+        """Initialise; the outage counts from now, because the stream is not up yet.
 
         Args:
             recorder: Shows whether the stream is up, and why it was lost.
@@ -34,8 +34,8 @@ class OutageNotice:
         self._problem: Problem | None = None
         """Problem reported for the present outage; None: no outage."""
 
-    def look(self) -> None:
-        """Report an outage that has lasted, or the end of one."""
+    def report_outage(self) -> None:
+        """Report an outage that has lasted, or its end; call it regularly."""
         recorder, now = self._recorder, time.monotonic()
         if recorder.live or recorder.is_quiet:
             self._since = now

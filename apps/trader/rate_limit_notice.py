@@ -1,4 +1,4 @@
-"""An exchange that refuses requests because of their rate: a problem that degrades the trader.
+"""Degrades the trader while the exchange refuses requests because of their rate (HTTP 429, 418).
 
 Orders would be refused as well, and no candle is fetched or compared meanwhile, even while the
 stream goes on.
@@ -13,7 +13,7 @@ from trader.gap_backfiller import GapBackfiller
 from trader.states import Problem
 from trader.supervisor import RATE_LIMIT_RULE
 
-#: Source of the problem.
+#: Name under which the problem is reported to the trader's states.
 RATE_LIMIT: Final = "rate limit"
 #: Refusals that end sooner do not degrade the trader, wall seconds.
 NOTICE_AFTER_SECONDS: float = 15.0
@@ -23,11 +23,11 @@ class RateLimitNotice:
     """Reports a rate limit ban, or refused requests for candles, that last too long."""
 
     def __init__(self, exchange: RestExchange, gap_backfiller: GapBackfiller) -> None:
-        """Begin without a refusal.
+        """Initialise without a refusal.
 
         Args:
-            exchange: Has the rate limit ban in force.
-            gap_backfiller: Has whether its last request was refused because of the rate.
+            exchange: Exchange that has the rate limit ban in force.
+            gap_backfiller: Shows whether its last request was refused because of the rate.
         """
         self._exchange = exchange
         self._gap_backfiller = gap_backfiller
@@ -36,9 +36,10 @@ class RateLimitNotice:
         self._until_ms = 0
         """End of the ban that the problem names, epoch milliseconds."""
         self._problem: Problem | None = None
+        """The problem that lasts, or None."""
 
     def find_problem(self) -> Problem | None:
-        """Return the refusal, if it has lasted or will last too long; None otherwise."""
+        """Return the problem of refused requests, if they last 15 s or longer; None otherwise."""
         ban = self._exchange.get_ban_in_force()
         if ban is None and not self._gap_backfiller.is_rate_limited:
             self._since = self._problem = None

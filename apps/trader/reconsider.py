@@ -1,8 +1,8 @@
-"""Evaluate decisions again, so that no exit is lost to a wrong candle or to a late strategy.
+"""Evaluates past decisions again, so that no exit is lost to a wrong candle or to a late strategy.
 
-Decisions are evaluated again if their candles were corrected, or if the strategy returned no
-signal. The result never enters a position. If it is SELL, and the position that was open at the
-decision is still open, that position is sold.
+A decision is marked for it if its candles were corrected, or if the strategy returned no signal.
+The result never enters a position. If it is SELL, and the position that was open at the decision is
+still open, that position is sold.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ _NAMES = {BUY: "BUY", SELL: "SELL"}
 
 
 class CorrectionReview:
-    """Evaluates the marked decisions of an account again, oldest first, without blocking."""
+    """Evaluates marked decisions of one symbol again, oldest first, without waiting for it."""
 
     def __init__(
         self,
@@ -43,11 +43,10 @@ class CorrectionReview:
 
         Args:
             context: Context of the traded symbol.
-            evaluations: Runs the strategy; nothing else uses it.
-            require_exit: Called with the open of a candle, epoch seconds, and the reason where the
-                decision on it turned into SELL; returns whether the position that is open has to
-                be left for it.
-            on_start: Called when an evaluation starts, because candles were corrected.
+            evaluations: Runs the strategy for this object only.
+            require_exit: Called if a decision is SELL now, with the open of its candle (epoch
+                seconds) and the reason; returns whether the open position is sold for it.
+            on_start: Called when an evaluation of corrected candles starts.
         """
         self._context = context
         self._evaluations = evaluations
@@ -56,14 +55,14 @@ class CorrectionReview:
         self._under_review: list[CorrectedDecision] = []
         """The decisions that the running evaluation is about."""
         self._failed_at: int | None = None
-        """Last decided candle when an evaluation failed; a later candle allows another attempt."""
+        """Last decided candle when an evaluation failed; a later one allows another attempt."""
 
     def collect_lines(self, decided: int | None, *, can_start: bool) -> list[str]:
         """Return a line for each decision whose signal changed; start the next evaluation.
 
         Args:
-            decided: The candle decided on last, epoch seconds.
-            can_start: Whether no decision waits for the strategy.
+            decided: Open of the candle that was decided on last, epoch seconds, or None.
+            can_start: Whether an evaluation may start, because no new candle waits for one.
 
         Raises:
             StoreError: the file cannot be written; the decision is evaluated again later.
@@ -88,7 +87,7 @@ class CorrectionReview:
         """Start no evaluation before the next decision, because the strategy has just failed.
 
         Args:
-            failed: Candle that it returned no signal for, epoch seconds.
+            failed: Open of the candle without a signal, epoch seconds.
         """
         self._failed_at = failed
 
@@ -97,6 +96,7 @@ class CorrectionReview:
         await self._evaluations.stop()
 
     def _start(self, decided: int | None) -> None:
+        """Start to evaluate the marked decisions, up to the first unexplained gap."""
         context = self._context
         marked = read_decisions_to_evaluate_again(
             context.store, context.key, account=context.session.account

@@ -1,4 +1,8 @@
-"""Texts why a BUY may not enter after an exit; all rules but one are those of the stepper."""
+"""Texts of the reasons why a BUY may not enter after an exit: run of BUYs, cooldown, command.
+
+The rules themselves are the engine's, except that of exits by command, which a backtest does not
+have.
+"""
 
 from collections.abc import Sequence
 
@@ -19,10 +23,10 @@ def describe_entry_obstacle(
     """Return the reason why a BUY on the newest closed candle may not enter.
 
     Args:
-        obstacle: Rule that prevents the entry.
+        obstacle: Rule that prevents the entry, of `onetape.engine.find_entry_obstacle`.
         rules: Rules of the account.
-        state: Step state of the symbol.
-        entered: Candle that filled the last entry, epoch seconds.
+        state: State of the rules for the symbol.
+        entered: Open of the candle that filled the last entry, epoch seconds, or None.
     """
     if obstacle == "run_used":
         candle = "" if entered is None else f" of {format_utc(entered)}"
@@ -38,12 +42,13 @@ def find_command_obstacle(
 ) -> str | None:
     """Return the reason why a BUY may not enter after an exit by command; None: it may.
 
-    The run of BUYs that was under way at the exit enters nothing more, also with `while_signal`.
+    The run of BUYs during which a person closed the position enters nothing more, whatever the
+    setting `reentry` is.
 
     Args:
         store: The open database.
         session: Session with the account, symbol and timeframe.
-        fills: Trades of the account in the symbol, oldest first.
+        fills: Fills of the account in the symbol, oldest first.
         timestamp: Open of the candle with the BUY, epoch seconds.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The market's price over REST, for a pending exit while the stream is down."""
+"""Sells a pending exit at the exchange's best bid, read over REST, while the stream is down."""
 
 import asyncio
 import time
@@ -15,12 +15,12 @@ from trader.stream_recorder import StreamRecorder
 
 #: Time that the stream is down before the price for a pending exit is fetched over REST, seconds.
 AFTER_SECONDS: float = 5.0
-#: Time between two checks, wall seconds.
-LOOK_SECONDS: Final = 1.0
+#: Time between two checks whether a price is needed, wall seconds.
+CHECK_SECONDS: Final = 1.0
 
 
 class RestPrice:
-    """Fills a pending exit at the best bid over REST if the stream stays down."""
+    """Fills a pending exit of one symbol at the best bid over REST while the stream is down."""
 
     def __init__(
         self,
@@ -35,11 +35,11 @@ class RestPrice:
 
         Args:
             context: Context of the traded symbol.
-            exchange: Supplies the ticker.
-            recorder: Shows whether the stream is up.
-            orders: Exit orders with the pending exit.
-            exits: Fills the exit.
-            states: Show whether the market is traded: the ticker of a halted one is old.
+            exchange: Exchange of the ticker.
+            recorder: Recorder that shows whether the stream is up.
+            orders: Exits of the symbol; one may be pending.
+            exits: Rules of the symbol, which fill the exit.
+            states: States of the trader: the ticker of a market that is halted is old.
         """
         self._context = context
         self._exchange = exchange
@@ -48,9 +48,10 @@ class RestPrice:
         self._exits = exits
         self._states = states
         self._waiting_since: float | None = None
+        """Time since which an exit waits without a stream, monotonic seconds; None: none does."""
 
-    async def look(self) -> None:
-        """Fill the pending exit if it has waited for the stream for too long; then wait a moment.
+    async def fill_if_stream_down(self) -> None:
+        """Fill a pending exit that has waited for the stream for 5 s; then wait `CHECK_SECONDS`.
 
         Raises:
             StoreError: the trade could not be stored; the exit stays pending.
@@ -66,10 +67,10 @@ class RestPrice:
             # The stream may work again meanwhile: its price is fresher.
             if price and self._recorder.watch is None:
                 self._exits.fill(price)
-        await asyncio.sleep(min(LOOK_SECONDS, AFTER_SECONDS))
+        await asyncio.sleep(min(CHECK_SECONDS, AFTER_SECONDS))
 
     def _has_waited(self) -> bool:
-        """Return whether an exit has been pending without a stream for `AFTER_SECONDS`."""
+        """Return whether an exit is pending, and the stream is down, since `AFTER_SECONDS`."""
         is_waiting = self._recorder.watch is None and self._orders.is_exit_pending
         if not is_waiting or self._states.has_problem(MARKET):
             self._waiting_since = None

@@ -1,7 +1,7 @@
-"""Detect, while the stream is down, when the exchange can be reached again.
+"""Notices soon that the exchange can be reached again after an outage.
 
-Requests that fail for long are repeated more and more rarely, so a recovery would be noticed late.
-One small request every few seconds, for all symbols together, notices it soon.
+Requests that fail for long are repeated more and more rarely. While the stream is down, one small
+request every 3 s, for all symbols together, ends these pauses with its first response.
 """
 
 import time
@@ -16,18 +16,22 @@ PROBE_SECONDS: Final = 3.0
 
 
 class RestProbe:
-    """Fetches the exchange's time. All symbols of a process share it, in one event loop."""
+    """Requests the exchange's time as a probe; shared by all symbols, in one event loop."""
 
     def __init__(self, exchange: RestExchange) -> None:
-        """Begin; the first request is sent when the stream has been down for a moment."""
+        """Initialise; nothing is requested before the first call of `send_if_due`."""
         self._exchange = exchange
         self._next_seconds = 0.0
+        """Earliest time of the next request, monotonic seconds."""
         self._has_failed = False
         self.on_recovery: list[Callable[[], None]] = []
         """Functions called when the exchange responds again after failed requests."""
 
-    async def look(self) -> None:
-        """Send a request, if the last one is long enough ago; call it while the stream is down."""
+    async def send_if_due(self) -> None:
+        """Send a request, if the last one was 3 s ago; call it while the stream is down.
+
+        The first response after a failure calls the functions of `on_recovery`.
+        """
         if time.monotonic() < self._next_seconds:
             return
         self._next_seconds = time.monotonic() + PROBE_SECONDS

@@ -1,4 +1,8 @@
-"""Keeps the risk state of an account in the database, and decides whether an order may be sent."""
+"""The loss limits of a live account: measures the equity, stores passed limits, checks orders.
+
+The state of the limits is a row of the table `risk_states`, so a passed limit forbids entries after
+a restart too, until a person clears it (`trader risk --clear`).
+"""
 
 import time
 from decimal import Decimal
@@ -22,7 +26,7 @@ from onetape.store.risk_states import change_risk_state, read_risk_states
 
 
 class RiskGuard:
-    """The limits of one account. Breaches are rows, so they survive the process."""
+    """Loss limits of one account, with their state in the database."""
 
     def __init__(self, store: Store, account: str, limits: RiskLimits) -> None:
         """Initialise; the stored state is read with the first computation of the equity.
@@ -36,17 +40,20 @@ class RiskGuard:
         self._account = account
         self.limits = limits
         self.state: RiskState | None = None
-        """State of the limits after the last computation; None: the equity was not known yet."""
+        """State after the last call of `measure`; None: the equity was not known yet."""
 
-    def look(self, equity: Decimal | None, now_ms: int, *, orders: int = 0) -> RiskState | None:
-        """Measure the equity against the limits and store the result; return the state.
+    def measure(self, equity: Decimal | None, now_ms: int, *, orders: int = 0) -> RiskState | None:
+        """Measure the equity against the limits, and store the result.
 
         Args:
-            equity: Equity of the account's own ledger, open positions at today's price; None: not
-                known, so that the last known one counts on, with the breaches that other processes
-                found.
+            equity: Cash plus positions of the account at their present prices, quote currency;
+                None: not known, so that the last known equity counts.
             now_ms: Market time, epoch milliseconds.
-            orders: Sent by the account in the last minute.
+            orders: Number of orders that the account sent in the last minute.
+
+        Returns:
+            The state, with limits that other processes found to be passed; None: the equity was
+            never known.
 
         Raises:
             StoreError: the file cannot be written.
@@ -55,7 +62,7 @@ class RiskGuard:
         if equity is None and self._account not in accounts:
             return None
 
-        def changed(stored: str | None) -> str:
+        def advance_stored(stored: str | None) -> str:
             if stored is None:
                 state = start_risk(self.limits, equity or Decimal(0), now_ms)
             else:
@@ -63,12 +70,14 @@ class RiskGuard:
             now = state.equity if equity is None else equity
             return encode_risk_state(advance_risk(self.limits, state, now, now_ms, orders=orders))
 
-        document = change_risk_state(self._store, self._account, changed, now_ms=_get_wall_ms())
+        document = change_risk_state(
+            self._store, self._account, advance_stored, now_ms=_get_wall_ms()
+        )
         self.state = decode_risk_state(document)
         return self.state
 
     def limit_cost(self, terms: EntryTerms) -> Decimal:
-        """Return the allowed cost of an entry: as requested, or less because of limits."""
+        """Return the cost of an entry that the limits allow: as requested, or less."""
         return limit_entry_cost(self.limits, terms)
 
     def find_entry_obstacle(self, terms: EntryTerms, market: MarketView) -> str | None:
@@ -76,25 +85,30 @@ class RiskGuard:
         return find_obstacle(check_entry_limits(self.limits, self.state, terms, market))
 
     def find_exit_obstacle(self, terms: ExitTerms) -> str | None:
-        """Return the reason against a sell, or None."""
+        """Return the reason why a sell may not be sent; None: it may."""
         return find_obstacle(check_exit_limits(terms))
 
 
 def clear_risk(store: Store, account: str, *, cleared_by: str) -> RiskState:
-    """Clear the breaches of an account for a person; return the new state.
+    """Clear the passed limits of an account for a person; return the new state.
+
+    Args:
+        store: The open database.
+        account: Name of the account.
+        cleared_by: Person, as user and computer; stored with the state.
 
     Raises:
         DataError: the account has no risk state.
         StoreError: the file cannot be written.
     """
 
-    def changed(stored: str | None) -> str:
+    def clear_stored(stored: str | None) -> str:
         if stored is None:
             raise DataError(f"{account} has no limits that could be passed: it never traded live")
         return encode_risk_state(clear_breaches(decode_risk_state(stored)))
 
     document = change_risk_state(
-        store, account, changed, now_ms=_get_wall_ms(), cleared_by=cleared_by
+        store, account, clear_stored, now_ms=_get_wall_ms(), cleared_by=cleared_by
     )
     return decode_risk_state(document)
 
@@ -103,7 +117,7 @@ def decode_risk_state(document: str) -> RiskState:
     """Return the risk state of a stored document.
 
     Raises:
-        DataError: the document is of another version.
+        DataError: the document cannot be read, because another version has stored it.
     """
     try:
         return msgspec.json.decode(document, type=RiskState)

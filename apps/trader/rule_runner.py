@@ -1,12 +1,12 @@
-"""Runs the trading rules of one symbol on paper: feeds the stepper, carries out its exits.
+"""Runs the trading rules of one symbol: feeds them its candles, and carries out entries and exits.
 
-The rules are those of `onetape.engine.stepper`. A closed candle is fed once, before it is decided
-on: its first trade, then its prices. A forming candle counts only as far as it cannot change any
-more: a target that it has reached waits for its close, because a stop in the same candle has
-precedence.
+The rules are those of the backtest (`onetape.engine.step`), on paper and live. A closed candle is
+fed once, before it is decided on: its first trade, then its prices. A forming candle counts only as
+far as it cannot change any more: a target that it has reached waits for its close, because a stop
+in the same candle has precedence.
 
-A level that was passed while the market was not watched is sold at the first price after it
-(`lateness`).
+A level (price of a stop or target) that passed while the market was not watched is sold at the
+first price after it (`lateness`).
 """
 
 import math
@@ -47,48 +47,50 @@ from trader.unwatched_prices import UnwatchedPrices
 
 
 class RuleRunner:
-    """Runs the rules of one symbol: entries and exits."""
+    """Feeds the rules of one symbol, and carries out its entries and exits."""
 
     def __init__(
         self,
         context: SessionContext,
         exchange: RestExchange,
-        broker: Executor,
+        executor: Executor,
         orders: ExitOrders,
         recorder: StreamRecorder,
         rules: AccountRules,
     ) -> None:
-        """Begin after the candles that earlier sessions have decided on.
+        """Continue after the candles that earlier sessions have decided on.
 
         Args:
             context: Context of the traded symbol.
             exchange: Exchange whose clock measures how old a candle is.
-            broker: Broker with the position.
-            orders: Sends the exits and fills orders.
-            recorder: Recorder with the time since which the market is watched.
+            executor: Executor of the symbol, with the position.
+            orders: Sends exits, and fills entries and exits.
+            recorder: Recorder with the watch of the market, and candles that are held back.
             rules: Rules of all symbols of the account; entries are carried out in their order.
         """
         self._context = context
         self._exchange = exchange
-        self._broker = broker
+        self._executor = executor
         self._orders = orders
         self._recorder = recorder
         self._rules = rules
-        self._late_sells = LateSells(context, broker, orders)
+        self._late_sells = LateSells(context, executor, orders)
         self._unwatched = UnwatchedPrices(context, exchange, recorder)
         self._stepper = self._make_stepper()
-        self.journal_exits = JournalExits(context, exchange, broker, orders, lambda: self._stepper)
+        self.journal_exits = JournalExits(
+            context, exchange, executor, orders, lambda: self._stepper
+        )
         """Exits in the journal, for the time in which the database cannot be written."""
         self._due: Candle | None = None
-        """The candle whose open fills the strategy's SELL that is in flight, or None."""
+        """The candle whose open fills the SELL of the strategy that is due; None: none is."""
         self._entering: Enter | None = None
-        """The sent entry that is not over, or None."""
-        broker.set_level_source(self._compute_stop_level)
-        broker.set_level_exit(self._sell_at_level)
+        """The entry that was sent and whose result the rules lack, or None."""
+        executor.set_level_source(self._compute_stop_level)
+        executor.set_level_exit(self._sell_at_level)
         self._is_outdated = False
-        """Whether candles that the rules have taken were corrected since."""
+        """Whether candles were corrected after the rules were fed with them."""
         self._looked_for: tuple[str, int] | None = None
-        """Entry for which the rules were rebuilt, and the last closed candle then; or None."""
+        """Entry order for which the rules were rebuilt, and the newest candle then; or None."""
         self._exit_ahead: int | None = None
         """Open of a candle whose exit was filled before the rules got the candle, or None."""
         self._failure: Exception | None = None
@@ -96,9 +98,9 @@ class RuleRunner:
         rules.attach(context.key.symbol, self)
 
     def _make_stepper(self) -> RuleStepper:
-        """Return the rules in the state that the store leads to."""
+        """Return the rules with the state that the stored candles, decisions and fills lead to."""
         return RuleStepper(
-            self._context, self._broker, self._rules, is_exit_pending=self._orders.is_exit_pending
+            self._context, self._executor, self._rules, is_exit_pending=self._orders.is_exit_pending
         )
 
     def note_correction(self) -> None:
@@ -106,10 +108,14 @@ class RuleRunner:
         self._is_outdated = True
 
     def watch_closed(self, timestamp: int) -> None:
-        """Feed the rules with the closed candles up to the next one to decide on."""
+        """Feed the rules with the closed candles up to one, and carry out the exits they lead to.
+
+        Args:
+            timestamp: Open of the candle to decide on next, epoch seconds.
+        """
         self._note_found_position(timestamp)
         self._late_sells.sell_for_missed_signal()
-        if self._is_outdated and self._broker.open_order is None:
+        if self._is_outdated and self._executor.open_order is None:
             self._is_outdated = False
             self._stepper = self._make_stepper()
         context, state = self._context, self._stepper.state
@@ -133,9 +139,9 @@ class RuleRunner:
         candle that filled the entry is not stored yet, the next candle leads to another attempt.
 
         Args:
-            timestamp: Open of the newest candle to look at, epoch seconds.
+            timestamp: Open of the candle to decide on next, epoch seconds.
         """
-        entry = self._broker.entry_order_id
+        entry = self._executor.entry_order_id
         if entry is None or self._entering is not None or self._stepper.state.position is not None:
             return
         if self._looked_for != (entry, timestamp):
@@ -147,6 +153,9 @@ class RuleRunner:
 
         If a candle stays missing or is not closed, the newest candle is checked too: a stop does
         not wait for candles that the exchange may never send.
+
+        Args:
+            decided: Open of the last decided candle, epoch seconds; None: no candle was decided on.
         """
         self._rules.carry_out_due_entries()
         self._raise_failure()
@@ -169,10 +178,10 @@ class RuleRunner:
             self._watch_later(candle, ended)
 
     def _watch_later(self, candle: Candle, ended: int) -> None:
-        """Check the candles after one that should be decided on by now, oldest first.
+        """Check the candles after one that is overdue for its decision, oldest first, for an exit.
 
         Args:
-            candle: The candle that is decided on.
+            candle: The candle that is overdue.
             ended: Time at which it ended, epoch seconds.
         """
         context = self._context
@@ -190,7 +199,7 @@ class RuleRunner:
                 return
 
     def watch_held(self) -> None:
-        """Check the candles of the stream that are not stored while REST does not respond.
+        """Check the candles of the stream that are held back while REST does not respond.
 
         An exit that they lead to is sold at their newest price (`ExitOrders.fill_exit`).
         """
@@ -232,8 +241,8 @@ class RuleRunner:
         self._raise_failure()
 
     def drop_entry(self) -> None:
-        """Cancel the order to buy that the rules have dropped: no free slot, or the wrong hour."""
-        order, state = self._broker.open_order, self._stepper.state
+        """Cancel the order to buy that the rules have dropped: no free slot, or trading hours."""
+        order, state = self._executor.open_order, self._stepper.state
         if order is None or order.side != "buy" or state.order is not None or state.buy_due:
             return
         with prefixing_lines(self._context.prefix):
@@ -242,7 +251,7 @@ class RuleRunner:
                 print_line(line)
 
     def _explain_drop(self) -> str:
-        """Return why the rules have dropped the entry that was due last, in words."""
+        """Return the reason why the rules have dropped the entry that was due last, as a text."""
         state, hours = self._stepper.state, self._stepper.rules.entry_hours
         moment = state.closed if state.opened is None else state.opened.timestamp
         if hours is not None and moment is not None and not hours.contains(moment):
@@ -250,10 +259,10 @@ class RuleRunner:
         return self._rules.describe_taken_slots()
 
     def sell_for_command(self, reason: str) -> None:
-        """Send the exit that a person has commanded, to be filled at the newest price.
+        """Sell the position for a command of a person, at the newest price.
 
         Args:
-            reason: Command, and person who gave it.
+            reason: Command and its origin, such as `exit by USER on HOST`.
 
         Raises:
             ValueError: there is no position.
@@ -263,27 +272,27 @@ class RuleRunner:
         row = read_newest_row(self._context.store, self._context.key)
         price = Decimal(0) if row is None else Decimal(repr(row.close))
         timestamp = 0 if row is None else row.timestamp
-        self._orders.send_late(*self._orders.make("command", timestamp, price, reason))
+        self._orders.send_late(*self._orders.make_exit("command", timestamp, price, reason))
 
     def _sell_at_level(self, kind: str, level: Decimal, reason: str) -> None:
-        """Send the exit of a position whose level was passed while no candle arrived; once.
+        """Sell the position because the price has passed its stop while no candle arrived; once.
 
         Args:
             kind: `stop_loss` or `trailing_stop`.
-            level: Price of the stop or target, quote currency.
+            level: Price of the stop, quote currency.
             reason: Reason as a text.
         """
-        order = self._broker.open_order
+        order = self._executor.open_order
         if self._orders.is_exit_pending or (order is not None and order.side == "sell"):
             return
         row = read_newest_row(self._context.store, self._context.key)
         timestamp = 0 if row is None else row.timestamp
         cause: ExitCause = "trailing_stop" if kind == "trailing_stop" else "stop_loss"
         print_line(f"{kind.replace('_', ' ')}: {reason}")
-        self._orders.send_late(*self._orders.make(cause, timestamp, level, reason))
+        self._orders.send_late(*self._orders.make_exit(cause, timestamp, level, reason))
 
     def find_hours_obstacle(self, timestamp: int) -> str | None:
-        """Return why no BUY enters by the trading hours, in words; None: it may.
+        """Return a text if the trading hours forbid the entry of a BUY; None: it may enter.
 
         Args:
             timestamp: Open of the candle with the BUY, epoch seconds; the next one fills it.
@@ -309,7 +318,9 @@ class RuleRunner:
         found = stepper.find_entry_obstacle(timestamp)
         if found is None:
             return None
-        return describe_entry_obstacle(found, stepper.rules, stepper.state, self._broker.last_entry)
+        return describe_entry_obstacle(
+            found, stepper.rules, stepper.state, self._executor.last_entry
+        )
 
     def find_sell_obstacle(self, close: float) -> str | None:
         """Return the reason why a SELL of the open position does not count; None: it counts.
@@ -333,8 +344,8 @@ class RuleRunner:
         Args:
             candles: Input candles of the strategy; the last one is decided on.
             signals: Signals of the strategy for these candles.
-            signal: 1 BUY, -1 SELL, 0 HOLD or a SELL that may not be sent.
-            can_enter: Whether a BUY has become an order.
+            signal: 1 BUY, -1 SELL, 0 HOLD, or a SELL that may not be sent.
+            can_enter: Whether the BUY has become an order.
         """
         self._stepper.add_signals(candles, signals)
         timestamp = int(candles.timestamp[-1])
@@ -350,7 +361,7 @@ class RuleRunner:
             self._carry_out(exits, candle)
 
     def _feed_first_trade(self, candle: Candle) -> None:
-        """Feed the first trade of a candle, and its prices from before the watch began."""
+        """Feed the first trade of a candle, and prices that it passed before the watch began."""
         unwatched = self._unwatched.find_exit(candle, self._stepper)
         exits = self._stepper.open(candle)
         if self._exit_ahead is not None and candle.timestamp >= self._exit_ahead:
@@ -361,14 +372,14 @@ class RuleRunner:
         self._carry_out(exits, candle, is_late=unwatched is not None)
 
     def _sell_ahead(self, ahead: RuleStepper, candle: Candle) -> bool:
-        """Leave the position if a candle ends it, although an earlier candle is unknown.
+        """Sell the position if a candle leads to an exit, although an earlier candle is missing.
 
         Args:
             ahead: A copy of the rules, fed with the known earlier candles.
             candle: The candle.
 
         Returns:
-            Whether the search is over: no position, or its exit is decided.
+            Whether no later candle needs to be checked: no position, or its exit is decided.
         """
         if ahead.state.position is None or ahead.state.order is not None:
             return True
@@ -400,7 +411,11 @@ class RuleRunner:
         self._raise_failure()
 
     def enter(self, entry: Enter) -> None:
-        """Fill the order to buy; called with the event, of any symbol, that made the entry due."""
+        """Fill the order to buy; `AccountRules` calls it in the turn of the entry.
+
+        Args:
+            entry: Entry of this symbol, by the rules.
+        """
         candle = read_candle_at(self._context.store, self._context.key, entry.timestamp)
         session = self._context.session
         with (
@@ -415,13 +430,13 @@ class RuleRunner:
         self._settle_entry()
 
     def _settle_entry(self) -> None:
-        """Note in the rules the result of the sent entry, if that order is over."""
+        """Feed the rules with the result of the sent entry, if that order is over."""
         entry = self._entering
-        if entry is None or self._broker.is_entry_in_flight:
+        if entry is None or self._executor.is_entry_in_flight:
             return
         self._entering = None
-        is_filled = self._broker.entry_order_id is not None
-        price = self._broker.compute_entry_price(entry.price)
+        is_filled = self._executor.entry_order_id is not None
+        price = self._executor.compute_entry_price(entry.price)
         self._stepper.step(
             EntryFilled(entry.symbol, price) if is_filled else EntryRefused(entry.symbol)
         )
@@ -436,7 +451,7 @@ class RuleRunner:
             raise failure
 
     def _compute_stop_level(self) -> tuple[str, Decimal] | None:
-        """Return kind and price of the open position's stop by the rules, or None."""
+        """Return kind and price (quote currency) of the position's stop by the rules, or None."""
         state, rules = self._stepper.state, self._stepper.rules
         held = state.position
         if held is None or not held.has_levels:
@@ -448,33 +463,34 @@ class RuleRunner:
         return EXIT_KINDS[levels.stop_kind], Decimal(repr(levels.stop))
 
     def _sell_position(self, exit_: Exit, candle: Candle, *, is_late: bool) -> None:
+        """Send the exit at a level: at its price, or if it is late, at the next price."""
         cause: ExitCause = "market" if exit_.kind == "signal" else exit_.kind
         reason = describe_exit_reason(self._context, exit_, candle)
         level = Decimal(repr(exit_.price))
-        order, obligation = self._orders.make(cause, candle.timestamp, level, reason)
+        order, obligation = self._orders.make_exit(cause, candle.timestamp, level, reason)
         if is_late:
             self._orders.send_late(order, obligation)
             print_line(f"{reason}: passed while the market was not watched; sold at the next price")
             return
         found = BarExit(exit_.price, EXIT_KINDS.index(exit_.kind), exit_.is_ambiguous)
-        print_line(f"{reason}: {self._orders.send_at(order, obligation, candle, found)}")
+        print_line(f"{reason}: {self._orders.send_at_level(order, obligation, candle, found)}")
         self._settle()
 
     def settle(self) -> None:
-        """Note in the rules the results of orders in flight that have ended."""
+        """Feed the rules with the results of an entry and an exit that are over."""
         self._settle_entry()
         self._settle()
 
     def _settle(self) -> None:
-        """Note in the rules the result of the exit in flight, if that order has ended."""
+        """Feed the rules with the result of the exit, if that order is over."""
         state, symbol = self._stepper.state, self._context.key.symbol
         if state.position is None:
             return
-        if self._broker.entry_order_id is None:
+        if self._executor.entry_order_id is None:
             if state.order is None:
                 # A pending exit has been filled before the rules made it due.
                 self._stepper.step(ExitSent(symbol))
-            left = self._broker.last_exit
+            left = self._executor.last_exit
             newest = state.closed if state.opened is None else state.opened.timestamp
             if left is not None and newest is not None and left > newest:
                 self._exit_ahead = left

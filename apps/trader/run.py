@@ -1,4 +1,4 @@
-"""One run of the trader: check the settings, open exchange and file, trade until stopped."""
+"""One run of the trader: checks the start, opens exchange and database, trades until a stop."""
 
 import asyncio
 import time
@@ -77,7 +77,7 @@ from trader.settings_reload import make_session_rules
 from trader.shared_rate_limit_bans import SharedRateLimitBans
 from trader.start_settings import find_strategy_fault
 from trader.start_strategies import StrategyLoader
-from trader.strategy_origin import ORIGIN, find_loaded_origin, get_stored_origin, params_origin
+from trader.strategy_origin import ORIGIN, find_loaded_origin, get_stored_origin, make_params_origin
 from trader.traded_symbols import parse_traded_symbols
 from trader.trading_thread import run_in_thread
 from trader.waiting_start import WaitingStart
@@ -91,11 +91,14 @@ def run_trader(
 ) -> None:
     """Trade until SIGTERM or Ctrl-C.
 
+    It blocks the main thread, whose event loop has the sockets and signals; the sessions run in a
+    second thread (`trading_thread`).
+
     Args:
         settings: Settings of the trader.
-        is_confirmed: Whether a person has confirmed the first live entry of the account.
-        strategy_fault: Error of reading the settings that the strategy's file states; raised unless
-            a position or order is open.
+        is_confirmed: Whether a person has confirmed the first live entry with `--yes`.
+        strategy_fault: Error of the strategy's file, or of the saved run; raised unless a position
+            or order is open. None: no error.
 
     Raises:
         OnetapeError: as its class describes; rows stored before stay stored.
@@ -139,14 +142,18 @@ def run_trader(
 
 
 def make_account_config(settings: TraderSettings, trading_rules: TradingRules) -> AccountConfig:
-    """Return the account of these settings in a market with these steps."""
+    """Return the rules of the account, with its start balance and a market's trading rules."""
     return structs.replace(
         settings.account, cash=float(get_configured_balance(settings)), trading_rules=trading_rules
     )
 
 
 def _check_stored_accounts(start: Start, path: Path) -> Start:
-    """Return the symbols that are traded, as the stored accounts of the file allow."""
+    """Return the start with the symbols that the stored account allows to trade.
+
+    Raises:
+        SafetyRefusal: the account was opened with other settings.
+    """
     if not path.exists():
         return start
     with open_store(path, create=False, whole=True) as store:
@@ -154,6 +161,7 @@ def _check_stored_accounts(start: Start, path: Path) -> Start:
 
 
 def _make_endpoint(plan: StartPlan, stack: ExitStack) -> Endpoint:
+    """Return the exchange to connect to; a simulator is started if none is found."""
     settings = plan.settings
     if settings.simulator_url and plan.open_series and settings.exchange == SIMULATOR_ID:
         # The exchange may not be reachable yet: with a position open the start waits for it.
@@ -173,6 +181,7 @@ async def _trade(
     *,
     is_confirmed: bool,
 ) -> None:
+    """Open the exchange, confirm a first live entry, and trade in the trading thread."""
     stop = StopRequest()
     settings, account = start.plan.settings, start.plan.account
     path = choose_trader_database(settings)
@@ -181,7 +190,7 @@ async def _trade(
     with closing(bans), taking_command_signals(path, account):
         async with AsyncExitStack() as stack:
             opened = await open_exchange(
-                partial(_open, start, endpoint, credentials, bans),
+                partial(_open_access, start, endpoint, credentials, bans),
                 stack,
                 stop,
                 waiting=waiting,
@@ -213,25 +222,28 @@ async def _trade(
             await run_in_thread(stop, partial(trade_once_unlocked, plan, path, trade))
 
 
-class _Opened(Struct, frozen=True):
-    """An opened exchange, and the account of the key, if there is one."""
+class _OpenedExchange(Struct, frozen=True):
+    """An opened exchange with the markets to trade, and the account of the API key."""
 
     exchange: RestExchange
     start: Start
+    """The start, without symbols that the exchange does not list."""
     markets: Sequence[MarketInfo]
+    """Market of each symbol of the start."""
     access: LiveAccess | None
+    """Account at the exchange for live orders; None: on paper."""
     simulated: SimulatorInfo | None
-    """Description of the simulated market; None for a real exchange."""
+    """Seed and time of the simulator's market; None for a real exchange."""
 
 
-async def _open(
+async def _open_access(
     start: Start,
     endpoint: Endpoint,
     credentials: Credentials | None,
     bans: SharedRateLimitBans,
     stack: AsyncExitStack,
-) -> _Opened:
-    """Open the exchange and the account; the exit stack closes them."""
+) -> _OpenedExchange:
+    """Open the exchange, and with a key the account; the exit stack closes them."""
     # The trader fetches the market again by itself, and its stream goes on meanwhile.
     exchange = await stack.enter_async_context(
         RestExchange(endpoint, retry_seconds=BRIEF_RETRY_SECONDS, waits_for_ban_end=False)
@@ -249,7 +261,7 @@ async def _open(
             held_account=plan.exchange_account,
             is_unknown_allowed=plan.settings.untested_exchange,
         )
-    return _Opened(exchange, start, markets, access, await find_simulated_market(exchange))
+    return _OpenedExchange(exchange, start, markets, access, await find_simulated_market(exchange))
 
 
 async def trade_in_sessions(
@@ -262,7 +274,20 @@ async def trade_in_sessions(
     *,
     simulated: SimulatorInfo | None,
 ) -> None:
-    """Open the database and trade until the stop; runs in the trading thread."""
+    """Open the database, and trade until the stop; runs in the trading thread.
+
+    Args:
+        plan: Plan of the start.
+        exchange: Open; its event loop is that of the main thread.
+        evaluators: Evaluator of each symbol, in the order of `plan.symbols`; closed at the end.
+        markets: Market of each symbol, in the same order.
+        access: Account at the exchange for live orders; None: on paper.
+        stop: Ends the sessions.
+        simulated: Seed and time of the simulator's market; None for a real exchange.
+
+    Raises:
+        OnetapeError: as for `run_sessions`, or the file cannot be opened.
+    """
     settings, account = plan.settings, plan.account
     path = choose_trader_database(settings)
     with open_store(path, create=True) as store, checkpoints_in_thread(store):
@@ -326,15 +351,16 @@ async def trade_in_sessions(
 def _choose_session_strategy(
     plan: StartPlan, symbol: str, evaluator: StrategyEvaluator
 ) -> tuple[LoadedStrategy, Mapping[str, Any]]:
-    """Return the strategy that the session of a symbol stores, and its origin.
+    """Return the strategy that the session of a symbol stores, and the rules of its origin.
 
-    A strategy that cannot be loaded keeps its name, parameters and file.
+    If a stand-in trades for a strategy that cannot be loaded, the session stores name, parameters
+    and file of that strategy.
     """
     strategy, name = evaluator.strategy, plan.stand_ins.get(symbol)
     session = plan.sessions.get(symbol)
     if name is None:
         before = get_stored_origin(session)
-        run = params_origin(plan.settings, evaluator.settings, before)
+        run = make_params_origin(plan.settings, evaluator.settings, before)
         return strategy, {ORIGIN: find_loaded_origin(evaluator), **run}
     parameters = {} if session is None else dict(session.parameters)
     return structs.replace(strategy, name=name, parameters=parameters), get_stored_origin(session)
@@ -348,15 +374,15 @@ def make_session(
     now_ms: int,
     origin: Mapping[str, Any],
 ) -> Session:
-    """Return the record of a session that begins now.
+    """Return the record of a session that begins now; it is not stored yet.
 
     Args:
         settings: Settings of the trader.
         account: Name of the account.
         key: The series to trade.
-        strategy: Strategy with its parameters.
+        strategy: Strategy with its parameters and the digest of its code.
         now_ms: Market time, epoch milliseconds.
-        origin: Origin of the strategy, as `strategy_origin.get_origin_rules` returns it.
+        origin: Strategy file and saved run, as `strategy_origin.get_origin_rules` returns them.
     """
     return Session(
         session=uuid4().hex,

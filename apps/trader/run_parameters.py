@@ -15,13 +15,13 @@ from trader.traded_symbols import parse_traded_symbols
 def load_trader_settings(
     file: Path | None, flags: SettingsTree, name: str | None
 ) -> Loaded[TraderSettings]:
-    """Return the settings of a trader.
+    """Read the settings of a trader, with strategy and parameters of a saved run if one is named.
 
     Args:
-        file: File of the settings; None: there is none.
+        file: Settings file; None: there is none.
         flags: Values of the flags by dotted key.
-        name: Name of the saved run whose strategy and parameters are taken, as `load_choice` takes
-            it; None: those of the settings.
+        name: Saved run whose strategy and parameters are taken, named as for `load_choice`; None:
+            strategy and parameters are those of the settings.
 
     Raises:
         UsageError: no such run, a run without a choice, or one of another strategy, symbol or

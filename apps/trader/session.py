@@ -1,4 +1,4 @@
-"""The session of one symbol: its tasks, from the stream to the orders, until a person stops.
+"""The session of one symbol: builds its tasks (stream, REST, decisions, orders ...) and runs them.
 
 The tasks build their memory from the database each time that they begin, so a session recovers from
 an error of the file, or an unforeseen one, as from a kill.
@@ -47,16 +47,16 @@ from trader.stream_recorder import StreamRecorder
 from trader.supervisor import Supervisor
 from trader.warm_up import WarmUp
 
-#: A request is sent at least this often to REST that refuses, wall seconds.
+#: Longest pause between two requests while REST refuses them, wall seconds.
 LONGEST_REST_PAUSE_SECONDS = 3.0
-#: Maximum time that a write waits for another process. Then the trader is degraded and retries.
+#: Maximum time that a write waits for another process, wall seconds; then the trader is degraded.
 WRITE_TIMEOUT_SECONDS = 1.0
-#: Shorter time limit for the end of a session.
+#: Maximum time that a write waits at the end of a session, wall seconds.
 TIDY_TIMEOUT_SECONDS = 0.5
 
 
 class TradingSession:
-    """The parts of one trading session, built again from the database when necessary."""
+    """One trading session: its tasks are built from the database, and again after an error."""
 
     def __init__(
         self,
@@ -68,6 +68,17 @@ class TradingSession:
         states: TraderStates,
         notes: list[str],
     ) -> None:
+        """Initialise; nothing runs before `run`.
+
+        Args:
+            context: Context of the traded symbol.
+            exchange: Open exchange.
+            lease: Lease of account and symbol.
+            streams: Streams of the markets that the process trades.
+            account_context: Objects that the sessions of the account share.
+            states: States of this session.
+            notes: Lines to print after the opening lines.
+        """
         self._context = context
         self._exchange = exchange
         self._lease = lease
@@ -78,7 +89,7 @@ class TradingSession:
         streams.probe.on_recovery.append(self._supervisor.end_pauses)
         self._clock_watch = ClockWatch(exchange, states)
         self._notes = notes
-        self._broker: Executor | None = None
+        self._executor: Executor | None = None
         self._exits: RuleRunner | None = None
         self._journal = ExitJournal(
             context.store.path, make_lease_name(context.session.account, context.key.symbol)
@@ -92,7 +103,11 @@ class TradingSession:
         """Whether the opening lines are printed."""
 
     async def run(self, stop: StopRequest) -> None:
-        """Trade until the stop, then store and print the reason of the end."""
+        """Trade until the stop, then store and print the reason of the end.
+
+        Raises:
+            OnetapeError: an error that ends the trader (`supervisor.ERROR_RULES`).
+        """
         session = self._context.session
         with (
             prefixing_lines(self._context.prefix),
@@ -104,6 +119,7 @@ class TradingSession:
             await self._run(stop)
 
     async def _run(self, stop: StopRequest) -> None:
+        """Run the tasks under the supervisor until the stop or an error, then store the end."""
         context = self._context
         for number, ban in enumerate(context.entry_bans, 1):
             self._states.report(f"start {number}", ban)
@@ -130,35 +146,37 @@ class TradingSession:
                 self._end(reason)
             level: Level = "INFO" if stop.name else "ERROR"
             log_event("session", f"session ended: {reason}", level=level, reason=reason)
-            if self._broker is not None:
-                print_line(format_closing_line(context, self._broker, stop.name or "an error"))
+            if self._executor is not None:
+                print_line(format_closing_line(context, self._executor, stop.name or "an error"))
             self._journal.close()
 
     async def _trade(self) -> None:
-        """Build the tasks of the session from the stored state, and run them forever."""
+        """Build the tasks of the session from the stored state, and run them until one fails."""
         context, exchange, lease = self._context, self._exchange, self._lease
         # If the file cannot be written, nothing is sent to the exchange.
         lease.renew()
-        self._broker = broker = make_executor(
+        self._executor = executor = make_executor(
             context, lease.fence, self._account_context.funds, exchange, self._states
         )
-        journal = JournalEntries(context, self._journal, broker, lease.fence)
+        journal = JournalEntries(context, self._journal, executor, lease.fence)
         journal.restore()
-        self._resume(broker)
+        self._resume(executor)
         gap_backfiller = GapBackfiller(context, exchange)
         recorder = StreamRecorder(context, exchange, gap_backfiller)
         # With a position open, the candles since the last decision are checked for an exit.
-        since = read_last_decided(context.store, context.session) if broker.entry_order_id else None
+        since = (
+            read_last_decided(context.store, context.session) if executor.entry_order_id else None
+        )
         warm_up = WarmUp(gap_backfiller, since)
-        orders = ExitOrders(context, exchange, broker, lease, recorder, self._journal)
+        orders = ExitOrders(context, exchange, executor, lease, recorder, self._journal)
         exits = self._exits = RuleRunner(
-            context, exchange, broker, orders, recorder, self._account_context.rules
+            context, exchange, executor, orders, recorder, self._account_context.rules
         )
         strategy_runner = StrategyRunner(
             context,
             exchange,
             recorder,
-            broker,
+            executor,
             lease,
             exits,
             orders,
@@ -172,32 +190,36 @@ class TradingSession:
                 ),
                 "REST": self._supervisor.repeat(
                     "REST",
-                    partial(self._close_candles, warm_up, gap_backfiller, recorder, broker, exits),
+                    partial(
+                        self._close_candles, warm_up, gap_backfiller, recorder, executor, exits
+                    ),
                     solves=False,
                     longest_pause=self._compute_longest_rest_pause,
                 ),
                 "market": self._supervisor.repeat(
                     "market status",
-                    MarketStatus(context, exchange, recorder, broker, lease, self._states).check,
+                    MarketStatus(context, exchange, recorder, executor, lease, self._states).check,
                 ),
                 "controls": self._supervisor.repeat(
                     "controls",
                     ControlWatch(
                         context, exchange, orders, exits, self._states, self._account_context
-                    ).look,
+                    ).carry_out_commands,
                 ),
                 "price": self._supervisor.repeat(
                     "price over REST",
-                    RestPrice(context, exchange, recorder, orders, exits, self._states).look,
+                    RestPrice(
+                        context, exchange, recorder, orders, exits, self._states
+                    ).fill_if_stream_down,
                 ),
-                "clock": self._supervisor.repeat("clock comparison", self._look_at_clock),
+                "clock": self._supervisor.repeat("clock comparison", self._compare_clocks),
                 "probe": self._supervisor.repeat("probe", partial(self._probe_rest, recorder)),
                 "orders": self._supervisor.repeat(
                     "orders",
                     partial(
                         drive_orders,
                         context,
-                        broker,
+                        executor,
                         exits,
                         exchange,
                         lease,
@@ -209,7 +231,7 @@ class TradingSession:
                     warm_up,
                     recorder,
                     gap_backfiller,
-                    broker,
+                    executor,
                     strategy_runner,
                     lease,
                     exits,
@@ -222,7 +244,7 @@ class TradingSession:
         )
 
     async def _run_exits_and_commands(self) -> None:
-        """Look for exits and commands from an error until everything is built again."""
+        """Find exits, and print commands, from an error until the tasks run again."""
         await self._supervisor.run_tasks(
             {
                 "exits": self._exit_watch.run(),
@@ -232,9 +254,9 @@ class TradingSession:
             }
         )
 
-    def _resume(self, broker: Executor) -> None:
-        """Continue the open orders; orders to buy are cancelled."""
-        cancelled = broker.resume(self._exchange.now_ms(), "the session that placed it ended")
+    def _resume(self, executor: Executor) -> None:
+        """Continue the exits that an earlier session left open, and cancel its orders to buy."""
+        cancelled = executor.resume(self._exchange.now_ms(), "the session that placed it ended")
         if not cancelled:
             return
         orders = f"{format_count(cancelled, 'order')} to buy"
@@ -248,34 +270,36 @@ class TradingSession:
         warm_up: WarmUp,
         gap_backfiller: GapBackfiller,
         recorder: StreamRecorder,
-        broker: Executor,
+        executor: Executor,
         exits: RuleRunner,
     ) -> None:
-        """Fetch the candles of the first decision, then close those that the stream leaves open."""
+        """Fetch the warm-up until that succeeds, then close candles that the stream leaves open."""
         if not warm_up.done.is_set():
             new_candles = await warm_up.fetch()
-            if new_candles and broker.entry_order_id is not None:
+            if new_candles and executor.entry_order_id is not None:
                 # The rules were built before these candles were stored.
                 exits.note_correction()
-            self._open(broker, new_candles, gap_backfiller.refused)
+            self._open(executor, new_candles, gap_backfiller.refused)
         await decision_loop.close_candles(gap_backfiller, recorder, self._supervisor)
 
     def _compute_longest_rest_pause(self) -> float:
-        """Return the longest pause between two requests, seconds, which ends with a ban."""
+        """Return the longest pause between two requests, seconds; it ends with a ban."""
         left = self._exchange.get_banned_seconds()
         return min(left, LONGEST_REST_PAUSE_SECONDS) if left > 0 else LONGEST_REST_PAUSE_SECONDS
 
-    def _open(self, broker: Executor, new_candles: int, refused: str) -> None:
+    def _open(self, executor: Executor, new_candles: int, refused: str) -> None:
         """Print the opening lines of the session, once."""
         if self._is_open:
             return
         self._is_open = True
-        opening = format_opening_lines(self._context, self._exchange, broker, new_candles, refused)
+        opening = format_opening_lines(
+            self._context, self._exchange, executor, new_candles, refused
+        )
         for line in (*opening, *self._notes):
             print_line(line)
 
     async def _watch(self, recorder: StreamRecorder, warm_up: WarmUp) -> None:
-        """Store the events of the stream, forever."""
+        """Pass the events of the stream to the recorder, until an error."""
         # An attempt only: the prices of the stream are needed where REST returns no candles, too.
         await warm_up.tried.wait()
         try:
@@ -298,13 +322,13 @@ class TradingSession:
     def _iterate_events(self) -> AsyncGenerator[StreamEvent]:
         return self._streams.events(self._context.key)
 
-    async def _look_at_clock(self) -> None:
-        await self._clock_watch.look()
+    async def _compare_clocks(self) -> None:
+        await self._clock_watch.compare_if_due()
         await asyncio.sleep(decision_loop.LOOP_SECONDS)
 
     async def _probe_rest(self, recorder: StreamRecorder) -> None:
         if not recorder.live and not recorder.is_quiet:
-            await self._streams.probe.look()
+            await self._streams.probe.send_if_due()
         await asyncio.sleep(decision_loop.LOOP_SECONDS)
 
     async def _renew(self, journal: JournalEntries) -> None:
@@ -315,29 +339,29 @@ class TradingSession:
         await asyncio.sleep(decision_loop.LOOP_SECONDS)
 
     async def _settle(self) -> None:
-        """Wait for orders on their way to end, and protect the coins that they have bought."""
+        """Wait a moment for orders that were sent, and protect the coins that they have bought."""
         if sys.exception() is not None and isinstance(sys.exception(), SafetyRefusal):
             return
         with tidying(self._context):
-            if not await settle_orders(self._broker, self._exchange, self._lease):
+            if not await settle_orders(self._executor, self._exchange, self._lease):
                 print_line(
                     "an order is on its way, or a position has no stop at the exchange; the next "
                     "session looks up the outcome first"
                 )
 
     def _end(self, reason: str) -> None:
-        """Store the end of the session."""
+        """Store the end of the session, and cancel an order to buy that was not sent."""
         context, now_ms = self._context, self._exchange.now_ms()
         with tidying(context):
             close_data_outages(context.store, context.session.session, to_ms=now_ms)
             end_session(context.store, context.session.session, ended_ms=now_ms, reason=reason)
-            broker = self._broker
-            if broker is None:
+            executor = self._executor
+            if executor is None:
                 return
-            cancelled = broker.cancel_entry(now_ms, f"session ended by {reason}")
+            cancelled = executor.cancel_entry(now_ms, f"session ended by {reason}")
             if cancelled is not None:
                 print_line(cancelled)
-            if broker.open_order is not None:
+            if executor.open_order is not None:
                 print_line(
                     "the order to sell stays open: the next session fills it at its first price"
                 )
@@ -345,10 +369,15 @@ class TradingSession:
 
 @contextlib.contextmanager
 def tidying(context: SessionContext, *, is_silent: bool = False) -> Generator[None]:
-    """Print, instead of raising, an error of the block that stores the end of a session.
+    """Print, instead of raising, an error of the block, which stores the end of a session.
 
-    The write is tried for a moment only: a stop shall not take long. A failed write is printed,
-    unless its error is the one that ends the program; the next session of the account tidies up.
+    Nothing is printed if another error ends the session already. A write waits for another process
+    for a moment only, because a stop should not take long; the next session of the account stores
+    what is missing.
+
+    Args:
+        context: Context of the traded symbol.
+        is_silent: Whether nothing is printed, because the error was printed before.
     """
     context.store.lock_timeout_seconds = min(
         context.store.lock_timeout_seconds, TIDY_TIMEOUT_SECONDS

@@ -1,4 +1,4 @@
-"""Context of one session of the trader: market, strategy, money, file, settings."""
+"""What the parts of a symbol's session share: market, strategy, money, database and settings."""
 
 from decimal import Decimal
 
@@ -27,26 +27,32 @@ class SessionContext(Struct, frozen=True):
 
     settings: TraderSettings
     key: SeriesKey
+    """The series that is traded: exchange, symbol, timeframe."""
     timeframe: Timeframe
     market: MarketInfo
+    """Currencies, trading rules and state of the market."""
     strategy: LoadedStrategy
+    """Name, parameters and lookback of the strategy, without its code."""
     evaluator: StrategyEvaluator
     """Evaluator that runs the strategy's code in another process."""
     rules: AccountConfig
+    """Costs, order sizes and exits of the account in this market."""
     start_balance: Decimal
     """Money of the account at its start, quote currency; `rules.cash` is the nearest float."""
     store: Store
+    """The open database; used in the trading thread only."""
     session: Session
+    """Record of the session, as it is stored."""
     broker: LiveBroker | None = None
     """Broker that sends real orders; None: on paper."""
     exchange_account: str = ""
-    """The exchange and its own id of the account; empty: on paper."""
+    """Name of the account at the exchange, with the exchange's own id; empty: on paper."""
     tag: str = ""
-    """Prefix of the client order ids of live orders."""
+    """Prefix of the client order ids of live orders, one for each database; empty: on paper."""
     times: LiveTimes = LiveTimes()
     """Time limits of live orders."""
     entry_bans: tuple[Problem, ...] = ()
-    """Reasons against entries until the trader is restarted."""
+    """Problems that forbid entries until the trader is restarted."""
     prefix: str = ""
     """Prefix of each line that is printed for the symbol; empty for a single symbol."""
 
@@ -56,11 +62,11 @@ class SessionContext(Struct, frozen=True):
         return self._choose_digits(read_last_closed(self.store, self.key, LEAST_CANDLES))
 
     def get_digits(self, candles: Candles) -> Digits:
-        """Return `digits` without a read of the file, if the last candles are at hand.
+        """Return the same as `digits`, without a read of the file if there are enough candles.
 
         Args:
-            candles: The newest closed candles, oldest first. Where a gap leaves too few of them,
-                those of the file count.
+            candles: The newest closed candles, oldest first; too few of them: the stored ones are
+                read.
         """
         if len(candles) < LEAST_CANDLES:
             return self.digits

@@ -1,4 +1,4 @@
-"""Trading sessions of one account, one for each symbol, side by side until a person stops."""
+"""Runs the sessions of one account, one for each symbol, side by side until they are stopped."""
 
 import asyncio
 from collections.abc import Coroutine, Sequence
@@ -11,14 +11,14 @@ from onetape.exchange.market_clock import SimulatorInfo
 from onetape.exchange.rest import RestExchange
 from onetape.store.sessions import start_session
 from onetape.store.trader_states import insert_state_changes
-from trader.account import describe_session_changes, hold_account
+from trader.account import describe_session_changes, open_or_continue_account
 from trader.account_context import AccountContext, build_account_context
 from trader.lease import Lease
 from trader.market_guard import check_market
 from trader.session import TradingSession, tidying
 from trader.session_context import SessionContext
 from trader.states import TraderStates
-from trader.stream import MarketStreams, dial_file_of
+from trader.stream import MarketStreams, get_dial_file
 
 
 async def run_session(
@@ -42,17 +42,17 @@ async def run_sessions(
     An error that ends the session of one symbol ends all of them.
 
     Args:
-        contexts: One for each symbol, in the order of entries at one moment.
+        contexts: Context of each symbol, in the order of entries at one moment; at least one.
         exchange: Open; its event loop may be that of another thread.
         stop: Ends the sessions.
-        simulated: Description of the simulated market; None for a real exchange.
+        simulated: Seed and time of the simulator's market; None for a real exchange.
 
     Raises:
         SafetyRefusal: another process trades a symbol, or the account was opened for something
             else.
         DataError: the file holds candles of another market, or was deleted or replaced.
-        ConfigurationError: the first evaluation of a strategy failed, or returned junk, with
-            nothing open in the account.
+        ConfigurationError: the first evaluation of a strategy failed, and no position and no order
+            of the account is open.
         OnetapeError: the sessions cannot begin.
     """
     for context in contexts:
@@ -60,7 +60,7 @@ async def run_sessions(
     async with AsyncExitStack() as stack:
         leases = [_take_lease(context, stack) for context in contexts]
         held = [
-            hold_account(context, lease.fence)
+            open_or_continue_account(context, lease.fence)
             for context, lease in zip(contexts, leases, strict=True)
         ]
         account_context = build_account_context([context for context, _ in held], exchange.now_ms)
@@ -69,11 +69,11 @@ async def run_sessions(
                 exchange,
                 [context.key.symbol for context in contexts],
                 stale_after_seconds=contexts[0].settings.stale_after_seconds,
-                dial_file=dial_file_of(contexts[0].store.path, exchange.endpoint.exchange),
+                dial_file=get_dial_file(contexts[0].store.path, exchange.endpoint.exchange),
             )
         )
         sessions = [
-            _begin(context, exchange, lease, streams, account_context, lines)
+            _begin_session(context, exchange, lease, streams, account_context, lines)
             for (context, lines), lease in zip(held, leases, strict=True)
         ]
         await _run_all([session.run(stop) for session in sessions])
@@ -92,7 +92,7 @@ def _take_lease(context: SessionContext, stack: AsyncExitStack) -> Lease:
     return lease
 
 
-def _begin(
+def _begin_session(
     context: SessionContext,
     exchange: RestExchange,
     lease: Lease,

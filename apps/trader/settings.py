@@ -1,4 +1,4 @@
-"""Settings of the trader: in config/trader.yaml, the environment or by flags."""
+"""The settings of the trader, which come from config/trader.yaml, the environment or flags."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -21,11 +21,12 @@ from onetape.engine.account_config import MAX_OPEN_TRADES, MOST_MONEY, AccountCo
 from onetape.execution.risk_limits import RiskLimits
 from trader.monitoring.settings import MonitoringSettings
 
+#: Reason in the error of several exchanges or timeframes.
 _ONCE: Final = "and a trader trades on one exchange and timeframe; start one trader for each"
 
 
 class SymbolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One entry of the list `symbols`."""
+    """One entry of the setting `symbols`: a symbol, and its strategy if it has its own."""
 
     symbol: str
     strategy: StrategySettings | None = None
@@ -80,8 +81,10 @@ class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
     timeframe: Annotated[str, TIMEFRAME._replace(once=_ONCE)] = DEFAULT_TIMEFRAME
     strategy: StrategySettings = StrategySettings()
     params_from: str | None = ""
-    """Saved run that strategy and parameters come from, in words; empty: no run, but the settings;
-    None: a run is named that cannot be used, so strategy and parameters are not known."""
+    """Text about the saved run that strategy and parameters come from; empty: from the settings.
+
+    None: a run is named that cannot be used, so strategy and parameters are unknown.
+    """
     account_name: Annotated[
         str | None,
         Setting(
@@ -160,5 +163,5 @@ class TraderSettings(DeclaredStruct, frozen=True, kw_only=True):
 
 
 def choose_trader_database(settings: TraderSettings) -> Path:
-    """Return the database file of a trader: the named one, or the default of its exchange."""
+    """Return the path of a trader's database: of the settings, or the default of the exchange."""
     return choose_database_path(settings.db, settings.exchange, is_sandbox=settings.sandbox)

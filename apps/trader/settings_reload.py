@@ -1,8 +1,9 @@
-"""`trader reload`: apply a changed settings file to a running trader, as far as it is safe.
+"""`trader reload`: applies a changed settings file to a running trader, as far as it is safe.
 
 Limits of time hold at once. Costs, order sizes, exits and the number of positions hold for entries
 from then on; while a position is open they wait until the account is flat, so that an open trade
-keeps its own levels, unless `--apply-to-open` was given. Everything else needs a restart.
+keeps its levels, unless `--apply-to-open` was given. Every other change needs a restart, and is
+printed.
 """
 
 import contextlib
@@ -23,16 +24,21 @@ from trader.session_context import SessionContext
 from trader.settings import TraderSettings
 from trader.strategy_origin import get_origin_rules
 
-#: Settings that hold at once, because they are read at each use.
+#: Settings whose change holds at once, because they are read at each use.
 AT_ONCE: Final = ("max_signal_age_seconds", "strategy_timeout_seconds", "ticker_days")
-#: Sections that make the rules of an account.
+#: Sections of settings that are rules of an account: costs, sizes and exits.
 _OF_RULES: Final = ("account.", "exits.")
+#: Reads and checks the settings again; None: the trader was started without a settings file.
 _load: Callable[[], TraderSettings] | None = None
 
 
 @contextlib.contextmanager
 def reloading_with(load: Callable[[], TraderSettings]) -> Generator[None]:
-    """Let reloads of this process read the settings by a function while the block runs."""
+    """While the block runs, let reloads of this process read the settings by a function.
+
+    Args:
+        load: Reads and checks the settings; may raise OnetapeError.
+    """
     global _load
     _load = load
     try:
@@ -47,12 +53,12 @@ class SettingsReload:
     def __init__(
         self, contexts: Sequence[SessionContext], rules: AccountRules, is_flat: Callable[[], bool]
     ) -> None:
-        """Begin with the settings of the sessions.
+        """Initialise with the settings that the sessions have now.
 
         Args:
             contexts: Context of each symbol's session.
             rules: Rules of the account.
-            is_flat: Whether no symbol of these sessions has a position.
+            is_flat: Returns whether no symbol of these sessions has a position.
         """
         self._contexts = contexts
         self._rules = rules
@@ -64,7 +70,7 @@ class SettingsReload:
         """Read the settings again and apply safe changes; return the lines to print.
 
         Args:
-            applies_to_open: Whether changed rules hold for open trades too.
+            applies_to_open: Whether changed rules hold at once, for an open position too.
 
         Raises:
             StoreError: the rules of a session could not be stored; the rules hold anyway.
@@ -118,6 +124,7 @@ class SettingsReload:
             force_setattr(context, "settings", settings)
 
     def _set_rules(self, new: TraderSettings) -> None:
+        """Apply the rules of new settings to all sessions, and store them with the sessions."""
         self._pending = None
         old = self._contexts[0].settings
         self._set_settings(replace(old, account=new.account, max_open_trades=new.max_open_trades))
@@ -136,9 +143,9 @@ class SettingsReload:
 
 
 def make_session_rules(settings: TraderSettings) -> dict[str, Any]:
-    """Return the settings of order size, costs and exits, as a session stores them.
+    """Return the settings of order size, costs and exits, as the column `sessions.rules` has them.
 
-    The order of several symbols is included: it decides between simultaneous entries.
+    The order of several symbols is included: it decides between entries at one moment.
     """
     tree = build_settings_tree(settings)
     rules = {**tree["account"], **tree["exits"]}

@@ -1,6 +1,7 @@
-"""Rate limit bans shared through the database: no process on the file sends to a banning exchange.
+"""Rate limit bans of an exchange, shared by all processes on a database.
 
-An exchange counts the requests of one address, for all programs together.
+An exchange counts the requests of one address, for all programs together. So a ban that one process
+gets is stored, and no other process sends requests until it is over.
 """
 
 from pathlib import Path
@@ -14,8 +15,8 @@ from onetape.store.rate_limit_bans import read_latest_rate_limit_ban, save_rate_
 class SharedRateLimitBans:
     """The bans of one exchange, for `RestExchange.share_rate_limit_bans`; used by one thread.
 
-    The connection to the file is separate and never waits: if the file is locked or absent, a ban
-    stays in memory, and is written when the file can be.
+    It has its own connection to the database, which never waits: if the file is locked or missing,
+    a ban stays in memory, and is stored when the file can be written.
     """
 
     def __init__(self, database: Path, exchange: str) -> None:
@@ -29,10 +30,12 @@ class SharedRateLimitBans:
         self._exchange = exchange
         self._store: Store | None = None
         self._own: RateLimitBan | None = None
+        """Latest ban that this process got; None: none."""
         self._unwritten: RateLimitBan | None = None
+        """Ban that could not be stored yet, or None."""
 
     def find_latest(self) -> RateLimitBan | None:
-        """Return the ban with the latest end, over or not, or None."""
+        """Return the ban with the latest end, of any process, over or not; None: there was none."""
         try:
             store = self._open_store()
             stored = (
@@ -47,7 +50,7 @@ class SharedRateLimitBans:
         return own if own is not None and own.replaces(stored) else stored
 
     def extend(self, ban: RateLimitBan) -> None:
-        """Add a ban, unless the stored one ends later."""
+        """Add a ban of this process, unless an earlier one ends later."""
         if not ban.replaces(self._own):
             return
         self._own = self._unwritten = ban
@@ -56,7 +59,7 @@ class SharedRateLimitBans:
             if store is not None:
                 self._write(store, self._own)
         except (StoreError, ConfigurationError):
-            # Written at the next call of `latest`.
+            # It is stored at the next call of `find_latest`.
             return
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
-"""Notices that the trading thread has not run for a while, so the market was not watched.
+"""Measures times in which the trading thread did not run, so that the market was not watched.
 
-A disk that hangs, SIGSTOP, `docker pause` and a computer that sleeps leave no error behind. The
-frames of that time wait, and are read at once when the thread runs again.
+A disk that hangs, SIGSTOP, `docker pause` and a computer that sleeps raise no error. The frames of
+that time wait in the sockets, and are read at once when the thread runs again.
 """
 
 from typing import Final
@@ -9,7 +9,7 @@ from typing import Final
 from onetape.core.clock import Clock
 from onetape.exchange.waiting import ComputerWall
 
-#: A thread that has not run for longer than this has not watched the market, seconds.
+#: A thread that has not run for longer than this is a stall, seconds.
 STALL_SECONDS: Final = 10.0
 #: Time after a stall in which frames that waited in the sockets are read, seconds.
 BACKLOG_SECONDS: Final = 5.0
@@ -17,7 +17,7 @@ _WALL: Final = ComputerWall()
 
 
 def get_computer_seconds() -> float:
-    """Return seconds that never run back, from no particular beginning; sleep counts."""
+    """Return the computer's monotonic time, seconds, in which a computer that sleeps goes on."""
     return _WALL.get_monotonic_seconds()
 
 
@@ -28,19 +28,20 @@ class StallWatch:
         """Initialise; nothing is measured before the first call of `note_running`.
 
         Args:
-            clock: Market time. Where a driver steps it, it stands still while the thread does.
+            clock: Market time. A stepped clock has no stalls, because it stands still as well.
         """
         self._clock = clock
         self._ran: float | None = None
         """Time when the thread last noted that it runs, seconds of the computer."""
         self._stall_ended: float | None = None
+        """Time when the last stall was found, seconds of the computer; None: no stall yet."""
 
     def note_running(self) -> None:
-        """Note that the thread runs; called each second."""
+        """Note that the thread runs; call it each second."""
         self._ran = get_computer_seconds()
 
     def take_stall(self) -> float:
-        """Return the seconds for which the thread has not run, once; 0 if it runs."""
+        """Return the length of a stall that has just ended, seconds, once; 0: no stall."""
         if self._ran is None or self._clock.wall_seconds(1_000) <= 0:
             return 0.0
         now = get_computer_seconds()

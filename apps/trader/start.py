@@ -1,16 +1,16 @@
-"""The console script of the trader: its signals are handled before anything slow is imported."""
+"""The console script of the trader: handles signals before anything slow is imported."""
 
 import signal
 import sys
 
 #: Signals that are commands of a person; `command_signals` stores them.
 COMMAND_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
-#: Command signals that came while no event loop took them, oldest first, each once.
+#: Command signals that wait for the trader's event loop, oldest first, each once.
 held_signals: list[signal.Signals] = []
 
 
 def run() -> None:
-    """Run the program and end the process."""
+    """Run the program, and end the process with its exit code."""
     # First of all: without a handler these signals would end the process.
     hold_command_signals()
     from onetape.cli.start import start
@@ -19,20 +19,20 @@ def run() -> None:
 
 
 def hold_command_signals() -> None:
-    """Let command signals wait for the trader's event loop, from now on."""
+    """From now on, let command signals wait in `held_signals` for the trader's event loop."""
     for number in COMMAND_SIGNALS:
         signal.signal(number, hold_signal)
 
 
 def hold_signal(number: int, frame: object) -> None:
-    """Hold a signal back until the trader handles commands."""
+    """Handle a signal: add it to `held_signals`."""
     del frame
     if number not in held_signals:
         held_signals.append(signal.Signals(number))
 
 
 def stop_before_trading(number: int, frame: object) -> None:
-    """Print which signal came, and end."""
+    """Handle a signal: print its name, and end the process with exit code 0."""
     del frame
     name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
     sys.stdout.write(f"{name}: stopped before trading began\n")

@@ -1,4 +1,4 @@
-"""Checks of a trader's settings before anything is opened or sent."""
+"""Checks a trader's settings before anything is opened or sent."""
 
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
@@ -8,14 +8,14 @@ from onetape.core.errors import OnetapeError, UsageError
 from onetape.core.folders import USER_FOLDER
 from onetape.core.symbols import SIMULATOR_ID
 from onetape.strategies.registry import check_choice
-from trader.account import check_account_settings, choose_account_name
+from trader.account import check_account_name, choose_account_name
 from trader.live.opening import check_live_exchange
 from trader.settings import TraderSettings
 from trader.traded_symbols import check_own_strategies, parse_traded_symbols
 
 
 def check_settings(settings: TraderSettings) -> None:
-    """Check the settings before anything is opened or sent; trading rules are checked later.
+    """Check the settings before anything is opened or sent; live strategies are checked later.
 
     Raises:
         UsageError: a setting cannot be used.
@@ -27,7 +27,7 @@ def check_settings(settings: TraderSettings) -> None:
 
 
 def check_start_settings(settings: TraderSettings) -> None:
-    """Check settings except for strategies, without which a position is managed, too.
+    """Check the settings except for strategies: an open position is managed without them too.
 
     Raises:
         UsageError: a setting cannot be used.
@@ -43,7 +43,7 @@ def check_start_settings(settings: TraderSettings) -> None:
             setting="sandbox",
         )
     check_simulator_url(settings.simulator_url)
-    check_account_settings(settings)
+    check_account_name(settings)
     symbols = parse_traded_symbols(settings)
     choose_account_name(settings, [one.key for one in symbols])
 
@@ -62,9 +62,9 @@ def check_strategies(settings: TraderSettings) -> None:
 
 
 def find_strategy_fault(settings: TraderSettings) -> OnetapeError | None:
-    """Return the error of a symbol's strategy; None: no error is known yet.
+    """Return the error of a strategy in the settings; None: no error is known yet.
 
-    A strategy of a live trader that does not exist is found when it is loaded.
+    On paper, names and parameters are checked. Live, a strategy is checked when it is loaded.
     """
     try:
         if settings.mode == "paper":
@@ -78,7 +78,7 @@ def find_strategy_fault(settings: TraderSettings) -> OnetapeError | None:
 
 @contextmanager
 def _naming_symbol(symbol: str) -> Generator[None]:
-    """Add the symbol whose strategy cannot be used to an error."""
+    """Add a symbol to the text of an error of the block."""
     try:
         yield
     except OnetapeError as error:

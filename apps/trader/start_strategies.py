@@ -1,4 +1,9 @@
-"""Loads the strategies of a start: with a position open, a failure does not end the start."""
+"""Loads the strategies of a start: with a position open, a failure does not end the start.
+
+A position is managed by the strategy that entered it, even if the settings name another one now. If
+that strategy cannot be loaded, a stand-in that never sells takes its place: stop, target and time
+stop remain.
+"""
 
 import asyncio
 from contextlib import ExitStack
@@ -22,26 +27,33 @@ from trader.strategy_origin import (
 )
 from trader.traded_symbols import TradedSymbol
 
-#: Never sells: the remaining exits are stop, target and time stop.
-_WITHOUT_EXITS: Final = StrategySettings(name="buy_and_hold")
+#: Strategy in place of one that cannot be loaded: it never sells.
+_STAND_IN: Final = StrategySettings(name="buy_and_hold")
 
 
 class StrategyLoader:
     """Loads each strategy once; symbols of one strategy share an evaluator and its process."""
 
     def __init__(self, helper: StrategyHelper, runner: asyncio.Runner, stack: ExitStack) -> None:
-        """Take the forker of the processes, their runner, and the stack that closes them."""
+        """Initialise; no strategy is loaded yet.
+
+        Args:
+            helper: Starts the processes of the strategies.
+            runner: Runs the coroutines that load and close them.
+            stack: Closes the processes at the end of the program.
+        """
         self._helper = helper
         self._runner = runner
         self._stack = stack
         self._known: dict[str, StrategyEvaluator] = {}
+        """Evaluators of the loaded strategies, by name and parameters."""
 
     def load_plan(self, plan: StartPlan) -> tuple[StartPlan, list[StrategyEvaluator]]:
         """Return the symbols of a plan that can be traded, with the evaluator of each.
 
-        A symbol with an open position or order goes on with the strategy that entered, and with its
-        exits if the settings name another strategy or no longer the symbol. If a strategy cannot be
-        loaded while a position or order is open, symbols without one are left out.
+        A symbol with an open position or order goes on with the strategy that entered, without new
+        entries, if the settings name another strategy or no longer the symbol. If a strategy cannot
+        be loaded while a position or order is open, symbols whose strategy is missing are left out.
 
         Args:
             plan: Plan of the start.
@@ -77,7 +89,7 @@ class StrategyLoader:
                 except OnetapeError as error:
                     failed = f"a strategy cannot be loaded ({error})"
                     stand_ins[symbol] = held.strategy.name
-                    without = structs.replace(held, strategy=_WITHOUT_EXITS)
+                    without = structs.replace(held, strategy=_STAND_IN)
                     evaluator = self._load(plan, without)
             if evaluator is not None:
                 symbols.append(one)
@@ -95,6 +107,7 @@ class StrategyLoader:
         return (add_stored_exits(plan) if is_another else plan), evaluators
 
     def _load(self, plan: StartPlan, one: TradedSymbol) -> StrategyEvaluator:
+        """Return the evaluator of a symbol's strategy, loaded once for equal parameters."""
         choice = repr((one.strategy.name, sorted(one.strategy.parameters.items())))
         if choice not in self._known:
             evaluator = StrategyEvaluator(
@@ -114,7 +127,7 @@ def _close(runner: asyncio.Runner, evaluator: StrategyEvaluator) -> None:
 
 
 def _name_strategy_by_file(held: TradedSymbol, session: Session | None) -> TradedSymbol:
-    """Return a series whose strategy is named by its file, if the last session stored that."""
+    """Return a symbol whose strategy is named by the file that its last session stored, if any."""
     origin = get_stored_origin(session).get(ORIGIN)
     if not origin:
         return held
@@ -124,7 +137,7 @@ def _name_strategy_by_file(held: TradedSymbol, session: Session | None) -> Trade
 def _is_another(
     evaluator: StrategyEvaluator | None, held: TradedSymbol, session: Session | None
 ) -> bool:
-    """Return whether a strategy differs from the one that has entered the position."""
+    """Return whether the loaded strategy is not the one that entered; True if none is loaded."""
     if evaluator is None or evaluator.strategy.name != held.strategy.name:
         return True
     return is_of_other_file(session, evaluator)

@@ -1,8 +1,9 @@
 """The state of a running trader: trading, degraded (no entries) or halted (needs a person).
 
-A problem has a source, such as `database` or `stream`. While a problem exists, the trader is
-degraded; the state ends with the last problem. Each change is one line on stdout and one row of the
-table trader_states.
+Each part of the trader reports its problem under a name, its source, such as `database` or
+`stream`, and clears it when it is over. While a problem exists, the trader is degraded; with the
+last problem the state ends. Each change is one line on stdout and one row of the table
+`trader_states`.
 """
 
 import time
@@ -17,34 +18,34 @@ from onetape.core.errors import ConfigurationError, StoreError
 from onetape.core.message_text import format_duration
 from onetape.store.trader_states import StateChange, TraderState
 
-#: Source of the problems of the database file; rows wait while such a problem exists.
+#: Source of the problems of the database file; rows wait in memory while such a problem exists.
 DATABASE: Final = "database"
-#: Prefix of the reason of a start that waits for the exchange; its session has not begun.
+#: First words of the stored reason of a start that waits for the exchange, before its session.
 WAITING: Final = "waiting for the exchange"
 #: A problem that lasts is printed again this often, wall seconds.
 REMIND_SECONDS: Final = 3_600.0
 
 
 class Problem(Struct, frozen=True):
-    """Problem of a trader: reason, measure and remedy."""
+    """A problem that forbids entries, as three texts."""
 
     reason: str
-    """Description of the problem."""
+    """What is wrong: `no market data from the stream for 45 s`."""
     measure: str
-    """Measure that the trader takes against the problem."""
+    """What the trader does meanwhile: `no entries meanwhile, exits go on`."""
     remedy: str
-    """Remedy that a person should apply."""
+    """What a person can do about it: `check the network, if this lasts`."""
     is_final: bool = False
     """Whether only a person can end the problem: the trader is halted."""
 
     @property
     def line(self) -> str:
-        """Return the problem in one line."""
+        """Return reason, measure and remedy in one line."""
         return f"{self.reason}; {self.measure}; {self.remedy}"
 
 
 class TraderStates:
-    """Holds the problems of one session, prints and stores each change of its state."""
+    """The problems of one session, by their source; prints and stores each change of the state."""
 
     def __init__(
         self, *, now_ms: Callable[[], int], write: Callable[[list[StateChange]], None]
@@ -59,21 +60,23 @@ class TraderStates:
         self._write = write
         self._problems: dict[str, Problem] = {}
         self._unwritten: list[StateChange] = []
+        """Changes that could not be stored yet, oldest first."""
         self._since = time.monotonic()
+        """Time since which there are problems, monotonic seconds."""
         self._reminded = self._since
         self.pause: str | None = None
-        """Description of the command that forbids entries; None: no command does."""
+        """Text of the pause or halt that forbids entries; None: no command does."""
 
     @property
     def state(self) -> TraderState:
-        """Return the state that the problems add up to."""
+        """Return the state that results from the problems."""
         if any(problem.is_final for problem in self._problems.values()):
             return "halted"
         return "degraded" if self._problems else "trading"
 
     @property
     def entry_obstacle(self) -> str | None:
-        """Return the reason why no position may be entered now; None: entries are allowed."""
+        """Return the command or newest problem that forbids entries; None: entries are allowed."""
         if self.pause is not None:
             return self.pause
         newest = next(reversed(self._problems.values()), None)
@@ -84,12 +87,12 @@ class TraderStates:
         return source in self._problems
 
     def is_halted_by(self, source: str) -> bool:
-        """Return whether a source has a problem now that only a person can end."""
+        """Return whether a source has a problem that only a person can end."""
         problem = self._problems.get(source)
         return problem is not None and problem.is_final
 
     def begin(self) -> None:
-        """Store that the session trades.
+        """Store that the session has started.
 
         Raises:
             StoreError: the file cannot be written.
@@ -98,9 +101,13 @@ class TraderStates:
         self._write_rows()
 
     def report(self, source: str, problem: Problem) -> None:
-        """Add or replace the problem of a source; print and store a new problem.
+        """Add or replace the problem of a source; print and store it if it is new.
 
         A problem that another source has reported already is not new.
+
+        Args:
+            source: Name of the part of the trader that has the problem.
+            problem: The problem.
         """
         if self._problems.get(source) == problem:
             return
@@ -131,7 +138,7 @@ class TraderStates:
         self._add(f"over after {lasted}: {solved.reason}", "")
 
     def remind(self) -> None:
-        """Print a problem that lasts once more, once in an hour."""
+        """Print the newest problem again, if the last print was an hour ago."""
         now = time.monotonic()
         if self._problems and now - self._reminded >= REMIND_SECONDS:
             self._reminded = now
@@ -152,6 +159,7 @@ class TraderStates:
         )
 
     def _add(self, reason: str, remedy: str) -> None:
+        """Store a change of the state, or let it wait while the database has a problem."""
         self._unwritten.append(StateChange(self._now_ms(), self.state, reason, remedy))
         if DATABASE in self._problems:
             return  # until the file can be written again

@@ -1,7 +1,7 @@
-"""The engine's trading rules of one symbol, fed with the stored candles of its series.
+"""Feeds the engine's trading rules of one symbol with candles, signals and fills.
 
-A new session continues from the stored candles, decisions and trades: the state of the rules is not
-stored.
+The state of the rules is not stored: a new session restores it from the stored candles, decisions
+and fills.
 """
 
 from collections.abc import Mapping
@@ -33,18 +33,18 @@ from onetape.store.ledger import read_decided_signals, read_last_decided
 from onetape.store.orders import is_exit_rejected
 from onetape.store.reading import has_volume, read_closed_between
 from onetape.strategies import BUY, Signals
-from trader.account_rules import AccountRules, LookAhead
+from trader.account_rules import AccountRules, RulesState
 from trader.executor import Executor
 from trader.session_context import SessionContext
 
 
 class RuleStepper:
-    """The state of the rules of one symbol, updated by candles, signals and fills."""
+    """Rules and state of one symbol: makes events of candles and signals, returns due exits."""
 
     def __init__(
         self,
         context: SessionContext,
-        broker: Executor,
+        executor: Executor,
         account: AccountRules,
         *,
         is_exit_pending: bool,
@@ -53,41 +53,42 @@ class RuleStepper:
 
         Args:
             context: Context of the traded symbol.
-            broker: Has the account's trades in the symbol.
-            account: The rules of all symbols; they carry out entries.
+            executor: Executor of the symbol, with its fills.
+            account: Rules of all symbols of the account, which carry out entries.
             is_exit_pending: Whether an exit of the position is decided and not filled.
         """
         self._context = context
-        self._broker = broker
-        self._account: LookAhead = account
+        self._executor = executor
+        self._account: RulesState = account
+        """Rules of the account; of a copy of this object, a state that orders do not follow."""
         self._has_signals = False
-        """Whether the strategy's signals on candles without a decision have been taken in."""
+        """Whether signals of candles without a stored decision were added (`add_signals`)."""
         self._restore(read_last_decided(context.store, context.session), {})
         if is_exit_pending and self.state.position is not None:
             self.step(ExitSent(context.key.symbol))
 
     @property
     def rules(self) -> StepRules:
-        """Return the settings that decide when orders are due."""
+        """Return the rules of the account."""
         return self._account.rules
 
     @property
     def state(self) -> SymbolStepState:
-        """Return the state of the series."""
+        """Return the state of the rules for the symbol."""
         return self._account.state.symbols[self._context.key.symbol]
 
     def copy(self) -> "RuleStepper":
-        """Return a copy of the rules and their state, to find the effect of further candles."""
+        """Return a copy whose state later candles change without any order."""
         ahead = copy(self)
-        ahead._account = self._account.look_ahead()
+        ahead._account = self._account.copy_for_preview()
         return ahead
 
     def step(self, event: Event) -> list[Exit]:
-        """Apply an event and carry out the entries that are due; return the exits due now."""
+        """Apply an event, and carry out entries that are due; return the exits to carry out now."""
         return self._account.step(self._context.key.symbol, event)
 
     def open(self, candle: Candle) -> list[Exit]:
-        """Take the first trade of a candle, once; return the exits due now."""
+        """Feed the first trade of a candle, once; return the exits to carry out now."""
         self._drop_vanished(candle)
         if self.state.opened is not None:
             return []
@@ -99,7 +100,12 @@ class RuleStepper:
         return self.step(CandlesOpened((first,)))
 
     def form(self, candle: Candle, *, is_unwatched: bool = False) -> list[Exit]:
-        """Take the prices of a candle that has opened; return the exits due now."""
+        """Feed the prices of a candle that forms; return the exits to carry out now.
+
+        Args:
+            candle: The candle; without its first trade (`open`) it changes nothing.
+            is_unwatched: See `CandleForming`.
+        """
         opened = self.state.opened
         if opened is None or opened.timestamp != candle.timestamp:
             return []
@@ -107,7 +113,7 @@ class RuleStepper:
         return self.step(CandleForming(symbol, candle, price_step, is_unwatched))
 
     def close(self, candle: Candle) -> list[Exit]:
-        """Take the final prices of a candle; return the exits due now."""
+        """Feed the final prices of a candle; return the exits to carry out now."""
         self._drop_vanished(candle)
         opened = self.state.opened
         if opened is not None and opened.timestamp != candle.timestamp:
@@ -118,7 +124,7 @@ class RuleStepper:
         )
 
     def find_exit(self, candle: Candle, *, is_unwatched: bool) -> Exit | None:
-        """Return the exit that a candle would lead to, without any change.
+        """Return the exit that a candle would lead to, or None; the state is not changed.
 
         Args:
             candle: The open candle, or the one that opens next, as far as it has formed.
@@ -138,26 +144,32 @@ class RuleStepper:
         return find_entry_obstacle(self.rules, after)
 
     def decide(self, timestamp: int, signal: int, *, can_enter: bool) -> list[Exit]:
-        """Take the signal on a closed candle; return the exits due now."""
+        """Feed the signal on a closed candle; return the exits to carry out now.
+
+        Args:
+            timestamp: Open of the candle, epoch seconds.
+            signal: 1 BUY, -1 SELL, 0 HOLD.
+            can_enter: Whether a BUY may lead to an entry.
+        """
         symbol = self._context.key.symbol
         return self.step(StrategySignal(symbol, timestamp, signal, can_enter))
 
     def begin_cooldown(self, exit_timestamp: int) -> None:
-        """Count the cooldown from the candle that is open now, in which the last position was left.
+        """Begin the cooldown in the candle of an exit that was filled before the rules reached it.
 
-        The exit was before the rules were fed with that candle, and maybe with earlier ones.
+        Call it when the rules have been fed with that candle.
 
         Args:
-            exit_timestamp: Open of the candle that the exit was filled in, epoch seconds.
+            exit_timestamp: Open of the candle in which the exit was filled, epoch seconds.
         """
         state = self.state
         free_from = state.find_candle_number(exit_timestamp) + 1 + self.rules.cooldown_bars
         self._account.replace(self._context.key.symbol, replace(state, free_from=free_from))
 
     def add_signals(self, candles: Candles, signals: Signals) -> None:
-        """Add the present signals of candles that no session decided on.
+        """Feed the present signals of candles that no session decided on.
 
-        The last candle is left out, because its decision is made now.
+        The signal of the last candle is left out, because its decision is made now.
 
         Args:
             candles: Input candles of the strategy, oldest first, shape (n,).
@@ -166,7 +178,7 @@ class RuleStepper:
         first = self._context.strategy.lookback - 1
         times, values = candles.timestamp[first:-1].tolist(), signals.signal[first:-1].tolist()
         known = dict(zip(times, values, strict=True))
-        if not self._has_signals and self._broker.last_entry is not None:
+        if not self._has_signals and self._executor.last_entry is not None:
             is_sent = self.state.order is not None
             self._restore(int(candles.timestamp[-1]), known, is_last_undecided=True)
             if is_sent and self.state.position is not None:
@@ -177,7 +189,7 @@ class RuleStepper:
                 self.decide(timestamp, max(known[timestamp], 0), can_enter=False)
 
     def is_decidable(self, timestamp: int) -> bool:
-        """Return whether a candle has closed and waits for a signal."""
+        """Return whether a candle has closed, and the rules have no signal of it yet."""
         return timestamp in self.state.undecided
 
     def is_untraded(self, candle: Candle) -> bool:
@@ -199,16 +211,16 @@ class RuleStepper:
     def _restore(
         self, until: int | None, signals: Mapping[int, int], *, is_last_undecided: bool = False
     ) -> None:
-        """Begin again with the state after a closed candle, from the store.
+        """Restore the state after a closed candle from stored candles, decisions and fills.
 
-        Candles before the signal of the last entry do not matter.
+        Candles before the signal of the last entry have no effect, and are left out.
 
         Args:
-            until: Open of the newest closed candle to take in, epoch seconds; None: none.
-            signals: Signals of candles without a decision, by their opens.
-            is_last_undecided: Whether the signal of that candle comes next.
+            until: Open of the newest closed candle to use, epoch seconds; None: none.
+            signals: Signals of candles without a stored decision, by their opens.
+            is_last_undecided: Whether the signal of the candle `until` is fed later.
         """
-        context, entered, left = self._context, self._broker.last_entry, self._broker.last_exit
+        context, entered, left = self._context, self._executor.last_entry, self._executor.last_exit
         symbol = context.key.symbol
         if entered is None:
             self._account.replace(symbol, SymbolStepState())
@@ -240,8 +252,16 @@ class RuleStepper:
     def _make_candle_facts(
         self, row: Candle, signal: int | None, entered: int, left: int | None
     ) -> CandleFacts:
+        """Return what the rules must know about a past candle: signal, entry and exit.
+
+        Args:
+            row: The candle.
+            signal: Its signal; None: none was decided.
+            entered: Open of the candle that filled the last entry, epoch seconds.
+            left: Open of the candle that filled the last exit, epoch seconds, or None.
+        """
         is_entry = row.timestamp == entered
-        entry = self._broker.entry_order_id
+        entry = self._executor.entry_order_id
         is_refused = is_entry and entry is not None and is_exit_rejected(self._context.store, entry)
         exit_ = "filled" if row.timestamp == left else "refused" if is_refused else ""
         return CandleFacts(
@@ -250,13 +270,13 @@ class RuleStepper:
             # A SELL that is still pending is an obligation; orders to buy end with their session.
             signal=None if signal is None else max(signal, 0),
             can_enter=False,
-            entry_price=self._broker.compute_entry_price(row.open) if is_entry else None,
+            entry_price=self._executor.compute_entry_price(row.open) if is_entry else None,
             exit=exit_,
         )
 
 
 def make_candle_rows(candles: Candles) -> list[Candle]:
-    """Yield the candles one by one."""
+    """Return the candles of columns as a list of rows."""
     columns = (
         candles.timestamp, candles.open, candles.high, candles.low, candles.close, candles.volume,
     )  # fmt: skip

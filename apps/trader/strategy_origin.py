@@ -1,7 +1,7 @@
-"""Origin of a strategy: two files, or two classes of a file, may have one name.
+"""The file and class of a strategy, because two files may have strategies of one name.
 
 A session stores file and class together with its rules. Changed code of the same file is the same
-strategy; another file is another strategy, unless its code is equal, or the old file is gone: then
+strategy. Another file is another strategy, unless its code is equal, or the old file is gone: then
 the file was moved.
 """
 
@@ -14,7 +14,7 @@ from onetape.core.errors import SafetyRefusal
 from onetape.core.folders import USER_FOLDER
 from onetape.core.trading import Session
 from onetape.strategies.registry import find_strategy_file
-from trader.account import WAY_OUT
+from trader.account import OTHER_ACCOUNT_HINT
 from trader.settings import TraderSettings
 
 if TYPE_CHECKING:
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
 #: Key in the rules of a session; missing in sessions of an earlier version.
 ORIGIN: Final = "strategy_file"
-#: Key in the rules of a session: the saved run and its window that the parameters come from, in
-#: words. Other sessions have none.
+#: Key in the rules of a session whose parameters come from a saved run: a text about the run.
 PARAMS_FROM: Final = "params_from"
 
 
 def find_strategy_origin(name: str, class_name: str = "") -> str:
-    """Return the file of a strategy with its class, if known; empty: a built-in strategy.
+    """Return file and class of a strategy, such as `user/mine.py:Mine`; empty: it is built in.
 
     Args:
-        name: See `load_strategy`.
-        class_name: Name of the class that was loaded; empty: the one of the name, if it has one.
+        name: Name of the strategy, as for `load_strategy`.
+        class_name: Name of the loaded class; empty: the class that `name` states, if any.
 
     Returns:
-        The path from the working folder, or the whole one of a file elsewhere: `user/mine.py:Mine`.
+        The path from the working folder, or the absolute path of a file elsewhere; a colon and the
+        class follow if the class is known.
     """
     file = find_strategy_file(name, USER_FOLDER)
     if file is None:
@@ -53,19 +53,19 @@ def find_loaded_origin(evaluator: "StrategyEvaluator") -> str:
 
 
 def get_stored_origin(session: Session | None) -> dict[str, Any]:
-    """Return what a session stored of strategy file and parameters, for the next session."""
+    """Return the rules of a session that state strategy file and saved run; empty: no session."""
     return {} if session is None else get_origin_rules(session.rules)
 
 
 def get_origin_rules(rules: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of a session's rules that names strategy file and run of the parameters."""
+    """Return those of a session's rules that state strategy file and saved run."""
     return {name: value for name, value in rules.items() if name in (ORIGIN, PARAMS_FROM)}
 
 
-def params_origin(
+def make_params_origin(
     settings: TraderSettings, strategy: StrategySettings, before: Mapping[str, Any]
 ) -> dict[str, str]:
-    """Return what a session stores about the run that its parameters come from; mostly nothing.
+    """Return the rule that states the saved run of a session's parameters; empty: no saved run.
 
     Args:
         settings: Settings of the trader.
@@ -81,10 +81,10 @@ def params_origin(
 
 
 def is_of_other_file(session: Session | None, evaluator: "StrategyEvaluator") -> bool:
-    """Return whether a strategy comes from another file than that of a session, with other code.
+    """Return whether a strategy is another one than a session's of the same name.
 
-    A file may hold two strategies of one name: its other class is another strategy, too. A session
-    of an earlier version has not stored the class; then it may be any class of the file.
+    It is, if it comes from another file with other code, or from another class of the same file. A
+    session of an earlier version has not stored the class; then it may be any class of the file.
 
     Args:
         session: Session with a strategy of the same name; None: no such session.
@@ -103,14 +103,14 @@ def is_of_other_file(session: Session | None, evaluator: "StrategyEvaluator") ->
 
 
 def check_origin(session: Session | None, evaluator: "StrategyEvaluator") -> None:
-    """Refuse a strategy with the name of the account's strategy and another file.
+    """Refuse a strategy that has the name of the account's strategy and is another one.
 
     Args:
         session: Last session of account and symbol; None: no session yet.
         evaluator: Evaluator that has loaded the strategy.
 
     Raises:
-        SafetyRefusal: the text names both files.
+        SafetyRefusal: the strategy comes from another file or class.
     """
     if session is None or session.strategy != evaluator.strategy.name:
         return
@@ -121,17 +121,17 @@ def check_origin(session: Session | None, evaluator: "StrategyEvaluator") -> Non
                 f"account {session.account} trades {session.symbol} by strategy "
                 f"{session.strategy} of {stored}, which holds several strategies now, and an "
                 "earlier version has not stored which of them it was; leave that one alone in the "
-                f"file, or {WAY_OUT}"
+                f"file, or {OTHER_ACCOUNT_HINT}"
             )
         raise SafetyRefusal(
             f"account {session.account} trades {session.symbol} by strategy {session.strategy} "
             f"{describe_origin(stored)}, not {describe_origin(find_loaded_origin(evaluator))}; "
-            f"use --strategy {stored or session.strategy}, or {WAY_OUT}"
+            f"use --strategy {stored or session.strategy}, or {OTHER_ACCOUNT_HINT}"
         )
 
 
 def describe_origin(origin: str) -> str:
-    """Return a text with the origin of a strategy."""
+    """Return a text with the origin of a strategy: `of user/mine.py:Mine`, `that is built in`."""
     return f"of {origin}" if origin else "that is built in"
 
 

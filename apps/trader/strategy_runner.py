@@ -1,7 +1,8 @@
-"""Decide on closed candles: read the last ones from the database, evaluate them, pass the gates.
+"""Decides on closed candles: runs the strategy, checks its signal, stores decision and order.
 
-Every closed candle since the last decision is decided on, in order, so that the record has no
-gaps. Only the newest one can become an entry; an exit comes from any of them.
+Every closed candle since the last decision is decided on, in order, so that the stored decisions
+have no gaps. Each signal must pass the gates: checks that are stored with the decision (`trader
+explain` shows them). Only the newest candle can lead to an entry; an exit comes from any of them.
 """
 
 import time
@@ -44,10 +45,10 @@ from trader.states import TraderStates
 from trader.stream_recorder import StreamRecorder
 from trader.window import find_next_candles
 
-#: Time that exits of the forming candle wait for the decision on the candle before, wall seconds.
+#: Maximum time that exits of the forming candle wait for the decision before, wall seconds.
 EXITS_WAIT_SECONDS: Final = 1.0
-#: Time that a BUY waits for the fill of an exit at an exchange, wall seconds: the longest time that
-#: a stop has to fire, and that a sell has to be acknowledged.
+#: Maximum time that a BUY waits for the fill of an exit at an exchange, wall seconds: as long as a
+#: stop may take to fire, or a sell to be acknowledged.
 BUY_WAIT_SECONDS: Final = 10.0
 
 
@@ -55,10 +56,11 @@ class DecisionReport(Struct, frozen=True):
     """A decision with the facts for its printed line."""
 
     decision: Decision
+    """The decision, as it is stored."""
     candles: Candles
     """Candles of the evaluation; the last one is decided on."""
     seen: str
-    """Description of the market by the strategy."""
+    """Text of the strategy about the candle; may be empty."""
     blocked: str | None
     """Reason why a signal led to no order; None: nothing blocked the order."""
     wait: str = ""
@@ -73,14 +75,14 @@ class DecisionReport(Struct, frozen=True):
 
 
 class StrategyRunner:
-    """Turns closed candles into decisions and orders, without waiting for the strategy."""
+    """Makes decisions and orders of closed candles; it does not wait for the strategy."""
 
     def __init__(
         self,
         context: SessionContext,
         exchange: RestExchange,
         recorder: StreamRecorder,
-        broker: Executor,
+        executor: Executor,
         lease: Lease,
         exits: RuleRunner,
         exit_orders: ExitOrders,
@@ -92,35 +94,36 @@ class StrategyRunner:
         Args:
             context: Context of the traded symbol.
             exchange: Exchange whose clock dates the decisions.
-            recorder: Shows whether the stream is up.
-            broker: Broker that gets the orders.
-            lease: Proven right before an order is stored.
-            exits: Looks at each candle before it is decided on.
+            recorder: Recorder that shows whether the stream is up.
+            executor: Executor of the symbol, which sends the orders.
+            lease: Lease that is renewed right before an order is stored.
+            exits: Rules of the symbol, which check each candle before it is decided on.
             exit_orders: Sends the strategy's exits.
-            states: While there is a problem, no position is entered.
+            states: States of the trader; while there is a problem, no position is entered.
             on_evaluated: Called when an evaluation is done, so that `decide_new` is called soon.
         """
         self._context = context
         self._lease = lease
         self._exchange = exchange
         self._recorder = recorder
-        self._broker = broker
+        self._executor = executor
         self._exits = exits
         self._exit_orders = exit_orders
         self._states = states
         self._decided = read_last_decided(context.store, context.session)
         self._missed_until = 0
-        """Candles before this one, epoch seconds, closed while no session could decide on them."""
+        """Candles before this open, epoch seconds, closed while no decision was possible."""
         self._missed_because = "no session ran"
+        """Reason why no decision was possible then."""
         self._is_first = True
         self._evaluations = Evaluations(context, exchange, states, on_evaluated)
         self._evaluated = deque[EvaluatedCandle]()
         """Evaluated candles without a decision, oldest first."""
         self._waiting_since: float | None = None
-        """Time since a BUY waits for an exit, monotonic seconds; None: no BUY waits."""
+        """Time since which a BUY waits for an exit, monotonic seconds; None: no BUY waits."""
         review = Evaluations(context, exchange, states, on_evaluated)
         self._review = CorrectionReview(
-            context, review, self._sell_for, on_start=exits.note_correction
+            context, review, self._sell_for_correction, on_start=exits.note_correction
         )
 
     @property
@@ -130,12 +133,12 @@ class StrategyRunner:
 
     @property
     def decided(self) -> int | None:
-        """Return the candle that was decided on last, epoch seconds, or None."""
+        """Return the open of the candle that was decided on last, epoch seconds, or None."""
         return self._decided
 
     @property
     def started(self) -> int | None:
-        """Return the newest candle whose evaluation has started, epoch seconds, or None.
+        """Return the newest candle whose evaluation has started (open, epoch seconds), or None.
 
         If no candle is being evaluated, that is the last decided candle.
         """
@@ -145,9 +148,9 @@ class StrategyRunner:
 
     @property
     def exits_watched_after(self) -> int | None:
-        """Return the candle before the one on which exits are watched, epoch seconds, or None.
+        """Return the open of the candle after which exits are checked now, epoch seconds, or None.
 
-        The decision on a candle comes before the exits in the next one, unless the strategy takes
+        Exits in a candle wait for the decision on the candle before it, unless the strategy takes
         longer than exits may wait.
         """
         is_slow = self._evaluations.seconds > EXITS_WAIT_SECONDS
@@ -187,13 +190,13 @@ class StrategyRunner:
         return True
 
     def decide_new(self) -> Iterator[DecisionReport]:
-        """Yield the decisions on candles whose evaluation is done.
+        """Decide on the candles whose evaluation is done, and yield the decisions.
 
-        The first candle is the newest closed one. Where an earlier session of the account decided
-        on it, its line is repeated and nothing more: a restart never sends the order of a candle
-        again. With a position open, the candles that closed while no session ran come first, each
-        looked at for an exit. Later every candle that closed is decided on, oldest first. Each
-        decision is made when it is taken: before the next one an order may be filled.
+        The first candle is the newest closed one. If an earlier session of the account decided on
+        it, only its line is repeated: a restart never sends the order of a candle again. With a
+        position open, the candles that closed while no session ran come first, each checked for an
+        exit. Later every candle that closed is decided on, oldest first. Each decision is made when
+        the caller takes it, so that an order may be filled before the next one.
 
         Raises:
             OnetapeError: the strategy failed, it has never been evaluated by this program, and the
@@ -212,12 +215,12 @@ class StrategyRunner:
             yield self._make_decision_report(found)
 
     def _is_waiting_for_exit(self, found: EvaluatedCandle) -> bool:
-        """Return whether a BUY waits for the fill of an exit that is on its way to an exchange.
+        """Return whether a BUY must wait for the fill of an exit that was sent to an exchange.
 
         A stop that ends the position in the candle may be followed by an entry at the next open.
         """
-        order = self._broker.open_order
-        is_leaving = self._broker.is_live and order is not None and order.side == "sell"
+        order = self._executor.open_order
+        is_leaving = self._executor.is_live and order is not None and order.side == "sell"
         is_buy = not found.is_repeated and int(found.signals.signal[-1]) == BUY
         if not (is_leaving and is_buy and found.verdict == OK):
             self._waiting_since = None
@@ -231,7 +234,7 @@ class StrategyRunner:
         return False
 
     async def stop(self) -> None:
-        """End the evaluation that is running."""
+        """Cancel the evaluations that are running."""
         await self._evaluations.stop()
         await self._review.stop()
 
@@ -242,7 +245,7 @@ class StrategyRunner:
             return [], False
         if self._decided is not None and self._decided >= newest:
             return [newest], True
-        if self._note_undecided(newest) and self._broker.entry_order_id is not None:
+        if self._note_undecided(newest) and self._executor.entry_order_id is not None:
             self._is_first = False
             return self._find_next_candles(), False
         return [newest], False
@@ -257,14 +260,19 @@ class StrategyRunner:
         is_waiting = self._is_first or self._evaluations.is_running
         return self._review.collect_lines(self._decided, can_start=not is_waiting)
 
-    def _sell_for(self, timestamp: int, reason: str) -> bool:
-        """Leave the position if it was open at a decision that is SELL now; return if so."""
-        waiting = self._broker.open_order
+    def _sell_for_correction(self, timestamp: int, reason: str) -> bool:
+        """Sell the position if it was open at a decision that is SELL now; return whether it is.
+
+        Args:
+            timestamp: Open of the candle of that decision, epoch seconds.
+            reason: Reason as a text.
+        """
+        waiting = self._executor.open_order
         if waiting is not None and waiting.signal_timestamp <= timestamp:
             cancelled = self._exit_orders.cancel_entry("a SELL came while it waited for a trade")
             if cancelled is not None:
                 print_line(cancelled)
-        entry = self._broker.entry_order_id
+        entry = self._executor.entry_order_id
         # The fill may have come later: an order waits for a candle with a trade in it.
         bought = None if entry is None else read_signal_timestamp(self._context.store, entry)
         if bought is None or timestamp < bought:
@@ -276,14 +284,18 @@ class StrategyRunner:
             return False
         if not self._exit_orders.is_exit_pending:
             price = Decimal(repr(float(close)))
-            self._exit_orders.send_late(*self._exit_orders.make("market", timestamp, price, reason))
+            order, obligation = self._exit_orders.make_exit("market", timestamp, price, reason)
+            self._exit_orders.send_late(order, obligation)
         return True
 
     def _note_undecided(self, timestamp: int) -> bool:
-        """Store the range of candles between two sessions; return whether there are any.
+        """Store and print that candles closed without a decision; return whether there are any.
 
-        No entry is made on these candles any more; with a position open each is checked for an
-        exit.
+        They lie after the last decision. No entry is made on them any more; with a position open
+        each is checked for an exit.
+
+        Args:
+            timestamp: Open of the newest closed candle, epoch seconds.
         """
         timeframe = self._context.timeframe
         if self._decided is None or timeframe.next(self._decided) >= timestamp:
@@ -291,14 +303,14 @@ class StrategyRunner:
         start = timeframe.next(self._decided)
         passed = format_count(timeframe.count_between(start, timestamp), "candle")
         span = f"{format_utc(start)} to {format_utc(timestamp)}"
-        what = "not decided on"
-        if self._broker.entry_order_id is not None:
-            what = "checked for an exit of the open position only, no entries"
+        effect = "not decided on"
+        if self._executor.entry_order_id is not None:
+            effect = "checked for an exit of the open position only, no entries"
         context = self._context
         if read_last_decision(context.store, context.session.session) is not None:
             # This session had begun: an error of the file prevented the decision.
             self._missed_because = "the trader could not decide"
-        print_line(f"{self._missed_because} from {span}: {passed} {what}")
+        print_line(f"{self._missed_because} from {span}: {passed} {effect}")
         self._missed_until = timestamp
         open_data_outage(
             self._context.store,
@@ -312,7 +324,7 @@ class StrategyRunner:
     def _make_decision_report(self, found: EvaluatedCandle) -> DecisionReport:
         """Store the decision on an evaluated candle, and return it."""
         context, timestamp, is_repeated = self._context, found.timestamp, found.is_repeated
-        holding = self._broker.entry_order_id is not None
+        holding = self._executor.entry_order_id is not None
         signal = int(found.signals.signal[-1])
         order_context = self._make_risk_context(found)
         gates = {"strategy": found.verdict}
@@ -328,7 +340,7 @@ class StrategyRunner:
             reentry = self._exits.find_entry_obstacle(
                 timestamp, found.candles, found.signals
             ) or find_command_obstacle(
-                context.store, context.session, self._broker.fills, timestamp
+                context.store, context.session, self._executor.fills, timestamp
             )
             gates["re-entry"] = reentry or OK
         blocked = find_obstacle(gates)
@@ -369,15 +381,15 @@ class StrategyRunner:
         )
 
     def _make_risk_context(self, found: EvaluatedCandle) -> RiskContext:
-        """Return the facts on which the checks before an order depend."""
+        """Return the facts that the gates of `onetape.execution.risk` check."""
         context, timestamp = self._context, found.timestamp
         close_ms = context.timeframe.next(timestamp) * 1_000
         age_ms = max(0, self._exchange.now_ms() - close_ms)
         is_newest = timestamp == read_last_closed_timestamp(context.store, context.key, NEVER)
-        late = "learned too late, after a break"
+        late = "evaluated too late, after a break"
         if timestamp < self._missed_until:
             late = f"{self._missed_because} when it closed"
-        order = self._broker.open_order
+        order = self._executor.open_order
         missing = found.warmup.missing
         return RiskContext(
             is_decided_before=found.is_repeated,
@@ -395,13 +407,14 @@ class StrategyRunner:
         )
 
     def _record(self, decision: Decision, candles: Candles, seen: str) -> None:
+        """Store a decision with its order in one transaction, then send the order."""
         order: Order | None = None
         obligation: ExitObligation | None = None
         close = Decimal(repr(float(candles.close[-1])))
         if decision.action == "BUY":
             order = self._make_entry_order(decision, close, seen)
         elif decision.action == "SELL":
-            order, obligation = self._exit_orders.make(
+            order, obligation = self._exit_orders.make_exit(
                 "market", decision.timestamp, close, seen, decision=decision.decision
             )
             if self._exit_orders.halt is not None:
@@ -412,12 +425,12 @@ class StrategyRunner:
             self._context.store, decision, order, self._lease.fence, obligation=obligation
         )
         if order is not None:
-            self._broker.place(order, self._exchange.now_ms())
+            self._executor.place(order, self._exchange.now_ms())
 
     def _make_entry_order(self, decision: Decision, close: Decimal, seen: str) -> Order:
         return make_order(
             self._context.session,
-            self._broker.make_order_id(),
+            self._executor.make_order_id(),
             "buy",
             "market",
             close,
@@ -430,6 +443,7 @@ class StrategyRunner:
 
 
 def _choose_action(signal: int, *, holding: bool) -> Action:
+    """Return the order that a signal leads to if all gates are passed."""
     if signal == BUY and not holding:
         return "BUY"
     if signal == SELL and holding:

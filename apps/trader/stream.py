@@ -1,7 +1,7 @@
-"""The stream's events on their way from the sockets' thread to the thread that trades.
+"""Passes the stream's events from the main thread, which has the sockets, to the trading thread.
 
 The events wait in a queue while the trading thread waits for the database; of each candle, and of
-the ticker, the newest values wait.
+the ticker, only the newest values are kept.
 """
 
 import asyncio
@@ -29,15 +29,17 @@ T = TypeVar("T")
 
 
 class EventQueue:
-    """Events from any thread, for the event loop that made the queue."""
+    """A queue of stream events from any thread to the event loop that made it."""
 
     def __init__(self) -> None:
-        """Begin empty."""
+        """Initialise empty, for the event loop that runs now."""
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
         self._waiting: list[StreamEvent] = []
         self._error: Exception | None = None
-        self._news = asyncio.Event()
+        """Error that has ended the stream, or None."""
+        self._changed = asyncio.Event()
+        """Set when an event or an error was added."""
 
     def put(self, event: StreamEvent) -> None:
         """Add an event, merged with those that wait; may be called in any thread."""
@@ -45,27 +47,27 @@ class EventQueue:
             event = structs.replace(event, received_seconds=get_computer_seconds())
         with self._lock:
             self._waiting = merge_event(self._waiting, event)
-        self._loop.call_soon_threadsafe(self._news.set)
+        self._loop.call_soon_threadsafe(self._changed.set)
 
     def fail(self, error: Exception) -> None:
         """End the stream with an error; may be called in any thread."""
         self._error = error
-        self._loop.call_soon_threadsafe(self._news.set)
+        self._loop.call_soon_threadsafe(self._changed.set)
 
     async def get(self) -> StreamEvent:
-        """Return the oldest event.
+        """Return the oldest event, and remove it from the queue; wait for one if it is empty.
 
         Raises:
             Exception: the error that ended the stream, once no event waits any more.
         """
         while True:
-            self._news.clear()
+            self._changed.clear()
             with self._lock:
                 if self._waiting:
                     return self._waiting.pop(0)
             if self._error is not None:
                 raise self._error
-            await self._news.wait()
+            await self._changed.wait()
 
 
 class MarketStreams:
@@ -97,10 +99,10 @@ class MarketStreams:
         self._dial_file = dial_file
         self._manager: WebSocketManager | None = None
         self._pumps = set[asyncio.Task[None]]()
-        """Tasks in the loop of the exchange that read the streams."""
+        """Tasks in the loop of the exchange that read a stream into a queue."""
         self._is_closed = False
         self.probe = RestProbe(exchange)
-        """Notices that the exchange can be reached again; then the streams dial at once."""
+        """Probe of the exchange; when it responds again, the streams dial at once."""
         self.probe.on_recovery.append(self.dial_now)
 
     async def __aenter__(self) -> Self:
@@ -112,9 +114,9 @@ class MarketStreams:
         await _wait_shielded(run_in_loop(self._exchange.loop, self._close()))
 
     async def events(self, key: SeriesKey) -> AsyncGenerator[StreamEvent]:
-        """Yield the events of a series.
+        """Yield the events of a series, without end.
 
-        Close it (`contextlib.aclosing`) where the loop over it may be left early.
+        Use `contextlib.aclosing`, so that the stream is left when the loop over it is.
 
         Args:
             key: Series of one of the symbols.
@@ -151,7 +153,7 @@ class MarketStreams:
             await _wait_shielded(run_in_loop(self._exchange.loop, cancel_and_wait(pumping)))
 
     def _get_manager(self) -> "WebSocketManager":
-        """Return the manager of the sockets; called in the loop of the sockets."""
+        """Return the manager of the sockets, which the first call makes; in the exchange's loop."""
         if self._manager is None:
             from onetape.websocket.websocket import WebSocketManager
 
@@ -164,7 +166,7 @@ class MarketStreams:
         return self._manager
 
     def dial_now(self) -> None:
-        """Dial again at once if a stream waits for its next dial; may be called from any thread."""
+        """End the waits of streams for their next dial; may be called in any thread."""
 
         def dial() -> None:
             if self._manager is not None:
@@ -181,8 +183,8 @@ class MarketStreams:
             self._manager = None
 
 
-def dial_file_of(database: Path, exchange: str) -> Path:
-    """Return the file with the queue of dials that the traders on one database share.
+def get_dial_file(database: Path, exchange: str) -> Path:
+    """Return the path of the file by which traders on one database dial one after the other.
 
     Args:
         database: Path of the database file.
@@ -192,12 +194,12 @@ def dial_file_of(database: Path, exchange: str) -> Path:
 
 
 def run_in_loop(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
-    """Run a coroutine in an event loop, maybe another thread's; return a future to wait for."""
+    """Run a coroutine in an event loop, also in that of another thread; return its future."""
     return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
 
 
 async def _wait_shielded(work: asyncio.Future[None]) -> None:
-    """Wait for work that must not be left half done; a cancellation takes effect afterwards."""
+    """Wait for work to its end; a cancellation meanwhile is raised afterwards."""
     cancelled: asyncio.CancelledError | None = None
     while not work.done():
         try:

@@ -1,8 +1,8 @@
-"""Write the candles of one stream into the table, and find rows that may not be written.
+"""Writes the candles of the stream into the database, and refuses rows that are not sound.
 
-The forming candle is replaced with every frame and committed at once. The exchange's mark that a
-candle is final closes it, or REST does: a later candle on the stream does not prove that the last
-frame of the candle before has arrived.
+The forming candle is replaced with every frame, and committed at once. It is closed by the
+exchange's mark that it is final, or by REST: a later candle on the stream does not prove that the
+last frame of the candle before has arrived.
 """
 
 import asyncio
@@ -18,40 +18,50 @@ from onetape.websocket.events import CandleUpdate
 from trader.gap_backfiller import GapBackfiller
 from trader.session_context import SessionContext
 
-#: A candle may open this long after now, on the wall clock: the computer's may be slow.
+#: A candle may open this long after now, wall seconds, because the computer's clock may be slow.
 CLOCK_TOLERANCE_SECONDS: Final = 60.0
 
 
 class StreamCandleWriter:
-    """Writes the candles of one series; the recorder handles the connection."""
+    """Writes the candles of one series; `StreamRecorder` handles connections and gaps."""
 
     def __init__(
         self, context: SessionContext, exchange: RestExchange, gap_backfiller: GapBackfiller
     ) -> None:
-        """Initialise; nothing is read or written yet."""
+        """Initialise; nothing is read or written yet.
+
+        Args:
+            context: Context of the traded symbol.
+            exchange: Exchange whose clock has the market time.
+            gap_backfiller: Its event `closed` is set when a candle was closed or a new one began.
+        """
         self._context = context
         self._exchange = exchange
         self._gap_backfiller = gap_backfiller
         self._newest = 0
         """Open of the newest candle of the connection, epoch seconds; 0 before the first."""
         self._newest_is_closed = False
+        """Whether the exchange has marked that candle as final."""
         self.has_marks = False
         """Whether the exchange has marked a candle as final in this session."""
         self.ended = asyncio.Event()
-        """Set when a candle ended that REST must close; the task that waits for it clears it."""
+        """Set when a candle has ended without a mark, so that REST must close it.
+
+        The task that waits for it clears it.
+        """
 
     def start_connection(self) -> None:
-        """Forget the newest candle: the next rows are the first ones of a connection."""
+        """Note that the next rows are the first ones of a new connection."""
         self._newest = 0
 
     def select_sound(self, rows: tuple[Candle, ...]) -> tuple[tuple[Candle, ...], str | None]:
-        """Return the rows that may be written and reasoned from; others go to quarantine.
+        """Return the rows that may be stored and traded on; the others are stored as quarantine.
 
         Args:
             rows: Candles of a frame, oldest first.
 
         Returns:
-            The sound rows in their order, and the fault of the last one that is not sound, or None.
+            The sound rows in their order, and the fault of the last row that is not sound, or None.
         """
         context, newest_fault = self._context, None
         sound: list[Candle] = []
@@ -76,11 +86,12 @@ class StreamCandleWriter:
         return False
 
     def write(self, update: CandleUpdate) -> None:
-        """Write sound candles, without a gap before them."""
+        """Store the candles of a frame; they must be sound and without a gap before them."""
         for row in update.rows:
             self._write_row(row, is_marked=row.timestamp in update.closed)
 
     def _write_row(self, row: Candle, *, is_marked: bool) -> None:
+        """Store one candle: closed if it is marked as final and has ended, otherwise as forming."""
         context, opened = self._context, row.timestamp
         if opened > self._newest > 0 and not self._newest_is_closed:
             self.ended.set()
@@ -101,7 +112,7 @@ class StreamCandleWriter:
             self._newest, self._newest_is_closed = opened, is_marked
 
     def _find_wrong_time(self, row: Candle) -> str | None:
-        """Return the fault of a row's time; a wrong time could close candles or fill an order."""
+        """Return the fault of a row's time, which could close candles or fill an order; or None."""
         context = self._context
         now_ms = self._exchange.now_ms()
         ahead_ms = row.timestamp * 1_000 - now_ms
@@ -112,18 +123,20 @@ class StreamCandleWriter:
         return None
 
     def _has_ended(self, opened: int, now_ms: int) -> bool:
-        """Return whether a candle that the exchange calls final has ended by the market's clock."""
+        """Return whether a candle that is marked as final has ended by the market time."""
         length_ms = (self._context.timeframe.next(opened) - opened) * 1_000
         return has_ended(length_ms, now_ms - opened * 1_000, self._exchange.clock)
 
 
 def has_ended(length_ms: int, age_ms: int, clock: Clock) -> bool:
-    """Return whether a candle may be over, where the computer's clock is a little slow.
+    """Return whether a candle may have ended, if the computer's clock is up to 60 s slow.
+
+    For short candles the tolerance is a tenth of their length.
 
     Args:
-        length_ms: Time from the open to the end of the candle, milliseconds.
-        age_ms: Time from the open until now, milliseconds.
-        clock: Market time; the clock that may be slow counts wall time.
+        length_ms: Market time from the open to the end of the candle, milliseconds.
+        age_ms: Market time from the open until now, milliseconds.
+        clock: Converts market time to wall time.
     """
     # A candle of a minute cannot be over in its middle.
     tolerance = min(CLOCK_TOLERANCE_SECONDS, clock.wall_seconds(length_ms) / 10)

@@ -1,4 +1,4 @@
-"""Lines about the stream: source of the candles, and times without a trade."""
+"""Printed lines about the stream: where the candles come from, and times without a trade."""
 
 import time
 
@@ -11,7 +11,7 @@ QUIET_LINE_SECONDS = 3_600.0
 
 
 def format_source_line(opened: StreamOpened) -> str:
-    """Return a line with the source of the candles."""
+    """Return a line with the source of the candles: stream, trades or polling."""
     match opened.candle_source:
         case "stream" if opened.has_marks:
             return "candles: stream, closed by the exchange's mark"
@@ -27,11 +27,12 @@ class QuietLines:
     """Prints that a market has no trades, at most once in an hour."""
 
     def __init__(self) -> None:
-        """Begin without a line."""
+        """Initialise; nothing was printed yet."""
         self._printed: float | None = None
+        """Time of the last line, monotonic seconds, or None."""
 
     def print_quiet(self, seconds: float) -> None:
-        """Print the time without a frame, unless it was printed within the last hour."""
+        """Print the time without a frame, unless a line was printed within the last hour."""
         now = time.monotonic()
         if self._printed is not None and now - self._printed < QUIET_LINE_SECONDS:
             return

@@ -1,7 +1,9 @@
-"""Follow the stream of one series, store its rows, and note whether the market is watched.
+"""Handles the events of one series' stream: stores them, and notes when the market is watched.
 
-Candles wait until REST has filled the gap before them; `stream_candles.py` writes them then, and
-`ticker_recorder.py` writes the best prices.
+Candles that come after a gap are held back until REST has filled the gap; then `stream_candles`
+writes them. `ticker_recorder` writes the best prices. The watch (`lateness.StreamWatch`) begins
+when the gap is filled, and ends with the connection, a stall of the thread, or frames that cannot
+be used.
 """
 
 import asyncio
@@ -43,12 +45,18 @@ UNSOUND_SECONDS = 5.0
 
 
 class StreamRecorder:
-    """Stores live candles and tickers of one series. The methods may run as tasks of one loop."""
+    """Stores the candles and prices of one stream; its methods may be tasks of one event loop."""
 
     def __init__(
         self, context: SessionContext, exchange: RestExchange, gap_backfiller: GapBackfiller
     ) -> None:
-        """Initialise; nothing is read or written yet."""
+        """Initialise; nothing is read or written yet.
+
+        Args:
+            context: Context of the traded symbol.
+            exchange: Exchange of the stream, with the market time.
+            gap_backfiller: Fills the gap before the first candles of a connection.
+        """
         self._context = context
         self._exchange = exchange
         self._gap_backfiller = gap_backfiller
@@ -56,33 +64,36 @@ class StreamRecorder:
         self.tickers = TickerRecorder(context, exchange)
         """Stores the best prices and holds the newest."""
         self._connection: int | None = None
-        """Connection whose rows may be written; None: the gap before its rows is not filled yet."""
+        """Connection whose rows may be stored; None: the gap before its rows is not filled yet."""
         self._pending: CandleUpdate | None = None
         """Candles held back until REST has filled the gap before them."""
         self._held_price_seconds: float | None = None
-        """Monotonic arrival time of the newest candle held back; None: it may be older."""
+        """Arrival of the newest candle held back, seconds of the computer; None: not known."""
         self._is_rest_away = False
         """Whether REST has failed, or takes long, to fill the gap before the candles held back."""
         self._connecting: asyncio.Task[None] | None = None
-        """Fills the gap before the candles held back; frames are read meanwhile."""
+        """Task that fills the gap before the candles held back; frames are read meanwhile."""
         self._unsound_since: float | None = None
-        """Monotonic time since the newest candle of a frame is unsound; None: it is sound."""
+        """Time since which newest candles are unsound, seconds of the computer; None: sound."""
         self._refused: int | None = None
-        """The connection whose gap the exchange has refused to fill: the REST task tries again."""
+        """Connection for whose gap the exchange has refused the request; the REST task retries."""
         self._last_frame_ms: int | None = None
         """Market time of the last frame, epoch milliseconds."""
         self._has_outage = False
+        """Whether a data outage is stored that has not ended."""
         self._was_live = False
+        """Whether the stream was up before in this session."""
         self._quiet_lines = QuietLines()
         self._source_line = ""
         """The line about the source of the candles that was printed last."""
         self._inserted_at_loss = NEVER
+        """Candles that REST had added when the stream was lost; `NEVER`: it was not lost."""
         self._suspended: StreamWatch | None = None
-        """The watch before frames ceased while REST does not respond; None: frames arrive."""
+        """The watch that ended on a connection that stays; None: it did not end so."""
         self._stalls = StallWatch(exchange.clock)
         self._went_live = asyncio.Event()
         self.watch: StreamWatch | None = None
-        """Beginning of the present time without a break of the stream; None: the stream is down."""
+        """The present watch of the market; None: the stream is down, or its prices are unknown."""
         self.lost_reason = ""
         """Reason of the last loss of the stream; empty before the first loss."""
         self.is_quiet = False
@@ -90,7 +101,7 @@ class StreamRecorder:
 
     @property
     def ended(self) -> asyncio.Event:
-        """Return the event that REST must close an ended candle; the waiting task clears it."""
+        """Return the event that is set when a candle ended that REST must close."""
         return self._writer.ended
 
     @property
@@ -100,12 +111,12 @@ class StreamRecorder:
 
     @property
     def held_rows(self) -> tuple[Candle, ...]:
-        """Return the candles that are not stored because REST is away, oldest first."""
+        """Return the candles held back while REST does not respond, oldest first."""
         return () if self._pending is None or not self._is_rest_away else self._pending.rows
 
     @property
     def held_price_row(self) -> Candle | None:
-        """Return the held back candle whose close is the present price, or None."""
+        """Return the candle held back whose close is at most 5 s old, or None."""
         rows, seconds = self.held_rows, self._held_price_seconds
         if not rows or seconds is None or get_computer_seconds() - seconds > FRESH_SECONDS:
             return None
@@ -114,12 +125,13 @@ class StreamRecorder:
         return rows[-1] if is_over <= FRESH_SECONDS else None
 
     async def handle(self, event: StreamEvent) -> None:
-        """Store the candles, prices or change of state of an event of the stream.
+        """Store the candles or prices of an event, or note a change of the connection.
 
-        If REST takes long to fill a gap, that goes on in the background, and the call returns.
+        A gap is filled over REST first; if that takes more than a second, it goes on in a task, and
+        the call returns.
 
         Raises:
-            Exception: an error of the work in the background, once it has ended.
+            Exception: an error of that task, at the next call after its end.
         """
         self._take_connection_error()
         self._end_watch_after_stall()
@@ -145,7 +157,12 @@ class StreamRecorder:
             await cancel_and_wait(connecting)
 
     def _note_quiet(self, seconds: float, *, is_confirmed: bool) -> None:
-        """Note that no frame arrives; without a response of REST, prices may pass unwatched."""
+        """Note that no frame arrives.
+
+        Args:
+            seconds: Time without a frame.
+            is_confirmed: Whether REST has no newer candle; otherwise prices may pass unwatched.
+        """
         self.is_quiet = is_confirmed
         if is_confirmed:
             if self._suspended is not None:
@@ -160,7 +177,7 @@ class StreamRecorder:
         )
 
     def _suspend(self, reason: str, effect: str) -> None:
-        """End the watch of a connection that stays, where the price of now is not known.
+        """End the watch, while the connection stays and the present price is not known.
 
         Args:
             reason: Reason why the market is not known.
@@ -176,7 +193,7 @@ class StreamRecorder:
         self._open_outage(reason)
 
     def _watch_again(self, watch: StreamWatch) -> None:
-        """Continue on the same connection after a time without frames."""
+        """Begin a watch on the same connection, after a time without usable frames."""
         self._suspended, self.watch = None, watch
         self._went_live.set()
         self._has_outage = False
@@ -192,20 +209,21 @@ class StreamRecorder:
             print_line(line)
 
     def _note_frame(self) -> None:
+        """Note that a frame with a price has arrived."""
         self.is_quiet = False
         self._last_frame_ms = self._exchange.now_ms()
 
     def note_running(self) -> None:
-        """Note that the trading thread runs; called each second, and before a check for exits.
+        """Note that the trading thread runs; call it each second, and before a check for exits.
 
-        Without a call for 10 s the watch ends: it begins again once the frames that waited
+        After 10 s without a call the watch ends, and begins again when the frames that arrived
         meanwhile are read.
         """
         self._end_watch_after_stall()
         self._stalls.note_running()
 
     def _end_watch_after_stall(self) -> None:
-        """Handle a stall of the thread as an outage: prices of that time were not watched."""
+        """If the thread has stalled, store an outage: prices of that time were not watched."""
         seconds = self._stalls.take_stall()
         is_watched = self.live or self._suspended is not None
         if not seconds or not is_watched:
@@ -223,7 +241,7 @@ class StreamRecorder:
         self._open_outage(self.lost_reason)
 
     async def catch_up(self) -> None:
-        """Try again to fill the gap after a break: the next frame may take long to come.
+        """Fill the gap before candles held back, if that has failed before.
 
         Raises:
             ExchangeRefused: the exchange refused the request.
@@ -239,6 +257,7 @@ class StreamRecorder:
                 await self._went_live.wait()
 
     async def _store_or_hold_candles(self, update: CandleUpdate) -> None:
+        """Store the candles of a frame, or hold them back and fill the gap before them."""
         rows, fault = self._writer.select_sound(update.rows)
         if fault is not None and not self.live:
             # The stream works, and carries rows that may not be stored.
@@ -261,7 +280,7 @@ class StreamRecorder:
             await self._connect(is_prompt=True)
 
     def _note_soundness(self, *, is_sound: bool) -> None:
-        """End the watch where the newest candle of each frame is not sound: prices pass unseen."""
+        """End the watch if the newest candles of frames are not sound for `UNSOUND_SECONDS`."""
         if is_sound:
             self._unsound_since = None
             return
@@ -297,11 +316,11 @@ class StreamRecorder:
         """Fill the gap before the candles held back, and store them.
 
         Args:
-            is_prompt: Wait for `PROMPT_SECONDS` at most, and go on in the background: the frames
-                that come meanwhile are held back, too.
+            is_prompt: Whether to wait for `PROMPT_SECONDS` at most, and to go on in a task; frames
+                that come meanwhile are held back too.
 
         Raises:
-            ExchangeRefused: the exchange refused the request; not where it is prompt.
+            ExchangeRefused: the exchange refused the request, and `is_prompt` is False.
         """
         self._connecting = connecting = asyncio.create_task(self._fill_before_pending())
         done, _ = await asyncio.wait({connecting}, timeout=PROMPT_SECONDS)
@@ -311,13 +330,13 @@ class StreamRecorder:
         self._take_connection_error(is_raised=not is_prompt)
 
     def _take_connection_error(self, *, is_raised: bool = False) -> None:
-        """Take the result of the background work, if it has ended.
+        """Raise the error of the task that fills the gap, if that task has ended.
 
         Args:
-            is_raised: Whether a refusal is raised, too: the REST task reports it.
+            is_raised: Whether a refusal is raised too; otherwise the REST task reports it.
 
         Raises:
-            Exception: its error.
+            Exception: the error of the task.
         """
         connecting = self._connecting
         if connecting is None or not connecting.done():
@@ -333,7 +352,7 @@ class StreamRecorder:
                 raise
 
     async def _fill_before_pending(self) -> None:
-        """Fill the gap before the candles held back; store the candles if the gap is closed."""
+        """Fill the gap before the candles held back; if that succeeds, store the candles."""
         pending = self._pending
         if pending is None or self._stalls.has_backlog:
             return
@@ -347,11 +366,11 @@ class StreamRecorder:
         self._store_rows(pending)
 
     async def _fill_and_go_live(self, connection: int, *, is_new: bool) -> None:
-        """Fill the missed candles before any later row is written.
+        """Fill the gap over REST, and begin a watch of the market if that succeeds.
 
         Args:
             connection: Number of the connection whose candles are held back.
-            is_new: Whether the connection differs from the one before.
+            is_new: Whether it is another connection than the last one.
         """
         self._connection = self.watch = self._suspended = None
         self._went_live.clear()
@@ -387,13 +406,14 @@ class StreamRecorder:
             self._context.store, self._context.session.session, to_ms=self._exchange.now_ms()
         )
         if self._was_live:
-            what = "stream is back" if is_new else "the stream left candles out"
+            cause = "stream is back" if is_new else "the stream left candles out"
             filled = self._gap_backfiller.inserted - min(before, self._inserted_at_loss)
-            print_line(f"{what}, {format_count(filled, 'missed candle')} filled over REST")
+            print_line(f"{cause}, {format_count(filled, 'missed candle')} filled over REST")
         self._was_live = True
         self._inserted_at_loss = NEVER
 
     def _note_stream_loss(self, reason: str) -> None:
+        """End the watch, and store and print an outage, once until the stream is back."""
         # Also if the socket stays open: rows may have been missed.
         self._connection = self._pending = self.watch = self._suspended = None
         self._is_rest_away, self._unsound_since = False, None

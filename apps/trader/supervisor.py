@@ -1,10 +1,10 @@
-"""Keeps a trader running: watches every task, and has one table of reactions to errors.
+"""Keeps a trader running after errors; `ERROR_RULES` has the reaction to each class of error.
 
 Only a person (a signal), a broken strategy or setting, or a refusal for safety ends a trader. Every
 other error degrades it: no entries until the error is over, exits and stops go on.
 
-An error of the exchange stops one task, which runs again after a back-off. An error of the database
-file, or an unexpected one, stops all tasks: their memory may differ from the stored state, so it is
+An error of the exchange ends one task, which runs again after a pause. An error of the database
+file, or an unexpected one, ends all tasks: their memory may differ from the stored state, so it is
 built again from the file, as at the start of the program.
 """
 
@@ -42,19 +42,20 @@ from onetape.core.message_text import format_error
 from onetape.exchange.ccxt_errors import RateLimited
 from trader.states import DATABASE, Problem, TraderStates
 
-#: Before a task runs again after an error; doubles with each error in a row, wall seconds.
+#: Pause before a task runs again after an error, wall seconds; doubles with each error in a row.
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
-#: Short, because a file may be usable again at any moment, and an exit may wait for it.
+#: Longest pause after an error of the database file, wall seconds; short, because the file may be
+#: usable again at any moment, and an exit may wait for it.
 LONGEST_DATABASE_PAUSE_SECONDS = 4.0
-#: Source of problems that are neither the exchange's nor the file's.
+#: Source of problems that are neither of the exchange nor of the file, for `TraderStates`.
 PROGRAM: Final = "program"
-#: Source of problems of the watch over exits while the file cannot be used.
+#: Source of problems of the search for exits while the file cannot be used (`exit_watch`).
 EXITS: Final = "exits"
 
 
 class Reaction(Enum):
-    """Reaction to an error."""
+    """What the trader does after an error; the values describe it."""
 
     RETRY = "the task runs again after a back-off"
     REBUILD = "all tasks end, and begin again from what is stored"
@@ -62,8 +63,8 @@ class Reaction(Enum):
     END = "the program ends with the exit code of the error"
 
 
-class Rule(Struct, frozen=True):
-    """Reaction to the errors of one class."""
+class ErrorRule(Struct, frozen=True):
+    """Reaction to the errors of one class and its subclasses."""
 
     error: type[Exception]
     reaction: Reaction
@@ -75,63 +76,65 @@ class Rule(Struct, frozen=True):
 
 _NO_ENTRIES: Final = "no entries meanwhile, exits go on"
 _EXITS_WAIT: Final = "no entries meanwhile, exits follow as soon as the file can be written"
-#: Of an exchange that refuses requests because of their rate.
-RATE_LIMIT_RULE: Final = Rule(
+#: Rule for an exchange that refuses requests because of their rate.
+RATE_LIMIT_RULE: Final = ErrorRule(
     RateLimited,
     Reaction.RETRY,
     f"{_NO_ENTRIES}; requests are sent again once it is over",
     "wait until it is over; "
     "if it comes again, end other programs that send requests from this address",
 )
-#: The first rule that fits an error counts.
-RULES: Final = (
-    Rule(
+#: The rules; for an error, the first rule whose class fits holds.
+ERROR_RULES: Final = (
+    ErrorRule(
         LedgerCorrected,
         Reaction.REBUILD,
         "everything is built again from the database",
         "nothing needs to be done",
     ),
-    Rule(
+    ErrorRule(
         StoredOrderChanged,
         Reaction.REBUILD,
         f"{_NO_ENTRIES}; everything is built again from the database, a pending exit is sent again",
         "look at the tables orders, order_events and trades",
     ),
-    Rule(SafetyRefusal, Reaction.END),
-    Rule(StoreReplaced, Reaction.END),
-    Rule(StoreOfOtherMarket, Reaction.END),
-    Rule(
+    ErrorRule(SafetyRefusal, Reaction.END),
+    ErrorRule(StoreReplaced, Reaction.END),
+    ErrorRule(StoreOfOtherMarket, Reaction.END),
+    ErrorRule(
         StoreDamaged,
         Reaction.HALT,
         "nothing is traded and nothing is written any more",
         "stop the trader, restore a backup, start it again",
     ),
-    Rule(
+    ErrorRule(
         StoreLocked,
         Reaction.REBUILD,
         _EXITS_WAIT,
         "end the process that keeps the file locked, if this lasts",
     ),
-    Rule(StoreFull, Reaction.REBUILD, _EXITS_WAIT, "free some space, or raise the quota"),
-    Rule(StoreUnwritable, Reaction.REBUILD, _EXITS_WAIT, "make the file and its folder writable"),
-    Rule(StoreError, Reaction.REBUILD, _EXITS_WAIT, "look at the disk, if this lasts"),
-    Rule(ConfigurationError, Reaction.END),
-    Rule(UsageError, Reaction.END),
-    Rule(DataError, Reaction.END),
-    Rule(
+    ErrorRule(StoreFull, Reaction.REBUILD, _EXITS_WAIT, "free some space, or raise the quota"),
+    ErrorRule(
+        StoreUnwritable, Reaction.REBUILD, _EXITS_WAIT, "make the file and its folder writable"
+    ),
+    ErrorRule(StoreError, Reaction.REBUILD, _EXITS_WAIT, "look at the disk, if this lasts"),
+    ErrorRule(ConfigurationError, Reaction.END),
+    ErrorRule(UsageError, Reaction.END),
+    ErrorRule(DataError, Reaction.END),
+    ErrorRule(
         ExchangeRefused,
         Reaction.RETRY,
         f"{_NO_ENTRIES}; the request is repeated until it succeeds",
         "check whether the exchange can be used from here, if this lasts",
     ),
     RATE_LIMIT_RULE,
-    Rule(
+    ErrorRule(
         ExchangeError,
         Reaction.RETRY,
         f"{_NO_ENTRIES}; the request is repeated until it succeeds",
         "check the network, if this lasts",
     ),
-    Rule(
+    ErrorRule(
         Exception,
         Reaction.REBUILD,
         f"{_NO_ENTRIES}; everything is built again from the database",
@@ -148,12 +151,18 @@ class Supervisor:
     """Runs the tasks of one trader in one event loop."""
 
     def __init__(self, states: TraderStates) -> None:
-        """Report problems to `states`."""
+        """Initialise; no task runs yet.
+
+        Args:
+            states: States of the trader, which get the problems.
+        """
         self._states = states
         self._pauses: dict[str, float] = {}
+        """Length of the next pause of each task that has failed, seconds, by its name."""
         self._meanwhile: asyncio.Task[None] | None = None
-        """Task that runs from an error until all tasks work again."""
+        """Task that runs from an error until all tasks work again; None: they work."""
         self._ending: list[asyncio.Task[None]] = []
+        """Cancelled tasks of `_meanwhile` that may not have ended yet."""
         self._pause_end = asyncio.Event()
         """Set to end the pauses after errors."""
 
@@ -164,7 +173,7 @@ class Supervisor:
 
         Args:
             work: Builds the trading tasks from the store, and runs them (`run_tasks`) forever.
-            meanwhile: Runs after an error until `works` is called.
+            meanwhile: Called after an error, again and again, until `note_working` is called.
 
         Raises:
             OnetapeError: an error whose rule ends the program.
@@ -178,11 +187,12 @@ class Supervisor:
     async def _run(
         self, work: Callable[[], Awaitable[None]], meanwhile: Callable[[], Awaitable[object]]
     ) -> None:
+        """Run `work` again after each error, with a pause; arguments and errors as of `run`."""
         while True:
             try:
                 await work()
             except Exception as error:
-                rule = find_rule(error)
+                rule = find_error_rule(error)
                 self._report(error, rule, task=PROGRAM)
                 if rule.reaction is Reaction.HALT:
                     await asyncio.Event().wait()
@@ -193,25 +203,25 @@ class Supervisor:
                 await self._pause(PROGRAM, longest)
 
     async def _keep_running(self, work: Callable[[], Awaitable[object]]) -> None:
-        """Run work that goes on while the file cannot be used; its errors are separate problems."""
+        """Run work again and again while the session is built again; its errors are reported."""
         while True:
             try:
                 await work()
             except Exception as error:
-                rule = find_rule(error)
+                rule = find_error_rule(error)
                 if rule.reaction is not Reaction.END and _choose_source(error, EXITS) == EXITS:
                     self._report(error, rule, task=EXITS)
             await asyncio.sleep(FIRST_PAUSE_SECONDS)
 
     async def run_tasks(self, tasks: Mapping[str, Coroutine[Any, Any, None]]) -> None:
-        """Run tasks side by side; the first that ends, for whatever reason, ends them all.
+        """Run tasks at the same time; the first that ends, for any reason, ends them all.
 
         Args:
             tasks: Tasks by name; none of them returns by itself.
 
         Raises:
             TaskEnded: a task returned or was cancelled.
-            Exception: the error that ended one.
+            Exception: the error that ended a task.
         """
         running = {asyncio.create_task(work, name=name): name for name, work in tasks.items()}
         try:
@@ -232,23 +242,23 @@ class Supervisor:
         solves: bool = True,
         longest_pause: Callable[[], float] = lambda: LONGEST_PAUSE_SECONDS,
     ) -> None:
-        """Run one step of a task repeatedly; an error of the exchange only leads to a back-off.
+        """Run one step of a task again and again; after an error of the exchange, with a pause.
 
         Args:
-            name: The task's, source of its problems.
-            step: Awaited each time; the pauses between steps are its own.
+            name: Name of the task, which is the source of its problems.
+            step: Called each time; it waits itself between two steps.
             solves: Whether a step that returns proves that the last problem is over; otherwise
-                the step calls `succeeded` itself.
-            longest_pause: Returns the longest back-off, seconds.
+                `note_success` must be called.
+            longest_pause: Returns the longest pause after an error, seconds.
 
         Raises:
-            OnetapeError: an error that is no matter of this task alone.
+            OnetapeError: an error whose rule is not `RETRY`.
         """
         while True:
             try:
                 await step()
             except Exception as error:
-                rule = find_rule(error)
+                rule = find_error_rule(error)
                 if rule.reaction is not Reaction.RETRY:
                     raise
                 self._report(error, rule, task=name)
@@ -258,19 +268,19 @@ class Supervisor:
                     self.note_success(name)
 
     def note_success(self, name: str) -> None:
-        """Note that a task works: its problem is over, and its next back-off is short again."""
+        """Note that a task works: its problem is over, and its next pause is short again."""
         has_failed = self._pauses.pop(name, None) is not None
         self._states.clear_problem(name)
         if has_failed:
             self.end_pauses()
 
     def end_pauses(self) -> None:
-        """Let every task that waits after an error run again at once: the exchange responds."""
+        """End the pauses of all tasks, because the exchange responds again."""
         self._pause_end.set()
         self._pause_end = asyncio.Event()
 
     def report(self, source: str, problem: Problem | None) -> None:
-        """Report a problem that is no error; None: the problem has ended."""
+        """Report the problem of a source that raised no error; None: the problem is over."""
         if problem is None:
             self._states.clear_problem(source)
         else:
@@ -281,7 +291,7 @@ class Supervisor:
         return self._states.has_problem(source)
 
     def note_working(self) -> None:
-        """Note that the session was built from the file, could write to it, and runs."""
+        """Note that the session runs and can write to the file: problems of both are over."""
         self._pauses.pop(PROGRAM, None)
         if self._meanwhile is not None:
             self._meanwhile.cancel()
@@ -292,7 +302,8 @@ class Supervisor:
         self._states.clear_problem(DATABASE)
         self._states.clear_problem(PROGRAM)
 
-    def _report(self, error: Exception, rule: Rule, *, task: str) -> None:
+    def _report(self, error: Exception, rule: ErrorRule, *, task: str) -> None:
+        """Report an error as a problem of its source; raise it if its rule ends the program."""
         if rule.reaction is Reaction.END:
             raise error
         if os.environ.get(TRACEBACK_VARIABLE):
@@ -313,16 +324,16 @@ class Supervisor:
                 await self._pause_end.wait()
 
 
-def find_rule(error: Exception) -> Rule:
-    """Return the rule of an error."""
-    return next(rule for rule in RULES if isinstance(error, rule.error))
+def find_error_rule(error: Exception) -> ErrorRule:
+    """Return the first rule that fits an error."""
+    return next(rule for rule in ERROR_RULES if isinstance(error, rule.error))
 
 
 def _choose_source(error: Exception, task: str) -> str:
     return DATABASE if isinstance(error, StoreError | StoreUnwritable) else task
 
 
-def _format_reason(error: Exception, rule: Rule) -> str:
+def _format_reason(error: Exception, rule: ErrorRule) -> str:
     """Return the text of an error without the remedy, which is for a program that has ended."""
     if rule.error is Exception:
         return f"unexpected {type(error).__name__}: {format_error(error)}"

@@ -1,4 +1,4 @@
-"""Store the best prices of the stream, one row a second, and delete old ones."""
+"""Stores the best prices (bid, ask, last) of the stream, one row a second, and deletes old rows."""
 
 import math
 from typing import Final
@@ -11,12 +11,12 @@ from trader.session_context import SessionContext
 
 #: Old tickers are deleted this often, milliseconds of market time.
 CLEAN_EVERY_MS: Final = 3_600_000
-#: Maximum age of a ticker's own time against the market's for which it counts, milliseconds.
+#: A ticker's own time is replaced by the market time if it is older than this, milliseconds.
 DAY_MS: Final = 86_400_000
 
 
 class TickerRecorder:
-    """Stores the tickers of one series."""
+    """Stores the best prices of one symbol."""
 
     def __init__(self, context: SessionContext, exchange: RestExchange) -> None:
         """Initialise; nothing is read or written yet."""
@@ -27,10 +27,10 @@ class TickerRecorder:
         self._cleaned_ms = 0
         """Market time when old tickers were deleted last, epoch milliseconds."""
         self.ticker: BestPrices | None = None
-        """The newest best prices; None before the first."""
+        """The newest best prices, stored or not; None before the first."""
 
     def store(self, update: TickerUpdate) -> None:
-        """Store the best prices, unless their second has a row already."""
+        """Store the best prices, unless their second has a row; once an hour, delete old rows."""
         now_ms = self._exchange.now_ms()
         time_ms = update.timestamp_ms
         # A ticker dated ahead would hide all tickers until that time.
@@ -58,7 +58,7 @@ class TickerRecorder:
 
 
 def _convert_price(value: float | None) -> float | None:
-    """Return a price; None for zero, which marks an empty side of the book."""
+    """Return a usable price; None for zero (an empty side of the book) and other values."""
     if value is None or not math.isfinite(value) or not 0 < value < PRICE_LIMIT:
         return None
     return value

@@ -1,4 +1,4 @@
-"""Symbols that a trader trades, each with its strategy."""
+"""The symbols that a trader trades, each with its strategy, as the settings name them."""
 
 from msgspec import Struct
 
@@ -16,11 +16,15 @@ class TradedSymbol(Struct, frozen=True):
     """A series and the strategy that trades it."""
 
     key: SeriesKey
+    """Exchange, symbol and timeframe."""
     strategy: StrategySettings
+    """Name and parameters of the strategy."""
 
 
 def parse_traded_symbols(settings: TraderSettings) -> list[TradedSymbol]:
-    """Return the series of a trader in the order of entries at one moment; at least one.
+    """Return the symbols of a trader's settings, in the order of entries at one moment.
+
+    There is at least one.
 
     Raises:
         UsageError: a symbol or timeframe that cannot be read, a symbol twice, or symbols that are
@@ -49,11 +53,11 @@ def parse_traded_symbols(settings: TraderSettings) -> list[TradedSymbol]:
 
 
 def check_own_strategies(settings: TraderSettings) -> None:
-    """Refuse a freqtrade file for one symbol of several, because stops hold for the whole account.
+    """Refuse a freqtrade file for one symbol of `symbols`: its stops hold for the whole account.
 
     Raises:
-        UsageError: a symbol of the list has one.
-        ConfigurationError: the file of one cannot be used.
+        UsageError: the strategy of a symbol is such a file.
+        ConfigurationError: the file of a strategy cannot be used.
     """
     for one in settings.symbols:
         own = one.strategy

@@ -1,8 +1,8 @@
-"""The thread that trades, with a separate event loop.
+"""The trading thread: the sessions run in a thread of their own, with its own event loop.
 
-The main thread's loop has the sockets and the signals. The thread reads and writes the database: a
-write that waits for another process, or for the disk, holds up neither sockets nor signals. The
-thread makes all writes of a session, in the order of their dependencies.
+The main thread's loop has the sockets and the signals. The trading thread reads and writes the
+database: a write that waits for another process, or for the disk, holds up neither sockets nor
+signals. The thread makes all writes of a session, in the order of their dependencies.
 """
 
 import asyncio
@@ -18,14 +18,16 @@ from onetape.cli.stop import StopRequest
 from onetape.core.message_text import format_duration
 from trader.monitoring.alerts import end_alerts
 
-#: Time that a thread has not run before it is reported, wall seconds.
+#: Time that the thread has not run before that is printed, wall seconds.
 STUCK_SECONDS = 10.0
-LOOK_SECONDS = 1.0
-#: Time after the stop in which a thread must end before it is left behind, wall seconds.
+#: Time between two checks whether the thread runs, wall seconds.
+CHECK_SECONDS = 1.0
+#: Time after a stop in which the thread must end; then the process ends without it, wall seconds.
 FORCED_END_SECONDS = 5.0
-#: Ended by SIGTERM, as shells count it.
+#: Exit code of a process that SIGTERM has ended, as shells count it.
 EXIT_TERMINATED: Final = 143
 
+#: Event loop of the trading thread, and the stop request in it.
 _Ready = tuple[asyncio.AbstractEventLoop, StopRequest]
 
 
@@ -36,7 +38,8 @@ async def run_in_thread(
 
     Args:
         stop: Stop request of the program; passed on to the thread.
-        work: Gets the thread's own stop request, and ends soon after that is requested.
+        work: Called with the stop request of the thread's loop; its coroutine ends soon after that
+            request.
 
     Raises:
         Exception: as raised by the coroutine.
@@ -53,7 +56,7 @@ async def run_in_thread(
                 loop.call_soon_threadsafe(inner.request, stop.name)
                 await asyncio.wait({running}, timeout=FORCED_END_SECONDS)
             if not running.done():
-                _end_without_it(stop.name)
+                _end_process(stop.name)
             await running
         finally:
             stopped.cancel()
@@ -61,7 +64,7 @@ async def run_in_thread(
 
 
 async def _watch(ready: "Future[_Ready]") -> None:
-    """Print when the thread does not run any more: a disk that hangs can block it for hours."""
+    """Print if the thread does not run: a disk that hangs can block it for hours."""
     home = asyncio.get_running_loop()
     loop, _ = await asyncio.wrap_future(ready)
     while True:
@@ -83,11 +86,15 @@ async def _watch(ready: "Future[_Ready]") -> None:
             await responded.wait()
             lasted = format_duration(time.monotonic() - began)
             print_line(f"trading again after {lasted}; over: the trader's own thread did not run")
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(CHECK_SECONDS)
 
 
-def _end_without_it(name: str) -> NoReturn:
-    """End the process although a thread hangs; the next session tidies up, as after a kill."""
+def _end_process(name: str) -> NoReturn:
+    """End the process although the trading thread hangs; the next session stores what is missing.
+
+    Args:
+        name: The stop request: `Ctrl-C` or `SIGTERM`.
+    """
     print_line(
         f"{name}: ended while the trader's own thread hangs, probably because the disk does not "
         "respond; the end of the session is not stored, the next one stores it",

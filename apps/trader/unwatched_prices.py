@@ -1,7 +1,6 @@
-"""Test which prices of a candle were watched when they passed, and are still current.
+"""Tests whether prices of a candle passed while the market was watched, and are still current.
 
-A level that was passed while the market was not watched is sold at the first price after it
-(`lateness`).
+An exit at a price that passed while the market was not watched is late (`lateness`).
 """
 
 from onetape.core.candles import Candle
@@ -14,22 +13,22 @@ from trader.session_context import SessionContext
 from trader.stepping import RuleStepper
 from trader.stream_recorder import StreamRecorder
 
-#: Time after which exits skip a candle that is missing or not closed, wall seconds.
+#: Time that exits wait for a candle that is missing or not closed, wall seconds.
 GAP_TIMEOUT_SECONDS = 5.0
 
 
 class UnwatchedPrices:
-    """Compares candles with the time in which the stream is followed without a break."""
+    """Compares the candles of one symbol with the present watch of the market."""
 
     def __init__(
         self, context: SessionContext, exchange: RestExchange, recorder: StreamRecorder
     ) -> None:
-        """Prepare.
+        """Initialise.
 
         Args:
             context: Context of the traded symbol.
             exchange: Exchange whose clock measures how old a candle is.
-            recorder: Recorder with the time since which the market is watched.
+            recorder: Recorder with the present watch of the market.
         """
         self._context = context
         self._exchange = exchange
@@ -38,12 +37,12 @@ class UnwatchedPrices:
     def find_exit(self, candle: Candle, rules: RuleStepper) -> Exit | None:
         """Return the exit whose price a candle passed before the present watch began, or None.
 
-        In the candle in which the watch began, an exit that an earlier watch had found, and that
-        waits for the close of the candle, goes on unchanged.
+        Such an exit is late. An exit that an earlier watch saw in this candle is not, such as a
+        target that waits for the close of the candle.
 
         Args:
-            candle: The candle.
-            rules: The rules of the position, after the candles before.
+            candle: The candle, as far as it has formed.
+            rules: The rules, fed with the candles before.
         """
         watch = self._recorder.watch
         if watch is not None and candle.timestamp > watch.first.timestamp:
@@ -60,7 +59,7 @@ class UnwatchedPrices:
         return None if is_same else begun
 
     def get_first_seen(self, candle: Candle) -> Candle:
-        """Return a candle with its values at the beginning of the present watch."""
+        """Return the candle with its values when the present watch began, if it began in it."""
         watch = self._recorder.watch
         is_first = watch is not None and candle.timestamp == watch.first.timestamp
         return watch.first if watch is not None and is_first else candle
@@ -76,8 +75,8 @@ class UnwatchedPrices:
         """Return whether candles are missing before one for an unknown reason.
 
         Args:
-            candle: The candle that is decided on.
-            decided: The candle that was decided on last, epoch seconds.
+            candle: The candle.
+            decided: Open of the candle that was decided on last, epoch seconds.
         """
         context, start = self._context, self._context.timeframe.next(decided)
         if candle.timestamp <= start:
@@ -88,6 +87,10 @@ class UnwatchedPrices:
         )
 
     def has_waited(self, timestamp: int) -> bool:
-        """Return whether REST had time to deliver the closed candles before a time."""
+        """Return whether REST had `GAP_TIMEOUT_SECONDS` to return the candles before a time.
+
+        Args:
+            timestamp: The time, epoch seconds.
+        """
         age_ms = max(0, self._exchange.now_ms() - timestamp * 1_000)
         return self._exchange.clock.wall_seconds(age_ms) > GAP_TIMEOUT_SECONDS

@@ -1,4 +1,4 @@
-"""Reason why a trader decides on no candle: a problem that degrades the trader while it lasts."""
+"""Degrades the trader while no candle can be decided on: none is stored, one is late, or a gap."""
 
 import time
 from typing import Final
@@ -9,39 +9,42 @@ from trader.gap_backfiller import NEVER, GapBackfiller
 from trader.session_context import SessionContext
 from trader.states import Problem
 
-#: Source of the problem.
+#: Name under which the problem is reported to the trader's states.
 CANDLES: Final = "candles"
 
-#: Lateness of a candle that ended before its absence is printed, wall seconds.
+#: Time that a candle must be overdue before it is a problem, wall seconds.
 NOTICE_AFTER_SECONDS: float = 15.0
-#: Kinds of reasons.
+#: The reasons why no candle can be decided on.
 NOTHING: Final = "nothing stored"
 LATE: Final = "a late candle"
 GAP: Final = "a gap"
 
 
 class WaitNotice:
-    """Finds the reason why a candle that ended is not decided on."""
+    """Finds the reason why no candle of one symbol is decided on."""
 
     def __init__(self, context: SessionContext, gap_backfiller: GapBackfiller) -> None:
-        """Begin without a reason.
+        """Initialise without a reason.
 
         Args:
             context: Context of the traded symbol.
-            gap_backfiller: Has the candles that REST returned, and the refused rows.
+            gap_backfiller: Shows which candle is due, and which rows of REST were refused.
         """
         self._context = context
         self._gap_backfiller = gap_backfiller
         self._since: dict[tuple[str, bool], float] = {}
-        """Time when each reason was first found since the last decision, monotonic seconds."""
+        """Time when each reason was first found since the last decision, monotonic seconds.
+
+        A key is a reason, and whether rows of REST were refused.
+        """
         self._problems: dict[tuple[str, bool], Problem] = {}
-        """Found since the last decision, oldest first."""
+        """Problems that were returned since the last decision, oldest first, by their reason."""
 
     def find_problem(self, decided: int | None) -> Problem | None:
-        """Return the reason why no candle is decided on, if that has lasted; None otherwise.
+        """Return the problem that no candle is decided on, if it has lasted 15 s; None otherwise.
 
         Args:
-            decided: The candle that was decided on last, epoch seconds, or None.
+            decided: Open of the candle that was decided on last, epoch seconds, or None.
         """
         kind = self._find_wait_kind(decided)
         if kind is None:
@@ -51,8 +54,8 @@ class WaitNotice:
         now = time.monotonic()
         reason = (kind, bool(self._gap_backfiller.refused))
         since = self._since.setdefault(reason, now)
-        is_over = kind == NOTHING or now - since >= NOTICE_AFTER_SECONDS
-        if is_over and reason not in self._problems:
+        has_lasted = kind == NOTHING or now - since >= NOTICE_AFTER_SECONDS
+        if has_lasted and reason not in self._problems:
             self._problems[reason] = Problem(
                 f"no decision: {self._describe_wait(kind, decided)}",
                 "no entries meanwhile, stops go on; it is fetched again and again",
@@ -71,6 +74,7 @@ class WaitNotice:
         return GAP if newest > decided else LATE
 
     def _describe_wait(self, kind: str, decided: int | None) -> str:
+        """Return the reason of a kind as a text, with the rows that REST refused."""
         context, refused = self._context, self._gap_backfiller.refused
         if kind == NOTHING or decided is None:
             why = refused or "the exchange has returned none yet"

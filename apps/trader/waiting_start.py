@@ -1,4 +1,4 @@
-"""Shows a start that waits: a line, a heartbeat, and a stored state for `trader status`.
+"""Shows a start that waits for exchange or file: lines, a heartbeat, a state for `trader status`.
 
 No session has begun yet, so the state is stored with the last session of each symbol that has a
 position or an order open; a lease of the symbol proves that the process lives.
@@ -34,12 +34,13 @@ from trader.live.start_plan import StartPlan
 from trader.monitoring.heartbeat import end_beats, note_heartbeat
 from trader.states import REMIND_SECONDS, WAITING
 
-#: Between two renewals of the leases, two heartbeats and two reads of commands, wall seconds.
+#: Time between two renewals of the leases, heartbeats and reads of commands, wall seconds.
 RENEW_SECONDS: Final = 0.5
-#: How long a write waits for another process; the event loop of the start waits with it.
+#: Maximum time that a write waits for another process, wall seconds; it blocks the event loop.
 WRITE_TIMEOUT_SECONDS: Final = 0.2
-#: Least time between two prints of alternating errors, wall seconds.
-NEWS_SECONDS: Final = 60.0
+#: Least time between two printed errors, if different ones alternate, wall seconds.
+PRINT_SECONDS: Final = 60.0
+#: Remedy of an exchange that cannot be reached.
 _REMEDY: Final = "check the network and the status page of the exchange, if this lasts"
 #: Errors of a database file that a start waits for.
 FileError = StoreLocked | StoreFull | StoreUnwritable
@@ -51,7 +52,7 @@ _FILE_REMEDIES: Final[dict[type[FileError], str]] = {
 
 
 class WaitingStart:
-    """A start with a position or an order open, while exchange or file cannot be used."""
+    """Shows that a start waits, with a position or an order open, for exchange or file."""
 
     def __init__(self, path: Path, plan: StartPlan) -> None:
         """Initialise; nothing is printed or written before the first report.
@@ -63,10 +64,11 @@ class WaitingStart:
         self._path = path
         self._account = plan.account
         self._held = plan.open_series
+        """Symbols with a position or an order open."""
         stops = "a stop at the exchange stays"
         self._stops = stops if plan.settings.mode == "live" else "no stop is watched meanwhile"
         self.end = ""
-        """Text that is printed when the last wait is over; empty: the start has not waited."""
+        """Line to print when the wait is over; empty: the start has not waited."""
         self._store: Store | None = None
         self._leases: list[NamedLease] = []
         self._beating: asyncio.Task[None] | None = None
@@ -78,15 +80,15 @@ class WaitingStart:
         """Time when each failure was last printed, monotonic seconds, by its text."""
         self._has_printed = False
         self._commands: AccountCommands | None = None
-        """Commands that arrived while the start waits; None: no read yet."""
+        """Commands of persons to the account; None: not read yet."""
         self._printed = ""
-        """The fault of the database that was printed last."""
+        """Error of the database that was printed last; empty: none."""
 
     def report(self, error: ExchangeError | FileError) -> None:
-        """Print and store the reason of the waiting; while it lasts, print it once an hour.
+        """Print and store the reason why the start waits; while it lasts, print it once an hour.
 
-        A file that cannot be written takes no row, so `trader status` does not show a wait for the
-        file.
+        Call it after each failed attempt. A wait for the file is not stored, so it is not shown by
+        `trader status`.
 
         Args:
             error: Error of the exchange or of the file.
@@ -100,17 +102,17 @@ class WaitingStart:
         failure, remedy = str(error), "it is tried again"
         measure = "no entries and no exits until the exchange can be reached"
         self.end = "the exchange can be reached again"
-        is_news = self._is_news(failure)
+        must_print = self._must_print(failure)
         if not isinstance(error, ExchangeError):
             failure, remedy = failure.partition("; ")[0], _FILE_REMEDIES[type(error)]
             measure = "no entries and no exits until the database file can be written"
             self.end = "the database file can be written again"
-        elif is_news or not self._leases:
+        elif must_print or not self._leases:
             try:
                 self._store_state(failure)
             except (StoreError, ConfigurationError) as fault:
                 self._print_fault(fault)
-        if is_news:
+        if must_print:
             self._print(failure, measure, remedy)
 
     def _print(self, failure: str, measure: str, remedy: str) -> None:
@@ -124,17 +126,18 @@ class WaitingStart:
             state="degraded",
         )
 
-    def _is_news(self, failure: str) -> bool:
+    def _must_print(self, failure: str) -> bool:
         """Return whether a failure must be printed now, and note the time."""
         now = time.monotonic()
         recent = {text: at for text, at in self._failures.items() if now - at < REMIND_SECONDS}
         self._failures = recent
-        if failure in recent or now - max(recent.values(), default=-NEWS_SECONDS) < NEWS_SECONDS:
+        if failure in recent or now - max(recent.values(), default=-PRINT_SECONDS) < PRINT_SECONDS:
             return False
         recent[failure] = now
         return True
 
     def _store_state(self, failure: str) -> None:
+        """Take the leases, and store the wait with the last session of each symbol."""
         if self._store is None:
             self._store = open_store(self._path, create=False)
             self._store.lock_timeout_seconds = WRITE_TIMEOUT_SECONDS
@@ -182,7 +185,7 @@ class WaitingStart:
                 self._print_fault(error)
 
     def _take_commands(self, store: Store) -> None:
-        """Acknowledge the account's commands; sessions carry out those that close positions."""
+        """Print the account's commands; sessions carry out those that close positions later."""
         is_first = self._commands is None
         commands = self._commands or AccountCommands(store, self._account, tuple(self._held))
         self._commands = commands
@@ -200,19 +203,20 @@ class WaitingStart:
                 show_waiting(self._account, taken, symbol, "the exchange can be reached")
 
     def _print_fault(self, error: Exception) -> None:
+        """Print, once, that the database cannot be used to show the wait."""
         if str(error) != self._printed:
             self._printed = str(error)
             print_line(f"trader status does not show that this start waits: {error}")
 
     async def close(self) -> None:
-        """Release the leases, because a session takes them or the program ends."""
+        """End the wait, and release the leases; a later `report` begins a new wait."""
         self._since = None
         if self._beating is not None:
             self._beating.cancel()
             with suppress(asyncio.CancelledError):
                 await self._beating
             self._beating = None
-            # Otherwise a symbol that is left out now would look like a hanging one.
+            # A symbol that is left out now has no more heartbeats, and does not hang.
             end_beats(self._account, self._held)
         leases, self._leases = self._leases, []
         try:

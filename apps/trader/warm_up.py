@@ -1,4 +1,4 @@
-"""Fetch the candles of the first decision over REST: only decisions wait for them.
+"""Fetches the candles of the first decision over REST; only decisions wait for them.
 
 Orders at an exchange, stops and pending exits go on while the exchange returns no candles.
 """
@@ -16,15 +16,16 @@ class WarmUp:
         """Initialise; nothing is fetched yet.
 
         Args:
-            gap_backfiller: Fetches them.
-            since: Also all candles from this one on, epoch seconds; None: no others.
+            gap_backfiller: Fetches the candles.
+            since: Open of a candle from which on all candles are fetched too, epoch seconds; None:
+                no others.
         """
         self._gap_backfiller = gap_backfiller
         self._since = since
         self.tried = asyncio.Event()
-        """Set once an attempt has ended, well or not."""
+        """Set when the first attempt has ended, with or without success."""
         self.done = asyncio.Event()
-        """Set once the candles are stored."""
+        """Set when the candles are stored."""
 
     async def fetch(self) -> int:
         """Fetch the candles; return the number of new ones.
@@ -33,7 +34,7 @@ class WarmUp:
             ExchangeError: no usable response; call again.
             StoreError: the file cannot be written.
         """
-        # CCXT Pro takes a second or more to import; no session should wait for it later.
+        # The stream needs CCXT Pro later, whose import takes a second or more.
         importing = asyncio.create_task(
             asyncio.to_thread(importlib.import_module, "onetape.websocket.websocket")
         )

@@ -1,4 +1,7 @@
-"""The candles that a decision is made on: no window crosses an unexplained gap."""
+"""The window of a decision: the closed candles after the last unexplained gap.
+
+After such a gap no order is made until the warm-up is full again.
+"""
 
 from typing import Final
 
@@ -19,32 +22,31 @@ from trader.session_context import SessionContext
 MOST_ROWS: Final = 1_000
 
 
-class Warmup(Struct, frozen=True):
-    """Missing candles of the window that one decision needs."""
+class WarmupGaps(Struct, frozen=True):
+    """Unexplained gaps in the candles that one decision needs."""
 
     missing: list[tuple[int, int]]
-    """Unexplained gaps of the warm-up, oldest first; no order is made until they are filled."""
+    """Half-open ranges of missing opens, epoch seconds, oldest first; they forbid an order."""
     wait: str
-    """Time from which orders are possible again, as a text; empty: no candle is missing."""
+    """Text with the time from which orders are possible again; empty: no candle is missing."""
 
 
 class DecisionWindow(Struct, frozen=True):
-    """The last closed candles up to the newest of those that are decided on."""
+    """The strategy's input for one or more decisions."""
 
     candles: Candles
-    """Input candles of the strategy: those after the last unexplained gap."""
-    warmups: list[Warmup]
-    """Warm-up of each candle that is decided on, oldest first."""
+    """The last closed candles, those after the last unexplained gap only, oldest first."""
+    warmups: list[WarmupGaps]
+    """Gaps of the warm-up for each candle that is decided on, oldest first."""
 
 
 def read_decision_window(context: SessionContext, timestamp: int, rows: int = 1) -> DecisionWindow:
-    """Return the input candles of decisions, to be evaluated once.
+    """Read the strategy's input for decisions on one or more candles.
 
     Args:
         context: Context of the traded symbol.
-        timestamp: Open of a closed candle, epoch seconds.
-        rows: How many closed candles up to it are decided on, without an unexplained gap between
-            them.
+        timestamp: Open of the newest candle to decide on, epoch seconds; it is closed.
+        rows: Number of candles to decide on, without an unexplained gap between them.
     """
     known = read_last_closed(
         context.store, context.key, context.history + rows - 1, up_to=timestamp
@@ -80,18 +82,20 @@ def find_next_candles(context: SessionContext, decided: int | None) -> list[int]
     return fresh[:MOST_ROWS]
 
 
-def _make_warmup(context: SessionContext, missing: list[tuple[int, int]], after: Candles) -> Warmup:
+def _make_warmup(
+    context: SessionContext, missing: list[tuple[int, int]], after: Candles
+) -> WarmupGaps:
     if not missing:
-        return Warmup([], "")
+        return WarmupGaps([], "")
     full = context.timeframe.shift(int(after.timestamp[0]), context.history)
     warm_up = format_count(context.history, "candle")
-    return Warmup(missing, describe_warmup_wait(context.timeframe, missing[-1], full, warm_up))
+    return WarmupGaps(missing, describe_warmup_wait(context.timeframe, missing[-1], full, warm_up))
 
 
 def describe_warmup_wait(
     timeframe: Timeframe, gap: tuple[int, int], full: int, warm_up: str
 ) -> str:
-    """Return since when orders are possible after a gap.
+    """Return a text with the time from which orders are possible after a gap.
 
     Args:
         timeframe: Timeframe of the missing candles.

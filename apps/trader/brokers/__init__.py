@@ -1,1 +1,1 @@
-"""The exchanges that a trader can send its orders to."""
+"""The two places that orders go to: an exchange on paper, and the API of a real exchange."""

@@ -1,8 +1,9 @@
-"""Requests that read an account at a real exchange in one market: its present and its past.
+"""Requests that read an account at a real exchange in one market: its state, and old executions.
 
-A reading of the present state is short, because stops and exits wait for it and must not wait for
-old executions. To find the owner of an unknown order's execution takes a separate request for each
-order; if the request fails, the order stays unknown and is looked up again by a later reading.
+The present state (balances, open orders, recent executions) is read often, so that the reading must
+be short: stops and exits wait for it. An execution whose order is not known is looked up by a
+separate request for its order; if that request fails, the order stays unknown and is looked up
+again by a later reading.
 """
 
 import asyncio
@@ -21,17 +22,17 @@ from trader.brokers.live_records import (
 )
 
 #: Limits of one reading for look-ups of unknown orders: wall seconds, and number of orders.
-NAMING_SECONDS: Final = 2.0
-MOST_NAMED: Final = 10
-#: Interval of look-ups of past orders, wall seconds: one costs 4 of the 6,000 weight that Binance
-#: allows in a minute.
-NAMING_PAUSE_SECONDS: Final = 0.1
-#: Ways of paging in which executions come oldest first, so that a later attempt can go on.
+LOOK_UP_SECONDS: Final = 2.0
+MOST_LOOK_UPS: Final = 10
+#: Pause after each look-up of an old order, wall seconds: one costs 4 of the 6,000 weight that
+#: Binance allows in a minute.
+LOOK_UP_PAUSE_SECONDS: Final = 0.1
+#: Kinds of paging (`trades_paging`) with the oldest executions first: a later attempt can go on.
 _OLDEST_FIRST: Final = ("fromId",)
 
 
 class AccountRequests:
-    """Reads one market of an account, in the event loop of the client."""
+    """Reads an account in one market; methods run in the event loop of the client."""
 
     def __init__(self, client: PrivateClient, symbol: str) -> None:
         """Initialise; nothing is requested yet.
@@ -43,20 +44,20 @@ class AccountRequests:
         self._client = client
         self._symbol = symbol
         self._past: dict[str, OwnTrade] = {}
-        """Executions of the past that were read, by the exchange's id."""
+        """Old executions that a failed attempt has read, by the exchange's trade id."""
         self._past_since_ms = 0
         """Start of the range of `_past`, exchange time, epoch milliseconds."""
         self.balances: BalanceReading | None = None
         """Balances of the last reading, also if a later request of that reading failed."""
-        self._nameless: dict[str, dict[str, OwnTrade]] = {}
-        """Executions by trade id, for each order id of the exchange without a known order."""
+        self._unassigned: dict[str, dict[str, OwnTrade]] = {}
+        """Executions whose order is not known, by the exchange's order id, then by trade id."""
 
     async def read(self, since_ms: int, known: Set[str]) -> AccountSnapshot:
-        """Return balances, open orders and executions.
+        """Return balances, open orders and executions; look up the orders that are not known.
 
         Args:
-            since_ms: Executions from this exchange time on, and a minute before it.
-            known: The exchange's ids of orders whose names are known.
+            since_ms: Executions are read from this exchange time on, less a minute.
+            known: The exchange's ids of orders whose client order ids are known.
 
         Raises:
             ExchangeError: no usable response.
@@ -64,26 +65,26 @@ class AccountRequests:
         client, symbol = self._client, self._symbol
         begun = time.monotonic()
         requested_ms = await client.fetch_server_ms()
-        # Fills come last: a fill that happens meanwhile is in a balance or in the next response.
+        # Executions come last: one that happens meanwhile is in a balance or in the next response.
         balances = await client.fetch_balances()
         self.balances = BalanceReading(requested_ms, begun, balances)
         open_orders = await client.fetch_open_orders(symbol)
         fills = await client.fetch_fills(symbol, since_ms=since_ms - OVERLAP_MS)
-        self._add_nameless(fills, known)
+        self._add_unassigned(fills, known)
         listed = {one.exchange_order_id: one for one in open_orders}
         found: dict[str, OrderSnapshot] = {}
-        late = self._take_named({name for name in self._nameless if name in listed})
-        numbers = list(self._nameless)[:MOST_NAMED]
+        late = self._remove_assigned({name for name in self._unassigned if name in listed})
+        numbers = list(self._unassigned)[:MOST_LOOK_UPS]
         try:
-            async with asyncio.timeout(NAMING_SECONDS):
+            async with asyncio.timeout(LOOK_UP_SECONDS):
                 for number in numbers:
                     # If the look-up fails, other orders come first next time.
-                    self._nameless[number] = self._nameless.pop(number)
-                    await self._name(number, found)
+                    self._unassigned[number] = self._unassigned.pop(number)
+                    await self._look_up(number, found)
         except TimeoutError:
             # The next readings look up the others.
             pass
-        late += self._take_named(found)
+        late += self._remove_assigned(found)
         every = {one.trade_id: one for one in (*fills, *late)}
         return AccountSnapshot(
             requested_ms,
@@ -92,21 +93,21 @@ class AccountRequests:
             open_orders,
             tuple(sorted(every.values(), key=lambda one: one.executed_ms)),
             tuple(found.values()),
-            frozenset(self._nameless),
+            frozenset(self._unassigned),
         )
 
-    async def read_past(self, since_ms: int, known: Set[str]) -> AccountHistory:
+    async def read_history(self, since_ms: int, known: Set[str]) -> AccountHistory:
         """Return executions since a time that may be long ago, with the orders that made them.
 
         Executions that a failed attempt has read are not read again, except for a minute of
         overlap.
 
         Args:
-            since_ms: Executions from this exchange time on, and a minute before it.
-            known: The exchange's ids of orders whose names are known.
+            since_ms: Executions are read from this exchange time on, less a minute.
+            known: The exchange's ids of orders whose client order ids are known.
 
         Raises:
-            ExchangeError: no usable response; the next attempt goes on.
+            ExchangeError: no usable response; the next attempt continues.
         """
         client, begun = self._client, time.monotonic()
         if since_ms < self._past_since_ms:
@@ -123,25 +124,25 @@ class AccountRequests:
         found: dict[str, OrderSnapshot] = {}
         for number in dict.fromkeys(one.exchange_order_id for one in fills):
             if number not in known:
-                await self._name(number, found)
-                await asyncio.sleep(NAMING_PAUSE_SECONDS)
+                await self._look_up(number, found)
+                await asyncio.sleep(LOOK_UP_PAUSE_SECONDS)
         self._past = {}
-        self._add_nameless(fills, known | found.keys())
+        self._add_unassigned(fills, known | found.keys())
         return AccountHistory(begun, tuple(fills), tuple(found.values()))
 
-    def _add_nameless(self, fills: Iterable[OwnTrade], known: Set[str]) -> None:
-        """Add executions whose order is unknown; drop those whose order is known now."""
-        self._take_named(known & self._nameless.keys())
+    def _add_unassigned(self, fills: Iterable[OwnTrade], known: Set[str]) -> None:
+        """Add executions whose order is not known; drop those whose order is known now."""
+        self._remove_assigned(known & self._unassigned.keys())
         for fill in fills:
             if fill.exchange_order_id not in known:
-                self._nameless.setdefault(fill.exchange_order_id, {})[fill.trade_id] = fill
+                self._unassigned.setdefault(fill.exchange_order_id, {})[fill.trade_id] = fill
 
-    def _take_named(self, numbers: Iterable[str]) -> list[OwnTrade]:
-        """Return the executions of orders that are not nameless any more."""
-        return [fill for number in numbers for fill in self._nameless.pop(number, {}).values()]
+    def _remove_assigned(self, numbers: Iterable[str]) -> list[OwnTrade]:
+        """Remove and return the executions of orders that are known now, by their order ids."""
+        return [fill for number in numbers for fill in self._unassigned.pop(number, {}).values()]
 
-    async def _name(self, number: str, found: dict[str, OrderSnapshot]) -> None:
-        """Look an order up by the exchange's id, which may fail."""
+    async def _look_up(self, number: str, found: dict[str, OrderSnapshot]) -> None:
+        """Look an order up by the exchange's id, and add it to `found`, unless that fails."""
         try:
             found[number] = await self._client.look_up_number(self._symbol, number)
         except (ExchangeError, OrderUnknown):

@@ -1,7 +1,8 @@
-"""Stores the error of an account comparison while the session is built again.
+"""The last error that comparing an account with its exchange has raised, and the pause after it.
 
-Each comparison may raise the error again. So later comparisons wait, longer each time; the
-protection of a position does not wait for them.
+The error ends the session's tasks, which are built again (`supervisor`), and the next comparison
+may raise it again. So the pause before the next comparison grows; the protection of a position does
+not wait for it.
 """
 
 import time
@@ -14,14 +15,16 @@ _LONGEST_PAUSE_SECONDS: Final = 300.0
 
 
 class ComparisonFaults:
-    """Errors of the comparisons of one symbol's account since the last successful one."""
+    """The error that comparing an account in one market has raised, until a comparison succeeds."""
 
     def __init__(self) -> None:
-        """Begin without an error."""
+        """Initialise without an error."""
         self.text = ""
         """The last error in one line; empty if the last comparison succeeded."""
         self._failures = 0
+        """Number of errors since the last success."""
         self._not_before = 0.0
+        """End of the pause, monotonic seconds."""
 
     @property
     def is_over(self) -> bool:
@@ -29,14 +32,15 @@ class ComparisonFaults:
         return time.monotonic() >= self._not_before
 
     def note_raised(self, error: Exception, first_seconds: float) -> None:
-        """Note an error of an account comparison; the next comparison waits.
+        """Note an error of an account comparison, and begin the pause before the next one.
 
-        A file that is locked or full, or an order that another process has changed, is no error of
-        the reading.
+        Errors that do not come from the comparison are left out, such as a file that is locked or
+        full, or an order that another process has changed.
 
         Args:
             error: The raised error.
-            first_seconds: Pause after the first error; doubles with each one that follows.
+            first_seconds: Pause after the first error, seconds; it doubles with each further error,
+                up to 300 s.
         """
         if isinstance(error, OnetapeError) and type(error) is not StoreError:
             return

@@ -1,7 +1,7 @@
-"""A real exchange as a broker: each call starts a request, whose results arrive as events.
+"""The broker of live orders: each call starts a request, and its result arrives as an event later.
 
-The requests (`order_requests`, `account_requests`) run in the event loop that the connections
-belong to; the trading thread reads the events. Nothing here sends an order a second time.
+The requests (`order_requests`, `account_requests`) run in the event loop of the connections, in the
+main thread; the trading thread takes the events. An order is sent once, whatever happens.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ from trader.brokers.account_requests import AccountRequests
 from trader.brokers.comparison_faults import ComparisonFaults
 from trader.brokers.key_rights import KeyRights
 from trader.brokers.live_records import (
-    AbsenceAnswer,
+    AbsenceResponse,
     AccountHistory,
     AccountSnapshot,
     BalanceReading,
@@ -49,7 +49,7 @@ T = TypeVar("T")
 
 
 class LiveBroker:
-    """One market of an account at an exchange."""
+    """One market of an account at an exchange: starts requests, and collects their results."""
 
     def __init__(
         self,
@@ -58,13 +58,13 @@ class LiveBroker:
         stream: UserStream | None = None,
         key_rights: KeyRights | None = None,
     ) -> None:
-        """Initialise; nothing is requested yet. The event loop that runs now reads the events.
+        """Initialise in the event loop that takes the events; nothing is requested yet.
 
         Args:
-            client: CCXT client of the account; open, maybe in another loop.
+            client: CCXT client of the account; open, in any event loop.
             symbol: The market.
-            stream: Events of the account, in the loop of the client; None: no event stream.
-            key_rights: Watch of the permissions of the key; None: they are not read again.
+            stream: Stream of the account's events, in the loop of the client; None: there is none.
+            key_rights: Rights of the API key; None: they are not read again.
         """
         self._client = client
         client.symbols.add(symbol)
@@ -76,12 +76,12 @@ class LiveBroker:
         self.reported = asyncio.Event()
         """Set when a report, a response or a reading of the account has arrived."""
         self._reports: deque[OrderReport] = deque()
-        self._absences: deque[AbsenceAnswer] = deque()
+        self._absences: deque[AbsenceResponse] = deque()
         self._snapshots: deque[AccountSnapshot] = deque()
         self._histories: deque[AccountHistory] = deque()
         self._account = AccountRequests(client, symbol)
         self.comparison_faults = ComparisonFaults()
-        """Errors that comparisons of the account have raised."""
+        """Error that comparing the account has raised, and the pause after it."""
         self._orders = OrderRequests(
             client,
             symbol,
@@ -90,13 +90,15 @@ class LiveBroker:
             note_key_refused=self._note_key_refused,
         )
         self._running: dict[tuple[str, str], Future[None]] = {}
+        """Requests under way, by kind and subject (`is_request_running`)."""
         self.fault: str = ""
         """Reason why the last attempt to read the account failed; empty: it did not fail."""
-        self.past_fault: str = ""
-        """Reason why old executions could not be read at the last failed attempt."""
+        self.history_fault: str = ""
+        """Reason why old executions could not be read at the last failed attempt; empty: none."""
         self._unexpected = ""
         """The last unexpected error of another request, which did not come from the exchange."""
         self._is_reading_due = False
+        """Whether an event requires that the account is read again."""
         self.stream_opened_ms: int | None = None
         """Exchange time since which the account's events arrive; None: no events arrive."""
         if stream is not None:
@@ -107,7 +109,7 @@ class LiveBroker:
 
     @property
     def name(self) -> str:
-        """Return the exchange, stored as the source of events."""
+        """Return the id of the exchange, which is stored as the source of events."""
         return self._client.endpoint.exchange
 
     @property
@@ -120,15 +122,15 @@ class LiveBroker:
         """Return the maximum age at which the exchange accepts an order, from its timestamp, ms."""
         return self._client.window_ms
 
-    def is_asking(self, what: str, subject: str) -> bool:
+    def is_request_running(self, kind: str, subject: str) -> bool:
         """Return whether a request is under way.
 
         Args:
-            what: `submit`, `cancel`, `replace` (of the stop that rests), `look_up`, `refresh`,
-                `past` or `price`.
-            subject: The client order id; the symbol of the last three.
+            kind: `submit`, `cancel`, `replace` (of the stop that rests), `look_up`, `refresh`,
+                `history` or `price`.
+            subject: The client order id; for the last three kinds, the symbol.
         """
-        running = self._running.get((what, subject))
+        running = self._running.get((kind, subject))
         return running is not None and not running.done()
 
     def submit(
@@ -138,8 +140,8 @@ class LiveBroker:
 
         Args:
             order: Order with its amount.
-            timestamp_ms: Exchange time that the request carries.
-            limit_price: Lowest price of a stop; None: it becomes a market order.
+            timestamp_ms: Exchange time that the request carries, epoch milliseconds.
+            limit_price: Lowest price of a stop, quote currency; None: it becomes a market order.
         """
         work = self._orders.submit(_make_request(order, timestamp_ms, limit_price))
         self._start("submit", order.client_order_id, work)
@@ -157,12 +159,12 @@ class LiveBroker:
         *,
         limit_price: Decimal | None = None,
     ) -> None:
-        """Put a stop, whose intent and send are stored, in the place of another; once.
+        """Replace a stop by another, whose intent and send are stored; once, whatever happens.
 
         Args:
             order: The new stop, with its amount.
-            timestamp_ms: Exchange time that the request carries.
-            replaced_id: Client order id of the stop that rests.
+            timestamp_ms: Exchange time that the request carries, epoch milliseconds.
+            replaced_id: Client order id of the stop that rests now.
             limit_price: Lowest price of the new stop; None: it becomes a market order.
         """
         work = self._orders.replace_stop(
@@ -183,7 +185,7 @@ class LiveBroker:
 
         Args:
             client_order_id: Client order id of the order.
-            exchange_order_id: The exchange's own id of the order, if it is known.
+            exchange_order_id: The exchange's own id of the order; None: not known.
             is_stop: Whether the order is a protective stop.
             is_again: Whether the cancellation was requested before: then a refusal does not prove
                 that another program has cancelled the order.
@@ -198,10 +200,11 @@ class LiveBroker:
 
         Args:
             client_order_id: Client order id of the order.
-            sent_ms: Executions since then are requested where there is no such order.
+            sent_ms: Exchange time at which the order was sent, epoch milliseconds; executions since
+                then are read if there is no such order.
             is_stop: Whether the order is a protective stop.
         """
-        if not self.is_asking("look_up", client_order_id):
+        if not self.is_request_running("look_up", client_order_id):
             work = self._orders.look_up(client_order_id, sent_ms, is_stop=is_stop)
             self._start("look_up", client_order_id, work)
 
@@ -209,25 +212,25 @@ class LiveBroker:
         """Read balances, open orders and executions, unless a reading is under way.
 
         Args:
-            since_ms: Executions from this exchange time on.
-            known: The exchange's ids of orders whose names are known.
+            since_ms: Exchange time from which on executions are read, epoch milliseconds.
+            known: The exchange's ids of orders whose client order ids are known.
         """
-        if not self.is_asking("refresh", self._symbol):
+        if not self.is_request_running("refresh", self._symbol):
             self._start("refresh", self._symbol, self._refresh(since_ms, known))
 
-    def read_past(self, since_ms: int, known: Set[str]) -> None:
+    def read_history(self, since_ms: int, known: Set[str]) -> None:
         """Read executions that may be old, unless such a reading is under way.
 
         Args:
-            since_ms: Executions from this exchange time on.
-            known: The exchange's ids of orders whose names are known.
+            since_ms: Exchange time from which on executions are read, epoch milliseconds.
+            known: The exchange's ids of orders whose client order ids are known.
         """
-        if not self.is_asking("past", self._symbol):
-            self._start("past", self._symbol, self._read_past(since_ms, known))
+        if not self.is_request_running("history", self._symbol):
+            self._start("history", self._symbol, self._read_history(since_ms, known))
 
     @property
     def last_price(self) -> tuple[Decimal, float] | None:
-        """Return the market's last price over REST with the time of its request, monotonic."""
+        """Return the market's last price over REST, with the monotonic time of its request."""
         return self.prices.get(self._symbol)
 
     def has_market(self, symbol: str) -> bool:
@@ -238,34 +241,34 @@ class LiveBroker:
         """Read the price of a market's last trade, unless such a request is under way.
 
         Args:
-            symbol: Market of the order; None: the traded one.
+            symbol: The market; None: that of this broker.
         """
         symbol = symbol or self._symbol
-        if not self.is_asking("price", symbol):
+        if not self.is_request_running("price", symbol):
             self._start("price", symbol, self._fetch_price(symbol))
 
     def take_events(self) -> list[OrderReport]:
-        """Return the events since the last call, in the order of their arrival."""
+        """Return the events of orders that arrived since the last call, in their order."""
         return _drain_queue(self._reports)
 
     def add(self, report: OrderReport) -> None:
-        """Add an event from another source, such as a stream; any thread may call this."""
+        """Add an event of an order from the account's stream; any thread may call it."""
         self._reports.append(report)
         self._set_reported()
 
     def take_reading_due(self) -> bool:
-        """Return whether an event since the last call calls for a reading of the account."""
+        """Return whether an event since the last call requires that the account is read."""
         is_due, self._is_reading_due = self._is_reading_due, False
         return is_due
 
     def reconnect_stream(self, reason: str) -> None:
-        """Open the account's stream again, because it missed an event."""
+        """Open the account's stream again, because it has left out an event."""
         self.stream_opened_ms = None
         if self._stream is not None:
             self._client.loop.call_soon_threadsafe(self._stream.reconnect, reason)
 
-    def take_absences(self) -> list[AbsenceAnswer]:
-        """Return the responses without an order since the last call."""
+    def take_absences(self) -> list[AbsenceResponse]:
+        """Return the look-ups since the last call whose response lacks the order."""
         return _drain_queue(self._absences)
 
     def take_snapshots(self) -> list[AccountSnapshot]:
@@ -282,11 +285,11 @@ class LiveBroker:
         return _drain_queue(self._histories)
 
     async def settle(self, seconds: float) -> bool:
-        """Wait until no order is on its way; return whether that was reached in time."""
+        """Wait until no order or cancellation is being sent; return whether it was in time."""
         running = [
             asyncio.wrap_future(future)
-            for (what, _), future in self._running.items()
-            if what in ("submit", "cancel") and not future.done()
+            for (kind, _), future in self._running.items()
+            if kind in ("submit", "cancel") and not future.done()
         ]
         if not running:
             return True
@@ -294,7 +297,7 @@ class LiveBroker:
         return not left
 
     def _note_user_event(self, event: UserEvent) -> None:
-        """Take an event of the account; events of other orders are filtered later."""
+        """Take an event of the account's stream; orders of others are left out later."""
         match event:
             case OrderUpdate(order) if order.symbol == self._symbol:
                 for one in make_order_events(order, ()):
@@ -318,26 +321,27 @@ class LiveBroker:
                 return
         self._set_reported()
 
-    def _start(self, what: str, subject: str, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, kind: str, subject: str, work: Coroutine[Any, Any, None]) -> None:
+        """Start a request in the event loop of the client."""
         self._running = {key: one for key, one in self._running.items() if not one.done()}
-        future = asyncio.run_coroutine_threadsafe(self._run(what, work), self._client.loop)
-        self._running[what, subject] = future
+        future = asyncio.run_coroutine_threadsafe(self._run(kind, work), self._client.loop)
+        self._running[kind, subject] = future
 
-    async def _run(self, what: str, work: Coroutine[Any, Any, None]) -> None:
+    async def _run(self, kind: str, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
         except Exception as error:
-            self._note_unexpected(what, f"{type(error).__name__}: {format_error(error)}")
+            self._note_unexpected(kind, f"{type(error).__name__}: {format_error(error)}")
         finally:
             self._set_reported()
 
-    def _note_unexpected(self, what: str, text: str) -> None:
-        """Store an error that did not come from the exchange; its request is repeated."""
-        if what == "refresh":
+    def _note_unexpected(self, kind: str, text: str) -> None:
+        """Note or print an error that did not come from the exchange; the request is repeated."""
+        if kind == "refresh":
             self.fault = f"unexpected {text}"
         elif text != self._unexpected:
             self._unexpected = text
-            print_line(f"a request ({what}) has failed: unexpected {text}", level="ERROR")
+            print_line(f"a request ({kind}) has failed: unexpected {text}", level="ERROR")
 
     def _set_reported(self) -> None:
         # The loop may have ended; then the events are not read any more.
@@ -361,11 +365,11 @@ class LiveBroker:
             self.key_rights.note_accepted()
         self._snapshots.append(snapshot)
 
-    async def _read_past(self, since_ms: int, known: Set[str]) -> None:
+    async def _read_history(self, since_ms: int, known: Set[str]) -> None:
         try:
-            self._histories.append(await self._account.read_past(since_ms, known))
+            self._histories.append(await self._account.read_history(since_ms, known))
         except (ExchangeError, OrderUnknown) as error:
-            self.past_fault = str(error)
+            self.history_fault = str(error)
 
     async def _fetch_price(self, symbol: str) -> None:
         begun = time.monotonic()

@@ -1,6 +1,6 @@
-"""Requests about single orders at a real exchange; their results are reported as events.
+"""Requests about single orders at a real exchange: send, replace, cancel, look up.
 
-Nothing here sends an order a second time.
+The results are reported as events of the order. An order is sent once, whatever happens.
 """
 
 from collections.abc import Callable, Iterable
@@ -22,11 +22,11 @@ from onetape.execution.events import (
     StatusReport,
     UnclearResponse,
 )
-from trader.brokers.live_records import OVERLAP_MS, AbsenceAnswer, make_order_events
+from trader.brokers.live_records import OVERLAP_MS, AbsenceResponse, make_order_events
 
 
 class OrderRequests:
-    """Requests about the orders of one market; methods run in the event loop of the client."""
+    """Sends requests about the orders of one market; methods run in the client's event loop."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class OrderRequests:
         symbol: str,
         *,
         add_report: Callable[[OrderReport], None],
-        add_absence: Callable[[AbsenceAnswer], None],
+        add_absence: Callable[[AbsenceResponse], None],
         note_key_refused: Callable[[], None],
     ) -> None:
         """Initialise; nothing is requested yet.
@@ -42,9 +42,9 @@ class OrderRequests:
         Args:
             client: CCXT client of the account.
             symbol: The market.
-            add_report: Takes an event of an order.
-            add_absence: Takes a response without an order.
-            note_key_refused: Called where an order is refused because of the key.
+            add_report: Called with each event of an order.
+            add_absence: Called with each look-up whose response lacks the order.
+            note_key_refused: Called if a request is refused because of the API key.
         """
         self._client = client
         self._symbol = symbol
@@ -53,12 +53,12 @@ class OrderRequests:
         self._note_key_refused = note_key_refused
 
     async def submit(self, request: OrderRequest) -> None:
-        """Send an order, once; report the outcome."""
+        """Send an order, once; report its outcome, which may be unknown."""
         identity = request.client_order_id
         try:
             sent = await self._client.submit(request)
         except OrderRefused as refused:
-            self._look_at(refused)
+            self._note_refusal(refused)
             self._report(identity, StatusReport("rejected", reason=refused.reason))
         except OrderUnknown as unknown:
             self._report(identity, UnclearResponse(unknown.reason))
@@ -70,6 +70,7 @@ class OrderRequests:
             await self._report_sent(request, sent)
 
     async def _report_sent(self, request: OrderRequest, sent: OrderSnapshot) -> None:
+        """Report an order that was accepted; look it up if the response has no fills."""
         identity = request.client_order_id
         if sent.filled is not None:
             self._report_order(identity, sent, sent.trades)
@@ -80,7 +81,7 @@ class OrderRequests:
         await self.look_up(identity, request.timestamp_ms, is_stop=is_stop)
 
     async def replace_stop(self, request: OrderRequest, replaced_id: str) -> None:
-        """Replace a stop by another with one request that is sent once; report both."""
+        """Replace a stop by another with one request, sent once; report the outcome of both."""
         identity = request.client_order_id
         try:
             found = await self._client.replace_stop(request, replaced_id)
@@ -97,7 +98,7 @@ class OrderRequests:
             self._report(replaced_id, CancelRefused(found.reason, is_proven=is_proven))
         match found.new:
             case OrderRefused():
-                self._look_at(found.new)
+                self._note_refusal(found.new)
                 self._report(identity, StatusReport("rejected", reason=found.new.reason))
             case OrderUnknown():
                 self._report(identity, UnclearResponse(found.new.reason))
@@ -107,13 +108,13 @@ class OrderRequests:
     async def cancel(
         self, client_order_id: str, exchange_order_id: str | None, *, is_stop: bool, is_again: bool
     ) -> None:
-        """Cancel an order; report its final status, or that it was not cancelled."""
+        """Cancel an order; report its final status, or that the cancellation is not proven."""
         try:
             ended = await self._client.cancel(
                 self._symbol, client_order_id, exchange_order_id=exchange_order_id, is_stop=is_stop
             )
         except OrderRefused as refused:
-            self._look_at(refused)
+            self._note_refusal(refused)
             # A connection that drops makes the HTTP client send a cancel again by itself: an order
             # that is gone may have been cancelled by the first one.
             is_proven = not (is_again or refused.is_absent)
@@ -124,7 +125,10 @@ class OrderRequests:
             self._report_order(client_order_id, ended, ())
 
     async def look_up(self, client_order_id: str, sent_ms: int, *, is_stop: bool) -> None:
-        """Report the state of an order as events, or note a response that lacks the order."""
+        """Look an order up; report its state as events, or a response that lacks the order.
+
+        Nothing is reported if a request fails.
+        """
         client, symbol, since_ms = self._client, self._symbol, sent_ms - OVERLAP_MS
         try:
             requested_ms = await client.fetch_server_ms()
@@ -140,7 +144,7 @@ class OrderRequests:
         except (ExchangeError, OrderUnknown):
             # A failed look-up proves nothing; the order stays as it is, and is looked up again.
             return
-        self._add_absence(AbsenceAnswer(client_order_id, requested_ms, since, balances))
+        self._add_absence(AbsenceResponse(client_order_id, requested_ms, since, balances))
 
     async def _fetch_fills(self, found: OrderSnapshot, since_ms: int) -> tuple[OwnTrade, ...]:
         """Return the executions of an order that was found.
@@ -164,14 +168,15 @@ class OrderRequests:
                 raise
             return ()
 
-    def _look_at(self, refused: OrderRefused) -> None:
+    def _note_refusal(self, refused: OrderRefused) -> None:
+        """Note a refusal that is due to the API key."""
         if refused.is_of_key:
             self._note_key_refused()
 
     def _report_order(
         self, client_order_id: str, found: OrderSnapshot, fills: Iterable[OwnTrade]
     ) -> None:
-        """Report an order of the exchange: its existence, its fills, then its status."""
+        """Report an order of the exchange as events: acknowledged, its fills, then its status."""
         for event in make_order_events(found, fills):
             self._report(client_order_id, event)
 

@@ -1,7 +1,7 @@
-"""An exchange on paper: reports events like a real exchange, and fills by the engine's rules.
+"""The exchange on paper: takes orders, and reports events like a real exchange.
 
-The paper exchange's book is in memory. After a restart the book has the orders that it had
-acknowledged, because their events are stored; an order without an acknowledgement never arrived.
+Its open orders are in memory. After a restart it has the orders that it had acknowledged, because
+their events are stored; an order without an acknowledgement never arrived.
 """
 
 from collections.abc import Iterable
@@ -29,26 +29,27 @@ from onetape.execution.events import (
 
 
 class PaperExchange:
-    """Takes market orders and fills each in full, once its candle has arrived."""
+    """Takes orders, and fills each in full when `execute` is called; its events are collected."""
 
     name: Final = "paper"
+    """Source of the events, as it is stored."""
 
     def __init__(self, open_orders: Iterable[str] = ()) -> None:
-        """Open the book.
+        """Initialise with the orders that are open.
 
         Args:
-            open_orders: Client order ids of orders that are open from before.
+            open_orders: Client order ids of orders that an earlier process had acknowledged.
         """
         self._open = set(open_orders)
         self._reports: list[OrderReport] = []
 
     def submit(self, order: Order) -> None:
-        """Acknowledge an order."""
+        """Take an order, and report that it is acknowledged."""
         self._open.add(order.client_order_id)
         self._report(order.client_order_id, Acknowledged(f"paper-{order.client_order_id}"))
 
     def cancel(self, client_order_id: str) -> None:
-        """Cancel an open order."""
+        """Cancel an order, and report that; or report a refusal if it is not open."""
         if client_order_id in self._open:
             self._open.remove(client_order_id)
             self._report(client_order_id, StatusReport("canceled"))
@@ -73,10 +74,10 @@ class PaperExchange:
 
         Args:
             order: The order.
-            fill: Fill of the order by the engine's rules.
+            fill: Fill of the order by the engine's rules, or the reason why it is rejected.
             row: The candle that fills it.
-            rules: Rules of the account.
-            market: Names the currencies of fees.
+            rules: Costs of the account.
+            market: Market with the currencies of fees.
         """
         identity = order.client_order_id
         self._open.discard(identity)

@@ -1,6 +1,7 @@
-"""The orders of one symbol on paper.
+"""Executes the orders of one symbol on paper, by the fill rules of the backtest.
 
-A market order fills at the open of the candle that the trading rules name, as in a backtest.
+A market order fills at the open of the candle that the trading rules name; stops and targets fill
+at their level.
 """
 
 from collections.abc import Callable
@@ -39,14 +40,15 @@ from trader.session_context import SessionContext
 
 
 class PaperExecutor(Executor):
-    """Sends the orders of one symbol to an exchange on paper."""
+    """Sends the orders of one symbol to the exchange on paper, and books their fills."""
 
     def __init__(self, context: SessionContext, fence: Fence, funds: AccountFunds) -> None:
-        """Begin; arguments as for `OrderBooking`. The paper exchange stores acknowledged orders."""
+        """Read fills and open orders of the symbol; arguments as for `OrderBooking`."""
         super().__init__(context, fence, funds, where="on paper")
         self._open: TrackedOrder | None = None
-        self._known_waiting: str | None = None
-        """Client order id of the order whose waiting was printed."""
+        """The order that waits for its candle, or None."""
+        self._wait_printed_for: str | None = None
+        """Client order id of the order whose wait was printed, or None."""
         self._broker = PaperExchange(
             one.order.client_order_id for one in self._unfinished if one.state.stage == "open"
         )
@@ -85,16 +87,16 @@ class PaperExecutor(Executor):
 
     @property
     def is_position_known(self) -> bool:
-        """Return whether the position is certain: no earlier order may have opened another."""
+        """Return whether the position is certain; always True on paper."""
         return True
 
     @property
     def may_send_exit(self) -> bool:
-        """Return whether a pending exit may be sent now."""
+        """Return whether a pending exit may be sent now; always True on paper."""
         return True
 
     def compute_entry_price(self, opened: float) -> float:
-        """Return the price that stops are measured from, quote currency."""
+        """Return the price that stops are measured from: the open, as in a backtest."""
         return opened
 
     def set_level_source(self, source: Callable[[], tuple[str, Decimal] | None]) -> None:
@@ -117,7 +119,7 @@ class PaperExecutor(Executor):
     def describe_new_wait(self, decided: int | None, *, is_live: bool) -> str | None:
         """Return a text with the reason why the open order waits; once for each order."""
         order = self.open_order
-        if order is None or order.client_order_id == self._known_waiting:
+        if order is None or order.client_order_id == self._wait_printed_for:
             return None
         if order.side == "sell" and not is_live:
             line = (
@@ -131,7 +133,7 @@ class PaperExecutor(Executor):
             )
         else:
             return None
-        self._known_waiting = order.client_order_id
+        self._wait_printed_for = order.client_order_id
         return line
 
     def place(self, order: Order, now_ms: int) -> None:
@@ -200,13 +202,13 @@ class PaperExecutor(Executor):
     def _finish(
         self, order: Order, fill: ModelFill | RefusedOrder, row: Candle, now_ms: int, note: str = ""
     ) -> str:
-        """Let the paper exchange execute the order; store the result and return it as a text."""
+        """Execute the order at the paper exchange, store the result, and return it as a text."""
         known = len(self._fills)
         self._broker.execute(order, fill, row, self._context.rules, self._context.market)
         self._record([], now_ms, row=row, note=note)
         if isinstance(fill, RefusedOrder):
             return f"no {order.side}: {fill.reason}"
-        return "; ".join(self._fill_words(trade) for trade in self._fills[known:])
+        return "; ".join(self._format_fill(trade) for trade in self._fills[known:])
 
     def cancel_entry(self, now_ms: int, reason: str) -> str | None:
         """Cancel the order to buy that still waits, if any; return a text with the result."""
@@ -227,7 +229,7 @@ class PaperExecutor(Executor):
     def _record(
         self, own: list[OrderEvent], now_ms: int, *, row: Candle | None = None, note: str = ""
     ) -> None:
-        """Store the trader's action on the open order, and the broker's events of the order."""
+        """Store events of the open order: those of the trader, then those of the paper exchange."""
         current = self._open
         if current is None:
             return

@@ -1,4 +1,4 @@
-"""The backtest of an account's time: equal candles, strategy, parameters and rules."""
+"""The configuration of a backtest with an account's candles, strategy and rules."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,10 +16,11 @@ from trader.strategy_origin import ORIGIN
 
 
 def parse_account_config(rules: Mapping[str, Any], cash: float) -> AccountConfig:
-    """Return the account that the stored rules of a session describe.
+    """Return the account configuration that the stored rules of a session describe.
 
     Args:
-        rules: Settings of order size, costs and exits, as `sessions.rules` has them.
+        rules: Settings of order size, costs and exits, as the column `sessions.rules` has them;
+            other names are ignored.
         cash: Start balance, quote currency.
     """
     own = {
@@ -32,15 +33,16 @@ def parse_account_config(rules: Mapping[str, Any], cash: float) -> AccountConfig
     )
 
 
-def find_choice(session: StoredSession, names: Iterable[str | None]) -> StrategyChoice:
-    """Return the strategy of a session, loaded from its present file.
+def find_strategy_choice(session: StoredSession, names: Iterable[str | None]) -> StrategyChoice:
+    """Return a name and parameters that load the strategy of a session, from its present file.
 
-    Sessions store the name of a strategy in its code, which may differ from its file's name.
+    A session stores the name that the strategy's code states, which may differ from the name of its
+    file. So several names are tried: the first of `names`, the stored file, the others of `names`,
+    and the stored name.
 
     Args:
         session: Session with strategy and parameters.
-        names: Names to try: one that a person gave, or None, then those of the settings. The
-            stored file goes between.
+        names: The name that a person gave, or None; then the names in the settings.
 
     Raises:
         UsageError: none of the names loads a strategy of the session's name.
@@ -77,11 +79,11 @@ def make_backtest_config(
 
     Args:
         database: The file that was traded with.
-        traded: The account, one record for each symbol.
-        session: Session whose rules apply.
-        choices: Strategy and parameters of each symbol.
+        traded: The account, one record for each symbol, in the order of entries at one moment.
+        session: Session whose costs, sizes and exits are used.
+        choices: Strategy and parameters of each symbol, in the same order.
         start: Open of the first candle that is decided on, epoch seconds.
-        end: End of the range, exclusive.
+        end: End of the range, epoch seconds, exclusive.
     """
     first = traded[0]
     most = session.rules.get("max_open_trades")

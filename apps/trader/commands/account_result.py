@@ -1,4 +1,4 @@
-"""The profit of an account, from its stored fills and the newest stored price."""
+"""The profit of an account, computed from its stored fills and the newest stored price."""
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal, localcontext
@@ -22,35 +22,38 @@ from onetape.store.market_data import read_trading_rules
 from onetape.store.reading import read_newest_row
 from trader.commands.round_trips import PRECISION, RoundTrip, make_round_trips, sum_fees
 
-#: Number of the last candles that decide the decimals of prices.
+#: Number of candles whose prices decide how many decimals are shown.
 LEAST_CANDLES: Final = 100
 
 
 class AccountResult(Struct, frozen=True):
-    """Money of one account. Amounts of money are in its quote currency, exact."""
+    """Profit of an account in one symbol. Amounts of money are in quote currency, exact."""
 
     account: AccountSeries
+    """The account with the symbol."""
     fills: list[Fill]
     """Fills of the account, oldest first."""
     round_trips: list[RoundTrip]
     """Round trips of the account, oldest first; the last one may be open."""
     held: Decimal
-    """Base currency held, remainders below the amount step included."""
+    """Base currency held, dust included."""
     last_price: Decimal | None
     """Close of the newest stored candle, forming or closed; None if no candle is stored."""
     realised: Decimal
     """Profit of the closed round trips, after fees."""
     unrealised: Decimal | None
-    """Profit of the open position at the last price, without a fee for selling it."""
-    equity: Decimal | None
-    """Equity of the whole account: start balance + realised + unrealised profit of all its symbols.
+    """Profit of the open position at the last price, without a fee for selling it.
+
+    0 without a position; None: the price is not known.
     """
+    equity: Decimal | None
+    """Start balance plus realised and unrealised profit of all symbols; None: one is unknown."""
     fees: dict[str, Decimal]
     """Fees paid by the account, by currency."""
 
     @property
     def open_trip(self) -> RoundTrip | None:
-        """Return the round trip of the open position; None where there is no position."""
+        """Return the round trip of the open position; None: there is no position."""
         last = self.round_trips[-1] if self.round_trips else None
         return last if last is not None and last.closed_ms is None else None
 
@@ -74,7 +77,7 @@ def make_series_key(account: AccountSeries) -> SeriesKey:
 
 
 def read_account_fills(store: Store, account: AccountSeries) -> list[Fill]:
-    """Return the fills of an account, oldest first.
+    """Return the fills of an account in its symbol, oldest first.
 
     Raises:
         StoreError: the file cannot be read.
@@ -85,7 +88,7 @@ def read_account_fills(store: Store, account: AccountSeries) -> list[Fill]:
 
 
 def read_result(store: Store, account: AccountSeries) -> AccountResult:
-    """Return positions, profit and fees of an account so far.
+    """Return profit and fees of an account in one symbol, with the equity of all its symbols.
 
     Raises:
         StoreError: the file cannot be read.
@@ -101,7 +104,7 @@ def read_result(store: Store, account: AccountSeries) -> AccountResult:
 
 
 def _read_symbol(store: Store, account: AccountSeries) -> AccountResult:
-    """Return the profit of an account in one symbol, as if the account traded no other."""
+    """Return the result of an account in one symbol, with an equity as if it traded no other."""
     fills = read_account_fills(store, account)
     newest = read_newest_row(store, make_series_key(account))
     steps = read_trading_rules(store, account.exchange, account.symbol)
@@ -110,7 +113,7 @@ def _read_symbol(store: Store, account: AccountSeries) -> AccountResult:
 
 
 def add_other_symbols(own: AccountResult, others: Sequence[AccountResult]) -> AccountResult:
-    """Return the result of one symbol, with the equity of the whole account."""
+    """Return the result of one symbol, with the equity of all symbols of the account."""
     with localcontext(prec=PRECISION):
         equity = own.equity
         for one in others:
@@ -127,7 +130,7 @@ def merge_account_results(results: Iterable[AccountResult]) -> list[AccountResul
     meaning in such a result.
 
     Args:
-        results: Results by symbol; those of one account follow each other.
+        results: Results of accounts, one for each symbol.
     """
     groups: dict[str, list[AccountResult]] = {}
     for one in results:
@@ -136,6 +139,7 @@ def merge_account_results(results: Iterable[AccountResult]) -> list[AccountResul
 
 
 def _merge_symbol_results(parts: Sequence[AccountResult]) -> AccountResult:
+    """Return one result of the results of an account's symbols; at least one."""
     if len(parts) == 1:
         return parts[0]
     trips = [trip for part in parts for trip in part.round_trips]
@@ -161,7 +165,7 @@ def _merge_symbol_results(parts: Sequence[AccountResult]) -> AccountResult:
 
 
 def read_digits(store: Store, account: AccountSeries) -> Digits:
-    """Return the decimals that prices, amounts and money of an account are shown with.
+    """Return the decimals with which prices, amounts and money of an account are shown.
 
     Raises:
         StoreError: the file cannot be read.
@@ -181,12 +185,11 @@ def compute_account_result(
     """Return positions, profit and fees of an account, computed from its fills.
 
     Args:
-        account: Name of the account.
-        fills: All of them, oldest first.
-        last_price: Quote currency; None where it is not known.
-        trading_rules: Trading rules of the market; less than one is a rest of rounding and no
-            position;
-            None: none.
+        account: The account with the symbol.
+        fills: All fills of the account in the symbol, oldest first.
+        last_price: Price of the open position, quote currency; None: not known.
+        trading_rules: Trading rules of the market: an amount below its least order is dust, and no
+            position. None: any amount is a position.
     """
     base, quote = split_symbol(account.symbol)
     trips = make_round_trips(fills, base, quote, trading_rules)

@@ -1,4 +1,4 @@
-"""Selection for the subcommands: the database to read, and the chosen accounts in it."""
+"""Flags that choose a database and its accounts, and the functions that open and select them."""
 
 import unicodedata
 from pathlib import Path
@@ -9,11 +9,12 @@ import typer
 from onetape.core.errors import ConfigurationError, DataError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from onetape.store.accounts import AccountSeries
     from onetape.store.database import Store
 
+# Flags of the subcommands, used as types of their arguments.
 CONFIG = Annotated[
     Path | None,
     typer.Option(
@@ -37,16 +38,17 @@ TO = Annotated[str | None, typer.Option("--to", metavar="TIME", help="End, UTC, 
 
 
 def open_accounts(db: Path | None, config: Path | None, exchange: str | None) -> "Store":
-    """Open the database that flags and settings name for reading; it must hold an account.
+    """Open the database that flags and settings name, for reading only; the caller closes it.
 
     Args:
-        db: Value of --db; None takes the settings' file or the usual one.
-        config: Value of --config.
-        exchange: Value of --exchange; accounts of the simulator have a separate file.
+        db: Value of --db; None: the file of the settings, or the default of the exchange.
+        config: Value of --config; None: the default settings file.
+        exchange: Value of --exchange; the simulator has another default file. None: the exchange of
+            the settings.
 
     Raises:
         ConfigurationError: the settings cannot be read.
-        DataError: file not found, or no account in it; the text names files that hold some.
+        DataError: the file does not exist, or has no account; the text names files that have.
         StoreError: the file cannot be read.
     """
     from onetape.cli.loading import find_settings_file, load_settings
@@ -90,28 +92,28 @@ def select_accounts(
     symbols: list[str] | None,
     exchange: str | None,
 ) -> "list[AccountSeries]":
-    """Return the accounts that the flags leave, all of them where there are no flags.
+    """Return the accounts that the flags select; without flags, all accounts.
 
     An account that trades several symbols has one record for each symbol.
 
+    Args:
+        store: The open database.
+        accounts: Values of --account; None: any.
+        symbols: Values of --symbol; None: any.
+        exchange: Value of --exchange; None: any.
+
     Raises:
         UsageError: a symbol that cannot be read.
-        DataError: no account is left.
+        DataError: an account that does not exist, or no account fits the flags.
     """
-    from onetape.core.message_text import suggest_name
     from onetape.core.symbols import parse_spot_symbol
     from onetape.store.account_reading import read_traded_series
 
-    names = {unicodedata.normalize("NFC", name) for name in accounts or ()}
+    names = {normalize_account_name(name) for name in accounts or ()}
     wanted = {parse_spot_symbol(symbol) for symbol in symbols or ()}
     stored = read_traded_series(store)
-    known = list(dict.fromkeys(account.name for account in stored))
     for name in sorted(names):
-        if name not in known:
-            raise DataError(
-                f"{store.path} holds no account {name!r}{suggest_name(name, known)}; "
-                "uv run trader accounts lists them"
-            )
+        _check_name(store, name, [account.name for account in stored])
     chosen = [
         account
         for account in stored
@@ -127,6 +129,33 @@ def select_accounts(
     return chosen
 
 
+def normalize_account_name(name: str) -> str:
+    """Return the value of --account as account names are stored: in Unicode's form NFC."""
+    return unicodedata.normalize("NFC", name)
+
+
+def check_account_exists(store: "Store", name: str) -> None:
+    """Refuse the name of an account that the database does not hold.
+
+    Raises:
+        DataError: there is no such account.
+        StoreError: the file cannot be read.
+    """
+    from onetape.store.account_reading import read_accounts
+
+    _check_name(store, name, [account.name for account in read_accounts(store)])
+
+
+def _check_name(store: "Store", name: str, known: "Sequence[str]") -> None:
+    from onetape.core.message_text import suggest_name
+
+    if name not in known:
+        raise DataError(
+            f"{store.path} holds no account {name!r}{suggest_name(name, dict.fromkeys(known))}; "
+            "uv run trader accounts lists them"
+        )
+
+
 def _describe_remedy(path: Path) -> str:
     """Return a text with other files that hold accounts, or the way to create the first account."""
     found = find_other_databases(path)
@@ -136,16 +165,25 @@ def _describe_remedy(path: Path) -> str:
 
 
 def find_other_databases(path: Path) -> list[str]:
-    """Return the databases in the folder of a file that hold accounts, each with their number."""
+    """Return texts of other databases that hold accounts: `data/market.db (2 accounts)`.
+
+    Databases are searched in the data folder and in the folder of a file.
+
+    Args:
+        path: The file, which is left out.
+    """
     from onetape.core.folders import DATA_FOLDER
 
-    folders = dict.fromkeys((DATA_FOLDER, path.parent))
-    files = dict.fromkeys(file for folder in folders for file in sorted(folder.glob("*.db")))
-    return list(_iterate_account_databases(file for file in files if file != path))
+    files: dict[Path, Path] = {}
+    for folder in (DATA_FOLDER, path.parent):
+        for file in sorted(folder.glob("*.db")):
+            files.setdefault(file.resolve(), file)
+    files.pop(path.resolve(), None)
+    return list(_iterate_account_databases(files.values()))
 
 
 def _iterate_account_databases(files: "Iterable[Path]") -> "Iterable[str]":
-    """Yield each database that holds accounts, with their number."""
+    """Yield a text of each database that holds accounts."""
     from onetape.core.message_text import format_count
     from onetape.store.account_reading import read_accounts
     from onetape.store.read_only import open_read_only

@@ -1,4 +1,7 @@
-"""`trader pause`, `resume`, `exit`, `halt`, `flatten` and `reload`: commands to running traders."""
+"""`trader pause`, `resume`, `exit`, `halt`, `flatten` and `reload`: commands to running traders.
+
+A command is stored as rows of the table `controls`; the trader reads them several times a second.
+"""
 
 import inspect
 import time
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from onetape.store.controls import NewControl
     from onetape.store.database import Store
 
-#: What a trader that waits for the exchange at its start does after each command.
+#: Effect of each command on a trader that waits for the exchange at its start.
 _WHILE_WAITING: Final[Mapping[str, str]] = {
     "pause": "acts within a second",
     "resume": "acts within a second",
@@ -31,16 +34,18 @@ _WHILE_WAITING: Final[Mapping[str, str]] = {
 
 
 class ChosenAccounts(Struct, frozen=True):
-    """Accounts and database that a command is for."""
+    """Values of the flags that choose accounts and database of a command."""
 
     names: list[str] | None
+    """Values of --account; None: the only account."""
     is_all: bool
+    """Whether --all was given."""
     exchange: str | None
     db: Path | None
     config: Path | None
 
 
-def _choose(
+def _choose_accounts(
     *,
     account: Annotated[
         list[str] | None,
@@ -53,17 +58,18 @@ def _choose(
     db: options.Database = None,
     config: CONFIG = None,
 ) -> ChosenAccounts:
+    """Return the values of the flags; its arguments are flags of each command."""
     return ChosenAccounts(account, all_, exchange, db, config)
 
 
-def _for_accounts(function: Callable[..., None]) -> Callable[..., None]:
-    """Add the flags of `_choose` after a command's own, and pass the result as first argument."""
-    flags = inspect.signature(_choose).parameters
+def _takes_accounts(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the flags of `_choose_accounts` to a command, and pass its result as first argument."""
+    flags = inspect.signature(_choose_accounts).parameters
     _, *own = inspect.signature(function).parameters.values()
     parameters = [*own, *flags.values()]
 
     def run(**values: Any) -> None:
-        chosen = _choose(**{name: values.pop(name) for name in flags})
+        chosen = _choose_accounts(**{name: values.pop(name) for name in flags})
         function(chosen, **values)
 
     # Typer reads the first for the order and the second for the types.
@@ -73,19 +79,19 @@ def _for_accounts(function: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-@_for_accounts
+@_takes_accounts
 def pause_entries(chosen: ChosenAccounts) -> None:
     """Make no entries until `trader resume`; exits, stops and targets go on."""
     _store_command(chosen, "pause")
 
 
-@_for_accounts
+@_takes_accounts
 def resume_entries(chosen: ChosenAccounts) -> None:
     """End a pause, a halt or a flatten."""
     _store_command(chosen, "resume")
 
 
-@_for_accounts
+@_takes_accounts
 def exit_position(
     chosen: ChosenAccounts,
     *,
@@ -102,7 +108,7 @@ def exit_position(
     _store_command(chosen, "exit", parse_exit_symbol(symbol))
 
 
-@_for_accounts
+@_takes_accounts
 def halt_orders(chosen: ChosenAccounts) -> None:
     """Send no orders until `trader resume`, on paper no stops either; cancel open orders.
 
@@ -112,13 +118,13 @@ def halt_orders(chosen: ChosenAccounts) -> None:
     _store_command(chosen, "halt")
 
 
-@_for_accounts
+@_takes_accounts
 def flatten_position(chosen: ChosenAccounts) -> None:
     """Sell every open position at the newest price; make no entries until `trader resume`."""
     _store_command(chosen, "flatten")
 
 
-@_for_accounts
+@_takes_accounts
 def reload_settings(
     chosen: ChosenAccounts,
     *,
@@ -142,7 +148,12 @@ def _store_command(
     *,
     applies_to_open: bool = False,
 ) -> None:
-    """Store a command for each chosen account, and print whether its trader runs."""
+    """Store a command for each chosen account, and print when its trader acts on it.
+
+    Raises:
+        UsageError: several accounts, and no flag that chooses.
+        DataError: no account fits the flags.
+    """
     from onetape.cli.output import print_line
     from onetape.store.controls import insert_controls
     from onetape.store.database import open_store
@@ -168,8 +179,8 @@ def _store_command(
         insert_controls(store, rows)
         for row in rows:
             effect = _describe_effect(store, row, [one.symbol for one in found if _is_of(row, one)])
-            what = row.verb if row.symbol is None else f"{row.verb} {row.symbol}"
-            print_line(f"{row.account}: {what} stored; {effect}")
+            command_text = row.verb if row.symbol is None else f"{row.verb} {row.symbol}"
+            print_line(f"{row.account}: {command_text} stored; {effect}")
 
 
 def _is_of(row: "NewControl", account: "AccountSeries") -> bool:
@@ -178,7 +189,7 @@ def _is_of(row: "NewControl", account: "AccountSeries") -> bool:
 
 
 def _describe_effect(store: "Store", row: "NewControl", symbols: Sequence[str]) -> str:
-    """Return when the traders of these symbols act on a command."""
+    """Return a text about when the traders of some symbols act on a command."""
     from onetape.store.account_reading import is_lease_holder_alive, read_lease
     from onetape.store.leases import make_lease_name
 

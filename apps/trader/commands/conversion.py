@@ -1,4 +1,4 @@
-"""Convert profit into one display currency, by stored candles."""
+"""Converts profit into one currency for display, at the closes of stored candles."""
 
 from decimal import Decimal, localcontext
 
@@ -14,10 +14,15 @@ from trader.commands.round_trips import PRECISION, RoundTrip
 
 
 class Converter:
-    """Converts amounts of money at the close of the candle before a moment."""
+    """Converts profit into one currency, each amount at the last close before its time."""
 
     def __init__(self, store: Store, currency: str) -> None:
-        """Convert into a currency with the candles of a database, which stays open meanwhile."""
+        """Initialise; nothing is read yet.
+
+        Args:
+            store: The open database, with candles of both currencies.
+            currency: Code of the currency to convert into.
+        """
         self._store = store
         self._currency = currency
         self._series: dict[str, tuple[SeriesKey, bool]] = {}
@@ -25,7 +30,7 @@ class Converter:
 
     @property
     def sources(self) -> list[str]:
-        """Return the series that were used, in words."""
+        """Return the series whose closes were used, as texts, sorted."""
         return sorted({str(key) for key, _ in self._series.values()})
 
     def convert(self, result: AccountResult) -> AccountResult:
@@ -68,7 +73,14 @@ class Converter:
         return 1 / close if is_inverse else close
 
     def _find_series(self, source: str) -> tuple[SeriesKey, bool]:
-        """Return the stored series of two currencies with the shortest timeframe."""
+        """Return the stored series of two currencies with the shortest timeframe.
+
+        Returns:
+            The series, and whether its price is the inverse of the rate.
+
+        Raises:
+            DataError: no such series is stored.
+        """
         if source not in self._series:
             names = {f"{source}/{self._currency}": False, f"{self._currency}/{source}": True}
             found = [

@@ -1,4 +1,4 @@
-"""`trader drill`: try a configuration with live orders on the simulator while things go wrong."""
+"""`trader drill`: tries a configuration with live orders on the simulator and its faults."""
 
 import signal
 import sys
@@ -72,9 +72,9 @@ def drill_settings(
     if loaded.run_text:
         note(loaded.run_text)
     scenarios = _choose_scenarios(only)
-    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGTERM, _exit_on_signal)
     drill = make_drill(settings, COMMAND)
-    found = run_drill(drill, scenarios, at_once or 4, _report)
+    found = run_drill(drill, scenarios, at_once or 4, _print_result)
     if only is None:
         _record(settings, found)
     failed = sum(not one.is_passed for one in found)
@@ -88,17 +88,20 @@ def drill_settings(
         raise CheckFailed(f"{failed} of {len(found)} parts of the drill did not pass")
 
 
-def _end(number: int, frame: object) -> None:
-    """Raise an exception, which ends the traders of the drill and removes its files."""
+def _exit_on_signal(number: int, frame: object) -> None:
+    """Handle SIGTERM: raise SystemExit, so that traders are ended and files are removed."""
     del frame
     sys.exit(128 + number)
 
 
 def _choose_scenarios(only: list[str] | None) -> "list[Scenario]":
-    """Return the parts to run.
+    """Return the scenarios to play; each is one part of the drill.
+
+    Args:
+        only: Values of --only; None: all.
 
     Raises:
-        UsageError: no part has such a name.
+        UsageError: no scenario has such a text in its name.
     """
     from trader.drill.scenarios import SCENARIOS
 
@@ -110,7 +113,8 @@ def _choose_scenarios(only: list[str] | None) -> "list[Scenario]":
     return chosen
 
 
-def _report(result: "PartResult") -> None:
+def _print_result(result: "PartResult") -> None:
+    """Print the result of one part to stderr."""
     from onetape.cli.output import note
 
     verdict = "passed" if result.is_passed else "NOT passed"

@@ -1,4 +1,4 @@
-"""`trader explain --at TIME`: input, signal and order of a trader on one candle."""
+"""`trader explain --at TIME`: input, signal, checks and order of a trader on one candle."""
 
 from typing import Annotated
 

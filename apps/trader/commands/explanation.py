@@ -1,4 +1,8 @@
-"""Input, signal and order of a trader on one candle, from the rows that it stored."""
+"""Input, signal, checks and order of a trader on one candle, from the rows that it stored.
+
+The strategy is evaluated again on the candles that are stored now, as in a backtest, to compare the
+signals.
+"""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -31,55 +35,61 @@ from onetape.store.decision_reading import (
     read_sessions,
 )
 from onetape.store.latecomers import read_latecomers
-from trader.commands.account_backtest import find_choice, make_backtest_config
+from trader.commands.account_backtest import find_strategy_choice, make_backtest_config
 from trader.commands.account_result import make_series_key, read_account_fills, read_digits
 
+#: Names of the signals.
 _SIGNALS: Final = {1: "BUY", -1: "SELL", 0: "HOLD"}
 
 
-class SeenRows(Struct, frozen=True):
-    """The candles that the strategy was given."""
+class InputRows(Struct, frozen=True):
+    """The closed candles that were the strategy's input."""
 
     count: int
+    """Number of candles."""
     first: int
-    """Open of the first row, epoch seconds."""
+    """Open of the first candle, epoch seconds."""
 
 
-class SignalNow(Struct, frozen=True):
+class PresentSignal(Struct, frozen=True):
     """Signal of the strategy on the candles that are stored now, as in a backtest."""
 
     signal: str
+    """BUY, SELL or HOLD."""
     reason: str
+    """Text of the strategy about the candle; may be empty."""
 
 
 class TradedCandle(Struct, frozen=True):
-    """Decision and order of an account's trader on one candle."""
+    """Input, decisions and order of an account's trader on one candle."""
 
     account: AccountSeries
     strategy: str
+    """Name of the strategy."""
     opened: int
     """Open of the candle, epoch seconds."""
     closed: int
     """Close of the candle, epoch seconds."""
     row: CandleRow | None
     """The stored candle; None: no such candle is stored."""
-    rows: SeenRows | None
-    """Rows that the strategy read; None if the strategy cannot be loaded."""
+    rows: InputRows | None
+    """Input of the strategy; None: unknown, because the strategy cannot be loaded."""
     inside: list[str]
-    """Fills of this candle, in words."""
+    """Fills inside this candle, as texts."""
     position: str
-    """Position at the close, in words."""
+    """Position at the close, as a text."""
     decisions: list[DecisionRecord]
     """Decisions on this candle; several if several sessions decided on it."""
     latecomers: list[str]
-    """Symbols that entries at the close did not wait for any longer, in words."""
+    """Latecomers of the entries at the close, as texts."""
     order: str
-    """Description of the order after the signal and its fill, or why no order was made."""
-    now: SignalNow | None
+    """Text about the order after the signal and its fill, or the reason why there was no order."""
+    now: PresentSignal | None
     """Signal that the strategy returns now; None if the strategy cannot be evaluated."""
     note: str
     """Reason why the strategy is not evaluated again; empty if it is."""
     digits: Digits
+    """Decimals with which prices and amounts are shown."""
 
     @property
     def signal(self) -> str | None:
@@ -96,7 +106,7 @@ def explain_candle(
         store: The open database.
         account: Account, with its symbol.
         moment: Moment within the candle, epoch seconds.
-        strategies: Names to try to load the strategy by.
+        strategies: Names to load the strategy by, as for `find_strategy_choice`.
 
     Raises:
         DataError: the account decided on no candle near that moment.
@@ -115,8 +125,8 @@ def explain_candle(
         fills = read_account_fills(store, account)
         digits = read_digits(store, account)
         row = read_candle(store, key, opened)
-        of_decision = _find_decision_session(sessions, decisions) or session or sessions[-1]
-        rows, now, note = _evaluate(store, account, of_decision, opened, strategies)
+        decision_session = _find_decision_session(sessions, decisions) or session or sessions[-1]
+        rows, now, note = _evaluate_now(store, account, decision_session, opened, strategies)
         filled = read_filled_candles(store, account)
         # An order is executed some moments after the candle whose price it takes.
         before_close = [one for one in fills if filled.get(one.client_order_id, closed) <= opened]
@@ -127,7 +137,7 @@ def explain_candle(
         )
     return TradedCandle(
         account=account,
-        strategy=of_decision.strategy,
+        strategy=decision_session.strategy,
         opened=opened,
         closed=closed,
         row=row,
@@ -146,10 +156,10 @@ def explain_candle(
 
 
 def _check_moment(store: Store, account: AccountSeries, opened: int) -> None:
-    """Refuse a candle before the first or after the last decided one.
+    """Refuse a candle outside the range that the account has decided on.
 
     Raises:
-        DataError: with the range.
+        DataError: the candle lies outside; the text has the range.
     """
     known = read_decided_range(store, account)
     if known is None:
@@ -183,14 +193,18 @@ def _find_decision_session(
     return next((one for one in sessions if one.session == decisions[-1].session), None)
 
 
-def _evaluate(
+def _evaluate_now(
     store: Store,
     account: AccountSeries,
     session: StoredSession,
     opened: int,
     strategies: Sequence[str | None],
-) -> tuple[SeenRows | None, SignalNow | None, str]:
-    """Return the strategy's input rows, and its signal now or the reason why there is none."""
+) -> tuple[InputRows | None, PresentSignal | None, str]:
+    """Evaluate the strategy on the stored candles, as in a backtest.
+
+    Returns:
+        Its input, its signal, and an empty text; or None, None, and the reason of a failure.
+    """
     # NumPy, the engine and the strategies take a third of a second to load.
     from onetape.backtest.backtest_runner import run_backtest
     from onetape.backtest.explain import explain
@@ -199,17 +213,17 @@ def _evaluate(
 
     closed = Timeframe.parse(account.timeframe).next(opened)
     try:
-        choice = find_choice(session, strategies)
+        choice = find_strategy_choice(session, strategies)
         window = compute_window_size(get_lookback(choice.load()))
         seen = read_last_closed(store, make_series_key(account), window, up_to=opened)
-        rows = SeenRows(len(seen), int(seen.timestamp[0])) if len(seen) else None
+        rows = InputRows(len(seen), int(seen.timestamp[0])) if len(seen) else None
         config = make_backtest_config(
             Path(store.path), [account], session, [choice], opened, closed
         )
         (part,) = explain(run_backtest(config), opened)
     except OnetapeError as error:
         return None, None, str(error)
-    return rows, SignalNow(part.signal, part.reason), ""
+    return rows, PresentSignal(part.signal, part.reason), ""
 
 
 def _describe_outcome(
@@ -236,7 +250,7 @@ def _describe_outcome(
 
 
 def _describe_order(order: OrderRecord, fills: Sequence[Fill], digits: Digits) -> str:
-    """Return an order and its outcome."""
+    """Return a text with an order and its fills, or its status."""
     price = (
         "" if order.intended_price is None else f" at {digits.format_price(order.intended_price)}"
     )
@@ -280,7 +294,15 @@ def explain_missing_decision(
     row: CandleRow | None,
     opened: int,
 ) -> str:
-    """Return the reason why a candle between decided candles has no decision."""
+    """Return the reason why a candle between decided candles has no decision, as a text.
+
+    Args:
+        store: The open database.
+        account: Account, with its symbol.
+        sessions: Sessions of account and symbol, oldest first.
+        row: The stored candle; None: it is not stored.
+        opened: Open of the candle, epoch seconds.
+    """
     timeframe = Timeframe.parse(account.timeframe)
     start_ms, end_ms = opened * 1_000, timeframe.next(opened) * 1_000
     if row is None:

@@ -1,4 +1,4 @@
-"""The profit of buy and hold in the time of an account, by the backtester's rule."""
+"""The return of buy and hold since an account was opened, by the backtest's rule."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -16,19 +16,19 @@ from onetape.store.market_data import read_trading_rules
 from onetape.store.reading import read_first_traded_after, read_newest_row
 from trader.commands.account_result import make_series_key
 
-#: Costs of an order that buying and holding pays too.
+#: Settings of the costs that buy and hold pays too.
 _COSTS: Final = ("fee_rate", "fee_currency", "slippage_bps", "spread_bps", "volume_impact")
 
 
 def read_mean_buy_and_hold(store: Store, symbols: Sequence[AccountSeries]) -> float | None:
-    """Return the profit ratio of buy and hold with all symbols of an account in equal parts.
+    """Return the return of buy and hold with all symbols of an account in equal parts.
 
     Args:
         store: The open database.
         symbols: The account, one record for each of its symbols; at least one.
 
     Returns:
-        As for `read_buy_and_hold`; None where that of one symbol is not known.
+        A ratio, as of `read_buy_and_hold`; None: that of a symbol is not known.
 
     Raises:
         StoreError: the file cannot be read.
@@ -39,13 +39,13 @@ def read_mean_buy_and_hold(store: Store, symbols: Sequence[AccountSeries]) -> fl
 
 
 def read_buy_and_hold(store: Store, account: AccountSeries) -> float | None:
-    """Return the profit ratio of buy and hold with the start balance since the account's opening.
+    """Return the return of buy and hold with the start balance since an account was opened.
 
     The buy is at the open of the first candle with a trade after the opening, with the costs of the
     account's last session, and valued at the newest stored price without selling.
 
     Returns:
-        As a part: 0.05 is 5 %. None where the candles or the start balance are not stored.
+        A ratio: 0.05 is 5 %. None: the candles or the start balance are not stored.
 
     Raises:
         StoreError: the file cannot be read.

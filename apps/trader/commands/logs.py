@@ -1,4 +1,4 @@
-"""`trader logs`: events of the traders of a database, in the order of time."""
+"""`trader logs`: the stored events of the traders of a database, in order of time."""
 
 from typing import TYPE_CHECKING, Annotated
 

@@ -1,4 +1,4 @@
-"""Profit of closed round trips by day, week or month of a time zone."""
+"""Sums the profit of closed round trips by day, week or month of a time zone."""
 
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta, tzinfo
@@ -11,6 +11,7 @@ from onetape.core.errors import UsageError
 from onetape.core.message_text import suggest_name
 from trader.commands.round_trips import PRECISION, RoundTrip
 
+#: Length of a period of profit.
 Period = Literal["day", "week", "month"]
 PERIODS: Final[tuple[Period, ...]] = get_args(Period)
 
@@ -21,6 +22,7 @@ class PeriodProfit(Struct, frozen=True):
     first_day: date
     """First day of the period in its time zone; the Monday of a week."""
     round_trips: int
+    """Number of round trips that were closed."""
     won: int
     """Number of round trips with a profit above 0."""
     profit: Decimal
@@ -45,7 +47,7 @@ def parse_timezone(name: str) -> tzinfo:
     """Return the time zone of an IANA name.
 
     Raises:
-        UsageError: this computer has no such time zone.
+        UsageError: this computer has no time zone of that name.
     """
     from zoneinfo import ZoneInfo, available_timezones
 
@@ -66,7 +68,7 @@ def compute_first_day(moment_ms: int, period: Period, zone: tzinfo) -> date:
     Args:
         moment_ms: Epoch milliseconds.
         period: Weeks begin on Monday.
-        zone: Decides when a day begins.
+        zone: Time zone whose days count.
     """
     day = datetime.fromtimestamp(moment_ms / 1_000, tz=zone).date()
     if period == "week":
@@ -82,17 +84,17 @@ def sum_profit_by_period(
     Args:
         trips: Round trips of one quote currency; open ones are left out.
         period: Weeks begin on Monday.
-        zone: Decides in which period the last sell of a round trip lies.
+        zone: Time zone whose days count for the last sell of a round trip.
     """
     groups: dict[date, list[RoundTrip]] = {}
     for trip in trips:
         if trip.closed_ms is not None:
             groups.setdefault(compute_first_day(trip.closed_ms, period, zone), []).append(trip)
-    return [_sum(first_day, groups[first_day]) for first_day in sorted(groups)]
+    return [_sum_trips(first_day, groups[first_day]) for first_day in sorted(groups)]
 
 
 def sum_periods(periods: Iterable[PeriodProfit]) -> PeriodProfit | None:
-    """Return the sum of periods, dated with the first period's day; None without a period."""
+    """Return the sum of periods, with the first day of the first one; None: no period."""
     listed = list(periods)
     if not listed:
         return None
@@ -107,7 +109,11 @@ def sum_periods(periods: Iterable[PeriodProfit]) -> PeriodProfit | None:
 
 
 def add_fees(parts: Iterable[dict[str, Decimal]]) -> dict[str, Decimal]:
-    """Return the sums of fees by currency."""
+    """Return the sums of fees by currency.
+
+    Args:
+        parts: Fees by currency, of several round trips or periods.
+    """
     fees: dict[str, Decimal] = {}
     with localcontext(prec=PRECISION):
         for part in parts:
@@ -116,7 +122,7 @@ def add_fees(parts: Iterable[dict[str, Decimal]]) -> dict[str, Decimal]:
     return fees
 
 
-def _sum(first_day: date, trips: list[RoundTrip]) -> PeriodProfit:
+def _sum_trips(first_day: date, trips: list[RoundTrip]) -> PeriodProfit:
     profits = [trip.quote_flow for trip in trips]
     with localcontext(prec=PRECISION):
         profit = sum(profits, Decimal(0))

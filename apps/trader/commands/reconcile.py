@@ -1,4 +1,8 @@
-"""`trader reconcile`: differences between the file and the exchange, and a person's answers."""
+"""`trader reconcile`: lists differences between the database and the exchange, stores answers.
+
+A difference, such as missing coins, stops entries in its symbol until a person has answered what to
+do about it. The running trader carries the answer out.
+"""
 
 import time
 from decimal import Decimal, InvalidOperation
@@ -9,7 +13,11 @@ import typer
 
 from onetape.cli import options
 from onetape.core.errors import DataError, UsageError
-from trader.commands.account_selection import CONFIG
+from trader.commands.account_selection import (
+    CONFIG,
+    check_account_exists,
+    normalize_account_name,
+)
 
 if TYPE_CHECKING:
     from onetape.store.live_accounts import Answer, StoredDifference
@@ -55,6 +63,7 @@ KEEP = Annotated[
         "again. For lost executions: the coins stay in the account and are never sold.",
     ),
 ]
+#: Effect of each kind of difference, and the answers to it, for output.
 _MEANINGS: Final = {
     "missing coins": "nothing is traded in this symbol; answer --adopt or --forget",
     "other copy": "no entries and no exits in this symbol; stop the other copy, then answer "
@@ -71,14 +80,15 @@ _MEANINGS: Final = {
     "foreign fills": "no entries in this symbol; answer --keep to allow entries again",
 }
 
-#: Valid answers by kind of difference; for kinds without an entry `keep` is valid.
-_FITTING: Final[dict[str, "tuple[Answer, ...]"]] = {
+#: Valid answers by kind of difference; for kinds without an entry, `keep` is valid.
+_VALID_ANSWERS: Final[dict[str, "tuple[Answer, ...]"]] = {
     "missing coins": ("adopt", "forget"),
     "delisted": ("forget",),
     "other copy": ("adopt",),
     "older order": ("adopt", "keep"),
     "lost executions": ("adopt", "forget", "keep"),
 }
+#: Flag of each answer.
 _FLAGS: Final[dict["Answer", str]] = {"adopt": "--adopt", "forget": "--forget", "keep": "--keep"}
 
 
@@ -101,14 +111,12 @@ def reconcile_account(
     too, is removed from the account's records at once.
     """
     from onetape.cli.loading import find_settings_file, load_settings
-    from onetape.cli.output import print_json, print_line
+    from onetape.cli.output import note, print_json, print_line
     from onetape.store.live_accounts import read_open_differences
     from onetape.store.read_only import open_read_only
     from trader.settings import TraderSettings, choose_trader_database
 
     answers = _collect_answers(adopt, forget, keep)
-    if len(answers) > 1:
-        raise UsageError("--adopt, --forget and --keep exclude each other; answer one at a time")
     if price is not None and forget is None:
         raise UsageError("--price goes with --forget NUMBER", setting="price")
     given = {"db": db, "exchange": exchange}
@@ -118,10 +126,15 @@ def reconcile_account(
     path: Path = choose_trader_database(settings)
     if not path.exists():
         raise DataError(f"{path} does not exist; name the database with --db")
+    name = None if account is None else normalize_account_name(account)
     for number, answer in answers:
-        _answer(path, number, answer, _parse_price(price))
+        result = _store_answer(path, name, number, answer, _parse_price(price))
+        if result is not None:
+            (note if json else print_line)(result)
     with open_read_only(path) as store:
-        found = read_open_differences(store, account)
+        found = read_open_differences(store, name)
+        if name is not None and not found:
+            check_account_exists(store, name)
     if json:
         print_json({"differences": [_make_difference_document(one) for one in found]})
         return
@@ -135,7 +148,11 @@ def reconcile_account(
 def _collect_answers(
     adopt: int | None, forget: int | None, keep: int | None
 ) -> "list[tuple[int, Answer]]":
-    """Return the answers that the flags give, each with its difference's number."""
+    """Return the answer that the flags give, with the number of its difference; may be empty.
+
+    Raises:
+        UsageError: the flags give several answers.
+    """
     answers: list[tuple[int, Answer]] = []
     if adopt is not None:
         answers.append((adopt, "adopt"))
@@ -143,11 +160,13 @@ def _collect_answers(
         answers.append((forget, "forget"))
     if keep is not None:
         answers.append((keep, "keep"))
+    if len(answers) > 1:
+        raise UsageError("--adopt, --forget and --keep exclude each other; answer one at a time")
     return answers
 
 
 def _parse_price(price: str | None) -> Decimal | None:
-    """Return a price that a person gave, quote currency.
+    """Return the value of --price, quote currency; None: not given.
 
     Raises:
         UsageError: the price is not a number of 0 or more.
@@ -163,29 +182,44 @@ def _parse_price(price: str | None) -> Decimal | None:
     return amount
 
 
-def _answer(path: Path, number: int, answer: "Answer", price: Decimal | None) -> None:
-    """Store a person's answer; where no trader runs, carry it out.
+def _store_answer(
+    path: Path, name: str | None, number: int, answer: "Answer", price: Decimal | None
+) -> str | None:
+    """Store a person's answer; write off a delisted position if no trader runs.
+
+    Args:
+        path: The database.
+        name: Account of the difference; None: any.
+        number: Number of the difference.
+        answer: The answer.
+        price: Proceeds of each coin of a delisted position, quote currency; None: not given.
+
+    Returns:
+        A text about the delisted position; None: the difference has another kind.
 
     Raises:
-        UsageError: there is no such difference, or the answer does not fit it.
-        SafetyRefusal: a trader trades the symbol that is not listed any more.
+        UsageError: there is no such difference, or the answer is not valid for it.
+        SafetyRefusal: a trader has begun to trade the delisted symbol meanwhile.
     """
-    from onetape.cli.output import print_line
     from onetape.store.database import open_store
     from onetape.store.live_accounts import DELISTED, read_open_differences, store_difference_answer
-    from trader.delisted import forget_delisted
+    from trader.delisted import write_off_delisted
 
     with open_store(path, create=False) as store:
         found = next((one for one in read_open_differences(store) if one.number == number), None)
         if found is None:
             raise UsageError(f"there is no open difference {number}; uv run trader reconcile")
-        fitting = _FITTING.get(found.kind, ("keep",))
-        if answer not in fitting:
-            flags = " or ".join(_FLAGS[one] for one in fitting)
+        if name not in (None, found.account):
+            raise UsageError(
+                f"difference {number} is of account {found.account}, not {name}; "
+                "leave --account out"
+            )
+        valid = _VALID_ANSWERS.get(found.kind, ("keep",))
+        if answer not in valid:
+            flags = " or ".join(_FLAGS[one] for one in valid)
             raise UsageError(f"difference {number} ({found.kind}) is answered by {flags}")
         if found.kind == DELISTED:
-            print_line(forget_delisted(store, found, price))
-            return
+            return write_off_delisted(store, found, price)
         if price is not None:
             raise UsageError(
                 f"difference {number} ({found.kind}) takes no --price: the position ends at the "
@@ -193,6 +227,7 @@ def _answer(path: Path, number: int, answer: "Answer", price: Decimal | None) ->
                 setting="price",
             )
         store_difference_answer(store, number, answer, answered_ms=time.time_ns() // 1_000_000)
+    return None
 
 
 def _make_difference_document(found: "StoredDifference") -> dict[str, Any]:

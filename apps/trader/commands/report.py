@@ -1,4 +1,4 @@
-"""`trader report`: the page that compares the real trades of an account with its backtest."""
+"""`trader report`: writes a page that compares the real trades of an account with a backtest."""
 
 import re
 from pathlib import Path
@@ -55,10 +55,10 @@ def write_account_report(
 
 
 def _check_one_account(chosen: "list[AccountSeries]") -> "list[AccountSeries]":
-    """Return the records of the only account that was chosen.
+    """Return the chosen records, if all are of one account.
 
     Raises:
-        UsageError: several were.
+        UsageError: they are of several accounts.
     """
     from onetape.core.errors import UsageError
 

@@ -1,4 +1,4 @@
-"""`trader risk`: the losses of live accounts against their limits, and how a person clears them."""
+"""`trader risk`: shows losses of live accounts and their limits; `--clear` allows entries again."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,7 +7,11 @@ import typer
 
 from onetape.cli import options
 from onetape.core.errors import UsageError
-from trader.commands.account_selection import CONFIG
+from trader.commands.account_selection import (
+    CONFIG,
+    check_account_exists,
+    normalize_account_name,
+)
 
 if TYPE_CHECKING:
     from onetape.store.risk_states import RiskRow
@@ -55,11 +59,14 @@ def show_risk(
         reads_strategy=False,
     ).settings
     path: Path = choose_trader_database(settings)
-    if clear and account is not None:
+    name = None if account is None else normalize_account_name(account)
+    if clear and name is not None:
         with open_store(path, create=False) as store:
-            clear_risk(store, account, cleared_by=get_user_and_host())
+            clear_risk(store, name, cleared_by=get_user_and_host())
     with open_read_only(path) as store:
-        rows = [one for one in read_risk_states(store) if account in (None, one.account)]
+        rows = [one for one in read_risk_states(store) if name in (None, one.account)]
+        if name is not None and not rows:
+            check_account_exists(store, name)
     if json:
         print_json({"accounts": [_make_risk_document(row) for row in rows]})
         return
@@ -67,7 +74,8 @@ def show_risk(
         for line in _format_risk_lines(row):
             print_line(line)
     if not rows:
-        print_line(f"{path} has no risk state: no account of it has traded live")
+        traded = "no account of it has" if name is None else f"account {name} has never"
+        print_line(f"{path} has no risk state: {traded} traded live")
 
 
 def _make_risk_document(row: "RiskRow") -> dict[str, Any]:

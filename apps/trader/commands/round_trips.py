@@ -1,4 +1,4 @@
-"""Round trips: the profit of each position of an account, from its stored fills."""
+"""Round trips of an account (position from its first buy to its last sell), made of its fills."""
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal, localcontext
@@ -10,9 +10,9 @@ from onetape.core.trading import Fill
 from onetape.core.trading_rules import TradingRules
 from onetape.execution.positions import compute_dust_left, get_least_amount, sum_position
 
-#: Digits of sums and products: amounts and prices have at most 30 digits each.
+#: Decimal digits of sums and products: amounts and prices have at most 30 digits each.
 PRECISION: Final = 80
-#: Part of the amount bought that sums of rounded amounts may leave in a market without steps.
+#: Fraction of the amount bought that rounding may leave over in a market without amount steps.
 NOISE: Final = Decimal("1e-9")
 
 
@@ -22,6 +22,7 @@ class RoundTrip(Struct, frozen=True):
     entry_order_id: str
     """Client order id of the order that opened the position."""
     opened_ms: int
+    """Time of the first buy, epoch milliseconds."""
     closed_ms: int | None
     """Time of the last sell, epoch milliseconds; None: the position is open."""
     bought: Decimal
@@ -51,13 +52,13 @@ class RoundTrip(Struct, frozen=True):
 def make_round_trips(
     fills: Iterable[Fill], base: str, quote: str, trading_rules: TradingRules | None = None
 ) -> list[RoundTrip]:
-    """Return the positions of an account in one symbol, oldest first.
+    """Return the round trips of an account in one symbol, oldest first; the last one may be open.
 
-    A position begins and ends as in `onetape.execution.positions.sum_position`: with the first buy
-    after flat, and when less is left of its coins than the market accepts in an order.
+    As in `onetape.execution.positions.sum_position`, a position begins with the first buy after
+    flat, and ends when less of its coins is left than the market accepts in an order.
 
     Args:
-        fills: Trades of one account and symbol, oldest first.
+        fills: Fills of one account and symbol, oldest first.
         base: Base currency of the symbol.
         quote: Quote currency of the symbol.
         trading_rules: Trading rules of the market; None: any amount can be sold.
@@ -95,7 +96,7 @@ def sum_fees(fills: Iterable[Fill]) -> dict[str, Decimal]:
 def _make_round_trip(
     fills: Sequence[Fill], base: str, quote: str, *, is_closed: bool
 ) -> list[RoundTrip]:
-    """Return the position of fills; empty without a buy."""
+    """Return the round trip that fills make, as the only item; empty: there is no buy."""
     buys = [fill for fill in fills if fill.side == "buy"]
     sells = [fill for fill in fills if fill.side == "sell"]
     if not buys:

@@ -1,4 +1,4 @@
-"""`trader status`: the present state of every trader of a database."""
+"""`trader status`: the present state of every trader of a database, as text, JSON and exit code."""
 
 import time
 from pathlib import Path
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from onetape.core.digits import Digits
     from trader.commands.status_record import TraderStatus
 
-#: Interval of --watch, wall seconds.
+#: Interval at which --watch shows the state again, wall seconds.
 WATCH_SECONDS: Final = 2.0
 #: Puts the cursor into the first line and clears the terminal.
 _CLEAR: Final = "\x1b[H\x1b[2J"
@@ -47,7 +47,7 @@ def show_status(
     from trader.rendering.status import make_status_document
 
     def read() -> "tuple[Path, list[tuple[TraderStatus, Digits]]]":
-        return _read(db, config, exchange, account, symbol, is_here=here)
+        return _read_statuses(db, config, exchange, account, symbol, is_here=here)
 
     if watch and json_:
         raise UsageError("--watch shows text for a person; leave out --watch or --json")
@@ -60,7 +60,7 @@ def show_status(
         traders = [make_status_document(status) for status, _ in found]
         print_json({"database": path, "exit_code": code, "traders": traders})
     else:
-        _print(path, found)
+        _print_statuses(path, found)
         _print_other_files(path, code)
     return code
 
@@ -70,14 +70,14 @@ def _watch(read: "Callable[[], tuple[Path, list[tuple[TraderStatus, Digits]]]]")
     try:
         while True:
             path, found = read()
-            _clear()
-            _print(path, found)
+            _clear_terminal()
+            _print_statuses(path, found)
             time.sleep(WATCH_SECONDS)
     except KeyboardInterrupt:
         return
 
 
-def _print(path: Path, found: "list[tuple[TraderStatus, Digits]]") -> None:
+def _print_statuses(path: Path, found: "list[tuple[TraderStatus, Digits]]") -> None:
     from onetape.cli.output import get_terminal_width, print_line
     from trader.rendering.status import format_status
 
@@ -98,7 +98,7 @@ def _print_other_files(path: Path, code: int) -> None:
         )
 
 
-def _read(
+def _read_statuses(
     db: Path | None,
     config: Path | None,
     exchange: str | None,
@@ -124,7 +124,7 @@ def _read(
         return store.path, found
 
 
-def _clear() -> None:
+def _clear_terminal() -> None:
     """Clear the terminal; if stdout is not a terminal, print an empty line instead."""
     from onetape.cli.stdout import get_stdout
 

@@ -1,4 +1,4 @@
-"""The present state of a trader, read from its database."""
+"""A trader's present state (condition, position, stop, decision), read from its database."""
 
 import math
 import socket
@@ -40,16 +40,17 @@ from onetape.store.market_data import read_trading_rules
 from onetape.store.stop_states import read_stop_state
 from onetape.store.trader_states import StateChange
 from trader.commands.account_result import AccountResult, make_series_key, read_result
-from trader.control_state import pause_text, read_control_state
+from trader.control_state import format_pause, read_control_state
 from trader.states import WAITING
 
-#: `stopped`: ended by a person; `failed`: ended by an error; `dead`: ended without storing an end.
+#: State of a trader, running or not. `stopped`: ended by a person; `failed`: ended by an error;
+#: `dead`: the process ended without storing its end.
 Condition = Literal["trading", "degraded", "halted", "stopped", "failed", "dead"]
 #: Exit codes of `trader status`, in addition to 0.
 EXIT_DEGRADED: Final = 10
 EXIT_HALTED: Final = 11
 EXIT_NOT_RUNNING: Final = 12
-#: Seconds without a renewal of its lease after which a trader cannot write, or hangs.
+#: Time without a renewal of its lease after which a trader cannot write or hangs, wall seconds.
 LATE_RENEWAL_SECONDS: Final = 5.0
 _LATE_REMEDY: Final = (
     "see what it printed: the disk may be full, the file locked or read-only; "
@@ -66,12 +67,14 @@ _EXIT_CODES: Final[dict[Condition, int]] = {
 
 
 class Protection(Struct, frozen=True):
-    """Levels of an open position for the next candle, quote currency."""
+    """Stop, target and time stop of an open position for the next candle, by the rules."""
 
     stop: float | None
+    """Price of the stop, quote currency; None: no stop."""
     stop_kind: str
     """Kind of the stop: `stop_loss` or `trailing_stop`."""
     target: float | None
+    """Price of the target, quote currency; None: no target."""
     time_stop_candles: int | None
     """Candles until the time stop sells; None: no time stop."""
     is_rejected: bool
@@ -79,64 +82,68 @@ class Protection(Struct, frozen=True):
 
 
 class StopPlace(Struct, frozen=True):
-    """Place of the stop of a live position."""
+    """Where the stop of a live position is."""
 
     place: Literal["exchange", "here", "none"]
-    """Place of the stop; `here`: only the running trader watches the level."""
+    """`exchange`: an order rests there; `here`: the running trader watches the price; `none`."""
     price: Decimal | None
     """Price of the stop, quote currency; None: no stop."""
     reason: str
-    """Reason why no stop is at the exchange; empty: a stop is there, or the reason is unknown."""
+    """Reason why no stop rests at the exchange; empty: one does, or the reason is unknown."""
     unprotected_seconds: float | None
     """Time that the position had no stop at the exchange, market time; None: unknown."""
 
 
 class TraderStatus(Struct, frozen=True):
-    """The state of the trader of one account."""
+    """The present state of the trader of one account in one symbol."""
 
     result: AccountResult
+    """The account, its fills and its profit."""
     condition: Condition
     since_ms: int | None
     """Market time since which the condition holds; None: unknown."""
     reason: str
-    """Reason of the trader's condition; empty while it trades."""
+    """Reason of the condition; empty while the trader trades."""
     remedy: str
     """Action that a person should take; empty: none."""
     session: StoredSession | None
+    """The last session; None: none is stored."""
     holder: str | None
-    """Process and computer that trade the account now, or traded it last."""
+    """Process and computer that trade the account now, or traded it last; None: none did."""
     renewed_seconds: float | None
-    """Wall seconds since the process renewed its lease."""
+    """Time since the process renewed its lease, wall seconds; None: never."""
     last_closed: int | None
-    """Open of the newest closed candle, epoch SECONDS."""
+    """Open of the newest closed candle, epoch SECONDS; None: none is stored."""
     candle_age_seconds: float | None
     """Time since the close of the newest closed candle, market time, seconds."""
     decision: StoredDecision | None
-    """Decision on the newest candle of this session."""
+    """Last decision of the session; None: none yet."""
     stop_place: StopPlace | None
     """Place of the stop of an open live position; None on paper and while flat."""
     protection: Protection | None
     """Levels of stop, target and time stop; None: no position, or no level is set."""
     open_orders: list[OpenOrder]
     obligations: list[ExitObligation]
+    """Pending exits."""
     last_problem: StateChange | None
+    """Last change of the state to degraded or halted; None: never."""
     last_late: Latecomer | None
-    """Last time at which entries of the account did not wait for this symbol; None: never."""
+    """Last time that this symbol was a latecomer of entries; None: never."""
     pause: str | None
-    """Description of the command that forbids entries; None: no command does."""
+    """Text of the command that forbids entries; None: no command does."""
     halt: str | None
-    """Description of the command that forbids all orders; None: no command does."""
+    """Text of the command that forbids all orders; None: no command does."""
     now_ms: int
     """Market time, epoch milliseconds; for a simulator, the newest time that is stored."""
 
     @property
     def is_here(self) -> bool:
-        """Return whether the process that traded the account last runs on this computer."""
+        """Return whether the process that trades the account, or did last, is of this computer."""
         return self.holder is not None and self.holder.endswith(f" on {socket.gethostname()}")
 
 
 def read_status(store: Store, account: AccountSeries) -> TraderStatus:
-    """Return the present state of the trader of an account.
+    """Read the present state of the trader of an account in one symbol.
 
     Raises:
         StoreError: the file cannot be read.
@@ -207,18 +214,18 @@ def read_status(store: Store, account: AccountSeries) -> TraderStatus:
             obligations=read_open_obligations(store, account),
             last_problem=read_last_problem(store, account.name, account.symbol),
             last_late=read_last_latecomer(store, account.name, account.symbol),
-            pause=None if pause is None else pause_text(pause),
-            halt=None if halt is None else pause_text(halt),
+            pause=None if pause is None else format_pause(pause),
+            halt=None if halt is None else format_pause(halt),
             now_ms=now_ms,
         )
 
 
 def choose_exit_code(statuses: Iterable[TraderStatus]) -> int:
-    """Return the exit code for health checks, which is the worst trader's.
+    """Return the exit code of `trader status` for health checks: that of the worst trader.
 
     Returns:
-        0 where at least one trader runs and all that run are trading; a trader that a person
-        stopped does not count. 12 where none runs.
+        0 if a trader runs and all are trading; one that a person stopped does not count. 10 if one
+        is degraded, 11 if one is halted. 12 if one failed or was killed, or none runs.
     """
     conditions: list[Condition] = [one.condition for one in statuses]
     worst = max((_EXIT_CODES[one] for one in conditions), default=EXIT_NOT_RUNNING)
@@ -229,7 +236,7 @@ def choose_exit_code(statuses: Iterable[TraderStatus]) -> int:
 def _choose_condition(
     session: StoredSession | None, state: StateChange | None, *, is_running: bool
 ) -> tuple[Condition, int | None, str, str]:
-    """Return the condition of a trader, the time of its beginning, the reason and the remedy."""
+    """Return the condition of a trader, its beginning (market time, ms), reason and remedy."""
     start_again = "start the trader again with the same settings"
     if session is None:
         return "stopped", None, "no session of this account is stored", "start a trader on it"
@@ -258,13 +265,13 @@ def _find_stop_place(
     unwatched: str,
     now_ms: int,
 ) -> StopPlace | None:
-    """Return the place of the stop of an open live position.
+    """Return where the stop of an open live position is; None: on paper, or no position.
 
     Args:
         store: The open database.
         result: Result of the account in the symbol, with the position.
-        protection: Stop and targets by the rules.
-        orders: Orders that are not finished.
+        protection: Stop and target by the rules; None: no levels.
+        orders: Open orders of the account in the symbol.
         unwatched: Reason why no process watches the level; empty: one does.
         now_ms: Market time, epoch milliseconds.
     """

@@ -44,7 +44,7 @@ def list_trades(
     with open_accounts(db, config, exchange) as store, store.read():
         path = store.path
         chosen = select_accounts(store, account, symbol, exchange)
-        digits = {one.name: read_digits(store, one) for one in chosen}
+        digits = {(one.name, one.symbol): read_digits(store, one) for one in chosen}
         fills = [fill for one in chosen for fill in read_account_fills(store, one)]
     fills.sort(key=lambda fill: fill.executed_ms)
     found = [fill for fill in fills if start <= fill.executed_ms < end]
@@ -59,7 +59,7 @@ def list_trades(
 
 
 def _parse_range_ms(from_: str | None, to: str | None) -> tuple[int, int]:
-    """Return both ends, epoch milliseconds; the end is exclusive.
+    """Return the range of --from and --to, epoch milliseconds; the end is exclusive.
 
     Raises:
         UsageError: a flag is no time, or the end is not after the start.
@@ -75,7 +75,7 @@ def _parse_range_ms(from_: str | None, to: str | None) -> tuple[int, int]:
 
 
 def _make_empty_range_error(fills: "list[Fill]") -> Exception:
-    """Return the error of a range without a trade, where there are others."""
+    """Return the error that no fill lies between --from and --to, with the range of all fills."""
     from onetape.core.clock import format_utc
     from onetape.core.errors import DataError
 

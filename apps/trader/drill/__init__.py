@@ -1,1 +1,1 @@
-"""Tries a configuration with live orders against the simulator, while things go wrong."""
+"""The drill: tries a configuration with live orders against the simulator and its faults."""

@@ -1,4 +1,4 @@
-"""Runs the trader of a drill; the trader ends with the drill in every case."""
+"""The program that a drill starts as its trader: it ends with the drill, also if that is killed."""
 
 import sys
 

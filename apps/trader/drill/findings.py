@@ -1,4 +1,4 @@
-"""Faults after a part of a drill: the simulator's ledger compared with the trader's database."""
+"""Compares the simulator's orders and fills with the trader's database after a part of a drill."""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -9,18 +9,19 @@ from msgspec import Struct
 
 from onetape.store.read_only import open_read_only
 
-#: First characters of the client order ids of manual orders in the simulator.
+#: First characters of client order ids of orders that a person makes in the simulator.
 BY_HAND: Final = "web_"
-#: First characters of the ids of positions that a person has written off.
+#: First characters of trade ids of a sell that writes off a position (`trader.delisted`).
 _CORRECTION: Final = "correction-"
 
 
 class OwnRecords(Struct, frozen=True):
-    """Orders and fills in the trader's database."""
+    """Orders and executions in the trader's database."""
 
     sends: frozenset[str]
     """Client order ids of orders whose intent and send are stored."""
     orders: frozenset[str]
+    """Client order ids of all stored orders."""
     trades: Mapping[str, tuple[Decimal, Decimal, Decimal, str]]
     """Amount, price, fee and its currency of each execution, by the exchange's trade id."""
 
@@ -29,11 +30,13 @@ class ExchangeRecords(Struct, frozen=True):
     """The simulator's ledger of one account."""
 
     orders: Sequence[Mapping[str, Any]]
+    """Events of orders, oldest first."""
     fills: Sequence[Mapping[str, Any]]
+    """Executions, oldest first."""
 
     @property
     def own(self) -> dict[int, Mapping[str, Any]]:
-        """Return the last row of each order that a program placed, by order number."""
+        """Return the last event of each order of the trader that was accepted, by order number."""
         return {
             row["order_id"]: row
             for row in self.orders
@@ -41,11 +44,11 @@ class ExchangeRecords(Struct, frozen=True):
         }
 
     def count_buys(self) -> int:
-        """Return the number of a program's orders to buy that the exchange accepted."""
+        """Return the number of the trader's orders to buy that the exchange accepted."""
         return sum(row["side"] == "BUY" for row in self.own.values())
 
     def count_sells(self) -> int:
-        """Return the number of a program's orders to sell, stops excluded."""
+        """Return the number of the trader's market orders to sell, without stops."""
         rows = self.own.values()
         return sum(row["side"] == "SELL" and row["type"] == "MARKET" for row in rows)
 
@@ -76,13 +79,13 @@ def read_own_records(db: Path) -> OwnRecords:
 
 
 def find_unstored_sends(exchange: ExchangeRecords, own: OwnRecords) -> list[str]:
-    """Return findings about orders at the exchange whose intent or send is not stored."""
+    """Return a text for each order at the exchange whose intent or send is not stored."""
     ids = sorted({row["client_order_id"] for row in exchange.own.values()} - own.sends)
     return [f"sent without a stored intent: order {one}" for one in ids]
 
 
 def find_ledger_differences(exchange: ExchangeRecords, own: OwnRecords) -> list[str]:
-    """Return the differences between booked executions and the exchange's executions."""
+    """Return a text for each execution that differs between database and exchange."""
     expected = {
         str(row["trade_id"]): (
             Decimal(row["quantity"]), Decimal(row["price"]), Decimal(row["fee"]), row["fee_asset"],

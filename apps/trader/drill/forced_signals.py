@@ -1,4 +1,4 @@
-"""A strategy that evaluates another one and signals at fixed candles.
+"""The strategy of a drill: evaluates the user's strategy, and signals at fixed candles instead.
 
 A strategy may signal once a month, and a drill has minutes. So the code of the user's strategy runs
 on every candle as in the trader, with its own lookback and higher timeframes, and its signals are
@@ -18,7 +18,7 @@ from onetape.strategies import Signals, Strategy, load_strategy
 from onetape.strategies.higher_timeframes import HigherCandles
 from trader.drill.schedule import Schedule
 
-#: A file that the drill writes for its trader; strategies are loaded from files.
+#: Text of the strategy file that the drill writes for its trader.
 _FILE = '''"""The strategy of a drill: {name}, with signals at fixed candles."""
 
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class Drilled(ForcedSignals):
 
 @dataclass(frozen=True)
 class ForcedSignals(Strategy):
-    """Evaluates a strategy, and replaces its signals."""
+    """Evaluates a strategy, and replaces its signals; the written file has a subclass."""
 
     tried: ClassVar[Strategy]
     """Strategy of the user, whose signals are replaced."""
@@ -76,10 +76,10 @@ def load(name: str, parameters: Mapping[str, object], folder: str) -> Strategy:
 def make_strategy_source(
     name: str, parameters: Mapping[str, object], folder: Path, schedule: Schedule
 ) -> str:
-    """Return the text of a file with the strategy of a drill.
+    """Return the text of the strategy file of a drill; it is not written.
 
     Args:
-        name: Name of the user's strategy: built in, of `folder`, or `path/to/file.py:Class`.
+        name: Name of the user's strategy: built in, in `folder`, or `path/to/file.py:Class`.
         parameters: Parameters of the user's strategy.
         folder: The user's folder.
         schedule: Candles of the signals.

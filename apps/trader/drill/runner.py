@@ -1,4 +1,7 @@
-"""Runs the parts of a drill, several at a time, each with a separate simulator and files."""
+"""Runs the parts of a drill, several at a time, each with its own simulator, trader and files.
+
+A part plays one scenario, such as "killed after the send", with one symbol of the settings.
+"""
 
 import os
 import time
@@ -35,40 +38,46 @@ from trader.monitoring.settings import MonitoringSettings
 from trader.settings import TraderSettings
 from trader.traded_symbols import TradedSymbol, parse_traded_symbols
 
-#: The simulator's market for symbols that the simulator lacks.
+#: Market of the simulator that is used for symbols that the simulator lacks.
 OTHER_SYMBOL: Final = "BTC/USDT"
-#: Maximum `stale_after_seconds` of a drill, wall seconds; longer settings are cut to it.
-SILENCE_SECONDS: Final = 10.0
-#: Number of unexpected entries that the account's money and coins are enough for.
-_ENTRIES: Final = 10
+#: Maximum `stale_after_seconds` of a drill, wall seconds; a longer setting is replaced by it.
+MAX_STALE_SECONDS: Final = 10.0
+#: Number of entries that the account's money and coins suffice for, so that extra ones succeed.
+_FUNDED_ENTRIES: Final = 10
 #: Number of the trader's last lines that are shown of a part that did not pass.
 _SHOWN_LINES: Final = 4
-_NUMBERS: Final = count(1)
+#: Numbers of the simulated accounts of this process.
+_ACCOUNT_NUMBERS: Final = count(1)
 
 
 class PartResult(Struct, frozen=True):
     """Result of one part of a drill."""
 
     name: str
+    """Name of the scenario."""
     symbol: str
+    """Symbol of the settings that the part was played with."""
     is_passed: bool
     seen: str
-    """Observations of the drill part, as text; a failure comes first."""
+    """What was observed, as a text; a failure comes first."""
     seconds: float
-    """Duration of the drill part, wall seconds."""
+    """Duration of the part, wall seconds."""
     unprotected_seconds: float
     """Time that coins were held without a stop at the exchange, wall seconds."""
     last_lines: tuple[str, ...] = ()
-    """Last output lines of the trader, if the drill part failed."""
+    """Last output lines of the trader, if the part did not pass."""
 
 
 class Drill(Struct, frozen=True):
-    """A drill: the settings by symbol, and the start of the trader."""
+    """What the parts of a drill have in common."""
 
     settings: TraderSettings
     symbols: Sequence[TradedSymbol]
+    """Symbols of the settings with their strategies."""
     schedules: Mapping[str, Schedule]
+    """Candles of the signals, by market of the simulator."""
     program: Sequence[str]
+    """Command line that starts the trader, without its flags."""
 
 
 def check_drill(settings: TraderSettings) -> None:
@@ -107,20 +116,21 @@ def make_drill(settings: TraderSettings, program: Sequence[str]) -> Drill:
 
 
 def choose_simulated_symbol(symbol: str) -> str:
-    """Return the simulator's market for a symbol: its own, or another one."""
+    """Return the simulator's market of a symbol, or `OTHER_SYMBOL` if it has none."""
     return symbol if symbol in {one.name for one in SYMBOLS} else OTHER_SYMBOL
 
 
 def run_drill(
     drill: Drill, scenarios: Sequence[Scenario], at_once: int, report: Callable[[PartResult], None]
 ) -> list[PartResult]:
-    """Run parts of a drill and return their results, in the order of the parts.
+    """Run the parts of a drill, and return their results in the order of the parts.
 
     Args:
-        drill: The drill with its settings.
-        scenarios: The parts; symbols take turns.
-        at_once: Number of parts that run at a time.
-        report: Called with each part that is over, in any thread.
+        drill: The drill.
+        scenarios: Scenario of each part; the symbols take turns, and the first scenario of all is
+            played with each symbol.
+        at_once: Maximum number of parts that run at a time.
+        report: Called with the result of each part that is over, in any thread.
     """
     jobs = list(zip(scenarios, cycle(drill.symbols), strict=False))
     first = scenarios[:1]
@@ -144,6 +154,7 @@ def run_drill(
 
 
 def _run_part(drill: Drill, scenario: Scenario, traded: TradedSymbol, stop: Event) -> PartResult:
+    """Play one scenario with one symbol, with a new simulator, folder and trader."""
     began = time.monotonic()
     symbol = choose_simulated_symbol(traded.key.symbol)
     with (
@@ -152,7 +163,7 @@ def _run_part(drill: Drill, scenario: Scenario, traded: TradedSymbol, stop: Even
             clock=SteppedClock(drill.schedules[symbol].start_ms, pace=1.0),
             balance=_compute_balance(drill.settings, symbol),
             # The trader locks the account: each part of the drill has its own account.
-            account_id=1_000 * os.getpid() + next(_NUMBERS),
+            account_id=1_000 * os.getpid() + next(_ACCOUNT_NUMBERS),
         ) as simulator,
     ):
         folder = Path(name)
@@ -171,7 +182,7 @@ def _run_part(drill: Drill, scenario: Scenario, traded: TradedSymbol, stop: Even
 
 
 def _play_scenario(scene: Scene, scenario: Scenario) -> str:
-    """Play a part of a drill to its end; return the failure, or an empty text."""
+    """Play a scenario to its end; return the reason why it did not pass, or an empty text."""
     try:
         scene.wait_until_started()
         scenario.play(scene)
@@ -184,15 +195,18 @@ def _play_scenario(scene: Scene, scenario: Scenario) -> str:
 
 
 def _compute_balance(settings: TraderSettings, symbol: str) -> dict[str, Decimal]:
-    """Return the start balances of the account, which exceed the needs of the drill's orders."""
+    """Return the balances of the account by currency, enough for unexpected orders too."""
     money, (base, quote) = get_configured_balance(settings), split_symbol(symbol)
     market = next(one for one in SYMBOLS if one.name == symbol)
     coins = money / Decimal(repr(market.anchor))
-    return {quote: money * _ENTRIES, base: round(coins * _ENTRIES, market.amount_digits)}
+    return {
+        quote: money * _FUNDED_ENTRIES,
+        base: round(coins * _FUNDED_ENTRIES, market.amount_digits),
+    }
 
 
 def _write_files(folder: Path, drill: Drill, traded: TradedSymbol, symbol: str, url: str) -> None:
-    """Write the settings and the strategy of one trader."""
+    """Write settings file and strategy file of the trader of one part."""
     strategies = folder / USER_FOLDER / "strategies"
     strategies.mkdir(parents=True)
     text = make_strategy_source(
@@ -205,11 +219,11 @@ def _write_files(folder: Path, drill: Drill, traded: TradedSymbol, symbol: str, 
 
 
 def make_drill_settings(settings: TraderSettings, symbol: str, url: str) -> TraderSettings:
-    """Return the settings of the trader of one part: the user's, on the simulator.
+    """Return the settings of a drill's trader: those of the user, with orders on the simulator.
 
     Args:
-        settings: Trader settings of the user.
-        symbol: A market of the simulator.
+        settings: Settings of the user.
+        symbol: Market of the simulator to trade.
         url: Address of the simulator.
     """
     return replace(
@@ -225,7 +239,7 @@ def make_drill_settings(settings: TraderSettings, symbol: str, url: str) -> Trad
         ),
         account_name=None,
         cash=get_configured_balance(settings),
-        stale_after_seconds=min(settings.stale_after_seconds, SILENCE_SECONDS),
+        stale_after_seconds=min(settings.stale_after_seconds, MAX_STALE_SECONDS),
         monitoring=MonitoringSettings(),
         db=Path("drill.db"),
         simulator_url=url,

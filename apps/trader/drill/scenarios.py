@@ -1,4 +1,8 @@
-"""Faults of a drill. Each function is one part, and raises if the part does not pass."""
+"""The scenarios of a drill: each function plays one fault, and raises if the trader fails.
+
+A function acts on a `Scene`: it closes candles with a BUY or SELL, adds faults to the simulator,
+kills and restarts the trader, and waits until the position has its stop or is sold.
+"""
 
 import resource
 import sys
@@ -14,32 +18,33 @@ from onetape.simulator.trading.keys import ApiKey
 from trader.drill.scene import ACT_SECONDS, RESOLVE_SECONDS, Scene, SceneFailed
 from trader.drill.trader_process import SIMULATOR_KEY
 
-#: Time within which the trader must notice missing data, wall seconds.
+#: Maximum time in which the trader must report or react to a fault, wall seconds.
 NOTICE_SECONDS: Final = 60.0
-#: Files of a trader whose disk is full may not grow beyond this, bytes; its exit journal has them.
+#: Length that no file of a trader with a full disk may exceed, bytes; its exit journal is as long.
 _FULL_DISK_BYTES: Final = 32_768
-#: Jump of the exchange's clock, market seconds.
+#: Time by which the exchange's clock jumps ahead, market seconds.
 _JUMP_SECONDS: Final = 30.0
-#: A stop that was refused rests again within this time, wall seconds.
+#: Maximum time until a stop that was refused rests again, wall seconds.
 _STOP_AGAIN_SECONDS: Final = 45.0
 
 
 class Scenario(Struct, frozen=True):
-    """One part of a drill."""
+    """A fault that a drill plays, with its name in the result."""
 
     name: str
     play: Callable[[Scene], None]
+    """Plays the fault; raises SceneFailed if the trader does not do what it should."""
     is_for_linux: bool = False
-    """Whether the scenario needs Linux."""
+    """Whether the scenario can be played on Linux only."""
 
     @property
     def is_playable(self) -> bool:
-        """Return whether this computer can run the drill part."""
+        """Return whether the scenario can be played on this computer."""
         return sys.platform == "linux" or not self.is_for_linux
 
 
 def trade(scene: Scene) -> None:
-    """Enter, protect and leave, without a fault."""
+    """Enter, place the stop, and sell, without a fault."""
     scene.enter()
     scene.sell_position()
 
@@ -238,6 +243,7 @@ def move_clock_ahead(scene: Scene) -> None:
     scene.wait_until_flat("after a jump of 4 candles")
 
 
+#: All scenarios, in the order in which they are played.
 SCENARIOS: Final = (
     Scenario("entry, stop and exit", trade),
     Scenario("killed, order never arrives", kill_before_arrival),

@@ -1,4 +1,4 @@
-"""One part of a drill: a simulator, a trader, and the actions of both.
+"""The scene of one part of a drill: a simulator, a trader process, and actions on both.
 
 The clock of the simulator is stepped. While a scene waits, market time goes on as fast as the
 computer's time; the end of a candle is reached in one step, when the scene requests it.
@@ -26,18 +26,18 @@ from trader.drill.trader_process import TraderProcess
 T = TypeVar("T")
 #: Interval between two steps of market time while a scene waits, wall seconds.
 STEP_SECONDS: Final = 0.1
-#: Market time jumps to this long before the close of a candle, milliseconds.
+#: Time before the close of a candle to which market time jumps, milliseconds.
 BEFORE_CLOSE_MS: Final = 1_500
-#: A trader that has no decision by then does not start, wall seconds.
+#: Maximum time until the first decision of a trader that starts, wall seconds.
 START_SECONDS: Final = 90.0
-#: Exits and stops act within this time, wall seconds.
+#: Maximum time until a position has its stop, or is sold, wall seconds.
 ACT_SECONDS: Final = 10.0
-#: Entries of a symbol are resolved within this time, wall seconds.
+#: Maximum time until an order without a response is found or absent, wall seconds.
 RESOLVE_SECONDS: Final = 75.0
-#: Time in which a trader ends after SIGTERM, wall seconds. A trader that cannot stop cleanly ends
-#: itself after 5 s with another exit code; the rest is for a busy computer.
+#: Maximum time until a trader ends after SIGTERM, wall seconds. A trader that cannot stop cleanly
+#: ends itself after 5 s with another exit code; the rest is for a busy computer.
 STOP_SECONDS: Final = 30.0
-#: Coins that no stop has to cover: less than this fraction of a position.
+#: Fraction of a position that a stop need not cover, and that may be left after a sell.
 _DUST: Final = Decimal("0.01")
 
 
@@ -46,7 +46,7 @@ class SceneFailed(Exception):
 
 
 class Scene:
-    """One part of a drill while it runs."""
+    """One part of a drill while it runs; its trader is started at once."""
 
     def __init__(
         self,
@@ -57,13 +57,14 @@ class Scene:
         symbol: str,
         stop: Event,
     ) -> None:
-        """Take a simulator whose clock is stepped, and a folder with the trader's files.
+        """Start the trader of the part.
 
         Args:
-            simulator: Simulator whose account has coins that the trader did not buy.
+            simulator: Simulator with a stepped clock, whose account has coins that the trader did
+                not buy.
             schedule: Candles of the strategy's signals.
-            folder: Folder of the trader.
-            program: Command line of the trader.
+            folder: Folder with the trader's settings and strategy.
+            program: Command line of the trader, without its flags.
             symbol: Symbol that the trader trades.
             stop: Set when the drill ends early.
         """
@@ -71,23 +72,24 @@ class Scene:
         self.schedule = schedule
         self.folder = folder
         self.seen: list[str] = []
-        """Observations of the drill part, one line each, for output."""
+        """What was observed, a short text each, for the result."""
         self.entries = 1
-        """Number of buy orders expected at the exchange when the drill part ends."""
+        """Number of orders to buy that the exchange should have at the end."""
         self.unprotected_seconds = 0.0
         """Time in which coins were held without a stop, wall seconds."""
         self.is_sold_by_hand = False
-        """Whether a person has sold coins that the trader did not buy."""
+        """Whether coins were sold by hand, so that fewer may be left than at the start."""
         self.symbol = symbol
         self.base = split_symbol(symbol)[0]
         self._program = program
         self._stop = stop
-        self._baseline = self._read_balance()
+        self._start_balance = self._read_balance()
+        """Coins of the account at the start, base currency."""
         self.trader = TraderProcess(program, folder)
 
     @property
     def db(self) -> Path:
-        """Return the trader's database."""
+        """Return the path of the trader's database."""
         return self.folder / "drill.db"
 
     def read_records(self) -> ExchangeRecords:
@@ -99,15 +101,15 @@ class Scene:
         )
 
     def run_on_account(self, work: Callable[[AccountService], T]) -> T:
-        """Call a function with the account of the simulated exchange."""
+        """Call a function with the account of the simulator; return its result."""
         return self.simulator.run_on_account(work)
 
     def read_held_coins(self) -> Decimal:
-        """Return the number of coins that the account has in addition to those at the start."""
-        return self._read_balance() - self._baseline
+        """Return how many coins the account has more than at the start, base currency."""
+        return self._read_balance() - self._start_balance
 
     def read_covered_coins(self) -> Decimal:
-        """Return the amount of coins that stops at the exchange would sell."""
+        """Return the amount that stops at the exchange would sell, base currency."""
 
         def read(account: AccountService) -> Decimal:
             orders = account.exchange.open_orders()
@@ -118,13 +120,13 @@ class Scene:
 
     @property
     def is_protected(self) -> bool:
-        """Return whether a position is held and a stop at the exchange covers all its coins."""
+        """Return whether a position is held, and stops at the exchange cover it."""
         held = self.read_held_coins()
         return held > 0 and held - self.read_covered_coins() <= held * _DUST
 
     @property
     def is_flat(self) -> bool:
-        """Return whether no coins are held but dust, and no order is open."""
+        """Return whether no position is held, except for dust, and no order is open."""
         bought = max(
             (Decimal(row["quantity"]) for row in self.read_records().fills), default=Decimal(0)
         )
@@ -137,10 +139,15 @@ class Scene:
         self.wait_until(lambda: time.monotonic() >= end, seconds + 1, "time passes")
 
     def wait_until(self, holds: Callable[[], Any], seconds: float, what: str) -> float:
-        """Let time pass until a condition holds; return the passed time, wall seconds.
+        """Let market time pass until a condition holds; return the time it took, wall seconds.
+
+        Args:
+            holds: Returns whether the condition holds.
+            seconds: Maximum time, wall seconds.
+            what: Text of the condition, for the error.
 
         Raises:
-            SceneFailed: the condition did not hold in time; the text is `what`.
+            SceneFailed: the condition did not hold in time, or the drill was stopped.
         """
         began = moved = time.monotonic()
         while not holds():
@@ -158,7 +165,11 @@ class Scene:
         return time.monotonic() - began
 
     def wait_until_started(self) -> None:
-        """Wait for the first decision of the trader that was started last."""
+        """Wait for the first decision of the trader.
+
+        Raises:
+            SceneFailed: the trader has ended, or no decision came in time.
+        """
 
         def has_decided() -> bool:
             if not self.trader.is_running:
@@ -169,7 +180,13 @@ class Scene:
         self.wait_until(has_decided, START_SECONDS, "the trader decides on a candle")
 
     def close_candle(self, candle: int) -> None:
-        """Let market time come to the end of a candle, with quotes that are fresh by then."""
+        """Move market time to the end of a candle; the last 1.5 s pass at normal pace.
+
+        So the prices of the stream are fresh when the candle closes.
+
+        Args:
+            candle: Open of the candle, epoch seconds.
+        """
         close_ms = self.schedule.timeframe.next(candle) * 1_000
         self.simulator.advance_to_ms(close_ms - BEFORE_CLOSE_MS)
         self.wait_until(
@@ -177,21 +194,34 @@ class Scene:
         )
 
     def signal_buy(self, number: int = 0) -> None:
-        """End the candle with a BUY."""
+        """Close the candle with a BUY.
+
+        Args:
+            number: 0 for the first candle with a BUY, 1 for the second.
+        """
         self.close_candle(self.schedule.buys[number])
 
     def signal_sell(self, number: int = 0) -> None:
-        """End the candle with a SELL."""
+        """Close the candle with a SELL.
+
+        Args:
+            number: 0 for the first candle with a SELL, 1 for the second.
+        """
         self.close_candle(self.schedule.sells[number])
 
     def add_order_fault(self, kind: str, **settings: Any) -> None:
-        """Add a fault for the next order or cancellation at the exchange."""
+        """Add a fault for the next order at the exchange.
+
+        Args:
+            kind: Kind of the fault (docs/fault-injection.md).
+            settings: Fields of the fault, such as `method="DELETE"` for the next cancellation.
+        """
         self.simulator.faults.add(
             kind=kind, **{"method": "POST", "path": "/api/v3/order", "count": 1, **settings}
         )
 
     def wait_for_faults(self, count: int = 1) -> None:
-        """Wait until this number of faults has happened since the start."""
+        """Wait until the simulator has made this number of faults since the start."""
         self.wait_until(
             lambda: len(self.simulator.faults.log) >= count, ACT_SECONDS, "an order is sent"
         )
@@ -202,7 +232,11 @@ class Scene:
         self.wait_until_protected("after the entry")
 
     def wait_until_protected(self, when: str) -> None:
-        """Wait until the stop of the position rests at the exchange."""
+        """Wait until the stop of the position rests at the exchange, and note how long it took.
+
+        Args:
+            when: End of the noted text, such as `after the entry`.
+        """
         waited = self.wait_until(
             lambda: self.is_protected, ACT_SECONDS, f"a stop at the exchange {when}"
         )
@@ -214,31 +248,36 @@ class Scene:
         self.wait_until_flat("after the SELL", seconds)
 
     def wait_until_flat(self, when: str, seconds: float = ACT_SECONDS) -> None:
-        """Wait until no coins are held and no order is open."""
+        """Wait until no position is held and no order is open, and note how long it took.
+
+        Args:
+            when: End of the noted text, such as `after the SELL`.
+            seconds: Maximum time, wall seconds.
+        """
         waited = self.wait_until(lambda: self.is_flat, seconds, f"the position is sold {when}")
         self.seen.append(f"sold {waited:.1f} s {when}")
 
     def kill(self) -> None:
-        """Kill the trader; each order that the exchange has must be stored before its send.
+        """Kill the trader, and check that it stored each order before it sent it.
 
         Raises:
-            SceneFailed: an order is not stored.
+            SceneFailed: an order at the exchange is not stored.
         """
         self.trader.kill()
         self.check_intents()
 
     def check_intents(self) -> None:
-        """Refuse orders at the exchange whose intent is not stored.
+        """Check that the trader has stored each order that the exchange has.
 
         Raises:
-            SceneFailed: there is one.
+            SceneFailed: intent or send of an order is not stored.
         """
         found = find_unstored_sends(self.read_records(), read_own_records(self.db))
         if found:
             raise SceneFailed("; ".join(found))
 
     def restart(self) -> None:
-        """Start the trader again, and wait until its session works."""
+        """Start the trader again, and wait for its first decision."""
         self.trader = TraderProcess(self._program, self.folder)
         self.wait_until_started()
 
@@ -246,7 +285,8 @@ class Scene:
         """Stop the trader, and compare its database with the ledger of the exchange.
 
         Raises:
-            SceneFailed: something is doubled, lost or not sold, or the trader did not stop.
+            SceneFailed: an order is missing or extra, an execution is not booked as it was, coins
+                were sold that were not bought, or the trader did not stop.
         """
         code = self.trader.stop(STOP_SECONDS)
         if code != 0:
@@ -268,6 +308,8 @@ class Scene:
         self.trader.close()
 
     def _read_balance(self) -> Decimal:
+        """Return the coins of the account, free and locked, base currency."""
+
         def read(account: AccountService) -> Decimal:
             row = account.get_balances().get(self.base)
             return (

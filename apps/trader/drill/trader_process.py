@@ -1,37 +1,35 @@
-"""The trader of a drill: the real program as a separate process, with separate files."""
+"""The trader of a drill: the real program as a process of its own, with its own files."""
 
 import os
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-#: Command that starts the trader of a drill, which ends with it; the arguments follow.
+#: Command line of the trader of a drill, which ends with this process; flags follow.
 COMMAND: Final = (sys.executable, "-m", "trader.drill.child", str(os.getpid()))
-#: Environment variables of the trader's settings; a drill's trader has a settings file instead.
+#: First characters of environment variables with settings; a drill's trader gets none of them.
 _SETTINGS: Final = "TRADER__"
 _KEYS: Final = ("ONETAPE_API_KEY", "ONETAPE_API_SECRET")
-#: Key and secret for the simulator, where nothing is secret.
+#: API key and secret of the trader at the simulator.
 SIMULATOR_KEY: Final = "simulator"
 
 
 class TraderProcess:
-    """One run of the trader in a folder; after a kill a new object starts the next run."""
+    """One process of the trader in a folder, with its output."""
 
     def __init__(self, program: Sequence[str], folder: Path) -> None:
-        """Start the trader.
+        """Start the trader with live orders.
 
         Args:
-            program: Command line of the trader, without its arguments.
+            program: Command line of the trader, without its flags.
             folder: Folder with `trader.yaml` and the strategy; the database is created there.
         """
-        self.started = time.monotonic()
         self.lines: list[str] = []
-        """Lines that the trader has printed, stderr included."""
+        """Lines that the trader has printed so far, stderr included."""
         self._process = subprocess.Popen(  # noqa: S603 - our own program
             [*program, "--live", "--config", "trader.yaml"],
             cwd=folder,
@@ -55,7 +53,7 @@ class TraderProcess:
         return self._process.poll() is None
 
     def has_line(self, *texts: str) -> bool:
-        """Return whether a line with all of these texts was printed."""
+        """Return whether a line that contains all of these texts was printed."""
         return any(all(text in line for text in texts) for line in list(self.lines))
 
     def kill(self) -> None:
@@ -75,7 +73,7 @@ class TraderProcess:
         return code
 
     def close(self) -> None:
-        """Kill the trader if it has not ended."""
+        """Kill the trader if it still runs, and close its output."""
         if self.is_running:
             self._process.kill()
         self._end()
@@ -92,7 +90,7 @@ class TraderProcess:
 
 
 def _make_environment() -> dict[str, str]:
-    """Return the environment of the trader: no settings and no keys of the user."""
+    """Return the environment of the trader: no settings of the user, the simulator's key."""
     secrets = {*_KEYS, *(f"{name}_FILE" for name in _KEYS)}
     inherited = {
         name: value

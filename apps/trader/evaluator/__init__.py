@@ -1,1 +1,5 @@
-"""Evaluates a strategy in a separate process, so that its code cannot block the trader."""
+"""Evaluates strategies in other processes, so that their code cannot block or change the trader.
+
+The trader (`evaluator`, `processes`) starts one helper process (`helper`), which forks a worker
+(`worker`) for each strategy. Trader and worker exchange `messages` over a socket.
+"""

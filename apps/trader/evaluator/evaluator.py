@@ -1,4 +1,4 @@
-"""Evaluates a strategy in a worker process, within a deadline."""
+"""Evaluates one strategy in its worker process, within a deadline, and replaces a failed worker."""
 
 import asyncio
 import time
@@ -35,12 +35,13 @@ from trader.evaluator.processes import (
     WorkerLate,
 )
 
-#: Loading may import large libraries, and measures the lookback of a function; seconds.
+#: Maximum time to load a strategy, wall seconds: it may import large libraries, and the lookback of
+#: a function is measured.
 LOAD_SECONDS: Final = 60.0
-#: Longest time between two checks for processes that evaluations left running, seconds; evaluations
-#: in quick succession share a check.
+#: Interval of checks for processes left running while evaluations follow each other, wall seconds.
 CHECK_SECONDS: Final = 1.0
-_KEY: Final = 1
+#: Number of the strategy in requests; a worker has one strategy.
+_STRATEGY_KEY: Final = 1
 
 
 class Evaluation(Struct, frozen=True):
@@ -49,7 +50,7 @@ class Evaluation(Struct, frozen=True):
     signal: SignalArray
     """1 BUY, -1 SELL, 0 HOLD for each candle, shape (n,)."""
     views: list[CandleView]
-    """Indicators and descriptions of each of the last candles, oldest first."""
+    """Indicators and texts of the strategy on each candle to decide on, oldest first."""
 
 
 class EvaluationFailure(Struct, frozen=True):
@@ -59,21 +60,24 @@ class EvaluationFailure(Struct, frozen=True):
     """`late`: no reply in time; `ended`: the worker process ended; `failed`: the code raised or
     returned something that is not usable."""
     text: str
+    """Description of the failure."""
     error: OnetapeError
+    """Error to raise if the failure ends the trader."""
 
 
 class _Request(Struct, eq=False):
-    """A request that waits for its turn."""
+    """A request to evaluate the strategy, before its reply."""
 
     message: bytes
+    """The encoded request with its length."""
     worker: WorkerConnection | None = None
-    """Worker process that got the request; None: not sent yet."""
+    """Worker that the request was sent to; None: it was not sent yet."""
     unsent: bytes = b""
     """Rest of the message that the worker's pipe could not take yet."""
 
 
 class StrategyEvaluator:
-    """One strategy and its worker process, which is replaced when it is late or ends."""
+    """Evaluates one strategy; its worker process is replaced when it is late or ends."""
 
     def __init__(
         self,
@@ -88,7 +92,7 @@ class StrategyEvaluator:
         Args:
             settings: Name and parameters of the strategy.
             timeframe: The traded CCXT timeframe.
-            helper: Forks the worker.
+            helper: Helper process that forks the worker.
             memory_mb: Address space that the worker may use, MB.
         """
         self.settings = settings
@@ -97,24 +101,26 @@ class StrategyEvaluator:
         self._helper = helper
         self._memory_mb = memory_mb
         self._lock = asyncio.Lock()
-        """One evaluation runs at a time; the time limit of each is counted separately."""
+        """Held by the evaluation that runs: one at a time, each with its own time limit."""
         self._waiting = deque[_Request]()
-        """Waiting requests, in order."""
+        """Requests whose evaluation has not begun, in their order."""
         self._worker: WorkerConnection | None = None
+        """Connection to the worker process; None: none runs."""
         self._busy: WorkerConnection | None = None
         """Worker that evaluates now; None: no worker does."""
         self._unclaimed: WorkerConnection | None = None
-        """A worker whose reply is not awaited any more, and which cannot be used again."""
+        """A worker whose reply is not awaited any more: it cannot be used again; or None."""
         self._checked = 0.0
         """Time when the last check for left processes began, monotonic seconds."""
         self._check: asyncio.Task[bool] | None = None
-        """Whether the strategy has left processes running; awaited before the next evaluation."""
+        """Check whether processes are left running, awaited before the next evaluation; or None."""
         self._loaded: LoadedStrategy | None = None
+        """Facts of the strategy; None: not loaded yet."""
         self._has_evaluated = False
 
     @property
     def strategy(self) -> LoadedStrategy:
-        """Return the loaded strategy.
+        """Return name, parameters and lookback of the loaded strategy.
 
         Raises:
             ConfigurationError: the strategy is not loaded yet.
@@ -129,7 +135,7 @@ class StrategyEvaluator:
         return self._has_evaluated
 
     async def load(self) -> LoadedStrategy:
-        """Load the strategy in a new worker.
+        """Load the strategy in a new worker process; return its facts.
 
         Raises:
             UsageError: no such strategy or parameter, or a value that it does not allow.
@@ -144,10 +150,10 @@ class StrategyEvaluator:
             raise self._make_strategy_error(f"could not be loaded: {error}") from error
 
     async def _load(self) -> LoadedStrategy:
-        """Load the strategy; errors as of `load`, and WorkerLate, WorkerEnded."""
+        """Load the strategy; raise the errors of `load`, WorkerLate or WorkerEnded."""
         await self._discard_worker()
         request = LoadRequest(
-            _KEY,
+            _STRATEGY_KEY,
             self.settings.name,
             dict(self.settings.parameters),
             str(USER_FOLDER),
@@ -177,15 +183,15 @@ class StrategyEvaluator:
     ) -> Evaluation | EvaluationFailure:
         """Evaluate the strategy once; return the signals, or the reason why there are none.
 
-        No OnetapeError is raised: the failure that is returned has it.
+        It raises no OnetapeError: a failure is returned, with its error.
 
         Args:
             candles: Closed candles, oldest first, at least one.
             higher: Candles of each higher timeframe of the strategy.
-            rows: Number of the last candles that are decided on.
-            seconds: Maximum time of the strategy, wall clock, without the start of a worker.
+            rows: Number of candles to decide on, the last ones of `candles`.
+            seconds: Maximum time of the strategy, wall seconds, without the start of a worker.
         """
-        request = _Request(encode(make_evaluate_request(_KEY, candles, higher, rows)))
+        request = _Request(encode(make_evaluate_request(_STRATEGY_KEY, candles, higher, rows)))
         self._send_ahead(request)
         self._waiting.append(request)
         try:
@@ -201,9 +207,9 @@ class StrategyEvaluator:
             self._lock.release()
 
     def _send_ahead(self, request: _Request) -> None:
-        """Send a request early to the worker that is busy, if all earlier requests were sent to it.
+        """Send a request to a worker that still evaluates, if all earlier requests were sent to it.
 
-        This saves the worker a context switch between two evaluations.
+        So the worker goes on with it at once, without waiting for the trader.
         """
         worker = self._busy
         are_sent = all(one.worker is worker and not one.unsent for one in self._waiting)
@@ -211,7 +217,7 @@ class StrategyEvaluator:
             request.worker, request.unsent = worker, worker.send_now(request.message)
 
     def _send(self, request: _Request) -> None:
-        """Send a request that is due, unless its worker has the request already."""
+        """Send the request whose turn it is, unless the worker has it already."""
         worker = self._worker
         if worker is not None and request.worker is not worker:
             request.worker, request.unsent = worker, worker.send_now(request.message)
@@ -221,6 +227,7 @@ class StrategyEvaluator:
     async def _evaluate(
         self, request: _Request, candles: int, rows: int, seconds: float
     ) -> Evaluation | EvaluationFailure:
+        """Evaluate while the lock is held: load the strategy if needed, send, read the reply."""
         try:
             if not await self._is_ready():
                 await self._load()
@@ -252,7 +259,7 @@ class StrategyEvaluator:
         return found
 
     def _begin_check(self) -> None:
-        """Begin a check for processes that the strategy left, unless an evaluation follows."""
+        """Begin a check for processes left running, unless an evaluation follows at once."""
         now = time.monotonic()
         if self._worker is None or (self._waiting and now - self._checked < CHECK_SECONDS):
             return
@@ -261,11 +268,11 @@ class StrategyEvaluator:
         self._check = asyncio.create_task(self._worker.is_clean())
 
     async def close(self) -> None:
-        """End the worker."""
+        """End the worker process."""
         await self._discard_worker()
 
     async def _is_ready(self) -> bool:
-        """Return whether a worker runs, and no other process of the strategy does."""
+        """Return whether the worker can be used: it runs, and no process is left running."""
         if self._worker is None or self._worker is self._unclaimed:
             return False
         if self._check is None:
@@ -274,6 +281,12 @@ class StrategyEvaluator:
         return await check
 
     async def _call(self, message: bytes, seconds: float) -> Reply:
+        """Send a message, and return the reply; without a worker, start one first.
+
+        Args:
+            message: The message; empty: it was sent already.
+            seconds: Maximum time of the worker, wall seconds.
+        """
         if self._worker is None:
             try:
                 self._worker = self._helper.start_worker(self._memory_mb)
@@ -286,7 +299,7 @@ class StrategyEvaluator:
             raise WorkerEnded("its process sent something that is not a reply") from error
 
     async def _discard_worker(self) -> None:
-        """End the worker; the next evaluation starts a new one."""
+        """End the worker process; the next evaluation starts a new one."""
         if self._check is not None:
             await cancel_and_wait(self._check)
             self._check = None
@@ -302,7 +315,7 @@ class StrategyEvaluator:
 
 
 def _parse_evaluation(reply: Reply, candles: int, rows: int) -> Evaluation | None:
-    """Return a reply's signals, or None where they do not fit the request."""
+    """Return the evaluation of a reply; None: it does not fit the request."""
     if not isinstance(reply, Evaluated) or len(reply.views) != rows:
         return None
     signal = np.frombuffer(reply.signal, np.int8)
@@ -312,7 +325,7 @@ def _parse_evaluation(reply: Reply, candles: int, rows: int) -> Evaluation | Non
 
 
 def _parse_error(failure: FailureReply) -> OnetapeError:
-    """Return the error that a worker has sent."""
+    """Return the error that a worker has sent, of its class in `onetape.core.errors`."""
     kind = getattr(errors, failure.kind, ConfigurationError)
     if not (isinstance(kind, type) and issubclass(kind, OnetapeError)):
         kind = ConfigurationError

@@ -1,11 +1,11 @@
-"""Report and stored result of a strategy that could not be evaluated."""
+"""Gate verdict and problem of the trader for a strategy that could not be evaluated."""
 
 from typing import Final
 
 from trader.evaluator.evaluator import EvaluationFailure
 from trader.states import Problem
 
-#: Source of the problems of the strategy.
+#: Name under which the problem is reported to the trader's states.
 STRATEGY: Final = "strategy"
 _MEASURE: Final = "no decision on this candle, the next one is tried; no entries, stops go on"
 _REMEDIES: Final = {
@@ -16,7 +16,7 @@ _REMEDIES: Final = {
 
 
 def format_gate_verdict(failure: EvaluationFailure) -> str:
-    """Return the verdict of the gate `strategy`: strategy late, strategy ended, strategy failed."""
+    """Return the verdict of the gate `strategy`: `strategy late`, `... ended` or `... failed`."""
     return f"{STRATEGY} {failure.kind}"
 
 

@@ -1,16 +1,17 @@
 """The helper process: forks the workers that run strategies, and ends them with all their children.
 
-    python -P -m trader.evaluator.helper     (stdin: a socket to the trader)
+python -P -m trader.evaluator.helper (stdin: a socket to the trader)
 
 The trader starts it as a new program, so that nothing of the trader (keys, database, sockets,
 threads, CCXT) is in its memory, and it imports NumPy and the strategy package once for all workers.
-On Linux it adopts the orphans of its workers (PR_SET_CHILD_SUBREAPER), so no child of a strategy
-escapes from it. For each worker the trader sends a message with two sockets: one for the worker's
-requests, and one for its status. On the status socket the trader sends `c` to check for processes
-that the strategy left running; the helper sends `.` if no process is left. When a worker ends, the
-helper sends the reason and closes the socket; when the trader closes it, the helper ends the
-worker.
-When the trader has ended, the helper and all workers end.
+On Linux it becomes the parent of processes whose worker has ended (PR_SET_CHILD_SUBREAPER), so that
+no child of a strategy escapes from it.
+
+For each worker the trader sends a message with two sockets: one for the worker's requests, and one
+for its status. On the status socket the trader sends `c` to check for processes that the strategy
+left running; the helper sends `.` if no process is left. When a worker ends, the helper sends the
+reason and closes the socket; when the trader closes it, the helper ends the worker. When the trader
+has ended, the helper and all workers end.
 """
 
 import contextlib
@@ -34,10 +35,13 @@ from trader.evaluator.worker import serve
 
 #: Message that starts a worker: its memory limit, bytes.
 START: Final = struct.Struct("<Q")
+#: Request on the status socket: is a process of the strategy left running?
 CHECK: Final = b"c"
+#: Reply on the status socket: no process is left.
 CLEAN: Final = b"."
-#: Longest reason, bytes.
+#: Maximum length of the reason why a worker ended, bytes.
 MOST_REASON: Final = 200
+#: Signals that the helper ignores: the trader decides when it ends.
 _IGNORED: Final = (
     signal.SIGINT,
     signal.SIGTERM,
@@ -45,35 +49,36 @@ _IGNORED: Final = (
     signal.SIGUSR1,
     signal.SIGUSR2,
 )
-#: Of Linux, `prctl(2)`.
+#: Options of the Linux call `prctl(2)`.
 _SET_PDEATHSIG: Final = 1
 _SET_CHILD_SUBREAPER: Final = 36
 _PROC: Final = Path("/proc")
 
 
 class _Worker(Struct):
-    """A process that runs strategies."""
+    """A worker process that runs a strategy."""
 
     process_id: int
     status: socket.socket
+    """Status socket to the trader."""
 
 
 class _Helper:
-    """The workers of one trader."""
+    """The loop of the helper process, with its workers."""
 
     def __init__(self, control: socket.socket, output: StrategyOutput) -> None:
-        """Prepare.
+        """Initialise; no worker is started yet.
 
         Args:
-            control: The socket that start messages come from.
-            output: Output of the strategies.
+            control: Socket from which start messages of the trader come.
+            output: Pipe for the output of the strategies.
         """
         self._control = control
         self._output = output
         self._workers: dict[int, _Worker] = {}
         """Workers keyed by the file descriptor of their status socket."""
         self._exit_codes: dict[int, int] = {}
-        """Wait statuses of ended children, by process id."""
+        """Exit statuses of children that have ended, as of `waitpid`, by process id."""
         self._child_ended, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
         os.set_blocking(self._child_ended, False)
@@ -89,7 +94,7 @@ class _Helper:
         while is_open:
             for descriptor, _ in self._poll.poll():
                 if descriptor == self._control.fileno():
-                    is_open = self._start()
+                    is_open = self._start_worker()
                 elif descriptor == self._child_ended:
                     with contextlib.suppress(BlockingIOError):
                         os.read(descriptor, 1 << 16)
@@ -102,8 +107,8 @@ class _Helper:
             self._end(worker, "the trader ended")
         self._kill(())
 
-    def _start(self) -> bool:
-        """Fork a worker; return False where the trader has closed the control socket."""
+    def _start_worker(self) -> bool:
+        """Fork a worker; return False if the trader has closed the control socket."""
         message, descriptors, _, _ = socket.recv_fds(self._control, START.size, 2)
         if len(message) < START.size or len(descriptors) != 2:
             return False
@@ -127,7 +132,7 @@ class _Helper:
         return True
 
     def _carry_out_request(self, worker: _Worker) -> None:
-        """Carry out a request of the trader for a worker."""
+        """Carry out a request on a worker's status socket: check it, or end it."""
         try:
             command = worker.status.recv(1)
         except BlockingIOError:
@@ -144,7 +149,7 @@ class _Helper:
             self._end(worker, "the trader ended it")
 
     def _count_left_running(self, worker: _Worker) -> int:
-        """Return the number of processes that a worker has or has left behind, itself excluded."""
+        """Return the number of processes that a worker's strategy has left running."""
         spared = {one.process_id for one in self._workers.values()}
         if _read_children(worker.process_id) == set() and _read_children(os.getpid()) == spared:
             return 0
@@ -153,7 +158,7 @@ class _Helper:
         return len(own) + len(_find_descendants(os.getpid(), parents, spared))
 
     def _reap(self) -> None:
-        """Note children that have ended, and end processes that a dead worker has left behind."""
+        """Note children that have ended, and kill processes that their strategies left running."""
         self._collect()
         for worker in list(self._workers.values()):
             status = self._exit_codes.get(worker.process_id)
@@ -162,6 +167,7 @@ class _Helper:
         self._exit_codes.clear()
 
     def _collect(self) -> None:
+        """Note the exit statuses of all children that have ended."""
         with contextlib.suppress(ChildProcessError):
             while True:
                 process_id, status = os.waitpid(-1, os.WNOHANG)
@@ -170,7 +176,7 @@ class _Helper:
                 self._exit_codes[process_id] = status
 
     def _end(self, worker: _Worker, reason: str) -> None:
-        """End a worker with all processes below it, then send the reason to the trader."""
+        """Kill a worker with all its descendants, then send the reason to the trader."""
         descriptor = worker.status.fileno()
         self._poll.unregister(descriptor)
         del self._workers[descriptor]
@@ -179,7 +185,11 @@ class _Helper:
         worker.status.close()
 
     def _kill(self, workers: Collection[int]) -> None:
-        """Kill these processes and all descendants of this one that belong to no other worker."""
+        """Kill workers, and all descendants of the helper that belong to no other worker.
+
+        Args:
+            workers: Process ids of the workers.
+        """
         for process_id in workers:
             if process_id not in self._exit_codes:
                 # Its process group too, for systems without /proc.
@@ -201,7 +211,8 @@ class _Helper:
 
 
 def _ignore_signal(number: int, frame: object) -> None:
-    del number, frame  # the wake-up descriptor has the signal
+    """Handle SIGCHLD: do nothing, because the wake-up descriptor is readable then."""
+    del number, frame
 
 
 def _send(status: socket.socket, text: bytes) -> None:
@@ -233,7 +244,7 @@ def _read_children(process_id: int) -> set[int] | None:
 
 
 def _read_parents() -> dict[int, int]:
-    """Return the parent of each process of this computer; empty where there is no /proc."""
+    """Return the parent of each process of this computer, by process id; empty without /proc."""
     parents: dict[int, int] = {}
     for folder in _PROC.glob("[0-9]*"):
         with contextlib.suppress(OSError, ValueError, IndexError):
@@ -259,7 +270,10 @@ def _find_descendants(ancestor: int, parents: dict[int, int], spared: Collection
 
 
 def _run_worker(connection: socket.socket, helper: int, memory_bytes: int) -> NoReturn:
-    """Run a worker: in a separate session, within its memory limit, ended with the helper."""
+    """Run a worker in the forked process: in its own session, with its memory limit.
+
+    The kernel kills it when the helper ends.
+    """
     code = 1
     try:
         signal.set_wakeup_fd(-1)
@@ -277,7 +291,7 @@ def _run_worker(connection: socket.socket, helper: int, memory_bytes: int) -> No
 
 
 def _limit_memory(most_bytes: int) -> None:
-    """Limit the address space; let the system end this process first if memory runs out."""
+    """Limit the address space; let the system kill this process first if memory runs out."""
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     most = most_bytes if hard == resource.RLIM_INFINITY else min(most_bytes, hard)
     with contextlib.suppress(OSError, ValueError):

@@ -16,16 +16,19 @@ from onetape.core.candles import Candles
 from onetape.core.timeframes import Timeframe
 from onetape.strategies.higher_timeframes import Higher, HigherCandles
 
+#: Length of a message, which comes before it.
 HEADER: Final = struct.Struct("<Q")
-#: No message is longer, in bytes.
+#: Maximum length of a reply, bytes.
 MOST_BYTES: Final = 1 << 28
+#: Names of the columns of `Candles`, in the order of `CandleColumns.columns`.
 _COLUMNS: Final = ("timestamp", "open", "high", "low", "close", "volume")
 
 
 class CandleColumns(Struct, frozen=True):
-    """Candles as bytes: the columns of `Candles`, in their order."""
+    """Candles as bytes."""
 
     columns: tuple[bytes, bytes, bytes, bytes, bytes, bytes]
+    """Timestamps (int64), then open, high, low, close and volume (float64)."""
 
     @classmethod
     def of(cls, candles: Candles) -> "CandleColumns":
@@ -34,7 +37,7 @@ class CandleColumns(Struct, frozen=True):
         return cls((first, *others))  # pyright: ignore[reportArgumentType] - six columns
 
     def decode(self) -> Candles:
-        """Return the candles; their arrays cannot be written."""
+        """Return the candles; their arrays are read-only."""
         timestamp, *values = self.columns
         return Candles.from_columns(
             np.frombuffer(timestamp, np.int64), *(np.frombuffer(one, np.float64) for one in values)
@@ -47,7 +50,7 @@ class HigherColumns(Struct, frozen=True):
     candles: CandleColumns
     timeframe: str
     visible: bytes
-    """Column `visible` of `HigherCandles`."""
+    """Column `visible` of `HigherCandles`, int64."""
 
     @classmethod
     def of(cls, higher: HigherCandles) -> "HigherColumns":
@@ -56,46 +59,48 @@ class HigherColumns(Struct, frozen=True):
         return cls(CandleColumns.of(higher), higher.timeframe.name, visible)
 
     def decode(self) -> HigherCandles:
-        """Return the candles; their arrays cannot be written."""
+        """Return the candles; their arrays are read-only."""
         visible = np.frombuffer(self.visible, np.int64)
         return HigherCandles.of(self.candles.decode(), Timeframe.parse(self.timeframe), visible)
 
 
 class LoadRequest(Struct, frozen=True, tag="load"):
-    """Load a strategy."""
+    """Request to load a strategy."""
 
     key: int
-    """Number that later requests name the strategy by; a process may hold several."""
+    """Number of the strategy in later requests; a worker may hold several strategies."""
     name: str
     parameters: dict[str, Any]
     user_folder: str
     timeframe: str
-    """The traded timeframe; the strategy's higher timeframes must fit it."""
+    """The traded timeframe; higher timeframes of the strategy must be multiples of it."""
 
 
 class EvaluateRequest(Struct, frozen=True, tag="evaluate"):
-    """Evaluate a strategy once over all of the candles."""
+    """Request to evaluate a strategy once, over all of the candles."""
 
     key: int
+    """Number of the strategy, of its `LoadRequest`."""
     candles: CandleColumns
     higher: dict[str, HigherColumns]
+    """Candles of the higher timeframes, by timeframe."""
     rows: int
-    """Number of the last candles that are decided on."""
+    """Number of candles to decide on, the last ones of `candles`."""
 
 
 class LoadedStrategy(Struct, frozen=True, tag="loaded"):
-    """Facts about a loaded strategy that the trader reads without running its code."""
+    """Reply: facts about a loaded strategy, so that the trader need not run its code."""
 
     name: str
     lookback: int
-    """Number of candles that decide the last signal."""
+    """Number of candles that the strategy needs for one signal."""
     higher_lookback: int
-    """Number of candles of each higher timeframe that decide the last signal."""
+    """Number of candles of each higher timeframe that the strategy needs for one signal."""
     higher_timeframes: tuple[str, ...]
-    """Higher timeframes that the strategy needs, as CCXT names them."""
+    """Higher timeframes that the strategy needs, by CCXT's names."""
     parameters: dict[str, Any]
     code_digest: str
-    """SHA-256, in hex, of the source that decides the signals."""
+    """SHA-256, in hex, of the source code that the signals depend on."""
     note: str = ""
     """Note for the user about the strategy's file, one sentence; empty: no note."""
     class_name: str = ""
@@ -105,31 +110,32 @@ class LoadedStrategy(Struct, frozen=True, tag="loaded"):
 
 
 class CandleView(Struct, frozen=True):
-    """Indicators and descriptions of a strategy on one candle."""
+    """Indicators and texts of a strategy on one candle."""
 
     indicators: dict[str, float | None]
     """Value of each indicator; None where it is not a finite number."""
     flat: str
-    """Description by the strategy while no position is open."""
+    """Text of the strategy about the candle, if no position is open."""
     holding: str
-    """Description by the strategy while a position is open."""
+    """Text of the strategy about the candle, if a position is open."""
 
 
 class Evaluated(Struct, frozen=True, tag="evaluated"):
-    """Result of an evaluation: signals, and views of the decided candles."""
+    """Reply: signals of all candles, and views of those to decide on."""
 
     signal: bytes
     """1 BUY, -1 SELL, 0 HOLD, one byte for each candle of the request."""
     views: list[CandleView]
-    """Indicators and descriptions of each candle that is decided on, oldest first."""
+    """Indicators and texts on each candle to decide on, oldest first."""
 
 
 class FailureReply(Struct, frozen=True, tag="failure"):
-    """The strategy raised, or returned something that is not usable."""
+    """Reply: the strategy raised an error, or returned something that is not usable."""
 
     kind: str
     """Name of the error's class in `onetape.core.errors`."""
     text: str
+    """Text of the error."""
     settings: tuple[str, ...] = ()
     """Dotted keys of the settings that the error is about."""
 
@@ -148,7 +154,7 @@ def make_evaluate_request(key: int, candles: Candles, higher: Higher, rows: int)
         key: Number of the strategy.
         candles: Closed candles, oldest first.
         higher: Candles of each higher timeframe of the strategy.
-        rows: Number of the last candles that are decided on.
+        rows: Number of candles to decide on, the last ones of `candles`.
     """
     columns = {name: HigherColumns.of(one) for name, one in higher.items()}
     return EvaluateRequest(key, CandleColumns.of(candles), columns, rows)
@@ -161,19 +167,19 @@ def encode(message: Request | Reply) -> bytes:
 
 
 def decode_request(body: bytes) -> Request:
-    """Return a request.
+    """Return the request of a message without its length.
 
     Raises:
-        msgspec.DecodeError: the bytes are not one.
+        msgspec.DecodeError: the bytes are no request.
     """
     return _REQUESTS.decode(body)
 
 
 def decode_reply(body: bytes) -> Reply:
-    """Return a reply.
+    """Return the reply of a message without its length.
 
     Raises:
-        msgspec.DecodeError: the bytes are not one.
+        msgspec.DecodeError: the bytes are no reply.
     """
     return _REPLIES.decode(body)
 

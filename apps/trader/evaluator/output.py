@@ -1,15 +1,16 @@
-"""Passes the output of strategies to stderr, a few lines a second at most."""
+"""Limits what strategies print: their stdout and stderr go to the trader's stderr by a pipe."""
 
 import os
 import select
 import time
 from typing import Final
 
-#: Bytes that are passed on at once, and bytes more for each second; the rest is dropped.
+#: Output that is passed on: this many bytes at once, and this many more for each second.
 BURST_BYTES: Final = 65_536
 BYTES_PER_SECOND: Final = 16_384
-#: Bytes that a pipe with room takes without waiting.
+#: Bytes that can be written at once, without blocking, to a pipe that is writable.
 _PIECE: Final = 4_096
+#: Line in place of output that is dropped.
 _CUT: Final = b"\n(the strategies print more than 16 KiB a second: the rest is dropped)\n"
 
 
@@ -20,17 +21,20 @@ class StrategyOutput:
         """Send the output of this process and its children through the pipe from now on."""
         self._stderr = os.dup(2)
         self.descriptor, write = os.pipe()
-        """Pipe that is readable when there is output to pass on."""
+        """Descriptor of the pipe's reading end; it is readable when there is output to pass on."""
         os.set_blocking(self.descriptor, False)
         for standard in (1, 2):
             os.dup2(write, standard)
         os.close(write)
         self._budget = float(BURST_BYTES)
+        """Number of bytes that may be passed on now."""
         self._filled = time.monotonic()
+        """Time when the budget was computed, monotonic seconds."""
         self._is_cut = False
+        """Whether the last output was dropped, and the line about it printed."""
 
     def forward(self) -> None:
-        """Write the strategy's waiting output to stderr, up to the limit of output."""
+        """Write waiting output of the strategies to stderr, within the limit; drop the rest."""
         for _ in range(16):
             try:
                 piece = os.read(self.descriptor, _PIECE)
@@ -39,7 +43,7 @@ class StrategyOutput:
             self._write(piece)
 
     def end(self) -> None:
-        """Connect stdout and stderr with the program's stderr again."""
+        """Write waiting output, and connect stdout and stderr with the program's stderr again."""
         self.forward()
         for standard in (1, 2):
             os.dup2(self._stderr, standard)
@@ -50,6 +54,7 @@ class StrategyOutput:
         os.close(self.descriptor)
 
     def _write(self, piece: bytes) -> None:
+        """Write output to stderr if the budget allows it; otherwise one line, once."""
         now = time.monotonic()
         refill = (now - self._filled) * BYTES_PER_SECOND
         self._budget, self._filled = min(self._budget + refill, BURST_BYTES), now

@@ -1,4 +1,4 @@
-"""The trader's side of the helper process and of its workers."""
+"""The trader's side of the helper process and its workers: starts, sends, reads, ends them."""
 
 import asyncio
 import atexit
@@ -18,34 +18,36 @@ from trader.evaluator.messages import HEADER, MOST_BYTES
 
 #: Time in which the helper ends after its socket is closed, before it is killed, seconds.
 END_SECONDS: Final = 1.0
-#: A reply that has arrived while the event loop was held up is still read, seconds.
+#: Extra time after the deadline, wall seconds: a reply may have arrived while the event loop was
+#: blocked.
 SECOND_LOOK_SECONDS: Final = 0.25
-#: Maximum time of the helper to report the reason why a worker ended, seconds.
+#: Maximum time until the helper sends the reason why a worker ended, or a check, wall seconds.
 REASON_SECONDS: Final = 2.0
+#: Bytes in an MB of the setting.
 MEGABYTE: Final = 1_000_000
 #: Maximum bytes, length included, of a reply that is read at once if it arrived completely.
 SHORT_BYTES: Final = 65_536
-#: Returned in place of a reply with an impossible length; cannot be decoded.
+#: Returned in place of a reply with an impossible length; decoding it raises.
 _NO_REPLY: Final = b""
 
 
 class WorkerLate(Exception):
-    """A worker has not replied in time."""
+    """The worker has not replied in time."""
 
 
 class WorkerEnded(Exception):
-    """A worker has ended; the text is the reason."""
+    """The worker has ended; the text is the reason."""
 
 
 class HelperEnded(WorkerEnded):
-    """A worker has ended because the helper process has."""
+    """The worker has ended, because the helper process has ended."""
 
 
 class StrategyHelper:
-    """The helper process, started when the first worker is needed, and again if it ends."""
+    """Starts the helper process when the first worker is needed, and again if it has ended."""
 
     def __init__(self) -> None:
-        """Prepare; no process is started yet."""
+        """Initialise; no process is started yet."""
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
 
@@ -55,7 +57,7 @@ class StrategyHelper:
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
-        """Start the process now, so that its imports run in parallel with the trader's."""
+        """Start the process, unless it runs; its imports run while the trader goes on."""
         if self._process is not None:
             return
         control, theirs = socket.socketpair()
@@ -76,13 +78,13 @@ class StrategyHelper:
         atexit.register(self.close)
 
     def start_worker(self, memory_mb: int) -> "WorkerConnection":
-        """Start a worker.
+        """Start a worker; return its sockets.
 
         Args:
             memory_mb: Address space that the worker may use, MB.
 
         Raises:
-            OSError: the system lacks memory or processes.
+            OSError: the system has no memory, or no process, left.
         """
         connection, theirs = socket.socketpair()
         status, their_status = socket.socketpair()
@@ -107,7 +109,7 @@ class StrategyHelper:
         self.resume()
 
     def resume(self) -> None:
-        """Continue the process, in case the code of a strategy has stopped it (SIGSTOP)."""
+        """Continue the process (SIGCONT), in case the code of a strategy has stopped it."""
         if self._process is not None:
             with contextlib.suppress(OSError):
                 self._process.send_signal(signal.SIGCONT)
@@ -129,13 +131,15 @@ class StrategyHelper:
 
 
 class WorkerConnection(Struct, eq=False):
-    """The sockets of one worker."""
+    """The two sockets of one worker process."""
 
     connection: socket.socket
+    """Requests and replies."""
     status: socket.socket
+    """Checks, and the reason why the worker ended."""
 
     def __post_init__(self) -> None:
-        """Let the event loop wait for the sockets."""
+        """Make the sockets non-blocking, for the event loop."""
         self.connection.setblocking(False)
         self.status.setblocking(False)
 
@@ -143,11 +147,11 @@ class WorkerConnection(Struct, eq=False):
         """Send a request and return the reply.
 
         Args:
-            message: The request with its length in front, or the part that `send_now` has not sent.
-            seconds: Maximum time of the worker, wall clock.
+            message: The request with its length, or the part that `send_now` has not sent.
+            seconds: Maximum time of the worker, wall seconds.
 
         Raises:
-            WorkerLate: there was no reply in time.
+            WorkerLate: no reply came in time.
             WorkerEnded: the worker ended.
         """
         present = None if message else self._read_arrived_reply()
@@ -188,9 +192,9 @@ class WorkerConnection(Struct, eq=False):
             return message
 
     def _read_arrived_reply(self) -> bytes | None:
-        """Return a short reply that has arrived completely, without waiting; None: no such reply.
+        """Return a short reply that has arrived completely, without waiting; None: there is none.
 
-        The worker went on by itself with a request that was sent ahead.
+        The worker may have replied already to a request that was sent ahead (`send_now`).
         """
         with contextlib.suppress(OSError):
             header = self.connection.recv(HEADER.size, socket.MSG_PEEK)

@@ -1,4 +1,4 @@
-"""The loop of the process that runs a strategy's code: load and evaluate strategies on request.
+"""The process that runs a strategy's code: loads and evaluates strategies on request.
 
 The process has one socket to the trader, and neither the database, nor an exchange, nor settings.
 """
@@ -72,6 +72,7 @@ def _read(connection: socket.socket, count: int) -> bytes | None:
 
 
 def _reply(request: Request, strategies: dict[int, Strategy]) -> Reply:
+    """Return the reply to a request; any error becomes a FailureReply."""
     try:
         if isinstance(request, LoadRequest):
             strategies[request.key], loaded = _load(request)
@@ -86,6 +87,7 @@ def _reply(request: Request, strategies: dict[int, Strategy]) -> Reply:
 
 
 def _load(request: LoadRequest) -> tuple[Strategy, LoadedStrategy]:
+    """Load a strategy; return it with the facts for the trader."""
     strategy = load_strategy(
         request.name, request.parameters, user_folder=Path(request.user_folder)
     )
@@ -116,7 +118,7 @@ def _evaluate(strategy: Strategy, request: EvaluateRequest) -> Evaluated:
 
 
 def _make_view(strategy: Strategy, signals: Signals, index: int, timestamp: int) -> CandleView:
-    """Return indicators and descriptions of the strategy on one candle.
+    """Return indicators and texts of the strategy on one candle.
 
     Raises:
         ConfigurationError: the strategy's `describe` failed.
@@ -132,6 +134,11 @@ def _make_view(strategy: Strategy, signals: Signals, index: int, timestamp: int)
 def _describe_candle(
     strategy: Strategy, signals: Signals, index: int, timestamp: int, *, holding: bool
 ) -> str:
+    """Return the strategy's text about a candle, in one line.
+
+    Raises:
+        ConfigurationError: `describe` failed.
+    """
     try:
         with stdout_to_stderr():
             text = str(strategy.describe(signals, index, holding=holding))[:LONGEST_TEXT]

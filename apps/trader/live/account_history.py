@@ -53,7 +53,7 @@ class HistoryReading:
             bars_exits: Whether no exit is sent before the history is read.
         """
         book = self._book
-        is_reading = book.broker.is_asking("past", book.context.key.symbol)
+        is_reading = book.broker.is_request_running("history", book.context.key.symbol)
         # A history that was requested before everything was built again lacks events up to the
         # first present reading.
         histories = [
@@ -69,7 +69,7 @@ class HistoryReading:
         if self._pause.is_over:
             self._since_ms = self._since_ms or self._compute_first_ms(now_ms)
             self._pause.note_begun()
-            book.broker.read_past(self._since_ms, known)
+            book.broker.read_history(self._since_ms, known)
         self._report(bars_exits=bars_exits)
         return None
 
@@ -93,7 +93,7 @@ class HistoryReading:
         book = self._book
         if self._since_ms is None or time.monotonic() - self._began < book.times.history_unread:
             return
-        fault = book.broker.past_fault.partition("; ")[0]
+        fault = book.broker.history_fault.partition("; ")[0]
         book.states.report(
             HISTORY_PROBLEM,
             Problem(

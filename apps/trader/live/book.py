@@ -250,7 +250,7 @@ class LiveBook(Executor):
         )
         for trade in self._fills:
             if trade.exchange_trade_id not in known:
-                print_line(f"{describe_order_kind(live_order.order)}: {self._fill_words(trade)}")
+                print_line(f"{describe_order_kind(live_order.order)}: {self._format_fill(trade)}")
         if self.position.dust > 0 and not was_flat:
             base = self.context.market.base
             print_line(
@@ -377,7 +377,7 @@ class LiveBook(Executor):
         """
         requested, again = live_order.cancelled, self.times.cancel_again
         kinds = ("cancel", "replace")
-        if any(self.broker.is_asking(kind, live_order.identity) for kind in kinds):
+        if any(self.broker.is_request_running(kind, live_order.identity) for kind in kinds):
             return
         if requested is not None and time.monotonic() - requested < again:
             return

@@ -42,7 +42,7 @@ def watch_key(book: LiveBook) -> None:
     if rights is None:
         return
     is_wrong = book.states.has_problem(KEY_PROBLEM)
-    rights.look(book.times.key_rights_again if is_wrong else book.times.key_rights)
+    rights.read_if_due(book.times.key_rights_again if is_wrong else book.times.key_rights)
     if rights.refusal is not None:
         book.states.report(KEY_PROBLEM, _make_refusal_problem(rights.refusal))
         return

@@ -61,7 +61,7 @@ class EntryLimits:
         self._computed_at = time.monotonic()
         equity = self._compute_equity()
         orders = count_sent_orders(self._book.context.store, self._account, now_ms - _MINUTE_MS)
-        state = self._guard.look(equity, now_ms, orders=orders)
+        state = self._guard.measure(equity, now_ms, orders=orders)
         if state is None or state.reason is None:
             self._book.states.clear_problem(RISK_PROBLEM)
             return

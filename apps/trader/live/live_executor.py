@@ -87,7 +87,9 @@ class LiveExecutor(LiveBook):
         """
         entries = 0
         for live_order in list(self.orders.values()):
-            if live_order.is_unsent and not self.broker.is_asking("submit", live_order.identity):
+            if live_order.is_unsent and not self.broker.is_request_running(
+                "submit", live_order.identity
+            ):
                 entries += live_order.order.side == "buy"
                 self.record(live_order, [ProvenAbsent(f"it was never sent: {reason}")], now_ms)
         return entries

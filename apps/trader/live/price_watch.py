@@ -38,7 +38,11 @@ class PriceWatch:
         known = self._find_newest_price(now_ms)
         is_old = known is None or known.is_by_rest or known.age_seconds > book.times.price_poll
         is_due = time.monotonic() - self._requested_at >= book.times.price_poll
-        if is_old and is_due and not book.broker.is_asking("price", book.context.key.symbol):
+        if (
+            is_old
+            and is_due
+            and not book.broker.is_request_running("price", book.context.key.symbol)
+        ):
             self._requested_at = time.monotonic()
             book.broker.request_price()
         return known

@@ -148,7 +148,7 @@ class AccountCheck:
         """
         book = self._book
         # A reading ends after its result was added.
-        is_reading = book.broker.is_asking("refresh", book.context.key.symbol)
+        is_reading = book.broker.is_request_running("refresh", book.context.key.symbol)
         for snapshot in book.broker.take_snapshots():
             if snapshot.begun < self._began:
                 # The reading was requested before the file was read: it may be older than the file.

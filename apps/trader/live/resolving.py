@@ -16,7 +16,7 @@ from onetape.cli.output import print_line
 from onetape.exchange.trading_records import Balance
 from onetape.execution.events import ProvenAbsent
 from onetape.store.live_accounts import read_exchange_order_ids, read_live_account
-from trader.brokers.live_records import AbsenceAnswer
+from trader.brokers.live_records import AbsenceResponse
 from trader.live.book import LiveBook
 from trader.live.booked_coins import sum_executed
 from trader.live.tracking import LiveOrder
@@ -34,7 +34,7 @@ def look_up_if_due(book: LiveBook, live_order: LiveOrder) -> None:
     """
     broker, state = book.broker, live_order.state
     if live_order.is_unsent or any(
-        broker.is_asking(kind, live_order.identity)
+        broker.is_request_running(kind, live_order.identity)
         for kind in ("submit", "cancel", "replace", "look_up")
     ):
         return
@@ -104,7 +104,7 @@ def note_absences(book: LiveBook, now_ms: int, orders_of_others: Set[str]) -> No
 
 
 def _is_absence_proven(
-    book: LiveBook, live_order: LiveOrder, response: AbsenceAnswer, orders_of_others: Set[str]
+    book: LiveBook, live_order: LiveOrder, response: AbsenceResponse, orders_of_others: Set[str]
 ) -> bool:
     """Return whether a response completes the proof that an order does not exist."""
     deadline_ms, times = live_order.state.deadline_ms, book.times
@@ -127,7 +127,9 @@ def _is_absence_proven(
     return len(live_order.absences) > 1 and passed >= times.absent
 
 
-def _has_nameless_fill(book: LiveBook, response: AbsenceAnswer, orders_of_others: Set[str]) -> bool:
+def _has_nameless_fill(
+    book: LiveBook, response: AbsenceResponse, orders_of_others: Set[str]
+) -> bool:
     """Return whether an execution has an unknown owner, so that it may belong to the order.
 
     Each reading of the account looks up the orders of others. The owner of an execution is unknown
@@ -139,7 +141,7 @@ def _has_nameless_fill(book: LiveBook, response: AbsenceAnswer, orders_of_others
     return not numbers <= (known.keys() | orders_of_others)
 
 
-def _has_locked_coins(book: LiveBook, live_order: LiveOrder, response: AbsenceAnswer) -> bool:
+def _has_locked_coins(book: LiveBook, live_order: LiveOrder, response: AbsenceResponse) -> bool:
     """Return whether as many coins are locked as a stop sells, so that it may rest unlisted."""
     held, amount = response.balances.get(book.context.market.base), live_order.order.ordered_amount
     return amount is None or (held is not None and held.locked >= amount)

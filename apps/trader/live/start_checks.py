@@ -20,8 +20,8 @@ from onetape.store.accounts import read_account_series
 from onetape.store.database import Store, open_store
 from onetape.store.live_accounts import read_live_account
 from onetape.store.sessions import read_newest_session
-from trader.account import check_account
-from trader.delisted import forget_answered, note_delisted, note_listed
+from trader.account import check_stored_account
+from trader.delisted import note_delisted, note_listed, write_off_if_answered
 from trader.evaluator.evaluator import StrategyEvaluator
 from trader.live.start_plan import StartPlan, format_unattended_lines, is_open
 from trader.settings import choose_trader_database
@@ -68,7 +68,7 @@ class Start(Struct, frozen=True):
         """
         settings, account = self.plan.settings, self.plan.account
         note_delisted(choose_trader_database(settings), account, symbol, reason)
-        answered = forget_answered(choose_trader_database(settings), account, symbol)
+        answered = write_off_if_answered(choose_trader_database(settings), account, symbol)
         if answered is not None:
             print_line(answered)
         advice = "free its money and its slot: uv run trader reconcile"
@@ -132,7 +132,7 @@ def check_accounts(store: Store, start: Start) -> Start:
         symbol = traded_symbol.key.symbol
         name = plan.stand_ins.get(symbol, evaluator.strategy.name)
         try:
-            check_account(stored, plan.settings, traded_symbol.key, name)
+            check_stored_account(stored, plan.settings, traded_symbol.key, name)
             check_origin(read_newest_session(store, plan.account, symbol), evaluator)
         except SafetyRefusal as error:
             if not start.may_leave_out(symbol):

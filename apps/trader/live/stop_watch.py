@@ -227,7 +227,7 @@ def is_resting(stop: LiveOrder, book: LiveBook) -> bool:
         stop: A stop that is not over.
         book: The orders of the symbol, with the requests that are under way.
     """
-    is_replaced = book.broker.is_asking("replace", stop.identity)
+    is_replaced = book.broker.is_request_running("replace", stop.identity)
     return stop.state.stage == "open" and (is_replaced or not is_doubtful(stop, book))
 
 
@@ -239,6 +239,6 @@ def is_doubtful(stop: LiveOrder, book: LiveBook) -> bool:
         book: The orders of the symbol, with the requests that are under way.
     """
     kinds = ("cancel", "replace")
-    is_requested = any(book.broker.is_asking(kind, stop.identity) for kind in kinds)
+    is_requested = any(book.broker.is_request_running(kind, stop.identity) for kind in kinds)
     is_unclear = stop.is_look_up_needed and stop.state.is_cancel_requested
     return stop.state.stage == "open" and (is_requested or is_unclear)

@@ -1,1 +1,1 @@
-"""Text of the subcommands of the trader."""
+"""Text and JSON documents that the trader's subcommands print."""

@@ -1,4 +1,4 @@
-"""Render accounts ranked by return as a table and as JSON."""
+"""`trader accounts`: accounts ranked by return, as a table and as JSON."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,16 +15,18 @@ from trader.rendering.blocks import format_exact_amount, format_exact_fees, form
 
 
 class RankedAccount(Struct, frozen=True):
-    """An account with the profit of buy and hold in the same time."""
+    """An account with the return of buy and hold in the same time."""
 
     result: AccountResult
+    """Result of all its symbols."""
     buy_and_hold: float | None
-    """Return of buy and hold as a ratio; None: not known."""
+    """Return of buy and hold, a ratio; None: not known."""
     digits: Digits
+    """Decimals with which its money is shown."""
 
     @property
     def rank(self) -> tuple[bool, float, str]:
-        """Return the sort key of accounts: the highest return first, unknown ones last."""
+        """Return the sort key of accounts: the highest return first, unknown returns last."""
         found = self.result.total_return
         return found is None, 0.0 if found is None else -float(found), self.result.account.name
 
@@ -36,8 +38,8 @@ def format_accounts(
 
     Args:
         accounts: Accounts in the order of their rank; at least one.
-        database: The file that was read.
-        width: Characters that a line may have; None: any.
+        database: Path of the database.
+        width: Maximum characters of a line; None: no limit.
     """
     results = [one.result for one in accounts]
     equities = [_format_equity(one) for one in accounts]
@@ -69,7 +71,7 @@ def format_accounts(
 
 
 def make_account_document(one: RankedAccount) -> dict[str, Any]:
-    """Return an account for --json; money is text, exact, and returns are fractions."""
+    """Return an account for --json; money is text with all digits, returns are ratios."""
     result = one.result
     account, total_return = result.account, result.total_return
     return {

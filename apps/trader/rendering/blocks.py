@@ -1,4 +1,4 @@
-"""Blocks of text: a title, and below it a line for each value, wrapped to the terminal."""
+"""Text that several subcommands print: a title with a line for each value below, fees, amounts."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -15,9 +15,9 @@ def format_block(title: str, rows: Sequence[tuple[str, str]], width: int | None)
     """Return a title and the rows below; long texts are wrapped and indented.
 
     Args:
-        title: Stands alone in its line.
-        rows: Label and text of each line; rows with an empty text are left out.
-        width: Characters that a line may have; None: any.
+        title: First line.
+        rows: Label and text of each line below; rows with an empty text are left out.
+        width: Maximum characters of a line; None: no limit.
     """
     shown = [(label, text) for label, text in rows if text]
     column = max((len(label) for label, _ in shown), default=0)
@@ -29,7 +29,14 @@ def format_block(title: str, rows: Sequence[tuple[str, str]], width: int | None)
 
 
 def wrap_text(text: str, first: str, others: str, width: int | None) -> list[str]:
-    """Return the lines of a text: the first one begins with `first`, others with `others`."""
+    """Return the lines of a text.
+
+    Args:
+        text: The text.
+        first: Beginning of the first line.
+        others: Beginning of the other lines.
+        width: Maximum characters of a line; None: no limit, so there is one line.
+    """
     if width is None:
         return [f"{first}{text}"]
     return textwrap.wrap(
@@ -49,7 +56,7 @@ def format_fee_number(fee: Decimal) -> str:
 
 
 def format_exact_amount(value: Decimal | None) -> str | None:
-    """Return an amount with all its digits for --json and --csv, such as `0.1735`; None stays."""
+    """Return an amount with all its digits for --json, such as `0.1735`; None for None."""
     return None if value is None else format_decimal(value)
 
 

@@ -1,4 +1,4 @@
-"""Text and JSON of a drill: its parts, their results and their findings."""
+"""`trader drill`: the parts of a drill with their results, as text and as JSON."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from trader.drill.runner import PartResult, choose_simulated_symbol
 from trader.rendering.blocks import format_block, wrap_text
 from trader.settings import TraderSettings
 
-#: Lines of the trader that are shown below a part that did not pass.
+#: Beginning of a line of the trader that is shown below a part that did not pass.
 _INDENT = "    trader: "
 
 
@@ -21,10 +21,10 @@ def format_drill(
     """Return the result of a drill for a person.
 
     Args:
-        settings: Settings of the drill.
+        settings: Settings that the drill has tried.
         found: Results of the parts.
-        width: Characters that a line may have; None: any.
-        is_recorded: Whether the result was stored.
+        width: Maximum characters of a line; None: no limit.
+        is_recorded: Whether the result was stored in the database.
     """
     failed = [one for one in found if not one.is_passed]
     rows: list[tuple[str, str]] = []

@@ -1,4 +1,4 @@
-"""Render the decision and orders of one candle as text and as a JSON document."""
+"""`trader explain`: decision and orders of one candle, as text and as JSON."""
 
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -11,7 +11,9 @@ from onetape.core.message_text import format_count
 from onetape.store.decision_reading import CandleRow, DecisionRecord
 from trader.commands.explanation import TradedCandle
 
+#: Names of the signals.
 _SIGNALS: Final = {1: "BUY", -1: "SELL", 0: "HOLD"}
+#: Text of each origin of a stored candle.
 _SOURCES: Final = {
     "rest": "read over REST",
     "ws": "from the stream",
@@ -96,7 +98,7 @@ def _format_rows(found: TradedCandle) -> str:
 
 
 def _format_gates(decision: DecisionRecord) -> str:
-    """Return each check; those that passed by name, the others with their reason."""
+    """Return the gates of a decision: failed ones with their reason, passed ones by name."""
     passed = [name for name, text in decision.gates.items() if text == "ok"]
     failed = [f"{name}: {text}" for name, text in decision.failed_gates.items()]
     parts = [*failed, *([f"passed: {', '.join(passed)}"] if passed else [])]

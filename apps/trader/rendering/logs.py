@@ -1,4 +1,4 @@
-"""Render the events of traders: a line for each event."""
+"""`trader logs`: a line for each event of the traders, and its JSON document."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -27,12 +27,12 @@ def format_logs(
 
     Args:
         events: Events, oldest first; may be empty.
-        database: The file that was read.
-        since_ms: First moment that was looked at, epoch milliseconds.
+        database: Path of the database.
+        since_ms: Start of the shown time, epoch milliseconds.
         is_one_account: Whether all events are of one account.
         is_one_symbol: Whether each account trades one symbol.
         is_problems: Whether only problems are shown.
-        width: Characters that a line may have; None: any.
+        width: Maximum characters of a line; None: no limit.
     """
     lines: list[str] = []
     for event in events:

@@ -1,4 +1,4 @@
-"""Render the profit of periods as text and as a JSON document."""
+"""`trader profit`: the profit of days, weeks or months, as tables and as JSON."""
 
 from collections.abc import Sequence
 from decimal import Decimal, localcontext
@@ -21,14 +21,15 @@ class CurrencyProfit(Struct, frozen=True):
 
     currency: str
     results: list[AccountResult]
+    """Results of accounts, one for each symbol."""
     periods: list[PeriodProfit]
     """Profit of each period, oldest first."""
     money_decimals: int
-    """Decimals that amounts of the currency are shown with."""
+    """Number of decimals with which amounts of the currency are shown."""
 
     @property
     def unrealised(self) -> Decimal | None:
-        """Return the unrealised profit of all accounts; None if that of one account is unknown."""
+        """Return the unrealised profit of all accounts; None: that of one is unknown."""
         found = [result.unrealised for result in self.results]
         known = [one for one in found if one is not None]
         with localcontext(prec=PRECISION):
@@ -49,10 +50,10 @@ def format_profit(
     Args:
         currencies: Currencies, at least one.
         period: Length of a period.
-        timezone: Name of the time zone that decides when a day begins.
-        database: The file that was read.
-        sources: Series that other currencies were converted by.
-        width: Characters that a line may have; None: any.
+        timezone: Name of the time zone whose days count.
+        database: Path of the database.
+        sources: Series at whose closes profit was converted; empty: nothing was.
+        width: Maximum characters of a line; None: no limit.
     """
     parts = [_format_currency_profit(one, period, width) for one in currencies]
     count = len({each.account.name for one in currencies for each in one.results})
@@ -62,7 +63,7 @@ def format_profit(
 
 
 def make_profit_document(one: CurrencyProfit) -> dict[str, Any]:
-    """Return the profit of one quote currency for --json; money is text, exact."""
+    """Return the profit of one quote currency for --json; money is text with all digits."""
     total = sum_periods(one.periods)
     return {
         "currency": one.currency,

@@ -1,4 +1,4 @@
-"""Render the comparison of an account with its backtest as text and as a JSON document."""
+"""`trader report`: an account compared with its backtest, as text and as JSON."""
 
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,12 @@ from trader.traded_report.page import format_unprotected_lines, make_comparison_
 
 
 def format_report(found: TradedAccount, file: Path, *, width: int | None = None) -> str:
-    """Return the figures of trading and backtest, and each difference with its cause.
+    """Return the metrics of account and backtest, and each difference with its cause.
 
     Args:
-        found: The account.
-        file: The page that was written.
-        width: Characters that a line may have; None: any.
+        found: The account, with its backtest and the differences.
+        file: Path of the page that was written.
+        width: Maximum characters of a line; None: no limit.
     """
     quote = split_symbol(found.account.symbol)[1]
     decimals = choose_money_decimals(quote, found.metrics.start_cash)
@@ -53,7 +53,7 @@ def format_report(found: TradedAccount, file: Path, *, width: int | None = None)
 
 
 def make_report_document(found: TradedAccount, file: Path) -> dict[str, Any]:
-    """Return the comparison for --json; money is in quote currency, ratios are fractions."""
+    """Return the comparison for --json; money is in quote currency, 0.05 is 5 %."""
     return {
         "account": found.account.name,
         "symbols": [run.symbol for run in found.backtest.runs],

@@ -1,4 +1,4 @@
-"""Render the state of traders as text and as a JSON document."""
+"""`trader status`: the state of traders, as blocks of text and as JSON."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -27,9 +27,9 @@ def format_status(
     """Return a block for each trader, then the database and the number of traders by state.
 
     Args:
-        statuses: Each with the decimals of its market; at least one.
-        database: The file that was read.
-        width: Characters that a line may have; None: any.
+        statuses: States of traders, each with the decimals of its market; at least one.
+        database: Path of the database.
+        width: Maximum characters of a line; None: no limit.
     """
     blocks = [_format_status_block(status, digits, width) for status, digits in statuses]
     counts: dict[str, int] = {}
@@ -43,7 +43,7 @@ def format_status(
 
 
 def make_status_document(status: TraderStatus) -> dict[str, Any]:
-    """Return the state of a trader for --json; money is text, exact."""
+    """Return the state of a trader for --json; money is text with all digits."""
     result, session = status.result, status.session
     account, trip, protection = result.account, result.open_trip, status.protection
     return {
@@ -193,7 +193,7 @@ def _format_position(status: TraderStatus, digits: Digits) -> str:
 
 
 def format_stop_place(found: StopPlace | None, digits: Digits) -> str:
-    """Return a text with the place of a live position's stop; empty on paper and while flat."""
+    """Return a text about where a live position's stop is; empty: paper, or no position."""
     if found is None:
         return ""
     price = "" if found.price is None else digits.format_price(float(found.price))

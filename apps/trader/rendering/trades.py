@@ -1,4 +1,4 @@
-"""Render the executions of accounts as a table, as CSV and as JSON."""
+"""`trader trades`: the fills of accounts, as a table, as CSV and as JSON."""
 
 import csv
 import io
@@ -16,24 +16,24 @@ from onetape.core.trading import Fill
 from onetape.core.trading_rules import format_decimal
 from trader.rendering.blocks import format_fee_number, wrap_text
 
-#: Characters of an order's id in a table.
+#: Number of characters of a client order id that a table shows.
 _SHOWN_ID: Final = 8
 
 
 def format_fills(
     fills: Sequence[Fill],
-    digits: Mapping[str, Digits],
+    digits: Mapping[tuple[str, str], Digits],
     database: Path,
     *,
     width: int | None = None,
 ) -> str:
-    """Return a table of executions; in a narrow terminal without accounts, symbols and ids.
+    """Return a table of fills; in a narrow terminal without accounts, symbols and ids.
 
     Args:
         fills: Fills, oldest first; may be empty.
-        digits: Decimals of amounts and prices, by account.
-        database: The file that was read.
-        width: Characters that a line may have; None: any.
+        digits: Decimals of amounts and prices, by account and symbol.
+        database: Path of the database.
+        width: Maximum characters of a line; None: no limit.
     """
     is_one = len({fill.account for fill in fills}) < 2
     last = f"database: {database}; {format_count(len(fills), 'fill')}; times are UTC"
@@ -41,7 +41,7 @@ def format_fills(
     if not fills:
         return "\n".join(lines)
     times = [format_utc(fill.executed_ms // 1_000) for fill in fills]
-    shown = [digits[fill.account] for fill in fills]
+    shown = [digits[fill.account, fill.symbol] for fill in fills]
     pairs = list(zip(fills, shown, strict=True))
     amounts = [one.format_amount(fill.amount) for fill, one in pairs]
     bases = [split_symbol(fill.symbol)[0] for fill in fills]
@@ -60,7 +60,7 @@ def format_fills(
 
 
 def format_fills_csv(fills: Sequence[Fill]) -> str:
-    """Return executions as comma-separated values: a line of names, then a line for each."""
+    """Return fills as comma-separated values: a line of names, then a line for each fill."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     rows = [_make_fill_row(fill) for fill in fills]
@@ -70,10 +70,11 @@ def format_fills_csv(fills: Sequence[Fill]) -> str:
 
 
 def make_fill_documents(fills: Sequence[Fill]) -> list[dict[str, Any]]:
-    """Return executions for --json; amounts are text, exact."""
+    """Return fills for --json; amounts are text with all digits."""
     return [{**_make_fill_row(fill), "executed_ms": fill.executed_ms} for fill in fills]
 
 
+#: Names of the values of a fill in CSV, in their order.
 _NAMES: Final = (
     "date", "account", "exchange", "symbol", "side", "amount", "price", "fee", "fee_currency",
     "order_id", "trade_id", "session",
@@ -81,7 +82,7 @@ _NAMES: Final = (
 
 
 def _make_fill_row(fill: Fill) -> dict[str, str]:
-    """Return the values of an execution, by their names in CSV and JSON."""
+    """Return the values of a fill by their names in CSV and JSON, with all digits."""
     moment = datetime.fromtimestamp(fill.executed_ms / 1_000, tz=UTC)
     return {
         "date": moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{fill.executed_ms % 1_000:03}Z",

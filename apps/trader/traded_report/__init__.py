@@ -1,1 +1,1 @@
-"""The real trades of an account, compared with the backtest of the same candles."""
+"""`trader report`: what an account really traded, compared with a backtest of the same candles."""

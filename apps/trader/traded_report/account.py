@@ -1,4 +1,4 @@
-"""The real trades of an account, and the backtest of the same candles with equal settings."""
+"""Compares an account with the backtest of the same candles: positions, equity, differences."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,7 @@ from onetape.store.database import Store
 from onetape.store.decision_reading import read_decided_range, read_orders, read_sessions
 from onetape.store.market_data import read_trading_rules
 from onetape.store.stop_states import UnprotectedTime, read_unprotected_time
-from trader.commands.account_backtest import find_choice, make_backtest_config
+from trader.commands.account_backtest import find_strategy_choice, make_backtest_config
 from trader.commands.account_result import make_series_key, read_account_fills
 from trader.commands.round_trips import make_round_trips
 from trader.traded_report.causes import Causes
@@ -35,17 +35,17 @@ from trader.traded_report.positions import (
     make_traded_positions,
 )
 
-#: After every stored moment, epoch seconds.
+#: A time after every stored candle, epoch seconds.
 _END = 2**40
 
 
 class TradedAccount(Struct, frozen=True):
-    """The trades of an account, and the backtest of the same candles."""
+    """What an account traded, the backtest of the same candles, and the differences."""
 
     account: AccountSeries
-    """Account with the first of its symbols."""
+    """The account, with the first of its symbols."""
     session: StoredSession
-    """The last session; its costs, sizes and exits are the backtest's."""
+    """The last session; the backtest has its costs, sizes and exits."""
     backtest: Backtest
     positions: list[TradedPosition]
     """Positions of all symbols, in the order of their entries."""
@@ -54,31 +54,31 @@ class TradedAccount(Struct, frozen=True):
     metrics: Metrics
     """Metrics of the traded account."""
     differences: list[DifferenceCause]
-    """Differences in the order of time; their money adds up to `total`."""
+    """Differences with their causes, oldest first; their money adds up to `total`."""
     unprotected: UnprotectedTime | None = None
     """Time that live positions had no stop at the exchange; None: paper, or not stored."""
 
     @property
     def total(self) -> float:
-        """Return the account's profit less the backtest's, quote currency."""
+        """Return the profit of the account minus that of the backtest, quote currency."""
         return self.metrics.final_equity - self.backtest.metrics.final_equity
 
 
 def compare_account(
     store: Store, traded: Sequence[AccountSeries], strategies: Sequence[str | None] = ()
 ) -> TradedAccount:
-    """Return the trades of an account, and the backtest of the same candles.
+    """Run the backtest of an account, and compare it with what the account traded.
 
     Args:
         store: The open database.
-        traded: The account, one record for each symbol that is compared; at least one.
-        strategies: Names to try to load the strategy by.
+        traded: The account, one record for each symbol to compare; at least one.
+        strategies: Names to load the strategy by, as for `find_strategy_choice`.
 
     Raises:
         DataError: the account has no trade, or its symbols have several timeframes.
         OnetapeError: as for any backtest.
     """
-    _check(store, traded)
+    _check_comparable(store, traded)
     by_symbol = {one.symbol: read_sessions(store, one) for one in traded}
     traded = [one for one in traded if by_symbol[one.symbol]]
     session = max((by_symbol[one.symbol][-1] for one in traded), key=lambda one: one.started_ms)
@@ -87,7 +87,7 @@ def compare_account(
     traded.sort(key=lambda one: listed.index(one.symbol) if one.symbol in listed else len(listed))
     first, sessions = traded[0], [by_symbol[one.symbol] for one in traded]
     start, end = _find_compared_range(store, traded)
-    choices = [find_choice(own[-1], strategies) for own in sessions]
+    choices = [find_strategy_choice(own[-1], strategies) for own in sessions]
     backtest = run_backtest(make_backtest_config(store.path, traded, session, choices, start, end))
     positions: list[TradedPosition] = []
     differences: list[DifferenceCause] = []
@@ -127,7 +127,12 @@ def compare_account(
     )
 
 
-def _check(store: Store, traded: Sequence[AccountSeries]) -> None:
+def _check_comparable(store: Store, traded: Sequence[AccountSeries]) -> None:
+    """Refuse an account without a start balance or a fill, or with several timeframes.
+
+    Raises:
+        DataError: the account cannot be compared.
+    """
     first = traded[0]
     if first.start_balance is None:
         raise DataError(
@@ -177,7 +182,15 @@ def _compare_symbol(
     sessions: Sequence[StoredSession],
     start_balance: float,
 ) -> tuple[list[TradedPosition], FloatArray, list[DifferenceCause]]:
-    """Return the positions of one symbol, their profit at each close, and the differences."""
+    """Return the positions of one symbol, their profit at each close, and the differences.
+
+    Args:
+        store: The open database.
+        account: The account with the symbol.
+        run: Backtest of the symbol.
+        sessions: Sessions of the symbol, oldest first.
+        start_balance: Start balance of the account, quote currency.
+    """
     candles = run.result.candles
     stored = read_orders(store, account, 0, _END)
     orders = {one.client_order_id: one for one in stored}
@@ -202,7 +215,7 @@ def _compare_symbol(
 
 
 def make_backtest_trades(run: SymbolRun) -> list[BacktestTrade]:
-    """Return the trades of one symbol of a backtest with the candles of their signals."""
+    """Return the trades of one symbol of a backtest, with the candles of their signals."""
     result, last = run.result, float(run.result.candles.close[-1])
     timeframe = Timeframe.parse(run.window.key.timeframe)
     first = int(result.candles.timestamp[0])
@@ -218,7 +231,7 @@ def make_backtest_trades(run: SymbolRun) -> list[BacktestTrade]:
 def _compute_metrics(
     backtest: Backtest, positions: Sequence[TradedPosition], equity: FloatArray
 ) -> Metrics:
-    """Return the account's metrics; metrics that need a backtest are copied from the backtest."""
+    """Return the metrics of the account; those that need a backtest are those of the backtest."""
     times = backtest.timestamp
     closed = [one for one in positions if not one.is_open]
     profits = np.array([one.profit for one in closed])

@@ -1,4 +1,4 @@
-"""Causes of differences between a trader and the backtest, read from the trader's database."""
+"""Names the cause of a difference between trader and backtest, from the trader's stored rows."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -17,14 +17,14 @@ from trader.commands.account_result import make_series_key
 from trader.commands.explanation import explain_missing_decision
 from trader.traded_report.positions import TradedPosition
 
-#: Exits by a stop, which rests at the exchange where orders are real.
+#: Kinds of exits by a stop; live, the stop rests at the exchange.
 STOP_KINDS: Final = ("stop_loss", "trailing_stop")
 #: Relative difference up to which two fee rates count as equal.
 _SAME_RATE: Final = 1e-3
 
 
 class Causes:
-    """Finds the named cause of each difference of one symbol."""
+    """Names the causes of differences in one symbol; each method returns a text."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class Causes:
         sessions: Sequence[StoredSession],
         orders: Sequence[OrderRecord],
     ) -> None:
-        """Take the stored sessions and orders of one symbol.
+        """Initialise with the stored sessions and orders of one symbol.
 
         Args:
             store: The open database.
@@ -53,8 +53,8 @@ class Causes:
         """Return the reason why the trader did not enter although the backtest did.
 
         Args:
-            signal_timestamp: Candle whose signal the backtest followed.
-            held: Whether the trader held a position at the close of a candle.
+            signal_timestamp: Open of the candle whose BUY the backtest followed, epoch seconds.
+            held: Returns whether the trader held a position at the close of a candle.
         """
         if held(signal_timestamp):
             return "the trader held a position already"
@@ -101,8 +101,8 @@ class Causes:
 
         Args:
             position: Position that the trader entered.
-            held: Whether the backtest held a position at the close of a candle.
-            exits: Candles in which the backtest left positions, epoch seconds.
+            held: Returns whether the backtest held a position at the close of a candle.
+            exits: Opens of the candles in which the backtest sold, epoch seconds.
         """
         signal = position.signal_timestamp
         if signal is not None and held(signal):
@@ -125,13 +125,18 @@ class Causes:
         )
 
     def _is_in_cooldown(self, signal: int, left: int) -> bool:
-        """Return whether the cooldown after an exit prevents an entry by a signal."""
+        """Return whether a signal lies in the cooldown after an exit.
+
+        Args:
+            signal: Open of the candle of the signal, epoch seconds.
+            left: Open of the candle of the exit, epoch seconds.
+        """
         bars = self._sessions[-1].rules.get("cooldown_bars") if self._sessions else None
         end = self._timeframe.shift(left, bars) if isinstance(bars, int) else left
         return left <= signal < end
 
     def _describe_late_symbols(self, moment: int) -> str:
-        """Return a text with the symbols that were late for the entries at an open; empty: none."""
+        """Return a text with the latecomers of the entries at an open; empty: none."""
         late = read_latecomers(self._store, self._account.name, moment, moment + 1)
         return f"late: {'; '.join(one.text for one in late)}" if late else ""
 
@@ -151,7 +156,7 @@ class Causes:
         """Return the reason why an entry in the same candle had another price.
 
         Args:
-            position: Position that the trader traded.
+            position: Position of the trader.
             expected: Price of the backtest, quote currency.
         """
         settings = self.describe_changed_settings(position.session)
@@ -163,12 +168,12 @@ class Causes:
         return "entry price: the candle had another open then"
 
     def explain_exit(self, position: TradedPosition, kind: ExitKind | None, other: str) -> str:
-        """Return the reason why a position was left in another way.
+        """Return the reason why a position was sold in another way or another candle.
 
         Args:
-            position: Position that the trader traded.
+            position: Position of the trader.
             kind: Kind of exit of the backtest's trade; None: it is open.
-            other: Description of the backtest's exit.
+            other: Text of the backtest's exit.
         """
         settings = self.describe_changed_settings(position.session)
         more = f"; {settings}" if settings and position.exit_type != "command" else ""
@@ -189,7 +194,7 @@ class Causes:
         """Return the reason why an exit of the same kind in the same candle had another price.
 
         Args:
-            position: Position that the trader traded.
+            position: Position of the trader.
             expected: Price of the backtest, quote currency.
         """
         settings = self.describe_changed_settings(position.session)
@@ -203,8 +208,7 @@ class Causes:
         """Return the reason why a position had another size.
 
         Args:
-            is_first: Whether the position is the trader's first, so that the equity was the
-                backtest's.
+            is_first: Whether it is the first position: until then the equities are equal.
         """
         if is_first and self._is_live:
             return "size: ordered by the offers of the exchange, not by the open"
@@ -222,7 +226,7 @@ class Causes:
         return f"fees: {traded:.4%} of what was traded, by the settings {tested:.4%}"
 
     def explain_fee_in_coin(self, position: TradedPosition) -> str:
-        """Return the effect of fees in base currency on the result."""
+        """Return a text about fees that were taken from the coins bought, in base currency."""
         base = split_symbol(self._account.symbol)[0]
         if not position.fee_base:
             return f"fee in coin: the settings take it in {base}, the exchange did not"
@@ -231,7 +235,7 @@ class Causes:
         )
 
     def explain_left_over(self, position: TradedPosition) -> str:
-        """Return a text with the coins that a sell left over, or took from earlier positions."""
+        """Return a text about coins that a sell left over, or took from earlier positions."""
         base = split_symbol(self._account.symbol)[0]
         amount = f"{format_number(abs(position.left_over))} {base}"
         if position.left_over < 0:
@@ -252,7 +256,7 @@ def _format_changes(own: Mapping[str, Any], last: Mapping[str, Any]) -> list[str
 
 
 def _format_prices(*prices: float) -> list[str]:
-    """Return prices with as many digits as the mean of several fills deserves."""
+    """Return prices as texts; a mean of several fills has at most eight significant digits."""
     return [format_number(price, commas=True) for price in prices]
 
 

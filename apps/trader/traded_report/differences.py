@@ -1,7 +1,9 @@
-"""The differences between the real trades and the backtest, each with its cause and its money.
+"""The differences between real trades and backtest trades, each with its cause and its money.
 
-The money of all differences adds up to the difference of the profits: a rest without a cause gets a
-separate row, the rounding.
+Trades of both sides are matched. A matched pair is split into parts (entry price, exit price, size,
+fees ...), each with its money; a trade of one side only is a difference as a whole. The money of
+all differences adds up to the difference of the profits: what has no cause is a separate row, the
+rounding.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +18,7 @@ from onetape.report import DifferenceCause
 from trader.traded_report.causes import Causes
 from trader.traded_report.positions import TradedPosition
 
-#: Parts of a difference under this fraction of the start balance are rounding.
+#: Parts of a difference below this fraction of the start balance count as rounding.
 _LEAST_PART: Final = 1e-8
 
 
@@ -36,7 +38,7 @@ class BacktestTrade(Struct, frozen=True):
 
     @property
     def exit_text(self) -> str:
-        """Return kind and time of the trade's exit, as a text."""
+        """Return a text with kind and time of the trade's exit."""
         trade = self.trade
         if trade.exit_timestamp is None or trade.exit_kind is None:
             return "still open"
@@ -49,13 +51,13 @@ def find_symbol_differences(
     causes: Causes,
     start_balance: float,
 ) -> list[DifferenceCause]:
-    """Return the differences of one symbol, by time.
+    """Return the differences of one symbol, oldest first.
 
     Args:
         traded: Positions of the trader, oldest first.
         tested: Trades of the backtest, oldest first.
-        causes: Function that names the causes.
-        start_balance: Quote currency; differences below a part of it are not named.
+        causes: Names the causes.
+        start_balance: Start balance of the account, quote currency.
     """
     pairs, only_traded, only_tested = match_trades(traded, tested)
     least = start_balance * _LEAST_PART
@@ -100,46 +102,53 @@ def find_symbol_differences(
 def match_trades(
     traded: Sequence[TradedPosition], tested: Sequence[BacktestTrade]
 ) -> tuple[list[tuple[TradedPosition, BacktestTrade]], list[TradedPosition], list[BacktestTrade]]:
-    """Return pairs of the same position, and the unmatched positions of each side.
+    """Return pairs of the same position, and the positions of each side without a match.
 
-    Positions match if they were entered in the same candle, or else by the same signal; of the
-    others those match that were open at the same time, oldest first.
+    Positions match if they were entered in the same candle, or else by the same signal, or else if
+    they were open at the same time; the oldest are matched first.
     """
     pairs: list[tuple[TradedPosition, BacktestTrade]] = []
-    left, others = list(traded), list(tested)
+    only_traded, only_tested = list(traded), list(tested)
 
-    def take(is_same: Callable[[TradedPosition, BacktestTrade], bool]) -> None:
-        for one in list(left):
-            other = next((each for each in others if is_same(one, each)), None)
+    def match_by(is_same: Callable[[TradedPosition, BacktestTrade], bool]) -> None:
+        for one in list(only_traded):
+            other = next((each for each in only_tested if is_same(one, each)), None)
             if other is not None:
                 pairs.append((one, other))
-                left.remove(one)
-                others.remove(other)
+                only_traded.remove(one)
+                only_tested.remove(other)
 
-    take(lambda one, other: one.entry_timestamp == other.trade.entry_timestamp)
-    take(lambda one, other: one.signal_timestamp == other.signal_timestamp)
-    take(_is_overlapping)
-    return pairs, left, others
+    match_by(lambda one, other: one.entry_timestamp == other.trade.entry_timestamp)
+    match_by(lambda one, other: one.signal_timestamp == other.signal_timestamp)
+    match_by(_is_overlapping)
+    return pairs, only_traded, only_tested
 
 
 def _compare_pair(
     position: TradedPosition, other: BacktestTrade, causes: Causes, *, is_first: bool
 ) -> list[DifferenceCause]:
-    """Return the parts of the difference between two trades; the parts add up to the difference."""
+    """Return the parts of the difference between two trades; their money adds up to it.
+
+    Args:
+        position: Position of the trader.
+        other: Trade of the backtest.
+        causes: Names the causes.
+        is_first: Whether it is the trader's first position.
+    """
     trade, amount = other.trade, position.amount
     fees = trade.entry_fee + trade.exit_fee
     size = (amount - trade.amount) * (other.exit_price - trade.entry_price)
     entry = amount * (trade.entry_price - position.entry_price)
-    left = amount * (position.exit_price - other.exit_price)
+    exit_ = amount * (position.exit_price - other.exit_price)
     paid = fees - position.fees
-    # A fee in coin has the value of the exit's price in the end; the fees above count the entry's.
+    # Above, a fee in base currency counts at the entry's price; in the end it costs the exit's.
     in_coin = -position.fee_base * (position.exit_price - position.entry_price)
     in_coin -= trade.profit - trade.amount * (other.exit_price - trade.entry_price) + fees
     left_over = -position.left_over * position.exit_price
-    rest = position.profit - trade.profit - (size + entry + left + paid + in_coin + left_over)
+    rest = position.profit - trade.profit - (size + entry + exit_ + paid + in_coin + left_over)
     parts = [
         (entry, _explain_entry_difference(position, other, causes)),
-        (left, _explain_exit_difference(position, other, causes)),
+        (exit_, _explain_exit_difference(position, other, causes)),
         (size, causes.explain_size(is_first=is_first)),
         (
             paid,
@@ -149,9 +158,9 @@ def _compare_pair(
         (left_over, causes.explain_left_over(position)),
         (rest, "rounding"),
     ]
-    what = _format_traded_span(position)
+    span = _format_traded_span(position)
     return [
-        DifferenceCause(position.entry_timestamp, position.symbol, what, cause, money)
+        DifferenceCause(position.entry_timestamp, position.symbol, span, cause, money)
         for money, cause in parts
     ]
 

@@ -1,4 +1,4 @@
-"""The page of a report: the backtester's page for the real trades."""
+"""The contents of the report's page: the backtester's page, with the real trades."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -21,14 +21,14 @@ from onetape.report import Comparison, Headline, MetricRow, ReportData, ReportTr
 from trader.traded_report.account import TradedAccount
 from trader.traded_report.positions import TradedPosition
 
-#: Metrics of the page; the others need the orders of a backtest.
+#: Metrics that the page shows; the others need the orders of a backtest.
 _SHOWN: Final = (
     "total_return", "final_equity", "start_cash", "market_change", "cagr", "volatility", "sharpe",
     "sortino", "calmar", "max_drawdown", "max_drawdown_seconds", "longest_drawdown_seconds",
     "trades", "open_at_end", "wins", "win_rate", "profit_factor", "expectancy", "best_trade",
     "worst_trade", "average_trade", "average_bars", "fees",
 )  # fmt: skip
-#: Metrics that are compared.
+#: Metrics that the comparison of account and backtest shows.
 _COMPARED: Final = (
     "total_return", "final_equity", "max_drawdown", "trades", "open_at_end", "win_rate",
     "profit_factor", "fees",
@@ -36,7 +36,7 @@ _COMPARED: Final = (
 
 
 def make_comparison_rows(found: TradedAccount) -> list[tuple[str, str, str]]:
-    """Return label, value of the account and value of the backtest, as texts."""
+    """Return a row for each compared metric: label, value of the account, value of the backtest."""
     quote = split_symbol(found.account.symbol)[1]
     return [
         (label, text, other)
@@ -50,7 +50,7 @@ def make_comparison_rows(found: TradedAccount) -> list[tuple[str, str, str]]:
 
 
 def make_page_data(found: TradedAccount) -> ReportData:
-    """Return the contents of the page."""
+    """Return the contents of the page, for `onetape.report.write_report`."""
     base = make_report_data(found.backtest)
     quote = split_symbol(found.account.symbol)[1]
     hold = found.metrics.buy_and_hold
@@ -101,7 +101,7 @@ def _make_notes(found: TradedAccount) -> list[str]:
 
 
 def format_unprotected_lines(found: TradedAccount) -> list[str]:
-    """Return a text with the time that positions had no stop at the exchange; empty: unknown."""
+    """Return a line with the time that positions had no stop at the exchange; empty: unknown."""
     time = found.unprotected
     if time is None:
         return []
@@ -130,7 +130,7 @@ def _format_metric_lines(
 
 
 def _format_buy_and_hold(metrics: Metrics, quote: str) -> list[str]:
-    """Return the values of buying and holding of the metrics that are shown."""
+    """Return the value of buy and hold for each metric that is shown, as texts."""
     decimals = choose_money_decimals(quote, metrics.start_cash)
     hold: Any = metrics.buy_and_hold
     return [

@@ -1,4 +1,4 @@
-"""The positions of an account for the report, dated by the candles that filled them."""
+"""The positions that an account really traded, dated by the candles that filled them."""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, localcontext
@@ -17,11 +17,11 @@ from trader.commands.round_trips import PRECISION, RoundTrip
 
 
 class TradedPosition(Struct, frozen=True):
-    """One position that was really traded; times are opens of candles, epoch seconds."""
+    """A position that an account really traded; times are opens of candles, epoch seconds."""
 
     symbol: str
     session: str
-    """Session that bought the position."""
+    """Id of the session that bought the position."""
     signal_timestamp: int | None
     """Open of the candle whose signal led to the entry; None: not stored."""
     entry_timestamp: int
@@ -41,11 +41,13 @@ class TradedPosition(Struct, frozen=True):
     exit_type: str
     """Type of the order that closed it, such as `market`, `stop_loss` or `command`; empty: open."""
     entry_reason: str
+    """Stored reason of the entry; may be empty."""
     exit_reason: str
+    """Stored reason of the exit; empty: none, or open."""
     fee_base: float = 0.0
     """Part of the fees that was taken from the coins, base currency."""
     left_over: float = 0.0
-    """Base currency that was bought and not sold, less the fee in base currency.
+    """Amount bought that was neither sold nor taken as a fee, base currency.
 
     Below 0: coins of earlier positions were sold as well. 0 while the position is open.
     """
@@ -57,12 +59,12 @@ class TradedPosition(Struct, frozen=True):
 
     @property
     def is_open(self) -> bool:
-        """Return whether the position is open at the end."""
+        """Return whether the position is open."""
         return self.exit_timestamp is None
 
     @property
     def exit_kind(self) -> ExitKind:
-        """Return the exit kind by the backtest's names; a command counts as signal."""
+        """Return the kind of exit by the backtest's names; a command counts as `signal`."""
         kinds: tuple[ExitKind, ...] = get_args(ExitKind)
         for kind in kinds:
             if kind == self.exit_type:
@@ -75,7 +77,7 @@ def make_traded_positions(
     orders: Mapping[str, OrderRecord],
     candles: Candles,
 ) -> list[TradedPosition]:
-    """Return the round trips of one symbol with the candles and the orders that made them.
+    """Return the positions of round trips, with the candles and orders that made them.
 
     Args:
         trips: Round trips of one symbol, oldest first.
@@ -93,6 +95,7 @@ def make_traded_positions(
 def _make_position(
     trip: RoundTrip, orders: Mapping[str, OrderRecord], candles: Candles
 ) -> TradedPosition | None:
+    """Return the position of a round trip; None: it was entered before the candles."""
     fills = trip.fills
     sells = [one for one in fills if one.side == "sell"]
     entry = orders.get(trip.entry_order_id)
@@ -132,9 +135,17 @@ def _make_position(
 def find_filled_candle(
     fill: Fill, orders: Mapping[str, OrderRecord], candles: Candles
 ) -> int | None:
-    """Return the candle that filled a trade, epoch seconds; None if it is before all candles.
+    """Return the open of the candle by whose price a fill was made, epoch seconds.
 
-    Orders of earlier versions lack it: then the candle of the trade's execution is returned.
+    Orders of earlier versions did not store it: then it is the candle of the execution.
+
+    Args:
+        fill: The fill.
+        orders: Orders by client order id.
+        candles: Candles of the range.
+
+    Returns:
+        None: the candle is before the range.
     """
     order = orders.get(fill.client_order_id)
     if order is not None and order.filled_timestamp is not None:
@@ -148,7 +159,13 @@ def find_filled_candle(
 def compute_symbol_profit(
     fills: Sequence[Fill], orders: Mapping[str, OrderRecord], candles: Candles
 ) -> FloatArray:
-    """Return the profit of one symbol's trades at each close, quote currency, shape (n,)."""
+    """Return the profit of one symbol's fills at each close, quote currency, shape (n,).
+
+    Args:
+        fills: Fills of the symbol, oldest first.
+        orders: Orders by client order id.
+        candles: Candles of the range, n of them.
+    """
     quote, base = np.zeros(len(candles)), np.zeros(len(candles))
     for fill in fills:
         candle = find_filled_candle(fill, orders, candles)

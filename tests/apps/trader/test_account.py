@@ -25,8 +25,8 @@ from onetape.store.sessions import start_session
 from order_changes import change_of, fill_of
 from traded_accounts import TradedAccount
 from trader.account import (
-    check_account,
-    check_account_settings,
+    check_account_name,
+    check_stored_account,
     choose_account_name,
     release_abandoned_entries,
 )
@@ -94,18 +94,18 @@ def test_another_use_of_an_account_is_refused_with_the_way_out(
     settings: TraderSettings, key: SeriesKey, strategy: str, words: str
 ) -> None:
     with pytest.raises(SafetyRefusal, match=rf"{words}.*--account NAME") as refused:
-        check_account([STORED], settings, key, strategy)
+        check_stored_account([STORED], settings, key, strategy)
     assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("cash", [None, "5000.1", "5000.100"])
 def test_the_same_use_of_an_account_is_accepted(cash: str | None) -> None:
-    check_account([STORED], settings_of(cash), KEY, "rsi")
-    check_account([], settings_of(cash), KEY, "macd")
+    check_stored_account([STORED], settings_of(cash), KEY, "rsi")
+    check_stored_account([], settings_of(cash), KEY, "macd")
 
 
 def test_another_symbol_may_be_traded_with_the_money_of_an_account_by_another_strategy() -> None:
-    check_account([STORED], settings_of(), SeriesKey("simulator", "ETH/USDT", "4h"), "macd")
+    check_stored_account([STORED], settings_of(), SeriesKey("simulator", "ETH/USDT", "4h"), "macd")
 
 
 def test_a_refused_account_is_left_as_it_was(run: Run[None], db: Path) -> None:
@@ -256,7 +256,7 @@ def test_two_accounts_of_one_symbol_in_one_file_do_not_mix(
     "name", ["mine", "paper binance BTC/USDT 1h", "Konto 1", "账户", "x" * 100]
 )
 def test_a_printable_name_of_an_account_is_accepted(name: str) -> None:
-    check_account_settings(settings_of(name=name))
+    check_account_name(settings_of(name=name))
     assert choose_account_name(settings_of(name=name), [KEY]) == name
 
 
@@ -266,7 +266,7 @@ def test_a_printable_name_of_an_account_is_accepted(name: str) -> None:
 )
 def test_a_name_that_cannot_be_shown_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="account_name must be"):
-        check_account_settings(settings_of(name=name))
+        check_account_name(settings_of(name=name))
 
 
 def test_names_that_look_alike_are_one_account() -> None:

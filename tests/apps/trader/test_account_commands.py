@@ -173,16 +173,16 @@ def test_a_row_is_read_once_for_all_symbols_of_a_process(tmp_path: Path) -> None
     with TradedAccount(tmp_path / "x.db", ACCOUNT, cash="1000") as account:
         commands = AccountCommands(account.store, ACCOUNT, SYMBOLS)
         give(account.store, "pause", "anna")
-        commands.read(newer_than_seconds=0)
+        commands.read(max_age_seconds=0)
         # What was read is not read again, so that a change of it is not seen.
         with account.store.write() as connection:
             connection.execute("UPDATE controls SET verb = 'resume'")
-        commands.read(newer_than_seconds=0)
+        commands.read(max_age_seconds=0)
         assert commands.state.pause is not None
         give(account.store, "halt", "anna")
-        commands.read(newer_than_seconds=600)
+        commands.read(max_age_seconds=600)
         assert commands.state.halt is None
-        commands.read(newer_than_seconds=0)
+        commands.read(max_age_seconds=0)
         assert commands.state.halt is not None
         for symbol in SYMBOLS:
             assert [one.control.verb for one in commands.take_new(symbol)] == ["halt"]

@@ -206,7 +206,7 @@ def test_an_error_of_one_symbol_is_its_own_and_the_others_enter() -> None:
 def test_a_look_ahead_enters_nothing_and_leaves_the_rules_as_they_are() -> None:
     account = trading("A")
     account.close("A", 0, BUY)
-    ahead = account.rules.look_ahead()
+    ahead = account.rules.copy_for_preview()
     ahead.step("A", CandlesOpened((OpenedCandle("A", START + HOUR, 100.0),)))
     assert account.entered == []
     account.open("A", 1)

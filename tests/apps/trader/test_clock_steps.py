@@ -297,15 +297,15 @@ def test_a_clock_that_was_set_counts_where_the_exchange_states_no_time(
             exchange = opened.exchange
             states = TraderStates(now_ms=lambda: 0, write=kept.extend)
             watch = ClockWatch(exchange, states)
-            await watch.look()
+            await watch.compare_if_due()
             assert not exchange.states_time
             assert opened.simulator.clock.now_ms() - exchange.now_ms() > 3_000_000
             opened.wall.step_ms = 0
-            await watch.look()
+            await watch.compare_if_due()
             assert abs(opened.simulator.clock.now_ms() - exchange.now_ms()) < 600_000
             assert states.state == "degraded"
             watch._due = 0.0  # pyright: ignore[reportPrivateUsage] - three minutes later
-            await watch.look()
+            await watch.compare_if_due()
             assert states.state == "trading"
 
     run(scene())

@@ -53,7 +53,7 @@ def stored(account: TradedAccount) -> list[str]:
 def test_a_command_by_signal_on_a_full_disk_is_stored_once_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(command_signals, "AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(command_signals, "RETRY_SECONDS", 0.05)
     printed = Printed(capsys)
 
     async def scenario(account: TradedAccount) -> None:
@@ -104,7 +104,7 @@ def test_signals_before_the_event_loop_runs_are_commands_and_those_at_the_end_ki
 def test_a_command_by_signal_is_stored_once_a_first_start_has_stored_the_account(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(command_signals, "AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(command_signals, "RETRY_SECONDS", 0.05)
     path = tmp_path / "x.db"
     printed = Printed(capsys)
 

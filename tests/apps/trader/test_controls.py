@@ -252,7 +252,7 @@ def test_after_a_restart_a_halt_holds_before_the_first_look_for_commands(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     exits = ExitConfig(time_stop_bars=1)
-    look = ControlWatch.look
+    look = ControlWatch.carry_out_commands
 
     async def scene() -> None:
         may_look = asyncio.Event()
@@ -269,7 +269,7 @@ def test_after_a_restart_a_halt_holds_before_the_first_look_for_commands(
                 await trading.until(lambda: "halted by anna" in capsys.readouterr().out)
                 await step_to(opened, trading, range(2, 4))
                 await trading.until(lambda: trading.query("SELECT 1 FROM exit_obligations"))
-            monkeypatch.setattr(ControlWatch, "look", look_later)
+            monkeypatch.setattr(ControlWatch, "carry_out_commands", look_later)
             async with desk(opened, db, strategy=buys, exits=exits, number=2) as trading:
                 await trading.until_live(opened)
                 await step_to(opened, trading, range(4, 5))

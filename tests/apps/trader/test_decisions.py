@@ -250,8 +250,8 @@ def test_candles_learned_after_a_break_become_no_order_except_the_newest(
                 opened.gate.cut()
                 await opened.go_to(3.5)
                 opened.gate.refuses_sockets = opened.gate.rest_is_down = False
-                assert "learned too late" in (await gates_of(trading, 0))["newest candle"]
-                assert "learned too late" in (await gates_of(trading, 1))["newest candle"]
+                assert "evaluated too late" in (await gates_of(trading, 0))["newest candle"]
+                assert "evaluated too late" in (await gates_of(trading, 1))["newest candle"]
 
     run(scene())
 

@@ -1,5 +1,6 @@
 """A position in a market that is not listed any more: a person frees its money and its slot."""
 
+import json
 import signal
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -23,7 +24,7 @@ from onetape.store.reservations import AccountCash
 from programs import Program
 from traded_accounts import TradedAccount
 from trader.commands.status_record import TraderStatus, read_status
-from trader.delisted import forget_answered, note_delisted, note_listed
+from trader.delisted import note_delisted, note_listed, write_off_if_answered
 from trader.live.start_plan import is_open
 from trader.live.times import LiveTimes
 from trader.main import app
@@ -91,6 +92,14 @@ def status_of(account: TradedAccount) -> TraderStatus:
     return read_status(account.store, found)
 
 
+def test_json_of_an_answer_is_json_alone(db: Path, account: TradedAccount) -> None:
+    leave(account)
+    note_delisted(db, NAME, SYMBOL, "simulator has no spot market 'BTC/USDT'")
+    result = reconcile(db, "--forget", "1", "--json")
+    assert json.loads(result.stdout) == {"differences": []}
+    assert "the position of 2 BTC is taken out of the ledger" in result.stderr
+
+
 @pytest.mark.parametrize(("price", "cash"), [(None, 960), ("95.5", 991), ("0", 800)])
 def test_forget_frees_money_and_place_of_a_position_that_cannot_be_sold(
     db: Path, account: TradedAccount, price: str | None, cash: int
@@ -137,12 +146,12 @@ def test_a_position_that_a_trader_has_is_taken_out_of_the_ledger_by_that_trader(
     assert (stored.answer, stored.document["price"]) == ("forget", "95.5")
     # It ended before it has read the answer: the next start carries it out.
     leave(account)
-    line = forget_answered(db, NAME, SYMBOL)
+    line = write_off_if_answered(db, NAME, SYMBOL)
     assert line is not None
     assert "at 95.5 USDT each" in line
     assert not is_open(account.store, read_traded_series(account.store)[0])
     assert read_open_differences(account.store) == []
-    assert forget_answered(db, NAME, SYMBOL) is None
+    assert write_off_if_answered(db, NAME, SYMBOL) is None
 
 
 @pytest.mark.parametrize("times", [None, QUICK])
@@ -153,7 +162,7 @@ def test_row_103_a_running_trader_frees_a_position_whose_market_is_delisted_mean
     times: LiveTimes | None,
 ) -> None:
     monkeypatch.setattr("trader.market_status.FETCH_SECONDS", 0.05)
-    monkeypatch.setattr("trader.market_status.LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("trader.market_status.CHECK_SECONDS", 0.05)
     monkeypatch.setattr("trader.supervisor.FIRST_PAUSE_SECONDS", 0.05)
     strategy = strategy_file(BUYS, "buys")
 

@@ -20,7 +20,7 @@ from onetape.store.leases import Fence, acquire_lease
 from onetape.store.ledger import read_fills
 from onetape.store.orders import insert_order
 from onetape.store.sessions import start_session
-from trader.account import get_configured_balance, hold_account
+from trader.account import get_configured_balance, open_or_continue_account
 from trader.account_context import build_account_context
 from trader.brokers.paper_executor import PaperExecutor
 from trader.evaluator.messages import LoadedStrategy
@@ -89,7 +89,7 @@ def test_an_entry_by_volatility_is_as_large_on_paper_as_in_a_backtest(
             ),
         )  # fmt: skip
         start_session(store, context.session, fence)
-        context, _ = hold_account(context, fence)
+        context, _ = open_or_continue_account(context, fence)
         broker = PaperExecutor(context, fence, build_account_context([context]).funds)
         order = order_of(key, int(candles.timestamp[-2]))
         insert_order(store, order, fence)

@@ -166,7 +166,7 @@ def test_row_103_a_start_that_waits_prints_a_failure_once_and_again_after_an_hou
         for error in (first, first, second, first):
             waiting.report(error)
         assert lines() == ["degraded: no answer"], "errors that take turns are no news each time"
-        monkeypatch.setattr("trader.waiting_start.NEWS_SECONDS", 0.0)
+        monkeypatch.setattr("trader.waiting_start.PRINT_SECONDS", 0.0)
         for error in (second, second, first):
             waiting.report(error)
         assert lines() == ["still degraded after 0 s: answered 403"]

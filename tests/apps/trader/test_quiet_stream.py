@@ -19,7 +19,7 @@ MARCH_MS = MARCH * 1_000
 def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at the market's status without the pauses that spare an exchange."""
     monkeypatch.setattr("trader.market_status.FETCH_SECONDS", 0.05)
-    monkeypatch.setattr("trader.market_status.LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("trader.market_status.CHECK_SECONDS", 0.05)
 
 
 async def always_missed(self: CandleFeed, rest: object) -> bool:

@@ -228,7 +228,7 @@ def test_rows_5_and_7_refusals_that_last_degrade_until_candles_are_answered(
 def test_a_refused_look_at_the_market_degrades_until_it_is_answered(
     run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trader.market_status.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("trader.market_status.CHECK_SECONDS", 0.02)
     monkeypatch.setattr("trader.market_status.FETCH_SECONDS", 0.3)
 
     async def scene() -> None:

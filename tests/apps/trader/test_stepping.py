@@ -22,7 +22,7 @@ from onetape.store.orders import insert_order, store_order_change
 from onetape.store.sessions import start_session
 from onetape.strategies import BUY, SELL, Signals
 from order_changes import end_of
-from trader.account import get_configured_balance, hold_account
+from trader.account import get_configured_balance, open_or_continue_account
 from trader.account_context import build_account_context
 from trader.brokers.paper_executor import PaperExecutor
 from trader.evaluator.messages import LoadedStrategy
@@ -64,7 +64,7 @@ class Stored:
         )
         self.fence = Fence("a", acquire_lease(store, "a", "a test", now_ms=0, seconds=1e9))
         start_session(store, session, self.fence)
-        hold_account(self.context, self.fence)
+        open_or_continue_account(self.context, self.fence)
 
     def close(self, *hours: int) -> None:
         rows = [candle(hour) for hour in hours]

@@ -27,7 +27,7 @@ from onetape.core.errors import (
 )
 from onetape.store.trader_states import StateChange
 from trader.states import Problem, TraderStates
-from trader.supervisor import Reaction, Supervisor, TaskEnded, find_rule
+from trader.supervisor import Reaction, Supervisor, TaskEnded, find_error_rule
 
 Run = Callable[[Any], Any]
 
@@ -65,7 +65,7 @@ def states_of(trading: Desk) -> list[str]:
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value.name,
 )
 def test_each_class_of_error_has_its_reaction(error: Exception, reaction: Reaction) -> None:
-    assert find_rule(error).reaction is reaction
+    assert find_error_rule(error).reaction is reaction
 
 
 class Recorded:

@@ -91,7 +91,7 @@ def test_a_thread_that_hangs_is_reported_and_so_is_its_end(
     run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("trader.trading_thread.STUCK_SECONDS", 0.1)
-    monkeypatch.setattr("trader.trading_thread.LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("trader.trading_thread.CHECK_SECONDS", 0.01)
 
     async def work(stop: StopRequest) -> None:
         del stop

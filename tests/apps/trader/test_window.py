@@ -8,7 +8,7 @@ import pytest
 
 from desk import HOUR, KEY, MARCH, desk, market
 from onetape.store.gaps import set_gap
-from trader.window import Warmup, read_decision_window
+from trader.window import WarmupGaps, read_decision_window
 
 Run = Callable[[Any], Any]
 
@@ -36,7 +36,7 @@ def test_a_window_begins_after_the_last_unexplained_gap(run: Run, db: Path) -> N
                 state="none at exchange", requested_ms=1,
             )  # fmt: skip
             crossed = read_decision_window(context, newest)
-            assert crossed.warmups == [Warmup([], "")]
+            assert crossed.warmups == [WarmupGaps([], "")]
             assert int(crossed.candles.timestamp[0]) < MARCH - 60 * HOUR
 
     run(scene())

@@ -18,7 +18,7 @@ FINE = RiskContext(
 )
 #: Each makes an entry unwise and leaves an exit as urgent as it was.
 UNWISE = {
-    "newest candle": replace(FINE, late_reason="learned too late, after a break"),
+    "newest candle": replace(FINE, late_reason="evaluated too late, after a break"),
     "signal age": replace(FINE, age_seconds=3_600),
     "candles": replace(FINE, missing_since=1_709_251_200),
     "stream": replace(FINE, is_stream_up=False),

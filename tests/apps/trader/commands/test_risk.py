@@ -23,8 +23,8 @@ def losing(folder: Path, account: TradedAccount) -> str:
     del account
     with open_store(folder / DATABASE, create=False) as store:
         guard = RiskGuard(store, "real", DEFAULT_LIMITS)
-        guard.look(Decimal(10_000), NOON_MS)
-        guard.look(Decimal(9_400), NOON_MS + 60_000)
+        guard.measure(Decimal(10_000), NOON_MS)
+        guard.measure(Decimal(9_400), NOON_MS + 60_000)
     return "real"
 
 
@@ -57,14 +57,24 @@ def test_without_live_accounts_one_line_is_printed(trader: Run, account: TradedA
     assert (shown.code, "no account of it has traded live" in shown.out) == (0, True)
 
 
+def test_an_account_that_is_unknown_or_never_traded_live_is_named(
+    trader: Run, account: TradedAccount
+) -> None:
+    unknown = trader("risk", "--account", "tset")
+    assert (unknown.code, unknown.out, unknown.err.count("\n")) == (4, "", 1)
+    assert "no account 'tset'; did you mean 'test'?" in unknown.err
+    shown = trader("risk", "--account", account.name)
+    assert (shown.code, "account test has never traded live" in shown.out) == (0, True)
+
+
 def test_a_trader_and_a_person_change_the_same_row(folder: Path, losing: str, trader: Run) -> None:
     with open_store(folder / DATABASE, create=False) as store:
         guard = RiskGuard(store, losing, DEFAULT_LIMITS)
-        state = guard.look(Decimal(9_400), NOON_MS + 120_000)
+        state = guard.measure(Decimal(9_400), NOON_MS + 120_000)
         assert state is not None
         assert state.reason is not None
         trader("risk", "--clear", "--account", losing)
-        state = guard.look(Decimal(9_390), NOON_MS + 180_000)
+        state = guard.measure(Decimal(9_390), NOON_MS + 180_000)
         assert state is not None
         assert state.reason is None
 
@@ -75,4 +85,4 @@ def test_an_unknown_equity_changes_nothing_and_lets_nothing_in(
     del account
     with open_store(folder / DATABASE, create=False) as store:
         guard = RiskGuard(store, "real", DEFAULT_LIMITS)
-        assert guard.look(None, NOON_MS) is None
+        assert guard.measure(None, NOON_MS) is None

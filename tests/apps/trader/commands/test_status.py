@@ -203,6 +203,16 @@ def test_a_missing_file_is_one_line_that_names_the_files_with_accounts(
         assert "these do, choose one with --db: data/onetape.db (1 account)" in ended.err
 
 
+def test_a_database_is_named_once_if_the_flag_has_a_whole_path(
+    trader: Run, account: TradedAccount, folder: Path
+) -> None:
+    account.end()
+    empty = folder / "data" / "empty.db"
+    open_store(empty, create=True).close()
+    assert trader("status", "--db", str(empty)).err.count("(1 account)") == 1
+    assert "other databases" not in trader("status", "--db", str(folder / DATABASE)).out
+
+
 def test_without_any_account_the_line_has_the_way_to_open_one(trader: Run, folder: Path) -> None:
     ended = trader("status")
     assert (ended.code, ended.out, ended.err.count("\n")) == (4, "", 1)

@@ -69,6 +69,19 @@ def test_accounts_are_mixed_in_the_order_of_time_and_named(
     assert len(only.out.splitlines()) == 2
 
 
+def test_each_symbol_of_an_account_has_the_decimals_of_its_market(
+    trader: Run, account: TradedAccount
+) -> None:
+    account.candles((61_240.1, 61_300.5, 61_200.0, 61_250.5))
+    account.fill("buy", "0.01", "61240.1", 1)
+    with TradedAccount(DATABASE.resolve(), "test", symbol="DOGE/USDT") as doge:
+        doge.candles((0.12345, 0.1235, 0.123, 0.12346))
+        doge.fill("buy", "1000", "0.12346", 2)
+    bitcoin, dogecoin = trader("trades").out.splitlines()[1:3]
+    assert " 61,240.10 " in bitcoin
+    assert " 0.12346 " in dogecoin
+
+
 def test_an_account_without_trades_is_no_error(trader: Run, account: TradedAccount) -> None:
     del account
     assert trader("trades").out == "database: data/onetape.db; 0 fills; times are UTC\n"

@@ -44,7 +44,7 @@ def test_a_history_that_fails_in_the_middle_goes_on_where_it_was() -> None:
                 failures = 0
                 while True:
                     try:
-                        found = await requests.read_past(START_MS, frozenset())
+                        found = await requests.read_history(START_MS, frozenset())
                         break
                     except ExchangeError:
                         failures += 1

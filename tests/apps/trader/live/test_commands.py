@@ -60,7 +60,7 @@ class Rules:
         if verb is not None:
             row = NewControl(ACCOUNT, verb, START_MS, "anna on host", KEY.symbol)
             insert_controls(desk.store, [row])
-        await self.commands.look()
+        await self.commands.carry_out_commands()
         done = desk.query("SELECT done_ms IS NOT NULL FROM controls ORDER BY id")
         return [bool(one) for (one,) in done]
 

@@ -230,15 +230,15 @@ def test_a_breach_of_another_process_counts_where_the_own_equity_is_not_known(
 ) -> None:
     with open_store(tmp_path / "x.db", create=True) as store:
         other, own = (RiskGuard(store, ACCOUNT, RiskLimits()) for _ in range(2))
-        assert own.look(None, 0) is None
-        other.look(Decimal(1_000), 0)
-        own.look(Decimal(1_000), 1)
-        other.look(Decimal(900), 2)
-        found = own.look(None, 3)
+        assert own.measure(None, 0) is None
+        other.measure(Decimal(1_000), 0)
+        own.measure(Decimal(1_000), 1)
+        other.measure(Decimal(900), 2)
+        found = own.measure(None, 3)
         assert found is not None
         assert "daily loss" in (found.reason or "")
         clear_risk(store, ACCOUNT, cleared_by="the test")
-        found = own.look(None, 4, orders=31)
+        found = own.measure(None, 4, orders=31)
         assert found is not None
         assert [one.limit for one in found.breaches] == ["orders per minute"]
 

@@ -264,10 +264,10 @@ def test_a_history_from_before_a_long_error_of_the_file_is_read_again(tmp_path: 
                 # The first page is of the reading.
                 simulator.faults.add(Fault("latency", seconds=0.5, path="/api/v3/myTrades", nth=2))
                 broker = desk.executor.broker
-                await desk.until(lambda: broker.is_asking("past", "BTC/USDT"))
+                await desk.until(lambda: broker.is_request_running("history", "BTC/USDT"))
                 # From here on nothing is stored; the history arrives.
                 async with asyncio.timeout(60):
-                    while broker.is_asking("past", "BTC/USDT"):
+                    while broker.is_request_running("history", "BTC/USDT"):
                         broker.reported.clear()
                         await broker.reported.wait()
                 simulator.account.cancel_by_hand("BTC/USDT")

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from live_desk import ACCOUNT
 from onetape.cli.program import HELP_NAMES
+from onetape.core.errors import DataError, UsageError
 from onetape.store.database import open_store
 from onetape.store.leases import Fence, acquire_lease
 from onetape.store.live_accounts import add_difference
@@ -44,6 +45,21 @@ def test_an_answer_is_stored_and_shown(db: Path) -> None:
     assert ask(db, "--forget", "1").exit_code == 0
     document = json.loads(ask(db, "--json").output)
     assert [one["answer"] for one in document["differences"]] == ["forget", None]
+
+
+def test_an_answer_to_a_difference_of_another_account_is_refused(db: Path) -> None:
+    refused = ask(db, "--account", "other", "--forget", "1")
+    assert isinstance(refused.exception, UsageError)
+    assert f"difference 1 is of account {ACCOUNT}, not other" in str(refused.exception)
+    document = json.loads(ask(db, "--json").output)
+    assert [one["answer"] for one in document["differences"]] == [None, None]
+
+
+def test_an_account_that_does_not_exist_is_refused(db: Path) -> None:
+    assert ask(db, "--account", ACCOUNT).exit_code == 0
+    refused = ask(db, "--account", "tset")
+    assert isinstance(refused.exception, DataError)
+    assert "holds no account 'tset'" in str(refused.exception)
 
 
 @pytest.mark.parametrize(

@@ -187,7 +187,7 @@ def test_the_account_of_many_symbols_is_read_less_often(run: Run) -> None:
         others = {f"COIN{one}/USDT" for one in range(99)}
         symbols |= others
         # A reading may be under way.
-        await desk.until(lambda: not desk.executor.broker.is_asking("refresh", "BTC/USDT"))
+        await desk.until(lambda: not desk.executor.broker.is_request_running("refresh", "BTC/USDT"))
         await desk.drive(0.2)
         account = desk.executor._account  # pyright: ignore[reportPrivateUsage]
         before = account._snapshot  # pyright: ignore[reportPrivateUsage]
