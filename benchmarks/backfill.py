@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from recording import SEED, machine, measure, print_document, refuse_slow_imports
+from recording import SEED, describe_machine, measure, print_document, refuse_slow_imports
 
 #: 2023-04-01; the few minutes that the simulator lacks since then, as exchanges do, are requested
 #: twice.
@@ -37,7 +37,7 @@ BARE: Final = "a bare fetch_ohlcv loop"
 
 
 @contextmanager
-def simulator() -> Generator[str]:
+def run_simulator() -> Generator[str]:
     """Run a simulator without limits, and yield its address."""
     process = subprocess.Popen(  # noqa: S603 - our own program, no shell
         [
@@ -58,8 +58,8 @@ def simulator() -> Generator[str]:
         process.wait()
 
 
-async def bare(url: str, candles: int) -> dict[str, Any]:
-    """Fetch page after page with CCXT and keep nothing."""
+async def fetch_with_ccxt(url: str, candles: int) -> dict[str, Any]:
+    """Fetch page after page with CCXT, and store nothing."""
     import ccxt.async_support as ccxt
 
     from onetape.exchange.clients import Endpoint, make_client_settings, redirect_urls
@@ -78,7 +78,7 @@ async def bare(url: str, candles: int) -> dict[str, Any]:
     return {"rate": fetched / seconds}
 
 
-async def ours(url: str, candles: int, path: Path) -> dict[str, Any]:
+async def fetch_with_backfiller(url: str, candles: int, path: Path) -> dict[str, Any]:
     """Fetch and store as the backfiller does, into an existing file."""
     from backfiller.run_database import RunDatabase
     from backfiller.series_fetch import fetch_series
@@ -90,7 +90,7 @@ async def ours(url: str, candles: int, path: Path) -> dict[str, Any]:
     with RunDatabase(path, "simulator") as database:
         async with RestExchange(Endpoint("simulator", url)) as exchange:
             await exchange.market(SYMBOL)
-            before = peak_mb()
+            before = read_peak_mb()
             began = time.perf_counter()
             summary = await fetch_series(
                 exchange,
@@ -103,15 +103,15 @@ async def ours(url: str, candles: int, path: Path) -> dict[str, Any]:
             seconds = time.perf_counter() - began
     if summary.unproven or summary.stored + summary.missing != candles:
         raise SystemExit(f"{summary.stored:,} candles were stored, {candles:,} were requested")
-    return {"rate": summary.stored / seconds, "grown_mb": peak_mb() - before}
+    return {"rate": summary.stored / seconds, "grown_mb": read_peak_mb() - before}
 
 
-def peak_mb() -> float:
-    """Return the most memory that this process has had, in MB."""
+def read_peak_mb() -> float:
+    """Return the largest memory of this process so far, MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1_024
 
 
-def trader(path: Path, number: int, end: Any, waits: Any) -> None:
+def write_as_trader(path: Path, number: int, end: Any, waits: Any) -> None:
     """Write as a trader does, twice a second, and record the duration of each write."""
     from onetape.core.candles import Candle, SeriesKey
     from onetape.store.candles import replace_forming
@@ -123,29 +123,32 @@ def trader(path: Path, number: int, end: Any, waits: Any) -> None:
     found: list[float] = []
     with open_store(path, create=False) as store:
         name = f"paper/{number}"
-        token = acquire_lease(store, name, "benchmark", now_ms=now_ms(), seconds=20)
+        token = acquire_lease(store, name, "benchmark", now_ms=read_clock_ms(), seconds=20)
         while not end.wait(pace.uniform(0.3, 0.7)):
             began = time.perf_counter()
-            replace_forming(store, key, Candle(START, 1.0, 2.0, 0.5, 1.5, 9.0), seen_ms=now_ms())
+            replace_forming(
+                store, key, Candle(START, 1.0, 2.0, 0.5, 1.5, 9.0), seen_ms=read_clock_ms()
+            )
             found.append((time.perf_counter() - began) * 1_000)
-            ticker = BestPrices(now_ms(), 1.0, 1.1, 1.05)
+            ticker = BestPrices(read_clock_ms(), 1.0, 1.1, 1.05)
             insert_ticker(store, key.exchange, key.symbol, ticker)
-            renew_lease(store, name, token, now_ms=now_ms(), seconds=20)
+            renew_lease(store, name, token, now_ms=read_clock_ms(), seconds=20)
     waits.put(found)
 
 
-def now_ms() -> int:
+def read_clock_ms() -> int:
     """Return the computer's time in epoch milliseconds."""
     return time.time_ns() // 1_000_000
 
 
 @contextmanager
-def traders(path: Path) -> Generator[list[float]]:
+def run_traders(path: Path) -> Generator[list[float]]:
     """Run traders on a file; the list holds their waits (ms) when the block has ended."""
     context = multiprocessing.get_context("spawn")
     end, queue, waits = context.Event(), context.Queue(), list[float]()
     processes = [
-        context.Process(target=trader, args=(path, number, end, queue)) for number in range(TRADERS)
+        context.Process(target=write_as_trader, args=(path, number, end, queue))
+        for number in range(TRADERS)
     ]
     for process in processes:
         process.start()
@@ -160,7 +163,7 @@ def traders(path: Path) -> Generator[list[float]]:
             process.join()
 
 
-def child(*arguments: str) -> dict[str, Any]:
+def run_child(*arguments: str) -> dict[str, Any]:
     """Take one sample in a fresh process."""
     done = subprocess.run(  # noqa: S603 - this file
         [sys.executable, __file__, "--child", *arguments],
@@ -171,19 +174,19 @@ def child(*arguments: str) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
-def sample(kind: str, url: str, candles: int) -> dict[str, Any]:
-    """Take one sample: of the bare loop, of ours, or of ours next to traders."""
+def take_sample(kind: str, url: str, candles: int) -> dict[str, Any]:
+    """Take one sample: of the bare loop, of the backfiller, or of it next to traders."""
     if kind == "bare":
-        return child(kind, url, str(candles))
+        return run_child(kind, url, str(candles))
     from onetape.store.database import open_store
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "candles.db")
         open_store(path, create=True).close()
         if kind == "ours":
-            return child("ours", url, str(candles), str(path))
-        with traders(path) as waits:
-            taken = child("ours", url, str(candles), str(path))
+            return run_child("ours", url, str(candles), str(path))
+        with run_traders(path) as waits:
+            taken = run_child("ours", url, str(candles), str(path))
         return {**taken, "p99_ms": sorted(waits)[int(len(waits) * 0.99)]}
 
 
@@ -192,7 +195,11 @@ def main() -> None:
     if sys.argv[1:2] == ["--child"]:
         kind, url, candles, *path = sys.argv[2:]
         count = int(candles)
-        loop = bare(url, count) if kind == "bare" else ours(url, count, Path(path[0]))
+        loop = (
+            fetch_with_ccxt(url, count)
+            if kind == "bare"
+            else fetch_with_backfiller(url, count, Path(path[0]))
+        )
         print(json.dumps(asyncio.run(loop)))  # noqa: T201 - for the parent
         return
     parser = argparse.ArgumentParser(description="Measure the backfiller; prints JSON.")
@@ -200,13 +207,13 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3)
     flags = parser.parse_args()
     refuse_slow_imports()
-    here = machine()
+    here = describe_machine()
     taken: dict[str, list[dict[str, Any]]] = {"bare": [], "ours": [], "beside": []}
-    with simulator() as url:
-        child("bare", url, str(flags.candles))  # so that every page has been invented
+    with run_simulator() as url:
+        run_child("bare", url, str(flags.candles))  # so that every page has been invented
         for _ in range(flags.repeat):
             for kind, samples in taken.items():
-                samples.append(sample(kind, url, flags.candles))
+                samples.append(take_sample(kind, url, flags.candles))
     rates = {kind: [one["rate"] for one in samples] for kind, samples in taken.items()}
     what = f"{flags.candles:,} candles fetched and stored"
     raw = {f"{kind}_per_second": rate for kind, rate in rates.items()}

@@ -1,12 +1,13 @@
-"""Speed of backtests and optimizations against backtesting.py, vectorbt and the floor of NumPy.
+"""Speed of backtests and optimizations, compared with backtesting.py, vectorbt and plain NumPy.
 
     unset PYTHONDONTWRITEBYTECODE
     uv run python benchmarks/backtest.py --peers FOLDER > benchmarks/results/backtest.json
 
-Every sample is a whole process: start, import, load, run, print. Those that are compared follow
-each other, so that a busy machine is busy for all. The peers are in separate environments in
-FOLDER, which is made where it is missing; they read .npy columns, ours the SQLite file with its
-warm cache.
+Every sample is a whole process: start, import, load, run, print. Processes that are compared run
+one after the other, so that load on the machine affects all. The peers (backtesting.py, vectorbt)
+are installed in separate environments in FOLDER; they read .npy columns, the backtester reads the
+SQLite file with its warm cache. The floor is a process that does the same work with NumPy alone
+(peers/floor.py).
 """
 
 import argparse
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from recording import ROOT, SEED, machine, measure, print_document, refuse_slow_imports
+from recording import ROOT, SEED, describe_machine, measure, print_document, refuse_slow_imports
 from store import FIRST, KEY
 
 from onetape.core.candles import Candles
@@ -56,11 +57,12 @@ class Ended:
 
     seconds: float
     megabytes: float
-    """Most memory that the process held."""
+    """Largest memory of the process, MB."""
     document: dict[str, Any]
+    """JSON document that the process printed."""
 
 
-def run(command: Sequence[str], folder: Path) -> Ended:
+def run_process(command: Sequence[str], folder: Path) -> Ended:
     """Run a process to its end."""
     with tempfile.TemporaryFile() as output:
         began = time.perf_counter()
@@ -73,7 +75,7 @@ def run(command: Sequence[str], folder: Path) -> Ended:
         return Ended(seconds, usage.ru_maxrss / 1024, json.loads(output.read()))
 
 
-def environments(folder: Path) -> dict[str, Path]:
+def install_peers(folder: Path) -> dict[str, Path]:
     """Return the Python of each peer, installed where it is missing."""
     found: dict[str, Path] = {}
     for name, package in PEERS.items():
@@ -96,7 +98,7 @@ def environments(folder: Path) -> dict[str, Path]:
     return found
 
 
-def candles(rows: int) -> Candles:
+def make_candles(rows: int) -> Candles:
     """Return seeded candles, a minute each; not rounded, so that no two averages are equal.
 
     Libraries differ in whether a touch is a cross.
@@ -109,10 +111,11 @@ def candles(rows: int) -> Candles:
     return Candles(times, open_, high, low, close, chance.exponential(5, rows))
 
 
-def prepared(folder: Path, rows: int) -> tuple[Path, Path]:
+def prepare_in_process(folder: Path, rows: int) -> tuple[Path, Path]:
     """Return the candles' database and columns, written by a separate process.
 
-    A process counts the memory of the one that started it, so this one has to stay small.
+    The measured memory of a process includes that of its parent at the fork, so this process must
+    stay small.
     """
     command = [sys.executable, __file__, "--peers", str(folder), "--prepare", str(rows)]
     subprocess.run(command, check=True)  # noqa: S603 - this program
@@ -120,9 +123,9 @@ def prepared(folder: Path, rows: int) -> tuple[Path, Path]:
 
 
 def prepare(folder: Path, rows: int) -> None:
-    """Write the candles as SQLite for ours and as columns for the others."""
+    """Write the candles as SQLite for the backtester and as columns for the peers."""
     database, columns = folder / f"{rows}.db", folder / str(rows)
-    made = candles(rows)
+    made = make_candles(rows)
     with open_store(database, create=True) as store:
         insert_columns(store, KEY, made, source="rest", seen_ms=0)
     columns.mkdir()
@@ -130,8 +133,8 @@ def prepare(folder: Path, rows: int) -> None:
         np.save(columns / f"{name}.npy", getattr(made, name))
 
 
-def ours(database: Path, sizing: str) -> list[str]:
-    """Return the command of our backtest."""
+def make_command(database: Path, sizing: str) -> list[str]:
+    """Return the command of the backtester."""
     return [
         str(BACKTESTER), "--db", str(database), "-t", "1m", "-s", "sma_cross", "--param", "fast=10",
         "--param", "slow=30", "--fee", "0.001", "--cash", CASH, "--sizing", sizing,
@@ -139,7 +142,7 @@ def ours(database: Path, sizing: str) -> list[str]:
     ]  # fmt: skip
 
 
-def result_of(name: str, document: dict[str, Any]) -> dict[str, Any]:
+def read_result(name: str, document: dict[str, Any]) -> dict[str, Any]:
     """Return final equity and closed trades of a run."""
     if name not in ("onetape", "unchecked"):
         return document
@@ -147,16 +150,16 @@ def result_of(name: str, document: dict[str, Any]) -> dict[str, Any]:
     return {"equity": metrics["final_equity"], "trades": metrics["trades"]}
 
 
-def whole(
+def measure_processes(
     folder: Path, pythons: dict[str, Path], rows: int, rounds: int
 ) -> Generator[dict[str, Any]]:
     """Compare whole processes at one size."""
-    database, columns = prepared(folder, rows)
+    database, columns = prepare_in_process(folder, rows)
     size, sizing = SIZES[rows]
     commands = {
         "floor": [sys.executable, str(SCRIPTS / "floor.py"), str(columns)],
-        "onetape": ours(database, sizing),
-        "unchecked": [*ours(database, sizing), "--no-check"],
+        "onetape": make_command(database, sizing),
+        "unchecked": [*make_command(database, sizing), "--no-check"],
         "vectorbt": [
             str(pythons["vectorbt"]), str(SCRIPTS / "with_vectorbt.py"), str(columns), size,
         ],
@@ -169,8 +172,8 @@ def whole(
     results: dict[str, dict[str, Any]] = {}
     for number in range(rounds + 1):
         for name, command in commands.items():
-            ended = run(command, folder)
-            results[name] = result_of(name, ended.document)
+            ended = run_process(command, folder)
+            results[name] = read_result(name, ended.document)
             if number:  # the first round fills caches: ours, numba's, the system's
                 seconds[name].append(ended.seconds)
                 memory[name].append(ended.megabytes)
@@ -193,7 +196,7 @@ def whole(
     )  # fmt: skip
 
 
-def grid(folder: Path, pythons: dict[str, Path], rounds: int) -> Generator[dict[str, Any]]:
+def measure_grid(folder: Path, pythons: dict[str, Path], rounds: int) -> Generator[dict[str, Any]]:
     """Compare a grid of 100 pairs with vectorbt's broadcast, warm and without its start."""
     database, columns = folder / "100000.db", folder / "100000"
     command = [
@@ -205,10 +208,10 @@ def grid(folder: Path, pythons: dict[str, Path], rounds: int) -> Generator[dict[
     warm: dict[str, list[float]] = {kind: [] for kind in WARM}
     for _ in range(rounds):
         shutil.rmtree(folder / "data", ignore_errors=True)
-        ended = run(command, folder)
+        ended = run_process(command, folder)
         taken["whole process"].append(ended.seconds)
         taken["in process"].append(ended.document["seconds"])
-        document = run(peer, folder).document
+        document = run_process(peer, folder).document
         for kind, samples in warm.items():
             samples.append(document[kind][-1])
     for how, own in taken.items():
@@ -233,17 +236,19 @@ def main() -> None:
         prepare(flags.peers, flags.prepare)
         return
     refuse_slow_imports()
-    pythons = environments(flags.peers.resolve())
-    before = machine()
+    pythons = install_peers(flags.peers.resolve())
+    before = describe_machine()
     for path in (*ROOT.glob("apps/*"), *ROOT.glob("packages/*/src")):
         compileall.compile_dir(path, quiet=2)
     with tempfile.TemporaryDirectory(prefix="onetape-benchmark-") as name:
         folder = Path(name)
         measurements = [
-            one for rows in flags.rows for one in whole(folder, pythons, rows, flags.rounds)
+            one
+            for rows in flags.rows
+            for one in measure_processes(folder, pythons, rows, flags.rounds)
         ]
         if 100_000 in flags.rows:
-            measurements += grid(folder, pythons, flags.rounds)
+            measurements += measure_grid(folder, pythons, flags.rounds)
     command = f"uv run python benchmarks/backtest.py --peers FOLDER --rounds {flags.rounds}"
     libraries = ("backtest", "cli", "core", "engine", "optimization", "store", "strategies")
     paths = [f"packages/{name}" for name in libraries]

@@ -1,4 +1,4 @@
-"""Speed of the engine, as a share of one NumPy pass that does the same work and nothing more.
+"""Speed of the engine, compared with one NumPy pass that does the same work and nothing more.
 
     uv run python benchmarks/engine.py > benchmarks/results/engine.json
 
@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
-from recording import SEED, machine, measure, print_document, refuse_slow_imports
+from recording import SEED, describe_machine, measure, print_document, refuse_slow_imports
 
 from onetape.core.candles import Candles, FloatArray
 from onetape.engine import AccountConfig, ExitConfig, simulate
@@ -44,7 +44,7 @@ SIZES: Final[dict[int, tuple[dict[str, Any], str]]] = {
 }
 
 
-def walk(count: int) -> Candles:
+def make_walk(count: int) -> Candles:
     """Return a seeded walk of minutes; its prices are not rounded, so no two averages are equal."""
     chance = np.random.default_rng(SEED)
     close = 30_000 * np.exp(np.cumsum(chance.normal(0, 5e-4, count)))
@@ -54,15 +54,15 @@ def walk(count: int) -> Candles:
     return Candles(60 * np.arange(count), open_, high, low, close, np.ones(count))
 
 
-def average(sums: FloatArray, window: int) -> FloatArray:
+def compute_average(sums: FloatArray, window: int) -> FloatArray:
     """Return the means of the windows that end at the slow average's first value and later."""
     return (sums[SLOW:] - sums[SLOW - window : len(sums) - window]) / window
 
 
-def pass_over(candles: Candles, cash: float, *, one_coin: bool) -> float:
+def run_numpy_pass(candles: Candles, cash: float, *, one_coin: bool) -> float:
     """Return the last equity of the same run, by NumPy alone."""
     sums = np.concatenate(([0.0], np.cumsum(candles.close)))
-    above = average(sums, FAST) > average(sums, SLOW)
+    above = compute_average(sums, FAST) > compute_average(sums, SLOW)
     crosses = np.flatnonzero(above[1:] != above[:-1]) + SLOW + 1
     crosses = crosses[crosses < len(candles)]
     crosses = crosses[int(not above[crosses[0] - SLOW]) :]
@@ -92,7 +92,7 @@ def keep_freed_memory() -> None:
         mallopt(M_TRIM_THRESHOLD, 1 << 30)
 
 
-def seconds(*works: Callable[[], float]) -> tuple[list[float], list[float]]:
+def measure_seconds(*works: Callable[[], float]) -> tuple[list[float], list[float]]:
     """Return the processor time of works that take turns, the least of three each, and results."""
     least = [float("inf")] * len(works)
     results = [work() for work in works]
@@ -104,10 +104,10 @@ def seconds(*works: Callable[[], float]) -> tuple[list[float], list[float]]:
     return least, results
 
 
-def shares(count: int, rounds: int) -> list[dict[str, Any]]:
+def measure_shares(count: int, rounds: int) -> list[dict[str, Any]]:
     """Return the measurements at so many candles."""
     account, name = SIZES[count]
-    candles = walk(count)
+    candles = make_walk(count)
     strategy = load_strategy("sma_cross", {"fast": FAST, "slow": SLOW})
 
     def engine(exits: ExitConfig) -> float:
@@ -122,9 +122,9 @@ def shares(count: int, rounds: int) -> list[dict[str, Any]]:
     ):
         raw: list[list[float]] = []
         for _ in range(rounds):
-            (ours, bare), (found, expected) = seconds(
+            (ours, bare), (found, expected) = measure_seconds(
                 lambda exits=exits: engine(exits),
-                lambda: pass_over(candles, account["cash"], one_coin="sizing" in account),
+                lambda: run_numpy_pass(candles, account["cash"], one_coin="sizing" in account),
             )
             if goal == 3.0 and abs(found / expected - 1) > 1e-9:
                 raise SystemExit(f"the pass came to {expected}, the engine to {found}")
@@ -150,8 +150,8 @@ def main() -> None:
     flags = parser.parse_args()
     refuse_slow_imports()
     keep_freed_memory()
-    before = machine()
-    measurements = [one for count in SIZES for one in shares(count, flags.rounds)]
+    before = describe_machine()
+    measurements = [one for count in SIZES for one in measure_shares(count, flags.rounds)]
     command = f"uv run python benchmarks/engine.py --rounds {flags.rounds}"
     print_document(
         "engine", command, ["packages/engine", "packages/strategies"], before, measurements

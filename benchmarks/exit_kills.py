@@ -16,7 +16,7 @@ import time
 from collections import defaultdict
 from typing import Final
 
-from recording import ROOT, machine, measure, print_document
+from recording import ROOT, describe_machine, measure, print_document
 
 TESTS: Final = "tests/apps/trader/test_commit_points.py"
 #: In a line of `pytest -v`: the point and moment of a kill, and the outcome.
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--rounds", type=int, default=20)
     options = parser.parse_args()
-    before = machine()
+    before = describe_machine()
     deadline = time.monotonic() + 60 * options.minutes
     found: defaultdict[str, list[float]] = defaultdict(list)
     for _ in range(options.rounds):

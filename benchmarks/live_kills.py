@@ -21,7 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from recording import ROOT, git, machine, measure
+from recording import ROOT, describe_machine, measure, run_git
 
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
@@ -32,7 +32,7 @@ from onetape.core.errors import OnetapeError
 from trader.live.times import LiveTimes
 
 FILE: Final = ROOT / "benchmarks" / "results" / "live_kills.json"
-#: Exits and stops act within this, and entries of the symbol within that, wall seconds.
+#: Limits of the time until exits and stops work again, and until entries do, wall seconds.
 SAFE_SECONDS: Final = 10.0
 RESOLVED_SECONDS: Final = 75.0
 PATHS: Final = ("apps/trader", "packages", "tests/support")
@@ -40,7 +40,7 @@ PATHS: Final = ("apps/trader", "packages", "tests/support")
 #: Measurements by name.
 Found = dict[str, dict[str, Any]]
 
-#: Commit that was measured: a run that is continued may be of a later one.
+#: Commits that were measured; a continued run may be of a later commit.
 _commits: list[str] = []
 
 
@@ -51,25 +51,29 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--own-limits", type=int, default=0, metavar="STRIKES")
     options = parser.parse_args()
-    before = machine()
+    before = describe_machine()
     found: Found = {}
     if FILE.exists():
         document = json.loads(FILE.read_text(encoding="utf-8"))
         before = document["machine"]
         _commits.extend(document["commits"])
         found = {one["name"]: one for one in document["measurements"]}
-    asyncio.run(_campaign(options, found, before))
+    asyncio.run(_run_campaign(options, found, before))
 
 
-async def _campaign(options: argparse.Namespace, found: Found, before: dict[str, Any]) -> None:
+async def _run_campaign(options: argparse.Namespace, found: Found, before: dict[str, Any]) -> None:
     deadline = time.monotonic() + 60 * options.minutes
     async with warm_process() as warm:
         for number in range(options.strikes):
-            missing = [one for one in POINTS if len(_samples(found, _failed(one))) <= number]
+            missing = [
+                one
+                for one in POINTS
+                if len(_collect_samples(found, _make_failed_name(one))) <= number
+            ]
             for point in missing:
                 if time.monotonic() > deadline:
                     return
-                strike_ = await _struck(warm, point, number, QUICK)
+                strike_ = await _kill_once(warm, point, number, QUICK)
                 if strike_ is not None:
                     _add(found, point, strike_)
             if missing:
@@ -80,7 +84,7 @@ async def _campaign(options: argparse.Namespace, found: Found, before: dict[str,
 
         async def one(number: int, point: str) -> None:
             async with limit:
-                strike_ = await _struck(warm, point, number, LiveTimes(), lock)
+                strike_ = await _kill_once(warm, point, number, LiveTimes(), lock)
             if strike_ is None:
                 return
             _add_fault(found, "killed, own time limits: doubled, orphaned or unequal", strike_)
@@ -90,14 +94,14 @@ async def _campaign(options: argparse.Namespace, found: Found, before: dict[str,
         await asyncio.gather(*(one(*turn) for turn in enumerate(turns)))
 
 
-async def _struck(
+async def _kill_once(
     warm: WarmProcess,
     point: str,
     seed: int,
     times: LiveTimes,
     lock: asyncio.Lock | None = None,
 ) -> Strike | None:
-    """Kill once; None where the scene did not come to its point: the computer is too busy."""
+    """Kill once; return None if the scene did not reach its point, because of load."""
     with TemporaryDirectory(prefix="live-kills-") as folder:
         try:
             found = await strike(warm, Path(folder), point, seed, times=times, playing=lock)
@@ -109,17 +113,17 @@ async def _struck(
     return found
 
 
-def _failed(point: str) -> str:
+def _make_failed_name(point: str) -> str:
     return f"killed, {point}: doubled, orphaned, unprotected or ledgers unequal"
 
 
-def _samples(found: Found, name: str) -> list[float]:
+def _collect_samples(found: Found, name: str) -> list[float]:
     return found[name]["samples"] if name in found else []
 
 
 def _add(found: Found, point: str, one: Strike) -> None:
     """Add a kill to the measurements."""
-    _add_fault(found, _failed(point), one)
+    _add_fault(found, _make_failed_name(point), one)
     _add_times(found, "short time limits", one)
 
 
@@ -142,7 +146,7 @@ def _add_times(found: Found, limits: str, one: Strike) -> None:
 
 def _write(found: Found, before: dict[str, Any]) -> None:
     """Write the document of all runs so far."""
-    commit = git("rev-parse", "HEAD")
+    commit = run_git("rev-parse", "HEAD")
     if commit not in _commits:
         _commits.append(commit)
     document = {
@@ -150,7 +154,7 @@ def _write(found: Found, before: dict[str, Any]) -> None:
         "command": "uv run python benchmarks/live_kills.py --strikes 200",
         "commit": commit,
         "commits": _commits,
-        "changed": bool(git("status", "--porcelain", *PATHS, "benchmarks/*.py")),
+        "changed": bool(run_git("status", "--porcelain", *PATHS, "benchmarks/*.py")),
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": before,
         "seed": 0,

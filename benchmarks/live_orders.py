@@ -18,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from recording import ROOT, git, machine, measure
+from recording import ROOT, describe_machine, measure, run_git
 
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
@@ -33,7 +33,7 @@ UNEQUAL: Final = "part of 100 orders: doubled, lost, sold too much or ledgers un
 SENT: Final = "orders sent in a part"
 FAILED: Final = "requests failed in a part"
 
-#: Commit that was measured: a run that is continued may be of a later one.
+#: Commits that were measured; a continued run may be of a later commit.
 _commits: list[str] = []
 
 
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--orders", type=int, default=10_000)
     parser.add_argument("--minutes", type=float, default=60.0)
     options = parser.parse_args()
-    before = machine()
+    before = describe_machine()
     measurements = [
         measure(UNEQUAL, "of 1", [], goal=1, wanted="below"),
         measure(SENT, "orders", [], goal=PART - 1, wanted="above"),
@@ -56,11 +56,11 @@ def main() -> None:
     found = {one["name"]: one["samples"] for one in measurements}
     deadline = time.monotonic() + 60 * options.minutes
     while sum(found[SENT]) < options.orders and time.monotonic() < deadline:
-        asyncio.run(_parts(found, len(found[SENT])))
+        asyncio.run(_run_parts(found, len(found[SENT])))
         _write(measurements, before)
 
 
-async def _parts(found: dict[str, list[float]], first: int) -> None:
+async def _run_parts(found: dict[str, list[float]], first: int) -> None:
     with TemporaryDirectory(prefix="live-orders-") as folder:
         parts = [
             run_campaign(Path(folder) / f"{seed}.db", seed, PART)
@@ -82,7 +82,7 @@ async def _parts(found: dict[str, list[float]], first: int) -> None:
 
 def _write(measurements: list[dict[str, Any]], before: dict[str, Any]) -> None:
     """Write the document of all runs so far."""
-    commit = git("rev-parse", "HEAD")
+    commit = run_git("rev-parse", "HEAD")
     if commit not in _commits:
         _commits.append(commit)
     document = {
@@ -90,7 +90,7 @@ def _write(measurements: list[dict[str, Any]], before: dict[str, Any]) -> None:
         "command": "uv run python benchmarks/live_orders.py --orders 10000",
         "commit": commit,
         "commits": _commits,
-        "changed": bool(git("status", "--porcelain", *PATHS, "benchmarks/*.py")),
+        "changed": bool(run_git("status", "--porcelain", *PATHS, "benchmarks/*.py")),
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": before,
         "seed": 0,

@@ -1,4 +1,4 @@
-"""Measure one trader of many symbols: memory with many strategies, and the time until it is live.
+"""Measurement of one trader of many symbols: memory with many strategies, time until it is live.
 
     uv run python benchmarks/many_symbols.py > benchmarks/results/many_symbols.json
 
@@ -15,8 +15,8 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Final
 
-from market_programs import process_tree, simulator, symbols_of, trader
-from recording import machine, measure, print_document, refuse_slow_imports
+from market_programs import fetch_symbols, list_process_tree, run_simulator, start_trader
+from recording import describe_machine, measure, print_document, refuse_slow_imports
 
 from gate import Gate
 from programs import Program
@@ -27,7 +27,7 @@ COMMAND: Final = "uv run python benchmarks/many_symbols.py"
 def main() -> None:
     """Measure, and print the document."""
     refuse_slow_imports()
-    before = machine()
+    before = describe_machine()
     with tempfile.TemporaryDirectory() as name:
         found = [*measure_strategies(Path(name)), *asyncio.run(measure_symbols(Path(name)))]
     print_document("many_symbols", COMMAND, ["apps/trader", "packages"], before, found)
@@ -38,10 +38,10 @@ def measure_strategies(parent: Path) -> list[dict[str, Any]]:
     folder = parent / "strategies"
     folder.mkdir()
     with ExitStack() as stack:
-        url = stack.enter_context(simulator(folder, symbols=250, speed=20))
+        url = stack.enter_context(run_simulator(folder, symbols=250, speed=20))
         listed = [
             f"  - {{symbol: {symbol}, strategy: {{name: {name}, parameters: {parameters}}}}}"
-            for symbol, (name, parameters) in zip(symbols_of(url, 20), STRATEGIES, strict=True)
+            for symbol, (name, parameters) in zip(fetch_symbols(url, 20), STRATEGIES, strict=True)
         ]
         (folder / "trader.yaml").write_text("\n".join(["symbols:", *listed]), encoding="utf-8")
         words = ("--config", "trader.yaml", "--exchange", "simulator", "--simulator-url", url)
@@ -54,7 +54,7 @@ def measure_strategies(parent: Path) -> list[dict[str, Any]]:
         samples: list[float] = []
         for _ in range(10):
             time.sleep(6)
-            samples.append(tree_pss(program.pid))
+            samples.append(measure_tree_pss(program.pid))
     name = "memory (PSS) of a trader of 20 symbols with 20 strategies, all its processes"
     return [measure(name, "MB", samples, goal=300, wanted="below")]
 
@@ -66,10 +66,10 @@ STRATEGIES: Final = [
 ]
 
 
-def tree_pss(pid: int) -> float:
+def measure_tree_pss(pid: int) -> float:
     """Return the proportional set size of a process and its descendants, MB."""
     total = 0.0
-    for one in process_tree(pid):
+    for one in list_process_tree(pid):
         try:
             text = Path(f"/proc/{one}/smaps_rollup").read_text()
         except (FileNotFoundError, ProcessLookupError):
@@ -86,14 +86,14 @@ async def measure_symbols(parent: Path) -> list[dict[str, Any]]:
     folder = parent / "symbols"
     folder.mkdir()
     with ExitStack() as stack:
-        url = stack.enter_context(simulator(folder, symbols=2_500, speed=1))
-        names = symbols_of(url, 200)
+        url = stack.enter_context(run_simulator(folder, symbols=2_500, speed=1))
+        names = fetch_symbols(url, 200)
         began = time.monotonic()
-        with trader(folder, url, folder / "live.db", names) as program:
+        with start_trader(folder, url, folder / "live.db", names) as program:
             live = wait_until_live(program, folder / "live.db", len(names))
             seconds = live - began
         async with CountingGate(url) as gate:
-            with trader(folder, gate.url, folder / "counted.db", names) as program:
+            with start_trader(folder, gate.url, folder / "counted.db", names) as program:
                 while sum(len(one.get("params", ())) for one in gate.commands) < 2 * len(names):
                     if time.monotonic() - began > 400:
                         raise SystemExit(f"not all are subscribed: {program.lines[-5:]}")
@@ -101,7 +101,7 @@ async def measure_symbols(parent: Path) -> list[dict[str, Any]]:
     name = "a trader of 200 symbols"
     return [
         measure(f"{name}: messages sent in a second, most", "1/s",
-                [most_within_a_second(gate.sent)], goal=5.1, wanted="below",
+                [count_most_within_a_second(gate.sent)], goal=5.1, wanted="below",
                 messages=len(gate.sent)),
         measure(f"{name}: from its start until all are live", "s", [seconds], goal=60,
                 wanted="below"),
@@ -111,7 +111,7 @@ async def measure_symbols(parent: Path) -> list[dict[str, Any]]:
 def wait_until_live(program: Program, db: Path, count: int) -> float:
     """Wait until the stream has brought a forming candle of each symbol; return that time."""
     ends = time.monotonic() + 300
-    while (known := live_symbols(db)) < count:
+    while (known := count_live_symbols(db)) < count:
         if time.monotonic() > ends:
             raise SystemExit(f"{known} of {count} are live: {program.lines[-5:], program.errors}")
         time.sleep(0.5)
@@ -142,12 +142,12 @@ class Noting(list[dict[str, Any]]):
         super().append(command)
 
 
-def most_within_a_second(times: Sequence[float]) -> int:
+def count_most_within_a_second(times: Sequence[float]) -> int:
     """Return the largest number of moments within any second."""
     return max(sum(first <= one < first + 1 for one in times) for first in times)
 
 
-def live_symbols(db: Path) -> int:
+def count_live_symbols(db: Path) -> int:
     """Return the number of symbols whose forming candle the stream has brought."""
     if not db.exists():
         return 0

@@ -1,4 +1,4 @@
-"""Measure ten traders of two symbols and a backfiller on one file, compared with one trader alone.
+"""Decisions of ten traders of two symbols next to a backfiller, compared with one trader alone.
 
     uv run python benchmarks/many_traders.py --minutes 30 > benchmarks/results/many_traders.json
 
@@ -17,9 +17,9 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Final
 
-from market_programs import processor_seconds, simulator, symbols_of, trader
+from market_programs import fetch_symbols, read_processor_seconds, run_simulator, start_trader
 from msgspec import Struct
-from recording import machine, measure, print_document, refuse_slow_imports
+from recording import describe_machine, measure, print_document, refuse_slow_imports
 
 from programs import Program
 
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=30.0)
     options = parser.parse_args()
     refuse_slow_imports()
-    before = machine()
+    before = describe_machine()
     with tempfile.TemporaryDirectory() as name:
         found = measure_traders(Path(name), options.minutes * 60)
     command = f"uv run python benchmarks/many_traders.py --minutes {options.minutes:g}"
@@ -63,7 +63,7 @@ def measure_traders(folder: Path, seconds: float) -> list[dict[str, Any]]:
     alone = run_traders(folder, 1, seconds / 3)
     crowd = run_traders(folder, TRADERS, seconds)
     runs, problems = (crowd, alone), crowd.problems
-    share = percentile(crowd.from_proof, 0.99) / percentile(alone.from_proof, 0.99)
+    share = compute_percentile(crowd.from_proof, 0.99) / compute_percentile(alone.from_proof, 0.99)
     name = f"{TRADERS} traders of 2 symbols and a backfiller on one file"
     return [
         measure(f"{name}: lock errors", "lines", [problems["locks"]], goal=1, wanted="below"),
@@ -75,11 +75,11 @@ def measure_traders(folder: Path, seconds: float) -> list[dict[str, Any]]:
             f"{name}: proof of close to decision, p99", "ratio", [share], goal=3, wanted="below",
             of="that of one trader alone", decisions=[len(run.from_proof) for run in runs],
             backfiller_runs=problems["backfills"],
-            p50_milliseconds=[percentile(run.from_proof, 0.5) for run in runs],
-            p99_milliseconds=[percentile(run.from_proof, 0.99) for run in runs],
+            p50_milliseconds=[compute_percentile(run.from_proof, 0.5) for run in runs],
+            p99_milliseconds=[compute_percentile(run.from_proof, 0.99) for run in runs],
             largest_milliseconds=[max(run.from_proof) for run in runs],
-            p50_milliseconds_from_close=[percentile(run.from_close, 0.5) for run in runs],
-            p99_milliseconds_from_close=[percentile(run.from_close, 0.99) for run in runs],
+            p50_milliseconds_from_close=[compute_percentile(run.from_close, 0.5) for run in runs],
+            p99_milliseconds_from_close=[compute_percentile(run.from_close, 0.99) for run in runs],
             processor_milliseconds_of_a_trader_per_close=[
                 run.processor_milliseconds for run in runs
             ],
@@ -105,23 +105,23 @@ def run_traders(parent: Path, count: int, seconds: float) -> TradersRun:
     folder.mkdir()
     db = folder / "data.db"
     with ExitStack() as stack:
-        url = stack.enter_context(simulator(folder, symbols=250, speed=SPEED))
-        names = symbols_of(url, 2 * count)
+        url = stack.enter_context(run_simulator(folder, symbols=250, speed=SPEED))
+        names = fetch_symbols(url, 2 * count)
         make_file(folder, url, db)
         running = [
-            stack.enter_context(trader(folder, url, db, names[place : place + 2]))
+            stack.enter_context(start_trader(folder, url, db, names[place : place + 2]))
             for place in range(0, len(names), 2)
         ]
         for program in running:
             program.until("", inside="candles:")
         # The first candles are warm-up: processes are started and caches filled.
-        warm_ms = newest_decision_ms(db) + 120_000
-        began, used = time.monotonic(), sum(processor_seconds(one.pid) for one in running)
+        warm_ms = read_newest_decision_ms(db) + 120_000
+        began, used = time.monotonic(), sum(read_processor_seconds(one.pid) for one in running)
         ends = began + seconds
-        backfills = backfill_until(ends, folder, url, db) if count > 1 else rest_until(ends)
+        backfills = backfill_until(ends, folder, url, db) if count > 1 else wait_until(ends)
         closes = (time.monotonic() - began) * SPEED / 60
-        used = sum(processor_seconds(one.pid) for one in running) - used
-        stale = stale_traders(folder, db)
+        used = sum(read_processor_seconds(one.pid) for one in running) - used
+        stale = count_stale_symbols(folder, db)
         lines = [line for one in running for line in (*one.lines, *one.errors)]
     with closing(sqlite3.connect(db)) as connection:
         taken = connection.execute(f"{_DECISIONS} AND d.decided_ms > ?", (warm_ms,)).fetchall()
@@ -174,19 +174,19 @@ def backfill_until(ends: float, folder: Path, url: str, db: Path) -> int:
     return runs
 
 
-def rest_until(ends: float) -> int:
+def wait_until(ends: float) -> int:
     """Wait until a time; nothing is fetched."""
     time.sleep(max(0.0, ends - time.monotonic()))
     return 0
 
 
-def newest_decision_ms(db: Path) -> int:
+def read_newest_decision_ms(db: Path) -> int:
     """Return the market time of the newest decision, epoch milliseconds."""
     with closing(sqlite3.connect(db)) as connection:
         return connection.execute("SELECT ifnull(max(decided_ms), 0) FROM decisions").fetchone()[0]
 
 
-def stale_traders(folder: Path, db: Path) -> int:
+def count_stale_symbols(folder: Path, db: Path) -> int:
     """Return the number of symbols that do not trade, or lack candles of the last three minutes."""
     with Program("trader", "status", "--db", str(db), "--json", folder=folder) as program:
         program.ends()
@@ -199,7 +199,7 @@ def stale_traders(folder: Path, db: Path) -> int:
     )
 
 
-def percentile(values: Sequence[float], share: float) -> float:
+def compute_percentile(values: Sequence[float], share: float) -> float:
     """Return the value that this share of the values does not exceed."""
     return sorted(values)[int(len(values) * share)]
 

@@ -18,14 +18,14 @@ START: Final = "2024-03-01T00:00:20"
 
 
 @contextmanager
-def simulator(folder: Path, *, symbols: int, speed: float) -> Generator[str]:
+def run_simulator(folder: Path, *, symbols: int, speed: float) -> Generator[str]:
     """Run a simulator; yield its URL."""
     words = ("--port", "0", "--symbols", str(symbols), "--speed", str(speed), "--start", START)
     with Program("simulator", *words, folder=folder) as program:
         yield re.findall(r"http://[\d.:]+\d", program.until("simulator:"))[0]
 
 
-def symbols_of(url: str, count: int) -> list[str]:
+def fetch_symbols(url: str, count: int) -> list[str]:
     """Return so many markets of the simulator that are paid in USDT and traded now."""
     found: list[str] = []
     for one in read_json(f"{url}/api/v3/exchangeInfo")["symbols"]:
@@ -46,7 +46,7 @@ def read_json(url: str) -> Any:
         return json.load(response)
 
 
-def process_tree(pid: int) -> list[int]:
+def list_process_tree(pid: int) -> list[int]:
     """Return a process and its running descendants."""
     found, waiting = list[int](), [pid]
     while waiting:
@@ -60,16 +60,16 @@ def process_tree(pid: int) -> list[int]:
     return found
 
 
-def processor_seconds(pid: int) -> float:
+def read_processor_seconds(pid: int) -> float:
     """Return the processor time of a process and of its running descendants."""
     ticks = 0
-    for one in process_tree(pid):
+    for one in list_process_tree(pid):
         fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
         ticks += int(fields[11]) + int(fields[12])
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def trader(folder: Path, url: str, db: Path, symbols: Sequence[str], *more: str) -> Program:
+def start_trader(folder: Path, url: str, db: Path, symbols: Sequence[str], *more: str) -> Program:
     """Start a trader of some symbols."""
     listed = [word for symbol in symbols for word in ("-p", symbol)]
     words = (

@@ -26,10 +26,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from recording import SEED, git, machine
+from recording import SEED, describe_machine, run_git
 from traders.freqtrade import Freqtrade
 from traders.onetape import Onetape
-from traders.runs import Driver, order_rows
+from traders.runs import Driver, fetch_order_rows
 
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
 from onetape.simulator.trading.account_service import CAMPAIGN_BALANCE
@@ -91,12 +91,12 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=2, metavar="N")
     parser.add_argument("--runs", type=int, default=3, metavar="N", help="of each fault")
     given = parser.parse_args()
-    before = machine()
+    before = describe_machine()
     drivers: list[Driver] = []
     if given.freqtrade is not None:
         drivers.append(Freqtrade(given.freqtrade.resolve()))
     if not given.without_onetape:
-        drivers.append(Onetape(git("rev-parse", "HEAD")))
+        drivers.append(Onetape(run_git("rev-parse", "HEAD")))
     jobs: list[Job] = [
         (driver, scenario, run)
         for run in range(given.runs)
@@ -105,7 +105,7 @@ def main() -> None:
         if given.only is None or any(text in scenario.name for text in given.only)
     ]
     with ThreadPoolExecutor(given.at_once) as pool:
-        found = list(pool.map(outcome_of, jobs))
+        found = list(pool.map(find_outcome, jobs))
     outcomes = [one for one in found if one is not None]
     programs = {driver.name: driver.version() for driver in drivers}
     if given.keep is not None:
@@ -119,8 +119,8 @@ def main() -> None:
     document = {
         "benchmark": "order_faults",
         "command": "uv run python benchmarks/order_faults.py --freqtrade PROGRAM",
-        "commit": git("rev-parse", "HEAD"),
-        "changed": bool(git("status", "--porcelain", "packages/simulator", "benchmarks/*.py")),
+        "commit": run_git("rev-parse", "HEAD"),
+        "changed": bool(run_git("status", "--porcelain", "packages/simulator", "benchmarks/*.py")),
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": before,
         "seed": SEED,
@@ -135,16 +135,16 @@ def _place(one: dict[str, Any]) -> int:
     return [scenario.name for scenario in SCENARIOS].index(one["fault"])
 
 
-def outcome_of(job: Job) -> dict[str, Any] | None:
+def find_outcome(job: Job) -> dict[str, Any] | None:
     """Return the outcome of one program in one scenario; None where it sent no order in time."""
-    return outcome(*job)
+    return measure_outcome(*job)
 
 
-def outcome(driver: Driver, scenario: Scenario, run: int) -> dict[str, Any] | None:
+def measure_outcome(driver: Driver, scenario: Scenario, run: int) -> dict[str, Any] | None:
     """Return the outcome of one program in one scenario; None where it sent no order in time."""
     with (
         tempfile.TemporaryDirectory() as name,
-        # A separate account, because our trader refuses a second process on one account.
+        # A separate account, because `trader` refuses a second process on one account.
         embedded_simulator(
             seed=SEED,
             balance=CAMPAIGN_BALANCE,
@@ -158,7 +158,7 @@ def outcome(driver: Driver, scenario: Scenario, run: int) -> dict[str, Any] | No
         # The start balances of the account are visible before the program starts.
         time.sleep(scenario.settle_seconds)
         try:
-            found = _watched(driver, scenario, folder, simulator)
+            found = _watch_account(driver, scenario, folder, simulator)
         except NoOrder as error:
             print(f"{driver.name}, {scenario.name}: {error}", file=sys.stderr)  # noqa: T201
             return None
@@ -166,12 +166,12 @@ def outcome(driver: Driver, scenario: Scenario, run: int) -> dict[str, Any] | No
     return {"program": driver.name, "fault": scenario.name, "run": run, **found}
 
 
-def _watched(
+def _watch_account(
     driver: Driver, scenario: Scenario, folder: Path, simulator: EmbeddedSimulator
 ) -> dict[str, Any]:
     process = driver.start(folder)
     try:
-        began = _first_order(simulator, process)
+        began = _wait_for_first_order(simulator, process)
         if scenario.is_killed:
             process.kill()
             process.wait()
@@ -181,7 +181,7 @@ def _watched(
         while time.monotonic() < began + WATCHED_SECONDS:
             time.sleep(POLL_SECONDS)
             now = time.monotonic()
-            bought, resting = _coins(simulator)
+            bought, resting = _count_coins(simulator)
             if bought - resting > bought / 100:
                 unprotected += now - last
                 protected_since = None
@@ -195,18 +195,18 @@ def _watched(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-    return _judged(driver, folder, simulator, unprotected, protected_since)
+    return _judge(driver, folder, simulator, unprotected, protected_since)
 
 
-def _judged(
+def _judge(
     driver: Driver,
     folder: Path,
     simulator: EmbeddedSimulator,
     unprotected: float,
     protected_since: float | None,
 ) -> dict[str, Any]:
-    bought, resting = _coins(simulator)
-    rows = order_rows(simulator)
+    bought, resting = _count_coins(simulator)
+    rows = fetch_order_rows(simulator)
     buys = {row["order_id"] for row in rows if row["side"] == "BUY" and row["event"] == "TRADE"}
     again = _next_order_seconds(simulator, rows)
     known = driver.known_coins(folder)
@@ -221,7 +221,7 @@ def _judged(
     }
 
 
-def _faults_of_orders(simulator: EmbeddedSimulator) -> list[int]:
+def _find_order_faults(simulator: EmbeddedSimulator) -> list[int]:
     """Return the market times, ms, of the faults of orders that were sent; reads do not count."""
     return [one.market_ms for one in simulator.faults.log if one.on.startswith("POST")]
 
@@ -232,18 +232,20 @@ def _next_order_seconds(simulator: EmbeddedSimulator, rows: list[dict[str, Any]]
     The order of the first request is not counted, if it was accepted.
     """
     accepted = [row["time_ms"] for row in rows if row["event"] == "NEW"]
-    fired = _faults_of_orders(simulator)
+    fired = _find_order_faults(simulator)
     began_ms = min([*fired, *accepted], default=0)
     if accepted and accepted[0] - began_ms < SAME_REQUEST_MS:
         accepted = accepted[1:]
     return (accepted[0] - began_ms) / 1_000 if accepted else None
 
 
-def _first_order(simulator: EmbeddedSimulator, process: "subprocess.Popen[bytes]") -> float:
+def _wait_for_first_order(
+    simulator: EmbeddedSimulator, process: "subprocess.Popen[bytes]"
+) -> float:
     """Wait until the first order is at the exchange, or was refused by the fault."""
     give_up = time.monotonic() + START_SECONDS
     while time.monotonic() < give_up:
-        if order_rows(simulator) or _faults_of_orders(simulator):
+        if fetch_order_rows(simulator) or _find_order_faults(simulator):
             return time.monotonic()
         if process.poll() is not None:
             raise NoOrder(f"the program ended with {process.returncode} before its first order")
@@ -251,11 +253,11 @@ def _first_order(simulator: EmbeddedSimulator, process: "subprocess.Popen[bytes]
     raise NoOrder("no order came")
 
 
-def _coins(simulator: EmbeddedSimulator) -> tuple[Decimal, Decimal]:
+def _count_coins(simulator: EmbeddedSimulator) -> tuple[Decimal, Decimal]:
     """Return the coins that were bought and not sold, and the part that a stop covers."""
 
     def read(account: Any) -> tuple[Decimal, Decimal]:
-        balances = account.balances()["BTC"]
+        balances = account.get_balances()["BTC"]
         held = Decimal(balances["free"]) + Decimal(balances["locked"])
         stops = [
             order
@@ -265,7 +267,7 @@ def _coins(simulator: EmbeddedSimulator) -> tuple[Decimal, Decimal]:
         covered = sum((order.locked for order in stops), Decimal(0))
         return held - CAMPAIGN_BALANCE["BTC"], covered
 
-    return simulator.on_account(read)
+    return simulator.run_on_account(read)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Measure the time from the proof that a candle has closed to the order at the exchange.
+"""Measurement of the time from the proof that a candle has closed to the order at the exchange.
 
     uv run python benchmarks/order_latency.py > benchmarks/results/order_latency.json
 
@@ -26,7 +26,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from recording import machine, measure, print_document, refuse_slow_imports
+from recording import describe_machine, measure, print_document, refuse_slow_imports
 
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.server.simulator import Simulator
@@ -56,14 +56,14 @@ class Clocks:
         self.seconds: list[float] = []
         self._candles: dict[str, tuple[int, bool]] = {}
         feeds: Any = importlib.import_module("onetape.simulator.streams.feeds")
-        kline_events = feeds.kline_events
+        iterate_kline_events = feeds.iterate_kline_events
 
         def noted(symbol: Any, *rest: Any, **named: Any) -> Iterator[Any]:
-            for event in kline_events(symbol, *rest, **named):
+            for event in iterate_kline_events(symbol, *rest, **named):
                 self._note_frame(symbol.id, event["k"]["t"])
                 yield event
 
-        feeds.kline_events = noted
+        feeds.iterate_kline_events = noted
 
     def _note_frame(self, market: str, open_ms: int) -> None:
         """Record the first frame of a candle: the one before has closed, and orders are due."""
@@ -83,7 +83,7 @@ class Clocks:
 async def measure_traders(count: int, orders: int, clocks: Clocks) -> list[float]:
     """Return the seconds of so many orders of several traders that run at once."""
     clocks.seconds.clear()
-    async with exchange(clocks) as url:
+    async with run_exchange(clocks) as url:
         with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
             folder = Path(name)
             (folder / "alternating.py").write_text(STRATEGY, encoding="utf-8")
@@ -99,7 +99,7 @@ async def measure_traders(count: int, orders: int, clocks: Clocks) -> list[float
 
 
 @asynccontextmanager
-async def exchange(clocks: Clocks) -> AsyncGenerator[str]:
+async def run_exchange(clocks: Clocks) -> AsyncGenerator[str]:
     """Yield the address of a simulator whose orders are recorded."""
     clock = make_clock(start_ms=START_MS, speed=SPEED)
     async with Simulator(clock=clock, balance={"USDT": Decimal(100_000)}) as simulator:
@@ -144,7 +144,7 @@ def stop(trader: "subprocess.Popen[bytes]") -> None:
     trader.wait(timeout=20)
 
 
-def percentile(values: list[float], share: float) -> float:
+def compute_percentile(values: list[float], share: float) -> float:
     """Return the value that this share of the values does not exceed."""
     return sorted(values)[int(len(values) * share)]
 
@@ -157,7 +157,7 @@ async def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     refuse_slow_imports()
-    before = machine()
+    before = describe_machine()
     clocks = Clocks()
     quiet: list[list[float]] = []
     crowd: list[list[float]] = []
@@ -180,7 +180,7 @@ async def main() -> None:
             *(
                 measure(
                     f"a candle's proof until the order is at the exchange, {name}, p99", "ratio",
-                    [percentile(one, 0.99) / median
+                    [compute_percentile(one, 0.99) / median
                      for one, median in zip(found, medians, strict=True)],
                     goal=3, wanted="below", of="the median of one trader",
                     milliseconds=[[round(1_000 * each, 1) for each in one] for one in found],

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from recording import ROOT, git, machine, print_document
+from recording import ROOT, describe_machine, print_document, run_git
 
 TESTS: Final = (
     "tests/apps/trader/test_parity.py",
@@ -48,7 +48,7 @@ def main() -> None:
         "ONETAPE_PARITY_HOURS": hours,
         "ONETAPE_LIVE_PARITY_HOURS": hours,
     }
-    before = machine()
+    before = describe_machine()
     tests = collect(environment)
     found: dict[str, dict[str, Any]] = {}
     if options.save is not None and options.save.exists():
@@ -86,13 +86,13 @@ def trade(names: Sequence[str], environment: dict[str, str], at_once: int) -> li
             sys.stderr.write(done.stdout)
         cases = ElementTree.parse(report).getroot().iter("testcase")  # noqa: S314 - our own file
         by_name = {name.partition("::")[2]: name for name in names}
-        commit = git("rev-parse", "HEAD")
+        commit = run_git("rev-parse", "HEAD")
         return [
-            result_of(case, by_name[str(case.get("name"))]) | {"commit": commit} for case in cases
+            read_result(case, by_name[str(case.get("name"))]) | {"commit": commit} for case in cases
         ]
 
 
-def result_of(case: ElementTree.Element, test: str) -> dict[str, Any]:
+def read_result(case: ElementTree.Element, test: str) -> dict[str, Any]:
     """Return the result of one combination."""
     properties = {one.get("name"): one.get("value") for one in case.iter("property")}
     failed = case.find("failure") is not None or case.find("error") is not None

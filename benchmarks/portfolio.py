@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from backtest import BACKTESTER, CASH, SCRIPTS, Ended, environments, run
-from recording import ROOT, SEED, machine, measure, print_document, refuse_slow_imports
+from backtest import BACKTESTER, CASH, SCRIPTS, Ended, install_peers, run_process
+from recording import ROOT, SEED, describe_machine, measure, print_document, refuse_slow_imports
 from store import FIRST, KEY
 
 from onetape.core.candles import Candles
@@ -59,7 +59,7 @@ PEER: Final = SCRIPTS / "portfolio_with_vectorbt.py"
 COUNTS: Final = (2, 4, 8, 16)
 
 
-def walk(number: int, rows: int) -> Candles:
+def make_walk(number: int, rows: int) -> Candles:
     """Return the candles of one symbol."""
     chance = np.random.default_rng(SEED + number)
     close = 30_000 * np.exp(np.cumsum(chance.normal(0, 5e-4, rows)))
@@ -69,17 +69,17 @@ def walk(number: int, rows: int) -> Candles:
     return Candles(times, open_, high, low, close, chance.exponential(5, rows))
 
 
-def symbol_of(number: int) -> str:
+def make_symbol(number: int) -> str:
     """Return the name of a symbol."""
     return f"S{number}/USDT"
 
 
 def prepare(folder: Path, rows: int) -> None:
-    """Write the candles as SQLite for ours and as columns for vectorbt."""
+    """Write the candles as SQLite for the backtester and as columns for vectorbt."""
     with open_store(folder / "candles.db", create=True) as store:
         for number in range(SYMBOLS):
-            made, columns = walk(number, rows), folder / str(number)
-            key = type(KEY)(KEY.exchange, symbol_of(number), KEY.timeframe)
+            made, columns = make_walk(number, rows), folder / str(number)
+            key = type(KEY)(KEY.exchange, make_symbol(number), KEY.timeframe)
             insert_columns(store, key, made, source="rest", seen_ms=0)
             columns.mkdir()
             for name in ("timestamp", "open", "close"):
@@ -93,9 +93,9 @@ def time_engine(kind: str, symbols: int, rows: int) -> None:
     strategy = load_strategy("sma_cross", {"fast": 10, "slow": 30})
     series: list[SymbolSeries] = []
     for number in range(symbols):
-        candles = walk(number, rows)
+        candles = make_walk(number, rows)
         signal = strategy.evaluate(candles, {}).signal
-        series.append(SymbolSeries(symbol_of(number), candles, signal, 0, NO_TRADING_RULES))
+        series.append(SymbolSeries(make_symbol(number), candles, signal, 0, NO_TRADING_RULES))
     seconds, alone = list[float](), list[float]()
     document: dict[str, Any] = {}
     for _ in range(2):
@@ -109,12 +109,12 @@ def time_engine(kind: str, symbols: int, rows: int) -> None:
     print(json.dumps({**document, "seconds": min(seconds), "alone": min(alone)}))  # noqa: T201 - read by the parent
 
 
-def engine_command(kind: str, symbols: int, rows: int) -> list[str]:
+def make_engine_command(kind: str, symbols: int, rows: int) -> list[str]:
     """Return the command of `time_engine`."""
     return [sys.executable, __file__, "--engine", kind, str(symbols), str(rows)]
 
 
-def beside_vectorbt(
+def compare_with_vectorbt(
     folder: Path, python: Path, rows: int, rounds: int
 ) -> Generator[dict[str, Any]]:
     """Compare the engine with vectorbt's warm call."""
@@ -124,8 +124,8 @@ def beside_vectorbt(
         warm: list[float] = []
         results: list[dict[str, Any]] = [{}, {}]
         for _ in range(rounds):
-            results[0] = run(engine_command(kind, SYMBOLS, rows), folder).document
-            results[1] = run(peer, folder).document
+            results[0] = run_process(make_engine_command(kind, SYMBOLS, rows), folder).document
+            results[1] = run_process(peer, folder).document
             del results[0]["alone"]
             ours.append(results[0].pop("seconds"))
             warm.append(results[1].pop("seconds")[-1])
@@ -137,14 +137,14 @@ def beside_vectorbt(
         )  # fmt: skip
 
 
-def scaling(folder: Path, rows: int, rounds: int) -> Generator[dict[str, Any]]:
+def measure_scaling(folder: Path, rows: int, rounds: int) -> Generator[dict[str, Any]]:
     """Measure the cost of a symbol on accounts of more and more symbols."""
     for kind in ("free", "cash"):
         taken: dict[int, list[float]] = {count: [] for count in (1, *COUNTS)}
         alone: list[float] = []
         for _ in range(rounds):
             for count, seconds in taken.items():
-                document = run(engine_command(kind, count, rows), folder).document
+                document = run_process(make_engine_command(kind, count, rows), folder).document
                 seconds.append(document["seconds"] / count)
                 if count == 1:
                     alone.append(document["alone"])
@@ -164,9 +164,11 @@ def scaling(folder: Path, rows: int, rounds: int) -> Generator[dict[str, Any]]:
             )  # fmt: skip
 
 
-def whole(folder: Path, python: Path, rows: int, rounds: int) -> Generator[dict[str, Any]]:
+def measure_processes(
+    folder: Path, python: Path, rows: int, rounds: int
+) -> Generator[dict[str, Any]]:
     """Compare whole processes; the first round fills the caches and does not count."""
-    symbols = [flag for number in range(SYMBOLS) for flag in ("--symbol", symbol_of(number))]
+    symbols = [flag for number in range(SYMBOLS) for flag in ("--symbol", make_symbol(number))]
     own = [
         str(BACKTESTER), "--db", str(folder / "candles.db"), *symbols, "-t", "1m", "-s",
         "sma_cross", "--param", "fast=10", "--param", "slow=30", "--fee", "0.001", "--cash", CASH,
@@ -175,7 +177,7 @@ def whole(folder: Path, python: Path, rows: int, rounds: int) -> Generator[dict[
     peer = [str(python), str(PEER), str(folder), str(SYMBOLS), "one_coin", "1"]
     ours, theirs = list[Ended](), list[Ended]()
     for number in range(rounds + 1):
-        samples = [run(command, folder) for command in (own, peer)]
+        samples = [run_process(command, folder) for command in (own, peer)]
         if number:
             ours.append(samples[0])
             theirs.append(samples[1])
@@ -209,19 +211,19 @@ def main() -> None:
         prepare(flags.prepare, flags.rows)
         return
     refuse_slow_imports()
-    python = environments(flags.peers.resolve())["vectorbt"]
-    before = machine()
+    python = install_peers(flags.peers.resolve())["vectorbt"]
+    before = describe_machine()
     for path in (*ROOT.glob("apps/*"), *ROOT.glob("packages/*/src")):
         compileall.compile_dir(path, quiet=2)
     with tempfile.TemporaryDirectory(prefix="onetape-benchmark-") as name:
         folder, rows, rounds = Path(name), flags.rows, flags.rounds
-        # A process counts the memory of the one that started it, so this one has to stay small.
+        # The measured memory of a process includes that of its parent at the fork.
         command = [sys.executable, __file__, "--rows", str(rows), "--prepare", name]
         subprocess.run(command, check=True)  # noqa: S603 - this program
         measurements = [
-            *beside_vectorbt(folder, python, rows, rounds),
-            *scaling(folder, rows, rounds),
-            *whole(folder, python, rows, rounds),
+            *compare_with_vectorbt(folder, python, rows, rounds),
+            *measure_scaling(folder, rows, rounds),
+            *measure_processes(folder, python, rows, rounds),
         ]
     command_text = f"uv run python benchmarks/portfolio.py --peers FOLDER --rounds {rounds}"
     paths = ["packages/store", "packages/core", "packages/engine", "packages/strategies"]

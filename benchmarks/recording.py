@@ -44,8 +44,8 @@ def print_document(
     document = {
         "benchmark": benchmark,
         "command": command,
-        "commit": git("rev-parse", "HEAD"),
-        "changed": bool(git("status", "--porcelain", *measured_paths, "benchmarks/*.py")),
+        "commit": run_git("rev-parse", "HEAD"),
+        "changed": bool(run_git("status", "--porcelain", *measured_paths, "benchmarks/*.py")),
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine,
         "seed": SEED,
@@ -55,7 +55,7 @@ def print_document(
     print(json.dumps(document, indent=1))  # noqa: T201 - this is what it is for
 
 
-def machine() -> dict[str, Any]:
+def describe_machine() -> dict[str, Any]:
     """Return the description of the machine, and its load before the run."""
     return {
         "cpus": os.cpu_count(),
@@ -65,7 +65,7 @@ def machine() -> dict[str, Any]:
     }
 
 
-def git(*arguments: str) -> str:
+def run_git(*arguments: str) -> str:
     """Return the state of this repository by git."""
     done = subprocess.run(  # noqa: S603 - fixed arguments
         ["git", *arguments],  # noqa: S607 - git of the path

@@ -1,4 +1,4 @@
-"""Count how often processes on one account spend money twice: never, while reservations count.
+"""Count of money that processes on one account spend twice, with and without reservations.
 
     uv run python benchmarks/reservations.py > benchmarks/results/reservations.json
 
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from recording import ROOT, SEED, machine, measure, print_document
+from recording import ROOT, SEED, describe_machine, measure, print_document
 
 sys.path.append(str(ROOT / "tests" / "support"))
 
@@ -27,7 +27,7 @@ from spenders import (
 
 #: What the result of a run depends on.
 PATHS: Final = ["apps/trader", "packages", "tests/support"]
-#: Positions that the account may have at a time, where places are limited.
+#: Maximum number of open positions, in the measurement with limited slots.
 MAX_POSITIONS: Final = 2
 
 
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--orders", type=int, default=10_000, help="of all processes, in a run")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each measurement")
     options = parser.parse_args()
-    before = machine()
+    before = describe_machine()
     seeds = range(SEED, SEED + options.rounds)
     with tempfile.TemporaryDirectory() as name:
         found = measure_reservations(Path(name), options.processes, options.orders, seeds)

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from recording import SEED, machine, measure, print_document, refuse_slow_imports
+from recording import SEED, describe_machine, measure, print_document, refuse_slow_imports
 
 TIMEFRAMES: Final = {"1m": 60, "5m": 300, "1h": 3_600, "4h": 14_400, "1d": 86_400}
 SYMBOLS: Final = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT")
@@ -95,7 +95,7 @@ class Client:
 
 
 @contextmanager
-def simulator(*arguments: str) -> Generator[Client]:
+def run_simulator(*arguments: str) -> Generator[Client]:
     """Run a simulator in a separate process and connect to it."""
     process = subprocess.Popen(  # noqa: S603 - our own program, no shell
         [
@@ -116,12 +116,12 @@ def simulator(*arguments: str) -> Generator[Client]:
         process.wait()
 
 
-def first_pages(months: int) -> Generator[dict[str, Any]]:
+def measure_first_pages(months: int) -> Generator[dict[str, Any]]:
     """Measure the first page of months without an earlier request, in fresh processes."""
     chosen = random.Random(SEED)  # noqa: S311 - the same months every time
     for name in TIMEFRAMES:
         samples: list[float] = []
-        with simulator("--start", "2026-05-01", "--stepped") as client:
+        with run_simulator("--start", "2026-05-01", "--stepped") as client:
             for year, month in chosen.sample(MONTHS, months):
                 start_ms = int(datetime(year, month, 1, tzinfo=UTC).timestamp()) * 1_000
                 symbol = "BTCUSDT" if year < 2021 else chosen.choice(SYMBOLS)
@@ -132,12 +132,14 @@ def first_pages(months: int) -> Generator[dict[str, Any]]:
         yield measure(f"first page of a month, {name}", "s", samples, goal=1.0, wanted="below")
 
 
-def tickers() -> Generator[dict[str, Any]]:
+def measure_tickers() -> Generator[dict[str, Any]]:
     """Measure all 24-hour tickers of the long list: first in fresh processes, then once more."""
     cold: list[float] = []
     warm: list[float] = []
     for _ in range(FRESH):
-        with simulator("--start", "2026-05-01", "--stepped", "--symbols", str(LISTED)) as client:
+        with run_simulator(
+            "--start", "2026-05-01", "--stepped", "--symbols", str(LISTED)
+        ) as client:
             for samples in (cold, *[warm] * AGAIN):
                 began = time.perf_counter()
                 rows: list[Any] = json.loads(client.get("/api/v3/ticker/24hr"))
@@ -149,9 +151,9 @@ def tickers() -> Generator[dict[str, Any]]:
     yield measure(f"{what}, again in the same minute", "s", warm, goal=1.0, wanted="below")
 
 
-def candles(seconds: int) -> dict[str, Any]:
+def measure_candles(seconds: int) -> dict[str, Any]:
     """Measure candles a second over REST, from pages that were requested before."""
-    with simulator("--start", "2026-05-01", "--stepped") as client:
+    with run_simulator("--start", "2026-05-01", "--stepped") as client:
         first = int(datetime(2024, 1, 1, tzinfo=UTC).timestamp())
         paths = [
             f"/api/v3/klines?symbol=BTCUSDT&interval=1m&limit={PAGE}"
@@ -170,21 +172,21 @@ def candles(seconds: int) -> dict[str, Any]:
             number += 1
             return PAGE
 
-        samples = rates(page, seconds)
+        samples = measure_rates(page, seconds)
     return measure("candles over REST, warm", "1/s", samples, goal=100_000, wanted="above")
 
 
-def messages(seconds: int) -> dict[str, Any]:
+def measure_messages(seconds: int) -> dict[str, Any]:
     """Measure messages a second of four trade streams on one socket, each read as a frame."""
-    with simulator("--start", "2024-03-01", "--speed", "36000") as client:
+    with run_simulator("--start", "2024-03-01", "--speed", "36000") as client:
         client.open_streams([f"{symbol.lower()}@trade" for symbol in SYMBOLS])
         # The first second is not counted: code is loaded, caches are filled.
-        rates(client.frames, 1)
-        samples = rates(client.frames, seconds)
+        measure_rates(client.frames, 1)
+        samples = measure_rates(client.frames, seconds)
     return measure("stream messages, warm", "1/s", samples, goal=10_000, wanted="above")
 
 
-def rates(work: Any, seconds: int) -> list[float]:
+def measure_rates(work: Any, seconds: int) -> list[float]:
     """Return the amount that `work` did in each of some seconds."""
     samples: list[float] = []
     for _ in range(seconds):
@@ -202,12 +204,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=10, help="of each warm measurement")
     flags = parser.parse_args()
     refuse_slow_imports()
-    before = machine()
+    before = describe_machine()
     measurements = [
-        *first_pages(flags.months),
-        *tickers(),
-        candles(flags.seconds),
-        messages(flags.seconds),
+        *measure_first_pages(flags.months),
+        *measure_tickers(),
+        measure_candles(flags.seconds),
+        measure_messages(flags.seconds),
     ]
     command = (
         f"uv run python benchmarks/simulator.py --months {flags.months} --seconds {flags.seconds}"

@@ -1,4 +1,4 @@
-"""Time the trader's commands on a large database: 100 sessions, 1,000,000 decisions.
+"""Duration of the trader's commands on a large database: 100 sessions, 1,000,000 decisions.
 
 uv run python benchmarks/status.py > benchmarks/results/status.json
 """
@@ -12,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from recording import machine, measure, print_document, refuse_slow_imports
+from recording import describe_machine, measure, print_document, refuse_slow_imports
 
 from onetape.core.candles import Candle, SeriesKey
 from onetape.core.trading import Session
@@ -86,7 +86,7 @@ def _fill_account(store: Store, name: str, symbol: str, sessions: int) -> None:
     lock.release()
 
 
-def seconds_of(path: Path, *words: str) -> tuple[list[float], list[float]]:
+def measure_seconds(path: Path, *words: str) -> tuple[list[float], list[float]]:
     """Return the elapsed and the processor time of each run of a command as a whole process."""
     program = Path(sys.executable).parent / "trader"
     elapsed: list[float] = []
@@ -106,9 +106,9 @@ def seconds_of(path: Path, *words: str) -> tuple[list[float], list[float]]:
     return elapsed, busy
 
 
-def measured(path: Path, what: str, command: str, goal: float) -> list[dict[str, Any]]:
+def measure_command(path: Path, what: str, command: str, goal: float) -> list[dict[str, Any]]:
     """Return the measurements of one command; a busy machine stretches the elapsed time alone."""
-    elapsed, busy = seconds_of(path, command)
+    elapsed, busy = measure_seconds(path, command)
     name = f"trader {command}: {what}"
     return [
         measure(f"{name}, processor time", "s", busy, goal=goal, wanted="below"),
@@ -119,17 +119,17 @@ def measured(path: Path, what: str, command: str, goal: float) -> list[dict[str,
 def main() -> None:
     """Measure, and print the document."""
     refuse_slow_imports()
-    before = machine()
+    before = describe_machine()
     found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         for accounts in (10, 100):
             path = Path(folder) / f"{accounts}.db"
             fill(path, accounts)
             what = f"{accounts} traders, {SESSIONS} sessions, {DECISIONS:,} decisions"
-            found += measured(path, what, "status", GOAL_SECONDS)
+            found += measure_command(path, what, "status", GOAL_SECONDS)
         path = Path(folder) / "10.db"
         for command in ("accounts", "profit", "logs"):
-            found += measured(path, "10 traders of it", command, 1.0)
+            found += measure_command(path, "10 traders of it", command, 1.0)
     print_document("status", COMMAND, ["apps/trader", "packages"], before, found)
 
 

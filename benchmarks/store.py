@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from recording import ROOT, SEED, machine, measure, print_document, refuse_slow_imports
+from recording import ROOT, SEED, describe_machine, measure, print_document, refuse_slow_imports
 
 from onetape.core.candles import Candles, SeriesKey
 from onetape.store.cache import get_cache_folder
@@ -38,7 +38,7 @@ TRIGGERS: Final = ("insert", "delete", "update")
 FETCHALL: Final = "sqlite3's fetchall"
 
 
-def invented(rows: int) -> Candles:
+def make_candles(rows: int) -> Candles:
     """Return seeded candles, a minute each."""
     chance = np.random.default_rng(SEED)
     close = np.round(30_000 * np.exp(np.cumsum(chance.normal(0, 5e-4, rows))), 2)
@@ -56,46 +56,46 @@ def invented(rows: int) -> Candles:
 def make(path: Path, rows: int) -> None:
     """Make a database that holds so many candles."""
     with open_store(path, create=True) as store:
-        insert_columns(store, KEY, invented(rows), source="rest", seen_ms=0)
+        insert_columns(store, KEY, make_candles(rows), source="rest", seen_ms=0)
 
 
-def timed(work: Callable[[], Any]) -> float:
+def measure_seconds(work: Callable[[], Any]) -> float:
     """Return the duration of some work, seconds."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
 
 
-def fetchall(path: Path) -> float:
+def read_by_sqlite3(path: Path) -> float:
     """Read every candle as the standard library does."""
     connection = sqlite3.connect(path)
     select = (
         "SELECT timestamp, open, high, low, close, volume FROM ohlcv_data WHERE exchange = ? "
         "AND symbol = ? AND timeframe = ? AND timestamp >= ? AND timestamp < ? ORDER BY timestamp"
     )
-    return timed(lambda: connection.execute(select, (*KEY.names, 0, FOREVER)).fetchall())
+    return measure_seconds(lambda: connection.execute(select, (*KEY.names, 0, FOREVER)).fetchall())
 
 
-def read(path: Path, *, cached: bool) -> float:
+def read_by_store(path: Path, *, cached: bool) -> float:
     """Read every candle into arrays."""
     with open_store(path, create=False) as store:
-        return timed(lambda: read_closed_between(store, KEY, 0, FOREVER, cached=cached))
+        return measure_seconds(lambda: read_closed_between(store, KEY, 0, FOREVER, cached=cached))
 
 
 def check(path: Path) -> float:
     """Verify a database."""
     with open_store(path, create=False) as store:
-        return timed(lambda: verify(store))
+        return measure_seconds(lambda: verify(store))
 
 
-def insert(path: Path, rows: int, *, guarded: bool) -> float:
+def insert_candles(path: Path, rows: int, *, guarded: bool) -> float:
     """Insert candles into a new database, with or without the triggers of the cache."""
     with open_store(path, create=True) as store:
         if not guarded:
             with store.write() as connection:
                 for operation in TRIGGERS:
                     connection.execute(f"DROP TRIGGER ohlcv_data_{operation}_ends_chunk")
-        candles = invented(rows)
+        candles = make_candles(rows)
         # Processor time, because a busy disk would hide the small cost of triggers.
         began = time.process_time()
         insert_columns(store, KEY, candles, source="rest", seen_ms=0)
@@ -106,7 +106,7 @@ def import_file(path: Path, file: Path) -> float:
     """Import a file with the backfiller, its start included."""
     command = [str(Path(sys.executable).with_name("backfiller")), "import", str(file)]
     flags = ["--db", str(path), "--exchange", "binance", "--symbol", "BTC/USDT", "-t", "1m"]
-    return timed(
+    return measure_seconds(
         lambda: subprocess.run(  # noqa: S603 - our own program
             [*command, *flags], check=True, capture_output=True
         )
@@ -114,16 +114,16 @@ def import_file(path: Path, file: Path) -> float:
 
 
 TASKS: Final[dict[str, Callable[[Path, int], float]]] = {
-    "fetchall": lambda path, _: fetchall(path),
-    "rows": lambda path, _: read(path, cached=False),
-    "cache": lambda path, _: read(path, cached=True),
+    "fetchall": lambda path, _: read_by_sqlite3(path),
+    "rows": lambda path, _: read_by_store(path, cached=False),
+    "cache": lambda path, _: read_by_store(path, cached=True),
     "verify": lambda path, _: check(path),
-    "insert": lambda path, rows: insert(path, rows, guarded=True),
-    "insert unguarded": lambda path, rows: insert(path, rows, guarded=False),
+    "insert": lambda path, rows: insert_candles(path, rows, guarded=True),
+    "insert unguarded": lambda path, rows: insert_candles(path, rows, guarded=False),
 }
 
 
-def fresh(task: str, path: Path, rows: int) -> float:
+def measure_in_process(task: str, path: Path, rows: int) -> float:
     """Return the seconds of a task in a separate process."""
     done = subprocess.run(  # noqa: S603 - this program
         [sys.executable, __file__, "--task", task, "--db", str(path), "--rows", str(rows)],
@@ -134,7 +134,7 @@ def fresh(task: str, path: Path, rows: int) -> float:
     return float(done.stdout)
 
 
-def reading(folder: Path, rows: int, rounds: int) -> Generator[dict[str, Any]]:
+def measure_reading(folder: Path, rows: int, rounds: int) -> Generator[dict[str, Any]]:
     """Compare reading from rows and from chunk files with fetchall."""
     path = folder / f"{rows}.db"
     make(path, rows)
@@ -142,7 +142,9 @@ def reading(folder: Path, rows: int, rounds: int) -> Generator[dict[str, Any]]:
     for _ in range(rounds):
         shutil.rmtree(get_cache_folder(path), ignore_errors=True)
         for name in seconds:
-            seconds[name].append(fresh("cache" if name == "first" else name, path, rows))
+            seconds[name].append(
+                measure_in_process("cache" if name == "first" else name, path, rows)
+            )
     names = (
         ("rows", "from the rows", 0.8),
         ("first", "for the first time, which writes the chunk files", 1.5),
@@ -156,19 +158,19 @@ def reading(folder: Path, rows: int, rounds: int) -> Generator[dict[str, Any]]:
         )  # fmt: skip
 
 
-def verifying(folder: Path, rows: int, rounds: int) -> dict[str, Any]:
+def measure_verifying(folder: Path, rows: int, rounds: int) -> dict[str, Any]:
     """Measure `verify`."""
-    samples = [fresh("verify", folder / f"{rows}.db", rows) for _ in range(rounds)]
+    samples = [measure_in_process("verify", folder / f"{rows}.db", rows) for _ in range(rounds)]
     return measure(f"verify of {rows:,} candles", "s", samples, goal=2, wanted="below")
 
 
-def inserting(folder: Path, rows: int, rounds: int) -> dict[str, Any]:
+def measure_inserting(folder: Path, rows: int, rounds: int) -> dict[str, Any]:
     """Measure the cost of the cache's triggers for a writer."""
     seconds: dict[str, list[float]] = {"insert unguarded": [], "insert": []}
     for number in range(rounds):
         for task, samples in seconds.items():
             path = folder / f"{task} {number}.db"
-            samples.append(fresh(task, path, rows))
+            samples.append(measure_in_process(task, path, rows))
             path.unlink()
     plain, guarded = seconds.values()
     return measure(
@@ -179,9 +181,9 @@ def inserting(folder: Path, rows: int, rounds: int) -> dict[str, Any]:
     )  # fmt: skip
 
 
-def importing(folder: Path, rows: int, rounds: int) -> dict[str, Any]:
+def measure_importing(folder: Path, rows: int, rounds: int) -> dict[str, Any]:
     """Measure `backfiller import` of a CSV file, the whole process."""
-    file, candles = folder / "candles.csv", invented(rows)
+    file, candles = folder / "candles.csv", make_candles(rows)
     names = ("timestamp", "open", "high", "low", "close", "volume")
     with file.open("w", newline="") as target:
         writer = csv.writer(target)
@@ -195,13 +197,13 @@ def importing(folder: Path, rows: int, rounds: int) -> dict[str, Any]:
     return measure(f"import of a CSV of {rows:,} candles", "s", samples, goal=8, wanted="below")
 
 
-def measured(rounds: int, folder: Path) -> Generator[dict[str, Any]]:
+def measure_all(rounds: int, folder: Path) -> Generator[dict[str, Any]]:
     """Take every measurement."""
     for rows in (100_000, 1_000_000):
-        yield from reading(folder, rows, rounds)
-    yield inserting(folder, 1_000_000, rounds)
-    yield verifying(folder, 1_000_000, rounds)
-    yield importing(folder, 1_000_000, rounds)
+        yield from measure_reading(folder, rows, rounds)
+    yield measure_inserting(folder, 1_000_000, rounds)
+    yield measure_verifying(folder, 1_000_000, rounds)
+    yield measure_importing(folder, 1_000_000, rounds)
 
 
 def main() -> None:
@@ -216,11 +218,11 @@ def main() -> None:
         print(TASKS[options.task](options.db, options.rows))  # noqa: T201 - read by the parent
         return
     refuse_slow_imports()
-    before = machine()
+    before = describe_machine()
     for folder in (*ROOT.glob("apps/*"), *ROOT.glob("packages/*/src")):
         compileall.compile_dir(folder, quiet=2)
     with tempfile.TemporaryDirectory(prefix="onetape-benchmark-") as name:
-        measurements = list(measured(options.rounds, Path(name)))
+        measurements = list(measure_all(options.rounds, Path(name)))
     command = f"uv run python benchmarks/store.py --rounds {options.rounds}"
     paths = ["packages/store", "packages/core", "apps/backfiller"]
     print_document("store", command, paths, before, measurements)

@@ -1,4 +1,4 @@
-"""Measure the trader's stream: `latency` from frame to committed row, `memory` over many messages.
+"""The trader's stream: `latency` from frame to committed row, `memory` over many messages.
 
     uv run python benchmarks/stream.py latency > benchmarks/results/stream.json
     uv run python benchmarks/stream.py memory --messages 1000000
@@ -32,7 +32,7 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
 
-from recording import machine, measure, print_document
+from recording import describe_machine, measure, print_document
 from stream_feed import HOURS
 
 from desk import MARCH, desk
@@ -62,7 +62,7 @@ def main() -> None:
 
 async def measure_latency(seconds: float, rounds: int) -> None:
     """Print the document of the times from sending a frame to the commit of its row."""
-    before = machine()
+    before = describe_machine()
     committed = record_commits()
     quiet: list[list[float]] = []
     busy: list[list[float]] = []
@@ -71,7 +71,7 @@ async def measure_latency(seconds: float, rounds: int) -> None:
         for _ in range(rounds):
             await measure_round(seconds, committed, quiet, busy, bare)
     pairs = zip(busy, quiet, strict=True)
-    shares = [percentile(one, 0.99) / statistics.median(other) for one, other in pairs]
+    shares = [compute_percentile(one, 0.99) / statistics.median(other) for one, other in pairs]
     print_document(
         "stream",
         f"uv run python benchmarks/stream.py latency --rounds {rounds} --seconds {seconds:g}",
@@ -89,9 +89,11 @@ async def measure_latency(seconds: float, rounds: int) -> None:
             measure(
                 f"a frame until its row is committed, {BUSY} a second, p99", "ratio", shares,
                 goal=5, wanted="below", of=f"the median with {QUIET} a second",
-                milliseconds=[1_000 * percentile(one, 0.99) for one in busy],
+                milliseconds=[1_000 * compute_percentile(one, 0.99) for one in busy],
                 largest_milliseconds=[1_000 * max(one) for one in busy],
-                bare_commit_p99_milliseconds=[1_000 * percentile(one, 0.99) for one in bare],
+                bare_commit_p99_milliseconds=[
+                    1_000 * compute_percentile(one, 0.99) for one in bare
+                ],
                 bare_commit_largest_milliseconds=[1_000 * max(one) for one in bare],
             ),
         ],
@@ -145,7 +147,7 @@ async def measure_round(
                 committed.clear()
                 sent = await command(f"send {per_second} {seconds} {first}")
                 await trading.until(partial(has_arrived, committed, sent))
-                found.append(latencies(sent, committed))
+                found.append(compute_latencies(sent, committed))
             stop.set()
             bare.append(await probe)
     feed.stdin.close()
@@ -185,13 +187,13 @@ def has_arrived(committed: list[tuple[float, float]], sent: list[list[float]]) -
     return bool(committed) and committed[-1][0] == sent[-1][0]
 
 
-def latencies(sent: list[list[float]], committed: list[tuple[float, float]]) -> list[float]:
+def compute_latencies(sent: list[list[float]], committed: list[tuple[float, float]]) -> list[float]:
     """Return the seconds to the commit of each frame, or of the later one it was merged with."""
     closes = [close for close, _ in committed]
     return [committed[bisect.bisect_left(closes, close)][1] - at for close, at in sent]
 
 
-def percentile(values: list[float], share: float) -> float:
+def compute_percentile(values: list[float], share: float) -> float:
     """Return the value that this share of the values does not exceed."""
     return sorted(values)[int(len(values) * share)]
 
@@ -230,13 +232,13 @@ def wait_until_read(program: Program) -> None:
     """Wait until the flood has begun and the trader rests again."""
     time.sleep(FLOOD / PER_SECOND)
     while True:
-        before = cpu_seconds(program)
+        before = read_processor_seconds(program)
         time.sleep(2.0)
-        if cpu_seconds(program) - before < 0.6:
+        if read_processor_seconds(program) - before < 0.6:
             return
 
 
-def cpu_seconds(program: Program) -> float:
+def read_processor_seconds(program: Program) -> float:
     """Return the processor time of the trader's process."""
     fields = Path(f"/proc/{program.pid}/stat").read_text().rsplit(") ", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / 100

@@ -1,4 +1,4 @@
-"""Convert the output of campaigns of stream faults and of fuzzed frames into a document.
+"""Conversion of the output of campaigns of stream faults and of fuzzed frames into a document.
 
     ONETAPE_STREAM_FAULTS=334 ONETAPE_STREAM_SEED=21 uv run pytest -rP -n 0 \
         tests/apps/trader/test_stream_faults.py > data/faults-21.log
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from recording import machine, measure, print_document
+from recording import describe_machine, measure, print_document
 
 _FAULTS: Final = re.compile(
     r"^(\d+) stream faults, seed (\d+): (\d+) candles missing or wrong; noticed after ([\d.]+) s "
@@ -34,7 +34,7 @@ def main() -> None:
     logs: list[Path] = parser.parse_args().logs
     texts = [log.read_text(encoding="utf-8") for log in logs]
     command = "uv run python benchmarks/stream_faults.py LOG..."
-    print_document("stream_faults", command, PATHS, machine(), read_measurements(texts))
+    print_document("stream_faults", command, PATHS, describe_machine(), read_measurements(texts))
 
 
 def read_measurements(texts: Sequence[str]) -> list[dict[str, Any]]:

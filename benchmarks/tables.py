@@ -1,4 +1,4 @@
-"""Write the tables of benchmarks/README.md from the raw results next to it.
+"""Writer of the tables of benchmarks/README.md, from the raw results next to it.
 
 uv run python benchmarks/tables.py
 """
@@ -13,13 +13,13 @@ BEGIN: Final = "<!-- tables: written by benchmarks/tables.py -->\n"
 END: Final = "<!-- end of tables -->\n"
 
 
-def tables(results: Path) -> str:
+def make_tables(results: Path) -> str:
     """Return a section for each result file, by name."""
     documents = [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
-    return "\n".join(_section(document) for document in documents)
+    return "\n".join(_make_section(document) for document in documents)
 
 
-def with_tables(text: str, written: str) -> str:
+def replace_tables(text: str, written: str) -> str:
     """Return a page with its tables replaced.
 
     Raises:
@@ -31,7 +31,7 @@ def with_tables(text: str, written: str) -> str:
     return f"{head}{BEGIN}\n{written}\n{END}{rest.partition(END)[2]}"
 
 
-def _section(document: dict[str, Any]) -> str:
+def _make_section(document: dict[str, Any]) -> str:
     machine = document["machine"]
     changed = ", with changes" if document["changed"] else ""
     commits = " and ".join(one[:10] for one in document.get("commits", [document["commit"]]))
@@ -44,18 +44,18 @@ def _section(document: dict[str, Any]) -> str:
         "",
     ]
     if "outcomes" in document:
-        return "\n".join([*head, *_outcome_rows(document)]) + "\n"
+        return "\n".join([*head, *_make_outcome_table(document)]) + "\n"
     if "combinations" in document:
-        return "\n".join([*head, *_combination_rows(document)]) + "\n"
+        return "\n".join([*head, *_make_combination_table(document)]) + "\n"
     lines = [
         *head,
         "| measured | unit | median | worst | samples | goal |",
         "|---|---|---|---|---|---|",
     ]
-    return "\n".join([*lines, *(_row(one) for one in document["measurements"])]) + "\n"
+    return "\n".join([*lines, *(_format_row(one) for one in document["measurements"])]) + "\n"
 
 
-def _outcome_rows(document: dict[str, Any]) -> list[str]:
+def _make_outcome_table(document: dict[str, Any]) -> list[str]:
     """Return the table of outcomes after a fault, one row for each fault and program."""
     programs = ", ".join(f"{name} {version}" for name, version in document["programs"].items())
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -79,16 +79,16 @@ def _outcome_rows(document: dict[str, Any]) -> list[str]:
             program,
             str(len(runs)),
             f"{doubled} of {len(runs)}",
-            _range([float(one["orphaned_coins"]) for one in runs], 5),
-            _range([float(one["coins_without_stop"]) for one in runs], 5),
-            _range([one["unprotected_seconds"] for one in runs], 1),
-            ", ".join(text for text in (_range(sent, 1), never) if text),
+            _format_range([float(one["orphaned_coins"]) for one in runs], 5),
+            _format_range([float(one["coins_without_stop"]) for one in runs], 5),
+            _format_range([one["unprotected_seconds"] for one in runs], 1),
+            ", ".join(text for text in (_format_range(sent, 1), never) if text),
         )
         rows.append(f"| {' | '.join(cells)} |")
     return rows
 
 
-def _range(values: list[float], decimals: int) -> str:
+def _format_range(values: list[float], decimals: int) -> str:
     """Return the least and the greatest of some values, or the value if all are equal."""
     if not values:
         return ""
@@ -96,7 +96,7 @@ def _range(values: list[float], decimals: int) -> str:
     return " to ".join(dict.fromkeys(texts))
 
 
-def _combination_rows(document: dict[str, Any]) -> list[str]:
+def _make_combination_table(document: dict[str, Any]) -> list[str]:
     """Return the table of combinations that were compared with the backtest, one row for each."""
     rows = [
         "| traded | size of an entry | exits | hours | seed | fills | equal to the backtest | s |",
@@ -117,31 +117,31 @@ def _combination_rows(document: dict[str, Any]) -> list[str]:
     return rows
 
 
-def _row(measured: dict[str, Any]) -> str:
+def _format_row(measured: dict[str, Any]) -> str:
     samples, below = measured["samples"], measured["wanted"] == "below"
     worst = max(samples) if below else min(samples)
-    goal = f"{measured['wanted']} {_number(measured['goal'])}"
+    goal = f"{measured['wanted']} {_format_number(measured['goal'])}"
     if "of" in measured:
         goal += f" of {measured['of']}"
     cells = (
         measured["name"],
         measured["unit"],
-        _number(statistics.median(samples)),
-        _number(worst),
+        _format_number(statistics.median(samples)),
+        _format_number(worst),
         str(len(samples)),
         goal,
     )
     return f"| {' | '.join(cells)} |"
 
 
-def _number(value: float) -> str:
+def _format_number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def main() -> None:
     """Write the page."""
     page = FOLDER / "README.md"
-    page.write_text(with_tables(page.read_text(), tables(FOLDER / "results")))
+    page.write_text(replace_tables(page.read_text(), make_tables(FOLDER / "results")))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""Measure the share of markets without and with an edge that the verdict of optimizations passes.
+"""Measurement of how often the verdict of an optimization passes, on markets with a known edge.
 
     uv run python tools/calibrate_verdict.py [--markets 1000] [--planted 100] [--processes 2]
 
 Each market is a seeded random walk of daily candles with volatility that clusters; a grid of moving
-averages is optimized on it as `ot.optimize` does. A planted edge adds a drift that follows the sign
-of the last days' return, as strong as stated. Prints the table of docs/optimize.md.
+averages is optimized on it as `ot.optimize` does. Markets without an edge show how often the
+verdict passes by chance; a planted edge adds a drift with the sign of the last days' return. Prints
+the table of docs/optimize.md.
 """
 
 import argparse
@@ -24,12 +25,12 @@ from onetape.optimization.judge import judge
 from onetape.optimization.ranking import LeastTrades, rank_results
 from onetape.strategies import Strategy, load_strategy_class
 
-#: Days of a market, and annual volatility.
+#: Number of days of a market, and its annual volatility.
 _DAYS: Final = 1_500
 _VOLATILITY: Final = 0.7
 _DAY: Final = 86_400
 _START: Final = 1_420_070_400
-#: Drift that follows the trend, as parts of the daily volatility: none, and three edges.
+#: Drifts in the direction of the trend, as fractions of the daily volatility; 0: no edge.
 EDGES: Final = (0.0, 0.1, 0.2, 0.3)
 _GRID: Final = tuple(
     {"fast": fast, "slow": slow} for fast in (3, 5, 8, 12) for slow in (15, 20, 30, 40, 60)
@@ -51,11 +52,11 @@ def main() -> None:
         if line is None:
             raise SystemExit(f"market {jobs[index]} failed")
         found[jobs[index][0]].append(msgspec.json.decode(line))
-    print("\n".join(table(found)))
+    print("\n".join(format_table(found)))
 
 
-def table(found: dict[float, list[dict[str, Any]]]) -> list[str]:
-    """Return the table: per edge the share of markets that pass the rungs up to each one."""
+def format_table(found: dict[float, list[dict[str, Any]]]) -> list[str]:
+    """Return the lines of the table: by edge, the share of markets that pass up to each rung."""
     names = next(one["names"] for one in found[EDGES[0]] if one["names"])
     lines = [f"| edge | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
     for edge, markets in found.items():
@@ -71,7 +72,7 @@ def table(found: dict[float, list[dict[str, Any]]]) -> list[str]:
 def run_market(job: tuple[float, int]) -> bytes:
     """Return the number of rungs that the best of a grid passes on one market."""
     edge, seed = job
-    candles = market_candles(edge, seed)
+    candles = make_market_candles(edge, seed)
     end = int(candles.timestamp[-1]) + _DAY
     window = CandleWindow(
         SeriesKey("dataframe", "ASSET/CASH", "1d"),
@@ -98,11 +99,11 @@ def run_market(job: tuple[float, int]) -> bytes:
     return msgspec.json.encode({"reached": found.verdict.reached, "names": names})
 
 
-def market_candles(edge: float, seed: int) -> Candles:
+def make_market_candles(edge: float, seed: int) -> Candles:
     """Return daily candles of a seeded market.
 
     Args:
-        edge: Drift in the direction of the last ten days, as a part of the daily volatility.
+        edge: Drift in the direction of the last ten days, as a fraction of the daily volatility.
         seed: Random seed of the market.
     """
     generator = np.random.default_rng([seed, round(1_000 * edge)])
@@ -116,10 +117,10 @@ def market_candles(edge: float, seed: int) -> Candles:
         value = drift + math.sqrt(variance) * draw
         returns.append(value)
         variance = 0.05 * daily**2 + 0.1 * value**2 + 0.85 * variance
-    return _candles_of(returns, generator)
+    return _make_candles(returns, generator)
 
 
-def _candles_of(returns: Sequence[float], generator: np.random.Generator) -> Candles:
+def _make_candles(returns: Sequence[float], generator: np.random.Generator) -> Candles:
     close = 100.0 * np.exp(np.cumsum(returns))
     opens = np.concatenate(([100.0], close[:-1]))
     reach = 1.0 + 0.01 * generator.random((2, len(close)))

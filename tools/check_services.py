@@ -1,4 +1,4 @@
-"""Start every service of docker-compose.yml as a plain process, offline, and check its work.
+"""Check of docker-compose.yml: every service is started as a plain process, offline, and must work.
 
 Each app gets an environment made by docker/install.py, as in its image. The services run one after
 the other in one folder laid out like the image's, with `--exchange simulator` in their own
@@ -147,7 +147,7 @@ def check_run(service: Service, environments: Path, folder: Path) -> None:
     print(output, end="")
     if process.returncode:
         raise SystemExit(f"{service.name}: exit code {process.returncode}")
-    print(f"{service.name}: exit code 0, {stored_rows(folder):,} candles stored")
+    print(f"{service.name}: exit code 0, {count_stored_rows(folder):,} candles stored")
 
 
 def check_until_stopped(
@@ -187,7 +187,7 @@ def check_until_stopped(
         raise SystemExit(f"{service.name}: no work done within {WORK_TIMEOUT_SECONDS} s")
     if code:
         raise SystemExit(f"{service.name}: exit code {code} on SIGTERM")
-    rows = stored_rows(folder)
+    rows = count_stored_rows(folder)
     print(f"{service.name}: worked, and exit code 0 on SIGTERM, {rows:,} candles stored")
     if service.program == "backfiller":
         accept_gaps(environments, folder)
@@ -263,7 +263,7 @@ def watch(
     settled.set()
 
 
-def stored_rows(folder: Path) -> int:
+def count_stored_rows(folder: Path) -> int:
     """Return the number of candles in the simulator's database.
 
     Raises:

@@ -1,8 +1,8 @@
 """Git clean filter for uv.lock: standard input without index addresses to standard output.
 
-uv records the address of every file it may download. The committed lock holds names, versions and
-hashes only, so it works behind any mirror. `requires-python` is replaced as well: where it differs
-from the project's, uv resolves again with the recorded versions and fills the addresses in.
+uv records the address of every file it may download. The committed lock has names, versions and
+hashes only, so it works behind any mirror. `requires-python` is replaced too: because it then
+differs from the project's, uv resolves again with the recorded versions and adds the addresses.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Write docs/cli.md: the help text of each program and each of its commands.
+"""Writer of docs/cli.md: the help text of each program and each of its commands.
 
     uv run python tools/cli_reference.py            # writes the file
     uv run python tools/cli_reference.py --check    # ends with 6 where the file differs
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
     if arguments and not is_check:
         print(__doc__)
         return 2
-    file, text = ROOT / PAGE, page_text()
+    file, text = ROOT / PAGE, make_page()
     if file.exists() and file.read_text(encoding="utf-8") == text:
         return 0
     if is_check:
@@ -53,16 +53,16 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def page_text() -> str:
+def make_page() -> str:
     """Return the page."""
     parts = [_BEGINNING]
     for program, module in PROGRAMS.items():
         command = get_command(importlib.import_module(module).app)
-        parts.extend(_sections(command, program, depth=2))
+        parts.extend(_iterate_sections(command, program, depth=2))
     return "\n".join(parts)
 
 
-def _sections(command: Any, name: str, *, depth: int) -> Iterator[str]:
+def _iterate_sections(command: Any, name: str, *, depth: int) -> Iterator[str]:
     """Yield a section for a command and for each command below it.
 
     Args:
@@ -83,7 +83,7 @@ def _sections(command: Any, name: str, *, depth: int) -> Iterator[str]:
         return
     for one in command.list_commands(context):
         below = command.get_command(context, one)
-        yield from _sections(below, f"{name} {one}", depth=depth + 1)
+        yield from _iterate_sections(below, f"{name} {one}", depth=depth + 1)
 
 
 if __name__ == "__main__":

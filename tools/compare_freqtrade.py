@@ -1,4 +1,4 @@
-"""Compare our trades of freqtrade strategy files with freqtrade's own, for docs/freqtrade.md.
+"""Comparison of the backtester with freqtrade on freqtrade strategy files, for docs/freqtrade.md.
 
     uv run python tools/compare_freqtrade.py PYTHON STRATEGIES CANDLES [--write]
 
@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 
 import pandas as pd
 
-from freqtrade_exit_prices import LISTED, Exit, Settings, price_cause
+from freqtrade_exit_prices import LISTED, Exit, Settings, find_price_cause
 from onetape.strategies.freqtrade.source import FreqtradeClass, parse_freqtrade_classes
 
 PAGE: Final = Path("docs/freqtrade.md")
@@ -51,18 +51,21 @@ FEE: Final = 0.001
 
 
 class Row(NamedTuple):
-    """The comparison of one strategy."""
+    """The comparison of one strategy: a row of the table."""
 
     strategy: str
+    """Name of the strategy."""
     timeframe: str
     trades: int
-    """Trades of freqtrade, one that is open at the end included."""
+    """Number of freqtrade's trades, one that is open at the end included."""
     same: int
-    """Trades of freqtrade that we enter and leave in the same candles."""
-    ours: int
+    """Number of freqtrade's trades that the backtester enters and leaves in the same candles."""
+    backtester_trades: int
+    """Number of the backtester's trades."""
     prices: str
-    """Trades left in the same candle at another price, with the cause."""
+    """Number of trades left in the same candle at another price, with the cause, as text."""
     refused: str
+    """Error with which the backtester refuses the strategy; empty: not refused."""
 
 
 def write_candles(source: Path, folder: Path) -> None:
@@ -86,7 +89,7 @@ def read_candles(folder: Path, timeframe: str) -> dict[int, dict[str, float]]:
     return found
 
 
-def strategies_in(folder: Path) -> list[tuple[str, Path]]:
+def find_strategies(folder: Path) -> list[tuple[str, Path]]:
     """Return name and file of each freqtrade strategy, by name."""
     found = [
         (name, file)
@@ -96,7 +99,7 @@ def strategies_in(folder: Path) -> list[tuple[str, Path]]:
     return sorted(found)
 
 
-def freqtrade_results(
+def run_freqtrade(
     python: str, files: Sequence[tuple[str, Path]], folder: Path
 ) -> Iterator[dict[str, Any]]:
     """Yield freqtrade's trades of each strategy."""
@@ -119,8 +122,8 @@ def freqtrade_results(
             yield json.loads(line)
 
 
-def our_result(file: Path, theirs: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Return our result of the same candles; its key `error` has the refusal of a strategy."""
+def run_backtester(file: Path, theirs: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the backtester's result on the same candles; `error` in it has a refusal."""
     command = [
         "uv",
         "run",
@@ -139,21 +142,21 @@ def our_result(file: Path, theirs: Mapping[str, Any], folder: Path) -> dict[str,
     return json.loads(done.stdout)
 
 
-def compared(
+def make_row(
     theirs: Mapping[str, Any], ours: Mapping[str, Any], file: Path, candles: Mapping[int, Any]
 ) -> Row:
     """Return the comparison of two results.
 
     Args:
-        theirs: freqtrade's result.
-        ours: Our result.
+        theirs: Result of freqtrade.
+        ours: Result of the backtester.
         file: File of the strategy.
         candles: Candles of the strategy's timeframe by the open of each.
     """
     name, timeframe = theirs["strategy"], theirs.get("timeframe", "")
     if "error" in theirs or "error" in ours:
         return Row(name, timeframe, 0, 0, 0, "", str(theirs.get("error") or ours["error"]))
-    settings = _settings_of(parse_freqtrade_classes(file, file.read_bytes())[name])
+    settings = _read_exit_settings(parse_freqtrade_classes(file, file.read_bytes())[name])
     own = {(trade["entry_timestamp"], trade["exit_timestamp"]): trade for trade in ours["trades"]}
     same, prices = 0, dict[str, int]()
     for one in theirs["trades"]:
@@ -162,14 +165,14 @@ def compared(
         same += trade is not None
         if trade is None:
             continue
-        cause = _cause(one, trade, candles, settings, is_open=is_open)
+        cause = _find_price_cause(one, trade, candles, settings, is_open=is_open)
         if cause:
             prices[cause] = prices.get(cause, 0) + 1
     texts = [f"{count:,}: {cause}" for cause, count in sorted(prices.items())]
     return Row(name, timeframe, len(theirs["trades"]), same, len(own), "; ".join(texts), "")
 
 
-def _settings_of(found: FreqtradeClass) -> Settings:
+def _read_exit_settings(found: FreqtradeClass) -> Settings:
     """Return the settings of exits in the text of a strategy."""
     roi = found.read_value("minimal_roi", {})
     is_trailing = found.read_value("trailing_stop", default=False)
@@ -182,7 +185,7 @@ def _settings_of(found: FreqtradeClass) -> Settings:
     )
 
 
-def _cause(
+def _find_price_cause(
     theirs: Mapping[str, Any],
     ours: Mapping[str, Any],
     candles: Mapping[int, Any],
@@ -202,19 +205,21 @@ def _cause(
         open=candle["open"],
         high=candle["high"],
         low=candle["low"],
-        theirs=theirs["left"],
-        their_reason=theirs["reason"],
-        their_stop=theirs["stop"],
-        their_highest=theirs["highest"],
-        ours=ours["exit_price"],
-        our_kind=ours["exit_kind"],
+        freqtrade_price=theirs["left"],
+        freqtrade_reason=theirs["reason"],
+        freqtrade_stop=theirs["stop"],
+        freqtrade_highest=theirs["highest"],
+        backtester_price=ours["exit_price"],
+        backtester_kind=ours["exit_kind"],
     )
-    return price_cause(one, settings)
+    return find_price_cause(one, settings)
 
 
-def table(rows: Sequence[Row]) -> str:
+def format_table(rows: Sequence[Row]) -> str:
     """Return the table, and a line that sums it up."""
-    equal = [row for row in rows if not row.refused and row.same == row.trades == row.ours]
+    equal = [
+        row for row in rows if not row.refused and row.same == row.trades == row.backtester_trades
+    ]
     trading = [row for row in equal if row.trades]
     lines = [
         f"{len(equal)} of {len(rows)} strategies enter and leave in the same candles as with "
@@ -240,7 +245,7 @@ def main() -> None:
     parser.add_argument("candles", type=Path, help="folder of recorded candles")
     parser.add_argument("--write", action="store_true", help=f"write the table into {PAGE}")
     given = parser.parse_args()
-    files = strategies_in(given.strategies)
+    files = find_strategies(given.strategies)
     paths = dict(files)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -253,15 +258,15 @@ def main() -> None:
             subprocess.run(shlex.split(command), check=True, capture_output=True)
         candles = {name: read_candles(folder, name) for name in SERIES}
         rows = [
-            compared(
+            make_row(
                 one,
-                {} if "error" in one else our_result(paths[one["strategy"]], one, folder),
+                {} if "error" in one else run_backtester(paths[one["strategy"]], one, folder),
                 paths[one["strategy"]],
                 candles.get(one.get("timeframe", ""), {}),
             )
-            for one in freqtrade_results(given.python, files, folder)
+            for one in run_freqtrade(given.python, files, folder)
         ]
-    text = table(rows)
+    text = format_table(rows)
     if not given.write:
         print(text)
         return

@@ -1,12 +1,13 @@
-"""Compare the results of two checkouts: demo, reference runs, and the JSON of 35 commands.
+"""Comparison of the results of two checkouts: demo, reference runs, and the JSON of 35 commands.
 
     uv run python tools/compare_results.py record FOLDER    # in each checkout, into its own folder
     uv run python tools/compare_results.py compare BEFORE AFTER [--renames FILE]
 
-`record` writes one JSON file per command. `compare` prints each value that differs and ends with 6
-where one does. `--renames` names a JSON file with two objects: `keys` maps an old key to the new
-key, `texts` maps an old text inside any value to the new text. Times, ports, paths and durations
-are not compared. `record --candles FOLDER` adds the reference runs over real candle files.
+`record` writes one JSON file for each command. `compare` prints each value that differs, and ends
+with exit code 6 if there is one. `--renames` names a JSON file with two objects: `keys` maps an old
+key to the new key, `texts` maps an old text inside any value to the new text. Times, ports, paths
+and durations are not compared. `record --candles FOLDER` adds the reference runs over real candle
+files.
 """
 
 import argparse
@@ -83,7 +84,7 @@ def record(folder: Path, candles: Path | None) -> None:
         jobs[name] = ("backtester", *arguments, "--db", _DATABASE)
     if candles is not None:
         for reference in REFERENCES:
-            jobs[reference.name] = _reference_job(reference, candles.resolve(), work)
+            jobs[reference.name] = _prepare_reference(reference, candles.resolve(), work)
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         results = {name: pool.submit(_run, work, *job) for name, job in jobs.items()}
     for name, result in results.items():
@@ -91,7 +92,7 @@ def record(folder: Path, candles: Path | None) -> None:
     print(f"{len(jobs)} results in {folder}")
 
 
-def _reference_job(reference: Reference, candles: Path, work: Path) -> tuple[str, ...]:
+def _prepare_reference(reference: Reference, candles: Path, work: Path) -> tuple[str, ...]:
     """Import the candles of a reference run and return its command."""
     database = f"{reference.name}.db"
     series = ("--exchange", "binance", "-p", reference.symbol, "-t", reference.timeframe)
@@ -137,49 +138,49 @@ def compare(before: Path, after: Path, renames: Renames) -> Iterator[str]:
         if missing:
             yield f"{name}: not in {missing[0]}"
             continue
-        old = _renamed(json.loads((before / name).read_text()), renames)
+        old = _rename_values(json.loads((before / name).read_text()), renames)
         new = json.loads((after / name).read_text())
-        yield from _differences(old, new, name.removesuffix(".json"))
+        yield from _iterate_differences(old, new, name.removesuffix(".json"))
 
 
-def _renamed(value: Any, renames: Renames) -> Any:
+def _rename_values(value: Any, renames: Renames) -> Any:
     """Return a value with its keys and texts renamed at every depth."""
     keys = renames.get("keys", {})
     if isinstance(value, dict):
         given = cast("dict[str, Any]", value)
-        return {keys.get(key, key): _renamed(each, renames) for key, each in given.items()}
+        return {keys.get(key, key): _rename_values(each, renames) for key, each in given.items()}
     if isinstance(value, list):
-        return [_renamed(each, renames) for each in cast("list[Any]", value)]
+        return [_rename_values(each, renames) for each in cast("list[Any]", value)]
     if isinstance(value, str):
         for old, new in renames.get("texts", {}).items():
             value = value.replace(old, new)
     return value
 
 
-def _differences(old: Any, new: Any, place: str) -> Iterator[str]:
+def _iterate_differences(old: Any, new: Any, place: str) -> Iterator[str]:
     """Yield the place and both values wherever two documents differ."""
     if isinstance(old, dict) and isinstance(new, dict):
-        one, other = cast("dict[str, Any]", old), cast("dict[str, Any]", new)
-        for key in [*one, *(key for key in other if key not in one)]:
+        before, after = cast("dict[str, Any]", old), cast("dict[str, Any]", new)
+        for key in [*before, *(key for key in after if key not in before)]:
             if not {key, f"{place.rpartition('.')[2]}.{key}"} & _NOT_COMPARED:
                 absent = "(absent)"
-                yield from _differences(
-                    one.get(key, absent), other.get(key, absent), f"{place}.{key}"
+                yield from _iterate_differences(
+                    before.get(key, absent), after.get(key, absent), f"{place}.{key}"
                 )
     elif isinstance(old, list) and isinstance(new, list):
-        yield from _list_differences(cast("list[Any]", old), cast("list[Any]", new), place)
-    elif _stable(old) != _stable(new):
+        yield from _iterate_list_differences(cast("list[Any]", old), cast("list[Any]", new), place)
+    elif _replace_volatile_parts(old) != _replace_volatile_parts(new):
         yield f"{place}: {old!r} became {new!r}"
 
 
-def _list_differences(old: Sequence[Any], new: Sequence[Any], place: str) -> Iterator[str]:
+def _iterate_list_differences(old: Sequence[Any], new: Sequence[Any], place: str) -> Iterator[str]:
     if len(old) != len(new):
         yield f"{place}: {len(old)} entries became {len(new)}"
-    for number, (one, other) in enumerate(zip(old, new, strict=False)):
-        yield from _differences(one, other, f"{place}[{number}]")
+    for number, (before, after) in enumerate(zip(old, new, strict=False)):
+        yield from _iterate_differences(before, after, f"{place}[{number}]")
 
 
-def _stable(value: Any) -> Any:
+def _replace_volatile_parts(value: Any) -> Any:
     """Return a value without the parts of a text that depend on machine and clock."""
     if not isinstance(value, str):
         return value

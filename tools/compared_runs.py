@@ -1,4 +1,4 @@
-"""The commands whose results `compare_results.py` compares: data, no code."""
+"""The commands whose results compare_results.py compares, as data."""
 
 from typing import Final, NamedTuple
 
@@ -7,6 +7,7 @@ class Reference(NamedTuple):
     """A run over a recorded candle file whose result is published in numbers."""
 
     name: str
+    """Name of the run."""
     file: str
     """Name of the candle file."""
     symbol: str
@@ -58,31 +59,31 @@ _TWO: Final = ("-p", "BTC/USDT", "-p", "ETH/USDT")
 _THREE: Final = (*_TWO, "-p", "SOL/USDT")
 
 
-def _backtest(*flags: str) -> tuple[str, ...]:
+def _make_run(*flags: str) -> tuple[str, ...]:
     return (*_BASE, *flags)
 
 
 #: Name, and the arguments of `backtester`.
 RUNS: Final = (
-    ("default", _backtest(*_HALF)),
-    ("sma", _backtest(*_HALF, *_SMA)),
-    ("sma_ideal", _backtest(*_HALF, *_SMA, "--trading-rules", "none")),
-    ("ema", _backtest(*_HALF, *_FAST)),
-    ("macd", _backtest(*_HALF, "-s", "macd")),
-    ("bollinger", _backtest(*_HALF, "-s", "bollinger")),
-    ("donchian", _backtest(*_HALF, "-s", "donchian")),
-    ("buy_and_hold", _backtest(*_HALF, "-s", "buy_and_hold")),
-    ("days", _backtest("-t", "1d", "-s", "rsi", "--param", "period=5")),
-    ("minutes", _backtest(*_MARCH, "-t", "1m", *_SMA)),
-    ("whole_range", _backtest(*_SMA)),
-    ("stop_loss", _backtest(*_HALF, *_FAST, "--stop-loss", "0.02")),
-    ("stop_and_target", _backtest(*_HALF, *_FAST, "--stop-loss", "0.01", "--take-profit", "0.01")),
-    ("trailing", _backtest(*_HALF, *_FAST, "--trailing-stop", "0.03")),
-    ("time_stop", _backtest(*_HALF, *_FAST, "--time-stop", "6", "--cooldown", "3")),
-    ("target_table", _backtest(*_HALF, *_FAST, "--roi-table", "0=0.02,12=0.005")),
+    ("default", _make_run(*_HALF)),
+    ("sma", _make_run(*_HALF, *_SMA)),
+    ("sma_ideal", _make_run(*_HALF, *_SMA, "--trading-rules", "none")),
+    ("ema", _make_run(*_HALF, *_FAST)),
+    ("macd", _make_run(*_HALF, "-s", "macd")),
+    ("bollinger", _make_run(*_HALF, "-s", "bollinger")),
+    ("donchian", _make_run(*_HALF, "-s", "donchian")),
+    ("buy_and_hold", _make_run(*_HALF, "-s", "buy_and_hold")),
+    ("days", _make_run("-t", "1d", "-s", "rsi", "--param", "period=5")),
+    ("minutes", _make_run(*_MARCH, "-t", "1m", *_SMA)),
+    ("whole_range", _make_run(*_SMA)),
+    ("stop_loss", _make_run(*_HALF, *_FAST, "--stop-loss", "0.02")),
+    ("stop_and_target", _make_run(*_HALF, *_FAST, "--stop-loss", "0.01", "--take-profit", "0.01")),
+    ("trailing", _make_run(*_HALF, *_FAST, "--trailing-stop", "0.03")),
+    ("time_stop", _make_run(*_HALF, *_FAST, "--time-stop", "6", "--cooldown", "3")),
+    ("target_table", _make_run(*_HALF, *_FAST, "--roi-table", "0=0.02,12=0.005")),
     (
         "intrabar",
-        _backtest(
+        _make_run(
             *_MARCH,
             *_FAST,
             "--stop-loss",
@@ -93,23 +94,23 @@ RUNS: Final = (
             "1m",
         ),
     ),
-    ("costs", _backtest(*_HALF, *_FAST, "--slippage", "5", "--spread-bps", "2", "--fee", "0.002")),
-    ("impact", _backtest(*_HALF, *_FAST, "--volume-impact", "0.1", "--fee-currency", "base")),
-    ("quote_amount", _backtest(*_HALF, *_FAST, "--sizing", "quote_amount=500")),
-    ("base_amount", _backtest(*_HALF, *_FAST, "--sizing", "base_amount=0.05")),
-    ("equity_share", _backtest(*_HALF, *_FAST, "--sizing", "equity_share=0.5")),
+    ("costs", _make_run(*_HALF, *_FAST, "--slippage", "5", "--spread-bps", "2", "--fee", "0.002")),
+    ("impact", _make_run(*_HALF, *_FAST, "--volume-impact", "0.1", "--fee-currency", "base")),
+    ("quote_amount", _make_run(*_HALF, *_FAST, "--sizing", "quote_amount=500")),
+    ("base_amount", _make_run(*_HALF, *_FAST, "--sizing", "base_amount=0.05")),
+    ("equity_share", _make_run(*_HALF, *_FAST, "--sizing", "equity_share=0.5")),
     (
         "risk",
-        _backtest(*_HALF, *_FAST, "--sizing", "risk_per_trade=0.01", "--stop-loss", "0.02"),
+        _make_run(*_HALF, *_FAST, "--sizing", "risk_per_trade=0.01", "--stop-loss", "0.02"),
     ),
-    ("volatility", _backtest(*_HALF, *_FAST, "--sizing", "volatility_target=0.3")),
-    ("little_cash", _backtest(*_HALF, *_FAST, "--cash", "12")),
-    ("two_symbols", _backtest(*_HALF, *_TWO, *_FAST, "--sizing", "equity_share=0.5")),
+    ("volatility", _make_run(*_HALF, *_FAST, "--sizing", "volatility_target=0.3")),
+    ("little_cash", _make_run(*_HALF, *_FAST, "--cash", "12")),
+    ("two_symbols", _make_run(*_HALF, *_TWO, *_FAST, "--sizing", "equity_share=0.5")),
     (
         "three_symbols_one_slot",
-        _backtest(*_HALF, *_THREE, *_FAST, "--max-open-trades", "1", "--stop-loss", "0.03"),
+        _make_run(*_HALF, *_THREE, *_FAST, "--max-open-trades", "1", "--stop-loss", "0.03"),
     ),
-    ("three_symbols_all_in", _backtest(*_HALF, *_THREE, *_SMA)),
+    ("three_symbols_all_in", _make_run(*_HALF, *_THREE, *_SMA)),
     ("terminal", (*_BASE[:2], *_HALF, *_SMA, "--no-save", "--no-report")),
     ("check", ("check", *_BASE, *_MARCH, *_SMA)),
     (
@@ -130,7 +131,7 @@ RUNS: Final = (
         "explain",
         ("explain", *_BASE[:2], "--at", "2024-03-05T14:00", *_HALF, *_SMA),
     ),
-    ("no_candles", _backtest("--from", "2030-01-01", "--to", "2030-02-01")),
-    ("wrong_setting", _backtest(*_HALF, "--stop-loss", "5")),
-    ("wrong_strategy", _backtest(*_HALF, "-s", "smacross")),
+    ("no_candles", _make_run("--from", "2030-01-01", "--to", "2030-02-01")),
+    ("wrong_setting", _make_run(*_HALF, "--stop-loss", "5")),
+    ("wrong_strategy", _make_run(*_HALF, "-s", "smacross")),
 )

@@ -1,11 +1,11 @@
-"""Follow one setting by value from its flag to a fill, and count its moves between files.
+"""Count of the files that one setting passes through from its flag to a fill.
 
     uv run python tools/count_setting_moves.py [--show]
 
-A backtest of simulated candles runs in this process with `--stop-loss 0.0512345`. Each time a
-function of ours is called with that number, or returns it, directly or inside a record, a list or
-a mapping, the number is in that function's file; a move is counted each time that is another file
-than before. `--show` prints the moves.
+It measures how directly the code passes settings on. A backtest of simulated candles runs in this
+process with `--stop-loss 0.0512345`. Each time a function of Onetape is called with that number or
+returns it (directly, or in a record, list or mapping), the number is in that function's file. A
+move is counted each time this is another file than before. `--show` prints the moves.
 """
 
 import sys
@@ -28,7 +28,7 @@ _DEPTH: Final = 4
 
 
 class Follower:
-    """Counts the moves of the value; a profile function of the interpreter."""
+    """Counts the moves of the value; a profile function of the interpreter (`sys.setprofile`)."""
 
     def __init__(self) -> None:
         """Begin before the first move."""
@@ -42,7 +42,7 @@ class Follower:
         """Search the arguments of a call, or its return value."""
         if self.is_filled or event not in ("call", "return"):
             return
-        # The result of a simulation has all fills.
+        # The search ends at the result of a simulation, which has all fills.
         self.is_filled = event == "return" and type(result).__name__ == "SimulationResult"
         file = self._name(frame.f_code.co_filename)
         if not file or (self.files and self.files[-1] == file):
@@ -50,14 +50,14 @@ class Follower:
         code = frame.f_code
         count = code.co_argcount + code.co_kwonlyargcount
         names = code.co_varnames[: count + bool(code.co_flags & 0x08) + bool(code.co_flags & 0x04)]
-        # A method reads the record that it belongs to: nothing moves.
+        # `self` does not count, because a method does not move the record that it belongs to.
         given = [frame.f_locals.get(name) for name in names if name != "self"]
         values = given if event == "call" else [result]
         if any(holds(value) for value in values):
             self.files.append(file)
 
     def _name(self, path: str) -> str:
-        """Return the path of a file of ours inside the checkout; empty for those of others."""
+        """Return the path of a file inside the checkout; empty for files of other packages."""
         if path not in self._names:
             file = Path(path)
             is_ours = file.is_relative_to(ROOT) and ".venv" not in file.parts
@@ -84,11 +84,11 @@ def holds(value: object, depth: int = _DEPTH) -> bool:
     return any(holds(one, depth - 1) for one in cast("list[object]", inner))
 
 
-def followed(folder: Path) -> list[str]:
-    """Return each file that the value comes to in one backtest, in turn.
+def follow_setting(folder: Path) -> list[str]:
+    """Return the files that the value passes through in one backtest, in order.
 
     Args:
-        folder: Empty; the candles and the output of the run go there.
+        folder: Empty folder for the candles and the output of the run.
     """
     from onetape.core.candles import SeriesKey
     from onetape.simulator.market.simulated_market import SimulatedMarket
@@ -127,7 +127,7 @@ def followed(folder: Path) -> list[str]:
 def main(arguments: list[str]) -> int:
     """Print the count; return the exit code."""
     with tempfile.TemporaryDirectory() as folder:
-        files = followed(Path(folder))
+        files = follow_setting(Path(folder))
     if "--show" in arguments:
         print("\n".join(files))
     print(f"{len(files) - 1} moves between files, from {files[0]} to {files[-1]}")

@@ -1,7 +1,7 @@
-"""Print the numbers of tests of a JUnit file that passed, failed and were skipped.
+"""Numbers of tests of a JUnit file that passed, failed and were skipped; CI prints them.
 
-Fails where no test ran, and on a skip where ONETAPE_SHARED names the recorded data: then all that
-a test may need is in place, and a skip is an error that would go unnoticed.
+It fails if no test ran, or if a test was skipped although ONETAPE_SHARED names the recorded data:
+then all that tests need is available, and a skip would be an unnoticed error.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Write docs/exchanges.md: the features that work on each exchange, and how far they were tried.
+"""Writer of docs/exchanges.md: features that work on each exchange, and how far they were tried.
 
     uv run python tools/exchanges_reference.py            # writes the file
     uv run python tools/exchanges_reference.py --check    # ends with 6 where the file differs
@@ -33,7 +33,7 @@ class Shown(NamedTuple):
 
 
 _SIMULATOR: Final = "tested against the simulator"
-#: Everything else is untested.
+#: Evidence by exchange and feature; features that are not listed are untested.
 EVIDENCE: Final[Mapping[tuple[str, Part], Shown]] = {
     ("binance", "candles"): Shown(_SIMULATOR, "tests/packages/exchange/test_simulator.py"),
     ("kraken", "candles"): Shown("recorded replies", "tests/packages/exchange/test_recorded.py"),
@@ -47,10 +47,10 @@ _BEGINNING: Final = """\
 <!-- Written by tools/exchanges_reference.py; a test compares it. -->
 
 What works where, and how far it was tried. *Tested against the simulator*: CCXT's unchanged class
-of that exchange against our simulator, which implements Binance's protocol. *Recorded replies*:
-CCXT's class against responses that were recorded from the exchange. *Untested*: read in CCXT's
-source; it was never tried with Onetape. `backfiller exchanges` lists all exchanges of CCXT that
-serve candles.
+of that exchange against the built-in simulator, which implements Binance's protocol. *Recorded
+replies*: CCXT's class against responses that were recorded from the exchange. *Untested*: read in
+CCXT's source; it was never tried with Onetape. `backfiller exchanges` lists all exchanges of CCXT
+that serve candles.
 
 """
 _LIVE: Final = """
@@ -61,7 +61,7 @@ With `--untested-exchange` it also sends orders with real money to {tested}, and
 {untested} ([live.md](live.md#known-defects)). For {untested}, tests compare the
 exact HTTP requests that CCXT would send (`tests/packages/exchange/test_order_calls.py`) and the
 meaning of their responses, but no order was ever sent there. Every other exchange is refused.
-No order of these tests left this machine: *tested against the simulator* means that our imitation
+No order of these tests left this machine: *tested against the simulator* means that the imitation
 of Binance accepted the orders, not that Binance did.
 
 The rows of {refused} show what CCXT's source would send; `trader --live` refuses
@@ -83,7 +83,7 @@ def main(arguments: list[str]) -> int:
     if arguments and not is_check:
         print(__doc__)
         return 2
-    file, text = ROOT / PAGE, page_text()
+    file, text = ROOT / PAGE, make_page()
     if file.exists() and file.read_text(encoding="utf-8") == text:
         return 0
     if is_check:
@@ -94,44 +94,44 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def page_text() -> str:
+def make_page() -> str:
     """Return the page."""
     names = [SIMULATOR_ID, *(name for name in QUIRKS if name != SIMULATOR_ID)]
     known = (*LIVE_EXCHANGES, *UNTESTED_EXCHANGES)
-    tested = _listed(name for name in LIVE_EXCHANGES if name != SIMULATOR_ID)
-    untested = _listed(UNTESTED_EXCHANGES)
-    refused = _listed(name for name in DIALECTS if name not in known)
+    tested = _join_names(name for name in LIVE_EXCHANGES if name != SIMULATOR_ID)
+    untested = _join_names(UNTESTED_EXCHANGES)
+    refused = _join_names(name for name in DIALECTS if name not in known)
     return "".join(
         [
             _BEGINNING,
             "| exchange | candles | stream | paper | live |\n|---|---|---|---|---|\n",
-            *(_row(name) for name in names),
+            *(_format_row(name) for name in names),
             _LIVE.format(tested=tested, untested=untested, refused=refused),
-            "| exchange | market buy | stop | look-up by our id | late requests | tried |\n"
-            "|---|---|---|---|---|---|\n",
-            *(_live_row(name, dialect) for name, dialect in DIALECTS.items()),
+            "| exchange | market buy | stop | look-up by client order id | late requests | tried |"
+            "\n|---|---|---|---|---|---|\n",
+            *(_format_live_row(name, dialect) for name, dialect in DIALECTS.items()),
             _CORRECTIONS,
-            *_corrections(),
+            *_iterate_corrections(),
         ]
     )
 
 
-def _listed(names: Iterable[str]) -> str:
+def _join_names(names: Iterable[str]) -> str:
     return " and ".join(f"`{name}`" for name in names)
 
 
-def _row(name: str) -> str:
-    candles, stream = _shown(name, "candles"), _shown(name, "stream")
+def _format_row(name: str) -> str:
+    candles, stream = _get_evidence(name, "candles"), _get_evidence(name, "stream")
     # Paper trading needs both features, and was tried as far as the one that was tried less.
-    paper = "untested" if "untested" in (candles, stream) else _less(candles, stream)
-    live = _shown(name, "live") if name in LIVE_EXCHANGES else _not_live(name)
+    paper = "untested" if "untested" in (candles, stream) else _choose_weaker(candles, stream)
+    live = _get_evidence(name, "live") if name in LIVE_EXCHANGES else _describe_untested_live(name)
     newest = get_quirks(name).newest_only
     limit = f"newest {newest} only, " if newest is not None else ""
-    cells = (f"`{name}`", f"{limit}{candles}", f"{_stream(name)}, {stream}", paper, live)
+    cells = (f"`{name}`", f"{limit}{candles}", f"{_describe_stream(name)}, {stream}", paper, live)
     return f"| {' | '.join(cells)} |\n"
 
 
-def _not_live(name: str) -> str:
+def _describe_untested_live(name: str) -> str:
     """Return the text on live orders of an exchange to which none was ever sent."""
     if name in UNTESTED_EXCHANGES:
         return "untested, with `--untested-exchange`"
@@ -139,29 +139,29 @@ def _not_live(name: str) -> str:
     return f"no: {reason}" if reason else "no"
 
 
-def _stream(name: str) -> str:
+def _describe_stream(name: str) -> str:
     """Return the text on the source of live candles."""
-    kind: Any = getattr(ccxt.pro, _ccxt_name(name))
+    kind: Any = getattr(ccxt.pro, _get_ccxt_name(name))
     if not kind().has.get("watchOHLCV"):
         return "candles built from trades"
     return "candles, marked when final" if find_mark_reader(kind) is not None else "candles"
 
 
-def _live_row(name: str, dialect: Dialect) -> str:
+def _format_live_row(name: str, dialect: Dialect) -> str:
     both = dialect.buys_by == "amount" and dialect.cost_params is not None
     cells = (
         f"`{name}`",
         "by amount or by cost" if both else f"by {dialect.buys_by}",
         " or ".join(f"stop {kind}" for kind in dialect.stop_kinds)
         + (", a fired one is a new order" if dialect.fired_order_field else ""),
-        _look_up(dialect),
-        _deadline(dialect),
+        _describe_look_up(dialect),
+        _describe_deadline(dialect),
         dialect.evidence,
     )
     return f"| {' | '.join(cells)} |\n"
 
 
-def _look_up(dialect: Dialect) -> str:
+def _describe_look_up(dialect: Dialect) -> str:
     methods = [query.method for query in dialect.queries]
     if methods == ["fetch_order"]:
         return "yes"
@@ -170,7 +170,7 @@ def _look_up(dialect: Dialect) -> str:
     return "by lists that the exchange filters"
 
 
-def _deadline(dialect: Dialect) -> str:
+def _describe_deadline(dialect: Dialect) -> str:
     seconds = dialect.window_ms // 1_000
     how = {
         "timestamp": "refused by the time that the request states",
@@ -181,22 +181,22 @@ def _deadline(dialect: Dialect) -> str:
     return f"{how}, {seconds} s"
 
 
-def _corrections() -> Iterator[str]:
+def _iterate_corrections() -> Iterator[str]:
     for name, dialect in DIALECTS.items():
         for text in dialect.corrections:
             yield f"- `{name}`: {text}.\n"
 
 
-def _shown(name: str, part: Part) -> Evidence:
-    found = EVIDENCE.get((_ccxt_name(name), part))
+def _get_evidence(name: str, part: Part) -> Evidence:
+    found = EVIDENCE.get((_get_ccxt_name(name), part))
     return "untested" if found is None else found.evidence
 
 
-def _less(first: Evidence, second: Evidence) -> Evidence:
+def _choose_weaker(first: Evidence, second: Evidence) -> Evidence:
     return first if first != _SIMULATOR else second
 
 
-def _ccxt_name(name: str) -> str:
+def _get_ccxt_name(name: str) -> str:
     return "binance" if name == SIMULATOR_ID else name
 
 

@@ -1,7 +1,7 @@
-"""Run the tests that draw at random, with other seeds, for a given time: `make explore`.
+"""Runs of the random tests with other seeds, for a given time: `make explore`.
 
-Each round has a seed, which is printed before it, and a round that has begun is finished. At the
-end stand the commands that repeat each failure; the exit code is 1 if there is one.
+Each round prints its seed first, and a round that has begun is finished. At the end the commands
+that repeat each failure are printed; the exit code is 1 if there is a failure.
 
     explore.py SECONDS [ARGUMENTS OF PYTEST ...]
 """
@@ -16,15 +16,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 #: The option of Hypothesis that seeds all tests (tests/support/repeatable.py).
 SEED_OPTION = "--hypothesis-seed"
-#: Start of the line in which our tests print the command that repeats a failure.
+#: Start of the line in which tests print the command that repeats a failure.
 REPEAT = "repeat with: "
 #: Seeds are short enough to be typed.
 SEEDS = 10**6
 #: Exit codes of pytest: all passed, some failed. After other codes another round is useless.
-PLAYED = {0, 1}
+COMPLETED_CODES = {0, 1}
 
 
-def play(seed: int, arguments: Sequence[str]) -> tuple[int, list[str]]:
+def run_round(seed: int, arguments: Sequence[str]) -> tuple[int, list[str]]:
     """Run one round; return pytest's exit code and the lines that repeat its failures."""
     command = [sys.executable, "-m", "pytest", "-q", "-m", "hypothesis or seeded"]
     with subprocess.Popen(
@@ -42,7 +42,7 @@ def play(seed: int, arguments: Sequence[str]) -> tuple[int, list[str]]:
 
 
 def main() -> None:
-    """Play rounds until the seconds of the command line are over.
+    """Run rounds until the seconds of the command line are over.
 
     Raises:
         SystemExit: 1 after failures, or the exit code of pytest where it cannot run.
@@ -54,8 +54,8 @@ def main() -> None:
     while not rounds or time.monotonic() < began + seconds:
         seed, rounds = random.SystemRandom().randrange(SEEDS), rounds + 1
         print(f"round {rounds}: seed {seed}", flush=True)
-        code, lines = play(seed, sys.argv[2:])
-        if code not in PLAYED:
+        code, lines = run_round(seed, sys.argv[2:])
+        if code not in COMPLETED_CODES:
             raise SystemExit(code)
         failures += lines
     print(f"{rounds} rounds, {len(failures)} failures", *failures, sep="\n")

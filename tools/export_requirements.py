@@ -1,6 +1,6 @@
-"""Write requirements/*.txt from uv.lock: versions, hashes and markers for pip, no address.
+"""Writer of requirements/*.txt from uv.lock: versions, hashes and markers for pip, no address.
 
-`--check` writes nothing and fails where a file differs from the lock.
+The images are built from these files. `--check` writes nothing, and fails if a file differs.
 """
 
 import re
@@ -20,8 +20,8 @@ EXPORTS = {
     "extras/parquet": ("--package=onetape-backfiller", "--extra=parquet", "--no-dev"),
     "extras/talib": ("--only-group=dev",),
 }
-#: Packages of an export that a file keeps; their dependencies are in the files of the apps.
-KEPT = {"extras/parquet": ("pyarrow",), "extras/talib": ("ta-lib",)}
+#: Packages of an export that are written; their dependencies are in the files of the apps.
+SELECTED_PACKAGES = {"extras/parquet": ("pyarrow",), "extras/talib": ("ta-lib",)}
 STYLE = ("--no-emit-workspace", "--no-annotate", "--no-header", "--format=requirements.txt")
 
 
@@ -37,10 +37,14 @@ def export(name: str) -> str:
         raise SystemExit(f"uv export of {name} failed: {done.stderr.strip()}; run: uv lock")
     if "://" in done.stdout:
         raise SystemExit(f"uv export of {name} names an index address; no file may hold one")
-    return kept(done.stdout, KEPT[name]) if name in KEPT else done.stdout
+    return (
+        select_packages(done.stdout, SELECTED_PACKAGES[name])
+        if name in SELECTED_PACKAGES
+        else done.stdout
+    )
 
 
-def kept(text: str, packages: tuple[str, ...]) -> str:
+def select_packages(text: str, packages: tuple[str, ...]) -> str:
     """Return the entries of some packages of a requirements file, with their hashes."""
     entries = re.findall(r"^\S+==.*(?:\n    .*)*\n", text, re.MULTILINE)
     return "".join(one for one in entries if one.partition("==")[0] in packages)

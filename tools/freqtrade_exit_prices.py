@@ -1,14 +1,15 @@
-"""Reasons why freqtrade and the backtester leave a trade in one candle at different prices.
+"""Causes of different exit prices of freqtrade and the backtester within one candle.
 
-A cause is named only where the prices of both follow from it; other differences are unexplained.
+compare_freqtrade.py uses them. A cause is named only if the prices of both follow from it; other
+differences are unexplained.
 """
 
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-#: Prices of one trade that differ by less are not listed.
+#: Relative difference of two prices below which they are not listed.
 LISTED: Final = 1e-5
-#: A price that misses a computed one by more does not follow from it; freqtrade rounds to cents.
+#: Relative difference up to which a price counts as the computed one; freqtrade rounds to cents.
 ROUNDING: Final = 1e-6
 
 
@@ -23,15 +24,18 @@ class Exit(NamedTuple):
     """Open of the exit's candle."""
     high: float
     low: float
-    theirs: float
+    freqtrade_price: float
     """Price of freqtrade's exit."""
-    their_reason: str
-    their_stop: float
+    freqtrade_reason: str
+    """freqtrade's exit reason."""
+    freqtrade_stop: float
     """freqtrade's stop at the exit."""
-    their_highest: float
+    freqtrade_highest: float
     """Highest price of the trade by freqtrade."""
-    ours: float
-    our_kind: str
+    backtester_price: float
+    """Price of the backtester's exit."""
+    backtester_kind: str
+    """Kind of the backtester's exit."""
 
 
 class Settings(NamedTuple):
@@ -47,57 +51,80 @@ class Settings(NamedTuple):
 
     @property
     def break_even(self) -> float:
-        """Price that brings back what an entry cost, as a multiple of the entry's."""
+        """Price at which a sell returns what the entry cost, as a multiple of the entry price."""
         return (1 + self.fee) / (1 - self.fee)
 
 
-def price_cause(one: Exit, settings: Settings) -> str:
-    """Return the cause of different prices of an exit; empty where they differ by less than LISTED.
+def find_price_cause(exits: Exit, settings: Settings) -> str:
+    """Return the cause of different prices of an exit; empty if they differ by less than LISTED.
 
     Args:
-        one: The exit.
+        exits: Both exits.
         settings: Settings of the strategy.
     """
-    if abs(one.ours / one.theirs - 1) <= LISTED:
+    if abs(exits.backtester_price / exits.freqtrade_price - 1) <= LISTED:
         return ""
-    begun = [ratio for minutes, ratio in sorted(settings.roi.items()) if minutes <= one.minutes]
-    if one.their_reason == "roi" and begun:
-        target = one.entry * (1 + begun[-1]) * settings.break_even
-        is_at_target = _same(one.theirs, min(max(target, one.low), one.high))
-        return _target_cause(one, target) if is_at_target else _unexplained(one)
-    return _stop_cause(one, settings)
+    begun = [ratio for minutes, ratio in sorted(settings.roi.items()) if minutes <= exits.minutes]
+    if exits.freqtrade_reason == "roi" and begun:
+        target = exits.entry * (1 + begun[-1]) * settings.break_even
+        is_at_target = _is_same(exits.freqtrade_price, min(max(target, exits.low), exits.high))
+        return _find_target_cause(exits, target) if is_at_target else _describe_unexplained(exits)
+    return _find_stop_cause(exits, settings)
 
 
-def _target_cause(one: Exit, target: float) -> str:
+def _find_target_cause(exits: Exit, target: float) -> str:
     """Return the cause where freqtrade left at its target."""
-    if one.our_kind == "target" and _same(one.ours, one.open) and one.open > target:
+    if (
+        exits.backtester_kind == "target"
+        and _is_same(exits.backtester_price, exits.open)
+        and exits.open > target
+    ):
         return "open beyond the target"
-    is_inside = one.low <= one.ours * (1 + ROUNDING) and one.high >= target * (1 - ROUNDING)
-    if one.our_kind == "trailing_stop" and is_inside:
+    is_inside = exits.low <= exits.backtester_price * (1 + ROUNDING) and exits.high >= target * (
+        1 - ROUNDING
+    )
+    if exits.backtester_kind == "trailing_stop" and is_inside:
         return "target and trailing stop in one candle"
-    return _unexplained(one)
+    return _describe_unexplained(exits)
 
 
-def _stop_cause(one: Exit, settings: Settings) -> str:
+def _find_stop_cause(exits: Exit, settings: Settings) -> str:
     """Return the cause where freqtrade left at its stop."""
-    is_trailing = one.their_reason == "trailing_stop_loss" and one.our_kind == "trailing_stop"
+    is_trailing = (
+        exits.freqtrade_reason == "trailing_stop_loss" and exits.backtester_kind == "trailing_stop"
+    )
     offset, distance = settings.trailing_offset, settings.trailing_stop
-    theirs = one.entry * (1 + offset - distance)
-    ours = one.entry * (1 + offset) * settings.break_even * (1 - distance)
-    if is_trailing and not one.minutes and _same(one.theirs, theirs) and _same(one.ours, ours):
+    theirs = exits.entry * (1 + offset - distance)
+    ours = exits.entry * (1 + offset) * settings.break_even * (1 - distance)
+    if (
+        is_trailing
+        and not exits.minutes
+        and _is_same(exits.freqtrade_price, theirs)
+        and _is_same(exits.backtester_price, ours)
+    ):
         return "trailing stop at its offset in the candle of the entry"
-    moved = _same(one.their_highest, one.high) and _same(one.theirs, one.their_stop)
-    if is_trailing and moved and one.low * (1 - ROUNDING) <= one.ours < one.theirs:
+    moved = _is_same(exits.freqtrade_highest, exits.high) and _is_same(
+        exits.freqtrade_price, exits.freqtrade_stop
+    )
+    if (
+        is_trailing
+        and moved
+        and exits.low * (1 - ROUNDING) <= exits.backtester_price < exits.freqtrade_price
+    ):
         return "trailing stop moved by the high of its candle"
-    is_stop = one.our_kind in ("stop_loss", "trailing_stop")
-    if is_stop and _same(one.ours, one.open) and one.open < one.theirs <= one.high:
+    is_stop = exits.backtester_kind in ("stop_loss", "trailing_stop")
+    if (
+        is_stop
+        and _is_same(exits.backtester_price, exits.open)
+        and exits.open < exits.freqtrade_price <= exits.high
+    ):
         return "open beyond the stop"
-    return _unexplained(one)
+    return _describe_unexplained(exits)
 
 
-def _unexplained(one: Exit) -> str:
-    return f"unexplained ({one.their_reason} and {one.our_kind})"
+def _describe_unexplained(exits: Exit) -> str:
+    return f"unexplained ({exits.freqtrade_reason} and {exits.backtester_kind})"
 
 
-def _same(one: float, other: float) -> bool:
-    return abs(one / other - 1) <= ROUNDING
+def _is_same(first: float, second: float) -> bool:
+    return abs(first / second - 1) <= ROUNDING

@@ -5,8 +5,8 @@
 
 Each line of the input is a JSON object: strategy, path (folder of its file), pair. FOLDER holds
 `PAIR-TIMEFRAME.csv` files (timestamp in seconds, open, high, low, close, volume). Each result is
-one line of JSON. compare_freqtrade.py runs this with an interpreter that has freqtrade; it imports
-nothing of ours.
+one line of JSON. compare_freqtrade.py runs this file with an interpreter that has freqtrade, so it
+imports no package of Onetape.
 """
 
 import importlib
@@ -20,7 +20,7 @@ from unittest.mock import patch
 FEE = 0.001
 
 
-def market_of(symbol: str) -> dict[str, Any]:
+def make_market(symbol: str) -> dict[str, Any]:
     """Return a market of CCXT with steps that round nothing."""
     base, quote = symbol.split("/")
     step = 1e-8
@@ -54,7 +54,7 @@ def write_candles(folder: Path) -> None:
         frame[columns].to_feather(file.with_suffix(".feather"))
 
 
-def config_of(job: dict[str, str], folder: Path) -> dict[str, Any]:
+def make_config(job: dict[str, str], folder: Path) -> dict[str, Any]:
     """Return freqtrade's configuration of one backtest: one pair, one position, market prices."""
     enums = importlib.import_module("freqtrade.enums")
     pricing = {"price_side": "same", "use_order_book": False, "order_book_top": 1}
@@ -89,11 +89,11 @@ def config_of(job: dict[str, str], folder: Path) -> dict[str, Any]:
     }
 
 
-def trades_of(job: dict[str, str], folder: Path) -> dict[str, Any]:
+def backtest_strategy(job: dict[str, str], folder: Path) -> dict[str, Any]:
     """Return the timeframe of a strategy, and each trade."""
     backtesting = importlib.import_module("freqtrade.optimize.backtesting").Backtesting
     exchange = importlib.import_module("freqtrade.exchange").Exchange
-    markets = {job["pair"]: market_of(job["pair"])}
+    markets = {job["pair"]: make_market(job["pair"])}
 
     def set_markets(self: Any, *_: Any, **__: Any) -> None:
         self._markets = markets
@@ -108,7 +108,7 @@ def trades_of(job: dict[str, str], folder: Path) -> dict[str, Any]:
         patch.object(exchange, "validate_config", nothing),
         patch.object(exchange, "additional_exchange_init", nothing),
     ):
-        made = backtesting(config_of(job, folder))
+        made = backtesting(make_config(job, folder))
         data, timerange = made.load_bt_data()
         strategy = made.strategylist[0]
         made.backtest_one_strategy(strategy, data, timerange)
@@ -136,7 +136,7 @@ def main() -> None:
     for line in sys.stdin:
         job = json.loads(line)
         try:
-            found = trades_of(job, folder)
+            found = backtest_strategy(job, folder)
         except (Exception, SystemExit) as error:  # a strategy's own code may raise anything
             found = {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
         print(json.dumps({"strategy": job["strategy"], **found}), flush=True)

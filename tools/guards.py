@@ -1,11 +1,12 @@
-"""Switch each guard of the trader off, one at a time: its test must fail without it.
+"""Check of the guards of the trader: without a guard, its test must fail (`make guards`).
 
     uv run python tools/guards.py                  # all of them, half an hour or more
     uv run python tools/guards.py --only 77        # those of a row of docs/failure-modes.md
     uv run python tools/guards.py --write          # writes the table of docs/failure-modes.md
     uv run python tools/guards.py --check          # ends with 6 where that table differs
 
-The guards are those of tools/guards.toml. The checkout is copied, and only the copy is changed.
+A guard is a few lines of code against one failure (tools/guards.toml). They are removed one at a
+time, in a copy of the checkout.
 """
 
 import argparse
@@ -53,8 +54,8 @@ def read_guards(root: Path = ROOT) -> list[Guard]:
     return [Guard(**entry) for entry in document["guard"]]
 
 
-def fault_of(guard: Guard, root: Path = ROOT) -> str | None:
-    """Return the text on the fault of an entry of the list; None: the entry is valid."""
+def find_fault(guard: Guard, root: Path = ROOT) -> str | None:
+    """Return the fault of an entry of tools/guards.toml as text; None: the entry is valid."""
     count = (root / guard.file).read_text(encoding="utf-8").count(guard.on)
     if count != 1:
         return f"{guard.file} has the text {guard.on!r} {count} times, not once"
@@ -63,7 +64,7 @@ def fault_of(guard: Guard, root: Path = ROOT) -> str | None:
     return None
 
 
-def table(guards: Iterable[Guard]) -> str:
+def format_table(guards: Iterable[Guard]) -> str:
     """Return the table of docs/failure-modes.md, its markers included."""
     lines = ["| guard | row | in | test that fails without it |", "|---|---|---|---|"]
     lines += [
@@ -72,11 +73,11 @@ def table(guards: Iterable[Guard]) -> str:
     return "\n".join((_BEGIN, "", *lines, "", _END))
 
 
-def page_with(text: str, guards: Iterable[Guard]) -> str:
+def replace_table(text: str, guards: Iterable[Guard]) -> str:
     """Return the text of docs/failure-modes.md with a new table."""
     before, _, rest = text.partition(_BEGIN)
     after = rest.partition(_END)[2]
-    return f"{before}{table(guards)}{after}"
+    return f"{before}{format_table(guards)}{after}"
 
 
 def copy_checkout(target: Path) -> None:
@@ -95,7 +96,7 @@ def copy_checkout(target: Path) -> None:
             shutil.copy2(source, target / name)
 
 
-def fails_without(guard: Guard, root: Path) -> bool:
+def does_fail_without(guard: Guard, root: Path) -> bool:
     """Return whether the test of a guard fails in a copy of the checkout without the guard."""
     path = root / guard.file
     text = path.read_text(encoding="utf-8")
@@ -142,7 +143,7 @@ def run_guards(guards: Iterable[Guard]) -> int:
         root = Path(folder)
         copy_checkout(root)
         for guard in guards:
-            is_red = fails_without(guard, root)
+            is_red = does_fail_without(guard, root)
             missed += not is_red
             result = "fails without it" if is_red else "PASSES WITHOUT IT"
             print(f"row {guard.row}: {guard.does}: {guard.name} {result}", flush=True)
@@ -150,14 +151,14 @@ def run_guards(guards: Iterable[Guard]) -> int:
 
 
 def main() -> int:
-    """Return the exit code: 0, or 6 where a test or the table is not as it should be."""
+    """Return the exit code: 0, or 6 if a test passes without its guard or the table is outdated."""
     parser = argparse.ArgumentParser(description="Switch guards off and run their tests.")
     parser.add_argument("--only", type=int, action="append", metavar="ROW", help="only this row")
     parser.add_argument("--write", action="store_true", help=f"write the table of {PAGE}")
     parser.add_argument("--check", action="store_true", help="compare that table")
     arguments = parser.parse_args()
     guards = read_guards()
-    faults = [fault for guard in guards if (fault := fault_of(guard)) is not None]
+    faults = [fault for guard in guards if (fault := find_fault(guard)) is not None]
     for fault in faults:
         print(f"{LIST}: {fault}", file=sys.stderr)
     if faults:
@@ -165,10 +166,10 @@ def main() -> int:
     page = ROOT / PAGE
     text = page.read_text(encoding="utf-8")
     if arguments.write:
-        page.write_text(page_with(text, guards), encoding="utf-8")
+        page.write_text(replace_table(text, guards), encoding="utf-8")
         return 0
     if arguments.check:
-        return 0 if page_with(text, guards) == text else 6
+        return 0 if replace_table(text, guards) == text else 6
     chosen = [one for one in guards if not arguments.only or one.row in arguments.only]
     return 6 if run_guards(chosen) else 0
 

@@ -1,4 +1,4 @@
-"""Print one number for the simulator's market: the same on every machine and Python version."""
+"""A digest of the simulator's market, which is the same on every machine and Python version."""
 
 import hashlib
 import platform
@@ -14,7 +14,7 @@ _DAY = 86_400
 _SPANS = (("1m", 7_200), ("1h", 3 * _DAY), ("1d", 40 * _DAY), ("1M", 99 * _DAY))
 
 
-def digest(market: SimulatedMarket) -> str:
+def compute_digest(market: SimulatedMarket) -> str:
     """Return a hash of bars of several lengths, and of trades, of every market of the list."""
     total = hashlib.sha256()
     for symbol in market.symbols:
@@ -31,7 +31,10 @@ def digest(market: SimulatedMarket) -> str:
 
 def main() -> None:
     """Print the hash of seed 7, and the versions that computed it."""
-    print(digest(SimulatedMarket(7)), f"Python {platform.python_version()}, NumPy {np.__version__}")
+    print(
+        compute_digest(SimulatedMarket(7)),
+        f"Python {platform.python_version()}, NumPy {np.__version__}",
+    )
 
 
 if __name__ == "__main__":

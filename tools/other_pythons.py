@@ -1,8 +1,8 @@
-"""Compute the simulator's market on every other Python of this machine, and compare.
+"""Comparison of the simulator's market on every other Python of this machine.
 
-The market is a pure function of seed, symbol and time: the same candles on every Python version
-from 3.11 on, and with the NumPy that the index has for it. Each version runs in a throwaway
-environment of uv, outside of this checkout. `--list` only names the interpreters.
+The market is a pure function of seed, symbol and time, so every Python version from 3.11 on must
+make the same candles, with the NumPy that the package index has for it. Each version runs in a
+temporary environment of uv outside the checkout. `--list` only prints the interpreters.
 
 uv run python tools/other_pythons.py [--list]
 """
@@ -23,7 +23,7 @@ OLDEST = (3, 11)
 Version = tuple[int, int]
 
 
-def listed_by_uv() -> list[tuple[Version, str]]:
+def list_uv_versions() -> list[tuple[Version, str]]:
     """Return version and path of each CPython that uv finds."""
     command = ["uv", "python", "list", "--only-installed", "--output-format", "json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -34,8 +34,8 @@ def listed_by_uv() -> list[tuple[Version, str]]:
     ]
 
 
-def kept_by_pyenv() -> list[tuple[Version, str]]:
-    """Return version and path of each CPython of pyenv, also of those that are not switched on."""
+def list_pyenv_versions() -> list[tuple[Version, str]]:
+    """Return version and path of each CPython of pyenv, active or not."""
     folder = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     found: list[tuple[Version, str]] = []
     for path in sorted(folder.glob("3.*/bin/python3")):
@@ -45,8 +45,8 @@ def kept_by_pyenv() -> list[tuple[Version, str]]:
     return found
 
 
-def others(found: Iterable[tuple[Version, str]], own: Version) -> dict[Version, str]:
-    """Return one interpreter of each supported minor version but our own, oldest first."""
+def find_other_pythons(found: Iterable[tuple[Version, str]], own: Version) -> dict[Version, str]:
+    """Return one interpreter of each supported minor version except this one, oldest first."""
     chosen: dict[Version, str] = {}
     for version, path in found:
         if version >= OLDEST and version != own:
@@ -54,7 +54,7 @@ def others(found: Iterable[tuple[Version, str]], own: Version) -> dict[Version, 
     return dict(sorted(chosen.items()))
 
 
-def computed(python: str) -> tuple[str, str]:
+def run_market_digest(python: str) -> tuple[str, str]:
     """Return the digest of the market on an interpreter, and its version text.
 
     Raises:
@@ -81,13 +81,13 @@ def main() -> None:
     """Compare every version, or with --list print the versions."""
     if sys.argv[1:] not in ([], ["--list"]):
         raise SystemExit("usage: other_pythons.py [--list]")
-    chosen = others([*listed_by_uv(), *kept_by_pyenv()], sys.version_info[:2])
+    chosen = find_other_pythons([*list_uv_versions(), *list_pyenv_versions()], sys.version_info[:2])
     if sys.argv[1:]:
         print("\n".join(chosen.values()))
         return
     different: list[str] = []
     for python in chosen.values():
-        number, version = computed(python)
+        number, version = run_market_digest(python)
         different += [version] if number != GOLDEN else []
         print(f"{version}: market {number}")
     if different:

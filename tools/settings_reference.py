@@ -1,4 +1,4 @@
-"""Write the files made of declarations: config/*.yaml, tables of docs/rules.md and docs/metrics.md.
+"""Writer of the files made of declarations: config/*.yaml, tables of docs/rules.md and metrics.md.
 
     uv run python tools/settings_reference.py            # writes the files
     uv run python tools/settings_reference.py --check    # ends with 6 where a file is another one
@@ -28,9 +28,9 @@ from trader.settings import TraderSettings
 ROOT: Final = Path(__file__).resolve().parent.parent
 RULES: Final = Path("docs", "rules.md")
 METRICS: Final = Path("docs", "metrics.md")
-#: Columns of a YAML file: where comments begin, and where lines end.
+#: Columns of a YAML file at which comments begin and lines end.
 _COMMENT, _WIDTH = 26, 100
-#: Comment behind the name of a section.
+#: Comment after the name of a section.
 _SECTION_NOTES: Final = {
     "account": "docs/rules.md: each key with its formula and its flag",
     "exits": "in addition to the strategy's SELL",
@@ -42,11 +42,13 @@ class Program(NamedTuple):
     """A program with a YAML file."""
 
     name: str
+    """Name of the program."""
     does: str
-    """Verb of the effect of `uv run NAME` with this file."""
+    """Verb that describes the effect of `uv run NAME` with this file."""
     variable: str
-    """An example of a variable, without the program's name."""
+    """Example of an environment variable, without the program's name."""
     model: type[msgspec.Struct]
+    """Struct of the program's settings."""
 
 
 PROGRAMS: Final = (
@@ -63,7 +65,7 @@ def main(arguments: list[str]) -> int:
         print(__doc__)
         return 2
     differing = 0
-    for path, text in generated(ROOT).items():
+    for path, text in generate_files(ROOT).items():
         file = ROOT / path
         if file.read_text(encoding="utf-8") == text:
             continue
@@ -76,20 +78,24 @@ def main(arguments: list[str]) -> int:
     return 6 if is_check and differing else 0
 
 
-def generated(root: Path) -> dict[Path, str]:
+def generate_files(root: Path) -> dict[Path, str]:
     """Return each generated file with its text.
 
     Args:
         root: Folder of the checkout, whose docs have the text around the tables.
     """
-    files = {Path("config", f"{one.name}.yaml"): yaml_of(one) for one in PROGRAMS}
+    files = {Path("config", f"{each.name}.yaml"): make_yaml(each) for each in PROGRAMS}
     rules, metrics = ((root / page).read_text(encoding="utf-8") for page in (RULES, METRICS))
     for section in ("account", "exits", "risk"):
-        rules = with_lines(rules, f"settings: {section}", table_lines(section), RULES)
-    return {**files, RULES: rules, METRICS: with_lines(metrics, "metrics", metric_rows(), METRICS)}
+        rules = replace_table(rules, f"settings: {section}", iterate_setting_rows(section), RULES)
+    return {
+        **files,
+        RULES: rules,
+        METRICS: replace_table(metrics, "metrics", iterate_metric_rows(), METRICS),
+    }
 
 
-def yaml_of(program: Program) -> str:
+def make_yaml(program: Program) -> str:
     """Return the commented YAML file of a program, with all its settings at their defaults."""
     name = program.name
     header = (
@@ -98,29 +104,31 @@ def yaml_of(program: Program) -> str:
         f"({name.upper()}__{program.variable}), the environment over this file."
     )
     lines = [*textwrap.wrap(header, _WIDTH - 2, break_on_hyphens=False)]
-    body = list(_yaml_lines(program.model))
+    body = list(_iterate_yaml(program.model))
     return "\n".join([*(f"# {line}" for line in lines), "", *body, ""])
 
 
-def _yaml_lines(model: type[msgspec.Struct]) -> Iterator[str]:
+def _iterate_yaml(model: type[msgspec.Struct]) -> Iterator[str]:
     sections: dict[str, list[DeclaredSetting]] = {}
-    for key, one in collect_settings(model).items():
+    for key, each in collect_settings(model).items():
         section, dot, _ = key.rpartition(".")
-        sections.setdefault(section if dot else key, []).append(one)
+        sections.setdefault(section if dot else key, []).append(each)
     was_section = False
     for name, members in sections.items():
         is_section = members[0].key != name
         if is_section or was_section:
             yield ""
         if is_section:
-            yield from _commented(f"{name}:", _SECTION_NOTES.get(name, ""))
-        for one in members:
+            yield from _iterate_commented(f"{name}:", _SECTION_NOTES.get(name, ""))
+        for each in members:
             indent = "  " if is_section else ""
-            yield from _commented(f"{indent}{one.name}: {_scalar(one.default)}", _note(model, one))
+            yield from _iterate_commented(
+                f"{indent}{each.name}: {_format_scalar(each.default)}", _format_note(model, each)
+            )
         was_section = is_section
 
 
-def _commented(text: str, comment: str) -> Iterator[str]:
+def _iterate_commented(text: str, comment: str) -> Iterator[str]:
     text = text.rstrip()
     if not comment:
         yield text
@@ -132,7 +140,7 @@ def _commented(text: str, comment: str) -> Iterator[str]:
         yield f"{'':{column}}# {line}"
 
 
-def _scalar(value: object) -> str:
+def _format_scalar(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -144,22 +152,22 @@ def _scalar(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _note(model: type[msgspec.Struct], one: DeclaredSetting) -> str:
+def _format_note(model: type[msgspec.Struct], declared: DeclaredSetting) -> str:
     """Return the help of a setting as a comment: no capital, no full stop."""
-    numbers = list_number_settings(model, one)
+    numbers = list_number_settings(model, declared)
     names = f"one of the next {len(numbers)} by name"
-    example = one.setting.file_example
-    text = one.setting.help.replace("{numbers}", names).removesuffix(".")
+    example = declared.setting.file_example
+    text = declared.setting.help.replace("{numbers}", names).removesuffix(".")
     if "{example}" in text:
         text = text.replace("{example}", example)
     elif example:
-        text = f"{text}; several as {example}" if is_repeated(one) else text
+        text = f"{text}; several as {example}" if is_repeated(declared) else text
     is_word = text[1:2].islower() or text[1:2] == " "
     text = text[0].lower() + text[1:] if is_word else text
-    return f"{text}; empty: {one.setting.empty}" if one.setting.empty else text
+    return f"{text}; empty: {declared.setting.empty}" if declared.setting.empty else text
 
 
-def with_lines(page: str, name: str, lines: Iterable[str], path: Path) -> str:
+def replace_table(page: str, name: str, lines: Iterable[str], path: Path) -> str:
     """Return a page with these lines between the two marks of a table.
 
     Raises:
@@ -174,46 +182,48 @@ def with_lines(page: str, name: str, lines: Iterable[str], path: Path) -> str:
     return "".join([before, start, *lines, end, after])
 
 
-def metric_rows() -> Iterator[str]:
+def iterate_metric_rows() -> Iterator[str]:
     """Yield the lines of the table of metrics."""
     yield "| metric | field | unit | formula | source |\n|---|---|---|---|---|\n"
-    for one in DEFINITIONS:
-        unit = UNIT_WORDS[one.unit]
-        yield f"| {one.label} | `{one.field}` | {unit} | {one.formula} | {one.source} |\n"
+    for each in DEFINITIONS:
+        unit = UNIT_WORDS[each.unit]
+        yield f"| {each.label} | `{each.field}` | {unit} | {each.formula} | {each.source} |\n"
 
 
-def table_lines(section: str) -> Iterator[str]:
+def iterate_setting_rows(section: str) -> Iterator[str]:
     """Yield the lines of the table of `account`, `exits` or `risk`."""
     declared = collect_settings(RiskLimits if section == "risk" else AccountConfig)
     yield "| key | what it does | unit | default | flag |\n|---|---|---|---|---|\n"
-    for one in _members(declared.values(), section):
-        flag = _flag(one)
+    for each in _list_section_settings(declared.values(), section):
+        flag = _format_flag(each)
         cells = (
-            f"`{one.name}`",
-            one.setting.rule or _lower(one.setting.help.removesuffix(".")),
-            one.setting.unit,
-            format_default(one) or ("no" if one.default is False else "none"),
+            f"`{each.name}`",
+            each.setting.rule or _lower_first_letter(each.setting.help.removesuffix(".")),
+            each.setting.unit,
+            format_default(each) or ("no" if each.default is False else "none"),
             f"`{flag}`" if flag else "",
         )
         yield f"| {' | '.join(cells)} |\n"
 
 
-def _members(declared: Iterable[DeclaredSetting], section: str) -> list[DeclaredSetting]:
+def _list_section_settings(
+    declared: Iterable[DeclaredSetting], section: str
+) -> list[DeclaredSetting]:
     return [
-        one
-        for one in declared
-        if one.path[0] == section or (len(one.path) == 1 and section in ("account", "risk"))
+        each
+        for each in declared
+        if each.path[0] == section or (len(each.path) == 1 and section in ("account", "risk"))
     ]
 
 
-def _flag(one: DeclaredSetting) -> str:
-    setting: Any = one.setting
+def _format_flag(declared: DeclaredSetting) -> str:
+    setting: Any = declared.setting
     if setting.number_of:
-        return f"--{setting.number_of} {one.name}={setting.example}"
-    return f"{one.flag} {setting.example}".strip()
+        return f"--{setting.number_of} {declared.name}={setting.example}"
+    return f"{declared.flag} {setting.example}".strip()
 
 
-def _lower(text: str) -> str:
+def _lower_first_letter(text: str) -> str:
     return text[0].lower() + text[1:]
 
 

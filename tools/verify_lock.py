@@ -1,7 +1,7 @@
-"""Compare the lock in git, which names no address, with the lock that uv completed.
+"""Check of the completed uv.lock against the committed one, which has no addresses (`make lock`).
 
-uv fills the addresses in without comparing hashes, so this does: the versions must be the same, and
-a file that both name must have the same hash. An index may have gained files since.
+uv adds the addresses without comparing hashes, so this file does: versions must be equal, and a
+file that both locks name must have the same hash. The index may have new files.
 
     verify_lock.py [COMMITTED] [COMPLETED]    default: the file git would commit, and uv.lock
 """
@@ -23,7 +23,7 @@ Lock = dict[str, Any]
 Package = dict[str, Any]
 
 
-def findings(committed: str, completed: str) -> list[str]:
+def find_lock_faults(committed: str, completed: str) -> list[str]:
     """Return the faults of a pair of locks, one line each; empty without a fault."""
     found = [
         f"line {number} of the committed lock names an address: {line.strip()}"
@@ -45,14 +45,14 @@ def findings(committed: str, completed: str) -> list[str]:
         for key in sorted((one.keys() | other.keys()) - {"package"})
         if one.get(key) != other.get(key)
     ]
-    ours, theirs = packages(one), packages(other)
+    ours, theirs = index_packages(one), index_packages(other)
     found += [f"{name} is in one lock only" for name in sorted(ours.keys() ^ theirs.keys())]
     for name in sorted(ours.keys() & theirs.keys()):
-        found += [f"{name}: {text}" for text in package_findings(ours[name], theirs[name])]
+        found += [f"{name}: {text}" for text in iterate_package_faults(ours[name], theirs[name])]
     return found
 
 
-def package_findings(ours: Package, theirs: Package) -> Iterator[str]:
+def iterate_package_faults(ours: Package, theirs: Package) -> Iterator[str]:
     """Yield the differences between a package of the committed and of the completed lock."""
     rest = [
         {key: value for key, value in package.items() if key not in FILE_KEYS}
@@ -60,7 +60,7 @@ def package_findings(ours: Package, theirs: Package) -> Iterator[str]:
     ]
     if rest[0] != rest[1]:
         yield "dependencies or metadata differ"
-    known, now = file_hashes(ours), file_hashes(theirs)
+    known, now = index_file_hashes(ours), index_file_hashes(theirs)
     for file in sorted(known.keys() & now.keys()):
         if not known[file] or known[file] != now[file]:
             yield f"{file} has hash {now[file]}, the committed lock has {known[file]}"
@@ -68,12 +68,12 @@ def package_findings(ours: Package, theirs: Package) -> Iterator[str]:
         yield "the index has none of the files that the committed lock names"
 
 
-def packages(lock: Lock) -> dict[str, Package]:
+def index_packages(lock: Lock) -> dict[str, Package]:
     """Return the packages of a lock by name and version; workspace members have no version."""
     return {f"{one['name']} {one.get('version', '')}".strip(): one for one in lock["package"]}
 
 
-def file_hashes(package: Package) -> dict[str, str]:
+def index_file_hashes(package: Package) -> dict[str, str]:
     """Return the hash of each file by its name."""
     files = [*package.get("wheels", []), *([package["sdist"]] if "sdist" in package else [])]
     return {file["filename"]: file.get("hash", "") for file in files}
@@ -88,12 +88,14 @@ def main() -> None:
         show = ["git", "show", ":uv.lock"]
         committed = subprocess.check_output(show, cwd=ROOT, text=True, encoding="utf-8")
     completed = (paths[1] if len(paths) > 1 else ROOT / "uv.lock").read_text(encoding="utf-8")
-    found = findings(committed, completed)
+    found = find_lock_faults(committed, completed)
     for line in found:
         print(f"uv.lock: {line}", file=sys.stderr)
     if found:
         raise SystemExit(1)
-    files = sum(len(file_hashes(one)) for one in packages(tomllib.loads(committed)).values())
+    files = sum(
+        len(index_file_hashes(one)) for one in index_packages(tomllib.loads(committed)).values()
+    )
     gained = "" if clean(completed) == committed else "; the index has gained or lost files"
     print(f"uv.lock: {files} files, every hash as committed, no address{gained}")
 

@@ -20,13 +20,15 @@ class RunDatabase:
             path: The database.
             exchange: One of the exchanges whose candles the file shall hold; the simulator's have a
                 separate file.
-            store: The file, where it is open already.
+            store: The open database, which stays the caller's to close; None: the file is opened
+                here, and closed by `close`.
 
         Raises:
             StoreError: the file is damaged, no Onetape database, or holds candles of the other
                 kind.
         """
         self._path = path
+        self._is_callers_store = store is not None
         self._waiting: list[RestExchange] = []
         self.store: Store | None = store or open_if_exists(path)
         """The open database; None: the file does not exist yet."""
@@ -71,6 +73,6 @@ class RunDatabase:
             exchange.share_budget(RequestBudget(self.store, name).share)
 
     def close(self) -> None:
-        """Close the database file if it is open."""
-        if self.store is not None:
+        """Close the database file if it was opened here."""
+        if self.store is not None and not self._is_callers_store:
             self.store.close()

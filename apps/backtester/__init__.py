@@ -1,1 +1,1 @@
-"""Replays strategies over stored candles."""
+"""The backtester: backtests over stored candles, optimization of parameters, saved runs."""

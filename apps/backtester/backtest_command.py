@@ -1,4 +1,7 @@
-"""The backtest of a command line: run, save, print. Loads no Typer."""
+"""The command `backtester` without a subcommand: run a backtest, save it, print it.
+
+It loads no Typer, because entry.py reads plain flags without it.
+"""
 
 from collections.abc import Mapping
 from functools import partial
@@ -24,7 +27,7 @@ def run_command(given: Mapping[str, Any]) -> None:
         OnetapeError: see the class of the error; no run is saved then. A report file that was named
             and written before the error stays.
     """
-    # A run makes few reference cycles and ends soon: collecting them takes 5 % of its time.
+    # A run makes few reference cycles and ends soon; collecting them would take 5 % of its time.
     with without_garbage_collection():
         from backtester.configuration import load_chosen_backtest
 

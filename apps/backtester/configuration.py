@@ -1,4 +1,4 @@
-"""Parse and check the flags of a backtest once, into its configuration."""
+"""From flags, environment and settings file to the checked configuration of a backtest."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +20,7 @@ class ChosenBacktest(NamedTuple):
     """The backtest that flags, environment and file describe."""
 
     config: BacktestConfig
+    """Configuration of the backtest."""
     report: Path | None
     """Path of the report; None: in the folder of the run."""
     places: SettingPlaces
@@ -30,8 +31,8 @@ def load_chosen_backtest(given: Mapping[str, Any], command: str = "") -> ChosenB
     """Return the configuration of a backtest.
 
     Args:
-        given: The parameters of the program by name, as Typer read them.
-        command: The command; an optimization has parameters in another form.
+        given: Values of the flags by parameter name, as Typer reads them; None: not given.
+        command: Name of the subcommand; for `optimize` strategy parameters are ranges of values.
 
     Raises:
         UsageError: a flag cannot be used.
@@ -56,15 +57,15 @@ def load_chosen_backtest(given: Mapping[str, Any], command: str = "") -> ChosenB
 
 def load_backtest_settings(given: Mapping[str, Any]) -> Loaded[BacktesterSettings]:
     """Return the unparsed settings of a backtest; arguments as in `load_chosen_backtest`."""
-    # Every command that runs a strategy's code calls this first, after help was printed.
+    # Called first by every command that runs a strategy's code, but not for `--help`.
     claim_stdout()
     from_, to = parse_range_flags(given["from_"], given["to"], given["timerange"])
     flags = collect_flag_values(BacktesterSettings, {**given, "from_": from_, "to": to})
-    # Typer converts texts to paths only if it calls the function.
+    # A path may still be text, because Typer converts it only if it calls the function.
     config = None if given["config"] is None else Path(given["config"])
     file = find_settings_file("backtester", config)
     if given["params_from"] is not None:
-        # Few backtests need what it imports.
+        # Imported here, because few backtests need it.
         from backtester.run_parameters import load_with_run
 
         return load_with_run(file, flags, given["params_from"])

@@ -1,4 +1,4 @@
-"""The flags of a backtest: those of the program itself, and of every command that runs one."""
+"""The flags of a backtest, which every subcommand that runs one takes too."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,27 +57,27 @@ def take_flags(
 
 
 def parse_backtest_flags(arguments: Sequence[str], command: str) -> dict[str, Any]:
-    """Return the flags of a backtest by parameter name, for a command that takes them all.
+    """Return the flags of a backtest by parameter name, for a subcommand that takes them all.
 
     Args:
-        arguments: Arguments that the command does not have.
-        command: Command as typed, for the error.
+        arguments: Arguments that the subcommand does not declare.
+        command: Subcommand as typed, for the error.
 
     Raises:
-        TyperException: a flag is no flag of a backtest.
+        TyperException: an argument is not a flag of a backtest.
     """
-    # Arguments that are no flags would be taken for the name of another command.
+    # Checked here, because Typer would take another argument for the name of a subcommand.
     alone = typer.Typer(add_completion=False)
     alone.command()(take_flags)
     return typer.main.get_command(alone).make_context(f"backtester {command}", [*arguments]).params
 
 
 def load_backtest_from_flags(arguments: Sequence[str], command: str) -> "ChosenBacktest":
-    """Return the backtest that the flags describe, for a command that takes them all.
+    """Return the backtest that the flags describe, for a subcommand that takes them all.
 
     Args:
-        arguments: Arguments that the command does not have.
-        command: Command as the user typed it.
+        arguments: Arguments that the subcommand does not declare.
+        command: Subcommand as typed, for the error.
 
     Raises:
         UsageError: a flag cannot be used.

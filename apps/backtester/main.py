@@ -1,4 +1,4 @@
-"""The backtester: replay a strategy over stored candles."""
+"""The backtester's Typer application: the backtest itself, and its subcommands."""
 
 from functools import wraps
 from typing import Any, Final, NoReturn

@@ -1,4 +1,4 @@
-"""The costs that a backtest pays, measured from stored tickers, and stored as a setting."""
+"""`backtester costs`: the measured spread, and writing it to the settings file."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,16 +29,15 @@ class MeasuredCosts(Struct, frozen=True):
     """Measured spreads of the symbols of a backtest, and the setting made of them."""
 
     config: BacktestConfig
-    """Configuration that names exchange, symbols and database, with the costs charged before."""
+    """Configuration with exchange, symbols and database, and the costs set before."""
     spreads: list[MeasuredSpread]
     """Spread of each symbol, in the order of the symbols."""
     spread_bps: str
-    """Value for the setting `spread_bps`, as it is written: basis points of the mid price."""
+    """Value of the setting `spread_bps` as text, basis points of the mid price."""
     file: Path
-    """Settings file that the value belongs to."""
+    """Settings file that the value is written to."""
     base: Path | None
-    """File whose content `file` begins with while `file` is missing; None: `file` exists, or there
-    is no such file."""
+    """File that is copied to `file` first, if `file` does not exist; None: nothing is copied."""
     charged_bps: float | None = None
     """`spread_bps` of the next backtest after the value was written; None: it was not written."""
 

@@ -1,4 +1,4 @@
-"""Write a new strategy of the user and its test; never overwrite a file."""
+"""Writing of a new strategy of the user and its test from templates; no file is overwritten."""
 
 import re
 from keyword import iskeyword
@@ -12,7 +12,7 @@ from onetape.core.message_text import format_os_error
 from onetape.strategies.registry import BUILT_IN, LONGEST_NAME
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
-#: Names that a strategy file cannot have: the file would shadow pytest or an import.
+#: Names that a strategy file cannot have, because it would hide a file of pytest or a package.
 _TAKEN: Final = ("conftest", "numpy", "onetape")
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 #: Name of the templates, which is also the placeholder for the name in them.
@@ -20,11 +20,13 @@ _NAME_IN_TEMPLATE, _CLASS_IN_TEMPLATE = "my_strategy", "MyStrategy"
 _COMMANDS_IN_TEMPLATE: Final = "NEXT_COMMANDS"
 
 
-class Written(Struct, frozen=True):
+class NewStrategyFiles(Struct, frozen=True):
     """Paths of a new strategy and of its test."""
 
     file: Path
+    """File of the strategy."""
     test: Path
+    """File of its test."""
 
 
 def list_next_commands(name: str) -> dict[str, str]:
@@ -38,7 +40,7 @@ def list_next_commands(name: str) -> dict[str, str]:
     }
 
 
-def write_new_strategy(name: str, user_folder: Path) -> Written:
+def write_new_strategy(name: str, user_folder: Path) -> NewStrategyFiles:
     """Write `strategies/NAME.py` and its test into the user's folder.
 
     Args:
@@ -51,7 +53,7 @@ def write_new_strategy(name: str, user_folder: Path) -> Written:
     """
     check_new_name(name)
     folder = user_folder / "strategies"
-    written = Written(folder / f"{name}.py", folder / f"test_{name}.py")
+    written = NewStrategyFiles(folder / f"{name}.py", folder / f"test_{name}.py")
     for path in (written.file, written.test):
         if path.exists() or path.is_symlink():
             raise UsageError(f"{path} exists and is not overwritten; choose another name")
@@ -61,7 +63,7 @@ def write_new_strategy(name: str, user_folder: Path) -> Written:
             (written.file, "my_strategy.py.txt"),
             (written.test, "test_my_strategy.py.txt"),
         ):
-            # "x": a file that was created meanwhile is not overwritten either.
+            # Mode "x" fails if another process has created the file meanwhile.
             with path.open("x", encoding="utf-8") as file:
                 file.write(_fill_template(template, name))
     except OSError as error:

@@ -9,7 +9,7 @@ from onetape.backtest.parallel import ENDING_SIGNALS
 
 
 class _Ended(BaseException):
-    """Raised for a signal; a BaseException, so that no strategy code catches it as a failure."""
+    """Raised for a signal; a BaseException, so that `except Exception` in a strategy ignores it."""
 
     def __init__(self, number: int) -> None:
         """Take the number of the signal."""
@@ -18,16 +18,16 @@ class _Ended(BaseException):
 
 
 @contextmanager
-def stoppable(words: str) -> Generator[None]:
+def stoppable(message: str) -> Generator[None]:
     """End the block on Ctrl-C, SIGTERM or SIGHUP, after its cleanup.
 
-    A second SIGTERM or SIGHUP ends the process at once: a strategy may catch the first.
+    A second SIGTERM or SIGHUP ends the process at once, in case a strategy has caught the first.
 
     Args:
-        words: Line that is printed after a signal.
+        message: Line that is printed after a signal.
 
     Raises:
-        SystemExit: a signal came; the exit code is 128 and the signal's number, as shells count.
+        SystemExit: a signal came; the exit code is 128 + the signal's number, as in shells.
     """
     from onetape.cli.output import note
 
@@ -38,7 +38,7 @@ def stoppable(words: str) -> Generator[None]:
         raise _Ended(number)
 
     found = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
-    # The process that started this one may have set a signal to be ignored, as nohup does.
+    # A signal that the parent process has set to be ignored, as nohup does, stays ignored.
     before = {number: handler for number, handler in found.items() if handler != signal.SIG_IGN}
     for number in before:
         signal.signal(number, ended)
@@ -46,7 +46,7 @@ def stoppable(words: str) -> Generator[None]:
         yield
     except (KeyboardInterrupt, _Ended) as error:
         with contextlib.suppress(OSError):  # The terminal may be closed.
-            note(f"backtester: {words}")
+            note(f"backtester: {message}")
         number = error.number if isinstance(error, _Ended) else signal.SIGINT
         raise SystemExit(128 + number) from None
     finally:

@@ -1,4 +1,4 @@
-"""Settings of a backtest with strategy and parameters of a saved run: `--params-from RUN`."""
+"""`--params-from RUN`: settings of a backtest with strategy and parameters of a saved choice."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ def load_with_run(file: Path | None, flags: SettingsTree, name: str) -> Loaded[B
     """Return the settings of a backtest, with strategy and parameters of a saved run.
 
     Args:
-        file: File of the settings; None: there is none.
+        file: Settings file; None: the default files.
         flags: Values of the flags by dotted key.
         name: Name of the run, as `load_choice` takes it.
 

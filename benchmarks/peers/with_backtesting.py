@@ -18,7 +18,7 @@ FAST, SLOW, CASH, FEE = 10, 30, 1e12, 0.001
 NAMES = ("Open", "High", "Low", "Close", "Volume")
 
 
-def average(values: np.ndarray, window: int) -> pd.Series:
+def compute_average(values: np.ndarray, window: int) -> pd.Series:
     """Return the simple moving average."""
     return pd.Series(values).rolling(window).mean()
 
@@ -30,8 +30,8 @@ class Cross(Strategy):
 
     def init(self) -> None:
         """Compute both averages."""
-        self.fast = self.I(average, self.data.Close, FAST)
-        self.slow = self.I(average, self.data.Close, SLOW)
+        self.fast = self.I(compute_average, self.data.Close, FAST)
+        self.slow = self.I(compute_average, self.data.Close, SLOW)
 
     def next(self) -> None:
         """Trade on one bar."""

@@ -18,7 +18,7 @@ FAST, SLOW, CASH, FEE = 10, 30, 1e12, 0.001
 GRID_FAST, GRID_SLOW = range(5, 51, 5), range(60, 241, 20)
 
 
-def portfolio(close: pd.Series, fill: np.ndarray, fast: Any, slow: Any, size: float) -> Any:
+def make_portfolio(close: pd.Series, fill: np.ndarray, fast: Any, slow: Any, size: float) -> Any:
     """Return the portfolio of a cross, filled at the next open."""
     first = vbt.MA.run(close, fast)
     second = vbt.MA.run(close, slow)
@@ -37,7 +37,7 @@ def main() -> None:
     fill = np.load(folder / "open.npy")
     if kind != "grid":
         size = np.inf if kind == "all_in" else 1.0
-        run = portfolio(close, fill, FAST, SLOW, size)
+        run = make_portfolio(close, fill, FAST, SLOW, size)
         trades = int(run.trades.closed.count())
         print(json.dumps({"equity": float(run.final_value()), "trades": trades}))  # noqa: T201 - read by the parent
         return
@@ -46,7 +46,7 @@ def main() -> None:
     returns_only, with_sharpe = [], []
     for _ in range(2):  # the first one compiles
         began = time.perf_counter()
-        run = portfolio(close, fill[:, None], fast, slow, np.inf)
+        run = make_portfolio(close, fill[:, None], fast, slow, np.inf)
         returns = run.total_return().to_numpy()
         returns_only.append(time.perf_counter() - began)
         run.sharpe_ratio()

@@ -1,4 +1,4 @@
-"""freqtrade in live mode: its defaults, our addresses, and a strategy that is always long."""
+"""freqtrade in live mode: its defaults, the simulator's addresses, and an always-long strategy."""
 
 import json
 import os
@@ -61,7 +61,9 @@ class Freqtrade:
         strategies = folder / "user_data" / "strategies"
         strategies.mkdir(parents=True)
         (strategies / "always_long.py").write_text(_STRATEGY, encoding="utf-8")
-        (folder / "config.json").write_text(json.dumps(_config(url), indent=1), encoding="utf-8")
+        (folder / "config.json").write_text(
+            json.dumps(_make_config(url), indent=1), encoding="utf-8"
+        )
 
     def start(self, folder: Path) -> "subprocess.Popen[bytes]":
         """Start the program, or start it again on the files it left."""
@@ -88,7 +90,7 @@ class Freqtrade:
         return Decimal(str(rows[0]))
 
 
-def _config(url: str) -> dict[str, Any]:
+def _make_config(url: str) -> dict[str, Any]:
     host = urlsplit(url).netloc
     urls = {
         "public": f"http://{host}/api/v3",

@@ -1,4 +1,4 @@
-"""Our own trader in live mode, with a strategy that is always long and a stop on the exchange."""
+"""Onetape's trader in live mode, with an always-long strategy and a stop at the exchange."""
 
 import os
 import sqlite3

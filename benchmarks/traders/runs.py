@@ -30,6 +30,6 @@ class Driver(Protocol):
         ...
 
 
-def order_rows(simulator: EmbeddedSimulator) -> list[dict[str, Any]]:
+def fetch_order_rows(simulator: EmbeddedSimulator) -> list[dict[str, Any]]:
     """Return the exchange's ledger of orders."""
-    return simulator.on_account(lambda account: list(account.exchange.ledger.orders))
+    return simulator.run_on_account(lambda account: list(account.exchange.ledger.orders))

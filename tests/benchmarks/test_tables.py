@@ -17,7 +17,7 @@ def program() -> dict[str, Any]:
 
 def test_the_page_has_the_tables_of_the_results(program: dict[str, Any]) -> None:
     text = (BENCHMARKS / "README.md").read_text()
-    written = program["with_tables"](text, program["tables"](BENCHMARKS / "results"))
+    written = program["replace_tables"](text, program["make_tables"](BENCHMARKS / "results"))
     assert written == text, "run: uv run python benchmarks/tables.py"
 
 
@@ -60,4 +60,4 @@ def test_a_row_shows_median_worst_and_goal(
         "machine": {"cpus": 2, "python": "3.11", "system": "Linux", "load_before": 0.5},
     }  # fmt: skip
     (tmp_path / "b.json").write_text(json.dumps(document))
-    assert row in program["tables"](tmp_path)
+    assert row in program["make_tables"](tmp_path)

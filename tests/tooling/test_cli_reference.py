@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import cli_reference
-from cli_reference import main, page_text
+from cli_reference import main, make_page
 
 
 def test_the_page_is_the_help_of_every_command(repository: Path) -> None:
@@ -18,7 +18,7 @@ def test_the_page_is_the_help_of_every_command(repository: Path) -> None:
 
 
 def test_each_help_text_has_a_heading() -> None:
-    text = page_text()
+    text = make_page()
     assert text.count("\n```text\nUsage: ") == text.count("\n## ") + text.count("\n### ")
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 import exchanges_reference
-from exchanges_reference import EVIDENCE, PAGE, main, page_text
+from exchanges_reference import EVIDENCE, PAGE, main, make_page
 from onetape.exchange.dialects import DIALECTS
 
 
 def test_the_page_is_that_of_the_data(repository: Path) -> None:
-    assert (repository / PAGE).read_text(encoding="utf-8") == page_text()
+    assert (repository / PAGE).read_text(encoding="utf-8") == make_page()
 
 
 def test_what_is_called_tested_names_a_file_of_tests(repository: Path) -> None:

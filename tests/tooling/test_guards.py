@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import guards
-from guards import PAGE, Guard, fails_without, fault_of, page_with, read_guards
+from guards import PAGE, Guard, does_fail_without, find_fault, read_guards, replace_table
 
 
 def test_each_guard_is_in_the_code_once_and_its_test_exists(repository: Path) -> None:
-    assert [fault for one in read_guards() if (fault := fault_of(one, repository))] == []
+    assert [fault for one in read_guards() if (fault := find_fault(one, repository))] == []
 
 
 def test_the_rows_of_the_guards_are_in_order_and_name_failure_modes(repository: Path) -> None:
@@ -19,7 +19,7 @@ def test_the_rows_of_the_guards_are_in_order_and_name_failure_modes(repository: 
 
 def test_the_table_of_the_page_is_that_of_the_guards(repository: Path) -> None:
     text = (repository / PAGE).read_text(encoding="utf-8")
-    assert page_with(text, read_guards()) == text
+    assert replace_table(text, read_guards()) == text
 
 
 def test_a_guard_is_off_only_while_its_test_runs(tmp_path: Path) -> None:
@@ -32,10 +32,10 @@ def test_a_guard_is_off_only_while_its_test_runs(tmp_path: Path) -> None:
     )
     text = code.read_text()
     needed = Guard(1, "is needed", "code.py", "True", "False", "test_code.py", "test_it")
-    assert fails_without(needed, tmp_path)
-    assert not fails_without(needed._replace(name="test_nothing"), tmp_path)
+    assert does_fail_without(needed, tmp_path)
+    assert not does_fail_without(needed._replace(name="test_nothing"), tmp_path)
     assert code.read_text() == text
-    assert fault_of(needed, tmp_path) is None
-    assert "0 times" in str(fault_of(needed._replace(on="none"), tmp_path))
-    assert "no test_other" in str(fault_of(needed._replace(name="test_other"), tmp_path))
+    assert find_fault(needed, tmp_path) is None
+    assert "0 times" in str(find_fault(needed._replace(on="none"), tmp_path))
+    assert "no test_other" in str(find_fault(needed._replace(name="test_other"), tmp_path))
     assert guards.LIST.suffix == ".toml"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from clean_lock import clean
-from verify_lock import findings
+from verify_lock import find_lock_faults
 
 COMPLETED = """version = 1
 requires-python = ">=3.11"
@@ -48,13 +48,13 @@ def test_cleaning_the_projects_lock_twice_changes_nothing(repository: Path):
 
 
 def test_a_completed_lock_passes_against_its_clean_form():
-    assert findings(COMMITTED, COMPLETED) == []
+    assert find_lock_faults(COMMITTED, COMPLETED) == []
 
 
 def test_files_that_the_index_gained_pass():
     wheel = '{ url = "https://files.invalid/d4/alpha-1.2-cp313.whl", hash = "sha256:dd", size = 4 }'
     more = COMPLETED.replace("wheels = [\n", f"wheels = [\n    {wheel},\n")
-    assert findings(COMMITTED, more) == []
+    assert find_lock_faults(COMMITTED, more) == []
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_files_that_the_index_gained_pass():
 def test_a_lock_that_proves_nothing_or_differs_is_found(
     committed: str, completed: str, finding: str
 ):
-    assert any(finding in line for line in findings(committed, completed))
+    assert any(finding in line for line in find_lock_faults(committed, completed))
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 import settings_reference
-from settings_reference import generated, main
+from settings_reference import generate_files, main
 
 
 def test_the_yaml_files_and_the_tables_are_those_of_the_declared_settings(
     repository: Path,
 ) -> None:
-    for path, text in generated(repository).items():
+    for path, text in generate_files(repository).items():
         assert (repository / path).read_text(encoding="utf-8") == text
 
 

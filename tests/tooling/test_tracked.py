@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from check_tracked import findings
+from check_tracked import find_machine_names
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,9 @@ def test_traces_of_a_machine_are_found(tmp_path: Path, text: str, found: bool):
     ):
         subprocess.run(command, cwd=tmp_path, check=True)
 
-    assert [line.startswith("notes.txt:1:") for line in findings(tmp_path)] == [True] * found
+    assert [line.startswith("notes.txt:1:") for line in find_machine_names(tmp_path)] == [
+        True
+    ] * found
 
 
 def test_an_address_that_a_commit_once_held_is_found(tmp_path: Path):
@@ -42,4 +44,6 @@ def test_an_address_that_a_commit_once_held_is_found(tmp_path: Path):
         ):
             subprocess.run(command, cwd=tmp_path, check=True)
 
-    assert len(findings(tmp_path)) == 2, "the commit that brought it in and the one that removed it"
+    assert len(find_machine_names(tmp_path)) == 2, (
+        "the commit that brought it in and the one that removed it"
+    )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SORTS = ("volume", "spread", "symbol", "listed")
 
 
-class Line(Struct, frozen=True):
+class MarketLine(Struct, frozen=True):
     """One market with its numbers of the last 24 hours."""
 
     market: "MarketInfo"
@@ -102,7 +102,7 @@ def list_markets(
 
 async def _fetch_market_lines(
     endpoint: "Endpoint", quote: str | None, sort: str, limit: int
-) -> list[Line]:
+) -> list[MarketLine]:
     from onetape.cli.output import note, print_progress
     from onetape.exchange.listing import fetch_listing_time
     from onetape.exchange.rest import RestExchange
@@ -115,17 +115,19 @@ async def _fetch_market_lines(
             if market.active and (quote is None or market.quote == quote)
         ]
         tickers = await exchange.fetch_tickers([market.symbol for market in markets])
-        lines = [Line(each, tickers.get(each.symbol), each.listed) for each in markets]
+        lines = [MarketLine(each, tickers.get(each.symbol), each.listed) for each in markets]
         if sort != "listed":
             lines = sorted(lines, key=lambda line: line.make_sort_key(sort))[:limit]
         dated = [
-            Line(line.market, line.ticker, await fetch_listing_time(exchange, line.market.symbol))
+            MarketLine(
+                line.market, line.ticker, await fetch_listing_time(exchange, line.market.symbol)
+            )
             for line in lines
         ]
     return sorted(dated, key=lambda line: line.make_sort_key(sort))[:limit]
 
 
-def _format_market_table(lines: Sequence[Line]) -> str:
+def _format_market_table(lines: Sequence[MarketLine]) -> str:
     from onetape.cli.tables import Column, fit_table
     from onetape.core.clock import format_day
 

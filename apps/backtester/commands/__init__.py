@@ -1,1 +1,1 @@
-"""The backtester's subcommands, one a file; main.py registers them."""
+"""The backtester's subcommands, one in each file; main.py registers them."""

@@ -1,4 +1,4 @@
-"""`backtester check`: prove that a strategy uses no later candles and looks back enough."""
+"""`backtester check`: the bias check of every bar, for look-ahead and a too short lookback."""
 
 from typing import TYPE_CHECKING, Annotated
 

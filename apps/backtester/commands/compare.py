@@ -17,7 +17,7 @@ def compare_runs(
     json_: options.Json = False,
 ) -> None:
     """Compare runs: metrics side by side, and differences in settings, data and code."""
-    from backtester.rendering.runs import find_differences, format_comparison
+    from backtester.rendering.runs import find_run_differences, format_comparison
     from onetape.backtest.storage.runs import load_run
     from onetape.cli.output import print_json, print_line
 
@@ -31,7 +31,7 @@ def compare_runs(
                 "metrics": {run.id: run.metrics for run in found},
                 "differences": {
                     name: dict(zip([run.id for run in found], values, strict=True))
-                    for name, values in find_differences(found).items()
+                    for name, values in find_run_differences(found).items()
                 },
             }
         )

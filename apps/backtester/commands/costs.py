@@ -41,16 +41,16 @@ def print_costs(
     cannot be written; nothing is changed then.
     """
     from backtester.measured_costs import measure_costs, write_costs
-    from backtester.rendering.costs import costs_document, costs_lines
+    from backtester.rendering.costs import format_costs, make_costs_document
     from onetape.cli.output import note, print_json, print_line
 
     measured = measure_costs({"exchange": exchange, "symbol": symbol, "db": db, "config": config})
     if write:
         measured = write_costs(measured)
     if json_:
-        print_json(costs_document(measured))
+        print_json(make_costs_document(measured))
     else:
-        for line in costs_lines(measured):
+        for line in format_costs(measured):
             print_line(line)
     charged_bps = measured.charged_bps
     if charged_bps is not None and charged_bps != float(measured.spread_bps):

@@ -1,4 +1,4 @@
-"""`backtester new-strategy`: a commented strategy of one's own, with a test that passes."""
+"""`backtester new-strategy`: writes a commented strategy for the user, with a test that passes."""
 
 from typing import Annotated
 

@@ -53,12 +53,13 @@ def optimize(
         ),
     ] = None,
     out_of_sample: Annotated[
-        float,
+        float | None,
         typer.Option(
             metavar="RATIO",
-            help="Fraction of the range, at its end, that is not used to rank; 0.3 is 30 %.",
+            help="Fraction of the range, at its end, that is not used to rank; 0.3 is 30 %.  "
+            "[default: 0.3]",
         ),
-    ] = 0.3,
+    ] = None,
     walk_forward: Annotated[
         str | None,
         typer.Option(
@@ -71,11 +72,13 @@ def optimize(
         typer.Option("--anchored", help="Begin every training part at the start of the range."),
     ] = False,
     boundary: Annotated[
-        str,
+        str | None,
         typer.Option(
-            metavar="RULE", help="Open position between test parts: close sells it, carry keeps it."
+            metavar="RULE",
+            help="Open position between test parts: close sells it, carry keeps it.  "
+            "[default: close]",
         ),
-    ] = "close",
+    ] = None,
     min_trades: Annotated[
         int,
         typer.Option(
@@ -110,12 +113,13 @@ def optimize(
 
     # Code of the user prints to stderr from here on.
     claim_stdout()
+    _refuse_flags_without_effect(walk_forward, anchored, boundary, out_of_sample)
     metrics, user_metrics = parse_ranks(rank or ("sharpe",))
     options = SearchOptions(
         metrics=metrics,
         user_metrics=user_metrics,
         processes=jobs or count_processors(),
-        out_of_sample=out_of_sample,
+        out_of_sample=0.3 if out_of_sample is None else out_of_sample,
         sampler=sampler,
         trials=trials,
         seed=seed,
@@ -134,7 +138,7 @@ def optimize(
         from onetape.optimization.walk_forward_run import run_walk_forward
         from onetape.optimization.windows import parse_scheme
 
-        scheme = parse_scheme(walk_forward, is_anchored=anchored, boundary=boundary)
+        scheme = parse_scheme(walk_forward, is_anchored=anchored, boundary=boundary or "close")
         with chosen.places.adding_places_to_errors(), goes_on:
             walked = run_walk_forward(config, options, scheme, show_progress)
         show_walk_forward(walked, as_json=json_)
@@ -145,3 +149,22 @@ def optimize(
     failure = find_no_result_error(found)
     if failure is not None:
         raise failure
+
+
+def _refuse_flags_without_effect(
+    walk_forward: str | None, anchored: bool, boundary: str | None, out_of_sample: float | None
+) -> None:
+    """Raise `UsageError` for a flag that the chosen kind of search would ignore."""
+    from onetape.core.errors import UsageError
+
+    if walk_forward is not None and out_of_sample is not None:
+        raise UsageError(
+            "--out-of-sample has no effect with --walk-forward, whose test parts are out of "
+            "sample; leave it out"
+        )
+    given = "--anchored" if anchored else "--boundary" if boundary is not None else None
+    if walk_forward is None and given is not None:
+        raise UsageError(
+            f"{given} has no effect without --walk-forward; add --walk-forward TRAIN/TEST, or "
+            f"leave {given} out"
+        )

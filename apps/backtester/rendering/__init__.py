@@ -1,1 +1,1 @@
-"""Rendering of results: text for a terminal, JSON documents, progress."""
+"""Rendering of results: text for a terminal, documents for `--json`, progress."""

@@ -1,4 +1,4 @@
-"""Render the bias check of every bar: lines for a terminal, a JSON document, a progress bar."""
+"""Output of `backtester check`: lines for a terminal, a document for `--json`, a progress bar."""
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -67,7 +67,7 @@ def find_check_failure(checked: "CheckedSeries") -> "CheckFailed | None":
 
 @contextmanager
 def progress_bar(title: str, total: int) -> Generator[Callable[[int], None]]:
-    """Yield a function to report progress to; the bar is on stderr, where that is a terminal."""
+    """Yield a function that shows the number of bars done, as a bar if stderr is a terminal."""
     import sys
 
     if not sys.stderr.isatty():
@@ -80,7 +80,7 @@ def progress_bar(title: str, total: int) -> Generator[Callable[[int], None]]:
     task = bars.add_task(title, total=total)
 
     def report(done: int) -> None:
-        # The first report creates the bar: it has a thread, and processes must be forked before.
+        # The bar, which has a thread, is made now, because processes must be forked before.
         bars.start()
         bars.update(task, completed=done)
 

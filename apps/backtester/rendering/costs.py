@@ -1,4 +1,4 @@
-"""Render measured spreads: a table for a terminal, and a JSON document."""
+"""Output of `backtester costs`: a table for a terminal, and a document for `--json`."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from onetape.core.digits import format_number
 _FORMULA = "(ask - bid) / mid price x 10,000"
 
 
-def costs_lines(measured: MeasuredCosts) -> list[str]:
+def format_costs(measured: MeasuredCosts) -> list[str]:
     """Return measured spreads as lines for the terminal."""
     config, spreads = measured.config, measured.spreads
     columns = [
@@ -32,12 +32,12 @@ def costs_lines(measured: MeasuredCosts) -> list[str]:
     return [
         f"spread on {config.exchange} in bps, {_FORMULA}, from the tickers in {config.database}",
         fit_table(columns),
-        *_setting_lines(measured),
+        *_format_setting_lines(measured),
     ]
 
 
-def _setting_lines(measured: MeasuredCosts) -> list[str]:
-    """Return what the measured spread means as a setting, and whether it was written."""
+def _format_setting_lines(measured: MeasuredCosts) -> list[str]:
+    """Return lines on the setting of the measured spread, and whether it was written."""
     account, value = measured.config.account, measured.spread_bps
     which = "the largest median" if len(measured.spreads) > 1 else "the median"
     half = format_number(measured.half_spread_bps)
@@ -56,7 +56,7 @@ def _setting_lines(measured: MeasuredCosts) -> list[str]:
     return [paid, f"{SPREAD_KEY} is now {value}, {which}, in {measured.file}{copy}"]
 
 
-def costs_document(measured: MeasuredCosts) -> dict[str, Any]:
+def make_costs_document(measured: MeasuredCosts) -> dict[str, Any]:
     """Return measured spreads for --json; spreads are in basis points of the mid price."""
     config = measured.config
     is_written = measured.charged_bps is not None

@@ -1,4 +1,4 @@
-"""Render the explanation of one candle for a terminal."""
+"""Output of `backtester explain` for a terminal: the explanation of one candle."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Render a finished optimization: text for a terminal, and a JSON document."""
+"""Output of a finished optimization: text for a terminal, and a document for `--json`."""
 
 import shlex
 from collections.abc import Sequence
@@ -10,8 +10,7 @@ from msgspec.structs import asdict
 
 from onetape.backtest.assumptions import describe_window
 from onetape.backtest.intrabar_candles import describe_intrabar_candles
-from onetape.backtest.metric_definitions import definition_of
-from onetape.backtest.metric_definitions import format_metric_value as metric_value_text
+from onetape.backtest.metric_definitions import format_metric_value, get_definition
 from onetape.backtest.warning_banner import format_warning, format_warning_lines
 from onetape.cli.output import format_table
 from onetape.core.clock import format_day
@@ -29,10 +28,10 @@ from onetape.optimization.ranking import (
 from onetape.optimization.search_options import SearchOptions
 from onetape.optimization.space import format_parameter_value
 
-#: Combinations shown in the terminal; the page and --json have all of them.
+#: Number of combinations shown in the terminal; the page and `--json` have all of them.
 SHOWN: Final = 10
-#: Shown of both parts, in addition to the metric that ranks.
-_USER_MODULES: Final = ("total_return", "max_drawdown", "trades")
+#: Metrics shown for both parts, in addition to the metric that ranks.
+_SHOWN_METRICS: Final = ("total_return", "max_drawdown", "trades")
 
 
 def format_optimization(optimization: Optimization, page: Path, given: Sequence[str]) -> str:
@@ -81,7 +80,7 @@ def make_optimization_document(
         "seed": None if options.sampler == "grid" else options.seed,
         "constraints": [one.text for one in options.constraints],
         "rank": options.metric if len(options.metrics) == 1 else list(options.metrics),
-        "user_metrics": user_metrics_document(options),
+        "user_metrics": make_user_metrics_documents(options),
         "best_is": "lowest" if options.metric in LOWER_IS_BETTER else "highest",
         "in_sample": {
             "from": window.start,
@@ -118,7 +117,7 @@ def make_optimization_document(
     }
 
 
-def user_metrics_document(options: SearchOptions) -> list[dict[str, str]]:
+def make_user_metrics_documents(options: SearchOptions) -> list[dict[str, str]]:
     """Return name, file and digest of each metric of the user's own, for --json."""
     return [
         {"name": one.name, "file": one.file, "digest": one.digest} for one in options.user_metrics
@@ -161,7 +160,7 @@ def format_part_lines(optimization: Optimization) -> list[str]:
     out_of_sample = len(window.candles) - window.warm_up - context.in_sample
     return [
         f"in-sample: {format_day(window.start)} to {format_day(split)} UTC, "
-        f"{format_count(context.in_sample, 'candle')}, ranked by {definition_of(metric).label}, "
+        f"{format_count(context.in_sample, 'candle')}, ranked by {get_definition(metric).label}, "
         f"{'lowest' if metric in LOWER_IS_BETTER else 'highest'} first"
         f"{describe_least_trades(optimization)}",
         f"out-of-sample: {format_day(split)} to {format_day(window.end)} UTC, "
@@ -248,7 +247,7 @@ def format_neighbour_lines(optimization: Optimization) -> list[str]:
         return []
     return [
         "neighbours of the best (one step in one parameter): median "
-        f"{definition_of(metric).label} {format_metric(optimization, metric, medians[0])} "
+        f"{get_definition(metric).label} {format_metric(optimization, metric, medians[0])} "
         f"in-sample, the best {format_metric(optimization, metric, best['in_sample'][metric])}: "
         "a plateau where they are close, a spike where not"
     ]
@@ -308,7 +307,7 @@ def describe_best(optimization: Optimization, stability: RankStability) -> str:
     if stability.best_out_of_sample_rank is not None:
         place = f", rank {stability.best_out_of_sample_rank:,} of {stability.ranked:,} there"
     return (
-        f"best: {definition_of(metric).label} {text(stability.best_in_sample)} in-sample, "
+        f"best: {get_definition(metric).label} {text(stability.best_in_sample)} in-sample, "
         f"{text(stability.best_out_of_sample)} out-of-sample{place} "
         f"(median of {whose} {text(stability.median_out_of_sample)})"
     )
@@ -349,11 +348,12 @@ def format_backtest_command(
 
 def format_metric(optimization: Optimization, metric: str, value: float | None) -> str:
     """Return a metric's value for people, as every result words it; none where it has none."""
-    if value is not None and definition_of(metric).unit == "count":
+    if value is not None and get_definition(metric).unit == "count":
         # The median of an even number of counts may be a half.
         return f"{value:,.1f}".removesuffix(".0")
     return (
-        metric_value_text(definition_of(metric), value, get_money_decimals(optimization)) or "none"
+        format_metric_value(get_definition(metric), value, get_money_decimals(optimization))
+        or "none"
     )
 
 
@@ -368,10 +368,10 @@ def _format_result_table(optimization: Optimization) -> str:
         return "no combination gave a result"
     metric = optimization.options.metric
     names = [one.name for one in optimization.plan.ranges if not one.is_fixed]
-    columns = (metric, *(name for name in _USER_MODULES if name != metric))
+    columns = (metric, *(name for name in _SHOWN_METRICS if name != metric))
     head = ["", *names]
     for column in columns:
-        head += [definition_of(column).label, "out-of-sample"]
+        head += [get_definition(column).label, "out-of-sample"]
     medians = compute_neighbour_medians(optimization.order, metric)
     has_neighbours = any(value is not None for value in medians)
     head += ["neighbours"] if has_neighbours else []

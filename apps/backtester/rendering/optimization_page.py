@@ -1,4 +1,4 @@
-"""Show a finished optimization: its page from records, and text or one document on stdout."""
+"""The page of a finished optimization, made of its records; `show_optimization` prints too."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -24,7 +24,7 @@ from backtester.rendering.optimization import (
     get_strategy_name,
     make_optimization_document,
 )
-from onetape.backtest.metric_definitions import definition_of
+from onetape.backtest.metric_definitions import get_definition
 from onetape.backtest.warning_banner import format_warning
 from onetape.cli.output import print_line
 from onetape.core.message_text import format_count
@@ -35,12 +35,12 @@ from onetape.optimization.ranking import LOWER_IS_BETTER
 from onetape.optimization.space import format_parameter_value
 from onetape.report.optimization import MetricChoice, OptimizationPage, write_optimization_page
 
-#: Metrics to choose from, after the one that ranks.
+#: Metrics that the page can show, after the one that ranks.
 _METRICS: Final = (
     *("sharpe", "total_return", "max_drawdown", "trades", "profit_factor"),
     *("win_rate", "sortino", "calmar", "exposure"),
 )
-#: Rows of the table; --json and the results have all.
+#: Maximum number of rows of the table; `--json` and the stored results have all combinations.
 _ROWS: Final = 500
 
 
@@ -74,7 +74,7 @@ def make_optimization_page(optimization: Optimization, given: Sequence[str]) -> 
     best, check = find_best(optimization), optimization.check
     head = ["#", *names]
     for metric in metrics[:4]:
-        head += [definition_of(metric).label, "out-of-sample"]
+        head += [get_definition(metric).label, "out-of-sample"]
     medians = compute_neighbour_medians(optimization.order, metrics[0])
     head.append("neighbours")
     rules = {one.name: one.words for one in optimization.plan.ranges}
@@ -119,8 +119,8 @@ def make_optimization_page(optimization: Optimization, given: Sequence[str]) -> 
         metrics=[
             MetricChoice(
                 metric,
-                definition_of(metric).label,
-                definition_of(metric).unit,
+                get_definition(metric).label,
+                get_definition(metric).unit,
                 metric in LOWER_IS_BETTER,
             )
             for metric in metrics

@@ -1,4 +1,4 @@
-"""Progress of an optimization on stderr: a bar in a terminal, now and then a line elsewhere."""
+"""Progress of an optimization on stderr: a bar in a terminal, otherwise a line every 5 s."""
 
 import sys
 import time
@@ -20,7 +20,7 @@ def show_progress(total: int, earlier: int = 0) -> Generator[OptimizationDisplay
 
     Args:
         total: Number of combinations.
-        earlier: So many of them were tried by an earlier start: they took no time of this one.
+        earlier: Number of them that an earlier start evaluated, which took no time of this one.
     """
     if not sys.stderr.isatty():
         yield OptimizationDisplay(_make_line_reporter(total, earlier), note)
@@ -49,10 +49,10 @@ def format_progress_line(done: int, total: int, earlier: int, seconds: float) ->
     """Return the progress of an optimization in one line.
 
     Args:
-        done: Combinations, those of an earlier start included.
-        total: All.
-        earlier: Combinations that an earlier start evaluated.
-        seconds: Since this one began; over 0.
+        done: Number of finished combinations, those of an earlier start included.
+        total: Number of all combinations.
+        earlier: Number of combinations that an earlier start evaluated.
+        seconds: Duration of this start so far, above 0.
     """
     rate = (done - earlier) / seconds
     left = f", {(total - done) / rate:,.0f} s left" if rate else ""

@@ -1,4 +1,4 @@
-"""Render a backtest: text for a terminal, and one JSON document."""
+"""Output of a backtest: text for a terminal, and the document of `--json`."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -16,9 +16,9 @@ from onetape.core.message_text import format_count
 if TYPE_CHECKING:
     from onetape.backtest.storage.runs import Run
 
-#: Trades shown in the terminal; the report, --json and the run's folder have all of them.
+#: Number of trades shown in the terminal; report, `--json` and the run's folder have all.
 TRADES_SHOWN = 10
-#: Trades that become text at a time: all at once would take twice the memory.
+#: Number of trades that are converted to text at a time, to save memory.
 _AT_ONCE: Final = 2_000
 
 
@@ -31,7 +31,7 @@ def print_document(summary: RunSummary, trades: Sequence[TradeRecord]) -> None:
         stop = start + _AT_ONCE
         lines = encoder.encode_lines(trades[start:stop]).rstrip()
         is_last = stop >= len(trades)
-        # No text holds a raw line feed: JSON writes it as an escape.
+        # JSON writes a line feed in a text as an escape, so lines of the output are not split.
         print_bytes(lines.replace(b"\n", b",\n") + (b"\n" if is_last else b",\n"))
     print_bytes(b"  ]\n}\n")
 

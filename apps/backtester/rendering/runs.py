@@ -1,4 +1,4 @@
-"""Render saved runs: a list, a single run, and several runs side by side."""
+"""Output of saved runs: a list, a single run, and several runs side by side."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
@@ -20,10 +20,10 @@ LIST_HEAD: Final = (
     LABELS["max_drawdown"],
     LABELS["trades"],
 )
-#: Digits of a digest that are shown.
+#: Number of digits of a digest that are shown.
 _SHOWN_DIGITS: Final = 12
-#: Fields of two checks that are compared; their number of bars depends on range and speed.
-_OF_CHECK: Final = ("clean", "differing", "first_bad_bar", "kind")
+#: Fields of bias checks that are compared; the number of checked bars depends on the speed.
+_COMPARED_CHECK_FIELDS: Final = ("clean", "differing", "first_bad_bar", "kind")
 
 
 def format_run_list(runs: Sequence[Run], *, width: int | None = None) -> str:
@@ -42,7 +42,7 @@ def format_run_list(runs: Sequence[Run], *, width: int | None = None) -> str:
     )
     if width is None or max(map(len, whole.splitlines())) <= width:
         return whole
-    # Series and range go under the numbers; a name that is too long even then is cut.
+    # Series and range move to a second line; a name that is still too long is cut.
     first = [(*row[:3], *row[5:]) for row in rows]
     too_much = max(map(len, format_table(first).splitlines())) - width
     longest = max(len(row[2]) for row in rows) - max(too_much, 0)
@@ -101,7 +101,7 @@ def format_comparison(runs: Sequence[Run]) -> str:
     ids = [run.id for run in runs]
     columns = [make_metric_lines(run.summary.metrics, run.summary.quote) for run in runs]
     held = {run.id: make_metric_lines(run.summary.metrics, run.summary.quote)[0][2] for run in runs}
-    # The labels are those of the first run: different quote currencies are in the differences.
+    # Labels are those of the first run; a different quote currency is among the differences.
     rows = [("", *ids)]
     for lines in zip(*columns, strict=True):
         values = [line[1] for line in lines]
@@ -111,7 +111,7 @@ def format_comparison(runs: Sequence[Run]) -> str:
     marks = [format_fault_mark(run.summary.check) for run in runs]
     if any(marks):
         rows.insert(1, ("check", *marks))
-    found = find_differences(runs)
+    found = find_run_differences(runs)
     if not found:
         return f"{format_table(rows, right=range(1, len(rows[0])))}\n\nnothing differs"
     different = [("differs in", *ids)]
@@ -121,7 +121,7 @@ def format_comparison(runs: Sequence[Run]) -> str:
     return f"{format_table(rows, right=range(1, len(rows[0])))}\n\n{format_table(different)}"
 
 
-def find_differences(runs: Sequence[Run]) -> dict[str, list[Any]]:
+def find_run_differences(runs: Sequence[Run]) -> dict[str, list[Any]]:
     """Return the differences of runs: config, market, range, data, code, versions.
 
     Returns:
@@ -140,12 +140,12 @@ def _collect_facts(run: Run) -> dict[str, Any]:
         "parameters": summary.parameters,
         "range": {"from": format_day(summary.from_), "to": format_day(summary.to)},
         "trading rules": summary.assumptions.get("trading rules"),
-        # The text of the check names parameters and bars, which are compared by themselves.
-        "check": {name: getattr(summary.check, name) for name in _OF_CHECK},
+        # Without the check's text, whose parameters and bars are compared separately.
+        "check": {name: getattr(summary.check, name) for name in _COMPARED_CHECK_FIELDS},
         "digest": manifest.digests,
         "version": manifest.versions,
     }
-    # Where a report was written does not matter for a run; `parameters` has the defaults as well.
+    # The path of the report is no difference; `parameters` above has the defaults too.
     left_out = ("settings.report", "settings.strategy.parameters.")
     return {
         name: fact for name, fact in _flatten(parts, "").items() if not name.startswith(left_out)

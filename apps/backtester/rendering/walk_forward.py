@@ -1,14 +1,13 @@
-"""Render a finished walk-forward: text for a terminal, and a JSON document."""
+"""Output of a finished walk-forward: text for a terminal, and a document for `--json`."""
 
 from pathlib import Path
 from typing import Any, Final
 
 from msgspec.structs import asdict
 
-from backtester.rendering.optimization import user_metrics_document
+from backtester.rendering.optimization import make_user_metrics_documents
 from onetape.backtest.assumptions import describe_window
-from onetape.backtest.metric_definitions import definition_of
-from onetape.backtest.metric_definitions import format_metric_value as metric_value_text
+from onetape.backtest.metric_definitions import format_metric_value, get_definition
 from onetape.cli.output import format_table
 from onetape.core.clock import format_day
 from onetape.core.digits import choose_money_decimals
@@ -17,7 +16,7 @@ from onetape.core.symbols import split_symbol
 from onetape.optimization.space import format_parameter_value
 from onetape.optimization.walk_forward_run import WalkForwardRun
 
-#: Metrics of the stitched equity in the terminal.
+#: Metrics of the stitched equity that the terminal shows.
 _SHOWN: Final = ("total_return", "cagr", "sharpe", "max_drawdown", "trades", "exposure")
 
 
@@ -71,7 +70,7 @@ def format_verdict_line(run: WalkForwardRun) -> str:
 def format_scheme_line(run: WalkForwardRun) -> str:
     """Return the lengths of the windows and the rule of a choice."""
     scheme = run.walk_forward.scheme
-    label = definition_of(run.options.metric).label
+    label = get_definition(run.options.metric).label
     held = "sold" if scheme.boundary == "close" else "carried over"
     return (
         f"windows: {scheme.text} (training/test); choice by {label} "
@@ -82,33 +81,36 @@ def format_scheme_line(run: WalkForwardRun) -> str:
 
 def format_window_rows(run: WalkForwardRun) -> list[list[str]]:
     """Return the table of the windows."""
-    names = [one.name for one in run.plan.ranges if not one.is_fixed]
+    names = [each.name for each in run.plan.ranges if not each.is_fixed]
     metric = run.options.metric
     rows = [
         [
             *("training from", "test from", "to", *names),
             *(
-                f"{definition_of(metric).label} training",
+                f"{get_definition(metric).label} training",
                 "return training",
                 "return test",
                 "efficiency",
             ),
         ]
     ]
-    for one in run.walk_forward.windows:
-        chosen = one.parameters
+    for window in run.walk_forward.windows:
+        chosen = window.parameters
         values = [
             "none" if chosen is None else format_parameter_value(chosen[name]) for name in names
         ]
-        known = one.in_sample_return
+        known = window.in_sample_return
         rows.append(
             [
-                *(format_day(moment) for moment in (one.train_start, one.test_start, one.test_end)),
+                *(
+                    format_day(moment)
+                    for moment in (window.train_start, window.test_start, window.test_end)
+                ),
                 *values,
-                format_metric(run, metric, one.in_sample),
+                format_metric(run, metric, window.in_sample),
                 "" if known is None else f"{known:+.1%}",
-                f"{one.out_of_sample_return:+.1%}",
-                "" if one.efficiency is None else f"{one.efficiency:.0%}",
+                f"{window.out_of_sample_return:+.1%}",
+                "" if window.efficiency is None else f"{window.efficiency:.0%}",
             ]
         )
     return rows
@@ -118,7 +120,7 @@ def format_stitched_lines(run: WalkForwardRun) -> list[str]:
     """Return the metrics of the stitched equity, buying and holding, and the efficiency."""
     found, hold = run.walk_forward, run.walk_forward.metrics.buy_and_hold
     texts = [
-        f"{definition_of(name).label} {format_metric(run, name, getattr(found.metrics, name))}"
+        f"{get_definition(name).label} {format_metric(run, name, getattr(found.metrics, name))}"
         for name in _SHOWN
     ]
     lines = [f"stitched out of sample: {', '.join(texts)}"]
@@ -137,10 +139,10 @@ def format_stability_lines(run: WalkForwardRun) -> list[str]:
     """Return the variation of the chosen parameters from window to window."""
     count = len(run.walk_forward.windows) - 1
     return [
-        f"chosen {one.name}: {', '.join(map(_format_chosen_value, one.values))} "
-        f"(changed at {one.changes} of {count} boundaries)"
-        for one in run.walk_forward.stability
-        if count and len(set(map(str, one.values))) > 0
+        f"chosen {parameter.name}: {', '.join(map(_format_chosen_value, parameter.values))} "
+        f"(changed at {parameter.changes} of {count} boundaries)"
+        for parameter in run.walk_forward.stability
+        if count and len(set(map(str, parameter.values))) > 0
     ]
 
 
@@ -157,7 +159,7 @@ def format_metric(run: WalkForwardRun, metric: str, value: float | None) -> str:
     """Return a metric's value for people."""
     quote = split_symbol(run.context.window.key.symbol)[1]
     places = choose_money_decimals(quote, run.context.rules.cash)
-    return metric_value_text(definition_of(metric), value, places) or "none"
+    return format_metric_value(get_definition(metric), value, places) or "none"
 
 
 def make_walk_forward_document(run: WalkForwardRun, page: Path) -> dict[str, Any]:
@@ -172,7 +174,7 @@ def make_walk_forward_document(run: WalkForwardRun, page: Path) -> dict[str, Any
         "trading_rules": run.trading_rules_text,
         "sampler": run.options.sampler,
         "rank": list(run.options.metrics),
-        "user_metrics": user_metrics_document(run.options),
+        "user_metrics": make_user_metrics_documents(run.options),
         "min_trades": run.options.min_trades,
         "scheme": asdict(found.scheme),
         "trials": {"here": len(run.plan.points), "earlier": run.earlier, **asdict(run.counts)},

@@ -1,4 +1,4 @@
-"""Show a finished walk-forward: its page, and text or one document on stdout."""
+"""The page of a finished walk-forward, made of its records; `show_walk_forward` prints too."""
 
 from pathlib import Path
 from typing import Final

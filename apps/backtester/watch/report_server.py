@@ -1,8 +1,8 @@
-"""Serve the newest report to this computer only, for a page that polls for newer reports.
+"""A server on 127.0.0.1 that shows the newest report of `--watch` and reloads it in the browser.
 
-A page from a file could not poll: browsers let no file read another file, and the report's own
-policy forbids all loading. So the report file is unchanged and can be sent to other people; the
-served page has an additional script, which may send requests to this server only.
+A page opened from a file could not poll for a newer report: browsers let no file read another file,
+and the report's policy forbids all loading. The report file stays as it is, and can be sent to
+other people; the served page has an additional script that may send requests to this server only.
 """
 
 import json
@@ -26,7 +26,7 @@ _WAITING: Final = f"""<!doctype html>
 """
 
 
-class Newest:
+class NewestReport:
     """The newest report and the present error; shared by the page and the watcher."""
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Newest:
         self._error = ""
 
     def show(self, page: str, warning: str = "") -> None:
-        """Show a newer report; only a warning of its check is shown above it."""
+        """Replace the report; the warning of its bias check, if any, is shown above it."""
         with self._lock:
             self._page, self._error = page, warning
             self._version += 1
@@ -48,7 +48,7 @@ class Newest:
             self._error = text
 
     def encode_state(self) -> bytes:
-        """Return the state that the page requests."""
+        """Return the state that the page polls for, as JSON: version and error."""
         with self._lock:
             return json.dumps({"version": self._version, "error": self._error}).encode()
 
@@ -68,9 +68,9 @@ class Newest:
 
 
 class ReportServer:
-    """Listens on 127.0.0.1, on a port that was free. Use it as a context manager."""
+    """HTTP server of the newest report on 127.0.0.1 and a free port; a context manager."""
 
-    def __init__(self, newest: Newest) -> None:
+    def __init__(self, newest: NewestReport) -> None:
         """Bind the socket; requests are handled inside `with`."""
         self._server = _Server(("127.0.0.1", 0), _make_handler_class(newest))
         self._server.daemon_threads = True
@@ -105,7 +105,7 @@ class _Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-def _make_handler_class(newest: Newest) -> type[BaseHTTPRequestHandler]:
+def _make_handler_class(newest: NewestReport) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         """Handles GET of `/` and `/state`."""
 
@@ -116,13 +116,13 @@ def _make_handler_class(newest: Newest) -> type[BaseHTTPRequestHandler]:
             if not (is_own_host(host, port) and is_own_origin(origin, host)):
                 self.send_error(403)
             elif self.path == "/state":
-                self._answer("application/json", newest.encode_state())
+                self._respond("application/json", newest.encode_state())
             elif self.path == "/":
-                self._answer("text/html; charset=utf-8", newest.render_page())
+                self._respond("text/html; charset=utf-8", newest.render_page())
             else:
                 self.send_error(404)
 
-        def _answer(self, kind: str, content: bytes) -> None:
+        def _respond(self, kind: str, content: bytes) -> None:
             self.send_response(200)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(content)))

@@ -1,7 +1,7 @@
-"""The watch: a backtest in a separate process at each save, its report served to the browser.
+"""The loop of `backtester --watch`: a backtest in a separate process at each save of a file.
 
-In a separate process, changed libraries that a strategy imports are read again, and a strategy that
-hangs can be ended at the next save.
+The process loads the strategy and the modules that it imports again, and can be ended at the next
+save if the strategy hangs. The report is served to the browser (report_server.py).
 """
 
 import math
@@ -20,8 +20,8 @@ import msgspec
 
 from backtester.configuration import load_backtest_settings
 from backtester.flags import parse_backtest_flags
-from backtester.watch.report_server import Newest, ReportServer
-from backtester.watch.watched_files import Watched, list_settings_files, make_strategy_path
+from backtester.watch.report_server import NewestReport, ReportServer
+from backtester.watch.watched_files import WatchedFiles, list_settings_files, make_strategy_path
 from onetape.backtest.records import RunSummary
 from onetape.backtest.warning_banner import format_fault_mark, format_warning
 from onetape.cli.output import note, print_line
@@ -32,25 +32,25 @@ if TYPE_CHECKING:
     import typer
 
 #: Seconds between two checks of the files.
-LOOK_EVERY_SECONDS: Final = 0.2
-#: Time after a change for an editor that writes in steps, seconds.
+CHECK_SECONDS: Final = 0.2
+#: Time that a change must be old before a run begins, because editors may write in steps, seconds.
 SETTLE_SECONDS: Final = 0.1
 #: Seconds after which a line states that a backtest takes long.
 SLOW_AFTER_SECONDS: Final = 10.0
-#: Flags without effect in a watch, or that the watch sets itself.
+#: Parameters of flags that have no effect in a watch, or that the watch sets itself.
 _OWN_FLAGS: Final = ("watch", "report", "save", "no_report", "json_")
 
 
 def watch(context: "typer.Context") -> None:
-    """Run backtests until SIGTERM, SIGHUP or Ctrl-C, which end this well.
+    """Run backtests until SIGTERM, SIGHUP or Ctrl-C; return then.
 
     A signal that the program was started to ignore, as by nohup, stays ignored.
 
     Args:
-        context: The backtest and its settings.
+        context: Typer's context with the flags of the backtest.
 
     Raises:
-        UsageError: a flag that leaves nothing to watch.
+        UsageError: a flag leaves nothing to watch.
     """
     given = context.params
     for name, flag in (("json_", "--json"), ("no_report", "--no-report")):
@@ -66,7 +66,7 @@ def watch(context: "typer.Context") -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, end)
-    newest = Newest()
+    newest = NewestReport()
     with (
         tempfile.TemporaryDirectory(prefix="onetape-watch-") as folder,
         ReportServer(newest) as server,
@@ -85,26 +85,34 @@ class BacktestWatch:
         words: Sequence[str],
         config: Path | None,
         report: Path,
-        newest: Newest,
+        newest: NewestReport,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Initialise; no backtest runs yet. The clock returns monotonic seconds."""
+        """Prepare; no backtest runs yet.
+
+        Args:
+            words: Flags of the backtest as they are typed.
+            config: Settings file of `--config`; None: the default files.
+            report: File that each backtest writes its report to.
+            newest: Report and error that the server shows.
+            clock: Returns monotonic seconds.
+        """
         self._clock = clock
         self._words = list(words)
         self._config = config
         self._report = report
         self._newest = newest
-        self._files = Watched()
+        self._files = WatchedFiles()
         self._strategy: Path | None = None
 
     def run_until(self, stop: threading.Event) -> None:
-        """Run, and run again at each change, until the stop."""
+        """Run a backtest, and again at each change of a watched file, until `stop` is set."""
         while not stop.is_set():
-            self._look()
+            self._update_watched_files()
             with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
                 running = self._start_run(out, err)
                 slow_at = self._clock() + SLOW_AFTER_SECONDS
-                while not stop.wait(LOOK_EVERY_SECONDS) and not self._files.has_changed():
+                while not stop.wait(CHECK_SECONDS) and not self._files.has_changed():
                     if running is None:
                         continue
                     if running.poll() is not None:
@@ -121,13 +129,13 @@ class BacktestWatch:
                     running.wait()
             stop.wait(SETTLE_SECONDS)
 
-    def _look(self) -> None:
-        """Find the files again: the settings may name another strategy now."""
+    def _update_watched_files(self) -> None:
+        """Watch the settings files and the strategy's file, which the settings may have changed."""
         self._strategy = find_chosen_strategy_file(self._words) or self._strategy
         paths = list_settings_files(self._config)
         if self._strategy is not None:
             paths += [self._strategy, *find_import_places(self._strategy)]
-        self._files.look_at(paths)
+        self._files.watch(paths)
 
     def _start_run(self, out: IO[bytes], err: IO[bytes]) -> "subprocess.Popen[bytes]":
         program = [sys.executable, "-m", "backtester.watch.watched_run", str(os.getpid())]

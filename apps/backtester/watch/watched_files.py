@@ -1,4 +1,4 @@
-"""Watched files: the strategy's file and the settings, compared by their content."""
+"""The files that `--watch` watches: the strategy's file and the settings, compared by content."""
 
 import contextlib
 import hashlib
@@ -7,12 +7,12 @@ from pathlib import Path
 
 from onetape.core.folders import CONFIG_FOLDER, USER_FOLDER
 
-#: Content by path; None: file not found.
-Seen = dict[Path, str | None]
+#: Digest of the content by path; None: file not found.
+FileDigests = dict[Path, str | None]
 
 
 def make_strategy_path(name: str) -> Path:
-    """Return the path of a user's strategy file; a built-in strategy has no such file."""
+    """Return the path at which a user's strategy of that name is searched."""
     path, colon, _ = name.rpartition(":")
     if colon and path.endswith(".py"):
         return Path(path)
@@ -26,23 +26,23 @@ def list_settings_files(given: Path | None) -> list[Path]:
     return [folder / "backtester.yaml" for folder in (USER_FOLDER / "config", CONFIG_FOLDER)]
 
 
-class Watched:
-    """Watched files; reports when the content of a file has changed."""
+class WatchedFiles:
+    """Some files, and whether the content of one has changed."""
 
     def __init__(self) -> None:
         """Begin without watched files."""
         self._stamps: dict[Path, tuple[int, int] | None] = {}
-        self._seen: Seen = {}
+        self._seen: FileDigests = {}
 
-    def look_at(self, paths: Iterable[Path]) -> None:
-        """Watch these files from now on, in place of the files before."""
+    def watch(self, paths: Iterable[Path]) -> None:
+        """Watch these files from now on, instead of earlier ones."""
         self._stamps = {path: _read_stamp(path) for path in paths}
         self._seen = {path: _compute_content_digest(path) for path in self._stamps}
 
     def has_changed(self) -> bool:
         """Return whether a file's content has changed since the last call.
 
-        The content is read only if time or size differ, so that frequent calls cost little.
+        The content is read only if modification time or size differ, so frequent calls are cheap.
         """
         stamps = {path: _read_stamp(path) for path in self._stamps}
         if stamps == self._stamps:

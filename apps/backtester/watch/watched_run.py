@@ -1,4 +1,4 @@
-"""One backtest of a watch: its process ends with the watch, also if the watch is killed."""
+"""The process of one backtest of `--watch`, which the system kills if the watch ends."""
 
 import sys
 from typing import NoReturn

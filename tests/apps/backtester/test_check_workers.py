@@ -10,7 +10,7 @@ import pytest
 from onetape.backtest import bias_check_workers
 from onetape.backtest.bias_check_workers import evaluate_windows_parallel
 from onetape.strategies import load_strategy
-from onetape.strategies.check_data import CheckData, Maker
+from onetape.strategies.check_data import CheckData, StrategyMaker
 from onetape.strategies.lookahead_check import check_strategy
 from onetape.strategies.testing import random_candles
 
@@ -48,7 +48,7 @@ def data(monkeypatch: pytest.MonkeyPatch) -> CheckData:
     return CheckData(random_candles(1_900, seed=6))
 
 
-def maker(folder: Path, body: str) -> Maker:
+def maker(folder: Path, body: str) -> StrategyMaker:
     path = folder / "some.py"
     path.write_text(SOURCE.replace("{body}", body))
     return lambda: load_strategy(str(path))

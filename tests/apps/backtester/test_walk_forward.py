@@ -168,6 +168,26 @@ def test_windows_that_cannot_be_are_refused_in_one_line(
     assert words in ended.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--anchored",), "--anchored has no effect without --walk-forward"),
+        (("--boundary", "carry"), "--boundary has no effect without --walk-forward"),
+        (
+            ("--walk-forward", "40d/20d", "--out-of-sample", "0.2"),
+            "--out-of-sample has no effect with --walk-forward",
+        ),
+    ],
+)
+def test_a_flag_without_effect_on_the_search_is_refused_in_one_line(
+    backtester: Run, database: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    del database
+    ended = backtester("optimize", "--exchange", "simulator", *GRID, *arguments)
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert words in ended.err
+
+
 def test_the_text_states_verdict_windows_and_stability(backtester: Run, database: Path) -> None:
     del database
     out = backtester("optimize", "--exchange", "simulator", *GRID, *SCHEME).out.splitlines()

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from backtester.watch.report_server import Newest, ReportServer
+from backtester.watch.report_server import NewestReport, ReportServer
 from backtester.watch.watch_loop import BacktestWatch
-from backtester.watch.watched_files import Watched, make_strategy_path
+from backtester.watch.watched_files import WatchedFiles, make_strategy_path
 from browser import Chromium, Page
 from programs import Program
 
@@ -191,7 +191,7 @@ def test_a_page_of_another_name_gets_nothing(watched: Program, name: str) -> Non
 
 
 def test_a_page_that_goes_in_the_middle_is_not_logged(capfd: pytest.CaptureFixture[str]) -> None:
-    with ReportServer(Newest()) as server:
+    with ReportServer(NewestReport()) as server:
         place = ("127.0.0.1", int(server.address.rstrip("/").rpartition(":")[2]))
         with socket.create_connection(place) as client:
             client.sendall(b"GET / HTTP")
@@ -232,7 +232,7 @@ def test_a_backtest_that_hangs_is_reported_once(
         ["--exchange=simulator", "--strategy=mine"],
         None,
         tmp_path / "report.html",
-        Newest(),
+        NewestReport(),
         clock=lambda: next(clock),
     )
     watch.run_until(_Looks(3))
@@ -253,16 +253,16 @@ def test_a_watch_without_a_report_is_refused(backtester: Run, flag: str) -> None
 def test_a_save_of_the_same_content_is_no_change(tmp_path: Path) -> None:
     path = tmp_path / "one.py"
     path.write_text("1")
-    files = Watched()
-    files.look_at([path, tmp_path / "missing.yaml"])
+    files = WatchedFiles()
+    files.watch([path, tmp_path / "missing.yaml"])
     path.write_text("1")
     assert not files.has_changed()
 
 
 def test_a_file_that_comes_and_one_that_goes_are_changes(tmp_path: Path) -> None:
     path = tmp_path / "one.py"
-    files = Watched()
-    files.look_at([path])
+    files = WatchedFiles()
+    files.watch([path])
     path.write_text("1")
     assert files.has_changed()
     path.unlink()

@@ -14,7 +14,7 @@ from onetape.core.timeframes import Timeframe
 from onetape.exchange.pages import Page, iterate_closed_pages
 from onetape.exchange.responses import parse_plain_table
 from onetape.simulator.recorded.player import Player
-from onetape.simulator.recorded.recordings import read_reel
+from onetape.simulator.recorded.recordings import read_recordings
 from real_clients import real_client
 
 Run = Callable[..., Any]
@@ -48,7 +48,7 @@ def opens_of(pages: list[Page]) -> list[int]:
 def reel(tmp_path: Path, items: list[dict[str, Any]], **routes: str) -> Player:
     file = tmp_path / "recorded.json"
     file.write_text(json.dumps({"items": items}), encoding="utf-8")
-    return Player(read_reel([file], routes), in_order=True)
+    return Player(read_recordings([file], routes), in_order=True)
 
 
 def items_of(shared: Path, file: str) -> list[dict[str, Any]]:

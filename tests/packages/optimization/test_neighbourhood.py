@@ -42,7 +42,9 @@ def test_scattered_combinations_have_no_neighbours() -> None:
 )
 def test_a_condition_compares_parameters(text: str, is_met: bool) -> None:
     values = {"fast": 5, "slow": 20, "entry": "cross_up"}
-    assert parse_constraint(text, values).is_met(values) is is_met
+    constraint = parse_constraint(text)
+    constraint.check_names(values)
+    assert constraint.is_met(values) is is_met
 
 
 @pytest.mark.parametrize("text", ["fast", "fast <", "fast() < 3", "fast < slow or 1", "[] < fast"])

@@ -8,7 +8,7 @@ import pytest
 
 from onetape.core.candles import Candles, FloatArray
 from onetape.strategies import indicators
-from onetape.strategies.indicator_cache import IndicatorCache, shareable
+from onetape.strategies.indicator_cache import IndicatorCache, cacheable
 
 ROWS = 500
 INDICATORS: dict[str, Callable[[Candles], FloatArray]] = {
@@ -44,7 +44,7 @@ class Counted:
     def __init__(self) -> None:
         """Begin with none."""
         self.calls = 0
-        self.mean = shareable(self._mean)
+        self.mean = cacheable(self._mean)
 
     def _mean(self, values: FloatArray, window: int) -> FloatArray:
         self.calls += 1
@@ -55,14 +55,14 @@ class Counted:
 def test_a_shared_column_is_the_same_to_the_last_bit_each_time(candles: Candles, name: str) -> None:
     indicator = INDICATORS[name]
     alone = indicator(candles)
-    with IndicatorCache([candles]).used():
+    with IndicatorCache([candles]).activate():
         for _ in range(2):
             np.testing.assert_array_equal(indicator(candles), alone)
 
 
 def test_what_was_requested_before_is_not_worked_out_again(candles: Candles) -> None:
     counted = Counted()
-    with IndicatorCache([candles]).used():
+    with IndicatorCache([candles]).activate():
         for _ in range(3):
             counted.mean(candles.close, 5)
             counted.mean(candles.close[10:], 5)
@@ -75,7 +75,7 @@ def test_what_was_requested_before_is_not_worked_out_again(candles: Candles) -> 
 def test_who_writes_into_a_column_writes_into_its_own(candles: Candles) -> None:
     counted = Counted()
     alone = counted.mean(candles.close, 5)
-    with IndicatorCache([candles]).used():
+    with IndicatorCache([candles]).activate():
         for _ in range(3):
             column = counted.mean(candles.close, 5)
             np.testing.assert_array_equal(column, alone)
@@ -83,7 +83,7 @@ def test_who_writes_into_a_column_writes_into_its_own(candles: Candles) -> None:
 
 
 def test_a_column_of_an_array_that_may_change_is_worked_out_again(candles: Candles) -> None:
-    with IndicatorCache([candles]).used():
+    with IndicatorCache([candles]).activate():
         own = candles.close.copy()
         before = indicators.sma(own, 5)
         own *= 2
@@ -94,7 +94,7 @@ def test_what_cannot_be_written_to_may_change_all_the_same(candles: Candles) -> 
     own = candles.close.copy()
     seen = own.view()
     seen.flags.writeable = False
-    with IndicatorCache([candles]).used():
+    with IndicatorCache([candles]).activate():
         before = indicators.sma(seen, 5)
         own *= 2
         np.testing.assert_array_equal(indicators.sma(seen, 5), before * 2)
@@ -103,12 +103,12 @@ def test_what_cannot_be_written_to_may_change_all_the_same(candles: Candles) -> 
 def test_numbers_of_another_type_are_another_column(candles: Candles) -> None:
     made: list[float] = []
 
-    @shareable
+    @cacheable
     def level(values: FloatArray, height: float) -> FloatArray:
         made.append(height)
         return values * 0 + height
 
-    with IndicatorCache([candles]).used():
+    with IndicatorCache([candles]).activate():
         for height in (1, 1.0, True, 1):
             level(candles.close, height)
     assert [type(height) for height in made] == [int, float, bool]
@@ -116,7 +116,7 @@ def test_numbers_of_another_type_are_another_column(candles: Candles) -> None:
 
 def test_a_full_memory_begins_again(candles: Candles) -> None:
     counted = Counted()
-    with IndicatorCache([candles], most_bytes=2 * ROWS * 8).used():
+    with IndicatorCache([candles], most_bytes=2 * ROWS * 8).activate():
         first = counted.mean(candles.close, 1)
         for window in (2, 1, 2, 3, 1, 3):
             counted.mean(candles.close, window)
@@ -126,14 +126,14 @@ def test_a_full_memory_begins_again(candles: Candles) -> None:
 
 
 def test_a_column_larger_than_the_room_is_still_right(candles: Candles) -> None:
-    with IndicatorCache([candles], most_bytes=10).used():
+    with IndicatorCache([candles], most_bytes=10).activate():
         for _ in range(2):
             np.testing.assert_array_equal(indicators.sma(candles.close, 1), candles.close)
 
 
 def test_nothing_is_shared_outside_nor_in_other_threads(candles: Candles) -> None:
     counted = Counted()
-    with IndicatorCache([candles]).used():
+    with IndicatorCache([candles]).activate():
         counted.mean(candles.close, 5)
         other = threading.Thread(target=counted.mean, args=(candles.close, 5))
         other.start()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from market_digest import GOLDEN, digest
+from market_digest import GOLDEN, compute_digest
 from onetape.simulator.market.bars import (
     INTERVALS,
     TIMEFRAMES,
@@ -33,7 +33,7 @@ def same(one: Bars, other: Bars) -> bool:
 
 
 def test_the_market_of_seed_7_is_the_one_that_was_published() -> None:
-    assert digest(SimulatedMarket(7)) == GOLDEN
+    assert compute_digest(SimulatedMarket(7)) == GOLDEN
 
 
 def test_another_process_sees_the_same_market() -> None:
@@ -254,7 +254,7 @@ def test_the_three_prices_of_ether_and_bitcoin_fit_together() -> None:
 
 
 def test_memory_of_days_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("onetape.simulator.market.simulated_market.KEPT_MINUTE_DAYS", 3)
+    monkeypatch.setattr("onetape.simulator.market.simulated_market.MAX_CACHED_MINUTE_DAYS", 3)
     market = SimulatedMarket(7)
     bars = market.get_bars(SYMBOLS[0], TIMEFRAMES["1m"], MARCH, MARCH + 9 * DAY)
     assert len(bars) == 9 * 1_440

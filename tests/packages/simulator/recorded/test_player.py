@@ -14,15 +14,15 @@ import pytest
 from ccxt_addresses import redirect_urls
 from onetape.core.errors import ConfigurationError, SafetyRefusal, UsageError
 from onetape.simulator.recorded.player import Player
-from onetape.simulator.recorded.recordings import Reel, parse_route, read_reel
+from onetape.simulator.recorded.recordings import Recordings, parse_route, read_recordings
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
-def reel_of(tmp_path: Path, *items: dict[str, Any]) -> Reel:
+def reel_of(tmp_path: Path, *items: dict[str, Any]) -> Recordings:
     file = tmp_path / "recorded.json"
     file.write_text(json.dumps({"items": items}), encoding="utf-8")
-    return read_reel([file])
+    return read_recordings([file])
 
 
 async def get(player: Player, path: str) -> tuple[int, str]:
@@ -124,18 +124,18 @@ def test_a_file_without_recordings_is_refused(tmp_path: Path, text: str, problem
     file = tmp_path / "recorded.json"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigurationError, match=problem):
-        read_reel([file])
+        read_recordings([file])
 
 
 def test_a_missing_file_and_a_wrong_route_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="No such file"):
-        read_reel([tmp_path / "none.json"])
+        read_recordings([tmp_path / "none.json"])
     with pytest.raises(UsageError, match="GET /0/public/OHLC"):
         parse_route("http_ohlc")
     file = tmp_path / "recorded.json"
     file.write_text('[{"path": "/x", "body": 1}]', encoding="utf-8")
     with pytest.raises(UsageError, match="no item of the files has the name 'y'"):
-        read_reel([file], {"y": "GET /y"})
+        read_recordings([file], {"y": "GET /y"})
 
 
 def test_it_refuses_an_address_that_others_can_reach(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_it_refuses_an_address_that_others_can_reach(tmp_path: Path) -> None:
 
 def test_ccxt_binance_pages_through_recorded_klines(run: Run, shared: Path) -> None:
     folder = shared / "data/payloads/binance"
-    reel = read_reel([folder / "rest_klines.json", folder / "rest_exchangeInfo_2025.json"])
+    reel = read_recordings([folder / "rest_klines.json", folder / "rest_exchangeInfo_2025.json"])
     pages = [
         one for one in reel.replies if {("limit", "1000"), ("interval", "1h")} <= set(one.query)
     ]
@@ -175,7 +175,7 @@ def test_ccxt_kraken_reads_its_recorded_candles(run: Run, shared: Path) -> None:
         "http_asset_pairs": "GET /0/public/AssetPairs",
         "http_server_time": "GET /0/public/Time",
     }
-    reel = read_reel([shared / "data/payloads/kraken/rest_and_ws.json"], routes)
+    reel = read_recordings([shared / "data/payloads/kraken/rest_and_ws.json"], routes)
 
     async def scene() -> Any:
         async with (
@@ -196,7 +196,7 @@ def test_ccxt_okx_reads_its_recorded_candles(run: Run, shared: Path) -> None:
         "http_get_candlesticks_full": "GET /api/v5/market/candles",
         "http_get_instruments_spot": "GET /api/v5/public/instruments",
     }
-    reel = read_reel([shared / "data/payloads/okx/rest_and_ws.json"], routes)
+    reel = read_recordings([shared / "data/payloads/okx/rest_and_ws.json"], routes)
 
     async def scene() -> Any:
         async with (

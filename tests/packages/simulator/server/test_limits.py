@@ -103,7 +103,7 @@ def test_beyond_the_limit_comes_429_then_a_ban_that_grows(
                 "msg": "Too much request weight used; current limit is 6000 request weight per 1 "
                 "MINUTE. Please use WebSocket Streams for live updates to avoid polling the API.",
             }
-            for _ in range(limits.PATIENT_REFUSALS - 1):
+            for _ in range(limits.REFUSALS_BEFORE_BAN - 1):
                 assert (await ask(session, simulator, "/api/v3/ping"))[0] == 429
             for ban_seconds in (120, 240):
                 status, headers, body = await ask(session, simulator, "/api/v3/ping")
@@ -115,7 +115,7 @@ def test_beyond_the_limit_comes_429_then_a_ban_that_grows(
                 wall.now += ban_seconds
                 for _ in range(75):
                     assert (await ask(session, simulator, HEAVY))[0] == 200
-                for _ in range(limits.PATIENT_REFUSALS):
+                for _ in range(limits.REFUSALS_BEFORE_BAN):
                     assert (await ask(session, simulator, "/api/v3/ping"))[0] == 429
 
     run(scene())
@@ -142,7 +142,7 @@ def test_a_client_that_waits_as_requested_is_served_again(
 def test_the_301st_dial_in_five_minutes_is_refused(
     run: Run, stepped: Stepped, wall: MovedSeconds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "MOST_DIALS", 3)
+    monkeypatch.setattr(limits, "MAX_DIALS", 3)
 
     async def scene() -> None:
         async with (

@@ -9,7 +9,7 @@ import pytest
 
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.recorded.player import Player
-from onetape.simulator.recorded.recordings import Reel
+from onetape.simulator.recorded.recordings import Recordings
 from onetape.simulator.server.simulator import Simulator
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -171,7 +171,7 @@ def test_the_player_of_recordings_refuses_foreign_pages(
     run: Run, foreign: Mapping[str, str]
 ) -> None:
     async def scene() -> None:
-        async with Player(Reel((), ())) as player:
+        async with Player(Recordings((), ())) as player:
             assert (await send(player.url, "GET", "/x", foreign))[0] == 403
             assert player.requested == []
             with pytest.raises(aiohttp.WSServerHandshakeError):

@@ -131,7 +131,7 @@ def test_the_server_pings_and_cuts_a_socket_that_never_answers(
     run: Run, stepped: Stepped, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("onetape.simulator.streams.sockets.PING_SECONDS", 0.05)
-    monkeypatch.setattr("onetape.simulator.streams.sockets.SILENT_SECONDS", 0.2)
+    monkeypatch.setattr("onetape.simulator.streams.sockets.PONG_TIMEOUT_SECONDS", 0.2)
 
     async def scene() -> Any:
         async with (

@@ -143,7 +143,7 @@ def test_beyond_the_weight_comes_429_with_the_time_to_wait_then_a_ban_that_cuts(
         async with asking(stepped(0)) as at:
             wall.now += 23
             await at.use(5_980)
-            refused = [await at.ask("account.status") for _ in range(limits.PATIENT_REFUSALS)]
+            refused = [await at.ask("account.status") for _ in range(limits.REFUSALS_BEFORE_BAN)]
             assert {one["status"] for one in refused} == {429}
             assert refused[0]["error"] == {
                 "code": -1003,

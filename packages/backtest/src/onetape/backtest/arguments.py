@@ -1,4 +1,7 @@
-"""Arguments of the Python functions: strategies, account and exits, parsed into a configuration."""
+"""Arguments of the Python functions: strategies, `Account` and `Exits`, and their conversion.
+
+They become a `StrategyChoice` and an `AccountConfig`, the types that the command line makes too.
+"""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -71,13 +74,20 @@ class Exits:
 
 
 def _map_to_fields(values: Mapping[str, Any], model: type[Struct], kind: str) -> dict[str, Any]:
-    """Return values by the fields of a struct, given by these or by the names of the flags."""
-    settings = [one for one in collect_settings(model).values() if len(one.path) == 1]
+    """Return values by the names of a struct's fields.
+
+    Args:
+        values: Values by field, or by the name of the flag of a field.
+        model: The struct of settings.
+        kind: Name of the class in errors, such as `Account`.
+    """
+    settings = [each for each in collect_settings(model).values() if len(each.path) == 1]
     fields = {
-        one.setting.flag.partition("/")[0].removeprefix("--").replace("-", "_") or one.path[0]: one
-        for one in settings
+        field.setting.flag.partition("/")[0].removeprefix("--").replace("-", "_")
+        or field.path[0]: field
+        for field in settings
     }
-    fields |= {one.path[0]: one for one in settings}
+    fields |= {field.path[0]: field for field in settings}
     named: dict[str, Any] = {}
     for name, value in values.items():
         if name not in fields:
@@ -111,8 +121,8 @@ def make_account_config(
     """Return the configuration of the account.
 
     Args:
-        account: Settings that are given.
-        exits: Exits that are given.
+        account: Account settings; None: the defaults.
+        exits: Exits; None: none.
         strategy: The strategy; the settings in the file of a freqtrade strategy hold where neither
             `account` nor `exits` gives them.
 
@@ -243,10 +253,10 @@ def _make_class_choice(cls: type[Strategy], values: Mapping[str, Any]) -> ClassC
 
 
 def _make_strategy_name(cls: type[Strategy]) -> str:
-    """Return the name by which the command line finds a class: its file and the name in the file.
+    """Return the name by which the command line finds a class: `path/to/file.py:Class`.
 
-    The result is the plain name where the class is in no module of the working folder, such as
-    in a notebook.
+    For a class that is not in a file of the working folder, such as one of a notebook, it is the
+    name of the class.
     """
     module = sys.modules.get(cls.__module__)
     file = getattr(module, "__file__", None)

@@ -1,4 +1,7 @@
-"""Assumptions of a run, and the notes that a reader needs to trust its numbers, in words."""
+"""Assumptions and notes of a run as text: the rules that it used, and doubts about its numbers.
+
+Terminal, report and saved runs show both.
+"""
 
 from collections.abc import Sequence
 
@@ -27,8 +30,8 @@ class Pause(Struct, frozen=True):
     timeframe: str
     """Timeframe of the missing candles."""
     trading_since: int | None
-    """Close of the first candle that is decided on again, epoch seconds; None: the range, or a
-    further gap, comes first."""
+    """Close of the first candle that is traded again, epoch seconds; None: the range or another gap
+    comes first."""
 
 
 def describe_assumptions(backtest: Backtest) -> dict[str, str]:
@@ -288,7 +291,7 @@ def describe_window(window: CandleWindow, need: str) -> list[str]:
             f"{format_utc(window.start)} UTC: "
             "the first candles of the series are the strategy's startup_candle_count"
         )
-    # A warm-up that begins after a gap delays trading, which has a separate note.
+    # If the warm-up begins after a gap, `describe_pauses` has the note instead.
     if window.warm_up < window.wanted_warm_up and not (window.gaps and window.gaps[0].at == 0):
         found.append(
             f"only {format_count(window.warm_up, 'candle')} of warm-up where {need} "
@@ -319,8 +322,8 @@ def _describe_ambiguity(result: SimulationResult, finer: str | None) -> str:
     fill_log, trailing = result.fill_log, result.rules.exits.trailing_stop
     has_target = result.rules.exits.has_target
     if fill_log.decided and not fill_log.ambiguous:
-        what = "had stop and target inside" if trailing is None else "allowed several exits"
-        return f"0 ambiguous bars: {finer} candles decided all that {what} ({fill_log.decided:,})"
+        exits = "had stop and target inside" if trailing is None else "allowed several exits"
+        return f"0 ambiguous bars: {finer} candles decided all that {exits} ({fill_log.decided:,})"
     decided = f"; {finer} candles decided {fill_log.decided:,} more" if fill_log.decided else ""
     missing = (
         f" ({fill_log.missing_intrabar:,} of them because {finer} candles are missing)"
@@ -363,7 +366,7 @@ def _pair_with_ends(window: CandleWindow, segments: Sequence[Segment]) -> list[t
 
 
 def _is_traded_before(window: CandleWindow, segments: Sequence[Segment], index: int) -> bool:
-    """Return whether a candle of the range is decided on before a segment that starts there."""
+    """Return whether any candle of the range is traded before the segment with this number."""
     return any(
         max(segment.ready, window.warm_up) < end
         for segment, end in _pair_with_ends(window, segments)

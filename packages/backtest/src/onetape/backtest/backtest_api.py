@@ -1,4 +1,4 @@
-"""Backtests in Python: run one over stored candles, a DataFrame or given signals."""
+"""`ot.backtest` and `ot.backtest_signals`: a backtest over stored candles or a DataFrame."""
 
 import time
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from onetape.backtest.inputs import CandlesLike
 
-#: Shown with each result over a DataFrame.
+#: Notes of results over a DataFrame, and of results of given signals.
 _NO_RULES = "no trading rules apply: a DataFrame has no price or amount steps"
 _NOT_CHECKED = "not bias-checked: the signals were given"
 
@@ -64,7 +64,7 @@ def backtest(
             nor `exits` gives are taken from the file of a freqtrade strategy.
         max_open_trades: Open positions at a time, of several symbols; None: the number in the file
             of a freqtrade strategy, else as many as symbols.
-        timeframe_detail: Stored timeframe that decides how a candle met stop or target.
+        timeframe_detail: Stored timeframe whose candles decide how a candle met stop or target.
         trading_rules: exchange: price and amount steps and minimums of the exchange; none: no
             rounding and no minimum.
         allow_gaps: Whether to go on over candles that are missing for an unknown reason.
@@ -72,7 +72,7 @@ def backtest(
 
     Raises:
         UsageError: an argument is invalid.
-        OnetapeError: as `backtester` ends with.
+        OnetapeError: as for the command `backtester`; the class names the cause.
     """
     if max_open_trades is None:
         max_open_trades = collect_stated_values(strategy).get("max_open_trades")

@@ -1,4 +1,4 @@
-"""Run a backtest: read the candles, evaluate the strategy, simulate the account, measure."""
+"""A backtest from its configuration to the result: read candles, evaluate, simulate, measure."""
 
 import time
 from typing import Any
@@ -114,9 +114,9 @@ def _collect_parameters(config: BacktestConfig, strategy: Strategy) -> dict[str,
 def _get_strategy_note(strategy: Strategy) -> str:
     """Return the note for users about the strategy's own code; empty: no note."""
     if not hasattr(type(strategy), "function"):
-        # A freqtrade file's; importing its class here would load pandas.
+        # The strategy is one of a freqtrade file; importing its class here would load pandas.
         return getattr(type(strategy), "without_effect", "")
-    # Most strategies are classes: the import would cost each run a millisecond.
+    # Imported here, because the import takes a millisecond and most strategies are classes.
     from onetape.strategies.functions import format_capture_warning
 
     return format_capture_warning(strategy)
@@ -126,16 +126,16 @@ def _simulate(inputs: list[SymbolInput], config: BacktestConfig) -> PortfolioRes
     """Return the result of the account; one symbol takes the fast path of the engine."""
     series = [
         SymbolSeries(
-            symbol=one.window.key.symbol,
-            candles=one.window.candles,
+            symbol=run.window.key.symbol,
+            candles=run.window.candles,
             # A BUY right before an unexplained gap is not traded: the next open is unknown.
-            signal=drop_entries_before_gaps(one.signals.signal, UnexplainedGaps(one.window.gaps)),
-            start_index=one.window.warm_up,
-            trading_rules=one.trading_rules,
-            intrabar=one.intrabar,
-            has_volume=one.has_volume,
+            signal=drop_entries_before_gaps(run.signals.signal, UnexplainedGaps(run.window.gaps)),
+            start_index=run.window.warm_up,
+            trading_rules=run.trading_rules,
+            intrabar=run.intrabar,
+            has_volume=run.has_volume,
         )
-        for one in inputs
+        for run in inputs
     ]
     if len(series) > 1:
         return simulate_portfolio(series, config.account, config.max_open_trades)

@@ -1,4 +1,7 @@
-"""The bias check: on a sample of bars with every backtest, or on every bar by itself."""
+"""The quick bias check that runs with every backtest, as a `BiasCheck` record.
+
+`full_check.py` checks every bar (`backtester check`).
+"""
 
 import shlex
 from collections.abc import Callable, Sequence
@@ -16,7 +19,7 @@ from onetape.strategies.segments import WHOLE, Segment
 def make_strategy_factory(config: BacktestConfig) -> Callable[[], Strategy]:
     """Return a function that makes a new instance of the strategy, executing a user's file again.
 
-    The backtest has already shown what the file prints when it is loaded, so this mutes it.
+    What the file prints is discarded, because the backtest has shown it already.
     """
 
     def make() -> Strategy:
@@ -49,8 +52,8 @@ def check_run(
     from onetape.strategies.check_data import CheckData
     from onetape.strategies.sampled_check import format_quick_check, run_quick_check
 
-    # The evaluation of all candles finds out whether they are sound; a segment that is shorter
-    # than its warm-up is not evaluated.
+    # The evaluation of a segment has checked its candles; a segment that is shorter than its
+    # warm-up was not evaluated.
     are_known_sound = tuple(segments) == WHOLE
     data = CheckData(window.candles, higher, window.warm_up, tuple(segments), are_known_sound)
     if not len(data):

@@ -1,4 +1,4 @@
-"""Windows of a bias check, evaluated in several processes."""
+"""Evaluation of the windows of a bias check in several processes (`check --jobs`)."""
 
 from typing import Final
 
@@ -7,10 +7,10 @@ import numpy as np
 from onetape.backtest.parallel import map_unordered
 from onetape.core.candles import IntArray
 from onetape.strategies import SignalArray
-from onetape.strategies.check_data import CheckData, Maker, Windows
+from onetape.strategies.check_data import CheckData, StrategyMaker, WindowSizes
 from onetape.strategies.lookahead_check import Evaluate, Progress, evaluate_windows
 
-#: Bars that a process is given at a time, each time with a fresh strategy.
+#: Number of bars in a job; each job has a fresh strategy.
 BARS_PER_JOB: Final = 2_000
 
 
@@ -18,7 +18,11 @@ def evaluate_windows_parallel(processes: int) -> Evaluate:
     """Return a function that evaluates windows as `evaluate_windows` does, in processes."""
 
     def evaluate(
-        make: Maker, data: CheckData, bars: IntArray, windows: Windows, on_progress: Progress
+        make: StrategyMaker,
+        data: CheckData,
+        bars: IntArray,
+        windows: WindowSizes,
+        on_progress: Progress,
     ) -> tuple[SignalArray, str]:
         parts = [bars[at : at + BARS_PER_JOB] for at in range(0, len(bars), BARS_PER_JOB)]
         if processes < 2 or len(parts) < 2:
@@ -30,7 +34,7 @@ def evaluate_windows_parallel(processes: int) -> Evaluate:
 
         results: dict[int, bytes] = {}
         for number, result in map_unordered(work, range(len(parts)), processes):
-            # A job that killed its process is evaluated in this process.
+            # A job that killed its worker process is evaluated in this process.
             results[number] = work(number) if result is None else result
             on_progress(sum(len(parts[done]) for done in results))
         return _join_signals(

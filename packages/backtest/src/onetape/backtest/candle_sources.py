@@ -1,4 +1,4 @@
-"""Candles for a backtest in Python: from the store, or fetched into it first."""
+"""`ot.load_candles`: candles for a backtest in Python, from the store or fetched into it first."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,12 +32,15 @@ class StoredCandles(Struct, frozen=True):
     """Closed candles of one symbol from the store, with the data that a backtest needs."""
 
     key: SeriesKey
+    """Exchange, symbol and timeframe."""
     candles: Candles
+    """Closed candles, oldest first."""
     start: int
     """First moment of the range, epoch seconds."""
     end: int
     """End of the range, epoch seconds, exclusive."""
     database: Path
+    """Database file that the candles were read from."""
     db_flag: Path | None
     """Database file as it was named; None: the default."""
     trading_rules: str
@@ -45,6 +48,7 @@ class StoredCandles(Struct, frozen=True):
     gaps: tuple[tuple[int, int], ...]
     """Ranges (epoch seconds, half-open) whose candles are missing for an unknown reason."""
     allow_gaps: bool
+    """Whether candles may be missing for an unknown reason."""
 
     @property
     def frame(self) -> "pd.DataFrame":
@@ -130,7 +134,7 @@ def load_candles(
 def _download(config: BacktestConfig) -> None:
     """Fetch the candles of a range with the backfiller, in a separate process.
 
-    Returns also where candles are still missing (exit code 4): reading them lists those.
+    It returns normally if candles are still missing (exit code 4); reading reports them.
 
     Raises:
         ConfigurationError: the backfiller is not installed.

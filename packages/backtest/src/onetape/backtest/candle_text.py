@@ -1,4 +1,4 @@
-"""Renders candle and indicators, for `backtester explain` and `trader explain`."""
+"""Text of a candle and of indicator values, for `backtester explain` and `trader explain`."""
 
 from collections.abc import Mapping
 

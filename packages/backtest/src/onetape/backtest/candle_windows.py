@@ -1,4 +1,4 @@
-"""Read the candles of a run from the store, and refuse a range with unexplained gaps."""
+"""Reading the candles of a run from the store; a range with unexplained gaps is refused."""
 
 from collections.abc import Sequence
 
@@ -38,7 +38,13 @@ def open_run_database(config: BacktestConfig) -> Store:
 def load_window(
     store: Store, key: SeriesKey, config: BacktestConfig, *, lookback: int
 ) -> CandleWindow:
-    """Return the candles of the range and enough before it to warm strategy and sizing up.
+    """Return the candles of the range, and those before it that strategy and sizing need.
+
+    Args:
+        store: The open database.
+        key: The series.
+        config: Configuration of the run.
+        lookback: Number of candles that a signal of the strategy needs.
 
     Raises:
         DataError: nothing is stored of the series, or nothing of the range.
@@ -81,7 +87,7 @@ def load_window(
         known_outages=missing - unknown,
         unexplained=unknown,
         left_out=_find_unproven_row(store, key, last, wanted[1]),
-        # Before the first stored candle there is no gap: the series begins there.
+        # The series begins with the first stored candle, so before it there is no gap.
         gaps=locate_gaps(candles, [one for one in (*gap, *bad) if one[0] > first]),
         accepted={
             reason: sum(timeframe.count_between(*part) for part in parts)
@@ -124,7 +130,10 @@ def locate_gaps(candles: Candles, gaps: Sequence[tuple[int, int]]) -> tuple[Inde
 
 
 def _find_unproven_row(store: Store, key: SeriesKey, last: int, end: int | None) -> int | None:
-    """Return the row after the last closed candle, where the range would have room for it."""
+    """Return the open of the row after the last closed candle, if it lies in the range; else None.
+
+    Nothing proves that this row is closed, so the run leaves it out.
+    """
     row = read_first_candle_after(store, key, last)
     if row is None or (end is not None and row.timestamp >= end):
         return None
@@ -134,7 +143,7 @@ def _find_unproven_row(store: Store, key: SeriesKey, last: int, end: int | None)
 def has_stored_volume(store: Store, window: CandleWindow) -> bool:
     """Return whether any stored candle of the series has volume.
 
-    For most runs the candles of the window suffice, without another query.
+    The store is read only if no candle of the window has volume.
     """
     volume = window.candles.volume
     return bool(volume[-1:].any() or volume.any()) or has_volume(store, window.key)

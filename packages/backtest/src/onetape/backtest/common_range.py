@@ -1,4 +1,4 @@
-"""One range for several symbols: the times that are stored for all of them."""
+"""The range of a run over several symbols: the times that are stored for all of them."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ class CommonRange(Struct, frozen=True):
     notes: tuple[str, ...]
     """Sentences on the symbol that limits the range, and on how to fetch the rest."""
     left_out: dict[str, int]
-    """Open (epoch seconds) of a last row that is not proven closed, by symbol."""
+    """Open (epoch seconds) of the last row, by symbol, where nothing proves that it is closed."""
 
 
 def find_common_range(store: Store, config: BacktestConfig) -> CommonRange:

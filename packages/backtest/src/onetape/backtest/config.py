@@ -63,7 +63,9 @@ class ClassChoice(StrategyChoice, frozen=True, kw_only=True):
     """A strategy given as a class, with its parameters as values."""
 
     cls: type[Strategy]
+    """Class of the strategy."""
     values: Mapping[str, Any]
+    """Parameter values by name; parameters left out keep their defaults."""
 
     def load(self) -> Strategy:
         """Return a new instance of the class.
@@ -98,9 +100,9 @@ class BacktestConfig(DeclaredStruct, frozen=True, kw_only=True):
     """End of the range, epoch seconds, exclusive; None: after the newest that all symbols have."""
     strategy: StrategyChoice
     own_strategies: Mapping[str, StrategyChoice] = field(default_factory=dict[str, StrategyChoice])
-    """Strategies of symbols that another strategy than `strategy` trades, by symbol."""
+    """Strategy by symbol, for symbols that are not traded by `strategy`."""
     account: AccountConfig
-    """Account, costs, sizing and exits; the market's steps are those of each symbol."""
+    """Account, costs, sizing and exits; each symbol's trading rules are added when it is read."""
     max_open_trades: Annotated[int | None, MAX_OPEN_TRADES] = None
     """Maximum number of open positions; None: the number of symbols."""
     timeframe_detail: str | None = None

@@ -1,4 +1,7 @@
-"""Explains one candle of a run: indicators, signal, order and fill."""
+"""Explanation of one candle of a run: indicators, signal, order and fill.
+
+`backtester explain` and `BacktestResult.explain` show it.
+"""
 
 import math
 
@@ -176,7 +179,7 @@ def _find_trade_number(result: SimulationResult, trade: Trade) -> int:
 
 
 def _compute_held_coins(result: SimulationResult, trade: Trade) -> float:
-    """Return the coins while a trade is open: less a fee in coins, and with the dust before it."""
+    """Return the coins held while a trade is open: its amount less a fee in coins, plus dust."""
     number = _find_trade_number(result, trade)
     fills = (*result.buys[: number + 1], *result.sells[:number])
     return math.fsum(fill.base_change for fill in fills)
@@ -207,14 +210,14 @@ def _describe_position(run: SymbolRun, bar: int) -> str:
 
 
 def _describe_warm_up(run: SymbolRun, index: int) -> str:
-    """Return the reason why a candle after a gap is not decided on; empty: it is decided on."""
+    """Return the reason why a candle after a gap is not traded; empty: it is traded."""
     segment = find_warm_up_segment(run.segments, index)
     if segment is None or segment.gap is None:
         return ""
     traded = run.window.key.timeframe
-    what = "" if segment.timeframe == traded else f" of {segment.timeframe} candles"
+    whose = "" if segment.timeframe == traded else f" of {segment.timeframe} candles"
     start, end = (format_utc(moment) for moment in segment.gap)
-    return f"warm-up after the gap{what} {start} to {end} UTC"
+    return f"warm-up after the gap{whose} {start} to {end} UTC"
 
 
 def _describe_signal_result(run: SymbolRun, bar: int, signal: int) -> str:
@@ -325,8 +328,8 @@ def _find_closed(result: SimulationResult, first: int, last: int) -> str | None:
 
     Args:
         result: Run of the symbol.
-        first: First candle to look at.
-        last: Last candle to look at; the number of candles: to the end.
+        first: Index of the first candle.
+        last: Index of the last candle; the number of candles: to the end.
     """
     hours = result.rules.entry_hours
     if hours is None:

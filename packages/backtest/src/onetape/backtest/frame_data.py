@@ -1,4 +1,4 @@
-"""Read a DataFrame of candles for a backtest without a store."""
+"""Conversion of a DataFrame of candles to the input of a backtest without a store."""
 
 import time
 from pathlib import Path
@@ -134,7 +134,8 @@ def read_frame(
         config: Configuration of the run.
         strategy: The strategy.
         signals: Signals of all candles; None: the strategy makes them.
-        is_alone: Whether the range is that of this symbol alone, which the strategy may move.
+        is_alone: Whether the run has this symbol only; then the range may start later, after the
+            strategy's startup candles.
 
     Raises:
         DataError: no candle lies in the range.

@@ -1,4 +1,4 @@
-"""The bias check of every bar of a series, in several processes."""
+"""`backtester check`: the bias check of every bar of a series, in several processes."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -47,8 +47,9 @@ class CheckedSeries(Struct, frozen=True):
     strategy: str
     """Name of the strategy."""
     result: CheckResult
+    """Result of the check."""
     smallest: MinLookback | None
-    """Smallest sufficient lookback, where the declared one is too short and the candles show it."""
+    """Smallest sufficient lookback, if the declared one is too short and one was found."""
     part: tuple[int, int] | None
     """First and last bar, epoch seconds, where only a part of the range was checked."""
     notes: tuple[str, ...] = ()
@@ -66,8 +67,8 @@ def check_series(
     Args:
         config: Configuration of one symbol.
         whole: Whether every bar of a very long range is checked too.
-        show_progress: Opens the display of the progress, given a title and the number of bars, and
-            gives a function that takes the number of bars done.
+        show_progress: Opens the display of the progress; takes a title and the number of bars, and
+            yields a function that takes the number of bars done.
 
     Raises:
         OnetapeError: as for a backtest.

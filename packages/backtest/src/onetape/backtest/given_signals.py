@@ -1,4 +1,4 @@
-"""Signals that are given as arrays instead of made by a strategy."""
+"""Signals that `ot.backtest_signals` gets as arrays, instead of a strategy that makes them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

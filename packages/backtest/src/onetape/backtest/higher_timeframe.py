@@ -1,4 +1,4 @@
-"""Higher-timeframe candles of a run: stored ones, and others built from the traded candles."""
+"""Higher-timeframe candles of a run: stored ones, or candles built from the traded ones."""
 
 from onetape.backtest.config import BacktestConfig
 from onetape.backtest.models import CandleWindow, HigherTimeframes
@@ -36,7 +36,7 @@ def load_higher(
     gaps: dict[str, tuple[Range, ...]] = {}
     for higher_timeframe in collect_higher_timeframes(strategy, timeframe):
         found = _read_candles(store, window, strategy, higher_timeframe)
-        # A gap that began before the first candle is in the warm-up: it only delays trading.
+        # A gap that began before the first candle lies in the warm-up, and only delays trading.
         first = int(window.candles.timestamp[0])
         inside = [gap for gap in found.missing if gap[0] >= first and gap[1] > window.start]
         if inside and not config.allow_gaps:

@@ -1,4 +1,4 @@
-"""Configuration and candles of a backtest in Python, from the arguments of its functions."""
+"""Configuration and candles of a backtest in Python, made of the arguments of `ot.backtest`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,7 +41,7 @@ def read_frames(
 ) -> tuple[list[SymbolInput], tuple[str, ...]]:
     """Return the candles of DataFrames, evaluated, and a note on ranges that are left out.
 
-    Several share the range that all have.
+    Of several DataFrames only the range that all have is used.
 
     Raises:
         DataError: several have no candle at one time.

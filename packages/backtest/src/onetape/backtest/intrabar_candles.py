@@ -1,4 +1,4 @@
-"""Intrabar candles of a backtest: read from the candle store, and the exits that they decided."""
+"""Intrabar candles of a backtest: their source, and texts on the exits that they decided."""
 
 import hashlib
 from typing import Any, Final
@@ -31,7 +31,7 @@ _UNDECIDED: Final = {
     "both": "the first {} candle that reached one allows both",
     "unlike": "the {} candles contradict this one",
 }
-#: Reasons why a candle is ambiguous, with the exit that is then taken.
+#: Reasons why a candle is ambiguous, each with the exit that is then taken.
 _BOTH: Final = ("stop and target both lie inside this candle", "taken as stopped, the worse")
 _MOVED: Final = (
     "the high of this candle moves the trailing stop over its low",
@@ -66,10 +66,10 @@ def load_intrabar(
 
 
 def _check_candles(candles: Candles, key: SeriesKey) -> Candles:
-    """Return the candles.
+    """Return the candles after a check of each row.
 
     Raises:
-        DataError: a row breaks the rules of the table, whose guards plain SQL can switch off.
+        DataError: a row is no valid candle; plain SQL can switch off the guards of the table.
     """
     found = find_first_fault(candles)
     if found is not None:
@@ -122,9 +122,8 @@ def explain_exit(run: SymbolRun, finer: str | None, bar: int, levels: Levels) ->
 
     Args:
         run: The symbol's run.
-        finer: Timeframe of the intrabar candles, or None.
-        bar: Index among the bars of the candles that were traded: one inside which a level ended a
-            position.
+        finer: Timeframe of the intrabar candles; None: none were used.
+        bar: Index of the candle, inside which a level ended a position, among the traded ones.
         levels: Levels of the position in the bar.
     """
     candles, fill_log = run.result.candles, run.result.fill_log

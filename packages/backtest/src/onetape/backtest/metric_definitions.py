@@ -5,8 +5,9 @@ from typing import Any, Final, Literal, NamedTuple
 from onetape.core.digits import choose_money_decimals, format_fixed
 from onetape.engine import Metrics
 
-Unit = Literal["part", "quote", "days", "ratio", "count", "candles", "number", "yes or no"]
-#: One row: label, the strategy's value, buy-and-hold's, how the number is made.
+#: Units of metrics; a fraction is shown as per cent.
+Unit = Literal["fraction", "quote", "days", "ratio", "count", "candles", "number", "yes or no"]
+#: One row as texts: label, value of the strategy, value of buy and hold, formula.
 MetricLine = tuple[str, str, str, str]
 
 
@@ -16,18 +17,20 @@ class Definition(NamedTuple):
     field: str
     """Name of the metric in the engine's `Metrics`, in `--json` and in a run's manifest."""
     label: str
+    """Name of the metric in terminal, report and docs."""
     unit: Unit
     formula: str
     """Formula of the metric in words; also the help text of the report."""
     source: str = "plain arithmetic"
+    """Publication of the formula."""
     is_brief: bool = True
-    """Whether the terminal shows it too; the report shows all."""
+    """Whether the terminal shows the metric too; the report shows all metrics."""
 
 
 DAILY: Final = "r: daily returns"
-#: In the order in which they are shown.
+#: All metrics, in the order in which they are shown.
 DEFINITIONS: Final[tuple[Definition, ...]] = (
-    Definition("total_return", "return", "part", "final equity / start cash - 1"),
+    Definition("total_return", "return", "fraction", "final equity / start cash - 1"),
     Definition(
         "final_equity", "final equity", "quote", "cash + an open position at the last close"
     ),
@@ -35,21 +38,21 @@ DEFINITIONS: Final[tuple[Definition, ...]] = (
     Definition(
         "market_change",
         "market change",
-        "part",
+        "fraction",
         "last close / first close - 1, without a fee; the mean of several symbols",
         is_brief=False,
     ),
     Definition(
         "cagr",
         "CAGR",
-        "part",
+        "fraction",
         "(final equity / start cash)^(365 days / time) - 1",
         "compound annual growth rate; freqtrade's published case",
     ),
     Definition(
         "volatility",
         "volatility",
-        "part",
+        "fraction",
         f"sample deviation of r times sqrt(365); {DAILY}",
         "annualised as usual, with 365 days",
     ),
@@ -77,7 +80,7 @@ DEFINITIONS: Final[tuple[Definition, ...]] = (
     Definition(
         "max_drawdown",
         "max drawdown",
-        "part",
+        "fraction",
         "least of equity / highest equity before - 1, at the closes",
         "the relative one of freqtrade's published case",
     ),
@@ -94,7 +97,7 @@ DEFINITIONS: Final[tuple[Definition, ...]] = (
         "longest time from a high until it was regained, or to the end",
     ),
     Definition(
-        "exposure", "exposure", "part", "candles with an open position at the close / candles"
+        "exposure", "exposure", "fraction", "candles with an open position at the close / candles"
     ),
     Definition(
         "turnover",
@@ -108,7 +111,7 @@ DEFINITIONS: Final[tuple[Definition, ...]] = (
     ),
     Definition("open_at_end", "open position", "yes or no", "whether a position was still open"),
     Definition("wins", "wins", "count", "closed trades with a profit after fees", is_brief=False),
-    Definition("win_rate", "win rate", "part", "wins / closed trades"),
+    Definition("win_rate", "win rate", "fraction", "wins / closed trades"),
     Definition(
         "profit_factor",
         "profit factor",
@@ -124,14 +127,14 @@ DEFINITIONS: Final[tuple[Definition, ...]] = (
         "sqrt(trades) times mean / sample deviation of the trades' profits",
         "V. Tharp, Definitive Guide to Position Sizing, 2008; profits stand for R multiples",
     ),
-    Definition("average_trade", "average trade", "part", "mean of profit / what was paid"),
-    Definition("best_trade", "best trade", "part", "largest profit / what was paid"),
-    Definition("worst_trade", "worst trade", "part", "smallest profit / what was paid"),
+    Definition("average_trade", "average trade", "fraction", "mean of profit / what was paid"),
+    Definition("best_trade", "best trade", "fraction", "largest profit / what was paid"),
+    Definition("worst_trade", "worst trade", "fraction", "smallest profit / what was paid"),
     Definition(
-        "average_win", "average win", "part", "mean of profit / paid, winners", is_brief=False
+        "average_win", "average win", "fraction", "mean of profit / paid, winners", is_brief=False
     ),
     Definition(
-        "average_loss", "average loss", "part", "mean of profit / paid, others", is_brief=False
+        "average_loss", "average loss", "fraction", "mean of profit / paid, others", is_brief=False
     ),
     Definition(
         "average_bars",
@@ -177,13 +180,13 @@ DEFINITIONS: Final[tuple[Definition, ...]] = (
     ),
 )
 #: Label of each metric, by its field.
-LABELS: Final = {one.field: one.label for one in DEFINITIONS}
-#: Fields of metrics that buy and hold has, too.
+LABELS: Final = {definition.field: definition.label for definition in DEFINITIONS}
+#: Fields of metrics that buy and hold has too.
 HELD: Final = ("total_return", "final_equity", "max_drawdown")
-#: Largest ratio that is shown: a growth of some hours, compounded over a year, may have 200 digits.
+#: Largest ratio that is shown; a gain within hours, compounded to a year, may have 200 digits.
 _LARGEST: Final = 1e6
 UNIT_WORDS: Final[dict[Unit, str]] = {
-    "part": "fraction; shown as %",
+    "fraction": "fraction; shown as %",
     "quote": "quote currency",
     "days": "seconds; shown as days",
     "ratio": "ratio",
@@ -194,14 +197,14 @@ UNIT_WORDS: Final[dict[Unit, str]] = {
 }
 
 
-def definition_of(field: str) -> Definition:
-    """Return the definition of a metric; one of the user's own is a number called by its name."""
-    known = (one for one in DEFINITIONS if one.field == field)
+def get_definition(field: str) -> Definition:
+    """Return the definition of a metric; for a metric of the user it is made from its name."""
+    known = (definition for definition in DEFINITIONS if definition.field == field)
     return next(known, Definition(field, field, "number", "a function of the user's own"))
 
 
 def make_metric_lines(metrics: Metrics, quote: str, *, brief: bool = False) -> list[MetricLine]:
-    """Return the metrics and those of buy-and-hold, as texts.
+    """Return the metrics of a run and of buy and hold, as texts.
 
     Args:
         metrics: The metrics.
@@ -212,15 +215,15 @@ def make_metric_lines(metrics: Metrics, quote: str, *, brief: bool = False) -> l
     decimals = choose_money_decimals(quote, metrics.start_cash)
     return [
         (
-            format_metric_label(one, quote),
-            format_metric_value(one, getattr(metrics, one.field), decimals),
-            format_metric_value(one, getattr(hold, one.field, None), decimals)
-            if one.field in HELD
+            format_metric_label(definition, quote),
+            format_metric_value(definition, getattr(metrics, definition.field), decimals),
+            format_metric_value(definition, getattr(hold, definition.field, None), decimals)
+            if definition.field in HELD
             else "",
-            one.formula,
+            definition.formula,
         )
-        for one in DEFINITIONS
-        if one.is_brief or not brief
+        for definition in DEFINITIONS
+        if definition.is_brief or not brief
     ]
 
 
@@ -240,14 +243,14 @@ def format_metric_value(definition: Definition, value: Any, decimals: int) -> st
     """
     if value is None:
         return ""
-    is_huge = definition.unit in ("part", "ratio") and abs(value) > _LARGEST
+    is_huge = definition.unit in ("fraction", "ratio") and abs(value) > _LARGEST
     sign = ("< -" if value < 0 else "> ") if is_huge else ""
     match definition.unit:
-        case "part" if is_huge:
+        case "fraction" if is_huge:
             return f"{sign}{_LARGEST:,.0%}"
         case "ratio" if is_huge:
             return f"{sign}{_LARGEST:,.0f}"
-        case "part":
+        case "fraction":
             return f"{value:.2%}"
         case "days":
             return f"{value / 86_400:,.1f}"

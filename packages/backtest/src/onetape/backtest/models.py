@@ -1,4 +1,7 @@
-"""Records of a backtest: the candles of a run, one symbol's run, and the whole backtest."""
+"""Records of a backtest while it runs: candles, inputs and run of a symbol, and the whole backtest.
+
+`records.py` has the records that are printed and saved.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -27,6 +30,7 @@ class CandleWindow(Struct, frozen=True):
     """The candles of one symbol's run: the warm-up first, then the traded range."""
 
     key: SeriesKey
+    """Exchange, symbol and timeframe."""
     candles: Candles
     """Closed candles, warm-up included, oldest first."""
     warm_up: int
@@ -38,11 +42,11 @@ class CandleWindow(Struct, frozen=True):
     end: int
     """End of the range, epoch seconds, exclusive."""
     known_outages: int
-    """Candles of the range that are missing for a known reason."""
+    """Number of candles of the range that are missing for a known reason."""
     unexplained: int
-    """Candles of the range missing for an unknown reason; 0 unless gaps are allowed."""
+    """Number of candles of the range missing for an unknown reason; 0 unless gaps are allowed."""
     left_out: int | None
-    """Open (epoch seconds) of the newest row, where nothing proves that it is closed."""
+    """Open (epoch seconds) of the newest row, if nothing proves that it is closed; else None."""
     gaps: tuple[IndexedGap, ...] = ()
     """Unexplained gaps: before the first candle, in the warm-up and in the range."""
     accepted: Mapping[str, int] = field(default_factory=dict[str, int])
@@ -50,7 +54,8 @@ class CandleWindow(Struct, frozen=True):
     origin: Origin | None = None
     """Origin of the simulator's candles; None: candles of a real exchange."""
     startup_moved: int = 0
-    """Candles by which the start was moved: the strategy decides on none of the first ones."""
+    """Number of candles by which the start was moved, because the strategy's startup candles give
+    no signal."""
 
 
 class HigherTimeframes(Struct, frozen=True):
@@ -67,7 +72,7 @@ class HigherTimeframes(Struct, frozen=True):
 
 
 class SymbolInput(Struct, frozen=True):
-    """One symbol, read and evaluated, before the account trades it."""
+    """One symbol with its candles and signals, before the account trades it."""
 
     config: BacktestConfig
     """Configuration of this symbol alone."""

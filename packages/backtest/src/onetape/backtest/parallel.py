@@ -1,7 +1,7 @@
-"""Jobs evaluated by a pool of forked processes, which share the memory of their parent.
+"""A pool of forked processes that evaluate jobs, for optimizations and bias checks.
 
-Candles are inherited by the fork: nothing is copied or pickled. Jobs and results travel through
-`concurrent.futures`. Jobs that follow each other go to one process in chunks, because a process
+The processes inherit the candles by the fork, so nothing large is copied or pickled; jobs and
+results pass through `concurrent.futures`. A process gets chunks of consecutive jobs, because it
 caches indicators. If a job kills its process, only that job is lost.
 """
 
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 
 #: Signals that end an optimization or a check in addition to Ctrl-C; worker processes ignore them.
 ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
-#: Signals that may reach the whole group of processes: the parent alone handles them.
+#: Signals that may reach the whole process group; only the parent handles them.
 _PARENT_SIGNALS: Final = (signal.SIGINT, *ENDING_SIGNALS)
-#: Chunks that a process gets in all where there are many jobs, and the most jobs of a chunk.
+#: Number of chunks for each process where there are many jobs, and maximum number of their jobs.
 _CHUNKS_PER_PROCESS: Final = 8
 _MOST_JOBS_PER_CHUNK: Final = 32
-#: `mallopt` numbers of glibc: from which size memory gets separate pages, and how much free
-#: memory is not returned; and a size that no column reaches.
+#: Options of glibc's `mallopt`: size from which memory gets separate pages, and size of free memory
+#: that is not returned to the system; and a size above that of any column.
 _OWN_PAGES, _KEPT_FREE, _NEVER_BYTES = -3, -1, 1 << 30
 #: Option of `prctl(2)` on Linux: the signal that a process gets when its parent ends.
 _PARENT_DEATH_SIGNAL: Final = 1
 
-#: Evaluates one job; set in worker processes alone.
+#: Function that evaluates one job; set in worker processes only.
 _work: Callable[[Any], bytes] | None = None
 
-#: Number and contents of some jobs that follow each other.
+#: Consecutive jobs: index and content of each.
 _Chunk = list[tuple[int, Any]]
 
 
@@ -80,9 +80,8 @@ class WorkerPool:
     def map_unordered(self, jobs: Sequence[Any]) -> Generator[tuple[int, bytes | None]]:
         """Yield the index and the result of each job, in the order in which they are done.
 
-        A result is None where the job killed its process, or where the work raised. Which job of
-        several killed a process is found by evaluating their chunks again, one at a time and by
-        halves.
+        A result is None where the job killed its process, or where the work raised an error. To
+        find the job that killed a process, chunks are evaluated again, one at a time and by halves.
         """
         size = len(jobs) // (self._processes * _CHUNKS_PER_PROCESS)
         size = min(max(size, 1), _MOST_JOBS_PER_CHUNK)
@@ -148,11 +147,12 @@ class WorkerPool:
             initargs=(os.getpid(), held, tuple(self._closed), self._work),
         )
         try:
-            # A signal that comes now would run the parent's handler in a child; the pool's thread
-            # keeps them blocked.
+            # Signals are blocked here, because a child would run the parent's handler; the pool's
+            # thread leaves them blocked.
             signal.pthread_sigmask(signal.SIG_BLOCK, _PARENT_SIGNALS)
             with warnings.catch_warnings():
-                # Other threads are idle: NumPy's, whose BLAS supports forks, and a progress bar's.
+                # Only idle threads exist now: NumPy's, whose BLAS supports forks, and a progress
+                # bar's.
                 warnings.simplefilter("ignore", DeprecationWarning)
                 self._pool.submit(_evaluate, [])
             children = set(multiprocessing.active_children()) - before
@@ -178,7 +178,7 @@ def map_unordered(
     Args:
         work: See `WorkerPool`.
         jobs: Jobs in the order in which neighbours share a process.
-        processes: Most processes; there are no more than jobs.
+        processes: Maximum number of processes; there are never more than jobs.
     """
     if jobs:
         with WorkerPool(work, min(processes, len(jobs))) as pool:
@@ -188,7 +188,7 @@ def map_unordered(
 def _collect(
     running: "dict[Future[list[bytes | None]], _Chunk]",
 ) -> tuple[list[tuple[int, bytes | None]], list[_Chunk]]:
-    """Wait for a chunk; return the results that are there, and the chunks of a broken pool."""
+    """Wait until a chunk is done; return the results so far, and chunks lost by a broken pool."""
     from concurrent.futures import FIRST_COMPLETED, wait
     from concurrent.futures.process import BrokenProcessPool
 
@@ -244,26 +244,26 @@ def _evaluate_one(job: Any) -> bytes | None:
 
 
 def _reuse_memory() -> None:
-    """Let the C library reuse the memory of freed columns, if it has the setting.
+    """Make the C library reuse the memory of freed columns, if it has the setting.
 
-    Else it returns each one to the system, which has to clear every page of the next one: a third
-    of the time of a combination.
+    Otherwise it returns the memory to the system, which clears every page of the next column; that
+    takes a third of the time of a combination.
     """
     import ctypes  # NumPy has imported it
 
     with contextlib.suppress(AttributeError, OSError):
         c_library = ctypes.CDLL(None)
-        for what in (_OWN_PAGES, _KEPT_FREE):
-            c_library.mallopt(what, _NEVER_BYTES)
+        for option in (_OWN_PAGES, _KEPT_FREE):
+            c_library.mallopt(option, _NEVER_BYTES)
 
 
 def end_with_parent(parent: int) -> None:
-    """Let the system kill this process when its parent ends for any reason.
+    """Make the system kill this process when its parent ends for any reason.
 
-    Where the system cannot (it is not Linux), nothing changes.
+    On systems other than Linux it does nothing.
 
     Args:
-        parent: Process id of the parent; where it is gone already, this process ends.
+        parent: Process id of the parent; if it has ended already, this process ends at once.
     """
     import ctypes
 

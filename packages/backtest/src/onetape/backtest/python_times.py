@@ -1,4 +1,4 @@
-"""Moments given in Python: texts, datetimes and epoch seconds."""
+"""Conversion of moments given in Python (texts, datetimes, epoch seconds) to epoch seconds."""
 
 from datetime import datetime
 from typing import Any

@@ -1,6 +1,6 @@
 """Records of a finished backtest, as printed by `--json` and saved with a run.
 
-A run reads the same on the day it was made and from its folder later: both are these records.
+A result just made and a saved run that is read later are the same records, so they print the same.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ class BiasCheck(Struct, frozen=True, kw_only=True):
     """Result of the bias check (look-ahead, warm-up, state, chance) of a backtest."""
 
     text: str
-    """Result in one sentence, with the command that checks every bar where not all were."""
+    """Result in one sentence; after a sample, with the command that checks every bar."""
     clean: bool | None
     """Whether no checked bar differs; None: the check did not run."""
     bars_checked: Count
@@ -34,7 +34,8 @@ class BiasCheck(Struct, frozen=True, kw_only=True):
     bars: Count
     """Number of bars of the range."""
     differing: Count
-    """Checked bars on which the last candles decide otherwise than all candles, or fail."""
+    """Number of checked bars whose signal from the last candles differs from that of all candles,
+    or fails."""
     first_bad_bar: Moment | None
     """Open (epoch seconds) of the first bar with the fault named by `kind`."""
     kind: Kind | None
@@ -91,7 +92,7 @@ class TradeRecord(Trade, frozen=True, gc=False):
 
 #: Fields of a trade in a document, and columns of trades.csv.
 TRADE_COLUMNS: Final = TradeRecord.__struct_fields__
-#: Columns of trade tables for people; the timestamps hold the same moments.
+#: Columns with the times of a trade as text, in addition to its timestamps.
 TIME_COLUMNS: Final = ("entry_time", "exit_time")
 
 _Decimals = Annotated[int, Meta(ge=0, le=20)]
@@ -116,7 +117,8 @@ class PauseSummary(Struct, frozen=True):
     timeframe: str
     """Timeframe of the missing candles."""
     trading_since: Moment | None
-    """Close of the first candle that is traded again; None: the range or a gap comes first."""
+    """Close of the first candle that is traded again, epoch seconds; None: the range or another gap
+    comes first."""
 
 
 class RunSummary(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
@@ -127,18 +129,24 @@ class RunSummary(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
     """Symbol of the run; of several, the first."""
     timeframe: str
     from_: Moment
+    """Start of the range."""
     to: Moment
     """End of the range, exclusive."""
     candles: Count
+    """Number of candles of the range."""
     warm_up: Count
+    """Number of candles before the range."""
     known_outages: Count = 0
+    """Number of candles of the range that are missing for a known reason."""
     unexplained_gaps: Count = 0
+    """Number of candles of the range that are missing for an unknown reason."""
     pauses: list[PauseSummary] = []
     left_out: Moment | None = None
-    """Open of the newest row, where nothing proves that it is closed."""
+    """Open of the newest row, if nothing proves that it is closed; None: there is no such row."""
     strategy: str
     parameters: dict[str, Any]
     assumptions: dict[str, str]
+    """Rules of the run in words, by label."""
     digits: dict[str, SymbolDigits] = {}
     """Decimals by symbol; summaries of older versions have none."""
     check: BiasCheck

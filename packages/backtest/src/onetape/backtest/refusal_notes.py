@@ -1,4 +1,4 @@
-"""Sentences on refused orders: cause and remedy."""
+"""Notes of a backtest on refused orders: their number, cause and remedy."""
 
 from collections import Counter
 from collections.abc import Sequence

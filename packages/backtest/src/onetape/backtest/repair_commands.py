@@ -27,16 +27,16 @@ def format_repair_command(
     others: Sequence[str] = (),
     first: int | None = None,
 ) -> str:
-    """Return the command that gets missing candles into the same file.
+    """Return the command that stores missing candles in the database of the run.
 
-    Older candles of an exchange that serves its newest ones only must come from a file.
+    It is an import of a file for older candles of an exchange that serves only its newest ones.
 
     Args:
         key: The series.
-        config: The config of the run.
-        start: First moment of the candles, epoch seconds; None: the backfiller's own.
+        config: Configuration of the run.
+        start: First moment of the candles, epoch seconds; None: the default of the backfiller.
         end: Last moment of the candles, epoch seconds, exclusive; None: the newest.
-        others: Other symbols that lack the candles, too.
+        others: Other symbols whose candles are missing too.
         first: Open of the first missing candle, epoch seconds; None: `start`.
     """
     moment = start if first is None else first
@@ -95,7 +95,7 @@ def describe_gaps(
         config: Configuration of the run.
         bad: Unexplained gaps of the range, sorted; at least one.
         stored: Open of the first stored candle and the close of the last one, epoch seconds.
-        repair: The command that gets the missing candles.
+        repair: The command that fetches the missing candles.
     """
     timeframe = Timeframe.parse(key.timeframe)
     missing = sum(timeframe.count_between(*gap) for gap in bad)
@@ -109,7 +109,7 @@ def describe_gaps(
 
 
 def _describe_when_to_repeat(store: Store, key: SeriesKey, bad: Sequence[Range]) -> str:
-    """Return the time to run the command, where the exchange has left candles out before."""
+    """Return when to run the command, if an earlier response has left the candles out."""
     known = read_gap_ledger(store, key, bad[0][0], bad[-1][1])
     if get_quirks(key.exchange).newest_only or all(each.state != UNPROVEN for each in known):
         return ""
@@ -117,7 +117,7 @@ def _describe_when_to_repeat(store: Store, key: SeriesKey, bad: Sequence[Range])
 
 
 def _format_accept_command(key: SeriesKey, config: BacktestConfig) -> str:
-    """Return the command that accepts a gap, where an exchange cannot prove old ones."""
+    """Return the command that accepts a gap, for exchanges that cannot prove old gaps."""
     if not get_quirks(key.exchange).newest_only:
         return ""
     return (

@@ -1,4 +1,4 @@
-"""Convert a backtest into the records of the HTML report."""
+"""Conversion of a backtest to `ReportData`, the contents of the HTML report."""
 
 import time
 from pathlib import Path
@@ -27,7 +27,7 @@ from onetape.report import (
     write_report,
 )
 
-#: An axis that reaches further overflows when the chart scales it, and draws nothing at all.
+#: Largest value that is drawn; with a larger one the chart's axis overflows and draws nothing.
 LARGEST_DRAWN = 1e100
 
 
@@ -41,7 +41,7 @@ def write_backtest_report(backtest: Backtest, path: Path) -> None:
 
 
 def make_report_data(backtest: Backtest) -> ReportData:
-    """Return the contents of the report, without the warm-up; the first symbol is charted first."""
+    """Return the contents of the report, without the warm-up; the first symbol is shown first."""
     metrics, hold = backtest.metrics, backtest.metrics.buy_and_hold
     charts = [_make_chart(backtest, run) for run in backtest.runs]
     trades = [

@@ -42,7 +42,7 @@ class BacktestResult:
 
         Args:
             backtest: The backtest.
-            note: The note to read first, shown in the representation.
+            note: Note shown in the representation of the result; empty: none.
         """
         self._backtest = backtest
         self._note = note
@@ -226,7 +226,7 @@ class BacktestResult:
         return Path(str(summary.run))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state of a pickle: the run without the strategy's code, and the digests."""
+        """Return the state to pickle: the run without the strategy's code, and the digests."""
         _ = self.summary
         detached = replace(
             self._backtest,

@@ -1,4 +1,4 @@
-"""Measure the spread of a market from its stored tickers.
+"""Measurement of a market's spread from its stored tickers (`backtester costs`).
 
 The spread of one ticker, in basis points of the mid price, is
 
@@ -21,7 +21,7 @@ from onetape.core.message_text import format_count, suggest_name
 from onetape.store.database import Store, open_if_exists
 from onetape.store.quotes import read_quoted_markets, read_quotes
 
-#: Fewer tickers are refused: less than ten of them would be above the 90th percentile.
+#: Minimum number of tickers; with fewer, less than ten would be above the 90th percentile.
 LEAST_TICKERS: Final = 100
 #: Significant digits of a spread: more would be noise, and hard to read in a settings file.
 _SIGNIFICANT: Final = 4
@@ -59,7 +59,7 @@ def measure_spreads(config: BacktestConfig) -> list[MeasuredSpread]:
     if store is None:
         raise DataError(
             f"{config.database} does not exist; a trader stores bid and ask while it runs: "
-            f"{_trader_command(config, config.symbols)}"
+            f"{_format_trader_command(config, config.symbols)}"
         )
     with store:
         return [_measure(store, config, symbol) for symbol in config.symbols]
@@ -84,7 +84,7 @@ def _measure(store: Store, config: BacktestConfig, symbol: str) -> MeasuredSprea
     is_usable = (quotes.bid > 0) & (quotes.bid < quotes.ask)
     count = int(is_usable.sum())
     if count < LEAST_TICKERS:
-        raise DataError(_few_text(store, config, symbol, len(is_usable), count))
+        raise DataError(_format_too_few_tickers(store, config, symbol, len(is_usable), count))
     bid, ask = quotes.bid[is_usable], quotes.ask[is_usable]
     times_ms = quotes.timestamp_ms[is_usable]
     median, percentile_90 = np.percentile((ask - bid) / ((ask + bid) / 2) * 10_000, (50, 90))
@@ -99,7 +99,9 @@ def _measure(store: Store, config: BacktestConfig, symbol: str) -> MeasuredSprea
     )
 
 
-def _few_text(store: Store, config: BacktestConfig, symbol: str, stored: int, usable: int) -> str:
+def _format_too_few_tickers(
+    store: Store, config: BacktestConfig, symbol: str, stored: int, usable: int
+) -> str:
     """Return why a spread cannot be measured, and the command that stores more tickers.
 
     Args:
@@ -120,11 +122,11 @@ def _few_text(store: Store, config: BacktestConfig, symbol: str, stored: int, us
         found += f", and {LEAST_TICKERS} are needed"
     return (
         f"{found}; a trader stores one a second while it runs: "
-        f"{_trader_command(config, [symbol])}{hint}"
+        f"{_format_trader_command(config, [symbol])}{hint}"
     )
 
 
-def _trader_command(config: BacktestConfig, symbols: Sequence[str]) -> str:
+def _format_trader_command(config: BacktestConfig, symbols: Sequence[str]) -> str:
     """Return the command of a paper trader that stores tickers of these symbols."""
     flags = " ".join(f"--symbol {shlex.quote(symbol)}" for symbol in symbols)
     return f"uv run trader --exchange {config.exchange} {flags}{config.db_words}"

@@ -1,4 +1,4 @@
-"""Summarize a finished backtest in the record behind `--json`, the terminal and saved runs."""
+"""The summary of a finished backtest (`RunSummary`), for `--json`, terminal and saved runs."""
 
 from msgspec import UNSET
 

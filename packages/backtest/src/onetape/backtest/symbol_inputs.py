@@ -1,4 +1,4 @@
-"""Read the symbols of a run from the store, and evaluate the strategy on each."""
+"""The symbols of a run: their candles, read from the store, and the strategy's signals on them."""
 
 import time
 from typing import TYPE_CHECKING
@@ -64,7 +64,8 @@ def read_candles(
         key: The series.
         config: Configuration of the symbol.
         strategy: The strategy.
-        is_alone: Whether the range is that of this symbol alone, which the strategy may move.
+        is_alone: Whether the run has this symbol only; then the range may start later, after the
+            strategy's startup candles.
 
     Raises:
         DataError: no closed candle lies in the range, or nothing is stored.
@@ -129,7 +130,7 @@ def _make_intrabar_source(
     """
     if config.timeframe_detail is None:
         return None
-    # Most runs use no intrabar candles: the import would cost each of them a millisecond.
+    # Imported here, because the import takes a millisecond and most runs need none of it.
     from onetape.backtest.intrabar_candles import load_intrabar
 
     return load_intrabar(store, window, config)

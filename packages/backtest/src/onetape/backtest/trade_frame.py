@@ -1,4 +1,4 @@
-"""Trades as a DataFrame, of a result and of a saved run."""
+"""The trades of a result or of a saved run as a DataFrame."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ def make_trade_frame(trades: Iterable[TradeRecord], symbol: str) -> "pd.DataFram
 
     Args:
         trades: The trades.
-        symbol: Symbol of trades that name none: those of a run over one symbol.
+        symbol: Symbol of trades without one, which are those of a run over one symbol.
     """
     import pandas as pd
 

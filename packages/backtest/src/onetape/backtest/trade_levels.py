@@ -36,7 +36,7 @@ def _compute_levels_of_trade(result: SimulationResult, trade: Trade, entry: floa
     moved = {first, *(trade.entry_index + age for age in exits.target_table)}
     if exits.trailing_stop is not None:
         high = np.maximum.accumulate(_get_highs(result, first, last))
-        # A high moves the stop of the next bar.
+        # A bar's high moves the stop of the next bar.
         moved |= {*(np.flatnonzero(np.diff(high, prepend=-math.inf) > 0) + first + 1).tolist()}
     bars = sorted(bar for bar in moved if first <= bar <= last)
     found = [(bar, compute_levels_at(result, trade, entry, bar)) for bar in bars]
@@ -65,7 +65,7 @@ def compute_levels_at(result: SimulationResult, trade: Trade, entry: float, bar:
 
 
 def _get_highs(result: SimulationResult, first: int, end: int) -> FloatArray:
-    """Return the highs of bars; minus infinity where nothing was traded: it moves no stop."""
+    """Return the highs of bars; minus infinity where nothing was traded, to move no stop."""
     highs = result.candles.high[first:end]
     if result.untraded is None:
         return highs
@@ -75,7 +75,7 @@ def _get_highs(result: SimulationResult, first: int, end: int) -> FloatArray:
 def _find_last_bar(result: SimulationResult, trade: Trade) -> int:
     if trade.exit_index is None:
         return len(result.candles) - 1
-    # A sell at the open has nothing to do with the levels of its bar.
+    # After a sell at the open the levels of its bar do not matter.
     is_inside = trade.exit_kind in ("stop_loss", "trailing_stop", "target")
     return trade.exit_index if is_inside else max(trade.exit_index - 1, trade.entry_index, 0)
 

@@ -1,6 +1,6 @@
-"""All trades of a run as records, made column by column.
+"""All trades of a run as `TradeRecord`s, which are computed from columns when they are read.
 
-A million candles may have twenty thousand trades. A test holds each record equal to the engine's
+A million candles may have twenty thousand trades. A test compares each record with the engine's
 `Trade`, to the last bit.
 """
 
@@ -26,7 +26,7 @@ EXIT_WORDS: Final = {
 }
 
 
-#: Rows that are made at a time: all at once would take the memory of half the candles.
+#: Number of records that are made at a time, to save memory.
 _AT_ONCE: Final = 2_000
 
 
@@ -72,7 +72,7 @@ class TradeRows(TradeSequence):
         Args:
             result: A run that began without a position.
             signals: Signals of the run, warm-up included.
-            warm_up: Candles before those of the result.
+            warm_up: Number of candles before those of the result.
         """
         self._result, self._signals, self._warm_up = result, signals, warm_up
         self._of_each, self._of_closed = _make_columns(result)
@@ -99,7 +99,7 @@ class TradeRows(TradeSequence):
         kinds = self._kinds[start:stop]
         columns["exit_kind"] = [*kinds, *nothing]
         columns["symbol"] = [self._result.symbol] * (stop - start)
-        # Warm-up candles count too.
+        # The signals include the warm-up candles.
         columns["entry_reason"], left = (
             _collect_reasons(
                 self._signals,
@@ -182,13 +182,13 @@ def _make_columns(
 
 
 def _collect_reasons(signals: Signals, bars: NDArray[np.int64], otherwise: str) -> list[str]:
-    """Return the strategy's reasons for some candles, or another text where it gave none."""
+    """Return the strategy's reasons for some candles; `otherwise` where it gave none."""
     if signals.conditions:
         found = [_describe_reason(signals, bar) if bar >= 0 else "" for bar in bars.tolist()]
         return [text or otherwise for text in found]
     if signals.reason is None:
         return [otherwise] * len(bars)
-    # An order of the first candle that is traded has no candle before it.
+    # An order that fills on the first traded candle may have no candle before it.
     codes = np.where(bars >= 0, signals.reason[bars], -128).tolist()
     texts = {code: signals.reason_texts.get(code) or otherwise for code in set(codes)}
     return [texts[code] for code in codes]

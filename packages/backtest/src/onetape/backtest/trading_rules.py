@@ -12,7 +12,7 @@ from onetape.core.trading_rules import NO_TRADING_RULES, MonthStep, TradingRules
 from onetape.store.database import Store
 from onetape.store.market_data import read_trading_rules
 
-#: Ranges of months that are named one by one; more are counted.
+#: Maximum number of ranges of months that are named; of more, only the number is stated.
 _MOST_RANGES: Final = 3
 
 
@@ -22,10 +22,10 @@ def load_trading_rules(
     """Return the market's price and amount rules, and their description.
 
     Args:
-        store: The database, which holds what the exchange stated last.
+        store: The database, with the rules that the exchange stated last.
         key: The series.
         config: Configuration of the run; with `trading_rules: none` no rule holds.
-        candles: Candles of the run, warm-up included: they show the price step of their time.
+        candles: Candles of the run, warm-up included; they show the price steps of their months.
     """
     if config.trading_rules == "none":
         return NO_TRADING_RULES, "none: no price or amount rounding, no minimum"

@@ -1,4 +1,4 @@
-"""The warm-up after an unexplained gap and at the beginning of a series."""
+"""The warm-up of a run: startup candles of the strategy, and segments after unexplained gaps."""
 
 from collections.abc import Sequence
 
@@ -14,10 +14,9 @@ from onetape.strategies.segments import Segment, UnexplainedGaps, find_segment, 
 
 
 def skip_startup_candles(window: CandleWindow, strategy: Strategy) -> CandleWindow:
-    """Return the candles with the start of the range moved behind the strategy's startup candles.
+    """Return the candles with the start of the range after the strategy's startup candles.
 
-    The start moves if the series begins inside the range, or has fewer than those candles before
-    the range.
+    The start moves if the series has fewer than the startup candles before the range.
 
     Raises:
         DataError: no candle of the range is left.
@@ -40,7 +39,7 @@ def skip_startup_candles(window: CandleWindow, strategy: Strategy) -> CandleWind
 def find_run_segments(
     window: CandleWindow, higher: HigherTimeframes, strategy: Strategy
 ) -> tuple[Segment, ...]:
-    """Return the segments of a run's candles, each with the candle from which on it is traded."""
+    """Return the segments of a run's candles, each with the first candle that is traded."""
     return split_into_segments(
         window.candles,
         Timeframe.parse(window.key.timeframe),
@@ -51,6 +50,6 @@ def find_run_segments(
 
 
 def find_warm_up_segment(segments: Sequence[Segment], index: int) -> Segment | None:
-    """Return the segment whose warm-up holds a candle; None where the candle is decided on."""
+    """Return the segment whose warm-up contains a candle; None: the candle is traded."""
     segment = find_segment(segments, index)
     return segment if index < segment.ready else None

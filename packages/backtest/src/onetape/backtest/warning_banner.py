@@ -1,4 +1,4 @@
-"""The warning of a bias check that failed, for places where it is not overlooked."""
+"""The warning of a failed bias check, as a mark in lists and as a line under a headline."""
 
 from onetape.backtest.records import BiasCheck
 
@@ -16,7 +16,7 @@ def format_warning(check: BiasCheck | None) -> str:
     """Return the fault and its meaning, such as `look-ahead: do not trust this result`."""
     if check is None or check.kind is None or not format_fault_mark(check):
         return ""
-    # Only a faulty strategy needs it.
+    # Imported here, because only a faulty strategy needs it.
     from onetape.strategies.sampled_check import describe_meaning
 
     return f"{check.kind}: {describe_meaning(check.kind)}"

@@ -1,7 +1,7 @@
 """Fill rules, accounting and metrics, the same for backtest and paper.
 
-The names of `onetape.engine.exports` and `step_exports`, loaded at their first use: a program that
-needs only an account's settings, as `--help` does, loads no NumPy, and a backtest loads no stepper.
+Its names are those of `exports.py` and `step_exports.py`, loaded when they are first used: `--help`
+needs only the account's settings and loads no NumPy, and a backtest loads no stepper.
 """
 
 from importlib import import_module

@@ -1,6 +1,7 @@
-"""Settings of an account: money, costs, order sizes and exits, for backtest and trader alike.
+"""Settings of an account: money, costs, order sizes and exits, for backtest and trader.
 
-Nothing here reads a candle; NumPy is not loaded.
+Flags and settings files are read from these declarations. The file loads no NumPy, because `--help`
+loads it.
 """
 
 from functools import cache
@@ -50,7 +51,7 @@ MOST_MONEY: Final = 1_000_000_000_000_000
 def _make_sizing_setting(
     help_: str, unit: str, example: str, rule: str, le: float | None
 ) -> Setting:
-    """Return the declaration of the number of one sizing, which the flag of `sizing` gives, too."""
+    """Return the declaration of the number of one sizing; `--sizing` can give the number too."""
     most = MOST_MONEY if le is None else None
     return Setting(
         help_, number_of="sizing", unit=unit, example=example, rule=rule, gt=0, le=le, most=most
@@ -300,7 +301,7 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
             )
 
     def _set_break_even(self) -> None:
-        """Set the fees of the exits, which exits net of both fees need."""
+        """Set the break-even prices of `exits`, which exits net of both fees need."""
         if not self.exits.is_net_of_fees:
             return
         bought = 1 / (1 - self.fee_rate) if self.fee_currency == "base" else 1 + self.fee_rate
@@ -335,11 +336,11 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
         """Return the hours and weekdays in which entries are made; None: at any time.
 
         Raises:
-            UsageError: the settings are invalid, which a made configuration is not.
+            UsageError: a setting is invalid; `__post_init__` has checked that none is.
         """
         if self.trading_hours is None and self.trading_days is None:
             return None
-        # Most accounts have no trading hours: the import would cost each run a millisecond.
+        # Imported here, because the import takes a millisecond and most accounts need none of it.
         from onetape.engine.entry_hours import parse_entry_hours
 
         return parse_entry_hours(self.trading_hours, self.trading_days, self.trading_timezone)

@@ -1,4 +1,4 @@
-"""Annual volatility of a market, computed from the closes before an order."""
+"""Annual volatility of a market, for entries sized by `volatility_target`."""
 
 import math
 

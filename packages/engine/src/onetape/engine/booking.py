@@ -1,4 +1,7 @@
-"""Exact booking of a fill, in Decimal."""
+"""Exact booking of a fill: a `ModelFill` (floats) becomes Decimals for the store.
+
+The paper account books every fill this way; a backtest stays with floats.
+"""
 
 from decimal import Context, Decimal
 from typing import Literal
@@ -17,16 +20,19 @@ class BookedFill(Struct, frozen=True):
     """A fill as it is booked, in exact numbers; its fee is price times amount times rate."""
 
     price: Decimal
+    """Price of the fill, slippage included, quote currency."""
     amount: Decimal
+    """Amount bought or sold, base currency."""
     fee: Decimal
+    """Fee in the currency `fee_in`."""
     fee_in: Literal["quote", "base"]
 
 
 def make_booked_fill(fill: ModelFill, rules: AccountConfig) -> BookedFill:
     """Return the fill in exact Decimals, for the store.
 
-    The fee is computed from the booked price and amount, so that a sum over the
-    table by hand is equal to the last digit.
+    The fee is computed from the booked price and amount, so that a sum over the stored table is
+    equal to the last digit.
     """
     price = round_for_booking(fill.price, rules.trading_rules.price_step)
     amount = round_for_booking(fill.amount, rules.trading_rules.amount_step)

@@ -1,4 +1,4 @@
-"""Buying and holding: the benchmark of a strategy."""
+"""Buy and hold: the result of buying once and never selling, as a benchmark of each run."""
 
 from collections.abc import Sequence
 
@@ -36,7 +36,12 @@ def compute_buy_and_hold(candles: Candles, rules: AccountConfig) -> BuyAndHoldRe
 
 
 def make_buy_and_hold_result(equity: FloatArray, cash: float) -> BuyAndHoldResult:
-    """Return the result of an account that bought and held; shape (n,), n above 0."""
+    """Return the result of an account that bought and held.
+
+    Args:
+        equity: Equity at each close, shape (n,), n above 0.
+        cash: Start balance, quote currency.
+    """
     final = float(equity[-1])
     return BuyAndHoldResult(final, final / cash - 1.0, find_max_drawdown(equity).ratio)
 
@@ -67,9 +72,9 @@ def compute_buy_and_hold_equity(candles: Candles, rules: AccountConfig) -> Float
     """Return the equity at each close of an account that buys all in at the second candle's open.
 
     A signal of the first close fills at the second candle's open at the earliest; without a trade
-    there, at the open of the next candle with one. Same fee, slippage and steps as the
-    strategy's fills; the last close counts, without selling. None where there was no such candle,
-    or the market refuses an order of that size.
+    there, at the open of the next candle with one. Fee, slippage and steps are those of the
+    strategy's fills; the coins count at the last close, without selling. None where there was no
+    such candle, or the market refuses an order of that size.
     """
     bar = _find_first_fill(candles)
     if bar is None:

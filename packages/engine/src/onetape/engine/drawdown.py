@@ -1,4 +1,4 @@
-"""Falls from a high: their depth, start and end."""
+"""Drawdowns of an equity curve: their depth, start and end."""
 
 from typing import NamedTuple
 
@@ -44,7 +44,8 @@ def compute_highs(equity: FloatArray, start: float = 0.0) -> Highs:
 def compute_running_high(equity: FloatArray, start: float = 0.0) -> FloatArray:
     """Return the highest equity so far, shape (n,); arguments as `compute_drawdown_curve`.
 
-    In blocks: where a block does not rise above what came before it, its highs are known.
+    It is computed in blocks: if no value of a block is above the high before it, all highs of the
+    block equal that high.
     """
     whole = len(equity) // _BLOCK * _BLOCK
     blocks = equity[:whole].reshape(-1, _BLOCK)

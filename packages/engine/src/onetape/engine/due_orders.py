@@ -27,12 +27,12 @@ NO_BARS: Final[IntArray] = np.empty(0, dtype=np.int64)
 
 
 class OrderBars(Struct, frozen=True):
-    """Bars whose open fills an order; what is due on bars without a trade has been moved."""
+    """Bars whose open fills an order; an order due on a bar without a trade fills later."""
 
     buys: IntArray
     """Bars whose open fills a BUY of an account without a position, ascending."""
     due: IntArray
-    """Bar at which the newest BUY behind each of `buys` was due; at most that bar."""
+    """Bar at which the newest BUY that each of `buys` fills was due; not later than `buys`."""
     run_starts: IntArray
     """Index into `buys` of the first one of each run of BUYs, and the number of buys at the end."""
     usable_from: int
@@ -46,7 +46,8 @@ class OrderBars(Struct, frozen=True):
     traded: IntArray | None = None
     """Bars with a trade, and the number of bars at the end; None: all bars have one."""
     buy_left: int | None = None
-    """Bar at which a BUY was due that still waits after the last bar, for an empty account."""
+    """Bar at which a BUY was due that still waits after the last bar, if the account has no
+    position; None: no BUY waits."""
     sell_left: bool = False
     """Whether a SELL still waits after the last bar, for a position."""
 
@@ -85,7 +86,7 @@ def find_order_bars(
         orders: Order due at each open: 1 BUY, -1 SELL, 0 none; shape (n,).
         untraded: Bars without a trade, shape (n,); None: every bar has trades.
         waiting: Order that waits from before the first bar: 1 BUY, -1 SELL, 0 none.
-        is_used: Whether the run of BUYs that was on before the first bar has led to an entry.
+        is_used: Whether a run of BUYs that began before the first bar has led to an entry.
     """
     # NumPy finds the few true values of a mask twenty times faster than non-zero small integers.
     events = np.flatnonzero(orders != 0)
@@ -95,7 +96,7 @@ def find_order_bars(
         starts = np.flatnonzero(np.diff(buys, prepend=-2) != 1)
         bounds = np.append(starts, len(buys))
         goes_on = is_used and len(buys) > 0 and buys[0] == 0
-        # The end of the range stands behind the last SELL.
+        # The number of bars is appended, so that a search after the last SELL finds it.
         return OrderBars(
             buys,
             buys,
@@ -145,7 +146,7 @@ def _find_moved_order_bars(
 
 
 def mask_untraded_prices(candles: Candles, untraded: NDArray[np.bool_] | None) -> Candles:
-    """Return candles whose high and low reach no level where nothing was traded."""
+    """Return candles whose high and low reach no level on bars without a trade."""
     if untraded is None:
         return candles
     return replace(
@@ -173,6 +174,7 @@ class DueOrders(Struct, frozen=True):
     free: int
     """First bar at which a BUY may be due: the rest of a cooldown from before the range."""
     rules: AccountConfig
+    """Settings of the account."""
     closed: NDArray[np.bool_] | None = None
     """Whether each bar opens outside the trading hours, shape (n,); None: none does, or no order
     waits."""

@@ -1,7 +1,7 @@
 """Trading hours of an account: hours and weekdays in which entries are made, in a time zone.
 
-The time that counts is the open of the candle that fills the order. A run without trading hours
-loads neither this module nor the time zones.
+Whether an order may enter depends on the open of the candle that would fill it. A run without
+trading hours loads neither this module nor the time zones.
 """
 
 import re
@@ -30,7 +30,7 @@ class EntryHours(Struct, frozen=True):
     """Hours and weekdays in which entries are made; exits are made at any time."""
 
     spans: tuple[tuple[int, int], ...]
-    """Start, and end (exclusive), of each span of a local day: what its clock shows, seconds."""
+    """Start and end (exclusive) of each span of a day, in seconds after midnight by local time."""
     days: frozenset[int]
     """Weekdays on which entries are made; 0 is Monday."""
     timezone: str
@@ -89,10 +89,10 @@ def _parse_spans(hours: str) -> Iterator[tuple[int, int]]:
         found = re.fullmatch(_SPAN, text)
         numbers = [] if found is None else [int(one) for one in found.groups()]
         if not numbers or max(numbers[1], numbers[3]) > 59:
-            raise _refuse_hours(hours)
+            raise _make_hours_error(hours)
         start, end = (hour * 3_600 + minute * 60 for hour, minute in (numbers[:2], numbers[2:]))
         if start >= _DAY_SECONDS or end > _DAY_SECONDS:
-            raise _refuse_hours(hours)
+            raise _make_hours_error(hours)
         if start == end:
             raise UsageError(
                 f"trading_hours must not begin and end at the same time, found {hours!r}; leave "
@@ -106,7 +106,7 @@ def _parse_spans(hours: str) -> Iterator[tuple[int, int]]:
             yield 0, end
 
 
-def _refuse_hours(hours: str) -> UsageError:
+def _make_hours_error(hours: str) -> UsageError:
     return UsageError(
         "trading_hours must be HH:MM-HH:MM from 00:00 to 24:00, several joined by commas, such as "
         f"08:00-22:00 or 08:00-12:00,13:00-17:30, found {hours!r}",
@@ -115,7 +115,7 @@ def _refuse_hours(hours: str) -> UsageError:
 
 
 def _parse_days(days: str) -> Iterator[int]:
-    """Yield the weekdays; a range may go on over Sunday."""
+    """Yield the weekdays of a setting, 0 is Monday; a range such as `sat-mon` may cross Sunday."""
     for text in days.split(","):
         first, dash, last = (part.strip().lower() for part in text.partition("-"))
         start = _parse_day(first, days)

@@ -1,4 +1,4 @@
-"""The BUYs of a whole series that fall into the trading hours of an account."""
+"""Removal of the BUYs of a whole series that trading hours keep from entering."""
 
 from datetime import datetime, tzinfo
 from typing import Final, NamedTuple
@@ -20,6 +20,7 @@ class OrdersInHours(NamedTuple):
     """Orders of which the BUYs outside the trading hours have been removed."""
 
     bars: OrderBars
+    """Orders without those BUYs."""
     closed: NDArray[np.bool_] | None
     """Whether each bar opens outside the trading hours, shape (n,); None where every bar has
     trades, so that no order waits."""
@@ -34,7 +35,7 @@ def find_rows_in_hours(hours: EntryHours, timestamp: IntArray) -> NDArray[np.boo
     """
     if not len(timestamp):
         return np.zeros(0, dtype=np.bool_)
-    local = timestamp + _utc_offsets(hours.zone, timestamp)
+    local = timestamp + _compute_utc_offsets(hours.zone, timestamp)
     seconds = local % _DAY_SECONDS
     is_open = np.zeros(len(local), dtype=np.bool_)
     for start, end in hours.spans:
@@ -57,18 +58,18 @@ def drop_buys_outside(hours: EntryHours, bars: OrderBars, timestamp: IntArray) -
     """
     if bars.traded is None:
         is_kept = find_rows_in_hours(hours, timestamp[bars.buys])
-        return OrdersInHours(_keep_buys(bars, is_kept), None)
+        return OrdersInHours(_select_buys(bars, is_kept), None)
     closed = ~find_rows_in_hours(hours, timestamp)
     closed_before = np.concatenate(([0], np.cumsum(closed)))
     is_kept = closed_before[bars.buys + 1] == closed_before[np.maximum(bars.due, 0)]
-    kept, left = _keep_buys(bars, is_kept), bars.buy_left
+    kept, left = _select_buys(bars, is_kept), bars.buy_left
     if left is not None and closed_before[-1] != closed_before[max(left, 0)]:
         kept = replace(kept, buy_left=None)
     return OrdersInHours(kept, closed)
 
 
-def _keep_buys(bars: OrderBars, is_kept: NDArray[np.bool_]) -> OrderBars:
-    """Return orders with some of the BUYs; what is left of a run of BUYs is still one run."""
+def _select_buys(bars: OrderBars, is_kept: NDArray[np.bool_]) -> OrderBars:
+    """Return orders with some of the BUYs; the remaining BUYs of a run still form one run."""
     run = np.searchsorted(bars.run_starts[:-1], np.arange(len(bars.buys)), side="right")[is_kept]
     return replace(
         bars,
@@ -79,7 +80,7 @@ def _keep_buys(bars: OrderBars, is_kept: NDArray[np.bool_]) -> OrderBars:
     )
 
 
-def _utc_offsets(zone: tzinfo, timestamp: IntArray) -> IntArray:
+def _compute_utc_offsets(zone: tzinfo, timestamp: IntArray) -> IntArray:
     """Return by how many seconds local time is ahead of UTC, shape (n,).
 
     Args:
@@ -88,29 +89,29 @@ def _utc_offsets(zone: tzinfo, timestamp: IntArray) -> IntArray:
         timestamp: Times, ascending, epoch seconds, shape (n,), at least one.
     """
     at, last = int(timestamp[0]), int(timestamp[-1])
-    starts, offsets = [at], [_utc_offset(zone, at)]
+    starts, offsets = [at], [_get_utc_offset(zone, at)]
     while at < last:
         following = min(at + _DAY_SECONDS, last)
-        if _utc_offset(zone, following) != offsets[-1]:
+        if _get_utc_offset(zone, following) != offsets[-1]:
             following = _find_change(zone, at, following)
             starts.append(following)
-            offsets.append(_utc_offset(zone, following))
+            offsets.append(_get_utc_offset(zone, following))
         at = following
     return np.array(offsets)[np.searchsorted(starts, timestamp, side="right") - 1]
 
 
 def _find_change(zone: tzinfo, before: int, after: int) -> int:
     """Return the first second of another offset between two times that differ in it."""
-    old = _utc_offset(zone, before)
+    old = _get_utc_offset(zone, before)
     while after - before > 1:
         middle = (before + after) // 2
-        if _utc_offset(zone, middle) == old:
+        if _get_utc_offset(zone, middle) == old:
             before = middle
         else:
             after = middle
     return after
 
 
-def _utc_offset(zone: tzinfo, timestamp: int) -> int:
+def _get_utc_offset(zone: tzinfo, timestamp: int) -> int:
     offset = datetime.fromtimestamp(timestamp, zone).utcoffset()
     return 0 if offset is None else int(offset.total_seconds())

@@ -1,8 +1,8 @@
 """Possible entries of a series of signals, and their exits, before an account takes any of them.
 
-A candidate is one possible entry, on a bar whose open fills a BUY (due_orders.py). The exits of the
-candidates that are expected to be taken are searched together; those that an account needs in
-addition, because it refused an order, are searched when they are needed.
+A candidate is one possible entry, on a bar whose open fills a BUY (due_orders.py). The candidates
+that are expected to be taken, and their exits, are searched together first (entry_search.py).
+Where the account refuses an order, other candidates are added and their exits searched one by one.
 """
 
 from array import array
@@ -22,28 +22,30 @@ from onetape.engine.exits import SIGNAL, BarExit
 
 #: The exit bar of a candidate whose exit has not been searched.
 _UNKNOWN: Final = -1
-#: A following candidate whose exit has not been searched.
+#: Value in place of the next candidate, where that candidate's exit has not been searched.
 _UNSEARCHED: Final = -2
 #: No candidate.
 NO_CANDIDATE: Final = -1
 
 
 def _make_integer_column(column: NDArray[np.integer]) -> "array[int]":
-    """Return whole numbers as a column that single rows are read from and added to.
+    """Return whole numbers as a column to which rows can be added.
 
-    A value is read in half the time that an array of NumPy needs; a list would hold each number
-    as a separate object.
+    Reading one value takes half the time of a NumPy array, and the memory is less than a list's.
     """
     return array("q", column.astype(np.int64).tobytes())
 
 
 def _make_float_column(column: FloatArray) -> "array[float]":
-    """Return floats as a column that single values are read from and added to."""
+    """Return floats as a column to which rows can be added."""
     return array("d", column.tobytes())
 
 
 class EntryPlan:
-    """Possible entries of one series; the columns have one value a candidate, and may grow."""
+    """Candidates of one series and their exits; each column has one value per candidate.
+
+    A candidate is identified by its index in the columns; `add_candidate` appends one.
+    """
 
     def __init__(
         self, candles: Candles, reached: Candles, orders: OrderBars, rules: AccountConfig
@@ -61,7 +63,7 @@ class EntryPlan:
         self._cooldown = rules.cooldown_bars
         self._search = EntrySearch(candles, reached, orders, rules)
         self._numbers, self.found, self._following = self._search.search()
-        # `found` holds the exit of each candidate that was searched ahead.
+        # `found` has the exit of each candidate of the first search.
         self.entries = orders.buys[self._numbers]
         """Bar of the entry of each candidate that was searched ahead, shape (m,)."""
         self.given_up: set[int] = set()
@@ -122,7 +124,7 @@ class EntryPlan:
 
     @cached_property
     def _after(self) -> IntArray:
-        """Return the next candidate after the exit of each searched one; their count: none."""
+        """Return the next candidate after the exit of each searched one; number of them: none."""
         following = self._following
         candidates = np.searchsorted(self._numbers, following)
         if not len(candidates):
@@ -143,9 +145,9 @@ class EntryPlan:
         return _make_integer_column(self._after)
 
     def find_route(self, candidate: int) -> IntArray | None:
-        """Return the candidates that are taken from one on where no order is refused.
+        """Return the candidates that are taken from this one on if no order is refused.
 
-        None where one has not been searched, or the candidate was added.
+        None where the exit of one of them has not been searched, or this one was added later.
         """
         after = self._after
         if candidate >= len(after):

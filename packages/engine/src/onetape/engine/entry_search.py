@@ -1,4 +1,6 @@
-"""Search for the BUYs that are expected to enter and for their exits, before any account.
+"""Search for the BUYs that are expected to enter and for their exits, if no order is refused.
+
+It looks at signals and prices only, not at money. A chain is the BUYs between two SELLs.
 
 With `new_signal` each run of BUYs leads to at most one entry: after an exit the next entry is the
 first BUY, once the cooldown is over, of a run that has not led to an entry. With `while_signal` it
@@ -22,9 +24,10 @@ if TYPE_CHECKING:
 
 #: The exit of a BUY that has not been searched.
 _UNKNOWN: Final = -1
-#: Mean number of entries in a chain from which a search of all BUYs is faster than one in turn.
+#: Mean number of entries in a chain from which it is faster to search the exits of all BUYs at once
+#: than entry after entry.
 _MANY: Final = 4
-#: Limit for `while_signal`: BUYs in the longest chain, of which few are entries.
+#: With `while_signal`: BUYs in the longest chain above which all BUYs are searched at once.
 _LONG: Final = 1_000
 #: Rounds of the search for entries in the middle of a run; the others are searched when needed.
 _ROUNDS: Final = 8
@@ -34,7 +37,7 @@ class Searched(NamedTuple):
     """BUYs whose exits have been searched; arrays have shape (m,)."""
 
     numbers: IntArray
-    """Index of each BUY, ascending."""
+    """Index of each BUY in `OrderBars.buys`, ascending."""
     exits: ExitColumns
     """Exit of the position of each BUY."""
     following: IntArray
@@ -205,8 +208,8 @@ class EntrySearch:
     def _choose_starting_buys(self) -> tuple[IntArray, bool]:
         """Return the BUYs to begin the search with, and whether each is searched alone.
 
-        Otherwise each BUY is the first one of a chain (between two SELLs), and the rest of the
-        chain follows.
+        Otherwise the BUYs returned are the first of each chain, and the search follows the entries
+        of the chain.
         """
         orders = self._orders
         first = orders.run_starts[:-1]
@@ -227,7 +230,7 @@ class EntrySearch:
         known.put(numbers[is_known], found.take_rows(is_known))
 
     def _follow(self, starts: IntArray, known: ExitColumns) -> None:
-        """Write the exits of BUYs and of those that follow in their chains into `known`."""
+        """Write the exits of BUYs, and of the entries after them in their chains, into `known`."""
         buys, current = self._orders.buys, starts.copy()
         chain_end = self._find_any_sells_after(buys[starts])
 
@@ -248,7 +251,7 @@ class EntrySearch:
 
 
 def _make_sell_search(orders: OrderBars, candles: Candles, least: float) -> "SellSearch":
-    # Most runs count every SELL: the import would cost each of them a part of a millisecond.
+    # Imported here, because the import takes time and most runs count every SELL.
     from onetape.engine.sell_search import SellSearch
 
     return SellSearch(orders, candles.close, least)

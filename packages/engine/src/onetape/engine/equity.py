@@ -14,11 +14,11 @@ def compute_equity_parts(
     Args:
         candles: Traded candles.
         fill_log: Fills of the run.
-        cash: Before the first candle, quote currency.
-        base: Before the first candle, base currency.
+        cash: Cash before the first candle, quote currency.
+        base: Coins held before the first candle, base currency.
     """
     lengths = np.diff(np.concatenate(([0], fill_log.get_index_column(), [len(candles)])))
-    # A running sum adds in the order in which the account did: the same to the last bit.
+    # A running sum adds in the order of the account's bookings, so results equal to the last bit.
     columns = fill_log.get_fill_values()
     money = np.cumsum(np.concatenate(([cash], columns[:, 4])))
     coins = np.cumsum(np.concatenate(([base], columns[:, 5])))

@@ -1,10 +1,10 @@
 """The cash that several symbols share, without rounding error.
 
-The next symbol's order can only use the cash that the order before has left, which may be a
-millionth of the account: the rounding error of a float would be visible in that order. So the cash
-is a whole number of units, each 1 / (10^tens 2^twos): the change of a fill in whole steps is a
-decimal, and that of one without steps a float, which is a whole number over a power of two. Sums of
-whole numbers are exact, and Python rounds their quotient to the nearest float.
+The next symbol's order may use only the cash that the order before has left. That may be a
+millionth of the account, and a float's rounding error would change the order's amount. So the cash
+is a whole number of units of 1 / (10^tens 2^twos). The change of a fill in whole steps is a
+decimal; that of a fill without steps is a float, which is a whole number over a power of two. Both
+are whole numbers of units, and their sums are exact.
 """
 
 import math
@@ -23,7 +23,7 @@ from onetape.engine.fills import FillValues
 
 #: Without an amount step, a remainder of at most one part in this many counts as nothing.
 _NOISE_PARTS: Final = 10**12
-#: Binary digits behind the point to begin with: enough for most changes.
+#: Number of binary digits of a unit at the start (`twos`): enough for most changes.
 _TWOS: Final = 96
 #: Maximum number of binary digits: the power of two must be a float.
 _MOST_TWOS: Final = 1_023
@@ -70,15 +70,15 @@ class ExactCash:
         is_maker: bool = False,
         has_price_step: bool = True,
     ) -> float:
-        """Take in the change of one fill; return the float nearest to the cash after it.
+        """Add the change of one fill to the cash; return the float nearest to the cash after it.
 
         The cash is never less than zero.
 
         Args:
             number: Index of the symbol.
-            numbers: The fill.
-            is_maker: Whether it is the fill of a limit order.
-            has_price_step: False in a month whose prices have no step.
+            numbers: Values of the fill.
+            is_maker: Whether the fill is that of a limit order.
+            has_price_step: Whether prices have a step in the fill's month.
         """
         steps = self._steps[number]
         if steps is None or not has_price_step:
@@ -101,20 +101,20 @@ class ExactCash:
     def compute_running_cash(self, changes: FloatArray) -> tuple[list[int], FloatArray]:
         """Return the cash before the first and after each of many changes, in units and in floats.
 
-        The changes are not taken in, and there is no floor at zero.
+        The cash itself stays unchanged, and sums may be below zero.
 
         Args:
             changes: Changes of fills without steps, in order, quote currency, shape (m,).
 
         Returns:
-            m + 1 sums for `restore`, and the floats nearest to them, shape (m + 1,).
+            m + 1 sums in units, for `restore`, and the floats nearest to them, shape (m + 1,).
         """
         units = list(accumulate(self._convert_each_to_units(changes), initial=self._units))
         per_one = self._per_one
         return units, np.fromiter((each / per_one for each in units), np.float64, len(units))
 
     def restore(self, units: int) -> None:
-        """Set the cash to one of the sums that `running` returned last."""
+        """Set the cash to one of the sums that `compute_running_cash` returned last."""
         self._units = units
 
     def _convert_each_to_units(self, changes: FloatArray) -> Sequence[int]:
@@ -129,7 +129,7 @@ class ExactCash:
         return whole if self._tens == 1 else [each * self._tens for each in whole]
 
     def _convert_one_to_units(self, change: float) -> int:
-        """Return a float as a whole number of units, which become small enough for the float."""
+        """Return a float as a whole number of units; the units are made smaller if needed."""
         numerator, denominator = change.as_integer_ratio()
         twos = denominator.bit_length() - 1
         self._refine_units(twos)
@@ -147,7 +147,9 @@ class _StepChanges(Struct, frozen=True):
     """Changes of cash by fills of whole steps, in decimal units."""
 
     price_unit: float
+    """Unit of which all price steps are multiples, quote currency."""
     amount_step: float
+    """Amount step, base currency."""
     bought: int
     """Change of one unit of price times one amount step, fee in quote currency included."""
     sold: int

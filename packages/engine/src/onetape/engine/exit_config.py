@@ -10,7 +10,8 @@ from onetape.core.setting import DeclaredStruct, Setting
 
 #: More candles than any range has; sums of such counts fit into 64 bits.
 MOST_BARS: Final = 1_000_000_000
-#: Part of a price by which its level is moved towards it: more than two products of floats may err.
+#: Fraction by which a level is moved towards the price, so that float rounding hides no hit: more
+#: than the error of two products of floats.
 NOISE: Final = 2.0**-50
 _FIVE_PERCENT: Final = "0.05 is 5 %"
 
@@ -146,11 +147,11 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
     ] = None
 
     market_break_even: float = 1.0
-    """Price at which a market sell brings back what the entry cost, fees included, as a multiple
-    of the entry's: no setting, the account sets it."""
+    """Price at which a market sell returns what the entry cost, fees included, as a multiple of
+    the entry price; set by the account, not a setting."""
     limit_break_even: float = 1.0
-    """Price at which a limit sell brings back what the entry cost, fees included, as a multiple of
-    the entry's: no setting, the account sets it."""
+    """Price at which a limit sell returns what the entry cost, fees included, as a multiple of the
+    entry price; set by the account, not a setting."""
 
     def __post_init__(self) -> None:
         """Check every setting.
@@ -196,32 +197,32 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
 
     @property
     def target_rows(self) -> list[tuple[int, float]]:
-        """Return bars since the entry and the part to be won from then on, in order of time."""
+        """Return bars since the entry and target (fraction of the price), in order of time."""
         return sorted(self.target_table.items())
 
     @property
     def is_any(self) -> bool:
-        """Return whether anything in addition to a SELL ends a position."""
+        """Return whether a stop, target or time stop can end a position."""
         return self.has_levels or self.time_stop_bars is not None
 
     @property
     def has_levels(self) -> bool:
-        """Return whether the inside of a bar can end a position."""
+        """Return whether a stop or target can end a position inside a bar."""
         return self.has_stop or self.has_target
 
     @property
     def has_stop(self) -> bool:
-        """Return whether there is a stop of either kind, at the entry or later."""
+        """Return whether there is a stop loss or a trailing stop."""
         return self.stop_loss is not None or self.trailing_stop is not None
 
     @property
     def has_target(self) -> bool:
-        """Return whether there is a target of either kind."""
+        """Return whether there is a fixed target or a table of targets."""
         return self.take_profit is not None or bool(self.target_table)
 
     @property
     def first_stop(self) -> float | None:
-        """Return the fraction of the price that is lost when the first bar stops out."""
+        """Return the fraction of the price that is lost if the entry's bar hits the stop."""
         is_waiting = self.trailing_offset is not None
         trailing = self.trailing_stop_before_offset if is_waiting else self.trailing_stop
         given = [one for one in (self.stop_loss, trailing) if one is not None]
@@ -235,9 +236,9 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
 
     @property
     def trailing_from(self) -> float:
-        """Return the highest price above which `trailing_stop` holds, as a multiple of the entry.
+        """Return the price above which `trailing_stop` holds, as a multiple of the entry price.
 
-        0: from the entry on. A price that is above by the noise of floats alone is not above.
+        0: from the entry on. A price that is higher only by float rounding does not count as above.
         """
         if self.trailing_offset is None:
             return 0.0
@@ -247,7 +248,7 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
     def least_exit(self) -> float | None:
         """Return the close above which a SELL counts, as a multiple of the entry; None: always.
 
-        A close that is above by the noise of floats alone is not above.
+        A close that is higher only by float rounding does not count as above.
         """
         if self.exit_profit_offset is None:
             return None
@@ -264,8 +265,11 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
         return least is None or close > entry_price * least
 
     def compute_target_ratio(self, age: int) -> float:
-        """Return the part to be won `age` bars after the entry; infinity for no target."""
-        # A table falls with time, so the row that holds is the least of those that have begun.
+        """Return the target `age` bars after the entry, as a fraction of the entry price.
+
+        Infinity: no target.
+        """
+        # A table falls with time, so the lowest target of the rows that have begun holds.
         begun = [ratio for start, ratio in self.target_table.items() if start <= age]
         ratio = min([math.inf if self.take_profit is None else self.take_profit, *begun])
         return (1 + ratio) * self.limit_break_even - 1 if self.net_targets else ratio

@@ -1,8 +1,8 @@
-"""Find the bar that ends each position, for many entries at once: exits.py's rule in arrays.
+"""Search for the bar that ends each position, for many entries at once: exits.py's rule in arrays.
 
-Each position is searched in blocks of bars that double in width, youngest positions together, so
-Python runs for rounds and not for bars. Positions that follow each other within one chain (between
-two SELLs) are taken in turn; chains do not depend on each other and run side by side.
+Each position is searched in blocks of bars that double in width, and each round searches one block
+of many positions, so there is no Python loop over bars. Positions of one chain (between two SELLs)
+follow each other and are searched in turn; different chains are searched together.
 """
 
 import math
@@ -25,11 +25,11 @@ from onetape.engine.exits import (
     compute_target_factor,
 )
 
-#: Bars of a block, as a power of two: of the first, of the first of a lone position, of the widest.
+#: Widths of blocks as powers of two: of the first, of the first of a lone position, of the widest.
 _FIRST_LEVEL: Final = 4
 _LONE_LEVEL: Final = 7
 _WIDEST_LEVEL: Final = 16
-#: Bars searched in all for positions that may not be needed, as a multiple of the candles.
+#: Limit of the bars searched for positions that may not be needed, as a multiple of the candles.
 _GUESSED: Final = 16
 #: Number of bars processed in one go, so that their memory stays in the processor's cache.
 _CELLS: Final = 1 << 16
@@ -43,11 +43,11 @@ class PositionColumns(NamedTuple):
     price: FloatArray
     """Price of each entry before slippage, quote currency."""
     highest: FloatArray
-    """Highest price of each position: of its entry and of the bars before `at`."""
+    """Highest of each position's entry price and of the highs before `at`, quote currency."""
     at: IntArray
     """First bar of each position to search."""
     end: IntArray
-    """Bar at whose open each position ends without a level; it is not searched."""
+    """Bar at whose open each position ends if no level ends it before (a SELL, a time stop)."""
 
     def take_rows(self, rows: IntArray) -> "PositionColumns":
         """Return the rows with these indices, as copies."""
@@ -86,7 +86,7 @@ class ExitColumns(NamedTuple):
 
     @classmethod
     def make_unknown(cls, bar: IntArray) -> "ExitColumns":
-        """Return exits at these bars that were not made by a level."""
+        """Return exits at these bars with unknown kind (-1) and price (NaN)."""
         count = len(bar)
         return cls(
             bar.copy(),
@@ -112,7 +112,7 @@ class ExitSearch:
             candles: Traded candles, shape (n,).
             exits: Stops and targets.
             price_step: Price step of the market; 0: none.
-            month_steps: Price step of each candle, shape (n,); None: `price_step` of all.
+            month_steps: Price step of each candle, shape (n,); None: all have `price_step`.
         """
         self._candles = candles
         self._exits = exits
@@ -125,7 +125,7 @@ class ExitSearch:
         self._trailing_before = 0.0 if before is None else compute_stop_factor(before)
         starts = [age for age, _ in exits.target_rows]
         self._ages = np.array(starts, dtype=np.int64)
-        # The element in front holds before the table's first row.
+        # The first element holds for bars before the table's first row.
         ages = [-1, *starts]
         self._factors = np.array(
             [compute_target_factor(exits.compute_target_ratio(age)) for age in ages]
@@ -166,7 +166,8 @@ class ExitSearch:
     def find_early_exits(self, positions: PositionColumns) -> tuple[ExitColumns, NDArray[np.bool_]]:
         """Return the exits of positions that end soon, and a mask of these positions.
 
-        Many positions are searched with little effort each; those that last longer are left out.
+        The search ends once it would exceed `_GUESSED` bars per candle; positions that are still
+        open then are not in the mask.
         """
         count, left = len(positions.entry), _GUESSED * len(self._candles)
         found = ExitColumns.make_unknown(positions.end)
@@ -192,7 +193,7 @@ class ExitSearch:
         np.minimum(bars, len(self._candles) - 1, out=bars)
         low, high = self._candles.low[bars], self._candles.high[bars]
         before, after = self._compute_highest(high, highest)
-        # The highest stop that the bar allows: the one that followed its own high.
+        # The highest stop that the bar allows is the one that has followed the bar's own high.
         stop = self._compute_stops(price[:, None], after)
         target = self._compute_targets(price[:, None], bars, entry[:, None])
         touched = (low <= stop) | (high >= target)
@@ -284,11 +285,11 @@ class ExitSearch:
         """Store the exits that `exits.find_exit_in_bar` returns for bars that reach a level.
 
         Args:
-            found: Takes the exits.
+            found: Exits, changed in place.
             ending: Rows of the positions.
             bar: Bar of each position's exit.
             price: Price of each position's entry.
-            stop: Stop by the prices before the bar opened.
+            stop: Stop known before the bar opened.
             target: Target of the bar.
         """
         candles = self._candles

@@ -11,23 +11,23 @@ not depend on the account. For a bar j bars after the entry:
     target          entry (1 + take_profit), or the ratio that the table has for j; a limit order,
                     so it is rounded up to the market's price step; with net_targets, times b
 
-b is the price, as a multiple of the entry's, that brings back what the entry cost, both fees
-included.
+b is the break-even price as a multiple of the entry price: a sell there returns what the entry
+cost, both fees included.
 
-A level counts as reached by a price that misses it by the noise of floats alone: 10 % above 100 is
+A price that misses a level only by float rounding reaches it: 10 % above 100 is computed as
 110.00000000000001, and a high of 110 reaches it.
 
-A bar that opens beyond a level fills there, at its open. Else a level is filled at its own price,
-if the bar reaches it. What a bar's own prices leave open is taken at the worst price that it
-allows, and such a bar is ambiguous:
+A bar that opens beyond a level fills at its open. Otherwise a level that the bar reaches fills at
+the level's price. If the bar's prices allow several exits, the bar is ambiguous, and the exit at
+the worst price is taken:
 
 - It reaches stop and target: the stop is taken.
 - It sets a new high, and its low is at or under high (1 - trailing_stop). If the high came first,
   the stop followed it; if the low came first, the stop was never reached; and the price may have
-  turned on the way up. Of all these the worst sells at the low, or at the stop that held at the
-  bar's open where the low reaches that: no path through the bar sells lower. Where the bar reaches
+  turned on the way up. The worst of these sells at the low, or at the stop that held at the bar's
+  open if the low reaches that stop: no order of the bar's prices sells lower. Where the bar reaches
   the target, the stop followed the price up to the target at most. At trailing_offset the stop
-  jumps: a low between its values before and after is left at the value after.
+  jumps up: if the low lies between its two values, the exit is at the higher value.
 
 Intrabar candles are examined by the same rule, each with the highest price so far (intrabar.py).
 """
@@ -39,8 +39,8 @@ from onetape.core.trading_rules import count_ceil_steps, multiply_step
 from onetape.engine.exit_config import NOISE, ExitConfig
 
 ExitKind = Literal["signal", "time_stop", "stop_loss", "trailing_stop", "target"]
-#: Two stops are equal up to this ratio. At its offset a trailing stop is found by way of the entry
-#: price or of the highest price: equal in exact numbers, and a few roundings apart in floats.
+#: Two stops count as equal up to this ratio. At the offset a trailing stop can be computed from the
+#: entry price or from the highest price; the results differ by float rounding only.
 EQUAL_UP_TO: Final = 1 + 8 * NOISE
 #: Exit kinds, by their number in an array.
 EXIT_KINDS: Final[tuple[ExitKind, ...]] = get_args(ExitKind)
@@ -64,12 +64,12 @@ class Levels(NamedTuple):
     """Trailing stop, as a fraction of a price, up to `trailing_from`; 0: none."""
 
     def compute_trailing_stop(self, highest: float) -> float:
-        """Return the trailing stop after the price has been this high; 0 or less: none."""
+        """Return the trailing stop after `highest` was the highest price; 0 or less: no stop."""
         before = min(highest, self.trailing_from) * self.trailing_before
         return max(before, highest * self.trailing) if highest > self.trailing_from else before
 
     def follow_price(self, price: float) -> "Levels":
-        """Return the levels after the price has been this high."""
+        """Return the levels after the price has risen to `price` within the bar."""
         stop = self.compute_trailing_stop(price)
         is_higher = stop > max(self.stop, 0.0)
         return self._replace(stop=stop, stop_kind=TRAILING_STOP) if is_higher else self
@@ -96,12 +96,12 @@ class BarExit(NamedTuple):
 
 
 def compute_stop_factor(ratio: float) -> float:
-    """Return the factor of a price that gives the stop below it by this fraction."""
+    """Return the factor by which a price is multiplied to get a stop this fraction below it."""
     return (1 - ratio) * (1 + NOISE)
 
 
 def compute_target_factor(ratio: float) -> float:
-    """Return the factor of a price that gives the target above it by this fraction."""
+    """Return the factor by which a price is multiplied to get a target this fraction above it."""
     return (1 + ratio) * (1 - NOISE)
 
 
@@ -111,7 +111,7 @@ def compute_levels(
     """Return the levels of one bar.
 
     Args:
-        exits: The rules.
+        exits: Settings of the exits.
         entry_price: Price of the entry before slippage.
         highest: Highest of the entry price and of the highs of the bars before this one.
         age: Number of bars since the entry; 0 for the entry's bar.
@@ -135,7 +135,7 @@ def compute_levels(
 
 
 def find_exit_at_open(open_: float, levels: Levels) -> BarExit | None:
-    """Return the exit at the open of a bar, or None where the open is beyond no level."""
+    """Return the exit at the open of a bar; None: the open is beyond no level."""
     if open_ <= levels.stop:
         return BarExit(open_, levels.stop_kind, is_ambiguous=False)
     if open_ >= levels.target:
@@ -163,8 +163,8 @@ def find_exit_in_bar(open_: float, high: float, low: float, levels: Levels) -> B
 def find_final_exit(open_: float, high: float, low: float, levels: Levels) -> BarExit | None:
     """Return the exit of a bar that still forms, or None while its later prices may change it.
 
-    Final are an exit at the open and a stop that held at the open and was reached. A target, or a
-    trailing stop that the bar's own high has moved over its low, is known once the bar is closed.
+    Final are an exit at the open, and a stop that held at the open and was reached. A target, or a
+    trailing stop that the bar's own high has moved over its low, is decided at the bar's close.
     """
     if low <= levels.follow_price(open_).stop:
         return find_exit_in_bar(open_, high, low, levels)
@@ -175,5 +175,5 @@ def round_up_to_step(price: float, step: float) -> float:
     """Return a price rounded up to the market's price step; a step of 0 rounds nothing."""
     if not step or math.isinf(price):
         return price
-    # The nearest float to the decimal: 1,058 steps of 0.1 as a product lie above a high of 105.8.
+    # The float nearest to the decimal, because 1,058 * 0.1 as a float is above a high of 105.8.
     return multiply_step(count_ceil_steps(price / step), step)

@@ -1,4 +1,4 @@
-"""Names of the engine that a backtest uses; the names of the stepper are in step_exports."""
+"""Public names of the engine that a backtest uses; those of the stepper are in step_exports.py."""
 
 from onetape.engine.account_config import AccountConfig
 from onetape.engine.annual_volatility import compute_volatility_before

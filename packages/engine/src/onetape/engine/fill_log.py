@@ -1,4 +1,7 @@
-"""The fills and refused orders of one symbol, as plain numbers."""
+"""Fills and refused orders of one symbol during a simulation, stored as columns of numbers.
+
+`SimulationResult` makes its fills and trades from them when they are read.
+"""
 
 from itertools import chain
 from typing import Final, NamedTuple, cast
@@ -30,7 +33,7 @@ class OpenPosition(Struct, frozen=True):
 
 
 class FillColumns(NamedTuple):
-    """Fills in columns; a buy and a sell in turn."""
+    """Fills in columns, in time order; buys and sells alternate."""
 
     bars: IntArray
     """Bar of each fill, shape (m,)."""
@@ -50,7 +53,7 @@ _NO_FILLS: Final = FillColumns(
 
 
 class FillLog:
-    """Fills and refused orders of one symbol; fills are stored in columns."""
+    """Fills and refused orders of one symbol; buys and sells alternate."""
 
     def __init__(self, model: FillModel, carried: OpenPosition | None = None) -> None:
         """Begin an empty log, or with a position that an earlier range opened."""
@@ -58,8 +61,8 @@ class FillLog:
         self.carried = carried
         self.base = 0.0
         self._columns = _NO_FILLS
-        # Fills that came one by one after those of the columns, and a list of such columns: a tuple
-        # of six floats takes five times the memory.
+        # Newest fills, added one by one, and finished columns of earlier fills: as Python tuples
+        # they would take five times the memory.
         self._bars: list[int] = []
         self._values: list[FillValues] = []
         self._prices: list[float] = []
@@ -81,25 +84,25 @@ class FillLog:
         """Result of the intrabar candles, by bar; only bars inside which a level may be reached."""
 
     def keep(self, columns: FillColumns) -> None:
-        """Take all fills so far at once; the log must be empty."""
+        """Store all fills so far at once; the log must be empty."""
         self._columns = columns
 
     def add_buy(self, bar: int, values: FillValues, price: float) -> None:
-        """Take one more buy, with its price before slippage."""
+        """Add a buy, with its price before slippage, quote currency."""
         self._bars.append(bar)
         self._values.append(values)
         self._prices.append(price)
         self.base += values[5]
 
     def add_sell(self, bar: int, values: FillValues, price: float, kind: int) -> None:
-        """Take one more sell, with its price before slippage and its kind."""
+        """Add a sell, with its price before slippage and its kind (an index into EXIT_KINDS)."""
         self._bars.append(bar)
         self._values.append(values)
         self._prices.append(price)
         self._kinds.append(kind)
         self.base += values[5]
         if len(self._bars) >= _CHUNK:
-            self._put_away()
+            self._move_to_columns()
 
     @property
     def added(self) -> int:
@@ -109,15 +112,15 @@ class FillLog:
     def get_fill_columns(self) -> FillColumns:
         """Return all fills in columns."""
         if self._bars:
-            self._put_away()
+            self._move_to_columns()
         if self._chunks:
             parts = zip(self._columns, *self._chunks, strict=True)
             self._columns = FillColumns(*(np.concatenate(part) for part in parts))
             self._chunks = []
         return self._columns
 
-    def _put_away(self) -> None:
-        """Move the fills that came one by one into columns."""
+    def _move_to_columns(self) -> None:
+        """Move the fills that were added one by one into columns."""
         values = np.fromiter(chain.from_iterable(self._values), np.float64)
         self._chunks.append(
             FillColumns(
@@ -158,12 +161,12 @@ class FillLog:
         return self.get_fill_columns().bars
 
     def get_entry_column(self) -> IntArray:
-        """Return `entry_bars` as an array."""
+        """Return `get_entry_bars` as an array."""
         column = self.get_index_column()
         return column[0::2] if self.carried is None else np.append(-self.carried.bars, column[1::2])
 
     def get_exit_column(self) -> IntArray:
-        """Return `exit_bars` as an array."""
+        """Return `get_exit_bars` as an array."""
         return self.get_index_column()[1 if self.carried is None else 0 :: 2]
 
     def find_signal_bars(self, bars: IntArray) -> IntArray:
@@ -174,7 +177,7 @@ class FillLog:
 
     @property
     def last_entry(self) -> int | None:
-        """Return the bar of the last buy, or None; as `entry_bars`."""
+        """Return the bar of the last buy as in `get_entry_bars`; None: there is no buy."""
         column = self.get_entry_column()
         return int(column[-1]) if len(column) else None
 

@@ -1,8 +1,8 @@
-"""The one fill model, for backtest and paper: the amount and the cost of an order.
+"""The fill model of backtest and paper account: price, amount and cost of an order.
 
 A market order is filled at the open of a candle, or at a stop, made worse by the slippage and then
 rounded to the market's price step against the trader; a limit order is filled at its price. The
-amount is rounded down to the amount step. No price is 0: a sell brings in one price step at least.
+amount is rounded down to the amount step. A price is never 0: it is at least one price step.
 Fees:
 
     in quote      buy: amount = cash / (price (1 + fee))    sell: proceeds = amount price (1 - fee)
@@ -10,11 +10,11 @@ Fees:
                   pays its fee in quote currency, as above
 
 Slippage is the sum of a fixed part, half of the spread, and `volume_impact` times the order's share
-of the volume of the candle before its own, which is known when it is sent (at most all of it).
+(at most 1) of the volume of the candle before the fill, which is known when the order is sent.
 Where a budget is spent, price and amount depend on each other: with p the price without impact, k
 the impact and V the volume, p (1 + k a / V) a = budget is a quadratic equation in a.
 
-Floats throughout: whole numbers of steps are exact, and `booking` turns them into Decimals.
+All numbers are floats, with whole numbers of steps; `booking.py` turns them into Decimals.
 """
 
 import math
@@ -26,7 +26,7 @@ from onetape.core.trading_rules import count_ceil_steps, count_floor_steps, mult
 from onetape.engine.account_config import AccountConfig, Sizing
 from onetape.engine.refused_orders import RefusedOrder
 
-#: Relative error by which the rounding of floats may miss the cash.
+#: Relative error by which an order's cost may exceed the cash because of float rounding.
 CASH_NOISE = 1e-12
 #: Factor of a market's minimum that allows for the rounding of floats.
 _LEAST = 1 - 1e-9
@@ -65,7 +65,7 @@ class ModelFill(NamedTuple):
         return abs(self.price - self.before_slippage) * self.amount
 
 
-#: Price, amount, notional, fee, change of cash, change of coins: a fill without its circumstances.
+#: A fill as plain numbers: price, amount, notional, fee, change of cash, change of coins.
 FillValues = tuple[float, float, float, float, float, float]
 
 
@@ -84,7 +84,10 @@ EMPTY_CONTEXT = OrderContext()
 
 
 class FillModel(Struct, frozen=True):
-    """The rules as plain floats, for many fills in a row; zero stands for no step."""
+    """Rules of an account and market as plain floats, which compute the fills of orders.
+
+    A step, minimum or impact of 0 means that there is none.
+    """
 
     fee_rate: float
     maker_fee_rate: float
@@ -122,7 +125,7 @@ class FillModel(Struct, frozen=True):
 
     @property
     def is_plain(self) -> bool:
-        """Return whether nothing is rounded, refused for its size, or dependent on the volume."""
+        """Return whether there are no steps, minimums, volume impact and fees in base currency."""
         limits = (self.price_step, self.amount_step, self.min_amount, self.min_notional)
         return not (any(limits) or self.impact or self.fee_in_base)
 
@@ -163,18 +166,18 @@ class FillModel(Struct, frozen=True):
         )
 
     def make_buy_fill(self, numbers: FillValues, price: float) -> ModelFill:
-        """Return the fill of `buy_values`."""
+        """Return the fill of values that `compute_buy_values` returned."""
         fee_in = "base" if self.fee_in_base else "quote"
         return ModelFill("buy", *numbers[:4], fee_in, *numbers[4:], price, is_maker=False)
 
     def make_sell_fill(self, numbers: FillValues, price: float, is_maker: bool) -> ModelFill:
-        """Return the fill of `sell_values`."""
+        """Return the fill of values that `compute_sell_values` returned."""
         return ModelFill("sell", *numbers[:4], "quote", *numbers[4:], price, is_maker)
 
     def compute_buy_values(
         self, cash: float, open_price: float, context: OrderContext
     ) -> FillValues | RefusedOrder:
-        """Return `buy` as plain numbers: a simulation is faster without one object per fill."""
+        """Return the fill of `buy` as plain numbers, which is faster than an object per fill."""
         price = open_price * (1 + self.slippage)
         if self.price_step:
             price = self._round_price_up(price)
@@ -220,7 +223,7 @@ class FillModel(Struct, frozen=True):
         volume: float,
         is_maker: bool,
     ) -> FillValues | RefusedOrder:
-        """Return `sell` as plain numbers: a simulation is faster without one object per fill."""
+        """Return the fill of `sell` as plain numbers, which is faster than an object per fill."""
         amount = self._compute_sellable_amount(base) if self.amount_step else base
         if is_maker:
             price, fee_rate = at_price, self.maker_fee_rate
@@ -241,7 +244,7 @@ class FillModel(Struct, frozen=True):
     def _size_entry(
         self, cash: float, open_price: float, unit_cost: float, context: OrderContext
     ) -> tuple[float, float] | RefusedOrder:
-        """Return the money of an entry, and the amount of coins that it buys."""
+        """Return the money that an entry spends, quote currency, and its amount, base currency."""
         size, sizing = self.size, self.sizing
         equity = cash if context.equity is None else context.equity
         if sizing == "quote_amount":
@@ -278,7 +281,7 @@ class FillModel(Struct, frozen=True):
         """Return price, cost of a coin and amount of an order that moves the market."""
         fixed, fee_factor = 1 + self.slippage, 1.0 if self.fee_in_base else 1 + self.fee_rate
         spent = budget / (open_price * fee_factor)
-        # An order above the whole volume moves the price no further: amount = budget / price.
+        # For an order above the whole volume the impact is k: amount = budget / price.
         if 0 < spent < volume * (fixed + self.impact):
             # p (fixed + k a / V) a = budget, solved for a; the fraction is the one without loss of
             # digits where k is small.
@@ -301,7 +304,7 @@ class FillModel(Struct, frozen=True):
         )
 
     def _round_price_down(self, price: float, at_price: float) -> float:
-        """Return a sell's price of whole steps: at least one, because no market trades at 0."""
+        """Return a sell's price rounded down to whole price steps, at least one step."""
         count = count_floor_steps(price / self.price_step)
         return multiply_step(count, self.price_step) if count else min(self.price_step, at_price)
 
@@ -318,9 +321,9 @@ class FillModel(Struct, frozen=True):
     def _find_exit_refusal(
         self, bought: FillValues, open_price: float, volume: float
     ) -> RefusedOrder | None:
-        """Return the reason why the coins of a buy could not be sold at its stop, or None.
+        """Return the refusal of a buy whose coins could not be sold at its stop, or None.
 
-        Without a stop the price of the sale is not known, but the amount left to sell is.
+        Without a stop only the amount is checked, because the price of the sale is unknown.
         """
         if self.stop_ratio is None:
             if not self._is_under(self._compute_sellable_amount(bought[5]), self.min_notional):
@@ -337,7 +340,7 @@ class FillModel(Struct, frozen=True):
         return RefusedOrder(kind, sold.found, sold.least, bought[2])
 
     def _is_under(self, amount: float, notional: float) -> bool:
-        """Return whether an order is too small; one of exactly the least value may miss it."""
+        """Return whether an order is below a minimum by more than float rounding."""
         is_less = amount <= 0 or amount < self.min_amount * _LEAST
         return is_less or notional < self.min_notional * _LEAST
 

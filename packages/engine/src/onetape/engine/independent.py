@@ -1,11 +1,10 @@
-"""Symbols that share an account, in columns up to the first moment at which one affects another.
+"""Fast simulation of symbols that share an account, until one symbol's orders affect another's.
 
-With an amount of quote or base currency for each entry, what one symbol does changes another's
-orders only by leaving no slot or too little cash. So each symbol is traded as if it were alone with
-all the money; then all fills are put in the order of events and the cash is added up, exactly. As
-long as each entry finds a slot and enough cash, every event equals that of `SharedAccount`, because
-its fills depend on nothing else. From the first entry without a slot or cash on, `SharedAccount`
-continues event by event.
+If each entry has a fixed amount of quote or base currency, one symbol affects another's orders only
+by taking the last slot or too much cash. So each symbol is first traded as if it had the account
+alone; then all fills are put in the order of events, and the cash is added up exactly. As long as
+each entry finds a slot and enough cash, every fill equals that of `SharedAccount`. From the first
+entry without a slot or cash on, `SharedAccount` continues event by event.
 """
 
 from collections.abc import Sequence
@@ -28,11 +27,12 @@ from onetape.engine.vectorized import (
     compute_costs,
     compute_fixed_amounts,
     find_plain_route,
-    keep_columns,
     make_fill_columns,
+    store_fill_columns,
 )
 
-#: Part of the cash that an order has to leave here; `ExactCash` takes half as much for noise.
+#: Fraction of the cash that an order must leave to be handled here; half of it counts as rounding
+#: noise in `ExactCash`.
 _LEAST_LEFT: Final = 2e-12
 
 
@@ -63,7 +63,7 @@ def trade_independent(account: SharedAccount) -> bool:
     """Carry out an account's trades up to the first one that another symbol changes.
 
     Returns:
-        True: these trades are carried out, and the account has to be traded on from there.
+        True: these trades were carried out; the caller continues with `SharedAccount.trade`.
         False: the rules do not allow this, and nothing was done.
     """
     if any(one.model.sizing not in FIXED_SIZINGS for one in account.symbols):
@@ -78,7 +78,7 @@ def trade_independent(account: SharedAccount) -> bool:
     count = len(is_taken) if is_taken.all() else int(is_taken.argmin())
     account.exact.restore(units[count])
     counts = np.bincount(merged.number[:count], minlength=len(found)).tolist()
-    candidates = [_keep(one, fills) for one, fills in zip(found, counts, strict=True)]
+    candidates = [_store_first_fills(one, fills) for one, fills in zip(found, counts, strict=True)]
     account.go_on(
         merged.place[:count],
         cash[: count + 1],
@@ -89,7 +89,7 @@ def trade_independent(account: SharedAccount) -> bool:
 
 
 def _trade_alone(symbol: SymbolState) -> _Alone | None:
-    """Return one symbol's trades with all the account's money; None where rules are not plain."""
+    """Return the trades of a symbol that had the account alone; None where rules are not plain."""
     candidate = symbol.plan.find_entry_from(0)
     if candidate == NO_CANDIDATE:
         return _Alone(symbol, None, symbol.fill_log.get_fill_columns(), np.empty(0, dtype=np.int64))
@@ -123,7 +123,7 @@ def _merge_fills(alone: Sequence[_Alone], axis: IntArray) -> _Merged:
         places = bars if is_whole(opens, axis) else find_places_on(axis, opens[bars])
         keys.append((places * 3 + one.kinds) * count + number)
     key = np.concatenate(keys)
-    # Each symbol's fills are in order: a stable sort merges them.
+    # Each symbol's fills are in order, so a stable sort merges them.
     order = np.argsort(key, kind="stable")
     key = key[order]
     numbers = np.concatenate([one.columns.values for one in alone])[order]
@@ -133,13 +133,13 @@ def _merge_fills(alone: Sequence[_Alone], axis: IntArray) -> _Merged:
 def _is_taken(
     account: SharedAccount, merged: _Merged, before: FloatArray, after: FloatArray
 ) -> NDArray[np.bool_]:
-    """Return the mask of the fills that stay as they are, if all fills before them do.
+    """Return the mask of the fills that have a slot and enough cash, if all fills before have.
 
     Args:
         account: The account.
         merged: The fills.
-        before: Cash before each fill.
-        after: Cash after each fill.
+        before: Cash before each fill, quote currency, shape (m,).
+        after: Cash after each fill, quote currency, shape (m,).
     """
     price, amount, notional, fee, change = (merged.values[:, column] for column in range(5))
     model = account.symbols[0].model
@@ -154,12 +154,15 @@ def _is_taken(
     return (amount > 0) & (is_sold | (merged.is_buy & is_paid & has_slot))
 
 
-def _keep(one: _Alone, fills: int) -> int:
-    """Log a symbol's first fills; return its position or next entry, or NO_CANDIDATE."""
+def _store_first_fills(one: _Alone, fills: int) -> int:
+    """Store a symbol's first fills in its log; return the candidate to continue with.
+
+    It is that of the open position or of the next entry, or NO_CANDIDATE.
+    """
     if one.route is None:
         return NO_CANDIDATE
     columns = one.columns
-    keep_columns(
+    store_fill_columns(
         one.symbol,
         one.route,
         FillColumns(

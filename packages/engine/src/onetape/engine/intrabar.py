@@ -1,10 +1,10 @@
-"""Decide from intrabar candles which of stop and target came first in a bar, and at what price.
+"""Exits decided by intrabar candles: which of stop and target came first, and at what price.
 
-Stop loss and target are the bar's own (see exits.py): they move from bar to bar and not within one.
-A trailing stop follows the intrabar candles one by one, so the bar's low may have come before its
-high, and the position stays open. The first intrabar candle that reaches a level ends the position
-by the rule for one bar: where it opens beyond the level, at its open; where it allows several
-exits, at the worst of them, and the bar stays ambiguous.
+Stop loss and target have one level for the whole bar (exits.py). A trailing stop follows the
+intrabar candles one by one; if the bar's low came before its high, the position may stay open. The
+first intrabar candle that reaches a level ends the position by the rule for one bar: at its open if
+it opens beyond the level; if it allows several exits, at the worst of them, and the bar stays
+ambiguous.
 """
 
 import math
@@ -39,7 +39,8 @@ class IntrabarSource(Struct, frozen=True):
     read: Callable[[int, int], Candles]
     """Function that returns the closed intrabar candles of a half-open range, epoch seconds."""
     absent: Sequence[tuple[int, int]] = ()
-    """Half-open ranges without an intrabar candle at the exchange, oldest first: nothing traded."""
+    """Half-open ranges, epoch seconds, oldest first, without a candle at the exchange, in which
+    nothing was traded."""
     has_volume: bool | None = None
     """Whether any candle of the stored intrabar series has volume; None: only those read for a bar
     are examined."""
@@ -82,7 +83,7 @@ def find_intrabar_exit(
         high: Highest price of the bar.
     """
     end = intrabar.timeframe.next(timestamp)
-    # A level that the bar did not reach cannot have ended the position.
+    # A level that the bar did not reach cannot end the position.
     levels = levels._replace(
         stop=levels.stop if low <= levels.stop else -math.inf,
         target=levels.target if high >= levels.target else math.inf,
@@ -114,10 +115,10 @@ def find_intrabar_exit(
 def _can_make_up_bar(
     candles: Candles, traded: NDArray[np.bool_], levels: Levels, low: float, high: float
 ) -> bool:
-    """Return whether intrabar candles that end no position agree with their bar.
+    """Return whether intrabar candles that reach no level agree with their bar.
 
-    The bar may have reached no stop but the one that followed its own high, and no target; and the
-    candles have its high and its low.
+    They do if they have the bar's high and low, and the bar reaches no level except a trailing stop
+    that its own high has moved.
     """
     if math.isfinite(levels.stop) or math.isfinite(levels.target) or not traded.any():
         return False

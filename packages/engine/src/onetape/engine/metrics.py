@@ -40,7 +40,7 @@ from onetape.engine.trade_stats import sum_trade_stats
 
 
 class Metrics(Struct, frozen=True):
-    """The numbers of one run; see each function for formula and source."""
+    """Metrics of one run; docs/metrics.md and the functions of ratios.py have the formulas."""
 
     start_cash: float
     """Start balance, quote currency."""
@@ -99,13 +99,13 @@ class Metrics(Struct, frozen=True):
     average_bars: float | None
     """Mean number of candles that a closed trade was held for."""
     longest_drawdown_seconds: int
-    """Longest time from a high to the candle that regained it, or to the end."""
+    """Longest time from a high to the candle that regained it, or to the end, seconds."""
     refused_orders: int
     """Number of orders that the account or the market's trading rules refused."""
     ambiguous_bars: int
-    """Bars whose prices allow several exits, or none, taken at the worst of these prices."""
+    """Number of bars whose prices allow several exits or none; the worst exit was taken."""
     decided_bars: int
-    """Bars whose prices allow several exits, decided by intrabar candles."""
+    """Number of bars whose prices allow several exits and that intrabar candles decided."""
     buy_and_hold: BuyAndHoldResult | None
     """Result of buy and hold; None if nothing traded later, or the market refuses the order."""
     waited_orders: int = 0
@@ -218,9 +218,9 @@ def compute_trade_metrics(profits: FloatArray, ratios: FloatArray, bars: float) 
     """Return the fields of `Metrics` that follow from the closed trades alone.
 
     Args:
-        profits: After fees, quote currency, shape (n,).
-        ratios: Profits as fractions of what was paid, shape (n,).
-        bars: Candles that the trades were held for, together.
+        profits: Profit of each trade after fees, quote currency, shape (n,).
+        ratios: Profit of each trade as a fraction of its cost, shape (n,).
+        bars: Sum of the numbers of candles that the trades were held for.
     """
     count = len(profits)
     won = profits > 0

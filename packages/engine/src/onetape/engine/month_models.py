@@ -1,4 +1,7 @@
-"""Fill models by month, for a market whose price step differed in some months."""
+"""Fill models by month, for a market whose price step differed in some months.
+
+An exchange states only its present price step; older candles can show a finer one.
+"""
 
 from bisect import bisect_right
 
@@ -21,10 +24,9 @@ def make_rules_at(rules: AccountConfig, timestamp: int) -> AccountConfig:
 
 
 def make_rules_of_candle(rules: AccountConfig, candle: Candle) -> AccountConfig:
-    """Return the rules with the price step that one candle shows, for trading as it forms.
+    """Return the rules with the price step that one candle shows, for a candle that is forming.
 
-    The exchange states today's step, so the candle's step differs only where the stated step is
-    wrong, or has changed since it was read.
+    The candle's step differs from the stated one only if the stated one is wrong or outdated.
     """
     step = find_finer_step(rules.trading_rules.price_step, np.array(candle[1:5]))
     if step == rules.trading_rules.price_step:

@@ -1,7 +1,7 @@
-"""Several symbols on one account: shared cash, a limit of open trades, a stated order of events.
+"""Simulation of several symbols on one account, with shared cash and a limit of open trades.
 
-At one moment, exits at the open come before entries, entries come in the order of the symbols, and
-exits inside the candle come last: their money is not available at its open.
+At one moment, exits at the open come first, then entries in the order of the symbols, then exits
+inside the candle, whose money is not available at the candle's open.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ TIE_RULE: Final = (
 
 
 class SymbolSeries(Struct, frozen=True):
-    """One symbol of a run over several."""
+    """One symbol of a simulation: its candles, signals and market rules."""
 
     symbol: str
     candles: Candles
@@ -49,7 +49,7 @@ class SymbolSeries(Struct, frozen=True):
     intrabar: IntrabarSource | None = None
     """Intrabar candles, which decide exits inside a bar; None: none are used."""
     has_volume: bool | None = None
-    """Whether any candle of the whole stored series has volume; None: whether one of these has."""
+    """Whether any candle of the whole stored series has volume; None: only `candles` are known."""
 
 
 class PortfolioResult(Struct, frozen=True, dict=True):
@@ -60,7 +60,7 @@ class PortfolioResult(Struct, frozen=True, dict=True):
     max_open_trades: int | None
     """Maximum number of open positions; None: the number of symbols."""
     parts: tuple[SimulationResult, ...]
-    """Each symbol's own trades, in the order given; their equity is that of the whole account."""
+    """Result of each symbol, in the order given; `equity` in them is that of the whole account."""
     timestamp: IntArray
     """Opens of all symbols' candles, epoch seconds."""
     equity: FloatArray
@@ -124,25 +124,25 @@ def simulate_portfolio(
 
     Args:
         series: Series, at least one; their order decides between entries at one moment.
-        rules: Money, fees, stops and targets; each symbol brings its own steps.
-        max_open_trades: Positions at a time; None: as many as symbols.
+        rules: Money, fees, stops and targets; the trading rules are those of each symbol.
+        max_open_trades: Maximum number of open positions; None: as many as symbols.
     """
     if len(series) == 1:
         return _simulate_one_symbol(series[0], rules, max_open_trades)
-    # Most runs are over one symbol: the imports would cost each of them a millisecond.
+    # Imported here, because the imports take a millisecond and most runs have one symbol.
     from onetape.engine.independent import trade_independent
     from onetape.engine.shared_account import SharedAccount
 
     empty = make_cash_only_state(rules)
     own_rules = [
-        replace(rules, trading_rules=add_month_steps(one.trading_rules, one.candles))
-        for one in series
+        replace(rules, trading_rules=add_month_steps(each.trading_rules, each.candles))
+        for each in series
     ]
     symbols = [
         make_symbol_state(
-            one.candles, one.signal, own, one.start_index, empty, one.intrabar, one.has_volume
+            each.candles, each.signal, own, each.start_index, empty, each.intrabar, each.has_volume
         )
-        for one, own in zip(series, own_rules, strict=True)
+        for each, own in zip(series, own_rules, strict=True)
     ]
     axis = merge_time_axes([symbol.candles.timestamp for symbol in symbols])
     account = SharedAccount(symbols, own_rules, max_open_trades or len(symbols), axis)
@@ -155,7 +155,7 @@ def simulate_portfolio(
         SimulationResult(
             rules=own,
             candles=symbol.candles,
-            start_index=one.start_index,
+            start_index=each.start_index,
             start_cash=rules.cash,
             equity=_take_own_candles(equity, axis, symbol.candles.timestamp),
             cash=account.cash,
@@ -163,9 +163,9 @@ def simulate_portfolio(
             fill_log=symbol.fill_log,
             state=empty,
             untraded=symbol.due.untraded,
-            symbol=one.symbol,
+            symbol=each.symbol,
         )
-        for one, own, symbol in zip(series, own_rules, symbols, strict=True)
+        for each, own, symbol in zip(series, own_rules, symbols, strict=True)
     )
     return PortfolioResult(
         rules=own_rules[0],
@@ -179,21 +179,21 @@ def simulate_portfolio(
 
 
 def _simulate_one_symbol(
-    one: SymbolSeries, rules: AccountConfig, max_open_trades: int | None
+    series: SymbolSeries, rules: AccountConfig, max_open_trades: int | None
 ) -> PortfolioResult:
     """Return the run of `simulate`, which is that of an account with one symbol."""
     result = simulate(
-        one.candles,
-        one.signal,
-        replace(rules, trading_rules=one.trading_rules),
-        one.start_index,
-        intrabar=one.intrabar,
-        has_volume=one.has_volume,
+        series.candles,
+        series.signal,
+        replace(rules, trading_rules=series.trading_rules),
+        series.start_index,
+        intrabar=series.intrabar,
+        has_volume=series.has_volume,
     )
     return PortfolioResult(
         rules=result.rules,
         max_open_trades=max_open_trades,
-        parts=(replace(result, symbol=one.symbol),),
+        parts=(replace(result, symbol=series.symbol),),
         timestamp=result.candles.timestamp,
         equity=result.equity,
         cash=result.cash,

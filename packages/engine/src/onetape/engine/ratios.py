@@ -63,7 +63,7 @@ def compute_cagr(start: float, end: float, seconds: float) -> float | None:
 def compute_period_returns(
     start: float, equity: FloatArray, calendar: Calendar
 ) -> tuple[FloatArray, float]:
-    """Return the returns that risk is measured on, and the number of them in a year.
+    """Return the returns that risk is measured on, and their number per year.
 
     Args:
         start: Cash before the first candle, the base of the first return.
@@ -96,7 +96,7 @@ def compute_sharpe(returns: FloatArray, periods: float) -> float | None:
 
 
 def compute_sortino(returns: FloatArray, periods: float) -> float | None:
-    """Return mean over downside deviation, sqrt(mean(min(r, 0)^2)), times the root as above.
+    """Return mean over downside deviation, sqrt(mean(min(r, 0)^2)), times the root of the periods.
 
     Source: F. A. Sortino and L. N. Price, Performance Measurement in a Downside Risk Framework,
     1994, with a target of zero. None without a loss.
@@ -181,7 +181,7 @@ def _compute_ratio(mean: float, deviation: float, periods: float) -> float | Non
 
 
 def compute_candle_seconds(timestamp: IntArray) -> int:
-    """Return the length of a candle: the least step between two, because gaps only add.
+    """Return the length of a candle, seconds: the smallest difference between two opens.
 
     Months, which differ in length, count as a twelfth of a year each, as in
     `Timeframe.average_seconds`.

@@ -41,8 +41,8 @@ _REASONS: Final[dict[RefusalKind, str]] = {
 class RefusedOrder(Struct, frozen=True, gc=False):
     """An order that the account or the market refused.
 
-    A run may refuse a hundred thousand orders, so the sentence is made only when it is read, and
-    the garbage collector does not track these objects.
+    A run may have a hundred thousand of them, so the text is made only when it is read, and the
+    garbage collector does not track these objects.
     """
 
     kind: RefusalKind
@@ -51,7 +51,7 @@ class RefusedOrder(Struct, frozen=True, gc=False):
     least: float = 0.0
     """Least cash, amount or value that is needed, in the unit of `found`."""
     order: float = 0.0
-    """Amount (of rest_unsellable) or value of a buy that could not be sold again."""
+    """Amount (for rest_unsellable) or value of a buy whose coins could not be sold again."""
 
     @property
     def reason(self) -> str:

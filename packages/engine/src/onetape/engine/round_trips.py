@@ -1,4 +1,4 @@
-"""A round trip: one buy and the sell that ended it."""
+"""`Trade`, a round trip: the buy that opened a position and the sell that ended it."""
 
 from typing import NamedTuple
 
@@ -34,7 +34,7 @@ class Trade(Struct, frozen=True):
     """One position from entry to exit; prices and money in quote currency."""
 
     entry_index: int
-    """Candle at whose open the buy was filled; its signal came on the one before.
+    """Index of the candle at whose open the buy was filled.
 
     Negative where an earlier range opened the position.
     """
@@ -43,7 +43,7 @@ class Trade(Struct, frozen=True):
     entry_price: float
     """Price of the entry, slippage included, quote currency."""
     exit_index: int | None
-    """Candle that filled the sell, at its open or at a level inside it; None: open at the end."""
+    """Index of the candle that filled the sell, at its open or inside; None: open at the end."""
     exit_timestamp: int | None
     """Open time of the candle that filled the sell, epoch seconds UTC; None: open at the end."""
     exit_price: float | None
@@ -76,7 +76,7 @@ def make_trade(
     Args:
         candles: Candles that the bars are indices of.
         entry: The buy.
-        leave: The sell; None: still open, valued at the last close without a fee.
+        leave: The sell; None: the position is open, and valued at the last close without a fee.
         symbol: Symbol of the trade, in a run over several.
     """
     buy = entry.fill

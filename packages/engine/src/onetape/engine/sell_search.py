@@ -7,7 +7,7 @@ import numpy as np
 from onetape.core.candles import FloatArray, IntArray
 from onetape.engine.due_orders import OrderBars
 
-#: Close of a SELL from before the range: it counted there, so it counts here.
+#: In place of the close of a SELL from before the range, which has been found to count already.
 _COUNTS: Final = np.inf
 
 

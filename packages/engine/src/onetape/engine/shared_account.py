@@ -1,4 +1,4 @@
-"""One account of several symbols, event by event: exits and entries in their stated order."""
+"""Simulation of one account of several symbols, event by event, in the order of portfolio.py."""
 
 import heapq
 from array import array
@@ -25,8 +25,8 @@ _OF_EQUITY: Final = ("equity_share", "risk_per_trade", "volatility_target")
 class SharedAccount:
     """Cash and slots that symbols share, so that one symbol's orders affect another's.
 
-    Each symbol waits for one event at most. Events are ordered by a number: place on the axis of
-    time, then kind, then symbol.
+    At most one event of each symbol is scheduled: its next entry or exit. Events are ordered by a
+    number made of the index on the time axis, the kind and the symbol.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class SharedAccount:
         """Cash at the start and after each fill, quote currency."""
 
     def begin(self) -> None:
-        """Await each symbol's first entry."""
+        """Schedule each symbol's first entry."""
         candidates = [symbol.plan.find_entry_from(0) for symbol in self.symbols]
         self._queue_events(
             self._schedule_entry(number, candidate) for number, candidate in enumerate(candidates)
@@ -89,7 +89,7 @@ class SharedAccount:
         *,
         is_open: Sequence[bool],
     ) -> None:
-        """Take over an account whose first fills have been carried out; `exact` holds its cash.
+        """Continue an account whose first fills have been carried out; `exact` holds its cash.
 
         Args:
             places: Index on the axis of the candle of each of those fills, in order, shape (m,).
@@ -115,7 +115,7 @@ class SharedAccount:
                 heapq.heappush(self._events, event)
 
     def trade(self) -> None:
-        """Carry out all that is awaited, event by event."""
+        """Carry out all scheduled events, and those that they lead to, in order."""
         events, awaited, count = self._events, self._awaited, self._count
         while events:
             number = events[0] % count
@@ -124,7 +124,7 @@ class SharedAccount:
                 following = self._try_entry(number, candidate, bar, place)
             else:
                 following = self._try_exit(number, candidate, bar, place)
-            # Nothing that was added meanwhile comes before the event that was carried out.
+            # An event that was added now never precedes the event that was carried out.
             if following == NO_CANDIDATE:
                 heapq.heappop(events)
             else:
@@ -149,7 +149,7 @@ class SharedAccount:
         return np.repeat(np.array(self._cash_after), lengths)
 
     def _schedule_entry(self, number: int, candidate: int) -> int:
-        """Await an entry; return the number of the event, or NO_CANDIDATE."""
+        """Schedule an entry; return the number of the event, or NO_CANDIDATE."""
         if candidate == NO_CANDIDATE:
             return NO_CANDIDATE
         places = self._places[number]
@@ -159,7 +159,7 @@ class SharedAccount:
         return (place * 3 + ENTRY) * self._count + number
 
     def _schedule_exit(self, number: int, candidate: int) -> int:
-        """Await the exit of a position; return the number of the event, or NO_CANDIDATE."""
+        """Schedule the exit of a position; return the number of the event, or NO_CANDIDATE."""
         symbol = self.symbols[number]
         bar = symbol.plan.exit_bars[candidate]
         if bar < 0 or symbol.intrabar is not None:
@@ -222,10 +222,10 @@ class SharedAccount:
         return self._schedule_entry(number, symbol.plan.find_entry_after(candidate, bar))
 
     def _try_blocked(self, place: int) -> None:
-        """Await the next BUYs of symbols that found all slots full, now that one is free.
+        """Schedule the next BUYs of symbols that found all slots full, once one is free.
 
         Args:
-            place: On the axis, from which on an open may fill them.
+            place: Index on the axis of the first open that may fill them.
         """
         for number, candidate in self._blocked.items():
             plan, places = self.symbols[number].plan, self._places[number]
@@ -245,7 +245,7 @@ class SharedAccount:
         """Return cash and open positions at the closes known at the opens of a moment.
 
         Args:
-            place: The moment's place on the axis.
+            place: Index of the moment on the axis.
         """
         equity = self.cash
         for number in self._open:

@@ -1,4 +1,7 @@
-"""Trade the signals of a strategy over stored candles. Python runs per trade, never per bar."""
+"""Simulation of one symbol: a strategy's signals over candles become fills and equity.
+
+Python code runs once per trade, never once per bar.
+"""
 
 import numpy as np
 from msgspec.structs import replace
@@ -41,10 +44,10 @@ def simulate(
     The next bar is the next one stored, across a gap too; an order that is due in a candle without
     a trade waits for the next traded one (due_orders.py). BUY while long and SELL while flat do
     nothing. Which BUY enters after an exit is the rule `reentry` (entry_search.py). A buy that is
-    refused has not entered, so the next BUY may. A position whose sell the market refuses is left
-    to the strategy's next SELL. A signal on the last bar fills nothing; nothing is closed by force
-    at the end. A price step that is coarser than the candles' own digits gives way to theirs, month
-    by month: no fill lies outside its candle before slippage, and none is at 0.
+    refused has not entered, so the next BUY may. A position whose sell the market refuses is sold
+    by the strategy's next SELL only. A signal on the last bar fills nothing, and an open position
+    stays open at the end. In a month whose candles show a finer price step than the stated one,
+    the finer step holds, so that no fill before slippage lies outside its candle or at 0.
 
     Args:
         candles: Closed candles, oldest first, warm-up included; prices above zero.
@@ -52,10 +55,10 @@ def simulate(
         rules: Money, fees, market, stops and targets.
         start_index: First candle that is traded; signals before it are not traded.
         state: Account after a run over the candles right before; the last signal of that run is
-            traded at the first open. None: cash alone.
+            traded at the first open. None: an account with cash only.
         intrabar: Intrabar candles, which decide exits inside a bar; None: none are used.
-        has_volume: Whether any candle of the whole stored series has volume; None: whether one
-            of `candles` has.
+        has_volume: Whether any candle of the whole stored series has volume; None: only `candles`
+            are known.
 
     Raises:
         ValueError: signals and candles differ in length, or start_index is outside them.
@@ -122,7 +125,7 @@ def make_symbol_state(
     bars = find_order_bars(orders, untraded, waiting=state.waiting, is_used=state.is_used)
     hours, closed = rules.entry_hours, None
     if hours is not None:
-        # Most runs have no trading hours, and load none of it.
+        # Imported here, because most runs have no trading hours.
         from onetape.engine.entry_hours_filter import drop_buys_outside
 
         bars, closed = drop_buys_outside(hours, bars, traded.timestamp)
@@ -154,7 +157,7 @@ def _find_untraded(
     candles: Candles, start_index: int, has_volume: bool | None
 ) -> NDArray[np.bool_] | None:
     """Return the mask of candles without a trade; None where each candle has one."""
-    # The least volume is found in half the time of `all`; NaN goes on to the rows.
+    # `min` takes half the time of `all`; a NaN fails the comparison, so the rows are examined.
     if len(candles) and candles.volume.min() > 0:
         return None
     untraded = find_untraded_rows(candles, has_volume=has_volume)[start_index:]

@@ -26,13 +26,13 @@ class AccountState(Struct, frozen=True):
     signal: int
     """Signal of the last candle, whose order is due at the next open."""
     wait_bars: int
-    """Candles to come at whose opens no BUY is due: the rest of a cooldown."""
+    """Number of next candles at whose opens no BUY is due: the rest of a cooldown."""
     waiting: int
     """Order that waits for a candle with a trade: 1 BUY, -1 SELL of the position, 0 none."""
     is_used: bool
     """Whether the run of BUYs that was due at the last open has led to an entry."""
     position: OpenPosition | None
-    """Open position of the account."""
+    """Open position of the account; None: no position."""
 
 
 class SimulationResult(Struct, frozen=True, dict=True):
@@ -43,7 +43,7 @@ class SimulationResult(Struct, frozen=True, dict=True):
     candles: Candles
     """The candles traded: those from `start_index` on."""
     start_index: int
-    """Warm-up candles left out; indices of trades count from there."""
+    """Number of warm-up candles that were left out of `candles`."""
     start_cash: float
     """Value of the account before the first candle, quote currency."""
     equity: FloatArray
@@ -70,7 +70,7 @@ class SimulationResult(Struct, frozen=True, dict=True):
     def fills(self) -> tuple[ModelFill, ...]:
         """Return the fills: a buy and a sell in turn, beginning with a buy.
 
-        Where an earlier range left a position, its buy is not among them: they begin with a sell.
+        If the range began with a position, its buy is not included, and the first fill is a sell.
         """
         return self.fill_log.make_fills()
 

@@ -1,4 +1,4 @@
-"""Events that the trading rules react to, and the intents that follow from them (stepper.py).
+"""Input and output of `stepper.step`: events of market, strategy and orders, and order intents.
 
 For each symbol the events of one candle come in this order: `CandlesOpened` (left out where nothing
 was traded in the candle), any number of `CandleForming`, and `CandleClosed`. The `StrategySignal`
@@ -41,14 +41,14 @@ class CandleForming(Struct, frozen=True, tag=True):
     price_step: float = 0.0
     """Price step of the market in the candle, quote currency; 0: none."""
     is_unwatched: bool = False
-    """Whether these prices passed while the market was not watched: then each exit counts that they
-    allow, also one that later prices of the candle could change."""
+    """Whether these prices passed while the market was not watched: then every exit that they allow
+    counts, even one that later prices of the candle could change."""
 
 
 class CandleClosed(Struct, frozen=True, tag=True):
     """A candle of a symbol that has closed, with its final prices.
 
-    Nothing was traded in a candle that closes and has not opened before.
+    A candle that closes without a `CandlesOpened` before had no trade.
     """
 
     symbol: str
@@ -104,12 +104,12 @@ class ExitFilled(Struct, frozen=True, tag=True):
 
     symbol: str
     timestamp: int | None = None
-    """Open of the candle that it was filled in, epoch seconds: a real exchange may report a fill
-    once later candles have opened. None: the candle that is open, or that has closed last."""
+    """Open of the candle that filled the order, epoch seconds; a real exchange may report the fill
+    when later candles have opened. None: the candle that is open, or the last closed one."""
 
 
 class ExitRefused(Struct, frozen=True, tag=True):
-    """The market refused the order that sells the position: now only a SELL ends it."""
+    """The market refused the order that sells the position; from now on only a SELL ends it."""
 
     symbol: str
 

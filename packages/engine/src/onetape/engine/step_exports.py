@@ -1,4 +1,4 @@
-"""Names of the stepper, which trades event by event; a backtest does not load them."""
+"""Public names of the stepper, which trades event by event; a backtest does not load them."""
 
 from onetape.engine.step_events import (
     CandleClosed,

@@ -1,4 +1,7 @@
-"""The state of the trading rules, rebuilt from stored candles, signals and fills (stepper.py)."""
+"""Rebuilding of the state of the trading rules from stored candles, signals and fills.
+
+A trader does this at each start, and then continues with `stepper.step`.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -39,10 +42,10 @@ class CandleFacts(Struct, frozen=True):
 def restore_state(rules: StepRules, facts: Mapping[str, Sequence[CandleFacts]]) -> StepState:
     """Return the state of an account after the newest candle of each symbol.
 
-    Nothing before the candle whose signal led to the last entry matters, so the facts may begin
-    there; a symbol that has never been entered needs none but its newest candle. Orders in flight
-    are not rebuilt: an exit that was neither filled nor refused is due again where it was a SELL,
-    and found again by the next candle where it was a stop, target or time stop.
+    The state depends on the candles from the one whose signal led to the last entry on, so the
+    facts may begin there; without any entry the newest candle is enough. Orders in flight are not
+    rebuilt: an exit that was neither filled nor refused is due again if it was a SELL, and found
+    again on the next candle if it was a stop, target or time stop.
 
     Args:
         rules: Rules of the account.
@@ -85,7 +88,7 @@ def _apply_candle(rules: StepRules, state: SymbolStepState, fact: CandleFacts) -
     return replace(
         state,
         position=held,
-        # A BUY that was due in a candle with a trade has entered, or was dropped.
+        # A BUY that was due in a candle with a trade has entered or was dropped by now.
         buy_due=state.buy_due and not fact.has_trade and rules.allows_entry(fact.candle.timestamp),
         sell_due=state.sell_due and held is not None and not fact.exit,
     )

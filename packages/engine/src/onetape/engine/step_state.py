@@ -1,7 +1,7 @@
 """State of the trading rules between two events (stepper.py).
 
-The state holds no money: how much an order buys or sells is known when it fills, from the account's
-own fills. The state can be stored (msgspec) and rebuilt from stored facts (step_restore.py).
+The state has no money: the amount of an order is computed when it fills, from the account's fills.
+The state can be stored (msgspec) and rebuilt from stored facts (step_restore.py).
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from onetape.engine.entry_hours import EntryHours
 from onetape.engine.exit_config import ExitConfig
 from onetape.engine.step_events import OpenedCandle
 
-#: Candles that wait for a signal, at most; older ones get none.
+#: Maximum number of closed candles that wait for a signal; older ones get none.
 MOST_UNDECIDED: Final = 1_000
 #: Reasons why a BUY may not enter: the cooldown, or an earlier entry of its run of BUYs.
 EntryObstacle = Literal["cooldown", "run_used"]
@@ -29,8 +29,11 @@ class StepRules(Struct, frozen=True):
     max_open_trades: int
     """Maximum number of open positions."""
     exits: ExitConfig
+    """Stops, targets and the time stop."""
     cooldown_bars: int
+    """Number of candles after an exit in which nothing is bought."""
     reentry: Reentry
+    """Whether a run of BUYs may lead to more than one entry."""
     entry_hours: EntryHours | None = None
     """Hours and weekdays in which entries are made; None: at any time."""
 
@@ -85,11 +88,11 @@ class OrderInFlight(Struct, frozen=True):
     run: int | None = None
     """`run_start` of the run of BUYs that this entry uses up; None for a sell."""
     inside: int | None = None
-    """Open time, epoch seconds, of the candle inside which it sells; None: it sells at an open."""
+    """Open (epoch seconds) of the candle inside which the order sells; None: at an open."""
 
 
 class SymbolStepState(Struct, frozen=True):
-    """State of the trading rules of one symbol. Candles are numbered from 0 on, as they come."""
+    """State of the trading rules of one symbol. Candles are numbered from 0 in order of time."""
 
     candles: int = 0
     """Number of closed candles, which is the number of the candle that is open or comes next."""
@@ -102,7 +105,9 @@ class SymbolStepState(Struct, frozen=True):
     undecided_closes: tuple[float, ...] = ()
     """Close of each candle of `undecided`, quote currency."""
     position: HeldPosition | None = None
+    """Open position; None: no position."""
     order: OrderInFlight | None = None
+    """Order in flight; None: no order."""
     buy_due: bool = False
     """Whether a BUY is due at the next open with a trade."""
     sell_due: bool = False
@@ -118,8 +123,8 @@ class SymbolStepState(Struct, frozen=True):
     used_run: int | None = None
     """`run_start` of the run of BUYs that led to the last entry; None: there was no entry."""
     left_inside: int | None = None
-    """Open of the candle inside which the last position was left, epoch seconds: its slot and its
-    money are there from the next open on. None: it was left at an open."""
+    """Open (epoch seconds) of the candle inside which the last position was sold; its slot and
+    money are available from the next open on. None: it was sold at an open."""
 
     @property
     def is_flat(self) -> bool:
@@ -193,7 +198,7 @@ class SymbolStepState(Struct, frozen=True):
         """Return the state after a SELL; one that is due already stays due."""
         held, least = self.position, rules.exits.least_exit
         if held is None or least is None:
-            # An entry in flight has no price yet: no close is known to be above its least exit.
+            # An entry in flight has no price yet, so no close can be compared with its least exit.
             is_due = not self.is_flat and least is None
         else:
             is_due = self.sell_due or rules.exits.sell_counts(held.entry_price, close)

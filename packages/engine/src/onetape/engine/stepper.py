@@ -1,21 +1,21 @@
-"""The trading rules of an account, event by event: an event leads to orders.
+"""The trading rules of an account, event by event: `step` returns the orders after an event.
 
-A trader runs `step`. The backtest finds the same orders in columns (simulation.py,
-shared_account.py); property tests hold both equal, fill by fill. The rules:
+The trader calls `step`. A backtest computes the same orders from columns (simulation.py,
+shared_account.py); property tests compare both, fill by fill. The rules:
 
 - A signal is known when its candle has closed; its order is due at the next open with a trade. With
   `exit_profit_offset` a SELL counts only where that close is above the position's least exit.
 - At an open, exits come before entries, and entries come in the order of the symbols. An entry
   that finds all slots taken is dropped; the next BUY may enter.
-- A candle that closes ends a position at its stop or target by `exits.find_exit_in_bar`; one that
-  still forms does so by `exits.find_final_exit`, where its later prices cannot change the exit.
+- A candle that closes ends a position at its stop or target by `exits.find_exit_in_bar`; a forming
+  candle does so by `exits.find_final_exit`, if later prices cannot change the exit.
 - After an exit in candle j, a BUY is due from candle j + 1 + cooldown_bars on. A run of BUYs that
   has led to an entry is used up until it ends, unless `reentry` is `while_signal`.
 - A candle that opens outside the trading hours drops a BUY that is due; its run stays usable.
-- A position whose exit was refused is left to the strategy's next SELL.
+- A position whose exit was refused is sold by the strategy's next SELL only.
 
-Every order is in flight until its fill or refusal is one of the events. No money and no size is
-decided here: an order's fill is computed by `fills.FillModel` when it is carried out.
+Every order is in flight until an event reports its fill or refusal. Amounts are not decided here:
+the fill of an order is computed by `fills.FillModel` when the order is carried out.
 """
 
 from collections.abc import Sequence
@@ -59,7 +59,7 @@ from onetape.engine.step_state import (
     SymbolStepState,
 )
 
-#: Turn of the entries that are due: after exits that are in flight, at once, or later.
+#: When due entries are made: once no exit is in flight, at once, or not at this event.
 EntryTurn = Literal["after_exits", "at_once", "later"]
 #: A symbol's state after an event, and the exit that the event leads to.
 _Stepped = tuple[SymbolStepState, Exit | None]
@@ -72,10 +72,10 @@ def step(
 
     Args:
         rules: Rules of the account.
-        state: Before the event; it is not changed.
-        event: The events of one symbol come in the order that step_events.py states.
-            `CandlesOpened` without a candle changes nothing and lets entries have their turn.
-        entries: Turn of the entries that are due; `later`: with a later event.
+        state: State before the event; it is not changed.
+        event: The event; step_events.py states the order of a symbol's events. `CandlesOpened`
+            without a candle changes nothing except that due entries are made.
+        entries: When due entries are made; `later`: not at this event.
 
     Raises:
         ValueError: the event does not fit to the events before.
@@ -139,7 +139,7 @@ def _apply_open(rules: StepRules, state: SymbolStepState, opened: OpenedCandle) 
 
 
 def _apply_due_orders(rules: StepRules, state: SymbolStepState) -> _Stepped:
-    """Return what the orders lead to that are due at the open of the candle that has opened."""
+    """Return the state after the orders that are due at the open of the candle that has opened."""
     opened = state.opened
     if opened is None or state.order is not None:
         return state, None
@@ -193,7 +193,7 @@ def _apply_close(rules: StepRules, state: SymbolStepState, event: CandleClosed) 
             state.add_closed_candle(candle.timestamp, candle.close),
             opened=None,
             position=held,
-            # An entry that has not had its turn in a candle with a trade is dropped.
+            # An entry that was not made in a candle with a trade is dropped.
             buy_due=state.buy_due
             and not state.is_slot_awaited
             and rules.allows_entry(candle.timestamp),
@@ -250,10 +250,10 @@ def _apply_entry_result(
 def _apply_exit_result(
     rules: StepRules, state: SymbolStepState, event: ExitFilled | ExitRefused
 ) -> SymbolStepState:
-    """Return the state without the position, or with one that has no levels any more.
+    """Return the state without the position, or after a refusal with a position without levels.
 
-    A BUY that came while the exit was in flight has its turn at once where the next candle has
-    opened already, unless the cooldown forbids that.
+    A BUY that came while the exit was in flight is made at once if the next candle has opened
+    already, unless the cooldown forbids it.
     """
     order, held = state.order, state.position
     if order is None or order.side != "sell" or held is None:
@@ -271,9 +271,9 @@ def _choose_entries(
 ) -> Sequence[Enter]:
     """Return the entries whose turn it is, and record the outcome of each in `symbols`.
 
-    While an exit is in flight, entries wait: it may free a slot, and brings the money. While an
-    entry is in flight that takes the last slot, the others wait: it may be refused. A position
-    that was left inside a candle still takes its slot from an entry at the open of that candle.
+    While an exit is in flight, entries wait, because the exit frees a slot and money. While an
+    entry for the last slot is in flight, other entries wait, because it may be refused. A position
+    that was sold inside a candle keeps its slot for entries at the open of that candle.
     """
     if not any(state.is_slot_awaited for state in symbols.values()):
         return ()

@@ -1,4 +1,4 @@
-"""One symbol in a simulation, and the loop that trades its entry plan, one round a trade."""
+"""One symbol in a simulation, and the loop over the trades of its entry plan."""
 
 from collections.abc import Callable
 from typing import Final
@@ -27,7 +27,7 @@ _AT_OPEN: Final = (SIGNAL, TIME_STOP)
 
 
 class SymbolState:
-    """One symbol while it is traded: candles, possible entries and exits, and its fill log."""
+    """One symbol during a simulation: candles, possible entries and exits, and its fill log."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class SymbolState:
         Args:
             candles: Traded candles.
             plan: Entries and exits of these candles.
-            fill_log: Takes the fills.
+            fill_log: Log to which the fills are added.
             rules: Money, fees and market.
             all_candles: Traded candles and those before them.
             intrabar: Intrabar candles, which decide exits inside a bar; None: none are used.
@@ -71,7 +71,7 @@ class SymbolState:
     ) -> Callable[[int], float | None] | None:
         if rules.sizing != "volatility_target":
             return None
-        # Computed from all candles, because the range may be a single candle.
+        # All candles are used, because the traded range may be a single candle.
         seconds = compute_candle_seconds(self._all.timestamp)
         return lambda bar: compute_volatility_before(
             self._all.close, self._skipped + bar, rules.volatility_bars, seconds
@@ -88,7 +88,7 @@ class SymbolState:
         return self._get_model(bar).price_step > 0
 
     def note_waits(self, free: int, held_price: float | None) -> None:
-        """Write down which orders waited for a candle with a trade, and which one still waits.
+        """Record in the fill log which orders waited for a candle with a trade, or still wait.
 
         Args:
             free: First bar at which a BUY may be due after the last exit.
@@ -216,7 +216,7 @@ class SymbolState:
 def trade_alone(
     symbol: SymbolState, cash: float, candidate: int, *, is_held: bool
 ) -> tuple[float, int]:
-    """Carry out the plan of a symbol that shares its account with no other symbol.
+    """Trade the plan of a symbol that has the account alone, one trade after the other.
 
     Args:
         symbol: The symbol.

@@ -1,4 +1,4 @@
-"""The candles of several symbols on one axis of time."""
+"""The time axis of several symbols: all opens of their candles, and each symbol's places on it."""
 
 from collections.abc import Sequence
 
@@ -20,15 +20,16 @@ def merge_time_axes(columns: Sequence[IntArray]) -> IntArray:
     if len(distinct) == 1:
         return distinct[0]
     merged = np.concatenate(distinct)
-    # A stable sort merges what is sorted already.
+    # A stable sort merges columns that are sorted already.
     merged.sort(kind="stable")
     return merged[np.append(True, merged[1:] != merged[:-1])] if len(merged) else merged
 
 
 def is_whole(column: IntArray, axis: IntArray) -> bool:
-    """Return whether a symbol has a candle at each moment of the axis that its opens are part of.
+    """Return whether a symbol has a candle at each moment of the axis.
 
-    Both are ascending and without repetition, so comparing lengths is enough.
+    `column`, its opens, is part of `axis`; both are ascending and without repetition, so comparing
+    lengths is enough.
     """
     return len(column) == len(axis)
 
@@ -44,7 +45,7 @@ def forward_fill_to_axis(
     """Return a symbol's values at each moment of an axis: those of its newest candle.
 
     Args:
-        values: One for each of the symbol's candles.
+        values: Value of each of the symbol's candles, shape (n,).
         column: Opens of the symbol's candles, part of the axis.
         axis: Opens of all symbols' candles.
         before: Value before the symbol's first candle.

@@ -1,4 +1,4 @@
-"""Sums over the fills of a run, for one symbol or several, without an object for each fill."""
+"""Sums over the fills and trades of a run, computed from columns; `metrics.py` uses them."""
 
 from collections.abc import Sequence
 
@@ -17,18 +17,23 @@ class TradeStats(Struct, frozen=True):
     ratios: FloatArray
     """Profit of each closed trade divided by its cost, shape (m,)."""
     bars: int
-    """Candles that closed trades were held for, all together."""
+    """Sum of the numbers of candles that the closed trades were held for."""
     fees: float
+    """Fees of all fills, quote currency."""
     traded: float
     """Value of all fills, quote currency."""
     slippage: float
+    """Cost of slippage of all fills, quote currency."""
     open_positions: int
     """Number of positions that are open at the end."""
     refused: int
+    """Number of refused orders."""
     ambiguous: int
+    """Number of bars whose exit is ambiguous."""
     decided: int
+    """Number of bars that intrabar candles decided."""
     waited: int
-    """Orders that waited for a candle with a trade, and were filled."""
+    """Number of orders that waited for a candle with a trade and were filled."""
 
 
 def sum_trade_stats(results: Sequence[SimulationResult]) -> TradeStats:
@@ -85,7 +90,7 @@ def _compute_closed_profits(
 def _sum_fees(result: SimulationResult, numbers: FloatArray) -> float:
     fees = numbers[:, 3].copy()
     if result.rules.fee_currency == "base":
-        # A buy's fee is in coins; with a position carried in, the first fill is a sell.
+        # A buy's fee is in base currency; if the range began with a position, fill 0 is a sell.
         buys = slice(0 if result.fill_log.carried is None else 1, None, 2)
         fees[buys] *= numbers[buys, 0]
     return float(fees.sum())

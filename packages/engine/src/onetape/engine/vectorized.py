@@ -1,7 +1,8 @@
-"""The trades of the plainest rules in columns: no steps, no minimums, no impact, fee in quote.
+"""Fast computation of all fills at once, for plain rules (`FillModel.is_plain`).
 
-The results are equal to those of `FillModel`, because each operation is the same. If an order would
-be refused, this computation is abandoned, and the trades are computed one by one.
+Plain rules have no steps, minimums and volume impact, and fees in quote currency. The results equal
+those of `FillModel` to the last bit, because the operations are the same. If an order would be
+refused, the functions return None, and the caller computes the trades one by one.
 """
 
 from typing import NamedTuple
@@ -15,21 +16,21 @@ from onetape.engine.exits import TARGET
 from onetape.engine.fill_log import FillColumns
 from onetape.engine.symbol_state import SymbolState
 
-#: Sizings of a buy that does not depend on the account, as long as its cash pays it.
+#: Sizings whose amount does not depend on the account, as long as the cash is enough.
 FIXED_SIZINGS = ("quote_amount", "base_amount")
 
 
 class Route(NamedTuple):
-    """Trades that follow each other, before the account's rules; arrays have shape (m,)."""
+    """Trades that follow each other if no order is refused; arrays have shape (m,)."""
 
     candidates: IntArray
-    """Row of each trade in the symbol's plan."""
+    """Candidate of each trade in the symbol's `EntryPlan`."""
     exits: ExitColumns
     """Exit of each position."""
     price: FloatArray
-    """Price of each buy, slippage included."""
+    """Price of each buy, slippage included, quote currency."""
     out: FloatArray
-    """Price of each sell, slippage included."""
+    """Price of each sell, slippage included, quote currency."""
     rate: FloatArray
     """Fee rate of each sell."""
 
@@ -61,7 +62,7 @@ def find_plain_route(symbol: SymbolState, candidate: int) -> Route | None:
 
 
 def trade_vectorized(symbol: SymbolState, cash: float, candidate: int) -> tuple[float, int] | None:
-    """Carry out one symbol's plan; as `trade_alone`, without a position that is held.
+    """Trade one symbol's plan as `trade_alone` does, from an account without a position.
 
     Args:
         symbol: The symbol; its fill log is empty.
@@ -84,7 +85,7 @@ def trade_vectorized(symbol: SymbolState, cash: float, candidate: int) -> tuple[
     money = np.cumsum(np.concatenate(([cash], columns.values[:, 4])))
     if (money < 0).any() or not (amount > 0).all():
         return None
-    keep_columns(symbol, route, columns)
+    store_fill_columns(symbol, route, columns)
     is_open = len(columns.bars) % 2 == 1
     return float(money[-1]), int(route.candidates[-1]) if is_open else NO_CANDIDATE
 
@@ -123,8 +124,8 @@ def make_fill_columns(
     )
 
 
-def keep_columns(symbol: SymbolState, route: Route, columns: FillColumns) -> None:
-    """Give fills to the symbol's fill log.
+def store_fill_columns(symbol: SymbolState, route: Route, columns: FillColumns) -> None:
+    """Store fills in the symbol's fill log.
 
     Args:
         symbol: State of the symbol, with an empty fill log.
@@ -140,7 +141,7 @@ def keep_columns(symbol: SymbolState, route: Route, columns: FillColumns) -> Non
 def _compute_all_in_amounts(
     symbol: SymbolState, route: Route, cash: float
 ) -> tuple[FloatArray, FloatArray]:
-    """Return amount and cost of each buy, each paid with the proceeds of the sell before."""
+    """Return amount and cost of each buy that spends all cash: the proceeds of the sell before."""
     buy_rate, price = symbol.model.fee_rate, route.price
     unit = price * (1 + buy_rate)
     before: list[float] = []

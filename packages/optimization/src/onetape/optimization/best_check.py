@@ -21,9 +21,9 @@ def check_best(
     window: CandleWindow,
     higher: HigherTimeframes,
 ) -> BiasCheck | None:
-    """Return the bias check of the best combination on the whole range; None without one.
+    """Return the bias check of the best combination on the whole range; None: none is ranked.
 
-    A strategy that looks ahead is good in the out-of-sample part too: only a check shows it.
+    A strategy with look-ahead is good in the out-of-sample part too, so only the check shows it.
 
     Args:
         config: Configuration of the optimization.

@@ -1,8 +1,12 @@
-"""Conditions between parameters, such as `fast < slow`, that a combination must meet."""
+"""Conditions between parameters, such as `fast < slow`, that a combination must meet.
+
+A condition (`--constraint`) is written as Python, parsed to a syntax tree and evaluated node by
+node, so that it cannot run other code.
+"""
 
 import ast
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from msgspec import Struct
@@ -32,9 +36,27 @@ _OPERATIONS: Final[dict[type[ast.operator], Callable[[Any, Any], Any]]] = {
 
 
 class Constraint(Struct, frozen=True):
-    """A comparison of parameters, numbers and texts."""
+    """A comparison of parameters, numbers and texts; `parse_constraint` makes it."""
 
     text: str
+    """The condition as it was given."""
+    tree: ast.Compare
+    """Syntax tree of the condition, with the nodes that `_evaluate_node` handles only."""
+
+    def check_names(self, names: Iterable[str]) -> None:
+        """Check that each parameter of the condition exists.
+
+        Args:
+            names: Names of all parameters.
+
+        Raises:
+            UsageError: a parameter is unknown.
+        """
+        known = [*names]
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Name) and node.id not in known:
+                hint = suggest_name(node.id, known)
+                raise UsageError(f"--constraint {self.text!r}: no parameter {node.id!r}{hint}")
 
     def is_met(self, parameters: Mapping[str, Any]) -> bool:
         """Return whether a combination meets the condition.
@@ -42,20 +64,19 @@ class Constraint(Struct, frozen=True):
         A division by zero does not, nor does a comparison of a text with a number.
         """
         try:
-            return bool(_evaluate_node(ast.parse(self.text, mode="eval").body, parameters))
+            return bool(_evaluate_node(self.tree, parameters))
         except (TypeError, ZeroDivisionError):
             return False
 
 
-def parse_constraint(text: str, names: Mapping[str, Any] | None = None) -> Constraint:
+def parse_constraint(text: str) -> Constraint:
     """Return the constraint of a text such as `fast * 2 < slow`.
 
     Args:
         text: Comparisons of parameters, numbers and texts, with + - * / and brackets.
-        names: Names of all parameters; None: not checked.
 
     Raises:
-        UsageError: the text is no such comparison, or a parameter is unknown.
+        UsageError: the text is no such comparison.
     """
     try:
         tree = ast.parse(text.strip(), mode="eval").body
@@ -63,37 +84,35 @@ def parse_constraint(text: str, names: Mapping[str, Any] | None = None) -> Const
         raise _make_constraint_error(text) from error
     if not isinstance(tree, ast.Compare):
         raise _make_constraint_error(text)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and names is not None and node.id not in names:
-            raise UsageError(
-                f"--constraint {text!r}: no parameter {node.id!r}{suggest_name(node.id, names)}"
-            )
-    _check(tree, text)
-    return Constraint(text.strip())
+    _check_node(tree, text)
+    return Constraint(text.strip(), tree)
 
 
-def _check(node: ast.expr, text: str) -> None:
+def _check_node(node: ast.expr, text: str) -> None:
+    """Raise `UsageError` if a syntax tree has another node than comparisons and arithmetic."""
     match node:
-        case ast.Compare() if all(type(one) in _COMPARISONS for one in node.ops):
-            inner = [node.left, *node.comparators]
+        case ast.Compare() if all(type(comparison) in _COMPARISONS for comparison in node.ops):
+            operands = [node.left, *node.comparators]
         case ast.BinOp() if type(node.op) in _OPERATIONS:
-            inner = [node.left, node.right]
+            operands = [node.left, node.right]
         case ast.UnaryOp(op=ast.USub()):
-            inner = [node.operand]
+            operands = [node.operand]
         case ast.Name() | ast.Constant(value=int() | float() | str()):
-            inner = []
+            operands = []
         case _:
             raise _make_constraint_error(text)
-    for one in inner:
-        _check(one, text)
+    for operand in operands:
+        _check_node(operand, text)
 
 
 def _evaluate_node(node: ast.expr, parameters: Mapping[str, Any]) -> Any:
+    """Return the value of a syntax tree that `_check_node` has accepted."""
     match node:
         case ast.Compare():
-            values = [_evaluate_node(one, parameters) for one in (node.left, *node.comparators)]
+            operands = (node.left, *node.comparators)
+            values = [_evaluate_node(operand, parameters) for operand in operands]
             pairs = zip(node.ops, values, values[1:], strict=False)
-            return all(_COMPARISONS[type(one)](left, right) for one, left, right in pairs)
+            return all(_COMPARISONS[type(op)](left, right) for op, left, right in pairs)
         case ast.BinOp():
             left, right = (
                 _evaluate_node(node.left, parameters),

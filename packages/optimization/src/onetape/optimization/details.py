@@ -1,4 +1,8 @@
-"""Details of a trial: daily returns and positions of the in-sample part, for statistics."""
+"""Details of a trial: daily returns and positions of the in-sample part, for the verdict.
+
+They are stored with the results of the first trials, because the statistics of `judge.py` compare
+many trials.
+"""
 
 import base64
 from typing import Any, Final
@@ -11,9 +15,9 @@ from onetape.engine import AccountConfig, SimulationResult
 from onetape.engine.ratios import Calendar, compute_period_returns
 from onetape.optimization.statistics.random_timing import TimedPositions
 
-#: Trials of an optimization that have details: the first ones in the order of the trials.
+#: Number of trials that have details: the first ones, in the order of the trials.
 DETAILED_TRIALS: Final = 1_000
-#: Closed trades beyond which a trial has no details: its line would be too long.
+#: Maximum number of closed trades; a trial with more has no details, to limit its line's length.
 _MOST_POSITIONS: Final = 5_000
 
 
@@ -44,7 +48,7 @@ def decode_daily_returns(details: dict[str, Any]) -> FloatArray:
 
 
 def make_daily_matrix(details: list[dict[str, Any]]) -> FloatArray:
-    """Return the daily returns of trials, a column each; days after a total loss return 0."""
+    """Return the daily returns of trials, shape (days, trials); after a total loss they are 0."""
     columns = [decode_daily_returns(one) for one in details]
     days = max((len(column) for column in columns), default=0)
     matrix = np.zeros((days, len(columns)))
@@ -57,7 +61,7 @@ def compute_market_returns(candles: Candles) -> FloatArray:
     """Return the return of the market from each open to the next, or to the last close.
 
     Args:
-        candles: Candles that are traded.
+        candles: Traded candles, n of them.
     """
     ends = np.append(candles.open[1:], candles.close[-1])
     return ends / candles.open - 1.0
@@ -69,8 +73,8 @@ def make_timed_positions(
     """Return the positions of a trial over its candles, all in, with the costs of each fill.
 
     Args:
-        entries: Candles of the entries.
-        exits: Candles of the exits.
+        entries: Indices of the candles of the entries.
+        exits: Indices of the candles of the exits.
         candles: Number of candles.
         rules: Fee, slippage and spread.
     """

@@ -1,4 +1,7 @@
-"""Evaluate one combination: a backtest of the in-sample part and one of the out-of-sample part."""
+"""Evaluation of one combination: a backtest of the in-sample part and one of the other part.
+
+Each backtest reads only the candles of its part, so no out-of-sample data reaches the choice.
+"""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -24,8 +27,8 @@ from onetape.optimization.space import ParameterSet
 from onetape.optimization.user_metrics import (
     MetricError,
     UserMetric,
+    compute_part_metrics,
     encode_failure,
-    part_metrics,
 )
 from onetape.strategies import Higher, SignalArray, Strategy, get_higher_lookback, get_lookback
 from onetape.strategies.indicator_cache import IndicatorCache
@@ -42,20 +45,22 @@ class SearchContext(Struct, frozen=True, dict=True):
     """Candles and rules that every combination is evaluated with."""
 
     window: CandleWindow
-    """The whole range, with warm-up enough for every combination."""
+    """The whole range, with enough warm-up for every combination."""
     in_sample: int
-    """Candles of the range that the ranking may see; the others are out-of-sample."""
+    """Number of in-sample candles at the start of the range; the others are out-of-sample."""
     rules: AccountConfig
+    """Account settings with the market's trading rules."""
     higher: Higher
     """Higher-timeframe candles of the window, enough for every combination."""
     intrabar: IntrabarSource | None = None
-    """Intrabar candles of the range, in memory, because a database connection breaks in a fork."""
+    """Intrabar candles of the range, in memory: a database connection does not survive a fork.
+    None: none are used."""
     closes_before: int = 0
     """Number of closes before an entry that its size depends on."""
     gaps: UnexplainedGaps = UnexplainedGaps()
     """The unexplained gaps of the window and of the higher timeframes."""
     has_volume: bool | None = None
-    """Whether any stored candle of the series has volume; None: whether one of the window has."""
+    """Whether any stored candle of the series has volume; None: only the window is known."""
 
     @cached_property
     def metrics_contexts(self) -> tuple[MetricsContext, MetricsContext]:
@@ -68,7 +73,7 @@ class SearchContext(Struct, frozen=True, dict=True):
 
     @cached_property
     def are_sound(self) -> bool:
-        """Return whether all candles hold numbers, so that no combination need check them."""
+        """Return whether all candles are sound, so that no combination need check them."""
         return are_sound(self.window.candles)
 
     @property
@@ -78,7 +83,11 @@ class SearchContext(Struct, frozen=True, dict=True):
 
 
 def count_in_sample_candles(window: CandleWindow, out_of_sample: float) -> int:
-    """Return the number of in-sample candles of the range; `out_of_sample` is the other part.
+    """Return the number of in-sample candles of the range.
+
+    Args:
+        window: Candles of the range.
+        out_of_sample: Fraction of the range, at its end, that is out-of-sample.
 
     Raises:
         DataError: the range is too short for two parts.
@@ -96,7 +105,11 @@ def count_in_sample_candles(window: CandleWindow, out_of_sample: float) -> int:
 def compute_parts(
     context: SearchContext, lookback: int
 ) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-    """Return both parts as a backtest would read them: first candle, first one traded, end."""
+    """Return the in-sample and the out-of-sample part as a backtest would read them.
+
+    Each is the index of the first candle with its warm-up, of the first traded candle, and the end
+    (exclusive).
+    """
     window = context.window
     split = window.warm_up + context.in_sample
     wanted = compute_window_size(lookback)
@@ -178,7 +191,7 @@ def compute_part_signals(
 
 
 class Job(Struct, frozen=True):
-    """One parameter combination to evaluate."""
+    """One combination to evaluate."""
 
     parameters: ParameterSet
     has_details: bool = False
@@ -186,7 +199,7 @@ class Job(Struct, frozen=True):
 
 
 class Evaluator:
-    """Evaluates combinations, in any process."""
+    """Evaluates combinations in a worker process; an instance is called with each `Job`."""
 
     def __init__(
         self,
@@ -210,17 +223,19 @@ class Evaluator:
     def __call__(self, job: Job) -> bytes:
         """Return the line of the results, without its end: metrics of both parts, or the error.
 
-        Where a metric of the user gives no number it is the line of `encode_failure`.
+        If a metric of the user gives no number, the line is that of `encode_failure`.
         """
         line: dict[str, Any] = {"parameters": job.parameters}
         try:
-            with self._columns.used():
+            with self._columns.activate():
                 strategy = self._strategy(**job.parameters)
                 first, second = evaluate_parts(strategy, self._context)
             metrics_contexts = self._context.metrics_contexts
             own = self._own_metrics
-            line["in_sample"] = part_metrics(first, metrics_contexts[0], own, "in-sample")
-            line["out_of_sample"] = part_metrics(second, metrics_contexts[1], own, "out-of-sample")
+            line["in_sample"] = compute_part_metrics(first, metrics_contexts[0], own, "in-sample")
+            line["out_of_sample"] = compute_part_metrics(
+                second, metrics_contexts[1], own, "out-of-sample"
+            )
             details = (
                 make_trial_details(first, metrics_contexts[0].calendar) if job.has_details else None
             )

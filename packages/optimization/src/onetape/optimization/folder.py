@@ -1,8 +1,8 @@
 """Results of an optimization on disk: one line for each combination, appended once evaluated.
 
 A folder belongs to one context: the strategy's code, candles, rules, the range and its split. A
-later optimization of the same context continues in the folder, so that no combination is tried
-twice and the number of combinations tried is that of all optimizations.
+later optimization with an equal context continues in the folder, so no combination is evaluated
+twice.
 """
 
 import contextlib
@@ -30,8 +30,9 @@ PAGE: Final = "optimization.html"
 _ID_DIGITS: Final = 10
 
 
-#: Type of a stored metric; infinity is null, and buy and hold has its own metrics.
+#: Value of a stored metric; infinity is stored as null.
 _Value = int | float | bool | None
+#: Metrics of one part of the range; those of buy and hold are nested.
 _Part = dict[str, _Value | dict[str, _Value]]
 _METRICS: Final = frozenset(Metrics.__struct_fields__)
 
@@ -59,7 +60,7 @@ def make_folder_name(context: Mapping[str, Any]) -> str:
 
 
 class MemoryResults:
-    """Results in memory, of the Python functions."""
+    """Results in memory, for the Python functions; same methods as `Results`."""
 
     def __init__(self) -> None:
         """Begin without results."""
@@ -88,12 +89,12 @@ class Results:
     """The results of one context: those of earlier optimizations, and new ones."""
 
     def __init__(self, folder: Path, descriptor: int, own_metrics: Collection[str] = ()) -> None:
-        """Read what is there; the half line of a killed optimization is cut off.
+        """Read the results of earlier optimizations; an incomplete last line is cut off.
 
         Args:
             folder: Folder of the context.
-            descriptor: File descriptor of the results, which is locked.
-            own_metrics: Names of metrics of the user, which each result has.
+            descriptor: File descriptor of the results file, which is locked.
+            own_metrics: Names of metrics of the user, which each result must have.
         """
         self.folder = folder
         self.descriptor = descriptor
@@ -107,7 +108,7 @@ class Results:
             self._by_key[make_result_key(result["parameters"])] = result
 
     def has(self, parameters: Mapping[str, Any]) -> bool:
-        """Return whether a combination has a result; one that failed is tried again."""
+        """Return whether a combination has a result; False if it failed, so it is tried again."""
         found = self._by_key.get(make_result_key(parameters))
         return found is not None and "error" not in found
 
@@ -136,7 +137,7 @@ class Results:
         return result
 
     def _append(self, content: bytes) -> None:
-        """Write all or nothing: a full disk takes a part, and may have room for more later."""
+        """Append all of the content or nothing; a partial write (full disk) is cut off again."""
         end = os.fstat(self.descriptor).st_size
         try:
             while content:

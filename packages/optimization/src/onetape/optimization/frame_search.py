@@ -1,4 +1,7 @@
-"""Combinations given as Python values over candles given as DataFrames or stored ones."""
+"""Planning and evaluation for `ot.optimize` and `ot.walk_forward`.
+
+Combinations are given as Python values, candles as DataFrames or stored candles.
+"""
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,4 +1,7 @@
-"""Identity of an optimization: results are used again only while all its values are equal."""
+"""Identity of an optimization: all inputs of its results except the parameters.
+
+Stored results are used again only if the identity is equal; the folder is named by its digest.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -24,10 +27,10 @@ from onetape.strategies.registry import MOST_LOOKBACK
 def make_identity(
     store: Store, key: SeriesKey, strategy: Strategy, context: SearchContext
 ) -> dict[str, Any]:
-    """Return all that the result of a combination depends on, in addition to its parameters.
+    """Return all inputs of a combination's result, except its parameters, as a JSON document.
 
-    The candles before the range are those of the longest allowed lookback: they do not depend on
-    the combinations, so that further combinations continue in the same folder.
+    The candles before the range are those of the longest allowed lookback, independent of the
+    combinations, so that an optimization with other combinations continues in the same folder.
     """
     window = context.window
     before = read_last_closed(store, key, MOST_LOOKBACK, up_to=window.start - 1)
@@ -64,7 +67,7 @@ def _collect_unexplained_gaps(
 
 
 def _compute_engine_digest() -> str:
-    """Return the digest of the code that makes fills, money and metrics of signals."""
+    """Return the digest of the engine's code, which computes fills, money and metrics."""
     return compute_code_digest(
         Path(onetape.core.__path__[0]),
         Path(onetape.engine.__path__[0]),

@@ -1,4 +1,7 @@
-"""Judge the best combination: statistics of its returns, and the verdict."""
+"""The judgement of the best combination: statistics of its returns, and the verdict's rungs.
+
+docs/optimize.md explains the statistics; `statistics/` computes them.
+"""
 
 import math
 from collections.abc import Sequence
@@ -43,12 +46,12 @@ from onetape.optimization.statistics.superior_ability import (
 from onetape.optimization.verdict import Rung, Verdict, has_failure
 from onetape.strategies import Strategy, get_lookback
 
-#: In-sample daily returns and closed trades that a verdict needs at least.
+#: Minimum numbers of in-sample daily returns and closed trades for a verdict.
 LEAST_RETURNS: Final = 60
 LEAST_CLOSED_TRADES: Final = 10
 #: Probability that a rung of statistics needs.
 CONFIDENCE: Final = 0.95
-#: Trials that the statistics of many trials compare at most.
+#: Maximum number of trials that the statistics of many trials compare.
 _MOST_COMPARED: Final = 1_000
 
 
@@ -76,7 +79,8 @@ class SharpeEvidence(Struct, frozen=True):
     minimum_track_record_days: float | None
     """Days that the in-sample ratio needs to be above 0 at 95 %; None for a ratio below 0."""
     minimum_backtest_years: float
-    """Years under which the best of this number of trials without skill reaches a ratio of 1."""
+    """Years of data below which the best of that many trials without skill reaches a ratio of 1 on
+    average."""
     smallest_detectable: float
     """True ratio that this range and number of trials detect in 4 of 5 cases."""
 
@@ -87,7 +91,7 @@ class Judgement(Struct, frozen=True):
     verdict: Verdict
     sharpe: SharpeEvidence
     overfitting: Overfitting | None
-    """Cross-validation of the compared trials; None for too few of them, or of days."""
+    """Cross-validation of the compared trials; None: too few trials or days."""
     random_timing: RandomTiming | None
     """Comparison with random timing; None if an earlier rung was not passed."""
     superior_ability: SuperiorAbility | None
@@ -97,7 +101,7 @@ class Judgement(Struct, frozen=True):
     shuffled_drawdown: Interval | None
     """Maximum drawdown out of sample over shuffled trades."""
     compared: int
-    """Trials that the statistics of many trials use: the first ones, in the order of trials."""
+    """Number of trials that the statistics of many trials use: the first ones."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON."""
@@ -108,12 +112,13 @@ class Judged(Struct, frozen=True):
     """Input of the verdict: a backtest, its repetition with doubled costs, and the market."""
 
     metrics: Metrics
+    """Metrics of the run."""
     doubled: Metrics
     """Metrics of the run with doubled costs."""
     returns: FloatArray
-    """Daily returns of the account."""
+    """Daily returns of the account, shape (d,)."""
     market: FloatArray
-    """Daily returns of the market."""
+    """Daily returns of the market, shape (d,)."""
     periods: float
     """Number of returns in a year."""
 
@@ -129,8 +134,11 @@ class _Best(Struct, frozen=True):
     judged: Judged
     """Judged run of the in-sample part."""
     first: SimulationResult
+    """Backtest of the in-sample part."""
     second: SimulationResult
+    """Backtest of the out-of-sample part."""
     out_of_sample: Metrics
+    """Metrics of the out-of-sample part."""
     later: FloatArray
     """Daily returns of the out-of-sample part."""
 
@@ -152,7 +160,7 @@ def judge(
         context: Candles and rules of the evaluations.
         trials: Number of trials on this market.
         seed: Random seed of the resamples.
-        is_by_sharpe: Whether the best was chosen by Sharpe ratio; else nothing is deflated.
+        is_by_sharpe: Whether the best was chosen by Sharpe ratio; only then is it deflated.
 
     Raises:
         OnetapeError: the strategy fails on this evaluation.
@@ -238,7 +246,7 @@ def compute_sharpe_evidence(
 
     Args:
         moments: Moments of the judged returns.
-        ratios: Annual Sharpe ratios of the trials; None where one has none.
+        ratios: Annual Sharpe ratio of each trial; None: not defined.
         periods: Returns in a year.
         trials: Number of trials.
         later: Moments of the returns out of sample; None: the judged ones are out of sample.
@@ -315,7 +323,7 @@ def _compute_timing(
 
 
 def make_timing_rung(timing: RandomTiming | None) -> Rung:
-    """Return the rung of random timing; None was not computed."""
+    """Return the rung of random timing; None: the comparison was not computed."""
     failure = "no better than random timing"
     if timing is None:
         return Rung("better than random timing", None, failure, "not computed")

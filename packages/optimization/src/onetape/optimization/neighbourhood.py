@@ -10,16 +10,16 @@ from onetape.optimization.ranking import TrialResult, get_metric_value
 def compute_neighbour_medians(order: Sequence[TrialResult], metric: str) -> list[float | None]:
     """Return the median in-sample metric of the neighbours of each combination.
 
-    Neighbours differ in one parameter, by one step to the next value that was tried. Where they are
-    as good as the combination, the combination is on a plateau; where they are far worse, it is a
-    spike, which small changes of the market end.
+    Neighbours differ in one parameter, by one step to the next value that was tried. If they are as
+    good as the combination, it is on a plateau; if they are far worse, it is a spike, whose result
+    small changes of the market would end.
 
     Args:
         order: Results in any order.
         metric: Metric to compare.
 
     Returns:
-        In the same order; None where fewer than two neighbours have the metric.
+        Medians in the order of `order`; None where fewer than two neighbours have the metric.
     """
     if not order:
         return []

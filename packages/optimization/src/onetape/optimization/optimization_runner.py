@@ -1,4 +1,4 @@
-"""Run an optimization: plan it, evaluate it in several processes, rank and judge the results."""
+"""An optimization from its options to the result: plan, evaluate in processes, rank, judge."""
 
 import contextlib
 import hashlib
@@ -26,7 +26,6 @@ from onetape.core.errors import ConfigurationError, OnetapeError
 from onetape.core.folders import DATA_FOLDER
 from onetape.core.message_text import format_count
 from onetape.optimization.best_check import check_best
-from onetape.optimization.constraints import parse_constraint
 from onetape.optimization.evaluate import Evaluator, Job, SearchContext, count_in_sample_candles
 from onetape.optimization.folder import Results, open_results
 from onetape.optimization.identity import make_identity
@@ -39,7 +38,7 @@ from onetape.optimization.search_plan import SearchPlan
 from onetape.optimization.space import ParameterRange, ParameterSet, make_ranges
 from onetape.optimization.trial_loop import OptimizationDisplay, Trials, format_failure_line
 from onetape.optimization.trials_ledger import TrialCounts, TrialsLedger, compute_trial_digest
-from onetape.optimization.user_metrics import USER_METRICS, metrics_identity
+from onetape.optimization.user_metrics import USER_METRICS, make_metrics_identity
 from onetape.strategies import Strategy, get_lookback, load_strategy_class
 from onetape.strategies.output_capture import stdout_to_stderr
 from onetape.strategies.segments import UnexplainedGaps
@@ -63,13 +62,13 @@ class Optimization(Struct, frozen=True):
     failed: list[TrialResult]
     """Combinations for which the strategy raised an error."""
     earlier: int
-    """Combinations of this optimization that an earlier start had evaluated."""
+    """Number of combinations that an earlier start had evaluated."""
     counts: TrialCounts
     """Trials on this market, and evaluations of this out-of-sample part."""
     judgement: Judgement | None
     """Statistics and verdict of the best combination; None where none is ranked."""
     check: BiasCheck | None
-    """Bias check of some bars of the best combination."""
+    """Bias check of a sample of bars of the best combination; None: none is ranked."""
     pauses: tuple[str, ...]
     """Lines with the time since which the range is traded, where unexplained gaps delay that."""
     seconds: float
@@ -88,8 +87,9 @@ class Market(Struct, frozen=True):
     trading_rules_text: str
     """Trading rules of the market, in words, for output."""
     pauses: tuple[str, ...]
+    """Lines with the time since which the range is traded, where unexplained gaps delay that."""
     identity: dict[str, object]
-    """All that the result of a combination depends on, in addition to its parameters."""
+    """Identity of the optimization (identity.py)."""
 
 
 def run_optimization(
@@ -160,8 +160,8 @@ def plan_search(config: BacktestConfig, options: SearchOptions) -> SearchPlan:
     with stdout_to_stderr():
         cls = load_strategy_class(config.strategy.name, config.strategy.user_folder)
     ranges = make_ranges(cls, config.strategy.parameters, is_random=options.is_random)
-    for one in options.constraints:
-        parse_constraint(one.text, {each.name: None for each in ranges})
+    for constraint in options.constraints:
+        constraint.check_names(parameter.name for parameter in ranges)
     return prepare_plan(cls, ranges, options)
 
 
@@ -216,7 +216,7 @@ def load_market(config: BacktestConfig, plan: SearchPlan, options: SearchOptions
             ", the longest of all combinations,",
         )
         identity = make_identity(store, key, furthest, context)
-        identity |= metrics_identity(options.user_metrics)
+        identity |= make_metrics_identity(options.user_metrics)
     return Market(window, higher, context, trading_rules_text, tuple(pauses), identity)
 
 
@@ -232,7 +232,7 @@ def evaluate_all(
     """Evaluate all combinations without a result; return the number with an earlier result."""
     name, timeframe = plan.strategy.name, market.window.key.timeframe
 
-    # A combination that is ranked by another metric is no other trial.
+    # A combination that is ranked by another metric does not count as another trial.
     of_trial = {key: one for key, one in market.identity.items() if key != USER_METRICS}
 
     def record(points: Sequence[ParameterSet]) -> None:
@@ -244,7 +244,7 @@ def evaluate_all(
     trials = Trials(plan, sampler, results, record, options.trials)
     missing = trials.prepare()
     total = len(plan.points) if is_own else options.trials or 0
-    # Later batches are as large as the first one, where there are any.
+    # Later batches, if any, are as large as the first one.
     processes = max(1, min(options.processes, missing)) if is_own else options.processes
     pool = WorkerPool(work, processes, [results.descriptor])
     # The processes are forked before the bar starts a thread.

@@ -1,4 +1,4 @@
-"""Optimization in Python: combinations of parameters over candles, as a DataFrame of results."""
+"""`ot.optimize`: combinations of parameters over candles, with a DataFrame of results."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -53,7 +53,7 @@ class OptimizationResult:
             results: One row per combination, best first.
             rank: Metric that ranks.
             failures: Reasons why combinations gave no result, one sentence each.
-            judgement: Statistics and verdict of the best; None where none is ranked.
+            judgement: Statistics and verdict of the best combination; None: none is ranked.
         """
         self.results = results
         self.rank = rank
@@ -192,10 +192,10 @@ def _make_frame(order: list[TrialResult], least: LeastTrades) -> "pd.DataFrame":
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
-    for one in order:
-        row: dict[str, Any] = {**one["parameters"], "ranked": least.is_ranked(one)}
+    for trial in order:
+        row: dict[str, Any] = {**trial["parameters"], "ranked": least.is_ranked(trial)}
         for short, part in (("in", "in_sample"), ("out", "out_of_sample")):
-            row |= {f"{short}_{k}": v for k, v in one[part].items() if k != "buy_and_hold"}
+            row |= {f"{short}_{k}": v for k, v in trial[part].items() if k != "buy_and_hold"}
         rows.append(row)
     frame = pd.DataFrame(rows)
     frame.attrs["parameters"] = [*order[0]["parameters"]]

@@ -1,8 +1,8 @@
-"""Samplers of Optuna: TPE, CMA-ES, NSGA-II and quasi-random sequences, by ask and tell.
+"""Samplers of Optuna (TPE, CMA-ES, NSGA-II, quasi-random), by its `ask` and `tell`.
 
-The study lives in memory: Optuna's stores cost more per trial than an evaluation. A killed search
-resumes by proposing again, because proposals depend on the seed, the batch and earlier results
-alone.
+The study is in memory, because writing a trial to Optuna's storage takes longer than evaluating it.
+A killed optimization resumes by proposing the same batches again: proposals depend only on the
+seed, the number of the batch and the results of earlier batches.
 """
 
 import warnings
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
 
-#: Batches without a new combination after which the space counts as exhausted.
+#: Number of batches without a new combination after which the space counts as exhausted.
 _MOST_EMPTY_BATCHES: Final = 8
 #: Factor that separates the seeds of batches of two different seeds.
 _BATCHES_PER_SEED: Final = 1_000_003
@@ -60,7 +60,7 @@ class OptunaSampler:
         self._seen: set[tuple[Any, ...]] = set()
 
     def propose(self) -> list[ParameterSet]:
-        """Return the next batch; empty where nothing new was proposed for a while."""
+        """Return the next batch; empty: several batches had no new combination."""
         if self._empty >= _MOST_EMPTY_BATCHES:
             return []
         with warnings.catch_warnings():
@@ -77,7 +77,7 @@ class OptunaSampler:
         return points
 
     def learn(self, results: Sequence[TrialResult | None]) -> None:
-        """Give the study the metrics of the batch, in the order of the trials."""
+        """Pass the metrics of the batch to the study, in the order of the trials."""
         from optuna.trial import TrialState
 
         for trial, result in zip(self._open_trials, results, strict=True):
@@ -116,7 +116,7 @@ def _make_batch_sampler(options: SearchOptions, batch: int) -> "BaseSampler":
         case "nsga2":
             return samplers.NSGAIISampler(seed=seed, population_size=max(2, options.batch))
         case "qmc":
-            # One sequence over all batches: the study stores its position.
+            # All batches share one sequence; the study stores the position in it.
             return samplers.QMCSampler(seed=options.seed % (1 << 32), scramble=True)
         case _:
             return samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)

@@ -1,4 +1,4 @@
-"""Order combinations by one metric of the in-sample part, and compare it with the other part."""
+"""Ranking of combinations by in-sample metrics, and its stability in the out-of-sample part."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -20,7 +20,7 @@ LOWER_IS_BETTER: Final = frozenset(
         *("turnover", "refused_orders", "ambiguous_bars", "exposure", "average_bars"),
     }
 )
-#: Fields of the metrics that are the same for every combination, or no number.
+#: Fields of the metrics that cannot rank: equal for every combination, or not a number.
 _NO_RANK: Final = frozenset({"start_cash", "market_change", "open_at_end", "buy_and_hold"})
 
 #: One combination that was tried: parameters, and the metrics of both parts.
@@ -43,7 +43,7 @@ class RankStability(Struct, frozen=True):
     ranked: int = 0
     """Number of combinations with enough in-sample trades to be ranked."""
     compared: int = 0
-    """Combinations that the rank correlation is over: enough trades in both parts."""
+    """Number of combinations with enough trades in both parts, which the rank correlation uses."""
 
 
 class LeastTrades(Struct, frozen=True):
@@ -72,16 +72,17 @@ class LeastTrades(Struct, frozen=True):
         return enough and self.is_ranked(result)
 
 
+#: No combination is left out for too few trades.
 ANY_TRADES: Final = LeastTrades()
 
 
 def list_rank_metrics() -> tuple[str, ...]:
-    """Return the names of metrics that can rank combinations."""
+    """Return the field names of metrics that can rank combinations."""
     return tuple(name for name in Metrics.__struct_fields__ if name not in _NO_RANK)
 
 
 def parse_metric_name(name: str) -> str:
-    """Return a metric's name, given as it is or by its label.
+    """Return the field name of a metric, given by that name or by its label.
 
     Raises:
         UsageError: no metric has that name.
@@ -106,10 +107,10 @@ def rank_results(
     metrics: str | Sequence[str],
     least: LeastTrades = ANY_TRADES,
 ) -> list[TrialResult]:
-    """Return the combinations, best first; those with too few trades come last.
+    """Return the combinations, best first by the in-sample part; those with too few trades last.
 
     In both groups, combinations without the metric come last, and equal ones keep their order. For
-    several metrics the Pareto front comes first. Only the in-sample part counts.
+    several metrics the Pareto front comes first.
     """
     names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
     keys = [_compute_sort_keys(results, "in_sample", name) for name in names]
@@ -129,7 +130,7 @@ def is_on_front(keys: FloatArray, counts: NDArray[np.bool_]) -> NDArray[np.bool_
     """
     front = np.zeros(len(keys), dtype=np.bool_)
     left = np.flatnonzero(counts & np.isfinite(keys).all(axis=1))
-    # In the order of the columns nothing is dominated by a later row.
+    # Sorted by the columns, no row is dominated by a later one.
     left = left[np.lexsort(keys[left].T[::-1])]
     while len(left):
         first = keys[left[0]]
@@ -182,7 +183,7 @@ def compute_spearman(first: FloatArray, second: FloatArray) -> float | None:
 
 
 def _compute_median(values: FloatArray) -> float:
-    """Return the median; NumPy's imports its masked arrays for it, Python's its fractions."""
+    """Return the median, without the imports that NumPy's and Python's functions need."""
     ordered = np.sort(values)
     return float(ordered[(len(values) - 1) // 2] + ordered[len(values) // 2]) / 2
 

@@ -1,4 +1,4 @@
-"""Samplers propose combinations: the whole grid, seeded draws, or those of Optuna."""
+"""Samplers, which propose combinations: the whole grid, seeded draws, or samplers of Optuna."""
 
 from collections.abc import Iterator, Sequence
 from typing import Protocol
@@ -21,7 +21,11 @@ class Sampler(Protocol):
         ...
 
     def learn(self, results: Sequence[TrialResult | None]) -> None:
-        """Take the results of the batch in the same order; None for refused combinations."""
+        """Use the results of the batch, in its order, for later proposals.
+
+        Args:
+            results: Result of each combination; None: the combination was refused.
+        """
         ...
 
 

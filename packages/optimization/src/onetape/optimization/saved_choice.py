@@ -1,4 +1,4 @@
-"""Save what an optimization or a walk-forward has chosen, next to its results."""
+"""Saving of the chosen parameters of an optimization or walk-forward, next to its results."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +19,14 @@ def save_best(
     context: SearchContext,
     best: TrialResult | None,
 ) -> None:
-    """Save the best ranked combination of an optimization; None where none is ranked.
+    """Save the best ranked combination of an optimization.
+
+    Args:
+        folder: Folder of the optimization.
+        config: Configuration of the backtests.
+        options: Options of the optimization.
+        context: Candles and rules of the optimization.
+        best: Best combination; None: none is ranked, which is saved too.
 
     Raises:
         ConfigurationError: the file cannot be written.
@@ -34,7 +41,7 @@ def save_best(
         min_trades=options.min_trades,
         start=context.window.start,
         end=context.split,
-        parameters=None if best is None else _texts(best["parameters"]),
+        parameters=None if best is None else _format_parameters(best["parameters"]),
     )
     save_choice(folder, choice)
 
@@ -59,11 +66,11 @@ def save_newest(
         start=newest.train_start,
         end=newest.test_start,
         windows=len(windows),
-        parameters=None if newest.parameters is None else _texts(newest.parameters),
+        parameters=None if newest.parameters is None else _format_parameters(newest.parameters),
     )
     save_choice(folder, choice)
 
 
-def _texts(parameters: ParameterSet) -> dict[str, str]:
+def _format_parameters(parameters: ParameterSet) -> dict[str, str]:
     """Return the values of a combination as `--param` takes them."""
     return {name: format_parameter_value(value) for name, value in parameters.items()}

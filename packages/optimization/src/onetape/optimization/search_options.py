@@ -1,4 +1,4 @@
-"""Options of an optimization, in addition to the configuration of its backtests."""
+"""Options of an optimization: sampler, ranking, constraints, processes and seed."""
 
 from typing import Final
 
@@ -8,12 +8,12 @@ from onetape.core.errors import UsageError
 from onetape.optimization.constraints import Constraint
 from onetape.optimization.user_metrics import UserMetric
 
-#: Bounds of the out-of-sample part.
+#: Bounds of the out-of-sample part, as a fraction of the range.
 LEAST_PART: Final = 0.05
 MOST_PART: Final = 0.9
-#: Closed trades that a combination needs to be ranked, where the flag is not given.
+#: Default number of closed trades that a combination needs to be ranked.
 LEAST_TRADES: Final = 20
-#: Trials that are proposed together; results do not depend on the number of processes.
+#: Default number of trials that a sampler proposes together.
 BATCH: Final = 32
 #: Samplers: Onetape's own, and those of Optuna.
 OWN_SAMPLERS: Final = ("grid", "random")
@@ -46,7 +46,7 @@ class SearchOptions(Struct, frozen=True, kw_only=True):
     constraints: tuple[Constraint, ...] = ()
     """Conditions that a combination must meet."""
     user_metrics: tuple[UserMetric, ...] = ()
-    """Metrics of the user's own among `metrics`."""
+    """Those of `metrics` that are functions of the user."""
 
     def __post_init__(self) -> None:
         """Check the options.
@@ -80,7 +80,7 @@ class SearchOptions(Struct, frozen=True, kw_only=True):
 
     @property
     def metric(self) -> str:
-        """Return the metric that orders a list."""
+        """Return the first metric, by which tables are ordered."""
         return self.metrics[0]
 
     @property

@@ -1,4 +1,4 @@
-"""Combinations of an optimization: those that can be evaluated, and those that are refused."""
+"""The plan of an optimization: combinations to evaluate, refused ones, and the longest lookback."""
 
 import itertools
 from dataclasses import dataclass, field
@@ -12,7 +12,8 @@ from onetape.optimization.space import ParameterRange, ParameterSet, iterate_ran
 from onetape.strategies import Strategy, get_higher_lookback, get_lookback
 from onetape.strategies.output_capture import stdout_to_stderr
 
-#: Random combinations that show, with the corners, the longest lookback of proposals.
+#: Numbers of random combinations and of corners of the space from which the longest lookback is
+#: found, if a sampler proposes combinations later.
 _PROBES: Final = 200
 _MOST_CORNERS: Final = 256
 #: Number of refusals whose text is stored.
@@ -24,15 +25,18 @@ class SearchPlan:
     """Combinations that can be evaluated, in the order of the trials."""
 
     strategy: type[Strategy]
+    """Class of the strategy."""
     ranges: tuple[ParameterRange, ...]
+    """Values or bounds of each parameter."""
     constraints: tuple[Constraint, ...] = ()
     points: list[ParameterSet] = field(default_factory=list[ParameterSet])
+    """Combinations to evaluate."""
     failed: list[TrialResult] = field(default_factory=list[TrialResult])
-    """Combinations whose construction raised in the strategy's own code."""
+    """Combinations for which the strategy's own code raised an error when it was made."""
     invalid: int = 0
-    """Combinations that a constraint or the strategy refuses, such as fast over slow."""
+    """Number of combinations that a constraint or the strategy refuses, such as fast over slow."""
     repeated: int = 0
-    """Proposals of a sampler that repeat an earlier one."""
+    """Number of proposals of a sampler that repeat an earlier one."""
     refusals: list[str] = field(default_factory=list[str])
     """Texts of the first refusals."""
     longest: Strategy | None = None
@@ -40,7 +44,7 @@ class SearchPlan:
     longest_higher: Strategy | None = None
     """Strategy with the longest lookback over higher timeframes."""
     is_prepared: bool = False
-    """Whether candles are loaded, so that no longer lookback can be served."""
+    """Whether candles are loaded; combinations with a longer lookback are then refused."""
     _seen: set[str] = field(default_factory=set[str])
     """Keys of all proposals."""
     _keys: set[str] = field(default_factory=set[str])
@@ -85,14 +89,14 @@ class SearchPlan:
         return make_result_key(point) in self._keys
 
     def probe(self, seed: int) -> None:
-        """Measure the longest lookback of a sampler's proposals by corners and random draws."""
+        """Find the longest lookback that a sampler's proposals may have, by corners and draws."""
         ends = [
-            (one.values[0], one.values[-1]) if one.values else (one.lowest, one.highest)
-            for one in self.ranges
+            (each.values[0], each.values[-1]) if each.values else (each.lowest, each.highest)
+            for each in self.ranges
         ]
-        names = [one.name for one in self.ranges]
+        names = [each.name for each in self.ranges]
         corners = itertools.islice(itertools.product(*ends), _MOST_CORNERS)
-        probes: list[dict[str, Any]] = [dict(zip(names, one, strict=True)) for one in corners]
+        probes: list[dict[str, Any]] = [dict(zip(names, corner, strict=True)) for corner in corners]
         probes += itertools.islice(iterate_random_points(self.ranges, _PROBES, seed), _PROBES)
         inner = SearchPlan(self.strategy, self.ranges, self.constraints)
         for point in probes:

@@ -22,9 +22,9 @@ from onetape.strategies.parameters import make_setting_key
 #: Values by the parameters' names: one combination.
 ParameterSet = dict[str, Any]
 
-#: Draws of a random search for each requested combination, before the space counts as exhausted.
+#: Number of draws for each requested combination after which the space counts as exhausted.
 _DRAWS_FOR_ONE: Final = 100
-#: Digits of a random number: enough to distinguish two, and short enough to type again.
+#: Significant digits of a drawn number, few enough to type it again.
 _RANDOM_DIGITS: Final = 4
 _YES_NO: Final = {"true": True, "yes": True, "false": False, "no": False}
 
@@ -33,10 +33,13 @@ class ParameterRange(Struct, frozen=True):
     """One parameter: listed values, or all between two bounds."""
 
     name: str
+    """Name of the parameter."""
     values: tuple[Any, ...]
     """Allowed values; empty: any value from `low` to `high`."""
     low: float = 0.0
+    """Smallest value, if `values` is empty."""
     high: float = 0.0
+    """Largest value, if `values` is empty."""
     is_whole: bool = False
     """Whether values between `low` and `high` are whole numbers."""
 
@@ -75,7 +78,7 @@ class ParameterRange(Struct, frozen=True):
 
 
 def round_drawn_value(one: ParameterRange, value: Any) -> Any:
-    """Return a drawn value; one between two bounds is rounded to a few digits, inside them."""
+    """Return a drawn value; a number between bounds is rounded to few digits within them."""
     if one.values or one.is_whole:
         return value
     rounded = float(f"{value:.{_RANDOM_DIGITS}g}")
@@ -83,7 +86,7 @@ def round_drawn_value(one: ParameterRange, value: Any) -> Any:
 
 
 def format_parameter_value(value: Any) -> str:
-    """Return a value as `--param` takes it: exact, and no `True`."""
+    """Return a value as text for `--param`: exact, and booleans in lower case."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -125,7 +128,7 @@ def make_ranges(
 
 
 def iterate_grid_points(ranges: tuple[ParameterRange, ...]) -> Iterator[ParameterSet]:
-    """Return every combination, the last parameter moving fastest.
+    """Yield every combination; the last parameter changes fastest.
 
     Raises:
         UsageError: there are too many combinations.
@@ -144,7 +147,7 @@ def iterate_grid_points(ranges: tuple[ParameterRange, ...]) -> Iterator[Paramete
 def iterate_random_points(
     ranges: tuple[ParameterRange, ...], count: int, seed: int
 ) -> Iterator[ParameterSet]:
-    """Return seeded draws without repetition, as many as the space holds and `count` may need."""
+    """Yield seeded draws without repetition: at least `count`, or all that the space has."""
     random = Random(seed)  # noqa: S311 - not for secrets: the draws must be repeatable
     seen: set[tuple[Any, ...]] = set()
     for _ in range(count * _DRAWS_FOR_ONE):
@@ -219,7 +222,7 @@ def _list_range_values(
         raise _make_parameter_error(
             strategy, info, f"a range of {MOST_COMBINATIONS:,} values at most", text
         )
-    # In Decimals: 0.1 and 0.3 are reached as they are written.
+    # Computed in Decimals, so that values such as 0.3 equal those that are written.
     return tuple(_convert_number(info, low + step * number) for number in range(count))
 
 

@@ -1,4 +1,7 @@
-"""The loop of an optimization: a sampler proposes, a pool evaluates, a file keeps results."""
+"""The loop of an optimization: the sampler proposes a batch, processes evaluate it, repeat.
+
+Results are stored one by one, and the sampler gets those of a whole batch.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
@@ -16,7 +19,7 @@ from onetape.optimization.search_plan import SearchPlan
 from onetape.optimization.space import ParameterSet, format_parameter_value
 from onetape.optimization.user_metrics import decode_failure
 
-#: Failures that are shown one by one; the others are counted.
+#: Number of failures that are shown one by one; further ones are only counted.
 FAILURES_SHOWN: Final = 5
 
 
@@ -43,11 +46,11 @@ class Trials:
         """Prepare the loop; nothing is proposed yet.
 
         Args:
-            plan: Takes the combinations that can be evaluated.
-            sampler: Proposes combinations; None: the plan has all of them.
-            results: Results that are there, and the file of new ones.
+            plan: Plan to which proposed combinations are added.
+            sampler: Proposes combinations; None: the plan has all of them already.
+            results: Earlier results; new ones are added.
             record: Writes trials into the ledger, before they are evaluated.
-            most: Most combinations that are evaluated; None: all that are proposed.
+            most: Maximum number of combinations to evaluate; None: all that are proposed.
         """
         self._plan = plan
         self._sampler = sampler
@@ -77,7 +80,7 @@ class Trials:
             done = self._evaluate(pool, display, done)
             if self._sampler is None or len(self._plan.points) == self._most:
                 break
-            # A repeated combination has a result too; a refused one has none, even if stored.
+            # A repeated combination has its result; a refused one has none, even if one is stored.
             self._sampler.learn(
                 [
                     self._results.get(point) if self._plan.has(point) else None
@@ -103,7 +106,7 @@ class Trials:
         """Evaluate the new combinations of the batch; return how many are done in all.
 
         Raises:
-            UsageError: a metric of the user gave no number; results that came before are stored.
+            UsageError: a metric of the user gave no number; earlier results are stored.
         """
         points = self._collect_new_points()
         first = len(self._plan.points) - len(points)
@@ -118,7 +121,7 @@ class Trials:
         for index, line in pool.map_unordered(jobs):
             failure = decode_failure(line)
             if failure is not None:
-                shown = parameters_text(jobs[index].parameters)
+                shown = format_parameters(jobs[index].parameters)
                 raise UsageError(
                     f"--rank: {shown}: {failure}; return a finite number for every backtest, also "
                     "for one without trades"
@@ -140,10 +143,10 @@ class Trials:
 
 def format_failure_line(result: TrialResult) -> str:
     """Return the error of a combination, in one line."""
-    return f"backtester: {parameters_text(result['parameters'])}: {result['error']}"
+    return f"backtester: {format_parameters(result['parameters'])}: {result['error']}"
 
 
-def parameters_text(parameters: ParameterSet) -> str:
+def format_parameters(parameters: ParameterSet) -> str:
     """Return the parameters of a combination: `fast 5, slow 20`."""
     return ", ".join(
         f"{name} {format_parameter_value(value)}" for name, value in parameters.items()

@@ -20,9 +20,10 @@ from msgspec import Struct
 from onetape.core.errors import ConfigurationError
 from onetape.core.message_text import format_os_error
 
-#: Bytes that identify a trial.
+#: Number of bytes of a trial's digest.
 _TRIAL_BYTES: Final = 8
-#: Trials of a line: a line is shorter than the block in which the last line's end is searched.
+#: Maximum number of trials in a line, so that a line is shorter than the block that is read to find
+#: the end of the last line.
 _TRIALS_PER_LINE: Final = 10_000
 
 
@@ -30,11 +31,11 @@ class TrialCounts(Struct, frozen=True):
     """Numbers of trials on a market."""
 
     market: int
-    """Trials of all strategies on this exchange and symbol."""
+    """Number of trials of all strategies on this exchange and symbol."""
     strategy: int
-    """Trials of this strategy on this exchange and symbol."""
+    """Number of trials of this strategy on this exchange and symbol."""
     looks: int
-    """Choices whose result on the out-of-sample part was computed; this one is counted."""
+    """Number of looks at the out-of-sample part, this one included."""
 
 
 class _LedgerLine(Struct, omit_defaults=True):
@@ -49,6 +50,7 @@ class _LedgerLine(Struct, omit_defaults=True):
     start: int = 0
     """Start of the out-of-sample part, epoch seconds."""
     end: int = 0
+    """End of the out-of-sample part, exclusive, epoch seconds."""
 
 
 class TrialsLedger:
@@ -96,7 +98,7 @@ class TrialsLedger:
             strategy: Name of the strategy.
             timeframe: Timeframe of the candles.
             choice: Digest of the combinations and the criteria of the choice.
-            start: Begin of the out-of-sample part, epoch seconds.
+            start: Start of the out-of-sample part, epoch seconds.
             end: End of the part, exclusive.
 
         Raises:
@@ -146,7 +148,7 @@ def compute_trial_digest(identity: Mapping[str, Any], parameters: Mapping[str, A
 
 
 def _append_whole(descriptor: int, line: bytes) -> None:
-    """Append a line or nothing; a half line of a killed process is cut off."""
+    """Append a whole line or nothing; an incomplete last line of a killed process is cut off."""
     size = os.fstat(descriptor).st_size
     tail = os.pread(descriptor, min(size, 1 << 20), max(0, size - (1 << 20)))
     end = size - len(tail) + tail.rfind(b"\n") + 1 if tail else 0

@@ -1,11 +1,11 @@
-"""Metrics of the user's own: a Python file with a function that returns a number for a backtest.
+"""Metrics of the user: a Python file with a function that returns a number for a backtest.
 
     # user/metrics/steady.py
     def steady(run):
         return float(run.returns.mean() - 2 * run.returns.std()) if len(run.returns) else 0.0
 
 `--rank user/metrics/steady.py` ranks by it, the highest first. The SHA-256 of the file is part of
-what an optimization's folder is named by, so values of changed code are not mixed.
+the optimization's identity, so values of changed code are not mixed.
 """
 
 import hashlib
@@ -35,21 +35,21 @@ from onetape.strategies.user_modules import UserModuleLoader
 
 #: Key of the identity of an optimization: digest of each metric of the user, by name.
 USER_METRICS: Final = "user_metrics"
-#: Longest name of a metric, which heads columns.
+#: Longest name of a metric, in characters; it is the heading of a column.
 _LONGEST_NAME: Final = 60
 #: Beginning of the line of a combination for which a metric gave no number.
 _FAILURE: Final = b'{"metric_failure":'
 
 
 class MetricInput(Struct, frozen=True):
-    """One backtest, as a metric of the user's own gets it; all arrays are read-only.
+    """One backtest as the argument of a user's metric; all arrays are read-only.
 
     The n candles are those of the part that is evaluated: in-sample, out-of-sample or training.
     """
 
     metrics: Mapping[str, Any]
-    """Our own metrics by field (docs/metrics.md): ratios are fractions, times are seconds, money is
-    quote currency; None where a metric is not defined."""
+    """Built-in metrics by field (docs/metrics.md): ratios are fractions, times are seconds, money
+    is quote currency; None where a metric is not defined."""
     start_cash: float
     """Value of the account before the first candle, quote currency."""
     equity: FloatArray
@@ -58,8 +58,8 @@ class MetricInput(Struct, frozen=True):
     """Candles of the part: timestamp (open, epoch seconds UTC), open, high, low, close (quote
     currency) and volume (base currency), shape (n,) each."""
     returns: FloatArray
-    """Daily returns as fractions, which our ratios are computed of, shape (d,); of candles that are
-    longer than a day one return each."""
+    """Daily returns as fractions, from which built-in ratios are computed, shape (d,); candles
+    longer than a day have one return each."""
     periods: float
     """Number of such returns in a year."""
     profits: FloatArray
@@ -74,12 +74,12 @@ class MetricInput(Struct, frozen=True):
 
 
 class UserMetric(Struct, frozen=True):
-    """A metric of the user's own; a higher value is better."""
+    """A metric of the user; a higher value is better."""
 
     name: str
     """Name of the function, and of the metric in tables and --json."""
     file: str
-    """File as the flag names it."""
+    """Path of the file as `--rank` names it."""
     digest: str
     """SHA-256 of the file's text, in hex."""
     function: FunctionType
@@ -87,11 +87,11 @@ class UserMetric(Struct, frozen=True):
 
 
 class MetricError(Exception):
-    """A metric of the user's own gave no number; the text states where and why."""
+    """A metric of the user gave no number; the text states where and why."""
 
 
 def parse_ranks(texts: Iterable[str]) -> tuple[tuple[str, ...], tuple[UserMetric, ...]]:
-    """Return the metrics that `--rank` names, and those among them that are the user's own.
+    """Return the names of the metrics that `--rank` gives, and those of the user among them.
 
     Raises:
         UsageError: no metric has that name, or a file has no such function.
@@ -133,7 +133,9 @@ def load_metric(text: str) -> UserMetric:
         for key, value in vars(module).items()
         if isinstance(value, FunctionType) and value.__module__ == name
     }
-    chosen = given if colon and path_text.endswith(".py") else _default_name(path, functions, text)
+    chosen = (
+        given if colon and path_text.endswith(".py") else _find_default_name(path, functions, text)
+    )
     if chosen not in functions:
         known = ", ".join(functions) or "none"
         raise UsageError(
@@ -147,12 +149,12 @@ def load_metric(text: str) -> UserMetric:
     return UserMetric(chosen, str(path), digest, functions[chosen])
 
 
-def metrics_identity(metrics: Sequence[UserMetric]) -> dict[str, Any]:
-    """Return what stored results depend on by the metrics of the user: nothing without any."""
-    return {USER_METRICS: {one.name: one.digest for one in metrics}} if metrics else {}
+def make_metrics_identity(metrics: Sequence[UserMetric]) -> dict[str, Any]:
+    """Return the part of an optimization's identity for metrics of the user; empty: none."""
+    return {USER_METRICS: {metric.name: metric.digest for metric in metrics}} if metrics else {}
 
 
-def part_metrics(
+def compute_part_metrics(
     result: SimulationResult, context: MetricsContext, own: Sequence[UserMetric], part: str
 ) -> Metrics | dict[str, Any]:
     """Return the metrics of a part of the range, with those of the user.
@@ -169,8 +171,8 @@ def part_metrics(
     metrics = compute_metrics(result, context)
     if not own:
         return metrics
-    given = _metric_input(result, metrics, context)
-    return {**metrics.as_dict(), **{one.name: _value(one, given, part) for one in own}}
+    given = _make_metric_input(result, metrics, context)
+    return {**metrics.as_dict(), **{one.name: _compute_value(one, given, part) for one in own}}
 
 
 def encode_failure(error: MetricError) -> bytes:
@@ -189,7 +191,7 @@ def _is_file(text: str) -> bool:
     return text.endswith(".py") or text.rpartition(":")[0].endswith(".py")
 
 
-def _default_name(path: Path, functions: Mapping[str, FunctionType], text: str) -> str:
+def _find_default_name(path: Path, functions: Mapping[str, FunctionType], text: str) -> str:
     """Return the function called like its file, or the only public one."""
     public = [name for name in functions if not name.startswith("_")]
     if path.stem in functions:
@@ -232,13 +234,13 @@ def _run_file(path: Path, text: str) -> tuple[str, UserModuleLoader, ModuleType]
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         line = error.lineno if isinstance(error, SyntaxError) else None
-        line = line or _line_in(where, error.__traceback__)
+        line = line or _find_line(where, error.__traceback__)
         why = f"{type(error).__name__}: {getattr(error, 'msg', None) or format_error(error)}"
         raise ConfigurationError(f"metric file {path}, line {line}: {why}; fix the file") from error
     return name, loader, module
 
 
-def _value(metric: UserMetric, given: MetricInput, part: str) -> float:
+def _compute_value(metric: UserMetric, given: MetricInput, part: str) -> float:
     """Return the value of a metric.
 
     Raises:
@@ -250,10 +252,10 @@ def _value(metric: UserMetric, given: MetricInput, part: str) -> float:
             value = metric.function(given)
     except (Exception, SystemExit) as error:
         file = metric.function.__code__.co_filename
-        line = _line_in(file, error.__traceback__)
+        line = _find_line(file, error.__traceback__)
         why = f"{type(error).__name__}: {format_error(error)}".removesuffix(": ")
         raise MetricError(f"{where}: line {line}: {why}") from error
-    # NumPy's numbers are registered as real ones, its arrays and truth values are not.
+    # `numbers.Real` includes NumPy's numbers, but not its arrays and booleans.
     is_number = not isinstance(value, bool) and isinstance(value, Real)
     try:
         number = float(value) if is_number else math.nan
@@ -265,7 +267,7 @@ def _value(metric: UserMetric, given: MetricInput, part: str) -> float:
     return number
 
 
-def _metric_input(
+def _make_metric_input(
     result: SimulationResult, metrics: Metrics, context: MetricsContext
 ) -> MetricInput:
     returns, periods = compute_period_returns(result.start_cash, result.equity, context.calendar)
@@ -275,25 +277,27 @@ def _metric_input(
     return MetricInput(
         metrics=metrics.as_dict(),
         start_cash=result.start_cash,
-        equity=_locked(result.equity),
-        candles=Candles(_locked(candles.timestamp), *(_locked(column) for column in columns)),
-        returns=_locked(returns),
+        equity=_make_read_only(result.equity),
+        candles=Candles(
+            _make_read_only(candles.timestamp), *(_make_read_only(column) for column in columns)
+        ),
+        returns=_make_read_only(returns),
         periods=periods,
-        profits=_locked(stats.profits),
-        profit_ratios=_locked(stats.ratios),
-        entry_bars=_locked(log.get_entry_column()),
-        exit_bars=_locked(log.get_exit_column()),
+        profits=_make_read_only(stats.profits),
+        profit_ratios=_make_read_only(stats.ratios),
+        entry_bars=_make_read_only(log.get_entry_column()),
+        exit_bars=_make_read_only(log.get_exit_column()),
     )
 
 
-def _locked(values: NDArray[Any]) -> NDArray[Any]:
+def _make_read_only(values: NDArray[Any]) -> NDArray[Any]:
     """Return a read-only view of an array."""
     view = values.view()
     view.flags.writeable = False
     return view
 
 
-def _line_in(file: str, step: TracebackType | None) -> int:
+def _find_line(file: str, step: TracebackType | None) -> int:
     """Return the line of a file that an error passed through last; 1 where it did not."""
     line = 1
     while step is not None:

@@ -39,8 +39,8 @@ from onetape.optimization.statistics.sharpe import compute_return_moments
 from onetape.optimization.user_metrics import (
     MetricError,
     UserMetric,
+    compute_part_metrics,
     encode_failure,
-    part_metrics,
 )
 from onetape.optimization.verdict import Verdict, has_failure
 from onetape.optimization.windows import Scheme, Window
@@ -59,8 +59,9 @@ class WindowChoice(Struct, frozen=True):
     test_start: int
     """Start of the test part and end of the training part, epoch seconds."""
     test_end: int
+    """End of the test part, exclusive, epoch seconds."""
     parameters: dict[str, Any] | None
-    """Chosen parameters; None where no combination has enough trades, so nothing is traded."""
+    """Chosen parameters; None: no combination has enough trades, so nothing is traded."""
     in_sample: float | None
     """Ranking metric of the choice in the training part."""
     in_sample_return: float | None
@@ -79,7 +80,7 @@ class ParameterStability(Struct, frozen=True):
     values: list[Any]
     """Chosen value of each window; None where nothing was chosen."""
     changes: int
-    """Windows whose value differs from that of the window before."""
+    """Number of windows whose value differs from that of the window before."""
 
 
 class WalkForward(Struct, frozen=True):
@@ -101,7 +102,7 @@ class WalkForward(Struct, frozen=True):
 
 
 class WindowEvaluator:
-    """Evaluates a combination on the training part of each window, in any process."""
+    """Evaluates a combination on the training part of each window, in a worker process."""
 
     def __init__(
         self,
@@ -123,23 +124,23 @@ class WindowEvaluator:
         self._columns = IndicatorCache((context.window.candles, *context.higher.values()))
         self._backgrounds: list[MetricsContext] = [
             make_metrics_context(
-                context.window.candles[one.train_start : one.test_start], context.rules
+                context.window.candles[each.train_start : each.test_start], context.rules
             )
-            for one in windows
+            for each in windows
         ]
         _ = context.are_sound
 
     def __call__(self, job: Job) -> bytes:
         """Return the line of the results, without its end: metrics by window, or the error.
 
-        Where a metric of the user gives no number it is the line of `encode_failure`.
+        If a metric of the user gives no number, the line is that of `encode_failure`.
         """
         line: dict[str, Any] = {"parameters": job.parameters}
         try:
-            with self._columns.used():
+            with self._columns.activate():
                 strategy = self._strategy(**job.parameters)
                 line["windows"] = [
-                    part_metrics(
+                    compute_part_metrics(
                         simulate_part(
                             strategy,
                             self._context,
@@ -166,7 +167,7 @@ class WindowEvaluator:
 def compute_training_part(
     context: SearchContext, strategy: Strategy, window: Window
 ) -> tuple[int, int, int]:
-    """Return the training part: first candle read, first one traded, end."""
+    """Return the indices of a training part: first candle read, first one traded, end."""
     return _compute_part(context, strategy, window.train_start, window.test_start)
 
 
@@ -187,7 +188,7 @@ def walk_forward(
     min_trades: int,
     looks: int,
 ) -> WalkForward:
-    """Choose in each window, trade the test parts by one account, and judge the result.
+    """Choose in each window, trade the test parts on one account, and judge the result.
 
     Args:
         strategy: Strategy of the combinations.
@@ -207,8 +208,8 @@ def walk_forward(
     result = _simulate(context, windows, signals, context.rules)
     doubled = _simulate(context, windows, signals, double_costs(context.rules))
     choices = [
-        _make_window_choice(context, one, best, metrics[0], result, windows[0].test_start)
-        for one, best in zip(windows, chosen, strict=True)
+        _make_window_choice(context, window, best, metrics[0], result, windows[0].test_start)
+        for window, best in zip(windows, chosen, strict=True)
     ]
     judged = _make_judged(result, doubled)
     evidence = compute_sharpe_evidence(
@@ -226,7 +227,7 @@ def walk_forward(
         timing = compute_random_timing(compute_market_returns(result.candles), [own])
     rungs.append(make_timing_rung(timing))
     rungs.append(make_deflated_rung(evidence, "out of sample", "walk-forwards", is_by_sharpe=True))
-    known = [one.efficiency for one in choices if one.efficiency is not None]
+    known = [each.efficiency for each in choices if each.efficiency is not None]
     return WalkForward(
         scheme,
         choices,
@@ -265,11 +266,12 @@ def _stitch_signals(
     for window, best in zip(windows, chosen, strict=True):
         first, end = window.test_start - begin, window.test_end - begin
         if best is not None:
-            one = strategy(**best["parameters"])
-            part = _compute_part(context, one, window.test_start, window.test_end)
-            signals[first:end] = compute_part_signals(one, context, part)[1][part[1] - part[0] :]
+            instance = strategy(**best["parameters"])
+            part = _compute_part(context, instance, window.test_start, window.test_end)
+            part_signals = compute_part_signals(instance, context, part)[1]
+            signals[first:end] = part_signals[part[1] - part[0] :]
         if scheme.boundary == "close" or best is None:
-            # Sold at the first open of the next part, at the costs of any market order.
+            # A SELL on the last candle fills at the first open of the next part, with all costs.
             signals[end - 1] = SELL
     return signals
 
@@ -347,7 +349,10 @@ def _compute_stability(chosen: Sequence[TrialResult | None]) -> list[ParameterSt
 
 
 def compute_daily_equity(result: SimulationResult) -> tuple[list[int], FloatArray, FloatArray]:
-    """Return days, equity and holding at equal exposure, both from 1, for a picture."""
+    """Return days (epoch seconds), equity, and equity of holding the market at equal exposure.
+
+    Both start at 1; the page draws them.
+    """
     calendar = make_calendar(result.candles.timestamp)
     times = [int(time) for time in result.candles.timestamp[calendar.measured]]
     market, _ = compute_period_returns(

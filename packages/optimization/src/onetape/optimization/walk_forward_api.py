@@ -1,4 +1,4 @@
-"""Walk-forward in Python: stitched out-of-sample equity, windows and verdict."""
+"""`ot.walk_forward`: a walk-forward in Python, with stitched equity, windows and verdict."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -45,9 +45,9 @@ class WalkForwardResult:
         import pandas as pd
 
         rows: list[dict[str, Any]] = []
-        for one in self.found.windows:
-            row = {key: value for key, value in asdict(one).items() if key != "parameters"}
-            rows.append({**row, **(one.parameters or {})})
+        for window in self.found.windows:
+            row = {key: value for key, value in asdict(window).items() if key != "parameters"}
+            rows.append({**row, **(window.parameters or {})})
         frame = pd.DataFrame(rows)
         for name in ("train_start", "test_start", "test_end"):
             frame[name] = pd.to_datetime(frame[name], unit="s", utc=True)

@@ -1,4 +1,4 @@
-"""Run a walk-forward over stored candles: plan, evaluate the training parts, choose, stitch."""
+"""A walk-forward over stored candles: plan, evaluate the training parts, choose, stitch, save."""
 
 import time
 from pathlib import Path
@@ -43,7 +43,7 @@ class WalkForwardRun(Struct, frozen=True):
     walk_forward: WalkForward
     failed: list[TrialResult]
     earlier: int
-    """Combinations that an earlier start had evaluated."""
+    """Number of combinations that an earlier start had evaluated."""
     counts: TrialCounts
     seconds: float
 

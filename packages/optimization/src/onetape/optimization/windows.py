@@ -8,23 +8,26 @@ from msgspec import Struct
 from onetape.backtest.models import CandleWindow
 from onetape.core.errors import DataError, UsageError
 
-#: At a boundary between two test parts: close sells the position at the first open of the next
-#: part, carry leaves it to the next choice.
+#: Treatment of a position at the boundary of two test parts: close sells it at the first open of
+#: the next part, carry keeps it until the next choice sells it.
 Boundary = Literal["close", "carry"]
 
 _UNITS: Final = {"h": 3_600, "d": 86_400, "w": 604_800}
-#: A last test part that is shorter than this share of the others is left out.
+#: Minimum length of the last test part as a fraction of the others; a shorter one is left out.
 _LEAST_SHARE: Final = 0.5
 
 
 class Scheme(Struct, frozen=True):
-    """Lengths of the windows."""
+    """Lengths of the windows, and the treatment of positions between them."""
 
     train_seconds: int
+    """Length of a training part."""
     test_seconds: int
+    """Length of a test part."""
     is_anchored: bool = False
     """Whether every training part begins with the range; else it moves with the test part."""
     boundary: Boundary = "close"
+    """Treatment of a position at the boundary of two test parts."""
 
     @property
     def text(self) -> str:
@@ -36,12 +39,14 @@ class Scheme(Struct, frozen=True):
 
 
 class Window(Struct, frozen=True):
-    """One training part and its test part, as indexes of candles; ends are exclusive."""
+    """One training part and its test part, as indices of candles of the `CandleWindow`."""
 
     train_start: int
+    """Index of the first candle of the training part."""
     test_start: int
-    """Start of the test part and end of the training part, epoch seconds."""
+    """Index of the first candle of the test part, and end of the training part."""
     test_end: int
+    """End of the test part, exclusive."""
 
 
 def parse_scheme(text: str, *, is_anchored: bool, boundary: str) -> Scheme:

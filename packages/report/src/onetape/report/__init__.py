@@ -1,4 +1,4 @@
-"""The self-contained HTML report: `ReportData` in, one file that works offline out."""
+"""The HTML pages: one self-contained file each, made of records such as `ReportData`."""
 
 from onetape.report.data import (
     Comparison,

@@ -1,4 +1,4 @@
-"""Columns as JSON numbers: exact enough to read, short enough to keep the file small."""
+"""Columns of the page as JSON numbers, rounded to the digits that can be seen."""
 
 import math
 

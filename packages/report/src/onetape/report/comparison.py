@@ -1,4 +1,4 @@
-"""The section of a page that compares traded results with a backtest of the same candles."""
+"""The section of a page that compares a traded account with a backtest of the same candles."""
 
 from html import escape
 

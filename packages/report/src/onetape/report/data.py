@@ -1,4 +1,4 @@
-"""Contents of a report: plain arrays and texts, without types of engine and strategies."""
+"""Contents of a report page: plain arrays and texts, without types of engine and strategies."""
 
 from collections.abc import Collection, Mapping
 from typing import Literal
@@ -38,7 +38,7 @@ class ReportTitle(Struct, frozen=True):
     origin: Origin | None = None
     """Origin of the simulator's candles, shown in a banner; None for a real exchange."""
     warning: str = ""
-    """Short reason why the result is not reliable; shown in red under the headline."""
+    """Short reason why the result is not reliable, shown in red under the headline; empty: none."""
     warning_text: str = ""
     """Finding behind `warning`, and the command that shows more; shown after it."""
 

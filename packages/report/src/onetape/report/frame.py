@@ -1,4 +1,7 @@
-"""The frame of every page: head, a policy that forbids all loading, data and inline scripts."""
+"""The frame of every page: head, a policy that forbids all loading, data and inline scripts.
+
+The policy is a Content-Security-Policy: the page loads nothing, and only its own scripts run.
+"""
 
 import base64
 import hashlib
@@ -23,15 +26,15 @@ def render_page(
     scripts: Sequence[str],
     libraries: Sequence[str] = (),
 ) -> str:
-    """Return a whole page that loads nothing; only its own scripts and style run.
+    """Return a whole page as HTML.
 
     Args:
         body: HTML between `<body>` and the scripts.
-        title: Plain text.
+        title: Title of the page, plain text.
         style: CSS.
-        data: JSON as `encode_script_json` writes it, for the scripts to find by the id `data`.
-        scripts: Our own scripts, run as one in a separate scope.
-        libraries: Scripts of others, run before.
+        data: JSON of `encode_script_json`, which the scripts find by the id `data`.
+        scripts: Scripts of the page, which are joined and run in one scope.
+        libraries: Scripts of libraries, which run before.
     """
     own = "\n".join(["(() => {", '"use strict";', *scripts, "})();"])
     run = (*libraries, own)
@@ -49,7 +52,7 @@ def render_page(
 
 
 def fill_template(template: str, values: Mapping[str, str]) -> str:
-    """Return the template with every place filled, in one pass: inserted text is not filled.
+    """Return the template with every place filled; places in inserted text are not filled.
 
     Args:
         template: HTML with places such as `{{name}}`.
@@ -59,8 +62,13 @@ def fill_template(template: str, values: Mapping[str, str]) -> str:
 
 
 def read_asset(name: str, folder: Path | None = None) -> str:
-    """Return the text of a file of the pages; None: the report's folder."""
-    # Not as a resource: the imports for resources take longer than the page.
+    """Return the text of a file of the pages.
+
+    Args:
+        name: Name of the file.
+        folder: Folder of the file; None: that of the report page.
+    """
+    # Not by `importlib.resources`, whose import takes longer than the page.
     place = folder or Path(__file__).with_name("page")
     return (place / name).read_text(encoding="utf-8").strip()
 

@@ -1,6 +1,6 @@
 """The chart library: TradingView Lightweight Charts (Apache-2.0), out of the installed wheel.
 
-The wheel `litecharts` carries the library's standalone build. The wheel's Python side is never
+The wheel `litecharts` contains the library's standalone build. The wheel's Python code is never
 imported, and the library's file is never copied into this repository. The licence header stays in
 the text; the page shows the notice and the link that the library's NOTICE requires.
 """

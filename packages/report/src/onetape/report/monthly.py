@@ -1,4 +1,4 @@
-"""Returns by month and year, as a table."""
+"""The table of returns by month and year: computation and HTML."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ from onetape.core.candles import FloatArray, IntArray
 MONTHS: Final = (
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"
 )  # fmt: skip
-#: From these sizes on a return is painted more strongly.
+#: Absolute returns from which a cell gets a stronger colour.
 _SHADES: Final = (0.0, 0.02, 0.06, 0.15)
 
 
@@ -31,14 +31,13 @@ def compute_yearly_returns(
 ) -> list[Year]:
     """Return the years of a range, the first one first.
 
-    A candle belongs to the month of its open, which is that of all its time. Once the
-    equity is 0, returns are 0.
+    A candle belongs to the month of its open. Once the equity is 0, returns are 0.
 
     Args:
         timestamp: Open of each candle, epoch seconds UTC, shape (n,).
-        equity: Equity at each close, shape (n,).
-        held: Equity of buying and holding.
-        start: Cash before the first candle.
+        equity: Equity at each close, quote currency, shape (n,).
+        held: Equity of buy and hold at each close, quote currency, shape (n,).
+        start: Cash before the first candle, quote currency.
     """
     month = timestamp.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
     year_of = month // 12 + 1970

@@ -1,4 +1,4 @@
-"""The page of an optimization: heat maps of two parameters for both parts. Loads nothing."""
+"""The page of an optimization: verdict, table of combinations, and heat maps of two parameters."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -49,7 +49,7 @@ class OptimizationPage(Struct, frozen=True, kw_only=True):
     findings: Sequence[str]
     """Sentences on how reliable the ranking is, and notes."""
     warning: str = ""
-    """Fault found by the bias check of the best combination, in short; empty: none."""
+    """Short name of the fault that the bias check of the best combination found; empty: none."""
     warning_text: str = ""
     """Result of the bias check of the best combination."""
     origin: Origin | None = None

@@ -1,4 +1,7 @@
-"""The page's data as compact JSON: one list a column, times as runs, numbers rounded."""
+"""The data of the report page as compact JSON: a list for each column, numbers rounded.
+
+Times are runs of (count, step), and long ranges are merged to fewer candles (thin.py).
+"""
 
 from typing import Any
 
@@ -104,7 +107,7 @@ def _make_backtest_columns(data: ReportData, groups: Grouping, decimals: int) ->
 
 
 def encode_time_runs(timestamp: IntArray) -> Json:
-    """Return increasing times as a start and runs of (count, step): two numbers for most years."""
+    """Return increasing times as a start and runs of (count, step); without gaps it is one run."""
     if not len(timestamp):
         return {"start": 0, "runs": []}
     steps = np.diff(timestamp)
@@ -184,7 +187,7 @@ def _find_bars(moments: list[int], markets: list[int], groups: list[Grouping]) -
 
 def _make_level_steps(steps: LevelSteps, groups: Grouping) -> list[list[float]]:
     """Return a level as (drawn bar, price); of several in one drawn bar the last."""
-    # Tens of thousands of trades may have none.
+    # Returned early, because there may be tens of thousands of trades without levels.
     if not steps:
         return []
     bars = groups.find_bars(np.array([timestamp for timestamp, _ in steps], dtype=np.int64))
@@ -193,5 +196,5 @@ def _make_level_steps(steps: LevelSteps, groups: Grouping) -> list[list[float]]:
 
 
 def _round_price(value: float) -> float:
-    """Return the value with ten significant digits, which no table shows in full."""
+    """Return the value rounded to ten significant digits, more than any table shows."""
     return float(f"{value:.10g}")

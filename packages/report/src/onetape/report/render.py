@@ -1,4 +1,4 @@
-"""Fill the report's page: escaped texts, tables, the legend of its marks."""
+"""The HTML of the report page: escaped texts, tables, the legend of the chart's marks."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime

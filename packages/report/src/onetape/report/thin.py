@@ -1,4 +1,4 @@
-"""Merged candles for drawing, where a range has more than a browser draws smoothly."""
+"""Merging of candles to longer ones for drawing, if a browser would draw too many slowly."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -8,9 +8,9 @@ from msgspec import Struct
 
 from onetape.core.candles import Candles, FloatArray, IntArray
 
-#: Number of candles above which the chart draws longer ones; each then shows several.
+#: Number of candles above which the chart draws longer candles, each made of several.
 MAX_DRAWN_CANDLES: Final = 50_000
-#: Maximum candles drawn of each market: those of a year of hours, for any number of markets.
+#: Number of candles (hours of a year) that are drawn of each market, however many there are.
 _YEAR_OF_HOURS: Final = 366 * 24
 _STEPS: Final = {
     "1m": 60, "3m": 180, "5m": 300, "15m": 900, "30m": 1_800, "1h": 3_600, "2h": 7_200,
@@ -48,7 +48,7 @@ def compute_drawn_limit(markets: int) -> int:
 
 
 def group(candles: Candles, limit: int = MAX_DRAWN_CANDLES) -> Grouping:
-    """Return the shortest usual timeframe in which the candles are at most `limit`."""
+    """Return the groups of the shortest usual timeframe with at most `limit` candles."""
     count = len(candles)
     if count <= limit:
         return Grouping("", np.arange(count), candles.timestamp)
@@ -65,13 +65,13 @@ def group(candles: Candles, limit: int = MAX_DRAWN_CANDLES) -> Grouping:
 def group_candles(candles: Candles, groups: Grouping) -> Candles:
     """Return the candles to draw: first open, highest high, lowest low, last close, all volume.
 
-    A candle that is absent (NaN) where another market has one leaves the others of its group.
+    A candle that is absent (NaN, at a time of another market's candle) does not count in its group.
     """
     if not groups.name:
         return candles
     places = np.arange(len(candles))
     known = np.isfinite(candles.close)
-    # A group of absent candles alone gets the appended NaN.
+    # A group with absent candles only gets the appended NaN.
     first = np.minimum.reduceat(np.where(known, places, len(candles)), groups.starts)
     last = np.maximum.reduceat(np.where(known, places, -1), groups.starts)
     return Candles(

@@ -1,4 +1,4 @@
-"""The page of a walk-forward: stitched equity, windows and choices. Loads nothing."""
+"""The page of a walk-forward: verdict, stitched equity, and table of windows and choices."""
 
 from collections.abc import Mapping, Sequence
 from html import escape

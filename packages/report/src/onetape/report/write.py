@@ -1,4 +1,4 @@
-"""Write a report completely or not at all."""
+"""Writing of a report page to a file, completely or not at all."""
 
 import os
 import tempfile
@@ -8,7 +8,7 @@ from onetape.core.errors import ConfigurationError
 from onetape.report.data import ReportData
 from onetape.report.render import render_report
 
-#: Start of every HTML page; a file that begins so may be replaced by a newer report.
+#: Start of every HTML page; only a file with this start is replaced by a newer report.
 _BEGINNING = b"<!doctype html>"
 
 
@@ -35,7 +35,7 @@ def write_report(data: ReportData, path: Path) -> Path:
 
 
 def _refuse_to_destroy(target: Path) -> None:
-    """Refuse a path where something stands that is no report: a database, a device, a folder.
+    """Refuse a path at which there is something else than a report: a database, device or folder.
 
     Raises:
         ConfigurationError: the file is no report; the text names the file.

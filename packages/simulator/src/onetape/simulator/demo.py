@@ -1,7 +1,9 @@
 """`uv run demo`: history, backtest and paper trading on an invented market, all on this machine.
 
 The three apps run as separate processes against the simulator on loopback, through the
-unchanged CCXT classes, so the demo shows what a user gets.
+unchanged CCXT classes, so the demo shows what a user gets. The trader runs on an accelerated
+market until it has bought and sold; then its fills are compared with those of a backtest of the
+same candles.
 """
 
 import re
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from onetape.simulator.embedded import EmbeddedSimulator
     from onetape.simulator.market.clock import PacedClock
 
-#: The market of the demo; the same every time.
+#: Seed of the invented market, the same in every run.
 SEED: Final = 7
 SYMBOL: Final = "BTC/USDT"
 TIMEFRAME: Final = "1h"
@@ -37,13 +39,13 @@ LIVE_FROM: Final = 1_779_753_600
 HISTORY_DAYS: Final = 200
 BACKTEST_DAYS: Final = 180
 PARAMETERS: Final = {"period": "7", "buy": "35", "sell": "65"}
-#: Speed of market time as a multiple of wall time: 0.25 s for a candle of an hour.
+#: Speed of market time as a multiple of real time: a candle of an hour takes 0.25 s.
 SPEED: Final = 14_400.0
-#: Market seconds before the trader starts: the first trades of the candle.
+#: Seconds of market time before the trader starts, in which the first candle gets its first trades.
 FIRST_SECONDS: Final = 300
 #: Number of candles that the trader misses on the stream when its socket is cut.
 CUT_CANDLES: Final = 3
-#: Longer than the cut lasts: it ends when the candles have passed.
+#: Real time for which new sockets are refused; the cut ends earlier, after `CUT_CANDLES`.
 REFUSE_SECONDS: Final = 600.0
 HOUR: Final = 3_600
 DAY: Final = 24 * HOUR
@@ -54,12 +56,13 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @dataclass(frozen=True, slots=True)
-class Live:
+class LivePart:
     """Result of the live part of the demo."""
 
     account: str
+    """Name of the trader's paper account."""
     first_decision: int
-    """Open of the first candle that could have become an order, epoch seconds."""
+    """Open of the first candle whose decision could have become an order, epoch seconds."""
 
 
 @app.command()
@@ -75,10 +78,10 @@ def demo(
     screen = Screen()
     screen.print_line("Onetape demo: no account, no key, nothing leaves this machine.")
     began = time.monotonic()
-    # A SIGTERM must end the trader too: as an exception it passes every `finally`.
+    # SIGTERM raises SystemExit, so that every `finally` runs and the trader is stopped too.
     signal.signal(signal.SIGTERM, _exit_on_signal)
     common = ("--exchange", "simulator", "--symbol", SYMBOL, "--timeframe", TIMEFRAME)
-    _start_afresh(db)
+    _delete_database(db)
     _fetch_history(screen, db, common)
     _backtest_history(screen, db, report, common)
     live = _trade_live(screen, db, common)
@@ -91,7 +94,7 @@ def _exit_on_signal(number: int, frame: object) -> None:
     sys.exit(128 + number)
 
 
-def _start_afresh(db: Path) -> None:
+def _delete_database(db: Path) -> None:
     for suffix in ("", "-wal", "-shm"):
         db.with_name(db.name + suffix).unlink(missing_ok=True)
 
@@ -142,7 +145,7 @@ def _backtest_history(screen: Screen, db: Path, report: Path, common: tuple[str,
     )
 
 
-def _trade_live(screen: Screen, db: Path, common: tuple[str, ...]) -> Live:
+def _trade_live(screen: Screen, db: Path, common: tuple[str, ...]) -> LivePart:
     """Run the trader on the accelerated stream until it has made a round trip."""
     from onetape.simulator.embedded import embedded_simulator
     from onetape.simulator.market.clock import PacedClock
@@ -164,7 +167,7 @@ def _trade_live(screen: Screen, db: Path, common: tuple[str, ...]) -> Live:
         )
         follower = _Follower(screen, simulator, clock)
         for line in trader.iterate_lines():
-            follower.take(line)
+            follower.process_line(line)
             if follower.is_done:
                 break
         trader.check()
@@ -186,7 +189,11 @@ def _fetch_rest(db: Path, common: tuple[str, ...], url: str) -> None:
 
 
 class _Follower:
-    """Reads the trader's lines: lets the market go on, and cuts the socket after the first buy."""
+    """Reads the trader's lines: moves the market on, and cuts the socket after the first buy.
+
+    `decisions` counts the candles that the trader decided on, `missed` the candles that it
+    filled over REST after the cut; `is_done` is set after the sale.
+    """
 
     def __init__(self, screen: Screen, simulator: "EmbeddedSimulator", clock: "PacedClock") -> None:
         self._screen = screen
@@ -199,7 +206,7 @@ class _Follower:
         self.missed = 0
         self.is_done = False
 
-    def take(self, line: str) -> None:
+    def process_line(self, line: str) -> None:
         """Process a line that the trader has printed.
 
         Raises:
@@ -228,40 +235,43 @@ class _Follower:
         if self._is_cut and self.decisions - (self._cut_at or 0) >= CUT_CANDLES:
             self._is_cut = False
             self._simulator.disconnect(0)
-        # One more candle must close: the sale's own is still forming when it is filled.
+        # The candle in which the sale fills is still forming then, so one more decision follows.
         self.is_done = self._has_sold
         if not self.is_done:
-            # The order of a decision fills at the next open. So the candle after may form, and
-            # close after the next decision.
-            self._clock.allow_until((self._closed + 2 * HOUR - FIRST_SECONDS) * 1_000)
+            # An order fills at the open after its decision. So the candle after that open may form;
+            # the next decision lets it close.
+            self._clock.allow_until((self._last_close + 2 * HOUR - FIRST_SECONDS) * 1_000)
 
     @property
-    def _closed(self) -> int:
+    def _last_close(self) -> int:
         """Return the close time of the candle that was decided on last, epoch seconds.
 
-        The first one closed when the market began.
+        The first of these candles closed at `LIVE_FROM`.
         """
         return LIVE_FROM + (self.decisions - 1) * HOUR
 
     def end_candle(self) -> None:
-        """End the forming candle, after the trader; the next candle leaves no row."""
-        end_ms = (self._closed + HOUR) * 1_000
+        """Let the forming candle close once the trader has ended, and wait until it has."""
+        end_ms = (self._last_close + HOUR) * 1_000
         self._clock.allow_until(end_ms)
         while self._clock.now_ms() < end_ms:
             time.sleep(0.01)
 
 
-def _read_live(db: Path) -> Live:
+def _read_live(db: Path) -> LivePart:
     from onetape.store.database import open_store
     from onetape.store.ledger import read_decisions_of_last_session
 
     with open_store(db, create=False) as store:
         session, decisions = read_decisions_of_last_session(store)
-    able = [one for one in decisions if all(gate == "ok" for gate in one.gates.values())]
-    return Live(session.account, able[0].timestamp)
+    # A gate is a check between signal and order; only with every gate "ok" an order was possible.
+    unblocked = [
+        decision for decision in decisions if all(gate == "ok" for gate in decision.gates.values())
+    ]
+    return LivePart(session.account, unblocked[0].timestamp)
 
 
-def _compare(screen: Screen, db: Path, common: tuple[str, ...], live: Live) -> None:
+def _compare(screen: Screen, db: Path, common: tuple[str, ...], live: LivePart) -> None:
     """Compare the trader's fills one by one with those of a backtest of the same candles.
 
     Raises:
@@ -305,7 +315,7 @@ def _compare(screen: Screen, db: Path, common: tuple[str, ...], live: Live) -> N
 
 
 def _parse_digits(document: dict[str, Any]) -> "Digits":
-    """Return the number of decimals that a backtest shows."""
+    """Return the decimals of prices and amounts that a backtest's document states."""
     from onetape.core.digits import Digits
 
     return Digits(**document["digits"][SYMBOL])
@@ -318,6 +328,7 @@ def _format_amount_and_price(
 
 
 def _collect_fills(trade: dict[str, Any]) -> list[tuple[str, float, float]]:
+    """Return side, price and amount of the one or two fills of a backtest's trade."""
     fills = [("buy", trade["entry_price"], trade["amount"])]
     if not trade["open_at_end"]:
         fills.append(("sell", trade["exit_price"], trade["amount"]))

@@ -1,4 +1,8 @@
-"""A simulator inside the running program: a separate thread, gone when the block ends."""
+"""A simulator in a thread of the running program, for tests and `--exchange simulator`.
+
+`embedded_simulator` runs one while its block lasts; `find_or_start` uses the simulator that
+already runs on this computer, or else an embedded one.
+"""
 
 import asyncio
 import http.client
@@ -32,7 +36,7 @@ T = TypeVar("T")
 
 
 class EmbeddedSimulator:
-    """A simulator in a thread of this process; each call returns when it is finished there."""
+    """A simulator in a thread of this process; a method returns when that thread has done it."""
 
     def __init__(self, simulator: "Simulator", loop: asyncio.AbstractEventLoop) -> None:
         """Take a simulator that listens, and the loop it runs in."""
@@ -68,8 +72,8 @@ class EmbeddedSimulator:
     def advance_to_ms(self, market_ms: int) -> None:
         """Move a stepped clock forward and send the events that became due.
 
-        A coroutine that itself reads the streams calls it through `asyncio.to_thread`: this waits
-        until they are sent.
+        It returns when every socket has sent its events. A coroutine that reads these streams
+        itself must call it through `asyncio.to_thread`, or neither would go on.
 
         Raises:
             TypeError: the clock runs by itself.

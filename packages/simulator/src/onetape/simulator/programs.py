@@ -1,4 +1,7 @@
-"""Start the three apps as separate processes, as a user would, and leave no process behind."""
+"""Start the three apps as separate processes, as a user would; the demo uses it.
+
+No process is left when a block or call ends.
+"""
 
 import json
 import os
@@ -18,7 +21,7 @@ class ProgramFailed(OnetapeError):
     """An app that the demo started ended with an error; the text is the app's own."""
 
     def __init__(self, app: str, exit_code: int, text: str) -> None:
-        """Print the name of the app that failed, its exit code and its message."""
+        """Make the text from the app's name, its exit code and the last line of its output."""
         last = text.strip().splitlines()[-1] if text.strip() else "it printed nothing"
         super().__init__(f"{app} ended with exit code {exit_code}: {last}")
 
@@ -73,7 +76,7 @@ class RunningProgram:
 
 @contextmanager
 def running(app: str, *arguments: str) -> Generator[RunningProgram]:
-    """Start an app, which has ended in any case after the block."""
+    """Run an app while the block lasts; afterwards it is ended in any case."""
     process = subprocess.Popen(  # noqa: S603 - our own apps, no shell
         [*_make_command(app), *arguments],
         stdout=subprocess.PIPE,

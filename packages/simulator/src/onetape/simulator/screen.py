@@ -35,20 +35,20 @@ class Screen:
         self.show_progress("...")
 
     def show_progress(self, text: str) -> None:
-        """Show how far the step is; only a terminal shows it."""
+        """Show the step's progress on its line; without a terminal, do nothing."""
         if self._is_terminal:
             width = shutil.get_terminal_size().columns - 1
             self._write(self._format_step_line(text)[:width], clear=True)
 
     def print_detail(self, text: str) -> None:
-        """Print a line below the step's number and title, which are printed before the first."""
+        """Print an indented line below the step's number and title."""
         if not self._has_details:
             self._write(f" {self._number}. {self._title}:\n", clear=self._is_terminal)
         self._write(f"{INDENT}{text}\n", clear=self._is_terminal and self._has_details)
         self._has_details = True
 
     def finish_step(self, text: str) -> None:
-        """Fill the step in, with the seconds it took."""
+        """End the step: print its result and the seconds that it took."""
         seconds = time.monotonic() - self._began
         self._write(f"{self._format_step_line(text)} ({seconds:.1f} s)\n", clear=self._is_terminal)
 

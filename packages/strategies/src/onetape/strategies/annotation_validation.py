@@ -1,4 +1,7 @@
-"""Validate the results of a strategy in addition to its signals: indicators, levels, reasons."""
+"""Validation of what a strategy returns in addition to signals: indicators, levels, reasons.
+
+`evaluation.py` calls it for each `Signals` that a strategy returns.
+"""
 
 from collections.abc import Collection, Mapping
 from typing import Any, Final, cast
@@ -18,12 +21,23 @@ LONGEST_TEXT: Final = 200
 
 
 def make_invalid_result_error(strategy: Strategy, found: str, remedy: str) -> ConfigurationError:
-    """Return the error of a strategy whose result cannot be used."""
+    """Return the error of a strategy whose result cannot be used.
+
+    Args:
+        strategy: The strategy.
+        found: Rest of the sentence `strategy NAME ...`, such as "returned 3 signals".
+        remedy: How to fix it.
+    """
     return ConfigurationError(f"strategy {strategy.name} {found}; {remedy}")
 
 
-def convert_to_column(strategy: Strategy, what: str, values: object) -> Any:
+def convert_to_column(strategy: Strategy, label: str, values: object) -> Any:
     """Return values as an array.
+
+    Args:
+        strategy: Strategy that returned the values.
+        label: Name of the values in an error, a plural.
+        values: An array, or a list or Series of numbers.
 
     Raises:
         ConfigurationError: the values form no array, such as lists of different lengths.
@@ -34,13 +48,13 @@ def convert_to_column(strategy: Strategy, what: str, values: object) -> Any:
     if any(kind.__name__ == "MaskedArray" for kind in type(values).__mro__):
         remedy = "fill what is masked: values.filled(0)"
         raise make_invalid_result_error(
-            strategy, f"returned {what} with a mask, which would be ignored", remedy
+            strategy, f"returned {label} with a mask, which would be ignored", remedy
         )
     try:
         return np.asarray(values)
     except (ValueError, TypeError, OverflowError) as error:
         raise make_invalid_result_error(
-            strategy, f"returned {what} that are not a column ({error})", "return a NumPy array"
+            strategy, f"returned {label} that are not a column ({error})", "return a NumPy array"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Base of strategies that follow a cross of two averages: check of parameters, and texts.
+"""Base class of the strategies `sma_cross` and `ema_cross`: check of parameters, and texts.
 
 The averages and the rule of the signals are in the file of each strategy.
 """
@@ -13,7 +13,7 @@ from onetape.strategies.parameters import check_under
 
 
 class AverageCross(Strategy):
-    """Base of such a strategy, which declares the parameters `fast` and `slow`."""
+    """Base of a strategy on a cross of two averages; it declares the parameters `fast`, `slow`."""
 
     def __post_init__(self) -> None:
         """Check the parameters.

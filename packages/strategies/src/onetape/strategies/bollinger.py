@@ -1,4 +1,4 @@
-"""Bollinger: buys far under the average and sells where the price has come back."""
+"""Strategy "bollinger": buys far under the average and sells where the price has come back."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

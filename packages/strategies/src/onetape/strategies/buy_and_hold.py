@@ -1,4 +1,4 @@
-"""Buy and hold: the benchmark of every other strategy."""
+"""Strategy "buy_and_hold": buys at once and never sells, as a benchmark for other strategies."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,8 @@
-"""Data of a bias check: candles, the bars that are decided on, and their windows."""
+"""Input of a bias check: candles, the bars whose signals are checked, and their windows.
+
+A window is the candles that a trader passes to the strategy at a bar's close. The functions return
+the three signals that `lookahead_check.py` compares.
+"""
 
 import zlib
 from collections.abc import Callable
@@ -22,8 +26,8 @@ from onetape.strategies.segments import (
     find_segment,
 )
 
-#: Returns a new instance of the strategy, whose file is run again.
-Maker = Callable[[], Strategy]
+#: Runs the strategy's file again and returns a new instance of the strategy.
+StrategyMaker = Callable[[], Strategy]
 
 
 class CheckData(Struct, frozen=True, dict=True):
@@ -32,13 +36,13 @@ class CheckData(Struct, frozen=True, dict=True):
     candles: Candles
     """Traded candles, warm-up first."""
     higher: Higher = field(default_factory=dict)  # pyright: ignore[reportUnknownVariableType] - the alias states of what
-    """All higher-timeframe candles, in addition to the traded ones."""
+    """Candles of each higher timeframe that the strategy uses."""
     first: int = 0
     """Index of the first candle after the warm-up."""
     segments: tuple[Segment, ...] = WHOLE
     """Parts of the candles without an unexplained gap; no window crosses from one to another."""
     are_known_sound: bool = False
-    """Whether all candles have been found sound before."""
+    """Whether an earlier check has found all candles sound."""
 
     def __len__(self) -> int:
         """Return the number of bars that can be checked."""
@@ -46,7 +50,7 @@ class CheckData(Struct, frozen=True, dict=True):
 
     @cached_property
     def bars(self) -> IntArray:
-        """Return the bars that can be checked, increasing: those that are decided on."""
+        """Return the indices of the bars that can be checked (after their warm-up), increasing."""
         ends = compute_segment_ends(self.segments, len(self.candles))
         parts = [
             np.arange(max(segment.ready, self.first), end)
@@ -65,7 +69,7 @@ class CheckData(Struct, frozen=True, dict=True):
             return bars
         first, last = int(bars[0]), int(bars[-1])
         if last - first + 1 == len(bars):
-            # Most parts have no break: a slice needs no index for each of a million bars.
+            # Consecutive bars, the usual case: a slice is faster than an index for each bar.
             return np.flatnonzero(signals[first : last + 1] != HOLD) + first
         return bars[signals[bars] != HOLD]
 
@@ -76,7 +80,7 @@ class CheckData(Struct, frozen=True, dict=True):
 
     @property
     def seed(self) -> int:
-        """Return a number that equal candles share."""
+        """Return a random seed that is the same for equal candles."""
         ends = self.candles[-1_000:]
         return zlib.crc32(ends.close.tobytes(), len(self.candles) ^ int(ends.timestamp[-1]))
 
@@ -85,15 +89,16 @@ class CheckData(Struct, frozen=True, dict=True):
         return max(find_segment(self.segments, bar).start, bar + 1 - candles)
 
 
-class Windows(Struct, frozen=True):
-    """Number of candles, of each timeframe, that the last signal is computed from."""
+class WindowSizes(Struct, frozen=True):
+    """Number of candles of each timeframe in a window, which the last signal is computed from."""
 
     candles: int
+    """Number of traded candles."""
     higher: int
     """Number of candles of each higher timeframe before the first of `candles`."""
 
     @classmethod
-    def of(cls, strategy: Strategy) -> "Windows":
+    def of(cls, strategy: Strategy) -> "WindowSizes":
         """Return the sizes of the windows that a trader passes to a strategy.
 
         Raises:
@@ -104,7 +109,7 @@ class Windows(Struct, frozen=True):
 
 
 def evaluate_signals(strategy: Strategy, data: CheckData) -> SignalArray:
-    """Return the signals of all candles, as a backtest takes them."""
+    """Return the signals of all candles, as a backtest computes them, shape (n,)."""
     with muted():
         return evaluate_by_segment(
             strategy, data.candles, data.higher, data.segments, are_sound=data.are_sound
@@ -116,19 +121,21 @@ def evaluate_prefix_signal(strategy: Strategy, data: CheckData, bar: int) -> int
     segment, end = find_segment(data.segments, bar), bar + 1
     most = max(map(len, data.higher.values()), default=0)
     higher = segment.select_higher(data.candles, data.higher, segment.start, end, most)
-    # A copy: behind a view of the candles a strategy could read the later ones.
+    # A copy, because a strategy could reach the later candles through a view of the array.
     candles = _copy_candles(data.candles[segment.start : end])
     with muted():
         return evaluate_last_signal(strategy, candles, _copy_higher_candles(higher))
 
 
-def evaluate_window_signal(strategy: Strategy, data: CheckData, bar: int, windows: Windows) -> int:
+def evaluate_window_signal(
+    strategy: Strategy, data: CheckData, bar: int, windows: WindowSizes
+) -> int:
     """Return the signal of a bar from its last candles, as a trader evaluates them."""
     segment, end = find_segment(data.segments, bar), bar + 1
     start = max(segment.start, end - windows.candles)
     higher = segment.select_higher(data.candles, data.higher, start, end, windows.higher)
     with muted():
-        # A copy: a view of the candles would let a strategy read the memory of later candles.
+        # A copy, because a strategy could reach the later candles through a view of the array.
         window = _copy_candles(data.candles[start:end])
         return evaluate_last_signal(
             strategy, window, _copy_higher_candles(higher), are_sound=data.are_sound

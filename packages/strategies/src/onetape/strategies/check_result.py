@@ -1,4 +1,4 @@
-"""Result of the bias check of a strategy."""
+"""Result of the bias check of a strategy: the bars whose signals differ, and why."""
 
 from collections.abc import Sequence
 from typing import Final, Literal
@@ -6,10 +6,10 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from onetape.core.candles import IntArray
-from onetape.strategies.check_data import CheckData, Windows
+from onetape.strategies.check_data import CheckData, WindowSizes
 from onetape.strategies.interface import SignalArray
 
-#: Kinds of faults of a strategy.
+#: Kinds of faults of a strategy; "fails": it raises an error on a window.
 Kind = Literal["look-ahead", "warm-up", "not repeatable", "state", "fails"]
 
 #: Value in place of the signal of a window that failed.
@@ -20,9 +20,11 @@ class SignalDifference(Struct, frozen=True):
     """A bar whose signal depends on the range of candles that the strategy gets."""
 
     index: int
+    """Index of the bar among the candles."""
     timestamp: int
     """Open time of the bar, epoch seconds."""
     kind: Kind
+    """Kind of the fault."""
     whole: int | None
     """Signal from all candles; None: not evaluated."""
     prefix: int | None
@@ -39,19 +41,21 @@ class CheckResult(Struct, frozen=True):
     bars: int
     """Number of bars of the range."""
     checked: int
+    """Number of bars whose signals were compared."""
     start: int
     """Open of the first bar of the part that was checked, epoch seconds."""
     end: int
     """Open of the last checked bar, epoch seconds."""
-    windows: Windows
+    windows: WindowSizes
+    """Number of candles of a window."""
     differing: tuple[int, ...] = ()
-    """The bars that differ, by index, oldest first."""
+    """Indices of the bars whose signals differ, oldest first."""
     first: SignalDifference | None = None
-    """The first bar that differs or fails."""
+    """The first bar that differs or fails; None: the check has passed."""
     look_ahead: SignalDifference | None = None
     """The first of the examined bars that shows look-ahead."""
     failing: tuple[int, ...] = ()
-    """The bars whose window fails, by index, oldest first."""
+    """Indices of the bars on whose window the strategy fails, oldest first."""
     failure: SignalDifference | None = None
     """The first bar whose window fails."""
     difference: SignalDifference | None = None
@@ -68,7 +72,7 @@ class CheckResult(Struct, frozen=True):
         return self.look_ahead or self.first
 
 
-class Seen(Struct, frozen=True):
+class WindowSignals(Struct, frozen=True):
     """Signals that the strategy returned for the windows of some bars."""
 
     bars: IntArray
@@ -83,12 +87,12 @@ def make_check_result(
     data: CheckData,
     bars: IntArray,
     checked: int,
-    windows: Windows,
+    windows: WindowSizes,
     differing: Sequence[int],
     first: SignalDifference | None,
     look_ahead: SignalDifference | None = None,
 ) -> CheckResult:
-    """Return the result of a check over these bars."""
+    """Return the result of a check over these bars; the other arguments are its fields."""
     start, end = (int(data.candles.timestamp[bars[number]]) for number in (0, -1))
     return CheckResult(len(data), checked, start, end, windows, tuple(differing), first, look_ahead)
 
@@ -102,6 +106,6 @@ def make_difference(
     window: int | None,
     text: str = "",
 ) -> SignalDifference:
-    """Return the difference on the bar with an index."""
+    """Return the difference on a bar; the arguments are its fields."""
     timestamp = int(data.candles.timestamp[bar])
     return SignalDifference(bar, timestamp, kind, whole, prefix, window, text)

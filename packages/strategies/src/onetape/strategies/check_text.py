@@ -1,4 +1,4 @@
-"""Text of the result of a bias check."""
+"""Text and `--json` document of the result of a bias check."""
 
 from typing import Any, Final
 

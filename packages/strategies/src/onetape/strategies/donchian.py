@@ -1,4 +1,4 @@
-"""Donchian: follows a breakout from the range of the last bars."""
+"""Strategy "donchian": follows a breakout from the range of the last bars."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

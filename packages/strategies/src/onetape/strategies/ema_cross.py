@@ -1,4 +1,4 @@
-"""EMA cross: follows the trend that two exponential averages of the close show."""
+"""Strategy "ema_cross": follows the trend that two exponential averages of the close show."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""Run a strategy and check its result, so that later steps get valid signals only."""
+"""Running a strategy and checking its result, so that every caller gets valid signals only.
+
+Backtest, bias check, optimization and trader call `evaluate_strategy`.
+"""
 
 from typing import Any, Final
 
@@ -24,17 +27,17 @@ _VALUES: Final = ("close", "open", "high", "low", "volume")
 def evaluate_strategy(
     strategy: Strategy, candles: Candles, higher: Higher | None = None, *, are_sound: bool = False
 ) -> Signals:
-    """Return the strategy's signals for the candles, proven to be usable.
+    """Return the strategy's signals for the candles, checked.
 
     Args:
         strategy: Any strategy, a user's own included.
         candles: Closed candles, oldest first, at least one.
         higher: Candles of each of the strategy's `higher_timeframes`.
-        are_sound: Whether it is known that `core.candles.are_sound`.
+        are_sound: Whether the caller knows that `core.candles.are_sound` is true of the candles.
 
     Raises:
-        ConfigurationError: the strategy raised, or returned something else than one of -1, 0 and 1
-            for each candle; the fix is in the strategy's file. The text names strategy and bar.
+        ConfigurationError: the strategy raised an error, or did not return -1, 0 or 1 for each
+            candle; the fix is in the strategy's file. The text names strategy and bar.
         DataError: a stored candle has an impossible price or volume.
     """
     given = {
@@ -81,9 +84,9 @@ def _evaluate_unchecked(strategy: Strategy, candles: Candles, higher: Higher) ->
 
 
 def _protect_candles(candles: Candles) -> Candles:
-    """Return the candles as arrays that cannot be written: they are used again after the strategy.
+    """Return the candles as read-only arrays, because they are used again after the strategy.
 
-    In a strategy that changes them in place, NumPy raises an error at that line.
+    Where a strategy writes into them, NumPy raises an error at that line.
     """
     columns = [
         _make_unwritable(getattr(candles, name))
@@ -170,6 +173,6 @@ def _format_place(error: BaseException) -> str:
     import traceback
 
     frames = traceback.extract_tb(error.__traceback__)
-    # The first frame is this program's; NumPy's do not help the person who wrote the strategy.
+    # Frames of this program and of NumPy do not help the author of the strategy.
     own = [frame for frame in frames[1:] if "site-packages" not in frame.filename]
     return f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""

@@ -32,6 +32,7 @@ from onetape.strategies.interface import SignalArray, Signals, Strategy
 from onetape.strategies.measuring import measure_lookback
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+#: Attribute of a function that holds its `FunctionOptions`.
 _OPTIONS: Final = "__onetape_options__"
 
 
@@ -54,7 +55,7 @@ class FunctionOptions(Struct, frozen=True):
     """Declarations of a strategy function."""
 
     lookback: int | None = None
-    """Candles that make the last signal the one that all candles would give; None: measured."""
+    """Number of candles that give the last signal exactly as all candles would; None: measured."""
     higher: tuple[str, ...] = ()
     """CCXT timeframes whose candles the parameter `higher` gets."""
 
@@ -65,8 +66,8 @@ def strategy_function(
     """Declare properties of a strategy function that cannot be measured.
 
     Args:
-        lookback: Candles that make the last signal the one that all candles would give; None: it
-            is measured.
+        lookback: Number of candles that give the last signal exactly as all candles would; None:
+            it is measured.
         higher: CCXT timeframes whose candles the function's parameter `higher` gets.
     """
 
@@ -82,7 +83,9 @@ class FunctionStrategy(Strategy):
     """A strategy that calls a function; `make_function_class` makes a subclass of each one."""
 
     function: ClassVar[types.FunctionType]
+    """The user's function."""
     options: ClassVar[FunctionOptions]
+    """Declarations of the function."""
     measured: ClassVar[dict[tuple[Any, ...], int]]
     """Measured lookbacks by the values of the parameters."""
 
@@ -187,15 +190,15 @@ _MEASURED: Final = dict[tuple[Any, ...], int]()
 
 
 def get_measured_lookback(strategy: FunctionStrategy) -> int:
-    """Return the smallest lookback with which a strategy repeats its signals, measured.
+    """Return the smallest number of candles that give the same signals as all candles, measured.
 
     The lookback is measured on the same invented candles everywhere, so that backtest, check and
-    trader have one lookback: on each compared bar the last candles must give the signal that all
-    give. The bias check of a run shows where that is too short for real candles.
+    trader use one lookback (`measuring.py`). The bias check of a run shows where it is too short
+    for real candles.
 
     Raises:
-        ConfigurationError: none up to 2,000 candles is enough, or the function fails, or its
-            lookback must be declared because it uses higher timeframes.
+        ConfigurationError: not even 2,000 candles are enough, the function fails, or its lookback
+            must be declared because it uses higher timeframes.
     """
     values = tuple(getattr(strategy, one.name) for one in dataclasses.fields(strategy))
     measured = type(strategy).measured
@@ -230,7 +233,8 @@ def collect_captured_values(function: Callable[..., Any]) -> dict[str, str]:
 def _collect_outside_values(function: Callable[..., Any]) -> dict[str, Any]:
     """Return the objects that a function reads from its module and enclosing functions, by name.
 
-    `inspect.getclosurevars` takes attributes for globals: `df.close` for a global `close`.
+    Python's `inspect.getclosurevars` is not used, because it takes the attribute in `df.close` for
+    a global `close`.
     """
     code = getattr(function, "__code__", None)
     if code is None:
@@ -246,8 +250,12 @@ def _collect_outside_values(function: Callable[..., Any]) -> dict[str, Any]:
 
 def _collect_global_names(code: types.CodeType) -> set[str]:
     """Return the names that code, or a function inside it, loads as globals."""
-    names = {one.argval for one in dis.get_instructions(code) if one.opname == "LOAD_GLOBAL"}
-    inner = (one for one in code.co_consts if isinstance(one, types.CodeType))
+    names = {
+        instruction.argval
+        for instruction in dis.get_instructions(code)
+        if instruction.opname == "LOAD_GLOBAL"
+    }
+    inner = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
     return names.union(*map(_collect_global_names, inner))
 
 

@@ -73,7 +73,7 @@ class HigherCandles(Candles, frozen=True):
     def select_known(
         self, candles: Candles, start: int, end: int, count: int, *, since: int = 0
     ) -> "HigherCandles":
-        """Return the higher-timeframe candles known when only `[start, end)` of the traded are.
+        """Return the higher-timeframe candles known if only the traded candles `[start, end)` are.
 
         Args:
             candles: All traded candles.
@@ -122,7 +122,7 @@ def collect_higher_timeframes(strategy: Any, timeframe: Timeframe) -> tuple[Time
 
     Args:
         strategy: Any strategy.
-        timeframe: The traded one.
+        timeframe: Timeframe of the traded candles.
 
     Raises:
         ConfigurationError: `higher_timeframes` of the strategy holds an invalid timeframe.

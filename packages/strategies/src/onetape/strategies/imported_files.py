@@ -1,7 +1,8 @@
-"""Files of its own folder that a Python file imports, read from its text: nothing is run.
+"""The files that a user's Python file imports from its own folder, found without running them.
 
-Modules that code loads while it runs, such as by `importlib.import_module(name)` or a change of
-`sys.path`, cannot be found so: where a text may do that, every Python file below the folder counts.
+They belong to the strategy's digest, and `backtester watch` watches them. Modules that code loads
+while it runs, for example by `importlib.import_module(name)` or a change of `sys.path`, cannot be
+found in the text; where a text may do that, every Python file below the folder counts.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ from typing import Final
 
 from onetape.core.errors import ConfigurationError
 
-#: Names in a text that may load code while it runs.
+#: Names in a text that may load other code at run time.
 _DYNAMIC: Final = re.compile(rb"importlib|import_module|__import__|sys\.path|exec\(|runpy|open\(")
 #: Limits on the number and the size of Python files: a folder with more is not a strategy's own.
 MOST_FILES: Final = 1_000
@@ -62,7 +63,7 @@ def _collect_files_below(start: Path) -> list[Path]:
     size, seen = 0, set[str]()
     for folder, below, names in os.walk(start.parent, followlinks=True):
         real = os.path.realpath(folder)
-        # Caches and environments hold no code of the user's; a link may lead round in a circle.
+        # Caches and environments have no code of the user; links could form a circle.
         if real in seen or "pyvenv.cfg" in names:
             below.clear()
             continue
@@ -108,7 +109,7 @@ def _read_text(path: Path) -> bytes | None:
 def _parse_imports(text: bytes) -> tuple[tuple[str, int], ...]:
     """Return the dotted names that a text imports, each with the number of folders up at its start.
 
-    A name may be that of a value inside a module; then no file has this name.
+    A name may be a value inside a module; then there is no file of that name.
     """
     # Only a user's own file needs it.
     import ast

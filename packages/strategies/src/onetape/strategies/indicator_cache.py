@@ -1,13 +1,12 @@
 """Cache of indicator columns for many evaluations of the same candles.
 
-An optimization evaluates a strategy a hundred times over the same candles, and a grid of ten by ten
-needs twenty averages, not two hundred. Inside `IndicatorCache.used` the functions marked
-`shareable` store their results and return copies, so a strategy that writes into a column changes
-its own copy only. Outside of it nothing is stored.
+An optimization evaluates a strategy with many parameters over the same candles, and most indicators
+repeat: a grid of ten by ten needs twenty averages, not two hundred. While a cache is active
+(`IndicatorCache.activate`), functions decorated with `cacheable` store their results and return
+copies.
 
-The key of a column is its function, its numbers and the memory address of its input. The address
-must lie in the candles, which are read-only: an array that a strategy has made may change, so its
-indicators are computed again.
+The key of a column is its function, its numbers and the memory address of its input. The input must
+be a read-only column of the candles; indicators of other arrays, which may change, are not cached.
 """
 
 from collections.abc import Callable, Generator, Hashable, Iterable
@@ -33,34 +32,34 @@ class IndicatorCache:
         """Start with an empty cache.
 
         Args:
-            candles: Candles whose columns, and parts of columns, are distinguished.
+            candles: Candles whose columns, or parts of them, are the inputs of cached indicators.
             most_bytes: Memory for cached columns.
         """
         self._columns = [
             column
-            for one in candles
-            for column in (one.open, one.high, one.low, one.close, one.volume)
+            for each in candles
+            for column in (each.open, each.high, each.low, each.close, each.volume)
             if column.flags.c_contiguous
         ]
         self._ends = [_get_byte_range(column) for column in self._columns]
-        # One block, not an array for each: for one so large NumPy requests large pages from the
-        # system, which takes a tenth of the time that small ones do when they are first written to.
+        # One block instead of an array for each column: NumPy requests large memory pages for it,
+        # whose first write takes a tenth of the time of small pages.
         self._block = np.empty(most_bytes // np.dtype(np.float64).itemsize)
         self._taken = 0
         self._made: dict[Hashable, FloatArray] = {}
         """Cached columns, as parts of `_block`, by function and arguments."""
 
     @contextmanager
-    def used(self) -> Generator[None]:
-        """Cache the indicators that are called inside the block, in this thread only."""
-        token = _USED.set(self)
+    def activate(self) -> Generator[None]:
+        """Cache the indicators that are called inside the block, in this thread or task only."""
+        token = _ACTIVE_CACHE.set(self)
         try:
             yield
         finally:
-            _USED.reset(token)
+            _ACTIVE_CACHE.reset(token)
 
     def make_key(self, values: object) -> Hashable:
-        """Return a key that distinguishes an argument from all others, or None without one."""
+        """Return the cache key of an argument; None: calls with it cannot be cached."""
         if type(values) in (int, float):
             return type(values), values
         if type(values) is not np.ndarray or values.ndim != 1:
@@ -73,15 +72,15 @@ class IndicatorCache:
         return first, values.shape, values.dtype.str
 
     def get_or_compute(self, key: Hashable, make: Callable[[], FloatArray]) -> FloatArray:
-        """Return a column that the caller may write to."""
+        """Return a copy of the column of a key, from the cache or computed by `make`."""
         known = self._made.get(key)
         if known is not None:
             return known.copy()
         column = make()
-        self._keep(key, column)
+        self._store(key, column)
         return column
 
-    def _keep(self, key: Hashable, column: FloatArray) -> None:
+    def _store(self, key: Hashable, column: FloatArray) -> None:
         if self._taken + len(column) > len(self._block):
             self._taken = 0
             self._made.clear()
@@ -93,24 +92,28 @@ class IndicatorCache:
         self._taken += len(column)
 
 
-_USED: ContextVar[IndicatorCache | None] = ContextVar("shared_columns", default=None)
+#: The cache that `activate` has set; None: nothing is cached.
+_ACTIVE_CACHE: ContextVar[IndicatorCache | None] = ContextVar(
+    "active_indicator_cache", default=None
+)
 
 
-def shareable(indicator: Callable[_P, FloatArray]) -> Callable[_P, FloatArray]:
-    """Mark a function of columns and numbers whose result depends on nothing else.
+def cacheable(indicator: Callable[_P, FloatArray]) -> Callable[_P, FloatArray]:
+    """Decorate an indicator, so that the active cache (if any) stores its results.
 
-    The marked function takes pandas Series too, as arrays.
+    The result must depend on the arguments alone: columns and numbers. The decorated function also
+    takes pandas Series.
     """
 
     @wraps(indicator)
-    def shared(*args: _P.args, **kwargs: _P.kwargs) -> FloatArray:
+    def call_with_cache(*args: _P.args, **kwargs: _P.kwargs) -> FloatArray:
         given: list[Any] = [*args, *kwargs.values()]
         if any([hasattr(value, "to_numpy") for value in given]):  # noqa: C419 - quicker for so few
             return indicator(
                 *map(as_array, args),  # pyright: ignore[reportCallIssue] - of the same parameters
                 **{name: as_array(value) for name, value in kwargs.items()},
             )
-        columns = _USED.get()
+        columns = _ACTIVE_CACHE.get()
         if columns is None:
             return indicator(*args, **kwargs)
         places = tuple(columns.make_key(value) for value in given)
@@ -120,7 +123,7 @@ def shareable(indicator: Callable[_P, FloatArray]) -> Callable[_P, FloatArray]:
             (indicator, tuple(kwargs), places), lambda: indicator(*args, **kwargs)
         )
 
-    return shared
+    return call_with_cache
 
 
 def as_array(value: Any) -> Any:

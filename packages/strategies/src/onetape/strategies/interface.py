@@ -49,7 +49,7 @@ class Signals(Struct, frozen=True):
     signal: SignalArray
     """Signal of each candle: 1 BUY, -1 SELL, 0 HOLD, shape (n,)."""
     indicators: Mapping[str, FloatArray] = field(default_factory=dict[str, FloatArray])
-    """Named columns, if any, in the order in which they are drawn; NaN where not known."""
+    """Columns to draw, by name and in drawing order, each of shape (n,); NaN where not known."""
     overlays: frozenset[str] = frozenset()
     """The indicators in the unit of the price, drawn over the candles.
 
@@ -59,7 +59,7 @@ class Signals(Struct, frozen=True):
     levels: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
     """Guide lines to draw in an indicator's pane."""
     reason: NDArray[np.integer[Any]] | None = None
-    """A code per candle for the reason; its text is in `reason_texts`."""
+    """Code of the reason of each candle's signal, shape (n,); its text is in `reason_texts`."""
     reason_texts: Mapping[int, str] = field(default_factory=dict[int, str])
     """Text of each reason code."""
 
@@ -110,9 +110,10 @@ class Strategy(ABC):
 
     @property
     def startup_candle_count(self) -> int:
-        """Number of candles at the beginning of a series on which nothing is decided: none.
+        """Number of candles at the beginning of a series that give no signal; 0 by default.
 
-        A backtest of one symbol starts after them where its series begins inside the range.
+        If a series begins inside the range of a backtest of one symbol, the backtest starts after
+        these candles.
         """
         return 0
 
@@ -125,7 +126,7 @@ class Strategy(ABC):
     def higher_lookback(self) -> int:
         """Number of candles of each of `higher_timeframes` that the last signal depends on.
 
-        By default the number of `lookback`.
+        By default it equals `lookback`.
         """
         return self.lookback
 

@@ -1,4 +1,4 @@
-"""Prove that a strategy gives the same signals from its last candles and from all candles.
+"""The bias check: whether a strategy gives equal signals from its last candles and all candles.
 
 A backtest evaluates the whole range once, a trader the last `lookback` candles at each close. On
 each bar i three signals are compared:
@@ -8,10 +8,10 @@ each bar i three signals are compared:
     window   of bar i, from its last max(100, lookback) candles, as in the trader
 
 Where window and whole differ, the prefix shows why: if it differs from the whole, later candles
-changed the past (look-ahead); if not, the window is too short (warm-up). Windows are evaluated by
-instances that never got the whole range, oldest first, so that no stored state can help; a strategy
-that does not repeat its signals is reported as such. If a window fails, the others are evaluated
-anyway.
+changed the signal (look-ahead); if not, the window is too short (warm-up). Windows are evaluated
+oldest first, by instances that never got the whole range, so that state stored from later candles
+cannot make the signals equal. A strategy that gives other signals for the same candles is reported
+as not repeatable. If a window fails, the others are evaluated anyway.
 """
 
 import random
@@ -26,8 +26,8 @@ from onetape.core.candles import IntArray
 from onetape.core.errors import OnetapeError
 from onetape.strategies.check_data import (
     CheckData,
-    Maker,
-    Windows,
+    StrategyMaker,
+    WindowSizes,
     evaluate_prefix_signal,
     evaluate_signals,
     evaluate_window_signal,
@@ -35,8 +35,8 @@ from onetape.strategies.check_data import (
 from onetape.strategies.check_result import (
     FAILED,
     CheckResult,
-    Seen,
     SignalDifference,
+    WindowSignals,
     make_check_result,
     make_difference,
 )
@@ -47,9 +47,9 @@ from onetape.strategies.repeatability import find_fresh_instance_difference, fin
 Progress = Callable[[int], None]
 #: Number of bars above which only a part of the range is checked, unless all bars are requested.
 MOST_BARS: Final = 200_000
-#: Bars, in addition to the first one, whose cause is examined and that are evaluated by fresh
-#: instances.
-EXAMINED: Final = 20
+#: Number of differing bars, after the first one, whose cause is examined, and number of bars that
+#: fresh instances evaluate again.
+EXAMINED_BARS: Final = 20
 #: Bars between two calls of Progress.
 _BARS_PER_CALL: Final = 256
 
@@ -64,7 +64,11 @@ def choose_bars_to_check(data: CheckData, *, whole: bool) -> IntArray:
 
 
 def evaluate_windows(
-    make: Maker, data: CheckData, bars: IntArray, windows: Windows, on_progress: Progress
+    make: StrategyMaker,
+    data: CheckData,
+    bars: IntArray,
+    windows: WindowSizes,
+    on_progress: Progress,
 ) -> tuple[SignalArray, str]:
     """Return the signals of the bars' windows, FAILED for one that fails, and the first failure.
 
@@ -86,11 +90,13 @@ def evaluate_windows(
 
 
 #: Evaluates windows as `evaluate_windows` does, in any number of processes.
-Evaluate = Callable[[Maker, CheckData, IntArray, Windows, Progress], tuple[SignalArray, str]]
+Evaluate = Callable[
+    [StrategyMaker, CheckData, IntArray, WindowSizes, Progress], tuple[SignalArray, str]
+]
 
 
 def check_strategy(
-    make: Maker,
+    make: StrategyMaker,
     data: CheckData,
     bars: IntArray,
     on_progress: Progress = lambda _: None,
@@ -106,32 +112,32 @@ def check_strategy(
         bars: Indices of the bars, increasing.
         on_progress: Called with the number of bars done.
         evaluate: Evaluates the windows.
-        after_run: Whether this process has shown the strategy the whole range before.
+        after_run: Whether this process has evaluated the strategy on the whole range before.
 
     Raises:
         ConfigurationError: the strategy cannot be evaluated on all candles.
     """
-    windows = Windows.of(make())
+    windows = WindowSizes.of(make())
     if after_run:
         _evaluate_other_prices(make, data)
-    # Windows come first: state that a strategy stores from all candles does not exist yet.
-    seen = Seen(bars, *evaluate(make, data, bars, windows, on_progress))
+    # Windows are evaluated first, before the strategy could store state from all candles.
+    seen = WindowSignals(bars, *evaluate(make, data, bars, windows, on_progress))
     whole = evaluate_signals(make(), data)
     return compare_signals(make, data, seen, whole, windows)
 
 
 def compare_signals(
-    make: Maker,
+    make: StrategyMaker,
     data: CheckData,
-    seen: Seen,
+    seen: WindowSignals,
     whole: SignalArray,
-    windows: Windows,
-    examined: int = EXAMINED,
+    windows: WindowSizes,
+    examined: int = EXAMINED_BARS,
 ) -> CheckResult:
     """Return the result of comparing the signals of windows with those of all candles.
 
-    A window of a single candle counts only where others are wrong, too: a strategy that needs two
-    candles is not at fault.
+    A window of a single candle counts only where longer windows differ too, because many strategies
+    need two candles for a signal.
 
     Args:
         make: Makes a fresh strategy.
@@ -178,7 +184,7 @@ def compare_signals(
 
 
 def explain_difference(
-    make: Maker, data: CheckData, bar: int, whole: int, window: int
+    make: StrategyMaker, data: CheckData, bar: int, whole: int, window: int
 ) -> SignalDifference:
     """Return the difference on a bar; its kind follows from the candles up to the bar."""
     try:
@@ -195,25 +201,25 @@ def _get_index(found: SignalDifference) -> int:
 
 
 def drop_single_candle_windows(data: CheckData, bars: IntArray) -> IntArray:
-    """Return these bars; none where only windows of a single candle are among them."""
+    """Return the bars unchanged, or none if the window of each is a single candle."""
     return bars if any(data.find_window_start(bar, 2) < bar for bar in bars.tolist()) else bars[:0]
 
 
 def _choose_some_bars(data: CheckData, bars: IntArray, count: int) -> list[int]:
-    """Return the first of these bars and some others by seed, increasing."""
+    """Return the first of some bars and at most `count` others, drawn by seed, increasing."""
     if len(bars) <= 1:
         return bars.tolist()
-    # Not NumPy's random numbers: a plain backtest does not wait for their import.
+    # Not numpy.random, whose import would slow a plain backtest.
     rng = random.Random(data.seed)  # noqa: S311 - nothing secret
     others = rng.sample(bars.tolist(), min(count, len(bars)))
     return sorted({int(bars[0]), *others})
 
 
-def _evaluate_other_prices(make: Maker, data: CheckData) -> None:
-    """Evaluate a strategy on other prices at the same times.
+def _evaluate_other_prices(make: StrategyMaker, data: CheckData) -> None:
+    """Evaluate a strategy on other prices at the same times, to overwrite state that it stores.
 
-    State that the strategy stores outside its file, such as in another module, is then wrong in the
-    windows; the state of the true prices would have given the windows later prices.
+    State that a strategy stores in another module outlives its instances. The windows are then
+    compared with wrong state instead of state from the true later prices, so the check finds it.
     """
     candles = data.candles
     prices = {name: getattr(candles, name) * 3 for name in ("open", "high", "low", "close")}

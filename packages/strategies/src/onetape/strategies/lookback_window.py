@@ -10,6 +10,6 @@ def compute_window_size(*lookbacks: int) -> int:
     """Return the number of closed candles of a window for a lookback, at least 100.
 
     Args:
-        lookbacks: In candles of one timeframe: of the strategy, or of an order's size.
+        lookbacks: Numbers of candles that the strategy's signal and an order's size need.
     """
     return max(LEAST_CANDLES, *lookbacks)

@@ -1,4 +1,4 @@
-"""MACD: follows the trend when the difference of two EMAs crosses its own average."""
+"""Strategy "macd": follows the trend when the difference of two EMAs crosses its own average."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

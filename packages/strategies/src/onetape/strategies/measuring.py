@@ -1,4 +1,4 @@
-"""Measures the lookback of a strategy on invented candles."""
+"""Measurement of the lookback of a strategy function, on invented candles."""
 
 import functools
 from typing import Final
@@ -12,33 +12,32 @@ from onetape.core.message_text import format_error
 from onetape.strategies.interface import SignalArray, Strategy
 from onetape.strategies.moved_clock import AHEAD_SECONDS, FURTHER_SECONDS, moved_clock
 
-#: Candles that a lookback is measured on, and bars of them that are compared.
-_CANDLES: Final = 4_000
-_BARS: Final = 120
+#: Number of candles that a lookback is measured on, and of the bars that are compared.
+_CANDLE_COUNT: Final = 4_000
+_COMPARED_BARS: Final = 120
 #: The longest lookback that can be measured; a longer one must be declared.
 MOST_MEASURED: Final = 2_000
-#: Shift of the clock for each further evaluation of the same candles; 0: no shift.
-_CLOCKS: Final = (0, AHEAD_SECONDS, AHEAD_SECONDS + 1, FURTHER_SECONDS, 0)
+#: Seconds by which the clock is moved for each further evaluation of the same candles.
+_CLOCK_SHIFTS: Final = (0, AHEAD_SECONDS, AHEAD_SECONDS + 1, FURTHER_SECONDS, 0)
 
 
 def measure_lookback(strategy: Strategy) -> int:
-    """Return the smallest lookback with which a strategy repeats its signals.
+    """Return the smallest lookback with which a window gives the signal of all candles.
 
-    On each compared bar the last candles must give the signal that all give. A window on which the
-    strategy fails is too short.
+    It must do so on each compared bar. A window on which the strategy fails is too short.
 
     Raises:
         ConfigurationError: no lookback up to 2,000 is enough, or the strategy fails with all.
     """
     candles = _make_random_candles()
-    whole = _evaluate(strategy, candles)
+    whole = _evaluate_signals(strategy, candles)
     bars = _choose_bars_to_compare(whole)
     failures: list[ConfigurationError] = []
 
     def is_enough(lookback: int) -> bool:
         try:
             return all(
-                _evaluate(strategy, candles[bar + 1 - lookback : bar + 1])[-1] == whole[bar]
+                _evaluate_signals(strategy, candles[bar + 1 - lookback : bar + 1])[-1] == whole[bar]
                 for bar in bars
             )
         except ConfigurationError as error:
@@ -60,7 +59,7 @@ def measure_lookback(strategy: Strategy) -> int:
 def _make_unmeasurable_error(
     strategy: Strategy, candles: Candles, whole: SignalArray, failures: list[ConfigurationError]
 ) -> ConfigurationError:
-    """Return the reason why no lookback repeats the signals of a strategy."""
+    """Return the error of a strategy for which no lookback was found, with the reason."""
     also = f"; it also {_format_failure(failures[0])}" if failures else ""
     if _is_unrepeatable(strategy, candles, whole):
         return ConfigurationError(
@@ -77,10 +76,10 @@ def _make_unmeasurable_error(
 
 def _is_unrepeatable(strategy: Strategy, candles: Candles, whole: SignalArray) -> bool:
     """Return whether the same candles give other signals, also at other times of day."""
-    for ahead_seconds in _CLOCKS:
+    for ahead_seconds in _CLOCK_SHIFTS:
         with moved_clock(ahead_seconds):
             try:
-                again = _evaluate(strategy, candles)
+                again = _evaluate_signals(strategy, candles)
             except OnetapeError:
                 return True
         if not np.array_equal(again, whole):
@@ -88,7 +87,7 @@ def _is_unrepeatable(strategy: Strategy, candles: Candles, whole: SignalArray) -
     return False
 
 
-def _evaluate(strategy: Strategy, candles: Candles) -> SignalArray:
+def _evaluate_signals(strategy: Strategy, candles: Candles) -> SignalArray:
     try:
         signal = strategy.evaluate(candles, {}).signal
         if len(signal) != len(candles):
@@ -107,8 +106,8 @@ def _evaluate(strategy: Strategy, candles: Candles) -> SignalArray:
 
 def _format_failure(error: ConfigurationError) -> str:
     """Return `fails on 16 candles (ValueError: ...)` of such an error."""
-    what = str(error).partition("; correct it")[0].partition(" fails ")[2]
-    return f"fails {what}"
+    circumstances = str(error).partition("; correct it")[0].partition(" fails ")[2]
+    return f"fails {circumstances}"
 
 
 def _choose_bars_to_compare(whole: SignalArray) -> list[int]:
@@ -116,7 +115,10 @@ def _choose_bars_to_compare(whole: SignalArray) -> list[int]:
     first = MOST_MEASURED
     later = whole[first:]
     signalling = np.flatnonzero(later != 0) + first
-    bars = {*_choose_evenly(signalling, _BARS), *_choose_evenly(np.arange(first, len(whole)), 40)}
+    bars = {
+        *_choose_evenly(signalling, _COMPARED_BARS),
+        *_choose_evenly(np.arange(first, len(whole)), 40),
+    }
     return sorted({min(bar + step, len(whole) - 1) for bar in bars for step in (0, 1)})
 
 
@@ -130,11 +132,11 @@ def _choose_evenly(values: NDArray[np.int64], count: int) -> list[int]:
 def _make_random_candles() -> Candles:
     """Return hourly candles of a random walk, the same in every process."""
     random = np.random.default_rng(20_240_101)
-    steps = random.normal(0.0, 0.01, (_CANDLES, 4)).cumsum(axis=1)
-    close = 100.0 * np.exp(np.clip(random.normal(0.0, 0.01, _CANDLES).cumsum(), -3, 3))
+    steps = random.normal(0.0, 0.01, (_CANDLE_COUNT, 4)).cumsum(axis=1)
+    close = 100.0 * np.exp(np.clip(random.normal(0.0, 0.01, _CANDLE_COUNT).cumsum(), -3, 3))
     open_ = np.concatenate(([100.0], close[:-1]))
     spread = np.abs(steps[:, 0]) * close
     high, low = np.maximum(open_, close) + spread, np.minimum(open_, close) * 0.995
-    volume = random.uniform(1.0, 100.0, _CANDLES)
-    timestamp = 1_704_067_200 + 3_600 * np.arange(_CANDLES, dtype=np.int64)
+    volume = random.uniform(1.0, 100.0, _CANDLE_COUNT)
+    timestamp = 1_704_067_200 + 3_600 * np.arange(_CANDLE_COUNT, dtype=np.int64)
     return Candles(timestamp, open_, high, low, close, volume)

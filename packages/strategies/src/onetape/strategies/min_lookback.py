@@ -1,4 +1,7 @@
-"""The smallest lookback with which a window and all candles give the same signals."""
+"""Search for the smallest lookback with which each window gives the signal of all candles.
+
+`backtester check` runs it after it has found a lookback too short, and prints the result.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -10,8 +13,8 @@ from onetape.core.candles import IntArray
 from onetape.core.errors import OnetapeError
 from onetape.strategies.check_data import (
     CheckData,
-    Maker,
-    Windows,
+    StrategyMaker,
+    WindowSizes,
     evaluate_signals,
     evaluate_window_signal,
 )
@@ -19,10 +22,10 @@ from onetape.strategies.check_result import FAILED
 from onetape.strategies.interface import SignalArray
 from onetape.strategies.registry import MOST_LOOKBACK
 
-#: Bars that a candidate is tried on before all are: the first that differ, and some by seed.
-_TRIED: Final = 200
+#: Number of bars that a candidate is tried on first: differing bars, and others drawn by seed.
+_TRIED_BARS: Final = 200
 #: Number of times that a candidate is raised after a failure on another bar.
-_ROUNDS: Final = 8
+_MAX_ROUNDS: Final = 8
 
 
 class MinLookback(Struct, frozen=True):
@@ -35,11 +38,11 @@ class MinLookback(Struct, frozen=True):
 
 
 def find_min_lookback(
-    make: Maker,
+    make: StrategyMaker,
     data: CheckData,
     bars: IntArray,
     differing: Sequence[int],
-    windows: Windows,
+    windows: WindowSizes,
 ) -> MinLookback | None:
     """Return the smallest lookback that gives the signals of all candles, or None.
 
@@ -48,16 +51,17 @@ def find_min_lookback(
         data: The candles.
         bars: The bars that were checked.
         differing: Bars that differ, by the check.
-        windows: Windows that were too short.
+        windows: WindowSizes that were too short.
     """
     whole = evaluate_signals(make(), data)
-    ways: list[tuple[str, Callable[[int], Windows], int]] = [
-        ("lookback", lambda value: Windows(value, windows.higher), windows.candles)
+    ways: list[tuple[str, Callable[[int], WindowSizes], int]] = [
+        ("lookback", lambda value: WindowSizes(value, windows.higher), windows.candles)
     ]
     if data.higher:
-        # First, because more traded candles bring more higher-timeframe candles, which cost more.
+        # Tried first: more traded candles would need more higher-timeframe candles too.
         ways.insert(
-            0, ("higher_lookback", lambda value: Windows(windows.candles, value), windows.higher)
+            0,
+            ("higher_lookback", lambda value: WindowSizes(windows.candles, value), windows.higher),
         )
     for name, wider, short in ways:
         search = _Search(make, data, bars, whole, wider)
@@ -81,11 +85,11 @@ class _Search:
 
     def __init__(
         self,
-        make: Maker,
+        make: StrategyMaker,
         data: CheckData,
         bars: IntArray,
         whole: SignalArray,
-        wider: Callable[[int], Windows],
+        wider: Callable[[int], WindowSizes],
     ) -> None:
         """Take the data that all windows share."""
         self._strategy = make()
@@ -97,14 +101,14 @@ class _Search:
     def find_smallest(self, differing: list[int], short: int, most: int) -> int | None:
         """Return the smallest window above `short`, `most` at most, that agrees on all bars."""
         tried = _choose_some_bars(differing, self._data.seed)
-        for _ in range(_ROUNDS):
+        for _ in range(_MAX_ROUNDS):
             value = self._bisect_window(tried, short, most)
             if value is None:
                 return None
             wrong = self._find_wrong_bars(self._bars.tolist(), value)
             if not wrong:
                 return value
-            # It agrees where a shorter window did not, and differs elsewhere: try those bars, too.
+            # The window agrees on the tried bars and differs on others: try these bars too.
             tried = sorted({*tried, *_choose_some_bars(wrong, self._data.seed)})
             short = value
         return None
@@ -138,7 +142,7 @@ class _Search:
                     break
         return wrong
 
-    def _evaluate_signal(self, bar: int, windows: Windows) -> int:
+    def _evaluate_signal(self, bar: int, windows: WindowSizes) -> int:
         """Return the signal of a bar's window, or FAILED."""
         try:
             return evaluate_window_signal(self._strategy, self._data, bar, windows)
@@ -147,8 +151,8 @@ class _Search:
 
 
 def _choose_some_bars(bars: Sequence[int], seed: int) -> list[int]:
-    if len(bars) <= _TRIED:
+    if len(bars) <= _TRIED_BARS:
         return sorted(bars)
-    # The last ones have the longest past, so a window can be proven too short on them.
-    chosen = np.random.default_rng(seed).choice(np.array(bars), _TRIED, replace=False)
+    # The last bars have the most candles before them, so long windows can be tried on them.
+    chosen = np.random.default_rng(seed).choice(np.array(bars), _TRIED_BARS, replace=False)
     return sorted({*chosen.tolist(), bars[0], bars[-1]})

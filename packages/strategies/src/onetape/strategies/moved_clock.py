@@ -1,4 +1,4 @@
-"""A clock that is days ahead, to find strategies that read the time."""
+"""A clock that is days ahead, with which the bias check finds strategies that read the time."""
 
 import contextlib
 import datetime
@@ -6,9 +6,9 @@ import time
 from collections.abc import Generator
 from typing import Any, Final
 
-#: Three days, 13 hours and a second: another second, hour and day of the week, even or odd.
+#: Three days, 13 hours and one second: second, hour and weekday differ, each also in its parity.
 AHEAD_SECONDS: Final = 306_001
-#: Five days and a minute: another minute, even or odd.
+#: Five days and one minute: the minute differs, also in its parity.
 FURTHER_SECONDS: Final = 432_060
 _DATE, _DATETIME = datetime.date, datetime.datetime
 

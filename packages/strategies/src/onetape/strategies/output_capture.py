@@ -1,7 +1,7 @@
-"""Keep the output and the working folder of a program apart from those of a strategy's code.
+"""Redirection of what a strategy's code prints, and restoration of the working folder.
 
 A strategy may print and change the working folder. Stdout is reserved for the program's result, and
-relative paths count from the folder in which the program was started.
+the program's relative paths count from the folder in which it was started.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 
-class _Nowhere(io.TextIOBase):
+class _DiscardStream(io.TextIOBase):
     """A stream that discards all text."""
 
     def write(self, text: str) -> int:
@@ -20,10 +20,10 @@ class _Nowhere(io.TextIOBase):
         return len(text)
 
 
-_DISCARD = _Nowhere()
+_DISCARD = _DiscardStream()
 
 
-# Classes, because a check comes here for each bar: a generator takes twice as long.
+# Classes, because a check uses them for each bar, and `contextmanager` takes twice as long.
 class _StdoutToStderr:
     def __enter__(self) -> None:
         self._folder, self._stdout = _get_working_folder(), sys.stdout
@@ -32,7 +32,7 @@ class _StdoutToStderr:
     def __exit__(self, *_: object) -> None:
         sys.stdout = self._stdout
         if self._folder is not None and _get_working_folder() != self._folder:
-            # The folder was deleted meanwhile: a later access to a path in it raises an error.
+            # The folder was deleted; a later access to a path in it raises an error.
             with contextlib.suppress(OSError):
                 os.chdir(self._folder)
 
@@ -52,7 +52,7 @@ def stdout_to_stderr() -> AbstractContextManager[None]:
 
 
 def _get_working_folder() -> str | None:
-    # A check comes here for each bar: `Path.cwd` and `suppress` take several times as long.
+    # Called for each bar of a check: `Path.cwd` and `suppress` take several times as long.
     try:
         return os.getcwd()  # noqa: PTH109
     except OSError:  # it was deleted
@@ -60,5 +60,5 @@ def _get_working_folder() -> str | None:
 
 
 def muted() -> AbstractContextManager[None]:
-    """Discard stderr inside: a check evaluates a strategy hundreds of times."""
+    """Discard stderr inside; a check evaluates a strategy hundreds of times."""
     return _Muted()

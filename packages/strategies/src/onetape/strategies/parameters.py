@@ -95,7 +95,7 @@ def collect_parameters(strategy: Any) -> tuple[ParameterInfo, ...]:
     return _collect_parameters_of_class(strategy if isinstance(strategy, type) else type(strategy))
 
 
-# A search makes one strategy for each combination, and each looks up its parameters.
+# Cached, because an optimization makes a strategy for each combination of parameters.
 @functools.lru_cache(maxsize=16)
 def _collect_parameters_of_class(cls: type) -> tuple[ParameterInfo, ...]:
     types = typing.get_type_hints(cls)
@@ -110,7 +110,7 @@ def check_parameters(strategy: Any) -> None:
             parameter, what is allowed and what was found.
     """
     for info in collect_parameters(strategy):
-        _check(strategy.name, info, getattr(strategy, info.name))
+        _check_parameter(strategy.name, info, getattr(strategy, info.name))
 
 
 def check_under(strategy: Any, low: str, high: str) -> None:
@@ -118,11 +118,11 @@ def check_under(strategy: Any, low: str, high: str) -> None:
 
     Args:
         strategy: The strategy.
-        low: Name of the parameter that must be the smaller one, such as `fast`.
-        high: Name of the other, such as `slow`.
+        low: Name of the parameter with the smaller number, such as `fast`.
+        high: Name of the parameter with the larger number, such as `slow`.
 
     Raises:
-        UsageError: the number is not under the other.
+        UsageError: `low` is not under `high`.
     """
     smaller, larger = getattr(strategy, low), getattr(strategy, high)
     if smaller >= larger:
@@ -134,7 +134,11 @@ def check_under(strategy: Any, low: str, high: str) -> None:
 
 
 def convert_parameters(cls: Any, given: typing.Mapping[str, object]) -> dict[str, Any]:
-    """Return parameters as a strategy takes them: text such as "14" becomes the declared type.
+    """Return parameters with their declared types: text such as "14" is converted.
+
+    Args:
+        cls: The strategy's class.
+        given: Values by name of the parameter.
 
     Raises:
         UsageError: the strategy has no such parameter, or the text is no value of its type.
@@ -168,7 +172,8 @@ def _make_info(cls: type, field: "dataclasses.Field[Any]", kind: Any) -> Paramet
     )
 
 
-def _check(strategy: str, info: ParameterInfo, value: object) -> None:
+def _check_parameter(strategy: str, info: ParameterInfo, value: object) -> None:
+    """Raise `UsageError` if a value has the wrong type or is not allowed."""
     fits = isinstance(value, (int, float) if info.type is float else info.type)
     if info.type is not bool and isinstance(value, bool):
         fits = False

@@ -1,4 +1,4 @@
-"""Find a strategy by its name or in a user's own file, and give it its parameters.
+"""Loading a strategy by its name or from a user's file, with its parameters.
 
 Three ways to name one: `rsi` (built in), `mine` (user/strategies/mine.py) and
 `path/to/file.py:Class`. A user's file runs only when it is named.
@@ -31,9 +31,9 @@ BUILT_IN: Final[Mapping[str, tuple[str, str]]] = {
     "rsi": ("onetape.strategies.rsi", "Rsi"),
     "sma_cross": ("onetape.strategies.sma_cross", "SmaCross"),
 }
-#: Candles that a strategy may look back at most; a trader fetches them before it begins.
+#: Largest lookback of a strategy, candles; a trader fetches them before it begins.
 MOST_LOOKBACK: Final = 100_000
-#: Longest name of a strategy, which names reports too.
+#: Longest name of a strategy, in characters; file names of reports contain it.
 LONGEST_NAME: Final = 60
 _NAME: Final = r"[A-Za-z_][A-Za-z0-9_]*"
 
@@ -97,7 +97,7 @@ def get_lookback(strategy: Strategy) -> int:
     """Return the lookback of a strategy, a number of candles.
 
     Raises:
-        ConfigurationError: the strategy's own code failed, or gave no usable number.
+        ConfigurationError: the strategy's code raised an error or returned no valid number.
     """
     return _get_checked_number(strategy, "lookback")
 
@@ -129,10 +129,10 @@ def _get_checked_number(strategy: Strategy, name: str) -> int:
 
 
 def _make_strategy_error(
-    cls: type[Strategy], what: str, error: BaseException
+    cls: type[Strategy], failure: str, error: BaseException
 ) -> ConfigurationError:
     return ConfigurationError(
-        f"strategy {cls.name} {what} ({type(error).__name__}: {error}); fix it in its file"
+        f"strategy {cls.name} {failure} ({type(error).__name__}: {error}); fix it in its file"
     )
 
 
@@ -197,9 +197,9 @@ def compute_strategy_digest(strategy: Strategy) -> str:
     """Return the SHA-256, in hex, of the source that decides a strategy's signals.
 
     The source is the strategy's file as it was loaded, with its imports from the same folder, and
-    all of our code that strategies use. Other installed code is not part of the digest.
+    all code of `onetape.strategies`. Other installed code is not part of the digest.
     """
-    # Imported here, because only slow paths compute a digest.
+    # Imported here, because a plain backtest computes no digest and should start fast.
     import hashlib
 
     from onetape.core.digest import compute_code_digest
@@ -254,7 +254,7 @@ def _load_class_from_file(path: Path, class_name: str | None) -> type[Strategy]:
         else _find_strategy_function(module, class_name, path.stem, found)
     )
     if function is not None:
-        # Most strategies are classes: the import would cost each run a millisecond.
+        # Imported here, because the import takes a millisecond and most strategies are classes.
         from onetape.strategies.functions import make_function_class
 
         return make_function_class(function)
@@ -291,7 +291,7 @@ def _load_freqtrade_class(path: Path, class_name: str | None) -> type[Strategy] 
     found = find_freqtrade_class(path, text, class_name)
     if found is None:
         return None
-    # Imported here, because it loads pandas, which our strategies do not need.
+    # Imported here, because it loads pandas, which other strategies may not need.
     from onetape.strategies.freqtrade.adapter import load_class
 
     return load_class(found)
@@ -327,7 +327,7 @@ def read_stated_settings_of_class(cls: type[Strategy]) -> "StatedSettings | None
     Raises:
         ConfigurationError: a value of the file cannot be used.
     """
-    # The class of a freqtrade file alone has both; importing it here would load pandas.
+    # Recognised by two attributes, because importing the class itself would load pandas.
     is_foreign = hasattr(cls, "user_class") and hasattr(cls, "candle_timeframe")
     return getattr(cls, "read_stated_settings")() if is_foreign else None  # noqa: B009
 
@@ -341,7 +341,7 @@ def _find_strategy_function(
         module: The loaded file.
         name: Name of the function; None: the one called like the file, or the only one.
         stem: Name of the file without `.py`.
-        classes: Strategy classes of the file, which go first where no name is given.
+        classes: Strategy classes of the file, which take precedence where no name is given.
     """
     own = {
         key: value
@@ -366,7 +366,7 @@ def _collect_strategy_classes(module: ModuleType) -> dict[str, type[Strategy]]:
 
 
 def _check_class(path: Path, cls: type[Strategy]) -> type[Strategy]:
-    """Return the class if it keeps to the interface's form."""
+    """Return the class, or raise an error if it does not have the interface's form."""
     where = f"strategy class {cls.__name__} in {path}"
     if "__dataclass_fields__" not in vars(cls):
         raise ConfigurationError(f"{where}: write @dataclass(frozen=True) above the class")

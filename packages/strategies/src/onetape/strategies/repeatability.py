@@ -1,4 +1,7 @@
-"""Whether a strategy repeats its signals: no chance, no clock, and no state between two calls."""
+"""Checks whether a strategy gives the same signals for the same candles again.
+
+It does not if its signals depend on random numbers, on the clock, or on state between two calls.
+"""
 
 from typing import Final
 
@@ -8,26 +11,37 @@ from onetape.core.candles import IntArray
 from onetape.core.errors import OnetapeError
 from onetape.strategies.check_data import (
     CheckData,
-    Maker,
-    Windows,
+    StrategyMaker,
+    WindowSizes,
     evaluate_signals,
     evaluate_window_signal,
 )
-from onetape.strategies.check_result import FAILED, Kind, Seen, SignalDifference, make_difference
+from onetape.strategies.check_result import (
+    FAILED,
+    Kind,
+    SignalDifference,
+    WindowSignals,
+    make_difference,
+)
 from onetape.strategies.interface import SignalArray, Strategy
 from onetape.strategies.moved_clock import AHEAD_SECONDS, FURTHER_SECONDS, moved_clock
 
-#: Fresh instances that distinguish chance from state.
-_TRIES: Final = 4
+#: Number of fresh instances that are compared to distinguish chance from state.
+_FRESH_INSTANCES: Final = 4
 
 
 def find_repeat_difference(
-    make: Maker, data: CheckData, bars: IntArray, whole: SignalArray, *, briefly: bool = False
+    make: StrategyMaker,
+    data: CheckData,
+    bars: IntArray,
+    whole: SignalArray,
+    *,
+    briefly: bool = False,
 ) -> SignalDifference | None:
-    """Return the first bar on which a strategy does not repeat its signal for all candles.
+    """Return the first bar on which a further evaluation of all candles gives another signal.
 
-    Fresh instances are evaluated at other times of day, then one of them once more. Where only that
-    differs it is state, unless more fresh instances show that chance is at work.
+    Fresh instances are evaluated at other times of day, then one of them a second time. If only the
+    second evaluation differs, the kind is "state", unless further fresh instances differ too.
 
     Args:
         make: Makes a fresh strategy.
@@ -37,7 +51,7 @@ def find_repeat_difference(
         briefly: Whether to evaluate only two fresh instances, at two other times of day.
     """
     again = make()
-    # An odd and an even number of seconds: the second may have changed since `whole` was computed.
+    # Shifts by an odd and an even number of seconds, because `whole` may be some seconds old.
     brief = (AHEAD_SECONDS, AHEAD_SECONDS + 1)
     for ahead_seconds in brief if briefly else (*brief, FURTHER_SECONDS):
         with moved_clock(ahead_seconds):
@@ -51,7 +65,8 @@ def find_repeat_difference(
     if found is None:
         return None
     chance = (
-        _find_first_difference(make(), data, bars, whole, "not repeatable") for _ in range(_TRIES)
+        _find_first_difference(make(), data, bars, whole, "not repeatable")
+        for _ in range(_FRESH_INSTANCES)
     )
     return next((each for each in chance if each is not None), found)
 
@@ -73,7 +88,7 @@ def _find_first_difference(
 
 
 def find_fresh_instance_difference(
-    make: Maker, data: CheckData, seen: Seen, bars: IntArray, windows: Windows
+    make: StrategyMaker, data: CheckData, seen: WindowSignals, bars: IntArray, windows: WindowSizes
 ) -> SignalDifference | None:
     """Return a bar on which a fresh instance and one that evaluated all bars differ.
 
@@ -101,7 +116,9 @@ def find_fresh_instance_difference(
     return found
 
 
-def _evaluate_fresh_signal(make: Maker, data: CheckData, bar: int, windows: Windows) -> int:
+def _evaluate_fresh_signal(
+    make: StrategyMaker, data: CheckData, bar: int, windows: WindowSizes
+) -> int:
     """Return the signal of a bar's window by a fresh instance, or FAILED."""
     try:
         return evaluate_window_signal(make(), data, bar, windows)

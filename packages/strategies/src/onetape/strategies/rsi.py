@@ -1,4 +1,4 @@
-"""RSI: buys weakness and sells strength."""
+"""Strategy "rsi": buys while Wilder's RSI is low and sells while it is high."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _NOISE_POINTS = 1e-9
 
 @dataclass(frozen=True)
 class Rsi(Strategy):
-    """Wilder's RSI against two levels."""
+    """Buys at a low and sells at a high level of Wilder's RSI, while beyond it or at a cross."""
 
     name: ClassVar[str] = "rsi"
 

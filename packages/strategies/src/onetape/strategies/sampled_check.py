@@ -1,8 +1,8 @@
-"""The check of every backtest: all bars of a short range, a few of a long one.
+"""The quick bias check of every backtest: all bars of a short range, a sample of a long one.
 
-Of a long range it checks the first bars, whose windows are not full, bars that signal something,
-and others drawn with a seed from the candles, so the same ones each time. All other signals are
-examined at once (`doubtful_bars.py`); where a bar is in doubt, its own window decides.
+The sample of a long range has the first bars, whose windows are not full, and bars with and without
+a BUY or SELL, drawn with a seed that depends on the candles, so each run draws the same ones.
+`doubtful_bars.py` searches all other signals; each doubtful bar is added to the sample.
 """
 
 import random
@@ -16,19 +16,24 @@ from msgspec.structs import replace
 from onetape.core.candles import IntArray
 from onetape.core.errors import OnetapeError
 from onetape.core.message_text import format_count
-from onetape.strategies.check_data import CheckData, Maker, Windows, evaluate_window_signal
+from onetape.strategies.check_data import (
+    CheckData,
+    StrategyMaker,
+    WindowSizes,
+    evaluate_window_signal,
+)
 from onetape.strategies.check_result import (
     FAILED,
     CheckResult,
     Kind,
-    Seen,
     SignalDifference,
+    WindowSignals,
     make_check_result,
 )
 from onetape.strategies.doubtful_bars import find_doubtful_bars
 from onetape.strategies.interface import SignalArray, Strategy
 from onetape.strategies.lookahead_check import (
-    EXAMINED,
+    EXAMINED_BARS,
     check_strategy,
     choose_bars_to_check,
     compare_signals,
@@ -38,9 +43,9 @@ from onetape.strategies.moved_clock import moved_clock
 from onetape.strategies.repeatability import find_repeat_difference
 from onetape.strategies.segments import find_segment
 
-#: Meaning of each difference for a reader of the result.
+#: Consequence of each kind of difference, as a backtest prints it.
 _MEANING: Final[dict[Kind, str]] = {"look-ahead": "do not trust this result"}
-_OTHERWISE: Final = "the trader would decide otherwise"
+_OTHER_MEANING: Final = "the trader would decide otherwise"
 
 #: Maximum number of bars of a range that is checked whole, as `backtester check` does.
 WHOLE_BARS: Final = 5_000
@@ -50,13 +55,14 @@ WHOLE_SECONDS: Final = 1.0
 _PACE_BARS: Final = 16
 #: Number of bars in the sample.
 SAMPLED_BARS: Final = 200
-#: Candles that all their windows hold together: a long lookback is tried on fewer bars.
+#: Maximum number of candles of all sampled windows together: with a long lookback the sample has
+#: fewer bars, at least `_LEAST_BARS`.
 _MOST_CANDLES: Final = 200_000
 _LEAST_BARS: Final = 20
 #: Maximum seconds of an evaluation of all candles that is repeated, at another time of day.
-_AGAIN_SECONDS: Final = 0.01
+_REPEAT_SECONDS: Final = 0.01
 #: Number of bars whose evaluation is repeated where all candles would take longer.
-_AGAIN_BARS: Final = 8
+_REPEAT_BARS: Final = 8
 #: Processor seconds after which the check of a slow strategy ends; the order of its bars is always
 #: the same.
 MOST_SECONDS: Final = 0.5
@@ -65,7 +71,7 @@ _MOST_WALL_SECONDS: Final = 2.0
 
 
 def run_quick_check(
-    make: Maker, data: CheckData, whole: SignalArray, whole_seconds: float = 0.0
+    make: StrategyMaker, data: CheckData, whole: SignalArray, whole_seconds: float = 0.0
 ) -> CheckResult:
     """Check every bar of a short range with a quick strategy, otherwise a sample of the bars.
 
@@ -85,29 +91,31 @@ def run_quick_check(
 
 
 def run_sample_check(
-    make: Maker, data: CheckData, whole: SignalArray, whole_seconds: float = 0.0
+    make: StrategyMaker, data: CheckData, whole: SignalArray, whole_seconds: float = 0.0
 ) -> CheckResult:
     """Check a strategy on a sample of the bars, within a limit of time.
 
     Args:
         make: Makes a fresh strategy.
         data: The candles.
-        whole: The signals of all of them, as the backtest took them.
-        whole_seconds: Time that this evaluation took; 0: not known.
+        whole: Signals of all candles, as the backtest used them, shape (n,).
+        whole_seconds: Time that the evaluation of all candles took; 0: not known.
 
     Raises:
         ConfigurationError: the strategy cannot be made.
     """
-    windows = Windows.of(make())
+    windows = WindowSizes.of(make())
     chosen = _choose_bars(make, data, whole, windows, whole_seconds)
     seen, failure = _evaluate_bars(make(), data, chosen, windows, _Budget())
     bars = np.array(sorted(seen))
     signals = np.array([seen[bar] for bar in bars.tolist()], dtype=np.int8)
     if not len(drop_single_candle_windows(data, bars[signals != whole[bars]])):
         return make_check_result(data, bars, len(bars), windows, [], None)
-    # To explain a bar takes as long as all candles, at most.
-    examined = int(min(EXAMINED, MOST_SECONDS / max(whole_seconds, 1e-9)))
-    return compare_signals(make, data, Seen(bars, signals, failure), whole, windows, examined)
+    # The explanation of a bar takes at most as long as the evaluation of all candles.
+    examined = int(min(EXAMINED_BARS, MOST_SECONDS / max(whole_seconds, 1e-9)))
+    return compare_signals(
+        make, data, WindowSignals(bars, signals, failure), whole, windows, examined
+    )
 
 
 class _Budget:
@@ -126,7 +134,7 @@ class _Budget:
 
 def describe_meaning(kind: Kind) -> str:
     """Return the meaning of a difference of this kind for a reader of the result."""
-    return _MEANING.get(kind, _OTHERWISE)
+    return _MEANING.get(kind, _OTHER_MEANING)
 
 
 def format_quick_check(result: CheckResult, command: str) -> str:
@@ -148,7 +156,7 @@ def format_quick_check(result: CheckResult, command: str) -> str:
         f"first {format_utc(found.timestamp)} UTC ({found.kind}): {describe_meaning(found.kind)}"
     )
     if not result.checked:
-        # The strategy did not repeat its signals, even if its windows agree.
+        # The strategy is not repeatable, even if the signals of its windows agree.
         return f"DIFFER, {where}; why: {command}"
     parts: list[str] = []
     if found.kind != "fails":
@@ -162,10 +170,10 @@ def format_quick_check(result: CheckResult, command: str) -> str:
     return f"{many}{' sampled' if is_sample else ''}, {'; '.join(parts)}; why: {command}"
 
 
-def _measure_pace(make: Maker, data: CheckData) -> float:
+def _measure_pace(make: StrategyMaker, data: CheckData) -> float:
     """Return the processor seconds of a bar, which do not depend on how busy the machine is."""
     strategy = make()
-    windows = Windows.of(strategy)
+    windows = WindowSizes.of(strategy)
     budget, taken = _Budget(), list[float]()
     later = data.bars[len(data) // 2 :]
     for bar in later[:: max(1, len(later) // _PACE_BARS)].tolist():
@@ -174,12 +182,12 @@ def _measure_pace(make: Maker, data: CheckData) -> float:
         taken.append(time.thread_time() - began)
         if budget.is_spent:
             break
-    # The quicker bars count: the first one includes imports, and a busy machine slows others.
+    # Only the faster bars count: the first includes imports, and others may be slowed by load.
     return sorted(taken)[len(taken) // 4]
 
 
 def _evaluate_bars(
-    strategy: Strategy, data: CheckData, bars: Sequence[int], windows: Windows, budget: _Budget
+    strategy: Strategy, data: CheckData, bars: Sequence[int], windows: WindowSizes, budget: _Budget
 ) -> tuple[dict[int, int], str]:
     """Return the signals of the bars' windows, FAILED for one that fails, and the first failure.
 
@@ -199,17 +207,17 @@ def _evaluate_bars(
 
 
 def _find_difference_at_another_time(
-    make: Maker, data: CheckData, whole: SignalArray, whole_seconds: float
+    make: StrategyMaker, data: CheckData, whole: SignalArray, whole_seconds: float
 ) -> SignalDifference | None:
     """Return a bar on which a fresh instance at another time of day gives another signal, or None.
 
     Where all candles would take too long, only the windows of a few bars are evaluated.
     """
-    if whole_seconds <= _AGAIN_SECONDS:
+    if whole_seconds <= _REPEAT_SECONDS:
         return find_repeat_difference(make, data, data.bars, whole, briefly=True)
-    windows, bars = Windows.of(make()), data.bars
+    windows, bars = WindowSizes.of(make()), data.bars
     signalling = data.find_signalling_bars(whole, bars)
-    some = (signalling if len(signalling) else bars)[-_AGAIN_BARS:].tolist()
+    some = (signalling if len(signalling) else bars)[-_REPEAT_BARS:].tolist()
     now, _ = _evaluate_bars(make(), data, some, windows, _Budget(MOST_SECONDS / 10))
     with moved_clock():
         other, _ = _evaluate_bars(make(), data, list(now), windows, _Budget(MOST_SECONDS / 10))
@@ -221,7 +229,11 @@ def _find_difference_at_another_time(
 
 
 def _choose_bars(
-    make: Maker, data: CheckData, whole: SignalArray, windows: Windows, whole_seconds: float
+    make: StrategyMaker,
+    data: CheckData,
+    whole: SignalArray,
+    windows: WindowSizes,
+    whole_seconds: float,
 ) -> list[int]:
     """Return the bars to check, each once: the first ones, oldest first, then others by seed."""
     # Not numpy.random, whose import takes longer than the whole check.

@@ -1,10 +1,9 @@
 """Segments: parts of a series without an unexplained gap, which no window of a strategy crosses.
 
-Prices from before a gap of months do not matter for those after it, so each segment is
-evaluated alone. A candle is decided on once the window that a trader would read for it lies inside
-its segment; the candles before it are the warm-up, and their signals are HOLD. The time
-before the first candle of a series is no gap: a strategy gets the candles that there are. Candles
-that the exchange lacks by proof are no gap here.
+Each segment is evaluated alone. Signals begin at the candle whose window, as a trader would read
+it, lies inside the segment; the candles before are the warm-up, and their signals are HOLD. The
+beginning of a series is not a gap: a strategy then gets a shorter window. Candles that are proven
+to be missing at the exchange are not a gap here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,6 +39,7 @@ class UnexplainedGaps(Struct, frozen=True):
     """The unexplained gaps of the candles of a run, by timeframe."""
 
     traded: tuple[IndexedGap, ...] = ()
+    """Gaps of the traded candles, oldest first."""
     higher: Mapping[str, tuple[Range, ...]] = field(default_factory=dict[str, tuple[Range, ...]])
     """Gaps of each higher timeframe, oldest first."""
 
@@ -61,9 +61,9 @@ class Segment(Struct, frozen=True):
     start: int = 0
     """Index of the segment's first candle."""
     ready: int = 0
-    """Index of the first candle that is decided on: the window before it is full."""
+    """Index of the first candle after the segment's warm-up, whose window is full."""
     gap: Range | None = None
-    """The latest unexplained gap before the segment, epoch seconds; None: its series begins."""
+    """The unexplained gap before the segment, epoch seconds; None: it begins the series."""
     timeframe: str = ""
     """Timeframe of the gap before the segment."""
     since: Mapping[str, int] = field(default_factory=dict[str, int])
@@ -110,7 +110,7 @@ def split_into_segments(
     for name, ranges in gaps.higher.items():
         higher_timeframe = Timeframe.parse(name)
         for low, _ in ranges:
-            # From here on the candle that is missing would be the last one that has closed.
+            # From here on the missing higher candle would be the last one that has closed.
             starts.setdefault(int(np.searchsorted(closes, higher_timeframe.next(low))), None)
     found: list[Segment] = []
     for start in sorted(start for start in starts if start < len(candles)):
@@ -130,7 +130,7 @@ def split_into_segments(
 def _find_latest_gap(
     ranges: Sequence[Range], higher_timeframe: Timeframe, close: int
 ) -> Range | None:
-    """Return the latest gap of a higher timeframe that shows by a moment."""
+    """Return the latest gap of a higher timeframe whose first candle had closed by a time."""
     return next(
         (each for each in reversed(ranges) if higher_timeframe.next(each[0]) <= close), None
     )
@@ -139,7 +139,7 @@ def _find_latest_gap(
 def _start_after_gap(
     segment: Segment, candles: Candles, name: str, gap: Range, window: int, higher_window: int
 ) -> Segment:
-    """Return a segment that waits until its windows lie behind a gap of a higher timeframe."""
+    """Return a segment with a warm-up until its windows lie after a gap of a higher timeframe."""
     since = {**segment.since, name: gap[1]}
     full_from = Timeframe.parse(name).shift(gap[1], higher_window)
     first = int(np.searchsorted(candles.timestamp, full_from))
@@ -177,7 +177,7 @@ def evaluate_by_segment(
         candles: All traded candles.
         higher: The higher candles.
         segments: The segments of the traded candles.
-        are_sound: Whether it is known that `core.candles.are_sound`.
+        are_sound: Whether the caller knows that `core.candles.are_sound` is true of the candles.
 
     Raises:
         OnetapeError: see `evaluate_strategy`.

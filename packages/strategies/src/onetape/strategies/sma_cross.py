@@ -1,4 +1,4 @@
-"""SMA cross: follows the trend that two simple averages of the close show."""
+"""Strategy "sma_cross": follows the trend that two simple averages of the close show."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class SmaCross(AverageCross):
 
     @property
     def lookback(self) -> int:
-        """The slow average of the last two candles."""
+        """One candle more than the slow average takes, because a cross compares two."""
         return self.slow + 1
 
     def evaluate(self, candles: Candles, higher: Mapping[str, Candles]) -> Signals:

@@ -1,4 +1,7 @@
-"""Helpers for the test of a strategy: candles, and the comparison of a window with all candles."""
+"""Helpers for a user's tests of a strategy: candles, and the comparison of window and all candles.
+
+Examples are in docs/strategies.md.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""Run a user's strategy file and its imports from the same folder, always from their text.
+"""Running a user's strategy file and the files that it imports, always from their present text.
 
-`import tools` in user/strategies/mine.py takes user/strategies/tools.py, or the package tools/
-next to it. Python's own modules and installed ones go before it.
+`import tools` in user/strategies/mine.py runs user/strategies/tools.py, or the package tools/ next
+to it, unless Python or an installed package has a module of that name.
 """
 
 import hashlib
@@ -30,14 +30,18 @@ _SEARCH_PATH_AT_START: Final = tuple(sys.path)
 
 
 class UserModuleLoader(SourceFileLoader):
-    """Loads a user's file from its text, never from a cache, so that a quick second save counts."""
+    """Loads a user's file from its text, never from Python's cache of compiled files.
+
+    That cache would miss a second save within the same second.
+    """
 
     source: bytes = b""
+    """Text of the file, set by `get_code`."""
     imported_texts: "dict[Path, bytes] | None" = None
     """Text of each file that a strategy file imports from its folder, by path; None: not stored."""
 
     def get_code(self, fullname: str) -> Any:
-        """Return the compiled text and keep it for the digest."""
+        """Return the compiled text of the file; store the text for the digest."""
         self.source = self.get_data(self.path)
         if self.imported_texts is not None:
             self.imported_texts[Path(self.path)] = self.source
@@ -107,7 +111,7 @@ class _UserModuleFinder:
         )
 
     def _is_installed(self, name: str) -> bool:
-        """Return whether a module of that name is installed; a mere folder of that name is none."""
+        """Return whether a module of that name is installed; a folder without code is not one."""
         found = PathFinder.find_spec(name)
         if found is None or found.origin is None:
             return False
@@ -126,8 +130,8 @@ def run_file(path: Path) -> ModuleType:
     """Run a strategy's file as a separate module; its imports from the same folder run again.
 
     Raises:
-        ConfigurationError: the file cannot be run; the text names file and line. Or too much code
-            is below its folder.
+        ConfigurationError: the file cannot be run (the text names file and line), or its folder
+            has too much code.
     """
     where = path.resolve()
     module_name = f"onetape_user_{path.stem}_{hashlib.sha256(str(where).encode()).hexdigest()[:12]}"

@@ -1,7 +1,7 @@
-"""What saved optimizations and walk-forwards have chosen: `choice.json` in the folder of each.
+"""The parameters that saved optimizations and walk-forwards have chosen: `choice.json`.
 
-An optimization chooses its best ranked combination, a walk-forward the one of its newest window.
-`--params-from RUN` of the backtester and of the trader reads it.
+The file is in the folder of the run. An optimization chooses its best ranked combination, a
+walk-forward that of its newest window. `--params-from RUN` of backtester and trader reads it.
 """
 
 import difflib
@@ -20,21 +20,22 @@ from onetape.core.message_text import format_count, format_os_error
 
 OPTIMIZATIONS: Final = DATA_FOLDER / "optimizations"
 WALK_FORWARDS: Final = DATA_FOLDER / "walk_forwards"
-#: File of the identity: each folder of results has one from the start.
+#: File with the identity of a run, by which folders of results are recognised.
 IDENTITY: Final = "optimization.json"
 CHOICE: Final = "choice.json"
-#: What a choice of this program begins with; another number is another layout.
+#: Version of the layout of `choice.json`.
 _FORMAT: Final = 1
-#: Names that are listed where none matches.
+#: Maximum number of similar names in the error about a name that does not exist.
 _LISTED: Final = 3
-#: Similarity, from 0 to 1, of a name that is listed as a near one.
+#: Minimum similarity, from 0 to 1, of these names.
 _LEAST_SIMILARITY: Final = 0.3
 
 
 class Choice(Struct, frozen=True, kw_only=True):
-    """Parameters that an optimization or a walk-forward has chosen, and on which candles."""
+    """Parameters that an optimization or a walk-forward has chosen, and the candles it used."""
 
     format: int = _FORMAT
+    """Version of the layout."""
     kind: Literal["optimization", "walk-forward"]
     strategy: str
     """Strategy as `--strategy` takes it."""
@@ -50,9 +51,9 @@ class Choice(Struct, frozen=True, kw_only=True):
     end: int
     """End of the candles that the choice was made on, exclusive, epoch seconds."""
     windows: int = 0
-    """Number of windows of a walk-forward, the last of which chose; 0 for an optimization."""
+    """Number of windows of a walk-forward; the last window chose. 0 for an optimization."""
     parameters: dict[str, str] | None
-    """Chosen values as `--param` takes them; None where no combination was ranked."""
+    """Chosen values as `--param` takes them; None: no combination was ranked."""
 
 
 class SavedChoice(Struct, frozen=True):
@@ -69,12 +70,12 @@ class SavedChoice(Struct, frozen=True):
     @property
     def origin(self) -> str:
         """Return run, window and candles that the parameters come from, in words."""
-        one = self.choice
-        window = f", window {one.windows:,} of {one.windows:,}" if one.windows else ""
-        series = f"{one.exchange} {one.symbol} {one.timeframe}"
+        choice = self.choice
+        window = f", window {choice.windows:,} of {choice.windows:,}" if choice.windows else ""
+        series = f"{choice.exchange} {choice.symbol} {choice.timeframe}"
         return (
-            f"{one.kind} {self.folder.name}{window} (best by {', '.join(one.rank)} on {series}, "
-            f"{_range_text(one)})"
+            f"{choice.kind} {self.folder.name}{window} (best by {', '.join(choice.rank)} "
+            f"on {series}, {_format_range(choice)})"
         )
 
     def check_series(self, symbols: Sequence[str], timeframe: str) -> None:
@@ -87,25 +88,25 @@ class SavedChoice(Struct, frozen=True):
         Raises:
             UsageError: a symbol or the timeframe is another one; the text names both.
         """
-        one = self.choice
-        others = [symbol for symbol in symbols if symbol != one.symbol]
+        choice = self.choice
+        others = [symbol for symbol in symbols if symbol != choice.symbol]
         if others or not symbols:
             wrong = ", ".join(others) or "no symbol without a strategy of its own"
             raise UsageError(
-                f"--params-from {self.folder.name}: its parameters were chosen on {one.symbol}, "
-                f"and the settings trade {wrong}; add --symbol {one.symbol}, or name a run of "
+                f"--params-from {self.folder.name}: its parameters were chosen on {choice.symbol}, "
+                f"and the settings trade {wrong}; add --symbol {choice.symbol}, or name a run of "
                 f"{others[0] if others else 'the traded symbol'}"
             )
-        if timeframe != one.timeframe:
+        if timeframe != choice.timeframe:
             raise UsageError(
                 f"--params-from {self.folder.name}: its parameters were chosen on candles of "
-                f"{one.timeframe}, and the settings trade {timeframe}; add --timeframe "
-                f"{one.timeframe}, or name a run of {timeframe}"
+                f"{choice.timeframe}, and the settings trade {timeframe}; add --timeframe "
+                f"{choice.timeframe}, or name a run of {timeframe}"
             )
 
 
 def save_choice(folder: Path, choice: Choice) -> None:
-    """Write the choice into the folder of its run, whole; an earlier one is replaced.
+    """Write the choice into the folder of its run; an earlier choice is replaced as a whole.
 
     Raises:
         ConfigurationError: the file cannot be written; an earlier choice is unchanged.
@@ -126,7 +127,7 @@ def save_choice(folder: Path, choice: Choice) -> None:
 
 
 def load_choice(name: str, roots: Sequence[Path] = (OPTIMIZATIONS, WALK_FORWARDS)) -> SavedChoice:
-    """Return what a saved optimization or walk-forward has chosen.
+    """Return the choice of a saved optimization or walk-forward.
 
     Args:
         name: Name of the run's folder, the id at the end of that name, the beginning of either, or
@@ -145,15 +146,17 @@ def load_choice(name: str, roots: Sequence[Path] = (OPTIMIZATIONS, WALK_FORWARDS
                 "optimization or of a walk-forward"
             )
         return _read(given.resolve())
-    folders = _run_folders(roots)
+    folders = _list_run_folders(roots)
     text = given.name
-    found = [one for one in folders if text in (one.name, _id(one))] or [
-        one for one in folders if text and (one.name.startswith(text) or _id(one).startswith(text))
+    found = [folder for folder in folders if text in (folder.name, _get_id(folder))] or [
+        folder
+        for folder in folders
+        if text and (folder.name.startswith(text) or _get_id(folder).startswith(text))
     ]
     if len(found) == 1:
         return _read(found[0])
     if found:
-        names = ", ".join(one.name for one in found[:_LISTED])
+        names = ", ".join(folder.name for folder in found[:_LISTED])
         raise UsageError(
             f"--params-from {name}: {len(found):,} runs have such a name, such as {names}; write "
             "more of one"
@@ -165,11 +168,11 @@ def load_choice(name: str, roots: Sequence[Path] = (OPTIMIZATIONS, WALK_FORWARDS
         )
     raise UsageError(
         f"--params-from {name}: no optimization or walk-forward has that name; the nearest: "
-        f"{', '.join(_nearest(text, folders))}"
+        f"{', '.join(_find_similar_names(text, folders))}"
     )
 
 
-def _run_folders(roots: Sequence[Path]) -> list[Path]:
+def _list_run_folders(roots: Sequence[Path]) -> list[Path]:
     """Return the folders of all saved optimizations and walk-forwards, by their names.
 
     Raises:
@@ -185,9 +188,9 @@ def _run_folders(roots: Sequence[Path]) -> list[Path]:
     return sorted(found, key=lambda folder: folder.name)
 
 
-def _nearest(text: str, folders: Sequence[Path]) -> list[str]:
-    """Return the names of runs that are nearest to a wrong one, the nearest first."""
-    names = [one.name for one in folders]
+def _find_similar_names(text: str, folders: Sequence[Path]) -> list[str]:
+    """Return the names of runs that are most similar to a wrong name, or else some names."""
+    names = [folder.name for folder in folders]
     near = difflib.get_close_matches(text, names, n=_LISTED, cutoff=_LEAST_SIMILARITY)
     return near or names[:_LISTED]
 
@@ -215,18 +218,18 @@ def _read(folder: Path) -> SavedChoice:
         trades = format_count(choice.min_trades, "closed trade")
         raise UsageError(
             f"--params-from {folder.name}: the run has no choice, "
-            f"because no combination gave a result with {trades} ({_range_text(choice)}); "
+            f"because no combination gave a result with {trades} ({_format_range(choice)}); "
             "optimize a longer range, or lower --min-trades"
         )
     return SavedChoice(folder, choice)
 
 
-def _range_text(choice: Choice) -> str:
+def _format_range(choice: Choice) -> str:
     """Return the range that a choice was made on: `training 2024-01-01 to 2024-03-01 UTC`."""
     part = "training" if choice.windows else "in-sample"
     return f"{part} {format_day(choice.start)} to {format_day(choice.end)} UTC"
 
 
-def _id(folder: Path) -> str:
+def _get_id(folder: Path) -> str:
     """Return the id of a run, the last part of its folder's name."""
     return folder.name.rpartition("_")[2]

@@ -1,4 +1,4 @@
-"""Compare runs in Python: their metrics side by side."""
+"""`ot.compare`: the metrics of several runs side by side, as a DataFrame."""
 
 from typing import TYPE_CHECKING, Any
 

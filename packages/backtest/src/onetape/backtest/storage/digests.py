@@ -1,4 +1,7 @@
-"""Digests of the inputs of a run's result: candles, strategy, engine, intrabar candles."""
+"""Digests of all inputs of a run's result, saved with the run.
+
+A rerun compares them to name what has changed: candles, strategy, engine or intrabar candles.
+"""
 
 import hashlib
 from collections.abc import Sequence

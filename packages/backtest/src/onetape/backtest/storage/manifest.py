@@ -1,4 +1,4 @@
-"""`manifest.json` of a saved run: its form, and the configuration that it holds."""
+"""`manifest.json` of a saved run: its form, and the configuration of the run in it."""
 
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ class _Strategy(msgspec.Struct):
 
 
 class _Settings(msgspec.Struct, rename={"from_": "from"}):
-    """The form of `build_config_tree`, as far as a run is made again from it."""
+    """The part of `build_config_tree` from which a run is made again."""
 
     exchange: str
     symbol: str
@@ -103,7 +103,7 @@ def restore_config(manifest: Manifest) -> BacktestConfig:
         exchange=found.exchange,
         symbols=tuple(found.symbol.split(",")),
         timeframe=found.timeframe,
-        # The newest candle of a day in the settings may not be the newest one now.
+        # The range of the result, because an open end in the settings would now be a later candle.
         start=manifest.result.from_,
         end=manifest.result.to,
         strategy=StrategyChoice(found.strategy.name, found.strategy.parameters, USER_FOLDER),

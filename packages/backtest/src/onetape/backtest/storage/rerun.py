@@ -1,4 +1,4 @@
-"""Make a saved run again, and list what has changed since."""
+"""Running a saved run again, and the list of what has changed since (`explain --run`)."""
 
 from onetape.backtest.backtest_runner import run_backtest
 from onetape.backtest.config import FRAME_EXCHANGE
@@ -8,7 +8,7 @@ from onetape.backtest.storage.manifest import restore_config
 from onetape.backtest.storage.runs import Run
 from onetape.core.errors import UsageError
 
-#: Input of a run that each digest covers.
+#: Input of a run by the name of its digest.
 _COVERS = {
     "data": "the candles (warm-up included)",
     "strategy": "the strategy's code",

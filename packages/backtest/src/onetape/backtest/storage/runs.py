@@ -1,13 +1,13 @@
-"""Saved runs, one folder each in data/runs.
+"""Reading of saved runs, one folder each in data/runs (save.py writes them).
 
 In a notebook:
 
     from onetape.backtest.storage.runs import load_run
     load_run("last").trades          # a pandas DataFrame; so is .equity, and .metrics is a dict
 
-A folder holds `manifest.json` (config, versions, digests of code and data, assumptions, metrics),
-`trades.csv`, `equity.npy` and mostly `report.html`. Nothing else refers to it: to remove a run,
-delete its folder.
+A folder has `manifest.json` (config, versions, digests of code and data, assumptions, metrics),
+`trades.csv`, `equity.npy` and, unless it was switched off, `report.html`. No other file refers to
+it: to remove a run, delete its folder.
 """
 
 import os
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 RUNS_FOLDER: Final = DATA_FOLDER / "runs"
 MANIFEST, TRADES, EQUITY, REPORT = "manifest.json", "trades.csv", "equity.npy", "report.html"
-#: First characters of a manifest of this program; another number means another layout.
+#: Version of the layout of a run's folder.
 FORMAT: Final = 3
-#: Names the newest run.
+#: Name that stands for the newest run.
 LAST: Final = "last"
 
 
@@ -86,7 +86,7 @@ class Run:
 
         path = self.folder / EQUITY
         try:
-            # `np.load` would take other kinds of files, too.
+            # `np.load` would accept other kinds of files too.
             with path.open("rb") as file:
                 rows: Any = np.lib.format.read_array(file, allow_pickle=False)
             columns: Any = {name: rows[name] for name in ("equity", "buy_and_hold")}
@@ -148,7 +148,7 @@ def load_run(name: str | os.PathLike[str] = LAST, root: Path | None = None) -> R
 
 
 def list_run_folders(root: Path | None = None) -> list[Path]:
-    """Return the folders of all runs, the newest last; one that is being written is not among them.
+    """Return the folders of all finished runs, the newest last.
 
     Raises:
         DataError: the folder cannot be read.
@@ -157,7 +157,7 @@ def list_run_folders(root: Path | None = None) -> list[Path]:
     try:
         found = [path.parent for path in root.glob(f"*/{MANIFEST}")]
         saved = [folder for folder in found if not folder.name.startswith(".")]
-        # By the second, then by the id, which begins with its milliseconds.
+        # Names begin with the second; the id at their end begins with the milliseconds.
         return sorted(
             saved, key=lambda folder: (folder.name.partition("_")[0], _parse_run_id(folder))
         )
@@ -199,8 +199,11 @@ def _parse_run_id(folder: Path) -> str:
 
 
 def _make_damaged_error(path: Path, error: Exception | str) -> DataError:
-    what = error
+    reason = error
     if isinstance(error, Exception):
-        is_ours = isinstance(error, OSError)
-        what = format_os_error(error) if is_ours else f"{type(error).__name__}: {error}"
-    return DataError(f"{path} cannot be read ({what}); delete {path.parent} and run it again")
+        reason = (
+            format_os_error(error)
+            if isinstance(error, OSError)
+            else f"{type(error).__name__}: {error}"
+        )
+    return DataError(f"{path} cannot be read ({reason}); delete {path.parent} and run it again")

@@ -1,4 +1,4 @@
-"""Save a run: its folder appears whole, or not at all."""
+"""Saving a run: it is written into a hidden folder, which is renamed when it is complete."""
 
 import contextlib
 import platform
@@ -25,7 +25,7 @@ from onetape.backtest.storage.trade_table import write_trades
 from onetape.core.errors import ConfigurationError
 from onetape.core.message_text import format_os_error
 
-#: A folder with a dot that is younger may belong to a run that is being saved now.
+#: Age after which a hidden folder counts as left over from an unfinished save.
 _RUBBISH_AFTER_SECONDS: Final = 3_600.0
 
 
@@ -44,7 +44,7 @@ def save_run(
         backtest: The backtest.
         summary: Summary of the backtest.
         trades: Trades of the backtest.
-        write_report: Writes the HTML report into the folder; None: it gets none.
+        write_report: Writes the HTML report to a path in the folder; None: no report.
         root: Folder of all saved runs; None: data/runs.
         digests: Digests of the run; None: they are computed.
 
@@ -97,7 +97,7 @@ def _make_folder_name(backtest: Backtest, saved_at: datetime) -> str:
     key = backtest.first.window.key
     words = (f"{saved_at:%Y%m%dT%H%M%SZ}", backtest.strategy_name, key.symbol, key.timeframe)
     plain = (re.sub(r"[^\w.]|_", "-", word) for word in words)
-    # Ids begin with the milliseconds, so that runs of one second keep their order.
+    # Ids begin with the milliseconds, so that runs of one second sort in their order.
     return "_".join([*plain, f"{saved_at.microsecond // 1_000:03x}{secrets.token_hex(2)[1:]}"])
 
 

@@ -1,4 +1,4 @@
-"""`trades.csv` of a saved run: written, and read again whole or refused."""
+"""`trades.csv` of a saved run: writing, and reading with a check of every value."""
 
 import csv
 import io
@@ -30,7 +30,7 @@ def read_trades(path: Path, closed: int, *, open_at_end: bool) -> list[TradeReco
     Args:
         path: Path of the file.
         closed: Number of trades with an exit in the manifest.
-        open_at_end: Whether it contains open trades.
+        open_at_end: Whether the file has open trades too.
 
     Raises:
         OSError: the file cannot be read.
@@ -47,10 +47,10 @@ def read_trades(path: Path, closed: int, *, open_at_end: bool) -> list[TradeReco
     trades = [_parse_trade(number, line) for number, line in enumerate(lines[1:], 1)]
     left_open = sum(trade.open_at_end for trade in trades)
     if len(trades) - left_open != closed or (left_open > 0) is not open_at_end:
-        one = "one or more open at the end" if open_at_end else "none open"
+        stated_open = "one or more open at the end" if open_at_end else "none open"
         raise ValueError(
             f"it has {len(trades) - left_open:,} closed trades and {left_open:,} open, and the "
-            f"manifest counts {closed:,} closed and {one}"
+            f"manifest counts {closed:,} closed and {stated_open}"
         )
     return trades
 

@@ -7,9 +7,9 @@ from msgspec import Struct
 
 from onetape.core.candles import FloatArray, IntArray
 
-#: Resamples, where a caller gives no number.
+#: Default number of resamples.
 RESAMPLES: Final = 1_000
-#: Numbers that are in memory at a time.
+#: Maximum number of values in memory at a time.
 _MOST_NUMBERS: Final = 4_000_000
 
 
@@ -24,7 +24,9 @@ class BootstrapIntervals(Struct, frozen=True):
     """Intervals of 90 % of a run's metrics over resampled returns."""
 
     total_return: Interval
+    """Interval of the total return, a fraction."""
     max_drawdown: Interval
+    """Interval of the maximum drawdown, a fraction; zero or negative."""
     sharpe: Interval
     """Interval of the Sharpe ratio per period."""
     block: float
@@ -46,7 +48,7 @@ def draw_stationary_indexes(
 ) -> IntArray:
     """Return the indexes of resampled returns: one row per resample.
 
-    Blocks begin anywhere, have geometric lengths and go on at the first return after the last.
+    Blocks begin anywhere and have geometric lengths; after the last return follows the first.
 
     Source: D. Politis, J. Romano, The Stationary Bootstrap, 1994.
 
@@ -54,7 +56,7 @@ def draw_stationary_indexes(
         count: Number of returns.
         resamples: Number of resamples.
         block: Mean length of a block, at least 1.
-        generator: Seeded.
+        generator: Seeded random generator.
     """
     begins = generator.random((resamples, count)) < 1.0 / block
     begins[:, 0] = True
@@ -107,7 +109,8 @@ def compute_shuffled_drawdowns(
 ) -> Interval | None:
     """Return the interval of 90 % of the maximum drawdown over shuffled trades.
 
-    The order of trades is random, their total is not: only the drawdown has an interval.
+    Shuffling changes the order of the trades but not their total return, so only the drawdown
+    varies.
 
     Args:
         trade_returns: Return of equity by each trade, in order.

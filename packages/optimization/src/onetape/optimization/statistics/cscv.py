@@ -9,9 +9,9 @@ from msgspec import Struct
 
 from onetape.core.candles import FloatArray
 
-#: Blocks of time; 16 give 12,870 splits.
+#: Number of blocks of time; 16 blocks give 12,870 splits.
 BLOCKS: Final = 16
-#: Halves whose ratios are in memory at a time.
+#: Number of halves whose ratios are in memory at a time.
 _HALVES_AT_A_TIME: Final = 256
 
 
@@ -53,7 +53,7 @@ def compute_overfitting(returns: FloatArray, blocks: int = BLOCKS) -> Overfittin
     lengths = np.diff(edges).astype(np.float64)
     sums = np.add.reduceat(returns, edges[:-1], axis=0)
     squares = np.add.reduceat(returns**2, edges[:-1], axis=0)
-    # A matrix product may round two equal columns differently, so each is computed once.
+    # Equal columns are computed once, because a matrix product may round them differently.
     _, unique, column_of_trial = np.unique(
         np.concatenate((sums, squares)), axis=1, return_index=True, return_inverse=True
     )
@@ -66,7 +66,7 @@ def compute_overfitting(returns: FloatArray, blocks: int = BLOCKS) -> Overfittin
         second = _compute_sharpe_ratios(1.0 - inside, lengths, sums, squares)[:, column_of_trial]
         for choice, other in ((first, second), (second, first)):
             values = other[np.arange(len(inside)), choice.argmax(axis=1)]
-            # The mean rank of ties, so that equal trials stand in the middle.
+            # Ties get their mean rank, so that equal trials are in the middle.
             lower = (other < values[:, None]).sum(axis=1)
             equal = (other == values[:, None]).sum(axis=1)
             ranks = lower + (equal + 1) / 2.0

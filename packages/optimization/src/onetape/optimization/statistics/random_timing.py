@@ -1,4 +1,4 @@
-"""Random timing: the same positions, shifted in time, against the market as it was."""
+"""Random timing: a test of positions against the same positions shifted in time."""
 
 import math
 from collections.abc import Iterable
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from onetape.core.candles import FloatArray
 
-#: A strategy's positions are shifted by at least this fraction of the range, so that a shifted
-#: position shares none of the moves that it was chosen for.
+#: Minimum shift as a fraction of the range, so that a shifted position shares none of the price
+#: moves that the unshifted one was chosen for.
 _LEAST_SHIFT: Final = 0.01
 
 
@@ -19,9 +19,9 @@ class TimedPositions(Struct, frozen=True):
     """Positions of one trial over the bars of a range."""
 
     weights: FloatArray
-    """Part of equity that is invested over each bar, such as 0 or 1."""
+    """Fraction of equity that is invested over each bar, shape (n,)."""
     costs: FloatArray
-    """Part of equity that is paid at each bar; 0 where nothing is traded."""
+    """Fraction of equity that is paid as costs at each bar, shape (n,)."""
 
 
 class RandomTiming(Struct, frozen=True):
@@ -34,18 +34,20 @@ class RandomTiming(Struct, frozen=True):
     median_shifted: float
     """Median over the shifts of the best trial's Sharpe ratio, per bar."""
     trials: int
+    """Number of trials."""
     shifts: int
+    """Number of shifts."""
 
 
 def compute_random_timing(
     market: FloatArray, trials: Iterable[TimedPositions]
 ) -> RandomTiming | None:
-    """Compare the best of some trials with the best of them at every shift in a circle.
+    """Compare the best of some trials with the best of the same trials at every circular shift.
 
     A shift moves the positions and costs of all trials by the same number of bars; the last bars
-    become the first. Number of trades, holding times and costs stay, only the timing is lost. The
-    null hypothesis is that the timing has no value; comparing best with best corrects for the
-    number of trials, and correlated trials count as what they are.
+    become the first. Number of trades, holding times and costs stay, only the timing changes. The
+    null hypothesis is that the timing has no value. Comparing the best with the best corrects for
+    the number of trials and for their correlation.
 
     Source: J. Romano, M. Wolf, Stepwise Multiple Testing as Formalized Data Snooping, Econometrica
     73(4), 2005, for the maximum over trials; D. Aronson, Evidence-Based Technical Analysis, 2006,
@@ -79,7 +81,7 @@ def compute_random_timing(
 
 
 class _Shifted:
-    """Sharpe ratios of positions at every shift, by Fourier transforms."""
+    """Computes Sharpe ratios of positions at every shift, by Fourier transforms."""
 
     def __init__(self, market: FloatArray) -> None:
         """Transform the market's returns once for all trials."""

@@ -1,4 +1,4 @@
-"""Sharpe ratios as estimates: their errors, their significance, and inflation by many trials.
+"""Sharpe ratios as estimates: standard errors, significance, and inflation by many trials.
 
 All ratios are per period (a day, a bar) unless named annual; `annual / sqrt(periods in a
 year)` converts. Kurtosis is that of the fourth moment: 3 for a normal distribution.
@@ -54,7 +54,7 @@ def compute_sharpe_standard_error(sharpe: float, count: int) -> float:
     of 1.5 over 36 periods 0.243.
 
     Args:
-        sharpe: Per period.
+        sharpe: Sharpe ratio per period.
         count: Number of returns.
     """
     return math.sqrt((1.0 + 0.5 * sharpe**2) / count)
@@ -138,7 +138,7 @@ def compute_minimum_track_record(
 def compute_minimum_backtest_years(
     trials: int, annual_sharpe: float = 1.0, method: MaximumMethod = "exact"
 ) -> float:
-    """Return the years of data under which the best of unskilled trials reaches a Sharpe ratio.
+    """Return the years of data below which the best unskilled trial reaches a ratio on average.
 
     Source: D. Bailey, J. Borwein, M. Lopez de Prado, Q. Zhu, Pseudo-Mathematics and Financial
     Charlatanism, Notices of the AMS 61(5), 2014, theorem 1: (E[max] / SR)^2.

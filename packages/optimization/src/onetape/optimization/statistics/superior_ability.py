@@ -8,7 +8,7 @@ from msgspec import Struct
 from onetape.core.candles import FloatArray
 from onetape.optimization.statistics.bootstrap import compute_block_length, draw_stationary_indexes
 
-#: Resamples, where a caller gives no number.
+#: Default number of resamples.
 RESAMPLES: Final = 1_000
 
 
@@ -47,7 +47,7 @@ def compute_superior_ability(
         resamples: Number of resamples.
 
     Returns:
-        None without a trial that differs from the benchmark, or for fewer than 20 periods.
+        None if no trial differs from the benchmark, or there are fewer than 20 periods.
     """
     differences = returns - benchmark[:, None]
     differences = differences[:, differences.std(axis=0) > 1e-15]

@@ -7,7 +7,7 @@ function fixed(value, most, least = most) {
 function valueText(metric, value) {
   if (value === null || value === undefined) return "none";
   switch (data.units[metric]) {
-    case "part": return `${(value * 100).toFixed(2)}%`;
+    case "fraction": return `${(value * 100).toFixed(2)}%`;
     case "days": return fixed(value / 86400, 1);
     case "count": return fixed(value, 1, 0);
     case "quote": return fixed(value, data.money_decimals);

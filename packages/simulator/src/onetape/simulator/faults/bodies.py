@@ -1,4 +1,8 @@
-"""Malformed bodies and frames, each of a kind that CCXT has received."""
+"""Malformed bodies of responses and malformed WebSocket frames, by their shape.
+
+A shape is the variant of a `wrong_body` or `ws_garbage` fault (`kinds.BODY_SHAPES`,
+`kinds.FRAME_SHAPES`). Real exchanges have sent each of them to CCXT.
+"""
 
 import json
 from typing import Final, cast
@@ -9,8 +13,9 @@ HTML: Final = (
     "<html>\r\n<head><title>Just a moment...</title></head>\r\n"
     "<body><h1>Checking your browser</h1></body>\r\n</html>\r\n"
 )
-_TRUE_BODY: Final = frozenset({"truncated", "no_symbols"})
-_FIXED: Final = {
+#: Shapes that are made from the true body of the response.
+_SHAPES_OF_TRUE_BODY: Final = frozenset({"truncated", "no_symbols"})
+_FIXED_BODIES: Final = {
     "html": (HTML, "text/html"),
     "null": ("null", "application/json"),
     "empty_object": ("{}", "application/json"),
@@ -20,7 +25,7 @@ _FIXED: Final = {
     "text": ("upstream connect error or disconnect/reset before headers", "text/plain"),
 }
 #: Binance's own texts of its most frequent errors.
-TEXTS: Final = {
+ERROR_TEXTS: Final = {
     -1000: "An unknown error occurred while processing the request.",
     -1001: "Internal error; unable to process your request. Please try again.",
     -1003: "Too much request weight used; current limit is 6000 request weight per 1 MINUTE. "
@@ -57,9 +62,14 @@ def make_proxy_page(status: int, reason: str) -> str:
 
 
 def make_wrong_body(shape: str, true_body: bytes) -> tuple[bytes, str]:
-    """Return a body of this shape, made from the true one if need be, and its content type."""
-    if shape not in _TRUE_BODY:
-        text, content_type = _FIXED[shape]
+    """Return a wrong body and its content type.
+
+    Args:
+        shape: One of `kinds.BODY_SHAPES`.
+        true_body: The right body, JSON; only "truncated" and "no_symbols" are made from it.
+    """
+    if shape not in _SHAPES_OF_TRUE_BODY:
+        text, content_type = _FIXED_BODIES[shape]
         return text.encode(), content_type
     if shape == "truncated":
         return true_body[: max(len(true_body) * 2 // 3, 1)], "application/json"
@@ -70,7 +80,15 @@ def make_wrong_body(shape: str, true_body: bytes) -> tuple[bytes, str]:
 
 
 def make_bad_frame(shape: str, value: JsonObject) -> str | bytes:
-    """Return a frame of this shape in place of an event; bytes are sent as they are, as text."""
+    """Return a malformed frame that is sent in place of an event.
+
+    Args:
+        shape: One of `kinds.FRAME_SHAPES`.
+        value: The event; some shapes are made from it.
+
+    Returns:
+        The frame's text, or its bytes if they are no valid text.
+    """
     text = format_json(value)
     candle = cast("JsonObject", value.get("k", {}))
     symbol = value.get("s", "BTCUSDT")

@@ -1,4 +1,7 @@
-"""Candles spoiled on purpose: rows of `GET /api/v3/klines` and kline events of a stream."""
+"""Candles spoiled on purpose: rows of `GET /api/v3/klines` and kline events of a stream.
+
+The shape is the variant of a `candles` fault, one of `kinds.CANDLE_SHAPES`, such as "nan".
+"""
 
 from random import Random
 from typing import Any, Final
@@ -9,12 +12,17 @@ from onetape.simulator.server.wire import JsonObject, JsonValue
 
 #: Columns of a row, and the names of the same values in an event.
 _TIME, _OPEN, _HIGH, _LOW, _CLOSE = range(5)
-_NAMES: Final = ("t", "o", "h", "l", "c")
+_EVENT_KEYS: Final = ("t", "o", "h", "l", "c")
 Row = list[JsonValue]
 
 
 def choose_rows(firing: Firing, opens_ms: list[int]) -> list[int]:
-    """Return the places of the candles that a fault spoils; one is drawn where it names none."""
+    """Return the row numbers of the candles that a fault spoils.
+
+    Args:
+        firing: The fault; without `candle_from` one row is drawn.
+        opens_ms: Opens of the page's candles, epoch milliseconds.
+    """
     fault = firing.fault
     if fault.candle_from is None and fault.candle_to is None:
         # Not the last row of a page: it is forming, and a client fetches it again anyway.
@@ -50,14 +58,20 @@ def spoil_rows(firing: Firing, rows: list[Row]) -> list[Row]:
 
 
 def spoil_event(firing: Firing, event: JsonObject) -> JsonObject:
-    """Return a kline event with its candle spoiled; the socket applies shapes of order."""
+    """Return a kline event with its candle spoiled.
+
+    Shapes that change the order or number of events ("duplicate", "reordered", "missing") are
+    carried out by `injector.FaultInjector` instead.
+    """
     candle: Any = event["k"]
-    values = spoil_values(firing.fault.variant, [candle[name] for name in _NAMES], firing.random)
-    return {**event, "k": {**candle, **dict(zip(_NAMES, values, strict=True))}}
+    values = spoil_values(
+        firing.fault.variant, [candle[name] for name in _EVENT_KEYS], firing.random
+    )
+    return {**event, "k": {**candle, **dict(zip(_EVENT_KEYS, values, strict=True))}}
 
 
 def spoil_values(shape: str, values: Row, random: Random) -> Row:
-    """Return open time, open, high, low and close, spoiled by a shape."""
+    """Return open time (milliseconds), open, high, low and close, spoiled by a shape."""
     time_ms = int(str(values[_TIME]))
     times: dict[str, JsonValue] = {
         "time_none": None,
@@ -81,7 +95,7 @@ def spoil_values(shape: str, values: Row, random: Random) -> Row:
         return [time_ms, values[1], values[3], values[2], values[4]]
     if shape == "close_outside":
         return [time_ms, *values[1:_CLOSE], _format_price(prices[1] * 2)]
-    # Revised: another history of the same length, from which a test can see that it moved.
+    # The last shape, "revised": other valid values, so that a test sees that they changed.
     factor = 1 + (random.random() - 0.5) / 50
     return [time_ms, *(_format_price(price * factor) for price in prices)]
 

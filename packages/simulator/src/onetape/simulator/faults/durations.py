@@ -1,4 +1,8 @@
-"""Spans of time such as `90s` or `2h`, and moments such as `+10m` or `2024-03-01T00:10`, UTC."""
+"""Times in the settings of a fault, as text.
+
+A span is `90s` or `2h`; a moment is `+10m` (from when the fault was added) or `2024-03-01T00:10`,
+UTC.
+"""
 
 import re
 from datetime import UTC, datetime

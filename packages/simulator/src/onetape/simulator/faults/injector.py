@@ -1,4 +1,7 @@
-"""Faults of events on their way to a client: lost, doubled, spoiled or delayed."""
+"""Faults of events on their way to a client: lost, doubled, spoiled or delayed.
+
+Each socket has one `FaultInjector`, and every frame that leaves the socket passes it.
+"""
 
 import asyncio
 import itertools
@@ -22,7 +25,7 @@ FLOOD_SECONDS: Final = 5.0
 DELAY_SECONDS: Final = 5.0
 TURN_SECONDS: Final = 0.01
 #: Faults of which an event gets one; the others wait for the next event.
-_ENDS: Final = frozenset({"ws_close", "ws_abort", "ws_half_open"})
+_SOCKET_ENDING_KINDS: Final = frozenset({"ws_close", "ws_abort", "ws_half_open"})
 _numbers = itertools.count(1)
 Frame = JsonObject | str | bytes
 
@@ -41,11 +44,11 @@ class FaultInjector:
         """Take an open socket.
 
         Args:
-            socket: Socket, to close it.
-            transport: Below it, to cut it.
+            socket: The WebSocket, which a fault may close.
+            transport: Its TCP connection, which a fault may reset.
             faults: Faults that fire; read at each event.
             states: Faults that last; read at each event.
-            put: Sends one frame; it raises what the socket raises.
+            put: Sends one frame, and raises the errors of the socket.
         """
         self._socket = socket
         self._transport = transport
@@ -55,14 +58,14 @@ class FaultInjector:
         self._number = next(_numbers)
         self._held: dict[str, list[Frame]] = {}
         self._late: set[asyncio.Task[None]] = set()
-        #: Nothing is read nor sent any more, and the client is not informed.
+        #: Whether the socket neither reads nor sends any more while its connection stays open.
         self.half_open = False
         self._closing = False
 
     @property
     def is_plain(self) -> bool:
-        """Whether events pass as they are: no fault is known, and the socket is whole."""
-        return not (self._faults.any or self.half_open or self._closing)
+        """Whether events are sent unchanged: there is no fault, and the socket is not ending."""
+        return not (self._faults.has_faults or self.half_open or self._closing)
 
     async def send(self, value: JsonObject, stream: str = "") -> None:
         """Send an event of a stream, or (without a stream) the reply to a command.
@@ -71,13 +74,13 @@ class FaultInjector:
         """
         if self.half_open or self._closing:
             return
-        if not stream or not self._faults.any:
+        if not stream or not self._faults.has_faults:
             await self._put_all([value])
             return
         await self._put_all(await self._apply_faults(value, stream))
 
     def fire_command_fault(self, names: list[str]) -> Firing | None:
-        """Return the fault of a SUBSCRIBE to these streams, if there is one."""
+        """Return the fault that fires at a SUBSCRIBE to these streams, or None."""
         for name in names:
             call = Call(
                 "command", f"SUBSCRIBE {name}", stream=name, symbol=name.split("@")[0].upper()
@@ -96,7 +99,13 @@ class FaultInjector:
         reset(self._transport)
 
     async def cut_in(self, text: str, part: float, *, politely: bool) -> None:
-        """Send a part of a text's frame and end the connection: with a reset, or a close."""
+        """Send a part of a text's frame and end the connection.
+
+        Args:
+            text: Text of the frame.
+            part: Fraction of the frame that is sent, 0 to 1.
+            politely: Whether to close the connection; otherwise it is reset.
+        """
         if self._transport is None or self.half_open or self._closing:
             return
         frame = encode_text_frames([text])
@@ -141,7 +150,7 @@ class FaultInjector:
         )  # fmt: skip
         frames: list[Frame] = [value]
         for firing in self._fire_faults(call, event):
-            if firing.fault.kind in _ENDS:
+            if firing.fault.kind in _SOCKET_ENDING_KINDS:
                 await self._end_socket(firing)
                 return []
             frames = await self._apply_fault(firing, frames, call, (key, event))
@@ -149,7 +158,7 @@ class FaultInjector:
         return [*frames, *waiting]
 
     def _fire_faults(self, call: Call, event: JsonObject) -> tuple[Firing, ...]:
-        firings = self._faults.fire(call, _ENDS)
+        firings = self._faults.fire(call, _SOCKET_ENDING_KINDS)
         if call.event == "kline":
             candle = cast("JsonObject", event["k"])
             opens_ms = cast("int", candle["t"]), cast("int", candle["T"]) + 1
@@ -164,7 +173,7 @@ class FaultInjector:
         fault = firing.fault
         if fault.kind == "ws_close":
             code = 1001 if fault.code is None else fault.code
-            # Not awaited to the end: a client that responds late must not hold up the stream.
+            # Closed in another task, so that a client that responds late does not delay this one.
             self._closing = True
             message = (fault.text or "").encode()
             self.run_later(lambda: self._socket.close(code=code, message=message))
@@ -244,7 +253,7 @@ class FaultInjector:
 
 
 def _make_row_key(call: Call) -> str:
-    """Return the key of events in one row, in which an event can change place with the next."""
+    """Return the key of the events among which one can change its place with the next."""
     return f"{call.stream} {call.event} {call.is_fill}"
 
 

@@ -1,4 +1,7 @@
-"""The kinds of fault: the place of each, its variants and its settings."""
+"""The kinds of fault: the place at which each acts, its variants and its settings.
+
+docs/fault-injection.md explains each kind. `model.Fault` checks its settings against this table.
+"""
 
 from dataclasses import dataclass
 from typing import Final
@@ -14,7 +17,7 @@ FRAME_SHAPES: Final = (
     "truncated", "array", "no_k", "k_list", "unknown_interval", "binary", "nan", "deep",
     "invalid_utf8", "text", "null", "number", "empty", "unknown_symbol", "unknown_event", "error",
 )  # fmt: skip
-#: Candles that no strategy may see, or that come in a way that a program must survive.
+#: Variants of a spoiled candle, or of a candle that is sent twice, too late or not at all.
 CANDLE_SHAPES: Final = (
     "duplicate", "reordered", "revised", "missing", "nan", "infinity", "overflow", "negative",
     "zero", "none", "high_below_low", "close_outside", "time_none", "time_seconds", "time_huge",
@@ -44,11 +47,12 @@ class Kind:
     """One kind of fault: its place, settings and variants."""
 
     place: str
-    """`rest` (a request), `handshake`, `command`, `event`, `candles`, `reply` or `state`."""
+    """Where the kind acts: `rest` (a request), `handshake`, `command` (of a socket), `event` (of a
+    stream), `candles`, `reply` (to an order) or `state` (while it lasts)."""
     settings: frozenset[str] = frozenset()
     """Names of the settings of this kind, in addition to those that every kind takes."""
     needs: frozenset[str] = frozenset()
-    """Settings that a fault of this kind must have."""
+    """Names of the settings that a fault of this kind must have."""
     shapes: tuple[str, ...] = ()
     """Names of the variants of this kind; the first is the default."""
     whens: tuple[str, ...] = ()

@@ -1,4 +1,7 @@
-"""One fault: its kind, place, time and count. Frozen, and checked when it is made."""
+"""One fault: its kind, filters, time, count and settings; checked when it is made.
+
+Timelines (`timeline.py`), `POST /simulator/faults` and tests make the same `Fault`.
+"""
 
 import re
 from typing import Any, cast
@@ -10,9 +13,9 @@ from onetape.core.message_text import suggest_name
 from onetape.simulator.faults.durations import parse_moment_ms, parse_span_ms
 from onetape.simulator.faults.kinds import KINDS, Kind
 
-_MOMENTS = ("market_from", "market_to", "candle_from", "candle_to")
-_SPANS = ("market_for", "wall_from", "wall_to", "wall_for")
-_ENDS = (("market_to", "market_for"), ("wall_to", "wall_for"))
+_MOMENT_SETTINGS = ("market_from", "market_to", "candle_from", "candle_to")
+_SPAN_SETTINGS = ("market_for", "wall_from", "wall_to", "wall_for")
+_END_SETTINGS = (("market_to", "market_for"), ("wall_to", "wall_for"))
 
 
 class FaultError(UsageError):
@@ -33,7 +36,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     """
 
     kind: str
-    """Kind of the fault, one of `kinds.KINDS`."""
+    """Kind of the fault, a key of `kinds.KINDS`."""
     name: str = ""
     """Name of the fault in the log."""
 
@@ -98,7 +101,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     levels: int | None = None
     """Offers on each side of a thin book; default 5."""
     amount: float | None = None
-    """Base currency in each offer of a thin book; default 0.01."""
+    """Amount of each offer of a thin book, base currency; default 0.01."""
     ticks: int | None = None
     """Price steps between two offers of a thin book; default 1."""
     candle_from: str | None = None
@@ -123,24 +126,24 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
         self._check_times()
 
     @property
-    def place(self) -> Kind:
+    def definition(self) -> Kind:
         """Settings, variants and moments that the fault's kind allows."""
         return KINDS[self.kind]
 
     @property
     def variant(self) -> str:
         """Variant of the fault, by default that of its kind."""
-        return self.shape or self.place.shapes[0]
+        return self.shape or self.definition.shapes[0]
 
     @property
     def moment(self) -> str:
         """Moment at which the fault acts; by default that of its kind."""
-        return self.when or self.place.whens[0]
+        return self.when or self.definition.whens[0]
 
     @property
     def is_before(self) -> bool:
         """Whether the fault acts before the request reaches the exchange."""
-        return bool(self.place.whens) and self.moment == "before"
+        return bool(self.definition.whens) and self.moment == "before"
 
     def collect_given_settings(self) -> dict[str, Any]:
         """Return the settings that differ from the defaults, as in a timeline."""
@@ -187,15 +190,15 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
             raise FaultError("amount", f"an amount above 0, found {self.amount:g}")
 
     def _check_times(self) -> None:
-        for key in (*_MOMENTS, *_SPANS):
+        for key in (*_MOMENT_SETTINGS, *_SPAN_SETTINGS):
             text = cast("str | None", getattr(self, key))
             if text is None:
                 continue
             try:
-                _ = parse_moment_ms(text, 0) if key in _MOMENTS else parse_span_ms(text)
+                _ = parse_moment_ms(text, 0) if key in _MOMENT_SETTINGS else parse_span_ms(text)
             except ValueError as error:
                 raise FaultError(key, str(error)) from None
-        for end, length in _ENDS:
+        for end, length in _END_SETTINGS:
             if getattr(self, end) is not None and getattr(self, length) is not None:
                 raise FaultError(length, f"leave out {end} or {length}")
 

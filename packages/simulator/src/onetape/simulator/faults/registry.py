@@ -1,4 +1,8 @@
-"""All faults of a simulator: the choice of those that fire now, and the log of past firings."""
+"""All faults of a simulator: the choice of those that fire now, and the log of past firings.
+
+The servers describe each request or event by a `Call`. `Faults.fire` returns a `Firing` for each
+fault that acts on it now, and appends a `FiringRecord` to the log.
+"""
 
 import threading
 import time
@@ -15,9 +19,9 @@ from onetape.simulator.faults.model import Fault, make_fault
 from onetape.simulator.server.wire import JsonObject
 
 #: Maximum number of firings in the log, the first ones; more would add nothing.
-MOST_LOGGED: Final = 100_000
+MAX_LOGGED: Final = 100_000
 #: Kinds that hold for many events of a socket; the log has the first only.
-LASTING: Final = frozenset({"ws_silence", "ws_half_open"})
+LASTING_SOCKET_KINDS: Final = frozenset({"ws_silence", "ws_half_open"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +34,25 @@ class Call:
     on: str
     """Name of the call in the log, such as `GET /api/v3/klines` or `btcusdt@kline_1m`."""
     method: str = ""
+    """HTTP method, or method of the WebSocket API; empty for others."""
     path: str = ""
+    """Path of the request; empty for others."""
     stream: str = ""
+    """Name of the stream; empty for others."""
     event: str = ""
+    """Type of the event, such as `kline`; empty for others."""
     symbol: str = ""
+    """Market of the call, as `BTCUSDT`; empty: none."""
     opens_ms: tuple[int, int] = (0, 0)
     """Open of the first and end of the last of `candles`, epoch milliseconds."""
     is_fill: bool = False
     """Whether an event of the user data stream reports a fill."""
     socket: int = 0
-    """Socket that an event leaves by; a fault that lasts is logged once for each."""
+    """Number of the socket that sends an event; a lasting fault is logged once for each socket."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fired:
+class FiringRecord:
     """One line of the fault log; equal seeds and timelines give equal lines."""
 
     number: int
@@ -79,8 +88,11 @@ class Firing:
 
     fault: Fault
     number: int
+    """Number of the fault."""
     call: int
+    """Number of the call among those that matched this fault, from 1."""
     random: Random
+    """Generator of this firing's draws, seeded by the timeline's seed, `number` and `call`."""
     began_ms: int
     """Market time at which the fault began, epoch milliseconds."""
     added_ms: int
@@ -171,7 +183,7 @@ class Faults:
 
         Args:
             faults: In the order of the timeline; the first that fits a call is the one that fires.
-            seed: Random seed of everything that is drawn; None takes the market's.
+            seed: Random seed of all draws; None: the seed of the market.
         """
         self._lock = threading.RLock()
         self._clock: Clock = SystemClock()
@@ -180,15 +192,20 @@ class Faults:
         self._own_seed = seed is not None
         self._entries: tuple[_FaultEntry, ...] = ()
         self._numbers = 0
-        self._log: list[Fired] = []
+        self._log: list[FiringRecord] = []
         self._fired = 0
         #: Called with each firing; `--verbose` prints it.
-        self.listener: Callable[[Fired], None] | None = None
+        self.listener: Callable[[FiringRecord], None] | None = None
         for fault in faults:
             self.add(fault)
 
     def start(self, clock: Clock, seed: int) -> None:
-        """Count the offsets of all faults from now on this clock; the simulator calls it."""
+        """Count the offsets of all faults from now on; the simulator calls it when it starts.
+
+        Args:
+            clock: Market time.
+            seed: Seed of the market, for faults without a seed of their own.
+        """
         with self._lock:
             self._clock = clock
             if not self._own_seed:
@@ -198,22 +215,22 @@ class Faults:
 
     @property
     def seed(self) -> int:
-        """Seed of everything that is drawn."""
+        """Seed of all draws."""
         return self._seed
 
     @property
-    def any(self) -> bool:
+    def has_faults(self) -> bool:
         """Whether the simulator has any fault."""
         return bool(self._entries)
 
     @property
-    def log(self) -> tuple[Fired, ...]:
+    def log(self) -> tuple[FiringRecord, ...]:
         """Every firing, oldest first."""
         with self._lock:
             return tuple(self._log)
 
     def add(self, fault: Fault | None = None, /, **settings: Any) -> int:
-        """Add a fault, or one of these settings; return its number.
+        """Add a fault, or one that is made from settings; return its number.
 
         The fault's offsets count from now.
 
@@ -261,7 +278,8 @@ class Faults:
 
         Args:
             call: Call or event to match.
-            only_one: Kinds of which a call gets one; after that one the others are not counted.
+            only_one: Kinds of which at most one fires at a call; the call is not counted for the
+                faults of these kinds that come after the one that fires.
         """
         if not self._entries:
             return ()
@@ -284,7 +302,7 @@ class Faults:
 
         Args:
             kind: `maintenance`, `halted`, `delisted` or `clock_skew`.
-            on: Name of the call in the log, where the fault is first seen.
+            on: Name in the log of the call at which the fault first holds.
             symbol: Only those of this market, as `BTCUSDT`; empty is all.
         """
         if not self._entries:
@@ -319,7 +337,7 @@ class Faults:
         firing = self._make_firing(entry)
         if entry.fault.probability < 1 and firing.random.random() >= entry.fault.probability:
             return None
-        if entry.fault.kind not in LASTING:
+        if entry.fault.kind not in LASTING_SOCKET_KINDS:
             self._note(entry, call, now_ms)
         elif call.socket not in entry.sockets:
             entry.sockets.add(call.socket)
@@ -337,11 +355,11 @@ class Faults:
         entry.fired += 1
         self._fired += 1
         fault = entry.fault
-        fired = Fired(
+        fired = FiringRecord(
             self._fired, entry.number, fault.kind, fault.name, call.on, call.symbol, entry.calls,
             now_ms, self._seed,
         )  # fmt: skip
-        if len(self._log) < MOST_LOGGED:
+        if len(self._log) < MAX_LOGGED:
             self._log.append(fired)
         if self.listener is not None:
             self.listener(fired)
@@ -350,7 +368,7 @@ class Faults:
 def _is_acting_at(fault: Fault, place: str) -> bool:
     if place == "request":
         return fault.kind in OVER_WEBSOCKET
-    return fault.place.place == place
+    return fault.definition.place == place
 
 
 def _is_pattern_match(pattern: str | None, text: str) -> bool:

@@ -1,6 +1,6 @@
 """Faults of requests over the WebSocket API: a reply is late, lost, wrong, or cut with its socket.
 
-A fault that can act on one frame among others acts as over REST; `drip` cannot. A reply has no
+The kinds are those of REST that can act on a single frame (`kinds.OVER_WEBSOCKET`). A reply has no
 headers: `Retry-After` of a `status` fault comes as `error.data.retryAfter`, as from Binance.
 """
 
@@ -8,11 +8,11 @@ import asyncio
 from collections.abc import Callable
 
 from onetape.core.clock import Clock
-from onetape.simulator.faults.bodies import TEXTS, make_wrong_body
+from onetape.simulator.faults.bodies import ERROR_TEXTS, make_wrong_body
 from onetape.simulator.faults.injector import FaultInjector
 from onetape.simulator.faults.model import Fault
 from onetape.simulator.faults.registry import Call, Faults, Firing
-from onetape.simulator.faults.rest import TERMINAL, make_error_body
+from onetape.simulator.faults.rest import REQUEST_ENDING_KINDS, make_error_body
 from onetape.simulator.server.limits import WS_API_PATH
 from onetape.simulator.server.wire import JsonObject, format_json
 
@@ -21,7 +21,7 @@ _UNKNOWN = -1000
 
 
 class RequestFaults:
-    """Applies the faults of one socket's requests; each response passes `answer`."""
+    """Applies the faults of one socket's requests; each response is sent by `respond`."""
 
     def __init__(self, faults: Faults, injector: FaultInjector, clock: Clock) -> None:
         """Apply these faults to each request, and send replies through this injector."""
@@ -34,16 +34,16 @@ class RequestFaults:
 
         Args:
             method: Such as `order.place`.
-            symbol: The market that it names, or nothing.
+            symbol: The market that the request names; empty: none.
             number: Id of the request.
             work: Carries out the request and returns the reply.
         """
         call = Call(
             "request", f"{method} over WebSocket", method=method, path=WS_API_PATH, symbol=symbol
         )
-        firings = self._faults.fire(call, TERMINAL)
+        firings = self._faults.fire(call, REQUEST_ENDING_KINDS)
         late = [firing.draw_delay_seconds() for firing in firings if firing.fault.kind == "latency"]
-        ends = [firing for firing in firings if firing.fault.kind in TERMINAL]
+        ends = [firing for firing in firings if firing.fault.kind in REQUEST_ENDING_KINDS]
 
         async def respond_late() -> None:
             await asyncio.sleep(sum(late))
@@ -78,7 +78,7 @@ class RequestFaults:
             self._injector.reset()
 
     def _withhold_reply(self, fault: Fault, reply: JsonObject) -> None:
-        """Leave a request without a response, or with one when its time is over."""
+        """Send no reply, or send it once the fault's `seconds` are over."""
         seconds = fault.seconds
         if seconds is None or not reply:
             return
@@ -93,7 +93,7 @@ class RequestFaults:
         error = make_error_body(fault)
         if fault.code is None and fault.text is None:
             # Over REST the body is a proxy's page; on a WebSocket no proxy sends one.
-            error = {"code": _UNKNOWN, "msg": TEXTS[_UNKNOWN]}
+            error = {"code": _UNKNOWN, "msg": ERROR_TEXTS[_UNKNOWN]}
         wait = (fault.headers or {}).get("Retry-After", "")
         if wait.isdecimal():
             now_ms = self._clock.now_ms()

@@ -1,4 +1,7 @@
-"""Faults of requests: a middleware around all other handlers."""
+"""Faults of REST requests and WebSocket handshakes: a middleware around all other handlers.
+
+The faults act before the exchange gets a request (`before`), or on its response.
+"""
 
 import asyncio
 import http
@@ -9,7 +12,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from onetape.simulator.faults.bodies import TEXTS, make_proxy_page, make_wrong_body
+from onetape.simulator.faults.bodies import ERROR_TEXTS, make_proxy_page, make_wrong_body
 from onetape.simulator.faults.candles import Row, spoil_rows
 from onetape.simulator.faults.model import Fault
 from onetape.simulator.faults.registry import Call, Faults, Firing
@@ -20,10 +23,12 @@ from onetape.simulator.server.wire import JsonObject, format_json
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 #: Time that a request with the setting "forever" is held, seconds.
 HANG_SECONDS: Final = 3_600.0
-#: Paths that no fault touches: the simulator's own.
-OWN: Final = "/simulator"
-#: Faults of which a request gets one; the others wait for the next request.
-TERMINAL: Final = frozenset({"timeout", "reset", "cut_body", "drip", "wrong_body", "status"})
+#: Beginning of the simulator's control paths, which no fault affects.
+CONTROL_PREFIX: Final = "/simulator"
+#: Kinds of which at most one fires at a request; the others wait for the next request.
+REQUEST_ENDING_KINDS: Final = frozenset(
+    {"timeout", "reset", "cut_body", "drip", "wrong_body", "status"}
+)
 
 
 class RestFaults:
@@ -37,7 +42,7 @@ class RestFaults:
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Handle a request, or apply a fault to it."""
-        if not self._faults.any or request.path.startswith(OWN):
+        if not self._faults.has_faults or request.path.startswith(CONTROL_PREFIX):
             return await handler(request)
         symbol = await find_symbol(request)
         if is_handshake(request):
@@ -49,7 +54,7 @@ class RestFaults:
             "rest", f"{request.method} {request.path}", method=request.method, path=request.path,
             symbol=symbol,
         )  # fmt: skip
-        firings = self._faults.fire(call, TERMINAL)
+        firings = self._faults.fire(call, REQUEST_ENDING_KINDS)
         return await self._respond(request, handler, firings)
 
     async def _respond(
@@ -59,7 +64,7 @@ class RestFaults:
         for firing in firings:
             if firing.fault.kind == "latency":
                 await hang(request, firing.draw_delay_seconds())
-            elif firing.fault.kind in TERMINAL:
+            elif firing.fault.kind in REQUEST_ENDING_KINDS:
                 terminal = firing
         if terminal is not None and terminal.fault.is_before:
             return await _end_request(request, terminal, web.Response(text="{}"))
@@ -103,7 +108,7 @@ def is_handshake(request: web.Request) -> bool:
 
 
 async def find_symbol(request: web.Request) -> str:
-    """Return the market that a request names, in its address or in its form, or nothing."""
+    """Return the market that a request names in its query or form, as `BTCUSDT`; empty: none."""
     if "symbol" in request.query:
         return request.query["symbol"]
     if request.method == "GET" or not request.can_read_body:
@@ -114,7 +119,7 @@ async def find_symbol(request: web.Request) -> str:
 async def _end_request(
     request: web.Request, firing: Firing, response: web.StreamResponse
 ) -> web.StreamResponse:
-    """End a request as a fault defines, given the true response."""
+    """Return the response that a fault of `REQUEST_ENDING_KINDS` makes of the true response."""
     fault = firing.fault
     if fault.kind == "timeout":
         await hang(request, fault.seconds or HANG_SECONDS)
@@ -155,7 +160,7 @@ def _make_status_response(firing: Firing) -> web.Response:
 def make_error_body(fault: Fault) -> JsonObject:
     """Return the error response of a fault, in Binance's form."""
     code = 0 if fault.code is None else fault.code
-    return {"code": code, "msg": TEXTS.get(code, "") if fault.text is None else fault.text}
+    return {"code": code, "msg": ERROR_TEXTS.get(code, "") if fault.text is None else fault.text}
 
 
 def _get_reason_phrase(status: int) -> str:

@@ -1,4 +1,7 @@
-"""Faults that last: maintenance, a market that is halted or delisted, a clock that is wrong."""
+"""Faults that last: maintenance, a market that is halted or delisted, a clock that is wrong.
+
+While such a fault is active it changes every request and event that it concerns.
+"""
 
 import json
 from typing import Any, Final
@@ -12,18 +15,18 @@ from onetape.simulator.server.error_replies import Refusal, make_invalid_symbol_
 from onetape.simulator.server.wire import JsonObject, format_json
 from onetape.simulator.trading.order_refusals import make_market_closed_refusal
 
-_ORDERS: Final = (
+_ORDER_PATHS: Final = (
     "/api/v3/order", "/api/v3/order/test", "/api/v3/order/cancelReplace", "/api/v3/order/oco",
     "/api/v3/orderList/oco",
 )  # fmt: skip
-_TIMED: Final = ("/api/v3/time", "/api/v3/exchangeInfo")
+_PATHS_WITH_TIME: Final = ("/api/v3/time", "/api/v3/exchangeInfo")
 
 
 class States:
     """The lasting faults that are active now."""
 
     def __init__(self, faults: Faults, clock: Clock) -> None:
-        """Begin; the states follow from these faults and this clock."""
+        """Derive the states from these faults and this clock of market time."""
         self._faults = faults
         self._clock = clock
 
@@ -49,11 +52,13 @@ class States:
         return web.Response(text=text, status=503, content_type="text/html")
 
     def find_refusal(self, method: str, path: str, symbol: str) -> web.Response | None:
-        """Return the response to a request that is refused in any form, or None."""
+        """Return the response to a request that a lasting fault refuses, or None."""
         on = f"{method} {path}"
         if self.is_in_maintenance(on):
             return self.make_unavailable_response()
-        closed = self.find_market_refusal(on, symbol, orders=path in _ORDERS and method == "POST")
+        closed = self.find_market_refusal(
+            on, symbol, orders=path in _ORDER_PATHS and method == "POST"
+        )
         return None if closed is None else _make_refusal_response(closed)
 
     def find_market_refusal(self, on: str, symbol: str, *, orders: bool) -> Refusal | None:
@@ -61,8 +66,8 @@ class States:
 
         Args:
             on: Name of the request, for the log.
-            symbol: The market of the request, if any.
-            orders: Whether it is a new order.
+            symbol: The market of the request, as `BTCUSDT`; empty: none.
+            orders: Whether the request is a new order.
         """
         if not symbol:
             return None
@@ -75,10 +80,13 @@ class States:
     def edit_response(
         self, request: web.Request, response: web.StreamResponse
     ) -> web.StreamResponse:
-        """Return a response with the wrong clock, the halted and without the delisted markets."""
+        """Return a response as changed by the lasting faults.
+
+        Times get the clock's error, halted markets their status, and delisted markets are left out.
+        """
         if response.status != 200 or not isinstance(response, web.Response):
             return response
-        if request.path in _TIMED:
+        if request.path in _PATHS_WITH_TIME:
             document: Any = json.loads(response.text or "{}")
             document["serverTime"] += self.compute_skew_ms()
             document = self._edit_market_list(document)
@@ -87,7 +95,7 @@ class States:
             return self._cut_at_halt(request.query.get("symbol", ""), response)
         if request.path.startswith("/api/v3/ticker/") and (response.text or "").startswith("["):
             entries: Any = json.loads(response.text or "[]")
-            kept = [one for one in entries if not self._is_delisted(str(one["symbol"]))]
+            kept = [entry for entry in entries if not self._is_delisted(str(entry["symbol"]))]
             return web.Response(text=format_json(kept), content_type="application/json")
         return response
 

@@ -1,4 +1,7 @@
-"""A timeline of faults in a YAML file; the text of an error has its line and key."""
+"""A timeline of faults in a YAML file (`simulator --faults FILE`).
+
+The text of an error has the line and the key.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +14,7 @@ from onetape.core.errors import ConfigurationError
 from onetape.simulator.faults.model import Fault, FaultError, make_fault
 
 #: Maximum size of a timeline file, bytes.
-MOST_BYTES: Final = 10_000_000
+MAX_BYTES: Final = 10_000_000
 _FORM = "a timeline has `seed: N` (optional) and `faults:` with one `- kind: ...` each"
 
 
@@ -30,13 +33,14 @@ def read_timeline(file: Path) -> Timeline:
     Raises:
         ConfigurationError: the file cannot be read or a line of it cannot be used.
     """
-    entries = _parse_entries(file, load_yaml_nodes(file, MOST_BYTES), "the file")
+    entries = _parse_entries(file, load_yaml_nodes(file, MAX_BYTES), "the file")
     for key, (_, line) in entries.items():
         if key not in ("seed", "faults"):
             raise ConfigurationError(f"{file}:{line}: unknown key {key!r}; {_FORM}")
     return Timeline(_parse_faults(file, entries), _parse_seed(file, entries))
 
 
+#: Keys of a mapping in the file: the node of the value, and the line of the key.
 _Entries = dict[str, tuple[yaml.Node, int]]
 
 
@@ -69,7 +73,7 @@ def _parse_fault(file: Path, node: yaml.Node, place: str) -> Fault:
             inner = _parse_entries(file, value, f"{place}.{key}")
             settings[key] = {name: str(one.value) for name, (one, _) in inner.items()}
         elif isinstance(value, yaml.ScalarNode):
-            # Text as it stands: `null` is a shape here and 2024-03-01 a moment.
+            # The text of the file, not YAML's value: `null` is a shape, and 2024-03-01 a moment.
             settings[key] = str(value.value)
         else:
             raise ConfigurationError(f"{file}:{line}: {place}.{key}: expected one value")

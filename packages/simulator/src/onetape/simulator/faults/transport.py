@@ -1,4 +1,4 @@
-"""Ways to end a connection that a well-behaved server never takes."""
+"""Ways to end, break or hold a connection that a well-behaved server never uses."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,10 @@ def reset(transport: asyncio.Transport | None) -> None:
 
 
 async def send_frame(socket: web.WebSocketResponse, frame: str | bytes) -> None:
-    """Send one frame; bytes that look like an object go as a text frame that is no UTF-8."""
+    """Send one frame: text as text, bytes as binary.
+
+    Bytes that begin like a JSON object are sent as a text frame, which is then no valid UTF-8.
+    """
     if isinstance(frame, str):
         await socket.send_str(frame)
     elif frame.startswith(b"{"):

@@ -1,4 +1,8 @@
-"""Bars: candles as integer columns, and how longer ones are built from shorter ones."""
+"""Bars: candles as integer columns, and how longer bars are built from shorter ones.
+
+Prices are whole ticks and amounts whole steps of their market (`symbols.SpotSymbol`), so sums are
+exact.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -66,7 +70,7 @@ NO_BARS: Final = Bars(*(np.empty(0, dtype=np.int64) for _ in COLUMNS))
 
 
 def concat_bars(parts: Sequence[Bars]) -> Bars:
-    """Return bars one after the other."""
+    """Return the rows of several bars as one, in the order given."""
     full = [part for part in parts if len(part)]
     if len(full) <= 1:
         return full[0] if full else NO_BARS
@@ -87,7 +91,9 @@ def compute_opens(timeframe: Timeframe, start: int, end: int) -> IntArray:
 
 
 def flatten_quiet_bars(picked: Bars, opens: IntArray, quiet: BoolArray) -> Bars:
-    """Return bars; those without a trade are flat, with volume 0, at the close before them.
+    """Return a bar for each open; an open without a trade gets a flat bar of volume 0.
+
+    A flat bar has the close before it as its four prices.
 
     Args:
         picked: Bar of each open, or the last bar before it if the open has no trade; shape (n,).
@@ -114,8 +120,8 @@ def flatten_quiet_bars(picked: Bars, opens: IntArray, quiet: BoolArray) -> Bars:
 def group_bars(bars: Bars, opens: IntArray, *, has_volume: bool = True) -> Bars:
     """Return one bar for each open that has bars: the bars from that open to the next one.
 
-    As on Binance, a bar without a trade supplies no price to a larger one that has trades: one with
-    volume 0 and a single price. A bar with volume 0 whose price moved, as recorded files have, was
+    As on Binance, a bar without a trade (volume 0 and a single price) supplies no price to a larger
+    bar that has trades. A bar with volume 0 whose price moved, as in recorded files, counts as
     traded.
 
     Args:
@@ -162,25 +168,28 @@ def merge_two_bars(bar: Bars, later: Bars) -> Bars:
         bar: One bar.
         later: One bar after it; both have trades.
     """
-    one, two = ([column.tolist()[0] for column in each.get_columns()] for each in (bar, later))
+    early, late = ([column.tolist()[0] for column in each.get_columns()] for each in (bar, later))
     return Bars(
         *map(
             make_column,
             (
-                *one[:2],
-                max(one[2], two[2]),
-                min(one[3], two[3]),
-                two[4],
-                *(first + second for first, second in zip(one[5:8], two[5:8], strict=True)),
-                one[8],
-                *(first + second for first, second in zip(one[9:], two[9:], strict=True)),
+                *early[:2],
+                max(early[2], late[2]),
+                min(early[3], late[3]),
+                late[4],
+                *(first + second for first, second in zip(early[5:8], late[5:8], strict=True)),
+                early[8],
+                *(first + second for first, second in zip(early[9:], late[9:], strict=True)),
             ),
         )
     )
 
 
 def compute_values(price: IntArray, amount: IntArray) -> IntArray:
-    """Return price times amount: as Python's integers where 64 bits might not hold a few."""
+    """Return price times amount, shape (n,).
+
+    The elements are Python's integers (dtype object) where sums of a few might exceed 64 bits.
+    """
     if len(price) and float(np.max(price.astype(float) * amount)) >= 2.0**59:
         price = price.astype(object)
     return price * amount

@@ -1,4 +1,7 @@
-"""The simulator's market time: real, accelerated, or stepped by a driver."""
+"""The simulator's market time: real, accelerated, or stepped by a driver.
+
+A driver is the program that moves the clock: a test, a drill or the demo.
+"""
 
 from typing import Final
 
@@ -72,12 +75,15 @@ def get_clock_kind(clock: Clock) -> str:
 
 
 def get_clock_speed(clock: Clock) -> float:
-    """Return the speed of a clock as a multiple of wall time; of a stepped clock its pace."""
+    """Return the speed of a clock as a multiple of wall time.
+
+    For a stepped clock it is the pace that its driver states, 0 if it states none.
+    """
     if isinstance(clock, SteppedClock):
         return clock.pace
     return clock.speed if isinstance(clock, ScaledClock) else 1.0
 
 
 def is_steady(clock: Clock) -> bool:
-    """Return whether a clock runs by itself: no driver steps it or holds it."""
+    """Return whether a clock runs by itself: no driver moves or holds it."""
     return isinstance(clock, SystemClock | ScaledClock) and not isinstance(clock, PacedClock)

@@ -47,10 +47,10 @@ from onetape.simulator.market.symbols import SpotSymbol
 #: One minute of 2**18 has a wick: a price far away, gone at once. Least depth, and the factor
 #: of the cube of a uniform number that is added.
 WICK_MASK: Final = (1 << 18) - 1
-WICK_LEAST: Final = 0.02
+WICK_MIN: Final = 0.02
 WICK_MORE: Final = 0.28
 #: A larger move brings more volume, up to a move of this many standard deviations.
-MOST_SURGE: Final = 12.0
+MAX_SURGE: Final = 12.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +113,14 @@ def make_minutes(
 ) -> Minutes:
     """Return the minutes `first` to `last - 1` of a market, counted from 2010.
 
-    Outages leave gaps, and there are no minutes before the first trade ever. `read` may have cached
-    some paths.
+    Outages leave gaps, and there are no minutes before the first trade ever.
+
+    Args:
+        seed: Seed of the market.
+        symbol: Symbol of the market.
+        first: First minute, counted from 2010.
+        last: End of the range, exclusive.
+        read: Returns the price paths; a caller may pass a function with cached paths.
 
     Raises:
         ValueError: the range is empty or outside 2010 to 2041.
@@ -137,11 +143,11 @@ def make_minutes(
 def make_minutes_of_markets(
     seed: int, symbols: Sequence[SpotSymbol], first: int, last: int
 ) -> list[Minutes]:
-    """Return the minutes of each market, as `minutes`; the paths are computed together."""
+    """Return the minutes of each market, as `make_minutes`; the paths are computed together."""
     keys = list(
         dict.fromkeys(make_path_key(seed, name) for symbol in symbols for name, _ in symbol.weights)
     )
-    # A thin market needs its last traded minute too.
+    # A thin market needs its last traded minute before `first` too.
     known_first = max(first - LONGEST_QUIET, 0)
     known = dict(zip(keys, make_paths(keys, known_first, last), strict=True))
 
@@ -167,14 +173,14 @@ def _make_traded_minutes(
     noise = hash_indices(make_key(seed, symbol.id, "minute"), index)
     nudge = extract_16_bits(noise, 0) & 3
     if len(rows) == last - begin:
-        # Every minute: views cost nothing.
+        # Every minute has trades: a view costs nothing.
         start, closed = bounds[:-1], bounds[1:]
     else:
         start, closed, swing = bounds[rows], bounds[rows + 1], swing[rows]
     opened = np.maximum(start + (nudge == 3) - (nudge == 0), 1.0)
     sigma = start * np.sqrt(swing)
     high, low = _compute_extremes(seed, symbol, index, opened, closed, sigma)
-    surge = np.minimum(np.abs(closed - opened) / np.maximum(sigma, 1.0), MOST_SURGE)
+    surge = np.minimum(np.abs(closed - opened) / np.maximum(sigma, 1.0), MAX_SURGE)
     toward = np.minimum(surge, 3.0) * np.where(closed >= opened, 1.0, -1.0)
     return _add_amounts(
         symbol,
@@ -234,14 +240,14 @@ def _compute_extremes(
     noise = hash_indices(make_key(seed, symbol.id, "extremes"), index)
     reaches: list[FloatArray] = []
     for _ in range(2):
-        one, two = draw_normal(noise), draw_normal(rehash(noise))
-        reaches.append(np.sqrt(move + power * (one * one + two * two)))
+        first, second = draw_normal(noise), draw_normal(rehash(noise))
+        reaches.append(np.sqrt(move + power * (first * first + second * second)))
         noise = rehash(rehash(noise))
     both = opened + closed
     high = np.floor((both + reaches[0]) * 0.5)
     low = np.ceil((both - reaches[1]) * 0.5)
     wick, strength = (noise & np.uint64(WICK_MASK)) == 0, draw_uniform(rehash(noise))
-    depth = np.where(wick, strength * strength * strength * WICK_MORE + WICK_LEAST, 0.0)
+    depth = np.where(wick, strength * strength * strength * WICK_MORE + WICK_MIN, 0.0)
     up = extract_16_bits(noise, 3) & 1
     high = np.floor(high * (1.0 + depth * up))
     low = np.maximum(np.ceil(low * (1.0 - depth * (1 - up))), 1.0)
@@ -252,13 +258,22 @@ def _add_amounts(
     symbol: SpotSymbol,
     index: IntArray,
     prices: tuple[IntArray, IntArray, IntArray, IntArray],
-    mood: tuple[FloatArray, FloatArray, FloatArray],
+    move: tuple[FloatArray, FloatArray, FloatArray],
     noise: HashArray,
     pairs_before: IntArray,
 ) -> Minutes:
-    """Return the minutes with amounts; `mood` is chance, strength and direction of the move."""
+    """Return the minutes with the amounts of their trades.
+
+    Args:
+        symbol: Symbol of the market.
+        index: Minutes since 2010, shape (n,).
+        prices: Open, high, low and close of each minute, ticks.
+        move: A uniform number, the strength and the direction of each minute's move.
+        noise: A hash of each minute.
+        pairs_before: Number of pairs of trades before each minute boundary, shape (n + 1,).
+    """
     opened, high, low, closed = prices
-    chance, surge, toward = mood
+    chance, surge, toward = move
     pairs = pairs_before[1:] - pairs_before[:-1]
     first_amount, high_amount, low_amount, last_amount = (
         1 + ((extract_16_bits(noise, part) * symbol.lot) >> 15) for part in range(4)

@@ -1,4 +1,4 @@
-"""The order book after each trade, for depth, tickers and takers alike."""
+"""The order book after each trade; depth, tickers and market orders all use it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ class OrderBook:
     """Best bid and ask at a moment, and the trade before it."""
 
     update_id: int
+    """Binance's `lastUpdateId`: the id of the trade before."""
     bid: int
     """Highest price at which the market buys, in ticks; at least one tick below `ask`."""
     bid_amount: int

@@ -32,7 +32,7 @@ _LONGEST: Final = 600
 #: Longest time without a trade before the candles stop, minutes.
 _LONGEST_HALT: Final = 90
 #: A thin market is livelier or quieter for 32 minutes at a time ...
-_MOOD_BITS: Final = 5
+_ACTIVITY_BITS: Final = 5
 #: ... and trades at least every 64 minutes, so that a previous close is never far.
 LONGEST_QUIET: Final = 64
 
@@ -71,7 +71,8 @@ def make_outages(seed: int) -> tuple[Outage, ...]:
 
 def find_outage_at(seed: int, minute: int) -> Outage | None:
     """Return the outage that a minute since 2010 lies in, its halt included."""
-    return next((one for one in make_outages(seed) if one.halt <= minute < one.end), None)
+    outages = make_outages(seed)
+    return next((outage for outage in outages if outage.halt <= minute < outage.end), None)
 
 
 def compute_minute_index(timestamp: int) -> int:
@@ -84,7 +85,9 @@ def make_traded_mask(seed: int, symbol: SpotSymbol, first: int, last: int) -> Bo
     mask = np.ones(max(last - first, 0), dtype=np.bool_)
     if symbol.quiet:
         index = np.arange(first, last, dtype=np.int64)
-        mood = draw_uniform(hash_indices(make_key(seed, symbol.id, "mood"), index >> _MOOD_BITS))
+        mood = draw_uniform(
+            hash_indices(make_key(seed, symbol.id, "mood"), index >> _ACTIVITY_BITS)
+        )
         chance = draw_uniform(hash_indices(make_key(seed, symbol.id, "quiet"), index))
         mask = (chance >= mood * (2.0 * symbol.quiet)) | (index % LONGEST_QUIET == 0)
         mask |= index == compute_minute_index(symbol.listed)

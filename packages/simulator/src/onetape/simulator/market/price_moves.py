@@ -1,4 +1,7 @@
-"""Scripted prices: from a minute on, for a time or forever, a market trades at another price."""
+"""Scripted prices: from a minute on, for a time or forever, prices of a market are multiplied.
+
+A driver scripts them with `POST /simulator/price` or `Simulator.move_price`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +25,7 @@ class PriceMove:
 
 
 def move_prices(found: Minutes, moves: Sequence[PriceMove]) -> Minutes:
-    """Return minutes at their scripted prices; amounts and the number of trades stay."""
+    """Return minutes with their prices multiplied; amounts and numbers of trades stay."""
     factors = np.ones(len(found.bars))
     for move in moves:
         end = np.iinfo(np.int64).max if move.end is None else move.end

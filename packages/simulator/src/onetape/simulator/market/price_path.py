@@ -51,7 +51,7 @@ ROUGHNESS: Final = (0.4, 1.0, 1.0, 1.25)
 #: of e in a path of weight 1): least size, and factor of the cube of a uniform number.
 JUMP_BITS: Final = 13
 JUMP_CHANCE: Final = 0.35
-JUMP_LEAST: Final = 0.012
+JUMP_MIN: Final = 0.012
 JUMP_MORE: Final = 0.1
 
 
@@ -138,7 +138,7 @@ def _compute_jumps(keys: Sequence[int], first: int, last: int) -> FloatArray:
     blocks = np.arange(offset, (last >> JUMP_BITS) + 1, dtype=np.int64)
     value = hash_indices_for_keys([key ^ JUMP_BITS for key in keys], blocks)
     chance, strength = draw_uniform(value), draw_uniform(rehash(value))
-    size = strength * strength * strength * JUMP_MORE + JUMP_LEAST
+    size = strength * strength * strength * JUMP_MORE + JUMP_MIN
     sign = np.where(value & np.uint64(1), 1.0, -1.0)
     size = size * np.where(chance < JUMP_CHANCE, sign, 0.0)
     place = extract_16_bits(rehash(rehash(value)), 0) >> (16 - JUMP_BITS)

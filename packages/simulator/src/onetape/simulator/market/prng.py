@@ -79,7 +79,7 @@ def hash_indices(key: int, index: IntArray) -> HashArray:
 
 
 def hash_indices_for_keys(keys: Sequence[int], index: IntArray) -> HashArray:
-    """Return the hashes of each key, as `hashed`, shape (k, n).
+    """Return the hashes of each key, as `hash_indices`, shape (k, n).
 
     Args:
         keys: k keys returned by `make_key`.

@@ -1,4 +1,8 @@
-"""A market's share of the paths: its price, its variance and the resulting number of trades."""
+"""A market as a weighted sum of random paths: its price, variance and number of trades.
+
+Markets share paths (`SpotSymbol.weights`), so that their prices move together. A minute with more
+variance has more trades.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -28,9 +32,10 @@ def make_path_key(seed: int, name: str) -> int:
 def sum_weighted_paths(
     seed: int, symbol: SpotSymbol, first: int, last: int, read: ReadPaths = make_paths
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return a market's logarithmic price, variance spent and swing out of its paths.
+    """Return the weighted sums of a market's paths: log price, variance spent, and swing.
 
-    The first two at each minute boundary, shape (n + 1,), the last for each minute, shape (n,).
+    Log price and variance are at each minute boundary, shape (n + 1,); the swing is of each minute,
+    shape (n,) (see `price_path.Path`).
     """
     level = np.zeros(last - first + 1)
     variance = np.zeros(last - first + 1)
@@ -46,10 +51,10 @@ def sum_weighted_paths(
 def count_pairs_before_minutes(
     seed: int, symbol: SpotSymbol, variance: FloatArray, first: int, last: int
 ) -> IntArray:
-    """Return the number of pairs of trades before each minute boundary since 2010.
+    """Return the number of pairs of trades from 2010 to each minute boundary, shape (n + 1,).
 
-    More variance, more trades. Read from running sums, so that trade ids need no counting. In an
-    outage the sum stands still, and after it catches up.
+    It is computed from the running sum of the variance, so trade ids need no counting. During an
+    outage the number stays, and in the minutes after the outage it catches up.
     """
     index = np.arange(first, last + 1, dtype=np.int64)
     pairs = _compute_pair_counts(symbol, variance, index)

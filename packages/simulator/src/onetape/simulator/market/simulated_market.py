@@ -1,4 +1,7 @@
-"""The market: bars, forming bars, trades and day statistics as functions of seed, symbol, time."""
+"""The market: bars, forming bars, trades and day statistics as functions of seed, symbol, time.
+
+All servers read it. `recorded.replay_market.ReplayMarket` replaces it for recorded candles.
+"""
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -35,13 +38,13 @@ _HOUR: Final = 3_600
 #: Days computed in one go: long enough to use NumPy well, short enough to stay in the cache.
 BATCH_DAYS: Final = 16
 #: Days of minute bars in memory (130 KB each).
-KEPT_MINUTE_DAYS: Final = 96
+MAX_CACHED_MINUTE_DAYS: Final = 96
 #: Days of hour bars in memory (2 KB each): eight markets over nearly three years.
-KEPT_HOUR_DAYS: Final = 8_000
+MAX_CACHED_HOUR_DAYS: Final = 8_000
 #: Minutes of trades in memory (2 KB each): two of every market of the long list.
-KEPT_TRADE_MINUTES: Final = 8_192
+MAX_CACHED_TRADE_MINUTES: Final = 8_192
 #: Blocks of minutes in memory for their trades (8 KB each).
-KEPT_PARTS: Final = 256
+MAX_CACHED_PARTS: Final = 256
 _BLOCK_MINUTES: Final = 64
 
 #: Blocks of bars by market and day since 1970; a block has a row for each column of `Bars`.
@@ -69,7 +72,7 @@ class SimulatedMarket:
         """Make the market of this seed."""
         self.seed = seed
         self.symbols = symbols
-        self._named = {name: one for one in symbols for name in (one.id, one.name)}
+        self._named = {name: symbol for symbol in symbols for name in (symbol.id, symbol.name)}
         self._minute_days: _Days = OrderedDict()
         self._hour_days: _Days = OrderedDict()
         self._trades: OrderedDict[tuple[str, int], Trades] = OrderedDict()
@@ -174,7 +177,7 @@ class SimulatedMarket:
         """Return whether the market trades at `now`, epoch seconds."""
         return symbol.listed <= now < self.get_end(symbol)
 
-    def is_silent(self, now: int, symbol: SpotSymbol | None = None) -> bool:
+    def is_without_events(self, now: int, symbol: SpotSymbol | None = None) -> bool:
         """Return whether there is no candle and no event at `now`, epoch seconds: an outage.
 
         Args:
@@ -221,16 +224,19 @@ class SimulatedMarket:
         found = self._trades.get(key)
         if found is None:
             found = make_minute_trades(self.seed, symbol, self._get_minute_parts(symbol, minute))
-            self._keep_trades(key, found)
+            self._cache_trades(key, found)
         return found
 
-    def _keep_trades(self, key: tuple[str, int], trades: Trades) -> None:
+    def _cache_trades(self, key: tuple[str, int], trades: Trades) -> None:
         self._trades[key] = trades
-        if len(self._trades) > KEPT_TRADE_MINUTES:
+        if len(self._trades) > MAX_CACHED_TRADE_MINUTES:
             self._trades.popitem(last=False)
 
     def _get_minute_parts(self, symbol: SpotSymbol, minute: int) -> Minutes:
-        """Return the data of a minute's trades, one row or none; computed 64 minutes at a time."""
+        """Return the `Minutes` row that defines a minute's trades, or none.
+
+        Rows are computed and cached for 64 minutes at a time.
+        """
         index = compute_minute_index(minute)
         block = index // _BLOCK_MINUTES
         found = self._parts.get((symbol.id, block))
@@ -244,7 +250,7 @@ class SimulatedMarket:
             )
             found = self._apply_moves(symbol, found)
             self._parts[symbol.id, block] = found
-            if len(self._parts) > KEPT_PARTS:
+            if len(self._parts) > MAX_CACHED_PARTS:
                 self._parts.popitem(last=False)
         low, high = np.searchsorted(found.bars.timestamp, (minute, minute + 60))
         return found[int(low) : int(high)]
@@ -256,7 +262,7 @@ class SimulatedMarket:
         if day is None or cached_minute != minute:
             closed = self.get_end(symbol) <= minute - _DAY
             bars = NO_BARS if closed else self._get_minute_bars(symbol, minute - _DAY, minute)
-            day = self._keep_day(symbol, minute, bars)
+            day = self._cache_last_day(symbol, minute, bars)
         if not self.is_open(symbol, minute):
             return day
         running = self._get_traded_minute_bar(symbol, now_ms)
@@ -268,7 +274,10 @@ class SimulatedMarket:
         return LastDay(group_bars(both, both.timestamp[:1]), day.previous)
 
     def prepare_last_day(self, symbols: Sequence[SpotSymbol], now_ms: int) -> None:
-        """Work out the last 24 hours of some markets together: several times as fast as singly."""
+        """Compute and cache the last 24 hours of several markets together.
+
+        This is several times as fast as `get_last_day` for each.
+        """
         minute = now_ms // 60_000 * 60
         wanted = [
             symbol
@@ -284,15 +293,15 @@ class SimulatedMarket:
         for symbol, unmoved in zip(wanted, every, strict=True):
             found = self._apply_moves(symbol, unmoved)
             whole = int(np.searchsorted(found.bars.timestamp, minute))
-            self._keep_day(symbol, minute, found.bars[:whole])
-            # The last trades too: of the running minute, or where it has none, of one before it.
-            self._keep_trades((symbol.id, minute), NO_TRADES)
+            self._cache_last_day(symbol, minute, found.bars[:whole])
+            # The last trades too: those of the running minute, or of an earlier one if it has none.
+            self._cache_trades((symbol.id, minute), NO_TRADES)
             for row in np.flatnonzero(found.bars.volume)[-1:].tolist():
                 part = found[row : row + 1]
                 trades = make_minute_trades(self.seed, symbol, part)
-                self._keep_trades((symbol.id, int(part.bars.timestamp[0])), trades)
+                self._cache_trades((symbol.id, int(part.bars.timestamp[0])), trades)
 
-    def _keep_day(self, symbol: SpotSymbol, minute: int, bars: Bars) -> LastDay:
+    def _cache_last_day(self, symbol: SpotSymbol, minute: int, bars: Bars) -> LastDay:
         """Cache the last day of a running minute; `bars` are the 1,440 minutes before it."""
         cut = int(np.searchsorted(bars.timestamp, minute - _DAY + 60))
         within = bars[cut:]
@@ -305,12 +314,12 @@ class SimulatedMarket:
 
     def _get_minute_bars(self, symbol: SpotSymbol, start: int, end: int) -> Bars:
         return self._get_bars_by_day(
-            self._minute_days, KEPT_MINUTE_DAYS, symbol, start, end, _keep_minute_bars
+            self._minute_days, MAX_CACHED_MINUTE_DAYS, symbol, start, end, _return_unchanged
         )
 
     def _get_hour_bars(self, symbol: SpotSymbol, start: int, end: int) -> Bars:
         return self._get_bars_by_day(
-            self._hour_days, KEPT_HOUR_DAYS, symbol, start, end, _make_hour_bars
+            self._hour_days, MAX_CACHED_HOUR_DAYS, symbol, start, end, _make_hour_bars
         )
 
     def _get_bars_by_day(
@@ -322,7 +331,16 @@ class SimulatedMarket:
         end: int,
         shape: Callable[[Bars], Bars],
     ) -> Bars:
-        """Return the bars of `[start, end)` day by day, computing missing days in long runs."""
+        """Return the bars of `[start, end)`, from a cache of whole days.
+
+        Args:
+            cache: Blocks of bars by market and day.
+            limit: Maximum number of days in the cache.
+            symbol: Symbol of the market.
+            start: Start of the range, epoch seconds.
+            end: End of the range, exclusive.
+            shape: Makes the cached bars of a day out of its minutes.
+        """
         parts: list[IntArray] = []
         day, last = start // _DAY, (end - 1) // _DAY
         while day <= last:
@@ -358,7 +376,7 @@ class SimulatedMarket:
         return self._apply_moves(symbol, make_minutes(self.seed, symbol, first, last)).bars
 
 
-def _keep_minute_bars(bars: Bars) -> Bars:
+def _return_unchanged(bars: Bars) -> Bars:
     return bars
 
 

@@ -1,4 +1,4 @@
-"""The default markets: names, steps, listing dates and weights of the shared price paths."""
+"""The default markets: names, steps, limits, listing dates, weights of the shared price paths."""
 
 import re
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from decimal import Decimal
 from typing import Final
 
 #: NOTIONAL: largest value of an order with a limit, quote currency.
-MOST_NOTIONAL: Final = Decimal(9_000_000)
+MAX_NOTIONAL: Final = Decimal(9_000_000)
 #: Digits after the point of every decimal that Binance writes.
-LEAST_PLACES: Final = 8
+MIN_PLACES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class SpotSymbol:
     @property
     def price_places(self) -> int:
         """Return the digits after the point that prices are written with: 8, or a finer tick's."""
-        return max(LEAST_PLACES, self.price_digits)
+        return max(MIN_PLACES, self.price_digits)
 
     @property
     def id(self) -> str:

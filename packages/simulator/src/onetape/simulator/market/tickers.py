@@ -7,7 +7,7 @@ from onetape.simulator.market.bars import TIMEFRAMES, concat_bars
 from onetape.simulator.market.order_book import BOTH_SIDES, OrderBook, make_book_after_trade
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.simulator.market.symbols import SpotSymbol
-from onetape.simulator.server.wire import JsonObject, Texts
+from onetape.simulator.server.wire import JsonObject, NumberFormat
 
 _DAY_MS: Final = 86_400_000
 #: Minutes of the mean price (`avgPriceMins` of the filters).
@@ -54,7 +54,7 @@ def make_depth(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int, limit: 
     found = find_book(market, symbol, now_ms)
     if found is None:
         return {"lastUpdateId": 0, "bids": [], "asks": []}
-    texts = Texts(symbol)
+    texts = NumberFormat(symbol)
     bids, asks = (
         [
             [texts.format_price(price), texts.format_amount(amount)]
@@ -78,7 +78,7 @@ def make_average_price(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int)
         price = int(last.price[-1]) * 10**8 if len(last) else 0
     return {
         "mins": AVERAGE_MINUTES,
-        "price": Texts(symbol).format_mean_price(price),
+        "price": NumberFormat(symbol).format_mean_price(price),
         "closeTime": int(last.time_ms[-1]) if len(last) else 0,
     }
 
@@ -86,7 +86,10 @@ def make_average_price(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int)
 def make_price_ticker(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) -> JsonObject:
     """Return an entry of `GET /api/v3/ticker/price`."""
     found = find_book(market, symbol, now_ms)
-    return {"symbol": symbol.id, "price": Texts(symbol).format_price(found.last if found else 0)}
+    return {
+        "symbol": symbol.id,
+        "price": NumberFormat(symbol).format_price(found.last if found else 0),
+    }
 
 
 def make_book_event(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) -> JsonObject | None:
@@ -123,13 +126,13 @@ def make_day_ticker(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) ->
 
     The window is the last 1,440 minutes; the last of them is still running.
     """
-    texts = Texts(symbol)
+    texts = NumberFormat(symbol)
     found = market.get_last_day(symbol, now_ms)
     day = found.bar
     offers = find_book(market, symbol, now_ms)
     times = {"openTime": now_ms - _DAY_MS, "closeTime": now_ms}
     if not day.volume.any():
-        return _make_silent_day_ticker(symbol) | times
+        return _make_empty_day_ticker(symbol) | times
     opened, last = int(day.open[0]), int(day.close[0])
     volume, quote = int(day.volume[0]), int(day.quote[0])
     previous = opened if found.previous is None else found.previous
@@ -157,7 +160,7 @@ def make_day_ticker(market: SimulatedMarket, symbol: SpotSymbol, now_ms: int) ->
 
 
 def _make_offer_fields(symbol: SpotSymbol, found: OrderBook | None) -> JsonObject:
-    texts = Texts(symbol)
+    texts = NumberFormat(symbol)
     return {
         "bidPrice": texts.format_price(found.bid if found else 0),
         "bidQty": texts.format_amount(found.bid_amount if found else 0),
@@ -166,7 +169,7 @@ def _make_offer_fields(symbol: SpotSymbol, found: OrderBook | None) -> JsonObjec
     }
 
 
-def _make_silent_day_ticker(symbol: SpotSymbol) -> JsonObject:
+def _make_empty_day_ticker(symbol: SpotSymbol) -> JsonObject:
     """Return Binance's ticker of a market without a trade in 24 hours: zeros, and ids of -1."""
     zero = "0.00000000"
     ticker: JsonObject = {name: zero for name in _STREAM_KEYS if name not in ("symbol", "count")}

@@ -1,4 +1,7 @@
-"""The trades of one minute: together they are exactly that minute's candle."""
+"""The trades of one bar: open, high, low, close and volume of the trades equal those of the bar.
+
+Four trades are at the open, high, low and close; all others are pairs (`minutes.py`).
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -164,13 +167,13 @@ def _is_high_first(bar: Bars, noise: HashArray) -> bool:
 def _make_pairs(parts: Minutes, noise: HashArray, pairs: int) -> _Columns:
     """Return the pairs of trades: halves with one amount and mirrored prices."""
     low, high = parts.bars.low[0], parts.bars.high[0]
-    one = noise[:pairs]
-    price = low + (extract_16_bits(one, 0) * (high - low + 1) >> 16)
+    pair_noise = noise[:pairs]
+    price = low + (extract_16_bits(pair_noise, 0) * (high - low + 1) >> 16)
     buyers = pairs // 2
     amount = np.concatenate(
         (
-            _share_out(int(parts.buy_lots[0]), extract_16_bits(one[:buyers], 1)),
-            _share_out(int(parts.sell_lots[0]), extract_16_bits(one[buyers:], 1)),
+            _share_out(int(parts.buy_lots[0]), extract_16_bits(pair_noise[:buyers], 1)),
+            _share_out(int(parts.sell_lots[0]), extract_16_bits(pair_noise[buyers:], 1)),
         )
     )
     buys = np.arange(pairs) < buyers
@@ -182,7 +185,7 @@ def _make_pairs(parts: Minutes, noise: HashArray, pairs: int) -> _Columns:
 
 
 def _share_out(total: int, weights: IntArray) -> IntArray:
-    """Return at least 1 for each weight, the rest by weight; together exactly `total`."""
+    """Return `total` in integer shares: 1 for each weight, and the rest in proportion to them."""
     if not len(weights):
         return weights
     running = np.cumsum(weights + 1)

@@ -8,7 +8,7 @@ from pathlib import Path
 from onetape.cli.output import note, print_line
 from onetape.core.message_text import format_count
 from onetape.simulator.recorded.player import Player
-from onetape.simulator.recorded.recordings import parse_route, read_reel
+from onetape.simulator.recorded.recordings import parse_route, read_recordings
 
 
 def play_recordings(
@@ -27,10 +27,10 @@ def play_recordings(
         UsageError: a route cannot be used.
         SafetyRefusal: others could reach the address.
     """
-    reel = read_reel(files, dict(parse_route(route) for route in routes))
-    player = Player(reel, in_order=in_order, host=host, port=port, allow_remote=allow_remote)
-    replies = format_count(len(reel.replies), "reply").replace("replys", "replies")
-    asyncio.run(_serve(player, f"{replies}, {format_count(len(reel.messages), 'message')}"))
+    recordings = read_recordings(files, dict(parse_route(route) for route in routes))
+    player = Player(recordings, in_order=in_order, host=host, port=port, allow_remote=allow_remote)
+    replies = format_count(len(recordings.replies), "reply").replace("replys", "replies")
+    asyncio.run(_serve(player, f"{replies}, {format_count(len(recordings.messages), 'message')}"))
 
 
 async def _serve(player: Player, content: str) -> None:

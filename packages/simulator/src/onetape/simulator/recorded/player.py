@@ -1,4 +1,7 @@
-"""A server that replays recorded replies and messages of any exchange."""
+"""A server that replays recorded replies and WebSocket messages of any exchange.
+
+`simulator play` and tests of CCXT's classes use it in place of the exchange.
+"""
 
 import asyncio
 from collections import defaultdict
@@ -9,7 +12,7 @@ from aiohttp import WSMsgType, web
 from onetape.simulator.recorded.recordings import (
     Query,
     RecordedReply,
-    Reel,
+    Recordings,
     format_request,
     normalize_query,
 )
@@ -17,14 +20,15 @@ from onetape.simulator.server.listening import format_url, listen, refuse_remote
 from onetape.simulator.server.request_guard import RequestGuard
 from onetape.simulator.server.wire import format_json
 
-#: Headers that describe the recorded bytes, not what is sent again.
+#: Recorded headers that are not sent, because they describe the bytes that were recorded.
 _NOT_SENT: Final = frozenset({"content-length", "content-encoding", "transfer-encoding", "date"})
-_MOST_NAMED: Final = 5
+_MAX_NAMED: Final = 5
+#: Method, path and query by which a recording is found; the query is None with `in_order`.
 Key = tuple[str, str, Query | None]
 
 
 class Player:
-    """Serves recordings; `async with Player(reel) as player: player.url`.
+    """Serves recordings; `async with Player(recordings) as player: player.url`.
 
     A request gets the recording of the same method, path and query; parameters that differ from
     call to call (timestamp, signature) do not count. With `in_order` the query does not count
@@ -37,7 +41,7 @@ class Player:
 
     def __init__(
         self,
-        reel: Reel,
+        recordings: Recordings,
         *,
         in_order: bool = False,
         host: str = "127.0.0.1",
@@ -47,7 +51,7 @@ class Player:
         """Make a player that does not listen yet.
 
         Args:
-            reel: Recordings to play.
+            recordings: Recordings to play.
             in_order: Ignore the query.
             host: Address to listen on.
             port: Port to listen on; 0 takes a free one.
@@ -60,9 +64,9 @@ class Player:
         self._in_order = in_order
         self._host = host
         self._port = port
-        self._messages = reel.messages
+        self._messages = recordings.messages
         self._replies: dict[Key, list[RecordedReply]] = defaultdict(list)
-        for recording in reel.replies:
+        for recording in recordings.replies:
             self._replies[self._make_key(recording.method, recording.path, recording.query)].append(
                 recording
             )
@@ -123,9 +127,9 @@ class Player:
         replies = [one for found in self._replies.values() for one in found]
         near = [str(one) for one in replies if one.path == path]
         known = near or sorted({f"{one.method} {one.path}" for one in replies})
-        more = ", ..." if len(known) > _MOST_NAMED else ""
+        more = ", ..." if len(known) > _MAX_NAMED else ""
         return (
-            f"not recorded: {requested}; recorded: {', '.join(known[:_MOST_NAMED]) or 'none'}{more}"
+            f"not recorded: {requested}; recorded: {', '.join(known[:_MAX_NAMED]) or 'none'}{more}"
         )
 
     async def _play_messages(self, request: web.Request) -> web.StreamResponse:

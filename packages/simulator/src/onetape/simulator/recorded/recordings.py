@@ -16,7 +16,8 @@ from urllib.parse import parse_qsl
 from onetape.core.errors import ConfigurationError, UsageError
 
 #: Parameters that differ from call to call and do not identify a request.
-VOLATILE: Final = frozenset({"timestamp", "recvWindow", "signature", "nonce"})
+VOLATILE_PARAMETERS: Final = frozenset({"timestamp", "recvWindow", "signature", "nonce"})
+#: Name and value of each parameter of a query.
 Query = tuple[tuple[str, str], ...]
 
 
@@ -27,7 +28,9 @@ class RecordedReply:
     method: str
     path: str
     query: Query
+    """Parameters, sorted, without those of `VOLATILE_PARAMETERS`."""
     status: int
+    """HTTP status."""
     body: object
     """Body of the response: a document, or text that is sent unchanged."""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -38,11 +41,12 @@ class RecordedReply:
 
 
 @dataclass(frozen=True, slots=True)
-class Reel:
+class Recordings:
     """All recordings of one or more files."""
 
     replies: tuple[RecordedReply, ...]
     messages: tuple[object, ...]
+    """WebSocket messages: documents, or texts that are sent unchanged."""
 
 
 def format_request(method: str, path: str, query: Query) -> str:
@@ -53,7 +57,7 @@ def format_request(method: str, path: str, query: Query) -> str:
 
 def normalize_query(pairs: Iterable[tuple[str, str]]) -> Query:
     """Return the parameters of a query, sorted and without those that differ from call to call."""
-    return tuple(sorted(pair for pair in pairs if pair[0] not in VOLATILE))
+    return tuple(sorted(pair for pair in pairs if pair[0] not in VOLATILE_PARAMETERS))
 
 
 def parse_route(text: str) -> tuple[str, str]:
@@ -71,12 +75,12 @@ def parse_route(text: str) -> tuple[str, str]:
     return name.strip(), f"{method.upper()} {path}"
 
 
-def read_reel(files: Iterable[Path], routes: Mapping[str, str] | None = None) -> Reel:
+def read_recordings(files: Iterable[Path], routes: Mapping[str, str] | None = None) -> Recordings:
     """Read files of recordings, in order.
 
     Args:
-        files: JSON.
-        routes: Name of an item to `METHOD /path?query`, for items without a path.
+        files: JSON files.
+        routes: Request `METHOD /path?query` by name, for items that have a name but no path.
 
     Raises:
         ConfigurationError: a file cannot be read, or holds no recording.
@@ -106,7 +110,7 @@ def read_reel(files: Iterable[Path], routes: Mapping[str, str] | None = None) ->
     if named.keys() - used:
         missing = sorted(named.keys() - used)[0]
         raise UsageError(f"--route: no item of the files has the name {missing!r}")
-    return Reel(tuple(replies), tuple(messages))
+    return Recordings(tuple(replies), tuple(messages))
 
 
 def _read_items(file: Path) -> list[dict[str, Any]]:

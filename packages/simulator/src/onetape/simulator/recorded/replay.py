@@ -1,4 +1,7 @@
-"""Recorded candles to replay: read from a Onetape database or from a CSV file."""
+"""Recorded candles to replay (`simulator --data FILE`): read from a database or a CSV file.
+
+`read_replay` checks the candles and derives each market's price and amount steps from them.
+"""
 
 import gzip
 import math
@@ -18,16 +21,16 @@ from onetape.core.symbols import parse_spot_symbol, split_symbol
 from onetape.core.timeframes import Timeframe
 from onetape.simulator.market.bars import TIMEFRAMES
 from onetape.simulator.market.price_path import END_SECONDS, ORIGIN_SECONDS
-from onetape.simulator.market.symbols import MOST_NOTIONAL, SpotSymbol
+from onetape.simulator.market.symbols import MAX_NOTIONAL, SpotSymbol
 
 #: Maximum number of digits after the point of amounts; more digits are rounded.
-MOST_AMOUNT_DIGITS: Final = 8
+MAX_AMOUNT_DIGITS: Final = 8
 #: Prices have as many digits after the point as the file has, up to these.
-MOST_PRICE_DIGITS: Final = 18
+MAX_PRICE_DIGITS: Final = 18
 #: Maximum number of ticks of a price: the trades inside a candle are computed in 64 bits.
-MOST_TICKS: Final = 10**13
+MAX_TICKS: Final = 10**13
 #: Largest relative change of a price by rounding, for prices with more decimals than 64 bits hold.
-MOST_PRICE_CHANGE: Final = 1e-9
+MAX_PRICE_CHANGE: Final = 1e-9
 #: Number of candles before a replay without a configured start; they are its history.
 HISTORY_CANDLES: Final = 500
 _HEADER: Final = ["timestamp", "open", "high", "low", "close", "volume"]
@@ -36,7 +39,7 @@ _NAME: Final = re.compile(
     r"(?:.*_)?([^a-z_-]+)-([^a-z_-]+)_([1-9]\d*[mhdwM])(?:[_.].*)?\.csv(?:\.gz)?"
 )
 #: Least value of an order, by quote currency.
-_LEAST_NOTIONAL: Final = {"BTC": "0.00010000", "ETH": "0.00100000", "BNB": "0.01000000"}
+_MIN_NOTIONAL: Final = {"BTC": "0.00010000", "ETH": "0.00100000", "BNB": "0.01000000"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ class Series:
     """The recorded candles of one market."""
 
     symbol: SpotSymbol
+    """Market of the candles, with steps that are fine enough for them."""
     timeframe: Timeframe
     candles: Candles
 
@@ -67,11 +71,11 @@ class Replay:
     def compute_digests(self) -> dict[str, dict[str, str]]:
         """Return timeframe and sha256 of the candles of each market, keyed by CCXT symbol."""
         return {
-            one.symbol.name: {
-                "timeframe": one.timeframe.name,
-                "digest": compute_data_digest(one.candles),
+            series.symbol.name: {
+                "timeframe": series.timeframe.name,
+                "digest": compute_data_digest(series.candles),
             }
-            for one in self.series
+            for series in self.series
         }
 
 
@@ -153,12 +157,12 @@ def _read_store(
 
     with open_store(path, create=False) as store:
         keys = [
-            one.key
-            for one in read_series_summaries(store)
-            if (symbol is None or one.key.symbol == symbol)
-            and (timeframe is None or one.key.timeframe == timeframe)
-            and (exchange is None or one.key.exchange == exchange)
-            and one.key.timeframe in TIMEFRAMES
+            summary.key
+            for summary in read_series_summaries(store)
+            if (symbol is None or summary.key.symbol == symbol)
+            and (timeframe is None or summary.key.timeframe == timeframe)
+            and (exchange is None or summary.key.exchange == exchange)
+            and summary.key.timeframe in TIMEFRAMES
         ]
         sources = sorted({key.exchange for key in keys})
         if len(sources) > 1:
@@ -206,13 +210,13 @@ def _make_series(path: Path, name: str, timeframe: str, candles: Candles) -> Ser
         max_quantity=f"{coins}.00000000",
         max_market_quantity=f"{coins // 10}.00000000",
         max_price=f"{max(10_000_000, 10 * math.ceil(float(candles.high.max())))}.00000000",
-        min_notional=_LEAST_NOTIONAL.get(quote, "5.00000000"),
+        min_notional=_MIN_NOTIONAL.get(quote, "5.00000000"),
     )
     return Series(symbol, length, candles)
 
 
 def _check_candles(path: Path, candles: Candles, timeframe: Timeframe) -> None:
-    """Raise where a row is no candle, or out of order."""
+    """Raise `UsageError` where a row is no valid candle, or the rows are out of order."""
     if not len(candles):
         raise UsageError(f"{path} has no candles")
     columns = (
@@ -238,16 +242,16 @@ def _choose_price_digits(path: Path, candles: Candles) -> int:
     Prices with more decimals than 64 bits hold are rounded.
 
     Raises:
-        UsageError: rounding would change a price by more than `MOST_PRICE_CHANGE`.
+        UsageError: rounding would change a price by more than `MAX_PRICE_CHANGE`.
     """
     prices = np.concatenate((candles.open, candles.high, candles.low, candles.close))
-    most = math.floor(math.log10(MOST_TICKS / float(prices.max())))
-    most = max(0, min(most, MOST_PRICE_DIGITS))
+    most = math.floor(math.log10(MAX_TICKS / float(prices.max())))
+    most = max(0, min(most, MAX_PRICE_DIGITS))
     for digits in (_find_digits(prices, most), count_decimals(prices)):
         if digits is not None and digits <= most:
             return digits
     missed = np.abs(np.round(prices, most) / prices - 1)
-    if missed.max() <= MOST_PRICE_CHANGE:
+    if missed.max() <= MAX_PRICE_CHANGE:
         return most
     worst = float(prices[missed.argmax()])
     raise UsageError(
@@ -263,7 +267,7 @@ def _count_written_digits(price: float) -> int:
 
 def _compute_largest_order_coins(lowest_price: float) -> int:
     """Return the largest order, in coins: ten times the largest value of an order."""
-    return max(9_000_000_000, math.ceil(10 * float(MOST_NOTIONAL) / lowest_price))
+    return max(9_000_000_000, math.ceil(10 * float(MAX_NOTIONAL) / lowest_price))
 
 
 def _find_digits(values: FloatArray, most: int) -> int | None:
@@ -278,14 +282,14 @@ def _find_digits(values: FloatArray, most: int) -> int | None:
 
 def _choose_amount_digits(candles: Candles) -> int:
     """Return the digits of amounts: fine enough for the trades that show each candle's prices."""
-    digits = _find_digits(candles.volume, MOST_AMOUNT_DIGITS)
-    digits = MOST_AMOUNT_DIGITS if digits is None else digits
+    digits = _find_digits(candles.volume, MAX_AMOUNT_DIGITS)
+    digits = MAX_AMOUNT_DIGITS if digits is None else digits
     flat = candles.high == candles.low
     beyond_high = candles.high > np.maximum(candles.open, candles.close)
     beyond_low = candles.low < np.minimum(candles.open, candles.close)
     needed = np.where(flat, 1, 2 + beyond_high.astype(np.int64) + beyond_low)
     traded = candles.volume > 0
-    while digits < MOST_AMOUNT_DIGITS:
+    while digits < MAX_AMOUNT_DIGITS:
         steps = np.rint(candles.volume * 10.0**digits)
         if np.all(steps[traded] >= needed[traded]):
             break

@@ -1,7 +1,7 @@
-"""A market whose candles were recorded; the trades inside each candle are invented to fit it.
+"""A market of recorded candles; the trades inside each candle are invented to fit it.
 
 The trades of a candle begin at its open, reach high and low and end at its close, and sum up to its
-volume: a path that might have been. The path is a function of seed, symbol and candle. Candles of
+volume. They are a function of seed, symbol and candle. Candles of
 the recorded timeframe are those of the file; higher timeframes are built from them, lower ones from
 the invented trades. Where the file has no candle nothing happens. A candle with volume 0 whose
 price moved has no trade to show it: it is flat at its open, and its price moves in its last minute.
@@ -35,9 +35,9 @@ from onetape.simulator.market.trades import NO_TRADES, Trades, make_bar_trades
 from onetape.simulator.recorded.replay import Replay, Series
 
 #: Number of candles whose trades, and whose minutes, are cached.
-KEPT_CANDLES: Final = 1_024
+MAX_CACHED_CANDLES: Final = 1_024
 #: Pairs of trades in a candle: two a minute, and no more than this.
-MOST_PAIRS: Final = 1_440
+MAX_PAIRS: Final = 1_440
 T = TypeVar("T")
 
 
@@ -106,7 +106,7 @@ class ReplayMarket(SimulatedMarket):
         series = self._series[symbol.id]
         return series.timeframe.next(int(series.candles.timestamp[-1]))
 
-    def is_silent(self, now: int, symbol: SpotSymbol | None = None) -> bool:
+    def is_without_events(self, now: int, symbol: SpotSymbol | None = None) -> bool:
         """Return whether `now`, epoch seconds, falls into a gap between recorded candles.
 
         Args:
@@ -115,9 +115,9 @@ class ReplayMarket(SimulatedMarket):
         """
         symbols = self.symbols if symbol is None else (symbol,)
         return all(
-            self.is_open(one, now)
-            and not len(self._get_candle(one, self._series[one.id].timeframe.floor(now)))
-            for one in symbols
+            self.is_open(each, now)
+            and not len(self._get_candle(each, self._series[each.id].timeframe.floor(now)))
+            for each in symbols
         )
 
     def get_trades(self, symbol: SpotSymbol, minute: int) -> Trades:
@@ -154,14 +154,14 @@ class ReplayMarket(SimulatedMarket):
         if found is None:
             parts = self._recorded[symbol.id]
             row = int(np.searchsorted(parts.bars.timestamp, opened))
-            one = parts[row : row + 1]
+            candle = parts[row : row + 1]
             found = NO_TRADES
-            if len(one.bars) and int(one.bars.timestamp[0]) == opened:
+            if len(candle.bars) and int(candle.bars.timestamp[0]) == opened:
                 length = self._series[symbol.id].timeframe.seconds
                 found = make_bar_trades(
-                    one, make_key(self.seed, symbol.id, "replay", opened), length
+                    candle, make_key(self.seed, symbol.id, "replay", opened), length
                 )
-            _keep(self._candle_trades, key, found)
+            _add_to_cache(self._candle_trades, key, found)
         return found
 
     def _make_running_bar(
@@ -208,13 +208,13 @@ class ReplayMarket(SimulatedMarket):
                 found = concat_bars(
                     [*flat, _make_part_without_trades(recorded, last, is_over=True)]
                 )
-            _keep(self._candle_minutes, key, found)
+            _add_to_cache(self._candle_minutes, key, found)
         return found
 
 
-def _keep(cache: "OrderedDict[tuple[str, int], T]", key: tuple[str, int], value: T) -> None:
+def _add_to_cache(cache: "OrderedDict[tuple[str, int], T]", key: tuple[str, int], value: T) -> None:
     cache[key] = value
-    if len(cache) > KEPT_CANDLES:
+    if len(cache) > MAX_CACHED_CANDLES:
         cache.popitem(last=False)
 
 
@@ -254,7 +254,7 @@ def _make_candle_parts(seed: int, series: Series) -> Minutes:
         for column in (candles.open, candles.high, candles.low, candles.close)
     )
     volume = _scale_to_integers(candles.volume, symbol.amount_digits)
-    wish = min(2 * (series.timeframe.seconds // 60), MOST_PAIRS)
+    wish = min(2 * (series.timeframe.seconds // 60), MAX_PAIRS)
     noise = hash_indices(make_key(seed, symbol.id, "amounts"), candles.timestamp)
     # Four trades show open, high, low and close, if the volume is enough; the rest is pairs.
     real = np.clip((volume - 4) // 2, 0, wish)

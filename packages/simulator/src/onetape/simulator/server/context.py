@@ -1,4 +1,4 @@
-"""Context of a server's sockets in addition to the market: faults, states and limits."""
+"""What all sockets of a simulator share in addition to the market: faults, limits and rules."""
 
 from dataclasses import dataclass
 
@@ -13,8 +13,11 @@ class ServerContext:
     """Context that all sockets of a simulator share: faults, limits and rules."""
 
     faults: Faults
+    """Faults that fire at a call."""
     states: States
+    """Faults that last."""
     limits: Limits
+    """Counts of requests and messages, and their limits."""
     sockets_end: bool
     """Whether a socket ends after 24 hours of market time, as Binance's do."""
     rules: RuleBook

@@ -20,7 +20,7 @@ from onetape.simulator.streams.market_streams import MarketStreamSockets
 from onetape.simulator.streams.ws_api import WsApi
 
 #: Maximum number of candles in a response to `GET /simulator/ledger`.
-MOST_LEDGER_ROWS: Final = 200_000
+MAX_LEDGER_ROWS: Final = 200_000
 
 
 class ControlEndpoints:
@@ -45,8 +45,9 @@ class ControlEndpoints:
       without `for` permanently. Responds with `{"start_ms": int, "end_ms": int | null, "factor":
       float}`.
     - `GET /simulator/ledger?symbol=&interval=&startTime=&endTime=`: the closed candles that open in
-      `[startTime, endTime)`, milliseconds; `symbol` as `BTC/USDT` or `BTCUSDT`. The oracle: rows
-      like those of klines, and never the forming candle. At most 200,000 rows, else 400.
+      `[startTime, endTime)`, milliseconds; `symbol` as `BTC/USDT` or `BTCUSDT`. The rows have the
+      form of klines and never include the forming candle; tests compare stored candles with them.
+      At most 200,000 rows, else 400.
     """
 
     def __init__(
@@ -189,8 +190,8 @@ class ControlEndpoints:
             return _make_json_response({"error": text}, 400)
         closed = timeframe.floor(self._clock.now_ms() // 1_000)
         start, end = max(start, timeframe.floor(symbol.listed)), min(end, closed)
-        if timeframe.count_between(start, max(start, end)) > MOST_LEDGER_ROWS:
-            text = f"more than {MOST_LEDGER_ROWS} candles; request a shorter range"
+        if timeframe.count_between(start, max(start, end)) > MAX_LEDGER_ROWS:
+            text = f"more than {MAX_LEDGER_ROWS} candles; request a shorter range"
             return _make_json_response({"error": text}, 400)
         bars = self._market.get_bars(symbol, timeframe, start, end)
         return _make_json_response(list(iterate_kline_rows(symbol, timeframe, bars)))

@@ -1,4 +1,7 @@
-"""Binance's own error replies: status, code and text."""
+"""Binance's own error replies: HTTP status, code and text.
+
+A handler raises a `Refusal`; the server makes the reply from it.
+"""
 
 from onetape.simulator.server.wire import JsonObject
 

@@ -3,11 +3,11 @@
 from functools import lru_cache
 from typing import Final
 
-from onetape.simulator.market.symbols import MOST_NOTIONAL, SpotSymbol
+from onetape.simulator.market.symbols import MAX_NOTIONAL, SpotSymbol
 from onetape.simulator.server.wire import (
     JsonObject,
     JsonValue,
-    Texts,
+    NumberFormat,
     format_decimal_8,
     format_json,
 )
@@ -23,7 +23,7 @@ ORDER_TYPES: Final = (
     "LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT",
     "TAKE_PROFIT_LIMIT",
 )  # fmt: skip
-#: Permissions with which an account may trade a market; Binance lists some 200 groups more.
+#: Permissions with which an account may trade a market; Binance lists about 200 more groups.
 PERMISSIONS: Final = ("SPOT", "MARGIN", "TRD_GRP_004", "TRD_GRP_005", "TRD_GRP_006")
 
 
@@ -122,7 +122,7 @@ def _make_symbol_entry(symbol: SpotSymbol, permission_sets: bool, status: str) -
 
 
 def _make_filters(symbol: SpotSymbol) -> list[JsonObject]:
-    tick = Texts(symbol).format_price(1)
+    tick = NumberFormat(symbol).format_price(1)
     step = format_decimal_8(1, symbol.amount_digits)
     zero = format_decimal_8(0, 0)
     return [
@@ -164,7 +164,7 @@ def _make_filters(symbol: SpotSymbol) -> list[JsonObject]:
             "filterType": "NOTIONAL",
             "minNotional": symbol.min_notional,
             "applyMinToMarket": True,
-            "maxNotional": f"{MOST_NOTIONAL:.8f}",
+            "maxNotional": f"{MAX_NOTIONAL:.8f}",
             "applyMaxToMarket": False,
             "avgPriceMins": 5,
         },

@@ -18,13 +18,13 @@ from onetape.simulator.server import error_replies
 from onetape.simulator.server.wire import iterate_kline_texts
 
 DEFAULT_KLINES: Final = 500
-MOST_KLINES: Final = 1_000
-#: Candles of one block, by place since 1970 (about 75 KB of text), and the days of a longer one:
-#: a page makes at most one block more than it needs.
+MAX_KLINES: Final = 1_000
+#: Number of candles in a block (about 75 KB of text), and the most days that a block covers. Blocks
+#: are counted from 1970, so a page needs at most one block more than its candles fill.
 BLOCK_CANDLES: Final = 500
 BLOCK_DAYS: Final = 64
 #: Number of cached blocks: 40 MB.
-KEPT_BLOCKS: Final = 512
+MAX_CACHED_BLOCKS: Final = 512
 _NUMBER: Final = "^[0-9]{1,20}$"
 _DAY: Final = 86_400
 Query = Mapping[str, str]
@@ -51,7 +51,7 @@ class KlineBlock:
 
 
 class Klines:
-    """Responds to requests for candles with blocks of text that are made once."""
+    """Makes the replies to `GET /api/v3/klines` from cached blocks of text."""
 
     def __init__(self, market: SimulatedMarket) -> None:
         """Serve the candles of this market."""
@@ -68,7 +68,7 @@ class Klines:
             Refusal: the query is not what Binance accepts.
         """
         timeframe = _parse_interval(query)
-        limit = parse_limit(query, DEFAULT_KLINES, MOST_KLINES)
+        limit = parse_limit(query, DEFAULT_KLINES, MAX_KLINES)
         start_ms, end_ms = parse_number(query, "startTime"), parse_number(query, "endTime")
         if query.get("timeZone", "0") not in ("0", "0:00", "00:00", "+00:00"):
             raise error_replies.make_invalid_value_refusal("timeZone")
@@ -169,7 +169,7 @@ class Klines:
         edge = np.cumsum([0, *map(len, texts)])
         found = KlineBlock(bars.timestamp, edge, b"".join(texts), end)
         self._blocks[key] = found
-        if len(self._blocks) > KEPT_BLOCKS:
+        if len(self._blocks) > MAX_CACHED_BLOCKS:
             self._blocks.popitem(last=False)
         return found
 

@@ -1,8 +1,8 @@
 """Binance's limits: request weight, order counts, bans, WebSocket dials and messages.
 
-All are counted by real time, also in an accelerated or stepped market: they protect the exchange
-from clients, and a client waits, backs off and spreads its requests by real time too. With
-`--speed 60` a strategy sends sixty times as many requests, and the limits count all of them.
+All are counted by real time, also in an accelerated or stepped market, because clients wait and
+spread their requests by real time too. With `--speed 60` a strategy sends sixty times as many
+requests, and the limits count all of them.
 """
 
 import math
@@ -22,20 +22,20 @@ from onetape.simulator.server.weights import DIAL_WEIGHT, get_order_count, get_r
 from onetape.simulator.server.wire import JsonObject, format_json
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-#: Real time in seconds.
+#: Clock of real time, seconds.
 WALL: Callable[[], float] = time.monotonic
 _UNITS: Final = {"SECOND": 1, "MINUTE": 60, "HOUR": 3_600, "DAY": 86_400}
 _LETTERS: Final = {"SECOND": "S", "MINUTE": "M", "HOUR": "H", "DAY": "D"}
 #: Number of refusals within a window after which a client that sends another request is banned.
-PATIENT_REFUSALS: Final = 10
+REFUSALS_BEFORE_BAN: Final = 10
 FIRST_BAN_SECONDS: Final = 120.0
 LONGEST_BAN_SECONDS: Final = 3 * 86_400.0
-MOST_DIALS: Final = 300
+MAX_DIALS: Final = 300
 DIALS_SECONDS: Final = 300.0
 #: Path of the WebSocket API, whose requests count as those over REST do.
 WS_API_PATH: Final = "/ws-api/v3"
 #: Messages that a client may send on one socket in a second: commands, pings and pongs together.
-MOST_MESSAGES: Final = 5
+MAX_MESSAGES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,13 @@ class Rate:
     """One entry of exchangeInfo's `rateLimits`."""
 
     kind: str
+    """Binance's `rateLimitType`, such as `REQUEST_WEIGHT`."""
     unit: str
+    """Unit of the window: `SECOND`, `MINUTE`, `HOUR` or `DAY`."""
     count: int
+    """Length of the window in units."""
     limit: int
+    """Highest allowed sum within a window."""
 
     @property
     def seconds(self) -> int:
@@ -115,14 +119,19 @@ class Excess:
     """The exceeded limit that refuses a request."""
 
     status: int
+    """HTTP status of the refusal: 429, or 418 during a ban."""
     code: int
+    """Binance's error code."""
     text: str
     left_seconds: float
     """Real time until the next request is served, seconds."""
 
 
 class Limits:
-    """Counts the usage of each address, states it in headers, and refuses where limits are on."""
+    """Counts the requests of each client address and writes the counts into headers.
+
+    Where limits are enforced, requests beyond them are refused, and clients that go on are banned.
+    """
 
     def __init__(self, clock: Clock, *, enforced: bool) -> None:
         """Count from nothing.
@@ -196,7 +205,7 @@ class Limits:
         return self._compute_market_ms(excess.left_seconds)
 
     def count_handshake(self, request: web.Request) -> web.Response | None:
-        """Count a handshake; return its refusal where there are too many, else None."""
+        """Count a WebSocket handshake; return its refusal where there are too many, else None."""
         client, now = self._get_client(request.remote or ""), self._wall()
         if request.path == WS_API_PATH:
             if client.banned_until > now:
@@ -207,7 +216,7 @@ class Limits:
             return None
         while client.dials and client.dials[0] <= now - DIALS_SECONDS:
             client.dials.popleft()
-        if len(client.dials) < MOST_DIALS:
+        if len(client.dials) < MAX_DIALS:
             client.dials.append(now)
             return None
         wait = math.ceil(client.dials[0] + DIALS_SECONDS - now)
@@ -222,7 +231,7 @@ class Limits:
         over = next((one for one in (client.weight, client.raw) if one.used > one.rate.limit), None)
         if over is not None:
             client.refusals += 1
-            if client.refusals > PATIENT_REFUSALS:
+            if client.refusals > REFUSALS_BEFORE_BAN:
                 return self._start_ban(client, now)
             return Excess(
                 429, -1003, _format_limit_error(over.rate), over.compute_left_seconds(now)
@@ -279,14 +288,14 @@ class MessageLimit:
         """Begin with all counts at 0."""
         self._enforced = enforced
         self._wall = WALL
-        self._times: deque[float] = deque(maxlen=MOST_MESSAGES)
+        self._times: deque[float] = deque(maxlen=MAX_MESSAGES)
 
     def is_over(self) -> bool:
         """Count a message; return whether the limit is exceeded."""
         if not self._enforced:
             return False
         now = self._wall()
-        over = len(self._times) == MOST_MESSAGES and self._times[0] > now - 1.0
+        over = len(self._times) == MAX_MESSAGES and self._times[0] > now - 1.0
         self._times.append(now)
         return over
 

@@ -1,4 +1,4 @@
-"""Listen on an address; those that other machines can reach need a flag."""
+"""Listening on an address; one that other machines can reach needs `--allow-remote`."""
 
 import errno
 
@@ -9,7 +9,7 @@ from onetape.core.loopback import is_loopback
 
 
 def refuse_remote(host: str, *, allow_remote: bool) -> None:
-    """Raise where other machines could reach an address and `allow_remote` is not set.
+    """Raise where other machines could reach an address and it is not allowed.
 
     Raises:
         SafetyRefusal: the address is not loopback and `allow_remote` is not set.

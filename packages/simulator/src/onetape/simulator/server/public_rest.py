@@ -1,4 +1,4 @@
-"""The public REST endpoints of Binance spot under /api/v3, with data of the market."""
+"""The public REST endpoints of Binance spot under /api/v3, with data of the simulated market."""
 
 import asyncio
 import inspect
@@ -37,7 +37,7 @@ from onetape.simulator.trading.rules import RuleBook
 
 DEFAULT_DEPTH: Final = 100
 DEFAULT_TRADES: Final = 500
-MOST_TRADES: Final = 1_000
+MAX_TRADES: Final = 1_000
 STATUSES: Final = ("TRADING", "HALT", "BREAK")
 #: Fields of a 24-hour ticker with `type=MINI`.
 _MINI_KEYS: Final = (
@@ -45,7 +45,7 @@ _MINI_KEYS: Final = (
     "openTime", "closeTime", "firstId", "lastId", "count",
 )  # fmt: skip
 #: Number of markets of a list that are computed in one go.
-_TOGETHER: Final = 32
+_MARKETS_PER_BATCH: Final = 32
 Query = Mapping[str, str]
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -118,14 +118,14 @@ class PublicRest:
         return make_average_price(self._market, self._parse_symbol(query), self._clock.now_ms())
 
     def _get_trades(self, query: Query) -> object:
-        limit = parse_limit(query, DEFAULT_TRADES, MOST_TRADES)
+        limit = parse_limit(query, DEFAULT_TRADES, MAX_TRADES)
         return make_last_rows(self._market, self._parse_symbol(query), self._clock.now_ms(), limit)
 
     def _get_historical_trades(self, query: Query) -> object:
         from_id = parse_number(query, "fromId")
         if from_id is None:
             return self._get_trades(query)
-        limit = parse_limit(query, DEFAULT_TRADES, MOST_TRADES)
+        limit = parse_limit(query, DEFAULT_TRADES, MAX_TRADES)
         symbol, now_ms = self._parse_symbol(query), self._clock.now_ms()
         return make_rows_from_id(self._market, symbol, from_id, now_ms, limit)
 
@@ -139,7 +139,7 @@ class PublicRest:
             self._market,
             self._parse_symbol(query),
             self._clock.now_ms(),
-            parse_limit(query, DEFAULT_TRADES, MOST_TRADES),
+            parse_limit(query, DEFAULT_TRADES, MAX_TRADES),
             from_id=from_id,
             start_ms=start_ms,
             end_ms=end_ms,
@@ -164,8 +164,8 @@ class PublicRest:
         if single:
             return make_entry(self._market, symbols[0], now_ms)
         entries: list[JsonObject] = []
-        for first in range(0, len(symbols), _TOGETHER):
-            some = symbols[first : first + _TOGETHER]
+        for first in range(0, len(symbols), _MARKETS_PER_BATCH):
+            some = symbols[first : first + _MARKETS_PER_BATCH]
             self._market.prepare_last_day(some, now_ms)
             entries += [make_entry(self._market, symbol, now_ms) for symbol in some]
             # A list of 3,000 takes its time; streams go on meanwhile.
@@ -215,7 +215,7 @@ class PublicRest:
 
 
 def _has_permission(text: str) -> bool:
-    """Return whether our markets have one of the permissions that a query names."""
+    """Return whether the simulator's markets have one of the permissions that a query names."""
     names = re.findall(r"[A-Z0-9_]+", text)
     if not names:
         raise error_replies.make_invalid_value_refusal("permissions")

@@ -9,7 +9,7 @@ from onetape.simulator.market.bars import TIMEFRAMES
 from onetape.simulator.market.simulated_market import SimulatedMarket
 from onetape.simulator.market.symbols import SpotSymbol
 from onetape.simulator.market.trades import Trades
-from onetape.simulator.server.wire import JsonObject, Texts
+from onetape.simulator.server.wire import JsonObject, NumberFormat
 
 _DAY: Final = 86_400
 _MINUTE: Final = TIMEFRAMES["1m"]
@@ -69,7 +69,7 @@ def make_aggregate_rows(
 
 
 def make_aggregate(
-    texts: Texts, number: int, time_ms: int, cells: tuple[int, int, bool]
+    texts: NumberFormat, number: int, time_ms: int, cells: tuple[int, int, bool]
 ) -> JsonObject:
     """Return a trade as an aggregate; `cells` are price, amount and whether the taker bought."""
     price, amount, buys = cells
@@ -153,7 +153,7 @@ def _take_first(parts: Iterator[Trades], limit: int) -> list[Trades]:
 
 
 def _iterate_rows(symbol: SpotSymbol, trades: Trades) -> Iterator[JsonObject]:
-    texts = Texts(symbol)
+    texts = NumberFormat(symbol)
     for number, time_ms, price, amount, buys in trades.iterate_rows():
         yield {
             "id": number,
@@ -167,6 +167,6 @@ def _iterate_rows(symbol: SpotSymbol, trades: Trades) -> Iterator[JsonObject]:
 
 
 def _iterate_aggregates(symbol: SpotSymbol, trades: Trades) -> Iterator[JsonObject]:
-    texts = Texts(symbol)
+    texts = NumberFormat(symbol)
     for number, time_ms, price, amount, buys in trades.iterate_rows():
         yield make_aggregate(texts, number, time_ms, (price, amount, buys))

@@ -1,4 +1,7 @@
-"""Refusal of requests that a foreign web page sends to the simulator through a browser."""
+"""Refusal of requests that a foreign web page sends to the simulator through a browser.
+
+Any page in a browser can send requests to 127.0.0.1.
+"""
 
 from collections.abc import Awaitable, Callable
 from typing import Final

@@ -1,4 +1,7 @@
-"""The simulator as a server on loopback."""
+"""The simulator as a server on loopback: REST, streams, the account and the control endpoints.
+
+`Simulator` joins the market, the clock, the account, the faults and the limits, and listens.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -39,7 +42,7 @@ from onetape.simulator.trading.rules import RuleBook
 
 _NOT_FOUND: Final = "<html><body><h2>404 Not found</h2></body></html>"
 #: Interval of the check whether maintenance has begun, seconds.
-_KEEP_SECONDS: Final = 0.05
+_MAINTENANCE_CHECK_SECONDS: Final = 0.05
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -144,7 +147,7 @@ class Simulator:
         self._control.add_routes(app)
         FaultControl(self.faults).add_routes(app)
         self._runner, self._port = await listen(app, self._host, self._port)
-        self._keeper = asyncio.create_task(self._keep_maintenance())
+        self._keeper = asyncio.create_task(self._watch_maintenance())
 
     async def stop(self) -> None:
         """Cut all sockets and stop listening."""
@@ -197,11 +200,11 @@ class Simulator:
         await asyncio.sleep(0)
         return cut
 
-    async def _keep_maintenance(self) -> None:
-        """Cut the sockets that are open when maintenance begins, also those without an event."""
+    async def _watch_maintenance(self) -> None:
+        """Cut the sockets that are open when maintenance begins, until the task is cancelled."""
         while True:
-            await asyncio.sleep(_KEEP_SECONDS)
-            if self.faults.any and self._states.is_in_maintenance("all sockets"):
+            await asyncio.sleep(_MAINTENANCE_CHECK_SECONDS)
+            if self.faults.has_faults and self._states.is_in_maintenance("all sockets"):
                 self.streams.cut()
                 self.account.sockets.cut()
 

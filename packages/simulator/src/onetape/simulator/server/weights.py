@@ -1,4 +1,7 @@
-"""Weight of each request, from Binance's documentation of the spot API."""
+"""Weight of each request, and its number of orders, from Binance's documentation of the spot API.
+
+Binance limits the sum of the weights of a client's requests in a minute (`limits.py`).
+"""
 
 import re
 from collections.abc import Callable, Mapping
@@ -46,16 +49,16 @@ def _weigh_test_order(query: Query) -> int:
 
 
 #: Number of orders that a request places, over REST and over the WebSocket API.
-_PLACES: Final = {
+_REST_ORDER_COUNTS: Final = {
     ("POST", "/api/v3/order"): 1, ("POST", "/api/v3/order/cancelReplace"): 1,
     ("POST", "/api/v3/order/oco"): 2, ("POST", "/api/v3/orderList/oco"): 2,
 }  # fmt: skip
-_METHOD_PLACES: Final = {
+_METHOD_ORDER_COUNTS: Final = {
     "order.place": 1, "order.cancelReplace": 1, "orderList.place": 2, "orderList.place.oco": 2,
 }  # fmt: skip
 #: Weight of a dial of the WebSocket API.
 DIAL_WEIGHT: Final = 2
-_FIXED: Final = {
+_FIXED_WEIGHTS: Final = {
     ("GET", "exchangeInfo"): 20, ("GET", "klines"): 2, ("GET", "uiKlines"): 2,
     ("GET", "trades"): 25, ("GET", "historicalTrades"): 25, ("GET", "aggTrades"): 4,
     ("GET", "avgPrice"): 2, ("GET", "account"): 20, ("GET", "order"): 4, ("GET", "allOrders"): 20,
@@ -63,7 +66,7 @@ _FIXED: Final = {
     ("GET", "account/commission"): 20, ("GET", "rateLimit/order"): 40, ("GET", "myFilters"): 40,
     ("POST", "userDataStream"): 2, ("PUT", "userDataStream"): 2, ("DELETE", "userDataStream"): 2,
 }  # fmt: skip
-_ASKED: Final[dict[tuple[str, str], Callable[[Query], int]]] = {
+_WEIGHTS_BY_QUERY: Final[dict[tuple[str, str], Callable[[Query], int]]] = {
     ("GET", "depth"): _weigh_depth,
     ("GET", "ticker/24hr"): _weigh_day_ticker,
     ("GET", "ticker/price"): _make_one_or_all_weight(2, 4),
@@ -73,7 +76,7 @@ _ASKED: Final[dict[tuple[str, str], Callable[[Query], int]]] = {
     ("POST", "order/test"): _weigh_test_order,
 }
 #: The request over REST that weighs the same as a method of the WebSocket API.
-_SAME: Final = {
+_REST_EQUIVALENTS: Final = {
     "account.status": ("GET", "account"),
     "account.commission": ("GET", "account/commission"),
     "account.rateLimits.orders": ("GET", "rateLimit/order"),
@@ -93,22 +96,22 @@ _SAME: Final = {
 def get_request_weight(method: str, path: str, query: Query) -> int:
     """Return the weight of a request; it is 1 where the documentation does not list the request."""
     key = method, path.removeprefix("/api/v3/")
-    if key in _ASKED:
-        return _ASKED[key](query)
-    return _FIXED.get(key, 1)
+    if key in _WEIGHTS_BY_QUERY:
+        return _WEIGHTS_BY_QUERY[key](query)
+    return _FIXED_WEIGHTS.get(key, 1)
 
 
 def get_method_weight(method: str, params: Query) -> int:
     """Return the weight of a method of the WebSocket API; a method that is not listed has 1."""
-    verb, path = _SAME.get(method, ("", ""))
+    verb, path = _REST_EQUIVALENTS.get(method, ("", ""))
     return get_request_weight(verb, path, params)
 
 
 def get_order_count(method: str, path: str) -> int:
     """Return the number of orders that a request over REST places."""
-    return _PLACES.get((method, path), 0)
+    return _REST_ORDER_COUNTS.get((method, path), 0)
 
 
 def get_method_order_count(method: str) -> int:
     """Return the number of orders that a method of the WebSocket API places."""
-    return _METHOD_PLACES.get(method, 0)
+    return _METHOD_ORDER_COUNTS.get(method, 0)

@@ -22,7 +22,7 @@ _encoded: Final = json.JSONEncoder(separators=(",", ":")).encode
 _event_encoded: Final = msgspec.json.Encoder().encode
 _DIGITS: Final = 8
 #: Number of values below which writing each one in Python is faster than NumPy.
-_FEW: Final = 8
+_FEW_VALUES: Final = 8
 
 
 def format_json(value: object) -> str:
@@ -66,7 +66,7 @@ def format_decimal(value: int, digits: int, places: int) -> str:
     return f"{sign}{value // 10**places}.{value % 10**places:0{places}d}"
 
 
-class Texts:
+class NumberFormat:
     """Writes the prices, amounts and values of one market."""
 
     def __init__(self, symbol: SpotSymbol) -> None:
@@ -136,7 +136,7 @@ def _iterate_kline_cells(
 
 def _format_decimals(values: IntArray, digits: int, places: int = _DIGITS) -> list[str]:
     """Return `format_decimal` of each value; none is negative."""
-    if len(values) < _FEW:
+    if len(values) < _FEW_VALUES:
         return [format_decimal(value, digits, places) for value in values.tolist()]
     if digits > places:
         values, digits = values // 10 ** (digits - places), places

@@ -1,1 +1,1 @@
-"""WebSockets: market streams and the WebSocket API."""
+"""WebSockets: market streams and the WebSocket API, with their events and commands."""

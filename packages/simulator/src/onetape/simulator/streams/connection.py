@@ -20,7 +20,7 @@ from onetape.simulator.streams.sockets import Socket
 TURN_EVENTS: Final = 50
 #: Streams that become due within so many wall seconds are checked together.
 TOGETHER_SECONDS: Final = 0.005
-MOST_STREAMS: Final = 1_024
+MAX_STREAMS: Final = 1_024
 _METHODS: Final = (
     "SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY",
 )  # fmt: skip
@@ -53,14 +53,23 @@ class StreamConnection(Socket):
         *,
         combined: bool,
     ) -> None:
-        """Take a socket; `combined` wraps each event with the name of its stream."""
+        """Serve the streams of a socket.
+
+        Args:
+            socket: Open WebSocket.
+            request: Its handshake, whose path or query may name streams.
+            market: Market of the events.
+            clock: Market time.
+            context: Faults, limits and rules.
+            combined: Whether to wrap each event with the name of its stream.
+        """
         super().__init__(socket, request, clock, context)
         self._market = market
         self._combined = combined
         self._feeds: dict[str, EventFeed] = {}
         self._due: dict[str, float] = {}
         self._collected: list[str] = []
-        """Texts of events that leave together."""
+        """NumberFormat of events that leave together."""
 
     def subscribe(self, names: list[str]) -> None:
         """Add streams; streams that are subscribed already go on unchanged.
@@ -76,7 +85,7 @@ class StreamConnection(Socket):
             }
         except InvalidStream:
             raise CommandError(2, "Invalid request: invalid stream") from None
-        if len(self._feeds) + len(feeds) > MOST_STREAMS:
+        if len(self._feeds) + len(feeds) > MAX_STREAMS:
             raise CommandError(2, "Invalid request: too many streams")
         self._feeds.update(feeds)
         self._due.update(dict.fromkeys(feeds, 0.0))
@@ -144,9 +153,9 @@ class StreamConnection(Socket):
             await self._send(event, stream)
 
     async def _flush(self) -> None:
-        """Send the collected events: a call of the socket for each would cost more than the event.
+        """Send the collected events by one call of the socket, which is faster than one for each.
 
-        Nothing is awaited between their collection and this, so they are still wanted.
+        Nothing is awaited since they were collected, so their streams are still subscribed.
         """
         texts, self._collected = self._collected, []
         if texts:

@@ -1,4 +1,7 @@
-"""Events of one subscription that have become due since the last check."""
+"""Feeds: each yields the events of one stream that have become due since its last check.
+
+A connection has a feed for each stream that its client has subscribed to (`connection.py`).
+"""
 
 import re
 from collections.abc import Iterator
@@ -12,19 +15,19 @@ from onetape.simulator.market.symbols import SpotSymbol, UnknownSymbol
 from onetape.simulator.market.tickers import make_book_event, make_day_event, make_mini_event
 from onetape.simulator.market.trades import Trades
 from onetape.simulator.server.public_trades import make_aggregate
-from onetape.simulator.server.wire import JsonObject, Texts, iterate_kline_events
+from onetape.simulator.server.wire import JsonObject, NumberFormat, iterate_kline_events
 
 #: Wall seconds between two checks of a stream, in real time and at any other speed.
 REAL_SECONDS: Final = 1.0
 FAST_SECONDS: Final = 0.25
-LEAST_SECONDS: Final = 0.02
+MIN_SECONDS: Final = 0.02
 #: A candle is shown about this often while it forms.
 SHOWN_PER_CANDLE: Final = 8
 #: Closed candles are read in pieces of this many.
-_PIECE: Final = 500
+_CLOSED_PER_READ: Final = 500
 #: Form of the name of a stream, such as `btcusdt@depth5@100ms` or `!miniTicker@arr`.
-_FORM: Final = re.compile(r"!?[^\s/:,;@!]{1,60}(@[A-Za-z0-9_+:-]{1,40}){1,3}")
-_STREAM: Final = re.compile(
+_STREAM_FORM: Final = re.compile(r"!?[^\s/:,;@!]{1,60}(@[A-Za-z0-9_+:-]{1,40}){1,3}")
+_SERVED_STREAM: Final = re.compile(
     r"([^\sA-Z/:,;@]{1,60})@(kline_(\w+)|ticker|miniTicker|bookTicker|trade|aggTrade)"
 )
 
@@ -57,18 +60,18 @@ class KlineFeed:
 
         No event comes during an outage: a candle that ended meanwhile is closed after the outage.
         """
-        if self._market.is_silent(now_ms // 1_000, self._symbol):
+        if self._market.is_without_events(now_ms // 1_000, self._symbol):
             return
         current = self._timeframe.floor(now_ms // 1_000)
         while self._open is not None and self._open < current:
-            end = min(current, self._timeframe.shift(self._open, _PIECE))
+            end = min(current, self._timeframe.shift(self._open, _CLOSED_PER_READ))
             bars = self._market.get_bars(self._symbol, self._timeframe, self._open, end)
             for row in range(len(bars)):
-                one = bars[row : row + 1]
+                closed_bar = bars[row : row + 1]
                 # Noted before the event leaves: a reader that stops here continues with the next.
-                self._open = self._timeframe.next(int(one.timestamp[0]))
+                self._open = self._timeframe.next(int(closed_bar.timestamp[0]))
                 yield from iterate_kline_events(
-                    self._symbol, self._timeframe, one, now_ms, closed=True
+                    self._symbol, self._timeframe, closed_bar, now_ms, closed=True
                 )
             self._open = end
         self._open = current
@@ -87,15 +90,15 @@ class KlineFeed:
         now_ms = clock.now_ms()
         ends_ms = self._timeframe.next(now_ms // 1_000) * 1_000
         length = clock.wall_seconds(self._timeframe.seconds * 1_000)
-        look = max(min(_get_look_seconds(clock), length / SHOWN_PER_CANDLE), LEAST_SECONDS)
+        look = max(min(_get_check_seconds(clock), length / SHOWN_PER_CANDLE), MIN_SECONDS)
         return min(look, clock.wall_seconds(ends_ms - now_ms))
 
 
 class TickerEventFeed:
-    """The statistics of the last 24 hours, sent at each check."""
+    """Feed of the streams `ticker` and `miniTicker`: statistics of 24 hours, at each check."""
 
     def __init__(self, market: SimulatedMarket, symbol: SpotSymbol, *, mini: bool = False) -> None:
-        """Take the market whose statistics are sent; `mini` leaves prices and volumes only."""
+        """Take the market whose statistics are sent; `mini`: prices and volumes only."""
         self._market = market
         self._symbol = symbol
         self._event = make_mini_event if mini else make_day_event
@@ -104,19 +107,21 @@ class TickerEventFeed:
     def iterate_events(self, now_ms: int) -> Iterator[JsonObject]:
         """Yield one event while the market trades."""
         now = now_ms // 1_000
-        if self._market.is_silent(now, self._symbol) or not self._market.is_open(self._symbol, now):
+        if self._market.is_without_events(now, self._symbol) or not self._market.is_open(
+            self._symbol, now
+        ):
             return
         if now_ms != self._shown_ms:
             self._shown_ms = now_ms
             yield self._event(self._market, self._symbol, now_ms)
 
     def compute_wait_seconds(self, clock: Clock) -> float:
-        """Return the time to the next look."""
-        return _get_look_seconds(clock)
+        """Return the wall seconds to the next check."""
+        return _get_check_seconds(clock)
 
 
 class BookFeed:
-    """The best bid and ask, whenever they changed."""
+    """Feed of the stream `bookTicker`: the best bid and ask whenever they have changed."""
 
     def __init__(self, market: SimulatedMarket, symbol: SpotSymbol) -> None:
         """Take the market whose offers are sent."""
@@ -132,12 +137,12 @@ class BookFeed:
             yield event
 
     def compute_wait_seconds(self, clock: Clock) -> float:
-        """Return the time to the next look."""
-        return _get_look_seconds(clock) / 4
+        """Return the wall seconds to the next check."""
+        return _get_check_seconds(clock) / 4
 
 
 class TradeEventFeed:
-    """Feed of all trades of one market."""
+    """Feed of the streams `trade` and `aggTrade`: all trades of one market."""
 
     def __init__(
         self, market: SimulatedMarket, symbol: SpotSymbol, *, aggregated: bool = False
@@ -161,11 +166,11 @@ class TradeEventFeed:
         self._seen_ms = now_ms
 
     def compute_wait_seconds(self, clock: Clock) -> float:
-        """Return the time to the next look."""
-        return _get_look_seconds(clock) / 4
+        """Return the wall seconds to the next check."""
+        return _get_check_seconds(clock) / 4
 
     def _iterate_trade_events(self, trades: Trades, now_ms: int) -> Iterator[JsonObject]:
-        texts = Texts(self._symbol)
+        texts = NumberFormat(self._symbol)
         for number, time_ms, price, amount, buys in trades.iterate_rows():
             if self._aggregated:
                 cells = make_aggregate(texts, number, time_ms, (price, amount, buys))
@@ -187,8 +192,8 @@ class TradeEventFeed:
             }
 
 
-class SilentFeed:
-    """A stream that is not served: it is accepted, as Binance does, and never sends anything."""
+class UnservedFeed:
+    """Feed of a stream that is accepted, as on Binance, and never has an event."""
 
     def iterate_events(self, now_ms: int) -> Iterator[JsonObject]:
         """Yield nothing."""
@@ -208,20 +213,20 @@ class InvalidStream(ValueError):
 def make_feed(name: str, market: SimulatedMarket) -> EventFeed:
     """Return a new subscription for a stream name such as `btcusdt@kline_1h`.
 
-    A stream of a kind, market or interval that is not served stays silent.
+    A stream of a kind, market or interval that is not served gets an `UnservedFeed`.
 
     Raises:
         InvalidStream: the name has not the form of any stream.
     """
-    if not _FORM.fullmatch(name):
+    if not _STREAM_FORM.fullmatch(name):
         raise InvalidStream(name)
-    match = _STREAM.fullmatch(name)
+    match = _SERVED_STREAM.fullmatch(name)
     if match is None or (match[3] and match[3] not in TIMEFRAMES):
-        return SilentFeed()
+        return UnservedFeed()
     try:
         symbol = market.get_symbol(match[1].upper())
     except UnknownSymbol:
-        return SilentFeed()
+        return UnservedFeed()
     if match[3]:
         return KlineFeed(market, symbol, TIMEFRAMES[match[3]])
     if match[2] in ("ticker", "miniTicker"):
@@ -231,5 +236,5 @@ def make_feed(name: str, market: SimulatedMarket) -> EventFeed:
     return TradeEventFeed(market, symbol, aggregated=match[2] == "aggTrade")
 
 
-def _get_look_seconds(clock: Clock) -> float:
+def _get_check_seconds(clock: Clock) -> float:
     return REAL_SECONDS if clock.wall_seconds(1_000) >= 1 else FAST_SECONDS

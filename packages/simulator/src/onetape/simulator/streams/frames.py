@@ -1,4 +1,4 @@
-"""WebSocket text frames as a server sends them: many in one piece of memory, sent with one call."""
+"""Encoding of many WebSocket text frames into one piece of memory, which one call sends."""
 
 from collections.abc import Iterable
 from typing import Final

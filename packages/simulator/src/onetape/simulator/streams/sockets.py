@@ -1,4 +1,7 @@
-"""Behaviour of every WebSocket: reading, pings, timely sending, and its end after 24 hours."""
+"""Behaviour of every WebSocket: reading, pings, timely sending, and its end after 24 hours.
+
+`Socket` is the base of one client's socket, `Sockets` that of all sockets of one kind.
+"""
 
 import asyncio
 import time
@@ -17,23 +20,23 @@ from onetape.simulator.server.wire import JsonObject
 SEND_SECONDS: Final = 10.0
 #: Interval of pings, and time without a pong after which a socket is cut, seconds, as at Binance.
 PING_SECONDS: Final = 20.0
-SILENT_SECONDS: Final = 60.0
+PONG_TIMEOUT_SECONDS: Final = 60.0
 #: Amount of data that may wait for a slow reader, and the interval of the check of its progress.
-MOST_UNSENT_BYTES: Final = 256 * 1_024
+MAX_UNSENT_BYTES: Final = 256 * 1_024
 DRAIN_SECONDS: Final = 0.002
 #: Life of a socket in market time, and the time between the warning and the end.
 LIFE_MS: Final = 24 * 3_600_000
 WARNING_MS: Final = 10 * 60_000
 #: Errors of a socket whose client is gone; they are ignored.
-GONE: Final = (ConnectionError, ClientError, RuntimeError)
+CLIENT_GONE_ERRORS: Final = (ConnectionError, ClientError, RuntimeError)
 
 
 class Socket:
     """One client, served by separate tasks at the pace of its reader.
 
-    A subclass defines how a text is handled (`_received`), which events are due (`_send_due`),
-    the seconds until the next ones are due (`_idle_seconds`), and how an event is sent
-    (`_send`).
+    A subclass defines how a text is handled (`_process_message`), which events are due
+    (`_send_due`), the seconds until the next ones are due (`_compute_idle_seconds`), and how an
+    event is sent (`_send`).
     """
 
     #: Whether texts count among the messages that a client may send in a second.
@@ -127,12 +130,12 @@ class Socket:
             await asyncio.sleep(PING_SECONDS)
             if self._injector.half_open:
                 continue
-            if time.monotonic() - self._last_received > SILENT_SECONDS:
+            if time.monotonic() - self._last_received > PONG_TIMEOUT_SECONDS:
                 self.abort()
                 return
             try:
                 await self._socket.ping(str(self._clock.now_ms()).encode())
-            except GONE:
+            except CLIENT_GONE_ERRORS:
                 return
 
     async def _send_loop(self) -> None:
@@ -142,7 +145,7 @@ class Socket:
             try:
                 await self._apply_age_limit(now_ms)
                 await self._send_due(now_ms)
-            except GONE:
+            except CLIENT_GONE_ERRORS:
                 self.abort()
                 return
             async with self._progress:
@@ -185,14 +188,14 @@ class Socket:
             raise ConnectionResetError("the reader is gone")
         self._transport.write(frames)
         deadline = time.monotonic() + SEND_SECONDS
-        while self._transport.get_write_buffer_size() > MOST_UNSENT_BYTES:
+        while self._transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
             if time.monotonic() > deadline or self._transport.is_closing():
                 raise ConnectionResetError("the reader does not read, or has gone")
             await asyncio.sleep(DRAIN_SECONDS)
 
 
 class Sockets:
-    """All open sockets of one kind; a subclass makes each (`_made`)."""
+    """All open sockets of one kind; a subclass makes each socket (`_make_socket`)."""
 
     def __init__(self) -> None:
         """Begin without an open socket."""
@@ -206,7 +209,7 @@ class Sockets:
 
     async def wait_until_sent(self, market_ms: int) -> None:
         """Wait until every socket has sent everything up to this market time."""
-        await asyncio.gather(*(one.wait_until_sent(market_ms) for one in list(self._open)))
+        await asyncio.gather(*(socket.wait_until_sent(market_ms) for socket in list(self._open)))
 
     def disconnect(self, refuse_seconds: float = 0.0) -> int:
         """Cut all sockets at once and refuse new ones for some wall time; return the number cut.

@@ -18,7 +18,7 @@ from onetape.simulator.trading.exchange import Exchange
 from onetape.simulator.trading.keys import KeyRing
 
 #: Wall seconds between two checks for fills without a request.
-LOOK_SECONDS: Final = 0.1
+CHECK_SECONDS: Final = 0.1
 SUBSCRIBE: Final = "userDataStream.subscribe.signature"
 UNSUBSCRIBE: Final = "userDataStream.unsubscribe"
 #: Name of the user data stream in the setting `stream` of faults.
@@ -26,9 +26,9 @@ STREAM: Final = "user"
 
 
 #: Methods whose replies have no `rateLimits`, as recorded.
-QUIET: Final = (SUBSCRIBE, UNSUBSCRIBE)
+METHODS_WITHOUT_RATE_LIMITS: Final = (SUBSCRIBE, UNSUBSCRIBE)
 #: Methods that a halted market refuses.
-NEW_ORDERS: Final = (
+NEW_ORDER_METHODS: Final = (
     "order.place", "order.test", "order.cancelReplace", "orderList.place", "orderList.place.oco",
 )  # fmt: skip
 
@@ -86,7 +86,7 @@ class ApiSocket(Socket):
 
     def _compute_idle_seconds(self) -> float | None:
         """Return the interval of the check for fills in a running market."""
-        return None if isinstance(self._clock, SteppedClock) else LOOK_SECONDS
+        return None if isinstance(self._clock, SteppedClock) else CHECK_SECONDS
 
     async def _send_due(self, now_ms: int) -> None:
         if self._subscription is not None:
@@ -95,7 +95,7 @@ class ApiSocket(Socket):
             await self._send(event, STREAM)
 
     def _take_next_event(self) -> JsonObject | None:
-        """Return the next event of the subscription; counted as sent, whether it arrives or not."""
+        """Return the next event of the subscription, and count it as sent; None: there is none."""
         events = self._hub.exchange.ledger.events
         if self._closed or self._subscription is None or self._sent_events >= len(events):
             return None
@@ -148,7 +148,10 @@ class ApiSocket(Socket):
                     self._limits.count_orders(orders)
             except Refusal as refusal:
                 reply = _make_error_reply(number, refusal)
-        if params.get("returnRateLimits", self._returns_limits) == "false" or method in QUIET:
+        if (
+            params.get("returnRateLimits", self._returns_limits) == "false"
+            or method in METHODS_WITHOUT_RATE_LIMITS
+        ):
             return reply
         return reply | {"rateLimits": self._limits.list_used_limits(self._address, orders=orders)}
 
@@ -174,7 +177,9 @@ class ApiSocket(Socket):
         if method != SUBSCRIBE and method not in hub.api.operations:
             raise Refusal(-1000, f"Unknown method '{method}'.")
         on, symbol = f"{method} over WebSocket", params.get("symbol", "")
-        closed = hub.context.states.find_market_refusal(on, symbol, orders=method in NEW_ORDERS)
+        closed = hub.context.states.find_market_refusal(
+            on, symbol, orders=method in NEW_ORDER_METHODS
+        )
         if closed is not None:
             raise closed
         key = hub.keys.get_permitted_key(params.get("apiKey"), trading=method in TRADING)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from decimal import Decimal
 
-from onetape.simulator.server.wire import JsonObject, Texts
+from onetape.simulator.server.wire import JsonObject, NumberFormat
 from onetape.simulator.trading.money import format_money
 from onetape.simulator.trading.orders import OrderList, SimulatedFill, SimulatedOrder
 
@@ -29,7 +29,7 @@ def make_execution_report(
         cancel_id: Client id of the cancel request, for CANCELED.
         number: Number of the event, which rises from event to event.
     """
-    texts, request = Texts(order.symbol), order.request
+    texts, request = NumberFormat(order.symbol), order.request
     zero = texts.format_amount(0)
     report: JsonObject = {
         "e": "executionReport",

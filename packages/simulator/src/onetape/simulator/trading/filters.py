@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Final
 
-from onetape.simulator.market.symbols import MOST_NOTIONAL, SpotSymbol
+from onetape.simulator.market.symbols import MAX_NOTIONAL, SpotSymbol
 from onetape.simulator.trading import order_refusals
 from onetape.simulator.trading.money import scale_to_decimal
 from onetape.simulator.trading.orders import STOPS, RequestedOrder, compute_exact_value
@@ -107,6 +107,6 @@ def _check_value(request: RequestedOrder, average: Decimal | None, least: Decima
         value = compute_exact_value(symbol, 1, request.quantity) * average
     else:
         return
-    too_much = bool(request.price) and value > MOST_NOTIONAL
+    too_much = bool(request.price) and value > MAX_NOTIONAL
     if value < least or too_much:
         raise order_refusals.make_filter_refusal("NOTIONAL")

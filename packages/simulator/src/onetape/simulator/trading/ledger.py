@@ -3,7 +3,7 @@
 Tests and `trader drill` compare it with the database of a trader.
 """
 
-from onetape.simulator.server.wire import JsonObject, Texts
+from onetape.simulator.server.wire import JsonObject, NumberFormat
 from onetape.simulator.trading.money import format_money
 from onetape.simulator.trading.orders import SimulatedFill, SimulatedOrder
 
@@ -38,7 +38,7 @@ class Ledger:
             time_ms: Market time of the event, epoch milliseconds.
             reason: Refusal of a REJECTED order; empty for other events.
         """
-        texts = Texts(order.symbol)
+        texts = NumberFormat(order.symbol)
         request = order.request
         self.orders.append(
             {
@@ -66,7 +66,7 @@ class Ledger:
 
     def record_fill(self, fill: SimulatedFill) -> None:
         """Add the row of an execution."""
-        texts = Texts(fill.symbol)
+        texts = NumberFormat(fill.symbol)
         self.fills.append(
             {
                 "n": len(self.fills),

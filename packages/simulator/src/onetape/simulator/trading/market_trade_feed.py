@@ -47,7 +47,7 @@ class MarketTradeFeed:
     def is_trading(self, symbol: SpotSymbol, now_ms: int) -> bool:
         """Return whether orders are taken: the market is listed and the exchange has no outage."""
         now = now_ms // 1_000
-        return self._market.is_open(symbol, now) and not self._market.is_silent(now, symbol)
+        return self._market.is_open(symbol, now) and not self._market.is_without_events(now, symbol)
 
     def find_last_trade(self, symbol: SpotSymbol, now_ms: int) -> Tick | None:
         """Return the last trade up to and including `now_ms`; None: the market is closed."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from onetape.simulator.server.wire import JsonObject, Texts
+from onetape.simulator.server.wire import JsonObject, NumberFormat
 from onetape.simulator.trading.events import SELF_TRADE_PREVENTION
 from onetape.simulator.trading.fees import BNB_SHARE, Fees
 from onetape.simulator.trading.money import format_money
@@ -34,7 +34,7 @@ def make_new_order_reply(
         return reply
     reply |= _make_order_state(order)
     if order.request.stop:
-        reply["stopPrice"] = Texts(order.symbol).format_price(order.request.stop)
+        reply["stopPrice"] = NumberFormat(order.symbol).format_price(order.request.stop)
     reply["workingTime"] = order.working_ms
     if kind == "FULL":
         reply["fills"] = [_make_short_fill(fill) for fill in fills]
@@ -44,7 +44,7 @@ def make_new_order_reply(
 
 def make_order_reply(order: SimulatedOrder) -> JsonObject:
     """Return an order as `GET /api/v3/order`, `openOrders` and `allOrders` show it."""
-    texts = Texts(order.symbol)
+    texts = NumberFormat(order.symbol)
     state = _make_order_state(order)
     quote_quantity = state.pop("origQuoteOrderQty")
     return {
@@ -82,7 +82,7 @@ def make_cancelled_order_reply(order: SimulatedOrder, cancel_id: str) -> JsonObj
         **_make_order_state(order),
     }
     if order.request.stop:
-        reply["stopPrice"] = Texts(order.symbol).format_price(order.request.stop)
+        reply["stopPrice"] = NumberFormat(order.symbol).format_price(order.request.stop)
     reply["selfTradePreventionMode"] = SELF_TRADE_PREVENTION
     return reply
 
@@ -113,7 +113,7 @@ def make_list_reply(order_list: OrderList, reports: list[JsonObject] | None = No
 
 def make_own_fill_reply(fill: SimulatedFill, list_id: int = -1) -> JsonObject:
     """Return a fill as `GET /api/v3/myTrades` shows it."""
-    texts = Texts(fill.symbol)
+    texts = NumberFormat(fill.symbol)
     return {
         "symbol": fill.symbol.id,
         "id": fill.id,
@@ -160,7 +160,7 @@ def make_fee_rates(fees: Fees) -> JsonObject:
 
 
 def _make_order_state(order: SimulatedOrder) -> JsonObject:
-    texts, request = Texts(order.symbol), order.request
+    texts, request = NumberFormat(order.symbol), order.request
     return {
         "price": texts.format_price(request.price),
         "origQty": texts.format_amount(order.quantity),
@@ -180,7 +180,7 @@ def _make_expiry(order: SimulatedOrder) -> JsonObject:
 
 
 def _make_short_fill(fill: SimulatedFill) -> JsonObject:
-    texts = Texts(fill.symbol)
+    texts = NumberFormat(fill.symbol)
     return {
         "price": texts.format_price(fill.price),
         "qty": texts.format_amount(fill.quantity),

@@ -1,10 +1,10 @@
-"""A freqtrade strategy class as one of our strategies.
+"""A freqtrade strategy class as a Onetape `Strategy`.
 
-freqtrade computes a whole frame at once in a backtest, and the candles of one request (1,000 on
-Binance, of which 999 have closed) at each candle that it trades. Here the longer of both counts:
-the last signal is a function of the last 999 closed candles, or of `startup_candle_count` and one
-where that is more. A backtest computes the whole range once, and `check` proves bar by bar that the
-window gives the same signal. The first `startup_candle_count` candles of a series give no signal.
+In a backtest freqtrade computes a whole frame at once; live it computes at each candle the candles
+of one request (1,000 on Binance, of which 999 have closed). Here the lookback is 999 candles, or
+`startup_candle_count` + 1 if that is more. A backtest computes the whole range once, and
+`backtester check` compares each signal with that of the bar's window. The first
+`startup_candle_count` candles of a series give no signal.
 """
 
 import dataclasses
@@ -47,7 +47,7 @@ from onetape.strategies.user_modules import run_file
 
 #: Closed candles that freqtrade reads for each decision on Binance.
 REQUEST_CANDLES: Final = 999
-#: Columns that are no indicators.
+#: Columns of a frame that are not indicators.
 _CANDLE_COLUMNS: Final = ("date", "open", "high", "low", "close", "volume")
 _LONG_COLUMNS: Final = ("enter_long", "exit_long", "buy", "sell")
 _SHORT_COLUMNS: Final = ("enter_short", "exit_short")
@@ -73,6 +73,7 @@ class FreqtradeStrategy(Strategy):
     """Runs a freqtrade strategy class; `make_strategy_class` makes the subclass of each."""
 
     user_class: ClassVar[type[IStrategy]]
+    """The class of the file."""
     tables: ClassVar[dict[str, BaseParameter]]
     """The class's own parameters by name."""
     methods: ClassVar[list[tuple[str, Informative]]]
@@ -128,7 +129,7 @@ class FreqtradeStrategy(Strategy):
         return _make_signals(frame, uses_exits=_uses_exits(made), startup=self.startup_candle_count)
 
     def describe(self, signals: Signals, index: int, *, holding: bool) -> str:
-        """Return tag and conditions of a candle, for the trader's line: 40 columns are too many."""
+        """Return tag and conditions of a candle, for the trader's line, without the indicators."""
         del holding
         texts = (signals.get_reason_text(index), signals.format_conditions(index))
         return "; ".join(text for text in texts if text)
@@ -272,11 +273,11 @@ def _uses_exits(made: IStrategy) -> bool:
 def _make_signals(frame: Any, *, uses_exits: bool, startup: int) -> Signals:
     enter = _is_one(frame, "enter_long", "buy")
     leave = _is_one(frame, "exit_long", "sell")
-    # freqtrade does nothing on a candle with both, also where exit signals are switched off.
+    # As in freqtrade, a candle with both signals does nothing, even if exit signals are off.
     signal = enter.astype(np.int8) - leave.astype(np.int8)
     if not uses_exits:
         signal = np.maximum(signal, 0)
-    # freqtrade moves the start of a backtest by these candles where the series begins in it.
+    # As in freqtrade, the first `startup` candles of a series give no signal.
     signal[:startup] = HOLD
     tags = {
         BUY: _find_tag_column(frame, "enter_tag", "buy_tag"),

@@ -1,6 +1,7 @@
-"""Our implementation of `import freqtrade`, used while a strategy file is loaded.
+"""Modules that replace `freqtrade` while a strategy file is loaded.
 
-A freqtrade that is installed is neither needed nor used.
+A strategy's `import freqtrade...` gets the small implementation of this folder; freqtrade itself is
+neither needed nor used.
 """
 
 import sys
@@ -41,8 +42,8 @@ def timeframe_to_next_date(timeframe: str, date: datetime | None = None) -> date
     return datetime.fromtimestamp(Timeframe.parse(timeframe).next(int(moment.timestamp())), UTC)
 
 
-class _OnlyNamed:
-    """A part of freqtrade that strategies import for features that are refused before they run."""
+class _Placeholder:
+    """Stands for names that files import but cannot use: their use is refused before the run."""
 
 
 _TIMES: Final[Mapping[str, Any]] = {
@@ -52,8 +53,8 @@ _TIMES: Final[Mapping[str, Any]] = {
     "timeframe_to_prev_date": timeframe_to_prev_date,
     "timeframe_to_next_date": timeframe_to_next_date,
 }
-_NAMED_ONLY: Final = ("Trade", "Order", "PairLocks")
-_OF_CALLBACKS: Final = ("stoploss_from_open", "stoploss_from_absolute", "AnnotationType")
+_DATABASE_NAMES: Final = ("Trade", "Order", "PairLocks")
+_CALLBACK_NAMES: Final = ("stoploss_from_open", "stoploss_from_absolute", "AnnotationType")
 
 
 def _collect_names_by_module() -> dict[str, Mapping[str, Any]]:
@@ -72,7 +73,7 @@ def _collect_names_by_module() -> dict[str, Mapping[str, Any]]:
         )
     }
     merging = {"merge_informative_pair": informative.merge_informative_pair}
-    database: dict[str, Any] = dict.fromkeys(_NAMED_ONLY, _OnlyNamed)
+    database: dict[str, Any] = dict.fromkeys(_DATABASE_NAMES, _Placeholder)
     helpers = {
         name: value
         for name, value in vars(qtpylib).items()
@@ -85,7 +86,7 @@ def _collect_names_by_module() -> dict[str, Mapping[str, Any]]:
         **merging,
         **database,
         **_TIMES,
-        **dict.fromkeys(_OF_CALLBACKS, _OnlyNamed),
+        **dict.fromkeys(_CALLBACK_NAMES, _Placeholder),
     }
     return {
         "freqtrade": {},
@@ -100,12 +101,12 @@ def _collect_names_by_module() -> dict[str, Mapping[str, Any]]:
         "freqtrade.vendor": {},
         "freqtrade.vendor.qtpylib": {},
         "freqtrade.vendor.qtpylib.indicators": helpers,
-        **({"technical": {}, "technical.qtpylib": helpers} if is_ours("technical") else {}),
+        **({"technical": {}, "technical.qtpylib": helpers} if is_replaced("technical") else {}),
     }
 
 
-def is_ours(module: str) -> bool:
-    """Return whether a module is imported from here: freqtrade, and technical if not installed."""
+def is_replaced(module: str) -> bool:
+    """Return whether a module is replaced: any of freqtrade; of technical if not installed."""
     top = module.partition(".")[0]
     if top == "technical":
         return top not in sys.modules and PathFinder.find_spec(top) is None
@@ -123,7 +124,7 @@ def find_offered_names(module: str) -> frozenset[str] | None:
 
 @contextmanager
 def freqtrade_modules() -> Generator[None]:
-    """Make imports of `freqtrade` inside the block find our own modules."""
+    """Make imports of `freqtrade` inside the block find the replacing modules."""
     names = _collect_names_by_module()
     tops = {name.partition(".")[0] for name in names}
     before = {name: one for name, one in sys.modules.items() if name.partition(".")[0] in tops}

@@ -23,13 +23,15 @@ def collect_imported_names(module: ast.Module) -> dict[str, str]:
     for node in ast.walk(module):
         match node:
             case ast.Import(imported):
-                for one in imported:
-                    if one.asname is not None:
-                        found[one.asname] = one.name
+                for alias in imported:
+                    if alias.asname is not None:
+                        found[alias.asname] = alias.name
                     else:
-                        found[get_top_package(one.name)] = get_top_package(one.name)
+                        found[get_top_package(alias.name)] = get_top_package(alias.name)
             case ast.ImportFrom(str(source), imported, 0):
-                found.update({one.asname or one.name: f"{source}.{one.name}" for one in imported})
+                found.update(
+                    {alias.asname or alias.name: f"{source}.{alias.name}" for alias in imported}
+                )
             case _:
                 pass
     return {name: full for name, full in found.items() if get_top_package(full) in PACKAGES}

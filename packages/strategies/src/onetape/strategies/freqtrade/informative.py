@@ -1,7 +1,7 @@
 """Indicators of higher timeframes: `@informative` and `merge_informative_pair`.
 
-A candle of a higher timeframe is known on the traded candle at whose close it has closed, and not
-before.
+The values of a higher candle are joined to the traded candles from the one at whose close the
+higher candle has closed.
 """
 
 from collections.abc import Callable
@@ -24,9 +24,11 @@ class Informative(Struct, frozen=True):
     """A method that computes indicators of a higher timeframe."""
 
     timeframe: str
+    """Higher timeframe, such as `1d`."""
     fmt: str | Callable[..., str] | None
     """Name of the merged columns; None: `{column}_{timeframe}`."""
     ffill: bool
+    """Whether a value holds until the next higher candle; else only for one traded candle."""
 
     def make_column_name(self, column: str) -> str:
         """Return the name of a column among the columns of the traded candles."""
@@ -74,8 +76,8 @@ def informative(
 def collect_informative_methods(cls: type) -> list[tuple[str, Informative]]:
     """Return the methods of a class that `informative` marks, by name, in the order written."""
     found: dict[str, list[Informative]] = {}
-    for one in reversed(cls.__mro__):
-        found.update({name: getattr(value, _MARK, []) for name, value in vars(one).items()})
+    for base in reversed(cls.__mro__):
+        found.update({name: getattr(value, _MARK, []) for name, value in vars(base).items()})
     # The decorator next to the function comes first in its list, as it runs first.
     return [(name, each) for name, marks in found.items() for each in marks]
 
@@ -95,16 +97,16 @@ def merge_informative_pair(
     Args:
         dataframe: The traded candles.
         informative: Candles of the higher timeframe, with additional columns.
-        timeframe: The traded one.
-        timeframe_inf: The higher one.
+        timeframe: Timeframe of the traded candles.
+        timeframe_inf: Timeframe of the informative candles.
         ffill: Whether a value stays until the next one; else it stands on one candle alone.
         append_timeframe: Whether names of columns end with the timeframe.
         date_column: Column with the open of each candle.
         suffix: End of the names of columns, with `append_timeframe=False`.
 
     Raises:
-        ValueError: the timeframe is lower than the traded one, or not that of the candles, or two
-            endings are given, or a name of a column is there already.
+        ValueError: the informative timeframe is lower than the traded one or not that of its
+            candles, both endings are given, or a column of that name exists already.
     """
     if suffix and append_timeframe:
         msg = "merge_informative_pair: give a suffix with append_timeframe=False"
@@ -132,7 +134,7 @@ def merge_informative_pair(
 
 
 def _check_timeframe(frame: Any, name: str, given: Timeframe) -> None:
-    """Refuse another timeframe than that of the candles: they would be known before they close."""
+    """Refuse a timeframe that is not that of the candles, which would give look-ahead."""
     real = frame.attrs.get(TIMEFRAME)
     if real is not None and Timeframe.parse(real).seconds != given.seconds:
         msg = f"merge_informative_pair: {name} must be {real} for these candles, found {given.name}"
@@ -144,10 +146,12 @@ def join_columns(dataframe: Any, columns: Any, known_from: Any, opens: Any, *, f
 
     Args:
         dataframe: The candles, shape (n,).
-        columns: Columns of the others, shape (m,).
-        known_from: First open of a candle that may use each of the others, ascending, shape (m,).
+        columns: Columns of the informative candles, shape (m,).
+        known_from: For each informative candle the open of the first candle that may use it,
+            ascending, shape (m,).
         opens: Opens of the candles, shape (n,).
-        ffill: Whether the last of the others counts that is known; else only one of the same open.
+        ffill: Whether a candle gets the values of the last known informative candle; else only
+            those with `known_from` equal to its open.
     """
     rows = cast("Any", np.searchsorted(known_from, opens, side="right")) - 1
     if not ffill and len(known_from):
@@ -176,7 +180,7 @@ def find_rows_of_dates(
         is_whole: Whether each candle must be there.
 
     Raises:
-        ValueError: the frame has no dates, other ones, or not in the order of time.
+        ValueError: the frame has no dates, dates of no candle, or dates out of order.
     """
     if "date" not in frame:
         msg = f"{name} must keep its column date"

@@ -1,4 +1,7 @@
-"""freqtrade's base class of strategies, as far as a strategy file uses it."""
+"""freqtrade's `IStrategy` and `DataProvider`, as far as a strategy file can use them here.
+
+Names and arguments are freqtrade's.
+"""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -24,7 +27,7 @@ class DataProvider:
         """Return the closed candles of a timeframe as a DataFrame.
 
         Raises:
-            ValueError: of another pair, or of a timeframe that the strategy has not announced.
+            ValueError: it is another pair, or a timeframe that the strategy has not declared.
         """
         if pair != TRADED_PAIR or candle_type not in ("", "spot"):
             msg = f"only candles of the traded pair are there, found {pair!r} {candle_type}"

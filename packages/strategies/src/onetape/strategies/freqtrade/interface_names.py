@@ -1,10 +1,14 @@
-"""Names of freqtrade's strategy interface that the text of a file is read for."""
+"""Names of freqtrade's strategy interface, by what happens to a file that uses them.
+
+Some are refused (with the text that describes the feature), some become settings, some have no
+effect here.
+"""
 
 from typing import Final
 
-_PER_ORDER: Final = "code per order or position"
+_CODE_PER_ORDER: Final = "code per order or position"
 _FREQAI: Final = "FreqAI"
-#: Methods of freqtrade itself, which a strategy can replace.
+#: Methods of freqtrade itself, which a strategy can override.
 _INTERNAL: Final = (
     *("advise_all_indicators", "advise_entry", "advise_exit", "advise_indicators"),
     *("analyze", "analyze_pair", "analyze_ticker", "gather_informative_pairs"),
@@ -15,31 +19,31 @@ _INTERNAL: Final = (
     *("min_roi_reached", "min_roi_reached_entry", "should_exit"),
     *("lock_pair", "unlock_pair", "unlock_reason", "is_pair_locked"),
 )
-#: Methods that freqtrade calls, each with its description.
+#: Methods that freqtrade calls and that are refused, each with the feature it provides.
 METHODS: Final = {
     **dict.fromkeys(_INTERNAL, "a method of freqtrade itself"),
-    "adjust_entry_price": _PER_ORDER,
-    "adjust_exit_price": _PER_ORDER,
-    "adjust_order_price": _PER_ORDER,
+    "adjust_entry_price": _CODE_PER_ORDER,
+    "adjust_exit_price": _CODE_PER_ORDER,
+    "adjust_order_price": _CODE_PER_ORDER,
     "adjust_trade_position": "additional entries and partial exits",
     "bot_loop_start": "code that does not read the candles",
     "bot_start": "code that does not read the candles",
-    "check_buy_timeout": _PER_ORDER,
-    "check_entry_timeout": _PER_ORDER,
-    "check_exit_timeout": _PER_ORDER,
-    "check_sell_timeout": _PER_ORDER,
-    "confirm_trade_entry": _PER_ORDER,
-    "confirm_trade_exit": _PER_ORDER,
-    "custom_entry_price": _PER_ORDER,
-    "custom_exit": _PER_ORDER,
-    "custom_exit_price": _PER_ORDER,
-    "custom_sell": _PER_ORDER,
-    "custom_stake_amount": _PER_ORDER,
+    "check_buy_timeout": _CODE_PER_ORDER,
+    "check_entry_timeout": _CODE_PER_ORDER,
+    "check_exit_timeout": _CODE_PER_ORDER,
+    "check_sell_timeout": _CODE_PER_ORDER,
+    "confirm_trade_entry": _CODE_PER_ORDER,
+    "confirm_trade_exit": _CODE_PER_ORDER,
+    "custom_entry_price": _CODE_PER_ORDER,
+    "custom_exit": _CODE_PER_ORDER,
+    "custom_exit_price": _CODE_PER_ORDER,
+    "custom_sell": _CODE_PER_ORDER,
+    "custom_stake_amount": _CODE_PER_ORDER,
     "feature_engineering_expand_all": _FREQAI,
     "feature_engineering_expand_basic": _FREQAI,
     "feature_engineering_standard": _FREQAI,
     "leverage": "leverage",
-    "order_filled": _PER_ORDER,
+    "order_filled": _CODE_PER_ORDER,
     "populate_any_indicators": _FREQAI,
     "populate_trades": "trades of others",
     "set_freqai_targets": _FREQAI,
@@ -70,7 +74,7 @@ SETTINGS: Final = (
     *("sell_profit_only", "sell_profit_offset", "max_open_trades", "startup_candle_count"),
 )
 #: Attributes of a strategy that hold the state of a running freqtrade.
-RUNNING: Final = {
+RUNTIME_ATTRIBUTES: Final = {
     "wallets": "the balance of the account",
     "config": "freqtrade's configuration",
     "freqai": _FREQAI,

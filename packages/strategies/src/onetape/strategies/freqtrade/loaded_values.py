@@ -1,4 +1,7 @@
-"""Checks that a loaded strategy class has the values that were read from its text."""
+"""Check that a loaded strategy class has the values that were read from its text.
+
+Settings are read without running the file; code that changes them would otherwise go unnoticed.
+"""
 
 from typing import Any, Final
 
@@ -21,7 +24,7 @@ def check_loaded(found: FreqtradeClass, made: object) -> None:
     Raises:
         ConfigurationError: names each setting and method that differs.
     """
-    values = [name for name in (*SETTINGS, *SWITCHED) if _differs(found, name, made)]
+    values = [name for name in (*SETTINGS, *SWITCHED) if _is_different(found, name, made)]
     methods = [name for name in METHODS if _is_other_method(found, name, made)]
     if values or methods:
         names = ", ".join(values + methods)
@@ -32,7 +35,7 @@ def check_loaded(found: FreqtradeClass, made: object) -> None:
         )
 
 
-def _differs(found: FreqtradeClass, name: str, made: object) -> bool:
+def _is_different(found: FreqtradeClass, name: str, made: object) -> bool:
     is_stated = name in found.attributes or (name == "protections" and name in found.methods)
     real = getattr(made, name, _MISSING)
     if not is_stated:
@@ -43,13 +46,13 @@ def _differs(found: FreqtradeClass, name: str, made: object) -> bool:
             read_protection_list(found) if name == "protections" else found.read_value(name, None)
         )
     except ConfigurationError:
-        # Not a plain value: the settings that need it have been refused, the others ignore it.
+        # Not a plain value: if a setting needs it, the file has been refused already.
         return False
     return real is _MISSING or _convert_tuples_to_lists(real) != stated
 
 
 def _is_other_method(found: FreqtradeClass, name: str, made: object) -> bool:
-    """Return whether a method is not the one of the text, which was empty or switched off."""
+    """Return whether a method differs from that of the text, which was empty or switched off."""
     real = getattr(made, name, None)
     read = found.methods.get(name)
     if real is None or read is None:
@@ -59,7 +62,7 @@ def _is_other_method(found: FreqtradeClass, name: str, made: object) -> bool:
 
 
 def _convert_tuples_to_lists(value: Any) -> Any:
-    """Return a value with lists in place of tuples, as the text is read."""
+    """Return a value with lists in place of tuples, as `read_value` returns it."""
     if isinstance(value, (list, tuple)):
         return [_convert_tuples_to_lists(one) for one in value]  # pyright: ignore[reportUnknownVariableType] - a user's
     if isinstance(value, dict):

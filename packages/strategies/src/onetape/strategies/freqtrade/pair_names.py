@@ -1,10 +1,13 @@
-"""Finds uses of the pair's name in a freqtrade strategy; strategies here have no symbol."""
+"""Search for code of a freqtrade strategy that depends on the pair's name.
+
+Such code is refused, because a strategy does not know its symbol here.
+"""
 
 import ast
 from collections.abc import Iterator
 from typing import Final
 
-_WHAT: Final = "a strategy does not know its symbol"
+_CAUSE: Final = "a strategy does not know its symbol"
 #: Methods of a text whose result depends on the name.
 _TEXT_METHODS: Final = frozenset(
     ("startswith", "endswith", "split", "partition", "rpartition", "replace", "removesuffix")
@@ -12,9 +15,9 @@ _TEXT_METHODS: Final = frozenset(
 
 
 def iterate_pair_name_faults(function: ast.FunctionDef) -> Iterator[tuple[int, str, str]]:
-    """Yield line, text and cause of each use of `metadata["pair"]` that decides by its name.
+    """Yield line, text and cause of each use of `metadata["pair"]` whose result depends on it.
 
-    The pair as a key of a dict of the strategy, or as an argument, decides nothing.
+    The pair as a key of a dict of the strategy, or as an argument, is allowed.
     """
     names = {
         target.id
@@ -32,10 +35,10 @@ def iterate_pair_name_faults(function: ast.FunctionDef) -> Iterator[tuple[int, s
                     isinstance(operator, (ast.Eq, ast.NotEq)) or _is_list(other)
                     for operator, other in zip(operators, others, strict=True)
                 ):
-                    yield node.lineno, ast.unparse(node), _WHAT
+                    yield node.lineno, ast.unparse(node), _CAUSE
             case ast.Call(ast.Attribute(value, name)) if name in _TEXT_METHODS:
                 if _is_pair(value, pairs):
-                    yield node.lineno, ast.unparse(node), _WHAT
+                    yield node.lineno, ast.unparse(node), _CAUSE
             case _:
                 pass
 

@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import Struct
 
 #: Types of the values that a parameter of a Onetape strategy may have.
-_PLAIN = (bool, int, float, str)
+_PLAIN_TYPES = (bool, int, float, str)
 
 
 class BaseParameter:
@@ -21,7 +21,7 @@ class BaseParameter:
         load: bool = True,
         **options: Any,
     ) -> None:
-        """Begin at the default; the search space and its options are stored, and not used."""
+        """Take the default as the value; the other arguments are stored and have no effect."""
         self.value: Any = default
         self.space, self.optimize, self.load, self.options = space, optimize, load, options
 
@@ -99,13 +99,16 @@ class BooleanParameter(CategoricalParameter):
 
 
 class Adjustable(Struct, frozen=True):
-    """A parameter of a class as a parameter of our strategies."""
+    """A freqtrade parameter as a parameter of a Onetape strategy."""
 
     name: str
     default: Any
     low: float | None
+    """Smallest value allowed; None: no bound."""
     high: float | None
+    """Largest value allowed; None: no bound."""
     choices: tuple[Any, ...]
+    """Allowed values; empty: any value within the bounds."""
 
 
 def collect_class_parameters(cls: type) -> dict[str, BaseParameter]:
@@ -130,12 +133,12 @@ def iterate_adjustable_parameters(parameters: Mapping[str, BaseParameter]) -> It
     for name, one in parameters.items():
         if isinstance(one, CategoricalParameter):
             kinds: set[type] = {type(value) for value in (*one.categories, one.value)}
-            if len(kinds) == 1 and kinds <= set(_PLAIN):
+            if len(kinds) == 1 and kinds <= set(_PLAIN_TYPES):
                 choices = () if kinds == {bool} else tuple(one.categories)
                 yield Adjustable(name, one.value, None, None, choices)
         elif isinstance(one, NumericParameter):
             default = one.value if isinstance(one, IntParameter) else float(one.value)
-            # A value that the file states in addition to the bounds counts, as in freqtrade.
+            # As in freqtrade, a stated value is allowed even if it lies outside the bounds.
             low, high = min(one.low, default), max(one.high, default)
             yield Adjustable(name, default, float(low), float(high), ())
 
@@ -153,8 +156,8 @@ def _copy_parameter(parameter: BaseParameter, value: Any) -> BaseParameter:
 
 def _collect_attribute_names(cls: type) -> list[str]:
     names: dict[str, None] = {}
-    for one in reversed(cls.__mro__):
-        names.update(dict.fromkeys(vars(one)))
+    for base in reversed(cls.__mro__):
+        names.update(dict.fromkeys(vars(base)))
     return list(names)
 
 

@@ -73,13 +73,13 @@ def sma(series: Any, window: int = 200, min_periods: int | None = None) -> Any:
 def rolling_weighted_mean(
     series: Any, window: float = 200, min_periods: float | None = None
 ) -> Any:
-    """Return the exponential average with this span."""
+    """Return the exponential average with a span of `window`; qtpylib's name is misleading."""
     least = window if min_periods is None else min_periods
     return _to_series(series).ewm(span=window, min_periods=int(least)).mean()
 
 
 def wma(series: Any, window: int = 200, min_periods: int | None = None) -> Any:
-    """Return the exponential average with this span, which qtpylib calls weighted."""
+    """Return the exponential average with a span of `window`, as `rolling_weighted_mean`."""
     return rolling_weighted_mean(series, window, min_periods)
 
 

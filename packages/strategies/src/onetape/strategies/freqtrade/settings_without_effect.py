@@ -1,4 +1,4 @@
-"""Settings of a freqtrade strategy file that change nothing here, named with each result."""
+"""Settings of a freqtrade strategy file that have no effect here; each result names them."""
 
 import ast
 from collections.abc import Iterator
@@ -31,15 +31,15 @@ def _iterate_settings_without_effect(found: FreqtradeClass) -> Iterator[tuple[in
         if name in WITHOUT_EFFECT and not _is_default(found, name):
             yield attribute.line, name
     for body in found.bodies:
-        for one in body.body:
-            if isinstance(one, (ast.FunctionDef, ast.ClassDef)) and one.name in WITHOUT_EFFECT:
-                yield one.lineno, one.name
+        for node in body.body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name in WITHOUT_EFFECT:
+                yield node.lineno, node.name
 
 
 def _is_default(found: FreqtradeClass, name: str) -> bool:
     try:
         value = found.read_value(name, None)
     except ConfigurationError:
-        # Written as code: its value is not known here.
+        # Written as an expression, whose value is unknown without running it.
         return False
     return value == _DEFAULTS[name] if name in _DEFAULTS else not value

@@ -1,4 +1,4 @@
-"""The contents of a freqtrade strategy file, read from its text without running it."""
+"""The strategy classes of a freqtrade file, read from its syntax tree without running it."""
 
 import ast
 from collections.abc import Container
@@ -27,8 +27,11 @@ class FreqtradeClass(Struct, frozen=True):
     """A strategy class of a file, with what it inherits from other classes of the file."""
 
     path: Path
+    """The file."""
     name: str
+    """Name of the class."""
     line: int
+    """Line number of the class."""
     attributes: dict[str, Attribute]
     """Attributes that the class bodies set, by name."""
     methods: dict[str, ast.FunctionDef]
@@ -168,11 +171,11 @@ def _collect_bodies(
     """Return a class and its base classes in the same file, each once, nearest first."""
     found, waiting = list[ast.ClassDef](), [node]
     while waiting:
-        one = waiting.pop(0)
-        if one in found:
+        body = waiting.pop(0)
+        if body in found:
             continue
-        found.append(one)
-        names = [base.id for base in one.bases if isinstance(base, ast.Name)]
+        found.append(body)
+        names = [base.id for base in body.bases if isinstance(base, ast.Name)]
         waiting += [classes[name] for name in names if name in classes]
     return tuple(found)
 

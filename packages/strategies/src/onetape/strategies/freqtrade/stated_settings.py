@@ -1,4 +1,4 @@
-"""The settings that a freqtrade strategy file states: timeframe, stops, targets, cool-down.
+"""The settings that a freqtrade strategy file states: timeframe, stops, targets, cooldown.
 
 The settings are read from the text of the file, which does not run. freqtrade's ratios become the
 settings of docs/rules.md.
@@ -19,9 +19,10 @@ from onetape.strategies.freqtrade.source import (
     is_freqtrade_file,
 )
 
-#: `minimal_roi` of this leaves at the market price once its time has come.
-_LEAVE_ANYHOW: Final = -1
-_FALSE: Final = 0
+#: Ratio in `minimal_roi` with which freqtrade exits at the market price after the row's minutes.
+_EXIT_AT_MARKET: Final = -1
+#: `trailing_stop_positive_offset` where a file states none.
+_DEFAULT_OFFSET: Final = 0
 #: Duration in freqtrade of a CooldownPeriod that states none.
 _DEFAULT_COOLDOWN_MINUTES: Final = 60
 
@@ -30,8 +31,11 @@ class StatedSettings(Struct, frozen=True):
     """Settings of a strategy file by dotted key, and where each is stated."""
 
     path: Path
+    """The strategy file."""
     values: dict[str, Any]
+    """Values by dotted key, such as `exits.stop_loss`."""
     lines: dict[str, int]
+    """Line number of each value in the file, by dotted key."""
     without_effect: str
     """Settings of the file that have no effect here, as a sentence; empty without any."""
 
@@ -44,7 +48,7 @@ def read_settings_of_file(path: Path, class_name: str | None) -> StatedSettings 
     """Return the settings that a strategy file states; None where it is no freqtrade strategy.
 
     Args:
-        path: The file; one that cannot be read states nothing, and fails where it is loaded.
+        path: The file; the result is None where it cannot be read (loading reports the error).
         class_name: Name of the class; None: the only one of the file.
 
     Raises:
@@ -71,7 +75,7 @@ def read_settings_of_class(found: FreqtradeClass) -> StatedSettings:
     reader.read_exit_profit()
     reader.read_protections()
     reader.read_max_open_trades()
-    # freqtrade enters on every candle with a signal on which no trade is open.
+    # freqtrade enters on every candle with a signal while no trade is open.
     reader.take("account.reentry", "while_signal", "timeframe")
     return StatedSettings(
         found.path, reader.values, reader.lines, format_settings_without_effect(found)
@@ -81,12 +85,12 @@ def read_settings_of_class(found: FreqtradeClass) -> StatedSettings:
 def check_timeframe(used: str, stated: str, place: str) -> None:
     """Refuse candles of another timeframe than the one that a strategy file states.
 
-    Minutes of the file are counted in candles of its own timeframe, and its code merges candles of
-    higher timeframes by it: with other candles both would be wrong.
+    The file's minutes become numbers of candles of its timeframe, and its code merges candles of
+    higher timeframes by that timeframe; with other candles both would be wrong.
 
     Args:
         used: Timeframe of the candles.
-        stated: Value of the file.
+        stated: Timeframe that the file states.
         place: File and line of the setting.
 
     Raises:
@@ -112,7 +116,7 @@ class _Reader:
         self._minutes: float = 0
 
     def take(self, key: str, value: Any, attribute: str) -> None:
-        """Note a setting that follows from an attribute."""
+        """Store a setting and the line of the attribute that it follows from."""
         self.values[key] = value
         self.lines[key] = self._find_line(attribute)
 
@@ -147,7 +151,7 @@ class _Reader:
         table: dict[int, float] = {}
         for minutes, ratio in sorted(rows.items()):
             candles = math.ceil(minutes / self._minutes)
-            if ratio == _LEAVE_ANYHOW:
+            if ratio == _EXIT_AT_MARKET:
                 if candles == 0:
                     raise self._make_invalid_value_error(
                         "minimal_roi", "such that it does not leave at once"
@@ -174,7 +178,7 @@ class _Reader:
             return
         stop = self._read_number("stoploss", None)
         positive = self._read_number("trailing_stop_positive", None)
-        offset = self._read_number("trailing_stop_positive_offset", _FALSE) or 0.0
+        offset = self._read_number("trailing_stop_positive_offset", _DEFAULT_OFFSET) or 0.0
         waits = bool(self._found.read_value("trailing_only_offset_is_reached", default=False))
         first = None if stop is None or stop <= -1 else -stop
         if positive is None and not waits:
@@ -207,19 +211,19 @@ class _Reader:
         if "protections" in self._found.methods:
             self.lines["protections"] = self._found.methods["protections"].lineno
         candles: list[int] = []
-        for one in cast("list[dict[str, Any]]", listed):
-            method = one.get("method")
+        for protection in cast("list[dict[str, Any]]", listed):
+            method = protection.get("method")
             if method != "CooldownPeriod":
                 raise self._make_no_equivalent_error(
                     f"protection {method}", "CooldownPeriod alone has"
                 )
-            if "unlock_at" in one:
+            if "unlock_at" in protection:
                 raise self._make_no_equivalent_error(
                     "unlock_at of CooldownPeriod", "stop_duration has"
                 )
-            candles.append(self._read_cooldown(one))
+            candles.append(self._read_cooldown(protection))
         if candles:
-            # freqtrade keeps a pair locked until the last of its locks ends.
+            # With several, freqtrade locks the pair until the longest lock has ended.
             self.take("account.cooldown_bars", max(candles), "protections")
 
     def _read_cooldown(self, one: dict[str, Any]) -> int:

@@ -1,7 +1,7 @@
-"""Statements that give a strategy class settings or methods in a form that is not read.
+"""Search for statements that give a strategy class settings or methods in a form that is not read.
 
-Settings are read from the text of a file, before it runs. A setting that comes from another file,
-or that running code sets, would be missed without an error.
+Settings are read from the text of a file before it runs. A setting that comes from another file, or
+that running code sets, would be missed; so such statements are refused.
 """
 
 import ast
@@ -11,9 +11,11 @@ from typing import Final
 from onetape.strategies.freqtrade.interface_names import READ_NAMES
 from onetape.strategies.freqtrade.source import FreqtradeClass, is_base_class
 
-_IN_BODY: Final = "write it as NAME = VALUE, or as a method, into the body of the class"
-_BASE: Final = "a base class that is not in this file; copy what the strategy needs of it"
-_FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
+_REMEDY_IN_BODY: Final = "write it as NAME = VALUE, or as a method, into the body of the class"
+_REMEDY_FOR_BASE: Final = (
+    "a base class that is not in this file; copy what the strategy needs of it"
+)
+_FUNCTION_NODES: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def iterate_unread_statements(found: FreqtradeClass) -> Iterator[tuple[int, str, str]]:
@@ -30,13 +32,13 @@ def iterate_unread_statements(found: FreqtradeClass) -> Iterator[tuple[int, str,
 def _iterate_unknown_bases(body: ast.ClassDef, known: set[str]) -> Iterator[tuple[int, str, str]]:
     for base in body.bases:
         if not is_base_class(base, known):
-            yield base.lineno, ast.unparse(base), _BASE
+            yield base.lineno, ast.unparse(base), _REMEDY_FOR_BASE
     for keyword in body.keywords:
         yield body.lineno, ast.unparse(keyword.value), "a class that changes this one"
 
 
 def _iterate_unread_in_body(statement: ast.stmt) -> Iterator[tuple[int, str, str]]:
-    """Yield the names of the interface that a statement of a class's body sets unread."""
+    """Yield interface names that a statement of a class body sets in a form that is not read."""
     match statement:
         case ast.FunctionDef():
             return
@@ -48,16 +50,16 @@ def _iterate_unread_in_body(statement: ast.stmt) -> Iterator[tuple[int, str, str
             for node in _iterate_scope(statement):
                 for name in _get_bound_names(node):
                     if name in READ_NAMES:
-                        yield getattr(node, "lineno", statement.lineno), name, _IN_BODY
+                        yield getattr(node, "lineno", statement.lineno), name, _REMEDY_IN_BODY
 
 
 def _iterate_scope(node: ast.AST) -> Iterator[ast.AST]:
     """Yield a node and all below it, without the bodies of functions and classes."""
     yield node
-    if isinstance(node, (*_FUNCTIONS, ast.ClassDef, ast.Lambda)):
+    if isinstance(node, (*_FUNCTION_NODES, ast.ClassDef, ast.Lambda)):
         return
-    for one in ast.iter_child_nodes(node):
-        yield from _iterate_scope(one)
+    for child in ast.iter_child_nodes(node):
+        yield from _iterate_scope(child)
 
 
 def _get_bound_names(node: ast.AST) -> tuple[str, ...]:
@@ -76,8 +78,8 @@ def _iterate_attributes_set_by_code(node: ast.AST) -> Iterator[tuple[int, str, s
     """Yield names that code sets: `self.stoploss = -0.1`, `setattr(self, "stoploss", -0.1)`."""
     match node:
         case ast.Attribute(_, name, ast.Store() | ast.Del()) if name in READ_NAMES:
-            yield node.lineno, f"{ast.unparse(node)} = ...", _IN_BODY
+            yield node.lineno, f"{ast.unparse(node)} = ...", _REMEDY_IN_BODY
         case ast.Call(ast.Name("setattr"), [_, ast.Constant(name), *_]) if name in READ_NAMES:
-            yield node.lineno, f"setattr of {name}", _IN_BODY
+            yield node.lineno, f"setattr of {name}", _REMEDY_IN_BODY
         case _:
             return

@@ -1,4 +1,4 @@
-"""Features of a freqtrade strategy without an equivalent here, with their lines, before it runs."""
+"""Refusal of freqtrade features without an equivalent here, by line, before the file runs."""
 
 import ast
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ from onetape.strategies.freqtrade.imported_names import (
     find_dotted_name,
     get_top_package,
 )
-from onetape.strategies.freqtrade.interface_names import METHODS, RUNNING, SWITCHED
+from onetape.strategies.freqtrade.interface_names import METHODS, RUNTIME_ATTRIBUTES, SWITCHED
 from onetape.strategies.freqtrade.pair_names import iterate_pair_name_faults
 from onetape.strategies.freqtrade.source import FreqtradeClass
 from onetape.strategies.freqtrade.unread_statements import iterate_unread_statements
@@ -21,6 +21,7 @@ _DATA_PROVIDER: Final = frozenset({"get_pair_dataframe", "current_whitelist"})
 #: Objects of freqtrade's database.
 _DATABASE: Final = frozenset({"Trade", "Order", "PairLocks", "LocalTrade"})
 
+#: Line, name and cause of a feature that is refused.
 _Fault = tuple[int, str, str]
 
 
@@ -70,9 +71,9 @@ def _is_switched_off(found: FreqtradeClass, name: str) -> bool:
 def _is_empty(method: ast.FunctionDef) -> bool:
     """Return whether a method has no code: a docstring, `pass` or `...` alone."""
     return all(
-        isinstance(one, ast.Pass)
-        or (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))
-        for one in method.body
+        isinstance(statement, ast.Pass)
+        or (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant))
+        for statement in method.body
     )
 
 
@@ -81,8 +82,8 @@ def _iterate_node_faults(node: ast.AST, names: Mapping[str, str]) -> Iterator[_F
         case ast.Attribute(ast.Attribute(ast.Name("self"), "dp"), name):
             if name not in _DATA_PROVIDER:
                 yield node.lineno, f"self.dp.{name}", "other data than candles of the traded pair"
-        case ast.Attribute(ast.Name("self"), name) if name in RUNNING:
-            yield node.lineno, f"self.{name}", RUNNING[name]
+        case ast.Attribute(ast.Name("self"), name) if name in RUNTIME_ATTRIBUTES:
+            yield node.lineno, f"self.{name}", RUNTIME_ATTRIBUTES[name]
         case ast.Attribute():
             yield from _iterate_attribute_faults(node, names)
         case ast.FunctionDef():
@@ -97,7 +98,7 @@ def _iterate_node_faults(node: ast.AST, names: Mapping[str, str]) -> Iterator[_F
 
 
 def _iterate_attribute_faults(node: ast.Attribute, names: Mapping[str, str]) -> Iterator[_Fault]:
-    """Yield an attribute of a part of freqtrade that is not written here."""
+    """Yield an attribute of a part of freqtrade that Onetape does not implement."""
     from onetape.strategies.freqtrade.import_modules import find_offered_names
 
     owner = find_dotted_name(node.value, names)
@@ -112,9 +113,9 @@ def _iterate_attribute_faults(node: ast.Attribute, names: Mapping[str, str]) -> 
 
 
 def _iterate_inner_imports(node: ast.FunctionDef | ast.ClassDef) -> Iterator[_Fault]:
-    """Yield imports of freqtrade that run later than the file's own ones."""
-    for one in ast.walk(node):
-        match one:
+    """Yield imports of freqtrade inside functions and classes, which run after the file."""
+    for inner in ast.walk(node):
+        match inner:
             case ast.Import(imported):
                 modules = [name.name for name in imported]
             case ast.ImportFrom(source):
@@ -123,7 +124,7 @@ def _iterate_inner_imports(node: ast.FunctionDef | ast.ClassDef) -> Iterator[_Fa
                 continue
         if any(get_top_package(module) in PACKAGES for module in modules):
             yield (
-                one.lineno,
+                inner.lineno,
                 "import inside of a class or function",
                 "write imports at the top of the file",
             )
@@ -135,7 +136,7 @@ def _iterate_decorator_faults(node: ast.expr, names: Mapping[str, str]) -> Itera
     full = find_dotted_name(node.func, names) or ast.unparse(node.func)
     if full.rpartition(".")[2] != "informative":
         return
-    given = {one.arg: one.value for one in node.keywords}
+    given = {keyword.arg: keyword.value for keyword in node.keywords}
     asset = node.args[1] if len(node.args) > 1 else given.get("asset")
     if asset is not None and not (isinstance(asset, ast.Constant) and not asset.value):
         yield node.lineno, "@informative of another pair", "candles of other pairs"
@@ -144,20 +145,24 @@ def _iterate_decorator_faults(node: ast.expr, names: Mapping[str, str]) -> Itera
 
 
 def _iterate_import_faults(module: ast.Module) -> Iterator[_Fault]:
-    """Yield imports of parts of freqtrade that are not written here."""
-    from onetape.strategies.freqtrade.import_modules import find_offered_names, is_ours
+    """Yield imports of parts of freqtrade that Onetape does not implement."""
+    from onetape.strategies.freqtrade.import_modules import find_offered_names, is_replaced
 
     for node in ast.walk(module):
         match node:
             case ast.Import(imported):
-                for one in imported:
-                    if is_ours(one.name) and find_offered_names(one.name) is None:
-                        yield node.lineno, f"import {one.name}", _explain_missing_module(one.name)
-            case ast.ImportFrom(str(source), imported, 0) if is_ours(source):
+                for alias in imported:
+                    if is_replaced(alias.name) and find_offered_names(alias.name) is None:
+                        yield (
+                            node.lineno,
+                            f"import {alias.name}",
+                            _explain_missing_module(alias.name),
+                        )
+            case ast.ImportFrom(str(source), imported, 0) if is_replaced(source):
                 offered = find_offered_names(source)
-                for one in imported:
-                    if offered is None or (one.name != "*" and one.name not in offered):
-                        text = f"from {source} import {one.name}"
+                for alias in imported:
+                    if offered is None or (alias.name != "*" and alias.name not in offered):
+                        text = f"from {source} import {alias.name}"
                         yield node.lineno, text, _explain_missing_module(source)
             case _:
                 pass

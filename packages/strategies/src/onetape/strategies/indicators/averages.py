@@ -4,7 +4,7 @@ Everything with a memory comes down to one sum over a sliding window, weighted b
 
     S_w[i] = x[i] + r x[i-1] + r^2 x[i-2] + ... + r^(w-1) x[i-w+1]
 
-A plain mean has r = 1. An exponential average y[i] = a x[i] + (1-a) y[i-1] is a S with r = 1 - a
+A plain mean has r = 1. An exponential average y[i] = a x[i] + (1-a) y[i-1] is an S with r = 1 - a
 and an endless window; the window is cut where the weights left out sum to at most MEMORY_TOLERANCE,
 and the rest is scaled to one again. The sum is built by doubling, S_2k[i] = S_k[i] + r^k S_k[i-k],
 so it takes about log2(w) passes over the array and no Python per bar.
@@ -12,7 +12,7 @@ so it takes about log2(w) passes over the array and no Python per bar.
 This has a property that a running sum or a recursion lacks: the value at bar i is the same to the
 last bit whatever came before its window, because the same numbers are added in the same order. So a
 trader that reads the last few hundred candles and a backtest over years decide alike at an exact
-tie, too; `*_lookback` is the number of candles needed.
+tie, too; functions named `..._lookback` return the number of candles needed.
 
 All arrays have shape (n,), oldest first; values are NaN until the first one is known.
 """
@@ -24,9 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onetape.core.candles import FloatArray
-from onetape.strategies.indicator_cache import as_array, shareable
+from onetape.strategies.indicator_cache import as_array, cacheable
 
-#: Weight that an exponential average may leave out: far below what a price carries in digits.
+#: Weight that an exponential average may leave out: far below the last digit of a price.
 MEMORY_TOLERANCE = 1e-12
 #: Relative difference of two prices or averages that rounding alone can make.
 NOISE = 1e-12
@@ -34,7 +34,7 @@ NOISE = 1e-12
 CHUNK_ROWS = 16_384
 
 
-@shareable
+@cacheable
 def sma(values: FloatArray, window: int) -> FloatArray:
     """Return the simple moving average.
 
@@ -55,7 +55,7 @@ def sma(values: FloatArray, window: int) -> FloatArray:
     return sums
 
 
-@shareable
+@cacheable
 def ema(values: FloatArray, window: int) -> FloatArray:
     """Return the exponential moving average with a = 2 / (window + 1).
 
@@ -72,7 +72,7 @@ def ema(values: FloatArray, window: int) -> FloatArray:
     return compute_exponential_average(values, window, 2.0 / (window + 1))
 
 
-@shareable
+@cacheable
 def wilder(values: FloatArray, period: int) -> FloatArray:
     """Return Wilder's average: a = 1 / period, seeded with the mean of the first `period` values.
 
@@ -138,9 +138,9 @@ def check_window(window: Any, name: str = "window", least: int = 1) -> None:
 
 
 def compute_memory(ratio: float, tolerance: float = MEMORY_TOLERANCE) -> int:
-    """Return the bars after which `ratio` has decayed to the tolerance.
+    """Return the number of bars n, rounded up, with ratio**n at most the tolerance.
 
-    Rounded up to a number with at most three bits set, which saves passes over the array.
+    It is rounded up to a number with at most three bits set, which saves passes over the array.
     """
     if ratio <= 0.0:
         return 1
@@ -171,7 +171,7 @@ def compute_decayed_average(
     terms = values[first:] * weight
     terms[0] = seed
     sums = compute_weighted_sums(terms, memory, ratio)
-    # From here on the oldest terms are left out: scale the weights of the others to one.
+    # From row `memory` on, terms older than the window are left out; scale the weights to sum 1.
     sums[memory:] /= 1.0 - ratio**memory
     average[first:] = sums
     return average

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from onetape.core.candles import FloatArray
-from onetape.strategies.indicator_cache import as_array, shareable
+from onetape.strategies.indicator_cache import as_array, cacheable
 from onetape.strategies.indicators.averages import (
     check_window,
     compute_memory,
@@ -32,7 +32,7 @@ class LinearRegression(NamedTuple):
     """Rise of the line per bar, in the unit of the values."""
 
 
-@shareable
+@cacheable
 def dema(values: FloatArray, window: int) -> FloatArray:
     """Return the double exponential moving average: 2 e1 - e2, e1 = ema(x), e2 = ema(e1).
 
@@ -46,7 +46,7 @@ def dema(values: FloatArray, window: int) -> FloatArray:
     return 2.0 * once - ema(once, window)
 
 
-@shareable
+@cacheable
 def tema(values: FloatArray, window: int) -> FloatArray:
     """Return the triple exponential moving average: 3 e1 - 3 e2 + e3, each the ema of the last.
 
@@ -71,7 +71,7 @@ def tema_lookback(window: int) -> int:
     return dema_lookback(window) + max(compute_memory(1.0 - 2.0 / (window + 1)), window)
 
 
-@shareable
+@cacheable
 def hma(values: FloatArray, window: int) -> FloatArray:
     """Return Hull's moving average: wma(2 wma(x, window / 2) - wma(x, window), root of window).
 
@@ -107,7 +107,7 @@ def linear_regression(values: FloatArray, window: int) -> LinearRegression:
     return LinearRegression(3.0 * weighted - 2.0 * plain, slope)
 
 
-@shareable
+@cacheable
 def kama(values: FloatArray, period: int, fast: int = 2, slow: int = 30) -> FloatArray:
     """Return Kaufman's adaptive moving average: y[i] = y[i-1] + c (x[i] - y[i-1]).
 

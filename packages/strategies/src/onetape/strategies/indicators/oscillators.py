@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from onetape.core.candles import FloatArray
-from onetape.strategies.indicator_cache import as_array, shareable
+from onetape.strategies.indicator_cache import as_array, cacheable
 from onetape.strategies.indicators.averages import (
     CHUNK_ROWS,
     NOISE,
@@ -41,7 +41,7 @@ class Macd(NamedTuple):
     """Histogram: `macd` minus `signal`."""
 
 
-@shareable
+@cacheable
 def rsi(close: FloatArray, period: int) -> FloatArray:
     """Return Wilder's relative strength index, 0 to 100.
 
@@ -166,7 +166,7 @@ def _compute_stochastic(
     return Stochastic(k, sma(k, signal))
 
 
-@shareable
+@cacheable
 def williams_r(high: FloatArray, low: FloatArray, close: FloatArray, window: int) -> FloatArray:
     """Return Williams %R, -100 to 0: -100 (h - close) / (h - l) of the last `window` bars.
 
@@ -182,7 +182,7 @@ def williams_r(high: FloatArray, low: FloatArray, close: FloatArray, window: int
     return divide_columns(top - close, top - lowest(low, window)) * -100.0
 
 
-@shareable
+@cacheable
 def cci(high: FloatArray, low: FloatArray, close: FloatArray, window: int) -> FloatArray:
     """Return the commodity channel index: (p - m) / (0.015 d).
 
@@ -219,7 +219,7 @@ def _compute_mean_distance(values: FloatArray, mean: FloatArray, window: int) ->
     return total
 
 
-@shareable
+@cacheable
 def roc(values: FloatArray, bars: int) -> FloatArray:
     """Return the rate of change in percent: 100 (x / x some bars earlier - 1).
 
@@ -241,7 +241,7 @@ def roc(values: FloatArray, bars: int) -> FloatArray:
     return change
 
 
-@shareable
+@cacheable
 def momentum(values: FloatArray, bars: int) -> FloatArray:
     """Return the change over some bars, in the unit of the values: TA-Lib's MOM.
 
@@ -257,7 +257,7 @@ def momentum(values: FloatArray, bars: int) -> FloatArray:
     return change
 
 
-@shareable
+@cacheable
 def cmo(close: FloatArray, period: int) -> FloatArray:
     """Return Chande's momentum oscillator, -100 to 100: 100 (g - l) / (g + l).
 

@@ -1,9 +1,9 @@
-"""Recursions that turn round, such as Parabolic SAR, each value from a window of fixed length.
+"""Recursions with a change of direction, such as Parabolic SAR, over a window of fixed length.
 
-The value at bar i is that of a recursion which started at bar i - memory + 1. To run each of them
-would take `memory` passes; but two of them that come into one state, to the last bit, agree from
-there on. So a few reference recursions are run, each other one only until it agrees with one of
-them, and nothing but the reference's later values are needed.
+The value at bar i is that of a recursion which started at bar i - memory + 1. Running each of these
+recursions would take `memory` passes. But two recursions whose states become equal, to the last
+bit, stay equal. So a few reference recursions are run to their end, and each other recursion only
+until its state equals that of a reference, whose later values it then takes.
 """
 
 from collections.abc import Callable
@@ -26,13 +26,13 @@ def run_windows(
 ) -> State:
     """Return the state at each bar of a recursion over the last `memory` bars.
 
-    Near the first bar, where there are fewer, of a recursion over all bars.
+    A bar with fewer than `memory` bars up to it gets the state of a recursion over all of them.
 
     Args:
         count: Number of bars.
         memory: Bars of a window, at least 2.
-        start: Returns the states after their first bars.
-        advance: Returns the states after their next bars, which come with them.
+        start: Returns the states of recursions after their first bars, by the bars' indices.
+        advance: Returns the states after one more bar, by states and the new bars' indices.
 
     Returns:
         The columns of the states, each of shape (count,).
@@ -48,7 +48,7 @@ def run_windows(
     starts = starts[starts % memory != 0]
     for first in range(0, len(starts), _CHUNK_ROWS):
         chunk = starts[first : first + _CHUNK_ROWS]
-        ends, state = _run_apart(chunk, memory, own, following, start, advance)
+        ends, state = _run_remaining_windows(chunk, memory, own, following, start, advance)
         for result, column in zip(found, state, strict=True):
             result[ends] = column
     return found
@@ -60,10 +60,11 @@ def _compute_references(
     start: Callable[[IntArray], State],
     advance: Callable[[State, IntArray], State],
 ) -> tuple[State, State]:
-    """Return the states of recursions that start at every `memory`-th bar, each over two blocks.
+    """Return the states of recursions that start at every `memory`-th bar.
 
-    The first columns hold the state of the one that starts in a bar's block, the second columns
-    that of the one from the block before.
+    A block is the `memory` bars from such a start, and each recursion runs over two blocks. The
+    first columns hold, for each bar, the state of the recursion that starts with the bar's block;
+    the second columns that of the recursion that starts with the block before.
     """
     bars = np.arange(0, count, memory)
     state = start(bars)
@@ -82,7 +83,7 @@ def _compute_references(
     return own, following
 
 
-def _run_apart(
+def _run_remaining_windows(
     starts: IntArray,
     memory: int,
     own: State,
@@ -90,7 +91,7 @@ def _run_apart(
     start: Callable[[IntArray], State],
     advance: Callable[[State, IntArray], State],
 ) -> tuple[IntArray, State]:
-    """Return the last bars and states of the windows that never come to agree with a reference."""
+    """Return last bars and states of the windows whose state never equals that of a reference."""
     bars, state = starts, start(starts)
     blocks = starts // memory
     for step in range(memory):

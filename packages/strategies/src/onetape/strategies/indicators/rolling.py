@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from onetape.core.candles import FloatArray
-from onetape.strategies.indicator_cache import as_array, shareable
+from onetape.strategies.indicator_cache import as_array, cacheable
 from onetape.strategies.indicators.averages import CHUNK_ROWS, check_window
 
 
@@ -32,7 +32,7 @@ class WindowPart(NamedTuple):
 JoinParts = Callable[[WindowPart, WindowPart], tuple[FloatArray, ...]]
 
 
-@shareable
+@cacheable
 def highest(values: FloatArray, window: int) -> FloatArray:
     """Return the highest of the last `window` values.
 
@@ -42,7 +42,7 @@ def highest(values: FloatArray, window: int) -> FloatArray:
     return _compute_extreme(values, window, np.maximum)
 
 
-@shareable
+@cacheable
 def lowest(values: FloatArray, window: int) -> FloatArray:
     """Return the lowest of the last `window` values.
 
@@ -52,7 +52,7 @@ def lowest(values: FloatArray, window: int) -> FloatArray:
     return _compute_extreme(values, window, np.minimum)
 
 
-@shareable
+@cacheable
 def deviation(values: FloatArray, window: int) -> FloatArray:
     """Return the population standard deviation of the last `window` values.
 
@@ -72,7 +72,7 @@ def deviation(values: FloatArray, window: int) -> FloatArray:
     )
 
 
-@shareable
+@cacheable
 def wma(values: FloatArray, window: int) -> FloatArray:
     """Return the linearly weighted mean: the last value counts `window` times, the oldest once.
 
@@ -114,7 +114,7 @@ def _compute_extreme(values: FloatArray, window: int, further: np.ufunc) -> Floa
 
 
 def _join_squares(newer: WindowPart, older: WindowPart) -> tuple[FloatArray, ...]:
-    """JoinParts sums and sums of squared differences from the mean."""
+    """Join sums and sums of squared differences from the mean."""
     (sums, squares), (old_sums, old_squares) = newer.columns, older.columns
     apart = sums / newer.bars - old_sums / older.bars
     share = newer.bars * older.bars / (newer.bars + older.bars)
@@ -134,7 +134,7 @@ def _roll_values(
     join: JoinParts,
     end: Callable[[WindowPart], FloatArray],
 ) -> FloatArray:
-    """Return `end` of the windows that `join` makes out of single bars; NaN where not whole."""
+    """Return a statistic of sliding windows, as `roll_parts`; NaN where a window is not whole."""
     check_window(window)
     rolled = roll_parts(len(values), window, lambda rows: begin(values[rows]), join, end)
     rolled[: window - 1] = np.nan
@@ -148,15 +148,15 @@ def roll_parts(
     join: JoinParts,
     end: Callable[[WindowPart], FloatArray],
 ) -> FloatArray:
-    """Return `end` of the windows that `join` makes out of single bars, chunk by chunk.
+    """Return a statistic of sliding windows, computed in chunks of rows, shape (count,).
 
     Args:
         count: Number of bars.
-        window: Bars of a window, at least 1; those that begin before the first bar have that bar
-            several times.
-        begin: Returns the columns of the single bars in some rows.
-        join: Returns the columns of newer windows and of the older ones right before them.
-        end: Returns the result of whole windows.
+        window: Bars of a window, at least 1. A window that begins before the first bar has the
+            first bar several times.
+        begin: Returns the columns of windows of one bar, for a slice of rows.
+        join: Returns the columns of windows that consist of older and newer ones.
+        end: Returns the statistic of whole windows.
     """
     rolled = np.empty(count)
     rows = max(CHUNK_ROWS, 4 * window)

@@ -1,19 +1,19 @@
-"""Lines that trail the price and turn round with it: Parabolic SAR and Supertrend."""
+"""Lines that trail the price and change sides with the trend: Parabolic SAR and Supertrend."""
 
 from typing import NamedTuple
 
 import numpy as np
 
 from onetape.core.candles import FloatArray, IntArray
-from onetape.strategies.indicator_cache import shareable
+from onetape.strategies.indicator_cache import cacheable
 from onetape.strategies.indicators.averages import check_window, count_leading_nans
 from onetape.strategies.indicators.columns import as_columns
 from onetape.strategies.indicators.recursion import State, run_windows
 from onetape.strategies.indicators.volatility import atr, atr_lookback
 
-#: Bars of the recursion of a SAR, times its acceleration.
+#: Length of SAR's recursion, in bars, is this number divided by the acceleration.
 _SAR_MEMORY = 10.24
-#: Bars of Supertrend's recursion, over the square of its width.
+#: Length of Supertrend's recursion, in bars, is this number times the square of the width.
 _SUPERTREND_MEMORY = 100
 
 
@@ -26,7 +26,7 @@ class Supertrend(NamedTuple):
     """1 while the trend is up (the line is under the price), -1 while it is down."""
 
 
-@shareable
+@cacheable
 def sar(
     high: FloatArray, low: FloatArray, acceleration: float = 0.02, maximum: float = 0.2
 ) -> FloatArray:
@@ -125,11 +125,10 @@ def supertrend(
 ) -> Supertrend:
     """Return Supertrend: bands of `width` ATRs about the middle of each bar, which only tighten.
 
-    The upper band is (high + low) / 2 + width atr(period), and stays where it was while it would
-    rise and the close before was not over it; the lower one mirrors it. The trend turns up where
-    the close is over the upper band and down where it is under the lower one; it starts down. The
-    rule of TradingView's `ta.supertrend`, whose direction has the other sign. Source: Olivier
-    Seban, 2009.
+    The upper band is (high + low) / 2 + width atr(period); while the close before is not over the
+    band, the band does not rise. The lower band mirrors it. The trend starts down, turns up where
+    the close is over the upper band, and down where it is under the lower band. This is the rule of
+    TradingView's `ta.supertrend`, whose direction has the other sign. Source: Olivier Seban, 2009.
 
     The value of a bar is that of a recursion over the last `supertrend_memory(width)` bars with an
     ATR. Two recursions agree to the last bit soon after the trend has turned in both.

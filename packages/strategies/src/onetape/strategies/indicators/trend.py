@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from onetape.core.candles import FloatArray
-from onetape.strategies.indicator_cache import shareable
+from onetape.strategies.indicator_cache import cacheable
 from onetape.strategies.indicators.averages import (
     check_window,
     compute_decayed_average,
@@ -27,9 +27,9 @@ class Aroon(NamedTuple):
     """The lines of Aroon."""
 
     up: FloatArray
-    """100 where the highest high is of the last bar, 0 where it is `window` bars old."""
+    """100 where the last bar has the highest high, 0 where the highest is `window` bars old."""
     down: FloatArray
-    """100 where the lowest low is of the last bar, 0 where it is `window` bars old."""
+    """100 where the last bar has the lowest low, 0 where the lowest is `window` bars old."""
     oscillator: FloatArray
     """Aroon oscillator: `up` minus `down`."""
 
@@ -42,9 +42,9 @@ class Ichimoku(NamedTuple):
     base: FloatArray
     """Base line (Kijun-sen)."""
     span_a: FloatArray
-    """Senkou span A, the one drawn over this bar: made of earlier bars."""
+    """Senkou span A as drawn over this bar; it is computed from earlier bars."""
     span_b: FloatArray
-    """Senkou span B, the one drawn over this bar: made of earlier bars."""
+    """Senkou span B as drawn over this bar; it is computed from earlier bars."""
 
 
 class HeikinAshi(NamedTuple):
@@ -56,7 +56,7 @@ class HeikinAshi(NamedTuple):
     close: FloatArray
 
 
-@shareable
+@cacheable
 def plus_di(high: FloatArray, low: FloatArray, close: FloatArray, period: int) -> FloatArray:
     """Return the positive directional indicator, 0 to 100: 100 s(+DM) / s(true range).
 
@@ -72,7 +72,7 @@ def plus_di(high: FloatArray, low: FloatArray, close: FloatArray, period: int) -
     return _compute_directions(high, low, close, period)[0]
 
 
-@shareable
+@cacheable
 def minus_di(high: FloatArray, low: FloatArray, close: FloatArray, period: int) -> FloatArray:
     """Return the negative directional indicator, 0 to 100: 100 s(-DM) / s(true range).
 
@@ -87,7 +87,7 @@ def minus_di(high: FloatArray, low: FloatArray, close: FloatArray, period: int) 
     return _compute_directions(high, low, close, period)[1]
 
 
-@shareable
+@cacheable
 def adx(high: FloatArray, low: FloatArray, close: FloatArray, period: int) -> FloatArray:
     """Return the average directional index, 0 to 100: Wilder's average of 100 |p - m| / (p + m).
 
@@ -189,8 +189,9 @@ def ichimoku(
 ) -> Ichimoku:
     """Return Ichimoku's lines; each is the middle of the highest high and the lowest low.
 
-    Conversion and base line of so many bars; span A is the mean of both, span B of `span` bars,
-    each as it was `displacement` - 1 bars earlier, which is where TradingView draws it. The lagging
+    The conversion line is of `conversion` bars, the base line of `base` bars. Span A is the mean of
+    both, span B is of `span` bars; both spans are those of `displacement` - 1 bars earlier, as
+    TradingView draws them. The lagging
     span is the close drawn `displacement` - 1 bars back: at its place it would be the future, so
     compare the close with `previous(line, displacement - 1)` instead. Source: Goichi Hosoda, 1969.
     Lookback: `ichimoku_lookback`.

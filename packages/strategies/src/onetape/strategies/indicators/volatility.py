@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from onetape.core.candles import FloatArray
-from onetape.strategies.indicator_cache import shareable
+from onetape.strategies.indicator_cache import cacheable
 from onetape.strategies.indicators.averages import (
     NOISE,
     check_window,
@@ -48,7 +48,7 @@ def bollinger(close: FloatArray, window: int, width: float, ddof: int = 0) -> Ba
     return Bands(middle + reach, middle, middle - reach)
 
 
-@shareable
+@cacheable
 def z_score(values: FloatArray, window: int, ddof: int = 0) -> FloatArray:
     """Return the distance from the mean of the last `window` values, in standard deviations.
 
@@ -76,11 +76,11 @@ def _compute_deviation(values: FloatArray, window: int, ddof: int) -> FloatArray
     return deviation(values, window) * math.sqrt(window / (window - ddof))
 
 
-@shareable
+@cacheable
 def true_range(high: FloatArray, low: FloatArray, close: FloatArray) -> FloatArray:
     """Return the range of the price within each bar and from the close before it.
 
-    The first value is NaN: nothing is known of the bar before. All prices in one unit.
+    The first value is NaN, because there is no bar before it. All prices are in one unit.
     """
     ranges = np.full(len(close), np.nan)
     before = close[:-1]
@@ -88,7 +88,7 @@ def true_range(high: FloatArray, low: FloatArray, close: FloatArray) -> FloatArr
     return ranges
 
 
-@shareable
+@cacheable
 def atr(high: FloatArray, low: FloatArray, close: FloatArray, period: int) -> FloatArray:
     """Return Wilder's average true range, in the unit of the prices.
 

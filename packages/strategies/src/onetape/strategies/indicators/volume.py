@@ -7,16 +7,16 @@ import numpy as np
 
 from onetape.core.candles import FloatArray, IntArray
 from onetape.core.timeframes import Timeframe
-from onetape.strategies.indicator_cache import shareable
+from onetape.strategies.indicator_cache import cacheable
 from onetape.strategies.indicators.averages import NOISE, check_window, compute_weighted_sums
 from onetape.strategies.indicators.columns import as_columns, divide_columns, typical_price
 
 _DAY_SECONDS = 86_400
-#: A day that is one hour longer, because the clock is set back in it.
+#: The longest day of a time zone: the one in which the clock is set back by an hour.
 _LONGEST_DAY_SECONDS = 25 * 3_600
 
 
-@shareable
+@cacheable
 def obv(close: FloatArray, volume: FloatArray, window: int) -> FloatArray:
     """Return the on-balance volume of the last `window` bars.
 
@@ -33,7 +33,7 @@ def obv(close: FloatArray, volume: FloatArray, window: int) -> FloatArray:
     return _sum_changes(np.sign(np.diff(close)) * volume[1:], window)[: len(close)]
 
 
-@shareable
+@cacheable
 def mfi(
     high: FloatArray, low: FloatArray, close: FloatArray, volume: FloatArray, period: int
 ) -> FloatArray:
@@ -63,7 +63,7 @@ def _sum_changes(changes: FloatArray, window: int) -> FloatArray:
     return sums
 
 
-@shareable
+@cacheable
 def rolling_vwap(
     high: FloatArray, low: FloatArray, close: FloatArray, volume: FloatArray, window: int
 ) -> FloatArray:
