@@ -29,6 +29,8 @@ from trader.monitoring.settings import MonitoringSettings
 KINDS: Final = ("state", "trade", "session")
 #: Commands to the trader that are alerts; their events have the kind `control`.
 VERBS: Final = ("pause", "resume", "exit", "halt", "flatten")
+#: Those of them that hold for the account: each symbol prints a line, and one alert is enough.
+_FOR_ACCOUNT: Final = ("pause", "resume", "halt")
 #: Maximum number of alert commands that run at the same time.
 WORKERS: Final = 4
 #: Maximum number of alerts that wait for a thread; a further alert replaces the oldest.
@@ -106,6 +108,8 @@ class _AlertSender:
         self._waiting: queue.Queue[Event] = queue.Queue(MOST_WAITING)
         self._dropped = 0
         self._failure = ""
+        self._numbers = set[object]()
+        """Numbers of the commands for a whole account that were alerts already."""
         self._lock = threading.Lock()
         for number in range(WORKERS):
             threading.Thread(
@@ -114,7 +118,7 @@ class _AlertSender:
 
     def take(self, event: Event) -> None:
         """Queue an event if it is an alert; return at once."""
-        if not _is_alert(event):
+        if not _is_alert(event) or self._is_repeated(event):
             return
         while not self._put(event):
             with contextlib.suppress(queue.Empty):
@@ -122,6 +126,16 @@ class _AlertSender:
                 self._waiting.get_nowait()
                 self._waiting.task_done()
                 self._dropped += 1
+
+    def _is_repeated(self, event: Event) -> bool:
+        """Return whether another symbol printed the same command, and note its number."""
+        number = event.fields.get("number")
+        if number is None or event.fields.get("verb") not in _FOR_ACCOUNT:
+            return False
+        with self._lock:
+            is_known = number in self._numbers
+            self._numbers.add(number)
+        return is_known
 
     def _put(self, event: Event) -> bool:
         try:

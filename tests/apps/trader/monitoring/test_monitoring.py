@@ -114,6 +114,23 @@ with open(sys.argv[1], "a") as file:
     assert sorted(lines_of(file)) == sorted(f"{verb} by anna on host" for verb in commands)
 
 
+def test_a_command_for_the_account_is_one_alert_though_each_symbol_prints_it(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "commands"
+    source = """
+import os, sys
+with open(sys.argv[1], "a") as file:
+    file.write(os.environ["ONETAPE_VERB"] + "\\n")
+"""
+    with monitored(MonitoringSettings(alert_command=command(source, file))):
+        for number, verb in enumerate(("pause", "resume", "pause", "halt", "flatten")):
+            for symbol in ("BTC/USDT", "ETH/USDT"):
+                log_event("control", f"{symbol}: {verb}", verb=verb, number=number, given_by="anna")
+    expected = ["flatten", "flatten", "halt", "pause", "pause", "resume"]
+    assert sorted(lines_of(file)) == expected
+
+
 def test_a_notifier_that_hangs_delays_neither_the_trader_nor_the_next_alert(
     tmp_path: Path,
 ) -> None:
