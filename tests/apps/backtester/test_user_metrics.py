@@ -215,7 +215,7 @@ def test_no_number_for_one_combination_is_one_line_and_loses_no_result(
     )
     values = ", ".join(f"{name} {value}" for name, value in most["parameters"].items())
     line = refused("--rank", FILE)
-    assert line.startswith(f"backtester: --rank: {values}: own of {FILE}, in-sample: {words}")
+    assert line.startswith(f"backtester: rank: {values}: own of {FILE}, in-sample: {words}")
     assert line.endswith(
         "; return a finite number for every backtest, also for one without trades\n"
     )

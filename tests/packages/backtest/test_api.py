@@ -224,6 +224,39 @@ def test_optimize_ranks_in_sample_and_equals_backtests_of_both_parts(
     assert results["out_total_return"].iloc[0] == run.stats["total_return"]
 
 
+def fees_saved(run: Any) -> float:
+    return -run.metrics["fees"]
+
+
+def test_optimize_and_walk_forward_rank_by_a_function(candles: ot.StoredCandles) -> None:
+    values = {"period": range(10, 50, 10)}
+    found = ot.optimize(dip, candles, values, min_trades=1, rank=[fees_saved, "sharpe"], jobs=2)
+    assert found.results["in_fees_saved"].tolist() == (-found.results["in_fees"]).tolist()
+    first = ot.optimize(dip, candles, values, min_trades=1, rank=fees_saved)
+    assert first.results["in_fees_saved"].is_monotonic_decreasing
+    walked = ot.walk_forward(dip, candles, values, "30d/7d", min_trades=1, rank=fees_saved)
+    least = ot.walk_forward(dip, candles, values, "30d/7d", min_trades=1, rank="fees")
+    assert walked.windows["period"].tolist() == least.windows["period"].tolist()
+
+
+def sharpe(run: Any) -> float:
+    return run.metrics["total_return"]
+
+
+def test_a_rank_that_is_no_metric_is_refused(candles: ot.StoredCandles) -> None:
+    values = {"period": [20, 30]}
+    no_function: Any = 3
+    for rank in (lambda run: 1.0, sharpe, no_function, [fees_saved, no_function]):  # pyright: ignore
+        with pytest.raises(UsageError, match="rank"):
+            ot.optimize(dip, candles, values, rank=rank)
+    with pytest.raises(UsageError, match=r"fees_of_nothing of .*test_api\.py, in-sample: line "):
+        ot.optimize(dip, candles, values, rank=fees_of_nothing)
+
+
+def fees_of_nothing(run: Any) -> float:
+    return run.metrics["no such metric"]
+
+
 def test_given_signals_are_traded_and_marked_unchecked(candles: ot.StoredCandles) -> None:
     frame = candles.frame
     entries = frame.close < frame.close.rolling(20).mean()

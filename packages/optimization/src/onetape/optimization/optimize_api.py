@@ -25,8 +25,9 @@ from onetape.optimization.frame_search import (
     plan_values,
 )
 from onetape.optimization.judge import Judgement, judge
-from onetape.optimization.ranking import LeastTrades, TrialResult, parse_metric_name, rank_results
+from onetape.optimization.ranking import LeastTrades, TrialResult, rank_results
 from onetape.optimization.search_options import SearchOptions, check_out_of_sample
+from onetape.optimization.user_metrics import Rank, parse_python_ranks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,7 +100,7 @@ def optimize(
     candles: "CandlesLike",
     params: Mapping[str, Iterable[Any]],
     *,
-    rank: str | Sequence[str] = "sharpe",
+    rank: Rank | Sequence[Rank] = "sharpe",
     out_of_sample: float = 0.3,
     min_trades: int = 20,
     sampler: str = "grid",
@@ -120,7 +121,8 @@ def optimize(
         strategy: See `backtest`.
         candles: See `backtest`; one symbol.
         params: Values to try by parameter, such as `{"period": range(10, 60, 5)}`.
-        rank: Metric to rank by, docs/metrics.md; several make a Pareto front.
+        rank: Metric to rank by, docs/metrics.md, or a function of one backtest that returns a
+            number, the highest first (docs/optimize.md); several make a Pareto front.
         out_of_sample: Part of the range, its end, that the ranking does not use; 0.05 to 0.9.
         min_trades: Closed trades that a combination needs in-sample to be ranked.
         sampler: `grid` tries every combination; `random`, and with the extra `optuna` `tpe`,
@@ -142,13 +144,15 @@ def optimize(
         `.verdict` is the verdict on the best combination, in one line.
 
     Raises:
-        UsageError: an argument is invalid.
+        UsageError: an argument is invalid, or a function of `rank` gives no finite number.
         ConfigurationError: no combination gives a result, or Optuna is not installed.
         OnetapeError: as for a backtest.
     """
     check_out_of_sample(out_of_sample, "out_of_sample")
+    metrics, user_metrics = parse_python_ranks(rank)
     options = SearchOptions(
-        metrics=_parse_metric_names(rank),
+        metrics=metrics,
+        user_metrics=user_metrics,
         processes=jobs or count_processors(),
         out_of_sample=out_of_sample,
         sampler=sampler,
@@ -164,7 +168,7 @@ def optimize(
     context = load_context(candles, plan, given)
     window = context.window
     context = replace(context, in_sample=count_in_sample_candles(window, out_of_sample))
-    found = evaluate_values(plan, options, Evaluator(cls, context))
+    found = evaluate_values(plan, options, Evaluator(cls, context, user_metrics))
     failures = describe_failures(plan, found)
     good = [line for line in found if "error" not in line]
     outside = len(window.candles) - window.warm_up - context.in_sample
@@ -181,11 +185,6 @@ def optimize(
             is_by_sharpe=options.metrics == ("sharpe",),
         )
     return OptimizationResult(_make_frame(order, least), options.metric, failures, judgement)
-
-
-def _parse_metric_names(rank: str | Sequence[str]) -> tuple[str, ...]:
-    names = (rank,) if isinstance(rank, str) else tuple(rank)
-    return tuple(parse_metric_name(name) for name in names)
 
 
 def _make_frame(order: list[TrialResult], least: LeastTrades) -> "pd.DataFrame":

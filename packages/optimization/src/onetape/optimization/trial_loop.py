@@ -123,7 +123,7 @@ class Trials:
             if failure is not None:
                 shown = format_parameters(jobs[index].parameters)
                 raise UsageError(
-                    f"--rank: {shown}: {failure}; return a finite number for every backtest, also "
+                    f"rank: {shown}: {failure}; return a finite number for every backtest, also "
                     "for one without trades"
                 )
             result = self._results.add(line or _encode_killed_result(jobs[index].parameters))

@@ -5,13 +5,14 @@
         return float(run.returns.mean() - 2 * run.returns.std()) if len(run.returns) else 0.0
 
 `--rank user/metrics/steady.py` ranks by it, the highest first. The SHA-256 of the file is part of
-the optimization's identity, so values of changed code are not mixed.
+the optimization's identity, so values of changed code are not mixed. In Python the function itself
+is given: `ot.optimize(..., rank=steady)`.
 """
 
 import hashlib
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from importlib.util import module_from_spec
 from numbers import Real
@@ -79,11 +80,16 @@ class UserMetric(Struct, frozen=True):
     name: str
     """Name of the function, and of the metric in tables and --json."""
     file: str
-    """Path of the file as `--rank` names it."""
+    """Path of the file as `--rank` names it; of a function given in Python, the file that defines
+    it."""
     digest: str
-    """SHA-256 of the file's text, in hex."""
+    """SHA-256 of the file's text, in hex; of a function given in Python, empty."""
     function: FunctionType
     """Function that takes a `MetricInput` and returns a number."""
+
+
+#: A metric to rank by, as Python code gives it: its name, or a function of one backtest.
+Rank = str | Callable[[MetricInput], float]
 
 
 class MetricError(Exception):
@@ -97,21 +103,19 @@ def parse_ranks(texts: Iterable[str]) -> tuple[tuple[str, ...], tuple[UserMetric
         UsageError: no metric has that name, or a file has no such function.
         ConfigurationError: a file cannot be run.
     """
-    names: list[str] = []
-    own: dict[str, UserMetric] = {}
-    for text in dict.fromkeys(texts):
-        if not _is_file(text):
-            names.append(parse_metric_name(text))
-            continue
-        metric = load_metric(text)
-        if metric.name in own and metric != own[metric.name]:
-            raise UsageError(
-                f"--rank {text}: {own[metric.name].file} has a metric {metric.name} too; rename "
-                "one of the functions"
-            )
-        own[metric.name] = metric
-        names.append(metric.name)
-    return tuple(dict.fromkeys(names)), tuple(own.values())
+    return _collect_ranks(load_metric(text) if _is_file(text) else text for text in texts)
+
+
+def parse_python_ranks(
+    rank: Rank | Sequence[Rank],
+) -> tuple[tuple[str, ...], tuple[UserMetric, ...]]:
+    """Return the metrics that the argument `rank` names, and those that are functions.
+
+    Raises:
+        UsageError: no metric has that name, or a function cannot be a metric.
+    """
+    given = (rank,) if isinstance(rank, str) or callable(rank) else rank
+    return _collect_ranks(one if isinstance(one, str) else _take_function(one) for one in given)
 
 
 def load_metric(text: str) -> UserMetric:
@@ -142,9 +146,7 @@ def load_metric(text: str) -> UserMetric:
             f"--rank {text}: the file has no function {chosen!r}{suggest_name(chosen, functions)} "
             f"(it has: {known})"
         )
-    if chosen in Metrics.__struct_fields__ or len(chosen) > _LONGEST_NAME:
-        why = "is the name of one of our metrics" if len(chosen) <= _LONGEST_NAME else "is too long"
-        raise UsageError(f"--rank {text}: {chosen[:_LONGEST_NAME]} {why}; rename the function")
+    _check_metric_name(chosen, f"--rank {text}")
     digest = hashlib.sha256(loader.source).hexdigest()
     return UserMetric(chosen, str(path), digest, functions[chosen])
 
@@ -185,6 +187,58 @@ def decode_failure(line: bytes | None) -> str | None:
     if line is None or not line.startswith(_FAILURE):
         return None
     return str(msgspec.json.decode(line)["metric_failure"])
+
+
+def _collect_ranks(
+    ranks: Iterable[str | UserMetric],
+) -> tuple[tuple[str, ...], tuple[UserMetric, ...]]:
+    """Return the names of metrics in their order, and the metrics of the user among them.
+
+    Raises:
+        UsageError: no metric has that name, or two metrics of the user have one name.
+    """
+    names: list[str] = []
+    own: dict[str, UserMetric] = {}
+    for one in ranks:
+        if isinstance(one, str):
+            names.append(parse_metric_name(one))
+            continue
+        if one != own.setdefault(one.name, one):
+            raise UsageError(
+                f"rank: {one.file} and {own[one.name].file} both have a metric {one.name}; rename "
+                "one of the functions"
+            )
+        names.append(one.name)
+    return tuple(dict.fromkeys(names)), tuple(own.values())
+
+
+def _take_function(function: Callable[[MetricInput], float]) -> UserMetric:
+    """Return the metric of a function that Python code gives.
+
+    Raises:
+        UsageError: the value is no function, or its name cannot head a column.
+    """
+    if not isinstance(function, FunctionType):
+        raise UsageError(
+            "rank must be the name of a metric or a function defined with def, found a value of "
+            f"type {type(function).__name__}"
+        )
+    name = function.__name__
+    if not name.isidentifier():
+        raise UsageError(f"rank: {name} has no name for its column; define the function with def")
+    _check_metric_name(name, "rank")
+    return UserMetric(name, function.__code__.co_filename, "", function)
+
+
+def _check_metric_name(name: str, where: str) -> None:
+    """Refuse a function whose name a metric of the user cannot have.
+
+    Raises:
+        UsageError: the name is one of Onetape's metrics, or too long.
+    """
+    if name in Metrics.__struct_fields__ or len(name) > _LONGEST_NAME:
+        why = "is too long" if len(name) > _LONGEST_NAME else "is the name of one of our metrics"
+        raise UsageError(f"{where}: {name[:_LONGEST_NAME]} {why}; rename the function")
 
 
 def _is_file(text: str) -> bool:

@@ -20,8 +20,8 @@ from onetape.optimization.frame_search import (
     load_context,
     plan_values,
 )
-from onetape.optimization.ranking import parse_metric_name
 from onetape.optimization.search_options import SearchOptions
+from onetape.optimization.user_metrics import Rank, parse_python_ranks
 from onetape.optimization.walk_forward import WalkForward, WindowEvaluator
 from onetape.optimization.walk_forward import walk_forward as run
 from onetape.optimization.windows import make_windows, parse_scheme
@@ -88,7 +88,7 @@ def walk_forward(
     *,
     anchored: bool = False,
     boundary: str = "close",
-    rank: str | Sequence[str] = "sharpe",
+    rank: Rank | Sequence[Rank] = "sharpe",
     min_trades: int = 20,
     sampler: str = "grid",
     trials: int | None = None,
@@ -127,14 +127,15 @@ def walk_forward(
         jobs: Processes; None: as many as processors.
 
     Raises:
-        UsageError: an argument is invalid.
+        UsageError: an argument is invalid, or a function of `rank` gives no finite number.
         DataError: the range is shorter than one training and one test part.
         ConfigurationError: no combination gives a result.
         OnetapeError: as for a backtest.
     """
-    names = (rank,) if isinstance(rank, str) else tuple(rank)
+    metrics, user_metrics = parse_python_ranks(rank)
     options = SearchOptions(
-        metrics=tuple(parse_metric_name(name) for name in names),
+        metrics=metrics,
+        user_metrics=user_metrics,
         processes=jobs or count_processors(),
         sampler=sampler,
         trials=trials,
@@ -149,7 +150,7 @@ def walk_forward(
     )
     context = load_context(candles, plan, given)
     parts = make_windows(context.window, scheme)
-    found = evaluate_values(plan, options, WindowEvaluator(cls, context, parts))
+    found = evaluate_values(plan, options, WindowEvaluator(cls, context, parts, user_metrics))
     good = [one for one in found if "error" not in one]
     return WalkForwardResult(
         run(cls, good, context, parts, scheme, options.metrics, min_trades, looks)
