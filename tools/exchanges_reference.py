@@ -16,7 +16,7 @@ import ccxt.pro
 
 from onetape.core.quirks import QUIRKS, get_quirks
 from onetape.core.symbols import SIMULATOR_ID
-from onetape.exchange.dialects import DIALECTS, Dialect, Evidence
+from onetape.exchange.dialects import DIALECTS, Dialect, TestLevel
 from onetape.websocket.marks import find_mark_reader
 from trader.live.opening import LIVE_EXCHANGES, UNTESTED_EXCHANGES, describe_live_obstacle
 
@@ -28,7 +28,7 @@ Part = Literal["candles", "stream", "live"]
 class Shown(NamedTuple):
     """How far a feature was tried, and the file of the tests that show it."""
 
-    evidence: Evidence
+    evidence: TestLevel
     test: str
 
 
@@ -187,12 +187,12 @@ def _iterate_corrections() -> Iterator[str]:
             yield f"- `{name}`: {text}.\n"
 
 
-def _get_evidence(name: str, part: Part) -> Evidence:
+def _get_evidence(name: str, part: Part) -> TestLevel:
     found = EVIDENCE.get((_get_ccxt_name(name), part))
     return "untested" if found is None else found.evidence
 
 
-def _choose_weaker(first: Evidence, second: Evidence) -> Evidence:
+def _choose_weaker(first: TestLevel, second: TestLevel) -> TestLevel:
     return first if first != _SIMULATOR else second
 
 
