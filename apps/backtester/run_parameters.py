@@ -23,7 +23,10 @@ def load_with_run(file: Path | None, flags: SettingsTree, name: str) -> Loaded[B
         ConfigurationError: the choice, the file or the environment cannot be used.
     """
     saved = load_choice(name)
-    run = RunParameters(saved.folder.name, saved.choice.strategy, saved.parameters, saved.origin)
+    choice = saved.choice
+    run = RunParameters(
+        saved.folder.name, choice.strategy, saved.parameters, choice.settings, saved.origin
+    )
     loaded = load_settings_with_run(BacktesterSettings, "backtester", file, flags, run)
     with loaded.places.adding_places_to_errors():
         symbols, timeframe = parse_symbols(loaded.settings), parse_timeframe(loaded.settings)

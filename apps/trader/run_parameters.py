@@ -31,7 +31,10 @@ def load_trader_settings(
     if name is None:
         return load_settings(TraderSettings, "trader", file, flags)
     saved = load_choice(name)
-    run = RunParameters(saved.folder.name, saved.choice.strategy, saved.parameters, saved.origin)
+    choice = saved.choice
+    run = RunParameters(
+        saved.folder.name, choice.strategy, saved.parameters, choice.settings, saved.origin
+    )
     loaded = load_settings_with_run(TraderSettings, "trader", file, flags, run)
     settings = loaded.settings
     with loaded.places.adding_places_to_errors():

@@ -15,7 +15,8 @@ def optimize(
         list[str] | None,
         typer.Option(
             metavar="NAME=VALUES",
-            help="Values to try: 5:50:5 (from, to, step) or 20,50,100; repeat for several.",
+            help="Values to try: 5:50:5 (from, to, step) or 20,50,100; repeat for several. "
+            "Settings too: exits.stop_loss=0.02,0.05.",
         ),
     ] = None,
     sampler: Annotated[

@@ -17,6 +17,10 @@ from onetape.core.clock import format_day
 from onetape.core.digits import choose_money_decimals
 from onetape.core.message_text import format_count
 from onetape.core.symbols import split_symbol
+from onetape.optimization.account_parameters import (
+    format_account_flags,
+    select_strategy_parameters,
+)
 from onetape.optimization.neighbourhood import compute_neighbour_medians
 from onetape.optimization.optimization_runner import Optimization, find_best
 from onetape.optimization.ranking import (
@@ -341,9 +345,9 @@ def format_backtest_command(
         given: Flags that a backtest takes too, without strategy and parameters.
     """
     words = ["uv", "run", "backtester", "--strategy", optimization.config.strategy.name]
-    for name, value in result["parameters"].items():
+    for name, value in select_strategy_parameters(result["parameters"]).items():
         words += ["--param", f"{name}={format_parameter_value(value)}"]
-    return shlex.join([*words, *given])
+    return shlex.join([*words, *given, *format_account_flags(result["parameters"])])
 
 
 def format_metric(optimization: Optimization, metric: str, value: float | None) -> str:

@@ -30,6 +30,8 @@ class RunParameters(msgspec.Struct, frozen=True):
     """Strategy as `--strategy` takes it."""
     parameters: Mapping[str, str]
     """Value of each parameter by name, as `--param` takes it."""
+    settings: Mapping[str, str]
+    """Value of each other setting by its dotted key, such as `exits.stop_loss`."""
     origin: str
     """Text that names the run, the window and the candles that the parameters come from."""
 
@@ -60,7 +62,8 @@ def load_settings_with_run(
             f"--params-from {run.run}: its parameters are those of strategy {run.strategy}, and "
             f"the settings name {named}; give --strategy {run.strategy}, or name a run of {named}"
         )
-    tree: SettingsTree = {_STRATEGY: run.strategy, _PARAMETERS: dict(run.parameters)}
+    used = {key: text for key, text in run.settings.items() if not _is_given(model, key, flags)}
+    tree: SettingsTree = {_STRATEGY: run.strategy, _PARAMETERS: dict(run.parameters), **used}
 
     def place(key: str) -> str:
         del key
@@ -69,17 +72,30 @@ def load_settings_with_run(
     source = Source(place, UsageError, replaces_tables=True)
     loaded = load_settings(model, app, file, flags, run=(tree, source))
     given = cast("Mapping[str, str]", flags.get(_PARAMETERS) or {})
-    loaded.run_text = _describe_run_parameters(run, given)
+    loaded.run_text = _describe_run_parameters(run, given, used)
     return loaded
 
 
-def _describe_run_parameters(run: RunParameters, given: Mapping[str, str]) -> str:
-    """Return a text with the parameters of a run, their origin, and those that --param replaced."""
-    values = ", ".join(f"{name}={value}" for name, value in run.parameters.items())
+def _is_given(model: type[msgspec.Struct], key: str, flags: SettingsTree) -> bool:
+    """Return whether a flag gives a setting, or another kind that its number is not for."""
+    one = collect_settings(model).get(key)
+    kind = "" if one is None else one.setting.number_of
+    keys = (key, f"{key.rpartition('.')[0]}.{kind}") if kind else (key,)
+    return any(flags.get(one) is not None for one in keys)
+
+
+def _describe_run_parameters(
+    run: RunParameters, given: Mapping[str, str], used: Mapping[str, str]
+) -> str:
+    """Return which parameters a run has given, from where, and which ones flags give instead."""
+    chosen = {**run.parameters, **used}
+    values = ", ".join(f"{name}={value}" for name, value in chosen.items())
     own = ", ".join(f"{name}={value}" for name, value in given.items())
+    replaced = ", ".join(key for key in run.settings if key not in used)
     return (
         f"parameters of {run.strategy}: {values} from {run.origin}"
         f"{f'; by --param instead: {own}' if own else ''}"
+        f"{f'; by flags instead: {replaced}' if replaced else ''}"
     )
 
 

@@ -3,15 +3,13 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple, cast, get_args, get_origin
+from typing import Any, NamedTuple, cast, get_args, get_origin
 
 import msgspec
 
 from onetape.cli.setting_sources import TABLE, Source
 from onetape.core.setting import DeclaredSetting
-
-#: One entry of a table as text: `24=0.005`, or `"24": 0.005`.
-_ENTRY: Final = r"""\s*(["']?)([\w.-]+)\1\s*[=:]\s*(["']?)([^\s"'{}=:]+)\3\s*"""
+from onetape.core.table_text import parse_table
 
 
 class Converted(NamedTuple):
@@ -102,26 +100,6 @@ def _parse_table(declared: DeclaredSetting, text: str, source: Source) -> dict[i
         return {_convert(key, int): _convert(value, float) for key, value in table.items()}
     except msgspec.ValidationError as error:
         raise _make_refusal(declared.key, _describe_expected(str(error)), text, source) from error
-
-
-def parse_table(text: str) -> dict[str, str] | None:
-    """Return the entries of a table written as `0=0.02,24=0.005` or `{"0": 0.02, "24": 0.005}`.
-
-    Returns:
-        Text of each value by key; None if the text is no such table, or a key occurs twice.
-    """
-    inside = text.strip()
-    if inside.startswith("{") and inside.endswith("}"):
-        inside = inside[1:-1].strip()
-        if not inside:
-            return {}
-    table: dict[str, str] = {}
-    for part in inside.split(","):
-        entry = re.fullmatch(_ENTRY, part)
-        if entry is None or entry[2] in table:
-            return None
-        table[entry[2]] = entry[4]
-    return table
 
 
 def _convert(value: object, kind: Any) -> Any:

@@ -232,13 +232,28 @@ class DeclaredStruct(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             UsageError: the text names the setting, the allowed values and the found value.
         """
-        for declared in _list_limited_settings(type(self)):
-            value = getattr(self, declared.path[0])
-            if value is not None and not (value in declared.choices or _fits(declared, value)):
-                key = f"{self.section}.{declared.name}" if self.section else declared.name
-                raise UsageError(
-                    _explain_refusal(declared, value), setting=declared.setting.key or key
-                )
+        for one in _list_limited_settings(type(self)):
+            value = getattr(self, one.path[0])
+            if value is not None:
+                key = f"{self.section}.{one.name}" if self.section else one.name
+                check_setting_value(one, value, one.setting.key or key)
+
+
+def check_setting_value(one: DeclaredSetting, value: Any, key: str) -> None:
+    """Refuse a value outside the declared bounds or words of a setting.
+
+    Args:
+        one: The setting.
+        value: Value of the declared type.
+        key: Dotted key, by which an error finds the place where the setting was given.
+
+    Raises:
+        UsageError: the text begins with the name of the setting, and has the allowed values and
+            the found value.
+    """
+    has_limits = bool(one.choices or _get_bounds(one.setting))
+    if has_limits and not (value in one.choices or _fits(one, value)):
+        raise UsageError(_explain_refusal(one, value), setting=key)
 
 
 @cache

@@ -10,6 +10,10 @@ from onetape.backtest.models import CandleWindow, HigherTimeframes
 from onetape.backtest.records import BiasCheck
 from onetape.backtest.warm_up import find_run_segments
 from onetape.core.errors import OnetapeError
+from onetape.optimization.account_parameters import (
+    apply_account_parameters,
+    select_strategy_parameters,
+)
 from onetape.optimization.ranking import TrialResult
 from onetape.optimization.space import format_parameter_value
 from onetape.strategies.segments import evaluate_by_segment
@@ -33,10 +37,16 @@ def check_best(
     """
     if not order:
         return None
+    point = order[0]["parameters"]
     parameters = {
-        name: format_parameter_value(value) for name, value in order[0]["parameters"].items()
+        name: format_parameter_value(value)
+        for name, value in select_strategy_parameters(point).items()
     }
-    best = replace(config, strategy=replace(config.strategy, parameters=parameters))
+    best = replace(
+        config,
+        strategy=replace(config.strategy, parameters=parameters),
+        account=apply_account_parameters(config.account, point),
+    )
     try:
         strategy = make_strategy_factory(best)()
         segments = find_run_segments(window, higher, strategy)

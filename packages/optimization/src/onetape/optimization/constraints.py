@@ -42,6 +42,8 @@ class Constraint(Struct, frozen=True):
     """The condition as it was given."""
     tree: ast.Compare
     """Syntax tree of the condition, with the nodes that `_evaluate_node` handles only."""
+    names: tuple[str, ...]
+    """Names of the parameters in the condition."""
 
     def check_names(self, names: Iterable[str]) -> None:
         """Check that each parameter of the condition exists.
@@ -53,10 +55,10 @@ class Constraint(Struct, frozen=True):
             UsageError: a parameter is unknown.
         """
         known = [*names]
-        for node in ast.walk(self.tree):
-            if isinstance(node, ast.Name) and node.id not in known:
-                hint = suggest_name(node.id, known)
-                raise UsageError(f"--constraint {self.text!r}: no parameter {node.id!r}{hint}")
+        for name in self.names:
+            if name not in known:
+                hint = suggest_name(name, known)
+                raise UsageError(f"--constraint {self.text!r}: no parameter {name!r}{hint}")
 
     def is_met(self, parameters: Mapping[str, Any]) -> bool:
         """Return whether a combination meets the condition.
@@ -84,12 +86,18 @@ def parse_constraint(text: str) -> Constraint:
         raise _make_constraint_error(text) from error
     if not isinstance(tree, ast.Compare):
         raise _make_constraint_error(text)
-    _check_node(tree, text)
-    return Constraint(text.strip(), tree)
+    return Constraint(text.strip(), tree, tuple(_collect_names(tree, text)))
 
 
-def _check_node(node: ast.expr, text: str) -> None:
-    """Raise `UsageError` if a syntax tree has another node than comparisons and arithmetic."""
+def _collect_names(node: ast.expr, text: str) -> list[str]:
+    """Return the names of the parameters of a condition, each as often as it occurs.
+
+    Raises:
+        UsageError: the syntax tree has another node than comparisons and arithmetic.
+    """
+    name = _get_name(node)
+    if name is not None:
+        return [name]
     match node:
         case ast.Compare() if all(type(comparison) in _COMPARISONS for comparison in node.ops):
             operands = [node.left, *node.comparators]
@@ -97,12 +105,22 @@ def _check_node(node: ast.expr, text: str) -> None:
             operands = [node.left, node.right]
         case ast.UnaryOp(op=ast.USub()):
             operands = [node.operand]
-        case ast.Name() | ast.Constant(value=int() | float() | str()):
+        case ast.Constant(value=int() | float() | str()):
             operands = []
         case _:
             raise _make_constraint_error(text)
-    for operand in operands:
-        _check_node(operand, text)
+    return [name for operand in operands for name in _collect_names(operand, text)]
+
+
+def _get_name(node: ast.expr) -> str | None:
+    """Return the name of a parameter: `fast`, or `exits.stop_loss`; None: the node is no name."""
+    match node:
+        case ast.Name():
+            return node.id
+        case ast.Attribute(value=ast.Name()):
+            return f"{node.value.id}.{node.attr}"
+        case _:
+            return None
 
 
 def _evaluate_node(node: ast.expr, parameters: Mapping[str, Any]) -> Any:
@@ -121,8 +139,8 @@ def _evaluate_node(node: ast.expr, parameters: Mapping[str, Any]) -> Any:
             return _OPERATIONS[type(node.op)](left, right)
         case ast.UnaryOp():
             return -_evaluate_node(node.operand, parameters)
-        case ast.Name():
-            return parameters[node.id]
+        case ast.Name() | ast.Attribute(value=ast.Name()):
+            return parameters[_get_name(node) or ""]
         case ast.Constant():
             return node.value
         case _:

@@ -22,6 +22,10 @@ from onetape.engine import (
     make_metrics_context,
     simulate,
 )
+from onetape.optimization.account_parameters import (
+    apply_account_parameters,
+    select_strategy_parameters,
+)
 from onetape.optimization.details import make_trial_details
 from onetape.optimization.space import ParameterSet
 from onetape.optimization.user_metrics import (
@@ -120,19 +124,25 @@ def compute_parts(
 
 
 def evaluate_parts(
-    strategy: Strategy, context: SearchContext
+    strategy: Strategy, context: SearchContext, rules: AccountConfig | None = None
 ) -> tuple[SimulationResult, SimulationResult]:
     """Return the backtests of the in-sample and of the out-of-sample part.
 
     Each is evaluated on its own candles, so that not even a strategy that looks ahead sees the
     out-of-sample part.
 
+    Args:
+        strategy: The strategy.
+        context: Candles and rules.
+        rules: Rules of the account; None: those of the context.
+
     Raises:
         OnetapeError: the strategy failed; the text names the place.
     """
     lookback = max(get_lookback(strategy), context.closes_before)
     first, second = compute_parts(context, lookback)
-    return simulate_part(strategy, context, first), simulate_part(strategy, context, second)
+    inside = simulate_part(strategy, context, first, rules)
+    return inside, simulate_part(strategy, context, second, rules)
 
 
 def simulate_part(
@@ -228,8 +238,9 @@ class Evaluator:
         line: dict[str, Any] = {"parameters": job.parameters}
         try:
             with self._columns.activate():
-                strategy = self._strategy(**job.parameters)
-                first, second = evaluate_parts(strategy, self._context)
+                strategy = self._strategy(**select_strategy_parameters(job.parameters))
+                rules = apply_account_parameters(self._context.rules, job.parameters)
+                first, second = evaluate_parts(strategy, self._context, rules)
             metrics_contexts = self._context.metrics_contexts
             own = self._own_metrics
             line["in_sample"] = compute_part_metrics(first, metrics_contexts[0], own, "in-sample")

@@ -15,7 +15,7 @@ from onetape.core.candle_gaps import find_gaps
 from onetape.core.candles import Candles, SeriesKey
 from onetape.core.digest import compute_code_digest, compute_data_digest
 from onetape.core.timeframes import Timeframe
-from onetape.optimization import details, evaluate, user_metrics
+from onetape.optimization import account_parameters, details, evaluate, user_metrics
 from onetape.optimization.evaluate import SearchContext
 from onetape.store.candles import read_last_closed
 from onetape.store.database import Store
@@ -71,6 +71,7 @@ def _compute_engine_digest() -> str:
     return compute_code_digest(
         Path(onetape.core.__path__[0]),
         Path(onetape.engine.__path__[0]),
+        Path(account_parameters.__file__),
         Path(evaluate.__file__),
         Path(details.__file__),
         Path(user_metrics.__file__),

@@ -25,6 +25,12 @@ from onetape.backtest.warm_up import find_run_segments, skip_startup_candles
 from onetape.core.errors import ConfigurationError, OnetapeError
 from onetape.core.folders import DATA_FOLDER
 from onetape.core.message_text import format_count
+from onetape.engine import AccountConfig
+from onetape.optimization.account_parameters import (
+    apply_account_parameters,
+    make_account_ranges,
+    select_strategy_parameters,
+)
 from onetape.optimization.best_check import check_best
 from onetape.optimization.evaluate import Evaluator, Job, SearchContext, count_in_sample_candles
 from onetape.optimization.folder import Results, open_results
@@ -159,14 +165,19 @@ def plan_search(config: BacktestConfig, options: SearchOptions) -> SearchPlan:
     """
     with stdout_to_stderr():
         cls = load_strategy_class(config.strategy.name, config.strategy.user_folder)
-    ranges = make_ranges(cls, config.strategy.parameters, is_random=options.is_random)
+    given, is_random = config.strategy.parameters, options.is_random
+    settings = make_account_ranges(given, is_random=is_random)
+    ranges = make_ranges(cls, select_strategy_parameters(given), settings, is_random=is_random)
     for constraint in options.constraints:
         constraint.check_names(parameter.name for parameter in ranges)
-    return prepare_plan(cls, ranges, options)
+    return prepare_plan(cls, ranges, options, config.account)
 
 
 def prepare_plan(
-    cls: type[Strategy], ranges: tuple[ParameterRange, ...], options: SearchOptions
+    cls: type[Strategy],
+    ranges: tuple[ParameterRange, ...],
+    options: SearchOptions,
+    account: AccountConfig,
 ) -> SearchPlan:
     """Return the plan of an optimization, with the lookback of its combinations.
 
@@ -175,7 +186,7 @@ def prepare_plan(
     Raises:
         UsageError: the strategy takes none of the combinations.
     """
-    plan = SearchPlan(cls, ranges, options.constraints)
+    plan = SearchPlan(cls, ranges, options.constraints, account)
     if options.sampler not in OWN_SAMPLERS:
         plan.probe(options.seed)
         return plan
@@ -196,7 +207,8 @@ def load_market(config: BacktestConfig, plan: SearchPlan, options: SearchOptions
     key = config.key
     furthest = plan.longest_higher or plan.furthest
     with open_run_database(config) as store:
-        window = load_window(store, key, config, lookback=get_lookback(plan.furthest))
+        longest = replace(config, account=plan.longest_sizing or config.account)
+        window = load_window(store, key, longest, lookback=get_lookback(plan.furthest))
         window = skip_startup_candles(window, plan.furthest)
         higher = load_higher(store, window, furthest, config)
         steps, trading_rules_text = load_trading_rules(store, key, config, window.candles)
@@ -206,7 +218,7 @@ def load_market(config: BacktestConfig, plan: SearchPlan, options: SearchOptions
             replace(config.account, trading_rules=steps),
             higher.candles,
             load_intrabar_into_memory(store, window, config),
-            config.account.closes_before,
+            plan.closes_before,
             UnexplainedGaps(window.gaps, higher.gaps),
             has_stored_volume(store, window),
         )
@@ -266,11 +278,12 @@ def _judge_best(
         return None
     try:
         with stdout_to_stderr():
-            best = plan.strategy(**order[0]["parameters"])
+            point = order[0]["parameters"]
+            rules = apply_account_parameters(context.rules, point)
             return judge(
-                best,
+                plan.make_strategy(point),
                 found,
-                context,
+                replace(context, rules=rules),
                 counts.market,
                 options.seed,
                 is_by_sharpe=options.metrics == ("sharpe",),

@@ -5,6 +5,10 @@ from pathlib import Path
 
 from onetape.backtest.config import BacktestConfig
 from onetape.backtest.storage.choices import Choice, save_choice
+from onetape.optimization.account_parameters import (
+    collect_setting_texts,
+    select_strategy_parameters,
+)
 from onetape.optimization.evaluate import SearchContext
 from onetape.optimization.ranking import TrialResult
 from onetape.optimization.search_options import SearchOptions
@@ -42,6 +46,7 @@ def save_best(
         start=context.window.start,
         end=context.split,
         parameters=None if best is None else _format_parameters(best["parameters"]),
+        settings={} if best is None else collect_setting_texts(best["parameters"]),
     )
     save_choice(folder, choice)
 
@@ -72,5 +77,6 @@ def save_newest(
 
 
 def _format_parameters(parameters: ParameterSet) -> dict[str, str]:
-    """Return the values of a combination as `--param` takes them."""
-    return {name: format_parameter_value(value) for name, value in parameters.items()}
+    """Return the values of a combination that the strategy takes, as `--param` takes them."""
+    own = select_strategy_parameters(parameters)
+    return {name: format_parameter_value(value) for name, value in own.items()}

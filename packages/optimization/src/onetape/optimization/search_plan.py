@@ -5,6 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from onetape.core.errors import OnetapeError, UsageError
+from onetape.engine import AccountConfig
+from onetape.optimization.account_parameters import (
+    apply_account_parameters,
+    select_strategy_parameters,
+)
 from onetape.optimization.constraints import Constraint
 from onetape.optimization.folder import make_result_key
 from onetape.optimization.ranking import TrialResult
@@ -29,6 +34,8 @@ class SearchPlan:
     ranges: tuple[ParameterRange, ...]
     """Values or bounds of each parameter."""
     constraints: tuple[Constraint, ...] = ()
+    account: AccountConfig = field(default_factory=AccountConfig)
+    """Rules of the account, for everything that a combination does not name."""
     points: list[ParameterSet] = field(default_factory=list[ParameterSet])
     """Combinations to evaluate."""
     failed: list[TrialResult] = field(default_factory=list[TrialResult])
@@ -43,6 +50,8 @@ class SearchPlan:
     """Strategy with the longest lookback."""
     longest_higher: Strategy | None = None
     """Strategy with the longest lookback over higher timeframes."""
+    longest_sizing: AccountConfig | None = None
+    """Rules whose sizing depends on the largest number of closes before an entry."""
     is_prepared: bool = False
     """Whether candles are loaded; combinations with a longer lookback are then refused."""
     _seen: set[str] = field(default_factory=set[str])
@@ -63,7 +72,8 @@ class SearchPlan:
             return False
         try:
             with stdout_to_stderr():
-                strategy = self.strategy(**point)
+                strategy = self.make_strategy(point)
+            rules = apply_account_parameters(self.account, point)
             lookback, higher = get_lookback(strategy), get_higher_lookback(strategy)
         except UsageError as error:
             self._refuse(str(error))
@@ -72,7 +82,7 @@ class SearchPlan:
             text = str(error) if isinstance(error, OnetapeError) else _format_error_with_type(error)
             self.failed.append({"parameters": point, "error": " ".join(text.split())})
             return False
-        if not self._accept_lookback(strategy, lookback, higher):
+        if not self._accept_lookback(strategy, rules, lookback, higher):
             return False
         self.points.append(point)
         self._keys.add(key)
@@ -83,6 +93,20 @@ class SearchPlan:
         """Return the strategy with the longest lookback; the plan has a combination."""
         assert self.longest is not None  # noqa: S101 - a plan without a combination is refused
         return self.longest
+
+    @property
+    def closes_before(self) -> int:
+        """Return the largest number of closes before an entry that a size depends on."""
+        rules = self.account if self.longest_sizing is None else self.longest_sizing
+        return rules.closes_before
+
+    def make_strategy(self, point: ParameterSet) -> Strategy:
+        """Return the strategy with the parameters of a combination.
+
+        Raises:
+            UsageError: the strategy refuses them.
+        """
+        return self.strategy(**select_strategy_parameters(point))
 
     def has(self, point: ParameterSet) -> bool:
         """Return whether a combination can be evaluated and was added."""
@@ -98,10 +122,11 @@ class SearchPlan:
         corners = itertools.islice(itertools.product(*ends), _MOST_CORNERS)
         probes: list[dict[str, Any]] = [dict(zip(names, corner, strict=True)) for corner in corners]
         probes += itertools.islice(iterate_random_points(self.ranges, _PROBES, seed), _PROBES)
-        inner = SearchPlan(self.strategy, self.ranges, self.constraints)
+        inner = SearchPlan(self.strategy, self.ranges, self.constraints, self.account)
         for point in probes:
             inner.add(point)
         self.longest, self.longest_higher = inner.longest, inner.longest_higher
+        self.longest_sizing = inner.longest_sizing
         if not inner.points:
             inner.check_not_empty()
 
@@ -116,18 +141,24 @@ class SearchPlan:
             why = texts[0] if texts else "there is none"
             raise UsageError(f"no combination can be tried ({self.invalid:,} refused); last: {why}")
 
-    def _accept_lookback(self, strategy: Strategy, lookback: int, higher: int) -> bool:
+    def _accept_lookback(
+        self, strategy: Strategy, rules: AccountConfig, lookback: int, higher: int
+    ) -> bool:
         longest = -1 if self.longest is None else get_lookback(self.longest)
         longest_higher = (
             -1 if self.longest_higher is None else get_higher_lookback(self.longest_higher)
         )
-        if self.is_prepared and (lookback > longest or higher > longest_higher):
+        is_longer = lookback > longest or higher > longest_higher
+        if self.is_prepared and (is_longer or rules.closes_before > self.closes_before):
+            lookback = max(lookback, rules.closes_before)
             self._refuse(f"it looks back {lookback:,} candles, more than were prepared")
             return False
         if lookback > longest:
             self.longest = strategy
         if higher > longest_higher:
             self.longest_higher = strategy
+        if self.longest_sizing is None or rules.closes_before > self.closes_before:
+            self.longest_sizing = rules
         return True
 
     def _refuse(self, why: str) -> None:

@@ -6,7 +6,7 @@ the strategy declares; its draws are seeded, and a longer search begins with tho
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from random import Random
 from typing import Any, Final
@@ -91,13 +91,18 @@ def format_parameter_value(value: Any) -> str:
 
 
 def make_ranges(
-    cls: type[Strategy], given: Mapping[str, str], *, is_random: bool
+    cls: type[Strategy],
+    given: Mapping[str, str],
+    further: Sequence[ParameterRange] = (),
+    *,
+    is_random: bool,
 ) -> tuple[ParameterRange, ...]:
     """Return the range of each parameter of a strategy, in the order written.
 
     Args:
         cls: The strategy.
-        given: Texts by name: `14`, `20,50,100`, `5:50:5` (the end included) or `5:50`.
+        given: Texts by name, as `parse_range` takes them.
+        further: Ranges that are no parameters of the strategy; they come last.
         is_random: Whether other parameters are drawn from the declared bounds; else they keep
             their defaults.
 
@@ -113,11 +118,12 @@ def make_ranges(
                 setting=make_setting_key(name),
             )
     ranges = tuple(
-        _parse_given_range(cls.name, info, given[info.name], is_random=is_random)
+        parse_range(f"strategy {cls.name}: ", info, given[info.name], is_random=is_random)
         if info.name in given
         else _make_declared_range(info, is_random=is_random)
         for info in known.values()
     )
+    ranges = (*ranges, *further)
     if all(one.is_fixed for one in ranges):
         example = next(iter(known), "period")
         raise UsageError(
@@ -170,25 +176,32 @@ def _make_declared_range(info: ParameterInfo, *, is_random: bool) -> ParameterRa
     return ParameterRange(info.name, (), info.ge, info.le, is_whole=info.type is int)
 
 
-def _parse_given_range(
-    strategy: str, info: ParameterInfo, text: str, *, is_random: bool
-) -> ParameterRange:
+def parse_range(owner: str, info: ParameterInfo, text: str, *, is_random: bool) -> ParameterRange:
+    """Return the range of a text: `14`, `20,50,100`, `5:50:5` (the end included) or `5:50`.
+
+    Args:
+        owner: Beginning of the texts of errors, such as `strategy rsi: `.
+        info: The parameter.
+        text: The text.
+        is_random: Whether `5:50` takes any value between its ends.
+
+    Raises:
+        UsageError: an invalid value.
+    """
     if info.type in (int, float) and ":" in text:
-        low, high, step = _parse_range_ends(strategy, info, text)
+        low, high, step = _parse_range_ends(owner, info, text)
         if step is None and is_random:
-            _refuse_outside(
-                strategy, info, (_convert_number(info, low), _convert_number(info, high))
-            )
+            _refuse_outside(owner, info, (_convert_number(info, low), _convert_number(info, high)))
             return ParameterRange(info.name, (), float(low), float(high), is_whole=info.type is int)
-        values = _list_range_values(strategy, info, text, (low, high, step))
+        values = _list_range_values(owner, info, text, (low, high, step))
     else:
-        values = tuple(_parse_value(strategy, info, part) for part in text.split(","))
-    _refuse_outside(strategy, info, values)
+        values = tuple(_parse_value(owner, info, part) for part in text.split(","))
+    _refuse_outside(owner, info, values)
     return ParameterRange(info.name, tuple(dict.fromkeys(values)))
 
 
 def _parse_range_ends(
-    strategy: str, info: ParameterInfo, text: str
+    owner: str, info: ParameterInfo, text: str
 ) -> tuple[Decimal, Decimal, Decimal | None]:
     """Return the ends of a range, and its step if one is given."""
     parts = text.split(":")
@@ -197,30 +210,30 @@ def _parse_range_ends(
     except InvalidOperation:
         numbers = []
     if len(numbers) not in (2, 3) or not all(number.is_finite() for number in numbers):
-        raise _make_parameter_error(strategy, info, "a range such as 5:50:5 (from, to, step)", text)
+        raise _make_parameter_error(owner, info, "a range such as 5:50:5 (from, to, step)", text)
     low, high = numbers[:2]
     step = numbers[2] if len(numbers) == 3 else None
     if low > high or (step is not None and step <= 0):
-        raise _make_parameter_error(strategy, info, "a range that goes up, by a step above 0", text)
+        raise _make_parameter_error(owner, info, "a range that goes up, by a step above 0", text)
     if info.type is int and any(number % 1 for number in numbers):
-        raise _make_parameter_error(strategy, info, "a range of whole numbers", text)
+        raise _make_parameter_error(owner, info, "a range of whole numbers", text)
     return low, high, step
 
 
 def _list_range_values(
-    strategy: str, info: ParameterInfo, text: str, ends: tuple[Decimal, Decimal, Decimal | None]
+    owner: str, info: ParameterInfo, text: str, ends: tuple[Decimal, Decimal, Decimal | None]
 ) -> tuple[Any, ...]:
     low, high, step = ends
     if step is None:
         if info.type is float:
             raise _make_parameter_error(
-                strategy, info, "a range with a step in a grid, as 0.5:2:0.25", text
+                owner, info, "a range with a step in a grid, as 0.5:2:0.25", text
             )
         step = Decimal(1)
     count = int((high - low) // step) + 1
     if count > MOST_COMBINATIONS:
         raise _make_parameter_error(
-            strategy, info, f"a range of {MOST_COMBINATIONS:,} values at most", text
+            owner, info, f"a range of {MOST_COMBINATIONS:,} values at most", text
         )
     # Computed in Decimals, so that values such as 0.3 equal those that are written.
     return tuple(_convert_number(info, low + step * number) for number in range(count))
@@ -230,24 +243,24 @@ def _convert_number(info: ParameterInfo, value: Decimal) -> Any:
     return int(value) if info.type is int else float(value)
 
 
-def _parse_value(strategy: str, info: ParameterInfo, part: str) -> Any:
+def _parse_value(owner: str, info: ParameterInfo, part: str) -> Any:
     text = part.strip()
     if info.type is str:
         return text
     if info.type is bool:
         if text.lower() in _YES_NO:
             return _YES_NO[text.lower()]
-        raise _make_parameter_error(strategy, info, "yes or no", part)
+        raise _make_parameter_error(owner, info, "yes or no", part)
     try:
         return info.type(text)
     except ValueError as error:
         kind = "a whole number" if info.type is int else "a number"
         raise _make_parameter_error(
-            strategy, info, f"{kind}, or several as 20,50,100", part
+            owner, info, f"{kind}, or several as 20,50,100", part
         ) from error
 
 
-def _refuse_outside(strategy: str, info: ParameterInfo, values: tuple[Any, ...]) -> None:
+def _refuse_outside(owner: str, info: ParameterInfo, values: tuple[Any, ...]) -> None:
     for value in values:
         is_fine = not info.choices or value in info.choices
         if isinstance(value, (int, float)) and is_fine:
@@ -256,13 +269,11 @@ def _refuse_outside(strategy: str, info: ParameterInfo, values: tuple[Any, ...])
             )
             is_fine = is_fine and not math.isnan(value)
         if not is_fine:
-            raise _make_parameter_error(strategy, info, info.allowed, format_parameter_value(value))
+            raise _make_parameter_error(owner, info, info.allowed, format_parameter_value(value))
 
 
-def _make_parameter_error(
-    strategy: str, info: ParameterInfo, allowed: str, found: str
-) -> UsageError:
+def _make_parameter_error(owner: str, info: ParameterInfo, allowed: str, found: str) -> UsageError:
     return UsageError(
-        f"strategy {strategy}: {info.name} must be {allowed}, found {found!r}",
+        f"{owner}{info.name} must be {allowed}, found {found!r}",
         setting=make_setting_key(info.name),
     )

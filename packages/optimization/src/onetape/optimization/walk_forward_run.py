@@ -10,6 +10,7 @@ from onetape.backtest.config import BacktestConfig
 from onetape.backtest.storage.choices import WALK_FORWARDS
 from onetape.core.errors import ConfigurationError, UsageError
 from onetape.core.message_text import format_count
+from onetape.optimization.account_parameters import is_account_parameter
 from onetape.optimization.evaluate import SearchContext
 from onetape.optimization.folder import open_results
 from onetape.optimization.optimization_runner import (
@@ -29,6 +30,7 @@ from onetape.optimization.trials_ledger import TrialCounts, TrialsLedger
 from onetape.optimization.walk_forward import WalkForward, WindowEvaluator, walk_forward
 from onetape.optimization.windows import Scheme, make_windows
 from onetape.strategies.output_capture import stdout_to_stderr
+from onetape.strategies.parameters import make_setting_key
 
 
 class WalkForwardRun(Struct, frozen=True):
@@ -67,6 +69,7 @@ def run_walk_forward(
         raise UsageError(
             "--walk-forward takes --sampler grid or random: a window has its own choice"
         )
+    _refuse_account_parameters(config)
     plan = plan_search(config, options)
     market = load_market(config, plan, options)
     window = market.window
@@ -115,3 +118,20 @@ def run_walk_forward(
         counts=counts,
         seconds=round(time.monotonic() - began, 3),
     )
+
+
+def _refuse_account_parameters(config: BacktestConfig) -> None:
+    """Refuse settings of the account among the parameters.
+
+    The test parts are traded by one account, whose exits cannot change while a position is open.
+
+    Raises:
+        UsageError: a setting is among the parameters.
+    """
+    for name in config.strategy.parameters:
+        if is_account_parameter(name):
+            raise UsageError(
+                f"--walk-forward chooses parameters of the strategy, and {name} is a setting of "
+                "the account; give it one value by its flag",
+                setting=make_setting_key(name),
+            )

@@ -54,6 +54,8 @@ class Choice(Struct, frozen=True, kw_only=True):
     """Number of windows of a walk-forward; the last window chose. 0 for an optimization."""
     parameters: dict[str, str] | None
     """Chosen values as `--param` takes them; None: no combination was ranked."""
+    settings: dict[str, str] = {}
+    """Chosen settings of account and exits, by their keys in a settings file."""
 
 
 class SavedChoice(Struct, frozen=True):

@@ -1,0 +1,148 @@
+"""`backtester optimize --param exits.stop_loss=...`: settings of account and exits are tried."""
+
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onetape.core.clock import format_utc
+
+Run = Callable[..., Any]
+Document = dict[str, Any]
+STRATEGY = ("-s", "sma_cross", "--param", "fast=5", "--param", "slow=20")
+ALL = ("--min-trades", "0")
+#: Settings that are tried, and the flags of a backtest with the first and the second value.
+TRIED = {
+    "exits.stop_loss=0.01,0.03": (("--stop-loss", "0.01"), ("--stop-loss", "0.03")),
+    "exits.take_profit=0.01:0.03:0.02": (("--take-profit", "0.01"), ("--take-profit", "0.03")),
+    "exits.time_stop_bars=5:9:4": (("--time-stop", "5"), ("--time-stop", "9")),
+    "exits.target_table=0=0.02,24=0.005|0=0.01": (
+        ("--roi-table", "0=0.02,24=0.005"),
+        ("--roi-table", "0=0.01"),
+    ),
+    "account.sizing=equity_share=0.5,volatility_target=0.2": (
+        ("--sizing", "equity_share=0.5"),
+        ("--sizing", "volatility_target=0.2"),
+    ),
+    "account.cooldown_bars=0,12": (("--cooldown", "0"), ("--cooldown", "12")),
+    "account.reentry=new_signal,while_signal": (
+        ("--reentry", "new_signal"),
+        ("--reentry", "while_signal"),
+    ),
+    "account.trading_hours=08:00-12:00,14:00-22:00|00:00-06:00": (
+        ("--trading-hours", "08:00-12:00,14:00-22:00"),
+        ("--trading-hours", "00:00-06:00"),
+    ),
+}
+
+
+@pytest.fixture
+def refused(backtester: Run, database: Path) -> Callable[..., str]:
+    """Return a function that optimizes with arguments that are refused; it returns the line."""
+    del database
+
+    def run(*arguments: str) -> str:
+        ended = backtester("optimize", "--exchange", "simulator", *STRATEGY, *arguments)
+        assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1), ended.err
+        return ended.err
+
+    return run
+
+
+@pytest.mark.parametrize("text", TRIED)
+def test_both_parts_equal_backtests_with_the_flags_to_the_bit(
+    optimize: Run, backtest_json: Run, text: str
+) -> None:
+    stop = () if text.startswith("exits.stop_loss") else ("--stop-loss", "0.02")
+    found = optimize(*STRATEGY, *ALL, *stop, "--param", text, "--from", "2024-01-20")
+    name = text.partition("=")[0]
+    results = found["results"]
+    assert len(results) == 2
+    values = {str(result["parameters"][name]) for result in results}
+    assert values == {flags[1] for flags in TRIED[text]}
+    for flags in TRIED[text]:
+        [result] = [one for one in results if str(one["parameters"][name]) == flags[1]]
+        for part in ("in_sample", "out_of_sample"):
+            ends = [format_utc(found[part][end]).replace(" ", "T") for end in ("from", "to")]
+            alone = backtest_json(*STRATEGY, *stop, *flags, "--from", ends[0], "--to", ends[1])
+            assert alone.document["metrics"] == result[part]
+
+
+def test_the_command_and_the_saved_run_of_the_best_have_its_settings(
+    optimize: Run, backtest_json: Run
+) -> None:
+    tried = ("--param", "exits.stop_loss=0.01,0.03", "--param", "exits.net_targets=yes")
+    sizing = ("--param", "account.sizing=equity_share=0.25,equity_share=0.5")
+    target = ("--take-profit", "0.05")
+    found = optimize(*STRATEGY, *ALL, *tried, *sizing, *target)
+    words = shlex.split(found["command"])[3:]
+    best = found["results"][0]["parameters"]
+    assert ["--sizing", best["account.sizing"], "--net-targets"] == [
+        words[words.index("--sizing")], words[words.index("--sizing") + 1], "--net-targets"
+    ]  # fmt: skip
+    typed = backtest_json(*words).document
+    run = Path(found["folder"]).name
+    taken = backtest_json_with_note(backtest_json, "--params-from", run, *target)
+    assert taken["metrics"] == typed["metrics"]
+    all_in = ("--sizing", "all_in")
+    replaced = backtest_json_with_note(backtest_json, "--params-from", run, *target, *all_in)
+    assert replaced["metrics"] == backtest_json(*words, *all_in).document["metrics"]
+
+
+def backtest_json_with_note(backtest_json: Run, *arguments: str) -> Document:
+    """Return the document of a backtest that notes on stderr where its parameters come from."""
+    ended = backtest_json(*arguments)
+    assert (ended.code, ended.err.count("exits.stop_loss=")) == (0, 1), ended.err
+    return json.loads(ended.out)
+
+
+def test_a_constraint_may_compare_settings_and_parameters(optimize: Run) -> None:
+    stops = ("--param", "exits.stop_loss=0.01,0.02", "--param", "exits.take_profit=0.015,0.03")
+    found = optimize(*STRATEGY, *ALL, *stops, "--constraint", "exits.take_profit > exits.stop_loss")
+    pairs = [tuple(one["parameters"].values())[2:] for one in found["results"]]
+    assert sorted(pairs) == [(0.01, 0.015), (0.01, 0.03), (0.02, 0.03)]
+    assert found["invalid"] == 1
+
+
+def test_settings_that_do_not_fit_together_are_counted_as_invalid(optimize: Run) -> None:
+    kinds = ("--param", "account.sizing=all_in,risk_per_trade=0.01")
+    found = optimize(*STRATEGY, *ALL, *kinds)
+    assert [one["parameters"]["account.sizing"] for one in found["results"]] == ["all_in"]
+    assert found["invalid"] == 1
+
+
+def test_random_draws_take_any_value_of_a_range(optimize: Run) -> None:
+    draws = ("--sampler", "random", "--trials", "6", "--param", "exits.stop_loss=0.01:0.1")
+    found = optimize(*STRATEGY, *ALL, *draws)
+    stops = {one["parameters"]["exits.stop_loss"] for one in found["results"]}
+    assert len(stops) == 6
+    assert all(0.01 <= stop <= 0.1 for stop in stops)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("exits.stop_loss=0.02,2", ("exits.stop_loss must be above 0 and under 1", "found 2")),
+        ("exits.stop_los=0.02", ("exits.stop_los cannot be tried", "did you mean")),
+        ("account.fee_rate=0,0.001", ("account.fee_rate cannot be tried",)),
+        ("account.sizing=all_in=3,all_in", ("sizing must be", "'all_in=3'")),
+        ("account.sizing=equity_share=2,all_in", ("equity_share must be", "found 2")),
+        ("account.reentry=always,new_signal", ("account.reentry must be one of", "'always'")),
+        ("exits.target_table=0.02|0.03", ("target_table must be written like", "'0.02'")),
+        ("exits.time_stop_bars=1.5,2", ("exits.time_stop_bars must be a whole number", "'1.5'")),
+        ("account.trading_hours=8-12|9-13", ("trading_hours",)),
+    ],
+)
+def test_what_cannot_be_tried_is_one_line(
+    refused: Callable[..., str], text: str, words: tuple[str, ...]
+) -> None:
+    line = refused("--param", text)
+    assert all(word in line for word in words), line
+
+
+def test_a_walk_forward_refuses_settings_of_the_account(refused: Callable[..., str]) -> None:
+    line = refused("--walk-forward", "40d/20d", "--param", "exits.stop_loss=0.01,0.02")
+    assert "exits.stop_loss is a setting of the account" in line
