@@ -1,4 +1,4 @@
-"""Check of docker-compose.yml: every service is started as a plain process, offline, and must work.
+"""Check of docker-compose.yml: services are started as plain processes, offline, and must work.
 
 Each app gets an environment made by docker/install.py, as in its image. The services run one after
 the other in one folder laid out like the image's, with `--exchange simulator` in their own
@@ -80,10 +80,16 @@ class Service:
 
 
 def read_services(file: Path) -> list[Service]:
-    """Return the services of a compose file: backfiller, backtester, trader, then the simulator."""
+    """Return the services of a compose file: backfiller, backtester, trader, then the simulator.
+
+    Those of a cluster need certificates, an extra and the names of other services; tests start
+    their commands (tests/apps/backtester/test_cluster.py).
+    """
     document: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
     services: list[Service] = []
     for name, entry in document["services"].items():
+        if "cluster" in entry.get("profiles", ()):
+            continue
         app = entry["build"]["args"]["APP"]
         program = entry.get("entrypoint", [app])[0]
         environment = {name: str(text) for name, text in entry.get("environment", {}).items()}

@@ -16,6 +16,7 @@ EXPORTS = {
     "backtester": ("--package=onetape-backtester", "--no-dev"),
     "trader": ("--package=onetape-trader", "--no-dev"),
     "build": ("--only-group=build",),
+    "extras/cluster": ("--package=onetape-optimization", "--extra=cluster", "--no-dev"),
     "extras/optuna": ("--package=onetape-optimization", "--extra=optuna", "--no-dev"),
     "extras/parquet": ("--package=onetape-backfiller", "--extra=parquet", "--no-dev"),
     "extras/talib": ("--only-group=dev",),

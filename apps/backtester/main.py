@@ -16,6 +16,7 @@ _COMMANDS: Final = {
     "compare": Command("backtester.commands.compare", "compare_runs"),
     "explain": Command("backtester.commands.explain", "explain_moment", keeps_unknown=True),
     "optimize": Command("backtester.commands.optimize", "optimize", keeps_unknown=True),
+    "cluster": Command("backtester.commands.cluster", "app", is_group=True),
     "check": Command("backtester.commands.check", "check", keeps_unknown=True),
     "costs": Command("backtester.commands.costs", "print_costs"),
     "new-strategy": Command("backtester.commands.new_strategy", "new_strategy"),

@@ -33,7 +33,9 @@ def test_extras_are_lists_with_hashes_and_an_unknown_one_is_refused(repository: 
     text = (repository / lists[0]).read_text(encoding="utf-8")
     assert re.match(r"ta-lib==[\d.]+ \\\n    --hash=sha256:", text)
     assert text.count("==") == 1
-    with pytest.raises(SystemExit, match=r"no extra ta \(there are: optuna, parquet, talib\)"):
+    with pytest.raises(
+        SystemExit, match=r"no extra ta \(there are: cluster, optuna, parquet, talib\)"
+    ):
         extra_lists("ta")
 
 
@@ -73,7 +75,9 @@ def test_no_service_can_gain_rights_write_outside_its_volume_or_be_reached(repos
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
         assert service["security_opt"] == ["no-new-privileges:true"]
-        assert not service.keys() & {"ports", "privileged", "network_mode"}
+        assert not service.keys() & {"privileged", "network_mode"}
+        # Other computers reach the scheduler of a cluster alone, with a certificate.
+        assert "ports" not in service or service["command"][-2:] == ["--tls", "data/tls"]
 
 
 def test_another_trader_is_four_lines_and_has_the_health_check_of_the_first(

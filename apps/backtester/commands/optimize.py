@@ -1,10 +1,15 @@
 """`backtester optimize`: try many combinations of parameters, and judge the best."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from onetape.cli import options
+from onetape.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from onetape.optimization.cluster.address import ClusterAddress
 
 
 def optimize(
@@ -94,6 +99,17 @@ def optimize(
             "--jobs", "-j", min=1, metavar="N", help="Number of processes.  [default: all cores]"
         ),
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Scheduler of a cluster whose workers evaluate: tls://10.0.0.1:8786.",
+        ),
+    ] = None,
+    tls: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Certificates of the cluster."),
+    ] = None,
     json_: options.Json = False,
 ) -> None:
     """Try combinations of parameters on all cores; takes the flags of a backtest too.
@@ -127,6 +143,7 @@ def optimize(
         batch=batch,
         min_trades=min_trades,
         constraints=tuple(parse_constraint(text) for text in constraint or ()),
+        cluster=_parse_cluster(cluster, tls),
     )
     own = [] if strategy is None else ["--strategy", strategy]
     for text in param or ():
@@ -156,8 +173,6 @@ def _refuse_flags_without_effect(
     walk_forward: str | None, anchored: bool, boundary: str | None, out_of_sample: float | None
 ) -> None:
     """Raise `UsageError` for a flag that the chosen kind of search would ignore."""
-    from onetape.core.errors import UsageError
-
     if walk_forward is not None and out_of_sample is not None:
         raise UsageError(
             "--out-of-sample has no effect with --walk-forward, whose test parts are out of "
@@ -169,3 +184,14 @@ def _refuse_flags_without_effect(
             f"{given} has no effect without --walk-forward; add --walk-forward TRAIN/TEST, or "
             f"leave {given} out"
         )
+
+
+def _parse_cluster(cluster: str | None, tls: Path | None) -> "ClusterAddress | None":
+    """Return the address of the scheduler; None: processes of this computer evaluate."""
+    if cluster is None:
+        if tls is not None:
+            raise UsageError("--tls is for a cluster; add --cluster ADDRESS")
+        return None
+    from onetape.optimization.cluster.address import parse_address
+
+    return parse_address(cluster, tls, "--cluster")

@@ -20,6 +20,8 @@ class Command(NamedTuple):
     """Function of the module that runs the command."""
     keeps_unknown: bool = False
     """Whether unknown flags are passed to the function in `context.args` instead of refused."""
+    is_group: bool = False
+    """Whether `function` names a Typer app with commands of its own."""
 
     def load(self) -> Callable[..., Any]:
         """Import the module and return the function."""
@@ -57,6 +59,9 @@ class _LazyCommands(dict[str, Any]):
 
 
 def _build_click_command(name: str, command: Command) -> Any:
+    if command.is_group:
+        group: Any = command.load()
+        return typer.main.get_command(group)
     alone = typer.Typer(add_completion=False, rich_markup_mode=None)
     settings = {"allow_extra_args": True, "ignore_unknown_options": True}
     alone.command(name, context_settings=settings if command.keeps_unknown else None)(

@@ -52,7 +52,7 @@ def make_identity(
         "intrabar": compute_intrabar_identity(context.intrabar, window),
         "rules": repr(context.rules),
         "strategy_digest": compute_strategy_digest(strategy),
-        "engine_digest": _compute_engine_digest(),
+        "engine_digest": compute_engine_digest(),
     }
 
 
@@ -66,7 +66,7 @@ def _collect_unexplained_gaps(
     return {**context.gaps.higher, key.timeframe: find_unexplained(store, key, gaps)}
 
 
-def _compute_engine_digest() -> str:
+def compute_engine_digest() -> str:
     """Return the digest of the engine's code, which computes fills, money and metrics."""
     return compute_code_digest(
         Path(onetape.core.__path__[0]),

@@ -4,8 +4,9 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec import Struct
@@ -45,9 +46,13 @@ from onetape.optimization.space import ParameterRange, ParameterSet, make_ranges
 from onetape.optimization.trial_loop import OptimizationDisplay, Trials, format_failure_line
 from onetape.optimization.trials_ledger import TrialCounts, TrialsLedger, compute_trial_digest
 from onetape.optimization.user_metrics import USER_METRICS, make_metrics_identity
-from onetape.strategies import Strategy, get_lookback, load_strategy_class
+from onetape.optimization.windows import Window
+from onetape.strategies import Strategy, collect_parameters, get_lookback, load_strategy_class
 from onetape.strategies.output_capture import stdout_to_stderr
 from onetape.strategies.segments import UnexplainedGaps
+
+if TYPE_CHECKING:
+    from onetape.optimization.cluster.work_file import ClusterWork
 
 TRIALS: Final = DATA_FOLDER / "trials"
 
@@ -120,7 +125,16 @@ def run_optimization(
     ledger = TrialsLedger(TRIALS, window.key.exchange, window.key.symbol)
     work = Evaluator(plan.strategy, context, options.user_metrics)
     with open_results(OPTIMIZATIONS, market.identity) as results:
-        earlier = evaluate_all(plan, options, market, results, ledger, show_progress, work)
+        earlier = evaluate_all(
+            plan,
+            options,
+            market,
+            results,
+            ledger,
+            show_progress,
+            work,
+            partial(make_cluster_work, config, plan, context, options),
+        )
         found = [results.get_result(point) for point in plan.points]
     plan.check_not_empty()
     outside = len(window.candles) - window.warm_up - context.in_sample
@@ -240,8 +254,20 @@ def evaluate_all(
     ledger: TrialsLedger,
     show_progress: ShowProgress,
     work: Callable[[Job], bytes],
+    make_cluster_work: Callable[[], "ClusterWork"],
 ) -> int:
-    """Evaluate all combinations without a result; return the number with an earlier result."""
+    """Evaluate all combinations without a result; return the number with an earlier result.
+
+    Args:
+        plan: The combinations.
+        options: Options of the optimization.
+        market: Candles and rules.
+        results: Results that are there, and the file of new ones.
+        ledger: Gets each trial before it is evaluated.
+        show_progress: Opens the display of the progress.
+        work: Evaluates a combination in a process of this computer.
+        make_cluster_work: Returns what the workers of a cluster evaluate on.
+    """
     name, timeframe = plan.strategy.name, market.window.key.timeframe
 
     # A combination that is ranked by another metric does not count as another trial.
@@ -256,11 +282,22 @@ def evaluate_all(
     trials = Trials(plan, sampler, results, record, options.trials)
     missing = trials.prepare()
     total = len(plan.points) if is_own else options.trials or 0
-    # Later batches, if any, are as large as the first one.
+    done = len(plan.points) - missing
+    if options.cluster is not None and missing:
+        # Few optimizations need Dask, which takes half a second to import.
+        from onetape.optimization.cluster.pool import ClusterPool
+
+        with (
+            show_progress(total, done) as display,
+            ClusterPool(options.cluster, make_cluster_work(), display.note) as cluster,
+        ):
+            trials.run(cluster, display)
+        return trials.earlier
+    # Later batches are as large as the first one, where there are any.
     processes = max(1, min(options.processes, missing)) if is_own else options.processes
     pool = WorkerPool(work, processes, [results.descriptor])
     # The processes are forked before the bar starts a thread.
-    with pool, show_progress(total, len(plan.points) - missing) as display:
+    with pool, show_progress(total, done) as display:
         trials.run(pool, display)
     return trials.earlier
 
@@ -290,6 +327,37 @@ def _judge_best(
             )
     except OnetapeError:
         return None  # the bias check of the best reports the same error
+
+
+def make_cluster_work(
+    config: BacktestConfig,
+    plan: SearchPlan,
+    context: SearchContext,
+    options: SearchOptions,
+    windows: Sequence[Window] = (),
+) -> "ClusterWork":
+    """Return what the workers of a cluster evaluate on.
+
+    Args:
+        config: Configuration of the backtests.
+        plan: The combinations; the code of the strategy is compared with parameters of one.
+        context: Candles and rules.
+        options: Options of the optimization.
+        windows: Windows of a walk-forward; empty: an optimization.
+    """
+    from onetape.optimization.cluster.work_file import ClusterWork
+    from onetape.optimization.cluster.worker_tasks import collect_code
+
+    strategy = plan.furthest
+    metrics = tuple(f"{one.file}:{one.name}" for one in options.user_metrics)
+    return ClusterWork(
+        config.strategy.name,
+        {one.name: getattr(strategy, one.name) for one in collect_parameters(plan.strategy)},
+        context,
+        tuple(windows),
+        metrics,
+        collect_code(strategy, metrics),
+    )
 
 
 def compute_choice_digest(

@@ -5,6 +5,7 @@ from typing import Final
 from msgspec import Struct
 
 from onetape.core.errors import UsageError
+from onetape.optimization.cluster.address import ClusterAddress
 from onetape.optimization.constraints import Constraint
 from onetape.optimization.user_metrics import UserMetric
 
@@ -47,6 +48,8 @@ class SearchOptions(Struct, frozen=True, kw_only=True):
     """Conditions that a combination must meet."""
     user_metrics: tuple[UserMetric, ...] = ()
     """Those of `metrics` that are functions of the user."""
+    cluster: ClusterAddress | None = None
+    """Scheduler whose workers evaluate; None: processes of this computer."""
 
     def __post_init__(self) -> None:
         """Check the options.

@@ -3,12 +3,11 @@
 Results are stored one by one, and the sampler gets those of a whole batch.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
-from onetape.backtest.parallel import WorkerPool
 from onetape.core.errors import UsageError
 from onetape.optimization.details import DETAILED_TRIALS
 from onetape.optimization.evaluate import Job
@@ -21,6 +20,17 @@ from onetape.optimization.user_metrics import decode_failure
 
 #: Number of failures that are shown one by one; further ones are only counted.
 FAILURES_SHOWN: Final = 5
+
+
+class Pool(Protocol):
+    """Evaluates jobs, by processes of this computer or by the workers of a cluster."""
+
+    def map_unordered(self, jobs: Sequence[Job]) -> Iterable[tuple[int, bytes | None]]:
+        """Yield the index and the result of each job, in the order in which they are done.
+
+        A result is None where the job killed its process, or where the code raised.
+        """
+        ...
 
 
 class OptimizationDisplay(NamedTuple):
@@ -68,7 +78,7 @@ class Trials:
         self._propose()
         return sum(not self._results.has(point) for point in self._collect_new_points())
 
-    def run(self, pool: WorkerPool, display: OptimizationDisplay) -> None:
+    def run(self, pool: Pool, display: OptimizationDisplay) -> None:
         """Evaluate batch after batch until the sampler has no more."""
         if self._batch is None:
             self._propose()
@@ -102,7 +112,7 @@ class Trials:
         pairs = zip(self._batch or (), self._is_new, strict=True)
         return [point for point, new in pairs if new]
 
-    def _evaluate(self, pool: WorkerPool, display: OptimizationDisplay, done: int) -> int:
+    def _evaluate(self, pool: Pool, display: OptimizationDisplay, done: int) -> int:
         """Evaluate the new combinations of the batch; return how many are done in all.
 
         Raises:

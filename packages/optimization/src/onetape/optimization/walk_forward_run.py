@@ -1,6 +1,7 @@
 """A walk-forward over stored candles: plan, evaluate the training parts, choose, stitch, save."""
 
 import time
+from functools import partial
 from pathlib import Path
 
 from msgspec import Struct
@@ -19,6 +20,7 @@ from onetape.optimization.optimization_runner import (
     compute_choice_digest,
     evaluate_all,
     load_market,
+    make_cluster_work,
     plan_search,
 )
 from onetape.optimization.ranking import TrialResult
@@ -79,7 +81,16 @@ def run_walk_forward(
     ledger = TrialsLedger(TRIALS, window.key.exchange, window.key.symbol)
     work = WindowEvaluator(plan.strategy, context, windows, options.user_metrics)
     with open_results(WALK_FORWARDS, market.identity) as results:
-        earlier = evaluate_all(plan, options, market, results, ledger, show_progress, work)
+        earlier = evaluate_all(
+            plan,
+            options,
+            market,
+            results,
+            ledger,
+            show_progress,
+            work,
+            partial(make_cluster_work, config, plan, context, options, windows),
+        )
         found = [results.get_result(point) for point in plan.points]
     good = [one for one in found if "error" not in one]
     failed = plan.failed + [one for one in found if "error" in one]

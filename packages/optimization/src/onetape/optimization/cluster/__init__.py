@@ -1,0 +1,1 @@
+"""Evaluate combinations on several computers, by Dask: scheduler, workers and the driver's pool."""

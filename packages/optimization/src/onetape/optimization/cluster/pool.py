@@ -1,0 +1,295 @@
+"""The driver's pool: evaluates combinations by the workers of a cluster.
+
+It has the interface of `onetape.backtest.parallel.WorkerPool`. Only the driver writes results, so a
+worker or the scheduler may be killed at any time.
+"""
+
+import warnings
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from onetape.core.errors import ConfigurationError
+from onetape.core.message_text import format_error
+from onetape.optimization.cluster.address import (
+    CONNECT_SECONDS,
+    ClusterAddress,
+    configure_dask,
+    make_security,
+)
+from onetape.optimization.cluster.work_file import ClusterWork, encode_work
+from onetape.optimization.cluster.worker_tasks import WorkerState, evaluate_jobs, prepare, store
+from onetape.optimization.evaluate import Job
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+#: Most bytes of the jobs of one request.
+MOST_REQUEST_BYTES: Final = 1_000
+#: Requests of a worker's thread that are under way: one is evaluated while another one travels.
+REQUESTS_PER_THREAD: Final = 3
+#: Longest time between two looks for new workers, seconds.
+LOOK_SECONDS: Final = 1.0
+#: Time that the driver waits for a worker where there is none, seconds.
+WORKER_SECONDS: Final = 300.0
+#: Evaluations of a combination that may kill their worker, before it counts as its fault.
+_MOST_DEATHS: Final = 2
+_ENCODER: Final = msgspec.msgpack.Encoder()
+
+
+class _Chunk(Struct, frozen=True):
+    """Jobs that one request evaluates."""
+
+    numbers: Sequence[int]
+    jobs: Sequence[Job]
+    deaths: int = 0
+    """Number of workers that ended while they evaluated these jobs."""
+
+    def halve(self) -> list["_Chunk"]:
+        """Return the halves; of a single job the job with one more death."""
+        if len(self.numbers) == 1:
+            return [_Chunk(self.numbers, self.jobs, self.deaths + 1)]
+        middle = len(self.numbers) // 2
+        return [
+            _Chunk(self.numbers[:middle], self.jobs[:middle]),
+            _Chunk(self.numbers[middle:], self.jobs[middle:]),
+        ]
+
+
+class ClusterPool:
+    """Workers of a cluster; a context manager that is connected to its scheduler."""
+
+    def __init__(
+        self, address: ClusterAddress, work: ClusterWork, note: Callable[[str], object]
+    ) -> None:
+        """Take the work; the context connects.
+
+        Args:
+            address: Address of the scheduler.
+            work: What combinations are evaluated on.
+            note: Shows a line about workers.
+        """
+        self._address = address
+        self._work = work
+        self._note = note
+        self._digest, self._content = "", b""
+        self._client: Client | None = None
+        self._known = set[str]()
+        """Addresses of workers that were looked at."""
+        self._threads: dict[str, int] = {}
+        """Threads of each worker that can evaluate."""
+        self._computers = set[str]()
+        """Computers that have got the file."""
+        self._executor: Any = None
+
+    def __enter__(self) -> "ClusterPool":
+        """Connect to the scheduler.
+
+        Raises:
+            ConfigurationError: no scheduler responds, its certificates differ, or Dask is missing.
+        """
+        configure_dask()
+        from distributed import Client
+
+        self._digest, self._content = encode_work(self._work)
+        try:
+            with warnings.catch_warnings():
+                # Versions are compared by `prepare`.
+                warnings.simplefilter("ignore")
+                self._client = Client(
+                    self._address.text,
+                    security=make_security(self._address),
+                    timeout=CONNECT_SECONDS,
+                    set_as_default=False,
+                )
+        except (OSError, TimeoutError, ValueError) as error:
+            raise ConfigurationError(self._explain_connection(error)) from error
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Disconnect; requests under way are cancelled."""
+        client, self._client = self._client, None
+        if client is not None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                client.close(timeout=2)
+
+    def map_unordered(self, jobs: Sequence[Job]) -> Generator[tuple[int, bytes | None]]:
+        """Yield the index and the result of each job, in the order in which they are done.
+
+        A result is None where the job killed its worker twice, or where the code raised.
+
+        Raises:
+            ConfigurationError: the scheduler is lost, or no worker is left.
+        """
+        waiting = deque(_make_chunks(jobs))
+        running: dict[Future[list[bytes | None]], _Chunk] = {}
+        while waiting or running:
+            self._look_for_workers()
+            while waiting and len(running) < REQUESTS_PER_THREAD * sum(self._threads.values()):
+                chunk = waiting.popleft()
+                encoded = _ENCODER.encode(list(chunk.jobs))
+                running[self._executor.submit(evaluate_jobs, self._digest, encoded)] = chunk
+            for future in wait(running, LOOK_SECONDS, FIRST_COMPLETED).done:
+                chunk = running.pop(future)
+                found = self._take(future)
+                if found is not None:
+                    yield from zip(chunk.numbers, found, strict=True)
+                elif chunk.deaths + 1 >= _MOST_DEATHS and len(chunk.numbers) == 1:
+                    yield chunk.numbers[0], None
+                else:
+                    waiting.extendleft(chunk.halve())
+
+    def _take(self, future: "Future[list[bytes | None]]") -> list[bytes | None] | None:
+        """Return the results of a request; None: its worker has ended.
+
+        Raises:
+            ConfigurationError: the scheduler is lost.
+        """
+        from distributed.scheduler import KilledWorker, NoValidWorkerError
+
+        try:
+            return future.result()
+        except (KilledWorker, NoValidWorkerError):
+            return None
+        except (CancelledError, OSError) as error:
+            raise self._make_loss_error() from error
+
+    def _look_for_workers(self) -> None:
+        """Prepare new workers, and forget those that have left; wait where there is none.
+
+        Raises:
+            ConfigurationError: the scheduler is lost, or no worker comes in time.
+        """
+        import time
+
+        began, has_noted = time.monotonic(), False
+        while True:
+            present = self._call(lambda client: client.nthreads())
+            changed = set(present) != self._known
+            if changed:
+                self._prepare(set(present) - self._known)
+                self._known = set(present)
+                self._threads = {
+                    one: count for one, count in self._threads.items() if one in present
+                }
+                self._executor = self._call(self._make_executor)
+            if self._threads:
+                return
+            if not has_noted:
+                has_noted = True
+                self._note(
+                    f"{self._address.text} has no worker that can evaluate; waiting for one: "
+                    f"backtester cluster join {self._address.text}"
+                )
+            if time.monotonic() - began > WORKER_SECONDS:
+                raise ConfigurationError(
+                    f"--cluster {self._address.text}: no worker came within {WORKER_SECONDS:.0f} s;"
+                    " results so far are saved; add one with backtester cluster join, and run the "
+                    "same command again"
+                )
+            time.sleep(LOOK_SECONDS)
+
+    def _make_executor(self, client: "Client") -> Any:
+        return client.get_executor(
+            pure=False, workers=sorted(self._threads), allow_other_workers=False
+        )
+
+    def _prepare(self, new: set[str]) -> None:
+        """Look at new workers: their code, and whether their computer has the file."""
+        if not new:
+            return
+        states = self._ask(new)
+        missing = [one for one, state in states.items() if state.kind == "missing"]
+        for address in missing:
+            computer = states[address].computer
+            if computer not in self._computers:
+                self._send_file(address)
+                self._computers.add(computer)
+        if missing:
+            states |= self._ask(missing)
+        threads = self._call(lambda client: client.nthreads())
+        for address, state in states.items():
+            if state.kind == "ready":
+                self._threads[address] = int(threads.get(address, 1))
+            elif state.kind == "refused":
+                self._note(f"worker {address} is not used: {state.reason}")
+
+    def _ask(self, workers: Iterable[str]) -> dict[str, WorkerState]:
+        """Return whether workers can evaluate; one that has left meanwhile is left out."""
+        digest, addresses = self._digest, sorted(workers)
+        found: dict[str, Any] = self._call(
+            lambda client: client.run(prepare, digest, workers=addresses, on_error="return")
+        )
+        states: dict[str, WorkerState] = {}
+        for address, state in found.items():
+            if isinstance(state, WorkerState):
+                states[address] = state
+            elif not isinstance(state, OSError):
+                states[address] = WorkerState("refused", "", format_error(state))
+        return states
+
+    def _send_file(self, address: str) -> None:
+        """Send the file to a computer, by one of its workers."""
+        digest, content = self._digest, self._content
+
+        def send(client: "Client") -> str:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about the size of the file
+                found: str = client.submit(
+                    store, digest, content, workers=[address], allow_other_workers=False, pure=False
+                ).result(WORKER_SECONDS)
+            return found
+
+        failure = self._call(send)
+        if failure:
+            self._note(f"worker {address} cannot store the candles: {failure}")
+
+    def _call(self, request: "Callable[[Client], Any]") -> Any:
+        """Return the result of a request to the scheduler.
+
+        Raises:
+            ConfigurationError: the scheduler is lost.
+        """
+        assert self._client is not None  # noqa: S101 - the context has connected
+        try:
+            return request(self._client)
+        except (OSError, TimeoutError, CancelledError, ValueError) as error:
+            raise self._make_loss_error() from error
+
+    def _make_loss_error(self) -> ConfigurationError:
+        return ConfigurationError(
+            f"--cluster {self._address.text}: the scheduler does not respond any more; results so "
+            "far are saved; start it again, and run the same command again"
+        )
+
+    def _explain_connection(self, error: Exception) -> str:
+        where = f"--cluster {self._address.text}"
+        chain = [error]
+        while chain[-1].__cause__ is not None and isinstance(chain[-1].__cause__, Exception):
+            chain.append(chain[-1].__cause__)
+        if any("SSL" in f"{type(one).__name__} {one}" for one in chain):
+            return f"{where}: its certificates are not those of --tls {self._address.tls}"
+        return (
+            f"{where}: no scheduler responds there; start one: backtester cluster start --listen "
+            f"{self._address.host}:{self._address.port}"
+        )
+
+
+def _make_chunks(jobs: Sequence[Job]) -> Generator[_Chunk]:
+    """Yield jobs that follow each other, as many as a request may have."""
+    numbers: list[int] = []
+    size = 0
+    for number, job in enumerate(jobs):
+        own = len(_ENCODER.encode(job))
+        if numbers and size + own > MOST_REQUEST_BYTES:
+            yield _Chunk(numbers, [jobs[one] for one in numbers])
+            numbers, size = [], 0
+        numbers.append(number)
+        size += own
+    if numbers:
+        yield _Chunk(numbers, [jobs[one] for one in numbers])
