@@ -18,9 +18,9 @@ from onetape.core.candles import Candle, Candles
 from onetape.exchange.rest import RestExchange
 from onetape.execution.risk import OK
 from onetape.strategies import HOLD, Signals
-from trader.evaluator.evaluator import Evaluation, EvaluationFailure
 from trader.evaluator.failures import STRATEGY, format_gate_verdict, make_failure_problem
 from trader.evaluator.messages import CandleView
+from trader.evaluator.results import Evaluation, EvaluationFailure
 from trader.higher_window import MissingHigherCandles, select_higher_candles
 from trader.live.start_plan import has_open_series
 from trader.session_context import SessionContext

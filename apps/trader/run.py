@@ -42,9 +42,10 @@ from trader.account import (
 )
 from trader.brokers.live import LiveBroker
 from trader.command_signals import holding_command_signals, taking_command_signals
-from trader.evaluator.evaluator import StrategyEvaluator
+from trader.evaluator.built_in import is_built_in
 from trader.evaluator.messages import LoadedStrategy
 from trader.evaluator.processes import StrategyHelper
+from trader.evaluator.results import Evaluator
 from trader.live.confirmation import (
     FirstEntry,
     confirm_first_entry,
@@ -114,7 +115,8 @@ def run_trader(
         stack.enter_context(holding_command_signals())
         helper = StrategyHelper()
         stack.callback(helper.close)
-        helper.start()
+        if not all(is_built_in(one.strategy) for one in plan.symbols):
+            helper.start()
         runner = stack.enter_context(asyncio.Runner())
         path = choose_trader_database(settings)
         plan, first = read_once_unlocked(
@@ -267,7 +269,7 @@ async def _open_access(
 async def trade_in_sessions(
     plan: StartPlan,
     exchange: RestExchange,
-    evaluators: Sequence[StrategyEvaluator],
+    evaluators: Sequence[Evaluator],
     markets: Sequence[MarketInfo],
     access: LiveAccess | None,
     stop: StopRequest,
@@ -349,7 +351,7 @@ async def trade_in_sessions(
 
 
 def _choose_session_strategy(
-    plan: StartPlan, symbol: str, evaluator: StrategyEvaluator
+    plan: StartPlan, symbol: str, evaluator: Evaluator
 ) -> tuple[LoadedStrategy, Mapping[str, Any]]:
     """Return the strategy that the session of a symbol stores, and the rules of its origin.
 

@@ -15,8 +15,8 @@ from onetape.store.candles import read_last_closed
 from onetape.store.database import Store
 from onetape.strategies.lookback_window import LEAST_CANDLES, compute_window_size
 from trader.brokers.live import LiveBroker
-from trader.evaluator.evaluator import StrategyEvaluator
 from trader.evaluator.messages import LoadedStrategy
+from trader.evaluator.results import Evaluator
 from trader.live.times import LiveTimes
 from trader.settings import TraderSettings
 from trader.states import Problem
@@ -33,7 +33,7 @@ class SessionContext(Struct, frozen=True):
     """Currencies, trading rules and state of the market."""
     strategy: LoadedStrategy
     """Name, parameters and lookback of the strategy, without its code."""
-    evaluator: StrategyEvaluator
+    evaluator: Evaluator
     """Evaluator that runs the strategy's code in another process."""
     rules: AccountConfig
     """Costs, order sizes and exits of the account in this market."""

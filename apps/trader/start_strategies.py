@@ -14,8 +14,10 @@ from msgspec import structs
 from onetape.cli.common_settings import StrategySettings
 from onetape.core.errors import OnetapeError
 from onetape.core.trading import Session
+from trader.evaluator.built_in import BuiltInEvaluator, is_built_in
 from trader.evaluator.evaluator import StrategyEvaluator
 from trader.evaluator.processes import StrategyHelper
+from trader.evaluator.results import Evaluator
 from trader.live.start_plan import StartPlan
 from trader.live.stored_exits import add_stored_exits
 from trader.strategy_origin import (
@@ -45,10 +47,10 @@ class StrategyLoader:
         self._helper = helper
         self._runner = runner
         self._stack = stack
-        self._known: dict[str, StrategyEvaluator] = {}
+        self._known: dict[str, Evaluator] = {}
         """Evaluators of the loaded strategies, by name and parameters."""
 
-    def load_plan(self, plan: StartPlan) -> tuple[StartPlan, list[StrategyEvaluator]]:
+    def load_plan(self, plan: StartPlan) -> tuple[StartPlan, list[Evaluator]]:
         """Return the symbols of a plan that can be traded, with the evaluator of each.
 
         A symbol with an open position or order goes on with the strategy that entered, without new
@@ -63,7 +65,7 @@ class StrategyLoader:
             ConfigurationError: the file of a strategy cannot be used.
         """
         symbols: list[TradedSymbol] = []
-        evaluators: list[StrategyEvaluator] = []
+        evaluators: list[Evaluator] = []
         exits_only, stand_ins = dict(plan.exits_only), dict(plan.stand_ins)
         failed = ""
         is_another = plan.strategy_fault is not None
@@ -106,23 +108,25 @@ class StrategyLoader:
         )
         return (add_stored_exits(plan) if is_another else plan), evaluators
 
-    def _load(self, plan: StartPlan, one: TradedSymbol) -> StrategyEvaluator:
+    def _load(self, plan: StartPlan, one: TradedSymbol) -> Evaluator:
         """Return the evaluator of a symbol's strategy, loaded once for equal parameters."""
         choice = repr((one.strategy.name, sorted(one.strategy.parameters.items())))
         if choice not in self._known:
-            evaluator = StrategyEvaluator(
-                one.strategy,
-                one.key.timeframe,
-                self._helper,
-                memory_mb=plan.settings.strategy_memory_mb,
-            )
+            evaluator = self._make_evaluator(plan, one)
             self._stack.callback(_close, self._runner, evaluator)
             self._runner.run(evaluator.load())
             self._known[choice] = evaluator
         return self._known[choice]
 
+    def _make_evaluator(self, plan: StartPlan, one: TradedSymbol) -> Evaluator:
+        """Return the evaluator of a strategy: in a process of its own for code of the user."""
+        if is_built_in(one.strategy):
+            return BuiltInEvaluator(one.strategy, one.key.timeframe)
+        memory_mb = plan.settings.strategy_memory_mb
+        return StrategyEvaluator(one.strategy, one.key.timeframe, self._helper, memory_mb=memory_mb)
 
-def _close(runner: asyncio.Runner, evaluator: StrategyEvaluator) -> None:
+
+def _close(runner: asyncio.Runner, evaluator: Evaluator) -> None:
     runner.run(evaluator.close())
 
 
@@ -134,9 +138,7 @@ def _name_strategy_by_file(held: TradedSymbol, session: Session | None) -> Trade
     return structs.replace(held, strategy=structs.replace(held.strategy, name=str(origin)))
 
 
-def _is_another(
-    evaluator: StrategyEvaluator | None, held: TradedSymbol, session: Session | None
-) -> bool:
+def _is_another(evaluator: Evaluator | None, held: TradedSymbol, session: Session | None) -> bool:
     """Return whether the loaded strategy is not the one that entered; True if none is loaded."""
     if evaluator is None or evaluator.strategy.name != held.strategy.name:
         return True
@@ -144,12 +146,12 @@ def _is_another(
 
 
 def _describe_difference(
-    now: StrategyEvaluator | TradedSymbol, held: TradedSymbol, session: Session | None
+    now: Evaluator | TradedSymbol, held: TradedSymbol, session: Session | None
 ) -> str:
     """Return a text with the settings' strategy and the one that has entered the position."""
     name = now.strategy.name
     entered = held.strategy.name
-    if isinstance(now, StrategyEvaluator) and name == entered:
+    if not isinstance(now, TradedSymbol) and name == entered:
         name = f"{name} {describe_origin(find_loaded_origin(now))}"
         entered = f"{entered} {describe_origin(str(get_stored_origin(session).get(ORIGIN, '')))}"
     return f"the strategy is {name} now, and the position is one of {entered}"

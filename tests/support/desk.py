@@ -155,29 +155,19 @@ class Desk:
     async def until_live(self, market: "Market") -> None:
         """Wait until this session writes what the stream sends; the market moves on meanwhile.
 
-        Where no session of the symbol has decided on a candle yet, the first decision is waited for
-        too: the strategy is evaluated in another process, and a market that moved on would make it
-        late.
+        Where no session has decided on a candle yet, the first decision is waited for too: the
+        strategy is evaluated in another process, and a market that moved on would make it late.
         """
-        names = self.context.key.names
-        newest = (
-            "SELECT * FROM ohlcv_data WHERE closed = 0 AND exchange = ? AND symbol = ? "
-            "AND timeframe = ? ORDER BY timestamp DESC LIMIT 1"
-        )
-        before = self.query(newest, *names)
+        newest = "SELECT * FROM ohlcv_data WHERE closed = 0 ORDER BY timestamp DESC LIMIT 1"
+        before = self.query(newest)
         now_ms = market.simulator.clock.now_ms()
-        while self.query(newest, *names) == before:
+        while self.query(newest) == before:
             now_ms += 1_000
             await market.simulator.advance_to_ms(now_ms)
             await asyncio.sleep(0.01)
             if self.task.done():
                 self.task.result()
-        session = self.context.session
-        decided = (
-            "SELECT 1 FROM decisions JOIN sessions USING (session) "
-            "WHERE account = ? AND symbol = ? LIMIT 1"
-        )
-        await self.until(lambda: self.query(decided, session.account, session.symbol))
+        await self.until(lambda: self.query("SELECT 1 FROM decisions LIMIT 1"))
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from onetape.core.candles import Candles
-from trader.evaluator.evaluator import Evaluation, EvaluationFailure, StrategyEvaluator
+from trader.evaluator.evaluator import StrategyEvaluator
+from trader.evaluator.results import Evaluation, EvaluationFailure
 
 #: Time limit that only an evaluation that hangs exceeds, also on a busy machine.
 PATIENT_SECONDS = 120.0

@@ -15,9 +15,8 @@ from onetape.core import errors
 from onetape.core.candles import Candles
 from onetape.core.errors import ConfigurationError, OnetapeError
 from onetape.core.folders import USER_FOLDER
-from onetape.strategies import Higher, SignalArray
+from onetape.strategies import Higher
 from trader.evaluator.messages import (
-    CandleView,
     Evaluated,
     FailureReply,
     LoadedStrategy,
@@ -34,6 +33,7 @@ from trader.evaluator.processes import (
     WorkerEnded,
     WorkerLate,
 )
+from trader.evaluator.results import Evaluation, EvaluationFailure
 
 #: Maximum time to load a strategy, wall seconds: it may import large libraries, and the lookback of
 #: a function is measured.
@@ -42,27 +42,6 @@ LOAD_SECONDS: Final = 60.0
 CHECK_SECONDS: Final = 1.0
 #: Number of the strategy in requests; a worker has one strategy.
 _STRATEGY_KEY: Final = 1
-
-
-class Evaluation(Struct, frozen=True):
-    """Signals and other results of a strategy for some candles."""
-
-    signal: SignalArray
-    """1 BUY, -1 SELL, 0 HOLD for each candle, shape (n,)."""
-    views: list[CandleView]
-    """Indicators and texts of the strategy on each candle to decide on, oldest first."""
-
-
-class EvaluationFailure(Struct, frozen=True):
-    """Reason why there is no evaluation."""
-
-    kind: Literal["late", "ended", "failed"]
-    """`late`: no reply in time; `ended`: the worker process ended; `failed`: the code raised or
-    returned something that is not usable."""
-    text: str
-    """Description of the failure."""
-    error: OnetapeError
-    """Error to raise if the failure ends the trader."""
 
 
 class _Request(Struct, eq=False):

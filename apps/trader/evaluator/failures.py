@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from trader.evaluator.evaluator import EvaluationFailure
+from trader.evaluator.results import EvaluationFailure
 from trader.states import Problem
 
 #: Name under which the problem is reported to the trader's states.

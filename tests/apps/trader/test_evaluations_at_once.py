@@ -19,9 +19,10 @@ from hostile_strategies import noted_processes, write_hostile
 from onetape.core.candles import Candles
 from onetape.strategies import evaluate_strategy, load_strategy
 from onetape.strategies.testing import random_candles
-from trader.evaluator.evaluator import Evaluation, EvaluationFailure, StrategyEvaluator
+from trader.evaluator.evaluator import StrategyEvaluator
 from trader.evaluator.messages import HEADER
 from trader.evaluator.processes import WorkerConnection
+from trader.evaluator.results import Evaluation, EvaluationFailure
 
 Run = Callable[[Any], Any]
 PATIENT_SECONDS = 60.0

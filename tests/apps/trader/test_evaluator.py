@@ -21,8 +21,9 @@ from onetape.cli.common_settings import StrategySettings
 from onetape.core.errors import ConfigurationError, UsageError
 from onetape.strategies import evaluate_strategy, load_strategy
 from onetape.strategies.testing import random_candles
-from trader.evaluator.evaluator import Evaluation, EvaluationFailure, StrategyEvaluator
+from trader.evaluator.evaluator import StrategyEvaluator
 from trader.evaluator.processes import StrategyHelper
+from trader.evaluator.results import Evaluation, EvaluationFailure
 
 Run = Callable[[Any], Any]
 CANDLES = random_candles(120, seed=1)

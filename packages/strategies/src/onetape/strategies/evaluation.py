@@ -3,6 +3,7 @@
 Backtest, bias check, optimization and trader call `evaluate_strategy`.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 import numpy as np
@@ -25,7 +26,12 @@ _VALUES: Final = ("close", "open", "high", "low", "volume")
 
 
 def evaluate_strategy(
-    strategy: Strategy, candles: Candles, higher: Higher | None = None, *, are_sound: bool = False
+    strategy: Strategy,
+    candles: Candles,
+    higher: Higher | None = None,
+    *,
+    are_sound: bool = False,
+    may_print: bool = True,
 ) -> Signals:
     """Return the strategy's signals for the candles, checked.
 
@@ -34,6 +40,8 @@ def evaluate_strategy(
         candles: Closed candles, oldest first, at least one.
         higher: Candles of each of the strategy's `higher_timeframes`.
         are_sound: Whether the caller knows that `core.candles.are_sound` is true of the candles.
+        may_print: Whether the strategy's code may print: then stdout is redirected to stderr
+            meanwhile, for all threads.
 
     Raises:
         ConfigurationError: the strategy raised an error, or did not return -1, 0 or 1 for each
@@ -45,7 +53,7 @@ def evaluate_strategy(
         for name, higher_candles in (higher or {}).items()
     }
     _check_candles(strategy, candles, are_sound=are_sound)
-    signals = _evaluate_unchecked(strategy, _protect_candles(candles), given)
+    signals = _evaluate_unchecked(strategy, _protect_candles(candles), given, may_print=may_print)
     values = _validate_signals(strategy, candles, signals)
     return validate_annotations(strategy, signals, values.astype(np.int8, copy=False))
 
@@ -65,13 +73,16 @@ def evaluate_last_signal(
     return int(_validate_signals(strategy, candles, signals)[-1])
 
 
-def _evaluate_unchecked(strategy: Strategy, candles: Candles, higher: Higher) -> Any:
+def _evaluate_unchecked(
+    strategy: Strategy, candles: Candles, higher: Higher, *, may_print: bool = True
+) -> Any:
     """Return the strategy's result, unchecked; the candles must be protected from writes."""
     for name in strategy.higher_timeframes:
         if name not in higher:
             raise ConfigurationError(f"strategy {strategy.name} needs {name} candles, and got none")
+    output: AbstractContextManager[None] = stdout_to_stderr() if may_print else nullcontext()
     try:
-        with stdout_to_stderr():
+        with output:
             return strategy.evaluate(candles, higher)
     except (Exception, SystemExit) as error:
         kind = "" if isinstance(error, OnetapeError) else f"{type(error).__name__}: "

@@ -1,0 +1,77 @@
+"""The result of one evaluation of a strategy, and the interface of what evaluates strategies."""
+
+from typing import Literal, Protocol
+
+from msgspec import Struct
+
+from onetape.cli.common_settings import StrategySettings
+from onetape.core.candles import Candles
+from onetape.core.errors import OnetapeError
+from onetape.strategies import Higher, SignalArray
+from trader.evaluator.messages import CandleView, LoadedStrategy
+
+
+class Evaluation(Struct, frozen=True):
+    """Signals and other results of a strategy for some candles."""
+
+    signal: SignalArray
+    """1 BUY, -1 SELL, 0 HOLD for each candle, shape (n,)."""
+    views: list[CandleView]
+    """Indicators and descriptions of each of the last candles, oldest first."""
+
+
+class EvaluationFailure(Struct, frozen=True):
+    """Reason why there is no evaluation."""
+
+    kind: Literal["late", "ended", "failed"]
+    """`late`: no reply in time; `ended`: the worker process ended; `failed`: the code raised or
+    returned something that is not usable."""
+    text: str
+    error: OnetapeError
+
+
+class Evaluator(Protocol):
+    """Evaluates one strategy for all symbols that it trades."""
+
+    settings: StrategySettings
+    """Name and parameters of the strategy."""
+
+    @property
+    def strategy(self) -> LoadedStrategy:
+        """Return the loaded strategy.
+
+        Raises:
+            ConfigurationError: the strategy is not loaded yet.
+        """
+        ...
+
+    @property
+    def has_evaluated(self) -> bool:
+        """Return whether the strategy has returned usable signals before."""
+        ...
+
+    async def load(self) -> LoadedStrategy:
+        """Load the strategy.
+
+        Raises:
+            UsageError: no such strategy or parameter, or a value that it does not allow.
+            ConfigurationError: the strategy's file cannot be used.
+        """
+        ...
+
+    async def evaluate(
+        self, candles: Candles, higher: Higher, rows: int, seconds: float
+    ) -> Evaluation | EvaluationFailure:
+        """Evaluate the strategy once; return the signals, or the reason why there are none.
+
+        Args:
+            candles: Closed candles, oldest first, at least one.
+            higher: Candles of each higher timeframe of the strategy.
+            rows: Number of the last candles that are decided on.
+            seconds: Maximum time of the strategy, wall clock.
+        """
+        ...
+
+    async def close(self) -> None:
+        """End what belongs to the evaluator; the strategy is not evaluated again."""
+        ...
