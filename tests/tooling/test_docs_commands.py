@@ -38,8 +38,12 @@ def commands(text: str) -> list[tuple[str, list[str]]]:
 
 def unknown(program: Any, words: list[str]) -> list[str]:
     """Return the flags of a command line that its program or its subcommand does not take."""
-    subcommands: dict[str, Any] = getattr(program, "commands", {})
-    command = subcommands.get(words[0], program) if words else program
+    command = program
+    for word in words:
+        below: dict[str, Any] = getattr(command, "commands", {})
+        if word not in below:
+            break
+        command = below[word]
     options = [*command.params]
     if command.context_settings.get("ignore_unknown_options"):
         options += program.params  # such a subcommand passes the flags of a backtest on

@@ -38,7 +38,8 @@ class Slow(Strategy):
         return self.period + 1
 
     def evaluate(self, candles, higher):
-        time.sleep(0.1)
+        if len(candles) > 300:  # not in the bias check, which evaluates short windows
+            time.sleep(0.1)
         if self.period == 13:
             os._exit(3)
         average = indicators.sma(candles.close, self.period)
@@ -57,7 +58,7 @@ def cluster(
         address = scheduler.until("scheduler at ").split(" at ")[1].partition(";")[0]
         join = ("cluster", "join", address, "--jobs", str(jobs), *flags)
         with Program("backtester", *join, folder=folder) as workers:
-            workers.until(f"{jobs} workers joined ")
+            workers.until(f"{jobs} worker")
             yield address, scheduler, workers
             workers.send(signal.SIGTERM)
             assert workers.ends() == 0
@@ -75,11 +76,15 @@ def forget(found: Document) -> None:
 
 def children_of(pid: int) -> list[int]:
     """Return the processes that a process has started, and those that they have started."""
-    own = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    files = Path(f"/proc/{pid}/task").glob("*/children")
+    own = [one for file in files for one in file.read_text().split()]
     return [one for child in own for one in (int(child), *children_of(int(child)))]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def command_of(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
 def test_results_equal_those_of_this_computer_to_the_byte(
     optimize: Run, folder: Path, tmp_path: Path
 ) -> None:
@@ -132,11 +137,11 @@ def test_a_killed_worker_loses_nothing(optimize: Run, folder: Path, slow: tuple[
         driver = ("optimize", "--exchange", "simulator", *slow, *ALL, "--cluster", address)
         with Program("backtester", *driver, folder=folder) as running:
             results = wait_for_results(folder, 3)
-            newest = max(children_of(workers.pid))
-            os.kill(newest, signal.SIGKILL)
+            started = [one for one in children_of(workers.pid) if b"spawn_main" in command_of(one)]
+            os.kill(started[0], signal.SIGKILL)
             assert running.ends() == 0, running.errors
     found = optimize(*slow, *ALL)
-    assert found["trials"]["earlier"] == 29
+    assert found["trials"]["earlier"] == 28  # the one that fails is tried again
     periods = [
         json.loads(line)["parameters"]["period"] for line in results.read_text().splitlines()
     ]
@@ -157,7 +162,7 @@ def test_a_killed_driver_and_a_killed_scheduler_are_resumed(
         address = scheduler.until("scheduler at ").split(" at ")[1].partition(";")[0]
         join = ("cluster", "join", address, "--jobs", "1")
         with Program("backtester", *join, folder=folder) as workers:
-            workers.until("1 workers joined ")
+            workers.until("1 worker joined ")
             driver = ("optimize", "--exchange", "simulator", *slow, *ALL, "--cluster", address)
             with Program("backtester", *driver, folder=folder) as running:
                 wait_for_results(folder, len(results.read_text().splitlines()) + 2)
@@ -193,7 +198,7 @@ def test_a_worker_with_other_code_is_not_used(
     with cluster(folder, jobs=1) as (address, _, _):
         join = ("cluster", "join", address, "--jobs", "1")
         with Program("backtester", *join, folder=elsewhere) as others:
-            others.until("1 workers joined ")
+            others.until("1 worker joined ")
             ended = backtester(
                 "optimize", "--exchange", "simulator", *slow, *ALL, "--cluster", address
             )

@@ -263,7 +263,7 @@ def test_two_metrics_of_one_name_are_refused(refused: Run, metric: Run) -> None:
     metric("def own(run):\n    return 1\n")
     metric("def own(run):\n    return 2\n", "other.py")
     line = refused("--rank", FILE, "--rank", "other.py:own")
-    assert f"--rank other.py:own: {FILE} has a metric own too; rename one" in line
+    assert f"other.py and {FILE} both have a metric own; rename one" in line
 
 
 def test_what_the_function_prints_is_not_in_the_document(optimize: Run, metric: Run) -> None:

@@ -246,7 +246,8 @@ def sharpe(run: Any) -> float:
 def test_a_rank_that_is_no_metric_is_refused(candles: ot.StoredCandles) -> None:
     values = {"period": [20, 30]}
     no_function: Any = 3
-    for rank in (lambda run: 1.0, sharpe, no_function, [fees_saved, no_function]):  # pyright: ignore
+    nameless: Any = lambda run: 1.0  # noqa: E731 - it has no name
+    for rank in (nameless, sharpe, no_function, [fees_saved, no_function]):
         with pytest.raises(UsageError, match="rank"):
             ot.optimize(dip, candles, values, rank=rank)
     with pytest.raises(UsageError, match=r"fees_of_nothing of .*test_api\.py, in-sample: line "):

@@ -70,7 +70,7 @@ def test_what_was_built_is_kept_so_that_later_readers_see_the_same(store: Store)
     store_built_candles(store, first, seen_ms=2)
     again = read_higher_candles(store, HOURLY, DAY, START, START + 127 * HOUR)
     assert np.array_equal(again.candles.open, first.candles.open)
-    assert again.words == "5 stored, 0 built from a lower timeframe"
+    assert again.origin_text == "5 stored, 0 built from a lower timeframe"
 
 
 def remove(store: Store, hour: int) -> None:

@@ -9,7 +9,6 @@ import msgspec
 
 from onetape.cli.setting_sources import TABLE, Source
 from onetape.core.setting import DeclaredSetting
-from onetape.core.table_text import parse_table
 
 
 class Converted(NamedTuple):
@@ -91,6 +90,8 @@ def _convert_table(
 
 
 def _parse_table(declared: DeclaredSetting, text: str, source: Source) -> dict[int, float]:
+    from onetape.core.table_text import parse_table  # few settings are tables
+
     table = parse_table(text)
     if table is None:
         raise _make_refusal(

@@ -117,8 +117,8 @@ def _get_name(node: ast.expr) -> str | None:
     match node:
         case ast.Name():
             return node.id
-        case ast.Attribute(value=ast.Name()):
-            return f"{node.value.id}.{node.attr}"
+        case ast.Attribute(value=ast.Name(id=section)):
+            return f"{section}.{node.attr}"
         case _:
             return None
 

@@ -47,7 +47,7 @@ class SearchOptions(Struct, frozen=True, kw_only=True):
     constraints: tuple[Constraint, ...] = ()
     """Conditions that a combination must meet."""
     user_metrics: tuple[UserMetric, ...] = ()
-    """Those of `metrics` that are functions of the user."""
+    """Metrics that are functions of the user, among `metrics`."""
     cluster: ClusterAddress | None = None
     """Scheduler whose workers evaluate; None: processes of this computer."""
 

@@ -18,7 +18,7 @@ from importlib.util import module_from_spec
 from numbers import Real
 from pathlib import Path
 from types import FunctionType, ModuleType, TracebackType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from msgspec import Struct
@@ -114,7 +114,7 @@ def parse_python_ranks(
     Raises:
         UsageError: no metric has that name, or a function cannot be a metric.
     """
-    given = (rank,) if isinstance(rank, str) or callable(rank) else rank
+    given = rank if isinstance(rank, list | tuple) else (cast("Rank", rank),)
     return _collect_ranks(one if isinstance(one, str) else _take_function(one) for one in given)
 
 

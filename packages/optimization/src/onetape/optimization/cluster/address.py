@@ -5,6 +5,7 @@ it accepts only peers with a certificate of the same authority (mutual TLS).
 """
 
 import ipaddress
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -132,8 +133,10 @@ def configure_dask() -> None:
     Raises:
         ConfigurationError: Dask is not installed.
     """
+    # Read when Dask is imported, here and in the workers; what matters is printed in own words.
+    os.environ["DASK_LOGGING__DISTRIBUTED"] = "critical"
     try:
-        import dask
+        import dask.config
         import distributed
     except ImportError as error:
         raise ConfigurationError(
@@ -151,7 +154,3 @@ def configure_dask() -> None:
             "distributed.admin.tick.limit": "1h",
         }
     )
-    import logging
-
-    # What matters is printed in the words of this program.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)

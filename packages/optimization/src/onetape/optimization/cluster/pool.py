@@ -8,7 +8,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -25,13 +25,12 @@ from onetape.optimization.cluster.work_file import ClusterWork, encode_work
 from onetape.optimization.cluster.worker_tasks import WorkerState, evaluate_jobs, prepare, store
 from onetape.optimization.evaluate import Job
 
-if TYPE_CHECKING:
-    from distributed import Client
-
 #: Most bytes of the jobs of one request.
 MOST_REQUEST_BYTES: Final = 1_000
 #: Requests of a worker's thread that are under way: one is evaluated while another one travels.
 REQUESTS_PER_THREAD: Final = 3
+#: Chunks that a thread gets in all, if there are enough jobs: the last ones end at about one time.
+CHUNKS_PER_THREAD: Final = 8
 #: Longest time between two looks for new workers, seconds.
 LOOK_SECONDS: Final = 1.0
 #: Time that the driver waits for a worker where there is none, seconds.
@@ -47,7 +46,7 @@ class _Chunk(Struct, frozen=True):
     numbers: Sequence[int]
     jobs: Sequence[Job]
     deaths: int = 0
-    """Number of workers that ended while they evaluated these jobs."""
+    """Number of workers that ended while they evaluated these jobs alone."""
 
     def halve(self) -> list["_Chunk"]:
         """Return the halves; of a single job the job with one more death."""
@@ -77,7 +76,8 @@ class ClusterPool:
         self._work = work
         self._note = note
         self._digest, self._content = "", b""
-        self._client: Client | None = None
+        self._client: Any = None
+        """Client of Dask, whose methods have no types; None: not connected."""
         self._known = set[str]()
         """Addresses of workers that were looked at."""
         self._threads: dict[str, int] = {}
@@ -121,28 +121,41 @@ class ClusterPool:
     def map_unordered(self, jobs: Sequence[Job]) -> Generator[tuple[int, bytes | None]]:
         """Yield the index and the result of each job, in the order in which they are done.
 
-        A result is None where the job killed its worker twice, or where the code raised.
+        A result is None where the job killed its worker twice while it was evaluated alone, or
+        where the code raised.
 
         Raises:
             ConfigurationError: the scheduler is lost, or no worker is left.
         """
-        waiting = deque(_make_chunks(jobs))
+        self._look_for_workers()
+        most = max(1, len(jobs) // (CHUNKS_PER_THREAD * sum(self._threads.values())))
+        waiting = deque(_make_chunks(jobs, most))
         running: dict[Future[list[bytes | None]], _Chunk] = {}
-        while waiting or running:
+        suspects = deque[_Chunk]()
+        while waiting or running or suspects:
             self._look_for_workers()
-            while waiting and len(running) < REQUESTS_PER_THREAD * sum(self._threads.values()):
-                chunk = waiting.popleft()
-                encoded = _ENCODER.encode(list(chunk.jobs))
-                running[self._executor.submit(evaluate_jobs, self._digest, encoded)] = chunk
+            is_alone = bool(suspects) and not running
+            if is_alone:
+                self._submit(suspects.popleft(), running)
+            most_running = REQUESTS_PER_THREAD * sum(self._threads.values())
+            while waiting and not suspects and not is_alone and len(running) < most_running:
+                self._submit(waiting.popleft(), running)
             for future in wait(running, LOOK_SECONDS, FIRST_COMPLETED).done:
                 chunk = running.pop(future)
                 found = self._take(future)
                 if found is not None:
                     yield from zip(chunk.numbers, found, strict=True)
+                elif not is_alone:
+                    # Other requests that waited in the same process failed with the guilty one.
+                    suspects.append(chunk)
                 elif chunk.deaths + 1 >= _MOST_DEATHS and len(chunk.numbers) == 1:
                     yield chunk.numbers[0], None
                 else:
-                    waiting.extendleft(chunk.halve())
+                    suspects.extend(chunk.halve())
+
+    def _submit(self, chunk: _Chunk, running: "dict[Future[list[bytes | None]], _Chunk]") -> None:
+        encoded = _ENCODER.encode(list(chunk.jobs))
+        running[self._executor.submit(evaluate_jobs, self._digest, encoded)] = chunk
 
     def _take(self, future: "Future[list[bytes | None]]") -> list[bytes | None] | None:
         """Return the results of a request; None: its worker has ended.
@@ -169,7 +182,7 @@ class ClusterPool:
 
         began, has_noted = time.monotonic(), False
         while True:
-            present = self._call(lambda client: client.nthreads())
+            present = self._call(_read_threads)
             changed = set(present) != self._known
             if changed:
                 self._prepare(set(present) - self._known)
@@ -194,7 +207,7 @@ class ClusterPool:
                 )
             time.sleep(LOOK_SECONDS)
 
-    def _make_executor(self, client: "Client") -> Any:
+    def _make_executor(self, client: Any) -> Any:
         return client.get_executor(
             pure=False, workers=sorted(self._threads), allow_other_workers=False
         )
@@ -212,7 +225,7 @@ class ClusterPool:
                 self._computers.add(computer)
         if missing:
             states |= self._ask(missing)
-        threads = self._call(lambda client: client.nthreads())
+        threads = self._call(_read_threads)
         for address, state in states.items():
             if state.kind == "ready":
                 self._threads[address] = int(threads.get(address, 1))
@@ -222,9 +235,14 @@ class ClusterPool:
     def _ask(self, workers: Iterable[str]) -> dict[str, WorkerState]:
         """Return whether workers can evaluate; one that has left meanwhile is left out."""
         digest, addresses = self._digest, sorted(workers)
-        found: dict[str, Any] = self._call(
-            lambda client: client.run(prepare, digest, workers=addresses, on_error="return")
-        )
+
+        def ask(client: Any) -> dict[str, Any]:
+            found: dict[str, Any] = client.run(
+                prepare, digest, workers=addresses, on_error="return"
+            )
+            return found
+
+        found: dict[str, Any] = self._call(ask)
         states: dict[str, WorkerState] = {}
         for address, state in found.items():
             if isinstance(state, WorkerState):
@@ -237,7 +255,7 @@ class ClusterPool:
         """Send the file to a computer, by one of its workers."""
         digest, content = self._digest, self._content
 
-        def send(client: "Client") -> str:
+        def send(client: Any) -> str:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # about the size of the file
                 found: str = client.submit(
@@ -249,7 +267,7 @@ class ClusterPool:
         if failure:
             self._note(f"worker {address} cannot store the candles: {failure}")
 
-    def _call(self, request: "Callable[[Client], Any]") -> Any:
+    def _call(self, request: Callable[[Any], Any]) -> Any:
         """Return the result of a request to the scheduler.
 
         Raises:
@@ -280,13 +298,19 @@ class ClusterPool:
         )
 
 
-def _make_chunks(jobs: Sequence[Job]) -> Generator[_Chunk]:
-    """Yield jobs that follow each other, as many as a request may have."""
+def _read_threads(client: Any) -> dict[str, int]:
+    """Return the number of threads of each worker, by its address."""
+    found: dict[str, int] = client.nthreads()
+    return found
+
+
+def _make_chunks(jobs: Sequence[Job], most: int) -> Generator[_Chunk]:
+    """Yield jobs that follow each other, as many as a request may have, and at most `most`."""
     numbers: list[int] = []
     size = 0
     for number, job in enumerate(jobs):
         own = len(_ENCODER.encode(job))
-        if numbers and size + own > MOST_REQUEST_BYTES:
+        if numbers and (size + own > MOST_REQUEST_BYTES or len(numbers) == most):
             yield _Chunk(numbers, [jobs[one] for one in numbers])
             numbers, size = [], 0
         numbers.append(number)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from onetape.core.errors import ConfigurationError
-from onetape.core.message_text import format_error
+from onetape.core.message_text import format_count, format_error
 from onetape.optimization.cluster.address import (
     CONNECT_SECONDS,
     ClusterAddress,
@@ -89,10 +89,12 @@ async def _run_workers(
     from distributed import Nanny, rpc
 
     stopped = _take_signals()
-    security = make_security(address)
+    security: Any = make_security(address)
+    arguments = security.get_connection_args("worker")
     try:
-        async with rpc(address.text, connection_args=security.get_connection_args("worker")) as one:
-            await asyncio.wait_for(one.identity(), CONNECT_SECONDS)
+        scheduler: Any
+        async with rpc(address.text, connection_args=arguments) as scheduler:
+            await asyncio.wait_for(scheduler.identity(), CONNECT_SECONDS)
     except (OSError, TimeoutError) as error:
         raise ConfigurationError(
             f"{address.text}: no scheduler responds there, or its certificates are others; start "
@@ -113,7 +115,7 @@ async def _run_workers(
     workers: list[Any] = [Nanny(address.text, **options) for _ in range(jobs)]
     try:
         await asyncio.gather(*workers)
-        show(f"{jobs} workers joined {address.text}; Ctrl-C stops them")
+        show(f"{format_count(jobs, 'worker')} joined {address.text}; Ctrl-C stops the program")
         ends = [asyncio.ensure_future(one.finished()) for one in workers]
         await asyncio.wait({stopped, *ends}, return_when=asyncio.FIRST_COMPLETED)
         name = stopped.result() if stopped.done() else "the scheduler has ended"

@@ -95,7 +95,7 @@ def load_work(folder: Path, digest: str) -> ClusterWork:
     with get_path(folder, digest).open("rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     view = memoryview(mapped)
-    if hashlib.sha256(view).hexdigest() != digest or view[: len(_MARK)] != _MARK:
+    if hashlib.sha256(view).hexdigest() != digest or bytes(view[: len(_MARK)]) != _MARK:
         msg = f"{digest} is damaged"
         raise ValueError(msg)
     at = len(_MARK)
