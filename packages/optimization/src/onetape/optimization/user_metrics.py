@@ -114,7 +114,8 @@ def parse_python_ranks(
     Raises:
         UsageError: no metric has that name, or a function cannot be a metric.
     """
-    given = rank if isinstance(rank, list | tuple) else (cast("Rank", rank),)
+    several = cast("Sequence[Rank]", rank)
+    given = several if isinstance(rank, list | tuple) else (cast("Rank", rank),)
     return _collect_ranks(one if isinstance(one, str) else _take_function(one) for one in given)
 
 
