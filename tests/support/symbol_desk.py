@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
 from msgspec import structs
 
 from desk import ACCOUNT, Desk, Market, strategy_evaluator
@@ -132,7 +133,9 @@ async def symbol_desk(
             evaluators[name] = strategy_evaluator(name)
             await evaluators[name].load()
     async with exchange:
-        with open_store(db, create=True) as store:
+        with open_store(db, create=True) as store, pytest.MonkeyPatch.context() as patch:
+            # On a busy machine the first decision would come before the stream, without an entry.
+            patch.setattr("trader.decision_loop.FIRST_DECISION_TIMEOUT_SECONDS", 60.0)
             contexts: list[SessionContext] = []
             for symbol, name in strategies.items():
                 info, chosen = await exchange.fetch_market(symbol), evaluators[name].strategy

@@ -19,8 +19,8 @@ BAD = [
     ('symbol: "BTC/USDT\'; DROP TABLE accounts; --"', "was not understood"),
     ("symbol: ../../etc/passwd", "was not understood"),
     ("strategy: {name: ../../evil}", "evil"),
-    ("simulator_url: ftp://example.com", "is not the address of a simulator"),
-    ("simulator_url: file:///etc/passwd", "is not the address of a simulator"),
+    ("simulator_url: ftp://example.com", "is not an address"),
+    ("simulator_url: file:///etc/passwd", "is not an address"),
 ]
 
 

@@ -73,7 +73,7 @@ class Rules:
 @pytest.fixture
 def rules(monkeypatch: pytest.MonkeyPatch) -> Generator[Callable[..., Rules]]:
     """Return what builds the rules of a desk; no time passes between two looks for commands."""
-    monkeypatch.setattr("trader.control_watch.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("trader.control_watch.CHECK_SECONDS", 0.0)
     journals: list[ExitJournal] = []
 
     def build(desk: LiveDesk, exits: ExitConfig = NO_EXITS) -> Rules:

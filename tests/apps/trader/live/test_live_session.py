@@ -158,7 +158,7 @@ def test_row_136_a_running_session_reads_the_limits_of_orders_again_and_exits_in
     db: Path, strategy_file: StrategyFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trader.market_status.FETCH_AGAIN_SECONDS", 0.1)
-    monkeypatch.setattr("trader.market_status.LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("trader.market_status.CHECK_SECONDS", 0.05)
     strategy = strategy_file(BUYS, "buys")
 
     async def scene() -> None:
