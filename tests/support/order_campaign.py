@@ -8,9 +8,9 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from live_desk import START_MS, LiveDesk, live_desk
+from live_desk import QUICK, START_MS, LiveDesk, live_desk
 from onetape.execution.risk_limits import RiskLimits
 from onetape.simulator.faults.model import Fault
 from onetape.simulator.market.clock import make_clock
@@ -24,6 +24,8 @@ FAULTY: Final = 0.2
 FAULTY_READS: Final = 0.05
 #: Limits off: the fees of many round trips are a loss, and there are many orders a day.
 LIMITS: Final = RiskLimits(max_orders_per_minute=100_000, max_daily_loss=1.0, max_drawdown=1.0)
+#: On a busy machine the account is read slowly, and an exit that is put off each time never ends.
+_TIMES: Final = structs.replace(QUICK, acknowledge=1.5)
 _DAY_MS: Final = 86_400_000
 #: Step of the exchange's clock, market milliseconds, and the interval of steps, wall seconds.
 _STEP_MS, _STEP_SECONDS = 1_000, 0.05
@@ -111,7 +113,7 @@ async def run_campaign(db: Path, seed: int, orders: int) -> Campaign:
     faults: list[str] = []
     async with (
         moving_simulator(seed) as simulator,
-        live_desk(db, simulator=simulator, timeout_ms=2_000, risk=LIMITS) as desk,
+        live_desk(db, simulator=simulator, timeout_ms=2_000, risk=LIMITS, times=_TIMES) as desk,
     ):
         try:
             while _sent(desk) < orders:
