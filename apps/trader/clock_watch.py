@@ -23,7 +23,7 @@ SKEW_MS = 1_000
 #: Error of the clock above which the trader is degraded, milliseconds.
 DEGRADING_SKEW_MS = 60_000
 #: Name under which the problem is reported to the trader's states.
-CLOCK = "clock"
+CLOCK_PROBLEM = "clock"
 
 
 class ClockWatch:
@@ -92,7 +92,7 @@ class ClockWatch:
         """
         exchange = self._exchange.endpoint.exchange
         self._states.report(
-            CLOCK,
+            CLOCK_PROBLEM,
             Problem(
                 f"this computer's clock was set, and {exchange} does not state its time",
                 "no entries for 3 minutes, exits go on; candles go by this computer's clock",
@@ -110,9 +110,9 @@ class ClockWatch:
         where = f"this computer's clock is {_format_skew(skew_ms)} that of {exchange}"
         if abs(skew_ms) > DEGRADING_SKEW_MS:
             measure = "no entries meanwhile, exits go on; candles go by the time of the exchange"
-            self._states.report(CLOCK, Problem(where, measure, "set the clock (NTP)"))
+            self._states.report(CLOCK_PROBLEM, Problem(where, measure, "set the clock (NTP)"))
             return
-        self._states.clear_problem(CLOCK)
+        self._states.clear_problem(CLOCK_PROBLEM)
         if abs(skew_ms) <= SKEW_MS:
             self._warned_ms = 0
         elif abs(skew_ms - self._warned_ms) > SKEW_MS:

@@ -16,12 +16,12 @@ from trader.gap_backfiller import GapBackfiller
 from trader.lease import Lease
 from trader.outage import OutageNotice
 from trader.pending_decisions import PendingDecisions
-from trader.rate_limit_notice import RATE_LIMIT, RateLimitNotice
+from trader.rate_limit_notice import RATE_LIMIT_PROBLEM, RateLimitNotice
 from trader.rule_runner import RuleRunner
 from trader.strategy_runner import DecisionReport, StrategyRunner
 from trader.stream_recorder import StreamRecorder
 from trader.supervisor import Supervisor
-from trader.wait_notice import CANDLES, WaitNotice
+from trader.wait_notice import CANDLES_PROBLEM, WaitNotice
 from trader.warm_up import WarmUp
 
 #: Longest interval between two checks for a decision; a closed candle is checked at once.
@@ -135,8 +135,8 @@ async def run_decisions(
                 exits.watch_held()
                 _print_fill(executor, orders, exits, runner.decided, is_live=recorder.live)
                 supervisor.note_working()
-                supervisor.report(CANDLES, waiting.find_problem(runner.started))
-                supervisor.report(RATE_LIMIT, rate_limit.find_problem())
+                supervisor.report(CANDLES_PROBLEM, waiting.find_problem(runner.started))
+                supervisor.report(RATE_LIMIT_PROBLEM, rate_limit.find_problem())
                 outage.report_outage()
             await _wait_for_event(LOOP_SECONDS, gap_backfiller.closed)
     finally:

@@ -18,7 +18,7 @@ from onetape.core.candles import Candle, Candles
 from onetape.exchange.rest import RestExchange
 from onetape.execution.risk import OK
 from onetape.strategies import HOLD, Signals
-from trader.evaluator.failures import STRATEGY, format_gate_verdict, make_failure_problem
+from trader.evaluator.failures import STRATEGY_PROBLEM, format_gate_verdict, make_failure_problem
 from trader.evaluator.messages import CandleView
 from trader.evaluator.results import Evaluation, EvaluationFailure
 from trader.higher_window import MissingHigherCandles, select_higher_candles
@@ -231,7 +231,7 @@ class Evaluations:
         """
         if isinstance(found, Evaluation):
             self._failure = None
-            self._states.clear_problem(STRATEGY)
+            self._states.clear_problem(STRATEGY_PROBLEM)
             return
         if found.kind == "failed" and not self._context.evaluator.has_evaluated:
             # The stop, the targets and the time stop of an open position need no signal.
@@ -241,4 +241,4 @@ class Evaluations:
                 raise found.error
         if self._failure != found.kind:
             self._failure = found.kind
-            self._states.report(STRATEGY, make_failure_problem(found))
+            self._states.report(STRATEGY_PROBLEM, make_failure_problem(found))

@@ -22,7 +22,7 @@ from trader.states import Problem, TraderStates
 from trader.stream_recorder import StreamRecorder
 
 #: Name under which the problem is reported to the trader's states.
-MARKET: Final = "market"
+MARKET_PROBLEM: Final = "market"
 #: Time between two requests for the list of markets while no frame arrives, wall seconds.
 FETCH_SECONDS = 60.0
 #: Time between two such requests when frames arrive again, wall seconds.
@@ -99,9 +99,9 @@ class MarketStatus:
             session = self._context.session
             end_delisted(self._context.store, session.account, session.symbol)
         if self._is_traded:
-            self._states.clear_problem(MARKET)
+            self._states.clear_problem(MARKET_PROBLEM)
         else:
-            self._states.report(MARKET, self._make_problem(is_listed=market is not None))
+            self._states.report(MARKET_PROBLEM, self._make_problem(is_listed=market is not None))
 
     def _write_off_if_answered(self) -> None:
         """Write the position off if a person has answered `forget`.

@@ -3,13 +3,13 @@
 import time
 from typing import Final
 
-from trader.market_status import MARKET
+from trader.market_status import MARKET_PROBLEM
 from trader.states import Problem
 from trader.stream_recorder import StreamRecorder
 from trader.supervisor import Supervisor
 
 #: Name under which the problem is reported to the trader's states.
-OUTAGE: Final = "stream outage"
+OUTAGE_PROBLEM: Final = "stream outage"
 #: Time after `stale_after_seconds` that a stream may take to open, or to be found quiet, seconds.
 MARGIN_SECONDS: float = 15.0
 
@@ -40,7 +40,7 @@ class OutageNotice:
         if recorder.live or recorder.is_quiet:
             self._since = now
             self._problem = None
-        elif self._supervisor.has_problem(MARKET):
+        elif self._supervisor.has_problem(MARKET_PROBLEM):
             # A market that is not traded sends nothing: its problem is shown instead.
             self._problem = None
         elif self._problem is None and now - self._since >= self._notice_after_seconds:
@@ -51,4 +51,4 @@ class OutageNotice:
                 "opened again and again",
                 "check the network and the status page of the exchange, if this lasts",
             )
-        self._supervisor.report(OUTAGE, self._problem)
+        self._supervisor.report(OUTAGE_PROBLEM, self._problem)

@@ -14,7 +14,7 @@ from trader.states import Problem
 from trader.supervisor import RATE_LIMIT_RULE
 
 #: Name under which the problem is reported to the trader's states.
-RATE_LIMIT: Final = "rate limit"
+RATE_LIMIT_PROBLEM: Final = "rate limit"
 #: Refusals that end sooner do not degrade the trader, wall seconds.
 NOTICE_AFTER_SECONDS: float = 15.0
 

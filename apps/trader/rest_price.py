@@ -7,7 +7,7 @@ from typing import Final
 from onetape.core.errors import ExchangeUnreachable
 from onetape.exchange.rest import RestExchange
 from trader.exit_orders import ExitOrders
-from trader.market_status import MARKET
+from trader.market_status import MARKET_PROBLEM
 from trader.rule_runner import RuleRunner
 from trader.session_context import SessionContext
 from trader.states import TraderStates
@@ -72,7 +72,7 @@ class RestPrice:
     def _has_waited(self) -> bool:
         """Return whether an exit is pending, and the stream is down, since `AFTER_SECONDS`."""
         is_waiting = self._recorder.watch is None and self._orders.is_exit_pending
-        if not is_waiting or self._states.has_problem(MARKET):
+        if not is_waiting or self._states.has_problem(MARKET_PROBLEM):
             self._waiting_since = None
             return False
         if self._waiting_since is None:

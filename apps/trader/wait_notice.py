@@ -10,7 +10,7 @@ from trader.session_context import SessionContext
 from trader.states import Problem
 
 #: Name under which the problem is reported to the trader's states.
-CANDLES: Final = "candles"
+CANDLES_PROBLEM: Final = "candles"
 
 #: Time that a candle must be overdue before it is a problem, wall seconds.
 NOTICE_AFTER_SECONDS: float = 15.0

@@ -6,7 +6,7 @@ from trader.evaluator.results import EvaluationFailure
 from trader.states import Problem
 
 #: Name under which the problem is reported to the trader's states.
-STRATEGY: Final = "strategy"
+STRATEGY_PROBLEM: Final = "strategy"
 _MEASURE: Final = "no decision on this candle, the next one is tried; no entries, stops go on"
 _REMEDIES: Final = {
     "late": "if this lasts, make the strategy faster, or raise strategy_timeout_seconds",
@@ -17,7 +17,7 @@ _REMEDIES: Final = {
 
 def format_gate_verdict(failure: EvaluationFailure) -> str:
     """Return the verdict of the gate `strategy`: `strategy late`, `... ended` or `... failed`."""
-    return f"{STRATEGY} {failure.kind}"
+    return f"{STRATEGY_PROBLEM} {failure.kind}"
 
 
 def make_failure_problem(failure: EvaluationFailure) -> Problem:
