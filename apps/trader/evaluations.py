@@ -1,6 +1,6 @@
 """Runs the strategy of one session on closed candles: starts an evaluation, takes its result later.
 
-Nothing here waits for the strategy, which runs in another process (`evaluator`). Candles that
+Nothing here waits for a user's strategy, which runs in another process (`evaluator`). Candles that
 closed during an outage are evaluated together, in one window: the signal of a candle depends on the
 candles before it only, which the bias check (`backtester check`) proves.
 """
@@ -145,7 +145,7 @@ class Evaluations:
         return 0.0 if running is None else time.monotonic() - running.started_seconds
 
     def start(self, timestamps: list[int], *, is_repeated: bool) -> None:
-        """Start to evaluate closed candles in the worker process; `take` returns the result.
+        """Start to evaluate closed candles; `take` returns the result later.
 
         Args:
             timestamps: Opens of the candles to decide on, epoch seconds, oldest first, at least

@@ -34,7 +34,7 @@ class SessionContext(Struct, frozen=True):
     strategy: LoadedStrategy
     """Name, parameters and lookback of the strategy, without its code."""
     evaluator: Evaluator
-    """Evaluator that runs the strategy's code in another process."""
+    """Evaluator that runs the strategy's code; code of a user runs in another process."""
     rules: AccountConfig
     """Costs, order sizes and exits of the account in this market."""
     start_balance: Decimal

@@ -34,7 +34,7 @@ _STAND_IN: Final = StrategySettings(name="buy_and_hold")
 
 
 class StrategyLoader:
-    """Loads each strategy once; symbols of one strategy share an evaluator and its process."""
+    """Loads each strategy once; symbols with equal strategy and parameters share an evaluator."""
 
     def __init__(self, helper: StrategyHelper, runner: asyncio.Runner, stack: ExitStack) -> None:
         """Initialise; no strategy is loaded yet.
@@ -42,7 +42,7 @@ class StrategyLoader:
         Args:
             helper: Starts the processes of the strategies.
             runner: Runs the coroutines that load and close them.
-            stack: Closes the processes at the end of the program.
+            stack: Closes the evaluators at the end of the program.
         """
         self._helper = helper
         self._runner = runner
@@ -119,7 +119,7 @@ class StrategyLoader:
         return self._known[choice]
 
     def _make_evaluator(self, plan: StartPlan, one: TradedSymbol) -> Evaluator:
-        """Return the evaluator of a strategy: in a process of its own for code of the user."""
+        """Return a new evaluator: with a process of its own if the code is a user's."""
         if is_built_in(one.strategy):
             return BuiltInEvaluator(one.strategy, one.key.timeframe)
         memory_mb = plan.settings.strategy_memory_mb

@@ -18,7 +18,8 @@ from trader.evaluator.messages import LoadedStrategy, LoadRequest
 from trader.evaluator.results import Evaluation, EvaluationFailure
 from trader.evaluator.strategy_calls import evaluate_with_views, load_requested_strategy
 
-_KEY: Final = 1
+#: Number of the strategy in the load request, which nothing here reads.
+_STRATEGY_KEY: Final = 1
 
 
 def is_built_in(settings: StrategySettings) -> bool:
@@ -27,10 +28,10 @@ def is_built_in(settings: StrategySettings) -> bool:
 
 
 class BuiltInEvaluator:
-    """One built-in strategy; it has no process of its own."""
+    """Evaluates one built-in strategy in the calling thread."""
 
     def __init__(self, settings: StrategySettings, timeframe: str) -> None:
-        """Prepare; nothing is loaded yet.
+        """Initialise; nothing is loaded yet.
 
         Args:
             settings: Name and parameters of the strategy.
@@ -44,7 +45,7 @@ class BuiltInEvaluator:
 
     @property
     def strategy(self) -> LoadedStrategy:
-        """Return the loaded strategy.
+        """Return name, parameters and lookback of the loaded strategy.
 
         Raises:
             ConfigurationError: the strategy is not loaded yet.
@@ -63,7 +64,7 @@ class BuiltInEvaluator:
             UsageError: no such parameter, or a value that the strategy does not allow.
         """
         name, parameters = self.settings.name, dict(self.settings.parameters)
-        request = LoadRequest(_KEY, name, parameters, str(USER_FOLDER), self._timeframe)
+        request = LoadRequest(_STRATEGY_KEY, name, parameters, str(USER_FOLDER), self._timeframe)
         self._loaded = load_requested_strategy(request)
         return self._loaded[1]
 
@@ -75,8 +76,8 @@ class BuiltInEvaluator:
         Args:
             candles: Closed candles, oldest first, at least one.
             higher: Candles of each higher timeframe of the strategy.
-            rows: Number of the last candles that are decided on.
-            seconds: Not used: a built-in strategy needs no time limit.
+            rows: Number of candles to decide on, the last ones of `candles`.
+            seconds: Unused, because a built-in strategy needs no time limit.
         """
         del seconds
         strategy, _ = self._get_loaded()
@@ -91,7 +92,7 @@ class BuiltInEvaluator:
         return Evaluation(signals.signal, views)
 
     async def close(self) -> None:
-        """Do nothing: there is no process to end."""
+        """Do nothing, because there is no process to end."""
 
     def _get_loaded(self) -> tuple[Strategy, LoadedStrategy]:
         if self._loaded is None:

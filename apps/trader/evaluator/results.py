@@ -1,4 +1,4 @@
-"""The result of one evaluation of a strategy, and the interface of what evaluates strategies."""
+"""The result of an evaluation of a strategy, and the interface of evaluators (`Evaluator`)."""
 
 from typing import Literal, Protocol
 
@@ -17,7 +17,7 @@ class Evaluation(Struct, frozen=True):
     signal: SignalArray
     """1 BUY, -1 SELL, 0 HOLD for each candle, shape (n,)."""
     views: list[CandleView]
-    """Indicators and descriptions of each of the last candles, oldest first."""
+    """Indicators and texts of the strategy on each candle to decide on, oldest first."""
 
 
 class EvaluationFailure(Struct, frozen=True):
@@ -27,18 +27,20 @@ class EvaluationFailure(Struct, frozen=True):
     """`late`: no reply in time; `ended`: the worker process ended; `failed`: the code raised or
     returned something that is not usable."""
     text: str
+    """Description of the failure."""
     error: OnetapeError
+    """Error to raise if the failure ends the trader."""
 
 
 class Evaluator(Protocol):
-    """Evaluates one strategy for all symbols that it trades."""
+    """Evaluates one strategy with one set of parameters, for all symbols that use it."""
 
     settings: StrategySettings
     """Name and parameters of the strategy."""
 
     @property
     def strategy(self) -> LoadedStrategy:
-        """Return the loaded strategy.
+        """Return name, parameters and lookback of the loaded strategy.
 
         Raises:
             ConfigurationError: the strategy is not loaded yet.
@@ -51,7 +53,7 @@ class Evaluator(Protocol):
         ...
 
     async def load(self) -> LoadedStrategy:
-        """Load the strategy.
+        """Load the strategy; return its facts.
 
         Raises:
             UsageError: no such strategy or parameter, or a value that it does not allow.
@@ -67,8 +69,8 @@ class Evaluator(Protocol):
         Args:
             candles: Closed candles, oldest first, at least one.
             higher: Candles of each higher timeframe of the strategy.
-            rows: Number of the last candles that are decided on.
-            seconds: Maximum time of the strategy, wall clock.
+            rows: Number of candles to decide on, the last ones of `candles`.
+            seconds: Maximum time of the strategy, wall seconds.
         """
         ...
 

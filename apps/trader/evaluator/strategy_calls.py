@@ -1,4 +1,4 @@
-"""Load, evaluate and describe a strategy: the calls of its code, in any process."""
+"""The calls of a strategy's code (load, evaluate, describe), for worker and trader."""
 
 import math
 from contextlib import AbstractContextManager, nullcontext
@@ -61,7 +61,7 @@ def evaluate_with_views(
         strategy: The strategy.
         candles: Closed candles, oldest first, at least one.
         higher: Candles of each higher timeframe of the strategy.
-        rows: Number of the last candles that are decided on.
+        rows: Number of candles to decide on, the last ones of `candles`.
         may_print: Whether the code may print; stdout is redirected meanwhile, for all threads.
 
     Raises:
