@@ -16,6 +16,7 @@ from onetape.store.ledger import read_fills
 from trader.account_commands import AccountCommands
 from trader.account_funds import AccountFunds
 from trader.account_rules import AccountRules
+from trader.closed_trades import ClosedTrades
 from trader.pending_decisions import PendingDecisions
 from trader.session_context import SessionContext
 from trader.settings_reload import SettingsReload
@@ -60,12 +61,20 @@ def build_account_context(
 
     symbols = [one.key.symbol for one in contexts]
     rules = AccountRules(
-        StepRules.of(context.rules, symbols, context.settings.max_open_trades),
+        StepRules.of(
+            context.rules,
+            symbols,
+            context.settings.max_open_trades,
+            candle_seconds=context.timeframe.average_seconds,
+        ),
         context.timeframe,
         wait_seconds=context.settings.entry_wait_seconds,
         held=[one.key.symbol for one in contexts if _has_position(one)],
         most_positions=context.settings.max_open_trades,
         note_late=note_late,
+        read_closed=ClosedTrades(
+            context.store, context.session.account, context.session.mode, context.timeframe
+        ).read,
     )
     return AccountContext(
         rules,

@@ -13,7 +13,7 @@ wait.
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -23,15 +23,19 @@ from onetape.core.clock import format_utc
 from onetape.core.timeframes import Timeframe
 from onetape.engine import (
     CandlesOpened,
+    ClosedTrade,
     Enter,
+    EntryPause,
     Event,
     Exit,
     HeldPosition,
     StepRules,
     StepState,
     SymbolStepState,
+    sort_closed_trades,
     step,
 )
+from onetape.engine.entry_guards import EntryGuard
 
 #: An event without a candle: it changes no state, and only lets the due entries have their turn.
 _NO_CANDLE = CandlesOpened(())
@@ -79,7 +83,7 @@ class RulesState:
 
     def replace(self, symbol: str, state: SymbolStepState) -> None:
         """Replace the state of a symbol."""
-        self.state = StepState({**self.state.symbols, symbol: state})
+        self.state = StepState({**self.state.symbols, symbol: state}, self.state.closed)
 
     def note_untraded(self, symbol: str, timestamp: int) -> None:
         """Do nothing, because no entry is carried out here; `AccountRules` carries out entries."""
@@ -101,6 +105,7 @@ class AccountRules(RulesState):
         held: Iterable[str] = (),
         most_positions: int | None = None,
         note_late: Callable[[int, Mapping[str, str]], None] | None = None,
+        read_closed: Callable[[Sequence[EntryGuard]], Iterable[ClosedTrade]] | None = None,
     ) -> None:
         """Begin with the state before any candle.
 
@@ -114,6 +119,8 @@ class AccountRules(RulesState):
             most_positions: Positions of the account in all processes; None: no limit.
             note_late: Stores the symbols that entries do not wait for any longer: the open (epoch
                 seconds), and by symbol the missing step as a text. None: nothing is stored.
+            read_closed: Returns the closed trades of the account that entry guards look at; None:
+                there are none.
         """
         state = StepState.of(rules)
         position = HeldPosition(0.0, 0.0, 0, has_levels=False)
@@ -122,6 +129,7 @@ class AccountRules(RulesState):
         super().__init__(rules, state)
         self.most_positions = most_positions
         self._note_late = note_late
+        self._read_closed = read_closed
         self._timeframe = timeframe
         self._wait_seconds = wait_seconds
         self._handlers: dict[str, EntryHandler] = {}
@@ -150,6 +158,8 @@ class AccountRules(RulesState):
         Returns:
             The exits of the symbol to carry out now.
         """
+        if self.state.symbols[symbol].buy_due:
+            self._refresh_closed_trades()
         exits = super().step(symbol, event)
         self.carry_out_due_entries()
         return exits
@@ -165,6 +175,7 @@ class AccountRules(RulesState):
             return
         if late:
             self._report_late(late)
+        self._refresh_closed_trades()
         # Exits at the open are done; an exit inside the candle brings no money at its open.
         before = self.state.symbols
         self.state, intents = step(self.rules, self.state, _NO_CANDLE, entries="at_once")
@@ -173,6 +184,38 @@ class AccountRules(RulesState):
         self._drop_entries(before, {entry.symbol for entry in entries})
         if not self._is_entering:
             self._enter_all()
+
+    def find_pause(self, symbol: str, moment: int) -> EntryPause | None:
+        """Return a pause by an entry guard in which a symbol does not enter; None: it may enter.
+
+        Args:
+            symbol: Symbol of the entry.
+            moment: Open of the candle that would fill the entry, epoch seconds.
+
+        Raises:
+            StoreError: the closed trades cannot be read.
+        """
+        self._refresh_closed_trades()
+        return self.state.find_pause(self.rules, symbol, moment)
+
+    def _refresh_closed_trades(self) -> None:
+        """Take the closed trades of the account into the state, those of other processes too."""
+        guards = self.rules.entry_guards
+        if guards and self._read_closed is not None:
+            trades = [
+                replace(one, is_inside=self._is_inside_candle(one))
+                for one in self._read_closed(guards)
+            ]
+            self.state = StepState(self.state.symbols, sort_closed_trades(self.rules, trades))
+
+    def _is_inside_candle(self, trade: ClosedTrade) -> bool:
+        """Return whether a position is known to be left inside the candle, and not at its open."""
+        state = self.state.symbols.get(trade.symbol)
+        if state is None:
+            return False
+        order = state.order
+        leaving = None if order is None or order.side == "buy" else order.inside
+        return trade.timestamp in (state.left_inside, leaving)
 
     def _drop_entries(self, before: Mapping[str, SymbolStepState], entering: set[str]) -> None:
         """Drop the entries for which no slot was free in their turn.

@@ -43,7 +43,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @takes_settings(
     TraderSettings,
     after={
-        "dry_run": "--trading-timezone",
+        "dry_run": "--low-profit-pairs",
         "live": "--dry-run",
         "yes": "--live",
         "config": "--db",

@@ -23,6 +23,7 @@ from onetape.engine import (
     BarExit,
     Enter,
     EntryFilled,
+    EntryPause,
     EntryRefused,
     Exit,
     ExitFilled,
@@ -128,8 +129,9 @@ class RuleRunner:
         for candle in make_candle_rows(read_closed_between(context.store, context.key, start, end)):
             self._feed_first_trade(candle)
             self._carry_out(self._stepper.close(candle), candle)
-        if self._stepper.rules.entry_hours is not None:
-            # No BUY can be sent while an order is open that the trading hours have dropped.
+        rules = self._stepper.rules
+        if rules.entry_hours is not None or rules.entry_guards:
+            # No BUY can be sent while an order is open that one of these rules has dropped.
             self.drop_entry()
 
     def _note_found_position(self, timestamp: int) -> None:
@@ -241,7 +243,11 @@ class RuleRunner:
         self._raise_failure()
 
     def drop_entry(self) -> None:
-        """Cancel the order to buy that the rules have dropped: no free slot, or trading hours."""
+        """Cancel the order to buy that the rules have dropped.
+
+        No slot was free, the candle opened outside the trading hours, or an entry guard paused
+        entries.
+        """
         order, state = self._executor.open_order, self._stepper.state
         if order is None or order.side != "buy" or state.order is not None or state.buy_due:
             return
@@ -256,7 +262,12 @@ class RuleRunner:
         moment = state.closed if state.opened is None else state.opened.timestamp
         if hours is not None and moment is not None and not hours.contains(moment):
             return hours.describe_closed(moment)
-        return self._rules.describe_taken_slots()
+        pause = None if moment is None else self._find_pause(moment)
+        return self._rules.describe_taken_slots() if pause is None else pause.describe()
+
+    def _find_pause(self, moment: int) -> EntryPause | None:
+        """Return the pause of entries at an open, epoch seconds; None: no guard pauses them."""
+        return self._rules.find_pause(self._context.key.symbol, moment)
 
     def sell_for_command(self, reason: str) -> None:
         """Sell the position for a command of a person, at the newest price.
@@ -302,6 +313,15 @@ class RuleRunner:
             return None
         opened = self._context.timeframe.next(timestamp)
         return None if hours.contains(opened) else hours.describe_closed(opened)
+
+    def find_guard_obstacle(self, timestamp: int) -> str | None:
+        """Return why no BUY enters by the entry guards, in words; None: it may.
+
+        Args:
+            timestamp: Open of the candle with the BUY, epoch seconds; the next one fills it.
+        """
+        pause = self._find_pause(self._context.timeframe.next(timestamp))
+        return None if pause is None else pause.describe()
 
     def find_entry_obstacle(self, timestamp: int, candles: Candles, signals: Signals) -> str | None:
         """Return the reason why a BUY on the newest closed candle may not enter; None: it may.

@@ -134,7 +134,13 @@ class SettingsReload:
             )
             force_setattr(context, "rules", rules)
         symbols = [context.key.symbol for context in self._contexts]
-        self._rules.rules = StepRules.of(self._contexts[0].rules, symbols, new.max_open_trades)
+        first = self._contexts[0]
+        self._rules.rules = StepRules.of(
+            first.rules,
+            symbols,
+            new.max_open_trades,
+            candle_seconds=first.timeframe.average_seconds,
+        )
         self._rules.most_positions = new.max_open_trades
         stored = make_session_rules(self._contexts[0].settings)
         for context in self._contexts:

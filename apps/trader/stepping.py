@@ -246,7 +246,9 @@ class RuleStepper:
             if row is not None:
                 opened = self._make_candle_facts(row, None, entered, left)
                 facts.append(replace(opened, is_open=True))
-        own = StepRules.of(context.rules, [symbol])
+        own = StepRules.of(
+            context.rules, [symbol], candle_seconds=context.timeframe.average_seconds
+        )
         self._account.replace(symbol, restore_state(own, {symbol: facts}).symbols[symbol])
 
     def _make_candle_facts(

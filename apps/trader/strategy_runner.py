@@ -337,6 +337,9 @@ class StrategyRunner:
             closed = self._exits.find_hours_obstacle(timestamp)
             if closed is not None:
                 gates["trading hours"] = closed
+            paused = self._exits.find_guard_obstacle(timestamp)
+            if paused is not None:
+                gates["entry guards"] = paused
             reentry = self._exits.find_entry_obstacle(
                 timestamp, found.candles, found.signals
             ) or find_command_obstacle(

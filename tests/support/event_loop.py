@@ -19,10 +19,11 @@ from onetape.core.trading_rules import TradingRules
 from onetape.engine import AccountConfig, PortfolioResult, SimulationResult, SymbolSeries
 from onetape.engine.entry_plan import NO_CANDIDATE
 from onetape.engine.equity import compute_equity_parts
-from onetape.engine.exits import TARGET
+from onetape.engine.exits import EXIT_KINDS, TARGET
 from onetape.engine.fills import FillValues
 from onetape.engine.simulation import make_cash_only_state, make_symbol_state
 from onetape.engine.symbol_state import SymbolState
+from plain_guards import PlainTrade, is_paused
 
 _EXIT_AT_OPEN, _ENTRY, _EXIT_INSIDE = range(3)
 #: Part of the cash that may be left by rounding after an order without an amount step.
@@ -49,7 +50,9 @@ def simulate_by_events(
         )
         for one, own in zip(series, own_rules, strict=True)
     ]
-    account = PlainAccount(symbols, own_rules, max_open_trades or len(symbols))
+    steps = [np.diff(one.candles.timestamp) for one in series]
+    seconds = min((int(each.min()) for each in steps if len(each)), default=1)
+    account = PlainAccount(symbols, own_rules, max_open_trades or len(symbols), seconds)
     account.trade()
     timestamp = _union([symbol.candles.timestamp for symbol in symbols])
     equity = account.equity(timestamp)
@@ -152,8 +155,14 @@ class PlainAccount:
     `simulate`.
     """
 
-    def __init__(self, symbols: list[SymbolState], rules: list[AccountConfig], places: int) -> None:
+    def __init__(
+        self, symbols: list[SymbolState], rules: list[AccountConfig], places: int, seconds: int
+    ) -> None:
         self._symbols = symbols
+        self._rules = rules[0]
+        self._seconds = seconds
+        self._closed: list[PlainTrade] = []
+        self._paid = [0.0] * len(symbols)
         self._exact = [ExactChange.of(own) for own in rules]
         self._places = places
         self._noise = [_ZERO if own.trading_rules.amount_step else _NOISE for own in rules]
@@ -182,14 +191,48 @@ class PlainAccount:
             else:
                 self._leave(moment, kind, number, candidate, bar)
         for number, candidate in self._blocked.items():
-            self.skipped += self._symbols[number].plan.count_runs_between(candidate, NO_CANDIDATE)
+            self.skipped += len(self._missed_runs(number, candidate, NO_CANDIDATE))
         for number, symbol in enumerate(self._symbols):
+            self._mark_paused(number)
             exits = symbol.fill_log.get_exit_bars()
             free = exits[-1] + 1 + self._cooldown if exits else 0
             is_held = number in self._open
             symbol.note_waits(
                 free, symbol.fill_log.make_last_buy().before_slippage if is_held else None
             )
+
+    def _mark_paused(self, number: int) -> None:
+        """Write down at which candles a BUY that waits is dropped by an entry guard."""
+        symbol = self._symbols[number]
+        if symbol.due.untraded is None or not self._rules.entry_guards:
+            return
+        times = symbol.candles.timestamp.tolist()
+        closed = np.array([self._is_paused(number, moment) for moment in times], dtype=np.bool_)
+        closed |= False if symbol.due.closed is None else symbol.due.closed
+        symbol.due = replace(symbol.due, closed=closed)
+
+    def _is_paused(self, number: int, moment: int) -> bool:
+        return is_paused(self._rules, self._closed, str(number), moment, self._seconds)
+
+    def _is_dropped(self, number: int, candidate: int) -> bool:
+        """Return whether a BUY is dropped by a candle from that at which it is due on."""
+        symbol = self._symbols[number]
+        due, bar = max(symbol.plan.find_due_bar(candidate), 0), symbol.plan.bars[candidate]
+        times = symbol.candles.timestamp[due : bar + 1].tolist()
+        return any(self._is_paused(number, time) for time in times)
+
+    def _missed_runs(self, number: int, candidate: int, later: int) -> set[int]:
+        """Return the runs of BUYs that a symbol could not try while all slots were full."""
+        plan, found = self._symbols[number].plan, set[int]()
+        first = plan.find_buy_run(candidate)
+        if not self._rules.entry_guards:
+            return {*range(first + 1, first + 1 + plan.count_runs_between(candidate, later))}
+        between = plan.find_buy_after(candidate)
+        while between not in (later, NO_CANDIDATE):
+            if not self._is_dropped(number, between):
+                found.add(plan.find_buy_run(between))
+            between = plan.find_buy_after(between)
+        return found - {first}
 
     def equity(self, timestamp: IntArray) -> FloatArray:
         """Return cash and positions at the close of the candles that open at these moments."""
@@ -204,6 +247,9 @@ class PlainAccount:
 
     def _enter(self, moment: int, number: int, candidate: int, bar: int) -> None:
         symbol = self._symbols[number]
+        if self._is_dropped(number, candidate):
+            self._await_entry(number, symbol.plan.find_buy_after(candidate))
+            return
         if len(self._open) >= self._places:
             self._blocked[number] = candidate
             self._count_skipped(number, symbol.plan.find_buy_run(candidate))
@@ -213,6 +259,7 @@ class PlainAccount:
             self._await_entry(number, symbol.plan.find_buy_after(candidate))
             return
         self._note(moment, number, bar, bought)
+        self._paid[number] = -bought[4]
         self._open.add(number)
         if self._skipped_run[number] == symbol.plan.find_buy_run(candidate):
             # The entry was late, and not skipped.
@@ -235,10 +282,10 @@ class PlainAccount:
             symbol = self._symbols[number]
             bar = int(np.searchsorted(symbol.candles.timestamp, moment))
             later = symbol.plan.find_buy_after(candidate, bar)
-            missed = symbol.plan.count_runs_between(candidate, later)
+            missed = self._missed_runs(number, candidate, later)
             if missed:
-                self.skipped += missed
-                self._skipped_run[number] = symbol.plan.find_buy_run(candidate) + missed
+                self.skipped += len(missed)
+                self._skipped_run[number] = max(missed)
             self._await_entry(number, later)
         self._blocked.clear()
 
@@ -249,6 +296,9 @@ class PlainAccount:
             self._await_exit(number, candidate, symbol.plan.set_exit_at_next_sell(candidate, bar))
             return
         is_maker = symbol.plan.exit_kinds[candidate] == TARGET
+        kinds = (EXIT_KINDS[symbol.plan.exit_kinds[candidate]],)
+        ratio, is_inside = sold[4] / self._paid[number] - 1, kind == _EXIT_INSIDE
+        self._closed.append(PlainTrade(str(number), moment, kinds, ratio, is_inside))
         self._note(moment, number, bar, sold, is_maker=is_maker)
         self._open.discard(number)
         self._await_entry(number, symbol.plan.find_entry_after(candidate, bar))

@@ -13,6 +13,7 @@ from itertools import pairwise
 from cent_walk import Prices, of
 from onetape.core.trading_rules import TradingRules
 from onetape.engine import AccountConfig
+from plain_guards import PlainTrade, is_paused
 from plain_hours import is_within
 
 EXACT = Context(prec=45)
@@ -48,7 +49,10 @@ class _ExactSymbol:
     signal: list[int]
     rules: AccountConfig
     trading_rules: TradingRules
+    name: str
     base: Decimal = ZERO
+    paid: Decimal = ZERO
+    """Cost of the last buy."""
     entry: int | None = None
     entry_price: Decimal = ZERO
     highest: Decimal = ZERO
@@ -78,6 +82,7 @@ class ExactAccount:
     symbols: list[_ExactSymbol]
     cash: Decimal
     skipped: int = 0
+    closed: list[PlainTrade] = field(default_factory=list[PlainTrade])
 
 
 def exact_run(
@@ -87,7 +92,8 @@ def exact_run(
 ) -> ExactAccount:
     """Trade all markets on one account, each with its steps."""
     symbols = [
-        _ExactSymbol(prices, list(signal), rules, steps) for prices, signal, steps in markets
+        _ExactSymbol(prices, list(signal), rules, steps, str(number))
+        for number, (prices, signal, steps) in enumerate(markets)
     ]
     account = ExactAccount(symbols, of(rules.cash))
     moments = sorted({time for symbol in symbols for time in symbol.prices.timestamp})
@@ -107,6 +113,9 @@ def exact_run(
         for symbol, bar in traded:
             if symbol not in entered:
                 _enter(account, symbol, bar, places or len(symbols), moment)
+        for symbol, _ in now:
+            if symbol.buy_waits and is_paused(rules, account.closed, symbol.name, moment):
+                symbol.buy_waits = False
         for symbol, bar in traded:
             _leave_inside(account, symbol, bar)
             symbol.highest = max(symbol.highest, symbol.prices.high[bar])
@@ -184,13 +193,14 @@ def _leave_inside(account: ExactAccount, symbol: _ExactSymbol, bar: int) -> None
     is_moved = moved is not None and (stop is None or moved > stop)
     if stop is not None and prices.low[bar] <= stop:
         symbol.ambiguous += reached or is_moved
-        _sell(account, symbol, bar, stop, kinds)
+        _sell(account, symbol, bar, stop, kinds, is_inside=True)
     elif is_moved and moved is not None and prices.low[bar] <= moved:
         symbol.ambiguous += 1
-        _sell(account, symbol, bar, _least_moved(symbol, prices.low[bar]), ("trailing_stop",))
+        worst = _least_moved(symbol, prices.low[bar])
+        _sell(account, symbol, bar, worst, ("trailing_stop",), is_inside=True)
     elif reached:
         assert target is not None
-        _sell(account, symbol, bar, target, ("target",))
+        _sell(account, symbol, bar, target, ("target",), is_inside=True)
 
 
 def _trailing_level(symbol: _ExactSymbol, highest: Decimal) -> Decimal | None:
@@ -300,6 +310,8 @@ def _enter(account: ExactAccount, symbol: _ExactSymbol, bar: int, places: int, m
     if not symbol.buy_waits:
         return
     symbol.buy_waits = False
+    if is_paused(symbol.rules, account.closed, symbol.name, moment):
+        return
     held = [one for one in account.symbols if one.entry is not None]
     if len(held) >= places:
         account.skipped += symbol.skipped_run != symbol.run
@@ -315,6 +327,7 @@ def _enter(account: ExactAccount, symbol: _ExactSymbol, bar: int, places: int, m
     symbol.is_used = _order(symbol, bar) == 1
     noise = ZERO if symbol.trading_rules.amount_step else account.cash * CASH_NOISE
     account.cash += fill.cash_change
+    symbol.paid = -fill.cash_change
     if account.cash <= noise:
         account.cash = ZERO
     symbol.base += fill.base_change
@@ -436,7 +449,13 @@ def _most_with_impact(
 
 
 def _sell(
-    account: ExactAccount, symbol: _ExactSymbol, bar: int, at: Decimal, kinds: tuple[str, ...]
+    account: ExactAccount,
+    symbol: _ExactSymbol,
+    bar: int,
+    at: Decimal,
+    kinds: tuple[str, ...],
+    *,
+    is_inside: bool = False,
 ) -> None:
     rules, amount = symbol.rules, _whole_steps(symbol.base, symbol)
     price, rate = at, of(rules.fee_rate)
@@ -451,6 +470,10 @@ def _sell(
         symbol.gave_up = True
         return
     fee = price * amount * rate
+    ratio = EXACT.divide(price * amount - fee, symbol.paid) - 1
+    account.closed.append(
+        PlainTrade(symbol.name, symbol.prices.timestamp[bar], kinds, ratio, is_inside)
+    )
     account.cash += price * amount - fee
     symbol.base -= amount
     symbol.fills.append(

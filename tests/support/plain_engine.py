@@ -24,6 +24,7 @@ from onetape.engine import (
 )
 from onetape.engine.annual_volatility import compute_volatility_before
 from onetape.engine.exits import EXIT_KINDS, SIGNAL, TARGET, TIME_STOP
+from plain_guards import PlainTrade, is_paused
 from plain_hours import is_within
 from untraded import untraded_stretches
 
@@ -54,6 +55,8 @@ class PlainLoop:
         self.entry_price = self.highest = 0.0
         self.gave_up = self.buy_waits = self.sell_waits = self.is_used = False
         self.free_from = 0
+        self.paid = 0.0
+        self.closed: list[PlainTrade] = []
         self.untraded = find_untraded_rows(candles).tolist()
 
     def run(self) -> Plain:
@@ -70,7 +73,7 @@ class PlainLoop:
             if bar < 2 or self.signal[bar - 2] != 1:
                 self.is_used = False
             self._take(bar, order)
-            if not is_within(self.rules, int(self.candles.timestamp[bar])):
+            if self.buy_waits and not self._may_enter(int(self.candles.timestamp[bar])):
                 self.buy_waits = False
             if not self.untraded[bar]:
                 if self.entry is not None:
@@ -82,6 +85,11 @@ class PlainLoop:
                 self.highest = max(self.highest, high)
             self.done.equity.append(self.done.cash + self.done.base * close)
         return self.done
+
+    def _may_enter(self, moment: int) -> bool:
+        seconds = int(np.diff(self.candles.timestamp).min())
+        is_locked = is_paused(self.rules, self.closed, "", moment, seconds)
+        return is_within(self.rules, moment) and not is_locked
 
     def _take(self, bar: int, order: int) -> None:
         """Set the order that is due from this bar on."""
@@ -164,6 +172,7 @@ class PlainLoop:
             return
         self.entry, self.entry_price, self.highest, self.gave_up = bar, price, price, False
         self.is_used = order == 1
+        self.paid = -fill.cash_change
         self._book(bar, "buy", fill, "")
 
     def leave(self, bar: int, price: float, kind: int) -> None:
@@ -174,6 +183,9 @@ class PlainLoop:
             self.gave_up = True
             return
         self.entry, self.sell_waits = None, False
+        moment, ratio = int(self.candles.timestamp[bar]), fill.cash_change / self.paid - 1
+        is_inside = kind not in (SIGNAL, TIME_STOP)
+        self.closed.append(PlainTrade("", moment, (EXIT_KINDS[kind],), ratio, is_inside))
         self.free_from = bar + 1 + self.rules.cooldown_bars
         self._book(bar, "sell", fill, EXIT_KINDS[kind])
 

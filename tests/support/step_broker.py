@@ -19,6 +19,7 @@ from onetape.engine import (
     CandleClosed,
     CandleFacts,
     CandlesOpened,
+    ClosedTrade,
     Enter,
     EntryFilled,
     EntryRefused,
@@ -68,7 +69,7 @@ class SymbolMarket:
         self.rows = [Candle(*row) for row in zip(*(c.tolist() for c in columns), strict=True)]
         self.bar = -1
         """Bar that is open or closed last."""
-        self.base, self.is_held = 0.0, False
+        self.base, self.is_held, self.paid = 0.0, False, 0.0
         self.made: list[Made] = []
         self.refused: list[int] = []
         self.ambiguous = 0
@@ -112,7 +113,15 @@ class StepBroker:
         stepping: Step = step,
     ) -> None:
         self.markets = {one.symbol: SymbolMarket(one, account) for one in series}
-        self.rules = StepRules.of(account, tuple(self.markets), max_open_trades)
+        lengths = [compute_candle_seconds(market.all.timestamp) for market in self.markets.values()]
+        self.rules = StepRules.of(
+            account,
+            tuple(self.markets),
+            max_open_trades,
+            candle_seconds=min(filter(None, lengths), default=1),
+        )
+        self.closed: list[ClosedTrade] = []
+        """All trades that have been closed, as they came."""
         self.state = StepState.of(self.rules)
         self.cash = float(account.cash)
         self._exact = None
@@ -176,7 +185,7 @@ class StepBroker:
             market.refused.append(market.bar)
             return EntryRefused(intent.symbol)
         self._book(market, fill, "")
-        market.is_held = True
+        market.is_held, market.paid = True, -fill.cash_change
         market.fact = replace(market.fact, entry_price=intent.price)
         return EntryFilled(intent.symbol, intent.price)
 
@@ -195,7 +204,15 @@ class StepBroker:
         order = self.state.symbols[market.name].order
         is_inside = order is not None and order.inside is not None
         market.fact = replace(market.fact, exit="filled", is_exit_inside=is_inside)
-        return ExitFilled(intent.symbol)
+        trade = ClosedTrade(
+            intent.symbol,
+            intent.timestamp,
+            fill.cash_change / market.paid - 1.0,
+            is_stop=intent.kind in ("stop_loss", "trailing_stop"),
+            is_inside=is_inside,
+        )
+        self.closed.append(trade)
+        return ExitFilled(intent.symbol, trade=trade)
 
     def _book(self, market: SymbolMarket, fill: ModelFill, kind: str) -> None:
         numbers: Any = fill[1:5] + fill[6:8]

@@ -164,9 +164,10 @@ class TradedAccount:
         *,
         fee: str = "0",
         fee_currency: str | None = None,
+        type_: str = "market",
     ) -> None:
         """Store an order that is filled whole by one trade."""
-        order_id = self.intend(side, hours)
+        order_id = self.intend(side, hours, type_=type_)
         trade = Fill(
             self.key.exchange, self.key.symbol, f"fill-{order_id}", order_id, self.session.session,
             self.mode, self.name, side, Decimal(price), Decimal(amount), Decimal(fee),

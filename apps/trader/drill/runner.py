@@ -235,7 +235,13 @@ def make_drill_settings(settings: TraderSettings, symbol: str, url: str) -> Trad
         strategy=StrategySettings(name="drilled"),
         # The drill enters at the times of its schedule.
         account=replace(
-            settings.account, trading_hours=None, trading_days=None, trading_timezone="UTC"
+            settings.account,
+            trading_hours=None,
+            trading_days=None,
+            trading_timezone="UTC",
+            stoploss_guard=None,
+            drawdown_pause=None,
+            low_profit_pairs=None,
         ),
         account_name=None,
         cash=get_configured_balance(settings),

@@ -25,6 +25,10 @@ from onetape.store.database import Store, open_store
 Run = Callable[..., Any]
 DAY, START = 86_400, 1_704_067_200
 LEVELS = ("--stop-loss", "0.02", "--trailing-stop", "0.03", "--take-profit", "0.025")
+GUARD = (
+    "--stoploss-guard",
+    "trade_limit=1,lookback_period_candles=9,stop_duration_candles=60,required_profit=0.5",
+)
 
 
 @pytest.fixture
@@ -59,6 +63,7 @@ def stories(backtest: Backtest, number: int = 0) -> list[CandleExplanation]:
         (*LEVELS, "--cooldown", "30"),
         ("--sizing", "quote_amount=9500"),
         ("--trading-hours", "20:00-08:00", "--trading-timezone", "America/New_York"),
+        (*LEVELS, *GUARD),
     ],
 )
 def test_orders_are_shown_on_exactly_the_candles_that_led_to_a_trade(
@@ -121,6 +126,10 @@ def test_a_position_is_shown_on_exactly_the_closes_of_the_exposure(
         (
             ("--trading-hours", "08:00-09:00"),
             "none (signal was BUY, but the candle of 2024-",
+        ),
+        (
+            (*LEVELS, *GUARD),
+            "none (signal was BUY, but stoploss guard: ",
         ),
     ],
 )

@@ -9,7 +9,9 @@ from onetape.core.timeframes import Timeframe
 from onetape.engine import (
     AccountConfig,
     CandleClosed,
+    CandleForming,
     CandlesOpened,
+    ClosedTrade,
     Enter,
     EntryFilled,
     EntryRefused,
@@ -211,3 +213,57 @@ def test_a_look_ahead_enters_nothing_and_leaves_the_rules_as_they_are() -> None:
     assert account.entered == []
     account.open("A", 1)
     assert account.entered == ["A"]
+
+
+GUARDED = AccountConfig(
+    exits=ExitConfig(stop_loss=0.1),
+    stoploss_guard="trade_limit=1,lookback_period_candles=1,stop_duration_candles=1",
+)
+
+
+def guarded(closed: list[ClosedTrade]) -> Trading:
+    """Return an account of A and B, of which A holds a position when candle 2 opens."""
+    rules = StepRules.of(GUARDED, ("A", "B"), 2, candle_seconds=HOUR)
+    account = Trading(
+        AccountRules(
+            rules, Timeframe.parse("1h"), wait_seconds=60, read_closed=lambda _: tuple(closed)
+        )
+    )
+    account.close("A", 0, BUY)
+    account.close("B", 0, HOLD)
+    account.open("A", 1)
+    account.close("A", 1, HOLD)
+    account.close("B", 1, BUY)
+    assert account.entered == ["A"]
+    return account
+
+
+#: The stop of A in candle 2, as stored fills state it.
+STOPPED = ClosedTrade("A", START + 2 * HOUR, -0.15, is_stop=True, is_inside=False)
+
+
+def test_a_stop_at_an_open_drops_the_order_of_another_symbol_at_that_open() -> None:
+    closed: list[ClosedTrade] = []
+    account = guarded(closed)
+    assert account.rules.find_pause("B", START + 2 * HOUR) is None
+    opened = OpenedCandle("A", START + 2 * HOUR, 85.0)
+    assert len(account.rules.step("A", CandlesOpened((opened,)))) == 1
+    account.open("B", 2)
+    # The entry of B waits for the exit of A.
+    assert (account.entered, account.drops) == (["A"], 0)
+    closed.append(STOPPED)
+    account.rules.step("A", ExitFilled("A"))
+    assert (account.entered, account.drops) == (["A"], 1)
+
+
+def test_a_stop_inside_a_candle_lets_an_entry_at_its_open_come_late() -> None:
+    closed: list[ClosedTrade] = []
+    account = guarded(closed)
+    account.open("A", 2)
+    fallen = Candle(START + 2 * HOUR, 100.0, 100.0, 85.0, 85.0, 1.0)
+    assert len(account.rules.step("A", CandleForming("A", fallen))) == 1
+    closed.append(STOPPED)
+    account.rules.step("A", ExitFilled("A"))
+    account.open("B", 2)
+    assert (account.entered, account.drops) == (["A", "B"], 0)
+    assert account.rules.find_pause("B", START + 3 * HOUR) is not None

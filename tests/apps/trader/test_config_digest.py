@@ -13,6 +13,7 @@ from trader.config_digest import compute_config_digest
 from trader.settings import SymbolSettings, TraderSettings
 
 PLAIN = TraderSettings()
+GUARD = "trade_limit=2,lookback_period_candles=9,stop_duration_candles=4"
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,7 @@ PLAIN = TraderSettings()
         replace(PLAIN, account_name="mine", cash=Decimal(7), risk=RiskLimits(max_order=Decimal(9))),
         replace(PLAIN, symbols=[SymbolSettings(symbol=PLAIN.symbol)]),
         replace(PLAIN, account=AccountConfig(trading_hours="08:00-22:00", trading_days="mon")),
+        replace(PLAIN, account=AccountConfig(stoploss_guard=GUARD)),
     ],
 )
 def test_where_when_and_with_which_money_is_no_part_of_it(other: TraderSettings) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from backtest_fills import DIPS, EXITS, FREQTRADE_DIPS, SIZINGS, account_of, backtest_fills
 from desk import HOUR, MARCH, Market, market
+from onetape.engine import AccountConfig
 from symbol_desk import SymbolDesk, symbol_desk
 from watched import run_watched
 
@@ -35,6 +36,11 @@ SOME = [
     ("five symbols, two places", "volatility_target", "trailing stop"),
     ("one symbol", "all_in", "net of fees"),
 ]
+#: BUYs that an entry guard has stopped.
+PAUSED = (
+    "SELECT 1 FROM decisions WHERE json_extract(gates, '$.\"entry guards\"') IS NOT NULL "
+    "UNION ALL SELECT 1 FROM orders WHERE side = 'buy' AND reason LIKE '%no entry for%'"
+)
 #: A risk per trade is measured by a stop.
 ALL = [
     each for each in product(ACCOUNTS, SIZINGS, EXITS) if each[1:] != ("risk_per_trade", "no exits")
@@ -79,25 +85,78 @@ def test_symbols_of_an_account_trade_as_in_the_backtest(
     sizing: str,
     exits: str,
 ) -> None:
-    # What a session does is due to what happens; the looks in between take time on a busy computer.
-    monkeypatch.setattr("trader.decision_loop.LOOP_SECONDS", 1.0)
     account = account_of(sizing, EXITS[exits], slippage_bps=3, maker_fee_rate=0.0005)
-    traded, places, cash = ACCOUNTS[symbols]
     seed = zlib.crc32(f"{symbols} {sizing} {exits}".encode()) % 1_000
     for name, value in {
         "symbols": symbols, "sizing": sizing, "exits": exits, "hours": HOURS, "seed": seed,
     }.items():  # fmt: skip
         record_property(name, value)
+    # The exits of freqtrade's files are tried with such a file.
+    name = strategy_file(FREQTRADE_DIPS if exits == "net of fees" else DIPS, "dips")
+    count, _ = trade_as_in_backtest(db, name, account, symbols, seed, monkeypatch)
+    record_property("fills", count)
+    assert count > HOURS // 5
+
+
+@pytest.mark.parametrize(
+    ("guard", "bound"),
+    [
+        ("stoploss_guard", ""),
+        ("stoploss_guard", ",only_per_pair=yes"),
+        ("drawdown_pause", ",max_allowed_drawdown=0.004"),
+        ("low_profit_pairs", ",required_profit=0"),
+    ],
+    ids=["stoploss_guard", "stoploss_guard of a symbol", "drawdown_pause", "low_profit_pairs"],
+)
+def test_entry_guards_of_several_symbols_pause_entries_as_in_the_backtest(
+    db: Path,
+    strategy_file: StrategyFile,
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Callable[[str, object], None],
+    guard: str,
+    bound: str,
+) -> None:
+    counts = f"trade_limit=1,lookback_period_candles=4,stop_duration_candles=3{bound}"
+    account = account_of(
+        "equity_share", EXITS["stop and target"], cooldown_bars=0, **{guard: counts}
+    )
+    symbols, name = "five symbols, two places", strategy_file(DIPS, "dips")
+    for key, value in {
+        "symbols": symbols, "sizing": "equity_share", "hours": HOURS, "seed": 7,
+        "exits": f"stop and target, {guard}{bound}",
+    }.items():  # fmt: skip
+        record_property(key, value)
+    count, paused = trade_as_in_backtest(db, name, account, symbols, 7, monkeypatch)
+    record_property("fills", count)
+    assert count > 4
+    assert paused
+
+
+def trade_as_in_backtest(
+    db: Path,
+    strategy: str,
+    account: AccountConfig,
+    symbols: str,
+    seed: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> tuple[int, int]:
+    """Trade on paper, and compare with the backtest.
+
+    Returns:
+        The number of fills, and that of BUYs that an entry guard has stopped.
+    """
+    # What a session does is due to what happens; the looks in between take time on a busy computer.
+    monkeypatch.setattr("trader.decision_loop.LOOP_SECONDS", 1.0)
+    traded, places, cash = ACCOUNTS[symbols]
+    counts: list[int] = []
 
     async def scene() -> None:
-        # The exits of freqtrade's files are tried with such a file.
-        name = strategy_file(FREQTRADE_DIPS if exits == "net of fees" else DIPS, "dips")
         async with market(0.25) as opened:
             shuffle_delays(opened, seed)
             async with symbol_desk(
                 opened,
                 db,
-                dict.fromkeys(traded, name),
+                dict.fromkeys(traded, strategy),
                 account=account,
                 max_open_trades=places,
                 cash=cash,
@@ -106,14 +165,15 @@ def test_symbols_of_an_account_trade_as_in_the_backtest(
                 await step_to(opened, trading, range(HOURS))
                 fills = backtest_fills(opened, trading.desks, places, HOURS - 1)
                 on_paper = {symbol: trading.made(symbol) for symbol in traded}
-                count = sum(map(len, on_paper.values()))
-                record_property("fills", count)
+                counts.append(sum(map(len, on_paper.values())))
+                counts.append(len(trading.first.query(PAUSED)))
                 for symbol in traded:
                     made = on_paper[symbol]
                     expected = fills.get(symbol, [])
                     # The backtest has the whole of the last candle, which has only begun.
                     assert expected[: len(made)] == made, symbol
                     assert len(expected) - len(made) <= 1
-                assert count > HOURS // 5
 
     run_watched(scene(), 180.0 + 2.0 * HOURS)
+    fills, paused = counts
+    return fills, paused

@@ -20,6 +20,7 @@ from onetape.engine.account_config import AccountConfig
 from trader.main import app as trader
 from trader.settings import TraderSettings
 
+COUNTS = "trade_limit=4,lookback_period_candles=24,stop_duration_candles=12"
 GIVEN: dict[str, Any] = {
     "strategy": "macd",
     "param": ["fast=5", "slow=9"],
@@ -35,6 +36,9 @@ GIVEN: dict[str, Any] = {
     "trading_hours": "08:00-22:00",
     "trading_days": "mon-fri",
     "trading_timezone": "Europe/Berlin",
+    "stoploss_guard": COUNTS,
+    "drawdown_pause": f"{COUNTS},max_allowed_drawdown=0.2",
+    "low_profit_pairs": f"{COUNTS},required_profit=0.01",
     "sizing": "equity_share=0.25",
     "stop_loss": 0.05,
     "take_profit": None,
@@ -63,6 +67,8 @@ def test_every_flag_arrives_in_the_settings_of_both_programs(program: Any) -> No
     assert (account.cooldown_bars, account.reentry) == (3, "while_signal")
     assert (account.trading_hours, account.trading_days) == ("08:00-22:00", "mon-fri")
     assert account.trading_timezone == "Europe/Berlin"
+    assert account.stoploss_guard == COUNTS
+    assert [guard.bound for guard in account.entry_guards] == [0.0, 0.2, 0.01]
     assert (account.maker_fee_rate, account.fee_currency) == (0.001, "base")
     assert (account.spread_bps, account.volume_impact) == (3.0, 0.01)
     assert exits.stop_loss == 0.05

@@ -117,6 +117,16 @@ KINDS: dict[str, dict[str, Any]] = {
         "trading_timezone": "America/New_York",
         "exits": ExitConfig(time_stop_bars=3, take_profit=0.01),
     },
+    "entry guards": {
+        "sizing": "equity_share",
+        "equity_share": 0.02,
+        "stoploss_guard": "trade_limit=3,lookback_period_candles=20,stop_duration_candles=5",
+        "drawdown_pause": "trade_limit=2,lookback_period_candles=30,stop_duration_candles=4,"
+        "max_allowed_drawdown=0.07",
+        "low_profit_pairs": "trade_limit=2,lookback_period_candles=9,stop_duration_candles=3,"
+        "required_profit=-0.02",
+        "exits": BOTH,
+    },
     "a share of the volume": {
         "sizing": "equity_share",
         "equity_share": 0.01,

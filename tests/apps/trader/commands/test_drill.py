@@ -118,9 +118,15 @@ def test_what_cannot_be_tried_is_one_line_and_nothing_is_written(
     assert list(folder.iterdir()) == []
 
 
-def test_a_drill_enters_outside_the_trading_hours() -> None:
+def test_a_drill_enters_outside_the_trading_hours_and_without_entry_guards() -> None:
+    counts = "trade_limit=1,lookback_period_candles=9,stop_duration_candles=99"
     account = AccountConfig(
-        exits=ExitConfig(stop_loss=0.05), trading_days="sun", trading_timezone="Asia/Tokyo"
+        exits=ExitConfig(stop_loss=0.05),
+        trading_days="sun",
+        trading_timezone="Asia/Tokyo",
+        stoploss_guard=counts,
+        drawdown_pause=f"{counts},max_allowed_drawdown=0",
+        low_profit_pairs=f"{counts},required_profit=1",
     )
     settings = TraderSettings(account=account, max_signal_age_seconds=7)
     drilled = make_drill_settings(settings, "BTC/USDT", "http://127.0.0.1:1")

@@ -100,6 +100,47 @@ def test_live_entries_keep_to_the_trading_hours_of_the_backtest(
     run_watched(scene(), 180.0 + 3.0 * HOURS)
 
 
+@pytest.mark.parametrize(
+    ("guard", "bound"),
+    [
+        ("stoploss_guard", ""),
+        ("drawdown_pause", ",max_allowed_drawdown=0.003"),
+        ("low_profit_pairs", ",required_profit=0"),
+    ],
+    ids=["stoploss_guard", "drawdown_pause", "low_profit_pairs"],
+)
+def test_entry_guards_pause_live_entries_as_in_the_backtest(
+    db: Path,
+    tmp_path: Path,
+    strategy_file: StrategyFile,
+    record_property: Callable[[str, object], None],
+    guard: str,
+    bound: str,
+) -> None:
+    for name, value in {
+        "symbols": "one symbol, real orders", "sizing": "all_in", "exits": f"stop, {guard}",
+        "hours": HOURS, "seed": HOURS,
+    }.items():  # fmt: skip
+        record_property(name, value)
+    counts = f"trade_limit=1,lookback_period_candles=4,stop_duration_candles=2{bound}"
+    stop = ExitConfig(stop_loss=0.004)
+    account = account_of("all_in", stop, fee_rate=0.0, cooldown_bars=0, **{guard: counts})
+
+    async def scene() -> None:
+        async with traded(account, db, tmp_path, strategy_file) as (opened, trading):
+            made = SymbolDesk({KEY.symbol: trading}).made(KEY.symbol)
+            record_property("fills", len(made))
+            require_fills_of_backtest(opened, trading, made)
+            assert any(kind == "stop_loss" for kind, *_ in made)
+            blocked = trading.query(
+                "SELECT 1 FROM decisions WHERE action = 'HOLD' "
+                "AND json_extract(gates, '$.\"entry guards\"') LIKE '%no entry for%'"
+            )
+            assert blocked
+
+    run_watched(scene(), 180.0 + 3.0 * HOURS)
+
+
 @asynccontextmanager
 async def traded(
     account: AccountConfig, db: Path, folder: Path, strategy_file: StrategyFile

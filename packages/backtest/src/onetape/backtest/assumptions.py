@@ -45,6 +45,7 @@ def describe_assumptions(backtest: Backtest) -> dict[str, str]:
         "exits": describe_exits(rules),
         "re-entry": describe_reentry(rules),
         **_describe_hours(rules),
+        **_describe_guards(rules),
         **({} if finer is None else _describe_intrabar(finer, backtest.runs)),
         "trading rules": first.trading_rules_text,
         **first.higher.words,
@@ -206,6 +207,12 @@ def _describe_hours(rules: AccountConfig) -> dict[str, str]:
     return {"trading hours": words} if words else {}
 
 
+def _describe_guards(rules: AccountConfig) -> dict[str, str]:
+    """Return the rules that pause entries after losses, for the assumptions; empty without any."""
+    words = "; ".join(guard.describe() for guard in rules.entry_guards)
+    return {"entry guards": words} if words else {}
+
+
 def collect_notes(backtest: Backtest) -> list[str]:
     """Return the notes that a reader needs to trust the numbers, in sentences.
 
@@ -244,6 +251,11 @@ def _collect_run_notes(run: SymbolRun, finer: str | None) -> tuple[list[str], li
     hours = result.rules.entry_hours
     if hours and not any(map(hours.contains, result.candles.timestamp.tolist())):
         head.append(f"nothing was entered: no candle opens in the trading hours {hours.text}")
+    if result.rules.entry_guards:
+        # Most runs have no entry guards, and load none of it.
+        from onetape.backtest.guard_notes import describe_guard_pauses
+
+        head += describe_guard_pauses(result)
     if result.is_open_at_end:
         head.append("the last trade is still open and valued at the last close")
     tail: list[str] = []

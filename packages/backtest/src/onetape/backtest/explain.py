@@ -324,7 +324,9 @@ def _explain_waiting_buy(result: SimulationResult, bar: int) -> str:
 
 
 def _find_closed(result: SimulationResult, first: int, last: int) -> str | None:
-    """Return which candle opens outside the trading hours, in words; None where none does.
+    """Return why nothing enters in one of some candles, in words; None where no rule forbids it.
+
+    The rules are the trading hours and the entry guards.
 
     Args:
         result: Run of the symbol.
@@ -332,11 +334,14 @@ def _find_closed(result: SimulationResult, first: int, last: int) -> str | None:
         last: Index of the last candle; the number of candles: to the end.
     """
     hours = result.rules.entry_hours
-    if hours is None:
-        return None
     opens = result.candles.timestamp[first : last + 1].tolist()
-    closed = next((opened for opened in opens if not hours.contains(opened)), None)
-    return None if closed is None else hours.describe_closed(closed)
+    for opened in opens:
+        if hours is not None and not hours.contains(opened):
+            return hours.describe_closed(opened)
+        pause = next((pause for pause in result.pauses if pause.covers(opened)), None)
+        if pause is not None:
+            return pause.describe()
+    return None
 
 
 def _find_entry_of_run(run: SymbolRun, bar: int) -> Trade | None:

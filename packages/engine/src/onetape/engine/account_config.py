@@ -13,8 +13,10 @@ from onetape.core.errors import UsageError
 from onetape.core.setting import DeclaredStruct, Section, Setting, collect_settings, format_allowed
 from onetape.core.trading_rules import NO_TRADING_RULES, TradingRules
 from onetape.engine.exit_config import MOST_BARS, NO_EXITS, ExitConfig
+from onetape.engine.guard_settings import DRAWDOWN_PAUSE, LOW_PROFIT_PAIRS, STOPLOSS_GUARD
 
 if TYPE_CHECKING:
+    from onetape.engine.entry_guards import EntryGuard
     from onetape.engine.entry_hours import EntryHours
 
 #: Currency in which a buy pays its fee; a sell always pays in quote currency.
@@ -274,6 +276,9 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
             unit="name",
         ),
     ] = "UTC"
+    stoploss_guard: Annotated[str | None, STOPLOSS_GUARD] = None
+    drawdown_pause: Annotated[str | None, DRAWDOWN_PAUSE] = None
+    low_profit_pairs: Annotated[str | None, LOW_PROFIT_PAIRS] = None
     trading_rules: TradingRules = NO_TRADING_RULES
     """Price step, amount step and minimums of the market: no setting, a program adds them."""
 
@@ -294,6 +299,8 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
                 setting=("account.volume_impact", "account.slippage_bps", "account.spread_bps"),
             )
         self._check_sizing()
+        # The property refuses invalid guards.
+        _ = self.entry_guards
         if self.entry_hours is None and self.trading_timezone != "UTC":
             raise UsageError(
                 "trading_timezone needs trading_hours or trading_days; set one of them",
@@ -330,6 +337,21 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
                 "set exits.stop_loss or exits.trailing_stop",
                 setting=("account.sizing", "account.risk_per_trade"),
             )
+
+    @property
+    def entry_guards(self) -> "tuple[EntryGuard, ...]":
+        """Return the rules that pause entries after losses.
+
+        Raises:
+            UsageError: the settings are invalid, which a made configuration is not.
+        """
+        given = (self.stoploss_guard, self.drawdown_pause, self.low_profit_pairs)
+        if given == (None, None, None):
+            return ()
+        # Most accounts have no entry guards, as no trading hours.
+        from onetape.engine.entry_guards import parse_entry_guards
+
+        return parse_entry_guards(*given)
 
     @property
     def entry_hours(self) -> "EntryHours | None":

@@ -8,7 +8,8 @@ waits,
     a SELL or time stop of a position stays due after any signal
 
 Stops and targets are not reached in such a candle, and its price moves no trailing stop. A candle
-that opens outside the trading hours drops a BUY (entry_hours_filter.py).
+that opens outside the trading hours drops a BUY (entry_hours_filter.py), and so does one at whose
+open entries pause (guard_log.py).
 """
 
 from itertools import zip_longest
@@ -176,8 +177,8 @@ class DueOrders(Struct, frozen=True):
     rules: AccountConfig
     """Settings of the account."""
     closed: NDArray[np.bool_] | None = None
-    """Whether each bar opens outside the trading hours, shape (n,); None: none does, or no order
-    waits."""
+    """Whether each bar drops a BUY that waits, because it opens outside the trading hours or while
+    entries pause, shape (n,); None: none does, or no order waits."""
 
     def is_run_used(self, bar: int, entry: int | None) -> bool:
         """Return whether the run of BUYs that is due at a bar has led to an entry.
@@ -202,6 +203,8 @@ class DueOrders(Struct, frozen=True):
         """
         due = self.bars.buy_left
         if due is None or 0 <= due < free:
+            return 0
+        if self.closed is not None and self.closed[max(due, 0) :].any():
             return 0
         is_used = due >= 0 and self.is_run_used(due, entry)
         return 0 if is_used and self.rules.reentry == "new_signal" else 1

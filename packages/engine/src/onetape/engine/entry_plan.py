@@ -8,7 +8,7 @@ Where the account refuses an order, other candidates are added and their exits s
 from array import array
 from bisect import bisect_left, bisect_right
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,17 @@ def _make_integer_column(column: NDArray[np.integer]) -> "array[int]":
 def _make_float_column(column: FloatArray) -> "array[float]":
     """Return floats as a column to which rows can be added."""
     return array("d", column.tobytes())
+
+
+class BuysOfRuns(NamedTuple):
+    """Some of the BUYs of a series; arrays have shape (m,)."""
+
+    bars: IntArray
+    """Bar whose open fills each BUY."""
+    due: IntArray
+    """Bar at which each BUY was due; negative: before the range."""
+    runs: IntArray
+    """Number of the run of BUYs that each one is part of."""
 
 
 class EntryPlan:
@@ -195,6 +206,10 @@ class EntryPlan:
             max(bisect_left(self._buys, bar), following) if bar else following
         )
 
+    def find_due_bar(self, candidate: int) -> int:
+        """Return the bar at which the BUY of a candidate was due; negative: before the range."""
+        return int(self._orders.due[self._buy_numbers[candidate]])
+
     def count_runs_between(self, candidate: int, later: int) -> int:
         """Return the number of BUY runs that begin after a candidate and before a later one.
 
@@ -204,6 +219,19 @@ class EntryPlan:
         """
         number = len(self._orders.buys) if later == NO_CANDIDATE else self._buy_numbers[later]
         return self._find_buy_run(number - 1) - self._find_buy_run(self._buy_numbers[candidate])
+
+    def get_buys_between(self, candidate: int, later: int) -> "BuysOfRuns":
+        """Return the BUYs after a candidate and before a later one.
+
+        Args:
+            candidate: A candidate.
+            later: A later candidate; NO_CANDIDATE: to the end.
+        """
+        orders = self._orders
+        end = len(orders.buys) if later == NO_CANDIDATE else self._buy_numbers[later]
+        numbers = np.arange(self._buy_numbers[candidate] + 1, end)
+        runs = np.searchsorted(orders.run_starts[:-1], numbers, side="right") - 1
+        return BuysOfRuns(orders.buys[numbers], orders.due[numbers], runs)
 
     def find_buy_run(self, candidate: int) -> int:
         """Return the number of the run of BUYs that a candidate is part of."""

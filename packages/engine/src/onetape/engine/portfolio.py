@@ -20,7 +20,12 @@ from onetape.engine.account_config import AccountConfig
 from onetape.engine.equity import compute_equity_parts
 from onetape.engine.intrabar import IntrabarSource
 from onetape.engine.round_trips import Trade
-from onetape.engine.simulation import make_cash_only_state, make_symbol_state, simulate
+from onetape.engine.simulation import (
+    make_cash_only_state,
+    make_guard_log,
+    make_symbol_state,
+    simulate,
+)
 from onetape.engine.simulation_result import SimulationResult
 from onetape.engine.time_axis import find_places_on, forward_fill_to_axis, is_whole, merge_time_axes
 
@@ -144,9 +149,12 @@ def simulate_portfolio(
         )
         for each, own in zip(series, own_rules, strict=True)
     ]
+    log = make_guard_log(rules, [each.candles for each in series])
+    for each, symbol in zip(series, symbols, strict=True):
+        symbol.name, symbol.guard_log = each.symbol, log
     axis = merge_time_axes([symbol.candles.timestamp for symbol in symbols])
     account = SharedAccount(symbols, own_rules, max_open_trades or len(symbols), axis)
-    if not trade_independent(account):
+    if log is not None or not trade_independent(account):
         account.begin()
     account.trade()
     account.end()
@@ -164,6 +172,7 @@ def simulate_portfolio(
             state=empty,
             untraded=symbol.due.untraded,
             symbol=each.symbol,
+            pauses=() if log is None else log.get_pauses(each.symbol),
         )
         for each, own, symbol in zip(series, own_rules, symbols, strict=True)
     )

@@ -130,7 +130,7 @@ class SharedAccount:
             else:
                 heapq.heapreplace(events, following)
         for number, candidate in self._blocked.items():
-            self.skipped += self.symbols[number].plan.count_runs_between(candidate, NO_CANDIDATE)
+            self.skipped += len(self.symbols[number].find_missed_runs(candidate, NO_CANDIDATE))
 
     def end(self) -> None:
         """Record the orders that waited, and those that still wait."""
@@ -175,6 +175,9 @@ class SharedAccount:
     def _try_entry(self, number: int, candidate: int, bar: int, place: int) -> int:
         """Try an entry; return the number of the symbol's next event, or NO_CANDIDATE."""
         symbol, open_ = self.symbols[number], self._open
+        later = None if symbol.guard_log is None else symbol.find_entry_after_pause(candidate)
+        if later is not None:
+            return self._schedule_entry(number, later)
         if len(open_) >= self.max_open_trades:
             self._blocked[number] = candidate
             self._count_skipped(number, symbol.plan.find_buy_run(candidate))
@@ -228,14 +231,14 @@ class SharedAccount:
             place: Index on the axis of the first open that may fill them.
         """
         for number, candidate in self._blocked.items():
-            plan, places = self.symbols[number].plan, self._places[number]
-            later = plan.find_buy_after(
+            symbol, places = self.symbols[number], self._places[number]
+            later = symbol.plan.find_buy_after(
                 candidate, place if places is None else int(places.searchsorted(place))
             )
-            missed = plan.count_runs_between(candidate, later)
+            missed = symbol.find_missed_runs(candidate, later)
             if missed:
-                self.skipped += missed
-                self._skipped_run[number] = plan.find_buy_run(candidate) + missed
+                self.skipped += len(missed)
+                self._skipped_run[number] = missed[-1]
             event = self._schedule_entry(number, later)
             if event != NO_CANDIDATE:
                 heapq.heappush(self._events, event)

@@ -3,6 +3,9 @@
 Python code runs once per trade, never once per bar.
 """
 
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
@@ -25,6 +28,9 @@ from onetape.engine.intrabar import IntrabarSource
 from onetape.engine.simulation_result import AccountState, SimulationResult
 from onetape.engine.symbol_state import SymbolState, trade_alone
 from onetape.engine.vectorized import trade_vectorized
+
+if TYPE_CHECKING:
+    from onetape.engine.guard_log import ClosedTrade, GuardLog
 
 __all__ = ["AccountState", "SimulationResult", "simulate"]
 
@@ -73,8 +79,12 @@ def simulate(
         rules = replace(rules, trading_rules=add_month_steps(rules.trading_rules, candles))
     traded = candles[start_index:]
     symbol = make_symbol_state(candles, signal, rules, start_index, state, intrabar, has_volume)
+    log = make_guard_log(rules, [candles], state.closed)
+    symbol.guard_log = log
     candidate, is_held = _find_first_candidate(symbol, state)
-    in_columns = None if is_held else trade_vectorized(symbol, state.cash, candidate)
+    # A pause depends on the trades before, so each trade is carried out by itself.
+    is_alone = is_held or log is not None
+    in_columns = None if is_alone else trade_vectorized(symbol, state.cash, candidate)
     cash, held = in_columns or trade_alone(symbol, state.cash, candidate, is_held=is_held)
     free = _find_free_bar(symbol, state, rules)
     symbol.note_waits(free, None if held == NO_CANDIDATE else symbol.plan.prices[held])
@@ -100,13 +110,36 @@ def simulate(
             waiting=symbol.fill_log.waiting,
             is_used=symbol.due.is_run_used(len(traded) - 1, symbol.fill_log.last_entry),
             position=_make_open_position(symbol, held),
+            closed=() if log is None else log.trades,
         ),
+        pauses=() if log is None else log.get_pauses(symbol.name),
     )
 
 
 def make_cash_only_state(rules: AccountConfig) -> AccountState:
     """Return an account that has only cash."""
     return AccountState(rules.cash, 0.0, 0, 0, waiting=0, is_used=False, position=None)
+
+
+def make_guard_log(
+    rules: AccountConfig, series: Sequence[Candles], closed: Iterable["ClosedTrade"] = ()
+) -> "GuardLog | None":
+    """Return the log of closed trades that entry guards look at; None: there are no guards.
+
+    Args:
+        rules: Rules of the account.
+        series: Candles of each symbol; the length of a candle is the least step in them.
+        closed: Closed trades of an earlier range.
+    """
+    guards = rules.entry_guards
+    if not guards:
+        return None
+    # Most runs have no entry guards, and load none of it.
+    from onetape.engine.guard_log import GuardLog
+    from onetape.engine.ratios import compute_candle_seconds
+
+    lengths = (compute_candle_seconds(one.timestamp) for one in series)
+    return GuardLog(guards, min(filter(None, lengths), default=0), closed)
 
 
 def make_symbol_state(

@@ -2,6 +2,7 @@
 
 from functools import cached_property
 from itertools import zip_longest
+from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec import Struct
@@ -14,6 +15,9 @@ from onetape.engine.fill_log import FillLog, OpenPosition
 from onetape.engine.fills import ModelFill
 from onetape.engine.refused_orders import RefusedOrder
 from onetape.engine.round_trips import Trade, TradeEntry, TradeExit, make_trade
+
+if TYPE_CHECKING:
+    from onetape.engine.guard_log import ClosedTrade, EntryPause
 
 
 class AccountState(Struct, frozen=True):
@@ -33,6 +37,8 @@ class AccountState(Struct, frozen=True):
     """Whether the run of BUYs that was due at the last open has led to an entry."""
     position: OpenPosition | None
     """Open position of the account; None: no position."""
+    closed: "tuple[ClosedTrade, ...]" = ()
+    """Closed trades that entry guards still look at; empty without entry guards."""
 
 
 class SimulationResult(Struct, frozen=True, dict=True):
@@ -60,6 +66,8 @@ class SimulationResult(Struct, frozen=True, dict=True):
     """Whether each of `candles` has no trade, shape (n,); None: each has trades."""
     symbol: str = ""
     """Symbol of these trades in a run over several symbols; otherwise empty."""
+    pauses: "tuple[EntryPause, ...]" = ()
+    """Times in which an entry guard let nothing enter, by the order of their exits."""
 
     @property
     def indices(self) -> tuple[int, ...]:

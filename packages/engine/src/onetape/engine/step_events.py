@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from onetape.core.candles import Candle
 from onetape.engine.exits import ExitKind
+from onetape.engine.guard_log import ClosedTrade
 
 
 class OpenedCandle(Struct, frozen=True):
@@ -106,6 +107,9 @@ class ExitFilled(Struct, frozen=True, tag=True):
     timestamp: int | None = None
     """Open of the candle that filled the order, epoch seconds; a real exchange may report the fill
     when later candles have opened. None: the candle that is open, or the last closed one."""
+    trade: ClosedTrade | None = None
+    """The round trip that the fill has ended, for entry guards; None: there are none, or the trade
+    becomes part of `StepState.closed` in another way."""
 
 
 class ExitRefused(Struct, frozen=True, tag=True):

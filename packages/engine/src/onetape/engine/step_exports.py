@@ -1,5 +1,6 @@
 """Public names of the stepper, which trades event by event; a backtest does not load them."""
 
+from onetape.engine.guard_log import ClosedTrade, EntryPause, count_candles_needed
 from onetape.engine.step_events import (
     CandleClosed,
     CandleForming,
@@ -25,6 +26,7 @@ from onetape.engine.step_state import (
     StepState,
     SymbolStepState,
     find_entry_obstacle,
+    sort_closed_trades,
 )
 from onetape.engine.stepper import step
 
@@ -33,9 +35,11 @@ __all__ = [
     "CandleFacts",
     "CandleForming",
     "CandlesOpened",
+    "ClosedTrade",
     "Enter",
     "EntryFilled",
     "EntryObstacle",
+    "EntryPause",
     "EntryRefused",
     "Event",
     "Exit",
@@ -50,7 +54,9 @@ __all__ = [
     "StepState",
     "StrategySignal",
     "SymbolStepState",
+    "count_candles_needed",
     "find_entry_obstacle",
     "restore_state",
+    "sort_closed_trades",
     "step",
 ]

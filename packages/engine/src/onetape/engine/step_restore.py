@@ -3,19 +3,21 @@
 A trader does this at each start, and then continues with `stepper.step`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from onetape.core.candles import Candle
+from onetape.engine.guard_log import ClosedTrade
 from onetape.engine.step_events import OpenedCandle
 from onetape.engine.step_state import (
     HeldPosition,
     StepRules,
     StepState,
     SymbolStepState,
+    sort_closed_trades,
 )
 
 
@@ -39,7 +41,11 @@ class CandleFacts(Struct, frozen=True):
     """Whether the candle has opened and not closed: only the last one of a symbol may be."""
 
 
-def restore_state(rules: StepRules, facts: Mapping[str, Sequence[CandleFacts]]) -> StepState:
+def restore_state(
+    rules: StepRules,
+    facts: Mapping[str, Sequence[CandleFacts]],
+    closed: Iterable[ClosedTrade] = (),
+) -> StepState:
     """Return the state of an account after the newest candle of each symbol.
 
     The state depends on the candles from the one whose signal led to the last entry on, so the
@@ -50,16 +56,23 @@ def restore_state(rules: StepRules, facts: Mapping[str, Sequence[CandleFacts]]) 
     Args:
         rules: Rules of the account.
         facts: Facts of the candles by symbol, oldest first.
+        closed: Closed trades of the account, in any order, as far back as entry guards look
+            (`count_candles_needed`).
     """
-    state = StepState.of(rules)
-    restored = {symbol: _restore_symbol(rules, symbol, rows) for symbol, rows in facts.items()}
-    return StepState({**state.symbols, **restored})
+    state = StepState(StepState.of(rules).symbols, sort_closed_trades(rules, closed))
+    for symbol, rows in facts.items():
+        state.symbols[symbol] = _restore_symbol(rules, state, symbol, rows)
+    return state
 
 
-def _restore_symbol(rules: StepRules, symbol: str, facts: Sequence[CandleFacts]) -> SymbolStepState:
+def _restore_symbol(
+    rules: StepRules, account: StepState, symbol: str, facts: Sequence[CandleFacts]
+) -> SymbolStepState:
     state = SymbolStepState()
     for fact in facts:
         state = _apply_candle(rules, state, fact)
+        if state.buy_due and account.find_pause(rules, symbol, fact.candle.timestamp) is not None:
+            state = replace(state, buy_due=False)
         if fact.is_open:
             return replace(
                 state, opened=OpenedCandle(symbol, fact.candle.timestamp, fact.candle.open)

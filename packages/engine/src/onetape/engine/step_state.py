@@ -4,15 +4,23 @@ The state has no money: the amount of an order is computed when it fills, from t
 The state can be stored (msgspec) and rebuilt from stored facts (step_restore.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
 from onetape.engine.account_config import AccountConfig, Reentry
+from onetape.engine.entry_guards import EntryGuard
 from onetape.engine.entry_hours import EntryHours
 from onetape.engine.exit_config import ExitConfig
+from onetape.engine.guard_log import (
+    ClosedTrade,
+    EntryPause,
+    GuardLog,
+    drop_old_trades,
+    make_sort_key,
+)
 from onetape.engine.step_events import OpenedCandle
 
 #: Maximum number of closed candles that wait for a signal; older ones get none.
@@ -36,10 +44,19 @@ class StepRules(Struct, frozen=True):
     """Whether a run of BUYs may lead to more than one entry."""
     entry_hours: EntryHours | None = None
     """Hours and weekdays in which entries are made; None: at any time."""
+    entry_guards: tuple[EntryGuard, ...] = ()
+    """Rules that pause entries after losses."""
+    candle_seconds: int = 0
+    """Length of a candle, in which entry guards count; 0 without entry guards."""
 
     @classmethod
     def of(
-        cls, account: AccountConfig, symbols: Sequence[str], max_open_trades: int | None = None
+        cls,
+        account: AccountConfig,
+        symbols: Sequence[str],
+        max_open_trades: int | None = None,
+        *,
+        candle_seconds: int = 0,
     ) -> "StepRules":
         """Return the rules of an account.
 
@@ -47,7 +64,15 @@ class StepRules(Struct, frozen=True):
             account: Settings of the account.
             symbols: Symbols in the order that decides between entries at one moment.
             max_open_trades: Positions at a time; None: as many as symbols.
+            candle_seconds: Length of a candle, in which entry guards count
+                (`Timeframe.average_seconds`); 0 where the account has none.
+
+        Raises:
+            ValueError: the account has entry guards, and the length of a candle is not given.
         """
+        if account.entry_guards and candle_seconds < 1:
+            msg = "entry guards need the length of a candle"
+            raise ValueError(msg)
         return cls(
             symbols=tuple(symbols),
             max_open_trades=max_open_trades or len(symbols),
@@ -55,6 +80,8 @@ class StepRules(Struct, frozen=True):
             cooldown_bars=account.cooldown_bars,
             reentry=account.reentry,
             entry_hours=account.entry_hours,
+            entry_guards=account.entry_guards,
+            candle_seconds=candle_seconds,
         )
 
     def allows_entry(self, timestamp: int) -> bool:
@@ -245,11 +272,37 @@ class StepState(Struct, frozen=True):
     """State of the trading rules of an account, by symbol."""
 
     symbols: dict[str, SymbolStepState] = field(default_factory=dict[str, SymbolStepState])
+    closed: tuple[ClosedTrade, ...] = ()
+    """Closed trades of the account that entry guards look at, in the order of guard_log.py."""
 
     @classmethod
     def of(cls, rules: StepRules) -> "StepState":
         """Return the state of an account without positions."""
         return cls({symbol: SymbolStepState() for symbol in rules.symbols})
+
+    def find_pause(self, rules: StepRules, symbol: str, timestamp: int) -> EntryPause | None:
+        """Return a pause in which a symbol does not enter; None: it may enter.
+
+        Args:
+            rules: Rules of the account.
+            symbol: Symbol of the entry.
+            timestamp: Open of the candle that would fill the entry, epoch seconds.
+        """
+        if not rules.entry_guards or not self.closed:
+            return None
+        log = GuardLog(rules.entry_guards, rules.candle_seconds, self.closed)
+        return log.find_pause(symbol, timestamp)
+
+
+def sort_closed_trades(rules: StepRules, trades: Iterable[ClosedTrade]) -> tuple[ClosedTrade, ...]:
+    """Return closed trades in the order of an account's events, without those that are too old.
+
+    Args:
+        rules: Rules of the account.
+        trades: Closed trades, in any order.
+    """
+    ordered = sorted(trades, key=lambda one: make_sort_key(one, rules.symbols))
+    return drop_old_trades(rules.entry_guards, ordered, rules.candle_seconds)
 
 
 def find_entry_obstacle(rules: StepRules, state: SymbolStepState) -> EntryObstacle | None:

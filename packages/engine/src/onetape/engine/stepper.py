@@ -11,7 +11,8 @@ shared_account.py); property tests compare both, fill by fill. The rules:
   candle does so by `exits.find_final_exit`, if later prices cannot change the exit.
 - After an exit in candle j, a BUY is due from candle j + 1 + cooldown_bars on. A run of BUYs that
   has led to an entry is used up until it ends, unless `reentry` is `while_signal`.
-- A candle that opens outside the trading hours drops a BUY that is due; its run stays usable.
+- A candle that opens outside the trading hours, or at whose open an entry guard pauses entries,
+  drops a BUY that is due; its run stays usable.
 - A position whose exit was refused is sold by the strategy's next SELL only.
 
 Every order is in flight until an event reports its fill or refusal. Amounts are not decided here:
@@ -34,6 +35,7 @@ from onetape.engine.exits import (
     find_exit_in_bar,
     find_final_exit,
 )
+from onetape.engine.guard_log import insert_trade
 from onetape.engine.step_events import (
     CandleClosed,
     CandleForming,
@@ -81,7 +83,7 @@ def step(
         ValueError: the event does not fit to the events before.
         KeyError: the event is of a symbol that is not one of the rules.
     """
-    symbols = dict(state.symbols)
+    symbols, closed = dict(state.symbols), state.closed
     intents: list[Intent] = []
     if isinstance(event, CandlesOpened):
         by_symbol = {opened.symbol: opened for opened in event.candles}
@@ -93,9 +95,23 @@ def step(
         symbols[event.symbol], found = _apply_event(rules, symbols[event.symbol], event)
         if found is not None:
             intents.append(found)
+        if isinstance(event, ExitFilled) and event.trade is not None and rules.entry_guards:
+            closed = insert_trade(
+                rules.entry_guards, closed, event.trade, rules.symbols, rules.candle_seconds
+            )
+    after = StepState(symbols, closed)
+    if isinstance(event, CandleClosed):
+        _drop_paused_buy(rules, after, event)
     if entries != "later":
-        intents.extend(_choose_entries(rules, symbols, is_exit_awaited=entries == "after_exits"))
-    return StepState(symbols), intents
+        intents.extend(_choose_entries(rules, after, is_exit_awaited=entries == "after_exits"))
+    return after, intents
+
+
+def _drop_paused_buy(rules: StepRules, state: StepState, event: CandleClosed) -> None:
+    """Drop in `state.symbols` a BUY that waits over a candle at whose open entries pause."""
+    symbol, own = event.symbol, state.symbols[event.symbol]
+    if own.buy_due and state.find_pause(rules, symbol, event.candle.timestamp) is not None:
+        state.symbols[symbol] = replace(own, buy_due=False)
 
 
 def _apply_event(rules: StepRules, state: SymbolStepState, event: Event) -> _Stepped:
@@ -267,14 +283,15 @@ def _apply_exit_result(
 
 
 def _choose_entries(
-    rules: StepRules, symbols: dict[str, SymbolStepState], *, is_exit_awaited: bool
+    rules: StepRules, account: StepState, *, is_exit_awaited: bool
 ) -> Sequence[Enter]:
-    """Return the entries whose turn it is, and record the outcome of each in `symbols`.
+    """Return the entries whose turn it is, and record the outcome of each in `account.symbols`.
 
     While an exit is in flight, entries wait, because the exit frees a slot and money. While an
     entry for the last slot is in flight, other entries wait, because it may be refused. A position
     that was sold inside a candle keeps its slot for entries at the open of that candle.
     """
+    symbols = account.symbols
     if not any(state.is_slot_awaited for state in symbols.values()):
         return ()
     sides = {state.order.side for state in symbols.values() if state.order is not None}
@@ -287,7 +304,9 @@ def _choose_entries(
         if not state.is_slot_awaited or opened is None:
             continue
         taken = sum(one.is_slot_taken(opened.timestamp) for one in symbols.values())
-        if taken < rules.max_open_trades:
+        if account.find_pause(rules, symbol, opened.timestamp) is not None:
+            order = None
+        elif taken < rules.max_open_trades:
             order = OrderInFlight("buy", state.candles, state.run_start)
             entries.append(Enter(symbol, opened.timestamp, opened.price))
             is_entering = True

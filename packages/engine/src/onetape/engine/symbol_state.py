@@ -1,7 +1,9 @@
 """One symbol in a simulation, and the loop over the trades of its entry plan."""
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from onetape.core.candles import Candles
 from onetape.core.price_steps import find_price_step
@@ -9,7 +11,14 @@ from onetape.engine.account_config import AccountConfig
 from onetape.engine.annual_volatility import compute_volatility_before
 from onetape.engine.due_orders import DueOrders
 from onetape.engine.entry_plan import NO_CANDIDATE, EntryPlan
-from onetape.engine.exits import SIGNAL, TARGET, TIME_STOP, compute_levels
+from onetape.engine.exits import (
+    SIGNAL,
+    STOP_LOSS,
+    TARGET,
+    TIME_STOP,
+    TRAILING_STOP,
+    compute_levels,
+)
 from onetape.engine.fill_log import FillLog
 from onetape.engine.fills import (
     EMPTY_CONTEXT,
@@ -22,8 +31,13 @@ from onetape.engine.month_models import MonthModels
 from onetape.engine.ratios import compute_candle_seconds
 from onetape.engine.refused_orders import RefusedOrder
 
+if TYPE_CHECKING:
+    from onetape.engine.guard_log import EntryPause, GuardLog
+
 #: Kinds of exits that fill at an open.
 _AT_OPEN: Final = (SIGNAL, TIME_STOP)
+#: Kinds of exits that count as stops.
+_STOPS: Final = (STOP_LOSS, TRAILING_STOP)
 
 
 class SymbolState:
@@ -63,6 +77,13 @@ class SymbolState:
         self.exits = rules.exits
         self._steps = rules.trading_rules
         self._volatility = self._make_volatility_function(rules)
+        self.name = ""
+        """Symbol, for entry guards; empty in a run over one symbol."""
+        self.guard_log: GuardLog | None = None
+        """Closed trades of the account, which may pause entries; None: no entry guards."""
+        carried = fill_log.carried
+        self._paid = 0.0 if carried is None else -carried.fill.cash_change
+        """Cost of the last buy, fee included, quote currency."""
         self._needs_volume = bool(rules.volume_impact)
         self.needs_context = self._needs_volume or self._volatility is not None
 
@@ -97,6 +118,9 @@ class SymbolState:
         due, fill_log = self.due, self.fill_log
         if due.untraded is None:
             return
+        if self.guard_log is not None:
+            paused = self.guard_log.mask_paused(self.name, self.candles.timestamp)
+            due = replace(due, closed=paused if due.closed is None else due.closed | paused)
         fill_log.waited = due.count_waits(
             fill_log.get_entry_bars(), fill_log.get_exit_bars(), fill_log.exit_kinds
         )
@@ -133,6 +157,7 @@ class SymbolState:
             fill_log.refused.append((bar, numbers))
             return None
         fill_log.add_buy(bar, numbers, price)
+        self._paid = -numbers[4]
         return numbers
 
     def sell(self, candidate: int, bar: int) -> FillValues | None:
@@ -148,7 +173,72 @@ class SymbolState:
             fill_log.refused.append((bar, numbers))
             return None
         fill_log.add_sell(bar, numbers, price, kind)
+        if self.guard_log is not None:
+            self._log_closed_trade(self.guard_log, candidate, bar, numbers)
         return numbers
+
+    def _log_closed_trade(
+        self, log: "GuardLog", candidate: int, bar: int, sold: FillValues
+    ) -> None:
+        """Take the trade that a sell has closed into the log of the entry guards."""
+        # A run without entry guards does not load the module.
+        from onetape.engine.guard_log import ClosedTrade
+
+        log.add(
+            ClosedTrade(
+                symbol=self.name,
+                timestamp=int(self.candles.timestamp[bar]),
+                profit_ratio=sold[4] / self._paid - 1.0,
+                is_stop=self.plan.exit_kinds[candidate] in _STOPS,
+                is_inside=not self.is_exit_at_open(candidate, bar),
+            )
+        )
+
+    def find_entry_after_pause(self, candidate: int) -> int | None:
+        """Return the candidate to try in place of one at which entries pause; None: they do not.
+
+        Args:
+            candidate: An entry whose turn it is; a BUY that waits for a trade is dropped by each
+                candle at whose open entries pause.
+
+        Returns:
+            A later candidate, or NO_CANDIDATE.
+        """
+        pause = self._find_pause(self.plan.find_due_bar(candidate), self.plan.bars[candidate])
+        if pause is None:
+            return None
+        # Nothing enters at the opens before this moment, whatever the length of the months.
+        end = pause.trade.timestamp + pause.guard.stop_duration_candles * pause.candle_seconds
+        return self.plan.find_buy_after(candidate, int(self.candles.timestamp.searchsorted(end)))
+
+    def find_missed_runs(self, candidate: int, later: int) -> Sequence[int]:
+        """Return the runs of BUYs that passed while a symbol waited for a free slot, ascending.
+
+        A run whose BUYs all came while entries paused is not one of them.
+
+        Args:
+            candidate: Candidate that found all slots full; its own run is not returned.
+            later: The candidate after the wait; NO_CANDIDATE: none.
+        """
+        plan, first = self.plan, self.plan.find_buy_run(candidate)
+        if self.guard_log is None:
+            return range(first + 1, first + 1 + plan.count_runs_between(candidate, later))
+        passed = plan.get_buys_between(candidate, later)
+        found: list[int] = []
+        for bar, due, run in zip(*(column.tolist() for column in passed), strict=True):
+            if run not in (first, *found[-1:]) and self._find_pause(due, bar) is None:
+                found.append(run)
+        return found
+
+    def _find_pause(self, due: int, bar: int) -> "EntryPause | None":
+        """Return a pause of entries that drops the BUY which is due and filled in these bars."""
+        if self.guard_log is None:
+            return None
+        for number in range(max(due, 0), bar + 1):
+            pause = self.guard_log.find_pause(self.name, int(self.candles.timestamp[number]))
+            if pause is not None:
+                return pause
+        return None
 
     def find_exit(self, candidate: int) -> int:
         """Return the bar of the exit of a position that is held; intrabar candles may move it.
@@ -231,6 +321,10 @@ def trade_alone(
     exit_bars = plan.exit_bars
     while candidate != NO_CANDIDATE:
         if not is_held:
+            later = None if symbol.guard_log is None else symbol.find_entry_after_pause(candidate)
+            if later is not None:
+                candidate = later
+                continue
             bought = symbol.buy(candidate, cash)
             if bought is None:
                 candidate = plan.find_buy_after(candidate)

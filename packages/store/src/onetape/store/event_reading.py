@@ -35,7 +35,7 @@ CLEAN_ENDS: Final = ("SIGTERM", "Ctrl-C")
 #: Last words of the reason of an outage in which candles were stored but not decided on.
 UNDECIDED: Final = "without a decision"
 #: Gates that prevent an order by a rule or after a restart, which is no problem.
-_GATES_OF_RULES: Final = ("decided before", "trading hours", "re-entry")
+_GATES_OF_RULES: Final = ("decided before", "trading hours", "entry guards", "re-entry")
 #: Decisions on candles that opened earlier than this before the first moment are not read.
 _LONGEST_LATENESS_SECONDS: Final = 31 * 86_400
 #: Statuses of orders that failed.

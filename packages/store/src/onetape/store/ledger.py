@@ -167,6 +167,21 @@ def read_last_side(store: Store, account: str, exchange: str, symbol: str) -> Si
         ).get
 
 
+def read_newest_fill_id(store: Store, account: str, mode: str) -> int:
+    """Return the id of an account's newest stored fill, which grows with each; 0 without any.
+
+    Args:
+        store: The open database.
+        account: Name of the account.
+        mode: `paper` or `live`.
+    """
+    with store.read() as connection:
+        row = connection.execute(
+            "SELECT max(id) FROM trades WHERE account = ? AND mode = ?", (account, mode)
+        )
+    return int(row.get or 0)
+
+
 def read_fills(
     store: Store,
     account: str,
