@@ -202,6 +202,39 @@ def test_settings_are_read_without_running_the_file(tmp_path: Path):
             '{"method": "CooldownPeriod", "stop_duration": 12}]',
             {"account.cooldown_bars": 4},
         ),
+        (
+            'protections = [{"method": "StoplossGuard"}]',
+            {
+                "account.stoploss_guard": "trade_limit=10,lookback_period_candles=12,"
+                "stop_duration_candles=12,required_profit=0.0,only_per_pair=no"
+            },
+        ),
+        (
+            'protections = [{"method": "StoplossGuard", "trade_limit": 4, "only_per_pair": True, '
+            '"lookback_period_candles": 24, "stop_duration_candles": 6, "only_per_side": True}]',
+            {
+                "account.stoploss_guard": "trade_limit=4,lookback_period_candles=24,"
+                "stop_duration_candles=6,required_profit=0.0,only_per_pair=yes"
+            },
+        ),
+        (
+            # 12 minutes are 2 candles and a part; a lock ends with the open of a candle.
+            'protections = [{"method": "MaxDrawdown", "trade_limit": 20, "lookback_period": 12, '
+            '"stop_duration": 12, "max_allowed_drawdown": 0.2}]',
+            {
+                "account.drawdown_pause": "trade_limit=20,lookback_period_candles=3,"
+                "stop_duration_candles=2,max_allowed_drawdown=0.2"
+            },
+        ),
+        (
+            'protections = [{"method": "LowProfitPairs", "required_profit": 0.02}, '
+            '{"method": "CooldownPeriod", "stop_duration_candles": 4}]',
+            {
+                "account.low_profit_pairs": "trade_limit=1,lookback_period_candles=12,"
+                "stop_duration_candles=12,required_profit=0.02",
+                "account.cooldown_bars": 4,
+            },
+        ),
         ("sell_profit_only = True", {"exits.exit_profit_offset": 0.0}),
         ('minimal_roi = {"0": 0.1, "31": -1}', {"exits.time_stop_bars": 7}),
         ("max_open_trades = 3", {"max_open_trades": 3}),
@@ -267,8 +300,38 @@ def test_what_has_no_equivalent_is_refused_by_name_and_line(tmp_path: Path, extr
         ('"60": 0.01', '"one": 0.01', "line 10: minimal_roi must be minutes and fractions"),
         (
             "EXTRA",
-            'protections = [{"method": "StoplossGuard"}]',
-            "protection StoplossGuard has no equivalent here",
+            'protections = [{"method": "TradingTime"}]',
+            "line 15: protection TradingTime has no equivalent here, CooldownPeriod, StoplossGuard",
+        ),
+        (
+            "EXTRA",
+            'protections = [{"method": "MaxDrawdown"}, {"method": "MaxDrawdown"}]',
+            "line 15: a second MaxDrawdown has no equivalent here, one has; take it out",
+        ),
+        (
+            "EXTRA",
+            'protections = [{"method": "MaxDrawdown", "calculation_mode": "equity"}]',
+            "line 15: calculation_mode of MaxDrawdown has no equivalent here",
+        ),
+        (
+            "EXTRA",
+            'protections = [{"method": "StoplossGuard", "unlock_at": "20:00"}]',
+            "line 15: unlock_at of StoplossGuard has no equivalent here",
+        ),
+        (
+            "EXTRA",
+            'protections = [{"method": "StoplossGuard", "stop_duration": 4}]',
+            "protections must be with a stop_duration of StoplossGuard that is not under a candle",
+        ),
+        (
+            "EXTRA",
+            'protections = [{"method": "LowProfitPairs", "trade_limit": "2"}]',
+            "protections must be with durations and trade_limit of LowProfitPairs in whole numbers",
+        ),
+        (
+            "EXTRA",
+            'protections = [{"method": "LowProfitPairs", "required_profit": "much"}]',
+            "protections must be with numbers in LowProfitPairs",
         ),
         (
             "EXTRA",

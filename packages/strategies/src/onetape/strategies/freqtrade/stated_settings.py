@@ -206,22 +206,19 @@ class _Reader:
                 self.take("exits.exit_profit_offset", self._read_number(offset, 0.0), switch)
 
     def read_protections(self) -> None:
-        """Read `protections`, of which the cool-down is known here."""
+        """Read `protections`: the cool-down, and the entry guards."""
         listed = read_protection_list(self._found)
         if "protections" in self._found.methods:
             self.lines["protections"] = self._found.methods["protections"].lineno
         candles: list[int] = []
         for protection in cast("list[dict[str, Any]]", listed):
             method = protection.get("method")
-            if method != "CooldownPeriod":
-                raise self._make_no_equivalent_error(
-                    f"protection {method}", "CooldownPeriod alone has"
-                )
             if "unlock_at" in protection:
-                raise self._make_no_equivalent_error(
-                    "unlock_at of CooldownPeriod", "stop_duration has"
-                )
-            candles.append(self._read_cooldown(protection))
+                raise self._make_no_equivalent_error(f"unlock_at of {method}", "stop_duration has")
+            if method == "CooldownPeriod":
+                candles.append(self._read_cooldown(protection))
+            else:
+                self._take_guard(protection)
         if candles:
             # With several, freqtrade locks the pair until the longest lock has ended.
             self.take("account.cooldown_bars", max(candles), "protections")
@@ -238,6 +235,28 @@ class _Reader:
             raise self._make_invalid_value_error(
                 "protections", "with a duration in whole numbers"
             ) from error
+
+    def _take_guard(self, protection: dict[str, Any]) -> None:
+        """Note the entry guard that a protection is."""
+        # Most files have no protections.
+        from onetape.strategies.freqtrade.protections import GUARDS, make_guard_text
+
+        method = protection.get("method")
+        key = GUARDS.get(method if isinstance(method, str) else "")
+        if key is None:
+            raise self._make_no_equivalent_error(
+                f"protection {method}", f"{', '.join(['CooldownPeriod', *GUARDS])} have"
+            )
+        if key in self.values:
+            raise self._make_no_equivalent_error(f"a second {method}", "one has")
+        try:
+            self.take(key, make_guard_text(protection, self._minutes), "protections")
+        except KeyError as error:
+            raise self._make_no_equivalent_error(
+                f"{error.args[0]} of {method}", "the other numbers have"
+            ) from error
+        except ValueError as error:
+            raise self._make_invalid_value_error("protections", str(error)) from error
 
     def _make_no_equivalent_error(self, what: str, instead: str) -> ConfigurationError:
         place = self._found.place(self._find_line("protections"))
