@@ -243,7 +243,7 @@ def test_a_walk_forward_names_the_window_without_a_number(refused: Run, metric: 
         ("x = 1\n", FILE, 2, "must have one function, or one called own (it has: none)"),
         ("def a(run): ...\ndef b(run): ...\n", FILE, 2, "(it has: a, b); name one: user/metrics"),
         ("def a(run): ...\n", f"{FILE}:b", 2, "the file has no function 'b'"),
-        ("def fees(run): ...\n", FILE, 2, "fees is the name of one of our metrics; rename"),
+        ("def fees(run): ...\n", FILE, 2, "fees is the name of a built-in metric; rename"),
         ("def own(run):\n    return (\n", FILE, 3, f"metric file {FILE}, line 2: SyntaxError: "),
         ("import math\n\n1 / 0\n", FILE, 3, f"metric file {FILE}, line 3: ZeroDivisionError: "),
         ("import no_such\n", FILE, 3, "line 1: ModuleNotFoundError: No module named 'no_such'"),

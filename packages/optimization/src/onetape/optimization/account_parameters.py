@@ -1,7 +1,7 @@
 """Settings of account and exits that an optimization tries: `--param exits.stop_loss=0.02,0.05`.
 
 A combination names them by their dotted keys, after the parameters of the strategy. Start balance,
-fees and slippage are not among them: a lower fee is no better choice.
+fees and slippage cannot be tried: the lowest fee would always win.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from onetape.strategies.parameters import make_setting_key
 #: Beginnings of the names of settings among the parameters of a combination.
 _SECTIONS: Final = ("exits.", "account.")
 #: Settings of the account that may be tried, in addition to all settings of the exits.
-_OF_ACCOUNT: Final = (
+_ACCOUNT_SETTINGS: Final = (
     "account.sizing",
     "account.cooldown_bars",
     "account.reentry",
@@ -119,7 +119,7 @@ def _find_setting(name: str) -> DeclaredSetting:
         UsageError: there is no such setting, or it may not be tried.
     """
     declared = collect_settings(AccountConfig)
-    known = [*_OF_ACCOUNT, *(key for key in declared if key.startswith("exits."))]
+    known = [*_ACCOUNT_SETTINGS, *(key for key in declared if key.startswith("exits."))]
     if name not in known:
         raise UsageError(
             f"{name} cannot be tried{suggest_name(name, known)} (these can: {', '.join(known)})",
@@ -129,17 +129,17 @@ def _find_setting(name: str) -> DeclaredSetting:
 
 
 def _make_range(name: str, text: str, *, is_random: bool) -> ParameterRange:
-    one = _find_setting(name)
+    declared = _find_setting(name)
     if name in _WITH_COMMAS:
         values = tuple(dict.fromkeys(part.strip() for part in text.split("|")))
         found = ParameterRange(name, values)
     else:
-        kind = one.kind if one.kind in (int, float, bool) else str
+        kind = declared.kind if declared.kind in (int, float, bool) else str
         info = ParameterInfo(name, kind, "", None, None, (), "")
         found = parse_range("", info, text, is_random=is_random)
     for value in found.values or (found.lowest, found.highest):
         try:
-            _check_value(name, one, value)
+            _check_value(name, declared, value)
         except UsageError as error:
             # The text begins with the name of the setting without its section.
             section = name.partition(".")[0]
@@ -147,8 +147,8 @@ def _make_range(name: str, text: str, *, is_random: bool) -> ParameterRange:
     return found
 
 
-def _check_value(name: str, one: DeclaredSetting, value: Any) -> None:
-    """Refuse a value that no account takes; whether it fits to others is seen for each combination.
+def _check_value(name: str, declared: DeclaredSetting, value: Any) -> None:
+    """Refuse a value that no account takes; combinations of values are checked later.
 
     Raises:
         UsageError: the value is invalid.
@@ -160,7 +160,7 @@ def _check_value(name: str, one: DeclaredSetting, value: Any) -> None:
     elif name in _WITH_COMMAS:
         apply_account_parameters(AccountConfig(), {name: value})
     else:
-        check_setting_value(one, value, name)
+        check_setting_value(declared, value, name)
 
 
 def _parse_sizing(text: str) -> dict[str, Any]:

@@ -124,7 +124,7 @@ def _get_name(node: ast.expr) -> str | None:
 
 
 def _evaluate_node(node: ast.expr, parameters: Mapping[str, Any]) -> Any:
-    """Return the value of a syntax tree that `_check_node` has accepted."""
+    """Return the value of a syntax tree that `_collect_names` has accepted."""
     match node:
         case ast.Compare():
             operands = (node.left, *node.comparators)

@@ -238,7 +238,7 @@ def _check_metric_name(name: str, where: str) -> None:
         UsageError: the name is one of Onetape's metrics, or too long.
     """
     if name in Metrics.__struct_fields__ or len(name) > _LONGEST_NAME:
-        why = "is too long" if len(name) > _LONGEST_NAME else "is the name of one of our metrics"
+        why = "is too long" if len(name) > _LONGEST_NAME else "is the name of a built-in metric"
         raise UsageError(f"{where}: {name[:_LONGEST_NAME]} {why}; rename the function")
 
 

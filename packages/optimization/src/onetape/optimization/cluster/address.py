@@ -23,7 +23,7 @@ CERTIFICATE: Final = "cert.pem"
 KEY: Final = "key.pem"
 #: Time in which a scheduler must respond, seconds.
 CONNECT_SECONDS: Final = 10
-_MOST_PORT: Final = 65_535
+_MAX_PORT: Final = 65_535
 
 
 class ClusterAddress(Struct, frozen=True):
@@ -66,7 +66,7 @@ def parse_address(text: str, tls: Path | None, flag: str) -> ClusterAddress:
     protocol, separator, rest = text.strip().rpartition("://")
     host, colon, port = rest.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    is_port = port.isascii() and port.isdigit() and int(port) <= _MOST_PORT
+    is_port = port.isascii() and port.isdigit() and int(port) <= _MAX_PORT
     if (separator and protocol not in ("tcp", "tls")) or not colon or not host or not is_port:
         raise UsageError(f"{flag} must be HOST:PORT, such as 10.0.0.1:8786, found {text!r}")
     address = ClusterAddress(host, int(port), tls)
@@ -133,7 +133,7 @@ def configure_dask() -> None:
     Raises:
         ConfigurationError: Dask is not installed.
     """
-    # Read when Dask is imported, here and in the workers; what matters is printed in own words.
+    # Dask reads this when it is imported, here and in the workers. Onetape prints errors itself.
     os.environ["DASK_LOGGING__DISTRIBUTED"] = "critical"
     try:
         import dask.config
@@ -145,7 +145,7 @@ def configure_dask() -> None:
     del distributed
     dask.config.set(
         {
-            # A combination that kills its worker shall be found, not tried on each worker.
+            # `ClusterPool` finds the combination that kills its worker; Dask must not repeat it.
             "distributed.scheduler.allowed-failures": 0,
             # Pages about the cluster would be open to everybody.
             "distributed.scheduler.http.routes": [],

@@ -25,17 +25,18 @@ from onetape.optimization.cluster.work_file import ClusterWork, encode_work
 from onetape.optimization.cluster.worker_tasks import WorkerState, evaluate_jobs, prepare, store
 from onetape.optimization.evaluate import Job
 
-#: Most bytes of the jobs of one request.
+#: Maximum size of the jobs of one request, bytes.
 MOST_REQUEST_BYTES: Final = 1_000
 #: Requests of a worker's thread that are under way: one is evaluated while another one travels.
 REQUESTS_PER_THREAD: Final = 3
-#: Chunks that a thread gets in all, if there are enough jobs: the last ones end at about one time.
+#: Number of chunks for each thread, if there are enough jobs; several, so that all threads end at
+#: about the same time.
 CHUNKS_PER_THREAD: Final = 8
-#: Longest time between two looks for new workers, seconds.
+#: Maximum time between two searches for new workers, seconds.
 LOOK_SECONDS: Final = 1.0
 #: Time that the driver waits for a worker where there is none, seconds.
 WORKER_SECONDS: Final = 300.0
-#: Evaluations of a combination that may kill their worker, before it counts as its fault.
+#: Number of workers that end while they evaluate a combination, after which it counts as failed.
 _MOST_DEATHS: Final = 2
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
@@ -69,7 +70,7 @@ class ClusterPool:
 
         Args:
             address: Address of the scheduler.
-            work: What combinations are evaluated on.
+            work: Candles, rules and strategy for the evaluations.
             note: Shows a line about workers.
         """
         self._address = address
@@ -79,11 +80,11 @@ class ClusterPool:
         self._client: Any = None
         """Client of Dask, whose methods have no types; None: not connected."""
         self._known = set[str]()
-        """Addresses of workers that were looked at."""
+        """Addresses of the workers that `_prepare` has asked."""
         self._threads: dict[str, int] = {}
-        """Threads of each worker that can evaluate."""
+        """Number of threads of each worker that can evaluate, by its address."""
         self._computers = set[str]()
-        """Computers that have got the file."""
+        """Computers that have received the file."""
         self._executor: Any = None
 
     def __enter__(self) -> "ClusterPool":
@@ -213,7 +214,7 @@ class ClusterPool:
         )
 
     def _prepare(self, new: set[str]) -> None:
-        """Look at new workers: their code, and whether their computer has the file."""
+        """Compare the code of new workers, and send the file to computers that lack it."""
         if not new:
             return
         states = self._ask(new)

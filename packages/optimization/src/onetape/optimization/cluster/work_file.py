@@ -1,4 +1,4 @@
-"""The file with everything that a combination is evaluated on: candles, rules, strategy, metrics.
+"""The file with everything that an evaluation needs: candles, rules, strategy, metrics.
 
 It is named by the SHA-256 of its content, travels once to each computer, and is mapped into memory
 by its workers: the columns of the candles are not copied. Layout: a mark, the number of parts (8
@@ -22,14 +22,14 @@ from onetape.optimization.windows import Window
 
 _MARK: Final = b"OTWORK1\n"
 _LENGTH: Final = struct.Struct("<Q")
-#: Columns begin at multiples of so many bytes, as NumPy likes them.
+#: Columns begin at multiples of so many bytes, the alignment at which NumPy is fastest.
 _ALIGNMENT: Final = 64
-#: Files of earlier optimizations that a computer keeps.
+#: Maximum number of files that a computer keeps.
 MOST_FILES: Final = 20
 
 
 class ClusterWork(Struct, frozen=True):
-    """What combinations are evaluated on, and the code that evaluates them."""
+    """Candles, rules, strategy and metrics for evaluations, and the versions of the code."""
 
     strategy: str
     """Strategy as `--strategy` takes it; each computer has its file."""

@@ -1,4 +1,4 @@
-"""What the driver calls in the processes of a cluster's workers."""
+"""Functions that the driver calls in the processes of a cluster's workers."""
 
 import os
 import platform
@@ -35,9 +35,9 @@ class WorkerState(Struct, frozen=True):
     """Whether a worker can evaluate the combinations of a driver."""
 
     kind: Literal["ready", "missing", "refused"]
-    """`missing`: the computer lacks the file; `refused`: its code or versions are others."""
+    """`missing`: the computer lacks the file; `refused`: its code or versions differ."""
     computer: str
-    """Name of the computer and of its folder: its workers share the file."""
+    """Name of the computer and path of its folder; its workers share the file."""
     reason: str = ""
     """Text of a refusal."""
 
@@ -63,7 +63,7 @@ def collect_code(strategy: Strategy, metrics: Sequence[str] = ()) -> dict[str, s
 
 
 def prepare(digest: str) -> WorkerState:
-    """Return whether this worker can evaluate combinations on a file; it is loaded, if so."""
+    """Load a file, and return whether this worker can evaluate combinations with it."""
     computer = f"{socket.gethostname()}:{_get_folder().resolve()}"
     try:
         _load_evaluator(digest)
