@@ -78,7 +78,7 @@ def test_each_symbol_of_an_account_has_the_decimals_of_its_market(
         doge.candles((0.12345, 0.1235, 0.123, 0.12346))
         doge.fill("buy", "1000", "0.12346", 2)
     bitcoin, dogecoin = trader("trades").out.splitlines()[1:3]
-    assert " 61,240.10 " in bitcoin
+    assert " 61,240.1 " in bitcoin
     assert " 0.12346 " in dogecoin
 
 
