@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from functools import cache
@@ -182,6 +183,9 @@ def test_every_entry_and_exit_is_marked_at_its_candle_by_its_kind(
     page = open_page(path)
     kinds: set[str] = set()
     for number, trade in enumerate(document["trades"]):
+        # Zoomed out, marks of one kind that would overlap are thinned out.
+        page.run(f"window.onetapeReport.showTrade({number})")
+        page.settle()
         entry, leave = (
             page.run(f"window.onetapeReport.marker('{side}-{number}')")
             for side in ("entry", "exit")
@@ -192,6 +196,38 @@ def test_every_entry_and_exit_is_marked_at_its_candle_by_its_kind(
             assert leave["shape"] == EXITS[trade["exit_kind"]]
             kinds.add(trade["exit_kind"])
     assert kinds == set(EXITS)
+
+
+def test_the_groups_add_up_to_the_metrics_of_the_run(
+    made: Callable[[str], Made], open_page: Callable[..., Page]
+) -> None:
+    document, path = made("rsi")
+    metrics, trades = document["metrics"], document["trades"]
+    page = open_page(path)
+    for kind in ("exit", "entry"):
+        total = cells(page, f"#groups-{kind} tfoot tr")
+        assert total[:3] == [
+            *("all closed", f"{metrics['trades']:,}", f"{metrics['win_rate'] * 100:.1f} %"),
+        ]
+        assert total[4:7] == [
+            f"{metrics[name] * 100:+,.2f} %"
+            for name in ("average_trade", "best_trade", "worst_trade")
+        ]
+    rows = page.run(
+        "[...document.querySelectorAll('#groups-exit tbody tr')]"
+        ".map(row => [row.cells[0].textContent, Number(row.cells[1].textContent)])"
+    )
+    closed = [trade for trade in trades if not trade["open_at_end"]]
+    assert {name: count for name, count in rows if name != "open at the end"} == Counter(
+        trade["exit_reason"] for trade in closed
+    )
+    mean = metrics["average_trade"] * 100
+    assert f"mean {mean:+.2f} %" in page.run("document.querySelector('main').innerText")
+    bars = page.run(
+        "[...document.querySelectorAll('#histogram title')]"
+        ".map(one => parseInt(one.textContent.split(': ').at(-1)))"
+    )
+    assert sum(bars) == metrics["trades"]
 
 
 def test_a_click_on_a_stopped_trade_goes_there_and_draws_its_stop(

@@ -12,6 +12,8 @@ from onetape.engine import compute_drawdown_curve
 from onetape.report.columns import choose_column_decimals, get_market_digits, round_column
 from onetape.report.data import Charted, LevelSteps, ReportData
 from onetape.report.frame import encode_script_json
+from onetape.report.group_tables import list_reasons
+from onetape.report.histogram import compute_histogram, make_histogram_columns
 from onetape.report.thin import (
     Grouping,
     compute_drawn_limit,
@@ -45,6 +47,7 @@ def make_payload(data: ReportData) -> Json:
         **_make_market_columns(data, data, groups[0]),
         **_make_account_columns(data, data, groups[0]),
         "trades": _make_trade_columns(data, groups),
+        "histogram": make_histogram_columns(compute_histogram(data.trades)),
         **({"others": _make_other_markets(data, groups)} if data.others else {}),
     }
 
@@ -146,7 +149,7 @@ def _make_trade_columns(data: ReportData, groups: list[Grouping]) -> Json:
     markets = [place.get(trade.symbol, 0) for trade in trades]
     entries = [trade.entry_timestamp for trade in trades]
     exits = [trade.exit_timestamp for trade in trades]
-    reasons = sorted({text for trade in trades for text in (trade.entry_reason, trade.exit_reason)})
+    reasons = list_reasons(data)
     number = {text: index for index, text in enumerate(reasons)}
     return {
         "entry_time": entries,

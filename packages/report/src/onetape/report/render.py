@@ -16,13 +16,19 @@ from onetape.report.frame import (
     render_page,
     render_warning_bar,
 )
+from onetape.report.group_tables import render_group_tables
+from onetape.report.histogram import compute_histogram, describe_histogram
 from onetape.report.library import read_chart_library
 from onetape.report.monthly import compute_yearly_returns, render_monthly_table
 from onetape.report.origin_banner import render_origin_banner
 from onetape.report.payload import encode_payload
 from onetape.report.thin import compute_drawn_limit, group
 
-_SCRIPTS: Final = ("format.js", "series.js", "levels.js", "chart.js", "trades.js", "report.js")
+_SCRIPTS: Final = (
+    *("format.js", "series.js", "chart_base.js", "moving.js", "levels.js", "chart.js"),
+    *("drawing.js", "histogram.js", "sort.js", "trades.js", "filters.js", "report.js"),
+    "overflow.js",
+)
 #: The marks of the chart, as paths in a square of 10.
 _ARROW_UP, _ARROW_DOWN = "M5 0 10 5H7v5H3V5H0z", "M5 10 0 5h3V0h4v5h3z"
 _CIRCLE, _SQUARE, _LINE = "M5 1a4 4 0 1 0 .01 0z", "M1 1h8v8H1z", "M0 4h10v2H0z"
@@ -33,6 +39,9 @@ _SHAPES: Final = {
     "target": _SQUARE,
     "held": _SQUARE,
 }
+_SYMBOL_FILTER: Final = (
+    '<label>Symbol <select id="filter-symbol"><option value="">all</option></select></label>'
+)
 _NO_PARAMETERS: Final = "<div><dt>none</dt><dd></dd></div>"
 _KIND_WORDS: Final = {
     "signal": "exit by signal, above the candle",
@@ -79,6 +88,10 @@ def _render_body(data: ReportData) -> str:
             "symbols": _render_symbol_switch(data.symbols),
             "several": ' class="several"' if data.others else "",
             "symbol_head": '<th scope="col">Symbol</th>' if data.others else "",
+            "symbol_filter": _SYMBOL_FILTER if data.others else "",
+            "or_symbol": " and symbol" if data.others else "",
+            "groups": render_group_tables(data),
+            "histogram": escape(describe_histogram(compute_histogram(data.trades))),
             "metrics": "\n".join(_render_metric(row) for row in data.metrics),
             "parameters": render_definitions(data.title.parameters) or _NO_PARAMETERS,
             "rules": render_definitions(data.title.rules),

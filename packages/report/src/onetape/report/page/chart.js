@@ -1,47 +1,10 @@
-// The chart: panes, lines, markers, legends, colours, and moving it.
+// The chart of a market: its panes, its lines and the marks of the trades.
 
 const PANE_HEIGHTS = { price: 380, indicator: 120, equity: 170, drawdown: 110 };
 // Pixels between arrows and their size: arrows closer together are smaller and without words.
-const MARKER_SIZES = [[40, 1.2], [6, 0.6], [0, 0.2]];
-const LEGEND_PIXELS = 24; // kept free for the legend at the top of each pane
-
-function colour(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-}
-
-function chartOptions() {
-  return {
-    autoSize: true,
-    layout: {
-      background: { type: "solid", color: colour("--card") }, textColor: colour("--soft"), fontSize: 11,
-      fontFamily: getComputedStyle(document.body).fontFamily, attributionLogo: false, // the footer names it
-      panes: { separatorColor: colour("--line"), separatorHoverColor: colour("--chosen") },
-    },
-    grid: { vertLines: { color: colour("--grid") }, horzLines: { color: colour("--grid") } },
-    crosshair: { mode: 0 },
-    rightPriceScale: { borderColor: colour("--line"), minimumWidth: 70, entireTextOnly: true },
-    timeScale: {
-      borderColor: colour("--line"), timeVisible: true, secondsVisible: false, minBarSpacing: 0.001,
-      rightOffset: 2, enableConflation: true, lockVisibleTimeRangeOnResize: true,
-    },
-    localization: { locale: "en-GB", timeFormatter: (time) => timeText(time) + " UTC" },
-    handleScroll: { vertTouchDrag: false },
-  };
-}
-
-// Adds a line to a pane, with its colours by scheme and its text in the legend.
-function addLine(view, pane, label, values, decimals, paint, kind, options) {
-  const made = { lastValueVisible: false, priceLineVisible: false, priceFormat: priceFormat(decimals), ...options };
-  const series = view.chart.addSeries(LightweightCharts[kind], { ...made, ...paint() }, pane);
-  series.setData(linePoints(values, view.times));
-  const line = { series, label, values, decimals, paint };
-  view.panes[pane].push(line);
-  return line;
-}
-
-function linePaint(name, lineWidth) {
-  return () => ({ color: colour(name), lineWidth, crosshairMarkerRadius: 3 });
-}
+const MARKER_SIZES = [[40, 1.2], [0, 0.6]];
+// Least pixels between marks of one kind: of those closer together the first one is drawn.
+const MARKER_PIXELS = 6;
 
 function addIndicator(view, pane, indicator, position) {
   const name = `--line-${position % 5}`;
@@ -89,6 +52,7 @@ function candlePaint() {
 function addMoneyPanes(view) {
   const { data } = view;
   const equity = view.panes.push([]) - 1;
+  view.equityPane = equity;
   const add = (label, values, name, more) => {
     const paint = () => ({ ...linePaint(name, 2)(), ...more });
     addLine(view, equity, label, values, data.money_decimals, paint, "LineSeries", {}).swatch = name;
@@ -109,17 +73,17 @@ function addDrawdown(view, pane) {
   addLine(view, pane, "drawdown, %", view.data.drawdown, 1, paint, "BaselineSeries", options).swatch = "--loss";
 }
 
-function sizePanes(view) {
-  const indicators = view.panes.length - 3;
-  const heights = [PANE_HEIGHTS.price, ...Array(indicators).fill(PANE_HEIGHTS.indicator), PANE_HEIGHTS.equity, PANE_HEIGHTS.drawdown];
-  const narrow = window.innerWidth < 600 ? 0.78 : 1;
-  view.element.style.height = `${Math.round(heights.reduce((sum, height) => sum + height, 30) * narrow)}px`;
-  view.chart.panes().forEach((pane, index) => {
-    pane.setStretchFactor(heights[index]);
-    const rows = narrow < 1 ? Math.min(view.panes[index].length, 3) : 1;
-    const top = (rows * LEGEND_PIXELS) / (heights[index] * narrow);
-    if (index > 0) view.panes[index][0].series.priceScale().applyOptions({ scaleMargins: { top, bottom: 0.06 } });
-  });
+function paneHeights(view) {
+  const indicators = Array(view.panes.length - 3).fill(PANE_HEIGHTS.indicator);
+  return [PANE_HEIGHTS.price, ...indicators, PANE_HEIGHTS.equity, PANE_HEIGHTS.drawdown];
+}
+
+// The time and the prices of a bar, for the legend of the first pane.
+function describeBar(view, bar) {
+  const { data } = view;
+  const columns = window.innerWidth < 600 ? ["close"] : ["open", "high", "low", "close"];
+  const prices = columns.map((name) => `${name[0].toUpperCase()} ${numberText(data[name][bar], data.price_decimals)}`);
+  return `${timeText(view.times[bar])}  ${prices.join("  ")}  V ${amountText(data.volume[bar], 2)}`;
 }
 
 function makeChart(element, data) {
@@ -131,7 +95,8 @@ function makeChart(element, data) {
     indicators.forEach((indicator, position) => addIndicator(view, view.panes.length - 1, indicator, position));
   }
   addMoneyPanes(view);
-  sizePanes(view);
+  sizePanes(view, paneHeights(view), 1);
+  view.describeBar = (bar) => describeBar(view, bar);
   makeLegends(view);
   const scale = view.chart.timeScale();
   scale.subscribeVisibleLogicalRangeChange(() => {
@@ -151,120 +116,43 @@ function repaint(view) {
     line.series.applyOptions(line.paint());
     for (const guide of line.guides || []) guide.applyOptions({ color: colour("--hold") });
   }
-  view.markerSize = undefined;
+  view.markerKey = undefined;
   refreshMarkers(view);
   makeLegends(view);
 }
 
+// Prices and equity on a logarithmic scale, or on a linear one.
+function setChartScale(view, isLog) {
+  setLogScale([view.candles, view.panes[view.equityPane][0].series], isLog);
+}
+
+// Draws the marks again where zoom, chosen trade or filter changed them.
 function refreshMarkers(view) {
   const scale = view.chart.timeScale();
   const range = scale.getVisibleLogicalRange();
   const { entry_bar: bars, drawn } = view.data.trades;
   const inside = (bar, index) => drawn[index] && (!range || (bar >= range.from && bar <= range.to));
   const pixels = scale.width() / bars.filter(inside).length; // Infinity without trades
-  const size = MARKER_SIZES.find(([apart]) => pixels >= apart)[1];
-  if (size === view.markerSize) return;
-  view.markerSize = size;
-  view.markers.setMarkers(tradeMarkers(view.data, view.times, colour, size));
+  const size = (MARKER_SIZES.find(([apart]) => pixels >= apart) || MARKER_SIZES[1])[1];
+  const cell = barsOfMark(range, scale.width());
+  const key = `${size} ${cell} ${view.band.index}`;
+  if (key === view.markerKey) return;
+  view.markerKey = key;
+  view.markers.setMarkers(tradeMarkers(view.data, view.times, colour, { size, cell, chosen: view.band.index }));
 }
 
-// Legends are text over the canvas, one block a pane; they follow the crosshair.
-
-function makeLegends(view) {
-  const box = document.getElementById("legends");
-  view.legends = view.panes.map((lines, pane) => {
-    const legend = document.createElement("div");
-    if (pane === 0) legend.append(document.createElement("span"));
-    for (const line of lines) {
-      const [entry, swatch, value] = ["span", "i", "b"].map((tag) => document.createElement(tag));
-      swatch.style.background = colour(line.swatch);
-      entry.append(swatch, `${line.label} `, value);
-      legend.append(entry);
-    }
-    return legend;
-  });
-  box.replaceChildren(...view.legends);
-  placeLegends(view);
-  fillLegends(view, undefined);
+// Bars that share a mark: a power of two, so that moving the chart changes no mark.
+function barsOfMark(range, width) {
+  const bars = range && width > 0 ? (MARKER_PIXELS * (range.to - range.from)) / width : 1;
+  return bars > 1 ? 2 ** Math.ceil(Math.log2(bars)) : 1;
 }
 
-function placeLegends(view) {
-  let top = 0;
-  view.chart.panes().forEach((pane, index) => {
-    if (view.legends[index]) view.legends[index].style.top = `${top + 4}px`;
-    top += pane.getHeight() + 1;
-  });
-}
-
-// The values at the crosshair, or at the last bar in view.
-function fillLegends(view, logical) {
-  const last = view.times.length - 1;
-  if (last < 0) return;
-  const { data } = view;
-  const shown = logical ?? view.chart.timeScale().getVisibleLogicalRange()?.to ?? last;
-  const bar = Math.min(Math.max(Math.round(shown), 0), last);
-  const price = (name) => numberText(data[name][bar], data.price_decimals);
-  view.legends.forEach((legend, pane) => {
-    const values = legend.querySelectorAll("b");
-    view.panes[pane].forEach((line, index) => {
-      values[index].textContent = numberText(line.values[bar], line.decimals);
-    });
-  });
-  const columns = window.innerWidth < 600 ? ["close"] : ["open", "high", "low", "close"];
-  const prices = columns.map((name) => `${name[0].toUpperCase()} ${price(name)}`).join("  ");
-  view.legends[0].firstChild.textContent = `${timeText(view.times[bar])}  ${prices}  V ${amountText(data.volume[bar], 2)}`;
-}
-
-// Moving. Ranges are in bars; times are of a bar's open, in seconds.
-
-function visibleRange(view) {
-  const range = view.chart.timeScale().getVisibleLogicalRange();
-  if (!range) return null;
-  const last = view.times.length - 1;
-  const at = (bar) => view.times[Math.min(Math.max(Math.round(bar), 0), last)];
-  return { from: range.from, to: range.to, fromTime: at(range.from), toTime: at(range.to) };
-}
-
-function showBars(view, from, to) {
-  view.chart.timeScale().setVisibleLogicalRange({ from, to });
-}
-
-function showAll(view) {
-  view.chart.timeScale().fitContent();
-}
-
-// Shows the time range of another market's chart, as far as this market has candles.
-function showSameTime(view, times, range) {
-  if (!range || !view.times.length) return;
-  const moved = (bar) => {
-    const near = Math.min(Math.max(Math.round(bar), 0), times.length - 1);
-    const found = view.times.findIndex((time) => time >= times[near]);
-    return (found < 0 ? view.times.length - 1 : found) + bar - near;
-  };
-  const from = moved(range.from);
-  showBars(view, from, Math.max(moved(range.to), from + 5));
-}
-
-function zoom(view, factor) {
-  const range = visibleRange(view);
-  if (!range) return;
-  const [middle, half] = [(range.from + range.to) / 2, ((range.to - range.from) / 2) * factor];
-  if (half < 2) return;
-  if (half * 2 > view.times.length) showAll(view);
-  else showBars(view, middle - half, middle + half);
-}
-
-function pan(view, share) {
-  const range = visibleRange(view);
-  if (!range) return;
-  const shift = (range.to - range.from) * share;
-  showBars(view, range.from + shift, range.to + shift);
-}
-
-function showLast(view, seconds) {
-  const last = view.times.length - 1;
-  const from = view.times.findIndex((time) => time > view.times[last] - seconds);
-  showBars(view, from - 0.5, last + 2);
+// Marks and levels of the trades that the list shows.
+function showListedTrades(view, data) {
+  view.data.trades.drawn = drawnTrades(data, view.market);
+  view.markerKey = undefined;
+  refreshMarkers(view);
+  view.band.requestUpdate();
 }
 
 function showTrade(view, index) {
@@ -272,5 +160,6 @@ function showTrade(view, index) {
   const [entry, exit] = [trades.entry_bar[index], trades.exit_bar[index]];
   const margin = Math.max(25, (exit - entry) * 0.6);
   view.band.show(index);
+  refreshMarkers(view);
   showBars(view, entry - margin, exit + margin);
 }

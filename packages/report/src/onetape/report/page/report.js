@@ -1,39 +1,5 @@
 // Builds the page, and offers `window.onetapeReport` to tests and to the browser's console.
 
-const RANGES = [
-  ["day", 86400], ["week", 7 * 86400], ["month", 30 * 86400], ["3 months", 91 * 86400], ["year", 365 * 86400],
-];
-
-function makeRangeButtons(view) {
-  const group = document.getElementById("ranges");
-  const span = view.times.length ? view.times[view.times.length - 1] - view.times[0] : 0;
-  const made = (words, move) => {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.append(...words);
-    button.addEventListener("click", move);
-    return button;
-  };
-  const shorter = RANGES.filter(([, seconds]) => seconds < span).reverse();
-  const lasts = shorter.map(([label, seconds]) => {
-    const last = document.createElement("span");
-    last.className = "last";
-    last.textContent = "Last ";
-    return made([last, label], () => showLast(view, seconds));
-  });
-  group.replaceChildren(made(["All"], () => showAll(view)), ...lasts);
-}
-
-function chartKey(view, event) {
-  const moves = {
-    ArrowLeft: () => pan(view, -0.15), ArrowRight: () => pan(view, 0.15), Home: () => showAll(view),
-    "+": () => zoom(view, 0.7), "=": () => zoom(view, 0.7), "-": () => zoom(view, 1 / 0.7),
-  };
-  if (!moves[event.key] || event.ctrlKey || event.metaKey) return;
-  moves[event.key]();
-  event.preventDefault();
-}
-
 const EXIT_WORDS = {
   signal: "sold", time_stop: "sold by time", stop_loss: "stopped out", trailing_stop: "stopped out by the trailing stop",
   target: "sold at its target",
@@ -57,6 +23,7 @@ function openMarket(data, market) {
   });
   const view = makeChart(document.getElementById("chart"), marketData(data, market));
   view.market = market;
+  setChartScale(view, isLogScale());
   makeRangeButtons(view);
   return view;
 }
@@ -71,21 +38,18 @@ function otherMarket(data, view, market, chosen) {
   return other;
 }
 
-// Marks a table that goes on to the right: a class fades its edge and shows a hint.
-function watchOverflow(box) {
-  const look = () => {
-    const left = box.scrollWidth - box.clientWidth - box.scrollLeft;
-    box.classList.toggle("goes-on", left > 1);
-    box.closest("section").classList.toggle("wide", box.scrollWidth > box.clientWidth + 1);
-  };
-  box.addEventListener("scroll", look, { passive: true });
-  new ResizeObserver(look).observe(box);
-  look();
+// Draws the histogram, and again where the width of the page changes.
+function showHistogram(found) {
+  const svg = document.getElementById("histogram");
+  if (!found) return svg.remove();
+  drawHistogram(svg, found);
+  addEventListener("resize", () => drawHistogram(svg, found));
 }
 
 function start() {
   const data = JSON.parse(document.getElementById("data").textContent);
   const byId = (name) => document.getElementById(name);
+  data.trades.listed = data.trades.entry_time.map(() => true);
   let view = openMarket(data, 0);
   // Once the chart has drawn its panes their heights are known.
   const placeLegendsSoon = () => requestAnimationFrame(() => placeLegends(view));
@@ -99,26 +63,39 @@ function start() {
     show(data.trades.market[index]);
     showTrade(view, index);
     byId("selected").replaceChildren(...describeTrade(data, index));
-    byId("previous-trade").disabled = index <= 0;
-    byId("next-trade").disabled = index >= list.count - 1;
+    offerSteps(list);
     if (scroll) byId("chart-title").scrollIntoView({ block: "nearest" });
   };
   const list = makeTradeList(data, choose);
+  const listAgain = () => {
+    showListed(list, data);
+    offerSteps(list);
+  };
+  sortTrades(list, data, listAgain);
+  makeFilters(data, () => {
+    listAgain();
+    showListedTrades(view, data);
+  });
   document.querySelectorAll("#symbols button").forEach((button, market) => {
     button.addEventListener("click", () => show(market));
   });
-  byId("previous-trade").addEventListener("click", () => choose(Math.max(list.chosen - 1, 0), false));
-  byId("next-trade").addEventListener("click", () => choose(list.chosen + 1, false));
-  byId("previous-trade").disabled = true;
-  byId("next-trade").disabled = list.count === 0;
-  byId("zoom-in").addEventListener("click", () => zoom(view, 0.6));
-  byId("zoom-out").addEventListener("click", () => zoom(view, 1 / 0.6));
-  byId("chart").addEventListener("keydown", (event) => chartKey(view, event));
+  byId("previous-trade").addEventListener("click", () => choose(list.order[list.order.indexOf(list.chosen) - 1], false));
+  byId("next-trade").addEventListener("click", () => choose(list.order[list.order.indexOf(list.chosen) + 1], false));
+  offerSteps(list);
+  offerMoving(() => view);
+  offerLogScale((isLog) => setChartScale(view, isLog));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => repaint(view));
   new ResizeObserver(placeLegendsSoon).observe(byId("chart"));
-  document.querySelectorAll(".scroll").forEach(watchOverflow);
+  showHistogram(data.histogram);
   showAll(view); // again: the rows above may have brought a scroll bar
   offerToTests(() => view, list, choose);
+}
+
+// The buttons that step through the trades of the list, in the order of its rows.
+function offerSteps(list) {
+  const place = list.order.indexOf(list.chosen);
+  document.getElementById("previous-trade").disabled = place <= 0;
+  document.getElementById("next-trade").disabled = place >= list.order.length - 1;
 }
 
 function offerToTests(view, list, choose) {
@@ -132,6 +109,7 @@ function offerToTests(view, list, choose) {
     levels: () => view().levels.shown(),
     scale: () => view().candles.priceScale().getVisibleRange(),
     panes: () => view().chart.panes().length,
+    logScales: () => [view().candles, view().panes[view().equityPane][0].series].map((one) => one.priceScale().options().mode),
     background: () => view().chart.options().layout.background.color,
   };
 }

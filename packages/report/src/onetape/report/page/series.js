@@ -7,8 +7,13 @@ function marketOf(data, market) {
 
 // The data of one market's chart.
 function marketData(data, market) {
-  const drawn = data.trades.market.map((one) => one === market);
+  const drawn = drawnTrades(data, market);
   return { ...data, ...marketOf(data, market), trades: { ...data.trades, drawn } };
+}
+
+// Whether the chart of a market draws each trade: those of the market that the list shows.
+function drawnTrades(data, market) {
+  return data.trades.market.map((one, index) => one === market && data.trades.listed[index]);
 }
 
 function unpackTimes(packed, count) {
@@ -71,17 +76,23 @@ const EXITS = {
   open: ["square", "--held", "open"],
 };
 
-function tradeMarkers(data, times, colour, size) {
+// The marks of the drawn trades. Of marks of one kind in a cell of several bars only the first one
+// is made, and those of the chosen trade.
+function tradeMarkers(data, times, colour, { size, cell, chosen }) {
   const trades = data.trades;
   const markers = [];
-  const add = (bar, position, [shape, paint, word], id) => {
+  const taken = new Set();
+  const add = (bar, position, [shape, paint, word], side, index) => {
+    const kind = `${Math.floor(bar / cell)} ${word}`;
+    if (cell > 1 && index !== chosen && taken.has(kind)) return;
+    taken.add(kind);
     const text = size < 1 ? undefined : word;
-    markers.push({ time: times[bar], position, shape, color: colour(paint), text, id, size });
+    markers.push({ time: times[bar], position, shape, color: colour(paint), text, id: `${side}-${index}`, size });
   };
   trades.entry_bar.forEach((entry, index) => {
-    if (!trades.drawn[index]) return; // of another market than the chart's
-    add(entry, "belowBar", ["arrowUp", "--buy", "buy"], `entry-${index}`);
-    add(trades.exit_bar[index], "aboveBar", EXITS[trades.open[index] ? "open" : trades.kind[index]], `exit-${index}`);
+    if (!trades.drawn[index]) return; // of another market than the chart's, or not in the list
+    add(entry, "belowBar", ["arrowUp", "--buy", "buy"], "entry", index);
+    add(trades.exit_bar[index], "aboveBar", EXITS[trades.open[index] ? "open" : trades.kind[index]], "exit", index);
   });
   return markers.sort((one, other) => one.time - other.time);
 }

@@ -1,4 +1,4 @@
-// The trade list: rows in batches, one of them chosen, reachable by keyboard.
+// The trade list: filtered, sorted, rows in batches, one of them chosen, reachable by keyboard.
 
 const ROWS_AT_ONCE = 200;
 
@@ -23,10 +23,22 @@ function tradeCells(data, index) {
   };
 }
 
+// What a column is sorted by: a function of the trade's index.
+function sortKey(data, name) {
+  const { trades } = data;
+  const columns = {
+    percent: trades.percent, entry: trades.entry_time, exit: trades.exit_time, profit: trades.profit,
+    entryPrice: trades.entry_price, exitPrice: trades.exit_price, amount: trades.amount, fee: trades.fee,
+  };
+  if (columns[name]) return (index) => columns[name][index];
+  if (name === "number") return (index) => index;
+  return (index) => tradeCells(data, index)[name];
+}
+
 function tradeRow(data, index) {
   const row = document.createElement("tr");
   row.dataset.trade = index;
-  row.tabIndex = index === 0 ? 0 : -1; // one tab stop for the list; arrow keys move inside it
+  row.tabIndex = -1; // one tab stop for the list; arrow keys move inside it
   Object.entries(tradeCells(data, index)).forEach(([name, text]) => {
     const cell = row.insertCell();
     cell.textContent = text;
@@ -43,23 +55,49 @@ function tradeRow(data, index) {
   return row;
 }
 
+// The list of the trades; `order` has the index of the trade of each row, in the order of the rows.
 function makeTradeList(data, choose) {
   const body = document.querySelector("#trade-table tbody");
   const more = document.getElementById("more-trades");
   const count = data.trades.entry_time.length;
-  const list = { body, count, chosen: -1 };
+  const list = { body, count, chosen: -1, order: data.trades.entry_time.map((_, index) => index), sorting: null };
   list.growTo = (wanted) => {
     const rows = document.createDocumentFragment();
-    for (let index = body.rows.length; index < Math.min(wanted, count); index += 1) rows.append(tradeRow(data, index));
+    const shown = list.order.slice(body.rows.length, wanted);
+    shown.forEach((index) => rows.append(tradeRow(data, index)));
     body.append(rows);
-    more.hidden = body.rows.length >= count;
-    more.textContent = `Show more trades (${body.rows.length} of ${count} shown)`;
+    more.hidden = body.rows.length >= list.order.length;
+    more.textContent = `Show more trades (${body.rows.length} of ${list.order.length} shown)`;
+    if (body.rows.length && !body.querySelector('tr[tabindex="0"]')) body.rows[0].tabIndex = 0;
   };
   more.addEventListener("click", () => list.growTo(body.rows.length + ROWS_AT_ONCE));
   body.addEventListener("click", (event) => chooseRow(event.target.closest("tr"), choose));
   body.addEventListener("keydown", (event) => listKey(list, event, choose));
   list.growTo(ROWS_AT_ONCE);
   return list;
+}
+
+// Lists the trades that pass the filters, sorted by the chosen heading.
+function showListed(list, data) {
+  list.order = data.trades.listed.flatMap((isListed, index) => (isListed ? [index] : []));
+  if (list.sorting) {
+    const values = new Map(list.order.map((index) => [index, list.sorting.key(index)]));
+    list.order.sort((one, other) => compareCells(values.get(one), values.get(other), list.sorting.down));
+  }
+  list.body.replaceChildren();
+  list.growTo(ROWS_AT_ONCE);
+  document.getElementById("trade-box").scrollTop = 0;
+  const place = list.order.indexOf(list.chosen);
+  if (place >= 0 && place < list.body.rows.length) list.body.rows[place].setAttribute("aria-current", "true");
+}
+
+function sortTrades(list, data, changed) {
+  const names = Object.keys(list.count ? tradeCells(data, 0) : {});
+  addSorting(document.querySelector("#trade-table thead tr"), (at, down) => {
+    if (!names.length) return;
+    list.sorting = { key: sortKey(data, names[at]), down };
+    changed();
+  });
 }
 
 function chooseRow(row, choose) {
@@ -82,14 +120,17 @@ function focusRow(list, row) {
   row.focus();
 }
 
+// Marks the row of a trade, if the list has one.
 function markRow(list, index) {
-  list.growTo(Math.ceil((index + 1) / ROWS_AT_ONCE) * ROWS_AT_ONCE);
+  list.chosen = index;
   for (const row of list.body.querySelectorAll("tr[aria-current]")) row.removeAttribute("aria-current");
-  const row = list.body.rows[index];
+  const place = list.order.indexOf(index);
+  if (place < 0) return;
+  list.growTo(Math.ceil((place + 1) / ROWS_AT_ONCE) * ROWS_AT_ONCE);
+  const row = list.body.rows[place];
   row.setAttribute("aria-current", "true");
   const box = document.getElementById("trade-box");
   if (row.offsetTop < box.scrollTop + 40 || row.offsetTop > box.scrollTop + box.clientHeight - 40) {
     box.scrollTop = row.offsetTop - box.clientHeight / 2;
   }
-  list.chosen = index;
 }
