@@ -1,6 +1,7 @@
 """The page of a finished optimization, made of its records; `show_optimization` prints too."""
 
 from collections.abc import Sequence
+from itertools import combinations_with_replacement
 from typing import Final
 
 import msgspec
@@ -31,7 +32,7 @@ from onetape.core.message_text import format_count
 from onetape.optimization.folder import PAGE
 from onetape.optimization.neighbourhood import compute_neighbour_medians
 from onetape.optimization.optimization_runner import Optimization, find_best
-from onetape.optimization.ranking import LOWER_IS_BETTER
+from onetape.optimization.ranking import LOWER_IS_BETTER, find_pareto_front
 from onetape.optimization.space import format_parameter_value
 from onetape.report.optimization import MetricChoice, OptimizationPage, write_optimization_page
 
@@ -40,6 +41,8 @@ _METRICS: Final = (
     *("sharpe", "total_return", "max_drawdown", "trades", "profit_factor"),
     *("win_rate", "sortino", "calmar", "exposure"),
 )
+#: Metrics of the Pareto front, after those that rank.
+_GOALS: Final = ("max_drawdown", "total_return", "sharpe", "profit_factor", "trades")
 #: Maximum number of rows of the table; `--json` and the stored results have all combinations.
 _ROWS: Final = 500
 
@@ -69,7 +72,8 @@ def show_optimization(optimization: Optimization, given: Sequence[str], *, as_js
 def make_optimization_page(optimization: Optimization, given: Sequence[str]) -> OptimizationPage:
     """Return the contents of the page of an optimization."""
     names = [one.name for one in optimization.plan.ranges if not one.is_fixed]
-    metrics = list(dict.fromkeys((optimization.options.metric, *_METRICS)))
+    metrics = list(dict.fromkeys((*optimization.options.metrics, *_METRICS)))
+    goals = list(dict.fromkeys((*optimization.options.metrics, *_GOALS)))
     key = optimization.context.window.key
     best, check = find_best(optimization), optimization.check
     head = ["#", *names]
@@ -128,6 +132,11 @@ def make_optimization_page(optimization: Optimization, given: Sequence[str]) -> 
         money_decimals=get_money_decimals(optimization),
         ranked=sum(optimization.least.is_ranked(result) for result in optimization.order),
         few=f"under {format_count(optimization.least.in_sample, 'trade')}: not ranked",
+        goals=goals,
+        fronts={
+            pair: find_pareto_front(optimization.order, pair, optimization.least)
+            for pair in combinations_with_replacement(goals, 2)
+        },
         points=[[result["parameters"][name] for name in names] for result in optimization.order],
         in_sample=[
             [result["in_sample"][metric] for metric in metrics] for result in optimization.order

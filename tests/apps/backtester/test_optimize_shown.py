@@ -150,6 +150,69 @@ def test_a_bar_moves_in_a_terminal_and_stdout_keeps_the_document(
     assert "4/4" in drawn
 
 
+#: Two goals of which no combination is the best in both: the shortest averages trade most.
+GOALS = (
+    *("--strategy", "sma_cross", "--param", "fast=3:15:3", "--param", "slow=20:60:10"),
+    *("--rank", "sharpe", "--rank", "trades", "--min-trades", "5", "--no-check"),
+)
+#: The rows of the table of the front: the texts of their cells.
+FRONT = (
+    "[...document.querySelectorAll('#front-table tbody tr')]"
+    ".map(row => [...row.cells].map(cell => cell.textContent))"
+)
+
+
+def test_the_front_of_both_goals_is_marked_joined_and_listed(
+    optimize: Run, open_page: Callable[..., Page]
+) -> None:
+    found = optimize(*GOALS)
+    ranked = [one for one in found["results"] if one["ranked"]]
+    pairs = [(one["in_sample"]["sharpe"], one["in_sample"]["trades"]) for one in ranked]
+    front = {
+        (one["parameters"]["fast"], one["parameters"]["slow"])
+        for one, pair in zip(ranked, pairs, strict=True)
+        if not any(other != pair and other[0] >= pair[0] and other[1] >= pair[1] for other in pairs)
+    }
+    assert 1 < len(front) < len(ranked)
+    page = open_page(Path(found["page"]).resolve())
+    rows = page.run(FRONT)
+    assert {(int(row[0]), int(row[1])) for row in rows} == front
+    assert page.run("document.querySelectorAll('#front circle.front').length") == len(front)
+    assert page.run("document.querySelectorAll('#front path.front').length") == 1
+    count = f"{len(front)} of {len(ranked)} ranked combinations"
+    assert page.run("document.getElementById('front-count').textContent") == count
+    heads = page.run("[...document.querySelectorAll('#front-table th')].map(th => th.textContent)")
+    assert heads == [
+        *("fast", "slow", "Sharpe, in-sample", "Sharpe, out-of-sample"),
+        *("trades, in-sample", "trades, out-of-sample"),
+    ]
+    texts = page.run("[...document.querySelectorAll('#front text')].map(one => one.textContent)")
+    assert texts[:2] == ["Sharpe, in-sample", "trades, in-sample"]
+    # From the lowest Sharpe ratio up, which is from the most trades down.
+    trades = [int(row[4]) for row in rows]
+    assert trades == sorted(trades, reverse=True)
+    assert page.complaints() == []
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_another_pair_of_metrics_has_another_front_and_its_table_is_sorted(
+    optimize: Run, open_page: Callable[..., Page], width: int
+) -> None:
+    page = open_page(Path(optimize(*GOALS)["page"]).resolve(), width)
+    page.run(
+        "(() => { const s = document.getElementById('front-up'); s.value = 'total_return';"
+        "s.dispatchEvent(new Event('change')); })()"
+    )
+    heads = page.run("[...document.querySelectorAll('#front-table th')].map(th => th.textContent)")
+    assert heads[4:] == ["return, in-sample", "return, out-of-sample"]
+    page.run("document.querySelectorAll('#front-table th')[4].focus()")
+    page.key("Enter")
+    returns = [float(row[4].rstrip("%")) for row in page.run(FRONT)]
+    assert returns == sorted(returns)
+    assert page.run("document.documentElement.scrollWidth") <= width
+    assert page.complaints() == []
+
+
 #: An optimization by random draws over wide bounds, whole numbers and others.
 MANY = (
     *("--strategy", "many.py", "--sampler", "random", "--trials", "600", "--no-check"),

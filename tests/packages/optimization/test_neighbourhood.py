@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from onetape.core.errors import UsageError
 from onetape.optimization.constraints import parse_constraint
 from onetape.optimization.neighbourhood import compute_neighbour_medians
-from onetape.optimization.ranking import is_on_front
+from onetape.optimization.ranking import LeastTrades, find_pareto_front, is_on_front
 from onetape.optimization.verdict import Rung, Verdict
 
 
@@ -62,6 +62,19 @@ def test_no_row_of_the_front_is_dominated_and_every_other_row_is(
     for number, row in enumerate(keys):
         dominated = bool(((keys <= row).all(axis=1) & (keys < row).any(axis=1)).any())
         assert front[number] == (not dominated)
+
+
+def test_a_front_has_the_places_of_combinations_with_enough_trades_and_both_metrics() -> None:
+    rows = ((1.0, 50.0, 30), (2.0, 90.0, 30), (3.0, 10.0, 5), (None, 1.0, 30), (2.0, 95.0, 30))
+    order = [
+        {"in_sample": {"sharpe": sharpe, "fees": fees, "trades": trades}}
+        for sharpe, fees, trades in rows
+    ]
+    # Lower fees are better.
+    assert find_pareto_front(order, ("sharpe", "fees"), LeastTrades(20)) == [0, 1]
+    assert find_pareto_front(order, ("sharpe", "sharpe"), LeastTrades(20)) == [1, 4]
+    assert find_pareto_front(order, ("sharpe", "fees")) == [2]
+    assert find_pareto_front([], ("sharpe", "fees")) == []
 
 
 def rung(name: str, passed: bool | None) -> Rung:

@@ -139,6 +139,21 @@ def is_on_front(keys: FloatArray, counts: NDArray[np.bool_]) -> NDArray[np.bool_
     return front
 
 
+def find_pareto_front(
+    order: Sequence[TrialResult], metrics: Sequence[str], least: LeastTrades = ANY_TRADES
+) -> list[int]:
+    """Return the places of the combinations on the in-sample Pareto front of some metrics.
+
+    Args:
+        order: Results of the combinations.
+        metrics: Metrics of the front, one or more.
+        least: Closed trades that a combination on the front needs.
+    """
+    keys = [_compute_sort_keys(order, "in_sample", name) for name in metrics]
+    counts = np.array([least.is_ranked(result) for result in order], dtype=np.bool_)
+    return np.flatnonzero(is_on_front(np.column_stack(keys), counts)).tolist()
+
+
 def compute_rank_stability(
     order: Sequence[TrialResult], metric: str, least: LeastTrades = ANY_TRADES
 ) -> RankStability:

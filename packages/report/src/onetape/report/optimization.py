@@ -1,4 +1,4 @@
-"""The page of an optimization: verdict, table of combinations, and heat maps of two parameters."""
+"""The page of an optimization: verdict, heat maps, scatter plots, Pareto front, table."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -20,7 +20,11 @@ from onetape.report.frame import (
 )
 from onetape.report.origin_banner import render_origin_banner
 
-_SCRIPTS: Final = ("start.js", "numbers.js", "fields.js", "cloud.js", "heat_maps.js", "sort.js")
+#: Scripts of this page alone, and those of the report that run before them.
+_SCRIPTS: Final = (
+    *("start.js", "numbers.js", "fields.js", "cloud.js", "heat_maps.js", "pareto.js"),
+)
+_SHARED_SCRIPTS: Final = ("drawing.js", "sort.js")
 
 
 class MetricChoice(Struct, frozen=True):
@@ -76,6 +80,11 @@ class OptimizationPage(Struct, frozen=True, kw_only=True):
     """Number of combinations that are ranked; they come first."""
     few: str
     """Label of combinations with too few trades."""
+    goals: Sequence[str]
+    """Metrics that the Pareto front can be shown of, two or more."""
+    fronts: Mapping[tuple[str, str], Sequence[int]]
+    """Pareto front of each two of these metrics, in-sample: places of the combinations, from 0.
+    Two equal metrics have the combinations with the best value."""
     points: Sequence[Sequence[Any]]
     """Values of the varying parameters of each combination."""
     in_sample: Sequence[Sequence[float | None]]
@@ -121,7 +130,10 @@ def render_optimization_page(page: OptimizationPage) -> str:
         title=page.title,
         style=f"{read_asset('report.css')}\n{read_asset('optimization.css', own)}",
         data=_encode_page_data(page),
-        scripts=[read_asset(name, own) for name in _SCRIPTS],
+        scripts=[
+            *(read_asset(name) for name in _SHARED_SCRIPTS),
+            *(read_asset(name, own) for name in _SCRIPTS),
+        ],
     )
 
 
@@ -139,15 +151,21 @@ def _render_result_row(texts: Sequence[str], kind: str = "") -> str:
 
 def _encode_page_data(page: OptimizationPage) -> str:
     """Return the data of the page's scripts, as JSON."""
+    metrics = [metric.name for metric in page.metrics]
     document: dict[str, Any] = {
         "names": page.names,
-        "metrics": [metric.name for metric in page.metrics],
+        "metrics": metrics,
         "labels": {metric.name: metric.label for metric in page.metrics},
         "units": {metric.name: metric.unit for metric in page.metrics},
         "money_decimals": page.money_decimals,
         "lower_is_better": [metric.name for metric in page.metrics if metric.lower_is_better],
         "ranked": page.ranked,
         "few": page.few,
+        "goals": page.goals,
+        "fronts": {
+            " ".join(map(str, sorted(metrics.index(name) for name in pair))): front
+            for pair, front in page.fronts.items()
+        },
         "points": page.points,
         "in_sample": [[_round_value(value) for value in row] for row in page.in_sample],
         "out_of_sample": [[_round_value(value) for value in row] for row in page.out_of_sample],

@@ -70,7 +70,6 @@ def write_walk_forward_page(page: WalkForwardPage, path: Path) -> None:
 def render_walk_forward_page(page: WalkForwardPage) -> str:
     """Return the page as HTML."""
     own = Path(__file__).with_name("walk_forward_page")
-    shared = Path(__file__).with_name("optimization_page")
     cells = "".join(f'<th scope="col">{escape(head)}</th>' for head in page.head)
     rows = "".join(
         f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in row)}</tr>" for row in page.rows
@@ -99,5 +98,5 @@ def render_walk_forward_page(page: WalkForwardPage) -> str:
         title=page.title,
         style=f"{read_asset('report.css')}\n{read_asset('walk_forward.css', own)}",
         data=encode_script_json(data),
-        scripts=[read_asset("equity.js", own), read_asset("sort.js", shared)],
+        scripts=[read_asset("drawing.js"), read_asset("equity.js", own), read_asset("sort.js")],
     )

@@ -1,41 +1,42 @@
-// A dot for each combination: the metric in the in-sample part across, in the out-of-sample part up.
+// Scatter plots: a dot for each combination, at its values of two columns.
 
 const MOST_DOTS = 300;
 // Where there are more, so many pixels each way share a dot.
 const DOT_CELL = 4;
 
-function drawn(name, attributes, text) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  if (text !== undefined) element.textContent = text;
-  return element;
+// One axis of a scatter plot: its name, the metric whose unit its values have, and the values.
+function axisOf(part, metric) {
+  const column = data.metrics.indexOf(metric);
+  return { name: `${data.labels[metric]}, ${PART_WORDS[part]}`, metric, values: data[part].map((row) => row[column]) };
 }
 
-function scaleOf([low, high], from, to) {
-  return (value) => (high > low ? from + ((value - low) / (high - low)) * (to - from) : (from + to) / 2);
+// The metric in the in-sample part across, in the out-of-sample part up.
+function cloud(metric) {
+  const [across, up] = PARTS.map((part) => axisOf(part, metric));
+  scatter(byId("cloud"), across, up, `${data.labels[metric]}: none has a value in both parts`);
 }
 
-function cloud(metric, column) {
-  const svg = byId("cloud");
-  const width = Math.max(280, Math.floor(svg.parentElement.clientWidth - 32)), height = Math.min(440, Math.max(300, Math.floor(width * 0.36)));
+// Draws a scatter plot; returns the function of a combination's place, null where none has both values.
+function scatter(svg, across, up, none) {
+  const [width, height] = pictureSize(svg, 300, 440);
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-  const pairs = data.points.map((_, index) => PARTS.map((part) => data[part][index][column]));
-  const known = pairs.map((pair, index) => [...pair, index]).filter((pair) => pair[0] !== null && pair[1] !== null);
-  const label = data.labels[metric];
+  const known = data.points.map((_, index) => [across.values[index], up.values[index], index]).filter((pair) => pair[0] !== null && pair[1] !== null);
   if (!known.length) {
-    svg.replaceChildren(drawn("text", { x: 8, y: 20 }, `${label}: none has a value in both parts`));
-    return;
+    svg.replaceChildren(drawn("text", { x: 8, y: 20 }, none));
+    return null;
   }
-  const ends = PARTS.map((_, at) => known.reduce(([low, high], pair) => [Math.min(low, pair[at]), Math.max(high, pair[at])], [Infinity, -Infinity]));
-  const left = 14 + 7.2 * Math.max(...ends[1].map((end) => valueText(metric, end).length)), bottom = height - 26;
+  const ends = [0, 1].map((at) => known.reduce(([low, high], pair) => [Math.min(low, pair[at]), Math.max(high, pair[at])], [Infinity, -Infinity]));
+  const texts = [across, up].map((axis, at) => ends[at].map((end) => valueText(axis.metric, end)));
+  const left = 14 + 7.2 * Math.max(...texts[1].map((text) => text.length)), bottom = height - 26;
   const x = scaleOf(ends[0], left + 12, width - 20), y = scaleOf(ends[1], bottom - 12, 36);
   svg.replaceChildren(
     drawn("line", { x1: left, y1: bottom, x2: width - 10, y2: bottom }), drawn("line", { x1: left, y1: 10, x2: left, y2: bottom }),
-    drawn("text", { x: (left + width) / 2, y: height - 8, "text-anchor": "middle" }, `${label}, in-sample`), drawn("text", { x: left + 6, y: 18 }, `${label}, out-of-sample`),
-    drawn("text", { x: left + 4, y: height - 8 }, valueText(metric, ends[0][0])), drawn("text", { x: width - 14, y: height - 8, "text-anchor": "end" }, valueText(metric, ends[0][1])),
-    drawn("text", { x: left - 5, y: bottom - 8, "text-anchor": "end" }, valueText(metric, ends[1][0])), drawn("text", { x: left - 5, y: 41, "text-anchor": "end" }, valueText(metric, ends[1][1])),
-    ...dotsOf(known.map(([across, up, index]) => [x(across), y(up), index])),
+    drawn("text", { x: (left + width) / 2, y: height - 8, "text-anchor": "middle" }, across.name), drawn("text", { x: left + 6, y: 18 }, up.name),
+    drawn("text", { x: left + 4, y: height - 8 }, texts[0][0]), drawn("text", { x: width - 14, y: height - 8, "text-anchor": "end" }, texts[0][1]),
+    drawn("text", { x: left - 5, y: bottom - 8, "text-anchor": "end" }, texts[1][0]), drawn("text", { x: left - 5, y: 41, "text-anchor": "end" }, texts[1][1]),
+    ...dotsOf(known.map(([one, other, index]) => [x(one), y(other), index])),
   );
+  return (index) => [x(across.values[index]), y(up.values[index])];
 }
 
 // The dots, the best combination's on top of all.

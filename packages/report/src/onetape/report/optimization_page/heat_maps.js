@@ -38,7 +38,7 @@ function draw() {
   }
   arrange();
   for (const [key, members] of groups) if (members.includes(chosen)) choose(key, members);
-  cloud(metric, column);
+  cloud(metric);
 }
 
 // Around zero two colours part; where all values have one sign, one colour deepens with the better.
@@ -103,14 +103,14 @@ function choose(key, members) {
   }));
 }
 
-function fill(select, names, value) {
+function fill(select, names, value, changed = draw) {
   select.replaceChildren(...names.map((name) => {
     const option = make("option", data.labels[name] || name || "nothing");
     option.value = name;
     return option;
   }));
   select.value = value;
-  select.addEventListener("change", draw);
+  select.addEventListener("change", changed);
 }
 
 fill(byId("metric"), data.metrics, data.metrics[0]);
@@ -122,7 +122,8 @@ let drawnWidth = innerWidth;
 addEventListener("resize", () => {
   if (innerWidth !== drawnWidth) {
     arrange();
-    cloud(byId("metric").value, data.metrics.indexOf(byId("metric").value));
+    cloud(byId("metric").value);
+    pareto();
   }
   drawnWidth = innerWidth;
 });

@@ -35,7 +35,10 @@ function fieldUnit(metric) {
   return { part: ", %", quote: ", quote currency", days: ", days", candles: ", candles" }[data.units[metric]] || "";
 }
 
+function shortValue(value) {
+  return typeof value === "number" && !Number.isInteger(value) ? Number(value.toPrecision(6)) : value;
+}
+
 function pointText(point) {
-  const short = (value) => (typeof value === "number" && !Number.isInteger(value) ? Number(value.toPrecision(6)) : value);
-  return data.names.map((name, at) => `${name} ${short(point[at])}`).join(", ");
+  return data.names.map((name, at) => `${name} ${shortValue(point[at])}`).join(", ");
 }

@@ -2,15 +2,8 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const svg = document.getElementById("equity");
 
-function drawn(name, attributes, text) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  if (text !== undefined) element.textContent = text;
-  return element;
-}
-
 function draw() {
-  const width = Math.max(280, Math.floor(svg.parentElement.clientWidth - 32)), height = Math.min(420, Math.max(240, Math.floor(width * 0.36)));
+  const [width, height] = pictureSize(svg, 240, 420);
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
   const values = [...data.equity, ...data.hold, 1].filter((value) => value > 0).map(Math.log);
   const low = Math.min(...values), high = Math.max(...values);
