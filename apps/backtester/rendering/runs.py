@@ -98,27 +98,36 @@ def format_saved_run(run: Run, *, width: int | None = None) -> str:
 
 def format_comparison(runs: Sequence[Run]) -> str:
     """Return the metrics of runs side by side, then their differences."""
-    ids = [run.id for run in runs]
+    metrics, differences = make_metric_rows(runs), make_difference_rows(runs)
+    marks = [format_fault_mark(run.summary.check) for run in runs]
+    if any(marks):
+        metrics.insert(1, ("check", *marks))
+    table = format_table(metrics, right=range(1, len(metrics[0])))
+    return f"{table}\n\n{format_table(differences) if differences else 'nothing differs'}"
+
+
+def make_metric_rows(runs: Sequence[Run]) -> list[tuple[str, ...]]:
+    """Return the metrics of runs side by side, a row each; the first row has the ids."""
     columns = [make_metric_lines(run.summary.metrics, run.summary.quote) for run in runs]
-    held = {run.id: make_metric_lines(run.summary.metrics, run.summary.quote)[0][2] for run in runs}
     # Labels are those of the first run; a different quote currency is among the differences.
-    rows = [("", *ids)]
+    rows = [("", *(run.id for run in runs))]
     for lines in zip(*columns, strict=True):
         values = [line[1] for line in lines]
         if any(values):
             rows.append((lines[0][0], *values))
-    rows.insert(2, ("buy and hold", *(held[one] for one in ids)))
-    marks = [format_fault_mark(run.summary.check) for run in runs]
-    if any(marks):
-        rows.insert(1, ("check", *marks))
+    rows.insert(2, ("buy and hold", *(lines[0][2] for lines in columns)))
+    return rows
+
+
+def make_difference_rows(runs: Sequence[Run]) -> list[tuple[str, ...]]:
+    """Return what differs between runs, a row each; the first row has the ids; none: empty."""
     found = find_run_differences(runs)
     if not found:
-        return f"{format_table(rows, right=range(1, len(rows[0])))}\n\nnothing differs"
-    different = [("differs in", *ids)]
-    different += [
-        (name, *(_format_fact_value(name, value) for value in found[name])) for name in found
-    ]
-    return f"{format_table(rows, right=range(1, len(rows[0])))}\n\n{format_table(different)}"
+        return []
+    rows = [("differs in", *(run.id for run in runs))]
+    for name, values in found.items():
+        rows.append((name, *(_format_fact_value(name, value) for value in values)))
+    return rows
 
 
 def find_run_differences(runs: Sequence[Run]) -> dict[str, list[Any]]:

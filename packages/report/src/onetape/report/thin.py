@@ -49,17 +49,27 @@ def compute_drawn_limit(markets: int) -> int:
 
 def group(candles: Candles, limit: int = MAX_DRAWN_CANDLES) -> Grouping:
     """Return the groups of the shortest usual timeframe with at most `limit` candles."""
-    count = len(candles)
+    return group_times(candles.timestamp, limit)
+
+
+def group_times(timestamp: IntArray, limit: int) -> Grouping:
+    """Return the groups of the shortest usual timeframe with at most `limit` of these times.
+
+    Args:
+        timestamp: Epoch seconds UTC, strictly increasing, shape (n,).
+        limit: Largest number of groups.
+    """
+    count = len(timestamp)
     if count <= limit:
-        return Grouping("", np.arange(count), candles.timestamp)
+        return Grouping("", np.arange(count), timestamp)
     for name, seconds in _STEPS.items():
-        buckets = candles.timestamp // seconds
+        buckets = timestamp // seconds
         starts = np.flatnonzero(np.diff(buckets, prepend=buckets[0] - 1))
         if len(starts) <= limit:
             return Grouping(name, starts, buckets[starts] * seconds)
     name, size = "merged", -(-count // limit)
     starts = np.arange(0, count, size)
-    return Grouping(name, starts, candles.timestamp[starts])
+    return Grouping(name, starts, timestamp[starts])
 
 
 def group_candles(candles: Candles, groups: Grouping) -> Candles:

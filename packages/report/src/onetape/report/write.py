@@ -1,7 +1,8 @@
-"""Writing of a report page to a file, completely or not at all."""
+"""Writing of a page to a file, completely or not at all."""
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from onetape.core.errors import ConfigurationError
@@ -13,16 +14,29 @@ _BEGINNING = b"<!doctype html>"
 
 
 def write_report(data: ReportData, path: Path) -> Path:
-    """Write the report next to its final place, then rename it; return its absolute path.
+    """Write a report as `write_page` does; return its absolute path.
+
+    Raises:
+        ConfigurationError: the folder or the file cannot be written; nothing is left behind.
+    """
+    return write_page(lambda: render_report(data), path)
+
+
+def write_page(render: Callable[[], str], path: Path) -> Path:
+    """Write a page next to its final place, then rename it; return its absolute path.
 
     Folders above it are made where they are missing.
+
+    Args:
+        render: Returns the page; called after the path was checked.
+        path: File of the page.
 
     Raises:
         ConfigurationError: the folder or the file cannot be written; nothing is left behind.
     """
     target = path.expanduser().resolve()
     _refuse_to_destroy(target)
-    text = render_report(data)
+    text = render()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _replace(target, text.encode("utf-8", "replace"))

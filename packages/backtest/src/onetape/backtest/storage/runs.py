@@ -28,6 +28,7 @@ from onetape.core.message_text import format_os_error, suggest_name
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
 RUNS_FOLDER: Final = DATA_FOLDER / "runs"
 MANIFEST, TRADES, EQUITY, REPORT = "manifest.json", "trades.csv", "equity.npy", "report.html"
@@ -81,15 +82,28 @@ class Run:
         Raises:
             DataError: the file is not there, or not the whole array.
         """
-        import numpy as np
         import pandas as pd
+
+        rows = self.read_equity()
+        columns: Any = {name: rows[name] for name in ("equity", "buy_and_hold")}
+        times: Any = rows["timestamp"].astype("datetime64[s]")
+        return pd.DataFrame(columns, index=pd.DatetimeIndex(times, tz="UTC", name="time"))
+
+    def read_equity(self) -> "NDArray[Any]":
+        """Return the columns timestamp (open, epoch seconds), equity and buy_and_hold; shape (m,).
+
+        Raises:
+            DataError: the file is not there, or not the whole array.
+        """
+        import numpy as np
 
         path = self.folder / EQUITY
         try:
             # `np.load` would accept other kinds of files too.
             with path.open("rb") as file:
                 rows: Any = np.lib.format.read_array(file, allow_pickle=False)
-            columns: Any = {name: rows[name] for name in ("equity", "buy_and_hold")}
+            for name in ("equity", "buy_and_hold"):
+                _ = rows[name].astype("float64")
             times: Any = rows["timestamp"].astype("datetime64[s]")
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise _make_damaged_error(path, error) from error
@@ -97,7 +111,7 @@ class Run:
         if times.shape != (candles,):
             text = f"it has {times.size:,} rows, and the manifest counts {candles:,} candles"
             raise _make_damaged_error(path, text)
-        return pd.DataFrame(columns, index=pd.DatetimeIndex(times, tz="UTC", name="time"))
+        return rows
 
     def read_trade_records(self) -> list[TradeRecord]:
         """Return the trades of the run.
