@@ -62,10 +62,10 @@ async def fetch_with_ccxt(url: str, candles: int) -> dict[str, Any]:
     """Fetch page after page with CCXT, and store nothing."""
     import ccxt.async_support as ccxt
 
-    from onetape.exchange.clients import Endpoint, make_client_settings, redirect_urls
+    from onetape.exchange.clients import Endpoint, make_client_settings, redirect
 
     client: Any = ccxt.binance(make_client_settings(Endpoint("simulator", url)))  # pyright: ignore[reportArgumentType] - a plain dict
-    redirect_urls(client.urls["api"], url)
+    redirect(client.urls["api"], url)
     await client.load_markets()
     since_ms, fetched = START * 1_000, 0
     began = time.perf_counter()

@@ -4,7 +4,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 
-def redirect_urls(urls: dict[str, Any], address: str) -> None:
+def redirect(urls: dict[str, Any], address: str) -> None:
     """Replace every address of Binance in CCXT by the simulator's; paths of REST stay.
 
     Args:
@@ -14,7 +14,7 @@ def redirect_urls(urls: dict[str, Any], address: str) -> None:
     host = urlsplit(address).netloc
     for name, value in urls.items():
         if isinstance(value, dict):
-            redirect_urls(value, address)  # pyright: ignore[reportUnknownArgumentType] - CCXT's own
+            redirect(value, address)  # pyright: ignore[reportUnknownArgumentType] - CCXT's own
         elif "ws-api" in str(value):
             urls[name] = f"ws://{host}/ws-api/v3"
         elif str(value).startswith("ws"):

@@ -104,7 +104,7 @@ async def private_client(
     client.timeout_on_exit = 0
     client.set_markets([market(NAMES[exchange])])
     client.options |= {"enableUnifiedMargin": False, "enableUnifiedAccount": True}
-    redirect_urls(client.urls["api"], url)
+    redirect(client.urls["api"], url)
     if before is not None:
         before(client)
     try:
@@ -124,11 +124,11 @@ def market(name: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def redirect_urls(urls: dict[str, Any], url: str) -> None:
+def redirect(urls: dict[str, Any], url: str) -> None:
     """Let every address be the server's; the paths stay."""
     for name, value in urls.items():
         if isinstance(value, dict):
-            redirect_urls(value, url)  # pyright: ignore[reportUnknownArgumentType] - CCXT's own
+            redirect(value, url)  # pyright: ignore[reportUnknownArgumentType] - CCXT's own
         elif str(value).startswith("http"):
             path = str(value).split("://", 1)[1].partition("/")[2]
             urls[name] = f"{url}/{path}" if path else url

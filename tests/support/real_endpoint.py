@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ccxt_addresses import redirect_urls
+from ccxt_addresses import redirect
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def binance_at(url: str, network: str = "api") -> Generator[None]:
 def _redirected(describe: Any, url: str, network: str) -> Any:
     def redirected(self: Any) -> dict[str, Any]:
         described: dict[str, Any] = describe(self)
-        redirect_urls(described["urls"][network], url)
+        redirect(described["urls"][network], url)
         return described
 
     return redirected

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from backfiller.fetch_plan import count_pages, join_ranges
 from onetape.core.timeframes import Timeframe
 from onetape.exchange import rest
-from onetape.exchange.clients import Endpoint, make_client_settings, redirect_urls
+from onetape.exchange.clients import Endpoint, make_client_settings, redirect
 from onetape.history.fetch import REREAD_CANDLES
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
 from onetape.simulator.market.clock import make_clock
@@ -136,7 +136,7 @@ def two_exchanges(simulator: EmbeddedSimulator, monkeypatch: pytest.MonkeyPatch)
 
     def settings(endpoint: Endpoint) -> dict[str, Any]:
         client: Any = getattr(ccxt, endpoint.exchange)()
-        redirect_urls(client.urls["api"], urls[endpoint.exchange])
+        redirect(client.urls["api"], urls[endpoint.exchange])
         return make_client_settings(endpoint) | {"urls": {"api": client.urls["api"]}}
 
     monkeypatch.setattr(rest, "make_client_settings", settings)

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from onetape.core.errors import UsageError
-from onetape.exchange.clients import Endpoint, make_client_settings, redirect_urls
+from onetape.exchange.clients import Endpoint, make_client_settings, redirect
 from onetape.exchange.rest import RestExchange
 from onetape.exchange.trading import PrivateClient
 from onetape.exchange.trading_records import Credentials
@@ -22,7 +22,7 @@ def pointed(url: str, **settings: Any) -> Any:
 
     kind: Any = ccxt.pro.binance
     client = kind({**make_client_settings(Endpoint("simulator", url)), **settings})
-    redirect_urls(client.urls["api"], url)
+    redirect(client.urls["api"], url)
     return client
 
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from ccxt_addresses import redirect_urls
+from ccxt_addresses import redirect
 from onetape.core.clock import Clock
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.server.simulator import Simulator
@@ -62,7 +62,7 @@ async def _ccxt_client(simulator: Simulator, *, pro: bool = False) -> AsyncGener
             "options": {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False},
         }
     )
-    redirect_urls(client.urls["api"], simulator.url)
+    redirect(client.urls["api"], simulator.url)
     try:
         yield client
     finally:

@@ -13,7 +13,7 @@ import pytest
 from busy_loop import BusyLoop
 from onetape.core.candles import Candle
 from onetape.core.errors import ExchangeRefused
-from onetape.exchange.clients import Endpoint, redirect_urls
+from onetape.exchange.clients import Endpoint, redirect
 from onetape.simulator.server.simulator import Simulator
 from onetape.websocket.client import close_exchange_client, make_guarded_client
 from onetape.websocket.events import CandleUpdate, StreamEvent, StreamLost, TickerUpdate
@@ -309,7 +309,7 @@ def test_every_exchange_of_binance_streams_bid_and_ask(
             client = make_guarded_client(
                 Endpoint(exchange), on_connected=lambda: None, dial_file=tmp_path / "dials"
             )
-            redirect_urls(client.urls["api"], simulator.url)
+            redirect(client.urls["api"], simulator.url)
             try:
                 watching = asyncio.create_task(client.watch_ticker("BTC/USDT"))
                 now_ms = MARCH_MS

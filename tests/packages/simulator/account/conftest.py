@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ccxt_addresses import redirect_urls
+from ccxt_addresses import redirect
 from onetape.core.clock import Clock
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.recorded.replay import Replay
@@ -119,5 +119,5 @@ def _client(simulator: Simulator, pro: bool, key: str, secret: str) -> Any:
     )
     client.timeout_on_exit = 0  # CCXT waits a quarter of a second for TLS, which is not used here
     client.milliseconds = simulator.clock.now_ms
-    redirect_urls(client.urls["api"], simulator.url)
+    redirect(client.urls["api"], simulator.url)
     return client

@@ -11,7 +11,7 @@ import aiohttp
 import ccxt.async_support
 import pytest
 
-from ccxt_addresses import redirect_urls
+from ccxt_addresses import redirect
 from onetape.core.errors import ConfigurationError, SafetyRefusal, UsageError
 from onetape.simulator.recorded.player import Player
 from onetape.simulator.recorded.recordings import Recordings, parse_route, read_recordings
@@ -33,7 +33,7 @@ async def get(player: Player, path: str) -> tuple[int, str]:
 @asynccontextmanager
 async def client_of(kind: Any, player: Player) -> AsyncGenerator[Any]:
     client = kind({"enableRateLimit": False, "options": {"fetchCurrencies": False}})
-    redirect_urls(client.urls["api"], player.url)
+    redirect(client.urls["api"], player.url)
     client.timeout_on_exit = 0  # it would wait for TLS to end, and there is none
     try:
         yield client

@@ -7,7 +7,7 @@ from typing import Any
 import ccxt
 import pytest
 
-from ccxt_addresses import redirect_urls
+from ccxt_addresses import redirect
 from onetape.simulator.embedded import EmbeddedSimulator, embedded_simulator
 from onetape.simulator.market.clock import make_clock
 
@@ -37,7 +37,7 @@ def client(simulator: EmbeddedSimulator) -> Generator[Any]:
         }
     )
     client.milliseconds = simulator.clock.now_ms
-    redirect_urls(client.urls["api"], simulator.url)
+    redirect(client.urls["api"], simulator.url)
     client.load_markets()
     yield client
     client.session.close()

@@ -82,7 +82,7 @@ def point_client(client: Any, endpoint: Endpoint) -> None:
         UsageError: CCXT has no test network of the exchange.
     """
     if endpoint.simulator_url is not None:
-        redirect_urls(client.urls["api"], endpoint.simulator_url)
+        redirect(client.urls["api"], endpoint.simulator_url)
         # CCXT would wait for the end of TLS connections, of which there are none.
         client.timeout_on_exit = 0
     elif endpoint.is_sandbox:
@@ -95,7 +95,7 @@ def point_client(client: Any, endpoint: Endpoint) -> None:
         client.set_sandbox_mode(True)
 
 
-def redirect_urls(urls: dict[str, Any], simulator_url: str) -> None:
+def redirect(urls: dict[str, Any], simulator_url: str) -> None:
     """Replace the host of every address of a CCXT Binance client by the simulator's, in place.
 
     Args:
@@ -105,7 +105,7 @@ def redirect_urls(urls: dict[str, Any], simulator_url: str) -> None:
     host = urlsplit(simulator_url).netloc
     for name, value in urls.items():
         if isinstance(value, dict):
-            redirect_urls(value, simulator_url)  # pyright: ignore[reportUnknownArgumentType] - CCXT's own
+            redirect(value, simulator_url)  # pyright: ignore[reportUnknownArgumentType] - CCXT's own
         elif str(value).startswith("ws") and "/ws-api/" in str(value):
             urls[name] = f"ws://{host}/ws-api/v3"
         elif str(value).startswith("ws"):
