@@ -72,6 +72,19 @@ def _read_credential(
     prompt: Callable[[str], str] | None,
     notes: list[str],
 ) -> str:
+    """Return one credential: from its variable, from the file that a variable names, or typed.
+
+    The variables are removed from the environment.
+
+    Args:
+        environment: Environment variables; changed in place.
+        name: Name of the variable.
+        prompt: Requests the value from the user; None: there is no terminal.
+        notes: Warnings are added to it.
+
+    Raises:
+        ConfigurationError: the credential is missing, stated twice, or unusable.
+    """
     plain = environment.pop(name, "")
     file = environment.pop(f"{name}_FILE", "")
     if plain and file:
@@ -89,6 +102,7 @@ def _read_credential(
 
 
 def _read_file(path: Path, name: str, notes: list[str]) -> str:
+    """Return the text of a file with a credential; adds a note if other users may read the file."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_FILE_BYTES:
@@ -105,6 +119,11 @@ def _read_file(path: Path, name: str, notes: list[str]) -> str:
 
 
 def _check_value(value: str, name: str) -> str:
+    """Return a credential without surrounding blanks; a PEM key with real line breaks.
+
+    Raises:
+        ConfigurationError: it is empty, or contains characters that no key has.
+    """
     text = value.strip()
     is_pem = text.startswith("-----BEGIN")
     if not text:

@@ -67,6 +67,7 @@ def list_number_settings(
 
 
 def _convert_value(declared: DeclaredSetting, value: Any) -> Any:
+    """Return the value of a flag in the form in which setting sources hold it."""
     if not is_repeated(declared):
         return value
     texts: Sequence[str] = value

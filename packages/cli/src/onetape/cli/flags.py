@@ -19,7 +19,7 @@ from onetape.cli.setting_sources import TABLE
 from onetape.core.setting import DeclaredSetting, Setting
 
 F = TypeVar("F", bound=Callable[..., None])
-#: Types that Typer converts; values of others travel as text.
+#: Types that Typer converts; values of other types stay text until the settings are loaded.
 _TYPER_KINDS: Final = (bool, int, float, Path)
 
 
@@ -46,7 +46,11 @@ def takes_settings(
             for name, parameter in signature.parameters.items()
             if parameter.kind is not inspect.Parameter.VAR_KEYWORD
         }
-        positional = [one for one in own.values() if one.kind is not inspect.Parameter.KEYWORD_ONLY]
+        positional = [
+            parameter
+            for parameter in own.values()
+            if parameter.kind is not inspect.Parameter.KEYWORD_ONLY
+        ]
         parameters = {parameter.name: parameter for parameter in positional}
         for declared in list_flag_settings(model):
             parameter = _make_parameter(model, declared)
@@ -74,6 +78,7 @@ def _find_following(
 
 
 def _make_parameter(model: type[msgspec.Struct], declared: DeclaredSetting) -> inspect.Parameter:
+    """Return the parameter of a command for a setting, with its flag as the default."""
     base = declared.kind if declared.kind in _TYPER_KINDS else str
     if is_repeated(declared):
         base = list[str]

@@ -52,8 +52,8 @@ class SettingPlaces:
             return error
         key = max(given, key=self._ranks.__getitem__)
         source = self._sources[self._ranks[key]]
-        one = self._declared.get(key)
-        name = key.rpartition(".")[2] if one is None else one.name
+        declared_setting = self._declared.get(key)
+        name = key.rpartition(".")[2] if declared_setting is None else declared_setting.name
         place, text = source.place(key), str(error)
         if source.is_flags:
             # --trading-rules is the name of its setting already; --fee is not that of fee_rate.
@@ -152,14 +152,16 @@ def load_settings(
     """Keys of settings that the strategy's file may not replace."""
     for tree, source in _iterate_sources(declared, app, file, variables, flags, run):
         keys: list[str] = []
-        for one, value in collect_given_settings(declared, tree, source):
-            found, entries, is_whole = convert_setting_value(one, value, source)
-            old = values.get(one.key)
+        for declared_setting, value in collect_given_settings(declared, tree, source):
+            found, entries, is_whole = convert_setting_value(declared_setting, value, source)
+            old = values.get(declared_setting.key)
             is_added = isinstance(old, dict) and not (is_whole or source.replaces_tables)
-            values[one.key] = {**cast("SettingsTree", old), **found} if is_added else found
-            keys += [one.key, *entries]
-            if not source.is_file or found != one.default:
-                is_fixed.add(one.key)
+            values[declared_setting.key] = (
+                {**cast("SettingsTree", old), **found} if is_added else found
+            )
+            keys += [declared_setting.key, *entries]
+            if not source.is_file or found != declared_setting.default:
+                is_fixed.add(declared_setting.key)
         places.add(source, keys)
     name = values.get("strategy.name") if reads_strategy else None
     stated = _load_strategy_settings(name, declared)
@@ -268,7 +270,9 @@ def get_flag(declared: Mapping[str, DeclaredSetting], key: str) -> str:
         name = name.rpartition(".")[0]
     if not name:
         return f"--{key.replace('_', '-')}"
-    one = declared[name]
-    if one.setting.number_of:
-        one = declared[f"{name.rpartition('.')[0]}.{one.setting.number_of}"]
-    return one.flag or f"--{key.replace('_', '-')}"
+    declared_setting = declared[name]
+    if declared_setting.setting.number_of:
+        declared_setting = declared[
+            f"{name.rpartition('.')[0]}.{declared_setting.setting.number_of}"
+        ]
+    return declared_setting.flag or f"--{key.replace('_', '-')}"

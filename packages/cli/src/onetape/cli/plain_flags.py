@@ -35,11 +35,13 @@ def collect_plain_flags(
         own: Flags of the program that are not settings, by their text.
     """
     flags = dict(own)
-    for one in list_flag_settings(model):
-        on, _, off = one.setting.flag.partition("/")
-        name = make_parameter_name(one)
-        kind = list if is_repeated(one) else one.kind if one.kind in (bool, int, float) else str
-        for flag in (on, *one.setting.short):
+    for declared in list_flag_settings(model):
+        on, _, off = declared.setting.flag.partition("/")
+        name = make_parameter_name(declared)
+        kind = declared.kind if declared.kind in (bool, int, float) else str
+        if is_repeated(declared):
+            kind = list
+        for flag in (on, *declared.setting.short):
             flags[flag] = PlainFlag(name, kind)
         if off:
             flags[off] = PlainFlag(name, bool, is_on=False)

@@ -77,11 +77,14 @@ def load_settings_with_run(
 
 
 def _is_given(model: type[msgspec.Struct], key: str, flags: SettingsTree) -> bool:
-    """Return whether a flag gives a setting, or another kind that its number is not for."""
-    one = collect_settings(model).get(key)
-    kind = "" if one is None else one.setting.number_of
+    """Return whether the flags set a setting, or the setting to whose kind its number belongs.
+
+    A run's `equity_share`, for example, is not used if `--sizing` chooses another kind.
+    """
+    declared = collect_settings(model).get(key)
+    kind = "" if declared is None else declared.setting.number_of
     keys = (key, f"{key.rpartition('.')[0]}.{kind}") if kind else (key,)
-    return any(flags.get(one) is not None for one in keys)
+    return any(flags.get(given_key) is not None for given_key in keys)
 
 
 def _describe_run_parameters(

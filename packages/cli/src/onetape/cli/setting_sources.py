@@ -65,9 +65,15 @@ def collect_given_settings(
         if key in declared:
             _check_text(value, key, source)
             found.append((declared[key], value))
-        elif not any(one.startswith(f"{key}.") for one in declared):
-            below = (one.removeprefix(prefix) for one in declared if one.startswith(prefix))
-            hint = suggest_name(name, dict.fromkeys(one.partition(".")[0] for one in below))
+        elif not any(setting_key.startswith(f"{key}.") for setting_key in declared):
+            below = (
+                setting_key.removeprefix(prefix)
+                for setting_key in declared
+                if setting_key.startswith(prefix)
+            )
+            hint = suggest_name(
+                name, dict.fromkeys(setting_key.partition(".")[0] for setting_key in below)
+            )
             raise source.make_error(key, f"unknown key {key!r}{hint}")
         elif isinstance(value, dict):
             found += collect_given_settings(

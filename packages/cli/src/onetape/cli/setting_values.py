@@ -73,6 +73,11 @@ def _make_entry_error(
 def _convert_table(
     declared: DeclaredSetting, table: Mapping[str, object], source: Source
 ) -> Converted:
+    """Return the values of a setting whose type is a dictionary, each key and value converted.
+
+    Raises:
+        UsageError or ConfigurationError, by the source: a key or value has another type.
+    """
     of_key, of_value = get_args(declared.kind)
     found: dict[Any, Any] = {}
     for name, value in table.items():
@@ -90,6 +95,7 @@ def _convert_table(
 
 
 def _parse_table(declared: DeclaredSetting, text: str, source: Source) -> dict[int, float]:
+    """Return a table that was given as one text, such as `0=0.02,24=0.005`."""
     from onetape.core.table_text import parse_table  # few settings are tables
 
     table = parse_table(text)

@@ -204,7 +204,7 @@ class _Edit:
 def _find_entry(mapping: yaml.Node, name: str) -> _Entry | None:
     """Return the entry of a mapping with this key; None where there is none."""
     entries = cast("list[tuple[yaml.Node, yaml.Node]]", mapping.value)
-    return next((_Entry(*one) for one in entries if one[0].value == name), None)
+    return next((_Entry(*entry) for entry in entries if entry[0].value == name), None)
 
 
 def _first_column(mapping: yaml.Node) -> int:

@@ -146,6 +146,12 @@ class _Values:
         return tree
 
     def _read_value(self, node: yaml.Node, prefix: str) -> Any:
+        """Return a node as text, list or dictionary; `prefix` is the dotted key above it.
+
+        Raises:
+            ConfigurationError: a tag is not allowed, or there are too many or too deeply nested
+                values.
+        """
         place = f"{self._file}:{node.start_mark.line + 1}"
         self._left -= 1
         if self._left < 0:

@@ -33,20 +33,22 @@ def fit_table(columns: Sequence[Column], *, width: int | None = None) -> str:
             if stdout is no terminal.
     """
     whole = _align_columns(columns)
-    room = get_terminal_width() if width is None else width
-    if room is None or max(map(len, whole.splitlines()), default=0) <= room:
+    line_width = get_terminal_width() if width is None else width
+    if line_width is None or max(map(len, whole.splitlines()), default=0) <= line_width:
         return whole
     narrow = [
         Column(
-            one.brief or one.title, one.cells if one.short is None else one.short, right=one.right
+            column.brief or column.title,
+            column.cells if column.short is None else column.short,
+            right=column.right,
         )
-        for one in columns
-        if one.short is None or len(one.short)
+        for column in columns
+        if column.short is None or len(column.short)
     ]
     return _align_columns(narrow)
 
 
 def _align_columns(columns: Sequence[Column]) -> str:
-    rows = zip(*([one.title, *one.cells] for one in columns), strict=True)
-    right = [number for number, one in enumerate(columns) if one.right]
+    rows = zip(*([column.title, *column.cells] for column in columns), strict=True)
+    right = [number for number, column in enumerate(columns) if column.right]
     return format_table(list(rows), right=right)

@@ -36,6 +36,7 @@ def parse_moment(text: str, name: str) -> int:
 
 
 def _parse_timestamp(text: str) -> int | None:
+    """Return a date, with or without a time, or an epoch, as epoch seconds; None: it is neither."""
     if re.fullmatch(_EPOCH, text):
         return int(text[:10])
     for pattern in _COMPACT if re.match(_EIGHT_DIGITS, text) else ():

@@ -232,18 +232,18 @@ class DeclaredStruct(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             UsageError: the text names the setting, the allowed values and the found value.
         """
-        for one in _list_limited_settings(type(self)):
-            value = getattr(self, one.path[0])
+        for declared in _list_limited_settings(type(self)):
+            value = getattr(self, declared.path[0])
             if value is not None:
-                key = f"{self.section}.{one.name}" if self.section else one.name
-                check_setting_value(one, value, one.setting.key or key)
+                key = f"{self.section}.{declared.name}" if self.section else declared.name
+                check_setting_value(declared, value, declared.setting.key or key)
 
 
-def check_setting_value(one: DeclaredSetting, value: Any, key: str) -> None:
+def check_setting_value(declared: DeclaredSetting, value: Any, key: str) -> None:
     """Refuse a value outside the declared bounds or words of a setting.
 
     Args:
-        one: The setting.
+        declared: The setting.
         value: Value of the declared type.
         key: Dotted key, by which an error finds the place where the setting was given.
 
@@ -251,9 +251,9 @@ def check_setting_value(one: DeclaredSetting, value: Any, key: str) -> None:
         UsageError: the text begins with the name of the setting, and has the allowed values and
             the found value.
     """
-    has_limits = bool(one.choices or _get_bounds(one.setting))
-    if has_limits and not (value in one.choices or _fits(one, value)):
-        raise UsageError(_explain_refusal(one, value), setting=key)
+    has_limits = bool(declared.choices or _get_bounds(declared.setting))
+    if has_limits and not (value in declared.choices or _fits(declared, value)):
+        raise UsageError(_explain_refusal(declared, value), setting=key)
 
 
 @cache

@@ -53,7 +53,7 @@ class AccountReader(PrivateConnection):
             order = structs.replace(parse_order(row), exchange_order_id=exchange_order_id)
         if order.client_order_id:
             return order
-        named = [str(info[one]) for one in self.dialect.stop_id_params if info.get(one)]
+        named = [str(info[name]) for name in self.dialect.stop_id_params if info.get(name)]
         return structs.replace(order, client_order_id=named[0] if named else "")
 
     async def fetch_open_orders(self, symbol: str) -> tuple[OrderSnapshot, ...]:
@@ -70,7 +70,7 @@ class AccountReader(PrivateConnection):
         for call in calls:
             rows, _ = await self.read_rows(call)
             with translating_ccxt_errors(self.endpoint.exchange):
-                found.update((one.exchange_order_id, one) for one in map(parse_order, rows))
+                found.update((order.exchange_order_id, order) for order in map(parse_order, rows))
         return tuple(found.values())
 
     async def fetch_fills(

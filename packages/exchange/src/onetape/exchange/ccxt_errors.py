@@ -106,6 +106,7 @@ def translating_ccxt_errors(exchange: str, refusal: HttpRefusal | None = None) -
 
 
 def _translate_error(exchange: str, error: ccxt.BaseError, refusal: HttpRefusal) -> ExchangeError:
+    """Return the project's error for an error of CCXT and the status of the refused request."""
     text = " ".join(str(error).split())
     match = _STATUS.match(text)
     status = int(match[1]) if match else refusal.status
@@ -161,6 +162,7 @@ def _parse_message(body: str) -> str:
 
 
 def _find_message(document: Any) -> str:
+    """Return the message in an error response, searched in nested fields; empty: none."""
     if isinstance(document, str):
         return document
     if isinstance(document, list):

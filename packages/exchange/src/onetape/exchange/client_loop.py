@@ -63,6 +63,7 @@ class ClientLoop:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(running, self._loop))
 
     async def _run(self, request: Callable[[], Awaitable[T]]) -> T:
+        """Await a request in the loop of the connections; `close` can cancel it."""
         if self._is_closed:
             raise ExchangeUnreachable(f"the connections to {self._exchange} are closed")
         task = asyncio.current_task()

@@ -90,6 +90,10 @@ class SimulatorClock:
             return self._get_now_ms()
 
     def _get_now_ms(self) -> int:
+        """Return the market time, requested if the last response is too old; the lock must be held.
+
+        Without a response, the last known time is returned, for `PAUSE_SECONDS` without a request.
+        """
         now = time.monotonic()
         if now < self._request_after:
             return self._now_ms
@@ -157,6 +161,7 @@ class SimulatorClock:
             ) from error
 
     def _request_clock(self) -> None:
+        """Request the simulator's time, speed, seed and source, and set the attributes."""
         self._connection.request("GET", "/simulator/clock")
         state: dict[str, Any] = json.loads(self._connection.getresponse().read())
         response_ms, self._speed = int(state["market_ms"]), float(state["speed"])

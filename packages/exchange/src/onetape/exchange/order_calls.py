@@ -206,7 +206,7 @@ def make_look_up_calls(
         is_stop: Whether the order is a protective stop.
     """
     queries = (dialect.stop_queries if is_stop else ()) or dialect.queries
-    return tuple(_make_query_call(one, client_order_id, symbol, since_ms) for one in queries)
+    return tuple(_make_query_call(query, client_order_id, symbol, since_ms) for query in queries)
 
 
 def make_number_look_up_call(dialect: Dialect, exchange_order_id: str, symbol: str) -> CcxtCall:
@@ -229,7 +229,7 @@ def make_open_orders_call(dialect: Dialect, symbol: str, *, of_stops: bool = Fal
         of_stops: Whether stops are listed, on an exchange that lists them separately.
     """
     params = dict(dialect.stop_cancel_params) if of_stops else {}
-    paths = {one.method: one.list_path for one in dialect.queries}
+    paths = {query.method: query.list_path for query in dialect.queries}
     path = paths.get("fetch_open_orders") or paths.get("fetch_orders") or dialect.trades_path
     return CcxtCall("fetch_open_orders", (symbol,), params, list_path=path)
 
@@ -287,6 +287,7 @@ def format_plain_decimal(value: Decimal) -> str:
 def _make_query_call(
     query: OrderQuery, client_order_id: str, symbol: str, since_ms: int
 ) -> CcxtCall:
+    """Return a call that looks an order up by its client order id, or lists orders since a time."""
     params: dict[str, Any] = dict(query.params)
     if query.id_param is not None:
         params[query.id_param] = client_order_id
@@ -300,6 +301,11 @@ def _make_query_call(
 def _make_call_with_deadline(
     dialect: Dialect, method: str, args: tuple[Any, ...], params: dict[str, Any], intended_ms: int
 ) -> CcxtCall:
+    """Return a call that the exchange refuses if it arrives after a deadline.
+
+    Dialects state the deadline as a parameter, as a header or by the time of the request; the
+    dialect's window is the time from `intended_ms` to the deadline.
+    """
     window = SendWindow(intended_ms, dialect.window_ms)
     headers: dict[str, str] = {}
     is_pinned = dialect.deadline in ("timestamp", "token")
@@ -315,6 +321,11 @@ def _make_call_with_deadline(
 
 
 def _check_terms(terms: OrderTerms) -> None:
+    """Refuse terms of an order that no exchange should receive.
+
+    Raises:
+        UsageError: the id has another form, or the order has not exactly one of amount and cost.
+    """
     name = terms.client_order_id
     if len(name) != _ID_LENGTH or not set(name) <= _HEX:
         raise UsageError(f"a client order id has 32 hexadecimal digits, found {name!r}")

@@ -210,7 +210,7 @@ def _get_id(row: Mapping[str, Any]) -> str:
 def _collect_client_order_ids(row: Mapping[str, Any]) -> set[str]:
     info = _get_row_or_empty(row.get("info"))
     found = [row.get("clientOrderId"), *(info.get(name) for name in _CLIENT_ID_KEYS)]
-    return {one for one in found if isinstance(one, str) and one}
+    return {value for value in found if isinstance(value, str) and value}
 
 
 def _has_client_order_id(row: Mapping[str, Any], client_order_id: str) -> bool:

@@ -229,6 +229,7 @@ class _Paginator:
         return batch, cursor
 
     def _note_served_from(self, first: int) -> None:
+        """Record the first candle that the exchange serves, and print a note once."""
         name = self._timeframe.name
         self._exchange.served_from[self._symbol, name] = first
         self._exchange.note_once(

@@ -66,7 +66,7 @@ def parse_permissions(exchange: str, document: object) -> KeyPermissions:
         known = rights if rights[0] is not None else []
         return KeyPermissions(
             _get_flag(fields, "enableSpotAndMarginTrading"),
-            _combine_flags(one for one in known if one is not None),
+            _combine_flags(right for right in known if right is not None),
             _get_flag(fields, "ipRestrict"),
             tuple(right for right in _BINANCE_WITHDRAWS if _get_flag(fields, right)),
         )
@@ -147,6 +147,7 @@ def _parse_words(value: object) -> KeyPermissions:
 
 
 def _parse_bybit(result: Mapping[str, Any]) -> KeyPermissions:
+    """Return the rights in Bybit's description of a key."""
     if not isinstance(result.get("permissions"), dict):
         return KeyPermissions(None, None)
     rights = _get_fields(result["permissions"])

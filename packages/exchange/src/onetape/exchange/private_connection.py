@@ -173,6 +173,7 @@ class PrivateConnection:
         return rows, result
 
     async def _load_markets(self) -> None:
+        """Load the markets without credentials, which this request does not need."""
         key, secret = self._client.apiKey, self._client.secret
         self._client.apiKey = self._client.secret = None
         try:

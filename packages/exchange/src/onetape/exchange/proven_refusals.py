@@ -147,7 +147,7 @@ def is_no_such_order(exchange: str, status: int | None, body: str) -> bool:
     name = "binance" if exchange == SIMULATOR_ID else exchange
     if name == "binance":
         errors = list(_iterate_errors(name, parse_json_body(body)))
-        return status == 400 and [one.code for one in errors] == ["-2013"]
+        return status == 400 and [error.code for error in errors] == ["-2013"]
     found = find_proven_refusal(exchange, status, body)
     return found is not None and found.kind == "no such order"
 
@@ -161,6 +161,7 @@ def parse_json_body(body: str) -> Any:
 
 
 def _classify_error(codes: _Codes, error: _ExchangeErrorCode) -> Refused | None:
+    """Return the refusal that an error proves; None: the order may have been accepted."""
     text = f"{error.code} {error.message}"
     if any(word in text for word in _DUPLICATE) or error.code in codes.doubtful:
         return None
@@ -186,8 +187,8 @@ def _find_kind_by_message(message: str) -> RefusalKind | None:
 
 
 def _find_kind_by_prefix(codes: _Codes, code: str) -> RefusalKind | Literal["other"] | None:
-    texts = (one for one in codes.kinds if one[0] == "E" and code.startswith(one))
-    return next((codes.kinds[one] for one in texts), None)
+    prefixes = (prefix for prefix in codes.kinds if prefix[0] == "E" and code.startswith(prefix))
+    return next((codes.kinds[prefix] for prefix in prefixes), None)
 
 
 def _find_kind_by_range(codes: _Codes, error: _ExchangeErrorCode) -> RefusalKind | None:
@@ -237,8 +238,8 @@ def _iterate_bybit_errors(document: dict[str, Any]) -> Iterator[_ExchangeErrorCo
 def _iterate_kraken_errors(document: dict[str, Any]) -> Iterator[_ExchangeErrorCode]:
     errors, result = document.get("error"), document.get("result")
     if isinstance(errors, list) and not result:
-        for one in cast("list[Any]", errors):
-            yield _ExchangeErrorCode(_get_text(one), _get_text(one))
+        for error in cast("list[Any]", errors):
+            yield _ExchangeErrorCode(_get_text(error), _get_text(error))
 
 
 def _iterate_coinbase_errors(document: dict[str, Any]) -> Iterator[_ExchangeErrorCode]:

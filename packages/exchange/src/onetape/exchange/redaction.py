@@ -46,7 +46,9 @@ def redact_error(error: BaseException) -> None:
     """
     link: BaseException | None = error
     while link is not None:
-        link.args = tuple(redact(one) if isinstance(one, str) else one for one in link.args)
+        link.args = tuple(
+            redact(argument) if isinstance(argument, str) else argument for argument in link.args
+        )
         for name in ("__cause__", "__context__"):
             cause = getattr(link, name)
             if cause is not None and _has_hidden_address(cause):
@@ -67,7 +69,9 @@ def _is_secret(text: str) -> bool:
 
 def _has_hidden_address(error: BaseException) -> bool:
     """Return whether the text of an error has an address that is not in its arguments."""
-    plain = tuple(redact(one) if isinstance(one, str) else one for one in error.args)
+    plain = tuple(
+        redact(argument) if isinstance(argument, str) else argument for argument in error.args
+    )
     return _is_secret(str(error)) and plain == error.args
 
 

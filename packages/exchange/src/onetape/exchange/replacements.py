@@ -55,6 +55,7 @@ def _find_outcomes(body: str) -> Mapping[str, Any] | None:
 def _read_old_order(
     exchange: str, found: Mapping[str, Any], replaced_id: str
 ) -> Decimal | Refused | Unknown:
+    """Return the filled amount of the cancelled order, or why it is not cancelled, or not known."""
     fields = get_fields(found.get("cancelResponse"))
     match found.get("cancelResult"):
         case "SUCCESS" if fields.get("origClientOrderId") == replaced_id:
@@ -73,6 +74,7 @@ def _read_old_order(
 def _read_new_order(
     exchange: str, found: Mapping[str, Any], result: CallResult
 ) -> Accepted | Refused | Unknown:
+    """Return the outcome of the new order."""
     fields = get_fields(found.get("newOrderResponse"))
     row = get_fields(result.value)
     match found.get("newOrderResult"):

@@ -176,6 +176,10 @@ class ResponseTap:
     def _parse_rows(
         self, ohlcvs: Any, market: Any = None, timeframe: str = "1m", *rest: Any, **more: Any
     ) -> list[Any]:
+        """Return candles in place of CCXT's `parse_ohlcvs`, and store the raw rows of the response.
+
+        Plain rows of equal form are parsed at once as a table, and returned unchanged.
+        """
         response = self._response.get()
         if response is None:
             return self._parse_all(ohlcvs, market, timeframe, *rest, **more)

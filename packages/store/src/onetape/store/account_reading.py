@@ -132,15 +132,19 @@ def read_traded_series(store: Store, mode: Mode | None = None) -> list[AccountSe
     for name, *names in rows:
         series.setdefault(name, []).append(tuple(names))
     found: list[AccountSeries] = []
-    for one in accounts:
-        for exchange, symbol, timeframe, strategy in series.get(one.name, []):
+    for account in accounts:
+        for exchange, symbol, timeframe, strategy in series.get(account.name, []):
             found.append(
                 replace(
-                    one, exchange=exchange, symbol=symbol, timeframe=timeframe, strategy=strategy
+                    account,
+                    exchange=exchange,
+                    symbol=symbol,
+                    timeframe=timeframe,
+                    strategy=strategy,
                 )
             )
-        if one.name not in series:
-            found.append(one)
+        if account.name not in series:
+            found.append(account)
     return found
 
 
@@ -336,7 +340,7 @@ def read_newest_time(store: Store, key: SeriesKey) -> int | None:
             key.names,
         ).get
     known = [ticker_ms, None if opened is None else opened * 1_000]
-    return max((one for one in known if one is not None), default=None)
+    return max((moment_ms for moment_ms in known if moment_ms is not None), default=None)
 
 
 def read_highest_since(store: Store, key: SeriesKey, start: int) -> tuple[float, int]:

@@ -141,6 +141,11 @@ def _exclusive_access(path: Path) -> Generator[None]:
 
 
 def _check_leases(connection: DatabaseConnection, path: Path) -> None:
+    """Refuse to replace a database in which a process holds a lease.
+
+    Raises:
+        SafetyRefusal: a lease is held.
+    """
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'leases'").get:
         return
     rows = connection.execute(

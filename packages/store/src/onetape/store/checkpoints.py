@@ -45,6 +45,7 @@ def checkpoints_in_thread(store: Store) -> Generator[None]:
 
 
 def _run(store: Store, is_due: threading.Event, is_over: threading.Event) -> None:
+    """Checkpoint the database each time `is_due` is set, until `is_over` is set."""
     while True:
         is_due.wait()
         if is_over.is_set():

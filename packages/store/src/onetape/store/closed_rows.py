@@ -128,6 +128,18 @@ def _store_part(
     source: Source,
     final_before: int,
 ) -> StoredCounts:
+    """Store rows inside a write transaction; return the counts of new, present and revised candles.
+
+    Args:
+        connection: Connection of the write transaction.
+        key: The series.
+        rows: Closed candles, oldest first, at least one.
+        source: Origin of the candles.
+        final_before: REST values of candles that open before this time are final, epoch seconds.
+
+    Raises:
+        StoreError: a candle was neither stored nor present.
+    """
     span = (*key.names, rows[0][0], rows[-1][0])
     before = connection.execute(
         "SELECT timestamp, open, high, low, close, volume, closed FROM ohlcv_data "

@@ -108,7 +108,7 @@ def read_decisions(
     values: list[list[Any]] = [
         [*row[:4], json.loads(row[4]), json.loads(row[5]), *row[6:]] for row in rows
     ]
-    return [DecisionRecord(*one) for one in values]
+    return [DecisionRecord(*row) for row in values]
 
 
 def read_decided_range(store: Store, account: AccountSeries) -> tuple[int, int] | None:
@@ -147,7 +147,7 @@ def read_orders(store: Store, account: AccountSeries, start: int, end: int) -> l
             (*_get_series_values(account), start, end),
         ).fetchall()
     values: list[list[Any]] = [[*row[:9], _parse_decimal(row[9]), row[10]] for row in rows]
-    return [OrderRecord(*one) for one in values]
+    return [OrderRecord(*row) for row in values]
 
 
 def read_filled_candles(store: Store, account: AccountSeries) -> dict[str, int]:
@@ -184,7 +184,7 @@ def read_sessions(store: Store, account: AccountSeries) -> list[StoredSession]:
     values: list[list[Any]] = [
         [*row[:4], json.loads(row[4]), json.loads(row[5]), *row[6:]] for row in rows
     ]
-    return [StoredSession(*one) for one in values]
+    return [StoredSession(*row) for row in values]
 
 
 def read_outages(

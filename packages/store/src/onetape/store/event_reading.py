@@ -155,6 +155,7 @@ def read_events(store: Store, account: AccountSeries, since_ms: int) -> list[Tra
 def _read_sessions(
     connection: DatabaseConnection, account: AccountSeries, since_ms: int
 ) -> Iterator[TraderEvent]:
+    """Yield the starts and ends of sessions."""
     rows = connection.execute(
         "SELECT started_ms, ended_ms, end_reason, strategy, changes FROM sessions "
         "WHERE account = ? AND symbol = ? AND (started_ms >= ? OR ended_ms >= ?)",
@@ -174,6 +175,7 @@ def _read_sessions(
 def _read_states(
     connection: DatabaseConnection, account: AccountSeries, since_ms: int
 ) -> Iterator[TraderEvent]:
+    """Yield the changes of the trader's state."""
     rows = connection.execute(
         "SELECT at_ms, state, reason, remedy, id = (SELECT min(id) FROM trader_states first "
         "WHERE first.session = trader_states.session) FROM trader_states WHERE at_ms >= ? "
@@ -191,6 +193,7 @@ def _read_states(
 def _read_outages(
     connection: DatabaseConnection, account: AccountSeries, since_ms: int
 ) -> Iterator[TraderEvent]:
+    """Yield the times without market data or decisions."""
     rows = connection.execute(
         "SELECT from_ms, to_ms, reason FROM data_outages "
         "WHERE session IN (SELECT session FROM sessions WHERE account = ? AND symbol = ?) "
@@ -204,6 +207,7 @@ def _read_outages(
 
 
 def _read_latecomers(store: Store, account: AccountSeries, since_ms: int) -> Iterator[TraderEvent]:
+    """Yield the times at which the symbol was late, so that other symbols did not wait for it."""
     for late in read_latecomers(store, account.name, symbol=account.symbol):
         if late.noted_ms >= since_ms:
             yield TraderEvent(late.noted_ms, account.name, "late", True, f"late: {late.text}")
@@ -212,6 +216,7 @@ def _read_latecomers(store: Store, account: AccountSeries, since_ms: int) -> Ite
 def _read_signals(
     connection: DatabaseConnection, account: AccountSeries, since_ms: int, candles_from: int
 ) -> Iterator[TraderEvent]:
+    """Yield decisions with a signal, and their results."""
     for timestamp, signal, gates, action, decided_ms in _read_decisions(
         connection,
         account,
@@ -236,6 +241,7 @@ def _read_signals(
 def _read_corrections(
     connection: DatabaseConnection, account: AccountSeries, since_ms: int, candles_from: int
 ) -> Iterator[TraderEvent]:
+    """Yield decisions that were evaluated again."""
     for timestamp, corrected_ms, correction, failure in _read_decisions(
         connection,
         account,
@@ -255,6 +261,7 @@ def _read_corrections(
 def _read_exits(
     connection: DatabaseConnection, account: AccountSeries, since_ms: int
 ) -> Iterator[TraderEvent]:
+    """Yield pending exits at the time of their decision."""
     rows = connection.execute(
         "SELECT created_ms, reason, cause FROM exit_obligations WHERE account = ? AND mode = ? "
         "AND symbol = ? AND created_ms >= ?",
@@ -269,6 +276,7 @@ def _read_exits(
 def _read_orders(
     connection: DatabaseConnection, account: AccountSeries, since_ms: int
 ) -> Iterator[TraderEvent]:
+    """Yield orders whose status is not `closed`, which means filled."""
     rows = connection.execute(
         "SELECT ifnull(finished_ms, decided_ms), side, type, status, reason FROM orders "
         "WHERE account = ? AND mode = ? AND symbol = ? AND ifnull(finished_ms, decided_ms) >= ? "
@@ -284,6 +292,7 @@ def _read_orders(
 def _read_trades(
     connection: DatabaseConnection, account: AccountSeries, since_ms: int
 ) -> Iterator[TraderEvent]:
+    """Yield fills."""
     rows = connection.execute(
         "SELECT executed_ms, side, amount, symbol, price, fee, fee_currency FROM trades "
         "WHERE account = ? AND mode = ? AND symbol = ? AND executed_ms >= ?",

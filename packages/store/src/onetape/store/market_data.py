@@ -67,6 +67,7 @@ def delete_tickers_before(
 def _delete_oldest_tickers(
     store: Store, exchange: str, symbol: str, before_ms: int, count: int
 ) -> int:
+    """Delete at most `count` tickers before a time; return the number of deleted rows."""
     with store.write(bulk=True) as connection:
         # The primary key orders the rows by time, so no more rows are read than deleted.
         connection.execute(
@@ -99,7 +100,7 @@ def read_last_ticker(store: Store, exchange: str, symbol: str, *, now_ms: int) -
 def save_trading_rules(
     store: Store, exchange: str, symbol: str, trading_rules: TradingRules, seen_ms: int
 ) -> None:
-    """Store the trading rules of a market, for programs that do not ask the exchange.
+    """Store the trading rules of a market, for programs that do not request them from the exchange.
 
     Raises:
         StoreError: the file cannot be written.

@@ -345,6 +345,7 @@ def _add_events(
     at_ms: int,
     source: str,
 ) -> None:
+    """Append events (kind, document) to the history of an order, which has `stored` events."""
     rows = [
         (client_order_id, number, at_ms, kind, document, source)
         for number, (kind, document) in enumerate(events, stored + 1)

@@ -113,6 +113,10 @@ class AccountCash:
             return amount
 
     def _compute_cash(self, connection: DatabaseConnection) -> Decimal:
+        """Return the start balance plus the money of all trades.
+
+        Only trades that were stored since the last call are read.
+        """
         start = connection.execute(
             "SELECT start_balance FROM accounts WHERE account = ?", (self._account,)
         ).get
@@ -150,7 +154,7 @@ class AccountCash:
         ).fetchall()
         with localcontext(prec=PRECISION):
             left = [Decimal(amount) + _sum_spent(connection, order) for order, amount in rows]
-            return sum((one for one in left if one > 0), Decimal(0))
+            return sum((amount for amount in left if amount > 0), Decimal(0))
 
 
 def read_reserved_symbols(store: Store, account: str, mode: Mode) -> set[tuple[str, str]]:

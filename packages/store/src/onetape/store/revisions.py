@@ -114,14 +114,19 @@ def accept(
     """
     with store.write() as connection:
         named = [_read_revision(store, connection, each) for each in sorted(set(revision_ids))]
-        best = _select_best_of_each([one for one in named if not one.accepted])
-        for one in best:
-            if not (force or one.outranks or one.stored_rank is None):
-                rank = "of the same rank" if one.rank == one.stored_rank else "that ranks higher"
+        best = _select_best_of_each([revision for revision in named if not revision.accepted])
+        for revision in best:
+            if not (force or revision.outranks or revision.stored_rank is None):
+                rank = (
+                    "of the same rank"
+                    if revision.rank == revision.stored_rank
+                    else "that ranks higher"
+                )
                 raise UsageError(
-                    f"revision {one.id} of {one.key} {format_utc(one.new.timestamp)} UTC would "
-                    f"replace a value {rank}: {RANK_NAMES[one.stored_rank]} by "
-                    f"{RANK_NAMES[one.rank]}; if that is meant, add --force"
+                    f"revision {revision.id} of {revision.key} "
+                    f"{format_utc(revision.new.timestamp)} UTC would replace a value {rank}: "
+                    f"{RANK_NAMES[revision.stored_rank]} by {RANK_NAMES[revision.rank]}; if that "
+                    "is meant, add --force"
                 )
         _accept_and_mark(store, connection, best, accepted_ms)
         return len(best)
@@ -137,7 +142,9 @@ def accept_outranking(store: Store, revision_ids: Iterable[int], *, accepted_ms:
     """
     with store.write() as connection:
         named = [_read_revision(store, connection, each) for each in sorted(set(revision_ids))]
-        best = _select_best_of_each([one for one in named if not one.accepted and one.outranks])
+        best = _select_best_of_each(
+            [revision for revision in named if not revision.accepted and revision.outranks]
+        )
         _accept_and_mark(store, connection, best, accepted_ms)
         return len(best)
 
@@ -162,9 +169,9 @@ def accept_proven(
         key.names,
     ).fetchall()
     best = _select_best_of_each(
-        one
-        for one in map(_make_revision, rows)
-        if one.stored_rank in ranks and one.rank > one.stored_rank
+        revision
+        for revision in map(_make_revision, rows)
+        if revision.stored_rank in ranks and revision.rank > revision.stored_rank
     )
     for revision in best:
         _accept(store, connection, revision)
@@ -175,9 +182,9 @@ def _accept_and_mark(
     store: Store, connection: DatabaseConnection, revisions: Iterable[Revision], accepted_ms: int
 ) -> None:
     """Accept revisions and mark the decisions that may have used their candles."""
-    for one in revisions:
-        _accept(store, connection, one)
-        mark_decisions(connection, one.key, one.new.timestamp, USUAL_WINDOW, accepted_ms)
+    for revision in revisions:
+        _accept(store, connection, revision)
+        mark_decisions(connection, revision.key, revision.new.timestamp, USUAL_WINDOW, accepted_ms)
 
 
 def _read_revision(store: Store, connection: DatabaseConnection, revision_id: int) -> Revision:
@@ -192,39 +199,41 @@ def _read_revision(store: Store, connection: DatabaseConnection, revision_id: in
 def _select_best_of_each(revisions: Iterable[Revision]) -> list[Revision]:
     """Return the revision of the highest rank for each candle; of equal ranks, the latest."""
     best: dict[tuple[SeriesKey, int], Revision] = {}
-    for one in revisions:
-        place = (one.key, one.new.timestamp)
-        if place not in best or best[place].rank <= one.rank:
-            best[place] = one
+    for revision in revisions:
+        place = (revision.key, revision.new.timestamp)
+        if place not in best or best[place].rank <= revision.rank:
+            best[place] = revision
     return list(best.values())
 
 
-def _accept(store: Store, connection: DatabaseConnection, one: Revision) -> None:
+def _accept(store: Store, connection: DatabaseConnection, revision: Revision) -> None:
     """Give a candle the value of a revision; inside a write transaction."""
-    names = (*one.key.names, one.new.timestamp)
+    names = (*revision.key.names, revision.new.timestamp)
     connection.execute(
         "UPDATE ohlcv_data SET open = ?, high = ?, low = ?, close = ?, volume = ?, source = ? "
         f"WHERE {_CANDLE} AND closed IS NOT 0",
-        (*one.new[1:], one.source, *names),
+        (*revision.new[1:], revision.source, *names),
     )
     if connection.changes() != 1:
         raise StoreError(
-            f"{store.path}: the candle of revision {one.id} is not stored any more; fetch it "
+            f"{store.path}: the candle of revision {revision.id} is not stored any more; fetch it "
             "again: uv run backfiller repair"
         )
     update_early_reads(
         connection,
-        one.key,
-        early=[one.new.timestamp] if one.rank == REST_AT_CLOSE else [],
-        late=[] if one.rank == REST_AT_CLOSE else [one.new.timestamp],
+        revision.key,
+        early=[revision.new.timestamp] if revision.rank == REST_AT_CLOSE else [],
+        late=[] if revision.rank == REST_AT_CLOSE else [revision.new.timestamp],
     )
-    if one.rank == STREAM_CLOSE:
-        note_stream_close(connection, one.key, one.new.timestamp, closed_ms=one.seen_ms)
+    if revision.rank == STREAM_CLOSE:
+        note_stream_close(
+            connection, revision.key, revision.new.timestamp, closed_ms=revision.seen_ms
+        )
     # Revisions of a higher rank, and later ones of the same rank, stay open.
     connection.execute(
         f"UPDATE revisions AS r SET accepted = 1 WHERE {_CANDLE} AND accepted = 0 "
         f"AND ({REVISION_RANK_SQL} < ? OR ({REVISION_RANK_SQL} = ? AND id <= ?))",
-        (*names, one.rank, one.rank, one.id),
+        (*names, revision.rank, revision.rank, revision.id),
     )
 
 

@@ -49,6 +49,11 @@ def quarantine_forming_rows(
 def _quarantine_rows(
     store: Store, key: SeriesKey, start: int, end: int, timeframe: Timeframe | None, seen_ms: int
 ) -> int:
+    """Move rows of `[start, end)` to the quarantine; return their number.
+
+    With a timeframe these are rows that break a rule of candles, without one rows that never
+    closed.
+    """
     with store.write() as connection:
         rows = connection.execute(
             "SELECT timestamp, open, high, low, close, volume, closed, source FROM ohlcv_data "

@@ -109,6 +109,7 @@ def _list_series(connection: DatabaseConnection) -> list[SeriesKey]:
 def _verify_series(
     store: Store, connection: DatabaseConnection, key: SeriesKey
 ) -> Iterator[Finding]:
+    """Yield the findings of one series."""
     try:
         timeframe = Timeframe.parse(key.timeframe)
     except UsageError as error:
@@ -158,6 +159,7 @@ def _get_grid(timeframe: Timeframe) -> tuple[int, int]:
 
 
 def _find_gaps(store: Store, key: SeriesKey) -> Iterator[Finding]:
+    """Yield a finding for each gap of a series."""
     for gap in read_gaps(store, key):
         text = f"{format_count(gap.candles, 'candle')} missing, {gap.state}"
         explained = gap.is_explained
@@ -165,6 +167,7 @@ def _find_gaps(store: Store, key: SeriesKey) -> Iterator[Finding]:
 
 
 def _make_unreadable_finding(connection: DatabaseConnection, key: SeriesKey, text: str) -> Finding:
+    """Return the finding of a series whose timeframe is invalid; `text` states the fault."""
     first, last, rows = connection.execute(
         f"SELECT min(timestamp), max(timestamp), count(*) FROM ohlcv_data WHERE {_SERIES}",
         key.names,
@@ -175,6 +178,7 @@ def _make_unreadable_finding(connection: DatabaseConnection, key: SeriesKey, tex
 def _find_bad_rows(
     connection: DatabaseConnection, key: SeriesKey, timeframe: Timeframe
 ) -> Iterator[Finding]:
+    """Yield findings for rows with an invalid time, price or volume."""
     rows = connection.execute(
         "SELECT timestamp, open, high, low, close, volume FROM ohlcv_data "
         f"WHERE {_SERIES} AND {_SUSPECT} ORDER BY timestamp",
@@ -199,6 +203,7 @@ def _choose_kind(row: Candle, fault: str) -> FindingKind:
 def _find_left_behind(
     connection: DatabaseConnection, key: SeriesKey, timeframe: Timeframe
 ) -> Iterator[Finding]:
+    """Yield findings for unclosed candles before the newest closed one."""
     rows = connection.execute(
         f"SELECT timestamp FROM ohlcv_data WHERE {_SERIES} AND closed = 0 AND timestamp < "
         f"(SELECT max(timestamp) FROM ohlcv_data WHERE {_SERIES} AND closed = 1) "
@@ -212,7 +217,13 @@ def _find_left_behind(
 def _merge_runs(
     key: SeriesKey, timeframe: Timeframe, rows: Sequence[tuple[int, FindingKind, str]]
 ) -> Iterator[Finding]:
-    """Yield one finding for each run of neighbouring rows with the same fault."""
+    """Yield one finding for each run of neighbouring rows with the same fault.
+
+    Args:
+        key: The series.
+        timeframe: Its timeframe.
+        rows: Time, kind and text of each faulty row, by time.
+    """
     begun = 0
     for number, (timestamp, kind, text) in enumerate(rows):
         # A candle with an invalid open time is taken to last one second.
@@ -247,6 +258,7 @@ def _find_broken_rules(connection: DatabaseConnection, lines: Counter[str]) -> I
 
 
 def _make_file_finding(text: str) -> Finding:
+    """Return a finding of the whole file."""
     return Finding("quick_check", None, 0, 0, 0, text)
 
 

@@ -167,6 +167,7 @@ class BuiltCandleFeed:
             self._request = asyncio.create_task(self._fetch_newest())
 
     def _end_request(self) -> None:
+        """Cancel the running request for newest candles, if there is one."""
         request, self._request = self._request, None
         self._next_request = None
         if request is None:

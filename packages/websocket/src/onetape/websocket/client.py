@@ -192,7 +192,7 @@ async def close_exchange_client(exchange_client: GuardedClient) -> None:
             task.cancel()
         await asyncio.wait(exchange_client.dials, timeout=CLOSE_SECONDS)
     await asyncio.gather(*(sender.close() for sender in list(exchange_client.senders)))
-    closing = [asyncio.create_task(one.close()) for one in exchange_client.clients.values()]
+    closing = [asyncio.create_task(client.close()) for client in exchange_client.clients.values()]
     if closing:
         # A peer that is gone does not respond; aiohttp would wait 10 s for it.
         _, late = await asyncio.wait(closing, timeout=CLOSE_SECONDS)
@@ -321,6 +321,7 @@ def _make_paced_dial(
     """Return a coroutine function that waits for its turn in the queue, then opens a connection."""
 
     async def dial_in_turn(session: Any, pause_seconds: float = 0.0) -> None:
+        """Wait until this dial is due, then open the connection."""
         began, pace, wait = time.monotonic(), exchange_client.pace, asyncio.Event()
         # Added before anything is awaited, so that `end_dial_pauses` ends this pause too.
         exchange_client.dial_waits.add(wait)

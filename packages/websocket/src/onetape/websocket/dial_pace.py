@@ -93,6 +93,10 @@ class DialPace:
             yield from self._hold_file_lock()
 
     def _hold_file_lock(self) -> Generator[Callable[[float, float], None]]:
+        """Hold the lock of the shared file, read its times, and yield a function that writes them.
+
+        Without a usable file, the times are those of this process, and `fault` states why.
+        """
         descriptor: int | None = None
 
         def write(free: float, connected: float) -> None:

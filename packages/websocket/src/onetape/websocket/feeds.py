@@ -137,6 +137,7 @@ class CandleFeed:
         return self._client.connections + self._overruns
 
     def _take_changes(self) -> CandleUpdate | None:
+        """Return the candles in CCXT's cache that changed since the last call; None: none did."""
         key = (self._symbol, self._timeframe)
         cache = self._client.ohlcvs.get(self._symbol, {}).get(self._timeframe, ())
         final = self._client.final_candles.get(key, {})

@@ -49,6 +49,7 @@ class PacedSender:
         await sent
 
     async def _send_all(self) -> None:
+        """Send the waiting messages, one in each `PAUSE_SECONDS`, until none waits."""
         while self._waiting:
             pause = self._free_at - time.monotonic()
             if pause > 0:
@@ -103,7 +104,9 @@ def merge_subscriptions(first: Any, second: Any) -> dict[str, Any] | None:
         return None
     name = next((key for key in _STREAM_KEYS if isinstance(first.get(key), list)), "")
     method = next((str(first[key]).lower() for key in _METHOD_KEYS if key in first), "")
-    others = [{key: one[key] for key in one if key not in (name, "id")} for one in (first, second)]
+    others = [
+        {key: call[key] for key in call if key not in (name, "id")} for call in (first, second)
+    ]
     if method != "subscribe" or not isinstance(second.get(name), list) or others[0] != others[1]:
         return None
     streams: list[Any] = [*first[name], *second[name]]

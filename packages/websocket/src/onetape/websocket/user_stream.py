@@ -225,7 +225,7 @@ class UserStream:
         """
         if not self._has_one_connection:
             return True
-        return any("spot" in one.subscriptions for one in self._client.clients.values())
+        return any("spot" in client.subscriptions for client in self._client.clients.values())
 
     def _emit_changes(self) -> None:
         """Emit an event for each new or changed row of CCXT's caches, orders first."""

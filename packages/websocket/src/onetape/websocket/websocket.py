@@ -367,6 +367,7 @@ class WebSocketManager:
                 drop_connection(ws_client, NetworkError(reason))
 
     async def _close(self) -> None:
+        """Close all subscriptions and sockets, and the REST connection if it was opened here."""
         self._is_closed = True
         if self._idle_watch is not None:
             self._idle_watch.cancel()
