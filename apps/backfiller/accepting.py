@@ -1,4 +1,7 @@
-"""Gaps that a person explains: `gaps --accept RANGE --because REASON`, and taking that back."""
+"""Accept gaps, for `backfiller gaps --accept RANGE --because REASON`, and undo it.
+
+A person states why candles are missing; the gaps count as explained from then on.
+"""
 
 from collections.abc import Sequence
 from typing import Final
@@ -11,9 +14,11 @@ from onetape.core.errors import DataError, UsageError
 from onetape.store.database import Store
 from onetape.store.gaps import ACCEPTED, Gap, clear_gaps, read_gaps, set_gaps
 
+#: Half-open range of time, epoch seconds.
 Range = tuple[int, int]
 #: Maximum length of a reason, characters.
 MOST_CHARACTERS: Final = 100
+#: Texts between start and end of a range.
 _SEPARATORS: Final = ("..", "/", " to ")
 _DAY_SECONDS: Final = 86_400
 
@@ -21,8 +26,14 @@ _DAY_SECONDS: Final = 86_400
 def parse_reason_flags(accept: str | None, because: str | None, undo: str | None) -> str:
     """Return the reason that the flags give; empty if the flags accept no gap.
 
+    Args:
+        accept: Value of --accept.
+        because: Value of --because.
+        undo: Value of --undo.
+
     Raises:
-        UsageError: the flags contradict each other, or the reason is missing or no text.
+        UsageError: the flags contradict each other, or the reason is missing, longer than 100
+            characters or unprintable.
     """
     if accept is not None and undo is not None:
         raise UsageError("--accept and --undo exclude each other; name one of them")
@@ -39,14 +50,14 @@ def parse_reason_flags(accept: str | None, because: str | None, undo: str | None
 
 
 def parse_range(text: str | None, flag: str) -> Range:
-    """Return a range, given as `FROM..TO`, as one day, as freqtrade's timerange, or as `all`.
+    """Return a range of time that the user typed; `all` is the range of all candles.
 
     Args:
-        text: Range as typed on the command line; None: all gaps.
+        text: `FROM..TO`, one day, freqtrade's `YYYYMMDD-YYYYMMDD`, or `all`; None: as `all`.
         flag: Flag of the range, for the error.
 
     Raises:
-        UsageError: the text is no range.
+        UsageError: the text is no range, or the range is empty.
     """
     if text is None or text == "all":
         return 0, LATEST_TIMESTAMP
@@ -69,55 +80,62 @@ def parse_range(text: str | None, flag: str) -> Range:
 
 
 def accept_gaps(
-    store: Store, keys: Sequence[SeriesKey], wanted: Range, *, reason: str, now_ms: int
+    store: Store, keys: Sequence[SeriesKey], requested: Range, *, reason: str, now_ms: int
 ) -> int:
     """Accept the unexplained gaps inside a range; return the number of accepted candles.
 
     Args:
         store: The open database.
         keys: The series.
-        wanted: Requested range, epoch seconds, half-open.
-        reason: Cause of the missing candles, as a text.
+        requested: Range whose gaps are accepted, as far as they lie in it.
+        reason: Cause of the missing candles.
         now_ms: Computer's time, epoch milliseconds.
 
     Raises:
-        DataError: every missing candle of the range has a known cause already.
+        DataError: the range has no unexplained gap.
         StoreError: the file cannot be written.
     """
-    found = {key: [gap for gap in _read_gaps_in_range(store, key, wanted) if not gap.is_explained]
+    gaps_by_series = {key: [gap for gap in _read_gaps_in_range(store, key, requested) if not
+    gap.is_explained]
              for key in keys}  # fmt: skip
-    if not any(found.values()):
+    if not any(gaps_by_series.values()):
         raise DataError(
-            f"{store.path} has no unexplained gap between {format_day(wanted[0])} and "
-            f"{format_day(wanted[1])} UTC; list them: uv run backfiller gaps"
+            f"{store.path} has no unexplained gap between {format_day(requested[0])} and "
+            f"{format_day(requested[1])} UTC; list them: uv run backfiller gaps"
         )
-    for key, gaps in found.items():
+    for key, gaps in gaps_by_series.items():
         ranges = [(gap.start, gap.end) for gap in gaps]
         set_gaps(store, key, ranges, state=ACCEPTED, requested_ms=now_ms, reason=reason)
-    return sum(gap.candles for gaps in found.values() for gap in gaps)
+    return sum(gap.candles for gaps in gaps_by_series.values() for gap in gaps)
 
 
-def undo_accepted(store: Store, keys: Sequence[SeriesKey], wanted: Range) -> int:
+def undo_accepted(store: Store, keys: Sequence[SeriesKey], requested: Range) -> int:
     """Undo accepted gaps of a range; return the number of candles that are "not fetched" now.
+
+    Args:
+        store: The open database.
+        keys: The series.
+        requested: Range whose accepted gaps are undone.
 
     Raises:
         DataError: no gap of the range is accepted.
         StoreError: the file cannot be written.
     """
-    found = {key: [gap for gap in _read_gaps_in_range(store, key, wanted) if gap.state == ACCEPTED]
+    gaps_by_series = {key: [gap for gap in _read_gaps_in_range(store, key, requested) if gap.state
+    == ACCEPTED]
              for key in keys}  # fmt: skip
-    if not any(found.values()):
+    if not any(gaps_by_series.values()):
         raise DataError(
-            f"{store.path} has no accepted gap between {format_day(wanted[0])} and "
-            f"{format_day(wanted[1])} UTC; list them: uv run backfiller gaps"
+            f"{store.path} has no accepted gap between {format_day(requested[0])} and "
+            f"{format_day(requested[1])} UTC; list them: uv run backfiller gaps"
         )
-    for key, gaps in found.items():
+    for key, gaps in gaps_by_series.items():
         clear_gaps(store, key, [(gap.start, gap.end) for gap in gaps])
-    return sum(gap.candles for gaps in found.values() for gap in gaps)
+    return sum(gap.candles for gaps in gaps_by_series.values() for gap in gaps)
 
 
-def _read_gaps_in_range(store: Store, key: SeriesKey, wanted: Range) -> list[Gap]:
-    return read_gaps(store, key, start=wanted[0], end=wanted[1])
+def _read_gaps_in_range(store: Store, key: SeriesKey, requested: Range) -> list[Gap]:
+    return read_gaps(store, key, start=requested[0], end=requested[1])
 
 
 def _check_range_order(start: int, end: int, text: str, flag: str) -> Range:

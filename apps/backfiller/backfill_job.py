@@ -1,4 +1,4 @@
-"""Task of one backfiller run: the series, the range, and the database file."""
+"""`BackfillJob`: the task of one backfiller run: the series, their range, and the database file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,10 +26,14 @@ class BackfillJob(Struct, frozen=True):
     path: Path
     """Path of the database."""
     start: int
+    """Start of the range, epoch seconds."""
     end: int | None
-    """End of the range, exclusive; None: the newest closed candle."""
+    """End of the range, epoch seconds, exclusive; None: the newest closed candle."""
     days: int | None
-    """Number of days before today, and today, by the exchange's clock; instead of start and end."""
+    """Number of days before today from which on candles are fetched, by the exchange's clock.
+
+    It replaces start and end; None: they count.
+    """
     retry_seconds: float
     """Time that a failing read is repeated once its exchange has responded, seconds."""
 
@@ -43,14 +47,14 @@ class BackfillJob(Struct, frozen=True):
         return [key for key in self.keys if key.exchange == exchange]
 
     def compute_range(self, exchange: RestExchange) -> tuple[int, int | None]:
-        """Return start and end of the range, by the exchange's time.
+        """Return start and end of the range, epoch seconds, by the exchange's time.
 
         Raises:
-            UsageError: the range begins in the future.
+            UsageError: the range begins in the future, or before 1970.
         """
         now = exchange.now_ms() // 1_000
         if self.days is not None:
-            # From midnight on, as in freqtrade, so that a day has all its candles.
+            # From midnight (UTC) on, as in freqtrade, so that the first day is whole.
             start = (now // _DAY_SECONDS - self.days) * _DAY_SECONDS
             if start < 0:
                 raise UsageError(f"--days {self.days:,} begins before 1970; name fewer")
@@ -101,5 +105,5 @@ def make_job(settings: BackfillerSettings, *, days: int | None) -> BackfillJob:
 def make_job_for_keys(
     keys: Sequence[SeriesKey], path: Path, *, retry_seconds: float
 ) -> BackfillJob:
-    """Return a job for stored series, whatever their range."""
+    """Return a job for repairing stored series; it has no range."""
     return BackfillJob(tuple(keys), path, 0, None, None, retry_seconds)

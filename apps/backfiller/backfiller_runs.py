@@ -1,4 +1,4 @@
-"""Runs of the backfiller: once, on a schedule, or only its plan; and the lines that they print."""
+"""Runs of the backfiller, once or on a schedule, and the summaries that they print."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from backfiller.gap_remedies import describe_unproven_gaps
 from backfiller.progress import open_progress_display
 from backfiller.run_database import RunDatabase
 from backfiller.schedule import run_every
-from backfiller.series_fetch import SeriesFailure, Summary
+from backfiller.series_fetch import FetchSummary, SeriesFailure
 from backfiller.settings import BackfillerSettings
 from onetape.cli.output import note, print_json, print_line
 from onetape.cli.simulator_address import check_simulator_url
@@ -28,7 +28,7 @@ from onetape.core.timeframes import Timeframe
 from onetape.exchange.clients import Endpoint
 from onetape.history.gaps import PROOF_INTERVAL_MS
 
-#: Ended by SIGTERM, as shells count it.
+#: Exit code after SIGTERM: 128 plus the number of the signal, as shells state it.
 EXIT_TERMINATED = 143
 
 
@@ -36,14 +36,16 @@ def backfill_all(settings: BackfillerSettings, *, days: int | None, as_json: boo
     """Fetch every series of the settings, once or on their schedule, and print the summaries.
 
     Raises:
-        OnetapeError: see the class of the error; what was stored before stays stored.
-        Exit: a signal stopped the program before the end.
+        OnetapeError: the settings are invalid, or a series failed; candles stored before stay.
+        CandleGapError: candles are missing for an unknown reason (not on a schedule).
+        Exit: SIGTERM stopped the only run.
+        Abort: Ctrl-C stopped the only run.
     """
     job = make_job(settings, days=days)
     every = None if settings.every is None else Timeframe.parse(settings.every)
     with ExitStack() as stack:
         with RunDatabase(job.path, job.exchanges[0]):
-            pass  # An unusable file is reported before anything is started.
+            pass  # An unusable file is reported before a simulator is started.
         endpoints = make_endpoints(job, settings.simulator_url, stack)
         asyncio.run(_run_until_stopped(job, endpoints, every, as_json=as_json))
 
@@ -56,7 +58,12 @@ def make_endpoints(
 
 
 def make_endpoint(exchange: str, simulator_url: str | None, stack: ExitStack) -> Endpoint:
-    """Return the endpoint of an exchange; a simulator that is started for it ends with the stack.
+    """Return the endpoint of an exchange; for the simulator's, one is started if none runs.
+
+    Args:
+        exchange: Id of the exchange.
+        simulator_url: Address of a running simulator; None: the usual one.
+        stack: Exit stack that stops a started simulator.
 
     Raises:
         UsageError: the address of the simulator is invalid.
@@ -74,8 +81,13 @@ def make_endpoint(exchange: str, simulator_url: str | None, stack: ExitStack) ->
 async def _run_until_stopped(
     job: BackfillJob, endpoints: Mapping[str, Endpoint], every: Timeframe | None, *, as_json: bool
 ) -> None:
+    """Run once, or on the schedule of `every`, until the end or a signal.
+
+    Raises:
+        Exit, Abort: a signal stopped the only run.
+    """
     stop = StopRequest()
-    compact = every is not None
+    is_scheduled = every is not None
 
     async def run() -> None:
         with (
@@ -83,7 +95,7 @@ async def _run_until_stopped(
             open_progress_display(len(job.keys)) as display,
         ):
             outcomes = await fetch_all(job, endpoints, database, display)
-        _print(outcomes, job.path, as_json=as_json, compact=compact)
+        _print_summaries(outcomes, job.path, as_json=as_json, is_scheduled=is_scheduled)
 
     if every is None:
         work = run()
@@ -103,23 +115,34 @@ async def _run_until_stopped(
         raise typer.Abort
 
 
-def _print(outcomes: Sequence[Outcome], path: Path, *, as_json: bool, compact: bool) -> None:
-    """Print the summary of a run.
+def _print_summaries(
+    outcomes: Sequence[Outcome], path: Path, *, as_json: bool, is_scheduled: bool
+) -> None:
+    """Print the summaries of a run.
+
+    Args:
+        outcomes: Result of each series.
+        path: The database.
+        as_json: Whether to print one JSON document; on a schedule it is one line.
+        is_scheduled: Whether later runs follow, so that unproven gaps are noted, not raised.
 
     Raises:
         OnetapeError: a series failed; of several errors the one with the highest exit code.
-        CandleGapError: candles are missing and it is not proven yet that the exchange lacks them;
-            a run of a schedule notes it, because a later one requests again.
+        CandleGapError: candles are missing and it is not proven yet that the exchange lacks them.
     """
     raise_failures(outcomes, if_only_series=True)
-    summaries = [outcome for outcome in outcomes if isinstance(outcome, Summary)]
+    summaries = [outcome for outcome in outcomes if isinstance(outcome, FetchSummary)]
     if as_json:
         document: dict[str, Any] = {
             "database": path,
             "series": [summary.make_document() for summary in summaries],
-            "failed": [one.make_document() for one in outcomes if isinstance(one, SeriesFailure)],
+            "failed": [
+                outcome.make_document()
+                for outcome in outcomes
+                if isinstance(outcome, SeriesFailure)
+            ],
         }
-        if compact:  # one line for each run of a schedule
+        if is_scheduled:
             print_line(json.dumps(document, default=str, allow_nan=False))
         else:
             print_json(document)
@@ -132,7 +155,7 @@ def _print(outcomes: Sequence[Outcome], path: Path, *, as_json: bool, compact: b
     gaps = [gap for summary in summaries for gap in summary.unproven_gaps]
     if gaps:
         text = describe_unproven_gaps(gaps, path, minutes=PROOF_INTERVAL_MS // 60_000)
-        if not compact:
+        if not is_scheduled:
             raise CandleGapError(text)
         note(text)
 
@@ -145,7 +168,8 @@ def raise_failures(outcomes: Sequence[object], *, if_only_series: bool = False) 
         if_only_series: Raise only if the failed series is the only one, whose error is then raised.
 
     Raises:
-        OnetapeError: of several errors one of the class with the highest exit code.
+        OnetapeError: error of the only series; of several series, an error that names the failed
+            ones, of the class with the highest exit code.
     """
     failures = [outcome for outcome in outcomes if isinstance(outcome, SeriesFailure)]
     if len(outcomes) == len(failures) == 1:
@@ -156,5 +180,5 @@ def raise_failures(outcomes: Sequence[object], *, if_only_series: bool = False) 
     names = [str(failure.key) for failure in failures[:5]]
     more = f" and {len(failures) - 5} more" if len(failures) > 5 else ""
     kinds = (ExchangeError, DataError, UsageError)
-    kind = next((one for one in kinds if isinstance(worst, one)), UsageError)
-    raise kind(f"{len(failures)} of {len(outcomes)} series failed: {', '.join(names)}{more}")
+    error_class = next((kind for kind in kinds if isinstance(worst, kind)), UsageError)
+    raise error_class(f"{len(failures)} of {len(outcomes)} series failed: {', '.join(names)}{more}")

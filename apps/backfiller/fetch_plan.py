@@ -1,4 +1,7 @@
-"""Plan of the requests for one series: the missing ranges, and the newest candles again."""
+"""`FetchPlan`: the ranges of one series to request, and their number of candles and pages.
+
+These are the missing ranges, and the newest stored candles, which may have been revised.
+"""
 
 from typing import Any
 
@@ -17,6 +20,7 @@ from onetape.store.candles import find_series_gaps, read_last_closed_timestamp
 from onetape.store.database import Store
 from onetape.store.gaps import find_unexplained
 
+#: Half-open range of time, epoch seconds.
 Range = tuple[int, int]
 
 
@@ -31,7 +35,7 @@ class FetchPlan(Struct, frozen=True):
     ranges: list[Range]
     """Half-open ranges to fetch, epoch seconds, oldest first, without overlaps."""
     candles: int
-    """Candle times in the ranges, with those of stored candles that are read again."""
+    """Number of candles that the ranges have room for, stored ones that are read again included."""
     pages: int
     """Estimated number of requests."""
 
@@ -43,12 +47,13 @@ class FetchPlan(Struct, frozen=True):
 
     def format_line(self) -> str:
         """Return the plan in one line."""
+        if not self.ranges:
+            return f"{self.key}: nothing"
         first = [f"{format_utc(low)} to {format_utc(high)}" for low, high in self.ranges[:3]]
         more = len(self.ranges) - len(first)
-        ranges = ", ".join(first) + (f" and {more:,} more ranges" if more else "")
-        if not ranges:
-            return f"{self.key}: nothing"
-        return f"{self.key}: {format_count(self.candles, 'candle')}: {ranges} UTC"
+        rest = f" and {format_count(more, 'more range')}" if more else ""
+        candles = format_count(self.candles, "candle")
+        return f"{self.key}: {candles}: {', '.join(first)} UTC{rest}"
 
 
 def plan_series(
@@ -57,7 +62,7 @@ def plan_series(
     """Return the requests after which the store holds the closed candles of a range.
 
     Args:
-        exchange: Gives the time and the page size; only of a simulator the time is requested.
+        exchange: Its time and page size are used; no candles are requested.
         store: The candle store; None: the file does not exist yet.
         key: The series.
         start: Start of the range, epoch seconds, inclusive.
@@ -69,42 +74,48 @@ def plan_series(
     first = timeframe.ceil(start)
     stop = max(stop, first)  # A range in which no candle opens is empty: its end equals its start.
     if store is None:
-        wanted = [(first, stop)] if first < stop else []
+        missing = [(first, stop)] if first < stop else []
     else:
         gaps = find_unexplained(store, key, find_series_gaps(store, key, start, stop))
-        wanted = sorted([*gaps, *_find_ranges_to_reread(store, key, first, stop)])
-    ranges = join_ranges(wanted, timeframe, exchange.quirks.page_limit)
-    candles = sum(timeframe.count_between(*part) for part in ranges)
+        missing = sorted([*gaps, *_find_ranges_to_reread(store, key, first, stop)])
+    ranges = join_ranges(missing, timeframe, exchange.quirks.page_limit)
+    candles = sum(timeframe.count_between(*each) for each in ranges)
     pages = sum(
-        _count_pages_for_quirks(timeframe.count_between(*part), exchange.quirks) for part in ranges
+        _count_pages_for_quirks(timeframe.count_between(*each), exchange.quirks) for each in ranges
     )
     return FetchPlan(key, first, stop, ranges, candles, pages)
 
 
 def join_ranges(ranges: list[Range], timeframe: Timeframe, page_limit: int) -> list[Range]:
-    """Join sorted ranges where that takes fewer pages than requesting each, or where they touch."""
+    """Return sorted ranges, joined where they touch or where that takes fewer pages.
 
-    def pages(part: Range) -> int:
-        return count_pages(timeframe.count_between(*part), page_limit)
+    Args:
+        ranges: Ranges, sorted by start.
+        timeframe: Timeframe of the candles.
+        page_limit: Maximum number of candles in one page.
+    """
 
-    found: list[Range] = []
+    def pages(joined_range: Range) -> int:
+        return count_pages(timeframe.count_between(*joined_range), page_limit)
+
+    joined: list[Range] = []
     for start, end in ranges:
-        if found:
-            both = (found[-1][0], max(end, found[-1][1]))
-            if start <= found[-1][1] or pages(both) < pages(found[-1]) + pages((start, end)):
-                found[-1] = both
+        if joined:
+            both = (joined[-1][0], max(end, joined[-1][1]))
+            if start <= joined[-1][1] or pages(both) < pages(joined[-1]) + pages((start, end)):
+                joined[-1] = both
                 continue
-        found.append((start, end))
-    return found
+        joined.append((start, end))
+    return joined
 
 
 def count_pages(candles: int, page_limit: int) -> int:
-    """Return the number of pages for a number of candles; pages overlap by one candle."""
+    """Return the number of pages for a number of candles; adjacent pages share one candle."""
     return max(1, -(-(candles - 1) // (page_limit - 1)))
 
 
 def _find_ranges_to_reread(store: Store, key: SeriesKey, first: int, stop: int) -> list[Range]:
-    """Return the part of the range that holds the newest closed candles, which may be revised."""
+    """Return the range of the newest stored candles, which may be revised; or no range."""
     again = find_reread_start(store, key)
     newest = read_last_closed_timestamp(store, key, stop)
     if again is None or newest is None:
@@ -114,4 +125,5 @@ def _find_ranges_to_reread(store: Store, key: SeriesKey, first: int, stop: int) 
 
 
 def _count_pages_for_quirks(candles: int, quirks: Quirks) -> int:
+    """Return the number of pages; 1 for an exchange that serves only its newest candles."""
     return 1 if quirks.newest_only is not None else count_pages(candles, quirks.page_limit)

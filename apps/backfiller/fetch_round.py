@@ -1,6 +1,7 @@
-"""One round: all series of a job, side by side, each exchange within its own limits.
+"""Fetch all series of a job once, concurrently, with one connection for each exchange.
 
-The failure of one series does not stop the others. An unusable database stops all.
+The failure of one series does not stop the others; an unusable database stops all. `--plan` and
+`repair` use the same functions for opening the exchanges.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ from msgspec import Struct
 from backfiller.backfill_job import BackfillJob
 from backfiller.progress import ProgressDisplay
 from backfiller.run_database import RunDatabase
-from backfiller.series_fetch import SeriesFailure, Summary, fetch_series
+from backfiller.series_fetch import FetchSummary, SeriesFailure, fetch_series
 from onetape.cli.stop import cancel_and_wait
 from onetape.core.candles import SeriesKey
 from onetape.core.errors import ExchangeError, RowsRefused, UsageError
@@ -23,23 +24,27 @@ from onetape.store.database import Store
 from onetape.store.market_data import save_trading_rules
 from onetape.store.simulated_source import require_source
 
-#: Series of one exchange that are fetched at once; its requests queue for CCXT's limits.
+#: Number of series of one exchange that are fetched at once; CCXT delays requests over its limits.
 SERIES_AT_ONCE: Final = 4
 
 T = TypeVar("T")
-Outcome = Summary | SeriesFailure
-#: Errors that concern one series: others may have another symbol, or another exchange.
-_OWN_FAULT: Final = (ExchangeError, UsageError, RowsRefused)
+#: Result of fetching one series.
+Outcome = FetchSummary | SeriesFailure
+#: Errors that concern one series or one exchange, so that the other ones are still fetched.
+_SERIES_ERRORS: Final = (ExchangeError, UsageError, RowsRefused)
 
 
-class Ready(Struct, frozen=True):
+class ReadyExchange(Struct, frozen=True):
     """An exchange that responded, and the requested series that it has."""
 
     exchange: RestExchange
     keys: list[SeriesKey]
     markets: list[MarketInfo]
+    """Market of each series, in the order of `keys`."""
     start: int
+    """Start of the range to fetch, epoch seconds."""
     end: int | None
+    """End of the range, epoch seconds, exclusive; None: the newest closed candle."""
 
 
 async def fetch_all(
@@ -55,7 +60,7 @@ async def fetch_all(
         ConfigurationError: the database cannot be created.
     """
 
-    async def fetch(ready: Ready) -> list[Outcome]:
+    async def fetch(ready: ReadyExchange) -> list[Outcome]:
         return await _fetch_exchange(ready, endpoints, database, display)
 
     return await run_for_each_exchange(job, endpoints, database, display, fetch)
@@ -66,9 +71,16 @@ async def run_for_each_exchange(
     endpoints: Mapping[str, Endpoint],
     database: RunDatabase,
     display: ProgressDisplay,
-    work: Callable[[Ready], Awaitable[Sequence[T]]],
+    work: Callable[[ReadyExchange], Awaitable[Sequence[T]]],
 ) -> list[T | SeriesFailure]:
-    """Open every exchange of a job, side by side, and run work for each series of the exchange.
+    """Open every exchange of a job, concurrently, and await `work` for each one that responds.
+
+    Args:
+        job: The series.
+        endpoints: Endpoint of each exchange, by its id.
+        database: Its rate limit bans are shared with the exchanges.
+        display: Shows notes and failures.
+        work: Called with an exchange; returns the result of each of its `keys`, in their order.
 
     Returns:
         The result of the work for each series, or the error that prevented it, in the job's order.
@@ -87,7 +99,7 @@ async def run_for_each_exchange(
                     return [failures[key] for key in keys]
                 done = dict(zip(ready.keys, await work(ready), strict=True))
                 return [done[key] if key in done else failures[key] for key in keys]
-        except _OWN_FAULT as error:
+        except _SERIES_ERRORS as error:
             return [report_failure(key, error, display) for key in keys]
 
     found = await gather_or_cancel(run_exchange(exchange) for exchange in job.exchanges)
@@ -96,7 +108,7 @@ async def run_for_each_exchange(
 
 async def gather_or_cancel(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """Return the results of all coroutines; the first error cancels the others and is raised."""
-    tasks = [asyncio.create_task(one) for one in work]
+    tasks = [asyncio.create_task(coroutine) for coroutine in work]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
         broken = [task for task in tasks if task.done() and not task.cancelled()]
@@ -110,15 +122,18 @@ async def gather_or_cancel(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 def report_failure(
     key: SeriesKey, error: ExchangeError | UsageError | RowsRefused, display: ProgressDisplay
 ) -> SeriesFailure:
-    """Print once why a series is not served, and return the error."""
+    """Show the reason why a series failed, once for all series, and return the failure."""
     display.show_failure(str(error))
     return SeriesFailure(key, error)
 
 
 async def _prepare(
     job: BackfillJob, exchange: RestExchange, keys: list[SeriesKey], display: ProgressDisplay
-) -> tuple[Ready, dict[SeriesKey, SeriesFailure]]:
-    """Load the markets and the time; separate the series that the exchange does not have."""
+) -> tuple[ReadyExchange, dict[SeriesKey, SeriesFailure]]:
+    """Load markets and time of an exchange; return it with its series, and the failed series.
+
+    A series fails if the exchange does not have its symbol or timeframe.
+    """
     failures: dict[SeriesKey, SeriesFailure] = {}
     markets: dict[SeriesKey, MarketInfo] = {}
     for key in keys:
@@ -129,23 +144,29 @@ async def _prepare(
             failures[key] = report_failure(key, error, display)
             continue
         if not markets[key].active:
-            display.note_once(f"{key.exchange} does not trade {key.symbol} now; its past is there")
+            display.note_once(
+                f"{key.exchange} does not trade {key.symbol} now; its past candles can be fetched"
+            )
     start, end = 0, None
     if markets:
         await exchange.compare_clocks()
         start, end = job.compute_range(exchange)
-    return Ready(exchange, list(markets), list(markets.values()), start, end), failures
+    return ReadyExchange(exchange, list(markets), list(markets.values()), start, end), failures
 
 
 async def _fetch_exchange(
-    ready: Ready, endpoints: Mapping[str, Endpoint], database: RunDatabase, display: ProgressDisplay
+    ready: ReadyExchange,
+    endpoints: Mapping[str, Endpoint],
+    database: RunDatabase,
+    display: ProgressDisplay,
 ) -> list[Outcome]:
+    """Fetch the series of one exchange, `SERIES_AT_ONCE` at a time; store its trading rules too."""
     exchange, store = ready.exchange, database.get_or_open_store()
     await check_source(endpoints[exchange.endpoint.exchange], store)
-    turns = asyncio.Semaphore(SERIES_AT_ONCE)
+    free_slots = asyncio.Semaphore(SERIES_AT_ONCE)
 
     async def fetch_one_series(key: SeriesKey, market: MarketInfo) -> Outcome:
-        async with turns:
+        async with free_slots:
             save_trading_rules(
                 store, key.exchange, key.symbol, market.trading_rules, exchange.now_ms()
             )
@@ -154,7 +175,7 @@ async def _fetch_exchange(
                     return await fetch_series(
                         exchange, store, key, start=ready.start, end=ready.end, progress=progress
                     )
-            except _OWN_FAULT as error:
+            except _SERIES_ERRORS as error:
                 return report_failure(key, error, display)
 
     return await gather_or_cancel(
@@ -163,7 +184,9 @@ async def _fetch_exchange(
 
 
 async def check_source(endpoint: Endpoint, store: Store) -> None:
-    """Refuse candles of another simulated market than the file holds.
+    """Refuse a simulator whose candles differ from those of the file; other exchanges pass.
+
+    The first simulator is recorded in the database.
 
     Raises:
         StoreError: the simulator has another seed, or replays other candles.

@@ -1,4 +1,7 @@
-"""Remedies for unproven gaps; only remedies that can work are named."""
+"""Texts for the user on what to do about unproven gaps: fetch again, import or accept.
+
+Fetching again is not named for gaps that the exchange does not serve any more.
+"""
 
 import shlex
 from collections.abc import Sequence
@@ -20,6 +23,7 @@ class UnprovenGap(Struct, frozen=True):
     start: int
     """Open of the first missing candle, epoch seconds."""
     candle_count: int
+    """Number of missing candles."""
     is_out_of_reach: bool
     """Whether the exchange serves only candles that are newer than the gap."""
 
@@ -27,10 +31,10 @@ class UnprovenGap(Struct, frozen=True):
     def make_gap(
         cls, key: SeriesKey, start: int, candle_count: int, *, now_ms: int
     ) -> "UnprovenGap":
-        """Return a gap; `now_ms`, a market time, decides whether the exchange still serves it."""
+        """Return a gap; the market time `now_ms` decides whether the exchange still serves it."""
         timeframe = Timeframe.parse(key.timeframe)
-        gone = is_out_of_reach(key.exchange, timeframe, start, now_ms // 1_000)
-        return cls(key, start, candle_count, gone)
+        out_of_reach = is_out_of_reach(key.exchange, timeframe, start, now_ms // 1_000)
+        return cls(key, start, candle_count, out_of_reach)
 
 
 def describe_unproven_gaps(gaps: Sequence[UnprovenGap], path: Path, *, minutes: int) -> str:
@@ -53,19 +57,19 @@ def describe_unproven_gaps(gaps: Sequence[UnprovenGap], path: Path, *, minutes: 
 
 def describe_remedy(gaps: Sequence[UnprovenGap], path: Path, *, minutes: int) -> str:
     """Return the remedy for gaps as a part of a sentence; arguments: `describe_unproven_gaps`."""
-    gone = [gap for gap in gaps if gap.is_out_of_reach]
+    out_of_reach = [gap for gap in gaps if gap.is_out_of_reach]
     parts: list[str] = []
-    if len(gone) < len(gaps):
+    if len(out_of_reach) < len(gaps):
         parts.append(
             f"run again in {minutes} minutes or later: another response of the exchange fetches "
             "them or proves that it has none"
         )
-    if gone:
-        key, file = gone[0].key, shlex.quote(str(path))
+    if out_of_reach:
+        key, file = out_of_reach[0].key, shlex.quote(str(path))
         parts.append(
             f"{key.exchange} serves its newest {get_quirks(key.exchange).newest_only:,} candles "
-            f"only, not the candles of {format_count(len(gone), 'older gap')}: import a file that "
-            f"has the candles (uv run backfiller import FILE --db {file}), or accept the gap "
-            f"(uv run backfiller gaps --accept FROM..TO --because REASON --db {file})"
+            f"only, not the candles of {format_count(len(out_of_reach), 'older gap')}: import a "
+            f"file that has the candles (uv run backfiller import FILE --db {file}), or accept "
+            f"the gap (uv run backfiller gaps --accept FROM..TO --because REASON --db {file})"
         )
     return "; ".join(parts)

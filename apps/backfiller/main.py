@@ -1,10 +1,13 @@
-"""The backfiller: fetch candle history over REST into SQLite."""
+"""The command line of the backfiller: it fetches candle history over REST into SQLite.
+
+Without a subcommand it fetches (or prints a plan); the subcommands are in `commands`.
+"""
 
 from typing import Annotated, Any, NoReturn
 
 import typer
 
-from backfiller.commands.backup import back_up, put_back
+from backfiller.commands.backup import back_up, restore_backup
 from backfiller.commands.exchanges import list_exchanges
 from backfiller.commands.export import export_series
 from backfiller.commands.gaps import list_gaps
@@ -27,6 +30,7 @@ from onetape.core.errors import UsageError
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
+# The flags of `backfill` that are no settings.
 _Days = Annotated[
     int | None,
     typer.Option(min=1, metavar="N", help="The last N days and today, instead of --from and --to."),
@@ -86,7 +90,7 @@ app.command("import")(import_files)
 app.command("export")(export_series)
 app.command("resample")(resample_stored)
 app.command("backup")(back_up)
-app.command("restore")(put_back)
+app.command("restore")(restore_backup)
 app.command("markets")(list_markets)
 app.command("exchanges")(list_exchanges)
 

@@ -1,4 +1,7 @@
-"""`--plan`: the candles that a run would fetch. Requests only markets and exchanges' time."""
+"""`backfiller --plan`: print the candles that a run would fetch, and how long that may take.
+
+Only the markets and the time of each exchange are requested.
+"""
 
 import asyncio
 import time
@@ -11,7 +14,7 @@ from msgspec import Struct
 from backfiller.backfill_job import BackfillJob, make_job
 from backfiller.backfiller_runs import make_endpoints, raise_failures
 from backfiller.fetch_plan import FetchPlan, plan_series
-from backfiller.fetch_round import Ready, run_for_each_exchange
+from backfiller.fetch_round import ReadyExchange, run_for_each_exchange
 from backfiller.progress import open_progress_display
 from backfiller.run_database import RunDatabase
 from backfiller.series_fetch import SeriesFailure
@@ -27,7 +30,10 @@ class TimedPlan(Struct, frozen=True):
 
     plan: FetchPlan
     seconds: float
-    """Pages times the longer of one request for the exchange's time and CCXT's pause, seconds."""
+    """Estimated duration: number of pages times the duration of one page, seconds.
+
+    A page takes as long as the request for the exchange's time, or CCXT's pause if that is longer.
+    """
 
     def make_document(self) -> dict[str, Any]:
         """Return plan and duration for --json."""
@@ -43,7 +49,7 @@ def print_plan(settings: BackfillerSettings, *, days: int | None, as_json: bool)
     """Print the series and candles that a run with these settings would fetch.
 
     Raises:
-        OnetapeError: a series cannot be fetched; see its class.
+        OnetapeError: the settings are invalid, or a series cannot be fetched.
     """
     job = make_job(settings, days=days)
     with ExitStack() as stack:
@@ -51,9 +57,12 @@ def print_plan(settings: BackfillerSettings, *, days: int | None, as_json: bool)
         endpoints = make_endpoints(job, settings.simulator_url, stack)
         plans = asyncio.run(_plan_all(job, endpoints, database))
     timed = [plan for plan in plans if isinstance(plan, TimedPlan)]
-    # Exchanges run side by side; the series of one exchange share its limit.
+    # Exchanges are fetched concurrently; the series of one exchange share its rate limit.
     seconds = max(
-        (sum(one.seconds for one in timed if one.plan.key.exchange == name) for name in endpoints),
+        (
+            sum(timed_plan.seconds for timed_plan in timed if timed_plan.plan.key.exchange == name)
+            for name in endpoints
+        ),
         default=0.0,
     )
     raise_failures(plans, if_only_series=True)
@@ -61,16 +70,18 @@ def print_plan(settings: BackfillerSettings, *, days: int | None, as_json: bool)
         print_json(
             {
                 "database": job.path,
-                "series": [one.make_document() for one in timed],
-                "failed": [one.make_document() for one in plans if isinstance(one, SeriesFailure)],
+                "series": [timed_plan.make_document() for timed_plan in timed],
+                "failed": [
+                    plan.make_document() for plan in plans if isinstance(plan, SeriesFailure)
+                ],
                 "seconds": round(seconds, 1),
             }
         )
     else:
-        for one in timed:
-            print_line(one.format_line())
-        candles = sum(one.plan.candles for one in timed)
-        pages = sum(one.plan.pages for one in timed)
+        for timed_plan in timed:
+            print_line(timed_plan.format_line())
+        candles = sum(timed_plan.plan.candles for timed_plan in timed)
+        pages = sum(timed_plan.plan.pages for timed_plan in timed)
         print_line(
             f"in all {format_count(candles, 'candle')} in {format_count(pages, 'page')}, about "
             f"{format_rough_duration(seconds)}; nothing was fetched"
@@ -81,7 +92,9 @@ def print_plan(settings: BackfillerSettings, *, days: int | None, as_json: bool)
 async def _plan_all(
     job: BackfillJob, endpoints: Mapping[str, Endpoint], database: RunDatabase
 ) -> Sequence[TimedPlan | SeriesFailure]:
-    async def plan(ready: Ready) -> list[TimedPlan]:
+    """Return the plan of each series, in the job's order; a failed series has its error."""
+
+    async def plan(ready: ReadyExchange) -> list[TimedPlan]:
         began = time.monotonic()
         await ready.exchange.compare_clocks()
         trip_seconds = time.monotonic() - began

@@ -1,11 +1,12 @@
-"""Progress on stderr: a bar for each running series in a terminal, now and then a line elsewhere.
+"""Progress of fetching on stderr: in a terminal a bar for each series, elsewhere a line every 5 s.
 
-Other lines on stderr also pass through this module, so that they do not break the bars.
+Notes and failures are printed through the same `ProgressDisplay`, so that they appear above the
+bars.
 """
 
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from onetape.core.printable import escape_unprintable
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
-#: Seconds between two lines of one series where there is no terminal.
+#: Minimum time between two lines of one series without a terminal, seconds.
 LINE_EVERY_SECONDS = 5.0
 
 
@@ -24,13 +25,19 @@ class ProgressDisplay:
     """Shows the progress of the series being fetched, and notes."""
 
     def __init__(self, bars: "Bars | None", *, shows_failures: bool) -> None:
-        """Show progress bars; without bars, print lines."""
+        """Create the display.
+
+        Args:
+            bars: The progress bars; None: there is no terminal, and lines are printed.
+            shows_failures: Whether `show_failure` prints.
+        """
         self._bars = bars
         self._shows_failures = shows_failures
         self._printed: set[str] = set()
+        """Lines that `note_once` printed."""
 
     def note(self, text: str) -> None:
-        """Print a line above the bars."""
+        """Print a line, above the bars if there are any."""
         if self._bars is None:
             note(text)
         else:
@@ -45,18 +52,21 @@ class ProgressDisplay:
             self.note(text)
 
     def show_failure(self, text: str) -> None:
-        """Print the reason why a series failed, once for all series that fail for this reason."""
+        """Print the reason why a series failed, once for all series with the same reason.
+
+        Nothing is printed for a run of a single series, whose error ends the program.
+        """
         if self._shows_failures:
             self.note_once(f"backfiller: {text}")
 
     def show_line(self, text: str) -> None:
-        """Print a line while progress bars are shown."""
+        """Print a line if there are progress bars; without a terminal, print nothing."""
         if self._bars is not None:
             self.note(text)
 
     @contextmanager
     def track_series(self, title: str) -> Generator[Progress]:
-        """Yield a function to report progress to, for as long as one series is fetched."""
+        """Yield the function that is called with the progress of one series; `title` names it."""
         if self._bars is None:
             yield _make_line_reporter(title)
             return
@@ -75,10 +85,10 @@ class ProgressDisplay:
 
 @contextmanager
 def open_progress_display(series: int) -> Generator[ProgressDisplay]:
-    """Yield the display of a run; afterwards only the notes stay on the terminal.
+    """Yield the display of a run; at its end the bars are removed, and printed lines stay.
 
     Args:
-        series: Number of series; the failure of a single one is the program's own last line.
+        series: Number of series of the run; failures are shown if there are several.
     """
     if not sys.stderr.isatty():
         yield ProgressDisplay(None, shows_failures=series > 1)
@@ -99,17 +109,18 @@ def _make_progress_bars() -> "Bars":
     )
     from rich.text import Text
 
-    class Rows(ProgressColumn):
+    class RowCountColumn(ProgressColumn):
         """Progress bar column: number of candles of the total."""
 
         def render(self, task: Task) -> Text:
+            """Return the text of the column, such as `1,000/5,000 rows`."""
             total = "?" if task.total is None else f"{task.total:,.0f}"
             return Text(f"{task.completed:,.0f}/{total} rows", justify="right")
 
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
-        Rows(),
+        RowCountColumn(),
         TextColumn("{task.fields[rate]}", justify="right"),
         TimeRemainingColumn(compact=True),
         console=Console(stderr=True),
@@ -118,7 +129,8 @@ def _make_progress_bars() -> "Bars":
     )
 
 
-def _make_line_reporter(title: str) -> Callable[[int, int], None]:
+def _make_line_reporter(title: str) -> Progress:
+    """Return a function that prints progress, at most once in `LINE_EVERY_SECONDS`."""
     began = last = time.monotonic()
 
     def report(done: int, total: int) -> None:

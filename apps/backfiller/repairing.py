@@ -1,4 +1,8 @@
-"""Repair gaps, rows that were never closed and rows that break a rule, from the exchange."""
+"""Repair what `verify` finds in stored series: missing candles, and invalid or unclosed rows.
+
+Invalid rows are moved to the quarantine; candles are fetched from the exchange. For `backfiller
+repair`.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +13,12 @@ from msgspec.structs import asdict
 
 from backfiller.backfill_job import BackfillJob
 from backfiller.fetch_plan import Range, join_ranges
-from backfiller.fetch_round import Ready, check_source, report_failure, run_for_each_exchange
+from backfiller.fetch_round import (
+    ReadyExchange,
+    check_source,
+    report_failure,
+    run_for_each_exchange,
+)
 from backfiller.gap_remedies import UnprovenGap
 from backfiller.progress import open_progress_display
 from backfiller.run_database import RunDatabase
@@ -30,19 +39,22 @@ from onetape.store.verify import Finding, verify
 
 #: Age from which a proof is checked by another request, market time, milliseconds.
 _OLD_PROOF_MS = 86_400_000
-NEVER_MS = 2**62
-#: Kinds of findings that a fetch repairs; others need rows removed first, or concern the file.
+#: A time later than every proof, milliseconds.
+_END_OF_TIME_MS = 2**62
+#: Kinds of findings that a fetch repairs.
 _FETCHED = ("gap", "forming row left behind")
+#: Kinds of findings whose rows are moved to the quarantine before the fetch.
 _UNSOUND = ("off-grid time", "high/low", "bad price", "bad volume")
 
 
-class Repaired(Struct, frozen=True):
+class RepairResult(Struct, frozen=True):
     """Result of the repair of one series."""
 
     key: SeriesKey
     findings: int
     """Number of unexplained findings before the repair."""
     inserted: int
+    """Number of fetched candles that were not stored before."""
     withdrawn: int
     """Number of rows moved from the candle store to the quarantine."""
     left: list[Finding]
@@ -72,17 +84,18 @@ class Repaired(Struct, frozen=True):
 
 
 def find_unexplained_findings(store: Store, keys: Sequence[SeriesKey]) -> list[Finding]:
-    """Return the unexplained findings of `verify`."""
+    """Return the findings of `verify` that are unexplained; some concern the file, not a series."""
     return [finding for finding in verify(store, keys) if not finding.explained]
 
 
 async def repair_series(
     exchange: RestExchange, store: Store, key: SeriesKey, *, all_gaps: bool = False
-) -> Repaired:
+) -> RepairResult:
     """Repair one series with the candles that the exchange supplies.
 
-    A row that breaks a rule goes to quarantine before its candle is requested: a kill in between
-    leaves a gap that the next run fills. Proven gaps are requested again once they are a day old.
+    A row that breaks a rule is moved to the quarantine before its candle is requested: a kill in
+    between leaves a gap that the next run fills. Gaps whose proof is more than a day old are
+    requested again.
 
     Args:
         exchange: Exchange of the candles.
@@ -95,44 +108,56 @@ async def repair_series(
         ExchangeRefused: the exchange refused the request.
         StoreError: the file cannot be written.
     """
-    findings = [one for one in find_unexplained_findings(store, [key]) if one.key == key]
+    findings = _find_series_findings(store, key)
     seen_ms, withdrawn, inserted = exchange.now_ms(), 0, 0
-    for one in findings:
-        if one.kind in _UNSOUND:
-            withdrawn += quarantine_unsound_rows(store, key, one.start, one.end, seen_ms=seen_ms)
+    for finding in findings:
+        if finding.kind in _UNSOUND:
+            withdrawn += quarantine_unsound_rows(
+                store, key, finding.start, finding.end, seen_ms=seen_ms
+            )
     for start, end in _make_fetch_ranges(findings, key, exchange.quirks.page_limit):
         report = await fetch_closed(exchange, store, key, start=start, end=end)
         inserted += report.inserted
     stored = read_closed_range(store, key)
     if stored is not None:
-        before_ms = NEVER_MS if all_gaps else seen_ms - _OLD_PROOF_MS
+        before_ms = _END_OF_TIME_MS if all_gaps else seen_ms - _OLD_PROOF_MS
         confirmed = await confirm_gaps(
             exchange, store, key, start=stored[0], end=stored[1], requested_before_ms=before_ms
         )
         inserted += confirmed.inserted
-    for one in findings:
-        if one.kind == "forming row left behind" and not find_unexplained(
-            store, key, [(one.start, one.end)]
+    for finding in findings:
+        if finding.kind == "forming row left behind" and not find_unexplained(
+            store, key, [(finding.start, finding.end)]
         ):
             # The exchange is proven to lack this candle, so that no source will ever close it.
-            withdrawn += quarantine_forming_rows(store, key, one.start, one.end, seen_ms=seen_ms)
-    left = [one for one in find_unexplained_findings(store, [key]) if one.key == key]
+            withdrawn += quarantine_forming_rows(
+                store, key, finding.start, finding.end, seen_ms=seen_ms
+            )
+    left = _find_series_findings(store, key)
     gaps = [
-        UnprovenGap.make_gap(key, one.start, one.candles, now_ms=seen_ms)
-        for one in left
-        if one.kind == "gap"
+        UnprovenGap.make_gap(key, finding.start, finding.candles, now_ms=seen_ms)
+        for finding in left
+        if finding.kind == "gap"
     ]
-    return Repaired(key, len(findings), inserted, withdrawn, left, gaps)
+    return RepairResult(key, len(findings), inserted, withdrawn, left, gaps)
+
+
+def _find_series_findings(store: Store, key: SeriesKey) -> list[Finding]:
+    """Return the unexplained findings of one series."""
+    return [finding for finding in find_unexplained_findings(store, [key]) if finding.key == key]
 
 
 def _make_fetch_ranges(findings: Sequence[Finding], key: SeriesKey, page_limit: int) -> list[Range]:
+    """Return the ranges to fetch for these findings, joined where that saves pages."""
     timeframe = Timeframe.parse(key.timeframe)
-    wanted = [
-        (timeframe.floor(one.start), timeframe.ceil(one.end))
-        for one in findings
-        if one.kind in _FETCHED or (one.kind in _UNSOUND and one.kind != "off-grid time")
+    # At an off-grid time no candle can open, so nothing replaces the row.
+    ranges = [
+        (timeframe.floor(finding.start), timeframe.ceil(finding.end))
+        for finding in findings
+        if finding.kind in _FETCHED
+        or (finding.kind in _UNSOUND and finding.kind != "off-grid time")
     ]
-    return join_ranges(sorted(wanted), timeframe, page_limit)
+    return join_ranges(sorted(ranges), timeframe, page_limit)
 
 
 def check_undamaged(findings: Sequence[Finding], path: Path) -> None:
@@ -141,32 +166,35 @@ def check_undamaged(findings: Sequence[Finding], path: Path) -> None:
     Raises:
         StoreError: the file is damaged.
     """
-    for one in findings:
-        if one.kind == "quick_check":
+    for finding in findings:
+        if finding.kind == "quick_check":
             raise StoreError(
-                f"{path} is damaged ({one.text}); no fetch repairs that; put a backup there: "
+                f"{path} is damaged ({finding.text}); no fetch repairs that; put a backup there: "
                 "uv run backfiller restore FILE"
             )
 
 
 async def repair_all(
     job: BackfillJob, endpoints: Mapping[str, Endpoint], store: Store, *, all_gaps: bool
-) -> list[Repaired | SeriesFailure]:
+) -> list[RepairResult | SeriesFailure]:
     """Repair every series of a job; a series that the exchange refuses does not stop the others.
 
     Args:
         job: The series.
-        endpoints: Endpoints of the exchanges.
-        store: The open database.
+        endpoints: Endpoint of each exchange, by its id.
+        store: The open database; it stays open.
         all_gaps: Request every explained gap again, however new.
+
+    Returns:
+        The result of each series, or the error that prevented it, in the job's order.
 
     Raises:
         StoreError: the file cannot be written.
     """
 
-    async def repair(ready: Ready) -> list[Repaired | SeriesFailure]:
+    async def repair(ready: ReadyExchange) -> list[RepairResult | SeriesFailure]:
         await check_source(endpoints[ready.exchange.endpoint.exchange], store)
-        done: list[Repaired | SeriesFailure] = []
+        done: list[RepairResult | SeriesFailure] = []
         for key in ready.keys:
             try:
                 done.append(await repair_series(ready.exchange, store, key, all_gaps=all_gaps))

@@ -1,4 +1,7 @@
-"""Build candles of a higher timeframe from stored candles, and store the missing ones."""
+"""Build candles of a higher timeframe from stored candles, and store the missing ones.
+
+For `backfiller resample`. A window is the range of time of one candle of the higher timeframe.
+"""
 
 import time
 from bisect import bisect_left, bisect_right
@@ -9,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 from numpy.typing import NDArray
 
+from backfiller.candle_comparison import count_different_candles
 from onetape.core.candles import LATEST_TIMESTAMP, Candles, IntArray, SeriesKey
 from onetape.core.clock import format_utc
 from onetape.core.message_text import format_count
@@ -30,8 +34,8 @@ from onetape.store.gaps import (
 from onetape.store.reading import read_closed_between
 
 
-class Resampled(Struct, frozen=True):
-    """Result of resampling one series. Times are epoch seconds, the range is half-open."""
+class ResampleResult(Struct, frozen=True):
+    """Result of resampling one series."""
 
     exchange: str
     symbol: str
@@ -40,9 +44,13 @@ class Resampled(Struct, frozen=True):
     into: str
     """Timeframe of the candles that are built."""
     start: int
+    """Open of the first built candle, epoch seconds; 0: none was built."""
     end: int
+    """End of the last built candle, epoch seconds; 0: none was built."""
     built: int
+    """Number of candles built, stored or not."""
     inserted: int
+    """Number of built candles that were not stored before."""
     present: int
     """Number of candles that were stored before, which stay as they are."""
     different: int
@@ -50,10 +58,11 @@ class Resampled(Struct, frozen=True):
     built_over_gaps: int
     """Number of candles built although lower-timeframe candles are missing."""
     left_out: int
-    """Candles not built, because lower-timeframe candles are missing for an unknown reason."""
+    """Number of candles not built: lower-timeframe candles are missing for an unknown reason."""
     gaps: int
-    """Gaps of the higher timeframe in the range."""
+    """Number of gaps of the higher timeframe in the range."""
     seconds: float
+    """Duration."""
 
     def format_line(self) -> str:
         """Return the summary in one line."""
@@ -68,7 +77,7 @@ class Resampled(Struct, frozen=True):
         )
         parts = [
             f"{self.inserted:,} new",
-            *(f"{count:,} {what}" for count, what in notable if count),
+            *(f"{count:,} {description}" for count, description in notable if count),
             format_count(self.gaps, "gap") if self.gaps else "no gaps",
             f"{self.seconds:.1f} s",
         ]
@@ -84,12 +93,12 @@ class Resampled(Struct, frozen=True):
 
 def resample_series(
     store: Store, key: SeriesKey, into: Timeframe, *, allow_gaps: bool, now_ms: int
-) -> Resampled:
+) -> ResampleResult:
     """Store the closed candles of `into` that can be built from a series and that the store lacks.
 
-    A window with a gap that the exchange is known to have is built as the exchange builds it. A
-    window with any other gap would be wrong, and so would the first one if the series begins
-    inside.
+    A window with candles that the exchange does not have either is built from the others, as the
+    exchange does. A window with any other gap is left out, and so is the first window if the series
+    begins inside it.
 
     Args:
         store: The open database.
@@ -115,7 +124,7 @@ def resample_series(
             built.timestamp, _find_doubtful_ranges(store, key, candles, into, gaps), into
         )
     usable = built.take(np.flatnonzero(certain))
-    summary = Resampled(
+    summary = ResampleResult(
         key.exchange, key.symbol, key.timeframe, into.name, start=0, end=0, built=len(usable),
         inserted=0, present=0, different=0, built_over_gaps=0, left_out=len(built) - len(usable),
         gaps=0, seconds=0.0,
@@ -129,7 +138,7 @@ def resample_series(
         store, higher_key, usable.take(np.flatnonzero(new)), source="resample", seen_ms=now_ms
     )
     large_gaps = read_gaps(store, higher_key, start=start, end=end)
-    _carry_over(store, higher_key, large_gaps, gaps)
+    _store_gap_causes(store, higher_key, large_gaps, gaps)
     incomplete = find_incomplete_windows(candles, small, into)
     return replace(
         summary,
@@ -137,7 +146,7 @@ def resample_series(
         end=end,
         inserted=report.inserted,
         present=len(usable) - report.inserted,
-        different=_count_different_candles(usable, stored),
+        different=count_different_candles(usable, stored),
         built_over_gaps=int(np.isin(usable.timestamp, incomplete).sum()),
         gaps=len(large_gaps),
         seconds=round(time.monotonic() - began, 3),
@@ -169,8 +178,15 @@ def _mark_certain_windows(
     return certain
 
 
-def _carry_over(store: Store, key: SeriesKey, large_gaps: list[Gap], gaps: list[Gap]) -> None:
-    """Store each new gap with the cause by which its source candles are missing."""
+def _store_gap_causes(store: Store, key: SeriesKey, large_gaps: list[Gap], gaps: list[Gap]) -> None:
+    """Store each new gap of the higher timeframe with the cause of the gaps below it.
+
+    Args:
+        store: The open database.
+        key: Series of the higher timeframe.
+        large_gaps: Its gaps.
+        gaps: Gaps of the source series, by time.
+    """
     known: dict[tuple[GapState, int, str | None], list[tuple[int, int]]] = {}
     for large_gap in large_gaps:
         low = bisect_right(gaps, large_gap.start, key=lambda gap: gap.end)
@@ -189,17 +205,8 @@ def _carry_over(store: Store, key: SeriesKey, large_gaps: list[Gap], gaps: list[
 
 
 def _combine_gap_states(states: set[GapState]) -> GapState | None:
-    """Return the gap state of a candle whose source candles are missing for several causes."""
+    """Return the state of a gap over source gaps with these states; None: unproven."""
     if states <= {CONFIRMED, NO_TRADES, ACCEPTED}:
-        # If a part was accepted by a person, the whole counts as accepted.
-        return next((one for one in (ACCEPTED, NO_TRADES, CONFIRMED) if one in states), None)
+        # Of several explained states, the one with the least proof counts.
+        return next((state for state in (ACCEPTED, NO_TRADES, CONFIRMED) if state in states), None)
     return UNKNOWN_IMPORT if UNKNOWN_IMPORT in states else None
-
-
-def _count_different_candles(built: Candles, stored: Candles) -> int:
-    """Return the number of candles whose built and stored values differ."""
-    _, ours, theirs = np.intersect1d(built.timestamp, stored.timestamp, return_indices=True)
-    equal = np.ones(len(ours), dtype=np.bool_)
-    for name in ("open", "high", "low", "close", "volume"):
-        equal &= getattr(built, name)[ours] == getattr(stored, name)[theirs]
-    return int(np.count_nonzero(~equal))

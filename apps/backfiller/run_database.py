@@ -1,4 +1,8 @@
-"""The database of a backfiller run: checked before any request, created with its first row."""
+"""`RunDatabase`: the database of a backfiller run.
+
+An existing file is opened and checked before any request. A new one is created only when the first
+candles are to be stored, so that a failed run leaves no empty file.
+"""
 
 from pathlib import Path
 
@@ -11,7 +15,7 @@ from onetape.store.database import Store, open_if_exists, open_store
 
 
 class RunDatabase:
-    """The candle store of a run, created with its first row; all series use one connection."""
+    """The database file of a run; all series use one connection to it."""
 
     def __init__(self, path: Path, exchange: str, store: Store | None = None) -> None:
         """Open the database file if it exists.
@@ -20,16 +24,16 @@ class RunDatabase:
             path: The database.
             exchange: One of the exchanges whose candles the file shall hold; the simulator's have a
                 separate file.
-            store: The open database, which stays the caller's to close; None: the file is opened
-                here, and closed by `close`.
+            store: The open file, which the caller closes; None: the file is opened here.
 
         Raises:
             StoreError: the file is damaged, no Onetape database, or holds candles of the other
                 kind.
         """
         self._path = path
-        self._is_callers_store = store is not None
-        self._waiting: list[RestExchange] = []
+        self._unshared: list[RestExchange] = []
+        """Exchanges whose bans and budget are shared once the file exists."""
+        self._closes_store = store is None
         self.store: Store | None = store or open_if_exists(path)
         """The open database; None: the file does not exist yet."""
         try:
@@ -44,7 +48,7 @@ class RunDatabase:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the database file."""
+        """Close the database file if it was opened here."""
         self.close()
 
     def get_or_open_store(self) -> Store:
@@ -56,17 +60,17 @@ class RunDatabase:
         """
         if self.store is None:
             self.store = open_store(self._path, create=True)
-            for exchange in self._waiting:
+            for exchange in self._unshared:
                 self.share_rate_limit_bans(exchange)
         return self.store
 
     def share_rate_limit_bans(self, exchange: RestExchange) -> None:
-        """Share the bans and the request budget of an exchange with all processes on the file.
+        """Share the rate limit bans and the request budget of an exchange through the file.
 
-        Without a file, they are shared once the file is created.
+        All processes that use the file obey them. Without a file, this happens once it is created.
         """
         if self.store is None:
-            self._waiting.append(exchange)
+            self._unshared.append(exchange)
         else:
             name = exchange.endpoint.exchange
             exchange.share_rate_limit_bans(StoredRateLimitBans(self.store, name))
@@ -74,5 +78,5 @@ class RunDatabase:
 
     def close(self) -> None:
         """Close the database file if it was opened here."""
-        if self.store is not None and not self._is_callers_store:
+        if self.store is not None and self._closes_store:
             self.store.close()

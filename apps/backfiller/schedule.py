@@ -1,4 +1,4 @@
-"""`--every`: run again and again, at the starts of an interval counted in UTC."""
+"""`backfiller --every`: run repeatedly, shortly after the starts of an interval in UTC."""
 
 from collections.abc import Awaitable, Callable
 from random import Random
@@ -8,14 +8,16 @@ from onetape.core.clock import Clock, format_utc
 from onetape.core.errors import ExchangeError, OnetapeError
 from onetape.core.timeframes import Timeframe
 
-#: A candle that just closed may not be final for up to ten seconds.
+#: Delay of a run after the start of an interval, seconds: a candle that has just closed may change
+#: for up to ten seconds.
 AFTER_CLOSE_SECONDS: Final = 12.0
-#: Many backfillers would otherwise send requests in one moment.
+#: Maximum random delay in addition, seconds: without it, many backfillers send requests at once.
 JITTER_SECONDS: Final = 20.0
-#: Maximum part of an interval that both delays together take.
+#: Maximum share of an interval that both delays take together; they are shortened to it.
 MOST_OF_INTERVAL: Final = 0.2
-#: Longest sleep, seconds: after a suspension of the computer the delay is noticed this soon.
-NAP_SECONDS: Final = 30.0
+#: Longest single sleep, seconds. The clock is read after each one, so that a run is at most this
+#: late after a suspension of the computer.
+LONGEST_SLEEP_SECONDS: Final = 30.0
 
 
 def compute_next_run_ms(now_ms: int, every: Timeframe, random: Random) -> int:
@@ -23,7 +25,7 @@ def compute_next_run_ms(now_ms: int, every: Timeframe, random: Random) -> int:
 
     Args:
         now_ms: Current time, epoch milliseconds.
-        every: The interval; months and weeks begin as candles do.
+        every: The interval; it starts when a candle of this timeframe opens.
         random: Random numbers of the jitter.
     """
     start_ms = every.next(now_ms // 1_000) * 1_000
@@ -43,18 +45,18 @@ async def run_every(
 ) -> NoReturn:
     """Run at once, then at each start of the interval, forever; a run that fails is reported.
 
-    After a run that takes longer than the interval, the next run waits for the next start.
+    Starts that pass while a run takes longer than the interval are left out.
 
     Args:
         every: The interval.
-        run: One run.
+        run: Does one run.
         clock: Clock that the interval is measured by.
         random: Random numbers of the jitter.
-        pause: Waits, in seconds.
-        note: Called with the time of the next run, and with the reason why one failed.
+        pause: Sleeps for a number of seconds.
+        note: Prints a line: the time of the next run, or the reason why one failed.
 
     Raises:
-        OnetapeError: the first run failed for a reason that does not pass.
+        OnetapeError: the first run failed, and not because of the exchange.
     """
     is_first = True
     while True:
@@ -68,4 +70,4 @@ async def run_every(
         due_ms = compute_next_run_ms(clock.now_ms(), every, random)
         note(f"next run: {format_utc(due_ms // 1_000)} UTC")
         while (left := clock.wall_seconds(due_ms - clock.now_ms())) > 0:
-            await pause(min(left, NAP_SECONDS))
+            await pause(min(left, LONGEST_SLEEP_SECONDS))

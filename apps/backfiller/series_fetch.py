@@ -1,4 +1,4 @@
-"""Fetch the missing candles of one series into the store."""
+"""Fetch the missing candles of one series into the store; `FetchSummary` is the result."""
 
 import time
 from collections.abc import Callable
@@ -23,38 +23,44 @@ from onetape.store.candles import read_candle_at, read_closed_range
 from onetape.store.database import Store
 from onetape.store.gaps import read_gaps
 
-#: Called after each page with the number of requested candles of the plan, and the total.
+#: Called after each page with the number of candles of the plan requested so far, and their total.
 Progress = Callable[[int, int], None]
 
 
-class Summary(Struct, frozen=True):
-    """Result of one run for one series. Times are epoch seconds, ranges half-open."""
+class FetchSummary(Struct, frozen=True):
+    """Result of one run for one series; counts of candles are of the requested range."""
 
     exchange: str
     symbol: str
     timeframe: str
     start: int
+    """Start of the range, epoch seconds."""
     end: int
-    """End of the range, after the newest closed candle, epoch seconds."""
+    """End of the range, exclusive: at most the end of the newest closed candle, epoch seconds."""
     stored: int
-    """Candles of the range that the candle store holds now."""
+    """Number of candles that the store holds now."""
     inserted: int
+    """Number of candles that were not stored before."""
     present: int
+    """Number of fetched candles that were stored before."""
     revised: int
-    """Candles whose fetched value differs from the stored one, and is in the revision ledger."""
+    """Number of candles whose fetched values differ from the stored ones (see revisions)."""
     quarantined: int
+    """Number of refused rows."""
     missing: int
-    """Candles of the range that are missing between two stored ones."""
+    """Number of candles that are missing between two stored ones."""
     gaps: int
     """Number of missing ranges, each with one cause."""
     unproven: int
-    """Missing candles whose cause is unknown."""
+    """Number of missing candles whose cause is unknown."""
     before: int
-    """Candles of the range before the first stored one."""
+    """Number of candles before the first stored one."""
     after: int
-    """Candles of the range after the last stored one."""
+    """Number of candles after the last stored one."""
     pages: int
+    """Number of requests."""
     seconds: float
+    """Duration."""
     unproven_gaps: list[UnprovenGap]
     """Missing ranges whose cause is unknown."""
 
@@ -108,8 +114,18 @@ async def fetch_series(
     start: int,
     end: int | None,
     progress: Progress,
-) -> Summary:
+) -> FetchSummary:
     """Fetch the closed candles of `[start, end)` that the store lacks, and store each page.
+
+    Gaps whose cause is not proven yet are requested once more after that.
+
+    Args:
+        exchange: The exchange.
+        store: The open database.
+        key: The series.
+        start: Start of the range, epoch seconds.
+        end: End of the range, epoch seconds, exclusive; None: the newest closed candle.
+        progress: Called after each page.
 
     Raises:
         ExchangeUnreachable: the exchange stopped responding; candles that were stored stay.
@@ -122,19 +138,19 @@ async def fetch_series(
     plan = plan_series(exchange, store, key, start=start, end=end)
     fetched, done = FetchReport(), 0
     refused: dict[Candle, str] = {}
-    for part_start, part_end in plan.ranges:
+    for range_start, range_end in plan.ranges:
 
-        def report(page: Page, before: int = done, since: int = part_start) -> None:
+        def report(page: Page, before: int = done, since: int = range_start) -> None:
             progress(before + timeframe.count_between(since, page.covered_until), plan.candles)
             refused.update(page.refused)
 
-        # One candle of overlap with the stored candles, so that a late revision is found.
-        overlaps = part_start > plan.start and read_candle_at(store, key, part_start) is None
-        first = timeframe.shift(part_start, -1) if overlaps else part_start
+        # The stored candle before the range is read again, so that a late revision is found.
+        overlaps = range_start > plan.start and read_candle_at(store, key, range_start) is None
+        first = timeframe.shift(range_start, -1) if overlaps else range_start
         fetched = fetched.merge_with(
-            await fetch_closed(exchange, store, key, start=first, end=part_end, on_page=report)
+            await fetch_closed(exchange, store, key, start=first, end=range_end, on_page=report)
         )
-        done += timeframe.count_between(part_start, part_end)
+        done += timeframe.count_between(range_start, range_end)
     if refused and not fetched.inserted + fetched.present:
         raise RowsRefused(f"{key}: {_describe_refused_candles(refused, timeframe)}")
     fetched = fetched.merge_with(
@@ -157,13 +173,13 @@ def _make_summary(
     *,
     seconds: float,
     now_ms: int,
-) -> Summary:
+) -> FetchSummary:
     timeframe = Timeframe.parse(key.timeframe)
-    wanted = timeframe.count_between(plan.start, plan.end)
+    requested = timeframe.count_between(plan.start, plan.end)
     stored = read_closed_range(store, key)
     before = after = 0
     if stored is None:
-        before = wanted
+        before = requested
     else:
         before = timeframe.count_between(plan.start, min(max(stored[0], plan.start), plan.end))
         last = min(max(timeframe.next(stored[1]), plan.start), plan.end)
@@ -171,13 +187,13 @@ def _make_summary(
     gaps = read_gaps(store, key, start=plan.start, end=plan.end)
     missing = sum(gap.candles for gap in gaps)
     unknown = [gap for gap in gaps if not gap.is_explained]
-    return Summary(
+    return FetchSummary(
         exchange=key.exchange,
         symbol=key.symbol,
         timeframe=key.timeframe,
         start=plan.start,
         end=plan.end,
-        stored=wanted - missing - before - after,
+        stored=requested - missing - before - after,
         inserted=fetched.inserted,
         present=fetched.present,
         revised=fetched.revised,

@@ -1,4 +1,4 @@
-"""Settings of the backfiller: in config/backfiller.yaml, the environment or by flags."""
+"""Settings of the backfiller, from config/backfiller.yaml, the environment or flags."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,6 +1,7 @@
-"""The console script of the backfiller.
+"""The console script of the backfiller: it starts `main` and handles signals until then.
 
-With --every, a signal before the first run ends the program without a traceback.
+Importing the program takes a moment. With --every, a signal during it ends the program with exit
+code 0, as a signal between two runs does.
 """
 
 import signal
@@ -17,7 +18,7 @@ def run() -> NoReturn:
 
 
 def stop_before_the_first_run(number: int, frame: object) -> None:
-    """Print the name of the received signal, and end."""
+    """Handle a signal: print its name, and exit with code 0."""
     del frame
     name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
     sys.stdout.write(f"{name}: stopped before the first run\n")

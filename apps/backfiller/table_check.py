@@ -1,4 +1,8 @@
-"""Read and check a whole table of a candle file, before any row is stored."""
+"""Read and check a whole table of a candle file, before any row is stored.
+
+The result is a `CheckedTable`. A few unsound rows are allowed (they are refused later); with many,
+the table was probably misread, and is refused as a whole.
+"""
 
 import time
 from collections import Counter
@@ -10,49 +14,56 @@ from msgspec import Struct
 from backfiller.formats.spool import Spool
 from backfiller.formats.table_kinds import find_better_column_order, has_swapped_open_and_close
 from backfiller.formats.table_reader import TableContents, read_table
-from backfiller.formats.table_series import Planned, Wanted, determine_timeframe
-from onetape.core.candles import Candle, Candles, SeriesKey, find_candle_faults
+from backfiller.formats.table_series import ImportFlags, PlannedTable, determine_timeframe
+from onetape.core.candles import Candle, SeriesKey, find_candle_faults
 from onetape.core.clock import format_utc
 from onetape.core.errors import DataError
 from onetape.core.message_text import format_count
 from onetape.core.timeframes import Timeframe
+from onetape.store.batches import get_candle
 
-#: Maximum refused rows of a table that is read correctly: `_FEW_ROWS`, or one in `_FEW_PART`.
+#: A table with at most `_FEW_ROWS` unsound rows, or one in `_FEW_PART`, counts as read correctly.
 _FEW_ROWS: Final = 5
 _FEW_PART: Final = 100
 
 
-class Table(Struct, frozen=True):
+class CheckedTable(Struct, frozen=True):
     """A table that was read and checked, and can be stored; `close` deletes its temporary file."""
 
     source: str
+    """Printable path of the file, or `ARCHIVE:MEMBER`."""
     key: SeriesKey
-    read: TableContents
+    contents: TableContents
     end: int
-    """First open time that is left out, epoch seconds."""
+    """Rows from this open time on are left out, epoch seconds."""
     first: int
     """Open of the first valid candle, epoch seconds."""
     last: int
     """Open of the last valid candle, epoch seconds."""
     repeated: int
+    """Number of rows that repeat another row exactly."""
     unfinished: int
+    """Number of candles that have not closed, and are left out."""
     dropped: int
+    """Number of candles left out by --drop-last: 0 or 1."""
     is_exchange_guessed: bool
+    """Whether the exchange is a guess from the style of the file's name."""
     is_kraken_archive: bool
+    """Whether the table is of Kraken's own archive."""
     seconds: float
     """Duration of reading the table, wall seconds."""
 
     def close(self) -> None:
         """Delete the temporary file of the rows."""
-        self.read.spool.close()
+        self.contents.spool.close()
 
 
-def read_planned(planned: Planned, wanted: Wanted, *, now_ms: int) -> Table:
-    """Read and check a table; nothing is written.
+def read_planned(planned: PlannedTable, flags: ImportFlags, *, now_ms: int) -> CheckedTable:
+    """Read and check a table; nothing is stored, and the caller closes the result.
 
     Args:
-        planned: The table.
-        wanted: Values of the flags.
+        planned: The table with its series.
+        flags: Values of the import's flags.
         now_ms: Market time, epoch milliseconds: a candle that ends later is left out.
 
     Raises:
@@ -63,43 +74,51 @@ def read_planned(planned: Planned, wanted: Wanted, *, now_ms: int) -> Table:
         ConfigurationError: pyarrow is needed and not installed, or the disk is full.
     """
     began = time.monotonic()
-    read = read_table(
-        planned.part, planned.symbol, wanted.read, is_symbol_flag=planned.is_symbol_flag
+    contents = read_table(
+        planned.table_file,
+        planned.symbol,
+        flags.read_options,
+        is_symbol_flag=planned.is_symbol_flag,
     )
     try:
-        return _check_table(planned, wanted, read, now_ms=now_ms, began=began)
+        return _check_table(planned, flags, contents, now_ms=now_ms, began=began)
     except BaseException:
-        read.spool.close()
+        contents.spool.close()
         raise
 
 
 def _check_table(
-    planned: Planned, wanted: Wanted, read: TableContents, *, now_ms: int, began: float
-) -> Table:
-    source = planned.part.source
-    times = _collect_times(read.spool)
+    planned: PlannedTable, flags: ImportFlags, contents: TableContents, *, now_ms: int, began: float
+) -> CheckedTable:
+    source = planned.table_file.source
+    times = _collect_times(contents.spool)
     if not times.rows:
-        row = f"; the first row: {read.unreadable_row}" if read.unreadable_row else ""
+        row = f"; the first row: {contents.unreadable_row}" if contents.unreadable_row else ""
         raise DataError(
-            f"{source}: none of {format_count(read.row_count, 'row')} has the time of a candle, "
-            f"its open in whole seconds{row}"
+            f"{source}: none of {format_count(contents.row_count, 'row')} has the time of a "
+            f"candle, its open in whole seconds{row}"
         )
     timeframe = determine_timeframe(planned, times.distances)
     key = SeriesKey(planned.exchange, planned.symbol, timeframe.name)
     now = timeframe.floor(now_ms // 1_000)
     # The forming candle at the end of a table was removed already: the range ends before it.
-    drops = wanted.drop_last and 0 <= times.last < now
+    drops = flags.drop_last and 0 <= times.last < now
     end = times.last if drops else now
-    sound = _check_rows(read, timeframe, end, has_header=read.notes.has_header, source=source)
-    return Table(
+    sound = _check_rows(
+        contents, timeframe, end, has_header=contents.notes.has_header, source=source
+    )
+    return CheckedTable(
         source=source,
         key=key,
-        read=read,
+        contents=contents,
         end=end,
         first=sound[0],
         last=sound[1],
-        repeated=read.row_count - read.priceless_rows - times.rows - read.spool.unreadable_rows,
-        unfinished=_count_from(read.spool, now),
+        repeated=contents.row_count
+        - contents.priceless_rows
+        - times.rows
+        - contents.spool.unreadable_rows,
+        unfinished=_count_from(contents.spool, now),
         dropped=int(drops),
         is_exchange_guessed=planned.is_guessed,
         is_kraken_archive=planned.is_kraken_archive,
@@ -111,6 +130,7 @@ class _ReadTimes(Struct, frozen=True):
     """The times of a table that could be read, each once."""
 
     rows: int
+    """Number of rows with a readable time; repeated rows count once."""
     last: int
     """Time of the last row, epoch seconds; -1 before the first row."""
     distances: dict[int, int]
@@ -130,6 +150,7 @@ def _collect_times(spool: Spool) -> _ReadTimes:
 
 
 def _count_from(spool: Spool, start: int) -> int:
+    """Return the number of rows whose time is `start` or later."""
     return sum(
         len(window) - int(np.searchsorted(window.timestamp, start))
         for window in spool.iterate_windows()
@@ -137,9 +158,16 @@ def _count_from(spool: Spool, start: int) -> int:
 
 
 def _check_rows(
-    read: TableContents, timeframe: Timeframe, end: int, *, has_header: bool, source: str
+    contents: TableContents, timeframe: Timeframe, end: int, *, has_header: bool, source: str
 ) -> tuple[int, int]:
     """Return the opens of the first and the last sound candle.
+
+    Args:
+        contents: The table.
+        timeframe: Timeframe of the candles.
+        end: Rows from this open time on are not checked, epoch seconds.
+        has_header: Whether the columns have names; without, their order is checked.
+        source: The table, for errors.
 
     Raises:
         DataError: no row is sound, or so many are unsound that the table was probably misread.
@@ -147,18 +175,20 @@ def _check_rows(
     faults: Counter[str] = Counter()
     first_fault: tuple[str, Candle] | None = None
     order: tuple[str, ...] | None = None
-    rows, first, last = read.spool.unreadable_rows, -1, -1
+    rows, first, last = contents.spool.unreadable_rows, -1, -1
     if rows:
-        faults[next(iter(find_candle_faults(read.spool.unreadable[:1], timeframe).values()))] = rows
-        first_fault = (next(iter(faults)), _get_candle(read.spool.unreadable, 0))
-    for window in read.spool.iterate_windows():
+        faults[
+            next(iter(find_candle_faults(contents.spool.unreadable[:1], timeframe).values()))
+        ] = rows
+        first_fault = (next(iter(faults)), get_candle(contents.spool.unreadable, 0))
+    for window in contents.spool.iterate_windows():
         candles = window[: int(np.searchsorted(window.timestamp, end))]
         found = find_candle_faults(candles, timeframe)
         rows += len(candles)
         faults.update(found.values())
         if found and first_fault is None:
             at, fault = next(iter(found.items()))
-            first_fault = (fault, _get_candle(candles, at))
+            first_fault = (fault, get_candle(candles, at))
         if found and order is None and not has_header:
             order = find_better_column_order(candles)
         if not has_header and not found and has_swapped_open_and_close(candles):
@@ -173,11 +203,11 @@ def _check_rows(
         wrong = order is not None or refused > compute_tolerated_rows(rows) or refused * 2 >= rows
         if wrong:
             raise _make_wrong_reading_error(
-                read, source, rows, refused, commonest, fault, order, timeframe
+                contents, source, rows, refused, commonest, fault, order, timeframe
             )
     if first < 0:
         raise DataError(
-            f"{source}: none of {format_count(read.row_count, 'row')} is a candle that is over"
+            f"{source}: none of {format_count(contents.row_count, 'row')} is a candle that is over"
         )
     return first, last
 
@@ -192,7 +222,7 @@ def _make_swapped_columns_error(source: str) -> DataError:
 
 
 def _make_wrong_reading_error(
-    read: TableContents,
+    contents: TableContents,
     source: str,
     rows: int,
     refused: int,
@@ -201,34 +231,42 @@ def _make_wrong_reading_error(
     order: tuple[str, ...] | None,
     timeframe: Timeframe,
 ) -> DataError:
-    """Return the error of a table with more than a few unsound rows."""
+    """Return the error of a table with more than a few unsound rows.
+
+    Args:
+        contents: The table.
+        source: Name of the table.
+        rows: Number of checked rows.
+        refused: Number of unsound ones among them.
+        commonest: The most frequent fault.
+        first: Fault and values of the first unsound row.
+        order: Order of columns in which more rows are sound; None: none is known.
+        timeframe: Timeframe of the candles.
+    """
     fault, candle = first
     unreadable = candle.timestamp < 0 or any(np.isnan(value) for value in candle[1:])
-    row = (read.unreadable_row if unreadable else None) or _format_row(candle)
+    row = (contents.unreadable_row if unreadable else None) or _format_row(candle)
     if refused == rows:
-        what = (
+        fault_text = (
             f"none of {format_count(rows, 'row')} is a valid {timeframe.name} candle that is over"
         )
     else:
-        what = f"{refused:,} of {format_count(rows, 'row')} are not valid {timeframe.name} candles"
+        fault_text = (
+            f"{refused:,} of {format_count(rows, 'row')} are not valid {timeframe.name} candles"
+        )
     hint = ""
     if order is not None:
         columns = ",".join(order)
         hint = f"; its columns may be {columns}: if they are, add --columns {columns}"
-    elif read.rows_outside_years:
+    elif contents.rows_outside_years:
         hint = (
             "; times before 2009 or after 2100 are read with --time-unit s (or ms, us, ns), the "
             "unit of their numbers"
         )
     return DataError(
-        f"{source}: {what}, so nothing of it was stored; the commonest fault: {commonest}; the "
-        f"first such row: {row} ({fault}){hint}"
+        f"{source}: {fault_text}, so nothing of it was stored; the commonest fault: {commonest}; "
+        f"the first such row: {row} ({fault}){hint}"
     )
-
-
-def _get_candle(candles: Candles, number: int) -> Candle:
-    columns = (candles.open, candles.high, candles.low, candles.close, candles.volume)
-    return Candle(int(candles.timestamp[number]), *(float(one[number]) for one in columns))
 
 
 def _format_row(candle: Candle) -> str:
@@ -238,5 +276,5 @@ def _format_row(candle: Candle) -> str:
 
 
 def compute_tolerated_rows(rows: int) -> int:
-    """Return the number of invalid rows that is allowed in a table that was read correctly."""
+    """Return the maximum number of invalid ones among `rows` rows of a table read correctly."""
     return max(_FEW_ROWS, rows // _FEW_PART)

@@ -1,4 +1,4 @@
-"""`backfiller backup` and `restore`: a copy of the database, and back."""
+"""`backfiller backup` and `backfiller restore`: copy the database, and replace it by a copy."""
 
 from pathlib import Path
 from typing import Annotated
@@ -47,7 +47,7 @@ def back_up(
         print_line(f"{path} is copied to {report.path}, {size}")
 
 
-def put_back(
+def restore_backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Backup to restore.")],
     *,
     exchange: options.Exchanges = None,

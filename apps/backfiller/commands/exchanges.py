@@ -22,19 +22,19 @@ def list_exchanges(
     from onetape.cli.output import print_json, print_line
     from onetape.exchange.catalogue import collect_exchange_facts
 
-    found = [one for one in collect_exchange_facts() if all_ or one.serves_candles]
+    found = [facts for facts in collect_exchange_facts() if all_ or facts.serves_candles]
     if json_:
-        print_json({"exchanges": [asdict(one) for one in found]})
+        print_json({"exchanges": [asdict(facts) for facts in found]})
         return
-    width = max(len(one.exchange) for one in found)
-    print_line(f"{'exchange':{width}}  per call  timeframes")
-    room = max(shutil.get_terminal_size((160, 24)).columns, width + 40)
-    for one in found:
-        count = "?" if one.page_limit is None else f"{one.page_limit:,}"
-        marks = ("*" if one.newest_only else "") + ("" if one.is_tried else "'")
-        head = f"{one.exchange:{width}}  {count + marks:>8}  "
-        names = " ".join(one.timeframes) if one.serves_candles else "no candles"
-        lines = textwrap.wrap(names, room - len(head)) or ["none"]
+    id_width = max(len(facts.exchange) for facts in found)
+    print_line(f"{'exchange':{id_width}}  per call  timeframes")
+    line_width = max(shutil.get_terminal_size((160, 24)).columns, id_width + 40)
+    for facts in found:
+        count = "?" if facts.page_limit is None else f"{facts.page_limit:,}"
+        marks = ("*" if facts.newest_only else "") + ("" if facts.is_tried else "'")
+        head = f"{facts.exchange:{id_width}}  {count + marks:>8}  "
+        names = " ".join(facts.timeframes) if facts.serves_candles else "no candles"
+        lines = textwrap.wrap(names, line_width - len(head)) or ["none"]
         print_line(head + f"\n{' ' * len(head)}".join(lines))
     print_line(
         f"{len(found)} exchanges. Per call: candles in one response; * the newest only, nothing "

@@ -107,10 +107,10 @@ def _parse_range(from_: str | None, to: str | None) -> tuple[int, int]:
 def _choose_one_series(
     store: "Store", exchange: str | None, symbol: str | None, timeframe: str | None
 ) -> "SeriesKey":
-    """Return the only series that the flags leave.
+    """Return the only stored series that matches the flags; a None matches all.
 
     Raises:
-        UsageError: there are several.
+        UsageError: several series match.
         DataError: no stored series fits the flags.
     """
     from onetape.core.errors import DataError, UsageError

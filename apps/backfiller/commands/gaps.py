@@ -1,4 +1,4 @@
-"""`backfiller gaps`: list every missing range with its evidence; accept gaps."""
+"""`backfiller gaps`: list every missing range and the known cause; accept gaps, or undo it."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -52,21 +52,21 @@ def list_gaps(
     from onetape.core.message_text import format_count
 
     reason = parse_reason_flags(accept, because, undo)
-    wanted = parse_range(accept or undo, "--accept" if accept else "--undo")
+    requested = parse_range(accept or undo, "--accept" if accept else "--undo")
     with open_database(db, config, exchange) as store:
         chosen = read_chosen_series(store, exchange, symbol, timeframe)
         changed: int | None = None
         if accept is not None:
             now_ms = SystemClock().now_ms()
-            changed = accept_gaps(store, chosen, wanted, reason=reason, now_ms=now_ms)
+            changed = accept_gaps(store, chosen, requested, reason=reason, now_ms=now_ms)
         elif undo is not None:
-            changed = undo_accepted(store, chosen, wanted)
+            changed = undo_accepted(store, chosen, requested)
         known = {key: read_known_gaps(store, key) for key in chosen}
         path = store.path
     found = {key: gaps for key, gaps in known.items() if gaps is not None}
     if json_:
         documents: list[dict[str, Any]] = [
-            {**asdict(key), **asdict(gap)} for key, gaps in found.items() for gap in gaps
+            _make_gap_document(key, gap) for key, gaps in found.items() for gap in gaps
         ]
         print_json({"database": path, "gaps": documents, "changed": changed})
         return
@@ -77,7 +77,15 @@ def list_gaps(
     print_line(f"database: {path}{done}")
 
 
+def _make_gap_document(key: "SeriesKey", gap: "Gap") -> dict[str, Any]:
+    """Return a gap for --json; the number of responses has the key `answers`."""
+    document = asdict(gap)
+    reason, responses = document.pop("reason"), document.pop("responses")
+    return {**asdict(key), **document, "answers": responses, "reason": reason}
+
+
 def _print_series(key: "SeriesKey", gaps: "list[Gap]") -> None:
+    """Print the gaps of one series as a table."""
     from onetape.cli.output import print_line
     from onetape.cli.tables import Column, fit_table
     from onetape.core.clock import format_utc
@@ -92,8 +100,8 @@ def _print_series(key: "SeriesKey", gaps: "list[Gap]") -> None:
         Column("to", [format_utc(gap.end) for gap in gaps]),
         Column("candles", [f"{gap.candles:,}" for gap in gaps], right=True),
         Column("state", [_describe_gap_state(gap) for gap in gaps], [gap.state for gap in gaps]),
-        Column("since", [_format_day_or_never(gap.since_ms) for gap in gaps]),
-        Column("last requested", [_format_day_or_never(gap.last_requested_ms) for gap in gaps], ()),
+        Column("since", [_format_day(gap.since_ms, "unknown") for gap in gaps]),
+        Column("last requested", [_format_day(gap.last_requested_ms, "never") for gap in gaps], ()),
     ]
     print_line(fit_table(columns))
 
@@ -110,7 +118,8 @@ def _describe_gap_state(gap: "Gap") -> str:
     return gap.state
 
 
-def _format_day_or_never(moment_ms: int | None) -> str:
+def _format_day(moment_ms: int | None, absent: str) -> str:
+    """Return the day of a time, UTC; `absent` is the text for None."""
     from onetape.core.clock import format_utc
 
-    return "never" if moment_ms is None else format_utc(moment_ms // 1_000)[:10]
+    return absent if moment_ms is None else format_utc(moment_ms // 1_000)[:10]

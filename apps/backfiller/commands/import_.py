@@ -1,4 +1,4 @@
-"""`backfiller import`: candles from files."""
+"""`backfiller import`: store the candles of files, one summary line for each table."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,8 +13,8 @@ from backfiller.commands.series_selection import (
 from onetape.cli import options
 
 if TYPE_CHECKING:
-    from backfiller.formats.table_series import Failed, Planned, Wanted
-    from backfiller.importing import Imported
+    from backfiller.formats.table_series import FailedTable, ImportFlags, PlannedTable
+    from backfiller.importing import ImportResult
 
 _Files = Annotated[
     list[Path],
@@ -60,7 +60,7 @@ _DropLast = Annotated[
         help="Leave out the last candle of each file: it may not have been complete.",
     ),
 ]
-#: Number of failures that are named in the last line.
+#: Maximum number of failed tables that the last line names.
 _MOST_NAMED = 5
 
 
@@ -88,34 +88,40 @@ def import_files(
     from backfiller.formats.table_series import plan_import
     from onetape.cli.output import print_json, print_line
 
-    wanted = _parse_wanted(
+    flags = _parse_flags(
         exchange, symbol, timeframe,
         time_unit=time_unit, timezone=timezone, columns=columns, spot=spot, drop_last=drop_last,
     )  # fmt: skip
     settings = load_backfiller_settings(db, config, None)
-    done: list[Imported] = []
-    with ExitStack() as room:
-        planned, failed = plan_import(files, wanted, room)
+    done: list[ImportResult] = []
+    with ExitStack() as archives:
+        planned, failed = plan_import(files, flags, archives)
         total = len(planned) + len(failed)
         if total > 1:
             for failure in failed:
                 _note_failure(failure)
-        exchanges = sorted({one.exchange for one in planned})
+        exchanges = sorted({table.exchange for table in planned})
         path = choose_database_file(settings.db, exchanges) if planned else None
         if path is not None:
-            done = _import_all(planned, wanted, path, failed, quiet=json_, is_single=total == 1)
+            done = _import_all(
+                planned, flags, path, failed, prints_lines=not json_, is_single=total == 1
+            )
     if total == 1 and failed and not done:
         raise failed[0].error
     if json_:
-        failures = [one.make_document() for one in failed]
-        files_done = [one.make_document() for one in done]
-        print_json({"database": path, "files": files_done, "failed": failures})
+        print_json(
+            {
+                "database": path,
+                "files": [result.make_document() for result in done],
+                "failed": [failure.make_document() for failure in failed],
+            }
+        )
     elif done:
         print_line(f"database: {path}")
     _raise_worst(failed, total)
 
 
-def _parse_wanted(
+def _parse_flags(
     exchange: str | None,
     symbol: str | None,
     timeframe: str | None,
@@ -125,7 +131,7 @@ def _parse_wanted(
     columns: str | None,
     spot: bool,
     drop_last: bool,
-) -> "Wanted":
+) -> "ImportFlags":
     """Return the flags of an import, parsed.
 
     Raises:
@@ -133,7 +139,7 @@ def _parse_wanted(
     """
     from backfiller.formats.column_roles import parse_columns
     from backfiller.formats.table_reader import ReadOptions
-    from backfiller.formats.table_series import Wanted
+    from backfiller.formats.table_series import ImportFlags
     from backfiller.formats.time_formats import ISO, UNITS, parse_time_zone
     from onetape.core.errors import UsageError
     from onetape.core.symbols import parse_spot_symbol
@@ -141,7 +147,7 @@ def _parse_wanted(
 
     if time_unit is not None and time_unit not in (*UNITS, ISO):
         raise UsageError(f"--time-unit {time_unit!r} is not one of s, ms, us, ns and iso")
-    return Wanted(
+    return ImportFlags(
         exchange,
         None if symbol is None else parse_spot_symbol(symbol),
         None if timeframe is None else Timeframe.parse(timeframe).name,
@@ -156,22 +162,30 @@ def _parse_wanted(
 
 
 def _import_all(
-    planned: "list[Planned]",
-    wanted: "Wanted",
+    planned: "list[PlannedTable]",
+    flags: "ImportFlags",
     path: Path,
-    failed: "list[Failed]",
+    failed: "list[FailedTable]",
     *,
-    quiet: bool,
+    prints_lines: bool,
     is_single: bool,
-) -> "list[Imported]":
-    """Read and store each table; those that cannot be imported are added to `failed`.
+) -> "list[ImportResult]":
+    """Read and store each table, and print its summary and notes.
+
+    Args:
+        planned: The tables.
+        flags: Flags of the import.
+        path: The database; it is created with the first table that can be read.
+        failed: Tables that cannot be imported are added to it.
+        prints_lines: Whether to print a summary line for each table.
+        is_single: Whether there is one table only, whose error is not printed here.
 
     Raises:
         StoreError: the database cannot be used.
     """
-    from contextlib import ExitStack
+    from contextlib import ExitStack, closing
 
-    from backfiller.formats.table_series import Failed
+    from backfiller.formats.table_series import FailedTable
     from backfiller.importing import store_table
     from backfiller.table_check import read_planned
     from onetape.cli.output import note, print_line, print_progress
@@ -180,48 +194,48 @@ def _import_all(
     from onetape.store.candles import ensure_store_kind
     from onetape.store.database import Store, open_store
 
-    done: list[Imported] = []
+    done: list[ImportResult] = []
     with ExitStack() as stack:
         store: Store | None = None
-        for one in planned:
-            print_progress(f"reading {one.part.source}")
+        for planned_table in planned:
+            source = planned_table.table_file.source
+            print_progress(f"reading {source}")
             now_ms = SystemClock().now_ms()
             try:
-                table = read_planned(one, wanted, now_ms=now_ms)
+                table = read_planned(planned_table, flags, now_ms=now_ms)
             except (DataError, UsageError, ConfigurationError) as error:
-                failed.append(Failed(one.part.source, error))
+                failed.append(FailedTable(source, error))
                 if not is_single:
                     _note_failure(failed[-1])
                 continue
-            with ExitStack() as room:
-                room.callback(table.close)
-                if store is None:  # only now: a file that cannot be read makes no database
+            with closing(table):
+                if store is None:  # only now, so that an unreadable file creates no database
                     store = stack.enter_context(open_store(path, create=True))
                 ensure_store_kind(store, table.key.exchange)
                 done.append(store_table(store, table, now_ms=now_ms))
             for line in done[-1].notes:
-                note(f"{one.part.source}: {line}")
-            if not quiet:
+                note(f"{source}: {line}")
+            if prints_lines:
                 print_line(done[-1].format_line())
             contradiction = done[-1].find_contradiction()
             if contradiction is not None:
-                failed.append(Failed(one.part.source, contradiction))
+                failed.append(FailedTable(source, contradiction))
                 if not is_single:
                     _note_failure(failed[-1])
     _note_guesses(done)
     return done
 
 
-def _note_guesses(done: "list[Imported]") -> None:
-    """Print a note for each exchange that is only guessed from the style of a file's name."""
+def _note_guesses(done: "list[ImportResult]") -> None:
+    """Print a note for each exchange that is a guess from the style of a file's name."""
     from collections import Counter
 
     from onetape.cli.output import note
     from onetape.core.message_text import format_count
 
-    guessed = Counter(one.exchange for one in done if one.is_exchange_guessed)
-    for exchange, count in guessed.items():
-        first = next(one for one in done if one.is_exchange_guessed and one.exchange == exchange)
+    guesses = [result for result in done if result.is_exchange_guessed]
+    for exchange, count in Counter(result.exchange for result in guesses).items():
+        first = next(result for result in guesses if result.exchange == exchange)
         more = f" and {format_count(count - 1, 'other table')}" if count > 1 else ""
         note(
             f"{Path(first.source).name}{more}: exchange {exchange} is a guess by the kind of name; "
@@ -229,17 +243,22 @@ def _note_guesses(done: "list[Imported]") -> None:
         )
 
 
-def _note_failure(failure: "Failed") -> None:
+def _note_failure(failure: "FailedTable") -> None:
     from onetape.cli.output import note
 
     note(f"backfiller: {failure.error}")
 
 
-def _raise_worst(failed: "list[Failed]", total: int) -> None:
-    """Raise one error for all failures; its class is the one with the highest exit code.
+def _raise_worst(failed: "list[FailedTable]", total: int) -> None:
+    """Raise one error for all failures; without any, return.
+
+    Args:
+        failed: The failed tables.
+        total: Number of all tables.
 
     Raises:
-        OnetapeError: a table could not be imported.
+        OnetapeError: error of the only table; of several tables, an error that names the failed
+            ones, of the class with the highest exit code.
     """
     from onetape.core.message_text import format_count
 
@@ -250,5 +269,5 @@ def _raise_worst(failed: "list[Failed]", total: int) -> None:
         raise worst
     names = ", ".join(Path(failure.source).name for failure in failed[:_MOST_NAMED])
     more = f" and {len(failed) - _MOST_NAMED:,} more" if len(failed) > _MOST_NAMED else ""
-    what = f"{len(failed):,} of {format_count(total, 'table')} could not be imported or need a look"
-    raise type(worst)(f"{what}: {names}{more}")
+    count = f"{len(failed):,} of {format_count(total, 'table')}"
+    raise type(worst)(f"{count} could not be imported or need a look: {names}{more}")

@@ -33,23 +33,24 @@ def list_series(
 
     with open_database(db, config, exchange) as store:
         found = read_chosen_summaries(store, exchange, symbol, timeframe)
-        gaps = [read_known_gaps(store, one.key) for one in found]
+        gaps = [read_known_gaps(store, summary.key) for summary in found]
         path = store.path
     if json_:
         documents = [
-            _make_series_document(one, known) for one, known in zip(found, gaps, strict=True)
+            _make_series_document(summary, known)
+            for summary, known in zip(found, gaps, strict=True)
         ]
         print_json({"database": path, "series": documents})
         return
     unproven = [_count_unproven_gaps(known) for known in gaps]
     columns = [
-        Column("series", [str(one.key) for one in found]),
-        _make_time_column("first", [one.first for one in found]),
-        _make_time_column("last", [one.last for one in found]),
-        Column("rows", [f"{one.rows:,}" for one in found], right=True),
+        Column("series", [str(summary.key) for summary in found]),
+        _make_time_column("first", [summary.first for summary in found]),
+        _make_time_column("last", [summary.last for summary in found]),
+        Column("rows", [f"{summary.rows:,}" for summary in found], right=True),
         Column("gaps", [_format_gap_count(known) for known in gaps], right=True),
         Column("open", ["?" if count is None else f"{count:,}" for count in unproven], right=True),
-        Column("source", ["+".join(one.sources) for one in found]),
+        Column("source", ["+".join(summary.sources) for summary in found]),
     ]
     print_line(fit_table(columns))
     if any(gaps):
@@ -57,17 +58,17 @@ def list_series(
     print_line(f"database: {path}")
 
 
-def _make_series_document(one: "SeriesSummary", gaps: "list[Gap] | None") -> dict[str, Any]:
-    """Return a series for --json; None stands for gaps that are not known."""
+def _make_series_document(summary: "SeriesSummary", gaps: "list[Gap] | None") -> dict[str, Any]:
+    """Return a series for --json; gaps are None if its timeframe is invalid."""
     return {
-        **asdict(one.key),
-        "first": one.first,
-        "last": one.last,
-        "rows": one.rows,
+        **asdict(summary.key),
+        "first": summary.first,
+        "last": summary.last,
+        "rows": summary.rows,
         "gaps": None if gaps is None else len(gaps),
         "missing": None if gaps is None else sum(gap.candles for gap in gaps),
         "unproven": _count_unproven_gaps(gaps),
-        "sources": one.sources,
+        "sources": summary.sources,
     }
 
 
@@ -76,13 +77,14 @@ def _count_unproven_gaps(gaps: "list[Gap] | None") -> int | None:
 
 
 def _format_gap_count(gaps: "list[Gap] | None") -> str:
+    """Return the number of gaps, and of their candles in parentheses; `?`: unknown."""
     if gaps is None:
         return "?"
     return f"{len(gaps):,} ({sum(gap.candles for gap in gaps):,})" if gaps else "0"
 
 
 def _make_time_column(title: str, moments: "list[int]") -> "Column":
-    """Return a column of times, which may be cut to days."""
+    """Return a column of times, epoch seconds; a narrow terminal shows only the days."""
     from onetape.cli.tables import Column
     from onetape.core.clock import format_day, format_utc
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from onetape.exchange.clients import Endpoint
     from onetape.exchange.markets import MarketInfo, Ticker
 
+#: Orders of the list.
 SORTS = ("volume", "spread", "symbol", "listed")
 
 
@@ -24,11 +25,12 @@ class MarketLine(Struct, frozen=True):
 
     market: "MarketInfo"
     ticker: "Ticker | None"
+    """Prices and volume; None: the exchange does not state them."""
     listed: int | None
     """Time of the listing, epoch seconds; None: unknown."""
 
     def make_sort_key(self, sort: str) -> tuple[Any, ...]:
-        """Return the sort key of a line; unknown values come last."""
+        """Return the sort key of a line; `sort` is one of `SORTS`, unknown values come last."""
         volume = self.ticker.quote_volume if self.ticker else None
         spread = self.ticker.spread if self.ticker else None
         value: float | None = {
@@ -66,7 +68,12 @@ def list_markets(
         str, typer.Option(metavar="BY", help="Order of the list: volume, spread, symbol or listed.")
     ] = "volume",
     limit: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Number of lines; each may need a request.")
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Number of lines; each may need a request (with --sort listed, each market).",
+        ),
     ] = 30,
     config: CONFIG = None,
     simulator_url: options.SimulatorUrl = None,
@@ -103,7 +110,13 @@ def list_markets(
 async def _fetch_market_lines(
     endpoint: "Endpoint", quote: str | None, sort: str, limit: int
 ) -> list[MarketLine]:
+    """Return the lines of the table, sorted.
+
+    The time of a listing that the exchange does not state needs a request for each line; to sort by
+    it, for each market.
+    """
     from onetape.cli.output import note, print_progress
+    from onetape.core.message_text import format_count
     from onetape.exchange.listing import fetch_listing_time
     from onetape.exchange.rest import RestExchange
 
@@ -118,6 +131,7 @@ async def _fetch_market_lines(
         lines = [MarketLine(each, tickers.get(each.symbol), each.listed) for each in markets]
         if sort != "listed":
             lines = sorted(lines, key=lambda line: line.make_sort_key(sort))[:limit]
+        print_progress(f"loading the listing times of {format_count(len(lines), 'market')}")
         dated = [
             MarketLine(
                 line.market, line.ticker, await fetch_listing_time(exchange, line.market.symbol)
@@ -138,12 +152,16 @@ def _format_market_table(lines: Sequence[MarketLine]) -> str:
         Column("symbol", [market.symbol for market in markets]),
         Column(
             "24 h volume",
-            ["" if one is None else f"{one:,.0f}" for one in volumes],
-            ["" if one is None else _format_short_amount(one) for one in volumes],
+            ["" if volume is None else f"{volume:,.0f}" for volume in volumes],
+            ["" if volume is None else _format_short_amount(volume) for volume in volumes],
             right=True,
             brief="24 h",
         ),
-        Column("spread", ["" if one is None else f"{one:.4%}" for one in spreads], right=True),
+        Column(
+            "spread",
+            ["" if spread is None else f"{spread:.4%}" for spread in spreads],
+            right=True,
+        ),
         Column("min order", [_format_least_order(market) for market in markets], right=True),
         Column(
             "price step",
@@ -169,6 +187,7 @@ def _format_market_table(lines: Sequence[MarketLine]) -> str:
 
 
 def _format_least_order(market: "MarketInfo") -> str:
+    """Return the smallest order: its value in quote currency, or its amount; empty: not stated."""
     trading_rules = market.trading_rules
     if trading_rules.min_notional:
         return f"{trading_rules.min_notional.normalize():f} {market.quote}"
@@ -188,6 +207,7 @@ def _format_percent(part: "Decimal | None") -> str:
 
 
 def _format_short_amount(amount: float) -> str:
+    """Return an amount such as `1.2 M`."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if amount >= size:
             return f"{amount / size:,.1f} {letter}"

@@ -1,4 +1,4 @@
-"""`backfiller quarantine`: rows that were refused, and why."""
+"""`backfiller quarantine`: list the rows that were refused, and why."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,30 +35,33 @@ def list_quarantine(
 
     is_chosen = make_series_filter(exchange, symbol, timeframe)
     with open_database(db, config, exchange) as store:
-        found = [one for one in read_refused_rows(store) if is_chosen(one.key)]
-        rows = [read_quarantined_rows(store, one.key, one.fault, limit) for one in found]
+        found = [refused for refused in read_refused_rows(store) if is_chosen(refused.key)]
+        rows = [
+            read_quarantined_rows(store, refused.key, refused.fault, limit) for refused in found
+        ]
         path = store.path
     if json_:
         faults = [
             {
-                **_make_quarantine_document(one),
+                **_make_quarantine_document(refused),
                 "rows": [_make_quarantine_document(row) for row in stored],
             }
-            for one, stored in zip(found, rows, strict=True)
+            for refused, stored in zip(found, rows, strict=True)
         ]
         print_json({"database": path, "faults": faults})
         return
-    for one, stored in zip(found, rows, strict=True):
-        print_line(f"{one.key}: {one.fault}: {format_count(one.refused, 'row')}")
+    for refused, stored in zip(found, rows, strict=True):
+        print_line(f"{refused.key}: {refused.fault}: {format_count(refused.refused, 'row')}")
         print_line(_format_row_table(stored))
-        if one.refused > len(stored):
-            print_line(f"{one.refused - len(stored):,} more (--limit)")
-    total = sum(one.refused for one in found)
+        if refused.refused > len(stored):
+            print_line(f"{refused.refused - len(stored):,} more (--limit)")
+    total = sum(refused.refused for refused in found)
     print_line(f"{path}: {format_count(total, 'refused row')}")
 
 
-def _make_quarantine_document(one: "RefusedRows | QuarantinedRow") -> dict[str, object]:
-    document = asdict(one)
+def _make_quarantine_document(refused: "RefusedRows | QuarantinedRow") -> dict[str, object]:
+    """Return a row, or a series with its reason, for --json."""
+    document = asdict(refused)
     key: SeriesKey = document.pop("key")
     return {**asdict(key), **document}
 
@@ -67,18 +70,18 @@ def _format_row_table(rows: "list[QuarantinedRow]") -> str:
     from onetape.cli.tables import Column, fit_table
     from onetape.core.clock import format_utc
 
-    def seen(moment_ms: int) -> str:
+    def format_ms(moment_ms: int) -> str:
         return format_utc(moment_ms // 1_000)
 
     columns = [
-        Column("candle", ["?" if one.timestamp is None else format_utc(one.timestamp)
-                          for one in rows]),
-        Column("times", [f"{one.times:,}" for one in rows], right=True),
-        Column("first seen", [seen(one.first_seen_ms) for one in rows], ()),
-        Column("last seen", [seen(one.last_seen_ms) for one in rows]),
-        Column("source", [one.source for one in rows], ()),
-        Column("row", [_shorten_text(one.payload, _SHOWN) for one in rows],
-               [_shorten_text(one.payload, _SHOWN // 2) for one in rows]),
+        Column("candle", ["?" if row.timestamp is None else format_utc(row.timestamp)
+                          for row in rows]),
+        Column("times", [f"{row.times:,}" for row in rows], right=True),
+        Column("first seen", [format_ms(row.first_seen_ms) for row in rows], ()),
+        Column("last seen", [format_ms(row.last_seen_ms) for row in rows]),
+        Column("source", [row.source for row in rows], ()),
+        Column("row", [_shorten_text(row.payload, _SHOWN) for row in rows],
+               [_shorten_text(row.payload, _SHOWN // 2) for row in rows]),
     ]  # fmt: skip
     return fit_table(columns)
 

@@ -1,4 +1,4 @@
-"""`backfiller repair`: fetch missing and faulty candles again."""
+"""`backfiller repair`: fix what `backfiller verify` finds, with candles from the exchange."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from backfiller.repairing import Repaired
+    from backfiller.repairing import RepairResult
     from onetape.core.candles import SeriesKey
     from onetape.store.database import Store
 
@@ -67,9 +67,9 @@ def repair_store(
         series_to_fetch = [
             key
             for key in keys
-            if any(one.key == key for one in findings) or _has_proofs(store, key)
+            if any(finding.key == key for finding in findings) or _has_explained_gaps(store, key)
         ]
-        outcomes: Sequence[Repaired | SeriesFailure] = []
+        outcomes: Sequence[RepairResult | SeriesFailure] = []
         if series_to_fetch:
             job = make_job_for_keys(
                 series_to_fetch, store.path, retry_seconds=settings.retry_seconds
@@ -78,46 +78,49 @@ def repair_store(
             outcomes = asyncio.run(repair_all(job, endpoints, store, all_gaps=gaps))
         accepted = 0
         if accept:
-            numbers = [one.id for key in keys for one in read_revisions(store, key)]
+            numbers = [revision.id for key in keys for revision in read_revisions(store, key)]
             accepted = accept_outranking(store, numbers, accepted_ms=SystemClock().now_ms())
         path = store.path
-    done = [one for one in outcomes if not isinstance(one, SeriesFailure)]
+    done = [outcome for outcome in outcomes if not isinstance(outcome, SeriesFailure)]
     raise_failures(outcomes, if_only_series=True)
     if json_:
-        failed = [one.make_document() for one in outcomes if isinstance(one, SeriesFailure)]
-        series = [one.make_document() for one in done]
+        failed = [
+            outcome.make_document() for outcome in outcomes if isinstance(outcome, SeriesFailure)
+        ]
+        series = [result.make_document() for result in done]
         print_json({"database": path, "series": series, "failed": failed, "accepted": accepted})
     else:
-        for one in done:
-            if one.findings or one.inserted:
-                print_line(one.format_line())
+        for result in done:
+            if result.findings or result.inserted:
+                print_line(result.format_line())
         revised = f", {format_count(accepted, 'revision')} accepted" if accept else ""
-        found = sum(one.findings > 0 for one in done)
+        found = sum(result.findings > 0 for result in done)
         print_line(f"{path}: {found} of {len(keys)} series had findings{revised}")
     raise_failures(outcomes)
     _raise_remaining_findings(done, path)
 
 
-def _has_proofs(store: "Store", key: "SeriesKey") -> bool:
-    """Return whether a series has explained gaps, whose proofs are tested again."""
+def _has_explained_gaps(store: "Store", key: "SeriesKey") -> bool:
+    """Return whether a series has explained gaps, which may be requested again."""
     from onetape.store.gaps import read_explained_gaps
 
     return bool(read_explained_gaps(store, key))
 
 
-def _raise_remaining_findings(done: "list[Repaired]", path: "Path") -> None:
+def _raise_remaining_findings(done: "list[RepairResult]", path: "Path") -> None:
     """Raise an error if a repaired series still has an unexplained finding.
 
     Raises:
-        DataError: a finding is still unexplained.
+        CandleGapError: only unproven gaps are left.
+        DataError: another finding is left.
     """
     from backfiller.gap_remedies import describe_unproven_gaps
     from onetape.core.errors import CandleGapError, DataError
     from onetape.core.message_text import format_count
     from onetape.history.gaps import PROOF_INTERVAL_MS
 
-    left = [finding for one in done for finding in one.left]
-    gaps = [gap for one in done for gap in one.unproven_gaps]
+    left = [finding for result in done for finding in result.left]
+    gaps = [gap for result in done for gap in result.unproven_gaps]
     if left and len(left) == len(gaps):
         raise CandleGapError(
             describe_unproven_gaps(gaps, path, minutes=PROOF_INTERVAL_MS // 60_000)

@@ -1,4 +1,4 @@
-"""`backfiller resample`: candles of a higher timeframe from lower ones."""
+"""`backfiller resample`: build candles of a higher timeframe from stored ones, and store them."""
 
 from typing import Annotated
 
@@ -34,7 +34,7 @@ def resample_stored(
     json_: options.Json = False,
 ) -> None:
     """Build missing candles of a higher timeframe from stored candles, as Binance does."""
-    from backfiller.resampling import Resampled, resample_series
+    from backfiller.resampling import ResampleResult, resample_series
     from onetape.cli.output import print_json, print_line
     from onetape.core.clock import SystemClock
     from onetape.core.errors import DataError
@@ -45,7 +45,7 @@ def resample_stored(
     higher_timeframes = [Timeframe.parse(name) for name in dict.fromkeys(into)]
     for each in higher_timeframes:
         check_multiple(small, each)
-    done: list[Resampled] = []
+    done: list[ResampleResult] = []
     with open_database(db, config, exchange) as store:
         keys = read_chosen_series(store, exchange, symbol, [small.name])
         if not keys:
@@ -58,6 +58,6 @@ def resample_stored(
                     print_line(done[-1].format_line())
         path = store.path
     if json_:
-        print_json({"database": path, "series": [one.make_document() for one in done]})
+        print_json({"database": path, "series": [result.make_document() for result in done]})
     else:
         print_line(f"database: {path}")

@@ -1,4 +1,4 @@
-"""`backfiller revisions`: values that an exchange changed after the close."""
+"""`backfiller revisions`: list and accept later values of candles that differ from stored ones."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,7 +42,7 @@ def list_revisions(
     from onetape.store.revisions import accept as accept_revisions
     from onetape.store.revisions import accept_outranking, read_revisions
 
-    numbers = _parse_revision_numbers(accept or [])
+    ids = _parse_revision_ids(accept or [])
     if force and (not accept or "all" in accept):
         raise UsageError("--force needs the numbers of revisions: --accept ID --force")
     with open_database(db, config, exchange) as store:
@@ -50,44 +50,46 @@ def list_revisions(
         accepted: int | None = None
         if accept:
             now_ms = SystemClock().now_ms()
-            accepted = accept_revisions(store, numbers, accepted_ms=now_ms, force=force)
+            accepted = accept_revisions(store, ids, accepted_ms=now_ms, force=force)
             if "all" in accept:
-                is_open = [one.id for key in keys for one in read_revisions(store, key)]
-                accepted += accept_outranking(store, is_open, accepted_ms=now_ms)
-        found = [one for key in keys for one in read_revisions(store, key, open_only=not all_)]
+                open_ids = [revision.id for key in keys for revision in read_revisions(store, key)]
+                accepted += accept_outranking(store, open_ids, accepted_ms=now_ms)
+        found = [
+            revision for key in keys for revision in read_revisions(store, key, open_only=not all_)
+        ]
         path = store.path
     if json_:
-        revisions = [{**asdict(one), "outranks": one.outranks} for one in found]
+        revisions = [{**asdict(revision), "outranks": revision.outranks} for revision in found]
         print_json({"database": path, "revisions": revisions, "accepted": accepted})
         return
-    for one in found:
-        print_line(_format_revision_line(one))
+    for revision in found:
+        print_line(_format_revision_line(revision))
     done = "" if accepted is None else f", {format_count(accepted, 'candle')} changed"
-    is_open = [one for one in found if not one.accepted]
-    better = sum(one.outranks for one in is_open)
-    ranks = f" ({better:,} may be accepted)" if is_open else ""
-    print_line(f"{path}: {format_count(len(is_open), 'open revision')}{ranks}{done}")
+    open_revisions = [revision for revision in found if not revision.accepted]
+    outranking = sum(revision.outranks for revision in open_revisions)
+    ranks = f" ({outranking:,} may be accepted)" if open_revisions else ""
+    print_line(f"{path}: {format_count(len(open_revisions), 'open revision')}{ranks}{done}")
 
 
-def _parse_revision_numbers(texts: list[str]) -> list[int]:
-    """Return the numbers among the texts, which name revisions or are `all`.
+def _parse_revision_ids(texts: list[str]) -> list[int]:
+    """Return the ids of revisions among the values of --accept; `all` is left out.
 
     Raises:
         UsageError: a text is not a number and not `all`.
     """
     from onetape.core.errors import UsageError
 
-    numbers: list[int] = []
+    ids: list[int] = []
     for text in texts:
         if text.isdecimal() and len(text) < 19:
-            numbers.append(int(text))
+            ids.append(int(text))
         elif text != "all":
             raise UsageError(f"--accept {text!r} is not the number of a revision, and not `all`")
-    return numbers
+    return ids
 
 
 def _format_revision_line(revision: "Revision") -> str:
-    """Return both values and their ranks, such as `... close 1.0 -> 2.0 (REST ... -> ...)`."""
+    """Return a revision as a line: id, candle, changed values, the ranks, whether it is open."""
     from onetape.core.clock import format_utc
     from onetape.core.digits import format_exact
     from onetape.store.ranks import RANK_NAMES

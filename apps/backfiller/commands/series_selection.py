@@ -1,4 +1,4 @@
-"""Selection for the subcommands: the path of the database, and the chosen series in it."""
+"""What the subcommands act on: the database, and the stored series that match the flags."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -31,7 +31,12 @@ CONFIG = Annotated[
 def load_backfiller_settings(
     db: Path | None, config: Path | None, exchange: list[str] | None
 ) -> "BackfillerSettings":
-    """Return the settings, with the flags that every command takes.
+    """Return the settings of the backfiller.
+
+    Args:
+        db: Value of --db, which overrides the setting.
+        config: Value of --config; None: the usual settings file.
+        exchange: Values of --exchange, which override the setting.
 
     Raises:
         ConfigurationError: the settings cannot be read.
@@ -73,13 +78,13 @@ def read_chosen_series(
     symbol: list[str] | None,
     timeframe: list[str] | None,
 ) -> list["SeriesKey"]:
-    """Return the stored series that the flags leave, all of them where there are no flags.
+    """Return the stored series that match the flags; without flags, all of them.
 
     Raises:
-        UsageError: a symbol or timeframe that cannot be read.
-        DataError: nothing is left.
+        UsageError: a symbol or timeframe is invalid.
+        DataError: the database has candles, and no series matches.
     """
-    return [one.key for one in read_chosen_summaries(store, exchange, symbol, timeframe)]
+    return [summary.key for summary in read_chosen_summaries(store, exchange, symbol, timeframe)]
 
 
 def read_chosen_summaries(
@@ -88,11 +93,11 @@ def read_chosen_summaries(
     symbol: list[str] | None,
     timeframe: list[str] | None,
 ) -> list["SeriesSummary"]:
-    """Return summaries of the stored series that match the flags; all without flags.
+    """Return summaries of the stored series that match the flags; without flags, of all of them.
 
     Raises:
-        UsageError: a symbol or timeframe that cannot be read.
-        DataError: nothing is left.
+        UsageError: a symbol or timeframe is invalid.
+        DataError: the database has candles, and no series matches.
     """
     from onetape.core.message_text import suggest_name
     from onetape.core.symbols import parse_spot_symbol
@@ -101,23 +106,28 @@ def read_chosen_summaries(
 
     is_chosen = make_series_filter(exchange, symbol, timeframe)
     stored = read_series_summaries(store)
-    chosen = [one for one in stored if is_chosen(one.key)]
+    chosen = [summary for summary in stored if is_chosen(summary.key)]
     if stored and not chosen:
         symbols = {parse_spot_symbol(name) for name in symbol or ()}
         timeframes = {Timeframe.parse(name).name for name in timeframe or ()}
-        wanted = " ".join([*(exchange or ()), *sorted(symbols), *sorted(timeframes)])
-        hint = suggest_name(wanted, [str(one.key) for one in stored])
-        raise DataError(f"{store.path} holds no candles of {wanted}{hint}")
+        requested = " ".join([*(exchange or ()), *sorted(symbols), *sorted(timeframes)])
+        hint = suggest_name(requested, [str(summary.key) for summary in stored])
+        raise DataError(f"{store.path} holds no candles of {requested}{hint}")
     return chosen
 
 
 def make_series_filter(
     exchange: list[str] | None, symbol: list[str] | None, timeframe: list[str] | None
 ) -> "Callable[[SeriesKey], bool]":
-    """Return a function that returns whether the flags leave a series.
+    """Return a function that returns whether a series matches the flags.
+
+    Args:
+        exchange: Values of --exchange; None or empty: every exchange matches.
+        symbol: Values of --symbol; None or empty: every symbol matches.
+        timeframe: Values of --timeframe; None or empty: every timeframe matches.
 
     Raises:
-        UsageError: a symbol or timeframe that cannot be read.
+        UsageError: a symbol or timeframe is invalid.
     """
     from onetape.core.symbols import parse_spot_symbol
     from onetape.core.timeframes import Timeframe
@@ -136,9 +146,9 @@ def make_series_filter(
 
 
 def read_known_gaps(store: "Store", key: "SeriesKey") -> "list[Gap] | None":
-    """Return the gaps of a stored series; None, after a printed line, if its timeframe is invalid.
+    """Return the gaps of a stored series; None, with a note on stderr: its timeframe is invalid.
 
-    Plain SQL can write such a series, which should hide nothing of the others.
+    Only a user's SQL can write such a series; the other series should be shown anyway.
     """
     from onetape.cli.output import note
     from onetape.core.errors import UsageError
@@ -154,8 +164,12 @@ def read_known_gaps(store: "Store", key: "SeriesKey") -> "list[Gap] | None":
 def choose_database_file(db: Path | None, exchanges: list[str]) -> Path:
     """Return the database file of these exchanges.
 
+    Args:
+        db: Path from flag or settings; None: the usual file.
+        exchanges: Ids of the exchanges, at least one.
+
     Raises:
-        UsageError: the simulator is one of several: its candles share a file with no others.
+        UsageError: the simulator is one of several exchanges; its candles have a separate file.
     """
     from onetape.core.folders import choose_database_path
     from onetape.core.symbols import SIMULATOR_ID

@@ -1,4 +1,4 @@
-"""`backfiller verify`: check the store, or the chosen series."""
+"""`backfiller verify`: check the whole database, or the chosen series, and name the remedy."""
 
 from typing import TYPE_CHECKING
 
@@ -44,9 +44,11 @@ def verify_store(
         keys: list[SeriesKey] | None = None
         if exchange or symbol or timeframe:
             is_chosen = make_series_filter(exchange, symbol, timeframe)
-            # A series whose every row was refused has no candle that a flag could name.
-            keys = [one.key for one in read_refused_rows(store) if is_chosen(one.key)]
-            keys += [one.key for one in read_series_summaries(store) if is_chosen(one.key)]
+            # A series whose rows were all refused has no candles, but findings.
+            keys = [refused.key for refused in read_refused_rows(store) if is_chosen(refused.key)]
+            keys += [
+                summary.key for summary in read_series_summaries(store) if is_chosen(summary.key)
+            ]
             keys = sorted(
                 set(keys or read_chosen_series(store, exchange, symbol, timeframe)), key=str
             )
@@ -68,8 +70,8 @@ def verify_store(
         known = f", {format_count(explained, 'gap')} with a known cause" if explained else ""
         print_line(f"{path}: {format_count(len(unexplained), 'unexplained finding')}{known}")
     if unexplained:
-        way_out = _describe_remedy(path, unexplained)
-        raise DataError(f"{format_count(len(unexplained), 'unexplained finding')}; {way_out}")
+        remedy = _describe_remedy(path, unexplained)
+        raise DataError(f"{format_count(len(unexplained), 'unexplained finding')}; {remedy}")
 
 
 def _describe_remedy(path: "Path", findings: "list[Finding]") -> str:
@@ -77,18 +79,19 @@ def _describe_remedy(path: "Path", findings: "list[Finding]") -> str:
     from backfiller.gap_remedies import UnprovenGap, describe_remedy
     from onetape.core.clock import SystemClock
 
-    if any(one.kind == "quick_check" for one in findings):
+    if any(finding.kind == "quick_check" for finding in findings):
         return f"no fetch repairs a damaged file: uv run backfiller restore BACKUP --db {path}"
     now_ms = SystemClock().now_ms()
-    gone = [
-        gap
-        for one in findings
-        if one.kind == "gap" and one.key is not None
-        for gap in [UnprovenGap.make_gap(one.key, one.start, one.candles, now_ms=now_ms)]
-        if gap.is_out_of_reach
+    gaps = [
+        UnprovenGap.make_gap(finding.key, finding.start, finding.candles, now_ms=now_ms)
+        for finding in findings
+        if finding.kind == "gap" and finding.key is not None
     ]
-    if all(one.kind == "every row refused" for one in findings):
+    out_of_reach = [gap for gap in gaps if gap.is_out_of_reach]
+    if all(finding.kind == "every row refused" for finding in findings):
         return f"look at the rows: uv run backfiller quarantine --db {path}"
     repair = f"fetch what the exchange can supply: uv run backfiller repair --db {path}"
-    parts = [repair] if len(gone) < len(findings) else []
-    return "; ".join([*parts, describe_remedy(gone, path, minutes=0)] if gone else parts)
+    parts = [repair] if len(out_of_reach) < len(findings) else []
+    if out_of_reach:
+        parts.append(describe_remedy(out_of_reach, path, minutes=0))
+    return "; ".join(parts)

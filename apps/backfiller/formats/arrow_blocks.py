@@ -1,4 +1,8 @@
-"""Reads Parquet and Feather files batch by batch, and only the columns that are needed."""
+"""Parquet and Feather files as row blocks: read batch by batch, and only the needed columns.
+
+`read_arrow_blocks` is one of three readers (CSV, JSON and this one) that `table_reader` chooses
+from by the file's suffix. All take the same arguments and yield `RowBlock`s.
+"""
 
 from collections.abc import Iterator, Sequence
 from importlib import import_module
@@ -15,8 +19,8 @@ from backfiller.formats.column_roles import (
 )
 from backfiller.formats.labels import collect_label_values, find_label_columns
 from backfiller.formats.number_formats import parse_numbers
-from backfiller.formats.parts import Part
 from backfiller.formats.row_blocks import NO_VOLUME, RowBlock, TableNotes
+from backfiller.formats.table_files import TableFile
 from backfiller.formats.table_kinds import make_futures_header_error
 from onetape.core.errors import ConfigurationError, DataError
 from onetape.core.message_text import format_error
@@ -30,7 +34,7 @@ _BATCH_ROWS: Final = 100_000
 
 
 def read_arrow_blocks(
-    part: Part,
+    table_file: TableFile,
     bases: Sequence[str],
     columns: Sequence[str] | None,
     notes: TableNotes,
@@ -39,41 +43,51 @@ def read_arrow_blocks(
 ) -> Iterator[RowBlock]:
     """Yield the rows of a Parquet or Feather file.
 
+    Args:
+        table_file: The file.
+        bases: Codes of the traded coin, which the name of a volume column may contain.
+        columns: Names of the columns, as --columns gives them; None: by the names in the file.
+        notes: Receives the notes on the table, and that it has a header.
+        is_spot: Whether --spot states that these are candles of a spot market.
+
     Raises:
         DataError: the file is damaged, or has no candles of a spot market.
         ConfigurationError: pyarrow is not installed.
     """
     if find_spec("pyarrow") is None:
         raise ConfigurationError(
-            f"{part.source}: {part.suffix} files need pyarrow; install it: uv sync --extra parquet"
+            f"{table_file.source}: {table_file.suffix} files need pyarrow; install it: "
+            "uv sync --extra parquet"
         )
     pa: Any = import_module("pyarrow")
-    batches = _read_feather_batches if part.suffix == ".feather" else _read_parquet_batches
+    batches = _read_feather_batches if table_file.suffix == ".feather" else _read_parquet_batches
     notes.has_header = True
     try:
-        with part.open() as file:
-            for batch, fields in batches(file, part, bases, columns, notes, is_spot):
+        with table_file.open() as file:
+            for batch, fields in batches(file, table_file, bases, columns, notes, is_spot):
                 if batch.num_rows:
-                    yield _make_row_block(batch, fields, part.source)
+                    yield _make_row_block(batch, fields, table_file.source)
     except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{part.source} cannot be read as {part.suffix[1:]}: {format_error(error)}"
+            f"{table_file.source} cannot be read as {table_file.suffix[1:]}: {format_error(error)}"
         ) from error
 
 
-# Any: pyarrow has no types.
+# Both functions yield batches of Arrow columns: first those of the candle, as many as the number
+# in the pair, then those that name the market of a row. Any: pyarrow has no types.
 def _read_parquet_batches(
-    file: IO[bytes], part: Part, bases: Sequence[str], columns: Sequence[str] | None,
+    file: IO[bytes], table_file: TableFile, bases: Sequence[str], columns: Sequence[str] | None,
     notes: TableNotes, is_spot: bool,
 ) -> Iterator[tuple[Any, int]]:  # fmt: skip
     pq: Any = import_module("pyarrow.parquet")
-    # Without the buffers of a whole column: rows of years would be read at once.
+    # Small buffers: by default pyarrow reads whole columns into memory.
     table = pq.ParquetFile(file, pre_buffer=False, buffer_size=2**20)
     schema = table.schema_arrow
-    places = _find_column_places(schema, bases, columns, notes, part.source, is_spot)
+    places = _find_column_places(schema, bases, columns, notes, table_file.source, is_spot)
     chosen = [*places.fields, *_find_label_columns(schema, places).values()]
     names = [schema.names[place] for place in chosen]
-    # By number, because several columns may share a name. Nested columns shift the numbers.
+    # `iter_batches` selects columns by name only. Where two columns share a name, all columns are
+    # read, and selected by position.
     if len(set(schema.names)) == len(schema.names):
         for batch in table.iter_batches(_BATCH_ROWS, columns=names):
             yield batch.select(names), len(places.fields)
@@ -83,20 +97,20 @@ def _read_parquet_batches(
 
 
 def _read_feather_batches(
-    file: IO[bytes], part: Part, bases: Sequence[str], columns: Sequence[str] | None,
+    file: IO[bytes], table_file: TableFile, bases: Sequence[str], columns: Sequence[str] | None,
     notes: TableNotes, is_spot: bool,
 ) -> Iterator[tuple[Any, int]]:  # fmt: skip
     pa: Any = import_module("pyarrow")
     start = file.read(6)
     file.seek(0)
-    if start.startswith(b"FEA1"):
+    if start.startswith(b"FEA1"):  # version 1 of the format, which is read as a whole
         batches: Any = import_module("pyarrow.feather").read_table(file).to_batches(_BATCH_ROWS)
         schema: Any = batches[0].schema if batches else pa.schema([])
     else:
         reader: Any = pa.ipc.open_file(file)
         schema = reader.schema
         batches = (reader.get_batch(number) for number in range(reader.num_record_batches))
-    places = _find_column_places(schema, bases, columns, notes, part.source, is_spot)
+    places = _find_column_places(schema, bases, columns, notes, table_file.source, is_spot)
     chosen = [*places.fields, *_find_label_columns(schema, places).values()]
     for whole in batches:
         batch = whole.select(chosen)
@@ -112,6 +126,12 @@ def _find_column_places(
     source: str,
     is_spot: bool,
 ) -> ColumnPlaces:
+    """Return the positions of the candle's columns; add a note where the volume is missing.
+
+    Raises:
+        DataError: there are no columns, one is missing or ambiguous, or they are those of Binance's
+            futures and no --spot is given.
+    """
     if not schema.names:
         raise DataError(f"{source} has no columns")
     names = [_parse_first_level(name) for name in schema.names]
@@ -126,28 +146,37 @@ def _find_column_places(
 
 
 def _find_label_columns(schema: Any, places: ColumnPlaces) -> dict[str, int]:
-    """Return the columns that name the market of a row, with their places."""
+    """Return the positions of the columns that name the market of a row, by column name."""
     found = find_label_columns([_parse_first_level(name) for name in schema.names])
     return {name: place for name, place in found.items() if place not in places.fields}
 
 
 def _parse_first_level(name: str) -> str:
-    """Return the first part of a name that pandas wrote for columns of two levels."""
+    """Return `open` of `('open', 'BTC')`, a name that pandas writes for columns of two levels."""
     if name.startswith("('") and "'" in name[2:]:
         return name[2:].partition("'")[0]
     return name
 
 
 def _make_row_block(batch: Any, fields: int, source: str) -> RowBlock:
-    """Return a batch whose first columns are the fields of a candle, the others its labels."""
+    """Return the rows of an Arrow batch.
+
+    Args:
+        batch: Columns of the candle first, then the columns that name the market of a row.
+        fields: Number of columns of the candle: 6, or 5 without a volume.
+        source: The file, for the error.
+
+    Raises:
+        DataError: a column holds neither numbers, texts nor times.
+    """
     import pandas as pd
 
     columns = [
         _convert_column(batch.column(number), batch.schema.names[number], source)
         for number in range(fields)
     ]
-    empty = pd.Series(np.logical_and.reduce([one.isna() for one in columns[1:5]]))
-    prices = [parse_numbers(one) for one in columns[1:]]
+    empty = pd.Series(np.logical_and.reduce([column.isna() for column in columns[1:5]]))
+    prices = [parse_numbers(column) for column in columns[1:]]
     if len(prices) < 5:
         prices.append(np.zeros(len(columns[0])))
     labels = {

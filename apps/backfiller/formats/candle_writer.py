@@ -1,4 +1,8 @@
-"""Writes candles to a file that reads back equal: complete or not at all, and 0600."""
+"""Writes candles to a CSV, Parquet or Feather file, for `backfiller export`.
+
+Importing the file again gives equal candles. The file appears only when complete, and only its
+owner can read it (mode 0600).
+"""
 
 import gzip
 import os
@@ -40,13 +44,13 @@ def check_target(path: Path, *, force: bool) -> None:
 
 
 def get_format_suffix(path: Path) -> str:
-    """Return the suffix that decides the format."""
+    """Return the suffix that decides the format, in small letters: `.csv.gz` or the last one."""
     name = path.name.lower()
     return ".csv.gz" if name.endswith(".csv.gz") else path.suffix.lower()
 
 
 def write_candles(path: Path, candles: Candles) -> None:
-    """Write candles to a file next to `path`, renamed to it when complete.
+    """Write candles to a temporary file next to `path`, and rename it to `path` when complete.
 
     Args:
         path: The file; its suffix decides the format (see docs/data.md).
@@ -57,7 +61,7 @@ def write_candles(path: Path, candles: Candles) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # mkstemp makes it 0600.
+        # mkstemp creates the file with mode 0600.
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent)
         draft = Path(name)
         try:
@@ -73,7 +77,7 @@ def write_candles(path: Path, candles: Candles) -> None:
 
 
 def format_shortest_decimal(value: float) -> str:
-    """Return the shortest decimal that reads back as the same float, without an exponent."""
+    """Return the shortest decimal without an exponent that parses to the same float."""
     text = repr(value)
     if "e" in text:
         return np.format_float_positional(value, trim="-")
@@ -104,7 +108,7 @@ def _write_csv_gz(file: IO[bytes], candles: Candles) -> None:
 
 
 def _write_parquet(file: IO[bytes], candles: Candles) -> None:
-    """Write the columns of our CSV: epoch seconds as integers, prices as doubles."""
+    """Write the columns of the CSV format: epoch seconds as integers, prices as doubles."""
     import pandas as pd
 
     columns = {

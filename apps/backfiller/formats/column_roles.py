@@ -1,4 +1,8 @@
-"""Find the columns of a candle in a table: by header, number of columns, or flag."""
+"""Finds the columns of a candle in a table: by header, number of columns, or flag.
+
+Publishers name and order columns differently; this module maps the names of many of them to the
+six fields of a candle.
+"""
 
 import re
 from collections.abc import Sequence
@@ -11,6 +15,7 @@ from onetape.core.printable import escape_unprintable
 
 #: Columns in the order of a candle.
 FIELDS: Final = ("timestamp", "open", "high", "low", "close", "volume")
+#: Field of a candle by the name of a column, simplified by `simplify_column_name`.
 _NAMES: Final = {
     "timestamp": "timestamp", "time": "timestamp", "date": "timestamp", "datetime": "timestamp",
     "opentime": "timestamp", "timeopen": "timestamp", "unix": "timestamp",
@@ -27,17 +32,17 @@ _NAMES: Final = {
     "volumebase": "volume", "volumefrom": "volume", "baseassetvolume": "volume",
     "volumetraded": "volume",
 }  # fmt: skip
-#: Where a table has the time twice, as a number and as a date, the number is meant; where one is
-#: named as the open, the other may be the close.
+#: Names of time columns; of several in one table, the one listed first is read: an open time before
+#: a time that may be the close, and a number before a date.
 _TIME_RANKS: Final = (
     "opentime", "timeopen", "timestamp", "unix", "unixtimestamp", "unixtime", "timestampms",
     "datetime", "date",
 )  # fmt: skip
-#: Where several columns could be the volume, these are in base currency.
+#: Names of volumes in base currency; of several columns of volume, the one listed first is read.
 _VOLUME_RANKS: Final = ("basevolume", "volumebase", "baseassetvolume", "volumefrom", "vol")
-#: HTX names the base volume `amount` and the quote volume `vol`.
+#: Columns that show a file of HTX, which names the base volume `amount`, the quote volume `vol`.
 _HTX: Final = {"amount", "vol", "count"}
-#: The column that pandas writes for an index without a name.
+#: Names that pandas writes for an index without a name.
 _UNNAMED_INDEX: Final = ("", "indexlevel0", "unnamed0", "index")
 #: Header of Binance's archives of futures, mark, index and premium prices; spot has none.
 _FUTURES_HEADER: Final = {
@@ -51,9 +56,9 @@ class ColumnPlaces(Struct, frozen=True):
     """Positions of the six columns of a candle in a table, counted from 0."""
 
     fields: tuple[int, ...]
-    """Time, open, high, low, close, volume; volume is missing where the table has none."""
+    """Positions of time, open, high, low, close and volume; five without a column of volume."""
     time_of_day: int | None = None
-    """Index of the column with the time of day, where the first field has the date alone."""
+    """Position of the column with the time of day, if the first field has only the date."""
 
 
 def parse_columns(text: str) -> tuple[str, ...]:
@@ -108,9 +113,9 @@ def find_columns_by_header(
         if field == "volume" and not found[field] and not any("vol" in name for name in plain):
             continue
         if len(found[field]) != 1:
-            what = "no column" if not found[field] else f"{len(found[field])} columns"
+            count = "no column" if not found[field] else f"{len(found[field])} columns"
             raise DataError(
-                f"{source} has {what} for {field} in its header "
+                f"{source} has {count} for {field} in its header "
                 f"{escape_unprintable(','.join(header))[:120]}; "
                 "rename them to timestamp,open,high,low,close,volume"
             )
@@ -119,7 +124,12 @@ def find_columns_by_header(
 
 
 def _choose_time_column(plain: Sequence[str], found: dict[str, list[int]]) -> int | None:
-    """Leave one column of time; return that of the time of day where the date has none."""
+    """Reduce `found["timestamp"]` to one column; return the column of the time of day, or None.
+
+    Args:
+        plain: Simplified names of the columns.
+        found: Positions of the columns of each field; changed in place.
+    """
     times = found["timestamp"]
     if not times:
         unnamed = [place for place, name in enumerate(plain) if name in _UNNAMED_INDEX]
@@ -139,7 +149,13 @@ def _choose_time_column(plain: Sequence[str], found: dict[str, list[int]]) -> in
 def _choose_volume_column(
     plain: Sequence[str], found: dict[str, list[int]], bases: Sequence[str]
 ) -> None:
-    """Leave the column of the volume in base currency."""
+    """Reduce `found["volume"]` to the column in base currency, if its name shows one.
+
+    Args:
+        plain: Simplified names of the columns.
+        found: Positions of the columns of each field; changed in place.
+        bases: Codes of the traded coin.
+    """
     volumes = found["volume"]
     if len(volumes) < 2:
         return
@@ -151,13 +167,13 @@ def _choose_volume_column(
 
 
 def _make_volume_names(bases: Sequence[str]) -> list[str]:
-    """Return the names of a volume that contain its coin."""
+    """Return simplified names of volume columns that contain a coin's code, such as volumebtc."""
     codes = [simplify_column_name(base) for base in bases]
     return [name for code in codes for name in (f"volume{code}", f"vol{code}", f"{code}volume")]
 
 
 def is_futures_header(header: Sequence[str]) -> bool:
-    """Return whether a header belongs to Binance's archives of futures."""
+    """Return whether a header has the columns of Binance's archives of futures."""
     return {simplify_column_name(name) for name in header} >= _FUTURES_HEADER
 
 
@@ -169,7 +185,7 @@ def find_columns_by_count(
     Args:
         count: Number of columns.
         source: The table, for the error.
-        has_time_of_day: The first column is a date and the second a time of day.
+        has_time_of_day: Whether the first column is a date and the second a time of day.
 
     Raises:
         DataError: tables with this number of columns are unknown, or the columns are ambiguous.
@@ -185,7 +201,12 @@ def find_columns_by_count(
 
 
 def find_columns_by_flag(names: Sequence[str], count: int, source: str) -> ColumnPlaces:
-    """Return the positions of the columns that a flag names.
+    """Return the positions of the columns that --columns names.
+
+    Args:
+        names: The columns as `parse_columns` returns them.
+        count: Number of columns of the table.
+        source: The table, for the error.
 
     Raises:
         DataError: the table has fewer columns.
@@ -196,5 +217,5 @@ def find_columns_by_flag(names: Sequence[str], count: int, source: str) -> Colum
 
 
 def simplify_column_name(name: str) -> str:
-    """Return the name of a column in small letters and digits, other alphabets included."""
+    """Return a name in small letters, without punctuation, blanks and underscores."""
     return re.sub(r"[\W_]", "", name.lower())

@@ -1,4 +1,8 @@
-"""Reads CSV files a few megabytes at a time."""
+"""CSV files as row blocks, read a few megabytes at a time.
+
+`read_csv_blocks` finds the layout (encoding, delimiter, header, notation of numbers) in the first
+bytes of the file, and then parses the rows with pandas.
+"""
 
 import codecs
 import warnings
@@ -12,8 +16,8 @@ from backfiller.formats.column_roles import is_futures_header
 from backfiller.formats.labels import collect_label_values, find_label_columns
 from backfiller.formats.layout import HEAD_BYTES, Layout, read_layout
 from backfiller.formats.number_formats import parse_numbers
-from backfiller.formats.parts import MOST_BYTES, Part, make_too_large_error
 from backfiller.formats.row_blocks import NO_VOLUME, RowBlock, TableNotes
+from backfiller.formats.table_files import MOST_BYTES, TableFile, make_too_large_error
 from backfiller.formats.table_kinds import UNLIKE_SPOT, is_unlike_spot, make_futures_header_error
 from onetape.core.candles import FloatArray
 from onetape.core.errors import DataError
@@ -29,7 +33,7 @@ _LONGEST_LINE: Final = 2**20
 
 
 def read_csv_blocks(
-    part: Part,
+    table_file: TableFile,
     bases: Sequence[str],
     columns: Sequence[str] | None,
     notes: TableNotes,
@@ -38,24 +42,41 @@ def read_csv_blocks(
 ) -> Iterator[RowBlock]:
     """Yield the rows of a CSV file in blocks.
 
+    Args:
+        table_file: The file.
+        bases: Codes of the traded coin, which the name of a volume column may contain.
+        columns: Names of the columns, as --columns gives them; None: recognised in the file.
+        notes: Receives the notes on the table, and whether its columns have names.
+        is_spot: Whether --spot states that these are candles of a spot market.
+
     Raises:
         DataError: the file is damaged, or has no candles of a spot market.
     """
-    with part.open() as file:
+    with table_file.open() as file:
         head = _read_full(file, HEAD_BYTES)
-        layout = read_layout(head, bases, columns, part.source)
-        _describe(layout, part, columns, notes, is_spot=is_spot)
-        for text in _read_text_pieces(head, file, layout, part):
-            frame = _parse_as_numbers_or_text(text, layout, part.source)
+        layout = read_layout(head, bases, columns, table_file.source)
+        _check_layout(layout, table_file, columns, notes, is_spot=is_spot)
+        for text in _read_text_pieces(head, file, layout, table_file):
+            frame = _parse_as_numbers_or_text(text, layout, table_file.source)
             if len(frame):
                 yield _make_row_block(frame, layout, is_named=notes.has_header)
 
 
-def _describe(
-    layout: Layout, part: Part, columns: Sequence[str] | None, notes: TableNotes, *, is_spot: bool
+def _check_layout(
+    layout: Layout,
+    table_file: TableFile,
+    columns: Sequence[str] | None,
+    notes: TableNotes,
+    *,
+    is_spot: bool,
 ) -> None:
+    """Refuse a header of futures, and add to `notes` what the first lines show.
+
+    Raises:
+        DataError: the header is that of Binance's futures, and no --spot is given.
+    """
     if is_futures_header(layout.header) and not is_spot:
-        raise make_futures_header_error(part.source)
+        raise make_futures_header_error(table_file.source)
     notes.has_header = bool(layout.header) or columns is not None
     if layout.skipped:
         notes.add(
@@ -63,7 +84,7 @@ def _describe(
             f"{layout.skipped[0][:60]!r}"
         )
     if (
-        part.named.codes_of == "binance"
+        table_file.name_facts.codes_of == "binance"
         and not is_spot
         and is_unlike_spot(layout.header, layout.first_row)
     ):
@@ -83,21 +104,33 @@ def _read_full(file: IO[bytes], count: int) -> bytes:
     return b"".join(pieces)
 
 
-def _read_text_pieces(head: bytes, file: IO[bytes], layout: Layout, part: Part) -> Iterator[bytes]:
-    """Yield the rows as UTF-8 text, a few megabytes of whole lines at a time."""
+def _read_text_pieces(
+    head: bytes, file: IO[bytes], layout: Layout, table_file: TableFile
+) -> Iterator[bytes]:
+    """Yield the rows as UTF-8 text, a few megabytes of whole lines at a time.
+
+    Args:
+        head: Bytes at the start of the file, which were read from it already.
+        file: The open file, positioned behind `head`.
+        layout: Encoding, and number of lines above the rows.
+        table_file: The file, for errors.
+
+    Raises:
+        DataError: a line is too long, or a compressed file unpacks to too much.
+    """
     decoder = codecs.getincrementaldecoder(layout.encoding)(errors="replace")
     total, left, skip = 0, b"", layout.skip
     chunk = head
     while chunk:
         total += len(chunk)
-        if part.is_packed and total > MOST_BYTES:
-            raise make_too_large_error(part.source)
+        if table_file.is_packed and total > MOST_BYTES:
+            raise make_too_large_error(table_file.source)
         left += decoder.decode(chunk).encode() if layout.encoding != "utf-8-sig" else chunk
         if total == len(head):
             left = left.removeprefix(codecs.BOM_UTF8)
         whole = left.rfind(b"\n") + 1
         if not whole and len(left) > _LONGEST_LINE:
-            raise DataError(f"{part.source}: a line is longer than {_LONGEST_LINE:,} bytes")
+            raise DataError(f"{table_file.source}: a line is longer than {_LONGEST_LINE:,} bytes")
         text, left = left[:whole], left[whole:]
         text, skip = _skip_lines(text, skip)
         if text.strip():
@@ -109,7 +142,7 @@ def _read_text_pieces(head: bytes, file: IO[bytes], layout: Layout, part: Part) 
 
 
 def _skip_lines(text: bytes, count: int) -> tuple[bytes, int]:
-    """Return a text without its first lines, and how many are left to be skipped."""
+    """Return a text without its first `count` lines, and how many it lacked of them."""
     while count and text:
         text = text.partition(b"\n")[2]
         count -= 1
@@ -117,7 +150,9 @@ def _skip_lines(text: bytes, count: int) -> tuple[bytes, int]:
 
 
 def _parse_as_numbers_or_text(text: bytes, layout: Layout, source: str) -> "pd.DataFrame":
-    """Return the cells of some lines: prices as numbers, or all as text if one is not a number.
+    """Return the cells of some lines: prices as floats, or all cells as text if one is no number.
+
+    The columns are named by their positions: "0", "1" and so on.
 
     Raises:
         DataError: the lines are no CSV.
@@ -157,7 +192,7 @@ def _parse_as_numbers_or_text(text: bytes, layout: Layout, source: str) -> "pd.D
 
 
 def _choose_text_columns(layout: Layout) -> dict[str, type[str]]:
-    """Return the columns that stay text: 010000 is a time of day, which as a number is 10000."""
+    """Return pandas types of the columns that stay text: 010000, a time, is 10000 as a number."""
     at = layout.places.time_of_day
     return {} if at is None else {str(layout.places.fields[0]): str, str(at): str}
 
@@ -167,12 +202,13 @@ def _parse_csv(text: bytes, **options: Any) -> "pd.DataFrame":
 
     read = cast("Callable[..., pd.DataFrame]", pd.read_csv)  # its overloads have no **options
     with warnings.catch_warnings():
-        # Cells beyond the first line's would be cut off, also of two rows in one line.
+        # Where a line has more cells than the first one, pandas only warns and drops them.
         warnings.simplefilter("error", pd.errors.ParserWarning)
         return read(BytesIO(text), **options)
 
 
 def _make_row_block(frame: "pd.DataFrame", layout: Layout, *, is_named: bool) -> RowBlock:
+    """Return a block of parsed lines; `is_named`: the columns have names, by header or by flag."""
     fields = [frame[str(place)] for place in layout.places.fields]
     times = fields[0]
     if layout.places.time_of_day is not None:

@@ -1,4 +1,7 @@
-"""Dates as files write them: in which order day, month and year stand, and how times follow."""
+"""Dates without a time zone as files write them: recognised by pattern and converted.
+
+Whether 1/2/2024 is in January or February is decided once for each table, by its other dates.
+"""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -14,6 +17,7 @@ UTC_SUFFIX: Final = r"\s*(?:UTC|GMT|Z)$"
 #: An offset behind a time of day, such as +01:00, or +00 as PostgreSQL writes it.
 OFFSET: Final = r":\d\d(?:\.\d+)?\s*[+-]\d\d(?::?\d\d)?$"
 _TWO: Final = r"\d{1,2}"
+#: Pattern of each known notation of a date, with its strptime format.
 _DATES: Final = (
     (r"\d{4}-\d{1,2}-\d{1,2}", "%Y-%m-%d"),
     (r"\d{4}/\d{1,2}/\d{1,2}", "%Y/%m/%d"),
@@ -30,6 +34,7 @@ _DATES: Final = (
     (r"\d{1,2} [A-Za-z]{3} \d{4}", "%d %b %Y"),
     (r"\d{1,2}-[A-Za-z]{3}-\d{4}", "%d-%b-%Y"),
 )
+#: Pattern of each known notation of a time of day, with its strptime format; empty: only a date.
 _TIMES: Final = (
     (r"", ""),
     (r"\d{1,2}:\d{2}", "%H:%M"),
@@ -40,7 +45,7 @@ _TIMES: Final = (
     (r"\d{1,2}[- ]?[AaPp][Mm]", "%I %p"),
     (r"\d{6}", "%H%M%S"),
 )
-#: Dates whose day may stand before or after the month.
+#: Formats in which the day may also come after the month, with that other format.
 _EITHER: Final = {"%d/%m/%Y": "%m/%d/%Y", "%d-%m-%Y": "%m-%d-%Y"}
 _TIME_OF_DAY: Final = re.compile(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[AaPp][Mm])?|\d{6}")
 _DATE: Final = re.compile("|".join(pattern for pattern, _ in _DATES))
@@ -59,7 +64,7 @@ def is_date(text: str) -> bool:
 
 
 def find_date_format(text: str) -> str | None:
-    """Return the format of a date with or without a time of day, as strptime writes it."""
+    """Return the strptime format of a date with or without a time of day; None: no known one."""
     for date, date_form in _DATES:
         for time, time_form in _TIMES:
             between = r"(?:T|,? )" if time else ""
@@ -69,10 +74,10 @@ def find_date_format(text: str) -> str | None:
 
 
 class DateReader:
-    """Reads the dates of one table, block by block, all in one order of day and month."""
+    """Converts the dates of one table, block by block; all have the same order of day and month."""
 
     def __init__(self, source: str) -> None:
-        """Start with the order of day and month unknown."""
+        """Start with the order of day and month unknown; `source` is the table, for errors."""
         self._source = source
         self._month_first: bool | None = None
 
@@ -103,7 +108,11 @@ class DateReader:
         return found
 
     def _is_month_first(self, texts: "pd.Series") -> bool:
-        """Return whether 1/2/2024 is the second of January."""
+        """Return whether 1/2/2024 is the second of January; decided by the first block of dates.
+
+        Raises:
+            DataError: the dates do not show the order of day and month.
+        """
         if self._month_first is None:
             parts = texts.str.extract(r"^(\d{1,2})[/-](\d{1,2})[/-](\d{4}) ?(.*)$").dropna()
             numbers = parts[[0, 1, 2]].astype(int)
@@ -113,10 +122,11 @@ class DateReader:
             elif second > 12 >= first or parts[3].str.contains("[AaPp][Mm]$", regex=True).any():
                 self._month_first = True  # with am and pm as in the United States
             elif parts[3].nunique() > 1 and (first > 1 or second > 1):
-                # Hours of some days in a row, and not of one day in each of several months.
-                as_days = [len({*zip(numbers[2], numbers[at], strict=True)}) for at in (0, 1)]
-                self._month_first = as_days[0] < as_days[1]
-                if as_days[0] == as_days[1]:
+                # Rows of less than a day are of a few consecutive days, so that the number of the
+                # month changes less often than that of the day.
+                counts = [len({*zip(numbers[2], numbers[at], strict=True)}) for at in (0, 1)]
+                self._month_first = counts[0] < counts[1]
+                if counts[0] == counts[1]:
                     raise self._make_ambiguous_date_error(texts)
             else:
                 raise self._make_ambiguous_date_error(texts)

@@ -1,4 +1,9 @@
-"""Reads JSON files: lists of rows or of records piece by piece, smaller documents as a whole."""
+"""JSON files as row blocks: rows (lists) or records (objects with field names).
+
+A file that is one plain list, or has a row in each line, is read piece by piece. Any other
+document, such as a saved response of an exchange or a pandas export, is read as a whole, up to
+32 MiB.
+"""
 
 import json
 import re
@@ -19,37 +24,41 @@ from backfiller.formats.column_roles import (
 from backfiller.formats.file_names import is_contract_name
 from backfiller.formats.labels import collect_label_values, find_label_columns
 from backfiller.formats.number_formats import parse_numbers
-from backfiller.formats.parts import MOST_BYTES, Part, make_too_large_error
 from backfiller.formats.row_blocks import NO_VOLUME, RowBlock, TableNotes
+from backfiller.formats.table_files import MOST_BYTES, TableFile, make_too_large_error
 from backfiller.formats.table_kinds import make_futures_header_error, make_futures_response_error
 from onetape.core.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+#: Bytes that are read at a time.
 _PIECE_BYTES: Final = 2 * 2**20
-#: Maximum bytes of a document that is no plain list: it takes ten times as much memory.
+#: Maximum bytes of a document that is no plain list; decoded, it takes ten times as much memory.
 _MOST_WHOLE_BYTES: Final = 32 * 2**20
-#: Text between two rows or records; a match inside a text is detected because it does not parse.
+#: Text between two rows or records. If a match lies inside a string, the text up to it is no valid
+#: JSON, and more is read.
 _BETWEEN: Final = re.compile(rb"([\]}])\s*,\s*(?=[\[{])")
 #: A row or record in each line, as pandas writes them with `lines=True`.
 _LINES: Final = re.compile(rb"(\{[^{}\n]*\}|\[[^\[\]\n]*\])[ \t\r]*\n\s*[{\[]")
 _SPACE: Final = b" \t\r\n"
-#: Where an exchange's response has its rows.
+#: Fields in which responses of exchanges have their rows.
 _WRAPPERS: Final = ("data", "result", "list", "candles", "klines", "ticks")
-#: Fields of an exchange's response for the kind of a market, with their values for contracts.
+#: Fields that state the kind of a market in responses of exchanges, and their values for contracts.
 _KIND_FIELDS: Final = ("category", "instType", "productType", "contractType", "marketType")
 _CONTRACT_KINDS: Final = frozenset(
     ("linear", "inverse", "option", "swap", "futures", "future", "perpetual", "usdt-futures",
      "coin-futures", "usdc-futures", "umcbl", "dmcbl", "cmcbl")
 )  # fmt: skip
+#: Fields that name the market in responses of exchanges.
 _MARKET_FIELDS: Final = ("symbol", "instId", "instrument_name", "pair", "market", "s")
-_ROWS: Final = "is not a list of rows [time, open, high, low, close, volume]"
+#: End of the error for a document without rows.
+_NO_ROWS: Final = "is not a list of rows [time, open, high, low, close, volume]"
 _BOM: Final = b"\xef\xbb\xbf"
 
 
 def read_json_blocks(
-    part: Part,
+    table_file: TableFile,
     bases: Sequence[str],
     columns: Sequence[str] | None,
     notes: TableNotes,
@@ -58,26 +67,35 @@ def read_json_blocks(
 ) -> Iterator[RowBlock]:
     """Yield the rows of a JSON file in blocks.
 
+    Args:
+        table_file: The file.
+        bases: Codes of the traded coin, which the name of a volume field may contain.
+        columns: Names of the columns of rows, as --columns gives them; None: recognised.
+        notes: Receives the notes on the table, whether its columns have names, and the market that
+            a response states.
+        is_spot: Whether --spot states that these are candles of a spot market.
+
     Raises:
         DataError: the file is damaged, or has no candles of a spot market.
     """
-    reader = _RowReader(part.source, bases, columns, notes, is_spot=is_spot)
-    with part.open() as file:
-        for rows in _read_row_lists(file, part, notes, is_spot=is_spot):
+    reader = _RowReader(table_file.source, bases, columns, notes, is_spot=is_spot)
+    with table_file.open() as file:
+        for rows in _read_row_lists(file, table_file, notes, is_spot=is_spot):
             if rows:
                 yield reader.make_row_block(rows)
 
 
 def _read_row_lists(
-    file: IO[bytes], part: Part, notes: TableNotes, *, is_spot: bool
+    file: IO[bytes], table_file: TableFile, notes: TableNotes, *, is_spot: bool
 ) -> Iterator[list[Any]]:
+    """Yield lists of rows or records, in the order of the file."""
     head = file.read(_PIECE_BYTES).removeprefix(_BOM).lstrip(_SPACE)
     if _LINES.match(head):
-        yield from _read_json_lines(head, file, part)
+        yield from _read_json_lines(head, file, table_file)
         return
     if re.match(rb"\[\s*[\[{]", head) is None:
-        document = _decode_document(_read_whole_file(head, file, part), part.source)
-        yield _find_rows(document, part.source, notes, is_spot=is_spot)
+        document = _decode_document(_read_whole_file(head, file, table_file), table_file.source)
+        yield _find_rows(document, table_file.source, notes, is_spot=is_spot)
         return
     total, left = len(head), head[1:]
     while True:
@@ -89,36 +107,36 @@ def _read_row_lists(
                 yield rows
                 left = left[cut.end() :]
         elif len(left) > _MOST_WHOLE_BYTES:
-            raise DataError(f"{part.source} {_ROWS}")
+            raise DataError(f"{table_file.source} {_NO_ROWS}")
         chunk = file.read(_PIECE_BYTES)
         if not chunk:
             break
         total += len(chunk)
-        if part.is_packed and total > MOST_BYTES:
-            raise make_too_large_error(part.source)
+        if table_file.is_packed and total > MOST_BYTES:
+            raise make_too_large_error(table_file.source)
         left += chunk
     yield _find_rows(
-        _decode_document(b"[" + left, part.source), part.source, notes, is_spot=is_spot
+        _decode_document(b"[" + left, table_file.source), table_file.source, notes, is_spot=is_spot
     )
 
 
-def _read_json_lines(head: bytes, file: IO[bytes], part: Part) -> Iterator[list[Any]]:
+def _read_json_lines(head: bytes, file: IO[bytes], table_file: TableFile) -> Iterator[list[Any]]:
     """Yield the rows or records of a file that has one of them in each line."""
     total, left, chunk = len(head), b"", head
     while chunk:
         left += chunk
         cut = left.rfind(b"\n") + 1
         if not cut and len(left) > _MOST_WHOLE_BYTES:
-            raise DataError(f"{part.source} {_ROWS}")
+            raise DataError(f"{table_file.source} {_NO_ROWS}")
         if cut:
-            yield _decode_json_lines(left[:cut], part.source)
+            yield _decode_json_lines(left[:cut], table_file.source)
             left = left[cut:]
         chunk = file.read(_PIECE_BYTES)
         total += len(chunk)
-        if part.is_packed and total > MOST_BYTES:
-            raise make_too_large_error(part.source)
+        if table_file.is_packed and total > MOST_BYTES:
+            raise make_too_large_error(table_file.source)
     if left.strip():
-        yield _decode_json_lines(left, part.source)
+        yield _decode_json_lines(left, table_file.source)
 
 
 def _decode_json_lines(text: bytes, source: str) -> list[Any]:
@@ -128,13 +146,13 @@ def _decode_json_lines(text: bytes, source: str) -> list[Any]:
         raise DataError(f"{source} cannot be read as JSON: {error}") from error
 
 
-def _read_whole_file(head: bytes, file: IO[bytes], part: Part) -> bytes:
+def _read_whole_file(head: bytes, file: IO[bytes], table_file: TableFile) -> bytes:
     text = head
     while chunk := file.read(_PIECE_BYTES):
         text += chunk
         if len(text) > _MOST_WHOLE_BYTES:
             raise DataError(
-                f"{part.source} {_ROWS}, and as another document of JSON larger than "
+                f"{table_file.source} {_NO_ROWS}, and as another document of JSON larger than "
                 f"{_MOST_WHOLE_BYTES // 2**20} MiB; save it as CSV"
             )
     return text
@@ -189,7 +207,7 @@ def _find_rows(document: object, source: str, notes: TableNotes, *, is_spot: boo
         if not found:
             break
         document = cast("object", found[0])
-    raise DataError(f"{source} {_ROWS}")
+    raise DataError(f"{source} {_NO_ROWS}")
 
 
 def _find_contract_field(table: Mapping[str, Any]) -> str | None:
@@ -205,6 +223,7 @@ def _find_contract_field(table: Mapping[str, Any]) -> str | None:
 
 
 def _is_columns(table: Mapping[str, Any]) -> bool:
+    """Return whether a document has a list, or pandas' orientation `columns`, for each field."""
     names = {name.lower() for name in table}
     kinds = (list, dict)
     return bool(
@@ -214,12 +233,12 @@ def _is_columns(table: Mapping[str, Any]) -> bool:
 
 
 def _is_index(table: Mapping[str, Any]) -> bool:
-    """Return whether a document has pandas' orientation `index`: records by their time."""
+    """Return whether a document has pandas' orientation `index`: an object of records by time."""
     first: object = next(iter(table.values()), None)
     if not isinstance(first, dict):
         return False
     names = {name.lower() for name in cast("dict[str, Any]", first)}
-    return {"open", "close"} <= names and all(isinstance(one, dict) for one in table.values())
+    return {"open", "close"} <= names and all(isinstance(record, dict) for record in table.values())
 
 
 def _make_records_from_split(table: Mapping[str, Any]) -> list[Any]:
@@ -235,7 +254,7 @@ def _make_records_from_split(table: Mapping[str, Any]) -> list[Any]:
 
 
 def _make_records_from_columns(table: Mapping[str, Any]) -> list[Any]:
-    """Return the rows of columns: lists, or pandas' orientation `columns`, as records."""
+    """Return a document that `_is_columns` accepts as records."""
     columns: dict[str, Any] = {
         name: value for name, value in table.items() if isinstance(value, list | dict)
     }
@@ -256,7 +275,7 @@ def _make_records_from_columns(table: Mapping[str, Any]) -> list[Any]:
 
 
 class _RowReader:
-    """Turns rows or records of one table into blocks; the first ones show which column is which."""
+    """Converts rows or records of one table to blocks; the first one shows the columns' order."""
 
     def __init__(
         self,
@@ -277,34 +296,39 @@ class _RowReader:
         self._width = 0
 
     def make_row_block(self, rows: list[Any]) -> RowBlock:
+        """Return the next rows as a block.
+
+        Raises:
+            DataError: the rows differ in kind or length, or their columns cannot be recognised.
+        """
         import pandas as pd
 
         if self._places is None:
-            self._begin(rows[0])
+            self._find_columns(rows[0])
         places = cast("ColumnPlaces", self._places)
         if self._header is None:
             if any(
                 not isinstance(row, list) or len(cast("list[Any]", row)) != self._width
                 for row in rows
             ):
-                raise DataError(f"{self._source} {_ROWS}")
+                raise DataError(f"{self._source} {_NO_ROWS}")
             columns = list(zip(*rows, strict=True))
         else:
             if any(not isinstance(row, dict) for row in rows):
-                raise DataError(f"{self._source} {_ROWS}")
+                raise DataError(f"{self._source} {_NO_ROWS}")
             columns = [tuple(row.get(name) for row in rows) for name in self._header]
         series = [_make_column(columns[place]) for place in places.fields]
         times = series[0]
         if places.time_of_day is not None:
             times = times.astype(str) + " " + _make_column(columns[places.time_of_day]).astype(str)
-        empty = pd.Series(np.logical_and.reduce([one.isna() for one in series[1:5]]))
-        prices = [parse_numbers(one) for one in series[1:]]
+        empty = pd.Series(np.logical_and.reduce([column.isna() for column in series[1:5]]))
+        prices = [parse_numbers(column) for column in series[1:]]
         if len(prices) < 5:
             prices.append(np.zeros(len(rows)))
         others = (
             ()
             if self._notes.has_header
-            else [parse_numbers(_make_column(one)) for one in columns[6:]]
+            else [parse_numbers(_make_column(column)) for column in columns[6:]]
         )
         found = find_label_columns(self._header or ())
         labels = collect_label_values(
@@ -312,7 +336,8 @@ class _RowReader:
         )
         return RowBlock(times, tuple(prices), empty, tuple(others), labels)
 
-    def _begin(self, first: object) -> None:
+    def _find_columns(self, first: object) -> None:
+        """Set the positions of the columns by the first row or record."""
         if isinstance(first, dict):
             self._header = [str(name) for name in cast("dict[str, Any]", first)]
             if is_futures_header(self._header) and not self._is_spot:
@@ -324,7 +349,7 @@ class _RowReader:
                 self._notes.add(NO_VOLUME)
             return
         if not isinstance(first, list):
-            raise DataError(f"{self._source} {_ROWS}")
+            raise DataError(f"{self._source} {_NO_ROWS}")
         self._width = len(cast("list[Any]", first))
         if self._columns is not None:
             self._notes.has_header = True
@@ -340,7 +365,7 @@ def _collect_scalars(values: Sequence[Any]) -> set[object]:
 
 
 def _make_column(values: Sequence[Any]) -> "pd.Series":
-    """Return values as a column; a value that is no scalar counts neither as number nor as time."""
+    """Return values as a column, with None for lists and objects."""
     import pandas as pd
 
     plain = [None if isinstance(value, list | dict) else value for value in values]

@@ -1,4 +1,7 @@
-"""Columns that name the market, timeframe or exchange of each row of a table."""
+"""Label columns: columns that name the market, timeframe or exchange of each row of a table.
+
+An imported table is of one series. Its labels show if it is not, or if it is of another market.
+"""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +17,7 @@ from onetape.core.errors import DataError
 from onetape.core.message_text import format_count
 from onetape.core.printable import escape_unprintable
 
-#: Role of a column by its plain name.
+#: Kind of a label column by its simplified name.
 _LABELS: Final = {
     "symbol": "market", "pair": "market", "market": "market", "ticker": "market",
     "instrument": "market", "instrumentname": "market", "instid": "market",
@@ -25,24 +28,24 @@ _LABELS: Final = {
 }  # fmt: skip
 #: A symbol of CCXT for a contract, such as BTC/USDT:USDT.
 _CONTRACT: Final = re.compile(r"[^/:]+/[^/:]+:.+")
-#: Other codes of a coin that files of many exchanges have.
+#: A second code of a coin that some exchanges use.
 _OTHER_CODES: Final = {"BTC": "XBT", "DOGE": "XDG"}
-#: Number of values printed of a column that should hold a single one.
+#: Maximum number of values that the error for several values prints.
 _PRINTED: Final = 3
 
 
 def find_label_columns(header: Sequence[str]) -> dict[str, int]:
-    """Return the columns that name the market of a row, by their names, with their places."""
+    """Return the positions of the label columns, by column name."""
     return {
         name: place for place, name in enumerate(header) if simplify_column_name(name) in _LABELS
     }
 
 
 def collect_label_values(columns: Mapping[str, Iterable[object]]) -> dict[str, frozenset[str]]:
-    """Return the distinct values of these columns, without empty cells.
+    """Return the distinct values of label columns, by column name, without empty cells.
 
     Args:
-        columns: The values of each column, by its name.
+        columns: The values of each column, by column name.
     """
     return {
         name: frozenset(str(value).strip() for value in values if value is not None) - {"", "nan"}
@@ -51,7 +54,7 @@ def collect_label_values(columns: Mapping[str, Iterable[object]]) -> dict[str, f
 
 
 def list_pair_spellings(symbols: Iterable[str]) -> frozenset[str]:
-    """Return the spellings of one market in rows: its two codes in either order, no separator.
+    """Return spellings of a market without a separator, such as BTCUSD and USDBTC.
 
     Args:
         symbols: Symbols of the market, such as `BTC/USD` and `XBT/USD`.
@@ -69,7 +72,10 @@ def _simplify_pair_name(text: str) -> str:
 
 
 class LabelCheck(Struct):
-    """Finds rows of several markets, timeframes or exchanges in a table, which is of one."""
+    """Refuses a table whose labels are of several series or of another market than the import's.
+
+    `add_block` is called with each block of the table, then `finish` once.
+    """
 
     source: str
     symbol: str
@@ -81,9 +87,10 @@ class LabelCheck(Struct):
     is_spot: bool
     """Whether a flag states that these are candles of a spot market."""
     found: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
+    """Distinct values of each label column in the blocks so far."""
 
-    def look(self, block: RowBlock) -> None:
-        """Take the labels (symbol, timeframe, exchange) of one block of rows.
+    def add_block(self, block: RowBlock) -> None:
+        """Add the labels of one block of rows to `found`.
 
         Raises:
             DataError: the rows so far are of several series.
@@ -94,10 +101,13 @@ class LabelCheck(Struct):
                 raise self._make_several_values_error(name, known)
 
     def finish(self, notes: TableNotes) -> None:
-        """Compare the market that the rows name with the market of the import.
+        """Compare the market that the labels name with the market of the import.
+
+        Args:
+            notes: Its labels are compared too; receives a note if a flag overrides the labels.
 
         Raises:
-            DataError: the rows name a contract, or another market and no flag states which counts.
+            DataError: a label names a contract, or another market and no --symbol is given.
         """
         for name, values in (self.found | notes.labels).items():
             if _LABELS.get(simplify_column_name(name), "market") != "market":
@@ -106,6 +116,7 @@ class LabelCheck(Struct):
                 self._compare(escape_unprintable(name)[:40], value, notes)
 
     def _compare(self, name: str, value: str, notes: TableNotes) -> None:
+        """Compare one value of the market column `name` with the market of the import."""
         shown = escape_unprintable(value)[:40]
         if not self.is_spot and (_CONTRACT.fullmatch(value) or is_contract_name(value)):
             raise make_futures_response_error(self.source, f"{name} {shown}")

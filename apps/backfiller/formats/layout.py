@@ -1,4 +1,8 @@
-"""How a CSV file is laid out, by its first lines: encoding, delimiter, header, style of numbers."""
+"""Layout of a CSV file, detected in its first bytes.
+
+The layout is the encoding, the delimiter, the lines above the rows, the header, the positions of
+the candle's columns and the notation of numbers.
+"""
 
 import codecs
 import csv
@@ -21,14 +25,15 @@ from backfiller.formats.number_formats import NumberStyle, detect_number_style, 
 from onetape.core.errors import DataError
 from onetape.core.printable import escape_unprintable
 
-#: Bytes at the start of a file that hold the lines above the rows, and some rows; none is longer.
+#: Number of bytes at the start of a file in which the layout is detected.
 HEAD_BYTES: Final = 65_536
-#: A comma may also be in numbers, so it counts only where no other separates as many cells.
+#: Possible delimiters. The comma, which numbers may contain, is last: it is taken only if no other
+#: delimiter separates as many cells.
 _DELIMITERS: Final = ";\t|,"
 _SEPARATOR_LINE: Final = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
-#: Maximum number of lines above the rows.
+#: A first line that names the delimiter, as Excel reads it: `sep=;`.
 _MOST_LINES_ABOVE: Final = 100
-#: Rows from which the notation of numbers is found.
+#: Number of rows that show delimiter and notation of numbers.
 _SAMPLE_ROWS: Final = 200
 #: A row has at least time, open, high, low and close.
 _FEWEST_CELLS: Final = 5
@@ -42,11 +47,13 @@ class Layout(Struct, frozen=True):
     skip: int
     """Number of lines above the first row."""
     width: int
-    """Number of columns, by the header, or by the first row without a header."""
+    """Number of columns, by the header; without a header, by the first row."""
     places: ColumnPlaces
+    """Positions of the candle's columns."""
     header: tuple[str, ...]
     """Names of the columns; empty for a table without a header."""
     style: NumberStyle
+    """Notation of the prices and volumes."""
     skipped: tuple[str, ...]
     """Lines above the rows that are neither header nor blank."""
     first_row: tuple[str, ...]
@@ -73,12 +80,12 @@ def detect_encoding(head: bytes, source: str) -> str:
 def read_layout(
     head: bytes, bases: Sequence[str], columns: Sequence[str] | None, source: str
 ) -> Layout:
-    """Return the layout of a CSV file: encoding, delimiter, lines to skip.
+    """Return the layout of a CSV file.
 
     Args:
         head: First `HEAD_BYTES` bytes of the file, or the whole file.
-        bases: Codes of the coin that a column of volume may name: `Volume BTC`.
-        columns: The columns that a flag names; None recognises them.
+        bases: Codes of the traded coin, which a volume column may contain: `Volume BTC`.
+        columns: Names of the columns, as --columns gives them; None: recognised.
         source: The file, for errors.
 
     Raises:
@@ -88,7 +95,7 @@ def read_layout(
     text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(head)
     lines = [line.rstrip("\r") for line in text.split("\n")]
     if len(head) >= HEAD_BYTES and len(lines) > 1:
-        lines.pop()  # which is cut
+        lines.pop()  # the last line is cut off
     if len(head) >= HEAD_BYTES and len(lines) < 2:
         raise DataError(f"{source} is not CSV: its first line is longer than {HEAD_BYTES:,} bytes")
     if not any(line.strip() for line in lines):
@@ -108,7 +115,7 @@ def _detect_delimiter(lines: Sequence[str]) -> str:
     def counts(delimiter: str) -> int:
         return sum(len(_split_cells(line, delimiter)) >= _FEWEST_CELLS for line in sample)
 
-    # If several separators have the same count, the first one is taken: the comma comes last.
+    # Of several delimiters with the same count, max takes the first one.
     return max(_DELIMITERS, key=counts)
 
 
@@ -130,6 +137,17 @@ def _detect_layout(
     *,
     first: int,
 ) -> Layout:
+    """Return the layout of a file that was split into cells.
+
+    Args:
+        rows: Cells of the lines in the head of the file.
+        encoding: Encoding of the file.
+        delimiter: Character between cells.
+        bases: Codes of the traded coin.
+        columns: Names of the columns, as --columns gives them; None: recognised.
+        source: The file, for errors.
+        first: Number of lines at the start that are no part of the table.
+    """
     start = _find_first_number_row(rows, first)
     above = [row for row in rows[first:start] if any(row)]
     sample = [row for row in rows[start : start + _SAMPLE_ROWS] if any(row)]
@@ -161,23 +179,23 @@ def _detect_layout(
 
 
 def _find_first_number_row(rows: Sequence[Sequence[str]], first: int) -> int:
-    """Return the number of the first line that is a row of numbers."""
+    """Return the index of the first line that is a row of numbers; without one, `len(rows)`."""
     for number, row in enumerate(rows[: _MOST_LINES_ABOVE + first]):
         if number < first or len(row) < _FEWEST_CELLS:
             continue
         numbers = sum(is_number(cell) for cell in row[1:])
         empty = sum(cell.lower() in ("", "null", "nan", "none", "n/a", "na") for cell in row[1:])
-        # A candle without prices has a time anyway.
-        begins = re.search(r"\d{4}", row[0]) is not None
-        if numbers >= _FEWEST_CELLS - 1 or (begins and numbers + empty >= _FEWEST_CELLS - 1):
+        # A row of a candle without prices still has a time, with a year or an epoch.
+        has_time = re.search(r"\d{4}", row[0]) is not None
+        if numbers >= _FEWEST_CELLS - 1 or (has_time and numbers + empty >= _FEWEST_CELLS - 1):
             return number
-        if begins and _is_header_above(rows[first:number]):
+        if has_time and _is_header_above(rows[first:number]):
             return number
     return len(rows)
 
 
 def _is_header_above(rows: Sequence[Sequence[str]]) -> bool:
-    """Return whether a line above names the columns, so that the next line is a row."""
+    """Return whether one of these lines has the column names open and close."""
     return any({"open", "close"} <= {simplify_column_name(cell) for cell in row} for row in rows)
 
 
@@ -188,7 +206,17 @@ def _find_header(
     columns: Sequence[str] | None,
     source: str,
 ) -> tuple[Sequence[str], list[Sequence[str]]]:
-    """Return the line that names the columns, or several made one, and the other lines.
+    """Return the header, and the lines above the rows that are not part of it.
+
+    Args:
+        above: Cells of the lines above the first row, without blank lines.
+        bases: Codes of the traded coin.
+        sample: Cells of the first rows.
+        columns: Names of the columns, as --columns gives them; None: recognised.
+        source: The file, for errors.
+
+    Returns:
+        The header is one line, or several lines merged, or empty: there is none.
 
     Raises:
         DataError: a line that looks like a header lacks a column.
@@ -212,7 +240,6 @@ def _find_header(
             pass
         else:
             return merged, []
-    # A line with fewer cells than a row has does not name its columns.
     if fault is not None:
         raise fault
     if not sample and above:
@@ -221,7 +248,15 @@ def _find_header(
 
 
 def _merge_header_lines(above: Sequence[Sequence[str]], wide: Sequence[Sequence[str]]) -> list[str]:
-    """Return a header of which each column has the first name that is one of a candle's."""
+    """Return one header of several lines; empty: they are no header.
+
+    Of the cells above a column, the first one that names a field of a candle is taken, or else the
+    first one.
+
+    Args:
+        above: Cells of the lines above the first row.
+        wide: Those of them with as many cells as a row.
+    """
     if not wide or len(above) < 2:
         return []
     width = max(len(row) for row in above)
@@ -237,7 +272,10 @@ def _merge_header_lines(above: Sequence[Sequence[str]], wide: Sequence[Sequence[
 def _correct_time_of_day_column(
     places: ColumnPlaces, sample: Sequence[Sequence[str]]
 ) -> ColumnPlaces:
-    """Return the places with a column of the time of day only where it holds one."""
+    """Return the positions, corrected if the column `time` holds no times of day.
+
+    It may hold the epoch, which is then read instead of the date.
+    """
     at = places.time_of_day
     if at is None or not sample or at >= len(sample[0]) or is_time_of_day(sample[0][at]):
         return places

@@ -1,4 +1,7 @@
-"""Numbers as files write them: decimal commas, thousands, quotes and signs of currencies."""
+"""Numbers as files write them: detects their notation, and converts them to floats.
+
+Files may have decimal commas, separators of thousands, quotes and signs of currencies.
+"""
 
 import re
 from collections.abc import Iterable
@@ -15,28 +18,37 @@ if TYPE_CHECKING:
 
 #: Characters that may surround a number: blanks, quotes, the sign of a currency.
 _AROUND: Final = " \t\u00a0\u202f\"'$€£¥₿"
+#: Characters between groups of three digits, besides comma and point.
 _GROUPS: Final = r"[ \u00a0\u202f\u2019']"
+#: A number as Python writes it.
 _PLAIN: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+#: A number with separators of thousands, a decimal comma, or both.
 _MARKED: Final = re.compile(rf"[+-]?\d[\d.,]*(?:{_GROUPS}\d{{3}})*[\d.,]*")
 
 
 class NumberStyle(Struct, frozen=True):
-    """Notation of the numbers of a table: decimal point and separator of thousands."""
+    """Notation of the numbers of a table."""
 
     decimal: str = "."
+    """Character before the decimals."""
     thousands: str = ""
+    """Character between groups of three digits; empty: none."""
     is_plain: bool = True
-    """Whether every number read so far is written as Python writes numbers."""
+    """Whether all numbers that were examined are written as Python writes numbers."""
 
 
 def is_number(text: str) -> bool:
-    """Return whether a cell is a number in any style."""
+    """Return whether a cell is a number in any known notation."""
     stripped = text.strip(_AROUND)
     return bool(_PLAIN.fullmatch(stripped) or _MARKED.fullmatch(stripped))
 
 
 def detect_number_style(cells: Iterable[str], source: str) -> NumberStyle:
-    """Return the number format of some cells.
+    """Return the notation of the numbers among some cells; the default if there are none.
+
+    Args:
+        cells: Texts of cells, also such that are no numbers.
+        source: The table, for the error.
 
     Raises:
         DataError: the cells do not show whether `1,234` is 1234 or 1.234.
@@ -58,7 +70,7 @@ def detect_number_style(cells: Iterable[str], source: str) -> NumberStyle:
     if any(text.count(",") > 1 for text in commas):
         return NumberStyle(".", ",", is_plain=False)
     if any(not re.fullmatch(r"[+-]?[1-9]\d{0,2},\d{3}", text) for text in commas):
-        # The comma does not separate groups of three digits, so it is a decimal comma.
+        # A comma that is not before exactly three digits is a decimal comma.
         return NumberStyle(",", "", is_plain=False)
     if any("." in text for text in texts):
         return NumberStyle(".", ",", is_plain=False)

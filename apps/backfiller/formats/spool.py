@@ -1,4 +1,8 @@
-"""Rows of a table, sorted by time for any order in the file, without holding all in memory."""
+"""Spool: the rows of a table, returned sorted by time without holding all of them in memory.
+
+Rows are added block by block in any order of time, and stored in a temporary file (small tables
+stay in memory). They are read back in windows: ranges of time, oldest first.
+"""
 
 import tempfile
 from collections.abc import Iterator
@@ -13,29 +17,34 @@ from onetape.core.errors import ConfigurationError, DataError
 
 #: Bytes of rows that stay in memory; more rows go to a temporary file without a name.
 _MEMORY_BYTES: Final = 64 * 2**20
+#: Bytes of a row: six columns of 8 bytes.
 _ROW_BYTES: Final = 48
 #: Approximate number of rows that are yielded at a time.
 _WINDOW_ROWS: Final = 200_000
-#: Interval in rows at which a time is stored; the windows are cut at these times.
+#: Of every so many rows, one time is remembered; the windows begin at such times.
 _SAMPLE_EVERY: Final = 256
-#: Maximum number of stored rows without a readable time: the limit of the quarantine.
+#: Maximum number of rows without a readable time that are kept; the quarantine has this limit too.
 _MOST_UNREADABLE: Final = 1_000
 
 
 class _Piece(Struct, frozen=True):
-    """Rows that were stored together, oldest first."""
+    """Rows that were stored by one call of `add`, oldest first."""
 
     offset: int
+    """Position of the rows in the temporary file, bytes."""
     rows: int
+    """Number of rows."""
     first: int
+    """Time of the oldest row, epoch seconds."""
     last: int
+    """Time of the newest row, epoch seconds."""
 
 
 class Spool:
-    """Takes rows block by block and yields them oldest first, each once."""
+    """Stores rows block by block, and yields them oldest first; repeated rows once."""
 
     def __init__(self, source: str) -> None:
-        """Start without rows."""
+        """Start without rows; `source` is the table, for errors."""
         self._source = source
         self._file = cast("IO[bytes]", tempfile.SpooledTemporaryFile(_MEMORY_BYTES))  # noqa: SIM115 - `close` does
         self._pieces: list[_Piece] = []
@@ -45,7 +54,7 @@ class Spool:
         self.rows = 0
         """Number of rows that were added, unreadable ones included."""
         self.unreadable = Candles.make_empty()
-        """The first rows whose time could not be read."""
+        """The first 1,000 rows whose time could not be read."""
         self.unreadable_rows = 0
         """Number of rows whose time could not be read."""
 
@@ -55,7 +64,7 @@ class Spool:
         self._read = None
 
     def add(self, candles: Candles) -> None:
-        """Add rows, in any order of time.
+        """Add rows, in any order of time; a time below 0 stands for an unreadable one.
 
         Raises:
             DataError: two rows of one time differ.
@@ -66,8 +75,8 @@ class Spool:
         if not readable.all():
             bad = candles.take(np.flatnonzero(~readable))
             self.unreadable_rows += len(bad)
-            room = _MOST_UNREADABLE - len(self.unreadable)
-            self.unreadable = self.unreadable.concat(bad[:room]) if room else self.unreadable
+            count = _MOST_UNREADABLE - len(self.unreadable)
+            self.unreadable = self.unreadable.concat(bad[:count]) if count else self.unreadable
             candles = candles.take(np.flatnonzero(readable))
         if not len(candles):
             return
@@ -91,7 +100,7 @@ class Spool:
         self._end += len(candles) * _ROW_BYTES
 
     def iterate_windows(self) -> Iterator[Candles]:
-        """Yield all rows with a readable time, oldest first and each once, some at a time.
+        """Yield all rows with a readable time, oldest first, in windows of about 200,000 rows.
 
         Raises:
             DataError: two rows of one time differ.
@@ -144,17 +153,17 @@ class Spool:
 
 
 def sort_by_time(candles: Candles) -> Candles:
-    """Return candles oldest first; candles of one time stay in their order."""
+    """Return candles oldest first; candles of the same time stay in their order."""
     if np.all(candles.timestamp[1:] >= candles.timestamp[:-1]):
         return candles
     return candles.take(np.argsort(candles.timestamp, kind="stable"))
 
 
 def drop_repeated_candles(candles: Candles, source: str) -> Candles:
-    """Return sorted candles without candles that repeat the candle before.
+    """Return sorted candles without those that are equal to the candle before them.
 
     Raises:
-        DataError: two rows of one time differ: which one is right cannot be known.
+        DataError: two candles of the same time differ.
     """
     same = candles.timestamp[1:] == candles.timestamp[:-1]
     if not same.any():

@@ -1,4 +1,7 @@
-"""Kind of a table by its content: candles of a spot market, or rows that look alike."""
+"""Kind of a table by its content: candles of a spot market, or similar rows.
+
+Similar are rows of futures, of mark or index prices, and rows whose columns have another order.
+"""
 
 from collections.abc import Sequence
 from itertools import permutations
@@ -12,7 +15,8 @@ from backfiller.formats.row_blocks import RowBlock, TableNotes
 from onetape.core.candles import Candles
 from onetape.core.errors import DataError
 
-#: Columns behind the sixth in Binance's rows: close time, quote volume, trades, three more.
+#: Number of columns after the sixth in Binance's rows: close time, quote volume, trades, three
+#: more.
 _BINANCE_OTHERS: Final = 6
 #: Number of decimals with which Binance writes spot prices.
 _SPOT_DECIMALS: Final = 8
@@ -23,7 +27,7 @@ UNLIKE_SPOT: Final = (
 )
 _PRICE_NAMES: Final = FIELDS[1:5]
 _VALUE_NAMES: Final = FIELDS[1:]
-#: Orders in which exchanges publish rows after the time.
+#: Orders of the columns after the time in which exchanges publish rows.
 _PUBLISHED: Final = (
     ("open", "high", "low", "close", "volume"),
     ("low", "high", "open", "close", "volume"),  # Coinbase
@@ -31,17 +35,18 @@ _PUBLISHED: Final = (
     ("open", "close", "low", "high", "volume"),  # HTX
     ("volume", "close", "high", "low", "open"),  # Gate
 )
-_EXCHANGED: Final = ("close", "high", "low", "open", "volume")
-#: Fewer rows do not distinguish open from close; between candles, the price jumps so much more
-#: where they are exchanged.
-_ROWS_THAT_TELL: Final = 20
+#: The usual order with open and close swapped.
+_SWAPPED: Final = ("close", "high", "low", "open", "volume")
+#: Minimum number of rows that distinguish open from close.
+_FEWEST_ROWS: Final = 20
+#: Factor by which the price jumps more between candles if open and close are swapped.
 _JUMPS_APART: Final = 4
 #: Number of rows that show the order of columns.
 _ORDER_ROWS: Final = 50_000
 
 
 def make_futures_header_error(source: str) -> DataError:
-    """Return the error of a table with the header of Binance's futures."""
+    """Return the error of a table with the header of Binance's futures; `source`: the table."""
     return DataError(
         f"{source} has the header of Binance's archives of futures (count, taker_buy_volume), and "
         "Onetape trades spot only; take the archive of spot, or add --spot if these are its candles"
@@ -62,7 +67,7 @@ def make_futures_response_error(source: str, contract: str) -> DataError:
 
 
 def is_unlike_spot(header: Sequence[str], first_row: Sequence[str]) -> bool:
-    """Return whether rows of a Binance archive are written unlike the rows of spot archives.
+    """Return whether rows of a Binance archive have other decimals than those of its spot archives.
 
     Args:
         header: The names of the columns; Binance's archives of spot have none.
@@ -74,25 +79,33 @@ def is_unlike_spot(header: Sequence[str], first_row: Sequence[str]) -> bool:
 
 
 class KindCheck(Struct):
-    """Looks at the columns behind the sixth of a table without a header."""
+    """Refuses mark, index and premium prices by the columns after the sixth, which have no names.
+
+    `add_block` is called with each block of the table, then `finish` once. Columns with names are
+    not examined.
+    """
 
     source: str
     is_spot: bool
     """Whether a flag states that these are candles of a spot market."""
     rows: int = 0
+    """Number of rows with Binance's columns."""
     untraded_with_trades: int = 0
+    """Number of rows with a count of trades and no volume."""
     foreign_quote_volume: int = 0
+    """Number of rows whose quote volume does not fit volume and prices."""
     with_volume: int = 0
+    """Number of rows with a volume."""
 
-    def look(self, block: RowBlock) -> None:
-        """Count in one block of rows the signs of the kind of the table.
+    def add_block(self, block: RowBlock) -> None:
+        """Add one block of rows to the counts.
 
         Raises:
             DataError: the seventh column is neither Kraken's trades nor Binance's close time.
         """
         if not block.others:
             return
-        self._check_maker(block)
+        self._check_seventh_column(block)
         if len(block.others) < _BINANCE_OTHERS:
             return
         volume, quote_volume, trades = block.prices[4], block.others[1], block.others[2]
@@ -106,10 +119,10 @@ class KindCheck(Struct):
         self.foreign_quote_volume += int(np.count_nonzero(outside))
 
     def finish(self, notes: TableNotes) -> None:
-        """Add the notes that need the whole table.
+        """Check the counts of the whole table; add a note if it may be of futures.
 
         Raises:
-            DataError: the table holds mark or index prices.
+            DataError: the table holds mark, index or premium prices.
         """
         if self.is_spot:
             return
@@ -125,7 +138,12 @@ class KindCheck(Struct):
                 "do not belong among the candles of a spot market"
             )
 
-    def _check_maker(self, block: RowBlock) -> None:
+    def _check_seventh_column(self, block: RowBlock) -> None:
+        """Check that it is Kraken's number of trades or Binance's close time.
+
+        Raises:
+            DataError: it is neither, so the order of the columns is unknown.
+        """
         seventh = block.others[0]
         if len(block.others) == 1:
             foreign = seventh != np.rint(seventh)
@@ -143,7 +161,9 @@ class KindCheck(Struct):
 
 
 def find_better_column_order(candles: Candles) -> tuple[str, ...] | None:
-    """Return the order of columns that makes more rows sound than the present order, or None.
+    """Return the order of columns that makes the most rows sound; None: the present order does.
+
+    A row is sound if high and low enclose open and close.
 
     Args:
         candles: Rows as they were read, oldest first, in the order time, open, high, low, close.
@@ -160,7 +180,7 @@ def find_better_column_order(candles: Candles) -> tuple[str, ...] | None:
         return None
     best = [order for order in sound if sound[order] == most]
     published = [order for order in _PUBLISHED if order in best]
-    # Open and close can be exchanged; a candle opens near the close of the candle before.
+    # Rows are as sound with open and close swapped; a candle opens near the close before it.
     chosen = min(published or best, key=lambda order: _sum_jumps(order, columns))
     return ("timestamp", *chosen)
 
@@ -172,20 +192,22 @@ def has_swapped_open_and_close(candles: Candles) -> bool:
     swapped columns the distance is far larger.
 
     Args:
-        candles: Rows as they were read, oldest first.
+        candles: Rows as they were read, oldest first; fewer than 20 show nothing.
     """
     rows = candles[:_ORDER_ROWS]
-    if len(rows) < _ROWS_THAT_TELL:
+    if len(rows) < _FEWEST_ROWS:
         return False
     columns = (rows.open, rows.high, rows.low, rows.close, rows.volume)
-    exchanged = _sum_jumps(_EXCHANGED, columns)
-    return exchanged * _JUMPS_APART < _sum_jumps(_VALUE_NAMES, columns)
+    swapped = _sum_jumps(_SWAPPED, columns)
+    return swapped * _JUMPS_APART < _sum_jumps(_VALUE_NAMES, columns)
 
 
+#: Open, high, low, close and volume, each of shape (n,), in the order in which they were read.
 Columns = tuple[np.ndarray[tuple[int], np.dtype[np.float64]], ...]
 
 
 def _count_sound_rows(order: tuple[str, ...], columns: Columns) -> int:
+    """Return the number of sound rows if the columns have this order."""
     price = dict(zip(order, columns, strict=True))
     upper = np.maximum(price["open"], price["close"])
     lower = np.minimum(price["open"], price["close"])
@@ -193,5 +215,6 @@ def _count_sound_rows(order: tuple[str, ...], columns: Columns) -> int:
 
 
 def _sum_jumps(order: tuple[str, ...], columns: Columns) -> float:
+    """Return the sum of the distances between each open and the close before, in this order."""
     price = dict(zip(order, columns, strict=True))
     return float(np.nansum(np.abs(price["open"][1:] - price["close"][:-1])))

@@ -1,4 +1,7 @@
-"""Convert times of files, from seconds to nanoseconds or dates, to epoch seconds UTC."""
+"""Converts times of files to epoch seconds UTC.
+
+Times may be numbers in seconds to nanoseconds, or dates, with or without an offset.
+"""
 
 import re
 from typing import TYPE_CHECKING, Final
@@ -18,12 +21,13 @@ if TYPE_CHECKING:
 UNITS: Final = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 #: The unit of dates such as 2024-01-31T14:00:00Z.
 ISO: Final = "iso"
-#: A time that could not be read; no candle may have it, so its row is refused.
+#: Stands for a time that could not be read. No candle may have this time, so its row is refused.
 UNREADABLE: Final = -1
-#: 2009 and 2100: no coin is older, and between them no number reads in two units.
+#: Starts of 2009 and 2100, epoch seconds. No coin is older, and no number is a time between them in
+#: two units.
 _EARLIEST: Final = 1_230_768_000
 _LATEST: Final = 4_102_444_800
-#: A short name of a time zone behind a time of day: 14:00 CET.
+#: A short name of a time zone after a time of day: 14:00 CET.
 _ZONE_NAME: Final = re.compile(r"\d(?: ?[AaPp][Mm])? ?\(?([A-Z]{2,5})\)?\s*$")
 
 
@@ -40,7 +44,7 @@ def parse_time_zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError) as error:
-        # Not Etc/GMT+2, which is two hours behind, nor EST for CEST.
+        # Neither zones such as Etc/GMT+2, whose sign is reversed, nor short names are suggested.
         hint = suggest_name(
             name, {zone for zone in available_timezones() if "/" in zone and zone[:4] != "Etc/"}
         )
@@ -51,14 +55,14 @@ def parse_time_zone(name: str) -> ZoneInfo:
 
 
 class TimeReader:
-    """Reads the times of one table, block by block."""
+    """Converts the times of one table, block by block; `finish` is called after the last block."""
 
     def __init__(self, source: str, unit: str | None = None, zone: ZoneInfo | None = None) -> None:
-        """Begin; no block of rows has been read.
+        """Start without rows.
 
         Args:
             source: The table, for errors.
-            unit: Unit of numbers: one of `UNITS`, or iso; None: recognised by their size.
+            unit: One of `UNITS`, or iso: all times are dates; None: recognised.
             zone: Time zone of dates without an offset; None: UTC.
         """
         self._source = source
@@ -67,10 +71,14 @@ class TimeReader:
         self._dates = DateReader(source)
         self._units: list[str] = []
         self._local: dict[int, int] = {}
-        """Rows with each wall time that occurs twice at the end of summer time."""
+        """Number of rows with each local time that the clock shows twice at the end of summer time.
+
+        Local times are in seconds since 1970-01-01 00:00 of the same clock.
+        """
         self._newest_first: bool | None = None
+        """Whether the table has its newest row first; None: unknown."""
         self.outside = 0
-        """Whole numbers that are a time between 2009 and 2100 in no unit."""
+        """Number of rows whose time is between 2009 and 2100 in no unit."""
         self.used_zone = False
         """Whether dates without an offset were read in the given zone."""
 
@@ -91,7 +99,7 @@ class TimeReader:
         import pandas as pd
 
         if pd.api.types.is_datetime64_any_dtype(values.dtype):
-            self._note(ISO)
+            self._add_unit(ISO)
             return self._convert_datetimes(values)
         if values.dtype.kind == "b":
             raise self._make_no_time_error("true")
@@ -104,14 +112,14 @@ class TimeReader:
             seconds = self._convert_texts(values)
             if (seconds == UNREADABLE).all() and values.notna().any():
                 raise self._make_no_time_error(str(values[values.notna()].iloc[0]))
-            self._note(ISO)
+            self._add_unit(ISO)
             return seconds
         exact = numbers.to_numpy()
         if exact.dtype.kind not in "iu":
             exact = _convert_to_whole_numbers(np.asarray(numbers, dtype=np.float64))
         whole = exact.astype(np.int64)
         if self._unit is not None:
-            self._note(self._unit)
+            self._add_unit(self._unit)
             return _scale_to_seconds(whole, UNITS[self._unit])
         return self._convert_numbers_by_size(whole, values)
 
@@ -129,7 +137,7 @@ class TimeReader:
                     "export the times in UTC"
                 )
 
-    def _note(self, unit: str) -> None:
+    def _add_unit(self, unit: str) -> None:
         if unit not in self._units:
             self._units.append(unit)
 
@@ -148,19 +156,23 @@ class TimeReader:
         )
 
     def _convert_numbers_by_size(self, whole: IntArray, values: "pd.Series") -> IntArray:
-        """Convert each number to epoch seconds; its size decides the unit.
+        """Return whole numbers as epoch seconds; the size of each decides its unit.
+
+        Args:
+            whole: The numbers.
+            values: The same numbers as the file has them, for the error.
 
         Raises:
-            DataError: none is a time, as `values` has them.
+            DataError: none of the table so far is a time between 2009 and 2100.
         """
         seconds = np.full(len(whole), UNREADABLE, dtype=np.int64)
         known = whole == UNREADABLE
         for unit, factor in UNITS.items():
-            mine = (whole >= _EARLIEST * factor) & (whole < _LATEST * factor)
-            if mine.any():
-                self._note(unit)
-                known |= mine
-                seconds = np.where(mine & (whole % factor == 0), whole // factor, seconds)
+            has_unit = (whole >= _EARLIEST * factor) & (whole < _LATEST * factor)
+            if has_unit.any():
+                self._add_unit(unit)
+                known |= has_unit
+                seconds = np.where(has_unit & (whole % factor == 0), whole // factor, seconds)
         self.outside += int(np.count_nonzero(~known))
         if not self._units and len(whole):
             raise DataError(
@@ -171,7 +183,7 @@ class TimeReader:
         return seconds
 
     def _convert_texts(self, values: "pd.Series") -> IntArray:
-        """Return dates; a date without an offset is in the given zone, or else UTC."""
+        """Return dates as epoch seconds; one without an offset is in the given zone, or in UTC."""
         import pandas as pd
 
         texts = values.astype(str).str.strip(" \t\"'")
@@ -196,20 +208,21 @@ class TimeReader:
 
     def _convert_naive_datetimes(
         self, naive: "pd.Series", is_utc: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
-    ):
+    ) -> IntArray:
         """Return naive datetimes, in the zone or in UTC, as epoch seconds."""
         seconds = _convert_to_seconds(naive)
         if self._zone is None or is_utc.all():
             return seconds
         self.used_zone = True
         local = ~is_utc & (seconds != UNREADABLE)
-        seconds[local] = self._convert_wall_times(seconds[local])
+        seconds[local] = self._convert_local_times(seconds[local])
         return seconds
 
-    def _convert_wall_times(self, wall: IntArray) -> IntArray:
-        """Return wall times of the zone as epoch seconds.
+    def _convert_local_times(self, wall: IntArray) -> IntArray:
+        """Return local times of the zone as epoch seconds.
 
-        If the clock shows a time twice, the first occurrence is in summer time.
+        Of a time that the clock shows twice, the first row (in the order of time) is in summer
+        time, the second one is not.
 
         Raises:
             DataError: the clock never shows one of the times.

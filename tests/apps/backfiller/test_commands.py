@@ -140,6 +140,9 @@ def test_gaps_lists_a_gap_that_was_never_requested_as_not_fetched(
     (gap,) = document(backfiller("gaps", "--json", *DB))["gaps"]
     assert (gap["start"], gap["candles"], gap["state"]) == (START + DAY, 3, "not fetched")
     assert gap["last_requested_ms"] is None
+    assert (gap["answers"], "responses" in gap) == (0, False)
+    table = backfiller("gaps", *DB).out.splitlines()
+    assert table[2].split()[5:] == ["not", "fetched", "unknown", "never"]
     (one,) = document(backfiller("list", "--json", *DB))["series"]
     assert (one["gaps"], one["missing"], one["unproven"], one["sources"]) == (1, 3, 1, ["rest"])
 
@@ -167,6 +170,11 @@ def test_markets_are_sorted_by_volume_and_filtered_by_quote(
     table = backfiller("markets", *address, "--sort", "symbol", "--limit", "2").out.splitlines()
     assert table[0].split("  ")[0] == "symbol"
     assert len(table) == 3
+    every = document(backfiller("markets", *address, "--sort", "listed", "--json"))["markets"]
+    listed = [one["listed"] for one in every]
+    assert listed == sorted(listed)
+    oldest = backfiller("markets", *address, "--sort", "listed", "--limit", "1", "--json")
+    assert document(oldest)["markets"] == every[:1]
     wrong = backfiller("markets", *address, "--sort", "size")
     assert (wrong.code, wrong.err) == (
         2,

@@ -485,5 +485,5 @@ def test_a_halted_market_is_reported_and_its_past_is_fetched_row_27(
     simulator.faults.add(kind="halted", symbol="BTC/USDT")
     ended = fetch("--to", "2024-02-29")
     assert ended.code == 0
-    assert ended.err == "simulator does not trade BTC/USDT now; its past is there\n"
+    assert ended.err == "simulator does not trade BTC/USDT now; its past candles can be fetched\n"
     assert len(stored()) == 1_440

@@ -28,3 +28,14 @@ def test_a_file_that_the_caller_has_opened_stays_open_after_a_refusal(tmp_path: 
         with pytest.raises(StoreError, match="test network"):
             RunDatabase(tmp_path / "candles.db", "binance", store)
         assert count_series(store) == 0
+
+
+def test_a_file_is_created_on_request_and_closed_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "candles.db"
+    with RunDatabase(path, "binance") as database:
+        assert (database.store, path.exists()) == (None, False)
+        store = database.get_or_open_store()
+        assert database.get_or_open_store() is store
+    assert path.exists()
+    with pytest.raises(StoreError, match="has been closed"):
+        count_series(store)

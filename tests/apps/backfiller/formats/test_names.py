@@ -4,7 +4,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from backfiller.formats.file_names import Named, parse_file_name
+from backfiller.formats.file_names import NameFacts, parse_file_name
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_name_states_whose_candles_it_holds(
 
 
 def test_a_market_without_a_known_quote_currency_stays_unknown() -> None:
-    assert parse_file_name(PurePosixPath("ABCXYZ-1h-2025-01.zip")) == Named(
+    assert parse_file_name(PurePosixPath("ABCXYZ-1h-2025-01.zip")) == NameFacts(
         "binance", None, "1h", is_guess=True, codes_of="binance"
     )
 
@@ -68,7 +68,7 @@ def test_a_pair_that_may_end_in_two_currencies_is_neither(
     name: str, either: tuple[str, ...]
 ) -> None:
     found = parse_file_name(PurePosixPath(name))
-    assert (found.symbol, found.either) == (None, either)
+    assert (found.symbol, found.possible_symbols) == (None, either)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""The tables of a candle file: one, or as many as a ZIP archive has members."""
+"""The tables of a candle file: one, or as many as a ZIP archive has members with candles.
+
+A `TableFile` is a table before it is read: its name, the facts in the name, and how to open it.
+"""
 
 import gzip
 import zipfile
@@ -9,46 +12,47 @@ from typing import IO, Final, cast
 
 from msgspec import Struct
 
-from backfiller.formats.file_names import Named, parse_file_name
+from backfiller.formats.file_names import NameFacts, parse_file_name
 from onetape.cli.output import note
 from onetape.core.errors import DataError, UsageError
 from onetape.core.message_text import format_count, format_error, format_os_error
 from onetape.core.printable import escape_unprintable
 
+#: First bytes of a gzip file.
 _GZIP: Final = b"\x1f\x8b"
-#: Readable file types, by the last suffix before a `.gz`.
+#: Suffixes of the readable file types; `.gz` may follow.
 SUFFIXES: Final = (".csv", ".txt", ".json", ".feather", ".parquet")
-#: File types that are readable as members of an archive.
+#: Suffixes of archive members that are readable; other members are left out.
 _MEMBER_SUFFIXES: Final = (".csv", ".txt", ".json")
-#: The flag of a member that is encrypted.
+#: Bit of `ZipInfo.flag_bits` that marks an encrypted member.
 _ENCRYPTED: Final = 0x1
-#: Maximum unpacked size of a table of candles; five years of 1s candles have 160 million rows.
+#: Maximum unpacked size of a table, bytes; five years of 1s candles have 160 million rows.
 MOST_BYTES: Final = 8 * 2**30
 
 
-class Part(Struct, frozen=True):
-    """One table of a file or archive; its rows are not read yet."""
+class TableFile(Struct, frozen=True):
+    """One table, a file or a member of a ZIP archive; its rows are not read yet."""
 
     source: str
-    """Printable name of the file, or of the archive's member, for errors and summaries."""
+    """Printable path of the file, or `ARCHIVE:MEMBER`, for errors and summaries."""
     suffix: str
     """Suffix that decides how the table is read, one of `SUFFIXES`."""
-    named: Named
+    name_facts: NameFacts
     """Facts that the name of the table states."""
     open: Callable[[], IO[bytes]]
-    """Function that opens the decompressed table for reading; it may be called again."""
-    member: bool = False
-    """Whether the table is one of several of an archive, among which flags choose."""
+    """Opens the decompressed table for reading; each call opens it anew."""
+    is_archive_member: bool = False
+    """Whether the archive has other tables too, so that flags choose among them."""
     is_packed: bool = False
     """Whether the table is compressed: a small file may unpack to a large one."""
 
 
-def list_parts(path: Path, room: ExitStack) -> list[Part]:
-    """Return the tables of a file; nothing but an archive's list is read.
+def list_table_files(path: Path, archives: ExitStack) -> list[TableFile]:
+    """Return the tables of a file; only the list of members of an archive is read.
 
     Args:
         path: Path of the file.
-        room: Exit stack that closes archives once their tables were read.
+        archives: Exit stack that an opened archive is added to; the caller closes it after reading.
 
     Raises:
         UsageError: file not found, or it is of no kind that can be read.
@@ -58,7 +62,7 @@ def list_parts(path: Path, room: ExitStack) -> list[Part]:
     if not path.is_file():
         raise UsageError(f"{source}: file not found")
     if path.suffix.lower() == ".zip":
-        return _list_archive_members(path, source, room)
+        return _list_archive_members(path, source, archives)
     plain = path.with_suffix("") if path.suffix.lower() == ".gz" else path
     suffix = plain.suffix.lower()
     if suffix not in SUFFIXES:
@@ -72,16 +76,23 @@ def list_parts(path: Path, room: ExitStack) -> list[Part]:
     except OSError as error:
         raise DataError(f"{source} cannot be read: {format_os_error(error)}") from error
 
-    def opened() -> IO[bytes]:
+    def open_table() -> IO[bytes]:
         return cast("IO[bytes]", gzip.open(path, "rb")) if is_packed else path.open("rb")
 
-    return [Part(source, suffix, parse_file_name(path.absolute()), opened, is_packed=is_packed)]
+    return [
+        TableFile(source, suffix, parse_file_name(path.absolute()), open_table, is_packed=is_packed)
+    ]
 
 
-def _list_archive_members(path: Path, source: str, room: ExitStack) -> list[Part]:
-    # One object for all members: the list of an archive with thousands takes long to read.
+def _list_archive_members(path: Path, source: str, archives: ExitStack) -> list[TableFile]:
+    """Return the tables in a ZIP archive, by name; prints a note if other members are left out.
+
+    Raises:
+        DataError: the archive is damaged, or holds no tables.
+    """
+    # All members share one `ZipFile`: reading the list of an archive with thousands takes long.
     try:
-        archive = room.enter_context(zipfile.ZipFile(path))
+        archive = archives.enter_context(zipfile.ZipFile(path))
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise DataError(
             f"{source} cannot be read as ZIP: {format_error(error)}; download it again"
@@ -104,10 +115,10 @@ def _list_archive_members(path: Path, source: str, room: ExitStack) -> list[Part
         note(f"{source}: left out, no tables: {format_count(len(others), 'member')}{example}")
     tables.sort(key=lambda each: each[0])
     several = len(tables) > 1
-    return [_make_member_part(path, source, archive, *each, several=several) for each in tables]
+    return [_make_member_table(path, source, archive, *each, several=several) for each in tables]
 
 
-def _make_member_part(
+def _make_member_table(
     path: Path,
     source: str,
     archive: zipfile.ZipFile,
@@ -115,27 +126,30 @@ def _make_member_part(
     info: zipfile.ZipInfo,
     *,
     several: bool,
-) -> Part:
+) -> TableFile:
+    """Return the table of an archive member; `several`: the archive has other tables too."""
     member = f"{source}:{escape_unprintable(name.name)}"
 
-    def opened() -> IO[bytes]:
+    def open_table() -> IO[bytes]:
         if info.flag_bits & _ENCRYPTED:
             raise DataError(f"{member} is encrypted; unpack it with its password and import that")
         if info.file_size > MOST_BYTES:
             raise make_too_large_error(member)
         return archive.open(info)
 
-    by_name = parse_file_name(name)
-    of_archive = parse_file_name(path.absolute())
-    is_other = by_name.other_kind is None and of_archive.other_kind is not None
-    if is_other or (by_name == Named() and not several):
-        by_name = of_archive
+    name_facts = parse_file_name(name)
+    archive_facts = parse_file_name(path.absolute())
+    is_other_kind = name_facts.other_kind is None and archive_facts.other_kind is not None
+    if is_other_kind or (name_facts == NameFacts() and not several):
+        name_facts = archive_facts
     suffix = name.suffix.lower()
-    return Part(member, suffix, by_name, opened, member=several, is_packed=True)
+    return TableFile(
+        member, suffix, name_facts, open_table, is_archive_member=several, is_packed=True
+    )
 
 
 def make_too_large_error(source: str) -> DataError:
-    """Return the error of a table that unpacks to more than any table of candles."""
+    """Return the error of a table that unpacks to more than `MOST_BYTES`."""
     return DataError(
         f"{source} unpacks to more than {MOST_BYTES // 2**30} GiB, which no table of candles does; "
         "split it, or get it again"
