@@ -35,7 +35,9 @@ def without(*names: str) -> None:
         if isinstance(guard, dict):
             replaced |= guard
         else:
-            setattr(database, *guard)
+            function, replacement = guard
+            assert hasattr(database, function), function
+            setattr(database, function, replacement)
 
     def changed(path: Path) -> WithoutGuard:
         return WithoutGuard(connect(path), replaced)
@@ -59,7 +61,7 @@ def _nobody(_: DatabaseConnection) -> bool:
 
 #: Statements and their replacements, or a function of the store and its replacement.
 GUARDS: dict[str, dict[str, str] | tuple[str, object]] = {
-    "a bulk writer rests": ("_has_other_trader", _nobody),
+    "a bulk writer rests": ("_is_trader_active", _nobody),
     "a new file appears whole": ("_create", _create_in_place),
     "writes begin with the lock": {"BEGIN IMMEDIATE": "BEGIN"},
     "a write is one transaction": {"BEGIN IMMEDIATE": "SELECT 1", "COMMIT": "SELECT 1"},

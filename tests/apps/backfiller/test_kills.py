@@ -50,11 +50,11 @@ PROGRAM = "from backfiller.main import run; run()"
 AFTER_THE_NEWEST = """
 import backfiller.fetch_plan as plan
 from onetape.store.candles import read_closed_range
-guarded = plan.missing_between
+guarded = plan.find_series_gaps
 def naive(store, key, start, end):
     stored = read_closed_range(store, key)
     return guarded(store, key, start if stored is None else stored[1], end)
-plan.missing_between = naive
+plan.find_series_gaps = naive
 import backfiller.series_fetch as fetch
 async def unasked(*args, **kwargs):
     from onetape.history.fetch import FetchReport

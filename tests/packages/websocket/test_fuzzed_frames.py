@@ -148,7 +148,7 @@ def test_fuzzed_frames_neither_crash_nor_hang_the_stream(kline: Kline, ticker: T
 def test_without_the_guard_a_fuzzed_frame_crashes_the_stream(
     kline: Kline, ticker: Ticker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("onetape.websocket.client._guard", unguarded)
+    monkeypatch.setattr("onetape.websocket.client._report_handler_errors", unguarded)
     with pytest.raises((TypeError, ValueError, LookupError, AttributeError)):
         run_watched(fuzz([kline(0, 101), ticker(101.0)], 500, SEED), 60)
 
