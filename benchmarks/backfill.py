@@ -89,12 +89,12 @@ async def fetch_with_backfiller(url: str, candles: int, path: Path) -> dict[str,
     key = SeriesKey("simulator", SYMBOL, "1m")
     with RunDatabase(path, "simulator") as database:
         async with RestExchange(Endpoint("simulator", url)) as exchange:
-            await exchange.market(SYMBOL)
+            await exchange.fetch_market(SYMBOL)
             before = read_peak_mb()
             began = time.perf_counter()
             summary = await fetch_series(
                 exchange,
-                database.opened(),
+                database.get_or_open_store(),
                 key,
                 start=START,
                 end=START + 60 * candles,
