@@ -149,6 +149,8 @@ class EntryLimits:
         return compute_first_day_limit(settings.risk, self._live_account, quote, now_ms)
 
     def _find_rate_obstacle(self, now_ms: int) -> str | None:
+        """Return the exchange's limit on orders that an entry would exceed, as a text, or None."""
+
         def count_sent_since(seconds: int) -> int:
             return count_sent_orders(
                 self._book.context.store, self._account, now_ms - seconds * 1_000
@@ -177,6 +179,7 @@ class EntryLimits:
         return held * lowest if held >= trading_rules.min_amount else Decimal(0)
 
     def _read_market_view(self, now_ms: int) -> MarketView:
+        """Return bid, ask and their age by the newest stored ticker, and the error of the clock."""
         ticker = self._read_ticker(self._book.context.key)
         clock = self._book.exchange.clock
         age = None if ticker is None else clock.wall_seconds(now_ms - ticker.timestamp_ms)

@@ -71,7 +71,7 @@ class PositionCoins:
         self._missing = ledger.position - safe
 
     def may_hide_sales(self, total: Decimal) -> bool:
-        """Return whether coins of the position may be sold although the balance covers it.
+        """Return whether others may have sold coins of the position although the balance covers it.
 
         That is so if the account has more coins than the position, and fewer than the baseline (or
         the balance of the last complete reading) plus all coins bought since.
@@ -115,11 +115,11 @@ class PositionCoins:
         account = self._read_account()
         if account is None or last != total or self._compute_needed() == total:
             return
-        book, place = self._book, self._get_account_key(account)
-        if sum_booked_coins(book.context.store, *place) > max(book.position.base, _ZERO):
+        book, account_key = self._book, self._get_account_key(account)
+        if sum_booked_coins(book.context.store, *account_key) > max(book.position.base, _ZERO):
             return
         found = ComparedBalance(total, read_ms)
-        store_compared_balance(book.context.store, *place, found, book.fence)
+        store_compared_balance(book.context.store, *account_key, found, book.fence)
         self._needed = None
 
     def note_incomplete(self) -> None:
@@ -144,15 +144,15 @@ class PositionCoins:
         if account is None:
             return None
         if self._needed is None:
-            store, place = self._book.context.store, self._get_account_key(account)
-            compared = read_compared_balance(store, *place)
+            store, account_key = self._book.context.store, self._get_account_key(account)
+            compared = read_compared_balance(store, *account_key)
             if compared is None:
-                self._needed = account.baseline.get(place[-1], _ZERO) + sum_booked_coins(
-                    store, *place
+                self._needed = account.baseline.get(account_key[-1], _ZERO) + sum_booked_coins(
+                    store, *account_key
                 )
             else:
-                moved = sum_executed(store, *place, after_ms=compared.read_ms)
-                self._needed = compared.total + moved + sum_unbooked(store, *place)
+                moved = sum_executed(store, *account_key, after_ms=compared.read_ms)
+                self._needed = compared.total + moved + sum_unbooked(store, *account_key)
         return self._needed
 
     def note_correction(self) -> None:

@@ -48,6 +48,7 @@ class PriceWatch:
         return known
 
     def _find_newest_price(self, now_ms: int) -> KnownPrice | None:
+        """Return the newer one of the stream's stored price and the price of REST, or None."""
         book = self._book
         found: list[KnownPrice] = []
         key = book.context.key

@@ -119,6 +119,7 @@ class Protector:
         self._watch.obstacle = Obstacle(reason, f"the stop is tried again in {pause:.0f} s")
 
     def _pause(self, refusals: int) -> float:
+        """Return the pause after a number of refusals before, wall seconds."""
         return min(self._book.times.stop_again * 2 ** min(refusals, 20), _LONGEST_PAUSE_SECONDS)
 
     def note_cancelled_by_others(self, stop: LiveOrder) -> None:
@@ -193,6 +194,13 @@ class Protector:
         )
 
     def _adjust_stop(self, level: StopLevel | None, known: KnownPrice | None, now_ms: int) -> None:
+        """Compute amount and price of the stop, and take the step that follows.
+
+        Args:
+            level: Kind and price of the stop by the rules; None: no stop is needed.
+            known: The newest price; None: unknown.
+            now_ms: Market time, epoch milliseconds.
+        """
         book = self._book
         resting = tuple(
             RestingStop(
@@ -302,6 +310,7 @@ class Protector:
         return found[0], round_down(found[1], book.context.market.trading_rules.price_step)
 
     def _place(self, kind: str, amount: Decimal, price: Decimal, now_ms: int) -> None:
+        """Store and send a stop, unless a pause is under way or others have cancelled it twice."""
         book = self._book
         entry = book.protected_entry
         is_early = time.monotonic() < self._not_before

@@ -77,8 +77,10 @@ def has_moved_coins(
         bought = position.open_amount if live_order.order.side == "sell" else position.base
         before = account.baseline.get(base, Decimal(0)) + bought
     elif live_order.read_ms is not None and account is not None:
-        place = account.exchange, account.exchange_account, base
-        before += sum_executed(store, *place, after_ms=live_order.read_ms, until_ms=requested_ms)
+        account_key = account.exchange, account.exchange_account, base
+        before += sum_executed(
+            store, *account_key, after_ms=live_order.read_ms, until_ms=requested_ms
+        )
     held = balances.get(base)
     total = Decimal(0) if held is None else held.total
     return total < before if live_order.order.side == "sell" else total > before

@@ -101,6 +101,7 @@ class StopAmount:
         return found
 
     def _choose_amount(self, held: Decimal, price: Decimal | None) -> Decimal:
+        """Return all coins that are held, or the free ones if others have locked the rest."""
         self._note_resting()
         if self._account.is_checked and self._refused_at is None:
             return held

@@ -79,6 +79,7 @@ class UnreadEntry:
         return entry if state.filled > state.booked or is_unknown else None
 
     def _report(self, entry: LiveOrder) -> None:
+        """Report the problem of an entry with unknown executions, with its stop."""
         book, base = self._book, self._book.context.market.base
         state, level = entry.state, self.level
         found = (

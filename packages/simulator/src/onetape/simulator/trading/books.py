@@ -260,6 +260,7 @@ class Books:
         free: Decimal,
         locked: Decimal = ZERO,
     ) -> None:
+        """Change a balance because of an order; the next event of the stream states it."""
         self.account.change(now_ms, asset, reason, free=free, locked=locked, order_id=order.id)
         if free or locked:
             self._touched[asset] = None

@@ -119,6 +119,7 @@ class ListApi:
         return [replies.make_list_reply(order_list) for order_list in found]
 
     def _find_named_list(self, params: Params, client_id: str) -> OrderList | None:
+        """Return the order list of a request: by `orderListId` or by the parameter `client_id`."""
         number, name = read_integer(params, "orderListId"), read_client_id(params, client_id)
         if number is None and name is None:
             raise order_refusals.make_both_missing_refusal(client_id, "orderListId")

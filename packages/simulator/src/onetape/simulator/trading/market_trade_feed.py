@@ -115,6 +115,7 @@ class MarketTradeFeed:
     def _find_minutes_that_reach(
         self, symbol: SpotSymbol, start: int, end: int, low: int | None, high: int | None
     ) -> list[int]:
+        """Return the open times of minutes whose prices reach `low` or `high`, oldest first."""
         bars = self._market.get_bars(symbol, _MINUTE, start, end)
         reached = np.zeros(len(bars), dtype=np.bool_)
         if low is not None:
@@ -133,6 +134,7 @@ class MarketTradeFeed:
         low: int | None,
         high: int | None,
     ) -> Tick | None:
+        """Return the first trade of a minute that reaches `low` or `high`; None: none."""
         if not self._market.is_open(symbol, minute):
             return None
         trades = self._market.get_trades(symbol, minute)
