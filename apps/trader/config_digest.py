@@ -18,7 +18,7 @@ from trader.traded_symbols import parse_traded_symbols
 
 #: Settings of `make_session_rules` that are left out of the digest, because no drill tries them.
 _NOT_TRIED: Final = (
-    *("trading_hours", "trading_days", "trading_timezone"),
+    *("trading_hours", "trading_days", "trading_timezone", "max_volume_share"),
     *("stoploss_guard", "drawdown_pause", "low_profit_pairs"),
 )
 
@@ -26,8 +26,8 @@ _NOT_TRIED: Final = (
 def compute_config_digest(settings: TraderSettings) -> str:
     """Return the digest of the settings that a drill tries; an equal digest needs no second drill.
 
-    Exchange, account, money, limits, trading hours, entry guards, files and monitoring are no part
-    of it: they may differ between the drill and the account that is traded.
+    Exchange, account, money, limits, volume limit, trading hours, entry guards, files and
+    monitoring are no part of it: they may differ between the drill and the account that is traded.
 
     Raises:
         UsageError: a symbol or timeframe that cannot be read.

@@ -12,7 +12,11 @@ from onetape.core.candles import Candle
 from onetape.core.digits import format_number
 from onetape.core.trading import Fill, Order, Side
 from onetape.engine import (
+    AccountConfig,
+    FillModel,
+    ModelFill,
     OrderContext,
+    RefusedOrder,
     compute_volatility_before,
 )
 from onetape.execution.events import (
@@ -141,7 +145,7 @@ class OrderBooking:
         """Return volume and volatility before a candle, if the account's rules need them."""
         context, rules = self._context, self._context.rules
         by_volatility = rules.sizing == "volatility_target"
-        if not (rules.volume_impact or by_volatility):
+        if not (rules.volume_impact or rules.max_volume_share or by_volatility):
             return OrderContext()
         known = read_last_closed(
             context.store, context.key, rules.volatility_bars + 1, up_to=row.timestamp - 1
@@ -152,6 +156,34 @@ class OrderBooking:
                 known.close, len(known), rules.volatility_bars, context.timeframe.average_seconds
             )
         return OrderContext(float(known.volume[-1]) if len(known) else 0.0, None, volatility)
+
+    def _describe_volume_limit(
+        self,
+        rules: AccountConfig,
+        fill: ModelFill | RefusedOrder,
+        cash: float,
+        price: float,
+        context: OrderContext,
+    ) -> str:
+        """Return the text on an entry that `max_volume_share` made smaller; empty: it did not.
+
+        Args:
+            rules: Rules of the account.
+            fill: Fill of the entry by these rules.
+            cash: Quote currency that the entry could spend.
+            price: Price before slippage, quote currency.
+            context: Other values that the size of the entry depends on.
+        """
+        share = rules.max_volume_share
+        if share is None or isinstance(fill, RefusedOrder):
+            return ""
+        if not FillModel.of(rules).is_buy_limited(fill.amount, cash, price, context):
+            return ""
+        volume = f"{format_number(context.volume, commas=True)} {self._context.market.base}"
+        return (
+            f"made smaller by max_volume_share: at most {share:.3%} of the last candle's volume of "
+            f"{volume}"
+        )
 
     def _store_events(
         self,

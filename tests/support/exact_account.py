@@ -353,6 +353,8 @@ def _bought(symbol: _ExactSymbol, bar: int, cash: Decimal, equity: Decimal) -> E
         return None
     budget, amount = wanted
     impact, volume = of(rules.volume_impact), symbol.prices.volume[bar - 1]
+    if rules.max_volume_share is not None:
+        amount = min(amount, of(rules.max_volume_share) * volume)
     if impact:
         amount = min(amount, _most_with_impact(rules, open_ * fee_factor, budget, volume))
         moved = open_ * (1 + _slip(rules) + impact * _share(amount, volume))

@@ -284,6 +284,7 @@ def engine_rules(draw: st.DrawFn) -> AccountConfig:
         slippage_bps=draw(st.sampled_from([0.0, 5.0])),
         spread_bps=draw(st.sampled_from([0.0, 3.0])),
         volume_impact=draw(st.sampled_from([0.0, 0.0, 0.1])),
+        max_volume_share=draw(st.sampled_from([None, None, 0.0005, 0.03])),
         volatility_bars=5,
         exits=exits,
         cooldown_bars=draw(st.sampled_from([0, 0, 1, 6])),

@@ -151,20 +151,28 @@ class PaperExecutor(Executor):
             make_rules_of_candle(self._context.rules, row),
             self._make_order_context(row),
         )
-        if order.side == "buy":
-            fill = self._funds.reserve(
-                order.client_order_id,
-                order.symbol,
-                self._fence,
-                lambda cash, equity: simulate_buy(
-                    rules, cash, row.open, replace(market, equity=equity)
-                ),
-                moment=row.timestamp,
-                now_ms=now_ms,
-            )
-        else:
+        if order.side == "sell":
             fill = simulate_sell(rules, float(self.position.base), row.open, market)
-        return self._finish(order, fill, row, now_ms)
+            return self._finish(order, fill, row, now_ms)
+        note = ""
+
+        def size_fill(cash: float, equity: float | None) -> ModelFill | RefusedOrder:
+            nonlocal note
+            context = replace(market, equity=equity)
+            found = simulate_buy(rules, cash, row.open, context)
+            note = self._describe_volume_limit(rules, found, cash, row.open, context)
+            return found
+
+        fill = self._funds.reserve(
+            order.client_order_id,
+            order.symbol,
+            self._fence,
+            size_fill,
+            moment=row.timestamp,
+            now_ms=now_ms,
+        )
+        done = self._finish(order, fill, row, now_ms, note)
+        return f"{done}; {note}" if note else done
 
     def fill_late(self, row: Candle, now_ms: int, note: str) -> str | None:
         """Fill the open order to sell at the newest price; return a text with the result."""

@@ -233,7 +233,7 @@ def make_drill_settings(settings: TraderSettings, symbol: str, url: str) -> Trad
         symbols=[],
         exchange=SIMULATOR_ID,
         strategy=StrategySettings(name="drilled"),
-        # The drill enters at the times of its schedule.
+        # The drill enters at the times of its schedule, on a market with volumes of its own.
         account=replace(
             settings.account,
             trading_hours=None,
@@ -242,6 +242,7 @@ def make_drill_settings(settings: TraderSettings, symbol: str, url: str) -> Trad
             stoploss_guard=None,
             drawdown_pause=None,
             low_profit_pairs=None,
+            max_volume_share=None,
         ),
         account_name=None,
         cash=get_configured_balance(settings),

@@ -373,16 +373,17 @@ class LiveExecutor(LiveBook):
         """Return the amount to buy, base currency, with its money reserved; or a refusal text."""
         price = max(live_order.order.ask or row.close, row.close)
         rules, market = make_rules_of_candle(self.context.rules, row), self._make_order_context(row)
-        positions = 0
+        positions, limited = 0, ""
 
         def size_fill(cash: float, equity: float | None) -> ModelFill | RefusedOrder:
             # In the transaction that reserves the slot, so that two simultaneous entries have an
             # order.
-            nonlocal positions
+            nonlocal positions, limited
             positions = self._funds.count_other_positions(live_order.order.symbol)
-            return simulate_buy(
-                rules, min(cash, float(free)), price, replace(market, equity=equity)
-            )
+            most, context = min(cash, float(free)), replace(market, equity=equity)
+            found = simulate_buy(rules, most, price, context)
+            limited = self._describe_volume_limit(rules, found, most, price, context)
+            return found
 
         fill = self._funds.reserve(
             live_order.identity,
@@ -394,6 +395,8 @@ class LiveExecutor(LiveBook):
         )
         if isinstance(fill, RefusedOrder):
             return fill.reason
+        if limited:
+            print_line(f"entry {limited}")
         step = self.context.market.trading_rules.amount_step
         # A float may differ slightly from the whole number of steps that it represents.
         amount = round_down(Decimal(repr(fill.amount)) + (step or Decimal(0)) / 1_000, step)

@@ -87,11 +87,11 @@ GIVEN: dict[str, tuple[str, str, AccountConfig]] = {
     "all else by the file": (
         "--sizing risk_per_trade=0.02",
         "account: {maker_fee_rate: 0.0002, fee_currency: base, spread_bps: 10, "
-        "volume_impact: 0.05}\n"
+        "volume_impact: 0.05, max_volume_share: 0.001}\n"
         "exits: {stop_loss: 0.05, target_table: {0: 0.05, 24: 0.01}}\n",
         AccountConfig(
             maker_fee_rate=0.0002, fee_currency="base", spread_bps=10, volume_impact=0.05,
-            sizing="risk_per_trade", risk_per_trade=0.02,
+            max_volume_share=0.001, sizing="risk_per_trade", risk_per_trade=0.02,
             exits=ExitConfig(stop_loss=0.05, target_table={0: 0.05, 24: 0.01}),
         ),
     ),

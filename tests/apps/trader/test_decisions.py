@@ -95,6 +95,7 @@ ACCOUNTS = {
         sizing="risk_per_trade", risk_per_trade=0.01, exits=ExitConfig(stop_loss=0.5)
     ),
     "a share of the volume": AccountConfig(volume_impact=0.05, fee_currency="base"),
+    "at most a share of the volume": AccountConfig(max_volume_share=0.0001),
 }
 #: Candles before the first decision that the volatility is computed from, and more.
 EARLIER = 160
@@ -124,6 +125,32 @@ def test_paper_fills_equal_the_backtest_trade_by_trade(
             fills = backtest(opened, trading, 40)
             assert len(fills) > 10
             assert [as_booked(trade) for trade in trading.fills()] == fills
+
+    run(scene())
+
+
+def test_an_entry_that_the_volume_limit_made_smaller_states_the_limit(
+    run: Run, db: Path, strategy_file: StrategyFile
+) -> None:
+    async def scene() -> None:
+        name = strategy_file()
+        async with (
+            market(0.25) as opened,
+            desk(
+                opened,
+                db,
+                strategy=name,
+                account=AccountConfig(max_volume_share=0.0001),
+            ) as trading,
+        ):
+            await step_to(opened, trading, range(21))
+            await trading.until_no_open_order()
+            rows = trading.query("SELECT reason FROM orders WHERE side = 'buy' AND filled <> '0'")
+            assert rows
+            text = (
+                "made smaller by max_volume_share: at most 0.010% of the last candle's volume of "
+            )
+            assert all(text in reason for (reason,) in rows)
 
     run(scene())
 

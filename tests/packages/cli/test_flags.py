@@ -31,6 +31,7 @@ GIVEN: dict[str, Any] = {
     "slippage": 7.0,
     "spread_bps": 3.0,
     "volume_impact": 0.01,
+    "max_volume_share": 0.02,
     "cooldown": 3,
     "reentry": "while_signal",
     "trading_hours": "08:00-22:00",
@@ -71,6 +72,7 @@ def test_every_flag_arrives_in_the_settings_of_both_programs(program: Any) -> No
     assert [guard.bound for guard in account.entry_guards] == [0.0, 0.2, 0.01]
     assert (account.maker_fee_rate, account.fee_currency) == (0.001, "base")
     assert (account.spread_bps, account.volume_impact) == (3.0, 0.01)
+    assert account.max_volume_share == 0.02
     assert exits.stop_loss == 0.05
     assert exits.target_table == {0: 0.02, 24: 0.005}
     assert (exits.trailing_stop, exits.time_stop_bars) == (0.04, 12)

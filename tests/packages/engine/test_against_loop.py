@@ -43,7 +43,12 @@ def plain_rules(draw: st.DrawFn) -> AccountConfig:
     """Return rules that the account in columns takes on: no steps, no impact, fee in quote."""
     rules = draw(engine_rules().filter(lambda rules: rules.sizing in PLAIN_SIZINGS))
     return replace(
-        rules, cash=5_000.0, fee_currency="quote", volume_impact=0.0, trading_rules=NO_TRADING_RULES
+        rules,
+        cash=5_000.0,
+        fee_currency="quote",
+        volume_impact=0.0,
+        max_volume_share=None,
+        trading_rules=NO_TRADING_RULES,
     )
 
 

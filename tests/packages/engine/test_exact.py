@@ -133,6 +133,13 @@ KINDS: dict[str, dict[str, Any]] = {
         "volume_impact": 0.1,
         "exits": BOTH,
     },
+    "at most a share of the volume": {"max_volume_share": 0.004, "exits": BOTH},
+    "at most a share of the volume, which moves the price": {
+        "max_volume_share": 0.03,
+        "volume_impact": 0.1,
+        "fee_currency": "base",
+        "exits": BOTH,
+    },
 }
 BARS = 12_000
 

@@ -118,7 +118,7 @@ def test_what_cannot_be_tried_is_one_line_and_nothing_is_written(
     assert list(folder.iterdir()) == []
 
 
-def test_a_drill_enters_outside_the_trading_hours_and_without_entry_guards() -> None:
+def test_a_drill_enters_outside_trading_hours_and_without_guards_and_volume_limit() -> None:
     counts = "trade_limit=1,lookback_period_candles=9,stop_duration_candles=99"
     account = AccountConfig(
         exits=ExitConfig(stop_loss=0.05),
@@ -127,6 +127,7 @@ def test_a_drill_enters_outside_the_trading_hours_and_without_entry_guards() -> 
         stoploss_guard=counts,
         drawdown_pause=f"{counts},max_allowed_drawdown=0",
         low_profit_pairs=f"{counts},required_profit=1",
+        max_volume_share=0.01,
     )
     settings = TraderSettings(account=account, max_signal_age_seconds=7)
     drilled = make_drill_settings(settings, "BTC/USDT", "http://127.0.0.1:1")

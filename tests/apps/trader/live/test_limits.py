@@ -70,6 +70,25 @@ def test_an_entry_is_made_smaller_by_the_largest_order(tmp_path: Path) -> None:
     scene(tmp_path / "live.db", play, max_order=Decimal(500))
 
 
+def test_an_entry_is_made_smaller_by_its_share_of_the_volume_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def play(desk: LiveDesk) -> None:
+        price, opened = desk.price, desk.row(desk.price).timestamp
+        before = Candle(opened - 3_600, price, price, price, price, 2.0)
+        insert_closed_rows(desk.store, KEY, [before], source="rest", seen_ms=0)
+        rules = structs.replace(desk.context.rules, max_volume_share=0.001)
+        desk.context = structs.replace(desk.context, rules=rules)
+        desk.start()
+        desk.enter()
+        await desk.until(lambda: desk.fills)
+        assert sum(trade.amount for trade in desk.fills) == Decimal("0.002")
+
+    scene(tmp_path / "live.db", play)
+    limit = "at most 0.100% of the last candle's volume of 2 BTC"
+    assert f"entry made smaller by max_volume_share: {limit}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("limits", "reason"),
     [

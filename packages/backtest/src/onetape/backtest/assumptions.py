@@ -57,7 +57,12 @@ def _describe_account(run: SymbolRun) -> str:
     rules = run.result.rules
     base, quote = split_symbol(run.symbol)
     cash = format_fixed(rules.cash, choose_money_decimals(quote, rules.cash))
-    return f"{cash} {quote}, {describe_sizing(rules, base, quote)}"
+    return f"{cash} {quote}, {describe_sizing(rules, base, quote)}{_describe_volume_limit(rules)}"
+
+
+def _describe_volume_limit(rules: AccountConfig) -> str:
+    share = rules.max_volume_share
+    return "" if share is None else f", at most {share:.3%} of the last candle's volume"
 
 
 def _describe_intrabar(finer: str, runs: Sequence[SymbolRun]) -> dict[str, str]:
@@ -259,6 +264,9 @@ def _collect_run_notes(run: SymbolRun, finer: str | None) -> tuple[list[str], li
     if result.is_open_at_end:
         head.append("the last trade is still open and valued at the last close")
     tail: list[str] = []
+    if result.fill_log.limited:
+        buys = format_count(result.fill_log.limited, "buy")
+        tail.append(f"{buys} made smaller by max_volume_share")
     if result.untraded is not None:
         tail += describe_waiting_orders(result)
     if result.fill_log.ambiguous or result.fill_log.decided:

@@ -165,6 +165,13 @@ DEFINITIONS: Final[tuple[Definition, ...]] = (
         is_brief=False,
     ),
     Definition(
+        "limited_entries",
+        "limited entries",
+        "count",
+        "entries that max_volume_share made smaller",
+        is_brief=False,
+    ),
+    Definition(
         "ambiguous_bars",
         "ambiguous bars",
         "count",

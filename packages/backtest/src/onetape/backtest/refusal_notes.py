@@ -34,6 +34,8 @@ def _suggest_remedy(kind: RefusalKind, result: SimulationResult, places: int) ->
         return "begin later, or store more candles before the range"
     if kind in ("cash_below_order", "cash_below_cost"):
         return "more --cash or a smaller --sizing would fill them"
+    if kind == "volume_limit_too_small":
+        return "a larger --max-volume-share would fill them, if the candles have a volume"
     if kind in ("sell_amount_too_small", "sell_value_too_small"):
         return (
             "a larger --sizing leaves less that cannot be sold; --trading-rules none has no minimum"

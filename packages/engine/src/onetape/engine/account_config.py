@@ -150,6 +150,20 @@ class AccountConfig(DeclaredStruct, frozen=True, kw_only=True):
             "orders lose in proportion",
         ),
     ] = 0.0
+    max_volume_share: Annotated[
+        float | None,
+        Setting(
+            "Largest fraction of the last candle's volume that an entry buys; 0.01 is 1 %.",
+            flag="--max-volume-share",
+            metavar="RATIO",
+            gt=0,
+            le=1,
+            empty="no limit",
+            unit="fraction of the volume",
+            rule="an entry buys at most this fraction of the volume of the candle before it "
+            "([Volume limit](#volume-limit))",
+        ),
+    ] = None
     sizing: Annotated[
         Sizing,
         Setting(

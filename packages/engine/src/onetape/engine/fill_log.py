@@ -70,6 +70,8 @@ class FillLog:
         self._chunks: list[FillColumns] = []
         self._added = 0
         self.refused: list[tuple[int, RefusedOrder]] = []
+        self.limited = 0
+        """Number of entries that `max_volume_share` made smaller."""
         self.ambiguous = 0
         """Number of ambiguous bars, taken at the worst exit that their prices allow."""
         self.decided = 0

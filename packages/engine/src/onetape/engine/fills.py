@@ -14,6 +14,8 @@ Slippage is the sum of a fixed part, half of the spread, and `volume_impact` tim
 Where a budget is spent, price and amount depend on each other: with p the price without impact, k
 the impact and V the volume, p (1 + k a / V) a = budget is a quadratic equation in a.
 
+A buy of more than `max_volume_share` times that volume is made smaller; a sell is not.
+
 All numbers are floats, with whole numbers of steps; `booking.py` turns them into Decimals.
 """
 
@@ -21,6 +23,7 @@ import math
 from typing import Literal, NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from onetape.core.trading_rules import count_ceil_steps, count_floor_steps, multiply_step
 from onetape.engine.account_config import AccountConfig, Sizing
@@ -86,7 +89,7 @@ EMPTY_CONTEXT = OrderContext()
 class FillModel(Struct, frozen=True):
     """Rules of an account and market as plain floats, which compute the fills of orders.
 
-    A step, minimum or impact of 0 means that there is none.
+    A step, minimum, impact or `max_volume_share` of 0 means that there is none.
     """
 
     fee_rate: float
@@ -94,6 +97,9 @@ class FillModel(Struct, frozen=True):
     fee_in_base: bool
     slippage: float
     impact: float
+    max_volume_share: float
+    uses_volume: bool
+    """Whether the volume changes a buy: by its impact, or by `max_volume_share`."""
     price_step: float
     amount_step: float
     min_amount: float
@@ -114,6 +120,8 @@ class FillModel(Struct, frozen=True):
             fee_in_base=rules.fee_currency == "base",
             slippage=rules.slippage,
             impact=rules.volume_impact,
+            max_volume_share=rules.max_volume_share or 0.0,
+            uses_volume=rules.volume_impact > 0 or rules.max_volume_share is not None,
             price_step=float(trading_rules.price_step or 0),
             amount_step=float(trading_rules.amount_step or 0),
             min_amount=float(trading_rules.min_amount),
@@ -127,7 +135,7 @@ class FillModel(Struct, frozen=True):
     def is_plain(self) -> bool:
         """Return whether there are no steps, minimums, volume impact and fees in base currency."""
         limits = (self.price_step, self.amount_step, self.min_amount, self.min_notional)
-        return not (any(limits) or self.impact or self.fee_in_base)
+        return not (any(limits) or self.uses_volume or self.fee_in_base)
 
     def buy(
         self, cash: float, price: float, context: OrderContext = EMPTY_CONTEXT
@@ -165,6 +173,23 @@ class FillModel(Struct, frozen=True):
             else self.make_sell_fill(numbers, price, is_maker)
         )
 
+    def is_buy_limited(
+        self, amount: float, cash: float, open_price: float, context: OrderContext
+    ) -> bool:
+        """Return whether a buy would be larger without `max_volume_share`.
+
+        Args:
+            amount: Amount of the buy's fill, base currency.
+            cash: Available quote currency before the buy.
+            open_price: Open of the candle that fills the buy.
+            context: Context of the buy.
+        """
+        if not self.max_volume_share:
+            return False
+        unlimited = replace(self, max_volume_share=0.0)
+        found = unlimited.compute_buy_values(cash, open_price, context)
+        return not isinstance(found, RefusedOrder) and found[1] > amount
+
     def make_buy_fill(self, numbers: FillValues, price: float) -> ModelFill:
         """Return the fill of values that `compute_buy_values` returned."""
         fee_in = "base" if self.fee_in_base else "quote"
@@ -195,16 +220,16 @@ class FillModel(Struct, frozen=True):
             if isinstance(sized, RefusedOrder):
                 return sized
             budget, amount = sized
-        if self.impact:
-            price, unit_cost, amount = self._apply_impact(
-                open_price, budget, amount, context.volume
+        if self.uses_volume:
+            price, unit_cost, amount = self._apply_volume(
+                open_price, budget, (price, unit_cost, amount), context.volume
             )
         if self.amount_step:
             amount = self._compute_affordable_amount(amount, unit_cost, budget)
         notional = price * amount
         least_amount, least_notional = self.min_amount * _LEAST, self.min_notional * _LEAST
         if amount <= 0 or amount < least_amount or notional < least_notional:
-            return self._make_too_small_refusal("buy", amount, notional)
+            return self._make_small_buy_refusal(amount, notional, cash, open_price, context)
         # Rounding may make the cost slightly more than the cash; no more than the cash is spent.
         if self.fee_in_base:
             fee, cost, received = amount * fee_rate, notional, amount - amount * fee_rate
@@ -275,6 +300,21 @@ class FillModel(Struct, frozen=True):
         wanted = share * equity if share < 1.0 else equity
         return wanted if wanted < cash else cash
 
+    def _apply_volume(
+        self,
+        open_price: float,
+        budget: float,
+        order: tuple[float, float, float],
+        volume: float,
+    ) -> tuple[float, float, float]:
+        """Return price, cost of a coin and amount of an order, with the limit and the impact."""
+        price, unit_cost, amount = order
+        if self.max_volume_share:
+            amount = min(amount, self.max_volume_share * volume)
+        if self.impact:
+            return self._apply_impact(open_price, budget, amount, volume)
+        return price, unit_cost, amount
+
     def _apply_impact(
         self, open_price: float, budget: float, amount: float, volume: float
     ) -> tuple[float, float, float]:
@@ -343,6 +383,22 @@ class FillModel(Struct, frozen=True):
         """Return whether an order is below a minimum by more than float rounding."""
         is_less = amount <= 0 or amount < self.min_amount * _LEAST
         return is_less or notional < self.min_notional * _LEAST
+
+    def _make_small_buy_refusal(
+        self,
+        amount: float,
+        notional: float,
+        cash: float,
+        open_price: float,
+        context: OrderContext,
+    ) -> RefusedOrder:
+        """Return the refusal of a buy that is too small, maybe because of `max_volume_share`."""
+        if self.is_buy_limited(amount, cash, open_price, context):
+            share = self.max_volume_share
+            return RefusedOrder(
+                "volume_limit_too_small", share * context.volume, share, context.volume
+            )
+        return self._make_too_small_refusal("buy", amount, notional)
 
     def _make_too_small_refusal(
         self, side: Literal["buy", "sell"], amount: float, notional: float

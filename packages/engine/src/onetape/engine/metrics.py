@@ -110,6 +110,8 @@ class Metrics(Struct, frozen=True):
     """Result of buy and hold; None if nothing traded later, or the market refuses the order."""
     waited_orders: int = 0
     """Number of orders that filled late because nothing was traded when they were due."""
+    limited_entries: int = 0
+    """Number of entries that `max_volume_share` made smaller."""
 
     def as_dict(self) -> dict[str, object]:
         """Return plain values, for JSON."""
@@ -168,6 +170,7 @@ def compute_metrics(
         ambiguous_bars=tally.ambiguous,
         decided_bars=tally.decided,
         waited_orders=tally.waited,
+        limited_entries=tally.limited,
         buy_and_hold=context.hold,
     )
 

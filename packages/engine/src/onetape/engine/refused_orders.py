@@ -13,6 +13,7 @@ RefusalKind = Literal[
     "places_taken",
     "buy_amount_too_small",
     "buy_value_too_small",
+    "volume_limit_too_small",
     "sell_amount_too_small",
     "sell_value_too_small",
     "rest_unsellable",
@@ -29,6 +30,8 @@ _REASONS: Final[dict[RefusalKind, str]] = {
     "places_taken": "all slots are taken: the account may have {least} in all its processes",
     "buy_amount_too_small": "buy of {found} is below the market's minimum amount {least}",
     "buy_value_too_small": "buy value {found} is below the market's minimum value {least}",
+    "volume_limit_too_small": "the last candle's volume is {order}, so max_volume_share {least} "
+    "allows a buy of {found}, which is too small for an order",
     "sell_amount_too_small": _SELL_AMOUNT,
     "sell_value_too_small": _SELL_VALUE,
     "rest_unsellable": "buy of {order} would leave {found} after its fee, below the market's "
@@ -49,9 +52,13 @@ class RefusedOrder(Struct, frozen=True, gc=False):
     found: float = 0.0
     """Available cash, or amount (base currency) or value (quote currency) that is too small."""
     least: float = 0.0
-    """Least cash, amount or value that is needed, in the unit of `found`."""
+    """Least cash, amount or value that is needed, in the unit of `found`.
+
+    For volume_limit_too_small it is the fraction of the volume.
+    """
     order: float = 0.0
-    """Amount (for rest_unsellable) or value of a buy whose coins could not be sold again."""
+    """Amount (for rest_unsellable) or value of a buy whose coins could not be sold again; for
+    volume_limit_too_small the volume of the last candle, base currency."""
 
     @property
     def reason(self) -> str:

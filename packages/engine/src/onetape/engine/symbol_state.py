@@ -84,7 +84,8 @@ class SymbolState:
         carried = fill_log.carried
         self._paid = 0.0 if carried is None else -carried.fill.cash_change
         """Cost of the last buy, fee included, quote currency."""
-        self._needs_volume = bool(rules.volume_impact)
+        self._has_volume_limit = rules.max_volume_share is not None
+        self._needs_volume = bool(rules.volume_impact) or self._has_volume_limit
         self.needs_context = self._needs_volume or self._volatility is not None
 
     def _make_volatility_function(
@@ -156,6 +157,8 @@ class SymbolState:
         if isinstance(numbers, RefusedOrder):
             fill_log.refused.append((bar, numbers))
             return None
+        if self._has_volume_limit:
+            fill_log.limited += model.is_buy_limited(numbers[1], cash, price, context)
         fill_log.add_buy(bar, numbers, price)
         self._paid = -numbers[4]
         return numbers

@@ -34,6 +34,8 @@ class TradeStats(Struct, frozen=True):
     """Number of bars that intrabar candles decided."""
     waited: int
     """Number of orders that waited for a candle with a trade and were filled."""
+    limited: int
+    """Number of entries that `max_volume_share` made smaller."""
 
 
 def sum_trade_stats(results: Sequence[SimulationResult]) -> TradeStats:
@@ -51,6 +53,7 @@ def sum_trade_stats(results: Sequence[SimulationResult]) -> TradeStats:
         ambiguous=sum(one.ambiguous for one in tallies),
         decided=sum(one.decided for one in tallies),
         waited=sum(one.waited for one in tallies),
+        limited=sum(one.limited for one in tallies),
     )
 
 
@@ -72,6 +75,7 @@ def _compute_trade_stats(result: SimulationResult) -> TradeStats:
         ambiguous=fill_log.ambiguous,
         decided=fill_log.decided,
         waited=len(fill_log.waited),
+        limited=fill_log.limited,
     )
 
 

@@ -18,6 +18,7 @@ LOWER_IS_BETTER: Final = frozenset(
     {
         *("volatility", "max_drawdown_seconds", "longest_drawdown_seconds", "fees", "slippage"),
         *("turnover", "refused_orders", "ambiguous_bars", "exposure", "average_bars"),
+        "limited_entries",
     }
 )
 #: Fields of the metrics that cannot rank: equal for every combination, or not a number.
