@@ -4,7 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from backtester.settings import BacktesterSettings, parse_symbols, parse_timeframe
+from backtester.settings import (
+    BacktesterSettings,
+    parse_benchmark,
+    parse_symbols,
+    parse_timeframe,
+)
 from onetape.backtest.config import BacktestConfig, StrategyChoice
 from onetape.cli.dates import parse_range_flags
 from onetape.cli.flag_values import collect_flag_values
@@ -41,6 +46,10 @@ def load_chosen_backtest(given: Mapping[str, Any], command: str = "") -> ChosenB
     if command == "optimize" and given["params_from"] is not None:
         raise UsageError(
             "--params-from is for a backtest; optimize takes the values to try with --param"
+        )
+    if command == "optimize" and given["benchmark"] is not None:
+        raise UsageError(
+            "--benchmark is for a backtest; optimize compares with buy and hold of its own symbol"
         )
     loaded = load_backtest_settings(given)
     settings = loaded.settings
@@ -89,6 +98,8 @@ def make_backtest_config(settings: BacktesterSettings) -> BacktestConfig:
         max_open_trades=settings.max_open_trades,
         timeframe_detail=settings.timeframe_detail,
         trading_rules=settings.trading_rules,
+        risk_free_rate=settings.risk_free_rate,
+        benchmark=parse_benchmark(settings),
         allow_gaps=settings.allow_gaps,
         check=settings.check,
         database=choose_database_path(settings.db, settings.exchange),

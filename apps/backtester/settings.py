@@ -13,6 +13,7 @@ from onetape.core.symbols import parse_spot_symbol
 from onetape.core.timeframes import Timeframe
 from onetape.engine.account_config import (
     MAX_OPEN_TRADES,
+    RISK_FREE_RATE,
     TRADING_RULES,
     AccountConfig,
     TradingRulesSource,
@@ -58,6 +59,16 @@ class BacktesterSettings(DeclaredStruct, frozen=True, kw_only=True):
         ),
     ] = None
     trading_rules: Annotated[TradingRulesSource, TRADING_RULES] = "exchange"
+    risk_free_rate: Annotated[float, RISK_FREE_RATE] = 0.0
+    benchmark: Annotated[
+        str | None,
+        Setting(
+            "Symbol that buy and hold holds in a backtest, such as BTC/USDT.",
+            flag="--benchmark",
+            metavar="SYMBOL",
+            empty="the traded symbols",
+        ),
+    ] = None
     allow_gaps: Annotated[
         bool,
         Setting("Continue over missing candles whose cause is unknown.", flag="--allow-gaps"),
@@ -83,6 +94,16 @@ def parse_symbols(settings: BacktesterSettings) -> tuple[str, ...]:
     with naming_settings("symbol"):
         symbols = (symbol.strip() for symbol in settings.symbol.split(","))
         return tuple(parse_spot_symbol(symbol) for symbol in symbols if symbol)
+
+
+def parse_benchmark(settings: BacktesterSettings) -> str | None:
+    """Return the symbol of the benchmark; None: the traded symbols.
+
+    Raises:
+        UsageError: the symbol cannot be read; names the setting.
+    """
+    with naming_settings("benchmark"):
+        return None if settings.benchmark is None else parse_spot_symbol(settings.benchmark)
 
 
 def parse_timeframe(settings: BacktesterSettings) -> str:

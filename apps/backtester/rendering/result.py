@@ -93,7 +93,7 @@ def _format_metrics_table(summary: RunSummary) -> str:
     from onetape.backtest.metric_definitions import make_metric_lines  # not for --json
 
     lines = make_metric_lines(summary.metrics, summary.quote, brief=True)
-    rows = [("", summary.strategy, "buy and hold"), *(line[:3] for line in lines)]
+    rows = [("", summary.strategy, summary.hold_label), *(line[:3] for line in lines)]
     return format_table(rows, right=(1, 2))
 
 

@@ -49,8 +49,20 @@ def describe_assumptions(backtest: Backtest) -> dict[str, str]:
         **({} if finer is None else _describe_intrabar(finer, backtest.runs)),
         "trading rules": first.trading_rules_text,
         **first.higher.words,
+        **_describe_comparison(backtest),
     }
     return _describe_shared_account(backtest, words) if backtest.has_several else words
+
+
+def _describe_comparison(backtest: Backtest) -> dict[str, str]:
+    """Return benchmark and risk-free rate, for the assumptions; nothing where they are default."""
+    rate, benchmark = backtest.config.risk_free_rate, backtest.benchmark
+    words: dict[str, str] = {}
+    if benchmark is not None:
+        words["benchmark"] = f"buy and hold of {benchmark.symbol}"
+    if rate:
+        words["risk-free rate"] = f"{rate:.3%} a year, in the Sharpe and Sortino ratios"
+    return words
 
 
 def _describe_account(run: SymbolRun) -> str:

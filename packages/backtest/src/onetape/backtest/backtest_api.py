@@ -47,6 +47,8 @@ def backtest(
     max_open_trades: int | None = None,
     timeframe_detail: str | None = None,
     trading_rules: TradingRulesSource = "exchange",
+    risk_free_rate: float = 0.0,
+    benchmark: str | None = None,
     allow_gaps: bool = False,
     check: bool = True,
 ) -> BacktestResult:
@@ -67,6 +69,8 @@ def backtest(
         timeframe_detail: Stored timeframe whose candles decide how a candle met stop or target.
         trading_rules: exchange: price and amount steps and minimums of the exchange; none: no
             rounding and no minimum.
+        risk_free_rate: Risk-free rate per year in the Sharpe and Sortino ratios; 0.04 is 4 %.
+        benchmark: Symbol that buy and hold holds, of stored candles; None: the traded symbols.
         allow_gaps: Whether to go on over candles that are missing for an unknown reason.
         check: Whether to run the bias check.
 
@@ -85,6 +89,8 @@ def backtest(
         max_open_trades=max_open_trades,
         timeframe_detail=timeframe_detail,
         trading_rules=trading_rules,
+        risk_free_rate=risk_free_rate,
+        benchmark=benchmark,
         allow_gaps=allow_gaps,
         check=check,
     )

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from onetape.backtest.bias_check import check_run
 from onetape.backtest.candle_windows import open_run_database
 from onetape.backtest.config import BacktestConfig
-from onetape.backtest.models import Backtest, SymbolInput, SymbolRun
+from onetape.backtest.models import Backtest, BenchmarkMarket, SymbolInput, SymbolRun
 from onetape.backtest.symbol_inputs import read_symbols
 from onetape.core.market_digits import choose_market_digits
 from onetape.core.symbols import split_symbol
@@ -20,6 +20,7 @@ from onetape.engine import (
     simulate,
     simulate_portfolio,
 )
+from onetape.store.database import Store
 from onetape.strategies import Strategy, collect_parameters
 from onetape.strategies.segments import UnexplainedGaps, drop_entries_before_gaps
 
@@ -40,7 +41,8 @@ def run_backtest(config: BacktestConfig, *, with_indicators: bool = True) -> Bac
     with open_run_database(config) as store:
         inputs, notes = read_symbols(store, config, strategy, with_indicators=with_indicators)
         portfolio = _simulate(inputs, config)
-    return _make_backtest(config, strategy, inputs, portfolio, notes, began)
+        benchmark = _read_benchmark(store, config, inputs)
+    return _make_backtest(config, strategy, inputs, portfolio, notes, began, benchmark)
 
 
 def run_inputs(
@@ -62,6 +64,22 @@ def run_inputs(
     return _make_backtest(config, strategy, inputs, _simulate(inputs, config), range_notes, began)
 
 
+def _read_benchmark(
+    store: Store, config: BacktestConfig, inputs: list[SymbolInput]
+) -> BenchmarkMarket | None:
+    """Return the market that buy and hold holds; None: the traded symbols.
+
+    Raises:
+        DataError: the candles of the benchmark are not stored.
+    """
+    if config.benchmark is None:
+        return None
+    # Most runs have no other benchmark: the import would cost each of them a millisecond.
+    from onetape.backtest.benchmark_market import load_benchmark
+
+    return load_benchmark(store, config, config.benchmark, inputs[0].window)
+
+
 def _make_backtest(
     config: BacktestConfig,
     strategy: Strategy,
@@ -69,8 +87,13 @@ def _make_backtest(
     portfolio: PortfolioResult,
     range_notes: tuple[str, ...],
     began: float,
+    benchmark: BenchmarkMarket | None = None,
 ) -> Backtest:
-    metrics = compute_metrics(portfolio if len(inputs) > 1 else portfolio.parts[0])
+    metrics = compute_metrics(
+        portfolio if len(inputs) > 1 else portfolio.parts[0],
+        risk_free_rate=config.risk_free_rate,
+        benchmark=None if benchmark is None else (benchmark.candles, benchmark.rules),
+    )
     return Backtest(
         config=config,
         strategy=strategy,
@@ -86,6 +109,7 @@ def _make_backtest(
         range_notes=range_notes,
         strategy_note=_get_strategy_note(strategy),
         seconds=round(time.monotonic() - began, 3),
+        benchmark=benchmark,
     )
 
 

@@ -18,7 +18,12 @@ from onetape.core.setting import DeclaredStruct
 from onetape.core.symbols import split_symbol
 from onetape.core.timeframes import Timeframe
 from onetape.engine import AccountConfig
-from onetape.engine.account_config import MAX_OPEN_TRADES, TRADING_RULES, TradingRulesSource
+from onetape.engine.account_config import (
+    MAX_OPEN_TRADES,
+    RISK_FREE_RATE,
+    TRADING_RULES,
+    TradingRulesSource,
+)
 from onetape.strategies import Strategy, load_strategy
 from onetape.strategies.parameters import convert_parameters
 from onetape.strategies.registry import read_stated_settings, read_stated_settings_of_class
@@ -109,6 +114,10 @@ class BacktestConfig(DeclaredStruct, frozen=True, kw_only=True):
     """Timeframe of the intrabar candles that decide how a candle met stop or target."""
     trading_rules: Annotated[TradingRulesSource, TRADING_RULES] = "exchange"
     """exchange: the price and amount steps and minimums of the exchange; none: no rounding."""
+    risk_free_rate: Annotated[float, RISK_FREE_RATE] = 0.0
+    """Risk-free rate per year in the Sharpe and Sortino ratios, as a ratio: 0.04 is 4 %."""
+    benchmark: str | None = None
+    """CCXT spot symbol that buy and hold holds; None: the traded symbols, in equal parts."""
     allow_gaps: bool = False
     """Whether the run continues over candles that are missing for an unknown reason."""
     check: bool = True
@@ -127,6 +136,8 @@ class BacktestConfig(DeclaredStruct, frozen=True, kw_only=True):
         super().__post_init__()
         with naming_settings("symbol"):
             _check_symbols(self.symbols)
+        with naming_settings("benchmark"):
+            _check_benchmark(self.benchmark, self.symbols[0])
         if self.start is not None and self.end is not None:
             check_range(self.start, self.end)
         self.get_intrabar_timeframe()
@@ -188,6 +199,14 @@ class BacktestConfig(DeclaredStruct, frozen=True, kw_only=True):
                 setting=both,
             ) from error
         return finer
+
+
+def _check_benchmark(benchmark: str | None, symbol: str) -> None:
+    quote = split_symbol(symbol)[1]
+    if benchmark is not None and split_symbol(benchmark)[1] != quote:
+        raise UsageError(
+            f"benchmark must have the quote currency of the account, {quote}, found {benchmark}"
+        )
 
 
 def _check_symbols(symbols: tuple[str, ...]) -> None:

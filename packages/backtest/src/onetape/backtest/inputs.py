@@ -146,6 +146,8 @@ def _make_config_and_frames(
         raise UsageError(f"the DataFrames have different timeframes: {', '.join(timeframes)}")
     if settings.get("timeframe_detail") is not None:
         raise UsageError("timeframe_detail needs stored candles; use load_candles")
+    if settings.get("benchmark") is not None:
+        raise UsageError("benchmark needs stored candles; use load_candles")
     values: dict[str, Any] = {**settings, **moments, "trading_rules": "none"}
     config = BacktestConfig(
         exchange=FRAME_EXCHANGE,

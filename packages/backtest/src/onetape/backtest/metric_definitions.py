@@ -28,6 +28,8 @@ class Definition(NamedTuple):
 
 
 DAILY: Final = "r: daily returns"
+#: The risk-free rate of a day.
+_FREE: Final = f"{DAILY}, f: (1 + risk_free_rate)^(1/365) - 1"
 #: All metrics, in the order in which they are shown.
 DEFINITIONS: Final[tuple[Definition, ...]] = (
     Definition("total_return", "return", "fraction", "final equity / start cash - 1"),
@@ -60,14 +62,14 @@ DEFINITIONS: Final[tuple[Definition, ...]] = (
         "sharpe",
         "Sharpe",
         "ratio",
-        f"mean of r / sample deviation of r times sqrt(365), risk-free rate 0; {DAILY}",
+        f"(mean of r - f) / sample deviation of r times sqrt(365); {_FREE}",
         "W. F. Sharpe, The Sharpe Ratio, 1994",
     ),
     Definition(
         "sortino",
         "Sortino",
         "ratio",
-        f"mean of r / sqrt(mean of min(r, 0)^2) times sqrt(365), target 0; {DAILY}",
+        f"(mean of r - f) / sqrt(mean of min(r - f, 0)^2) times sqrt(365); {_FREE}",
         "F. A. Sortino and L. N. Price, Performance Measurement in a Downside Risk Framework, 1994",
     ),
     Definition(

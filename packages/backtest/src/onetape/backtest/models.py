@@ -16,6 +16,7 @@ from onetape.core.digits import Digits
 from onetape.core.simulated import Origin
 from onetape.core.trading_rules import TradingRules
 from onetape.engine import (
+    AccountConfig,
     IntrabarSource,
     Metrics,
     PortfolioResult,
@@ -121,6 +122,16 @@ class SymbolRun(Struct, frozen=True):
         return self.segments != WHOLE
 
 
+class BenchmarkMarket(Struct, frozen=True):
+    """Market that buy and hold holds instead of the traded symbols."""
+
+    symbol: str
+    candles: Candles
+    """Closed candles of the range of the run, oldest first."""
+    rules: AccountConfig
+    """Rules of the account, with the trading rules of this market."""
+
+
 class Backtest(Struct, frozen=True):
     """A finished backtest and everything that its result depends on."""
 
@@ -142,6 +153,8 @@ class Backtest(Struct, frozen=True):
     """Warning about values that a strategy function reads from outside; empty: no warning."""
     seconds: float = 0.0
     """Duration of the run, seconds."""
+    benchmark: BenchmarkMarket | None = None
+    """Market that buy and hold holds; None: the traded symbols."""
 
     @property
     def first(self) -> SymbolRun:
@@ -164,7 +177,12 @@ class Backtest(Struct, frozen=True):
         return self.portfolio.equity
 
     def buy_and_hold(self) -> FloatArray:
-        """Return the value of buying and holding all symbols, at the same closes; shape (m,)."""
+        """Return the value of buying and holding all symbols, at the same closes; shape (m,).
+
+        With a benchmark, its symbol is bought and held.
+        """
         markets = [(run.result.candles, run.result.rules) for run in self.runs]
+        if self.benchmark is not None:
+            markets = [(self.benchmark.candles, self.benchmark.rules)]
         held = compute_equal_parts_equity(markets, self.timestamp)
         return np.full(len(self.timestamp), self.metrics.start_cash) if held is None else held

@@ -161,11 +161,18 @@ class RunSummary(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
     """Folder of the saved run."""
     symbols: list[str] | UnsetType = UNSET
     """All symbols of a run over several."""
+    benchmark: str | UnsetType = UNSET
+    """Symbol that buy and hold holds, where it is not the traded ones."""
 
     @property
     def all_symbols(self) -> list[str]:
         """Return the symbols of the run."""
         return [self.symbol] if self.symbols is UNSET else self.symbols
+
+    @property
+    def hold_label(self) -> str:
+        """Return the label of buy and hold: with the symbol of a benchmark."""
+        return "buy and hold" if self.benchmark is UNSET else f"buy and hold {self.benchmark}"
 
     @property
     def quote(self) -> str:

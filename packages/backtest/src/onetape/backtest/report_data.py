@@ -57,6 +57,7 @@ def make_report_data(backtest: Backtest) -> ReportData:
             buy_and_hold_return=hold.total_return if hold else 0.0,
             fees_quote=metrics.fees,
             max_drawdown=metrics.max_drawdown,
+            benchmark=backtest.benchmark.symbol if backtest.benchmark else "",
         ),
         start_cash=backtest.first.result.rules.cash,
         metrics=tuple(MetricRow(*line) for line in make_metric_lines(metrics, quote)),

@@ -169,7 +169,7 @@ class BacktestResult:
 
     @cached_property
     def benchmark(self) -> "pd.Series[float]":
-        """Value of buying and holding all symbols from the first open on, at each close."""
+        """Value of buying and holding all symbols, or the benchmark's, at each close."""
         import pandas as pd
 
         return pd.Series(self._backtest.buy_and_hold(), self._index, name="benchmark")

@@ -43,6 +43,7 @@ def summarize(backtest: Backtest) -> RunSummary:
         report=None,
         run=None,
         symbols=[run.symbol for run in runs] if backtest.has_several else UNSET,
+        benchmark=UNSET if backtest.benchmark is None else backtest.benchmark.symbol,
     )
 
 

@@ -46,6 +46,14 @@ MAX_OPEN_TRADES: Final = Setting(
     empty="as many as symbols",
     ge=1,
 )
+RISK_FREE_RATE: Final = Setting(
+    "Risk-free rate in the Sharpe and Sortino ratios, per year; 0.04 is 4 %.",
+    flag="--risk-free-rate",
+    metavar="RATIO",
+    gt=-1,
+    lt=1,
+    hint="0.04 is 4 %",
+)
 #: Maximum amount of money; more is a typing error, and its results would overflow.
 MOST_MONEY: Final = 1_000_000_000_000_000
 

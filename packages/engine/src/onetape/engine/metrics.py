@@ -2,15 +2,14 @@
 
 Ratios are fractions, not per cent: 0.05 is 5 %. A market that never closes has 365 days a year.
 Returns for risk are daily, from the last close of each UTC day (per candle where candles are longer
-than a day), with no risk-free rate. A value that is not defined, such as the win rate of no trades,
-is None, never NaN.
+than a day). A value that is not defined, such as the win rate of no trades, is None, never NaN.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.engine.account_config import AccountConfig
@@ -55,9 +54,9 @@ class Metrics(Struct, frozen=True):
     volatility: float | None
     """Annualised standard deviation of the returns."""
     sharpe: float | None
-    """Annualised Sharpe ratio: mean / standard deviation of the returns."""
+    """Annualised Sharpe ratio: mean of the returns above the risk-free rate / their deviation."""
     sortino: float | None
-    """Annualised Sortino ratio: mean / downside deviation of the returns."""
+    """Annualised Sortino ratio: mean above the risk-free rate / deviation of returns below it."""
     calmar: float | None
     """Calmar ratio: cagr / absolute value of max_drawdown."""
     max_drawdown: float
@@ -107,7 +106,8 @@ class Metrics(Struct, frozen=True):
     decided_bars: int
     """Number of bars whose prices allow several exits and that intrabar candles decided."""
     buy_and_hold: BuyAndHoldResult | None
-    """Result of buy and hold; None if nothing traded later, or the market refuses the order."""
+    """Result of buy and hold, of the traded symbols or of the benchmark; None if nothing traded
+    later, or the market refuses the order."""
     waited_orders: int = 0
     """Number of orders that filled late because nothing was traded when they were due."""
     limited_entries: int = 0
@@ -127,38 +127,58 @@ class MetricsContext(Struct, frozen=True):
     """Change of the market over the range, as in `Metrics.market_change`."""
     hold: BuyAndHoldResult | None
     """Result of buy and hold, as in `Metrics.buy_and_hold`."""
+    risk_free_rate: float = 0.0
+    """Risk-free rate per year as a ratio."""
 
 
-def make_metrics_context(candles: Candles, rules: AccountConfig) -> MetricsContext:
-    """Return the context of runs over one symbol."""
+def make_metrics_context(
+    candles: Candles, rules: AccountConfig, risk_free_rate: float = 0.0
+) -> MetricsContext:
+    """Return the context of runs over one symbol.
+
+    Args:
+        candles: Traded candles.
+        rules: Rules of the account.
+        risk_free_rate: Rate per year as a ratio.
+    """
     return MetricsContext(
         make_calendar(candles.timestamp),
         _compute_mean_change([candles]),
         compute_buy_and_hold(candles, rules),
+        risk_free_rate,
     )
 
 
 def compute_metrics(
-    result: SimulationResult | PortfolioResult, context: MetricsContext | None = None
+    result: SimulationResult | PortfolioResult,
+    context: MetricsContext | None = None,
+    *,
+    risk_free_rate: float = 0.0,
+    benchmark: tuple[Candles, AccountConfig] | None = None,
 ) -> Metrics:
     """Return the metrics of a run over one symbol, or over several that share an account.
 
     Args:
         result: The run.
         context: `make_metrics_context` of the run's candles and rules; None: it is computed.
+        risk_free_rate: Rate per year as a ratio; a given context has its own.
+        benchmark: Candles and rules of the market that is bought and held; None: the traded ones.
     """
     if isinstance(result, PortfolioResult) and len(result.parts) == 1:
         result = result.parts[0]
     if isinstance(result, PortfolioResult):
         times, parts = result.timestamp, result.parts
-        context = _make_portfolio_context(result)
+        context = _make_portfolio_context(result, risk_free_rate)
     else:
         times, parts = result.candles.timestamp, (result,)
-        context = context or make_metrics_context(result.candles, result.rules)
-    calendar = context.calendar
+        context = context or make_metrics_context(result.candles, result.rules, risk_free_rate)
+    if benchmark is not None:
+        hold = _compute_hold([benchmark], times, result.rules.cash)
+        context = replace(context, hold=hold)
+    calendar, rate = context.calendar, context.risk_free_rate
     tally = sum_trade_stats(parts)
     return Metrics(
-        **compute_equity_metrics(result.equity, result.start_cash, times, calendar),
+        **compute_equity_metrics(result.equity, result.start_cash, times, calendar, rate),
         **compute_trade_metrics(tally.profits, tally.ratios, tally.bars),
         market_change=context.change,
         exposure=result.exposure,
@@ -175,17 +195,29 @@ def compute_metrics(
     )
 
 
-def _make_portfolio_context(portfolio: PortfolioResult) -> MetricsContext:
+def _make_portfolio_context(portfolio: PortfolioResult, risk_free_rate: float) -> MetricsContext:
     parts, times = portfolio.parts, portfolio.timestamp
-    held = compute_equal_parts_equity([(part.candles, part.rules) for part in parts], times)
-    hold = None if held is None else make_buy_and_hold_result(held, portfolio.rules.cash)
     return MetricsContext(
-        make_calendar(times), _compute_mean_change([part.candles for part in parts]), hold
+        make_calendar(times),
+        _compute_mean_change([part.candles for part in parts]),
+        _compute_hold([(part.candles, part.rules) for part in parts], times, portfolio.rules.cash),
+        risk_free_rate,
     )
 
 
+def _compute_hold(
+    markets: Sequence[tuple[Candles, AccountConfig]], times: IntArray, cash: float
+) -> BuyAndHoldResult | None:
+    held = compute_equal_parts_equity(markets, times)
+    return None if held is None else make_buy_and_hold_result(held, cash)
+
+
 def compute_equity_metrics(
-    equity: FloatArray, start: float, times: IntArray, calendar: Calendar | None = None
+    equity: FloatArray,
+    start: float,
+    times: IntArray,
+    calendar: Calendar | None = None,
+    risk_free_rate: float = 0.0,
 ) -> dict[str, Any]:
     """Return the fields of `Metrics` that follow from an equity curve alone.
 
@@ -194,6 +226,7 @@ def compute_equity_metrics(
         start: Value of the account before the first candle.
         times: Opens of the candles, epoch seconds, shape (n,).
         calendar: Calendar of these times, where it is known already.
+        risk_free_rate: Rate per year as a ratio.
     """
     calendar = calendar or make_calendar(times)
     final = float(equity[-1]) if len(equity) else start
@@ -208,8 +241,8 @@ def compute_equity_metrics(
         "total_return": final / start - 1.0,
         "cagr": growth,
         "volatility": compute_volatility(returns, periods),
-        "sharpe": compute_sharpe(returns, periods),
-        "sortino": compute_sortino(returns, periods),
+        "sharpe": compute_sharpe(returns, periods, risk_free_rate),
+        "sortino": compute_sortino(returns, periods, risk_free_rate),
         "calmar": growth / -fall.ratio if growth is not None and fall.ratio < 0 else None,
         "max_drawdown": fall.ratio,
         "max_drawdown_seconds": _compute_fall_seconds(fall, times),

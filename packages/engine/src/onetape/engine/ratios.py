@@ -78,6 +78,18 @@ def compute_period_returns(
     return np.diff(path) / path[:-1], YEAR_SECONDS / max(calendar.candle_seconds, DAY_SECONDS)
 
 
+def compute_period_rate(annual_rate: float, periods: float) -> float:
+    """Return the rate of one period that compounds to an annual rate.
+
+    (1 + annual rate)^(1 / periods) - 1.
+
+    Args:
+        annual_rate: Rate per year as a ratio, above -1.
+        periods: Number of periods in a year.
+    """
+    return math.expm1(math.log1p(annual_rate) / periods)
+
+
 def compute_volatility(returns: FloatArray, periods: float) -> float | None:
     """Return the sample standard deviation of the returns times the root of the periods a year."""
     if len(returns) < 2:
@@ -85,26 +97,43 @@ def compute_volatility(returns: FloatArray, periods: float) -> float | None:
     return float(returns.std(ddof=1)) * math.sqrt(periods)
 
 
-def compute_sharpe(returns: FloatArray, periods: float) -> float | None:
-    """Return mean over sample standard deviation, times the root of the periods a year.
+def compute_sharpe(
+    returns: FloatArray, periods: float, risk_free_rate: float = 0.0
+) -> float | None:
+    """Return (mean - rate) / sample standard deviation, times the root of the periods a year.
 
-    Source: W. F. Sharpe, The Sharpe Ratio, 1994, with a risk-free rate of zero.
+    The rate is the risk-free one of a period (`compute_period_rate`).
+    Source: W. F. Sharpe, The Sharpe Ratio, 1994, with a constant rate as the benchmark.
+
+    Args:
+        returns: Returns of the periods, shape (n,).
+        periods: Number of periods in a year.
+        risk_free_rate: Rate per year as a ratio.
     """
     if len(returns) < 2:
         return None
-    return _compute_ratio(float(returns.mean()), float(returns.std(ddof=1)), periods)
+    rate = compute_period_rate(risk_free_rate, periods)
+    return _compute_ratio(float(returns.mean()), float(returns.std(ddof=1)), periods, rate)
 
 
-def compute_sortino(returns: FloatArray, periods: float) -> float | None:
-    """Return mean over downside deviation, sqrt(mean(min(r, 0)^2)), times the root of the periods.
+def compute_sortino(
+    returns: FloatArray, periods: float, risk_free_rate: float = 0.0
+) -> float | None:
+    """Return (mean - rate) / downside deviation, sqrt(mean(min(r - rate, 0)^2)), times that root.
 
     Source: F. A. Sortino and L. N. Price, Performance Measurement in a Downside Risk Framework,
-    1994, with a target of zero. None without a loss.
+    1994, with the risk-free rate as the target. None without a return below it.
+
+    Args:
+        returns: Returns of the periods, shape (n,).
+        periods: Number of periods in a year.
+        risk_free_rate: Rate per year as a ratio.
     """
     if len(returns) < 2:
         return None
-    downside = math.sqrt(float(np.square(np.minimum(returns, 0.0)).mean()))
-    return _compute_ratio(float(returns.mean()), downside, periods)
+    rate = compute_period_rate(risk_free_rate, periods)
+    downside = math.sqrt(float(np.square(np.minimum(returns - rate, 0.0)).mean()))
+    return _compute_ratio(float(returns.mean()), downside, periods, rate)
 
 
 def compute_profit_factor(profits: FloatArray) -> float | None:
@@ -173,11 +202,13 @@ def compute_longest_fall_seconds(
     return int((timestamp[last] - timestamp[first]).max()) if len(first) else 0
 
 
-def _compute_ratio(mean: float, deviation: float, periods: float) -> float | None:
+def _compute_ratio(
+    mean: float, deviation: float, periods: float, rate: float = 0.0
+) -> float | None:
     # A deviation that is rounding noise, such as that of constant returns, counts as zero.
-    if deviation <= abs(mean) * 1e-12:
+    if deviation <= max(abs(mean), abs(rate)) * 1e-12:
         return None
-    return mean / deviation * math.sqrt(periods)
+    return (mean - rate) / deviation * math.sqrt(periods)
 
 
 def compute_candle_seconds(timestamp: IntArray) -> int:

@@ -65,6 +65,8 @@ class SearchContext(Struct, frozen=True, dict=True):
     """The unexplained gaps of the window and of the higher timeframes."""
     has_volume: bool | None = None
     """Whether any stored candle of the series has volume; None: only the window is known."""
+    risk_free_rate: float = 0.0
+    """Risk-free rate per year in the Sharpe and Sortino ratios, as a ratio."""
 
     @cached_property
     def metrics_contexts(self) -> tuple[MetricsContext, MetricsContext]:
@@ -72,7 +74,9 @@ class SearchContext(Struct, frozen=True, dict=True):
         candles = self.window.candles
         middle = self.window.warm_up + self.in_sample
         parts = (candles[self.window.warm_up : middle], candles[middle:])
-        first, second = (make_metrics_context(part, self.rules) for part in parts)
+        first, second = (
+            make_metrics_context(part, self.rules, self.risk_free_rate) for part in parts
+        )
         return first, second
 
     @cached_property

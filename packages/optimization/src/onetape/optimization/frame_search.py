@@ -40,6 +40,8 @@ class FrameOptions(Struct, frozen=True):
     account: AccountConfig
     trading_rules: TradingRulesSource
     allow_gaps: bool
+    risk_free_rate: float = 0.0
+    """Risk-free rate per year in the Sharpe and Sortino ratios, as a ratio."""
 
 
 def load_context(candles: "CandlesLike", plan: SearchPlan, given: FrameOptions) -> SearchContext:
@@ -57,6 +59,7 @@ def load_context(candles: "CandlesLike", plan: SearchPlan, given: FrameOptions) 
         end=given.end,
         account=given.account,
         trading_rules=given.trading_rules,
+        risk_free_rate=given.risk_free_rate,
         allow_gaps=given.allow_gaps,
         check=False,
     )
@@ -73,6 +76,7 @@ def load_context(candles: "CandlesLike", plan: SearchPlan, given: FrameOptions) 
         config.account.closes_before,
         UnexplainedGaps(window.gaps, source.higher.gaps),
         source.has_volume,
+        config.risk_free_rate,
     )
 
 

@@ -4,7 +4,7 @@ Stored results are used again only if the identity is equal; the folder is named
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from onetape.store.database import Store
 from onetape.store.gaps import find_unexplained
 from onetape.strategies import Strategy, compute_strategy_digest
 from onetape.strategies.registry import MOST_LOOKBACK
+
+#: Key of the risk-free rate in an identity; absent where it is 0.
+RISK_FREE_RATE: Final = "risk_free_rate"
 
 
 def make_identity(
@@ -53,6 +56,7 @@ def make_identity(
         "rules": repr(context.rules),
         "strategy_digest": compute_strategy_digest(strategy),
         "engine_digest": compute_engine_digest(),
+        **({RISK_FREE_RATE: context.risk_free_rate} if context.risk_free_rate else {}),
     }
 
 

@@ -13,7 +13,7 @@ from msgspec.structs import asdict, replace
 
 from onetape.core.candles import FloatArray
 from onetape.engine import AccountConfig, Metrics, SimulationResult, compute_metrics
-from onetape.engine.ratios import compute_period_returns
+from onetape.engine.ratios import compute_period_rate, compute_period_returns
 from onetape.optimization.details import (
     compute_market_returns,
     make_daily_matrix,
@@ -169,12 +169,13 @@ def judge(
     details = [one["details"] for one in found if "details" in one][:_MOST_COMPARED]
     judged = run.judged
     ratios = [one["in_sample"]["sharpe"] for one in found]
+    rate = compute_period_rate(context.risk_free_rate, judged.periods)
     sharpe = compute_sharpe_evidence(
-        compute_return_moments(judged.returns),
+        compute_return_moments(judged.returns - rate),
         ratios,
         judged.periods,
         trials,
-        compute_return_moments(run.later),
+        compute_return_moments(run.later - rate),
     )
     rungs = make_money_rungs(judged, "in-sample")
     timing = None

@@ -35,7 +35,7 @@ from onetape.optimization.account_parameters import (
 from onetape.optimization.best_check import check_best
 from onetape.optimization.evaluate import Evaluator, Job, SearchContext, count_in_sample_candles
 from onetape.optimization.folder import Results, open_results
-from onetape.optimization.identity import make_identity
+from onetape.optimization.identity import RISK_FREE_RATE, make_identity
 from onetape.optimization.judge import Judgement, judge
 from onetape.optimization.ranking import LeastTrades, TrialResult, rank_results
 from onetape.optimization.samplers import iterate_independent_points, make_sampler
@@ -235,6 +235,7 @@ def load_market(config: BacktestConfig, plan: SearchPlan, options: SearchOptions
             plan.closes_before,
             UnexplainedGaps(window.gaps, higher.gaps),
             has_stored_volume(store, window),
+            config.risk_free_rate,
         )
         pauses = describe_pauses(
             window,
@@ -270,8 +271,10 @@ def evaluate_all(
     """
     name, timeframe = plan.strategy.name, market.window.key.timeframe
 
-    # A combination that is ranked by another metric does not count as another trial.
-    of_trial = {key: one for key, one in market.identity.items() if key != USER_METRICS}
+    # A combination that is ranked by another metric, or with another risk-free rate, does not count
+    # as another trial.
+    of_results = (USER_METRICS, RISK_FREE_RATE)
+    of_trial = {key: one for key, one in market.identity.items() if key not in of_results}
 
     def record(points: Sequence[ParameterSet]) -> None:
         digests = (compute_trial_digest(of_trial, point) for point in points)

@@ -112,6 +112,7 @@ def optimize(
     account: Account | None = None,
     exits: Exits | None = None,
     trading_rules: TradingRulesSource = "exchange",
+    risk_free_rate: float = 0.0,
     allow_gaps: bool = False,
     jobs: int | None = None,
 ) -> OptimizationResult:
@@ -135,6 +136,7 @@ def optimize(
         account: See `backtest`.
         exits: See `backtest`.
         trading_rules: See `backtest`.
+        risk_free_rate: See `backtest`.
         allow_gaps: See `backtest`.
         jobs: Processes; None: as many as processors.
 
@@ -163,7 +165,12 @@ def optimize(
     cls = get_strategy_class(strategy)
     plan = plan_values(cls, params, options)
     given = FrameOptions(
-        start, end, make_account_config(account, exits, strategy), trading_rules, allow_gaps
+        start,
+        end,
+        make_account_config(account, exits, strategy),
+        trading_rules,
+        allow_gaps,
+        risk_free_rate,
     )
     context = load_context(candles, plan, given)
     window = context.window

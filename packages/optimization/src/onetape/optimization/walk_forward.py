@@ -21,7 +21,7 @@ from onetape.engine import (
     make_metrics_context,
     simulate,
 )
-from onetape.engine.ratios import compute_period_returns, make_calendar
+from onetape.engine.ratios import compute_period_rate, compute_period_returns, make_calendar
 from onetape.optimization.details import compute_market_returns, make_timed_positions
 from onetape.optimization.evaluate import Job, SearchContext, compute_part_signals, simulate_part
 from onetape.optimization.judge import (
@@ -124,7 +124,9 @@ class WindowEvaluator:
         self._columns = IndicatorCache((context.window.candles, *context.higher.values()))
         self._backgrounds: list[MetricsContext] = [
             make_metrics_context(
-                context.window.candles[each.train_start : each.test_start], context.rules
+                context.window.candles[each.train_start : each.test_start],
+                context.rules,
+                context.risk_free_rate,
             )
             for each in windows
         ]
@@ -211,9 +213,10 @@ def walk_forward(
         _make_window_choice(context, window, best, metrics[0], result, windows[0].test_start)
         for window, best in zip(windows, chosen, strict=True)
     ]
-    judged = _make_judged(result, doubled)
+    judged = _make_judged(result, doubled, context.risk_free_rate)
+    rate = compute_period_rate(context.risk_free_rate, judged.periods)
     evidence = compute_sharpe_evidence(
-        compute_return_moments(judged.returns), [], judged.periods, looks
+        compute_return_moments(judged.returns - rate), [], judged.periods, looks
     )
     rungs = make_money_rungs(judged, "out of sample")
     timing = None
@@ -326,13 +329,18 @@ def _make_window_choice(
     )
 
 
-def _make_judged(result: SimulationResult, doubled: SimulationResult) -> Judged:
+def _make_judged(
+    result: SimulationResult, doubled: SimulationResult, risk_free_rate: float
+) -> Judged:
     calendar = make_calendar(result.candles.timestamp)
     returns, periods = compute_period_returns(result.start_cash, result.equity, calendar)
     market, _ = compute_period_returns(
         float(result.candles.open[0]), result.candles.close, calendar
     )
-    return Judged(compute_metrics(result), compute_metrics(doubled), returns, market, periods)
+    metrics, costly = (
+        compute_metrics(one, risk_free_rate=risk_free_rate) for one in (result, doubled)
+    )
+    return Judged(metrics, costly, returns, market, periods)
 
 
 def _compute_stability(chosen: Sequence[TrialResult | None]) -> list[ParameterStability]:

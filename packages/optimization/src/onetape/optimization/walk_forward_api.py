@@ -99,6 +99,7 @@ def walk_forward(
     account: Account | None = None,
     exits: Exits | None = None,
     trading_rules: TradingRulesSource = "exchange",
+    risk_free_rate: float = 0.0,
     allow_gaps: bool = False,
     jobs: int | None = None,
 ) -> WalkForwardResult:
@@ -123,6 +124,7 @@ def walk_forward(
         account: See `backtest`.
         exits: See `backtest`.
         trading_rules: See `backtest`.
+        risk_free_rate: See `backtest`.
         allow_gaps: See `backtest`.
         jobs: Processes; None: as many as processors.
 
@@ -146,7 +148,12 @@ def walk_forward(
     cls = get_strategy_class(strategy)
     plan = plan_values(cls, params, options)
     given = FrameOptions(
-        start, end, make_account_config(account, exits, strategy), trading_rules, allow_gaps
+        start,
+        end,
+        make_account_config(account, exits, strategy),
+        trading_rules,
+        allow_gaps,
+        risk_free_rate,
     )
     context = load_context(candles, plan, given)
     parts = make_windows(context.window, scheme)

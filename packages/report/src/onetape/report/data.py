@@ -59,6 +59,8 @@ class Headline(Struct, frozen=True):
     """All fees, in quote currency."""
     max_drawdown: float
     """Deepest fall from an earlier peak, as a ratio; 0.18 and -0.18 both mean -18 %."""
+    benchmark: str = ""
+    """Symbol that buy and hold holds; empty: the traded symbols."""
 
 
 class MetricRow(Struct, frozen=True):

@@ -130,9 +130,10 @@ def _render_headline(data: ReportData) -> str:
     line = data.headline
     fees = get_market_digits(data, data).format_money(line.fees_quote)
     fees = escape(f"{fees} {data.title.quote}".strip())
+    held = f" of {escape(line.benchmark)}" if line.benchmark else ""
     return (
         f"{escape(data.title.strategy)} returned {_render_percent(line.strategy_return)}, "
-        f"buy and hold {_render_percent(line.buy_and_hold_return)}; "
+        f"buy and hold{held} {_render_percent(line.buy_and_hold_return)}; "
         f'<span class="figure">fees {fees}</span>; '
         f"max drawdown {_render_percent(-abs(line.max_drawdown))}"
     )

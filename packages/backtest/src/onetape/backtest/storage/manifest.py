@@ -53,6 +53,8 @@ def build_config_tree(config: BacktestConfig) -> dict[str, Any]:
         "exits": msgspec.to_builtins(exits, str_keys=True),
         "timeframe_detail": config.timeframe_detail,
         "trading_rules": config.trading_rules,
+        "risk_free_rate": config.risk_free_rate,
+        "benchmark": config.benchmark,
         "allow_gaps": config.allow_gaps,
         "check": config.check,
         "db": None if config.db_flag is None else str(config.db_flag),
@@ -79,6 +81,8 @@ class _Settings(msgspec.Struct, rename={"from_": "from"}):
     allow_gaps: bool
     check: bool
     db: str | None
+    risk_free_rate: float = 0.0
+    benchmark: str | None = None
 
 
 def restore_config(manifest: Manifest) -> BacktestConfig:
@@ -111,6 +115,8 @@ def restore_config(manifest: Manifest) -> BacktestConfig:
         max_open_trades=found.max_open_trades,
         timeframe_detail=found.timeframe_detail,
         trading_rules="none" if found.trading_rules == "none" else "exchange",
+        risk_free_rate=found.risk_free_rate,
+        benchmark=found.benchmark,
         allow_gaps=found.allow_gaps,
         check=found.check,
         database=choose_database_path(db, found.exchange),
