@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from onetape.backtest.records import RunSummary, TradeRecord
+from onetape.backtest.run_costs import format_returns
 from onetape.backtest.warning_banner import format_warning_lines
 from onetape.cli.output import format_table, print_bytes
 from onetape.core.clock import format_day, format_utc
@@ -62,6 +63,7 @@ def format_result(
     lines = [
         format_heading(summary),
         *format_warning_lines(summary.check),
+        *_format_headline(summary),
         "",
         _format_metrics_table(summary),
         "",
@@ -87,6 +89,12 @@ def format_heading(summary: RunSummary) -> str:
         f"{format_day(summary.to)} UTC: {format_count(summary.candles, 'candle')} "
         f"(warm-up {summary.warm_up:,}), {summary.seconds:.2f} s"
     )
+
+
+def _format_headline(summary: RunSummary) -> list[str]:
+    """Return the line with the returns after and without costs; none where there are no costs."""
+    free, total = summary.return_without_costs, summary.metrics.total_return
+    return [] if free is None else [f"return: {format_returns(total, free, summary.costs)}"]
 
 
 def _format_metrics_table(summary: RunSummary) -> str:

@@ -20,6 +20,7 @@ from onetape.engine import (
     simulate,
     simulate_portfolio,
 )
+from onetape.engine.cost_free import compute_cost_free_equity, remove_costs
 from onetape.store.database import Store
 from onetape.strategies import Strategy, collect_parameters
 from onetape.strategies.segments import UnexplainedGaps, drop_entries_before_gaps
@@ -41,8 +42,10 @@ def run_backtest(config: BacktestConfig, *, with_indicators: bool = True) -> Bac
     with open_run_database(config) as store:
         inputs, notes = read_symbols(store, config, strategy, with_indicators=with_indicators)
         portfolio = _simulate(inputs, config)
+        without_costs = _compute_return_without_costs(inputs, config, portfolio)
         benchmark = _read_benchmark(store, config, inputs)
-    return _make_backtest(config, strategy, inputs, portfolio, notes, began, benchmark)
+    backtest = _make_backtest(config, strategy, inputs, portfolio, notes, began, benchmark)
+    return replace(backtest, return_without_costs=without_costs)
 
 
 def run_inputs(
@@ -61,7 +64,10 @@ def run_inputs(
         began: Time at which the run began, by `time.monotonic`.
         range_notes: Sentences on ranges of symbols that are not traded.
     """
-    return _make_backtest(config, strategy, inputs, _simulate(inputs, config), range_notes, began)
+    portfolio = _simulate(inputs, config)
+    without_costs = _compute_return_without_costs(inputs, config, portfolio)
+    backtest = _make_backtest(config, strategy, inputs, portfolio, range_notes, began)
+    return replace(backtest, return_without_costs=without_costs)
 
 
 def _read_benchmark(
@@ -181,6 +187,28 @@ def _simulate(inputs: list[SymbolInput], config: BacktestConfig) -> PortfolioRes
         cash=result.cash,
         skipped_entries=0,
     )
+
+
+def _compute_return_without_costs(
+    inputs: list[SymbolInput], config: BacktestConfig, portfolio: PortfolioResult
+) -> float | None:
+    """Return the total return of the same run without costs, as a ratio.
+
+    Args:
+        inputs: The symbols of the run.
+        config: Configuration of the run.
+        portfolio: Result of the run.
+
+    Returns:
+        None for an account without costs.
+    """
+    free = remove_costs(config.account)
+    if free == config.account:
+        return None
+    equity = compute_cost_free_equity(portfolio)
+    if equity is None:
+        equity = _simulate(inputs, replace(config, account=free)).final_equity
+    return equity / free.cash - 1.0
 
 
 def _make_symbol_run(source: SymbolInput, result: SimulationResult) -> SymbolRun:

@@ -155,6 +155,8 @@ class Backtest(Struct, frozen=True):
     """Duration of the run, seconds."""
     benchmark: BenchmarkMarket | None = None
     """Market that buy and hold holds; None: the traded symbols."""
+    return_without_costs: float | None = None
+    """Total return of the same run without costs, as a ratio; None: the account has no costs."""
 
     @property
     def first(self) -> SymbolRun:

@@ -163,6 +163,10 @@ class RunSummary(Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
     """All symbols of a run over several."""
     benchmark: str | UnsetType = UNSET
     """Symbol that buy and hold holds, where it is not the traded ones."""
+    return_without_costs: float | None = None
+    """Total return of the same run without costs, as a ratio; None: the account has no costs."""
+    costs: str = ""
+    """Costs of the account, as a text; empty: it has none."""
 
     @property
     def all_symbols(self) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 from onetape.backtest.assumptions import collect_notes, describe_assumptions, join_run_checks
 from onetape.backtest.metric_definitions import make_metric_lines
 from onetape.backtest.models import Backtest, SymbolRun
+from onetape.backtest.run_costs import describe_costs, format_returns
 from onetape.backtest.trade_levels import TradeLevels, compute_trade_levels
 from onetape.backtest.trade_records import describe_entry_reason, describe_exit_reason
 from onetape.backtest.warning_banner import format_warning
@@ -136,12 +137,24 @@ def _make_title(backtest: Backtest) -> ReportTitle:
         strategy=backtest.strategy_name,
         generated_at_ms=time.time_ns() // 1_000_000,
         parameters={name: str(value) for name, value in backtest.parameters.items()},
-        rules={**describe_assumptions(backtest), "check": check.text},
+        rules={
+            **describe_assumptions(backtest),
+            **_describe_returns(backtest),
+            "check": check.text,
+        },
         notes=tuple(collect_notes(backtest)),
         warning=format_warning(check),
         warning_text=f"Check: {check.text}",
         origin=window.origin,
     )
+
+
+def _describe_returns(backtest: Backtest) -> dict[str, str]:
+    """Return the returns with and without costs, by label; nothing for an account without costs."""
+    free, total = backtest.return_without_costs, backtest.metrics.total_return
+    if free is None:
+        return {}
+    return {"return": format_returns(total, free, describe_costs(backtest.config.account))}
 
 
 def _make_report_trade(run: SymbolRun, trade: Trade, levels: TradeLevels) -> ReportTrade:

@@ -16,6 +16,7 @@ from onetape.backtest.models import Backtest, SymbolRun
 from onetape.backtest.python_times import convert_moment
 from onetape.backtest.records import BiasCheck, RunSummary
 from onetape.backtest.report_data import write_backtest_report
+from onetape.backtest.run_costs import format_returns
 from onetape.backtest.storage.digests import compute_digests
 from onetape.backtest.storage.save import save_run
 from onetape.backtest.summary import summarize
@@ -54,11 +55,18 @@ class BacktestResult:
         lines = [
             f"{summary.strategy} on {series}, {format_day(summary.from_)} to "
             f"{format_day(summary.to)} UTC, {format_count(summary.candles, 'candle')}",
-            f"return {metrics.total_return:+.2%}, max drawdown {metrics.max_drawdown:.2%}, "
+            f"return {self._format_return()}, max drawdown {metrics.max_drawdown:.2%}, "
             f"{format_count(metrics.trades, 'trade')}",
             f"bias check: {summary.check.text}",
         ]
         return "\n".join([*lines, *([self._note] if self._note else [])])
+
+    def _format_return(self) -> str:
+        """Return the total return as text, with that of the same run without costs."""
+        summary, total = self.summary, self.summary.metrics.total_return
+        if summary.return_without_costs is None:
+            return f"{total:+.2%}"
+        return format_returns(total, summary.return_without_costs, summary.costs)
 
     @cached_property
     def summary(self) -> RunSummary:

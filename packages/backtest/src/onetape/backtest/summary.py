@@ -10,6 +10,7 @@ from onetape.backtest.assumptions import (
 )
 from onetape.backtest.models import Backtest
 from onetape.backtest.records import PauseSummary, RunSummary, SymbolDigits
+from onetape.backtest.run_costs import describe_costs
 
 
 def summarize(backtest: Backtest) -> RunSummary:
@@ -44,6 +45,8 @@ def summarize(backtest: Backtest) -> RunSummary:
         run=None,
         symbols=[run.symbol for run in runs] if backtest.has_several else UNSET,
         benchmark=UNSET if backtest.benchmark is None else backtest.benchmark.symbol,
+        return_without_costs=backtest.return_without_costs,
+        costs=describe_costs(backtest.config.account),
     )
 
 
