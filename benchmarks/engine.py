@@ -4,9 +4,9 @@
 
 Arrays are in memory. The work: SMA 10/30 cross with its signals, fills at the next open, a fee of
 0.1 %, every trade's money and the equity at each close; all in at 100,000 candles, one coin a trade
-at 1,000,000. The pass has no stops, so "with exits" is a share of the pass without. Both must
-come to the same money. Times are of the processor, which others use as well, and each is the least
-of three. Prints one JSON document with every sample.
+at 1,000,000. The pass has no stops, so each run with exits is a share of the pass without. Without
+exits both must come to the same money. Times are of the processor, which others use as well, and
+each is the least of three. Prints one JSON document with every sample.
 
 Up to half of the time would be the system's, for the memory of new arrays: whether malloc gives
 that of freed arrays back depends on what happens to lie behind them. So the pass took 14 ms in one
@@ -25,11 +25,14 @@ import numpy as np
 from recording import SEED, describe_machine, measure, print_document, refuse_slow_imports
 
 from onetape.core.candles import Candles, FloatArray
+from onetape.core.strategy_levels import LevelColumns
 from onetape.engine import AccountConfig, ExitConfig, simulate
 from onetape.strategies import load_strategy
 
 FAST, SLOW, FEE = 10, 30, 0.001
 EXITS: Final = ExitConfig(stop_loss=0.01, take_profit=0.02, trailing_stop=0.008)
+#: Distances of the strategy's stop and target from each close, as factors.
+STOP, TARGET = 0.992, 1.02
 BARE: Final = "a NumPy pass"
 #: Parameters of glibc's mallopt(3): freed memory at the end of the heap that is given back, and
 #: arrays from which on memory is not of the heap; 32 MiB is the most that it takes.
@@ -110,20 +113,23 @@ def measure_shares(count: int, rounds: int) -> list[dict[str, Any]]:
     candles = make_walk(count)
     strategy = load_strategy("sma_cross", {"fast": FAST, "slow": SLOW})
 
-    def engine(exits: ExitConfig) -> float:
+    def engine(exits: ExitConfig, levels: LevelColumns | None) -> float:
         rules = AccountConfig(fee_rate=FEE, exits=exits, **account)
-        result = simulate(candles, strategy.evaluate(candles, {}).signal, rules)
-        return result.final_equity
+        signal = strategy.evaluate(candles, {}).signal
+        return simulate(candles, signal, rules, levels=levels).final_equity
+
+    own = LevelColumns(candles.close * STOP, candles.close * TARGET, "each_candle", "at_entry")
 
     measured: list[dict[str, Any]] = []
-    for label, exits, goal in (
-        ("without exits", ExitConfig(), 3.0),
-        ("with stop, target and trailing stop", EXITS, 6.0),
+    for label, exits, levels, goal in (
+        ("without exits", ExitConfig(), None, 3.0),
+        ("with stop, target and trailing stop", EXITS, None, 6.0),
+        ("with stop and target of the strategy, the stop by each candle", ExitConfig(), own, 9.0),
     ):
         raw: list[list[float]] = []
         for _ in range(rounds):
             (ours, bare), (found, expected) = measure_seconds(
-                lambda exits=exits: engine(exits),
+                lambda exits=exits, levels=levels: engine(exits, levels),
                 lambda: run_numpy_pass(candles, account["cash"], one_coin="sizing" in account),
             )
             if goal == 3.0 and abs(found / expected - 1) > 1e-9:

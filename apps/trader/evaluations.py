@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from onetape.cli.stop import cancel_and_wait
 from onetape.core.candles import Candle, Candles
+from onetape.core.strategy_levels import LevelRow
 from onetape.exchange.rest import RestExchange
 from onetape.execution.risk import OK
 from onetape.strategies import HOLD, Signals
@@ -65,6 +66,15 @@ class EvaluatedCandle(Struct, frozen=True):
         last = self.candles[-1:]
         columns = (last.timestamp, last.open, last.high, last.low, last.close, last.volume)
         return Candle(*(column.tolist()[0] for column in columns))
+
+    @property
+    def levels(self) -> LevelRow | None:
+        """Return stop and target of the candle; None: the strategy gives none.
+
+        As in a backtest, a candle whose warm-up has a gap has none.
+        """
+        columns = self.signals.level_columns
+        return None if columns is None or self.warmup.missing else columns.get_row(-1)
 
     def choose_exit_signal(self, lookback: int) -> int:
         """Return the signal for an exit: HOLD if a gap leaves fewer candles than the lookback.
@@ -195,7 +205,7 @@ class Evaluations:
             if isinstance(found, EvaluationFailure):
                 verdict = format_gate_verdict(found)
             else:
-                signals = Signals(found.signal[: len(candles) - later])
+                signals = _take_first_signals(found, len(candles) - later)
                 view = found.views[row]
             yield EvaluatedCandle(
                 candles[: len(candles) - later],
@@ -242,3 +252,17 @@ class Evaluations:
         if self._failure != found.kind:
             self._failure = found.kind
             self._states.report(STRATEGY_PROBLEM, make_failure_problem(found))
+
+
+def _take_first_signals(found: Evaluation, count: int) -> Signals:
+    """Return the signals of the first candles of an evaluation, with their stops and targets."""
+    levels = found.levels
+    if levels is None:
+        return Signals(found.signal[:count])
+    return Signals(
+        found.signal[:count],
+        stop=None if levels.stop is None else levels.stop[:count],
+        target=None if levels.target is None else levels.target[:count],
+        stop_mode=levels.stop_mode,
+        target_mode=levels.target_mode,
+    )

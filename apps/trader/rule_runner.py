@@ -17,6 +17,7 @@ from itertools import pairwise
 from onetape.cli.events import event_context
 from onetape.cli.output import prefixing_lines, print_line
 from onetape.core.candles import Candle, Candles
+from onetape.core.strategy_levels import LevelRow
 from onetape.core.trading import ExitCause
 from onetape.engine import (
     EXIT_KINDS,
@@ -358,7 +359,15 @@ class RuleRunner:
             f"(exit_profit_offset {exits.exit_profit_offset:g}, both fees paid)"
         )
 
-    def decide(self, candles: Candles, signals: Signals, signal: int, *, can_enter: bool) -> None:
+    def decide(
+        self,
+        candles: Candles,
+        signals: Signals,
+        signal: int,
+        *,
+        can_enter: bool,
+        levels: LevelRow | None,
+    ) -> None:
         """Feed the rules with the decision on the newest closed candle, once it is stored.
 
         Args:
@@ -366,12 +375,13 @@ class RuleRunner:
             signals: Signals of the strategy for these candles.
             signal: 1 BUY, -1 SELL, 0 HOLD, or a SELL that may not be sent.
             can_enter: Whether the BUY has become an order.
+            levels: Stop and target of the strategy on the candle; None: it gives none.
         """
         self._stepper.add_signals(candles, signals)
         timestamp = int(candles.timestamp[-1])
         if not self._stepper.is_decidable(timestamp):
             return
-        exits = self._stepper.decide(timestamp, signal, can_enter=can_enter)
+        exits = self._stepper.decide(timestamp, signal, can_enter=can_enter, levels=levels)
         if signal < 0:
             line = self._orders.cancel_entry("a SELL came while it waited for a trade")
             if line is not None:
@@ -477,7 +487,7 @@ class RuleRunner:
         if held is None or not held.has_levels:
             return None
         age = state.candles - held.candle
-        levels = compute_levels(rules.exits, held.entry_price, held.highest, age, 0.0)
+        levels = compute_levels(rules.exits, held.entry_price, held.highest, age, 0.0, held.levels)
         if not 0 < levels.stop < math.inf:
             return None
         return EXIT_KINDS[levels.stop_kind], Decimal(repr(levels.stop))

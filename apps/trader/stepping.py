@@ -10,6 +10,7 @@ from copy import copy
 from msgspec.structs import replace
 
 from onetape.core.candles import Candle, Candles
+from onetape.core.strategy_levels import LevelRow
 from onetape.core.untraded import is_untraded
 from onetape.engine import (
     CandleClosed,
@@ -29,13 +30,14 @@ from onetape.engine import (
     restore_state,
 )
 from onetape.store.candles import read_candle_at, read_last_closed_timestamp
-from onetape.store.ledger import read_decided_signals, read_last_decided
-from onetape.store.orders import is_exit_rejected
+from onetape.store.ledger import DecidedSeries, read_decided_signals, read_last_decided
+from onetape.store.orders import is_exit_rejected, read_signal_timestamp
 from onetape.store.reading import has_volume, read_closed_between
 from onetape.strategies import BUY, Signals
 from trader.account_rules import AccountRules, RulesState
 from trader.executor import Executor
 from trader.session_context import SessionContext
+from trader.stored_levels import read_decided_levels
 
 
 class RuleStepper:
@@ -63,7 +65,7 @@ class RuleStepper:
         """Rules of the account; of a copy of this object, a state that orders do not follow."""
         self._has_signals = False
         """Whether signals of candles without a stored decision were added (`add_signals`)."""
-        self._restore(read_last_decided(context.store, context.session), {})
+        self._restore(read_last_decided(context.store, context.session), {}, {})
         if is_exit_pending and self.state.position is not None:
             self.step(ExitSent(context.key.symbol))
 
@@ -143,16 +145,19 @@ class RuleStepper:
         after = self.state.apply_signal(self.rules, timestamp, BUY)
         return find_entry_obstacle(self.rules, after)
 
-    def decide(self, timestamp: int, signal: int, *, can_enter: bool) -> list[Exit]:
+    def decide(
+        self, timestamp: int, signal: int, *, can_enter: bool, levels: LevelRow | None = None
+    ) -> list[Exit]:
         """Feed the signal on a closed candle; return the exits to carry out now.
 
         Args:
             timestamp: Open of the candle, epoch seconds.
             signal: 1 BUY, -1 SELL, 0 HOLD.
             can_enter: Whether a BUY may lead to an entry.
+            levels: Stop and target of the strategy on the candle; None: it gives none.
         """
         symbol = self._context.key.symbol
-        return self.step(StrategySignal(symbol, timestamp, signal, can_enter))
+        return self.step(StrategySignal(symbol, timestamp, signal, can_enter, levels))
 
     def begin_cooldown(self, exit_timestamp: int) -> None:
         """Begin the cooldown in the candle of an exit that was filled before the rules reached it.
@@ -178,15 +183,25 @@ class RuleStepper:
         first = self._context.strategy.lookback - 1
         times, values = candles.timestamp[first:-1].tolist(), signals.signal[first:-1].tolist()
         known = dict(zip(times, values, strict=True))
+        columns = signals.level_columns
+        levels = dict[int, LevelRow]()
+        if columns is not None:
+            levels = {time: columns.get_row(row) for row, time in enumerate(times, max(first, 0))}
         if not self._has_signals and self._executor.last_entry is not None:
             is_sent = self.state.order is not None
-            self._restore(int(candles.timestamp[-1]), known, is_last_undecided=True)
+            until = int(candles.timestamp[-1])
+            self._restore(until, known, levels, is_last_undecided=True)
             if is_sent and self.state.position is not None:
                 self.step(ExitSent(self._context.key.symbol))
         self._has_signals = True
         for timestamp in self.state.undecided[:-1]:
             if timestamp in known:
-                self.decide(timestamp, max(known[timestamp], 0), can_enter=False)
+                self.decide(
+                    timestamp,
+                    max(known[timestamp], 0),
+                    can_enter=False,
+                    levels=levels.get(timestamp),
+                )
 
     def is_decidable(self, timestamp: int) -> bool:
         """Return whether a candle has closed, and the rules have no signal of it yet."""
@@ -209,7 +224,12 @@ class RuleStepper:
         )
 
     def _restore(
-        self, until: int | None, signals: Mapping[int, int], *, is_last_undecided: bool = False
+        self,
+        until: int | None,
+        signals: Mapping[int, int],
+        levels: Mapping[int, LevelRow],
+        *,
+        is_last_undecided: bool = False,
     ) -> None:
         """Restore the state after a closed candle from stored candles, decisions and fills.
 
@@ -218,6 +238,7 @@ class RuleStepper:
         Args:
             until: Open of the newest closed candle to use, epoch seconds; None: none.
             signals: Signals of candles without a stored decision, by their opens.
+            levels: Stops and targets of these candles.
             is_last_undecided: Whether the signal of the candle `until` is fed later.
         """
         context, entered, left = self._context, self._executor.last_entry, self._executor.last_exit
@@ -226,30 +247,42 @@ class RuleStepper:
             self._account.replace(symbol, SymbolStepState())
             return
         before = read_last_closed_timestamp(context.store, context.key, entered)
-        start = entered if before is None else before
+        start = self._find_first_candle(entered if before is None else before)
         facts: list[CandleFacts] = []
         if until is not None and until >= start:
             end = context.timeframe.next(until)
             rows = make_candle_rows(read_closed_between(context.store, context.key, start, end))
             known = {**signals, **read_decided_signals(context.store, context.session, start, end)}
+            own = read_decided_levels(context.store, DecidedSeries.of(context.session), start, end)
+            levels = {**levels, **own}
             signal = 0
             for row in rows:
                 # A candle without a known signal continues the signal before it.
                 signal = known.get(row.timestamp, signal)
                 is_decided = not (row.timestamp == until and is_last_undecided)
-                facts.append(
-                    self._make_candle_facts(row, signal if is_decided else None, entered, left)
-                )
+                fact = self._make_candle_facts(row, signal if is_decided else None, entered, left)
+                facts.append(replace(fact, levels=levels.get(row.timestamp)))
         newest = max(entered, left or 0)
         if until is None or newest > until:
             row = read_candle_at(context.store, context.key, newest)
             if row is not None:
                 opened = self._make_candle_facts(row, None, entered, left)
                 facts.append(replace(opened, is_open=True))
-        own = StepRules.of(
+        rules = StepRules.of(
             context.rules, [symbol], candle_seconds=context.timeframe.average_seconds
         )
-        self._account.replace(symbol, restore_state(own, {symbol: facts}).symbols[symbol])
+        self._account.replace(symbol, restore_state(rules, {symbol: facts}).symbols[symbol])
+
+    def _find_first_candle(self, before: int) -> int:
+        """Return the candle that a restored state begins with: that of the BUY of the position.
+
+        Args:
+            before: Open of the candle before the last entry, epoch seconds; the BUY is older if its
+                order waited for a trade.
+        """
+        entry = self._executor.entry_order_id
+        bought = None if entry is None else read_signal_timestamp(self._context.store, entry)
+        return before if bought is None else min(before, bought)
 
     def _make_candle_facts(
         self, row: Candle, signal: int | None, entered: int, left: int | None

@@ -355,7 +355,10 @@ class StrategyRunner:
             session=context.session.session,
             timestamp=timestamp,
             signal=signal,
-            indicators=found.view.indicators,
+            indicators={
+                **found.view.indicators,
+                **(found.levels.make_values() if found.levels else {}),
+            },
             gates=gates,
             action=action,
             decided_ms=self._exchange.now_ms(),
@@ -372,6 +375,7 @@ class StrategyRunner:
                 found.signals,
                 signal if is_sent else HOLD,
                 can_enter=action == "BUY",
+                levels=found.levels,
             )
         is_blocked = wanted != action or found.verdict != OK
         return DecisionReport(

@@ -32,6 +32,7 @@ EXITS = {
         trailing_stop_before_offset=0.02,
         exit_profit_offset=0.0,
     ),
+    "levels of the strategy": ExitConfig(stop_loss=0.03, break_even=0.001),
 }
 SIZINGS: dict[str, dict[str, float]] = {
     "all_in": {},
@@ -65,6 +66,13 @@ class Dips(Strategy):
         sells = ((hour + cents) % 3 == 1).astype(np.int8)
         return Signals(np.where(candles.close < candles.open, 1, -sells).astype(np.int8), {})
 """
+#: The same signals, with a stop under the low that follows and a target that stays.
+LEVEL_DIPS = DIPS.replace(
+    ".astype(np.int8), {})",
+    ".astype(np.int8), {}, "
+    'stop=np.where(hour % 4 == 3, np.nan, candles.low * 0.998), stop_mode="each_candle", '
+    "target=candles.close * 1.004)",
+)
 #: The same signals in a file for freqtrade.
 FREQTRADE_DIPS = """
 from freqtrade.strategy import IStrategy
@@ -123,12 +131,17 @@ def backtest_fills(
     for symbol, own in desks.items():
         start = first - BEFORE * HOUR
         candles = candles_of(opened, symbol, start, MARCH + (last_hour + 1) * HOUR)
-        signal = evaluate_strategy(
-            load_strategy(own.context.evaluator.settings.name), candles
-        ).signal
-        signal = np.where(candles.timestamp < first, 0, signal).astype(np.int8)
+        signals = evaluate_strategy(load_strategy(own.context.evaluator.settings.name), candles)
+        signal = np.where(candles.timestamp < first, 0, signals.signal).astype(np.int8)
         series.append(
-            SymbolSeries(symbol, candles, signal, BEFORE, own.context.market.trading_rules)
+            SymbolSeries(
+                symbol,
+                candles,
+                signal,
+                BEFORE,
+                own.context.market.trading_rules,
+                levels=signals.level_columns,
+            )
         )
     found = simulate_portfolio(series, any_desk.context.rules, max_open_trades=places)
     made: dict[str, list[Made]] = {}

@@ -46,7 +46,14 @@ def simulate_by_events(
     ]
     symbols = [
         make_symbol_state(
-            one.candles, one.signal, own, one.start_index, empty, one.intrabar, one.has_volume
+            one.candles,
+            one.signal,
+            own,
+            one.start_index,
+            empty,
+            one.intrabar,
+            one.has_volume,
+            one.levels,
         )
         for one, own in zip(series, own_rules, strict=True)
     ]

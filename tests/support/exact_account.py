@@ -11,10 +11,12 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from itertools import pairwise
 
 from cent_walk import Prices, of
+from onetape.core.strategy_levels import LevelColumns
 from onetape.core.trading_rules import TradingRules
 from onetape.engine import AccountConfig
 from plain_guards import PlainTrade, is_paused
 from plain_hours import is_within
+from plain_levels import FoldedLevels
 
 EXACT = Context(prec=45)
 ZERO, ONE = Decimal(0), Decimal(1)
@@ -23,6 +25,8 @@ TOLERANCE = Decimal("1e-6")
 #: Part of the cash by which an order may cost more than there is, and which an order without an
 #: amount step may leave of it: then the order spends all of the cash.
 CASH_NOISE = Decimal("1e-12")
+#: Factor of a price that gives another one right above it.
+ABOVE = Decimal("1.00000000000000000001")
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class _ExactSymbol:
     rules: AccountConfig
     trading_rules: TradingRules
     name: str
+    own: FoldedLevels
     base: Decimal = ZERO
     paid: Decimal = ZERO
     """Cost of the last buy."""
@@ -89,10 +94,18 @@ def exact_run(
     markets: Sequence[tuple[Prices, Sequence[int], TradingRules]],
     rules: AccountConfig,
     places: int | None = None,
+    levels: Sequence[LevelColumns] | None = None,
 ) -> ExactAccount:
-    """Trade all markets on one account, each with its steps."""
+    """Trade all markets on one account, each with its steps and its strategy's levels."""
     symbols = [
-        _ExactSymbol(prices, list(signal), rules, steps, str(number))
+        _ExactSymbol(
+            prices,
+            list(signal),
+            rules,
+            steps,
+            str(number),
+            FoldedLevels(None if levels is None else levels[number], list(signal)),
+        )
         for number, (prices, signal, steps) in enumerate(markets)
     ]
     account = ExactAccount(symbols, of(rules.cash))
@@ -133,6 +146,7 @@ def _is_untraded(symbol: _ExactSymbol, bar: int) -> bool:
 
 def _take(symbol: _ExactSymbol, bar: int) -> None:
     """Set the order that is due from the open of a bar on, until something is traded."""
+    symbol.own.take(bar)
     order, before = _order(symbol, bar), symbol.signal[bar - 2] if bar > 1 else 0
     if order == 1 and before != 1:
         symbol.run += 1
@@ -173,17 +187,29 @@ def _leave_at_open(account: ExactAccount, symbol: _ExactSymbol, bar: int) -> Non
     elif bars is not None and bar - symbol.entry >= bars:
         _sell(account, symbol, bar, open_, ("time_stop",))
     else:
-        stop, kinds, target = _levels(symbol, bar)
-        if stop is not None and open_ <= stop:
-            _sell(account, symbol, bar, open_, kinds)
-        elif target is not None and open_ >= target:
-            _sell(account, symbol, bar, open_, ("target",))
+        _is_sold_beyond_level(account, symbol, bar)
+
+
+def _is_sold_beyond_level(account: ExactAccount, symbol: _ExactSymbol, bar: int) -> bool:
+    """Sell where a bar opens beyond a level; return whether it does."""
+    open_ = symbol.prices.open[bar]
+    stop, kinds, target = _levels(symbol, bar)
+    if stop is not None and open_ <= stop:
+        _sell(account, symbol, bar, open_, kinds)
+    elif target is not None and open_ >= target:
+        _sell(account, symbol, bar, open_, ("target",))
+    else:
+        return False
+    return True
 
 
 def _leave_inside(account: ExactAccount, symbol: _ExactSymbol, bar: int) -> None:
     if symbol.entry is None or symbol.gave_up:
         return
     prices = symbol.prices
+    if _is_sold_beyond_level(account, symbol, bar):
+        # An entry may open beyond a level of the strategy.
+        return
     symbol.highest = max(symbol.highest, prices.open[bar])
     stop, kinds, target = _levels(symbol, bar)
     reached = target is not None and prices.high[bar] >= target
@@ -206,25 +232,26 @@ def _leave_inside(account: ExactAccount, symbol: _ExactSymbol, bar: int) -> None
 def _trailing_level(symbol: _ExactSymbol, highest: Decimal) -> Decimal | None:
     """Return the trailing stop after the price has been this high; None: there is none yet."""
     exits = symbol.rules.exits
-    if exits.trailing_stop is None:
-        return None
     found: list[Decimal] = []
     begins = None if exits.trailing_offset is None else _net_price(symbol, exits.trailing_offset)
-    if begins is None or highest > begins:
+    if exits.trailing_stop is not None and (begins is None or highest > begins):
         found.append(highest * (1 - of(exits.trailing_stop)))
+    if exits.break_even is not None and highest > _net_price(symbol, exits.break_even):
+        found.append(_net_price(symbol, 0.0))
     if begins is not None and exits.trailing_stop_before_offset is not None:
         found.append(min(highest, begins) * (1 - of(exits.trailing_stop_before_offset)))
     return max(found, default=None)
 
 
 def _least_moved(symbol: _ExactSymbol, low: Decimal) -> Decimal:
-    """Return the lowest stop from a low on that rising prices can set; at the offset it jumps."""
+    """Return the lowest stop from a low on that rising prices can set; it jumps at the offsets."""
     exits = symbol.rules.exits
-    if exits.trailing_stop is None or exits.trailing_offset is None:
-        return low
-    begins, before = _net_price(symbol, exits.trailing_offset), exits.trailing_stop_before_offset
-    under = ZERO if before is None else begins * (1 - of(before))
-    return max(low, begins * (1 - of(exits.trailing_stop))) if low > under else low
+    offsets = [one for one in (exits.trailing_offset, exits.break_even) if one is not None]
+    for jump in sorted(_net_price(symbol, offset) for offset in offsets):
+        if low > (_trailing_level(symbol, jump) or ZERO):
+            above = _trailing_level(symbol, jump * ABOVE)
+            low = max(low, above or ZERO)
+    return low
 
 
 def _levels(
@@ -236,6 +263,9 @@ def _levels(
     stops: list[tuple[Decimal, str]] = []
     if exits.stop_loss is not None:
         stops.append((entry * (1 - of(exits.stop_loss)), "stop_loss"))
+    own_stop, own_target = symbol.own.held
+    if own_stop is not None:
+        stops.append((of(own_stop), "stop_loss"))
     trailing = _trailing_level(symbol, symbol.highest)
     if trailing is not None:
         stops.append((trailing, "trailing_stop"))
@@ -249,6 +279,8 @@ def _levels(
         least = min(wins)
         net = exits.net_targets
         target = _net_price(symbol, float(least), is_limit=True) if net else entry * (1 + least)
+    if own_target is not None:
+        target = of(own_target) if target is None else min(target, of(own_target))
     return stop, kinds, None if target is None else _to_step(target, symbol, bar, ROUND_CEILING)
 
 
@@ -333,6 +365,7 @@ def _enter(account: ExactAccount, symbol: _ExactSymbol, bar: int, places: int, m
     symbol.base += fill.base_change
     symbol.fills.append(fill)
     symbol.entry, symbol.gave_up = bar, False
+    symbol.own.enter()
     symbol.entry_price = symbol.highest = symbol.prices.open[bar]
 
 

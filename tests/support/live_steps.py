@@ -28,12 +28,20 @@ def first_trade_hours(opened: Market, hour: int) -> float:
     return (moment / 1_000 - MARCH) / HOUR
 
 
-async def step_hours(opened: Market, trading: Desk, hours: range) -> None:
+async def step_hours(
+    opened: Market, trading: Desk, hours: range, *, has_own_stop: bool = False
+) -> None:
     """Move the market from one first trade of an hour to the next, until nothing is due any more.
 
     So each order is filled at the open of a candle, unless it is a stop.
+
+    Args:
+        opened: The market.
+        trading: The session.
+        hours: Hours after the start of March 2024.
+        has_own_stop: Whether the strategy gives each position a stop.
     """
-    has_stop = trading.context.rules.exits.first_stop is not None
+    has_stop = has_own_stop or trading.context.rules.exits.first_stop is not None
 
     def is_at_rest() -> bool:
         held = trading.query(LAST_SIDE) == [("buy",)]

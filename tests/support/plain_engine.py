@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from onetape.core.candles import Candles, FloatArray
+from onetape.core.strategy_levels import LevelColumns
 from onetape.core.trading_rules import NO_TRADING_RULES, TradingRules
 from onetape.core.untraded import find_untraded_rows
 from onetape.engine import (
@@ -26,6 +27,7 @@ from onetape.engine.annual_volatility import compute_volatility_before
 from onetape.engine.exits import EXIT_KINDS, SIGNAL, TARGET, TIME_STOP
 from plain_guards import PlainTrade, is_paused
 from plain_hours import is_within
+from plain_levels import FoldedLevels
 from untraded import untraded_stretches
 
 
@@ -46,7 +48,14 @@ class Plain:
 class PlainLoop:
     """One run; `inside` is the rule for the inside of a bar."""
 
-    def __init__(self, candles: Candles, signal: list[int], rules: AccountConfig) -> None:
+    def __init__(
+        self,
+        candles: Candles,
+        signal: list[int],
+        rules: AccountConfig,
+        levels: LevelColumns | None = None,
+    ) -> None:
+        self.own = FoldedLevels(levels, signal)
         self.candles, self.signal, self.rules = candles, signal, rules
         self.model = FillModel.of(rules)
         self.once = rules.reentry == "new_signal"
@@ -73,6 +82,7 @@ class PlainLoop:
             if bar < 2 or self.signal[bar - 2] != 1:
                 self.is_used = False
             self._take(bar, order)
+            self.own.take(bar)
             if self.buy_waits and not self._may_enter(int(self.candles.timestamp[bar])):
                 self.buy_waits = False
             if not self.untraded[bar]:
@@ -127,7 +137,7 @@ class PlainLoop:
         assert self.entry is not None
         step = float(self.rules.trading_rules.price_step or 0)
         levels = compute_levels(
-            self.rules.exits, self.entry_price, self.highest, bar - self.entry, step
+            self.rules.exits, self.entry_price, self.highest, bar - self.entry, step, self.own.row
         )
         self._check_levels(levels, bar - self.entry, step)
         found = find_exit_in_bar(open_, high, low, levels)
@@ -145,18 +155,24 @@ class PlainLoop:
             self._profitable(ratio, fee) if exits.net_targets else price * (1 + ratio)
             for ratio in begun
         ]
+        own = self.own.row
+        targets += [] if own.target is None else [own.target]
         # A limit is of whole price steps.
         target = min(targets, default=math.inf)
         assert target * (1 - 1e-12) <= levels.target <= target * (1 + 1e-12) + step
         stops = [0.0] if exits.stop_loss is None else [price * (1 - exits.stop_loss)]
-        begins = 0.0
+        stops += [] if own.stop is None else [own.stop]
+        begins = even = 0.0
         if exits.trailing_offset is not None:
             begins = self._profitable(exits.trailing_offset)
         if exits.trailing_stop is not None and self.highest > begins:
             stops.append(self.highest * (1 - exits.trailing_stop))
         if exits.trailing_stop_before_offset is not None:
             stops.append(min(self.highest, begins) * (1 - exits.trailing_stop_before_offset))
-        is_at_offset = math.isclose(self.highest, begins, rel_tol=1e-12)
+        if exits.break_even is not None:
+            even = self._profitable(exits.break_even)
+            stops.append(self._profitable(0.0) if self.highest > even else 0.0)
+        is_at_offset = any(math.isclose(self.highest, one, rel_tol=1e-12) for one in (begins, even))
         assert is_at_offset or math.isclose(max(levels.stop, 0.0), max(stops), rel_tol=1e-12)
 
     def _enter(self, bar: int, price: float, order: int) -> None:
@@ -173,6 +189,7 @@ class PlainLoop:
         self.entry, self.entry_price, self.highest, self.gave_up = bar, price, price, False
         self.is_used = order == 1
         self.paid = -fill.cash_change
+        self.own.enter()
         self._book(bar, "buy", fill, "")
 
     def leave(self, bar: int, price: float, kind: int) -> None:
@@ -195,9 +212,14 @@ class PlainLoop:
         self.done.fills.append((bar, side, fill.price, fill.amount, kind))
 
 
-def plain_run(candles: Candles, signal: list[int], rules: AccountConfig) -> Plain:
+def plain_run(
+    candles: Candles,
+    signal: list[int],
+    rules: AccountConfig,
+    levels: LevelColumns | None = None,
+) -> Plain:
     """Trade bar by bar, by the rule for one bar."""
-    return PlainLoop(candles, signal, rules).run()
+    return PlainLoop(candles, signal, rules, levels).run()
 
 
 def walk(seed: int, count: int, start: float = 100.0, move: float = 0.02) -> Candles:
@@ -258,6 +280,7 @@ def exit_rules(draw: st.DrawFn) -> ExitConfig:
         trailing_stop=trailing,
         trailing_offset=offset,
         trailing_stop_before_offset=None if offset is None else draw(part),
+        break_even=draw(st.sampled_from([None, None, 0.0, 0.01, 0.04])),
         net_targets=draw(st.booleans()),
         exit_profit_offset=draw(st.sampled_from([None, None, -0.02, 0.0, 0.03])),
         time_stop_bars=draw(st.sampled_from([None, 1, 2, 7, 40])),

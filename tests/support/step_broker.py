@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from onetape.core.candles import Candle, Candles
 from onetape.core.price_steps import add_month_steps, find_price_step
+from onetape.core.strategy_levels import LevelRow
 from onetape.core.untraded import find_untraded_rows
 from onetape.engine import (
     AccountConfig,
@@ -60,6 +61,7 @@ class SymbolMarket:
             rules, trading_rules=add_month_steps(series.trading_rules, series.candles)
         )
         self.signals = series.signal[series.start_index :].tolist()
+        self.levels = series.levels
         rows = find_untraded_rows(series.candles, has_volume=series.has_volume)
         self.untraded = rows[series.start_index :].tolist()
         columns = (
@@ -79,6 +81,11 @@ class SymbolMarket:
     @property
     def price_step(self) -> float:
         return find_price_step(self.rules.trading_rules, self.rows[self.bar].timestamp)
+
+    @property
+    def own_levels(self) -> LevelRow | None:
+        """Return the strategy's levels of the candle."""
+        return None if self.levels is None else self.levels.get_row(self.skipped + self.bar)
 
     @property
     def model(self) -> FillModel:
@@ -151,9 +158,9 @@ class StepBroker:
         for market in now:
             self.react(CandleClosed(market.name, market.rows[market.bar], market.price_step))
         for market in now:
-            signal = market.signals[market.bar]
-            self.react(StrategySignal(market.name, moment, signal))
-            market.facts.append(replace(market.fact, signal=signal))
+            signal, levels = market.signals[market.bar], market.own_levels
+            self.react(StrategySignal(market.name, moment, signal, levels=levels))
+            market.facts.append(replace(market.fact, signal=signal, levels=levels))
 
     def _begins(self, market: SymbolMarket, moment: int) -> bool:
         bar = market.bar + 1

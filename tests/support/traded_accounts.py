@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 from onetape.core.candles import Candle, SeriesKey
@@ -176,11 +177,17 @@ class TradedAccount:
         change = fill_of(trade, at_ms=at_ms(hours), filled_timestamp=MARCH + int(hours) * HOUR)
         store_order_change(self.store, change, self.fence)
 
-    def decide(self, hour: int, signal: int, gates: Mapping[str, str]) -> None:
+    def decide(
+        self,
+        hour: int,
+        signal: int,
+        gates: Mapping[str, str],
+        indicators: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
         """Store a decision on the candle that opens at an hour."""
         decision = Decision(
-            f"{self.name}-{hour}", self.session.session, MARCH + hour * HOUR, signal, {}, gates,
-            "HOLD", at_ms(hour + 1),
+            f"{self.name}-{hour}", self.session.session, MARCH + hour * HOUR, signal,
+            indicators, gates, "HOLD", at_ms(hour + 1),
         )  # fmt: skip
         insert_decision(self.store, decision, None, self.fence)
 

@@ -5,7 +5,7 @@ import socket
 import time
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec import Struct
 
@@ -35,13 +35,18 @@ from onetape.store.database import Store
 from onetape.store.event_reading import CLEAN_ENDS
 from onetape.store.latecomers import Latecomer, read_last_latecomer
 from onetape.store.leases import make_lease_name
+from onetape.store.ledger import DecidedSeries
 from onetape.store.live_accounts import read_delisted_difference
 from onetape.store.market_data import read_trading_rules
+from onetape.store.orders import read_signal_timestamp
 from onetape.store.stop_states import read_stop_state
 from onetape.store.trader_states import StateChange
 from trader.commands.account_result import AccountResult, make_series_key, read_result
 from trader.control_state import format_pause, read_control_state
 from trader.states import WAITING
+
+if TYPE_CHECKING:
+    from onetape.core.strategy_levels import LevelRow
 
 #: State of a trader, running or not. `stopped`: ended by a person; `failed`: ended by an error;
 #: `dead`: the process ended without storing its end.
@@ -315,14 +320,17 @@ def _compute_protection(
         if entry.filled_timestamp is None
         else read_candle_at(store, key, entry.filled_timestamp)
     )
-    if not exits.is_any or row is None:
+    if row is None:
+        return None
+    own = _read_own_levels(store, result.account, trip.entry_order_id, row.timestamp)
+    if not exits.is_any and own is None:
         return None
     highest, age = read_highest_since(store, key, row.timestamp)
     steps = read_trading_rules(store, key.exchange, key.symbol)
     price_step = 0.0 if steps is None else float(steps.price_step or 0)
     # On paper, levels are measured from the open; live, from the price paid.
     entered = float(trip.entry_price) if result.account.mode == "live" else row.open
-    levels = compute_levels(exits, entered, max(highest, entered), age, price_step)
+    levels = compute_levels(exits, entered, max(highest, entered), age, price_step, own)
     bars = exits.time_stop_bars
     return Protection(
         stop=levels.stop if math.isfinite(levels.stop) else None,
@@ -331,3 +339,18 @@ def _compute_protection(
         time_stop_candles=None if bars is None else max(0, bars - age),
         is_rejected=entry.is_exit_rejected,
     )
+
+
+def _read_own_levels(
+    store: Store, account: AccountSeries, entry_order_id: str, entered: int
+) -> "LevelRow | None":
+    """Return stop and target that the strategy has given an open position; None: none."""
+    from trader.stored_levels import read_position_levels
+
+    bought = read_signal_timestamp(store, entry_order_id)
+    if bought is None:
+        return None
+    series = DecidedSeries(
+        account.name, account.mode, account.exchange, account.symbol, account.timeframe
+    )
+    return read_position_levels(store, series, bought, entered)

@@ -89,7 +89,7 @@ class BuiltInEvaluator:
             text = f"the strategy's code raised {type(error).__name__}: {format_error(error)}"
             return EvaluationFailure("failed", text, ConfigurationError(text))
         self._has_evaluated = True
-        return Evaluation(signals.signal, views)
+        return Evaluation(signals.signal, views, signals.level_columns)
 
     async def close(self) -> None:
         """Do nothing, because there is no process to end."""

@@ -300,7 +300,15 @@ def _parse_evaluation(reply: Reply, candles: int, rows: int) -> Evaluation | Non
     signal = np.frombuffer(reply.signal, np.int8)
     if len(signal) != candles or np.abs(signal).max(initial=0) > 1:
         return None
-    return Evaluation(signal, reply.views)
+    if reply.levels is None:
+        return Evaluation(signal, reply.views)
+    try:
+        levels = reply.levels.decode()
+    except ValueError:
+        return None
+    columns = [one for one in (levels.stop, levels.target) if one is not None]
+    is_valid = all(len(one) == candles and not (one <= 0).any() for one in columns)
+    return Evaluation(signal, reply.views, levels) if is_valid else None
 
 
 def _parse_error(failure: FailureReply) -> OnetapeError:

@@ -13,6 +13,7 @@ import numpy as np
 from msgspec import Struct
 
 from onetape.core.candles import Candles
+from onetape.core.strategy_levels import LevelColumns, LevelMode
 from onetape.core.timeframes import Timeframe
 from onetape.strategies.higher_timeframes import Higher, HigherCandles
 
@@ -120,6 +121,38 @@ class CandleView(Struct, frozen=True):
     """Text of the strategy about the candle, if a position is open."""
 
 
+class LevelBytes(Struct, frozen=True):
+    """Stops and targets of a strategy as bytes: one float for each candle of the request."""
+
+    stop: bytes | None
+    target: bytes | None
+    stop_mode: LevelMode
+    target_mode: LevelMode
+
+    @classmethod
+    def of(cls, levels: LevelColumns | None) -> "LevelBytes | None":
+        """Return stops and targets as bytes; None where the strategy gives neither."""
+        if levels is None:
+            return None
+        stop, target = (
+            None if one is None else np.ascontiguousarray(one).tobytes()
+            for one in (levels.stop, levels.target)
+        )
+        return cls(stop, target, levels.stop_mode, levels.target_mode)
+
+    def decode(self) -> LevelColumns:
+        """Return stops and targets; their arrays cannot be written.
+
+        Raises:
+            ValueError: the bytes are no whole floats.
+        """
+        stop, target = (
+            None if one is None else np.frombuffer(one, np.float64)
+            for one in (self.stop, self.target)
+        )
+        return LevelColumns(stop, target, self.stop_mode, self.target_mode)
+
+
 class Evaluated(Struct, frozen=True, tag="evaluated"):
     """Reply: signals of all candles, and views of those to decide on."""
 
@@ -127,6 +160,8 @@ class Evaluated(Struct, frozen=True, tag="evaluated"):
     """1 BUY, -1 SELL, 0 HOLD, one byte for each candle of the request."""
     views: list[CandleView]
     """Indicators and texts on each candle to decide on, oldest first."""
+    levels: LevelBytes | None = None
+    """Stops and targets of the strategy; None: it gives none."""
 
 
 class FailureReply(Struct, frozen=True, tag="failure"):

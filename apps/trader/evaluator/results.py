@@ -7,6 +7,7 @@ from msgspec import Struct
 from onetape.cli.common_settings import StrategySettings
 from onetape.core.candles import Candles
 from onetape.core.errors import OnetapeError
+from onetape.core.strategy_levels import LevelColumns
 from onetape.strategies import Higher, SignalArray
 from trader.evaluator.messages import CandleView, LoadedStrategy
 
@@ -18,6 +19,8 @@ class Evaluation(Struct, frozen=True):
     """1 BUY, -1 SELL, 0 HOLD for each candle, shape (n,)."""
     views: list[CandleView]
     """Indicators and texts of the strategy on each candle to decide on, oldest first."""
+    levels: LevelColumns | None = None
+    """Stops and targets of the strategy for each candle; None: it gives none."""
 
 
 class EvaluationFailure(Struct, frozen=True):

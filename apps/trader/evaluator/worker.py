@@ -12,6 +12,7 @@ from trader.evaluator.messages import (
     HEADER,
     Evaluated,
     FailureReply,
+    LevelBytes,
     LoadRequest,
     Reply,
     Request,
@@ -60,7 +61,8 @@ def _reply(request: Request, strategies: dict[int, Strategy]) -> Reply:
             return loaded
         candles, higher = request.candles.decode(), decode_higher(request.higher)
         signals, views = evaluate_with_views(strategies[request.key], candles, higher, request.rows)
-        return Evaluated(signals.signal.tobytes(), views)
+        levels = LevelBytes.of(signals.level_columns)
+        return Evaluated(signals.signal.tobytes(), views, levels)
     except OnetapeError as error:
         return FailureReply(type(error).__name__, str(error), error.settings)
     except BaseException as error:

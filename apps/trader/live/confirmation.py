@@ -299,6 +299,9 @@ def _format_stop(exits: ExitConfig) -> str:
         found.append(f"{100 * exits.stop_loss:.4g} % under the entry")
     if exits.trailing_stop is not None:
         found.append(_format_trailing_stop(exits))
+    if exits.break_even is not None:
+        profit = f"{100 * exits.break_even:.4g} %"
+        found.append(f"at break-even from a profit of {profit} on")
     if not found:
         return "NONE: nothing at the exchange limits the loss of a position (--stop-loss sets one)"
     return f"rests on the exchange, {' and '.join(found)}"

@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 
-from backtest_fills import DIPS, EXITS, FREQTRADE_DIPS, SIZINGS, account_of, backtest_fills
+from backtest_fills import (
+    DIPS,
+    EXITS,
+    FREQTRADE_DIPS,
+    LEVEL_DIPS,
+    SIZINGS,
+    account_of,
+    backtest_fills,
+)
 from desk import HOUR, MARCH, Market, market
 from onetape.engine import AccountConfig
 from symbol_desk import SymbolDesk, symbol_desk
@@ -35,12 +43,15 @@ SOME = [
     ("five symbols, two places", "risk_per_trade", "falling target"),
     ("five symbols, two places", "volatility_target", "trailing stop"),
     ("one symbol", "all_in", "net of fees"),
+    ("five symbols, two places", "quote_amount", "levels of the strategy"),
 ]
 #: BUYs that an entry guard has stopped.
 PAUSED = (
     "SELECT 1 FROM decisions WHERE json_extract(gates, '$.\"entry guards\"') IS NOT NULL "
     "UNION ALL SELECT 1 FROM orders WHERE side = 'buy' AND reason LIKE '%no entry for%'"
 )
+#: Files for some of the exits: one for freqtrade, and one that gives stops and targets.
+FILES = {"net of fees": FREQTRADE_DIPS, "levels of the strategy": LEVEL_DIPS}
 #: A risk per trade is measured by a stop.
 ALL = [
     each for each in product(ACCOUNTS, SIZINGS, EXITS) if each[1:] != ("risk_per_trade", "no exits")
@@ -91,8 +102,7 @@ def test_symbols_of_an_account_trade_as_in_the_backtest(
         "symbols": symbols, "sizing": sizing, "exits": exits, "hours": HOURS, "seed": seed,
     }.items():  # fmt: skip
         record_property(name, value)
-    # The exits of freqtrade's files are tried with such a file.
-    name = strategy_file(FREQTRADE_DIPS if exits == "net of fees" else DIPS, "dips")
+    name = strategy_file(FILES.get(exits, DIPS), "dips")
     count, _ = trade_as_in_backtest(db, name, account, symbols, seed, monkeypatch)
     record_property("fills", count)
     assert count > HOURS // 5

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from desk import strategy_evaluator
 from onetape.core.candles import Candle, Candles, SeriesKey
@@ -70,10 +71,11 @@ class Stored:
         rows = [candle(hour) for hour in hours]
         insert_closed_rows(self.context.store, KEY, rows, source="rest", seen_ms=0)
 
-    def decide(self, hour: int, signal: int) -> None:
+    def decide(self, hour: int, signal: int, **indicators: float) -> None:
         decision = Decision(
             decision=f"d{hour}", session="s", timestamp=START + hour * HOUR, signal=signal,
-            indicators={}, gates={}, action="HOLD", decided_ms=0,
+            indicators={name.replace("__", " "): one for name, one in indicators.items()},
+            gates={}, action="HOLD", decided_ms=0,
         )  # fmt: skip
         insert_decision(self.context.store, decision, None, self.fence)
 
@@ -126,6 +128,63 @@ def test_an_entry_of_the_candle_that_is_open_keeps_its_stop_over_a_restart(store
     (stop,) = stored.stepper().form(candle(1, low=90.0))
     assert isinstance(stop, Exit)
     assert stop.kind == "stop_loss"
+
+
+def stop_of(stepper: RuleStepper) -> float | None:
+    held = stepper.state.position
+    return None if held is None or held.levels is None else held.levels.stop
+
+
+def test_the_strategys_stop_of_the_buy_is_read_from_its_decision_after_a_restart(
+    stored: Stored,
+) -> None:
+    stored.close(0)
+    stored.decide(0, BUY, stop__at_entry=97.0)
+    replace_forming(stored.context.store, KEY, candle(1), seen_ms=0)
+    stored.trade("buy", 1)
+    assert stop_of(stored.stepper()) == 97.0
+    (stop,) = stored.stepper().form(candle(1, low=96.0))
+    assert isinstance(stop, Exit)
+    assert (stop.kind, round(stop.price, 9)) == ("stop_loss", 97.0)
+
+
+def test_a_stop_that_later_candles_moved_is_where_it_was_after_a_restart(stored: Stored) -> None:
+    stored.close(0, 1, 2, 3)
+    stored.decide(0, BUY, stop__each_candle=96.0)
+    stored.trade("buy", 1)
+    stored.decide(1, 0, stop__each_candle=98.0)
+    stored.decide(2, 0, stop__each_candle=97.0)
+    stored.decide(3, 0)
+    assert stop_of(stored.stepper()) == 98.0
+
+
+def test_a_stop_of_a_candle_that_no_session_decided_on_comes_with_the_next_evaluation(
+    stored: Stored,
+) -> None:
+    stored.close(0, 1)
+    stored.decide(0, BUY, stop__each_candle=96.0)
+    stored.trade("buy", 1)
+    stored.decide(1, 0, stop__each_candle=96.5)
+    stepper = stored.stepper()
+    stored.close(2, 3)
+    candles, signals = stored.window(BUY, 0, 0, 0)
+    stops = np.array([96.0, 96.5, 98.0, 99.0])
+    stepper.add_signals(candles, structs.replace(signals, stop=stops, stop_mode="each_candle"))
+    # The newest candle is decided on now: its stop comes with that decision.
+    assert stop_of(stepper) == 98.0
+
+
+def test_an_entry_that_waited_keeps_the_stop_of_its_buy_after_a_restart(stored: Stored) -> None:
+    stored.close(0, 1)
+    stored.decide(0, BUY, stop__at_entry=97.0)
+    stored.decide(1, 0)
+    replace_forming(stored.context.store, KEY, candle(2), seen_ms=0)
+    order = structs.replace(stored.order("buy", 2), signal_timestamp=START)
+    insert_order(stored.context.store, order, stored.fence)
+    executor = stored.executor()
+    executor.place(order, 2)
+    assert executor.fill_open_order(candle(2), 2) is not None
+    assert stop_of(stored.stepper()) == 97.0
 
 
 def left_after_a_buy(stored: Stored) -> RuleStepper:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from onetape.core.candles import Candles
 from onetape.core.resample import resample
+from onetape.core.strategy_levels import LevelColumns
 from onetape.core.timeframes import Timeframe
 from onetape.engine import (
     AccountConfig,
@@ -31,6 +32,7 @@ from onetape.engine import (
 from onetape.engine.exits import STOP_LOSS, TARGET, TRAILING_STOP
 from onetape.engine.intrabar import find_intrabar_exit, make_candle_reader
 from plain_engine import PlainLoop, engine_rules, signals_of, walk
+from plain_levels import levels_of
 from repeatable import examples
 
 HOUR, MINUTE = Timeframe.parse("1h"), Timeframe.parse("1m")
@@ -208,7 +210,16 @@ FINE, COARSE = Timeframe.parse("1h"), Timeframe.parse("4h")
 def trailing_stop(levels: Levels, highest: float) -> float:
     """Return the trailing stop after the price has been this high; 0: none."""
     before = min(highest, levels.trailing_from) * levels.trailing_before
-    return max(before, highest * levels.trailing) if highest > levels.trailing_from else before
+    stop = max(before, highest * levels.trailing) if highest > levels.trailing_from else before
+    return max(stop, levels.even_stop) if highest > levels.even_from else stop
+
+
+def stop_above(levels: Levels, price: float) -> float:
+    """Return the trailing stop after the price has been a little above this one."""
+    stop = trailing_stop(levels, price)
+    if price == levels.trailing_from:
+        stop = max(stop, price * levels.trailing)
+    return max(stop, levels.even_stop) if price == levels.even_from else stop
 
 
 def exit_of_finer(open_: float, high: float, low: float, levels: Levels) -> BarExit | None:
@@ -223,8 +234,10 @@ def exit_of_finer(open_: float, high: float, low: float, levels: Levels) -> BarE
         return BarExit(stop, kind, is_ambiguous=moved > stop or high >= target)
     if low <= moved:
         # At the offset the stop jumps: no price inside of the jump is a stop.
-        is_jumped = low > levels.trailing_from * levels.trailing_before
-        price = max(low, levels.trailing_from * levels.trailing) if is_jumped else low
+        price = low
+        for jump in sorted((levels.trailing_from, levels.even_from)):
+            if math.isfinite(jump) and price > trailing_stop(levels, jump):
+                price = max(price, stop_above(levels, jump))
         return BarExit(price, TRAILING_STOP, is_ambiguous=True)
     return BarExit(target, TARGET, is_ambiguous=False) if high >= target else None
 
@@ -233,16 +246,23 @@ class FinerLoop(PlainLoop):
     """The plain loop, which goes on candle by finer candle where a bar may end a position."""
 
     def __init__(
-        self, candles: Candles, signal: list[int], rules: AccountConfig, intrabar: "Made"
+        self,
+        candles: Candles,
+        signal: list[int],
+        rules: AccountConfig,
+        intrabar: "Made",
+        own: LevelColumns | None = None,
     ) -> None:
-        super().__init__(candles, signal, rules)
+        super().__init__(candles, signal, rules, own)
         self._made = intrabar
         self.decided = self.missing_intrabar = 0
 
     def inside(self, bar: int, open_: float, high: float, low: float) -> None:
         step = float(self.rules.trading_rules.price_step or 0)
         age = bar - (self.entry or 0)
-        levels = compute_levels(self.rules.exits, self.entry_price, self.highest, age, step)
+        levels = compute_levels(
+            self.rules.exits, self.entry_price, self.highest, age, step, self.own.row
+        )
         coarse = find_exit_in_bar(open_, high, low, levels)
         if coarse is None:
             return
@@ -320,9 +340,17 @@ def some(candles: Candles, is_kept: NDArray[np.bool_]) -> Candles:
     lost=st.sampled_from([0.0, 0.0, 0.05, 0.5]),
     is_foreign=st.booleans(),
     move=st.sampled_from([0.004, 0.02]),
+    has_own=st.booleans(),
 )
 def test_every_fill_is_that_of_a_loop_over_the_finer_candles(
-    *, seed: int, count: int, rules: AccountConfig, lost: float, is_foreign: bool, move: float
+    *,
+    seed: int,
+    count: int,
+    rules: AccountConfig,
+    lost: float,
+    is_foreign: bool,
+    move: float,
+    has_own: bool,
 ):
     fine = walk(seed, count, move=move)
     bars = resample(fine, FINE, COARSE)
@@ -335,8 +363,9 @@ def test_every_fill_is_that_of_a_loop_over_the_finer_candles(
     signal = signals_of(seed, len(bars))
     ranges = tuple((moment, moment + FINE.seconds) for moment in absent)
     intrabar = IntrabarSource(COARSE, FINE, make_candle_reader(there), ranges)
-    result = simulate(bars, np.array(signal, np.int8), rules, intrabar=intrabar)
-    loop = FinerLoop(bars, signal, rules, Made.of(there, set(absent)))
+    own = levels_of(seed, bars) if has_own else None
+    result = simulate(bars, np.array(signal, np.int8), rules, intrabar=intrabar, levels=own)
+    loop = FinerLoop(bars, signal, rules, Made.of(there, set(absent)), own)
     plain = loop.run()
     kinds = iter(result.exit_kinds)
     assert [

@@ -102,6 +102,33 @@ def test_up_to_the_offset_another_distance_trails():
     assert found == [(3, "trailing_stop", 93.6)]
 
 
+def test_the_stop_is_at_break_even_once_the_profit_was_above_the_offset():
+    exits = ExitConfig(stop_loss=0.1, break_even=0.02)
+    even = 100 * 1.001 / 0.999
+    bars: list[Bar] = [(100.0, 100.0, 100.0, 100.0), (100.0, 102.2, 99.0, 102.0)]
+    bars += [(102.0, 102.3, 101.0, 102.0), (102.0, 102.0, 99.0, 99.0)]
+    assert exits_of(run_of(bars, [1, 0, 0, 0], account_of(exits))) == [
+        (3, "trailing_stop", round(even, 9))
+    ]
+    # 2 % above the entry is less than 2 % above both fees.
+    assert exits_of(run_of([*bars[:2], bars[3]], [1, 0, 0], account_of(exits))) == []
+
+
+def test_a_break_even_stop_brings_back_what_the_entry_cost():
+    bars: list[Bar] = [(100.0, 100.0, 100.0, 100.0)] * 2 + [(100.0, 110.0, 100.0, 110.0)]
+    bars += [(110.0, 110.0, 50.0, 50.0)]
+    rules = account_of(ExitConfig(break_even=0.05), fee_rate=0.01)
+    assert run_of(bars, [1, 0, 0, 0], rules).cash == pytest.approx(1_000.0)
+
+
+def test_a_low_between_the_stop_before_and_at_break_even_is_left_at_break_even():
+    exits = ExitConfig(stop_loss=0.1, break_even=0.02)
+    bars: list[Bar] = [(100.0, 100.0, 100.0, 100.0), (100.0, 103.0, 95.0, 96.0)]
+    result = run_of(bars, [1, 0], account_of(exits, fee_rate=0.0))
+    assert exits_of(result) == [(1, "trailing_stop", 100.0)]
+    assert result.fill_log.ambiguous == 1
+
+
 def worst_exit(bar: tuple[float, float, float], exits: ExitConfig, highest: float) -> float | None:
     """Return the lowest exit of all paths that rise to one price and then fall to the low.
 
@@ -110,6 +137,7 @@ def worst_exit(bar: tuple[float, float, float], exits: ExitConfig, highest: floa
     open_, high, low = bar
     offset = exits.trailing_offset or 0.0
     begins = 100 * (1 + offset) if exits.trailing_offset is not None else 0.0
+    even = math.inf if exits.break_even is None else 100 * (1 + exits.break_even)
 
     def stop(top: float) -> float:
         found = 100 * (1 - (exits.stop_loss or 1.0))
@@ -117,24 +145,30 @@ def worst_exit(bar: tuple[float, float, float], exits: ExitConfig, highest: floa
             found = max(found, top * (1 - (exits.trailing_stop or 1.0)))
         if exits.trailing_stop_before_offset is not None:
             found = max(found, min(top, begins) * (1 - exits.trailing_stop_before_offset))
-        return found
+        return max(found, 100.0) if top > even else found
 
     if open_ <= stop(highest):
         return open_
     distances = [exits.trailing_stop, exits.trailing_stop_before_offset]
     tops = [low / (1 - distance) for distance in distances if distance is not None]
     tops += [open_, high, begins, np.nextafter(begins, math.inf)]
+    tops += [even, np.nextafter(even, math.inf)]
     stops = [stop(max(highest, top)) for top in tops if open_ <= top <= high]
     return min((one for one in stops if one >= low * (1 - 1e-12)), default=None)
 
 
 @st.composite
 def trailing_exits(draw: st.DrawFn) -> ExitConfig:
+    trailing = draw(st.sampled_from([None, 0.005, 0.02, 0.1]))
+    offset = None if trailing is None else draw(st.sampled_from([0.0, 0.01, 0.03, 0.08]))
     return ExitConfig(
         stop_loss=draw(st.sampled_from([None, 0.08, 0.2])),
-        trailing_stop=draw(st.sampled_from([0.005, 0.02, 0.1])),
-        trailing_offset=draw(st.sampled_from([0.0, 0.01, 0.03, 0.08])),
-        trailing_stop_before_offset=draw(st.sampled_from([None, 0.03, 0.06])),
+        trailing_stop=trailing,
+        trailing_offset=offset,
+        trailing_stop_before_offset=None
+        if offset is None
+        else draw(st.sampled_from([None, 0.03, 0.06])),
+        break_even=draw(st.sampled_from([None, 0.0, 0.02, 0.05])),
     )
 
 

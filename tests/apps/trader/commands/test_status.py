@@ -91,6 +91,21 @@ def test_a_trailing_stop_follows_the_highest_closed_candle(trader: Run, folder: 
     assert shown["protection"]["time_stop_candles"] == 2
 
 
+def test_the_stop_that_the_strategy_has_moved_is_shown_without_any_exit_of_the_account(
+    trader: Run, folder: Path
+) -> None:
+    with TradedAccount(folder / DATABASE, rules={}) as account:
+        account.candles((100, 101, 99, 100), (100, 101, 99, 100), (100, 101, 99, 100))
+        account.fill("buy", "1", "100", 1)
+        account.decide(0, 1, {}, {"stop each_candle": 95.0, "target at_entry": 110.0})
+        account.decide(1, 0, {}, {"stop each_candle": 97.0, "target at_entry": 105.0})
+        account.decide(2, 0, {}, {"stop each_candle": 96.0})
+        (shown,) = traders_of(trader("status", "--json"))
+    assert round(shown["protection"]["stop"], 9) == 97.0
+    assert round(shown["protection"]["target"], 9) == 110.0
+    assert shown["protection"]["stop_kind"] == "stop_loss"
+
+
 def test_open_orders_pending_exits_and_a_blocked_signal_are_shown(
     trader: Run, account: TradedAccount
 ) -> None:

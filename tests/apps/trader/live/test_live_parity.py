@@ -32,6 +32,10 @@ EXITS = {
     "time stop": (ExitConfig(time_stop_bars=2, stop_loss=0.03), 1),
 }
 ALL = [pair for pair in product(SIZINGS, EXITS) if pair != ("risk_per_trade", "no exits")]
+#: The stop of the candle with the BUY rests at the exchange and stays.
+STOPPED_DIPS = DIPS.replace(
+    ".astype(np.int8), {})", ".astype(np.int8), {}, stop=candles.low * 0.9985)"
+)
 NO_FEES = Fees(maker=Decimal(0), taker=Decimal(0))
 
 
@@ -141,21 +145,40 @@ def test_entry_guards_pause_live_entries_as_in_the_backtest(
     run_watched(scene(), 180.0 + 3.0 * HOURS)
 
 
+def test_a_live_stop_of_the_strategy_is_that_of_the_backtest(
+    db: Path, tmp_path: Path, strategy_file: StrategyFile
+) -> None:
+    account = account_of("all_in", ExitConfig(), fee_rate=0.0)
+
+    async def scene() -> None:
+        async with traded(account, db, tmp_path, strategy_file, STOPPED_DIPS) as (opened, trading):
+            made = SymbolDesk({KEY.symbol: trading}).made(KEY.symbol)
+            require_fills_of_backtest(opened, trading, made)
+            assert "stop_loss" in {kind for kind, *_ in made}
+
+    run_watched(scene(), 180.0 + 3.0 * HOURS)
+
+
 @asynccontextmanager
 async def traded(
-    account: AccountConfig, db: Path, folder: Path, strategy_file: StrategyFile
+    account: AccountConfig,
+    db: Path,
+    folder: Path,
+    strategy_file: StrategyFile,
+    source: str = DIPS,
 ) -> AsyncGenerator[tuple[Market, Desk]]:
     """Yield market and session after all hours have been traded."""
     end = MARCH + (HOURS + 2) * HOUR
     replay = tick_walk(folder, MARCH - 10 * 24 * HOUR, end, seed=HOURS)
-    name = strategy_file(DIPS, "dips")
+    name = strategy_file(source, "dips")
     async with market(0.0, replay=replay, fees=NO_FEES, balance=BALANCE) as opened:
         opened.gate.change = without_spread
         await opened.go_to(first_trade_hours(opened, 0))
         async with desk(
             opened, db, strategy=name, account=account, cash="10000", live=QUICK, risk=LIMITS
         ) as trading:
-            await step_hours(opened, trading, range(HOURS))
+            has_own_stop = source == STOPPED_DIPS
+            await step_hours(opened, trading, range(HOURS), has_own_stop=has_own_stop)
             yield opened, trading
 
 

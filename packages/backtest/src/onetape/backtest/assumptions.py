@@ -17,6 +17,7 @@ from onetape.core.simulated import ORIGIN_WORDS
 from onetape.core.symbols import split_symbol
 from onetape.core.timeframes import Timeframe
 from onetape.engine import TIE_RULE, AccountConfig, ExitConfig, SimulationResult
+from onetape.strategies import Signals
 from onetape.strategies.segments import Segment, compute_segment_ends
 
 
@@ -42,7 +43,7 @@ def describe_assumptions(backtest: Backtest) -> dict[str, str]:
         "fills": f"signal on the close, filled at the next open, {describe_slippage(rules)}",
         "account": _describe_account(first),
         "fees": describe_fee(rules),
-        "exits": describe_exits(rules),
+        "exits": describe_exits(rules, [run.signals for run in backtest.runs]),
         "re-entry": describe_reentry(rules),
         **_describe_hours(rules),
         **_describe_guards(rules),
@@ -85,13 +86,13 @@ def _describe_intrabar(finer: str, runs: Sequence[SymbolRun]) -> dict[str, str]:
         runs: The runs of all symbols.
     """
     rules = runs[0].result.rules
-    if not rules.exits.has_levels:
+    if not any(run.result.has_levels for run in runs):
         return {"intrabar": f"{finer} candles are not used: there is no stop and no target"}
     bars = [each for run in runs for each in run.result.fill_log.intrabar_exits.values()]
     exits = [each for each in bars if not each.goes_on]
     known = sum(each.undecided is None for each in exits)
     went_on = len(bars) - len(exits)
-    trails = rules.exits.trailing_stop is not None
+    trails = rules.exits.has_moving_stop
     return {
         "intrabar": f"{finer} candles decide whether stop or target came first, "
         f"{'move the trailing stop, ' if trails else ''}and fill at its open a "
@@ -163,8 +164,13 @@ def describe_fee(rules: AccountConfig) -> str:
     return f"{rules.fee_rate:.3%}{targets}, in {currency}"
 
 
-def describe_exits(rules: AccountConfig) -> str:
-    """Return the description of stops and targets, and of the rule for ambiguous bars."""
+def describe_exits(rules: AccountConfig, signals: Sequence[Signals] = ()) -> str:
+    """Return the description of stops and targets, and of the rule for ambiguous bars.
+
+    Args:
+        rules: Rules of the account.
+        signals: Signals of the strategy of each symbol, which may give stops and targets.
+    """
     exits = rules.exits
     parts: list[str] = []
     if exits.stop_loss is not None:
@@ -174,20 +180,41 @@ def describe_exits(rules: AccountConfig) -> str:
             f"trailing stop {exits.trailing_stop:.2%} under the highest price so far"
             f"{_describe_trailing_offset(exits)}"
         )
+    if exits.break_even is not None:
+        parts.append(
+            f"stop at break-even once the profit is above {exits.break_even:.2%} after both fees"
+        )
     if exits.take_profit is not None:
         parts.append(f"target {exits.take_profit:.2%} over the entry{_describe_net_targets(exits)}")
     if exits.target_table:
         steps = ", ".join(f"{ratio:.2%} from candle {age}" for age, ratio in exits.target_rows)
         parts.append(f"target falling with time: {steps}{_describe_net_targets(exits)}")
+    own = list(dict.fromkeys(text for one in signals for text in _describe_levels(one)))
+    parts += own
     if exits.time_stop_bars is not None:
         parts.append(f"time stop after {format_count(exits.time_stop_bars, 'candle')}")
-    if exits.has_stop and exits.has_target:
+    has_own = {text.split()[0] for text in own}
+    if (exits.has_stop or "stop" in has_own) and (exits.has_target or "target" in has_own):
         parts.append(
             "stop before target where one candle reaches both and no intrabar candles decide"
         )
     if rules.cooldown_bars:
         parts.append(f"no entry for {format_count(rules.cooldown_bars, 'candle')} after an exit")
     return "; ".join([_describe_sell_signal(exits), *parts])
+
+
+def _describe_levels(signals: Signals) -> list[str]:
+    """Return the description of the stop and of the target that the strategy gives."""
+    given = (
+        ("stop", signals.stop, signals.stop_mode),
+        ("target", signals.target, signals.target_mode),
+    )
+    when = {"at_entry": "set at the entry", "each_candle": "set by each candle"}
+    return [
+        f"{name} of the strategy, {when[mode]}"
+        for name, column, mode in given
+        if column is not None
+    ]
 
 
 def _describe_sell_signal(exits: ExitConfig) -> str:
@@ -351,10 +378,10 @@ def describe_window(window: CandleWindow, need: str) -> list[str]:
 
 def _describe_ambiguity(result: SimulationResult, finer: str | None) -> str:
     """Return the text on bars whose prices allow several exits, or none, for a note."""
-    fill_log, trailing = result.fill_log, result.rules.exits.trailing_stop
-    has_target = result.rules.exits.has_target
+    fill_log, is_moving = result.fill_log, result.rules.exits.has_moving_stop
+    has_target = result.rules.exits.has_target or result.levels is not None
     if fill_log.decided and not fill_log.ambiguous:
-        exits = "had stop and target inside" if trailing is None else "allowed several exits"
+        exits = "allowed several exits" if is_moving else "had stop and target inside"
         return f"0 ambiguous bars: {finer} candles decided all that {exits} ({fill_log.decided:,})"
     decided = f"; {finer} candles decided {fill_log.decided:,} more" if fill_log.decided else ""
     missing = (
@@ -364,8 +391,8 @@ def _describe_ambiguity(result: SimulationResult, finer: str | None) -> str:
     )
     both = "stop and target inside one candle, taken as stopped"
     moved = "a trailing stop moved over the low by the candle's own high, taken at the worst price"
-    kinds = [text for text, has in ((both, has_target), (moved, trailing is not None)) if has]
-    hint = "" if finer or trailing is None else "; intrabar candles may decide: --timeframe-detail"
+    kinds = [text for text, has in ((both, has_target), (moved, is_moving)) if has]
+    hint = "" if finer or not is_moving else "; intrabar candles may decide: --timeframe-detail"
     bars = format_count(fill_log.ambiguous, "ambiguous bar")
     return f"{bars}: {' or '.join(kinds)}{missing}{decided}{hint}"
 

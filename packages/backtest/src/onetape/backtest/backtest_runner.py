@@ -164,6 +164,7 @@ def _simulate(inputs: list[SymbolInput], config: BacktestConfig) -> PortfolioRes
             trading_rules=run.trading_rules,
             intrabar=run.intrabar,
             has_volume=run.has_volume,
+            levels=run.signals.level_columns,
         )
         for run in inputs
     ]
@@ -177,6 +178,7 @@ def _simulate(inputs: list[SymbolInput], config: BacktestConfig) -> PortfolioRes
         start_index=only.start_index,
         intrabar=only.intrabar,
         has_volume=only.has_volume,
+        levels=only.levels,
     )
     return PortfolioResult(
         rules=rules,

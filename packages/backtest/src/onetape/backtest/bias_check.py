@@ -60,7 +60,8 @@ def check_run(
         return BiasCheck.make_not_run(
             "not run: no bar is decided on, because no warm-up behind a gap is full"
         )
-    result = run_quick_check(make_strategy_factory(config), data, signals.signal, seconds)
+    make = make_strategy_factory(config)
+    result = run_quick_check(make, data, signals.signal, seconds, signals.level_columns)
     first = result.worst
     return BiasCheck(
         text=format_quick_check(result, format_check_command(config)),

@@ -80,7 +80,7 @@ def _explain_run(backtest: Backtest, run: SymbolRun, moment: int) -> CandleExpla
     index = run.window.warm_up + bar
     candles, opened = result.candles, int(result.candles.timestamp[bar])
     columns = ("open", "high", "low", "close", "volume")
-    signal = int(signals.signal[index])
+    signal, levels = int(signals.signal[index]), signals.level_columns
     return CandleExplanation(
         strategy=backtest.strategy_name,
         series=str(run.window.key),
@@ -88,7 +88,10 @@ def _explain_run(backtest: Backtest, run: SymbolRun, moment: int) -> CandleExpla
         closed=Timeframe.parse(run.window.key.timeframe).next(opened),
         candle={name: float(getattr(candles, name)[bar]) for name in columns},
         indicators={
-            name: _drop_non_finite(values[index]) for name, values in signals.indicators.items()
+            **{
+                name: _drop_non_finite(values[index]) for name, values in signals.indicators.items()
+            },
+            **({} if levels is None else levels.get_row(index).make_values()),
         },
         conditions={name: bool(values[index]) for name, values in signals.conditions.items()},
         inside=_describe_inside(run, backtest.config.timeframe_detail, bar),
@@ -140,7 +143,7 @@ def _describe_inside(run: SymbolRun, finer: str | None, bar: int) -> list[str]:
         leaves = trade.exit_index == bar
         if not (trade.entry_index <= bar and (trade.exit_index is None or bar <= trade.exit_index)):
             continue
-        if result.rules.exits.has_levels and not (leaves and trade.exit_kind == "signal"):
+        if result.has_levels and not (leaves and trade.exit_kind == "signal"):
             levels = compute_levels_at(result, trade, buy.before_slippage, bar)
             lines += [
                 f"{name} at {digits.format_price(level)}"

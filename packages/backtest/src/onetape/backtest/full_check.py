@@ -80,7 +80,8 @@ def check_series(
             make, data, bars, report, evaluate_windows_parallel(count_processors())
         )
     smallest = None
-    if result.difference is not None and result.difference.kind == "warm-up":
+    found = result.difference
+    if found is not None and found.kind == "warm-up" and found.column == "signal":
         decided = np.setdiff1d(bars, result.failing)
         smallest = find_min_lookback(make, data, decided, result.differing, result.windows)
     part = (result.start, result.end) if len(bars) < len(data) else None

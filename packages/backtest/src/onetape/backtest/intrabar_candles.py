@@ -40,9 +40,15 @@ _MOVED: Final = (
 
 
 def load_intrabar(
-    store: Store, window: CandleWindow, config: BacktestConfig
+    store: Store, window: CandleWindow, config: BacktestConfig, *, has_levels: bool
 ) -> IntrabarSource | None:
     """Return the source of the intrabar candles; None without --timeframe-detail or without levels.
+
+    Args:
+        store: The open database.
+        window: Candles of the run.
+        config: Configuration of the symbol.
+        has_levels: Whether account or strategy may give a stop or a target.
 
     Raises:
         DataError: no candle is stored in the range; the text has the command that fetches them.
@@ -54,7 +60,7 @@ def load_intrabar(
     last = read_last_closed_timestamp(store, key, window.end)
     if last is None or last < window.start:
         raise DataError(_describe_nothing_stored(store, key, window, config))
-    if not config.account.exits.has_levels:
+    if not has_levels:
         return None
     return IntrabarSource(
         Timeframe.parse(window.key.timeframe),
@@ -89,7 +95,8 @@ def load_intrabar_into_memory(
     Raises:
         OnetapeError: see `load_intrabar`.
     """
-    intrabar = load_intrabar(store, window, config)
+    # The strategy of a trial may give stops: this is known once it is evaluated.
+    intrabar = load_intrabar(store, window, config, has_levels=True)
     if intrabar is None:
         return None
     candles = intrabar.read(window.start, window.end)

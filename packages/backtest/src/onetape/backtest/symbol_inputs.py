@@ -15,7 +15,7 @@ from onetape.core.candles import SeriesKey
 from onetape.core.errors import DataError
 from onetape.engine import IntrabarSource
 from onetape.store.database import Store
-from onetape.strategies import Strategy, get_lookback
+from onetape.strategies import Signals, Strategy, get_lookback
 from onetape.strategies.segments import Segment, evaluate_by_segment
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _read_symbol(
         seconds=time.monotonic() - began,
         trading_rules=trading_rules,
         trading_rules_text=trading_rules_text,
-        intrabar=_make_intrabar_source(store, window, own),
+        intrabar=_make_intrabar_source(store, window, own, signals),
         has_volume=has_stored_volume(store, window),
     )
 
@@ -121,7 +121,7 @@ def _drop_indicators(source: SymbolInput) -> SymbolInput:
 
 
 def _make_intrabar_source(
-    store: Store, window: CandleWindow, config: BacktestConfig
+    store: Store, window: CandleWindow, config: BacktestConfig, signals: Signals
 ) -> IntrabarSource | None:
     """Return the source of intrabar candles, or None where none are needed.
 
@@ -133,4 +133,5 @@ def _make_intrabar_source(
     # Imported here, because the import takes a millisecond and most runs need none of it.
     from onetape.backtest.intrabar_candles import load_intrabar
 
-    return load_intrabar(store, window, config)
+    has_levels = config.account.exits.has_levels or signals.level_columns is not None
+    return load_intrabar(store, window, config, has_levels=has_levels)

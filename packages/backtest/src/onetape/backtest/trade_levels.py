@@ -30,14 +30,16 @@ def compute_trade_levels(result: SimulationResult) -> list[TradeLevels]:
 
 def _compute_levels_of_trade(result: SimulationResult, trade: Trade, entry: float) -> TradeLevels:
     exits = result.rules.exits
-    if not exits.has_levels:
+    if not result.has_levels:
         return TradeLevels((), ())
     first, last = max(trade.entry_index, 0), _find_last_bar(result, trade)
     moved = {first, *(trade.entry_index + age for age in exits.target_table)}
-    if exits.trailing_stop is not None:
+    if exits.has_moving_stop:
         high = np.maximum.accumulate(_get_highs(result, first, last))
         # A bar's high moves the stop of the next bar.
         moved |= {*(np.flatnonzero(np.diff(high, prepend=-math.inf) > 0) + first + 1).tolist()}
+    if result.levels is not None:
+        moved |= {*result.levels.find_moves(trade.entry_index, last).tolist()}
     bars = sorted(bar for bar in moved if first <= bar <= last)
     found = [(bar, compute_levels_at(result, trade, entry, bar)) for bar in bars]
     return TradeLevels(
@@ -61,7 +63,8 @@ def compute_levels_at(result: SimulationResult, trade: Trade, entry: float, bar:
         entry, carried.highest if carried else 0.0, float(highs.max()) if len(highs) else 0.0
     )
     step = find_price_step(result.rules.trading_rules, int(result.candles.timestamp[bar]))
-    return compute_levels(result.rules.exits, entry, highest, bar - trade.entry_index, step)
+    own = None if result.levels is None else result.levels.find_row(trade.entry_index, bar)
+    return compute_levels(result.rules.exits, entry, highest, bar - trade.entry_index, step, own)
 
 
 def _get_highs(result: SimulationResult, first: int, end: int) -> FloatArray:

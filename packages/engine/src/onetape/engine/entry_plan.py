@@ -8,7 +8,7 @@ Where the account refuses an order, other candidates are added and their exits s
 from array import array
 from bisect import bisect_left, bisect_right
 from functools import cached_property
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,11 @@ from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.engine.account_config import AccountConfig
 from onetape.engine.due_orders import OrderBars
 from onetape.engine.entry_search import EntrySearch
-from onetape.engine.exit_search import ExitColumns
+from onetape.engine.exit_columns import ExitColumns
 from onetape.engine.exits import SIGNAL, BarExit
+
+if TYPE_CHECKING:
+    from onetape.engine.known_levels import KnownLevels
 
 #: The exit bar of a candidate whose exit has not been searched.
 _UNKNOWN: Final = -1
@@ -59,7 +62,12 @@ class EntryPlan:
     """
 
     def __init__(
-        self, candles: Candles, reached: Candles, orders: OrderBars, rules: AccountConfig
+        self,
+        candles: Candles,
+        reached: Candles,
+        orders: OrderBars,
+        rules: AccountConfig,
+        levels: "KnownLevels | None" = None,
     ) -> None:
         """Find the entries that are expected to be taken, and their exits.
 
@@ -68,11 +76,12 @@ class EntryPlan:
             reached: Traded candles with the highs and lows that are compared with levels.
             orders: Due orders, and the bars that fill them.
             rules: Stops, targets, cooldown, re-entry and price step.
+            levels: Levels of the strategy; None: it gives none.
         """
         self._candles = candles
         self._orders = orders
         self._cooldown = rules.cooldown_bars
-        self._search = EntrySearch(candles, reached, orders, rules)
+        self._search = EntrySearch(candles, reached, orders, rules, levels)
         self._numbers, self.found, self._following = self._search.search()
         # `found` has the exit of each candidate of the first search.
         self.entries = orders.buys[self._numbers]

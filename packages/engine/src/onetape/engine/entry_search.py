@@ -16,10 +16,12 @@ from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.core.price_steps import make_price_step_column
 from onetape.engine.account_config import AccountConfig
 from onetape.engine.due_orders import OrderBars
-from onetape.engine.exit_search import ExitColumns, ExitSearch, PositionColumns
+from onetape.engine.exit_columns import ExitColumns, PositionColumns
+from onetape.engine.exit_search import ExitSearch
 from onetape.engine.exits import SIGNAL, TIME_STOP
 
 if TYPE_CHECKING:
+    from onetape.engine.known_levels import KnownLevels
     from onetape.engine.sell_search import SellSearch
 
 #: The exit of a BUY that has not been searched.
@@ -48,7 +50,12 @@ class EntrySearch:
     """Entries and exits of one series, counted by the index of their BUY in `OrderBars.buys`."""
 
     def __init__(
-        self, candles: Candles, reached: Candles, orders: OrderBars, rules: AccountConfig
+        self,
+        candles: Candles,
+        reached: Candles,
+        orders: OrderBars,
+        rules: AccountConfig,
+        levels: "KnownLevels | None" = None,
     ) -> None:
         """Prepare; nothing is searched yet.
 
@@ -57,10 +64,13 @@ class EntrySearch:
             reached: Traded candles with the highs and lows that are compared with levels.
             orders: Due orders, and the bars that fill them.
             rules: Stops, targets, cooldown, re-entry and price step.
+            levels: Levels of the strategy; None: it gives none.
         """
         self._candles = candles
         self._orders = orders
         self._exits = rules.exits
+        self._levels = levels
+        self._has_levels = levels is not None or rules.exits.has_levels
         self._cooldown = rules.cooldown_bars
         self._all_first = len(orders.run_starts) == len(orders.buys) + 1
         self._once = rules.reentry == "new_signal"
@@ -71,6 +81,7 @@ class EntrySearch:
             rules.exits,
             float(rules.trading_rules.price_step or 0),
             make_price_step_column(rules.trading_rules, candles.timestamp),
+            levels,
         )
 
     def find_first_buy(self, bar: int) -> int:
@@ -130,16 +141,15 @@ class EntrySearch:
         """
         end, kind = self._find_ends_without_levels(entry, price)
         first = np.maximum(entry, 0) if at is None else at
-        positions = PositionColumns(entry, price, highest, first, end)
-        found = (
-            self._search.run(positions) if self._exits.has_levels else ExitColumns.make_unknown(end)
-        )
+        levels = None if self._levels is None else self._levels.make_positions(entry, first)
+        positions = PositionColumns(entry, price, highest, first, end, levels)
+        found = self._search.run(positions) if self._has_levels else ExitColumns.make_unknown(end)
         return self._complete_exits(found, kind)
 
     def search(self) -> Searched:
         """Return the BUYs that are expected to enter, and the exits of their positions."""
         orders, first = self._orders, self._orders.run_starts[:-1]
-        if not self._exits.has_levels:
+        if not self._has_levels:
             numbers = first if self._can_only_first_buy_enter() else np.arange(len(orders.buys))
             entry = orders.buys[numbers]
             price = self._candles.open[entry]
@@ -181,7 +191,12 @@ class EntrySearch:
     def _make_positions(self, entry: IntArray) -> PositionColumns:
         price = self._candles.open[entry]
         return PositionColumns(
-            entry, price, price, entry, self._find_ends_without_levels(entry, price)[0]
+            entry,
+            price,
+            price,
+            entry,
+            self._find_ends_without_levels(entry, price)[0],
+            None if self._levels is None else self._levels.make_positions(entry, entry),
         )
 
     def _complete_exits(self, found: ExitColumns, kinds: NDArray[np.int8]) -> ExitColumns:

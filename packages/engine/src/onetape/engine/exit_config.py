@@ -108,6 +108,21 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
             rule="the trailing stop up to `trailing_offset`, instead of `trailing_stop`",
         ),
     ] = None
+    break_even: Annotated[
+        float | None,
+        Setting(
+            "Profit after both fees from which the stop is at break-even at least; 0.05 is 5 %.",
+            flag="--break-even",
+            metavar="RATIO",
+            ge=0,
+            lt=1_000,
+            hint=_FIVE_PERCENT,
+            empty="no move to break-even",
+            unit="fraction",
+            rule="once the highest price is above entry x (1 + this) x b, the stop is at entry x b "
+            "at least ([Net of fees](#net-of-fees))",
+        ),
+    ] = None
     net_targets: Annotated[
         bool,
         Setting(
@@ -212,8 +227,13 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
 
     @property
     def has_stop(self) -> bool:
-        """Return whether there is a stop loss or a trailing stop."""
-        return self.stop_loss is not None or self.trailing_stop is not None
+        """Return whether there is a stop of any kind, at the entry or later."""
+        return self.stop_loss is not None or self.has_moving_stop
+
+    @property
+    def has_moving_stop(self) -> bool:
+        """Return whether rising prices move a stop."""
+        return self.trailing_stop is not None or self.break_even is not None
 
     @property
     def has_target(self) -> bool:
@@ -231,7 +251,7 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
     @property
     def is_net_of_fees(self) -> bool:
         """Return whether an exit depends on the fees of the account."""
-        offsets = (self.trailing_offset, self.exit_profit_offset)
+        offsets = (self.trailing_offset, self.break_even, self.exit_profit_offset)
         return self.net_targets or any(one is not None for one in offsets)
 
     @property
@@ -243,6 +263,22 @@ class ExitConfig(DeclaredStruct, frozen=True, kw_only=True):
         if self.trailing_offset is None:
             return 0.0
         return (1 + self.trailing_offset) * self.market_break_even * (1 + NOISE)
+
+    @property
+    def even_from(self) -> float:
+        """Return the highest price above which the stop is at break-even.
+
+        As a multiple of the entry; infinity: at no price. A price that is above by the noise of
+        floats alone is not above.
+        """
+        if self.break_even is None:
+            return math.inf
+        return (1 + self.break_even) * self.market_break_even * (1 + NOISE)
+
+    @property
+    def even_stop(self) -> float:
+        """Return the stop at break-even as a multiple of the entry; 0: none."""
+        return 0.0 if self.break_even is None else self.market_break_even * (1 + NOISE)
 
     @property
     def least_exit(self) -> float | None:

@@ -7,13 +7,14 @@ follow each other and are searched in turn; different chains are searched togeth
 
 import math
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, FloatArray, IntArray
 from onetape.core.trading_rules import ceil_to_steps
+from onetape.engine.exit_columns import ExitColumns, PositionColumns
 from onetape.engine.exit_config import ExitConfig
 from onetape.engine.exits import (
     EQUAL_UP_TO,
@@ -25,6 +26,9 @@ from onetape.engine.exits import (
     compute_target_factor,
 )
 
+if TYPE_CHECKING:
+    from onetape.engine.known_levels import KnownLevels
+
 #: Widths of blocks as powers of two: of the first, of the first of a lone position, of the widest.
 _FIRST_LEVEL: Final = 4
 _LONE_LEVEL: Final = 7
@@ -33,67 +37,6 @@ _WIDEST_LEVEL: Final = 16
 _GUESSED: Final = 16
 #: Number of bars processed in one go, so that their memory stays in the processor's cache.
 _CELLS: Final = 1 << 16
-
-
-class PositionColumns(NamedTuple):
-    """Positions whose exits are searched, in columns; arrays have shape (m,)."""
-
-    entry: IntArray
-    """Bar whose open filled the entry; before the first bar (negative) where it was carried in."""
-    price: FloatArray
-    """Price of each entry before slippage, quote currency."""
-    highest: FloatArray
-    """Highest of each position's entry price and of the highs before `at`, quote currency."""
-    at: IntArray
-    """First bar of each position to search."""
-    end: IntArray
-    """Bar at whose open each position ends if no level ends it before (a SELL, a time stop)."""
-
-    def take_rows(self, rows: IntArray) -> "PositionColumns":
-        """Return the rows with these indices, as copies."""
-        return PositionColumns(
-            self.entry[rows], self.price[rows], self.highest[rows], self.at[rows], self.end[rows]
-        )
-
-    def put(self, rows: IntArray, new: "PositionColumns") -> None:
-        """Replace the rows with these indices, in place."""
-        for column, values in zip(self, new, strict=True):
-            column[rows] = values
-
-
-class ExitColumns(NamedTuple):
-    """Exits of positions, in columns; arrays have shape (m,)."""
-
-    bar: IntArray
-    """Bar of each exit; the position's `end` where no level ended the position."""
-    kind: NDArray[np.int8]
-    """Kind of each exit, as an index into EXIT_KINDS; -1: no level ended the position."""
-    price: FloatArray
-    """Price of each exit before slippage; NaN: no level ended the position."""
-    is_ambiguous: NDArray[np.bool_]
-    """Whether the prices of the exit's bar allow another exit as well."""
-
-    def take_rows(self, rows: IntArray | NDArray[np.bool_]) -> "ExitColumns":
-        """Return the rows with these indices, as copies."""
-        return ExitColumns(
-            self.bar[rows], self.kind[rows], self.price[rows], self.is_ambiguous[rows]
-        )
-
-    def put(self, rows: IntArray | NDArray[np.bool_], new: "ExitColumns") -> None:
-        """Replace the rows with these indices, in place."""
-        for column, values in zip(self, new, strict=True):
-            column[rows] = values
-
-    @classmethod
-    def make_unknown(cls, bar: IntArray) -> "ExitColumns":
-        """Return exits at these bars with unknown kind (-1) and price (NaN)."""
-        count = len(bar)
-        return cls(
-            bar.copy(),
-            np.full(count, -1, dtype=np.int8),
-            np.full(count, np.nan),
-            np.zeros(count, dtype=np.bool_),
-        )
 
 
 class ExitSearch:
@@ -105,6 +48,7 @@ class ExitSearch:
         exits: ExitConfig,
         price_step: float,
         month_steps: FloatArray | None = None,
+        levels: "KnownLevels | None" = None,
     ) -> None:
         """Prepare; nothing is searched yet.
 
@@ -113,16 +57,20 @@ class ExitSearch:
             exits: Stops and targets.
             price_step: Price step of the market; 0: none.
             month_steps: Price step of each candle, shape (n,); None: all have `price_step`.
+            levels: Levels of the strategy; None: it gives none.
         """
         self._candles = candles
         self._exits = exits
         self._step = price_step
         self._month_steps = month_steps
+        self._levels = levels
         trailing = exits.trailing_stop
         before = exits.trailing_stop_before_offset
         self._trailing = 0.0 if trailing is None else compute_stop_factor(trailing)
         self._trailing_from = exits.trailing_from
         self._trailing_before = 0.0 if before is None else compute_stop_factor(before)
+        self._even_from, self._even_stop = exits.even_from, exits.even_stop
+        self._has_jumps = bool(self._trailing_from) or exits.break_even is not None
         starts = [age for age, _ in exits.target_rows]
         self._ages = np.array(starts, dtype=np.int64)
         # The first element holds for bars before the table's first row.
@@ -187,15 +135,19 @@ class ExitSearch:
         self, open_: PositionColumns, group: IntArray, width: int, found: ExitColumns
     ) -> IntArray:
         """Search the next block of some positions; return the mask of those that ended."""
-        entry, price, highest, at, end = open_.take_rows(group)
+        entry, price, highest, at, end, levels = open_.take_rows(group)
         bars = at[:, None] + np.arange(width)
         inside = bars < end[:, None]
         np.minimum(bars, len(self._candles) - 1, out=bars)
         low, high = self._candles.low[bars], self._candles.high[bars]
         before, after = self._compute_highest(high, highest)
+        fixed, own_target = self._compute_fixed_stops(price[:, None]), None
+        if self._levels is not None and levels is not None:
+            fixed = np.maximum(fixed, self._levels.compute_stops(levels, bars))
+            own_target = self._levels.compute_targets(levels, bars)
         # The highest stop that the bar allows is the one that has followed the bar's own high.
-        stop = self._compute_stops(price[:, None], after)
-        target = self._compute_targets(price[:, None], bars, entry[:, None])
+        stop = self._compute_stops(fixed, price[:, None], after)
+        target = self._compute_targets(price[:, None], bars, entry[:, None], own_target)
         touched = (low <= stop) | (high >= target)
         touched &= inside
         first = touched.argmax(axis=1)
@@ -204,11 +156,15 @@ class ExitSearch:
         hits, at_hit = rows[is_hit], first[is_hit]
         ending = group[is_hit]
         cells = (hits, at_hit)
-        before, target = (_take_cells(values, cells, low.shape) for values in (before, target))
-        stop = self._compute_stops(price[hits], before)
-        self._fill(found, ending, bars[cells], price[hits], stop, target)
+        before, target, fixed = (
+            _take_cells(values, cells, low.shape) for values in (before, target, fixed)
+        )
+        stop = self._compute_stops(fixed, price[hits], before)
+        self._fill(found, ending, bars[cells], price[hits], fixed, stop, target)
         open_.at[group] = at + width
         open_.highest[group] = after[:, -1]
+        if open_.levels is not None and levels is not None:
+            open_.levels.put(group, levels)
         ran_out = ~is_hit & (at + width >= end)
         late = group[ran_out]
         found.bar[late], found.kind[late] = end[ran_out], -1
@@ -219,7 +175,7 @@ class ExitSearch:
         self, high: FloatArray, carried: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
         """Return the highest price before each bar of the blocks, and with that bar's own high."""
-        if not self._trailing:
+        if not self._exits.has_moving_stop:
             return carried[:, None], carried[:, None]
         highest = np.empty((len(high), high.shape[1] + 1))
         highest[:, 0] = carried
@@ -227,47 +183,62 @@ class ExitSearch:
         np.maximum.accumulate(highest, axis=1, out=highest)
         return highest[:, :-1], highest[:, 1:]
 
-    def _compute_stops(self, price: FloatArray, highest: FloatArray) -> FloatArray:
+    def _compute_stops(
+        self, fixed: FloatArray, price: FloatArray, highest: FloatArray
+    ) -> FloatArray:
         """Return the stop of each bar, or one for all bars of a block."""
-        fixed = self._compute_fixed_stops(price)
         return (
             np.maximum(self._compute_trailing_stops(price, highest), fixed)
-            if self._trailing
+            if self._exits.has_moving_stop
             else fixed
         )
 
     def _compute_trailing_stops(self, price: FloatArray, highest: FloatArray) -> FloatArray:
-        if not self._trailing_from:
+        if not self._has_jumps:
             return highest * self._trailing
-        levels = Levels(
+        return compute_trailing_stops(self._make_levels(price), highest)
+
+    def _make_levels(self, price: FloatArray) -> Levels:
+        """Return the stops that rising prices set, of positions with these entry prices."""
+        return Levels(
             0.0,
             STOP_LOSS,
             math.inf,
             self._trailing,
             price * self._trailing_from,  # pyright: ignore[reportArgumentType] - of each position
             self._trailing_before,
+            price * self._even_from,  # pyright: ignore[reportArgumentType] - of each position
+            price * self._even_stop,  # pyright: ignore[reportArgumentType] - of each position
         )
-        return compute_trailing_stops(levels, highest)
 
     def _compute_least_moved_stops(self, price: FloatArray, low: FloatArray) -> FloatArray:
         """Return `Levels.compute_least_moved_stop` of each position."""
-        if not self._trailing_from:
+        if not self._has_jumps:
             return low
-        begins = price * self._trailing_from
-        is_jumped = low > begins * self._trailing_before
-        return np.where(is_jumped, np.maximum(low, begins * self._trailing), low)
+        levels = self._make_levels(price)
+        for multiple in sorted((self._trailing_from, self._even_from)):
+            if math.isfinite(multiple):
+                jump = price * multiple
+                above = compute_trailing_stops(levels, jump, is_above=True)
+                is_jumped = low > compute_trailing_stops(levels, jump)
+                low = np.where(is_jumped, np.maximum(low, above), low)
+        return low
 
     def _compute_fixed_stops(self, price: FloatArray) -> FloatArray:
         if self._exits.stop_loss is None:
             return np.full(price.shape, -np.inf)
         return price * compute_stop_factor(self._exits.stop_loss)
 
-    def _compute_targets(self, price: FloatArray, bars: IntArray, entry: IntArray) -> FloatArray:
-        """Return the target of each bar, of whole price steps."""
+    def _compute_targets(
+        self, price: FloatArray, bars: IntArray, entry: IntArray, own: FloatArray | None
+    ) -> FloatArray:
+        """Return the target of each bar, of whole price steps; `own` is that of the strategy."""
         row = 0
         if len(self._ages):
             row = np.searchsorted(self._ages, bars - entry, side="right")
         target = price * self._factors[row]
+        if own is not None:
+            target = np.minimum(target, own)
         if not self._step:
             return target
         step = self._step if self._month_steps is None else self._month_steps[bars]
@@ -279,6 +250,7 @@ class ExitSearch:
         ending: IntArray,
         bar: IntArray,
         price: FloatArray,
+        fixed: FloatArray,
         stop: FloatArray,
         target: FloatArray,
     ) -> None:
@@ -289,6 +261,7 @@ class ExitSearch:
             ending: Rows of the positions.
             bar: Bar of each position's exit.
             price: Price of each position's entry.
+            fixed: Stop of each position without the trailing stop.
             stop: Stop known before the bar opened.
             target: Target of the bar.
         """
@@ -299,7 +272,7 @@ class ExitSearch:
         highest_stop = np.maximum(at_open, reached)
         by_stop = (open_ <= stop) | ((low <= highest_stop) & (open_ < target))
         is_trailing = (np.maximum(at_open, low) > stop) & (open_ > stop)
-        is_trailing |= stop > self._compute_fixed_stops(price)
+        is_trailing |= stop > fixed
         inside = np.where(low <= at_open, at_open, self._compute_least_moved_stops(price, low))
         stopped = np.where(open_ <= stop, open_, inside)
         level = np.where(by_stop, stopped, np.maximum(open_, target))
@@ -313,13 +286,23 @@ class ExitSearch:
         )
 
 
-def compute_trailing_stops(levels: Levels, highest: FloatArray) -> FloatArray:
+def compute_trailing_stops(
+    levels: Levels, highest: FloatArray, *, is_above: bool = False
+) -> FloatArray:
     """Return `Levels.compute_trailing_stop` of prices that are the highest so far, shape (m,)."""
-    if not np.any(levels.trailing_from):
-        return highest * levels.trailing
-    before = np.minimum(highest, levels.trailing_from) * levels.trailing_before
-    after = np.maximum(before, highest * levels.trailing)
-    return np.where(highest > levels.trailing_from, after, before)
+    stops = highest * levels.trailing
+    if np.any(levels.trailing_from):
+        before = np.minimum(highest, levels.trailing_from) * levels.trailing_before
+        after = np.maximum(before, stops)
+        stops = np.where(_is_higher(highest, levels.trailing_from, is_above), after, before)
+    if np.any(levels.even_stop):
+        is_even = _is_higher(highest, levels.even_from, is_above)
+        stops = np.where(is_even, np.maximum(stops, levels.even_stop), stops)
+    return stops
+
+
+def _is_higher(highest: FloatArray, bound: float, is_above: bool) -> NDArray[np.bool_]:
+    return highest >= bound if is_above else highest > bound
 
 
 def _take_cells(

@@ -8,8 +8,11 @@ not depend on the account. For a bar j bars after the entry:
                     highs of the bars before this one, and of this bar's prices so far; with
                     trailing_offset only once highest is above entry (1 + trailing_offset) b, and
                     up to there the lesser of both (1 - trailing_stop_before_offset)
+    break-even      entry b, with break_even once highest is above entry (1 + break_even) b
     target          entry (1 + take_profit), or the ratio that the table has for j; a limit order,
                     so it is rounded up to the market's price step; with net_targets, times b
+    strategy        the stop and the target that the strategy gives (core.strategy_levels): of both
+                    stops the higher one counts, of both targets the lower one
 
 b is the break-even price as a multiple of the entry price: a sell there returns what the entry
 cost, both fees included.
@@ -26,17 +29,21 @@ the worst price is taken:
   the stop followed it; if the low came first, the stop was never reached; and the price may have
   turned on the way up. The worst of these sells at the low, or at the stop that held at the bar's
   open if the low reaches that stop: no order of the bar's prices sells lower. Where the bar reaches
-  the target, the stop followed the price up to the target at most. At trailing_offset the stop
-  jumps up: if the low lies between its two values, the exit is at the higher value.
+  the target, the stop followed the price up to the target at most. At trailing_offset and at
+  break_even the stop jumps up: if the low lies between its two values, the exit is at the higher
+  value.
 
 Intrabar candles are examined by the same rule, each with the highest price so far (intrabar.py).
 """
 
 import math
-from typing import Final, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 
 from onetape.core.trading_rules import count_ceil_steps, multiply_step
 from onetape.engine.exit_config import NOISE, ExitConfig
+
+if TYPE_CHECKING:
+    from onetape.core.strategy_levels import LevelRow
 
 ExitKind = Literal["signal", "time_stop", "stop_loss", "trailing_stop", "target"]
 #: Two stops count as equal up to this ratio. At the offset a trailing stop can be computed from the
@@ -62,11 +69,24 @@ class Levels(NamedTuple):
     """Price above which `trailing` holds; 0: any."""
     trailing_before: float = 0.0
     """Trailing stop, as a fraction of a price, up to `trailing_from`; 0: none."""
+    even_from: float = math.inf
+    """Price above which the stop is at `even_stop` at least; infinity: at no price."""
+    even_stop: float = 0.0
+    """Stop at break-even."""
 
-    def compute_trailing_stop(self, highest: float) -> float:
-        """Return the trailing stop after `highest` was the highest price; 0 or less: no stop."""
-        before = min(highest, self.trailing_from) * self.trailing_before
-        return max(before, highest * self.trailing) if highest > self.trailing_from else before
+    def compute_trailing_stop(self, highest: float, *, is_above: bool = False) -> float:
+        """Return the stop that rising prices have set; 0 or less: none.
+
+        Args:
+            highest: Highest price so far.
+            is_above: Whether the highest price was a little above this one.
+        """
+        stop = min(highest, self.trailing_from) * self.trailing_before
+        if highest > self.trailing_from or (is_above and highest == self.trailing_from):
+            stop = max(stop, highest * self.trailing)
+        if highest > self.even_from or (is_above and highest == self.even_from):
+            stop = max(stop, self.even_stop)
+        return stop
 
     def follow_price(self, price: float) -> "Levels":
         """Return the levels after the price has risen to `price` within the bar."""
@@ -77,11 +97,13 @@ class Levels(NamedTuple):
     def compute_least_moved_stop(self, low: float) -> float:
         """Return the lowest stop, from a low on, that rising prices can set.
 
-        The lowest stop is the low itself, because the stop follows the price; at the offset the
-        stop jumps, and a low inside the jump means an exit at the jump's upper end.
+        The lowest stop is the low itself, because the stop follows the price; at the offset and at
+        break-even the stop jumps, and a low inside a jump means an exit at the jump's upper end.
         """
-        is_jumped = low > self.trailing_from * self.trailing_before
-        return max(low, self.trailing_from * self.trailing) if is_jumped else low
+        for price in sorted((self.trailing_from, self.even_from)):
+            if math.isfinite(price) and low > self.compute_trailing_stop(price):
+                low = max(low, self.compute_trailing_stop(price, is_above=True))
+        return low
 
 
 class BarExit(NamedTuple):
@@ -106,7 +128,12 @@ def compute_target_factor(ratio: float) -> float:
 
 
 def compute_levels(
-    exits: ExitConfig, entry_price: float, highest: float, age: int, price_step: float
+    exits: ExitConfig,
+    entry_price: float,
+    highest: float,
+    age: int,
+    price_step: float,
+    own: "LevelRow | None" = None,
 ) -> Levels:
     """Return the levels of one bar.
 
@@ -116,6 +143,7 @@ def compute_levels(
         highest: Highest of the entry price and of the highs of the bars before this one.
         age: Number of bars since the entry; 0 for the entry's bar.
         price_step: Price step of the market; 0: none.
+        own: Levels of the strategy that are in force for the position; None: none.
     """
     stop = (
         -math.inf if exits.stop_loss is None else entry_price * compute_stop_factor(exits.stop_loss)
@@ -123,6 +151,9 @@ def compute_levels(
     trailing = 0.0 if exits.trailing_stop is None else compute_stop_factor(exits.trailing_stop)
     before = exits.trailing_stop_before_offset
     target = entry_price * compute_target_factor(exits.compute_target_ratio(age))
+    if own is not None:
+        stop = stop if own.stop is None else max(stop, own.stop * (1 + NOISE))
+        target = target if own.target is None else min(target, own.target * (1 - NOISE))
     levels = Levels(
         stop,
         STOP_LOSS,
@@ -130,6 +161,8 @@ def compute_levels(
         trailing,
         entry_price * exits.trailing_from,
         0.0 if before is None else compute_stop_factor(before),
+        entry_price * exits.even_from,
+        entry_price * exits.even_stop,
     )
     return levels.follow_price(highest)
 

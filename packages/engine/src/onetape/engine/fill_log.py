@@ -4,7 +4,7 @@
 """
 
 from itertools import chain
-from typing import Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 import numpy as np
 from msgspec import Struct
@@ -15,6 +15,9 @@ from onetape.engine.exits import EXIT_KINDS, TARGET, ExitKind
 from onetape.engine.fills import FillModel, FillValues, ModelFill
 from onetape.engine.intrabar import IntrabarExit
 from onetape.engine.refused_orders import RefusedOrder
+
+if TYPE_CHECKING:
+    from onetape.core.strategy_levels import LevelRow
 
 
 class OpenPosition(Struct, frozen=True):
@@ -30,6 +33,8 @@ class OpenPosition(Struct, frozen=True):
     """Highest of the buy's price before slippage and of the highs since."""
     has_levels: bool
     """Whether stops, targets and the time stop count: not after an exit that was refused."""
+    levels: "LevelRow | None" = None
+    """Levels of the strategy that are in force for the position; None: none."""
 
 
 class FillColumns(NamedTuple):

@@ -30,6 +30,7 @@ from onetape.engine.simulation_result import SimulationResult
 from onetape.engine.time_axis import find_places_on, forward_fill_to_axis, is_whole, merge_time_axes
 
 if TYPE_CHECKING:
+    from onetape.core.strategy_levels import LevelColumns
     from onetape.engine.shared_account import SharedAccount
 
 #: Rule for orders at one moment, printed with each result that depends on it.
@@ -55,6 +56,8 @@ class SymbolSeries(Struct, frozen=True):
     """Intrabar candles, which decide exits inside a bar; None: none are used."""
     has_volume: bool | None = None
     """Whether any candle of the whole stored series has volume; None: only `candles` are known."""
+    levels: "LevelColumns | None" = None
+    """Stops and targets of the strategy for all candles; None: it gives none."""
 
 
 class PortfolioResult(Struct, frozen=True, dict=True):
@@ -145,7 +148,14 @@ def simulate_portfolio(
     ]
     symbols = [
         make_symbol_state(
-            each.candles, each.signal, own, each.start_index, empty, each.intrabar, each.has_volume
+            each.candles,
+            each.signal,
+            own,
+            each.start_index,
+            empty,
+            each.intrabar,
+            each.has_volume,
+            each.levels,
         )
         for each, own in zip(series, own_rules, strict=True)
     ]
@@ -173,6 +183,7 @@ def simulate_portfolio(
             untraded=symbol.due.untraded,
             symbol=each.symbol,
             pauses=() if log is None else log.get_pauses(each.symbol),
+            levels=symbol.levels,
         )
         for each, own, symbol in zip(series, own_rules, symbols, strict=True)
     )
@@ -198,6 +209,7 @@ def _simulate_one_symbol(
         series.start_index,
         intrabar=series.intrabar,
         has_volume=series.has_volume,
+        levels=series.levels,
     )
     return PortfolioResult(
         rules=result.rules,

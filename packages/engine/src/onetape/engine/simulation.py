@@ -30,6 +30,7 @@ from onetape.engine.symbol_state import SymbolState, trade_alone
 from onetape.engine.vectorized import trade_vectorized
 
 if TYPE_CHECKING:
+    from onetape.core.strategy_levels import LevelColumns
     from onetape.engine.guard_log import ClosedTrade, GuardLog
 
 __all__ = ["AccountState", "SimulationResult", "simulate"]
@@ -44,6 +45,7 @@ def simulate(
     state: AccountState | None = None,
     intrabar: IntrabarSource | None = None,
     has_volume: bool | None = None,
+    levels: "LevelColumns | None" = None,
 ) -> SimulationResult:
     """Trade a strategy's signals: known at the close of bar t, filled at the open of bar t + 1.
 
@@ -65,6 +67,7 @@ def simulate(
         intrabar: Intrabar candles, which decide exits inside a bar; None: none are used.
         has_volume: Whether any candle of the whole stored series has volume; None: only `candles`
             are known.
+        levels: Stops and targets of the strategy for all candles; None: it gives none.
 
     Raises:
         ValueError: signals and candles differ in length, or start_index is outside them.
@@ -78,7 +81,9 @@ def simulate(
     if rules.trading_rules.price_step and rules.trading_rules.months is None:
         rules = replace(rules, trading_rules=add_month_steps(rules.trading_rules, candles))
     traded = candles[start_index:]
-    symbol = make_symbol_state(candles, signal, rules, start_index, state, intrabar, has_volume)
+    symbol = make_symbol_state(
+        candles, signal, rules, start_index, state, intrabar, has_volume, levels
+    )
     log = make_guard_log(rules, [candles], state.closed)
     symbol.guard_log = log
     candidate, is_held = _find_first_candidate(symbol, state)
@@ -111,8 +116,10 @@ def simulate(
             is_used=symbol.due.is_run_used(len(traded) - 1, symbol.fill_log.last_entry),
             position=_make_open_position(symbol, held),
             closed=() if log is None else log.trades,
+            levels=None if symbol.levels is None else symbol.levels.find_last_row(),
         ),
         pauses=() if log is None else log.get_pauses(symbol.name),
+        levels=symbol.levels,
     )
 
 
@@ -150,6 +157,7 @@ def make_symbol_state(
     state: AccountState,
     intrabar: IntrabarSource | None,
     has_volume: bool | None,
+    levels: "LevelColumns | None" = None,
 ) -> SymbolState:
     """Return one symbol, ready to be traded; arguments as in `simulate`."""
     traded = candles[start_index:]
@@ -165,9 +173,22 @@ def make_symbol_state(
     reached = mask_untraded_prices(traded, untraded)
     fill_log = FillLog(FillModel.of(rules), state.position)
     fill_log.base = state.base
+    known = None
+    if levels is not None:
+        # Most strategies give no levels, and load none of it.
+        from onetape.engine.known_levels import KnownLevels
+
+        known = KnownLevels(
+            levels,
+            signal,
+            start_index,
+            before=state.levels,
+            carried=None if state.position is None else state.position.levels,
+            has_waits=untraded is not None,
+        )
     return SymbolState(
         traded,
-        EntryPlan(traded, reached, bars, rules),
+        EntryPlan(traded, reached, bars, rules, known),
         fill_log,
         rules,
         candles,
@@ -183,6 +204,7 @@ def make_symbol_state(
             rules=rules,
             closed=closed,
         ),
+        known,
     )
 
 
@@ -220,6 +242,7 @@ def _make_open_position(symbol: SymbolState, candidate: int) -> OpenPosition | N
     highs = symbol.due.reached.high[max(bar, 0) :]
     highest = float(highs.max()) if len(highs) else 0.0
     has_levels = candidate not in plan.given_up
+    own = None if symbol.levels is None else symbol.levels.find_row(bar, len(candles))
     if carried is not None and bar < 0:
         return OpenPosition(
             carried.fill,
@@ -227,6 +250,7 @@ def _make_open_position(symbol: SymbolState, candidate: int) -> OpenPosition | N
             carried.bars + len(candles),
             max(carried.highest, highest),
             has_levels and carried.has_levels,
+            own,
         )
     fill = fill_log.make_last_buy()
     return OpenPosition(
@@ -235,6 +259,7 @@ def _make_open_position(symbol: SymbolState, candidate: int) -> OpenPosition | N
         len(candles) - bar,
         max(fill.before_slippage, highest),
         has_levels,
+        own,
     )
 
 

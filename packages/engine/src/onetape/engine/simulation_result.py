@@ -17,7 +17,9 @@ from onetape.engine.refused_orders import RefusedOrder
 from onetape.engine.round_trips import Trade, TradeEntry, TradeExit, make_trade
 
 if TYPE_CHECKING:
+    from onetape.core.strategy_levels import LevelRow
     from onetape.engine.guard_log import ClosedTrade, EntryPause
+    from onetape.engine.known_levels import KnownLevels
 
 
 class AccountState(Struct, frozen=True):
@@ -39,6 +41,8 @@ class AccountState(Struct, frozen=True):
     """Open position of the account; None: no position."""
     closed: "tuple[ClosedTrade, ...]" = ()
     """Closed trades that entry guards still look at; empty without entry guards."""
+    levels: "LevelRow | None" = None
+    """Levels of the strategy for an entry at the next open; None: none."""
 
 
 class SimulationResult(Struct, frozen=True, dict=True):
@@ -68,6 +72,8 @@ class SimulationResult(Struct, frozen=True, dict=True):
     """Symbol of these trades in a run over several symbols; otherwise empty."""
     pauses: "tuple[EntryPause, ...]" = ()
     """Times in which an entry guard let nothing enter, by the order of their exits."""
+    levels: "KnownLevels | None" = None
+    """Levels of the strategy; None: it gives none."""
 
     @property
     def indices(self) -> tuple[int, ...]:
@@ -86,6 +92,11 @@ class SimulationResult(Struct, frozen=True, dict=True):
     def refused(self) -> tuple[tuple[int, RefusedOrder], ...]:
         """Return the orders that account or market refused, with their candle."""
         return tuple(self.fill_log.refused)
+
+    @property
+    def has_levels(self) -> bool:
+        """Return whether the inside of a candle can end a position."""
+        return self.levels is not None or self.rules.exits.has_levels
 
     @property
     def exit_kinds(self) -> tuple[ExitKind, ...]:

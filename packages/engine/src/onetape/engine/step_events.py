@@ -9,6 +9,7 @@ open and close.
 from msgspec import Struct
 
 from onetape.core.candles import Candle
+from onetape.core.strategy_levels import LevelRow
 from onetape.engine.exits import ExitKind
 from onetape.engine.guard_log import ClosedTrade
 
@@ -72,6 +73,8 @@ class StrategySignal(Struct, frozen=True, tag=True):
     can_enter: bool = True
     """Whether a BUY on the newest closed candle may become an entry; its run of BUYs goes on either
     way."""
+    levels: LevelRow | None = None
+    """Stop and target of the strategy on the candle; None: the strategy gives none."""
 
 
 class ExitDue(Struct, frozen=True, tag=True):

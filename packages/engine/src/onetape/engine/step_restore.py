@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from onetape.core.candles import Candle
+from onetape.core.strategy_levels import LevelRow
 from onetape.engine.guard_log import ClosedTrade
 from onetape.engine.step_events import OpenedCandle
 from onetape.engine.step_state import (
@@ -39,6 +40,8 @@ class CandleFacts(Struct, frozen=True):
     """Whether the exit was filled inside the candle and not at its open."""
     is_open: bool = False
     """Whether the candle has opened and not closed: only the last one of a symbol may be."""
+    levels: LevelRow | None = None
+    """Stop and target of the strategy on the candle; None: the strategy gives none."""
 
 
 def restore_state(
@@ -80,14 +83,17 @@ def _restore_symbol(
         state = state.add_closed_candle(fact.candle.timestamp, fact.candle.close)
         if fact.signal is not None:
             timestamp = fact.candle.timestamp
-            state = state.apply_signal(rules, timestamp, fact.signal, can_enter=fact.can_enter)
+            state = state.apply_signal(
+                rules, timestamp, fact.signal, can_enter=fact.can_enter, levels=fact.levels
+            )
     return state
 
 
 def _apply_candle(rules: StepRules, state: SymbolStepState, fact: CandleFacts) -> SymbolStepState:
     held, number = state.position, state.candles
     if fact.entry_price is not None:
-        held = HeldPosition(fact.entry_price, fact.entry_price, number)
+        price = fact.entry_price
+        held = HeldPosition(price, price, number, levels=state.levels)
         state = replace(state, used_run=state.run_start)
     if held is not None and fact.has_trade and not fact.is_open:
         held = replace(held, highest=max(held.highest, fact.candle.high))

@@ -10,6 +10,7 @@ from typing import Final, Literal
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from onetape.core.strategy_levels import LevelRow, update_levels
 from onetape.engine.account_config import AccountConfig, Reentry
 from onetape.engine.entry_guards import EntryGuard
 from onetape.engine.entry_hours import EntryHours
@@ -104,6 +105,8 @@ class HeldPosition(Struct, frozen=True):
     """Number of the candle that filled the entry."""
     has_levels: bool = True
     """Whether stops, targets and the time stop count: not after an exit that was refused."""
+    levels: LevelRow | None = None
+    """Levels of the strategy that are in force; None: none."""
 
 
 class OrderInFlight(Struct, frozen=True):
@@ -116,6 +119,8 @@ class OrderInFlight(Struct, frozen=True):
     """`run_start` of the run of BUYs that this entry uses up; None for a sell."""
     inside: int | None = None
     """Open (epoch seconds) of the candle inside which the order sells; None: at an open."""
+    levels: LevelRow | None = None
+    """Levels of the strategy for the position that a buy opens; None: none."""
 
 
 class SymbolStepState(Struct, frozen=True):
@@ -152,6 +157,8 @@ class SymbolStepState(Struct, frozen=True):
     left_inside: int | None = None
     """Open (epoch seconds) of the candle inside which the last position was sold; its slot and
     money are available from the next open on. None: it was sold at an open."""
+    levels: LevelRow | None = None
+    """Levels of the strategy for an entry: those of the newest BUY, updated since; None: none."""
 
     @property
     def is_flat(self) -> bool:
@@ -197,7 +204,13 @@ class SymbolStepState(Struct, frozen=True):
         return self.number if order is None else order.candle
 
     def apply_signal(
-        self, rules: StepRules, timestamp: int, signal: int, *, can_enter: bool = True
+        self,
+        rules: StepRules,
+        timestamp: int,
+        signal: int,
+        *,
+        can_enter: bool = True,
+        levels: LevelRow | None = None,
     ) -> "SymbolStepState":
         """Return the state after the signal of a candle in `undecided`.
 
@@ -206,6 +219,7 @@ class SymbolStepState(Struct, frozen=True):
             timestamp: Open of the candle, epoch seconds.
             signal: 1 BUY, -1 SELL, 0 HOLD.
             can_enter: Whether a BUY may enter, if the candle is the newest closed one.
+            levels: Stop and target of the strategy on the candle; None: the strategy gives none.
 
         Raises:
             ValueError: the candle has not closed, or it or a later one has a signal.
@@ -217,9 +231,21 @@ class SymbolStepState(Struct, frozen=True):
         state = replace(
             self, undecided=self.undecided[later], undecided_closes=self.undecided_closes[later]
         )
+        if levels is not None or state.levels is not None:
+            state = state._apply_levels(levels, is_buy=signal > 0)
         if signal > 0:
             return state._apply_buy(rules, number, can_enter=can_enter)
         return state._apply_sell(rules, close) if signal < 0 else state
+
+    def _apply_levels(self, row: LevelRow | None, *, is_buy: bool) -> "SymbolStepState":
+        """Return the state after the strategy's levels of a candle."""
+        held, order = self.position, self.order
+        if held is not None:
+            held = replace(held, levels=update_levels(held.levels, row))
+        if order is not None and order.side == "buy":
+            order = replace(order, levels=update_levels(order.levels, row))
+        newest = row if is_buy else update_levels(self.levels, row)
+        return replace(self, position=held, order=order, levels=newest)
 
     def _apply_sell(self, rules: StepRules, close: float) -> "SymbolStepState":
         """Return the state after a SELL; one that is due already stays due."""

@@ -14,6 +14,8 @@ shared_account.py); property tests compare both, fill by fill. The rules:
 - A candle that opens outside the trading hours, or at whose open an entry guard pauses entries,
   drops a BUY that is due; its run stays usable.
 - A position whose exit was refused is sold by the strategy's next SELL only.
+- The strategy's stop and target come with its signal (core.strategy_levels). A position begins with
+  those of the BUY that led to it, and those of later candles act from the candle after them on.
 
 Every order is in flight until an event reports its fill or refusal. Amounts are not decided here:
 the fill of an order is computed by `fills.FillModel` when the order is carried out.
@@ -170,7 +172,9 @@ def _apply_signal(rules: StepRules, state: SymbolStepState, event: StrategySigna
     """Return the state after a signal, with its order at once where the next candle has opened."""
     if event.timestamp not in state.undecided:
         raise _make_misplaced_error(event.symbol, "signal", event.timestamp, state)
-    after = state.apply_signal(rules, event.timestamp, event.signal, can_enter=event.can_enter)
+    after = state.apply_signal(
+        rules, event.timestamp, event.signal, can_enter=event.can_enter, levels=event.levels
+    )
     return _apply_due_orders(rules, after)
 
 
@@ -223,7 +227,7 @@ def _compute_levels(
     rules: StepRules, state: SymbolStepState, held: HeldPosition, price_step: float
 ) -> Levels:
     age = state.candles - held.candle
-    return compute_levels(rules.exits, held.entry_price, held.highest, age, price_step)
+    return compute_levels(rules.exits, held.entry_price, held.highest, age, price_step, held.levels)
 
 
 def _begin_exit(
@@ -258,7 +262,7 @@ def _apply_entry_result(
     if order is None or order.side != "buy":
         raise ValueError(f"{event.symbol} has no entry in flight that {event} could end")
     if isinstance(event, EntryFilled):
-        held = HeldPosition(event.price, event.price, order.candle)
+        held = HeldPosition(event.price, event.price, order.candle, levels=order.levels)
         state = replace(state, position=held, used_run=order.run)
     return state.clear_order()
 
@@ -307,7 +311,7 @@ def _choose_entries(
         if account.find_pause(rules, symbol, opened.timestamp) is not None:
             order = None
         elif taken < rules.max_open_trades:
-            order = OrderInFlight("buy", state.candles, state.run_start)
+            order = OrderInFlight("buy", state.candles, state.run_start, levels=state.levels)
             entries.append(Enter(symbol, opened.timestamp, opened.price))
             is_entering = True
         elif is_entering:

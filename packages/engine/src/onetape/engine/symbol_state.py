@@ -33,6 +33,7 @@ from onetape.engine.refused_orders import RefusedOrder
 
 if TYPE_CHECKING:
     from onetape.engine.guard_log import EntryPause, GuardLog
+    from onetape.engine.known_levels import KnownLevels
 
 #: Kinds of exits that fill at an open.
 _AT_OPEN: Final = (SIGNAL, TIME_STOP)
@@ -52,6 +53,7 @@ class SymbolState:
         all_candles: Candles,
         intrabar: IntrabarSource | None,
         due: DueOrders,
+        levels: "KnownLevels | None" = None,
     ) -> None:
         """Prepare; nothing is traded yet.
 
@@ -63,8 +65,10 @@ class SymbolState:
             all_candles: Traded candles and those before them.
             intrabar: Intrabar candles, which decide exits inside a bar; None: none are used.
             due: Orders due on each candle.
+            levels: Levels of the strategy; None: it gives none.
         """
         self.due = due
+        self.levels = levels
         self.candles = candles
         self.plan = plan
         self.fill_log = fill_log
@@ -253,7 +257,7 @@ class SymbolState:
         if self.intrabar is None or candidate in self.plan.given_up:
             return bar
         while bar < len(self.candles) and not self.is_exit_at_open(candidate, bar):
-            if bar in self.fill_log.intrabar_exits:
+            if bar in self.fill_log.intrabar_exits or self._opens_beyond_level(candidate, bar):
                 break
             inside = self._find_inside(self.intrabar, candidate, bar)
             if not inside.goes_on:
@@ -264,6 +268,14 @@ class SymbolState:
                 candidate, bar, self._find_highest_price(candidate, bar + 1)
             )
         return bar
+
+    def _opens_beyond_level(self, candidate: int, bar: int) -> bool:
+        """Return whether a bar, of the entry or a later one, opens beyond the level that is met."""
+        plan = self.plan
+        return (
+            candidate not in plan.ambiguous
+            and plan.exit_prices[candidate] == self.candles.open[bar]
+        )
 
     def is_exit_at_open(self, candidate: int, bar: int) -> bool:
         """Return whether a candidate's exit fills at the open of its bar."""
@@ -291,9 +303,9 @@ class SymbolState:
         plan, fill_log, candles = self.plan, self.fill_log, self.candles
         moment, age = int(candles.timestamp[bar]), bar - plan.bars[candidate]
         step = find_price_step(self._steps, moment)
-        levels = compute_levels(
-            self.exits, plan.prices[candidate], self._find_highest_price(candidate, bar), age, step
-        )
+        own = None if self.levels is None else self.levels.find_row(plan.bars[candidate], bar)
+        highest = self._find_highest_price(candidate, bar)
+        levels = compute_levels(self.exits, plan.prices[candidate], highest, age, step, own)
         low, high = float(candles.low[bar]), float(candles.high[bar])
         levels = levels.follow_price(float(candles.open[bar]))
         inside = find_intrabar_exit(intrabar, moment, levels, low, high)

@@ -11,7 +11,7 @@ import numpy as np
 
 from onetape.core.candles import FloatArray, IntArray
 from onetape.engine.entry_plan import NO_CANDIDATE
-from onetape.engine.exit_search import ExitColumns
+from onetape.engine.exit_columns import ExitColumns
 from onetape.engine.exits import TARGET
 from onetape.engine.fill_log import FillColumns
 from onetape.engine.symbol_state import SymbolState

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from onetape.backtest.models import CandleWindow
 from onetape.core.candles import Candles, are_sound
@@ -34,7 +35,7 @@ from onetape.optimization.user_metrics import (
     compute_part_metrics,
     encode_failure,
 )
-from onetape.strategies import Higher, SignalArray, Strategy, get_higher_lookback, get_lookback
+from onetape.strategies import Higher, Signals, Strategy, get_higher_lookback, get_lookback
 from onetape.strategies.indicator_cache import IndicatorCache
 from onetape.strategies.lookback_window import compute_window_size
 from onetape.strategies.segments import (
@@ -167,20 +168,21 @@ def simulate_part(
         OnetapeError: the strategy failed; the text names the place.
     """
     first, traded, _ = part
-    candles, signal = compute_part_signals(strategy, context, part)
+    candles, signals = compute_part_signals(strategy, context, part)
     return simulate(
         candles,
-        signal,
+        signals.signal,
         context.rules if rules is None else rules,
         start_index=traded - first,
         intrabar=context.intrabar,
         has_volume=context.has_volume,
+        levels=signals.level_columns,
     )
 
 
 def compute_part_signals(
     strategy: Strategy, context: SearchContext, part: tuple[int, int, int]
-) -> tuple[Candles, SignalArray]:
+) -> tuple[Candles, Signals]:
     """Return the candles of a part, warm-up included, and the signals on them.
 
     Raises:
@@ -201,7 +203,7 @@ def compute_part_signals(
     lookback = max(get_lookback(strategy), context.closes_before)
     segments = split_into_segments(candles, timeframe, gaps, compute_window_size(lookback), count)
     signals = evaluate_by_segment(strategy, candles, higher, segments, are_sound=context.are_sound)
-    return candles, drop_entries_before_gaps(signals.signal, gaps)
+    return candles, replace(signals, signal=drop_entries_before_gaps(signals.signal, gaps))
 
 
 class Job(Struct, frozen=True):

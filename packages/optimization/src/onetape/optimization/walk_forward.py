@@ -9,9 +9,11 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from onetape.core.candles import FloatArray
 from onetape.core.errors import OnetapeError
+from onetape.core.strategy_levels import LevelColumns
 from onetape.engine import (
     AccountConfig,
     Metrics,
@@ -44,7 +46,7 @@ from onetape.optimization.user_metrics import (
 )
 from onetape.optimization.verdict import Verdict, has_failure
 from onetape.optimization.windows import Scheme, Window
-from onetape.strategies import SELL, SignalArray, Strategy, get_lookback
+from onetape.strategies import SELL, Signals, Strategy, get_lookback
 from onetape.strategies.indicator_cache import IndicatorCache
 from onetape.strategies.lookback_window import compute_window_size
 
@@ -262,32 +264,68 @@ def _stitch_signals(
     context: SearchContext,
     windows: Sequence[Window],
     scheme: Scheme,
-) -> SignalArray:
+) -> Signals:
     """Return the signals of the test parts, each by its choice; HOLD where nothing is chosen."""
     begin = windows[0].test_start
-    signals = np.zeros(windows[-1].test_end - begin, dtype=np.int8)
+    count = windows[-1].test_end - begin
+    signals = np.zeros(count, dtype=np.int8)
+    levels = LevelColumns()
     for window, best in zip(windows, chosen, strict=True):
         first, end = window.test_start - begin, window.test_end - begin
         if best is not None:
             instance = strategy(**best["parameters"])
             part = _compute_part(context, instance, window.test_start, window.test_end)
-            part_signals = compute_part_signals(instance, context, part)[1]
-            signals[first:end] = part_signals[part[1] - part[0] :]
+            own = compute_part_signals(instance, context, part)[1]
+            tested = slice(part[1] - part[0], None)
+            signals[first:end] = own.signal[tested]
+            levels = LevelColumns(
+                _put_prices(levels.stop, own.stop, tested, first, count),
+                _put_prices(levels.target, own.target, tested, first, count),
+                own.stop_mode,
+                own.target_mode,
+            )
         if scheme.boundary == "close" or best is None:
             # A SELL on the last candle fills at the first open of the next part, with all costs.
             signals[end - 1] = SELL
-    return signals
+    return Signals(
+        signals,
+        stop=levels.stop,
+        target=levels.target,
+        stop_mode=levels.stop_mode,
+        target_mode=levels.target_mode,
+    )
+
+
+def _put_prices(
+    column: FloatArray | None, own: FloatArray | None, tested: slice, first: int, count: int
+) -> FloatArray | None:
+    """Return the prices of all test parts with those of one part.
+
+    Args:
+        column: Prices so far; None: none yet.
+        own: Prices of the part, warm-up included; None: none.
+        tested: The part without its warm-up.
+        first: First candle of the part.
+        count: Number of candles of all test parts.
+    """
+    if own is None:
+        return column
+    column = np.full(count, np.nan) if column is None else column
+    prices = own[tested]
+    column[first : first + len(prices)] = prices
+    return column
 
 
 def _simulate(
     context: SearchContext,
     windows: Sequence[Window],
-    signals: SignalArray,
+    signals: Signals,
     rules: AccountConfig,
 ) -> SimulationResult:
     begin, end = windows[0].test_start, windows[-1].test_end
     before = min(begin, context.closes_before)
-    padded = np.concatenate((np.zeros(before, dtype=np.int8), signals))
+    padded = np.concatenate((np.zeros(before, dtype=np.int8), signals.signal))
+    levels = signals.level_columns
     return simulate(
         context.window.candles[begin - before : end],
         padded,
@@ -295,6 +333,17 @@ def _simulate(
         start_index=before,
         intrabar=context.intrabar,
         has_volume=context.has_volume,
+        levels=None if levels is None else _pad_levels(levels, before),
+    )
+
+
+def _pad_levels(levels: LevelColumns, count: int) -> LevelColumns:
+    """Return levels with so many candles without a price in front."""
+    nothing = np.full(count, np.nan)
+    return replace(
+        levels,
+        stop=None if levels.stop is None else np.concatenate((nothing, levels.stop)),
+        target=None if levels.target is None else np.concatenate((nothing, levels.target)),
     )
 
 

@@ -9,8 +9,10 @@ import json
 from decimal import Decimal
 from typing import Any
 
+from msgspec import Struct
+
 from onetape.core.errors import StoreError
-from onetape.core.trading import Decision, ExitObligation, Fill, Order, Session, Side
+from onetape.core.trading import Decision, ExitObligation, Fill, Mode, Order, Session, Side
 from onetape.store.connection import insert_row
 from onetape.store.database import Store
 from onetape.store.leases import Fence, check_lease
@@ -24,6 +26,23 @@ _DECISIONS = (
 )
 #: As `_DECISIONS`, without candles on which the strategy returned no signal: it was late or failed.
 _EVALUATED = f"{_DECISIONS} AND coalesce(json_extract(gates, '$.strategy'), 'ok') = 'ok'"
+
+
+class DecidedSeries(Struct, frozen=True):
+    """The decisions of an account in one market."""
+
+    account: str
+    mode: Mode
+    exchange: str
+    symbol: str
+    timeframe: str
+
+    @classmethod
+    def of(cls, session: Session) -> "DecidedSeries":
+        """Return the series of a session."""
+        return cls(
+            session.account, session.mode, session.exchange, session.symbol, session.timeframe
+        )
 
 
 def insert_decision(
@@ -107,6 +126,35 @@ def read_decided_signals(store: Store, session: Session, start: int, end: int) -
             (*_get_series_values(session), start, end),
         ).fetchall()
     return dict(rows)
+
+
+def read_decisions_with_levels(
+    store: Store, series: DecidedSeries, start: int, end: int
+) -> list[tuple[int, int, dict[str, float | None]]]:
+    """Return the decisions of an account that have a stop or a target, oldest first.
+
+    Candles on which the strategy returned no signal are left out.
+
+    Args:
+        store: The open database.
+        series: Account and market.
+        start: First candle, epoch SECONDS.
+        end: End of the range, exclusive.
+
+    Returns:
+        Open of the candle in epoch SECONDS, signal (1 BUY, -1 SELL, 0 HOLD), and indicators.
+    """
+    values = (series.account, series.mode, series.exchange, series.symbol, series.timeframe)
+    with store.read() as connection:
+        rows = connection.execute(
+            f"SELECT timestamp, signal, indicators FROM {_EVALUATED} "
+            "AND timestamp >= ? AND timestamp < ? "
+            # Few strategies give levels: of the others no text is parsed.
+            "AND (indicators LIKE '% at\\_entry\"%' ESCAPE '\\' "
+            "OR indicators LIKE '% each\\_candle\"%' ESCAPE '\\') ORDER BY timestamp",
+            (*values, start, end),
+        ).fetchall()
+    return [(timestamp, signal, json.loads(text)) for timestamp, signal, text in rows]
 
 
 def read_missed_sell(store: Store, session: Session, entry_order_id: str) -> int | None:

@@ -16,6 +16,10 @@ from onetape.strategies.interface import SignalArray, Signals, Strategy
 
 #: Maximum number of indicators; more are a fault of the strategy.
 MOST_INDICATORS: Final = 100
+#: Names that the trader stores the strategy's stop and target by, next to the indicators.
+RESERVED_NAMES: Final = frozenset(
+    {"stop at_entry", "stop each_candle", "target at_entry", "target each_candle"}
+)
 #: Longest name or text, in characters.
 LONGEST_TEXT: Final = 200
 
@@ -61,6 +65,8 @@ def convert_to_column(strategy: Strategy, label: str, values: object) -> Any:
 def validate_annotations(strategy: Strategy, signals: Signals, signal: SignalArray) -> Signals:
     """Return the signals with validated indicators (as floats), levels and reasons.
 
+    Stop and target are left out (level_validation.py).
+
     Args:
         strategy: Strategy that returned the signals.
         signals: Signals that the strategy returned.
@@ -98,9 +104,10 @@ def _validate_indicators(strategy: Strategy, given: Any, count: int) -> dict[str
         raise make_invalid_result_error(strategy, found, f"return {MOST_INDICATORS} at most")
     checked: dict[str, FloatArray] = {}
     for name, values in columns.items():
-        if not _is_text(name):
+        if not _is_text(name) or name in RESERVED_NAMES:
+            remedy = "use another name" if name in RESERVED_NAMES else "use a short text"
             raise make_invalid_result_error(
-                strategy, f"named an indicator {str(name)[:40]!r}", "use a short text"
+                strategy, f"named an indicator {str(name)[:40]!r}", remedy
             )
         column = convert_to_column(strategy, f"values of indicator {name!r}", values)
         if column.shape != (count,):

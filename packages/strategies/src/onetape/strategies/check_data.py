@@ -7,14 +7,15 @@ the three signals that `lookahead_check.py` compares.
 import zlib
 from collections.abc import Callable
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec import Struct, field
 
 from onetape.core.candles import Candles, IntArray, are_sound
-from onetape.strategies.evaluation import evaluate_last_signal
+from onetape.strategies.evaluation import evaluate_last_levels, evaluate_last_signal
 from onetape.strategies.higher_timeframes import Higher, HigherCandles
-from onetape.strategies.interface import HOLD, SignalArray, Strategy
+from onetape.strategies.interface import HOLD, SignalArray, Signals, Strategy
 from onetape.strategies.lookback_window import compute_window_size
 from onetape.strategies.output_capture import muted
 from onetape.strategies.registry import get_higher_lookback, get_lookback
@@ -25,6 +26,9 @@ from onetape.strategies.segments import (
     evaluate_by_segment,
     find_segment,
 )
+
+if TYPE_CHECKING:
+    from onetape.core.strategy_levels import LevelRow
 
 #: Runs the strategy's file again and returns a new instance of the strategy.
 StrategyMaker = Callable[[], Strategy]
@@ -110,36 +114,65 @@ class WindowSizes(Struct, frozen=True):
 
 def evaluate_signals(strategy: Strategy, data: CheckData) -> SignalArray:
     """Return the signals of all candles, as a backtest computes them, shape (n,)."""
+    return evaluate_all(strategy, data).signal
+
+
+def evaluate_all(strategy: Strategy, data: CheckData) -> Signals:
+    """Return signals, stops and targets of all candles, as a backtest takes them."""
     with muted():
         return evaluate_by_segment(
             strategy, data.candles, data.higher, data.segments, are_sound=data.are_sound
-        ).signal
+        )
 
 
 def evaluate_prefix_signal(strategy: Strategy, data: CheckData, bar: int) -> int:
     """Return the signal of a bar from all candles of its segment up to it."""
+    candles, higher = _select_prefix(data, bar)
+    with muted():
+        return evaluate_last_signal(strategy, candles, higher)
+
+
+def evaluate_prefix_levels(strategy: Strategy, data: CheckData, bar: int) -> "LevelRow":
+    """Return stop and target of a bar from all candles of its segment up to it."""
+    candles, higher = _select_prefix(data, bar)
+    with muted():
+        return evaluate_last_levels(strategy, candles, higher)
+
+
+def _select_prefix(data: CheckData, bar: int) -> tuple[Candles, Higher]:
+    """Return all candles of a bar's segment up to it, and the higher ones."""
     segment, end = find_segment(data.segments, bar), bar + 1
     most = max(map(len, data.higher.values()), default=0)
     higher = segment.select_higher(data.candles, data.higher, segment.start, end, most)
     # A copy, because a strategy could reach the later candles through a view of the array.
-    candles = _copy_candles(data.candles[segment.start : end])
-    with muted():
-        return evaluate_last_signal(strategy, candles, _copy_higher_candles(higher))
+    return _copy_candles(data.candles[segment.start : end]), _copy_higher_candles(higher)
 
 
 def evaluate_window_signal(
     strategy: Strategy, data: CheckData, bar: int, windows: WindowSizes
 ) -> int:
     """Return the signal of a bar from its last candles, as a trader evaluates them."""
+    candles, higher = _select_window(data, bar, windows)
+    with muted():
+        return evaluate_last_signal(strategy, candles, higher, are_sound=data.are_sound)
+
+
+def evaluate_window_levels(
+    strategy: Strategy, data: CheckData, bar: int, windows: WindowSizes
+) -> "LevelRow":
+    """Return stop and target of a bar from its last candles, as a trader evaluates them."""
+    candles, higher = _select_window(data, bar, windows)
+    with muted():
+        return evaluate_last_levels(strategy, candles, higher, are_sound=data.are_sound)
+
+
+def _select_window(data: CheckData, bar: int, windows: WindowSizes) -> tuple[Candles, Higher]:
+    """Return the last candles of a bar, and the higher ones."""
     segment, end = find_segment(data.segments, bar), bar + 1
     start = max(segment.start, end - windows.candles)
     higher = segment.select_higher(data.candles, data.higher, start, end, windows.higher)
-    with muted():
-        # A copy, because a strategy could reach the later candles through a view of the array.
-        window = _copy_candles(data.candles[start:end])
-        return evaluate_last_signal(
-            strategy, window, _copy_higher_candles(higher), are_sound=data.are_sound
-        )
+    # A copy, because a strategy could reach the later candles through a view of the array.
+    return _copy_candles(data.candles[start:end]), _copy_higher_candles(higher)
 
 
 def _copy_candles(candles: Candles) -> Candles:

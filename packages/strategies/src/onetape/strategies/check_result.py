@@ -17,7 +17,7 @@ FAILED: Final = 2
 
 
 class SignalDifference(Struct, frozen=True):
-    """A bar whose signal depends on the range of candles that the strategy gets."""
+    """A bar whose signal, stop or target depends on the range of candles that a strategy gets."""
 
     index: int
     """Index of the bar among the candles."""
@@ -25,14 +25,16 @@ class SignalDifference(Struct, frozen=True):
     """Open time of the bar, epoch seconds."""
     kind: Kind
     """Kind of the fault."""
-    whole: int | None
-    """Signal from all candles; None: not evaluated."""
-    prefix: int | None
-    """Signal from the candles up to the bar; None: not evaluated."""
-    window: int | None
-    """Signal from the bar's window; None: not evaluated."""
+    whole: float | None
+    """Value from all candles; None: not evaluated."""
+    prefix: float | None
+    """Value from the candles up to the bar; None: not evaluated."""
+    window: float | None
+    """Value from the bar's window; None: not evaluated."""
     text: str = ""
     """Message of the strategy's failure."""
+    column: Literal["signal", "stop", "target"] = "signal"
+    """What the values are: signals, or prices, of which NaN is none."""
 
 
 class CheckResult(Struct, frozen=True):
@@ -101,11 +103,12 @@ def make_difference(
     data: CheckData,
     bar: int,
     kind: Kind,
-    whole: int | None,
-    prefix: int | None,
-    window: int | None,
+    whole: float | None,
+    prefix: float | None,
+    window: float | None,
     text: str = "",
+    column: Literal["signal", "stop", "target"] = "signal",
 ) -> SignalDifference:
     """Return the difference on a bar; the arguments are its fields."""
     timestamp = int(data.candles.timestamp[bar])
-    return SignalDifference(bar, timestamp, kind, whole, prefix, window, text)
+    return SignalDifference(bar, timestamp, kind, whole, prefix, window, text, column)

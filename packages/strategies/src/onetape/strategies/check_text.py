@@ -1,5 +1,6 @@
 """Text and `--json` document of the result of a bias check."""
 
+import math
 from typing import Any, Final
 
 from onetape.core.clock import format_utc
@@ -45,7 +46,7 @@ def _format_difference_with_time(found: SignalDifference) -> str:
 def format_difference(found: SignalDifference) -> str:
     """Return the fault on a bar in one sentence that begins with the fault's name."""
     whole, prefix, window = (
-        _get_signal_name(each) for each in (found.whole, found.prefix, found.window)
+        _get_name(found.column, each) for each in (found.whole, found.prefix, found.window)
     )
     sentences: dict[Kind, str] = {
         "look-ahead": f"all candles give {whole}, those up to the bar {prefix}: later candles "
@@ -106,13 +107,22 @@ def _make_difference_document(found: SignalDifference) -> dict[str, Any]:
     return {
         "timestamp": found.timestamp,
         "kind": found.kind,
-        "whole": found.whole,
-        "prefix": found.prefix,
-        "window": found.window,
+        "column": found.column,
+        "whole": _drop_nan(found.whole),
+        "prefix": _drop_nan(found.prefix),
+        "window": _drop_nan(found.window),
         "text": format_difference(found),
         "remedy": get_remedy(found),
     }
 
 
-def _get_signal_name(value: int | None) -> str:
-    return "nothing" if value is None else _SIGNALS[value]
+def _get_name(column: str, value: float | None) -> str:
+    if value is None:
+        return "nothing"
+    if column == "signal":
+        return _SIGNALS[int(value)]
+    return f"no {column}" if math.isnan(value) else f"the {column} {value:.10g}"
+
+
+def _drop_nan(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value

@@ -4,7 +4,7 @@ Backtest, bias check, optimization and trader call `evaluate_strategy`.
 """
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from onetape.strategies.annotation_validation import (
 from onetape.strategies.higher_timeframes import Higher, HigherCandles
 from onetape.strategies.interface import Signals, Strategy
 from onetape.strategies.output_capture import stdout_to_stderr
+
+if TYPE_CHECKING:
+    from onetape.core.strategy_levels import LevelRow
 
 #: Columns in the order in which a value that is not a number is reported.
 _VALUES: Final = ("close", "open", "high", "low", "volume")
@@ -55,7 +58,15 @@ def evaluate_strategy(
     _check_candles(strategy, candles, are_sound=are_sound)
     signals = _evaluate_unchecked(strategy, _protect_candles(candles), given, may_print=may_print)
     values = _validate_signals(strategy, candles, signals)
-    return validate_annotations(strategy, signals, values.astype(np.int8, copy=False))
+    found = validate_annotations(strategy, signals, values.astype(np.int8, copy=False))
+    if signals.stop is None and signals.target is None:
+        return found
+    # Most strategies give no stop and no target, and load none of it.
+    from onetape.strategies.level_validation import validate_entry_levels, validate_levels
+
+    found = validate_levels(strategy, candles, signals, found)
+    validate_entry_levels(strategy, candles, found, len(candles) - 1)
+    return found
 
 
 def evaluate_last_signal(
@@ -71,6 +82,19 @@ def evaluate_last_signal(
     _check_candles(strategy, candles, are_sound=are_sound)
     signals = _evaluate_unchecked(strategy, _protect_candles(candles), given)
     return int(_validate_signals(strategy, candles, signals)[-1])
+
+
+def evaluate_last_levels(
+    strategy: Strategy, candles: Candles, higher: Higher, *, are_sound: bool = False
+) -> "LevelRow":
+    """Return the strategy's stop and target for the last of the candles.
+
+    Arguments and errors as of `evaluate_strategy`.
+    """
+    from onetape.core.strategy_levels import LevelRow
+
+    columns = evaluate_strategy(strategy, candles, higher, are_sound=are_sound).level_columns
+    return LevelRow() if columns is None else columns.get_row(-1)
 
 
 def _evaluate_unchecked(

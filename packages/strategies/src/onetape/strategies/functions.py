@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from onetape.core.candles import Candles, FloatArray
 from onetape.core.errors import ConfigurationError
+from onetape.core.strategy_levels import LevelMode
 from onetape.strategies.higher_timeframes import HigherCandles
 from onetape.strategies.indicator_cache import as_array
 from onetape.strategies.interface import SignalArray, Signals, Strategy
@@ -49,6 +50,14 @@ class Entries(Struct, frozen=True):
     """Columns in other units, drawn in panes below the candles, by name."""
     conditions: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Named conditions, whether each is met per candle, such as {"rsi low": rsi < 30}."""
+    stop: Any = None
+    """Price at which a position is sold at the market, NaN for no price, shape (n,)."""
+    target: Any = None
+    """Price of a limit order that sells a position, NaN for no price, shape (n,)."""
+    stop_mode: LevelMode = "at_entry"
+    """`at_entry`: the stop of the candle with the entry stays; `each_candle`: it moves up only."""
+    target_mode: LevelMode = "at_entry"
+    """`at_entry`: the target of the candle with the entry stays; `each_candle`: it moves."""
 
 
 class FunctionOptions(Struct, frozen=True):
@@ -112,7 +121,16 @@ class FunctionStrategy(Strategy):
             name: _convert_column(column) for name, column in {**found.plot, **found.panes}.items()
         }
         met = {name: _convert_condition(column) for name, column in found.conditions.items()}
-        return Signals(_make_signal(found), columns, overlays=frozenset(found.plot), conditions=met)
+        return Signals(
+            _make_signal(found),
+            columns,
+            overlays=frozenset(found.plot),
+            conditions=met,
+            stop=None if found.stop is None else _convert_column(found.stop),
+            target=None if found.target is None else _convert_column(found.target),
+            stop_mode=found.stop_mode,
+            target_mode=found.target_mode,
+        )
 
 
 def make_function_class(function: Callable[..., Any]) -> type[FunctionStrategy]:

@@ -26,7 +26,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from msgspec import Struct, field
@@ -35,6 +35,9 @@ from numpy.typing import NDArray
 from onetape.core.candles import Candles, FloatArray
 from onetape.strategies.higher_timeframes import HigherCandles
 from onetape.strategies.parameters import check_parameters
+
+if TYPE_CHECKING:
+    from onetape.core.strategy_levels import LevelColumns, LevelMode
 
 SignalArray = NDArray[np.int8]
 
@@ -67,6 +70,27 @@ class Signals(Struct, frozen=True):
         default_factory=dict[str, NDArray[np.bool_]]
     )
     """Named conditions, whether each is met per candle, such as {"rsi low": rsi < 30}."""
+    stop: FloatArray | None = None
+    """Price at which a position is sold at the market, NaN for no price, shape (n,).
+
+    The price of a candle acts from the next candle on. NaN keeps the last price.
+    """
+    target: FloatArray | None = None
+    """Price of a limit order that sells a position, NaN for no price, shape (n,)."""
+    stop_mode: "LevelMode" = "at_entry"
+    """`at_entry`: the stop of the candle with the BUY stays; `each_candle`: it moves up only."""
+    target_mode: "LevelMode" = "at_entry"
+    """`at_entry`: the target of the candle with the BUY stays; `each_candle`: it moves."""
+
+    @property
+    def level_columns(self) -> "LevelColumns | None":
+        """Return stop and target of each candle; None where the strategy gives neither."""
+        if self.stop is None and self.target is None:
+            return None
+        # Most strategies give neither, and load none of it.
+        from onetape.core.strategy_levels import LevelColumns
+
+        return LevelColumns(self.stop, self.target, self.stop_mode, self.target_mode)
 
     def __len__(self) -> int:
         """Return the number of candles."""
@@ -156,8 +180,13 @@ class Strategy(ABC):
             f"{name} {(format_level if name in signals.overlays else format_value)(column[index])}"
             for name, column in signals.indicators.items()
         )
+        columns = signals.level_columns
+        levels = {} if columns is None else columns.get_row(index).make_values()
+        prices = (f"{name.split()[0]} {format_level(price)}" for name, price in levels.items())
         return "; ".join(
-            text for text in (signals.format_conditions(index), ", ".join(shown)) if text
+            text
+            for text in (signals.format_conditions(index), ", ".join([*shown, *prices]))
+            if text
         )
 
 

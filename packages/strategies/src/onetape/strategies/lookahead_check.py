@@ -28,6 +28,7 @@ from onetape.strategies.check_data import (
     CheckData,
     StrategyMaker,
     WindowSizes,
+    evaluate_all,
     evaluate_prefix_signal,
     evaluate_signals,
     evaluate_window_signal,
@@ -122,8 +123,15 @@ def check_strategy(
         _evaluate_other_prices(make, data)
     # Windows are evaluated first, before the strategy could store state from all candles.
     seen = WindowSignals(bars, *evaluate(make, data, bars, windows, on_progress))
-    whole = evaluate_signals(make(), data)
-    return compare_signals(make, data, seen, whole, windows)
+    whole = evaluate_all(make(), data)
+    result = compare_signals(make, data, seen, whole.signal, windows)
+    levels = whole.level_columns
+    if levels is None:
+        return result
+    # Most strategies give no stop and no target, and load none of it.
+    from onetape.strategies.level_check import check_levels
+
+    return check_levels(make, data, bars, levels, result)
 
 
 def compare_signals(

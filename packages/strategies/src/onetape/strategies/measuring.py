@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from onetape.core.candles import Candles
 from onetape.core.errors import ConfigurationError, OnetapeError
 from onetape.core.message_text import format_error
-from onetape.strategies.interface import SignalArray, Strategy
+from onetape.core.strategy_levels import is_same_row
+from onetape.strategies.interface import SignalArray, Signals, Strategy
 from onetape.strategies.moved_clock import AHEAD_SECONDS, FURTHER_SECONDS, moved_clock
 
 #: Number of candles that a lookback is measured on, and of the bars that are compared.
@@ -30,14 +31,16 @@ def measure_lookback(strategy: Strategy) -> int:
         ConfigurationError: no lookback up to 2,000 is enough, or the strategy fails with all.
     """
     candles = _make_random_candles()
-    whole = _evaluate_signals(strategy, candles)
-    bars = _choose_bars_to_compare(whole)
+    whole = _evaluate_columns(strategy, candles)
+    bars = _choose_bars_to_compare(whole.signal)
     failures: list[ConfigurationError] = []
 
     def is_enough(lookback: int) -> bool:
         try:
             return all(
-                _evaluate_signals(strategy, candles[bar + 1 - lookback : bar + 1])[-1] == whole[bar]
+                _is_repeated(
+                    _evaluate_columns(strategy, candles[bar + 1 - lookback : bar + 1]), whole, bar
+                )
                 for bar in bars
             )
         except ConfigurationError as error:
@@ -48,12 +51,22 @@ def measure_lookback(strategy: Strategy) -> int:
     while enough <= MOST_MEASURED and not is_enough(enough):
         enough *= 2
     if enough > MOST_MEASURED:
-        raise _make_unmeasurable_error(strategy, candles, whole, failures[-1:])
+        raise _make_unmeasurable_error(strategy, candles, whole.signal, failures[-1:])
     short = enough // 2
     while enough - short > 1:
         middle = (short + enough) // 2
         short, enough = (short, middle) if is_enough(middle) else (middle, enough)
     return enough
+
+
+def _is_repeated(window: Signals, whole: Signals, bar: int) -> bool:
+    """Return whether the last signal of a window, and its levels, are those of all candles."""
+    if window.signal[-1] != whole.signal[bar]:
+        return False
+    own, columns = window.level_columns, whole.level_columns
+    if own is None or columns is None:
+        return own is columns
+    return is_same_row(own.get_row(-1), columns.get_row(bar))
 
 
 def _make_unmeasurable_error(
@@ -79,7 +92,7 @@ def _is_unrepeatable(strategy: Strategy, candles: Candles, whole: SignalArray) -
     for ahead_seconds in _CLOCK_SHIFTS:
         with moved_clock(ahead_seconds):
             try:
-                again = _evaluate_signals(strategy, candles)
+                again = _evaluate_columns(strategy, candles).signal
             except OnetapeError:
                 return True
         if not np.array_equal(again, whole):
@@ -87,11 +100,13 @@ def _is_unrepeatable(strategy: Strategy, candles: Candles, whole: SignalArray) -
     return False
 
 
-def _evaluate_signals(strategy: Strategy, candles: Candles) -> SignalArray:
+def _evaluate_columns(strategy: Strategy, candles: Candles) -> Signals:
     try:
-        signal = strategy.evaluate(candles, {}).signal
-        if len(signal) != len(candles):
-            msg = f"entry and exit must have one value per candle, found {len(signal):,}"
+        signals = strategy.evaluate(candles, {})
+        columns = (signals.signal, signals.stop, signals.target)
+        wrong = [len(one) for one in columns if one is not None and len(one) != len(candles)]
+        if wrong:
+            msg = f"entry, exit, stop and target must have one value per candle, found {wrong[0]:,}"
             raise ValueError(msg)  # noqa: TRY301 - the text below has function and candles
     except OnetapeError:
         raise
@@ -101,7 +116,7 @@ def _evaluate_signals(strategy: Strategy, candles: Candles) -> SignalArray:
             f"({type(error).__name__}: {format_error(error)}); correct it, "
             "or declare its lookback: @strategy_function(lookback=...)"
         ) from error
-    return signal
+    return signals
 
 
 def _format_failure(error: ConfigurationError) -> str:

@@ -8,7 +8,7 @@ a BUY or SELL, drawn with a seed that depends on the candles, so each run draws 
 import random
 import time
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from msgspec.structs import replace
@@ -43,6 +43,9 @@ from onetape.strategies.moved_clock import moved_clock
 from onetape.strategies.repeatability import find_repeat_difference
 from onetape.strategies.segments import find_segment
 
+if TYPE_CHECKING:
+    from onetape.core.strategy_levels import LevelColumns
+
 #: Consequence of each kind of difference, as a backtest prints it.
 _MEANING: Final[dict[Kind, str]] = {"look-ahead": "do not trust this result"}
 _OTHER_MEANING: Final = "the trader would decide otherwise"
@@ -71,7 +74,11 @@ _MOST_WALL_SECONDS: Final = 2.0
 
 
 def run_quick_check(
-    make: StrategyMaker, data: CheckData, whole: SignalArray, whole_seconds: float = 0.0
+    make: StrategyMaker,
+    data: CheckData,
+    whole: SignalArray,
+    whole_seconds: float = 0.0,
+    levels: "LevelColumns | None" = None,
 ) -> CheckResult:
     """Check every bar of a short range with a quick strategy, otherwise a sample of the bars.
 
@@ -79,7 +86,7 @@ def run_quick_check(
     """
     if len(data) <= WHOLE_BARS and _measure_pace(make, data) * len(data) <= WHOLE_SECONDS:
         return check_strategy(make, data, choose_bars_to_check(data, whole=True), after_run=True)
-    result = run_sample_check(make, data, whole, whole_seconds)
+    result = run_sample_check(make, data, whole, whole_seconds, levels)
     timed = (
         _find_difference_at_another_time(make, data, whole, whole_seconds)
         if result.is_clean
@@ -91,7 +98,11 @@ def run_quick_check(
 
 
 def run_sample_check(
-    make: StrategyMaker, data: CheckData, whole: SignalArray, whole_seconds: float = 0.0
+    make: StrategyMaker,
+    data: CheckData,
+    whole: SignalArray,
+    whole_seconds: float = 0.0,
+    levels: "LevelColumns | None" = None,
 ) -> CheckResult:
     """Check a strategy on a sample of the bars, within a limit of time.
 
@@ -100,6 +111,7 @@ def run_sample_check(
         data: The candles.
         whole: Signals of all candles, as the backtest used them, shape (n,).
         whole_seconds: Time that the evaluation of all candles took; 0: not known.
+        levels: Stops and targets of all candles; None: the strategy gives none.
 
     Raises:
         ConfigurationError: the strategy cannot be made.
@@ -110,7 +122,13 @@ def run_sample_check(
     bars = np.array(sorted(seen))
     signals = np.array([seen[bar] for bar in bars.tolist()], dtype=np.int8)
     if not len(drop_single_candle_windows(data, bars[signals != whole[bars]])):
-        return make_check_result(data, bars, len(bars), windows, [], None)
+        result = make_check_result(data, bars, len(bars), windows, [], None)
+        if levels is None:
+            return result
+        from onetape.strategies.level_check import check_levels
+
+        budget = _Budget()
+        return check_levels(make, data, bars, levels, result, lambda: budget.is_spent)
     # The explanation of a bar takes at most as long as the evaluation of all candles.
     examined = int(min(EXAMINED_BARS, MOST_SECONDS / max(whole_seconds, 1e-9)))
     return compare_signals(

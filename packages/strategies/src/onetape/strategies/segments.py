@@ -14,11 +14,12 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from onetape.core.candle_gaps import compute_next_opens
-from onetape.core.candles import Candles
+from onetape.core.candles import Candles, FloatArray
 from onetape.core.timeframes import Timeframe
 from onetape.strategies.evaluation import evaluate_strategy
 from onetape.strategies.higher_timeframes import Higher
 from onetape.strategies.interface import BUY, HOLD, SignalArray, Signals, Strategy
+from onetape.strategies.registry import get_lookback
 
 #: Half-open range of candle opens, epoch seconds.
 Range = tuple[int, int]
@@ -183,7 +184,10 @@ def evaluate_by_segment(
         OnetapeError: see `evaluate_strategy`.
     """
     if tuple(segments) == WHOLE:
-        return evaluate_strategy(strategy, candles, higher, are_sound=are_sound)
+        signals = evaluate_strategy(strategy, candles, higher, are_sound=are_sound)
+        if signals.level_columns is not None:
+            _validate_entries(strategy, candles, signals)
+        return signals
     parts: list[tuple[int, Signals]] = []
     for segment, end in zip(segments, compute_segment_ends(segments, len(candles)), strict=True):
         if segment.ready >= end:
@@ -192,10 +196,42 @@ def evaluate_by_segment(
         seen = segment.select_higher(candles, higher, segment.start, end, most)
         own = candles[segment.start : end]
         signals = evaluate_strategy(strategy, own, seen, are_sound=are_sound)
+        ready = segment.ready - segment.start
         signal = signals.signal.copy()
-        signal[: segment.ready - segment.start] = HOLD
-        parts.append((segment.start, replace(signals, signal=signal)))
+        signal[:ready] = HOLD
+        if signals.level_columns is not None:
+            _validate_entries(strategy, own, signals, ready)
+        parts.append(
+            (
+                segment.start,
+                replace(
+                    signals,
+                    signal=signal,
+                    stop=_drop_first_prices(signals.stop, ready),
+                    target=_drop_first_prices(signals.target, ready),
+                ),
+            )
+        )
     return _join_signals(parts, len(candles))
+
+
+def _validate_entries(
+    strategy: Strategy, candles: Candles, signals: Signals, ready: int = 0
+) -> None:
+    """Check stop and target of each BUY from a candle on, once the lookback is full."""
+    # Most strategies give no stop and no target, and load none of it.
+    from onetape.strategies.level_validation import validate_entry_levels
+
+    first = max(ready, get_lookback(strategy) - 1)
+    validate_entry_levels(strategy, candles, signals, first)
+
+
+def _drop_first_prices(column: FloatArray | None, count: int) -> FloatArray | None:
+    if column is None:
+        return None
+    column = column.copy()
+    column[:count] = np.nan
+    return column
 
 
 def _join_signals(parts: Sequence[tuple[int, Signals]], count: int) -> Signals:
@@ -213,6 +249,16 @@ def _join_signals(parts: Sequence[tuple[int, Signals]], count: int) -> Signals:
             met[name][inside] = values
         if part.reason is not None:
             reason[inside] = part.reason
+    levels = {
+        name: np.full(count, np.nan)
+        for name in ("stop", "target")
+        if any(getattr(part, name) is not None for _, part in parts)
+    }
+    for start, part in parts:
+        for name, values in levels.items():
+            own = getattr(part, name)
+            if own is not None:
+                values[start : start + len(part)] = own
     has_reasons = any(part.reason is not None for _, part in parts)
     return Signals(
         signal,
@@ -222,6 +268,10 @@ def _join_signals(parts: Sequence[tuple[int, Signals]], count: int) -> Signals:
         reason=reason if has_reasons else None,
         reason_texts={code: text for _, part in parts for code, text in part.reason_texts.items()},
         conditions=met,
+        stop=levels.get("stop"),
+        target=levels.get("target"),
+        stop_mode=parts[-1][1].stop_mode if parts else "at_entry",
+        target_mode=parts[-1][1].target_mode if parts else "at_entry",
     )
 
 

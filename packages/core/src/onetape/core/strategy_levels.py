@@ -1,0 +1,109 @@
+"""Stop and target prices that a strategy gives for each candle.
+
+The row of a candle is known at its close and acts from the next candle on. A position begins with
+the row of the candle whose BUY led to its entry. After that the mode decides:
+
+- `at_entry`: these prices stay.
+- `each_candle`: the row of each further candle counts. A stop moves up only; a target moves either
+  way; a row without a price changes nothing.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Final, Literal, get_args
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from onetape.core.candles import FloatArray
+
+#: When the stop or the target of an open position follows the strategy's column.
+LevelMode = Literal["at_entry", "each_candle"]
+LEVEL_MODES: Final[tuple[LevelMode, ...]] = get_args(LevelMode)
+#: Part of a price by which two prices may differ and count as the same one.
+SAME_PRICE: Final = 1e-9
+
+
+class LevelRow(Struct, frozen=True):
+    """Stop and target of a strategy: of one candle, or in force for a position."""
+
+    stop: float | None = None
+    """Price of the stop, quote currency; None: no price."""
+    target: float | None = None
+    """Price of the target, quote currency; None: no price."""
+    stop_mode: LevelMode = "at_entry"
+    target_mode: LevelMode = "at_entry"
+
+    def make_values(self) -> dict[str, float]:
+        """Return the prices by the names that they are stored by, next to indicators."""
+        prices = {f"stop {self.stop_mode}": self.stop, f"target {self.target_mode}": self.target}
+        return {name: price for name, price in prices.items() if price is not None}
+
+
+def parse_level_values(values: Mapping[str, float | None]) -> LevelRow | None:
+    """Return the row of values that `LevelRow.make_values` has made; None: they have no price."""
+    stop, target = (_find_price(values, name) for name in ("stop", "target"))
+    if stop[1] is None and target[1] is None:
+        return None
+    return LevelRow(stop[1], target[1], stop[0], target[0])
+
+
+def _find_price(values: Mapping[str, float | None], name: str) -> tuple[LevelMode, float | None]:
+    for mode in LEVEL_MODES:
+        price = values.get(f"{name} {mode}")
+        if price is not None:
+            return mode, price
+    return "at_entry", None
+
+
+def update_levels(held: LevelRow | None, row: LevelRow | None) -> LevelRow | None:
+    """Return the levels in force after the row of one further candle.
+
+    Args:
+        held: Levels in force before; None: none.
+        row: Row of the candle; None: the strategy gave none.
+    """
+    if row is None:
+        return held
+    stop, target = (None, None) if held is None else (held.stop, held.target)
+    if row.stop_mode == "each_candle" and row.stop is not None:
+        stop = row.stop if stop is None else max(stop, row.stop)
+    if row.target_mode == "each_candle" and row.target is not None:
+        target = row.target
+    return replace(row, stop=stop, target=target)
+
+
+def is_same_row(first: LevelRow, second: LevelRow) -> bool:
+    """Return whether two rows have the same prices, up to a billionth: sums of floats differ."""
+    return _is_same_price(first.stop, second.stop) and _is_same_price(first.target, second.target)
+
+
+def _is_same_price(first: float | None, second: float | None) -> bool:
+    if first is None or second is None:
+        return first is second
+    return math.isclose(first, second, rel_tol=SAME_PRICE)
+
+
+class LevelColumns(Struct, frozen=True):
+    """Stop and target of a strategy for each candle; arrays have shape (n,)."""
+
+    stop: FloatArray | None = None
+    """Price of the stop by candle, quote currency; NaN: no price. None: no such column."""
+    target: FloatArray | None = None
+    """Price of the target by candle, quote currency; NaN: no price. None: no such column."""
+    stop_mode: LevelMode = "at_entry"
+    target_mode: LevelMode = "at_entry"
+
+    def get_row(self, index: int) -> LevelRow:
+        """Return the row of the candle with this index; a negative index counts from the end."""
+        return LevelRow(
+            _get_price(self.stop, index),
+            _get_price(self.target, index),
+            self.stop_mode,
+            self.target_mode,
+        )
+
+
+def _get_price(column: FloatArray | None, index: int) -> float | None:
+    price = math.nan if column is None else float(column[index])
+    return None if math.isnan(price) else price

@@ -1,0 +1,82 @@
+"""Stops and targets of a strategy once more, bar by bar and with none of the engine's code."""
+
+import numpy as np
+
+from onetape.core.candles import Candles, FloatArray
+from onetape.core.strategy_levels import LEVEL_MODES, LevelColumns, LevelRow
+
+#: Distances of a price from the close; one is on the wrong side.
+_DISTANCES = (-0.01, 0.004, 0.02, 0.06)
+_CHANCES = (0.05, 0.25, 0.4, 0.3)
+
+
+class FoldedLevels:
+    """The stop and the target that hold for a position, and those that the next one begins with."""
+
+    def __init__(self, levels: LevelColumns | None, signal: list[int]) -> None:
+        self.levels, self.signal = levels, signal
+        self.held: list[float | None] = [None, None]
+        self.following: list[float | None] = [None, None]
+
+    def take(self, bar: int) -> None:
+        """Take in the prices of the candle before a bar."""
+        if self.levels is None or bar == 0:
+            return
+        row = [_price(one, bar - 1) for one in (self.levels.stop, self.levels.target)]
+        self.held = self._move(self.held, row)
+        is_buy = self.signal[bar - 1] == 1
+        self.following = row if is_buy else self._move(self.following, row)
+
+    def enter(self) -> None:
+        """Begin a position."""
+        self.held = self.following
+
+    @property
+    def row(self) -> LevelRow:
+        stop, target = self.held
+        return LevelRow(stop, target)
+
+    def _move(self, old: list[float | None], row: list[float | None]) -> list[float | None]:
+        assert self.levels is not None
+        stop, target = old
+        if self.levels.stop_mode == "each_candle" and row[0] is not None:
+            stop = row[0] if stop is None or row[0] > stop else stop
+        if self.levels.target_mode == "each_candle" and row[1] is not None:
+            target = row[1]
+        return [stop, target]
+
+
+def _price(column: FloatArray | None, row: int) -> float | None:
+    price = np.nan if column is None else float(column[row])
+    return None if np.isnan(price) else price
+
+
+def levels_of(seed: int, candles: Candles) -> LevelColumns:
+    """Return random stops and targets in hundredths, some missing, of any mode."""
+    rng = np.random.default_rng(seed)
+    stop, target = (_random_prices(rng, candles, sign) for sign in (-1, 1))
+    which = rng.integers(4)
+    return LevelColumns(
+        None if which == 0 else stop,
+        None if which == 1 else target,
+        LEVEL_MODES[int(rng.integers(2))],
+        LEVEL_MODES[int(rng.integers(2))],
+    )
+
+
+def _random_prices(rng: np.random.Generator, candles: Candles, sign: int) -> FloatArray:
+    count = len(candles)
+    away = rng.choice(_DISTANCES, count, p=_CHANCES)
+    prices = np.maximum(np.round(candles.close * (1 + sign * away), 2), 0.01)
+    prices[rng.random(count) < rng.choice([0.0, 0.3, 0.8])] = np.nan
+    return prices
+
+
+def first_levels(levels: LevelColumns, end: int) -> LevelColumns:
+    """Return the levels of the candles before one."""
+    return LevelColumns(
+        None if levels.stop is None else levels.stop[:end],
+        None if levels.target is None else levels.target[:end],
+        levels.stop_mode,
+        levels.target_mode,
+    )
