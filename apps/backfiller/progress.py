@@ -54,13 +54,13 @@ class ProgressDisplay:
     def show_failure(self, text: str) -> None:
         """Print the reason why a series failed, once for all series with the same reason.
 
-        Nothing is printed for a run of a single series, whose error ends the program.
+        Nothing is printed for a run of a single series, whose error the caller raises.
         """
         if self._shows_failures:
             self.note_once(f"backfiller: {text}")
 
     def show_line(self, text: str) -> None:
-        """Print a line if there are progress bars; without a terminal, print nothing."""
+        """Print a line if there are progress bars; a log has no line for each step of the start."""
         if self._bars is not None:
             self.note(text)
 
@@ -113,9 +113,9 @@ def _make_progress_bars() -> "Bars":
         """Progress bar column: number of candles of the total."""
 
         def render(self, task: Task) -> Text:
-            """Return the text of the column, such as `1,000/5,000 rows`."""
+            """Return the text of the column, such as `1,000/5,000 candles`."""
             total = "?" if task.total is None else f"{task.total:,.0f}"
-            return Text(f"{task.completed:,.0f}/{total} rows", justify="right")
+            return Text(f"{task.completed:,.0f}/{total} candles", justify="right")
 
     return Progress(
         TextColumn("{task.description}", markup=False),
@@ -140,6 +140,6 @@ def _make_line_reporter(title: str) -> Progress:
             last = now
             rate = done / (now - began)
             left = (total - done) / rate if rate else 0.0
-            note(f"{title}: {done:,} of {total:,} rows, {rate:,.0f}/s, {left:,.0f} s left")
+            note(f"{title}: {done:,} of {total:,} candles, {rate:,.0f}/s, {left:,.0f} s left")
 
     return report

@@ -50,15 +50,15 @@ class ResampleResult(Struct, frozen=True):
     built: int
     """Number of candles built, stored or not."""
     inserted: int
-    """Number of built candles that were not stored before."""
+    """Number of built candles that were stored; others were stored before, or refused."""
     present: int
     """Number of candles that were stored before, which stay as they are."""
     different: int
-    """Number of stored candles that differ from those built from the lower timeframe."""
+    """Number of stored candles that differ from those built from the source."""
     built_over_gaps: int
-    """Number of candles built although lower-timeframe candles are missing."""
+    """Number of candles built although source candles are missing."""
     left_out: int
-    """Number of candles not built: lower-timeframe candles are missing for an unknown reason."""
+    """Number of candles not built: source candles are missing for an unknown reason."""
     gaps: int
     """Number of gaps of the higher timeframe in the range."""
     seconds: float
@@ -96,7 +96,7 @@ def resample_series(
 ) -> ResampleResult:
     """Store the closed candles of `into` that can be built from a series and that the store lacks.
 
-    A window with candles that the exchange does not have either is built from the others, as the
+    A window in which the exchange itself lacks source candles is built from the others, as the
     exchange does. A window with any other gap is left out, and so is the first window if the series
     begins inside it.
 
@@ -104,8 +104,9 @@ def resample_series(
         store: The open database.
         key: Series of the source candles.
         into: The higher timeframe.
-        allow_gaps: Build over gaps whose cause is unknown, too.
-        now_ms: Market time, epoch milliseconds, for the ledgers.
+        allow_gaps: Build over gaps whose cause is unknown, too, and the first window if the series
+            begins inside it.
+        now_ms: Market time, epoch milliseconds, stored with rows that are refused.
 
     Raises:
         UsageError: the higher timeframe is not a multiple of the source's.

@@ -1,4 +1,4 @@
-"""`backfiller verify`: check the whole database, or the chosen series, and name the remedy."""
+"""`backfiller verify`: check the database or chosen series; an error names the remedy."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,7 @@
-"""Names the cause of a difference between trader and backtest, from the trader's stored rows."""
+"""Names the likely cause of a difference between trader and backtest.
+
+Causes of entries come from stored rows, others from the mode and the settings of the account.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -24,7 +27,7 @@ _SAME_RATE: Final = 1e-3
 
 
 class Causes:
-    """Names the causes of differences in one symbol; each method returns a text."""
+    """Names the likely causes of differences in one symbol; each method returns a text."""
 
     def __init__(
         self,
@@ -50,7 +53,7 @@ class Causes:
         self._orders = orders
 
     def explain_missing_entry(self, signal_timestamp: int, held: Callable[[int], bool]) -> str:
-        """Return the reason why the trader did not enter although the backtest did.
+        """Return the reason why the trader did not enter in the candle in which the backtest did.
 
         Args:
             signal_timestamp: Open of the candle whose BUY the backtest followed, epoch seconds.
@@ -226,7 +229,7 @@ class Causes:
         return f"fees: {traded:.4%} of what was traded, by the settings {tested:.4%}"
 
     def explain_fee_in_coin(self, position: TradedPosition) -> str:
-        """Return a text about fees that were taken from the coins bought, in base currency."""
+        """Return a text about fees in base currency, which the exchange or the settings take so."""
         base = split_symbol(self._account.symbol)[0]
         if not position.fee_base:
             return f"fee in coin: the settings take it in {base}, the exchange did not"

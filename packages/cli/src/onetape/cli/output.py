@@ -18,6 +18,7 @@ from onetape.core.printable import count_columns, escape_json, escape_unprintabl
 
 #: Control characters that are printed as they are.
 _LAYOUT: Final = "\n\t"
+#: Beginning of each printed text in the present block.
 _prefix: ContextVar[str] = ContextVar("prefix", default="")
 
 
@@ -28,12 +29,16 @@ class LineWriter(Protocol):
         """Write a text that ends with a newline, to stderr (`is_error`) or to stdout."""
 
 
+#: Function that gets the lines instead of stdout and stderr; None: no such function.
 _writer: LineWriter | None = None
 
 
 @contextmanager
 def printing_by(writer: LineWriter) -> Generator[None]:
-    """Pass the lines of `print_line` and `note` in the block, of any thread, to a function."""
+    """Pass the lines of `print_line` and `note` in the block, of any thread, to a function.
+
+    `print_bytes` writes to stdout all the same.
+    """
     global _writer
     before, _writer = _writer, writer
     try:
@@ -44,7 +49,10 @@ def printing_by(writer: LineWriter) -> Generator[None]:
 
 @contextmanager
 def prefixing_lines(prefix: str) -> Generator[None]:
-    """Begin each text that `print_line` prints in the block, and in its tasks, with `prefix`."""
+    """Begin each text that `print_line` prints in the block, and in its tasks, with `prefix`.
+
+    Logged events and notes have no prefix.
+    """
     token = _prefix.set(prefix)
     try:
         yield
@@ -86,7 +94,7 @@ def print_bytes(text: bytes) -> None:
 def note(text: str) -> None:
     """Print a text on stderr, where it does not mix with a JSON document on stdout.
 
-    Characters that could control the terminal are escaped.
+    Characters that could control the terminal are escaped. The text is not logged as an event.
     """
     line = f"{escape_unprintable(text, keep=_LAYOUT)}\n"
     if _writer is not None:
@@ -117,13 +125,19 @@ def _to_builtins(value: object) -> object:
 
 def get_terminal_width() -> int | None:
     """Return the number of characters in a line of the terminal; None if stdout is no terminal."""
+    # `sys.stdout` may be stderr, so that a strategy's prints do not mix with the result.
+    out = get_stdout()
+    if not out.isatty():
+        return None
+    import os
     import shutil
 
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    columns = os.get_terminal_size(out.fileno()).columns
+    return columns or shutil.get_terminal_size().columns
 
 
 def format_table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
-    """Return rows of cells as lines of aligned text.
+    """Return rows of cells as lines of aligned text; control characters are escaped.
 
     Args:
         rows: Cells of each row; all rows have the same number of cells.

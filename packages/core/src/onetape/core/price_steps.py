@@ -1,7 +1,8 @@
 """Find the price step of a market in each month of its candles.
 
 Exchanges change price steps, and state only the present one. If prices of a month are not multiples
-of the stated step, the market had a finer step in that month, which is computed from the prices.
+of the stated step, the market had a finer step in that month, which is computed from the prices. A
+coarser earlier step does not show in prices.
 Amount steps and minimums change as well, but candles do not show their earlier values.
 """
 
@@ -19,8 +20,8 @@ from onetape.core.trading_rules import MonthStep, TradingRules, are_whole
 def add_month_steps(trading_rules: TradingRules, candles: Candles) -> TradingRules:
     """Return the rules with the months (UTC) in which the candles show a finer price step.
 
-    Rules that were compared with candles before, and rules without a price step, are returned
-    unchanged.
+    Rules that were compared with candles before, rules without a price step, and rules without
+    candles are returned unchanged.
 
     Args:
         trading_rules: Trading rules as the exchange states them.
@@ -41,7 +42,10 @@ def add_month_steps(trading_rules: TradingRules, candles: Candles) -> TradingRul
 
 
 def get_steps_at(trading_rules: TradingRules, timestamp: int) -> TradingRules:
-    """Return the rules with the price step of the month of a candle.
+    """Return the rules that hold for a candle.
+
+    In a month with a finer step these are the rules with that step and without months; otherwise
+    the rules unchanged.
 
     Args:
         trading_rules: Rules with their months, from `add_month_steps`.
@@ -69,7 +73,9 @@ def find_price_step(trading_rules: TradingRules, timestamp: int) -> float:
 
 
 def make_price_step_column(trading_rules: TradingRules, timestamp: IntArray) -> FloatArray | None:
-    """Return the price step of each candle, 0 for none; None if one step holds for all candles.
+    """Return the price step of each candle, 0 for any price.
+
+    None: no month has a step of its own, so `price_step` holds for all candles.
 
     Args:
         trading_rules: Trading rules of the market.
@@ -85,7 +91,7 @@ def make_price_step_column(trading_rules: TradingRules, timestamp: IntArray) -> 
 
 
 def find_finer_step(price_step: Decimal | None, prices: FloatArray) -> Decimal | None:
-    """Return the stated price step, or the finer one that prices of the market show.
+    """Return the stated price step, or the finer one that prices of the market show; None: none.
 
     Args:
         price_step: Step that the exchange states; None: any price.
@@ -111,7 +117,7 @@ def _find_month_step(candles: Candles, price_step: Decimal) -> Decimal | None:
 
 
 def _find_digit_step(prices: FloatArray, price_step: Decimal) -> Decimal | None:
-    """Return a step finer than the stated one of which all prices are whole multiples."""
+    """Return the largest power of ten under the stated step that divides all prices, or None."""
     decimals = count_decimals(prices)
     if decimals is None:
         return None

@@ -2,7 +2,8 @@
 
 Exchanges accept only prices that are multiples of the price step, and amounts that are multiples of
 the amount step. Booked money is exact: a value is rounded to a whole number of steps (an int), and
-`Decimal(steps) * step` is its Decimal. Research rounds floats.
+`Decimal(steps) * step` is its Decimal. A backtest stays with floats: `ceil_to_steps`,
+`count_floor_steps` and `multiply_step` round them.
 """
 
 import math
@@ -92,7 +93,7 @@ def ceil_to_steps(values: "FloatArray", step: "float | FloatArray") -> "FloatArr
 
 
 def are_whole(values: "FloatArray", step: float) -> "NDArray[np.bool_]":
-    """Return a mask of values that are whole numbers of steps, shape (n,); noise does not count."""
+    """Return a mask of values that are one or more whole steps, up to float noise, shape (n,)."""
     import numpy as np
 
     whole = np.ones(len(values), dtype=np.bool_)
@@ -135,7 +136,7 @@ def count_ceil_steps(count: float) -> int:
 
 
 def round_to_steps(value: float, step: Decimal) -> int:
-    """Return the number of steps nearest to a value (both in the unit of `step`)."""
+    """Return the number of steps nearest to a value; of two equally near the even one."""
     return round(value / float(step))
 
 

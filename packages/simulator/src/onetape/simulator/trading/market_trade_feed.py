@@ -1,4 +1,4 @@
-"""The trade feed of the exchange, computed from the simulated market.
+"""MarketTradeFeed: the `TradeFeed` (trade_feed.py) of the simulated market.
 
 The exchange matches orders with the same trades that the market's streams send.
 """
@@ -17,6 +17,7 @@ from onetape.simulator.market.trades import Trades
 from onetape.simulator.trading.trade_feed import Cursor, Side, Tick
 
 _MINUTE: Final = TIMEFRAMES["1m"]
+#: Range of minute bars that is searched at a time for a trade that reaches a price, seconds.
 _PIECE_SECONDS: Final = BATCH_DAYS * 86_400
 #: Minutes of the mean price that filters use (Binance's `avgPriceMins`).
 AVERAGE_MINUTES: Final = 5
@@ -50,7 +51,10 @@ class MarketTradeFeed:
         return self._market.is_open(symbol, now) and not self._market.is_without_events(now, symbol)
 
     def find_last_trade(self, symbol: SpotSymbol, now_ms: int) -> Tick | None:
-        """Return the last trade up to and including `now_ms`; None: the market is closed."""
+        """Return the last trade up to and including `now_ms`.
+
+        None: the market is closed, or had no trade yet.
+        """
         if not self._market.is_open(symbol, now_ms // 1_000):
             return None
         trades = self._market.get_last_trades(symbol, now_ms)
@@ -60,6 +64,8 @@ class MarketTradeFeed:
         self, symbol: SpotSymbol, after: Cursor, until_ms: int, low: int | None, high: int | None
     ) -> Tick | None:
         """Return the first trade after a cursor whose price is at most `low` or at least `high`.
+
+        None: no trade reaches one of them.
 
         Args:
             symbol: The market.
@@ -98,7 +104,8 @@ class MarketTradeFeed:
     def compute_average_price(self, symbol: SpotSymbol, now_ms: int) -> Decimal | None:
         """Return the mean price of the last five minutes, weighted by volume, in ticks.
 
-        Without a trade in these minutes it is the last price; None: there is none.
+        Without a trade in these minutes it is the last price. None: the market is closed, or had no
+        trade yet.
         """
         minute = now_ms // 60_000 * 60
         start = minute - (AVERAGE_MINUTES - 1) * 60

@@ -41,7 +41,10 @@ class TradeFeed(Protocol):
         ...
 
     def find_last_trade(self, symbol: SpotSymbol, now_ms: int) -> Tick | None:
-        """Return the last trade up to and including `now_ms`; None: no recent trade."""
+        """Return the last trade up to and including `now_ms`.
+
+        None: the market is closed, or had no trade yet.
+        """
         ...
 
     def find_next_hit(
@@ -70,6 +73,6 @@ class TradeFeed(Protocol):
     def compute_average_price(self, symbol: SpotSymbol, now_ms: int) -> Decimal | None:
         """Return the mean price of the last five minutes, weighted by volume, in ticks.
 
-        None: the market has no trade yet.
+        None: the market is closed, or had no trade yet.
         """
         ...

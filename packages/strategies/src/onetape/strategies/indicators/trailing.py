@@ -1,4 +1,8 @@
-"""Lines that trail the price and change sides with the trend: Parabolic SAR and Supertrend."""
+"""Lines that trail the price and change sides with the trend: Parabolic SAR and Supertrend.
+
+Each value comes from a recursion over a fixed number of bars, so a trader that reads only the
+lookback gets the value of a backtest.
+"""
 
 from typing import NamedTuple
 
@@ -13,7 +17,8 @@ from onetape.strategies.indicators.volatility import atr, atr_lookback
 
 #: Length of SAR's recursion, in bars, is this number divided by the acceleration.
 _SAR_MEMORY = 10.24
-#: Length of Supertrend's recursion, in bars, is this number times the square of the width.
+#: Length of Supertrend's recursion, in bars: this number times the square of the width, and at
+#: least twice this number.
 _SUPERTREND_MEMORY = 100
 
 
@@ -21,9 +26,10 @@ class Supertrend(NamedTuple):
     """Supertrend's line and direction."""
 
     line: FloatArray
-    """The stop under a rising or over a falling price, in the unit of the prices."""
+    """Price of the stop under a rising or over a falling price; NaN until the ATR is known."""
     direction: FloatArray
-    """1 while the trend is up (the line is under the price), -1 while it is down."""
+    """1 while the trend is up (the line is under the price), -1 while it is down; NaN until the ATR
+    is known."""
 
 
 @cacheable
@@ -34,8 +40,10 @@ def sar(
 
     S' = S + a (E - S), E the extreme price of the trend; a grows by `acceleration` with each new
     extreme, up to `maximum`. S' never lies within the range of the last two bars; where the price
-    reaches S, the trend turns and S begins at the extreme. Source: J. Welles Wilder, New Concepts
-    in Technical Trading Systems, 1978; started as in TA-Lib, on the second bar.
+    reaches S, the trend turns and S begins at the extreme. The value of a bar is S, computed from
+    earlier bars, or the extreme if the trend turns in the bar; the first one is NaN. Source:
+    J. Welles Wilder, New Concepts in Technical Trading Systems, 1978; started as in TA-Lib, on the
+    second bar.
 
     The value of a bar is that of a recursion over the last `sar_lookback(acceleration)` candles.
     Two recursions agree to the last bit soon after both have turned.
@@ -134,7 +142,8 @@ def supertrend(
     ATR. Two recursions agree to the last bit soon after the trend has turned in both.
 
     Raises:
-        ValueError: period is under 1, width is not over 0, or the columns differ in length.
+        ValueError: period is under 1, width is not between 0 and 100 (both exclusive), or the
+            columns differ in length.
     """
     check_window(period, "period")
     _check_width(width)
