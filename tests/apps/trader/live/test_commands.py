@@ -233,7 +233,7 @@ def test_the_rules_leave_a_position_that_was_found_after_the_first_decision(
         trading = rules(desk, ExitConfig(time_stop_bars=1))
         runner = trading.runner
         runner.watch_closed(ENTERED - HOUR)
-        runner.decide(*window(ENTERED - HOUR), 0, can_enter=False)
+        runner.decide(*window(ENTERED - HOUR), 0, can_enter=False, levels=None)
         await trading.until(lambda: desk.executor.open_order is None)
         assert desk.executor.entry_order_id == order.client_order_id
         if is_stored_late:
@@ -281,7 +281,7 @@ def test_a_sell_that_came_while_the_entry_was_on_its_way_sells_once_it_is_known(
         runner.watch_closed(ENTERED - HOUR)
         order = desk.intend_entry()
         desk.quote()
-        runner.decide(*window(ENTERED - HOUR), 1, can_enter=True)
+        runner.decide(*window(ENTERED - HOUR), 1, can_enter=True, levels=None)
         runner.watch_forming(ENTERED - HOUR)
         await trading.until(lambda: desk.state_of(order.client_order_id) == "unknown")
         # The candle of the entry closes with a SELL before it is known what the order has become.
@@ -290,7 +290,7 @@ def test_a_sell_that_came_while_the_entry_was_on_its_way_sells_once_it_is_known(
         insert_closed_rows(store, KEY, [candle(0)], source="rest", seen_ms=now_ms)
         replace_forming(store, KEY, candle(1), seen_ms=now_ms)
         runner.watch_closed(ENTERED)
-        runner.decide(*window(ENTERED), -1, can_enter=False)
+        runner.decide(*window(ENTERED), -1, can_enter=False, levels=None)
         runner.watch_forming(ENTERED)
         assert desk.executor.position.is_flat
         desk.simulator.faults.clear()
