@@ -21,20 +21,20 @@ def page(repository: Path) -> str:
     return (repository / "docs/fault-injection.md").read_text(encoding="utf-8")
 
 
-def test_its_timeline_can_be_read(page: str, tmp_path: Path) -> None:
+def test_the_timeline_of_the_page_can_be_read(page: str, tmp_path: Path) -> None:
     (text,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     (tmp_path / "outage.yaml").write_text(text, encoding="utf-8")
     assert len(read_timeline(tmp_path / "outage.yaml").faults) == 4
 
 
-def test_its_programs_are_python(page: str) -> None:
+def test_the_programs_of_the_page_are_valid_python(page: str) -> None:
     programs = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     assert len(programs) == 2
     for program in programs:
         ast.parse(program)
 
 
-def test_its_order_without_an_answer_is_found(page: str) -> None:
+def test_the_order_without_a_response_of_the_page_is_found(page: str) -> None:
     program, shown = re.findall(
         r"```python\n(import asyncio.*?)```\n\n```text\n(.*?)```", page, re.DOTALL
     )[0]

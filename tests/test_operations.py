@@ -59,7 +59,7 @@ def test_every_command_and_flag_exists(page: str) -> None:
         assert {word for word in words if word.startswith("--")} <= flags, words
 
 
-def test_what_a_user_sees_stands_in_the_code(page: str, sources: str) -> None:
+def test_every_quoted_output_of_the_page_is_in_the_code(page: str, sources: str) -> None:
     table = page[page.index("## 2. What you see") : page.index("## 3. ")]
     seen = re.findall(r"^\| (`[^|]+`(?:, `[^|]+`)*) \|", table, flags=re.MULTILINE)
     assert len(seen) > 15
@@ -81,7 +81,7 @@ def test_the_settings_of_the_page_are_settings(page: str, tmp_path: Path) -> Non
         load_settings(TraderSettings, "trader", tmp_path / "one.yaml", {})
 
 
-def test_a_new_user_runs_reads_and_controls_with_the_page_alone(
+def test_the_commands_of_the_page_start_read_and_control_a_trader(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     (first,) = re.findall(r"write `user/three.yaml`,\n\n```yaml\n(.*?)```", page, re.DOTALL)

@@ -39,7 +39,7 @@ def _flags_of(app: str) -> set[str]:
     return {"--help", *(flag for option in command.params for flag in option.opts)}
 
 
-def test_both_set_up_commands_stand_within_the_first_twenty_lines(readme: str) -> None:
+def test_both_set_up_commands_are_within_the_first_twenty_lines(readme: str) -> None:
     head = readme.splitlines()[:20]
     assert "pip install 'uv==0.13.*' && uv run demo" in head
     assert "uv run pytest" in head
@@ -80,7 +80,7 @@ def test_every_table_is_named(repository: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("app", APPS[:3])
-def test_every_setting_stands_in_the_config_file(app: str, repository: Path) -> None:
+def test_every_setting_is_in_the_config_file(app: str, repository: Path) -> None:
     text = (repository / f"config/{app}.yaml").read_text(encoding="utf-8")
     written = yaml.safe_load(text)
     module = importlib.import_module(f"{app}.settings")
@@ -115,7 +115,7 @@ def _leads_somewhere(page: Path, link: str) -> bool:
     return not heading or heading in anchors
 
 
-def test_the_printed_runs_are_what_the_commands_print(readme: str, tmp_path: Path) -> None:
+def test_the_printed_runs_equal_the_output_of_the_commands(readme: str, tmp_path: Path) -> None:
     blocks = re.findall(r"```text\n\$ (uv run back[^\n]+)\n(.*?)```", readme, re.DOTALL)
     offline = [(command, shown) for command, shown in blocks if "--exchange simulator" in command]
     assert len(offline) == 2

@@ -114,7 +114,7 @@ FIXTURE_NUMBERS = ("orderId", "orderListId", "transactTime", "workingTime")
 FIXTURE_ICEBERG = "icebergQty"
 #: Files whose recordings another test walks, with the name of that test.
 WALKED_ELSEWHERE = {
-    "errors.json": "test_every_recorded_error_is_tested_or_out_of_reach",
+    "errors.json": "test_every_recorded_error_is_tested_or_cannot_occur",
 }
 
 

@@ -49,7 +49,7 @@ def test_the_tree_has_every_app_and_package(repository: Path):
     assert sorted(tree) == sorted(folders)
 
 
-def test_every_package_is_named_by_files_of_its_own(repository: Path):
+def test_every_package_is_described_by_its_own_files(repository: Path):
     paths = _PATH.findall((repository / "ARCHITECTURE.md").read_text(encoding="utf-8"))
     named = {path.partition("/")[0] for path in paths}
     packages = [path.name for path in (repository / "packages").iterdir() if path.is_dir()]

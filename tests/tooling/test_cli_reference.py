@@ -10,7 +10,7 @@ import cli_reference
 from cli_reference import main, make_page
 
 
-def test_the_page_is_the_help_of_every_command(repository: Path) -> None:
+def test_the_page_equals_the_help_of_every_command(repository: Path) -> None:
     # In a separate process: other tests have used the commands, which keep their help option.
     check = [sys.executable, str(repository / "tools" / "cli_reference.py"), "--check"]
     done = subprocess.run(check, capture_output=True, text=True, check=False)
@@ -23,7 +23,7 @@ def test_each_help_text_has_a_heading() -> None:
     assert text.count("\n```text\nUsage: ") == headings
 
 
-def test_a_page_that_differs_is_named_and_written_again(
+def test_a_page_that_differs_is_reported_and_written_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "docs").mkdir()

@@ -24,7 +24,7 @@ def test_a_value_that_changed_is_named_with_its_place(tmp_path: Path):
     assert differences(tmp_path, before, after) == ["run.trades[0].profit: 1.0 became 1.5"]
 
 
-def test_a_key_that_only_one_side_has_is_a_difference(tmp_path: Path):
+def test_a_key_of_only_one_side_is_a_difference(tmp_path: Path):
     assert differences(tmp_path, {"old": 1}, {"new": 1}) == [
         "run.old: 1 became '(absent)'",
         "run.new: '(absent)' became 1",
@@ -49,7 +49,7 @@ def test_durations_and_ports_are_not_compared(tmp_path: Path):
     assert not differences(tmp_path, before, after)
 
 
-def test_a_result_that_one_side_lacks_is_a_difference(tmp_path: Path):
+def test_a_result_missing_on_one_side_is_a_difference(tmp_path: Path):
     (tmp_path / "before").mkdir()
     (tmp_path / "after").mkdir()
     (tmp_path / "before" / "run.json").write_text("{}")

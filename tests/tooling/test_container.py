@@ -68,7 +68,7 @@ def test_the_simulator_is_a_service_that_only_other_services_reach(repository: P
     assert service.offline[-4:] == ["--host", "127.0.0.1", "--port", "0"]
 
 
-def test_no_service_can_gain_rights_write_outside_its_volume_or_be_reached(repository: Path):
+def test_no_service_can_gain_rights_or_write_outside_its_volume_or_be_reached(repository: Path):
     text = (repository / "docker-compose.yml").read_text(encoding="utf-8")
     services: dict[str, dict[str, Any]] = yaml.safe_load(text)["services"]
     for service in services.values():

@@ -11,7 +11,7 @@ JUNIT = '<testsuites><testsuite tests="5" failures="1" errors="1" skipped="{}" /
 
 
 @pytest.mark.parametrize("shared", ["somewhere", ""], ids=["with data", "without data"])
-def test_a_skip_fails_only_where_the_recorded_data_is_at_hand(
+def test_a_skip_fails_only_if_the_recorded_data_is_available(
     shared: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -9,11 +9,11 @@ from exchanges_reference import EVIDENCE, PAGE, main, make_page
 from onetape.exchange.dialects import DIALECTS
 
 
-def test_the_page_is_that_of_the_data(repository: Path) -> None:
+def test_the_page_equals_the_generated_one(repository: Path) -> None:
     assert (repository / PAGE).read_text(encoding="utf-8") == make_page()
 
 
-def test_what_is_called_tested_names_a_file_of_tests(repository: Path) -> None:
+def test_every_exchange_called_tested_names_a_file_of_tests(repository: Path) -> None:
     for (name, _), shown in EVIDENCE.items():
         assert "def test_" in (repository / shown.test).read_text(encoding="utf-8"), name
 
@@ -24,7 +24,7 @@ def test_the_dialects_and_the_page_agree_on_what_was_tried() -> None:
         assert dialect.evidence == ("untested" if shown is None else shown.evidence)
 
 
-def test_a_page_that_was_changed_is_named_and_written_again(
+def test_a_changed_page_is_reported_and_written_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "docs").mkdir()

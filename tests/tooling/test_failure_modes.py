@@ -41,7 +41,7 @@ def rows_named_in(text: str) -> Iterator[int]:
         ("a file with row 7 twice, throw_3", []),
     ],
 )
-def test_rows_are_read_out_of_names_and_words(text: str, numbers: list[int]):
+def test_row_numbers_are_read_from_test_names_and_comments(text: str, numbers: list[int]):
     assert [*rows_named_in(text)] == numbers
 
 

@@ -29,7 +29,7 @@ def field_docstrings(tree: ast.Module) -> Iterator[tuple[str, str]]:
                 yield f"{found.name}.{field.target.id}", text.value.value
 
 
-def test_every_docstring_of_a_field_names_its_subject(repository: Path):
+def test_every_field_docstring_names_its_subject(repository: Path):
     files = [*repository.glob("packages/*/src/**/*.py"), *repository.glob("apps/**/*.py")]
     found = [
         (f"{file.relative_to(repository)}: {name}", text)

@@ -6,7 +6,7 @@ import guards
 from guards import PAGE, Guard, does_fail_without, find_fault, read_guards, replace_table
 
 
-def test_each_guard_is_in_the_code_once_and_its_test_exists(repository: Path) -> None:
+def test_each_guard_occurs_once_in_the_code_and_its_test_exists(repository: Path) -> None:
     assert [fault for one in read_guards() if (fault := find_fault(one, repository))] == []
 
 
@@ -17,12 +17,12 @@ def test_the_rows_of_the_guards_are_in_order_and_name_failure_modes(repository: 
     assert [row for row in rows if f"\n| {row} |" not in text] == []
 
 
-def test_the_table_of_the_page_is_that_of_the_guards(repository: Path) -> None:
+def test_the_table_of_the_page_equals_that_of_the_guards(repository: Path) -> None:
     text = (repository / PAGE).read_text(encoding="utf-8")
     assert replace_table(text, read_guards()) == text
 
 
-def test_a_guard_is_off_only_while_its_test_runs(tmp_path: Path) -> None:
+def test_a_guard_is_switched_off_only_while_its_test_runs(tmp_path: Path) -> None:
     code, test = tmp_path / "code.py", tmp_path / "test_code.py"
     code.write_text("def is_safe():\n    return True\n")
     test.write_text(

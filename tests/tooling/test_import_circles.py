@@ -78,7 +78,7 @@ def test_no_module_imports_another_in_a_circle(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MOST_FLOORS)
-def test_a_package_has_few_floors(name: str) -> None:
+def test_a_package_has_few_import_layers(name: str) -> None:
     floors = floors_of(imports_of(modules_by_package()[name]))
     assert max(floors.values()) <= MOST_FLOORS[name], sorted(floors.items(), key=lambda one: one[1])
 

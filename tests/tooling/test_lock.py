@@ -70,7 +70,7 @@ def test_files_that_the_index_gained_pass():
     ],
     ids=["address", "not completed", "hash", "version", "dependency", "files", "not clean"],
 )
-def test_a_lock_that_proves_nothing_or_differs_is_found(
+def test_a_lock_that_differs_or_cannot_be_verified_is_found(
     committed: str, completed: str, finding: str
 ):
     assert any(finding in line for line in find_lock_faults(committed, completed))

@@ -16,7 +16,7 @@ def _without_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE)
 
 
-def test_files_lie_in_memory_where_there_is_room(
+def test_files_are_in_memory_if_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(quick_files, "LEAST_BYTES", 1)
@@ -33,7 +33,7 @@ def test_files_stay_on_the_disk_where_there_is_little_memory(
     assert VARIABLE not in os.environ
 
 
-def test_a_place_that_was_chosen_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_chosen_folder_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quick_files, "LEAST_BYTES", 1)
     monkeypatch.setenv(VARIABLE, "/chosen")
     keep_files_in_memory(tmp_path)

@@ -84,7 +84,7 @@ def options(repository: Path, tmp_path: Path) -> list[str]:
     ]
 
 
-def test_exploring_prints_seeds_and_what_repeats_each_failure(
+def test_exploring_prints_seeds_and_the_command_that_repeats_each_failure(
     repository: Path, tmp_path: Path, options: list[str]
 ):
     file = tmp_path / "test_failing.py"

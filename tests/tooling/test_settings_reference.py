@@ -9,14 +9,14 @@ import settings_reference
 from settings_reference import generate_files, main
 
 
-def test_the_yaml_files_and_the_tables_are_those_of_the_declared_settings(
+def test_yaml_files_and_tables_equal_the_declared_settings(
     repository: Path,
 ) -> None:
     for path, text in generate_files(repository).items():
         assert (repository / path).read_text(encoding="utf-8") == text
 
 
-def test_a_file_that_was_changed_by_hand_is_named_and_written_again(
+def test_a_file_changed_by_hand_is_reported_and_written_again(
     repository: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -18,7 +18,7 @@ from check_tracked import find_machine_names
     ],
     ids=["index host", "home", "container path", "page of a site"],
 )
-def test_traces_of_a_machine_are_found(tmp_path: Path, text: str, found: bool):
+def test_names_of_a_machine_are_found(tmp_path: Path, text: str, found: bool):
     (tmp_path / "uv.lock").write_text('url = "https://files.invalid/a.whl"\n')
     (tmp_path / "notes.txt").write_text(text + "\n")
     for command in (

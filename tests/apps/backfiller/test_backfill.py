@@ -46,7 +46,7 @@ def own(start: int, end: int = FORMING, timeframe: str = "1h") -> Candles:
     return SimulatedMarket(DEFAULT_SEED).get_candles("BTC/USDT", timeframe, start, end)
 
 
-def test_a_first_run_stores_the_closed_candles_and_a_second_only_for_the_newest(
+def test_a_first_run_stores_all_closed_candles_and_a_second_run_only_the_newest(
     simulated: Run,
 ) -> None:
     first = simulated("--from", "2024-01-15")
@@ -65,7 +65,7 @@ def test_a_first_run_stores_the_closed_candles_and_a_second_only_for_the_newest(
         assert read_trading_rules(store, "simulator", "BTC/USDT") is not None
 
 
-def test_an_earlier_start_extends_backwards_and_a_later_end_forwards(simulated: Run) -> None:
+def test_an_earlier_start_or_a_later_end_extends_the_stored_range(simulated: Run) -> None:
     simulated("--from", "2024-02-10", "--to", "2024-02-12")
     (earlier,) = simulated("--from", "2024-02-08", "--to", "2024-02-12").series
     assert earlier["inserted"] == 48
@@ -129,7 +129,7 @@ def test_the_settings_file_and_the_environment_are_read(
     ]
 
 
-def test_a_run_for_people_ends_with_a_summary_and_the_file(
+def test_a_run_without_json_ends_with_a_summary_and_the_path_of_the_file(
     backfiller: Run, simulator_url: str
 ) -> None:
     ended = backfiller(
@@ -143,7 +143,7 @@ def test_a_run_for_people_ends_with_a_summary_and_the_file(
     assert second == "database: data/simulator.db"
 
 
-def test_a_range_of_which_the_exchange_has_nothing_states_it(
+def test_a_range_without_candles_at_the_exchange_is_reported(
     backfiller: Run, simulator_url: str
 ) -> None:
     address = ("--exchange", "simulator", "--simulator-url", simulator_url)
@@ -162,7 +162,7 @@ def child(*arguments: str, folder: Path) -> subprocess.Popen[str]:
     )
 
 
-def test_a_process_of_its_own_needs_nothing_but_a_folder(folder: Path) -> None:
+def test_a_separate_process_needs_nothing_but_a_folder(folder: Path) -> None:
     process = child("--exchange", "simulator", "--days", "2", "--json", folder=folder)
     out, err = process.communicate(timeout=180)
     assert (process.returncode, err) == (0, "")
@@ -173,7 +173,7 @@ def test_a_process_of_its_own_needs_nothing_but_a_folder(folder: Path) -> None:
     assert stat.S_IMODE((folder / DATABASE).stat().st_mode) == 0o600
 
 
-def test_a_killed_run_goes_on_where_it_was_and_ends_in_the_same_table(
+def test_the_run_after_a_killed_one_resumes_and_ends_in_the_same_table(
     backfiller: Run, folder: Path
 ) -> None:
     minutes = SeriesKey("simulator", "BTC/USDT", "1m")

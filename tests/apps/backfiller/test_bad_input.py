@@ -61,7 +61,7 @@ def check(ended: Any, code: int, words: str) -> None:
         ("--config unknown.yaml", 3, "unknown.yaml:1: unknown key 'symbl'; did you mean 'symbol'?"),
     ],
 )
-def test_bad_input_is_one_line_and_changes_nothing(
+def test_invalid_input_prints_one_line_and_changes_nothing(
     simulated: Run, folder: Path, arguments: str, code: int, words: str
 ) -> None:
     (folder / "notes.txt").write_text("no database " * 200)
@@ -81,7 +81,7 @@ def test_bad_input_is_one_line_and_changes_nothing(
     assert contents(folder) == before
 
 
-def test_a_simulator_that_is_not_there_is_named(
+def test_a_simulator_that_does_not_run_is_reported_with_its_address(
     backfiller: Run, folder: Path, refusing_port: int
 ) -> None:
     url = f"http://127.0.0.1:{refusing_port}"

@@ -47,7 +47,7 @@ def imported(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @each_file
-def test_a_file_is_imported_whole(imported: Imported, known: dict[str, Any]) -> None:
+def test_every_candle_of_a_file_is_imported(imported: Imported, known: dict[str, Any]) -> None:
     summary = imported.summaries[Path(known["file"]).name]
     found = {
         name: summary[name]
@@ -90,14 +90,14 @@ def test_verify_finds_exactly_the_gaps_of_the_inventory(
         assert listed == known["gaps"]
 
 
-def test_verify_finds_nothing_else_but_the_gaps_between_files(imported: Imported) -> None:
+def test_verify_finds_nothing_but_the_gaps_between_files(imported: Imported) -> None:
     inside = sum(one["gaps"] for one in imported.summaries.values())
     series = {(one["symbol"], one["timeframe"]) for one in imported.summaries.values()}
     between = len(imported.summaries) - len(series)
     assert [finding.kind for finding in imported.findings] == ["gap"] * (inside + between)
 
 
-def test_the_ledger_calls_gaps_inside_files_unknown(imported: Imported) -> None:
+def test_gaps_inside_files_have_the_state_unknown(imported: Imported) -> None:
     for one in imported.summaries.values():
         key = SeriesKey(one["exchange"], one["symbol"], one["timeframe"])
         gaps = read_gaps(imported.store, key, start=one["start"], end=one["end"])
@@ -105,7 +105,7 @@ def test_the_ledger_calls_gaps_inside_files_unknown(imported: Imported) -> None:
 
 
 @each_file
-def test_a_file_comes_back_to_the_letter(
+def test_an_exported_file_equals_the_imported_file_byte_for_byte(
     imported: Imported, shared: Path, tmp_path: Path, known: dict[str, Any]
 ) -> None:
     out = tmp_path / "out.csv"

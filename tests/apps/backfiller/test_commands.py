@@ -56,7 +56,7 @@ def document(ended: Any) -> dict[str, Any]:
     return json.loads(ended.out)
 
 
-def test_a_sound_database_verifies_with_0(backfiller: Run, filled: None) -> None:
+def test_verify_exits_with_0_for_a_sound_database(backfiller: Run, filled: None) -> None:
     ended = backfiller("verify", *DB)
     assert (ended.code, ended.err) == (0, "")
     assert ended.out == "data/simulator.db: 0 unexplained findings\n"
@@ -73,7 +73,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("kind", "statement", "values"), FAULTS, ids=[one[0] for one in FAULTS])
-def test_what_verify_finds_repair_fixes(
+def test_repair_fixes_what_verify_finds(
     backfiller: Run, simulator_url: str, filled: None, kind: str, statement: str, values: int
 ) -> None:
     spoil(statement, *[START + 30 * HOUR] * values)
@@ -92,7 +92,7 @@ def test_what_verify_finds_repair_fixes(
     assert is_whole()
 
 
-def test_a_row_that_repair_takes_out_is_in_the_quarantine(
+def test_a_row_that_repair_removes_is_in_the_quarantine(
     backfiller: Run, simulator_url: str, filled: None
 ) -> None:
     spoil("UPDATE ohlcv_data SET volume = -1 WHERE timestamp = ?", START)
@@ -103,7 +103,7 @@ def test_a_row_that_repair_takes_out_is_in_the_quarantine(
     assert str(START) in row[1]
 
 
-def test_repair_without_the_exchange_is_one_line_and_loses_nothing(
+def test_repair_without_the_exchange_prints_one_line_and_deletes_nothing(
     backfiller: Run, filled: None
 ) -> None:
     spoil("UPDATE ohlcv_data SET volume = -1 WHERE timestamp = ?", START)
@@ -113,7 +113,7 @@ def test_repair_without_the_exchange_is_one_line_and_loses_nothing(
     assert DATABASE.read_bytes() == before
 
 
-def test_repair_with_accept_takes_the_later_values(
+def test_repair_with_accept_stores_the_later_values(
     backfiller: Run, simulated: Run, simulator_url: str, filled: None
 ) -> None:
     spoil("UPDATE ohlcv_data SET close = (high + low) / 2 WHERE timestamp = ?", FORMING - HOUR)
@@ -124,7 +124,7 @@ def test_repair_with_accept_takes_the_later_values(
     assert is_whole()
 
 
-def test_a_revision_that_is_none_is_refused(backfiller: Run, filled: None) -> None:
+def test_an_unknown_revision_is_refused(backfiller: Run, filled: None) -> None:
     assert backfiller("revisions", "--accept", "77", *DB).code == 2
     ended = backfiller("revisions", "--accept", "seven", *DB)
     assert (ended.code, ended.err) == (
@@ -147,7 +147,7 @@ def test_gaps_lists_a_gap_that_was_never_requested_as_not_fetched(
     assert (one["gaps"], one["missing"], one["unproven"], one["sources"]) == (1, 3, 1, ["rest"])
 
 
-def test_a_backup_comes_back_and_what_it_replaced_is_kept(backfiller: Run, filled: None) -> None:
+def test_restore_puts_a_backup_back_and_saves_the_replaced_file(backfiller: Run, filled: None) -> None:
     made = document(backfiller("backup", "--json", *DB))
     spoil("DELETE FROM ohlcv_data WHERE timestamp > ?", START)
     put = document(backfiller("restore", made["backup"], "--json", *DB))
@@ -183,7 +183,7 @@ def test_markets_are_sorted_by_volume_and_filtered_by_quote(
     assert backfiller("markets", *address, "--quote", "XYZ").code == 4
 
 
-def test_exchanges_are_listed_without_asking_any(backfiller: Run) -> None:
+def test_exchanges_are_listed_without_a_request(backfiller: Run) -> None:
     found = {
         one["exchange"]: one for one in document(backfiller("exchanges", "--json"))["exchanges"]
     }
@@ -199,7 +199,7 @@ COMMANDS = ["list", "gaps", "verify", "repair", "revisions", "backup"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_without_a_database_is_one_line(
+def test_a_command_without_a_database_prints_one_line(
     backfiller: Run, folder: Path, command: str
 ) -> None:
     ended = backfiller(command)
@@ -208,7 +208,7 @@ def test_a_command_without_a_database_is_one_line(
     assert list(folder.iterdir()) == []
 
 
-def test_a_column_takes_its_short_form_or_goes_where_the_terminal_is_narrow() -> None:
+def test_a_narrow_terminal_shortens_or_drops_columns() -> None:
     columns = [
         Column("name", ["BTC/USDT"]),
         Column("first", ["2024-01-01 00:00"], ["2024-01-01"]),
@@ -252,7 +252,7 @@ def test_tables_fit_the_terminal(simulator_url: str, filled: None, columns: int)
         assert len(shown) > 2
 
 
-def test_a_series_of_plain_sql_that_nothing_can_read_hides_no_other(
+def test_an_unreadable_series_of_plain_sql_does_not_hide_the_others(
     backfiller: Run, filled: None
 ) -> None:
     with closing(sqlite3.connect(DATABASE)) as connection:

@@ -62,7 +62,7 @@ def commands(page: str) -> list[list[str]]:
     return [[name for word in one for name in glob.glob(word) or [word]] for one in found]  # noqa: PTH207 - as a shell does
 
 
-def test_the_commands_of_the_page_work_in_its_order(
+def test_the_commands_of_the_page_work_in_the_order_of_the_page(
     page: str, folder: Path, backfiller: Run
 ) -> None:
     write_files(folder)

@@ -35,7 +35,7 @@ KLINES = "/api/v3/klines"
     st.sampled_from(["1s", "15m", "1h", "1d", "1w", "1M"]),
     st.integers(),
 )
-def test_the_next_run_is_a_little_after_the_next_start_of_the_interval(
+def test_the_next_run_begins_shortly_after_the_start_of_the_next_interval(
     now_ms: int, name: str, seed: int
 ) -> None:
     every = Timeframe.parse(name)
@@ -85,7 +85,7 @@ def scheduled(errors: list[OnetapeError | None]) -> tuple[list[int], list[str]]:
     return began, noted
 
 
-def test_runs_begin_at_once_and_then_after_each_full_hour() -> None:
+def test_the_first_run_begins_at_once_and_the_next_ones_after_each_full_hour() -> None:
     began, noted = scheduled([None, None])
     assert began[0] == NOW_MS
     hours = [divmod(moment, HOUR_MS) for moment in began[1:]]
@@ -94,14 +94,14 @@ def test_runs_begin_at_once_and_then_after_each_full_hour() -> None:
     assert noted == ["next run: 2024-03-01 01:00 UTC", "next run: 2024-03-01 02:00 UTC"]
 
 
-def test_a_failed_run_is_one_line_and_the_next_one_still_comes() -> None:
+def test_a_failed_run_prints_one_line_and_the_next_run_follows() -> None:
     began, noted = scheduled([ExchangeUnreachable("gone"), None, DataError("locked"), None])
     assert len(began) == 5
     failures = [line for line in noted if not line.startswith("next run: ")]
     assert failures == [f"backfiller: this run failed: {text}" for text in ("gone", "locked")]
 
 
-def test_what_does_not_pass_ends_the_first_run() -> None:
+def test_a_permanent_error_in_the_first_run_ends_the_program() -> None:
     with pytest.raises(DataError):
         scheduled([DataError("no database of ours")])
 
@@ -136,7 +136,7 @@ def wait_for(is_so: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_in_a_wait_ends_it_with_0(staying: Any, number: signal.Signals) -> None:
+def test_a_signal_between_two_runs_ends_the_program_with_0(staying: Any, number: signal.Signals) -> None:
     with staying("--every", "1d", "--days", "2") as program:
         program.until("database: ")
         program.until_error("next run: ")
@@ -147,7 +147,7 @@ def test_a_signal_in_a_wait_ends_it_with_0(staying: Any, number: signal.Signals)
         assert program.errors[1:] == [f"{name}: stopped; what was fetched is stored"]
 
 
-def test_a_signal_in_a_request_ends_it_with_0(staying: Any, simulator: EmbeddedSimulator) -> None:
+def test_a_signal_during_a_request_ends_the_program_with_0(staying: Any, simulator: EmbeddedSimulator) -> None:
     simulator.faults.add(kind="timeout", path=KLINES)
     with staying("--every", "1d", "--days", "2") as program:
         wait_for(lambda: requests(simulator) > 0)
@@ -156,7 +156,7 @@ def test_a_signal_in_a_request_ends_it_with_0(staying: Any, simulator: EmbeddedS
         assert program.errors == ["SIGTERM: stopped; what was fetched is stored"]
 
 
-def test_a_signal_at_any_moment_of_writing_ends_it_with_0_and_a_sound_file(
+def test_a_signal_at_any_moment_of_writing_ends_with_0_and_a_sound_file(
     staying: Any, simulator: EmbeddedSimulator, tmp_path: Path
 ) -> None:
     chosen = random.Random(7)  # noqa: S311 - the same moments every time
@@ -187,7 +187,7 @@ run()
 """
 
 
-def test_a_signal_while_it_still_imports_ends_it_with_0() -> None:
+def test_a_signal_while_modules_are_imported_ends_the_program_with_0() -> None:
     with subprocess.Popen([sys.executable, "-c", IMPORTING], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"importing\n"
@@ -196,7 +196,7 @@ def test_a_signal_while_it_still_imports_ends_it_with_0() -> None:
     assert process.returncode == 0
 
 
-def test_the_next_run_comes_after_one_that_failed(
+def test_a_run_follows_after_a_failed_run_of_the_real_program(
     staying: Any, simulator: EmbeddedSimulator
 ) -> None:
     simulator.faults.add(kind="status", status=403, path=KLINES, count=1)
@@ -212,7 +212,7 @@ def test_the_next_run_comes_after_one_that_failed(
     assert failure.startswith(expected)
 
 
-def test_without_a_schedule_a_signal_ends_it_as_shells_expect(
+def test_without_a_schedule_a_signal_ends_the_program_with_the_exit_code_shells_expect(
     staying: Any, simulator: EmbeddedSimulator
 ) -> None:
     simulator.faults.add(kind="timeout", path=KLINES)
@@ -224,7 +224,7 @@ def test_without_a_schedule_a_signal_ends_it_as_shells_expect(
             assert program.ends() == code
 
 
-def test_a_later_round_proves_a_gap_that_the_first_one_only_notes(
+def test_a_later_run_proves_a_gap_that_the_first_run_only_stored(
     staying: Any, simulator: EmbeddedSimulator
 ) -> None:
     simulator.faults.add(

@@ -50,7 +50,7 @@ def rows_in(path: str, key: SeriesKey = KEY) -> list[Candle]:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet", ".feather"])
-def test_every_format_comes_back_bit_for_bit(backfiller: Run, filled: Path, suffix: str) -> None:
+def test_every_format_is_imported_again_bit_for_bit(backfiller: Run, filled: Path, suffix: str) -> None:
     out = f"binance_BRD-BTC_1h_all{suffix}"
     ended = backfiller("export", "--db", str(filled), "--symbol", "BRD/BTC", "--out", out)
     assert ended.code == 0, ended.err
@@ -59,7 +59,7 @@ def test_every_format_comes_back_bit_for_bit(backfiller: Run, filled: Path, suff
     assert rows_in("again.db") == ROWS
 
 
-def test_text_is_plain_decimals(backfiller: Run, filled: Path, folder: Path) -> None:
+def test_numbers_are_written_as_plain_decimals(backfiller: Run, filled: Path, folder: Path) -> None:
     backfiller("export", "--db", str(filled), "--exchange", "binance", "--out", "out.csv")
     first = (folder / "out.csv").read_text().splitlines()[:2]
     assert first == [
@@ -69,13 +69,13 @@ def test_text_is_plain_decimals(backfiller: Run, filled: Path, folder: Path) -> 
 
 
 @given(st.floats(0, PRICE_LIMIT))
-def test_a_decimal_is_the_same_float_without_exponent(value: float) -> None:
+def test_a_written_decimal_reads_back_as_the_same_float_and_has_no_exponent(value: float) -> None:
     text = format_shortest_decimal(value)
     assert float(text) == value
     assert set(text) <= set("0123456789.")
 
 
-def test_feather_is_freqtrades(backfiller: Run, filled: Path) -> None:
+def test_the_feather_format_is_freqtrades(backfiller: Run, filled: Path) -> None:
     backfiller("export", "--db", str(filled), "-p", "BRD/BTC", "--out", "BRD_BTC-1h.feather")
     frame = pd.read_feather("BRD_BTC-1h.feather")
     assert list(frame.columns) == ["date", "open", "high", "low", "close", "volume"]
@@ -83,19 +83,19 @@ def test_feather_is_freqtrades(backfiller: Run, filled: Path) -> None:
     assert frame["date"].iloc[0] == pd.Timestamp(MARCH, unit="s", tz="UTC")
 
 
-def test_the_same_candles_make_the_same_bytes(backfiller: Run, filled: Path, folder: Path) -> None:
+def test_equal_candles_give_equal_bytes(backfiller: Run, filled: Path, folder: Path) -> None:
     for name in ("a.csv.gz", "b.csv.gz"):
         backfiller("export", "--db", str(filled), "-p", "BRD/BTC", "--out", name)
     assert (folder / "a.csv.gz").read_bytes() == (folder / "b.csv.gz").read_bytes()
 
 
-def test_a_range_is_half_open(backfiller: Run, filled: Path, folder: Path) -> None:
+def test_the_end_of_a_range_is_exclusive(backfiller: Run, filled: Path, folder: Path) -> None:
     flags = ("--from", "2024-03-01T02:00", "--to", "2024-03-01T03:00", "-p", "BRD/BTC")
     ended = backfiller("export", "--db", str(filled), *flags, "--out", "x.csv")
     assert "1 candle from 2024-03-01 02:00 to 2024-03-01 02:00 UTC, no gaps" in ended.out
 
 
-def test_a_file_is_replaced_only_by_force(backfiller: Run, filled: Path, folder: Path) -> None:
+def test_a_file_is_replaced_only_with_force(backfiller: Run, filled: Path, folder: Path) -> None:
     (folder / "x.csv").write_text("mine")
     flags = ("export", "--db", str(filled), "-p", "BRD/BTC", "--out", "x.csv")
     refused = backfiller(*flags)
@@ -105,12 +105,12 @@ def test_a_file_is_replaced_only_by_force(backfiller: Run, filled: Path, folder:
     assert (folder / "x.csv").read_text() != "mine"
 
 
-def test_a_file_is_its_owners_only(backfiller: Run, filled: Path, folder: Path) -> None:
+def test_an_exported_file_is_private_to_its_owner(backfiller: Run, filled: Path, folder: Path) -> None:
     backfiller("export", "--db", str(filled), "-p", "BRD/BTC", "--out", "new/x.csv")
     assert stat.S_IMODE((folder / "new" / "x.csv").stat().st_mode) == 0o600
 
 
-def test_what_cannot_be_finished_leaves_nothing(tmp_path: Path) -> None:
+def test_an_export_that_fails_leaves_no_file(tmp_path: Path) -> None:
     (tmp_path / "x.csv").mkdir()
     one = np.array([1.0])
     candles = Candles(np.array([MARCH]), one, one, one, one, one)
@@ -130,7 +130,7 @@ def test_what_cannot_be_finished_leaves_nothing(tmp_path: Path) -> None:
         (["-p", "BRD/BTC"], 2, "--out"),
     ],
 )
-def test_what_cannot_be_exported_is_reported(
+def test_an_export_that_is_not_possible_is_reported(
     backfiller: Run, filled: Path, folder: Path, flags: list[str], code: int, words: str
 ) -> None:
     ended = backfiller("export", "--db", str(filled), *flags)

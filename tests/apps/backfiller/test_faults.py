@@ -93,7 +93,7 @@ FAULTS: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize("fault", [one for _, one in FAULTS], ids=[name for name, _ in FAULTS])
-def test_a_fault_that_passes_costs_a_note_and_no_candle(
+def test_a_temporary_fault_prints_a_note_and_loses_no_candle(
     fetch: Run,
     simulator: EmbeddedSimulator,
     monkeypatch: pytest.MonkeyPatch,
@@ -111,14 +111,14 @@ def test_a_fault_that_passes_costs_a_note_and_no_candle(
 
 
 @pytest.mark.parametrize("shape", ["html", "no_symbols"])
-def test_markets_that_are_none_are_requested_again_row_12(
+def test_an_invalid_list_of_markets_is_requested_again_row_12(
     fetch: Run, simulator: EmbeddedSimulator, shape: str
 ) -> None:
     simulator.faults.add(kind="wrong_body", shape=shape, path=INFO, count=1)
     assert (fetch().code, stored() == own()) == (0, True)
 
 
-def test_an_exchange_that_is_away_is_one_line_and_what_was_missed_comes_later_row_1(
+def test_an_unreachable_exchange_prints_one_line_and_missed_candles_are_fetched_later_row_1(
     backfiller: Run,
 ) -> None:
     clock = make_clock(start_ms=NOW * 1_000, stepped=True)
@@ -136,7 +136,7 @@ def test_an_exchange_that_is_away_is_one_line_and_what_was_missed_comes_later_ro
 
 @pytest.mark.parametrize("status", [403, 404, 451])
 @pytest.mark.parametrize(("path", "pages"), [(INFO, 0), (KLINES, PAGES - 1)])
-def test_a_clear_no_ends_the_run_at_once_and_keeps_what_came_row_9(
+def test_a_final_refusal_ends_the_run_at_once_and_what_was_fetched_stays_stored_row_9(
     fetch: Run, simulator: EmbeddedSimulator, status: int, path: str, pages: int
 ) -> None:
     simulator.faults.add(kind="status", status=status, path=path, nth=max(pages, 1))
@@ -150,7 +150,7 @@ def test_a_clear_no_ends_the_run_at_once_and_keeps_what_came_row_9(
     assert (fetch().code, stored() == own()) == (0, True)
 
 
-def test_maintenance_is_waited_for_with_few_words_row_10(
+def test_maintenance_is_waited_for_and_printed_rarely_row_10(
     fetch: Run, simulator: EmbeddedSimulator
 ) -> None:
     number = simulator.faults.add(kind="maintenance")
@@ -171,7 +171,7 @@ def test_maintenance_is_waited_for_with_few_words_row_10(
     assert "trying again for" in ended.err
 
 
-def test_patience_that_is_used_up_ends_the_run_and_the_next_one_goes_on_row_10(
+def test_the_end_of_the_retry_time_ends_the_run_and_the_next_run_resumes_row_10(
     fetch: Run, simulator: EmbeddedSimulator
 ) -> None:
     simulator.faults.add(kind="status", status=503, path=KLINES, nth=2, count=99)
@@ -210,7 +210,7 @@ def test_a_forming_row_left_behind_becomes_the_final_one_row_17(
     assert stored() == own(end=NOW + 60)
 
 
-def test_a_late_revision_is_reported_kept_and_accepted_row_18(
+def test_a_late_revision_is_reported_stored_and_accepted_row_18(
     fetch: Run, backfiller: Run, simulator: EmbeddedSimulator
 ) -> None:
     fetch()
@@ -229,7 +229,7 @@ def test_a_late_revision_is_reported_kept_and_accepted_row_18(
     assert ": 0 open revisions" in backfiller("revisions", "--db", str(DATABASE)).out
 
 
-def test_a_stale_frame_of_the_stream_is_accepted_by_force_alone_row_18(
+def test_a_stale_frame_of_the_stream_is_accepted_only_with_force_row_18(
     fetch: Run, backfiller: Run
 ) -> None:
     fetch()
@@ -373,7 +373,7 @@ def test_a_gap_is_accepted_offline_and_that_can_be_undone(
         (("--undo", "20240229-20240301"), 4),
     ],
 )
-def test_flags_that_accept_nothing_are_one_line(
+def test_flags_that_accept_nothing_print_one_line(
     fetch: Run, backfiller: Run, arguments: tuple[str, ...], code: int
 ) -> None:
     assert fetch().code == 0
@@ -381,7 +381,7 @@ def test_flags_that_accept_nothing_are_one_line(
     assert (ended.code, ended.out, ended.err.count("\n")) == (code, "", 1)
 
 
-def test_empty_answers_for_minutes_cost_no_candle_for_good(
+def test_empty_responses_for_some_minutes_lose_no_candle(
     fetch: Run, simulator: EmbeddedSimulator
 ) -> None:
     simulator.faults.add(**{**MISSING, "candle_to": "2024-02-29T20:00"})
@@ -394,7 +394,7 @@ def test_empty_answers_for_minutes_cost_no_candle_for_good(
     assert stored() == own(end=NOW + 600)
 
 
-def test_a_series_whose_every_row_is_refused_ends_with_4_and_its_commonest_fault(
+def test_a_series_of_refused_rows_alone_exits_with_4_and_the_most_frequent_fault(
     fetch: Run, simulator: EmbeddedSimulator
 ) -> None:
     simulator.faults.add(
@@ -410,7 +410,7 @@ def test_a_series_whose_every_row_is_refused_ends_with_4_and_its_commonest_fault
     assert "; the first row: [1709078400000, " in ended.err
 
 
-def test_a_series_that_is_empty_because_its_rows_were_refused_is_not_clean(
+def test_a_series_whose_rows_were_all_refused_is_not_reported_as_clean(
     fetch: Run, backfiller: Run, simulator: EmbeddedSimulator
 ) -> None:
     simulator.faults.add(
@@ -433,7 +433,7 @@ def test_a_series_that_is_empty_because_its_rows_were_refused_is_not_clean(
     assert backfiller("verify", *DB).code == 0
 
 
-def test_a_row_that_each_run_refuses_is_in_the_quarantine_once(
+def test_a_row_that_every_run_refuses_is_quarantined_once(
     fetch: Run, backfiller: Run, simulator: EmbeddedSimulator
 ) -> None:
     simulator.faults.add(
@@ -461,7 +461,7 @@ def test_a_row_that_each_run_refuses_is_in_the_quarantine_once(
 
 
 @pytest.mark.parametrize("when", ["before the run", "while it runs"])
-def test_a_delisted_market_is_one_message_and_others_go_on_row_27(
+def test_a_delisted_market_prints_one_line_and_other_markets_go_on_row_27(
     fetch: Run, simulator: EmbeddedSimulator, when: str
 ) -> None:
     if when == "before the run":
@@ -479,7 +479,7 @@ def test_a_delisted_market_is_one_message_and_others_go_on_row_27(
     assert stored() == own()
 
 
-def test_a_halted_market_is_reported_and_its_past_is_fetched_row_27(
+def test_a_halted_market_is_reported_and_its_history_is_fetched_row_27(
     fetch: Run, simulator: EmbeddedSimulator
 ) -> None:
     simulator.faults.add(kind="halted", symbol="BTC/USDT")

@@ -35,7 +35,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_three_programs_hand_a_file_on(tmp_path: Path) -> None:
+def test_a_file_passes_through_import_resample_and_export(tmp_path: Path) -> None:
     write_minutes(tmp_path, 20_000)
     imported = run(tmp_path, "import", NAME, "--db", "x.db")
     assert imported.returncode == 0, imported.stderr

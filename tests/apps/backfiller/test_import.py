@@ -47,7 +47,7 @@ def stored(key: SeriesKey = KEY) -> list[Candle]:
     return [Candle(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
 
-def test_binances_archive_states_everything_in_milliseconds_and_in_microseconds(
+def test_binances_archive_is_imported_whether_its_times_are_milliseconds_or_microseconds(
     backfiller: Run, folder: Path
 ) -> None:
     for month, start, factor in (("2024-03", MARCH, 10**3), ("2025-01", NEW_YEAR, 10**6)):
@@ -70,7 +70,7 @@ def test_binances_archive_states_everything_in_milliseconds_and_in_microseconds(
         assert [gap.state for gap in read_gaps(store, KEY)] == ["not fetched"]
 
 
-def test_flags_choose_from_krakens_archive(backfiller: Run, folder: Path) -> None:
+def test_flags_choose_the_tables_of_krakens_archive(backfiller: Run, folder: Path) -> None:
     with zipfile.ZipFile(folder / "Kraken_OHLCVT.zip", "w") as archive:
         for name in ("XBTUSD_60.csv", "XBTUSD_1440.csv", "ETHUSD_60.csv", "WHO_60.csv"):
             archive.writestr(f"master/{name}", lines(ROWS, more=",42"))
@@ -85,7 +85,7 @@ def test_flags_choose_from_krakens_archive(backfiller: Run, folder: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["WHO_60.csv", "other.csv", "XBTUSD_10080.csv"])
-def test_a_table_whose_name_has_no_market_is_left_out_where_others_have_one(
+def test_a_table_without_a_market_in_its_name_is_left_out_next_to_tables_with_one(
     backfiller: Run, folder: Path, name: str
 ) -> None:
     with zipfile.ZipFile(folder / "Kraken_OHLCVT.zip", "w") as archive:
@@ -151,7 +151,7 @@ def test_freqtrades_feather_and_json_are_read(backfiller: Run, folder: Path) -> 
         "comma at the end",
     ],
 )
-def test_tables_of_many_makers_mean_the_same(backfiller: Run, folder: Path, text: str) -> None:
+def test_tables_of_many_programs_give_the_same_candles(backfiller: Run, folder: Path, text: str) -> None:
     (folder / NAME).write_bytes(text.encode())
     ended = backfiller("import", NAME, "--db", DB)
     assert ended.code == 0, ended.err
@@ -199,7 +199,7 @@ def test_two_different_rows_of_one_time_are_refused_and_nothing_is_written(
     assert not (folder / DB).exists()
 
 
-def test_a_candle_that_is_not_over_is_left_out(backfiller: Run, folder: Path) -> None:
+def test_a_forming_candle_is_left_out(backfiller: Run, folder: Path) -> None:
     now = SystemClock().now_ms() // 1_000 // HOUR * HOUR
     rows = [row._replace(timestamp=now + at * HOUR) for at, row in enumerate(ROWS, -2)]
     (folder / NAME).write_text(lines(rows))
@@ -214,7 +214,7 @@ def test_the_last_candle_is_dropped_by_the_flag(backfiller: Run, folder: Path) -
     assert stored() == ROWS[:3]
 
 
-def test_gaps_are_unknown_and_what_was_known_stays(backfiller: Run, folder: Path) -> None:
+def test_new_gaps_have_the_state_unknown_and_known_gaps_stay(backfiller: Run, folder: Path) -> None:
     rows = [ROWS[0], ROWS[2], ROWS[3]._replace(timestamp=MARCH + 6 * HOUR)]
     (folder / NAME).write_text(lines(rows))
     with open_store(Path(DB), create=True) as store:
@@ -239,7 +239,7 @@ def test_every_decimal_is_read_as_the_nearest_float(backfiller: Run, folder: Pat
     assert [row.open for row in stored()] == [float(text) for text in texts]
 
 
-def test_stored_candles_stay_and_differing_ones_are_reported(backfiller: Run, folder: Path) -> None:
+def test_stored_candles_stay_and_different_values_are_reported(backfiller: Run, folder: Path) -> None:
     with open_store(Path(DB), create=True) as store:
         insert_closed_rows(store, KEY, ROWS[:2], source="rest", seen_ms=0)
     changed = [ROWS[0]._replace(close=100.5), *ROWS[1:]]
@@ -269,7 +269,7 @@ def test_a_second_import_changes_nothing(backfiller: Run, folder: Path) -> None:
         ("nowhere.csv", [], "file not found"),
     ],
 )
-def test_what_does_not_fit_is_refused_in_a_line(
+def test_data_that_contradicts_the_flags_is_refused_in_one_line(
     backfiller: Run, folder: Path, name: str, flags: list[str], words: str
 ) -> None:
     if name != "nowhere.csv":
@@ -346,7 +346,7 @@ def test_months_are_found_from_their_rows(backfiller: Run, folder: Path) -> None
     assert stored(SeriesKey("binance", "BTC/USDT", "1M")) == rows
 
 
-def test_invented_and_real_candles_do_not_meet(backfiller: Run, folder: Path) -> None:
+def test_invented_and_real_candles_are_never_in_one_file(backfiller: Run, folder: Path) -> None:
     (folder / NAME).write_text(lines(ROWS))
     (folder / "simulator_BTC-USDT_1h.csv").write_text(lines(ROWS))
     assert backfiller("import", NAME, "--db", DB).code == 0

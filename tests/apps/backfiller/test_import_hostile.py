@@ -79,7 +79,7 @@ ODD_COLUMNS: dict[str, Any] = {
 @pytest.mark.parametrize("suffix", ["feather", "parquet"])
 @pytest.mark.parametrize("column", ["timestamp", "close"])
 @pytest.mark.parametrize("kind", ODD_COLUMNS)
-def test_columns_of_odd_types_are_refused_in_a_line(
+def test_columns_of_unsupported_types_are_refused_in_one_line(
     backfiller: Run, folder: Path, kind: str, column: str, suffix: str
 ) -> None:
     table = pa.table({**TABLE, column: ODD_COLUMNS[kind]})
@@ -96,7 +96,7 @@ def test_columns_of_odd_types_are_refused_in_a_line(
         (["open", "high", "low", "close", "volume", "x", "y"], "no column for timestamp"),
     ],
 )
-def test_columns_that_are_missing_or_doubled_are_named(
+def test_missing_and_duplicate_columns_are_named(
     backfiller: Run, folder: Path, names: list[str], words: str, suffix: str
 ) -> None:
     columns = [*TABLE.values(), TABLE["close"]]
@@ -219,7 +219,7 @@ def huge(path: Path) -> None:
         (huge, "unpacks to more than 8 GiB"),
     ],
 )
-def test_archives_that_are_damaged_or_bombs_are_refused_in_a_line(
+def test_damaged_archives_and_archive_bombs_are_refused_in_one_line(
     backfiller: Run, folder: Path, make: Callable[[Path], None], words: str
 ) -> None:
     make(folder / "x.zip")
@@ -249,14 +249,14 @@ def test_archives_that_are_damaged_or_bombs_are_refused_in_a_line(
         ("x.parquet", b"PAR1" + bytes(90) + b"PAR1"),
     ],
 )
-def test_damaged_and_odd_files_are_refused_in_a_line(
+def test_damaged_and_unsupported_files_are_refused_in_one_line(
     backfiller: Run, folder: Path, name: str, content: bytes
 ) -> None:
     (folder / name).write_bytes(content)
     check_refused(backfiller("import", name, *FLAGS), folder, name)
 
 
-def test_tables_of_an_archive_that_are_left_out_cost_next_to_nothing(
+def test_tables_that_are_left_out_of_an_archive_take_little_memory(
     backfiller: Run, folder: Path
 ) -> None:
     rows = "".join(f"{','.join(map(repr, row))},7\n" for row in ROWS)
@@ -309,14 +309,14 @@ def write_large(path: Path, rows: int) -> None:
             member.write(line.encode() * block)
 
 
-def test_rows_of_an_archive_are_read_piece_by_piece(folder: Path) -> None:
+def test_rows_of_an_archive_are_read_in_blocks(folder: Path) -> None:
     write_large(folder / "x.zip", 2_000_000)
     code, peak, printed = peak_of_import(folder, "x.zip", "--db", DB)
     assert (code, "2,000,000 rows" in printed) == (0, True), printed
     assert peak < 250
 
 
-def test_json_of_one_list_is_read_piece_by_piece(folder: Path) -> None:
+def test_a_json_file_of_one_list_is_read_in_blocks(folder: Path) -> None:
     row = "[{}, 1.25, 2.5, 1.125, 2.0, 9.0]"
     rows = (row.format(MARCH + at // 20_000) for at in range(400_000))
     (folder / "x.json").write_text(f"[{', '.join(rows)}]")

@@ -62,7 +62,7 @@ def series(folder: Path) -> list[str]:
         (f"{ARCHIVE}.csv", archive_rows(ROWS, volume=False), "mark, index and premium prices"),
     ],
 )
-def test_futures_and_mark_prices_are_known_by_their_content(
+def test_futures_and_mark_prices_are_recognised_by_their_content(
     backfiller: Run, folder: Path, name: str, text: str, words: str
 ) -> None:
     (folder / name).write_text(text)
@@ -88,7 +88,7 @@ def test_futures_and_mark_prices_are_known_by_their_content(
     ],
     ids=["linear", "inverse", "swap"],
 )
-def test_a_saved_answer_about_a_contract_is_refused(
+def test_a_saved_response_about_a_contract_is_refused(
     backfiller: Run, folder: Path, fields: dict[str, object]
 ) -> None:
     (folder / "answer.json").write_text(json.dumps({"retCode": 0, **fields}))
@@ -107,7 +107,7 @@ def test_a_saved_answer_about_a_contract_is_refused(
         "BTCUSD_PERP-1h-2024-03.csv",
     ],
 )
-def test_futures_are_known_by_their_folder_or_name(
+def test_futures_are_recognised_by_their_folder_or_name(
     backfiller: Run, folder: Path, path: str
 ) -> None:
     (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -134,7 +134,7 @@ def test_a_quote_volume_of_another_market_is_reported(backfiller: Run, folder: P
     )
 
 
-def test_an_archive_that_is_written_unlike_spot_is_reported(backfiller: Run, folder: Path) -> None:
+def test_an_archive_in_another_form_than_spot_archives_is_reported(backfiller: Run, folder: Path) -> None:
     (folder / f"{ARCHIVE}.csv").write_text(archive_rows(ROWS))
     assert "8 decimals" not in backfiller("import", f"{ARCHIVE}.csv", "--db", DB).err
     text = re.sub(r"(\.\d\d)0{6},", r"\1,", archive_rows(ROWS))
@@ -142,7 +142,7 @@ def test_an_archive_that_is_written_unlike_spot_is_reported(backfiller: Run, fol
     assert "write 8 decimals" in backfiller("import", f"{ARCHIVE}.csv", "--db", "x.db").err
 
 
-def test_true_candles_do_not_land_among_the_revisions_in_silence(
+def test_correct_candles_that_differ_from_stored_ones_are_reported(
     backfiller: Run, folder: Path
 ) -> None:
     other = [row._replace(high=row.high + 15, volume=row.volume * 3) for row in ROWS]
@@ -156,7 +156,7 @@ def test_true_candles_do_not_land_among_the_revisions_in_silence(
     assert stored(folder / DB, KEY) == other
 
 
-def test_a_guessed_exchange_is_reported_and_one_by_flag_is_not(
+def test_a_guessed_exchange_is_reported_and_an_exchange_given_by_flag_is_not(
     backfiller: Run, folder: Path
 ) -> None:
     (folder / f"{ARCHIVE}.csv").write_text(archive_rows(ROWS))
@@ -192,7 +192,7 @@ def test_codes_of_an_exchange_become_those_of_ccxt(
     assert series(folder) == [f"{symbol} 1h"]
 
 
-def test_a_name_that_may_mean_two_markets_needs_a_flag(backfiller: Run, folder: Path) -> None:
+def test_a_file_name_with_two_possible_markets_needs_a_flag(backfiller: Run, folder: Path) -> None:
     tables = {"Coinbase_BATUSD_1h.csv": kraken_rows(ROWS), "Coinbase_DOTUSD_1h.csv": ""}
     zipped(folder / "two.zip", tables)
     ended = backfiller("import", "two.zip", "--db", DB)
@@ -237,7 +237,7 @@ def test_flags_choose_a_table_of_an_archive_by_the_code_of_ccxt(
         (("--exchange", "kraken"), "kraken BTC/USDT 1h"),
     ],
 )
-def test_a_flag_that_contradicts_the_name_counts_with_a_note(
+def test_a_flag_that_contradicts_the_file_name_is_used_with_a_note(
     backfiller: Run, folder: Path, flags: tuple[str, str], found: str
 ) -> None:
     (folder / "binance_BTC-USDT_1h.csv").write_text(kraken_rows(ROWS))
@@ -265,7 +265,7 @@ def test_gaps_of_krakens_own_archive_are_candles_without_trades(
     assert states == [{NO_TRADES}, {UNKNOWN_IMPORT}]
 
 
-def test_a_refused_row_of_krakens_archive_is_no_candle_without_trades(
+def test_a_refused_row_of_krakens_archive_is_not_read_as_a_candle_without_trades(
     backfiller: Run, folder: Path
 ) -> None:
     rows = [row._replace(low=row.high + 1) if at == 7 else row for at, row in enumerate(ROWS)]
@@ -276,7 +276,7 @@ def test_a_refused_row_of_krakens_archive_is_no_candle_without_trades(
     assert states == [NO_TRADES, UNKNOWN_IMPORT]
 
 
-def test_a_table_that_fails_stops_no_other_and_the_worst_exit_code_counts(
+def test_a_table_that_fails_stops_no_other_table_and_the_worst_exit_code_is_returned(
     backfiller: Run, folder: Path
 ) -> None:
     zipped(
@@ -302,7 +302,7 @@ def test_tables_that_all_fail_make_no_database(backfiller: Run, folder: Path) ->
     assert (ended.code, (folder / DB).exists()) == (2, False)
 
 
-def test_the_recorded_cases_come_out_right(backfiller: Run, shared: Path, folder: Path) -> None:
+def test_recorded_files_of_other_programs_are_imported_as_expected(backfiller: Run, shared: Path, folder: Path) -> None:
     cases = shared / "data" / "cases"
     named = ("--exchange", "binance", "--symbol", "BTC/USDT")
     runs = [

@@ -68,7 +68,7 @@ def test_rows_of_several_series_are_refused(
     ["BTCUSDT", "BTC-USDT", "btc_usdt", "BINANCE:BTCUSDT", "XBTUSDT", "USDT-BTC", "BTC", ""],
 )
 @pytest.mark.parametrize("suffix", ["csv", "json", "parquet"])
-def test_rows_that_name_their_own_market_are_stored_without_a_word(
+def test_rows_that_name_the_market_of_the_file_are_stored_without_a_note(
     backfiller: Run, folder: Path, suffix: str, label: str
 ) -> None:
     name = write(folder, suffix, table("symbol", [label] * 39 + [None]))
@@ -112,7 +112,7 @@ def rows_with_dates(form: str) -> str:
 
 
 @pytest.mark.parametrize("form", ["%Y%m%d%H%M", "%Y%m%d%H%M%S"])
-def test_dates_of_digits_alone_are_read_with_the_flag_that_their_refusal_names(
+def test_dates_of_digits_alone_are_read_with_the_flag_named_in_their_refusal(
     backfiller: Run, folder: Path, form: str
 ) -> None:
     (folder / "mine.csv").write_text(rows_with_dates(form))
@@ -123,7 +123,7 @@ def test_dates_of_digits_alone_are_read_with_the_flag_that_their_refusal_names(
 
 
 @pytest.mark.parametrize("column", ["open_time", "timeOpen"])
-def test_a_column_of_the_open_counts_where_another_is_the_close(
+def test_the_column_of_open_times_is_used_where_another_has_close_times(
     backfiller: Run, folder: Path, column: str
 ) -> None:
     rows = "".join(
@@ -134,7 +134,7 @@ def test_a_column_of_the_open_counts_where_another_is_the_close(
     assert stored(folder / DB, KEY) == ROWS
 
 
-def test_the_market_of_an_exchanges_answer_is_compared(backfiller: Run, folder: Path) -> None:
+def test_the_market_named_in_a_saved_response_is_compared(backfiller: Run, folder: Path) -> None:
     rows = [[row.timestamp * 1_000, *row[1:]] for row in ROWS]
     answer = {"result": {"symbol": "ETHUSDT", "category": "spot", "list": rows}}
     (folder / "mine.json").write_text(json.dumps(answer))

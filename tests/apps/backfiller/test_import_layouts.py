@@ -202,7 +202,7 @@ FRAMES = {
         if suffix == "parquet" or isinstance(frame.index, pd.RangeIndex)
     ],
 )
-def test_frames_of_any_index_and_type_hold_the_same_candles(
+def test_dataframes_of_any_index_and_type_hold_the_same_candles(
     backfiller: Run, folder: Path, name: str, suffix: str
 ) -> None:
     getattr(FRAMES[name], f"to_{suffix}")(folder / f"mine.{suffix}")
@@ -221,7 +221,7 @@ def test_frames_of_any_index_and_type_hold_the_same_candles(
         ("timestamp,volume,close,high,low,open", "{t},{v},{c},{h},{l},{o}"),
     ],
 )
-def test_columns_in_another_order_are_refused_with_a_guess_and_read_with_the_flag(
+def test_columns_in_another_order_are_refused_with_a_proposed_flag_that_then_reads_them(
     backfiller: Run, folder: Path, order: str, form: str
 ) -> None:
     (folder / "mine.csv").write_text(text_of(ROWS, form))
@@ -247,7 +247,7 @@ def test_more_than_a_few_refused_rows_refuse_the_file(backfiller: Run, folder: P
     assert "the first such row: 2024-03-01 00:00 UTC open 42000.0" in ended.err
 
 
-def test_a_row_that_cannot_be_read_is_shown_as_it_is(backfiller: Run, folder: Path) -> None:
+def test_an_unreadable_row_is_shown_unchanged(backfiller: Run, folder: Path) -> None:
     text = text_of(ROWS, "{t},{o},x\x1b[2J,{l},{c},{v}")
     (folder / "mine.csv").write_text(f"{HEADER}\n{text}")
     ended = backfiller("import", "mine.csv", *FLAGS)
@@ -297,7 +297,7 @@ def test_local_times_are_stored_in_utc(backfiller: Run, folder: Path) -> None:
     ("header", "flags"),
     [("time,open,high,low,close\n", ()), ("", ("--columns", "timestamp,open,high,low,close"))],
 )
-def test_a_table_without_volume_states_it(
+def test_a_table_without_volume_is_reported(
     backfiller: Run, folder: Path, header: str, flags: tuple[str, ...]
 ) -> None:
     (folder / "mine.csv").write_text(header + text_of(ROWS, "{t},{o},{h},{l},{c}"))
@@ -307,7 +307,7 @@ def test_a_table_without_volume_states_it(
 
 
 @pytest.mark.parametrize("cell", ["1,234", "42,000"])
-def test_a_comma_that_may_be_a_point_is_refused(backfiller: Run, folder: Path, cell: str) -> None:
+def test_an_ambiguous_decimal_comma_is_refused(backfiller: Run, folder: Path, cell: str) -> None:
     (folder / "mine.csv").write_text(
         f"Date;Open;High;Low;Close;Volume\n2024-03-01;{cell};{cell};{cell};{cell};5\n"
     )
@@ -317,7 +317,7 @@ def test_a_comma_that_may_be_a_point_is_refused(backfiller: Run, folder: Path, c
 
 @pytest.mark.parametrize("count", [2, 8])
 @pytest.mark.parametrize("timeframe", ["1m", "1h", "1w"])
-def test_rows_of_which_no_two_are_one_timeframe_apart_are_refused(
+def test_rows_that_are_never_one_timeframe_apart_are_refused(
     backfiller: Run, folder: Path, count: int, timeframe: str
 ) -> None:
     rows = walk(count, step=86_400)
@@ -339,7 +339,7 @@ def test_rows_of_a_rare_timeframe_are_read_with_the_flag_that_the_refusal_names(
     assert backfiller("import", "mine.csv", *FLAGS, "-t", name).code == 0
 
 
-def test_rows_of_two_timeframes_are_no_guess(backfiller: Run, folder: Path) -> None:
+def test_rows_of_two_timeframes_are_refused_without_a_guess(backfiller: Run, folder: Path) -> None:
     rows = [*walk(20, step=300), *walk(200, start=MARCH + 20 * 300, step=900)]
     (folder / "mine.csv").write_text(f"{HEADER}\n{text_of(rows)}")
     ended = backfiller("import", "mine.csv", *FLAGS)

@@ -178,7 +178,7 @@ def uninterrupted(rig: Rig) -> str:
     return digest(database)
 
 
-def test_killed_runs_end_in_the_table_of_an_uninterrupted_one_rows_16_and_17(
+def test_killed_runs_end_in_the_same_table_as_an_uninterrupted_run_rows_16_and_17(
     rig: Rig, uninterrupted: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     chosen = random.Random(SEED)  # noqa: S311 - the same moments every time
@@ -221,7 +221,7 @@ def killed(rig: Rig) -> Path:
     [AFTER_THE_NEWEST, FORMING_STAYS],
     ids=["row-16-gaps-are-looked-for", "row-17-forming-rows-make-way"],
 )
-def test_without_its_guard_the_next_run_leaves_another_table(
+def test_without_the_guard_the_run_after_a_kill_leaves_another_table(
     rig: Rig, uninterrupted: str, killed: Path, tmp_path: Path, guard_off: str
 ) -> None:
     database = tmp_path / "copy.db"

@@ -91,7 +91,7 @@ async def by_pager(url: str, symbol: str, timeframe: str, parts: list[Rows]) -> 
 
 
 @each_file
-def test_a_file_comes_back_through_ccxt_and_through_the_pager(
+def test_a_replayed_file_is_fetched_unchanged_by_ccxt_and_by_the_paginator(
     shared: Path, known: dict[str, Any]
 ) -> None:
     path = shared / "data" / known["file"]

@@ -47,7 +47,7 @@ def store(folder: Path) -> Iterator[Store]:
         yield store
 
 
-def test_whole_hours_are_built_and_marked(backfiller: Run, store: Store) -> None:
+def test_complete_hours_are_built_and_marked_as_built(backfiller: Run, store: Store) -> None:
     insert_closed_rows(store, MINUTES, minutes(range(150)), source="rest", seen_ms=0)
     ended = backfiller("resample", "--into", "1h", "--db", DB, "--json")
     assert ended.code == 0, ended.err
@@ -77,7 +77,7 @@ def test_windows_over_unexplained_gaps_are_left_out_unless_requested(
     assert [number for number, *_ in hours(store)] == [0, 1, 2, 3, 4]
 
 
-def test_an_outage_of_the_exchange_is_built_over_as_it_does(backfiller: Run, store: Store) -> None:
+def test_windows_over_an_outage_of_the_exchange_are_built_as_the_exchange_builds_them(backfiller: Run, store: Store) -> None:
     insert_closed_rows(
         store, MINUTES, minutes(range(30, 70), range(90, 180)), source="rest", seen_ms=0
     )
@@ -91,7 +91,7 @@ def test_an_outage_of_the_exchange_is_built_over_as_it_does(backfiller: Run, sto
 
 
 @pytest.mark.parametrize("state", [CONFIRMED, UNKNOWN_IMPORT])
-def test_what_is_known_of_gaps_is_carried_over(backfiller: Run, store: Store, state: Any) -> None:
+def test_known_states_of_gaps_are_copied_to_the_built_timeframe(backfiller: Run, store: Store, state: Any) -> None:
     insert_closed_rows(
         store, MINUTES, minutes(range(60), range(180, 240)), source="import", seen_ms=0
     )
@@ -132,7 +132,7 @@ def test_a_second_run_builds_nothing_new(backfiller: Run, store: Store) -> None:
         (["--into", "soon"], 2, "timeframe 'soon' was not understood"),
     ],
 )
-def test_what_cannot_be_built_is_reported(
+def test_candles_that_cannot_be_built_are_reported(
     backfiller: Run, store: Store, flags: list[str], code: int, words: str
 ) -> None:
     insert_closed_rows(store, MINUTES, minutes(range(120)), source="rest", seen_ms=0)
@@ -140,7 +140,7 @@ def test_what_cannot_be_built_is_reported(
     assert (ended.code, words in ended.err) == (code, True), ended.err
 
 
-def test_a_file_of_version_1_takes_resampled_candles_and_no_other_word(folder: Path) -> None:
+def test_a_migrated_file_of_version_1_takes_the_source_resampled_and_no_unknown_source(folder: Path) -> None:
     connection = sqlite3.connect(folder / DB)
     connection.executescript(files("onetape.store").joinpath("schema.sql").read_text("utf-8"))
     connection.executescript(f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 1")

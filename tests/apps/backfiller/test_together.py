@@ -50,7 +50,7 @@ def requests(simulator: EmbeddedSimulator) -> int:
     return int(str(simulator.faults.list_faults()[0]["fired"]))
 
 
-def test_a_second_run_right_after_requests_once_for_each_series_newest_candles(
+def test_a_run_right_after_another_sends_one_request_for_each_series(
     fetch: Run, simulator: EmbeddedSimulator
 ) -> None:
     assert fetch(*SEVERAL).code == 0
@@ -60,7 +60,7 @@ def test_a_second_run_right_after_requests_once_for_each_series_newest_candles(
     assert [(one["inserted"], one["present"]) for one in ended.series] == [(0, REREAD_CANDLES)] * 4
 
 
-def test_a_plan_requests_no_candles_and_states_what_the_run_then_takes(
+def test_a_plan_requests_no_candles_and_states_the_requests_of_the_run(
     fetch: Run, simulator: EmbeddedSimulator, folder: Path
 ) -> None:
     plan = json.loads(fetch(*SEVERAL, "-t", "5m", "--plan").out)
@@ -75,7 +75,7 @@ def test_a_plan_requests_no_candles_and_states_what_the_run_then_takes(
         assert (planned["candles"], planned["pages"]) == (one["inserted"], one["pages"])
 
 
-def test_a_plan_for_people_ends_with_the_sum(backfiller: Run, simulator: EmbeddedSimulator) -> None:
+def test_a_plan_without_json_ends_with_the_sum(backfiller: Run, simulator: EmbeddedSimulator) -> None:
     address = ("--exchange", "simulator", "--simulator-url", simulator.url)
     lines = backfiller(*address, *SEVERAL, "--plan").out.splitlines()
     assert lines[0] == (
@@ -98,7 +98,7 @@ def test_a_plan_of_a_stored_series_names_its_gaps_and_the_newest_candles(fetch: 
     st.lists(st.tuples(st.integers(0, 9_000), st.integers(1, 300)), max_size=8),
     st.integers(2, 1_000),
 )
-def test_joined_ranges_hold_all_that_was_wanted_in_no_more_pages(
+def test_joined_ranges_cover_all_missing_candles_with_no_more_pages(
     wanted: list[tuple[int, int]], page_limit: int
 ) -> None:
     minutes = Timeframe.parse("1m")
@@ -143,7 +143,7 @@ def two_exchanges(simulator: EmbeddedSimulator, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.usefixtures("two_exchanges")
-def test_an_exchange_that_is_away_is_one_line_and_stops_no_other(backfiller: Run) -> None:
+def test_an_unreachable_exchange_prints_one_line_and_stops_no_other_exchange(backfiller: Run) -> None:
     both = ("--exchange", "binanceus", "--exchange", "binance", "--json", "--retry-for", "0")
     ended = backfiller(*both, *SEVERAL)
     assert ended.code == 5
@@ -156,7 +156,7 @@ def test_an_exchange_that_is_away_is_one_line_and_stops_no_other(backfiller: Run
 
 
 @pytest.mark.usefixtures("two_exchanges")
-def test_a_list_of_exchanges_may_stand_in_the_settings(backfiller: Run, folder: Path) -> None:
+def test_the_settings_may_have_a_list_of_exchanges(backfiller: Run, folder: Path) -> None:
     (folder / "my.yaml").write_text(
         "exchange: [binanceus, binance]\nfrom: 2024-02-20\nretry_seconds: 0\n"
     )

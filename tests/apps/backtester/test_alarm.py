@@ -72,7 +72,7 @@ def test_the_terminal_warns_right_under_the_head_line(backtester: Run, cheat: st
     assert shown[1] == f"! {WARNING} (below: bias check)"
 
 
-def test_the_list_marks_the_run_that_cheats_in_any_width(kept: Run, cheat: str) -> None:
+def test_list_marks_the_run_that_looks_ahead_at_any_width(kept: Run, cheat: str) -> None:
     runs = [load_run(kept("-s", cheat)), load_run(kept())]
     wide, narrow = format_run_list(runs).splitlines(), format_run_list(runs, width=80).splitlines()
     assert [line.endswith("! look-ahead") for line in wide] == [False, True, False]
@@ -80,13 +80,13 @@ def test_the_list_marks_the_run_that_cheats_in_any_width(kept: Run, cheat: str) 
     assert max(map(len, narrow)) <= 80
 
 
-def test_compare_marks_the_run_that_cheats(kept: Run, backtester: Run, cheat: str) -> None:
+def test_compare_marks_the_run_that_looks_ahead(kept: Run, backtester: Run, cheat: str) -> None:
     ids = [load_run(kept(*flags)).id for flags in (("-s", cheat), ())]
     assert backtester("compare", *ids).out.splitlines()[1].split() == ["check", "!", "look-ahead"]
 
 
 @pytest.mark.parametrize("flags", [(), ("--no-check",)])
-def test_a_clean_run_and_one_that_was_not_checked_are_quiet(
+def test_clean_and_unchecked_runs_have_no_warning(
     kept: Run, backtester: Run, flags: tuple[str, ...]
 ) -> None:
     ids = [load_run(kept(*flags)).id for _ in range(2)]
@@ -108,7 +108,7 @@ def test_the_report_has_a_readable_red_bar_under_its_headline(
     assert bar["contrast"] > 4.5
 
 
-def test_the_report_of_several_symbols_warns_where_one_of_them_cheats(
+def test_the_report_of_several_symbols_warns_if_one_of_them_looks_ahead(
     backtester: Run, cheat: str, database: Path, open_page: Callable[..., Page]
 ) -> None:
     with open_store(database, create=False) as store, store.write() as connection:
@@ -124,7 +124,7 @@ def test_the_report_of_several_symbols_warns_where_one_of_them_cheats(
     assert "ETH/USDT: " in bar["text"]
 
 
-def test_look_ahead_in_one_symbol_is_reported_before_an_earlier_short_warm_up_in_another() -> None:
+def test_look_ahead_in_one_symbol_is_reported_before_a_short_warm_up_in_another() -> None:
     clean = replace(BiasCheck.make_not_run("clean"), clean=True)
     checks = {
         "A/B": replace(clean, clean=False, first_bad_bar=1, kind="warm-up"),
@@ -134,13 +134,13 @@ def test_look_ahead_in_one_symbol_is_reported_before_an_earlier_short_warm_up_in
     assert format_warning(join_checks(checks)) == WARNING
 
 
-def test_a_clean_report_has_no_bar(backtester: Run, database: Path) -> None:
+def test_the_report_of_a_clean_run_has_no_bar(backtester: Run, database: Path) -> None:
     del database
     backtester(*SIMULATED, "--no-save", "--report", "report.html")
     assert 'role="alert"' not in Path("report.html").read_text()
 
 
-def test_an_optimization_whose_best_cheats_warns_and_states_what_comes_before_a_run(
+def test_an_optimization_whose_best_result_looks_ahead_warns_and_asks_to_fix_it_before_a_run(
     backtester: Run, cheat: str
 ) -> None:
     lines = backtester("optimize", *SIMULATED, "-s", cheat, *GRID).out.splitlines()
@@ -148,7 +148,7 @@ def test_an_optimization_whose_best_cheats_warns_and_states_what_comes_before_a_
     assert lines[-1].startswith("when it is fixed, run it: uv run backtester ")
 
 
-def test_the_page_of_an_optimization_whose_best_cheats_has_the_red_bar(
+def test_the_page_of_an_optimization_whose_best_result_looks_ahead_has_the_red_bar(
     optimize: Run, cheat: str, open_page: Callable[..., Page]
 ) -> None:
     page = open_page(Path(optimize("-s", cheat, *GRID)["page"]).resolve())
@@ -159,7 +159,7 @@ def test_the_page_of_an_optimization_whose_best_cheats_has_the_red_bar(
     assert page.complaints() == []
 
 
-def test_the_page_of_an_honest_optimization_has_no_bar(
+def test_the_page_of_a_clean_optimization_has_no_bar(
     optimize: Run, open_page: Callable[..., Page]
 ) -> None:
     page = open_page(Path(optimize("-s", "rsi", "--param", "period=9,14")["page"]).resolve())

@@ -50,7 +50,7 @@ def same(document: dict[str, Any], result: SimulationResult) -> None:
     assert document["candles"] == len(result.candles)
 
 
-def test_the_result_is_the_engines_on_the_same_candles(
+def test_the_result_equals_the_engines_on_the_same_candles(
     backtest_json: Run, candles: Candles
 ) -> None:
     document = backtest_json("--param", "buy=35", "--param", "sell=65").document
@@ -118,7 +118,7 @@ def test_the_settings_of_the_account_are_what_the_engine_trades_by(
     )
 
 
-def test_a_range_is_traded_alone_and_warmed_up_by_what_lies_before(
+def test_only_the_range_is_traded_and_the_candles_before_it_are_the_warm_up(
     backtest_json: Run, candles: Candles
 ) -> None:
     document = backtest_json("--from", "2024-02-01", "--to", "2024-04-01").document
@@ -131,7 +131,7 @@ def test_a_range_is_traded_alone_and_warmed_up_by_what_lies_before(
     assert not any("warm-up" in note for note in document["notes"])
 
 
-def test_a_size_that_looks_further_back_than_the_strategy_is_known_from_the_first_candle(
+def test_a_sizing_with_a_longer_lookback_than_the_strategy_works_from_the_first_candle(
     backtest_json: Run, candles: Candles, folder: Path
 ) -> None:
     (folder / "far.yaml").write_text(
@@ -149,12 +149,12 @@ def test_a_size_that_looks_further_back_than_the_strategy_is_known_from_the_firs
     assert trade["amount"] * trade["entry_price"] * 1.001 == pytest.approx(spent)
 
 
-def test_a_warm_up_that_is_too_short_is_stated(backtest_json: Run) -> None:
+def test_a_warm_up_that_is_too_short_is_printed(backtest_json: Run) -> None:
     notes = backtest_json("--from", "2024-01-02").document["notes"]
     assert any(note.startswith("only 24 candles of warm-up") for note in notes)
 
 
-def test_trading_rules_are_applied_unless_none_are_chosen(
+def test_trading_rules_are_applied_unless_the_setting_is_none(
     backtest_json: Run, database: Path, candles: Candles
 ) -> None:
     with open_store(database, create=False) as store:
@@ -175,13 +175,13 @@ def test_an_invented_market_is_called_invented(backtest_json: Run) -> None:
     assert "this market is invented by the simulator" in backtest_json().document["notes"]
 
 
-def test_a_run_without_a_trade_is_a_result_too(backtest_json: Run) -> None:
+def test_a_run_without_a_trade_has_a_result(backtest_json: Run) -> None:
     document = backtest_json("--param", "buy=1", "--param", "sell=99").document
     assert document["trades"] == []
     assert document["metrics"]["final_equity"] == 10_000.0
 
 
-def test_a_forming_candle_that_a_trader_left_is_not_the_end_of_the_range(
+def test_a_forming_candle_left_by_a_trader_is_not_part_of_the_range(
     backtest_json: Run, database: Path
 ) -> None:
     with open_store(database, create=False) as store:
@@ -198,7 +198,7 @@ def delete(database: Path, start: int, end: int) -> None:
         )
 
 
-def test_a_gap_is_refused_with_the_command_that_repairs_it(
+def test_a_gap_is_refused_with_the_command_that_fills_it(
     backtest_json: Run, database: Path
 ) -> None:
     delete(database, START + 240 * HOUR, START + 243 * HOUR)
@@ -218,14 +218,14 @@ def test_a_gap_outside_the_range_does_not_matter(backtest_json: Run, database: P
     assert backtest_json("--from", "2024-02-01").document["unexplained_gaps"] == 0
 
 
-def test_an_allowed_gap_is_stated(backtest_json: Run, database: Path) -> None:
+def test_an_allowed_gap_is_printed(backtest_json: Run, database: Path) -> None:
     delete(database, START + 240 * HOUR, START + 243 * HOUR)
     document = backtest_json("--allow-gaps").document
     assert (document["unexplained_gaps"], document["candles"]) == (3, 120 * 24 - 3)
     assert "3 candles missing, cause unknown (--allow-gaps)" in document["notes"]
 
 
-def test_an_unproven_gap_is_refused_until_a_second_answer(
+def test_an_unproven_gap_is_refused_until_a_second_response(
     backtest_json: Run, database: Path
 ) -> None:
     start, end = START + 240 * HOUR, START + 243 * HOUR
@@ -238,7 +238,7 @@ def test_an_unproven_gap_is_refused_until_a_second_answer(
     assert expected in ended.err
 
 
-def test_only_remedies_that_can_work_are_named(
+def test_only_commands_that_can_help_are_proposed(
     backtester: Run, tmp_path: Path, candles: Candles
 ) -> None:
     path = tmp_path / "kraken.db"
@@ -255,7 +255,7 @@ def test_only_remedies_that_can_work_are_named(
     assert "gaps --accept FROM..TO --because REASON" in backtester(*flags).err
 
 
-def test_an_accepted_gap_is_stated_with_its_reason(backtest_json: Run, database: Path) -> None:
+def test_an_accepted_gap_is_printed_with_its_reason(backtest_json: Run, database: Path) -> None:
     start, end = START + 240 * HOUR, START + 243 * HOUR
     delete(database, start, end)
     with open_store(database, create=False) as store:
@@ -265,7 +265,7 @@ def test_an_accepted_gap_is_stated_with_its_reason(backtest_json: Run, database:
     assert (document["known_outages"], document["unexplained_gaps"]) == (3, 0)
 
 
-def test_an_outage_of_the_exchange_is_stated_and_no_reason_to_refuse(
+def test_an_outage_of_the_exchange_is_printed_and_not_refused(
     backtest_json: Run, database: Path
 ) -> None:
     start, end = START + 240 * HOUR, START + 243 * HOUR
@@ -277,7 +277,7 @@ def test_an_outage_of_the_exchange_is_stated_and_no_reason_to_refuse(
     assert "3 candles missing because the exchange has none there" in document["notes"]
 
 
-def test_a_report_is_written_that_needs_no_network(backtester: Run, database: Path) -> None:
+def test_the_written_report_needs_no_network(backtester: Run, database: Path) -> None:
     del database
     ended = backtester("--exchange", "simulator", "--to", "2024-02-01")
     assert (ended.code, ended.err) == (0, "")
@@ -300,7 +300,7 @@ def test_the_report_goes_to_the_path_of_its_flag(backtester: Run, database: Path
     assert not Path("data/runs").exists()
 
 
-def test_a_run_for_json_without_a_report_leaves_the_folder_as_it_was(
+def test_a_json_run_without_a_report_writes_no_file(
     backtest_json: Run, database: Path
 ) -> None:
     before = database.read_bytes()

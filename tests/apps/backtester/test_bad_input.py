@@ -91,7 +91,7 @@ def check(ended: Any, code: int, words: str) -> None:
         ("--db none.db", 4, "none.db does not exist; fill it first: uv run backfiller"),
     ],
 )
-def test_bad_input_is_one_line_and_changes_nothing(
+def test_invalid_input_prints_one_line_and_changes_nothing(
     backtest_json: Run, folder: Path, arguments: str, code: int, words: str
 ) -> None:
     (folder / "notes.txt").write_text("no database " * 200)
@@ -120,7 +120,7 @@ def test_bad_input_is_one_line_and_changes_nothing(
         ("strategy: {parameters: {period: 1}}", "strategy rsi: period must be 2 to 500, found 1"),
     ],
 )
-def test_a_bad_value_of_a_file_names_the_file_and_the_line_and_ends_with_3(
+def test_an_invalid_value_in_a_file_names_file_and_line_and_exits_with_3(
     backtest_json: Run, folder: Path, line: str, words: str
 ) -> None:
     (folder / "mine.yaml").write_text(f"check: false\n{line}\n")
@@ -152,7 +152,7 @@ def test_an_empty_flag_is_refused_rather_than_taken_for_the_default(
     )
 
 
-def test_a_bad_value_of_the_environment_names_the_variable(
+def test_an_invalid_value_in_the_environment_names_the_variable(
     backtest_json: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BACKTESTER__TRADING_RULES", "reel")
@@ -163,7 +163,7 @@ def test_a_bad_value_of_the_environment_names_the_variable(
     )
 
 
-def test_a_flag_that_does_not_fit_a_file_is_the_flags_fault(
+def test_a_conflict_of_a_flag_with_a_file_names_the_flag(
     backtest_json: Run, folder: Path
 ) -> None:
     (folder / "mine.yaml").write_text("timeframe: 1h\n")
@@ -213,7 +213,7 @@ def test_what_a_strategy_prints_goes_to_stderr_and_leaves_the_document_whole(
     assert printed.count("evaluated") == 1
 
 
-def test_a_missing_database_is_answered_with_the_command_that_fills_it(
+def test_a_missing_database_is_reported_with_the_command_that_fills_it(
     backtester: Run, folder: Path
 ) -> None:
     ended = backtester("--symbol", "ETH/USDT", "--db", "my data/x.db")
@@ -226,11 +226,11 @@ def test_a_missing_database_is_answered_with_the_command_that_fills_it(
     assert contents(folder) == {}
 
 
-def test_a_wrong_range_is_named_before_the_database_is_looked_for(backtester: Run) -> None:
+def test_an_invalid_range_is_reported_before_the_database_is_opened(backtester: Run) -> None:
     check(backtester("--from", "2024-02-01", "--to", "2024-01-01"), 2, "is not after from")
 
 
-def test_a_report_that_cannot_be_written_is_named(
+def test_a_report_path_that_cannot_be_written_is_named(
     backtester: Run, database: Path, folder: Path
 ) -> None:
     del database
@@ -241,7 +241,7 @@ def test_a_report_that_cannot_be_written_is_named(
     assert contents(folder) == before
 
 
-def test_a_gap_that_kraken_no_longer_serves_needs_a_file(backtester: Run, folder: Path) -> None:
+def test_a_gap_that_kraken_no_longer_serves_is_refused_with_the_import_command(backtester: Run, folder: Path) -> None:
     rows = [Candle(START + at * HOUR, 1.0, 1.0, 1.0, 1.0, 1.0) for at in range(60) if at != 30]
     with open_store(folder / "k.db", create=True) as store:
         key = SeriesKey("kraken", "MINA/EUR", "1h")

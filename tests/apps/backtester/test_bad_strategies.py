@@ -138,7 +138,7 @@ def one_line(ended: tuple[int, str, str], code: int, name: str, words: tuple[str
 
 
 @pytest.mark.parametrize("what", BODIES)
-def test_a_strategy_that_cannot_be_used_is_reported_in_one_line(
+def test_an_unusable_strategy_is_reported_in_one_line(
     folder: Path, database: Path, what: str
 ) -> None:
     del database
@@ -155,7 +155,7 @@ def test_a_strategy_that_cannot_be_used_is_reported_in_one_line(
         ("perod=5", "has no parameter 'perod'; did you mean 'period'?"),
     ],
 )
-def test_a_parameter_that_cannot_be_is_refused(
+def test_an_invalid_parameter_is_refused(
     folder: Path, database: Path, run: Run, parameter: str, words: str
 ) -> None:
     del database
@@ -183,7 +183,7 @@ def spoil(database: Path, values: str) -> None:
         ("volume = -3", "volume is out of range"),
     ],
 )
-def test_a_row_that_no_table_takes_is_not_traded(
+def test_a_row_that_breaks_a_rule_of_the_table_is_not_traded(
     database: Path, run: Run, values: str, fault: str
 ) -> None:
     spoil(database, values)
@@ -191,7 +191,7 @@ def test_a_row_that_no_table_takes_is_not_traded(
 
 
 @pytest.mark.parametrize("column", ["open", "high", "low", "close", "volume"])
-def test_a_stored_value_that_is_no_number_is_named_by_its_candle(
+def test_a_stored_value_that_is_not_a_number_is_reported_with_its_candle(
     database: Path, run: Run, column: str
 ) -> None:
     spoil(database, f"{column} = 9e999")

@@ -88,7 +88,7 @@ def test_the_result_the_report_and_the_saved_run_name_the_benchmark(
     assert explained.code == 0, explained.err
 
 
-def test_a_run_without_these_settings_names_neither(database: Path, backtester: Run) -> None:
+def test_a_run_without_benchmark_and_rate_names_neither(database: Path, backtester: Run) -> None:
     ended = backtester(*SIM, "--no-save")
     assert "benchmark" not in ended.out
     assert "risk-free" not in ended.out
@@ -129,7 +129,7 @@ def test_the_rate_lowers_the_ratios_of_a_backtest_and_of_an_optimization_alike(
         (("--risk-free-rate", "4"), 2, "--risk-free-rate must be above -1 and under 1"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_used_is_one_line(
+def test_an_invalid_benchmark_or_rate_prints_one_line(
     database: Path, backtester: Run, flags: tuple[str, ...], code: int, text: str
 ) -> None:
     ended = backtester(*SIM, *flags)
@@ -146,7 +146,7 @@ def test_an_optimization_takes_no_benchmark_flag(database: Path, backtester: Run
     )
 
 
-def test_the_python_functions_take_both(database: Path) -> None:
+def test_the_python_functions_take_benchmark_and_risk_free_rate(database: Path) -> None:
     candles = ot.load_candles("BTC/USDT", "1d", exchange="simulator")
     run = ot.backtest("rsi", candles, benchmark="ETH/USDT", risk_free_rate=0.1, check=False)
     plain = ot.backtest("rsi", candles, check=False)

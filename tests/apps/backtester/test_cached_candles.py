@@ -21,7 +21,7 @@ def result(backtest_json: Run, *arguments: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("span", [(), ("--from", "2024-02-01", "--to", "2024-03-05")])
-def test_a_run_from_the_cache_is_the_run_from_the_rows(
+def test_a_run_from_cached_candles_equals_the_run_from_rows(
     backtest_json: Run, database: Path, span: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with open_store(database, create=False) as store, store.write() as connection:

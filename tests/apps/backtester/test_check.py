@@ -73,12 +73,12 @@ def check(backtester: Run, database: Path) -> Run:
     return run
 
 
-def test_a_clean_strategy_ends_with_one_line(check: Run) -> None:
+def test_the_check_of_a_clean_strategy_prints_one_line(check: Run) -> None:
     ended = check("--strategy", "sma_cross", "--param", "slow=30", "--from", "2024-02-01")
     assert (ended.code, ended.out, ended.err) == (0, "bias check: passed, 2,136 bars\n", "")
 
 
-def test_a_look_ahead_exits_with_6_and_the_first_bar(check: Run, own: Callable[..., str]) -> None:
+def test_look_ahead_exits_with_6_and_names_the_first_bar(check: Run, own: Callable[..., str]) -> None:
     ended = check("--strategy", own(CHEAT))
     assert ended.code == 6
     assert ended.out.startswith("bias check: ")
@@ -97,7 +97,7 @@ def test_a_short_lookback_is_reported_with_the_smallest_that_agrees(
     assert "warm-up" in ended.err
 
 
-def test_a_check_for_json_is_one_document(check: Run, own: Callable[..., str]) -> None:
+def test_a_check_with_json_prints_one_document(check: Run, own: Callable[..., str]) -> None:
     ended = check("--strategy", own(SHORT), "--json")
     document = json.loads(ended.out)
     assert (ended.code, document["clean"]) == (6, False)
@@ -106,7 +106,7 @@ def test_a_check_for_json_is_one_document(check: Run, own: Callable[..., str]) -
     assert document["bars"] == document["bars_checked"] == 2_880
 
 
-def test_a_backtest_of_a_long_range_states_what_a_look_at_some_bars_found(
+def test_a_backtest_of_a_long_range_prints_the_result_of_a_sampled_check(
     backtest_json: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sampled_check, "WHOLE_BARS", 2_879)
@@ -119,7 +119,7 @@ def test_a_backtest_of_a_long_range_states_what_a_look_at_some_bars_found(
 
 
 @pytest.mark.usefixtures("checks_all_bars")
-def test_every_backtest_states_what_its_check_found(
+def test_every_backtest_prints_the_result_of_its_check(
     backtest_json: Run, own: Callable[..., str]
 ) -> None:
     assert backtest_json("--param", "period=9").document["check"] == {
@@ -138,7 +138,7 @@ def test_every_backtest_states_what_its_check_found(
     assert "(look-ahead): do not trust this result" in cheated["text"]
 
 
-def test_a_backtest_that_was_not_checked_states_it(backtest_json: Run) -> None:
+def test_an_unchecked_backtest_is_printed_as_unchecked(backtest_json: Run) -> None:
     printed = backtest_json("--no-check").document["check"]
     assert (printed["clean"], printed["bars_checked"], printed["first_bad_bar"]) == (None, 0, None)
     assert printed["text"] == (
@@ -147,7 +147,7 @@ def test_a_backtest_that_was_not_checked_states_it(backtest_json: Run) -> None:
 
 
 @pytest.mark.usefixtures("checks_all_bars")
-def test_the_check_of_several_symbols_is_that_of_all(
+def test_a_check_of_several_symbols_checks_each_of_them(
     backtest_json: Run, own: Callable[..., str], database: Path
 ) -> None:
     with open_store(database, create=False) as store, store.write() as connection:
@@ -165,19 +165,19 @@ def test_the_check_of_several_symbols_is_that_of_all(
     assert backtest_json(*flags, "--no-check").document["check"]["clean"] is None
 
 
-def test_what_a_backtest_refuses_a_check_refuses_too(check: Run) -> None:
+def test_a_check_refuses_what_a_backtest_refuses(check: Run) -> None:
     ended = check("--from", "2030-01-01")
     assert (ended.code, ended.out) == (4, "")
     assert "nothing is stored of simulator BTC/USDT 1h from 2030-01-01" in ended.err
 
 
-def test_an_unknown_flag_of_a_check_is_named(check: Run) -> None:
+def test_an_unknown_flag_of_check_is_named(check: Run) -> None:
     ended = check("--stratgy", "rsi")
     assert ended.code == 2
     assert "No such option: --stratgy" in ended.err
 
 
-def test_larger_candles_are_built_from_stored_ones_and_the_result_states_it(
+def test_higher_timeframe_candles_are_built_from_stored_candles_and_the_result_states_this(
     backtest_json: Run, check: Run, own: Callable[..., str]
 ) -> None:
     document = backtest_json("--strategy", own(DAILY, ("1d",)), "--from", "2024-02-01").document
@@ -188,7 +188,7 @@ def test_larger_candles_are_built_from_stored_ones_and_the_result_states_it(
     assert check("--strategy", "own").code == 0
 
 
-def test_larger_candles_that_are_stored_are_taken_as_they_are(
+def test_stored_candles_of_the_higher_timeframe_are_used_unchanged(
     backtest_json: Run, own: Callable[..., str], database: Path, candles: Candles
 ) -> None:
     built = backtest_json("--strategy", own(DAILY, ("1d",))).document
@@ -210,7 +210,7 @@ def test_a_day_that_has_not_closed_is_seen_by_the_check(
     assert "look-ahead" in ended.err
 
 
-def test_a_timeframe_that_is_not_larger_is_refused(
+def test_a_timeframe_that_is_not_higher_is_refused(
     backtest_json: Run, own: Callable[..., str]
 ) -> None:
     ended = backtest_json("--strategy", own("candles.close", ("15m",)))
@@ -224,7 +224,7 @@ def without_hour_30(database: Path, candles: Candles) -> None:
         connection.execute("DELETE FROM ohlcv_data WHERE timestamp = ?", (hour,))
 
 
-def test_a_day_that_the_warm_up_lacks_is_stated(
+def test_a_day_that_is_missing_in_the_warm_up_is_printed(
     backtest_json: Run, own: Callable[..., str], database: Path, candles: Candles
 ) -> None:
     without_hour_30(database, candles)
@@ -266,7 +266,7 @@ SOME_CHEATS = (
 
 
 @pytest.mark.parametrize("how", SOME_CHEATS)
-def test_a_backtest_and_a_full_check_call_a_cheat_by_one_name(
+def test_a_backtest_and_a_full_check_report_look_ahead_by_the_same_name(
     backtest_json: Run, check: Run, cheating: Callable[[str], str], how: str
 ) -> None:
     body, kind = CHEATS[how]

@@ -20,7 +20,7 @@ def check(backtester: Run, database: Path, monkeypatch: pytest.MonkeyPatch) -> R
     return lambda *arguments: backtester("check", *STRATEGY, *arguments)
 
 
-def test_a_part_of_a_long_range_is_stated_and_is_the_same_each_time(check: Run) -> None:
+def test_the_sample_of_a_long_range_is_printed_and_equal_in_every_run(check: Run) -> None:
     ended = check()
     first, second = ended.out.splitlines()
     moment = r"2024-\d\d-\d\d \d\d:00"
@@ -31,16 +31,16 @@ def test_a_part_of_a_long_range_is_stated_and_is_the_same_each_time(check: Run) 
     assert check().out == ended.out
 
 
-def test_all_bars_are_checked_where_they_are_requested(check: Run) -> None:
+def test_all_bars_are_checked_on_request(check: Run) -> None:
     assert check("--all").out == "bias check: passed, 2,880 bars\n"
 
 
-def test_the_document_states_the_part(check: Run) -> None:
+def test_the_document_states_the_size_of_the_sample(check: Run) -> None:
     part, whole = (json.loads(check("--json", *more).out) for more in ((), ("--all",)))
     assert (part["bars_checked"], part["bars"]) == (500, 2_880)
     assert part["to"] - part["from"] == 499 * 3_600
     assert (whole["bars_checked"], whole["bars"]) == (2_880, 2_880)
 
 
-def test_other_candles_choose_another_part(check: Run) -> None:
+def test_other_candles_give_another_sample(check: Run) -> None:
     assert check("--to", "2024-04-01").out.splitlines()[0] != check().out.splitlines()[0]

@@ -55,7 +55,7 @@ def maker(folder: Path, body: str) -> StrategyMaker:
 
 
 @pytest.mark.parametrize("what", BODIES)
-def test_processes_find_what_one_process_finds(tmp_path: Path, data: CheckData, what: str) -> None:
+def test_several_processes_find_the_same_as_one_process(tmp_path: Path, data: CheckData, what: str) -> None:
     make, bars = maker(tmp_path, BODIES[what]), np.arange(len(data.candles))
     reports: list[int] = []
     alone = check_strategy(make, data, bars)
@@ -77,7 +77,7 @@ def test_a_killed_process_changes_nothing(tmp_path: Path, data: CheckData) -> No
     assert check_strategy(make, data, bars, evaluate=evaluate_windows_parallel(2)).is_clean
 
 
-def test_few_bars_are_not_worth_a_process(
+def test_few_bars_start_no_further_process(
     tmp_path: Path, data: CheckData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make, bars = maker(tmp_path, BODIES["clean"]), np.arange(100, 300)

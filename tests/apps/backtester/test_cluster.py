@@ -85,7 +85,7 @@ def command_of(pid: int) -> bytes:
     return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
-def test_results_equal_those_of_this_computer_to_the_byte(
+def test_results_of_a_cluster_equal_local_results_byte_for_byte(
     optimize: Run, folder: Path, tmp_path: Path
 ) -> None:
     local = optimize(*GRID, *ALL)
@@ -101,7 +101,7 @@ def test_results_equal_those_of_this_computer_to_the_byte(
         assert found["results"] == local["results"]
 
 
-def test_a_walk_forward_and_a_metric_of_ones_own_are_evaluated_too(
+def test_a_cluster_evaluates_a_walk_forward_and_a_user_metric(
     optimize: Run, folder: Path
 ) -> None:
     path = folder / "user" / "metrics" / "own.py"
@@ -122,7 +122,7 @@ def slow(folder: Path) -> tuple[str, ...]:
     return ("--strategy", "slow.py:Slow", "--param", "period=2:30")
 
 
-def test_a_combination_that_kills_its_worker_costs_only_itself(
+def test_a_combination_that_kills_its_worker_loses_no_other_result(
     optimize: Run, folder: Path, slow: tuple[str, ...]
 ) -> None:
     with cluster(folder) as (address, _, _):
@@ -189,7 +189,7 @@ def wait_for_results(folder: Path, count: int) -> Path:
         time.sleep(0.02)
 
 
-def test_a_worker_with_other_code_is_not_used(
+def test_a_worker_with_different_code_is_not_used(
     backtester: Run, optimize: Run, folder: Path, tmp_path: Path, slow: tuple[str, ...]
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
@@ -219,7 +219,7 @@ def refused(backtester: Run, database: Path) -> Callable[..., str]:
     return run
 
 
-def test_a_scheduler_that_is_not_there_or_has_other_certificates_is_one_line(
+def test_an_unreachable_scheduler_or_wrong_certificates_print_one_line(
     refused: Callable[..., str], folder: Path, tmp_path: Path
 ) -> None:
     optimization = ("optimize", "--exchange", "simulator", *GRID, *ALL)

@@ -80,7 +80,7 @@ def monthly_cells(page: str) -> list[str]:
 
 @pytest.mark.parametrize("outages", [(), (("BTC/USDT", 100),), (("BTC/USDT", 9), ("ETH/USDT", 7))])
 @pytest.mark.parametrize("symbols", ORDERS)
-def test_every_form_of_a_result_is_of_one_range(
+def test_every_output_of_a_result_has_the_common_range(
     database: Path, backtester: Run, symbols: tuple[str, ...], outages: tuple[tuple[str, int], ...]
 ) -> None:
     for symbol, bar in outages:
@@ -127,7 +127,7 @@ def test_every_form_of_a_result_is_of_one_range(
     assert "it has 2024-01-05 00:00 to 2024-02-20 00:00 UTC" in after.err
 
 
-def test_the_order_of_the_symbols_decides_nothing_but_ties(database: Path, backtester: Run) -> None:
+def test_the_order_of_the_symbols_decides_only_between_simultaneous_entries(database: Path, backtester: Run) -> None:
     without(database, "ETH/USDT", 11)
     # Who buys first of one moment changes nothing where each order costs the same.
     flags = ("--sizing", "quote_amount=1000", "--json")
@@ -142,7 +142,7 @@ def test_the_order_of_the_symbols_decides_nothing_but_ties(database: Path, backt
 
 
 @pytest.mark.parametrize("symbols", ORDERS)
-def test_a_note_states_which_symbol_decided_the_range_and_how_to_fetch_the_rest(
+def test_a_note_names_the_symbol_that_limits_the_range_and_the_command_to_extend_it(
     database: Path, backtester: Run, symbols: tuple[str, ...]
 ) -> None:
     notes = backtester(*SIM, *named(symbols), "--json").document["notes"]
@@ -156,7 +156,7 @@ def test_a_note_states_which_symbol_decided_the_range_and_how_to_fetch_the_rest(
 
 
 @pytest.mark.parametrize("symbols", ORDERS)
-def test_a_range_that_is_named_and_not_covered_by_one_symbol_is_refused(
+def test_a_requested_range_that_one_symbol_does_not_cover_is_refused(
     database: Path, backtester: Run, symbols: tuple[str, ...]
 ) -> None:
     ended = backtester(*SIM, *named(symbols), "--to", "2024-03-01")
@@ -177,7 +177,7 @@ def test_symbols_without_a_candle_in_common_are_refused(
     )
 
 
-def test_a_moment_that_one_symbol_lacks_is_explained_for_the_others(
+def test_explain_shows_only_the_symbols_that_have_the_candle(
     database: Path, backtester: Run
 ) -> None:
     without(database, "BTC/USDT", 100)
@@ -189,7 +189,7 @@ def test_a_moment_that_one_symbol_lacks_is_explained_for_the_others(
 
 
 @pytest.mark.parametrize("symbols", ORDERS)
-def test_a_last_row_that_nothing_proves_closed_is_left_out_where_its_symbol_ends_the_range(
+def test_an_unproven_last_row_is_left_out_if_its_symbol_ends_the_range(
     database: Path, backtester: Run, symbols: tuple[str, ...]
 ) -> None:
     with open_store(database, create=False) as store, store.write() as connection:

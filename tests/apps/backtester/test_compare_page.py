@@ -31,7 +31,7 @@ def data_of(page: str) -> dict[str, Any]:
     return json.loads(re.findall(r'<script[^>]*id="data"[^>]*>(.*?)</script>', page)[0])
 
 
-def test_the_page_has_the_lines_and_numbers_of_the_saved_runs(
+def test_the_page_shows_curves_and_numbers_of_the_saved_runs(
     runs: list[Any], backtester: Run, open_page: Callable[..., Page]
 ) -> None:
     ids = [run.id for run in runs]
@@ -79,7 +79,7 @@ def test_six_runs_are_refused_and_nothing_is_written(runs: list[Any], backtester
     assert not Path(PAGE).exists()
 
 
-def test_a_file_that_is_no_page_is_not_replaced(runs: list[Any], backtester: Run) -> None:
+def test_a_file_that_is_not_a_report_is_not_replaced(runs: list[Any], backtester: Run) -> None:
     Path("notes.txt").write_text("mine")
     ended = backtester("compare", *(run.id for run in runs), "--report", "notes.txt")
     assert ended.code != 0
@@ -87,7 +87,7 @@ def test_a_file_that_is_no_page_is_not_replaced(runs: list[Any], backtester: Run
     assert Path("notes.txt").read_text() == "mine"
 
 
-def test_a_damaged_run_is_one_line_and_no_page(runs: list[Any], backtester: Run) -> None:
+def test_a_damaged_run_prints_one_line_and_writes_no_page(runs: list[Any], backtester: Run) -> None:
     (runs[1].folder / EQUITY).write_bytes(b"no array")
     ended = backtester("compare", *(run.id for run in runs), "--report", PAGE)
     assert (ended.code, ended.out) == (4, "")

@@ -41,7 +41,7 @@ def named(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_the_line_of_the_trader_states_what_was_not_met_and_what_was(named: str):
+def test_the_decision_line_states_which_conditions_were_met_and_which_not(named: str):
     strategy, candles = load_strategy(named), random_candles(50, seed=1)
     signals = evaluate_strategy(strategy, candles)
     for index in range(50):
@@ -54,7 +54,7 @@ def test_the_line_of_the_trader_states_what_was_not_met_and_what_was(named: str)
         assert f"; met: {met}; close " in line or not (met and missing)
 
 
-def test_explain_and_the_trades_name_the_conditions(
+def test_explain_and_the_list_of_trades_name_the_conditions(
     backtest_json: Run, backtester: Run, named: str
 ):
     document = backtest_json("-s", named).document
@@ -74,7 +74,7 @@ def test_explain_and_the_trades_name_the_conditions(
     "conditions",
     ["5", "{'x': np.zeros(len(falls))}", "{'x': falls[1:]}", "{7: falls}"],
 )
-def test_a_condition_that_is_none_is_refused(tmp_path: Path, conditions: str):
+def test_an_invalid_condition_is_refused(tmp_path: Path, conditions: str):
     path = tmp_path / "bad.py"
     path.write_text(SOURCE.replace('{"falls": falls, "even": even}', conditions))
     with pytest.raises(Exception, match="strategy named returned condition"):

@@ -28,7 +28,7 @@ COSTS = {
 
 
 @pytest.mark.parametrize("what", COSTS)
-def test_the_second_return_is_that_of_a_run_without_costs(backtest_json: Run, what: str) -> None:
+def test_the_return_without_costs_equals_that_of_a_run_without_costs(backtest_json: Run, what: str) -> None:
     flags = ("--no-check", "--trading-rules", "none", *COSTS[what])
     document = backtest_json(*flags).document
     # Of two equal flags the last one counts.
@@ -52,12 +52,12 @@ def test_the_line_below_the_heading_has_both_returns_and_the_costs(
     assert line in Path("page.html").read_text(encoding="utf-8")
 
 
-def test_an_account_without_costs_has_no_such_line(database: Path, backtester: Run) -> None:
+def test_an_account_without_costs_has_no_line_about_costs(database: Path, backtester: Run) -> None:
     ended = backtester(*SIM, *FREE, "--no-save")
     assert "costs" not in ended.out
 
 
-def test_the_representation_in_python_has_both_returns(database: Path) -> None:
+def test_the_repr_of_a_result_has_both_returns(database: Path) -> None:
     candles = ot.load_candles("BTC/USDT", "1h", exchange="simulator", allow_gaps=True)
     run = ot.backtest("rsi", candles, check=False, account=ot.Account(slippage=5))
     free = ot.backtest("rsi", candles, check=False, account=ot.Account(fee=0))

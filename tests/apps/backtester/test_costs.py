@@ -112,7 +112,7 @@ def test_the_document_has_median_and_90th_percentile_of_the_spread(
     spreads=st.lists(st.floats(0.001, 900), min_size=100, max_size=160),
     mid=st.sampled_from([1e-7, 0.3, 64_000.0]),
 )
-def test_the_measured_spread_is_that_of_a_plain_loop(
+def test_the_measured_spread_equals_that_of_a_plain_loop(
     tmp_path_factory: pytest.TempPathFactory, spreads: list[float], mid: float
 ) -> None:
     path = tmp_path_factory.mktemp("spreads") / "one.db"
@@ -137,7 +137,7 @@ def test_the_measured_spread_is_that_of_a_plain_loop(
         assert found == pytest.approx(low + (high - low) * (place - int(place)), rel=1e-9)
 
 
-def test_the_table_has_the_formula_the_numbers_and_what_a_market_order_pays(
+def test_the_table_has_formula_and_numbers_and_the_cost_of_a_market_order(
     backtester: Run, folder: Path
 ) -> None:
     del folder
@@ -160,7 +160,7 @@ def test_the_table_has_the_formula_the_numbers_and_what_a_market_order_pays(
     )
 
 
-def test_the_example_of_the_page_is_what_is_printed(
+def test_the_example_in_the_docs_equals_the_output(
     backtester: Run, folder: Path, repository: Path
 ) -> None:
     """A day of tickers: a spread of one price step, and of two in every eighth second."""
@@ -212,7 +212,7 @@ def test_tickers_without_a_bid_below_the_ask_are_left_out_and_counted(
     assert measured["median_bps"] == pytest.approx(3, rel=1e-9)
 
 
-def test_the_written_setting_is_what_the_next_backtest_charges_whatever_is_stored_later(
+def test_a_written_spread_is_charged_by_backtests_even_if_later_tickers_are_stored(
     backtester: Run, database: Path
 ) -> None:
     store_tickers([quote(7.0)] * 100, path=database)
@@ -228,7 +228,7 @@ def test_the_written_setting_is_what_the_next_backtest_charges_whatever_is_store
     assert first["trades"] != free["trades"]
 
 
-def test_one_line_of_the_users_file_is_changed(
+def test_only_one_line_of_the_users_settings_file_is_changed(
     backtester: Run, folder: Path, repository: Path
 ) -> None:
     text = (repository / "config/backtester.yaml").read_text(encoding="utf-8")
@@ -252,7 +252,7 @@ def test_one_line_of_the_users_file_is_changed(
     assert [*contents(folder)] == [str(OWN)]
 
 
-def test_without_a_file_of_the_user_a_copy_of_the_default_file_is_made(
+def test_without_a_users_settings_file_the_default_file_is_copied(
     backtester: Run, folder: Path, repository: Path
 ) -> None:
     text = (repository / "config/backtester.yaml").read_text(encoding="utf-8")
@@ -268,7 +268,7 @@ def test_without_a_file_of_the_user_a_copy_of_the_default_file_is_made(
     assert sorted(contents(folder)) == ["config/backtester.yaml", str(OWN)]
 
 
-def test_the_file_of_config_is_the_one_that_is_changed(backtester: Run, folder: Path) -> None:
+def test_the_file_named_by_config_is_changed(backtester: Run, folder: Path) -> None:
     own_file("symbol: BTC/USDT\n")
     other = folder / "other.yaml"
     other.write_text("account: {cash: 500}  # small\n")
@@ -332,7 +332,7 @@ def test_one_symbol_of_several_without_tickers_changes_nothing(
     assert contents(folder) == {}
 
 
-def test_a_missing_database_is_named_and_not_made(backtester: Run, folder: Path) -> None:
+def test_a_missing_database_is_reported_and_not_created(backtester: Run, folder: Path) -> None:
     ended = backtester("costs", "--db", "data/none.db", "--write")
     refused(ended, 4, "data/none.db does not exist; a trader stores bid and ask while it runs: ")
     assert ended.err.endswith(
@@ -341,13 +341,13 @@ def test_a_missing_database_is_named_and_not_made(backtester: Run, folder: Path)
     assert [*folder.rglob("*")] == []
 
 
-def test_a_file_that_is_no_database_is_named(backtester: Run, folder: Path) -> None:
+def test_a_file_that_is_not_a_database_is_reported(backtester: Run, folder: Path) -> None:
     (folder / "notes.db").write_text("not a database, but some text in it")
     refused(backtester("costs", "--db", "notes.db", "--write"), 4, "notes.db is not a SQLite")
     assert [*contents(folder)] == ["notes.db"]
 
 
-def test_a_spread_that_no_account_can_have_is_measured_and_not_written(
+def test_a_spread_outside_the_bounds_of_the_setting_is_measured_and_not_written(
     backtester: Run, folder: Path
 ) -> None:
     store_tickers([(1.0, 1_000.0)] * 100)
@@ -370,7 +370,7 @@ def test_a_spread_that_no_account_can_have_is_measured_and_not_written(
         ),
     ],
 )
-def test_a_settings_file_that_cannot_be_changed_stays(
+def test_a_settings_file_that_cannot_be_edited_stays_unchanged(
     backtester: Run, folder: Path, text: str, error: str
 ) -> None:
     own_file(text)
@@ -380,7 +380,7 @@ def test_a_settings_file_that_cannot_be_changed_stays(
     assert contents(folder) == before
 
 
-def test_a_settings_file_without_write_permission_stays(backtester: Run, folder: Path) -> None:
+def test_a_settings_file_without_write_permission_stays_unchanged(backtester: Run, folder: Path) -> None:
     own_file("account:\n  spread_bps: 5\n").chmod(0o444)
     store_tickers([quote(3.0)] * 100)
     before = contents(folder)

@@ -27,7 +27,7 @@ def commands(page: Path) -> list[list[str]]:
     return [shlex.split(line) for line in lines]
 
 
-def test_the_page_about_strategies_is_true(backtester: Run, folder: Path, repository: Path) -> None:
+def test_the_statements_of_the_page_about_strategies_hold(backtester: Run, folder: Path, repository: Path) -> None:
     page = repository / "docs" / "strategies.md"
     assert len(written(page, folder)) == 3
     (fetch,) = re.findall(r"^uv run backfiller (.*)$", page.read_text(), re.MULTILINE)
@@ -57,7 +57,7 @@ def test_the_page_about_strategies_is_true(backtester: Run, folder: Path, reposi
         ("backtesting_py", "sma_pair"),
     ],
 )
-def test_a_strategy_of_the_docs_trades_and_is_clean(
+def test_a_strategy_of_the_docs_trades_and_passes_the_check(
     backtest_json: Run, backtester: Run, folder: Path, repository: Path, name: str, strategy: str
 ) -> None:
     written(repository / "docs" / f"{name}.md", folder)
@@ -72,7 +72,7 @@ def test_a_strategy_of_the_docs_trades_and_is_clean(
         *("custom_stoploss", "informative_pairs", "enter_tag", "exit_tag", "startup_candle_count"),
     ],
 )
-def test_what_a_freqtrade_user_has_is_mapped(repository: Path, word: str) -> None:
+def test_each_freqtrade_feature_on_the_page_has_its_equivalent(repository: Path, word: str) -> None:
     page = (repository / "docs" / "freqtrade.md").read_text()
     rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ")]
     (ours,) = [row[1] for row in rows if f"`{word}" in row[0]]
@@ -80,7 +80,7 @@ def test_what_a_freqtrade_user_has_is_mapped(repository: Path, word: str) -> Non
 
 
 @pytest.mark.parametrize("word", ["Shorts", "leverage", "DCA"])
-def test_what_a_freqtrade_user_will_miss_is_reported(repository: Path, word: str) -> None:
+def test_freqtrade_settings_without_an_equivalent_are_reported(repository: Path, word: str) -> None:
     page = (repository / "docs" / "freqtrade.md").read_text()
     assert word in page.partition("## What has no equivalent")[2]
 
@@ -90,7 +90,7 @@ def freqtrades_roi_price(open_price: float, roi: float, fee: float) -> float:
     return open_price * (1 + roi) * (1 + fee) / (1 - fee)
 
 
-def test_a_net_target_sells_where_freqtrades_roi_does(backtest_json: Run) -> None:
+def test_a_net_target_sells_at_the_price_of_freqtrades_roi(backtest_json: Run) -> None:
     roi, fee = 0.02, 0.001
     document = backtest_json(
         *("--trading-rules", "none", "--fee", str(fee), "--take-profit", str(roi), "--net-targets")
@@ -117,7 +117,7 @@ def test_the_bands_of_the_page_are_those_of_qtpylib(candles: Candles) -> None:
     assert np.allclose(bands.lower[19:], wanted[19:], rtol=1e-9)
 
 
-def test_the_command_of_the_page_runs_bband_rsi_as_freqtrade_does(
+def test_the_command_of_the_page_gives_freqtrades_trades_of_bband_rsi(
     backtest_json: Run, folder: Path, repository: Path
 ) -> None:
     page = repository / "docs" / "freqtrade.md"
@@ -132,7 +132,7 @@ def test_the_command_of_the_page_runs_bband_rsi_as_freqtrade_does(
     assert len(many["trades"]) > len(few["trades"]) > 0
 
 
-def test_the_script_of_the_page_fills_missing_candles_as_freqtrade_does(
+def test_the_script_of_the_page_fills_missing_candles_in_freqtrades_way(
     folder: Path, repository: Path
 ) -> None:
     written(repository / "docs" / "freqtrade.md", folder)

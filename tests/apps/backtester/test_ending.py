@@ -80,7 +80,7 @@ def is_gone(process_id: int) -> bool:
 
 @pytest.mark.parametrize(("number", "code"), CODES)
 @pytest.mark.parametrize(("command", "most"), COMMANDS)
-def test_a_signal_ends_it_in_one_line_with_its_processes(
+def test_a_signal_ends_the_program_and_its_processes_in_one_line(
     start: Start,
     tmp_path: Path,
     command: tuple[str, ...],
@@ -99,7 +99,7 @@ def test_a_signal_ends_it_in_one_line_with_its_processes(
 
 
 @pytest.mark.parametrize(("command", "most"), COMMANDS)
-def test_a_killed_one_takes_its_hanging_processes_with_it(
+def test_hanging_processes_end_with_their_killed_program(
     start: Start, tmp_path: Path, command: tuple[str, ...], most: int
 ) -> None:
     with start(*command, most=most) as program:
@@ -109,7 +109,7 @@ def test_a_killed_one_takes_its_hanging_processes_with_it(
         until(lambda: all(map(is_gone, hanging(tmp_path))))
 
 
-def test_the_processes_of_an_optimization_have_no_hand_on_its_lock(
+def test_worker_processes_of_an_optimization_do_not_hold_its_lock(
     start: Start, tmp_path: Path
 ) -> None:
     with start(*OPTIMIZE, most=10_000):
@@ -122,7 +122,7 @@ def test_the_processes_of_an_optimization_have_no_hand_on_its_lock(
         assert [name for name in opened if "optimizations" in name] == []
 
 
-def test_a_second_signal_ends_what_keeps_the_first(start: Start, tmp_path: Path) -> None:
+def test_a_second_signal_ends_a_program_that_is_stuck_after_the_first(start: Start, tmp_path: Path) -> None:
     keeping = """
 try:
     Path("begun").touch()
@@ -140,7 +140,7 @@ except BaseException:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_a_watch_that_is_ended_leaves_no_folder(
+def test_a_watch_leaves_no_folder_when_it_ends(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
@@ -169,7 +169,7 @@ def test_a_watch_under_nohup_outlives_a_hangup(start: Start, tmp_path: Path) -> 
         assert (program.ends(), program.lines[1:]) == (0, ["watch ended"])
 
 
-def test_a_killed_watch_takes_its_backtest_with_it(
+def test_the_backtest_of_a_killed_watch_ends(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))

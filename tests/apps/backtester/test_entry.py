@@ -42,7 +42,7 @@ def read_by_typer(arguments: list[str]) -> dict[str, Any] | None:
     return {name: None if value == [] else value for name, value in values.items()}
 
 
-def test_each_flag_of_the_program_is_read_but_for_the_watch() -> None:
+def test_every_flag_except_watch_is_read_without_typer() -> None:
     options = {
         flag: option.name
         for option in COMMAND.params
@@ -55,7 +55,7 @@ def test_each_flag_of_the_program_is_read_but_for_the_watch() -> None:
 
 @settings(max_examples=60)
 @given(words=st.lists(WORDS, max_size=6))
-def test_what_is_read_is_what_typer_reads(words: list[tuple[str, ...]]) -> None:
+def test_flags_are_read_as_typer_reads_them(words: list[tuple[str, ...]]) -> None:
     arguments = [word for part in words for word in part]
     plain = read_plain(arguments, FLAGS)
     if plain is not None:
@@ -67,7 +67,7 @@ def test_what_is_read_is_what_typer_reads(words: list[tuple[str, ...]]) -> None:
         assert repr(sorted(by_typer.items())) == repr(sorted({**plain, **switches}.items()))
 
 
-def test_flags_with_values_are_plain() -> None:
+def test_a_line_of_flags_with_values_is_read_without_typer() -> None:
     line = "-s sma_cross --param fast=5 --param slow=9 --cash 5e3 --cooldown 3 --no-check --json"
     found = read_plain(line.split(), FLAGS)
     assert found is not None

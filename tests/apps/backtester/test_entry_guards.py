@@ -40,7 +40,7 @@ def page(repository: Path) -> str:
         ),
     ],
 )
-def test_flag_and_file_of_the_page_make_the_same_trades_without_entries_in_the_pauses(
+def test_flag_and_file_of_the_page_give_equal_trades_and_no_entry_in_a_pause(
     page: str, folder: Path, backtest_json: Run, number: int, words: str
 ) -> None:
     lines = re.findall(r"^    uv run backtester (.*)$", page, re.MULTILINE)
@@ -88,7 +88,7 @@ def test_after_each_stop_nothing_is_entered_for_the_stated_candles(backtest_json
         ),
     ],
 )
-def test_guards_that_cannot_be_used_are_refused_in_one_line(
+def test_invalid_guards_are_refused_in_one_line(
     backtester: Run, flags: tuple[str, ...], words: str
 ) -> None:
     ended = backtester(*flags)
@@ -96,7 +96,7 @@ def test_guards_that_cannot_be_used_are_refused_in_one_line(
     assert words in ended.err
 
 
-def test_guards_of_a_file_that_cannot_be_used_are_refused_with_their_place(
+def test_invalid_guards_in_a_file_are_refused_with_their_line(
     folder: Path, backtester: Run
 ) -> None:
     (folder / "mine.yaml").write_text("account:\n  stoploss_guard: 4\n", encoding="utf-8")

@@ -87,7 +87,7 @@ def test_orders_are_shown_on_exactly_the_candles_that_led_to_a_trade(
 
 
 @pytest.mark.parametrize("source", ["none", "exchange"])
-def test_of_a_fee_in_coins_the_amounts_held_and_sold_are_less_by_that_fee(
+def test_a_fee_in_coins_reduces_the_held_and_sold_amounts(
     backtest_with: Callable[..., Backtest], source: str
 ) -> None:
     flags = ("--strategy", "sma_cross", "--fee-currency", "base", "--fee", "0.01")
@@ -106,7 +106,7 @@ def test_of_a_fee_in_coins_the_amounts_held_and_sold_are_less_by_that_fee(
     assert sell.amount <= buy.base_change < buy.amount
 
 
-def test_a_position_is_shown_on_exactly_the_closes_of_the_exposure(
+def test_a_position_is_shown_at_exactly_the_closes_that_count_as_exposure(
     backtest_with: Callable[..., Backtest],
 ) -> None:
     backtest = backtest_with("--strategy", "sma_cross", *LEVELS)
@@ -133,14 +133,14 @@ def test_a_position_is_shown_on_exactly_the_closes_of_the_exposure(
         ),
     ],
 )
-def test_why_nothing_followed_is_reported(
+def test_the_reason_why_a_signal_led_to_no_order_is_printed(
     backtest_with: Callable[..., Backtest], flags: tuple[str, ...], words: str
 ) -> None:
     shown = {story.followed for story in stories(backtest_with(*flags))}
     assert any(text.startswith(words) for text in shown), shown
 
 
-def test_an_order_of_the_last_candle_waits_for_an_open_that_the_range_lacks(
+def test_an_order_on_the_last_candle_is_shown_as_waiting_for_the_next_open(
     backtest_with: Callable[..., Backtest],
 ) -> None:
     whole = backtest_with("--strategy", "sma_cross")
@@ -172,7 +172,7 @@ def test_levels_are_those_of_the_engines_rule_bar_by_bar(
     assert compared > 300
 
 
-def test_a_stop_lies_in_the_candle_that_it_sold_in(backtest_with: Callable[..., Backtest]) -> None:
+def test_an_exit_at_a_stop_fills_at_the_stop_or_at_a_lower_open(backtest_with: Callable[..., Backtest]) -> None:
     result = backtest_with("--strategy", "sma_cross", *LEVELS).first.result
     kinds = {"stop_loss", "trailing_stop"}
     checked = 0
@@ -199,7 +199,7 @@ def test_the_text_shows_candle_indicators_signal_and_fill(backtester: Run, datab
     assert f"at {trade['entry_price']:,.2f} at the next open" in lines[5]
 
 
-def test_a_kept_run_is_explained_over_its_own_range(backtester: Run, database: Path) -> None:
+def test_a_saved_run_is_explained_over_its_own_range(backtester: Run, database: Path) -> None:
     flags = ("--exchange", "simulator", "--strategy", "sma_cross", "--no-report")
     assert backtester(*flags, "--to", "2024-03-01").code == 0
     at = ("explain", "--at", "2024-02-10T07:30", "--run", "last", "--json")
@@ -232,7 +232,7 @@ def test_a_change_of_a_file_that_the_strategy_imports_is_reported(
     ]
 
 
-def test_a_run_of_a_range_without_ends_keeps_the_end_that_it_had(
+def test_a_saved_run_without_a_given_end_is_explained_up_to_its_original_end(
     backtester: Run, database: Path
 ) -> None:
     assert backtester("--exchange", "simulator", "--no-report").code == 0
@@ -256,7 +256,7 @@ def test_a_run_of_a_range_without_ends_keeps_the_end_that_it_had(
         (("--at", "2024-02-01", "--run", "zz"), 2, "no run is saved in"),
     ],
 )
-def test_a_wrong_call_is_one_line(
+def test_invalid_arguments_print_one_line(
     backtester: Run, database: Path, arguments: tuple[str, ...], code: int, words: str
 ) -> None:
     del database
@@ -266,7 +266,7 @@ def test_a_wrong_call_is_one_line(
     assert not RUNS_FOLDER.exists()
 
 
-def test_an_entry_without_a_free_place_is_reported(folder: Path, backtester: Run) -> None:
+def test_an_entry_without_a_free_slot_is_reported(folder: Path, backtester: Run) -> None:
     path = folder / "data" / "simulator.db"
     path.parent.mkdir()
     with open_store(path, create=True) as store:

@@ -77,7 +77,7 @@ def settings_of(sample: Path, config: Path | None = None, **flags: object) -> Ba
     return loaded.settings
 
 
-def test_the_file_of_the_strategy_states_its_settings(sample: Path):
+def test_the_settings_of_a_strategy_file_are_applied(sample: Path):
     settings = settings_of(sample)
     exits = settings.account.exits
     assert (settings.timeframe, settings.account.reentry) == ("4h", "while_signal")
@@ -85,14 +85,14 @@ def test_the_file_of_the_strategy_states_its_settings(sample: Path):
     assert (exits.target_table, exits.net_targets) == ({0: 0.04, 2: 0.01}, True)
 
 
-def test_flags_win_over_the_file_of_the_strategy(sample: Path):
+def test_flags_take_precedence_over_the_strategy_file(sample: Path):
     settings = settings_of(sample, stop_loss=0.5, reentry="new_signal")
     assert settings.account.exits.stop_loss == 0.5
     assert settings.account.reentry == "new_signal"
     assert settings.account.exits.exit_profit_offset == 0.0
 
 
-def test_a_settings_file_wins_where_it_differs_from_the_default(sample: Path, tmp_path: Path):
+def test_a_settings_file_takes_precedence_where_it_differs_from_the_default(sample: Path, tmp_path: Path):
     config = tmp_path / "own.yaml"
     config.write_text("timeframe: 1h\naccount: {reentry: new_signal}\nexits: {stop_loss: 0.2}\n")
     settings = settings_of(sample, config)
@@ -101,14 +101,14 @@ def test_a_settings_file_wins_where_it_differs_from_the_default(sample: Path, tm
     assert (settings.timeframe, settings.account.reentry) == ("4h", "while_signal")
 
 
-def test_a_variable_wins_over_the_file_of_the_strategy(
+def test_a_variable_takes_precedence_over_the_strategy_file(
     sample: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("BACKTESTER__EXITS__STOP_LOSS", "0.3")
     assert settings_of(sample).account.exits.stop_loss == 0.3
 
 
-def test_another_timeframe_than_the_file_states_is_refused_where_it_was_given(
+def test_a_given_timeframe_that_differs_from_the_file_is_refused(
     sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     rest = r"must be 4h, which .*Sample\.py, line 5 states .*, found 15m; give 4h, or write 15m"
@@ -127,13 +127,13 @@ def test_the_timeframe_of_the_file_may_be_given_too(sample: Path):
     assert settings_of(sample, timeframe="240m").timeframe == "240m"
 
 
-def test_a_value_that_a_setting_refuses_names_the_line_of_the_strategy(sample: Path):
+def test_an_invalid_value_in_a_strategy_file_names_its_line(sample: Path):
     sample.write_text(SAMPLE.replace('"480": 0.01', '"480": 0.09'))
     with pytest.raises(Exception, match=r"Sample\.py, line 6: target_table must fall with time"):
         settings_of(sample)
 
 
-def test_a_freqtrade_file_runs_in_one_command_and_is_checked(backtest_json: Run, sample: Path):
+def test_one_command_backtests_and_checks_a_freqtrade_file(backtest_json: Run, sample: Path):
 
     hourly = sample.with_name("Hourly.py")
     hourly.write_text(SAMPLE.replace('"4h"', '"1h"').replace("class Sample", "class Hourly"))
@@ -147,7 +147,7 @@ def test_a_freqtrade_file_runs_in_one_command_and_is_checked(backtest_json: Run,
     assert "target" in kinds
 
 
-def test_what_has_no_equivalent_is_refused_in_one_line(backtest_json: Run, sample: Path):
+def test_a_freqtrade_feature_without_an_equivalent_is_refused_in_one_line(backtest_json: Run, sample: Path):
 
     sample.write_text(SAMPLE.replace("stoploss = -0.08", "stoploss = -0.08\n    can_short = True"))
     done = backtest_json("-s", str(sample))
@@ -200,7 +200,7 @@ def test_every_form_of_the_strategy_trades_by_the_settings_of_its_file(sample: P
     assert (own.config.account.exits.stop_loss, own.config.account.exits.target_table) == (0.5, {})
 
 
-def test_a_class_of_freqtrade_itself_is_refused_with_a_remedy() -> None:
+def test_a_class_of_the_installed_freqtrade_is_refused_with_advice() -> None:
     class Sample:
         def populate_indicators(self) -> None: ...
 
@@ -209,7 +209,7 @@ def test_a_class_of_freqtrade_itself_is_refused_with_a_remedy() -> None:
         backtest(given, random_candles(10, seed=1).frame())
 
 
-def test_open_trades_of_the_file_hold_in_python_too(sample: Path) -> None:
+def test_max_open_trades_of_the_file_applies_in_python(sample: Path) -> None:
     sample.write_text(SAMPLE.replace("    stoploss", "    max_open_trades = 1\n    stoploss"))
     candles = [random_candles(400, seed=seed, timeframe="4h").frame() for seed in (3, 4)]
     frames: dict[str, pd.DataFrame] = {"BTC/USDT": candles[0], "ETH/USDT": candles[1]}
@@ -221,7 +221,7 @@ def test_open_trades_of_the_file_hold_in_python_too(sample: Path) -> None:
 STARTUP = SAMPLE.replace("    stoploss", "    startup_candle_count = 60\n    stoploss")
 
 
-def test_the_start_moves_behind_the_startup_candles_of_a_series(sample: Path) -> None:
+def test_a_backtest_starts_after_the_startup_candles_of_the_series(sample: Path) -> None:
     frame = random_candles(400, seed=3, timeframe="4h").frame()
     whole = backtest(str(sample), frame, check=False)
     assert (whole.trades["entry_time"] < frame.index[60]).any()
@@ -240,14 +240,14 @@ def test_the_start_moves_behind_the_startup_candles_of_a_series(sample: Path) ->
     assert later.equity.index[0] == frame.index[100]
 
 
-def test_a_range_within_the_startup_candles_is_refused(sample: Path) -> None:
+def test_a_range_inside_the_startup_candles_is_refused(sample: Path) -> None:
     sample.write_text(STARTUP)
     frame = random_candles(60, seed=3, timeframe="4h").frame()
     with pytest.raises(DataError, match=r"has 60 candles .* decides after the first 60 "):
         backtest(str(sample), frame, check=False)
 
 
-def test_stored_candles_start_behind_the_startup_candles_too(
+def test_a_backtest_of_all_stored_candles_starts_after_the_startup_candles(
     backtest_json: Run, sample: Path
 ) -> None:
     sample.write_text(STARTUP.replace('"4h"', '"1h"'))
@@ -276,7 +276,7 @@ def test_settings_without_effect_are_named_by_line(sample: Path) -> None:
     assert not any("without effect" in one for one in backtest(str(sample), frame).summary.notes)
 
 
-def test_a_watch_looks_at_a_file_whose_settings_cannot_be_used(sample: Path) -> None:
+def test_a_watch_follows_a_file_with_invalid_settings(sample: Path) -> None:
     sample.write_text(SAMPLE.replace("stoploss = -0.08", "stoploss = 0.08"))
     assert find_chosen_strategy_file([f"--strategy={sample}"]) == sample
     assert find_chosen_strategy_file(["--strategy=rsi", "--cash=-5"]) == make_strategy_path("rsi")

@@ -76,7 +76,7 @@ def tops(modules: set[str]) -> set[str]:
 @pytest.mark.parametrize(
     "module", ["backfiller.main", "backtester.main", "trader.main", "onetape.simulator.main"]
 )
-def test_help_loads_nothing_heavy(tmp_path: Path, module: str) -> None:
+def test_help_imports_no_heavy_module(tmp_path: Path, module: str) -> None:
     assert tops(loaded(tmp_path, module, "--help")) & HEAVY == set()
 
 
@@ -87,25 +87,25 @@ def plain(folder: Path, database: Path) -> set[str]:
     return loaded(folder, "backtester.entry", "--exchange", "simulator", "--json", "--no-report")
 
 
-def test_a_plain_backtest_loads_nothing_heavy_of_ours(plain: set[str]) -> None:
+def test_a_plain_backtest_imports_no_heavy_module_of_onetape(plain: set[str]) -> None:
     assert tops(plain) & (HEAVY - {"pydantic"}) == set()
 
 
-def test_a_plain_backtest_loads_only_what_is_on_the_list(plain: set[str]) -> None:
+def test_a_plain_backtest_imports_only_the_listed_packages(plain: set[str]) -> None:
     names = {name for name in tops(plain) if not name.startswith("_cython_")}
     assert names - ALLOWED - OURS - STARTERS - set(sys.stdlib_module_names) == set()
 
 
-def test_a_plain_backtest_loads_nothing_that_it_has_no_use_for(plain: set[str]) -> None:
+def test_a_plain_backtest_imports_no_unused_module(plain: set[str]) -> None:
     assert plain & UNUSED == set()
 
 
-def test_a_plain_backtest_loads_few_modules_of_ours(plain: set[str]) -> None:
+def test_a_plain_backtest_imports_few_modules_of_onetape(plain: set[str]) -> None:
     own = {name for name in plain if name.partition(".")[0] in OURS}
     assert len(own) <= MOST_OF_OURS, sorted(own)
 
 
-def test_a_command_is_imported_only_where_it_runs(tmp_path: Path) -> None:
+def test_a_command_is_imported_only_when_it_runs(tmp_path: Path) -> None:
     found = loaded(tmp_path, "backtester.main", "list")
     assert {name for name in found if name.startswith("backtester.commands.")} == {
         "backtester.commands.list"

@@ -83,7 +83,7 @@ def bars_of(document: dict[str, Any]) -> tuple[int, int]:
         (("7s", "--timeframe", "1m"), "must divide the timeframe 1m, found 7s; choose one such as"),
     ],
 )
-def test_what_the_candles_are_not_made_of_is_refused(
+def test_a_timeframe_that_does_not_divide_the_candles_is_refused(
     database: Path, backtester: Run, command: tuple[str, ...], flags: tuple[str, ...], text: str
 ) -> None:
     del database
@@ -115,7 +115,7 @@ def test_what_the_candles_are_not_made_of_is_refused(
         ),
     ],
 )
-def test_a_range_without_a_finer_candle_is_refused_with_the_command_that_fetches_them(
+def test_a_range_without_intrabar_candles_is_refused_with_the_command_that_fetches_them(
     database: Path, backtester: Run, command: tuple[str, ...], flags: tuple[str, ...], text: str
 ) -> None:
     forget(database, MINUTES, START + 10 * DAY, START + DAYS * DAY)
@@ -124,7 +124,7 @@ def test_a_range_without_a_finer_candle_is_refused_with_the_command_that_fetches
     assert text in ended.err
 
 
-def test_each_symbol_of_an_account_needs_finer_candles(database: Path, backtester: Run) -> None:
+def test_each_symbol_of_an_account_needs_intrabar_candles(database: Path, backtester: Run) -> None:
     del database
     both = ("--symbol", "BTC/USDT", "--symbol", "ETH/USDT")
     ended = backtester(*SIM, *both, *TIGHT, *FINER)
@@ -164,7 +164,7 @@ def test_bars_whose_minutes_are_not_stored_stay_ambiguous_and_are_counted(
     assert f"1m candles decided {decided} more" in note
 
 
-def test_where_intrabar_candles_decided_all_no_bar_is_reported_as_taken_as_stopped(
+def test_no_bar_is_reported_as_ambiguous_if_intrabar_candles_decided_all(
     gap_database: Path, backtester: Run
 ) -> None:
     del gap_database
@@ -172,7 +172,7 @@ def test_where_intrabar_candles_decided_all_no_bar_is_reported_as_taken_as_stopp
     assert "0 ambiguous bars: 1m candles decided all that had stop and target inside (1)" in notes
 
 
-def test_a_minute_that_the_exchange_has_not_is_not_wanted(database: Path, backtester: Run) -> None:
+def test_a_minute_that_the_exchange_does_not_have_is_not_required(database: Path, backtester: Run) -> None:
     forget(database, MINUTES, START + 8 * DAY, START + DAYS * DAY)
     with open_store(database, create=False) as store:
         # The last one is there again: what lies between is known to be the exchange's own gap.
@@ -183,7 +183,7 @@ def test_a_minute_that_the_exchange_has_not_is_not_wanted(database: Path, backte
     assert "are missing" not in notes
 
 
-def test_without_stop_and_target_nothing_is_claimed(database: Path, backtester: Run) -> None:
+def test_without_stop_and_target_nothing_about_intrabar_candles_is_printed(database: Path, backtester: Run) -> None:
     del database
     document = backtester(*SIM, *RSI, *FINER, "--no-report", "--json").document
     assert document["assumptions"]["intrabar"] == (
@@ -224,7 +224,7 @@ HOLD = (*SIM, "-s", "buy_and_hold", "--slippage", "0", "--trading-rules", "none"
         (("--stop-loss", "0.1", "--take-profit", "0.1", *FINER), 85.0),
     ],
 )
-def test_a_stop_that_the_price_jumped_over_inside_a_candle_fills_where_it_landed(
+def test_a_stop_that_prices_gap_over_inside_a_candle_fills_at_the_first_price_beyond(
     gap_database: Path, backtester: Run, flags: tuple[str, ...], price: float
 ) -> None:
     del gap_database
@@ -278,7 +278,7 @@ INSIDE = "stop and target both lie inside this candle"
         ),
     ],
 )
-def test_explain_states_who_decided_how_a_candle_ended_the_position(
+def test_explain_states_whether_intrabar_candles_decided_an_exit(
     gap_database: Path,
     backtester: Run,
     flags: tuple[str, ...],
@@ -291,7 +291,7 @@ def test_explain_states_who_decided_how_a_candle_ended_the_position(
     assert words in inside
 
 
-def test_explain_has_no_line_of_it_where_a_candles_own_prices_decide(
+def test_explain_has_no_intrabar_line_if_the_candles_own_prices_decide(
     gap_database: Path, backtester: Run
 ) -> None:
     del gap_database
@@ -300,7 +300,7 @@ def test_explain_has_no_line_of_it_where_a_candles_own_prices_decide(
     assert [text.partition(" ")[0] for text in inside] == ["stop", "sold"]
 
 
-def test_a_kept_run_states_when_its_finer_candles_changed(
+def test_a_saved_run_states_that_its_intrabar_candles_have_changed(
     gap_database: Path, backtester: Run
 ) -> None:
     assert backtester(*HOLD, *BOTH, *FINER).code == 0
@@ -338,7 +338,7 @@ def test_an_optimization_gives_the_metrics_of_backtests_with_the_same_intrabar_c
     assert found["results"][0]["in_sample"]["decided_bars"] > 0
 
 
-def test_an_optimization_is_another_where_other_finer_candles_are_stored(
+def test_other_stored_intrabar_candles_start_another_optimization(
     database: Path, backtester: Run
 ) -> None:
     flags = ("optimize", *SIM, *TIGHT, "--param", "buy=35,40", "--json")
@@ -351,7 +351,7 @@ def test_an_optimization_is_another_where_other_finer_candles_are_stored(
     assert len({*folders, folder_of(*FINER)}) == 3
 
 
-def test_a_finer_row_that_no_table_takes_is_not_used(database: Path, backtester: Run) -> None:
+def test_an_intrabar_row_that_breaks_a_rule_of_the_table_is_not_used(database: Path, backtester: Run) -> None:
     with open_store(database, create=False) as store, store.write() as connection:
         # Plain SQL can switch the guards of a table off.
         connection.execute("PRAGMA ignore_check_constraints = 1")
@@ -404,7 +404,7 @@ RISE_THEN_FALL, FALL_THEN_RISE = [100.0, 103.0, 96.5], [98.0, 96.5, 100.0]
     ],
     indirect=["wide_database"],
 )
-def test_a_trailing_stop_follows_stored_hours_inside_a_day_and_else_takes_the_worst(
+def test_a_trailing_stop_follows_intrabar_hours_or_else_takes_the_worst_price(
     wide_database: Path,
     backtester: Run,
     flags: tuple[str, ...],
@@ -450,7 +450,7 @@ def test_a_day_whose_hours_are_missing_stays_ambiguous(
     ],
     indirect=["wide_database"],
 )
-def test_explain_states_how_the_hours_met_a_trailing_stop(
+def test_explain_states_how_intrabar_hours_reached_a_trailing_stop(
     wide_database: Path, backtester: Run, words: str
 ) -> None:
     del wide_database

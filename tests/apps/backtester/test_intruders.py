@@ -80,7 +80,7 @@ def intruder(folder: Path, database: Path) -> None:
     ],
     ids=lambda arguments: arguments[0].strip("-"),
 )
-def test_a_strategy_that_writes_past_python_leaves_the_document_whole(
+def test_a_strategy_that_writes_to_the_descriptor_leaves_the_document_valid(
     folder: Path, arguments: tuple[str, ...]
 ) -> None:
     done = run(folder, *arguments)
@@ -90,7 +90,7 @@ def test_a_strategy_that_writes_past_python_leaves_the_document_whole(
         assert words in done.stderr
 
 
-def test_a_strategy_that_leaves_the_folder_moves_no_file(folder: Path) -> None:
+def test_a_strategy_that_changes_the_working_directory_moves_no_output(folder: Path) -> None:
     done = run(folder, "--json", *DAY, "--save", "--report", "here.html")
     assert done.returncode == 0, done.stderr
     assert (folder / "here.html").exists()
@@ -109,7 +109,7 @@ def test_a_strategy_that_leaves_the_folder_moves_no_file(folder: Path) -> None:
         ("2>&-", 0, ""),
     ],
 )
-def test_a_place_that_cannot_be_written_is_reported_as_before(
+def test_an_output_that_cannot_be_written_is_reported_in_one_line(
     folder: Path, output: str, code: int, line: str
 ) -> None:
     (folder / "intruder.py").write_text(
@@ -123,7 +123,7 @@ def test_a_place_that_cannot_be_written_is_reported_as_before(
     assert "Traceback" not in done.stderr
 
 
-def test_a_reader_that_went_away_is_no_error(folder: Path) -> None:
+def test_a_closed_pipe_is_no_error(folder: Path) -> None:
     with subprocess.Popen(
         command("--json", "--no-report", *DAY),
         cwd=folder,

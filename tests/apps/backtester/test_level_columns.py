@@ -46,7 +46,7 @@ def test_trades_end_at_the_stop_and_the_target_of_the_strategy(
     assert document["check"]["clean"]
 
 
-def test_a_stop_of_the_account_that_is_higher_counts(backtest_json: Run, atr_stop: str) -> None:
+def test_the_higher_stop_of_account_and_strategy_is_used(backtest_json: Run, atr_stop: str) -> None:
     own = backtest_json("--strategy", atr_stop).document
     tight = backtest_json("--strategy", atr_stop, "--stop-loss", "0.002").document
     least = [one["exit_price"] / one["entry_price"] for one in tight["trades"] if one["exit_kind"]]
@@ -54,7 +54,7 @@ def test_a_stop_of_the_account_that_is_higher_counts(backtest_json: Run, atr_sto
     assert len(tight["trades"]) >= len(own["trades"])
 
 
-def test_the_levels_of_the_report_are_those_of_the_columns(backtest: Backtest) -> None:
+def test_the_levels_in_the_report_are_those_of_the_strategys_columns(backtest: Backtest) -> None:
     (run,) = backtest.runs
     stops = np.asarray(run.signals.stop)[run.window.warm_up :]
     targets = np.asarray(run.signals.target)[run.window.warm_up :]
@@ -132,7 +132,7 @@ def test_check_finds_a_stop_that_looks_ahead(
     assert not backtest_json("--strategy", name).document["check"]["clean"]
 
 
-def test_a_buy_whose_stop_is_above_its_close_ends_with_one_line(
+def test_a_buy_with_a_stop_above_its_close_prints_one_line(
     backtester: Run, database: Path, folder: Path
 ) -> None:
     del database

@@ -19,7 +19,7 @@ def some_metrics() -> Metrics:
     return Metrics(**values)
 
 
-def test_every_number_of_the_engine_is_defined_once() -> None:
+def test_every_metric_of_the_engine_is_defined_once() -> None:
     names = [one.field for one in DEFINITIONS]
     assert sorted([*names, "buy_and_hold"]) == sorted(field.name for field in fields(Metrics))
     assert {field.name for field in fields(BuyAndHoldResult)} <= set(names)
@@ -40,7 +40,7 @@ def test_every_definition_has_a_formula_and_a_source() -> None:
         ("average holding, candles", "0.05", ""),
     ],
 )
-def test_a_line_has_its_unit_in_label_or_value(label: str, value: str, held: str) -> None:
+def test_each_line_has_its_unit_in_the_label_or_the_value(label: str, value: str, held: str) -> None:
     lines = {line[0]: line[1:3] for line in make_metric_lines(some_metrics(), "USDC")}
     assert lines[label] == (value, held)
 
@@ -57,7 +57,7 @@ def test_money_has_the_digits_that_matter_in_its_currency(
     assert lines[f"final equity, {quote}"] == (shown or "12,345.6789")
 
 
-def test_what_is_not_defined_is_left_empty() -> None:
+def test_an_undefined_metric_is_left_empty() -> None:
     metrics = replace(some_metrics(), sharpe=None, buy_and_hold=None)
     lines = {line[0]: line[1:3] for line in make_metric_lines(metrics, "USDT")}
     assert lines["Sharpe"] == ("", "")
@@ -82,7 +82,7 @@ def test_the_terminal_shows_a_part_of_what_the_report_shows() -> None:
         ("final_equity", 1e9, "1,000,000,000.00"),
     ],
 )
-def test_a_growth_of_hours_compounded_over_a_year_is_not_written_out(
+def test_a_huge_annual_growth_is_not_written_with_all_digits(
     field: str, value: float, text: str
 ) -> None:
     (definition,) = (one for one in DEFINITIONS if one.field == field)

@@ -14,7 +14,7 @@ from onetape.cli.program import run_typer_app
 Run = Callable[..., Any]
 
 
-def test_the_command_that_builds_it_runs_as_printed_and_then_the_backtest_does(
+def test_the_printed_resample_command_runs_and_then_the_backtest_runs(
     backtest_json: Run, folder: Path, database: Path
 ) -> None:
     elsewhere = database.rename(folder / "my candles.db")
@@ -28,7 +28,7 @@ def test_the_command_that_builds_it_runs_as_printed_and_then_the_backtest_does(
 
 
 @pytest.mark.parametrize("flags", [("--timeframe", "30m"), ("--symbol", "ETH/USDT", "-t", "4h")])
-def test_what_no_stored_candles_can_make_is_only_to_be_fetched(
+def test_a_timeframe_that_no_stored_candles_can_build_is_only_offered_to_be_fetched(
     backtest_json: Run, flags: tuple[str, ...]
 ) -> None:
     ended = backtest_json(*flags)

@@ -22,7 +22,7 @@ def files(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def test_the_new_test_passes_and_the_new_strategy_runs_and_is_clean(
+def test_the_generated_test_passes_and_the_generated_strategy_passes_the_check(
     backtester: Run, database: Path, folder: Path
 ) -> None:
     del database
@@ -45,7 +45,7 @@ def test_the_new_test_passes_and_the_new_strategy_runs_and_is_clean(
     assert "2 passed" in done.stdout
 
 
-def test_the_new_test_passes_when_a_larger_timeframe_is_added(
+def test_the_generated_test_passes_when_a_higher_timeframe_is_added(
     backtester: Run, folder: Path
 ) -> None:
     assert backtester("new-strategy", "my_trend").code == 0
@@ -62,7 +62,7 @@ def test_the_new_test_passes_when_a_larger_timeframe_is_added(
         test()
 
 
-def test_both_files_are_named(backtester: Run, folder: Path) -> None:
+def test_the_paths_of_both_generated_files_are_printed(backtester: Run, folder: Path) -> None:
     document = backtester("new-strategy", "my_trend", "--json").document
     assert document.pop("next")[-1].startswith("uv run backtester --strategy my_trend")
     assert document == {
@@ -78,7 +78,7 @@ def test_both_files_are_named(backtester: Run, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("there", ["my_trend.py", "test_my_trend.py"])
-def test_a_file_that_is_there_is_not_overwritten(backtester: Run, folder: Path, there: str) -> None:
+def test_an_existing_file_is_not_overwritten(backtester: Run, folder: Path, there: str) -> None:
     path = folder / "user" / "strategies" / there
     path.parent.mkdir(parents=True)
     path.write_text("mine")
@@ -108,7 +108,7 @@ def test_a_file_that_is_there_is_not_overwritten(backtester: Run, folder: Path, 
         "__init__",
     ],
 )
-def test_what_is_no_name_is_refused(backtester: Run, folder: Path, name: str) -> None:
+def test_an_invalid_name_is_refused(backtester: Run, folder: Path, name: str) -> None:
     ended = backtester("new-strategy", "--", name)
     assert (ended.code, ended.out) == (2, "")
     assert "is not a valid name for a strategy; use lower case" in ended.err
@@ -130,7 +130,7 @@ def test_a_folder_that_cannot_be_written_is_named(backtester: Run, folder: Path)
 
 
 @pytest.mark.parametrize("name", ["conftest", "numpy", "onetape"])
-def test_a_name_that_its_file_could_not_have_is_refused(
+def test_a_name_that_would_hide_another_module_is_refused(
     backtester: Run, folder: Path, name: str
 ) -> None:
     ended = backtester("new-strategy", name)

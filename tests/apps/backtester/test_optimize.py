@@ -77,7 +77,7 @@ def lines(folder: str | Path) -> list[Document]:
 
 
 @pytest.mark.parametrize("part", ["in_sample", "out_of_sample"])
-def test_the_metrics_of_each_part_equal_a_backtest_of_it_to_the_bit(
+def test_the_metrics_of_each_part_equal_a_backtest_of_the_part_bit_for_bit(
     optimize: Run, backtest_json: Run, part: str
 ) -> None:
     found = optimize(*GRID, "--from", "2024-01-20")
@@ -118,7 +118,7 @@ class Larger(Strategy):
 
 
 @pytest.mark.parametrize("part", ["in_sample", "out_of_sample"])
-def test_larger_candles_and_cheats_see_what_a_backtest_of_the_part_sees(
+def test_a_strategy_with_a_higher_timeframe_gets_the_candles_of_a_backtest_of_the_part(
     optimize: Run, backtest_json: Run, tmp_path: Path, part: str
 ) -> None:
     (tmp_path / "larger.py").write_text(LARGER)
@@ -132,7 +132,7 @@ def test_larger_candles_and_cheats_see_what_a_backtest_of_the_part_sees(
 
 
 @pytest.mark.usefixtures("checks_all_bars")
-def test_an_optimization_states_what_a_look_at_the_best_found(
+def test_an_optimization_prints_the_check_of_its_best_combination(
     optimize: Run, tmp_path: Path
 ) -> None:
     (tmp_path / "larger.py").write_text(LARGER)
@@ -147,7 +147,7 @@ def test_an_optimization_states_what_a_look_at_the_best_found(
     assert unchecked["text"].startswith("not run; run: uv run backtester check")
 
 
-def test_only_the_in_sample_part_ranks(optimize: Run) -> None:
+def test_only_in_sample_metrics_rank_combinations(optimize: Run) -> None:
     found = optimize(*GRID, "--rank", "total_return")
     in_sample = [result["in_sample"]["total_return"] for result in found["results"]]
     out_of_sample = [result["out_of_sample"]["total_return"] for result in found["results"]]
@@ -155,13 +155,13 @@ def test_only_the_in_sample_part_ranks(optimize: Run) -> None:
     assert out_of_sample != sorted(out_of_sample, reverse=True)
 
 
-def test_less_is_better_for_some_metrics(optimize: Run) -> None:
+def test_some_metrics_are_ranked_from_low_to_high(optimize: Run) -> None:
     found = optimize(*GRID, "--rank", "fees")
     fees = [result["in_sample"]["fees"] for result in found["results"]]
     assert (found["best_is"], fees) == ("lowest", sorted(fees))
 
 
-def test_the_last_three_tenths_are_out_of_sample(optimize: Run) -> None:
+def test_the_last_30_percent_are_out_of_sample_by_default(optimize: Run) -> None:
     found = optimize(*GRID)
     assert (found["in_sample"]["candles"], found["out_of_sample"]["candles"]) == (2016, 864)
     assert found["in_sample"]["to"] == found["out_of_sample"]["from"]
@@ -187,7 +187,7 @@ def test_a_combination_that_raises_is_reported_and_the_others_go_on(
     assert [found["combinations"], found["invalid"], len(found["results"])] == [7, 1, 5]
 
 
-def test_a_failure_is_one_line_with_its_combination(
+def test_a_failure_prints_one_line_with_its_combination(
     backtester: Run, database: Path, tmp_path: Path
 ) -> None:
     del database
@@ -199,14 +199,14 @@ def test_a_failure_is_one_line_with_its_combination(
     assert ended.err.startswith("backtester: period 7: strategy fragile failed on the ")
 
 
-def test_a_second_start_tries_nothing_again(optimize: Run) -> None:
+def test_a_second_start_evaluates_nothing_again(optimize: Run) -> None:
     first, second = optimize(*GRID), optimize(*GRID, "--rank", "trades")
     assert trials(first) == {"here": 4, "earlier": 0, "market": 4, "strategy": 4, "looks": 1}
     assert trials(second) == {"here": 4, "earlier": 4, "market": 4, "strategy": 4, "looks": 2}
     assert len(lines(second["folder"])) == 4
 
 
-def test_all_that_was_ever_tried_is_counted(optimize: Run) -> None:
+def test_all_trials_ever_made_are_counted(optimize: Run) -> None:
     optimize(*GRID)
     optimize(*GRID, "--fee", "0.002")
     found = optimize("--strategy", "sma_cross", "--param", "fast=5,6", "--param", "slow=30")
@@ -216,7 +216,7 @@ def test_all_that_was_ever_tried_is_counted(optimize: Run) -> None:
     assert trials(other) == {"here": 2, "earlier": 0, "market": 11, "strategy": 2, "looks": 4}
 
 
-def test_a_half_written_line_is_tried_again(optimize: Run) -> None:
+def test_a_combination_with_a_half_written_line_is_evaluated_again(optimize: Run) -> None:
     first = optimize(*GRID)
     path = Path(first["folder"]) / RESULTS
     whole = path.read_bytes()
@@ -228,7 +228,7 @@ def test_a_half_written_line_is_tried_again(optimize: Run) -> None:
     assert len(lines(first["folder"])) == 4
 
 
-def test_a_killed_optimization_goes_on(optimize: Run, database: Path, tmp_path: Path) -> None:
+def test_a_killed_optimization_is_resumed(optimize: Run, database: Path, tmp_path: Path) -> None:
     del database
     wanted = ("--strategy", stalling(tmp_path), "--param", "period=10:49")
     with Program(
@@ -248,7 +248,7 @@ def test_a_killed_optimization_goes_on(optimize: Run, database: Path, tmp_path: 
     assert periods == list(range(10, 50))
 
 
-def test_two_optimizations_do_not_share_a_folder_at_a_time(optimize: Run, backtester: Run) -> None:
+def test_a_second_optimization_in_the_same_folder_is_refused(optimize: Run, backtester: Run) -> None:
     path = Path(optimize(*GRID)["folder"]) / RESULTS
     with path.open("r+b") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -257,7 +257,7 @@ def test_two_optimizations_do_not_share_a_folder_at_a_time(optimize: Run, backte
     assert "another optimization is running" in ended.err
 
 
-def test_changed_code_is_optimized_again(optimize: Run, tmp_path: Path) -> None:
+def test_changed_code_is_evaluated_again(optimize: Run, tmp_path: Path) -> None:
     wanted = ("--strategy", fragile(tmp_path), "--param", "period=5,6")
     first = optimize(*wanted)
     path = tmp_path / "fragile.py"
@@ -267,7 +267,7 @@ def test_changed_code_is_optimized_again(optimize: Run, tmp_path: Path) -> None:
     assert trials(second) == {"here": 2, "earlier": 0, "market": 4, "strategy": 4, "looks": 2}
 
 
-def test_a_random_search_is_the_same_again_and_a_longer_one_begins_with_it(
+def test_a_random_search_is_repeatable_and_a_prefix_of_a_longer_one(
     optimize: Run,
 ) -> None:
     wanted = (
@@ -287,7 +287,7 @@ def test_a_random_search_is_the_same_again_and_a_longer_one_begins_with_it(
     assert trials(long) == {"here": 8, "earlier": 4, "market": 8, "strategy": 8, "looks": 2}
 
 
-def test_the_command_of_the_best_runs_it(optimize: Run, backtest_json: Run) -> None:
+def test_the_printed_command_runs_the_best_combination(optimize: Run, backtest_json: Run) -> None:
     found = optimize(*GRID, "--fee", "0.002")
     words = found["command"].split()
     assert words[:3] == ["uv", "run", "backtester"]
@@ -297,7 +297,7 @@ def test_the_command_of_the_best_runs_it(optimize: Run, backtest_json: Run) -> N
 
 
 @pytest.mark.usefixtures("checks_all_bars")
-def test_text_names_parts_luck_and_what_to_run(backtester: Run, database: Path) -> None:
+def test_the_text_has_both_parts_the_rank_correlation_and_the_command_to_run(backtester: Run, database: Path) -> None:
     del database
     out = backtester("optimize", "--exchange", "simulator", *GRID).out
     for words in (
@@ -315,7 +315,7 @@ def test_text_names_parts_luck_and_what_to_run(backtester: Run, database: Path) 
 PERIODS = ("--strategy", "rsi", "--param", "period=2,5,7,30,60", "--trading-rules", "none")
 
 
-def test_combinations_that_hardly_trade_are_listed_after_all_others(
+def test_combinations_with_few_trades_are_listed_last(
     optimize: Run, backtester: Run
 ) -> None:
     found = optimize(*PERIODS)
@@ -335,7 +335,7 @@ def test_combinations_that_hardly_trade_are_listed_after_all_others(
     assert f'"ranked":{sum(ranked)}' in page
 
 
-def test_an_optimization_in_which_none_trades_enough_has_no_best(
+def test_an_optimization_in_which_no_combination_trades_enough_has_no_best(
     optimize: Run, backtester: Run
 ) -> None:
     flags = (*PERIODS, "--min-trades", "5000")
@@ -361,7 +361,7 @@ def test_a_rank_correlation_over_too_few_is_left_out_with_the_reason(
     )
 
 
-def test_without_a_least_number_of_trades_all_are_ranked(optimize: Run, backtester: Run) -> None:
+def test_without_a_minimum_number_of_trades_all_combinations_are_ranked(optimize: Run, backtester: Run) -> None:
     flags = (*PERIODS, "--min-trades", "0")
     assert all(one["ranked"] for one in optimize(*flags)["results"])
     text = backtester("optimize", "--exchange", "simulator", *flags).out
@@ -394,7 +394,7 @@ def test_without_a_least_number_of_trades_all_are_ranked(optimize: Run, backtest
         ),
     ],
 )
-def test_an_optimization_that_cannot_be_is_refused_in_one_line(
+def test_an_invalid_optimization_is_refused_in_one_line(
     backtester: Run, database: Path, arguments: tuple[str, ...], words: str
 ) -> None:
     del database
@@ -404,7 +404,7 @@ def test_an_optimization_that_cannot_be_is_refused_in_one_line(
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_an_optimization_with_its_code_and_prints_how_it_goes_on(
+def test_a_signal_ends_an_optimization_with_its_exit_code_and_the_command_to_resume(
     optimize: Run, database: Path, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     before = children_of(os.getpid())

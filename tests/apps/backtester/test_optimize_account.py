@@ -53,7 +53,7 @@ def refused(backtester: Run, database: Path) -> Callable[..., str]:
 
 
 @pytest.mark.parametrize("text", TRIED)
-def test_both_parts_equal_backtests_with_the_flags_to_the_bit(
+def test_both_parts_equal_backtests_with_the_same_flags_bit_for_bit(
     optimize: Run, backtest_json: Run, text: str
 ) -> None:
     stop = () if text.startswith("exits.stop_loss") else ("--stop-loss", "0.02")
@@ -107,14 +107,14 @@ def test_a_constraint_may_compare_settings_and_parameters(optimize: Run) -> None
     assert found["invalid"] == 1
 
 
-def test_settings_that_do_not_fit_together_are_counted_as_invalid(optimize: Run) -> None:
+def test_contradictory_settings_are_counted_as_invalid_combinations(optimize: Run) -> None:
     kinds = ("--param", "account.sizing=all_in,risk_per_trade=0.01")
     found = optimize(*STRATEGY, *ALL, *kinds)
     assert [one["parameters"]["account.sizing"] for one in found["results"]] == ["all_in"]
     assert found["invalid"] == 1
 
 
-def test_random_draws_take_any_value_of_a_range(optimize: Run) -> None:
+def test_a_random_search_draws_any_value_of_a_range(optimize: Run) -> None:
     draws = ("--sampler", "random", "--trials", "6", "--param", "exits.stop_loss=0.01:0.1")
     found = optimize(*STRATEGY, *ALL, *draws)
     stops = {one["parameters"]["exits.stop_loss"] for one in found["results"]}
@@ -136,7 +136,7 @@ def test_random_draws_take_any_value_of_a_range(optimize: Run) -> None:
         ("account.trading_hours=8-12|9-13", ("trading_hours",)),
     ],
 )
-def test_what_cannot_be_tried_is_one_line(
+def test_an_invalid_search_space_prints_one_line(
     refused: Callable[..., str], text: str, words: tuple[str, ...]
 ) -> None:
     line = refused("--param", text)

@@ -26,7 +26,7 @@ def page(repository: Path) -> str:
     return (repository / "docs/optimize.md").read_text(encoding="utf-8")
 
 
-def test_its_commands_run_from_the_fetch_to_a_walk_forward_verdict(
+def test_the_commands_of_the_page_run_from_the_fetch_to_a_walk_forward_verdict(
     page: str, backtester: Run, repository: Path
 ) -> None:
     assert written(repository / "docs/optimize.md", Path.cwd())
@@ -50,14 +50,14 @@ def _without_seconds(line: str) -> str:
     return re.sub(r", [\d.]+ s$", "", line)
 
 
-def test_the_flags_that_it_names_exist(page: str, backtester: Run) -> None:
+def test_every_flag_on_the_page_exists(page: str, backtester: Run) -> None:
     helped = (("optimize",), ("cluster", "join"), ())
     known = "".join(backtester(*words, "--help").out for words in helped)
     named = set(re.findall(r"`(--[a-z-]+)", page))
     assert {flag for flag in named if flag not in known} == set()
 
 
-def test_it_states_the_numbers_of_the_code(page: str) -> None:
+def test_the_numbers_on_the_page_are_those_of_the_code(page: str) -> None:
     assert f"{judge.LEAST_RETURNS} daily returns and {judge.LEAST_CLOSED_TRADES} closed" in page
     assert f"deflated Sharpe ratio is at least {judge.CONFIDENCE}" in page
     assert f"cut into {cscv.BLOCKS} blocks" in page

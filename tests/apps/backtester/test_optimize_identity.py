@@ -32,7 +32,7 @@ def change_candle(database: Path, moment: int) -> None:
     ("moment", "which"),
     [(1_706_745_600, "in the range"), (1_706_742_000, "of the warm-up"), (1_706_140_800, "before")],
 )
-def test_after_a_change_of_a_candle_a_strategy_may_see_all_is_tried_again(
+def test_a_changed_candle_that_a_strategy_may_read_restarts_the_optimization(
     optimize: Run, database: Path, moment: int, which: str
 ) -> None:
     del which
@@ -41,14 +41,14 @@ def test_after_a_change_of_a_candle_a_strategy_may_see_all_is_tried_again(
     assert earlier(optimize(*PAIR, *LATER)) == 0
 
 
-def test_a_combination_that_looks_back_further_goes_on_in_the_same_folder(optimize: Run) -> None:
+def test_a_combination_with_a_longer_lookback_continues_in_the_same_folder(optimize: Run) -> None:
     first = optimize(*PAIR, *LATER)
     wider = optimize(*PAIR[:-1], "slow=10,30,250", *LATER)
     assert wider["folder"] == first["folder"]
     assert earlier(wider) == 2
 
 
-def test_after_a_change_of_a_file_that_the_strategy_imports_all_is_tried_again(
+def test_a_changed_file_that_the_strategy_imports_restarts_the_optimization(
     optimize: Run, backtester: Run, database: Path, folder: Path
 ) -> None:
     del database
@@ -64,7 +64,7 @@ def test_after_a_change_of_a_file_that_the_strategy_imports_all_is_tried_again(
 
 
 @pytest.mark.parametrize("package", [onetape.strategies, onetape.engine])
-def test_after_a_change_of_our_own_code_all_is_tried_again(
+def test_changed_code_of_onetape_restarts_the_optimization(
     optimize: Run, monkeypatch: pytest.MonkeyPatch, package: Any
 ) -> None:
     optimize(*PAIR)

@@ -39,7 +39,7 @@ class Failing(Strategy):
 WANTED = ("optimize", "--exchange", "simulator", "-s", "failing.py", "--param", "period=5,6")
 
 
-def test_what_failed_is_reported_each_time_and_tried_again(
+def test_failed_combinations_are_reported_and_evaluated_again_by_each_start(
     backtester: Run, optimize: Run, folder: Path
 ) -> None:
     (folder / "failing.py").write_text(FAILING)
@@ -73,7 +73,7 @@ def line_of(number: int) -> bytes:
     return json.dumps({"parameters": {"n": number}, "error": "x" * 100}).encode()
 
 
-def test_a_line_that_there_is_no_room_for_leaves_nothing(tmp_path: Path) -> None:
+def test_a_line_that_does_not_fit_on_the_disk_leaves_no_partial_line(tmp_path: Path) -> None:
     with open_results(tmp_path, IDENTITY) as results:
         results.add(line_of(1))
         path = results.folder / RESULTS
@@ -89,7 +89,7 @@ def test_a_line_that_there_is_no_room_for_leaves_nothing(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("change", ["part", "metric", "text", "error", "list", "bytes"])
-def test_a_kept_line_of_another_form_is_refused_in_one_line(
+def test_a_stored_line_of_another_form_is_refused_in_one_line(
     optimize: Run, backtester: Run, change: str
 ) -> None:
     path = Path(optimize(*GRID)["folder"]) / RESULTS
@@ -110,7 +110,7 @@ def test_a_kept_line_of_another_form_is_refused_in_one_line(
     assert "has a line that is not a result (" in ended.err
 
 
-def test_random_draws_have_the_bound_of_a_grid(backtester: Run, database: Path) -> None:
+def test_a_random_search_has_the_maximum_size_of_a_grid(backtester: Run, database: Path) -> None:
     del database
     ended = backtester("optimize", "-s", "sma_cross", "--sampler", "random", "--trials", "20000000")
     assert (ended.code, ended.err.count("\n")) == (2, 1)

@@ -66,7 +66,7 @@ def workers(optimize: Run, folder: Path) -> Callable[..., int]:
     return run
 
 
-def test_an_optimization_works_on_all_processors_unless_a_setting_states_otherwise(
+def test_an_optimization_uses_all_processors_by_default(
     workers: Callable[..., int],
 ) -> None:
     expected = min(count_processors(), 12)
@@ -80,7 +80,7 @@ def test_the_setting_jobs_is_the_number_of_processes(
     assert workers(jobs, "--jobs", str(jobs)) == jobs
 
 
-def test_one_process_finds_what_several_find(optimize: Run, folder: Path) -> None:
+def test_one_process_and_several_find_the_same(optimize: Run, folder: Path) -> None:
     (folder / "process_names.py").write_text(SOURCE)
     found: list[str] = []
     for jobs in ("1", "3"):

@@ -46,11 +46,11 @@ MORE = ",".join(map(str, range(801, 816)))
         (60, "60 of 100 combinations (60 by an earlier start), 0.0/s"),
     ],
 )
-def test_the_pace_is_that_of_this_start(earlier: int, line: str) -> None:
+def test_the_rate_counts_evaluations_of_this_start_only(earlier: int, line: str) -> None:
     assert format_progress_line(60, 100, earlier, 10.0) == line
 
 
-def test_an_optimization_that_goes_on_shows_its_own_pace(
+def test_a_resumed_optimization_shows_the_rate_of_this_start(
     optimize: Run, backtester: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("slow.py").write_text(SLOW)
@@ -62,7 +62,7 @@ def test_an_optimization_that_goes_on_shows_its_own_pace(
     assert max(paces) <= 1 / PAUSE
 
 
-def test_the_bar_of_an_optimization_that_goes_on_begins_where_it_was(
+def test_the_progress_bar_of_a_resumed_optimization_begins_where_the_last_one_ended(
     optimize: Run, folder: Path
 ) -> None:
     Path("slow.py").write_text(SLOW)

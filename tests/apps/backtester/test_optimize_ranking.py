@@ -23,7 +23,7 @@ def result(in_sample: float | None, out_of_sample: float | None) -> dict[str, ob
     }
 
 
-def test_combinations_without_the_metric_come_last_and_equal_ones_keep_their_order() -> None:
+def test_combinations_without_the_metric_rank_last_and_ties_keep_their_order() -> None:
     results = [result(None, 1.0), result(2.0, 1.0), result(3.0, 0.0), result(2.0, 5.0)]
     assert rank_results(results, "sharpe") == [results[2], results[1], results[3], results[0]]
 
@@ -36,18 +36,18 @@ def traded(sharpe: float, trades: int, out_of_sample: int = 50) -> dict[str, obj
     }
 
 
-def test_combinations_that_hardly_trade_come_after_all_others_best_first() -> None:
+def test_combinations_with_few_trades_rank_after_all_others_best_first() -> None:
     results = [traded(9.0, 7), traded(1.0, 20), traded(12.0, 19), traded(2.0, 300)]
     order = rank_results(results, "sharpe", LeastTrades(20, 9))
     assert order == [results[3], results[1], results[2], results[0]]
 
 
-def test_without_a_least_number_of_trades_every_combination_is_ranked() -> None:
+def test_without_a_minimum_number_of_trades_every_combination_is_ranked() -> None:
     results = [traded(9.0, 0), traded(1.0, 20)]
     assert rank_results(results, "sharpe", LeastTrades.of(0, 700, 300)) == results
 
 
-def test_the_rank_correlation_leaves_out_combinations_that_hardly_trade_in_either_part() -> None:
+def test_the_rank_correlation_leaves_out_combinations_with_few_trades_in_either_part() -> None:
     least = LeastTrades.of(20, 700, 300)
     assert least == LeastTrades(20, 9)
     enough = [traded(float(number), 20 + number, 9 + number) for number in range(4)]
@@ -56,31 +56,31 @@ def test_the_rank_correlation_leaves_out_combinations_that_hardly_trade_in_eithe
     assert (luck.ranked, luck.compared, luck.rank_correlation) == (5, 4, pytest.approx(1.0))
 
 
-def test_two_combinations_that_trade_enough_have_no_rank_correlation() -> None:
+def test_two_combinations_with_enough_trades_have_no_rank_correlation() -> None:
     least = LeastTrades(20, 9)
     results = [traded(3.0, 20), traded(2.0, 20), *(traded(float(one), 7) for one in range(30))]
     luck = compute_rank_stability(rank_results(results, "sharpe", least), "sharpe", least)
     assert (luck.compared, luck.rank_correlation) == (2, None)
 
 
-def test_no_combination_that_hardly_trades_is_the_best() -> None:
+def test_a_combination_with_few_trades_is_never_the_best() -> None:
     luck = compute_rank_stability([traded(9.0, 7)], "sharpe", LeastTrades(20, 9))
     assert (luck.ranked, luck.best_in_sample, luck.median_out_of_sample) == (0, None, None)
 
 
-def test_less_fees_are_better() -> None:
+def test_lower_fees_rank_better() -> None:
     results = [result(3.0, 1.0), result(2.0, 1.0)]
     assert rank_results(results, "fees") == [results[1], results[0]]
 
 
-def test_luck_shows_what_became_of_the_best() -> None:
+def test_rank_stability_has_the_out_of_sample_rank_of_the_best() -> None:
     order = rank_results([result(3.0, 1.0), result(2.0, 4.0), result(1.0, 2.0)], "sharpe")
     luck = compute_rank_stability(order, "sharpe")
     assert (luck.best_in_sample, luck.best_out_of_sample) == (3.0, 1.0)
     assert (luck.best_out_of_sample_rank, luck.median_out_of_sample) == (3, 2.0)
 
 
-def test_the_best_may_be_nothing_out_of_sample() -> None:
+def test_the_best_combination_may_have_no_out_of_sample_metric() -> None:
     luck = compute_rank_stability([result(3.0, None)], "sharpe")
     assert (luck.best_out_of_sample, luck.best_out_of_sample_rank, luck.rank_correlation) == (
         None,
@@ -98,7 +98,7 @@ def test_the_best_may_be_nothing_out_of_sample() -> None:
         ([1, 5, 5, 9], [2, 3, 4, 5], 4.5 / np.sqrt(4.5 * 5.0)),
     ],
 )
-def test_rank_correlation(first: list[float], second: list[float], expected: float) -> None:
+def test_rank_correlation_is_spearmans(first: list[float], second: list[float], expected: float) -> None:
     found = compute_spearman(np.array(first, float), np.array(second, float))
     assert found == pytest.approx(expected, abs=1e-12)
 
@@ -115,11 +115,11 @@ def test_rank_correlation_does_not_depend_on_the_scale(pairs: list[tuple[int, in
     assert plain == (None if stretched is None else pytest.approx(stretched, abs=1e-9))
 
 
-def test_every_number_of_a_result_can_rank() -> None:
+def test_every_numeric_metric_can_rank() -> None:
     assert {"sharpe", "total_return", "max_drawdown", "trades"} <= set(list_rank_metrics())
     assert "buy_and_hold" not in list_rank_metrics()
 
 
 @pytest.mark.parametrize("name", ["total_return", "return", "Return", "total-return"])
-def test_a_metric_is_known_by_its_field_and_by_its_label(name: str) -> None:
+def test_a_metric_may_be_named_by_its_field_or_its_label(name: str) -> None:
     assert parse_metric_name(name) == "total_return"

@@ -61,7 +61,7 @@ class Spoiler(Strategy):
 
 
 @pytest.mark.parametrize("part", ["in_sample", "out_of_sample"])
-def test_what_a_strategy_writes_into_its_columns_stays_with_it(
+def test_a_strategy_that_writes_into_its_columns_changes_no_other_combination(
     optimize: Run, backtest_json: Run, tmp_path: Path, part: str
 ) -> None:
     (tmp_path / "spoiler.py").write_text(SPOILER)

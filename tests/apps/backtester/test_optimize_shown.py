@@ -18,7 +18,7 @@ Run = Callable[..., Any]
 GRID = ("--strategy", "sma_cross", "--param", "fast=5:15:5", "--param", "slow=10,30")
 
 
-def test_the_page_shows_both_maps_without_a_complaint(
+def test_the_page_shows_both_maps_without_a_console_message(
     optimize: Run, open_page: Callable[..., Page]
 ) -> None:
     found = optimize(*GRID)
@@ -49,7 +49,7 @@ CLOUD = """
 """  # noqa: E501
 
 
-def test_the_words_of_the_cloud_stand_at_their_ends_and_on_no_dot(
+def test_the_labels_of_the_scatter_plot_are_at_the_ends_of_the_axes_and_on_no_point(
     optimize: Run, open_page: Callable[..., Page]
 ) -> None:
     page = open_page(Path(optimize(*GRID)["page"]).resolve())
@@ -58,7 +58,7 @@ def test_the_words_of_the_cloud_stand_at_their_ends_and_on_no_dot(
     assert found["apart"] <= 10
 
 
-def test_a_click_on_a_field_shows_its_numbers_in_both_parts(
+def test_a_click_on_a_cell_shows_its_numbers_in_both_parts(
     optimize: Run, open_page: Callable[..., Page]
 ) -> None:
     found = optimize(*GRID)
@@ -71,7 +71,7 @@ def test_a_click_on_a_field_shows_its_numbers_in_both_parts(
     assert page.run("document.documentElement.scrollWidth") <= 390
 
 
-def test_page_and_terminal_call_a_metric_what_the_definitions_call_it(
+def test_page_and_terminal_use_the_label_of_the_metrics_definition(
     optimize: Run, backtester: Run, open_page: Callable[..., Page]
 ) -> None:
     page = open_page(Path(optimize(*GRID)["page"]).resolve())
@@ -92,7 +92,7 @@ def test_page_and_terminal_call_a_metric_what_the_definitions_call_it(
     assert not [line for line in printed if "total_return" in line or "sharpe" in line]
 
 
-def test_maps_part_the_colours_at_zero_on_a_common_or_an_own_scale(
+def test_the_colours_of_maps_change_at_zero_on_a_common_and_on_a_separate_scale(
     optimize: Run, open_page: Callable[..., Page]
 ) -> None:
     page = open_page(Path(optimize("-s", "rsi", "--param", "period=2,5,7,14,30")["page"]).resolve())
@@ -138,7 +138,7 @@ def test_another_metric_redraws_the_maps(optimize: Run, open_page: Callable[...,
     assert page.run("document.querySelector('#map-in_sample td').style.background") != ""
 
 
-def test_a_bar_moves_in_a_terminal_and_stdout_keeps_the_document(
+def test_the_progress_bar_is_on_the_terminal_and_stdout_has_only_the_document(
     database: Path, folder: Path
 ) -> None:
     del database
@@ -162,7 +162,7 @@ FRONT = (
 )
 
 
-def test_the_front_of_both_goals_is_marked_joined_and_listed(
+def test_the_pareto_front_is_marked_connected_and_listed(
     optimize: Run, open_page: Callable[..., Page]
 ) -> None:
     found = optimize(*GOALS)
@@ -263,7 +263,7 @@ def fields(page: Page, which: str) -> list[str]:
     return names[1:] if which == "thead" else names
 
 
-def test_bins_of_whole_numbers_have_whole_round_edges_and_hold_every_point(
+def test_bins_of_integers_have_integer_edges_and_contain_every_point(
     many: Any, open_page: Callable[..., Page]
 ) -> None:
     page = open_page(Path(many["page"]).resolve())
@@ -282,7 +282,7 @@ def test_bins_of_whole_numbers_have_whole_round_edges_and_hold_every_point(
     assert page.run(filled) == len(pairs)
 
 
-def test_no_map_overflows_a_desktop_whatever_it_shows(
+def test_no_map_is_wider_than_a_desktop_screen(
     many: Any, open_page: Callable[..., Page]
 ) -> None:
     page = open_page(Path(many["page"]).resolve(), 1280)
@@ -299,7 +299,7 @@ def test_no_map_overflows_a_desktop_whatever_it_shows(
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_no_choice_of_a_field_moves_a_map(
+def test_selecting_a_cell_moves_no_map(
     many: Any, open_page: Callable[..., Page], width: int
 ) -> None:
     page = open_page(Path(many["page"]).resolve(), width)
@@ -314,7 +314,7 @@ def test_no_choice_of_a_field_moves_a_map(
     assert page.run("document.documentElement.scrollWidth") <= width
 
 
-def test_the_cloud_of_many_is_as_wide_as_its_card_and_shows_where_they_are_dense(
+def test_the_scatter_plot_of_many_points_fills_its_card_and_shows_their_density(
     many: Any, open_page: Callable[..., Page]
 ) -> None:
     page = open_page(Path(many["page"]).resolve())
@@ -330,7 +330,7 @@ def test_the_cloud_of_many_is_as_wide_as_its_card_and_shows_where_they_are_dense
     assert len(shades) < len(many["results"])
 
 
-def test_the_page_has_the_terminals_row_of_buy_and_hold(
+def test_the_page_has_the_row_of_buy_and_hold_of_the_terminal(
     optimize: Run, backtester: Run, open_page: Callable[..., Page]
 ) -> None:
     page = open_page(Path(optimize(*GRID)["page"]).resolve())
@@ -340,7 +340,7 @@ def test_the_page_has_the_terminals_row_of_buy_and_hold(
     assert [one for one in row if one] == printed
 
 
-def test_terminal_table_and_field_write_a_number_alike(
+def test_terminal_table_and_cell_format_numbers_alike(
     optimize: Run, backtester: Run, open_page: Callable[..., Page]
 ) -> None:
     found = optimize(*GRID)

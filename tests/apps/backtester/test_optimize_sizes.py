@@ -13,7 +13,7 @@ FAR = "account: {sizing: volatility_target, volatility_target: 0.2, volatility_b
 
 
 @pytest.mark.parametrize("part", ["in_sample", "out_of_sample"])
-def test_a_size_that_looks_far_back_is_known_at_the_beginning_of_each_part(
+def test_a_sizing_with_a_long_lookback_works_from_the_start_of_each_part(
     optimize: Run, backtest_json: Run, folder: Path, part: str
 ) -> None:
     (folder / "far.yaml").write_text(FAR)

@@ -52,7 +52,7 @@ def values(name: str, text: str) -> tuple[object, ...]:
         ("strict", "yes,no", (True, False)),
     ],
 )
-def test_a_text_gives_values(name: str, text: str, expected: tuple[object, ...]) -> None:
+def test_a_text_of_values_and_ranges_is_parsed(name: str, text: str, expected: tuple[object, ...]) -> None:
     assert values(name, text) == expected
 
 
@@ -64,31 +64,31 @@ def test_a_text_gives_values(name: str, text: str, expected: tuple[object, ...])
         ("entry", "above"), ("strict", "maybe"), ("unbounded", "0:1e9:0.001"),
     ],
 )  # fmt: skip
-def test_a_text_that_is_no_value_is_refused(name: str, text: str) -> None:
+def test_an_invalid_value_text_is_refused(name: str, text: str) -> None:
     with pytest.raises(UsageError, match=name):
         values(name, text)
 
 
 @given(low=st.integers(2, 200), step=st.integers(1, 50), count=st.integers(2, 6))
-def test_a_range_reaches_its_end(low: int, step: int, count: int) -> None:
+def test_a_range_includes_its_end(low: int, step: int, count: int) -> None:
     high = low + step * (count - 1)
     if high <= 500:
         assert values("period", f"{low}:{high}:{step}") == tuple(range(low, high + 1, step))
 
 
-def test_a_grid_is_every_combination_once() -> None:
+def test_a_grid_has_every_combination_once() -> None:
     axes = make_ranges(Every, {"period": "5:7", "width": "1,2"}, is_random=False)
     points = [(point["period"], point["width"]) for point in iterate_grid_points(axes)]
     assert points == [(5, 1.0), (5, 2.0), (6, 1.0), (6, 2.0), (7, 1.0), (7, 2.0)]
 
 
-def test_a_grid_beyond_measure_is_refused() -> None:
+def test_a_grid_that_is_too_large_is_refused() -> None:
     axes = make_ranges(Every, {"period": "2:500", "width": "0.1:9:0.01"}, is_random=False)
     with pytest.raises(UsageError, match="444,609 combinations"):
         next(iterate_grid_points(axes))
 
 
-def test_a_random_search_draws_inside_the_declared_bounds() -> None:
+def test_a_random_search_draws_within_the_declared_bounds() -> None:
     axes = make_ranges(Every, {}, is_random=True)
     points = list(iterate_random_points(axes, 200, seed=3))
     assert all(2 <= point["period"] <= 500 and 0.1 <= point["width"] <= 9 for point in points)
@@ -96,7 +96,7 @@ def test_a_random_search_draws_inside_the_declared_bounds() -> None:
     assert {point["unbounded"] for point in points} == {1.5}
 
 
-def test_random_draws_do_not_repeat_and_exhaust_a_small_space() -> None:
+def test_a_random_search_repeats_no_draw_and_exhausts_a_small_space() -> None:
     axes = make_ranges(
         Every, {"period": "5:6", "width": "1,2", "entry": "below", "strict": "no"}, is_random=True
     )
@@ -104,7 +104,7 @@ def test_random_draws_do_not_repeat_and_exhaust_a_small_space() -> None:
     assert len(points) == len(set(points)) == 4
 
 
-def test_another_seed_draws_otherwise() -> None:
+def test_another_seed_draws_other_combinations() -> None:
     axes = make_ranges(Every, {}, is_random=True)
     first, second = (next(iterate_random_points(axes, 1, seed)) for seed in (1, 2))
     assert first != second

@@ -63,7 +63,7 @@ def own(database: Path, folder: Path) -> Path:
         ("slow: 9\n    fasst: 4", 7, "strategy own has no parameter 'fasst'; did you mean 'fast'"),
     ],
 )
-def test_one_of_a_file_names_file_and_line_and_ends_with_3(
+def test_an_invalid_parameter_in_a_file_names_file_and_line_and_exits_with_3(
     own: Path,
     capfd: pytest.CaptureFixture[str],
     program: str,
@@ -84,7 +84,7 @@ def test_one_of_a_file_names_file_and_line_and_ends_with_3(
 @pytest.mark.parametrize(
     "command", [("check",), ("explain", "--at", "2024-02-01"), ("optimize", "--param", "slow=9,20")]
 )
-def test_commands_name_file_and_line_too(
+def test_check_and_explain_name_file_and_line_of_an_invalid_parameter(
     own: Path, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
 ) -> None:
     head = "exchange: simulator\nstrategy:\n  name: own\n  parameters:\n    fast: 51\n"
@@ -94,7 +94,7 @@ def test_commands_name_file_and_line_too(
     assert printed.startswith("backtester: mine.yaml:5: strategy own: fast must be 2 to 50, found ")
 
 
-def test_one_of_a_flag_names_the_flag_and_one_of_a_variable_the_variable(
+def test_an_invalid_parameter_names_its_flag_or_variable(
     own: Path, backtest_json: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del own
@@ -107,7 +107,7 @@ def test_one_of_a_flag_names_the_flag_and_one_of_a_variable_the_variable(
     assert "BACKTESTER__STRATEGY__PARAMETERS__FAST: strategy own: fast must" in as_variable.err
 
 
-def test_a_mistake_that_is_no_parameters_is_reported_as_it_is(
+def test_an_error_that_is_not_about_a_parameter_is_reported_unchanged(
     own: Path, backtest_json: Run
 ) -> None:
     path = own / "user" / "strategies" / "own.py"

@@ -48,7 +48,7 @@ def refused(backtester: Run, database: Path) -> Callable[..., str]:
     return run
 
 
-def test_a_backtest_takes_strategy_and_values_of_the_best_combination(
+def test_a_backtest_uses_strategy_and_parameters_of_the_best_combination(
     optimize: Run, taken: Run, backtest_json: Run
 ) -> None:
     found = optimize(*GRID, "--min-trades", "5", "--rank", "total_return")
@@ -65,7 +65,7 @@ def test_a_backtest_takes_strategy_and_values_of_the_best_combination(
     assert typed["metrics"] == document["metrics"]
 
 
-def test_a_backtest_takes_the_choice_of_the_newest_window(optimize: Run, taken: Run) -> None:
+def test_a_backtest_uses_the_parameters_chosen_in_the_newest_window(optimize: Run, taken: Run) -> None:
     found = optimize(*GRID, *WALK)
     document, line = taken("--params-from", name_of(found))
     assert document["parameters"] == found["windows"][-1]["parameters"]
@@ -73,7 +73,7 @@ def test_a_backtest_takes_the_choice_of_the_newest_window(optimize: Run, taken: 
     assert ", training 2024-03-01 to 2024-04-10 UTC)" in line
 
 
-def test_the_choice_is_that_of_the_optimization_that_was_finished_last(
+def test_the_parameters_are_those_of_the_optimization_that_finished_last(
     optimize: Run, taken: Run
 ) -> None:
     first = optimize(*GRID, "--min-trades", "0", "--rank", "total_return")
@@ -85,7 +85,7 @@ def test_the_choice_is_that_of_the_optimization_that_was_finished_last(
     assert "best by fees" in line
 
 
-def test_a_run_is_named_by_its_folder_its_id_the_beginning_of_either_or_a_path(
+def test_a_run_may_be_named_by_folder_or_id_or_a_beginning_of_either_or_a_path(
     optimize: Run, taken: Run
 ) -> None:
     found = optimize(*GRID, "--min-trades", "0")
@@ -102,7 +102,7 @@ def test_a_run_is_named_by_its_folder_its_id_the_beginning_of_either_or_a_path(
         assert f"from optimization {name} (" in taken("--params-from", text)[1]
 
 
-def test_values_keep_all_their_digits_and_their_kind(
+def test_values_keep_all_digits_and_their_type(
     optimize: Run, taken: Run, tmp_path: Path
 ) -> None:
     (tmp_path / "own.py").write_text(
@@ -190,7 +190,7 @@ def test_a_run_that_does_not_exist_is_refused_with_the_nearest_names(
 
 
 @pytest.mark.parametrize("walk", [(), ("--walk-forward", "40d/20d")])
-def test_a_run_without_a_choice_is_refused(
+def test_a_run_without_chosen_parameters_is_refused(
     optimize: Run, refused: Run, walk: tuple[str, ...]
 ) -> None:
     name = name_of(optimize(*GRID, *walk, "--min-trades", "10000"))
@@ -200,7 +200,7 @@ def test_a_run_without_a_choice_is_refused(
     assert ("training 2024-03-01 to 2024-04-10" if walk else "in-sample 2024-01-01 to") in line
 
 
-def test_a_run_that_was_not_finished_or_is_damaged_is_refused(optimize: Run, refused: Run) -> None:
+def test_an_unfinished_or_damaged_run_is_refused(optimize: Run, refused: Run) -> None:
     found = optimize(*GRID, "--min-trades", "0")
     choice = Path(found["folder"]) / "choice.json"
     content = choice.read_bytes()
@@ -218,14 +218,14 @@ def test_a_run_that_was_not_finished_or_is_damaged_is_refused(optimize: Run, ref
     assert not list(choice.parent.glob(".choice*"))
 
 
-def test_an_optimization_takes_no_parameters_of_a_run(backtester: Run, database: Path) -> None:
+def test_optimize_refuses_parameters_from_a_run(backtester: Run, database: Path) -> None:
     del database
     ended = backtester("optimize", "--exchange", "simulator", *GRID, "--params-from", "any")
     assert (ended.code, ended.err.count("\n")) == (2, 1)
     assert "--params-from is for a backtest; optimize takes the values to try" in ended.err
 
 
-def test_check_and_explain_take_the_parameters_too(
+def test_check_and_explain_use_the_parameters_of_a_run(
     optimize: Run, backtester: Run, database: Path
 ) -> None:
     del database
@@ -239,7 +239,7 @@ def test_check_and_explain_take_the_parameters_too(
     assert checked.err.startswith("parameters of sma_cross: fast=")
 
 
-def test_the_flag_is_read_without_typer_too() -> None:
+def test_params_from_is_read_without_typer() -> None:
     flags = collect_plain_flags(BacktesterSettings, OWN_FLAGS)
     given = read_plain(["--params-from", "x", "--json"], flags)
     assert given is not None

@@ -72,7 +72,7 @@ BACKTESTING_PY = [
 ]
 
 
-def test_the_ported_pine_script_trades_as_the_script(
+def test_the_ported_pine_script_makes_the_trades_of_the_original(
     backtest_json: Run, candles: Candles, folder: Path, repository: Path
 ) -> None:
     written(repository / "docs" / "tradingview.md", folder)
@@ -85,7 +85,7 @@ def test_the_ported_pine_script_trades_as_the_script(
     assert found == pine_trades(candles)
 
 
-def test_the_ported_class_of_backtesting_py_trades_as_there(folder: Path, repository: Path) -> None:
+def test_the_ported_backtesting_py_class_makes_the_trades_of_the_original(folder: Path, repository: Path) -> None:
     written(repository / "docs" / "backtesting_py.md", folder)
     frame = random_candles(900, seed=7).frame()
     account = Account(cash=1_000_000, fee=0.002)

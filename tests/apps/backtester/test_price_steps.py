@@ -35,7 +35,7 @@ def coarse(database: Path) -> Path:
     return database
 
 
-def test_a_step_coarser_than_the_candles_is_stated_and_moves_no_price(
+def test_a_stated_price_step_coarser_than_the_candles_is_printed_and_moves_no_price(
     backtest_json: Run, candles: Candles, coarse: Path
 ) -> None:
     document = backtest_json("--fee", "0").document
@@ -46,12 +46,12 @@ def test_a_step_coarser_than_the_candles_is_stated_and_moves_no_price(
     assert document["assumptions"]["trading rules"] == WORDS
 
 
-def test_the_text_of_a_run_states_the_finer_step_in_one_line(backtester: Run, coarse: Path) -> None:
+def test_the_text_of_a_run_states_the_step_of_the_candles_in_one_line(backtester: Run, coarse: Path) -> None:
     ended = backtester("--exchange", "simulator", "--no-report")
     assert f"trading rules: {WORDS}" in ended.out.splitlines()
 
 
-def test_an_optimization_trades_by_the_step_that_the_candles_show_and_states_it(
+def test_an_optimization_uses_and_prints_the_price_step_that_the_candles_show(
     optimize: Run, backtester: Run, coarse: Path
 ) -> None:
     grid = ("--param", "period=7,14", "--out-of-sample", "0.5")
@@ -65,7 +65,7 @@ def test_an_optimization_trades_by_the_step_that_the_candles_show_and_states_it(
     assert "trading rules: simulator: price step 0.01" in text
 
 
-def test_explain_shows_levels_at_the_step_that_the_candles_show(
+def test_explain_rounds_levels_to_the_price_step_that_the_candles_show(
     backtester: Run, backtest_json: Run, coarse: Path
 ) -> None:
     flags = ("--fee", "0", "--take-profit", "0.01")
@@ -80,7 +80,7 @@ def test_explain_shows_levels_at_the_step_that_the_candles_show(
     assert f"trading rules: {WORDS}" in backtester(*explain).out.splitlines()
 
 
-def test_several_symbols_state_the_steps_of_each(
+def test_several_symbols_print_the_price_steps_of_each(
     backtest_json: Run, coarse: Path, candles: Candles
 ) -> None:
     with open_store(coarse, create=False) as store:
@@ -95,7 +95,7 @@ def test_several_symbols_state_the_steps_of_each(
     )
 
 
-def test_the_sol_case_gives_the_return_of_its_own_prices(
+def test_the_recorded_sol_candles_give_the_return_of_their_own_prices(
     shared: Path, folder: Path, backtester: Run
 ) -> None:
     file = shared / "data/cases/price_step/binance_SOL-USDT_1h.csv"

@@ -52,7 +52,7 @@ def same_as_recorded(document: dict[str, Any], expected: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize("name", RECORDED)
-def test_a_recorded_run_comes_out_of_the_tables_to_the_cent(
+def test_a_recorded_run_equals_the_reference_tables_to_the_cent(
     backtester: Run, shared: Path, name: str
 ) -> None:
     runs = json.loads((shared / "data/reference/backtests_long_only.json").read_text())["runs"]

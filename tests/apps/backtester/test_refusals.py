@@ -60,7 +60,7 @@ def refusals(document: dict[str, Any]) -> list[str]:
         ),
     ],
 )
-def test_a_run_whose_every_order_is_refused_states_why_and_what_to_do(
+def test_a_run_of_refused_orders_alone_states_the_reason_and_advice(
     backtest_json: Run, flags: tuple[str, ...], reason: str, remedy: str
 ) -> None:
     document = backtest_json(*flags).document
@@ -74,7 +74,7 @@ def test_a_run_whose_every_order_is_refused_states_why_and_what_to_do(
 
 
 @pytest.mark.usefixtures("two_symbols")
-def test_symbols_that_find_no_cash_get_the_advice_to_share_it(backtester: Run) -> None:
+def test_refusals_for_lack_of_cash_advise_a_smaller_sizing(backtester: Run) -> None:
     document = backtester(*BOTH).document
     (note,) = refusals(document)
     assert document["metrics"]["refused_orders"] > 0
@@ -87,7 +87,7 @@ def test_symbols_that_find_no_cash_get_the_advice_to_share_it(backtester: Run) -
 
 
 @pytest.mark.usefixtures("two_symbols", "market")
-def test_what_symbols_have_otherwise_is_stated_of_each(backtester: Run, database: Path) -> None:
+def test_assumptions_that_differ_by_symbol_are_printed_for_each_symbol(backtester: Run, database: Path) -> None:
     days = SimulatedMarket(DEFAULT_SEED).get_candles("BTC/USDT", "1d", START, START + 100 * DAY)
     with open_store(database, create=False) as store:
         key = SeriesKey("simulator", "BTC/USDT", "1d")

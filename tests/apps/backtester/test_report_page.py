@@ -94,7 +94,7 @@ def cells(page: Page, row: str) -> list[str]:
     return page.run(f"[...document.querySelector('{row}').cells].map(one => one.textContent)")
 
 
-def test_a_years_page_is_small_silent_and_offline(
+def test_a_report_of_a_year_is_small_logs_nothing_and_needs_no_network(
     made: Callable[[str], Made], open_page: Callable[..., Page]
 ) -> None:
     found = made("rsi")
@@ -291,7 +291,7 @@ READABLE = """
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_a_phone_shows_words_large_and_clear_enough_and_nothing_outside_the_screen(
+def test_text_on_a_phone_is_large_and_clear_enough_and_inside_the_screen(
     made: Callable[[str], Made], open_page: Callable[..., Page], dark: bool
 ) -> None:
     page = open_page(made("rsi").path, 360, 740)

@@ -30,7 +30,7 @@ def test_a_folder_is_named_after_time_strategy_and_series(kept: Callable[..., Pa
     assert re.fullmatch(r"\d{8}T\d{6}Z_sma-cross_BTC-USDT_1h_[0-9a-f]{6}", folder.name)
 
 
-def test_a_folder_holds_the_same_result_as_json_prints(
+def test_a_saved_folder_has_the_result_that_json_prints(
     kept: Callable[..., Path], backtest_json: Run
 ) -> None:
     arguments = ("--stop-loss", "0.02", "--take-profit", "0.03")
@@ -57,7 +57,7 @@ def test_the_manifest_names_code_data_settings_and_versions(
     assert manifest.result.check.clean is True
 
 
-def test_trades_are_a_table_that_any_program_reads(kept: Callable[..., Path]) -> None:
+def test_trades_are_saved_as_a_csv_table(kept: Callable[..., Path]) -> None:
     folder = kept()
     rows = list(csv.DictReader((folder / "trades.csv").read_text("utf-8").splitlines()))
     assert len(rows) == len(load_run(folder).read_trade_records()) > 3
@@ -66,7 +66,7 @@ def test_trades_are_a_table_that_any_program_reads(kept: Callable[..., Path]) ->
     assert rows[-1]["open_at_end"] in ("True", "False")
 
 
-def test_a_notebook_gets_frames_in_two_lines(kept: Callable[..., Path]) -> None:
+def test_two_lines_of_python_load_a_saved_run_as_dataframes(kept: Callable[..., Path]) -> None:
     kept("--stop-loss", "0.02")
     run = load_run("last")
     assert run.trades["entry_time"].dt.tz is not None
@@ -84,7 +84,7 @@ def test_a_run_without_trades_gives_an_empty_frame(kept: Callable[..., Path]) ->
     assert "profit" in run.trades.columns
 
 
-def test_keeping_a_run_without_a_report_takes_no_pandas(database: Path) -> None:
+def test_saving_a_run_without_a_report_imports_no_pandas(database: Path) -> None:
     del database
     code = (
         "import sys; from backtester.main import app; from onetape.cli.program import "
@@ -96,7 +96,7 @@ def test_keeping_a_run_without_a_report_takes_no_pandas(database: Path) -> None:
     assert len(list_run_folders()) == 1
 
 
-def test_runs_of_one_second_keep_their_order_whatever_their_names(
+def test_runs_of_the_same_second_keep_their_order(
     kept: Callable[..., Path],
 ) -> None:
     first = kept("--strategy", "sma_cross")
@@ -110,7 +110,7 @@ def test_runs_of_one_second_keep_their_order_whatever_their_names(
     assert sorted(moved) != moved
 
 
-def test_loading_a_run_takes_no_pandas_before_a_frame_is_requested(
+def test_loading_a_run_imports_no_pandas_before_a_dataframe_is_requested(
     kept: Callable[..., Path],
 ) -> None:
     kept()
@@ -123,13 +123,13 @@ def test_loading_a_run_takes_no_pandas_before_a_frame_is_requested(
     assert ran.stdout.split() == ["False", "True"]
 
 
-def test_json_keeps_nothing_without_the_flag(backtest_json: Run) -> None:
+def test_a_json_run_is_not_saved_without_the_flag(backtest_json: Run) -> None:
     assert backtest_json().document["run"] is None
     assert not RUNS_FOLDER.exists()
     assert backtest_json("--save").document["run"] == str(list_run_folders()[0])
 
 
-def test_no_keep_leaves_no_folder(backtester: Run, database: Path) -> None:
+def test_no_save_leaves_no_folder(backtester: Run, database: Path) -> None:
     del database
     assert backtester(*SIMULATED, "--no-save").code == 0
     assert not RUNS_FOLDER.exists()
@@ -149,7 +149,7 @@ def test_a_report_that_cannot_be_written_leaves_no_folder_behind(
     assert list(RUNS_FOLDER.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(backtester: Run, database: Path) -> None:
+def test_a_folder_that_cannot_be_created_prints_one_line(backtester: Run, database: Path) -> None:
     del database
     RUNS_FOLDER.write_text("in the way")
     ended = backtester(*SIMULATED)
@@ -158,7 +158,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(backtester: Run, database: Pat
     assert "--no-save" in ended.err
 
 
-def test_what_a_killed_run_left_is_deleted_an_hour_later(kept: Callable[..., Path]) -> None:
+def test_files_left_by_a_killed_run_are_deleted_an_hour_later(kept: Callable[..., Path]) -> None:
     first = kept()
     old, young, other = (
         first.with_name(name) for name in (f".{first.name}", f".{first.name}x", ".mine")

@@ -55,7 +55,7 @@ DAMAGES: list[tuple[str, object]] = [
 ]
 
 
-def test_a_damaged_manifest_is_one_line_everywhere_and_hides_no_other_run(
+def test_a_damaged_manifest_prints_one_line_in_every_command_and_hides_no_other_run(
     kept: Keep, backtester: Run
 ) -> None:
     good = kept()
@@ -112,7 +112,7 @@ TABLES: list[Callable[[Sequence[str]], str]] = [
 ]
 
 
-def test_a_table_of_trades_that_is_not_whole_is_refused(kept: Keep, backtester: Run) -> None:
+def test_an_incomplete_table_of_trades_is_refused(kept: Keep, backtester: Run) -> None:
     folder = kept()
     path = folder / "trades.csv"
     lines = path.read_bytes().decode().splitlines(keepends=True)
@@ -124,12 +124,12 @@ def test_a_table_of_trades_that_is_not_whole_is_refused(kept: Keep, backtester: 
         assert (ended.code, ended.out, ended.err.count("\n")) == (4, "", 1), number
 
 
-def test_a_table_of_trades_that_is_whole_is_read(kept: Keep) -> None:
+def test_a_complete_table_of_trades_is_read(kept: Keep) -> None:
     run = load_run(kept("--stop-loss", "0.02"))
     assert len(run.trades) == run.metrics["trades"] + run.metrics["open_at_end"] > 3
 
 
-def test_an_equity_file_that_is_none_or_cut_is_refused(kept: Keep) -> None:
+def test_an_invalid_or_truncated_equity_file_is_refused(kept: Keep) -> None:
     path = kept() / "equity.npy"
     rows = np.load(path)
     for content in (b"", b"PK\x03\x04", b"\x93NUMPY"):

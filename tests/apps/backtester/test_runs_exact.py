@@ -24,7 +24,7 @@ from own_strategies import LARGER
 Run = Callable[..., Any]
 
 
-def test_equity_is_kept_to_the_last_bit(kept: Callable[..., Path]) -> None:
+def test_saved_equity_is_exact_to_the_last_bit(kept: Callable[..., Path]) -> None:
     rows = np.load(kept() / "equity.npy")
     assert rows.dtype.names == ("timestamp", "equity", "buy_and_hold")
     assert (np.diff(rows["timestamp"]) == 3_600).all()
@@ -39,7 +39,7 @@ def test_equity_is_kept_to_the_last_bit(kept: Callable[..., Path]) -> None:
         ("--to", "2024-02-17"),
     ],
 )
-def test_rows_of_trades_are_the_engines_trades_to_the_last_bit(
+def test_saved_trades_equal_the_engines_to_the_last_bit(
     database: Path, flags: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del database
@@ -79,7 +79,7 @@ def test_many_trades_print_as_one_document(
         assert printed == convert_to_builtins(run.summary)
 
 
-def test_larger_candles_are_part_of_the_digest_of_the_data(
+def test_candles_of_higher_timeframes_are_part_of_the_data_digest(
     kept: Callable[..., Path], candles: Candles
 ) -> None:
     Path("larger.py").write_text(LARGER)

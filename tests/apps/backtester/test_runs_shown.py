@@ -39,7 +39,7 @@ def in_terminal(columns: int, *arguments: str, folder: Path) -> str:
     return printed.decode().replace("\r\n", "\n")
 
 
-def test_list_has_the_newest_last_and_states_how_to_forget_one(
+def test_list_shows_the_newest_run_last_and_how_to_delete_a_run(
     kept: Callable[..., Path], backtester: Run
 ) -> None:
     first, second = kept(), kept("--strategy", "macd")
@@ -52,7 +52,7 @@ def test_list_has_the_newest_last_and_states_how_to_forget_one(
 
 
 @pytest.mark.parametrize(("columns", "lines_of_a_run"), [(80, 2), (160, 1)])
-def test_list_fits_a_terminal_and_leaves_nothing_out(
+def test_list_fits_a_terminal_and_lists_every_run(
     kept: Callable[..., Path], tmp_path: Path, columns: int, lines_of_a_run: int
 ) -> None:
     run = load_run(kept("--strategy", "buy_and_hold", "--from", "2024-01-05T07:00"))
@@ -89,7 +89,7 @@ def test_a_name_too_long_for_the_terminal_is_cut_in_the_list_alone(
     assert name in format_run_list(runs)
 
 
-def test_list_without_runs_is_no_error(backtester: Run) -> None:
+def test_list_without_runs_exits_with_0(backtester: Run) -> None:
     assert backtester("list").out == "0 runs in data/runs; to forget one, delete its folder\n"
 
 
@@ -107,7 +107,7 @@ def test_a_run_is_found_by_the_beginning_of_its_id(kept: Callable[..., Path], si
     assert load_run(folder.name.rpartition("_")[2][:size]).folder == folder
 
 
-def test_a_beginning_of_several_ids_is_refused_with_all_of_them(
+def test_an_ambiguous_beginning_of_an_id_is_refused_with_all_matching_ids(
     kept: Callable[..., Path],
 ) -> None:
     folder = kept()
@@ -122,7 +122,7 @@ def test_a_beginning_of_several_ids_is_refused_with_all_of_them(
     "content",
     ["", "{", "[]", '{"format": 3}', '{"format": 2, "result": {}}', '{"format": 3, "result": 3}'],
 )
-def test_a_damaged_manifest_is_named_and_hides_no_other_run(
+def test_list_names_a_damaged_manifest_and_hides_no_other_run(
     kept: Callable[..., Path], backtester: Run, content: str
 ) -> None:
     good, bad = kept(), RUNS_FOLDER / "20990101T000000Z_x_y_1h_ffffff"
@@ -136,7 +136,7 @@ def test_a_damaged_manifest_is_named_and_hides_no_other_run(
     assert "ffffff/manifest.json" in listed.err
 
 
-def test_a_table_that_was_cut_is_named(kept: Callable[..., Path]) -> None:
+def test_a_truncated_table_is_named(kept: Callable[..., Path]) -> None:
     folder = kept()
     (folder / "trades.csv").write_text("entry_index\nx\n")
     (folder / "equity.npy").write_bytes(b"\x93NUMPY")
@@ -147,7 +147,7 @@ def test_a_table_that_was_cut_is_named(kept: Callable[..., Path]) -> None:
         _ = run.equity
 
 
-def test_a_folder_that_is_being_written_is_no_run(kept: Callable[..., Path]) -> None:
+def test_a_folder_that_is_being_written_is_not_listed(kept: Callable[..., Path]) -> None:
     folder = kept()
     shutil.copytree(folder, folder.with_name(f".{folder.name}"))
     assert list_run_folders() == [folder]
@@ -167,13 +167,13 @@ def test_compare_shows_metrics_side_by_side_and_only_what_differs(
     assert document["metrics"][ids[1]] == runs[1].metrics
 
 
-def test_another_parameter_is_one_difference(kept: Callable[..., Path], backtester: Run) -> None:
+def test_a_changed_parameter_is_one_difference(kept: Callable[..., Path], backtester: Run) -> None:
     ids = [load_run(kept(*flags)).id for flags in ((), ("--param", "period=15"))]
     differences = backtester("compare", *ids, "--json").document["differences"]
     assert differences == {"parameters.period": {ids[0]: 14, ids[1]: 15}}
 
 
-def test_compare_of_equal_runs_states_it(kept: Callable[..., Path], backtester: Run) -> None:
+def test_compare_states_that_runs_are_equal(kept: Callable[..., Path], backtester: Run) -> None:
     ids = [load_run(kept()).id for _ in range(2)]
     assert backtester("compare", *ids).out.endswith("\nnothing differs\n")
 
@@ -186,12 +186,12 @@ def test_compare_of_equal_runs_states_it(kept: Callable[..., Path], backtester: 
         (("--cash", "5", "list"), "put --cash behind the command"),
     ],
 )
-def test_a_wrong_call_is_one_line(backtester: Run, arguments: tuple[str, ...], words: str) -> None:
+def test_invalid_arguments_print_one_line(backtester: Run, arguments: tuple[str, ...], words: str) -> None:
     ended = backtester(*arguments)
     assert (ended.code, ended.out) == (2, "")
     assert words in ended.err
 
 
-def test_a_folder_that_is_no_run_is_not_advised_to_be_deleted(tmp_path: Path) -> None:
+def test_deleting_is_not_advised_for_a_folder_that_is_not_a_run(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is not the folder of a run; see: uv run backtester list"):
         load_run(tmp_path)

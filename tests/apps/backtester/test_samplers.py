@@ -55,7 +55,7 @@ def forget(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "cmaes", "nsga2", "qmc", "random"])
-def test_one_two_and_four_processes_find_the_same(
+def test_one_and_two_and_four_processes_find_the_same(
     optimize: Run, tmp_path: Path, sampler: str
 ) -> None:
     found: list[str] = []
@@ -70,7 +70,7 @@ def test_one_two_and_four_processes_find_the_same(
     assert found[0] == found[1] == found[2]
 
 
-def test_a_killed_search_of_tpe_resumes_to_the_same_result(
+def test_a_killed_tpe_search_resumes_to_the_same_result(
     optimize: Run, database: Path, tmp_path: Path
 ) -> None:
     del database
@@ -139,7 +139,7 @@ def test_several_goals_list_the_pareto_front_first(optimize: Run) -> None:
         ),
     ],
 )
-def test_what_cannot_be_searched_is_refused_in_one_line(
+def test_an_invalid_search_is_refused_in_one_line(
     backtester: Run, database: Path, arguments: tuple[str, ...], words: str
 ) -> None:
     del database
@@ -152,7 +152,7 @@ def test_what_cannot_be_searched_is_refused_in_one_line(
     assert not Path("data/optimizations").exists()
 
 
-def test_without_optuna_its_samplers_name_the_extra(
+def test_without_optuna_an_error_names_the_extra_to_install(
     backtester: Run, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del database

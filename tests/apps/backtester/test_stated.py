@@ -41,7 +41,7 @@ def page_of(ended: Any) -> str:
 
 
 @pytest.mark.usefixtures("checks_all_bars")
-def test_the_check_is_a_line_of_its_own_wherever_a_result_is_shown(run: Run) -> None:
+def test_every_output_of_a_result_has_a_separate_line_for_the_check(run: Run) -> None:
     ended = run()
     (line,) = lines_of(ended, "bias check")
     assert line == "bias check: passed, 2,880 bars"
@@ -49,7 +49,7 @@ def test_the_check_is_a_line_of_its_own_wherever_a_result_is_shown(run: Run) -> 
     assert load_run().summary.check.text == line.removeprefix("bias check: ")
 
 
-def test_a_check_that_was_not_run_states_it_and_how_to_run_it(run: Run) -> None:
+def test_a_skipped_check_is_printed_with_the_command_to_run_it(run: Run) -> None:
     ended = run("--no-check")
     (line,) = lines_of(ended, "bias check")
     assert line == (
@@ -69,13 +69,13 @@ def test_the_number_of_ambiguous_bars_is_in_every_form_of_the_result(run: Run) -
     assert run(*TIGHT, "--json").document["metrics"]["ambiguous_bars"] == count
 
 
-def test_a_run_that_no_bar_was_ambiguous_in_prints_none_once(run: Run) -> None:
+def test_a_run_without_ambiguous_bars_prints_none_once(run: Run) -> None:
     ended = run("--stop-loss", "0.5", "--take-profit", "0.9")
     (line,) = [line for line in ended.out.splitlines() if "ambiguous" in line]
     assert line.split() == ["ambiguous", "bars", "0"]
 
 
-def test_an_ideal_market_and_allowed_gaps_stand_in_the_result(run: Run, database: Path) -> None:
+def test_missing_trading_rules_and_allowed_gaps_are_part_of_the_result(run: Run, database: Path) -> None:
     with open_store(database, create=False) as store, store.write() as connection:
         connection.execute("DELETE FROM ohlcv_data WHERE timestamp = ?", (START + 240 * HOUR,))
     ended = run("--trading-rules", "none", "--allow-gaps")
@@ -92,7 +92,7 @@ def test_an_ideal_market_and_allowed_gaps_stand_in_the_result(run: Run, database
     assert kept.assumptions["trading rules"].startswith("none: ")
 
 
-def test_a_trade_that_is_open_at_the_end_is_marked_everywhere(run: Run, backtester: Run) -> None:
+def test_an_open_trade_is_marked_in_every_output(run: Run, backtester: Run) -> None:
     ended = run("--strategy", "buy_and_hold")
     assert "open at the end" in ended.out
     assert "note: the last trade is still open and valued at the last close" in ended.out
@@ -108,7 +108,7 @@ def test_a_trade_that_is_open_at_the_end_is_marked_everywhere(run: Run, backtest
 
 
 @pytest.mark.parametrize("flag", ["--from=2025-01-01", "--to=2023-01-01", "--from=2023-12-01"])
-def test_a_range_outside_of_the_data_states_what_is_stored(
+def test_a_range_outside_the_stored_candles_is_refused_with_the_stored_range(
     backtester: Run, database: Path, flag: str
 ) -> None:
     del database

@@ -66,7 +66,7 @@ def test_two_symbols_share_one_account(database: Path, backtester: Run) -> None:
     assert document["assumptions"]["ties"] == TIE_RULE
 
 
-def test_no_two_trades_are_open_where_one_place_is(database: Path, backtester: Run) -> None:
+def test_with_one_slot_no_two_trades_are_open_at_once(database: Path, backtester: Run) -> None:
     trades = backtester(*SIM, *BOTH, *RSI, "--max-open-trades", "1", "--json").document["trades"]
     assert len(trades) > 2
     ends = [trade["exit_timestamp"] for trade in trades[:-1]]
@@ -82,7 +82,7 @@ def test_the_report_of_several_symbols_has_the_trades_of_all(
     assert "ETH/USDT" in Path("page.html").read_text(encoding="utf-8")
 
 
-def test_the_report_charts_each_symbol_with_its_own_candles_and_indicators(
+def test_the_report_has_a_chart_with_candles_and_indicators_for_each_symbol(
     database: Path, backtester: Run
 ) -> None:
     flags = ("--stop-loss", "0.02", "--report", "page.html", "--no-save")
@@ -118,7 +118,7 @@ def test_symbols_that_cannot_share_an_account_are_refused(
     assert text in ended.err
 
 
-def test_what_holds_for_one_symbol_alone_is_noted_with_its_name(
+def test_a_note_about_one_symbol_has_its_name(
     database: Path, backtester: Run
 ) -> None:
     with open_store(database, create=False) as store, store.write() as connection:
@@ -157,7 +157,7 @@ def _trade_lines(text: str) -> list[str]:
     return [line for line in table if not line.startswith("(")]
 
 
-def test_trades_of_several_symbols_are_the_engines_by_time_to_the_last_bit(database: Path) -> None:
+def test_trades_of_several_symbols_equal_the_engines_by_time_to_the_last_bit(database: Path) -> None:
     del database
     flags = (*SIM, *BOTH, *RSI, "--stop-loss", "0.02")
     backtest = run_backtest(load_backtest_from_flags(flags, "explain").config)

@@ -28,7 +28,7 @@ def page(repository: Path) -> str:
     return text.partition("\n## Trading hours\n")[2].partition("\n## ")[0]
 
 
-def test_flags_and_file_of_the_page_make_the_same_trades_in_the_hours(
+def test_flags_and_file_of_the_page_give_the_same_trades_within_the_hours(
     page: str, folder: Path, backtest_json: Run
 ) -> None:
     (line,) = re.findall(r"^    uv run backtester (.*)$", page, re.MULTILINE)
@@ -53,7 +53,7 @@ def test_without_trading_hours_the_assumptions_have_no_line_of_them(backtest_jso
     assert "trading hours" not in backtest_json().document["assumptions"]
 
 
-def test_hours_in_which_no_candle_opens_are_noted(database: Path, backtest_json: Run) -> None:
+def test_trading_hours_in_which_no_candle_opens_print_a_note(database: Path, backtest_json: Run) -> None:
     key = SeriesKey("simulator", "BTC/USDT", "1d")
     bars = SimulatedMarket(DEFAULT_SEED).get_candles("BTC/USDT", "1d", START, START + 200 * DAY)
     columns = (bars.timestamp, bars.open, bars.high, bars.low, bars.close, bars.volume)
@@ -93,7 +93,7 @@ def test_hours_in_which_no_candle_opens_are_noted(database: Path, backtest_json:
         (("--trading-timezone", "Europe/Berlin"), "needs trading_hours or trading_days"),
     ],
 )
-def test_hours_that_cannot_be_used_are_refused_in_one_line(
+def test_invalid_trading_hours_are_refused_in_one_line(
     backtester: Run, flags: tuple[str, ...], words: str
 ) -> None:
     ended = backtester(*flags)
@@ -101,7 +101,7 @@ def test_hours_that_cannot_be_used_are_refused_in_one_line(
     assert words in ended.err
 
 
-def test_hours_of_a_file_that_cannot_be_used_are_refused_with_their_place(
+def test_invalid_trading_hours_in_a_file_are_refused_with_their_line(
     folder: Path, backtester: Run
 ) -> None:
     (folder / "mine.yaml").write_text("account:\n  trading_hours: 8-22\n", encoding="utf-8")

@@ -125,7 +125,7 @@ def test_what_is_stored_before_a_gap_changes_nothing_after_it(
     assert without["pauses"] == []
 
 
-def test_a_warm_up_crosses_a_gap_that_the_exchange_has_too(
+def test_a_warm_up_crosses_a_gap_that_also_exists_at_the_exchange(
     backtest_json: Run, database: Path
 ) -> None:
     delete(database, 1_000, 1_500)
@@ -136,7 +136,7 @@ def test_a_warm_up_crosses_a_gap_that_the_exchange_has_too(
     assert (document["pauses"], document["warm_up"]) == ([], PERIOD)
 
 
-def test_a_gap_of_an_imported_file_is_crossed_by_no_warm_up(
+def test_no_warm_up_crosses_a_gap_of_an_imported_file(
     backtest_json: Run, database: Path
 ) -> None:
     delete(database, 1_000, 1_500)
@@ -229,7 +229,7 @@ def test_the_note_distinguishes_trading_that_starts_from_trading_that_starts_aga
 
 
 @pytest.mark.usefixtures("checks_all_bars")
-def test_the_check_of_a_run_and_the_full_one_take_the_bars_that_are_decided_on(
+def test_sampled_and_full_check_use_only_bars_with_a_decision(
     backtest_json: Run, backtester: Run, database: Path
 ) -> None:
     delete(database, 1_000, 1_500)
@@ -268,7 +268,7 @@ def test_an_optimization_warms_up_after_a_gap_as_backtests_of_its_combinations_d
         assert alone.document["metrics"] == result["in_sample"]
 
 
-def test_an_optimization_begins_afresh_once_a_gap_is_explained(
+def test_an_optimization_restarts_once_a_gap_is_explained(
     optimize: Callable[..., dict[str, Any]], database: Path
 ) -> None:
     delete(database, 1_000, 1_500)
@@ -332,7 +332,7 @@ def test_a_gap_in_the_warm_up_of_a_higher_timeframe_delays_trading(
     assert json.loads(printed.out)["clean"] is True
 
 
-def test_days_over_which_the_exchange_has_no_hours_are_no_gap(
+def test_days_without_hours_at_the_exchange_are_not_a_gap(
     backtest_json: Run, database: Path, breakout: Callable[..., None]
 ) -> None:
     breakout(("1d",))

@@ -107,7 +107,7 @@ def test_explain_shows_how_long_an_order_waited(
     assert document["followed"].startswith(words), document["followed"]
 
 
-def test_explain_states_of_a_candle_without_a_trade_that_nothing_fills_in_it(
+def test_explain_states_that_no_order_fills_in_a_candle_without_trades(
     halted: Callable[..., Any],
 ) -> None:
     at = ("explain", "--at", "2024-01-01T07:00", "--json")
@@ -117,7 +117,7 @@ def test_explain_states_of_a_candle_without_a_trade_that_nothing_fills_in_it(
     ]
 
 
-def test_symbols_that_share_an_account_wait_each_for_their_own_trade(
+def test_symbols_of_a_shared_account_wait_for_trades_of_their_own_market(
     halted: Callable[..., Any],
 ) -> None:
     bars = {"HALTS/USDT": HALT, "GOES/USDT": "xbxxxsxxxxxxxxx"}
@@ -142,7 +142,7 @@ def test_an_optimization_waits_as_a_backtest_does(halted: Callable[..., Any]) ->
     assert (in_sample["waited_orders"], in_sample["total_return"]) == (1, pytest.approx(-0.4))
 
 
-def test_the_halting_file_of_the_cases_sells_at_its_first_trade(
+def test_the_recorded_halting_market_sells_at_its_first_trade(
     shared: Path, folder: Path, backtester: Run
 ) -> None:
     case = shared / "data" / "cases" / "zero_volume"

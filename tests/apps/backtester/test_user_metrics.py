@@ -67,7 +67,7 @@ def refused(backtester: Run, database: Path) -> Callable[..., str]:
     return run
 
 
-def test_a_metric_of_ones_own_ranks_and_is_in_every_result(optimize: Run, metric: Run) -> None:
+def test_a_user_metric_ranks_combinations_and_is_in_every_result(optimize: Run, metric: Run) -> None:
     text = 'def own(run):\n    return run.metrics["total_return"] * 2 - run.metrics["fees"] / 1e4\n'
     metric(text)
     found = optimize(*GRID, *ALL, "--rank", FILE)
@@ -86,7 +86,7 @@ def test_a_metric_of_ones_own_ranks_and_is_in_every_result(optimize: Run, metric
     assert sorted(json.loads(line)["in_sample"]["own"] for line in lines) == sorted(values)
 
 
-def test_the_function_gets_the_columns_that_our_metrics_are_computed_of(
+def test_the_function_of_a_user_metric_gets_the_columns_of_the_built_in_metrics(
     optimize: Run, metric: Run
 ) -> None:
     metric(RECOMPUTED)
@@ -99,7 +99,7 @@ def test_the_function_gets_the_columns_that_our_metrics_are_computed_of(
     assert values == pytest.approx(np.zeros(12), abs=1e-9)
 
 
-def test_it_ranks_with_other_metrics_and_those_stay_as_they_are(optimize: Run, metric: Run) -> None:
+def test_a_user_metric_leaves_the_built_in_metrics_unchanged(optimize: Run, metric: Run) -> None:
     plain = optimize(*GRID, *ALL)
     metric('def own(run):\n    return -run.metrics["fees"]\n')
     found = optimize(*GRID, *ALL, "--rank", "sharpe", "--rank", FILE)
@@ -113,7 +113,7 @@ def test_it_ranks_with_other_metrics_and_those_stay_as_they_are(optimize: Run, m
     assert (found["trials"]["market"], found["trials"]["looks"]) == (6, 2)
 
 
-def test_a_walk_forward_chooses_by_it(optimize: Run, metric: Run) -> None:
+def test_a_walk_forward_chooses_by_a_user_metric(optimize: Run, metric: Run) -> None:
     metric('def own(run):\n    return -run.metrics["fees"]\n')
     walk = ("--walk-forward", "40d/20d", *ALL)
     found = optimize(*GRID, *walk, "--rank", FILE)
@@ -127,7 +127,7 @@ def test_a_walk_forward_chooses_by_it(optimize: Run, metric: Run) -> None:
     assert (found["rank"], found["user_metrics"][0]["name"]) == (["own"], "own")
 
 
-def test_the_text_has_its_name_and_its_digits(backtester: Run, database: Path, metric: Run) -> None:
+def test_the_text_has_name_and_digits_of_a_user_metric(backtester: Run, database: Path, metric: Run) -> None:
     del database
     metric('def own(run):\n    return run.metrics["total_return"] / 1e6\n')
     ended = backtester("optimize", "--exchange", "simulator", *GRID, *ALL, "--rank", FILE)
@@ -149,7 +149,7 @@ def test_the_text_has_its_name_and_its_digits(backtester: Run, database: Path, m
     assert "; choice by own of at least 0 trades" in ended.out
 
 
-def test_the_page_shows_it_with_its_digits_and_without_a_complaint(
+def test_the_page_shows_a_user_metric_without_a_console_message(
     optimize: Run, metric: Run, open_page: Callable[..., Page]
 ) -> None:
     metric('def own(run):\n    return run.metrics["total_return"] / 1e3\n')
@@ -202,7 +202,7 @@ def test_a_stored_result_without_the_metric_is_refused(
         ("run.equity", "it returned a value of type ndarray, not a finite number"),
     ],
 )
-def test_no_number_for_one_combination_is_one_line_and_loses_no_result(
+def test_a_user_metric_without_a_number_prints_one_line_and_loses_no_result(
     optimize: Run, refused: Run, metric: Run, returned: str, words: str
 ) -> None:
     """The function fails for the combination with most trades alone."""
@@ -230,7 +230,7 @@ def test_no_number_for_one_combination_is_one_line_and_loses_no_result(
     assert all(json.loads(line)["in_sample"]["own"] == 1.0 for line in lines)
 
 
-def test_a_walk_forward_names_the_window_without_a_number(refused: Run, metric: Run) -> None:
+def test_a_walk_forward_names_the_window_in_which_a_user_metric_has_no_number(refused: Run, metric: Run) -> None:
     metric("def own(run):\n    return None\n")
     line = refused("--rank", FILE, "--walk-forward", "40d/20d", "--jobs", "1")
     assert f"own of {FILE}, training part of window 1: it returned a value of type NoneType" in line
@@ -250,7 +250,7 @@ def test_a_walk_forward_names_the_window_without_a_number(refused: Run, metric: 
         (None, f"{'a' * 300}.py", 2, "a.py: File name too long; name a .py file"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_refused_in_one_line(
+def test_an_invalid_file_of_a_user_metric_is_refused_in_one_line(
     refused: Run, metric: Run, text: str | None, rank: str, code: int, words: str
 ) -> None:
     if text is not None:
@@ -259,13 +259,13 @@ def test_a_file_that_cannot_be_used_is_refused_in_one_line(
     assert not list(Path("data").glob("optimizations/*"))
 
 
-def test_two_metrics_of_one_name_are_refused(refused: Run, metric: Run) -> None:
+def test_two_metrics_with_the_same_name_are_refused(refused: Run, metric: Run) -> None:
     metric("def own(run):\n    return 1\n")
     metric("def own(run):\n    return 2\n", "other.py")
     line = refused("--rank", FILE, "--rank", "other.py:own")
     assert f"other.py and {FILE} both have a metric own; rename one" in line
 
 
-def test_what_the_function_prints_is_not_in_the_document(optimize: Run, metric: Run) -> None:
+def test_output_of_a_user_metrics_function_is_not_in_the_document(optimize: Run, metric: Run) -> None:
     metric("print('loaded')\n\ndef own(run):\n    print('called')\n    return 1\n")
     assert optimize(*GRID, *ALL, "--rank", FILE)["rank"] == "own"

@@ -68,7 +68,7 @@ def test_each_choice_is_the_best_of_backtests_of_its_training_part(
         assert window["in_sample_return"] == pytest.approx(returns[best], rel=1e-12)
 
 
-def test_test_parts_follow_each_other_to_the_end_of_the_range(optimize: Run) -> None:
+def test_test_parts_are_consecutive_up_to_the_end_of_the_range(optimize: Run) -> None:
     windows = optimize(*GRID, *SCHEME)["windows"]
     for before, after in itertools.pairwise(windows):
         assert before["test_end"] == after["test_start"]
@@ -78,7 +78,7 @@ def test_test_parts_follow_each_other_to_the_end_of_the_range(optimize: Run) -> 
     assert anchored[0]["parameters"] == windows[0]["parameters"]
 
 
-def test_the_equity_of_one_window_is_the_backtest_of_its_test_part(
+def test_the_equity_of_a_window_equals_the_backtest_of_its_test_part(
     optimize: Run, backtest_json: Run
 ) -> None:
     found = optimize(*GRID, "--walk-forward", "90d/30d", *FEW, "--boundary", "carry")
@@ -112,7 +112,7 @@ def test_efficiency_has_no_value_where_the_training_part_lost(optimize: Run) -> 
         assert (window["efficiency"] is None) == (window["in_sample_return"] <= 0)
 
 
-def test_what_comes_later_changes_no_choice(optimize: Run, database: Path, tmp_path: Path) -> None:
+def test_later_candles_change_no_choice(optimize: Run, database: Path, tmp_path: Path) -> None:
     del database
     whole = optimize(*GRID, *SCHEME)["windows"]
     shutil.rmtree(tmp_path / "data/walk_forwards")
@@ -120,7 +120,7 @@ def test_what_comes_later_changes_no_choice(optimize: Run, database: Path, tmp_p
     assert shorter == whole[:2]
 
 
-def test_every_scheme_is_a_look_and_its_trials_count(optimize: Run) -> None:
+def test_every_windowing_counts_as_a_look_and_its_combinations_as_trials(optimize: Run) -> None:
     first = optimize(*GRID, *SCHEME)["trials"]
     again = optimize(*GRID, *SCHEME)["trials"]
     other = optimize(*GRID, *SCHEME, "--anchored")["trials"]
@@ -159,7 +159,7 @@ def test_a_window_without_a_choice_trades_nothing(optimize: Run) -> None:
         ),
     ],
 )
-def test_windows_that_cannot_be_are_refused_in_one_line(
+def test_impossible_windows_are_refused_in_one_line(
     backtester: Run, database: Path, arguments: tuple[str, ...], code: int, words: str
 ) -> None:
     del database

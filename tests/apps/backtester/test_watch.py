@@ -87,13 +87,13 @@ def page(watched: Program, chromium: Chromium) -> Iterator[Page]:
     tab.close()
 
 
-def test_ctrl_c_ends_the_watch_well(watched: Program) -> None:
+def test_ctrl_c_ends_the_watch_with_0(watched: Program) -> None:
     watched.send(signal.SIGINT)
     assert watched.ends() == 0
     assert watched.errors == []
 
 
-def test_a_save_of_the_settings_runs_again(watched: Program, tmp_path: Path) -> None:
+def test_saving_the_settings_runs_the_backtest_again(watched: Program, tmp_path: Path) -> None:
     first = watched.lines[-1]
     settings = tmp_path / "user/config/backtester.yaml"
     settings.parent.mkdir()
@@ -101,7 +101,7 @@ def test_a_save_of_the_settings_runs_again(watched: Program, tmp_path: Path) -> 
     assert watched.until("", inside="mine: return ")[9:] != first[9:]
 
 
-def test_a_save_of_a_file_that_the_strategy_imports_runs_again(
+def test_saving_a_file_that_the_strategy_imports_runs_the_backtest_again(
     database: Path, tmp_path: Path
 ) -> None:
     del database
@@ -117,7 +117,7 @@ def test_a_save_of_a_file_that_the_strategy_imports_runs_again(
         assert program.until("", inside="mine: return ")[9:] != first[9:]
 
 
-def test_a_save_is_checked_and_a_look_into_the_future_is_reported(
+def test_a_saved_strategy_is_checked_and_look_ahead_is_reported(
     page: Page, watched: Program, own: Path
 ) -> None:
     assert "bias check: passed, 288 bars" in watched.lines[-1]
@@ -138,7 +138,7 @@ def test_a_save_is_checked_and_a_look_into_the_future_is_reported(
     page.wait_for(f"!!document.getElementById('watch') && {BAR} === ''")
 
 
-def test_a_broken_save_is_one_line_and_the_next_one_runs(watched: Program, own: Path) -> None:
+def test_a_broken_file_prints_one_line_and_the_next_version_runs(watched: Program, own: Path) -> None:
     save(own, STRATEGY.replace("return self.period + 1", "return self.period +"))
     assert "line 13: SyntaxError" in watched.until("", inside="backtester: strategy file")
     save(own, STRATEGY)
@@ -146,27 +146,27 @@ def test_a_broken_save_is_one_line_and_the_next_one_runs(watched: Program, own: 
     assert (len(watched.lines), watched.errors) == (4, [])
 
 
-def test_the_open_report_reloads_at_a_save(page: Page, own: Path) -> None:
+def test_the_open_report_reloads_after_a_save(page: Page, own: Path) -> None:
     assert "period20" in page.run(PERIOD)
     save(own, STRATEGY.replace("parameter(20", "parameter(5"))
     page.wait_for(f"!!document.getElementById('watch') && {PERIOD}.includes('period5')")
     assert page.complaints() == []
 
 
-def test_a_broken_save_is_shown_on_the_page_until_it_is_fixed(page: Page, own: Path) -> None:
+def test_an_error_in_the_saved_file_is_shown_on_the_page_until_it_is_fixed(page: Page, own: Path) -> None:
     save(own, STRATEGY + "\n1 / 0\n")
     page.wait_for(f"{BAR}.includes('ZeroDivisionError')")
     save(own, STRATEGY)
     page.wait_for(f"!!document.getElementById('watch') && {BAR} === ''")
 
 
-def test_sigterm_ends_the_watch_well_and_the_page_shows_it(page: Page, watched: Program) -> None:
+def test_sigterm_ends_the_watch_with_0_and_the_page_shows_that(page: Page, watched: Program) -> None:
     watched.send(signal.SIGTERM)
     assert watched.ends() == 0
     page.wait_for(f"{BAR}.includes('has ended')")
 
 
-def test_a_watch_that_begins_broken_shows_its_first_report_later(
+def test_a_watch_of_a_broken_file_shows_its_first_report_once_it_is_fixed(
     own: Path, tmp_path: Path, chromium: Chromium
 ) -> None:
     own.write_text("import nothing_that_exists\n")
@@ -183,14 +183,14 @@ def test_a_watch_that_begins_broken_shows_its_first_report_later(
 
 
 @pytest.mark.parametrize("name", ["Host", "Origin"])
-def test_a_page_of_another_name_gets_nothing(watched: Program, name: str) -> None:
+def test_a_request_of_a_foreign_page_is_refused(watched: Program, name: str) -> None:
     connection = HTTPConnection(address(watched).removeprefix("http://").rstrip("/"))
     connection.request("GET", "/state", headers={name: "http://evil.example"})
     assert connection.getresponse().status == 403
     connection.close()
 
 
-def test_a_page_that_goes_in_the_middle_is_not_logged(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_page_that_closes_its_connection_is_not_logged(capfd: pytest.CaptureFixture[str]) -> None:
     with ReportServer(NewestReport()) as server:
         place = ("127.0.0.1", int(server.address.rstrip("/").rpartition(":")[2]))
         with socket.create_connection(place) as client:
@@ -250,7 +250,7 @@ def test_a_watch_without_a_report_is_refused(backtester: Run, flag: str) -> None
     )  # fmt: skip
 
 
-def test_a_save_of_the_same_content_is_no_change(tmp_path: Path) -> None:
+def test_saving_the_same_content_runs_nothing(tmp_path: Path) -> None:
     path = tmp_path / "one.py"
     path.write_text("1")
     files = WatchedFiles()
@@ -259,7 +259,7 @@ def test_a_save_of_the_same_content_is_no_change(tmp_path: Path) -> None:
     assert not files.has_changed()
 
 
-def test_a_file_that_comes_and_one_that_goes_are_changes(tmp_path: Path) -> None:
+def test_added_and_deleted_files_count_as_changes(tmp_path: Path) -> None:
     path = tmp_path / "one.py"
     files = WatchedFiles()
     files.watch([path])

@@ -90,7 +90,7 @@ def test_an_account_goes_on_with_its_stored_balance_where_none_is_named(
         (settings_of(), SeriesKey("binance", "BTC/USDT", "1h"), "rsi", "trades .*, not binance"),
     ],
 )
-def test_another_use_of_an_account_is_refused_with_the_way_out(
+def test_another_use_of_an_account_is_refused_with_a_remedy(
     settings: TraderSettings, key: SeriesKey, strategy: str, words: str
 ) -> None:
     with pytest.raises(SafetyRefusal, match=rf"{words}.*--account NAME") as refused:
@@ -108,7 +108,7 @@ def test_another_symbol_may_be_traded_with_the_money_of_an_account_by_another_st
     check_stored_account([STORED], settings_of(), SeriesKey("simulator", "ETH/USDT", "4h"), "macd")
 
 
-def test_a_refused_account_is_left_as_it_was(run: Run[None], db: Path) -> None:
+def test_a_refused_account_is_unchanged(run: Run[None], db: Path) -> None:
     run(start_and_stop(db, number=1, cash="5000"))
     for other in ({"cash": "6000"}, {"strategy": "macd"}):
         with pytest.raises(SafetyRefusal):
@@ -202,7 +202,7 @@ def test_an_account_of_an_earlier_version_keeps_its_numbers_and_gets_a_stored_ba
         run(start_and_stop(db, number=2, cash="1002"))
 
 
-def test_a_balance_that_the_trades_of_an_old_account_prove_wrong_is_refused(
+def test_a_start_balance_that_contradicts_the_fills_of_an_old_account_is_refused(
     run: Run[None], db: Path
 ) -> None:
     write_old_account(db)
@@ -255,7 +255,7 @@ def test_two_accounts_of_one_symbol_in_one_file_do_not_mix(
 @pytest.mark.parametrize(
     "name", ["mine", "paper binance BTC/USDT 1h", "Konto 1", "账户", "x" * 100]
 )
-def test_a_printable_name_of_an_account_is_accepted(name: str) -> None:
+def test_a_printable_account_name_is_accepted(name: str) -> None:
     check_account_name(settings_of(name=name))
     assert choose_account_name(settings_of(name=name), [KEY]) == name
 
@@ -264,7 +264,7 @@ def test_a_printable_name_of_an_account_is_accepted(name: str) -> None:
     "name",
     ["", " ", " mine", "mine ", "a\tb", "a\nb", "\x1b[2J", "a\u202eb", "a\u200bb", "x" * 101],
 )
-def test_a_name_that_cannot_be_shown_is_refused(name: str) -> None:
+def test_an_unprintable_account_name_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="account_name must be"):
         check_account_name(settings_of(name=name))
 
@@ -274,7 +274,7 @@ def test_names_that_look_alike_are_one_account() -> None:
 
 
 @pytest.mark.parametrize("cash", ["0", "-1", "NaN", "Infinity", "1e16"])
-def test_a_start_balance_that_is_no_amount_of_money_is_refused(cash: str) -> None:
+def test_an_invalid_start_balance_is_refused(cash: str) -> None:
     with pytest.raises(UsageError, match=r"cash must be (above 0|at most 1,000,000,000,000,000), "):
         settings_of(cash)
 
@@ -292,7 +292,7 @@ def test_a_start_balance_that_is_no_amount_of_money_is_refused(cash: str) -> Non
         (["--cash", "0"], "--cash must be above 0, found 0"),
     ],
 )
-def test_flags_that_cannot_be_used_end_the_program_with_2_and_one_line(
+def test_invalid_flags_end_the_program_with_2_and_one_line(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -306,7 +306,7 @@ def test_flags_that_cannot_be_used_end_the_program_with_2_and_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_variable_names_the_account_too(
+def test_an_environment_variable_names_the_account(
     db: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRADER__ACCOUNT_NAME", "\x1b[2J")
@@ -316,7 +316,7 @@ def test_a_variable_names_the_account_too(
     assert "\x1b" not in line
 
 
-def test_a_session_is_stored_with_all_settings_of_orders_and_exits_but_the_balance() -> None:
+def test_a_session_is_stored_with_all_settings_of_orders_and_exits_except_the_balance() -> None:
     settings = TraderSettings(
         account=AccountConfig(exits=ExitConfig(stop_loss=0.5, target_table={24: 0.125}))
     )
@@ -326,7 +326,7 @@ def test_a_session_is_stored_with_all_settings_of_orders_and_exits_but_the_balan
     assert (stored["stop_loss"], stored["target_table"]) == (0.5, {"24": 0.125})
 
 
-def test_a_changed_fee_or_exit_is_named_and_a_setting_that_is_new_is_not(
+def test_a_changed_fee_or_exit_is_named_and_a_new_setting_is_not(
     run: Run[None], db: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     old = {"fee_rate": 0.001, "stop_loss": None, "target_table": {"24": 0.1}}
@@ -338,7 +338,7 @@ def test_a_changed_fee_or_exit_is_named_and_a_setting_that_is_new_is_not(
 
 
 @pytest.mark.parametrize("stage", ["never sent", "sent"])
-def test_what_a_killed_paper_trader_reserved_is_free_at_the_next_start(
+def test_money_reserved_by_a_killed_paper_trader_is_free_at_the_next_start(
     db: Path, stage: str
 ) -> None:
     def start(wall_ms: int) -> list[str]:

@@ -60,7 +60,7 @@ def give(store: Store, verb: str, giver: str, symbol: str | None = None) -> int:
     return at_ms
 
 
-def test_in_every_order_each_command_is_one_line_and_a_row_with_its_time(
+def test_commands_in_any_order_print_one_line_and_store_a_row_with_its_time_each(
     run: Run, db: Path, holds_long: str, events: list[Event]
 ) -> None:
     async def scene() -> None:
@@ -148,7 +148,7 @@ def test_in_a_process_of_three_symbols_each_acts_within_a_second_of_a_command(
     assert max(statistics.median(found) for found in delays.values()) <= 1_000, delays
 
 
-def test_commands_are_taken_while_a_session_waits_to_be_built_again(
+def test_commands_are_handled_while_a_session_waits_to_be_rebuilt(
     run: Run, db: Path, holds_long: str, events: list[Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trader.supervisor.FIRST_PAUSE_SECONDS", 3_600.0)

@@ -72,12 +72,12 @@ def test_equity_counts_positions_at_the_last_close_before_the_open(account: Trad
     assert known_at(account, funds_of(account), 2) == (800.0, 1_040.0)
 
 
-def test_an_account_without_a_position_has_the_value_of_its_cash(account: TradedAccount) -> None:
+def test_the_equity_of_an_account_without_a_position_is_its_cash(account: TradedAccount) -> None:
     account.fill("sell", "2", "130", 2)
     assert known_at(account, funds_of(account), 3) == (1_060.0, None)
 
 
-def test_a_position_left_inside_a_candle_is_held_at_its_open_and_its_money_comes_later(
+def test_a_position_sold_inside_a_candle_counts_as_held_at_its_open(
     account: TradedAccount,
 ) -> None:
     account.fill("sell", "2", "130", 2, fee="1")
@@ -87,7 +87,7 @@ def test_a_position_left_inside_a_candle_is_held_at_its_open_and_its_money_comes
 
 
 @pytest.mark.parametrize(("most", "is_refused"), [(1, True), (2, False), (None, False)])
-def test_an_entry_that_finds_the_places_taken_by_another_process_is_refused(
+def test_an_entry_is_refused_if_another_process_has_all_slots(
     account: TradedAccount, most: int | None, *, is_refused: bool
 ) -> None:
     step_rules = StepRules.of(AccountConfig(), ("ETH/USDT",), most)
@@ -106,7 +106,7 @@ def test_an_entry_that_finds_the_places_taken_by_another_process_is_refused(
     assert (found.kind == "places_taken") is is_refused
 
 
-def test_entries_on_their_way_count_as_positions_of_the_other_symbols(
+def test_entries_of_other_symbols_in_flight_count_as_positions(
     account: TradedAccount,
 ) -> None:
     funds = funds_of(account)

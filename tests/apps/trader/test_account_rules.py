@@ -89,7 +89,7 @@ def trading(
     )
 
 
-def test_an_entry_waits_for_a_symbol_that_comes_before_it_and_is_late() -> None:
+def test_an_entry_waits_for_a_late_symbol_that_precedes_it() -> None:
     account = trading()
     account.close("B", 0, BUY)
     account.open("B", 1)
@@ -103,7 +103,7 @@ def test_an_entry_waits_for_a_symbol_that_comes_before_it_and_is_late() -> None:
     assert account.drops == 1
 
 
-def test_a_late_symbol_without_a_signal_lets_the_others_enter_before_it_opens() -> None:
+def test_other_symbols_enter_before_a_late_symbol_without_a_signal_opens() -> None:
     account = trading()
     account.close("B", 0, BUY)
     account.open("B", 1)
@@ -123,7 +123,7 @@ def test_a_symbol_without_a_trade_in_the_candle_is_not_waited_for() -> None:
     assert account.entered == ["B"]
 
 
-def test_an_entry_waits_for_the_exit_that_frees_its_place() -> None:
+def test_an_entry_waits_for_the_exit_that_frees_its_slot() -> None:
     account = trading()
     account.close("A", 0, BUY)
     account.close("B", 0, HOLD)
@@ -138,7 +138,7 @@ def test_an_entry_waits_for_the_exit_that_frees_its_place() -> None:
     assert account.entered == ["A", "B"]
 
 
-def test_entries_wait_no_longer_than_they_may_and_the_latecomer_is_named(
+def test_entries_wait_at_most_the_maximum_time_and_the_latecomer_is_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     account = trading(wait_seconds=0.0)
@@ -177,14 +177,14 @@ def test_an_exit_waits_for_no_other_symbol() -> None:
     assert account.open("A", 2) == 1
 
 
-def test_a_position_takes_its_place_before_the_state_of_its_symbol_is_restored() -> None:
+def test_a_position_takes_its_slot_before_the_state_of_its_symbol_is_restored() -> None:
     account = trading(held="A", wait_seconds=0.0)
     account.close("B", 0, BUY)
     account.open("B", 1)
     assert account.entered == []
 
 
-def test_a_refused_entry_gives_its_turn_to_the_next_symbol() -> None:
+def test_after_a_refused_entry_the_next_symbol_enters() -> None:
     account = trading("ABC")
     account.refuses.add("A")
     for symbol in "ABC":
@@ -194,7 +194,7 @@ def test_a_refused_entry_gives_its_turn_to_the_next_symbol() -> None:
     assert account.entered == ["B"]
 
 
-def test_an_error_of_one_symbol_is_its_own_and_the_others_enter() -> None:
+def test_an_error_of_one_symbol_does_not_stop_entries_of_others() -> None:
     account = trading("ABC", 3)
     account.breaks.add("B")
     for symbol in "ABC":
@@ -205,7 +205,7 @@ def test_an_error_of_one_symbol_is_its_own_and_the_others_enter() -> None:
     assert [str(error) for error in account.failures] == ["no order of B can be stored"]
 
 
-def test_a_look_ahead_enters_nothing_and_leaves_the_rules_as_they_are() -> None:
+def test_a_preview_of_an_entry_changes_no_state_of_the_rules() -> None:
     account = trading("A")
     account.close("A", 0, BUY)
     ahead = account.rules.copy_for_preview()
@@ -256,7 +256,7 @@ def test_a_stop_at_an_open_drops_the_order_of_another_symbol_at_that_open() -> N
     assert (account.entered, account.drops) == (["A"], 1)
 
 
-def test_a_stop_inside_a_candle_lets_an_entry_at_its_open_come_late() -> None:
+def test_a_stop_inside_a_candle_delays_an_entry_at_the_open_of_the_candle() -> None:
     closed: list[ClosedTrade] = []
     account = guarded(closed)
     account.open("A", 2)

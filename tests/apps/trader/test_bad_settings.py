@@ -25,7 +25,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("text", "error"), BAD)
-def test_row_75_settings_that_cannot_be_used_are_refused_and_nothing_is_written(
+def test_row_75_invalid_settings_are_refused_and_nothing_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, error: str
 ) -> None:
     folder = tmp_path / "folder"
@@ -38,7 +38,7 @@ def test_row_75_settings_that_cannot_be_used_are_refused_and_nothing_is_written(
     assert [one.name for one in tmp_path.rglob("*")] == ["folder", "c.yaml"]
 
 
-def test_row_75_settings_with_an_unknown_key_are_refused_whatever_the_key(
+def test_row_75_settings_with_any_unknown_key_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

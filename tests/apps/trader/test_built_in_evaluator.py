@@ -19,7 +19,7 @@ from trader.evaluator.results import Evaluation, EvaluationFailure
 CANDLES = random_candles(300, seed=7)
 
 
-def test_each_built_in_strategy_gives_the_results_of_a_worker() -> None:
+def test_each_built_in_strategy_gives_the_same_results_as_a_worker_process() -> None:
     async def compare(helper: StrategyHelper) -> None:
         for name in BUILT_IN:
             settings = StrategySettings(name=name)
@@ -40,7 +40,7 @@ def test_each_built_in_strategy_gives_the_results_of_a_worker() -> None:
         asyncio.run(compare(helper))
 
 
-def test_an_impossible_candle_is_a_failure_and_no_exception() -> None:
+def test_an_impossible_candle_is_a_failed_evaluation_and_no_exception() -> None:
     close = CANDLES.close.copy()
     close[-1] = np.nan
     columns = (CANDLES.timestamp, CANDLES.open, CANDLES.high, CANDLES.low, close, CANDLES.volume)
@@ -52,13 +52,13 @@ def test_an_impossible_candle_is_a_failure_and_no_exception() -> None:
     assert not own.has_evaluated
 
 
-def test_a_parameter_that_it_does_not_allow_is_refused() -> None:
+def test_an_invalid_parameter_of_a_built_in_strategy_is_refused() -> None:
     own = BuiltInEvaluator(StrategySettings(name="rsi", parameters={"period": "0"}), "1h")
     with pytest.raises(UsageError, match="period must be"):
         asyncio.run(own.load())
 
 
-def test_a_file_is_not_built_in() -> None:
+def test_a_strategy_file_is_not_a_built_in_strategy() -> None:
     assert is_built_in(StrategySettings(name="rsi"))
     assert not is_built_in(StrategySettings(name="mine.py:Mine"))
     assert not is_built_in(StrategySettings(name="mine"))

@@ -122,7 +122,7 @@ def test_with_a_fifth_of_the_frames_late_lost_or_reordered_no_candle_is_wrong(
 
 
 @pytest.mark.parametrize("guarded", [True, False])
-def test_a_wrong_value_at_the_mark_is_corrected_by_rest_within_ten_candles(
+def test_a_wrong_value_at_the_close_mark_is_corrected_by_rest_within_ten_candles(
     run: Run, db: Path, monkeypatch: pytest.MonkeyPatch, *, guarded: bool
 ) -> None:
     if not guarded:
@@ -145,7 +145,7 @@ def test_a_wrong_value_at_the_mark_is_corrected_by_rest_within_ten_candles(
     assert (run(scene()) == 0) is guarded
 
 
-def test_candles_are_compared_many_with_one_request(
+def test_one_request_compares_many_candles(
     run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # No candle is fetched because its mark is late.
@@ -164,7 +164,7 @@ def test_candles_are_compared_many_with_one_request(
     run(scene())
 
 
-def test_what_was_not_compared_is_compared_after_a_restart(run: Run, db: Path) -> None:
+def test_candles_that_were_not_compared_are_compared_after_a_restart(run: Run, db: Path) -> None:
     async def scene() -> None:
         async with market(0.25) as opened:
             async with desk(opened, db) as trading:
@@ -222,7 +222,7 @@ def is_other_candle(hour: int, frame: dict[str, Any]) -> bool:
     return frame.get("k", {}).get("t") != (MARCH + hour * HOUR) * 1_000
 
 
-def test_a_corrected_sell_leaves_a_position_whose_buy_waited_for_a_trade(
+def test_a_sell_from_a_correction_exits_a_position_whose_buy_waited_for_a_trade(
     run: Run, db: Path, strategy_file: StrategyFile
 ) -> None:
     async def scene() -> None:
@@ -264,7 +264,7 @@ def fall_after_an_hour(opened: Market, share: float) -> tuple[int, float]:
     raise AssertionError("the price does not fall so")
 
 
-def test_a_trailing_stop_forgets_a_high_that_was_corrected(run: Run, db: Path) -> None:
+def test_a_trailing_stop_ignores_a_high_that_was_corrected(run: Run, db: Path) -> None:
     share, trailing = 0.0005, 0.03
 
     async def scene() -> None:
@@ -300,7 +300,7 @@ def test_a_trailing_stop_forgets_a_high_that_was_corrected(run: Run, db: Path) -
 
 
 @pytest.mark.parametrize("guarded", [True, False])
-def test_a_correction_that_turns_hold_into_sell_leaves_the_position(
+def test_a_correction_that_turns_hold_into_sell_exits_the_position(
     run: Run,
     db: Path,
     strategy_file: StrategyFile,

@@ -118,7 +118,7 @@ def decisions(db: Path) -> int:
 
 
 @pytest.mark.parametrize("step_seconds", [20, 3_600, -3_600])
-def test_a_clock_that_is_set_while_trading_changes_no_candle(
+def test_setting_the_clock_while_trading_changes_no_candle(
     run: Run, db: Path, step_seconds: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = TraderSettings(exchange="binance", timeframe="1m", db=db)
@@ -146,7 +146,7 @@ def test_a_clock_that_is_set_while_trading_changes_no_candle(
     assert abs(float(seconds.replace(",", "")) - abs(step_seconds)) < 2
 
 
-def test_market_time_follows_the_exchange_and_no_step_of_the_clock(run: Run) -> None:
+def test_market_time_follows_the_exchange_and_not_the_computers_clock(run: Run) -> None:
     async def scene() -> None:
         async with scene_at() as opened:
             wall, exchange = opened.wall, opened.exchange
@@ -211,7 +211,7 @@ def test_a_time_far_from_the_last_one_is_accepted_only_when_it_comes_twice(run: 
     run(scene())
 
 
-def test_an_old_time_of_a_cache_is_not_used(run: Run) -> None:
+def test_an_old_time_from_a_cache_is_not_used(run: Run) -> None:
     async def scene() -> None:
         async with scene_at() as opened:
             exchange = opened.exchange
@@ -265,7 +265,7 @@ def has_no_time(opened: Scene) -> None:
 
 
 @pytest.mark.parametrize("step_ms", [3_600_000, -3_600_000], ids=["ahead", "behind"])
-def test_the_dates_of_answers_state_the_time_where_no_request_does(
+def test_response_dates_give_the_time_of_an_exchange_without_a_time_request(
     run: Run, dates: Callable[[Scene], None], step_ms: int
 ) -> None:
     async def scene() -> None:
@@ -285,7 +285,7 @@ def test_the_dates_of_answers_state_the_time_where_no_request_does(
     run(scene())
 
 
-def test_a_clock_that_was_set_counts_where_the_exchange_states_no_time(
+def test_the_computers_clock_is_used_if_the_exchange_gives_no_time(
     run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kept: list[StateChange] = []
@@ -314,7 +314,7 @@ def test_a_clock_that_was_set_counts_where_the_exchange_states_no_time(
     assert "degraded: this computer's clock was set, and binance does not state its time" in out
 
 
-def test_a_date_in_whole_seconds_moves_a_clock_only_where_it_proves_it_wrong() -> None:
+def test_a_date_in_whole_seconds_corrects_the_clock_only_if_it_proves_the_clock_wrong() -> None:
     wall = SteppedTime(MARCH * 1_000, 1.0, lambda: 0.0)
     clock = ExchangeClock(wall)
     assert clock.compute_departure_ms(TimeSample(MARCH * 1_000 - 900, 0.0, 1_050)) == 0
@@ -331,7 +331,7 @@ def test_a_date_in_whole_seconds_moves_a_clock_only_where_it_proves_it_wrong() -
 
 
 @pytest.mark.parametrize("calls", range(1, 12))
-def test_a_process_that_is_stopped_between_two_readings_has_not_set_the_clock(calls: int) -> None:
+def test_a_process_suspended_between_two_readings_is_not_taken_for_a_clock_change(calls: int) -> None:
     left = [10_000]
 
     def seconds() -> float:
@@ -345,7 +345,7 @@ def test_a_process_that_is_stopped_between_two_readings_has_not_set_the_clock(ca
 
 
 @pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="a clock of Linux")
-def test_market_time_goes_on_while_the_computer_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_market_time_advances_while_the_computer_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = ExchangeClock(ComputerWall())
     before = clock.now_ms()
     woken = time.clock_gettime(time.CLOCK_BOOTTIME) + 3_600
@@ -358,7 +358,7 @@ def test_market_time_goes_on_while_the_computer_sleeps(monkeypatch: pytest.Monke
     assert clock.now_ms() - before >= 3_600_000
 
 
-def test_times_in_whole_seconds_are_believed(run: Run) -> None:
+def test_times_in_whole_seconds_are_accepted(run: Run) -> None:
     async def scene() -> None:
         async with scene_at(speed=SPEED) as opened:
             exchange = opened.exchange
@@ -413,7 +413,7 @@ def test_a_time_that_is_wrong_twice_does_not_end_a_trader(run: Run, db: Path) ->
         (120_000, "degraded", "degraded: this computer's clock is 1"),
     ],
 )
-def test_a_clock_that_is_wrong_is_a_line_and_far_off_a_state(
+def test_a_wrong_clock_prints_a_line_and_a_very_wrong_one_changes_the_state(
     run: Run, skew_ms: int, state: str, beginning: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kept: list[StateChange] = []

@@ -33,7 +33,7 @@ def trades_of(account: TradedAccount) -> ClosedTrades:
     return ClosedTrades(account.store, account.name, "paper", TIMEFRAME)
 
 
-def test_each_closed_position_is_a_trade_with_its_candle_profit_and_kind(
+def test_each_closed_position_is_a_trade_with_its_candle_profit_and_kind_of_exit(
     accounts: dict[str, TradedAccount],
 ) -> None:
     bitcoin, ether = accounts["BTC/USDT"], accounts["ETH/USDT"]
@@ -65,7 +65,7 @@ def test_trades_are_read_again_once_there_is_another_fill(
     assert trades.read(GUARDS) is first
 
 
-def test_trades_that_are_too_old_for_every_guard_are_left_out(
+def test_trades_that_no_entry_guard_reads_any_more_are_left_out(
     accounts: dict[str, TradedAccount],
 ) -> None:
     bitcoin = accounts["BTC/USDT"]

@@ -40,7 +40,7 @@ def stored(account: TradedAccount) -> list[str]:
         return [row[0] for row in connection.execute("SELECT verb FROM controls ORDER BY id")]
 
 
-def test_lines_that_are_added_while_the_file_is_taken_are_stored_once(
+def test_lines_added_while_the_file_is_read_are_stored_once(
     account: TradedAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = get_command_file(account.store.path)
@@ -172,7 +172,7 @@ def test_a_command_file_that_cannot_be_renamed_is_printed_once(tmp_path: Path) -
         assert file.exists()
 
 
-def test_a_line_that_a_long_file_cuts_is_not_read(
+def test_a_line_cut_off_by_the_size_limit_is_not_read(
     account: TradedAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files, "SETTLED_SECONDS", 0.0)

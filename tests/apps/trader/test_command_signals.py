@@ -50,7 +50,7 @@ def stored(account: TradedAccount) -> list[str]:
         return [row[0] for row in connection.execute("SELECT verb FROM controls ORDER BY id")]
 
 
-def test_a_command_by_signal_on_a_full_disk_is_stored_once_there_is_room(
+def test_a_command_by_signal_on_a_full_disk_is_stored_once_the_disk_has_space(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(command_signals, "RETRY_SECONDS", 0.05)
@@ -76,7 +76,7 @@ def test_a_command_by_signal_on_a_full_disk_is_stored_once_there_is_room(
     assert printed.text.count("not stored yet") == 1
 
 
-def test_signals_before_the_event_loop_runs_are_commands_and_those_at_the_end_kill_nothing(
+def test_signals_before_the_event_loop_are_commands_and_those_at_the_end_kill_no_process(
     tmp_path: Path,
 ) -> None:
     async def until_stored(account: TradedAccount, count: int) -> None:
@@ -128,7 +128,7 @@ def test_a_command_by_signal_is_stored_once_a_first_start_has_stored_the_account
         (signal.SIGUSR2, "flatten by signal SIGUSR2: there is no position to close; no entries"),
     ],
 )
-def test_a_signal_at_any_import_from_the_entry_point_on_ends_no_trader_and_is_a_command(
+def test_a_signal_during_any_import_of_the_program_is_a_command_and_ends_no_trader(
     tmp_path: Path, number: signal.Signals, line: str
 ) -> None:
     with TradedAccount(tmp_path / "data" / "simulator.db", "mine", exchange="simulator") as account:

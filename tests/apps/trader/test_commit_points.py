@@ -130,7 +130,7 @@ def faults_in(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(("point", "moment", "number"), CASES)
-def test_a_kill_at_a_commit_loses_no_exit_and_doubles_no_fill_row_82(
+def test_a_kill_at_a_commit_loses_no_exit_and_repeats_no_fill_row_82(
     tmp_path: Path, simulator: str, point: str, moment: str, number: int
 ) -> None:
     del number

@@ -26,7 +26,7 @@ GUARD = "trade_limit=2,lookback_period_candles=9,stop_duration_candles=4"
         replace(PLAIN, account=AccountConfig(stoploss_guard=GUARD)),
     ],
 )
-def test_where_when_and_with_which_money_is_no_part_of_it(other: TraderSettings) -> None:
+def test_the_digest_ignores_exchange_account_balance_trading_hours_and_guards(other: TraderSettings) -> None:
     assert compute_config_digest(other) == compute_config_digest(PLAIN)
 
 
@@ -41,12 +41,12 @@ def test_where_when_and_with_which_money_is_no_part_of_it(other: TraderSettings)
         replace(PLAIN, max_open_trades=3),
     ],
 )
-def test_what_is_traded_how_much_and_its_stop_is_part_of_it(other: TraderSettings) -> None:
+def test_the_digest_depends_on_symbol_timeframe_strategy_exits_and_sizing(other: TraderSettings) -> None:
     assert compute_config_digest(other) != compute_config_digest(PLAIN)
 
 
 @pytest.mark.parametrize("name", ["mine", "user/strategies/mine.py:Mine"])
-def test_the_file_of_a_strategy_is_part_of_it(
+def test_the_digest_depends_on_the_strategy_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.chdir(tmp_path)

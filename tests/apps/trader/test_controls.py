@@ -70,7 +70,7 @@ def gates_of_newest(trading: Desk) -> str:
     return trading.query("SELECT gates FROM decisions ORDER BY timestamp DESC LIMIT 1")[0][0]
 
 
-def test_an_exit_sells_the_position_once_at_the_newest_price_and_entries_go_on(
+def test_an_exit_command_sells_the_position_once_at_the_newest_price_and_entries_go_on(
     run: Run, db: Path, buys: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scene() -> None:
@@ -159,7 +159,7 @@ def test_a_halt_after_a_pause_is_printed_and_forbids_orders_of_any_kind(
 
 
 @pytest.mark.parametrize("verb", ["flatten", "halt", "exit"])
-def test_a_command_while_an_order_to_buy_is_due_cancels_it_or_prints_that_it_goes_on(
+def test_a_command_while_a_buy_is_due_cancels_it_or_prints_that_it_is_sent(
     run: Run, db: Path, buys: str, capsys: pytest.CaptureFixture[str], verb: str
 ) -> None:
     next_ms = (MARCH + HOUR) * 1_000
@@ -225,7 +225,7 @@ def test_a_halt_sends_no_order_also_after_a_restart_and_what_became_due_is_sold_
     assert "pending exit, sent now: time stop" in capsys.readouterr().out
 
 
-def test_commands_of_a_file_are_stored_once_and_lines_that_are_none_are_printed(
+def test_commands_of_a_file_are_stored_once_and_invalid_lines_are_printed(
     run: Run, db: Path, buys: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scene() -> None:

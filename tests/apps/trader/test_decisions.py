@@ -129,7 +129,7 @@ def test_paper_fills_equal_the_backtest_trade_by_trade(
     run(scene())
 
 
-def test_an_entry_that_the_volume_limit_made_smaller_states_the_limit(
+def test_an_entry_reduced_by_the_volume_limit_names_the_limit(
     run: Run, db: Path, strategy_file: StrategyFile
 ) -> None:
     async def scene() -> None:
@@ -175,7 +175,7 @@ def test_one_decision_for_each_closed_candle_and_none_for_a_forming_one(
     run(scene())
 
 
-def test_the_values_decided_on_are_those_of_the_final_candles(
+def test_decisions_are_made_on_the_values_of_final_candles(
     run: Run, db: Path, strategy_file: StrategyFile
 ) -> None:
     async def scene() -> None:
@@ -192,7 +192,7 @@ def test_the_values_decided_on_are_those_of_the_final_candles(
     run(scene())
 
 
-def test_buy_while_long_and_sell_while_flat_do_nothing(
+def test_a_buy_while_long_and_a_sell_while_flat_lead_to_no_order(
     run: Run, db: Path, strategy_file: StrategyFile
 ) -> None:
     async def scene() -> None:
@@ -225,7 +225,7 @@ async def gates_of(trading: Desk, hour: int) -> dict[str, str]:
     return {name: verdict for name, verdict in json.loads(gates).items() if verdict != "ok"}
 
 
-def test_a_stale_signal_becomes_no_order(
+def test_a_stale_signal_leads_to_no_order(
     run: Run,
     db: Path,
     strategy_file: StrategyFile,
@@ -244,7 +244,7 @@ def test_a_stale_signal_becomes_no_order(
     assert "HOLD (15 min too late: no order), next 01:00" in capsys.readouterr().out
 
 
-def test_while_the_stream_is_down_a_signal_becomes_no_order(
+def test_a_signal_while_the_stream_is_down_leads_to_no_order(
     run: Run, db: Path, strategy_file: StrategyFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trader.decision_loop.FIRST_DECISION_TIMEOUT_SECONDS", 0.1)
@@ -261,7 +261,7 @@ def test_while_the_stream_is_down_a_signal_becomes_no_order(
     run(scene())
 
 
-def test_candles_learned_after_a_break_become_no_order_except_the_newest(
+def test_of_candles_fetched_after_a_break_only_the_newest_leads_to_an_order(
     run: Run, db: Path, strategy_file: StrategyFile
 ) -> None:
     async def scene() -> None:
@@ -283,7 +283,7 @@ def test_candles_learned_after_a_break_become_no_order_except_the_newest(
     run(scene())
 
 
-def test_a_gap_in_the_window_keeps_orders_back_until_it_is_filled(
+def test_a_gap_in_the_window_prevents_orders_until_it_is_filled(
     run: Run, db: Path, strategy_file: StrategyFile
 ) -> None:
     async def verdict(trading: Desk, hour: int) -> str:

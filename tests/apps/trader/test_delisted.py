@@ -92,7 +92,7 @@ def status_of(account: TradedAccount) -> TraderStatus:
     return read_status(account.store, found)
 
 
-def test_json_of_an_answer_is_json_alone(db: Path, account: TradedAccount) -> None:
+def test_reconcile_with_json_prints_only_json(db: Path, account: TradedAccount) -> None:
     leave(account)
     note_delisted(db, NAME, SYMBOL, "simulator has no spot market 'BTC/USDT'")
     result = reconcile(db, "--forget", "1", "--json")
@@ -101,7 +101,7 @@ def test_json_of_an_answer_is_json_alone(db: Path, account: TradedAccount) -> No
 
 
 @pytest.mark.parametrize(("price", "cash"), [(None, 960), ("95.5", 991), ("0", 800)])
-def test_forget_frees_money_and_place_of_a_position_that_cannot_be_sold(
+def test_forget_frees_money_and_slot_of_a_position_that_cannot_be_sold(
     db: Path, account: TradedAccount, price: str | None, cash: int
 ) -> None:
     leave(account)
@@ -119,7 +119,7 @@ def test_forget_frees_money_and_place_of_a_position_that_cannot_be_sold(
     assert read_open_differences(account.store) == []
 
 
-def test_status_names_the_way_out_of_a_position_that_cannot_be_sold(
+def test_status_names_the_command_for_a_position_that_cannot_be_sold(
     db: Path, account: TradedAccount
 ) -> None:
     leave(account)
@@ -134,7 +134,7 @@ def test_status_names_the_way_out_of_a_position_that_cannot_be_sold(
     assert status_of(account).reason == "ended by SIGTERM"
 
 
-def test_a_position_that_a_trader_has_is_taken_out_of_the_ledger_by_that_trader(
+def test_a_delisted_position_of_a_trader_is_written_off_by_that_trader(
     db: Path, account: TradedAccount
 ) -> None:
     note_delisted(db, NAME, SYMBOL, "not listed")

@@ -80,7 +80,7 @@ def falling(path: Path) -> Replay:
     return read_replay(file)
 
 
-def test_a_pause_goes_on_over_a_restart(
+def test_a_pause_of_entries_continues_after_a_restart(
     run: Run, tmp_path: Path, db: Path, strategy_file: StrategyFile
 ) -> None:
     account = AccountConfig(reentry="while_signal", stoploss_guard=f"{COUNTS}6")

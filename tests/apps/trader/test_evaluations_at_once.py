@@ -47,7 +47,7 @@ async def with_evaluator(name: str, scene: Callable[[StrategyEvaluator], Any]) -
         await evaluator.close()
 
 
-def test_each_symbol_gets_its_own_signals_whichever_evaluation_is_given_up(
+def test_each_symbol_gets_its_own_signals_whichever_evaluation_is_abandoned(
     run: Run, random_seed: int
 ) -> None:
     draw = random.Random(random_seed)  # noqa: S311 - a test
@@ -103,7 +103,7 @@ def test_the_process_goes_on_with_the_next_symbol_while_the_trader_is_busy(
     run(with_evaluator(name, scene))
 
 
-def test_an_evaluation_that_is_late_leaves_the_next_one_its_own_time(
+def test_a_late_evaluation_does_not_shorten_the_deadline_of_the_next_one(
     run: Run, tmp_path: Path
 ) -> None:
     name = write_hostile(tmp_path, hostile.ENDLESS, condition="len(candles) == 120")
@@ -121,7 +121,7 @@ def test_an_evaluation_that_is_late_leaves_the_next_one_its_own_time(
     run(with_evaluator(name, scene))
 
 
-def test_what_a_strategy_leaves_running_is_found_after_the_last_of_them(
+def test_processes_that_a_strategy_leaves_running_are_found_after_the_last_evaluation(
     run: Run, tmp_path: Path
 ) -> None:
     name = write_hostile(tmp_path, hostile.FORKS, condition="len(candles) == 120")
@@ -137,7 +137,7 @@ def test_what_a_strategy_leaves_running_is_found_after_the_last_of_them(
     run(with_evaluator(name, scene))
 
 
-def test_a_reply_that_has_arrived_whole_is_returned_without_a_wait() -> None:
+def test_a_complete_reply_is_returned_without_a_wait() -> None:
     connection, theirs = socket.socketpair()
     status, their_status = socket.socketpair()
     with theirs, their_status:
@@ -150,7 +150,7 @@ def test_a_reply_that_has_arrived_whole_is_returned_without_a_wait() -> None:
         worker.close()
 
 
-def test_a_reply_that_arrives_in_parts_is_returned_whole(run: Run) -> None:
+def test_a_reply_that_arrives_in_parts_is_returned_complete(run: Run) -> None:
     async def scene() -> None:
         connection, theirs = socket.socketpair()
         status, their_status = socket.socketpair()

@@ -72,7 +72,7 @@ async def until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
 
 
 @pytest.mark.parametrize("name", ["rsi", "macd", "bollinger", "donchian"])
-def test_signals_and_values_are_those_of_an_evaluation_in_this_process(run: Run, name: str) -> None:
+def test_signals_and_values_equal_those_of_an_evaluation_in_this_process(run: Run, name: str) -> None:
     async def scene() -> None:
         strategy = load_strategy(name)
         expected = evaluate_strategy(strategy, CANDLES)
@@ -115,7 +115,7 @@ ATTACKS: dict[str, tuple[str, str | None, str]] = {
 
 
 @pytest.mark.parametrize("what", ATTACKS)
-def test_the_event_loop_goes_on_and_the_next_candle_is_evaluated_when_a_strategy(
+def test_after_a_failure_of_a_strategy_the_event_loop_goes_on_and_evaluates_the_next_candle(
     run: Run, tmp_path: Path, what: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     attack, kind, words = ATTACKS[what]
@@ -140,7 +140,7 @@ def test_the_event_loop_goes_on_and_the_next_candle_is_evaluated_when_a_strategy
     assert capfd.readouterr().out == ""
 
 
-def test_of_what_a_strategy_prints_without_end_a_part_reaches_stderr(
+def test_of_endless_output_of_a_strategy_a_part_reaches_stderr(
     run: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     name = write_hostile(tmp_path, f"print('first', flush=True); {hostile.FLOODS}")
@@ -180,7 +180,7 @@ def test_processes_that_a_strategy_leaves_running_are_ended_after_the_candle(
     run(scene())
 
 
-def test_a_late_worker_is_ended_with_the_processes_that_it_has_started(
+def test_a_late_worker_is_ended_together_with_its_child_processes(
     run: Run, tmp_path: Path
 ) -> None:
     attack = f"{hostile.FORKS}\n            note_process()\n            {hostile.ENDLESS}"
@@ -206,7 +206,7 @@ def test_a_late_worker_is_ended_with_the_processes_that_it_has_started(
     run(scene())
 
 
-def test_one_worker_that_hangs_holds_up_no_other(run: Run, tmp_path: Path) -> None:
+def test_a_hanging_worker_delays_no_other_worker(run: Run, tmp_path: Path) -> None:
     name = write_hostile(tmp_path, hostile.ENDLESS)
 
     async def scene() -> None:
@@ -270,7 +270,7 @@ def test_a_killed_helper_takes_its_workers_with_it(run: Run, tmp_path: Path) -> 
     run(scene())
 
 
-def test_the_process_of_a_strategy_is_the_first_that_ends_where_memory_runs_out(
+def test_the_process_of_a_strategy_ends_first_when_memory_runs_out(
     run: Run, tmp_path: Path
 ) -> None:
     name = write_hostile(tmp_path, f"note_process()\n            {hostile.ENDLESS}")
@@ -301,7 +301,7 @@ asyncio.run(main())
 """
 
 
-def test_a_killed_trader_takes_its_strategy_with_it(run: Run, tmp_path: Path) -> None:
+def test_the_process_of_a_strategy_ends_with_its_killed_trader(run: Run, tmp_path: Path) -> None:
     attack = f"{hostile.FORKS}\n            note_process()\n            {hostile.ENDLESS}"
     name = write_hostile(tmp_path, attack)
 
@@ -318,7 +318,7 @@ def test_a_killed_trader_takes_its_strategy_with_it(run: Run, tmp_path: Path) ->
     run(scene())
 
 
-def test_a_file_that_changed_under_the_trader_is_not_traded_after_a_restart_of_its_process(
+def test_a_changed_strategy_file_is_not_traded_after_a_restart_of_its_process(
     run: Run, tmp_path: Path
 ) -> None:
     name = write_hostile(tmp_path, hostile.ENDS, condition="len(CALLS) == 2")
@@ -335,7 +335,7 @@ def test_a_file_that_changed_under_the_trader_is_not_traded_after_a_restart_of_i
     run(scene())
 
 
-def test_a_strategy_that_cannot_be_loaded_is_refused_by_its_own_error(
+def test_a_strategy_that_cannot_be_loaded_is_refused_with_its_error(
     run: Run, tmp_path: Path
 ) -> None:
     async def load(name: str) -> None:
@@ -354,7 +354,7 @@ def test_a_strategy_that_cannot_be_loaded_is_refused_by_its_own_error(
         run(load("none"))
 
 
-def test_the_process_of_a_strategy_has_no_setting_no_socket_and_none_of_ccxt(
+def test_the_process_of_a_strategy_has_no_settings_no_sockets_and_no_ccxt(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attack = (

@@ -30,7 +30,7 @@ def obligation(number: int, reason: str = "stop loss at 9.5") -> ExitObligation:
     )  # fmt: skip
 
 
-def test_the_journal_gives_back_what_it_was_given_also_to_the_next_process(tmp_path: Path) -> None:
+def test_the_journal_returns_its_exits_also_to_the_next_process(tmp_path: Path) -> None:
     journal = ExitJournal(tmp_path / "x.db", "a")
     journal.add(obligation(1))
     journal.close()
@@ -53,7 +53,7 @@ def test_the_journal_never_grows_and_keeps_the_newest(tmp_path: Path) -> None:
     journal.close()
 
 
-def test_a_torn_slot_is_left_out(tmp_path: Path) -> None:
+def test_a_partly_written_slot_is_left_out(tmp_path: Path) -> None:
     journal = ExitJournal(tmp_path / "x.db", "a")
     journal.add(obligation(1))
     journal.add(obligation(2))
@@ -77,7 +77,7 @@ def test_an_exit_of_another_version_is_left_out_with_the_reason(tmp_path: Path) 
     journal.close()
 
 
-def test_an_exit_that_is_still_needed_is_not_overwritten_and_leaves_alone(tmp_path: Path) -> None:
+def test_an_exit_that_is_still_needed_is_not_overwritten_by_later_ones(tmp_path: Path) -> None:
     journal = ExitJournal(tmp_path / "x.db", "a")
     for number in (1, 2):
         journal.add(obligation(number))
@@ -124,7 +124,7 @@ def full(folder: Path) -> Generator[None]:
     rest.unlink()
 
 
-def test_a_full_disk_still_takes_an_exit(small_disk: Path) -> None:
+def test_an_exit_is_stored_on_a_full_disk(small_disk: Path) -> None:
     journal = ExitJournal(small_disk / "x.db", "a")
     with full(small_disk):
         with pytest.raises(OSError, match="No space left"):
@@ -166,7 +166,7 @@ async def pass_the_stop(opened: Market, trading: Desk, lines: Lines) -> None:
 
 @pytest.mark.parametrize("how", ["the lock ends", "the trader is started again"])
 @pytest.mark.usefixtures("quick_pauses")
-def test_a_stop_that_is_passed_while_the_file_is_locked_is_sold_after_it(
+def test_a_stop_that_is_passed_while_the_database_is_locked_sells_after_the_lock(
     run: Run,
     db: Path,
     strategy_file: Callable[..., str],
@@ -197,7 +197,7 @@ def test_a_stop_that_is_passed_while_the_file_is_locked_is_sold_after_it(
 
 
 @pytest.mark.usefixtures("quick_pauses")
-def test_a_stop_that_is_passed_while_the_disk_is_full_is_sold_once_it_is_not(
+def test_a_stop_that_is_passed_while_the_disk_is_full_sells_once_there_is_space(
     run: Run,
     small_disk: Path,
     strategy_file: Callable[..., str],

@@ -81,7 +81,7 @@ def is_only_sold_late(trading: Desk, cause: str) -> bool:
     )
 
 
-def test_a_sell_on_a_candle_that_closes_while_the_stream_is_down_is_sold_when_it_is_back_row_77(
+def test_a_sell_on_a_candle_that_closes_while_the_stream_is_down_is_filled_after_it_row_77(
     run: Run,
     db: Path,
     scripted: Scripted,
@@ -116,7 +116,7 @@ def test_a_sell_on_a_candle_that_closes_while_the_stream_is_down_is_sold_when_it
     assert "exit ()" not in lines
 
 
-def test_a_sell_is_sold_at_the_price_of_rest_where_the_stream_stays_down_row_77(
+def test_a_sell_is_filled_at_the_price_of_rest_while_the_stream_stays_down_row_77(
     run: Run, db: Path, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trader.rest_price.AFTER_SECONDS", 0.05)
@@ -149,7 +149,7 @@ def test_a_sell_is_sold_at_the_price_of_rest_where_the_stream_stays_down_row_77(
     run(scene())
 
 
-def test_a_sell_that_is_learned_after_a_break_is_sold_though_its_candle_is_not_the_newest_row_77(
+def test_a_sell_found_after_a_break_is_filled_even_if_its_candle_is_not_the_newest_row_77(
     run: Run, db: Path, scripted: Scripted
 ) -> None:
     async def scene() -> None:
@@ -169,7 +169,7 @@ def test_a_sell_that_is_learned_after_a_break_is_sold_though_its_candle_is_not_t
     run(scene())
 
 
-def test_a_sell_on_a_candle_that_closed_while_no_session_ran_is_sold_at_the_start_row_78(
+def test_a_sell_on_a_candle_that_closed_while_no_session_ran_is_filled_at_the_start_row_78(
     run: Run, db: Path, scripted: Scripted, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scene() -> None:
@@ -206,7 +206,7 @@ def test_a_buy_on_a_candle_that_closed_while_no_session_ran_enters_nothing_row_7
     run(scene())
 
 
-def test_a_position_is_looked_at_over_more_missed_candles_than_the_strategy_needs_row_78(
+def test_exits_are_checked_over_more_missed_candles_than_the_lookback_row_78(
     run: Run, db: Path, scripted: Scripted
 ) -> None:
     async def scene() -> None:
@@ -223,7 +223,7 @@ def test_a_position_is_looked_at_over_more_missed_candles_than_the_strategy_need
     run(scene())
 
 
-def test_an_exit_order_that_waits_survives_a_stop_and_is_filled_by_the_next_session_row_79(
+def test_a_waiting_exit_order_is_filled_by_the_next_session_row_79(
     run: Run, db: Path, scripted: Scripted, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scene() -> None:
@@ -401,7 +401,7 @@ def test_an_entry_waits_for_a_candle_before_it_that_is_missing_row_83(
     run(scene())
 
 
-def test_after_a_refused_exit_the_next_sell_is_sold(run: Run, db: Path, scripted: Scripted) -> None:
+def test_after_a_refused_exit_the_next_sell_is_filled(run: Run, db: Path, scripted: Scripted) -> None:
     # 0.00015 BTC are bought over 33,333.33, and sold under it they are less than 5 USDT.
     account = AccountConfig(sizing="quote_amount", quote_amount=5.2)
     exits = ExitConfig(time_stop_bars=2)
@@ -455,7 +455,7 @@ def test_after_a_refused_exit_the_entries_of_other_symbols_wait_for_it_no_longer
     assert " waited " not in capsys.readouterr().out
 
 
-def test_an_obligation_dies_with_its_position_row_81(
+def test_an_exit_obligation_ends_with_its_position_row_81(
     run: Run, db: Path, scripted: Scripted
 ) -> None:
     async def scene() -> None:
@@ -477,7 +477,7 @@ def test_an_obligation_dies_with_its_position_row_81(
     run(scene())
 
 
-def test_an_open_order_of_a_closed_position_sells_nothing_of_the_next_one_row_81(
+def test_an_open_order_of_a_closed_position_sells_no_coins_of_the_next_one_row_81(
     run: Run, db: Path, scripted: Scripted
 ) -> None:
     def leave_open_sell(entry: str) -> None:
@@ -580,7 +580,7 @@ async def cut_rest_and_stream(opened: Market, trading: Desk) -> float:
     return float(trading.fills()[0].price) * 0.8
 
 
-def test_a_stop_is_sold_by_the_stream_while_rest_is_away_after_a_reconnect_row_30(
+def test_a_stop_is_filled_by_the_stream_while_rest_is_unreachable_after_a_reconnect_row_30(
     run: Run, db: Path, scripted: Scripted
 ) -> None:
     async def scene() -> None:
@@ -599,7 +599,7 @@ def test_a_stop_is_sold_by_the_stream_while_rest_is_away_after_a_reconnect_row_3
     run(scene())
 
 
-def test_a_stop_is_sold_by_the_stream_while_rest_accepts_requests_and_does_not_answer_row_30(
+def test_a_stop_is_filled_by_the_stream_while_rest_does_not_respond_row_30(
     run: Run, db: Path, scripted: Scripted
 ) -> None:
     async def scene() -> None:
@@ -628,7 +628,7 @@ def test_a_stop_is_sold_by_the_stream_while_rest_accepts_requests_and_does_not_a
     run(scene())
 
 
-def test_the_price_of_a_candle_that_is_over_is_not_sold_at_row_30(
+def test_an_exit_is_not_filled_at_the_price_of_a_closed_candle_row_30(
     run: Run, db: Path, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def scene() -> None:
@@ -655,7 +655,7 @@ def test_the_price_of_a_candle_that_is_over_is_not_sold_at_row_30(
     run(scene())
 
 
-def test_the_cooldown_begins_with_the_candle_of_the_exit_though_rest_is_away_row_30(
+def test_the_cooldown_begins_with_the_candle_of_the_exit_while_rest_is_unreachable_row_30(
     run: Run, db: Path, scripted: Scripted
 ) -> None:
     async def scene() -> None:
@@ -686,7 +686,7 @@ def test_the_cooldown_begins_with_the_candle_of_the_exit_though_rest_is_away_row
     run(scene())
 
 
-def test_a_stop_is_sold_by_the_stream_while_the_first_candles_are_refused_row_112(
+def test_a_stop_is_filled_by_the_stream_while_the_first_candles_are_refused_row_112(
     run: Run, db: Path, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trader.decision_loop.WARM_UP_TIMEOUT_SECONDS", 0.1)

@@ -60,7 +60,7 @@ def sells(trading: Desk) -> list[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("higher", [(), ("4h",)], ids=["one timeframe", "a higher one too"])
 @pytest.mark.usefixtures("quick_pauses")
-def test_a_sell_that_is_decided_while_the_file_is_locked_is_sold_once_after_it(
+def test_a_sell_decided_while_the_database_is_locked_is_filled_once_after_the_lock(
     run: Run,
     db: Path,
     strategy_file: StrategyFile,
@@ -148,7 +148,7 @@ class Sixths(Strategy):
 """
 
 
-def test_a_sell_that_is_decided_while_the_file_is_locked_outlives_a_kill(tmp_path: Path) -> None:
+def test_a_sell_decided_while_the_database_is_locked_survives_a_kill(tmp_path: Path) -> None:
     own = tmp_path / "user" / "strategies"
     own.mkdir(parents=True)
     path, db = own / "sixths.py", tmp_path / "data" / "simulator.db"
@@ -189,7 +189,7 @@ def test_a_sell_that_is_decided_while_the_file_is_locked_outlives_a_kill(tmp_pat
 
 
 @pytest.mark.usefixtures("quick_pauses")
-def test_an_exit_by_command_is_filled_while_no_candles_can_be_fetched_after_a_locked_file(
+def test_an_exit_by_command_is_filled_after_a_lock_while_no_candles_can_be_fetched(
     run: Run,
     db: Path,
     strategy_file: StrategyFile,

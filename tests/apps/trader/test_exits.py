@@ -209,7 +209,7 @@ def test_an_exit_that_the_market_refused_is_not_tried_again_and_the_next_sell_is
     run(scene())
 
 
-def test_an_exit_whose_trade_could_not_be_stored_is_made_when_it_can(
+def test_an_exit_whose_fill_could_not_be_stored_is_repeated_once_it_can(
     run: Run, db: Path, strategy_file: StrategyFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trader.supervisor.FIRST_PAUSE_SECONDS", 0.05)

@@ -58,7 +58,7 @@ async def step_to(opened: Market, trading: Desk, hours: range) -> None:
 
 
 @pytest.mark.parametrize("begins", [0.25, 2.5])
-def test_every_decision_is_the_one_of_a_backtest_over_the_true_candles(
+def test_every_decision_equals_that_of_a_backtest_over_the_exchanges_candles(
     run: Run, db: Path, strategy_file: StrategyFile, begins: float
 ) -> None:
     async def scene() -> None:
@@ -86,7 +86,7 @@ def test_every_decision_is_the_one_of_a_backtest_over_the_true_candles(
     run(scene())
 
 
-def test_a_larger_candle_that_ended_meanwhile_is_built_and_stored(
+def test_a_higher_timeframe_candle_that_closed_meanwhile_is_built_and_stored(
     run: Run, db: Path, strategy_file: StrategyFile
 ) -> None:
     async def scene() -> None:

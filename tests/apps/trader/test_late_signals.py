@@ -54,7 +54,7 @@ async def step_to(opened: Market, trading: Desk, hours: range) -> None:
         await trading.until_no_open_order("buy")
 
 
-def test_a_sell_on_a_candle_whose_evaluation_was_late_is_sold_after_the_next_one(
+def test_a_sell_from_a_late_evaluation_is_filled_after_the_next_one(
     run: Run, db: Path, strategy_file: StrategyFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     let_others_be_slow(monkeypatch, MARCH + 2 * HOUR)
@@ -75,7 +75,7 @@ def test_a_sell_on_a_candle_whose_evaluation_was_late_is_sold_after_the_next_one
     run(scene())
 
 
-def test_a_sell_on_a_candle_that_was_late_before_a_restart_is_sold_after_it(
+def test_a_late_sell_from_before_a_restart_is_filled_after_the_restart(
     run: Run, db: Path, strategy_file: StrategyFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     let_others_be_slow(monkeypatch, MARCH + 2 * HOUR)
@@ -97,7 +97,7 @@ def test_a_sell_on_a_candle_that_was_late_before_a_restart_is_sold_after_it(
     run(scene())
 
 
-def test_a_late_sell_neither_cancels_nor_leaves_an_entry_that_was_decided_after_it(
+def test_a_late_sell_neither_cancels_nor_exits_an_entry_that_was_decided_after_it(
     run: Run, db: Path, strategy_file: StrategyFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     let_others_be_slow(monkeypatch, MARCH)

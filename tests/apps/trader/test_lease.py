@@ -39,7 +39,7 @@ def test_an_account_of_another_computer_is_free_twenty_seconds_after_the_last_re
         lock.release()
 
 
-def test_a_lease_that_is_kept_is_written_once_a_second(
+def test_a_held_lease_is_renewed_once_a_second(
     run: Callable[[Any], None], db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now_ms = 5_000_000_000_000

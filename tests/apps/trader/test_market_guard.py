@@ -72,7 +72,7 @@ def replace(db: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [delete, replace])
-def test_a_database_that_is_taken_away_ends_the_trader(
+def test_a_deleted_database_ends_the_trader(
     folder: Path, simulator: StartSimulator, harm: Callable[[Path], None]
 ) -> None:
     _, url = simulator("--start", NOON)
@@ -103,7 +103,7 @@ def test_a_simulator_that_starts_again_at_an_earlier_time_ends_the_trader(
         assert one.execute("SELECT expires_ms FROM leases").get == 0
 
 
-def test_a_frozen_simulator_does_not_hold_up_the_stop(
+def test_a_frozen_simulator_does_not_delay_the_end_of_the_trader(
     folder: Path, simulator: StartSimulator
 ) -> None:
     market, url = simulator("--start", NOON)
@@ -132,7 +132,7 @@ def test_a_simulator_that_starts_again_with_another_seed_ends_the_trader(
         assert "start it with --seed 1, or choose another file with --db" in refusal(program)
 
 
-def test_a_file_of_one_seed_is_refused_to_another_by_all_programs(
+def test_all_programs_refuse_a_database_of_another_seed(
     folder: Path, simulator: StartSimulator
 ) -> None:
     with open_store(folder / "data" / "simulator.db", create=True) as store:

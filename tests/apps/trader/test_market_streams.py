@@ -16,7 +16,7 @@ KEY = SeriesKey("simulator", "BTC/USDT", "1h")
 STEPS = range(40)
 
 
-def test_a_reader_that_is_cancelled_while_it_begins_leaves_nothing_running(tmp_path: Path) -> None:
+def test_a_reader_cancelled_while_it_starts_leaves_no_task_running(tmp_path: Path) -> None:
     async def cancelled_after(steps: int, exchange: RestExchange) -> None:
         others = asyncio.all_tasks()
         streams = MarketStreams(

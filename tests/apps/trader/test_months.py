@@ -102,6 +102,6 @@ def test_an_entry_by_volatility_is_as_large_on_paper_as_in_a_backtest(
 
 
 @pytest.mark.parametrize("name", ["1M", "2M", "1w", "1d", "1h"])
-def test_a_candle_is_as_long_by_its_name_as_by_the_times_of_candles(name: str) -> None:
+def test_the_length_of_a_candle_by_its_timeframe_equals_that_by_open_times(name: str) -> None:
     timeframe = Timeframe.parse(name)
     assert compute_candle_seconds(candles_of(timeframe).timestamp) == timeframe.average_seconds

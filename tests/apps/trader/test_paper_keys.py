@@ -34,7 +34,7 @@ class Always(Strategy):
 
 
 @pytest.mark.parametrize("mode", ["paper", "live"])
-def test_row_73_paper_sends_no_signed_request_whatever_keys_there_are(
+def test_row_73_paper_trading_sends_no_signed_request_whatever_keys_are_set(
     run: Run,
     db: Path,
     strategy_file: Callable[..., str],

@@ -255,7 +255,7 @@ def test_row_103_a_start_on_paper_with_a_position_that_is_refused_ends_by_sigter
     assert status_of(db).condition == "stopped"
 
 
-def test_a_start_on_paper_that_holds_nothing_ends_where_it_is_refused(db: Path) -> None:
+def test_a_start_on_paper_without_a_position_ends_on_a_refusal(db: Path) -> None:
     flatten(db)
     refused = Fault("status", status=403, path="/api/v3/exchangeInfo")
     with (
@@ -337,7 +337,7 @@ def test_row_103_a_start_on_paper_that_waits_for_a_locked_file_ends_by_sigterm(d
         stop(program)
 
 
-def test_row_103_a_start_waits_for_a_file_that_cannot_even_be_read(db: Path) -> None:
+def test_row_103_a_start_waits_for_a_file_that_cannot_be_read(db: Path) -> None:
     with simulating() as simulator, ExitStack() as lock:
         lock.enter_context(locked(db, is_readable=False))
         with started(db, simulator.url) as program:
@@ -352,7 +352,7 @@ def test_row_103_a_start_waits_for_a_file_that_cannot_even_be_read(db: Path) -> 
             assert program.ends() == 0
 
 
-def test_a_start_on_paper_that_holds_nothing_ends_on_a_locked_file(db: Path) -> None:
+def test_a_start_on_paper_without_a_position_ends_on_a_locked_file(db: Path) -> None:
     flatten(db)
     with (
         simulating() as simulator,

@@ -80,7 +80,7 @@ def sessions(folder: Path) -> list[tuple[dict[str, Any], str | None]]:
     return [(json.loads(row[0]), json.loads(row[1]).get("params_from")) for row in rows]
 
 
-def test_a_trader_takes_the_choice_of_the_newest_window_and_stores_its_origin(
+def test_a_trader_uses_the_parameters_of_the_newest_window_and_stores_their_origin(
     folder: Path, simulator: str
 ) -> None:
     words = ("--exchange", "simulator", "--simulator-url", simulator, "--timeframe", "1m")
@@ -144,7 +144,7 @@ def test_a_run_of_other_settings_is_refused_in_one_line(
         ("none", "the run has no choice, because no combination gave a result with 20 closed"),
     ],
 )
-def test_a_run_that_does_not_exist_or_has_no_choice_is_refused_in_one_line(
+def test_a_run_that_does_not_exist_or_has_no_chosen_parameters_is_refused_in_one_line(
     folder: Path, capsys: pytest.CaptureFixture[str], name: str, words: str
 ) -> None:
     save_run(folder, "optimizations", "sma_cross_BTC-USDT_1m_none", parameters=None)
@@ -155,7 +155,7 @@ def test_a_run_that_does_not_exist_or_has_no_choice_is_refused_in_one_line(
     assert words in printed.err
 
 
-def test_a_list_of_symbols_gives_the_parameters_to_the_symbol_without_a_strategy(
+def test_in_a_list_of_symbols_the_parameters_apply_to_symbols_without_a_strategy(
     folder: Path, simulator: str
 ) -> None:
     (folder / "own.yaml").write_text(
@@ -201,11 +201,11 @@ def test_row_65_a_position_keeps_its_parameters_where_the_saved_run_is_gone(
     assert sessions(folder)[-1] == (before, "an optimization")
 
 
-def test_the_origin_of_the_parameters_is_no_setting_that_a_reload_may_change() -> None:
+def test_a_reload_does_not_change_the_origin_of_the_parameters() -> None:
     assert find_changed_settings(TraderSettings(), TraderSettings(params_from="a run")) == {}
 
 
-def test_a_drill_takes_the_parameters_too(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_drill_uses_the_parameters_of_a_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     del folder
     given = ["drill", "--params-from", WALK, "--only", "no part has this in its name"]
     assert run_typer_app(app, "trader", given) == 2

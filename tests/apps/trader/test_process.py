@@ -286,7 +286,7 @@ def test_a_stop_before_the_first_decision_is_clean(
     assert program.errors == []
 
 
-def test_an_exchange_that_cannot_be_reached_is_exit_5_in_one_line(
+def test_an_unreachable_exchange_prints_one_line_and_exits_with_5(
     folder: Path, refusing_port: int
 ) -> None:
     url = f"http://127.0.0.1:{refusing_port}"
@@ -312,7 +312,7 @@ CONFIGS = {
 
 
 @pytest.mark.parametrize("what", CONFIGS)
-def test_a_bad_setting_is_exit_3_in_one_line_and_nothing_is_written(
+def test_an_invalid_setting_prints_one_line_exits_with_3_and_writes_nothing(
     folder: Path,
     what: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -329,7 +329,7 @@ def test_a_bad_setting_is_exit_3_in_one_line_and_nothing_is_written(
     assert not (folder / "data").exists()
 
 
-def test_a_flag_that_cannot_be_used_is_exit_2_and_named(
+def test_an_invalid_flag_is_named_and_exits_with_2(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(folder)
@@ -340,7 +340,7 @@ def test_a_flag_that_cannot_be_used_is_exit_2_and_named(
     assert not (folder / "data").exists()
 
 
-def test_a_strategy_that_fails_on_its_first_candle_is_exit_3_in_one_line(
+def test_a_strategy_that_fails_on_its_first_candle_prints_one_line_and_exits_with_3(
     folder: Path, simulator: str
 ) -> None:
     failing = OFTEN.replace("        rose =", "        raise ValueError('no more')\n        rose =")

@@ -107,7 +107,7 @@ def test_the_end_of_a_halt_is_noticed_soon_after_frames_come_again_row_27(
     run(scene())
 
 
-def test_a_halted_market_is_the_reason_and_not_the_stream_that_sends_nothing(
+def test_a_halted_market_is_named_as_the_reason_instead_of_a_silent_stream(
     run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trader.outage.MARGIN_SECONDS", -7.0)
@@ -192,7 +192,7 @@ def test_without_frames_and_rest_the_connection_stays_and_nothing_counts_as_know
     assert "stream lost" not in printed
 
 
-def test_an_answer_of_rest_confirms_that_a_market_without_frames_is_quiet(
+def test_a_response_of_rest_confirms_that_a_market_without_frames_is_quiet(
     run: Run, db: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scene() -> None:
@@ -239,7 +239,7 @@ def test_candles_built_from_trades_are_closed_by_rest_alone(
     assert "candles: built from trades" in capsys.readouterr().out
 
 
-def test_candles_built_from_trades_are_watched_in_the_candle_of_the_start(
+def test_candles_built_from_trades_are_watched_from_the_first_candle_on(
     run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("onetape.websocket.websocket.WebSocketManager.candle_source", "trades")

@@ -26,7 +26,7 @@ def reasons(trading: Desk) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("status", [403, 404, 451])
-def test_a_refusal_of_the_exchange_degrades_and_the_candles_come_after_it(
+def test_a_refusal_of_the_exchange_degrades_the_trader_and_candles_are_fetched_after_it(
     run: Run, db: Path, status: int
 ) -> None:
     async def scene() -> None:
@@ -45,7 +45,7 @@ def test_a_refusal_of_the_exchange_degrades_and_the_candles_come_after_it(
     run(scene())
 
 
-def test_a_refusal_that_lasts_is_one_change_of_the_state_and_is_tried_more_and_more_rarely(
+def test_a_lasting_refusal_changes_the_state_once_and_is_retried_ever_more_rarely(
     run: Run, db: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("trader.supervisor.LONGEST_PAUSE_SECONDS", 60.0)
@@ -76,7 +76,7 @@ def test_a_refusal_that_lasts_is_one_change_of_the_state_and_is_tried_more_and_m
 
 # A read that is not answered is repeated four times by itself.
 @pytest.mark.parametrize(("fault", "enough"), [("status", 2), ("down", 12)])
-def test_long_after_rest_failed_first_it_is_still_tried_often_while_the_stream_works(
+def test_rest_is_still_retried_often_long_after_its_first_failure_while_the_stream_works(
     run: Run, db: Path, monkeypatch: pytest.MonkeyPatch, fault: str, enough: int
 ) -> None:
     # The back-off of a task that has failed for long.
@@ -112,7 +112,7 @@ def long_pause(seconds: float, attempts: int, *, is_shared: bool) -> float:
     return 3_600.0 if attempts else seconds
 
 
-def test_after_a_long_refusal_of_requests_and_dials_all_go_on_with_the_first_answer(
+def test_after_a_long_refusal_requests_and_dials_go_on_with_the_first_response(
     run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The back-off of tasks and dials that have failed for long.
@@ -148,7 +148,7 @@ def test_after_a_long_refusal_of_requests_and_dials_all_go_on_with_the_first_ans
     run(scene())
 
 
-def test_a_refused_comparison_with_rest_degrades_until_rest_has_answered(
+def test_a_refused_comparison_with_rest_degrades_the_trader_until_rest_responds(
     run: Run, db: Path
 ) -> None:
     async def scene() -> None:
@@ -174,7 +174,7 @@ async def pass_hours(opened: Market, trading: Desk, hours: int = 8) -> None:
         await trading.until_decided(hour - 1)
 
 
-def test_row_7_a_ban_degrades_and_candles_are_requested_right_after_it(
+def test_row_7_a_ban_degrades_the_trader_and_candles_are_requested_right_after_it(
     run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The back-off after requests that failed for another reason.
@@ -205,7 +205,7 @@ def test_row_7_a_ban_degrades_and_candles_are_requested_right_after_it(
     run(scene())
 
 
-def test_rows_5_and_7_refusals_that_last_degrade_until_candles_are_answered(
+def test_rows_5_and_7_lasting_refusals_degrade_the_trader_until_candles_are_returned(
     run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trader.rate_limit_notice.NOTICE_AFTER_SECONDS", 0.5)
@@ -225,7 +225,7 @@ def test_rows_5_and_7_refusals_that_last_degrade_until_candles_are_answered(
     run(scene())
 
 
-def test_a_refused_look_at_the_market_degrades_until_it_is_answered(
+def test_a_refused_request_for_the_market_status_degrades_the_trader_until_its_response(
     run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trader.market_status.CHECK_SECONDS", 0.02)
@@ -263,7 +263,7 @@ def seconds(monkeypatch: pytest.MonkeyPatch) -> MovedSeconds:
     return moved
 
 
-def test_a_stream_that_stays_down_degrades_until_it_is_back(
+def test_a_stream_that_stays_down_degrades_the_trader_until_it_is_back(
     run: Run, db: Path, seconds: MovedSeconds
 ) -> None:
     async def scene() -> None:
@@ -283,7 +283,7 @@ def test_a_stream_that_stays_down_degrades_until_it_is_back(
     run(scene())
 
 
-def test_a_stream_that_carries_unsound_candles_alone_degrades_with_that_reason(
+def test_a_stream_of_unsound_candles_alone_degrades_the_trader_with_that_reason(
     run: Run, db: Path, seconds: MovedSeconds, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scene() -> None:
@@ -310,7 +310,7 @@ def test_a_stream_that_carries_unsound_candles_alone_degrades_with_that_reason(
     run(scene())
 
 
-def test_a_candle_that_stays_unsound_degrades_until_it_is_sound(
+def test_a_candle_that_stays_unsound_degrades_the_trader_until_it_is_sound(
     run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trader.wait_notice.NOTICE_AFTER_SECONDS", 0.2)

@@ -53,7 +53,7 @@ def common(url: str, db: Path, timeframe: str) -> list[str]:
         ("15m", "market INVENTED by the simulator at"),
     ],
 )
-def test_the_trader_prints_what_its_market_is_made_of(
+def test_the_trader_prints_whether_its_market_is_replayed_or_invented(
     replaying: str, tmp_path: Path, timeframe: str, words: str
 ) -> None:
     flags = common(replaying, tmp_path / "replay.db", timeframe)

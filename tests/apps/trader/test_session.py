@@ -84,7 +84,7 @@ async def error_of(trading: Desk) -> OnetapeError:
 
 
 @pytest.mark.parametrize("how", FAILING)
-def test_a_strategy_that_fails_on_one_candle_of_a_run_degrades_it_until_the_next_candle(
+def test_a_strategy_that_fails_on_one_candle_degrades_the_trader_until_the_next_candle(
     run: Run, db: Path, strategy_file: StrategyFile, how: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     evaluate, describe = FAILING[how]
@@ -133,7 +133,7 @@ def test_a_strategy_that_fails_on_its_first_candle_ends_the_session_with_one_lin
 
 
 @pytest.mark.parametrize("live", [None, QUICK], ids=["paper", "live"])
-def test_a_strategy_that_fails_on_its_first_candle_ends_nothing_while_a_position_is_open(
+def test_a_strategy_that_fails_on_its_first_candle_ends_no_session_with_a_position(
     run: Run, db: Path, strategy_file: StrategyFile, live: LiveTimes | None
 ) -> None:
     sound = UNTIL_ONE.format(evaluate="pass", describe="pass")
@@ -195,7 +195,7 @@ def test_a_session_whose_lease_was_taken_places_no_order(
         run(scene())
 
 
-def test_a_lease_lost_while_the_strategy_thinks_keeps_its_order_from_being_stored(
+def test_no_order_is_stored_if_the_lease_is_lost_during_the_evaluation(
     run: Run, db: Path, strategy_file: StrategyFile
 ) -> None:
     # The strategy itself stands for the other process: it acts while ours is busy.
@@ -256,7 +256,7 @@ def test_an_order_that_the_end_of_a_session_cancels_is_printed(
     assert "cancelled without a fill: the order to buy\n" in capsys.readouterr().out
 
 
-def test_candles_that_passed_between_two_sessions_are_written_down_and_printed(
+def test_candles_that_closed_between_two_sessions_are_stored_and_printed(
     run: Run, db: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scene() -> None:
@@ -288,7 +288,7 @@ def test_a_file_that_is_ahead_of_the_market_is_refused(run: Run, db: Path) -> No
         run(scene())
 
 
-def test_a_session_leaves_no_task_and_gives_its_account_back(run: Run, db: Path) -> None:
+def test_a_session_leaves_no_task_and_releases_its_lease(run: Run, db: Path) -> None:
     async def scene() -> None:
         async with market(0.25) as opened:
             for number in (1, 2):
@@ -320,7 +320,7 @@ def test_data_outages_are_stored_with_their_end(run: Run, db: Path) -> None:
     run(scene())
 
 
-def test_an_error_while_orders_are_settled_does_not_keep_the_end_from_being_stored(
+def test_the_end_of_a_session_is_stored_despite_an_error_while_orders_are_settled(
     run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(*_: object) -> bool:

@@ -61,7 +61,7 @@ def holds_long(strategy_file: Callable[..., str]) -> str:
 
 
 @pytest.mark.parametrize("applies_to_open", [False, True])
-def test_changed_exits_wait_for_an_open_trade_unless_they_are_to_hold_for_it(
+def test_changed_exits_wait_for_the_end_of_an_open_trade_unless_they_apply_to_open_trades(
     run: Run, db: Path, holds_long: str, capsys: Capture, applies_to_open: bool
 ) -> None:
     printed = Printed(capsys)
@@ -93,7 +93,7 @@ def test_changed_exits_wait_for_an_open_trade_unless_they_are_to_hold_for_it(
     assert ("keeps its levels" in printed.text) != applies_to_open
 
 
-def test_a_change_that_waits_is_dropped_where_the_file_is_as_it_was_again(
+def test_a_waiting_change_is_dropped_if_the_file_is_changed_back(
     run: Run, db: Path, holds_long: str, capsys: Capture
 ) -> None:
     printed = Printed(capsys)
@@ -140,7 +140,7 @@ def test_a_file_that_cannot_be_read_changes_nothing(
     assert "reload: own.yaml:3: unknown key 'stop'; nothing is changed" in printed.text
 
 
-def test_limits_of_time_hold_at_once(run: Run, db: Path, holds_long: str, capsys: Capture) -> None:
+def test_changed_time_limits_apply_at_once(run: Run, db: Path, holds_long: str, capsys: Capture) -> None:
     printed = Printed(capsys)
 
     async def scene() -> None:
@@ -164,7 +164,7 @@ def test_each_changed_setting_is_named_with_both_values() -> None:
     }
 
 
-def test_of_the_list_of_symbols_those_that_changed_are_named() -> None:
+def test_the_changed_symbols_of_the_list_are_named() -> None:
     rsi, macd = StrategySettings(name="rsi"), StrategySettings(name="macd")
     old = [SymbolSettings(symbol="BTC/USDT", strategy=rsi), SymbolSettings(symbol="ETH/USDT")]
     new = [SymbolSettings(symbol="BTC/USDT", strategy=macd), SymbolSettings(symbol="SOL/USDT")]

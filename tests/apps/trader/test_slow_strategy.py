@@ -45,7 +45,7 @@ def test_a_stop_sells_while_the_strategy_hangs(run: Run, db: Path, tmp_path: Pat
     run(scene())
 
 
-def test_the_strategy_begins_before_the_trader_looks_at_the_next_candle(
+def test_the_evaluation_begins_before_the_trader_reads_the_next_candle(
     run: Run, db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = write_hostile(tmp_path, "note_process()")
@@ -112,7 +112,7 @@ def test_a_candle_without_signals_does_not_let_a_run_of_buys_enter_again(
     assert any(line.startswith("trading again after") for line in lines)
 
 
-def test_candles_of_an_outage_are_evaluated_at_once_as_one_by_one(
+def test_candles_of_an_outage_evaluated_together_give_the_results_of_one_by_one(
     run: Run, db: Path, tmp_path: Path, strategy_file: StrategyFile
 ) -> None:
     notes = tmp_path / "evaluations"

@@ -102,7 +102,7 @@ def test_a_stop_that_was_passed_during_a_stall_is_filled_at_the_first_price_afte
     assert printed == is_stall
 
 
-def test_frames_from_before_the_end_of_a_stall_are_no_new_watch(
+def test_frames_from_before_the_end_of_a_stall_start_no_new_watch(
     run: Run,
     db: Path,
     strategy_file: StrategyFile,
@@ -153,7 +153,7 @@ def test_a_thread_that_runs_each_second_has_not_stalled(seconds: MovedSeconds) -
     assert watch.take_stall() == 0
 
 
-def test_a_market_that_stands_still_meanwhile_leaves_nothing_unwatched(
+def test_a_stall_in_a_market_whose_time_stands_still_leaves_no_price_unwatched(
     seconds: MovedSeconds,
 ) -> None:
     watch = stalls.StallWatch(SteppedClock(0))

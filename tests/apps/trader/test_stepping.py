@@ -148,7 +148,7 @@ def test_the_strategys_stop_of_the_buy_is_read_from_its_decision_after_a_restart
     assert (stop.kind, round(stop.price, 9)) == ("stop_loss", 97.0)
 
 
-def test_a_stop_that_later_candles_moved_is_where_it_was_after_a_restart(stored: Stored) -> None:
+def test_a_stop_moved_by_later_candles_is_unchanged_after_a_restart(stored: Stored) -> None:
     stored.close(0, 1, 2, 3)
     stored.decide(0, BUY, stop__each_candle=96.0)
     stored.trade("buy", 1)
@@ -174,7 +174,7 @@ def test_a_stop_of_a_candle_that_no_session_decided_on_comes_with_the_next_evalu
     assert stop_of(stepper) == 98.0
 
 
-def test_an_entry_that_waited_keeps_the_stop_of_its_buy_after_a_restart(stored: Stored) -> None:
+def test_an_entry_that_waited_has_the_stop_of_its_buy_after_a_restart(stored: Stored) -> None:
     stored.close(0, 1)
     stored.decide(0, BUY, stop__at_entry=97.0)
     stored.decide(1, 0)
@@ -254,7 +254,7 @@ def test_a_candle_whose_row_was_taken_back_does_not_hold_up_the_next_one(stored:
     assert stepper.is_decidable(START + 2 * HOUR)
 
 
-def test_a_candle_that_comes_after_a_later_one_has_opened_is_passed_over(stored: Stored) -> None:
+def test_a_candle_that_arrives_after_a_later_one_has_opened_is_skipped(stored: Stored) -> None:
     stepper = stored.stepper()
     stepper.close(candle(0))
     stepper.open(candle(2))

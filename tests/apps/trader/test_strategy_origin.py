@@ -163,7 +163,7 @@ def test_row_137_another_class_of_one_name_in_the_same_file_is_refused(
         assert "which holds several strategies now" in str(refused.value)
 
 
-def test_row_137_a_position_is_left_by_no_other_class_of_its_file(live: TradedAccount) -> None:
+def test_row_137_another_class_of_the_same_file_does_not_exit_a_position(live: TradedAccount) -> None:
     store_origin(live, "a/own.py:Often")
     live.fill("buy", "2", "100", 1)
     Path("a/own.py").write_text(TWO, encoding="utf-8")

@@ -78,7 +78,7 @@ def test_a_later_candle_does_not_close_the_one_before_it(run: Run, db: Path) -> 
     run(scene())
 
 
-def test_the_gap_of_a_cut_is_filled_before_the_next_decision(
+def test_the_gap_of_a_disconnect_is_filled_before_the_next_decision(
     run: Run, db: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scene() -> None:
@@ -129,7 +129,7 @@ def test_a_reconnect_without_an_event_is_noticed(
     run(scene())
 
 
-def test_rest_down_while_the_stream_comes_back_closes_nothing_wrongly_and_heals(
+def test_rest_that_is_down_while_the_stream_reconnects_closes_no_candle_wrongly(
     run: Run, db: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scene() -> None:
@@ -254,7 +254,7 @@ def test_a_break_longer_than_the_window_is_filled_whole(
     run(scene())
 
 
-def test_a_market_without_a_candle_is_recorded_as_a_gap_and_decided_past(
+def test_a_missing_candle_is_recorded_as_a_gap_and_decisions_go_on_after_it(
     run: Run, db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def scene() -> None:
@@ -283,7 +283,7 @@ def test_a_market_without_a_candle_is_recorded_as_a_gap_and_decided_past(
     run(scene())
 
 
-def test_the_trader_decides_without_a_candle_that_three_answers_left_out(
+def test_the_trader_decides_without_a_candle_that_is_missing_in_three_responses(
     run: Run, db: Path
 ) -> None:
     async def scene() -> None:
@@ -380,7 +380,7 @@ def test_rest_that_lags_behind_the_stream_makes_no_gap(run: Run, db: Path) -> No
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
-def test_after_random_cuts_every_closed_row_is_the_simulators(
+def test_after_random_disconnects_every_closed_row_equals_the_simulators(
     run: Run, db: Path, random_seed: int, number: int
 ) -> None:
     choose = random.Random(random_seed + number)  # noqa: S311 - a scenario, no secret
@@ -423,7 +423,7 @@ def test_after_random_cuts_every_closed_row_is_the_simulators(
     ],
     ids=["far future", "off the grid", "negative price", "long past", "high under close"],
 )
-def test_an_unsound_row_is_quarantined_and_proves_nothing(
+def test_an_unsound_row_is_quarantined_and_proves_no_gap(
     run: Run, db: Path, frame: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A stepped clock cannot be waited for; here it stands for one that runs.

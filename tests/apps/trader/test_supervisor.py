@@ -64,7 +64,7 @@ def states_of(trading: Desk) -> list[str]:
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value.name,
 )
-def test_each_class_of_error_has_its_reaction(error: Exception, reaction: Reaction) -> None:
+def test_each_class_of_error_has_its_own_reaction(error: Exception, reaction: Reaction) -> None:
     assert find_error_rule(error).reaction is reaction
 
 
@@ -159,7 +159,7 @@ def test_a_task_that_ends_in_any_way_is_noticed(run: Run, how: str) -> None:
     run(scene())
 
 
-def test_an_unforeseen_error_degrades_and_everything_is_built_again(
+def test_an_unexpected_error_degrades_the_trader_and_rebuilds_the_session(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recorded = Recorded()
@@ -186,7 +186,7 @@ def test_an_unforeseen_error_degrades_and_everything_is_built_again(
     assert over == "unexpected ZeroDivisionError: by accident"
 
 
-def test_a_refusal_for_safety_ends_the_work(run: Run) -> None:
+def test_a_refusal_for_safety_ends_the_program(run: Run) -> None:
     recorded = Recorded()
 
     async def scene() -> None:
@@ -197,7 +197,7 @@ def test_a_refusal_for_safety_ends_the_work(run: Run) -> None:
     assert recorded.rows == []
 
 
-def test_a_damaged_file_halts_and_lets_the_process_live(
+def test_a_damaged_database_halts_the_trader_and_does_not_end_the_process(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recorded = Recorded()

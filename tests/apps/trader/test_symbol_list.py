@@ -47,7 +47,7 @@ def refused(
         ),
     ],
 )
-def test_a_mistake_in_the_list_is_one_line_with_its_entry(
+def test_an_invalid_entry_of_the_list_prints_one_line_with_the_entry(
     refused: Callable[[str], str], entries: str, text: str
 ) -> None:
     line = refused(entries)

@@ -13,7 +13,7 @@ MARCH_MS = MARCH * 1_000
 HOUR_MS = HOUR * 1_000
 
 
-def test_tickers_are_stored_at_most_once_a_second_and_for_a_time(run: Run, db: Path) -> None:
+def test_tickers_are_stored_at_most_once_a_second_and_deleted_when_old(run: Run, db: Path) -> None:
     async def scene() -> None:
         async with (
             market(0.25) as opened,
@@ -36,7 +36,7 @@ def test_tickers_are_stored_at_most_once_a_second_and_for_a_time(run: Run, db: P
     run(scene())
 
 
-def test_a_ticker_dated_ahead_is_stored_as_of_now(run: Run, db: Path) -> None:
+def test_a_ticker_dated_in_the_future_is_stored_with_the_current_time(run: Run, db: Path) -> None:
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db) as trading:
             await trading.until(lambda: trading.source(0) == (0, "ws"))
@@ -53,7 +53,7 @@ def test_a_ticker_dated_ahead_is_stored_as_of_now(run: Run, db: Path) -> None:
 
 
 @pytest.mark.parametrize("bid", ["0.00000000", "-1", "1e300"])
-def test_a_ticker_with_an_empty_side_is_stored_without_it(run: Run, db: Path, bid: str) -> None:
+def test_a_ticker_with_an_empty_side_is_stored_without_that_side(run: Run, db: Path, bid: str) -> None:
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db) as trading:
             await trading.until(lambda: trading.source(0) == (0, "ws"))

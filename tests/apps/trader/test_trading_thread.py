@@ -25,7 +25,7 @@ Run = Callable[[Any], Any]
 
 
 @pytest.mark.parametrize("in_thread", [True, False])
-def test_a_locked_file_holds_up_the_sockets_only_without_a_separate_thread(
+def test_a_locked_database_delays_the_sockets_only_without_a_separate_thread(
     run: Run, db: Path, in_thread: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     printed: list[str] = []
@@ -87,7 +87,7 @@ def test_a_session_in_a_thread_ends_with_its_error(run: Run) -> None:
         run(scene())
 
 
-def test_a_thread_that_hangs_is_reported_and_so_is_its_end(
+def test_a_hanging_thread_is_reported_and_so_is_its_end(
     run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("trader.trading_thread.STUCK_SECONDS", 0.1)
@@ -156,7 +156,7 @@ def row(hour: int, close: float) -> Candle:
     return Candle(MARCH + hour * HOUR, close, close, close, close, 1.0)
 
 
-def test_of_events_that_are_not_read_the_newest_values_of_each_candle_wait(run: Run) -> None:
+def test_of_unread_events_the_newest_values_of_each_candle_are_queued(run: Run) -> None:
     async def scene() -> None:
         queue = EventQueue()
         queue.put(TickerUpdate(1, 1.0, 2.0, 1.5))

@@ -140,7 +140,7 @@ def test_an_order_that_waits_is_cancelled_outside_the_trading_hours_before_the_n
 
 
 @pytest.mark.parametrize(("reentry", "most"), [("new_signal", 2), ("while_signal", 99)])
-def test_a_run_of_buys_stays_used_up_over_restarts(
+def test_a_run_of_buys_stays_used_up_across_restarts(
     run: Run, db: Path, strategy_file: StrategyFile, reentry: Reentry, most: int
 ) -> None:
     account = AccountConfig(reentry=reentry)

@@ -33,7 +33,7 @@ def lines_of(capsys: pytest.CaptureFixture[str], beginning: str, so_far: list[st
 
 
 @pytest.mark.parametrize("shape", ["zero", "high_below_low", "nan"])
-def test_where_every_row_is_refused_the_commonest_fault_and_the_first_row_are_named(
+def test_if_every_row_is_refused_the_most_frequent_fault_and_the_first_row_are_named(
     run: Run[None], db: Path, capsys: pytest.CaptureFixture[str], shape: str
 ) -> None:
     shown: list[str] = []
@@ -59,7 +59,7 @@ def test_where_every_row_is_refused_the_commonest_fault_and_the_first_row_are_na
     assert stored.startswith("candle store: no closed candle, in ")
 
 
-def test_a_candle_that_does_not_come_is_named_and_decided_on_once_it_does(
+def test_a_missing_candle_is_named_and_decided_on_once_it_arrives(
     run: Run[None],
     db: Path,
     capsys: pytest.CaptureFixture[str],
@@ -125,7 +125,7 @@ class MovedSeconds:
         return time.monotonic() + self.added
 
 
-def test_a_trader_that_decides_prints_nothing_of_waiting(
+def test_a_trader_that_decides_prints_no_line_about_waiting(
     run: Run[None], db: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seconds = MovedSeconds()

@@ -118,7 +118,7 @@ FLAGS = (
 )
 
 
-def test_numbers_are_those_of_the_command_line(
+def test_a_backtest_in_python_gives_the_numbers_of_the_command_line(
     candles: ot.StoredCandles, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run = ot.backtest(
@@ -149,7 +149,7 @@ def test_several_symbols_share_an_account_as_on_the_command_line(
     assert set(run.frame) == set(SYMBOLS)
 
 
-def test_a_function_gives_the_numbers_of_its_file_on_the_command_line(
+def test_a_strategy_function_gives_the_numbers_of_its_file_on_the_command_line(
     candles: ot.StoredCandles, capfd: pytest.CaptureFixture[str]
 ) -> None:
     Path("dip.py").write_text(FUNCTION)
@@ -171,7 +171,7 @@ def test_a_dataframe_gives_the_numbers_of_the_store_without_trading_rules(
     assert "no trading rules apply" not in repr(stored)
 
 
-def test_tables_agree_with_each_other(candles: ot.StoredCandles) -> None:
+def test_the_tables_of_a_result_agree_with_each_other(candles: ot.StoredCandles) -> None:
     run = ot.backtest(dip, candles, exits=ot.Exits(stop_loss=0.03))
     assert run.equity.iloc[-1] == run.stats["final_equity"]
     grown = np.prod(1.0 + run.returns.to_numpy()) - 1.0
@@ -209,7 +209,7 @@ def test_the_report_is_shown_in_a_notebook(candles: ot.StoredCandles, tmp_path: 
     assert "dip" in view.save(tmp_path / "page.html").read_text()
 
 
-def test_optimize_ranks_in_sample_and_equals_backtests_of_both_parts(
+def test_optimize_ranks_by_the_in_sample_part_and_equals_backtests_of_both_parts(
     candles: ot.StoredCandles,
 ) -> None:
     found = ot.optimize(
@@ -228,7 +228,7 @@ def fees_saved(run: Any) -> float:
     return -run.metrics["fees"]
 
 
-def test_optimize_and_walk_forward_rank_by_a_function(candles: ot.StoredCandles) -> None:
+def test_optimize_and_walk_forward_rank_by_a_user_function(candles: ot.StoredCandles) -> None:
     values = {"period": range(10, 50, 10)}
     found = ot.optimize(dip, candles, values, min_trades=1, rank=[fees_saved, "sharpe"], jobs=2)
     assert found.results["in_fees_saved"].tolist() == (-found.results["in_fees"]).tolist()
@@ -243,7 +243,7 @@ def sharpe(run: Any) -> float:
     return run.metrics["total_return"]
 
 
-def test_a_rank_that_is_no_metric_is_refused(candles: ot.StoredCandles) -> None:
+def test_a_rank_that_is_not_a_metric_is_refused(candles: ot.StoredCandles) -> None:
     values = {"period": [20, 30]}
     no_function: Any = 3
     nameless: Any = eval("lambda run: 1.0")  # noqa: S307 - a function without a name
@@ -306,7 +306,7 @@ def backwards(frame: pd.DataFrame) -> Any:
     ],
     ids=["naive", "column", "index", "order", "gap", "price"],
 )
-def test_a_wrong_dataframe_is_refused_with_the_way_out(
+def test_an_invalid_dataframe_is_refused_with_a_remedy(
     candles: ot.StoredCandles,
     change: Change,
     error: type[Exception],
@@ -329,7 +329,7 @@ def test_a_wrong_dataframe_is_refused_with_the_way_out(
     ],
     ids=["strategy", "parameter", "account", "exits", "start", "type", "candles"],
 )
-def test_a_wrong_argument_is_refused(
+def test_an_invalid_argument_is_refused(
     candles: ot.StoredCandles, given: dict[str, Any], words: str
 ) -> None:
     arguments: dict[str, Any] = {"strategy": dip, "candles": candles}
@@ -337,7 +337,7 @@ def test_a_wrong_argument_is_refused(
         ot.backtest(**{**arguments, **given})
 
 
-def test_wrong_settings_values_and_signals_are_refused(candles: ot.StoredCandles) -> None:
+def test_invalid_settings_values_and_signals_are_refused(candles: ot.StoredCandles) -> None:
     with pytest.raises(UsageError, match="did you mean 'fee'"):
         ot.Account(fees=1)
     with pytest.raises(UsageError, match="values to try of period"):
@@ -383,7 +383,7 @@ def test_values_from_outside_a_function_are_named_and_part_of_the_digest(
     assert not [text for text in ot.backtest(dip, candles).summary.notes if "outside" in text]
 
 
-def test_the_measured_lookback_is_that_of_the_window(candles: ot.StoredCandles) -> None:
+def test_the_measured_lookback_is_the_length_of_the_window(candles: ot.StoredCandles) -> None:
     for period in (7, 30, 150):
         run = ot.backtest(dip, candles, params={"period": period}, check=False)
         assert run._backtest.strategy is not None  # pyright: ignore[reportPrivateUsage]

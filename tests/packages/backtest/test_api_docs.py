@@ -23,7 +23,7 @@ def run_python(code: str, folder: Path) -> str:
     return done.stdout
 
 
-def test_the_examples_of_the_docs_run(repository: Path, tmp_path: Path) -> None:
+def test_the_python_examples_of_the_docs_run(repository: Path, tmp_path: Path) -> None:
     blocks = blocks_of(repository / "docs/python.md", "python")
     assert len(blocks) == 5
     run_python("\n".join(blocks), tmp_path)

@@ -32,7 +32,7 @@ def test_candles_are_fetched_and_read_with_the_rules_of_the_market(folder: Path)
     assert run.summary.candles == 240
 
 
-def test_candles_that_the_exchange_left_out_are_named_unless_gaps_are_allowed(
+def test_missing_candles_are_named_unless_gaps_are_allowed(
     folder: Path,
 ) -> None:
     del folder
@@ -43,7 +43,7 @@ def test_candles_that_the_exchange_left_out_are_named_unless_gaps_are_allowed(
     assert (len(candles), candles.gaps) == (47, ((1_730_232_000, 1_730_235_600),))
 
 
-def test_what_cannot_be_fetched_is_the_error_of_the_backfiller(
+def test_candles_that_cannot_be_fetched_raise_the_error_of_the_backfiller(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(UsageError, match=f"^{FAILED}simulator has no spot market 'NONE/USDT'"):

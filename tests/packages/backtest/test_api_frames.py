@@ -32,7 +32,7 @@ def frame() -> pd.DataFrame:
     return pd.DataFrame({**columns, "Close": walk, "Volume": 1.0}, index=index)
 
 
-def test_several_dataframes_trade_the_range_that_all_have_and_name_what_is_left_out(
+def test_several_dataframes_trade_their_common_range_and_name_the_candles_left_out(
     frame: pd.DataFrame,
 ) -> None:
     candles = {"A/USD": frame, "B/USD": frame.iloc[100:280]}
@@ -49,7 +49,7 @@ def test_dataframes_without_a_common_candle_are_refused(frame: pd.DataFrame) -> 
         ot.backtest("sma_cross", {"A/USD": frame.iloc[:100], "B/USD": frame.iloc[200:]})
 
 
-def test_an_attribute_with_the_name_of_a_global_is_not_read_from_outside(
+def test_an_attribute_with_the_name_of_a_global_is_not_reported_as_read_from_outside(
     frame: pd.DataFrame,
 ) -> None:
     def nested(df: Any, period: int = 5) -> ot.Entries:
@@ -68,7 +68,7 @@ def test_candles_of_another_type_are_refused(candles: Any) -> None:
         ot.backtest(crossing, candles)
 
 
-def test_a_value_that_is_no_number_is_refused(frame: pd.DataFrame) -> None:
+def test_a_value_that_is_not_a_number_is_refused(frame: pd.DataFrame) -> None:
     with pytest.raises(DataError, match="a value that is not a number"):
         ot.backtest(crossing, frame.assign(Close="x"))
 
@@ -102,7 +102,7 @@ def test_a_setting_of_another_type_is_refused(name: str, value: Any, words: str)
     assert str(error.value).startswith(f"Account: {words}")
 
 
-def test_numbers_of_numpy_are_numbers() -> None:
+def test_numpy_numbers_are_accepted() -> None:
     given = ot.Account(fee=np.float64(0.002), cash=np.int64(500))
     assert given.values == {"fee_rate": 0.002, "cash": 500.0}
 
@@ -127,7 +127,7 @@ def prices(df: Any) -> ot.Entries:
         (prices, "must be true or false for each candle, found float64"),
     ],
 )
-def test_a_function_that_cannot_be_measured_states_why(
+def test_a_function_whose_lookback_cannot_be_measured_states_the_reason(
     frame: pd.DataFrame, function: Any, words: str
 ) -> None:
     with pytest.raises(ConfigurationError) as error:
@@ -155,7 +155,7 @@ def test_a_strategy_of_a_notebook_is_checked_once_it_is_in_a_file(frame: pd.Data
     assert repr(run.plot()) == "HTML report; a notebook shows it, .save('report.html') writes it"
 
 
-def test_a_saved_run_over_a_dataframe_is_not_made_again(
+def test_a_saved_run_over_a_dataframe_cannot_be_repeated_by_explain(
     frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)

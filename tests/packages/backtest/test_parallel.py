@@ -25,18 +25,18 @@ def process_of(jobs: int, processes: int, work: Callable[[int], object]) -> dict
 
 
 @pytest.mark.parametrize(("jobs", "processes"), [(0, 2), (1, 4), (3, 2), (23, 3), (200, 2)])
-def test_each_job_is_answered_once(jobs: int, processes: int) -> None:
+def test_each_job_has_one_result(jobs: int, processes: int) -> None:
     found = process_of(jobs, processes, abs)
     assert len(set(found.values())) <= processes
 
 
-def test_a_long_answer_arrives_whole() -> None:
+def test_a_large_result_arrives_complete() -> None:
     answers = dict(map_unordered(lambda job: b"%d" % job * 300_000, range(4), 2))
     assert answers == {job: b"%d" % job * 300_000 for job in range(4)}
 
 
 @pytest.mark.parametrize("processes", [1, 3])
-def test_a_process_that_dies_takes_only_the_job_it_was_at_with_it(processes: int) -> None:
+def test_a_killed_process_loses_only_its_current_job(processes: int) -> None:
     def work(job: int) -> None:
         if job in (0, 7, 19):
             os.kill(os.getpid(), signal.SIGKILL)
@@ -45,13 +45,13 @@ def test_a_process_that_dies_takes_only_the_job_it_was_at_with_it(processes: int
     assert [job for job, process in sorted(found.items()) if not process] == [0, 7, 19]
 
 
-def test_neighbours_go_to_one_process() -> None:
+def test_neighbouring_jobs_go_to_the_same_process() -> None:
     found = process_of(100, 2, lambda _: time.sleep(0.001))
     changes = sum(found[first] != found[second] for first, second in pairwise(range(100)))
     assert changes < 20
 
 
-def test_what_a_busy_process_has_left_is_taken_over(tmp_path: Path) -> None:
+def test_jobs_of_a_busy_process_are_taken_over_by_others(tmp_path: Path) -> None:
     def work(job: int) -> None:
         deadline = time.monotonic() + 60
         while job == 0 and not (tmp_path / "39").exists() and time.monotonic() < deadline:

@@ -11,14 +11,14 @@ from onetape.core.errors import ConfigurationError
 CANARY = "CanarySecret0123456789"
 
 
-def test_variables_are_read_and_removed() -> None:
+def test_environment_variables_with_keys_are_read_and_removed() -> None:
     environment = {"ONETAPE_API_KEY": " key ", "ONETAPE_API_SECRET": f"{CANARY}\n", "HOME": "/x"}
     found = read_credentials(environment)
     assert (found.key, found.secret, found.password) == ("key", CANARY, "")
     assert environment == {"HOME": "/x"}
 
 
-def test_files_are_read_and_one_that_others_may_read_is_a_note(tmp_path: Path) -> None:
+def test_key_files_are_read_and_one_that_others_may_read_prints_a_note(tmp_path: Path) -> None:
     key, secret = tmp_path / "key", tmp_path / "secret"
     key.write_text("key\n")
     secret.write_text(f"{CANARY}\n")
@@ -30,7 +30,7 @@ def test_files_are_read_and_one_that_others_may_read_is_a_note(tmp_path: Path) -
     assert found.notes == (f"others on this computer may read {secret}: chmod 600 {secret}",)
 
 
-def test_a_prompt_reads_what_is_missing() -> None:
+def test_a_prompt_asks_for_missing_credentials() -> None:
     requested: list[str] = []
 
     def prompt(text: str) -> str:
@@ -67,7 +67,7 @@ def test_nothing_prints_a_secret() -> None:
         ({"ONETAPE_API_KEY_FILE": os.devnull}, "is not a file with a key"),
     ],
 )
-def test_what_cannot_be_used_is_refused_without_showing_it(
+def test_invalid_credentials_are_refused_without_being_shown(
     environment: dict[str, str], text: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=text) as caught:
@@ -75,7 +75,7 @@ def test_what_cannot_be_used_is_refused_without_showing_it(
     assert CANARY not in str(caught.value)
 
 
-def test_a_file_of_bytes_is_refused_without_showing_them(tmp_path: Path) -> None:
+def test_a_binary_key_file_is_refused_without_being_shown(tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_bytes(b"\xff\xfeCanary")
     with pytest.raises(ConfigurationError, match="is not text") as caught:

@@ -28,26 +28,26 @@ JANUARY_31 = 1_706_659_200
         ("2024-02-29", JANUARY_31 + 29 * 86_400),
     ],
 )
-def test_a_moment_may_be_written_in_several_ways(text: str, moment: int) -> None:
+def test_a_date_may_be_written_in_several_ways(text: str, moment: int) -> None:
     assert parse_moment(text, "--from") == moment
 
 
 @pytest.mark.parametrize(
     "text", ["", "yesterday", "2024-13-01", "2023-02-29", "31.01.2024", "2024", "17066592001"]
 )
-def test_what_is_no_moment_is_refused_with_its_flag(text: str) -> None:
+def test_an_invalid_date_is_refused_with_its_flag(text: str) -> None:
     with pytest.raises(UsageError, match=r"^--from .* was not understood"):
         parse_moment(text, "--from")
 
 
 @pytest.mark.parametrize("text", ["1969-12-31", "0001-01-01T00:00+05:00", "9999-12-31"])
-def test_a_moment_that_no_candle_can_have_is_refused(text: str) -> None:
+def test_a_date_outside_the_possible_candles_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="outside the years 1970 to 2999"):
         parse_moment(text, "--from")
 
 
 @given(st.text(max_size=20) | st.text("0123456789-T:+Z ", max_size=25))
-def test_any_text_is_either_a_moment_or_a_usage_error(text: str) -> None:
+def test_any_text_is_either_a_date_or_a_usage_error(text: str) -> None:
     try:
         moment = parse_moment(text, "--to")
     except UsageError:
@@ -56,7 +56,7 @@ def test_any_text_is_either_a_moment_or_a_usage_error(text: str) -> None:
 
 
 @given(st.integers(0, LATEST_TIMESTAMP // 60 - 1))
-def test_a_moment_reads_back_from_its_text(minute: int) -> None:
+def test_a_formatted_date_reads_back_as_the_same_date(minute: int) -> None:
     assert parse_moment(format_day(minute * 60), "--from") == minute * 60
 
 
@@ -68,13 +68,13 @@ def test_a_moment_reads_back_from_its_text(minute: int) -> None:
         ("-20240201", (None, "20240201")),
     ],
 )
-def test_a_timerange_is_freqtrades(text: str, ends: tuple[str | None, str | None]) -> None:
+def test_a_timerange_is_read_as_in_freqtrade(text: str, ends: tuple[str | None, str | None]) -> None:
     assert parse_timerange(text) == ends
     assert parse_range_flags(None, None, text) == ends
 
 
 @pytest.mark.parametrize("text", ["", "-", "20240101", "2024-01-01-2024-02-01"])
-def test_what_is_no_timerange_is_refused(text: str) -> None:
+def test_an_invalid_timerange_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match=r"^--timerange .* was not understood"):
         parse_timerange(text)
 

@@ -55,7 +55,7 @@ PROGRAMS = {
 
 
 @pytest.mark.parametrize("program", [BacktesterSettings, TraderSettings])
-def test_every_flag_arrives_in_the_settings_of_both_programs(program: Any) -> None:
+def test_every_flag_sets_its_setting_in_backtester_and_trader(program: Any) -> None:
     loaded = load_settings(program, "program", None, collect_flag_values(program, GIVEN), {})
     found = loaded.settings
     values = {one.key: get_setting_value(found, one) for one in collect_settings(program).values()}
@@ -79,13 +79,13 @@ def test_every_flag_arrives_in_the_settings_of_both_programs(program: Any) -> No
 
 
 @pytest.mark.parametrize("program", [BacktesterSettings, TraderSettings])
-def test_no_flags_leave_the_defaults(program: Any) -> None:
+def test_without_flags_all_settings_have_their_defaults(program: Any) -> None:
     flags = collect_flag_values(program, dict.fromkeys(GIVEN))
     assert load_settings(program, "program", None, flags, {}).settings == program()
 
 
 @pytest.mark.parametrize("name", ["foo=1", "all_in=1", "foo", "quote_amuont=5"])
-def test_a_sizing_that_is_none_is_answered_with_all_kinds_and_their_form(name: str) -> None:
+def test_an_unknown_sizing_is_refused_with_all_kinds_and_their_form(name: str) -> None:
     with pytest.raises(UsageError, match=r"^--sizing '.*' was not understood; write all_in, or a"):
         collect_flag_values(BacktesterSettings, {**GIVEN, "sizing": name})
 
@@ -98,7 +98,7 @@ def test_a_sizing_that_is_none_is_answered_with_all_kinds_and_their_form(name: s
         (["a=1", "a=2"], "--param a is given twice, as 1 and as 2; leave one out"),
     ],
 )
-def test_a_parameter_is_a_name_and_a_value(param: list[str], words: str) -> None:
+def test_a_param_flag_needs_a_name_and_a_value(param: list[str], words: str) -> None:
     with pytest.raises(UsageError) as caught:
         collect_flag_values(BacktesterSettings, {"param": param})
     assert str(caught.value) == words
@@ -113,7 +113,7 @@ def test_the_value_of_a_parameter_begins_behind_the_first_equals_sign() -> None:
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_every_flag_of_a_setting_is_one_of_the_program(name: str) -> None:
+def test_every_flag_of_a_setting_is_a_flag_of_the_program(name: str) -> None:
     app, model = PROGRAMS[name]
     known = {opt for parameter in typer.main.get_command(app).params for opt in parameter.opts}
     declared = collect_settings(model).values()
@@ -140,7 +140,7 @@ def test_every_flag_of_a_setting_is_one_of_the_program(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_the_commented_file_of_a_program_has_every_setting_at_its_default(
+def test_the_default_settings_file_of_a_program_has_every_setting_at_its_default(
     name: str, repository: Path
 ) -> None:
     _, model = PROGRAMS[name]
@@ -152,7 +152,7 @@ def test_the_commented_file_of_a_program_has_every_setting_at_its_default(
     assert {*keys} == {*parts}
 
 
-def test_every_setting_of_an_account_stands_in_the_table_with_its_flag(repository: Path) -> None:
+def test_every_account_setting_is_in_the_docs_table_with_its_flag(repository: Path) -> None:
     page = (repository / "docs" / "rules.md").read_text()
     declared = collect_settings(AccountConfig)
     rows = re.findall(r"^\| `(\w+)` \|.*\|$", page, re.MULTILINE)

@@ -15,7 +15,7 @@ FULL = Path("/dev/full")
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="the system has no /dev/full")
-def test_a_full_disk_raises_no_error_and_is_one_event(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_raises_no_error_and_is_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
     events: list[Event] = []
     with FULL.open("w") as full, handling_events(events.append):
         monkeypatch.setattr(sys, "stdout", full)
@@ -25,7 +25,7 @@ def test_a_full_disk_raises_no_error_and_is_one_event(monkeypatch: pytest.Monkey
     assert [one.event for one in events].count("output") == 1
 
 
-def test_a_pipe_whose_reader_went_away_raises_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_pipe_raises_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as pipe:
@@ -34,7 +34,7 @@ def test_a_pipe_whose_reader_went_away_raises_no_error(monkeypatch: pytest.Monke
             print_line("nobody reads this")
 
 
-def test_a_reader_that_stands_still_holds_nothing_up_and_gets_the_lines_later(
+def test_a_stalled_reader_delays_nothing_and_gets_the_lines_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     reading, writing = os.pipe()

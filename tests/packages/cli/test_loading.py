@@ -66,7 +66,7 @@ def refusal(file: Path, text: str) -> str:
         (True, False, True, 3.0),
     ],
 )
-def test_a_flag_beats_the_environment_which_beats_the_file_which_beats_the_default(
+def test_flags_take_precedence_over_environment_file_and_defaults_in_this_order(
     file: Path, in_file: bool, in_environment: bool, as_flag: bool, cash: float
 ) -> None:
     file.write_text("account: {cash: 1, fee_rate: 0.5}\n")
@@ -79,14 +79,14 @@ def test_a_flag_beats_the_environment_which_beats_the_file_which_beats_the_defau
     assert found.account.fee_rate == (0.5 if in_file else 0.001)
 
 
-def test_parameters_of_all_places_are_joined_by_name(file: Path) -> None:
+def test_parameters_of_all_sources_are_merged_by_name(file: Path) -> None:
     file.write_text("strategy: {name: rsi, parameters: {period: 1, buy: 10}}\n")
     environment = {"APP__STRATEGY__PARAMETERS__PERIOD": "2", "APP__STRATEGY__PARAMETERS__SELL": "5"}
     found = load(file, {"strategy": {"parameters": {"sell": "6"}}}, environment)
     assert found.strategy.parameters == {"period": "2", "buy": "10", "sell": "6"}
 
 
-def test_every_kind_of_value_means_the_same_in_a_file_and_in_the_environment(file: Path) -> None:
+def test_every_type_of_value_means_the_same_in_a_file_and_in_the_environment(file: Path) -> None:
     file.write_text("symbol: [A/B, C/D]\nfrom: 2024-01-01\nallow_gaps: true\ndb: x/y.db\n")
     environment = {
         "APP__SYMBOL": "A/B, C/D",
@@ -108,7 +108,7 @@ TABLES = (
 
 
 @pytest.mark.parametrize("text", TABLES)
-def test_a_table_may_be_one_text_and_then_replaces_the_one_before(file: Path, text: str) -> None:
+def test_a_table_given_as_one_text_replaces_the_table_of_a_lower_source(file: Path, text: str) -> None:
     file.write_text("exits: {target_table: {0: 0.04, 60: 0.02}}\n")
     wanted = {0: 0.02, 24: 0.005}
     assert load(file, {}, {"APP__EXITS__TARGET_TABLE": text}).account.exits.target_table == wanted
@@ -125,13 +125,13 @@ def test_a_table_may_be_one_text_and_then_replaces_the_one_before(file: Path, te
         ("later=0.1", "expected int, found 'later=0.1'"),
     ],
 )
-def test_a_text_that_is_no_table_is_answered_with_the_form(text: str, answer: str) -> None:
+def test_a_text_that_is_not_a_table_is_refused_with_the_expected_form(text: str, answer: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         load(None, {}, {"APP__EXITS__TARGET_TABLE": text})
     assert str(caught.value) == f"APP__EXITS__TARGET_TABLE: exits.target_table: {answer}"
 
 
-def test_a_table_of_a_flag_that_cannot_be_used_is_the_flags_fault(file: Path) -> None:
+def test_an_invalid_table_in_a_flag_names_the_flag(file: Path) -> None:
     file.write_text("exits: {target_table: {0: 0.04, 60: 0.02}}\n")
 
     def check(found: Settings) -> None:
@@ -147,13 +147,13 @@ def test_a_table_of_a_flag_that_cannot_be_used_is_the_flags_fault(file: Path) ->
         check(loaded.settings)
 
 
-def test_one_symbol_needs_no_brackets(file: Path) -> None:
+def test_a_list_of_one_symbol_needs_no_brackets(file: Path) -> None:
     file.write_text("symbol: ETH/USDT\n")
     assert load(file).symbol == ["ETH/USDT"]
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "---\n", "from:\ndb: ~\nstrategy:\n"])
-def test_what_is_empty_is_not_given(file: Path, text: str) -> None:
+def test_an_empty_value_counts_as_not_given(file: Path, text: str) -> None:
     file.write_text(text)
     assert load(file, {}, {"APP__FROM": "", "APP__SYMBOL": ""}) == Settings()
 
@@ -216,14 +216,14 @@ def test_variables_of_other_programs_are_left_alone() -> None:
         ("? [a, b]\n: c\n", "app.yaml:1: a key must be one word, such as `symbol:`"),
     ],
 )
-def test_a_mistake_is_answered_with_its_line(file: Path, text: str, answer: str) -> None:
+def test_an_invalid_setting_is_reported_with_its_line(file: Path, text: str, answer: str) -> None:
     assert refusal(file, text) == answer
 
 
 @pytest.mark.parametrize(
     ("text", "line"), [("a: [1\nb: 2\n", 2), ("a: b: c\n", 1), ("x\n---\ny\n", 2), ("a: *b\n", 1)]
 )
-def test_malformed_yaml_is_answered_with_its_line(file: Path, text: str, line: int) -> None:
+def test_malformed_yaml_is_reported_with_its_line(file: Path, text: str, line: int) -> None:
     assert refusal(file, text).startswith(f"app.yaml:{line}: no valid YAML: ")
 
 
@@ -232,7 +232,7 @@ def test_a_file_that_contains_itself_is_refused(file: Path, text: str) -> None:
     assert "nested too deeply" in refusal(file, text)
 
 
-def test_a_file_that_is_no_text_is_refused(file: Path) -> None:
+def test_a_binary_file_is_refused(file: Path) -> None:
     file.write_bytes(b"exchange: \xff\xfe\n")
     with pytest.raises(ConfigurationError, match="no valid YAML"):
         load(file)
@@ -249,20 +249,20 @@ def test_a_file_that_is_no_text_is_refused(file: Path) -> None:
         ({"APP__STRATEGY": "rsi", "APP__STRATEGY__NAME": "macd"}, "APP__STRATEGY is one value"),
     ],
 )
-def test_a_mistake_in_the_environment_names_the_variable(
+def test_an_invalid_value_in_the_environment_names_the_variable(
     environment: dict[str, str], answer: str
 ) -> None:
     with pytest.raises(ConfigurationError, match="^" + answer):
         load(None, {}, environment)
 
 
-def test_a_mistake_in_a_flag_is_a_usage_error() -> None:
+def test_an_invalid_value_in_a_flag_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match=r"^--allow-gaps: allow_gaps: expected bool, found 'x'"):
         load(None, {"allow_gaps": "x"})
 
 
 @pytest.mark.parametrize("value", ["", " ", [""], ["A/B", ""]])
-def test_an_empty_flag_is_no_default(value: object) -> None:
+def test_an_empty_flag_is_not_taken_for_the_default(value: object) -> None:
     with pytest.raises(UsageError, match=r"^--symbol is empty; give it a value, or leave it out$"):
         load(None, {"symbol": value})
 
@@ -279,7 +279,7 @@ ONE_OF_TWO = "exits: {stop_loss: 0.5}\nallow_gaps: true\n"
         ({"allow_gaps": True}, {"APP__EXITS__STOP_LOSS": "0.4"}, "--allow-gaps: "),
     ],
 )
-def test_settings_that_do_not_fit_are_the_fault_of_the_one_that_the_winning_source_gives(
+def test_contradictory_settings_name_the_source_that_takes_precedence(
     file: Path, flags: dict[str, Any], environment: dict[str, str], place: str
 ) -> None:
     file.write_text(ONE_OF_TWO)
@@ -297,7 +297,7 @@ def test_settings_that_do_not_fit_are_the_fault_of_the_one_that_the_winning_sour
     assert isinstance(caught.value, UsageError) == place.startswith("--")
 
 
-def test_a_fault_that_shows_later_has_the_place_of_its_setting_too(file: Path) -> None:
+def test_an_error_found_after_loading_names_the_place_of_its_setting(file: Path) -> None:
     file.write_text("strategy:\n  parameters:\n    period: 1\n")
     flags = {"strategy": {"parameters": {"buy": "2"}}}
     loaded = load_settings(Settings, "app", file, flags, {})
@@ -314,7 +314,7 @@ def test_a_fault_that_shows_later_has_the_place_of_its_setting_too(file: Path) -
     assert placed("sell") == "strategy own: sell is odd"
 
 
-def test_a_value_out_of_its_bounds_has_the_place_of_its_source(file: Path) -> None:
+def test_a_value_outside_its_bounds_names_its_source(file: Path) -> None:
     file.write_text("allow_gaps: true\njobs: 0\n")
     with pytest.raises(ConfigurationError) as caught:
         load(file)
@@ -324,7 +324,7 @@ def test_a_value_out_of_its_bounds_has_the_place_of_its_source(file: Path) -> No
     assert load(file, {"jobs": 2}).jobs == 2
 
 
-def test_an_entry_of_a_flag_is_named_by_its_flag_and_its_name() -> None:
+def test_an_invalid_entry_of_a_flag_is_named_by_flag_and_entry() -> None:
     flags = {"strategy": {"parameters": {"period": ["14"]}}}
     with pytest.raises(UsageError, match=r"^--param: strategy\.parameters\.period: expected str"):
         load(None, flags)
@@ -342,7 +342,7 @@ def test_an_entry_of_a_flag_is_named_by_its_flag_and_its_name() -> None:
         st.sampled_from(["account:", "  cash: 1", "symbol: [a", "from:", "- x", "*a", "&a {b: *a}"])
     ).map("\n".join)
 )
-def test_any_text_is_either_settings_or_one_line(file: Path, text: str) -> None:
+def test_any_text_is_either_valid_settings_or_a_one_line_error(file: Path, text: str) -> None:
     file.write_text(text, encoding="utf-8", errors="replace")
     answer = ""
     try:
@@ -352,7 +352,7 @@ def test_any_text_is_either_settings_or_one_line(file: Path, text: str) -> None:
     assert not answer or answer.startswith(f"{file}:")
 
 
-def test_the_users_own_file_comes_before_the_projects(
+def test_the_users_settings_file_takes_precedence_over_the_projects(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -365,7 +365,7 @@ def test_the_users_own_file_comes_before_the_projects(
         find_settings_file("app", Path("other.yaml"))
 
 
-def test_the_simulators_candles_have_a_file_of_their_own() -> None:
+def test_candles_of_the_simulator_have_a_separate_database() -> None:
     assert choose_database_path(None, "binance") == Path("data/onetape.db")
     assert choose_database_path(None, "simulator") == Path("data/simulator.db")
     assert choose_database_path(Path("x.db"), "simulator") == Path("x.db")
@@ -398,7 +398,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("what", HOSTILE)
-def test_a_hostile_file_is_refused_in_one_line_and_soon(file: Path, what: str) -> None:
+def test_a_hostile_file_is_refused_quickly_in_one_line(file: Path, what: str) -> None:
     text, words = HOSTILE[what]
     file.write_text(text)
     began = time.process_time()
@@ -415,12 +415,12 @@ def test_the_home_folder_may_be_written_as_in_a_shell(file: Path) -> None:
     assert load(file).db == Path.home() / "candles.db"
 
 
-def test_a_name_that_no_file_can_have_is_no_settings_file(tmp_path: Path) -> None:
+def test_an_impossible_file_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="File name too long"):
         find_settings_file("app", tmp_path / ("x" * 300))
 
 
-def test_the_usual_folder_of_a_checkout_is_made_private(
+def test_the_default_folder_of_a_checkout_is_made_private(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -70,7 +70,7 @@ def act(
         (["a", "b"], 2, "app: Got unexpected extra argument(s) (b); see app --help"),
     ],
 )
-def test_each_end_has_its_exit_code_and_one_line(
+def test_each_way_to_end_has_its_exit_code_and_one_line(
     capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, line: str
 ) -> None:
     assert run_typer_app(app, "app", arguments) == code
@@ -79,7 +79,7 @@ def test_each_end_has_its_exit_code_and_one_line(
     assert printed.count("\n") == (1 if line else 0)
 
 
-def test_an_unexpected_error_is_one_line_without_a_traceback(
+def test_an_unexpected_error_prints_one_line_without_a_traceback(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(TRACEBACK_VARIABLE, raising=False)
@@ -96,7 +96,7 @@ def test_the_traceback_is_printed_on_request(monkeypatch: pytest.MonkeyPatch) ->
         run_typer_app(app, "app", ["unexpected"])
 
 
-def test_running_an_app_ends_the_process_with_its_code() -> None:
+def test_run_app_ends_the_process_with_the_exit_code() -> None:
     with pytest.raises(SystemExit) as ended:
         run_app(app, "app", ["data"])
     assert ended.value.code == 4
@@ -127,7 +127,7 @@ run_app(app, "app")
         ),
     ],
 )
-def test_output_that_cannot_be_written_is_exit_3_in_one_line(
+def test_output_that_cannot_be_written_prints_one_line_and_exits_with_3(
     output: str, line: str, arguments: str
 ) -> None:
     command = f'exec "$0" -c "$1" {arguments} {output}'
@@ -142,13 +142,13 @@ def test_output_that_cannot_be_written_is_exit_3_in_one_line(
 
 
 @pytest.mark.parametrize("errors", ["2>&-", "2>/dev/full"])
-def test_an_error_without_a_readable_text_keeps_its_exit_code(errors: str) -> None:
+def test_an_error_whose_text_cannot_be_made_has_its_exit_code(errors: str) -> None:
     command = f'exec "$0" -c "$1" --nonsense {errors}'
     done = subprocess.run(["sh", "-c", command, sys.executable, PRINTING], check=False, timeout=180)
     assert done.returncode == 2
 
 
-def test_a_reader_that_went_away_is_no_error() -> None:
+def test_a_closed_pipe_is_no_error() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", PRINTING], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as child:

@@ -83,7 +83,7 @@ def edited_or_refused(text: str) -> str | None:
         ),
     ],
 )
-def test_only_the_value_is_changed(text: str, changed: str) -> None:
+def test_an_edit_changes_only_the_value(text: str, changed: str) -> None:
     assert edited(text) == changed
     assert edited(changed) == changed
 
@@ -104,7 +104,7 @@ def test_only_the_value_is_changed(text: str, changed: str) -> None:
         "---\nsymbol: A/B\n...\n",
     ],
 )
-def test_a_form_in_which_more_would_change_is_refused_with_line_and_remedy(text: str) -> None:
+def test_a_yaml_form_that_would_change_more_is_refused_with_line_and_remedy(text: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         edited(text)
     message = str(caught.value)
@@ -114,7 +114,7 @@ def test_a_form_in_which_more_would_change_is_refused_with_line_and_remedy(text:
 
 
 @pytest.mark.parametrize("text", ["account: [\n", "- 1\n", "account:\n  cash: 1\n  cash: 2\n"])
-def test_a_file_that_is_not_valid_is_refused_as_when_it_is_read(text: str) -> None:
+def test_an_invalid_file_is_refused_with_the_error_of_reading_it(text: str) -> None:
     with pytest.raises(ConfigurationError, match=r"^app\.yaml:\d+: "):
         edited(text)
 
@@ -130,7 +130,7 @@ _TREES = st.dictionaries(
 
 @settings(max_examples=examples(300))
 @given(tree=_TREES, flow=st.booleans(), indent=st.integers(2, 6), comment=st.booleans())
-def test_any_file_keeps_all_other_values_or_is_refused(
+def test_an_edit_of_any_file_keeps_all_other_values_or_is_refused(
     tree: dict[str, Any], flow: bool, indent: int, comment: bool
 ) -> None:
     text = yaml.safe_dump(tree, default_flow_style=flow, indent=indent, sort_keys=False)
@@ -153,7 +153,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_file_keeps_its_mode_and_nothing_is_left_beside_it(file: Path) -> None:
+def test_an_edited_file_keeps_its_mode_and_no_other_file_is_left(file: Path) -> None:
     file.chmod(0o640)
     write_setting(file, KEY, "2")
     assert file.read_text() == "account:\n  spread_bps: 2\n"
@@ -161,7 +161,7 @@ def test_a_file_keeps_its_mode_and_nothing_is_left_beside_it(file: Path) -> None
     assert [*file.parent.iterdir()] == [file]
 
 
-def test_a_link_stays_one_and_the_file_that_it_leads_to_is_changed(
+def test_an_edit_through_a_link_changes_the_target(
     file: Path, tmp_path: Path
 ) -> None:
     link = tmp_path / "link.yaml"
@@ -171,19 +171,19 @@ def test_a_link_stays_one_and_the_file_that_it_leads_to_is_changed(
     assert file.read_text() == "account:\n  spread_bps: 2\n"
 
 
-def test_a_missing_file_begins_as_a_copy_of_its_base(file: Path, tmp_path: Path) -> None:
+def test_a_missing_file_is_created_as_a_copy_of_its_base(file: Path, tmp_path: Path) -> None:
     new = tmp_path / "a" / "b" / "app.yaml"
     write_setting(new, KEY, "2", base=file)
     assert new.read_text() == "account:\n  spread_bps: 2\n"
     assert file.read_text() == "account:\n  spread_bps: 0\n"
 
 
-def test_a_missing_file_without_base_has_the_value_alone(tmp_path: Path) -> None:
+def test_a_missing_file_without_base_is_created_with_the_value_alone(tmp_path: Path) -> None:
     write_setting(tmp_path / "app.yaml", KEY, "2")
     assert (tmp_path / "app.yaml").read_text() == "account:\n  spread_bps: 2\n"
 
 
-def test_a_file_that_is_read_only_is_refused_and_stays(file: Path) -> None:
+def test_a_read_only_file_is_refused_and_unchanged(file: Path) -> None:
     file.chmod(0o444)
     with pytest.raises(ConfigurationError, match="the file is read-only; make it writable"):
         write_setting(file, KEY, "2")
@@ -219,13 +219,13 @@ def tried(file: Path, most_bytes: int = 1_000_000) -> str:
     return done.stdout
 
 
-def test_a_write_that_fails_half_way_leaves_the_file_as_it_was(file: Path) -> None:
+def test_a_write_that_fails_half_way_leaves_the_file_unchanged(file: Path) -> None:
     assert "cannot be written: File too large; make the file and its" in tried(file, 10)
     assert file.read_text() == "account:\n  spread_bps: 0\n"
     assert [*file.parent.iterdir()] == [file]
 
 
-def test_a_folder_that_is_not_writable_is_named_and_the_file_stays(file: Path) -> None:
+def test_a_folder_that_is_not_writable_is_named_and_the_file_unchanged(file: Path) -> None:
     file.parent.chmod(0o555)
     try:
         assert "cannot be written: Permission denied; make the file and its" in tried(file)
@@ -234,7 +234,7 @@ def test_a_folder_that_is_not_writable_is_named_and_the_file_stays(file: Path) -
     assert file.read_text() == "account:\n  spread_bps: 0\n"
 
 
-def test_a_file_that_cannot_be_read_is_named_and_stays(file: Path) -> None:
+def test_a_file_that_cannot_be_read_is_named_and_unchanged(file: Path) -> None:
     file.chmod(0o200)
     assert tried(file).startswith(f"{file} cannot be read: Permission denied; make it readable")
     file.chmod(0o600)

@@ -21,11 +21,11 @@ from onetape.core.errors import UsageError
         "",
     ],
 )
-def test_what_is_no_address_is_refused(url: str) -> None:
+def test_an_invalid_address_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match=r"^simulator_url .* is not an address"):
         check_simulator_url(url)
 
 
 @pytest.mark.parametrize("url", [None, "http://127.0.0.1:8790", "http://[::1]:8790", "http://host"])
-def test_an_address_is_taken(url: str | None) -> None:
+def test_a_valid_address_is_accepted(url: str | None) -> None:
     check_simulator_url(url)

@@ -68,7 +68,7 @@ def test_a_signal_during_the_imports_ends_the_program_without_a_traceback(
     assert (child.returncode, out, err) == (code, words, "")
 
 
-def test_a_job_in_the_background_keeps_ignoring_ctrl_c(tmp_path: Path) -> None:
+def test_a_background_job_still_ignores_ctrl_c(tmp_path: Path) -> None:
     ignoring = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
     briefly = SLOW.replace("time.sleep(600)", "sys.stdin.readline()")
     script = ignoring + briefly + "sys.argv[1:] = ['--help']\n" + SCRIPTS["backtester"]
@@ -89,7 +89,7 @@ def test_a_job_in_the_background_keeps_ignoring_ctrl_c(tmp_path: Path) -> None:
     assert "--help" in out
 
 
-def test_what_a_program_loads_before_its_signals_are_set_is_little() -> None:
+def test_a_program_imports_few_modules_before_it_sets_its_signal_handlers() -> None:
     done = subprocess.run(
         [sys.executable, "-c", "import sys, trader.start; print(*sys.modules)"],
         capture_output=True,
@@ -100,7 +100,7 @@ def test_what_a_program_loads_before_its_signals_are_set_is_little() -> None:
     assert not {"typer", "numpy", "asyncio", "msgspec", "yaml"} & set(done.stdout.split())
 
 
-def test_no_loop_of_a_program_runs_at_the_end_of_a_block_of_frames(tmp_path: Path) -> None:
+def test_no_hot_loop_of_a_program_crosses_the_end_of_a_block_of_interpreter_frames(tmp_path: Path) -> None:
     (tmp_path / "looping.py").write_text(LOOPING)
     done = subprocess.run(
         [sys.executable, "-c", "from onetape.cli.start import start; start('looping')"],

@@ -24,7 +24,7 @@ def open_terminal(columns: int) -> tuple[int, int]:
     return first, second
 
 
-def test_it_is_that_of_stdout_though_strategies_print_to_stderr() -> None:
+def test_the_width_is_that_of_stdout_while_strategies_print_to_stderr() -> None:
     first, second = open_terminal(77)
     command = [sys.executable, "-c", PROGRAM.format(where="get_stdout()")]
     subprocess.run(command, stdout=second, stderr=subprocess.DEVNULL, check=True)
@@ -33,7 +33,7 @@ def test_it_is_that_of_stdout_though_strategies_print_to_stderr() -> None:
     os.close(second)
 
 
-def test_a_pipe_has_none_though_stderr_is_a_terminal() -> None:
+def test_a_pipe_has_no_width_even_if_stderr_is_a_terminal() -> None:
     first, second = open_terminal(77)
     command = [sys.executable, "-c", PROGRAM.format(where="get_stdout()")]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=second, check=True)

@@ -31,7 +31,7 @@ def walked(opens: list[int], timeframe: Timeframe, start: int, end: int) -> list
     st.sampled_from(TIMEFRAMES), SECONDS, st.integers(-3, 30), st.integers(1, 20),
     st.sets(st.integers(0, 25)), st.booleans(),
 )  # fmt: skip
-def test_gaps_are_those_of_a_walk(
+def test_gaps_equal_those_of_a_plain_loop(
     name: str, start: int, before: int, length: int, present: set[int], off_grid: bool
 ) -> None:
     timeframe = Timeframe.parse(name)
@@ -44,7 +44,7 @@ def test_gaps_are_those_of_a_walk(
 
 
 @given(st.sampled_from(TIMEFRAMES), st.lists(SECONDS, max_size=5))
-def test_the_next_opens_are_those_of_the_timeframe(name: str, times: list[int]) -> None:
+def test_computed_next_opens_equal_those_of_the_timeframe(name: str, times: list[int]) -> None:
     timeframe = Timeframe.parse(name)
     after = compute_next_opens(np.array(times, dtype=np.int64), timeframe).tolist()
     assert after == [timeframe.next(time) for time in times]

@@ -25,7 +25,7 @@ def test_a_flat_candle_without_volume_is_sound() -> None:
 
 @pytest.mark.parametrize("field", [*PRICES, "volume"])
 @pytest.mark.parametrize("value", [nan, inf, -inf, -1.0, 1e300])
-def test_a_value_that_no_market_has_is_a_fault(field: str, value: float) -> None:
+def test_an_impossible_value_is_a_fault(field: str, value: float) -> None:
     assert find_candle_fault(SOUND._replace(**{field: value}), HOUR) is not None
 
 
@@ -55,7 +55,7 @@ def test_the_fault_is_named(row: Candle, words: str) -> None:
     st.tuples(*[st.floats(allow_nan=True, allow_infinity=True)] * 5),
     st.sampled_from(["1m", "1h", "1d", "1w", "1M"]),
 )
-def test_any_row_is_either_sound_or_has_a_fault_in_words(
+def test_any_row_is_either_sound_or_has_a_fault_text(
     timestamp: int, values: tuple[float, ...], name: str
 ) -> None:
     fault = find_candle_fault(Candle(timestamp, *values), Timeframe.parse(name))
@@ -74,7 +74,7 @@ times = st.integers(-(2**62), 2**62) | st.sampled_from(
     st.lists(st.builds(Candle, times, *[edges | st.floats()] * 5), max_size=12),
     st.sampled_from(["1s", "1m", "1h", "3d", "1w", "2w", "1M", "3M", "5M"]),
 )
-def test_the_rule_for_columns_is_the_rule_for_one_candle(rows: list[Candle], name: str) -> None:
+def test_columns_are_checked_by_the_rule_for_one_candle(rows: list[Candle], name: str) -> None:
     timeframe = Timeframe.parse(name)
     by_column = list(zip(*rows, strict=True)) or [()] * 6
     candles = Candles(
@@ -103,19 +103,19 @@ def test_joined_candles_follow_each_other() -> None:
     assert joined.volume.tolist() == [1.0, 2.0, 3.0]
 
 
-def test_no_candles_joined_with_some_are_those() -> None:
+def test_empty_candles_joined_with_others_give_the_others() -> None:
     assert Candles.make_empty().concat(columns(3)).timestamp.tolist() == [3]
     assert columns(3).concat(Candles.make_empty()).timestamp.tolist() == [3]
     assert len(Candles.make_empty()) == 0
 
 
-def test_a_slice_keeps_all_columns_in_step() -> None:
+def test_a_slice_cuts_all_columns_alike() -> None:
     part = columns(1, 2, 3, 4)[1:3]
     assert part.timestamp.tolist() == [2, 3]
     assert part.close.tolist() == [2.0, 3.0]
 
 
-def test_candles_are_taken_by_number_in_any_order() -> None:
+def test_candles_are_selected_by_index_in_any_order() -> None:
     part = columns(1, 2, 3, 4).take(np.array([3, 0]))
     assert part.timestamp.tolist() == [4, 1]
     assert part.volume.tolist() == [4.0, 1.0]

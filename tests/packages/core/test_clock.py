@@ -31,7 +31,7 @@ def test_a_clock_that_does_not_run_forward_is_refused(speed: float) -> None:
         ScaledClock(0, speed)
 
 
-def test_an_hour_of_market_time_takes_a_second_at_3600() -> None:
+def test_an_hour_of_market_time_takes_a_second_at_speed_3600() -> None:
     assert ScaledClock(0, 3_600).wall_seconds(3_600_000) == 1.0
     assert SystemClock().wall_seconds(1_500) == 1.5
 
@@ -44,5 +44,5 @@ def test_a_stepped_clock_stands_still_and_never_runs_back() -> None:
     assert clock.wall_seconds(3_600_000) == 0.0
 
 
-def test_a_moment_is_written_in_utc() -> None:
+def test_a_time_is_formatted_in_utc() -> None:
     assert format_utc(1_706_709_600) == "2024-01-31 14:00"

@@ -31,11 +31,11 @@ def test_the_digest_is_the_same_on_every_machine() -> None:
 
 
 @pytest.mark.parametrize("name", ["timestamp", "open", "high", "low", "close", "volume"])
-def test_one_other_value_is_another_digest(name: str) -> None:
+def test_one_different_value_gives_another_digest(name: str) -> None:
     assert compute_data_digest(candles(**{name: [3.0, 5.0]})) != compute_data_digest(candles())
 
 
-def test_values_that_changed_places_are_another_digest() -> None:
+def test_swapped_values_give_another_digest() -> None:
     swapped = candles(open=[3.0, 4.5], close=[4.0, 4.0])
     assert compute_data_digest(swapped) != compute_data_digest(
         candles(open=[4.0, 4.0], close=[3.0, 4.5])

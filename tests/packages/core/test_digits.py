@@ -38,20 +38,20 @@ from onetape.core.trading_rules import NO_TRADING_RULES, TradingRules
         ([1.23456789012345], None),
     ],
 )
-def test_decimals_are_those_that_the_values_were_written_with(
+def test_the_number_of_decimals_is_that_of_the_written_values(
     values: list[float], decimals: int | None
 ):
     assert count_decimals(np.array(values)) == decimals
 
 
 @given(st.lists(st.integers(1, 10**9), min_size=1, max_size=50), st.integers(0, 14))
-def test_decimal_texts_give_back_their_decimals(counts: list[int], places: int):
+def test_decimal_texts_have_their_written_number_of_decimals(counts: list[int], places: int):
     values = np.array([float(f"{count}e-{places}") for count in counts])
     written = max(places - min(len(str(one)) - len(str(one).rstrip("0")) for one in counts), 0)
     assert count_decimals(values) == written
 
 
-def test_one_finer_price_late_in_a_long_column_counts():
+def test_one_price_with_more_decimals_late_in_a_long_column_counts():
     values = np.full(5_000, 1.25)
     values[4_999] = 1.2512
     assert count_decimals(values) == 4
@@ -105,14 +105,14 @@ def flat(*prices: float) -> Candles:
         ("0.01", (100 / 3,), 6),
     ],
 )
-def test_prices_are_shown_with_the_steps_decimals_else_those_of_the_candles(
+def test_prices_have_the_decimals_of_the_step_or_else_of_the_candles(
     step: str | None, prices: tuple[float, ...], decimals: int
 ):
     steps = TradingRules(None if step is None else Decimal(step), None, Decimal(0), Decimal(0))
     assert choose_market_price_decimals(steps, flat(*prices)) == decimals
 
 
-def test_amounts_have_the_decimals_of_the_amount_step_else_ten_significant_digits():
+def test_amounts_have_the_decimals_of_the_step_or_else_ten_significant_digits():
     steps = TradingRules(None, Decimal("0.001"), Decimal(0), Decimal(0))
     assert choose_market_digits(steps, flat(1.0801), "USDT", 10_000.0).amount == 3
     ideal = [
@@ -129,12 +129,12 @@ def test_texts_have_the_decimals_of_their_market():
     assert digits.format_amount(4_488.7) == "4,488.700"
 
 
-def test_money_that_rounds_to_nothing_has_no_sign():
+def test_money_that_rounds_to_zero_has_no_sign():
     assert Digits(price=2).format_money(-0.001) == "0.00"
     assert Digits(price=2).format_money(-0.001, signed=True) == "0.00"
 
 
-def test_an_amount_however_small_is_not_written_as_nothing():
+def test_a_tiny_amount_is_not_written_as_zero():
     assert Digits(price=2, amount=6).format_amount(1e-9) == "0.000000001000"
     assert Digits(price=2, amount=6).format_amount(0.0) == "0.000000"
 

@@ -8,7 +8,7 @@ from onetape.core.loopback import is_loopback, is_own_host, is_own_origin
 @pytest.mark.parametrize(
     "host", ["127.0.0.1:8790", "localhost:8790", "LocalHost:8790", "127.8.8.8:8790", "[::1]:8790"]
 )
-def test_loopback_names_with_the_servers_port_are_its_own(host: str) -> None:
+def test_loopback_names_with_the_servers_port_are_hosts_of_the_server(host: str) -> None:
     assert is_own_host(host, 8790)
     assert is_own_host(host, 8790, bound="::1")
 
@@ -59,13 +59,13 @@ def test_port_80_may_be_left_out() -> None:
         (None, False),
     ],
 )
-def test_a_server_for_other_machines_takes_addresses_and_names_without_a_dot(
+def test_a_server_for_other_machines_accepts_addresses_and_names_without_a_dot(
     host: str | None, is_own: bool
 ) -> None:
     assert is_own_host(host, 8790, bound="0.0.0.0") is is_own  # noqa: S104 - nothing listens
 
 
-def test_a_server_takes_the_name_that_it_was_bound_to() -> None:
+def test_a_server_accepts_the_name_that_it_was_bound_to() -> None:
     assert is_own_host("sim.lan:8790", 8790, bound="sim.lan")
     assert not is_own_host("other.lan:8790", 8790, bound="sim.lan")
 
@@ -98,5 +98,5 @@ def test_loopback_is_this_machine(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "10.0.0.1", "::", "example.com", ""])  # noqa: S104
-def test_everything_else_is_not(host: str) -> None:
+def test_other_addresses_are_not_loopback(host: str) -> None:
     assert not is_loopback(host)

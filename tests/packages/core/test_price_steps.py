@@ -42,7 +42,7 @@ def shown(step: str, candles: Candles) -> list[tuple[int, Decimal | None]]:
     return [(month.start, month.price_step) for month in months]
 
 
-def test_a_month_of_finer_prices_has_the_step_of_their_digits():
+def test_a_month_of_prices_with_more_digits_has_the_step_of_these_digits():
     candles = daily(second(2020, 5), [1.6183, 1.62] * 15 + [1.61] * 31)
     steps = add_month_steps(stated("0.01"), candles)
     assert steps.months is not None
@@ -57,11 +57,11 @@ def test_a_month_of_finer_prices_has_the_step_of_their_digits():
     assert get_steps_at(steps, second(2020, 5)).price_step == Decimal("0.0001")
 
 
-def test_prices_with_fewer_digits_than_the_step_by_chance_leave_it():
+def test_prices_that_happen_to_have_fewer_digits_do_not_change_the_step():
     assert shown("0.0001", daily(second(2024, 1), [1.5, 2.0, 3.0])) == []
 
 
-def test_a_step_that_is_no_power_of_ten_holds_where_prices_are_multiples_of_it():
+def test_a_step_that_is_not_a_power_of_ten_holds_if_prices_are_multiples_of_it():
     assert shown("0.25", daily(second(2024, 1), [100.25, 100.5, 101.75])) == []
     assert shown("0.25", daily(second(2024, 1), [100.25, 100.3])) == [
         (second(2024, 1), Decimal("0.01"))
@@ -69,12 +69,12 @@ def test_a_step_that_is_no_power_of_ten_holds_where_prices_are_multiples_of_it()
     assert shown("0.03", daily(second(2024, 1), [0.1, 0.4])) == [(second(2024, 1), Decimal("0.01"))]
 
 
-def test_float_noise_is_no_finer_step():
+def test_float_noise_does_not_make_the_step_smaller():
     assert shown("0.1", daily(second(2024, 1), [0.1 + 0.2, 0.7 * 3, 1.1])) == []
     assert shown("0.00000001", daily(second(2024, 1), [3.1e-7, 61_240.12345678])) == []
 
 
-def test_prices_below_the_stated_step_are_no_whole_number_of_it():
+def test_prices_below_the_stated_step_get_a_smaller_step():
     assert shown("0.01", daily(second(2024, 1), [3.1e-7, 3.108e-7])) == [
         (second(2024, 1), Decimal("1E-10"))
     ]
@@ -84,7 +84,7 @@ def test_prices_that_were_computed_have_no_step():
     assert shown("0.01", daily(second(2024, 1), [100 / 3, 200 / 7])) == [(second(2024, 1), None)]
 
 
-def test_each_month_in_utc_has_a_step_of_its_own():
+def test_each_month_in_utc_has_its_own_step():
     candles = daily(second(2023, 12), [1.123] * 31 + [1.1] * 31 + [1.12345] * 3)
     found = shown("0.1", candles)
     assert found == [(second(2023, 12), Decimal("0.001")), (second(2024, 2), Decimal("0.00001"))]
@@ -93,7 +93,7 @@ def test_each_month_in_utc_has_a_step_of_its_own():
     assert column.tolist() == [0.001] * 31 + [0.1] * 31 + [0.00001] * 3
 
 
-def test_a_market_without_a_price_step_stays_without_one():
+def test_a_market_without_a_price_step_gets_none():
     candles = daily(second(2024, 1), [1.123])
     assert add_month_steps(NO_TRADING_RULES, candles) is NO_TRADING_RULES
     assert make_price_step_column(NO_TRADING_RULES, candles.timestamp) is None
@@ -103,7 +103,7 @@ def test_a_market_without_a_price_step_stays_without_one():
     ("step", "prices", "found"),
     [("0.01", [1.61], "0.01"), ("0.01", [1.6094], "0.0001"), ("0.01", [4e-9], "1E-9")],
 )
-def test_prices_at_hand_show_whether_the_stated_step_holds(
+def test_known_prices_show_whether_the_stated_step_holds(
     step: str, prices: list[float], found: str
 ):
     assert find_finer_step(Decimal(step), np.array(prices)) == Decimal(found)

@@ -22,21 +22,21 @@ from onetape.core.printable import count_columns, escape_json, escape_unprintabl
         ("币安人生/USDT 1INCH é", "币安人生/USDT 1INCH é"),
     ],
 )
-def test_what_a_terminal_obeys_is_escaped_and_other_text_stays(text: str, safe: str) -> None:
+def test_terminal_control_characters_are_escaped_and_other_text_is_unchanged(text: str, safe: str) -> None:
     assert escape_unprintable(text) == safe
 
 
-def test_line_ends_stay_where_they_are_layout() -> None:
+def test_line_ends_of_a_layout_are_not_escaped() -> None:
     assert escape_unprintable("a\nb\x1b", keep="\n") == "a\nb\\u001b"
 
 
 @given(st.text(st.characters()))
-def test_no_text_keeps_a_character_that_is_not_printable(text: str) -> None:
+def test_no_unprintable_character_stays_in_a_text(text: str) -> None:
     assert escape_unprintable(text).isprintable()
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_json_keeps_its_meaning_without_controls(text: str) -> None:
+def test_escaped_json_has_the_same_values(text: str) -> None:
     safe = escape_json(json.dumps(text, ensure_ascii=False).encode())
     assert json.loads(safe) == text
     assert not any(each < " " or "\x7f" <= each < "\xa0" for each in safe.decode())

@@ -19,7 +19,7 @@ BAN = RateLimitBan(1_120_000, "HTTP 418", 1_000_000)
     ],
     ids=["begins", "half", "over", "clocks differ a little", "began later than now"],
 )
-def test_a_ban_is_never_longer_than_it_was_and_not_believed_where_it_begins_later_than_now(
+def test_a_ban_that_begins_in_the_future_is_ignored_and_no_ban_becomes_longer(
     now_ms: int, left_ms: int
 ) -> None:
     assert BAN.compute_left_ms(now_ms) == left_ms
@@ -39,7 +39,7 @@ def test_a_ban_without_a_beginning_goes_on_until_its_end() -> None:
     ],
     ids=["ends later", "ends sooner", "the clock was set back", "no beginning"],
 )
-def test_of_two_bans_the_one_that_ends_later_counts_unless_its_clock_was_ahead(
+def test_of_two_bans_the_later_end_counts_unless_its_clock_was_ahead(
     newer: RateLimitBan, counts: bool
 ) -> None:
     assert newer.replaces(BAN) is counts

@@ -87,7 +87,7 @@ def series(draw: st.DrawFn, small: Timeframe, longest: int) -> list[Candle]:
 
 
 @given(st.data())
-def test_every_window_is_what_its_definition_states(data: st.DataObject) -> None:
+def test_every_window_equals_the_plain_definition(data: st.DataObject) -> None:
     small, large = data.draw(
         st.sampled_from([(MINUTE, FIVE), (FIVE, HOUR), (HOUR, DAY), (DAY, WEEK), (DAY, MONTH)])
     )
@@ -96,7 +96,7 @@ def test_every_window_is_what_its_definition_states(data: st.DataObject) -> None
 
 
 @given(series(MINUTE, 80))
-def test_two_steps_give_what_one_step_gives(rows: list[Candle]) -> None:
+def test_resampling_in_two_steps_equals_resampling_in_one(rows: list[Candle]) -> None:
     # The first step leaves out an unfinished window, and with it perhaps all volume.
     assume(not rows or rows[0].volume or not any(row.volume for row in rows))
     candles = candles_of(rows)
@@ -148,7 +148,7 @@ def minutes_of(*rows: tuple[float, float, float, float, float]) -> Candles:
     return candles_of([Candle(MARCH + 60 * at, *row) for at, row in enumerate(rows)])
 
 
-def test_candles_of_a_source_without_volume_give_their_prices() -> None:
+def test_candles_of_a_source_without_volume_are_all_used() -> None:
     minutes = minutes_of(
         (5, 5, 5, 5, 0), (6, 8, 4, 7, 0), (7, 7, 6, 6, 0), (9, 9, 9, 9, 0), (3, 3, 3, 3, 0)
     )
@@ -161,7 +161,7 @@ def test_a_candle_that_moved_without_volume_counts_among_candles_with_volume() -
     assert rows_of(resample(minutes, MINUTE, FIVE)) == [Candle(MARCH, 5.0, 8.0, 3.0, 4.0, 2.0)]
 
 
-def test_a_few_candles_without_volume_are_judged_by_what_is_known_of_their_series() -> None:
+def test_candles_without_volume_are_judged_by_whether_their_series_has_volume() -> None:
     minutes = minutes_of((9, 9, 9, 9, 0), (5, 8, 4, 6, 0), *[(6, 6, 6, 6, 0)] * 3)
     (known,) = rows_of(resample(minutes, MINUTE, FIVE, has_volume=True))
     (alone,) = rows_of(resample(minutes, MINUTE, FIVE))
@@ -191,12 +191,12 @@ def test_volumes_finer_than_decimals_add_up_from_left_to_right() -> None:
     [("1h", "1h"), ("1h", "1m"), ("7m", "1h"), ("1w", "1M"), ("3d", "1w"), ("3d", "3w"),
      ("2M", "3M"), ("1M", "1w"), ("5h", "1d"), ("2d", "1M")],
 )  # fmt: skip
-def test_a_timeframe_that_is_no_multiple_is_refused(small: str, large: str) -> None:
+def test_a_timeframe_that_is_not_a_multiple_is_refused(small: str, large: str) -> None:
     with pytest.raises(UsageError, match="not made of whole"):
         resample(Candles.make_empty(), Timeframe.parse(small), Timeframe.parse(large))
 
 
-def test_no_candles_make_none() -> None:
+def test_no_candles_give_no_windows() -> None:
     assert len(resample(Candles.make_empty(), MINUTE, HOUR)) == 0
     assert len(find_incomplete_windows(Candles.make_empty(), MINUTE, HOUR)) == 0
 
@@ -236,7 +236,7 @@ BTC, ETH = "binance_BTC-USDT", "binance_ETH-USDT"
         ("binance_XRP-ETH_1m_*", "binance_XRP-ETH_5m_*", 706),
     ],
 )
-def test_the_exchanges_own_larger_candles_come_out_to_the_bit(
+def test_the_exchanges_higher_timeframe_candles_are_reproduced_bit_for_bit(
     shared: Path, small: str, large: str, windows: int
 ) -> None:
     start, end = (Timeframe.parse(name.split("_")[2]) for name in (small, large))
@@ -244,7 +244,7 @@ def test_the_exchanges_own_larger_candles_come_out_to_the_bit(
     assert differing(built, read(shared, large)) == (windows, [])
 
 
-def test_brd_differs_only_where_the_exchanges_own_minutes_lack_trades(shared: Path) -> None:
+def test_candles_of_brd_differ_only_where_the_exchanges_minutes_lack_trades(shared: Path) -> None:
     built = resample(read(shared, "binance_BRD-BTC_1m_*"), MINUTE, FIVE)
     theirs = read(shared, "binance_BRD-BTC_5m_*")
     windows, wrong = differing(built[1:], theirs)  # the file begins inside its first window
@@ -260,7 +260,7 @@ def test_brd_differs_only_where_the_exchanges_own_minutes_lack_trades(shared: Pa
     )  # fmt: skip
 
 
-def test_trades_make_the_minutes_of_the_file(shared: Path) -> None:
+def test_trades_give_the_recorded_minutes(shared: Path) -> None:
     (path,) = (shared / "data" / "trades").glob("binance_XRP-ETH_*.csv.gz")
     trades = np.loadtxt(path, delimiter=",", skiprows=1, usecols=(0, 3, 4))
     millisecond, price, amount = trades.T

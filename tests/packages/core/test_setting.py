@@ -39,7 +39,7 @@ class Program(DeclaredStruct, frozen=True, kw_only=True):
     account: Account = Account()
 
 
-def test_keys_are_those_of_the_sections_and_an_outer_setting_hides_an_inner_one() -> None:
+def test_keys_follow_the_sections_and_an_outer_setting_hides_an_inner_one() -> None:
     declared = collect_settings(Program)
     assert list(declared) == [
         "from",
@@ -55,7 +55,7 @@ def test_keys_are_those_of_the_sections_and_an_outer_setting_hides_an_inner_one(
     assert declared["account.kind"].choices == ("quote", "base")
 
 
-def test_the_tree_of_settings_has_the_keys_of_a_file_and_nothing_that_is_no_setting() -> None:
+def test_the_tree_of_settings_has_exactly_the_keys_of_a_settings_file() -> None:
     program = Program(from_="2024", balance=Decimal(7), account=Account(exits=Exits(stop=0.5)))
     assert build_settings_tree(program) == {
         "from": "2024",
@@ -92,7 +92,7 @@ def test_a_value_outside_its_bounds_is_refused_with_its_key(
     assert caught.value.settings == (key,)
 
 
-def test_values_at_their_bounds_are_taken() -> None:
+def test_values_at_their_bounds_are_accepted() -> None:
     assert Account(share=0.0).share == 0.0
     assert Account(share=1.0).share == 1.0
     assert Exits(bars=MOST).bars == MOST

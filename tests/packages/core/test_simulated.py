@@ -24,13 +24,13 @@ HOURS = {"BTC/USDT": CandleRecording("1h", "d")}
         ({"BTC/USDT": CandleRecording("2h", "d")}, "BTC/USDT", "3h", "inside recorded"),
     ],
 )
-def test_candles_as_long_as_recorded_ones_are_recorded_and_shorter_ones_invented(
+def test_replayed_candles_shorter_than_the_recorded_ones_count_as_invented(
     recordings: Mapping[str, CandleRecording] | None, symbol: str, timeframe: str, origin: Origin
 ) -> None:
     assert get_origin(recordings, symbol, timeframe) == origin
 
 
-def test_only_what_may_be_invented_is_called_invented() -> None:
+def test_only_sources_that_may_be_invented_are_called_invented() -> None:
     assert [kind for kind, words in ORIGIN_WORDS.items() if "invented" in words] == [
         "invented", "inside recorded", "unknown"
     ]  # fmt: skip

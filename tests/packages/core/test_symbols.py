@@ -19,7 +19,7 @@ from onetape.core.symbols import parse_spot_symbol
         ("E\u0301/USDT", "\u00c9/USDT"),
     ],
 )
-def test_every_listed_currency_is_understood(text: str, symbol: str) -> None:
+def test_every_listed_currency_is_recognised(text: str, symbol: str) -> None:
     assert parse_spot_symbol(text) == symbol
 
 
@@ -27,6 +27,6 @@ def test_every_listed_currency_is_understood(text: str, symbol: str) -> None:
     "text",
     ["BTCUSDT", "A/B/C", "A B/USDT", "/USDT", "BTC/", "\x1b[2J/USDT", "A\u202e/B", "A,B/C"],
 )
-def test_what_is_no_symbol_is_refused(text: str) -> None:
+def test_an_invalid_symbol_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="was not understood"):
         parse_spot_symbol(text)

@@ -23,7 +23,7 @@ def at(text: str) -> int:
 
 
 @given(timeframes, moments)
-def test_a_moment_lies_in_the_candle_that_floor_names(timeframe: Timeframe, moment: int) -> None:
+def test_a_time_lies_in_the_candle_that_floor_returns(timeframe: Timeframe, moment: int) -> None:
     start = timeframe.floor(moment)
     assert start <= moment < timeframe.next(moment)
     assert timeframe.floor(start) == start == timeframe.ceil(start)
@@ -37,7 +37,7 @@ def test_the_next_candle_opens_where_this_one_ends(timeframe: Timeframe, moment:
 
 
 @given(timeframes, moments, st.integers(0, 200))
-def test_shifting_is_taking_the_next_candle_so_often(
+def test_shifting_by_n_equals_taking_the_next_candle_n_times(
     timeframe: Timeframe, moment: int, candles: int
 ) -> None:
     stepped = timeframe.floor(moment)
@@ -48,7 +48,7 @@ def test_shifting_is_taking_the_next_candle_so_often(
 
 
 @given(timeframes, moments, st.integers(0, 100), st.integers(-86_400, 86_400))
-def test_the_count_of_a_range_is_the_number_of_opens_in_it(
+def test_the_count_of_a_range_equals_the_number_of_opens_in_it(
     timeframe: Timeframe, start: int, candles: int, ragged: int
 ) -> None:
     end = timeframe.shift(start, candles) + ragged
@@ -96,6 +96,6 @@ def test_a_range_that_ends_before_it_starts_holds_no_candle() -> None:
 @pytest.mark.parametrize(
     "name", ["", "h", "0h", "01h", "1H", "1y", "h1", " 1h", "1h\n", "-1h", "1\u0661m"]
 )
-def test_a_name_that_is_no_timeframe_is_refused(name: str) -> None:
+def test_an_invalid_timeframe_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="was not understood"):
         Timeframe.parse(name)

@@ -23,7 +23,7 @@ counts = st.integers(0, 10**9)
 
 
 @given(counts, steps)
-def test_a_whole_number_of_steps_survives_its_float(count: int, step: Decimal) -> None:
+def test_a_number_of_steps_is_recovered_from_its_float(count: int, step: Decimal) -> None:
     value = float(count * step)
     assert count_floor_steps(value / float(step)) == count_ceil_steps(value / float(step)) == count
     assert round_to_steps(value, step) == count
@@ -32,7 +32,7 @@ def test_a_whole_number_of_steps_survives_its_float(count: int, step: Decimal) -
 
 @given(st.floats(0, 1e9), steps)
 @example(615726511.8751506, Decimal("0.00001"))
-def test_rounding_down_and_up_passes_the_value_by_no_more_than_noise(
+def test_rounding_down_and_up_oversteps_the_value_by_float_noise_at_most(
     value: float, step: Decimal
 ) -> None:
     exact = Decimal(value)
@@ -54,7 +54,7 @@ def test_rounding_to_the_nearest_is_off_by_half_a_step_at_most(value: float, ste
 
 
 @given(st.floats(0, 1e9), steps)
-def test_what_is_booked_is_an_exact_multiple_of_the_step(value: float, step: Decimal) -> None:
+def test_a_booked_value_is_an_exact_multiple_of_the_step(value: float, step: Decimal) -> None:
     assert round_for_booking(value, step) % step == 0
 
 

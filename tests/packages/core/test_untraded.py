@@ -23,12 +23,12 @@ def test_a_moving_price_without_volume_is_traded() -> None:
     assert not is_untraded(Candle(0, 100, 101, 99, 100, 0))
 
 
-def test_a_source_that_reports_no_volume_is_traded_throughout() -> None:
+def test_every_candle_of_a_source_without_volume_counts_as_traded() -> None:
     candles = _candles((100, 100, 100, 100, 0), (101, 101, 101, 101, 0))
     assert find_untraded_rows(candles).tolist() == [False, False]
 
 
-def test_a_part_of_a_series_is_judged_by_what_is_known_of_the_series() -> None:
+def test_a_part_of_a_series_is_judged_by_whether_the_whole_series_has_volume() -> None:
     quiet, moving = (100, 100, 100, 100, 0), (100, 101, 99, 100, 0)
     assert find_untraded_rows(_candles(quiet, moving), has_volume=True).tolist() == [True, False]
     assert find_untraded_rows(
@@ -44,5 +44,5 @@ def test_one_price_with_volume_is_traded() -> None:
     assert find_untraded_rows(candles).tolist() == [False, True]
 
 
-def test_no_candles_have_no_untraded_rows() -> None:
+def test_empty_candles_have_no_untraded_rows() -> None:
     assert find_untraded_rows(_candles()).tolist() == []

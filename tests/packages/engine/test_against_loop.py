@@ -28,7 +28,7 @@ def fills_of(result: SimulationResult) -> list[tuple[int, str, float, float, str
 
 @settings(max_examples=examples(400))
 @given(seeds, st.integers(2, 400), engine_rules())
-def test_every_fill_is_that_of_a_loop_over_the_bars(seed: int, count: int, rules: AccountConfig):
+def test_every_fill_equals_that_of_a_loop_over_the_bars(seed: int, count: int, rules: AccountConfig):
     result = run_of(seed, count, rules)
     plain = plain_run(walk(seed, count), signals_of(seed, count), rules)
     assert fills_of(result) == plain.fills
@@ -54,7 +54,7 @@ def plain_rules(draw: st.DrawFn) -> AccountConfig:
 
 @settings(max_examples=examples(200))
 @given(seeds, st.integers(2, 400), plain_rules())
-def test_the_account_in_columns_equals_the_loop_over_the_bars(
+def test_the_vectorized_account_equals_the_loop_over_the_bars(
     seed: int, count: int, rules: AccountConfig
 ):
     result = run_of(seed, count, rules)
@@ -65,7 +65,7 @@ def test_the_account_in_columns_equals_the_loop_over_the_bars(
     assert result.fill_log.ambiguous == plain.ambiguous
 
 
-def test_the_account_in_columns_is_the_one_that_plain_rules_get():
+def test_plain_rules_use_the_vectorized_account():
     result = run_of(1, 300, AccountConfig())
     assert len(result.fills) > 10
     assert result.fill_log.added == 0
@@ -73,7 +73,7 @@ def test_the_account_in_columns_is_the_one_that_plain_rules_get():
 
 @settings(max_examples=25)
 @given(seeds, engine_rules(), st.sampled_from([0.0005, 0.004]))
-def test_positions_that_last_are_ended_as_in_the_loop(seed: int, rules: AccountConfig, move: float):
+def test_positions_over_many_candles_end_as_in_the_loop(seed: int, rules: AccountConfig, move: float):
     count = 3_000
     candles, signal = walk(seed, count, move=move), signals_of(seed, count)
     result = simulate(candles, np.array(signal, np.int8), rules)

@@ -30,7 +30,7 @@ def runs_of(
     return first, second
 
 
-def test_no_cost_is_left() -> None:
+def test_rules_without_costs_have_no_cost_left() -> None:
     rules = AccountConfig(maker_fee_rate=0.0005, volume_impact=0.1, **COSTS)
     free = remove_costs(rules)
     assert (free.fee_rate, free.target_fee_rate, free.slippage, free.volume_impact) == (0, 0, 0, 0)
@@ -46,7 +46,7 @@ def test_no_cost_is_left() -> None:
     st.booleans(),
     st.sampled_from([None, 1]),
 )
-def test_it_is_that_of_a_second_run_or_not_known(
+def test_the_return_without_costs_is_that_of_a_second_run_or_unknown(
     seed: int, count: int, symbols: int, rules: AccountConfig, is_plain: bool, places: int | None
 ) -> None:
     if is_plain:
@@ -73,7 +73,7 @@ def test_it_is_that_of_a_second_run_or_not_known(
     ],
 )
 @pytest.mark.parametrize("stop", [None, 0.02])
-def test_plain_rules_need_no_second_run(
+def test_plain_rules_need_no_second_run_for_the_return_without_costs(
     symbols: int, sizing: dict[str, Any], stop: float | None
 ) -> None:
     exits = ExitConfig(stop_loss=stop, take_profit=None if stop is None else 0.03)
@@ -102,17 +102,17 @@ def test_plain_rules_need_no_second_run(
         },
     ],
 )
-def test_other_rules_may_fill_otherwise_without_costs(given_rules: dict[str, Any]) -> None:
+def test_other_rules_may_give_other_fills_without_costs(given_rules: dict[str, Any]) -> None:
     run, _ = runs_of(5, 300, 1, AccountConfig(**{**COSTS, **given_rules}))
     assert compute_cost_free_equity(run) is None
 
 
-def test_symbols_that_share_all_money_need_a_second_run() -> None:
+def test_symbols_that_share_all_cash_need_a_second_run() -> None:
     run, _ = runs_of(5, 300, 2, AccountConfig(**COSTS))
     assert compute_cost_free_equity(run) is None
 
 
-def test_a_run_without_a_trade_keeps_its_cash() -> None:
+def test_a_run_without_a_trade_ends_with_its_cash() -> None:
     series = series_of(5, 50, AccountConfig(), symbols=1, has_detail=False, is_mixed=False)
     idle = [replace(one, signal=np.zeros(len(one.candles), np.int8)) for one in series]
     run = simulate_portfolio(idle, AccountConfig(cash=123.0))

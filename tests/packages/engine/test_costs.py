@@ -24,7 +24,7 @@ def run(
 
 
 @pytest.mark.parametrize(("maker", "rate"), [(0.002, 0.002), (0.0, 0.0), (None, 0.01)])
-def test_a_target_is_a_limit_order_with_the_makers_fee_and_no_slippage(
+def test_a_target_fills_with_the_maker_fee_and_no_slippage(
     maker: float | None, rate: float
 ):
     rules = AccountConfig(
@@ -37,7 +37,7 @@ def test_a_target_is_a_limit_order_with_the_makers_fee_and_no_slippage(
     assert sold.is_maker
 
 
-def test_a_stop_is_a_market_order_with_the_takers_fee_and_slippage():
+def test_a_stop_fills_with_the_taker_fee_and_slippage():
     exits = ExitConfig(stop_loss=0.1)
     rules = AccountConfig(fee_rate=0.01, maker_fee_rate=0.002, slippage_bps=10, exits=exits)
     sold = run(rules, low=88.0).fills[1]
@@ -46,7 +46,7 @@ def test_a_stop_is_a_market_order_with_the_takers_fee_and_slippage():
     assert not sold.is_maker
 
 
-def test_half_of_the_spread_is_paid_each_way_in_addition_to_the_slippage():
+def test_half_of_the_spread_is_paid_in_each_order_in_addition_to_the_slippage():
     bought, sold = run(AccountConfig(spread_bps=20, slippage_bps=5), signal="b.s...").fills
     assert (bought.price, sold.price) == (pytest.approx(100.15), pytest.approx(99.85))
 

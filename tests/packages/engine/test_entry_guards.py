@@ -141,7 +141,7 @@ BARS, FOUR_TRADES = "xvxvxxxxxxxx", "b.b.b.sb.s.."
         (counts(3, 9, 1, max_allowed_drawdown=0.25), [(1, 1), (3, 3), (5, 7), (8, 10)]),
     ],
 )
-def test_the_drawdown_pause_looks_at_the_running_sum_of_profit_ratios(
+def test_the_drawdown_pause_uses_the_running_sum_of_profit_ratios(
     guard: str, trades: list[tuple[int, int | None]]
 ) -> None:
     assert trades_of(run(BARS, FOUR_TRADES, replace(PLAIN, drawdown_pause=guard))) == trades
@@ -196,7 +196,7 @@ def test_a_guard_counts_all_symbols_or_each_alone(
         ("xxo", []),
     ],
 )
-def test_an_exit_at_an_open_pauses_the_entries_at_that_open_and_one_inside_does_not(
+def test_an_exit_at_an_open_pauses_entries_at_that_open_and_an_exit_inside_a_candle_does_not(
     bars_of_a: str, of_b: list[tuple[int, int | None]]
 ) -> None:
     rules = replace(SHARED, stoploss_guard=counts(1, 1, 1))
@@ -261,7 +261,7 @@ def test_months_count_as_one_candle_each(name: str) -> None:
     assert trades_of(result) == [(1, 1), (6, None)]
 
 
-def test_a_result_has_the_pauses_of_its_symbol_with_their_cause_in_words() -> None:
+def test_a_result_has_the_pauses_of_its_symbol_with_a_text_of_the_cause() -> None:
     rules = replace(SHARED, stoploss_guard=counts(2, 9, 4, only_per_pair="yes"))
     a, b = run_several({"A": ("xvxvxxx", "b.b...."), "B": ("xxxxxxx", "....b..")}, rules).parts
     (pause,) = a.pauses
@@ -287,7 +287,7 @@ BAD_COUNTS = [
 
 @pytest.mark.parametrize("name", GUARDS)
 @pytest.mark.parametrize(("part", "text"), BAD_COUNTS)
-def test_counts_that_cannot_be_used_are_refused_in_one_line(
+def test_invalid_counts_are_refused_in_one_line(
     name: str, part: str, text: str
 ) -> None:
     given_rules = {"trade_limit": 1, "lookback_period_candles": 1, "stop_duration_candles": 1}
@@ -335,7 +335,7 @@ def test_counts_that_cannot_be_used_are_refused_in_one_line(
         ({"low_profit_pairs": counts(1, 1, 1, required_profit="much")}, "found 'much'"),
     ],
 )
-def test_guards_that_cannot_be_used_are_refused_in_one_line(
+def test_invalid_guards_are_refused_in_one_line(
     given_rules: dict[str, str], text: str
 ) -> None:
     require_refusal(given_rules, text)
@@ -348,7 +348,7 @@ def require_refusal(given_rules: dict[str, Any], text: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_spaces_and_digits_with_underscores_are_read_as_written() -> None:
+def test_spaces_and_underscores_in_numbers_are_accepted() -> None:
     text = " trade_limit = 4 , lookback_period_candles=1_000, stop_duration_candles=2 "
     (guard,) = AccountConfig(stoploss_guard=text).entry_guards
     assert (guard.trade_limit, guard.lookback_period_candles, guard.bound) == (4, 1_000, 0.0)
@@ -365,7 +365,7 @@ def test_spaces_and_digits_with_underscores_are_read_as_written() -> None:
         max_size=40,
     ),
 )  # fmt: skip
-def test_the_pauses_of_a_column_are_those_of_each_moment(
+def test_pauses_computed_for_a_column_equal_those_of_each_time(
     *, given_guards: dict[str, Any], ends: list[tuple[int, bool, str, bool, float]]
 ) -> None:
     guards = AccountConfig(**given_guards).entry_guards
@@ -404,7 +404,7 @@ def made_of(result: SimulationResult) -> list[Made]:
 
 @settings(max_examples=examples(400))
 @given(seed=seeds, count=st.integers(2, 300), rules=engine_rules(), given_guards=draw_guards())
-def test_with_guards_every_fill_is_that_of_a_loop_over_the_bars(
+def test_with_guards_every_fill_equals_that_of_a_loop_over_the_bars(
     *, seed: int, count: int, rules: AccountConfig, given_guards: dict[str, Any]
 ) -> None:
     rules = replace(rules, **given_guards)
@@ -426,7 +426,7 @@ def test_with_guards_every_fill_is_that_of_a_loop_over_the_bars(
     symbols=st.integers(1, 4),
     places=st.sampled_from([None, 1, 2]),
 )
-def test_the_stepper_and_the_loop_over_events_make_the_fills_of_the_backtest(
+def test_with_guards_stepper_and_event_loop_make_the_fills_of_the_backtest(
     *,
     seed: int,
     count: int,
@@ -448,7 +448,7 @@ def test_the_stepper_and_the_loop_over_events_make_the_fills_of_the_backtest(
     symbols=st.integers(1, 4),
     places=st.sampled_from([None, 1, 2]),
 )
-def test_accounts_that_trade_often_make_the_fills_of_the_backtest(
+def test_with_guards_accounts_with_many_trades_make_the_fills_of_the_backtest(
     *,
     seed: int,
     rules: AccountConfig,
@@ -468,7 +468,7 @@ def test_accounts_that_trade_often_make_the_fills_of_the_backtest(
     given_guards=draw_guards(),
     symbols=st.integers(2, 3),
 )
-def test_with_intrabar_candles_the_fills_are_those_of_a_loop_over_events(
+def test_with_guards_and_intrabar_candles_the_fills_equal_those_of_a_loop_over_events(
     *, seed: int, count: int, rules: AccountConfig, given_guards: dict[str, Any], symbols: int
 ) -> None:
     rules = replace(rules, **given_guards)
@@ -506,7 +506,7 @@ def require_equal_by_events(
     seed=seeds, rules=busy_rules(), given_guards=draw_guards(), symbols=st.integers(1, 3),
     cut=st.integers(1, 59),
 )  # fmt: skip
-def test_a_state_with_guards_rebuilt_from_facts_goes_on_as_if_never_stopped(
+def test_a_state_with_guards_rebuilt_from_stored_facts_goes_on_as_if_never_stopped(
     *, seed: int, rules: AccountConfig, given_guards: dict[str, Any], symbols: int, cut: int
 ) -> None:
     rules = replace(rules, **given_guards)
@@ -566,7 +566,7 @@ def test_with_guards_a_range_split_in_parts_gives_the_same_trades(
     ),
     places=st.sampled_from([None, 1, 2]),
 )
-def test_with_guards_several_symbols_trade_as_the_recomputation_in_decimals(
+def test_with_guards_several_symbols_equal_the_decimal_recomputation(
     *,
     seed: int,
     symbols: int,

@@ -80,7 +80,7 @@ def run(
         (".........b...s.", [(10, 14)]),  # an exit is made outside
     ],
 )
-def test_entries_are_made_at_the_opens_in_the_hours(
+def test_entries_are_made_only_at_opens_within_the_hours(
     signals: str, trades: list[tuple[int, int | None]]
 ) -> None:
     assert trades_of(run(signals, FREE)) == trades
@@ -89,19 +89,19 @@ def test_entries_are_made_at_the_opens_in_the_hours(
 @pytest.mark.parametrize(
     ("reentry", "trades"), [("new_signal", [(8, 9)]), ("while_signal", [(8, 9), (10, None)])]
 )
-def test_a_run_that_begins_outside_enters_once_or_again_as_any_run(
+def test_a_run_of_buys_that_begins_outside_the_hours_enters_by_the_reentry_rule(
     reentry: Reentry, trades: list[tuple[int, int | None]]
 ) -> None:
     rules = replace(STOP, reentry=reentry)
     assert trades_of(run("...bbbbbbbbbbbb", rules, stops=(9,))) == trades
 
 
-def test_a_run_that_has_not_entered_is_usable_in_the_hours_of_the_next_day() -> None:
+def test_a_run_of_buys_that_has_not_entered_enters_in_the_hours_of_the_next_day() -> None:
     signals = "." * 20 + "b" * 16
     assert trades_of(run(signals, FREE)) == [(32, None)]
 
 
-def test_a_run_that_has_entered_stays_used_up_overnight() -> None:
+def test_a_run_of_buys_that_has_entered_stays_used_up_overnight() -> None:
     signals = "." * 9 + "b" * 30
     assert trades_of(run(signals, STOP, stops=(11,))) == [(10, 11)]
     again = replace(STOP, reentry="while_signal")
@@ -121,7 +121,7 @@ def test_a_run_that_has_entered_stays_used_up_overnight() -> None:
         ("xxxxxxxxxxxx--x", "..........bb...", [(11, None)], {}),
     ],
 )
-def test_an_order_that_waits_for_a_trade_is_dropped_by_a_candle_outside(
+def test_a_waiting_order_is_dropped_by_a_candle_outside_the_hours(
     bars: str, signals: str, trades: list[tuple[int, int | None]], waited: dict[int, int]
 ) -> None:
     result = run(signals, FREE, bars)
@@ -131,14 +131,14 @@ def test_an_order_that_waits_for_a_trade_is_dropped_by_a_candle_outside(
 
 
 @pytest.mark.parametrize(("bars", "waiting"), [("x" * 9 + "--", 1), ("x" * 9 + "----", 0)])
-def test_an_order_still_waits_at_the_end_where_no_candle_has_dropped_it(
+def test_a_waiting_order_still_waits_at_the_end_if_no_candle_has_dropped_it(
     bars: str, waiting: int
 ) -> None:
     signals = "." * 8 + "b" + "." * (len(bars) - 9)
     assert run(signals, FREE, bars).fill_log.waiting == waiting
 
 
-def test_a_run_that_has_entered_before_a_range_uses_up_none_of_the_next_run_in_the_hours() -> None:
+def test_a_run_of_buys_that_entered_before_a_range_does_not_use_up_the_next_run() -> None:
     # The first run is due from 09:00 to 14:00, the second one from 08:00 on the next day.
     signals = "." * 8 + "b" * 6 + "." * 17 + "b" * 6
     candles = candles_of("x" * len(signals), stops=(10,))
@@ -150,7 +150,7 @@ def test_a_run_that_has_entered_before_a_range_uses_up_none_of_the_next_run_in_t
 
 
 @pytest.mark.parametrize("cut", range(11, 16))
-def test_an_order_that_was_dropped_outside_is_not_due_again_after_a_restart(cut: int) -> None:
+def test_an_order_dropped_outside_the_hours_is_not_due_again_after_a_restart(cut: int) -> None:
     # Due at 11:00, dropped at 12:00, and nothing is traded until 13:00.
     bars, signals = "xxxxxxxxxxx--xx", "..........b...."
     signal = np.array([_ORDERS[one] for one in signals], np.int8)
@@ -162,7 +162,7 @@ def test_an_order_that_was_dropped_outside_is_not_due_again_after_a_restart(cut:
     assert restored.symbols["A"].buy_due is (cut in (11, 12))
 
 
-def test_a_clock_that_changes_moves_the_hours() -> None:
+def test_a_daylight_saving_change_moves_the_hours() -> None:
     rules = replace(FREE, trading_timezone="Europe/Berlin")
     # Clocks there went from 02:00 to 03:00 on Sunday, 2024-03-31.
     saturday = int(datetime(2024, 3, 30, tzinfo=UTC).timestamp())
@@ -193,7 +193,7 @@ def test_the_weekday_is_that_of_the_stated_time_zone() -> None:
         ("08:00-09:00", "tue", [], ["08:30"]),
     ],
 )
-def test_hours_and_days_are_read_as_written(
+def test_hours_and_days_are_parsed(
     hours: str | None, days: str | None, inside: list[str], outside: list[str]
 ) -> None:
     parsed = parse_entry_hours(hours, days, "UTC")
@@ -228,7 +228,7 @@ def test_hours_and_days_are_read_as_written(
         ),
     ],
 )
-def test_hours_that_cannot_be_used_are_refused_in_one_line(
+def test_invalid_hours_are_refused_in_one_line(
     given_rules: dict[str, Any], text: str
 ) -> None:
     with pytest.raises(UsageError) as caught:
@@ -243,7 +243,7 @@ def test_hours_that_cannot_be_used_are_refused_in_one_line(
     start=starts,
     gaps=st.lists(st.integers(1, 200_000), min_size=1, max_size=60),
 )
-def test_the_hours_of_a_column_are_those_of_each_moment(
+def test_hours_computed_for_a_column_equal_those_of_each_time(
     *, given_hours: dict[str, Any], start: int, gaps: list[int]
 ) -> None:
     rules = AccountConfig(**given_hours)
@@ -276,7 +276,7 @@ def made_of(result: SimulationResult) -> list[Made]:
     start=starts,
     seconds=lengths,
 )
-def test_with_trading_hours_every_fill_is_that_of_a_loop_over_the_bars(
+def test_with_trading_hours_every_fill_equals_that_of_a_loop_over_the_bars(
     *,
     seed: int,
     count: int,
@@ -308,7 +308,7 @@ def test_with_trading_hours_every_fill_is_that_of_a_loop_over_the_bars(
     start=starts,
     seconds=lengths,
 )
-def test_the_stepper_and_the_loop_over_events_make_the_fills_of_the_backtest(
+def test_with_trading_hours_stepper_and_event_loop_make_the_fills_of_the_backtest(
     *,
     seed: int,
     count: int,
@@ -333,7 +333,7 @@ def test_the_stepper_and_the_loop_over_events_make_the_fills_of_the_backtest(
     places=st.sampled_from([None, 1, 2]),
     start=starts,
 )
-def test_accounts_that_trade_often_make_the_fills_of_the_backtest(
+def test_with_trading_hours_accounts_with_many_trades_make_the_fills_of_the_backtest(
     *,
     seed: int,
     rules: AccountConfig,
@@ -365,7 +365,7 @@ def require_equal(series: list[SymbolSeries], rules: AccountConfig, places: int 
     seed=seeds, rules=busy_rules(), given_hours=draw_hours(), cut=st.integers(1, 59),
     start=starts,
 )  # fmt: skip
-def test_a_state_with_trading_hours_rebuilt_from_facts_goes_on_as_if_never_stopped(
+def test_a_state_with_trading_hours_rebuilt_from_stored_facts_goes_on_as_if_never_stopped(
     *, seed: int, rules: AccountConfig, given_hours: dict[str, Any], cut: int, start: int
 ) -> None:
     rules = replace(rules, **given_hours)

@@ -188,7 +188,7 @@ def test_any_rules_equal_a_decimal_recomputation(seed: int, count: int, rules: A
 
 @settings(max_examples=examples(40))
 @given(seeds, engine_rules(), st.sampled_from(["0.1", "0.05", "1", "50"]))
-def test_a_stated_step_coarser_than_a_month_of_candles_gives_way_in_that_month(
+def test_a_price_step_coarser_than_the_candles_of_a_month_is_replaced_in_that_month(
     seed: int, rules: AccountConfig, step: str
 ):
     prices, signal = with_months_of_tenths(cent_walk(seed, 2_000)), signals_of(seed, 2_000)
@@ -289,7 +289,7 @@ def test_symbols_that_share_an_account_equal_a_decimal_recomputation(
 @settings(max_examples=10)
 @given(seeds, engine_rules(), st.sampled_from(["0.1", "0.05", "1"]))
 @example(1, AccountConfig(cash=1_000.0), "1")
-def test_the_shared_cash_is_exact_where_months_have_a_finer_step(
+def test_the_shared_cash_is_exact_in_months_with_a_smaller_price_step(
     seed: int, rules: AccountConfig, step: str
 ):
     steps = replace(STEPS, price_step=Decimal(step))

@@ -72,7 +72,7 @@ TRAIL = ExitConfig(trailing_stop=0.05)
         ((94, 104, 90), 100, (94, TRAILING_STOP, False)),
     ],
 )
-def test_a_bar_that_moves_its_own_trailing_stop_is_taken_at_the_worst_price_it_allows(
+def test_a_bar_that_moves_its_own_trailing_stop_exits_at_the_worst_possible_price(
     bar: tuple[float, float, float],
     highest: float,
     expected: tuple[float, int, bool] | None,
@@ -143,7 +143,7 @@ def test_no_path_through_a_bar_ends_a_position_lower_than_the_bar_states(
     st.lists(st.integers(9_000, 13_000), max_size=4),
     st.lists(st.integers(9_000, 13_000), max_size=4),
 )
-def test_an_exit_that_is_final_in_a_forming_bar_is_that_of_the_closed_one(
+def test_a_final_exit_in_a_forming_bar_equals_that_of_the_closed_bar(
     exits: ExitConfig, first: int, seen: list[int], later: list[int]
 ):
     levels = compute_levels(exits, 100.0, 105.0, 3, 0.01)
@@ -169,7 +169,7 @@ def test_an_exit_that_is_final_in_a_forming_bar_is_that_of_the_closed_one(
         (ExitConfig(stop_loss=0.05, take_profit=0.02), (94.0, 103.0, 94.0), (94.0, STOP_LOSS)),
     ],
 )
-def test_a_forming_bar_ends_a_position_only_where_nothing_later_changes_that(
+def test_a_forming_bar_ends_a_position_only_if_no_later_price_can_change_that(
     exits: ExitConfig, bar: tuple[float, float, float], expected: tuple[float, int] | None
 ):
     final = find_final_exit(*bar, compute_levels(exits, 100.0, 100.0, 0, 0.01))
@@ -192,13 +192,13 @@ def test_a_price_that_equals_a_level_reaches_it(cents: int, part: str, step: flo
         assert float(high) >= levels.target
 
 
-def test_a_high_that_is_the_targets_price_step_reaches_it():
+def test_a_high_on_the_price_step_of_a_target_reaches_it():
     # 1,058 times 0.1 is 105.80000000000001 in floats.
     levels = compute_levels(ExitConfig(take_profit=0.05), 100.7, 100.7, 0, 0.1)
     assert find_exit_in_bar(100.7, 105.8, 100.0, levels) == (105.8, TARGET, False)
 
 
-def test_a_target_falls_with_time_and_is_a_price_of_the_market():
+def test_a_roi_target_falls_with_time_and_is_rounded_to_the_price_step():
     exits = ExitConfig(target_table={1: 0.05, 3: 0.013})
     targets = [compute_levels(exits, 100.0, 100.0, age, 0.5).target for age in range(5)]
     assert targets == [np.inf, 105.0, 105.0, 101.5, 101.5]
@@ -232,21 +232,21 @@ def test_a_sizing_spends_its_amount(given: dict[str, Any], market: OrderContext,
     assert spent(AccountConfig(fee_rate=0.0, **given), market) == pytest.approx(amount)
 
 
-def test_an_order_pays_for_its_share_of_the_volume_and_a_fixed_size_stays():
+def test_an_order_pays_impact_by_its_fraction_of_the_volume_and_a_fixed_size_is_unchanged():
     rules = AccountConfig(fee_rate=0.0, volume_impact=0.1, sizing="base_amount", base_amount=5.0)
     fill = simulate_buy(rules, 1_000.0, 10.0, OrderContext(volume=50.0))
     assert isinstance(fill, ModelFill)
     assert (fill.amount, fill.price) == (5.0, pytest.approx(10.1))
 
 
-def test_all_cash_is_spent_at_the_price_that_the_order_itself_makes():
+def test_all_cash_is_spent_at_the_price_after_the_orders_own_impact():
     fill = simulate_buy(AccountConfig(volume_impact=0.2), 1_000.0, 10.0, OrderContext(volume=500.0))
     assert isinstance(fill, ModelFill)
     assert fill.cash_change == pytest.approx(-1_000.0)
     assert fill.price == pytest.approx(10.0 * (1 + 0.2 * fill.amount / 500.0))
 
 
-def test_all_cash_is_spent_where_it_buys_more_than_the_candles_volume():
+def test_all_cash_is_spent_even_for_more_than_the_volume_of_the_candle():
     fill = simulate_buy(AccountConfig(volume_impact=0.2), 1_000.0, 10.0, OrderContext(volume=0.5))
     assert isinstance(fill, ModelFill)
     assert fill.cash_change == pytest.approx(-1_000.0)
@@ -266,11 +266,11 @@ def test_all_cash_is_spent_where_it_buys_more_than_the_candles_volume():
         ({"target_table": {0: -0.01}}, "target_table must begin above 0"),
     ],
 )
-def test_exits_that_cannot_be_used_are_refused(given: dict[str, Any], text: str):
+def test_invalid_exits_are_refused(given: dict[str, Any], text: str):
     with pytest.raises(UsageError, match=text):
         ExitConfig(**given)
 
 
-def test_a_risk_needs_a_stop():
+def test_a_risk_per_trade_needs_a_stop():
     with pytest.raises(UsageError, match="risk_per_trade needs a stop that limits the loss"):
         AccountConfig(sizing="risk_per_trade", risk_per_trade=0.01)

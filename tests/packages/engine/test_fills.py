@@ -56,7 +56,7 @@ def test_a_buy_with_all_cash_pays_its_fee_out_of_it():
     assert (fill.fee, fill.fee_in) == (pytest.approx(1.0), "quote")
 
 
-def test_a_fee_in_the_received_coin_is_kept_from_the_coins_bought():
+def test_a_fee_in_the_received_coin_is_deducted_from_the_coins_bought():
     fill = filled(simulate_buy(AccountConfig(fee_currency="base"), 1000.0, 10.0))
     assert (fill.amount, fill.fee, fill.fee_in) == (100.0, pytest.approx(0.1), "base")
     assert fill.base_change == pytest.approx(99.9)
@@ -69,7 +69,7 @@ def test_a_fixed_order_value_is_spent_fee_included():
     assert (fill.amount, fill.cash_change) == (pytest.approx(5.0), pytest.approx(-50.05))
 
 
-def test_slippage_and_price_step_both_work_against_the_trader():
+def test_slippage_and_price_rounding_are_both_against_the_trader():
     rules = AccountConfig(
         slippage_bps=10, trading_rules=TradingRules(Decimal(1), None, Decimal(0), Decimal(0))
     )
@@ -77,7 +77,7 @@ def test_slippage_and_price_step_both_work_against_the_trader():
     assert filled(simulate_sell(rules, 1.0, 1234.0)).price == 1232.0
 
 
-def test_an_open_that_is_a_price_of_the_market_is_filled_at_exactly_that():
+def test_an_open_on_the_price_step_is_filled_at_exactly_the_open():
     rules = AccountConfig(trading_rules=BTC)
     assert filled(simulate_buy(rules, 1e4, 61_240.07)).price == pytest.approx(61_240.07, rel=1e-15)
 
@@ -107,14 +107,14 @@ def test_an_open_that_is_a_price_of_the_market_is_filled_at_exactly_that():
         ),
     ],
 )
-def test_an_order_that_the_market_would_refuse_is_not_filled_and_states_why(
+def test_an_order_that_the_market_would_refuse_is_not_filled_and_has_the_reason(
     order: ModelFill | RefusedOrder, text: str
 ):
     assert isinstance(order, RefusedOrder)
     assert text in order.reason
 
 
-def test_an_order_of_exactly_the_least_value_is_taken_where_floats_miss_it():
+def test_an_order_of_exactly_the_minimum_value_is_accepted_despite_float_rounding():
     # What is left of many buys and sells of 1.25 coins: times 4 it is 4.99999999999999.
     fill = filled(simulate_sell(AccountConfig(trading_rules=BTC), 1.2499999999999978, 4.0))
     assert make_booked_fill(fill, AccountConfig(trading_rules=BTC)).amount == Decimal("1.25")
@@ -122,7 +122,7 @@ def test_an_order_of_exactly_the_least_value_is_taken_where_floats_miss_it():
     assert filled(simulate_sell(least, 0.1 * 3 * 10 - 2e-15, 1.0)).price == 1.0
 
 
-def test_coins_under_a_step_stay_as_dust_when_the_rest_is_sold():
+def test_coins_below_the_amount_step_stay_as_dust_when_the_rest_is_sold():
     fill = filled(simulate_sell(AccountConfig(trading_rules=BTC), 0.123456789, 60_000.0))
     assert fill.amount == pytest.approx(0.12345, rel=1e-15)
 
@@ -140,7 +140,7 @@ def test_no_order_spends_more_than_the_cash_or_sells_more_than_the_coins(
 
 
 @given(rules_of(), prices)
-def test_what_a_fill_moves_and_its_fee_add_up_at_its_price(rules: AccountConfig, price: float):
+def test_cash_coins_and_fee_of_a_fill_add_up_at_its_price(rules: AccountConfig, price: float):
     buy = simulate_buy(rules, rules.cash, price)
     assume(isinstance(buy, ModelFill))
     bought = filled(buy)
@@ -173,7 +173,7 @@ def test_buying_and_selling_at_one_price_never_makes_money(rules: AccountConfig,
 
 @settings(max_examples=examples(300))
 @given(rules_of(), st.lists(st.floats(0.95, 1.06), min_size=2, max_size=20))
-def test_booked_decimals_add_up_to_the_accounts_of_the_floats(
+def test_booked_decimals_add_up_to_the_cash_in_floats(
     rules: AccountConfig, moves: list[float]
 ):
     cash, base, price = rules.cash, 0.0, 1_000.0
@@ -232,7 +232,7 @@ def test_amounts_in_steps_equal_a_decimal_recomputation(cents: int, price_cents:
         ({"quote_amount": 5.0}, "quote_amount must be left out with sizing all_in"),
     ],
 )
-def test_rules_that_cannot_be_used_are_refused(given_rules: dict[str, Any], text: str):
+def test_invalid_rules_are_refused(given_rules: dict[str, Any], text: str):
     with pytest.raises(UsageError) as caught:
         AccountConfig(**given_rules)
     assert text in str(caught.value)

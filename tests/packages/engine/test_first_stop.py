@@ -23,7 +23,7 @@ from repeatable import examples
 
 
 @pytest.mark.parametrize("coin", ["quote", "base"])
-def test_a_risk_per_trade_is_what_the_first_stop_loses(coin: Literal["quote", "base"]):
+def test_a_risk_per_trade_is_the_loss_at_the_first_stop(coin: Literal["quote", "base"]):
     rules = AccountConfig(
         fee_rate=0.001, fee_currency=coin, slippage_bps=10, sizing="risk_per_trade",
         risk_per_trade=0.01, exits=ExitConfig(stop_loss=0.05),

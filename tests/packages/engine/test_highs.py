@@ -27,7 +27,7 @@ def curve(seed: int, count: int, drift: float) -> FloatArray:
 @example(1, 128, 0.02, 100.0)
 @example(1, 129, -0.02, 100.0)
 @example(1, 0, 0.0, 100.0)
-def test_highs_in_blocks_are_those_of_one_pass(
+def test_highs_computed_in_blocks_equal_those_of_one_pass(
     seed: int, count: int, drift: float, start: float
 ) -> None:
     equity = curve(seed, count, drift)
@@ -37,7 +37,7 @@ def test_highs_in_blocks_are_those_of_one_pass(
 
 
 @pytest.mark.parametrize("at", [0, 5, 130, 299])
-def test_what_is_no_number_stays_none_from_there_on(at: int) -> None:
+def test_after_a_nan_all_highs_are_nan(at: int) -> None:
     equity = curve(3, 300, 0.0)
     equity[at] = np.nan
     np.testing.assert_array_equal(
@@ -46,7 +46,7 @@ def test_what_is_no_number_stays_none_from_there_on(at: int) -> None:
 
 
 @given(seeds, st.integers(1, 700), drifts, starts.filter(bool))
-def test_the_deepest_fall_is_that_of_a_look_at_every_value(
+def test_the_maximum_drawdown_equals_that_of_a_plain_loop(
     seed: int, count: int, drift: float, start: float
 ) -> None:
     equity = curve(seed, count, drift)
@@ -68,7 +68,7 @@ def test_the_deepest_fall_is_that_of_a_look_at_every_value(
 
 
 @given(seeds, st.integers(1, 700), drifts, starts.filter(bool))
-def test_the_longest_fall_is_that_of_a_look_at_every_value(
+def test_the_longest_drawdown_equals_that_of_a_plain_loop(
     seed: int, count: int, drift: float, start: float
 ) -> None:
     equity = curve(seed, count, drift)

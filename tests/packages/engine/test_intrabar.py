@@ -93,12 +93,12 @@ def test_the_first_minute_that_reaches_a_level_fills_it_or_its_own_open_beyond_i
         ([QUIET, (1, 70, 71, 69)], "unlike"),
     ],
 )
-def test_minutes_that_decide_nothing_have_a_reason(rows: Sequence[Minute], undecided: str):
+def test_intrabar_minutes_that_decide_nothing_have_a_reason(rows: Sequence[Minute], undecided: str):
     inside = find_intrabar_exit(intrabar_of(rows), 0, BOTH, 80.0, 120.0)
     assert (inside.exit, inside.undecided, inside.goes_on) == (None, undecided, False)
 
 
-def test_a_minute_that_reaches_stop_and_target_is_taken_as_stopped_and_decides_nothing():
+def test_a_minute_that_reaches_stop_and_target_counts_as_stopped_and_decides_nothing():
     inside = find_intrabar_exit(intrabar_of([(0, 100, 111, 89)]), 0, BOTH, 80.0, 120.0)
     assert inside == ((90.0, STOP_LOSS, True), 0, "both")
 
@@ -134,7 +134,7 @@ def test_a_trailing_stop_follows_the_minutes_inside_a_bar(
 
 
 @pytest.mark.parametrize(("absent", "undecided"), [((60, 180), None), ((60, 120), "missing")])
-def test_a_minute_that_the_exchange_has_not_is_not_waited_for(
+def test_a_minute_that_the_exchange_does_not_have_is_skipped(
     absent: tuple[int, int], undecided: str | None
 ):
     intrabar = intrabar_of([QUIET, (3, 100, 111, 99)], (absent,))
@@ -194,7 +194,7 @@ def test_a_bar_that_opens_beyond_a_level_reads_no_minutes():
     assert (result.sells[0].before_slippage, result.fill_log.intrabar_exits) == (80.0, {})
 
 
-def test_ambiguous_bars_are_counted_by_what_minutes_decided():
+def test_ambiguous_bars_are_counted_by_the_decision_of_their_minutes():
     exits = ExitConfig(stop_loss=0.1, take_profit=0.1)
     counts = [
         (fill_log.ambiguous, fill_log.decided, fill_log.missing_intrabar)
@@ -342,7 +342,7 @@ def some(candles: Candles, is_kept: NDArray[np.bool_]) -> Candles:
     move=st.sampled_from([0.004, 0.02]),
     has_own=st.booleans(),
 )
-def test_every_fill_is_that_of_a_loop_over_the_finer_candles(
+def test_every_fill_equals_that_of_a_loop_over_the_intrabar_candles(
     *,
     seed: int,
     count: int,
@@ -388,7 +388,7 @@ def test_every_fill_is_that_of_a_loop_over_the_finer_candles(
     rules=engine_rules().filter(lambda rules: rules.exits.has_levels),
     at=st.floats(0, 1),
 )
-def test_finer_candles_give_the_same_for_a_range_in_two_parts_and_of_a_symbol_on_an_account(
+def test_intrabar_fills_are_equal_for_a_split_range_and_for_a_shared_account(
     seed: int, rules: AccountConfig, at: float
 ):
     fine = walk(seed, 400)

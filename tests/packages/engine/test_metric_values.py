@@ -154,7 +154,7 @@ def test_every_metric_follows_its_formula(seed: int, count: int, rules: AccountC
     }
 
 
-def test_the_numbers_of_a_small_run_are_those_worked_out_on_paper():
+def test_the_metrics_of_a_small_run_equal_those_computed_by_hand():
     # 100 -> 200 in one day, 200 -> 100 in two, from 1,000: 10 coins, sold for 2,000; then 10 more.
     open_ = np.array([100.0, 100.0, 200.0, 200.0, 150.0, 100.0])
     candles = Candles.from_columns(
@@ -172,7 +172,7 @@ def test_the_numbers_of_a_small_run_are_those_worked_out_on_paper():
     assert (metrics.cagr, metrics.calmar, metrics.exposure) == (0.0, 0.0, 0.5)
 
 
-def test_a_bar_that_finer_candles_decide_is_counted_as_decided():
+def test_a_bar_that_intrabar_candles_decide_is_counted_as_decided():
     def decided(first_low: float) -> tuple[int, int, float]:
         times = np.array([0, HOUR, 2 * HOUR], dtype=np.int64)
         flat = np.full(3, 100.0)
@@ -195,7 +195,7 @@ def test_a_bar_that_finer_candles_decide_is_counted_as_decided():
     assert decided(first_low=99.0) == (0, 1, pytest.approx(-0.1))
 
 
-def test_the_markets_change_of_several_symbols_is_their_mean():
+def test_the_market_change_of_several_symbols_is_their_mean():
     def series(symbol: str, last: float) -> SymbolSeries:
         price = np.array([100.0, last])
         times = np.arange(2, dtype=np.int64) * HOUR

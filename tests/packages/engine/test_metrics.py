@@ -29,7 +29,7 @@ def candles_of(close: list[float], seconds: int = DAY) -> Candles:
     return Candles.from_columns(timestamp, open_, high, low, prices, np.ones_like(prices))
 
 
-def test_no_trades_leave_every_undefined_number_none_and_none_is_nan():
+def test_without_trades_undefined_metrics_are_none_and_no_metric_is_nan():
     metrics = compute_metrics(
         simulate(candles_of([1.0] * 5), np.zeros(5, np.int8), AccountConfig())
     )
@@ -79,7 +79,7 @@ def test_fees_in_the_received_coin_are_counted_in_quote_currency():
     assert metrics.fees == pytest.approx(10 + 9.9)
 
 
-def test_buy_and_hold_is_bought_with_the_same_fee_and_slippage_at_the_second_open():
+def test_buy_and_hold_buys_at_the_second_open_with_the_same_fee_and_slippage():
     candles = candles_of([10, 11, 22])
     rules = AccountConfig(cash=1_000.0, fee_rate=0.01, slippage_bps=100)
     held = compute_metrics(simulate(candles, np.zeros(3, np.int8), rules)).buy_and_hold
@@ -95,7 +95,7 @@ def test_a_strategy_that_buys_first_and_never_sells_equals_buy_and_hold():
     assert metrics.max_drawdown == metrics.buy_and_hold.max_drawdown
 
 
-def test_a_fall_lasts_from_its_high_until_the_high_is_regained():
+def test_a_drawdown_lasts_from_its_high_until_the_high_is_reached_again():
     fall = find_max_drawdown(np.array([10.0, 12, 9, 6, 11, 12, 3, 11]), 10.0)
     assert (fall.ratio, fall.peak, fall.trough, fall.end) == (-0.75, 5, 6, 7)
     first = find_max_drawdown(np.array([10.0, 12, 9, 6, 11, 12, 8]), 10.0)
@@ -129,7 +129,7 @@ def test_weekly_candles_are_measured_by_the_week():
 
 
 @pytest.mark.parametrize(("months", "a_year"), [(1, 12), (3, 4)])
-def test_months_are_measured_by_the_month_though_february_is_short(months: int, a_year: int):
+def test_monthly_candles_are_measured_by_the_month_although_february_is_short(months: int, a_year: int):
     opens = np.arange("2023-01", "2025-01", months, dtype="datetime64[M]")
     timestamp = opens.astype("datetime64[s]").astype(np.int64)
     returns, periods = compute_period_returns(
@@ -147,12 +147,12 @@ def test_risk_figures_follow_their_formulas():
     assert compute_sortino(returns, 365) == pytest.approx(0.005 / downside * math.sqrt(365))
 
 
-def test_ratios_without_risk_or_loss_are_not_defined():
+def test_ratios_without_risk_or_loss_are_undefined():
     steady = np.full(5, 0.01)
     assert (compute_sharpe(steady, 365), compute_sortino(steady, 365)) == (None, None)
     assert compute_profit_factor(np.array([1.0, 2.0])) is None
 
 
 @pytest.mark.parametrize(("start", "end", "seconds"), [(1, 0, DAY), (1, 2, 0), (1, 1e300, 60)])
-def test_growth_that_no_year_can_state_is_not_defined(start: float, end: float, seconds: int):
+def test_an_annual_growth_that_overflows_is_undefined(start: float, end: float, seconds: int):
     assert compute_cagr(start, end, seconds) is None

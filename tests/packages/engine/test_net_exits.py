@@ -39,7 +39,7 @@ def exits_of(result: SimulationResult) -> list[tuple[int, str, float]]:
 
 
 @pytest.mark.parametrize("offset", [-0.1, -0.02, 0.003, 0.01, 0.02, 0.05])
-def test_a_price_at_an_offset_to_the_last_digit_is_not_above_the_offset(offset: float):
+def test_a_price_exactly_at_an_offset_is_not_above_the_offset(offset: float):
     exits = ExitConfig(exit_profit_offset=offset, trailing_stop=0.1)
     trailing = ExitConfig(trailing_offset=max(offset, 0.0), trailing_stop=0.1)
     for cents in range(1_000, 20_000, 100):
@@ -49,7 +49,7 @@ def test_a_price_at_an_offset_to_the_last_digit_is_not_above_the_offset(offset: 
         assert compute_levels(trailing, price, highest, 1, 0.0).stop < 0
 
 
-def test_a_net_target_leaves_this_part_of_the_cost_after_both_fees():
+def test_a_net_target_earns_its_share_of_the_cost_after_both_fees():
     exits = ExitConfig(take_profit=0.1, net_targets=True)
     bars = [(100.0, 100.0, 100.0, 100.0)] * 2 + [(100.0, 120.0, 100.0, 110.0)]
     rules = account_of(exits, fee_rate=0.01, maker_fee_rate=0.005)
@@ -65,7 +65,7 @@ def test_a_net_target_counts_a_fee_that_was_paid_in_coins():
     assert run_of(bars, [1, 0, 0], rules).cash == pytest.approx(1_100.0)
 
 
-def test_a_sell_counts_only_where_its_candle_closes_above_the_offset_after_fees():
+def test_a_sell_counts_only_if_its_candle_closes_above_the_offset_after_fees():
     exits = ExitConfig(exit_profit_offset=0.02)
     bound = 100 * 1.02 * 1.001 / 0.999
     bars: list[Bar] = [
@@ -78,7 +78,7 @@ def test_a_sell_counts_only_where_its_candle_closes_above_the_offset_after_fees(
     assert exits_of(result) == [(3, "signal", 98.0)]
 
 
-def test_a_sell_in_loss_is_no_sell_and_its_position_keeps_its_stop():
+def test_a_sell_at_a_loss_is_ignored_and_the_position_keeps_its_stop():
     exits = ExitConfig(stop_loss=0.1, exit_profit_offset=0.0)
     bars: list[Bar] = [(100.0, 100.0, 100.0, 100.0), (100.0, 100.0, 95.0, 95.0)]
     bars += [(95.0, 95.0, 94.0, 94.0), (94.0, 94.0, 85.0, 85.0)]
@@ -94,7 +94,7 @@ def test_the_trailing_stop_begins_at_its_offset():
     assert found == [(4, "trailing_stop", 108.9)]
 
 
-def test_up_to_the_offset_another_distance_trails():
+def test_below_the_offset_the_trailing_stop_has_another_distance():
     exits = ExitConfig(trailing_stop=0.01, trailing_offset=0.05, trailing_stop_before_offset=0.1)
     bars: list[Bar] = [(100.0, 100.0, 100.0, 100.0), (100.0, 104.0, 100.0, 104.0)]
     bars += [(104.0, 104.0, 93.7, 94.0), (94.0, 94.0, 90.0, 90.0)]
@@ -102,7 +102,7 @@ def test_up_to_the_offset_another_distance_trails():
     assert found == [(3, "trailing_stop", 93.6)]
 
 
-def test_the_stop_is_at_break_even_once_the_profit_was_above_the_offset():
+def test_the_stop_moves_to_break_even_once_the_profit_was_above_the_offset():
     exits = ExitConfig(stop_loss=0.1, break_even=0.02)
     even = 100 * 1.001 / 0.999
     bars: list[Bar] = [(100.0, 100.0, 100.0, 100.0), (100.0, 102.2, 99.0, 102.0)]
@@ -114,14 +114,14 @@ def test_the_stop_is_at_break_even_once_the_profit_was_above_the_offset():
     assert exits_of(run_of([*bars[:2], bars[3]], [1, 0, 0], account_of(exits))) == []
 
 
-def test_a_break_even_stop_brings_back_what_the_entry_cost():
+def test_a_break_even_stop_returns_the_cost_of_the_entry():
     bars: list[Bar] = [(100.0, 100.0, 100.0, 100.0)] * 2 + [(100.0, 110.0, 100.0, 110.0)]
     bars += [(110.0, 110.0, 50.0, 50.0)]
     rules = account_of(ExitConfig(break_even=0.05), fee_rate=0.01)
     assert run_of(bars, [1, 0, 0, 0], rules).cash == pytest.approx(1_000.0)
 
 
-def test_a_low_between_the_stop_before_and_at_break_even_is_left_at_break_even():
+def test_a_low_between_the_old_stop_and_break_even_exits_at_break_even():
     exits = ExitConfig(stop_loss=0.1, break_even=0.02)
     bars: list[Bar] = [(100.0, 100.0, 100.0, 100.0), (100.0, 103.0, 95.0, 96.0)]
     result = run_of(bars, [1, 0], account_of(exits, fee_rate=0.0))
@@ -197,7 +197,7 @@ def test_no_path_through_a_bar_sells_lower_than_the_exit(
         ),
     ],
 )
-def test_an_offset_without_what_it_belongs_to_is_refused(given_exits: dict[str, Any], setting: str):
+def test_an_offset_without_its_exit_is_refused(given_exits: dict[str, Any], setting: str):
     with pytest.raises(UsageError, match="needs") as raised:
         ExitConfig(**given_exits)
     assert raised.value.settings == (setting,)

@@ -63,7 +63,7 @@ def test_one_symbol_alone_equals_the_single_run(seed: int, count: int, rules: Ac
 
 @settings(max_examples=examples(100))
 @given(seeds, st.integers(30, 200), engine_rules(), st.integers(1, 3))
-def test_no_more_positions_than_places_and_money_adds_up(
+def test_there_are_never_more_positions_than_slots_and_money_adds_up(
     seed: int, count: int, rules: AccountConfig, places: int
 ):
     lengths = (count, count, max(2, count // 2))
@@ -94,14 +94,14 @@ def test_no_more_positions_than_places_and_money_adds_up(
     assert result.equity == pytest.approx(cash + worth, rel=1e-9, abs=1e-9)
 
 
-def test_at_one_moment_an_exit_makes_place_for_an_entry():
+def test_an_exit_frees_a_slot_for_an_entry_at_the_same_open():
     first = series_of("A/Q", [10, 10, 10, 10], [1, 0, -1, 0])
     second = series_of("B/Q", [5, 5, 5, 5], [0, 0, 1, 0])
     result = simulate_portfolio([second, first], FREE, 1)
     assert traded(result) == [("A/Q", 1, 3), ("B/Q", 3, None)]
 
 
-def test_two_entries_at_one_moment_come_in_the_order_of_the_symbols():
+def test_entries_at_the_same_open_are_in_the_order_of_the_symbols():
     first = series_of("A/Q", [10, 10, 10], [1, 0, 0])
     second = series_of("B/Q", [5, 5, 5], [1, 0, 0])
     result = simulate_portfolio([second, first], FREE, 1)
@@ -109,7 +109,7 @@ def test_two_entries_at_one_moment_come_in_the_order_of_the_symbols():
     assert result.skipped_entries == 1
 
 
-def test_the_money_of_a_stop_inside_a_candle_is_not_there_at_its_open():
+def test_the_money_of_a_stop_inside_a_candle_is_not_available_at_its_open():
     rules = replace(FREE, exits=ExitConfig(stop_loss=0.1))
     stopped = series_of("A/Q", [10, 10, 10, 10], [1, 0, 0, 0], [10, 10, 8, 10])
     other = series_of("B/Q", [5, 5, 5, 5], [0, 1, 0, 0])
@@ -118,7 +118,7 @@ def test_the_money_of_a_stop_inside_a_candle_is_not_there_at_its_open():
     assert [bar for bar, _ in result.parts[1].refused] == [2]
 
 
-def test_a_stop_at_a_gap_makes_place_at_that_open():
+def test_a_stop_filled_at_an_open_frees_a_slot_at_that_open():
     rules = replace(FREE, exits=ExitConfig(stop_loss=0.1))
     stopped = series_of("A/Q", [10, 10, 8, 8], [1, 0, 0, 0], [10, 10, 8, 8])
     stopped.candles.close[1] = stopped.candles.low[1] = 10
@@ -130,7 +130,7 @@ def test_a_stop_at_a_gap_makes_place_at_that_open():
 @pytest.mark.parametrize(
     ("price", "later"), [(351.5234, 337.2462), (430.1463, 116.0957), (478.5586, 2.8645)]
 )
-def test_what_rounding_leaves_of_all_the_cash_buys_nothing(price: float, later: float):
+def test_cash_left_by_rounding_buys_nothing(price: float, later: float):
     rules = AccountConfig(cash=1_000.0, volume_impact=0.1)
     first = series_of("A/Q", [price] * 4 + [later] * 4, [1, 0, -1, 1, 0, 0, 0, 0])
     second = series_of("B/Q", [5] * 8, [0, 0, 0, 0, 1, 0, 0, 0])
@@ -143,7 +143,7 @@ def test_what_rounding_leaves_of_all_the_cash_buys_nothing(price: float, later: 
     assert result.cash == 0
 
 
-def test_the_next_symbol_spends_all_that_an_order_in_steps_left_of_a_large_account():
+def test_the_next_symbol_spends_the_cash_that_rounding_left_of_a_large_account():
     steps = TradingRules(Decimal("0.01"), Decimal("0.001"), Decimal(0), Decimal(0))
     rules = AccountConfig(cash=1e6, fee_rate=0.001)
     first = replace(series_of("A/Q", [99.9] * 4, [1, 0, 0, 0]), trading_rules=steps)
@@ -155,7 +155,7 @@ def test_the_next_symbol_spends_all_that_an_order_in_steps_left_of_a_large_accou
     assert result.cash == 0
 
 
-def test_a_share_of_the_worth_counts_positions_at_their_last_close():
+def test_an_equity_share_values_positions_at_their_last_close():
     rules = replace(FREE, sizing="equity_share", equity_share=0.5)
     first = series_of("A/Q", [10, 10, 20, 20], [1, 0, 0, 0])
     second = series_of("B/Q", [5, 5, 5, 5], [0, 1, 0, 0])

@@ -78,7 +78,7 @@ def require_equal(series: Sequence[SymbolSeries], rules: AccountConfig, places: 
     symbols=5,
     places=None,
 )
-def test_rules_that_are_traded_in_columns_equal_the_plain_loop(
+def test_rules_of_the_vectorized_account_equal_the_plain_loop(
     *, seed: int, count: int, rules: AccountConfig, symbols: int, places: int | None
 ):
     series = series_of(seed, count, rules, symbols=symbols, has_detail=False, is_mixed=False)
@@ -113,7 +113,7 @@ def fills_in_columns(result: PortfolioResult) -> tuple[int, int]:
     return count - sum(part.fill_log.added for part in result.parts), count
 
 
-def test_symbols_that_never_touch_each_other_are_traded_in_columns():
+def test_symbols_that_never_affect_each_other_use_the_vectorized_account():
     rules = AccountConfig(
         cash=1e6,
         sizing="quote_amount",
@@ -126,7 +126,7 @@ def test_symbols_that_never_touch_each_other_are_traded_in_columns():
 
 
 @pytest.mark.parametrize(("cash", "places"), [(200.0, None), (1e6, 2)])
-def test_only_from_the_first_moment_that_binds_on_is_traded_event_by_event(
+def test_event_by_event_trading_begins_at_the_first_shared_limit(
     cash: float, places: int | None
 ):
     rules = AccountConfig(cash=cash, sizing="quote_amount", quote_amount=90.0)

@@ -43,18 +43,18 @@ def traded(prices: list[float], signal: list[int], rules: AccountConfig) -> Simu
     return simulate(flat(prices), np.array(signal, dtype=np.int8), rules)
 
 
-def test_orders_fill_at_opens_with_more_digits_than_the_stated_step():
+def test_orders_fill_at_opens_with_more_digits_than_the_stated_price_step():
     result = traded([1.61, 1.6094, 1.7511, 1.7511], [1, 0, -1, 0], FREE)
     assert [fill.price for fill in result.fills] == [1.6094, 1.7511]
 
 
-def test_a_price_far_under_the_stated_step_is_not_sold_at_zero():
+def test_a_sell_far_below_the_stated_price_step_is_not_at_zero():
     result = traded([3.1e-7, 3.1e-7, 3.3e-7, 3.3e-7], [1, 0, -1, 0], FREE)
     assert [fill.price for fill in result.fills] == [3.1e-7, 3.3e-7]
 
 
 @pytest.mark.parametrize("slippage", [0.0, 5.0, 9_000.0])
-def test_slippage_takes_no_sell_under_one_price_step(slippage: float):
+def test_slippage_leaves_a_sell_at_one_price_step_at_least(slippage: float):
     satoshi = TradingRules(Decimal("1E-8"), None, Decimal(0), Decimal(0))
     rules = AccountConfig(trading_rules=satoshi, slippage_bps=slippage)
     fill = simulate_sell(rules, 1_000.0, 1e-8)
@@ -63,18 +63,18 @@ def test_slippage_takes_no_sell_under_one_price_step(slippage: float):
     assert make_booked_fill(fill, rules).price == Decimal("1E-8")
 
 
-def test_a_sell_below_the_only_step_that_is_known_is_not_at_zero():
+def test_a_sell_below_the_only_known_price_step_is_not_at_zero():
     fill = simulate_sell(AccountConfig(trading_rules=TODAY), 1e9, 3.1e-7)
     assert not isinstance(fill, RefusedOrder)
     assert 0 < fill.price <= 3.1e-7
 
 
-def test_slippage_is_rounded_to_the_step_that_the_month_shows():
+def test_slippage_is_rounded_to_the_price_step_of_the_month():
     fills = traded([1.6094] * 4, [1, 0, -1, 0], replace(FREE, slippage_bps=10)).fills
     assert [fill.price for fill in fills] == [1.6111, 1.6077]
 
 
-def test_buying_and_holding_pays_the_open_of_a_month_with_a_finer_step():
+def test_buy_and_hold_pays_the_open_in_a_month_with_a_smaller_price_step():
     candles = flat([1.6094, 1.6094, 3.2188])
     equity = compute_buy_and_hold_equity(candles, FREE)
     assert equity is not None

@@ -54,7 +54,7 @@ def entries(signals: str, rules: AccountConfig, *stops: int) -> list[int]:
         ("bbbbbb..", 2, [1], [1, 5]),  # the run that has entered outlasts the cooldown
     ],
 )
-def test_after_a_stop_a_run_of_buys_enters_once_or_again(
+def test_after_a_stop_a_run_of_buys_enters_once_or_again_by_the_setting(
     signals: str, cooldown: int, new_signal: list[int], while_signal: list[int]
 ):
     for reentry, expected in (("new_signal", new_signal), ("while_signal", while_signal)):
@@ -73,7 +73,7 @@ def test_a_run_enters_again_at_each_stop_with_while_signal():
     assert entries("bbbbbbbb", STOP, 2, 4, 6) == [1]
 
 
-def test_a_word_that_is_no_reentry_is_refused_with_the_nearest():
+def test_an_unknown_reentry_is_refused_with_the_nearest_value():
     with pytest.raises(UsageError, match="reentry must be one of new_signal, while_signal, found"):
         AccountConfig(reentry="new_signals")  # pyright: ignore[reportArgumentType]
 
@@ -92,7 +92,7 @@ def bought(result: PortfolioResult) -> list[tuple[str, int]]:
     return [(trade.symbol, trade.entry_index) for trade in result.trades]
 
 
-def test_a_run_that_found_all_slots_full_enters_when_an_exit_at_the_open_frees_one():
+def test_a_run_of_buys_that_found_all_slots_full_enters_when_an_exit_at_the_open_frees_one():
     result = together(FREE, ("b..s....", ()), (".bbbbb..", ()))
     assert bought(result) == [("0/Q", 1), ("1/Q", 4)]
     assert result.skipped_entries == 0
@@ -103,13 +103,13 @@ def test_an_exit_inside_a_candle_frees_its_slot_at_the_next_open():
     assert bought(result) == [("0/Q", 1), ("1/Q", 5)]
 
 
-def test_a_free_slot_goes_to_the_first_symbol_of_those_that_wait_for_it():
+def test_a_free_slot_goes_to_the_first_waiting_symbol():
     result = together(FREE, (".bbbb...", ()), ("b..s....", ()), (".bbbbb..", ()))
     assert bought(result) == [("1/Q", 1), ("0/Q", 4)]
     assert result.skipped_entries == 1
 
 
-def test_runs_that_end_while_all_slots_are_full_are_counted_each_once():
+def test_each_run_of_buys_that_ends_while_all_slots_are_full_is_counted_once():
     result = together(FREE, ("b.......", ()), (".bb.b.bb", ()))
     assert bought(result) == [("0/Q", 1)]
     assert result.skipped_entries == 3

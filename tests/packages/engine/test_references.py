@@ -66,14 +66,14 @@ CLAIMS = {
 }
 
 
-def test_the_file_of_recorded_runs_claims_nothing_that_no_test_looks_at(shared: Path):
+def test_every_entry_in_the_file_of_recorded_runs_is_tested(shared: Path):
     runs = reference(shared, "backtests_long_only.json")["runs"]
     assert [run["name"] for run in runs] == RUNS
     # Whether another program made the same trades is not a number that could come out of ours.
     assert {key for run in runs for key in run} - CLAIMS == {"same_trades_in_backtesting_py"}
 
 
-def test_the_numbers_that_are_stated_of_the_recorded_run_come_out(
+def test_the_stated_numbers_of_the_recorded_run_are_reproduced(
     run: tuple[Mapping[str, Any], SimulationResult],
 ):
     expected, result = run
@@ -85,7 +85,7 @@ def test_the_numbers_that_are_stated_of_the_recorded_run_come_out(
     assert result.rules.trading_rules == NO_TRADING_RULES
 
 
-def test_every_trade_of_the_recorded_run_comes_out(run: tuple[Mapping[str, Any], SimulationResult]):
+def test_every_trade_of_the_recorded_run_is_reproduced(run: tuple[Mapping[str, Any], SimulationResult]):
     expected, result = run
     assert len(result.candles) == expected["rows"]
     closed = [trade for trade in result.trades if not trade.open_at_end]
@@ -98,13 +98,13 @@ def test_every_trade_of_the_recorded_run_comes_out(run: tuple[Mapping[str, Any],
     assert ratios == pytest.approx([trade[4] for trade in expected["trades"]], abs=2e-12)
 
 
-def test_the_recorded_run_ends_with_the_same_money(run: tuple[Mapping[str, Any], SimulationResult]):
+def test_the_final_equity_of_the_recorded_run_is_reproduced(run: tuple[Mapping[str, Any], SimulationResult]):
     expected, result = run
     assert result.final_equity == pytest.approx(expected["final_equity"], rel=1e-12)
     assert round(result.final_equity, 2) == round(expected["final_equity"], 2)
 
 
-def test_metrics_of_the_recorded_run_come_out(run: tuple[Mapping[str, Any], SimulationResult]):
+def test_the_metrics_of_the_recorded_run_are_reproduced(run: tuple[Mapping[str, Any], SimulationResult]):
     expected, result = run
     metrics = compute_metrics(result)
     assert (metrics.trades, metrics.wins) == (expected["closed_trades"], expected["wins"])
@@ -115,7 +115,7 @@ def test_metrics_of_the_recorded_run_come_out(run: tuple[Mapping[str, Any], Simu
     assert metrics.market_change * 100 == pytest.approx(expected["buy_hold_pct"])
 
 
-def test_the_position_open_at_the_end_is_the_recorded_one(
+def test_the_open_position_of_the_recorded_run_is_reproduced(
     run: tuple[Mapping[str, Any], SimulationResult],
 ):
     expected, result = run
@@ -127,7 +127,7 @@ def test_the_position_open_at_the_end_is_the_recorded_one(
     assert left == ([expected["open_at_end"]] if expected["open_at_end"] else [])
 
 
-def test_the_file_of_small_cases_claims_nothing_that_no_test_looks_at(shared: Path):
+def test_every_entry_in_the_file_of_small_cases_is_tested(shared: Path):
     cases = reference(shared, "pnl_and_metrics_small.json")
     assert set(cases) == {"source", "trade_pnl", "cagr", "max_drawdown", "expectancy"}
     claims = {key for row in cases["trade_pnl"]["rows"] for key in row}
@@ -135,7 +135,7 @@ def test_the_file_of_small_cases_claims_nothing_that_no_test_looks_at(shared: Pa
     assert (len(cases["trade_pnl"]["rows"]), len(cases["cagr"]["rows"])) == (8, 6)
 
 
-def test_published_trade_profits_come_out(shared: Path):
+def test_published_trade_profits_are_reproduced(shared: Path):
     for row in reference(shared, "pnl_and_metrics_small.json")["trade_pnl"]["rows"]:
         paid = 60.0 * (1 + row["fee"])
         rules = AccountConfig(cash=paid, fee_rate=row["fee"])
@@ -151,14 +151,14 @@ def test_published_trade_profits_come_out(shared: Path):
             assert ours[name] == pytest.approx(row[name], abs=1e-8), (name, row)
 
 
-def test_published_growth_rates_come_out(shared: Path):
+def test_published_growth_rates_are_reproduced(shared: Path):
     for start, end, days, expected in reference(shared, "pnl_and_metrics_small.json")["cagr"][
         "rows"
     ]:
         assert compute_cagr(start, end, days * DAY_SECONDS) == pytest.approx(expected, abs=5e-5)
 
 
-def test_the_published_largest_fall_by_part_is_not_the_largest_by_amount(shared: Path):
+def test_the_published_largest_relative_drawdown_is_not_the_largest_by_amount(shared: Path):
     case = reference(shared, "pnl_and_metrics_small.json")["max_drawdown"]
     equity = case["starting_balance"] + np.cumsum(case["profits"])
     fall = find_max_drawdown(equity, case["starting_balance"])
@@ -171,7 +171,7 @@ def test_the_published_largest_fall_by_part_is_not_the_largest_by_amount(shared:
     assert by_part == pytest.approx(case["max_abs_relative"], abs=1e-6)
 
 
-def test_published_expectancy_comes_out(shared: Path):
+def test_published_expectancy_is_reproduced(shared: Path):
     case = reference(shared, "pnl_and_metrics_small.json")["expectancy"]
     profits = np.array(case["profits"], dtype=np.float64)
     assert float(profits.mean()) == case["expectancy"]

@@ -21,7 +21,7 @@ def test_the_rate_of_a_period_compounds_to_the_rate_of_a_year(rate: float, perio
     assert (1 + compute_period_rate(rate, periods)) ** periods == pytest.approx(1 + rate)
 
 
-def test_no_rate_is_exactly_nothing():
+def test_without_a_rate_the_deduction_is_exactly_zero():
     assert compute_period_rate(0.0, 365.0) == 0.0
     assert compute_sharpe(DAILY, 365.0, 0.0) == compute_sharpe(DAILY, 365.0)
     assert compute_sortino(DAILY, 365.0, 0.0) == compute_sortino(DAILY, 365.0)
@@ -39,7 +39,7 @@ def test_the_ratios_measure_the_returns_above_the_rate_of_a_day(rate: float):
     assert compute_sortino(DAILY, 365.0, rate) == pytest.approx(mean / down * root)
 
 
-def test_the_ratio_of_a_constant_return_is_not_defined_with_a_rate_either():
+def test_the_ratio_of_a_constant_return_is_undefined_with_a_rate():
     steady = np.full(5, 0.01)
     assert compute_sharpe(steady, 365.0, 0.04) is None
     at_the_rate = np.full(5, compute_period_rate(0.04, 365.0))

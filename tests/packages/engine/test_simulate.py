@@ -64,7 +64,7 @@ def test_a_signal_is_filled_at_the_open_of_the_next_bar():
     assert (trade.profit, trade.profit_ratio, trade.bars_held) == (1_000, 1.0, 2)
 
 
-def test_buy_while_long_and_sell_while_flat_do_nothing():
+def test_a_buy_while_long_and_a_sell_while_flat_fill_nothing():
     assert where(run_of([1] * 8, [-1, 1, 1, 0, 1, -1, -1, 0])) == [(2, 6)]
 
 
@@ -142,7 +142,7 @@ def test_cash_plus_position_value_equals_equity_on_every_bar(
 
 
 @given(runs())
-def test_trades_are_those_of_a_bar_by_bar_account(of: tuple[Candles, list[int], AccountConfig]):
+def test_trades_equal_those_of_a_bar_by_bar_account(of: tuple[Candles, list[int], AccountConfig]):
     candles, signal, rules = of
     result = simulate(candles, np.array(signal, dtype=np.int8), rules)
     refused = {index for index, _ in result.refused}

@@ -95,7 +95,7 @@ def test_an_entry_that_finds_all_slots_taken_after_a_refused_exit_is_dropped() -
     assert account.open(3, "A") == []
 
 
-def test_an_entry_whose_exits_are_in_flight_until_its_candle_closes_is_dropped() -> None:
+def test_an_entry_is_dropped_if_exits_are_in_flight_until_its_candle_closes() -> None:
     account = both_due(slots=1)
     account.open(2, "A", "B")
     account.close(2, HOLD, "A")
@@ -117,7 +117,7 @@ def test_a_slot_that_is_freed_inside_a_candle_is_free_from_the_next_open_on() ->
     assert account.open(3, "B") == [Enter("B", 180, 100.0)]
 
 
-def test_entries_that_are_held_back_have_their_turn_with_a_later_event() -> None:
+def test_entries_that_were_held_back_are_returned_with_a_later_event() -> None:
     account = Stepping(AccountConfig(), "AB", 1)
     account.close(0, BUY, "B")
     opened = CandlesOpened((OpenedCandle("B", 60, 100.0),))
@@ -126,7 +126,7 @@ def test_entries_that_are_held_back_have_their_turn_with_a_later_event() -> None
     assert account.on(CandlesOpened(())) == [Enter("B", 60, 100.0)]
 
 
-def test_an_exit_that_stays_in_flight_holds_up_entries_only_until_they_may_not_wait() -> None:
+def test_an_exit_in_flight_delays_entries_only_up_to_the_maximum_wait() -> None:
     account = both_due(slots=None)
     account.open(2, "A", "B")
     account.state, intents = step(
@@ -135,7 +135,7 @@ def test_an_exit_that_stays_in_flight_holds_up_entries_only_until_they_may_not_w
     assert intents == [Enter("A", 120, 100.0)]
 
 
-def test_an_entry_that_is_refused_gives_its_slot_to_the_next_symbol() -> None:
+def test_a_refused_entry_frees_its_slot_for_the_next_symbol() -> None:
     account = Stepping(AccountConfig(), "AB", 1)
     for symbol in "AB":
         account.close(0, BUY, symbol)
@@ -152,19 +152,19 @@ def entry_in_flight(signal: int) -> Stepping:
     return account
 
 
-def test_a_sell_while_the_entry_is_in_flight_is_due_once_it_is_filled() -> None:
+def test_a_sell_while_the_entry_is_in_flight_is_due_once_the_entry_is_filled() -> None:
     account = entry_in_flight(SELL)
     account.on(EntryFilled("A", 100.0))
     assert account.open(2) == [Exit("A", 120, "signal", 100.0, is_ambiguous=False)]
 
 
-def test_a_sell_while_the_entry_is_in_flight_is_void_once_it_is_refused() -> None:
+def test_a_sell_while_the_entry_is_in_flight_ends_once_the_entry_is_refused() -> None:
     account = entry_in_flight(SELL)
     account.on(EntryRefused("A"))
     assert account.open(2) == []
 
 
-def test_a_buy_while_the_entry_is_in_flight_is_due_once_it_is_refused() -> None:
+def test_a_buy_while_the_entry_is_in_flight_is_due_once_the_entry_is_refused() -> None:
     account = entry_in_flight(BUY)
     account.on(EntryRefused("A"))
     assert account.open(2) == [Enter("A", 120, 100.0)]
@@ -182,19 +182,19 @@ def stop_in_flight(account: AccountConfig) -> Stepping:
     return stepping
 
 
-def test_a_buy_while_the_exit_is_in_flight_is_due_once_it_is_filled() -> None:
+def test_a_buy_while_the_exit_is_in_flight_is_due_once_the_exit_is_filled() -> None:
     account = stop_in_flight(AccountConfig(exits=EXITS))
     account.on(ExitFilled("A"))
     assert account.open(3) == [Enter("A", 180, 100.0)]
 
 
-def test_a_buy_while_the_exit_is_in_flight_is_void_once_it_is_refused() -> None:
+def test_a_buy_while_the_exit_is_in_flight_ends_once_the_exit_is_refused() -> None:
     account = stop_in_flight(AccountConfig(exits=EXITS))
     account.on(ExitRefused("A"))
     assert account.open(3) == []
 
 
-def test_a_buy_while_the_exit_is_in_flight_is_kept_back_by_the_cooldown() -> None:
+def test_a_buy_while_the_exit_is_in_flight_is_delayed_by_the_cooldown() -> None:
     account = stop_in_flight(AccountConfig(exits=EXITS, cooldown_bars=1))
     account.on(ExitFilled("A"))
     assert account.open(3) == []
@@ -271,7 +271,7 @@ def test_a_sell_that_comes_after_the_next_close_is_due_at_the_open_after_it() ->
     assert account.open(3) == [Exit("A", 180, "signal", 100.0, is_ambiguous=False)]
 
 
-def test_a_signal_that_a_later_one_has_passed_over_is_refused() -> None:
+def test_a_signal_older_than_a_later_one_is_refused() -> None:
     account = Stepping(AccountConfig())
     account.on(CandleClosed("A", FLAT))
     account.close(1, BUY)
@@ -294,7 +294,7 @@ def test_a_buy_that_comes_after_the_next_close_enters_nothing() -> None:
     assert account.open(2) == []
 
 
-def test_a_late_buy_does_not_enter_in_the_candle_in_which_a_position_was_left() -> None:
+def test_a_late_buy_does_not_enter_in_the_candle_of_an_exit() -> None:
     account = late(AccountConfig(exits=EXITS))
     assert len(account.forms(2, high=101, low=90, close=90)) == 1
     account.on(ExitFilled("A"))
@@ -309,7 +309,7 @@ def test_an_exit_that_falls_due_in_a_candle_sells_at_its_next_price() -> None:
     assert sold == [Exit("A", 60, "signal", 102.0, is_ambiguous=False)]
 
 
-def test_an_exit_that_is_due_outlives_candles_without_a_trade() -> None:
+def test_a_due_exit_waits_through_candles_without_a_trade() -> None:
     account = Stepping(AccountConfig())
     account.buy()
     account.close(1, SELL)
@@ -318,7 +318,7 @@ def test_an_exit_that_is_due_outlives_candles_without_a_trade() -> None:
     assert account.open(5, price=80.0) == [Exit("A", 300, "signal", 80.0, is_ambiguous=False)]
 
 
-def test_a_buy_that_may_not_enter_leaves_its_run_usable() -> None:
+def test_a_buy_that_may_not_enter_does_not_use_up_its_run() -> None:
     account = Stepping(AccountConfig())
     account.on(CandleClosed("A", Candle(0, 100, 100, 100, 100, 1)))
     account.on(StrategySignal("A", 0, BUY, can_enter=False))
@@ -382,7 +382,7 @@ def test_a_position_that_a_person_sells_is_not_sold_twice() -> None:
         ExitSent("A"),
     ],
 )
-def test_an_event_that_does_not_fit_to_the_open_candle_is_refused(event: Event) -> None:
+def test_an_event_that_does_not_match_the_open_candle_is_refused(event: Event) -> None:
     account = Stepping(AccountConfig())
     account.close(0, HOLD)
     account.open(1)

@@ -100,7 +100,7 @@ def test_orders_that_are_often_refused_are_those_of_the_backtest(
     cut=st.integers(1, 59),
     is_short=st.booleans(),
 )
-def test_a_state_rebuilt_from_facts_goes_on_as_if_never_stopped(
+def test_a_state_rebuilt_from_stored_facts_goes_on_as_if_never_stopped(
     *, seed: int, rules: AccountConfig, symbols: int, cut: int, is_short: bool
 ) -> None:
     series = busy_series(seed, 60, rules, symbols)

@@ -124,7 +124,7 @@ def test_a_position_without_a_price_at_its_entry_gets_one_from_a_later_candle():
 
 
 @pytest.mark.parametrize(("stop_loss", "price"), [(0.02, 98.0), (0.1, 95.0)])
-def test_of_the_stops_of_account_and_strategy_the_higher_one_counts(stop_loss: float, price: float):
+def test_the_higher_stop_of_account_and_strategy_is_used(stop_loss: float, price: float):
     bars: list[Bar] = [FLAT, (100.0, 100.0, 90.0, 90.0)]
     exits = ExitConfig(stop_loss=stop_loss)
     found = exits_of(run_of(bars, [1, 0], columns(stop=[95.0, NONE]), exits))
@@ -132,7 +132,7 @@ def test_of_the_stops_of_account_and_strategy_the_higher_one_counts(stop_loss: f
 
 
 @pytest.mark.parametrize(("take_profit", "price"), [(0.02, 102.0), (0.1, 105.0)])
-def test_of_the_targets_of_account_and_strategy_the_lower_one_counts(
+def test_the_lower_target_of_account_and_strategy_is_used(
     take_profit: float, price: float
 ):
     bars: list[Bar] = [FLAT, (100.0, 120.0, 100.0, 120.0)]
@@ -167,7 +167,7 @@ def test_a_price_that_misses_a_level_by_the_rounding_of_floats_reaches_it():
     assert len(exits_of(run_of(bars, [1, 0], columns(stop=[stop, NONE])))) == 1
 
 
-def test_levels_in_force_follow_the_mode_of_the_row():
+def test_current_levels_follow_the_mode_of_the_row():
     moving = LevelRow(95.0, 105.0, "each_candle", "each_candle")
     assert update_levels(None, None) is None
     assert update_levels(moving, None) == moving
@@ -179,7 +179,7 @@ def test_levels_in_force_follow_the_mode_of_the_row():
 
 @settings(max_examples=examples(400))
 @given(seeds, st.integers(2, 400), engine_rules())
-def test_every_fill_is_that_of_a_loop_over_the_bars(seed: int, count: int, rules: AccountConfig):
+def test_with_strategy_levels_every_fill_equals_that_of_a_loop_over_the_bars(seed: int, count: int, rules: AccountConfig):
     candles, signal = walk(seed, count), signals_of(seed, count)
     levels = levels_of(seed, candles)
     result = simulate(candles, np.array(signal, np.int8), rules, levels=levels)
@@ -192,7 +192,7 @@ def test_every_fill_is_that_of_a_loop_over_the_bars(seed: int, count: int, rules
 
 @settings(max_examples=20)
 @given(seeds, engine_rules(), st.sampled_from([0.0005, 0.004]))
-def test_positions_that_last_are_ended_as_in_the_loop(seed: int, rules: AccountConfig, move: float):
+def test_with_strategy_levels_positions_over_many_candles_end_as_in_the_loop(seed: int, rules: AccountConfig, move: float):
     count = 3_000
     candles, signal = walk(seed, count, move=move), signals_of(seed, count)
     levels = levels_of(seed, candles)

@@ -71,7 +71,7 @@ def test_a_sell_in_a_halt_fills_at_the_open_of_the_first_candle_with_a_trade():
         ("-----", "b.s..", [(1, 3)], {}),  # no volume at all: every candle counts as traded
     ],
 )
-def test_what_is_due_in_candles_without_a_trade(
+def test_orders_that_are_due_in_candles_without_a_trade(
     bars: str, signals: str, trades: list[tuple[int, int | None]], waited: dict[int, int]
 ):
     result = run(bars, signals.replace("x", "."))
@@ -83,7 +83,7 @@ def test_what_is_due_in_candles_without_a_trade(
     ("bars", "signals", "waiting"),
     [("xxx--", "b.s..", -1), ("xxx--", "..b..", 1), ("xxx--", "..bs.", 0), ("xxx--", "b....", 0)],
 )
-def test_an_order_that_still_waits_at_the_end_is_known(bars: str, signals: str, waiting: int):
+def test_an_order_that_still_waits_at_the_end_is_reported(bars: str, signals: str, waiting: int):
     result = run(bars, signals)
     assert result.fill_log.waiting == result.state.waiting == waiting
 

@@ -56,13 +56,13 @@ def test_an_entry_buys_a_fraction_of_the_volume_before_its_candle_and_not_of_its
     assert result.cash == pytest.approx(1_000 - 200)
 
 
-def test_an_entry_below_the_limit_stays_as_it_is():
+def test_an_entry_below_the_limit_is_unchanged():
     result = run(FREE, [5_000, 5_000, 1, 1], ".b..")
     assert result.fills[0].amount == pytest.approx(100.0)
     assert result.fill_log.limited == 0
 
 
-def test_an_exit_sells_all_whatever_the_volume_is():
+def test_an_exit_sells_everything_whatever_the_volume_is():
     bought, sold = run(FREE, [500, 500, 0.5, 0.5, 0.5], ".b.s.").fills
     assert bought.amount == sold.amount == pytest.approx(50.0)
 
@@ -85,7 +85,7 @@ def test_a_limited_order_moves_the_price_by_its_own_share_alone():
     "sizing", [{"sizing": "quote_amount", "quote_amount": 2_000.0},
                {"sizing": "base_amount", "base_amount": 200.0}]
 )  # fmt: skip
-def test_a_fixed_size_that_the_cash_does_not_pay_is_refused_before_the_limit(
+def test_a_fixed_size_above_the_cash_is_refused_before_the_limit_applies(
     sizing: dict[str, Any],
 ):
     fill = simulate_buy(replace(FREE, **sizing), 1_000.0, 10.0, OrderContext(volume=50.0))
@@ -104,7 +104,7 @@ def test_after_a_candle_without_volume_an_entry_is_refused_and_the_next_buy_ente
     assert [trade.entry_index for trade in result.trades] == [3]
 
 
-def test_an_entry_that_the_limit_makes_smaller_than_the_least_order_is_refused():
+def test_an_entry_that_the_limit_makes_smaller_than_the_minimum_order_is_refused():
     steps = TradingRules(Decimal("0.01"), Decimal("0.1"), Decimal("0.1"), Decimal(5))
     result = run(replace(FREE, trading_rules=steps), [1, 3, 1, 1], ".b..")
     assert [refused.kind for _, refused in result.refused] == ["volume_limit_too_small"]
@@ -119,7 +119,7 @@ def test_entries_that_were_made_smaller_are_counted():
     assert compute_metrics(whole).limited_entries == 1
 
 
-def test_an_entry_that_steps_alone_would_round_to_the_same_amount_is_not_counted():
+def test_an_entry_that_only_rounding_makes_smaller_is_not_counted():
     steps = TradingRules(Decimal("0.01"), Decimal(10), Decimal(10), Decimal(5))
     rules = replace(FREE, cash=659.0, trading_rules=steps)
     result = run(rules, [1, 605, 1, 1], ".b..")

@@ -103,7 +103,7 @@ def test_a_closed_client_opens_no_connection_for_a_late_request() -> None:
     gc.collect()
 
 
-def test_a_request_on_its_way_at_the_end_leaves_no_connection_open() -> None:
+def test_a_request_in_flight_at_the_end_leaves_no_connection_open() -> None:
     async def scene(simulator: EmbeddedSimulator) -> None:
         reader = await asyncio.to_thread(RestExchange, Endpoint("simulator", simulator.url))
         async with reader:

@@ -110,7 +110,7 @@ FAULTS: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize("fault", [f for _, f in FAULTS], ids=[name for name, _ in FAULTS])
-def test_a_fault_that_passes_costs_a_pause_and_no_candle(
+def test_a_temporary_fault_leads_to_a_pause_and_loses_no_candle(
     run: Run, simulator: EmbeddedSimulator, expected: list[Candle], fault: dict[str, Any]
 ) -> None:
     before = len(simulator.faults.log)
@@ -124,7 +124,7 @@ def test_a_fault_that_passes_costs_a_pause_and_no_candle(
     assert bench.wall.now > 0
 
 
-def test_row_1_a_refused_port_is_reported_at_once_and_later_waited_for(
+def test_row_1_a_refused_port_is_reported_at_once_at_first_and_waited_for_later(
     run: Run, simulator: EmbeddedSimulator, refusing_port: int
 ) -> None:
     async def refused(bench: Bench) -> tuple[float, float]:
@@ -148,14 +148,14 @@ def test_row_1_a_refused_port_is_reported_at_once_and_later_waited_for(
     assert 500 < later <= 600
 
 
-def test_row_1_a_simulator_that_is_not_there_is_named(refusing_port: int) -> None:
+def test_row_1_a_simulator_that_does_not_run_is_named(refusing_port: int) -> None:
     with pytest.raises(ExchangeUnreachable, match=r"no simulator responds at"):
         open_market_clock(
             Endpoint("simulator", f"http://127.0.0.1:{refusing_port}"), ComputerWall()
         )
 
 
-def test_row_2_an_exchange_that_never_answers_ends_within_the_budget(
+def test_row_2_an_exchange_that_never_responds_ends_within_the_retry_time(
     run: Run, simulator: EmbeddedSimulator
 ) -> None:
     simulator.faults.add(kind="timeout", path=KLINES)
@@ -170,7 +170,7 @@ def test_row_2_an_exchange_that_never_answers_ends_within_the_budget(
     assert sum(bench.wall.slept) <= 20
 
 
-def test_pauses_grow_to_a_minute_and_stay_there(run: Run, simulator: EmbeddedSimulator) -> None:
+def test_pauses_grow_to_a_minute_at_most(run: Run, simulator: EmbeddedSimulator) -> None:
     simulator.faults.add(kind="status", path=KLINES, status=503)
 
     async def work(bench: Bench) -> Bench:
@@ -253,7 +253,7 @@ def test_row_6_of_fifty_tasks_at_most_one_more_requests_after_the_first_429(
     assert rows == 250
 
 
-def test_row_5_siblings_that_share_the_bans_pause_too(
+def test_row_5_clients_that_share_the_bans_pause_too(
     run: Run, simulator: EmbeddedSimulator
 ) -> None:
     simulator.faults.add(
@@ -278,7 +278,7 @@ def test_row_5_siblings_that_share_the_bans_pause_too(
     assert on_bench(run, simulator.url, work) >= 30
 
 
-def test_row_7_a_ban_is_reported_once_a_minute_and_then_over(
+def test_row_7_a_ban_is_reported_once_a_minute_until_it_ends(
     run: Run, simulator: EmbeddedSimulator
 ) -> None:
     simulator.faults.add(
@@ -415,7 +415,7 @@ def test_row_5_a_short_retry_leaves_no_pause_of_more_than_half_its_time(
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 451])
-def test_row_9_blocked_or_wrong_is_one_request_and_a_clear_stop(
+def test_row_9_a_final_refusal_is_requested_once_and_ends_clearly(
     run: Run, simulator: EmbeddedSimulator, status: int
 ) -> None:
     before = len(simulator.faults.log)
@@ -429,7 +429,7 @@ def test_row_9_blocked_or_wrong_is_one_request_and_a_clear_stop(
     assert fired(simulator, before) == 1
 
 
-def test_row_10_two_hours_of_maintenance_are_outlived_with_a_note_a_minute(
+def test_row_10_two_hours_of_maintenance_are_waited_out_with_a_note_a_minute(
     run: Run, simulator: EmbeddedSimulator
 ) -> None:
     # Added once the client is made: its markets are known then.
@@ -451,7 +451,7 @@ def test_row_10_two_hours_of_maintenance_are_outlived_with_a_note_a_minute(
 
 
 @pytest.mark.parametrize("shape", ["html", "no_symbols"])
-def test_row_12_markets_that_came_as_a_page_or_empty_are_requested_again(
+def test_row_12_markets_that_came_as_an_error_page_or_empty_are_requested_again(
     run: Run, simulator: EmbeddedSimulator, shape: str
 ) -> None:
     simulator.faults.add(kind="wrong_body", path="/api/v3/exchangeInfo", shape=shape, count=2)
@@ -462,7 +462,7 @@ def test_row_12_markets_that_came_as_a_page_or_empty_are_requested_again(
     assert on_bench(run, simulator.url, work, answered=False) == "BTC/USDT"
 
 
-def test_the_computers_wall_is_the_computers() -> None:
+def test_the_default_wall_clock_is_the_computers() -> None:
     wall = ComputerWall()
     before = wall.get_monotonic_seconds(), wall.get_epoch_ms()
     asyncio.run(wall.sleep(0.01))

@@ -218,7 +218,7 @@ REFUSALS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.seeded
 @pytest.mark.parametrize("exchange", list(REFUSALS))
-def test_a_spoiled_refusal_is_a_refusal_or_unknown(
+def test_a_damaged_refusal_is_read_as_a_refusal_or_unknown(
     run: Run, exchange: str, random_seed: int
 ) -> None:
     async def work() -> set[type]:

@@ -57,7 +57,7 @@ def run(code: str, folder: Path | None = None) -> Any:
     return json.loads(done.stdout)
 
 
-def test_every_name_of_every_package_is_that_of_a_plain_import() -> None:
+def test_every_name_of_every_package_equals_that_of_a_plain_import() -> None:
     assert run(INSTALL + DESCRIBE) == run(DESCRIBE)
 
 
@@ -73,7 +73,7 @@ make_guarded_client(Endpoint("kraken"), on_connected=print)
     assert run(clients + LOADED) == ["ccxt.async_support.kraken", "ccxt.pro.kraken"]
 
 
-def test_errors_are_those_of_a_later_import_by_other_code() -> None:
+def test_error_classes_are_those_of_a_later_plain_import() -> None:
     code = """
 import json
 import onetape.exchange.rest
@@ -90,7 +90,7 @@ print(json.dumps([isinstance(error, kind) for kind in kinds]))
     assert run(code) == [True, True, True]
 
 
-def test_a_package_that_was_imported_before_is_left_as_it_is() -> None:
+def test_a_package_that_was_imported_before_is_unchanged() -> None:
     code = """
 import json
 import ccxt
@@ -141,7 +141,7 @@ def test_the_name_of_an_exchange_is_its_class(own_ccxt: Path, use: str) -> None:
     assert run(code + "\nassert all(isinstance(kind, type) for kind in kinds)", own_ccxt) == 1
 
 
-def test_a_package_with_other_statements_is_a_plain_import(own_ccxt: Path) -> None:
+def test_a_package_with_unknown_statements_is_imported_plainly(own_ccxt: Path) -> None:
     (own_ccxt / "ccxt" / "__init__.py").write_text(
         "from importlib import import_module\n"
         "exchanges = ['kraken']\n"
@@ -151,13 +151,13 @@ def test_a_package_with_other_statements_is_a_plain_import(own_ccxt: Path) -> No
     assert run(INSTALL + "import ccxt\nassert ccxt.kraken()" + LOADED, own_ccxt) == ["ccxt.kraken"]
 
 
-def test_an_import_under_another_name_is_carried_out_at_once(own_ccxt: Path) -> None:
+def test_an_import_under_another_name_is_executed_at_once(own_ccxt: Path) -> None:
     with (own_ccxt / "ccxt" / "__init__.py").open("a") as file:
         file.write("from ccxt.krakeneu import krakeneu as newest\n")
     code = INSTALL + "import ccxt, json\nprint(json.dumps([ccxt.newest is ccxt.krakeneu]))"
     assert run(code, own_ccxt) == [True]
 
 
-def test_an_unknown_name_is_an_attribute_error_as_of_any_module(own_ccxt: Path) -> None:
+def test_an_unknown_name_raises_an_attribute_error(own_ccxt: Path) -> None:
     code = INSTALL + "import ccxt, json\nprint(json.dumps([hasattr(ccxt, 'krakenn')]))"
     assert run(code, own_ccxt) == [False]

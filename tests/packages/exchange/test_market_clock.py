@@ -34,7 +34,7 @@ def simulator(tmp_path: Path) -> Generator[tuple[Program, str]]:
         yield program, re.findall(r"http://[\d.:]+\d", program.until("simulator:"))[0]
 
 
-def test_a_frozen_simulator_holds_its_readers_up_once_and_not_each_time(
+def test_a_frozen_simulator_delays_its_readers_only_once(
     simulator: tuple[Program, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(market_clock, "CARRY_SECONDS", 0.0)
@@ -55,7 +55,7 @@ def test_a_frozen_simulator_holds_its_readers_up_once_and_not_each_time(
     clock.close()
 
 
-def test_a_steady_time_goes_on_without_the_simulator_and_stands_still_after_a_while(
+def test_a_cached_market_time_goes_on_without_the_simulator_and_stops_after_a_while(
     simulator: tuple[Program, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(market_clock, "CARRY_SECONDS", 60.0)
@@ -72,7 +72,7 @@ def test_a_steady_time_goes_on_without_the_simulator_and_stands_still_after_a_wh
     clock.close()
 
 
-def test_a_time_that_is_carried_on_is_never_ahead_of_the_simulators_and_never_runs_back(
+def test_a_market_time_between_readings_is_never_ahead_of_the_simulator_and_never_runs_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     own = ScaledClock(MARCH_MS, 50_000)
@@ -88,7 +88,7 @@ def test_a_time_that_is_carried_on_is_never_ahead_of_the_simulators_and_never_ru
         clock.close()
 
 
-def test_an_answer_that_was_long_on_its_way_does_not_put_the_clock_behind(
+def test_a_slow_response_does_not_put_the_clock_behind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     own = ScaledClock(MARCH_MS, 50)
@@ -115,7 +115,7 @@ def test_an_answer_that_was_long_on_its_way_does_not_put_the_clock_behind(
     asyncio.run(compare())
 
 
-def test_a_time_that_a_driver_holds_is_requested_each_time() -> None:
+def test_a_stepped_market_time_is_requested_each_time() -> None:
     own = PacedClock(MARCH_MS, 1_000)
     with embedded_simulator(seed=1, clock=own) as simulator:
         clock = SimulatorClock(simulator.url)
@@ -128,7 +128,7 @@ def test_a_time_that_a_driver_holds_is_requested_each_time() -> None:
         clock.close()
 
 
-def test_a_connection_that_was_closed_is_made_again_at_once(
+def test_a_closed_connection_is_opened_again_at_once(
     simulator: tuple[Program, str], tmp_path: Path
 ) -> None:
     program, url = simulator

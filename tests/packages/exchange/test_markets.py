@@ -26,7 +26,7 @@ def endpoint(simulator_url: str) -> Endpoint:
     return Endpoint("simulator", simulator_url)
 
 
-def test_every_spot_market_comes_with_steps_minimum_and_fees(ask: Ask, endpoint: Endpoint) -> None:
+def test_every_spot_market_has_steps_minimum_and_fees(ask: Ask, endpoint: Endpoint) -> None:
     markets = ask(endpoint, RestExchange.fetch_markets)
     assert [market.symbol for market in markets] == sorted(market.symbol for market in markets)
     (bitcoin,) = [market for market in markets if market.symbol == "BTC/USDT"]
@@ -67,7 +67,7 @@ def test_the_listing_is_the_open_of_the_first_daily_candle(ask: Ask, endpoint: E
     assert found == Timeframe.parse("1d").floor(listed)
 
 
-def test_a_market_states_when_it_was_listed_where_the_exchange_does() -> None:
+def test_a_market_has_its_listing_date_if_the_exchange_states_one() -> None:
     info = {"created": 1_500_000_000_000, "maker": 0.0001, "taker": 0.001, "active": False}
     market = parse_market("BTC/USDT", info, ccxt.TICK_SIZE)
     assert (market.listed, market.maker, market.active) == (1_500_000_000, Decimal("0.0001"), False)
@@ -83,7 +83,7 @@ def test_a_market_states_when_it_was_listed_where_the_exchange_does() -> None:
         ({}, None, None),
     ],
 )
-def test_a_ticker_states_what_the_exchange_states(
+def test_a_ticker_has_the_values_of_the_exchange(
     info: dict[str, Any], quote_volume: float | None, spread: float | None
 ) -> None:
     ticker = parse_ticker("BTC/USDT", info)

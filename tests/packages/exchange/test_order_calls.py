@@ -183,7 +183,7 @@ def test_a_market_buy_by_cost_states_quote_currency(exchange: str) -> None:
     assert "price" not in request.values
 
 
-def test_coinbase_buys_by_cost_only_and_sells_by_amount_under_our_id() -> None:
+def test_coinbase_buys_by_cost_only_and_sells_by_amount_with_our_id() -> None:
     dialect = get_dialect("coinbase")
     with pytest.raises(UsageError, match="buys by cost"):
         make_market_order_call(dialect, BUY, INTENDED_MS)
@@ -240,7 +240,7 @@ def test_a_stop_is_a_conditional_sell_of_coins_that_are_held(exchange: str) -> N
 
 
 @pytest.mark.parametrize("exchange", list(BY_AMOUNT))
-def test_a_market_sell_is_the_buy_with_its_side_alone_changed(exchange: str) -> None:
+def test_a_market_sell_differs_from_the_buy_only_in_its_side(exchange: str) -> None:
     path, values = BY_AMOUNT[exchange]
     side = {"kraken": ("type", "sell"), "okx": ("side", "sell"), "bybit": ("side", "Sell")}
     name, value = side.get(exchange, ("side", "SELL"))
@@ -251,7 +251,7 @@ def test_a_market_sell_is_the_buy_with_its_side_alone_changed(exchange: str) -> 
     assert request.values == values | {name: value}
 
 
-def test_coinbases_stop_of_a_sell_points_downwards_and_has_a_limit() -> None:
+def test_a_coinbase_stop_has_the_direction_down_and_a_limit() -> None:
     dialect = get_dialect("coinbase")
     with pytest.raises(UsageError, match="no stop that becomes a market order"):
         make_stop_order_call(dialect, SELL, INTENDED_MS, trigger=Decimal(61_200))
@@ -266,7 +266,7 @@ def test_coinbases_stop_of_a_sell_points_downwards_and_has_a_limit() -> None:
     }  # fmt: skip
 
 
-def test_binance_replaces_a_stop_by_a_stop_and_not_by_a_market_order() -> None:
+def test_a_binance_replacement_of_a_stop_is_a_stop_and_not_a_market_order() -> None:
     dialect = get_dialect("binance")
     call = make_replace_stop_call(
         dialect, SELL, INTENDED_MS, replaced_id=OLD, trigger=Decimal("61300.5")
@@ -367,7 +367,7 @@ LOOK_UPS = {
 
 
 @pytest.mark.parametrize(("exchange", "is_stop"), list(LOOK_UPS))
-def test_a_look_up_requests_by_our_id_or_lists_and_never_by_none(
+def test_a_look_up_requests_by_our_id_or_lists_and_never_without_an_id(
     exchange: str, is_stop: bool
 ) -> None:
     calls = make_look_up_calls(
@@ -449,7 +449,7 @@ def test_a_send_after_a_suspension_states_the_time_of_its_intent() -> None:
 
 
 @pytest.mark.parametrize("exchange", list(DIALECTS))
-def test_what_is_no_send_states_the_time_of_now(exchange: str) -> None:
+def test_a_request_that_sends_no_order_has_the_current_time(exchange: str) -> None:
     request = one_request(exchange, make_open_orders_call(get_dialect(exchange), "BTC/USDT"))
     stamps = [
         value
@@ -471,7 +471,7 @@ def test_what_is_no_send_states_the_time_of_now(exchange: str) -> None:
         (OrderTerms(ORDER, "BTC/USDT", "sell", None, Decimal(1)), "must be a buy"),
     ],
 )
-def test_an_order_without_sound_terms_is_refused(terms: OrderTerms, text: str) -> None:
+def test_an_order_with_invalid_terms_is_refused(terms: OrderTerms, text: str) -> None:
     with pytest.raises(UsageError, match=text):
         make_market_order_call(get_dialect("binance"), terms, INTENDED_MS)
 

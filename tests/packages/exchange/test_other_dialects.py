@@ -41,7 +41,7 @@ def answer(*rows: dict[str, Any]) -> Answer:
     return Answer(json.dumps({"code": "0", "msg": "", "data": rows}).encode())
 
 
-def test_a_fired_stop_of_okx_is_the_order_that_it_has_become() -> None:
+def test_a_fired_stop_of_okx_is_read_as_its_new_order() -> None:
     """Its fills belong to a new order, whose number the stop names."""
     stop = {
         "algoId": "681096944655273984", "algoClOrdId": STOP, "ordId": "", "instId": "BTC-USDT",
@@ -75,7 +75,7 @@ def test_a_fired_stop_of_okx_is_the_order_that_it_has_become() -> None:
     asyncio.run(work())
 
 
-def test_krakens_requests_leave_one_after_the_other_with_rising_nonces() -> None:
+def test_kraken_requests_are_sent_one_at_a_time_with_rising_nonces() -> None:
     nonces: list[int] = []
 
     def script(_: str, request: str) -> Answer:

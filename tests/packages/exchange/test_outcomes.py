@@ -107,7 +107,7 @@ REFUSALS: dict[str, tuple[int, int, str, RefusalKind]] = {
 
 
 @pytest.mark.parametrize("name", list(REFUSALS))
-def test_an_error_of_the_exchanges_own_proves_that_no_order_exists(run: Run, name: str) -> None:
+def test_a_known_refusal_of_the_exchange_proves_that_no_order_exists(run: Run, name: str) -> None:
     status, code, message, kind = REFUSALS[name]
     outcome = run(sent(Answer(body_of({"code": code, "msg": message}), status)))
     assert outcome == Refused(kind, message, str(code))
@@ -147,7 +147,7 @@ DOUBTS = {
 
 
 @pytest.mark.parametrize("name", list(DOUBTS))
-def test_row_57_everything_else_leaves_the_order_unknown(run: Run, name: str) -> None:
+def test_row_57_every_other_error_leaves_the_order_unknown(run: Run, name: str) -> None:
     outcome = run(sent(DOUBTS[name]))
     assert isinstance(outcome, Unknown)
     assert "signature" not in outcome.reason
@@ -185,7 +185,7 @@ def test_an_order_is_refused_where_nothing_was_sent(run: Run) -> None:
     assert run(work("http://127.0.0.1:9", too_small)).kind == "not sent"
 
 
-def test_a_cancel_that_was_not_connected_is_unknown_because_aiohttp_repeats_it(run: Run) -> None:
+def test_a_cancel_without_a_connection_is_unknown_because_aiohttp_repeats_requests(run: Run) -> None:
     async def work() -> Any:
         async with private_client("binance", "http://127.0.0.1:9") as tap:
             call = make_cancel_order_call(get_dialect("binance"), ORDER, "BTC/USDT")
@@ -219,7 +219,7 @@ def test_a_cancel_is_accepted_refused_or_unknown(run: Run) -> None:
     assert isinstance(run(cancelled(Answer(b"{}"))), Unknown)
 
 
-def test_absence_needs_the_exchanges_own_word(run: Run) -> None:
+def test_only_an_explicit_response_of_the_exchange_means_absence(run: Run) -> None:
     absent = Answer(body_of({"code": -2013, "msg": "Order does not exist."}), 400)
     assert run(looked_up(absent)) == Absent()
     assert isinstance(run(looked_up(Answer(body_of(FILLED)))), Accepted)
@@ -239,7 +239,7 @@ def test_absence_needs_the_exchanges_own_word(run: Run) -> None:
         Answer(body_of({**FILLED, "clientOrderId": OTHER})),
     ],
 )
-def test_row_59_a_look_up_without_an_answer_is_never_not_found(run: Run, answer: Answer) -> None:
+def test_row_59_a_look_up_without_a_response_is_never_read_as_not_found(run: Run, answer: Answer) -> None:
     assert isinstance(run(looked_up(answer)), Unknown)
 
 
@@ -270,7 +270,7 @@ ORDERS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("exchange", list(EMPTY))
-def test_an_order_is_absent_where_every_list_is_complete_and_lacks_it(
+def test_an_order_is_absent_if_every_list_is_complete_and_lacks_it(
     run: Run, exchange: str
 ) -> None:
     empty = [Answer(body_of(one)) for one in EMPTY[exchange]]
@@ -292,7 +292,7 @@ def test_an_order_that_ccxt_leaves_out_of_its_list_is_not_absent(run: Run) -> No
     assert run(looked_up(answer, closed, exchange="kraken")) == Unknown("CCXT left the order out")
 
 
-def test_a_list_that_goes_on_is_not_complete(run: Run) -> None:
+def test_a_list_with_further_pages_is_not_complete(run: Run) -> None:
     more = Answer(body_of({"orders": [], "has_next": True}))
     assert isinstance(run(looked_up(more, exchange="coinbase")), Unknown)
     kraken = [Answer(body_of(one)) for one in EMPTY["kraken"]]
@@ -300,7 +300,7 @@ def test_a_list_that_goes_on_is_not_complete(run: Run) -> None:
     assert isinstance(run(looked_up(kraken[0], counted, exchange="kraken")), Unknown)
 
 
-def test_own_trades_are_a_list_or_nothing_is_known(run: Run) -> None:
+def test_own_trades_are_a_list_or_unknown(run: Run) -> None:
     async def work(body: bytes) -> Any:
         async with (
             OrderServer(lambda _, __: Answer(body)) as server,
@@ -351,14 +351,14 @@ DOUBTED_ELSEWHERE: list[tuple[str, object]] = [
 
 
 @pytest.mark.parametrize(("exchange", "kind"), list(SENT_ELSEWHERE))
-def test_other_exchanges_refuse_in_their_own_words(run: Run, exchange: str, kind: str) -> None:
+def test_refusals_of_other_exchanges_are_read(run: Run, exchange: str, kind: str) -> None:
     outcome = run(sent(Answer(body_of(SENT_ELSEWHERE[exchange, kind])), exchange, SELL))
     assert isinstance(outcome, Refused)
     assert outcome.kind == kind
 
 
 @pytest.mark.parametrize(("exchange", "document"), DOUBTED_ELSEWHERE)
-def test_other_exchanges_doubts_are_no_refusals(run: Run, exchange: str, document: object) -> None:
+def test_unclear_errors_of_other_exchanges_are_not_refusals(run: Run, exchange: str, document: object) -> None:
     assert isinstance(run(sent(Answer(body_of(document)), exchange, SELL)), Unknown)
 
 

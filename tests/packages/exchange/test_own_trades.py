@@ -31,7 +31,7 @@ def buy() -> OrderRequest:
     return OrderRequest(uuid4().hex, "BTC/USDT", "buy", Decimal("0.01"), now_ms())
 
 
-def test_row_61_trades_of_several_pages_come_whole_and_once() -> None:
+def test_row_61_trades_of_several_pages_are_complete_and_unique() -> None:
     async def work(url: str) -> None:
         # Two trades on each page.
         dialect = structs.replace(get_dialect("simulator"), trades_limit=2)

@@ -64,7 +64,7 @@ STATEMENTS: list[tuple[str, Any, KeyPermissions]] = [
 
 
 @pytest.mark.parametrize(("exchange", "document", "expected"), STATEMENTS)
-def test_permissions_are_read_and_never_guessed(
+def test_permissions_are_read_from_the_response_and_never_guessed(
     exchange: str, document: Any, expected: KeyPermissions
 ) -> None:
     assert parse_permissions(exchange, document) == expected
@@ -76,7 +76,7 @@ def test_a_key_that_may_withdraw_is_refused_whatever_else_it_may() -> None:
             check_permissions("binance", KeyPermissions(trade, True), is_unknown_allowed=True)
 
 
-def test_the_rights_to_take_away_are_named() -> None:
+def test_the_rights_to_remove_from_a_key_are_named() -> None:
     rights = {**BINANCE, "enableWithdrawals": True, "enableInternalTransfer": True}
     permissions = parse_permissions("binance", rights)
     with pytest.raises(SafetyRefusal, match=r"\(enableWithdrawals, enableInternalTransfer\): "):
@@ -89,7 +89,7 @@ def test_a_key_that_may_not_trade_is_named() -> None:
 
 
 @pytest.mark.parametrize("trade", [True, None])
-def test_a_key_of_which_nothing_is_known_needs_consent(trade: bool | None) -> None:
+def test_a_key_with_unknown_rights_needs_consent(trade: bool | None) -> None:
     permissions = KeyPermissions(trade, None)
     with pytest.raises(SafetyRefusal, match="does not state what the key may do"):
         check_permissions("kraken", permissions, is_unknown_allowed=False)
@@ -97,7 +97,7 @@ def test_a_key_of_which_nothing_is_known_needs_consent(trade: bool | None) -> No
     assert "cannot withdraw" in note
 
 
-def test_a_key_that_works_from_everywhere_is_a_note() -> None:
+def test_a_key_without_an_address_list_prints_a_note() -> None:
     sound = KeyPermissions(True, False, True)
     assert check_permissions("binance", sound, is_unknown_allowed=False) == ()
     [note] = check_permissions(
@@ -118,7 +118,7 @@ def test_a_key_that_works_from_everywhere_is_a_note() -> None:
         ("kraken", {"uid": "1"}, None),
     ],
 )
-def test_the_account_of_a_key_is_read_where_the_exchange_states_it(
+def test_the_account_of_a_key_is_read_if_the_exchange_states_it(
     exchange: str, document: object, account: str | None
 ) -> None:
     assert parse_account_id(exchange, document) == account

@@ -80,7 +80,7 @@ def test_row_20_missing_candles_inside_a_full_page_are_a_gap_and_not_the_end(
     assert closes == [float(row[4]) for row in rows]
 
 
-def test_kraken_serves_its_newest_and_states_from_when_on_it_can_be_had(
+def test_kraken_serves_only_its_newest_candles_and_the_first_available_time_is_known(
     run: Run, shared: Path, tmp_path: Path
 ) -> None:
     recorded = items_of(shared, "kraken/rest_and_ws.json")
@@ -106,7 +106,7 @@ def test_kraken_serves_its_newest_and_states_from_when_on_it_can_be_had(
 
 
 @pytest.mark.parametrize("name", ["http_get_candlesticks_full"])
-def test_okx_sends_its_newest_first_and_the_pages_are_oldest_first(
+def test_okx_sends_the_newest_candle_first_and_pages_are_oldest_first(
     run: Run, shared: Path, tmp_path: Path, name: str
 ) -> None:
     recorded = items_of(shared, "okx/rest_and_ws.json")
@@ -126,7 +126,7 @@ def test_okx_sends_its_newest_first_and_the_pages_are_oldest_first(
     assert player.missed == []
 
 
-def test_rows_read_at_once_are_what_ccxt_reads_one_by_one(shared: Path) -> None:
+def test_rows_parsed_together_equal_those_that_ccxt_parses_one_by_one(shared: Path) -> None:
     items = items_of(shared, "binance/rest_klines.json")
     binance: Any = ccxt.binance()
     rows = [row for item in items for row in item["body"]]

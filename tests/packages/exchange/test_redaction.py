@@ -193,7 +193,7 @@ def test_row_76_an_error_of_the_connection_holds_no_address(run: Run, written: i
     assert KEY not in text
 
 
-def test_the_canary_sings_where_nothing_is_redacted(run: Run, written: io.StringIO) -> None:
+def test_without_redaction_the_test_finds_the_secret(run: Run, written: io.StringIO) -> None:
     async def work() -> None:
         async with (
             OrderServer(lambda _, __: Answer(b"{}")) as server,
@@ -212,7 +212,7 @@ def test_a_text_loses_addresses_and_signatures() -> None:
     assert redact("nothing secret") == "nothing secret"
 
 
-def test_a_long_answer_without_spaces_is_redacted_in_a_moment() -> None:
+def test_a_long_response_without_spaces_is_redacted_quickly() -> None:
     # A pattern took 18 s for a body of this length, and the event loop with it.
     text = "[" * 400_000
     assert redact(f"binance 418 {text}") == f"binance 418 {text}"

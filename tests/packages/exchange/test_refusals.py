@@ -98,7 +98,7 @@ def error_of(run: Run, exchange: str, server: Answering) -> OnetapeError:
         ),
     ],
 )
-def test_what_coinbase_refuses_is_reported_in_its_words_and_not_as_a_broken_network(
+def test_a_refusal_of_coinbase_is_reported_with_its_text_and_not_as_a_network_error(
     run: Run, status: int, body: Any, text: str
 ) -> None:
     server = Answering(status, body)
@@ -119,7 +119,7 @@ BODIES: list[Any] = [
 
 @pytest.mark.parametrize("exchange", sorted(NAMES))
 @pytest.mark.parametrize("status", [400, 403, 404, 451])
-def test_a_client_error_of_any_exchange_is_final_and_states_what_was_answered(
+def test_a_client_error_of_any_exchange_is_final_and_has_the_response_text(
     run: Run, exchange: str, status: int
 ) -> None:
     for body in BODIES:
@@ -141,7 +141,7 @@ def test_a_server_error_of_any_exchange_is_requested_again(run: Run, exchange: s
     assert len(server.requested) > 2
 
 
-def test_an_error_text_controls_no_terminal_and_is_cut(run: Run) -> None:
+def test_an_error_text_is_shortened_and_has_no_terminal_control_characters(run: Run) -> None:
     server = Answering(400, {"message": "\x1b[2J" + "x" * 5_000})
     text = str(error_of(run, "coinbase", server))
     assert text.isprintable()

@@ -32,7 +32,7 @@ def halves(cancel: str, cancelled: Any, new: str, placed: Any) -> dict[str, Any]
     }  # fmt: skip
 
 
-def test_an_answer_with_both_orders_proves_both() -> None:
+def test_a_response_with_both_orders_proves_both() -> None:
     body = halves("SUCCESS", CANCELLED, "SUCCESS", PLACED)
     found = read_replace("binance", answer(200, body, value={"id": "8", "status": "open"}), OLD)
     assert found.old == Decimal("0.02")
@@ -40,7 +40,7 @@ def test_an_answer_with_both_orders_proves_both() -> None:
     assert found.new.exchange_order_id == "8"
 
 
-def test_a_cancel_without_the_new_order_leaves_none() -> None:
+def test_a_cancel_without_the_new_order_leaves_no_order() -> None:
     refusal = {"code": -2010, "msg": "Order would trigger immediately."}
     body = {"code": -2021, "msg": "partially failed", "data": halves(
         "SUCCESS", CANCELLED, "FAILURE", refusal)}  # fmt: skip
@@ -77,7 +77,7 @@ def test_a_refusal_before_the_cancel_proves_that_both_are_as_they_were() -> None
     ],
 )
 @pytest.mark.parametrize("status", [200, 409, 503])
-def test_row_57_an_answer_that_leaves_a_doubt_proves_nothing_of_either_order(
+def test_row_57_an_unclear_response_proves_nothing_about_either_order(
     body: Any, status: int
 ) -> None:
     found = read_replace("binance", answer(status, body), OLD)

@@ -79,7 +79,7 @@ def answers(server: Any, **fields: Any) -> None:
     server.script = always
 
 
-def test_an_empty_list_is_an_answer_and_means_no_candles(ask: Ask, server: Any) -> None:
+def test_an_empty_list_is_a_valid_response_without_candles(ask: Ask, server: Any) -> None:
     answers(server, body="[]")
     assert one_page(ask, server.endpoint) == []
     assert len(server.requested) == 1
@@ -111,14 +111,14 @@ def test_status_200_without_candles_in_it_is_an_error_and_never_no_candles(
     assert len(server.requested) >= ATTEMPTS
 
 
-def test_a_body_cut_short_is_tried_again(ask: Ask, server: Any) -> None:
+def test_a_truncated_body_is_requested_again(ask: Ask, server: Any) -> None:
     answers(server, body=[kline(START)], cut=True)
     with pytest.raises(ExchangeUnreachable):
         one_page(ask, server.endpoint)
     assert len(server.requested) >= ATTEMPTS
 
 
-def test_a_fault_that_passes_costs_nothing(ask: Ask, server: Any) -> None:
+def test_a_temporary_fault_loses_no_candle(ask: Ask, server: Any) -> None:
     base = server.script({})
     good = replace(base, body=[kline(START)])
     bad = replace(base, body="<html></html>", status=503)
@@ -131,7 +131,7 @@ def test_a_fault_that_passes_costs_nothing(ask: Ask, server: Any) -> None:
     assert [row.timestamp for row in one_page(ask, server.endpoint)] == [START]
 
 
-def test_the_recorded_error_replies_are_tried_again_or_final_as_they_should(shared: Path) -> None:
+def test_recorded_error_responses_are_retried_or_final_as_expected(shared: Path) -> None:
     recorded = json.loads((shared / "data/payloads/binance/errors.json").read_text())["items"]
     binance: Any = ccxt.binance()
     # CCXT chooses among Binance's error tables by the address, so it must be the real one.
@@ -166,7 +166,7 @@ def test_the_recorded_error_replies_are_tried_again_or_final_as_they_should(shar
         (401, {"code": -2015, "msg": "Invalid API-key"}, ExchangeRefused, 1),
     ],
 )
-def test_what_may_pass_is_requested_again_and_what_is_final_once(
+def test_temporary_errors_are_requested_again_and_final_errors_once(
     ask: Ask, server: Any, status: int, body: Any, error: type[Exception], requested: int
 ) -> None:
     answers(server, body=body, status=status)
@@ -187,14 +187,14 @@ def test_a_final_status_states_what_it_means_and_how_to_go_on(
     assert len(server.requested) == 1
 
 
-def test_the_status_is_not_read_out_of_the_body(ask: Ask, server: Any) -> None:
+def test_the_status_is_not_read_from_the_body(ask: Ask, server: Any) -> None:
     body = {"code": -1001, "msg": "Internal error 404 in 403 of 451 places."}
     answers(server, body=body, status=500)
     with pytest.raises(ExchangeUnreachable):
         one_page(ask, server.endpoint)
 
 
-def test_a_refused_connection_is_one_line_with_the_reason_and_the_way_out(
+def test_a_refused_connection_is_one_line_with_reason_and_remedy(
     refusing_port: int,
 ) -> None:
     url = f"http://127.0.0.1:{refusing_port}"
@@ -249,7 +249,7 @@ def recorded_pages(shared: Path) -> list[list[Any]]:
     return [row for page in pages for row in page]
 
 
-def test_a_real_gap_inside_a_full_page_is_walked_over_and_nothing_is_lost(
+def test_a_real_gap_inside_a_full_page_is_passed_without_losing_candles(
     ask: Ask, server: Any, shared: Path
 ) -> None:
     rows = recorded_pages(shared)
@@ -271,14 +271,14 @@ def test_a_real_gap_inside_a_full_page_is_walked_over_and_nothing_is_lost(
     assert walked[-1].covered_until == last + HOUR
 
 
-def test_row_19_rows_out_of_order_and_twice_are_put_in_order_once(ask: Ask, server: Any) -> None:
+def test_row_19_unordered_and_duplicate_rows_are_sorted_and_unique(ask: Ask, server: Any) -> None:
     opens = [START + 2 * HOUR, START, START + HOUR, START]
     answers(server, body=[kline(opened) for opened in opens])
     (page, *_) = paginator(ask, server.endpoint, START, START + 3 * HOUR)
     assert [row.timestamp for row in page.rows] == sorted(set(opens))
 
 
-def test_a_time_in_the_future_does_not_make_the_walker_skip_the_rest(ask: Ask, server: Any) -> None:
+def test_a_time_in_the_future_does_not_make_the_paginator_skip_the_rest(ask: Ask, server: Any) -> None:
     def page(query: dict[str, str]) -> Any:
         since = int(query["startTime"]) // 1_000
         rows = [kline(opened) for opened in range(since, FORMING, HOUR)][:3]
@@ -291,7 +291,7 @@ def test_a_time_in_the_future_does_not_make_the_walker_skip_the_rest(ask: Ask, s
     assert found == set(range(START, FORMING, HOUR))
 
 
-def test_a_row_without_a_readable_time_is_handed_on_for_the_quarantine(
+def test_a_row_without_a_readable_time_is_returned_for_the_quarantine(
     ask: Ask, server: Any
 ) -> None:
     answers(server, body=[kline(START), [START * 1_000 + 7, *kline(START)[1:]]])
@@ -299,7 +299,7 @@ def test_a_row_without_a_readable_time_is_handed_on_for_the_quarantine(
     assert [row.timestamp for row in page.rows] == [-1, START]
 
 
-def test_an_exchange_that_answers_twice_with_nothing_ends_the_walk(ask: Ask, server: Any) -> None:
+def test_two_empty_responses_end_the_pagination(ask: Ask, server: Any) -> None:
     answers(server, body="[]")
     walked = paginator(ask, server.endpoint, FORMING - 2_500 * HOUR, FORMING)
     assert [page.rows for page in walked] == [[], []]
@@ -307,7 +307,7 @@ def test_an_exchange_that_answers_twice_with_nothing_ends_the_walk(ask: Ask, ser
     assert walked[-1].covered_until == FORMING
 
 
-def test_what_is_no_number_becomes_one_that_the_store_refuses() -> None:
+def test_a_value_that_is_not_a_number_becomes_one_that_the_store_refuses() -> None:
     assert parse_candle([1_000, 1, 2, 3, 4, 5]) == Candle(1, 1, 2, 3, 4, 5)
     missing = parse_candle([None, None])
     assert missing.timestamp == -1
@@ -333,7 +333,7 @@ bodies = (
     max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )
 @given(st.lists(bodies, min_size=20, max_size=20))
-def test_any_json_is_either_candles_or_an_error_of_ours(
+def test_any_json_is_either_candles_or_a_known_error(
     ask: Ask, server: Any, bodies: list[Any]
 ) -> None:
     async def each(exchange: RestExchange) -> None:
@@ -365,7 +365,7 @@ def test_of_an_error_page_only_the_status_is_reported() -> None:
     ],
     ids=["a date", "of no cache", "of a cache", "no date", "absent"],
 )
-def test_the_date_of_an_answer_is_read_unless_a_cache_sent_it(
+def test_the_date_of_a_response_is_read_unless_a_cache_sent_it(
     headers: dict[str, str], date_ms: int | None
 ) -> None:
     client: Any = ccxt.Exchange()

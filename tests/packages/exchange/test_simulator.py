@@ -60,7 +60,7 @@ def rows_of(walked: list[Page]) -> dict[int, Candle]:
     ("timeframe", "start", "most_pages"),
     [("1h", FORMING - 2_500 * HOUR, 3), ("1d", FORMING - 40 * 86_400, 1), ("1m", NOW - 7_300, 1)],
 )
-def test_the_pages_equal_the_simulators_own_candles(
+def test_the_pages_equal_the_simulators_candles(
     ask: Ask, endpoint: Endpoint, timeframe: str, start: int, most_pages: int
 ) -> None:
     walked = pages(ask, endpoint, timeframe, start, NOW + 10 * 86_400)
@@ -84,12 +84,12 @@ def test_the_forming_candle_is_served_but_never_among_the_closed_ones(
     assert pages(ask, endpoint, "1h", FORMING, NOW) == []
 
 
-def test_a_range_is_half_open(ask: Ask, endpoint: Endpoint) -> None:
+def test_the_end_of_a_range_is_exclusive(ask: Ask, endpoint: Endpoint) -> None:
     walked = pages(ask, endpoint, "1h", FORMING - 5 * HOUR, FORMING - 2 * HOUR)
     assert list(rows_of(walked)) == [FORMING - hours * HOUR for hours in (5, 4, 3)]
 
 
-def test_time_before_the_listing_is_walked_over_without_an_error(
+def test_time_before_the_listing_is_passed_without_an_error(
     ask: Ask, endpoint: Endpoint
 ) -> None:
     listed = SimulatedMarket(DEFAULT_SEED).get_symbol("BTC/USDT").listed
@@ -98,7 +98,7 @@ def test_time_before_the_listing_is_walked_over_without_an_error(
     assert list(rows_of(walked)) == [first + day * 86_400 for day in range(3)]
 
 
-def test_a_range_without_any_candle_is_requested_and_empty(ask: Ask, endpoint: Endpoint) -> None:
+def test_a_range_without_candles_is_requested_and_empty(ask: Ask, endpoint: Endpoint) -> None:
     listed = SimulatedMarket(DEFAULT_SEED).get_symbol("BTC/USDT").listed
     start = Timeframe.parse("1h").floor(listed) - 3_000 * HOUR
     walked = pages(ask, endpoint, "1h", start, start + 10 * HOUR)
@@ -106,14 +106,14 @@ def test_a_range_without_any_candle_is_requested_and_empty(ask: Ask, endpoint: E
     assert walked[-1].covered_until == start + 10 * HOUR
 
 
-def test_a_closed_candle_is_certain_only_after_the_grace() -> None:
+def test_a_closed_candle_is_final_only_after_the_grace_period() -> None:
     hour = Timeframe.parse("1h")
     assert compute_last_closed_open(hour, FORMING * 1_000, 0) == FORMING - HOUR
     assert compute_last_closed_open(hour, FORMING * 1_000 + 1_999, 2_000) == FORMING - 2 * HOUR
     assert compute_last_closed_open(hour, FORMING * 1_000 + 2_000, 2_000) == FORMING - HOUR
 
 
-def test_a_market_states_its_steps_as_exact_decimals(ask: Ask, endpoint: Endpoint) -> None:
+def test_the_steps_of_a_market_are_exact_decimals(ask: Ask, endpoint: Endpoint) -> None:
     market = the_market(ask, endpoint, "BTC/USDT")
     symbol = SimulatedMarket(DEFAULT_SEED).get_symbol("BTC/USDT")
     assert (market.base, market.quote, market.active) == ("BTC", "USDT", True)
@@ -122,17 +122,17 @@ def test_a_market_states_its_steps_as_exact_decimals(ask: Ask, endpoint: Endpoin
     assert market.trading_rules.min_notional > 0
 
 
-def test_an_unknown_market_is_answered_with_a_near_one(ask: Ask, endpoint: Endpoint) -> None:
+def test_an_unknown_market_is_refused_with_a_near_name(ask: Ask, endpoint: Endpoint) -> None:
     with pytest.raises(UsageError, match=r"no spot market 'BTC/USDR'; did you mean 'BTC/USDT'\?"):
         the_market(ask, endpoint, "BTC/USDR")
 
 
-def test_an_unknown_exchange_is_answered_with_a_near_one() -> None:
+def test_an_unknown_exchange_is_refused_with_a_near_name() -> None:
     with pytest.raises(UsageError, match=r"'binanse' is not known to CCXT; did you mean 'binance"):
         check_exchange("binanse")
 
 
-def test_a_timeframe_that_is_not_served_is_answered_with_those_that_are(
+def test_a_timeframe_that_is_not_served_is_refused_with_those_that_are(
     ask: Ask, endpoint: Endpoint
 ) -> None:
     async def check(exchange: RestExchange) -> None:

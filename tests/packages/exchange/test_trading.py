@@ -120,11 +120,11 @@ def test_an_order_comes_back_with_its_fills_and_can_be_looked_up(
     run(simulator, work)
 
 
-def test_an_order_that_does_not_exist_is_none(simulator: EmbeddedSimulator) -> None:
+def test_an_order_that_does_not_exist_is_reported_as_absent(simulator: EmbeddedSimulator) -> None:
     assert run(simulator, lambda client: client.look_up(SYMBOL, uuid4().hex, since_ms=0)) is None
 
 
-def test_a_stop_rests_is_listed_and_cancelled_once(simulator: EmbeddedSimulator) -> None:
+def test_a_resting_stop_is_listed_and_cancelled_once(simulator: EmbeddedSimulator) -> None:
     request = order("sell", stop_price=Decimal(20_000))
 
     async def work(client: PrivateClient) -> None:
@@ -151,7 +151,7 @@ def test_a_stop_rests_is_listed_and_cancelled_once(simulator: EmbeddedSimulator)
         ({"stop_price": Decimal(900_000), "side": "sell"}, "-2010"),
     ],
 )
-def test_a_refusal_by_the_exchange_is_refused_with_its_code(
+def test_a_refusal_by_the_exchange_has_its_code(
     simulator: EmbeddedSimulator, changes: dict[str, Any], code: str
 ) -> None:
     request = order(**changes)
@@ -161,7 +161,7 @@ def test_a_refusal_by_the_exchange_is_refused_with_its_code(
     assert request.client_order_id not in orders_at(simulator)
 
 
-def test_a_request_that_arrives_after_its_deadline_is_dead_on_arrival(
+def test_a_request_that_arrives_after_its_deadline_is_refused(
     simulator: EmbeddedSimulator,
 ) -> None:
     """The timestamp is pinned when the order is stored: a process that slept sends it in vain."""
@@ -191,7 +191,7 @@ DOUBTFUL = {
 
 
 @pytest.mark.parametrize("answer", DOUBTFUL)
-def test_row_57_an_answer_that_leaves_a_doubt_is_unknown_and_sent_once(answer: str) -> None:
+def test_row_57_an_order_with_an_unclear_response_is_unknown_and_sent_once(answer: str) -> None:
     fault, is_applied = DOUBTFUL[answer]
     with simulated(fault) as simulator:
         request = order()
@@ -222,14 +222,14 @@ def test_row_57_an_answer_that_leaves_a_doubt_is_unknown_and_sent_once(answer: s
         Fault("status", status=400, code=-2015, text="x", method="GET", path="/api/v3/order"),
     ],
 )
-def test_row_59_no_failed_look_up_is_a_proof_of_absence(fault: Fault) -> None:
+def test_row_59_a_failed_look_up_never_proves_absence(fault: Fault) -> None:
     with simulated(fault) as simulator, pytest.raises((ExchangeError, OrderUnknown)):
         run(simulator, lambda client: client.look_up(SYMBOL, uuid4().hex, since_ms=0))
 
 
 @pytest.mark.parametrize("path", ["/api/v3/myTrades", "/api/v3/openOrders"])
 @pytest.mark.parametrize("shape", ["html", "null", "empty_object", "truncated"])
-def test_junk_is_no_empty_list(path: str, shape: str) -> None:
+def test_an_invalid_list_is_not_an_empty_list(path: str, shape: str) -> None:
     fault = Fault("wrong_body", shape=shape, path=path)
 
     async def work(client: PrivateClient) -> None:
@@ -245,7 +245,7 @@ def test_junk_is_no_empty_list(path: str, shape: str) -> None:
         run(simulator, work)
 
 
-def test_an_order_waits_behind_no_other_request() -> None:
+def test_an_order_does_not_wait_for_other_requests() -> None:
     slow = Fault("latency", seconds=60, path="/api/v3/myTrades")
     with simulated(slow) as simulator:
 
@@ -264,7 +264,7 @@ def test_an_order_waits_behind_no_other_request() -> None:
         assert run(simulator, work)
 
 
-def test_what_a_key_may_do_and_whose_it_is(simulator: EmbeddedSimulator) -> None:
+def test_rights_and_account_of_a_key_are_read(simulator: EmbeddedSimulator) -> None:
     async def work(client: PrivateClient) -> tuple[object, object, str]:
         found = await client.fetch_permissions()
         return found.may_trade, found.may_withdraw, await client.fetch_account_id()

@@ -93,14 +93,14 @@ def walk(run: Run, server: Windowed, start: int, end: int = NOW) -> list[int]:
     return run(work())
 
 
-def test_three_pages_come_whole_and_in_three_questions(run: Run) -> None:
+def test_three_pages_are_complete_after_three_requests(run: Run) -> None:
     start = NOW - 700 * MINUTE
     server = Windowed(set(minutes(start, NOW + MINUTE)))
     assert walk(run, server, start) == list(minutes(start, NOW))
     assert len(server.requested) == 3
 
 
-def test_an_empty_stretch_of_years_is_crossed_in_few_questions(run: Run) -> None:
+def test_an_empty_range_of_years_is_passed_with_few_requests(run: Run) -> None:
     start, listed = NOW - 2_000 * DAY, NOW - 600 * MINUTE
     server = Windowed(set(minutes(listed, NOW + MINUTE)))
     assert walk(run, server, start) == list(minutes(listed, NOW))
@@ -115,20 +115,20 @@ def test_an_exchange_that_sends_less_than_a_page_and_keeps_the_newest_loses_none
     assert len(server.requested) <= 12
 
 
-def test_a_gap_longer_than_pages_is_no_end(run: Run) -> None:
+def test_a_gap_longer_than_a_page_does_not_end_the_pagination(run: Run) -> None:
     start = NOW - 5_000 * MINUTE
     present = {*minutes(start, start + 100 * MINUTE), *minutes(NOW - 50 * MINUTE, NOW)}
     assert walk(run, Windowed(present), start) == sorted(present)
 
 
-def test_nothing_at_all_ends_the_walk_in_few_questions(run: Run) -> None:
+def test_a_market_without_candles_ends_the_pagination_after_few_requests(run: Run) -> None:
     server = Windowed()
     assert walk(run, server, NOW - 1_000 * DAY) == []
     assert len(server.requested) <= 8
 
 
 @pytest.mark.parametrize("shape", ["only the requested row", "always the oldest"])
-def test_pages_that_never_go_on_are_an_error(run: Run, shape: str) -> None:
+def test_pages_that_never_advance_are_an_error(run: Run, shape: str) -> None:
     start = NOW - 700 * MINUTE
 
     def rows(low: int, high: int) -> list[list[str]]:
@@ -147,7 +147,7 @@ def test_candles_a_page_apart_are_no_error(run: Run) -> None:
     assert walk(run, Windowed(present), start) == sorted(present)
 
 
-def test_the_day_of_the_listing_is_found_by_days(run: Run) -> None:
+def test_the_day_of_the_listing_is_found_by_daily_candles(run: Run) -> None:
     listed = NOW - 100 * DAY
     server = Windowed(set(minutes(listed, listed + 3 * DAY)))
 
@@ -166,7 +166,7 @@ def test_the_day_of_the_listing_is_found_by_days(run: Run) -> None:
     deadline=None,
 )
 @given(seed=st.integers(0, 2**32), spread=st.sampled_from([1, 5, 100, 100_000]))
-def test_random_rows_never_keep_the_pager(run: Run, kind: str, seed: int, spread: int) -> None:
+def test_random_rows_never_make_the_paginator_endless(run: Run, kind: str, seed: int, spread: int) -> None:
     random = Random(seed)  # noqa: S311 - a seeded test
     wanted = 40
 

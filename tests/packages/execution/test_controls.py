@@ -19,7 +19,7 @@ def test_no_command_allows_entries_and_closes_nothing() -> None:
     assert (state.pause, state.closing) == (None, ())
 
 
-def test_a_pause_holds_since_its_first_command_until_a_resume() -> None:
+def test_a_pause_applies_from_its_first_command_until_a_resume() -> None:
     paused = fold_controls(controls(["pause", "flatten", "pause"]))
     assert paused.pause is not None
     assert paused.pause.number == 0
@@ -38,14 +38,14 @@ def test_entries_are_forbidden_exactly_where_a_pause_came_after_the_last_resume(
 
 
 @given(st.lists(verbs, max_size=12))
-def test_each_exit_is_to_be_carried_out_once(given_verbs: list[ControlVerb]) -> None:
+def test_each_exit_command_is_executed_once(given_verbs: list[ControlVerb]) -> None:
     closing = fold_controls(controls(given_verbs)).closing
     wanted = [i for i, verb in enumerate(given_verbs) if verb in ("exit", "flatten")]
     assert [one.number for one in closing] == wanted
     assert fold_controls(controls(given_verbs, is_done=True)).closing == ()
 
 
-def test_an_exit_closes_its_own_symbol_alone_and_one_without_a_symbol_closes_each() -> None:
+def test_an_exit_command_closes_its_symbol_or_without_a_symbol_all() -> None:
     of_bitcoin = ControlCommand(1, "exit", 1, "anna", symbol="BTC/USDT")
     of_all = ControlCommand(2, "exit", 2, "anna")
     assert fold_controls([of_bitcoin, of_all], "BTC/USDT").closing == (of_bitcoin, of_all)

@@ -119,7 +119,7 @@ def test_an_entry_is_made_smaller_by_each_cap() -> None:
     order=st.none() | st.decimals("0.01", 1000, places=2),
     largest=st.none() | st.decimals("0.01", 1000, places=2),
 )  # fmt: skip
-def test_what_passes_keeps_every_limit(
+def test_an_entry_that_passes_is_within_every_limit(
     cost: Decimal,
     free: Decimal,
     position: Decimal,
@@ -144,7 +144,7 @@ def test_what_passes_keeps_every_limit(
     quote=ages, data=ages, skew=ages, bid=st.none() | money, ask=st.none() | money,
     cost=money, stop=st.none() | money,
 )  # fmt: skip
-def test_no_value_makes_a_verdict_fail(
+def test_no_value_raises_an_error_in_a_verdict(
     quote: float | None,
     data: float | None,
     skew: float | None,
@@ -158,7 +158,7 @@ def test_no_value_makes_a_verdict_fail(
     assert all(check_entry_limits(DEFAULT_LIMITS, CALM, terms, market).values())
 
 
-def test_an_exit_is_held_back_only_by_what_would_make_it_wrong() -> None:
+def test_an_exit_is_stopped_only_by_reasons_that_make_it_wrong() -> None:
     sell = ExitTerms(Decimal(1), held=Decimal(1), free=Decimal(1), selling=Decimal(0))
     assert find_obstacle(check_exit_limits(sell)) is None
     assert find_obstacle(check_exit_limits(replaced(sell, free=None))) is None
@@ -199,7 +199,7 @@ def test_a_loss_of_the_day_stays_a_breach_until_it_is_cleared() -> None:
     assert again.reason is None
 
 
-def test_a_drawdown_counts_from_the_highest_equity_of_all_days() -> None:
+def test_a_drawdown_is_measured_from_the_highest_equity_of_all_days() -> None:
     state = start_risk(DEFAULT_LIMITS, Decimal(1_000), NOON_MS)
     for day, equity in enumerate((1_400, 1_350, 1_300, 1_250, 1_200, 1_150, 1_100)):
         state = advance_risk(DEFAULT_LIMITS, state, Decimal(equity), NOON_MS + day * DAY_MS)
@@ -235,14 +235,14 @@ def test_a_day_begins_at_midnight_of_the_stated_time_zone_also_where_it_has_23_h
     assert (state.day, state.day_equity) == ("2024-04-01", 970)
 
 
-def test_a_clock_that_is_set_back_forgets_no_loss() -> None:
+def test_a_clock_that_is_set_back_keeps_all_losses() -> None:
     state = advance_risk(DEFAULT_LIMITS, CALM, Decimal(970), NOON_MS - 2 * DAY_MS)
     assert (state.day, state.day_equity) == ("2024-03-01", 1_000)
     assert advance_risk(DEFAULT_LIMITS, state, Decimal(940), NOON_MS).reason is not None
 
 
 @given(looks=st.lists(st.tuples(st.integers(-3 * DAY_MS, 3 * DAY_MS), money), max_size=30))
-def test_no_look_at_the_equity_takes_a_breach_away(looks: list[tuple[int, Decimal]]) -> None:
+def test_no_later_equity_ends_a_breach(looks: list[tuple[int, Decimal]]) -> None:
     state, now_ms = start_risk(DEFAULT_LIMITS, Decimal(1_000), NOON_MS), NOON_MS
     for step, equity in looks:
         now_ms += step

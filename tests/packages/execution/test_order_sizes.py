@@ -13,7 +13,7 @@ RULES = TradingRules(Decimal("0.01"), Decimal("0.001"), Decimal("0.002"), Decima
 
 
 @given(st.integers(1, 100_000), st.integers(1, 5_000))
-def test_parts_sell_all_of_an_amount_and_none_is_larger_than_the_market_takes(
+def test_parts_sell_the_whole_amount_and_none_exceeds_the_markets_maximum(
     steps: int, most: int
 ) -> None:
     step = Decimal("0.001")
@@ -33,7 +33,7 @@ def test_an_amount_that_one_order_may_have_is_one_part(largest: Decimal | None) 
     assert compute_next_part(Decimal("1.5"), largest, RULES) == Decimal("1.5")
 
 
-def test_the_least_limit_that_is_known_counts_in_whole_steps() -> None:
+def test_the_lowest_known_limit_is_used_in_whole_steps() -> None:
     largest = LargestOrder(Decimal(9), Decimal("2.00099"), Decimal(100))
     assert largest.compute_market_amount(RULES) == Decimal("2.000")
     assert largest.compute_limit_amount(Decimal(7), RULES) == 9

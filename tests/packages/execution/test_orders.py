@@ -95,7 +95,7 @@ OWN = [Submitted(), UnclearResponse("reset"), CancelRequested("stop"), CancelRef
 
 
 @given(histories(), st.data())
-def test_every_order_of_doubled_lost_and_late_events_ends_as_at_the_exchange(
+def test_duplicate_lost_and_late_events_end_in_the_state_of_the_exchange(
     history: History, data: st.DataObject
 ) -> None:
     events = history.events()
@@ -154,17 +154,17 @@ def test_the_stage_never_goes_backwards(history: History, data: st.DataObject) -
         state = after
 
 
-def test_an_order_without_an_answer_is_unknown_and_is_looked_up() -> None:
+def test_an_order_without_a_response_is_unknown_and_is_looked_up() -> None:
     state, effects = advance(OrderState(ONE, "sent"), UnclearResponse("reset"))
     assert (state.status, effects) == ("unknown", (LookUp("reset"),))
 
 
-def test_an_answer_that_was_lost_after_the_order_arrived_changes_nothing() -> None:
+def test_a_response_lost_after_the_order_arrived_changes_nothing() -> None:
     state = fold([Submitted(), Acknowledged("x1")], ONE)
     assert advance(state, UnclearResponse("reset")) == (state, ())
 
 
-def test_a_refused_cancel_is_a_reason_to_look_up_and_no_end() -> None:
+def test_a_refused_cancel_leads_to_a_look_up_and_does_not_end_the_order() -> None:
     state = fold([Submitted(), Acknowledged("x1"), CancelRequested("stop")], ONE)
     assert advance(state, CancelRefused("unknown order")) == (state, (LookUp("unknown order"),))
 
@@ -185,7 +185,7 @@ def test_an_order_reported_as_filled_without_an_amount_waits_for_its_fills() -> 
     assert (after.is_finished_and_booked, effects) == (True, (StoreFill(fill), FinishedAndBooked()))
 
 
-def test_an_order_that_was_taken_for_absent_and_fills_is_booked_with_an_alarm() -> None:
+def test_a_fill_of_an_order_taken_for_absent_is_booked_and_reported() -> None:
     state = fold([Submitted(), UnclearResponse("reset"), ProvenAbsent("looked up twice")], ONE)
     assert (state.status, state.is_finished_and_booked) == ("absent", True)
     fill = FillReport("t1", Decimal(100), ONE, Decimal(0), "USDT")
@@ -195,7 +195,7 @@ def test_an_order_that_was_taken_for_absent_and_fills_is_booked_with_an_alarm() 
     assert any(isinstance(effect, Alarm) for effect in effects)
 
 
-def test_absence_is_not_accepted_of_an_order_that_was_seen() -> None:
+def test_absence_is_not_accepted_for_an_order_that_was_seen() -> None:
     state = fold([Submitted(), Acknowledged("x1")], ONE)
     assert advance(state, ProvenAbsent("looked up twice")) == (state, ())
 

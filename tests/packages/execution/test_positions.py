@@ -22,7 +22,7 @@ def trade(
     )  # fmt: skip
 
 
-def test_a_position_takes_each_fee_from_the_currency_it_was_paid_in() -> None:
+def test_each_fee_is_deducted_from_the_currency_it_was_paid_in() -> None:
     trades = [
         trade("buy", "0.3", "100.1", "0.0003", "BTC"),
         trade("sell", "0.1", "110.2", "0.01102", "USDT"),
@@ -49,7 +49,7 @@ def test_a_partial_exit_leaves_the_position_open_at_the_cost_of_the_rest() -> No
     assert position.dust == 0
 
 
-def test_less_than_the_market_lets_one_sell_is_dust_and_no_position() -> None:
+def test_less_than_the_minimum_order_is_dust_and_no_position() -> None:
     trades = [trade("buy", "0.1015", "100", order="first"), trade("sell", "0.1", "100")]
     position = sum_position(trades, "BTC", "USDT", STEPS)
     assert (position.is_flat, position.dust, position.cost) == (True, Decimal("0.0015"), 0)
@@ -58,7 +58,7 @@ def test_less_than_the_market_lets_one_sell_is_dust_and_no_position() -> None:
     assert (again.earlier_dust, again.open_amount) == (Decimal("0.0015"), Decimal("0.2"))
 
 
-def test_a_position_ends_when_what_was_bought_for_it_is_sold_whatever_dust_was_there() -> None:
+def test_a_position_ends_when_its_coins_are_sold_whatever_dust_was_there() -> None:
     trades = [trade("buy", "0.1015", "100"), trade("sell", "0.1", "100")]
     trades += [trade("buy", "0.1007", "90", order="second"), trade("sell", "0.1", "95")]
     position = sum_position(trades, "BTC", "USDT", STEPS)
@@ -69,7 +69,7 @@ def test_a_position_ends_when_what_was_bought_for_it_is_sold_whatever_dust_was_t
     assert (position.is_flat, position.dust) == (True, Decimal("0.0002"))
 
 
-def test_dust_stays_dust_when_the_exchange_makes_its_amount_step_finer() -> None:
+def test_dust_stays_dust_when_the_exchange_makes_the_amount_step_smaller() -> None:
     sold = structs.replace(trade("sell", "0.49", "110"), least_amount=Decimal("0.01"))
     trades = [trade("buy", "0.5", "100", "0.0005", "BTC"), sold]
     finer = TradingRules(Decimal("0.01"), Decimal("0.001"), Decimal("0.001"), Decimal(5))
@@ -81,7 +81,7 @@ amounts = st.integers(1, 10**12).map(lambda units: Decimal(units).scaleb(-8))
 
 
 @given(st.lists(st.tuples(amounts, amounts), max_size=20))
-def test_buying_and_selling_the_same_leaves_nothing(fills: list[tuple[Decimal, Decimal]]) -> None:
+def test_buying_and_selling_the_same_amount_leaves_no_position(fills: list[tuple[Decimal, Decimal]]) -> None:
     sides: tuple[Side, Side] = ("buy", "sell")
     trades = [trade(side, str(amount), str(price)) for amount, price in fills for side in sides]
     position = sum_position(trades, "BTC", "USDT")

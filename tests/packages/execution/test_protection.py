@@ -50,23 +50,23 @@ def rests(amount: str, price: str, name: str = "a") -> RestingStop:
     return RestingStop(name, Decimal(amount), Decimal(price))
 
 
-def test_a_position_without_a_stop_gets_one_of_what_is_held_rounded_down() -> None:
+def test_a_position_without_a_stop_gets_one_for_its_amount_rounded_down() -> None:
     held = Decimal("0.9990009")
     assert step(held, Decimal("95.129")) == PlaceStop(Decimal("0.99900"), Decimal("95.12"))
 
 
-def test_a_stop_that_covers_the_position_stays() -> None:
+def test_a_stop_that_covers_the_position_is_unchanged() -> None:
     assert step(ONE, LEVEL, rests("1", "95")) is None
 
 
 @pytest.mark.parametrize("amount", ["0.5", "1.5"])
-def test_a_stop_of_another_amount_is_replaced_by_one_that_covers_what_is_held(amount: str) -> None:
+def test_a_stop_of_another_amount_is_replaced_by_one_that_covers_the_position(amount: str) -> None:
     found = step(ONE, LEVEL, rests(amount, "95"))
     assert isinstance(found, ReplaceStop)
     assert (found.client_order_id, found.amount, found.price) == ("a", ONE, LEVEL)
 
 
-def test_a_stop_grows_with_an_entry_in_steps_of_some_time_and_shrinks_at_once() -> None:
+def test_a_stop_grows_after_a_pause_and_shrinks_at_once() -> None:
     assert step(ONE, LEVEL, rests("0.5", "95"), since=0.9) is None
     assert isinstance(step(ONE, LEVEL, rests("0.5", "95"), since=1.0), ReplaceStop)
     assert isinstance(step(ONE, LEVEL, rests("1.5", "95"), since=0.0), ReplaceStop)
@@ -81,7 +81,7 @@ def test_a_fixed_stop_grows_and_shrinks_and_does_not_rise() -> None:
         assert found is None if expected is None else isinstance(found, expected)
 
 
-def test_a_stop_that_would_sell_more_than_is_held_goes_also_where_no_smaller_one_can_rest() -> None:
+def test_a_stop_for_more_than_is_held_is_cancelled_even_if_no_smaller_one_can_rest() -> None:
     # A position of 0.01 is under the least value at the stop.
     found = step(Decimal("0.01"), LEVEL, rests("1", "95"))
     assert isinstance(found, CancelStop)
@@ -105,7 +105,7 @@ def test_without_a_position_or_a_level_no_stop_rests() -> None:
         assert isinstance(step(held, level, rests("1", "95")), CancelStop)
 
 
-def test_of_two_stops_one_goes() -> None:
+def test_one_of_two_stops_is_cancelled() -> None:
     found = step(ONE, LEVEL, rests("1", "95"), rests("1", "94", "b"))
     assert found == CancelStop("b", "more than one stop rests")
 
@@ -144,7 +144,7 @@ def test_steps_end_with_one_stop_that_sells_at_most_what_is_held(
 
 
 @given(held=amounts, free=amounts)
-def test_what_can_be_sold_was_bought_and_is_free(held: Decimal, free: Decimal) -> None:
+def test_the_sellable_amount_is_at_most_the_held_and_the_free_coins_in_whole_steps(held: Decimal, free: Decimal) -> None:
     found = compute_sellable_amount(held, free, STEPS)
     assert 0 <= found <= min(held, free)
     assert found % Decimal("0.00001") == 0

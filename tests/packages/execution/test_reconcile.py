@@ -46,7 +46,7 @@ def test_a_balance_below_the_position_halts() -> None:
     assert found == ["missing coins"]
 
 
-def test_coins_that_others_have_sold_are_missing_where_coins_of_before_hide_it() -> None:
+def test_coins_sold_by_others_are_missing_even_if_baseline_coins_hide_it() -> None:
     ours = ledger(baseline=Decimal(5), sold_by_others=Decimal("0.4"))
     assert kinds(ours, exchange(base_total=Decimal("5.6"))) == ["missing coins"]
     assert compute_covered_amount(ours, Decimal("5.6")) == Decimal("0.6")
@@ -57,13 +57,13 @@ def test_coins_that_others_have_sold_are_missing_where_coins_of_before_hide_it()
     assert compute_covered_amount(ours, Decimal("0.5")) == Decimal("0.5")
 
 
-def test_a_withdrawal_of_coins_of_before_leaves_the_position_covered() -> None:
+def test_a_withdrawal_of_baseline_coins_leaves_the_position_covered() -> None:
     ours = ledger(baseline=Decimal(5))
     assert kinds(ours, exchange(base_total=Decimal(1))) == []
     assert compute_covered_amount(ours, Decimal(1)) == 1
 
 
-def test_an_order_of_ours_that_the_file_lacks_is_taken_over() -> None:
+def test_an_own_order_that_the_database_lacks_is_taken_over() -> None:
     order = ExchangeOrder("9", f"{TAG}0009", is_open=True)
     assert kinds(ledger(), exchange(orders=(order,))) == ["own order"]
     filled = exchange(orders=(ExchangeOrder("9", f"{TAG}0009", False),), fills={"t9": "9"})
@@ -82,7 +82,7 @@ def test_an_order_of_others_that_is_over_without_a_fill_is_no_difference() -> No
     assert kinds(ledger(), exchange(orders=(over,))) == []
 
 
-def test_an_open_order_of_ours_that_is_not_listed_is_looked_at() -> None:
+def test_an_own_open_order_that_is_not_listed_is_looked_up() -> None:
     ours = ledger(open_orders=frozenset({f"{TAG}0001"}))
     assert kinds(ours, exchange()) == ["missing order"]
     listed = exchange(orders=(ExchangeOrder("1", f"{TAG}0001", True),))
@@ -104,7 +104,7 @@ def test_coins_are_missing_exactly_if_there_are_fewer_than_the_position(
     assert bool(missing) == (total < position)
 
 
-def test_row_138_an_order_of_ours_that_is_newer_than_the_start_is_of_another_copy() -> None:
+def test_row_138_an_own_order_newer_than_the_start_belongs_to_another_copy() -> None:
     own = ExchangeOrder("2", f"{TAG}0002", True, created_ms=1_001)
     older, undated = (structs.replace(own, created_ms=moment) for moment in (1_000, 0))
     ours = ledger(began_ms=1_000)
@@ -118,7 +118,7 @@ def test_row_138_an_order_of_ours_that_is_newer_than_the_start_is_of_another_cop
     assert kinds(known, exchange(orders=(own,))) == []
 
 
-def test_row_139_an_order_of_ours_that_is_older_than_the_account_is_not_taken_over() -> None:
+def test_row_139_an_own_order_older_than_the_account_is_not_taken_over() -> None:
     own = ExchangeOrder("2", f"{TAG}0002", True, created_ms=999)
     ours = ledger(began_ms=2_000, opened_ms=1_000)
     assert kinds(ours, exchange(orders=(own,))) == ["older order"]

@@ -27,7 +27,7 @@ UNWISE = {
 }
 
 
-def test_nothing_that_only_makes_an_entry_unwise_holds_an_exit_back() -> None:
+def test_checks_for_entries_alone_do_not_stop_an_exit() -> None:
     for name, context in UNWISE.items():
         failed = {check for check, verdict in check_entry(context).items() if verdict != OK}
         assert failed == {name}

@@ -44,7 +44,7 @@ def states(store: Store) -> list[tuple[int, int, str]]:
         return [(row[0], row[1], row[2]) for row in connection.execute(statement)]
 
 
-def test_what_came_is_stored_and_counted(ask: Ask, store: Store, exchange: Any) -> None:
+def test_fetched_candles_are_stored_and_counted(ask: Ask, store: Store, exchange: Any) -> None:
     exchange.has(*range(6))
     assert fetch(ask, store, ago(5)) == FetchReport(5, 0, 0, 1)
     assert fetch(ask, store, ago(5)) == FetchReport(0, 5, 0, 1)
@@ -52,7 +52,7 @@ def test_what_came_is_stored_and_counted(ask: Ask, store: Store, exchange: Any) 
     assert stored == [ago(hours) for hours in (5, 4, 3, 2, 1)]
 
 
-def test_the_forming_row_of_a_killed_process_gives_way_to_the_final_one(
+def test_the_forming_row_of_a_killed_process_is_replaced_by_the_final_row(
     ask: Ask, store: Store, exchange: Any
 ) -> None:
     replace_forming(store, KEY, Candle(ago(2), 90.0, 90.0, 90.0, 90.0, 1.0), seen_ms=1)
@@ -74,7 +74,7 @@ def test_a_late_revision_is_noted_and_the_first_value_stays(
     assert set(read_closed_between(store, KEY, 0, 2**40).close.tolist()) == {100.0}
 
 
-def test_a_range_that_a_second_request_fills_is_no_gap(
+def test_a_range_that_a_second_request_fills_is_not_a_gap(
     ask: Ask, store: Store, exchange: Any
 ) -> None:
     exchange.has(0, 1, 2, 4, 5)
@@ -86,7 +86,7 @@ def test_a_range_that_a_second_request_fills_is_no_gap(
 
 
 @pytest.mark.parametrize("price", [nan, -1.0, 0.0])
-def test_a_refused_candle_leaves_a_gap_that_is_not_the_exchanges(
+def test_a_refused_candle_leaves_a_gap_that_is_not_confirmed(
     ask: Ask, store: Store, exchange: Any, price: float
 ) -> None:
     exchange.has(0, 1, 3)

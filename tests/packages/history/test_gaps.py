@@ -61,7 +61,7 @@ def put(store: Store, *hours_before: int) -> None:
     insert_closed_rows(store, KEY, rows, source="import", seen_ms=1)
 
 
-def test_one_answer_proves_nothing_and_a_second_one_minutes_later_does(
+def test_one_response_proves_nothing_and_a_second_one_minutes_later_does(
     ask: Ask, store: Store, exchange: Any
 ) -> None:
     exchange.has(0, 1, 2, 6, 7)
@@ -76,7 +76,7 @@ def test_one_answer_proves_nothing_and_a_second_one_minutes_later_does(
     assert fetch_and_ask(ask, store, exchange, ago(7)) == (1, 0)
 
 
-def test_the_two_answers_are_requested_from_different_times(
+def test_the_two_responses_are_requested_from_different_times(
     ask: Ask, store: Store, exchange: Any
 ) -> None:
     exchange.has(0, 1, 2, 6, 7, 8, 9)
@@ -90,7 +90,7 @@ def test_the_two_answers_are_requested_from_different_times(
     assert max(windows) <= ago(6)
 
 
-def test_an_answer_requested_from_the_time_of_the_first_one_proves_nothing(
+def test_a_second_response_requested_from_the_same_time_proves_nothing(
     ask: Ask, store: Store, exchange: Any
 ) -> None:
     exchange.has(0, 1, 3, 5, 7, *range(9, 15))
@@ -114,7 +114,7 @@ def test_an_answer_requested_from_the_time_of_the_first_one_proves_nothing(
     assert states(store) == proven
 
 
-def test_answers_about_another_gap_prove_nothing(ask: Ask, store: Store, exchange: Any) -> None:
+def test_responses_about_another_gap_prove_nothing(ask: Ask, store: Store, exchange: Any) -> None:
     exchange.has(0, 1, 2, 6, 7)
     fetch_and_ask(ask, store, exchange, ago(7))
     exchange.later(5)
@@ -196,7 +196,7 @@ def without_the_gap(opens: list[int], since: int, limit: int) -> list[int]:
     "answer", [empty, newest_only, capped_to_the_newest, without_the_gap],
     ids=lambda one: one.__name__,
 )  # fmt: skip
-def test_an_exchange_that_answers_badly_proves_no_gap_that_it_has_candles_for(
+def test_wrong_responses_prove_no_gap_where_the_exchange_has_candles(
     ask: Ask, store: Store, exchange: Any, answer: Any
 ) -> None:
     exchange.has(*range(41))
@@ -223,7 +223,7 @@ def always_the_oldest(opens: list[int], since: int, limit: int) -> list[int]:
 
 
 @pytest.mark.parametrize("answer", [only_the_row_requested, always_the_oldest])
-def test_pages_that_never_go_on_are_an_error(
+def test_pages_that_never_advance_are_an_error(
     ask: Ask, store: Store, exchange: Any, answer: Any
 ) -> None:
     exchange.has(*range(41))
@@ -240,7 +240,7 @@ def test_the_end_of_a_delisted_market_is_no_error(ask: Ask, store: Store, exchan
     assert len(find_series_gaps(store, KEY, ago(40), FORMING)) == 1
 
 
-def test_one_empty_answer_in_the_middle_costs_no_candle(
+def test_one_empty_response_in_the_middle_loses_no_candle(
     ask: Ask, store: Store, exchange: Any
 ) -> None:
     exchange.has(*range(2_000))
@@ -256,7 +256,7 @@ def test_one_empty_answer_in_the_middle_costs_no_candle(
 
 @settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
-def test_no_answers_whatever_prove_a_gap_without_two_that_hold_its_neighbours(
+def test_a_gap_is_proven_only_by_two_responses_with_its_neighbours(
     ask: Ask, exchange: Any, tmp_path_factory: pytest.TempPathFactory, seed: int
 ) -> None:
     random = Random(seed)  # noqa: S311 - a seeded test
@@ -289,7 +289,7 @@ def test_no_answers_whatever_prove_a_gap_without_two_that_hold_its_neighbours(
             assert max(times) - min(times) >= PROOF_INTERVAL_MS
 
 
-def test_a_proven_gap_is_requested_again_and_is_one_no_more_where_candles_come(
+def test_a_proven_gap_ends_if_candles_come_when_it_is_requested_again(
     ask: Ask, store: Store, exchange: Any
 ) -> None:
     exchange.has(0, 1, 2, 6, 7)
@@ -318,7 +318,7 @@ def test_a_proven_gap_is_requested_again_and_is_one_no_more_where_candles_come(
     assert states(store) == [(ago(5), "unproven"), (ago(3), "unproven")]
 
 
-def test_a_bad_answer_takes_no_proof_back(ask: Ask, store: Store, exchange: Any) -> None:
+def test_a_wrong_response_undoes_no_proof(ask: Ask, store: Store, exchange: Any) -> None:
     exchange.has(0, 1, 2, 6, 7)
     for _ in range(2):
         fetch_and_ask(ask, store, exchange, ago(7))
@@ -346,7 +346,7 @@ def test_an_accepted_gap_stays_accepted_when_it_is_requested(
     ]
 
 
-def test_row_20_many_gaps_that_one_page_reaches_across_are_one_request(
+def test_row_20_gaps_within_one_page_take_one_request(
     ask: Ask, store: Store, exchange: Any
 ) -> None:
     exchange.has(*range(0, 500, 2))
@@ -355,7 +355,7 @@ def test_row_20_many_gaps_that_one_page_reaches_across_are_one_request(
     assert {gap.last_requested_ms for gap in read_gaps(store, KEY)} == {START_MS}
 
 
-def test_gaps_far_apart_are_requested_one_by_one(ask: Ask, store: Store, exchange: Any) -> None:
+def test_gaps_far_apart_take_separate_requests(ask: Ask, store: Store, exchange: Any) -> None:
     exchange.has(*(set(range(3_000)) - {10, 1_500, 2_990}))
     assert fetch_and_ask(ask, store, exchange, ago(2_999)) == (3, 3)
     assert len(read_gaps(store, KEY)) == 3
@@ -382,7 +382,7 @@ def test_a_refused_row_leaves_the_other_gaps_of_its_page_proven(
     assert states(store) == [(ago(5), "unproven"), (ago(3), "none at exchange")]
 
 
-def test_krakens_3254_gaps_need_about_as_many_requests_as_pages(
+def test_the_3254_gaps_of_kraken_need_about_as_many_requests_as_pages(
     ask: Ask, store: Store, exchange: Any, shared: Path
 ) -> None:
     file = shared / "data/candles/kraken_BTC-USD_1h_20131006_20230107.csv.gz"
@@ -399,7 +399,7 @@ def test_krakens_3254_gaps_need_about_as_many_requests_as_pages(
     assert sum((end - start) // HOUR for start, end in missing) == 10_856
 
 
-def test_row_18_the_newest_candles_are_read_again_and_what_changed_is_counted(
+def test_row_18_the_newest_candles_are_read_again_and_changes_are_counted(
     ask: Ask, store: Store, exchange: Any
 ) -> None:
     exchange.has(*range(30))
@@ -425,7 +425,7 @@ def test_at_least_two_candles_are_read_again(ask: Ask, store: Store, exchange: A
     assert find_reread_start(store, KEY) == ago(10)
 
 
-def test_row_7_a_ban_is_known_to_every_process_on_the_file(tmp_path: Path) -> None:
+def test_row_7_a_ban_is_known_to_every_process_on_the_database(tmp_path: Path) -> None:
     path = tmp_path / "candles.db"
     with open_store(path, create=True) as one, open_store(path, create=False) as other:
         mine, theirs = StoredRateLimitBans(one, "binance"), StoredRateLimitBans(other, "binance")

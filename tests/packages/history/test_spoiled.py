@@ -91,7 +91,7 @@ def truth(
 
 
 @pytest.mark.parametrize("shape", [*WRONG_VALUES, *WRONG_TIMES])
-def test_rows_21_and_22_a_wrong_candle_is_quarantined_with_its_text_and_comes_later(
+def test_rows_21_and_22_an_unsound_candle_is_quarantined_with_its_text_and_fetched_later(
     work: Callable[[Work[Any]], Any],
     simulator: EmbeddedSimulator,
     store: Store,
@@ -113,7 +113,7 @@ def test_rows_21_and_22_a_wrong_candle_is_quarantined_with_its_text_and_comes_la
 
 
 @pytest.mark.parametrize("shape", ["duplicate", "reordered"])
-def test_row_19_rows_twice_or_out_of_order_are_stored_once_and_in_order(
+def test_row_19_duplicate_or_unordered_rows_are_stored_once_and_in_order(
     work: Callable[[Work[Any]], Any],
     simulator: EmbeddedSimulator,
     store: Store,
@@ -125,7 +125,7 @@ def test_row_19_rows_twice_or_out_of_order_are_stored_once_and_in_order(
     assert rows_of(store) == truth
 
 
-def test_row_20_a_candle_that_is_missing_is_in_the_ledger_with_the_date(
+def test_row_20_a_missing_candle_is_in_the_ledger_with_the_date(
     work: Callable[[Work[Any]], Any], simulator: EmbeddedSimulator, store: Store
 ) -> None:
     spoil(simulator, "missing")
@@ -150,7 +150,7 @@ def test_row_18_a_revised_candle_is_counted_and_the_first_value_stays(
 
 
 @pytest.mark.parametrize("timeframe", ["1h", "1d", "1w", "1M"])
-def test_row_26_candles_are_the_same_in_every_time_zone_across_its_change(
+def test_row_26_candles_are_equal_in_every_time_zone_across_its_clock_change(
     work: Callable[[Work[Any]], Any],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,

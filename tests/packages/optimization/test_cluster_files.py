@@ -38,7 +38,7 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("127.0.0.1:0", True, "tls://127.0.0.1:0"),
     ],
 )
-def test_an_address_is_read(tls: Path, text: str, has_tls: bool, expected: str) -> None:
+def test_an_address_is_parsed(tls: Path, text: str, has_tls: bool, expected: str) -> None:
     assert parse_address(text, tls if has_tls else None, "--listen").text == expected
 
 
@@ -65,7 +65,7 @@ def test_an_address_that_others_could_use_without_certificates_is_refused(
         parse_address(text, tls if has_tls else None, "--listen")
 
 
-def test_certificates_are_for_both_sides_and_readable_by_their_owner_alone(tls: Path) -> None:
+def test_certificates_exist_for_both_sides_and_are_private_to_their_owner(tls: Path) -> None:
     for name in (AUTHORITY, CERTIFICATE, KEY):
         assert stat.S_IMODE((tls / name).stat().st_mode) == 0o600
     for purpose in (ssl.Purpose.SERVER_AUTH, ssl.Purpose.CLIENT_AUTH):
@@ -82,7 +82,7 @@ def test_a_folder_that_lacks_a_certificate_is_named(tls: Path, tmp_path: Path) -
         parse_address("10.0.0.1:8786", tmp_path, "--cluster")
 
 
-def test_a_file_returns_what_it_was_made_of_with_columns_that_are_pages_of_it(
+def test_a_loaded_work_file_equals_the_stored_work_and_maps_its_columns(
     tmp_path: Path,
 ) -> None:
     work = make_cluster_work()
@@ -99,7 +99,7 @@ def test_a_file_returns_what_it_was_made_of_with_columns_that_are_pages_of_it(
         assert not column.flags.writeable
 
 
-def test_equal_work_has_one_digest_and_other_candles_another(tmp_path: Path) -> None:
+def test_equal_work_has_an_equal_digest_and_other_candles_another(tmp_path: Path) -> None:
     assert encode_work(make_cluster_work())[0] == encode_work(make_cluster_work())[0]
     assert encode_work(make_cluster_work())[0] != encode_work(make_cluster_work(factor=1.01))[0]
 

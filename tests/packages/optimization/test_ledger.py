@@ -29,7 +29,7 @@ def test_trials_of_all_strategies_are_counted_once(tmp_path: Path) -> None:
     assert len(first.path.read_bytes().splitlines()) == 3
 
 
-def test_looks_at_overlapping_parts_are_counted(tmp_path: Path) -> None:
+def test_looks_at_overlapping_out_of_sample_parts_are_counted(tmp_path: Path) -> None:
     book = ledger(tmp_path)
     for choice, start, end in ((b"a", 100, 200), (b"b", 150, 300), (b"a", 100, 200)):
         book.record_look("rsi", "1h", choice, start, end)
@@ -44,7 +44,7 @@ def test_another_market_has_another_ledger(tmp_path: Path) -> None:
     assert other.count_trials("rsi", 0, 1).market == 0
 
 
-def test_the_half_line_of_a_killed_process_is_cut_off(tmp_path: Path) -> None:
+def test_a_partial_line_of_a_killed_process_is_removed(tmp_path: Path) -> None:
     ledger(tmp_path).record_trials("rsi", "1h", digests(1, 2))
     path = ledger(tmp_path).path
     whole = path.read_bytes()
@@ -56,7 +56,7 @@ def test_the_half_line_of_a_killed_process_is_cut_off(tmp_path: Path) -> None:
     assert path.read_bytes().startswith(whole)
 
 
-def test_two_writers_lose_nothing(tmp_path: Path) -> None:
+def test_two_writers_lose_no_line(tmp_path: Path) -> None:
     one, other = ledger(tmp_path), ledger(tmp_path)
     one.record_trials("rsi", "1h", digests(1, 2))
     other.record_trials("rsi", "1h", digests(2, 3))

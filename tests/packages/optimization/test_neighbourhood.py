@@ -22,7 +22,7 @@ def test_neighbours_are_one_step_away_in_one_parameter() -> None:
     assert compute_neighbour_medians(order, "sharpe") == [2.5, 2.5, 2.5, 3.0, 6.0, None]
 
 
-def test_scattered_combinations_have_no_neighbours() -> None:
+def test_combinations_without_a_grid_have_no_neighbours() -> None:
     order = [result(1, 7, 1.0), result(2, 9, 2.0), result(3, 8, 3.0)]
     assert compute_neighbour_medians(order, "sharpe") == [None] * 3
     assert compute_neighbour_medians([], "sharpe") == []
@@ -48,13 +48,13 @@ def test_a_condition_compares_parameters(text: str, is_met: bool) -> None:
 
 
 @pytest.mark.parametrize("text", ["fast", "fast <", "fast() < 3", "fast < slow or 1", "[] < fast"])
-def test_another_expression_is_refused(text: str) -> None:
+def test_an_unsupported_expression_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="must compare parameters and numbers"):
         parse_constraint(text)
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(0, 6)), max_size=30))
-def test_no_row_of_the_front_is_dominated_and_every_other_row_is(
+def test_no_row_of_the_pareto_front_is_dominated_and_every_other_row_is(
     rows: list[tuple[int, int, int]],
 ) -> None:
     keys = np.array(rows, dtype=np.float64).reshape(-1, 3)
@@ -64,7 +64,7 @@ def test_no_row_of_the_front_is_dominated_and_every_other_row_is(
         assert front[number] == (not dominated)
 
 
-def test_a_front_has_the_places_of_combinations_with_enough_trades_and_both_metrics() -> None:
+def test_a_pareto_front_uses_combinations_with_enough_trades_and_both_metrics() -> None:
     rows = ((1.0, 50.0, 30), (2.0, 90.0, 30), (3.0, 10.0, 5), (None, 1.0, 30), (2.0, 95.0, 30))
     order = [
         {"in_sample": {"sharpe": sharpe, "fees": fees, "trades": trades}}

@@ -21,7 +21,7 @@ def noise(seed: int, periods: int, trials: int) -> FloatArray:
     return np.random.default_rng(seed).normal(0.0, 0.01, (periods, trials))
 
 
-def test_cscv_of_trials_without_skill_is_about_one_half() -> None:
+def test_the_cscv_probability_of_trials_without_skill_is_about_one_half() -> None:
     found = [compute_overfitting(noise(seed, 256, 20)) for seed in range(12)]
     shares = [one.probability for one in found if one is not None]
     assert found[0] is not None
@@ -29,7 +29,7 @@ def test_cscv_of_trials_without_skill_is_about_one_half() -> None:
     assert np.mean(shares) == pytest.approx(0.5, abs=0.1)
 
 
-def test_cscv_of_one_skilled_trial_is_close_to_0() -> None:
+def test_the_cscv_probability_with_one_skilled_trial_is_close_to_0() -> None:
     returns = noise(1, 512, 20)
     returns[:, 7] += 0.004
     found = compute_overfitting(returns)
@@ -37,7 +37,7 @@ def test_cscv_of_one_skilled_trial_is_close_to_0() -> None:
     assert (found.probability, found.probability_of_loss) == (0.0, 0.0)
 
 
-def test_losing_trials_with_graded_costs_score_low_and_lose_all_the_same() -> None:
+def test_losing_trials_that_differ_in_costs_have_a_low_cscv_probability() -> None:
     market = noise(2, 512, 1)
     costs = np.linspace(0.002, 0.01, 50)
     found = compute_overfitting(market + noise(3, 512, 50) * 0.05 - costs)
@@ -51,7 +51,7 @@ def test_cscv_needs_two_trials_and_two_periods_per_block(shape: tuple[int, int])
     assert compute_overfitting(noise(1, *shape)) is None
 
 
-def test_equal_trials_stand_in_the_middle() -> None:
+def test_equal_trials_have_a_middle_rank() -> None:
     found = compute_overfitting(np.repeat(noise(4, 64, 1), 5, axis=1), blocks=8)
     assert found is not None
     assert found.probability == 1.0  # on every processor: equal columns are computed once
@@ -76,7 +76,7 @@ def test_p_values_are_uniform_where_all_models_equal_the_benchmark() -> None:
     # Of the package arch 8, class SPA, stationary bootstrap with blocks of 6 and 2,000 resamples.
     [(1, 0.2335, 0.309, 0.338), (2, 0.111, 0.172, 0.184), (4, 0.0285, 0.0365, 0.041)],
 )
-def test_p_values_are_those_of_another_implementation(
+def test_p_values_equal_those_of_another_implementation(
     seed: int, lower: float, consistent: float, upper: float
 ) -> None:
     returns = np.random.default_rng(seed).normal(0.0003 * (seed % 3), 0.01, (300, 8))
@@ -88,7 +88,7 @@ def test_p_values_are_those_of_another_implementation(
     )
 
 
-def test_a_skilled_model_is_superior_and_poor_ones_do_not_hide_it() -> None:
+def test_a_skilled_model_is_superior_even_among_poor_models() -> None:
     returns = noise(5, 500, 30) - 0.002
     returns[:, 3] += 0.004
     found = compute_superior_ability(returns, np.zeros(500), "cash", seed=1, resamples=300)
@@ -131,7 +131,7 @@ def test_shifted_sharpe_ratios_equal_those_of_rolled_positions() -> None:
     assert found.p_value == pytest.approx((1 + reached) / (1 + len(others)))
 
 
-def test_random_positions_have_uniform_p_values_also_the_best_of_many() -> None:
+def test_random_positions_have_uniform_p_values_and_so_has_the_best_of_many() -> None:
     values: list[float] = []
     for seed in range(200):
         generator = np.random.default_rng(seed)
@@ -162,7 +162,7 @@ def test_random_timing_needs_a_trial_and_100_bars(bars: int, trials: int) -> Non
     assert compute_random_timing(np.zeros(bars), [one] * trials) is None
 
 
-def test_blocks_of_the_bootstrap_go_on_and_have_the_mean_length() -> None:
+def test_bootstrap_blocks_are_consecutive_and_have_the_mean_length() -> None:
     generator = np.random.default_rng(1)
     drawn = draw_stationary_indexes(500, 200, 8.0, generator)
     goes_on = (drawn[:, 1:] == (drawn[:, :-1] + 1) % 500).mean()
@@ -177,7 +177,7 @@ def drawdown_of(returns: FloatArray) -> float:
     return float(compute_max_drawdowns(equity[None])[0])
 
 
-def test_intervals_hold_the_values_of_the_run_and_are_the_same_again() -> None:
+def test_intervals_contain_the_value_of_the_run_and_are_repeatable() -> None:
     returns = noise(6, 400, 1)[:, 0] + 0.001
     first, second = (
         compute_bootstrap_intervals(returns, seed=4),
@@ -191,7 +191,7 @@ def test_intervals_hold_the_values_of_the_run_and_are_the_same_again() -> None:
     assert first.max_drawdown.low < drawdown < first.max_drawdown.high <= 0.0
 
 
-def test_shuffled_trades_keep_their_total_and_change_their_drawdown() -> None:
+def test_shuffled_trades_have_the_same_total_and_another_drawdown() -> None:
     trades = np.array([0.05, -0.04] * 20)
     found = compute_shuffled_drawdowns(trades, seed=2)
     assert found is not None

@@ -42,7 +42,7 @@ def test_the_deflated_sharpe_ratio_is_the_published_one(trials: int, published: 
     assert found == pytest.approx(published, abs=5e-5)
 
 
-def test_normal_returns_pass_with_88_trials_as_published() -> None:
+def test_normal_returns_with_88_trials_pass_as_published() -> None:
     normal = ReturnMoments(DEFLATED.count, DEFLATED.sharpe)
     found = compute_deflated_sharpe(normal, VARIANCE, 88, "approximation")
     assert found == pytest.approx(0.9505, abs=5e-5)
@@ -64,7 +64,7 @@ def test_a_sharpe_ratio_below_the_threshold_has_no_track_record() -> None:
     assert compute_minimum_track_record(ReturnMoments(100, 0.1), 0.2) == math.inf
 
 
-def test_the_expected_maximum_of_ten_is_exact_and_its_approximation_is_the_published_one() -> None:
+def test_the_expected_maximum_of_ten_is_exact_and_its_approximation_as_published() -> None:
     assert compute_expected_maximum(10) == pytest.approx(1.538753, abs=1e-6)
     assert compute_expected_maximum(10, "approximation") == pytest.approx(1.57, abs=5e-3)
 
@@ -92,11 +92,11 @@ def test_five_years_allow_45_trials_at_a_sharpe_ratio_of_1_as_published() -> Non
 
 
 @pytest.mark.parametrize(("sharpe", "count", "error"), [(0.5, 60, 0.137), (1.5, 36, 0.243)])
-def test_standard_errors_are_those_of_lo(sharpe: float, count: int, error: float) -> None:
+def test_standard_errors_equal_those_of_lo_2002(sharpe: float, count: int, error: float) -> None:
     assert compute_sharpe_standard_error(sharpe, count) == pytest.approx(error, abs=5e-4)
 
 
-def test_the_normal_distribution_and_its_quantiles() -> None:
+def test_normal_distribution_and_quantiles_equal_those_of_the_library() -> None:
     assert compute_normal_cdf(0.0) == 0.5
     assert compute_normal_quantile(0.95) == pytest.approx(1.6448536, abs=1e-7)
     assert compute_normal_cdf(compute_normal_quantile(0.2)) == pytest.approx(0.2)
@@ -118,7 +118,7 @@ def test_returns_that_do_not_vary_have_a_sharpe_ratio_of_0(returns: list[float])
     assert (moments.sharpe, compute_probabilistic_sharpe(moments)) == (0.0, 0.5)
 
 
-def test_a_sharpe_ratio_of_each_column() -> None:
+def test_each_column_has_its_sharpe_ratio() -> None:
     columns = np.array([[0.1, 0.0], [0.2, 0.0], [0.0, 0.0]])
     assert compute_sharpe_columns(columns).tolist() == [pytest.approx(1.0), 0.0]
 

@@ -12,7 +12,7 @@ from onetape.report import ReportData
 LEGEND = "document.querySelector('#legends span').textContent"
 
 
-def test_a_candle_that_one_market_lacks_keeps_its_place_and_is_not_drawn(
+def test_a_candle_missing_in_one_market_has_its_place_on_the_axis_and_is_not_drawn(
     shared_report: Callable[..., ReportData], open_report: Callable[..., Page]
 ) -> None:
     data = shared_report()

@@ -59,7 +59,7 @@ def width_of(bars: dict[str, Any]) -> float:
     return bars["to"] - bars["from"]
 
 
-def test_the_console_stays_silent_and_nothing_is_requested(
+def test_the_console_has_no_message_and_nothing_is_requested(
     report: Maker, open_report: Opener
 ) -> None:
     page = open_report(report(origin="invented"))
@@ -131,7 +131,7 @@ def test_levels_of_many_trades_are_drawn_for_the_chosen_one_alone(
     assert page.run("window.onetapeReport.levels()") == [30]
 
 
-def test_the_monthly_table_is_there(report: Maker, open_report: Opener) -> None:
+def test_the_page_has_a_monthly_table(report: Maker, open_report: Opener) -> None:
     page = open_report(report(366 * 24))
     rows = page.run(
         "[...document.querySelectorAll('#months tbody tr')].map(row =>"
@@ -142,7 +142,7 @@ def test_the_monthly_table_is_there(report: Maker, open_report: Opener) -> None:
     assert len(rows[0]) == 15
 
 
-def test_the_whole_range_is_shown_at_first(report: Maker, open_report: Opener) -> None:
+def test_the_chart_first_shows_the_whole_range(report: Maker, open_report: Opener) -> None:
     bars = visible(open_report(report(700)))
     assert bars["from"] == pytest.approx(0, abs=1)
     assert bars["to"] == pytest.approx(700, abs=3)
@@ -272,7 +272,7 @@ def test_tiny_prices_are_written_without_exponent(report: Maker, open_report: Op
     ("amount", "text"),
     [(1e-9, "0.000000001"), (1.23456e-12, "0.000000000001235"), (12.5, "12.5"), (0.1 + 0.2, "0.3")],
 )
-def test_an_amount_however_small_is_not_written_as_nothing(
+def test_a_tiny_amount_is_not_written_as_zero(
     report: Maker, open_report: Opener, amount: float, text: str
 ) -> None:
     data = report()
@@ -282,13 +282,13 @@ def test_an_amount_however_small_is_not_written_as_nothing(
 
 
 @pytest.mark.parametrize("candles", [0, 1, 2])
-def test_hardly_any_candles_make_a_page_without_complaint(
+def test_a_page_of_very_few_candles_has_no_console_message(
     report: Maker, open_report: Opener, candles: int
 ) -> None:
     assert open_report(report(candles)).complaints() == []
 
 
-def test_a_quarter_of_a_million_minutes_are_drawn_and_can_be_walked(
+def test_a_quarter_of_a_million_minutes_are_drawn_and_can_be_panned(
     report: Maker, open_report: Opener
 ) -> None:
     data = report(250_000, step_seconds=60, timeframe="1m", every=500, held=90)
@@ -301,7 +301,7 @@ def test_a_quarter_of_a_million_minutes_are_drawn_and_can_be_walked(
     assert page.complaints() == []
 
 
-def test_real_candles_with_gaps_open_without_complaint(
+def test_a_page_of_real_candles_with_gaps_has_no_console_message(
     shared: Path, report: Maker, open_report: Opener
 ) -> None:
     path = shared / "data" / "candles" / "binance_BTC-USDT_1h_20170817_20240421.csv.gz"

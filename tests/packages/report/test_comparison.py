@@ -31,14 +31,14 @@ def compared(data: ReportData) -> ReportData:
     return replace(data, comparison=found)
 
 
-def test_figures_and_differences_are_escaped_text(report: Maker) -> None:
+def test_numbers_and_differences_are_escaped_text(report: Maker) -> None:
     page = render_report(compared(report(50)))
     assert "<td>-2.33%</td><td>-4.92%</td>" in page
     assert "paused by &lt;anna&gt; since" in page
     assert '<span class="figure loss">-12.50</span>' in page
 
 
-def test_a_backtest_has_no_such_section(report: Maker) -> None:
+def test_a_backtest_report_has_no_comparison_section(report: Maker) -> None:
     page = render_report(report(50))
     assert "comparison-title" not in page
     assert '"backtest":' not in page
@@ -59,7 +59,7 @@ def test_an_equity_of_another_length_is_refused(report: Maker) -> None:
         replace(data, comparison=replace(found, equity=np.ones(49)))
 
 
-def test_on_a_phone_each_cause_stands_under_its_position_and_nothing_is_cut(
+def test_on_a_phone_each_cause_is_below_its_position_and_nothing_is_cut_off(
     report: Maker, open_report: Opener
 ) -> None:
     page = open_report(compared(report(50)), width=390)

@@ -30,11 +30,11 @@ def test_names_that_begin_with_the_same_word_share_a_pane(
     )
 
 
-def test_an_overlay_has_no_pane_of_its_own(report: Callable[..., ReportData]) -> None:
+def test_an_overlay_has_no_separate_pane(report: Callable[..., ReportData]) -> None:
     assert all("SMA" not in pane for pane in report(10).list_pane_names())
 
 
-def test_a_trade_of_a_market_that_is_not_there_is_refused(
+def test_a_trade_of_an_unknown_market_is_refused(
     shared_report: Callable[..., ReportData],
 ) -> None:
     with pytest.raises(ValueError, match="trade of ETH/USDT, its markets are BTC/USDT"):

@@ -48,7 +48,7 @@ def test_each_bin_counts_the_trades_from_its_lower_edge_up(ratios: list[float]) 
 
 
 @given(RATIOS.filter(bool))
-def test_at_most_a_hundredth_lies_outside_at_each_end(ratios: list[float]) -> None:
+def test_at_most_one_percent_of_trades_lies_outside_each_end(ratios: list[float]) -> None:
     found = histogram(ratios)
     assert max(found.under, found.over) <= len(ratios) * 0.01
 
@@ -68,13 +68,13 @@ def test_mean_and_median_are_those_of_the_closed_trades() -> None:
 
 
 @pytest.mark.parametrize("ratios", [[], [math.nan]])
-def test_without_a_profit_there_is_no_histogram(ratios: list[float]) -> None:
+def test_without_a_closed_trade_there_is_no_histogram(ratios: list[float]) -> None:
     assert compute_histogram([trade(one) for one in ratios]) is None
     assert describe_histogram(None) == "No trade was closed."
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.03, -1.0, 1e-9, 1e250])
-def test_equal_profits_however_large_are_in_one_bin(ratio: float) -> None:
+def test_equal_profits_of_any_size_are_in_one_bin(ratio: float) -> None:
     found = histogram([ratio] * 5)
     assert found.counts == (5,)
     assert (found.under, found.over) == (0, 0)

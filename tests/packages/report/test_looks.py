@@ -43,7 +43,7 @@ def right_edges(page: Page, cell: str, box: str) -> tuple[float, float]:
     return edges[0], edges[1]
 
 
-def test_the_price_axis_names_no_price_under_zero(report: Maker, open_report: Opener) -> None:
+def test_the_price_axis_has_no_label_below_zero(report: Maker, open_report: Opener) -> None:
     data = report(2_000)
     count = len(data.candles)
     # From 1,000 to 70,000: the room for the volume reaches far under zero.
@@ -74,7 +74,7 @@ def test_every_column_of_several_symbols_fits_at_1280(
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_a_phone_states_that_tables_go_on_until_their_end_is_seen(
+def test_on_a_phone_a_hint_that_a_table_continues_is_shown_until_its_end_is_visible(
     report: Maker, open_report: Opener, dark: bool
 ) -> None:
     page = open_report(report(366 * 24), width=390, height=844)
@@ -87,7 +87,7 @@ def test_a_phone_states_that_tables_go_on_until_their_end_is_seen(
     assert page.complaints() == []
 
 
-def test_profit_entry_and_exit_are_in_view_on_a_phone(
+def test_profit_entry_and_exit_are_visible_on_a_phone(
     shared_report: Maker, open_report: Opener
 ) -> None:
     page = open_report(shared_report(), width=390, height=844)
@@ -96,7 +96,7 @@ def test_profit_entry_and_exit_are_in_view_on_a_phone(
     assert last <= box + 12
 
 
-def test_a_year_of_late_months_is_no_empty_row_on_a_phone(
+def test_a_year_with_only_late_months_is_not_an_empty_row_on_a_phone(
     report: Maker, open_report: Opener
 ) -> None:
     data = report(366 * 24)

@@ -49,12 +49,12 @@ def test_months_and_years_multiply_to_the_whole(equity: list[float], days: int, 
     assert np.prod([1.0 + one.total for one in years]) == pytest.approx(whole)
 
 
-def test_an_account_worth_nothing_has_returns_of_zero() -> None:
+def test_an_account_with_equity_zero_has_returns_of_zero() -> None:
     (year,) = returns([at(2023, 1, 1), at(2023, 2, 1), at(2023, 3, 1)], [50.0, 0.0, 0.0])
     assert year.months[:3] == (-0.5, -1.0, 0.0)
 
 
-def test_no_candles_make_no_years() -> None:
+def test_no_candles_give_no_years() -> None:
     assert returns([], []) == []
 
 

@@ -37,7 +37,7 @@ def unpacked(runs: dict[str, Any]) -> list[int]:
 
 
 @given(positive_steps)
-def test_time_runs_give_back_every_time(steps: list[int]) -> None:
+def test_time_runs_restore_every_time(steps: list[int]) -> None:
     stamps = np.cumsum(np.array([1_600_000_000, *steps], dtype=np.int64))
     assert unpacked(encode_time_runs(stamps)) == stamps.tolist()
 
@@ -54,7 +54,7 @@ def test_the_start_cash_counts_as_a_peak(report: Callable[..., ReportData]) -> N
 
 
 @given(prices, some.integers(1, 20))
-def test_merged_candles_keep_volume_extremes_and_ends(values: list[float], limit: int) -> None:
+def test_merged_candles_preserve_volume_high_low_open_and_close(values: list[float], limit: int) -> None:
     candles = candles_of(values)
     drawn = group_candles(candles, group(candles, limit))
     assert len(drawn) <= limit
@@ -63,7 +63,7 @@ def test_merged_candles_keep_volume_extremes_and_ends(values: list[float], limit
     assert (drawn.open[0], drawn.close[-1]) == (candles.open[0], candles.close[-1])
 
 
-def test_an_absent_candle_leaves_the_others_of_its_merged_one() -> None:
+def test_a_missing_candle_does_not_remove_the_others_of_its_merged_candle() -> None:
     whole = candles_of([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0])
     absent = np.isin(np.arange(9), [0, 5, 6, 7, 8])
     prices = [np.where(absent, np.nan, one) for one in (whole.open, whole.high, whole.low)]
@@ -76,7 +76,7 @@ def test_an_absent_candle_leaves_the_others_of_its_merged_one() -> None:
 
 
 @given(prices, some.integers(1, 20))
-def test_every_candle_falls_into_the_merged_one_that_holds_its_time(
+def test_every_candle_is_merged_into_the_one_that_contains_its_time(
     values: list[float], limit: int
 ) -> None:
     candles = candles_of(values)
@@ -86,12 +86,12 @@ def test_every_candle_falls_into_the_merged_one_that_holds_its_time(
     assert np.bincount(bars, minlength=len(sizes)).tolist() == sizes.tolist()
 
 
-def test_merging_takes_the_shortest_usual_timeframe_that_fits() -> None:
+def test_merging_uses_the_shortest_common_timeframe_that_fits() -> None:
     groups = group(candles_of([1.0] * 100), limit=40)
     assert (groups.name, len(groups.starts)) == ("3m", 34)
 
 
-def test_the_worst_drawdown_survives_merging(report: Callable[..., ReportData]) -> None:
+def test_merging_preserves_the_worst_drawdown(report: Callable[..., ReportData]) -> None:
     data = report(60_000, step_seconds=60, timeframe="1m")
     drawn = make_payload(data)["drawdown"]
     deepest = (data.equity / np.maximum.accumulate(data.equity) - 1.0).min() * 100.0
@@ -114,11 +114,11 @@ def test_prices_without_a_step_get_eight_digits() -> None:
     assert choose_market_price_decimals(NO_TRADING_RULES, candles) == 5
 
 
-def test_a_column_of_nothing_has_two_decimals() -> None:
+def test_an_empty_column_has_two_decimals() -> None:
     assert choose_column_decimals(np.array([np.nan, 0.0]), 6) == 2
 
 
-def test_values_that_are_no_number_become_null() -> None:
+def test_values_that_are_not_numbers_become_null() -> None:
     column = np.array([1.25, np.nan, np.inf])
     assert round_column(column, 1) == [1.2, None, None]
 
@@ -139,7 +139,7 @@ def test_overlays_are_drawn_in_the_order_of_the_indicators(
     assert [line["name"] for line in make_payload(data)["overlays"]] == ["SMA", "RSI", "MACD"]
 
 
-def test_a_histogram_is_found_by_the_end_of_its_name(report: Callable[..., ReportData]) -> None:
+def test_an_indicator_is_a_histogram_by_the_end_of_its_name(report: Callable[..., ReportData]) -> None:
     lines = make_payload(report(10))["panes"][1]
     assert [line["histogram"] for line in lines] == [False, False, True]
 
@@ -168,7 +168,7 @@ def test_a_level_that_moves_inside_a_merged_candle_keeps_its_last_price(
     assert drawn == [[100, 102.0], [101, 105.0], [102, 106.0]]
 
 
-def test_bars_and_levels_of_a_trade_are_those_of_its_own_market(
+def test_bars_and_levels_of_a_trade_are_those_of_its_market(
     shared_report: Callable[..., ReportData],
 ) -> None:
     data = shared_report(1_000, later=100)
@@ -190,7 +190,7 @@ def test_the_account_is_written_once_for_markets_with_the_same_candles(
     assert len(later["equity"]) == len(later["close"]) == 1_900
 
 
-def test_one_market_alone_is_written_as_before(report: Callable[..., ReportData]) -> None:
+def test_one_market_alone_is_written_without_the_format_for_several(report: Callable[..., ReportData]) -> None:
     assert "others" not in make_payload(report())
 
 

@@ -62,7 +62,7 @@ def test_the_headline_states_return_of_run_and_of_buy_and_hold_fees_and_drawdown
     )
 
 
-def test_a_return_that_rounds_to_nothing_has_no_sign(report: Callable[..., ReportData]) -> None:
+def test_a_return_that_rounds_to_zero_has_no_sign(report: Callable[..., ReportData]) -> None:
     data = replace(report(), headline=Headline(-0.0001, 0.0, 0.0, 0.0))
     assert "returned 0.0 %, buy and hold 0.0 %" in words_of(render_report(data), "h1")
 
@@ -128,7 +128,7 @@ def test_the_style_loads_nothing(report: Callable[..., ReportData]) -> None:
     assert not re.search(r"url\(|@import", "".join(styles))
 
 
-def test_the_policy_allows_nothing_but_the_page_s_own_scripts_and_style(
+def test_the_policy_allows_only_the_scripts_and_style_of_the_page(
     report: Callable[..., ReportData],
 ) -> None:
     page = render_report(report())
@@ -157,7 +157,7 @@ def test_equal_data_gives_an_equal_page(report: Callable[..., ReportData]) -> No
     assert render_report(report()) == render_report(report())
 
 
-def test_every_place_of_the_template_is_filled(report: Callable[..., ReportData]) -> None:
+def test_every_placeholder_of_the_template_is_filled(report: Callable[..., ReportData]) -> None:
     assert not re.search(r"\{\{\w+\}\}", render_report(report()))
 
 
@@ -169,7 +169,7 @@ def test_the_licence_header_and_the_notice_of_the_chart_library_stay(
     assert 'href="https://www.tradingview.com/"' in page
 
 
-def test_merged_candles_are_stated_with_the_number_that_made_it_so(
+def test_merged_candles_are_stated_with_the_limit_that_caused_it(
     report: Callable[..., ReportData],
 ) -> None:
     page = render_report(report(60_000, step_seconds=60, timeframe="1m"))

@@ -68,7 +68,7 @@ def open_runs(open_page: Opener, tmp_path: Path) -> Opener:
     return opened
 
 
-def test_equity_is_in_per_cent_of_each_start_cash_and_drawdown_is_computed_of_all_closes() -> None:
+def test_equity_is_a_percentage_of_start_cash_and_drawdown_is_computed_from_all_closes() -> None:
     large = compared("bbbbbb", start_cash=10_000.0, equity=compared().equity * 10.0)
     first, second = make_comparison_columns([compared(), large])["runs"]
     assert first["equity"] == second["equity"]
@@ -76,7 +76,7 @@ def test_equity_is_in_per_cent_of_each_start_cash_and_drawdown_is_computed_of_al
     assert first["drawdown"][:6] == pytest.approx([0.0, -10.0, 0.0, 0.0, -4.167, 0.0], abs=1e-3)
 
 
-def test_runs_of_other_ranges_and_timeframes_meet_at_their_closes() -> None:
+def test_runs_of_different_ranges_and_timeframes_share_the_axis_of_closes() -> None:
     later = compared(
         "bbbbbb",
         close_timestamp=START + 4 * HOUR * (1 + np.arange(4, dtype=np.int64)),
@@ -111,7 +111,7 @@ def test_long_runs_are_drawn_with_fewer_points_and_their_deepest_fall() -> None:
     assert min(found["runs"][0]["drawdown"]) == -60.0
 
 
-def test_exit_reasons_stand_next_to_each_other() -> None:
+def test_exit_reasons_of_the_runs_are_next_to_each_other() -> None:
     other = compared("bbbbbb", outcomes=(TradeOutcome("time <stop>", 5.0, 0.01, HOUR),))
     page = render_runs_comparison(comparison(compared(), other))
     table = page.partition('id="exits"')[2].partition("</table>")[0]
@@ -135,7 +135,7 @@ def test_more_runs_than_colours_are_refused() -> None:
 @pytest.mark.parametrize(
     ("width", "dark"), [(1280, False), (1280, True), (390, False), (390, True)]
 )
-def test_the_page_is_silent_offline_and_as_wide_as_the_screen(
+def test_the_page_has_no_console_message_needs_no_network_and_is_as_wide_as_the_screen(
     open_runs: Opener, width: int, dark: bool
 ) -> None:
     page = open_runs(compared(), compared("bbbbbb"), width=width)
@@ -146,7 +146,7 @@ def test_the_page_is_silent_offline_and_as_wide_as_the_screen(
     assert page.run("window.onetapeRuns.background()") == ("#171c24" if dark else "#ffffff")
 
 
-def test_the_chart_has_a_line_for_each_run_and_moves_by_keys(open_runs: Opener) -> None:
+def test_the_chart_has_a_line_for_each_run_and_moves_by_arrow_keys(open_runs: Opener) -> None:
     page = open_runs(compared(), compared("bbbbbb"))
     assert page.run("window.onetapeRuns.lines()") == [
         ["aaaaaa, % of start", "bbbbbb, % of start", "buy and hold"],

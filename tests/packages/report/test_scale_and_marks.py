@@ -35,7 +35,7 @@ def test_the_scale_stays_with_another_symbol(shared_report: Maker, open_report: 
     assert page.run(SCALES) == [1, 1]
 
 
-def test_marks_that_would_overlap_are_thinned_out_and_come_back_with_the_zoom(
+def test_overlapping_markers_are_thinned_out_and_return_with_the_zoom(
     report: Maker, open_report: Opener
 ) -> None:
     data = report(8_000, every=8, held=4)
@@ -57,7 +57,7 @@ def test_marks_that_would_overlap_are_thinned_out_and_come_back_with_the_zoom(
     assert page.run(MARKS) == whole
 
 
-def test_the_chosen_trade_keeps_its_marks(report: Maker, open_report: Opener) -> None:
+def test_the_selected_trade_keeps_its_markers(report: Maker, open_report: Opener) -> None:
     data = report(8_000, every=8, held=4)
     page = open_report(data)
     hidden = next(
@@ -75,7 +75,7 @@ def test_the_chosen_trade_keeps_its_marks(report: Maker, open_report: Opener) ->
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_panning_changes_no_mark_in_view(report: Maker, open_report: Opener, width: int) -> None:
+def test_panning_changes_no_visible_marker(report: Maker, open_report: Opener, width: int) -> None:
     page = open_report(report(8_000, every=8, held=4), width=width)
     page.click(*page.centre("#zoom-in"))
     before = page.run(MARKS)

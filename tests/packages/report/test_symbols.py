@@ -34,7 +34,7 @@ def marks(page: Page, count: int) -> list[bool]:
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, False), (390, True)])
-def test_the_switch_shows_the_candles_and_marks_of_the_other_symbol(
+def test_the_switch_shows_the_candles_and_markers_of_the_other_symbol(
     shared_report: Maker, open_report: Opener, width: int, dark: bool
 ) -> None:
     data = shared_report()
@@ -52,7 +52,7 @@ def test_the_switch_shows_the_candles_and_marks_of_the_other_symbol(
     assert page.complaints() == []
 
 
-def test_equity_and_drawdown_stay_those_of_the_account(
+def test_equity_and_drawdown_are_always_those_of_the_account(
     shared_report: Maker, open_report: Opener
 ) -> None:
     page = open_report(shared_report())
@@ -63,7 +63,7 @@ def test_equity_and_drawdown_stay_those_of_the_account(
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_legends_stay_at_their_panes(shared_report: Maker, open_report: Opener, width: int) -> None:
+def test_legends_stay_at_their_panes_after_a_switch(shared_report: Maker, open_report: Opener, width: int) -> None:
     page = open_report(shared_report(), width=width)
     tops = "[...document.querySelectorAll('#legends > div')].map(one => one.style.top)"
     before = page.run(tops)
@@ -125,7 +125,7 @@ def test_stops_of_a_trade_are_drawn_in_the_chart_of_its_symbol_alone(
     assert levels == [[0, 2, 4], [1, 3, 5]]
 
 
-def test_prices_in_the_list_have_the_decimals_of_their_own_symbol(
+def test_prices_in_the_list_have_the_decimals_of_their_symbol(
     shared_report: Maker, open_report: Opener
 ) -> None:
     data = shared_report()

@@ -38,7 +38,7 @@ def rows_of(page: str, table: str) -> list[list[str]]:
 
 
 @given(OUTCOMES)
-def test_the_groups_have_every_trade_once(outcomes: list[TradeOutcome]) -> None:
+def test_every_trade_is_in_one_group(outcomes: list[TradeOutcome]) -> None:
     groups = group_trades(outcomes)
     closed = [one for one in outcomes if not one.is_open]
     assert {one.name: one.trades for one in groups if one.name != OPEN} == Counter(
@@ -61,7 +61,7 @@ def test_open_trades_are_the_last_group_and_the_largest_group_is_the_first(
     assert sizes == sorted(sizes, reverse=True)
 
 
-def test_sums_of_a_group() -> None:
+def test_the_sums_of_a_group_are_those_of_its_trades() -> None:
     found = sum_outcomes(
         "stop loss",
         [
@@ -75,7 +75,7 @@ def test_sums_of_a_group() -> None:
     assert (found.average, found.best, found.worst) == (pytest.approx(0.005), 0.03, -0.02)
 
 
-def test_further_groups_are_summed_up_in_one() -> None:
+def test_groups_beyond_the_limit_are_combined_in_one() -> None:
     outcomes = [TradeOutcome(f"reason {number}", 1.0, 0.01, 60) for number in range(40)]
     *groups, rest = group_trades(outcomes)
     assert len(groups) == MOST_GROUPS
@@ -116,14 +116,14 @@ def test_several_symbols_have_a_table(shared_report: Maker) -> None:
     ]
 
 
-def test_a_page_without_trades_states_it(report: Maker) -> None:
+def test_a_page_without_trades_states_this(report: Maker) -> None:
     page = render_report(replace(report(), trades=()))
     assert "No trade was made." in page
     assert "No trade was closed." in page
     assert 'id="groups-exit"' not in page
 
 
-def test_the_names_of_a_table_filter_by_the_reasons_of_the_data(report: Maker) -> None:
+def test_the_group_names_filter_by_the_exit_reasons_of_the_data(report: Maker) -> None:
     data = report(2_000, every=300)
     first = replace(data.trades[0], entry_reason="", exit_reason="<b>late</b>")
     data = replace(data, trades=(first, *data.trades[1:]))

@@ -68,7 +68,7 @@ def test_a_heading_sorts_up_and_then_down(report: Maker, open_report: Opener) ->
     assert page.run(LISTED) == [0, 1, 2, 3, 4, 5]
 
 
-def test_a_heading_is_sorted_by_enter(report: Maker, open_report: Opener) -> None:
+def test_enter_on_a_heading_sorts(report: Maker, open_report: Opener) -> None:
     page = open_report(varied(report(2_000, every=300)))
     at = page.run(HEADS).index("Profit, USDT") + 1
     page.run(f"document.querySelector('#trade-table th:nth-child({at})').focus()")
@@ -119,7 +119,7 @@ def test_a_search_finds_dates_and_a_sorting_stays(report: Maker, open_report: Op
     assert page.run(LISTED) == [1, 3, 0, 4, 5, 2]
 
 
-def test_nothing_that_passes_is_an_empty_list(report: Maker, open_report: Opener) -> None:
+def test_filters_that_no_trade_passes_give_an_empty_list(report: Maker, open_report: Opener) -> None:
     page = open_report(varied(report(2_000, every=300)))
     pick(page, "text", "no such reason")
     assert (page.run(LISTED), page.run(STATUS)) == ([], "0 of 6 trades")
@@ -217,7 +217,7 @@ def test_group_tables_are_sorted_by_their_numbers(report: Maker, open_report: Op
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_the_histogram_has_a_bar_for_each_bin_inside_of_its_picture(
+def test_the_histogram_has_a_bar_for_each_bin_inside_its_picture(
     report: Maker, open_report: Opener, width: int
 ) -> None:
     page = open_report(varied(report(2_000, every=300)), width=width)

@@ -9,7 +9,7 @@ from onetape.core.errors import ConfigurationError
 from onetape.report import ReportData, render_report, write_report
 
 
-def test_the_file_holds_the_page_and_its_path_comes_back(
+def test_the_file_has_the_page_and_its_path_is_returned(
     report: Callable[..., ReportData], tmp_path: Path
 ) -> None:
     path = write_report(report(), tmp_path / "new" / "report.html")
@@ -48,7 +48,7 @@ def test_text_that_utf8_cannot_hold_is_replaced(
     assert "lone ? half" in path.read_text(encoding="utf-8")
 
 
-def test_what_is_no_page_is_never_replaced(
+def test_a_file_that_is_not_a_report_is_never_replaced(
     report: Callable[..., ReportData], tmp_path: Path
 ) -> None:
     database = tmp_path / "candles.db"

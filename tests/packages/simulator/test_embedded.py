@@ -56,7 +56,7 @@ def free_url(refusing_port: int, monkeypatch: pytest.MonkeyPatch) -> str:
     return url
 
 
-def test_it_serves_while_the_block_lasts_and_leaves_nothing_behind() -> None:
+def test_an_embedded_simulator_serves_while_the_block_lasts_and_leaves_no_thread() -> None:
     before = set(threading.enumerate())
     with embedded_simulator(clock=make_clock(start_ms=MARCH_MS, stepped=True)) as simulator:
         url = simulator.url
@@ -65,7 +65,7 @@ def test_it_serves_while_the_block_lasts_and_leaves_nothing_behind() -> None:
     assert is_running(url) is False
 
 
-def test_it_ends_with_an_error_inside_the_block_and_with_open_sockets() -> None:
+def test_an_embedded_simulator_ends_after_an_error_in_the_block_and_with_open_sockets() -> None:
     before = set(threading.enumerate())
 
     async def scene() -> None:
@@ -79,7 +79,7 @@ def test_it_ends_with_an_error_inside_the_block_and_with_open_sockets() -> None:
     assert set(threading.enumerate()) <= before
 
 
-def test_it_is_stepped_and_cut_from_outside() -> None:
+def test_an_embedded_simulator_is_stepped_and_disconnected_from_outside() -> None:
     with embedded_simulator(clock=make_clock(start_ms=MARCH_MS, stepped=True)) as simulator:
         simulator.advance_to_ms(MARCH_MS + 60_000)
         assert market_ms(simulator.url) == MARCH_MS + 60_000
@@ -131,7 +131,7 @@ def test_an_address_that_was_given_is_not_replaced_by_another_market(free_url: s
         None,
     ],
 )
-def test_something_else_on_the_port_is_named_as_such(
+def test_another_program_on_the_port_is_reported_as_such(
     answer: bytes | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedded, "PROBE_SECONDS", 0.3)
@@ -140,7 +140,7 @@ def test_something_else_on_the_port_is_named_as_such(
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8790", "ftp://127.0.0.1", "http://", ""])
-def test_what_is_no_address_is_refused(url: str) -> None:
+def test_an_invalid_address_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError, match="is not the address"):
         is_running(url)
 

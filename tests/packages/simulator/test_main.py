@@ -44,7 +44,7 @@ def program(*arguments: str) -> Generator[subprocess.Popen[str]]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_prints_where_it_listens_and_stops_cleanly(number: signal.Signals) -> None:
+def test_the_simulator_prints_its_address_and_stops_cleanly(number: signal.Signals) -> None:
     with program("--port", "0", "--start", "2024-03-01", "--speed", "60", "--seed", "5") as process:
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -72,7 +72,7 @@ def test_a_timeline_is_read_and_each_fault_printed_on_stderr(tmp_path: Path) -> 
     assert process.returncode == 0
 
 
-def test_recordings_are_played_and_what_was_missed_is_reported(tmp_path: Path) -> None:
+def test_recordings_are_played_and_missing_ones_reported(tmp_path: Path) -> None:
     file = tmp_path / "recorded.json"
     file.write_text('{"items": [{"name": "x", "body": {"a": 1}}]}')
     with program("play", str(file), "--route", "x=GET /x", "--port", "0") as process:
@@ -89,7 +89,7 @@ def test_recordings_are_played_and_what_was_missed_is_reported(tmp_path: Path) -
     assert (process.returncode, err) == (0, "not recorded: GET /y\n")
 
 
-def test_a_port_in_use_is_one_line_and_code_3() -> None:
+def test_a_port_in_use_prints_one_line_and_exits_with_3() -> None:
     with program("--port", "0") as process:
         assert process.stdout is not None
         port = process.stdout.readline().split(";")[0].rsplit(":", 1)[1]
@@ -110,7 +110,7 @@ def test_a_port_in_use_is_one_line_and_code_3() -> None:
         (["--port", "70000"], 2, "65535"),
     ],
 )
-def test_a_wrong_option_is_one_line_and_its_code(
+def test_an_invalid_option_prints_one_line_and_exits_with_its_code(
     arguments: list[str],
     code: int,
     text: str,
@@ -125,7 +125,7 @@ def test_a_wrong_option_is_one_line_and_its_code(
     assert printed.err.count("\n") == 1
 
 
-def test_help_loads_neither_the_server_nor_numpy() -> None:
+def test_help_imports_neither_the_server_nor_numpy() -> None:
     code = (
         "import sys\n"
         "from onetape.cli.program import run_typer_app\n"
@@ -146,7 +146,7 @@ def finished(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_recorded_candles_are_replayed_from_inside_the_file(tmp_path: Path) -> None:
+def test_recorded_candles_are_replayed_from_a_time_inside_the_file(tmp_path: Path) -> None:
     file = tmp_path / "mine_BTC-USDT_1h.csv"
     rows = [f"{1_709_251_200 + 3_600 * row},100,{101 + row},99,100,5" for row in range(8)]
     file.write_text("\n".join(["timestamp,open,high,low,close,volume", *rows]) + "\n")
@@ -164,7 +164,7 @@ def test_recorded_candles_are_replayed_from_inside_the_file(tmp_path: Path) -> N
     assert [row[2] for row in candles] == [f"{101 + row}.00000000" for row in range(4)]
 
 
-def test_a_file_that_cannot_be_replayed_is_one_line_and_code_2(
+def test_a_file_that_cannot_be_replayed_prints_one_line_and_exits_with_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_typer_app(app, "simulator", ["--data", str(tmp_path / "nope.db")]) == 2
@@ -173,7 +173,7 @@ def test_a_file_that_cannot_be_replayed_is_one_line_and_code_2(
     assert "file not found" in printed.err
 
 
-def test_the_account_holds_what_balance_sets_and_the_ledger_shows_it() -> None:
+def test_the_balance_option_sets_the_account_and_the_ledger_shows_it() -> None:
     stands = ("--stepped", "--start", "2024-03-01", "--port", "0")
     with program(*stands, "--balance", "USDT=5000,BTC=0.5") as process:
         url = url_of(process)
@@ -202,7 +202,7 @@ def test_the_account_holds_what_balance_sets_and_the_ledger_shows_it() -> None:
     assert "orders 1, of them open 0; fills 1" in seen.stdout
 
 
-def test_the_same_seed_is_the_same_market_and_another_seed_another() -> None:
+def test_equal_seeds_give_equal_markets_and_other_seeds_others() -> None:
     query = "symbol=BTCUSDT&interval=1h&limit=50&endTime=1709251199999"
     paths = (f"/api/v3/klines?{query}", "/api/v3/trades?symbol=ETHUSDT&limit=50")
 

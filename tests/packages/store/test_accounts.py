@@ -28,20 +28,20 @@ def leased(store: Store) -> Store:
     return store
 
 
-def test_a_start_balance_comes_back_to_the_last_digit(leased: Store) -> None:
+def test_a_start_balance_is_exact_to_the_last_digit(leased: Store) -> None:
     open_account(leased, ACCOUNT, FENCE)
     assert read_account(leased, "mine") == ACCOUNT
     assert read_account(leased, "other") is None
 
 
-def test_opening_an_account_again_changes_nothing_of_it(leased: Store) -> None:
+def test_opening_an_account_again_changes_nothing(leased: Store) -> None:
     open_account(leased, ACCOUNT, FENCE)
     other = AccountSeries("mine", "paper", "kraken", "ETH/EUR", "1d", "macd", "EUR", Decimal(1), 5)
     open_account(leased, other, FENCE)
     assert read_account(leased, "mine") == ACCOUNT
 
 
-def test_an_account_is_opened_inside_the_fence_of_its_lease(leased: Store) -> None:
+def test_an_account_is_opened_under_the_fence_of_its_lease(leased: Store) -> None:
     with pytest.raises(SafetyRefusal, match="another process took over"):
         open_account(leased, ACCOUNT, Fence("mine", 2))
     assert read_account(leased, "mine") is None
@@ -84,7 +84,7 @@ def test_the_start_balance_of_an_account_of_an_earlier_version_is_stored_once(
     assert (found.symbol, found.start_balance) == ("BTC/USDT", Decimal("0.1"))
 
 
-def test_the_last_session_of_an_account_comes_back_with_its_settings(leased: Store) -> None:
+def test_the_last_session_of_an_account_is_read_with_its_settings(leased: Store) -> None:
     for number, rules in enumerate(({"fee_rate": 0.001}, {"stop_loss": None, "fee_rate": 0.1})):
         session = Session(
             f"s{number}", "trader", "paper", "mine", "binance", "BTC/USDT", "1h", "rsi",

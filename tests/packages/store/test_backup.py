@@ -124,7 +124,7 @@ def test_a_restore_drill_finds_every_row_that_was_acknowledged_before_the_backup
     assert candles_in(elsewhere) == 20_000
 
 
-def test_a_backup_holds_what_is_still_in_the_log_and_a_copy_of_the_file_does_not(
+def test_a_backup_has_the_rows_of_the_log_and_a_copy_of_the_file_does_not(
     tmp_path: Path,
 ) -> None:
     """Failure mode 52."""
@@ -167,7 +167,7 @@ def test_a_damaged_database_gives_no_backup(path: Path, tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["data"]
 
 
-def test_the_draft_of_a_killed_backup_goes_with_the_next_one(store: Store, tmp_path: Path) -> None:
+def test_the_partial_file_of_a_killed_backup_is_deleted_by_the_next_one(store: Store, tmp_path: Path) -> None:
     old, young, other = (tmp_path / name for name in (".b.db.x.new", ".b.db.y.new", ".c.db.x.new"))
     for draft in (old, young, other):
         draft.write_bytes(b"half")
@@ -183,7 +183,7 @@ def test_a_backup_over_the_database_itself_is_refused(store: Store) -> None:
         make_backup(store.path, store.path, replace=True)
 
 
-def test_a_restore_keeps_what_it_replaces(path: Path, tmp_path: Path) -> None:
+def test_a_restore_saves_the_replaced_file(path: Path, tmp_path: Path) -> None:
     with open_store(path, create=True) as store:
         write_rows(store, 10)
         make_backup(path, tmp_path / "kept.db")
@@ -195,14 +195,14 @@ def test_a_restore_keeps_what_it_replaces(path: Path, tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_a_restore_to_a_new_place_makes_the_folder(store: Store, tmp_path: Path) -> None:
+def test_a_restore_to_a_new_path_creates_the_folder(store: Store, tmp_path: Path) -> None:
     make_backup(store.path, tmp_path / "kept.db")
     target = tmp_path / "new" / "onetape.db"
     assert restore(tmp_path / "kept.db", target) is None
     assert candles_in(target) == 0
 
 
-def test_a_restore_through_a_link_replaces_what_it_leads_to(path: Path, tmp_path: Path) -> None:
+def test_a_restore_through_a_link_replaces_the_target(path: Path, tmp_path: Path) -> None:
     link = tmp_path / "link.db"
     with open_store(path, create=True) as store:
         write_rows(store, 10)
@@ -214,7 +214,7 @@ def test_a_restore_through_a_link_replaces_what_it_leads_to(path: Path, tmp_path
     assert (candles_in(link), candles_in(path)) == (10, 10)
 
 
-def test_a_log_that_a_killed_process_left_goes_with_the_file_it_belongs_to(
+def test_a_log_left_by_a_killed_process_is_moved_with_its_file(
     path: Path, tmp_path: Path
 ) -> None:
     with open_store(path, create=True) as store:
@@ -263,7 +263,7 @@ def test_a_restore_is_refused_while_another_process_has_the_file_open(
     holder.communicate(timeout=180)
 
 
-def test_a_restore_replaces_a_damaged_file_and_keeps_that_too(path: Path, tmp_path: Path) -> None:
+def test_a_restore_replaces_a_damaged_file_and_saves_it_too(path: Path, tmp_path: Path) -> None:
     with open_store(path, create=True) as store:
         write_rows(store, 10)
         make_backup(path, tmp_path / "kept.db")
@@ -284,7 +284,7 @@ def test_a_restore_that_is_killed_anywhere_leaves_the_old_file_or_the_new_one(pa
 
 
 @pytest.mark.parametrize("fault", ["missing", "damaged", "empty", "of another program"])
-def test_what_is_no_sound_backup_is_refused_and_changes_nothing(
+def test_an_unsound_backup_is_refused_and_changes_nothing(
     path: Path, tmp_path: Path, fault: str
 ) -> None:
     kept = tmp_path / "kept.db"
@@ -312,7 +312,7 @@ sqlite3.connect(sys.argv[1], isolation_level=None).execute("CREATE TABLE bookmar
 """
 
 
-def test_a_backup_of_an_older_version_is_brought_up_when_it_is_opened(tmp_path: Path) -> None:
+def test_a_backup_of_an_older_version_is_migrated_when_it_is_opened(tmp_path: Path) -> None:
     old = make_old_store(tmp_path / "old.db")
     before = rows_of(old)
     restore(old, tmp_path / "new" / "onetape.db")

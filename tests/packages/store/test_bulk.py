@@ -122,7 +122,7 @@ BAD_ROWS = {
 
 @both
 @pytest.mark.parametrize("bad", BAD_ROWS.values(), ids=BAD_ROWS)
-def test_a_bad_row_is_refused_counted_and_kept_and_the_others_arrive(
+def test_a_bad_row_is_refused_counted_and_quarantined_and_the_others_are_stored(
     store: Store, insert: Insert, bad: Candle
 ) -> None:
     """Failure modes 21 and 22."""
@@ -135,7 +135,7 @@ def test_a_bad_row_is_refused_counted_and_kept_and_the_others_arrive(
 
 @pytest.mark.parametrize("guarded", [True, False])
 @pytest.mark.parametrize("bad", [BAD_ROWS["close over high"], BAD_ROWS["off the grid"]])
-def test_without_the_look_at_each_row_a_bad_one_is_lost_or_stored(
+def test_without_the_check_of_each_row_a_bad_row_is_lost_or_stored(
     store: Store, bad: Candle, monkeypatch: pytest.MonkeyPatch, *, guarded: bool
 ) -> None:
     """Failure mode 21, once with its guard switched off."""
@@ -159,7 +159,7 @@ sound_rows = st.builds(candle, st.integers(0, 20), st.sampled_from([95.0, 100.0,
 @many
 @given(rows=st.lists(bad_rows | wild_rows | sound_rows, max_size=40))
 @pytest.mark.parametrize("insert", [by_rows, by_columns])
-def test_whatever_comes_is_either_stored_or_refused_and_counted(
+def test_any_rows_are_either_stored_or_refused_and_counted(
     shared_store: Store, fresh_keys: Iterator[SeriesKey], insert: Insert, rows: list[Candle]
 ) -> None:
     key = next(fresh_keys)
@@ -181,7 +181,7 @@ def test_whatever_comes_is_either_stored_or_refused_and_counted(
 
 
 @both
-def test_rows_in_any_order_and_twice_are_stored_in_order_and_once(
+def test_unordered_and_duplicate_rows_are_stored_in_order_and_once(
     store: Store, insert: Insert
 ) -> None:
     """Failure mode 19."""
@@ -220,7 +220,7 @@ time.sleep(60)
 
 
 @pytest.mark.parametrize("guarded", [True, False])
-def test_the_final_row_displaces_the_forming_one_of_a_killed_process(
+def test_a_final_row_replaces_the_forming_row_of_a_killed_process(
     path: Path,
     child_environment: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
@@ -243,7 +243,7 @@ def test_the_final_row_displaces_the_forming_one_of_a_killed_process(
         assert (read_closed_range(store, KEY) == (HOUR, 2 * HOUR)) is guarded
 
 
-def test_columns_that_fill_several_transactions_arrive_whole_and_are_present_afterwards(
+def test_columns_of_several_transactions_are_stored_completely_and_found_by_the_next_call(
     store: Store,
 ) -> None:
     count = 2 * BULK_ROWS + 17
@@ -256,7 +256,7 @@ def test_columns_that_fill_several_transactions_arrive_whole_and_are_present_aft
 
 
 @pytest.mark.parametrize("count", [0, 1, 49, 50, 51, 100, 149])
-def test_any_number_of_rows_arrives(store: Store, count: int) -> None:
+def test_any_number_of_rows_is_stored(store: Store, count: int) -> None:
     assert insert_columns(store, KEY, hours(count), source="import", seen_ms=1).inserted == count
     assert len(read_last_closed(store, KEY, 999)) == count
 
@@ -271,14 +271,14 @@ def test_a_row_from_long_ago_in_a_batch_is_stored_and_counted_like_the_others(
     assert read_closed_range(store, KEY) == (0, 9_001 * HOUR)
 
 
-def test_columns_around_rows_that_are_there_count_both(store: Store) -> None:
+def test_columns_around_stored_rows_count_inserted_present_and_revised_rows(store: Store) -> None:
     by_rows(store, KEY, [candle(5), candle(9)])
     replace_forming(store, KEY, candle(7), seen_ms=1)
     report = insert_columns(store, KEY, hours(8), source="import", seen_ms=1)
     assert report == InsertReport(inserted=7, present=1, revised=1)
 
 
-def test_a_batch_that_fails_leaves_nothing_of_itself(
+def test_a_failed_batch_stores_nothing(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(candles_module, "find_candle_faults", all_sound)
@@ -308,7 +308,7 @@ def test_the_quarantine_keeps_the_first_payloads_of_a_fault_and_counts_the_rest(
     assert counted == {**kept, ("BTC/USDT", outside): KEPT_PAYLOADS + 1}
 
 
-def test_a_row_that_is_refused_at_every_request_is_kept_once_and_counted(store: Store) -> None:
+def test_a_row_that_is_refused_at_every_request_is_quarantined_once_and_counted(store: Store) -> None:
     bad = BAD_ROWS["close over high"]
     for seen_ms in (5, 9, 12):
         insert_closed_rows(store, KEY, [bad], source="rest", seen_ms=seen_ms, raw={bad: "[1, 2]"})
@@ -320,7 +320,7 @@ def test_a_row_that_is_refused_at_every_request_is_kept_once_and_counted(store: 
     ] == [(1, 5, 12)]
 
 
-def test_what_the_exchange_sent_is_kept_where_it_is_known(store: Store) -> None:
+def test_the_text_of_the_exchange_is_quarantined_if_it_is_known(store: Store) -> None:
     bad = BAD_ROWS["NaN, or None"]
     raw = {bad: '[3600000,"100",null]', SOUND._replace(low=0.0): "x" * 9_000}
     insert_closed_rows(store, KEY, list(raw), source="rest", seen_ms=1, raw=raw)

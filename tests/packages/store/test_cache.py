@@ -91,14 +91,14 @@ DAMAGES = [
 ]
 
 
-def test_files_and_folder_are_the_owners_alone(filled: Store) -> None:
+def test_cache_files_and_folder_are_private_to_the_owner(filled: Store) -> None:
     read_all(filled)
     folder = get_cache_folder(filled.path)
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
 
 
-def test_what_is_cached_is_read_from_the_files(filled: Store) -> None:
+def test_cached_candles_are_read_from_the_files(filled: Store) -> None:
     wanted = read_all(filled)
     # Rows that change without their trigger show where the candles come from.
     run(filled, "DROP TRIGGER ohlcv_data_update_ends_chunk")
@@ -107,7 +107,7 @@ def test_what_is_cached_is_read_from_the_files(filled: Store) -> None:
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_file_is_never_used_and_made_again(
+def test_a_damaged_file_is_not_used_and_is_written_again(
     filled: Store, damage: Callable[[Path], None]
 ) -> None:
     wanted = read_all(filled)
@@ -139,7 +139,7 @@ def test_a_sound_file_under_the_name_of_another_is_not_used(filled: Store) -> No
         ("update", f"UPDATE ohlcv_data SET symbol = 'ETH/USDT' WHERE {ROW}"),
     ],
 )  # fmt: skip
-def test_a_change_shows_at_once_and_would_not_without_its_trigger(
+def test_a_change_is_visible_at_once_and_would_not_be_without_its_trigger(
     filled: Store, operation: str, statement: str
 ) -> None:
     stale = read_all(filled)
@@ -157,20 +157,20 @@ def test_a_change_shows_at_once_and_would_not_without_its_trigger(
         assert read_all(unguarded) == stale, "the guard is what this test is about"
 
 
-def test_a_forming_row_moved_onto_a_closed_one_shows_at_once(filled: Store) -> None:
+def test_a_forming_row_moved_onto_a_closed_one_is_visible_at_once(filled: Store) -> None:
     run(filled, f"{INSERT} VALUES ('binance', 'BTC/USDT', '1h', {3 * YEAR}, 1, 1, 1, 1, 1, 0)")
     before = read_all(filled)
     run(filled, f"UPDATE OR REPLACE ohlcv_data SET timestamp = 3600 WHERE timestamp = {3 * YEAR}")
     assert read_all(filled) == [row for row in before if row[0] != HOUR]
 
 
-def test_a_folder_that_cannot_be_made_changes_nothing(filled: Store) -> None:
+def test_a_cache_folder_that_cannot_be_created_changes_no_result(filled: Store) -> None:
     get_cache_folder(filled.path).write_text("in the way")
     assert read_all(filled) == plain_rows(filled, KEY)
     assert chunks(filled) == []
 
 
-def test_a_deleted_folder_comes_back(filled: Store) -> None:
+def test_a_deleted_cache_folder_is_created_again(filled: Store) -> None:
     wanted = read_all(filled)
     shutil.rmtree(get_cache_folder(filled.path))
     assert read_all(filled) == wanted
@@ -186,7 +186,7 @@ def test_a_file_that_may_only_be_read_is_read(filled: Store) -> None:
     assert list(get_cache_folder(filled.path).iterdir()) == []
 
 
-def test_a_writer_at_work_keeps_no_reader_waiting(filled: Store) -> None:
+def test_an_active_writer_delays_no_reader(filled: Store) -> None:
     with filled.read() as reader:
         reader.set_busy_timeout(60_000)
     with open_store(filled.path, create=False) as other, other.write() as connection:
@@ -198,7 +198,7 @@ def test_a_writer_at_work_keeps_no_reader_waiting(filled: Store) -> None:
     assert len(chunks(filled)) == 3
 
 
-def test_a_change_while_a_chunk_is_built_takes_it_back(
+def test_a_change_while_a_chunk_is_built_discards_the_chunk(
     filled: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = write_chunk
@@ -215,7 +215,7 @@ def test_a_change_while_a_chunk_is_built_takes_it_back(
         assert list(get_cache_folder(filled.path).iterdir()) == []
 
 
-def test_rubbish_goes_once_it_is_old(filled: Store) -> None:
+def test_old_leftover_files_are_deleted(filled: Store) -> None:
     folder = get_cache_folder(filled.path)
     folder.mkdir()
     for name, age in (("old", 3_600), ("new", 0)):
@@ -248,7 +248,7 @@ reading.read_closed_between(
 """
 
 
-def test_a_reader_killed_while_it_writes_a_file_leaves_rubbish_only(
+def test_a_reader_killed_while_it_writes_a_file_leaves_only_an_unused_file(
     filled: Store, child_environment: dict[str, str]
 ) -> None:
     child = subprocess.run(
@@ -275,7 +275,7 @@ print(len(reading.read_closed_between(store, SeriesKey("binance", "BTC/USDT", "1
 """
 
 
-def test_a_full_disk_changes_nothing(filled: Store, child_environment: dict[str, str]) -> None:
+def test_a_full_disk_changes_no_result(filled: Store, child_environment: dict[str, str]) -> None:
     child = subprocess.run(
         [sys.executable, "-c", FULL, str(filled.path)],
         env=child_environment, capture_output=True, text=True, timeout=180,

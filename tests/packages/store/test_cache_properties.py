@@ -266,7 +266,7 @@ print(served)
 """
 
 
-def test_processes_that_write_read_and_build_at_once_always_see_the_rows(
+def test_concurrent_writers_readers_and_builders_always_read_the_rows(
     tmp_path: Path, child_environment: dict[str, str], repository: Path
 ) -> None:
     path = tmp_path / "onetape.db"

@@ -60,11 +60,11 @@ def test_a_batch_is_stored_once_and_present_the_second_time(store: Store) -> Non
     assert read_closed_between(store, KEY, 0, 10 * HOUR).timestamp.tolist() == [0, HOUR, 2 * HOUR]
 
 
-def test_an_empty_batch_is_nothing(store: Store) -> None:
+def test_an_empty_batch_stores_nothing(store: Store) -> None:
     assert put(store, KEY) == (0, 0, 0)
 
 
-def test_a_closed_candle_stays_and_a_late_value_is_kept_once_as_a_revision(store: Store) -> None:
+def test_a_closed_candle_is_unchanged_and_a_late_value_is_stored_once_as_a_revision(store: Store) -> None:
     put(store, KEY, candle(0))
     assert put(store, KEY, candle(0, 101.0)) == (0, 1, 0)
     put(store, KEY, candle(0, 101.0))
@@ -97,19 +97,19 @@ def test_a_forming_candle_is_not_closed_by_a_later_row(store: Store) -> None:
     assert len(read_last_closed(store, KEY, 5)) == 0
 
 
-def test_rest_displaces_a_forming_row_and_counts_it_as_new(store: Store) -> None:
+def test_rest_replaces_a_forming_row_and_counts_it_as_new(store: Store) -> None:
     replace_forming(store, KEY, candle(0, 101.0), seen_ms=1)
     assert put(store, KEY, candle(0)) == (1, 0, 0)
     assert read_last_closed(store, KEY, 5).close.tolist() == [105.0]
 
 
-def test_rest_leaves_the_forming_row_of_another_candle_alone(store: Store) -> None:
+def test_rest_does_not_change_the_forming_row_of_another_candle(store: Store) -> None:
     replace_forming(store, KEY, candle(1, 101.0), seen_ms=1)
     put(store, KEY, candle(0), candle(2))
     assert read_candle_at(store, KEY, HOUR) == candle(1, 101.0)
 
 
-def test_a_bad_row_goes_to_quarantine_and_the_rest_is_stored(store: Store) -> None:
+def test_a_bad_row_is_quarantined_and_the_rest_is_stored(store: Store) -> None:
     bad = candle(1)._replace(high=nan)
     assert put(store, KEY, candle(0), bad, candle(2)) == (2, 0, 1)
     assert not replace_forming(store, KEY, candle(3)._replace(volume=inf), seen_ms=7)
@@ -119,7 +119,7 @@ def test_a_bad_row_goes_to_quarantine_and_the_rest_is_stored(store: Store) -> No
     assert quarantined[1][:2] == (7, "ws")
 
 
-def test_simulated_and_real_candles_never_meet(store: Store) -> None:
+def test_simulated_and_real_candles_are_never_in_one_file(store: Store) -> None:
     put(store, KEY, candle(0))
     with pytest.raises(StoreError, match="simulated and real candles may not share a file"):
         put(store, SeriesKey("simulator", "BTC/USDT", "1h"), candle(0))
@@ -128,7 +128,7 @@ def test_simulated_and_real_candles_never_meet(store: Store) -> None:
     ensure_store_kind(store, "kraken")
 
 
-def test_candles_of_a_test_network_have_a_file_of_their_own(store: Store) -> None:
+def test_candles_of_a_test_network_have_a_separate_file(store: Store) -> None:
     ensure_store_kind(store, "binance", is_sandbox=True)
     put(store, KEY, candle(0))
     ensure_store_kind(store, "binance", is_sandbox=True)
@@ -142,7 +142,7 @@ def test_a_test_network_is_refused_where_there_are_other_candles(store: Store) -
         ensure_store_kind(store, "binance", is_sandbox=True)
 
 
-def test_an_empty_file_takes_either_kind(store: Store) -> None:
+def test_an_empty_file_takes_candles_of_any_kind(store: Store) -> None:
     ensure_store_kind(store, "simulator")
     put(store, SeriesKey("simulator", "BTC/USDT", "1h"), candle(0))
     with pytest.raises(StoreError, match=r"candles of the simulator.*binance"):
@@ -164,7 +164,7 @@ sound_rows = st.builds(candle, st.integers(0, 11), st.sampled_from([95.0, 100.0,
     forming=st.lists(sound_rows, max_size=4),
     before=st.lists(sound_rows, max_size=6),
 )
-def test_every_batch_adds_up(
+def test_the_counts_of_every_batch_add_up(
     shared_store: Store,
     fresh_keys: Iterator[SeriesKey],
     batch: list[Candle],
@@ -193,7 +193,7 @@ def test_every_batch_adds_up(
     start=st.integers(-2 * HOUR, 40 * HOUR),
     length=st.integers(0, 30 * HOUR),
 )
-def test_the_gaps_and_the_candles_of_a_range_make_it_whole(
+def test_gaps_and_candles_of_a_range_add_up_to_the_range(
     shared_store: Store,
     fresh_keys: Iterator[SeriesKey],
     hours: set[int],
@@ -221,7 +221,7 @@ def test_a_month_without_candles_is_one_gap_by_the_calendar(store: Store) -> Non
     assert find_series_gaps(store, key, january, may) == [(february, april)]
 
 
-def test_reading_back_the_last_candles(store: Store) -> None:
+def test_the_last_candles_are_read_in_order(store: Store) -> None:
     put(store, KEY, *(candle(hour) for hour in range(5)))
     replace_forming(store, KEY, candle(5), seen_ms=1)
     assert read_last_closed(store, KEY, 2).timestamp.tolist() == [3 * HOUR, 4 * HOUR]

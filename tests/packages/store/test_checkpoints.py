@@ -21,7 +21,7 @@ def write(store: Store, batch: int) -> None:
     insert_closed_rows(store, KEY, rows, source="rest", seen_ms=1)
 
 
-def test_no_commit_of_a_watched_store_folds_the_log_into_the_file(path: Path) -> None:
+def test_no_commit_of_a_watched_store_writes_the_log_into_the_file(path: Path) -> None:
     seen: list[int] = []
     with open_store(path, create=True) as store, open_store(path, create=False) as other:
         before = path.stat().st_size
@@ -35,7 +35,7 @@ def test_no_commit_of_a_watched_store_folds_the_log_into_the_file(path: Path) ->
         assert path.stat().st_size > before
 
 
-def test_a_thread_folds_the_log_into_the_file_once_it_is_long(
+def test_a_thread_writes_the_log_into_the_file_once_it_is_long(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("onetape.store.checkpoints.LOG_PAGES", 200)

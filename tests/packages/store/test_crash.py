@@ -78,7 +78,7 @@ def abandoned(path: Path, child_environment: dict[str, str]) -> Path:
     return path
 
 
-def test_the_final_candle_displaces_a_forming_row_that_a_killed_process_left(
+def test_a_final_candle_replaces_a_forming_row_that_a_killed_process_left(
     abandoned: Path,
 ) -> None:
     with open_store(abandoned, create=False) as store:
@@ -148,7 +148,7 @@ def harm(strike: Strike) -> list[str]:
     return [fault for fault, is_so in found.items() if is_so]
 
 
-def test_a_kill_in_the_middle_of_any_write_loses_no_acknowledged_row_and_leaves_none_half_right(
+def test_a_kill_during_any_write_loses_no_acknowledged_row_and_leaves_no_partial_one(
     closed: Path,
 ) -> None:
     """Failure mode 42."""
@@ -157,7 +157,7 @@ def test_a_kill_in_the_middle_of_any_write_loses_no_acknowledged_row_and_leaves_
 
 
 @pytest.mark.parametrize("guard", ["a write is one transaction", "a commit goes through the log"])
-def test_without_a_guard_a_kill_leaves_rows_lost_or_half_right(closed: Path, guard: str) -> None:
+def test_without_a_guard_a_kill_leaves_rows_lost_or_partly_written(closed: Path, guard: str) -> None:
     """Failure mode 42, its guards off."""
     struck = strike_everywhere(closed, "trade", seed=42, guard_off=guard)
     assert [fault for strike in struck for fault in harm(strike)] != []

@@ -121,7 +121,7 @@ def empty(path: Path) -> None:
         (empty, "is empty"),
     ],
 )
-def test_a_spoilt_file_is_named_and_left_as_it_is(
+def test_a_damaged_file_is_named_and_unchanged(
     closed: Path, spoil: Callable[[Path], None], words: str
 ) -> None:
     """Failure mode 50."""
@@ -135,13 +135,13 @@ def test_a_spoilt_file_is_named_and_left_as_it_is(
     assert [entry.name for entry in closed.parent.iterdir()] == [closed.name]
 
 
-def test_only_a_look_at_every_page_sees_one_in_the_middle(closed: Path) -> None:
+def test_only_a_check_of_every_page_finds_a_damaged_one_in_the_middle(closed: Path) -> None:
     """Failure mode 50, its guard off."""
     spoil_a_page(closed)
     open_store(closed, create=False).close()
 
 
-def test_a_deleted_file_is_noticed_by_the_next_write_and_not_made_again(closed: Path) -> None:
+def test_a_deleted_file_is_noticed_by_the_next_write_and_not_created_again(closed: Path) -> None:
     with open_store(closed, create=False) as store:
         closed.unlink()
         with pytest.raises(StoreError, match="deleted or replaced"):
@@ -158,7 +158,7 @@ def test_a_folder_that_may_not_be_entered_for_a_while_does_not_count_as_a_delete
         write_rows(store, 1, start=5_000)
 
 
-def test_a_file_that_was_deleted_under_a_program_is_not_made_again_over_its_log(
+def test_a_file_deleted_while_in_use_is_not_created_again_over_its_log(
     closed: Path,
 ) -> None:
     link = closed.with_name("link.db")
@@ -171,7 +171,7 @@ def test_a_file_that_was_deleted_under_a_program_is_not_made_again_over_its_log(
     assert not closed.exists()
 
 
-def test_a_replaced_file_is_noticed_by_the_next_write_and_stays_as_it_is(
+def test_a_replaced_file_is_noticed_by_the_next_write_and_unchanged(
     closed: Path, tmp_path: Path
 ) -> None:
     other = tmp_path / "other.db"
@@ -200,7 +200,7 @@ def test_closing_a_replaced_file_leaves_the_log_of_the_new_one(
     assert candles_in(closed) == 6
 
 
-def test_a_file_emptied_under_a_program_is_noticed_by_the_next_write(closed: Path) -> None:
+def test_a_file_emptied_while_in_use_is_noticed_by_the_next_write(closed: Path) -> None:
     with open_store(closed, create=False) as store:
         write_rows(store, 10, start=5_000)
         os.truncate(closed, 0)
@@ -209,7 +209,7 @@ def test_a_file_emptied_under_a_program_is_noticed_by_the_next_write(closed: Pat
 
 
 @pytest.mark.parametrize("what", ["the file", "the folder"])
-def test_what_may_not_be_written_is_named_and_stays_sound(
+def test_a_file_that_may_not_be_written_is_named_and_stays_sound(
     closed: Path, child_environment: dict[str, str], what: str
 ) -> None:
     """Failure mode 45."""

@@ -31,7 +31,7 @@ def mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
 
 
 @pytest.mark.parametrize("kind", ["nfs", "nfs4", "cifs", "smb3", "fuse.sshfs"])
-def test_a_network_drive_is_refused_before_anything_is_made(
+def test_a_network_drive_is_refused_before_any_file_is_created(
     mounted: Callable[[str], None], kind: str
 ) -> None:
     """Failure mode 55."""
@@ -42,7 +42,7 @@ def test_a_network_drive_is_refused_before_anything_is_made(
 
 
 @pytest.mark.parametrize("kind", ["9p", "virtiofs", "fuse.grpcfuse"])
-def test_a_shared_folder_is_warned_of(
+def test_a_shared_folder_prints_a_warning(
     mounted: Callable[[str], None], kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Failure mode 55."""
@@ -52,7 +52,7 @@ def test_a_shared_folder_is_warned_of(
     assert f"is in a shared folder ({kind})" in record.getMessage()
 
 
-def test_a_disk_inside_a_network_drive_is_a_disk(mounted: Callable[[str], None]) -> None:
+def test_a_disk_mounted_inside_a_network_drive_is_a_disk(mounted: Callable[[str], None]) -> None:
     mounted("nfs")
     assert read_file_system(Path("/mnt/nas/disk/onetape.db")) == "ext4"
     assert read_file_system(Path("/mnt/nasty/onetape.db")) == "ext4"

@@ -59,7 +59,7 @@ def moments(ranges: list[tuple[int, int]]) -> set[int]:
 
 @settings(max_examples=examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(known=st.lists(spans, max_size=8), gaps=st.lists(spans, max_size=6).map(disjoint))
-def test_what_is_unexplained_is_the_gaps_less_the_confirmed_gaps(
+def test_unexplained_gaps_are_all_gaps_minus_the_confirmed_ones(
     shared_store: Store,
     fresh_keys: Iterator[SeriesKey],
     known: list[tuple[int, int]],
@@ -80,14 +80,14 @@ def test_only_a_confirmed_gap_explains(store: Store) -> None:
 
 
 @pytest.mark.parametrize("state", [CONFIRMED, NO_TRADES, ACCEPTED])
-def test_a_proof_an_archive_and_a_person_explain_a_gap(store: Store, state: GapState) -> None:
+def test_a_gap_is_explained_by_proof_by_an_archive_or_by_a_person(store: Store, state: GapState) -> None:
     reason = "outage" if state == ACCEPTED else None
     set_gap(store, KEY, 0, 10, state=state, requested_ms=1, reason=reason)
     assert find_unexplained(store, KEY, [(0, 12)]) == [(10, 12)]
     assert read_explained_gaps(store, KEY) == [(0, 10)]
 
 
-def test_enough_answers_explain_an_unproven_gap_where_so_many_suffice(store: Store) -> None:
+def test_enough_responses_explain_an_unproven_gap(store: Store) -> None:
     set_gap(store, KEY, 0, 10, state=UNPROVEN, requested_ms=1, evidence=Evidence(2, 1, -1))
     set_gap(store, KEY, 20, 30, state=UNPROVEN, requested_ms=1, evidence=Evidence(3, 1, -1))
     gaps = [(0, 10), (20, 30)]
@@ -95,7 +95,7 @@ def test_enough_answers_explain_an_unproven_gap_where_so_many_suffice(store: Sto
     assert find_unexplained(store, KEY, gaps) == gaps
 
 
-def test_a_gap_keeps_the_date_since_when_it_has_its_state(store: Store) -> None:
+def test_a_gap_has_the_date_of_its_state(store: Store) -> None:
     put(store, KEY, 0, 4)
     writes: list[tuple[int, GapState]] = [
         (1, UNPROVEN), (5, UNPROVEN), (9, CONFIRMED), (12, CONFIRMED),
@@ -166,7 +166,7 @@ def test_a_gap_is_cut_where_the_ledger_has_different_states(store: Store) -> Non
     ]
 
 
-def test_a_gap_that_was_filled_is_none_whatever_the_ledger_has(store: Store) -> None:
+def test_a_filled_gap_is_not_a_gap_whatever_the_ledger_states(store: Store) -> None:
     put(store, KEY, 0, 1, 2, 3)
     set_gap(store, KEY, HOUR, 3 * HOUR, state=CONFIRMED, requested_ms=5)
     assert read_gaps(store, KEY) == []
@@ -185,7 +185,7 @@ def test_a_series_without_candles_has_no_gaps(store: Store) -> None:
     assert read_gaps(store, KEY) == []
 
 
-def test_a_series_of_no_timeframe_is_named(store: Store) -> None:
+def test_a_series_with_an_invalid_timeframe_is_named(store: Store) -> None:
     with pytest.raises(UsageError, match="timeframe '1x' was not understood"):
         read_gaps(store, SeriesKey("binance", "BTC/USDT", "1x"))
 
@@ -224,7 +224,7 @@ def test_the_ledger_of_version_1_is_taken_over_without_overlaps_and_unproven(
     ]
 
 
-def test_what_version_2_called_none_at_exchange_is_unproven_and_has_no_answer_that_counts(
+def test_gaps_of_version_2_called_none_at_exchange_are_unproven_without_a_response(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -248,7 +248,7 @@ states = st.sampled_from([CONFIRMED, UNPROVEN, UNKNOWN_IMPORT])
 
 @settings(max_examples=examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(writes=st.lists(st.tuples(spans, states, st.integers(1, 3)), max_size=12))
-def test_the_ledger_has_for_each_moment_what_was_written_last(
+def test_the_ledger_has_the_last_written_state_for_each_time(
     shared_store: Store,
     fresh_keys: Iterator[SeriesKey],
     writes: list[tuple[tuple[int, int], GapState, int]],

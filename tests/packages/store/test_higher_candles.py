@@ -40,7 +40,7 @@ def days(store: Store, end: int) -> list[int]:
     return [(opened - START) // DAY_SECONDS for opened in found.candles.timestamp.tolist()]
 
 
-def test_days_are_built_from_hours_and_the_one_under_way_is_not(store: Store) -> None:
+def test_closed_days_are_built_from_hours_and_the_forming_day_is_not(store: Store) -> None:
     found = read_higher_candles(store, HOURLY, DAY, START, START + 127 * HOUR)
     made = resample(hours(127), Timeframe.parse("1h"), DAY)
     assert np.array_equal(found.candles.close, made.close)
@@ -48,12 +48,12 @@ def test_days_are_built_from_hours_and_the_one_under_way_is_not(store: Store) ->
     assert found.origin_text == "0 stored, 5 built from a lower timeframe"
 
 
-def test_a_day_is_there_at_its_end_and_not_an_hour_before(store: Store) -> None:
+def test_a_day_exists_at_its_end_and_not_an_hour_before(store: Store) -> None:
     assert days(store, START + 47 * HOUR) == [0]
     assert days(store, START + 48 * HOUR) == [0, 1]
 
 
-def test_a_stored_day_comes_before_one_that_could_be_built(store: Store) -> None:
+def test_a_stored_day_takes_precedence_over_one_that_could_be_built(store: Store) -> None:
     other = replace(
         resample(hours(127), Timeframe.parse("1h"), DAY)[1:2],
         close=np.array([125.5]),
@@ -65,7 +65,7 @@ def test_a_stored_day_comes_before_one_that_could_be_built(store: Store) -> None
     assert found.origin_text == "1 stored, 4 built from a lower timeframe"
 
 
-def test_what_was_built_is_kept_so_that_later_readers_see_the_same(store: Store) -> None:
+def test_built_days_are_stored_so_that_later_readers_get_the_same(store: Store) -> None:
     first = read_higher_candles(store, HOURLY, DAY, START, START + 127 * HOUR)
     store_built_candles(store, first, seen_ms=2)
     again = read_higher_candles(store, HOURLY, DAY, START, START + 127 * HOUR)
@@ -99,7 +99,7 @@ def test_a_day_before_the_first_hour_is_missing(store: Store) -> None:
     assert found.missing == [(START - DAY_SECONDS, START)]
 
 
-def test_a_quiet_day_of_a_series_with_volume_is_built_as_in_the_whole(tmp_path: Path) -> None:
+def test_a_quiet_day_is_built_by_whether_its_whole_series_has_volume(tmp_path: Path) -> None:
     # The second day has no volume: an hour that repeats a price, then hours that moved.
     flat, moved = np.full(1, 90.0), np.full(23, 100.0)
     close = np.concatenate((np.full(24, 80.0), flat, moved))
@@ -153,7 +153,7 @@ def test_the_time_before_a_market_began_is_missing_and_no_gap(store: Store) -> N
     assert found.gaps == []
 
 
-def test_a_gap_behind_older_candles_is_one_also_where_it_reaches_further_back(
+def test_a_gap_after_older_candles_counts_even_if_it_begins_before_the_requested_range(
     store: Store,
 ) -> None:
     without_hours(store, 30, 72)

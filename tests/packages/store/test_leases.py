@@ -36,7 +36,7 @@ def test_a_renewed_lease_holds_for_longer(store: Store) -> None:
         take(store, "process 18", 40_000)
 
 
-def test_a_released_lease_is_free_at_once_and_the_token_goes_on(store: Store) -> None:
+def test_a_released_lease_is_free_at_once_and_its_token_increases(store: Store) -> None:
     token = take(store, "process 17", 0)
     release_lease(store, NAME, token)
     assert take(store, "process 18", 1) == token + 1
@@ -50,7 +50,7 @@ def test_an_old_holder_cannot_release_what_another_took(store: Store) -> None:
         take(store, "process 19", 31_000)
 
 
-def test_leases_of_different_names_do_not_meet(store: Store) -> None:
+def test_leases_of_different_names_are_independent(store: Store) -> None:
     take(store, "process 17", 0)
     assert acquire_lease(store, "another", "process 18", now_ms=0, seconds=30) == 1
 

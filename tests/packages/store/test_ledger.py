@@ -118,25 +118,25 @@ def status(store: Store) -> tuple[str, str | None, str]:
         return connection.execute("SELECT status, amount, reason FROM orders").fetchall()[0]  # pyright: ignore[reportReturnType] - three columns
 
 
-def test_a_trade_comes_back_as_it_was_booked_and_closes_its_order(ordered: Store) -> None:
+def test_a_fill_is_read_as_it_was_booked_and_closes_its_order(ordered: Store) -> None:
     store_order_change(ordered, fill_of(TRADE, at_ms=4), FENCE)
     assert read_fills(ordered, "a", "BTC/USDT") == [TRADE]
     assert status(ordered) == ("closed", "0.00001", "rsi under 30")
 
 
-def test_a_trade_is_stored_once(ordered: Store) -> None:
+def test_a_fill_is_stored_once(ordered: Store) -> None:
     store_order_change(ordered, fill_of(TRADE, at_ms=4), FENCE)
     with pytest.raises(SafetyRefusal, match="o1 is not as it was"):
         store_order_change(ordered, fill_of(TRADE, at_ms=4), FENCE)
     assert len(read_fills(ordered, "a", "BTC/USDT")) == 1
 
 
-def test_a_trade_needs_its_order(ordered: Store) -> None:
+def test_a_fill_needs_its_order(ordered: Store) -> None:
     with pytest.raises(SafetyRefusal, match="o2 is not as it was"):
         store_order_change(ordered, fill_of(replace(TRADE, client_order_id="o2"), at_ms=4), FENCE)
 
 
-def test_a_candle_is_decided_on_once_and_a_refused_decision_leaves_no_order(
+def test_a_candle_has_one_decision_and_a_refused_decision_stores_no_order(
     ordered: Store,
 ) -> None:
     again = replace(DECISION, decision="d2")
@@ -149,7 +149,7 @@ def test_a_candle_is_decided_on_once_and_a_refused_decision_leaves_no_order(
 @pytest.mark.parametrize(
     "other", [{"account": "b"}, {"mode": "live"}, {"exchange": "kraken"}, {"symbol": "ETH/USDT"}]
 )
-def test_decisions_and_trades_of_another_account_mode_or_market_do_not_count(
+def test_decisions_and_fills_of_another_account_mode_or_market_do_not_count(
     ordered: Store, other: dict[str, Any]
 ) -> None:
     store_order_change(ordered, fill_of(TRADE, at_ms=4), FENCE)
@@ -238,7 +238,7 @@ def test_an_exit_whose_decision_cannot_be_stored_is_not_pending(ordered: Store) 
     assert read_open_obligation(ordered, SESSION, "o1") is None
 
 
-def test_an_order_whose_row_was_changed_by_hand_is_not_filled(ordered: Store) -> None:
+def test_an_order_whose_row_was_edited_is_not_filled(ordered: Store) -> None:
     with ordered.write() as connection:
         connection.execute("UPDATE orders SET status = 'canceled'")
     with pytest.raises(SafetyRefusal, match="o1 is not as it was"):
@@ -294,12 +294,12 @@ def test_a_session_that_was_killed_is_ended_by_the_one_that_takes_over(ordered: 
     assert blind == [(50,)]
 
 
-def test_an_order_without_a_trade_ends_with_a_reason(ordered: Store) -> None:
+def test_an_order_without_a_fill_ends_with_a_reason(ordered: Store) -> None:
     store_order_change(ordered, end_of("o1", "rejected", at_ms=9, note="under the minimum"), FENCE)
     assert status(ordered) == ("rejected", None, "rsi under 30; under the minimum")
 
 
-def test_a_session_has_its_data_outages_and_how_it_ended(ordered: Store) -> None:
+def test_a_session_has_its_data_outages_and_the_reason_of_its_end(ordered: Store) -> None:
     open_data_outage(ordered, "s1", from_ms=10, reason="socket closed")
     open_data_outage(ordered, "s1", from_ms=10, reason="socket closed")
     close_data_outages(ordered, "s1", to_ms=20)
@@ -310,7 +310,7 @@ def test_a_session_has_its_data_outages_and_how_it_ended(ordered: Store) -> None
     assert (blind, ended) == ([(10, 20)], [(30, "stopped")])
 
 
-def test_tickers_are_read_newest_first_and_old_ones_go(store: Store) -> None:
+def test_tickers_are_read_newest_first_and_old_ones_are_deleted(store: Store) -> None:
     for moment, bid in ((1, 10.0), (3, 30.0), (2, 20.0)):
         insert_ticker(store, "binance", "BTC/USDT", BestPrices(moment, bid, None, None))
     assert read_last_ticker(store, "binance", "BTC/USDT", now_ms=3) == BestPrices(
@@ -320,7 +320,7 @@ def test_tickers_are_read_newest_first_and_old_ones_go(store: Store) -> None:
     assert read_last_ticker(store, "binance", "ETH/USDT", now_ms=3) is None
 
 
-def test_a_ticker_dated_ahead_hides_no_newer_one_until_its_time_has_come(store: Store) -> None:
+def test_a_ticker_dated_in_the_future_hides_no_newer_one_until_its_time_has_come(store: Store) -> None:
     now_ms, ahead_ms = 1_000_000, 1_000_000 + 3_600_000
     for moment in (now_ms, now_ms + 1_000, ahead_ms):
         insert_ticker(store, "binance", "BTC/USDT", BestPrices(moment, 1.0, None, None))
@@ -340,7 +340,7 @@ def test_a_ticker_with_a_price_of_zero_is_refused(store: Store) -> None:
         insert_ticker(store, "binance", "BTC/USDT", BestPrices(1, 0.0, None, None))
 
 
-def test_market_steps_come_back_exact(store: Store) -> None:
+def test_market_steps_are_stored_exactly(store: Store) -> None:
     steps = TradingRules(Decimal("0.01"), None, Decimal("1E-5"), Decimal(5))
     assert read_trading_rules(store, "binance", "BTC/USDT") is None
     save_trading_rules(store, "binance", "BTC/USDT", steps, seen_ms=1)

@@ -70,7 +70,7 @@ def stored_rows(path: Path) -> Counter[str]:
         )
 
 
-def test_64_paced_writers_share_a_file_and_all_get_their_turn(closed: Path) -> None:
+def test_64_paced_writers_share_a_file_and_all_can_write(closed: Path) -> None:
     for file, workers in crowds(closed, [("writer", 64)]):
         assert errors(workers) == []
         assert stored_rows(file) == {f"W{worker.number}/USDT": worker.done for worker in workers}
@@ -79,7 +79,7 @@ def test_64_paced_writers_share_a_file_and_all_get_their_turn(closed: Path) -> N
     pytest.fail("some writers hardly got a turn")
 
 
-def test_16_traders_next_to_a_running_backfill_are_never_turned_away(closed: Path) -> None:
+def test_16_traders_next_to_a_running_backfill_never_fail_to_write(closed: Path) -> None:
     """Failure mode 49."""
     for file, workers in crowds(closed, [("trader", 16), ("bulk", 1)]):
         traders = of_role(workers, "trader")
@@ -105,7 +105,7 @@ def turns_given(path: Path, seconds: float, *guards_off: str) -> float:
     return bulk.turns_given / bulk.done
 
 
-def test_without_its_rest_a_bulk_writer_takes_the_file_from_traders(tmp_path: Path) -> None:
+def test_without_its_pause_a_bulk_writer_blocks_traders(tmp_path: Path) -> None:
     """Failure mode 49, its guard off."""
     for factor in LONGER:
         seconds, guard = factor * SECONDS, "a bulk writer rests"
@@ -129,7 +129,7 @@ def seconds_of_insert(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[flo
     return slept
 
 
-def test_a_bulk_writer_rests_after_each_commit_while_a_lease_runs(
+def test_a_bulk_writer_pauses_after_each_commit_while_a_lease_runs(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Failure mode 49."""
@@ -138,7 +138,7 @@ def test_a_bulk_writer_rests_after_each_commit_while_a_lease_runs(
     assert rest >= LEAST_YIELD_SECONDS
 
 
-def test_a_trader_does_not_rest_in_the_thread_that_trades(
+def test_a_trader_does_not_pause_in_the_thread_that_trades(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     acquire_lease(store, "paper", "a trader", now_ms=2**50, seconds=20)
@@ -146,7 +146,7 @@ def test_a_trader_does_not_rest_in_the_thread_that_trades(
     assert seconds_of_insert(store, monkeypatch) == []
 
 
-def test_a_bulk_writer_that_is_alone_does_not_rest(
+def test_a_bulk_writer_without_a_trader_does_not_pause(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     acquire_lease(store, "paper", "a trader of long ago", now_ms=0, seconds=20)
@@ -173,7 +173,7 @@ def test_many_processes_may_open_a_restored_file_at_once(path: Path, tmp_path: P
     assert errors(run_crowd(restored, [("opener", 64)])) == []
 
 
-def test_a_file_that_is_made_under_its_own_name_turns_some_openers_away(path: Path) -> None:
+def test_a_file_created_under_its_final_name_makes_some_opens_fail(path: Path) -> None:
     """Failure mode 48, its guard off: a race, so that one crowd may be lucky."""
     guards = ["a new file appears whole"]
     path.parent.mkdir(mode=0o700)
@@ -190,12 +190,12 @@ def additions(path: Path, *guards_off: str) -> tuple[int, list[str]]:
         return connection.execute("SELECT token - 1 FROM leases").get, errors(workers)
 
 
-def test_what_a_write_reads_stays_true_until_it_commits(closed: Path) -> None:
+def test_the_rows_that_a_write_reads_are_unchanged_until_it_commits(closed: Path) -> None:
     """Failure mode 47."""
     assert additions(closed) == (8 * ADDITIONS, [])
 
 
-def test_a_write_that_takes_the_lock_late_is_turned_away(closed: Path) -> None:
+def test_a_write_that_takes_the_lock_late_fails(closed: Path) -> None:
     """Failure mode 47, its guard off: a race, so that one crowd may be lucky."""
     files = [Path(shutil.copy(closed, closed.with_name(f"{number}.db"))) for number in range(10)]
     raced = (additions(file, "writes begin with the lock") for file in files)

@@ -77,7 +77,7 @@ def test_orders_of_an_older_file_get_their_events_position_and_candle(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_sell_of_an_older_file_that_is_not_over_is_a_pending_exit(
+def test_an_unfinished_sell_of_an_older_file_is_a_pending_exit(
     tmp_path: Path, version: int
 ) -> None:
     old = make_old_store(tmp_path / "data" / "onetape.db", version)
@@ -90,7 +90,7 @@ def test_a_sell_of_an_older_file_that_is_not_over_is_a_pending_exit(
 
 
 @pytest.mark.parametrize("version", [3, 4, 5])
-def test_renamed_settings_of_an_older_session_keep_their_values(
+def test_renamed_settings_of_an_older_session_have_their_values(
     tmp_path: Path, version: int
 ) -> None:
     old = make_old_store(tmp_path / "data" / "onetape.db", version)
@@ -104,7 +104,7 @@ def test_renamed_settings_of_an_older_session_keep_their_values(
     ]
 
 
-def test_the_file_as_it_was_is_kept_next_to_it_and_named_once(
+def test_a_copy_of_the_older_file_is_kept_next_to_it_and_named_once(
     old: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = rows_of(old)

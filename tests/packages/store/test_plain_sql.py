@@ -130,7 +130,7 @@ TRADE = [
 ]
 
 
-def test_a_trade_is_stored_as_text_and_read_as_a_number_through_the_view(
+def test_a_fill_is_stored_as_text_and_read_as_a_number_through_the_view(
     store: Store, foreign: Any
 ) -> None:
     results = foreign(
@@ -146,7 +146,7 @@ def test_a_trade_is_stored_as_text_and_read_as_a_number_through_the_view(
     assert "UNIQUE constraint failed" in results[6]
 
 
-def test_a_trade_without_its_order_or_with_an_absurd_price_is_refused(
+def test_a_fill_without_its_order_or_with_an_absurd_price_is_refused(
     store: Store, foreign: Any
 ) -> None:
     results = foreign(
@@ -160,7 +160,7 @@ def test_a_trade_without_its_order_or_with_an_absurd_price_is_refused(
     assert all("CHECK constraint failed" in text for text in results[4:])
 
 
-def test_the_columns_that_the_design_names_are_there(store: Store, foreign: Any) -> None:
+def test_the_columns_named_in_the_design_exist(store: Store, foreign: Any) -> None:
     names = "SELECT name FROM pragma_table_info(?) ORDER BY cid"
     candles, ticker, trades, strict = foreign(
         store.path,
@@ -179,7 +179,7 @@ def test_the_columns_that_the_design_names_are_there(store: Store, foreign: Any)
     assert strict == []
 
 
-def test_a_foreign_writer_and_ours_share_the_file(store: Store, foreign: Any, path: Path) -> None:
+def test_another_program_and_onetape_write_to_the_same_file(store: Store, foreign: Any, path: Path) -> None:
     with store.write() as connection:
         connection.execute(f"INSERT OR IGNORE {INSERT}", row(0))
     foreign(path, (f"INSERT OR IGNORE {INSERT}", row(3_600)))

@@ -71,7 +71,7 @@ def take(store: Store) -> int:
         lock.release()
 
 
-def test_a_living_holder_keeps_others_out(store: Store) -> None:
+def test_a_running_holder_keeps_others_out(store: Store) -> None:
     with (
         holder(store),
         pytest.raises(SafetyRefusal, match=r"process \d+ already; stop that process first$"),
@@ -87,7 +87,7 @@ def test_a_killed_holder_loses_its_lease_at_once(store: Store, *, child: bool) -
         assert take(store) == 2
 
 
-def test_looking_at_a_lock_shows_whether_its_holder_lives_and_keeps_no_process_out(
+def test_checking_a_lock_shows_whether_its_holder_runs_and_blocks_no_process(
     store: Store,
 ) -> None:
     with holder(store) as process:
@@ -105,7 +105,7 @@ def test_looking_at_a_lock_shows_whether_its_holder_lives_and_keeps_no_process_o
         lock.release()
 
 
-def test_a_lease_whose_lock_file_is_another_one_is_no_proof(store: Store) -> None:
+def test_a_lease_with_another_lock_file_does_not_prove_that_its_holder_ended(store: Store) -> None:
     with holder(store) as process:
         Path(f"{store.path}-locks").unlink()
         with pytest.raises(SafetyRefusal, match="if it was killed, its lease ends in"):
@@ -131,7 +131,7 @@ def test_a_lease_of_an_earlier_version_from_a_clock_that_was_ahead_is_not_used(
     assert take(store) == 8
 
 
-def test_a_living_holder_whose_clock_was_ahead_keeps_others_out(store: Store) -> None:
+def test_a_running_holder_whose_clock_was_ahead_keeps_others_out(store: Store) -> None:
     with holder(store, ahead_ms=HOUR_MS), pytest.raises(SafetyRefusal, match="already"):
         take(store)
 
@@ -147,7 +147,7 @@ def test_a_lock_is_taken_once_within_one_process(tmp_path: Path) -> None:
     second.release()
 
 
-def test_a_file_system_without_locks_proves_nothing(tmp_path: Path) -> None:
+def test_a_file_system_without_locks_does_not_prove_that_a_holder_ended(tmp_path: Path) -> None:
     lock = ProcessLock(tmp_path / "absent" / "x.db", NAME)
     assert not lock.acquire()
     assert not lock.is_taken

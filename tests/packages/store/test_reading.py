@@ -41,7 +41,7 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("whether", [False, True])
-def test_the_columns_have_the_types_and_order_of_candles(store: Store, whether: bool) -> None:
+def test_columns_have_the_types_and_order_of_candles(store: Store, whether: bool) -> None:
     insert(store, range(reading.ROWS_WITHOUT_CACHE + 10))
     candles = read_closed_between(store, KEY, 0, 2**40, cached=whether)
     assert candles.timestamp.dtype == np.int64
@@ -59,7 +59,7 @@ def test_the_columns_have_the_types_and_order_of_candles(store: Store, whether: 
         (5, 5), (2 * YEAR, YEAR), (10 * YEAR, 2**40),
     ],
 )  # fmt: skip
-def test_a_range_is_cut_to_the_second_from_chunks_as_from_rows(
+def test_a_range_is_exact_to_the_second_from_chunks_as_from_rows(
     store: Store, start: int, end: int
 ) -> None:
     hours = [*range(8_755, 8_765), *range(17_000, 17_003), *range(40_000, 40_005)]
@@ -91,7 +91,7 @@ def test_a_chunk_never_serves_a_forming_row(store: Store) -> None:
 
 
 @pytest.mark.usefixtures("always")
-def test_a_span_with_a_row_of_plain_sql_is_never_cached(store: Store) -> None:
+def test_a_range_with_a_row_of_plain_sql_is_never_cached(store: Store) -> None:
     insert(store, range(5))
     with store.write() as connection:
         connection.execute("UPDATE ohlcv_data SET closed = NULL WHERE timestamp = 3600")
@@ -100,7 +100,7 @@ def test_a_span_with_a_row_of_plain_sql_is_never_cached(store: Store) -> None:
 
 
 @pytest.mark.usefixtures("always")
-def test_inside_a_transaction_the_cache_shows_what_that_has_changed(store: Store) -> None:
+def test_a_transaction_reads_its_own_changes_through_the_cache(store: Store) -> None:
     insert(store, range(5))
     read_closed_between(store, KEY, 0, 2**40)
     with store.write() as connection:

@@ -66,7 +66,7 @@ def test_without_reservations_money_is_spent_twice(tmp_path: Path) -> None:
     assert min(read_cash_after_each_trade(path)) < 0
 
 
-def test_processes_on_one_account_never_have_more_positions_than_it_may(tmp_path: Path) -> None:
+def test_processes_on_one_account_never_have_more_positions_than_slots(tmp_path: Path) -> None:
     path = tmp_path / "data" / "onetape.db"
     refused = run_spenders(path, processes=5, orders=150, seed=7, most_positions=2)
     counts = count_positions_after_each_trade(path)
@@ -75,13 +75,13 @@ def test_processes_on_one_account_never_have_more_positions_than_it_may(tmp_path
     assert refused > 20
 
 
-def test_without_places_in_the_database_an_account_has_too_many_positions(tmp_path: Path) -> None:
+def test_without_stored_slots_an_account_gets_too_many_positions(tmp_path: Path) -> None:
     path = tmp_path / "data" / "onetape.db"
     run_spenders(path, processes=5, orders=50, seed=7, is_guarded=False, most_positions=2)
     assert max(count_positions_after_each_trade(path)) > 2
 
 
-def test_what_an_order_has_reserved_no_other_order_may(account: TradedAccount) -> None:
+def test_money_that_an_order_has_reserved_is_not_available_to_others(account: TradedAccount) -> None:
     order_id = account.intend("buy", 1)
     assert reserve(account, order_id, "600.5") == Decimal("600.5")
     assert free_of(account) == Decimal("399.5")
@@ -97,7 +97,7 @@ def test_a_reservation_ends_with_its_order(account: TradedAccount) -> None:
     assert free_of(account) == 1_000
 
 
-def test_what_the_trades_of_an_order_have_spent_is_not_deducted_twice(
+def test_money_spent_by_the_fills_of_an_order_is_not_deducted_twice(
     account: TradedAccount,
 ) -> None:
     account.fill("buy", "2", "100", 1, fee="1")
@@ -106,7 +106,7 @@ def test_what_the_trades_of_an_order_have_spent_is_not_deducted_twice(
     assert free_of(account) == Decimal(1_000) - 250
 
 
-def test_cash_counts_fees_in_quote_currency_and_trades_that_came_since(
+def test_cash_includes_fees_in_quote_currency_and_later_fills(
     account: TradedAccount,
 ) -> None:
     cash = AccountCash(account.store, account.name, "paper")
@@ -125,6 +125,6 @@ def test_a_process_that_lost_the_symbol_reserves_nothing(account: TradedAccount)
     assert free_of(account) == 1_000
 
 
-def test_an_account_that_is_not_there_has_no_money(store: Store) -> None:
+def test_an_unknown_account_has_no_money(store: Store) -> None:
     with pytest.raises(StoreError, match="account nobody has no start balance"):
         AccountCash(store, "nobody", "paper").read()

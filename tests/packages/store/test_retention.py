@@ -31,7 +31,7 @@ def times(store: Store, symbol: str) -> list[int]:
 
 
 @pytest.mark.parametrize("count", [0, 1, DELETED_A_TIME, 2 * DELETED_A_TIME + 7])
-def test_every_older_ticker_of_the_symbol_goes_and_no_other(store: Store, count: int) -> None:
+def test_only_older_tickers_of_the_symbol_are_deleted(store: Store, count: int) -> None:
     fill(store, "BTC/USDT", count + 3)
     fill(store, "ETH/USDT", 10)
     assert delete_tickers_before(store, "binance", "BTC/USDT", count) == count
@@ -46,7 +46,7 @@ def test_a_call_deletes_no_more_than_its_limit_and_the_oldest_first(store: Store
     assert delete_tickers_before(store, "binance", "BTC/USDT", 1_500, at_most=1_200) == 300
 
 
-def test_a_transaction_deletes_few_rows_so_that_others_get_their_turn(
+def test_a_transaction_deletes_few_rows_so_that_others_can_write(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(store, "BTC/USDT", 1_700)

@@ -62,7 +62,7 @@ def test_revisions_are_listed_of_one_series_or_of_all(store: Store) -> None:
     assert [each.key for each in read_revisions(store, OTHER)] == [OTHER]
 
 
-def test_an_accepted_revision_is_the_candle_and_comes_no_more(store: Store) -> None:
+def test_an_accepted_revision_becomes_the_candle_and_is_not_listed_again(store: Store) -> None:
     put(store, candle(1))
     put(store, candle(1, 99.0))
     (revision,) = read_revisions(store)
@@ -74,7 +74,7 @@ def test_an_accepted_revision_is_the_candle_and_comes_no_more(store: Store) -> N
     assert put(store, candle(1, 99.0)) == InsertReport(present=1)
 
 
-def test_of_two_revisions_of_a_candle_the_later_settles_both(store: Store) -> None:
+def test_accepting_the_later_of_two_revisions_settles_both(store: Store) -> None:
     put(store, candle(1))
     put(store, candle(1, 99.0))
     put(store, candle(1, 98.0))
@@ -83,7 +83,7 @@ def test_of_two_revisions_of_a_candle_the_later_settles_both(store: Store) -> No
     assert closes(store) == []
 
 
-def test_a_value_that_the_exchange_takes_back_is_not_accepted_with_all_others(store: Store) -> None:
+def test_a_value_that_the_exchange_took_back_is_not_accepted_by_accepting_all(store: Store) -> None:
     put(store, candle(1), candle(2))
     put(store, candle(1, 99.0), candle(2, 98.0))
     is_open = [one.id for one in read_revisions(store)]
@@ -181,7 +181,7 @@ def test_only_a_value_of_a_higher_rank_is_accepted(store: Store, stored: str, ca
         assert read_candle_at(store, KEY, HOUR) == candle(1, 99.0)
 
 
-def test_the_best_of_several_revisions_is_accepted_and_a_stale_frame_is_settled(
+def test_the_revision_of_the_highest_rank_is_accepted_and_a_stale_frame_is_settled(
     store: Store,
 ) -> None:
     write(store, "at the close", 105.0)
@@ -194,7 +194,7 @@ def test_the_best_of_several_revisions_is_accepted_and_a_stale_frame_is_settled(
     assert read_revisions(store) == []
 
 
-def test_a_value_that_comes_again_from_a_better_source_is_one_revision_of_that_rank(
+def test_a_value_repeated_by_a_better_source_is_one_revision_of_its_rank(
     store: Store,
 ) -> None:
     write(store, "at the close", 105.0)
@@ -215,7 +215,7 @@ def test_a_value_that_rest_confirms_well_after_the_close_has_that_rank(store: St
         assert connection.execute("SELECT source FROM ohlcv_data").get == "rest"
 
 
-def test_rest_right_at_the_close_takes_back_no_better_value(store: Store) -> None:
+def test_a_rest_value_right_at_the_close_settles_no_value_of_a_higher_rank(store: Store) -> None:
     write(store, "at the close", 105.0)
     write(store, "settled", 99.0)
     write(store, "at the close", 105.0)

@@ -24,7 +24,7 @@ def rows_of(store: Store) -> object:
         )
 
 
-def test_a_file_that_nothing_was_read_into_does_not_state_its_origin(store: Store) -> None:
+def test_a_file_without_candles_states_no_origin(store: Store) -> None:
     assert read_origin(store, KEY) == "unknown"
     assert read_origin(store, SeriesKey("binance", "BTC/USDT", "1h")) is None
 

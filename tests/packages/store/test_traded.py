@@ -23,14 +23,14 @@ def stored(store: Store, *kinds: Candle) -> list[Candle]:
 
 
 @pytest.mark.parametrize("found", [TRADED, MOVED])
-def test_candles_without_a_trade_are_passed_over(store: Store, found: Candle) -> None:
+def test_candles_without_a_trade_are_skipped(store: Store, found: Candle) -> None:
     rows = stored(store, TRADED, FLAT, FLAT, FLAT, found, TRADED)
     assert read_first_traded_after(store, KEY, 0) == rows[4]
     assert not is_untraded(rows[4])
     assert read_first_traded_after(store, KEY, 4 * HOUR) == rows[5]
 
 
-def test_there_is_none_while_the_market_halts_also_in_a_forming_candle(store: Store) -> None:
+def test_there_is_no_traded_candle_while_the_market_halts_even_if_one_is_forming(store: Store) -> None:
     stored(store, TRADED, FLAT, FLAT)
     forming = FLAT._replace(timestamp=3 * HOUR)
     replace_forming(store, KEY, forming, seen_ms=0)
@@ -45,6 +45,6 @@ def test_in_a_series_without_any_volume_every_candle_counts(store: Store) -> Non
     assert read_first_traded_after(store, KEY, 0) == rows[1]
 
 
-def test_after_the_last_candle_there_is_none(store: Store) -> None:
+def test_there_is_no_traded_candle_after_the_last_one(store: Store) -> None:
     stored(store, TRADED)
     assert read_first_traded_after(store, KEY, 0) is None

@@ -59,7 +59,7 @@ def test_an_empty_store_has_no_findings(store: Store) -> None:
     assert verify(store) == []
 
 
-def test_gaps_are_named_and_those_of_the_exchange_explained(store: Store) -> None:
+def test_gaps_are_findings_and_gaps_of_the_exchange_are_explained(store: Store) -> None:
     """Failure mode 20."""
     put(store, 0, 1, 4, 5, 9)
     set_gap(store, KEY, 6 * HOUR, 8 * HOUR, state=CONFIRMED, requested_ms=1)
@@ -91,7 +91,7 @@ BAD = {
 @pytest.mark.parametrize(
     ("kind", "row"), [(kind, row) for kind, rows in BAD.items() for row in rows]
 )
-def test_a_row_that_went_round_the_checks_is_found(
+def test_a_row_that_bypassed_the_checks_is_found(
     store: Store, unchecked: Unchecked, kind: str, row: Candle
 ) -> None:
     unchecked(row)
@@ -134,7 +134,7 @@ def test_a_time_at_which_no_candle_opens_is_found(
     assert [(one.kind, one.key, one.start) for one in found] == [("off-grid time", key, timestamp)]
 
 
-def test_a_time_off_the_grid_needs_no_check_switched_off(store: Store, foreign: Any) -> None:
+def test_a_time_off_the_grid_is_a_finding_although_the_table_accepts_it(store: Store, foreign: Any) -> None:
     put(store, 0, 1)
     foreign(store.path, (PLAIN, [*KEY.names, HOUR + 60, 1, 1, 1, 1, 1, 1, "rest"]))
     found = verify(store)
@@ -149,7 +149,7 @@ def test_a_forming_row_that_later_closed_ones_left_behind_is_found(store: Store)
 
 
 @pytest.mark.parametrize("name", ["1x", "", "1 hour", "0m"])
-def test_a_timeframe_that_is_none_is_a_finding(
+def test_an_invalid_timeframe_is_a_finding(
     store: Store, unchecked: Unchecked, name: str
 ) -> None:
     put(store, 0, 1)
@@ -160,7 +160,7 @@ def test_a_timeframe_that_is_none_is_a_finding(
     assert repr(name) in found[0].text
 
 
-def test_a_word_that_no_column_may_hold_is_found_by_quick_check(
+def test_an_invalid_value_of_a_column_is_found_by_quick_check(
     store: Store, unchecked: Unchecked
 ) -> None:
     unchecked(candle(0), closed=7)
@@ -184,7 +184,7 @@ def test_a_rule_of_another_table_that_is_broken_is_found(store: Store, foreign: 
     ]
 
 
-def test_a_damaged_page_is_found_though_the_rows_still_count(path: Path) -> None:
+def test_a_damaged_page_is_found_even_if_the_rows_can_be_counted(path: Path) -> None:
     """Failure mode 50."""
     with open_store(path, create=True) as store:
         put(store, *range(2_000))
@@ -241,7 +241,7 @@ rows = st.builds(
 
 @settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(rows, max_size=20), name=st.sampled_from(["1h", "1d", "1w", "1M", "3M"]))
-def test_verify_finds_what_the_rule_of_the_insert_refuses_and_nothing_else(
+def test_verify_finds_exactly_the_rows_that_an_insert_refuses(
     shared_store: Store, fresh_keys: Any, rows: list[Candle], name: str
 ) -> None:
     symbol = next(fresh_keys).symbol

@@ -55,19 +55,19 @@ def kind(result: CheckResult) -> str | None:
 
 
 @pytest.mark.parametrize("how", CHEATS)
-def test_the_full_check_names_the_cheat(write: Callable[[str], Make], how: str):
+def test_the_full_check_names_the_fault_of_a_cheating_strategy(write: Callable[[str], Make], how: str):
     body, expected = CHEATS[how]
     assert kind(full(write(body), SHORT)) == expected
 
 
 @pytest.mark.parametrize("how", CHEATS)
-def test_a_plain_backtest_of_a_short_range_names_the_cheat(write: Callable[[str], Make], how: str):
+def test_a_backtest_of_a_short_range_names_the_fault_of_a_cheating_strategy(write: Callable[[str], Make], how: str):
     body, expected = CHEATS[how]
     assert kind(plain(write(body), SHORT)) == expected
 
 
 @pytest.mark.parametrize("how", CHEATS)
-def test_a_plain_backtest_of_a_long_range_names_the_cheat(write: Callable[[str], Make], how: str):
+def test_a_backtest_of_a_long_range_names_the_fault_of_a_cheating_strategy(write: Callable[[str], Make], how: str):
     body, expected = CHEATS[how]
     result = plain(write(body), LONG)
     assert kind(result) == expected
@@ -75,7 +75,7 @@ def test_a_plain_backtest_of_a_long_range_names_the_cheat(write: Callable[[str],
 
 
 @pytest.mark.parametrize("seconds_later", [0, 1])
-def test_the_clock_is_seen_whatever_second_the_check_begins_in(
+def test_a_strategy_that_reads_the_clock_is_found_in_any_second(
     write: Callable[[str], Make], monkeypatch: pytest.MonkeyPatch, seconds_later: int
 ):
     make = write(CHEATS["the second"][0])
@@ -97,7 +97,7 @@ def test_a_failure_on_few_candles_hides_no_look_ahead_from_the_full_check(
 
 
 @pytest.mark.parametrize("candles", [SHORT, LONG], ids=["short", "long"])
-def test_a_failure_on_few_candles_hides_no_look_ahead_from_a_plain_backtest(
+def test_a_failure_on_few_candles_hides_no_look_ahead_from_a_backtest(
     write: Callable[[str], Make], candles: Candles
 ):
     result = plain(write(FAILING), candles)
@@ -107,7 +107,7 @@ def test_a_failure_on_few_candles_hides_no_look_ahead_from_a_plain_backtest(
 
 
 @pytest.mark.parametrize("how", HONEST)
-def test_a_strategy_that_needs_two_candles_is_not_at_fault(write: Callable[[str], Make], how: str):
+def test_a_strategy_that_needs_two_candles_passes(write: Callable[[str], Make], how: str):
     make = write(HONEST[how])
     assert full(make, SHORT).is_clean
     assert plain(make, SHORT).is_clean
@@ -115,7 +115,7 @@ def test_a_strategy_that_needs_two_candles_is_not_at_fault(write: Callable[[str]
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
-def test_no_strategy_that_comes_with_it_is_blamed(name: str):
+def test_no_built_in_strategy_is_reported(name: str):
     def make() -> Strategy:
         return load_strategy(name)
 

@@ -144,13 +144,13 @@ def checked(make: Callable[[], Strategy], candles: Candles) -> tuple[CheckData, 
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
-def test_every_bar_of_a_strategy_that_comes_with_it_is_clean(name: str):
+def test_every_bar_of_a_built_in_strategy_passes(name: str):
     _, result = checked(lambda: load_strategy(name), random_candles(700, seed=8))
     assert format_check_line(result) == "bias check: passed, 700 bars"
 
 
 @pytest.mark.parametrize("how", FUTURE)
-def test_a_look_into_the_future_is_named_with_its_first_bar(write: Write, how: str):
+def test_look_ahead_is_reported_with_its_first_bar(write: Write, how: str):
     make, candles = write(FUTURE[how], lookback=150), random_candles(260, seed=2)
     _, result = checked(make, candles)
     assert result.first is not None
@@ -166,14 +166,14 @@ def test_a_look_into_the_future_is_named_with_its_first_bar(write: Write, how: s
 
 
 @pytest.mark.parametrize("how", UNSTEADY)
-def test_a_strategy_that_does_not_repeat_itself_is_named_so(write: Write, how: str):
+def test_a_strategy_that_does_not_repeat_its_signals_is_reported_by_the_cause(write: Write, how: str):
     body, kind = UNSTEADY[how]
     _, result = checked(write(body), random_candles(300, seed=2))
     assert result.first is not None
     assert result.first.kind == kind
 
 
-def test_a_memory_of_earlier_signals_hides_no_look_ahead(write: Write):
+def test_a_strategy_that_stores_its_signals_hides_no_look_ahead(write: Write):
     body = (
         "said = np.sign(close - close.mean()).astype(int); "
         "[STATE.setdefault(t, s) for t, s in zip(candles.timestamp.tolist(), said.tolist())]; "
@@ -184,7 +184,7 @@ def test_a_memory_of_earlier_signals_hides_no_look_ahead(write: Write):
     assert result.first.kind == "look-ahead"
 
 
-def test_a_memory_outside_of_the_file_reveals_no_future(
+def test_a_strategy_that_stores_candles_outside_its_file_is_found(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ):
     # A fresh instance runs the file again, but not what the file imports.
@@ -199,7 +199,7 @@ def test_a_memory_outside_of_the_file_reveals_no_future(
     assert result.first.kind in {"look-ahead", "state"}
 
 
-def test_a_memory_of_the_first_long_series_reveals_no_future(
+def test_a_strategy_that_stores_the_first_long_series_is_found(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(sys, "first", {}, raising=False)
@@ -212,7 +212,7 @@ def test_a_memory_of_the_first_long_series_reveals_no_future(
     assert not result.is_clean
 
 
-def test_the_memory_behind_the_candles_reveals_no_future(write: Write):
+def test_a_strategy_that_reads_memory_behind_its_candles_is_found(write: Write):
     _, result = checked(write(READS_ON.strip()), random_candles(300, seed=2))
     assert result.first is not None
     assert result.first.kind == "look-ahead"
@@ -221,7 +221,7 @@ def test_the_memory_behind_the_candles_reveals_no_future(write: Write):
 NEEDS_160 = "return above(close, indicators.sma(close, 160))"
 
 
-def test_a_short_lookback_is_named_with_the_smallest_that_agrees(write: Write):
+def test_a_short_lookback_is_reported_with_the_smallest_sufficient_one(write: Write):
     data, result = checked(write(NEEDS_160, lookback=20), random_candles(600, seed=4))
     assert result.first is not None
     assert result.first.kind == "warm-up"
@@ -269,14 +269,14 @@ def daily_average(column: str) -> str:
     )
 
 
-def test_larger_candles_brought_by_as_of_are_clean(write: Write):
+def test_higher_timeframe_candles_merged_by_close_pass(write: Write):
     make = write(daily_average("close"), higher=("1d",))
     data, result = checked(make, random_candles(900, seed=4))
     assert result.is_clean
     assert np.count_nonzero(evaluate_strategy(make(), data.candles, data.higher).signal) > 500
 
 
-def test_larger_candles_merged_by_their_open_are_look_ahead(write: Write):
+def test_higher_timeframe_candles_merged_by_open_are_look_ahead(write: Write):
     # The usual merge: the day that began last, though it has not closed.
     body = (
         "day = higher['1d']; at = np.searchsorted(day.timestamp, candles.timestamp, 'right') - 1; "
@@ -287,7 +287,7 @@ def test_larger_candles_merged_by_their_open_are_look_ahead(write: Write):
     assert result.first.kind == "look-ahead"
 
 
-def test_too_few_larger_candles_are_reported_as_their_own_lookback(write: Write):
+def test_too_few_higher_timeframe_candles_are_reported_as_the_lookback_of_that_timeframe(write: Write):
     body = "day = higher['1d']; return above(close, day.as_of(indicators.sma(day.close, 110)))"
     make = write(body, higher=("1d",))
     data, result = checked(make, random_candles(24 * 160, seed=4))
@@ -298,7 +298,7 @@ def test_too_few_larger_candles_are_reported_as_their_own_lookback(write: Write)
     assert 105 <= smallest.value <= 110
 
 
-def test_a_long_range_is_checked_in_part_which_the_candles_choose():
+def test_a_long_range_is_checked_by_a_sample_that_depends_on_the_candles():
     data = CheckData(random_candles(200_900, seed=5), first=300)
     bars = choose_bars_to_check(data, whole=False)
     assert (len(bars), len(choose_bars_to_check(data, whole=True))) == (200_000, 200_600)
@@ -307,7 +307,7 @@ def test_a_long_range_is_checked_in_part_which_the_candles_choose():
 
 
 @pytest.mark.parametrize("how", FUTURE)
-def test_the_sample_of_a_backtest_sees_a_look_into_the_future(write: Write, how: str):
+def test_the_sample_of_a_backtest_finds_look_ahead(write: Write, how: str):
     make, data = write(FUTURE[how], lookback=150), CheckData(random_candles(3_000, seed=2))
     result = run_sample_check(make, data, evaluate_strategy(make(), data.candles).signal)
     text = format_quick_check(result, "backtester check")
@@ -315,14 +315,14 @@ def test_the_sample_of_a_backtest_sees_a_look_into_the_future(write: Write, how:
     assert "(look-ahead): do not trust this result; why: backtester check" in text
 
 
-def test_the_sample_of_a_backtest_sees_a_short_lookback(write: Write):
+def test_the_sample_of_a_backtest_finds_a_short_lookback(write: Write):
     make, data = write(NEEDS_160, lookback=20), CheckData(random_candles(3_000, seed=2))
     result = run_sample_check(make, data, evaluate_strategy(make(), data.candles).signal)
     text = format_quick_check(result, "backtester check")
     assert "(warm-up): the trader would decide otherwise; why: backtester check" in text
 
 
-def test_the_sample_is_the_same_each_time_and_states_how_many_it_took():
+def test_the_sample_is_repeatable_and_has_its_size():
     data = CheckData(random_candles(3_000, seed=2))
     whole = evaluate_strategy(load_strategy("rsi"), data.candles).signal
     one, other = (run_sample_check(lambda: load_strategy("rsi"), data, whole) for _ in range(2))
@@ -330,7 +330,7 @@ def test_the_sample_is_the_same_each_time_and_states_how_many_it_took():
     assert format_quick_check(one, "X") == "passed on a sample of 200 of 3,000 bars; all: X"
 
 
-def test_a_backtest_checks_a_short_range_whole_and_a_long_one_by_a_sample(
+def test_a_backtest_checks_a_short_range_completely_and_a_long_one_by_a_sample(
     monkeypatch: pytest.MonkeyPatch,
 ):
     # A busy machine is slow, and would have a sample of the short one, too.
@@ -350,7 +350,7 @@ def test_a_backtest_checks_a_short_range_whole_and_a_long_one_by_a_sample(
     )
 
 
-def test_a_slow_strategy_is_sampled_in_a_short_range_too(
+def test_a_slow_strategy_is_checked_by_a_sample_even_in_a_short_range(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ):
     # A fast machine is through with so little work in the time that a check has.
@@ -361,7 +361,7 @@ def test_a_slow_strategy_is_sampled_in_a_short_range_too(
     assert 0 < result.checked <= 200
 
 
-def test_the_check_of_a_short_range_sees_what_a_strategy_keeps(write: Write):
+def test_the_check_of_a_short_range_finds_stored_state_of_a_strategy(write: Write):
     # The windows of the sample all agree; only a second look at all candles does not.
     keeps = (
         "calls = globals().setdefault('calls', []); calls.append(n)\n"
@@ -376,7 +376,7 @@ def test_the_check_of_a_short_range_sees_what_a_strategy_keeps(write: Write):
     assert text.endswith(": the trader would decide otherwise; why: X")
 
 
-def test_the_sample_imports_nothing_slow():
+def test_the_sample_imports_no_slow_module():
     # NumPy's random numbers alone take as long as the whole sample.
     code = (
         "import sys, numpy as np; from onetape.strategies import *; "
@@ -391,7 +391,7 @@ def test_the_sample_imports_nothing_slow():
     assert run.stdout == "[]\n"
 
 
-def test_a_window_is_the_traders(write: Write):
+def test_a_checked_window_equals_that_of_the_trader(write: Write):
     # 100 candles at least, as the trader gives; the strategy returns their number.
     make = write("return Signals(np.full(n, n == 100, dtype=np.int8), {})", lookback=7)
     data, result = checked(make, random_candles(200, seed=2))

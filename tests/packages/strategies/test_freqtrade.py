@@ -17,7 +17,7 @@ from onetape.strategies.registry import read_stated_settings
 from onetape.strategies.testing import higher_of, random_candles, window_difference
 
 
-def test_the_signals_are_those_of_the_columns_that_the_file_fills(tmp_path: Path):
+def test_signals_are_those_of_the_columns_that_the_file_fills(tmp_path: Path):
     candles = random_candles(600, seed=3)
     signals = evaluate_strategy(load_strategy(cross(tmp_path)), candles)
     close = pd.Series(candles.close)
@@ -48,14 +48,14 @@ def test_exit_signals_can_be_switched_off(tmp_path: Path):
     assert not (signals.signal == SELL).any()
 
 
-def test_the_older_name_of_the_switch_of_exit_signals_counts(tmp_path: Path):
+def test_the_older_name_of_the_switch_for_exit_signals_works(tmp_path: Path):
     name = cross(tmp_path, "    use_sell_signal = False")
     signals = evaluate_strategy(load_strategy(name), random_candles(300, seed=3))
     assert (signals.signal == BUY).any()
     assert not (signals.signal == SELL).any()
 
 
-def test_a_candle_with_both_enters_nothing_where_exit_signals_are_off(tmp_path: Path):
+def test_a_candle_with_entry_and_exit_enters_nothing_even_if_exit_signals_are_off(tmp_path: Path):
     text = CROSS.replace("EXTRA", "    use_exit_signal = False").replace(
         'dataframe.loc[qtpylib.crossed_below(dataframe["fast"], dataframe["slow"]), "exit_long"]',
         'dataframe["exit_long"]',
@@ -77,7 +77,7 @@ def test_parameters_of_the_file_are_parameters_of_the_strategy(tmp_path: Path):
         load_strategy(name, {"fast": "21"})
 
 
-def test_the_window_is_that_of_a_request_or_longer_where_the_file_states_it(tmp_path: Path):
+def test_the_window_is_that_of_a_request_or_longer_if_the_file_states_so(tmp_path: Path):
     assert load_strategy(cross(tmp_path)).lookback == REQUEST_CANDLES
     longer = CROSS.replace("EXTRA", "").replace(" = 30", " = 1500")
     # The startup candles, and the one that is decided on.
@@ -114,7 +114,7 @@ def test_a_window_gives_the_signal_of_all_candles(tmp_path: Path):
         assert evaluate_strategy(strategy, window).signal[-1] == whole[bar]
 
 
-def test_a_file_that_looks_ahead_is_found(tmp_path: Path):
+def test_look_ahead_in_a_file_is_found(tmp_path: Path):
     text = CROSS.replace("EXTRA", "").replace(".rolling(20)", ".shift(-1).rolling(20)")
     found = window_difference(written(tmp_path, text), random_candles(120, seed=9))
     assert found is not None
@@ -279,7 +279,7 @@ def test_each_attribute_becomes_its_setting(
         ("    def help(self):\n        return self.freqai", "line 16: self.freqai (FreqAI)"),
     ],
 )
-def test_what_has_no_equivalent_is_refused_by_name_and_line(tmp_path: Path, extra: str, text: str):
+def test_a_feature_without_an_equivalent_is_refused_by_name_and_line(tmp_path: Path, extra: str, text: str):
     name = written(tmp_path, CROSS.replace("EXTRA", extra) + "\nraise RuntimeError('it ran')\n")
     with pytest.raises(ConfigurationError, match="cannot run here") as raised:
         load_strategy(name)
@@ -345,7 +345,7 @@ def test_what_has_no_equivalent_is_refused_by_name_and_line(tmp_path: Path, extr
         ),
     ],
 )
-def test_a_setting_that_cannot_be_used_names_its_line(
+def test_an_invalid_setting_is_reported_with_its_line(
     tmp_path: Path, old: str, new: str, text: str
 ):
     indented = CROSS.replace("EXTRA", "    EXTRA").replace(old, new).replace("EXTRA", "")
@@ -380,13 +380,13 @@ def test_of_several_classes_one_must_be_named(tmp_path: Path):
         load_strategy(f"{name}:Othre")
 
 
-def test_an_installed_freqtrade_is_not_used_and_not_replaced(tmp_path: Path):
+def test_an_installed_freqtrade_is_neither_used_nor_replaced(tmp_path: Path):
     before = {name for name in sys.modules if name.partition(".")[0] == "freqtrade"}
     load_strategy(cross(tmp_path))
     assert {name for name in sys.modules if name.partition(".")[0] == "freqtrade"} == before
 
 
-def test_heikin_ashi_and_bands_begin_with_the_first_candle():
+def test_heikin_ashi_and_bands_have_values_from_the_first_candle_on():
     frame = random_candles(60, seed=2).frame().reset_index(drop=True)
     bands = qtpylib.bollinger_bands(frame["close"], window=20, stds=2)
     assert bands["mid"].iloc[4] == pytest.approx(frame["close"].iloc[:5].mean())

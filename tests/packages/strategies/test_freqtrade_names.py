@@ -34,7 +34,7 @@ def test_the_base_class_is_recognised_by_any_name(tmp_path: Path, imports: str, 
     assert found.values["exits.stop_loss"] == 0.10
 
 
-def test_a_class_of_the_file_that_is_called_like_the_base_class_is_not_it(tmp_path: Path):
+def test_a_class_of_the_file_with_the_name_of_the_base_class_is_not_the_base_class(tmp_path: Path):
     text = "# from freqtrade\nclass IStrategy:\n    pass\n\n\nclass Own(IStrategy):\n    pass\n"
     assert read_stated_settings(written(tmp_path, text)) is None
 
@@ -94,7 +94,7 @@ def test_a_function_of_the_file_is_read_too(tmp_path: Path):
         load_strategy(written(tmp_path, content))
 
 
-def test_another_pair_is_refused_where_its_text_does_not_show_it(tmp_path: Path):
+def test_another_pair_is_refused_even_if_the_text_does_not_show_it(tmp_path: Path):
     extra = (
         '    larger = globals()["informative"]\n\n'
         '    @larger("1h", "BTC/{stake}")\n    def i(self, df, m):\n        return df'

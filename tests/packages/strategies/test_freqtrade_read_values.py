@@ -31,7 +31,7 @@ from onetape.strategies import load_strategy
         ),
     ],
 )
-def test_what_is_given_in_a_form_that_is_not_read_is_refused(tmp_path: Path, extra: str, text: str):
+def test_a_setting_in_a_form_that_cannot_be_read_is_refused(tmp_path: Path, extra: str, text: str):
     name = written(tmp_path, CROSS.replace("EXTRA", extra) + "\nraise RuntimeError('it ran')\n")
     with pytest.raises(ConfigurationError, match="cannot run here") as raised:
         load_strategy(name)
@@ -74,7 +74,7 @@ def test_a_base_class_of_the_same_file_is_read(tmp_path: Path):
         ),
     ],
 )
-def test_values_that_differ_once_the_file_is_loaded_are_refused_by_name(
+def test_values_that_differ_after_loading_are_refused_by_name(
     tmp_path: Path, after: str, names: str
 ):
     extra = "    def custom_entry_price(self, **kwargs):\n        pass\n"
@@ -101,5 +101,5 @@ def test_a_setting_that_is_a_property_is_refused(tmp_path: Path):
         "    limit = 3\n    max_open_trades = limit * 2",
     ],
 )
-def test_what_the_loaded_class_has_as_its_text_states_runs(tmp_path: Path, extra: str):
+def test_a_class_whose_loaded_values_equal_its_text_runs(tmp_path: Path, extra: str):
     assert load_strategy(cross(tmp_path, extra)).name == "Cross"

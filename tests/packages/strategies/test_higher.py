@@ -35,7 +35,7 @@ def gappy(seed: int, count: int) -> Candles:
     count=st.integers(1, 400),
     larger=st.sampled_from(["4h", "1d", "1w", "1M"]),
 )
-def test_each_bar_sees_the_last_larger_candle_that_had_closed_and_no_later_one(
+def test_each_bar_has_the_last_closed_higher_timeframe_candle_and_no_later_one(
     seed: int, count: int, larger: str
 ):
     candles, timeframe = gappy(seed, count), Timeframe.parse(larger)
@@ -47,7 +47,7 @@ def test_each_bar_sees_the_last_larger_candle_that_had_closed_and_no_later_one(
         assert seen[bar] == closed[-1] if closed else np.isnan(seen[bar])
 
 
-def test_the_day_is_seen_on_its_own_last_hour_and_not_before():
+def test_a_day_is_visible_on_its_last_hour_and_not_before():
     candles = candles_of_closes(range(1, 73))
     daily = align_higher_candles(candles, HOUR, resample(candles, HOUR, DAY), DAY)
     close = daily.as_of(daily.close)
@@ -56,7 +56,7 @@ def test_the_day_is_seen_on_its_own_last_hour_and_not_before():
 
 
 @given(seed=st.integers(0, 2**32), end=st.integers(1, 300), lookback=st.integers(1, 300))
-def test_what_a_trader_sees_is_what_the_whole_range_showed_then(seed: int, end: int, lookback: int):
+def test_a_traders_window_has_the_values_of_the_whole_range(seed: int, end: int, lookback: int):
     candles = gappy(seed, 400)
     end = min(end, len(candles))
     daily = align_higher_candles(candles, HOUR, resample(candles, HOUR, DAY), DAY)
@@ -104,7 +104,7 @@ class Mine(Strategy):
         ("('1h',)", UsageError, "1h candles are not made of whole 1h candles"),
     ],
 )
-def test_larger_timeframes_that_cannot_be_are_refused(
+def test_invalid_higher_timeframes_are_refused(
     tmp_path: Path, higher: str, error: type[Exception], words: str
 ):
     path = tmp_path / "mine.py"
@@ -114,7 +114,7 @@ def test_larger_timeframes_that_cannot_be_are_refused(
     assert words in str(caught.value)
 
 
-def test_a_strategy_cannot_change_its_larger_candles(tmp_path: Path):
+def test_a_strategy_cannot_change_its_higher_timeframe_candles(tmp_path: Path):
     path = tmp_path / "mine.py"
     path.write_text(SOURCE.format(higher="('1d',)", body="higher['1d'].close[:] = 0"))
     candles = random_candles(100, seed=1)
@@ -123,7 +123,7 @@ def test_a_strategy_cannot_change_its_larger_candles(tmp_path: Path):
         evaluate_strategy(load_strategy(str(path)), candles, {"1d": daily})
 
 
-def test_a_strategy_that_is_not_given_its_larger_candles_is_not_run(tmp_path: Path):
+def test_a_strategy_without_its_higher_timeframe_candles_is_not_run(tmp_path: Path):
     path = tmp_path / "mine.py"
     path.write_text(SOURCE.format(higher="('1d',)", body="raise RuntimeError"))
     with pytest.raises(ConfigurationError, match="needs 1d candles"):

@@ -128,7 +128,7 @@ TA_LIB: dict[
 
 @pytest.mark.parametrize("name", TA_LIB)
 @given(shape=walk_shapes, window=windows)
-def test_lines_equal_ta_lib(name: str, shape: tuple[int, int, float, int], window: int):
+def test_line_indicators_equal_ta_lib(name: str, shape: tuple[int, int, float, int], window: int):
     ours, theirs, tolerance = TA_LIB[name]
     candles = walk_candles((*shape[:3], max(shape[3], 4)))
     mine, other = ours(candles, window), theirs(candles, window)
@@ -150,7 +150,7 @@ def test_mfi_equals_ta_lib(shape: tuple[int, int, float, int], period: int):
     assert np.all(theirs[differ] == 0.0)
 
 
-def test_a_long_sar_and_supertrend_agree_with_their_endless_recursions():
+def test_sar_and_supertrend_of_long_windows_equal_their_unlimited_recursions():
     c = walk_candles((11, 60_000, 1e-2, 6))
     assert_allclose(ind.sar(c.high, c.low)[1:], talib.SAR(c.high, c.low)[1:], rtol=1e-12)
     ours = ind.supertrend(c.high, c.low, c.close, 10, 3.0)
@@ -217,13 +217,13 @@ def test_cmo_is_chandes_formula_and_ta_libs_is_twice_the_rsi(candles: Candles, p
         assert_allclose(2 * ind.rsi(close, period) - 100, theirs, atol=1e-7)
 
 
-def test_the_published_numbers_of_cmo_come_out():
+def test_published_values_of_cmo_are_reproduced():
     # An up sum of 3 and a down sum of 1 make 50, as the formula's authors explain it.
     assert ind.cmo(np.array([1.0, 2.0, 4.0, 3.0]), 3)[-1] == 50.0
 
 
 @pytest.mark.parametrize(("window", "ddof"), [(2, 0), (2, 1), (20, 0), (20, 1), (20, 2)])
-def test_z_score_and_bands_are_those_of_numpy(candles: Candles, window: int, ddof: int):
+def test_z_score_and_bands_equal_those_of_numpy(candles: Candles, window: int, ddof: int):
     close = candles.close
     score, bands = ind.z_score(close, window, ddof), ind.bollinger(close, window, 2.0, ddof=ddof)
     if window == ddof:
@@ -317,5 +317,5 @@ def test_a_session_whose_midnight_the_clock_leaves_out_begins_at_its_first_hour(
 
 
 @pytest.mark.parametrize(("timeframe", "candles"), [("1h", 26), ("15m", 101), ("1d", 3)])
-def test_a_session_of_25_hours_lies_in_the_lookback(timeframe: str, candles: int):
+def test_a_session_of_25_hours_is_within_the_lookback(timeframe: str, candles: int):
     assert ind.session_vwap_lookback(timeframe) == candles

@@ -41,7 +41,7 @@ def test_the_last_value_is_known_after_lookback_candles(name: str):
 
 @every_case
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
-def test_too_few_candles_give_as_many_values_and_no_error(name: str, count: int):
+def test_too_few_candles_give_as_many_values_as_candles_and_no_error(name: str, count: int):
     case = CASES[name]
     for line in case.lines(walk_candles((3, 30, 1e-2, 6))[:count]):
         assert line.shape == (count,)
@@ -93,7 +93,7 @@ def test_values_do_not_depend_on_where_the_array_was_cut_into_chunks(
         assert_array_equal(part, line)
 
 
-def test_a_window_that_never_agrees_with_another_one_has_its_own_value():
+def test_an_indicator_whose_start_never_loses_its_effect_has_the_value_of_its_window():
     # Ranges that only widen about one close: the bands stay where each recursion began.
     case, count = CASES["supertrend"], 1_200
     wide, close = np.linspace(1.0, 5.0, count), np.full(count, 100.0)
@@ -106,7 +106,7 @@ def test_a_window_that_never_agrees_with_another_one_has_its_own_value():
             assert part[-1] == line[end - 1]
 
 
-def test_series_of_pandas_give_the_values_of_arrays():
+def test_pandas_series_give_the_values_of_arrays():
     candles = walk_candles((9, 700, 1e-2, 6))
     frame: Any = candles.frame()
     found: list[tuple[FloatArray, FloatArray]] = [
@@ -131,7 +131,7 @@ def test_series_of_pandas_give_the_values_of_arrays():
         assert_array_equal(of_frame, of_arrays)
 
 
-def test_a_change_from_zero_has_no_rate():
+def test_a_rate_of_change_from_zero_is_undefined():
     assert_array_equal(
         indicators.roc(np.array([0.0, 1.0, 2.0, 0.0]), 1), [np.nan, np.nan, 100, -100]
     )
@@ -175,7 +175,7 @@ def test_invalid_parameters_are_refused_in_one_line(message: str):
     assert str(refused.value) == message
 
 
-def test_each_name_is_found_where_the_package_states():
+def test_each_indicator_is_importable_where_the_package_states():
     for name in indicators.__all__:
         assert getattr(indicators, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

@@ -107,7 +107,7 @@ TABLES = {"indicators_daily502.csv.gz": 1e-12, "talib_binance_ETH-USDT_1d.csv.gz
 
 
 @pytest.mark.parametrize("file", TABLES)
-def test_published_tables_come_out(shared: Path, file: str):
+def test_published_tables_are_reproduced(shared: Path, file: str):
     columns = table(shared / "data" / "reference" / file)
     ours = ours_beside(columns)
     names = columns.keys() & ours.keys()
@@ -116,7 +116,7 @@ def test_published_tables_come_out(shared: Path, file: str):
         assert_allclose(ours[name], columns[name], rtol=TABLES[file], err_msg=name)
 
 
-def test_recorded_atr_of_ta_lib_comes_out(shared: Path, recorded: Callable[[str], Candles]):
+def test_recorded_atr_of_ta_lib_is_reproduced(shared: Path, recorded: Callable[[str], Candles]):
     columns = table(shared / "data" / "reference" / "talib_binance_ETH-USDT_1d.csv.gz")
     (path,) = (shared / "data" / "candles").glob("binance_ETH-USDT_1d_*.csv.gz")
     candles = recorded(path.name.removesuffix(".csv.gz"))
@@ -137,13 +137,13 @@ STATED = {
 
 
 @pytest.mark.parametrize("name", STATED)
-def test_values_that_are_published_one_by_one_come_out(shared: Path, name: str):
+def test_single_published_values_are_reproduced(shared: Path, name: str):
     columns = table(shared / "data" / "reference" / "indicators_daily502.csv.gz")
     for bar, value in STATED[name]:
         assert ours_beside(columns)[name][bar] == pytest.approx(value, abs=5.1e-5)
 
 
-def test_recorded_macd_of_ta_lib_comes_out_from_its_first_value(shared: Path):
+def test_recorded_macd_of_ta_lib_is_reproduced_from_its_first_value(shared: Path):
     columns = table(shared / "data" / "reference" / "talib_binance_ETH-USDT_1d.csv.gz")
     ours = indicators.macd(columns["close"], 12, 26, 9)
     for name, mine in zip(("macd", "macd_signal", "macd_hist"), ours, strict=True):
@@ -155,7 +155,7 @@ def test_recorded_macd_of_ta_lib_comes_out_from_its_first_value(shared: Path):
 RSI_STATED = [(74.36, 44.75, 0.523), (70.53278948, 37.77295211, 3e-14)]
 
 
-def test_the_rsi_examples_are_met_as_nearly_as_it_is_stated(shared: Path):
+def test_the_rsi_examples_are_reproduced_within_the_stated_tolerance(shared: Path):
     text = (shared / "data" / "reference" / "indicators_rsi_worked_examples.json").read_text()
     examples = json.loads(text)["examples"]
     assert [len(example["close"]) for example in examples] == [38, 33]
@@ -167,7 +167,7 @@ def test_the_rsi_examples_are_met_as_nearly_as_it_is_stated(shared: Path):
         assert (round(known[14], 8), round(known[-1], 8)) == (first, last)
 
 
-def test_another_smoothing_than_wilders_does_not_give_his_numbers(shared: Path):
+def test_other_smoothing_than_wilders_does_not_give_wilders_values(shared: Path):
     text = (shared / "data" / "reference" / "indicators_rsi_worked_examples.json").read_text()
     (_, example) = json.loads(text)["examples"]
     change = np.diff(np.array(example["close"]))
@@ -192,7 +192,7 @@ def test_every_column_of_the_published_tables_and_every_small_case_has_a_test(sh
     }
 
 
-def test_published_rsi_examples_come_out(shared: Path):
+def test_published_rsi_examples_are_reproduced(shared: Path):
     text = (shared / "data" / "reference" / "indicators_rsi_worked_examples.json").read_text()
     for example in json.loads(text)["examples"]:
         expected = np.array(example["rsi14"], dtype=np.float64)
@@ -214,7 +214,7 @@ TULIP = ["bbands", "rsi", "sma", "stddev", "wma"]
 
 
 @pytest.mark.parametrize("name", TULIP)
-def test_small_published_arrays_come_out(shared: Path, name: str):
+def test_small_published_arrays_are_reproduced(shared: Path, name: str):
     text = (shared / "data" / "reference" / "indicators_tulip_small.json").read_text()
     case = next(case for case in json.loads(text)["cases"] if case["indicator"] == name)
     close, *expected = (np.array(array) for array in case["arrays"])
@@ -223,7 +223,7 @@ def test_small_published_arrays_come_out(shared: Path, name: str):
         assert_allclose(mine[-len(theirs) :], theirs, rtol=0, atol=6e-4)
 
 
-def test_the_small_published_average_comes_out_where_it_begins_with_one_price(shared: Path):
+def test_the_small_published_average_is_reproduced_if_it_begins_with_one_price(shared: Path):
     text = (shared / "data" / "reference" / "indicators_tulip_small.json").read_text()
     case = next(case for case in json.loads(text)["cases"] if case["indicator"] == "ema")
     close, expected = (np.array(array) for array in case["arrays"])
@@ -250,7 +250,7 @@ def test_a_rolled_value_depends_to_the_last_bit_on_its_window_only(
         assert_array_equal(alone, rolled(close, window)[-1:], err_msg=rolled.__name__)
 
 
-def test_the_deviation_of_a_price_that_stands_still_is_nothing():
+def test_the_deviation_of_a_constant_price_is_zero():
     assert indicators.deviation(np.full(400, 61_234.567), 20)[-1] < 1e-10
 
 
@@ -260,14 +260,14 @@ def test_rolled_values_do_not_depend_on_where_the_array_was_cut_into_chunks():
     assert_array_equal(whole[-20_000:], late[-20_000:])
 
 
-def test_earlier_values_are_never_later_ones():
+def test_later_candles_change_no_earlier_value():
     assert_array_equal(indicators.previous(np.arange(4.0), 2), [np.nan, np.nan, 0.0, 1.0])
     with pytest.raises(ValueError, match="1 bar or more, found 0"):
         indicators.previous(np.arange(4.0), 0)
 
 
 @given(walks, st.integers(1, 40))
-def test_an_average_of_the_past_never_changes_when_candles_are_added(
+def test_averages_of_past_candles_do_not_change_when_candles_are_added(
     of: tuple[int, int, float], window: int
 ):
     close = walk(of)
@@ -296,7 +296,7 @@ def test_sums_do_not_depend_on_where_the_array_was_cut_into_chunks():
     assert_array_equal(whole[-20_000:], late[-20_000:])
 
 
-def test_rsi_of_a_market_that_stands_still_is_not_known():
+def test_rsi_of_a_constant_price_is_undefined():
     assert np.isnan(indicators.rsi(np.full(600, 8.1e-6), 14)).all()
 
 
@@ -310,7 +310,7 @@ def test_fewer_candles_than_the_window_give_no_value_and_no_error():
     assert np.isnan([*lines, *indicators.macd(close, 5, 9, 3)]).all()
 
 
-def test_one_price_that_is_no_number_spoils_only_the_windows_that_hold_it():
+def test_a_nan_price_affects_only_the_windows_that_contain_it():
     close = np.arange(1.0, 101.0)
     close[50] = np.nan
     assert_array_equal(np.flatnonzero(np.isnan(indicators.sma(close, 10))[9:]) + 9, range(50, 60))

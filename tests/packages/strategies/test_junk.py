@@ -81,7 +81,7 @@ def candles() -> Candles:
 
 
 @pytest.mark.parametrize("what", ANSWERS)
-def test_an_answer_of_junk_names_what_was_wrong(
+def test_an_invalid_result_of_a_strategy_is_reported_with_its_fault(
     write: Callable[..., str], candles: Candles, what: str
 ) -> None:
     signal, extras, words = ANSWERS[what]
@@ -95,23 +95,23 @@ def test_an_answer_of_junk_names_what_was_wrong(
 
 
 @pytest.mark.parametrize("name", ["7", "None", "'x' * 61", "'two words'", "['junk']"])
-def test_a_name_that_is_none_is_refused(write: Callable[..., str], name: str) -> None:
+def test_an_invalid_strategy_name_is_refused(write: Callable[..., str], name: str) -> None:
     with pytest.raises(ConfigurationError, match="write name: ClassVar"):
         load_strategy(write(name=name))
 
 
 @pytest.mark.parametrize("lookback", ["'7'", "None", "1.5", "True", "-1", "10**9", "10**999"])
-def test_a_lookback_that_is_none_is_refused(write: Callable[..., str], lookback: str) -> None:
+def test_an_invalid_lookback_is_refused(write: Callable[..., str], lookback: str) -> None:
     with pytest.raises(ConfigurationError, match="lookback must be a whole number from 0 to 100"):
         load_strategy(write(lookback=lookback))
 
 
-def test_a_lookback_that_fails_is_named(write: Callable[..., str]) -> None:
+def test_a_lookback_that_raises_is_reported(write: Callable[..., str]) -> None:
     with pytest.raises(ConfigurationError, match="could not state its lookback"):
         load_strategy(write(lookback="1 // 0"))
 
 
-def test_lists_and_whole_numbers_are_taken_and_what_is_printed_stays_off_stdout(
+def test_lists_and_integers_are_accepted_and_output_of_a_strategy_stays_off_stdout(
     write: Callable[..., str], candles: Candles, capsys: pytest.CaptureFixture[str]
 ) -> None:
     extras = "{'x': [1] * n}, overlays=['x', 'unknown'], levels={'x': [3]}, reason=[1] * n"

@@ -59,7 +59,7 @@ def test_the_columns_are_returned_as_floats_with_their_modes():
     assert columns.get_row(0).stop is None
 
 
-def test_the_line_of_the_trader_has_stop_and_target():
+def test_the_decision_line_has_stop_and_target():
     strategy = Levels()
     candles = candles_of_closes([100.0] * 25)
     line = strategy.describe(evaluate_strategy(strategy, candles), -1, holding=False)
@@ -80,7 +80,7 @@ def test_the_line_of_the_trader_has_stop_and_target():
         ),
     ],
 )
-def test_a_stop_that_is_none_is_refused_in_one_line(stop: Any, text: str):
+def test_an_invalid_stop_is_refused_in_one_line(stop: Any, text: str):
     class Wrong(Levels):
         def compute_stop(self, candles: Candles) -> Any:
             return stop
@@ -102,7 +102,7 @@ def test_a_target_that_is_not_above_the_close_of_a_buy_is_refused():
         evaluate_by_segment(Wrong(), candles, {}, (Segment(),))
 
 
-def test_a_stop_above_the_close_is_no_error_where_no_candle_buys():
+def test_a_stop_above_the_close_is_no_error_on_a_candle_without_a_buy():
     class Holds(Levels):
         def evaluate(self, candles: Candles, higher: Any) -> Signals:
             return replace(
@@ -149,7 +149,7 @@ def check_of(made: type[Strategy]) -> CheckResult:
     return check_strategy(made, data, choose_bars_to_check(data, whole=True))
 
 
-def test_columns_that_depend_on_the_lookback_alone_pass():
+def test_columns_that_depend_only_on_the_lookback_pass():
     assert check_of(Levels).is_clean
 
 
@@ -183,7 +183,7 @@ def test_the_check_finds_a_target_whose_window_is_too_short():
     assert len(result.differing) == 300
 
 
-def test_the_check_finds_a_stop_that_is_not_repeated():
+def test_the_check_finds_a_random_stop():
     class Chance(Levels):
         def compute_stop(self, candles: Candles) -> Any:
             return candles.close * np.random.default_rng().uniform(0.5, 0.9, len(candles))
@@ -227,7 +227,7 @@ def test_the_lookback_of_a_function_is_measured_by_its_stop_too():
     assert signals.stop_mode == "each_candle"
 
 
-def test_a_file_of_a_user_may_give_levels(tmp_path: Path):
+def test_a_strategy_file_of_a_user_may_have_levels(tmp_path: Path):
     from onetape.strategies import load_strategy
 
     path = tmp_path / "mine.py"

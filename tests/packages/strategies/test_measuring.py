@@ -64,7 +64,7 @@ def lookback_of(function: Callable[..., Entries]) -> int:
 
 
 @pytest.mark.parametrize("function", [by_chance, by_clock, by_state])
-def test_chance_clock_and_state_are_not_called_look_ahead(
+def test_random_clock_and_state_are_not_reported_as_look_ahead(
     function: Callable[..., Entries],
 ) -> None:
     with pytest.raises(ConfigurationError) as caught:
@@ -73,7 +73,7 @@ def test_chance_clock_and_state_are_not_called_look_ahead(
     assert "the future" not in str(caught.value)
 
 
-def test_look_ahead_behind_a_failure_on_few_candles_is_named_with_it() -> None:
+def test_look_ahead_next_to_a_failure_on_few_candles_is_reported_with_it() -> None:
     with pytest.raises(ConfigurationError) as caught:
         lookback_of(ahead_and_failing)
     text = str(caught.value)
@@ -81,7 +81,7 @@ def test_look_ahead_behind_a_failure_on_few_candles_is_named_with_it() -> None:
     assert text.endswith("it also fails on 16 candles (ValueError: needs 30 candles)")
 
 
-def test_look_ahead_alone_names_no_failure() -> None:
+def test_look_ahead_alone_is_reported_without_a_failure() -> None:
     with pytest.raises(ConfigurationError, match="into the future") as caught:
         lookback_of(ahead)
     assert "fails" not in str(caught.value)

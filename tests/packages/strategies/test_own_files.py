@@ -66,7 +66,7 @@ def signal_of(name: str, candles: Candles) -> int:
         ("from my_lib import SIGNAL", "SIGNAL", "my_lib/__init__.py"),
     ],
 )
-def test_a_changed_file_next_to_it_is_run_again_and_in_the_digest(
+def test_a_changed_file_next_to_the_strategy_is_loaded_again_and_in_the_digest(
     tmp_path: Path, candles: Candles, line: str, signal: str, file: str
 ):
     tools = tmp_path / file
@@ -82,7 +82,7 @@ def test_a_changed_file_next_to_it_is_run_again_and_in_the_digest(
     assert compute_strategy_digest(load_strategy(name)) == first
 
 
-def test_a_file_that_a_file_next_to_it_imports_counts_too(tmp_path: Path, candles: Candles):
+def test_a_file_imported_by_an_imported_file_is_in_the_digest(tmp_path: Path, candles: Candles):
     (tmp_path / "my_tools.py").write_text("from my_more import SIGNAL\n")
     (tmp_path / "my_more.py").write_text("SIGNAL = 1\n")
     name = write(tmp_path)
@@ -92,7 +92,7 @@ def test_a_file_that_a_file_next_to_it_imports_counts_too(tmp_path: Path, candle
     assert compute_strategy_digest(load_strategy(name)) != first
 
 
-def test_a_file_that_is_imported_while_it_runs_counts_before_it_is(
+def test_a_file_imported_during_a_run_is_in_the_digest_before_the_import(
     tmp_path: Path, candles: Candles
 ):
     (tmp_path / "my_tools.py").write_text("SIGNAL = 1\n")
@@ -106,7 +106,7 @@ def test_a_file_that_is_imported_while_it_runs_counts_before_it_is(
     assert signal_of(name, candles) == 0
 
 
-def test_what_a_text_names_only_when_it_runs_counts_once_it_is_loaded(tmp_path: Path):
+def test_a_file_imported_by_a_computed_name_is_in_the_digest_once_it_is_loaded(tmp_path: Path):
     (tmp_path / "my_tools.py").write_text("SIGNAL = 1\n")
     name = write(tmp_path, "import importlib\nmy_tools = importlib.import_module('my_tools')")
     first = compute_strategy_digest(load_strategy(name))
@@ -114,7 +114,7 @@ def test_what_a_text_names_only_when_it_runs_counts_once_it_is_loaded(tmp_path: 
     assert compute_strategy_digest(load_strategy(name)) != first
 
 
-def test_the_path_that_a_file_adds_itself_changes_nothing(
+def test_a_path_that_the_file_adds_to_sys_path_changes_nothing(
     tmp_path: Path, candles: Candles, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -127,7 +127,7 @@ def test_the_path_that_a_file_adds_itself_changes_nothing(
     assert compute_strategy_digest(load_strategy(name)) != first
 
 
-def test_a_file_that_is_not_imported_is_no_part_of_the_digest(tmp_path: Path):
+def test_a_file_that_is_not_imported_is_not_part_of_the_digest(tmp_path: Path):
     (tmp_path / "my_tools.py").write_text("SIGNAL = 1\n")
     name = write(tmp_path)
     first = compute_strategy_digest(load_strategy(name))
@@ -144,7 +144,7 @@ def test_the_digest_is_the_same_in_another_folder(tmp_path: Path):
     assert len(digests) == 1
 
 
-def test_each_folder_has_its_own_file_of_a_name(tmp_path: Path, candles: Candles):
+def test_files_of_the_same_name_in_two_folders_are_different_modules(tmp_path: Path, candles: Candles):
     printed: list[int] = []
     for number in (1, 0, 1):
         folder = tmp_path / str(number)
@@ -154,7 +154,7 @@ def test_each_folder_has_its_own_file_of_a_name(tmp_path: Path, candles: Candles
     assert printed == [1, 0, 1]
 
 
-def test_pythons_own_and_installed_modules_go_before_files_next_to_it(
+def test_standard_and_installed_modules_take_precedence_over_files_next_to_the_strategy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     for name in ("calendar", "yaml"):
@@ -188,7 +188,7 @@ def test_packages_installed_below_the_folder_are_not_loaded_again(tmp_path: Path
     ("text", "place"),
     [("\n1 / 0\n", "line 2"), ("x = (\n", "line 1"), ("import nothing_here\n", "line 1")],
 )
-def test_an_error_in_a_file_next_to_it_names_that_file_and_line(
+def test_an_error_in_an_imported_file_names_that_file_and_line(
     tmp_path: Path, text: str, place: str
 ):
     (tmp_path / "my_tools.py").write_text(text)
@@ -211,7 +211,7 @@ def test_imports_are_found_without_running_anything(tmp_path: Path):
     ]  # fmt: skip
 
 
-def test_the_place_of_a_file_that_is_not_there_is_reported(tmp_path: Path):
+def test_a_missing_file_is_reported_with_its_path(tmp_path: Path):
     (tmp_path / "mine.py").write_text("import my_tools\n")
     assert tmp_path / "my_tools.py" in find_import_places(tmp_path / "mine.py")
     assert read_imported_files(tmp_path / "mine.py") == {}
@@ -231,7 +231,7 @@ DYNAMIC = [
 
 @pytest.mark.parametrize("when", ["loaded", "evaluated"])
 @pytest.mark.parametrize(("load", "file"), DYNAMIC)
-def test_code_that_is_loaded_by_other_means_is_in_the_digest_and_run_again(
+def test_code_that_is_loaded_without_import_is_in_the_digest_and_loaded_again(
     tmp_path: Path,
     candles: Candles,
     monkeypatch: pytest.MonkeyPatch,
@@ -253,7 +253,7 @@ def test_code_that_is_loaded_by_other_means_is_in_the_digest_and_run_again(
     assert tools in find_import_places(Path(name))
 
 
-def test_a_file_next_to_it_that_loads_code_by_other_means_brings_all_files(tmp_path: Path):
+def test_an_imported_file_that_loads_code_without_import_adds_all_files_to_the_digest(tmp_path: Path):
     (tmp_path / "my_tools.py").write_text("SIGNAL = __import__('my_more').SIGNAL\n")
     (tmp_path / "my_more.py").write_text("SIGNAL = 1\n")
     first = compute_strategy_digest(load_strategy(write(tmp_path)))
@@ -275,7 +275,7 @@ def test_too_much_code_below_the_folder_is_refused_in_one_line(
     assert len(find_import_places(Path(name))) < 10
 
 
-def test_links_in_a_circle_caches_and_environments_are_passed_by(tmp_path: Path):
+def test_circular_links_caches_and_environments_are_skipped(tmp_path: Path):
     for folder in (".hidden", "__pycache__", "env", "lib"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "code.py").write_text("1 / 0\n")

@@ -62,13 +62,13 @@ def broken(user: Path, old: str, new: str) -> str:
     return f"{path}:Mine"
 
 
-def test_names_are_the_built_in_ones_and_the_users_files(user: Path):
+def test_names_are_those_of_built_in_strategies_and_users_files(user: Path):
     built_in = ("bollinger", "buy_and_hold", "donchian", "ema_cross", "macd", "rsi", "sma_cross")
     (user / "strategies" / "test_mine.py").write_text("")
     assert list_strategy_names(user) == (*built_in, "mine")
 
 
-def test_an_own_file_works_by_name_and_by_path(user: Path, candles: Candles):
+def test_a_users_file_works_by_name_and_by_path(user: Path, candles: Candles):
     path = user / "strategies" / "mine.py"
     named = load_strategy("mine", {"period": "7"}, user)
     by_class = load_strategy(f"{path}:Mine", {"period": 7})
@@ -82,7 +82,7 @@ def test_a_file_that_is_not_requested_does_not_run(user: Path):
     assert "other" in list_strategy_names(user)
 
 
-def test_a_second_save_within_the_same_second_counts(user: Path):
+def test_a_second_save_within_the_same_second_is_loaded(user: Path):
     first = load_strategy("mine", {}, user)
     before = compute_strategy_digest(first)
     second = load_strategy(broken(user, "parameter(5,", "parameter(6,"), {})
@@ -90,13 +90,13 @@ def test_a_second_save_within_the_same_second_counts(user: Path):
     assert compute_strategy_digest(second) != before
 
 
-def test_the_digest_is_a_sha256_that_two_loads_share():
+def test_two_loads_have_the_same_sha256_digest():
     one, other = (compute_strategy_digest(load_strategy("rsi", {"period": n})) for n in (5, 6))
     assert one == other
     assert len(bytes.fromhex(one)) == 32
 
 
-def test_parameters_state_type_default_bounds_and_help():
+def test_parameters_have_type_default_bounds_and_help():
     period = collect_parameters(load_strategy("rsi"))[0]
     assert (period.name, period.type, period.default) == ("period", int, 14)
     assert (period.allowed, period.help) == ("2 to 500", "Bars of Wilder's averages.")
@@ -110,18 +110,18 @@ def test_parameters_state_type_default_bounds_and_help():
         ("nowhere.py:Mine", "strategy file nowhere.py does not exist"),
     ],
 )
-def test_a_wrong_name_is_answered_with_the_right_ones(user: Path, name: str, text: str):
+def test_an_unknown_name_is_refused_with_the_known_ones(user: Path, name: str, text: str):
     with pytest.raises(UsageError) as caught:
         load_strategy(name, {}, user)
     assert text in str(caught.value)
 
 
-def test_a_wrong_class_name_is_answered_with_those_in_the_file(user: Path):
+def test_an_unknown_class_name_is_refused_with_those_in_the_file(user: Path):
     with pytest.raises(UsageError, match=r"no strategy class 'Mime'; did you mean 'Mine'\?"):
         load_strategy(f"{user / 'strategies' / 'mine.py'}:Mime", {})
 
 
-def test_a_users_file_with_the_name_of_a_built_in_strategy_is_not_taken_silently(user: Path):
+def test_a_users_file_with_the_name_of_a_built_in_strategy_is_refused(user: Path):
     (user / "strategies" / "rsi.py").write_text(OWN)
     with pytest.raises(UsageError, match="'rsi' is built in and also"):
         load_strategy("rsi", {}, user)
@@ -145,7 +145,7 @@ def test_a_users_file_with_the_name_of_a_built_in_strategy_is_not_taken_silently
         ("parameter(5, ge=2, le=500, help", "None  # ", "period must be a whole number"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_reported_with_place_and_fix(
+def test_an_unusable_file_is_reported_with_place_and_remedy(
     user: Path, old: str, new: str, text: str
 ):
     with pytest.raises(OnetapeError) as caught:
@@ -173,7 +173,7 @@ def test_a_file_that_cannot_be_used_is_reported_with_place_and_fix(
         ),
     ],
 )
-def test_junk_from_a_strategy_is_refused_by_name_and_bar(
+def test_an_invalid_signal_of_a_strategy_is_refused_by_name_and_bar(
     user: Path, candles: Candles, new: str, text: str
 ):
     strategy = load_strategy(broken(user, "average = ", f"{new}\n        average = "), {})
@@ -193,18 +193,18 @@ def test_whole_signals_of_another_type_become_int8(user: Path, candles: Candles)
     assert evaluate_strategy(strategy, candles).signal.dtype == np.int8
 
 
-def test_a_stored_price_that_is_no_number_is_named_by_its_candle(candles: Candles):
+def test_a_stored_price_that_is_not_a_number_is_reported_with_its_candle(candles: Candles):
     candles.close[7] = np.nan
     with pytest.raises(DataError, match="candle 1970-01-01 07:00 UTC: its close is not a number"):
         evaluate_strategy(load_strategy("rsi"), candles)
 
 
-def test_no_candles_are_an_error_that_states_to_backfill():
+def test_no_candles_are_an_error_that_names_the_backfiller():
     with pytest.raises(DataError, match="backfill"):
         evaluate_strategy(load_strategy("rsi"), Candles.make_empty())
 
 
-def test_the_public_package_loads_no_heavy_module():
+def test_the_public_package_imports_no_heavy_module():
     code = (
         "import sys, onetape.strategies, onetape.engine; "
         "print([m for m in ('pandas', 'talib', 'numba', 'ccxt', 'pydantic') if m in sys.modules])"

@@ -94,13 +94,13 @@ RULES: list[tuple[Rule, str, dict[str, object]]] = [
 ]
 
 
-def test_every_strategy_that_comes_with_it_has_a_rule_here():
+def test_every_built_in_strategy_has_a_rule_in_this_file():
     assert {name for _, name, _ in RULES} == set(BUILT_IN)
 
 
 @pytest.mark.parametrize(("rule", "name", "parameters"), RULES)
 @given(seed=st.integers(0, 2**32 - 1), count=st.integers(20, 400))
-def test_signals_are_those_of_the_rule(
+def test_signals_equal_those_of_the_rule(
     rule: Rule, name: str, parameters: dict[str, object], seed: int, count: int
 ):
     candles = random_candles(count, seed=seed)

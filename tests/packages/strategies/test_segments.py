@@ -80,7 +80,7 @@ def day_gaps(found: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
 
 
 @given(spans, day_spans, st.integers(1, 130), st.integers(1, 12))
-def test_a_bar_is_decided_on_exactly_where_its_window_crosses_no_gap(
+def test_a_bar_has_a_decision_exactly_if_its_window_crosses_no_gap(
     missing: Spans, days: list[tuple[int, int]], window: int, higher_window: int
 ):
     candles, traded = without(missing)
@@ -93,7 +93,7 @@ def test_a_bar_is_decided_on_exactly_where_its_window_crosses_no_gap(
 
 
 @given(spans, st.sampled_from(["sma_cross", "donchian", "bollinger"]))
-def test_what_is_decided_after_a_gap_depends_on_nothing_before_it(missing: Spans, name: str):
+def test_decisions_after_a_gap_depend_on_no_candle_before_it(missing: Spans, name: str):
     candles, traded = without(missing)
     strategy = load_strategy(name)
     segments = split_into_segments(candles, HOUR, UnexplainedGaps(traded), 100, 100)
@@ -115,7 +115,7 @@ def test_what_is_decided_after_a_gap_depends_on_nothing_before_it(missing: Spans
 
 
 @given(spans)
-def test_strategies_that_come_with_it_are_clean_over_gaps(missing: Spans):
+def test_built_in_strategies_pass_the_check_across_gaps(missing: Spans):
     candles, traded = without(missing)
     segments = split_into_segments(candles, HOUR, UnexplainedGaps(traded), 100, 100)
     data = CheckData(candles, segments=segments)
@@ -131,7 +131,7 @@ def with_days(candles: Candles, lacking: int) -> HigherCandles:
     )
 
 
-def test_higher_candles_before_a_gap_of_theirs_are_not_seen_after_it():
+def test_higher_timeframe_candles_before_a_gap_are_not_visible_after_it():
     gaps = UnexplainedGaps(higher={"1d": day_gaps([(20, 1)])})
     segments = split_into_segments(ALL, HOUR, gaps, 100, 5)
     # The candle of day 20 would have closed with the last hour of that day.
@@ -177,7 +177,7 @@ def test_a_segment_shorter_than_its_warm_up_is_not_evaluated():
     assert (found.get_reason_text(0), found.get_reason_text(310)) == ("always", "")
 
 
-def test_no_entry_is_ordered_where_the_next_candle_is_missing_and_an_exit_is():
+def test_an_entry_is_not_ordered_if_the_next_candle_is_missing_and_an_exit_is():
     _, traded = without([(300, 310)])
     buys = np.ones(950, dtype=np.int8)
     assert drop_entries_before_gaps(buys, UnexplainedGaps(traded))[298:301].tolist() == [1, 0, 1]

@@ -52,7 +52,7 @@ class Counted:
 
 
 @pytest.mark.parametrize("name", INDICATORS)
-def test_a_shared_column_is_the_same_to_the_last_bit_each_time(candles: Candles, name: str) -> None:
+def test_a_cached_column_is_equal_to_the_last_bit_each_time(candles: Candles, name: str) -> None:
     indicator = INDICATORS[name]
     alone = indicator(candles)
     with IndicatorCache([candles]).activate():
@@ -60,7 +60,7 @@ def test_a_shared_column_is_the_same_to_the_last_bit_each_time(candles: Candles,
             np.testing.assert_array_equal(indicator(candles), alone)
 
 
-def test_what_was_requested_before_is_not_worked_out_again(candles: Candles) -> None:
+def test_a_column_requested_before_is_not_computed_again(candles: Candles) -> None:
     counted = Counted()
     with IndicatorCache([candles]).activate():
         for _ in range(3):
@@ -72,7 +72,7 @@ def test_what_was_requested_before_is_not_worked_out_again(candles: Candles) -> 
     assert counted.calls == 5
 
 
-def test_who_writes_into_a_column_writes_into_its_own(candles: Candles) -> None:
+def test_a_write_into_a_cached_column_changes_only_the_callers_copy(candles: Candles) -> None:
     counted = Counted()
     alone = counted.mean(candles.close, 5)
     with IndicatorCache([candles]).activate():
@@ -82,7 +82,7 @@ def test_who_writes_into_a_column_writes_into_its_own(candles: Candles) -> None:
             column[:] = 0.0
 
 
-def test_a_column_of_an_array_that_may_change_is_worked_out_again(candles: Candles) -> None:
+def test_a_column_of_a_writable_array_is_computed_again(candles: Candles) -> None:
     with IndicatorCache([candles]).activate():
         own = candles.close.copy()
         before = indicators.sma(own, 5)
@@ -90,7 +90,7 @@ def test_a_column_of_an_array_that_may_change_is_worked_out_again(candles: Candl
         np.testing.assert_array_equal(indicators.sma(own, 5), before * 2)
 
 
-def test_what_cannot_be_written_to_may_change_all_the_same(candles: Candles) -> None:
+def test_a_read_only_view_of_a_writable_array_is_computed_again(candles: Candles) -> None:
     own = candles.close.copy()
     seen = own.view()
     seen.flags.writeable = False
@@ -114,7 +114,7 @@ def test_numbers_of_another_type_are_another_column(candles: Candles) -> None:
     assert [type(height) for height in made] == [int, float, bool]
 
 
-def test_a_full_memory_begins_again(candles: Candles) -> None:
+def test_a_full_cache_is_emptied(candles: Candles) -> None:
     counted = Counted()
     with IndicatorCache([candles], most_bytes=2 * ROWS * 8).activate():
         first = counted.mean(candles.close, 1)
@@ -125,13 +125,13 @@ def test_a_full_memory_begins_again(candles: Candles) -> None:
     np.testing.assert_array_equal(first, candles.close)
 
 
-def test_a_column_larger_than_the_room_is_still_right(candles: Candles) -> None:
+def test_a_column_larger_than_the_cache_is_still_correct(candles: Candles) -> None:
     with IndicatorCache([candles], most_bytes=10).activate():
         for _ in range(2):
             np.testing.assert_array_equal(indicators.sma(candles.close, 1), candles.close)
 
 
-def test_nothing_is_shared_outside_nor_in_other_threads(candles: Candles) -> None:
+def test_nothing_is_cached_outside_the_block_or_in_other_threads(candles: Candles) -> None:
     counted = Counted()
     with IndicatorCache([candles]).activate():
         counted.mean(candles.close, 5)

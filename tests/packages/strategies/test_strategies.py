@@ -59,7 +59,7 @@ def last_signal(strategy: Strategy, candles: Candles, end: int) -> int:
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=str)
 @settings(max_examples=examples(4), deadline=None)
 @given(seed=st.integers(0, 2**32))
-def test_lookback_candles_decide_as_the_whole_range_on_every_bar(strategy: Strategy, seed: int):
+def test_lookback_candles_give_the_signals_of_the_whole_range_on_every_bar(strategy: Strategy, seed: int):
     candles = candles_of(tick_walk(seed, 900))
     whole = evaluate_strategy(strategy, candles).signal
     windows = [last_signal(strategy, candles, end) for end in range(1, len(candles) + 1)]
@@ -81,7 +81,7 @@ def test_lookback_candles_decide_as_the_whole_range_on_every_bar(strategy: Strat
         "kraken_BTC-USD_1h_20131006_20230107",
     ],
 )
-def test_lookback_candles_decide_as_the_whole_range_on_recorded_candles(
+def test_lookback_candles_give_the_signals_of_the_whole_range_on_recorded_candles(
     recorded: Callable[[str], Candles], name: str, strategy: Strategy
 ):
     candles = recorded(name)
@@ -134,7 +134,7 @@ def test_prices_in_another_unit_give_the_same_signals(strategy: Strategy):
         *(EmaCross(), Bollinger(), Donchian()),
     ],
 )
-def test_a_market_that_falls_asleep_gives_no_signal_once_it_stands_still(strategy: Strategy):
+def test_a_market_that_becomes_constant_gives_no_signal(strategy: Strategy):
     close = np.concatenate((tick_walk(4, 300), np.full(2_000, 9.37)))
     signal = evaluate_strategy(strategy, candles_of(close)).signal
     assert not signal[-1_000:].any()
@@ -175,7 +175,7 @@ def test_rsi_cross_up_buys_on_the_bar_that_comes_back_over_the_level_only():
         (MacdCross(), True, "MACD 7.00 over signal 7.00 (sells on a cross down)"),
     ],
 )
-def test_the_traders_line_states_what_was_seen_and_what_it_waits_for(
+def test_the_decision_line_has_the_values_and_the_condition_for_a_signal(
     strategy: Strategy, holding: bool, words: str
 ):
     signals = evaluate_strategy(strategy, candles_of(np.arange(51.0, 151.0)))
@@ -228,7 +228,7 @@ def test_reasons_name_the_rule_that_gave_the_signal():
         ("macd", {"singal": 9}, "no parameter 'singal'; did you mean 'signal'? (it has: fast,"),
     ],
 )
-def test_parameters_that_cannot_be_used_are_refused_by_name_and_bound(
+def test_invalid_parameters_are_refused_by_name_and_bound(
     name: str, parameters: dict[str, object], text: str
 ):
     with pytest.raises(UsageError) as caught:

@@ -64,7 +64,7 @@ def test_a_closed_manager_is_not_watched_again(
     run(scene())
 
 
-def test_the_death_of_the_idle_timers_task_is_an_error_of_the_stream(
+def test_the_end_of_the_idle_timers_task_is_an_error_of_the_stream(
     run: Run, stepped: Stepped, manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> float:

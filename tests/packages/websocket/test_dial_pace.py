@@ -87,7 +87,7 @@ def test_programs_that_share_a_file_dial_one_after_the_other(tmp_path: Path) -> 
     [b"", b"\0", struct.pack("<dd", float("nan"), float("nan")), struct.pack("<dd", 1e9, 1e9)],
     ids=["empty", "short", "not a number", "of an earlier start of the computer"],
 )
-def test_a_file_that_holds_no_times_of_now_holds_up_no_dial(tmp_path: Path, content: bytes) -> None:
+def test_a_file_with_outdated_times_delays_no_dial(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "dials").write_bytes(content)
     pace = DialPace(tmp_path / "dials", clock=Clock())
     assert asyncio.run(pace.read_last_connection()) == 0.0
@@ -96,7 +96,7 @@ def test_a_file_that_holds_no_times_of_now_holds_up_no_dial(tmp_path: Path, cont
 
 
 @pytest.mark.parametrize("kind", ["a folder", "no folder", "locked"])
-def test_a_file_that_cannot_be_used_holds_up_no_dial_and_is_named(
+def test_an_unusable_file_delays_no_dial_and_is_named(
     tmp_path: Path, kind: str
 ) -> None:
     path = tmp_path / "missing" / "dials" if kind == "no folder" else tmp_path / "dials"
@@ -186,7 +186,7 @@ def test_a_program_dials_at_once_where_another_one_is_connected(
 
 
 @pytest.mark.parametrize("text", ["nan", "-5", "-inf", "soon"])
-def test_a_retry_after_that_is_no_time_holds_up_no_dial(
+def test_an_invalid_retry_after_delays_no_dial(
     run: Run, misbehaving: Any, watching: Any, text: str
 ) -> None:
     async def scene() -> None:

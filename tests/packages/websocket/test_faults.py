@@ -92,7 +92,7 @@ def test_a_malformed_frame_loses_the_stream_and_it_recovers(
 
 
 @pytest.mark.parametrize("what", IGNORED)
-def test_a_frame_without_data_is_passed_over(
+def test_a_frame_without_data_is_skipped(
     run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline, what: str
 ) -> None:
     async def scene() -> None:
@@ -138,7 +138,7 @@ def test_frames_of_one_burst_are_emitted_together_in_order(
     run(scene())
 
 
-def test_a_value_that_is_no_number_is_emitted_once_not_with_every_frame(
+def test_a_value_that_is_not_a_number_is_emitted_once_and_not_with_every_frame(
     run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline
 ) -> None:
     async def scene() -> None:
@@ -155,7 +155,7 @@ def test_a_value_that_is_no_number_is_emitted_once_not_with_every_frame(
     run(scene())
 
 
-def test_a_socket_that_answers_pings_and_carries_nothing_is_broken_by_the_idle_timer(
+def test_a_socket_with_pongs_and_no_data_is_disconnected_by_the_idle_timer(
     run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline
 ) -> None:
     async def scene() -> None:
@@ -174,7 +174,7 @@ def test_a_socket_that_answers_pings_and_carries_nothing_is_broken_by_the_idle_t
     run(scene())
 
 
-def test_a_half_open_socket_is_broken_by_the_idle_timer_and_closing_does_not_wait_for_it(
+def test_a_half_open_socket_is_disconnected_by_the_idle_timer_without_waiting_for_its_close(
     run: Run, misbehaving: MisbehavingServer, watching: Watching
 ) -> None:
     async def scene(beside: BusyLoop) -> None:
@@ -226,7 +226,7 @@ def test_closing_that_is_cancelled_again_and_again_leaves_nothing_open(
     run(scene())
 
 
-def test_streams_with_the_same_price_are_not_broken(
+def test_streams_with_an_unchanged_price_are_not_disconnected(
     run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline, ticker: Ticker
 ) -> None:
     async def scene(pace: int) -> list[StreamLost]:
@@ -251,7 +251,7 @@ def test_streams_with_the_same_price_are_not_broken(
     [(101,), (101, 102, 101), (105,)],
     ids=["the same price", "there and back", "a price of another kind"],
 )
-def test_candles_of_a_market_without_trades_may_be_silent_for_long(
+def test_candles_of_a_market_without_trades_may_pause_for_long(
     run: Run,
     misbehaving: MisbehavingServer,
     watching: Watching,
@@ -277,7 +277,7 @@ def test_candles_of_a_market_without_trades_may_be_silent_for_long(
     assert any(run(scene(pace)) == [] for pace in PACES)
 
 
-def test_a_dead_stream_is_noticed_while_the_other_one_sends(
+def test_a_dead_stream_is_noticed_while_another_one_sends(
     run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline, ticker: Ticker
 ) -> None:
     async def sent(
@@ -312,7 +312,7 @@ def test_a_dead_stream_is_noticed_while_the_other_one_sends(
         assert any(reason in run(scene(frame, pace)) for pace in PACES)
 
 
-def test_the_idle_timer_leaves_a_dial_alone(
+def test_the_idle_timer_does_not_interrupt_a_dial(
     run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline
 ) -> None:
     async def scene(pace: int) -> tuple[bool, int]:
@@ -390,7 +390,7 @@ def test_a_close_by_the_server_is_reported_with_its_code(
     run(scene())
 
 
-def test_an_error_of_the_server_loses_the_stream_once_and_it_goes_on(
+def test_an_error_of_the_server_loses_the_stream_once_and_the_stream_recovers(
     run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline
 ) -> None:
     async def scene() -> None:
@@ -448,7 +448,7 @@ def test_a_quiet_market_is_not_dialled_again(
     assert run(scene()) is not guarded
 
 
-def test_a_connection_without_frames_stays_while_rest_does_not_answer_row_31(
+def test_a_connection_without_frames_stays_while_rest_does_not_respond_row_31(
     run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline
 ) -> None:
     async def scene() -> None:

@@ -44,7 +44,7 @@ async def live_symbols(count: int) -> tuple[int, Gate]:
             return len(names), gate
 
 
-def test_many_symbols_are_live_over_one_socket_after_few_messages(
+def test_many_symbols_are_subscribed_on_one_socket_with_few_messages(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Longer than a busy machine takes to request all streams.

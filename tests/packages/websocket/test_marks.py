@@ -70,17 +70,17 @@ def final_candles_after(exchange: str, *frames: dict[str, Any]) -> dict[Any, Any
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
-def test_the_row_of_a_marked_frame_is_kept_as_final(exchange: str) -> None:
+def test_the_row_of_a_frame_with_a_close_mark_is_final(exchange: str) -> None:
     found = final_candles_after(exchange, EXCHANGES[exchange][0](is_final=True))
     assert found == {("BTC/USDT", "1h"): {MARCH_MS: [MARCH_MS, 1.0, 3.0, 1.0, 2.0, 4.0]}}
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
-def test_a_frame_without_the_mark_keeps_nothing(exchange: str) -> None:
+def test_a_frame_without_the_mark_stores_no_final_row(exchange: str) -> None:
     assert final_candles_after(exchange, EXCHANGES[exchange][0](is_final=False)) == {}
 
 
-def test_a_frame_of_okx_without_the_last_column_keeps_nothing() -> None:
+def test_a_frame_of_okx_without_the_last_column_stores_no_final_row() -> None:
     frame = okx(is_final=True)
     frame["data"] = [frame["data"][0][:7]]
     assert final_candles_after("okx", frame) == {}
@@ -175,7 +175,7 @@ def test_a_mark_is_emitted_though_no_value_changes(
     run(scene())
 
 
-def test_a_frame_that_ccxt_does_not_wake_for_is_emitted_at_once(
+def test_a_frame_that_ccxt_does_not_signal_is_emitted_at_once(
     run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline
 ) -> None:
     async def scene() -> None:

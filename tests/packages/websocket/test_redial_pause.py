@@ -12,11 +12,11 @@ def pause(monkeypatch: pytest.MonkeyPatch) -> RedialPause:
     return RedialPause(after_dials=1.0, after_connections=10.0)
 
 
-def test_dials_that_fail_pause_up_to_their_longest(pause: RedialPause) -> None:
+def test_failed_dials_pause_up_to_their_maximum(pause: RedialPause) -> None:
     assert [pause.take_next_seconds() for _ in range(5)] == [0.2, 0.4, 0.8, 1.0, 1.0]
 
 
-def test_connections_that_end_soon_pause_up_to_their_longest(pause: RedialPause) -> None:
+def test_brief_connections_pause_up_to_their_maximum(pause: RedialPause) -> None:
     found: list[float] = []
     for _ in range(8):
         pause.note_open()
@@ -24,7 +24,7 @@ def test_connections_that_end_soon_pause_up_to_their_longest(pause: RedialPause)
     assert found == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
 
 
-def test_a_connection_that_lasted_begins_again(
+def test_a_long_connection_resets_the_pause(
     pause: RedialPause, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(6):
@@ -36,7 +36,7 @@ def test_a_connection_that_lasted_begins_again(
     assert pause.take_next_seconds() == 0.2
 
 
-def test_dials_that_fail_in_between_do_not_make_a_brief_connection_a_good_one(
+def test_failed_dials_in_between_do_not_make_a_brief_connection_count_as_long(
     pause: RedialPause,
 ) -> None:
     for longest in (0.2, 0.4, 0.8):

@@ -12,7 +12,7 @@ def subscription(*streams: str, number: int = 1, verb: str = "SUBSCRIBE") -> dic
     return {"method": verb, "params": list(streams), "id": number}
 
 
-def test_subscriptions_become_one_message_with_the_first_id() -> None:
+def test_subscriptions_are_merged_into_one_message_with_the_first_id() -> None:
     assert merge_subscriptions(subscription("a", "b"), subscription("c", number=2)) == subscription(
         "a", "b", "c"
     )
@@ -68,7 +68,7 @@ def test_many_subscriptions_leave_in_few_messages(monkeypatch: pytest.MonkeyPatc
     assert len(left) == 5
 
 
-def test_messages_keep_their_order_and_a_failed_one_raises_where_it_was_sent(
+def test_messages_keep_their_order_and_a_failed_one_raises_in_its_caller(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("onetape.websocket.sending.PAUSE_SECONDS", 0.0)

@@ -162,7 +162,7 @@ def test_tickers_carry_bid_ask_and_last(run: Run, stepped: Stepped, watching: Wa
     run(scene())
 
 
-def test_a_cut_is_reported_and_the_next_rows_carry_a_new_connection(
+def test_a_disconnect_is_reported_and_the_next_rows_have_a_new_connection(
     run: Run, stepped: Stepped, watching: Watching
 ) -> None:
     async def scene(beside: BusyLoop) -> None:
@@ -182,7 +182,7 @@ def test_a_cut_is_reported_and_the_next_rows_carry_a_new_connection(
         run(scene(beside))
 
 
-def test_a_server_that_refuses_for_a_while_is_not_hammered_and_found_again(
+def test_a_server_that_refuses_for_a_while_is_dialled_rarely_and_reconnected(
     run: Run, stepped: Stepped, watching: Watching
 ) -> None:
     async def scene(refuse_seconds: float) -> int:
@@ -198,7 +198,7 @@ def test_a_server_that_refuses_for_a_while_is_not_hammered_and_found_again(
     assert losses <= 20
 
 
-def test_every_cut_of_many_is_recovered_from(
+def test_the_stream_recovers_from_each_of_many_disconnects(
     run: Run, stepped: Stepped, watching: Watching, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Each connection was a good one: the pauses stay short.

@@ -86,7 +86,7 @@ def run(
     run_watched(done(), 180.0)
 
 
-def test_an_orders_life_arrives_as_events_with_the_exchanges_own_numbers() -> None:
+def test_every_event_of_an_order_arrives_with_the_exchanges_numbers() -> None:
     async def work(desk: Desk) -> None:
         await desk.until(lambda: desk.stream.is_open)
         bought = await desk.client.submit(request := order())
@@ -109,7 +109,7 @@ def test_an_orders_life_arrives_as_events_with_the_exchanges_own_numbers() -> No
         run(simulator, work)
 
 
-def test_a_stream_that_breaks_is_lost_once_and_opened_again() -> None:
+def test_a_broken_stream_is_reported_lost_once_and_opened_again() -> None:
     broken = Fault("ws_garbage", shape="truncated", stream="user", count=1)
     # The first connection ends long before so many events.
     cut = Fault("ws_abort", stream="user", nth=60)
@@ -129,7 +129,7 @@ def test_a_stream_that_breaks_is_lost_once_and_opened_again() -> None:
         run(simulator, work)
 
 
-def test_dials_that_fail_are_one_loss_and_leave_nothing_behind() -> None:
+def test_failed_dials_are_one_loss_and_leave_no_task() -> None:
     refused = Fault("ws_refuse", path="/ws-api/v3", shape="reset", count=2)
 
     async def work(desk: Desk) -> None:
@@ -140,7 +140,7 @@ def test_dials_that_fail_are_one_loss_and_leave_nothing_behind() -> None:
         run(simulator, work)
 
 
-def test_events_that_the_exchange_ends_on_an_open_socket_are_lost_and_begun_again() -> None:
+def test_events_that_the_exchange_ends_on_an_open_socket_are_subscribed_again() -> None:
     async def work(desk: Desk) -> None:
         await desk.until(lambda: desk.stream.is_open)
         (socket,) = desk.stream._client.clients.values()  # pyright: ignore[reportPrivateUsage]

@@ -76,7 +76,7 @@ def test_a_candle_that_is_marked_as_final_has_the_exchanges_values(
     run(scene())
 
 
-def test_trades_between_two_calls_are_returned_together_and_each_once(
+def test_trades_between_two_calls_are_returned_together_and_once_each(
     run: Run, stepped: Stepped, manager: Manager
 ) -> None:
     async def scene() -> None:
@@ -123,7 +123,7 @@ def test_a_break_is_reported_in_one_line_and_the_next_update_has_a_new_connectio
     assert len(breaks) == 1
 
 
-def test_a_symbol_that_the_manager_was_not_made_for_is_refused(
+def test_a_symbol_that_the_manager_was_not_opened_for_is_refused(
     run: Run, stepped: Stepped, manager: Manager
 ) -> None:
     async def scene() -> None:
@@ -158,7 +158,7 @@ def test_candles_of_an_exchange_without_a_candle_stream_are_built_from_trades(
     run(scene())
 
 
-def test_without_rest_the_candle_under_way_has_the_prices_that_were_seen(
+def test_without_rest_the_forming_candle_has_the_received_prices(
     run: Run, stepped: Stepped, manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(WebSocketManager, "candle_source", "trades")

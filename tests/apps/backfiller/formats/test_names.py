@@ -43,7 +43,7 @@ from backfiller.formats.file_names import NameFacts, parse_file_name
         ("XBTUSD_10080.csv", None, None, None),
     ],
 )
-def test_a_name_states_whose_candles_it_holds(
+def test_a_file_name_states_exchange_symbol_and_timeframe_of_its_candles(
     name: str, exchange: str | None, symbol: str | None, timeframe: str | None
 ) -> None:
     found = parse_file_name(Path(name))
@@ -64,7 +64,7 @@ def test_a_market_without_a_known_quote_currency_stays_unknown() -> None:
         ("COINBASE_SHIBUSD, 60.csv", ("SHIB/USD", "SHI/BUSD")),
     ],
 )
-def test_a_pair_that_may_end_in_two_currencies_is_neither(
+def test_a_pair_with_two_possible_quote_currencies_gets_no_symbol(
     name: str, either: tuple[str, ...]
 ) -> None:
     found = parse_file_name(PurePosixPath(name))
@@ -95,7 +95,7 @@ def test_a_pair_that_may_end_in_two_currencies_is_neither(
         ("BTC-PERPETUAL_60.csv", "futures"),
     ],
 )
-def test_what_holds_no_spot_candles_is_known_by_its_name_and_folders(path: str, kind: str) -> None:
+def test_files_without_spot_candles_are_recognised_by_their_name_and_folders(path: str, kind: str) -> None:
     assert parse_file_name(PurePosixPath(path)).other_kind == kind
 
 

@@ -64,35 +64,35 @@ def test_iso_dates_are_utc_unless_they_have_another_zone(pattern: str) -> None:
     assert (times.seconds, times.unit) == ([NEW_YEAR], ISO)
 
 
-def test_an_offset_counts() -> None:
+def test_an_offset_from_utc_is_applied() -> None:
     assert read(["2025-01-01T01:00:00+01:00"]).seconds == [NEW_YEAR]
 
 
-def test_milliseconds_and_microseconds_may_follow_each_other() -> None:
+def test_milliseconds_and_microseconds_in_one_column_are_read() -> None:
     times = read([(NEW_YEAR - 60) * 10**3, NEW_YEAR * 10**6])
     assert (times.seconds, times.unit) == ([NEW_YEAR - 60, NEW_YEAR], "ms and us")
 
 
-def test_what_is_no_time_is_unreadable_and_no_part_of_a_second_is_cut_off() -> None:
+def test_invalid_times_are_unreadable_and_fractions_of_a_second_are_not_cut_off() -> None:
     values = [NEW_YEAR * 1_000, NEW_YEAR * 1_000 + 500, 5, float("nan"), float("inf")]
     assert read(values).seconds == [NEW_YEAR, *[UNREADABLE] * 4]
 
 
-def test_times_before_2009_are_counted_because_a_flag_can_name_their_unit() -> None:
+def test_times_before_2009_are_counted_so_that_the_flag_for_their_unit_can_be_named() -> None:
     assert read([NEW_YEAR, 1_199_145_600, 1_199_149_200]).outside == 2
 
 
 @pytest.mark.parametrize("value", [17, 20_250_101, 202_501_010_000, 20_250_101_000_000])
-def test_a_number_that_is_a_time_in_no_unit_is_refused(value: int) -> None:
+def test_a_number_that_is_not_a_time_in_any_unit_is_refused(value: int) -> None:
     with pytest.raises(DataError, match="--time-unit"):
         read([value])
 
 
-def test_a_unit_that_was_given_is_not_checked() -> None:
+def test_a_unit_given_by_flag_is_used_without_a_check() -> None:
     assert read([86_400_000], "ms").seconds == [86_400]
 
 
-def test_text_that_is_no_time_is_refused() -> None:
+def test_text_that_is_not_a_time_is_refused() -> None:
     with pytest.raises(DataError, match=r"x\.csv: 'yesterday' is not a time"):
         read(["yesterday"])
 
@@ -100,7 +100,7 @@ def test_text_that_is_no_time_is_refused() -> None:
 @pytest.mark.parametrize(
     "text", ["2025-01-31 13:00 CET", "31.01.2025 13:00:00 (CEST)", "1/31/2025 1:00 PM EST"]
 )
-def test_a_short_name_of_a_time_zone_is_refused_with_the_flag_that_names_the_zone(
+def test_an_abbreviated_time_zone_is_refused_and_the_flag_for_the_zone_is_named(
     text: str,
 ) -> None:
     with pytest.raises(DataError, match="--timezone Europe/Berlin"):
@@ -133,17 +133,17 @@ def test_twelve_o_clock_is_midnight_or_noon(twelve: str, hour: int) -> None:
     assert read([f"2025-01-01 {twelve}"]).seconds == [NEW_YEAR + hour * 3_600 + 1_800]
 
 
-def test_one_date_shows_the_order_of_day_and_month_of_all() -> None:
+def test_one_unambiguous_date_decides_the_order_of_day_and_month_of_all_dates() -> None:
     assert read(["01/02/2025", "01/31/2025"]).seconds[0] == NEW_YEAR + 86_400
 
 
-def test_hours_of_days_in_a_row_show_the_order_of_day_and_month() -> None:
+def test_dates_of_consecutive_hours_decide_the_order_of_day_and_month() -> None:
     texts = [f"{day:02}/03/2025 {hour:02}:00" for day in (1, 2, 3) for hour in range(24)]
     march = NEW_YEAR + 59 * 86_400
     assert read(texts).seconds == [march + hour * 3_600 for hour in range(72)]
 
 
-def test_dates_whose_day_may_be_the_month_are_refused() -> None:
+def test_dates_with_an_ambiguous_order_of_day_and_month_are_refused() -> None:
     with pytest.raises(DataError, match=r"day or the month comes first in 01/02/2025"):
         read(["01/02/2025", "01/03/2025"])
 
@@ -159,7 +159,7 @@ def test_a_time_with_a_zone_keeps_it() -> None:
 
 
 @pytest.mark.parametrize("newest_first", [False, True])
-def test_an_hour_that_the_clock_shows_twice_is_read_in_its_order(*, newest_first: bool) -> None:
+def test_a_local_hour_that_occurs_twice_is_read_in_the_order_of_the_rows(*, newest_first: bool) -> None:
     utc = pd.date_range("2024-10-26 22:00", "2024-10-27 04:00", freq="15min", tz="UTC")
     local = utc.tz_convert("Europe/Berlin").strftime("%Y-%m-%d %H:%M").tolist()
     seconds = [int(each.timestamp()) for each in utc]
@@ -168,17 +168,17 @@ def test_an_hour_that_the_clock_shows_twice_is_read_in_its_order(*, newest_first
     assert read(local, zone="Europe/Berlin").seconds == seconds
 
 
-def test_an_hour_that_comes_once_where_the_clock_shows_it_twice_is_refused() -> None:
+def test_a_single_row_in_a_local_hour_that_occurs_twice_is_refused() -> None:
     with pytest.raises(DataError, match=r"2024-10-27 02:00 comes 1 times, and the clock shows it"):
         read(["2024-10-27 01:00", "2024-10-27 02:00", "2024-10-27 03:00"], zone="Europe/Berlin")
 
 
-def test_a_time_that_the_clock_never_shows_is_refused() -> None:
+def test_a_local_time_skipped_by_a_clock_change_is_refused() -> None:
     with pytest.raises(DataError, match=r"the clock never shows 2024-03-31 02:00 in Europe/Berlin"):
         read(["2024-03-31 02:00"], zone="Europe/Berlin")
 
 
-def test_a_zone_that_is_none_is_refused_with_the_nearest() -> None:
+def test_an_unknown_time_zone_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(UsageError, match="did you mean 'Europe/Berlin'"):
         parse_time_zone("Europe/Berlim")
 
@@ -194,18 +194,18 @@ def test_a_zone_that_is_none_is_refused_with_the_nearest() -> None:
         ("2025-01", 0),
     ],
 )
-def test_times_as_databases_and_months_write_them_are_read(text: str, hours: float) -> None:
+def test_time_texts_of_databases_and_of_months_are_read(text: str, hours: float) -> None:
     assert read([text]).seconds == [NEW_YEAR + int(hours * 3_600)]
 
 
 @pytest.mark.parametrize("value", [1_735_689_600.5, 45_352.25, 28_487_520])
-def test_a_number_that_is_no_time_is_shown_as_the_file_has_it(value: float) -> None:
+def test_an_invalid_time_is_shown_with_the_text_of_the_file(value: float) -> None:
     with pytest.raises(DataError, match=f"the time {value} is between 2009 and 2100 in no unit"):
         read([value])
 
 
 @pytest.mark.parametrize("name", ["CEST", "UTC+2", "GMT+2"])
-def test_no_zone_of_other_hours_is_proposed_for_a_short_name(name: str) -> None:
+def test_an_abbreviation_without_a_zone_of_its_offset_gets_no_proposal(name: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_time_zone(name)
     assert "did you mean" not in str(caught.value)

@@ -21,7 +21,7 @@ def verbs(account: str) -> list[str]:
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "exit", "halt", "flatten"])
-def test_a_command_is_stored_for_the_only_account(
+def test_a_command_without_an_account_is_stored_for_the_only_account(
     trader: Run, account: TradedAccount, verb: str
 ) -> None:
     ended = trader(verb, *(["all"] if verb == "exit" else []))
@@ -47,7 +47,7 @@ def test_a_pause_is_shown_by_status_until_it_ends(trader: Run, account: TradedAc
     assert shown["pause"] is None
 
 
-def test_of_several_accounts_one_must_be_chosen_or_all(
+def test_with_several_accounts_one_or_all_must_be_named(
     trader: Run, folder: Path, account: TradedAccount
 ) -> None:
     with TradedAccount(folder / DATABASE, name="other", symbol="ETH/USDT"):
@@ -62,7 +62,7 @@ def test_of_several_accounts_one_must_be_chosen_or_all(
         assert trader("pause", "--all", "--account", "other").code == 2
 
 
-def test_without_a_database_nothing_is_made(trader: Run, folder: Path) -> None:
+def test_a_command_without_a_database_creates_none(trader: Run, folder: Path) -> None:
     ended = trader("pause")
     assert (ended.code, ended.err.count("\n")) == (4, 1)
     assert not (folder / "data").exists()
@@ -79,7 +79,7 @@ def test_without_a_database_nothing_is_made(trader: Run, folder: Path) -> None:
         (("reload",), "reads the settings once it trades"),
     ],
 )
-def test_a_command_to_a_trader_that_waits_for_the_exchange_states_when_it_acts(
+def test_a_command_to_a_trader_that_waits_for_the_exchange_states_when_it_takes_effect(
     trader: Run, account: TradedAccount, words: tuple[str, ...], effect: str
 ) -> None:
     assert trader(*words).out.endswith(" stored; its trader acts within a second\n")

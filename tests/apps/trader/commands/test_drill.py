@@ -48,7 +48,7 @@ def played(name: str, *program: str) -> PartResult:
     return found
 
 
-def test_a_kill_after_the_send_passes_and_without_a_stored_intent_it_does_not(
+def test_a_kill_after_the_send_passes_only_with_a_stored_intent(
     folder: Path,
 ) -> None:
     (folder / "unsafe.py").write_text(UNSAFE, encoding="utf-8")
@@ -68,7 +68,7 @@ def test_a_kill_after_the_send_passes_and_without_a_stored_intent_it_does_not(
     assert list(folder.iterdir()) == [folder / "unsafe.py"]
 
 
-def test_a_drill_is_recorded_and_its_exit_code_is_that_of_its_result(
+def test_a_drill_is_stored_and_its_exit_code_is_that_of_its_result(
     folder: Path, trader: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results = [
@@ -109,7 +109,7 @@ def test_a_drill_is_recorded_and_its_exit_code_is_that_of_its_result(
         (("--config", "none.yaml"), 3, "none.yaml does not exist"),
     ],
 )
-def test_what_cannot_be_tried_is_one_line_and_nothing_is_written(
+def test_an_impossible_drill_prints_one_line_and_stores_nothing(
     folder: Path, trader: Run, flags: tuple[str, ...], code: int, text: str
 ) -> None:
     refused = trader("drill", *flags)
@@ -118,7 +118,7 @@ def test_what_cannot_be_tried_is_one_line_and_nothing_is_written(
     assert list(folder.iterdir()) == []
 
 
-def test_a_drill_enters_outside_trading_hours_and_without_guards_and_volume_limit() -> None:
+def test_a_drill_ignores_trading_hours_entry_guards_and_volume_limit() -> None:
     counts = "trade_limit=1,lookback_period_candles=9,stop_duration_candles=99"
     account = AccountConfig(
         exits=ExitConfig(stop_loss=0.05),

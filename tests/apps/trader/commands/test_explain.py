@@ -33,7 +33,7 @@ def explained(trader: Run, hour: int) -> dict[str, Any]:
     return found
 
 
-def test_a_check_that_failed_is_the_reason_why_there_was_no_order(
+def test_explain_names_the_failed_check_as_the_reason_for_no_order(
     trader: Run, traded: TradedAccount
 ) -> None:
     del traded
@@ -45,7 +45,7 @@ def test_a_check_that_failed_is_the_reason_why_there_was_no_order(
     assert "rows seen:  23 closed candles, the first of 2024-03-01 00:00" in shown
 
 
-def test_a_symbol_that_entries_did_not_wait_for_is_named_and_shown_by_status(
+def test_a_latecomer_is_named_by_explain_and_status(
     trader: Run, traded: TradedAccount
 ) -> None:
     text = (
@@ -68,7 +68,7 @@ def test_a_symbol_that_entries_did_not_wait_for_is_named_and_shown_by_status(
     )
 
 
-def test_the_fill_of_a_candle_is_inside_it_and_hold_is_the_reason_of_no_order(
+def test_a_fill_is_shown_with_its_candle_and_hold_as_the_reason_for_no_order(
     trader: Run, traded: TradedAccount
 ) -> None:
     del traded
@@ -78,7 +78,7 @@ def test_the_fill_of_a_candle_is_inside_it_and_hold_is_the_reason_of_no_order(
     assert inside == "bought 2.00 BTC at 100.00 USDT on 2024-03-01 21:00"
 
 
-def test_a_candle_without_a_decision_has_its_cause(trader: Run, traded: TradedAccount) -> None:
+def test_explain_names_the_cause_of_a_missing_decision(trader: Run, traded: TradedAccount) -> None:
     traded.end("SIGTERM", hours=22.5)
     order = explained(trader, 23)["order"]
     assert order == (
@@ -87,7 +87,7 @@ def test_a_candle_without_a_decision_has_its_cause(trader: Run, traded: TradedAc
     )
 
 
-def test_the_signal_on_the_stored_candles_now_is_compared_with_the_decision(
+def test_the_decision_is_compared_with_the_signal_on_the_candles_stored_now(
     trader: Run, traded: TradedAccount
 ) -> None:
     del traded
@@ -96,7 +96,7 @@ def test_the_signal_on_the_stored_candles_now_is_compared_with_the_decision(
 
 
 @pytest.mark.parametrize("moment", ["2024-02-01", "2024-03-05"])
-def test_a_moment_outside_of_the_decisions_is_one_line_with_their_range(
+def test_a_time_outside_the_decisions_prints_one_line_with_their_range(
     trader: Run, traded: TradedAccount, moment: str
 ) -> None:
     del traded
@@ -105,14 +105,14 @@ def test_a_moment_outside_of_the_decisions_is_one_line_with_their_range(
     assert "from 2024-03-01 20:00 to 2024-03-02 00:00 UTC" in ended.err
 
 
-def test_an_account_without_a_decision_is_one_line(trader: Run, account: TradedAccount) -> None:
+def test_an_account_without_a_decision_prints_one_line(trader: Run, account: TradedAccount) -> None:
     del account
     ended = trader("explain", "--at", "2024-03-01")
     assert (ended.code, ended.err.count("\n")) == (4, 1)
     assert "has decided on no candle of BTC/USDT yet" in ended.err
 
 
-def test_a_strategy_that_cannot_be_loaded_hides_nothing_that_is_stored(
+def test_a_strategy_that_cannot_be_loaded_hides_no_stored_decision(
     trader: Run, traded: TradedAccount
 ) -> None:
     with traded.store.write() as connection:

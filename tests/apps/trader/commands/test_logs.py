@@ -73,7 +73,7 @@ def test_problems_are_shown_alone_in_the_order_of_time(
     ]
 
 
-def test_without_problems_all_that_happened_is_shown(trader: Run, eventful: TradedAccount) -> None:
+def test_without_the_flag_for_problems_all_entries_are_shown(trader: Run, eventful: TradedAccount) -> None:
     eventful.end("SIGTERM", hours=10)
     found = entries(trader("logs", "--json", *MARCH_FIRST))
     plain = [one["text"] for one in found if not one["is_problem"]]
@@ -100,7 +100,7 @@ def test_an_error_that_ended_a_session_is_a_problem(trader: Run, account: Traded
     assert [one["text"] for one in found] == ["session ended: the strategy failed"]
 
 
-def test_several_accounts_are_named_in_each_line(trader: Run, account: TradedAccount) -> None:
+def test_with_several_accounts_each_line_names_its_account(trader: Run, account: TradedAccount) -> None:
     del account
     with TradedAccount(DATABASE.resolve(), "other", opened_hours=1) as other:
         other.state("halted", "the file is damaged", hours=2)
@@ -116,7 +116,7 @@ def test_several_accounts_are_named_in_each_line(trader: Run, account: TradedAcc
     ("text", "hours"),
     [("03:00", 27), ("05:00", 5), ("2024-03-01", 0), ("04:30:00", 28.5), ("20240301T0300", 3)],
 )
-def test_since_takes_a_moment_or_the_last_time_of_the_day(text: str, hours: float) -> None:
+def test_since_takes_a_date_or_the_last_occurrence_of_a_time_of_day(text: str, hours: float) -> None:
     assert parse_since(text, at_ms(28.6)) == at_ms(hours)
 
 
@@ -128,12 +128,12 @@ def test_since_takes_a_moment_or_the_last_time_of_the_day(text: str, hours: floa
         ("2024-03-09", "is in the future; it is 2024-03-02 04:36 UTC there"),
     ],
 )
-def test_a_moment_that_cannot_be_meant_is_refused(text: str, words: str) -> None:
+def test_an_invalid_since_is_refused(text: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         parse_since(text, at_ms(28.6))
 
 
-def test_candles_that_were_known_and_not_decided_on_are_no_lack_of_market_data(
+def test_known_candles_without_a_decision_are_not_reported_as_missing_market_data(
     trader: Run, account: TradedAccount
 ) -> None:
     open_data_outage(

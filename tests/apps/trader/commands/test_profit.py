@@ -61,7 +61,7 @@ def test_a_time_zone_moves_a_trade_into_another_day(trader: Run, account: Traded
         assert shown["periods"][0]["first_day"] == day
 
 
-def test_quote_currencies_are_listed_apart_and_never_added(
+def test_quote_currencies_are_listed_separately_and_never_added(
     trader: Run, account: TradedAccount
 ) -> None:
     trade_days(account, 1)
@@ -86,7 +86,7 @@ def test_quote_currencies_are_listed_apart_and_never_added(
         (["--timezone", "../x"], "--timezone '../x' is not known"),
     ],
 )
-def test_a_period_or_time_zone_that_is_not_known_is_one_line(
+def test_an_unknown_period_or_time_zone_prints_one_line(
     trader: Run, account: TradedAccount, flags: list[str], words: str
 ) -> None:
     del account
@@ -174,7 +174,7 @@ def test_each_closed_round_trip_is_in_exactly_one_period(
 
 
 @given(accounts_of_trades())
-def test_a_fill_is_part_of_one_round_trip_although_all_have_one_time(trades: list[Fill]) -> None:
+def test_each_fill_belongs_to_one_round_trip_even_if_all_have_the_same_time(trades: list[Fill]) -> None:
     at_once = [replace(fill, executed_ms=5) for fill in trades]
     with localcontext(prec=100):
         trips = make_round_trips(at_once, "BTC", "USDT")
@@ -188,7 +188,7 @@ def test_a_fill_is_part_of_one_round_trip_although_all_have_one_time(trades: lis
 
 
 @given(accounts_of_trades(), st.sampled_from([None, "0.00000001", "1000"]))
-def test_a_round_trip_is_open_where_the_trader_has_a_position(
+def test_a_round_trip_is_open_exactly_if_the_trader_has_a_position(
     trades: list[Fill], least: str | None
 ) -> None:
     steps = None

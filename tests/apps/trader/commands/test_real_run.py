@@ -49,7 +49,7 @@ def status_of(capsys: Capture) -> tuple[int, str]:
     return code, only_trader(output)["state"]
 
 
-def test_a_real_trader_is_shown_alive_then_dead_and_its_money_is_that_of_its_trades(
+def test_a_running_then_killed_trader_is_shown_with_the_money_of_its_fills(
     tmp_path: Path, simulator: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     (tmp_path / "often.py").write_text(OFTEN, encoding="utf-8")
@@ -96,7 +96,7 @@ def stored_trades(folder: Path) -> list[tuple[str, ...]]:
         ).fetchall()
 
 
-def test_a_termination_signal_ends_a_watch_as_shells_expect(tmp_path: Path) -> None:
+def test_a_termination_signal_ends_a_watch_with_the_exit_code_shells_expect(tmp_path: Path) -> None:
     with (
         TradedAccount(tmp_path / DATABASE),
         Program("trader", "status", "--watch", folder=tmp_path) as watch,

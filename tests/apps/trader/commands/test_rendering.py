@@ -45,7 +45,7 @@ def test_no_line_is_wider_than_the_terminal(
     assert len(lines) > 3
 
 
-def test_a_status_reads_as_documented(trader: Run, busy: TradedAccount) -> None:
+def test_status_is_printed_as_documented(trader: Run, busy: TradedAccount) -> None:
     del busy
     lines = trader("status").out.splitlines()
     head, _, duration = lines[0].partition(" (")
@@ -71,7 +71,7 @@ def test_a_status_reads_as_documented(trader: Run, busy: TradedAccount) -> None:
     assert lines[-1] == "database: data/onetape.db; 1 trader: 1 degraded; times are UTC"
 
 
-def test_tables_read_as_documented(trader: Run, busy: TradedAccount) -> None:
+def test_tables_are_printed_as_documented(trader: Run, busy: TradedAccount) -> None:
     del busy
     assert trader("trades").out.splitlines() == [
         "date              symbol    side      amount     price              fee  order",

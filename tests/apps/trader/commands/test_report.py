@@ -72,7 +72,7 @@ def often(strategy_file: Callable[..., str]) -> str:
     return strategy_file(OFTEN, "often")
 
 
-def test_an_undisturbed_trader_has_no_difference_to_its_backtest(
+def test_an_undisturbed_trader_does_not_differ_from_its_backtest(
     run: Run, db: Path, often: str, capsys: Capture
 ) -> None:
     found = compared(run, db, often, capsys)
@@ -82,7 +82,7 @@ def test_an_undisturbed_trader_has_no_difference_to_its_backtest(
     assert found.equity == pytest.approx(found.backtest.equity)
 
 
-def test_a_difference_has_the_command_as_its_cause_and_all_of_them_add_up(
+def test_a_command_is_named_as_the_cause_of_a_difference_and_all_differences_add_up(
     run: Run, db: Path, often: str, capsys: Capture
 ) -> None:
     found = compared(run, db, often, capsys, pauses=5)
@@ -102,7 +102,7 @@ SELDOM = (
 )
 
 
-def test_symbols_with_strategies_of_their_own_are_one_page_with_one_backtest(
+def test_symbols_with_different_strategies_share_one_page_and_one_backtest(
     run: Run, db: Path, strategy_file: Callable[..., str]
 ) -> None:
     strategies = {
@@ -148,7 +148,7 @@ def test_symbols_with_strategies_of_their_own_are_one_page_with_one_backtest(
     assert "often, seldom" in page
 
 
-def test_a_latecomer_is_the_cause_of_another_order_of_entries(
+def test_a_latecomer_is_named_as_the_cause_of_another_order_of_entries(
     trader: Cli, account: TradedAccount
 ) -> None:
     account.candles(*[(100.0, 101.0, 99.0, 100.5)] * 30)
@@ -168,7 +168,7 @@ def test_a_latecomer_is_the_cause_of_another_order_of_entries(
     )
 
 
-def test_an_account_without_trades_is_one_line_and_no_page(
+def test_an_account_without_fills_prints_one_line_and_writes_no_page(
     trader: Cli, folder: Path, account: TradedAccount
 ) -> None:
     account.candles((100.0, 101.0, 99.0, 100.5))

@@ -67,7 +67,7 @@ def test_an_account_that_is_unknown_or_never_traded_live_is_named(
     assert (shown.code, "account test has never traded live" in shown.out) == (0, True)
 
 
-def test_a_trader_and_a_person_change_the_same_row(folder: Path, losing: str, trader: Run) -> None:
+def test_trader_and_person_change_the_same_row(folder: Path, losing: str, trader: Run) -> None:
     with open_store(folder / DATABASE, create=False) as store:
         guard = RiskGuard(store, losing, DEFAULT_LIMITS)
         state = guard.measure(Decimal(9_400), NOON_MS + 120_000)
@@ -79,7 +79,7 @@ def test_a_trader_and_a_person_change_the_same_row(folder: Path, losing: str, tr
         assert state.reason is None
 
 
-def test_an_unknown_equity_changes_nothing_and_lets_nothing_in(
+def test_an_unknown_equity_changes_no_limit_and_allows_no_entry(
     folder: Path, account: TradedAccount
 ) -> None:
     del account

@@ -59,7 +59,7 @@ def test_fees_taken_from_the_coin_reduce_the_position_and_stay_in_their_currency
     assert shown["fees"] == {"BTC": "0.002", "USDT": "0.2"}
 
 
-def test_levels_of_the_position_follow_its_entry_candle(
+def test_levels_of_the_position_are_computed_from_the_entry_candle_on(
     trader: Run, account: TradedAccount
 ) -> None:
     account.candles((100, 101, 99, 100))
@@ -91,7 +91,7 @@ def test_a_trailing_stop_follows_the_highest_closed_candle(trader: Run, folder: 
     assert shown["protection"]["time_stop_candles"] == 2
 
 
-def test_the_stop_that_the_strategy_has_moved_is_shown_without_any_exit_of_the_account(
+def test_a_stop_moved_by_the_strategy_is_shown_even_without_exits_of_the_account(
     trader: Run, folder: Path
 ) -> None:
     with TradedAccount(folder / DATABASE, rules={}) as account:
@@ -120,7 +120,7 @@ def test_open_orders_pending_exits_and_a_blocked_signal_are_shown(
     assert "signal BUY at the close of 2024-03-01 01:00, no order: state: degraded" in shown
 
 
-def test_the_state_holds_since_its_first_row_with_the_newest_reason(
+def test_a_state_is_shown_since_its_first_row_with_the_newest_reason(
     trader: Run, account: TradedAccount
 ) -> None:
     account.state("degraded", "the disk is full", "free some space", hours=1)
@@ -130,7 +130,7 @@ def test_the_state_holds_since_its_first_row_with_the_newest_reason(
     assert shown["reason"] == "the disk is full; tries again (over: the stream)"
 
 
-def test_a_problem_that_is_over_stays_the_last_problem(trader: Run, account: TradedAccount) -> None:
+def test_a_problem_that_has_ended_stays_the_last_problem(trader: Run, account: TradedAccount) -> None:
     account.state("degraded", "the disk is full", "free some space", hours=1)
     account.state("trading", "over after 60 s: the disk is full", hours=2)
     ended = trader("status")
@@ -141,14 +141,14 @@ def test_a_problem_that_is_over_stays_the_last_problem(trader: Run, account: Tra
 
 
 @pytest.mark.parametrize(("state", "code"), [("trading", 0), ("degraded", 10), ("halted", 11)])
-def test_the_exit_code_is_that_of_the_state(
+def test_status_exits_with_the_code_of_the_state(
     trader: Run, account: TradedAccount, state: Any, code: int
 ) -> None:
     account.state(state, "a reason", hours=1)
     assert trader("status").code == code
 
 
-def test_a_trader_whose_process_ended_without_a_word_is_dead(
+def test_a_trader_whose_process_ended_without_a_stored_reason_is_dead(
     trader: Run, account: TradedAccount
 ) -> None:
     account.lock.release()
@@ -157,7 +157,7 @@ def test_a_trader_whose_process_ended_without_a_word_is_dead(
     assert traders_of(ended)[0]["state"] == "dead"
 
 
-def test_a_living_trader_that_cannot_write_is_degraded_after_five_seconds(
+def test_a_running_trader_that_cannot_write_is_degraded_after_five_seconds(
     trader: Run, account: TradedAccount
 ) -> None:
     assert trader("status").code == 0
@@ -185,7 +185,7 @@ def test_a_trader_that_ended_is_stopped_or_failed_by_its_reason(
     assert traders_of(ended)[0]["state"] == state
 
 
-def test_a_trader_that_a_person_stopped_leaves_a_database_healthy_where_another_trades(
+def test_a_stopped_trader_next_to_a_running_one_counts_as_healthy(
     trader: Run, account: TradedAccount
 ) -> None:
     with TradedAccount(DATABASE.resolve(), "other") as other:
@@ -207,7 +207,7 @@ def test_the_worst_of_several_traders_decides_the_exit_code(
         assert trader("status", "--symbol", "BTC/USDT").code == 0
 
 
-def test_a_missing_file_is_one_line_that_names_the_files_with_accounts(
+def test_a_missing_file_prints_one_line_that_names_the_files_with_accounts(
     trader: Run, account: TradedAccount, folder: Path
 ) -> None:
     (folder / "data" / "notes.db").write_text("no database", encoding="utf-8")
@@ -218,7 +218,7 @@ def test_a_missing_file_is_one_line_that_names_the_files_with_accounts(
         assert "these do, choose one with --db: data/onetape.db (1 account)" in ended.err
 
 
-def test_a_database_is_named_once_if_the_flag_has_a_whole_path(
+def test_a_database_is_named_once_if_the_flag_has_an_absolute_path(
     trader: Run, account: TradedAccount, folder: Path
 ) -> None:
     account.end()
@@ -228,7 +228,7 @@ def test_a_database_is_named_once_if_the_flag_has_a_whole_path(
     assert "other databases" not in trader("status", "--db", str(folder / DATABASE)).out
 
 
-def test_without_any_account_the_line_has_the_way_to_open_one(trader: Run, folder: Path) -> None:
+def test_without_an_account_the_line_has_the_command_to_open_one(trader: Run, folder: Path) -> None:
     ended = trader("status")
     assert (ended.code, ended.out, ended.err.count("\n")) == (4, "", 1)
     assert "data/onetape.db does not exist" in ended.err
@@ -247,7 +247,7 @@ def test_without_any_account_the_line_has_the_way_to_open_one(trader: Run, folde
         (["--db", "."], 4, ". is not a file"),
     ],
 )
-def test_flags_that_fit_nothing_are_answered_in_one_line(
+def test_flags_that_match_nothing_print_one_line(
     trader: Run, account: TradedAccount, flags: list[str], code: int, words: str
 ) -> None:
     ended = trader("status", *flags)
@@ -300,7 +300,7 @@ def test_the_age_of_the_last_candle_counts_from_its_close(trader: Run, folder: P
     assert shown["candle_age_seconds"] == 0
 
 
-def test_here_are_only_traders_of_this_computer(trader: Run, account: TradedAccount) -> None:
+def test_only_traders_of_this_computer_are_shown(trader: Run, account: TradedAccount) -> None:
     refused = trader("status", "--here")
     assert (refused.code, refused.err.count("\n")) == (4, 1)
     with account.store.write() as connection:
@@ -309,7 +309,7 @@ def test_here_are_only_traders_of_this_computer(trader: Run, account: TradedAcco
     assert trader("status", "--here").code == 0
 
 
-def test_where_no_trader_runs_other_databases_with_accounts_are_named(
+def test_other_databases_with_accounts_are_named_if_no_trader_runs(
     trader: Run, account: TradedAccount
 ) -> None:
     account.end()

@@ -46,7 +46,7 @@ def test_json_has_what_csv_has_and_milliseconds(trader: Run, account: TradedAcco
     assert [{key: one[key] for key in rows[0]} for one in shown] == rows
 
 
-def test_a_range_takes_its_start_and_leaves_its_end_out(
+def test_a_range_includes_its_start_and_excludes_its_end(
     trader: Run, account: TradedAccount
 ) -> None:
     fill_twice(account)
@@ -56,7 +56,7 @@ def test_a_range_takes_its_start_and_leaves_its_end_out(
     assert [line.split(",")[4] for line in second.out.splitlines()] == ["side", "sell"]
 
 
-def test_accounts_are_mixed_in_the_order_of_time_and_named(
+def test_fills_of_several_accounts_are_in_the_order_of_time_and_name_the_account(
     trader: Run, account: TradedAccount
 ) -> None:
     fill_twice(account)
@@ -97,7 +97,7 @@ def test_an_account_without_trades_is_no_error(trader: Run, account: TradedAccou
         (["--csv", "--json"], 2, "--csv and --json are two formats"),
     ],
 )
-def test_flags_that_fit_nothing_are_answered_in_one_line(
+def test_flags_that_match_nothing_print_one_line(
     trader: Run, account: TradedAccount, flags: list[str], code: int, words: str
 ) -> None:
     fill_twice(account)

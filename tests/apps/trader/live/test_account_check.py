@@ -102,7 +102,7 @@ def test_a_fill_of_another_program_stops_entries_until_a_person_has_judged_it(ru
     run(scenario)
 
 
-def test_an_execution_dated_ahead_hides_no_later_fill_after_a_restart(run: Run) -> None:
+def test_an_execution_dated_in_the_future_hides_no_later_fill_after_a_restart(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
         desk.leave()

@@ -27,7 +27,7 @@ def pages_read(simulator: Simulator) -> int:
     return sum(one.on == f"GET {PATH}" for one in simulator.faults.log)
 
 
-def test_a_history_that_fails_in_the_middle_goes_on_where_it_was() -> None:
+def test_a_history_that_fails_in_the_middle_is_resumed_at_the_failed_page() -> None:
     async def scenario() -> None:
         clock = make_clock(start_ms=START_MS, stepped=True)
         async with Simulator(clock=clock, balance={"USDT": Decimal(1_000_000)}) as simulator:

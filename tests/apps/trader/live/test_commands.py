@@ -102,7 +102,7 @@ def candle(hour: int) -> Candle:
 
 @pytest.mark.parametrize("verb", ["flatten", "exit"])
 @pytest.mark.parametrize("is_restarted", [False, True])
-def test_a_position_whose_entry_was_on_its_way_at_the_command_is_closed_once_it_is_known(
+def test_a_command_closes_a_position_whose_entry_was_in_flight_once_it_is_known(
     run: Run,
     rules: Callable[..., Rules],
     capsys: pytest.CaptureFixture[str],
@@ -163,7 +163,7 @@ def test_a_command_after_the_first_part_of_an_entry_sells_all_parts(
     run(scenario, Fault("thin_book", levels=2, amount=0.01, ticks=50))
 
 
-def test_a_command_to_close_is_over_once_the_entry_was_refused(
+def test_a_command_to_close_ends_once_the_entry_was_refused(
     run: Run, rules: Callable[..., Rules], capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scenario(desk: LiveDesk) -> None:
@@ -221,7 +221,7 @@ def test_a_halt_cancels_an_order_that_was_not_sent_and_prints_that_once(
 
 
 @pytest.mark.parametrize("is_stored_late", [False, True])
-def test_the_rules_leave_a_position_that_was_found_after_the_first_decision(
+def test_the_rules_sell_a_position_that_was_found_after_the_first_decision(
     run: Run, rules: Callable[..., Rules], is_stored_late: bool
 ) -> None:
     async def scenario(desk: LiveDesk) -> None:
@@ -261,7 +261,7 @@ def window(timestamp: int) -> tuple[Candles, Signals]:
     return candles, Signals(np.array([0], np.int8), {})
 
 
-def test_a_sell_that_came_while_the_entry_was_on_its_way_sells_once_it_is_known(
+def test_a_sell_during_an_entry_in_flight_sells_once_the_entry_is_known(
     run: Run, rules: Callable[..., Rules]
 ) -> None:
     unknown = (
@@ -348,7 +348,7 @@ def decision(desk: LiveDesk, timestamp: int, signal: int, gates: dict[str, str])
     )  # fmt: skip
 
 
-def test_a_restart_ends_no_exit_of_a_position_whose_entry_is_not_wholly_known(
+def test_a_restart_ends_no_exit_of_a_position_whose_entry_is_partly_unknown(
     run: Run, rules: Callable[..., Rules]
 ) -> None:
     async def scenario(desk: LiveDesk) -> None:

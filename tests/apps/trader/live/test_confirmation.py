@@ -85,7 +85,7 @@ def test_real_money_needs_a_flag_and_the_test_network_does_not(account: TradedAc
     assert "--untested-exchange" in plan.exits_only["BTC/USDT"]
 
 
-def test_a_person_has_to_confirm(account: TradedAccount) -> None:
+def test_live_trading_needs_a_confirmation_by_a_person(account: TradedAccount) -> None:
     drilled(account)
     with pytest.raises(SafetyRefusal, match="no terminal"):
         checked(account)
@@ -112,7 +112,7 @@ def test_a_coin_as_quote_currency_needs_a_largest_order(account: TradedAccount) 
     assert checked(account, limited, is_confirmed=True)[1].is_open
 
 
-def test_with_a_position_open_a_start_waits_for_neither(account: TradedAccount) -> None:
+def test_with_a_position_open_a_start_without_drill_or_confirmation_only_exits(account: TradedAccount) -> None:
     account.fill("buy", "2", "100", 1)
     plan, first = checked(account)
     assert not first.is_open
@@ -182,7 +182,7 @@ def test_the_screen_states_what_may_be_spent_and_lost_and_takes_a_typed_yes(
     ]
 
 
-def test_another_answer_ends_the_start_and_a_signal_ends_the_question(
+def test_any_other_answer_ends_the_start_and_a_signal_ends_the_question(
     terminal: Callable[[str], None],
 ) -> None:
     terminal("y\n")

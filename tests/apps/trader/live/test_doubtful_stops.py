@@ -88,7 +88,7 @@ def test_a_stop_that_rests_at_a_start_sells_no_coins_of_a_position_that_others_m
     asyncio.run(scenario())
 
 
-def test_a_stop_for_what_others_have_certainly_not_sold_rests_while_the_history_is_read(
+def test_a_stop_for_coins_that_others_cannot_have_sold_rests_while_the_history_is_read(
     tmp_path: Path,
 ) -> None:
     async def scenario() -> None:

@@ -54,7 +54,7 @@ def test_an_entry_is_bought_booked_and_protected(run: Run) -> None:
 
 
 @pytest.mark.parametrize("fault", LOST_ANSWERS.values(), ids=LOST_ANSWERS)
-def test_row_56_an_order_whose_answer_is_lost_is_found_and_sent_once(
+def test_row_56_an_order_whose_response_is_lost_is_found_and_sent_once(
     run: Run, fault: Fault
 ) -> None:
     async def scenario(desk: LiveDesk) -> None:
@@ -68,7 +68,7 @@ def test_row_56_an_order_whose_answer_is_lost_is_found_and_sent_once(
     run(scenario, fault, timeout_ms=300 if fault.kind == "timeout" else 20_000)
 
 
-def test_an_order_that_never_arrived_is_absent_after_two_complete_answers(run: Run) -> None:
+def test_an_order_that_never_arrived_is_absent_after_two_complete_responses(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         order = desk.enter()
         status = "SELECT status FROM orders WHERE client_order_id = ?"
@@ -94,7 +94,7 @@ def test_an_unknown_order_keeps_its_reservation(run: Run) -> None:
     run(scenario, on_order("reset", when="before"))
 
 
-def test_answers_before_a_minute_has_passed_prove_no_absence(run: Run) -> None:
+def test_responses_within_the_first_minute_prove_no_absence(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         order = desk.enter()
         await desk.until(lambda: desk.query("SELECT 1 FROM orders WHERE status = 'unknown'"))
@@ -130,7 +130,7 @@ def test_row_59_failed_look_ups_leave_an_order_unknown(run: Run, fault: Fault) -
     run(scenario, on_order("reset", when="before"))
 
 
-def test_a_refused_entry_is_over_and_frees_its_money(run: Run) -> None:
+def test_a_refused_entry_ends_and_frees_its_money(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         order = desk.enter()
         rejected = "SELECT reason FROM orders WHERE status = 'rejected' AND client_order_id = ?"
@@ -173,7 +173,7 @@ def test_row_64_an_intent_that_was_never_sent_is_dropped_by_the_next_process(run
     run(scenario)
 
 
-def test_a_send_after_the_lease_was_lost_never_leaves(run: Run) -> None:
+def test_no_request_leaves_after_the_lease_was_lost(run: Run) -> None:
     """A process that was suspended between intent and send, while another took over."""
 
     async def scenario(desk: LiveDesk) -> None:
@@ -188,7 +188,7 @@ def test_a_send_after_the_lease_was_lost_never_leaves(run: Run) -> None:
     run(scenario)
 
 
-def test_a_send_that_a_suspended_process_makes_late_is_refused(run: Run) -> None:
+def test_a_late_send_of_a_suspended_process_is_refused(run: Run) -> None:
     """Its time is from before the send was stored, so the exchange takes it for too old."""
 
     async def scenario(desk: LiveDesk) -> None:
@@ -211,7 +211,7 @@ def test_a_send_that_a_suspended_process_makes_late_is_refused(run: Run) -> None
     run(scenario, is_stepped=False)
 
 
-def test_fees_in_a_third_coin_are_booked_in_it_and_leave_the_coins_whole(run: Run) -> None:
+def test_fees_in_a_third_currency_are_booked_in_it_and_not_taken_from_the_coins(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         desk.simulator.account.exchange.fees.in_bnb = True
         await desk.hold()
@@ -223,7 +223,7 @@ def test_fees_in_a_third_coin_are_booked_in_it_and_leave_the_coins_whole(run: Ru
     run(scenario, balance={"USDT": Decimal(50_000), "BTC": Decimal(2), "BNB": Decimal(50)})
 
 
-def test_an_acknowledgement_alone_leads_to_a_look_up_and_is_no_doubt(run: Run) -> None:
+def test_an_acknowledgement_without_fills_leads_to_a_look_up_and_is_not_unknown(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         order = desk.enter()
         await desk.until(lambda: desk.resting)

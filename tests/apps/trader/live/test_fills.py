@@ -86,7 +86,7 @@ def test_a_position_that_no_order_can_sell_is_named_dust_and_entries_go_on(
     run(scenario, Fault("thin_book", levels=1, amount=0.0001, ticks=50))
 
 
-def test_a_large_position_is_never_dust_whatever_the_exchange_answers(run: Run) -> None:
+def test_a_large_position_is_never_dust_whatever_the_exchange_responds(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
         desk.simulator.faults.add(
@@ -104,7 +104,7 @@ def test_a_large_position_is_never_dust_whatever_the_exchange_answers(run: Run) 
 
 
 @pytest.mark.parametrize("shape", ["orders", "fills", "balances", "all"])
-def test_what_is_seen_late_is_neither_lost_nor_done_twice(run: Run, shape: str) -> None:
+def test_orders_that_the_exchange_shows_late_are_neither_lost_nor_sent_twice(run: Run, shape: str) -> None:
     hidden = Fault("visibility_delay", seconds=5, shape=shape)
     lost = Fault("reset", when="after", method="POST", path="/api/v3/order", count=1)
 
@@ -128,7 +128,7 @@ def test_what_is_seen_late_is_neither_lost_nor_done_twice(run: Run, shape: str) 
     run(scenario, lost)
 
 
-def test_row_61_doubled_reordered_and_lost_reports_change_nothing(run: Run) -> None:
+def test_row_61_duplicate_reordered_and_lost_reports_change_nothing(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.until(lambda: desk.executor.balance_is_known)
         order = desk.enter()

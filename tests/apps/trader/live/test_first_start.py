@@ -32,7 +32,7 @@ def stop_at_the_first_decision(db: Path, has_ended: threading.Event) -> None:
 
 
 @pytest.mark.parametrize("is_sandbox", [False, True])
-def test_a_confirmed_account_trades_with_its_candles_in_their_own_file(
+def test_a_confirmed_account_trades_with_the_candles_in_a_separate_file(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

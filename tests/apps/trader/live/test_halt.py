@@ -56,7 +56,7 @@ def test_what_an_entry_fills_after_a_halt_gets_its_stop(run: Run) -> None:
     run(scenario)
 
 
-def test_an_exit_that_has_cancelled_the_stop_puts_it_back_after_a_halt(run: Run) -> None:
+def test_an_exit_that_has_cancelled_the_stop_places_it_again_after_a_halt(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
         exit_ = desk.leave()
@@ -87,7 +87,7 @@ def test_a_stop_cancelled_by_hand_is_not_set_again_before_a_resume(run: Run) -> 
 
 
 @pytest.mark.parametrize("is_exit", [False, True])
-def test_row_68_the_end_of_the_program_leaves_no_position_naked(
+def test_row_68_the_end_of_the_program_leaves_no_position_without_a_stop(
     run: Run, is_exit: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(executors, "SETTLE_SECONDS", 60.0)
@@ -111,7 +111,7 @@ def test_row_68_the_end_of_the_program_leaves_no_position_naked(
     run(scenario)
 
 
-def test_row_68_a_start_that_is_ended_at_once_gives_a_naked_position_its_stop(
+def test_row_68_a_start_that_is_ended_at_once_places_a_missing_stop(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(executors, "SETTLE_SECONDS", 60.0)

@@ -69,7 +69,7 @@ def test_an_exit_of_the_journal_outlives_the_restore_of_a_backup_that_lacks_its_
     asyncio.run(scenario())
 
 
-def test_an_exit_of_the_journal_waits_for_an_entry_without_an_answer(run: Run) -> None:
+def test_an_exit_of_the_journal_waits_for_an_entry_without_a_response(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.until(lambda: desk.executor.balance_is_known)
         order = desk.enter()

@@ -30,7 +30,7 @@ def requests_of_stop(desk: LiveDesk) -> int:
     return int(desk.query(kind)[0][0])
 
 
-def test_a_key_that_may_withdraw_from_now_on_stops_entries_and_no_exit(run: Run) -> None:
+def test_a_key_that_gains_the_right_to_withdraw_stops_entries_and_no_exit(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
         assert not has_problem(desk)
@@ -94,7 +94,7 @@ def test_the_rights_are_read_when_an_order_is_refused_because_of_the_key(run: Ru
     run(scenario, times=NEVER)
 
 
-def test_a_position_without_a_stop_is_none_while_the_key_may_not_trade(run: Run) -> None:
+def test_a_missing_stop_is_shown_as_none_while_the_key_may_not_trade(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         desk.enter()
         await desk.until(lambda: desk.stop_state and desk.stop_state.place == "here")
@@ -176,7 +176,7 @@ def test_row_69_a_stop_that_rests_is_shown_although_the_key_is_revoked_at_a_rest
     run(scenario, times=NEVER)
 
 
-def test_rights_are_read_when_the_accounts_events_are_back(run: Run) -> None:
+def test_rights_are_read_when_the_user_stream_is_back(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         broker = desk.executor.broker
         await desk.until(lambda: broker.stream_opened_ms is not None)

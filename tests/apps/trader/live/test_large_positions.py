@@ -59,7 +59,7 @@ def test_row_136_an_entry_is_capped_at_the_largest_market_order(
     assert "entry made smaller: 0.04 in place of 0.06" in capsys.readouterr().out
 
 
-def test_row_136_a_larger_position_is_sold_in_parts_each_of_them_an_order_of_its_own(
+def test_row_136_a_larger_position_is_sold_in_parts_each_with_a_separate_order(
     run: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scenario(one: LiveDesk) -> None:
@@ -121,7 +121,7 @@ def test_row_136_no_stop_is_placed_between_the_parts_of_an_exit(run: Callable[..
     run(scenario, risk=LIMITLESS, times=structs.replace(QUICK, acknowledge=60.0))
 
 
-def test_row_136_the_stop_is_back_where_no_next_part_follows(run: Callable[..., None]) -> None:
+def test_row_136_the_stop_is_placed_again_if_no_next_part_follows(run: Callable[..., None]) -> None:
     async def scenario(one: LiveDesk) -> None:
         await one.hold()
         shrink(one, "0.025")
@@ -163,7 +163,7 @@ def test_row_136_the_end_of_the_program_between_two_parts_leaves_a_stop_for_the_
     run(scenario, risk=LIMITLESS, times=structs.replace(QUICK, acknowledge=60.0))
 
 
-def test_a_part_whose_answer_is_lost_is_looked_up_and_not_sent_again(
+def test_a_part_whose_response_is_lost_is_looked_up_and_not_sent_again(
     run: Callable[..., None],
 ) -> None:
     async def scenario(one: LiveDesk) -> None:
@@ -206,7 +206,7 @@ def test_row_136_a_stop_that_is_too_large_for_a_market_order_has_a_limit_and_cov
     run(scenario, risk=LIMITLESS)
 
 
-def test_row_136_what_no_stop_may_have_is_watched_here_and_reported(
+def test_row_136_the_part_that_no_stop_can_cover_is_watched_and_reported(
     run: Callable[..., None],
 ) -> None:
     async def scenario(one: LiveDesk) -> None:

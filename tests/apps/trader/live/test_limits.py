@@ -70,7 +70,7 @@ def test_an_entry_is_made_smaller_by_the_largest_order(tmp_path: Path) -> None:
     scene(tmp_path / "live.db", play, max_order=Decimal(500))
 
 
-def test_an_entry_is_made_smaller_by_its_share_of_the_volume_before(
+def test_an_entry_is_made_smaller_by_its_fraction_of_the_previous_volume(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def play(desk: LiveDesk) -> None:
@@ -99,7 +99,7 @@ def test_an_entry_is_made_smaller_by_its_share_of_the_volume_before(
         ({"max_positions": 1}, "1 positions are open or being opened, allowed 1"),
     ],
 )
-def test_an_entry_is_not_sent_while_an_entry_of_another_process_has_the_only_place(
+def test_an_entry_is_not_sent_while_an_entry_of_another_process_has_the_only_slot(
     tmp_path: Path, limits: dict[str, Any], reason: str
 ) -> None:
     async def play(desk: LiveDesk) -> None:
@@ -127,7 +127,7 @@ def test_an_entry_is_not_sent_while_an_entry_of_another_process_has_the_only_pla
     scene(tmp_path / "live.db", play, **limits)
 
 
-def test_a_ticker_dated_ahead_neither_prices_the_account_nor_blinds_the_watch_of_a_level(
+def test_a_ticker_dated_in_the_future_neither_values_the_account_nor_hides_a_level(
     tmp_path: Path,
 ) -> None:
     async def play(desk: LiveDesk) -> None:
@@ -198,7 +198,7 @@ def test_an_entry_with_an_old_bid_and_ask_is_not_sent(tmp_path: Path) -> None:
     scene(tmp_path / "live.db", play, is_stepped=False)
 
 
-def test_an_entry_leaves_half_of_the_exchanges_order_rate_to_exits(tmp_path: Path) -> None:
+def test_entries_leave_half_of_the_exchanges_order_rate_to_exits(tmp_path: Path) -> None:
     async def play(desk: LiveDesk) -> None:
         await desk.until(lambda: desk.executor.balance_is_known)
         now_ms = desk.exchange.now_ms()
@@ -216,7 +216,7 @@ def test_an_entry_leaves_half_of_the_exchanges_order_rate_to_exits(tmp_path: Pat
     scene(tmp_path / "live.db", play, max_orders_per_minute=1_000)
 
 
-def test_a_loss_of_the_day_stops_entries_over_a_restart_until_a_person_clears_it(
+def test_a_daily_loss_stops_entries_across_restarts_until_a_person_clears_it(
     tmp_path: Path,
 ) -> None:
     async def play(desk: LiveDesk) -> None:
@@ -244,7 +244,7 @@ def test_a_loss_of_the_day_stops_entries_over_a_restart_until_a_person_clears_it
     scene(tmp_path / "live.db", play)
 
 
-def test_a_breach_of_another_process_counts_where_the_own_equity_is_not_known(
+def test_a_breach_of_another_process_counts_if_the_own_equity_is_unknown(
     tmp_path: Path,
 ) -> None:
     with open_store(tmp_path / "x.db", create=True) as store:
@@ -262,7 +262,7 @@ def test_a_breach_of_another_process_counts_where_the_own_equity_is_not_known(
         assert [one.limit for one in found.breaches] == ["orders per minute"]
 
 
-def test_a_position_is_worth_its_newest_price_and_none_that_is_old(tmp_path: Path) -> None:
+def test_a_position_is_valued_at_its_newest_price_and_never_at_an_old_one(tmp_path: Path) -> None:
     async def play(desk: LiveDesk) -> None:
         other = SeriesKey(KEY.exchange, "ETH/USDT", KEY.timeframe)
         found = live_limits.EntryLimits(desk.executor)
@@ -280,7 +280,7 @@ def test_a_position_is_worth_its_newest_price_and_none_that_is_old(tmp_path: Pat
     scene(tmp_path / "live.db", play, is_stepped=False)
 
 
-def test_no_entry_is_sent_while_another_position_of_the_account_has_no_price_of_now(
+def test_no_entry_is_sent_while_another_position_of_the_account_has_no_current_price(
     tmp_path: Path,
 ) -> None:
     async def play(desk: LiveDesk) -> None:
@@ -327,7 +327,7 @@ def equity(desk: LiveDesk) -> Decimal:
     return decode_risk_state(row.state).equity
 
 
-def test_row_135_fees_in_a_third_currency_count_as_a_loss_at_the_price_of_now(
+def test_row_135_fees_in_a_third_currency_count_as_a_loss_at_the_current_price(
     tmp_path: Path,
 ) -> None:
     async def play(desk: LiveDesk) -> None:
@@ -349,7 +349,7 @@ def test_row_135_fees_in_a_third_currency_count_as_a_loss_at_the_price_of_now(
     with_fees_in_bnb(tmp_path / "live.db", play)
 
 
-def test_row_135_no_entry_is_sent_while_the_price_of_a_fees_currency_is_not_known(
+def test_row_135_no_entry_is_sent_while_the_price_of_a_fee_currency_is_unknown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fee_values, "PRICE_SECONDS", 0.3)

@@ -50,7 +50,7 @@ def name_of(cause: str) -> str:
 
 
 @pytest.mark.parametrize("exits", EXITS if HOURS > 100 else ["stop and target"])
-def test_each_difference_of_real_orders_has_one_named_cause(
+def test_each_difference_between_live_orders_and_backtest_has_one_named_cause(
     db: Path, strategy_file: StrategyFile, exits: str
 ) -> None:
     name = strategy_file(DIPS, "dips")

@@ -16,7 +16,7 @@ SAFE_SECONDS, RESOLVED_SECONDS = 10.0, 75.0
 
 
 @pytest.mark.parametrize("group", range(2))
-def test_a_trader_killed_at_any_point_doubles_and_loses_nothing(tmp_path: Path, group: int) -> None:
+def test_a_trader_killed_at_any_point_repeats_and_loses_no_order(tmp_path: Path, group: int) -> None:
     async def campaign() -> None:
         async with warm_process() as warm:
             for number, (point, seed) in enumerate(STRIKES[group::2]):

@@ -121,7 +121,7 @@ def stop_after_entry(program: Program) -> None:
         assert beside.seconds < 8
 
 
-def test_the_program_trades_is_killed_goes_on_and_stops_with_its_stop_in_place(
+def test_the_program_trades_through_a_kill_and_ends_with_its_stop_in_place(
     tmp_path: Path, simulator: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, secrets = tmp_path / "app", tmp_path / "secrets"
@@ -193,7 +193,7 @@ class Always(IStrategy):
 """
 
 
-def test_row_65_a_strategy_file_that_is_broken_leaves_a_position_its_stop(
+def test_row_65_a_broken_strategy_file_leaves_the_stop_of_a_position_in_place(
     tmp_path: Path, simulator: str
 ) -> None:
     file = tmp_path / "user" / "strategies" / "Always.py"
@@ -226,7 +226,7 @@ def test_row_65_a_strategy_file_that_is_broken_leaves_a_position_its_stop(
         assert ledger(simulator, "orders")[-1] == stop
 
 
-def test_row_65_a_strategy_file_that_is_broken_leaves_a_paper_position_its_exits(
+def test_row_65_a_broken_strategy_file_leaves_the_exits_of_a_paper_position(
     tmp_path: Path, simulator: str
 ) -> None:
     file = tmp_path / "user" / "strategies" / "Always.py"
@@ -265,7 +265,7 @@ def test_row_65_a_strategy_file_that_is_broken_leaves_a_paper_position_its_exits
         assert program.ends() == 0
 
 
-def test_row_65_a_strategy_that_fails_when_it_is_loaded_leaves_a_paper_position_its_exits(
+def test_row_65_a_strategy_that_fails_to_load_leaves_the_exits_of_a_paper_position(
     tmp_path: Path, simulator: str
 ) -> None:
     file = tmp_path / "own.py"

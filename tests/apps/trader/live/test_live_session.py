@@ -110,7 +110,7 @@ def refuse(opened: Market, **fault: object) -> int:
 
 
 @pytest.mark.usefixtures("quick_pauses")
-def test_stops_and_exits_go_on_after_an_error_of_the_file_while_no_candles_can_be_fetched(
+def test_stops_and_exits_go_on_after_a_database_error_while_no_candles_can_be_fetched(
     db: Path, strategy_file: StrategyFile, capsys: pytest.CaptureFixture[str]
 ) -> None:
     strategy = strategy_file(BUYS, "buys")

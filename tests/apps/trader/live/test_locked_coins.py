@@ -38,7 +38,7 @@ def kept(desk: LiveDesk, balance: dict[str, Decimal]) -> Decimal:
 
 
 @pytest.mark.parametrize("balance", [CASH, FEW], ids=["none of its own", "few of its own"])
-def test_coins_that_are_shown_as_locked_for_some_readings_are_waited_for(
+def test_an_exit_waits_for_coins_that_some_readings_show_as_locked(
     run: Run, balance: dict[str, Decimal]
 ) -> None:
     async def scenario(desk: LiveDesk) -> None:
@@ -58,7 +58,7 @@ def test_coins_that_are_shown_as_locked_for_some_readings_are_waited_for(
     run(scenario, balance=balance, baseline=balance, times=SLOW)
 
 
-def test_what_is_free_is_sold_where_the_rest_stays_locked_and_the_rest_stays_pending(
+def test_free_coins_are_sold_and_locked_coins_stay_pending(
     run: Run,
 ) -> None:
     async def scenario(desk: LiveDesk) -> None:
@@ -82,7 +82,7 @@ def test_what_is_free_is_sold_where_the_rest_stays_locked_and_the_rest_stays_pen
     run(scenario, balance=FEW, baseline=FEW)
 
 
-def test_an_exit_that_stays_locked_is_put_off_after_seconds_and_not_at_once(run: Run) -> None:
+def test_an_exit_of_locked_coins_is_postponed_after_seconds_and_not_at_once(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         number = await hold_with_late_balances(desk)
         exit_ = desk.leave()
@@ -100,7 +100,7 @@ def test_an_exit_that_stays_locked_is_put_off_after_seconds_and_not_at_once(run:
     run(scenario, balance=CASH, baseline=CASH)
 
 
-def test_a_part_that_is_too_small_to_be_sold_makes_no_dust_of_the_position(run: Run) -> None:
+def test_a_free_part_that_is_too_small_to_sell_does_not_turn_the_position_into_dust(run: Run) -> None:
     # 3.30 USDT are free, the position was bought for 8, and the market takes no order under 5.
     little = CASH | {"BTC": Decimal("0.0001")}
 
@@ -119,7 +119,7 @@ def test_a_part_that_is_too_small_to_be_sold_makes_no_dust_of_the_position(run: 
     run(scenario, balance=little, baseline=little, quote_amount=8.0)
 
 
-def test_an_exit_that_begins_before_an_entry_is_wholly_known_sells_all_of_it(run: Run) -> None:
+def test_an_exit_that_begins_while_an_entry_is_partly_unknown_sells_all_of_it(run: Run) -> None:
     faults = (
         Fault("status", method="GET", path="/api/v3/order", status=503, when="before"),
         Fault("visibility_delay", seconds=3_600, shape="fills"),
@@ -154,7 +154,7 @@ def test_an_exit_that_begins_before_an_entry_is_wholly_known_sells_all_of_it(run
     run(scenario, Fault("thin_book", levels=2, amount=0.01, ticks=50))
 
 
-def test_an_exit_of_a_position_that_the_rest_of_the_entry_does_not_follow_is_over(
+def test_an_exit_ends_if_the_rest_of_the_entry_never_fills(
     run: Run,
 ) -> None:
     faults = (

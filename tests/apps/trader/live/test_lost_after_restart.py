@@ -66,7 +66,7 @@ def test_an_order_lost_at_a_restart_is_absent_although_own_coins_have_moved(
     run(scenario, baseline=BALANCE)
 
 
-def test_a_stop_whose_sale_the_exchange_shows_late_is_not_placed_again_after_a_restart(
+def test_a_stop_whose_fill_the_exchange_shows_late_is_not_placed_again_after_a_restart(
     run: Run,
 ) -> None:
     """What the account had at the send counts the coins of an entry that no reading has yet."""

@@ -50,7 +50,7 @@ def test_a_lost_entry_is_absent_although_others_have_sold_meanwhile(run: Run) ->
 
 
 @pytest.mark.parametrize("doubt", [600.0, 0.0])
-def test_an_execution_without_a_known_order_keeps_an_order_unknown_for_minutes_and_no_longer(
+def test_an_execution_without_a_known_order_keeps_an_order_unknown_only_for_minutes(
     run: Run, doubt: float
 ) -> None:
     async def scenario(desk: LiveDesk) -> None:
@@ -150,7 +150,7 @@ def test_a_lost_exit_is_sent_again_although_others_have_bought_meanwhile(run: Ru
 
 
 @pytest.mark.parametrize("side", ["buy", "sell"])
-def test_after_a_restart_dust_that_was_converted_is_no_movement_of_an_order(
+def test_after_a_restart_dust_is_not_taken_for_coins_of_a_lost_order(
     run: Run, side: str
 ) -> None:
     cash = {"USDT": Decimal(50_000)}

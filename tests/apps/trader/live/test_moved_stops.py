@@ -62,7 +62,7 @@ def test_a_level_that_rises_moves_the_stop_by_one_request(run: Run) -> None:
     run(scenario)
 
 
-def test_a_stop_is_put_back_where_the_higher_one_is_refused_after_the_cancel(run: Run) -> None:
+def test_the_old_stop_is_placed_again_if_the_higher_one_is_refused_after_the_cancel(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
         await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
@@ -111,7 +111,7 @@ def test_a_stop_that_is_cancelled_by_hand_while_it_is_moved_is_set_again(run: Ru
 
 
 @pytest.mark.parametrize(("kind", "when"), [("reset", "after"), ("status", "before")])
-def test_row_56_a_move_without_an_answer_is_looked_up_and_leaves_one_stop(
+def test_row_56_a_move_without_a_response_is_looked_up_and_leaves_one_stop(
     run: Run, kind: str, when: str
 ) -> None:
     async def scenario(desk: LiveDesk) -> None:
@@ -155,7 +155,7 @@ def test_row_61_the_new_stop_is_known_before_the_end_of_the_old_one_and_both_are
     run(scenario)
 
 
-def test_a_move_that_a_suspended_process_makes_late_is_refused_and_the_stop_stays(
+def test_a_late_move_of_a_suspended_process_is_refused_and_the_stop_stays(
     run: Run,
 ) -> None:
     async def scenario(desk: LiveDesk) -> None:
@@ -254,7 +254,7 @@ def test_a_stop_for_more_than_is_held_is_cancelled_where_it_cannot_be_replaced(r
     run(scenario, baseline=BALANCE, times=structs.replace(QUICK, stop_again=600.0))
 
 
-def test_moves_that_were_refused_long_ago_make_no_pause_longer(
+def test_moves_that_were_refused_long_ago_do_not_lengthen_the_pause(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scenario(desk: LiveDesk) -> None:

@@ -45,7 +45,7 @@ async def hold_then_end(path: Path, simulator: Simulator) -> None:
 
 
 @pytest.mark.parametrize("fault", [SLOW, REFUSED], ids=["slow", "refused"])
-def test_look_ups_of_old_orders_keep_no_stop_and_no_exit_waiting(
+def test_look_ups_of_old_orders_delay_no_stop_and_no_exit(
     tmp_path: Path, fault: Fault
 ) -> None:
     async def scenario() -> None:
@@ -128,7 +128,7 @@ def test_orders_that_cannot_be_looked_up_stop_entries_until_they_can(run: Run) -
     run(scenario)
 
 
-def test_orders_of_others_that_are_known_are_not_looked_up_again(run: Run) -> None:
+def test_known_orders_of_others_are_not_looked_up_again(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
         trade_by_hand(desk, 6)
@@ -146,7 +146,7 @@ def test_orders_of_others_that_are_known_are_not_looked_up_again(run: Run) -> No
     run(scenario)
 
 
-def test_an_exit_waits_for_the_history_where_the_account_has_coins_of_its_own(
+def test_an_exit_waits_for_the_history_if_the_account_has_baseline_coins(
     tmp_path: Path,
 ) -> None:
     """Others have sold the position: an exit at once would sell the account's own coins."""
@@ -172,7 +172,7 @@ def test_an_exit_waits_for_the_history_where_the_account_has_coins_of_its_own(
     asyncio.run(scenario())
 
 
-def test_an_exit_waits_for_the_history_however_long_and_no_stop_sells_own_coins(
+def test_an_exit_waits_for_a_long_history_and_no_stop_sells_baseline_coins(
     tmp_path: Path,
 ) -> None:
     """Others have sold the position: the account's own coins would be sold in its place."""
@@ -204,7 +204,7 @@ def test_an_exit_waits_for_the_history_however_long_and_no_stop_sells_own_coins(
     asyncio.run(scenario())
 
 
-def test_an_exit_does_not_wait_for_the_history_where_all_coins_are_there(tmp_path: Path) -> None:
+def test_an_exit_does_not_wait_for_the_history_if_all_coins_are_there(tmp_path: Path) -> None:
     async def scenario() -> None:
         clock = make_clock(start_ms=START_MS, stepped=True)
         async with Simulator(clock=clock, balance=BALANCE) as simulator:
@@ -249,7 +249,7 @@ def test_an_exit_waits_until_orders_that_may_have_sold_the_position_are_looked_u
     run(scenario, baseline=BALANCE)
 
 
-def test_a_history_from_before_a_long_error_of_the_file_is_read_again(tmp_path: Path) -> None:
+def test_a_history_is_read_again_after_a_long_database_error(tmp_path: Path) -> None:
     """A person sells the position while the file cannot be written; the account has own coins."""
 
     async def scenario() -> None:

@@ -163,7 +163,7 @@ def test_row_139_older_orders_are_taken_over_with_their_coins_on_a_persons_answe
 
 
 @pytest.mark.parametrize("failing", ["INSERT ON orders", "UPDATE OF baseline ON live_accounts"])
-def test_row_139_older_orders_are_taken_over_whole_where_the_program_ends_meanwhile(
+def test_row_139_older_orders_are_taken_over_completely_even_if_the_program_ends_meanwhile(
     tmp_path: Path, failing: str
 ) -> None:
     async def scenario() -> None:
@@ -201,7 +201,7 @@ def test_row_139_older_orders_are_taken_over_whole_where_the_program_ends_meanwh
     run(scenario)
 
 
-def test_row_139_older_orders_that_a_person_leaves_alone_stay_beside_new_ones(
+def test_row_139_older_orders_that_a_person_leaves_alone_stay_next_to_new_ones(
     tmp_path: Path,
 ) -> None:
     async def scenario() -> None:

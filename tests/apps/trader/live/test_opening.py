@@ -202,7 +202,7 @@ def test_a_start_without_a_key_is_refused_unless_a_position_is_open(
     assert load_start_credentials(StartPlan(TraderSettings(), symbols)) is None
 
 
-def test_orders_go_where_they_were_never_tried_only_if_a_person_wants_that() -> None:
+def test_orders_go_to_an_untested_exchange_only_with_consent_of_a_person() -> None:
     for exchange in ("simulator", "binance"):
         check_live_exchange(exchange, is_untested_allowed=False)
     with pytest.raises(UsageError, match="add --untested-exchange if you want that"):
@@ -247,7 +247,7 @@ def test_the_first_session_stores_what_the_account_held(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("held", "money"), [("0.3", "0.7"), ("0.3 not booked", "0.7"), ("2", None)]
 )
-def test_coins_of_a_position_of_another_account_are_no_money_of_a_new_one(
+def test_coins_of_another_accounts_position_are_not_money_of_a_new_account(
     tmp_path: Path, held: str, money: str | None
 ) -> None:
     """An account in BTC is opened while another one has bought BTC with USDT."""

@@ -9,7 +9,7 @@ from order_campaign import FAULTY, run_campaign
 ORDERS, AT_ONCE = 300, 10
 
 
-def test_a_fifth_of_failed_requests_leaves_the_ledgers_equal(tmp_path: Path) -> None:
+def test_ledgers_stay_equal_although_a_fifth_of_requests_fail(tmp_path: Path) -> None:
     async def campaigns() -> None:
         parts = [
             run_campaign(tmp_path / f"{seed}.db", seed, ORDERS // AT_ONCE)

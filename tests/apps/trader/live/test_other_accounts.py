@@ -55,7 +55,7 @@ def test_a_stop_of_another_account_that_fires_sells_nothing_of_this_one(db: Path
     asyncio.run(scenario())
 
 
-def test_orders_that_another_account_has_just_filled_keep_this_one_from_nothing(db: Path) -> None:
+def test_new_fills_of_another_account_stop_no_order_of_this_one(db: Path) -> None:
     async def scenario() -> None:
         async with live_desk(db) as desk:
             await desk.hold()
@@ -70,7 +70,7 @@ def test_orders_that_another_account_has_just_filled_keep_this_one_from_nothing(
     asyncio.run(scenario())
 
 
-def test_an_order_of_another_account_without_an_answer_is_not_taken_over(db: Path) -> None:
+def test_an_order_of_another_account_without_a_response_is_not_taken_over(db: Path) -> None:
     async def scenario() -> None:
         async with live_desk(db) as desk:
             await desk.until(lambda: desk.executor.balance_is_known)
@@ -85,7 +85,7 @@ def test_an_order_of_another_account_without_an_answer_is_not_taken_over(db: Pat
     asyncio.run(scenario())
 
 
-def test_an_event_of_an_order_that_is_over_does_not_open_it_again(db: Path) -> None:
+def test_a_late_event_does_not_open_a_finished_order_again(db: Path) -> None:
     async def scenario() -> None:
         async with live_desk(db) as desk:
             await desk.hold()

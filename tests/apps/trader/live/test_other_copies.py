@@ -94,7 +94,7 @@ def test_row_138_orders_of_another_copy_are_not_taken_over_and_stop_entries_and_
     assert len([line for line in lines if line.startswith(f"no buy: {text}")]) == 1
 
 
-def test_row_138_two_copies_that_enter_at_once_each_protect_what_they_bought(
+def test_row_138_two_copies_that_enter_at_once_each_protect_their_own_coins(
     tmp_path: Path,
 ) -> None:
     async def scenario() -> None:
@@ -231,7 +231,7 @@ def test_row_138_a_start_takes_the_orders_of_a_copy_over_once_a_person_has_answe
     run(scenario)
 
 
-def test_row_138_another_copy_is_still_known_after_an_error_of_the_file(tmp_path: Path) -> None:
+def test_row_138_another_copy_is_still_known_after_a_database_error(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with two_copies(tmp_path) as (one, other):
             await one.hold()
@@ -245,7 +245,7 @@ def test_row_138_another_copy_is_still_known_after_an_error_of_the_file(tmp_path
     run(scenario)
 
 
-def test_row_138_own_orders_that_have_no_answer_yet_are_none_of_a_copy(tmp_path: Path) -> None:
+def test_row_138_own_orders_without_a_response_are_not_taken_for_those_of_a_copy(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with live_desk(tmp_path / "x.db") as desk:
             await desk.until(lambda: desk.executor.balance_is_known)
@@ -284,7 +284,7 @@ def answer(desk: LiveDesk) -> None:
     assert store_difference_answer(desk.store, found.number, "adopt", answered_ms=0)
 
 
-def test_row_138_what_both_copies_bought_has_one_stop_and_is_sold_once_one_was_stopped(
+def test_row_138_coins_of_both_copies_have_one_stop_and_are_sold_once_one_copy_was_stopped(
     tmp_path: Path,
 ) -> None:
     async def scenario() -> None:
@@ -380,7 +380,7 @@ def test_row_138_the_stop_of_a_copy_that_fires_leaves_the_stop_of_the_other_one(
     run(scenario)
 
 
-def test_row_138_a_copy_is_seen_where_the_time_of_the_start_was_reckoned_ahead(
+def test_row_138_a_copy_is_seen_even_if_the_time_of_the_start_was_estimated_too_late(
     tmp_path: Path,
 ) -> None:
     async def scenario() -> None:

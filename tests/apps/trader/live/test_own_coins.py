@@ -56,7 +56,7 @@ def test_a_position_after_dust_was_converted_gets_its_stop_and_its_exit(run: Run
     run(scenario, balance=CASH, baseline=CASH)
 
 
-def test_dust_that_is_still_there_is_sold_along_and_coins_of_before_are_not(run: Run) -> None:
+def test_remaining_dust_is_sold_with_the_position_and_baseline_coins_are_not(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         for _ in range(4):
             await desk.hold()
@@ -69,7 +69,7 @@ def test_dust_that_is_still_there_is_sold_along_and_coins_of_before_are_not(run:
     run(scenario, baseline=BALANCE)
 
 
-def test_a_position_sold_by_hand_is_not_sold_again_out_of_coins_of_before(run: Run) -> None:
+def test_a_position_sold_by_hand_is_not_sold_again_from_baseline_coins(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
         sell_by_hand(desk, stop_amount(desk))
@@ -91,7 +91,7 @@ def test_a_position_sold_by_hand_is_not_sold_again_out_of_coins_of_before(run: R
     run(scenario, baseline=BALANCE)
 
 
-def test_an_exit_sells_no_coins_of_before_while_it_is_not_sure_that_coins_are_missing(
+def test_an_exit_sells_no_baseline_coins_while_it_is_uncertain_whether_coins_are_missing(
     run: Run,
 ) -> None:
     async def scenario(desk: LiveDesk) -> None:
@@ -108,7 +108,7 @@ def test_an_exit_sells_no_coins_of_before_while_it_is_not_sure_that_coins_are_mi
     run(scenario, baseline=BALANCE, times=structs.replace(QUICK, missing=1.5))
 
 
-def test_what_a_hand_has_left_of_a_position_keeps_its_stop_and_is_adopted(run: Run) -> None:
+def test_after_a_manual_sale_the_rest_of_a_position_keeps_its_stop_and_is_adopted(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
         sell_by_hand(desk, Decimal("0.01"))
@@ -127,7 +127,7 @@ def test_what_a_hand_has_left_of_a_position_keeps_its_stop_and_is_adopted(run: R
     run(scenario, baseline=BALANCE)
 
 
-def test_a_sale_of_coins_of_before_is_kept_and_the_position_gets_its_stop_back(run: Run) -> None:
+def test_a_manual_sale_of_baseline_coins_is_accepted_by_an_answer_and_the_stop_returns(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
         held = stop_amount(desk)
@@ -191,7 +191,7 @@ def pay_fee_elsewhere(desk: LiveDesk, amount: Decimal) -> None:
     desk.simulator.account.withdraw("BTC", amount)
 
 
-def test_coins_that_paid_fees_of_other_symbols_are_taken_out_of_the_position(run: Run) -> None:
+def test_coins_that_paid_fees_of_other_symbols_are_deducted_from_the_position(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         desk.enter()
         await desk.until(lambda: not desk.executor.position.is_flat)

@@ -95,7 +95,7 @@ def test_a_stop_for_a_part_is_moved_for_that_part_and_kept_over_a_restart(run: R
     run(scenario, times=ONCE, balance=CASH, baseline=CASH)
 
 
-def test_a_level_is_watched_where_all_coins_are_locked_and_the_stop_is_back_once_they_are_free(
+def test_a_level_is_watched_while_all_coins_are_locked_and_the_stop_returns_after_it(
     run: Run,
 ) -> None:
     async def scenario(desk: LiveDesk) -> None:
@@ -112,7 +112,7 @@ def test_a_level_is_watched_where_all_coins_are_locked_and_the_stop_is_back_once
     run(scenario, balance=CASH, baseline=CASH)
 
 
-def test_a_refusal_for_another_reason_is_tried_again_after_its_pause_alone(run: Run) -> None:
+def test_a_stop_refused_for_another_reason_is_tried_again_only_after_its_pause(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
         desk.simulator.faults.add(

@@ -31,7 +31,7 @@ async def cancel_by_hand(desk: LiveDesk) -> None:
     desk.simulator.account.exchange.cancel(stop, desk.simulator.clock.now_ms())
 
 
-def test_an_exit_ends_the_stop_first_and_sells_all_but_named_dust(
+def test_an_exit_cancels_the_stop_first_and_sells_all_but_the_reported_dust(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scenario(desk: LiveDesk) -> None:
@@ -63,7 +63,7 @@ def test_a_stop_that_fires_closes_the_position(run: Run) -> None:
     run(scenario, stop_loss=0.001)
 
 
-def test_an_exit_after_a_stop_that_fired_unseen_sells_no_coin_of_the_user(run: Run) -> None:
+def test_an_exit_after_a_stop_that_fired_unseen_sells_no_baseline_coin(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
         await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
@@ -96,7 +96,7 @@ def test_an_exit_at_the_level_of_the_stop_lets_the_stop_fire(run: Run) -> None:
     run(scenario)
 
 
-def test_a_stop_is_back_within_seconds_where_the_sell_is_refused(run: Run) -> None:
+def test_a_stop_is_placed_again_within_seconds_if_the_sell_is_refused(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
         first = desk.resting[0].client_id
@@ -113,7 +113,7 @@ def test_a_stop_is_back_within_seconds_where_the_sell_is_refused(run: Run) -> No
     run(scenario)
 
 
-def test_a_stop_is_back_where_the_sell_has_no_answer_and_the_coins_are_there(run: Run) -> None:
+def test_a_stop_is_placed_again_if_the_sell_has_no_response_and_the_coins_are_there(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
         first = desk.resting[0].client_id
@@ -133,7 +133,7 @@ def test_a_stop_is_back_where_the_sell_has_no_answer_and_the_coins_are_there(run
     run(scenario)
 
 
-def test_a_stop_is_back_after_seconds_and_not_after_the_minute_that_proves_absence(
+def test_a_stop_is_placed_again_within_seconds_and_not_only_once_absence_is_proven(
     run: Run,
 ) -> None:
     async def scenario(desk: LiveDesk) -> None:
@@ -151,7 +151,7 @@ def test_a_stop_is_back_after_seconds_and_not_after_the_minute_that_proves_absen
     run(scenario, times=structs.replace(QUICK, absent=3_600.0))
 
 
-def test_no_stop_is_put_back_over_coins_of_the_user_where_a_sell_is_not_visible(run: Run) -> None:
+def test_no_stop_covers_baseline_coins_while_a_sell_is_not_visible(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
         # The sell is executed; its response, the order and its fills are not seen for a while. The
@@ -177,7 +177,7 @@ def test_no_stop_is_put_back_over_coins_of_the_user_where_a_sell_is_not_visible(
     run(scenario)
 
 
-def test_a_sell_whose_answer_is_lost_is_found_and_nothing_is_sold_twice(run: Run) -> None:
+def test_a_sell_whose_response_is_lost_is_found_and_nothing_is_sold_twice(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
         next_order(desk, "reset", when="after")
@@ -207,7 +207,7 @@ def test_a_refused_stop_sells_nothing_is_reported_and_tried_again(run: Run) -> N
     run(scenario, refusal)
 
 
-def test_a_stop_whose_answer_is_lost_is_not_placed_twice(run: Run) -> None:
+def test_a_stop_whose_response_is_lost_is_not_placed_twice(run: Run) -> None:
     lost = on_order("reset", when="after", nth=2)
 
     async def scenario(desk: LiveDesk) -> None:
@@ -219,7 +219,7 @@ def test_a_stop_whose_answer_is_lost_is_not_placed_twice(run: Run) -> None:
     run(scenario, lost)
 
 
-def test_a_stop_that_is_cancelled_by_hand_is_set_again_once(run: Run) -> None:
+def test_a_stop_that_is_cancelled_by_hand_is_placed_again_once(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
         await cancel_by_hand(desk)
@@ -236,7 +236,7 @@ def test_a_stop_that_is_cancelled_by_hand_is_set_again_once(run: Run) -> None:
     run(scenario)
 
 
-def test_a_stop_that_the_exchange_expires_again_and_again_is_set_again_once(run: Run) -> None:
+def test_a_stop_that_the_exchange_expires_repeatedly_is_placed_again_once(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
         for _ in range(2):
@@ -268,7 +268,7 @@ def test_a_raised_level_moves_the_stop_and_never_leaves_two(run: Run) -> None:
 NEVER_ABSENT = structs.replace(QUICK, absent=60.0)
 
 
-def test_a_stop_of_which_the_exchange_shows_nothing_is_placed_again_before_it_is_absent(
+def test_a_stop_that_the_exchange_does_not_show_is_placed_again_before_it_is_proven_absent(
     run: Run,
 ) -> None:
     async def scenario(desk: LiveDesk) -> None:
@@ -288,7 +288,7 @@ def test_a_stop_of_which_the_exchange_shows_nothing_is_placed_again_before_it_is
     run(scenario, on_order("reset", when="before", nth=2), times=NEVER_ABSENT)
 
 
-def test_an_exit_does_not_wait_for_a_stop_of_which_the_exchange_shows_nothing(run: Run) -> None:
+def test_an_exit_does_not_wait_for_a_stop_that_the_exchange_does_not_show(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         desk.enter()
         await desk.until(lambda: desk.executor.stops)
@@ -326,7 +326,7 @@ def test_a_stop_that_is_hidden_but_locks_its_coins_is_waited_for(run: Run) -> No
     run(scenario, on_order("reset", when="after", nth=2), lost, times=NEVER_ABSENT)
 
 
-def test_a_cancel_of_ours_whose_answer_is_lost_is_not_taken_for_a_foreign_cancel(run: Run) -> None:
+def test_an_own_cancel_whose_response_is_lost_is_not_taken_for_a_foreign_cancel(run: Run) -> None:
     """The HTTP client sends the cancel again by itself, and gets the response that it is gone."""
 
     async def scenario(desk: LiveDesk) -> None:

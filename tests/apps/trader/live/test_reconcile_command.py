@@ -34,7 +34,7 @@ def ask(db: Path, *flags: str) -> Any:
     return CliRunner().invoke(app, arguments, help_option_names=HELP_NAMES)
 
 
-def test_differences_are_listed_with_what_can_be_answered(db: Path) -> None:
+def test_differences_are_listed_with_the_possible_answers(db: Path) -> None:
     text = ask(db).output
     assert "missing coins: missing coins 1" in text
     assert "answer --adopt or --forget" in text
@@ -73,7 +73,7 @@ def test_an_answer_that_does_not_fit_is_refused(db: Path, flags: tuple[str, ...]
     assert [one["answer"] for one in document["differences"]] == [None, None]
 
 
-def test_orders_of_copies_and_of_replaced_files_are_answered_by_what_fits(db: Path) -> None:
+def test_orders_of_copies_and_of_replaced_databases_offer_only_fitting_answers(db: Path) -> None:
     with open_store(db, create=False) as store:
         for kind in ("other copy", "older order"):
             document = {"text": f"the {kind}", "symbol": "BTC/USDT"}

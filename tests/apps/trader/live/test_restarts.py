@@ -8,7 +8,7 @@ from onetape.simulator.faults.model import Fault
 Run = Callable[..., None]
 
 
-def test_row_65_a_restart_with_a_position_takes_its_stop_over(run: Run) -> None:
+def test_row_65_a_restart_with_a_position_takes_over_its_stop(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
         stop = desk.resting[0].client_id

@@ -104,7 +104,7 @@ BITCOIN = SymbolSettings(symbol="BTC/USDT")
 CHANGED = SymbolSettings(symbol="ETH/USDT", strategy=OTHER_STRATEGY)
 
 
-def test_a_flat_symbol_with_another_strategy_is_left_out_while_one_is_held(
+def test_a_flat_symbol_with_another_strategy_is_left_out_while_a_position_is_open(
     holder: TradedAccount,
 ) -> None:
     start = start_of(holder, with_symbols(CHANGED, BITCOIN))
@@ -120,7 +120,7 @@ def test_a_flat_symbol_with_another_strategy_is_left_out_while_one_is_held(
         check_accounts(holder.store, start_of(holder, with_symbols(CHANGED, BITCOIN)))
 
 
-def test_an_account_of_another_exchange_is_refused_even_while_it_holds_something(
+def test_an_account_of_another_exchange_is_refused_even_with_an_open_position(
     holder: TradedAccount,
 ) -> None:
     settings = replace(SETTINGS, exchange="binance", symbol="ETH/USDT")
@@ -128,7 +128,7 @@ def test_an_account_of_another_exchange_is_refused_even_while_it_holds_something
         check_accounts(holder.store, start_of(holder, settings))
 
 
-def test_a_flat_symbol_that_is_not_listed_is_left_out_while_one_is_held(
+def test_a_flat_symbol_that_is_not_listed_is_left_out_while_a_position_is_open(
     holder: TradedAccount,
 ) -> None:
     settings = with_symbols(SymbolSettings(symbol="GONE/USDT"), BITCOIN)
@@ -150,7 +150,7 @@ def test_a_flat_symbol_that_is_not_listed_is_left_out_while_one_is_held(
 
 
 @pytest.mark.parametrize("symbol", ["BTC/USDT", "BTC/USDC"])
-def test_a_coin_in_which_another_account_of_the_key_is_open_is_refused(
+def test_a_coin_in_which_another_account_of_the_key_has_a_position_is_refused(
     db: Path, holder: TradedAccount, symbol: str
 ) -> None:
     settings = replace(SETTINGS, account_name="another", symbol=symbol)
@@ -239,7 +239,7 @@ def test_row_134_a_second_account_without_cash_does_not_count_the_money_of_the_f
 
 
 @pytest.mark.usefixtures("key", "holder")
-def test_the_program_looks_after_a_position_although_a_flat_symbol_is_refused(
+def test_the_program_manages_a_position_although_a_flat_symbol_is_refused(
     db: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = with_symbols(SymbolSettings(symbol="GONE/USDT"), CHANGED, BITCOIN)
@@ -253,7 +253,7 @@ def test_the_program_looks_after_a_position_although_a_flat_symbol_is_refused(
 
 
 @pytest.mark.usefixtures("key", "holder")
-def test_row_65_a_freqtrade_file_of_one_symbol_refuses_no_start_with_a_position(
+def test_row_65_a_freqtrade_file_for_one_symbol_does_not_stop_a_start_with_a_position(
     db: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "own.py"
@@ -415,7 +415,7 @@ def test_a_start_that_waits_refuses_an_account_that_another_process_trades(
 
 
 @pytest.mark.usefixtures("key")
-def test_a_start_that_holds_nothing_ends_where_the_exchange_cannot_be_reached(
+def test_a_start_without_a_position_ends_if_the_exchange_cannot_be_reached(
     db: Path, holder: TradedAccount
 ) -> None:
     holder.fill("sell", "0.01", "100", 2)

@@ -97,7 +97,7 @@ def test_an_account_that_shares_no_symbol_may_belong_to_another_trader(tmp_path:
         assert not planned(account, settings).held
 
 
-def test_a_position_that_no_trader_looks_after_is_named_at_each_start(tmp_path: Path) -> None:
+def test_a_position_without_a_trader_is_named_at_each_start(tmp_path: Path) -> None:
     with TradedAccount(tmp_path / "x.db", BITCOIN, mode="live") as account:
         account.fill("buy", "2", "100", 1)
         wall_ms = time.time_ns() // 1_000_000
@@ -122,7 +122,7 @@ def loaded(plan: StartPlan) -> tuple[StartPlan, list[str]]:
         return found[0], [one.strategy.name for one in found[1]]
 
 
-def test_a_position_goes_on_with_the_strategy_that_entered_or_without_one(
+def test_a_position_is_managed_by_the_strategy_that_entered_or_without_one(
     both: TradedAccount,
 ) -> None:
     both.fill("buy", "2", "100", 1)

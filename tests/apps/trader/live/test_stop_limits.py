@@ -35,7 +35,7 @@ async def jump(desk: LiveDesk) -> None:
     await desk.move_price(0.9)
 
 
-def test_a_stop_has_a_lowest_price_and_moves_with_it(tmp_path: Path) -> None:
+def test_a_stop_limit_has_a_lowest_price_that_moves_with_the_stop(tmp_path: Path) -> None:
     async def play(desk: LiveDesk) -> None:
         await desk.hold()
         await desk.until(lambda: desk.executor.stops[0].state.stage == "open")

@@ -67,7 +67,7 @@ async def suspend(warm: WarmProcess, folder: Path, point: str) -> None:
             desk.assert_ledgers_equal()
 
 
-def test_a_suspended_process_doubles_nothing_after_another_took_over(tmp_path: Path) -> None:
+def test_a_suspended_process_repeats_no_order_after_another_took_over(tmp_path: Path) -> None:
     async def campaign() -> None:
         async with warm_process() as warm:
             for number, point in enumerate([*SUSPENSIONS] * ROUNDS or SHORT):

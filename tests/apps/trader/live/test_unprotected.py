@@ -49,7 +49,7 @@ def shown(desk: LiveDesk) -> str:
     return format_stop_place(found, Digits(2, 5, 2))
 
 
-def test_the_time_without_a_stop_is_a_number_of_each_position(run: Run) -> None:
+def test_the_time_without_a_stop_is_stored_for_each_position(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         desk.enter()
         await desk.until(lambda: "protection" in desk.problems)
@@ -79,7 +79,7 @@ def test_the_time_without_a_stop_is_a_number_of_each_position(run: Run) -> None:
     run(scenario, NO_STOPS)
 
 
-def test_row_65_a_position_whose_stop_left_the_settings_is_shown_as_without_one(run: Run) -> None:
+def test_row_65_a_position_whose_stop_was_removed_from_the_settings_is_shown_without_a_stop(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
         await desk.until(lambda: "on the exchange" in shown(desk))
@@ -101,7 +101,7 @@ def test_row_65_a_position_whose_stop_left_the_settings_is_shown_as_without_one(
     run(scenario)
 
 
-def test_a_level_without_a_fresh_price_is_none_and_reported(run: Run) -> None:
+def test_a_level_without_a_fresh_price_is_reported_as_no_protection(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         desk.enter()
         await desk.until(lambda: "protection" in desk.problems)
@@ -114,7 +114,7 @@ def test_a_level_without_a_fresh_price_is_none_and_reported(run: Run) -> None:
     run(scenario, NO_STOPS, NO_PRICE)
 
 
-def test_a_refused_stop_sells_nothing_and_a_passed_level_does_without_the_stream(run: Run) -> None:
+def test_a_refused_stop_sells_nothing_and_a_passed_level_sells_without_the_stream(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         requested = sell_at_levels(desk)
         desk.enter()
@@ -138,7 +138,7 @@ def test_a_refused_stop_sells_nothing_and_a_passed_level_does_without_the_stream
     run(scenario, NO_STOPS)
 
 
-def test_a_stop_without_an_answer_is_reported_after_some_seconds(run: Run) -> None:
+def test_a_stop_without_a_response_is_reported_after_some_seconds(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         desk.enter()
         await desk.until(lambda: "protection" in desk.problems)
@@ -171,7 +171,7 @@ async def until_none(desk: LiveDesk, reason: str) -> None:
     await desk.until(lambda: reason in (desk.states.entry_obstacle or ""))
 
 
-def test_a_refused_stop_during_a_halt_is_none_because_its_level_sells_nothing(run: Run) -> None:
+def test_a_refused_stop_during_a_halt_is_no_protection_because_nothing_is_sold(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         desk.enter()
         await desk.until(lambda: "protection" in desk.problems)
@@ -184,7 +184,7 @@ def test_a_refused_stop_during_a_halt_is_none_because_its_level_sells_nothing(ru
     run(scenario, NO_STOPS)
 
 
-def test_a_position_whose_coins_a_hand_has_sold_is_none_before_the_answer(run: Run) -> None:
+def test_a_position_sold_by_hand_is_without_protection_before_the_answer(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
         stop = Decimal(desk.resting[0].quantity).scaleb(-5)
@@ -202,7 +202,7 @@ def test_a_position_whose_coins_a_hand_has_sold_is_none_before_the_answer(run: R
     run(scenario, baseline=BALANCE)
 
 
-def test_an_exit_that_was_refused_with_the_stop_is_none_until_it_is_tried_again(run: Run) -> None:
+def test_a_refused_exit_and_stop_are_no_protection_until_the_next_attempt(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
         number = refuse_orders(desk)
@@ -217,7 +217,7 @@ def test_an_exit_that_was_refused_with_the_stop_is_none_until_it_is_tried_again(
     run(scenario, times=times)
 
 
-def test_an_exit_without_an_answer_is_none_while_it_is_looked_up(run: Run) -> None:
+def test_an_exit_without_a_response_is_no_protection_while_it_is_looked_up(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
         desk.simulator.faults.add(
@@ -232,7 +232,7 @@ def test_an_exit_without_an_answer_is_none_while_it_is_looked_up(run: Run) -> No
     run(scenario)
 
 
-def test_a_stop_whose_lowest_price_was_jumped_over_is_not_shown_as_one(run: Run) -> None:
+def test_a_stop_limit_whose_lowest_price_was_passed_is_not_shown_as_protection(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         settings = structs.replace(desk.context.settings, stop_limit=0.01)
         desk.context = structs.replace(desk.context, settings=settings)
@@ -263,7 +263,7 @@ def test_the_stop_of_a_position_does_not_wait_because_an_earlier_one_was_refused
     run(scenario, NO_STOPS, times=structs.replace(QUICK, stop_again=600.0))
 
 
-def test_a_stop_of_which_nothing_is_known_is_none_because_nothing_is_sold_meanwhile(
+def test_an_unknown_stop_is_no_protection_because_nothing_is_sold_meanwhile(
     run: Run,
 ) -> None:
     async def scenario(desk: LiveDesk) -> None:

@@ -42,7 +42,7 @@ async def enter_unread(desk: LiveDesk) -> int:
     return number
 
 
-def test_an_entry_without_known_executions_gets_a_stop_and_an_alarm(run: Run) -> None:
+def test_an_entry_without_known_executions_gets_a_stop_and_is_reported(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         number = await enter_unread(desk)
         await desk.until(lambda: desk.states.has_problem("executions"))
@@ -125,7 +125,7 @@ def test_an_entry_without_known_executions_gets_its_stop_after_a_restart(
     asyncio.run(scenario())
 
 
-def test_without_a_stop_in_the_rules_the_alarm_names_that_nothing_sells(run: Run) -> None:
+def test_without_a_stop_in_the_rules_the_report_states_that_nothing_sells(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         number = await enter_unread(desk)
         await desk.until(lambda: desk.states.has_problem("executions"))

@@ -41,7 +41,7 @@ def assert_covered(desk: LiveDesk) -> None:
     assert desk.has_pending_exit
 
 
-def test_the_stop_is_back_where_the_account_cannot_be_read_after_its_cancellation(
+def test_the_stop_is_placed_again_if_the_account_cannot_be_read_after_its_cancellation(
     run: Run,
 ) -> None:
     async def scenario(desk: LiveDesk) -> None:
@@ -96,7 +96,7 @@ def test_no_stop_is_cancelled_for_an_exit_before_the_account_is_read(
 
 
 @pytest.mark.parametrize("is_ending", [False, True])
-def test_the_stop_is_back_where_a_late_balance_shows_locked_coins(
+def test_the_stop_is_placed_again_if_a_late_balance_shows_locked_coins(
     run: Run, is_ending: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(executors, "SETTLE_SECONDS", 60.0)
@@ -124,7 +124,7 @@ def test_the_stop_is_back_where_a_late_balance_shows_locked_coins(
     run(scenario, balance=NO_COINS, times=structs.replace(QUICK, exit_again=0.5))
 
 
-def test_the_end_of_the_program_puts_the_stop_back_and_readings_that_fail_wait(
+def test_the_end_of_the_program_places_the_stop_again_and_failed_readings_wait(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A busy machine needs longer.
@@ -151,7 +151,7 @@ def test_the_end_of_the_program_puts_the_stop_back_and_readings_that_fail_wait(
     run(scenario, times=structs.replace(SLOW, read_again=0.1, poll=5.0))
 
 
-def test_a_stop_is_back_for_what_a_part_of_the_old_one_has_left(run: Run) -> None:
+def test_a_stop_is_placed_again_for_the_rest_after_a_partial_fill_of_the_old_one(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         settings = structs.replace(desk.context.settings, stop_limit=0.01)
         desk.context = structs.replace(desk.context, settings=settings)
@@ -179,7 +179,7 @@ def test_a_stop_is_back_for_what_a_part_of_the_old_one_has_left(run: Run) -> Non
     run(scenario)
 
 
-def test_coins_that_go_missing_while_an_exit_waits_leave_a_stop_for_the_rest(run: Run) -> None:
+def test_missing_coins_during_a_waiting_exit_leave_a_stop_for_the_rest(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await hold(desk)
         exit_ = desk.leave()
@@ -196,7 +196,7 @@ def test_coins_that_go_missing_while_an_exit_waits_leave_a_stop_for_the_rest(run
     run(scenario, baseline=BALANCE)
 
 
-def test_a_stop_is_back_at_the_first_reading_that_lacks_coins_of_the_position(run: Run) -> None:
+def test_a_stop_is_placed_again_at_the_first_reading_that_lacks_coins_of_the_position(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await hold(desk)
         exit_ = desk.leave()
@@ -211,7 +211,7 @@ def test_a_stop_is_back_at_the_first_reading_that_lacks_coins_of_the_position(ru
     run(scenario, baseline=BALANCE, times=structs.replace(SLOW, missing=600.0))
 
 
-def test_a_position_does_not_wait_for_the_pause_of_an_earlier_ones_exit(run: Run) -> None:
+def test_an_exit_does_not_wait_for_the_pause_after_an_exit_of_an_earlier_position(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await hold(desk)
         refused = Fault(

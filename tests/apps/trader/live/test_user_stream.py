@@ -60,7 +60,7 @@ async def trade(desk: LiveDesk, chosen: random.Random) -> None:
 
 
 @pytest.mark.seeded
-def test_row_61_lost_doubled_late_and_reordered_events_change_nothing(
+def test_row_61_lost_duplicate_late_and_reordered_events_change_nothing(
     tmp_path: Path, random_seed: int
 ) -> None:
     async def scenario(seed: int) -> None:
@@ -93,7 +93,7 @@ def test_a_stop_that_fires_is_known_by_its_event_alone(run: Run) -> None:
     run(scenario, has_stream=True, stop_loss=0.001, times=BY_EVENTS)
 
 
-def test_without_events_the_poll_finds_the_same(run: Run) -> None:
+def test_without_events_polling_finds_the_same(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
         await desk.let_stop_fire()
@@ -113,7 +113,7 @@ def test_an_order_of_another_program_stops_entries_by_its_event(run: Run) -> Non
     run(scenario, has_stream=True, times=BY_EVENTS)
 
 
-def test_a_stream_that_carries_nothing_is_opened_again(
+def test_a_stream_without_events_is_opened_again(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scenario(desk: LiveDesk) -> None:
@@ -161,7 +161,7 @@ def test_a_deposit_leads_to_a_reading(run: Run) -> None:
     run(scenario, has_stream=True, times=BY_EVENTS)
 
 
-def test_events_that_come_in_numbers_lead_to_few_readings(run: Run) -> None:
+def test_many_events_lead_to_few_readings(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.until(lambda: is_opened(desk) and desk.executor.balance_is_known)
         await desk.drive(0.6)

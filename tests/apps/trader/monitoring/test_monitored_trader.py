@@ -25,7 +25,7 @@ def beat_of(folder: Path) -> set[str]:
     return set(json.loads(path.read_text(encoding="utf-8"))["states"].values())
 
 
-def test_a_trader_is_noticed_by_log_alerts_and_heartbeat_and_takes_signals(tmp_path: Path) -> None:
+def test_a_trader_reports_by_log_alerts_and_heartbeat_and_handles_signals(tmp_path: Path) -> None:
     (tmp_path / "often.py").write_text(OFTEN, encoding="utf-8")
     notifier = shlex.join([sys.executable, "-c", NOTIFIER, str(tmp_path / "alerts")])
     settings = {

@@ -51,7 +51,7 @@ def degraded(text: str = "degraded: the disk is full") -> None:
     log_event("state", text, level="WARNING", state="degraded")
 
 
-def test_each_event_is_a_json_document_in_a_line_with_its_account(tmp_path: Path) -> None:
+def test_each_event_is_one_line_of_json_with_its_account(tmp_path: Path) -> None:
     file = tmp_path / "trader.log"
     with monitored(MonitoringSettings(log_json=file)), event_context(account="mine"):
         log_event("candle", "14:00 close 61,240: HOLD", close=float("nan"), signal=0)
@@ -68,7 +68,7 @@ def test_each_event_is_a_json_document_in_a_line_with_its_account(tmp_path: Path
     }
 
 
-def test_a_full_log_file_is_renamed_and_the_oldest_is_left_out(
+def test_a_full_log_file_is_renamed_and_the_oldest_one_deleted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(json_log, "MOST_BYTES", 300)
@@ -98,7 +98,7 @@ def test_an_alert_is_the_event_on_stdin_and_in_the_environment(tmp_path: Path) -
     assert state == "degraded"
 
 
-def test_a_command_of_a_person_is_an_alert_with_its_giver(tmp_path: Path) -> None:
+def test_a_command_of_a_person_is_an_alert_with_its_origin(tmp_path: Path) -> None:
     file = tmp_path / "alerts"
     notifier = """
 import os, sys
@@ -114,7 +114,7 @@ with open(sys.argv[1], "a") as file:
     assert sorted(lines_of(file)) == sorted(f"{verb} by anna on host" for verb in commands)
 
 
-def test_a_command_for_the_account_is_one_alert_though_each_symbol_prints_it(
+def test_a_command_for_the_account_is_one_alert_although_each_symbol_prints_it(
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "commands"
@@ -157,7 +157,7 @@ open({str(done)!r}, "w").close()
     assert time.monotonic() - began < PATIENCE_SECONDS
 
 
-def test_the_last_alert_is_sent_though_notifiers_hang_that_began_before(
+def test_the_last_alert_is_sent_although_earlier_notifiers_hang(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(alerts, "END_SECONDS", 1.0)
@@ -184,7 +184,7 @@ if "session ended" not in text:
                 os.kill(int(pid), signal.SIGKILL)
 
 
-def test_a_notifier_is_killed_with_what_it_started_at_its_deadline(
+def test_a_notifier_is_killed_with_its_child_processes_at_its_deadline(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     noted = tmp_path / "pid"
@@ -217,7 +217,7 @@ def _runs(pid: int) -> bool:
     return state != "Z"
 
 
-def test_a_failing_notifier_is_printed_once_with_its_own_words(
+def test_a_failing_notifier_is_printed_once_with_its_error_text(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     fails = command("import sys; sys.exit('no such channel')")
@@ -258,7 +258,7 @@ def counting_server() -> Generator[tuple[str, list[str]]]:
             thread.join()
 
 
-def test_a_trader_that_works_beats_in_a_file_and_elsewhere(tmp_path: Path) -> None:
+def test_a_working_trader_writes_a_heartbeat_to_a_file_and_requests_an_address(tmp_path: Path) -> None:
     file = tmp_path / "beat.json"
     with counting_server() as (url, requested):
         settings = MonitoringSettings(heartbeat_file=file, heartbeat_url=url, heartbeat_seconds=1)
@@ -324,7 +324,7 @@ def proxy_that_speaks_no_http() -> Generator[str]:
             thread.join()
 
 
-def test_a_heartbeat_goes_on_after_an_answer_that_is_no_http(
+def test_heartbeats_go_on_after_a_response_that_is_not_http(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     heartbeat._beats.clear()  # pyright: ignore[reportPrivateUsage]
@@ -352,7 +352,7 @@ def test_a_heartbeat_goes_on_after_an_answer_that_is_no_http(
         ({"log_json": Path("/dev/null/no/log")}, ConfigurationError, "folder cannot be made"),
     ],
 )
-def test_what_cannot_be_used_is_one_line_before_trading_begins(
+def test_invalid_monitoring_settings_print_one_line_before_trading_begins(
     settings: dict[str, Any], error: type[Exception], text: str
 ) -> None:
     with pytest.raises(error, match=text) as found, monitored(MonitoringSettings(**settings)):

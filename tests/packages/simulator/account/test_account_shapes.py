@@ -113,7 +113,7 @@ def test_a_new_order_is_reported_as_requested(
     assert len(run(play())) == keys
 
 
-def test_a_stop_is_acknowledged_only_unless_more_is_requested(run: Run, scene: Opened) -> None:
+def test_a_stop_is_only_acknowledged_unless_more_is_requested(run: Run, scene: Opened) -> None:
     async def play() -> Any:
         async with scene() as at:
             stop = {"side": "SELL", "type": "STOP_LOSS", "quantity": "0.01", "stopPrice": "30000"}

@@ -50,7 +50,7 @@ async def three_orders(at: Any) -> list[str]:
     return [order["id"] for order in placed]
 
 
-def test_open_orders_of_a_delisted_market_expire_and_give_back_what_they_held(
+def test_open_orders_of_a_delisted_market_expire_and_free_their_money(
     run: Run, scene: Opened
 ) -> None:
     async def play() -> None:
@@ -71,7 +71,7 @@ def test_open_orders_of_a_delisted_market_expire_and_give_back_what_they_held(
     run(play())
 
 
-def test_a_delisted_market_takes_no_new_order_and_has_none_to_cancel(
+def test_a_delisted_market_takes_no_new_order_and_no_cancel(
     run: Run, scene: Opened
 ) -> None:
     async def play() -> None:
@@ -114,7 +114,7 @@ def test_the_user_data_stream_reports_orders_that_a_delisting_ended(
     run(play())
 
 
-def test_what_other_markets_do_before_and_after_a_delisting_is_booked_in_order(
+def test_fills_of_other_markets_before_and_after_a_delisting_are_booked_in_order(
     run: Run, scene: Opened
 ) -> None:
     async def play() -> None:

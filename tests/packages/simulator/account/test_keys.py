@@ -39,7 +39,7 @@ def test_a_faster_market_allows_a_request_more_market_time(
     assert run(play()) is accepted
 
 
-def test_a_market_that_stands_still_forgives_a_client_that_has_not_moved(
+def test_a_stepped_market_accepts_a_client_with_an_unchanged_time(
     run: Run, scene: Opened
 ) -> None:
     async def play() -> None:
@@ -104,7 +104,7 @@ async def sent(at: Any, query: str, body: str | bytes = "", signature: str = "")
         ("symbol=BTCUSDT&orderId=1", b"\xff\xfe", "", -1022),
     ],
 )
-def test_a_request_is_read_as_binance_reads_it(
+def test_parameters_of_a_request_are_read_as_by_binance(
     run: Run, scene: Opened, query: str, body: str | bytes, signature: str, code: int
 ) -> None:
     async def play() -> tuple[int, Any]:
@@ -158,7 +158,7 @@ def test_a_key_shows_its_rights(run: Run, scene: Opened) -> None:
     assert run(play()) == [(True, False), (False, False), (True, True)]
 
 
-def test_another_simulator_may_be_another_account(run: Run, scene: Opened) -> None:
+def test_another_simulator_may_have_another_account(run: Run, scene: Opened) -> None:
     async def play() -> None:
         async with scene() as at, scene(account_id=77) as other:
             numbers = [(await one.client.private_get_account())["uid"] for one in (at, other)]

@@ -19,7 +19,7 @@ def cents(price: Decimal, factor: str) -> float:
 
 
 @pytest.mark.parametrize(("amount", "filled"), [(0.025, 0.025), (0.1, 0.03)])
-def test_a_market_order_walks_a_thin_book_in_a_stepped_market_too(
+def test_a_market_order_takes_several_levels_of_a_thin_book_in_a_stepped_market(
     run: Run, scene: Opened, amount: float, filled: float
 ) -> None:
     async def play() -> None:
@@ -40,7 +40,7 @@ def test_a_market_order_walks_a_thin_book_in_a_stepped_market_too(
     run(play())
 
 
-def test_a_limit_order_takes_part_of_a_thin_book_and_the_rest_stands(
+def test_a_limit_order_takes_part_of_a_thin_book_and_the_rest_stays_open(
     run: Run, scene: Opened
 ) -> None:
     async def play() -> None:
@@ -58,7 +58,7 @@ def test_a_limit_order_takes_part_of_a_thin_book_and_the_rest_stands(
     run(play())
 
 
-def test_an_order_is_seen_some_seconds_after_its_effect(run: Run, scene: Opened) -> None:
+def test_an_order_is_visible_some_seconds_after_its_effect(run: Run, scene: Opened) -> None:
     async def play() -> None:
         async with scene() as at:
             client = at.client
@@ -86,7 +86,7 @@ def test_an_order_is_seen_some_seconds_after_its_effect(run: Run, scene: Opened)
     run(play())
 
 
-def test_a_cancellation_is_seen_late_and_what_is_hidden_can_be_one_thing(
+def test_a_cancellation_is_visible_late_and_the_hidden_part_can_be_chosen(
     run: Run, scene: Opened
 ) -> None:
     async def play() -> None:
@@ -140,7 +140,7 @@ def test_an_order_is_acknowledged_without_status_and_fills(run: Run, scene: Open
         ({"kind": "wrong_body", "shape": "html", "when": "after"}, None),
     ],
 )
-def test_row_57_an_order_whose_answer_is_lost_was_placed_once(
+def test_row_57_an_order_whose_response_is_lost_was_placed_once(
     run: Run, scene: Opened, fault: dict[str, Any], error: type[Exception] | None
 ) -> None:
     async def play() -> None:
@@ -171,7 +171,7 @@ def test_row_57_an_order_whose_answer_is_lost_was_placed_once(
     run(play())
 
 
-def test_a_pinned_request_is_dead_on_arrival_when_it_is_late(run: Run, scene: Opened) -> None:
+def test_a_request_with_a_fixed_timestamp_is_refused_when_it_is_late(run: Run, scene: Opened) -> None:
     async def play() -> None:
         async with scene(strict_timestamps=True) as at:
             client = at.client

@@ -30,7 +30,7 @@ async def reported(at: Any, action: str, body: object) -> tuple[int, Any]:
         return answer.status, await answer.json()
 
 
-def test_a_hand_deposits_and_withdraws(run: Run, scene: Opened) -> None:
+def test_a_manual_deposit_and_withdrawal_change_the_balance(run: Run, scene: Opened) -> None:
     async def play() -> None:
         async with scene(USDT="100") as at:
             status, body = await reported(at, "deposit", {"asset": "BTC", "amount": "0.5"})
@@ -47,7 +47,7 @@ def test_a_hand_deposits_and_withdraws(run: Run, scene: Opened) -> None:
     run(play())
 
 
-def test_a_hand_sells_with_an_order_of_its_own(run: Run, scene: Opened) -> None:
+def test_a_manual_order_sells_coins(run: Run, scene: Opened) -> None:
     async def play() -> None:
         async with scene() as at:
             await at.client.load_markets()
@@ -161,13 +161,13 @@ def test_the_same_clock_steps_and_requests_give_the_same_ledger(run: Run, scene:
         ("USDT=10000, BTC=0.5", {"USDT": Decimal(10_000), "BTC": Decimal("0.5")}),
     ],
 )
-def test_a_balance_is_read(text: str, balance: dict[str, Decimal]) -> None:
+def test_a_balance_option_is_parsed(text: str, balance: dict[str, Decimal]) -> None:
     assert parse_balance(text) == balance
 
 
 @pytest.mark.parametrize(
     "text", ["", "USDT", "USDT=", "USDT=ten", "USDT=-5", "USDT=1E+400", "A=1,A=2", "=5"]
 )
-def test_a_balance_that_is_none_is_refused(text: str) -> None:
+def test_an_invalid_balance_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--balance"):
         parse_balance(text)

@@ -65,7 +65,7 @@ def test_a_person_places_an_order_of_any_type(run: Run, scene: Opened) -> None:
     run(play())
 
 
-def test_a_key_is_revoked_rotated_and_given_other_rights(run: Run, scene: Opened) -> None:
+def test_a_key_is_revoked_rotated_and_gets_other_rights(run: Run, scene: Opened) -> None:
     async def play() -> None:
         async with scene() as at:
             client = at.client
@@ -104,7 +104,7 @@ def test_several_keys_trade_one_account(run: Run, scene: Opened) -> None:
     run(play())
 
 
-def test_changed_steps_are_stated_and_enforced(run: Run, scene: Opened) -> None:
+def test_changed_steps_are_published_and_enforced(run: Run, scene: Opened) -> None:
     async def play() -> None:
         async with scene() as at:
             client = at.client
@@ -137,7 +137,7 @@ def test_changed_steps_are_stated_and_enforced(run: Run, scene: Opened) -> None:
     run(play())
 
 
-def test_bnb_is_drained_and_fees_fall_back_to_the_coin(run: Run, scene: Opened) -> None:
+def test_after_bnb_is_withdrawn_fees_are_paid_in_the_coin(run: Run, scene: Opened) -> None:
     async def play() -> None:
         async with scene(USDT="10000", BNB="1") as at:
             await at.client.load_markets()
@@ -151,7 +151,7 @@ def test_bnb_is_drained_and_fees_fall_back_to_the_coin(run: Run, scene: Opened) 
     run(play())
 
 
-def test_an_action_that_is_not_understood_states_what_there_is(run: Run, scene: Opened) -> None:
+def test_an_unknown_action_is_refused_with_the_possible_actions(run: Run, scene: Opened) -> None:
     async def play() -> None:
         async with scene() as at:
             for path, body, reason in (
@@ -172,7 +172,7 @@ def test_an_action_that_is_not_understood_states_what_there_is(run: Run, scene: 
     run(play())
 
 
-def test_a_scripted_gap_moves_candles_trades_and_stops_alike(run: Run, scene: Opened) -> None:
+def test_a_scripted_price_gap_moves_candles_trades_and_stops_alike(run: Run, scene: Opened) -> None:
     async def play() -> None:
         async with scene() as at:
             client = at.client
@@ -215,6 +215,6 @@ def test_a_scripted_spike_is_over_after_its_time(run: Run, scene: Opened) -> Non
     run(play())
 
 
-def test_a_campaign_account_pays_for_ten_orders_and_holds_coins_of_its_own() -> None:
+def test_the_account_of_a_campaign_can_pay_for_ten_orders_and_has_baseline_coins() -> None:
     assert CAMPAIGN_BALANCE["USDT"] >= 10 * 10_000
     assert {"BTC", "BNB"} <= set(CAMPAIGN_BALANCE)

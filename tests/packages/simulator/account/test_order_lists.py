@@ -45,7 +45,7 @@ async def stepped_until_done(at: Any, list_id: str) -> None:
     raise AssertionError("the price never reached either order")
 
 
-def test_an_oco_sets_aside_its_coins_once_and_either_order_names_the_list(
+def test_an_oco_locks_its_coins_once_and_either_order_names_the_list(
     run: Run, scene: Opened
 ) -> None:
     async def play() -> None:
@@ -120,7 +120,7 @@ def test_cancelling_one_order_of_an_oco_cancels_both(run: Run, scene: Opened, by
     run(play())
 
 
-def test_the_oco_of_before_is_understood(run: Run, scene: Opened) -> None:
+def test_the_older_form_of_an_oco_is_accepted(run: Run, scene: Opened) -> None:
     async def play() -> None:
         async with scene() as at:
             await at.client.load_markets()
@@ -156,7 +156,7 @@ def test_the_oco_of_before_is_understood(run: Run, scene: Opened) -> None:
         ({"nonsense": "1"}, "-1104"),
     ],
 )
-def test_an_oco_that_binance_would_refuse_changes_nothing(
+def test_an_oco_that_binance_refuses_changes_nothing(
     run: Run, scene: Opened, change: dict[str, str], text: str
 ) -> None:
     async def play() -> None:
@@ -199,7 +199,7 @@ def test_a_limit_maker_that_would_take_is_refused(run: Run, scene: Opened) -> No
     run(play())
 
 
-def test_a_take_profit_wakes_at_its_price_and_takes_what_is_there(run: Run, scene: Opened) -> None:
+def test_a_take_profit_triggers_at_its_price_and_takes_the_available_amount(run: Run, scene: Opened) -> None:
     async def play() -> None:
         async with scene() as at:
             await at.client.load_markets()
@@ -217,7 +217,7 @@ def test_a_take_profit_wakes_at_its_price_and_takes_what_is_there(run: Run, scen
     run(play())
 
 
-def test_exchange_info_promises_no_feature_that_an_order_is_refused_for(
+def test_exchange_info_lists_no_feature_that_orders_are_refused_for(
     run: Run, scene: Opened
 ) -> None:
     async def play() -> None:

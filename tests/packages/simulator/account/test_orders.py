@@ -55,7 +55,7 @@ def test_in_a_running_market_a_market_order_takes_the_best_offer(run: Run, scene
     run(play())
 
 
-def test_a_market_order_by_cost(run: Run, scene: Opened) -> None:
+def test_a_market_order_by_cost_spends_at_most_the_cost(run: Run, scene: Opened) -> None:
     async def play() -> None:
         async with scene() as at:
             await at.client.load_markets()

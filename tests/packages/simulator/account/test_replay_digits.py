@@ -58,7 +58,7 @@ def opened(scene: Opened, replay: Replay) -> AbstractAsyncContextManager[Any]:
 
 @pytest.mark.parametrize("kind", ["csv", "database"])
 @pytest.mark.parametrize(("rows", "tick"), [(TINY, 1e-10), (TINIER, 1e-14)])
-def test_ccxt_gets_candles_tick_and_tickers_with_the_files_own_digits(
+def test_ccxt_gets_candles_tick_and_tickers_with_the_digits_of_the_file(
     run: Run, scene: Opened, tmp_path: Path, kind: str, rows: list[tuple[str, ...]], tick: float
 ) -> None:
     replay = written(tmp_path, rows, kind)
@@ -85,7 +85,7 @@ def test_ccxt_gets_candles_tick_and_tickers_with_the_files_own_digits(
 
 
 @pytest.mark.parametrize(("rows", "digits"), [(TINY, 10), (TINIER, 14)])
-def test_orders_fill_and_are_booked_at_prices_with_the_files_own_digits(
+def test_orders_are_filled_and_booked_at_prices_with_the_digits_of_the_file(
     run: Run, scene: Opened, tmp_path: Path, rows: list[tuple[str, ...]], digits: int
 ) -> None:
     replay = written(tmp_path, rows)
@@ -143,7 +143,7 @@ def test_prices_that_were_computed_change_by_less_than_a_part_of_1e_9(tmp_path: 
     assert served.close.tolist() == pytest.approx(prices, rel=1e-9)
 
 
-def test_what_float_arithmetic_adds_is_no_digit(tmp_path: Path) -> None:
+def test_rounding_errors_of_floats_do_not_count_as_digits(tmp_path: Path) -> None:
     price = repr(0.1 + 0.2)
     replay = written(tmp_path, [(price, price, price, price, "1")])
     assert replay.series[0].symbol.price_digits == 1
@@ -151,7 +151,7 @@ def test_what_float_arithmetic_adds_is_no_digit(tmp_path: Path) -> None:
 
 @settings(max_examples=examples(60))
 @given(st.integers(0, 16), st.lists(st.integers(1, 10**6), min_size=4, max_size=40))
-def test_candles_of_any_number_of_digits_come_back_as_they_are(
+def test_candles_of_any_number_of_digits_are_served_unchanged(
     tmp_path_factory: pytest.TempPathFactory, digits: int, counts: list[int]
 ) -> None:
     texts = [f"{Decimal(count).scaleb(-digits):f}" for count in counts]
@@ -161,7 +161,7 @@ def test_candles_of_any_number_of_digits_come_back_as_they_are(
     assert served.close.tolist() == [float(text) for text in texts]
 
 
-def test_the_pepe_case_is_served_as_it_is(run: Run, scene: Opened, shared: Path) -> None:
+def test_recorded_pepe_candles_are_served_unchanged(run: Run, scene: Opened, shared: Path) -> None:
     path = shared / "data/cases/small_prices/binance_PEPE-FDUSD_1h.csv"
     rows = [line.split(",") for line in path.read_text().splitlines()[1:]]
     replay = read_replay(path)

@@ -87,7 +87,7 @@ def test_a_market_order_fills_at_the_open_of_the_candle_that_begins(
     run(play())
 
 
-def test_limit_orders_fill_at_their_own_price_in_the_first_candle_that_goes_beyond(
+def test_limit_orders_fill_at_their_price_in_the_first_candle_that_goes_beyond_it(
     run: Run, scene: Opened, replay: Replay
 ) -> None:
     async def play() -> None:

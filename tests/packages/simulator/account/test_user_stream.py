@@ -78,7 +78,7 @@ def test_watch_balance_returns_what_the_account_has(run: Run, scene: Opened) -> 
     run(play())
 
 
-def test_a_deposit_reaches_the_client_unasked(run: Run, scene: Opened) -> None:
+def test_a_deposit_reaches_the_client_without_a_request(run: Run, scene: Opened) -> None:
     async def play() -> None:
         async with scene(pro=True) as at:
             await subscribed(at)
@@ -195,7 +195,7 @@ def test_a_wrong_signature_opens_no_stream(run: Run, scene: Opened) -> None:
     run(play())
 
 
-def test_the_stream_comes_back_after_a_break_and_rest_has_the_rest(run: Run, scene: Opened) -> None:
+def test_the_stream_reconnects_after_a_break_and_rest_has_the_missed_events(run: Run, scene: Opened) -> None:
     async def play() -> None:
         async with scene(pro=True) as at:
             await subscribed(at)
@@ -233,7 +233,7 @@ def test_the_accounts_socket_gets_a_notice_of_its_end_and_ends_after_a_day(
     run(play())
 
 
-def test_watch_orders_lives_through_the_warning_and_comes_back_after_the_day(
+def test_watch_orders_continues_after_the_warning_and_reconnects_after_the_day(
     run: Run, scene: Opened
 ) -> None:
     async def play() -> None:

@@ -38,7 +38,7 @@ def near(price: str, factor: str) -> str:
     return str((Decimal(price) * Decimal(factor)).quantize(Decimal("0.01")))
 
 
-def test_an_orders_life(run: Run) -> None:
+def test_an_order_is_placed_looked_up_and_cancelled(run: Run) -> None:
     async def play() -> None:
         async with connected() as (client, _):
             assert (await client.get_exchange_info())["symbols"]
@@ -65,7 +65,7 @@ def test_an_orders_life(run: Run) -> None:
     run(play())
 
 
-def test_stops_oco_and_cancel_replace(run: Run) -> None:
+def test_stops_oco_and_cancel_replace_work(run: Run) -> None:
     async def play() -> None:
         async with connected() as (client, simulator):
             price = (await client.get_symbol_ticker(symbol=BTC))["price"]
@@ -105,7 +105,7 @@ def test_stops_oco_and_cancel_replace(run: Run) -> None:
     run(play())
 
 
-def test_the_user_stream_and_the_websocket_api(run: Run) -> None:
+def test_the_user_stream_and_the_websocket_api_work(run: Run) -> None:
     async def play() -> None:
         from binance.ws.streams import (  # pyright: ignore[reportMissingTypeStubs] - none
             BinanceSocketManager,

@@ -58,7 +58,7 @@ async def page_of(faulty: Opened, *faults: Fault) -> list[Row]:
 
 
 @pytest.mark.parametrize(("number", "shape", "is_spoilt"), SPOILT)
-def test_ccxt_hands_on_a_spoiled_candle(
+def test_ccxt_returns_a_damaged_candle(
     run: Run, faulty: Opened, number: int, shape: str, is_spoilt: Callable[[Row], bool]
 ) -> None:
     del number
@@ -68,7 +68,7 @@ def test_ccxt_hands_on_a_spoiled_candle(
     assert rows[:2] + rows[3:] == true_rows[:2] + true_rows[3:]
 
 
-def test_row_18_a_revised_candle_is_another_one_at_the_same_time(run: Run, faulty: Opened) -> None:
+def test_row_18_a_revised_candle_has_other_values_at_the_same_time(run: Run, faulty: Opened) -> None:
     rows, true_rows = run(page_of(faulty, fault_of("revised"))), run(page_of(faulty))
     assert rows[2][0] == true_rows[2][0]
     assert rows[2] != true_rows[2]
@@ -85,7 +85,7 @@ def test_row_18_a_revised_candle_is_another_one_at_the_same_time(run: Run, fault
         (20, "missing", [0, 1, 3, 4]),
     ],
 )
-def test_rows_come_twice_out_of_order_or_not_at_all(
+def test_rows_are_duplicated_unordered_or_missing(
     run: Run, faulty: Opened, number: int, shape: str, minutes: list[int]
 ) -> None:
     del number
@@ -112,7 +112,7 @@ def test_a_range_of_candles_is_missing_on_every_page(run: Run, faulty: Opened) -
     run(scene())
 
 
-def test_without_a_place_one_closed_candle_is_drawn_from_the_seed(run: Run, faulty: Opened) -> None:
+def test_without_a_given_candle_one_closed_candle_is_drawn_from_the_seed(run: Run, faulty: Opened) -> None:
     def place(rows: list[Row]) -> list[int]:
         return [number for number, row in enumerate(rows) if row[4] is None]
 
@@ -131,13 +131,13 @@ async def watched(faulty: Opened, fault: Fault, count: int) -> list[Row]:
 
 
 @pytest.mark.parametrize("shape", ["nan", "infinity", "negative", "zero", "none"])
-def test_row_21_a_stream_hands_on_a_spoiled_candle(run: Run, faulty: Opened, shape: str) -> None:
+def test_row_21_a_stream_returns_a_damaged_candle(run: Run, faulty: Opened, shape: str) -> None:
     rows = run(watched(faulty, Fault("candles", shape=shape, stream="btcusdt@kline_1m"), 3))
     is_spoilt = next(check for _, name, check in SPOILT if name == shape)
     assert all(is_spoilt(row) for row in rows)
 
 
-def test_row_22_a_stream_hands_on_a_wrong_time(run: Run, faulty: Opened) -> None:
+def test_row_22_a_stream_returns_a_wrong_time(run: Run, faulty: Opened) -> None:
     rows = run(watched(faulty, Fault("candles", shape="time_off_grid", event="kline"), 3))
     assert rows[0][0] % MINUTE_MS == 1_234
 

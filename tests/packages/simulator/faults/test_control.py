@@ -65,7 +65,7 @@ def test_a_fault_is_added_listed_fired_logged_and_removed(run: Run, stepped: Ste
         ('{"kind": "drip", "nth": "3"}', "nth: expected a whole number, found '3'"),
     ],
 )
-def test_a_fault_that_cannot_be_is_refused_and_none_is_added(
+def test_an_invalid_fault_is_refused_and_none_is_added(
     run: Run, stepped: Stepped, body: str, problem: str
 ) -> None:
     async def scene() -> None:
@@ -78,7 +78,7 @@ def test_a_fault_that_cannot_be_is_refused_and_none_is_added(
     run(scene())
 
 
-def test_the_simulators_own_endpoints_work_in_maintenance(run: Run, stepped: Stepped) -> None:
+def test_the_control_endpoints_work_in_maintenance(run: Run, stepped: Stepped) -> None:
     async def scene() -> None:
         async with Simulator(clock=stepped(0), faults=[Fault("maintenance")]) as simulator:
             assert (await ask(simulator, "GET", "/simulator/clock"))[0] == 200

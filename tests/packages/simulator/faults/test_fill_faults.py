@@ -77,7 +77,7 @@ async def reported_trades(faulty: Opened, shape: str, last: str, seconds: float)
         ("duplicated", ["1", "2", "3"]),
     ],
 )
-def test_row_61_what_watch_my_trades_returns(
+def test_row_61_watch_my_trades_returns_the_expected_fills_for_each_fault(
     run: Run, faulty: Opened, shape: str, expected: list[str]
 ) -> None:
     found = (
@@ -109,7 +109,7 @@ async def reported_orders(
         ("duplicated", "3", {"1": "closed", "2": "closed", "3": "closed"}),
     ],
 )
-def test_row_61_what_watch_orders_returns(
+def test_row_61_watch_orders_returns_the_expected_states_for_each_fault(
     run: Run, faulty: Opened, shape: str, last: str, ends: dict[str, str]
 ) -> None:
     found = (
@@ -119,7 +119,7 @@ def test_row_61_what_watch_orders_returns(
     assert any({order: states[-1] for order, states in each.items()} == ends for each in found)
 
 
-def test_a_lost_fill_leaves_the_order_open_in_what_ccxt_remembers(run: Run, faulty: Opened) -> None:
+def test_a_lost_fill_leaves_the_order_open_in_the_cache_of_ccxt(run: Run, faulty: Opened) -> None:
     async def scene() -> Any:
         async with watching(faulty, "lost", LATE_SECONDS[0]) as (_, client):
             await until_reported(client, client.watch_orders, "3")

@@ -65,7 +65,7 @@ UNKNOWN: list[tuple[int, Fault, bool, type[Exception]]] = [
 
 
 @pytest.mark.parametrize(("row", "fault", "is_done", "expected"), UNKNOWN)
-def test_an_order_whose_answer_is_lost_is_or_is_not_at_the_exchange(
+def test_an_order_whose_response_is_lost_may_or_may_not_be_at_the_exchange(
     run: Run,
     faulty: Opened,
     row: int,
@@ -198,7 +198,7 @@ async def fills_of(faulty: Opened, fault: Fault) -> list[int]:
         ("delayed", [1, 3, 2]),
     ],
 )
-def test_row_61_fills_are_lost_doubled_or_late_while_the_exchange_has_them(
+def test_row_61_fills_are_lost_duplicate_or_late_while_the_exchange_has_them(
     run: Run, faulty: Opened, shape: str, expected: list[int]
 ) -> None:
     # A machine that stands still may need more than a second for the third order.

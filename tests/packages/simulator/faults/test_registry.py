@@ -77,7 +77,7 @@ def test_a_fault_holds_in_its_market_time(fault: Fault, expected: list[int]) -> 
     assert seen == expected
 
 
-def test_of_several_kinds_that_end_a_call_the_first_fires_and_the_next_does_not_count() -> None:
+def test_of_several_faults_that_end_a_call_only_the_first_fires_and_counts() -> None:
     registry, _ = begun(Fault("drip", nth=1), Fault("reset", nth=1))
     kinds = [
         [firing.fault.kind for firing in registry.fire(KLINES, {"drip", "reset"})] for _ in range(3)
@@ -105,7 +105,7 @@ def test_chance_is_drawn_from_the_seed_and_the_call_alone(seed: int, others: int
     assert fires(second, 20) == alone
 
 
-def test_about_as_many_calls_fire_as_the_probability_states() -> None:
+def test_the_share_of_calls_that_fire_is_about_the_probability() -> None:
     registry, _ = begun(Fault("drip", probability=0.25))
     assert 200 < len(fires(registry, 1_000)) < 300
 
@@ -133,7 +133,7 @@ def test_the_log_names_fault_call_market_time_and_seed() -> None:
     )
 
 
-def test_a_fault_can_be_taken_away() -> None:
+def test_a_fault_can_be_removed() -> None:
     registry, _ = begun(Fault("drip"), Fault("reset"))
     assert registry.remove(1) is True
     assert registry.remove(1) is False
@@ -142,7 +142,7 @@ def test_a_fault_can_be_taken_away() -> None:
     assert fires(registry, 3) == []
 
 
-def test_faults_come_and_go_from_many_threads() -> None:
+def test_faults_are_added_and_removed_from_many_threads() -> None:
     registry, _ = begun()
 
     def work() -> None:

@@ -101,7 +101,7 @@ def test_an_order_over_websocket_ends_as_the_fault_states(
         (Fault("wrong_body", method=PLACE, shape="empty_object"), True),
     ],
 )
-def test_a_reply_that_does_not_come_raises_nothing_while_the_socket_answers_others(
+def test_a_missing_reply_raises_nothing_while_the_socket_replies_to_others(
     run: Run, faulty: Opened, fault: Fault, is_done: bool
 ) -> None:
     async def scene() -> Any:
@@ -117,7 +117,7 @@ def test_a_reply_that_does_not_come_raises_nothing_while_the_socket_answers_othe
     assert run(scene()) == (set(), [], is_done)
 
 
-def test_a_page_in_place_of_a_reply_ends_the_receive_loop_and_the_order_is_there(
+def test_a_page_instead_of_a_reply_ends_the_receive_loop_and_the_order_exists(
     run: Run, faulty: Opened
 ) -> None:
     async def scene() -> Any:
@@ -134,7 +134,7 @@ def test_a_page_in_place_of_a_reply_ends_the_receive_loop_and_the_order_is_there
     assert run(scene()) == (ccxt.RequestTimeout, True, 1, True)
 
 
-def test_a_late_reply_holds_up_no_other(run: Run, faulty: Opened) -> None:
+def test_a_late_reply_delays_no_other(run: Run, faulty: Opened) -> None:
     async def scene(seconds: float) -> Any:
         fault = Fault("latency", method=PLACE, seconds=seconds)
         async with trading(faulty, fault) as (_, client):
@@ -148,7 +148,7 @@ def test_a_late_reply_holds_up_no_other(run: Run, faulty: Opened) -> None:
     assert any(run(scene(seconds)) == (True, "closed") for seconds in (0.3, 3.0, 20.0))
 
 
-def test_a_reply_whose_time_is_over_comes_at_last(run: Run, faulty: Opened) -> None:
+def test_a_reply_after_its_timeout_still_arrives(run: Run, faulty: Opened) -> None:
     async def scene() -> Any:
         fault = Fault("timeout", method=PLACE, when="after", seconds=0.2)
         async with trading(faulty, fault) as (_, client):
@@ -199,7 +199,7 @@ def test_the_account_is_requested_again_after_a_cut_by_the_next_call(
     assert run(scene()) == "SPOT"
 
 
-def test_when_to_try_again_is_reported_in_the_error_as_a_reply_has_no_headers(
+def test_the_time_to_retry_is_in_the_error_because_a_reply_has_no_headers(
     run: Run, faulty: Opened
 ) -> None:
     async def scene() -> Any:

@@ -60,7 +60,7 @@ async def raised(work: Awaitable[Any]) -> Any:
 
 
 @pytest.mark.parametrize(("row", "fault", "expected"), ERRORS)
-def test_ccxt_raises_what_it_was_seen_to_raise(
+def test_ccxt_raises_the_expected_error_for_each_fault(
     run: Run, faulty: Opened, row: int, fault: Fault, expected: type[Exception] | None
 ) -> None:
     del row
@@ -90,7 +90,7 @@ def test_ccxt_raises_what_it_was_seen_to_raise(
         ("body", 1, ccxt.ExchangeError),
     ],
 )
-def test_row_3_a_reset_read_is_silently_repeated_once_and_not_in_its_body(
+def test_row_3_a_reset_read_is_repeated_once_unless_its_body_had_begun(
     run: Run, faulty: Opened, when: str, hits: int, expected: type[Exception]
 ) -> None:
     async def scene() -> Any:
@@ -102,7 +102,7 @@ def test_row_3_a_reset_read_is_silently_repeated_once_and_not_in_its_body(
 
 
 @pytest.mark.parametrize("shape", ["html", "null", "truncated"])
-def test_row_11_without_a_start_a_wrong_body_is_a_page_of_nothing(
+def test_row_11_without_a_start_time_a_wrong_body_is_read_as_an_empty_page(
     run: Run, faulty: Opened, shape: str
 ) -> None:
     async def scene() -> Any:
@@ -115,7 +115,7 @@ def test_row_11_without_a_start_a_wrong_body_is_a_page_of_nothing(
 
 
 @pytest.mark.parametrize("shape", ["html", "no_symbols", "empty_object", "truncated"])
-def test_row_12_an_exchange_info_without_markets_is_kept_as_if_it_were_one(
+def test_row_12_an_exchange_info_without_markets_is_cached_as_valid(
     run: Run, faulty: Opened, shape: str
 ) -> None:
     async def scene() -> Any:
@@ -157,7 +157,7 @@ def test_row_27_a_halted_market_is_inactive_and_has_no_new_candles(
     run(scene())
 
 
-def test_row_27_a_delisted_market_is_no_symbol(run: Run, faulty: Opened) -> None:
+def test_row_27_a_delisted_market_is_an_unknown_symbol(run: Run, faulty: Opened) -> None:
     async def scene() -> None:
         async with faulty([Fault("delisted", symbol="BTCUSDT")]) as (_, client):
             with pytest.raises(ccxt.BadSymbol):
@@ -177,7 +177,7 @@ def test_a_wrong_clock_is_shown_by_the_exchange(run: Run, faulty: Opened) -> Non
     run(scene())
 
 
-def test_retry_after_is_found_in_the_headers_only(run: Run, faulty: Opened) -> None:
+def test_retry_after_is_in_the_headers_only(run: Run, faulty: Opened) -> None:
     fault = Fault(
         "status", path=KLINES, status=429, code=-1003, headers={"Retry-After": "37"}, count=1
     )

@@ -16,7 +16,7 @@ def written(tmp_path: Path, text: str) -> Path:
     return file
 
 
-def test_a_timeline_is_read_as_it_stands(tmp_path: Path) -> None:
+def test_a_timeline_is_parsed(tmp_path: Path) -> None:
     text = """
 seed: 5
 faults:
@@ -101,7 +101,7 @@ faults:
         ("faults: " + "[" * 3_000, " is nested too deeply"),
     ],
 )
-def test_a_mistake_is_one_line_with_its_place(tmp_path: Path, text: str, problem: str) -> None:
+def test_an_invalid_timeline_is_one_line_with_its_place(tmp_path: Path, text: str, problem: str) -> None:
     file = written(tmp_path, text)
     with pytest.raises(ConfigurationError) as failure:
         read_timeline(file)
@@ -114,7 +114,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read_timeline(tmp_path / "none.yaml")
 
 
-def test_a_fault_is_frozen_and_checked_in_python_too() -> None:
+def test_a_fault_made_in_python_is_immutable_and_checked() -> None:
     fault = Fault("latency", seconds=1.0)
     with pytest.raises(AttributeError):
         fault.seconds = 2.0  # pyright: ignore[reportAttributeAccessIssue] - which is the point
@@ -123,12 +123,12 @@ def test_a_fault_is_frozen_and_checked_in_python_too() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_can_be_made_and_described_again(kind: str) -> None:
+def test_every_kind_of_fault_reads_back_from_its_description(kind: str) -> None:
     needed = {"seconds": 1.0, "status": 503, "symbol": "BTC/USDT"}
     settings = {"kind": kind, **{key: needed[key] for key in KINDS[kind].needs}}
     assert make_fault(settings).collect_given_settings() == settings
 
 
-def test_the_example_runs_as_it_is(repository: Path) -> None:
+def test_the_example_timeline_runs_unchanged(repository: Path) -> None:
     timeline = read_timeline(repository / "config/faults.example.yaml")
     assert len(timeline.faults) >= 5

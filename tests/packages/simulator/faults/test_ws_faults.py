@@ -125,7 +125,7 @@ def test_row_30_candles_that_close_while_the_socket_is_away_never_come(
     assert after_ms - before_ms > 60_000
 
 
-def test_row_31_silence_with_pongs_never_raises(run: Run, faulty: Opened) -> None:
+def test_row_31_a_socket_with_pongs_and_no_data_never_raises(run: Run, faulty: Opened) -> None:
     async def scene() -> Any:
         fault = Fault("ws_silence", nth=3, count=1_000_000)
         async with faulty([fault], pro=True, clock=running()) as (simulator, client):
@@ -142,7 +142,7 @@ def test_row_31_silence_with_pongs_never_raises(run: Run, faulty: Opened) -> Non
     assert run(scene()) == (False, ["ws_silence"])
 
 
-def test_row_32_half_open_is_found_after_three_pings(run: Run, faulty: Opened) -> None:
+def test_row_32_a_half_open_socket_is_found_after_three_pings(run: Run, faulty: Opened) -> None:
     async def scene() -> Any:
         fault = Fault("ws_half_open", nth=3)
         async with faulty([fault], pro=True, clock=running()) as (_, client):
@@ -154,7 +154,7 @@ def test_row_32_half_open_is_found_after_three_pings(run: Run, faulty: Opened) -
     assert "ping-pong keepalive missing" in str(error)
 
 
-def test_a_bad_frame_ends_the_receive_loop_without_a_word(run: Run, faulty: Opened) -> None:
+def test_an_invalid_frame_ends_the_receive_loop_without_an_error(run: Run, faulty: Opened) -> None:
     async def scene(shape: str) -> Any:
         fault = Fault("ws_garbage", shape=shape, nth=3)
         async with faulty([fault], pro=True, clock=running()) as (_, client):
@@ -180,7 +180,7 @@ def test_a_frame_without_content_is_ignored(run: Run, faulty: Opened) -> None:
     assert run(each(scene, harmless)) == dict.fromkeys(harmless, 1)
 
 
-def test_text_that_is_no_text_is_a_network_error(run: Run, faulty: Opened) -> None:
+def test_a_frame_that_is_not_utf8_is_a_network_error(run: Run, faulty: Opened) -> None:
     async def scene() -> Any:
         fault = Fault("ws_garbage", shape="invalid_utf8", nth=3, count=OFTEN)
         async with faulty([fault], pro=True, clock=running()) as (_, client):
@@ -200,7 +200,7 @@ def test_an_error_payload_is_raised_at_once(run: Run, faulty: Opened) -> None:
     assert isinstance(run(scene()), ccxt.ExchangeError)
 
 
-def test_row_34_eleven_megabytes_are_a_network_error(run: Run, faulty: Opened) -> None:
+def test_row_34_a_frame_of_eleven_megabytes_is_a_network_error(run: Run, faulty: Opened) -> None:
     async def scene() -> Any:
         fault = Fault("ws_big_frame", nth=3, count=OFTEN)
         async with faulty([fault], pro=True, clock=running()) as (_, client):
@@ -261,7 +261,7 @@ def test_row_35_ccxt_waits_as_long_as_a_refused_handshake_states(run: Run, fault
     assert run(scene()) >= 0.9
 
 
-def test_row_36_without_an_acknowledgement_data_flows(run: Run, faulty: Opened) -> None:
+def test_row_36_data_arrives_without_an_acknowledgement(run: Run, faulty: Opened) -> None:
     async def scene() -> Any:
         async with faulty([Fault("ws_no_ack")], pro=True, clock=running()) as (simulator, client):
             for _ in range(3):
@@ -309,7 +309,7 @@ def test_row_10_maintenance_cuts_and_refuses_sockets(run: Run, faulty: Opened) -
         ("delayed", [0, 2, 3, 4]),
     ],
 )
-def test_ccxt_hands_on_trades_that_are_lost_doubled_or_out_of_order(
+def test_ccxt_returns_lost_duplicate_and_unordered_trades_unchanged(
     run: Run, faulty: Opened, shape: str, places: list[int]
 ) -> None:
     # One that is delayed comes long after the others.

@@ -5,14 +5,14 @@ import time
 from onetape.simulator.market.clock import PacedClock, get_clock_kind
 
 
-def test_it_never_passes_what_was_allowed() -> None:
+def test_a_clock_never_passes_its_allowed_time() -> None:
     clock = PacedClock(1_000, speed=1e9)
     clock.allow_until(5_000)
     time.sleep(0.01)
     assert clock.now_ms() == 5_000
 
 
-def test_time_that_it_stood_still_is_not_made_up_for() -> None:
+def test_a_clock_does_not_make_up_for_time_in_which_it_stood_still() -> None:
     clock = PacedClock(0, speed=1.0)
     clock.allow_until(1)
     time.sleep(0.05)

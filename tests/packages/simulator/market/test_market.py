@@ -32,11 +32,11 @@ def same(one: Bars, other: Bars) -> bool:
     )
 
 
-def test_the_market_of_seed_7_is_the_one_that_was_published() -> None:
+def test_the_market_of_seed_7_has_the_published_digest() -> None:
     assert compute_digest(SimulatedMarket(7)) == GOLDEN
 
 
-def test_another_process_sees_the_same_market() -> None:
+def test_another_process_gets_the_same_market() -> None:
     code = (
         "from onetape.simulator.market.simulated_market import SimulatedMarket\n"
         "c = SimulatedMarket(11).get_candles('SOL/USDT', '1h', 1709251200, 1709337600)\n"
@@ -74,7 +74,7 @@ def test_any_range_is_a_part_of_any_larger_range(
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 3_000 * DAY * 1_000))
-def test_days_worked_out_together_are_those_worked_out_singly(after_ms: int) -> None:
+def test_days_computed_together_equal_those_computed_singly(after_ms: int) -> None:
     now_ms = 1_500_000_000_000 + after_ms
     symbols = make_symbols(24)
     together, singly = SimulatedMarket(7, symbols), SimulatedMarket(7, symbols)
@@ -96,7 +96,7 @@ def test_earlier_evaluations_change_nothing() -> None:
 
 
 @pytest.mark.parametrize("symbol", SYMBOLS, ids=[symbol.id for symbol in SYMBOLS])
-def test_the_trades_of_a_minute_are_exactly_its_candle(symbol: SpotSymbol) -> None:
+def test_the_trades_of_a_minute_give_exactly_its_candle(symbol: SpotSymbol) -> None:
     market = SimulatedMarket(7)
     start = symbol.listed + 30 * DAY
     bars = market.get_bars(symbol, TIMEFRAMES["1m"], start - start % 60, start + 40 * 60)
@@ -107,7 +107,7 @@ def test_the_trades_of_a_minute_are_exactly_its_candle(symbol: SpotSymbol) -> No
     assert same(traded, rebuilt)
 
 
-def test_trade_ids_run_on_without_a_gap_and_times_never_fall() -> None:
+def test_trade_ids_are_consecutive_and_times_never_decrease() -> None:
     market, symbol = SimulatedMarket(7), SYMBOLS[0]
     minutes = [market.get_trades(symbol, MARCH + 60 * row) for row in range(30)]
     ids = np.concatenate([trades.id for trades in minutes])
@@ -117,7 +117,7 @@ def test_trade_ids_run_on_without_a_gap_and_times_never_fall() -> None:
 
 
 @pytest.mark.parametrize("timeframe", INTERVALS)
-def test_larger_candles_are_built_from_minutes(timeframe: str) -> None:
+def test_higher_timeframe_candles_are_built_from_minutes(timeframe: str) -> None:
     market, symbol = SimulatedMarket(7), SYMBOLS[0]
     length = TIMEFRAMES[timeframe]
     opened = length.floor(MARCH + 20 * DAY)
@@ -142,7 +142,7 @@ def test_the_forming_candle_is_all_trades_since_its_open(timeframe: str, after_m
 
 @settings(max_examples=30, deadline=None)
 @given(st.sampled_from(SYMBOLS), st.integers(0, 30 * DAY), st.integers(1, 500))
-def test_a_bar_continued_by_a_later_one_is_their_group(
+def test_a_bar_merged_with_a_later_one_equals_the_bar_of_both(
     symbol: SpotSymbol, after: int, minutes: int
 ) -> None:
     start = (MARCH + after) // 60 * 60
@@ -171,7 +171,7 @@ def test_a_candle_opens_with_one_trade_at_its_open() -> None:
 
 @settings(max_examples=examples(40), deadline=None)
 @given(st.sampled_from(SYMBOLS), st.integers(0, 300), st.integers(0, 2**31))
-def test_every_candle_is_possible(symbol: SpotSymbol, day: int, seed: int) -> None:
+def test_every_candle_is_sound(symbol: SpotSymbol, day: int, seed: int) -> None:
     start = symbol.listed + day * DAY
     bars = SimulatedMarket(seed).get_bars(symbol, TIMEFRAMES["1m"], start, start + DAY // 4)
     assert np.all(bars.low >= 1)
@@ -211,7 +211,7 @@ def test_the_market_ends_in_2041() -> None:
     )
 
 
-def test_hours_move_as_bitcoin_does() -> None:
+def test_hourly_returns_are_distributed_like_bitcoins() -> None:
     closes = SimulatedMarket(7).get_candles("BTC/USDT", "1h", MARCH - 730 * DAY, MARCH).close
     moves = np.diff(np.log(closes))
     yearly = float(moves.std()) * 8_766**0.5
@@ -224,7 +224,7 @@ def test_hours_move_as_bitcoin_does() -> None:
     assert calm > 0.08, "wild hours should follow wild hours"
 
 
-def test_some_hours_jump_and_some_leave_a_wick() -> None:
+def test_some_hours_have_a_price_jump_and_some_a_long_wick() -> None:
     hours = SimulatedMarket(7).get_candles("BTC/USDT", "1h", MARCH - 2_000 * DAY, MARCH)
     moves = np.abs(np.diff(np.log(hours.close)))
     body = np.maximum(hours.open, hours.close) - np.minimum(hours.open, hours.close)
@@ -232,7 +232,7 @@ def test_some_hours_jump_and_some_leave_a_wick() -> None:
     assert 2 <= np.count_nonzero(hours.high - hours.low - body > 0.06 * hours.close) <= 40
 
 
-def test_days_are_calm_or_wild_for_weeks_and_some_go_one_way() -> None:
+def test_volatility_is_clustered_by_weeks_and_some_days_have_a_trend() -> None:
     moves = np.diff(
         np.log(SimulatedMarket(7).get_candles("BTC/USDT", "1h", MARCH - 2_000 * DAY, MARCH).close)
     )
@@ -244,7 +244,7 @@ def test_days_are_calm_or_wild_for_weeks_and_some_go_one_way() -> None:
     assert np.mean(reach > 2.0) > 0.07, "some stretches are trends"
 
 
-def test_the_three_prices_of_ether_and_bitcoin_fit_together() -> None:
+def test_the_prices_of_ether_in_bitcoin_and_usdt_are_consistent() -> None:
     market = SimulatedMarket(7)
     ether, bitcoin, cross = (
         market.get_candles(name, "1h", MARCH, MARCH + 30 * DAY).close
@@ -253,7 +253,7 @@ def test_the_three_prices_of_ether_and_bitcoin_fit_together() -> None:
     assert np.max(np.abs(ether / bitcoin / cross - 1)) < 0.001
 
 
-def test_memory_of_days_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_of_days_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("onetape.simulator.market.simulated_market.MAX_CACHED_MINUTE_DAYS", 3)
     market = SimulatedMarket(7)
     bars = market.get_bars(SYMBOLS[0], TIMEFRAMES["1m"], MARCH, MARCH + 9 * DAY)
@@ -266,7 +266,7 @@ def test_an_unknown_symbol_is_named() -> None:
         SimulatedMarket(7).get_candles("NOPE", "1h", 0, 1)
 
 
-def test_the_long_list_has_names_of_its_own_and_markets_that_move() -> None:
+def test_the_long_list_has_unique_names_and_markets_with_changing_prices() -> None:
     symbols = make_symbols(3_000)
     assert len({symbol.id for symbol in symbols}) == 3_000
     assert {symbol.get_status(MARCH + 999 * DAY) for symbol in symbols} == {"TRADING", "BREAK"}

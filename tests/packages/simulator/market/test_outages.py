@@ -32,7 +32,7 @@ THIN = next(symbol for symbol in SYMBOLS if symbol.quiet)
 GOLDEN = "4849605dc4cce900"
 
 
-def test_quiet_minutes_and_outages_of_seed_7_are_the_ones_that_were_published() -> None:
+def test_quiet_minutes_and_outages_of_seed_7_have_the_published_digest() -> None:
     total = hashlib.sha256(repr(make_outages(7)).encode())
     one = make_outages(7)[20]
     for symbol in (BITCOIN, THIN):
@@ -104,7 +104,7 @@ def test_a_minute_without_a_trade_is_flat_at_the_previous_close() -> None:
     assert 10 < int(runs.max()) <= LONGEST_QUIET
 
 
-def test_trade_ids_run_on_over_quiet_minutes_and_an_outage(outage: Outage) -> None:
+def test_trade_ids_are_consecutive_across_quiet_minutes_and_an_outage(outage: Outage) -> None:
     for symbol in (BITCOIN, THIN):
         start, end = seconds(outage.halt - 600), seconds(outage.end + 600)
         bars = SimulatedMarket(7).get_bars(symbol, TIMEFRAMES["1m"], start, end)
@@ -128,7 +128,7 @@ def test_a_candle_of_quiet_candles_is_flat_at_their_close() -> None:
     assert [int(column[0]) for column in large.get_columns()[:6]] == [0, 9, 9, 9, 9, 0]
 
 
-def test_a_candle_that_moved_without_volume_counts_in_a_larger_one() -> None:
+def test_a_candle_that_moved_without_volume_counts_in_a_higher_timeframe() -> None:
     rows = [(0, 9, 9, 9, 9, 0), (60, 5, 8, 4, 6, 0), (120, 6, 7, 6, 7, 2), (180, 7, 7, 3, 4, 0)]
     small = Bars(*np.array([(*row, 0, 0, 1, 0, 0) for row in rows], dtype=np.int64).T)
     large = group_bars(small, np.array([0], dtype=np.int64))
@@ -137,7 +137,7 @@ def test_a_candle_that_moved_without_volume_counts_in_a_larger_one() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(-400, 900), st.integers(1, 500), st.integers(0, 300))
-def test_any_range_about_an_outage_is_a_part_of_any_larger_one(
+def test_any_range_around_an_outage_is_a_part_of_any_larger_range(
     offset: int, length: int, more: int
 ) -> None:
     one = make_outages(7)[20]
@@ -155,7 +155,7 @@ def test_any_range_about_an_outage_is_a_part_of_any_larger_one(
             assert all(np.array_equal(a, b) for a, b in columns)
 
 
-def test_streams_are_silent_in_an_outage_and_close_what_was_open_after_it(outage: Outage) -> None:
+def test_streams_send_nothing_in_an_outage_and_close_the_open_candle_after_it(outage: Outage) -> None:
     market = SimulatedMarket(7)
     names = ("kline_1h", "ticker", "bookTicker", "trade")
     feeds = [make_feed(f"btcusdt@{name}", market) for name in names]
@@ -171,7 +171,7 @@ def test_streams_are_silent_in_an_outage_and_close_what_was_open_after_it(outage
     assert [bar["x"] for bar in bars] == [True, False]
 
 
-def test_offers_and_ticker_stand_as_the_last_trade_left_them(outage: Outage) -> None:
+def test_offers_and_ticker_are_those_after_the_last_trade(outage: Outage) -> None:
     market = SimulatedMarket(7)
     before, within = seconds(outage.halt) * 1_000 - 1, seconds(outage.end) * 1_000 - 1
     assert find_book(market, BITCOIN, before) == find_book(market, BITCOIN, within)

@@ -22,7 +22,7 @@ def path(key: int, first: int, last: int) -> Path:
     return make_paths((key,), first, last)[0]
 
 
-def test_paths_read_together_are_those_read_singly() -> None:
+def test_paths_read_together_equal_those_read_singly() -> None:
     keys = (1, 2**63 + 5, 77)
     for key, found in zip(keys, make_paths(keys, 7_000_000, 7_000_900), strict=True):
         alone = path(key, 7_000_000, 7_000_900)
@@ -30,7 +30,7 @@ def test_paths_read_together_are_those_read_singly() -> None:
             assert np.array_equal(getattr(found, column), getattr(alone, column))
 
 
-def test_hashes_are_those_of_splitmix64() -> None:
+def test_hashes_equal_those_of_splitmix64() -> None:
     # The first outputs of the published generator, seeded with 0: state 1 and 2 times the constant.
     state = np.array([0x9E3779B97F4A7C15, 0x3C6EF372FE94F82A], dtype=np.uint64)
     assert [hex(value) for value in mix_bits(state).tolist()] == [
@@ -40,12 +40,12 @@ def test_hashes_are_those_of_splitmix64() -> None:
 
 
 @given(st.floats(-600, 600))
-def test_the_exponential_is_right_to_the_last_digits(value: float) -> None:
+def test_the_exponential_is_exact_to_the_last_digits(value: float) -> None:
     ours = float(compute_exponential(np.array([value]))[0])
     assert ours == pytest.approx(math.exp(value), rel=1e-15)
 
 
-def test_uniform_and_normal_numbers_have_their_moments() -> None:
+def test_uniform_and_normal_numbers_have_the_expected_moments() -> None:
     value = hash_indices(make_key("moments"), np.arange(200_000))
     assert draw_uniform(value).mean() == pytest.approx(0.5, abs=0.005)
     assert draw_normal(value).mean() == pytest.approx(0.0, abs=0.01)

@@ -41,7 +41,7 @@ async def client_of(kind: Any, player: Player) -> AsyncGenerator[Any]:
         await client.close()
 
 
-def test_a_reply_comes_back_with_its_status_headers_and_body(run: Run, tmp_path: Path) -> None:
+def test_a_recorded_reply_has_its_status_headers_and_body(run: Run, tmp_path: Path) -> None:
     reel = reel_of(
         tmp_path,
         {"path": "/x", "status": 429, "headers": {"Retry-After": "7"}, "body": {"code": -1}},
@@ -58,7 +58,7 @@ def test_a_reply_comes_back_with_its_status_headers_and_body(run: Run, tmp_path:
     assert run(scene()) == ((429, "7", {"code": -1}), "text/html", "<html></html>")
 
 
-def test_the_query_decides_and_the_last_of_several_stays(run: Run, tmp_path: Path) -> None:
+def test_a_reply_is_chosen_by_its_query_and_the_last_of_several_repeats(run: Run, tmp_path: Path) -> None:
     reel = reel_of(
         tmp_path,
         {"path": "/x", "query": "a=1&b=2", "body": 1},
@@ -74,7 +74,7 @@ def test_the_query_decides_and_the_last_of_several_stays(run: Run, tmp_path: Pat
     assert run(scene()) == ["1", "2", "2", "3"]
 
 
-def test_in_order_the_query_does_not_count(run: Run, tmp_path: Path) -> None:
+def test_in_the_mode_in_order_the_query_is_ignored(run: Run, tmp_path: Path) -> None:
     reel = reel_of(tmp_path, {"path": "/x", "query": "a=1", "body": 1}, {"path": "/x", "body": 2})
 
     async def scene() -> list[str]:
@@ -84,7 +84,7 @@ def test_in_order_the_query_does_not_count(run: Run, tmp_path: Path) -> None:
     assert run(scene()) == ["1", "2", "2"]
 
 
-def test_what_was_not_recorded_states_what_was(run: Run, tmp_path: Path) -> None:
+def test_a_request_that_was_not_recorded_is_refused_with_the_recorded_ones(run: Run, tmp_path: Path) -> None:
     reel = reel_of(tmp_path, {"path": "/x", "query": "a=1", "body": 1})
 
     async def scene() -> Any:
@@ -138,7 +138,7 @@ def test_a_missing_file_and_a_wrong_route_are_refused(tmp_path: Path) -> None:
         read_recordings([file], {"y": "GET /y"})
 
 
-def test_it_refuses_an_address_that_others_can_reach(tmp_path: Path) -> None:
+def test_the_player_refuses_an_address_that_others_can_reach(tmp_path: Path) -> None:
     with pytest.raises(SafetyRefusal, match="--allow-remote"):
         Player(reel_of(tmp_path, {"path": "/x", "body": 1}), host="0.0.0.0")  # noqa: S104 - refused
 

@@ -252,7 +252,7 @@ def ours() -> dict[str, Any]:
     return asyncio.run(asyncio.wait_for(produced(), 60))
 
 
-def test_every_recording_has_a_kind_of_ours_or_a_reason(shared: Path, ours: dict[str, Any]) -> None:
+def test_every_recording_has_a_kind_or_a_reason_for_none(shared: Path, ours: dict[str, Any]) -> None:
     unknown = [
         (file, kind, {key: str(value)[:80] for key, value in item.items()})
         for file, item in recordings(shared)
@@ -294,13 +294,13 @@ def test_every_reply_and_message_looks_as_recorded(shared: Path, ours: dict[str,
     assert found_differences(recorded, ours) == set()
 
 
-def test_the_walk_sees_a_missing_key_another_type_and_a_shorter_row() -> None:
+def test_the_comparison_finds_a_missing_key_another_type_and_a_shorter_row() -> None:
     assert differences({"a": 1}, {"a": "1", "b": 2}) == ["a: int not str", "b missing"]
     assert differences([[1, "2"]], [[1, "2", 3]]) == ["['int', 'str'] not ['int', 'str', 'int']"]
     assert differences([{"a": {"c": 1}}], [{"a": {}}]) == ["a.c added"]
 
 
-def test_what_one_recording_excuses_is_no_excuse_for_another_kind() -> None:
+def test_an_allowed_difference_of_one_recording_does_not_apply_to_another_kind() -> None:
     recorded: list[tuple[str, Any]] = [
         ("report NEW", {"N": None}),
         ("report NEW", {"N": "BTC"}),

@@ -72,7 +72,7 @@ def market(tmp_path: Path) -> ReplayMarket:
         ("binance_DOGE-USDT_1m_20210420_20210520.csv.gz", "1m"),
     ],
 )
-def test_ccxt_gets_the_files_own_candles_with_their_gaps(
+def test_ccxt_gets_the_candles_of_the_file_with_their_gaps(
     run: Run, ccxt_client: Client, shared: Path, file: str, timeframe: str
 ) -> None:
     path = shared / "data" / "candles" / file
@@ -115,7 +115,7 @@ def test_a_stream_of_a_market_with_a_chinese_name_is_opened(tmp_path: Path) -> N
     assert isinstance(make_feed("币安人生usdt@kline_1h", market), KlineFeed)
 
 
-def test_larger_candles_of_a_file_are_those_of_the_exchange(shared: Path) -> None:
+def test_higher_timeframe_candles_of_a_file_equal_those_of_the_exchange(shared: Path) -> None:
     folder = shared / "data" / "candles"
     small, large = (
         read_replay(folder / f"binance_BTC-USDT_{name}_20250520_20250818.csv.gz")
@@ -129,7 +129,7 @@ def test_larger_candles_of_a_file_are_those_of_the_exchange(shared: Path) -> Non
     assert np.allclose(built.volume, theirs.volume[:-1], rtol=1e-9)
 
 
-def test_quiet_minutes_supply_no_open_to_larger_candles(shared: Path) -> None:
+def test_quiet_minutes_supply_no_open_to_higher_timeframe_candles(shared: Path) -> None:
     folder = shared / "data" / "candles"
     small = ReplayMarket(7, read_replay(folder / "binance_BRD-BTC_1m_20210410_20210520.csv.gz"))
     large = read_replay(folder / "binance_BRD-BTC_5m_20210225_20210520.csv.gz").series[0].candles
@@ -163,7 +163,7 @@ def test_a_database_is_replayed_by_its_smallest_timeframe(tmp_path: Path) -> Non
     assert market.get_candles("ETH/USDT", "1d", 0, 2**40).open.tolist() == [96.0]
 
 
-def test_the_trades_of_a_candle_are_exactly_it(market: ReplayMarket) -> None:
+def test_the_trades_of_a_candle_give_exactly_the_candle(market: ReplayMarket) -> None:
     (symbol,) = market.symbols
     for row in HOURS:
         recorded = market.get_bars(symbol, TIMEFRAMES["1h"], row.timestamp, row.timestamp + 1)
@@ -184,7 +184,7 @@ def test_a_forming_candle_grows_into_the_recorded_one(market: ReplayMarket) -> N
 
 
 @pytest.mark.parametrize("has_volume", [False, True])
-def test_larger_candles_of_recorded_ones_without_volume_are_those_of_resample(
+def test_higher_timeframe_candles_of_recorded_ones_without_volume_equal_those_of_resample(
     tmp_path: Path, *, has_volume: bool
 ) -> None:
     # Two days: flat hours, and hours that moved, some of them without volume.
@@ -248,7 +248,7 @@ def test_the_last_candle_of_the_file_is_closed_on_the_stream(market: ReplayMarke
     st.sampled_from(["1m", "5m", "1h", "4h", "1d"]),
     st.integers(0, 99),
 )
-def test_the_path_inside_respects_any_candle(
+def test_the_price_path_inside_any_candle_stays_within_it(
     prices: list[int], volume: int, timeframe: str, seed: int
 ) -> None:
     low, one, other, high = sorted(prices)
@@ -274,7 +274,7 @@ def test_the_path_inside_respects_any_candle(
 @pytest.mark.parametrize(
     ("close", "volume"), [(68_000.12345678, 23_456.12345678), (0.00001234, 9_999_999_999_999.0)]
 )
-def test_a_day_of_many_coins_in_fine_steps_is_added_up_exactly(close: float, volume: float) -> None:
+def test_a_day_of_many_coins_in_small_steps_is_added_up_exactly(close: float, volume: float) -> None:
     cells = (MARCH, close, close * 1.1, close * 0.9, close, volume)
     columns = [np.array([cell], dtype=np.float64) for cell in cells]
     candles = Candles(columns[0].astype(np.int64), *columns[1:])
@@ -296,7 +296,7 @@ def series_of(candles: Candles, timeframe: str) -> Series:
     return _make_series(Path("x"), "BTC/USDT", timeframe, candles)
 
 
-def test_steps_are_as_fine_as_the_file_or_as_its_trades_need(market: ReplayMarket) -> None:
+def test_steps_are_as_small_as_the_file_or_its_trades_need(market: ReplayMarket) -> None:
     (symbol,) = market.symbols
     assert (symbol.price_digits, symbol.amount_digits) == (2, 3)
 
@@ -323,7 +323,7 @@ def test_market_time_begins_inside_the_file(tmp_path: Path) -> None:
         ("x_BTC-USDT_1h_.csv.gz", "no gzip", "cannot be read as CSV"),
     ],
 )  # fmt: skip
-def test_a_file_that_cannot_be_replayed_states_why(
+def test_a_file_that_cannot_be_replayed_is_refused_with_the_reason(
     tmp_path: Path, name: str, text: str, words: str
 ) -> None:
     path = tmp_path / name

@@ -55,7 +55,7 @@ def test_every_kind_of_clock_has_a_name(
     assert (state["kind"], state["speed"], state["steady"]) == (kind, speed, steady)
 
 
-def test_a_driver_steps_the_clock_and_never_back(run: Run, stepped: Stepped) -> None:
+def test_a_stepped_clock_moves_forward_on_request_and_never_back(run: Run, stepped: Stepped) -> None:
     forward = f'{{"advance_to_ms": {MARCH_MS + 60_000}}}'
     back = f'{{"advance_to_ms": {MARCH_MS - 60_000}}}'
     assert run(call(stepped(0), "POST", "/simulator/clock", forward))[1]["market_ms"] == (
@@ -87,7 +87,7 @@ def test_a_clock_that_runs_by_itself_is_not_stepped(run: Run) -> None:
         ("disconnect", "nonsense"),
     ],
 )
-def test_a_wrong_body_is_refused_with_a_reason(
+def test_an_invalid_body_is_refused_with_a_reason(
     run: Run, stepped: Stepped, path: str, body: str
 ) -> None:
     status, answer = run(call(stepped(0), "POST", f"/simulator/{path}", body))
@@ -117,7 +117,7 @@ def test_a_ledger_request_that_cannot_be_answered_is_refused(
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org"])  # noqa: S104 - refused
-def test_it_refuses_an_address_that_others_can_reach(host: str) -> None:
+def test_the_simulator_refuses_an_address_that_others_can_reach(host: str) -> None:
     with pytest.raises(SafetyRefusal, match="--allow-remote"):
         Simulator(host=host)
 

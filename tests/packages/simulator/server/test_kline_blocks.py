@@ -11,7 +11,7 @@ START = 1_709_251_200  # 2024-03-01
 DAY = 86_400
 
 
-def test_a_page_requested_early_is_whole_after_its_end() -> None:
+def test_a_page_requested_before_its_end_is_complete_after_its_end() -> None:
     clock = make_clock(start_ms=START * 1_000, stepped=True)
     with embedded_simulator(clock=clock) as simulator:
 

@@ -50,7 +50,7 @@ async def ask(
         ("GET", "order", {"symbol": "BTCUSDT"}, 4),
     ],
 )
-def test_a_request_weighs_the_same_as_at_binance(
+def test_a_request_has_the_same_weight_as_at_binance(
     method: str, path: str, query: dict[str, str], weight: int
 ) -> None:
     assert get_request_weight(method, f"/api/v3/{path}", query) == weight
@@ -121,7 +121,7 @@ def test_beyond_the_limit_comes_429_then_a_ban_that_grows(
     run(scene())
 
 
-def test_a_client_that_waits_as_requested_is_served_again(
+def test_a_client_that_waits_for_the_stated_time_is_served_again(
     run: Run, stepped: Stepped, wall: MovedSeconds
 ) -> None:
     async def scene() -> None:

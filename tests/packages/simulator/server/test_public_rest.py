@@ -77,7 +77,7 @@ def test_ccxt_fetches_trades_that_make_up_the_minutes_candle(
     run(scene())
 
 
-def test_the_last_trades_end_now_and_old_ones_begin_where_requested(
+def test_the_last_trades_end_now_and_older_ones_begin_at_the_requested_id(
     run: Run, stepped: Stepped
 ) -> None:
     last, few = requested(
@@ -98,7 +98,7 @@ def test_the_last_trades_end_now_and_old_ones_begin_where_requested(
     assert [row["p"] for row in aggregates] == [row["price"] for row in old]
 
 
-def test_the_trades_of_a_time_are_those_inside_it(run: Run, stepped: Stepped) -> None:
+def test_the_trades_of_a_time_range_are_those_inside_it(run: Run, stepped: Stepped) -> None:
     start, end = MARCH_MS + 30_000, MARCH_MS + 150_000
     (rows,) = requested(
         run, stepped(3_600_000), f"aggTrades?symbol=BTCUSDT&startTime={start}&endTime={end}"
@@ -234,7 +234,7 @@ def test_three_thousand_markets_are_listed_and_ccxt_loads_them(
     run(scene())
 
 
-def test_aggregated_trades_come_as_a_stream(run: Run, stepped: Stepped) -> None:
+def test_aggregated_trades_are_streamed(run: Run, stepped: Stepped) -> None:
     async def scene() -> Any:
         async with (
             Simulator(clock=stepped(0)) as simulator,

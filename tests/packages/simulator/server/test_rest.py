@@ -56,7 +56,7 @@ def test_ccxt_reads_the_market_time(run: Run, stepped: Stepped, ccxt_client: Cli
 
 
 @pytest.mark.parametrize(("timeframe", "count"), [("1h", 2_200), ("5m", 1_500), ("1d", 1_200)])
-def test_ccxt_pages_through_exactly_the_ledger(
+def test_ccxt_pages_through_exactly_the_candles_of_the_ledger(
     run: Run, stepped: Stepped, ccxt_client: Client, timeframe: str, count: int
 ) -> None:
     async def scene() -> None:
@@ -81,7 +81,7 @@ def test_ccxt_pages_through_exactly_the_ledger(
     run(scene())
 
 
-def test_the_ledger_has_no_forming_candle_and_klines_do(run: Run, stepped: Stepped) -> None:
+def test_the_ledger_of_candles_has_no_forming_candle_and_klines_do(run: Run, stepped: Stepped) -> None:
     async def scene() -> None:
         async with Simulator(clock=stepped(90 * 60_000)) as simulator:
             query = (
@@ -157,7 +157,7 @@ def test_history_begins_at_the_listing_whatever_was_requested(run: Run, stepped:
     assert [row[0] for row in rows] == [1_502_942_400_000, 1_502_946_000_000]
 
 
-def test_a_symbol_in_break_keeps_its_history_and_no_more(run: Run, stepped: Stepped) -> None:
+def test_a_symbol_with_status_break_has_history_and_no_new_candle(run: Run, stepped: Stepped) -> None:
     async def scene() -> Any:
         async with Simulator(clock=stepped(0)) as simulator:
             return (
@@ -230,7 +230,7 @@ def test_a_symbol_in_break_keeps_its_history_and_no_more(run: Run, stepped: Step
         ("exchangeInfo?symbol=NOPE", 400, -1121, "Invalid symbol."),
     ],
 )  # fmt: skip
-def test_bad_requests_get_binances_own_replies(
+def test_invalid_requests_get_the_replies_of_binance(
     run: Run, stepped: Stepped, path: str, status: int, code: int | None, text: str | None
 ) -> None:
     async def scene() -> Any:
@@ -244,7 +244,7 @@ def test_bad_requests_get_binances_own_replies(
 
 
 @pytest.mark.parametrize("path", ["/api/v3/nope", "/sapi/v1/nope", "/"])
-def test_what_is_not_served_is_a_404_page(run: Run, stepped: Stepped, path: str) -> None:
+def test_an_unknown_path_is_a_404_page(run: Run, stepped: Stepped, path: str) -> None:
     async def scene() -> Any:
         async with Simulator(clock=stepped(0)) as simulator:
             return await get(simulator, path)

@@ -121,7 +121,7 @@ def test_combined_events_look_as_captured(
         ("klines?symbol=btcusdt&interval=1h", -1100),
     ],
 )
-def test_errors_read_as_recorded(
+def test_error_texts_are_as_recorded(
     run: Run, stepped: Stepped, shared: Path, path: str, code: int
 ) -> None:
     bodies = [item["body"] for item in recorded(shared, "errors.json")]

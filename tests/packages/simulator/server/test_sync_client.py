@@ -59,7 +59,7 @@ def recomputed(trades: list[Any]) -> dict[str, Decimal]:
     return balance
 
 
-def test_it_reads_markets_candles_the_book_and_trades(client: Any) -> None:
+def test_ccxts_synchronous_client_reads_markets_candles_the_book_and_trades(client: Any) -> None:
     market = client.market(BTC)
     assert market["active"]
     assert market["limits"]["cost"]["min"] == 5

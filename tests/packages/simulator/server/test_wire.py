@@ -22,7 +22,7 @@ EIGHT = Decimal("0.00000001")
 
 
 @given(st.integers(-(10**15), 10**15), st.integers(0, 12))
-def test_a_decimal_keeps_eight_digits_and_cuts_the_rest(value: int, digits: int) -> None:
+def test_a_decimal_has_eight_digits_and_the_rest_is_cut_off(value: int, digits: int) -> None:
     exact = Decimal(value).scaleb(-digits).quantize(EIGHT, ROUND_DOWN)
     assert Decimal(format_decimal_8(value, digits)) == exact
 
@@ -39,7 +39,7 @@ def test_rows_are_exact_decimals(symbol: SpotSymbol, ticks: int, value: int) -> 
 
 
 @given(st.sampled_from(SYMBOLS), st.lists(st.integers(0, 10**16), min_size=1, max_size=20))
-def test_a_bar_alone_is_written_as_among_others(symbol: SpotSymbol, values: list[int]) -> None:
+def test_a_single_bar_is_written_as_among_others(symbol: SpotSymbol, values: list[int]) -> None:
     column = np.array(values, dtype=np.int64)
     bars = Bars(**dict.fromkeys(COLUMNS, column))
     hour = Timeframe.parse("1h")
@@ -49,7 +49,7 @@ def test_a_bar_alone_is_written_as_among_others(symbol: SpotSymbol, values: list
     assert list(iterate_kline_rows(symbol, hour, bars)) == alone
 
 
-def test_the_text_of_an_event_is_its_json_in_one_piece() -> None:
+def test_the_text_of_an_event_is_one_json_document() -> None:
     bars = Bars(*(np.ones(1, dtype=np.int64) for _ in COLUMNS))
     (event,) = iterate_kline_events(SYMBOLS[0], Timeframe.parse("1m"), bars, 1, closed=True)
     event |= {"name": '\u5e01 "quoted" \\ \n', "flags": [True, False, None]}

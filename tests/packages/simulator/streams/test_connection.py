@@ -19,7 +19,7 @@ HOUR_MS = 3_600_000
 MARCH_MS = 1_709_251_200_000
 
 
-def test_commands_are_answered_as_binance_answers(run: Run, stepped: Stepped) -> None:
+def test_commands_get_the_responses_of_binance(run: Run, stepped: Stepped) -> None:
     async def scene() -> None:
         async with (
             Simulator(clock=stepped(0)) as simulator,
@@ -86,7 +86,7 @@ def test_a_stream_that_is_not_served_is_ignored_and_the_others_are_served(
     run(scene())
 
 
-def test_a_bad_stream_in_the_address_is_a_bad_request(run: Run, stepped: Stepped) -> None:
+def test_an_invalid_stream_in_the_address_is_a_bad_request(run: Run, stepped: Stepped) -> None:
     async def scene() -> None:
         async with Simulator(clock=stepped(0)) as simulator:
             with pytest.raises(aiohttp.WSServerHandshakeError) as failure:
@@ -97,7 +97,7 @@ def test_a_bad_stream_in_the_address_is_a_bad_request(run: Run, stepped: Stepped
     run(scene())
 
 
-def test_a_reader_that_stands_still_is_cut_and_delays_no_other(
+def test_a_stalled_reader_is_disconnected_and_delays_no_other(
     run: Run, stepped: Stepped, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("onetape.simulator.streams.sockets.SEND_SECONDS", 0.3)
@@ -127,7 +127,7 @@ def test_a_reader_that_stands_still_is_cut_and_delays_no_other(
     run(scene())
 
 
-def test_the_server_pings_and_cuts_a_socket_that_never_answers(
+def test_the_server_pings_and_disconnects_a_socket_that_never_responds(
     run: Run, stepped: Stepped, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("onetape.simulator.streams.sockets.PING_SECONDS", 0.05)

@@ -11,12 +11,12 @@ from onetape.simulator.streams.frames import encode_text_frames
 TEXTS = ["", "{}", "x" * 125, "y" * 126, "é" * 200, "z" * 65_535, "w" * 65_536, "end"]
 
 
-def test_a_client_reads_every_text_of_one_piece() -> None:
+def test_a_client_reads_every_text_as_one_message() -> None:
     assert asyncio.run(asyncio.wait_for(read_back(TEXTS), 60)) == TEXTS
 
 
 @pytest.mark.parametrize(("length", "header"), [(125, 2), (126, 4), (65_535, 4), (65_536, 10)])
-def test_a_header_is_as_long_as_the_text_needs(length: int, header: int) -> None:
+def test_the_header_length_depends_on_the_text_length(length: int, header: int) -> None:
     assert len(encode_text_frames(["a" * length])) == header + length
 
 

@@ -137,7 +137,7 @@ def test_ccxt_gets_each_closed_candle_as_rest_has_it(run: Run, ccxt_client: Clie
     run(scene())
 
 
-def test_a_cut_is_a_network_error_and_the_next_call_recovers(run: Run, ccxt_client: Client) -> None:
+def test_a_disconnect_is_a_network_error_and_the_next_call_recovers(run: Run, ccxt_client: Client) -> None:
     async def scene() -> None:
         clock = make_clock(start_ms=MARCH_MS, speed=600)
         async with (
@@ -223,7 +223,7 @@ def test_combined_streams_name_the_stream_of_each_event(run: Run, stepped: Stepp
     }
 
 
-def test_streams_that_are_due_together_are_the_same_for_every_client(
+def test_streams_that_are_due_at_once_are_in_the_same_order_for_every_client(
     run: Run, stepped: Stepped
 ) -> None:
     names = ("btcusdt@kline_1m", "btcusdt@ticker", "ethusdt@kline_1m", "ethusdt@ticker")
@@ -247,7 +247,7 @@ def test_streams_that_are_due_together_are_the_same_for_every_client(
     run(scene())
 
 
-def test_an_unknown_symbol_is_accepted_and_silent_as_on_binance(run: Run, stepped: Stepped) -> None:
+def test_an_unknown_symbol_is_accepted_and_gets_no_data_as_on_binance(run: Run, stepped: Stepped) -> None:
     async def scene() -> Any:
         async with Simulator(clock=stepped(0)) as simulator:
             path = "/stream?streams=nopeusdt@ticker/bccusdt@kline_1m/btcusdt@kline_1m"

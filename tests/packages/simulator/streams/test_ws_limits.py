@@ -78,7 +78,7 @@ async def asking(clock: Clock, query: str = "", *, enforced: bool = True) -> Asy
         ("userDataStream.subscribe.signature", {}, 2),
     ],
 )
-def test_a_method_weighs_the_same_as_at_binance(
+def test_a_method_has_the_same_weight_as_at_binance(
     method: str, params: dict[str, str], weight: int
 ) -> None:
     assert get_method_weight(method, params) == weight
@@ -125,7 +125,7 @@ def test_rest_and_the_websocket_api_count_together(
     run(scene())
 
 
-def test_a_client_may_do_without_the_limits(run: Run, stepped: Stepped, wall: MovedSeconds) -> None:
+def test_a_client_may_ask_for_replies_without_limits(run: Run, stepped: Stepped, wall: MovedSeconds) -> None:
     del wall
 
     async def scene() -> None:
@@ -136,7 +136,7 @@ def test_a_client_may_do_without_the_limits(run: Run, stepped: Stepped, wall: Mo
     run(scene())
 
 
-def test_beyond_the_weight_comes_429_with_the_time_to_wait_then_a_ban_that_cuts(
+def test_beyond_the_weight_comes_429_with_the_time_to_wait_and_then_a_ban_that_disconnects(
     run: Run, stepped: Stepped, wall: MovedSeconds
 ) -> None:
     async def scene() -> None:

@@ -26,7 +26,7 @@ def test_a_sale_pays_in_the_quote(open_exchange: Open, ask: Ask) -> None:
     assert (exchange.fills[0].fee, exchange.fills[0].fee_asset) == (Decimal(1), "USDT")
 
 
-def test_an_account_that_pays_in_bnb_pays_three_quarters(open_exchange: Open, ask: Ask) -> None:
+def test_an_account_that_pays_fees_in_bnb_pays_three_quarters(open_exchange: Open, ask: Ask) -> None:
     exchange = open_exchange([(0, 100, 1)], in_bnb=True, USDT="1000", BNB="1")
     exchange.place(ask("BUY", "MARKET", 10), 0)
     # 1,000 USDT x 0.1 % x 0.75, at 500 USDT a BNB.
@@ -34,14 +34,14 @@ def test_an_account_that_pays_in_bnb_pays_three_quarters(open_exchange: Open, as
     assert exchange.account.get_free("COIN") == 10
 
 
-def test_too_little_bnb_pays_nothing_of_the_fee(open_exchange: Open, ask: Ask) -> None:
+def test_with_too_little_bnb_the_fee_is_not_paid_in_bnb(open_exchange: Open, ask: Ask) -> None:
     exchange = open_exchange([(0, 100, 1)], in_bnb=True, USDT="1000", BNB="0.00149999")
     exchange.place(ask("BUY", "MARKET", 10), 0)
     assert exchange.fills[0].fee_asset == "COIN"
     assert exchange.account.get_free("BNB") == Decimal("0.00149999")
 
 
-def test_bnb_that_the_rest_of_the_sale_needs_pays_no_fee(open_exchange: Open) -> None:
+def test_bnb_that_is_being_sold_pays_no_fee(open_exchange: Open) -> None:
     exchange = open_exchange([(0, 100, 1)], in_bnb=True, BNB="25")
     (bnb,) = [symbol for symbol in exchange.symbols if symbol.base == "BNB"]
     order = exchange.place(RequestedOrder(bnb, "SELL", "MARKET", quantity=25), 0)
@@ -49,7 +49,7 @@ def test_bnb_that_the_rest_of_the_sale_needs_pays_no_fee(open_exchange: Open) ->
     assert {fill.fee_asset for fill in exchange.fills} == {"USDT"}
 
 
-def test_who_stands_in_the_book_pays_the_makers_rate_and_who_takes_the_takers() -> None:
+def test_resting_orders_pay_the_maker_fee_and_taking_orders_the_taker_fee() -> None:
     rates = Fees(maker=Decimal("0.0002"), taker=Decimal("0.001"))
     moved = (Decimal(10), Decimal(1_000))
 
@@ -62,7 +62,7 @@ def test_who_stands_in_the_book_pays_the_makers_rate_and_who_takes_the_takers() 
     assert (charged(maker=True), charged(maker=False)) == (Decimal("0.2"), Decimal(1))
 
 
-def test_an_order_is_a_taker_when_it_comes_and_a_maker_when_it_waits(
+def test_an_order_pays_as_taker_at_first_and_as_maker_once_it_rests(
     open_exchange: Open, ask: Ask
 ) -> None:
     exchange = open_exchange([(0, 100, 1), (1_000, 98, 5)])

@@ -61,7 +61,7 @@ def test_the_next_hit_is_the_first_trade_that_reaches_the_price(
     )
 
 
-def test_a_hit_months_away_is_found_at_once() -> None:
+def test_a_hit_months_away_is_found_quickly() -> None:
     after = (MARCH_MS, 1 << 62)
     until_ms = MARCH_MS + 300 * 86_400_000
     last = FEED.find_last_trade(BTC, MARCH_MS)
@@ -87,7 +87,7 @@ def test_the_first_offer_is_that_of_the_book_ticker() -> None:
     st.sampled_from(["BUY", "SELL"]),
     st.integers(0, 5_000_000),
 )
-def test_a_market_order_walks_exactly_the_book_that_depth_shows(
+def test_a_market_order_takes_exactly_the_book_that_depth_shows(
     what: tuple[SpotSymbol, int], side: Side, after_ms: int
 ) -> None:
     (symbol, steps), now_ms = what, MARCH_MS + after_ms
@@ -104,7 +104,7 @@ def test_a_market_order_walks_exactly_the_book_that_depth_shows(
     assert scale_to_decimal(order.remaining, symbol.amount_digits) == left
 
 
-def test_a_held_market_offers_everything_at_the_last_price() -> None:
+def test_a_stepped_market_offers_everything_at_the_last_price() -> None:
     feed = MarketTradeFeed(MARKET, held=True)
     last = feed.find_last_trade(BTC, MARCH_MS)
     assert last is not None

@@ -23,13 +23,13 @@ def test_a_market_order_fills_at_the_last_price(open_exchange: Open, ask: Ask) -
     assert (order.status, prices(exchange)) == ("FILLED", [(110, 3)])
 
 
-def test_a_large_market_order_walks_from_level_to_level(open_exchange: Open, ask: Ask) -> None:
+def test_a_large_market_order_takes_level_after_level(open_exchange: Open, ask: Ask) -> None:
     exchange = open_exchange([(0, 100, 1)])
     exchange.place(ask("SELL", "MARKET", 25), 0)
     assert prices(exchange) == [(100, 10), (99, 10), (98, 5)]
 
 
-def test_a_market_order_beyond_the_last_level_expires_with_what_it_got(
+def test_a_market_order_beyond_the_last_level_expires_partly_filled(
     open_exchange: Open, ask: Ask
 ) -> None:
     exchange = open_exchange([(0, 100, 1)])
@@ -76,7 +76,7 @@ def test_own_orders_share_a_trade_by_price_then_age(open_exchange: Open, ask: As
     assert [order.filled for order in (first, second, low)] == [4, 2, 0]
 
 
-def test_a_limit_beyond_the_market_takes_what_is_there_and_rests_with_the_rest(
+def test_a_marketable_limit_order_takes_what_is_there_and_the_rest_stays_open(
     open_exchange: Open, ask: Ask
 ) -> None:
     exchange = open_exchange([(0, 100, 1), (1, 100, 50)])
@@ -91,7 +91,7 @@ def test_a_limit_beyond_the_market_takes_what_is_there_and_rests_with_the_rest(
     ("kind", "status", "filled"),
     [("GTC", "PARTIALLY_FILLED", 10), ("IOC", "EXPIRED", 10), ("FOK", "EXPIRED", 0)],
 )
-def test_time_in_force_decides_over_what_is_not_there(
+def test_time_in_force_decides_about_the_unfilled_rest(
     open_exchange: Open, ask: Ask, kind: str, status: str, filled: int
 ) -> None:
     exchange = open_exchange([(0, 100, 1)])
@@ -106,7 +106,7 @@ def test_a_whole_order_is_filled_or_killed(open_exchange: Open, ask: Ask) -> Non
     assert order.status == "FILLED"
 
 
-def test_a_stop_loss_sells_at_what_the_gap_left(open_exchange: Open, ask: Ask) -> None:
+def test_a_stop_loss_sells_at_the_price_after_a_gap(open_exchange: Open, ask: Ask) -> None:
     exchange = open_exchange([(0, 100, 1), (1, 96, 1), (2, 80, 1)])
     order = exchange.place(ask("SELL", "STOP_LOSS", 5, stop=95), 0)
     assert exchange.account.get_locked("COIN") == 5
@@ -145,7 +145,7 @@ def test_a_stop_limit_rests_where_the_gap_went_past_its_limit(
         ("BUY", "TAKE_PROFIT_LIMIT", 95, 95, 96),
     ],
 )
-def test_a_stop_wakes_at_its_price(
+def test_a_stop_triggers_at_its_price(
     open_exchange: Open, ask: Ask, side: str, kind: str, stop: int, hit: int, not_hit: int
 ) -> None:
     exchange = open_exchange([(0, 100, 1), (1, not_hit, 1), (2, hit, 1)])
@@ -165,7 +165,7 @@ def test_a_stop_that_is_already_reached_is_refused(
         exchange.place(ask(side, "STOP_LOSS", 1, stop=stop), 0)
 
 
-def test_a_trade_of_the_moment_of_the_order_is_past(open_exchange: Open, ask: Ask) -> None:
+def test_a_trade_at_the_time_of_the_order_does_not_fill_the_order(open_exchange: Open, ask: Ask) -> None:
     exchange = open_exchange([(0, 100, 1), (7, 100, 5)])
     exchange.settle(7)
     order = exchange.place(ask("BUY", "LIMIT", 1, price=99), 7)
@@ -173,7 +173,7 @@ def test_a_trade_of_the_moment_of_the_order_is_past(open_exchange: Open, ask: As
     assert order.status == "NEW"
 
 
-def test_one_long_step_is_the_same_as_many_short_ones(open_exchange: Open, ask: Ask) -> None:
+def test_one_long_step_gives_the_fills_of_many_short_ones(open_exchange: Open, ask: Ask) -> None:
     trades = [(time, 100 + (time * 7) % 23 - 11, 1 + time % 3) for time in range(60)]
 
     def ledger(times: list[int]) -> list[object]:
@@ -188,7 +188,7 @@ def test_one_long_step_is_the_same_as_many_short_ones(open_exchange: Open, ask: 
     assert ledger([59]) == ledger(list(range(60)))
 
 
-def test_a_cancelled_order_gives_back_what_it_held(open_exchange: Open, ask: Ask) -> None:
+def test_a_cancelled_order_frees_its_money(open_exchange: Open, ask: Ask) -> None:
     exchange = open_exchange([(0, 100, 1), (1, 94, 2)])
     order = exchange.place(ask("BUY", "LIMIT", 5, price=95), 0)
     exchange.cancel(order, 1)
@@ -216,7 +216,7 @@ def test_a_client_id_is_free_again_once_its_order_is_done(open_exchange: Open, a
     assert placed().id == 2
 
 
-def test_a_refused_order_is_in_the_ledger_only(open_exchange: Open, ask: Ask) -> None:
+def test_a_refused_order_is_only_in_the_ledger(open_exchange: Open, ask: Ask) -> None:
     exchange = open_exchange([(0, 100, 1)], USDT="50")
     with pytest.raises(Refusal, match="insufficient balance"):
         exchange.place(ask("BUY", "MARKET", 1), 0)
