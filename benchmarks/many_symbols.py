@@ -92,7 +92,7 @@ async def measure_symbols(parent: Path) -> list[dict[str, Any]]:
         with start_trader(folder, url, folder / "live.db", names) as program:
             live = wait_until_live(program, folder / "live.db", len(names))
             seconds = live - began
-        async with CountingGate(url) as gate:
+        async with CountingProxy(url) as gate:
             with start_trader(folder, gate.url, folder / "counted.db", names) as program:
                 while sum(len(one.get("params", ())) for one in gate.commands) < 2 * len(names):
                     if time.monotonic() - began > 400:
@@ -118,17 +118,17 @@ def wait_until_live(program: Program, db: Path, count: int) -> float:
     return time.monotonic()
 
 
-class CountingGate(Gate):
+class CountingProxy(Gate):
     """Records the time of each message of the trader."""
 
     def __init__(self, behind: str) -> None:
         """Stand before the simulator."""
         super().__init__(behind)
         self.sent: list[float] = []
-        self.commands = Noting(self.sent)
+        self.commands = TimedList(self.sent)
 
 
-class Noting(list[dict[str, Any]]):
+class TimedList(list[dict[str, Any]]):
     """A list that records the time at which each element was added."""
 
     def __init__(self, times: list[float]) -> None:

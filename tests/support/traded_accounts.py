@@ -34,7 +34,7 @@ HOUR = 3_600
 
 
 @dataclass(frozen=True)
-class Ended:
+class CommandResult:
     """Result of a command."""
 
     code: int

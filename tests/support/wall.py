@@ -36,7 +36,7 @@ class QuickWall:
         self.now = max(self.now, until)
 
 
-class MovedWall(ComputerWall):
+class AdjustableWall(ComputerWall):
     """The computer's time, which a test moves."""
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class MovedWall(ComputerWall):
         return super().get_epoch_ms() + int(self.moved_seconds * 1_000)
 
 
-class MovedSeconds:
+class AdjustableSeconds:
     """Real time that a test moves."""
 
     def __init__(self) -> None:

@@ -19,7 +19,7 @@ NOW_MS = 1_709_252_400_000
 
 
 @dataclass(frozen=True)
-class Ended:
+class CommandResult:
     """How a run ended."""
 
     code: int
@@ -48,24 +48,24 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def backfiller(folder: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+def backfiller(folder: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., CommandResult]:
     """Return a function that runs the program with these arguments."""
     del folder
 
-    def run(*arguments: str) -> Ended:
+    def run(*arguments: str) -> CommandResult:
         capsys.readouterr()
         code = run_typer_app(app, "backfiller", arguments)
         printed = capsys.readouterr()
-        return Ended(code, printed.out, printed.err)
+        return CommandResult(code, printed.out, printed.err)
 
     return run
 
 
 @pytest.fixture
-def simulated(backfiller: Callable[..., Ended], simulator_url: str) -> Callable[..., Ended]:
+def backfill_simulator(backfiller: Callable[..., CommandResult], simulator_url: str) -> Callable[..., CommandResult]:
     """Return a function that runs the program on the simulator and prints JSON."""
 
-    def run(*arguments: str) -> Ended:
+    def run(*arguments: str) -> CommandResult:
         return backfiller(
             "--exchange", "simulator", "--simulator-url", simulator_url, "--json", *arguments
         )

@@ -32,46 +32,46 @@ NOW_MS = (FORMING + 20 * 60) * 1_000
 KEY = SeriesKey("simulator", "BTC/USDT", "1h")
 
 
-def stored_candles(key: SeriesKey = KEY) -> Candles:
+def read_stored_candles(key: SeriesKey = KEY) -> Candles:
     with open_store(DATABASE, create=False) as store:
         return read_closed_between(store, key, 0, 2**40)
 
 
-def same(left: Candles, right: Candles) -> bool:
+def are_equal(left: Candles, right: Candles) -> bool:
     names = ("timestamp", "open", "high", "low", "close", "volume")
     return all(getattr(left, name).tolist() == getattr(right, name).tolist() for name in names)
 
 
-def own(start: int, end: int = FORMING, timeframe: str = "1h") -> Candles:
+def make_simulated_candles(start: int, end: int = FORMING, timeframe: str = "1h") -> Candles:
     return SimulatedMarket(DEFAULT_SEED).get_candles("BTC/USDT", timeframe, start, end)
 
 
 def test_a_first_run_stores_all_closed_candles_and_a_second_run_only_the_newest(
-    simulated: Run,
+    backfill_simulator: Run,
 ) -> None:
-    first = simulated("--from", "2024-01-15")
+    first = backfill_simulator("--from", "2024-01-15")
     assert (first.code, first.err) == (0, "")
     start = FORMING - 46 * DAY
-    assert same(stored_candles(), own(start))
+    assert are_equal(read_stored_candles(), make_simulated_candles(start))
     (summary,) = first.series
     assert (summary["start"], summary["end"]) == (start, FORMING)
     assert (summary["inserted"], summary["stored"], summary["pages"]) == (46 * 24, 46 * 24, 2)
     assert (summary["gaps"], summary["missing"], summary["quarantined"]) == (0, 0, 0)
 
-    (second,) = simulated("--from", "2024-01-15").series
+    (second,) = backfill_simulator("--from", "2024-01-15").series
     assert (second["inserted"], second["pages"], second["stored"]) == (0, 1, 46 * 24)
     assert second["present"] == REREAD_CANDLES
     with open_store(DATABASE, create=False) as store:
         assert read_trading_rules(store, "simulator", "BTC/USDT") is not None
 
 
-def test_an_earlier_start_or_a_later_end_extends_the_stored_range(simulated: Run) -> None:
-    simulated("--from", "2024-02-10", "--to", "2024-02-12")
-    (earlier,) = simulated("--from", "2024-02-08", "--to", "2024-02-12").series
+def test_an_earlier_start_or_a_later_end_extends_the_stored_range(backfill_simulator: Run) -> None:
+    backfill_simulator("--from", "2024-02-10", "--to", "2024-02-12")
+    (earlier,) = backfill_simulator("--from", "2024-02-08", "--to", "2024-02-12").series
     assert earlier["inserted"] == 48
-    (later,) = simulated("--from", "2024-02-08").series
+    (later,) = backfill_simulator("--from", "2024-02-08").series
     assert later["inserted"] == 18 * 24
-    assert same(stored_candles(), own(FORMING - 22 * DAY))
+    assert are_equal(read_stored_candles(), make_simulated_candles(FORMING - 22 * DAY))
 
 
 def delete(store: Store, start: int, end: int) -> None:
@@ -82,10 +82,10 @@ def delete(store: Store, start: int, end: int) -> None:
 
 
 def test_gaps_in_the_middle_are_filled_and_a_forming_row_left_behind_is_replaced(
-    simulated: Run,
+    backfill_simulator: Run,
 ) -> None:
-    simulated("--days", "20")
-    whole = stored_candles()
+    backfill_simulator("--days", "20")
+    whole = read_stored_candles()
     with open_store(DATABASE, create=False) as store:
         delete(store, FORMING - 200 * HOUR, FORMING - 190 * HOUR)
         delete(store, FORMING - 100 * HOUR, FORMING - 97 * HOUR)
@@ -93,22 +93,22 @@ def test_gaps_in_the_middle_are_filled_and_a_forming_row_left_behind_is_replaced
         assert left is not None
         delete(store, left.timestamp, left.timestamp + 1)
         replace_forming(store, KEY, left._replace(close=left.low), seen_ms=1)
-    (summary,) = simulated("--days", "20").series
+    (summary,) = backfill_simulator("--days", "20").series
     assert (summary["inserted"], summary["gaps"]) == (14, 0)
-    assert same(stored_candles(), whole)
+    assert are_equal(read_stored_candles(), whole)
 
 
-def test_a_range_in_which_no_candle_opens_is_empty(simulated: Run) -> None:
-    ended = simulated("--timerange", "20240115-20240120", "-t", "1M")
+def test_a_range_in_which_no_candle_opens_is_empty(backfill_simulator: Run) -> None:
+    ended = backfill_simulator("--timerange", "20240115-20240120", "-t", "1M")
     (summary,) = ended.series
     assert ended.code == 0
     assert (summary["stored"], summary["pages"]) == (0, 0)
     assert summary["start"] == summary["end"]
 
 
-def test_several_series_go_into_one_file(simulated: Run) -> None:
+def test_several_series_go_into_one_file(backfill_simulator: Run) -> None:
     arguments = ("-p", "BTC/USDT", "-p", "eth-usdt", "-t", "1h", "-t", "1d", "--days", "3")
-    ended = simulated(*arguments)
+    ended = backfill_simulator(*arguments)
     names = [f"{one['symbol']} {one['timeframe']}" for one in ended.series]
     assert names == ["BTC/USDT 1h", "BTC/USDT 1d", "ETH/USDT 1h", "ETH/USDT 1d"]
     with open_store(DATABASE, create=False) as store:
@@ -116,12 +116,12 @@ def test_several_series_go_into_one_file(simulated: Run) -> None:
 
 
 def test_the_settings_file_and_the_environment_are_read(
-    simulated: Run, folder: Path, monkeypatch: Any
+    backfill_simulator: Run, folder: Path, monkeypatch: Any
 ) -> None:
     (folder / "config").mkdir()
     (folder / "config/backfiller.yaml").write_text("timeframe: 1d\nfrom: 2024-02-20\ndb: my.db\n")
     monkeypatch.setenv("BACKFILLER__SYMBOL", "BTC/USDT,ETH/USDT")
-    ended = simulated("--from", "2024-02-25")
+    ended = backfill_simulator("--from", "2024-02-25")
     assert json.loads(ended.out)["database"] == "my.db"
     assert [(one["symbol"], one["stored"]) for one in ended.series] == [
         ("BTC/USDT", 5),
@@ -151,7 +151,7 @@ def test_a_range_without_candles_at_the_exchange_is_reported(
     assert ", no gaps, nothing for 48 candles there, " in ended.out
 
 
-def child(*arguments: str, folder: Path) -> subprocess.Popen[str]:
+def start_backfiller(*arguments: str, folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "backfiller.main", *arguments],
         cwd=folder,
@@ -163,12 +163,12 @@ def child(*arguments: str, folder: Path) -> subprocess.Popen[str]:
 
 
 def test_a_separate_process_needs_nothing_but_a_folder(folder: Path) -> None:
-    process = child("--exchange", "simulator", "--days", "2", "--json", folder=folder)
+    process = start_backfiller("--exchange", "simulator", "--days", "2", "--json", folder=folder)
     out, err = process.communicate(timeout=180)
     assert (process.returncode, err) == (0, "")
     (summary,) = json.loads(out)["series"]
     assert 48 <= summary["stored"] <= 72
-    assert same(stored_candles(), own(summary["start"], summary["end"]))
+    assert are_equal(read_stored_candles(), make_simulated_candles(summary["start"], summary["end"]))
     assert [entry.name for entry in (folder / "data").iterdir()] == ["simulator.db"]
     assert stat.S_IMODE((folder / DATABASE).stat().st_mode) == 0o600
 
@@ -182,19 +182,19 @@ def test_the_run_after_a_killed_one_resumes_and_ends_in_the_same_table(
         # A request is never answered: on a busy machine too, the run has not ended.
         number = simulator.faults.add(kind="timeout", path="/api/v3/klines", nth=9)
         address = ("--exchange", "simulator", "--simulator-url", simulator.url)
-        process = child(*address, *arguments, folder=folder)
+        process = start_backfiller(*address, *arguments, folder=folder)
         deadline = time.monotonic() + 180
-        while not DATABASE.exists() or len(stored_candles(minutes)) < 3_000:
+        while not DATABASE.exists() or len(read_stored_candles(minutes)) < 3_000:
             assert time.monotonic() < deadline
             assert process.poll() is None, process.communicate()[1]
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         simulator.faults.remove(number)
-        killed_at = len(stored_candles(minutes))
+        killed_at = len(read_stored_candles(minutes))
         wanted = 20 * 1_440 + 20
         assert 3_000 <= killed_at < wanted
 
         (summary,) = backfiller(*address, "--json", *arguments).series
     assert summary["inserted"] == wanted - killed_at
-    assert same(stored_candles(minutes), own(FORMING - 20 * DAY, FORMING + 20 * 60, "1m"))
+    assert are_equal(read_stored_candles(minutes), make_simulated_candles(FORMING - 20 * DAY, FORMING + 20 * 60, "1m"))

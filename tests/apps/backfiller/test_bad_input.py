@@ -18,7 +18,7 @@ from onetape.store.database import open_store
 Run = Callable[..., Any]
 
 
-def contents(folder: Path) -> dict[str, bytes]:
+def read_files(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
@@ -62,7 +62,7 @@ def check(ended: Any, code: int, words: str) -> None:
     ],
 )
 def test_invalid_input_prints_one_line_and_changes_nothing(
-    simulated: Run, folder: Path, arguments: str, code: int, words: str
+    backfill_simulator: Run, folder: Path, arguments: str, code: int, words: str
 ) -> None:
     (folder / "notes.txt").write_text("no database " * 200)
     (folder / "empty.db").touch()
@@ -76,9 +76,9 @@ def test_invalid_input_prints_one_line_and_changes_nothing(
         insert_closed_rows(
             store, SeriesKey("binance", "BTC/USDT", "1h"), [row], source="rest", seen_ms=1
         )
-    before = contents(folder)
-    check(simulated(*arguments.split(" ")), code, words)
-    assert contents(folder) == before
+    before = read_files(folder)
+    check(backfill_simulator(*arguments.split(" ")), code, words)
+    assert read_files(folder) == before
 
 
 def test_a_simulator_that_does_not_run_is_reported_with_its_address(
@@ -87,7 +87,7 @@ def test_a_simulator_that_does_not_run_is_reported_with_its_address(
     url = f"http://127.0.0.1:{refusing_port}"
     ended = backfiller("--exchange", "simulator", "--simulator-url", url)
     check(ended, 5, f"no simulator listens at {url}; start one")
-    assert contents(folder) == {}
+    assert read_files(folder) == {}
 
 
 def test_an_address_of_the_simulator_that_is_not_http_is_refused(backfiller: Run) -> None:
@@ -101,17 +101,17 @@ def test_simulated_candles_never_come_from_a_real_exchange(backfiller: Run, fold
         insert_closed_rows(
             store, SeriesKey("simulator", "BTC/USDT", "1h"), [row], source="rest", seen_ms=1
         )
-    before = contents(folder)
+    before = read_files(folder)
     ended = backfiller("--exchange", "binance", "--db", "data/simulator.db")
     check(ended, 4, "candles of the simulator")
-    assert contents(folder) == before
+    assert read_files(folder) == before
 
 
 def test_a_folder_that_is_not_writable_is_named(simulator_url: str, folder: Path) -> None:
     locked = folder / "locked"
     locked.mkdir(mode=0o500)
     command = [
-        *unprivileged(),
+        *get_unprivileged_prefix(),
         *(sys.executable, "-m", "backfiller.main", "--exchange", "simulator"),
         *("--simulator-url", simulator_url, "--db", "locked/data/x.db"),
     ]
@@ -130,7 +130,7 @@ def test_a_folder_that_is_not_writable_is_named(simulator_url: str, folder: Path
     assert list(locked.iterdir()) == []
 
 
-def unprivileged() -> list[str]:
+def get_unprivileged_prefix() -> list[str]:
     """Return what makes root obey file permissions; nothing for other users."""
     if os.geteuid() != 0:
         return []

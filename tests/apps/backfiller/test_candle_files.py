@@ -20,7 +20,7 @@ from recorded_candles import each_file, inventory, taken
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportedFiles:
     """All files in one database."""
 
     path: Path
@@ -31,7 +31,7 @@ class Imported:
 
 
 @pytest.fixture(scope="module")
-def imported(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Imported]:
+def imported(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImportedFiles]:
     path = tmp_path_factory.mktemp("files") / "all.db"
     files = sorted(shared / "data" / one["file"] for one in taken(inventory()))
     with pytest.MonkeyPatch.context() as patch:
@@ -43,11 +43,11 @@ def imported(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     assert code == 0
     summaries = {Path(one["source"]).name: one for one in json.loads(printed[0])["files"]}
     with open_store(path, create=False) as store:
-        yield Imported(path, store, summaries, verify(store))
+        yield ImportedFiles(path, store, summaries, verify(store))
 
 
 @each_file
-def test_every_candle_of_a_file_is_imported(imported: Imported, known: dict[str, Any]) -> None:
+def test_every_candle_of_a_file_is_imported(imported: ImportedFiles, known: dict[str, Any]) -> None:
     summary = imported.summaries[Path(known["file"]).name]
     found = {
         name: summary[name]
@@ -70,7 +70,7 @@ def test_every_candle_of_a_file_is_imported(imported: Imported, known: dict[str,
 
 @each_file
 def test_verify_finds_exactly_the_gaps_of_the_inventory(
-    imported: Imported, known: dict[str, Any]
+    imported: ImportedFiles, known: dict[str, Any]
 ) -> None:
     key = SeriesKey(known["exchange"], known["symbol"], known["timeframe"])
     # Two files of one series leave a gap between them, which is in neither.
@@ -90,14 +90,14 @@ def test_verify_finds_exactly_the_gaps_of_the_inventory(
         assert listed == known["gaps"]
 
 
-def test_verify_finds_nothing_but_the_gaps_between_files(imported: Imported) -> None:
+def test_verify_finds_nothing_but_the_gaps_between_files(imported: ImportedFiles) -> None:
     inside = sum(one["gaps"] for one in imported.summaries.values())
     series = {(one["symbol"], one["timeframe"]) for one in imported.summaries.values()}
     between = len(imported.summaries) - len(series)
     assert [finding.kind for finding in imported.findings] == ["gap"] * (inside + between)
 
 
-def test_gaps_inside_files_have_the_state_unknown(imported: Imported) -> None:
+def test_gaps_inside_files_have_the_state_unknown(imported: ImportedFiles) -> None:
     for one in imported.summaries.values():
         key = SeriesKey(one["exchange"], one["symbol"], one["timeframe"])
         gaps = read_gaps(imported.store, key, start=one["start"], end=one["end"])
@@ -106,7 +106,7 @@ def test_gaps_inside_files_have_the_state_unknown(imported: Imported) -> None:
 
 @each_file
 def test_an_exported_file_equals_the_imported_file_byte_for_byte(
-    imported: Imported, shared: Path, tmp_path: Path, known: dict[str, Any]
+    imported: ImportedFiles, shared: Path, tmp_path: Path, known: dict[str, Any]
 ) -> None:
     out = tmp_path / "out.csv"
     code = run_typer_app(

@@ -48,11 +48,11 @@ def is_whole() -> bool:
 
 
 @pytest.fixture
-def filled(simulated: Run) -> None:
-    assert simulated("--days", "10").code == 0
+def filled(backfill_simulator: Run) -> None:
+    assert backfill_simulator("--days", "10").code == 0
 
 
-def document(ended: Any) -> dict[str, Any]:
+def parse_document(ended: Any) -> dict[str, Any]:
     return json.loads(ended.out)
 
 
@@ -82,7 +82,7 @@ def test_repair_fixes_what_verify_finds(
     assert found.out.startswith("simulator BTC/USDT 1h 2024-02-")
     assert "uv run backfiller repair --db data/simulator.db" in found.err
     assert kind in {
-        one["kind"] for one in document(backfiller("verify", "--json", *DB))["findings"]
+        one["kind"] for one in parse_document(backfiller("verify", "--json", *DB))["findings"]
     }
 
     repaired = backfiller("repair", "--simulator-url", simulator_url, *DB)
@@ -114,10 +114,10 @@ def test_repair_without_the_exchange_prints_one_line_and_deletes_nothing(
 
 
 def test_repair_with_accept_stores_the_later_values(
-    backfiller: Run, simulated: Run, simulator_url: str, filled: None
+    backfiller: Run, backfill_simulator: Run, simulator_url: str, filled: None
 ) -> None:
     spoil("UPDATE ohlcv_data SET close = (high + low) / 2 WHERE timestamp = ?", FORMING - HOUR)
-    assert [one["revised"] for one in simulated("--days", "10").series] == [1]
+    assert [one["revised"] for one in backfill_simulator("--days", "10").series] == [1]
     assert not is_whole()
     ended = backfiller("repair", "--accept", "--simulator-url", simulator_url, *DB)
     assert ended.out == ("data/simulator.db: 0 of 1 series had findings, 1 revision accepted\n")
@@ -137,20 +137,20 @@ def test_gaps_lists_a_gap_that_was_never_requested_as_not_fetched(
     backfiller: Run, filled: None
 ) -> None:
     spoil("DELETE FROM ohlcv_data WHERE timestamp BETWEEN ? AND ? + 7200", *[START + DAY] * 2)
-    (gap,) = document(backfiller("gaps", "--json", *DB))["gaps"]
+    (gap,) = parse_document(backfiller("gaps", "--json", *DB))["gaps"]
     assert (gap["start"], gap["candles"], gap["state"]) == (START + DAY, 3, "not fetched")
     assert gap["last_requested_ms"] is None
     assert (gap["answers"], "responses" in gap) == (0, False)
     table = backfiller("gaps", *DB).out.splitlines()
     assert table[2].split()[5:] == ["not", "fetched", "unknown", "never"]
-    (one,) = document(backfiller("list", "--json", *DB))["series"]
+    (one,) = parse_document(backfiller("list", "--json", *DB))["series"]
     assert (one["gaps"], one["missing"], one["unproven"], one["sources"]) == (1, 3, 1, ["rest"])
 
 
 def test_restore_puts_a_backup_back_and_saves_the_replaced_file(backfiller: Run, filled: None) -> None:
-    made = document(backfiller("backup", "--json", *DB))
+    made = parse_document(backfiller("backup", "--json", *DB))
     spoil("DELETE FROM ohlcv_data WHERE timestamp > ?", START)
-    put = document(backfiller("restore", made["backup"], "--json", *DB))
+    put = parse_document(backfiller("restore", made["backup"], "--json", *DB))
     assert is_whole()
     with open_store(Path(put["kept"]), create=False) as store:
         assert [one.rows for one in read_series_summaries(store)] == [1]
@@ -162,7 +162,7 @@ def test_markets_are_sorted_by_volume_and_filtered_by_quote(
     backfiller: Run, simulator_url: str
 ) -> None:
     address = ("--exchange", "simulator", "--simulator-url", simulator_url)
-    markets = document(backfiller("markets", *address, "--quote", "usdt", "--json"))["markets"]
+    markets = parse_document(backfiller("markets", *address, "--quote", "usdt", "--json"))["markets"]
     volumes = [one["quote_volume"] for one in markets]
     assert volumes == sorted(volumes, reverse=True)
     assert {one["quote"] for one in markets} == {"USDT"}
@@ -170,11 +170,11 @@ def test_markets_are_sorted_by_volume_and_filtered_by_quote(
     table = backfiller("markets", *address, "--sort", "symbol", "--limit", "2").out.splitlines()
     assert table[0].split("  ")[0] == "symbol"
     assert len(table) == 3
-    every = document(backfiller("markets", *address, "--sort", "listed", "--json"))["markets"]
+    every = parse_document(backfiller("markets", *address, "--sort", "listed", "--json"))["markets"]
     listed = [one["listed"] for one in every]
     assert listed == sorted(listed)
     oldest = backfiller("markets", *address, "--sort", "listed", "--limit", "1", "--json")
-    assert document(oldest)["markets"] == every[:1]
+    assert parse_document(oldest)["markets"] == every[:1]
     wrong = backfiller("markets", *address, "--sort", "size")
     assert (wrong.code, wrong.err) == (
         2,
@@ -185,7 +185,7 @@ def test_markets_are_sorted_by_volume_and_filtered_by_quote(
 
 def test_exchanges_are_listed_without_a_request(backfiller: Run) -> None:
     found = {
-        one["exchange"]: one for one in document(backfiller("exchanges", "--json"))["exchanges"]
+        one["exchange"]: one for one in parse_document(backfiller("exchanges", "--json"))["exchanges"]
     }
     assert found["binance"]["page_limit"] == 1_000
     assert found["kraken"]["newest_only"] is True
@@ -225,7 +225,7 @@ def test_a_narrow_terminal_shortens_or_drops_columns() -> None:
     ]
 
 
-def in_terminal(columns: int, *arguments: str) -> list[str]:
+def run_in_terminal(columns: int, *arguments: str) -> list[str]:
     """Return what the real program shows in a terminal of so many columns."""
     master, slave = pty.openpty()
     environment = {**os.environ, "COLUMNS": str(columns), "PYTHONDONTWRITEBYTECODE": ""}
@@ -247,7 +247,7 @@ def test_tables_fit_the_terminal(simulator_url: str, filled: None, columns: int)
     address = ("--exchange", "simulator", "--simulator-url", simulator_url)
     spoil("DELETE FROM ohlcv_data WHERE timestamp BETWEEN ? AND ? + 7200", *[START + DAY] * 2)
     for command in (("list", *DB), ("gaps", *DB), ("exchanges",), ("markets", *address)):
-        shown = in_terminal(columns, *command)
+        shown = run_in_terminal(columns, *command)
         assert max(map(len, shown[:-1])) <= columns
         assert len(shown) > 2
 
@@ -263,7 +263,7 @@ def test_an_unreadable_series_of_plain_sql_does_not_hide_the_others(
         )
         connection.commit()
     listed = backfiller("list", "--json", *DB)
-    assert [one["gaps"] for one in document(listed)["series"]] == [None, 0]
+    assert [one["gaps"] for one in parse_document(listed)["series"]] == [None, 0]
     for command in ("list", "gaps"):
         ended = backfiller(command, *DB)
         assert ended.code == 0

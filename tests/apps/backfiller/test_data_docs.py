@@ -25,7 +25,7 @@ def page(repository: Path) -> str:
     return (repository / "docs/data.md").read_text(encoding="utf-8")
 
 
-def rows(start: int, count: int, step: int) -> Iterator[tuple[int, str]]:
+def iterate_rows(start: int, count: int, step: int) -> Iterator[tuple[int, str]]:
     """Yield times and the rest of candle rows, without those of the two gaps."""
     for time in range(start, start + count * step, step):
         if not (GAP <= time < GAP + 6 * HOUR or EARLIER_GAP <= time < EARLIER_GAP + 3 * HOUR):
@@ -34,28 +34,28 @@ def rows(start: int, count: int, step: int) -> Iterator[tuple[int, str]]:
 
 def write_files(folder: Path) -> None:
     """Write a file of each kind that the page imports."""
-    plain = [f"{time},{row}" for time, row in rows(GAP - 144 * HOUR, 192, HOUR)]
+    plain = [f"{time},{row}" for time, row in iterate_rows(GAP - 144 * HOUR, 192, HOUR)]
     (folder / "mine.csv").write_text("timestamp,open,high,low,close,volume\n" + "\n".join(plain))
     binance = [
         f"{time * 1000},{row},{(time + HOUR) * 1000 - 1},700,3,4,400,0"
-        for time, row in rows(GAP - 40 * 24 * HOUR, 48, HOUR)
+        for time, row in iterate_rows(GAP - 40 * 24 * HOUR, 48, HOUR)
     ]
     with zipfile.ZipFile(folder / "BTCUSDT-1h-2024-01.zip", "w") as archive:
         archive.writestr("BTCUSDT-1h-2024-01.csv", "\n".join(binance))
-    kraken = [f"{time},{row},3" for time, row in rows(GAP - 48 * HOUR, 24, HOUR)]
+    kraken = [f"{time},{row},3" for time, row in iterate_rows(GAP - 48 * HOUR, 24, HOUR)]
     with zipfile.ZipFile(folder / "Kraken_OHLCVT.zip", "w") as archive:
         archive.writestr("XBTUSD_60.csv", "\n".join(kraken))
         archive.writestr("ETHUSD_60.csv", "\n".join(kraken))
-    minutes = [(time, *map(float, row.split(","))) for time, row in rows(GAP - HOUR, 12, 300)]
+    minutes = [(time, *map(float, row.split(","))) for time, row in iterate_rows(GAP - HOUR, 12, 300)]
     frame = pd.DataFrame(minutes, columns=["date", "open", "high", "low", "close", "volume"])
     frame["date"] = pd.to_datetime(frame["date"], unit="s", utc=True).dt.as_unit("ms")
     (folder / "user_data/data/binance").mkdir(parents=True)
     frame.to_feather(folder / "user_data/data/binance/BTC_USDT-5m.feather")
-    single = [f"{time},{row}" for time, row in rows(GAP - HOUR, 60, 60)]
+    single = [f"{time},{row}" for time, row in iterate_rows(GAP - HOUR, 60, 60)]
     (folder / "binance_BTC-USDT_1m.csv").write_text("\n".join(single))
 
 
-def commands(page: str) -> list[list[str]]:
+def list_commands(page: str) -> list[list[str]]:
     """Return the words of each command that works without an exchange, file names expanded."""
     lines = re.findall(r"^uv run backfiller ([^\n#]*)", page, re.MULTILINE)
     found = [shlex.split(line) for line in lines]
@@ -67,7 +67,7 @@ def test_the_commands_of_the_page_work_in_the_order_of_the_page(
 ) -> None:
     write_files(folder)
     assert backfiller("import", "binance_BTC-USDT_1m.csv").code == 0
-    ran = [(" ".join(words), backfiller(*words)) for words in commands(page)]
+    ran = [(" ".join(words), backfiller(*words)) for words in list_commands(page)]
     assert len(ran) >= 10
     assert [(line, ended.err) for line, ended in ran if ended.code] == []
     printed = {line: ended.out for line, ended in ran}

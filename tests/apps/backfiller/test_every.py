@@ -44,11 +44,11 @@ def test_the_next_run_begins_shortly_after_the_start_of_the_next_interval(
     assert start_ms <= due_ms <= start_ms + min(32_000, MOST_OF_INTERVAL * every.seconds * 1_000)
 
 
-class Enough(Exception):
+class ScheduleStopped(Exception):
     """Ends a schedule that would go on forever."""
 
 
-class Computer(SteppedClock):
+class SimulatedTime(SteppedClock):
     """Time that passes while a task waits."""
 
     def wall_seconds(self, market_ms: int) -> float:
@@ -58,14 +58,14 @@ class Computer(SteppedClock):
         self.advance_to(self.now_ms() + int(seconds * 1_000) + 1)
 
 
-def scheduled(errors: list[OnetapeError | None]) -> tuple[list[int], list[str]]:
+def run_schedule(errors: list[OnetapeError | None]) -> tuple[list[int], list[str]]:
     """Run once for each error, or success, and return when, and what was printed."""
-    computer, noted, began = Computer(NOW_MS), list[str](), list[int]()
+    computer, noted, began = SimulatedTime(NOW_MS), list[str](), list[int]()
 
     async def run() -> None:
         began.append(computer.now_ms())
         if len(began) > len(errors):
-            raise Enough
+            raise ScheduleStopped
         error = errors[len(began) - 1]
         if error is not None:
             raise error
@@ -80,13 +80,13 @@ def scheduled(errors: list[OnetapeError | None]) -> tuple[list[int], list[str]]:
             note=noted.append,
         )
 
-    with pytest.raises(Enough):
+    with pytest.raises(ScheduleStopped):
         asyncio.run(schedule())
     return began, noted
 
 
 def test_the_first_run_begins_at_once_and_the_next_ones_after_each_full_hour() -> None:
-    began, noted = scheduled([None, None])
+    began, noted = run_schedule([None, None])
     assert began[0] == NOW_MS
     hours = [divmod(moment, HOUR_MS) for moment in began[1:]]
     assert [hour for hour, _ in hours] == [NOW_MS // HOUR_MS + 1, NOW_MS // HOUR_MS + 2]
@@ -95,7 +95,7 @@ def test_the_first_run_begins_at_once_and_the_next_ones_after_each_full_hour() -
 
 
 def test_a_failed_run_prints_one_line_and_the_next_run_follows() -> None:
-    began, noted = scheduled([ExchangeUnreachable("gone"), None, DataError("locked"), None])
+    began, noted = run_schedule([ExchangeUnreachable("gone"), None, DataError("locked"), None])
     assert len(began) == 5
     failures = [line for line in noted if not line.startswith("next run: ")]
     assert failures == [f"backfiller: this run failed: {text}" for text in ("gone", "locked")]
@@ -103,7 +103,7 @@ def test_a_failed_run_prints_one_line_and_the_next_run_follows() -> None:
 
 def test_a_permanent_error_in_the_first_run_ends_the_program() -> None:
     with pytest.raises(DataError):
-        scheduled([DataError("no database of ours")])
+        run_schedule([DataError("no database of ours")])
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def simulator() -> Iterator[EmbeddedSimulator]:
 
 
 @pytest.fixture
-def staying(simulator: EmbeddedSimulator, tmp_path: Path) -> Callable[..., Program]:
+def start_program(simulator: EmbeddedSimulator, tmp_path: Path) -> Callable[..., Program]:
     """Return a function that starts the real program so that it stays."""
 
     def start(*arguments: str) -> Program:
@@ -124,7 +124,7 @@ def staying(simulator: EmbeddedSimulator, tmp_path: Path) -> Callable[..., Progr
     return start
 
 
-def requests(simulator: EmbeddedSimulator) -> int:
+def count_requests(simulator: EmbeddedSimulator) -> int:
     return int(str(simulator.faults.list_faults()[0]["fired"]))
 
 
@@ -136,8 +136,8 @@ def wait_for(is_so: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_between_two_runs_ends_the_program_with_0(staying: Any, number: signal.Signals) -> None:
-    with staying("--every", "1d", "--days", "2") as program:
+def test_a_signal_between_two_runs_ends_the_program_with_0(start_program: Any, number: signal.Signals) -> None:
+    with start_program("--every", "1d", "--days", "2") as program:
         program.until("database: ")
         program.until_error("next run: ")
         program.send(number)
@@ -147,24 +147,24 @@ def test_a_signal_between_two_runs_ends_the_program_with_0(staying: Any, number:
         assert program.errors[1:] == [f"{name}: stopped; what was fetched is stored"]
 
 
-def test_a_signal_during_a_request_ends_the_program_with_0(staying: Any, simulator: EmbeddedSimulator) -> None:
+def test_a_signal_during_a_request_ends_the_program_with_0(start_program: Any, simulator: EmbeddedSimulator) -> None:
     simulator.faults.add(kind="timeout", path=KLINES)
-    with staying("--every", "1d", "--days", "2") as program:
-        wait_for(lambda: requests(simulator) > 0)
+    with start_program("--every", "1d", "--days", "2") as program:
+        wait_for(lambda: count_requests(simulator) > 0)
         program.send(signal.SIGTERM)
         assert program.ends() == 0
         assert program.errors == ["SIGTERM: stopped; what was fetched is stored"]
 
 
 def test_a_signal_at_any_moment_of_writing_ends_with_0_and_a_sound_file(
-    staying: Any, simulator: EmbeddedSimulator, tmp_path: Path
+    start_program: Any, simulator: EmbeddedSimulator, tmp_path: Path
 ) -> None:
     chosen = random.Random(7)  # noqa: S311 - the same moments every time
     for number in range(3):
         name = f"{number}.db"
-        wanted = requests(simulator) + chosen.randint(2, 12)
-        with staying("--every", "1h", "--days", "20", "-t", "1m", "--db", name) as program:
-            wait_for(lambda wanted=wanted: requests(simulator) >= wanted)
+        wanted = count_requests(simulator) + chosen.randint(2, 12)
+        with start_program("--every", "1h", "--days", "20", "-t", "1m", "--db", name) as program:
+            wait_for(lambda wanted=wanted: count_requests(simulator) >= wanted)
             time.sleep(chosen.uniform(0.0, 0.03))
             program.send(signal.SIGTERM)
             assert program.ends() == 0, program.errors
@@ -197,10 +197,10 @@ def test_a_signal_while_modules_are_imported_ends_the_program_with_0() -> None:
 
 
 def test_a_run_follows_after_a_failed_run_of_the_real_program(
-    staying: Any, simulator: EmbeddedSimulator
+    start_program: Any, simulator: EmbeddedSimulator
 ) -> None:
     simulator.faults.add(kind="status", status=403, path=KLINES, count=1)
-    with staying("--every", "1s", "--days", "2", "--json") as program:
+    with start_program("--every", "1s", "--days", "2", "--json") as program:
         program.until("{")
         simulator.advance_to_ms(NOW_MS + HOUR_MS)
         program.until("{", inside='"inserted": 1,')
@@ -213,19 +213,19 @@ def test_a_run_follows_after_a_failed_run_of_the_real_program(
 
 
 def test_without_a_schedule_a_signal_ends_the_program_with_the_exit_code_shells_expect(
-    staying: Any, simulator: EmbeddedSimulator
+    start_program: Any, simulator: EmbeddedSimulator
 ) -> None:
     simulator.faults.add(kind="timeout", path=KLINES)
     for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
-        wanted = requests(simulator) + 1
-        with staying("--days", "2") as program:
-            wait_for(lambda wanted=wanted: requests(simulator) >= wanted)
+        wanted = count_requests(simulator) + 1
+        with start_program("--days", "2") as program:
+            wait_for(lambda wanted=wanted: count_requests(simulator) >= wanted)
             program.send(number)
             assert program.ends() == code
 
 
 def test_a_later_run_proves_a_gap_that_the_first_run_only_stored(
-    staying: Any, simulator: EmbeddedSimulator
+    start_program: Any, simulator: EmbeddedSimulator
 ) -> None:
     simulator.faults.add(
         kind="candles",
@@ -234,7 +234,7 @@ def test_a_later_run_proves_a_gap_that_the_first_run_only_stored(
         candle_from="2024-02-29T10:00",
         candle_to="2024-02-29T12:00",
     )
-    with staying("--every", "1s", "--days", "2", "--json") as program:
+    with start_program("--every", "1s", "--days", "2", "--json") as program:
         program.until("{", inside='"unproven": 2,')
         simulator.advance_to_ms(NOW_MS + 120_000)
         program.until("{", inside='"missing": 2, "gaps": 1, "unproven": 0,')

@@ -42,7 +42,7 @@ def filled(folder: Path) -> Path:
     return path
 
 
-def rows_in(path: str, key: SeriesKey = KEY) -> list[Candle]:
+def read_rows(path: str, key: SeriesKey = KEY) -> list[Candle]:
     with open_store(Path(path), create=False) as store:
         c = read_closed_between(store, key, 0, 2**40)
     columns = (c.timestamp, c.open, c.high, c.low, c.close, c.volume)
@@ -56,7 +56,7 @@ def test_every_format_is_imported_again_bit_for_bit(backfiller: Run, filled: Pat
     assert ended.code == 0, ended.err
     assert "3 candles from 2024-03-01 00:00 to 2024-03-01 03:00 UTC, 1 gap (1 candle)" in ended.out
     assert backfiller("import", out, "--db", "again.db").code == 0
-    assert rows_in("again.db") == ROWS
+    assert read_rows("again.db") == ROWS
 
 
 def test_numbers_are_written_as_plain_decimals(backfiller: Run, filled: Path, folder: Path) -> None:

@@ -57,7 +57,7 @@ def fetch(backfiller: Run, simulator: EmbeddedSimulator) -> Run:
     return run
 
 
-def stored(key: SeriesKey = KEY) -> list[Candle]:
+def read_stored_rows(key: SeriesKey = KEY) -> list[Candle]:
     with closing(sqlite3.connect(DATABASE)) as connection:
         rows = connection.execute(
             "SELECT timestamp, open, high, low, close, volume FROM ohlcv_data WHERE closed = 1 "
@@ -67,7 +67,7 @@ def stored(key: SeriesKey = KEY) -> list[Candle]:
         return [Candle(*row) for row in rows]
 
 
-def own(key: SeriesKey = KEY, start: int = START, end: int = NOW) -> list[Candle]:
+def make_simulated_rows(key: SeriesKey = KEY, start: int = START, end: int = NOW) -> list[Candle]:
     candles = SimulatedMarket(DEFAULT_SEED).get_candles(key.symbol, key.timeframe, start, end)
     columns = (candles.timestamp, candles.open, candles.high, candles.low, candles.close)
     rows = zip(*(column.tolist() for column in (*columns, candles.volume)), strict=True)
@@ -106,7 +106,7 @@ def test_a_temporary_fault_prints_a_note_and_loses_no_candle(
     monkeypatch.setitem(defaults, "timeout_seconds", seconds)
     simulator.faults.add(**fault, path=KLINES, nth=2, count=1)
     ended = fetch()
-    assert (ended.code, stored() == own()) == (0, True)
+    assert (ended.code, read_stored_rows() == make_simulated_rows()) == (0, True)
     assert ended.err.count("\n") == 1
 
 
@@ -115,7 +115,7 @@ def test_an_invalid_list_of_markets_is_requested_again_row_12(
     fetch: Run, simulator: EmbeddedSimulator, shape: str
 ) -> None:
     simulator.faults.add(kind="wrong_body", shape=shape, path=INFO, count=1)
-    assert (fetch().code, stored() == own()) == (0, True)
+    assert (fetch().code, read_stored_rows() == make_simulated_rows()) == (0, True)
 
 
 def test_an_unreachable_exchange_prints_one_line_and_missed_candles_are_fetched_later_row_1(
@@ -131,7 +131,7 @@ def test_an_unreachable_exchange_prints_one_line_and_missed_candles_are_fetched_
         assert (away.code, away.out, away.err.count("\n")) == (5, "", 1)
         with embedded_simulator(clock=clock, port=port):
             assert backfiller(*address, *ARGUMENTS).code == 0
-    assert stored() == own()
+    assert read_stored_rows() == make_simulated_rows()
 
 
 @pytest.mark.parametrize("status", [403, 404, 451])
@@ -147,7 +147,7 @@ def test_a_final_refusal_ends_the_run_at_once_and_what_was_fetched_stays_stored_
     assert str(status) in ended.err
     assert DATABASE.exists() == bool(pages)
     simulator.faults.clear()
-    assert (fetch().code, stored() == own()) == (0, True)
+    assert (fetch().code, read_stored_rows() == make_simulated_rows()) == (0, True)
 
 
 def test_maintenance_is_waited_for_and_printed_rarely_row_10(
@@ -166,7 +166,7 @@ def test_maintenance_is_waited_for_and_printed_rarely_row_10(
     ending.start()
     ended = fetch()
     ending.join()
-    assert (ended.code, stored() == own()) == (0, True)
+    assert (ended.code, read_stored_rows() == make_simulated_rows()) == (0, True)
     assert ended.err.count("\n") == 1
     assert "trying again for" in ended.err
 
@@ -178,9 +178,9 @@ def test_the_end_of_the_retry_time_ends_the_run_and_the_next_run_resumes_row_10(
     ended = fetch("--retry-for", "0.5")
     assert (ended.code, ended.out) == (5, "")
     assert ended.err.splitlines()[-1].startswith("backfiller: cannot reach simulator")
-    assert len(stored()) == 1_000
+    assert len(read_stored_rows()) == 1_000
     simulator.faults.clear()
-    assert (fetch().code, stored() == own()) == (0, True)
+    assert (fetch().code, read_stored_rows() == make_simulated_rows()) == (0, True)
 
 
 def test_a_ban_of_another_process_is_obeyed_row_7(fetch: Run) -> None:
@@ -207,7 +207,7 @@ def test_a_forming_row_left_behind_becomes_the_final_one_row_17(
         replace_forming(store, KEY, Candle(NOW, 1.0, 2.0, 0.5, 1.5, 9.0), seen_ms=NOW * 1_000)
     simulator.advance_to_ms((NOW + 60) * 1_000)
     assert fetch().code == 0
-    assert stored() == own(end=NOW + 60)
+    assert read_stored_rows() == make_simulated_rows(end=NOW + 60)
 
 
 def test_a_late_revision_is_reported_stored_and_accepted_row_18(
@@ -216,7 +216,7 @@ def test_a_late_revision_is_reported_stored_and_accepted_row_18(
     fetch()
     simulator.faults.add(**REVISED)
     ended = fetch()
-    assert (ended.code, stored() == own()) == (0, True)
+    assert (ended.code, read_stored_rows() == make_simulated_rows()) == (0, True)
     assert "1 revised (see revisions)" in ended.out
     (line, count) = backfiller("revisions", "--db", str(DATABASE)).out.splitlines()
     assert "(stored: REST well after the close; came: REST well after the close, " in line
@@ -224,7 +224,7 @@ def test_a_late_revision_is_reported_stored_and_accepted_row_18(
     assert line.startswith("1: simulator BTC/USDT 1m 2024-03-01 00:15: ")
     assert count == "data/simulator.db: 1 open revision (1 may be accepted)"
     assert backfiller("revisions", "--accept", "all", "--db", str(DATABASE)).code == 0
-    (changed,) = [pair for pair in zip(stored(), own(), strict=True) if pair[0] != pair[1]]
+    (changed,) = [pair for pair in zip(read_stored_rows(), make_simulated_rows(), strict=True) if pair[0] != pair[1]]
     assert changed[0].timestamp == NOW - 5 * 60
     assert ": 0 open revisions" in backfiller("revisions", "--db", str(DATABASE)).out
 
@@ -233,11 +233,11 @@ def test_a_stale_frame_of_the_stream_is_accepted_only_with_force_row_18(
     fetch: Run, backfiller: Run
 ) -> None:
     fetch()
-    truth = own()
+    truth = make_simulated_rows()
     with open_store(DATABASE, create=False) as store:
         replace_forming(store, KEY, truth[5]._replace(volume=0.5), seen_ms=NOW * 1_000)
     assert backfiller("revisions", "--accept", "all", *DB).code == 0
-    assert stored() == truth
+    assert read_stored_rows() == truth
     (line, count) = backfiller("revisions", *DB).out.splitlines()
     assert "stored: REST well after the close; came: frame of the stream, " in line
     assert line.endswith("; ranks no higher)")
@@ -250,7 +250,7 @@ def test_a_stale_frame_of_the_stream_is_accepted_only_with_force_row_18(
     assert "--force" in refused.err
     assert backfiller("revisions", "--accept", "all", "--force", *DB).code == 2
     assert backfiller("revisions", "--accept", "1", "--force", *DB).code == 0
-    assert stored()[5].volume == 0.5
+    assert read_stored_rows()[5].volume == 0.5
 
 
 def test_a_revision_that_the_exchange_takes_back_is_settled_row_18(
@@ -262,7 +262,7 @@ def test_a_revision_that_the_exchange_takes_back_is_settled_row_18(
     assert "revised" not in fetch().out
     assert ": 0 open revisions" in backfiller("revisions", "--db", str(DATABASE)).out
     assert backfiller("revisions", "--accept", "all", "--db", str(DATABASE)).code == 0
-    assert stored() == own()
+    assert read_stored_rows() == make_simulated_rows()
 
 
 #: Three minutes that the exchange leaves out.
@@ -317,7 +317,7 @@ def test_a_proven_gap_is_requested_again_by_repair_after_a_day(
     simulator.faults.clear()
     address = ("--simulator-url", simulator.url)
     assert "0 of 1 series had findings" in backfiller("repair", *address, *DB).out
-    assert len(stored()) == len(own()) - 3 + 2
+    assert len(read_stored_rows()) == len(make_simulated_rows()) - 3 + 2
     simulator.advance_to_ms((NOW + 86_400 + 180) * 1_000)
     repaired = backfiller("repair", *address, *DB)
     assert (repaired.code, repaired.err) == (0, "")
@@ -333,7 +333,7 @@ def test_repair_requests_every_gap_again_on_demand(
     assert fetch().code == 0
     simulator.faults.clear()
     assert backfiller("repair", "--gaps", "--simulator-url", simulator.url, *DB).code == 0
-    assert stored() == own()
+    assert read_stored_rows() == make_simulated_rows()
 
 
 def test_a_gap_is_accepted_offline_and_that_can_be_undone(
@@ -356,7 +356,7 @@ def test_a_gap_is_accepted_offline_and_that_can_be_undone(
     assert undone == "database: data/simulator.db, 3 candles no longer accepted"
     assert backfiller("verify", *DB).code == 4
     simulator.faults.clear()
-    assert (fetch().code, stored() == own()) == (0, True)
+    assert (fetch().code, read_stored_rows() == make_simulated_rows()) == (0, True)
 
 
 @pytest.mark.parametrize(
@@ -391,7 +391,7 @@ def test_empty_responses_for_some_minutes_lose_no_candle(
     assert fetch().code == 4
     simulator.faults.clear()
     assert fetch().code == 0
-    assert stored() == own(end=NOW + 600)
+    assert read_stored_rows() == make_simulated_rows(end=NOW + 600)
 
 
 def test_a_series_of_refused_rows_alone_exits_with_4_and_the_most_frequent_fault(
@@ -476,7 +476,7 @@ def test_a_delisted_market_prints_one_line_and_other_markets_go_on_row_27(
     assert last == "backfiller: 1 of 2 series failed: simulator ETH/USDT 1m"
     assert ended.code == (2 if when == "before the run" else 5)
     assert [one["symbol"] for one in ended.series] == ["BTC/USDT"]
-    assert stored() == own()
+    assert read_stored_rows() == make_simulated_rows()
 
 
 def test_a_halted_market_is_reported_and_its_history_is_fetched_row_27(
@@ -486,4 +486,4 @@ def test_a_halted_market_is_reported_and_its_history_is_fetched_row_27(
     ended = fetch("--to", "2024-02-29")
     assert ended.code == 0
     assert ended.err == "simulator does not trade BTC/USDT now; its past candles can be fetched\n"
-    assert len(stored()) == 1_440
+    assert len(read_stored_rows()) == 1_440

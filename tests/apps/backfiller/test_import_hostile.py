@@ -140,7 +140,7 @@ def test_dates_without_a_time_are_read(backfiller: Run, folder: Path) -> None:
     assert stored(folder / DB, SeriesKey("binance", "BTC/USDT", "1d")) == rows
 
 
-def encrypted(path: Path) -> None:
+def write_encrypted(path: Path) -> None:
     """Write a ZIP whose member is marked as encrypted."""
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("x.csv", TEXT)
@@ -150,7 +150,7 @@ def encrypted(path: Path) -> None:
     path.write_bytes(content)
 
 
-def nested(path: Path) -> None:
+def write_nested(path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("inner.zip", b"PK\x05\x06" + bytes(18))
 
@@ -162,7 +162,7 @@ def cut(path: Path) -> None:
     path.write_bytes(content[: len(content) // 2])
 
 
-def damaged(path: Path) -> None:
+def write_damaged(path: Path) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr("x.csv", TEXT)
     content = path.read_bytes()
@@ -171,7 +171,7 @@ def damaged(path: Path) -> None:
     )
 
 
-def other_method(path: Path) -> None:
+def write_other_method(path: Path) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr("x.csv", TEXT)
     content = bytearray(path.read_bytes())
@@ -179,7 +179,7 @@ def other_method(path: Path) -> None:
     path.write_bytes(content)
 
 
-def zeros(path: Path) -> None:
+def write_zeros(path: Path) -> None:
     with (
         zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
         archive.open("x.csv", "w") as member,
@@ -188,7 +188,7 @@ def zeros(path: Path) -> None:
             member.write(bytes(2**20))
 
 
-def endless_line(path: Path) -> None:
+def write_endless_line(path: Path) -> None:
     with (
         zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
         archive.open("x.csv", "w") as member,
@@ -198,7 +198,7 @@ def endless_line(path: Path) -> None:
             member.write(b"1" * 2**20)
 
 
-def huge(path: Path) -> None:
+def write_huge(path: Path) -> None:
     """Write a ZIP whose list claims 100 GiB."""
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("x.csv", TEXT)
@@ -209,14 +209,14 @@ def huge(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (encrypted, "is encrypted; unpack it with its password"),
-        (nested, "holds no .csv file, only other archives; unpack it"),
+        (write_encrypted, "is encrypted; unpack it with its password"),
+        (write_nested, "holds no .csv file, only other archives; unpack it"),
         (cut, "cannot be read as ZIP"),
-        (damaged, "cannot be read: Bad CRC-32"),
-        (other_method, "cannot be read: "),
-        (zeros, "x.zip:x.csv"),
-        (endless_line, "a line is longer than"),
-        (huge, "unpacks to more than 8 GiB"),
+        (write_damaged, "cannot be read: Bad CRC-32"),
+        (write_other_method, "cannot be read: "),
+        (write_zeros, "x.zip:x.csv"),
+        (write_endless_line, "a line is longer than"),
+        (write_huge, "unpacks to more than 8 GiB"),
     ],
 )
 def test_damaged_archives_and_archive_bombs_are_refused_in_one_line(
@@ -283,7 +283,7 @@ print(code, status.partition("VmHWM:")[2].split()[0])
 """
 
 
-def peak_of_import(folder: Path, *arguments: str) -> tuple[int, int, str]:
+def measure_import_peak(folder: Path, *arguments: str) -> tuple[int, int, str]:
     """Return exit code, peak of memory in MiB and output of an import in a separate process."""
     if not Path("/proc/self/status").exists():
         pytest.skip("needs Linux, which reports the peak of a process")
@@ -311,7 +311,7 @@ def write_large(path: Path, rows: int) -> None:
 
 def test_rows_of_an_archive_are_read_in_blocks(folder: Path) -> None:
     write_large(folder / "x.zip", 2_000_000)
-    code, peak, printed = peak_of_import(folder, "x.zip", "--db", DB)
+    code, peak, printed = measure_import_peak(folder, "x.zip", "--db", DB)
     assert (code, "2,000,000 rows" in printed) == (0, True), printed
     assert peak < 250
 
@@ -320,6 +320,6 @@ def test_a_json_file_of_one_list_is_read_in_blocks(folder: Path) -> None:
     row = "[{}, 1.25, 2.5, 1.125, 2.0, 9.0]"
     rows = (row.format(MARCH + at // 20_000) for at in range(400_000))
     (folder / "x.json").write_text(f"[{', '.join(rows)}]")
-    code, peak, printed = peak_of_import(folder, "x.json", *FLAGS, "-t", "1s")
+    code, peak, printed = measure_import_peak(folder, "x.json", *FLAGS, "-t", "1s")
     assert (code, "400,000 rows" in printed) == (0, True), printed
     assert peak < 250

@@ -26,7 +26,7 @@ FUTURES_HEADER = (
 )
 
 
-def archive_rows(rows: list[Candle], *, volume: bool = True) -> str:
+def format_archive_rows(rows: list[Candle], *, volume: bool = True) -> str:
     """Write rows as Binance's archives have them."""
     lines: list[str] = []
     for row in rows:
@@ -39,17 +39,17 @@ def archive_rows(rows: list[Candle], *, volume: bool = True) -> str:
     return "".join(lines)
 
 
-def kraken_rows(rows: list[Candle]) -> str:
+def format_kraken_rows(rows: list[Candle]) -> str:
     return "".join(f"{','.join(map(repr, row))},7\n" for row in rows)
 
 
-def zipped(path: Path, members: dict[str, str]) -> None:
+def write_zip(path: Path, members: dict[str, str]) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in members.items():
             archive.writestr(name, text)
 
 
-def series(folder: Path) -> list[str]:
+def list_stored_series(folder: Path) -> list[str]:
     with open_store(folder / DB, create=False) as store:
         return [str(one.key) for one in read_series_summaries(store)]
 
@@ -57,9 +57,9 @@ def series(folder: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        (f"{ARCHIVE}.csv", FUTURES_HEADER + archive_rows(ROWS), "header of Binance's archives of"),
-        ("mine.csv", FUTURES_HEADER + archive_rows(ROWS), "header of Binance's archives of"),
-        (f"{ARCHIVE}.csv", archive_rows(ROWS, volume=False), "mark, index and premium prices"),
+        (f"{ARCHIVE}.csv", FUTURES_HEADER + format_archive_rows(ROWS), "header of Binance's archives of"),
+        ("mine.csv", FUTURES_HEADER + format_archive_rows(ROWS), "header of Binance's archives of"),
+        (f"{ARCHIVE}.csv", format_archive_rows(ROWS, volume=False), "mark, index and premium prices"),
     ],
 )
 def test_futures_and_mark_prices_are_recognised_by_their_content(
@@ -111,8 +111,8 @@ def test_futures_are_recognised_by_their_folder_or_name(
     backfiller: Run, folder: Path, path: str
 ) -> None:
     (folder / path).parent.mkdir(parents=True, exist_ok=True)
-    (folder / path).write_text(archive_rows(ROWS))
-    zipped(folder / "all.zip", {path: archive_rows(ROWS), "other.csv": archive_rows(ROWS)})
+    (folder / path).write_text(format_archive_rows(ROWS))
+    write_zip(folder / "all.zip", {path: format_archive_rows(ROWS), "other.csv": format_archive_rows(ROWS)})
     for file in (path, "all.zip"):
         ended = backfiller("import", file, "--exchange", "binance", "--db", DB)
         assert (ended.code, "Onetape trades spot only" in ended.err) == (2, True)
@@ -120,7 +120,7 @@ def test_futures_are_recognised_by_their_folder_or_name(
 
 
 def test_a_quote_volume_of_another_market_is_reported(backfiller: Run, folder: Path) -> None:
-    text = archive_rows([row._replace(volume=row.volume) for row in ROWS]).replace(
+    text = format_archive_rows([row._replace(volume=row.volume) for row in ROWS]).replace(
         "60,0,0", "60,0,0"
     )
     lines = [line.split(",") for line in text.splitlines()]
@@ -135,9 +135,9 @@ def test_a_quote_volume_of_another_market_is_reported(backfiller: Run, folder: P
 
 
 def test_an_archive_in_another_form_than_spot_archives_is_reported(backfiller: Run, folder: Path) -> None:
-    (folder / f"{ARCHIVE}.csv").write_text(archive_rows(ROWS))
+    (folder / f"{ARCHIVE}.csv").write_text(format_archive_rows(ROWS))
     assert "8 decimals" not in backfiller("import", f"{ARCHIVE}.csv", "--db", DB).err
-    text = re.sub(r"(\.\d\d)0{6},", r"\1,", archive_rows(ROWS))
+    text = re.sub(r"(\.\d\d)0{6},", r"\1,", format_archive_rows(ROWS))
     (folder / f"{ARCHIVE}.csv").write_text(text)
     assert "write 8 decimals" in backfiller("import", f"{ARCHIVE}.csv", "--db", "x.db").err
 
@@ -146,8 +146,8 @@ def test_correct_candles_that_differ_from_stored_ones_are_reported(
     backfiller: Run, folder: Path
 ) -> None:
     other = [row._replace(high=row.high + 15, volume=row.volume * 3) for row in ROWS]
-    (folder / "binance_BTC-USDT_1h_futures.csv").write_text(kraken_rows(other))
-    (folder / f"{ARCHIVE}.csv").write_text(archive_rows(ROWS))
+    (folder / "binance_BTC-USDT_1h_futures.csv").write_text(format_kraken_rows(other))
+    (folder / f"{ARCHIVE}.csv").write_text(format_archive_rows(ROWS))
     assert backfiller("import", "binance_BTC-USDT_1h_futures.csv", "--db", DB).code == 0
     for _ in range(2):
         ended = backfiller("import", f"{ARCHIVE}.csv", "--db", DB)
@@ -159,7 +159,7 @@ def test_correct_candles_that_differ_from_stored_ones_are_reported(
 def test_a_guessed_exchange_is_reported_and_an_exchange_given_by_flag_is_not(
     backfiller: Run, folder: Path
 ) -> None:
-    (folder / f"{ARCHIVE}.csv").write_text(archive_rows(ROWS))
+    (folder / f"{ARCHIVE}.csv").write_text(format_archive_rows(ROWS))
     ended = backfiller("import", f"{ARCHIVE}.csv", "--db", DB, "--json")
     assert "exchange binance is a guess by the kind of name" in ended.err
     assert json.loads(ended.out)["files"][0]["is_exchange_guessed"] is True
@@ -184,22 +184,22 @@ def test_a_guessed_exchange_is_reported_and_an_exchange_given_by_flag_is_not(
 def test_codes_of_an_exchange_become_those_of_ccxt(
     backfiller: Run, folder: Path, name: str, exchange: str | None, symbol: str
 ) -> None:
-    text = archive_rows(ROWS) if "-1h-" in name else kraken_rows(ROWS)
+    text = format_archive_rows(ROWS) if "-1h-" in name else format_kraken_rows(ROWS)
     (folder / name).write_text(text)
     flags = () if exchange is None else ("--exchange", exchange)
     ended = backfiller("import", name, *flags, "--db", DB)
     assert ended.code == 0, ended.err
-    assert series(folder) == [f"{symbol} 1h"]
+    assert list_stored_series(folder) == [f"{symbol} 1h"]
 
 
 def test_a_file_name_with_two_possible_markets_needs_a_flag(backfiller: Run, folder: Path) -> None:
-    tables = {"Coinbase_BATUSD_1h.csv": kraken_rows(ROWS), "Coinbase_DOTUSD_1h.csv": ""}
-    zipped(folder / "two.zip", tables)
+    tables = {"Coinbase_BATUSD_1h.csv": format_kraken_rows(ROWS), "Coinbase_DOTUSD_1h.csv": ""}
+    write_zip(folder / "two.zip", tables)
     ended = backfiller("import", "two.zip", "--db", DB)
     assert ended.code == 2
     assert "may mean BAT/USD or BA/TUSD; add --symbol BAT/USD" in ended.err
     assert backfiller("import", "two.zip", "--symbol", "BAT/USD", "--db", DB).code == 0
-    assert series(folder) == ["coinbase BAT/USD 1h"]
+    assert list_stored_series(folder) == ["coinbase BAT/USD 1h"]
 
 
 def test_a_column_of_volume_may_name_the_coin_by_its_code_at_the_exchange(
@@ -220,13 +220,13 @@ def test_flags_choose_a_table_of_an_archive_by_the_code_of_ccxt(
     backfiller: Run, folder: Path
 ) -> None:
     luna = [row._replace(volume=1.0) for row in ROWS]
-    zipped(
+    write_zip(
         folder / "Kraken_OHLCVT.zip",
-        {"LUNAUSD_60.csv": kraken_rows(ROWS), "LUNA2USD_60.csv": kraken_rows(luna)},
+        {"LUNAUSD_60.csv": format_kraken_rows(ROWS), "LUNA2USD_60.csv": format_kraken_rows(luna)},
     )
     ended = backfiller("import", "Kraken_OHLCVT.zip", "--symbol", "LUNA/USD", "--db", DB)
     assert ended.code == 0, ended.err
-    assert series(folder) == ["kraken LUNA/USD 1h"]
+    assert list_stored_series(folder) == ["kraken LUNA/USD 1h"]
     assert stored(folder / DB, SeriesKey("kraken", "LUNA/USD", "1h")) == luna
 
 
@@ -240,19 +240,19 @@ def test_flags_choose_a_table_of_an_archive_by_the_code_of_ccxt(
 def test_a_flag_that_contradicts_the_file_name_is_used_with_a_note(
     backfiller: Run, folder: Path, flags: tuple[str, str], found: str
 ) -> None:
-    (folder / "binance_BTC-USDT_1h.csv").write_text(kraken_rows(ROWS))
+    (folder / "binance_BTC-USDT_1h.csv").write_text(format_kraken_rows(ROWS))
     ended = backfiller("import", "binance_BTC-USDT_1h.csv", *flags, "--db", DB)
     assert ended.code == 0, ended.err
     assert f"by its name; {flags[0]} {flags[1]} counts" in ended.err
-    assert series(folder) == [found]
+    assert list_stored_series(folder) == [found]
 
 
 def test_gaps_of_krakens_own_archive_are_candles_without_trades(
     backfiller: Run, folder: Path
 ) -> None:
     rows = [row for at, row in enumerate(ROWS) if at not in (3, 4, 20)]
-    (folder / "XBTUSD_60.csv").write_text(kraken_rows(rows))
-    (folder / "kraken_ETH-USD_1h.csv").write_text(kraken_rows(rows))
+    (folder / "XBTUSD_60.csv").write_text(format_kraken_rows(rows))
+    (folder / "kraken_ETH-USD_1h.csv").write_text(format_kraken_rows(rows))
     with open_store(folder / DB, create=True) as store:
         gap = (MARCH + 3 * HOUR, MARCH + 5 * HOUR)
         key = SeriesKey("kraken", "BTC/USD", "1h")
@@ -269,7 +269,7 @@ def test_a_refused_row_of_krakens_archive_is_not_read_as_a_candle_without_trades
     backfiller: Run, folder: Path
 ) -> None:
     rows = [row._replace(low=row.high + 1) if at == 7 else row for at, row in enumerate(ROWS)]
-    (folder / "XBTUSD_60.csv").write_text(kraken_rows([*rows[:3], *rows[4:]]))
+    (folder / "XBTUSD_60.csv").write_text(format_kraken_rows([*rows[:3], *rows[4:]]))
     assert backfiller("import", "XBTUSD_60.csv", "--db", DB).code == 0
     with open_store(folder / DB, create=False) as store:
         states = [gap.state for gap in read_gaps(store, SeriesKey("kraken", "BTC/USD", "1h"))]
@@ -279,13 +279,13 @@ def test_a_refused_row_of_krakens_archive_is_not_read_as_a_candle_without_trades
 def test_a_table_that_fails_stops_no_other_table_and_the_worst_exit_code_is_returned(
     backfiller: Run, folder: Path
 ) -> None:
-    zipped(
+    write_zip(
         folder / "Kraken.zip",
         {
-            "AAVEUSD_60.csv": kraken_rows(ROWS),
+            "AAVEUSD_60.csv": format_kraken_rows(ROWS),
             "BATUSD_60.csv": "",
-            "COMPUSD_60.csv": kraken_rows(ROWS),
-            "DASHUSD_60.csv": kraken_rows(ROWS[:1]),
+            "COMPUSD_60.csv": format_kraken_rows(ROWS),
+            "DASHUSD_60.csv": format_kraken_rows(ROWS[:1]),
         },
     )
     ended = backfiller("import", "no.csv", "Kraken.zip", "--db", DB, "--json")

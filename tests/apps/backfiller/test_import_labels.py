@@ -20,7 +20,7 @@ ROWS = walk(40)
 FIELDS = Candle._fields
 
 
-def table(name: str, labels: Sequence[str | None]) -> list[dict[str, Any]]:
+def write_table(name: str, labels: Sequence[str | None]) -> list[dict[str, Any]]:
     """Return the rows as records with one column more, whose cells come in turn."""
     return [
         dict(zip(FIELDS, row, strict=True)) | {name: label}
@@ -56,7 +56,7 @@ def write(folder: Path, suffix: str, records: list[dict[str, Any]], name: str = 
 def test_rows_of_several_series_are_refused(
     backfiller: Run, folder: Path, suffix: str, column: str, values: tuple[str, str], kind: str
 ) -> None:
-    name = write(folder, suffix, table(column, [values[0]] * 20 + [values[1]] * 20))
+    name = write(folder, suffix, write_table(column, [values[0]] * 20 + [values[1]] * 20))
     ended = backfiller("import", name, *FLAGS)
     assert (ended.code, (folder / DB).exists()) == (4, False)
     assert f"its column '{column}' has rows of {kind}" in ended.err
@@ -71,7 +71,7 @@ def test_rows_of_several_series_are_refused(
 def test_rows_that_name_the_market_of_the_file_are_stored_without_a_note(
     backfiller: Run, folder: Path, suffix: str, label: str
 ) -> None:
-    name = write(folder, suffix, table("symbol", [label] * 39 + [None]))
+    name = write(folder, suffix, write_table("symbol", [label] * 39 + [None]))
     ended = backfiller("import", name, *FLAGS)
     assert (ended.code, ended.err) == (0, "")
     assert stored(folder / DB, KEY) == ROWS
@@ -81,14 +81,14 @@ def test_rows_that_name_the_market_of_the_file_are_stored_without_a_note(
 def test_rows_of_another_market_than_the_flag_are_reported(
     backfiller: Run, folder: Path, label: str
 ) -> None:
-    name = write(folder, "csv", table("symbol", [label] * 40))
+    name = write(folder, "csv", write_table("symbol", [label] * 40))
     ended = backfiller("import", name, *FLAGS)
     assert ended.code == 0
     assert f"its field 'symbol' is {label}; --symbol BTC/USDT counts" in ended.err
 
 
 def test_rows_of_another_market_than_the_name_are_refused(backfiller: Run, folder: Path) -> None:
-    name = write(folder, "csv", table("symbol", ["ETHUSDT"] * 40), "binance_BTC-USDT_1h")
+    name = write(folder, "csv", write_table("symbol", ["ETHUSDT"] * 40), "binance_BTC-USDT_1h")
     ended = backfiller("import", name, "--db", DB)
     assert (ended.code, (folder / DB).exists()) == (4, False)
     assert "its field 'symbol' is ETHUSDT; name the right one with --symbol" in ended.err
@@ -97,13 +97,13 @@ def test_rows_of_another_market_than_the_name_are_refused(backfiller: Run, folde
 
 @pytest.mark.parametrize("label", ["BTC/USDT:USDT", "BTC-USDT-SWAP", "BTC-PERPETUAL"])
 def test_rows_of_a_contract_are_refused(backfiller: Run, folder: Path, label: str) -> None:
-    name = write(folder, "csv", table("symbol", [label] * 40))
+    name = write(folder, "csv", write_table("symbol", [label] * 40))
     ended = backfiller("import", name, *FLAGS)
     assert (ended.code, f"contract (symbol {label})" in ended.err) == (4, True)
     assert backfiller("import", name, *FLAGS, "--spot").code == 0
 
 
-def rows_with_dates(form: str) -> str:
+def format_rows_with_dates(form: str) -> str:
     rows = "".join(
         f"{pd.Timestamp(row.timestamp, unit='s').strftime(form)},{','.join(map(repr, row[1:]))}\n"
         for row in ROWS
@@ -115,7 +115,7 @@ def rows_with_dates(form: str) -> str:
 def test_dates_of_digits_alone_are_read_with_the_flag_named_in_their_refusal(
     backfiller: Run, folder: Path, form: str
 ) -> None:
-    (folder / "mine.csv").write_text(rows_with_dates(form))
+    (folder / "mine.csv").write_text(format_rows_with_dates(form))
     ended = backfiller("import", "mine.csv", *FLAGS)
     assert (ended.code, "or iso for a date" in ended.err) == (4, True)
     assert backfiller("import", "mine.csv", *FLAGS, "--time-unit", "iso").code == 0

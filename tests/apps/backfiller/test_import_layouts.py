@@ -20,7 +20,7 @@ ROWS = walk(40)
 HEADER = "timestamp,open,high,low,close,volume"
 
 
-def text_of(
+def format_rows(
     rows: Iterable[Candle],
     form: str = "{t},{o},{h},{l},{c},{v}",
     number: Callable[[float], str] = repr,
@@ -41,71 +41,71 @@ def text_of(
     return "\n".join(lines) + "\n"
 
 
-def german(value: float) -> str:
+def format_german(value: float) -> str:
     return f"{value:,.5f}".replace(",", " ").replace(".", ",").replace(" ", ".")
 
 
 DATA_DOWNLOAD = (
     "https://www.CryptoDataDownload.com\n"
     "Unix,Date,Symbol,Open,High,Low,Close,Volume BTC,Volume USDT,tradecount\n"
-    + text_of(ROWS[::-1], "{ms},{iso},BTCUSDT,{o},{h},{l},{c},{v},9999.5,12")
+    + format_rows(ROWS[::-1], "{ms},{iso},BTCUSDT,{o},{h},{l},{c},{v},9999.5,12")
 )
 LAYOUTS = {
     "newest first, a URL above the header": DATA_DOWNLOAD,
     "old CryptoDataDownload": "https://www.CryptoDataDownload.com\n"
     "Date,Symbol,Open,High,Low,Close,Volume BTC,Volume USD\n"
-    + text_of(ROWS, "{hourpm},BTCUSD,{o},{h},{l},{c},{v},77.5"),
-    "sep=": f"sep=;\n{HEADER.replace(',', ';')}\n" + text_of(ROWS, "{t};{o};{h};{l};{c};{v}"),
-    "tabs": HEADER.replace(",", "\t") + "\n" + text_of(ROWS, "{t}\t{o}\t{h}\t{l}\t{c}\t{v}"),
-    "pipes": HEADER.replace(",", "|") + "\n" + text_of(ROWS, "{t}|{o}|{h}|{l}|{c}|{v}"),
+    + format_rows(ROWS, "{hourpm},BTCUSD,{o},{h},{l},{c},{v},77.5"),
+    "sep=": f"sep=;\n{HEADER.replace(',', ';')}\n" + format_rows(ROWS, "{t};{o};{h};{l};{c};{v}"),
+    "tabs": HEADER.replace(",", "\t") + "\n" + format_rows(ROWS, "{t}\t{o}\t{h}\t{l}\t{c}\t{v}"),
+    "pipes": HEADER.replace(",", "|") + "\n" + format_rows(ROWS, "{t}|{o}|{h}|{l}|{c}|{v}"),
     "decimal commas": "Date;Open;High;Low;Close;Volume\n"
-    + text_of(ROWS, "{german};{o};{h};{l};{c};{v}", lambda value: repr(value).replace(".", ",")),
+    + format_rows(ROWS, "{german};{o};{h};{l};{c};{v}", lambda value: repr(value).replace(".", ",")),
     "points between thousands": "Date;Open;High;Low;Close;Volume\n"
-    + text_of(ROWS, "{iso};{o};{h};{l};{c};{v}", german),
+    + format_rows(ROWS, "{iso};{o};{h};{l};{c};{v}", format_german),
     "quoted with thousands": "Date,Open,High,Low,Close,Volume\n"
-    + text_of(ROWS, '"{iso}","{o}","{h}","{l}","{c}","{v}"', lambda value: f"{value:,.5f}"),
+    + format_rows(ROWS, '"{iso}","{o}","{h}","{l}","{c}","{v}"', lambda value: f"{value:,.5f}"),
     "dollars": "Date,Open,High,Low,Close,Volume\n"
-    + text_of(ROWS, '{iso},"${o}","${h}","${l}","${c}",{v}', lambda value: f"{value:,.5f}"),
-    "BOM and CRLF": "\ufeff" + f"{HEADER}\n{text_of(ROWS)}".replace("\n", "\r\n"),
+    + format_rows(ROWS, '{iso},"${o}","${h}","${l}","${c}",{v}', lambda value: f"{value:,.5f}"),
+    "BOM and CRLF": "\ufeff" + f"{HEADER}\n{format_rows(ROWS)}".replace("\n", "\r\n"),
     "UTC suffix": "Date,Open,High,Low,Close,Volume\n"
-    + text_of(ROWS, "{iso} UTC,{o},{h},{l},{c},{v}"),
-    "am and pm": "Time,O,H,L,C,Vol\n" + text_of(ROWS, "{ampm},{o},{h},{l},{c},{v}"),
+    + format_rows(ROWS, "{iso} UTC,{o},{h},{l},{c},{v}"),
+    "am and pm": "Time,O,H,L,C,Vol\n" + format_rows(ROWS, "{ampm},{o},{h},{l},{c},{v}"),
     "date and time": "Date,Time,Open,High,Low,Close,Volume\n"
-    + text_of(ROWS, "{date},{time},{o},{h},{l},{c},{v}"),
+    + format_rows(ROWS, "{date},{time},{o},{h},{l},{c},{v}"),
     "date and time without separators": "Date,Time,Open,High,Low,Close,Volume\n"
-    + text_of(ROWS, "{bare},{o},{h},{l},{c},{v}"),
+    + format_rows(ROWS, "{bare},{o},{h},{l},{c},{v}"),
     "MetaTrader": "<DATE>\t<TIME>\t<OPEN>\t<HIGH>\t<LOW>\t<CLOSE>\t<VOL>\n"
-    + text_of(ROWS, "{dots}\t{time}:00\t{o}\t{h}\t{l}\t{c}\t{v}"),
-    "MetaTrader without a header": text_of(ROWS, "{dots},{time},{o},{h},{l},{c},{v}"),
+    + format_rows(ROWS, "{dots}\t{time}:00\t{o}\t{h}\t{l}\t{c}\t{v}"),
+    "MetaTrader without a header": format_rows(ROWS, "{dots},{time},{o},{h},{l},{c},{v}"),
     "several header lines": "Price,Open,High,Low,Close,Volume\n"
     "Ticker,BTC-USD,BTC-USD,BTC-USD,BTC-USD,BTC-USD\nDatetime,,,,,\n"
-    + text_of(ROWS, "{iso}+00:00,{o},{h},{l},{c},{v}"),
+    + format_rows(ROWS, "{iso}+00:00,{o},{h},{l},{c},{v}"),
     "index without a name": ",open,high,low,close,volume\n"
-    + text_of(ROWS, "{iso},{o},{h},{l},{c},{v}"),
-    "row numbers before": f",{HEADER}\n" + text_of(ROWS, "0,{t},{o},{h},{l},{c},{v}"),
+    + format_rows(ROWS, "{iso},{o},{h},{l},{c},{v}"),
+    "row numbers before": f",{HEADER}\n" + format_rows(ROWS, "0,{t},{o},{h},{l},{c},{v}"),
     "Yahoo": "Date,Open,High,Low,Close,Adj Close,Volume\n"
-    + text_of(ROWS, "{iso},{o},{h},{l},{c},{c},{v}"),
+    + format_rows(ROWS, "{iso},{o},{h},{l},{c},{c},{v}"),
     "TradingView": "time,open,high,low,close,Volume,MA\n"
-    + text_of(ROWS, "{t},{o},{h},{l},{c},{v},NaN"),
+    + format_rows(ROWS, "{t},{o},{h},{l},{c},{v},NaN"),
     "Kaggle": "Timestamp,Open,High,Low,Close,Volume_(BTC),Volume_(Currency),Weighted_Price\n"
-    + text_of(ROWS, "{t},{o},{h},{l},{c},{v},8.5,9.5"),
+    + format_rows(ROWS, "{t},{o},{h},{l},{c},{v},8.5,9.5"),
     "OKX": "ts,o,h,l,c,vol,volCcy,volCcyQuote,confirm\n"
-    + text_of(ROWS, "{ms},{o},{h},{l},{c},{v},9,9,1"),
+    + format_rows(ROWS, "{ms},{o},{h},{l},{c},{v},9,9,1"),
     "Bybit": "startTime,openPrice,highPrice,lowPrice,closePrice,volume,turnover\n"
-    + text_of(ROWS, "{ms},{o},{h},{l},{c},{v},99.5"),
+    + format_rows(ROWS, "{ms},{o},{h},{l},{c},{v},99.5"),
     "KuCoin": "time,open,close,high,low,volume,turnover\n"
-    + text_of(ROWS, "{t},{o},{c},{h},{l},{v},99.5"),
+    + format_rows(ROWS, "{t},{o},{c},{h},{l},{v},99.5"),
     "HTX": "id,open,close,low,high,amount,vol,count\n"
-    + text_of(ROWS, "{t},{o},{c},{l},{h},{v},88.5,3"),
+    + format_rows(ROWS, "{t},{o},{c},{l},{h},{v},88.5,3"),
     "CryptoCompare": "time,high,low,open,volumefrom,volumeto,close\n"
-    + text_of(ROWS, "{t},{h},{l},{o},{v},88.5,{c}"),
+    + format_rows(ROWS, "{t},{h},{l},{o},{v},88.5,{c}"),
     "python-binance": "Open time,Open,High,Low,Close,Volume,Close time,Quote asset volume\n"
-    + text_of(ROWS, "{ms},{o},{h},{l},{c},{v},1,5.5"),
-    "capitals": "OPEN,CLOSE,VOLUME,LOW,HIGH,TIMESTAMP\n" + text_of(ROWS, "{o},{c},{v},{l},{h},{t}"),
-    "comments above": "# made by hand\n\n" + HEADER + "\n" + text_of(ROWS),
-    "a title above rows without a header": "BTC/USDT hourly\n" + text_of(ROWS),
+    + format_rows(ROWS, "{ms},{o},{h},{l},{c},{v},1,5.5"),
+    "capitals": "OPEN,CLOSE,VOLUME,LOW,HIGH,TIMESTAMP\n" + format_rows(ROWS, "{o},{c},{v},{l},{h},{t}"),
+    "comments above": "# made by hand\n\n" + HEADER + "\n" + format_rows(ROWS),
+    "a title above rows without a header": "BTC/USDT hourly\n" + format_rows(ROWS),
     "rows without prices": f"{HEADER}\n{MARCH - HOUR},,,,,\n"
-    + text_of(ROWS) + f"{MARCH + 40 * HOUR},null,null,null,null,null\n",
+    + format_rows(ROWS) + f"{MARCH + 40 * HOUR},null,null,null,null,null\n",
 }  # fmt: skip
 
 
@@ -121,7 +121,7 @@ def test_a_csv_of_any_layout_holds_the_same_candles(
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "latin-1"])
 def test_a_csv_of_any_encoding_is_read(backfiller: Run, folder: Path, encoding: str) -> None:
-    (folder / "mine.csv").write_bytes(f"{HEADER}\n{text_of(ROWS)}".encode(encoding))
+    (folder / "mine.csv").write_bytes(f"{HEADER}\n{format_rows(ROWS)}".encode(encoding))
     ended = backfiller("import", "mine.csv", *FLAGS)
     assert ended.code == 0, ended.err
     assert stored(folder / DB, KEY) == ROWS
@@ -224,7 +224,7 @@ def test_dataframes_of_any_index_and_type_hold_the_same_candles(
 def test_columns_in_another_order_are_refused_with_a_proposed_flag_that_then_reads_them(
     backfiller: Run, folder: Path, order: str, form: str
 ) -> None:
-    (folder / "mine.csv").write_text(text_of(ROWS, form))
+    (folder / "mine.csv").write_text(format_rows(ROWS, form))
     ended = backfiller("import", "mine.csv", *FLAGS)
     assert (ended.code, (folder / DB).exists()) == (4, False)
     if order == "timestamp,close,high,low,open,volume":
@@ -240,7 +240,7 @@ def test_columns_in_another_order_are_refused_with_a_proposed_flag_that_then_rea
 
 def test_more_than_a_few_refused_rows_refuse_the_file(backfiller: Run, folder: Path) -> None:
     rows = [row._replace(low=row.open + 1) if at < 6 else row for at, row in enumerate(ROWS)]
-    (folder / "mine.csv").write_text(f"{HEADER}\n{text_of(rows)}")
+    (folder / "mine.csv").write_text(f"{HEADER}\n{format_rows(rows)}")
     ended = backfiller("import", "mine.csv", *FLAGS)
     assert (ended.code, (folder / DB).exists()) == (4, False)
     assert "6 of 40 rows are not valid 1h candles" in ended.err
@@ -248,7 +248,7 @@ def test_more_than_a_few_refused_rows_refuse_the_file(backfiller: Run, folder: P
 
 
 def test_an_unreadable_row_is_shown_unchanged(backfiller: Run, folder: Path) -> None:
-    text = text_of(ROWS, "{t},{o},x\x1b[2J,{l},{c},{v}")
+    text = format_rows(ROWS, "{t},{o},x\x1b[2J,{l},{c},{v}")
     (folder / "mine.csv").write_text(f"{HEADER}\n{text}")
     ended = backfiller("import", "mine.csv", *FLAGS)
     assert ended.code == 4
@@ -262,7 +262,7 @@ def test_rows_before_2009_name_the_flag_that_reads_them(
 ) -> None:
     rows = walk(40, start=1_230_768_000 - 20 * HOUR)
     if suffix == "csv":
-        (folder / "old.csv").write_text(f"{HEADER}\n{text_of(rows)}")
+        (folder / "old.csv").write_text(f"{HEADER}\n{format_rows(rows)}")
     else:
         (folder / "old.json").write_text(json.dumps(rows))
     ended = backfiller("import", f"old.{suffix}", *FLAGS)
@@ -273,7 +273,7 @@ def test_rows_before_2009_name_the_flag_that_reads_them(
 
 def test_a_few_rows_before_2009_are_reported_with_the_flag(backfiller: Run, folder: Path) -> None:
     rows = walk(500, start=1_230_768_000 - 3 * HOUR)
-    (folder / "old.csv").write_text(f"{HEADER}\n{text_of(rows)}")
+    (folder / "old.csv").write_text(f"{HEADER}\n{format_rows(rows)}")
     ended = backfiller("import", "old.csv", *FLAGS)
     assert (ended.code, "3 refused" in ended.out) == (0, True)
     assert "3 times before 2009" in ended.err
@@ -300,7 +300,7 @@ def test_local_times_are_stored_in_utc(backfiller: Run, folder: Path) -> None:
 def test_a_table_without_volume_is_reported(
     backfiller: Run, folder: Path, header: str, flags: tuple[str, ...]
 ) -> None:
-    (folder / "mine.csv").write_text(header + text_of(ROWS, "{t},{o},{h},{l},{c}"))
+    (folder / "mine.csv").write_text(header + format_rows(ROWS, "{t},{o},{h},{l},{c}"))
     ended = backfiller("import", "mine.csv", *FLAGS, *flags)
     assert (ended.code, "its volume is stored as 0" in ended.err) == (0, True)
     assert stored(folder / DB, KEY) == [row._replace(volume=0.0) for row in ROWS]
@@ -321,7 +321,7 @@ def test_rows_that_are_never_one_timeframe_apart_are_refused(
     backfiller: Run, folder: Path, count: int, timeframe: str
 ) -> None:
     rows = walk(count, step=86_400)
-    (folder / "few.csv").write_text(f"{HEADER}\n{text_of(rows)}")
+    (folder / "few.csv").write_text(f"{HEADER}\n{format_rows(rows)}")
     ended = backfiller("import", "few.csv", *FLAGS, "-t", timeframe)
     assert (ended.code, (folder / DB).exists()) == (2, False)
     assert f"so they are not {timeframe} candles" in ended.err
@@ -332,7 +332,7 @@ def test_rows_of_a_rare_timeframe_are_read_with_the_flag_that_the_refusal_names(
     backfiller: Run, folder: Path, step: int, name: str
 ) -> None:
     rows = walk(40, start=MARCH // 172_800 * 172_800, step=step)
-    (folder / "mine.csv").write_text(f"{HEADER}\n{text_of(rows)}")
+    (folder / "mine.csv").write_text(f"{HEADER}\n{format_rows(rows)}")
     ended = backfiller("import", "mine.csv", *FLAGS)
     assert ended.code == 2
     assert f"apart most often; name it, such as --timeframe {name}\n" in ended.err
@@ -341,13 +341,13 @@ def test_rows_of_a_rare_timeframe_are_read_with_the_flag_that_the_refusal_names(
 
 def test_rows_of_two_timeframes_are_refused_without_a_guess(backfiller: Run, folder: Path) -> None:
     rows = [*walk(20, step=300), *walk(200, start=MARCH + 20 * 300, step=900)]
-    (folder / "mine.csv").write_text(f"{HEADER}\n{text_of(rows)}")
+    (folder / "mine.csv").write_text(f"{HEADER}\n{format_rows(rows)}")
     ended = backfiller("import", "mine.csv", *FLAGS)
     assert (ended.code, "does not state its timeframe" in ended.err) == (2, True)
 
 
 def test_rows_in_any_order_are_sorted(backfiller: Run, folder: Path) -> None:
     mixed = sorted(ROWS, key=lambda row: row.timestamp * 7_919 % 1_000_003)
-    (folder / "mine.csv").write_text(f"{HEADER}\n{text_of(mixed)}")
+    (folder / "mine.csv").write_text(f"{HEADER}\n{format_rows(mixed)}")
     assert backfiller("import", "mine.csv", *FLAGS).code == 0
     assert stored(folder / DB, KEY) == ROWS

@@ -69,7 +69,7 @@ closed_rows._clear_unproven = lambda *args: None
 
 
 @dataclass(frozen=True)
-class Rig:
+class KillSetup:
     """A simulator that counts requests, and the folder of the databases."""
 
     simulator: EmbeddedSimulator
@@ -133,13 +133,13 @@ class Rig:
 
 
 @pytest.fixture(scope="module")
-def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+def kill_setup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KillSetup]:
     with embedded_simulator(clock=make_clock(start_ms=NOW_MS, stepped=True)) as simulator:
         simulator.faults.add(kind="latency", seconds=0.01, path="/api/v3/klines")
-        yield Rig(simulator, tmp_path_factory.mktemp("kills"))
+        yield KillSetup(simulator, tmp_path_factory.mktemp("kills"))
 
 
-def digest(database: Path) -> str:
+def compute_digest(database: Path) -> str:
     """Return a hash of every row of the table, read without any code of ours."""
     with closing(sqlite3.connect(database)) as connection:
         assert connection.execute("PRAGMA quick_check").fetchall() == [("ok",)]
@@ -153,7 +153,7 @@ def digest(database: Path) -> str:
     return hashed.hexdigest()
 
 
-def stored(database: Path, symbol: str) -> list[Candle]:
+def list_stored(database: Path, symbol: str) -> list[Candle]:
     with closing(sqlite3.connect(database)) as connection:
         rows = connection.execute(
             "SELECT timestamp, open, high, low, close, volume FROM ohlcv_data "
@@ -164,32 +164,32 @@ def stored(database: Path, symbol: str) -> list[Candle]:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(rig: Rig) -> str:
+def uninterrupted_digest(kill_setup: KillSetup) -> str:
     """Return the hash of the table that a run without a kill ends in: the exchange's own."""
-    database = rig.folder / "uninterrupted.db"
-    assert rig.finish(database) == 0
+    database = kill_setup.folder / "uninterrupted.db"
+    assert kill_setup.finish(database) == 0
     market = SimulatedMarket(DEFAULT_SEED)
     for symbol in SYMBOLS:
         own = market.get_candles(symbol, "1m", START, END)
         columns = (own.timestamp, own.open, own.high, own.low, own.close, own.volume)
-        assert stored(database, symbol) == [
+        assert list_stored(database, symbol) == [
             Candle(*row) for row in zip(*(column.tolist() for column in columns), strict=True)
         ]
-    return digest(database)
+    return compute_digest(database)
 
 
 def test_killed_runs_end_in_the_same_table_as_an_uninterrupted_run_rows_16_and_17(
-    rig: Rig, uninterrupted: str, capsys: pytest.CaptureFixture[str]
+    kill_setup: KillSetup, uninterrupted_digest: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     chosen = random.Random(SEED)  # noqa: S311 - the same moments every time
     kills, number, most = 0, 0, 0
     while kills < KILLS:
-        database, here, ended = rig.begin(f"killed-{number}.db"), 0, False
+        database, here, ended = kill_setup.begin(f"killed-{number}.db"), 0, False
         while not ended and kills < KILLS:
-            ended = not rig.kill(rig.start(database), chosen)
+            ended = not kill_setup.kill(kill_setup.start(database), chosen)
             kills, here = kills + (not ended), here + (not ended)
-        assert rig.finish(database) == 0
-        assert digest(database) == uninterrupted, f"seed {SEED}, database {number}, {here} kills"
+        assert kill_setup.finish(database) == 0
+        assert compute_digest(database) == uninterrupted_digest, f"seed {SEED}, database {number}, {here} kills"
         database.unlink()
         number, most = number + 1, max(most, here)
     with capsys.disabled():
@@ -200,19 +200,19 @@ def test_killed_runs_end_in_the_same_table_as_an_uninterrupted_run_rows_16_and_1
 
 
 @pytest.fixture(scope="module")
-def killed(rig: Rig) -> Path:
+def killed_database(kill_setup: KillSetup) -> Path:
     """Return a database whose run was killed while it extended backwards."""
-    database = rig.begin("killed.db")
+    database = kill_setup.begin("killed.db")
     # The fifth request is never answered: on a busy machine too, the run has not ended.
-    number = rig.simulator.faults.add(kind="timeout", path="/api/v3/klines", nth=5)
-    wanted = rig.requests() + 5
-    process = rig.start(database)
-    while rig.requests() < wanted:
+    number = kill_setup.simulator.faults.add(kind="timeout", path="/api/v3/klines", nth=5)
+    wanted = kill_setup.requests() + 5
+    process = kill_setup.start(database)
+    while kill_setup.requests() < wanted:
         assert process.poll() is None, process.communicate()
         time.sleep(0.001)
     process.kill()
     process.communicate()
-    rig.simulator.faults.remove(number)
+    kill_setup.simulator.faults.remove(number)
     return database
 
 
@@ -222,12 +222,12 @@ def killed(rig: Rig) -> Path:
     ids=["row-16-gaps-are-looked-for", "row-17-forming-rows-make-way"],
 )
 def test_without_the_guard_the_run_after_a_kill_leaves_another_table(
-    rig: Rig, uninterrupted: str, killed: Path, tmp_path: Path, guard_off: str
+    kill_setup: KillSetup, uninterrupted_digest: str, killed_database: Path, tmp_path: Path, guard_off: str
 ) -> None:
     database = tmp_path / "copy.db"
     for suffix in ("", "-wal"):  # a killed process leaves both
-        shutil.copy(f"{killed}{suffix}", f"{database}{suffix}")
-    rig.start(database, program=guard_off + PROGRAM).communicate(timeout=180)
-    assert digest(database) != uninterrupted
-    assert rig.finish(database) == 0
-    assert digest(database) == uninterrupted
+        shutil.copy(f"{killed_database}{suffix}", f"{database}{suffix}")
+    kill_setup.start(database, program=guard_off + PROGRAM).communicate(timeout=180)
+    assert compute_digest(database) != uninterrupted_digest
+    assert kill_setup.finish(database) == 0
+    assert compute_digest(database) == uninterrupted_digest

@@ -36,7 +36,7 @@ DIGITS = 8
 Rows = list[list[float]]
 
 
-def parts_of(rows: Rows, gaps: int) -> list[Rows]:
+def choose_parts(rows: Rows, gaps: int) -> list[Rows]:
     """Return the stretches of a file that are walked: all of it, or the most telling parts."""
     if WHOLE or gaps > MANY_GAPS or len(rows) <= WALKED_WHOLE:
         return [rows]
@@ -61,7 +61,7 @@ async def ccxt_binance(url: str) -> AsyncGenerator[Any]:
         await client.close()
 
 
-async def by_ccxt(url: str, symbol: str, timeframe: str, parts: list[Rows]) -> list[Rows]:
+async def fetch_by_ccxt(url: str, symbol: str, timeframe: str, parts: list[Rows]) -> list[Rows]:
     found: list[Rows] = []
     async with ccxt_binance(url) as client:
         for part in parts:
@@ -75,7 +75,7 @@ async def by_ccxt(url: str, symbol: str, timeframe: str, parts: list[Rows]) -> l
     return found
 
 
-async def by_pager(url: str, symbol: str, timeframe: str, parts: list[Rows]) -> list[Rows]:
+async def fetch_by_paginator(url: str, symbol: str, timeframe: str, parts: list[Rows]) -> list[Rows]:
     found: list[Rows] = []
     length = Timeframe.parse(timeframe)
     async with RestExchange(Endpoint("simulator", url)) as exchange:
@@ -98,11 +98,11 @@ def test_a_replayed_file_is_fetched_unchanged_by_ccxt_and_by_the_paginator(
     # Binance writes 8 digits. Two files have longer numbers, which are noise of earlier sums.
     frame = pd.read_csv(path, dtype=np.float64).round(DIGITS)
     frame["timestamp"] *= 1_000
-    parts = parts_of(frame.to_numpy().tolist(), known["gap_count"])
+    parts = choose_parts(frame.to_numpy().tolist(), known["gap_count"])
     # A whole candle after the last one, which is closed then.
     over_ms = Timeframe.parse(known["timeframe"]).shift(known["last"], 2) * 1_000
     clock = make_clock(start_ms=over_ms, stepped=True)
     with embedded_simulator(clock=clock, replay=read_replay(path)) as simulator:
         requested = (simulator.url, known["symbol"], known["timeframe"], parts)
-        assert asyncio.run(by_ccxt(*requested)) == parts
-        assert asyncio.run(by_pager(*requested)) == parts
+        assert asyncio.run(fetch_by_ccxt(*requested)) == parts
+        assert asyncio.run(fetch_by_paginator(*requested)) == parts

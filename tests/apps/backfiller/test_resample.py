@@ -24,7 +24,7 @@ MINUTES, HOURS = (SeriesKey("binance", "BTC/USDT", name) for name in ("1m", "1h"
 DB = "onetape.db"
 
 
-def minutes(*ranges: range) -> list[Candle]:
+def make_minutes(*ranges: range) -> list[Candle]:
     """Return minutes after March whose price is their number."""
     return [
         Candle(MARCH + 60 * at, at + 1.0, at + 1.5, at + 0.5, at + 1.0, 0.1)
@@ -33,7 +33,7 @@ def minutes(*ranges: range) -> list[Candle]:
     ]
 
 
-def hours(store: Store) -> list[tuple[int, float, float]]:
+def read_hours(store: Store) -> list[tuple[int, float, float]]:
     """Return number, open and volume of the stored hours."""
     candles = read_closed_between(store, HOURS, 0, 2**40)
     columns = (candles.timestamp, candles.open, candles.volume)
@@ -48,12 +48,12 @@ def store(folder: Path) -> Iterator[Store]:
 
 
 def test_complete_hours_are_built_and_marked_as_built(backfiller: Run, store: Store) -> None:
-    insert_closed_rows(store, MINUTES, minutes(range(150)), source="rest", seen_ms=0)
+    insert_closed_rows(store, MINUTES, make_minutes(range(150)), source="rest", seen_ms=0)
     ended = backfiller("resample", "--into", "1h", "--db", DB, "--json")
     assert ended.code == 0, ended.err
     (one,) = json.loads(ended.out)["series"]
     assert (one["built"], one["inserted"], one["left_out"]) == (2, 2, 0)
-    assert hours(store) == [(0, 1.0, 6.0), (1, 61.0, 6.0)]
+    assert read_hours(store) == [(0, 1.0, 6.0), (1, 61.0, 6.0)]
     with store.read() as connection:
         sources = connection.execute(
             "SELECT DISTINCT source, closed FROM ohlcv_data WHERE timeframe = '1h'"
@@ -65,21 +65,21 @@ def test_windows_over_unexplained_gaps_are_left_out_unless_requested(
     backfiller: Run, store: Store
 ) -> None:
     insert_closed_rows(
-        store, MINUTES, minutes(range(30, 130), range(140, 300)), source="rest", seen_ms=0
+        store, MINUTES, make_minutes(range(30, 130), range(140, 300)), source="rest", seen_ms=0
     )
     ended = backfiller("resample", "--into", "1h", "--db", DB)
     # The first hour begins before the series, the third has a gap.
     assert "3 candles" in ended.out
     assert "2 left out for gaps whose cause is unknown" in ended.out
-    assert [number for number, *_ in hours(store)] == [1, 3, 4]
+    assert [number for number, *_ in read_hours(store)] == [1, 3, 4]
     ended = backfiller("resample", "--into", "1h", "--allow-gaps", "--db", DB)
     assert "2 new, 3 already there, 2 built over gaps" in ended.out
-    assert [number for number, *_ in hours(store)] == [0, 1, 2, 3, 4]
+    assert [number for number, *_ in read_hours(store)] == [0, 1, 2, 3, 4]
 
 
 def test_windows_over_an_outage_of_the_exchange_are_built_as_the_exchange_builds_them(backfiller: Run, store: Store) -> None:
     insert_closed_rows(
-        store, MINUTES, minutes(range(30, 70), range(90, 180)), source="rest", seen_ms=0
+        store, MINUTES, make_minutes(range(30, 70), range(90, 180)), source="rest", seen_ms=0
     )
     for start, end in ((0, 30), (70, 90)):
         set_gap(
@@ -87,13 +87,13 @@ def test_windows_over_an_outage_of_the_exchange_are_built_as_the_exchange_builds
         )
     ended = backfiller("resample", "--into", "1h", "--db", DB)
     assert "2 built over gaps" in ended.out
-    assert hours(store) == [(0, 31.0, 3.0), (1, 61.0, 4.0), (2, 121.0, 6.0)]
+    assert read_hours(store) == [(0, 31.0, 3.0), (1, 61.0, 4.0), (2, 121.0, 6.0)]
 
 
 @pytest.mark.parametrize("state", [CONFIRMED, UNKNOWN_IMPORT])
 def test_known_states_of_gaps_are_copied_to_the_built_timeframe(backfiller: Run, store: Store, state: Any) -> None:
     insert_closed_rows(
-        store, MINUTES, minutes(range(60), range(180, 240)), source="import", seen_ms=0
+        store, MINUTES, make_minutes(range(60), range(180, 240)), source="import", seen_ms=0
     )
     set_gap(store, MINUTES, MARCH + HOUR, MARCH + 3 * HOUR, state=state, requested_ms=7)
     backfiller("resample", "--into", "1h", "--db", DB)
@@ -104,7 +104,7 @@ def test_known_states_of_gaps_are_copied_to_the_built_timeframe(backfiller: Run,
 def test_candles_of_the_exchange_stay_and_differences_are_reported(
     backfiller: Run, store: Store
 ) -> None:
-    insert_closed_rows(store, MINUTES, minutes(range(120)), source="rest", seen_ms=0)
+    insert_closed_rows(store, MINUTES, make_minutes(range(120)), source="rest", seen_ms=0)
     theirs = Candle(MARCH, 7.0, 70.0, 0.5, 60.0, 6.0)
     insert_closed_rows(store, HOURS, [theirs], source="rest", seen_ms=0)
     ended = backfiller("resample", "--into", "1h", "--db", DB)
@@ -112,13 +112,13 @@ def test_candles_of_the_exchange_stay_and_differences_are_reported(
         "1 new, 1 already there, 1 of those different from what the lower timeframe makes"
         in ended.out
     )
-    assert hours(store) == [(0, 7.0, 6.0), (1, 61.0, 6.0)]
+    assert read_hours(store) == [(0, 7.0, 6.0), (1, 61.0, 6.0)]
     with store.read() as connection:
         assert connection.execute("SELECT count(*) FROM revisions").get == 0
 
 
 def test_a_second_run_builds_nothing_new(backfiller: Run, store: Store) -> None:
-    insert_closed_rows(store, MINUTES, minutes(range(120)), source="rest", seen_ms=0)
+    insert_closed_rows(store, MINUTES, make_minutes(range(120)), source="rest", seen_ms=0)
     backfiller("resample", "--into", "1h", "--db", DB)
     assert "0 new, 2 already there" in backfiller("resample", "--into", "1h", "--db", DB).out
 
@@ -135,7 +135,7 @@ def test_a_second_run_builds_nothing_new(backfiller: Run, store: Store) -> None:
 def test_candles_that_cannot_be_built_are_reported(
     backfiller: Run, store: Store, flags: list[str], code: int, words: str
 ) -> None:
-    insert_closed_rows(store, MINUTES, minutes(range(120)), source="rest", seen_ms=0)
+    insert_closed_rows(store, MINUTES, make_minutes(range(120)), source="rest", seen_ms=0)
     ended = backfiller("resample", "--db", DB, *flags)
     assert (ended.code, words in ended.err) == (code, True), ended.err
 

@@ -46,7 +46,7 @@ def fetch(backfiller: Run, simulator: EmbeddedSimulator) -> Run:
     return run
 
 
-def requests(simulator: EmbeddedSimulator) -> int:
+def count_requests(simulator: EmbeddedSimulator) -> int:
     return int(str(simulator.faults.list_faults()[0]["fired"]))
 
 
@@ -54,9 +54,9 @@ def test_a_run_right_after_another_sends_one_request_for_each_series(
     fetch: Run, simulator: EmbeddedSimulator
 ) -> None:
     assert fetch(*SEVERAL).code == 0
-    before = requests(simulator)
+    before = count_requests(simulator)
     ended = fetch(*SEVERAL)
-    assert requests(simulator) - before == 4
+    assert count_requests(simulator) - before == 4
     assert [(one["inserted"], one["present"]) for one in ended.series] == [(0, REREAD_CANDLES)] * 4
 
 
@@ -64,7 +64,7 @@ def test_a_plan_requests_no_candles_and_states_the_requests_of_the_run(
     fetch: Run, simulator: EmbeddedSimulator, folder: Path
 ) -> None:
     plan = json.loads(fetch(*SEVERAL, "-t", "5m", "--plan").out)
-    assert requests(simulator) == 0
+    assert count_requests(simulator) == 0
     assert not (folder / "data").exists()
     wanted = {(one["symbol"], one["timeframe"]): one for one in plan["series"]}
     assert wanted["BTC/USDT", "1h"]["ranges"] == [[1_706_745_600, 1_709_251_200]]

@@ -33,22 +33,22 @@ DATABASE = Path("data/simulator.db")
 
 
 @pytest.fixture
-def checks_all_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+def check_all_bars(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let backtests check every bar of a short range, as they do for a user, however slowly."""
     monkeypatch.setattr(sampled_check, "WHOLE_SECONDS", 60.0)
 
 
 @pytest.fixture
-def checks_a_sample() -> None:
+def check_sampled_bars() -> None:
     """Let backtests check the sample that a user's backtests of a long range check."""
 
 
 @pytest.fixture(autouse=True)
-def samples_bars(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def _limit_checked_bars(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let backtests of all other tests check a tenth of that: half a second less for each run."""
-    if "checks_all_bars" not in request.fixturenames:
+    if "check_all_bars" not in request.fixturenames:
         monkeypatch.setattr(sampled_check, "WHOLE_BARS", 0)
-        if "checks_a_sample" not in request.fixturenames:
+        if "check_sampled_bars" not in request.fixturenames:
             monkeypatch.setattr(sampled_check, "SAMPLED_BARS", 20)
             monkeypatch.setattr(doubtful_bars, "_MOST_CANDLES", 10_000)
     # A busy machine would end the sample earlier.
@@ -56,7 +56,7 @@ def samples_bars(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 
 
 @dataclass(frozen=True)
-class Ended:
+class CommandResult:
     """How a run ended."""
 
     code: int
@@ -70,7 +70,7 @@ class Ended:
         return json.loads(self.out)
 
 
-def put(store: Store, key: SeriesKey, candles: Candles) -> None:
+def insert_candles(store: Store, key: SeriesKey, candles: Candles) -> None:
     """Store candles as the backfiller would."""
     columns = (candles.open, candles.high, candles.low, candles.close, candles.volume)
     rows = zip(candles.timestamp.tolist(), *(column.tolist() for column in columns), strict=True)
@@ -96,7 +96,7 @@ def candles() -> Candles:
 def recorded_database(tmp_path_factory: pytest.TempPathFactory, candles: Candles) -> Path:
     path = tmp_path_factory.mktemp("database") / "simulator.db"
     with open_store(path, create=True) as store:
-        put(store, KEY, candles)
+        insert_candles(store, KEY, candles)
         require_source(store, SimulatedSource(DEFAULT_SEED, {}))
     return path
 
@@ -120,32 +120,32 @@ def database(folder: Path, recorded_database: Path) -> Path:
 
 
 @pytest.fixture
-def backtester(folder: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+def backtester(folder: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., CommandResult]:
     """Return a function that runs the program with these arguments."""
     del folder
 
-    def run(*arguments: str) -> Ended:
+    def run(*arguments: str) -> CommandResult:
         capsys.readouterr()
         code = run_typer_app(app, "backtester", arguments)
         printed = capsys.readouterr()
-        return Ended(code, printed.out, printed.err)
+        return CommandResult(code, printed.out, printed.err)
 
     return run
 
 
 @pytest.fixture
-def backtest_json(database: Path, backtester: Callable[..., Ended]) -> Callable[..., Ended]:
+def backtest_json(database: Path, backtester: Callable[..., CommandResult]) -> Callable[..., CommandResult]:
     """Return a function that runs a backtest of the simulator's candles with --json."""
     del database
 
-    def run(*arguments: str) -> Ended:
+    def run(*arguments: str) -> CommandResult:
         return backtester("--exchange", "simulator", "--json", "--no-report", *arguments)
 
     return run
 
 
 @pytest.fixture
-def optimize(database: Path, backtester: Callable[..., Ended]) -> Callable[..., dict[str, Any]]:
+def optimize(database: Path, backtester: Callable[..., CommandResult]) -> Callable[..., dict[str, Any]]:
     """Return a function that optimizes on the simulator's candles and returns the document."""
     del database
 
@@ -158,7 +158,7 @@ def optimize(database: Path, backtester: Callable[..., Ended]) -> Callable[..., 
 
 
 @pytest.fixture
-def kept(backtester: Callable[..., Ended], database: Path) -> Callable[..., Path]:
+def save_run(backtester: Callable[..., CommandResult], database: Path) -> Callable[..., Path]:
     """Return a function that saves a run and returns its folder."""
     del database
 

@@ -72,24 +72,24 @@ def test_the_terminal_warns_right_under_the_head_line(backtester: Run, cheat: st
     assert shown[1] == f"! {WARNING} (below: bias check)"
 
 
-def test_list_marks_the_run_that_looks_ahead_at_any_width(kept: Run, cheat: str) -> None:
-    runs = [load_run(kept("-s", cheat)), load_run(kept())]
+def test_list_marks_the_run_that_looks_ahead_at_any_width(save_run: Run, cheat: str) -> None:
+    runs = [load_run(save_run("-s", cheat)), load_run(save_run())]
     wide, narrow = format_run_list(runs).splitlines(), format_run_list(runs, width=80).splitlines()
     assert [line.endswith("! look-ahead") for line in wide] == [False, True, False]
     assert [line.startswith("! look-ahead") for line in narrow] == [i == 3 for i in range(6)]
     assert max(map(len, narrow)) <= 80
 
 
-def test_compare_marks_the_run_that_looks_ahead(kept: Run, backtester: Run, cheat: str) -> None:
-    ids = [load_run(kept(*flags)).id for flags in (("-s", cheat), ())]
+def test_compare_marks_the_run_that_looks_ahead(save_run: Run, backtester: Run, cheat: str) -> None:
+    ids = [load_run(save_run(*flags)).id for flags in (("-s", cheat), ())]
     assert backtester("compare", *ids).out.splitlines()[1].split() == ["check", "!", "look-ahead"]
 
 
 @pytest.mark.parametrize("flags", [(), ("--no-check",)])
 def test_clean_and_unchecked_runs_have_no_warning(
-    kept: Run, backtester: Run, flags: tuple[str, ...]
+    save_run: Run, backtester: Run, flags: tuple[str, ...]
 ) -> None:
-    ids = [load_run(kept(*flags)).id for _ in range(2)]
+    ids = [load_run(save_run(*flags)).id for _ in range(2)]
     assert not backtester("show").out.splitlines()[1].startswith("! ")
     assert "check" not in backtester("list").out + backtester("compare", *ids).out
 

@@ -28,7 +28,7 @@ END = START + 120 * DAY
 STEPS = TradingRules(Decimal("0.01"), Decimal("0.001"), Decimal("0.001"), Decimal(5))
 
 
-def engine(
+def run_engine(
     candles: Candles, start: int, trading_rules: TradingRules, **parameters: str
 ) -> SimulationResult:
     """Return what the engine makes of the candles, traded from `start` on."""
@@ -39,7 +39,7 @@ def engine(
     return simulate(candles, signals.signal, rules, start_index=first)
 
 
-def same(document: dict[str, Any], result: SimulationResult) -> None:
+def assert_equal_results(document: dict[str, Any], result: SimulationResult) -> None:
     reasons = {"entry_reason", "exit_reason"}
     trades = [
         {name: value for name, value in trade.items() if name not in reasons}
@@ -54,9 +54,9 @@ def test_the_result_equals_the_engines_on_the_same_candles(
     backtest_json: Run, candles: Candles
 ) -> None:
     document = backtest_json("--param", "buy=35", "--param", "sell=65").document
-    result = engine(candles, START, NO_TRADING_RULES, buy="35", sell="65")
+    result = run_engine(candles, START, NO_TRADING_RULES, buy="35", sell="65")
     assert len(result.trades) > 3
-    same(document, result)
+    assert_equal_results(document, result)
     assert (document["from"], document["to"], document["warm_up"]) == (START, END, 0)
     assert document["parameters"]["buy"] == 35
     assert document["assumptions"]["trading rules"].startswith(
@@ -112,7 +112,7 @@ def test_the_settings_of_the_account_are_what_the_engine_trades_by(
     signals = evaluate_strategy(load_strategy("rsi", {}), candles)
     result = simulate(candles, signals.signal, rules)
     assert len(result.trades) > 10
-    same(
+    assert_equal_results(
         backtest_json("--trading-rules", "none", "--config", "given.yaml", *flags.split()).document,
         result,
     )
@@ -126,7 +126,7 @@ def test_only_the_range_is_traded_and_the_candles_before_it_are_the_warm_up(
     lookback = load_strategy("rsi", {}).lookback
     warm_up = max(100, lookback)
     part = candles[(start - START) // HOUR - warm_up : (end - START) // HOUR]
-    same(document, engine(part, start, NO_TRADING_RULES))
+    assert_equal_results(document, run_engine(part, start, NO_TRADING_RULES))
     assert document["warm_up"] == warm_up
     assert not any("warm-up" in note for note in document["notes"])
 
@@ -160,7 +160,7 @@ def test_trading_rules_are_applied_unless_the_setting_is_none(
     with open_store(database, create=False) as store:
         save_trading_rules(store, "simulator", "BTC/USDT", STEPS, seen_ms=1)
     stepped = backtest_json().document
-    same(stepped, engine(candles, START, STEPS))
+    assert_equal_results(stepped, run_engine(candles, START, STEPS))
     assert stepped["trades"]
     steps = [Decimal(str(trade["amount"])) * 1_000 for trade in stepped["trades"]]
     assert all(count == count.to_integral_value() for count in steps)
@@ -168,7 +168,7 @@ def test_trading_rules_are_applied_unless_the_setting_is_none(
         "simulator: price step 0.01, amount step 0.001, least order 5"
     )
     without_rules = backtest_json("--trading-rules", "none").document
-    same(without_rules, engine(candles, START, NO_TRADING_RULES))
+    assert_equal_results(without_rules, run_engine(candles, START, NO_TRADING_RULES))
 
 
 def test_an_invented_market_is_called_invented(backtest_json: Run) -> None:

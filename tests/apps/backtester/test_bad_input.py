@@ -19,7 +19,7 @@ Run = Callable[..., Any]
 LONG = "x" * 300
 
 
-def contents(folder: Path) -> dict[str, bytes]:
+def read_files(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
@@ -97,9 +97,9 @@ def test_invalid_input_prints_one_line_and_changes_nothing(
     (folder / "notes.txt").write_text("no database " * 200)
     (folder / "broken.yaml").write_text("symbol: [A/B\nfrom: 2024-01-01\n")
     (folder / "unknown.yaml").write_text("strategy:\n  nam: rsi\n")
-    before = contents(folder)
+    before = read_files(folder)
     check(backtest_json(*arguments.split(" ")), code, words)
-    assert contents(folder) == before
+    assert read_files(folder) == before
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_a_missing_database_is_reported_with_the_command_that_fills_it(
         "my data/x.db does not exist; fill it first: uv run backfiller --exchange binance "
         "--symbol ETH/USDT --timeframe 1h --db 'my data/x.db'",
     )
-    assert contents(folder) == {}
+    assert read_files(folder) == {}
 
 
 def test_an_invalid_range_is_reported_before_the_database_is_opened(backtester: Run) -> None:
@@ -235,10 +235,10 @@ def test_a_report_path_that_cannot_be_written_is_named(
 ) -> None:
     del database
     (folder / "file").write_text("")
-    before = contents(folder)
+    before = read_files(folder)
     ended = backtester("--exchange", "simulator", "--report", "file/report.html")
     check(ended, 3, "cannot be written")
-    assert contents(folder) == before
+    assert read_files(folder) == before
 
 
 def test_a_gap_that_kraken_no_longer_serves_is_refused_with_the_import_command(backtester: Run, folder: Path) -> None:

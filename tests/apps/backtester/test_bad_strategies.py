@@ -125,7 +125,7 @@ def run(backtester: Callable[..., Any]) -> Callable[..., tuple[int, str, str]]:
     return ended
 
 
-def one_line(ended: tuple[int, str, str], code: int, name: str, words: tuple[str, ...]) -> None:
+def assert_one_line(ended: tuple[int, str, str], code: int, name: str, words: tuple[str, ...]) -> None:
     """Compare how a program ended: its exit code, and what it printed on stdout and stderr."""
     assert ended[:2] == (code, "")
     (line,) = ended[2].splitlines()
@@ -144,7 +144,7 @@ def test_an_unusable_strategy_is_reported_in_one_line(
     del database
     body, code, words = BODIES[what]
     (folder / "bad.py").write_text(SOURCE.replace("{body}", body))
-    one_line(run_script(folder, "--strategy", "bad.py"), code, "bad", words)
+    assert_one_line(run_script(folder, "--strategy", "bad.py"), code, "bad", words)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_an_invalid_parameter_is_refused(
 ) -> None:
     del database
     (folder / "bad.py").write_text(SOURCE.replace("{body}", "return Signals(signal, {})"))
-    one_line(run("--strategy", "bad.py", "--param", parameter), 2, "bad", (words,))
+    assert_one_line(run("--strategy", "bad.py", "--param", parameter), 2, "bad", (words,))
 
 
 def spoil(database: Path, values: str) -> None:
@@ -187,7 +187,7 @@ def test_a_row_that_breaks_a_rule_of_the_table_is_not_traded(
     database: Path, run: Run, values: str, fault: str
 ) -> None:
     spoil(database, values)
-    one_line(run("-s", "rsi"), 4, "rsi", ("2024-01-03 02:00 UTC", fault, "delete that"))
+    assert_one_line(run("-s", "rsi"), 4, "rsi", ("2024-01-03 02:00 UTC", fault, "delete that"))
 
 
 @pytest.mark.parametrize("column", ["open", "high", "low", "close", "volume"])
@@ -196,6 +196,6 @@ def test_a_stored_value_that_is_not_a_number_is_reported_with_its_candle(
 ) -> None:
     spoil(database, f"{column} = 9e999")
     done = run("--strategy", "rsi")
-    one_line(
+    assert_one_line(
         done, 4, "rsi", ("2024-01-03 02:00 UTC", f"its {column} is not a number", "delete that")
     )

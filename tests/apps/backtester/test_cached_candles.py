@@ -14,7 +14,7 @@ Run = Callable[..., Any]
 START, HOUR = 1_704_067_200, 3_600
 
 
-def result(backtest_json: Run, *arguments: str) -> dict[str, Any]:
+def run_backtest(backtest_json: Run, *arguments: str) -> dict[str, Any]:
     document = backtest_json("--allow-gaps", *arguments).document
     del document["seconds"]
     return document
@@ -27,9 +27,9 @@ def test_a_run_from_cached_candles_equals_the_run_from_rows(
     with open_store(database, create=False) as store, store.write() as connection:
         gap = (START + 900 * HOUR, START + 905 * HOUR)
         connection.execute("DELETE FROM ohlcv_data WHERE timestamp >= ? AND timestamp < ?", gap)
-    rows = result(backtest_json, *span)
+    rows = run_backtest(backtest_json, *span)
     assert not get_cache_folder(database).exists()
     monkeypatch.setattr(reading, "ROWS_WITHOUT_CACHE", 0)
-    assert [result(backtest_json, *span), result(backtest_json, *span)] == [rows, rows]
+    assert [run_backtest(backtest_json, *span), run_backtest(backtest_json, *span)] == [rows, rows]
     assert list(get_cache_folder(database).iterdir())
     assert rows["unexplained_gaps"] == 5

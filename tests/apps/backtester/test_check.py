@@ -17,7 +17,7 @@ from onetape.store.database import open_store
 from onetape.strategies import sampled_check
 
 Run = Callable[..., Any]
-pytestmark = pytest.mark.usefixtures("checks_a_sample")
+pytestmark = pytest.mark.usefixtures("check_sampled_bars")
 SOURCE = """
 from dataclasses import dataclass
 from typing import ClassVar
@@ -118,7 +118,7 @@ def test_a_backtest_of_a_long_range_prints_the_result_of_a_sampled_check(
     )
 
 
-@pytest.mark.usefixtures("checks_all_bars")
+@pytest.mark.usefixtures("check_all_bars")
 def test_every_backtest_prints_the_result_of_its_check(
     backtest_json: Run, own: Callable[..., str]
 ) -> None:
@@ -146,7 +146,7 @@ def test_an_unchecked_backtest_is_printed_as_unchecked(backtest_json: Run) -> No
     )
 
 
-@pytest.mark.usefixtures("checks_all_bars")
+@pytest.mark.usefixtures("check_all_bars")
 def test_a_check_of_several_symbols_checks_each_of_them(
     backtest_json: Run, own: Callable[..., str], database: Path
 ) -> None:
@@ -218,7 +218,7 @@ def test_a_timeframe_that_is_not_higher_is_refused(
     assert "strategy own needs 15m candles: 15m candles are not made of whole 1h" in ended.err
 
 
-def without_hour_30(database: Path, candles: Candles) -> None:
+def delete_hour_30(database: Path, candles: Candles) -> None:
     with open_store(database, create=False) as store, store.write() as connection:
         hour = int(candles.timestamp[30])
         connection.execute("DELETE FROM ohlcv_data WHERE timestamp = ?", (hour,))
@@ -227,7 +227,7 @@ def without_hour_30(database: Path, candles: Candles) -> None:
 def test_a_day_that_is_missing_in_the_warm_up_is_printed(
     backtest_json: Run, own: Callable[..., str], database: Path, candles: Candles
 ) -> None:
-    without_hour_30(database, candles)
+    delete_hour_30(database, candles)
     notes = backtest_json("--strategy", own(DAILY, ("1d",)), "--from", "2024-01-10").document[
         "notes"
     ]
@@ -237,13 +237,13 @@ def test_a_day_that_is_missing_in_the_warm_up_is_printed(
 def test_a_day_over_an_unexplained_gap_is_not_built(
     backtest_json: Run, own: Callable[..., str], database: Path, candles: Candles
 ) -> None:
-    without_hour_30(database, candles)
+    delete_hour_30(database, candles)
     document = backtest_json("--strategy", own(DAILY, ("1d",)), "--allow-gaps").document
     assert document["assumptions"]["1d candles"].startswith("0 stored, 119 built")
 
 
 @pytest.fixture
-def cheating(folder: Path) -> Callable[[str], str]:
+def write_cheating_strategy(folder: Path) -> Callable[[str], str]:
     """Return a function that writes a strategy that cheats, and returns its name."""
 
     def write(body: str) -> str:
@@ -267,10 +267,10 @@ SOME_CHEATS = (
 
 @pytest.mark.parametrize("how", SOME_CHEATS)
 def test_a_backtest_and_a_full_check_report_look_ahead_by_the_same_name(
-    backtest_json: Run, check: Run, cheating: Callable[[str], str], how: str
+    backtest_json: Run, check: Run, write_cheating_strategy: Callable[[str], str], how: str
 ) -> None:
     body, kind = CHEATS[how]
-    name = cheating(body)
+    name = write_cheating_strategy(body)
     found = backtest_json("--strategy", name, "--fee", "0").document["check"]
     assert (found["clean"], found["kind"]) == (False, kind)
     assert f"({kind})" in found["text"]
@@ -281,9 +281,9 @@ def test_a_backtest_and_a_full_check_report_look_ahead_by_the_same_name(
 
 
 def test_a_check_reports_a_failure_and_the_look_ahead_behind_it(
-    check: Run, cheating: Callable[[str], str]
+    check: Run, write_cheating_strategy: Callable[[str], str]
 ) -> None:
-    ended = check("--strategy", cheating(FAILING))
+    ended = check("--strategy", write_cheating_strategy(FAILING))
     assert ended.code == 6
     assert "30 of 2,880 bars fail, first 2024-01-01 00:00 UTC: fails: " in ended.out
     assert "later candles change the past" in ended.out

@@ -48,7 +48,7 @@ def data(monkeypatch: pytest.MonkeyPatch) -> CheckData:
     return CheckData(random_candles(1_900, seed=6))
 
 
-def maker(folder: Path, body: str) -> StrategyMaker:
+def make_strategy_factory(folder: Path, body: str) -> StrategyMaker:
     path = folder / "some.py"
     path.write_text(SOURCE.replace("{body}", body))
     return lambda: load_strategy(str(path))
@@ -56,7 +56,7 @@ def maker(folder: Path, body: str) -> StrategyMaker:
 
 @pytest.mark.parametrize("what", BODIES)
 def test_several_processes_find_the_same_as_one_process(tmp_path: Path, data: CheckData, what: str) -> None:
-    make, bars = maker(tmp_path, BODIES[what]), np.arange(len(data.candles))
+    make, bars = make_strategy_factory(tmp_path, BODIES[what]), np.arange(len(data.candles))
     reports: list[int] = []
     alone = check_strategy(make, data, bars)
     together = check_strategy(make, data, bars, reports.append, evaluate_windows_parallel(2))
@@ -73,14 +73,14 @@ def test_a_killed_process_changes_nothing(tmp_path: Path, data: CheckData) -> No
         f"and os.getpid() != {parent}: os.kill(os.getpid(), {int(signal.SIGKILL)})\n        "
         + BODIES["clean"]
     )
-    make, bars = maker(tmp_path, body), np.arange(len(data.candles))
+    make, bars = make_strategy_factory(tmp_path, body), np.arange(len(data.candles))
     assert check_strategy(make, data, bars, evaluate=evaluate_windows_parallel(2)).is_clean
 
 
 def test_few_bars_start_no_further_process(
     tmp_path: Path, data: CheckData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make, bars = maker(tmp_path, BODIES["clean"]), np.arange(100, 300)
+    make, bars = make_strategy_factory(tmp_path, BODIES["clean"]), np.arange(100, 300)
     alone = check_strategy(make, data, bars)
     monkeypatch.delattr(os, "fork")
     assert check_strategy(make, data, bars, evaluate=evaluate_windows_parallel(2)) == alone

@@ -48,7 +48,7 @@ class Slow(Strategy):
 
 
 @contextmanager
-def cluster(
+def start_cluster(
     folder: Path, jobs: int = 2, tls: Path | None = None
 ) -> Generator[tuple[str, Program, Program]]:
     """Yield the address of a scheduler, the scheduler and its workers; all end with the block."""
@@ -65,7 +65,7 @@ def cluster(
             assert (workers.errors, scheduler.errors) == ([], [])
 
 
-def result_lines(found: Document) -> list[str]:
+def read_result_lines(found: Document) -> list[str]:
     return sorted((Path(found["folder"]) / RESULTS).read_text(encoding="utf-8").splitlines())
 
 
@@ -74,14 +74,14 @@ def forget(found: Document) -> None:
     shutil.rmtree(found["folder"])
 
 
-def children_of(pid: int) -> list[int]:
+def list_children(pid: int) -> list[int]:
     """Return the processes that a process has started, and those that they have started."""
     files = Path(f"/proc/{pid}/task").glob("*/children")
     own = [one for file in files for one in file.read_text().split()]
-    return [one for child in own for one in (int(child), *children_of(int(child)))]
+    return [one for child in own for one in (int(child), *list_children(int(child)))]
 
 
-def command_of(pid: int) -> bytes:
+def read_command_line(pid: int) -> bytes:
     return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
@@ -89,15 +89,15 @@ def test_results_of_a_cluster_equal_local_results_byte_for_byte(
     optimize: Run, folder: Path, tmp_path: Path
 ) -> None:
     local = optimize(*GRID, *ALL)
-    lines = result_lines(local)
+    lines = read_result_lines(local)
     tls = tmp_path / "tls"
     make_certificates(tls)
     for certificates in (None, tls):
         forget(local)
-        with cluster(folder, tls=certificates) as (address, _, _):
+        with start_cluster(folder, tls=certificates) as (address, _, _):
             flags = () if certificates is None else ("--tls", str(certificates))
             found = optimize(*GRID, *ALL, "--cluster", address, *flags)
-        assert result_lines(found) == lines
+        assert read_result_lines(found) == lines
         assert found["results"] == local["results"]
 
 
@@ -110,7 +110,7 @@ def test_a_cluster_evaluates_a_walk_forward_and_a_user_metric(
     flags = (*GRID, *ALL, "--walk-forward", "40d/20d", "--rank", "user/metrics/own.py")
     local = optimize(*flags)
     forget(local)
-    with cluster(folder) as (address, _, _):
+    with start_cluster(folder) as (address, _, _):
         found = optimize(*flags, "--cluster", address)
     assert found["windows"] == local["windows"]
 
@@ -125,7 +125,7 @@ def slow(folder: Path) -> tuple[str, ...]:
 def test_a_combination_that_kills_its_worker_loses_no_other_result(
     optimize: Run, folder: Path, slow: tuple[str, ...]
 ) -> None:
-    with cluster(folder) as (address, _, _):
+    with start_cluster(folder) as (address, _, _):
         found = optimize(*slow, *ALL, "--cluster", address)
     assert [one["parameters"] for one in found["failed"]] == [{"period": 13}]
     assert len(found["results"]) == 28
@@ -133,11 +133,11 @@ def test_a_combination_that_kills_its_worker_loses_no_other_result(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_killed_worker_loses_nothing(optimize: Run, folder: Path, slow: tuple[str, ...]) -> None:
-    with cluster(folder) as (address, _, workers):
+    with start_cluster(folder) as (address, _, workers):
         driver = ("optimize", "--exchange", "simulator", *slow, *ALL, "--cluster", address)
         with Program("backtester", *driver, folder=folder) as running:
             results = wait_for_results(folder, 3)
-            started = [one for one in children_of(workers.pid) if b"spawn_main" in command_of(one)]
+            started = [one for one in list_children(workers.pid) if b"spawn_main" in read_command_line(one)]
             os.kill(started[0], signal.SIGKILL)
             assert running.ends() == 0, running.errors
     found = optimize(*slow, *ALL)
@@ -151,7 +151,7 @@ def test_a_killed_worker_loses_nothing(optimize: Run, folder: Path, slow: tuple[
 def test_a_killed_driver_and_a_killed_scheduler_are_resumed(
     optimize: Run, folder: Path, slow: tuple[str, ...]
 ) -> None:
-    with cluster(folder) as (address, _, _):
+    with start_cluster(folder) as (address, _, _):
         driver = ("optimize", "--exchange", "simulator", *slow, *ALL, "--cluster", address)
         with Program("backtester", *driver, folder=folder) as running:
             results = wait_for_results(folder, 3)
@@ -195,7 +195,7 @@ def test_a_worker_with_different_code_is_not_used(
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "slow.py").write_text(SLOW.replace("0.0)", "0.1)"), encoding="utf-8")
-    with cluster(folder, jobs=1) as (address, _, _):
+    with start_cluster(folder, jobs=1) as (address, _, _):
         join = ("cluster", "join", address, "--jobs", "1")
         with Program("backtester", *join, folder=elsewhere) as others:
             others.until("1 worker joined ")

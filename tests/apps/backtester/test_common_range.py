@@ -45,11 +45,11 @@ def database(folder: Path) -> Path:
     return path
 
 
-def named(symbols: tuple[str, ...]) -> list[str]:
+def make_symbol_flags(symbols: tuple[str, ...]) -> list[str]:
     return [word for symbol in symbols for word in ("--symbol", symbol)]
 
 
-def without(database: Path, symbol: str, bar: int) -> None:
+def remove_candle(database: Path, symbol: str, bar: int) -> None:
     """Make a candle of the common range one that the exchange itself does not have."""
     key, moment = SeriesKey("simulator", symbol, "1h"), COMMON[0] + bar * HOUR
     with open_store(database, create=False) as store:
@@ -60,7 +60,7 @@ def without(database: Path, symbol: str, bar: int) -> None:
         set_gap(store, key, moment, moment + HOUR, state="none at exchange", requested_ms=1)
 
 
-def page_of(path: Path) -> tuple[str, dict[str, Any]]:
+def read_page(path: Path) -> tuple[str, dict[str, Any]]:
     """Return a report, and the data that its script reads."""
     page = path.read_text(encoding="utf-8")
     found = re.search('<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
@@ -68,12 +68,12 @@ def page_of(path: Path) -> tuple[str, dict[str, Any]]:
     return page, json.loads(found[1])
 
 
-def times_of(packed: dict[str, Any]) -> list[int]:
+def unpack_times(packed: dict[str, Any]) -> list[int]:
     steps = [step for count, step in packed["runs"] for _ in range(count)]
     return [packed["start"] + sum(steps[:index]) for index in range(len(steps) + 1)]
 
 
-def monthly_cells(page: str) -> list[str]:
+def find_monthly_cells(page: str) -> list[str]:
     (row,) = re.findall(r'<tr><th scope="row">2024</th>(.*?)</tr>', page)
     return [cell for cell in re.findall(r"<td[^>]*>([^<]*)</td>", row) if cell]
 
@@ -84,14 +84,14 @@ def test_every_output_of_a_result_has_the_common_range(
     database: Path, backtester: Run, symbols: tuple[str, ...], outages: tuple[tuple[str, int], ...]
 ) -> None:
     for symbol, bar in outages:
-        without(database, symbol, bar)
-    ended = backtester(*SIM, *named(symbols), *HALF)
+        remove_candle(database, symbol, bar)
+    ended = backtester(*SIM, *make_symbol_flags(symbols), *HALF)
     assert (ended.code, ended.err) == (0, "")
     run = load_run()
     summary, metrics, equity = run.summary, run.metrics, run.equity
     moments = list(range(*COMMON, HOUR))
     held = metrics["buy_and_hold"]
-    page, drawn = page_of(run.folder / "report.html")
+    page, drawn = read_page(run.folder / "report.html")
 
     assert (summary.from_, summary.to, summary.candles) == (*COMMON, len(moments))
     assert "2024-01-05 to 2024-02-20 UTC: 1,104 candles" in ended.out
@@ -105,7 +105,7 @@ def test_every_output_of_a_result_has_the_common_range(
     assert metrics["max_drawdown_seconds"] <= COMMON[1] - COMMON[0]
     assert all(COMMON[0] <= trade.entry_timestamp < COMMON[1] for trade in run.read_trade_records())
 
-    assert times_of(drawn["times"]) == moments
+    assert unpack_times(drawn["times"]) == moments
     assert len(drawn["close"]) == len(drawn["equity"]) == len(moments)
     assert [len(one["close"]) for one in drawn["others"]] == [len(moments)]
     assert drawn["equity"][-1] == pytest.approx(metrics["final_equity"], rel=1e-6)
@@ -113,8 +113,8 @@ def test_every_output_of_a_result_has_the_common_range(
     absent = [drawn["close"].count(None), drawn["others"][0]["close"].count(None)]
     assert absent == [sum(missing == symbol for missing, _ in outages) for symbol in symbols]
     january = float(equity["equity"].loc["2024-01-31 23:00+00:00"]) / metrics["start_cash"] - 1
-    *_, whole, whole_held = monthly_cells(page)
-    assert monthly_cells(page)[0] == f"{january * 100:+.1f}"
+    *_, whole, whole_held = find_monthly_cells(page)
+    assert find_monthly_cells(page)[0] == f"{january * 100:+.1f}"
     assert whole == f"{metrics['total_return'] * 100:+.1f}"
     assert whole_held == f"{held['total_return'] * 100:+.1f}"
 
@@ -128,10 +128,10 @@ def test_every_output_of_a_result_has_the_common_range(
 
 
 def test_the_order_of_the_symbols_decides_only_between_simultaneous_entries(database: Path, backtester: Run) -> None:
-    without(database, "ETH/USDT", 11)
+    remove_candle(database, "ETH/USDT", 11)
     # Who buys first of one moment changes nothing where each order costs the same.
     flags = ("--sizing", "quote_amount=1000", "--json")
-    first, second = (backtester(*SIM, *named(symbols), *flags).document for symbols in ORDERS)
+    first, second = (backtester(*SIM, *make_symbol_flags(symbols), *flags).document for symbols in ORDERS)
     for name in ("from", "to", "candles", "warm_up", "known_outages", "left_out"):
         assert first[name] == second[name], name
     assert sorted(first["notes"]) == sorted(second["notes"])
@@ -145,7 +145,7 @@ def test_the_order_of_the_symbols_decides_only_between_simultaneous_entries(data
 def test_a_note_names_the_symbol_that_limits_the_range_and_the_command_to_extend_it(
     database: Path, backtester: Run, symbols: tuple[str, ...]
 ) -> None:
-    notes = backtester(*SIM, *named(symbols), "--json").document["notes"]
+    notes = backtester(*SIM, *make_symbol_flags(symbols), "--json").document["notes"]
     fetch = "uv run backfiller --exchange simulator --symbol BTC/USDT --timeframe 1h"
     assert notes[:2] == [
         "BTC/USDT begins last, at 2024-01-05 00:00 UTC: the earlier candles of ETH/USDT are not "
@@ -159,7 +159,7 @@ def test_a_note_names_the_symbol_that_limits_the_range_and_the_command_to_extend
 def test_a_requested_range_that_one_symbol_does_not_cover_is_refused(
     database: Path, backtester: Run, symbols: tuple[str, ...]
 ) -> None:
-    ended = backtester(*SIM, *named(symbols), "--to", "2024-03-01")
+    ended = backtester(*SIM, *make_symbol_flags(symbols), "--to", "2024-03-01")
     assert ended.code == 4
     assert "BTC/USDT 1h has 240 candles missing from 2024-02-20 00:00 UTC" in ended.err
 
@@ -168,7 +168,7 @@ def test_a_requested_range_that_one_symbol_does_not_cover_is_refused(
 def test_symbols_without_a_candle_in_common_are_refused(
     database: Path, backtester: Run, symbols: tuple[str, ...]
 ) -> None:
-    ended = backtester(*SIM, *named(symbols), "--from", "2024-03-01")
+    ended = backtester(*SIM, *make_symbol_flags(symbols), "--from", "2024-03-01")
     assert ended.code == 4
     assert ended.err == (
         "backtester: the symbols have no candle in common: BTC/USDT ends at 2024-02-20 00:00 UTC, "
@@ -180,8 +180,8 @@ def test_symbols_without_a_candle_in_common_are_refused(
 def test_explain_shows_only_the_symbols_that_have_the_candle(
     database: Path, backtester: Run
 ) -> None:
-    without(database, "BTC/USDT", 100)
-    flags = (*SIM, *named(ORDERS[0]), "--at", "2024-01-09T04:10")
+    remove_candle(database, "BTC/USDT", 100)
+    flags = (*SIM, *make_symbol_flags(ORDERS[0]), "--at", "2024-01-09T04:10")
     ended = backtester("explain", *flags)
     assert (ended.code, ended.err) == (0, "")
     assert "ETH/USDT 1h, candle 2024-01-09 04:00" in ended.out
@@ -198,7 +198,7 @@ def test_an_unproven_last_row_is_left_out_if_its_symbol_ends_the_range(
             "close, volume) VALUES ('simulator', 'BTC/USDT', '1h', ?, 1, 1, 1, 1, 1)",
             (COMMON[1],),
         )
-    document = backtester(*SIM, *named(symbols), "--json").document
+    document = backtester(*SIM, *make_symbol_flags(symbols), "--json").document
     assert (document["to"], document["left_out"]) == (COMMON[1], COMMON[1])
     words = "BTC/USDT: the newest row, 2024-02-20 00:00 UTC, is left out"
     assert any(note.startswith(words) for note in document["notes"])

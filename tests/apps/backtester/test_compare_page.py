@@ -18,16 +18,16 @@ MOST_BYTES = 600_000
 
 
 @pytest.fixture
-def runs(kept: Callable[..., Path]) -> list[Any]:
+def runs(save_run: Callable[..., Path]) -> list[Any]:
     """Return two saved runs of the same candles."""
     flags = ("--param", "fast=5", "--param", "slow=20")
     return [
-        load_run(kept("--strategy", "sma_cross", *flags)),
-        load_run(kept("--strategy", "sma_cross", *flags, "--stop-loss", "0.02")),
+        load_run(save_run("--strategy", "sma_cross", *flags)),
+        load_run(save_run("--strategy", "sma_cross", *flags, "--stop-loss", "0.02")),
     ]
 
 
-def data_of(page: str) -> dict[str, Any]:
+def read_page_data(page: str) -> dict[str, Any]:
     return json.loads(re.findall(r'<script[^>]*id="data"[^>]*>(.*?)</script>', page)[0])
 
 
@@ -41,7 +41,7 @@ def test_the_page_shows_curves_and_numbers_of_the_saved_runs(
     assert ended.out.endswith(f"\nreport: {path}\n")
     text = path.read_text()
     assert len(text) < MOST_BYTES
-    found = data_of(text)
+    found = read_page_data(text)
     for run, line in zip(runs, found["runs"], strict=True):
         last = run.read_equity()["equity"][-1] / run.metrics["start_cash"] * 100.0
         assert line["name"] == run.id

@@ -30,7 +30,7 @@ START_MS = 1_709_251_200_000
 SIMULATOR = ("costs", "--exchange", "simulator")
 
 
-def quote(spread_bps: float, mid: float = 100.0) -> Quote:
+def make_quote(spread_bps: float, mid: float = 100.0) -> Quote:
     """Return a bid and an ask that are so far apart."""
     return mid * (1 - spread_bps / 20_000), mid * (1 + spread_bps / 20_000)
 
@@ -55,14 +55,14 @@ def store_tickers(
         )
 
 
-def own_file(text: str) -> Path:
+def write_own_file(text: str) -> Path:
     """Write the user's settings file."""
     OWN.parent.mkdir(parents=True, exist_ok=True)
     OWN.write_text(text)
     return OWN
 
 
-def contents(folder: Path) -> dict[str, bytes]:
+def read_files(folder: Path) -> dict[str, bytes]:
     """Return the content of each file of a folder but the database's own."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
@@ -71,7 +71,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def refused(ended: Any, code: int, text: str) -> None:
+def assert_refused(ended: Any, code: int, text: str) -> None:
     """Check that a run ended with one line that holds a text, and printed nothing else."""
     assert (ended.code, ended.out, ended.err.count("\n")) == (code, "", 1), ended
     assert ended.err.startswith("backtester: ")
@@ -81,7 +81,7 @@ def refused(ended: Any, code: int, text: str) -> None:
 def test_the_document_has_median_and_90th_percentile_of_the_spread(
     backtester: Run, folder: Path
 ) -> None:
-    store_tickers([quote(bps) for bps in range(1, 102)])
+    store_tickers([make_quote(bps) for bps in range(1, 102)])
     document = backtester(*SIMULATOR, "--json").document
     (measured,) = document.pop("symbols")
     assert measured.pop("median_bps") == pytest.approx(51, rel=1e-9)
@@ -104,7 +104,7 @@ def test_the_document_has_median_and_90th_percentile_of_the_spread(
         "before": 0.0,
         "written": None,
     }
-    assert contents(folder) == {}
+    assert read_files(folder) == {}
 
 
 @settings(max_examples=examples(40))
@@ -116,7 +116,7 @@ def test_the_measured_spread_equals_that_of_a_plain_loop(
     tmp_path_factory: pytest.TempPathFactory, spreads: list[float], mid: float
 ) -> None:
     path = tmp_path_factory.mktemp("spreads") / "one.db"
-    quotes = [quote(each, mid) for each in spreads]
+    quotes = [make_quote(each, mid) for each in spreads]
     store_tickers(quotes, path=path)
     config = BacktestConfig(
         exchange="simulator",
@@ -141,7 +141,7 @@ def test_the_table_has_formula_and_numbers_and_the_cost_of_a_market_order(
     backtester: Run, folder: Path
 ) -> None:
     del folder
-    store_tickers([quote(3.0)] * 150)
+    store_tickers([make_quote(3.0)] * 150)
     ended = backtester(*SIMULATOR)
     assert (ended.code, ended.err) == (0, "")
     head, titles, row, paid, setting = ended.out.splitlines()
@@ -183,8 +183,8 @@ def test_several_symbols_have_a_row_each_and_the_largest_median_is_written(
     backtester: Run, folder: Path
 ) -> None:
     del folder
-    store_tickers([quote(1.0)] * 100)
-    store_tickers([quote(4.0)] * 100, "ETH/USDT")
+    store_tickers([make_quote(1.0)] * 100)
+    store_tickers([make_quote(4.0)] * 100, "ETH/USDT")
     ended = backtester(*SIMULATOR, "-p", "BTC/USDT", "-p", "ETH/USDT", "--write")
     assert (ended.code, ended.err) == (0, "")
     assert [line.split()[0] for line in ended.out.splitlines()[2:4]] == ["BTC/USDT", "ETH/USDT"]
@@ -194,8 +194,8 @@ def test_several_symbols_have_a_row_each_and_the_largest_median_is_written(
 
 def test_the_symbols_of_the_settings_file_are_measured(backtester: Run, folder: Path) -> None:
     del folder
-    own_file("exchange: simulator\nsymbol: ETH/USDT\n")
-    store_tickers([quote(4.0)] * 100, "ETH/USDT")
+    write_own_file("exchange: simulator\nsymbol: ETH/USDT\n")
+    store_tickers([make_quote(4.0)] * 100, "ETH/USDT")
     (measured,) = backtester("costs", "--json").document["symbols"]
     assert measured["symbol"] == "ETH/USDT"
 
@@ -205,7 +205,7 @@ def test_tickers_without_a_bid_below_the_ask_are_left_out_and_counted(
 ) -> None:
     del folder
     bad: list[Quote] = [(None, 100.0), (100.0, None), (None, None), (100.0, 100.0), (101.0, 100.0)]
-    store_tickers([*bad, *[quote(3.0)] * 120, *bad])
+    store_tickers([*bad, *[make_quote(3.0)] * 120, *bad])
     (measured,) = backtester(*SIMULATOR, "--json").document["symbols"]
     assert (measured["tickers"], measured["left_out"]) == (120, 10)
     assert measured["first_ms"] == START_MS + 5_000
@@ -215,13 +215,13 @@ def test_tickers_without_a_bid_below_the_ask_are_left_out_and_counted(
 def test_a_written_spread_is_charged_by_backtests_even_if_later_tickers_are_stored(
     backtester: Run, database: Path
 ) -> None:
-    store_tickers([quote(7.0)] * 100, path=database)
+    store_tickers([make_quote(7.0)] * 100, path=database)
     backtest = ("--exchange", "simulator", "--strategy", "sma_cross", "--json")
     free = backtester(*backtest).document
     wanted = backtester(*backtest, "--spread-bps", "7").document
     assert backtester(*SIMULATOR, "--write").code == 0
     first = backtester(*backtest).document
-    store_tickers([quote(90.0)] * 500, path=database, start_ms=START_MS + 10**6)
+    store_tickers([make_quote(90.0)] * 500, path=database, start_ms=START_MS + 10**6)
     second = backtester(*backtest).document
     assert first["trades"] == second["trades"] == wanted["trades"]
     assert first["metrics"] == second["metrics"] == wanted["metrics"]
@@ -232,8 +232,8 @@ def test_only_one_line_of_the_users_settings_file_is_changed(
     backtester: Run, folder: Path, repository: Path
 ) -> None:
     text = (repository / "config/backtester.yaml").read_text(encoding="utf-8")
-    own_file(f"# mine\n{text}# the end")
-    store_tickers([quote(3.0)] * 100)
+    write_own_file(f"# mine\n{text}# the end")
+    store_tickers([make_quote(3.0)] * 100)
     before = OWN.read_text().splitlines()
     assert backtester(*SIMULATOR, "--write").code == 0
     after = OWN.read_text().splitlines()
@@ -249,7 +249,7 @@ def test_only_one_line_of_the_users_settings_file_is_changed(
     document = backtester(*SIMULATOR, "--write", "--json").document
     assert (document["before"], document["written"]) == (3.0, "user/config/backtester.yaml")
     assert OWN.read_text().splitlines() == after
-    assert [*contents(folder)] == [str(OWN)]
+    assert [*read_files(folder)] == [str(OWN)]
 
 
 def test_without_a_users_settings_file_the_default_file_is_copied(
@@ -259,20 +259,20 @@ def test_without_a_users_settings_file_the_default_file_is_copied(
     default = Path("config/backtester.yaml")
     default.parent.mkdir()
     default.write_text(text)
-    store_tickers([quote(3.0)] * 100)
+    store_tickers([make_quote(3.0)] * 100)
     ended = backtester(*SIMULATOR, "--write")
     assert ended.code == 0
     assert "in user/config/backtester.yaml, a new copy of config/backtester.yaml" in ended.out
     assert default.read_text() == text
     assert OWN.read_text() == text.replace("spread_bps: 0  ", "spread_bps: 3  ")
-    assert sorted(contents(folder)) == ["config/backtester.yaml", str(OWN)]
+    assert sorted(read_files(folder)) == ["config/backtester.yaml", str(OWN)]
 
 
 def test_the_file_named_by_config_is_changed(backtester: Run, folder: Path) -> None:
-    own_file("symbol: BTC/USDT\n")
+    write_own_file("symbol: BTC/USDT\n")
     other = folder / "other.yaml"
     other.write_text("account: {cash: 500}  # small\n")
-    store_tickers([quote(3.0)] * 100)
+    store_tickers([make_quote(3.0)] * 100)
     assert backtester(*SIMULATOR, "--write", "--config", "other.yaml").code == 0
     assert other.read_text() == "account: {spread_bps: 3, cash: 500}  # small\n"
     assert OWN.read_text() == "symbol: BTC/USDT\n"
@@ -283,7 +283,7 @@ def test_a_variable_that_takes_precedence_over_the_written_value_is_named(
 ) -> None:
     del folder
     monkeypatch.setenv("BACKTESTER__ACCOUNT__SPREAD_BPS", "9")
-    store_tickers([quote(3.0)] * 100)
+    store_tickers([make_quote(3.0)] * 100)
     ended = backtester(*SIMULATOR, "--write")
     assert ended.code == 0
     assert ended.err == (
@@ -297,9 +297,9 @@ def test_a_variable_that_takes_precedence_over_the_written_value_is_named(
     ("quotes", "text"),
     [
         ([], "data/simulator.db holds no tickers of simulator BTC/USDT; a trader stores one a"),
-        ([quote(3.0)] * 99, "holds 99 tickers of simulator BTC/USDT, and 100 are needed; a trader"),
+        ([make_quote(3.0)] * 99, "holds 99 tickers of simulator BTC/USDT, and 100 are needed; a trader"),
         (
-            [quote(3.0)] * 99 + [(101.0, 100.0)] * 200,
+            [make_quote(3.0)] * 99 + [(101.0, 100.0)] * 200,
             "holds 299 tickers of simulator BTC/USDT, 99 with a bid below the ask, and 100 are",
         ),
         (
@@ -311,30 +311,30 @@ def test_a_variable_that_takes_precedence_over_the_written_value_is_named(
 def test_too_few_tickers_are_refused_with_the_command_that_stores_more(
     backtester: Run, folder: Path, quotes: list[Quote], text: str
 ) -> None:
-    file = own_file("account:\n  spread_bps: 5\n")
+    file = write_own_file("account:\n  spread_bps: 5\n")
     store_tickers(quotes)
-    before = contents(folder)
+    before = read_files(folder)
     for flags in ((), ("--write",), ("--json",)):
         ended = backtester(*SIMULATOR, *flags)
-        refused(ended, 4, text)
+        assert_refused(ended, 4, text)
         assert "uv run trader --exchange simulator --symbol BTC/USDT\n" in ended.err
-    assert contents(folder) == before
+    assert read_files(folder) == before
     assert str(file) in before
 
 
 def test_one_symbol_of_several_without_tickers_changes_nothing(
     backtester: Run, folder: Path
 ) -> None:
-    store_tickers([quote(3.0)] * 100)
+    store_tickers([make_quote(3.0)] * 100)
     ended = backtester(*SIMULATOR, "-p", "BTC/USDT", "-p", "BTX/USDT", "--write")
-    refused(ended, 4, "holds no tickers of simulator BTX/USDT; a trader stores")
+    assert_refused(ended, 4, "holds no tickers of simulator BTX/USDT; a trader stores")
     assert "did you mean 'simulator BTC/USDT'?" in ended.err
-    assert contents(folder) == {}
+    assert read_files(folder) == {}
 
 
 def test_a_missing_database_is_reported_and_not_created(backtester: Run, folder: Path) -> None:
     ended = backtester("costs", "--db", "data/none.db", "--write")
-    refused(ended, 4, "data/none.db does not exist; a trader stores bid and ask while it runs: ")
+    assert_refused(ended, 4, "data/none.db does not exist; a trader stores bid and ask while it runs: ")
     assert ended.err.endswith(
         "uv run trader --exchange binance --symbol BTC/USDT --db data/none.db\n"
     )
@@ -343,8 +343,8 @@ def test_a_missing_database_is_reported_and_not_created(backtester: Run, folder:
 
 def test_a_file_that_is_not_a_database_is_reported(backtester: Run, folder: Path) -> None:
     (folder / "notes.db").write_text("not a database, but some text in it")
-    refused(backtester("costs", "--db", "notes.db", "--write"), 4, "notes.db is not a SQLite")
-    assert [*contents(folder)] == ["notes.db"]
+    assert_refused(backtester("costs", "--db", "notes.db", "--write"), 4, "notes.db is not a SQLite")
+    assert [*read_files(folder)] == ["notes.db"]
 
 
 def test_a_spread_outside_the_bounds_of_the_setting_is_measured_and_not_written(
@@ -353,9 +353,9 @@ def test_a_spread_outside_the_bounds_of_the_setting_is_measured_and_not_written(
     store_tickers([(1.0, 1_000.0)] * 100)
     assert backtester(*SIMULATOR).code == 0
     ended = backtester(*SIMULATOR, "--write")
-    refused(ended, 4, "the measured spread cannot be a setting: spread_bps must be 0 or more")
+    assert_refused(ended, 4, "the measured spread cannot be a setting: spread_bps must be 0 or more")
     assert "user/config/backtester.yaml is not changed" in ended.err
-    assert contents(folder) == {}
+    assert read_files(folder) == {}
 
 
 @pytest.mark.parametrize(
@@ -373,32 +373,32 @@ def test_a_spread_outside_the_bounds_of_the_setting_is_measured_and_not_written(
 def test_a_settings_file_that_cannot_be_edited_stays_unchanged(
     backtester: Run, folder: Path, text: str, error: str
 ) -> None:
-    own_file(text)
-    store_tickers([quote(3.0)] * 100)
-    before = contents(folder)
-    refused(backtester(*SIMULATOR, "--write"), 3, error)
-    assert contents(folder) == before
+    write_own_file(text)
+    store_tickers([make_quote(3.0)] * 100)
+    before = read_files(folder)
+    assert_refused(backtester(*SIMULATOR, "--write"), 3, error)
+    assert read_files(folder) == before
 
 
 def test_a_settings_file_without_write_permission_stays_unchanged(backtester: Run, folder: Path) -> None:
-    own_file("account:\n  spread_bps: 5\n").chmod(0o444)
-    store_tickers([quote(3.0)] * 100)
-    before = contents(folder)
-    refused(
+    write_own_file("account:\n  spread_bps: 5\n").chmod(0o444)
+    store_tickers([make_quote(3.0)] * 100)
+    before = read_files(folder)
+    assert_refused(
         backtester(*SIMULATOR, "--write"),
         3,
         "user/config/backtester.yaml cannot be written: the file is read-only; make it writable, "
         "or set account.spread_bps to 3 by hand",
     )
-    assert contents(folder) == before
+    assert read_files(folder) == before
 
 
 @pytest.mark.parametrize(("closed", "mode"), [(OWN, 0o200), (OWN.parent, 0o600)])
 def test_a_settings_file_that_may_not_be_read_is_named(
     folder: Path, closed: Path, mode: int
 ) -> None:
-    own_file("account:\n  spread_bps: 5\n")
-    store_tickers([quote(3.0)] * 100)
+    write_own_file("account:\n  spread_bps: 5\n")
+    store_tickers([make_quote(3.0)] * 100)
     old = closed.stat().st_mode
     closed.chmod(mode)
     try:

@@ -21,7 +21,7 @@ from onetape.strategies import indicators
 Run = Callable[..., Any]
 
 
-def commands(page: Path) -> list[list[str]]:
+def list_commands(page: Path) -> list[list[str]]:
     """Return the backtester's commands of a page, in their order."""
     lines = re.findall(r"^uv run backtester (.*)$", page.read_text(), re.MULTILINE)
     return [shlex.split(line) for line in lines]
@@ -39,7 +39,7 @@ def test_the_statements_of_the_page_about_strategies_hold(backtester: Run, folde
             "open, high, low, close, volume, closed, source FROM ohlcv_data "
             "ORDER BY timestamp DESC LIMIT 100"
         )
-    ran = [(" ".join(arguments), backtester(*arguments)) for arguments in commands(page)]
+    ran = [(" ".join(arguments), backtester(*arguments)) for arguments in list_commands(page)]
     assert len(ran) >= 6
     assert [(line, ended.err) for line, ended in ran if ended.code] == []
     checked = next(ended for line, ended in ran if line.startswith("check"))
@@ -85,7 +85,7 @@ def test_freqtrade_settings_without_an_equivalent_are_reported(repository: Path,
     assert word in page.partition("## What has no equivalent")[2]
 
 
-def freqtrades_roi_price(open_price: float, roi: float, fee: float) -> float:
+def compute_freqtrade_roi_price(open_price: float, roi: float, fee: float) -> float:
     """Return the price at which freqtrade 2026.9 sells by ROI: roi is left of what was paid."""
     return open_price * (1 + roi) * (1 + fee) / (1 - fee)
 
@@ -100,11 +100,11 @@ def test_a_net_target_sells_at_the_price_of_freqtrades_roi(backtest_json: Run) -
     at_level = [
         one
         for one in won
-        if one["exit_price"] < freqtrades_roi_price(one["entry_price"], roi, fee) * 1.000001
+        if one["exit_price"] < compute_freqtrade_roi_price(one["entry_price"], roi, fee) * 1.000001
     ]
     assert len(at_level) > 3
     for trade in at_level:
-        wanted = freqtrades_roi_price(trade["entry_price"], roi, fee)
+        wanted = compute_freqtrade_roi_price(trade["entry_price"], roi, fee)
         assert trade["exit_price"] == pytest.approx(wanted, rel=1e-9)
         assert trade["profit_ratio"] == pytest.approx(roi, rel=1e-6)
 

@@ -55,7 +55,7 @@ def start(database: Path, tmp_path: Path) -> Start:
     return started
 
 
-def until(what: Callable[[], Found]) -> Found:
+def wait_for(what: Callable[[], Found]) -> Found:
     """Wait until something is there."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not (found := what()):
@@ -64,7 +64,7 @@ def until(what: Callable[[], Found]) -> Found:
     return found
 
 
-def hanging(folder: Path) -> set[int]:
+def read_hanging_processes(folder: Path) -> set[int]:
     """Return the processes that the strategy has begun to hang in."""
     return {int(path.name.partition("-")[2]) for path in folder.glob("hangs-*")}
 
@@ -89,11 +89,11 @@ def test_a_signal_ends_the_program_and_its_processes_in_one_line(
     code: int,
 ) -> None:
     with start(*command, most=most) as program:
-        processes = until(lambda: hanging(tmp_path))
+        processes = wait_for(lambda: read_hanging_processes(tmp_path))
         program.send(number)
         assert program.ends() == code
         # They were waited for: nothing is left of them.
-        assert all(map(is_gone, processes | hanging(tmp_path)))
+        assert all(map(is_gone, processes | read_hanging_processes(tmp_path)))
         assert (program.lines, len(program.errors)) == ([], 1)
         assert program.errors[0].startswith("backtester: stopped")
 
@@ -103,17 +103,17 @@ def test_hanging_processes_end_with_their_killed_program(
     start: Start, tmp_path: Path, command: tuple[str, ...], most: int
 ) -> None:
     with start(*command, most=most) as program:
-        until(lambda: hanging(tmp_path))
+        wait_for(lambda: read_hanging_processes(tmp_path))
         program.send(signal.SIGKILL)
         assert program.ends() == -signal.SIGKILL
-        until(lambda: all(map(is_gone, hanging(tmp_path))))
+        wait_for(lambda: all(map(is_gone, read_hanging_processes(tmp_path))))
 
 
 def test_worker_processes_of_an_optimization_do_not_hold_its_lock(
     start: Start, tmp_path: Path
 ) -> None:
     with start(*OPTIMIZE, most=10_000):
-        process = min(until(lambda: hanging(tmp_path)))
+        process = min(wait_for(lambda: read_hanging_processes(tmp_path)))
         opened = list[str]()
         for path in Path(f"/proc/{process}/fd").iterdir():
             # One that is closed meanwhile is gone.
@@ -132,9 +132,9 @@ except BaseException:
     while True: pass
 """
     with start(*OPTIMIZE, most=10_000, more=keeping) as program:
-        until((tmp_path / "begun").exists)
+        wait_for((tmp_path / "begun").exists)
         program.send(signal.SIGTERM)
-        until((tmp_path / "kept").exists)
+        wait_for((tmp_path / "kept").exists)
         program.send(signal.SIGTERM)
         assert program.ends() == -signal.SIGTERM
 
@@ -145,7 +145,7 @@ def test_a_watch_leaves_no_folder_when_it_ends(
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     with start("--watch", most=10_000) as program:
-        processes = until(lambda: hanging(tmp_path))
+        processes = wait_for(lambda: read_hanging_processes(tmp_path))
         assert [*tmp_path.glob("onetape-watch-*")]
         program.send(number)
         assert (program.ends(), program.lines[1:]) == (0, ["watch ended"])
@@ -160,11 +160,11 @@ def test_a_watch_under_nohup_outlives_a_hangup(start: Start, tmp_path: Path) -> 
     finally:
         signal.signal(signal.SIGHUP, ignored)
     with started as program:
-        until(lambda: hanging(tmp_path))
+        wait_for(lambda: read_hanging_processes(tmp_path))
         program.send(signal.SIGHUP)
         with (tmp_path / "hanging.py").open("a") as file:
             file.write("# changed")
-        until(lambda: len(hanging(tmp_path)) > 1)
+        wait_for(lambda: len(read_hanging_processes(tmp_path)) > 1)
         program.send(signal.SIGTERM)
         assert (program.ends(), program.lines[1:]) == (0, ["watch ended"])
 
@@ -174,7 +174,7 @@ def test_the_backtest_of_a_killed_watch_ends(
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     with start("--watch", most=10_000) as program:
-        processes = until(lambda: hanging(tmp_path))
+        processes = wait_for(lambda: read_hanging_processes(tmp_path))
         program.send(signal.SIGKILL)
         program.ends()
-        until(lambda: all(map(is_gone, processes)))
+        wait_for(lambda: all(map(is_gone, processes)))

@@ -50,7 +50,7 @@ def put(store: Store, key: SeriesKey, bars: Candles) -> None:
     insert_closed_rows(store, key, rows, source="rest", seen_ms=0)
 
 
-def stories(backtest: Backtest, number: int = 0) -> list[CandleExplanation]:
+def explain_candles(backtest: Backtest, number: int = 0) -> list[CandleExplanation]:
     moments = backtest.runs[number].result.candles.timestamp.tolist()
     return [explain(backtest, at)[number] for at in moments]
 
@@ -70,7 +70,7 @@ def test_orders_are_shown_on_exactly_the_candles_that_led_to_a_trade(
     backtest_with: Callable[..., Backtest], flags: tuple[str, ...]
 ) -> None:
     backtest = backtest_with("--strategy", "sma_cross", *flags)
-    shown = stories(backtest)
+    shown = explain_candles(backtest)
     trades = backtest.first.result.trades
     assert len(trades) > 1
     buys = [bar for bar, story in enumerate(shown) if story.followed.startswith("market buy")]
@@ -110,7 +110,7 @@ def test_a_position_is_shown_at_exactly_the_closes_that_count_as_exposure(
     backtest_with: Callable[..., Backtest],
 ) -> None:
     backtest = backtest_with("--strategy", "sma_cross", *LEVELS)
-    held = [story.position != "none at the close" for story in stories(backtest)]
+    held = [story.position != "none at the close" for story in explain_candles(backtest)]
     assert np.mean(held) == pytest.approx(backtest.first.result.exposure)
 
 
@@ -136,7 +136,7 @@ def test_a_position_is_shown_at_exactly_the_closes_that_count_as_exposure(
 def test_the_reason_why_a_signal_led_to_no_order_is_printed(
     backtest_with: Callable[..., Backtest], flags: tuple[str, ...], words: str
 ) -> None:
-    shown = {story.followed for story in stories(backtest_with(*flags))}
+    shown = {story.followed for story in explain_candles(backtest_with(*flags))}
     assert any(text.startswith(words) for text in shown), shown
 
 
@@ -282,7 +282,7 @@ def test_an_entry_without_a_free_slot_is_reported(folder: Path, backtester: Run)
     run = load_run()
     backtest, changes = rerun(run)
     assert changes == []
-    shown = [story.followed for number in range(2) for story in stories(backtest, number)]
+    shown = [story.followed for number in range(2) for story in explain_candles(backtest, number)]
     assert backtest.portfolio.skipped_entries > 0
     full = [text for text in shown if text == "none (all slots of the account were full)"]
     assert len(full) >= backtest.portfolio.skipped_entries

@@ -71,14 +71,14 @@ def sample(tmp_path: Path) -> Path:
     return path
 
 
-def settings_of(sample: Path, config: Path | None = None, **flags: object) -> BacktesterSettings:
+def load_file_settings(sample: Path, config: Path | None = None, **flags: object) -> BacktesterSettings:
     given = {**GIVEN, "strategy": str(sample), "config": config, **flags}
     loaded: Loaded[BacktesterSettings] = load_backtest_settings(given)
     return loaded.settings
 
 
 def test_the_settings_of_a_strategy_file_are_applied(sample: Path):
-    settings = settings_of(sample)
+    settings = load_file_settings(sample)
     exits = settings.account.exits
     assert (settings.timeframe, settings.account.reentry) == ("4h", "while_signal")
     assert (exits.stop_loss, exits.exit_profit_offset) == (0.08, 0.0)
@@ -86,7 +86,7 @@ def test_the_settings_of_a_strategy_file_are_applied(sample: Path):
 
 
 def test_flags_take_precedence_over_the_strategy_file(sample: Path):
-    settings = settings_of(sample, stop_loss=0.5, reentry="new_signal")
+    settings = load_file_settings(sample, stop_loss=0.5, reentry="new_signal")
     assert settings.account.exits.stop_loss == 0.5
     assert settings.account.reentry == "new_signal"
     assert settings.account.exits.exit_profit_offset == 0.0
@@ -95,7 +95,7 @@ def test_flags_take_precedence_over_the_strategy_file(sample: Path):
 def test_a_settings_file_takes_precedence_where_it_differs_from_the_default(sample: Path, tmp_path: Path):
     config = tmp_path / "own.yaml"
     config.write_text("timeframe: 1h\naccount: {reentry: new_signal}\nexits: {stop_loss: 0.2}\n")
-    settings = settings_of(sample, config)
+    settings = load_file_settings(sample, config)
     assert settings.account.exits.stop_loss == 0.2
     # 1h and new_signal are the defaults, as the commented file has them.
     assert (settings.timeframe, settings.account.reentry) == ("4h", "while_signal")
@@ -105,7 +105,7 @@ def test_a_variable_takes_precedence_over_the_strategy_file(
     sample: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("BACKTESTER__EXITS__STOP_LOSS", "0.3")
-    assert settings_of(sample).account.exits.stop_loss == 0.3
+    assert load_file_settings(sample).account.exits.stop_loss == 0.3
 
 
 def test_a_given_timeframe_that_differs_from_the_file_is_refused(
@@ -113,24 +113,24 @@ def test_a_given_timeframe_that_differs_from_the_file_is_refused(
 ):
     rest = r"must be 4h, which .*Sample\.py, line 5 states .*, found 15m; give 4h, or write 15m"
     with pytest.raises(UsageError, match=f"^--timeframe {rest}"):
-        settings_of(sample, timeframe="15m")
+        load_file_settings(sample, timeframe="15m")
     config = tmp_path / "own.yaml"
     config.write_text("exchange: binance\ntimeframe: 15m\n")
     with pytest.raises(ConfigurationError, match=rf"own\.yaml:2: timeframe {rest}"):
-        settings_of(sample, config)
+        load_file_settings(sample, config)
     monkeypatch.setenv("BACKTESTER__TIMEFRAME", "15m")
     with pytest.raises(ConfigurationError, match=f"^BACKTESTER__TIMEFRAME: timeframe {rest}"):
-        settings_of(sample)
+        load_file_settings(sample)
 
 
 def test_the_timeframe_of_the_file_may_be_given_too(sample: Path):
-    assert settings_of(sample, timeframe="240m").timeframe == "240m"
+    assert load_file_settings(sample, timeframe="240m").timeframe == "240m"
 
 
 def test_an_invalid_value_in_a_strategy_file_names_its_line(sample: Path):
     sample.write_text(SAMPLE.replace('"480": 0.01', '"480": 0.09'))
     with pytest.raises(Exception, match=r"Sample\.py, line 6: target_table must fall with time"):
-        settings_of(sample)
+        load_file_settings(sample)
 
 
 def test_one_command_backtests_and_checks_a_freqtrade_file(backtest_json: Run, sample: Path):
@@ -163,10 +163,10 @@ def test_the_python_functions_refuse_candles_of_another_timeframe(sample: Path) 
         with pytest.raises(UsageError, match=text):
             backtest(given, frame, check=False)
     with pytest.raises(UsageError, match=text):
-        optimize(str(tuned(sample)), frame, {"length": [5, 10]}, jobs=1)
+        optimize(str(add_tuned_parameter(sample)), frame, {"length": [5, 10]}, jobs=1)
 
 
-def tuned(sample: Path) -> Path:
+def add_tuned_parameter(sample: Path) -> Path:
     """Return the file with a parameter to optimize."""
     sample.write_text(
         SAMPLE.replace("import IStrategy", "import IntParameter, IStrategy")

@@ -51,7 +51,7 @@ importlib.import_module(module).run()
 """
 
 
-def loaded(folder: Path, module: str, *arguments: str) -> set[str]:
+def list_loaded_modules(folder: Path, module: str, *arguments: str) -> set[str]:
     """Return the modules that a program loads, having ended well."""
     target = folder / "modules.json"
     done = subprocess.run(
@@ -68,7 +68,7 @@ def loaded(folder: Path, module: str, *arguments: str) -> set[str]:
     return {*after} - {*before}
 
 
-def tops(modules: set[str]) -> set[str]:
+def get_top_names(modules: set[str]) -> set[str]:
     """Return the top-level names of modules."""
     return {name.partition(".")[0] for name in modules}
 
@@ -77,22 +77,22 @@ def tops(modules: set[str]) -> set[str]:
     "module", ["backfiller.main", "backtester.main", "trader.main", "onetape.simulator.main"]
 )
 def test_help_imports_no_heavy_module(tmp_path: Path, module: str) -> None:
-    assert tops(loaded(tmp_path, module, "--help")) & HEAVY == set()
+    assert get_top_names(list_loaded_modules(tmp_path, module, "--help")) & HEAVY == set()
 
 
 @pytest.fixture
 def plain(folder: Path, database: Path) -> set[str]:
     """Return what a plain backtest loads."""
     del database
-    return loaded(folder, "backtester.entry", "--exchange", "simulator", "--json", "--no-report")
+    return list_loaded_modules(folder, "backtester.entry", "--exchange", "simulator", "--json", "--no-report")
 
 
 def test_a_plain_backtest_imports_no_heavy_module_of_onetape(plain: set[str]) -> None:
-    assert tops(plain) & (HEAVY - {"pydantic"}) == set()
+    assert get_top_names(plain) & (HEAVY - {"pydantic"}) == set()
 
 
 def test_a_plain_backtest_imports_only_the_listed_packages(plain: set[str]) -> None:
-    names = {name for name in tops(plain) if not name.startswith("_cython_")}
+    names = {name for name in get_top_names(plain) if not name.startswith("_cython_")}
     assert names - ALLOWED - OURS - STARTERS - set(sys.stdlib_module_names) == set()
 
 
@@ -106,7 +106,7 @@ def test_a_plain_backtest_imports_few_modules_of_onetape(plain: set[str]) -> Non
 
 
 def test_a_command_is_imported_only_when_it_runs(tmp_path: Path) -> None:
-    found = loaded(tmp_path, "backtester.main", "list")
+    found = list_loaded_modules(tmp_path, "backtester.main", "list")
     assert {name for name in found if name.startswith("backtester.commands.")} == {
         "backtester.commands.list"
     }

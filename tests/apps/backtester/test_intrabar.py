@@ -67,7 +67,7 @@ def forget(path: Path, key: SeriesKey, start: int, end: int) -> None:
         )
 
 
-def bars_of(document: dict[str, Any]) -> tuple[int, int]:
+def get_ambiguous_bars(document: dict[str, Any]) -> tuple[int, int]:
     """Return the ambiguous and the decided bars of a run."""
     return document["metrics"]["ambiguous_bars"], document["metrics"]["decided_bars"]
 
@@ -138,9 +138,9 @@ def test_stored_minutes_decide_whether_stop_or_target_came_first(
     del database
     without = backtester(*MANY).document
     with_minutes = backtester(*MANY, *FINER).document
-    ambiguous, decided = bars_of(with_minutes)
+    ambiguous, decided = get_ambiguous_bars(with_minutes)
     assert decided > 5
-    assert (ambiguous + decided, 0) == bars_of(without)
+    assert (ambiguous + decided, 0) == get_ambiguous_bars(without)
     exits = sum(one["exit_kind"] in {"stop_loss", "target"} for one in with_minutes["trades"])
     text = with_minutes["assumptions"]["intrabar"]
     assert text.startswith("1m candles decide whether stop or target came")
@@ -153,10 +153,10 @@ def test_stored_minutes_decide_whether_stop_or_target_came_first(
 def test_bars_whose_minutes_are_not_stored_stay_ambiguous_and_are_counted(
     database: Path, backtester: Run
 ) -> None:
-    whole = bars_of(backtester(*MANY, *FINER).document)
+    whole = get_ambiguous_bars(backtester(*MANY, *FINER).document)
     forget(database, MINUTES, START + 8 * DAY, START + DAYS * DAY)
     half = backtester(*MANY, *FINER).document
-    ambiguous, decided = bars_of(half)
+    ambiguous, decided = get_ambiguous_bars(half)
     assert 0 < decided < whole[1]
     wanting = f"{ambiguous} ambiguous bars: stop and target inside one candle, taken as stopped "
     (note,) = (text for text in half["notes"] if text.startswith(wanting))
@@ -417,7 +417,7 @@ def test_a_trailing_stop_follows_intrabar_hours_or_else_takes_the_worst_price(
     (trade,) = document["trades"]
     assert trade["exit_timestamp"] == START + exit_day * DAY
     assert trade["exit_price"] == pytest.approx(price)
-    assert bars_of(document) == bars
+    assert get_ambiguous_bars(document) == bars
 
 
 @pytest.mark.parametrize("wide_database", [RISE_THEN_FALL], indirect=True)
@@ -426,7 +426,7 @@ def test_a_day_whose_hours_are_missing_stays_ambiguous(
 ) -> None:
     forget(wide_database, SeriesKey("simulator", "BTC/USDT", "1h"), WIDE + 3_600, WIDE + 7_200)
     document = backtester(*HOLD, *TRAIL, "--timeframe-detail", "1h").document
-    assert bars_of(document) == (1, 0)
+    assert get_ambiguous_bars(document) == (1, 0)
     (note,) = [text for text in document["notes"] if "ambiguous" in text]
     assert note == (
         "1 ambiguous bar: a trailing stop moved over the low by the candle's own high, taken at "

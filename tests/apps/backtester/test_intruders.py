@@ -45,7 +45,7 @@ class Intruder(Strategy):
 DAY = ("--to", "2024-01-02")
 
 
-def command(*arguments: str, output: str = "") -> list[str]:
+def make_command(*arguments: str, output: str = "") -> list[str]:
     """Return the program as a shell starts it."""
     shell = ["sh", "-c", f'exec "$0" -m backtester.entry "$@" {output}', sys.executable]
     return [*shell, *arguments, "--exchange", "simulator", "--strategy", "intruder.py"]
@@ -54,7 +54,7 @@ def command(*arguments: str, output: str = "") -> list[str]:
 def run(folder: Path, *arguments: str, output: str = "") -> subprocess.CompletedProcess[str]:
     """Run it in a folder that all its paths are relative to."""
     return subprocess.run(
-        command(*arguments, output=output),
+        make_command(*arguments, output=output),
         cwd=folder,
         capture_output=True,
         text=True,
@@ -125,7 +125,7 @@ def test_an_output_that_cannot_be_written_is_reported_in_one_line(
 
 def test_a_closed_pipe_is_no_error(folder: Path) -> None:
     with subprocess.Popen(
-        command("--json", "--no-report", *DAY),
+        make_command("--json", "--no-report", *DAY),
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

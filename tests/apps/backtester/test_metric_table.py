@@ -9,7 +9,7 @@ from onetape.backtest.metric_definitions import DEFINITIONS, format_metric_value
 from onetape.engine import BuyAndHoldResult, Metrics
 
 
-def some_metrics() -> Metrics:
+def make_metrics() -> Metrics:
     values: dict[str, Any] = {field.name: 0.05 for field in fields(Metrics)}
     values |= {"trades": 1_234, "wins": 3, "refused_orders": 0, "ambiguous_bars": 2}
     values |= {"decided_bars": 0, "open_at_end": True, "max_drawdown_seconds": 129_600}
@@ -41,7 +41,7 @@ def test_every_definition_has_a_formula_and_a_source() -> None:
     ],
 )
 def test_each_line_has_its_unit_in_the_label_or_the_value(label: str, value: str, held: str) -> None:
-    lines = {line[0]: line[1:3] for line in make_metric_lines(some_metrics(), "USDC")}
+    lines = {line[0]: line[1:3] for line in make_metric_lines(make_metrics(), "USDC")}
     assert lines[label] == (value, held)
 
 
@@ -52,13 +52,13 @@ def test_each_line_has_its_unit_in_the_label_or_the_value(label: str, value: str
 def test_money_has_the_digits_that_matter_in_its_currency(
     quote: str, cash: float, shown: str | None
 ) -> None:
-    metrics = replace(some_metrics(), start_cash=cash, final_equity=12_345.678_901_234)
+    metrics = replace(make_metrics(), start_cash=cash, final_equity=12_345.678_901_234)
     lines = {line[0]: line[1] for line in make_metric_lines(metrics, quote)}
     assert lines[f"final equity, {quote}"] == (shown or "12,345.6789")
 
 
 def test_an_undefined_metric_is_left_empty() -> None:
-    metrics = replace(some_metrics(), sharpe=None, buy_and_hold=None)
+    metrics = replace(make_metrics(), sharpe=None, buy_and_hold=None)
     lines = {line[0]: line[1:3] for line in make_metric_lines(metrics, "USDT")}
     assert lines["Sharpe"] == ("", "")
     assert lines["return"] == ("5.00%", "")
@@ -66,7 +66,7 @@ def test_an_undefined_metric_is_left_empty() -> None:
 
 def test_the_terminal_shows_a_part_of_what_the_report_shows() -> None:
     brief, whole = (
-        make_metric_lines(some_metrics(), "USDT", brief=brief) for brief in (True, False)
+        make_metric_lines(make_metrics(), "USDT", brief=brief) for brief in (True, False)
     )
     assert set(brief) < set(whole)
     assert len(whole) == len(DEFINITIONS)

@@ -18,7 +18,7 @@ filterwarnings = error
 """
 
 
-def files(folder: Path) -> list[str]:
+def list_files(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
@@ -70,7 +70,7 @@ def test_the_paths_of_both_generated_files_are_printed(backtester: Run, folder: 
         "file": "user/strategies/my_trend.py",
         "test": "user/strategies/test_my_trend.py",
     }
-    assert files(folder) == ["user/strategies/my_trend.py", "user/strategies/test_my_trend.py"]
+    assert list_files(folder) == ["user/strategies/my_trend.py", "user/strategies/test_my_trend.py"]
     text = (folder / "user/strategies/my_trend.py").read_text()
     assert "class MyTrend(Strategy):" in text
     assert "my_strategy" not in text
@@ -86,7 +86,7 @@ def test_an_existing_file_is_not_overwritten(backtester: Run, folder: Path, ther
     assert (ended.code, ended.out) == (2, "")
     assert f"{there} exists and is not overwritten" in ended.err
     assert path.read_text() == "mine"
-    assert files(folder) == [f"user/strategies/{there}"]
+    assert list_files(folder) == [f"user/strategies/{there}"]
 
 
 @pytest.mark.parametrize(
@@ -112,14 +112,14 @@ def test_an_invalid_name_is_refused(backtester: Run, folder: Path, name: str) ->
     ended = backtester("new-strategy", "--", name)
     assert (ended.code, ended.out) == (2, "")
     assert "is not a valid name for a strategy; use lower case" in ended.err
-    assert files(folder) == []
+    assert list_files(folder) == []
 
 
 def test_the_name_of_a_built_in_strategy_is_refused(backtester: Run, folder: Path) -> None:
     ended = backtester("new-strategy", "rsi")
     assert ended.code == 2
     assert "'rsi' is built in; choose another name, such as my_rsi" in ended.err
-    assert files(folder) == []
+    assert list_files(folder) == []
 
 
 def test_a_folder_that_cannot_be_written_is_named(backtester: Run, folder: Path) -> None:
@@ -139,4 +139,4 @@ def test_a_name_that_would_hide_another_module_is_refused(
         f"would be taken for another file of that name; choose another one, such as my_{name}"
         in (ended.err)
     )
-    assert files(folder) == []
+    assert list_files(folder) == []

@@ -53,25 +53,25 @@ class Fragile(Strategy):
 """
 
 
-def fragile(folder: Path, sleep: str = "0") -> str:
+def write_fragile_strategy(folder: Path, sleep: str = "0") -> str:
     """Write a strategy that fails for some parameters; return its name for --strategy."""
     path = folder / "fragile.py"
     path.write_text(FRAGILE.replace("SLEEP", sleep))
     return f"{path}:Fragile"
 
 
-def stalling(folder: Path) -> str:
+def write_stalling_strategy(folder: Path) -> str:
     """Write one that stalls at a period of 30 until the folder has a file `go on`."""
     may_go_on = f"os.path.exists({str(folder / 'go on')!r})"
-    return fragile(folder, f"0.01 if self.period < 30 or {may_go_on} else 600")
+    return write_fragile_strategy(folder, f"0.01 if self.period < 30 or {may_go_on} else 600")
 
 
-def trials(found: Document) -> Document:
+def count_trials(found: Document) -> Document:
     """Return the numbers of trials and looks."""
     return {name: count for name, count in found["trials"].items() if name != "repeated"}
 
 
-def lines(folder: str | Path) -> list[Document]:
+def read_result_lines(folder: str | Path) -> list[Document]:
     """Return the results that are kept."""
     return [json.loads(line) for line in (Path(folder) / RESULTS).read_text().splitlines()]
 
@@ -131,7 +131,7 @@ def test_a_strategy_with_a_higher_timeframe_gets_the_candles_of_a_backtest_of_th
         assert result[part]["trades"] > 0
 
 
-@pytest.mark.usefixtures("checks_all_bars")
+@pytest.mark.usefixtures("check_all_bars")
 def test_an_optimization_prints_the_check_of_its_best_combination(
     optimize: Run, tmp_path: Path
 ) -> None:
@@ -178,7 +178,7 @@ def test_a_combination_that_raises_is_reported_and_the_others_go_on(
     backtester: Run, database: Path, tmp_path: Path
 ) -> None:
     del database
-    wanted = ("--strategy", fragile(tmp_path), "--param", "period=3:10")
+    wanted = ("--strategy", write_fragile_strategy(tmp_path), "--param", "period=3:10")
     found = json.loads(backtester("optimize", "--exchange", "simulator", "--json", *wanted).out)
     failed = {one["parameters"]["period"]: one["error"] for one in found["failed"]}
     assert sorted(failed) == [7, 9]
@@ -191,7 +191,7 @@ def test_a_failure_prints_one_line_with_its_combination(
     backtester: Run, database: Path, tmp_path: Path
 ) -> None:
     del database
-    strategy = fragile(tmp_path)
+    strategy = write_fragile_strategy(tmp_path)
     ended = backtester(
         "optimize", "--exchange", "simulator", "--strategy", strategy, "--param", "period=6,7"
     )
@@ -201,19 +201,19 @@ def test_a_failure_prints_one_line_with_its_combination(
 
 def test_a_second_start_evaluates_nothing_again(optimize: Run) -> None:
     first, second = optimize(*GRID), optimize(*GRID, "--rank", "trades")
-    assert trials(first) == {"here": 4, "earlier": 0, "market": 4, "strategy": 4, "looks": 1}
-    assert trials(second) == {"here": 4, "earlier": 4, "market": 4, "strategy": 4, "looks": 2}
-    assert len(lines(second["folder"])) == 4
+    assert count_trials(first) == {"here": 4, "earlier": 0, "market": 4, "strategy": 4, "looks": 1}
+    assert count_trials(second) == {"here": 4, "earlier": 4, "market": 4, "strategy": 4, "looks": 2}
+    assert len(read_result_lines(second["folder"])) == 4
 
 
 def test_all_trials_ever_made_are_counted(optimize: Run) -> None:
     optimize(*GRID)
     optimize(*GRID, "--fee", "0.002")
     found = optimize("--strategy", "sma_cross", "--param", "fast=5,6", "--param", "slow=30")
-    assert trials(found) == {"here": 2, "earlier": 1, "market": 9, "strategy": 9, "looks": 3}
+    assert count_trials(found) == {"here": 2, "earlier": 1, "market": 9, "strategy": 9, "looks": 3}
     shutil.rmtree("data/optimizations")
     other = optimize("--strategy", "rsi", "--param", "period=7,9")
-    assert trials(other) == {"here": 2, "earlier": 0, "market": 11, "strategy": 2, "looks": 4}
+    assert count_trials(other) == {"here": 2, "earlier": 0, "market": 11, "strategy": 2, "looks": 4}
 
 
 def test_a_combination_with_a_half_written_line_is_evaluated_again(optimize: Run) -> None:
@@ -225,25 +225,25 @@ def test_a_combination_with_a_half_written_line_is_evaluated_again(optimize: Run
     assert second["trials"]["earlier"] == 3
     assert second["results"] == first["results"]
     # The half line is gone: nothing was appended to it.
-    assert len(lines(first["folder"])) == 4
+    assert len(read_result_lines(first["folder"])) == 4
 
 
 def test_a_killed_optimization_is_resumed(optimize: Run, database: Path, tmp_path: Path) -> None:
     del database
-    wanted = ("--strategy", stalling(tmp_path), "--param", "period=10:49")
+    wanted = ("--strategy", write_stalling_strategy(tmp_path), "--param", "period=10:49")
     with Program(
         "backtester", "optimize", "--exchange", "simulator", *wanted, folder=tmp_path
     ) as one:
         kept = tmp_path / "data/optimizations"
         deadline = time.monotonic() + 180
-        while sum(len(lines(path.parent)) for path in kept.glob(f"*/{RESULTS}")) < 5:
+        while sum(len(read_result_lines(path.parent)) for path in kept.glob(f"*/{RESULTS}")) < 5:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         one.send(signal.SIGKILL)
         one.ends()
     (tmp_path / "go on").touch()
     found = optimize(*wanted, "--no-check")
-    periods = sorted(line["parameters"]["period"] for line in lines(found["folder"]))
+    periods = sorted(line["parameters"]["period"] for line in read_result_lines(found["folder"]))
     assert 5 <= found["trials"]["earlier"] < 40
     assert periods == list(range(10, 50))
 
@@ -258,13 +258,13 @@ def test_a_second_optimization_in_the_same_folder_is_refused(optimize: Run, back
 
 
 def test_changed_code_is_evaluated_again(optimize: Run, tmp_path: Path) -> None:
-    wanted = ("--strategy", fragile(tmp_path), "--param", "period=5,6")
+    wanted = ("--strategy", write_fragile_strategy(tmp_path), "--param", "period=5,6")
     first = optimize(*wanted)
     path = tmp_path / "fragile.py"
     path.write_text(path.read_text() + "# changed\n")
     second = optimize(*wanted)
     assert first["folder"] != second["folder"]
-    assert trials(second) == {"here": 2, "earlier": 0, "market": 4, "strategy": 4, "looks": 2}
+    assert count_trials(second) == {"here": 2, "earlier": 0, "market": 4, "strategy": 4, "looks": 2}
 
 
 def test_a_random_search_is_repeatable_and_a_prefix_of_a_longer_one(
@@ -284,7 +284,7 @@ def test_a_random_search_is_repeatable_and_a_prefix_of_a_longer_one(
         optimize(*wanted, "--sampler", "random", "--trials", count) for count in ("4", "8")
     )
     assert (short["sampler"], short["seed"]) == ("random", 7)
-    assert trials(long) == {"here": 8, "earlier": 4, "market": 8, "strategy": 8, "looks": 2}
+    assert count_trials(long) == {"here": 8, "earlier": 4, "market": 8, "strategy": 8, "looks": 2}
 
 
 def test_the_printed_command_runs_the_best_combination(optimize: Run, backtest_json: Run) -> None:
@@ -296,7 +296,7 @@ def test_the_printed_command_runs_the_best_combination(optimize: Run, backtest_j
     assert "0.200%" in json.dumps(best["assumptions"])
 
 
-@pytest.mark.usefixtures("checks_all_bars")
+@pytest.mark.usefixtures("check_all_bars")
 def test_the_text_has_both_parts_the_rank_correlation_and_the_command_to_run(backtester: Run, database: Path) -> None:
     del database
     out = backtester("optimize", "--exchange", "simulator", *GRID).out
@@ -407,9 +407,9 @@ def test_an_invalid_optimization_is_refused_in_one_line(
 def test_a_signal_ends_an_optimization_with_its_exit_code_and_the_command_to_resume(
     optimize: Run, database: Path, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    before = children_of(os.getpid())
+    before = list_children(os.getpid())
     del database
-    wanted = ("--strategy", stalling(tmp_path), "--param", "period=10:49")
+    wanted = ("--strategy", write_stalling_strategy(tmp_path), "--param", "period=10:49")
     with Program(
         "backtester", "optimize", "--exchange", "simulator", *wanted, folder=tmp_path
     ) as one:
@@ -422,12 +422,12 @@ def test_a_signal_ends_an_optimization_with_its_exit_code_and_the_command_to_res
         assert one.ends() == code
         printed = "backtester: stopped; to continue, run the same command again"
         assert (one.lines, one.errors) == ([], [printed])
-    assert children_of(os.getpid()) == before
+    assert list_children(os.getpid()) == before
     (tmp_path / "go on").touch()
     # The check would evaluate this slow strategy on 200 windows.
     assert optimize(*wanted, "--no-check")["trials"]["earlier"] > 0
 
 
-def children_of(process_id: int) -> str:
+def list_children(process_id: int) -> str:
     """Return the children of a process that have not been waited for."""
     return Path(f"/proc/{process_id}/task/{process_id}/children").read_text()

@@ -15,7 +15,7 @@ PAIR = ("--strategy", "sma_cross", "--param", "fast=5", "--param", "slow=10,30")
 LATER = ("--from", "2024-02-01")
 
 
-def earlier(found: dict[str, Any]) -> int:
+def count_reused(found: dict[str, Any]) -> int:
     """Return how many combinations were not tried again."""
     return found["trials"]["earlier"]
 
@@ -38,14 +38,14 @@ def test_a_changed_candle_that_a_strategy_may_read_restarts_the_optimization(
     del which
     optimize(*PAIR, *LATER)
     change_candle(database, moment)
-    assert earlier(optimize(*PAIR, *LATER)) == 0
+    assert count_reused(optimize(*PAIR, *LATER)) == 0
 
 
 def test_a_combination_with_a_longer_lookback_continues_in_the_same_folder(optimize: Run) -> None:
     first = optimize(*PAIR, *LATER)
     wider = optimize(*PAIR[:-1], "slow=10,30,250", *LATER)
     assert wider["folder"] == first["folder"]
-    assert earlier(wider) == 2
+    assert count_reused(wider) == 2
 
 
 def test_a_changed_file_that_the_strategy_imports_restarts_the_optimization(
@@ -58,9 +58,9 @@ def test_a_changed_file_that_the_strategy_imports_restarts_the_optimization(
     tools.write_text("N = 1\n")
     wanted = ("--strategy", "mine", "--param", "period=10,20")
     optimize(*wanted)
-    assert earlier(optimize(*wanted)) == 2
+    assert count_reused(optimize(*wanted)) == 2
     tools.write_text("N = 2\n")
-    assert earlier(optimize(*wanted)) == 0
+    assert count_reused(optimize(*wanted)) == 0
 
 
 @pytest.mark.parametrize("package", [onetape.strategies, onetape.engine])
@@ -75,4 +75,4 @@ def test_changed_code_of_onetape_restarts_the_optimization(
         return read(path) + (b"# newer" if path.is_relative_to(changed) else b"")
 
     monkeypatch.setattr(Path, "read_bytes", newer)
-    assert earlier(optimize(*PAIR)) == 0
+    assert count_reused(optimize(*PAIR)) == 0

@@ -59,7 +59,7 @@ def test_failed_combinations_are_reported_and_evaluated_again_by_each_start(
 
 
 @contextmanager
-def room_for(size: int) -> Generator[None]:
+def limit_file_size(size: int) -> Generator[None]:
     """Let no file become larger."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
@@ -69,19 +69,19 @@ def room_for(size: int) -> Generator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def line_of(number: int) -> bytes:
+def make_line(number: int) -> bytes:
     return json.dumps({"parameters": {"n": number}, "error": "x" * 100}).encode()
 
 
 def test_a_line_that_does_not_fit_on_the_disk_leaves_no_partial_line(tmp_path: Path) -> None:
     with open_results(tmp_path, IDENTITY) as results:
-        results.add(line_of(1))
+        results.add(make_line(1))
         path = results.folder / RESULTS
         whole = path.read_bytes()
-        with room_for(len(whole) + 20), pytest.raises(ConfigurationError, match="cannot be writt"):
-            results.add(line_of(2))
+        with limit_file_size(len(whole) + 20), pytest.raises(ConfigurationError, match="cannot be writt"):
+            results.add(make_line(2))
         assert path.read_bytes() == whole
-        results.add(line_of(3))
+        results.add(make_line(3))
     descriptor = os.open(path, os.O_RDWR)
     again = Results(path.parent, descriptor)
     assert [number for number in (1, 2, 3) if again.get({"n": number})] == [1, 3]

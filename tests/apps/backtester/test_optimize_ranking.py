@@ -15,7 +15,7 @@ from onetape.optimization.ranking import (
 )
 
 
-def result(in_sample: float | None, out_of_sample: float | None) -> dict[str, object]:
+def make_combination(in_sample: float | None, out_of_sample: float | None) -> dict[str, object]:
     """Return a combination with these values of the metrics."""
     return {
         "in_sample": {"sharpe": in_sample, "fees": in_sample},
@@ -24,11 +24,11 @@ def result(in_sample: float | None, out_of_sample: float | None) -> dict[str, ob
 
 
 def test_combinations_without_the_metric_rank_last_and_ties_keep_their_order() -> None:
-    results = [result(None, 1.0), result(2.0, 1.0), result(3.0, 0.0), result(2.0, 5.0)]
+    results = [make_combination(None, 1.0), make_combination(2.0, 1.0), make_combination(3.0, 0.0), make_combination(2.0, 5.0)]
     assert rank_results(results, "sharpe") == [results[2], results[1], results[3], results[0]]
 
 
-def traded(sharpe: float, trades: int, out_of_sample: int = 50) -> dict[str, object]:
+def make_traded_combination(sharpe: float, trades: int, out_of_sample: int = 50) -> dict[str, object]:
     """Return a combination with so many closed trades in-sample and out-of-sample."""
     return {
         "in_sample": {"sharpe": sharpe, "trades": trades},
@@ -37,51 +37,51 @@ def traded(sharpe: float, trades: int, out_of_sample: int = 50) -> dict[str, obj
 
 
 def test_combinations_with_few_trades_rank_after_all_others_best_first() -> None:
-    results = [traded(9.0, 7), traded(1.0, 20), traded(12.0, 19), traded(2.0, 300)]
+    results = [make_traded_combination(9.0, 7), make_traded_combination(1.0, 20), make_traded_combination(12.0, 19), make_traded_combination(2.0, 300)]
     order = rank_results(results, "sharpe", LeastTrades(20, 9))
     assert order == [results[3], results[1], results[2], results[0]]
 
 
 def test_without_a_minimum_number_of_trades_every_combination_is_ranked() -> None:
-    results = [traded(9.0, 0), traded(1.0, 20)]
+    results = [make_traded_combination(9.0, 0), make_traded_combination(1.0, 20)]
     assert rank_results(results, "sharpe", LeastTrades.of(0, 700, 300)) == results
 
 
 def test_the_rank_correlation_leaves_out_combinations_with_few_trades_in_either_part() -> None:
     least = LeastTrades.of(20, 700, 300)
     assert least == LeastTrades(20, 9)
-    enough = [traded(float(number), 20 + number, 9 + number) for number in range(4)]
-    wild = [traded(99.0, 40, 8), traded(-99.0, 19, 40)]
+    enough = [make_traded_combination(float(number), 20 + number, 9 + number) for number in range(4)]
+    wild = [make_traded_combination(99.0, 40, 8), make_traded_combination(-99.0, 19, 40)]
     luck = compute_rank_stability(rank_results([*enough, *wild], "sharpe", least), "sharpe", least)
     assert (luck.ranked, luck.compared, luck.rank_correlation) == (5, 4, pytest.approx(1.0))
 
 
 def test_two_combinations_with_enough_trades_have_no_rank_correlation() -> None:
     least = LeastTrades(20, 9)
-    results = [traded(3.0, 20), traded(2.0, 20), *(traded(float(one), 7) for one in range(30))]
+    results = [make_traded_combination(3.0, 20), make_traded_combination(2.0, 20), *(make_traded_combination(float(one), 7) for one in range(30))]
     luck = compute_rank_stability(rank_results(results, "sharpe", least), "sharpe", least)
     assert (luck.compared, luck.rank_correlation) == (2, None)
 
 
 def test_a_combination_with_few_trades_is_never_the_best() -> None:
-    luck = compute_rank_stability([traded(9.0, 7)], "sharpe", LeastTrades(20, 9))
+    luck = compute_rank_stability([make_traded_combination(9.0, 7)], "sharpe", LeastTrades(20, 9))
     assert (luck.ranked, luck.best_in_sample, luck.median_out_of_sample) == (0, None, None)
 
 
 def test_lower_fees_rank_better() -> None:
-    results = [result(3.0, 1.0), result(2.0, 1.0)]
+    results = [make_combination(3.0, 1.0), make_combination(2.0, 1.0)]
     assert rank_results(results, "fees") == [results[1], results[0]]
 
 
 def test_rank_stability_has_the_out_of_sample_rank_of_the_best() -> None:
-    order = rank_results([result(3.0, 1.0), result(2.0, 4.0), result(1.0, 2.0)], "sharpe")
+    order = rank_results([make_combination(3.0, 1.0), make_combination(2.0, 4.0), make_combination(1.0, 2.0)], "sharpe")
     luck = compute_rank_stability(order, "sharpe")
     assert (luck.best_in_sample, luck.best_out_of_sample) == (3.0, 1.0)
     assert (luck.best_out_of_sample_rank, luck.median_out_of_sample) == (3, 2.0)
 
 
 def test_the_best_combination_may_have_no_out_of_sample_metric() -> None:
-    luck = compute_rank_stability([result(3.0, None)], "sharpe")
+    luck = compute_rank_stability([make_combination(3.0, None)], "sharpe")
     assert (luck.best_out_of_sample, luck.best_out_of_sample_rank, luck.rank_correlation) == (
         None,
         None,

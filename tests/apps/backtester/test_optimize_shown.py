@@ -245,7 +245,7 @@ def many_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def many(optimize: Run, folder: Path, many_folder: Path) -> Any:
+def many_combinations(optimize: Run, folder: Path, many_folder: Path) -> Any:
     """Return an optimization of hundreds of combinations and parameter values."""
     document, page = many_folder / "optimization.json", many_folder / "page.html"
     if not document.exists():
@@ -256,7 +256,7 @@ def many(optimize: Run, folder: Path, many_folder: Path) -> Any:
     return json.loads(document.read_text())
 
 
-def fields(page: Page, which: str) -> list[str]:
+def list_axis_labels(page: Page, which: str) -> list[str]:
     """Return the names of a map's fields: `thead` those across, `tbody` those down."""
     found = f"document.querySelectorAll('#map-in_sample {which} th')"
     names = page.run(f"[...{found}].map((one) => one.textContent)")
@@ -264,28 +264,28 @@ def fields(page: Page, which: str) -> list[str]:
 
 
 def test_bins_of_integers_have_integer_edges_and_contain_every_point(
-    many: Any, open_page: Callable[..., Page]
+    many_combinations: Any, open_page: Callable[..., Page]
 ) -> None:
-    page = open_page(Path(many["page"]).resolve())
-    bins = [tuple(map(int, name.split("-"))) for name in fields(page, "thead")]
-    found = sorted(one["parameters"]["whole"] for one in many["results"])
+    page = open_page(Path(many_combinations["page"]).resolve())
+    bins = [tuple(map(int, name.split("-"))) for name in list_axis_labels(page, "thead")]
+    found = sorted(one["parameters"]["whole"] for one in many_combinations["results"])
     assert (bins[0][0], bins[-1][-1]) == (found[0], found[-1])
     assert all(right[0] == left[-1] + 1 for left, right in itertools.pairwise(bins))
     assert {right[0] % 10 for right in bins[1:]} == {0}
     assert len(bins) <= 16
-    assert fields(page, "tbody")[1] == "0.2-0.3"
+    assert list_axis_labels(page, "tbody")[1] == "0.2-0.3"
     filled = "document.querySelectorAll('#map-in_sample td button').length"
     pairs = {
         (next(at for at, ends in enumerate(bins) if ends[0] <= whole <= ends[-1]), int(part * 10))
-        for whole, part in (one["parameters"].values() for one in many["results"])
+        for whole, part in (one["parameters"].values() for one in many_combinations["results"])
     }
     assert page.run(filled) == len(pairs)
 
 
 def test_no_map_is_wider_than_a_desktop_screen(
-    many: Any, open_page: Callable[..., Page]
+    many_combinations: Any, open_page: Callable[..., Page]
 ) -> None:
-    page = open_page(Path(many["page"]).resolve(), 1280)
+    page = open_page(Path(many_combinations["page"]).resolve(), 1280)
     wide = """
     [...document.getElementById('metric').options].filter((option) => {
       const select = document.getElementById('metric');
@@ -300,9 +300,9 @@ def test_no_map_is_wider_than_a_desktop_screen(
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_selecting_a_cell_moves_no_map(
-    many: Any, open_page: Callable[..., Page], width: int
+    many_combinations: Any, open_page: Callable[..., Page], width: int
 ) -> None:
-    page = open_page(Path(many["page"]).resolve(), width)
+    page = open_page(Path(many_combinations["page"]).resolve(), width)
     top = "document.getElementById('map-in_sample').getBoundingClientRect().top"
     clicked = f"""
     [...new Set([...document.querySelectorAll('#map-in_sample td button')].map((button) => {{
@@ -315,9 +315,9 @@ def test_selecting_a_cell_moves_no_map(
 
 
 def test_the_scatter_plot_of_many_points_fills_its_card_and_shows_their_density(
-    many: Any, open_page: Callable[..., Page]
+    many_combinations: Any, open_page: Callable[..., Page]
 ) -> None:
-    page = open_page(Path(many["page"]).resolve())
+    page = open_page(Path(many_combinations["page"]).resolve())
     cloud = "document.getElementById('cloud')"
     part = f"{cloud}.getBoundingClientRect().width / {cloud}.parentElement.clientWidth"
     assert page.run(part) > 0.9
@@ -327,7 +327,7 @@ def test_the_scatter_plot_of_many_points_fills_its_card_and_shows_their_density(
     assert sizes == {2}
     assert 0 < min(shades) < max(shades) < 1
     assert page.run(f"{dots}.at(-1).getAttribute('class')") == "best"
-    assert len(shades) < len(many["results"])
+    assert len(shades) < len(many_combinations["results"])
 
 
 def test_the_page_has_the_row_of_buy_and_hold_of_the_terminal(

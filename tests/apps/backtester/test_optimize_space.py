@@ -14,7 +14,7 @@ from onetape.strategies import Signals, Strategy, parameter
 
 
 @dataclass(frozen=True)
-class Every(Strategy):
+class AllParameterTypes(Strategy):
     """One parameter of each kind."""
 
     name: ClassVar[str] = "every"
@@ -32,10 +32,10 @@ class Every(Strategy):
         raise NotImplementedError
 
 
-def values(name: str, text: str) -> tuple[object, ...]:
+def parse_values(name: str, text: str) -> tuple[object, ...]:
     """Return the values that a text gives a parameter in a grid."""
     others = {"period": "2,3"} if name != "period" else {"strict": "yes,no"}
-    axes = make_ranges(Every, {name: text, **others}, is_random=False)
+    axes = make_ranges(AllParameterTypes, {name: text, **others}, is_random=False)
     return next(axis.values for axis in axes if axis.name == name)
 
 
@@ -53,7 +53,7 @@ def values(name: str, text: str) -> tuple[object, ...]:
     ],
 )
 def test_a_text_of_values_and_ranges_is_parsed(name: str, text: str, expected: tuple[object, ...]) -> None:
-    assert values(name, text) == expected
+    assert parse_values(name, text) == expected
 
 
 @pytest.mark.parametrize(
@@ -66,30 +66,30 @@ def test_a_text_of_values_and_ranges_is_parsed(name: str, text: str, expected: t
 )  # fmt: skip
 def test_an_invalid_value_text_is_refused(name: str, text: str) -> None:
     with pytest.raises(UsageError, match=name):
-        values(name, text)
+        parse_values(name, text)
 
 
 @given(low=st.integers(2, 200), step=st.integers(1, 50), count=st.integers(2, 6))
 def test_a_range_includes_its_end(low: int, step: int, count: int) -> None:
     high = low + step * (count - 1)
     if high <= 500:
-        assert values("period", f"{low}:{high}:{step}") == tuple(range(low, high + 1, step))
+        assert parse_values("period", f"{low}:{high}:{step}") == tuple(range(low, high + 1, step))
 
 
 def test_a_grid_has_every_combination_once() -> None:
-    axes = make_ranges(Every, {"period": "5:7", "width": "1,2"}, is_random=False)
+    axes = make_ranges(AllParameterTypes, {"period": "5:7", "width": "1,2"}, is_random=False)
     points = [(point["period"], point["width"]) for point in iterate_grid_points(axes)]
     assert points == [(5, 1.0), (5, 2.0), (6, 1.0), (6, 2.0), (7, 1.0), (7, 2.0)]
 
 
 def test_a_grid_that_is_too_large_is_refused() -> None:
-    axes = make_ranges(Every, {"period": "2:500", "width": "0.1:9:0.01"}, is_random=False)
+    axes = make_ranges(AllParameterTypes, {"period": "2:500", "width": "0.1:9:0.01"}, is_random=False)
     with pytest.raises(UsageError, match="444,609 combinations"):
         next(iterate_grid_points(axes))
 
 
 def test_a_random_search_draws_within_the_declared_bounds() -> None:
-    axes = make_ranges(Every, {}, is_random=True)
+    axes = make_ranges(AllParameterTypes, {}, is_random=True)
     points = list(iterate_random_points(axes, 200, seed=3))
     assert all(2 <= point["period"] <= 500 and 0.1 <= point["width"] <= 9 for point in points)
     assert {point["entry"] for point in points} == {"below", "cross_up"}
@@ -98,13 +98,13 @@ def test_a_random_search_draws_within_the_declared_bounds() -> None:
 
 def test_a_random_search_repeats_no_draw_and_exhausts_a_small_space() -> None:
     axes = make_ranges(
-        Every, {"period": "5:6", "width": "1,2", "entry": "below", "strict": "no"}, is_random=True
+        AllParameterTypes, {"period": "5:6", "width": "1,2", "entry": "below", "strict": "no"}, is_random=True
     )
     points = [tuple(point.values()) for point in iterate_random_points(axes, 50, seed=1)]
     assert len(points) == len(set(points)) == 4
 
 
 def test_another_seed_draws_other_combinations() -> None:
-    axes = make_ranges(Every, {}, is_random=True)
+    axes = make_ranges(AllParameterTypes, {}, is_random=True)
     first, second = (next(iterate_random_points(axes, 1, seed)) for seed in (1, 2))
     assert first != second

@@ -17,7 +17,7 @@ GRID = ("--strategy", "sma_cross", "--param", "fast=5:15:5", "--param", "slow=20
 WALK = ("--walk-forward", "40d/20d", "--min-trades", "5")
 
 
-def name_of(found: Document) -> str:
+def get_run_name(found: Document) -> str:
     """Return the name of a saved run."""
     return Path(found["folder"]).name
 
@@ -53,11 +53,11 @@ def test_a_backtest_uses_strategy_and_parameters_of_the_best_combination(
 ) -> None:
     found = optimize(*GRID, "--min-trades", "5", "--rank", "total_return")
     best = found["results"][0]["parameters"]
-    document, line = taken("--params-from", name_of(found))
+    document, line = taken("--params-from", get_run_name(found))
     assert (document["strategy"], document["parameters"]) == ("sma_cross", best)
     assert line == (
         f"parameters of sma_cross: fast={best['fast']}, slow={best['slow']} from optimization "
-        f"{name_of(found)} (best by total_return on simulator BTC/USDT 1h, in-sample 2024-01-01 "
+        f"{get_run_name(found)} (best by total_return on simulator BTC/USDT 1h, in-sample 2024-01-01 "
         "to 2024-03-25 UTC)\n"
     )
     flags = ("--param", f"fast={best['fast']}", "--param", f"slow={best['slow']}")
@@ -67,9 +67,9 @@ def test_a_backtest_uses_strategy_and_parameters_of_the_best_combination(
 
 def test_a_backtest_uses_the_parameters_chosen_in_the_newest_window(optimize: Run, taken: Run) -> None:
     found = optimize(*GRID, *WALK)
-    document, line = taken("--params-from", name_of(found))
+    document, line = taken("--params-from", get_run_name(found))
     assert document["parameters"] == found["windows"][-1]["parameters"]
-    assert f"from walk-forward {name_of(found)}, window 4 of 4 (best by sharpe on " in line
+    assert f"from walk-forward {get_run_name(found)}, window 4 of 4 (best by sharpe on " in line
     assert ", training 2024-03-01 to 2024-04-10 UTC)" in line
 
 
@@ -80,7 +80,7 @@ def test_the_parameters_are_those_of_the_optimization_that_finished_last(
     other = optimize(*GRID, "--min-trades", "0", "--rank", "fees")
     assert first["folder"] == other["folder"]
     assert first["results"][0]["parameters"] != other["results"][0]["parameters"]
-    document, line = taken("--params-from", name_of(other))
+    document, line = taken("--params-from", get_run_name(other))
     assert document["parameters"] == other["results"][0]["parameters"]
     assert "best by fees" in line
 
@@ -89,7 +89,7 @@ def test_a_run_may_be_named_by_folder_or_id_or_a_beginning_of_either_or_a_path(
     optimize: Run, taken: Run
 ) -> None:
     found = optimize(*GRID, "--min-trades", "0")
-    name = name_of(found)
+    name = get_run_name(found)
     number = name.rpartition("_")[2]
     for text in (
         name,
@@ -126,16 +126,16 @@ class Own(Strategy):
     )
     words = ("--param", "part=0.1:0.3:0.1", "--param", "strict=no", "--param", "word=b")
     found = optimize("-s", "own.py", *words, "--min-trades", "0")
-    document, _ = taken("--params-from", name_of(found))
+    document, _ = taken("--params-from", get_run_name(found))
     assert document["parameters"] == found["results"][0]["parameters"]
     assert document["parameters"]["strict"] is False
-    assert taken("--params-from", name_of(found), "-s", "own.py:Own")[0]["strategy"] == "own"
+    assert taken("--params-from", get_run_name(found), "-s", "own.py:Own")[0]["strategy"] == "own"
 
 
 def test_param_replaces_single_values_of_the_run(optimize: Run, taken: Run) -> None:
     found = optimize(*GRID, "--min-trades", "0")
     best = found["results"][0]["parameters"]
-    document, line = taken("--params-from", name_of(found), "--param", "slow=44")
+    document, line = taken("--params-from", get_run_name(found), "--param", "slow=44")
     assert document["parameters"] == {**best, "slow": 44}
     assert line.endswith("; by --param instead: slow=44\n")
 
@@ -147,18 +147,18 @@ def test_the_run_replaces_all_parameters_of_file_and_environment(
     file = tmp_path / "own.yaml"
     file.write_text("strategy: {name: rsi, parameters: {period: 7}}\naccount: {fee_rate: 0.002}\n")
     monkeypatch.setenv("BACKTESTER__STRATEGY__PARAMETERS__FAST", "3")
-    document, _ = taken("--params-from", name_of(found), "--config", str(file))
+    document, _ = taken("--params-from", get_run_name(found), "--config", str(file))
     # rsi is the default, so a file with it names no strategy.
     assert document["parameters"] == found["results"][0]["parameters"]
     file.write_text("strategy: {name: macd}\n")
     flags = ("--config", str(file), "--strategy", "sma_cross")
-    assert taken("--params-from", name_of(found), *flags)[0]["strategy"] == "sma_cross"
+    assert taken("--params-from", get_run_name(found), *flags)[0]["strategy"] == "sma_cross"
 
 
 def test_a_run_of_another_strategy_symbol_or_timeframe_is_refused_by_name(
     optimize: Run, refused: Run, tmp_path: Path
 ) -> None:
-    name = name_of(optimize(*GRID, "--min-trades", "0"))
+    name = get_run_name(optimize(*GRID, "--min-trades", "0"))
     by_name = f"--params-from {name}: its parameters "
     strategy = refused("--params-from", name, "--strategy", "macd")
     assert f"{by_name}are those of strategy sma_cross, and the settings name macd; " in strategy
@@ -179,8 +179,8 @@ def test_a_run_that_does_not_exist_is_refused_with_the_nearest_names(
         "backtester: --params-from sma: no optimization is saved in data/optimizations or "
         "data/walk_forwards; run: uv run backtester optimize\n"
     )
-    first = name_of(optimize(*GRID, "--min-trades", "0"))
-    second = name_of(optimize(*GRID, *WALK))
+    first = get_run_name(optimize(*GRID, "--min-trades", "0"))
+    second = get_run_name(optimize(*GRID, *WALK))
     line = refused("--params-from", "sma_cros_BTC-USDT")
     words, names = line.rstrip().split("; the nearest: ")
     assert words.endswith("sma_cros_BTC-USDT: no optimization or walk-forward has that name")
@@ -193,7 +193,7 @@ def test_a_run_that_does_not_exist_is_refused_with_the_nearest_names(
 def test_a_run_without_chosen_parameters_is_refused(
     optimize: Run, refused: Run, walk: tuple[str, ...]
 ) -> None:
-    name = name_of(optimize(*GRID, *walk, "--min-trades", "10000"))
+    name = get_run_name(optimize(*GRID, *walk, "--min-trades", "10000"))
     line = refused("--params-from", name)
     assert f"--params-from {name}: the run has no choice, because no combination gave a " in line
     assert "with 10,000 closed trades (" in line
@@ -206,11 +206,11 @@ def test_an_unfinished_or_damaged_run_is_refused(optimize: Run, refused: Run) ->
     content = choice.read_bytes()
     choice.unlink()
     assert "the run has no choice yet, because it was not" in refused(
-        "--params-from", name_of(found)
+        "--params-from", get_run_name(found)
     )
     for damaged in (b"", content[:60], b"[]", b"\xff", content.replace(b": 1,", b": 9,", 1)):
         choice.write_bytes(damaged)
-        line = refused("--params-from", name_of(found), code=3)
+        line = refused("--params-from", get_run_name(found), code=3)
         assert "choice.json " in line
         assert "run the command of its optimization again" in line
     optimize(*GRID, "--min-trades", "0")
@@ -230,7 +230,7 @@ def test_check_and_explain_use_the_parameters_of_a_run(
 ) -> None:
     del database
     found = optimize(*GRID, "--min-trades", "0")
-    flags = ("--exchange", "simulator", "--json", "--params-from", name_of(found))
+    flags = ("--exchange", "simulator", "--json", "--params-from", get_run_name(found))
     explained = backtester("explain", "--at", "2024-02-01", *flags)
     assert explained.code == 0, explained.err
     assert explained.err.startswith("parameters of sma_cross: fast=")

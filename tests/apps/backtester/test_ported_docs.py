@@ -12,7 +12,7 @@ from onetape.strategies.testing import random_candles
 Run = Callable[..., Any]
 
 
-def pine_rsi(close: list[float], length: int) -> list[float]:
+def compute_pine_rsi(close: list[float], length: int) -> list[float]:
     """Return ta.rsi: Wilder's averages, seeded with the mean of the first changes."""
     found = [float("nan")] * len(close)
     up = down = 0.0
@@ -29,10 +29,10 @@ def pine_rsi(close: list[float], length: int) -> list[float]:
     return found
 
 
-def pine_trades(candles: Candles) -> list[tuple[int, float, int | None, float | None]]:
+def run_pine_script(candles: Candles) -> list[tuple[int, float, int | None, float | None]]:
     """Return the trades of the page's Pine script, carried out bar by bar."""
     opens, close = candles.open.tolist(), candles.close.tolist()
-    rsi = pine_rsi(close, 14)
+    rsi = compute_pine_rsi(close, 14)
     trades: list[tuple[int, float, int | None, float | None]] = []
     is_long, order = False, 0
     for bar, moment in enumerate(candles.timestamp.tolist()):
@@ -82,7 +82,7 @@ def test_the_ported_pine_script_makes_the_trades_of_the_original(
         for one in ours
     ]
     assert len(found) > 10
-    assert found == pine_trades(candles)
+    assert found == run_pine_script(candles)
 
 
 def test_the_ported_backtesting_py_class_makes_the_trades_of_the_original(folder: Path, repository: Path) -> None:

@@ -24,7 +24,7 @@ RECORDED = {
 }
 
 
-def same_as_recorded(document: dict[str, Any], expected: dict[str, Any]) -> None:
+def assert_equals_recorded(document: dict[str, Any], expected: dict[str, Any]) -> None:
     """Compare trade for trade, and to the cent."""
     closed = [trade for trade in document["trades"] if not trade["open_at_end"]]
     assert len(closed) == expected["closed_trades"]
@@ -75,6 +75,6 @@ def test_a_recorded_run_equals_the_reference_tables_to_the_cent(
         *("--symbol", key.symbol, "--timeframe", timeframe, "--trading-rules", "none", "--json"),
         *RECORDED[name].split(),
     ).document
-    same_as_recorded(document, expected)
+    assert_equals_recorded(document, expected)
     assert document["assumptions"]["trading rules"].startswith("none: ")
     assert document["unexplained_gaps"] == 0

@@ -39,7 +39,7 @@ def market(database: Path) -> None:
         save_trading_rules(store, "simulator", "BTC/USDT", steps, seen_ms=1)
 
 
-def refusals(document: dict[str, Any]) -> list[str]:
+def list_refusals(document: dict[str, Any]) -> list[str]:
     return [text for text in document["notes"] if "refused" in text]
 
 
@@ -64,7 +64,7 @@ def test_a_run_of_refused_orders_alone_states_the_reason_and_advice(
     backtest_json: Run, flags: tuple[str, ...], reason: str, remedy: str
 ) -> None:
     document = backtest_json(*flags).document
-    (note,) = refusals(document)
+    (note,) = list_refusals(document)
     count = document["metrics"]["refused_orders"]
     assert document["trades"] == []
     assert note.startswith(
@@ -76,14 +76,14 @@ def test_a_run_of_refused_orders_alone_states_the_reason_and_advice(
 @pytest.mark.usefixtures("two_symbols")
 def test_refusals_for_lack_of_cash_advise_a_smaller_sizing(backtester: Run) -> None:
     document = backtester(*BOTH).document
-    (note,) = refusals(document)
+    (note,) = list_refusals(document)
     assert document["metrics"]["refused_orders"] > 0
     assert note.startswith(f"{document['metrics']['refused_orders']:,} orders refused")
     assert note.endswith(
         "all in, an entry leaves no cash for another symbol: give each its part, as with --sizing "
         "equity_share=0.5"
     )
-    assert refusals(backtester(*BOTH, "--sizing", "equity_share=0.5").document) == []
+    assert list_refusals(backtester(*BOTH, "--sizing", "equity_share=0.5").document) == []
 
 
 @pytest.mark.usefixtures("two_symbols", "market")

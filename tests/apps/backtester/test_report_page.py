@@ -54,7 +54,7 @@ PIXELS = """
 """  # noqa: E501
 
 
-class Made(NamedTuple):
+class BacktestWithPage(NamedTuple):
     """A backtest, and the page that it wrote."""
 
     document: dict[str, Any]
@@ -62,7 +62,7 @@ class Made(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], BacktestWithPage]:
     """Return a function that runs a strategy with stops and targets and gives run and report."""
     folder = tmp_path_factory.mktemp("year")
     bars = SimulatedMarket(DEFAULT_SEED).get_candles("BTC/USDT", "1h", START, START + DAYS * DAY)
@@ -71,7 +71,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
         insert_columns(store, key, bars, source="rest", seen_ms=1)
 
     @cache
-    def run(strategy: str) -> Made:
+    def run(strategy: str) -> BacktestWithPage:
         path, printed = folder / f"{strategy}.html", io.TextIOWrapper(io.BytesIO())
         flags = (*FLAGS, "--json", "--report", str(path), "--db", str(folder / "candles.db"))
         with redirect_stdout(printed):
@@ -80,22 +80,22 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
             )
         assert code == 0
         printed.seek(0)
-        return Made(json.load(printed), path)
+        return BacktestWithPage(json.load(printed), path)
 
     return run
 
 
-def pixels(page: Page, colour: str) -> list[int]:
+def count_pixels(page: Page, colour: str) -> list[int]:
     page.settle()
     return page.run(f"{PIXELS}('{colour}')")
 
 
-def cells(page: Page, row: str) -> list[str]:
+def read_cells(page: Page, row: str) -> list[str]:
     return page.run(f"[...document.querySelector('{row}').cells].map(one => one.textContent)")
 
 
 def test_a_report_of_a_year_is_small_logs_nothing_and_needs_no_network(
-    made: Callable[[str], Made], open_page: Callable[..., Page]
+    made: Callable[[str], BacktestWithPage], open_page: Callable[..., Page]
 ) -> None:
     found = made("rsi")
     assert found.document["candles"] > 8_700
@@ -108,35 +108,35 @@ def test_a_report_of_a_year_is_small_logs_nothing_and_needs_no_network(
 
 
 def test_candles_volume_indicator_equity_and_drawdown_are_drawn_in_their_colours(
-    made: Callable[[str], Made], open_page: Callable[..., Page]
+    made: Callable[[str], BacktestWithPage], open_page: Callable[..., Page]
 ) -> None:
     page = open_page(made("rsi").path)
     names = page.run("[...document.querySelectorAll('#legends > div')].map(one => one.innerText)")
     assert [name.split()[0] for name in names[1:]] == ["RSI", "equity,", "drawdown,"]
     up, down, volume, line, hold = (
-        pixels(page, f"--{name}") for name in ("up", "down", "volume", "line-0", "hold")
+        count_pixels(page, f"--{name}") for name in ("up", "down", "volume", "line-0", "hold")
     )
     # Panes from above: prices, RSI, equity with buy-and-hold, drawdown; then the axis of time.
     assert min(up[0], down[0], volume[0]) > 500
     assert min(line[1], line[2], hold[2]) > 500
     page.run("window.onetapeReport.showTrade(0)")
     # Zoomed in, the same volume takes more room, and the indicator less.
-    assert pixels(page, "--volume")[0] > volume[0]
+    assert count_pixels(page, "--volume")[0] > volume[0]
 
 
 def test_indicators_in_the_unit_of_the_price_are_drawn_over_the_candles(
-    made: Callable[[str], Made], open_page: Callable[..., Page]
+    made: Callable[[str], BacktestWithPage], open_page: Callable[..., Page]
 ) -> None:
     page = open_page(made("bollinger").path)
     legend = page.run("document.querySelector('#legends > div').innerText")
     assert re.findall(r"upper band|average|lower band", legend) == [
         *("upper band", "average", "lower band")
     ]
-    assert all(pixels(page, f"--line-{number}")[0] > 300 for number in range(3))
+    assert all(count_pixels(page, f"--line-{number}")[0] > 300 for number in range(3))
 
 
 def test_headline_months_and_notes_are_those_of_the_run(
-    made: Callable[[str], Made], open_page: Callable[..., Page]
+    made: Callable[[str], BacktestWithPage], open_page: Callable[..., Page]
 ) -> None:
     document, path = made("rsi")
     metrics = document["metrics"]
@@ -145,7 +145,7 @@ def test_headline_months_and_notes_are_those_of_the_run(
     for part in (metrics["total_return"], metrics["buy_and_hold"]["total_return"]):
         assert f"{part * 100:+.1f} %" in headline
     assert f"max drawdown {metrics['max_drawdown'] * 100:.1f} %" in headline
-    year, *months, total, held = cells(page, "#months tbody tr")
+    year, *months, total, held = read_cells(page, "#months tbody tr")
     assert (year, len(months)) == ("2024", 12)
     whole = 1.0
     for month in months:
@@ -177,7 +177,7 @@ EXITS = {
 
 
 def test_every_entry_and_exit_is_marked_at_its_candle_by_its_kind(
-    made: Callable[[str], Made], open_page: Callable[..., Page]
+    made: Callable[[str], BacktestWithPage], open_page: Callable[..., Page]
 ) -> None:
     document, path = made("rsi")
     page = open_page(path)
@@ -199,13 +199,13 @@ def test_every_entry_and_exit_is_marked_at_its_candle_by_its_kind(
 
 
 def test_the_groups_add_up_to_the_metrics_of_the_run(
-    made: Callable[[str], Made], open_page: Callable[..., Page]
+    made: Callable[[str], BacktestWithPage], open_page: Callable[..., Page]
 ) -> None:
     document, path = made("rsi")
     metrics, trades = document["metrics"], document["trades"]
     page = open_page(path)
     for kind in ("exit", "entry"):
-        total = cells(page, f"#groups-{kind} tfoot tr")
+        total = read_cells(page, f"#groups-{kind} tfoot tr")
         assert total[:3] == [
             *("all closed", f"{metrics['trades']:,}", f"{metrics['win_rate'] * 100:.1f} %"),
         ]
@@ -231,7 +231,7 @@ def test_the_groups_add_up_to_the_metrics_of_the_run(
 
 
 def test_a_click_on_a_stopped_trade_goes_there_and_draws_its_stop(
-    made: Callable[[str], Made], open_page: Callable[..., Page]
+    made: Callable[[str], BacktestWithPage], open_page: Callable[..., Page]
 ) -> None:
     document, path = made("rsi")
     page = open_page(path)
@@ -292,7 +292,7 @@ READABLE = """
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_text_on_a_phone_is_large_and_clear_enough_and_inside_the_screen(
-    made: Callable[[str], Made], open_page: Callable[..., Page], dark: bool
+    made: Callable[[str], BacktestWithPage], open_page: Callable[..., Page], dark: bool
 ) -> None:
     page = open_page(made("rsi").path, 360, 740)
     page.dark(on=dark)

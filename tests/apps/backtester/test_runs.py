@@ -24,17 +24,17 @@ Run = Callable[..., Any]
 SIMULATED = ("--exchange", "simulator", "--no-report")
 
 
-def test_a_folder_is_named_after_time_strategy_and_series(kept: Callable[..., Path]) -> None:
-    folder = kept("--strategy", "sma_cross")
+def test_a_folder_is_named_after_time_strategy_and_series(save_run: Callable[..., Path]) -> None:
+    folder = save_run("--strategy", "sma_cross")
     assert folder.parent == RUNS_FOLDER
     assert re.fullmatch(r"\d{8}T\d{6}Z_sma-cross_BTC-USDT_1h_[0-9a-f]{6}", folder.name)
 
 
 def test_a_saved_folder_has_the_result_that_json_prints(
-    kept: Callable[..., Path], backtest_json: Run
+    save_run: Callable[..., Path], backtest_json: Run
 ) -> None:
     arguments = ("--stop-loss", "0.02", "--take-profit", "0.03")
-    run = load_run(kept(*arguments))
+    run = load_run(save_run(*arguments))
     printed = backtest_json(*arguments).document
     kept_document = json.loads(json.dumps(make_run_document(run)))
     assert kept_document.pop("run") != printed.pop("run")
@@ -46,9 +46,9 @@ def test_a_saved_folder_has_the_result_that_json_prints(
 
 
 def test_the_manifest_names_code_data_settings_and_versions(
-    kept: Callable[..., Path], candles: Candles
+    save_run: Callable[..., Path], candles: Candles
 ) -> None:
-    manifest = load_run(kept("--cash", "5000")).manifest
+    manifest = load_run(save_run("--cash", "5000")).manifest
     assert manifest.digests["data"] == compute_data_digest(candles)
     assert manifest.digests["strategy"] == compute_strategy_digest(load_strategy("rsi"))
     assert len(manifest.digests["engine"]) == 64
@@ -57,8 +57,8 @@ def test_the_manifest_names_code_data_settings_and_versions(
     assert manifest.result.check.clean is True
 
 
-def test_trades_are_saved_as_a_csv_table(kept: Callable[..., Path]) -> None:
-    folder = kept()
+def test_trades_are_saved_as_a_csv_table(save_run: Callable[..., Path]) -> None:
+    folder = save_run()
     rows = list(csv.DictReader((folder / "trades.csv").read_text("utf-8").splitlines()))
     assert len(rows) == len(load_run(folder).read_trade_records()) > 3
     assert rows[0]["entry_reason"] == "under 30"
@@ -66,8 +66,8 @@ def test_trades_are_saved_as_a_csv_table(kept: Callable[..., Path]) -> None:
     assert rows[-1]["open_at_end"] in ("True", "False")
 
 
-def test_two_lines_of_python_load_a_saved_run_as_dataframes(kept: Callable[..., Path]) -> None:
-    kept("--stop-loss", "0.02")
+def test_two_lines_of_python_load_a_saved_run_as_dataframes(save_run: Callable[..., Path]) -> None:
+    save_run("--stop-loss", "0.02")
     run = load_run("last")
     assert run.trades["entry_time"].dt.tz is not None
     assert run.trades["profit"].sum() == pytest.approx(
@@ -78,8 +78,8 @@ def test_two_lines_of_python_load_a_saved_run_as_dataframes(kept: Callable[..., 
     assert set(run.trades["symbol"]) == {"BTC/USDT"}
 
 
-def test_a_run_without_trades_gives_an_empty_frame(kept: Callable[..., Path]) -> None:
-    run = load_run(kept("--param", "buy=1", "--param", "sell=99"))
+def test_a_run_without_trades_gives_an_empty_frame(save_run: Callable[..., Path]) -> None:
+    run = load_run(save_run("--param", "buy=1", "--param", "sell=99"))
     assert len(run.trades) == 0
     assert "profit" in run.trades.columns
 
@@ -97,10 +97,10 @@ def test_saving_a_run_without_a_report_imports_no_pandas(database: Path) -> None
 
 
 def test_runs_of_the_same_second_keep_their_order(
-    kept: Callable[..., Path],
+    save_run: Callable[..., Path],
 ) -> None:
-    first = kept("--strategy", "sma_cross")
-    second = kept("--strategy", "buy_and_hold")
+    first = save_run("--strategy", "sma_cross")
+    second = save_run("--strategy", "buy_and_hold")
     # As if both were of one second, whose milliseconds begin the ids.
     moved: list[Path] = []
     for folder, number in ((first, "00a111"), (second, "3e7000")):
@@ -111,9 +111,9 @@ def test_runs_of_the_same_second_keep_their_order(
 
 
 def test_loading_a_run_imports_no_pandas_before_a_dataframe_is_requested(
-    kept: Callable[..., Path],
+    save_run: Callable[..., Path],
 ) -> None:
-    kept()
+    save_run()
     code = (
         "import sys; from onetape.backtest.storage.runs import load_run; run = load_run();"
         "run.read_trade_records();"
@@ -158,8 +158,8 @@ def test_a_folder_that_cannot_be_created_prints_one_line(backtester: Run, databa
     assert "--no-save" in ended.err
 
 
-def test_files_left_by_a_killed_run_are_deleted_an_hour_later(kept: Callable[..., Path]) -> None:
-    first = kept()
+def test_files_left_by_a_killed_run_are_deleted_an_hour_later(save_run: Callable[..., Path]) -> None:
+    first = save_run()
     old, young, other = (
         first.with_name(name) for name in (f".{first.name}", f".{first.name}x", ".mine")
     )
@@ -168,5 +168,5 @@ def test_files_left_by_a_killed_run_are_deleted_an_hour_later(kept: Callable[...
         age = 0 if folder == young else 2 * 3_600
         moment = time.time() - age
         os.utime(folder, (moment, moment))
-    kept("--strategy", "macd")
+    save_run("--strategy", "macd")
     assert [folder.exists() for folder in (old, young, other)] == [False, True, True]

@@ -56,9 +56,9 @@ DAMAGES: list[tuple[str, object]] = [
 
 
 def test_a_damaged_manifest_prints_one_line_in_every_command_and_hides_no_other_run(
-    kept: Keep, backtester: Run
+    save_run: Keep, backtester: Run
 ) -> None:
-    good = kept()
+    good = save_run()
     good_id = load_run(good).id
     bad = shutil.copytree(good, good.with_name(f"{good.name[:-6]}ffffff"))
     for place, value in DAMAGES:
@@ -82,38 +82,38 @@ def cut_inside(lines: Sequence[str]) -> str:
     return "".join(lines)[:-9]
 
 
-def without_a_column(lines: Sequence[str]) -> str:
+def remove_column(lines: Sequence[str]) -> str:
     return "".join([*lines[:2], lines[2].partition(",")[2], *lines[3:]])
 
 
-def of_another_head(lines: Sequence[str]) -> str:
+def change_head(lines: Sequence[str]) -> str:
     return "".join([lines[0].replace("profit_ratio", "profit_part"), *lines[1:]])
 
 
-def with_a_word_for_a_number(lines: Sequence[str]) -> str:
+def replace_number_by_word(lines: Sequence[str]) -> str:
     cells = lines[1].split(",")
     return "".join([lines[0], ",".join([*cells[:4], "x", *cells[5:]]), *lines[2:]])
 
 
-def without_an_exit(lines: Sequence[str]) -> str:
+def remove_exit(lines: Sequence[str]) -> str:
     return "".join([lines[0], lines[1].replace(",signal,", ",,"), *lines[2:]])
 
 
 TABLES: list[Callable[[Sequence[str]], str]] = [
     cut,
     cut_inside,
-    without_a_column,
-    of_another_head,
-    with_a_word_for_a_number,
-    without_an_exit,
+    remove_column,
+    change_head,
+    replace_number_by_word,
+    remove_exit,
     lambda lines: "".join([*lines, lines[1]]),
     lambda lines: "junk\n" * len(lines),
     lambda lines: "",
 ]
 
 
-def test_an_incomplete_table_of_trades_is_refused(kept: Keep, backtester: Run) -> None:
-    folder = kept()
+def test_an_incomplete_table_of_trades_is_refused(save_run: Keep, backtester: Run) -> None:
+    folder = save_run()
     path = folder / "trades.csv"
     lines = path.read_bytes().decode().splitlines(keepends=True)
     for number, damaged in enumerate(TABLES):
@@ -124,13 +124,13 @@ def test_an_incomplete_table_of_trades_is_refused(kept: Keep, backtester: Run) -
         assert (ended.code, ended.out, ended.err.count("\n")) == (4, "", 1), number
 
 
-def test_a_complete_table_of_trades_is_read(kept: Keep) -> None:
-    run = load_run(kept("--stop-loss", "0.02"))
+def test_a_complete_table_of_trades_is_read(save_run: Keep) -> None:
+    run = load_run(save_run("--stop-loss", "0.02"))
     assert len(run.trades) == run.metrics["trades"] + run.metrics["open_at_end"] > 3
 
 
-def test_an_invalid_or_truncated_equity_file_is_refused(kept: Keep) -> None:
-    path = kept() / "equity.npy"
+def test_an_invalid_or_truncated_equity_file_is_refused(save_run: Keep) -> None:
+    path = save_run() / "equity.npy"
     rows = np.load(path)
     for content in (b"", b"PK\x03\x04", b"\x93NUMPY"):
         path.write_bytes(content)

@@ -24,8 +24,8 @@ from own_strategies import LARGER
 Run = Callable[..., Any]
 
 
-def test_saved_equity_is_exact_to_the_last_bit(kept: Callable[..., Path]) -> None:
-    rows = np.load(kept() / "equity.npy")
+def test_saved_equity_is_exact_to_the_last_bit(save_run: Callable[..., Path]) -> None:
+    rows = np.load(save_run() / "equity.npy")
     assert rows.dtype.names == ("timestamp", "equity", "buy_and_hold")
     assert (np.diff(rows["timestamp"]) == 3_600).all()
 
@@ -66,9 +66,9 @@ def test_saved_trades_equal_the_engines_to_the_last_bit(
 
 
 def test_many_trades_print_as_one_document(
-    kept: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+    save_run: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = load_run(kept())
+    run = load_run(save_run())
     one = replace(run.read_trade_records()[0], entry_reason='}\n"{,')
     trades = [replace(one, entry_index=number) for number in range(4_001)]
     capsys.readouterr()
@@ -80,10 +80,10 @@ def test_many_trades_print_as_one_document(
 
 
 def test_candles_of_higher_timeframes_are_part_of_the_data_digest(
-    kept: Callable[..., Path], candles: Candles
+    save_run: Callable[..., Path], candles: Candles
 ) -> None:
     Path("larger.py").write_text(LARGER)
-    run = load_run(kept("--strategy", "larger.py"))
+    run = load_run(save_run("--strategy", "larger.py"))
     assert run.manifest.digests["data"] != compute_data_digest(candles)
     backtest, changes = rerun(run)
     assert changes == []

@@ -23,7 +23,7 @@ Run = Callable[..., Any]
 SIMULATED = ("--exchange", "simulator", "--no-report")
 
 
-def in_terminal(columns: int, *arguments: str, folder: Path) -> str:
+def run_in_terminal(columns: int, *arguments: str, folder: Path) -> str:
     """Return what the program prints in a terminal of so many columns."""
     controller, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
@@ -40,9 +40,9 @@ def in_terminal(columns: int, *arguments: str, folder: Path) -> str:
 
 
 def test_list_shows_the_newest_run_last_and_how_to_delete_a_run(
-    kept: Callable[..., Path], backtester: Run
+    save_run: Callable[..., Path], backtester: Run
 ) -> None:
-    first, second = kept(), kept("--strategy", "macd")
+    first, second = save_run(), save_run("--strategy", "macd")
     lines = backtester("list").out.splitlines()
     ids = [line.partition(" ")[0] for line in lines[1:3]]
     assert ids == [folder.name.rpartition("_")[2] for folder in (first, second)]
@@ -53,10 +53,10 @@ def test_list_shows_the_newest_run_last_and_how_to_delete_a_run(
 
 @pytest.mark.parametrize(("columns", "lines_of_a_run"), [(80, 2), (160, 1)])
 def test_list_fits_a_terminal_and_lists_every_run(
-    kept: Callable[..., Path], tmp_path: Path, columns: int, lines_of_a_run: int
+    save_run: Callable[..., Path], tmp_path: Path, columns: int, lines_of_a_run: int
 ) -> None:
-    run = load_run(kept("--strategy", "buy_and_hold", "--from", "2024-01-05T07:00"))
-    text = in_terminal(columns, "list", folder=tmp_path)
+    run = load_run(save_run("--strategy", "buy_and_hold", "--from", "2024-01-05T07:00"))
+    text = run_in_terminal(columns, "list", folder=tmp_path)
     *lines, last = text.splitlines()
     assert max(map(len, lines)) <= columns
     assert (len(lines), last.partition(" run in ")[0]) == (2 * lines_of_a_run, "1")
@@ -70,7 +70,7 @@ def test_list_fits_a_terminal_and_lists_every_run(
 
 
 def test_a_name_too_long_for_the_terminal_is_cut_in_the_list_alone(
-    kept: Callable[..., Path],
+    save_run: Callable[..., Path],
 ) -> None:
     name = "x" * 60
     strategy = f"user/strategies/{name}.py"
@@ -82,7 +82,7 @@ def test_a_name_too_long_for_the_terminal_is_cut_in_the_list_alone(
         "    def evaluate(self, candles, higher):\n"
         "        return Signals(np.zeros(len(candles)), {})\n"
     )
-    runs = [load_run(kept("--strategy", name)), load_run(kept())]
+    runs = [load_run(save_run("--strategy", name)), load_run(save_run())]
     lines = format_run_list(runs, width=80).splitlines()
     assert max(map(len, lines)) == 80
     assert "xxxxxx…" in lines[2]
@@ -102,15 +102,15 @@ def test_show_prints_what_the_run_printed(backtester: Run, database: Path) -> No
 
 
 @pytest.mark.parametrize("size", [2, 6])
-def test_a_run_is_found_by_the_beginning_of_its_id(kept: Callable[..., Path], size: int) -> None:
-    folder = kept()
+def test_a_run_is_found_by_the_beginning_of_its_id(save_run: Callable[..., Path], size: int) -> None:
+    folder = save_run()
     assert load_run(folder.name.rpartition("_")[2][:size]).folder == folder
 
 
 def test_an_ambiguous_beginning_of_an_id_is_refused_with_all_matching_ids(
-    kept: Callable[..., Path],
+    save_run: Callable[..., Path],
 ) -> None:
-    folder = kept()
+    folder = save_run()
     for end in ("ab1111", "ab2222"):
         shutil.copytree(folder, folder.with_name(f"{folder.name[:-6]}{end}"))
     with pytest.raises(UsageError, match=r"2 runs are called ab\.\.\.; write more.*ab1111, ab2222"):
@@ -123,9 +123,9 @@ def test_an_ambiguous_beginning_of_an_id_is_refused_with_all_matching_ids(
     ["", "{", "[]", '{"format": 3}', '{"format": 2, "result": {}}', '{"format": 3, "result": 3}'],
 )
 def test_list_names_a_damaged_manifest_and_hides_no_other_run(
-    kept: Callable[..., Path], backtester: Run, content: str
+    save_run: Callable[..., Path], backtester: Run, content: str
 ) -> None:
-    good, bad = kept(), RUNS_FOLDER / "20990101T000000Z_x_y_1h_ffffff"
+    good, bad = save_run(), RUNS_FOLDER / "20990101T000000Z_x_y_1h_ffffff"
     bad.mkdir()
     (bad / "manifest.json").write_text(content)
     with pytest.raises(DataError, match=r"ffffff/manifest\.json"):
@@ -136,8 +136,8 @@ def test_list_names_a_damaged_manifest_and_hides_no_other_run(
     assert "ffffff/manifest.json" in listed.err
 
 
-def test_a_truncated_table_is_named(kept: Callable[..., Path]) -> None:
-    folder = kept()
+def test_a_truncated_table_is_named(save_run: Callable[..., Path]) -> None:
+    folder = save_run()
     (folder / "trades.csv").write_text("entry_index\nx\n")
     (folder / "equity.npy").write_bytes(b"\x93NUMPY")
     run = load_run(folder)
@@ -147,16 +147,16 @@ def test_a_truncated_table_is_named(kept: Callable[..., Path]) -> None:
         _ = run.equity
 
 
-def test_a_folder_that_is_being_written_is_not_listed(kept: Callable[..., Path]) -> None:
-    folder = kept()
+def test_a_folder_that_is_being_written_is_not_listed(save_run: Callable[..., Path]) -> None:
+    folder = save_run()
     shutil.copytree(folder, folder.with_name(f".{folder.name}"))
     assert list_run_folders() == [folder]
 
 
 def test_compare_shows_metrics_side_by_side_and_only_what_differs(
-    kept: Callable[..., Path], backtester: Run
+    save_run: Callable[..., Path], backtester: Run
 ) -> None:
-    runs = [load_run(kept()), load_run(kept("--stop-loss", "0.05", "--to", "2024-03-01"))]
+    runs = [load_run(save_run()), load_run(save_run("--stop-loss", "0.05", "--to", "2024-03-01"))]
     ids = [run.id for run in runs]
     ended = backtester("compare", *ids)
     assert ended.out.splitlines()[0].split() == ids
@@ -167,14 +167,14 @@ def test_compare_shows_metrics_side_by_side_and_only_what_differs(
     assert document["metrics"][ids[1]] == runs[1].metrics
 
 
-def test_a_changed_parameter_is_one_difference(kept: Callable[..., Path], backtester: Run) -> None:
-    ids = [load_run(kept(*flags)).id for flags in ((), ("--param", "period=15"))]
+def test_a_changed_parameter_is_one_difference(save_run: Callable[..., Path], backtester: Run) -> None:
+    ids = [load_run(save_run(*flags)).id for flags in ((), ("--param", "period=15"))]
     differences = backtester("compare", *ids, "--json").document["differences"]
     assert differences == {"parameters.period": {ids[0]: 14, ids[1]: 15}}
 
 
-def test_compare_states_that_runs_are_equal(kept: Callable[..., Path], backtester: Run) -> None:
-    ids = [load_run(kept()).id for _ in range(2)]
+def test_compare_states_that_runs_are_equal(save_run: Callable[..., Path], backtester: Run) -> None:
+    ids = [load_run(save_run()).id for _ in range(2)]
     assert backtester("compare", *ids).out.endswith("\nnothing differs\n")
 
 

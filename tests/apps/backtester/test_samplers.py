@@ -41,7 +41,7 @@ class Slow(Strategy):
 """
 
 
-def outcome(found: dict[str, Any]) -> str:
+def select_reproducible_parts(found: dict[str, Any]) -> str:
     """Return what must not depend on processes or kills."""
     return json.dumps(
         [found["results"], found["failed"], found["invalid"], found["rank_stability"]]
@@ -65,7 +65,7 @@ def test_one_and_two_and_four_processes_find_the_same(
         assert all(
             each["parameters"]["fast"] < each["parameters"]["slow"] for each in one["results"]
         )
-        found.append(outcome(one))
+        found.append(select_reproducible_parts(one))
         forget(tmp_path)
     assert found[0] == found[1] == found[2]
 
@@ -79,7 +79,7 @@ def test_a_killed_tpe_search_resumes_to_the_same_result(
         *("--strategy", "slow.py", "--param", "period=1:400", "--no-check", "--sampler", "tpe"),
         *("--trials", "40", "--batch", "8", "--jobs", "2", "--min-trades", "1"),
     )
-    whole = outcome(optimize(*wanted))
+    whole = select_reproducible_parts(optimize(*wanted))
     forget(tmp_path)
     with Program(
         "backtester", "optimize", "--exchange", "simulator", *wanted, folder=tmp_path
@@ -93,7 +93,7 @@ def test_a_killed_tpe_search_resumes_to_the_same_result(
         one.ends()
     found = optimize(*wanted)
     assert found["trials"]["earlier"] >= 12
-    assert outcome(found) == whole
+    assert select_reproducible_parts(found) == whole
     lines = (Path(found["folder"]) / RESULTS).read_text().splitlines()
     assert len(lines) == len({json.dumps(json.loads(line)["parameters"]) for line in lines})
 

@@ -42,11 +42,11 @@ def database(folder: Path) -> Path:
     return path
 
 
-def series(symbol: str) -> tuple[str, ...]:
+def make_symbol_flags(symbol: str) -> tuple[str, ...]:
     return ("--exchange", "binance", "--symbol", symbol, "--timeframe", "1h", *WAVES)
 
 
-def all_prices(text: str) -> set[int]:
+def count_price_decimals(text: str) -> set[int]:
     """Return the numbers of decimals that the prices of a table of trades have."""
     rows = re.findall(r"^\d{4}-\d\d-\d\d \d\d:\d\d +(\S+)  .*\d\d:\d\d +(\S+) ", text, re.MULTILINE)
     assert rows
@@ -59,9 +59,9 @@ def test_a_run_shows_prices_with_all_digits_of_the_candles(
 ) -> None:
     del database
     flags = ("--cash", "0.5") if symbol == "BRD/BTC" else ()
-    text = backtester(*series(symbol), "--no-report", *flags).out
-    assert all_prices(text) == {MARKETS[symbol][1]}
-    assert all_prices(backtester("show").out) == {MARKETS[symbol][1]}
+    text = backtester(*make_symbol_flags(symbol), "--no-report", *flags).out
+    assert count_price_decimals(text) == {MARKETS[symbol][1]}
+    assert count_price_decimals(backtester("show").out) == {MARKETS[symbol][1]}
 
 
 @pytest.mark.parametrize("symbol", MARKETS)
@@ -69,7 +69,7 @@ def test_explain_shows_prices_with_all_digits_of_the_candles(
     backtester: Run, database: Path, symbol: str
 ) -> None:
     del database
-    out = backtester("explain", *series(symbol), "--at", "2024-01-05T00:00").out
+    out = backtester("explain", *make_symbol_flags(symbol), "--at", "2024-01-05T00:00").out
     prices = re.findall(r"(?:open|high|low|close) (\d[\d,.]*\d)", out)
     assert {len(price.partition(".")[2]) for price in prices} == {MARKETS[symbol][1]}
     assert not re.search(r"\de-\d", out)
@@ -77,7 +77,7 @@ def test_explain_shows_prices_with_all_digits_of_the_candles(
 
 def test_an_account_in_btc_shows_eight_digits_of_money(backtester: Run, database: Path) -> None:
     del database
-    text = backtester(*series("BRD/BTC"), "--no-report", "--cash", "0.5").out
+    text = backtester(*make_symbol_flags("BRD/BTC"), "--no-report", "--cash", "0.5").out
     for label in ("final equity, BTC", "fees, BTC", "expectancy, BTC"):
         assert re.search(rf"^{label} +-?\d+\.\d{{8}}", text, re.MULTILINE), text
     assert "account: 0.50000000 BTC" in text
@@ -91,7 +91,7 @@ def test_an_optimization_in_btc_shows_eight_digits_of_money(
 ) -> None:
     del database
     flags = ("--param", "slow=5,9", "--rank", "fees", "--cash", "0.5", "--min-trades", "1")
-    text = backtester("optimize", *series("BRD/BTC")[:-2], *flags).out
+    text = backtester("optimize", *make_symbol_flags("BRD/BTC")[:-2], *flags).out
     assert re.search(r"best: fees 0\.\d{8} in-sample, 0\.\d{8} out-of-sample", text), text
     (page,) = Path("data/optimizations").glob("*/optimization.html")
     assert '"money_decimals":8' in page.read_text(encoding="utf-8")
@@ -103,8 +103,8 @@ def test_the_stored_price_step_decides_where_prices_have_fewer_digits(
     steps = TradingRules(Decimal("0.000001"), Decimal("0.1"), Decimal(0), Decimal(0))
     with open_store(database, create=False) as store:
         save_trading_rules(store, "binance", "EUR/USDT", steps, seen_ms=1)
-    text = backtester(*series("EUR/USDT"), "--no-report").out
-    assert all_prices(text) == {6}
+    text = backtester(*make_symbol_flags("EUR/USDT"), "--no-report").out
+    assert count_price_decimals(text) == {6}
     assert re.search(r"  [\d,]+\.\d +[+-]", text), "amounts have the digits of the amount step"
 
 
@@ -112,7 +112,7 @@ def test_a_run_of_a_version_without_digits_shows_those_of_its_trades(
     backtester: Run, database: Path
 ) -> None:
     del database
-    assert backtester(*series("EUR/USDT"), "--no-report").code == 0
+    assert backtester(*make_symbol_flags("EUR/USDT"), "--no-report").code == 0
     run = load_run()
     summary = replace(run.summary, digits={})
     assert summary.get_digits("EUR/USDT", run.read_trade_records()).price == 4
@@ -120,7 +120,7 @@ def test_a_run_of_a_version_without_digits_shows_those_of_its_trades(
 
 def test_the_report_shows_the_digits_of_its_market(backtester: Run, database: Path) -> None:
     del database
-    backtester(*series("BRD/BTC"), "--report", "page.html", "--cash", "0.5")
+    backtester(*make_symbol_flags("BRD/BTC"), "--report", "page.html", "--cash", "0.5")
     page = Path("page.html").read_text(encoding="utf-8")
     assert '"price_decimals":8' in page
     assert '"profit_decimals":8' in page
@@ -136,4 +136,4 @@ def test_recorded_eur_candles_are_shown_with_four_digits(shared: Path, folder: P
     key = ("--exchange", "binance", "--symbol", "EUR/USDT", "--timeframe", "1h")
     assert run_typer_app(app, "backfiller", ["import", str(file), *key]) == 0
     text = backtester(*key, *WAVES, "--trading-rules", "none", "--fee", "0", "--no-report").out
-    assert all_prices(text) == {4}
+    assert count_price_decimals(text) == {4}

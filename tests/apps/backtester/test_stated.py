@@ -30,41 +30,41 @@ def run(backtester: Run, database: Path) -> Run:
     return run_backtest
 
 
-def lines_of(ended: Any, name: str) -> list[str]:
+def find_lines(ended: Any, name: str) -> list[str]:
     """Return the lines of the terminal that begin with a name."""
     return [line for line in ended.out.splitlines() if line.startswith(f"{name}: ")]
 
 
-def page_of(ended: Any) -> str:
-    (line,) = lines_of(ended, "report")
+def read_page(ended: Any) -> str:
+    (line,) = find_lines(ended, "report")
     return Path(line.removeprefix("report: ")).read_text(encoding="utf-8")
 
 
-@pytest.mark.usefixtures("checks_all_bars")
+@pytest.mark.usefixtures("check_all_bars")
 def test_every_output_of_a_result_has_a_separate_line_for_the_check(run: Run) -> None:
     ended = run()
-    (line,) = lines_of(ended, "bias check")
+    (line,) = find_lines(ended, "bias check")
     assert line == "bias check: passed, 2,880 bars"
-    assert line.removeprefix("bias check: ") in page_of(ended)
+    assert line.removeprefix("bias check: ") in read_page(ended)
     assert load_run().summary.check.text == line.removeprefix("bias check: ")
 
 
 def test_a_skipped_check_is_printed_with_the_command_to_run_it(run: Run) -> None:
     ended = run("--no-check")
-    (line,) = lines_of(ended, "bias check")
+    (line,) = find_lines(ended, "bias check")
     assert line == (
         "bias check: not run; run: uv run backtester check --exchange simulator --strategy rsi"
     )
-    assert "not run; run: uv run backtester check" in page_of(ended)
+    assert "not run; run: uv run backtester check" in read_page(ended)
 
 
 def test_the_number_of_ambiguous_bars_is_in_every_form_of_the_result(run: Run) -> None:
     ended = run(*TIGHT)
-    (note,) = [line for line in lines_of(ended, "note") if "ambiguous" in line]
+    (note,) = [line for line in find_lines(ended, "note") if "ambiguous" in line]
     count = load_run().metrics["ambiguous_bars"]
     assert count > 5
     assert note.startswith(f"note: {count:,} ambiguous bars: stop and target inside one candle")
-    page = page_of(ended)
+    page = read_page(ended)
     assert note.removeprefix("note: ").partition(" (")[0] in page
     assert run(*TIGHT, "--json").document["metrics"]["ambiguous_bars"] == count
 
@@ -79,12 +79,12 @@ def test_missing_trading_rules_and_allowed_gaps_are_part_of_the_result(run: Run,
     with open_store(database, create=False) as store, store.write() as connection:
         connection.execute("DELETE FROM ohlcv_data WHERE timestamp = ?", (START + 240 * HOUR,))
     ended = run("--trading-rules", "none", "--allow-gaps")
-    assert lines_of(ended, "trading rules") == [
+    assert find_lines(ended, "trading rules") == [
         "trading rules: none: no price or amount rounding, no minimum"
     ]
     allowed = "1 candle missing, cause unknown (--allow-gaps)"
     assert f"note: {allowed}" in ended.out.splitlines()
-    page = page_of(ended)
+    page = read_page(ended)
     assert allowed in page
     assert "none: no price or amount rounding, no minimum" in page
     kept = load_run().summary
@@ -96,7 +96,7 @@ def test_an_open_trade_is_marked_in_every_output(run: Run, backtester: Run) -> N
     ended = run("--strategy", "buy_and_hold")
     assert "open at the end" in ended.out
     assert "note: the last trade is still open and valued at the last close" in ended.out
-    assert "open at the end" in page_of(ended)
+    assert "open at the end" in read_page(ended)
     folder = load_run().folder
     (row,) = csv.DictReader((folder / "trades.csv").read_text("utf-8").splitlines())
     assert (row["open_at_end"], row["exit_time"]) == ("True", "")

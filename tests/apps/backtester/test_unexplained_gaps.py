@@ -56,7 +56,7 @@ class Breakout(Strategy):
 FLAGS = ("--strategy", "breakout", "--fee", "0", "--trading-rules", "none")
 
 
-def at(hours: int) -> str:
+def format_hour(hours: int) -> str:
     """Return so many hours after the first candle, as a flag takes them."""
     return format_utc(START + hours * HOUR).replace(" ", "T")
 
@@ -83,7 +83,7 @@ def delete(database: Path, first: int, last: int, timeframe: str = "1h") -> None
         )
 
 
-def the_note(document: dict[str, Any]) -> str:
+def get_start_note(document: dict[str, Any]) -> str:
     """Return the one line with the time since which is traded."""
     (note,) = [note for note in document["notes"] if "trading" in note]
     return note
@@ -93,11 +93,11 @@ def test_the_warm_up_of_a_range_begins_after_the_gap_before_it(
     backtest_json: Run, database: Path
 ) -> None:
     delete(database, 1_000, 1_500)
-    document = backtest_json(*FLAGS, "--from", at(1_510)).document
+    document = backtest_json(*FLAGS, "--from", format_hour(1_510)).document
     since = START + (1_500 + PERIOD) * HOUR
-    assert the_note(document) == (
+    assert get_start_note(document) == (
         f"trading starts {format_utc(since)} UTC, after a warm-up of 120 candles behind the "
-        f"gap {at(1_000).replace('T', ' ')} to {at(1_500).replace('T', ' ')} UTC"
+        f"gap {format_hour(1_000).replace('T', ' ')} to {format_hour(1_500).replace('T', ' ')} UTC"
     )
     assert document["pauses"] == [
         {
@@ -116,9 +116,9 @@ def test_what_is_stored_before_a_gap_changes_nothing_after_it(
     backtest_json: Run, database: Path
 ) -> None:
     delete(database, 1_000, 1_500)
-    with_past = backtest_json(*FLAGS, "--from", at(1_500)).document
+    with_past = backtest_json(*FLAGS, "--from", format_hour(1_500)).document
     delete(database, 0, 1_500)
-    without = backtest_json(*FLAGS, "--from", at(1_500)).document
+    without = backtest_json(*FLAGS, "--from", format_hour(1_500)).document
     # The average of too few candles is unknown, so this strategy waits where a series begins, too.
     assert with_past["trades"] == without["trades"]
     assert with_past["metrics"] == without["metrics"]
@@ -132,7 +132,7 @@ def test_a_warm_up_crosses_a_gap_that_also_exists_at_the_exchange(
     with open_store(database, create=False) as store:
         start, end = START + 1_000 * HOUR, START + 1_500 * HOUR
         set_gap(store, KEY, start, end, state="none at exchange", requested_ms=1)
-    document = backtest_json(*FLAGS, "--from", at(1_510)).document
+    document = backtest_json(*FLAGS, "--from", format_hour(1_510)).document
     assert (document["pauses"], document["warm_up"]) == ([], PERIOD)
 
 
@@ -143,14 +143,14 @@ def test_no_warm_up_crosses_a_gap_of_an_imported_file(
     with open_store(database, create=False) as store:
         start, end = START + 1_000 * HOUR, START + 1_500 * HOUR
         set_gap(store, KEY, start, end, state="unknown: import", requested_ms=1)
-    assert backtest_json(*FLAGS, "--from", at(1_510)).document["warm_up"] == 10
+    assert backtest_json(*FLAGS, "--from", format_hour(1_510)).document["warm_up"] == 10
 
 
 def test_a_gap_further_back_than_the_warm_up_is_not_mentioned(
     backtest_json: Run, database: Path
 ) -> None:
     delete(database, 1_000, 1_500)
-    document = backtest_json(*FLAGS, "--from", at(1_500 + PERIOD)).document
+    document = backtest_json(*FLAGS, "--from", format_hour(1_500 + PERIOD)).document
     assert (document["pauses"], document["warm_up"]) == ([], PERIOD)
 
 
@@ -164,7 +164,7 @@ def test_after_an_allowed_gap_trading_starts_again_with_a_full_warm_up(
         START + (1_500 + PERIOD) * HOUR,
         START + (2_001 + PERIOD) * HOUR,
     ]
-    assert the_note(document).endswith("; 1 earlier gap paused it likewise")
+    assert get_start_note(document).endswith("; 1 earlier gap paused it likewise")
     quiet = [
         range(START + low * HOUR, START + (high + PERIOD) * HOUR, HOUR)
         for low, high in ((1_000, 1_500), (2_000, 2_001))
@@ -204,9 +204,9 @@ def test_a_range_that_ends_before_the_warm_up_is_full_trades_nothing_and_states_
     backtest_json: Run, database: Path
 ) -> None:
     delete(database, 1_000, 1_500)
-    document = backtest_json(*FLAGS, "--from", at(1_510), "--to", at(1_600)).document
+    document = backtest_json(*FLAGS, "--from", format_hour(1_510), "--to", format_hour(1_600)).document
     assert (document["trades"], document["pauses"][0]["trading_since"]) == ([], None)
-    assert "the range ends before a warm-up of 120 candles" in the_note(document)
+    assert "the range ends before a warm-up of 120 candles" in get_start_note(document)
     assert document["check"]["clean"] is None
 
 
@@ -222,19 +222,19 @@ def test_the_note_distinguishes_trading_that_starts_from_trading_that_starts_aga
 ) -> None:
     delete(database, 500, 510)
     delete(database, 1_000, 1_100)
-    note = the_note(backtest_json(*FLAGS, "--from", at(first), "--allow-gaps").document)
+    note = get_start_note(backtest_json(*FLAGS, "--from", format_hour(first), "--allow-gaps").document)
     since = format_utc(START + (1_100 + PERIOD) * HOUR)
     assert note.startswith(f"{begins}{since} UTC, after a warm-up of 120 candles")
     assert note.endswith(ends)
 
 
-@pytest.mark.usefixtures("checks_all_bars")
+@pytest.mark.usefixtures("check_all_bars")
 def test_sampled_and_full_check_use_only_bars_with_a_decision(
     backtest_json: Run, backtester: Run, database: Path
 ) -> None:
     delete(database, 1_000, 1_500)
     decided = 120 * 24 - 1_500 - (PERIOD - 1)
-    flags = (*FLAGS, "--from", at(1_500))
+    flags = (*FLAGS, "--from", format_hour(1_500))
     assert backtest_json(*flags).document["check"]["bars"] == decided
     ended = backtester("check", "--exchange", "simulator", *flags)
     line, note = ended.out.splitlines()
@@ -246,18 +246,18 @@ def test_explain_states_that_a_candle_is_warm_up_after_a_gap(
     backtester: Run, database: Path
 ) -> None:
     delete(database, 1_000, 1_500)
-    flags = ("explain", "--exchange", "simulator", *FLAGS, "--from", at(1_500))
-    printed = backtester(*flags, "--at", at(1_550)).out
+    flags = ("explain", "--exchange", "simulator", *FLAGS, "--from", format_hour(1_500))
+    printed = backtester(*flags, "--at", format_hour(1_550)).out
     assert "signal:     HOLD (warm-up after the gap 2024-02-11 16:00 to" in printed
     assert "warm-up is not full, so the strategy does not decide on this candle" in printed
-    assert "does not decide" not in backtester(*flags, "--at", at(1_500 + PERIOD)).out
+    assert "does not decide" not in backtester(*flags, "--at", format_hour(1_500 + PERIOD)).out
 
 
 def test_an_optimization_warms_up_after_a_gap_as_backtests_of_its_combinations_do(
     optimize: Callable[..., dict[str, Any]], backtest_json: Run, database: Path
 ) -> None:
     delete(database, 1_000, 1_500)
-    flags = (*FLAGS, "--from", at(1_510))
+    flags = (*FLAGS, "--from", format_hour(1_510))
     found = optimize(*flags, "--param", "period=110,150")
     (note,) = [note for note in found["notes"] if "trading" in note]
     assert "a warm-up of 150 candles, the longest of all combinations," in note
@@ -272,7 +272,7 @@ def test_an_optimization_restarts_once_a_gap_is_explained(
     optimize: Callable[..., dict[str, Any]], database: Path
 ) -> None:
     delete(database, 1_000, 1_500)
-    flags = (*FLAGS, "--from", at(1_510), "--param", "period=110,150")
+    flags = (*FLAGS, "--from", format_hour(1_510), "--param", "period=110,150")
     first = optimize(*flags)
     with open_store(database, create=False) as store:
         start, end = START + 1_000 * HOUR, START + 1_500 * HOUR
@@ -291,11 +291,11 @@ def test_a_symbol_with_a_gap_waits_and_the_others_trade(backtest_json: Run, data
             "DELETE FROM ohlcv_data WHERE symbol = 'ETH/USDT' AND timestamp >= ? AND timestamp < ?",
             (START + 1_000 * HOUR, START + 1_500 * HOUR),
         )
-    flags = ("--symbol", "BTC/USDT", "--symbol", "ETH/USDT", *FLAGS, "--from", at(1_500))
+    flags = ("--symbol", "BTC/USDT", "--symbol", "ETH/USDT", *FLAGS, "--from", format_hour(1_500))
     document = backtest_json(*flags, "--sizing", "equity_share=0.4").document
     (pause,) = document["pauses"]
     assert (pause["symbol"], pause["gap_to"]) == ("ETH/USDT", START + 1_500 * HOUR)
-    assert the_note(document).startswith("ETH/USDT: trading starts ")
+    assert get_start_note(document).startswith("ETH/USDT: trading starts ")
     trades = [trade for trade in document["trades"] if trade["symbol"] == "ETH/USDT"]
     assert min(trade["entry_timestamp"] for trade in trades) >= pause["trading_since"]
 
@@ -320,11 +320,11 @@ def test_a_gap_in_the_warm_up_of_a_higher_timeframe_delays_trading(
     # Day 2 is neither stored nor can it be built, the traded candles begin at day 5.
     put_days(database, candles, range(2, 3))
     delete(database, 0, 5 * 24)
-    flags = (*FLAGS, "--from", at(6 * 24))
+    flags = (*FLAGS, "--from", format_hour(6 * 24))
     document = backtest_json(*flags).document
     since = START + 103 * DAY + PERIOD * HOUR
     assert [pause["trading_since"] for pause in document["pauses"]] == [since]
-    assert the_note(document).endswith(
+    assert get_start_note(document).endswith(
         "behind the gap of 1d candles 2024-01-03 00:00 to 2024-01-04 00:00 UTC"
     )
     assert min(trade["entry_timestamp"] for trade in document["trades"]) >= since

@@ -50,7 +50,7 @@ def halted(folder: Path, backtester: Run) -> Callable[..., Any]:
         with open_store(path, create=True) as store:
             for symbol, kinds in bars.items():
                 key = SeriesKey("binance", symbol, "1h")
-                insert_closed_rows(store, key, rows_of(kinds), source="rest", seen_ms=0)
+                insert_closed_rows(store, key, make_rows(kinds), source="rest", seen_ms=0)
         symbols = [word for symbol in bars for word in ("--symbol", symbol)]
         common = ("--exchange", "binance", *symbols, "--timeframe", "1h", "--db", str(path))
         requested = ("--strategy", f"{file}:ByVolume", "--trading-rules", "none", "--fee", "0")
@@ -60,7 +60,7 @@ def halted(folder: Path, backtester: Run) -> Callable[..., Any]:
     return run
 
 
-def rows_of(kinds: str) -> list[Candle]:
+def make_rows(kinds: str) -> list[Candle]:
     volumes = {"b": 777, "s": 666, "x": 500, "-": 0}
     rows: list[Candle] = []
     for hour, kind in enumerate(kinds):

@@ -38,11 +38,11 @@ class Long(Strategy):
 """
 
 
-def day(moment: int) -> str:
+def format_day(moment: int) -> str:
     return format_utc(moment).replace(" ", "T")
 
 
-def flags_of(window: Document) -> list[str]:
+def make_parameter_flags(window: Document) -> list[str]:
     return [f"--param={name}={value}" for name, value in window["parameters"].items()]
 
 
@@ -52,7 +52,7 @@ def test_each_choice_is_the_best_of_backtests_of_its_training_part(
     found = optimize(*GRID, *SCHEME)
     assert [len(found["windows"]), found["trials"]["here"]] == [4, 6]
     for window in found["windows"][:2]:
-        ends = ("--from", day(window["train_start"]), "--to", day(window["test_start"]))
+        ends = ("--from", format_day(window["train_start"]), "--to", format_day(window["test_start"]))
         sharpes: dict[tuple[int, int], float] = {}
         returns: dict[tuple[int, int], float] = {}
         for fast in (5, 10, 15):
@@ -83,8 +83,8 @@ def test_the_equity_of_a_window_equals_the_backtest_of_its_test_part(
 ) -> None:
     found = optimize(*GRID, "--walk-forward", "90d/30d", *FEW, "--boundary", "carry")
     (window,) = found["windows"]
-    ends = ("--from", day(window["test_start"]), "--to", day(window["test_end"]))
-    alone = backtest_json("-s", "sma_cross", *flags_of(window), *ends).document["metrics"]
+    ends = ("--from", format_day(window["test_start"]), "--to", format_day(window["test_end"]))
+    alone = backtest_json("-s", "sma_cross", *make_parameter_flags(window), *ends).document["metrics"]
     assert found["metrics"] == alone
     assert window["out_of_sample_return"] == pytest.approx(alone["total_return"])
 
@@ -116,7 +116,7 @@ def test_later_candles_change_no_choice(optimize: Run, database: Path, tmp_path:
     del database
     whole = optimize(*GRID, *SCHEME)["windows"]
     shutil.rmtree(tmp_path / "data/walk_forwards")
-    shorter = optimize(*GRID, *SCHEME, "--to", day(whole[1]["test_end"]))["windows"]
+    shorter = optimize(*GRID, *SCHEME, "--to", format_day(whole[1]["test_end"]))["windows"]
     assert shorter == whole[:2]
 
 

@@ -70,7 +70,7 @@ def save(path: Path, text: str) -> None:
     other.replace(path)
 
 
-def address(program: Program) -> str:
+def find_address(program: Program) -> str:
     """Return where the report is served."""
     found = re.search(r"http://127\.0\.0\.1:\d+/", program.lines[0])
     assert found is not None
@@ -81,7 +81,7 @@ def address(program: Program) -> str:
 def page(watched: Program, chromium: Chromium) -> Iterator[Page]:
     """Return the watched report in a tab."""
     tab = Page(chromium, 1280, 900)
-    tab.call("Page.navigate", url=address(watched))
+    tab.call("Page.navigate", url=find_address(watched))
     tab.wait_for("document.readyState === 'complete' && !!document.getElementById('watch')")
     yield tab
     tab.close()
@@ -174,7 +174,7 @@ def test_a_watch_of_a_broken_file_shows_its_first_report_once_it_is_fixed(
     with Program("backtester", *flags, folder=tmp_path) as program:
         program.until("", inside="ModuleNotFoundError")
         tab = Page(chromium, 1280, 900)
-        tab.call("Page.navigate", url=address(program))
+        tab.call("Page.navigate", url=find_address(program))
         tab.wait_for("document.body && document.body.textContent.includes('No report yet')")
         save(own, STRATEGY)
         tab.wait_for("!!document.getElementById('rules-title')")
@@ -184,7 +184,7 @@ def test_a_watch_of_a_broken_file_shows_its_first_report_once_it_is_fixed(
 
 @pytest.mark.parametrize("name", ["Host", "Origin"])
 def test_a_request_of_a_foreign_page_is_refused(watched: Program, name: str) -> None:
-    connection = HTTPConnection(address(watched).removeprefix("http://").rstrip("/"))
+    connection = HTTPConnection(find_address(watched).removeprefix("http://").rstrip("/"))
     connection.request("GET", "/state", headers={name: "http://evil.example"})
     assert connection.getresponse().status == 403
     connection.close()
@@ -208,7 +208,7 @@ def test_a_page_that_closes_its_connection_is_not_logged(capfd: pytest.CaptureFi
     assert capfd.readouterr().err == ""
 
 
-class _Looks(threading.Event):
+class _LookCounter(threading.Event):
     """A stop that comes after so many looks, each of which takes no time."""
 
     def __init__(self, count: int) -> None:
@@ -235,9 +235,9 @@ def test_a_backtest_that_hangs_is_reported_once(
         NewestReport(),
         clock=lambda: next(clock),
     )
-    watch.run_until(_Looks(3))
+    watch.run_until(_LookCounter(3))
     assert capfd.readouterr().err == ""
-    watch.run_until(_Looks(9))
+    watch.run_until(_LookCounter(9))
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith("still running after 10 s; where the strategy hangs, fix and save it")
 

@@ -48,7 +48,7 @@ async def start_and_stop(db: Path, *, number: int, **given: Any) -> None:
         await trading.until_live(opened)
 
 
-def settings_of(
+def make_settings(
     cash: str | None = None, name: str | None = None, mode: str = "paper"
 ) -> TraderSettings:
     balance = None if cash is None else Decimal(cash)
@@ -81,13 +81,13 @@ def test_an_account_goes_on_with_its_stored_balance_where_none_is_named(
 @pytest.mark.parametrize(
     ("settings", "key", "strategy", "words"),
     [
-        (settings_of("5000.2"), KEY, "rsi", "opened with 5,000.1 USDT, and cash .* is 5,000.2 now"),
-        (settings_of("10000"), KEY, "rsi", "is 10,000 now"),
-        (settings_of(mode="live"), KEY, "rsi", r"trades on paper, not real money \(live\)"),
-        (settings_of(), KEY, "macd", "by strategy rsi, not macd"),
-        (settings_of(), SeriesKey("simulator", "ETH/EUR", "1h"), "rsi", "USDT, not .* ETH/EUR"),
-        (settings_of(), SeriesKey("simulator", "BTC/USDT", "4h"), "rsi", "trades .*, not .* 4h"),
-        (settings_of(), SeriesKey("binance", "BTC/USDT", "1h"), "rsi", "trades .*, not binance"),
+        (make_settings("5000.2"), KEY, "rsi", "opened with 5,000.1 USDT, and cash .* is 5,000.2 now"),
+        (make_settings("10000"), KEY, "rsi", "is 10,000 now"),
+        (make_settings(mode="live"), KEY, "rsi", r"trades on paper, not real money \(live\)"),
+        (make_settings(), KEY, "macd", "by strategy rsi, not macd"),
+        (make_settings(), SeriesKey("simulator", "ETH/EUR", "1h"), "rsi", "USDT, not .* ETH/EUR"),
+        (make_settings(), SeriesKey("simulator", "BTC/USDT", "4h"), "rsi", "trades .*, not .* 4h"),
+        (make_settings(), SeriesKey("binance", "BTC/USDT", "1h"), "rsi", "trades .*, not binance"),
     ],
 )
 def test_another_use_of_an_account_is_refused_with_a_remedy(
@@ -100,12 +100,12 @@ def test_another_use_of_an_account_is_refused_with_a_remedy(
 
 @pytest.mark.parametrize("cash", [None, "5000.1", "5000.100"])
 def test_the_same_use_of_an_account_is_accepted(cash: str | None) -> None:
-    check_stored_account([STORED], settings_of(cash), KEY, "rsi")
-    check_stored_account([], settings_of(cash), KEY, "macd")
+    check_stored_account([STORED], make_settings(cash), KEY, "rsi")
+    check_stored_account([], make_settings(cash), KEY, "macd")
 
 
 def test_another_symbol_may_be_traded_with_the_money_of_an_account_by_another_strategy() -> None:
-    check_stored_account([STORED], settings_of(), SeriesKey("simulator", "ETH/USDT", "4h"), "macd")
+    check_stored_account([STORED], make_settings(), SeriesKey("simulator", "ETH/USDT", "4h"), "macd")
 
 
 def test_a_refused_account_is_unchanged(run: Run[None], db: Path) -> None:
@@ -256,8 +256,8 @@ def test_two_accounts_of_one_symbol_in_one_file_do_not_mix(
     "name", ["mine", "paper binance BTC/USDT 1h", "Konto 1", "账户", "x" * 100]
 )
 def test_a_printable_account_name_is_accepted(name: str) -> None:
-    check_account_name(settings_of(name=name))
-    assert choose_account_name(settings_of(name=name), [KEY]) == name
+    check_account_name(make_settings(name=name))
+    assert choose_account_name(make_settings(name=name), [KEY]) == name
 
 
 @pytest.mark.parametrize(
@@ -266,17 +266,17 @@ def test_a_printable_account_name_is_accepted(name: str) -> None:
 )
 def test_an_unprintable_account_name_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="account_name must be"):
-        check_account_name(settings_of(name=name))
+        check_account_name(make_settings(name=name))
 
 
 def test_names_that_look_alike_are_one_account() -> None:
-    assert choose_account_name(settings_of(name="Zu\u0308rich"), [KEY]) == "Z\u00fcrich"
+    assert choose_account_name(make_settings(name="Zu\u0308rich"), [KEY]) == "Z\u00fcrich"
 
 
 @pytest.mark.parametrize("cash", ["0", "-1", "NaN", "Infinity", "1e16"])
 def test_an_invalid_start_balance_is_refused(cash: str) -> None:
     with pytest.raises(UsageError, match=r"cash must be (above 0|at most 1,000,000,000,000,000), "):
-        settings_of(cash)
+        make_settings(cash)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def holds_long(strategy_file: StrategyFile) -> str:
     return strategy_file(source, "often")
 
 
-def controls_of(events: list[Event], giver: str) -> list[Event]:
+def list_command_lines(events: list[Event], giver: str) -> list[Event]:
     """Return the lines about the command of a person; others may name it as the reason."""
     return [
         one
@@ -72,18 +72,18 @@ def test_commands_in_any_order_print_one_line_and_store_a_row_with_its_time_each
                     giver = f"person {number}.{part}."
                     give(trading.store, verb, giver)
                     await trading.until(lambda: trading.query(undone) == [(0,)])
-                    await trading.until(lambda giver=giver: controls_of(events, giver))
+                    await trading.until(lambda giver=giver: list_command_lines(events, giver))
             for number in range(len(VERBS) ** 2):
                 for part in range(3):
-                    assert len(controls_of(events, f"person {number}.{part}.")) == 1, number
+                    assert len(list_command_lines(events, f"person {number}.{part}.")) == 1, number
 
     run(scene())
     # Of the first pair, a pause after a pause: the second one names the first.
     assert "nothing changes, because it is paused by person 0.0." in (
-        controls_of(events, "person 0.1.")[0].text
+        list_command_lines(events, "person 0.1.")[0].text
     )
     halted = VERBS.index("halt")
-    assert controls_of(events, f"person {halted}.1.")[0].text.startswith("halted by")
+    assert list_command_lines(events, f"person {halted}.1.")[0].text.startswith("halted by")
 
 
 def test_a_command_that_came_while_no_trader_ran_is_shown_at_the_start(
@@ -97,7 +97,7 @@ def test_a_command_that_came_while_no_trader_ran_is_shown_at_the_start(
                 give(store, "pause", "anna")
                 give(store, "halt", "bert")
             async with desk(opened, db, strategy=holds_long, number=2) as trading:
-                await trading.until(lambda: controls_of(events, "bert"))
+                await trading.until(lambda: list_command_lines(events, "bert"))
                 undone = "SELECT count(*) FROM controls WHERE done_ms IS NULL"
                 await trading.until(lambda: trading.query(undone) == [(0,)])
 
@@ -106,7 +106,7 @@ def test_a_command_that_came_while_no_trader_ran_is_shown_at_the_start(
     assert line.startswith("halted by bert since ")
 
 
-async def until_held(opened: Market, *desks: SymbolDesk) -> None:
+async def wait_until_bought(opened: Market, *desks: SymbolDesk) -> None:
     """Go to the first hour, and wait until each symbol has decided and bought."""
     for one in desks:
         await one.until_decided(MARCH - HOUR)
@@ -129,7 +129,7 @@ def test_in_a_process_of_three_symbols_each_acts_within_a_second_of_a_command(
             symbol_desk(opened, db, dict.fromkeys(SYMBOLS, holds_long), account=SMALL) as trading,
         ):
             first = trading.first
-            await until_held(opened, trading)
+            await wait_until_bought(opened, trading)
             # A busy machine may delay one of them; a trader that looks too seldom delays most.
             for number in range(5):
                 for verb in delays:
@@ -137,9 +137,9 @@ def test_in_a_process_of_three_symbols_each_acts_within_a_second_of_a_command(
                     symbols = SYMBOLS if verb == "exit" else (None,)
                     given_ms = min([give(first.store, verb, giver, one) for one in symbols])
                     await first.until(
-                        lambda giver=giver: len(controls_of(events, giver)) == len(SYMBOLS)
+                        lambda giver=giver: len(list_command_lines(events, giver)) == len(SYMBOLS)
                     )
-                    shown = controls_of(events, giver)
+                    shown = list_command_lines(events, giver)
                     assert {one.fields["symbol"] for one in shown} == set(SYMBOLS)
                     delays[verb].append(max(one.at_ms for one in shown) - given_ms)
             assert all(trading.made(symbol)[-1][0] == "command" for symbol in SYMBOLS)
@@ -161,8 +161,8 @@ def test_commands_are_handled_while_a_session_waits_to_be_rebuilt(
                 await trading.until(lambda: any("degraded: " in one.text for one in events))
             for verb, giver in (("pause", "anna"), ("halt", "bert"), ("exit", "carl")):
                 give(trading.store, verb, giver)
-                await trading.until(lambda giver=giver: controls_of(events, giver))
-            (line,) = (one.text for one in controls_of(events, "carl"))
+                await trading.until(lambda giver=giver: list_command_lines(events, giver))
+            (line,) = (one.text for one in list_command_lines(events, "carl"))
             assert line.endswith("the position is sold once everything is built again")
             assert trading.query("SELECT done_ms FROM controls WHERE verb = 'exit'") == [(None,)]
 

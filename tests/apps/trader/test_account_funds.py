@@ -17,7 +17,7 @@ from trader.account_funds import AccountFunds
 from trader.account_rules import AccountRules
 
 
-class Traded:
+class SymbolTrades:
     """The trades of the symbol of an account."""
 
     def __init__(self, account: TradedAccount) -> None:
@@ -40,7 +40,7 @@ def account(tmp_path: Path) -> Generator[TradedAccount]:
         yield opened
 
 
-def funds_of(account: TradedAccount, *, left_inside: int | None = None) -> AccountFunds:
+def make_funds(account: TradedAccount, *, left_inside: int | None = None) -> AccountFunds:
     """Return the money of the account; its position may be left inside a candle."""
     symbols = account.key.symbol, "ETH/USDT"
     hour = Timeframe.parse("1h")
@@ -48,11 +48,11 @@ def funds_of(account: TradedAccount, *, left_inside: int | None = None) -> Accou
     state = rules.state.symbols[account.key.symbol]
     rules.replace(account.key.symbol, replace(state, left_inside=left_inside))
     funds = AccountFunds(account.store, account.name, "paper", rules)
-    funds.attach(account.key, Traded(account))
+    funds.attach(account.key, SymbolTrades(account))
     return funds
 
 
-def known_at(account: TradedAccount, funds: AccountFunds, hour: int) -> tuple[float, float | None]:
+def read_funds_at(account: TradedAccount, funds: AccountFunds, hour: int) -> tuple[float, float | None]:
     """Return cash and equity at the open of a candle."""
     seen: list[tuple[float, float | None]] = []
 
@@ -68,22 +68,22 @@ def known_at(account: TradedAccount, funds: AccountFunds, hour: int) -> tuple[fl
 
 
 def test_equity_counts_positions_at_the_last_close_before_the_open(account: TradedAccount) -> None:
-    assert known_at(account, funds_of(account), 1) == (800.0, 1_000.0)
-    assert known_at(account, funds_of(account), 2) == (800.0, 1_040.0)
+    assert read_funds_at(account, make_funds(account), 1) == (800.0, 1_000.0)
+    assert read_funds_at(account, make_funds(account), 2) == (800.0, 1_040.0)
 
 
 def test_the_equity_of_an_account_without_a_position_is_its_cash(account: TradedAccount) -> None:
     account.fill("sell", "2", "130", 2)
-    assert known_at(account, funds_of(account), 3) == (1_060.0, None)
+    assert read_funds_at(account, make_funds(account), 3) == (1_060.0, None)
 
 
 def test_a_position_sold_inside_a_candle_counts_as_held_at_its_open(
     account: TradedAccount,
 ) -> None:
     account.fill("sell", "2", "130", 2, fee="1")
-    funds = funds_of(account, left_inside=MARCH + 2 * HOUR)
-    assert known_at(account, funds, 2) == (800.0, 1_040.0)
-    assert known_at(account, funds, 3) == (1_059.0, None)
+    funds = make_funds(account, left_inside=MARCH + 2 * HOUR)
+    assert read_funds_at(account, funds, 2) == (800.0, 1_040.0)
+    assert read_funds_at(account, funds, 3) == (1_059.0, None)
 
 
 @pytest.mark.parametrize(("most", "is_refused"), [(1, True), (2, False), (None, False)])
@@ -109,7 +109,7 @@ def test_an_entry_is_refused_if_another_process_has_all_slots(
 def test_entries_of_other_symbols_in_flight_count_as_positions(
     account: TradedAccount,
 ) -> None:
-    funds = funds_of(account)
+    funds = make_funds(account)
     assert funds.count_other_positions("ETH/USDT") == 1
     assert funds.count_other_positions(account.key.symbol) == 0
     account.fill("sell", "2", "130", 2)
@@ -129,4 +129,4 @@ def test_positions_that_another_process_trades_count_too(account: TradedAccount)
     rules = AccountRules(StepRules.of(AccountConfig(), symbols), hour, wait_seconds=0)
     elsewhere = AccountFunds(account.store, account.name, "paper", rules)
     assert elsewhere.read_cash() == Decimal(800)
-    assert known_at(account, elsewhere, 2) == (800.0, 1_040.0)
+    assert read_funds_at(account, elsewhere, 2) == (800.0, 1_040.0)

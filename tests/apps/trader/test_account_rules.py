@@ -27,7 +27,7 @@ HOUR, START = 3_600, 1_709_251_200
 BUY, SELL, HOLD = 1, -1, 0
 
 
-class Trading:
+class RulesHarness:
     """Symbols whose orders to buy are filled at once, in the order of their turns."""
 
     def __init__(self, rules: AccountRules) -> None:
@@ -72,7 +72,7 @@ class Trading:
         return len(self.rules.step(symbol, CandlesOpened((opened,))))
 
 
-def trading(
+def make_harness(
     symbols: str = "AB",
     places: int = 1,
     *,
@@ -80,17 +80,17 @@ def trading(
     held: str = "",
     exits: ExitConfig | None = None,
     note_late: Callable[[int, Mapping[str, str]], None] | None = None,
-) -> Trading:
+) -> RulesHarness:
     account = AccountConfig() if exits is None else AccountConfig(exits=exits)
     rules = StepRules.of(account, tuple(symbols), places)
     hour = Timeframe.parse("1h")
-    return Trading(
+    return RulesHarness(
         AccountRules(rules, hour, wait_seconds=wait_seconds, held=held, note_late=note_late)
     )
 
 
 def test_an_entry_waits_for_a_late_symbol_that_precedes_it() -> None:
-    account = trading()
+    account = make_harness()
     account.close("B", 0, BUY)
     account.open("B", 1)
     assert account.entered == []
@@ -104,7 +104,7 @@ def test_an_entry_waits_for_a_late_symbol_that_precedes_it() -> None:
 
 
 def test_other_symbols_enter_before_a_late_symbol_without_a_signal_opens() -> None:
-    account = trading()
+    account = make_harness()
     account.close("B", 0, BUY)
     account.open("B", 1)
     account.close("A", 0, None)
@@ -114,7 +114,7 @@ def test_other_symbols_enter_before_a_late_symbol_without_a_signal_opens() -> No
 
 
 def test_a_symbol_without_a_trade_in_the_candle_is_not_waited_for() -> None:
-    account = trading()
+    account = make_harness()
     account.close("A", 0, BUY)
     account.close("B", 0, BUY)
     account.open("B", 1)
@@ -124,7 +124,7 @@ def test_a_symbol_without_a_trade_in_the_candle_is_not_waited_for() -> None:
 
 
 def test_an_entry_waits_for_the_exit_that_frees_its_slot() -> None:
-    account = trading()
+    account = make_harness()
     account.close("A", 0, BUY)
     account.close("B", 0, HOLD)
     account.open("A", 1)
@@ -141,7 +141,7 @@ def test_an_entry_waits_for_the_exit_that_frees_its_slot() -> None:
 def test_entries_wait_at_most_the_maximum_time_and_the_latecomer_is_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    account = trading(wait_seconds=0.0)
+    account = make_harness(wait_seconds=0.0)
     account.close("B", 0, BUY)
     account.open("B", 1)
     assert account.entered == ["B"]
@@ -155,7 +155,7 @@ def test_entries_wait_at_most_the_maximum_time_and_the_latecomer_is_named(
 
 def test_a_latecomer_is_stored_once_and_before_the_entries_that_go_on() -> None:
     noted: list[tuple[int, dict[str, str], int]] = []
-    account = trading(
+    account = make_harness(
         "ABC",
         wait_seconds=0.0,
         note_late=lambda moment, late: noted.append((moment, dict(late), len(account.entered))),
@@ -169,7 +169,7 @@ def test_a_latecomer_is_stored_once_and_before_the_entries_that_go_on() -> None:
 
 
 def test_an_exit_waits_for_no_other_symbol() -> None:
-    account = trading(exits=ExitConfig(stop_loss=0.05), places=2)
+    account = make_harness(exits=ExitConfig(stop_loss=0.05), places=2)
     account.close("A", 0, BUY)
     account.close("B", 0, HOLD)
     account.open("A", 1)
@@ -178,14 +178,14 @@ def test_an_exit_waits_for_no_other_symbol() -> None:
 
 
 def test_a_position_takes_its_slot_before_the_state_of_its_symbol_is_restored() -> None:
-    account = trading(held="A", wait_seconds=0.0)
+    account = make_harness(held="A", wait_seconds=0.0)
     account.close("B", 0, BUY)
     account.open("B", 1)
     assert account.entered == []
 
 
 def test_after_a_refused_entry_the_next_symbol_enters() -> None:
-    account = trading("ABC")
+    account = make_harness("ABC")
     account.refuses.add("A")
     for symbol in "ABC":
         account.close(symbol, 0, BUY)
@@ -195,7 +195,7 @@ def test_after_a_refused_entry_the_next_symbol_enters() -> None:
 
 
 def test_an_error_of_one_symbol_does_not_stop_entries_of_others() -> None:
-    account = trading("ABC", 3)
+    account = make_harness("ABC", 3)
     account.breaks.add("B")
     for symbol in "ABC":
         account.close(symbol, 0, BUY)
@@ -206,7 +206,7 @@ def test_an_error_of_one_symbol_does_not_stop_entries_of_others() -> None:
 
 
 def test_a_preview_of_an_entry_changes_no_state_of_the_rules() -> None:
-    account = trading("A")
+    account = make_harness("A")
     account.close("A", 0, BUY)
     ahead = account.rules.copy_for_preview()
     ahead.step("A", CandlesOpened((OpenedCandle("A", START + HOUR, 100.0),)))
@@ -221,10 +221,10 @@ GUARDED = AccountConfig(
 )
 
 
-def guarded(closed: list[ClosedTrade]) -> Trading:
+def make_guarded_harness(closed: list[ClosedTrade]) -> RulesHarness:
     """Return an account of A and B, of which A holds a position when candle 2 opens."""
     rules = StepRules.of(GUARDED, ("A", "B"), 2, candle_seconds=HOUR)
-    account = Trading(
+    account = RulesHarness(
         AccountRules(
             rules, Timeframe.parse("1h"), wait_seconds=60, read_closed=lambda _: tuple(closed)
         )
@@ -244,7 +244,7 @@ STOPPED = ClosedTrade("A", START + 2 * HOUR, -0.15, is_stop=True, is_inside=Fals
 
 def test_a_stop_at_an_open_drops_the_order_of_another_symbol_at_that_open() -> None:
     closed: list[ClosedTrade] = []
-    account = guarded(closed)
+    account = make_guarded_harness(closed)
     assert account.rules.find_pause("B", START + 2 * HOUR) is None
     opened = OpenedCandle("A", START + 2 * HOUR, 85.0)
     assert len(account.rules.step("A", CandlesOpened((opened,)))) == 1
@@ -258,7 +258,7 @@ def test_a_stop_at_an_open_drops_the_order_of_another_symbol_at_that_open() -> N
 
 def test_a_stop_inside_a_candle_delays_an_entry_at_the_open_of_the_candle() -> None:
     closed: list[ClosedTrade] = []
-    account = guarded(closed)
+    account = make_guarded_harness(closed)
     account.open("A", 2)
     fallen = Candle(START + 2 * HOUR, 100.0, 100.0, 85.0, 85.0, 1.0)
     assert len(account.rules.step("A", CandleForming("A", fallen))) == 1

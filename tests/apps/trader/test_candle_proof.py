@@ -43,7 +43,7 @@ def quick_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trader.gap_backfiller.MARK_TIMEOUT_SECONDS", patience)
 
 
-def wrong_rows(opened: Market, trading: Desk, until_hour: int) -> dict[int, Candle]:
+def find_wrong_rows(opened: Market, trading: Desk, until_hour: int) -> dict[int, Candle]:
     """Return the closed rows before an hour that differ from the exchange's, or are missing."""
     closed = trading.closed_rows()
     true = opened.truth(MARCH, MARCH + until_hour * HOUR)
@@ -74,7 +74,7 @@ def add_late_lost_and_reordered(opened: Market) -> None:
         )
 
 
-def closed_by_a_later_candle(self: StreamCandleWriter, row: Candle, *, is_marked: bool) -> None:
+def close_by_later_candle(self: StreamCandleWriter, row: Candle, *, is_marked: bool) -> None:
     """Close a candle when a later one comes, as version 0.3 did: the guard switched off."""
     del is_marked
     writer: Any = self
@@ -97,7 +97,7 @@ def test_with_a_fifth_of_the_frames_late_lost_or_reordered_no_candle_is_wrong(
     run: Run, db: Path, monkeypatch: pytest.MonkeyPatch, *, guarded: bool
 ) -> None:
     if not guarded:
-        monkeypatch.setattr(StreamCandleWriter, "_write_row", closed_by_a_later_candle)
+        monkeypatch.setattr(StreamCandleWriter, "_write_row", close_by_later_candle)
         # Version 0.3 compared nothing with REST; on a busy machine REST repairs every row in time.
         monkeypatch.setattr(RestComparison, "run", compare_nothing)
 
@@ -109,7 +109,7 @@ def test_with_a_fifth_of_the_frames_late_lost_or_reordered_no_candle_is_wrong(
             if guarded:
                 last = MARCH + (CANDLES - 10) * HOUR
                 await trading.until(lambda: not read_uncompared(trading.store, KEY, end=last))
-            return len(wrong_rows(opened, trading, CANDLES - 10)), sum(
+            return len(find_wrong_rows(opened, trading, CANDLES - 10)), sum(
                 one <= MARK_SECONDS for one in seconds
             )
 
@@ -135,12 +135,12 @@ def test_a_wrong_value_at_the_close_mark_is_corrected_by_rest_within_ten_candles
                 kind="candles", shape="revised", stream=FRAMES, probability=0.3
             )
             await walk(opened, trading, range(1, 21))
-            assert wrong_rows(opened, trading, 20) or guarded
+            assert find_wrong_rows(opened, trading, 20) or guarded
             if guarded:
                 last = MARCH + 10 * HOUR
                 await trading.until(lambda: not read_uncompared(trading.store, KEY, end=last))
                 assert all(each.accepted for each in read_revisions(trading.store, open_only=False))
-            return len(wrong_rows(opened, trading, 10))
+            return len(find_wrong_rows(opened, trading, 10))
 
     assert (run(scene()) == 0) is guarded
 
@@ -171,11 +171,11 @@ def test_candles_that_were_not_compared_are_compared_after_a_restart(run: Run, d
                 await trading.until_live(opened)
                 opened.simulator.faults.add(kind="candles", shape="revised", stream=FRAMES)
                 await walk(opened, trading, range(1, 4))
-                assert len(wrong_rows(opened, trading, 3)) > 0
+                assert len(find_wrong_rows(opened, trading, 3)) > 0
             opened.simulator.faults.clear()
             await opened.go_to(9.5)
             async with desk(opened, db, number=2) as trading:
-                await trading.until(lambda: not wrong_rows(opened, trading, 9))
+                await trading.until(lambda: not find_wrong_rows(opened, trading, 9))
 
     run(scene())
 
@@ -192,18 +192,18 @@ def test_a_late_frame_of_a_closed_candle_is_dropped(run: Run, db: Path) -> None:
             await trading.until_decided(0)
             await asyncio.sleep(0.3)
             assert read_revisions(trading.store, open_only=False) == []
-            assert wrong_rows(opened, trading, 1) == {}
+            assert find_wrong_rows(opened, trading, 1) == {}
 
     run(scene())
 
 
-def corrected(trading: Desk) -> list[tuple[Any, ...]]:
+def read_corrected(trading: Desk) -> list[tuple[Any, ...]]:
     return trading.query(
         "SELECT timestamp, correction FROM decisions WHERE corrected_ms IS NOT NULL"
     )
 
 
-def first_fall_before_a_rise(opened: Market) -> int:
+def find_fall_before_rise(opened: Market) -> int:
     """Return the first hour whose candle falls and whose next one rises."""
     rows = list(opened.truth(MARCH, MARCH + 40 * HOUR).values())
     pairs = itertools.pairwise(rows)
@@ -214,7 +214,7 @@ def first_fall_before_a_rise(opened: Market) -> int:
     )
 
 
-def no_decision_again(*_: object, **__: object) -> list[str]:
+def repeat_no_decision(*_: object, **__: object) -> list[str]:
     return []
 
 
@@ -228,7 +228,7 @@ def test_a_sell_from_a_correction_exits_a_position_whose_buy_waited_for_a_trade(
     async def scene() -> None:
         async with market(0.25) as opened:
             await opened.go_to(45)
-            fall = first_fall_before_a_rise(opened)
+            fall = find_fall_before_rise(opened)
         rise = fall + 1
         async with (
             market(fall + 0.25) as opened,
@@ -246,7 +246,7 @@ def test_a_sell_from_a_correction_exits_a_position_whose_buy_waited_for_a_trade(
             await trading.until(lambda: trading.query(bought) == [(MARCH + (rise + 1) * HOUR,)])
             await opened.go_to(rise + 1.1)
             await trading.until(lambda: len(trading.fills()) == 2)
-            (_, text) = corrected(trading)[-1]
+            (_, text) = read_corrected(trading)[-1]
             assert text == "signal HOLD -> SELL: the position is sold"
 
     run(scene())
@@ -290,7 +290,7 @@ def test_a_trailing_stop_ignores_a_high_that_was_corrected(run: Run, db: Path) -
             await opened.go_to(hour + 1 + 1 / 120)
             await trading.until_decided(hour)
             await opened.go_to(hour + 1.1)
-            await trading.until(lambda: corrected(trading))
+            await trading.until(lambda: read_corrected(trading))
             await opened.go_to(hour + 2.1)
             await trading.until_decided(hour + 1)
             await asyncio.sleep(0.3)
@@ -310,13 +310,13 @@ def test_a_correction_that_turns_hold_into_sell_exits_the_position(
     guarded: bool,
 ) -> None:
     if not guarded:
-        monkeypatch.setattr("trader.reconsider.CorrectionReview.collect_lines", no_decision_again)
+        monkeypatch.setattr("trader.reconsider.CorrectionReview.collect_lines", repeat_no_decision)
 
     async def scene() -> list[str]:
         # The strategy buys after a falling candle and sells after a rising one.
         async with market(0.25) as opened:
             await opened.go_to(45)
-            fall = first_fall_before_a_rise(opened)
+            fall = find_fall_before_rise(opened)
         async with (
             market(fall + 0.25) as opened,
             desk(opened, db, strategy=strategy_file()) as trading,
@@ -332,11 +332,11 @@ def test_a_correction_that_turns_hold_into_sell_exits_the_position(
             await trading.until_decided(rise)
             assert trading.source(rise) == (1, "ws")
             await opened.go_to(rise + 1.1)
-            await trading.until(lambda: corrected(trading))
+            await trading.until(lambda: read_corrected(trading))
             assert trading.source(rise) == (1, "rest")
             if guarded:
                 await trading.until(lambda: len(trading.fills()) == 2)
-                (_, text) = corrected(trading)[-1]
+                (_, text) = read_corrected(trading)[-1]
                 assert text == "signal HOLD -> SELL: the position is sold"
             else:
                 await asyncio.sleep(0.5)
@@ -362,7 +362,7 @@ def test_a_correction_reaches_every_account_on_the_series(
     async def scene() -> None:
         async with market(0.25) as opened:
             await opened.go_to(45)
-            fall = first_fall_before_a_rise(opened)
+            fall = find_fall_before_rise(opened)
         rise = fall + 1
         async with (
             market(fall + 0.25) as opened,
@@ -385,7 +385,7 @@ def test_a_correction_reaches_every_account_on_the_series(
             await other.until(lambda: first.source(rise) == (1, "rest"))
             await other.until(lambda: [one.side for one in other.fills()] == ["buy", "sell"])
             text = "signal HOLD -> SELL: the position is sold"
-            await other.until(lambda: (MARCH + rise * HOUR, text) in corrected(other))
+            await other.until(lambda: (MARCH + rise * HOUR, text) in read_corrected(other))
             assert [one.side for one in first.fills()] == ["buy"]
 
     run(scene())

@@ -43,7 +43,7 @@ CLOSED = (
 )
 
 
-class Scene:
+class ExchangeWithClock:
     """A simulator that passes for Binance, and the client and clock of a trader on it."""
 
     def __init__(self, simulator: Simulator, exchange: RestExchange, wall: SteppedTime) -> None:
@@ -54,7 +54,7 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene_at(*, step_ms: int = 0, speed: float = 1.0) -> AsyncGenerator[Scene]:
+async def open_exchange_with_clock(*, step_ms: int = 0, speed: float = 1.0) -> AsyncGenerator[ExchangeWithClock]:
     clock = ScaledClock(MARCH * 1_000, speed)
     async with Simulator(clock=clock) as simulator:
         with binance_at(simulator.url):
@@ -63,15 +63,15 @@ async def scene_at(*, step_ms: int = 0, speed: float = 1.0) -> AsyncGenerator[Sc
             async with RestExchange(
                 Endpoint("binance"), wall=wall, first_pause_seconds=0.01, retry_seconds=30
             ) as exchange:
-                yield Scene(simulator, exchange, wall)
+                yield ExchangeWithClock(simulator, exchange, wall)
 
 
 @asynccontextmanager
-async def trading_scene(
+async def run_trader(
     settings: TraderSettings,
-) -> AsyncGenerator[tuple[Scene, "asyncio.Task[None]"]]:
+) -> AsyncGenerator[tuple[ExchangeWithClock, "asyncio.Task[None]"]]:
     """Run a trader while the block lasts."""
-    async with scene_at(speed=SPEED) as opened:
+    async with open_exchange_with_clock(speed=SPEED) as opened:
         exchange = opened.exchange
         market = await exchange.fetch_market(KEY.symbol)
         await exchange.compare_clocks()
@@ -96,16 +96,16 @@ async def trading_scene(
         trading.result()
 
 
-def rows(db: Path, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+def query_rows(db: Path, sql: str, *values: Any) -> list[tuple[Any, ...]]:
     with open_store(db, create=False) as store, store.read() as connection:
         return connection.execute(sql, values).fetchall()
 
 
-async def until_decided(db: Path, trading: "asyncio.Task[None]", count: int) -> None:
-    await until(lambda: decisions(db) >= count, trading)
+async def wait_for_decisions(db: Path, trading: "asyncio.Task[None]", count: int) -> None:
+    await wait_until(lambda: count_decisions(db) >= count, trading)
 
 
-async def until(holds: Callable[[], bool], trading: "asyncio.Task[None]") -> None:
+async def wait_until(holds: Callable[[], bool], trading: "asyncio.Task[None]") -> None:
     async with asyncio.timeout(120):
         while not holds():
             if trading.done():
@@ -113,8 +113,8 @@ async def until(holds: Callable[[], bool], trading: "asyncio.Task[None]") -> Non
             await asyncio.sleep(0.02)
 
 
-def decisions(db: Path) -> int:
-    return rows(db, "SELECT count(*) FROM decisions")[0][0] if db.exists() else 0
+def count_decisions(db: Path) -> int:
+    return query_rows(db, "SELECT count(*) FROM decisions")[0][0] if db.exists() else 0
 
 
 @pytest.mark.parametrize("step_seconds", [20, 3_600, -3_600])
@@ -124,13 +124,13 @@ def test_setting_the_clock_while_trading_changes_no_candle(
     settings = TraderSettings(exchange="binance", timeframe="1m", db=db)
 
     async def scene() -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
-        async with trading_scene(settings) as (opened, trading):
-            await until_decided(db, trading, 2)
+        async with run_trader(settings) as (opened, trading):
+            await wait_for_decisions(db, trading, 2)
             opened.wall.step_ms = step_seconds * 1_000
-            await until_decided(db, trading, 6)
+            await wait_for_decisions(db, trading, 6)
             opened.stop.request("the test")
             await trading
-            stored = rows(db, CLOSED, MARCH)
+            stored = query_rows(db, CLOSED, MARCH)
             end = stored[-1][0] + 60
             bars = opened.simulator.market.get_candles(KEY.symbol, "1m", MARCH, end)
             columns = (bars.timestamp, bars.open, bars.high, bars.low, bars.close, bars.volume)
@@ -148,7 +148,7 @@ def test_setting_the_clock_while_trading_changes_no_candle(
 
 def test_market_time_follows_the_exchange_and_not_the_computers_clock(run: Run) -> None:
     async def scene() -> None:
-        async with scene_at() as opened:
+        async with open_exchange_with_clock() as opened:
             wall, exchange = opened.wall, opened.exchange
             wall.step_ms = 5_000
             assert abs(await exchange.compare_clocks() - 5_000) < 4_000
@@ -161,7 +161,7 @@ def test_market_time_follows_the_exchange_and_not_the_computers_clock(run: Run) 
 
 def test_requests_are_stamped_with_the_time_of_the_exchange(run: Run) -> None:
     async def scene() -> None:
-        async with scene_at() as opened:
+        async with open_exchange_with_clock() as opened:
             opened.wall.step_ms = 3_600_000
             await opened.exchange.compare_clocks()
             client: Any = opened.exchange._client  # pyright: ignore[reportPrivateUsage] - CCXT's own
@@ -176,7 +176,7 @@ def test_a_request_whose_time_is_refused_is_repeated_once_with_the_time_of_the_e
     refusal = {"kind": "status", "status": 400, "code": -1021, "path": "/api/v3/klines", "count": 1}
 
     async def scene() -> None:
-        async with scene_at() as opened:
+        async with open_exchange_with_clock() as opened:
             opened.wall.step_ms = 3_600_000
             await opened.exchange.fetch_market(KEY.symbol)
             opened.simulator.faults.add(**refusal)
@@ -193,7 +193,7 @@ def test_a_request_whose_time_is_refused_is_repeated_once_with_the_time_of_the_e
 
 def test_a_time_far_from_the_last_one_is_accepted_only_when_it_comes_twice(run: Run) -> None:
     async def scene() -> None:
-        async with scene_at() as opened:
+        async with open_exchange_with_clock() as opened:
             exchange = opened.exchange
             await exchange.compare_clocks()
             honest: Any = exchange._client.fetch_time  # pyright: ignore[reportPrivateUsage]
@@ -213,7 +213,7 @@ def test_a_time_far_from_the_last_one_is_accepted_only_when_it_comes_twice(run: 
 
 def test_an_old_time_from_a_cache_is_not_used(run: Run) -> None:
     async def scene() -> None:
-        async with scene_at() as opened:
+        async with open_exchange_with_clock() as opened:
             exchange = opened.exchange
             await exchange.compare_clocks()
             client: Any = exchange._client  # pyright: ignore[reportPrivateUsage] - CCXT's own
@@ -233,7 +233,7 @@ def test_an_old_time_from_a_cache_is_not_used(run: Run) -> None:
 
 def test_the_end_of_a_ban_is_read_by_the_time_of_the_exchange(run: Run) -> None:
     async def scene() -> None:
-        async with scene_at() as opened:
+        async with open_exchange_with_clock() as opened:
             exchange = opened.exchange
             opened.wall.step_ms = 3_600_000
             await exchange.compare_clocks()
@@ -246,10 +246,10 @@ def test_the_end_of_a_ban_is_read_by_the_time_of_the_exchange(run: Run) -> None:
 
 
 @pytest.fixture
-def dates(monkeypatch: pytest.MonkeyPatch) -> Callable[[Scene], None]:
+def dates(monkeypatch: pytest.MonkeyPatch) -> Callable[[ExchangeWithClock], None]:
     """Return what lets an exchange have no request for its time, but dated responses."""
 
-    def set_up(opened: Scene) -> None:
+    def set_up(opened: ExchangeWithClock) -> None:
         def date() -> str:
             return formatdate(opened.simulator.clock.now_ms() / 1_000, usegmt=True)
 
@@ -259,17 +259,17 @@ def dates(monkeypatch: pytest.MonkeyPatch) -> Callable[[Scene], None]:
     return set_up
 
 
-def has_no_time(opened: Scene) -> None:
+def has_no_time(opened: ExchangeWithClock) -> None:
     client: Any = opened.exchange._client  # pyright: ignore[reportPrivateUsage] - CCXT's own
     client.has["fetchTime"] = False
 
 
 @pytest.mark.parametrize("step_ms", [3_600_000, -3_600_000], ids=["ahead", "behind"])
 def test_response_dates_give_the_time_of_an_exchange_without_a_time_request(
-    run: Run, dates: Callable[[Scene], None], step_ms: int
+    run: Run, dates: Callable[[ExchangeWithClock], None], step_ms: int
 ) -> None:
     async def scene() -> None:
-        async with scene_at(step_ms=step_ms) as opened:
+        async with open_exchange_with_clock(step_ms=step_ms) as opened:
             dates(opened)
             exchange = opened.exchange
             skew_ms = await exchange.compare_clocks()
@@ -292,7 +292,7 @@ def test_the_computers_clock_is_used_if_the_exchange_gives_no_time(
     monkeypatch.setattr("aiohttp.web_response.rfc822_formatted_time", lambda: "")
 
     async def scene() -> None:
-        async with scene_at(step_ms=-3_600_000) as opened:
+        async with open_exchange_with_clock(step_ms=-3_600_000) as opened:
             has_no_time(opened)
             exchange = opened.exchange
             states = TraderStates(now_ms=lambda: 0, write=kept.extend)
@@ -360,7 +360,7 @@ def test_market_time_advances_while_the_computer_sleeps(monkeypatch: pytest.Monk
 
 def test_times_in_whole_seconds_are_accepted(run: Run) -> None:
     async def scene() -> None:
-        async with scene_at(speed=SPEED) as opened:
+        async with open_exchange_with_clock(speed=SPEED) as opened:
             exchange = opened.exchange
             await exchange.compare_clocks()
             client: Any = exchange._client  # pyright: ignore[reportPrivateUsage] - CCXT's own
@@ -385,8 +385,8 @@ def test_a_time_that_is_wrong_twice_does_not_end_a_trader(run: Run, db: Path) ->
     settings = TraderSettings(exchange="binance", timeframe="1m", db=db)
 
     async def scene() -> None:
-        async with trading_scene(settings) as (opened, trading):
-            await until_decided(db, trading, 2)
+        async with run_trader(settings) as (opened, trading):
+            await wait_for_decisions(db, trading, 2)
             client: Any = opened.exchange._client  # pyright: ignore[reportPrivateUsage] - CCXT's own
             honest, answers = client.fetch_time, [0]
 
@@ -397,9 +397,9 @@ def test_a_time_that_is_wrong_twice_does_not_end_a_trader(run: Run, db: Path) ->
             client.fetch_time = wrong
             # Each attempt to go on after it compares the clocks.
             opened.simulator.faults.add(kind="ws_close", count=2)
-            await until(lambda: answers[0] > 6, trading)
+            await wait_until(lambda: answers[0] > 6, trading)
             client.fetch_time = honest
-            await until_decided(db, trading, decisions(db) + 2)
+            await wait_for_decisions(db, trading, count_decisions(db) + 2)
 
     run(scene())
 
@@ -419,7 +419,7 @@ def test_a_wrong_clock_prints_a_line_and_a_very_wrong_one_changes_the_state(
     kept: list[StateChange] = []
 
     async def scene() -> None:
-        async with scene_at() as opened:
+        async with open_exchange_with_clock() as opened:
             states = TraderStates(now_ms=lambda: 0, write=kept.extend)
             watch = ClockWatch(opened.exchange, states)
             opened.wall.step_ms = skew_ms

@@ -29,7 +29,7 @@ def accounts(tmp_path: Path) -> Generator[dict[str, TradedAccount]]:
         }
 
 
-def trades_of(account: TradedAccount) -> ClosedTrades:
+def make_closed_trades(account: TradedAccount) -> ClosedTrades:
     return ClosedTrades(account.store, account.name, "paper", TIMEFRAME)
 
 
@@ -42,7 +42,7 @@ def test_each_closed_position_is_a_trade_with_its_candle_profit_and_kind_of_exit
     bitcoin.fill("buy", "1", "100", 5)
     ether.fill("buy", "1", "100", 2)
     ether.fill("sell", "1", "110", 4, type_="target")
-    found = {one.symbol: one for one in trades_of(bitcoin).read(GUARDS)}
+    found = {one.symbol: one for one in make_closed_trades(bitcoin).read(GUARDS)}
     assert found["BTC/USDT"] == ClosedTrade(
         "BTC/USDT", MARCH + 3 * HOUR, float(-22 / 201), is_stop=True, is_inside=False
     )
@@ -55,7 +55,7 @@ def test_trades_are_read_again_once_there_is_another_fill(
     accounts: dict[str, TradedAccount],
 ) -> None:
     bitcoin, ether = accounts["BTC/USDT"], accounts["ETH/USDT"]
-    trades = trades_of(bitcoin)
+    trades = make_closed_trades(bitcoin)
     assert trades.read(GUARDS) == ()
     ether.fill("buy", "1", "100", 2)
     assert trades.read(GUARDS) == ()
@@ -72,7 +72,7 @@ def test_trades_that_no_entry_guard_reads_any_more_are_left_out(
     for hour in (1, 10, 200):
         bitcoin.fill("buy", "1", "100", hour)
         bitcoin.fill("sell", "1", "100", hour + 1)
-    found = [one.timestamp for one in trades_of(bitcoin).read(GUARDS)]
+    found = [one.timestamp for one in make_closed_trades(bitcoin).read(GUARDS)]
     assert found == [MARCH + 201 * HOUR]
 
 
@@ -84,7 +84,7 @@ def test_stops_of_another_process_pause_the_entries_of_this_one(
         StepRules.of(AccountConfig(stoploss_guard=GUARD), ("BTC/USDT",), candle_seconds=HOUR),
         TIMEFRAME,
         wait_seconds=0,
-        read_closed=trades_of(bitcoin).read,
+        read_closed=make_closed_trades(bitcoin).read,
     )
     for hour in (1, 3):
         ether.fill("buy", "1", "100", hour)

@@ -35,7 +35,7 @@ def account(tmp_path: Path) -> Generator[TradedAccount]:
         yield opened
 
 
-def stored(account: TradedAccount) -> list[str]:
+def read_stored_verbs(account: TradedAccount) -> list[str]:
     with account.store.read() as connection:
         return [row[0] for row in connection.execute("SELECT verb FROM controls ORDER BY id")]
 
@@ -52,14 +52,14 @@ def test_lines_added_while_the_file_is_read_are_stored_once(
         print("halt", file=open_before)
     file.write_text("resume\n", encoding="utf-8")
     assert CommandFiles(account.store).take() == []
-    assert stored(account) == []
+    assert read_stored_verbs(account) == []
     # Who had the file open has had the time to write.
     monkeypatch.setattr(files, "SETTLED_SECONDS", 0.0)
     name = file.name
     taken = CommandFiles(account.store).take()
     assert taken == [f"{name}: pause", f"{name}: halt", f"{name}: resume"]
     assert CommandFiles(account.store).take() == []
-    assert stored(account) == ["pause", "halt", "resume"]
+    assert read_stored_verbs(account) == ["pause", "halt", "resume"]
     assert not file.exists()
     assert list_taken_files(account.store.path) == []
 
@@ -73,7 +73,7 @@ def test_a_file_that_was_renamed_by_a_process_that_ended_is_read_by_the_next(
     for name, verb in (("-commands-taken-0a", "pause"), ("-commands-taken", "halt")):
         path.with_name(f"{path.name}{name}").write_text(f"{verb}\n", encoding="utf-8")
     CommandFiles(account.store).take()
-    assert sorted(stored(account)) == ["halt", "pause"]
+    assert sorted(read_stored_verbs(account)) == ["halt", "pause"]
     assert list_taken_files(path) == []
 
 
@@ -92,9 +92,9 @@ def test_commands_whose_commit_fails_are_stored_once_the_disk_has_room(
             CommandFiles(account.store).take()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert stored(account) == []
+    assert read_stored_verbs(account) == []
     CommandFiles(account.store).take()
-    assert stored(account) == ["flatten"]
+    assert read_stored_verbs(account) == ["flatten"]
     assert list_taken_files(path) == []
 
 
@@ -106,16 +106,16 @@ def test_a_process_that_is_killed_between_commit_and_removal_stores_commands_onc
     get_command_file(path).write_text("exit BTC/USDT\npause\n", encoding="utf-8")
     done = subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False, timeout=60)
     assert done.returncode == -signal.SIGKILL
-    assert stored(account) == ["exit", "pause"]
+    assert read_stored_verbs(account) == ["exit", "pause"]
     assert len(list_taken_files(path)) == 1
     assert CommandFiles(account.store).take() == []
-    assert stored(account) == ["exit", "pause"]
+    assert read_stored_verbs(account) == ["exit", "pause"]
     assert list_taken_files(path) == []
     # The same command in another file is another command.
     get_command_file(path).write_text("pause\n", encoding="utf-8")
     CommandFiles(account.store).take()
     CommandFiles(account.store).take()
-    assert stored(account) == ["exit", "pause", "pause"]
+    assert read_stored_verbs(account) == ["exit", "pause", "pause"]
 
 
 def make_folder(path: Path) -> None:
@@ -148,7 +148,7 @@ def test_a_command_file_that_cannot_be_read_is_printed_once_and_others_are_store
     assert "its commands are not carried out; make it a file that" in printed[1]
     assert len(printed) == 2
     assert taking.take() == []
-    assert stored(account) == ["pause"]
+    assert read_stored_verbs(account) == ["pause"]
     assert unread.is_symlink() or unread.exists()
     if unread.is_dir():
         unread.rmdir()
@@ -156,7 +156,7 @@ def test_a_command_file_that_cannot_be_read_is_printed_once_and_others_are_store
         unread.unlink()
     unread.write_text("halt\n", encoding="utf-8")
     assert f"{path.name}-commands: halt" in taking.take() + taking.take()
-    assert stored(account) == ["pause", "halt"]
+    assert read_stored_verbs(account) == ["pause", "halt"]
 
 
 def test_a_command_file_that_cannot_be_renamed_is_printed_once(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_command_file_that_cannot_be_renamed_is_printed_once(tmp_path: Path) -
         (printed,) = taking.take()
         assert "cannot be renamed (" in printed
         assert taking.take() == []
-        assert stored(account) == []
+        assert read_stored_verbs(account) == []
         assert file.exists()
 
 
@@ -184,4 +184,4 @@ def test_a_line_cut_off_by_the_size_limit_is_not_read(
     taking = CommandFiles(account.store)
     assert taking.take() == []
     assert any("4,096 bytes is not read" in line for line in taking.take())
-    assert stored(account) == ["pause"]
+    assert read_stored_verbs(account) == ["pause"]

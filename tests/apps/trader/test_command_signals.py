@@ -31,7 +31,7 @@ run()
 """
 
 
-class Printed:
+class PrintedText:
     """All that was printed so far."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,7 +45,7 @@ class Printed:
                 self.text += self._capsys.readouterr().out
 
 
-def stored(account: TradedAccount) -> list[str]:
+def read_stored_verbs(account: TradedAccount) -> list[str]:
     with account.store.read() as connection:
         return [row[0] for row in connection.execute("SELECT verb FROM controls ORDER BY id")]
 
@@ -54,7 +54,7 @@ def test_a_command_by_signal_on_a_full_disk_is_stored_once_the_disk_has_space(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(command_signals, "RETRY_SECONDS", 0.05)
-    printed = Printed(capsys)
+    printed = PrintedText(capsys)
 
     async def scenario(account: TradedAccount) -> None:
         path = account.store.path
@@ -65,14 +65,14 @@ def test_a_command_by_signal_on_a_full_disk_is_stored_once_the_disk_has_space(
             try:
                 os.kill(os.getpid(), signal.SIGUSR2)
                 await printed.until("SIGUSR2: the command flatten is not stored yet: ")
-                assert stored(account) == []
+                assert read_stored_verbs(account) == []
             finally:
                 resource.setrlimit(resource.RLIMIT_FSIZE, limits)
             await printed.until("SIGUSR2: command flatten stored")
 
     with TradedAccount(tmp_path / "x.db", "mine", cash="1000") as account:
         asyncio.run(scenario(account))
-        assert stored(account) == ["flatten"]
+        assert read_stored_verbs(account) == ["flatten"]
     assert printed.text.count("not stored yet") == 1
 
 
@@ -82,7 +82,7 @@ def test_signals_before_the_event_loop_are_commands_and_those_at_the_end_kill_no
     async def until_stored(account: TradedAccount, count: int) -> None:
         async with asyncio.timeout(60):
             while True:
-                if len(stored(account)) == count:
+                if len(read_stored_verbs(account)) == count:
                     return
                 await asyncio.sleep(0.01)
 
@@ -97,7 +97,7 @@ def test_signals_before_the_event_loop_are_commands_and_those_at_the_end_kill_no
             os.kill(os.getpid(), signal.SIGUSR2)
             asyncio.run(scenario(account))
             os.kill(os.getpid(), signal.SIGUSR1)
-        assert sorted(stored(account)) == ["flatten", "pause"]
+        assert sorted(read_stored_verbs(account)) == ["flatten", "pause"]
     assert signal.getsignal(signal.SIGUSR1) is before
 
 
@@ -106,7 +106,7 @@ def test_a_command_by_signal_is_stored_once_a_first_start_has_stored_the_account
 ) -> None:
     monkeypatch.setattr(command_signals, "RETRY_SECONDS", 0.05)
     path = tmp_path / "x.db"
-    printed = Printed(capsys)
+    printed = PrintedText(capsys)
 
     async def scenario() -> None:
         with taking_command_signals(path, "mine"):
@@ -116,7 +116,7 @@ def test_a_command_by_signal_is_stored_once_a_first_start_has_stored_the_account
                 await printed.until("the command pause is not stored yet: no account 'mine'")
             with TradedAccount(path, "mine", cash="1000") as account:
                 await printed.until("SIGUSR1: command pause stored")
-                assert stored(account) == ["pause"]
+                assert read_stored_verbs(account) == ["pause"]
 
     asyncio.run(scenario())
 

@@ -80,7 +80,7 @@ def prepare(folder: Path, point: str) -> None:
     (own / "sixths.py").write_text(source, encoding="utf-8")
 
 
-def trader(folder: Path, url: str, point: str, *, program: str = "trader") -> Program:
+def start_trader(folder: Path, url: str, point: str, *, program: str = "trader") -> Program:
     rules = ("--time-stop", "2") if point == "stop decided" else ()
     return Program(
         program, "--exchange", "simulator", "--simulator-url", url, "--timeframe", "1m",
@@ -88,7 +88,7 @@ def trader(folder: Path, url: str, point: str, *, program: str = "trader") -> Pr
     )  # fmt: skip
 
 
-def struck_program(folder: Path, point: str, moment: str) -> str:
+def write_killed_program(folder: Path, point: str, moment: str) -> str:
     """Write a program that is the trader, and is killed at a commit; return its path."""
     support = str(Path(commit_points.__file__).parent)
     path = folder / "struck-trader"
@@ -107,7 +107,7 @@ def query(folder: Path, sql: str) -> list[tuple[Any, ...]]:
         return one.execute(sql).fetchall()
 
 
-def faults_in(folder: Path) -> list[str]:
+def find_faults(folder: Path) -> list[str]:
     """Return which exits are lost or late, and which fills are doubled."""
     rows = query(
         folder,
@@ -136,12 +136,12 @@ def test_a_kill_at_a_commit_loses_no_exit_and_repeats_no_fill_row_82(
     del number
     folder = tmp_path
     prepare(folder, point)
-    with trader(folder, simulator, point, program=struck_program(folder, point, moment)) as struck:
+    with start_trader(folder, simulator, point, program=write_killed_program(folder, point, moment)) as struck:
         assert struck.ends() == -signal.SIGKILL
     (held,) = query(folder, "SELECT count(*) % 2 FROM trades")[0]
     (pending,) = query(folder, "SELECT count(*) FROM exit_obligations WHERE ended_ms IS NULL")[0]
     assert pending == ((point, moment) in PENDING)
-    with trader(folder, simulator, point) as program, BusyLoop() as beside:
+    with start_trader(folder, simulator, point) as program, BusyLoop() as beside:
         # A busy machine may take long to load the program.
         program.until("account ")
         beside.begin()
@@ -153,4 +153,4 @@ def test_a_kill_at_a_commit_loses_no_exit_and_repeats_no_fill_row_82(
         program.until("", inside="sold ")
         program.send(signal.SIGTERM)
         assert program.ends() == 0
-    assert faults_in(folder) == []
+    assert find_faults(folder) == []

@@ -50,11 +50,11 @@ def give(trading: Desk, verb: str) -> None:
     insert_controls(trading.store, [row])
 
 
-def sides(trading: Desk) -> list[str]:
+def list_fill_sides(trading: Desk) -> list[str]:
     return [trade.side for trade in trading.fills()]
 
 
-def done(trading: Desk) -> list[tuple[Any, ...]]:
+def read_commands(trading: Desk) -> list[tuple[Any, ...]]:
     return trading.query("SELECT verb, done_ms IS NOT NULL FROM controls ORDER BY id")
 
 
@@ -66,7 +66,7 @@ async def step_to(opened: Market, trading: Desk, hours: range) -> None:
         await trading.until_no_open_order("buy")
 
 
-def gates_of_newest(trading: Desk) -> str:
+def read_newest_gates(trading: Desk) -> str:
     return trading.query("SELECT gates FROM decisions ORDER BY timestamp DESC LIMIT 1")[0][0]
 
 
@@ -77,17 +77,17 @@ def test_an_exit_command_sells_the_position_once_at_the_newest_price_and_entries
         async with market(0.25) as opened, desk(opened, db, strategy=buys) as trading:
             await trading.until_live(opened)
             await step_to(opened, trading, range(1, 2))
-            assert sides(trading) == ["buy"]
+            assert list_fill_sides(trading) == ["buy"]
             give(trading, "exit")
-            await trading.until(lambda: sides(trading) == ["buy", "sell"])
+            await trading.until(lambda: list_fill_sides(trading) == ["buy", "sell"])
             price = trading.query("SELECT close FROM ohlcv_data ORDER BY timestamp DESC LIMIT 1")
             assert float(trading.fills()[-1].price) == price[0][0]
-            assert done(trading) == [("exit", 1)]
+            assert read_commands(trading) == [("exit", 1)]
             assert trading.query("SELECT cause, end_reason FROM exit_obligations") == [
                 ("command", "filled")
             ]
             await step_to(opened, trading, range(2, 4))
-            assert sides(trading) == ["buy", "sell", "buy"]
+            assert list_fill_sides(trading) == ["buy", "sell", "buy"]
 
     run(scene())
     lines = capsys.readouterr().out
@@ -104,16 +104,16 @@ def test_a_flatten_sells_and_enters_nothing_until_a_resume_also_after_a_restart(
                 await trading.until_live(opened)
                 await step_to(opened, trading, range(1, 2))
                 give(trading, "flatten")
-                await trading.until(lambda: sides(trading) == ["buy", "sell"])
+                await trading.until(lambda: list_fill_sides(trading) == ["buy", "sell"])
             async with desk(opened, db, strategy=buys, number=2) as trading:
                 await trading.until_live(opened)
                 await step_to(opened, trading, range(2, 4))
-                assert sides(trading) == ["buy", "sell"]
-                assert "paused by anna on host" in gates_of_newest(trading)
+                assert list_fill_sides(trading) == ["buy", "sell"]
+                assert "paused by anna on host" in read_newest_gates(trading)
                 give(trading, "resume")
                 await trading.until(lambda: "resumed" in capsys.readouterr().out)
                 await step_to(opened, trading, range(4, 6))
-                assert sides(trading) == ["buy", "sell", "buy"]
+                assert list_fill_sides(trading) == ["buy", "sell", "buy"]
 
     run(scene())
 
@@ -125,11 +125,11 @@ def test_a_pause_keeps_the_position_and_an_exit_without_one_closes_nothing(
         async with market(0.25) as opened, desk(opened, db, strategy=buys) as trading:
             await trading.until_live(opened)
             give(trading, "exit")
-            await trading.until(lambda: done(trading) == [("exit", 1)])
+            await trading.until(lambda: read_commands(trading) == [("exit", 1)])
             await step_to(opened, trading, range(1, 2))
             give(trading, "pause")
             await step_to(opened, trading, range(2, 4))
-            assert sides(trading) == ["buy"]
+            assert list_fill_sides(trading) == ["buy"]
 
     run(scene())
     assert "exit by anna on host: there is no position to close" in capsys.readouterr().out
@@ -175,7 +175,7 @@ def test_a_command_while_a_buy_is_due_cancels_it_or_prints_that_it_is_sent(
             assert trading.query("SELECT side, status FROM orders") == [("buy", "open")]
             give(trading, verb)
             if verb == "exit":
-                await trading.until(lambda: done(trading) == [("exit", 1)])
+                await trading.until(lambda: read_commands(trading) == [("exit", 1)])
             else:
                 await trading.until(
                     lambda: trading.query("SELECT status FROM orders")[0][0] != "open"
@@ -185,7 +185,7 @@ def test_a_command_while_a_buy_is_due_cancels_it_or_prints_that_it_is_sent(
             await opened.go_to(2.1)
             await trading.until_decided(1)
             await trading.until_no_open_order()
-            assert sides(trading) == (["buy"] if verb == "exit" else [])
+            assert list_fill_sides(trading) == (["buy"] if verb == "exit" else [])
 
     run(scene())
     lines = capsys.readouterr().out
@@ -208,7 +208,7 @@ def test_a_halt_sends_no_order_also_after_a_restart_and_what_became_due_is_sold_
                 give(trading, "halt")
                 await trading.until(lambda: "halted by anna" in capsys.readouterr().out)
                 await step_to(opened, trading, range(2, 4))
-                assert sides(trading) == ["buy"]
+                assert list_fill_sides(trading) == ["buy"]
                 pending = "SELECT cause, ended_ms FROM exit_obligations"
                 await trading.until(lambda: trading.query(pending))
                 assert trading.query(pending) == [("time_stop", None)]
@@ -217,9 +217,9 @@ def test_a_halt_sends_no_order_also_after_a_restart_and_what_became_due_is_sold_
                 await trading.until_live(opened)
                 await step_to(opened, trading, range(4, 6))
                 assert trading.query("SELECT count(*) FROM orders") == [(1,)]
-                assert "halted by anna on host" in gates_of_newest(trading)
+                assert "halted by anna on host" in read_newest_gates(trading)
                 give(trading, "resume")
-                await trading.until(lambda: sides(trading) == ["buy", "sell"])
+                await trading.until(lambda: list_fill_sides(trading) == ["buy", "sell"])
 
     run(scene())
     assert "pending exit, sent now: time stop" in capsys.readouterr().out
@@ -234,9 +234,9 @@ def test_commands_of_a_file_are_stored_once_and_invalid_lines_are_printed(
             await step_to(opened, trading, range(1, 2))
             file = get_command_file(db)
             file.write_text("# in a hurry\npuase\nexit BTC/USDT\npause\n", encoding="utf-8")
-            await trading.until(lambda: sides(trading) == ["buy", "sell"])
+            await trading.until(lambda: list_fill_sides(trading) == ["buy", "sell"])
             await trading.until(lambda: not file.exists())
-            await trading.until(lambda: done(trading) == [("exit", 1), ("pause", 1)])
+            await trading.until(lambda: read_commands(trading) == [("exit", 1), ("pause", 1)])
 
     run(scene())
     lines = capsys.readouterr().out
@@ -294,11 +294,11 @@ def test_an_exit_by_command_is_not_followed_by_an_entry_on_the_same_run_of_signa
             await trading.until_live(opened)
             await step_to(opened, trading, range(1, 2))
             give(trading, "exit")
-            await trading.until(lambda: sides(trading) == ["buy", "sell"])
+            await trading.until(lambda: list_fill_sides(trading) == ["buy", "sell"])
             await step_to(opened, trading, range(2, 5))
             expected = ["buy", "sell", *(["buy"] if bought_again else [])]
-            assert sides(trading) == expected
+            assert list_fill_sides(trading) == expected
             if not bought_again:
-                assert "run of BUYs was under way" in gates_of_newest(trading)
+                assert "run of BUYs was under way" in read_newest_gates(trading)
 
     run(scene())

@@ -56,11 +56,11 @@ async def step_to(opened: Market, trading: Desk, hours: range) -> None:
         await trading.until_no_open_order()
 
 
-def columns(trading: Desk, names: str) -> list[tuple[Any, ...]]:
+def read_decision_columns(trading: Desk, names: str) -> list[tuple[Any, ...]]:
     return trading.query(f"SELECT {names} FROM decisions ORDER BY timestamp")
 
 
-def candles_of(opened: Market, start: int, end: int) -> Candles:
+def read_candles(opened: Market, start: int, end: int) -> Candles:
     rows = opened.truth(start, end).values()
     opens, *prices = (np.array(column) for column in zip(*rows, strict=True))
     return Candles.from_columns(opens.astype(np.int64), *prices)
@@ -69,13 +69,13 @@ def candles_of(opened: Market, start: int, end: int) -> Candles:
 def backtest(opened: Market, trading: Desk, last_hour: int) -> list[tuple[str, BookedFill]]:
     """Return the fills of the engine's own run over the candles from the first decision on."""
     first = trading.decided()[0]
-    candles = candles_of(opened, first - EARLIER * HOUR, MARCH + (last_hour + 1) * HOUR)
+    candles = read_candles(opened, first - EARLIER * HOUR, MARCH + (last_hour + 1) * HOUR)
     signals = evaluate_strategy(trading.strategy, candles)
     result = simulate(candles, signals.signal, trading.context.rules, start_index=EARLIER)
     return [(fill.side, make_booked_fill(fill, trading.context.rules)) for fill in result.fills]
 
 
-def as_booked(trade: Fill) -> tuple[str, BookedFill]:
+def convert_to_booked(trade: Fill) -> tuple[str, BookedFill]:
     fee_in = "quote" if trade.fee_currency == "USDT" else "base"
     return trade.side, BookedFill(trade.price, trade.amount, trade.fee, fee_in)
 
@@ -124,7 +124,7 @@ def test_paper_fills_equal_the_backtest_trade_by_trade(
             )
             fills = backtest(opened, trading, 40)
             assert len(fills) > 10
-            assert [as_booked(trade) for trade in trading.fills()] == fills
+            assert [convert_to_booked(trade) for trade in trading.fills()] == fills
 
     run(scene())
 
@@ -168,7 +168,7 @@ def test_one_decision_for_each_closed_candle_and_none_for_a_forming_one(
             for part in range(1, 9):
                 await opened.go_to(5 + 0.1 * part)
             await step_to(opened, trading, range(6, 8))
-            rows = columns(trading, "timestamp, decided_ms")
+            rows = read_decision_columns(trading, "timestamp, decided_ms")
             assert [row[0] for row in rows] == [MARCH + hour * HOUR for hour in range(-1, 7)]
             assert all(decided >= (timestamp + HOUR) * 1_000 for timestamp, decided in rows)
 
@@ -185,7 +185,7 @@ def test_decisions_are_made_on_the_values_of_final_candles(
         ):
             await step_to(opened, trading, range(1, 9))
             truth = opened.truth(MARCH - HOUR, MARCH + 8 * HOUR)
-            for timestamp, indicators in columns(trading, "timestamp, indicators"):
+            for timestamp, indicators in read_decision_columns(trading, "timestamp, indicators"):
                 row = truth[timestamp]
                 assert json.loads(indicators)["change"] == row.close - row.open
 
@@ -203,7 +203,7 @@ def test_a_buy_while_long_and_a_sell_while_flat_lead_to_no_order(
             await step_to(opened, trading, range(31))
             is_long = False
             signals: set[tuple[int, str]] = set()
-            for signal, action in columns(trading, "signal, action"):
+            for signal, action in read_decision_columns(trading, "signal, action"):
                 wanted = {(1, False): "BUY", (-1, True): "SELL"}.get((signal, is_long), "HOLD")
                 assert action == wanted
                 is_long = {"BUY": True, "SELL": False}.get(action, is_long)
@@ -213,7 +213,7 @@ def test_a_buy_while_long_and_a_sell_while_flat_lead_to_no_order(
     run(scene())
 
 
-async def gates_of(trading: Desk, hour: int) -> dict[str, str]:
+async def read_gates(trading: Desk, hour: int) -> dict[str, str]:
     """Return the gates of a decision, which became no order."""
     await trading.until_decided(hour)
     ((gates, action, signal),) = trading.query(
@@ -238,7 +238,7 @@ def test_a_stale_signal_leads_to_no_order(
         name = strategy_file(ALWAYS_BUY, "always")
         async with market(0.25) as opened, desk(opened, db, strategy=name) as trading:
             # Restarted in the middle of the candle: 15 minutes after the close.
-            assert await gates_of(trading, -1) == {"signal age": "15 min too late"}
+            assert await read_gates(trading, -1) == {"signal age": "15 min too late"}
 
     run(scene())
     assert "HOLD (15 min too late: no order), next 01:00" in capsys.readouterr().out
@@ -254,9 +254,9 @@ def test_a_signal_while_the_stream_is_down_leads_to_no_order(
         async with market(0.25) as opened:
             opened.gate.refuses_sockets = True
             async with desk(opened, db, strategy=name) as trading:
-                assert await gates_of(trading, -1) == {"stream": "the stream is not up"}
+                assert await read_gates(trading, -1) == {"stream": "the stream is not up"}
                 await opened.go_to(1.1)
-                assert await gates_of(trading, 0) == {"stream": "the stream is not up"}
+                assert await read_gates(trading, 0) == {"stream": "the stream is not up"}
 
     run(scene())
 
@@ -277,8 +277,8 @@ def test_of_candles_fetched_after_a_break_only_the_newest_leads_to_an_order(
                 opened.gate.cut()
                 await opened.go_to(3.5)
                 opened.gate.refuses_sockets = opened.gate.rest_is_down = False
-                assert "evaluated too late" in (await gates_of(trading, 0))["newest candle"]
-                assert "evaluated too late" in (await gates_of(trading, 1))["newest candle"]
+                assert "evaluated too late" in (await read_gates(trading, 0))["newest candle"]
+                assert "evaluated too late" in (await read_gates(trading, 1))["newest candle"]
 
     run(scene())
 
@@ -431,12 +431,12 @@ def test_random_restarts_change_nothing_about_the_trades(
                     await step_to(opened, trading, range(hour + 1, hour + steps + 1))
                     hour += steps
                     if number == 7:
-                        candles = candles_of(opened, first, MARCH + (hour + 1) * HOUR)
+                        candles = read_candles(opened, first, MARCH + (hour + 1) * HOUR)
                         signals = evaluate_strategy(trading.strategy, candles)
                         result = simulate(candles, signals.signal, trading.context.rules)
                         rules = trading.context.rules
                         fills = [(one.side, make_booked_fill(one, rules)) for one in result.fills]
-                        trades = [as_booked(trade) for trade in trading.fills()]
+                        trades = [convert_to_booked(trade) for trade in trading.fills()]
                         assert trades == fills
                         twice = "SELECT count(*) - count(DISTINCT timestamp) FROM decisions"
                         assert trading.query(twice) == [(0,)]

@@ -63,10 +63,10 @@ def db(tmp_path: Path) -> Path:
 def account(db: Path, request: pytest.FixtureRequest) -> Iterator[TradedAccount]:
     """Yield an account with a position, a stop and a pending exit; no trader runs."""
     mode: Mode = request.param
-    yield from holding(db, mode)
+    yield from open_holding_account(db, mode)
 
 
-def holding(db: Path, mode: Mode) -> Iterator[TradedAccount]:
+def open_holding_account(db: Path, mode: Mode) -> Iterator[TradedAccount]:
     db.parent.mkdir(parents=True)
     with TradedAccount(db, NAME, exchange="simulator", mode=mode) as account:
         account.fill("buy", "2", "100", 1)
@@ -87,7 +87,7 @@ def reconcile(db: Path, *flags: str) -> Any:
     return CliRunner().invoke(app, arguments, help_option_names=HELP_NAMES)
 
 
-def status_of(account: TradedAccount) -> TraderStatus:
+def read_symbol_status(account: TradedAccount) -> TraderStatus:
     (found,) = [one for one in read_traded_series(account.store) if one.symbol == SYMBOL]
     return read_status(account.store, found)
 
@@ -124,14 +124,14 @@ def test_status_names_the_command_for_a_position_that_cannot_be_sold(
 ) -> None:
     leave(account)
     note_delisted(db, NAME, SYMBOL, "simulator has no spot market 'BTC/USDT'")
-    status = status_of(account)
+    status = read_symbol_status(account)
     assert status.condition == "stopped"
     assert status.reason.startswith("the position cannot be sold: simulator has no spot market")
     assert status.remedy.startswith("uv run trader reconcile --forget 1 frees its money and its ")
     assert "answer --forget" in reconcile(db).output
     note_listed(db, NAME, SYMBOL)
     assert read_open_differences(account.store) == []
-    assert status_of(account).reason == "ended by SIGTERM"
+    assert read_symbol_status(account).reason == "ended by SIGTERM"
 
 
 def test_a_delisted_position_of_a_trader_is_written_off_by_that_trader(
@@ -223,7 +223,7 @@ def test_a_start_on_paper_leaves_a_delisted_position_out_and_the_others_go_on(
             "--account", NAME, "--timeframe", "1h", "--strategy", "rsi", folder=tmp_path,
         )  # fmt: skip
 
-    for account in holding(db, "paper"):
+    for account in open_holding_account(db, "paper"):
         leave(account)
     delisted = Fault("delisted", symbol=SYMBOL)
     with embedded_simulator(faults=[delisted]) as simulator:

@@ -69,7 +69,7 @@ def test_paper_entries_of_a_halting_market_pause_as_in_the_backtest(
     run(scene())
 
 
-def falling(path: Path) -> Replay:
+def write_falling_candles(path: Path) -> Replay:
     """Return hourly candles at 100 to replay; those of 02:00 and 12:00 fall to 90."""
     lines = ["timestamp,open,high,low,close,volume"]
     for hour in range(-HISTORY, 20):
@@ -89,7 +89,7 @@ def test_a_pause_of_entries_continues_after_a_restart(
     async def scene() -> None:
         name = strategy_file(ALWAYS_BUY, "runs")
         sides, entries, sessions = list[str](), list[Any](), list[Any]()
-        async with market(0.1, falling(tmp_path)) as opened:
+        async with market(0.1, write_falling_candles(tmp_path)) as opened:
             for number, hours in enumerate((range(1, 5), range(5, 8), range(8, 17)), 1):
                 async with desk(
                     opened, db, strategy=name, number=number, account=account, exits=exits

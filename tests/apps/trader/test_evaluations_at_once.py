@@ -32,13 +32,13 @@ SERIES = [random_candles(count, seed=count) for count in (120, 121, 20_000, 122,
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 
-async def evaluated(
+async def evaluate(
     evaluator: StrategyEvaluator, candles: Candles, seconds: float = PATIENT_SECONDS
 ) -> Evaluation | EvaluationFailure:
     return await evaluator.evaluate(candles, {}, 1, seconds)
 
 
-async def with_evaluator(name: str, scene: Callable[[StrategyEvaluator], Any]) -> None:
+async def run_with_evaluator(name: str, scene: Callable[[StrategyEvaluator], Any]) -> None:
     evaluator = strategy_evaluator(name)
     try:
         await evaluator.load()
@@ -59,7 +59,7 @@ def test_each_symbol_gets_its_own_signals_whichever_evaluation_is_abandoned(
             order = draw.sample(range(len(SERIES)), len(SERIES))
             tasks: dict[int, asyncio.Task[Evaluation | EvaluationFailure]] = {}
             for number in order:
-                tasks[number] = asyncio.create_task(evaluated(evaluator, SERIES[number]))
+                tasks[number] = asyncio.create_task(evaluate(evaluator, SERIES[number]))
                 for _ in range(draw.choice((0, 0, 1, 3, 10))):
                     await asyncio.sleep(0)
             given_up = set(draw.sample(order, draw.choice((0, 0, 1, 2))))
@@ -75,7 +75,7 @@ def test_each_symbol_gets_its_own_signals_whichever_evaluation_is_abandoned(
                     continue
                 assert number in given_up
 
-    run(with_evaluator("rsi", scene))
+    run(run_with_evaluator("rsi", scene))
 
 
 def test_the_process_goes_on_with_the_next_symbol_while_the_trader_is_busy(
@@ -88,7 +88,7 @@ def test_the_process_goes_on_with_the_next_symbol_while_the_trader_is_busy(
     )
 
     async def scene(evaluator: StrategyEvaluator) -> None:
-        tasks = [asyncio.create_task(evaluated(evaluator, SERIES[number])) for number in (0, 1)]
+        tasks = [asyncio.create_task(evaluate(evaluator, SERIES[number])) for number in (0, 1)]
         await asyncio.sleep(0)
         # The first evaluation must not be over before the second one is sent.
         sent.touch()
@@ -100,7 +100,7 @@ def test_the_process_goes_on_with_the_next_symbol_while_the_trader_is_busy(
             assert isinstance(found, Evaluation)
             assert len(found.signal) == len(candles)
 
-    run(with_evaluator(name, scene))
+    run(run_with_evaluator(name, scene))
 
 
 def test_a_late_evaluation_does_not_shorten_the_deadline_of_the_next_one(
@@ -109,8 +109,8 @@ def test_a_late_evaluation_does_not_shorten_the_deadline_of_the_next_one(
     name = write_hostile(tmp_path, hostile.ENDLESS, condition="len(candles) == 120")
 
     async def scene(evaluator: StrategyEvaluator) -> None:
-        late = asyncio.create_task(evaluated(evaluator, SERIES[0], 0.3))
-        others = [asyncio.create_task(evaluated(evaluator, SERIES[number])) for number in (1, 2, 3)]
+        late = asyncio.create_task(evaluate(evaluator, SERIES[0], 0.3))
+        others = [asyncio.create_task(evaluate(evaluator, SERIES[number])) for number in (1, 2, 3)]
         failure = await late
         assert isinstance(failure, EvaluationFailure)
         assert failure.kind == "late"
@@ -118,7 +118,7 @@ def test_a_late_evaluation_does_not_shorten_the_deadline_of_the_next_one(
             assert isinstance(found, Evaluation)
             assert len(found.signal) == len(candles)
 
-    run(with_evaluator(name, scene))
+    run(run_with_evaluator(name, scene))
 
 
 def test_processes_that_a_strategy_leaves_running_are_found_after_the_last_evaluation(
@@ -127,14 +127,14 @@ def test_processes_that_a_strategy_leaves_running_are_found_after_the_last_evalu
     name = write_hostile(tmp_path, hostile.FORKS, condition="len(candles) == 120")
 
     async def scene(evaluator: StrategyEvaluator) -> None:
-        tasks = [asyncio.create_task(evaluated(evaluator, candles)) for candles in SERIES[:2]]
+        tasks = [asyncio.create_task(evaluate(evaluator, candles)) for candles in SERIES[:2]]
         assert all(isinstance(found, Evaluation) for found in await asyncio.gather(*tasks))
         deadline = time.monotonic() + 60
         while any(map(hostile.is_running, noted_processes(tmp_path))):
             assert time.monotonic() < deadline
             await asyncio.sleep(0.01)
 
-    run(with_evaluator(name, scene))
+    run(run_with_evaluator(name, scene))
 
 
 def test_a_complete_reply_is_returned_without_a_wait() -> None:

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /pro
 
 
 @asynccontextmanager
-async def evaluating(name: str) -> AsyncGenerator[StrategyEvaluator]:
+async def load_evaluator(name: str) -> AsyncGenerator[StrategyEvaluator]:
     """Load a strategy in a worker; end it afterwards."""
     evaluator = strategy_evaluator(name)
     try:
@@ -44,27 +44,27 @@ async def evaluating(name: str) -> AsyncGenerator[StrategyEvaluator]:
         await evaluator.close()
 
 
-async def evaluated(
+async def evaluate(
     evaluator: StrategyEvaluator, seconds: float = PATIENT_SECONDS, rows: int = 1
 ) -> Evaluation | EvaluationFailure:
     return await evaluator.evaluate(CANDLES, {}, rows, seconds)
 
 
-async def signal_of(evaluator: StrategyEvaluator) -> int:
-    found = await evaluated(evaluator)
+async def evaluate_signal(evaluator: StrategyEvaluator) -> int:
+    found = await evaluate(evaluator)
     assert isinstance(found, Evaluation), found
     return int(found.signal[-1])
 
 
-async def failure_of(
+async def evaluate_failure(
     evaluator: StrategyEvaluator, seconds: float = PATIENT_SECONDS
 ) -> EvaluationFailure:
-    found = await evaluated(evaluator, seconds)
+    found = await evaluate(evaluator, seconds)
     assert isinstance(found, EvaluationFailure)
     return found
 
 
-async def until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
+async def wait_until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "the condition did not come true in time"
@@ -76,8 +76,8 @@ def test_signals_and_values_equal_those_of_an_evaluation_in_this_process(run: Ru
     async def scene() -> None:
         strategy = load_strategy(name)
         expected = evaluate_strategy(strategy, CANDLES)
-        async with evaluating(name) as evaluator:
-            found = await evaluated(evaluator, rows=3)
+        async with load_evaluator(name) as evaluator:
+            found = await evaluate(evaluator, rows=3)
             assert isinstance(found, Evaluation)
             assert np.array_equal(found.signal, expected.signal)
             for row, view in zip((-3, -2, -1), found.views, strict=True):
@@ -122,10 +122,10 @@ def test_after_a_failure_of_a_strategy_the_event_loop_goes_on_and_evaluates_the_
     name = write_hostile(tmp_path, attack, condition=f"not (FOLDER / {'done'!r}).exists()")
 
     async def scene() -> None:
-        async with evaluating(name) as evaluator:
+        async with load_evaluator(name) as evaluator:
             seconds = QUICK_SECONDS if kind == "late" else PATIENT_SECONDS
             async with LoopStalls() as stalls:
-                found = await evaluated(evaluator, seconds)
+                found = await evaluate(evaluator, seconds)
             assert stalls.longest_seconds < 0.25
             if kind is None:
                 assert isinstance(found, Evaluation), found
@@ -134,7 +134,7 @@ def test_after_a_failure_of_a_strategy_the_event_loop_goes_on_and_evaluates_the_
                 assert found.kind == kind
                 assert words in found.text
             (tmp_path / "done").touch()
-            assert await signal_of(evaluator) == 1
+            assert await evaluate_signal(evaluator) == 1
 
     run(scene())
     assert capfd.readouterr().out == ""
@@ -151,7 +151,7 @@ def test_of_endless_output_of_a_strategy_a_part_reaches_stderr(
         evaluator = StrategyEvaluator(StrategySettings(name=name), "1h", helper, memory_mb=4_096)
         try:
             await evaluator.load()
-            assert await signal_of(evaluator) == 1
+            assert await evaluate_signal(evaluator) == 1
         finally:
             await evaluator.close()
             helper.close()
@@ -170,12 +170,12 @@ def test_processes_that_a_strategy_leaves_running_are_ended_after_the_candle(
     name = write_hostile(tmp_path, hostile.FORKS, condition="not (FOLDER / 'processes').exists()")
 
     async def scene() -> None:
-        async with evaluating(name) as evaluator:
-            assert await signal_of(evaluator) == 1
+        async with load_evaluator(name) as evaluator:
+            assert await evaluate_signal(evaluator) == 1
             left = noted_processes(tmp_path)
             assert len(left) == 3
-            await until(lambda: not any(map(is_running, left)))
-            assert await signal_of(evaluator) == 1
+            await wait_until(lambda: not any(map(is_running, left)))
+            assert await evaluate_signal(evaluator) == 1
 
     run(scene())
 
@@ -187,11 +187,11 @@ def test_a_late_worker_is_ended_together_with_its_child_processes(
     name = write_hostile(tmp_path, attack)
 
     async def scene() -> None:
-        async with evaluating(name) as evaluator:
+        async with load_evaluator(name) as evaluator:
             for seconds in (2.0, 10.0, 50.0):
                 (tmp_path / "processes").unlink(missing_ok=True)
-                evaluation = asyncio.create_task(failure_of(evaluator, seconds))
-                await until(
+                evaluation = asyncio.create_task(evaluate_failure(evaluator, seconds))
+                await wait_until(
                     lambda task=evaluation: len(noted_processes(tmp_path)) == 4 or task.done()
                 )
                 # A busy machine may take longer to fork.
@@ -201,7 +201,7 @@ def test_a_late_worker_is_ended_together_with_its_child_processes(
             assert len(processes) == 4
             assert all(map(is_running, processes))
             assert (await evaluation).kind == "late"
-            await until(lambda: not any(map(is_running, processes)))
+            await wait_until(lambda: not any(map(is_running, processes)))
 
     run(scene())
 
@@ -210,16 +210,16 @@ def test_a_hanging_worker_delays_no_other_worker(run: Run, tmp_path: Path) -> No
     name = write_hostile(tmp_path, hostile.ENDLESS)
 
     async def scene() -> None:
-        async with evaluating(name) as hanging, evaluating("rsi") as other:
-            given_up = asyncio.create_task(failure_of(hanging, 600.0))
+        async with load_evaluator(name) as hanging, load_evaluator("rsi") as other:
+            given_up = asyncio.create_task(evaluate_failure(hanging, 600.0))
             for _ in range(5):
-                assert isinstance(await evaluated(other), Evaluation)
+                assert isinstance(await evaluate(other), Evaluation)
             assert not given_up.done()
             given_up.cancel()
-            late = asyncio.create_task(failure_of(hanging, 1.0))
-            assert isinstance(await evaluated(other), Evaluation)
+            late = asyncio.create_task(evaluate_failure(hanging, 1.0))
+            assert isinstance(await evaluate(other), Evaluation)
             assert (await late).kind == "late"
-            assert isinstance(await evaluated(other), Evaluation)
+            assert isinstance(await evaluate(other), Evaluation)
 
     run(scene())
 
@@ -232,14 +232,14 @@ def test_a_helper_that_was_killed_is_started_again(run: Run) -> None:
         )
         try:
             await evaluator.load()
-            assert isinstance(await evaluated(evaluator), Evaluation)
+            assert isinstance(await evaluate(evaluator), Evaluation)
             process_id = helper.process_id
             assert process_id is not None
             os.kill(process_id, signal.SIGKILL)
-            found = await evaluated(evaluator)
+            found = await evaluate(evaluator)
             if isinstance(found, EvaluationFailure):  # it died in the middle of this evaluation
                 assert found.kind == "ended"
-                found = await evaluated(evaluator)
+                found = await evaluate(evaluator)
             assert isinstance(found, Evaluation)
         finally:
             await evaluator.close()
@@ -257,11 +257,11 @@ def test_a_killed_helper_takes_its_workers_with_it(run: Run, tmp_path: Path) -> 
         evaluator = StrategyEvaluator(settings, "1h", helper, memory_mb=4_096)
         try:
             await evaluator.load()
-            running = asyncio.create_task(failure_of(evaluator))
-            await until(lambda: len(noted_processes(tmp_path)) == 1)
+            running = asyncio.create_task(evaluate_failure(evaluator))
+            await wait_until(lambda: len(noted_processes(tmp_path)) == 1)
             assert helper.process_id is not None
             os.kill(helper.process_id, signal.SIGKILL)
-            await until(lambda: not any(map(is_running, noted_processes(tmp_path))))
+            await wait_until(lambda: not any(map(is_running, noted_processes(tmp_path))))
             assert (await running).kind == "ended"
         finally:
             await evaluator.close()
@@ -276,9 +276,9 @@ def test_the_process_of_a_strategy_ends_first_when_memory_runs_out(
     name = write_hostile(tmp_path, f"note_process()\n            {hostile.ENDLESS}")
 
     async def scene() -> None:
-        async with evaluating(name) as evaluator:
-            running = asyncio.create_task(failure_of(evaluator))
-            await until(lambda: len(noted_processes(tmp_path)) == 1)
+        async with load_evaluator(name) as evaluator:
+            running = asyncio.create_task(evaluate_failure(evaluator))
+            await wait_until(lambda: len(noted_processes(tmp_path)) == 1)
             (process_id,) = noted_processes(tmp_path)
             score = Path(f"/proc/{process_id}/oom_score_adj").read_text("ascii")  # noqa: ASYNC240
             running.cancel()
@@ -310,10 +310,10 @@ def test_the_process_of_a_strategy_ends_with_its_killed_trader(run: Run, tmp_pat
         owner = await asyncio.create_subprocess_exec(
             sys.executable, "-c", OWNER, name, env=environment
         )
-        await until(lambda: len(noted_processes(tmp_path)) == 4)
+        await wait_until(lambda: len(noted_processes(tmp_path)) == 4)
         owner.kill()
         await owner.wait()
-        await until(lambda: not any(map(is_running, noted_processes(tmp_path))))
+        await wait_until(lambda: not any(map(is_running, noted_processes(tmp_path))))
 
     run(scene())
 
@@ -324,11 +324,11 @@ def test_a_changed_strategy_file_is_not_traded_after_a_restart_of_its_process(
     name = write_hostile(tmp_path, hostile.ENDS, condition="len(CALLS) == 2")
 
     async def scene() -> None:
-        async with evaluating(name) as evaluator:
-            assert await signal_of(evaluator) == 1
-            assert (await failure_of(evaluator)).kind == "ended"
+        async with load_evaluator(name) as evaluator:
+            assert await evaluate_signal(evaluator) == 1
+            assert (await evaluate_failure(evaluator)).kind == "ended"
             write_hostile(tmp_path, "pass")
-            found = await failure_of(evaluator)
+            found = await evaluate_failure(evaluator)
             assert found.kind == "failed"
             assert "has changed since the trader was started" in found.text
 
@@ -339,7 +339,7 @@ def test_a_strategy_that_cannot_be_loaded_is_refused_with_its_error(
     run: Run, tmp_path: Path
 ) -> None:
     async def load(name: str) -> None:
-        async with evaluating(name):
+        async with load_evaluator(name):
             pass
 
     broken = tmp_path / "broken.py"
@@ -373,7 +373,7 @@ def test_the_process_of_a_strategy_has_no_settings_no_sockets_and_no_ccxt(
         )
         try:
             await evaluator.load()
-            assert await signal_of(evaluator) == 1
+            assert await evaluate_signal(evaluator) == 1
         finally:
             await evaluator.close()
             helper.close()

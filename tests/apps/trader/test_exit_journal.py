@@ -23,7 +23,7 @@ Run = Callable[[Any], Any]
 BUYS = OFTEN.replace("-rose.astype(np.int8)", f"(candles.timestamp >= {MARCH}).astype(np.int8)")
 
 
-def obligation(number: int, reason: str = "stop loss at 9.5") -> ExitObligation:
+def make_entry(number: int, reason: str = "stop loss at 9.5") -> ExitObligation:
     return ExitObligation(
         f"id-{number}", "a", "paper", "simulator", "BTC/USDT", "entry", "stop_loss", MARCH,
         Decimal("9.5"), 7, reason,
@@ -32,10 +32,10 @@ def obligation(number: int, reason: str = "stop loss at 9.5") -> ExitObligation:
 
 def test_the_journal_returns_its_exits_also_to_the_next_process(tmp_path: Path) -> None:
     journal = ExitJournal(tmp_path / "x.db", "a")
-    journal.add(obligation(1))
+    journal.add(make_entry(1))
     journal.close()
     again = ExitJournal(tmp_path / "x.db", "a")
-    assert again.read_entries() == [obligation(1)]
+    assert again.read_entries() == [make_entry(1)]
     again.clear()
     assert again.read_entries() == []
     assert ExitJournal(tmp_path / "x.db", "another").path != again.path
@@ -46,7 +46,7 @@ def test_the_journal_never_grows_and_keeps_the_newest(tmp_path: Path) -> None:
     journal = ExitJournal(tmp_path / "x.db", "a")
     size = journal.path.stat().st_size
     for number in range(20):
-        journal.add(obligation(number, "x" * 10_000))
+        journal.add(make_entry(number, "x" * 10_000))
     kept = {one.obligation for one in journal.read_entries()}
     assert kept == {f"id-{number}" for number in range(20 - SLOTS, 20)}
     assert journal.path.stat().st_size == size == SLOTS * SLOT_BYTES
@@ -55,24 +55,24 @@ def test_the_journal_never_grows_and_keeps_the_newest(tmp_path: Path) -> None:
 
 def test_a_partly_written_slot_is_left_out(tmp_path: Path) -> None:
     journal = ExitJournal(tmp_path / "x.db", "a")
-    journal.add(obligation(1))
-    journal.add(obligation(2))
+    journal.add(make_entry(1))
+    journal.add(make_entry(2))
     with journal.path.open("r+b") as file:
         file.seek(100)
         file.write(b"?")
-    assert journal.read_entries() == [obligation(2)]
+    assert journal.read_entries() == [make_entry(2)]
     journal.close()
 
 
 def test_an_exit_of_another_version_is_left_out_with_the_reason(tmp_path: Path) -> None:
     journal = ExitJournal(tmp_path / "x.db", "a")
-    journal.add(obligation(1))
+    journal.add(make_entry(1))
     text = b'{"unknown": 1}'
     head = len(text).to_bytes(4, "big") + zlib.crc32(text).to_bytes(4, "big")
     with journal.path.open("r+b") as file:
         file.seek(SLOT_BYTES)
         file.write(head + text)
-    assert journal.read_entries() == [obligation(1)]
+    assert journal.read_entries() == [make_entry(1)]
     assert "another version" in journal.fault
     journal.close()
 
@@ -80,21 +80,21 @@ def test_an_exit_of_another_version_is_left_out_with_the_reason(tmp_path: Path) 
 def test_an_exit_that_is_still_needed_is_not_overwritten_by_later_ones(tmp_path: Path) -> None:
     journal = ExitJournal(tmp_path / "x.db", "a")
     for number in (1, 2):
-        journal.add(obligation(number))
-    journal.remove(obligation(1).obligation)
+        journal.add(make_entry(number))
+    journal.remove(make_entry(1).obligation)
     journal.close()
     journal = ExitJournal(tmp_path / "x.db", "a")
     for number in range(3, 2 + SLOTS):
-        journal.add(obligation(number))
+        journal.add(make_entry(number))
     assert {one.obligation for one in journal.read_entries()} == {
-        obligation(number).obligation for number in range(2, 2 + SLOTS)
+        make_entry(number).obligation for number in range(2, 2 + SLOTS)
     }
     journal.close()
 
 
 def test_a_journal_that_cannot_be_made_has_the_reason(tmp_path: Path) -> None:
     journal = ExitJournal(tmp_path / "absent" / "x.db", "a")
-    journal.add(obligation(1))
+    journal.add(make_entry(1))
     assert journal.read_entries() == []
     assert "No such file or directory" in journal.fault
 
@@ -114,7 +114,7 @@ def small_disk(tmp_path: Path) -> Generator[Path]:
 
 
 @contextmanager
-def full(folder: Path) -> Generator[None]:
+def fill_file_system(folder: Path) -> Generator[None]:
     """Let the file system of a folder be full while the block lasts."""
     rest = folder / "rest"
     with rest.open("wb", buffering=0) as file, contextlib.suppress(OSError):
@@ -126,12 +126,12 @@ def full(folder: Path) -> Generator[None]:
 
 def test_an_exit_is_stored_on_a_full_disk(small_disk: Path) -> None:
     journal = ExitJournal(small_disk / "x.db", "a")
-    with full(small_disk):
+    with fill_file_system(small_disk):
         with pytest.raises(OSError, match="No space left"):
             (small_disk / "more").write_bytes(b"x")
-        journal.add(obligation(1))
+        journal.add(make_entry(1))
         assert journal.fault == ""
-        assert journal.read_entries() == [obligation(1)]
+        assert journal.read_entries() == [make_entry(1)]
     journal.close()
 
 
@@ -143,7 +143,7 @@ def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trader.supervisor.LONGEST_DATABASE_PAUSE_SECONDS", 0.1)
 
 
-class Lines:
+class PrintedText:
     """What the session has printed."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,7 +155,7 @@ class Lines:
         return part in self.text
 
 
-async def pass_the_stop(opened: Market, trading: Desk, lines: Lines) -> None:
+async def pass_the_stop(opened: Market, trading: Desk, lines: PrintedText) -> None:
     """Let the price fall under the stop while the file is locked."""
     await trading.until(lambda: lines.have("degraded: "))
     for hundredth in range(5, 96, 5):
@@ -173,24 +173,24 @@ def test_a_stop_that_is_passed_while_the_database_is_locked_sells_after_the_lock
     capsys: pytest.CaptureFixture[str],
     how: str,
 ) -> None:
-    lines = Lines(capsys)
+    lines = PrintedText(capsys)
     name = strategy_file(BUYS, "buys")
     exits = ExitConfig(stop_loss=0.002)
 
     async def scene() -> None:
         async with market(0.25) as opened:
             async with desk(opened, db, strategy=name, exits=exits) as trading:
-                await until_bought(opened, trading)
+                await trade_until_bought(opened, trading)
                 with locked(db):
                     await pass_the_stop(opened, trading, lines)
                     if how == "the trader is started again":
                         trading.stop.request("the test")
                         await asyncio.wait({trading.task})
                 if how == "the lock ends":
-                    await until_sold(opened, trading)
+                    await trade_until_sold(opened, trading)
             if how == "the trader is started again":
                 async with desk(opened, db, strategy=name, exits=exits, number=2) as trading:
-                    await until_sold(opened, trading)
+                    await trade_until_sold(opened, trading)
 
     run(scene())
     assert lines.have("exit from the journal, pending now: stop loss at ")
@@ -203,7 +203,7 @@ def test_a_stop_that_is_passed_while_the_disk_is_full_sells_once_there_is_space(
     strategy_file: Callable[..., str],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    lines, name = Lines(capsys), strategy_file(BUYS, "buys")
+    lines, name = PrintedText(capsys), strategy_file(BUYS, "buys")
     db = small_disk / "x.db"
 
     async def scene() -> None:
@@ -211,23 +211,23 @@ def test_a_stop_that_is_passed_while_the_disk_is_full_sells_once_there_is_space(
             market(0.25) as opened,
             desk(opened, db, strategy=name, exits=ExitConfig(stop_loss=0.002)) as trading,
         ):
-            await until_bought(opened, trading)
-            with full(small_disk):
+            await trade_until_bought(opened, trading)
+            with fill_file_system(small_disk):
                 await pass_the_stop(opened, trading, lines)
-            await until_sold(opened, trading)
+            await trade_until_sold(opened, trading)
 
     run(scene())
     assert lines.have("the disk is full; no entries meanwhile")
     assert lines.have("exit from the journal, pending now: stop loss at ")
 
 
-async def until_bought(opened: Market, trading: Desk) -> None:
+async def trade_until_bought(opened: Market, trading: Desk) -> None:
     await trading.until_live(opened)
     await opened.go_to(1.01)
     await trading.until(lambda: len(trading.fills()) == 1)
 
 
-async def until_sold(opened: Market, trading: Desk) -> None:
+async def trade_until_sold(opened: Market, trading: Desk) -> None:
     hour = 2.0
     while len(trading.fills()) < 2:
         hour += 0.02

@@ -46,7 +46,7 @@ async def step_to(opened: Market, trading: Desk, hours: range) -> None:
         await trading.until_no_open_order("buy")
 
 
-def sides(trading: Desk) -> list[str]:
+def list_fill_sides(trading: Desk) -> list[str]:
     return [trade.side for trade in trading.fills()]
 
 
@@ -57,7 +57,7 @@ def exit_row(trading: Desk) -> tuple[Any, ...]:
     )[0]
 
 
-def obligations(trading: Desk) -> list[tuple[Any, ...]]:
+def read_obligations(trading: Desk) -> list[tuple[Any, ...]]:
     return trading.query("SELECT cause, end_reason FROM exit_obligations ORDER BY created_ms")
 
 
@@ -77,7 +77,7 @@ def is_only_sold_late(trading: Desk, cause: str) -> bool:
         # A newer frame of that candle may have come since.
         and low <= float(sold.price) <= high
         and "late by up to" in reason
-        and obligations(trading) == [(cause, "filled")]
+        and read_obligations(trading) == [(cause, "filled")]
     )
 
 
@@ -97,7 +97,7 @@ def test_a_sell_on_a_candle_that_closes_while_the_stream_is_down_is_filled_after
         ):
             await trading.until_live(opened)
             await step_to(opened, trading, range(1, 3))
-            assert sides(trading) == ["buy"]
+            assert list_fill_sides(trading) == ["buy"]
             opened.gate.refuses_sockets = True
             opened.gate.cut()
             await trading.until(lambda: not trading.is_live)
@@ -105,9 +105,9 @@ def test_a_sell_on_a_candle_that_closes_while_the_stream_is_down_is_filled_after
                 await opened.go_to(hour + 0.1)
                 await trading.until_decided(hour - 1)
             # The close of a candle that REST has returned is no price of now.
-            assert sides(trading) == ["buy"]
+            assert list_fill_sides(trading) == ["buy"]
             opened.gate.refuses_sockets = False
-            await trading.until(lambda: sides(trading) == ["buy", "sell"])
+            await trading.until(lambda: list_fill_sides(trading) == ["buy", "sell"])
             assert is_only_sold_late(trading, "market")
 
     run(scene())
@@ -132,19 +132,19 @@ def test_a_sell_is_filled_at_the_price_of_rest_while_the_stream_stays_down_row_7
             opened.gate.cut()
             await trading.until(lambda: not trading.is_live)
             await opened.go_to(3.1)
-            await trading.until(lambda: sides(trading) == ["buy", "sell"])
+            await trading.until(lambda: list_fill_sides(trading) == ["buy", "sell"])
             assert not trading.is_live
             (_, sold) = trading.fills()
             forming = opened.truth(MARCH + 3 * HOUR, MARCH + 4 * HOUR)[MARCH + 3 * HOUR]
             assert forming.low * 0.999 < float(sold.price) < forming.high * 1.001
-            assert obligations(trading) == [("market", "filled")]
+            assert read_obligations(trading) == [("market", "filled")]
             assert "late by up to" in exit_row(trading)[2]
             # The rules have the position as closed: the next candle leads to no second sale.
             opened.gate.refuses_sockets = False
             await trading.until(lambda: trading.is_live)
             await opened.go_to(5.1)
             await trading.until_decided(4)
-            assert sides(trading) == ["buy", "sell"]
+            assert list_fill_sides(trading) == ["buy", "sell"]
 
     run(scene())
 
@@ -163,7 +163,7 @@ def test_a_sell_found_after_a_break_is_filled_even_if_its_candle_is_not_the_newe
             opened.gate.cut()
             await opened.go_to(5.5)
             opened.gate.refuses_sockets = opened.gate.rest_is_down = False
-            await trading.until(lambda: sides(trading) == ["buy", "sell"])
+            await trading.until(lambda: list_fill_sides(trading) == ["buy", "sell"])
             assert is_only_sold_late(trading, "market")
 
     run(scene())
@@ -180,7 +180,7 @@ def test_a_sell_on_a_candle_that_closed_while_no_session_ran_is_filled_at_the_st
                 await step_to(opened, trading, range(1, 3))
             await opened.go_to(6.3)
             async with desk(opened, db, strategy=name, number=2) as trading:
-                await trading.until(lambda: sides(trading) == ["buy", "sell"])
+                await trading.until(lambda: list_fill_sides(trading) == ["buy", "sell"])
                 assert is_only_sold_late(trading, "market")
 
     run(scene())
@@ -201,7 +201,7 @@ def test_a_buy_on_a_candle_that_closed_while_no_session_ran_enters_nothing_row_7
             async with desk(opened, db, strategy=name, number=2) as trading:
                 await trading.until_live(opened)
                 await step_to(opened, trading, range(7, 9))
-                assert sides(trading) == ["buy", "sell"]
+                assert list_fill_sides(trading) == ["buy", "sell"]
 
     run(scene())
 
@@ -217,7 +217,7 @@ def test_exits_are_checked_over_more_missed_candles_than_the_lookback_row_78(
                 await step_to(opened, trading, range(1, 3))
             await opened.go_to(150.3)
             async with desk(opened, db, strategy=name, number=2) as trading:
-                await trading.until(lambda: sides(trading) == ["buy", "sell"])
+                await trading.until(lambda: list_fill_sides(trading) == ["buy", "sell"])
                 assert is_only_sold_late(trading, "market")
 
     run(scene())
@@ -241,7 +241,7 @@ def test_a_waiting_exit_order_is_filled_by_the_next_session_row_79(
             opened.gate.refuses_sockets = False
             async with desk(opened, db, strategy=name, number=2) as trading:
                 assert exit_row(trading)[:2] == ("market", "open")
-                await trading.until(lambda: sides(trading) == ["buy", "sell"])
+                await trading.until(lambda: list_fill_sides(trading) == ["buy", "sell"])
                 assert is_only_sold_late(trading, "market")
                 assert trading.query("SELECT count(*) FROM orders") == [(2,)]
 
@@ -258,7 +258,7 @@ def test_an_obligation_whose_order_was_cancelled_is_sent_again_row_79(
             connection.execute("UPDATE orders SET status = 'canceled' WHERE status = 'open'")
 
     async def until_sold(trading: Desk) -> None:
-        await trading.until(lambda: sides(trading) == ["buy", "sell"])
+        await trading.until(lambda: list_fill_sides(trading) == ["buy", "sell"])
         assert is_only_sold_late(trading, "market")
         entries = trading.query("SELECT DISTINCT entry_order_id FROM orders WHERE side = 'sell'")
         assert entries == [(trading.fills()[0].client_order_id,)]
@@ -298,13 +298,13 @@ def test_a_stop_that_was_passed_during_an_outage_is_filled_at_the_first_price_af
     async def cut(opened: Market, trading: Desk) -> None:
         await trading.until_live(opened)
         await step_to(opened, trading, range(1, 2))
-        assert sides(trading) == ["buy"]
+        assert list_fill_sides(trading) == ["buy"]
         opened.gate.refuses_sockets = opened.gate.rest_is_down = True
         opened.gate.cut()
         await trading.until(lambda: not trading.is_live)
 
     async def is_sold_late(opened: Market, trading: Desk) -> None:
-        await trading.until(lambda: sides(trading) == ["buy", "sell"])
+        await trading.until(lambda: list_fill_sides(trading) == ["buy", "sell"])
         assert is_only_sold_late(trading, "stop_loss")
         _, _, reason = exit_row(trading)
         level = float(trading.fills()[0].price) * (1 - 0.004)
@@ -357,7 +357,7 @@ def test_a_stop_does_not_wait_for_a_candle_that_stays_missing_row_83(
         ):
             await trading.until_live(opened)
             await step_to(opened, trading, range(1, 7))
-            assert sides(trading) == ["buy"]
+            assert list_fill_sides(trading) == ["buy"]
             monkeypatch.setattr(SteppedClock, "wall_seconds", SystemClock.wall_seconds)
             opened.gate.rest_is_down = True
             with trading.store.write() as connection:
@@ -365,9 +365,9 @@ def test_a_stop_does_not_wait_for_a_candle_that_stays_missing_row_83(
             for hour in hours:
                 await opened.go_to(hour)
                 await asyncio.sleep(0.1)
-                if sides(trading) != ["buy"]:
+                if list_fill_sides(trading) != ["buy"]:
                     break
-            await trading.until(lambda: sides(trading) == ["buy", "sell"])
+            await trading.until(lambda: list_fill_sides(trading) == ["buy", "sell"])
             assert trading.source(7) is None
             assert max(trading.decided()) == MARCH + 6 * HOUR
             reached = "SELECT type, signal_timestamp FROM orders WHERE side = 'sell'"
@@ -392,9 +392,9 @@ def test_an_entry_waits_for_a_candle_before_it_that_is_missing_row_83(
             await trading.until(lambda: trading.source(2))
             await asyncio.sleep(0.3)
             assert trading.source(1) is None
-            assert sides(trading) == []
+            assert list_fill_sides(trading) == []
             opened.gate.hidden_candles = set()
-            await trading.until(lambda: sides(trading) == ["buy"])
+            await trading.until(lambda: list_fill_sides(trading) == ["buy"])
             filled = trading.query("SELECT filled_timestamp FROM orders")
             assert filled == [(MARCH + HOUR,)]
 
@@ -418,7 +418,7 @@ def test_after_a_refused_exit_the_next_sell_is_filled(run: Run, db: Path, script
             sells = "SELECT type, status FROM orders WHERE side = 'sell'"
             await trading.until(lambda: trading.query(sells) == [("time_stop", "rejected")])
             await step_to(opened, trading, range(20, 21))
-            await trading.until(lambda: sides(trading) == ["buy", "sell"])
+            await trading.until(lambda: list_fill_sides(trading) == ["buy", "sell"])
             assert ("market", "closed") in trading.query(sells)
 
     run(scene())
@@ -464,15 +464,15 @@ def test_an_exit_obligation_ends_with_its_position_row_81(
             async with desk(opened, db, strategy=name) as trading:
                 await trading.until_live(opened)
                 await step_to(opened, trading, range(1, 5))
-                assert sides(trading) == ["buy", "sell", "buy"]
+                assert list_fill_sides(trading) == ["buy", "sell", "buy"]
             with open_store(db, create=False) as store, store.write() as connection:
                 # As if the fill had closed the position in another way.
                 connection.execute("UPDATE exit_obligations SET ended_ms = NULL, end_reason = NULL")
             async with desk(opened, db, strategy=name, number=2) as trading:
                 await trading.until_live(opened)
                 await step_to(opened, trading, range(5, 7))
-                assert sides(trading) == ["buy", "sell", "buy"]
-                assert obligations(trading) == [("market", "the position is closed")]
+                assert list_fill_sides(trading) == ["buy", "sell", "buy"]
+                assert read_obligations(trading) == [("market", "the position is closed")]
 
     run(scene())
 
@@ -498,13 +498,13 @@ def test_an_open_order_of_a_closed_position_sells_no_coins_of_the_next_one_row_8
             async with desk(opened, db, strategy=name) as trading:
                 await trading.until_live(opened)
                 await step_to(opened, trading, range(1, 5))
-                assert sides(trading) == ["buy", "sell", "buy"]
+                assert list_fill_sides(trading) == ["buy", "sell", "buy"]
                 first = trading.fills()[0].client_order_id
             leave_open_sell(first)
             async with desk(opened, db, strategy=name, number=2) as trading:
                 await trading.until_live(opened)
                 await step_to(opened, trading, range(5, 7))
-                assert sides(trading) == ["buy", "sell", "buy"]
+                assert list_fill_sides(trading) == ["buy", "sell", "buy"]
                 stale = "SELECT status FROM orders WHERE reason LIKE 'stale%'"
                 assert trading.query(stale) == [("canceled",)]
 
@@ -529,16 +529,16 @@ def test_the_id_of_an_exit_order_is_plain_and_its_entry_is_a_column(
     run(scene())
 
 
-def low_frame(opened: Market, stop: float, candles_ago: int = 0) -> dict[str, Any]:
+def make_low_frame(opened: Market, stop: float, candles_ago: int = 0) -> dict[str, Any]:
     """Return a frame in which the price is below a stop, of the candle under way or one before."""
     opened_hour = opened.simulator.clock.now_ms() // 1_000 // HOUR - candles_ago
     return kline(opened_hour * HOUR * 1_000, stop * 0.99)
 
 
 @asynccontextmanager
-async def low_prices(opened: Market, stop: float, candles_ago: int = 0) -> AsyncGenerator[float]:
+async def send_low_prices(opened: Market, stop: float, candles_ago: int = 0) -> AsyncGenerator[float]:
     """Send prices below a stop while the block lasts; give the price."""
-    frame = low_frame(opened, stop, candles_ago)
+    frame = make_low_frame(opened, stop, candles_ago)
 
     async def send() -> None:
         # The socket may not be there yet.
@@ -553,12 +553,12 @@ async def low_prices(opened: Market, stop: float, candles_ago: int = 0) -> Async
         sending.cancel()
 
 
-async def until_stopped_at(trading: Desk, price: float) -> None:
+async def wait_for_stop_at(trading: Desk, price: float) -> None:
     """Wait for the sale by a stop at a price of the stream; the candle of the price is not stored.
 
     The paper exchange sells a little under the price: the spread.
     """
-    await trading.until(lambda: sides(trading) == ["buy", "sell"])
+    await trading.until(lambda: list_fill_sides(trading) == ["buy", "sell"])
     assert trading.query("SELECT cause FROM exit_obligations") == [("stop_loss",)]
     assert float(trading.fills()[1].price) == pytest.approx(price, rel=0.002)
     assert min(row[0] for row in trading.query("SELECT low FROM ohlcv_data")) > price
@@ -592,8 +592,8 @@ def test_a_stop_is_filled_by_the_stream_while_rest_is_unreachable_after_a_reconn
         ):
             stop = await cut_rest_and_stream(opened, trading)
             await opened.go_to(1.3)
-            async with low_prices(opened, stop) as price:
-                await until_stopped_at(trading, price)
+            async with send_low_prices(opened, stop) as price:
+                await wait_for_stop_at(trading, price)
             assert not trading.is_live
 
     run(scene())
@@ -620,8 +620,8 @@ def test_a_stop_is_filled_by_the_stream_while_rest_does_not_respond_row_30(
             requested = len(opened.gate.kline_requests)
             await trading.until(lambda: len(opened.gate.kline_requests) > requested)
             with BusyLoop() as beside:
-                async with low_prices(opened, stop) as price:
-                    await until_stopped_at(trading, price)
+                async with send_low_prices(opened, stop) as price:
+                    await wait_for_stop_at(trading, price)
                 assert beside.seconds < 10
             opened.gate.rest_delay_seconds = 0.0
 
@@ -643,13 +643,13 @@ def test_an_exit_is_not_filled_at_the_price_of_a_closed_candle_row_30(
             monkeypatch.setattr(SteppedClock, "wall_seconds", SystemClock.wall_seconds)
             opened.gate.lets_pass = lambda frame: "k" not in frame
             await opened.go_to(2.5)
-            async with low_prices(opened, stop, candles_ago=1):
+            async with send_low_prices(opened, stop, candles_ago=1):
                 open_exits = "SELECT cause, ended_ms FROM exit_obligations"
                 await trading.until(lambda: trading.query(open_exits) == [("stop_loss", None)])
                 await asyncio.sleep(1.5)
-                assert sides(trading) == ["buy"]
-            async with low_prices(opened, stop * 0.9) as price:
-                await trading.until(lambda: sides(trading) == ["buy", "sell"])
+                assert list_fill_sides(trading) == ["buy"]
+            async with send_low_prices(opened, stop * 0.9) as price:
+                await trading.until(lambda: list_fill_sides(trading) == ["buy", "sell"])
             assert float(trading.fills()[1].price) == pytest.approx(price, rel=0.002)
 
     run(scene())
@@ -671,8 +671,8 @@ def test_the_cooldown_begins_with_the_candle_of_the_exit_while_rest_is_unreachab
         ):
             stop = await cut_rest_and_stream(opened, trading)
             await opened.go_to(4.3)
-            async with low_prices(opened, stop) as price:
-                await until_stopped_at(trading, price)
+            async with send_low_prices(opened, stop) as price:
+                await wait_for_stop_at(trading, price)
             opened.gate.rest_is_down = False
             await opened.go_to(4.4)
             await trading.until_decided(3)
@@ -702,8 +702,8 @@ def test_a_stop_is_filled_by_the_stream_while_the_first_candles_are_refused_row_
             faults.add(kind="status", status=403, path="/api/v3/klines")
             await opened.go_to(3.3)
             async with desk(opened, db, strategy=strategy, exits=exits, number=2) as trading:
-                async with low_prices(opened, stop) as price:
-                    await until_stopped_at(trading, price)
+                async with send_low_prices(opened, stop) as price:
+                    await wait_for_stop_at(trading, price)
                 assert trading.decided() == []
 
     run(scene())

@@ -32,7 +32,7 @@ def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trader.supervisor.LONGEST_DATABASE_PAUSE_SECONDS", 0.1)
 
 
-class Lines:
+class PrintedText:
     """What the session has printed."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
@@ -44,17 +44,17 @@ class Lines:
         return part in self.text
 
 
-async def until_bought(opened: Market, trading: Desk) -> None:
+async def trade_until_bought(opened: Market, trading: Desk) -> None:
     await trading.until_live(opened)
     await opened.go_to(1.1)
-    await trading.until(lambda: sides(trading) == ["buy"])
+    await trading.until(lambda: list_fill_sides(trading) == ["buy"])
 
 
-def sides(trading: Desk) -> list[str]:
+def list_fill_sides(trading: Desk) -> list[str]:
     return [trade.side for trade in trading.fills()]
 
 
-def sells(trading: Desk) -> list[tuple[Any, ...]]:
+def read_sell_orders(trading: Desk) -> list[tuple[Any, ...]]:
     return trading.query("SELECT type, status, signal_timestamp FROM orders WHERE side = 'sell'")
 
 
@@ -67,23 +67,23 @@ def test_a_sell_decided_while_the_database_is_locked_is_filled_once_after_the_lo
     capsys: pytest.CaptureFixture[str],
     higher: tuple[str, ...],
 ) -> None:
-    lines = Lines(capsys)
+    lines = PrintedText(capsys)
 
     async def scene() -> None:
         name = strategy_file(scripted_source([0], [3], higher_timeframes=higher), "scripted")
         async with market(0.25) as opened, desk(opened, db, strategy=name) as trading:
-            await until_bought(opened, trading)
+            await trade_until_bought(opened, trading)
             with locked(db):
                 await trading.until(lambda: lines.have("degraded: "))
                 for hour in range(2, 5):
                     await opened.go_to(hour + 0.1)
                     await asyncio.sleep(0.1)
                 await trading.until(lambda: lines.have(KEPT))
-                assert sides(trading) == ["buy"]
-            await trading.until(lambda: sides(trading) == ["buy", "sell"])
+                assert list_fill_sides(trading) == ["buy"]
+            await trading.until(lambda: list_fill_sides(trading) == ["buy", "sell"])
             await opened.go_to(5.1)
             await trading.until_decided(4)
-            assert sells(trading) == [("market", "closed", MARCH + 3 * HOUR)]
+            assert read_sell_orders(trading) == [("market", "closed", MARCH + 3 * HOUR)]
 
     run(scene())
     assert f"SELL on the candle of 2024-03-01 03:00: {KEPT}" in lines.text
@@ -98,13 +98,13 @@ def test_an_exit_in_the_journal_ends_with_its_position(
         name = strategy_file(scripted_source([0, 3], [1]), "scripted")
         async with market(0.25) as opened:
             async with desk(opened, db, strategy=name) as trading:
-                await until_bought(opened, trading)
+                await trade_until_bought(opened, trading)
                 entry = trading.fills()[0].client_order_id
                 for hour in range(2, 5):
                     await opened.go_to(hour + 0.1)
                     await trading.until_decided(hour - 1)
                     await trading.until_no_open_order()
-                await trading.until(lambda: sides(trading) == ["buy", "sell", "buy"])
+                await trading.until(lambda: list_fill_sides(trading) == ["buy", "sell", "buy"])
             journal = ExitJournal(db, make_lease_name(ACCOUNT, KEY.symbol))
             journal.add(
                 ExitObligation(
@@ -115,7 +115,7 @@ def test_an_exit_in_the_journal_ends_with_its_position(
             async with desk(opened, db, strategy=name, number=2) as trading:
                 await opened.go_to(5.1)
                 await trading.until_decided(4)
-                assert sides(trading) == ["buy", "sell", "buy"]
+                assert list_fill_sides(trading) == ["buy", "sell", "buy"]
             assert journal.read_entries() == []
             journal.close()
 
@@ -197,12 +197,12 @@ def test_an_exit_by_command_is_filled_after_a_lock_while_no_candles_can_be_fetch
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("trader.rest_price.AFTER_SECONDS", 0.1)
-    lines = Lines(capsys)
+    lines = PrintedText(capsys)
 
     async def scene() -> None:
         name = strategy_file(scripted_source([0], []), "scripted")
         async with market(0.25) as opened, desk(opened, db, strategy=name) as trading:
-            await until_bought(opened, trading)
+            await trade_until_bought(opened, trading)
             opened.simulator.faults.add(
                 kind="status", when="before", path="/api/v3/klines", status=403
             )
@@ -210,6 +210,6 @@ def test_an_exit_by_command_is_filled_after_a_lock_while_no_candles_can_be_fetch
                 await trading.until(lambda: lines.have("degraded: "))
             command = NewControl(ACCOUNT, "exit", 0, "anna on host", KEY.symbol)
             insert_controls(trading.store, [command])
-            await trading.until(lambda: sides(trading) == ["buy", "sell"])
+            await trading.until(lambda: list_fill_sides(trading) == ["buy", "sell"])
 
     run(scene())

@@ -54,7 +54,7 @@ class Runs(Strategy):
 """
 
 
-def candles_of(opened: Market, start: int, end: int) -> Candles:
+def read_candles(opened: Market, start: int, end: int) -> Candles:
     rows = opened.truth(start, end).values()
     opens, *prices = (np.array(column) for column in zip(*rows, strict=True))
     return Candles.from_columns(opens.astype(np.int64), *prices)
@@ -68,10 +68,10 @@ async def step_to(opened: Market, trading: Desk, hours: range) -> None:
         await trading.until_no_open_order()
 
 
-def backtested(opened: Market, trading: Desk, last_hour: int) -> list[Sold]:
+def run_backtest(opened: Market, trading: Desk, last_hour: int) -> list[Sold]:
     """Return kind, price, amount and fee of the engine's own fills."""
     first = trading.query("SELECT min(timestamp) FROM decisions")[0][0]
-    candles = candles_of(opened, first - HOUR, MARCH + (last_hour + 1) * HOUR)
+    candles = read_candles(opened, first - HOUR, MARCH + (last_hour + 1) * HOUR)
     rules = trading.context.rules
     signals = evaluate_strategy(trading.strategy, candles)
     result = simulate(candles, signals.signal, rules, start_index=1)
@@ -84,7 +84,7 @@ def backtested(opened: Market, trading: Desk, last_hour: int) -> list[Sold]:
     return made
 
 
-def on_paper(trading: Desk) -> list[Sold]:
+def list_paper_fills(trading: Desk) -> list[Sold]:
     types = dict(trading.query("SELECT client_order_id, type FROM orders"))
     return [
         (
@@ -110,7 +110,7 @@ def test_paper_exits_equal_the_backtest_trade_by_trade(
             desk(opened, db, strategy=name, account=account, exits=EXITS[exits]) as trading,
         ):
             await step_to(opened, trading, range(HOURS))
-            fills, trades = backtested(opened, trading, HOURS - 1), on_paper(trading)
+            fills, trades = run_backtest(opened, trading, HOURS - 1), list_paper_fills(trading)
             # The backtest has the whole of the last candle, of which the market has begun.
             assert fills[: len(trades)] == trades
             assert len(fills) - len(trades) <= 1
@@ -142,7 +142,7 @@ def test_paper_orders_fill_at_opens_that_the_stated_price_step_does_not_allow(
     run(scene())
 
 
-async def until_decided_by_any(trading: Desk, hour: int) -> None:
+async def wait_until_decided_by_any(trading: Desk, hour: int) -> None:
     decided = "SELECT 1 FROM decisions WHERE timestamp = ?"
     await trading.until(lambda: trading.query(decided, MARCH + hour * HOUR))
 
@@ -163,12 +163,12 @@ def test_restarts_with_an_open_position_change_nothing_about_its_exits(
                 ) as trading:
                     await trading.until_live(opened)
                     if number > 1:
-                        await until_decided_by_any(trading, hour - 1)
+                        await wait_until_decided_by_any(trading, hour - 1)
                     await step_to(opened, trading, range(hour + 1, hour + 5))
                     hour += 4
                     held += len(trading.fills()) % 2
                     if number == 8:
-                        fills, trades = backtested(opened, trading, hour), on_paper(trading)
+                        fills, trades = run_backtest(opened, trading, hour), list_paper_fills(trading)
                         assert fills[: len(trades)] == trades
                         assert len(fills) - len(trades) <= 1
             assert held > 0
@@ -195,14 +195,14 @@ def test_an_exit_that_the_market_refused_is_not_tried_again_and_the_next_sell_is
                 ) as trading:
                     await trading.until_live(opened)
                     if number > 1:
-                        await until_decided_by_any(trading, hour - 1)
+                        await wait_until_decided_by_any(trading, hour - 1)
                     await step_to(opened, trading, range(hour + 1, hour + hours + 1))
                     hour += hours
                     entries = [entry for (entry,) in trading.query(refused)]
                     assert len(entries) == len(set(entries))
                     if number == sessions:
                         assert entries
-                        fills, trades = backtested(opened, trading, hour), on_paper(trading)
+                        fills, trades = run_backtest(opened, trading, hour), list_paper_fills(trading)
                         assert fills[: len(trades)] == trades
                         assert len(fills) - len(trades) <= 1
 
@@ -241,7 +241,7 @@ def test_an_exit_whose_fill_could_not_be_stored_is_repeated_once_it_can(
             with trading.store.write() as connection:
                 connection.execute("DROP TRIGGER full")
             await trading.until(lambda: len(trading.fills()) == 2)
-            fills, trades = backtested(opened, trading, hour), on_paper(trading)
+            fills, trades = run_backtest(opened, trading, hour), list_paper_fills(trading)
             assert fills[0] == trades[0]
             assert (fills[1][0], fills[1][2]) == (trades[1][0], trades[1][2])
             # The level was reached before the error: the first price after it is the newest one.

@@ -45,7 +45,7 @@ class Above(Strategy):
 """
 
 
-def truth(opened: Market, timeframe: str, start: int, end: int) -> Candles:
+def get_simulator_candles(opened: Market, timeframe: str, start: int, end: int) -> Candles:
     return opened.simulator.market.get_candles(KEY.symbol, timeframe, start, end)
 
 
@@ -67,8 +67,8 @@ def test_every_decision_equals_that_of_a_backtest_over_the_exchanges_candles(
         async with market(begins) as opened, desk(opened, db, strategy=name) as trading:
             await step_to(opened, trading, range(int(begins), last))
             start = MARCH - 200 * HOUR
-            candles = truth(opened, "1h", start, MARCH + (last - 1) * HOUR)
-            larger = truth(opened, "4h", start - 200 * HOUR, MARCH + last * HOUR)
+            candles = get_simulator_candles(opened, "1h", start, MARCH + (last - 1) * HOUR)
+            larger = get_simulator_candles(opened, "4h", start - 200 * HOUR, MARCH + last * HOUR)
             hour, four = Timeframe.parse("1h"), Timeframe.parse("4h")
             higher = {"4h": align_higher_candles(candles, hour, larger, four)}
             whole = evaluate_strategy(trading.strategy, candles, higher)
@@ -98,7 +98,7 @@ def test_a_higher_timeframe_candle_that_closed_meanwhile_is_built_and_stored(
                 "AND timestamp >= ? ORDER BY timestamp",
                 MARCH,
             )
-            made = truth(opened, "4h", MARCH, MARCH + 8 * HOUR)
+            made = get_simulator_candles(opened, "4h", MARCH, MARCH + 8 * HOUR)
             expected = zip(made.timestamp.tolist(), made.close.tolist(), strict=True)
             assert rows == [(*row, "resample") for row in expected]
 

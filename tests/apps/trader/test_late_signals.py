@@ -39,11 +39,11 @@ class Hangs(Strategy):
 """
 
 
-def hanging(buy: int, sell: int) -> str:
+def make_hanging_source(buy: int, sell: int) -> str:
     return HANGS.replace("BUY", str(buy)).replace("SELL", str(sell))
 
 
-def sides(trading: Desk) -> list[str]:
+def list_fill_sides(trading: Desk) -> list[str]:
     return [trade.side for trade in trading.fills()]
 
 
@@ -58,7 +58,7 @@ def test_a_sell_from_a_late_evaluation_is_filled_after_the_next_one(
     run: Run, db: Path, strategy_file: StrategyFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     let_others_be_slow(monkeypatch, MARCH + 2 * HOUR)
-    name = strategy_file(hanging(0, 2), "hangs")
+    name = strategy_file(make_hanging_source(0, 2), "hangs")
 
     async def scene() -> None:
         async with (
@@ -67,9 +67,9 @@ def test_a_sell_from_a_late_evaluation_is_filled_after_the_next_one(
         ):
             await trading.until_live(opened)
             await step_to(opened, trading, range(1, 4))
-            assert sides(trading) == ["buy"]
+            assert list_fill_sides(trading) == ["buy"]
             await step_to(opened, trading, range(4, 5))
-            await trading.until(lambda: sides(trading) == ["buy", "sell"])
+            await trading.until(lambda: list_fill_sides(trading) == ["buy", "sell"])
             assert trading.query("SELECT end_reason FROM exit_obligations") == [("filled",)]
 
     run(scene())
@@ -79,20 +79,20 @@ def test_a_late_sell_from_before_a_restart_is_filled_after_the_restart(
     run: Run, db: Path, strategy_file: StrategyFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     let_others_be_slow(monkeypatch, MARCH + 2 * HOUR)
-    name = strategy_file(hanging(0, 2), "hangs")
+    name = strategy_file(make_hanging_source(0, 2), "hangs")
 
     async def scene() -> None:
         async with market(0.25) as opened:
             async with desk(opened, db, strategy=name, strategy_timeout_seconds=1.0) as trading:
                 await trading.until_live(opened)
                 await step_to(opened, trading, range(1, 4))
-                assert sides(trading) == ["buy"]
+                assert list_fill_sides(trading) == ["buy"]
             await opened.go_to(4.1)
             async with desk(
                 opened, db, strategy=name, number=2, strategy_timeout_seconds=1.0
             ) as trading:
                 await trading.until_live(opened)
-                await trading.until(lambda: sides(trading) == ["buy", "sell"])
+                await trading.until(lambda: list_fill_sides(trading) == ["buy", "sell"])
 
     run(scene())
 
@@ -101,7 +101,7 @@ def test_a_late_sell_neither_cancels_nor_exits_an_entry_that_was_decided_after_i
     run: Run, db: Path, strategy_file: StrategyFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     let_others_be_slow(monkeypatch, MARCH)
-    name = strategy_file(hanging(1, 0), "hangs")
+    name = strategy_file(make_hanging_source(1, 0), "hangs")
 
     async def scene() -> None:
         async with (
@@ -124,6 +124,6 @@ def test_a_late_sell_neither_cancels_nor_exits_an_entry_that_was_decided_after_i
             opened.gate.lets_pass = lambda _: True
             await step_to(opened, trading, range(3, 5))
             assert trading.query(reviewed) == [("signal HOLD -> SELL: nothing is ordered",)]
-            assert sides(trading) == ["buy"]
+            assert list_fill_sides(trading) == ["buy"]
 
     run(scene())

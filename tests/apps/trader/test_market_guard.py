@@ -49,12 +49,12 @@ def simulator(folder: Path) -> Generator[StartSimulator]:
         yield start
 
 
-def trader(folder: Path, url: str) -> Program:
+def start_trader(folder: Path, url: str) -> Program:
     common = ("--exchange", "simulator", "--simulator-url", url, "--timeframe", "1m")
     return Program("trader", *common, "--strategy", "often", folder=folder)
 
 
-def refusal(program: Program) -> str:
+def read_refusal(program: Program) -> str:
     """Return the one line of a program that refuses the data."""
     assert program.ends() == 4
     assert len(program.errors) == 1, "\n".join(program.errors)
@@ -76,24 +76,24 @@ def test_a_deleted_database_ends_the_trader(
     folder: Path, simulator: StartSimulator, harm: Callable[[Path], None]
 ) -> None:
     _, url = simulator("--start", NOON)
-    with trader(folder, url) as program:
+    with start_trader(folder, url) as program:
         program.until("", inside=", next ")
         harm(folder / "data" / "simulator.db")
-        assert "was deleted or replaced while it was open" in refusal(program)
+        assert "was deleted or replaced while it was open" in read_refusal(program)
 
 
 def test_a_simulator_that_starts_again_at_an_earlier_time_ends_the_trader(
     folder: Path, simulator: StartSimulator
 ) -> None:
     first, url = simulator("--start", NOON)
-    with trader(folder, url) as program:
+    with start_trader(folder, url) as program:
         program.until("", inside=", next ")
         first.send(signal.SIGKILL)
         first.ends()
         port = url.rpartition(":")[2]
         with held_port(int(port)):
             simulator("--start", "2024-03-01T06:00", port=port)
-        assert "but the market's time is 2024-03-01 06:" in refusal(program)
+        assert "but the market's time is 2024-03-01 06:" in read_refusal(program)
     with open_store(folder / "data" / "simulator.db", create=False) as store, store.read() as one:
         first_stored = one.execute("SELECT min(timestamp) FROM ohlcv_data").get
         assert format_utc(first_stored) > "2024-03-01 10:"
@@ -107,7 +107,7 @@ def test_a_frozen_simulator_does_not_delay_the_end_of_the_trader(
     folder: Path, simulator: StartSimulator
 ) -> None:
     market, url = simulator("--start", NOON)
-    with trader(folder, url) as program:
+    with start_trader(folder, url) as program:
         program.until("", inside=", next ")
         market.send(signal.SIGSTOP)
         time.sleep(2)
@@ -122,14 +122,14 @@ def test_a_simulator_that_starts_again_with_another_seed_ends_the_trader(
     folder: Path, simulator: StartSimulator
 ) -> None:
     first, url = simulator("--start", NOON, "--seed", "1")
-    with trader(folder, url) as program:
+    with start_trader(folder, url) as program:
         program.until("", inside=", next ")
         first.send(signal.SIGKILL)
         first.ends()
         port = url.rpartition(":")[2]
         with held_port(int(port)):
             simulator("--start", "2024-03-01T13:00", "--seed", "2", port=port)
-        assert "start it with --seed 1, or choose another file with --db" in refusal(program)
+        assert "start it with --seed 1, or choose another file with --db" in read_refusal(program)
 
 
 def test_all_programs_refuse_a_database_of_another_seed(
@@ -141,7 +141,7 @@ def test_all_programs_refuse_a_database_of_another_seed(
     common = ("--exchange", "simulator", "--simulator-url", url)
     for name in ("trader", "backfiller"):
         with Program(name, *common, folder=folder) as program:
-            assert f"start it with --seed {2**70}" in refusal(program)
+            assert f"start it with --seed {2**70}" in read_refusal(program)
 
 
 def test_a_file_without_a_seed_takes_the_first_one(tmp_path: Path) -> None:

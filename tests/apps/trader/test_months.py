@@ -34,7 +34,7 @@ ACCOUNT = AccountConfig(
 )
 
 
-def candles_of(timeframe: Timeframe, count: int = 12) -> Candles:
+def make_candles(timeframe: Timeframe, count: int = 12) -> Candles:
     """Return candles whose closes move by a tenth up and down."""
     moments = [timeframe.ceil(START)]
     while len(moments) < count:
@@ -43,7 +43,7 @@ def candles_of(timeframe: Timeframe, count: int = 12) -> Candles:
     return Candles.from_columns(np.array(moments), close, close, close, close, close)
 
 
-def order_of(key: SeriesKey, signal_timestamp: int) -> Order:
+def make_order(key: SeriesKey, signal_timestamp: int) -> Order:
     """Return a buy order on the signal of a candle."""
     return Order(
         client_order_id="one", session="s", mode="paper", account="a", exchange=key.exchange,
@@ -59,7 +59,7 @@ def test_an_entry_by_volatility_is_as_large_on_paper_as_in_a_backtest(
     tmp_path: Path, name: str
 ) -> None:
     timeframe = Timeframe.parse(name)
-    candles = candles_of(timeframe)
+    candles = make_candles(timeframe)
     settings = TraderSettings(exchange="simulator", timeframe=name, account=ACCOUNT)
     rules = make_account_config(settings, NO_TRADING_RULES)
     signal = np.zeros(len(candles), dtype=np.int8)
@@ -91,7 +91,7 @@ def test_an_entry_by_volatility_is_as_large_on_paper_as_in_a_backtest(
         start_session(store, context.session, fence)
         context, _ = open_or_continue_account(context, fence)
         broker = PaperExecutor(context, fence, build_account_context([context]).funds)
-        order = order_of(key, int(candles.timestamp[-2]))
+        order = make_order(key, int(candles.timestamp[-2]))
         insert_order(store, order, fence)
         broker.place(order, 0)
         last = read_candle_at(store, key, int(candles.timestamp[-1]))
@@ -104,4 +104,4 @@ def test_an_entry_by_volatility_is_as_large_on_paper_as_in_a_backtest(
 @pytest.mark.parametrize("name", ["1M", "2M", "1w", "1d", "1h"])
 def test_the_length_of_a_candle_by_its_timeframe_equals_that_by_open_times(name: str) -> None:
     timeframe = Timeframe.parse(name)
-    assert compute_candle_seconds(candles_of(timeframe).timestamp) == timeframe.average_seconds
+    assert compute_candle_seconds(make_candles(timeframe).timestamp) == timeframe.average_seconds

@@ -60,7 +60,7 @@ def flatten(db: Path) -> None:
     other.replace(db)
 
 
-def started(db: Path, url: str) -> Program:
+def start_trader(db: Path, url: str) -> Program:
     folder = db.parent.parent
     (folder / "trader.yaml").write_text(
         "monitoring: {heartbeat_file: beat.json, heartbeat_seconds: 1}\n", encoding="utf-8"
@@ -72,13 +72,13 @@ def started(db: Path, url: str) -> Program:
     )  # fmt: skip
 
 
-def status_of(db: Path) -> TraderStatus:
+def read_trader_status(db: Path) -> TraderStatus:
     with open_read_only(db) as store:
         (account,) = read_traded_series(store)
         return read_status(store, account)
 
 
-def heartbeat_of(db: Path) -> dict[str, str]:
+def read_heartbeat(db: Path) -> dict[str, str]:
     """Return the states of the next heartbeat."""
     file = db.parent.parent / "beat.json"
     file.unlink(missing_ok=True)
@@ -99,7 +99,7 @@ def stop(program: Program) -> None:
     assert program.errors == []
 
 
-def simulating(
+def run_simulator(
     *, port: int = 0, faults: Sequence[Fault] = ()
 ) -> AbstractContextManager[EmbeddedSimulator]:
     """Return a simulator that runs while a block lasts, two hours after the entry."""
@@ -108,13 +108,13 @@ def simulating(
 
 
 @contextmanager
-def simulator_at(port: int) -> Generator[Callable[[], None]]:
+def start_simulator_at(port: int) -> Generator[Callable[[], None]]:
     """Yield a function that starts a simulator at a port; it runs until the block ends."""
     wanted, ended = threading.Event(), threading.Event()
 
     def simulate() -> None:
         wanted.wait(180)
-        with simulating(port=port):
+        with run_simulator(port=port):
             ended.wait(180)
 
     thread = threading.Thread(target=simulate)
@@ -132,16 +132,16 @@ def test_row_103_a_start_on_paper_with_a_position_waits_for_the_exchange_and_the
 ) -> None:
     with (
         held_port() as port,
-        simulator_at(port) as start_simulator,
-        started(db, f"http://127.0.0.1:{port}") as program,
+        start_simulator_at(port) as start_simulator,
+        start_trader(db, f"http://127.0.0.1:{port}") as program,
     ):
         line = program.until("degraded: ")
         assert f"{WAITS}the exchange can be reached; no stop is watched meanwhile" in line
-        status = status_of(db)
+        status = read_trader_status(db)
         assert status.condition == "degraded"
         assert choose_exit_code([status]) == EXIT_DEGRADED
         assert status.reason.startswith("waiting for the exchange since 20")
-        assert heartbeat_of(db) == {f"{NAME}, {SYMBOL}": "degraded"}
+        assert read_heartbeat(db) == {f"{NAME}, {SYMBOL}": "degraded"}
         start_simulator()
         program.until("the exchange can be reached again")
         program.until("exit (stop loss at ", inside="sold 0.01000 BTC")
@@ -247,20 +247,20 @@ def test_row_103_a_start_on_paper_with_a_position_that_is_refused_ends_by_sigter
 ) -> None:
     refused = Fault("status", status=status, path="/api/v3/exchangeInfo")
     with (
-        simulating(faults=[refused]) as simulator,
-        started(db, simulator.url) as program,
+        run_simulator(faults=[refused]) as simulator,
+        start_trader(db, simulator.url) as program,
     ):
         program.until("degraded: ", inside=WAITS)
         stop(program)
-    assert status_of(db).condition == "stopped"
+    assert read_trader_status(db).condition == "stopped"
 
 
 def test_a_start_on_paper_without_a_position_ends_on_a_refusal(db: Path) -> None:
     flatten(db)
     refused = Fault("status", status=403, path="/api/v3/exchangeInfo")
     with (
-        simulating(faults=[refused]) as simulator,
-        started(db, simulator.url) as program,
+        run_simulator(faults=[refused]) as simulator,
+        start_trader(db, simulator.url) as program,
     ):
         assert program.ends() == 5
     assert len(program.errors) == 1
@@ -270,12 +270,12 @@ def test_a_start_on_paper_without_a_position_ends_on_a_refusal(db: Path) -> None
 def test_row_103_a_start_on_paper_with_a_position_waits_for_a_locked_file_and_then_sells(
     db: Path,
 ) -> None:
-    with simulating() as simulator, ExitStack() as lock:
+    with run_simulator() as simulator, ExitStack() as lock:
         lock.enter_context(locked(db))
-        with started(db, simulator.url) as program:
+        with start_trader(db, simulator.url) as program:
             line = program.until("degraded: ")
             assert f"simulator.db stayed locked by another process{WAITS}the database file" in line
-            assert heartbeat_of(db) == {f"{NAME}, {SYMBOL}": "degraded"}
+            assert read_heartbeat(db) == {f"{NAME}, {SYMBOL}": "degraded"}
             lock.close()
             program.until("the database file can be written again")
             program.until("exit (stop loss at ", inside="sold 0.01000 BTC")
@@ -329,21 +329,21 @@ def test_row_103_a_start_with_a_position_waits_while_the_disk_is_full(
 
 def test_row_103_a_start_on_paper_that_waits_for_a_locked_file_ends_by_sigterm(db: Path) -> None:
     with (
-        simulating() as simulator,
+        run_simulator() as simulator,
         locked(db),
-        started(db, simulator.url) as program,
+        start_trader(db, simulator.url) as program,
     ):
         program.until("degraded: ", inside=WAITS)
         stop(program)
 
 
 def test_row_103_a_start_waits_for_a_file_that_cannot_be_read(db: Path) -> None:
-    with simulating() as simulator, ExitStack() as lock:
+    with run_simulator() as simulator, ExitStack() as lock:
         lock.enter_context(locked(db, is_readable=False))
-        with started(db, simulator.url) as program:
+        with start_trader(db, simulator.url) as program:
             program.until("degraded: ", inside="; whether a position is open cannot be read: ")
             stop(program)
-        with started(db, simulator.url) as program:
+        with start_trader(db, simulator.url) as program:
             program.until("degraded: ")
             lock.close()
             program.until("the database file can be read again")
@@ -355,9 +355,9 @@ def test_row_103_a_start_waits_for_a_file_that_cannot_be_read(db: Path) -> None:
 def test_a_start_on_paper_without_a_position_ends_on_a_locked_file(db: Path) -> None:
     flatten(db)
     with (
-        simulating() as simulator,
+        run_simulator() as simulator,
         locked(db),
-        started(db, simulator.url) as program,
+        start_trader(db, simulator.url) as program,
     ):
         assert program.ends() == 4
     assert len(program.errors) == 1

@@ -73,7 +73,7 @@ def read_until(program: Program, *texts: str) -> None:
         left -= {text for text in left if text in line}
 
 
-def sessions(folder: Path) -> list[tuple[dict[str, Any], str | None]]:
+def read_sessions(folder: Path) -> list[tuple[dict[str, Any], str | None]]:
     """Return parameters and origin of the parameters of each stored session, oldest first."""
     with open_store(folder / "data/simulator.db", create=False) as store, store.read() as one:
         rows = one.execute("SELECT parameters, rules FROM sessions ORDER BY started_ms").fetchall()
@@ -96,7 +96,7 @@ def test_a_trader_uses_the_parameters_of_the_newest_window_and_stores_their_orig
         assert program.ends() == 0
     assert program.lines[0] == f"parameters of sma_cross: fast=3, slow=7 from {origin}"
     assert program.errors == []
-    assert sessions(folder) == [({"fast": 3, "slow": 7}, origin)]
+    assert read_sessions(folder) == [({"fast": 3, "slow": 7}, origin)]
     # The next session has a parameter of its own, and the one after it no run.
     own = ("--params-from", WALK, "--param", "slow=8")
     with Program("trader", *words, *own, folder=folder) as program:
@@ -108,7 +108,7 @@ def test_a_trader_uses_the_parameters_of_the_newest_window_and_stores_their_orig
         program.until("paper trading simulator BTC/USDT 1m with sma_cross")
         program.send(signal.SIGTERM)
         assert program.ends() == 0
-    found = sessions(folder)
+    found = read_sessions(folder)
     assert [one[1] for one in found] == [origin, origin, None]
     assert found[1][0] == {"fast": 3, "slow": 8}
 
@@ -168,7 +168,7 @@ def test_in_a_list_of_symbols_the_parameters_apply_to_symbols_without_a_strategy
         program.until("", inside="paper trading simulator ETH/USDT 1m with macd")
         program.send(signal.SIGTERM)
         assert program.ends() == 0
-    stored = {" ".join(sorted(one)): bool(origin) for one, origin in sessions(folder)}
+    stored = {" ".join(sorted(one)): bool(origin) for one, origin in read_sessions(folder)}
     assert stored == {"fast slow": True, "fast signal slow": False}
 
 
@@ -198,7 +198,7 @@ def test_row_65_a_position_keeps_its_parameters_where_the_saved_run_is_gone(
             assert program.ends() == 0
     assert [line for line in program.errors if line.startswith("trader: ")] == []
     assert any(" with rsi (period 9, buy 35.5, " in line for line in program.lines)
-    assert sessions(folder)[-1] == (before, "an optimization")
+    assert read_sessions(folder)[-1] == (before, "an optimization")
 
 
 def test_a_reload_does_not_change_the_origin_of_the_parameters() -> None:

@@ -12,7 +12,7 @@ from trader.pending_decisions import PendingDecisions
 Run = Callable[[Any], Any]
 
 
-async def steps_taken() -> None:
+async def run_ready_tasks() -> None:
     """Let every task that is ready go on."""
     for _ in range(5):
         await asyncio.sleep(0)
@@ -29,7 +29,7 @@ def test_other_work_comes_after_the_last_decision_under_way(
         pending.note("SOL/USDT", is_pending=True)
         waiting = asyncio.create_task(pending.wait_for_others())
         pending.note("ETH/USDT", is_pending=False)
-        await steps_taken()
+        await run_ready_tasks()
         assert not waiting.done()
         pending.note("SOL/USDT", is_pending=False)
         await waiting

@@ -53,7 +53,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def trader(folder: Path, url: str, *arguments: str, output: int | None = None) -> Program:
+def start_trader(folder: Path, url: str, *arguments: str, output: int | None = None) -> Program:
     common = ("--exchange", "simulator", "--simulator-url", url, "--timeframe", "1m")
     words = (*common, "--strategy", "often", *arguments)
     return Program("trader", *words, folder=folder, output=output)
@@ -82,7 +82,7 @@ def query(folder: Path, sql: str) -> list[tuple[Any, ...]]:
         return one.execute(sql).fetchall()
 
 
-def stored_until_decided(folder: Path) -> dict[int, tuple[float, ...]]:
+def read_decided_candles(folder: Path) -> dict[int, tuple[float, ...]]:
     """Return the closed candles up to the last decision.
 
     Those after it may still lack one that REST has not brought.
@@ -95,7 +95,7 @@ def stored_until_decided(folder: Path) -> dict[int, tuple[float, ...]]:
     return {row[0]: row[1:] for row in rows}
 
 
-def ledger(url: str, start: int, end: int) -> dict[int, tuple[float, ...]]:
+def fetch_ledger(url: str, start: int, end: int) -> dict[int, tuple[float, ...]]:
     rows = ask(
         url,
         f"/simulator/ledger?symbol=BTC/USDT&interval=1m&startTime={start}000&endTime={end}000",
@@ -106,10 +106,10 @@ def ledger(url: str, start: int, end: int) -> dict[int, tuple[float, ...]]:
 def test_a_run_prints_what_it_does_line_by_line_and_stops_cleanly(
     folder: Path, simulator: str
 ) -> None:
-    with trader(folder, simulator) as program:
+    with start_trader(folder, simulator) as program:
         program.until("paper trading simulator BTC/USDT 1m with often")
         first = program.until("", inside=", next ")
-        with trader(folder, simulator) as second:
+        with start_trader(folder, simulator) as second:
             assert second.ends() == 7
             assert "is traded by process" in second.errors[0]
             assert len(second.errors) == 1
@@ -130,15 +130,15 @@ def test_a_run_prints_what_it_does_line_by_line_and_stops_cleanly(
     minutes = [line[:5] for line in decisions]
     assert minutes == sorted(set(minutes)), "one line for each closed candle, in order"
 
-    stored = stored_until_decided(folder)
-    assert stored == ledger(simulator, min(stored), max(stored) + 60)
+    stored = read_decided_candles(folder)
+    assert stored == fetch_ledger(simulator, min(stored), max(stored) + 60)
     assert query(folder, "SELECT end_reason FROM sessions") == [("SIGTERM",)]
     decided = query(folder, "SELECT count(*), count(DISTINCT timestamp) FROM decisions")
     assert decided == [(len(decisions), len(decisions))]
 
 
 @contextmanager
-def unwritable_output(kind: str) -> Generator[int]:
+def open_unwritable_output(kind: str) -> Generator[int]:
     """Return a descriptor that takes no line: of a full disk, or of a pipe that nobody reads."""
     if kind == "full disk":
         number = os.open("/dev/full", os.O_WRONLY)
@@ -166,11 +166,11 @@ def test_a_trader_whose_lines_cannot_be_written_goes_on_and_stops_cleanly(
 ) -> None:
     file = folder / "data" / "simulator.db"
     with (
-        unwritable_output(kind) as output,
-        trader(folder, simulator, output=output) as program,
+        open_unwritable_output(kind) as output,
+        start_trader(folder, simulator, output=output) as program,
     ):
         deadline = time.monotonic() + 180
-        while not file.exists() or decision_count(file) < 3:
+        while not file.exists() or count_decisions(file) < 3:
             assert time.monotonic() < deadline
             time.sleep(0.1)
         program.send(signal.SIGTERM)
@@ -178,7 +178,7 @@ def test_a_trader_whose_lines_cannot_be_written_goes_on_and_stops_cleanly(
     assert query(folder, "SELECT end_reason FROM sessions") == [("SIGTERM",)]
 
 
-def decision_count(file: Path) -> int:
+def count_decisions(file: Path) -> int:
     """Return how many decisions a trader has stored that may still be making its file."""
     with closing(sqlite3.connect(file)) as connection:
         try:
@@ -188,7 +188,7 @@ def decision_count(file: Path) -> int:
 
 
 def test_ctrl_c_stops_while_the_stream_is_down(folder: Path, simulator: str) -> None:
-    with trader(folder, simulator) as program:
+    with start_trader(folder, simulator) as program:
         program.until("", inside=", next ")
         ask(simulator, "/simulator/disconnect", {"refuse_seconds": 30})
         program.until("stream lost:")
@@ -204,7 +204,7 @@ def test_ctrl_c_stops_while_the_stream_is_down(folder: Path, simulator: str) -> 
 
 
 def test_a_killed_trader_starts_again_and_repeats_nothing(folder: Path, simulator: str) -> None:
-    with trader(folder, simulator) as program:
+    with start_trader(folder, simulator) as program:
         program.until("bought")
         program.until("", 2, inside=", next ")
         program.send(signal.SIGKILL)
@@ -212,7 +212,7 @@ def test_a_killed_trader_starts_again_and_repeats_nothing(folder: Path, simulato
     # The newest row may be closed already, and the next candle not begun.
     ((forming,),) = query(folder, "SELECT max(timestamp + 60 * closed) FROM ohlcv_data")
     trades = query(folder, "SELECT count(*) FROM trades")[0][0]
-    with trader(folder, simulator) as program:
+    with start_trader(folder, simulator) as program:
         account = program.until("account ")
         program.until("", 3, inside=", next ")
         program.send(signal.SIGTERM)
@@ -221,8 +221,8 @@ def test_a_killed_trader_starts_again_and_repeats_nothing(folder: Path, simulato
     twice = "SELECT count(*) - count(DISTINCT timestamp) FROM decisions"
     assert query(folder, twice) == [(0,)]
     assert query(folder, "SELECT count(*) FROM orders WHERE status = 'open'") == [(0,)]
-    stored = stored_until_decided(folder)
-    whole = ledger(simulator, min(stored), max(stored) + 60)
+    stored = read_decided_candles(folder)
+    whole = fetch_ledger(simulator, min(stored), max(stored) + 60)
     # A trader begins with the last 100 closed candles; on a busy machine more have gone by.
     begun = query(folder, f"SELECT min(timestamp) FROM decisions WHERE timestamp > {forming}")[0][0]
     gone = {at for at in whole if forming <= at <= begun - 100 * 60} - stored.keys()
@@ -236,7 +236,7 @@ def test_a_killed_trader_starts_again_and_repeats_nothing(folder: Path, simulato
 
 
 @contextmanager
-def hanging(behind: str, path: str) -> Generator[tuple[str, threading.Event]]:
+def serve_with_hanging_path(behind: str, path: str) -> Generator[tuple[str, threading.Event]]:
     """Serve what the simulator responds, except for one path: its questions hang."""
     requested, stop = threading.Event(), threading.Event()
 
@@ -276,7 +276,7 @@ def hanging(behind: str, path: str) -> Generator[tuple[str, threading.Event]]:
 def test_a_stop_before_the_first_decision_is_clean(
     folder: Path, simulator: str, path: str, number: signal.Signals, name: str
 ) -> None:
-    with hanging(simulator, path) as (url, requested), trader(folder, url) as program:
+    with serve_with_hanging_path(simulator, path) as (url, requested), start_trader(folder, url) as program:
         assert requested.wait(180)
         with BusyLoop() as beside:
             program.send(number)
@@ -290,7 +290,7 @@ def test_an_unreachable_exchange_prints_one_line_and_exits_with_5(
     folder: Path, refusing_port: int
 ) -> None:
     url = f"http://127.0.0.1:{refusing_port}"
-    with trader(folder, url) as program:
+    with start_trader(folder, url) as program:
         assert program.ends() == 5
     assert program.lines == []
     assert len(program.errors) == 1
@@ -345,7 +345,7 @@ def test_a_strategy_that_fails_on_its_first_candle_prints_one_line_and_exits_wit
 ) -> None:
     failing = OFTEN.replace("        rose =", "        raise ValueError('no more')\n        rose =")
     (folder / "user" / "strategies" / "often.py").write_text(failing, encoding="utf-8")
-    with trader(folder, simulator) as program:
+    with start_trader(folder, simulator) as program:
         assert program.ends() == 3
     assert not any(", next " in line for line in program.lines)
     assert program.lines[-1].startswith("an error: stopped with ")
@@ -361,7 +361,7 @@ def test_sigterm_ends_a_trader_within_two_seconds_while_its_strategy_loops_for_e
         folder, "note_process()\n            while True: pass", condition="len(CALLS) > 1"
     )
     Path(hanging).replace(folder / "user" / "strategies" / "often.py")
-    with trader(folder, simulator) as program:
+    with start_trader(folder, simulator) as program:
         program.until("", inside=", next ")
         deadline = time.monotonic() + 180
         while not noted_processes(folder):
@@ -379,6 +379,6 @@ def test_settings_of_a_freqtrade_file_without_effect_are_printed_at_the_start(
     simulator: str, folder: Path
 ) -> None:
     (folder / "Sample.py").write_text(FREQTRADE, encoding="utf-8")
-    with trader(folder, simulator, "--strategy", "Sample.py") as program:
+    with start_trader(folder, simulator, "--strategy", "Sample.py") as program:
         line = program.until("note: without effect")
     assert "note: without effect here, of Sample.py: order_types (line 7); docs/" in line

@@ -22,13 +22,13 @@ def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trader.market_status.CHECK_SECONDS", 0.05)
 
 
-async def always_missed(self: CandleFeed, rest: object) -> bool:
+async def treat_silence_as_dead(self: CandleFeed, rest: object) -> bool:
     """Take every silence for a dead stream: the guard switched off."""
     del self, rest
     return True
 
 
-def states(trading: Desk) -> list[tuple[str, str]]:
+def read_states(trading: Desk) -> list[tuple[str, str]]:
     return trading.query("SELECT state, reason FROM trader_states ORDER BY id")
 
 
@@ -42,7 +42,7 @@ def test_in_a_quiet_market_the_trader_stays_live_on_one_connection(
     guarded: bool,
 ) -> None:
     if not guarded:
-        monkeypatch.setattr(CandleFeed, "compare_with_rest", always_missed)
+        monkeypatch.setattr(CandleFeed, "compare_with_rest", treat_silence_as_dead)
 
     printed: list[str] = []
 
@@ -78,10 +78,10 @@ def test_a_market_that_is_not_traded_any_more_is_reported_once_and_its_return_to
         async with market(0.25) as opened, desk(opened, db, stale_after_seconds=1.0) as trading:
             await trading.until_live(opened)
             number = opened.simulator.faults.add(kind=kind, symbol="BTC/USDT")
-            await trading.until(lambda: any(words in reason for _, reason in states(trading)))
+            await trading.until(lambda: any(words in reason for _, reason in read_states(trading)))
             await asyncio.sleep(0.3)
             opened.simulator.faults.remove(number)
-            await trading.until(lambda: states(trading)[-1][0] == "trading")
+            await trading.until(lambda: read_states(trading)[-1][0] == "trading")
 
     run(scene())
     lines = capsys.readouterr().out.splitlines()
@@ -97,12 +97,12 @@ def test_the_end_of_a_halt_is_noticed_soon_after_frames_come_again_row_27(
         async with market(0.25) as opened, desk(opened, db, stale_after_seconds=1.0) as trading:
             await trading.until_live(opened)
             number = opened.simulator.faults.add(kind="halted", symbol="BTC/USDT")
-            await trading.until(lambda: "halted" in states(trading)[-1][1])
+            await trading.until(lambda: "halted" in read_states(trading)[-1][1])
             # While no frame comes nothing is requested any more.
             monkeypatch.setattr("trader.market_status.FETCH_SECONDS", 3_600.0)
             opened.simulator.faults.remove(number)
             await opened.go_to(0.5)
-            await trading.until(lambda: states(trading)[-1][0] == "trading")
+            await trading.until(lambda: read_states(trading)[-1][0] == "trading")
 
     run(scene())
 
@@ -119,15 +119,15 @@ def test_a_halted_market_is_named_as_the_reason_instead_of_a_silent_stream(
             opened.simulator.faults.add(kind="halted", symbol="BTC/USDT")
             opened.gate.refuses_sockets = True
             opened.gate.cut()
-            await trading.until(lambda: "halted" in states(trading)[-1][1])
+            await trading.until(lambda: "halted" in read_states(trading)[-1][1])
             # Longer than a stream without frames degrades the trader.
             await asyncio.sleep(2.5)
-            assert "halted" in states(trading)[-1][1]
+            assert "halted" in read_states(trading)[-1][1]
 
     run(scene())
 
 
-def outage_from_now(self: Any, reason: str) -> None:
+def begin_outage_now(self: Any, reason: str) -> None:
     """Let an outage begin when it is noticed: the guard switched off."""
     self._last_frame_ms = None
     true_open_outage(self, reason)
@@ -141,7 +141,7 @@ def test_an_outage_is_recorded_from_the_last_frame_on(
     run: Run, db: Path, monkeypatch: pytest.MonkeyPatch, *, guarded: bool
 ) -> None:
     if not guarded:
-        monkeypatch.setattr(StreamRecorder, "_open_outage", outage_from_now)
+        monkeypatch.setattr(StreamRecorder, "_open_outage", begin_outage_now)
 
     async def scene() -> tuple[int, int]:
         async with market(0.25) as opened, desk(opened, db) as trading:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from desk import Desk, Market, desk, market
-from wall import MovedWall
+from wall import AdjustableWall
 
 Run = Callable[[Any], Any]
 
@@ -21,7 +21,7 @@ def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trader.supervisor.LONGEST_PAUSE_SECONDS", 0.1)
 
 
-def reasons(trading: Desk) -> list[tuple[str, str]]:
+def read_states(trading: Desk) -> list[tuple[str, str]]:
     return trading.query("SELECT state, reason FROM trader_states ORDER BY id")
 
 
@@ -36,10 +36,10 @@ def test_a_refusal_of_the_exchange_degrades_the_trader_and_candles_are_fetched_a
             name = faults.add(kind="status", status=status, path="/api/v3/klines")
             opened.gate.cut()
             await opened.go_to(2.1)
-            await trading.until(lambda: reasons(trading)[-1][0] == "degraded")
-            assert f"simulator responded with {status}" in reasons(trading)[-1][1]
+            await trading.until(lambda: read_states(trading)[-1][0] == "degraded")
+            assert f"simulator responded with {status}" in read_states(trading)[-1][1]
             faults.remove(name)
-            await trading.until(lambda: reasons(trading)[-1][0] == "trading")
+            await trading.until(lambda: read_states(trading)[-1][0] == "trading")
             await trading.until_decided(1)
 
     run(scene())
@@ -64,11 +64,11 @@ def test_a_lasting_refusal_changes_the_state_once_and_is_retried_ever_more_rarel
             # s.
             assert time.monotonic() - before > 1.0
             assert opened.gate.dials == dials + 1
-            assert [state for state, _ in reasons(trading)] == ["trading", "degraded"]
+            assert [state for state, _ in read_states(trading)] == ["trading", "degraded"]
             faults.remove(name)
-            await trading.until(lambda: reasons(trading)[-1][0] == "trading")
+            await trading.until(lambda: read_states(trading)[-1][0] == "trading")
             await trading.until_decided(0)
-            assert [state for state, _ in reasons(trading)] == ["trading", "degraded", "trading"]
+            assert [state for state, _ in read_states(trading)] == ["trading", "degraded", "trading"]
 
     run(scene())
     assert capsys.readouterr().out.count("candles: stream") == 1
@@ -100,13 +100,13 @@ def test_rest_is_still_retried_often_long_after_its_first_failure_while_the_stre
             await trading.until(lambda: len(opened.gate.kline_requests) > before + enough)
             opened.gate.rest_is_down = False
             faults.remove(name)
-            await trading.until(lambda: reasons(trading)[-1][0] == "trading")
+            await trading.until(lambda: read_states(trading)[-1][0] == "trading")
             await trading.until_decided(0)
 
     run(scene())
 
 
-def long_pause(seconds: float, attempts: int, *, is_shared: bool) -> float:
+def compute_long_pause(seconds: float, attempts: int, *, is_shared: bool) -> float:
     """Return the pause before a dial: an hour after the first one that failed."""
     del is_shared
     return 3_600.0 if attempts else seconds
@@ -119,7 +119,7 @@ def test_after_a_long_refusal_requests_and_dials_go_on_with_the_first_response(
     for name in ("FIRST_PAUSE_SECONDS", "LONGEST_PAUSE_SECONDS"):
         monkeypatch.setattr(f"trader.supervisor.{name}", 3_600.0)
     monkeypatch.setattr("trader.session.LONGEST_REST_PAUSE_SECONDS", 3_600.0)
-    monkeypatch.setattr("onetape.websocket.client._compute_dial_pause", long_pause)
+    monkeypatch.setattr("onetape.websocket.client._compute_dial_pause", compute_long_pause)
     monkeypatch.setattr("trader.rest_probe.PROBE_SECONDS", 0.1)
 
     async def scene() -> None:
@@ -131,7 +131,7 @@ def test_after_a_long_refusal_requests_and_dials_go_on_with_the_first_response(
             dials = opened.gate.dials
             opened.gate.cut()
             await opened.go_to(2.1)
-            await trading.until(lambda: reasons(trading)[-1][0] == "degraded")
+            await trading.until(lambda: read_states(trading)[-1][0] == "degraded")
             # The first dial is made at once and refused, and so is a request for the time.
             await trading.until(
                 lambda: (
@@ -141,7 +141,7 @@ def test_after_a_long_refusal_requests_and_dials_go_on_with_the_first_response(
             )
             opened.gate.refuses_sockets = False
             faults.remove(name)
-            await trading.until(lambda: reasons(trading)[-1][0] == "trading")
+            await trading.until(lambda: read_states(trading)[-1][0] == "trading")
             await trading.until(lambda: trading.is_live)
             await trading.until_decided(1)
 
@@ -160,9 +160,9 @@ def test_a_refused_comparison_with_rest_degrades_the_trader_until_rest_responds(
                 await opened.go_to(hour + 0.1)
                 await trading.until_decided(hour - 1)
             await trading.until(lambda: len(faults.log) >= 5)
-            assert [state for state, _ in reasons(trading)] == ["trading", "degraded"]
+            assert [state for state, _ in read_states(trading)] == ["trading", "degraded"]
             faults.remove(name)
-            await trading.until(lambda: reasons(trading)[-1][0] == "trading")
+            await trading.until(lambda: read_states(trading)[-1][0] == "trading")
 
     run(scene())
 
@@ -181,7 +181,7 @@ def test_row_7_a_ban_degrades_the_trader_and_candles_are_requested_right_after_i
     for name in ("FIRST_PAUSE_SECONDS", "LONGEST_PAUSE_SECONDS", "LONGEST_FAILED_PAUSE_SECONDS"):
         monkeypatch.setattr(f"trader.gap_backfiller.{name}", 3_600.0)
     monkeypatch.setattr("trader.gap_backfiller.BAN_PAUSE_SECONDS", 0.1)
-    wall = MovedWall()
+    wall = AdjustableWall()
 
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db, wall=wall) as trading:
@@ -190,16 +190,16 @@ def test_row_7_a_ban_degrades_the_trader_and_candles_are_requested_right_after_i
             faults = opened.simulator.faults
             faults.add(kind="status", status=418, path="/api/v3/klines", headers=headers, count=1)
             await pass_hours(opened, trading)
-            await trading.until(lambda: reasons(trading)[-1][0] == "degraded")
-            assert "rate limit ban (HTTP 418), no request until " in reasons(trading)[-1][1]
+            await trading.until(lambda: read_states(trading)[-1][0] == "degraded")
+            assert "rate limit ban (HTTP 418), no request until " in read_states(trading)[-1][1]
             requests = len(opened.gate.kline_requests)
             # The stream goes on, and so do the decisions.
             await opened.go_to(9.1)
             await trading.until_decided(8)
             assert len(opened.gate.kline_requests) == requests
             wall.moved_seconds = 601.0
-            await trading.until(lambda: reasons(trading)[-1][0] == "trading")
-            assert [state for state, _ in reasons(trading)] == ["trading", "degraded", "trading"]
+            await trading.until(lambda: read_states(trading)[-1][0] == "trading")
+            assert [state for state, _ in read_states(trading)] == ["trading", "degraded", "trading"]
             assert len(opened.gate.kline_requests) > requests
 
     run(scene())
@@ -216,11 +216,11 @@ def test_rows_5_and_7_lasting_refusals_degrade_the_trader_until_candles_are_retu
             faults = opened.simulator.faults
             name = faults.add(kind="status", status=429, code=-1003, path="/api/v3/klines")
             await pass_hours(opened, trading)
-            await trading.until(lambda: reasons(trading)[-1][0] == "degraded")
-            assert "simulator has refused requests for 0.5 s: too many" in reasons(trading)[-1][1]
+            await trading.until(lambda: read_states(trading)[-1][0] == "degraded")
+            assert "simulator has refused requests for 0.5 s: too many" in read_states(trading)[-1][1]
             faults.remove(name)
-            await trading.until(lambda: reasons(trading)[-1][0] == "trading")
-            assert [state for state, _ in reasons(trading)] == ["trading", "degraded", "trading"]
+            await trading.until(lambda: read_states(trading)[-1][0] == "trading")
+            assert [state for state, _ in read_states(trading)] == ["trading", "degraded", "trading"]
 
     run(scene())
 
@@ -239,14 +239,14 @@ def test_a_refused_request_for_the_market_status_degrades_the_trader_until_its_r
             opened.gate.refuses_sockets = True
             opened.gate.cut()
             await trading.until(lambda: len(faults.log) >= 4)
-            assert [state for state, _ in reasons(trading)] == ["trading", "degraded"]
+            assert [state for state, _ in read_states(trading)] == ["trading", "degraded"]
             faults.remove(name)
-            await trading.until(lambda: reasons(trading)[-1][0] == "trading")
+            await trading.until(lambda: read_states(trading)[-1][0] == "trading")
 
     run(scene())
 
 
-class MovedSeconds:
+class AdjustableSeconds:
     """The seconds that outages are measured by, which a test moves on."""
 
     def __init__(self) -> None:
@@ -257,14 +257,14 @@ class MovedSeconds:
 
 
 @pytest.fixture
-def seconds(monkeypatch: pytest.MonkeyPatch) -> MovedSeconds:
-    moved = MovedSeconds()
+def seconds(monkeypatch: pytest.MonkeyPatch) -> AdjustableSeconds:
+    moved = AdjustableSeconds()
     monkeypatch.setattr("trader.outage.time", moved)
     return moved
 
 
 def test_a_stream_that_stays_down_degrades_the_trader_until_it_is_back(
-    run: Run, db: Path, seconds: MovedSeconds
+    run: Run, db: Path, seconds: AdjustableSeconds
 ) -> None:
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db) as trading:
@@ -273,18 +273,18 @@ def test_a_stream_that_stays_down_degrades_the_trader_until_it_is_back(
             opened.gate.cut()
             await trading.until(lambda: not trading.is_live)
             seconds.added += 45.0
-            await trading.until(lambda: reasons(trading)[-1][0] == "degraded")
-            assert reasons(trading)[-1][1].startswith("no market data from the stream for 45 s: ")
+            await trading.until(lambda: read_states(trading)[-1][0] == "degraded")
+            assert read_states(trading)[-1][1].startswith("no market data from the stream for 45 s: ")
             opened.gate.refuses_sockets = False
             await opened.go_to(0.5)
-            await trading.until(lambda: reasons(trading)[-1][0] == "trading")
-            assert len(reasons(trading)) == 3
+            await trading.until(lambda: read_states(trading)[-1][0] == "trading")
+            assert len(read_states(trading)) == 3
 
     run(scene())
 
 
 def test_a_stream_of_unsound_candles_alone_degrades_the_trader_with_that_reason(
-    run: Run, db: Path, seconds: MovedSeconds, capsys: pytest.CaptureFixture[str]
+    run: Run, db: Path, seconds: AdjustableSeconds, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db) as trading:
@@ -294,7 +294,7 @@ def test_a_stream_of_unsound_candles_alone_degrades_the_trader_with_that_reason(
             opened.gate.cut()
             hours = 0.5
             printed = ""
-            while reasons(trading)[-1][0] != "degraded":
+            while read_states(trading)[-1][0] != "degraded":
                 hours += 0.01
                 await opened.go_to(hours)
                 await asyncio.sleep(0.02)
@@ -302,10 +302,10 @@ def test_a_stream_of_unsound_candles_alone_degrades_the_trader_with_that_reason(
                 if "candles of the stream are not sound" in printed:
                     # The outage may begin after the line.
                     seconds.added += 1.0
-            assert "its candles are not sound (time " in reasons(trading)[-1][1]
+            assert "its candles are not sound (time " in read_states(trading)[-1][1]
             faults.remove(number)
             await opened.go_to(hours + 0.1)
-            await trading.until(lambda: reasons(trading)[-1][0] == "trading")
+            await trading.until(lambda: read_states(trading)[-1][0] == "trading")
 
     run(scene())
 
@@ -321,10 +321,10 @@ def test_a_candle_that_stays_unsound_degrades_the_trader_until_it_is_sound(
             faults = opened.simulator.faults
             number = faults.add(kind="candles", shape="zero", candle_from="2024-03-01")
             await opened.go_to(2.1)
-            await trading.until(lambda: reasons(trading)[-1][0] == "degraded")
-            assert "no decision: the candle of 2024-03-01 00:00" in reasons(trading)[-1][1]
+            await trading.until(lambda: read_states(trading)[-1][0] == "degraded")
+            assert "no decision: the candle of 2024-03-01 00:00" in read_states(trading)[-1][1]
             faults.remove(number)
-            await trading.until(lambda: reasons(trading)[-1][0] == "trading")
+            await trading.until(lambda: read_states(trading)[-1][0] == "trading")
             await trading.until_decided(1)
 
     run(scene())
@@ -341,6 +341,6 @@ def test_a_socket_that_is_reset_right_after_its_dial_ends_nothing(run: Run, db: 
             opened.gate.resets_new_sockets = False
             await opened.go_to(2.1)
             await trading.until_decided(1)
-            assert {state for state, _ in reasons(trading)} == {"trading"}
+            assert {state for state, _ in read_states(trading)} == {"trading"}
 
     run(scene())

@@ -36,12 +36,12 @@ def write_settings(folder: Path, symbol: str, **changes: Any) -> Path:
     return path
 
 
-def results_of(program: Program) -> list[str]:
+def read_reload_results(program: Program) -> list[str]:
     """Return what reloads have printed so far."""
     return [line for line in program.lines if line.startswith("reload: ")]
 
 
-def stored_rules(folder: Path) -> dict[str, float | None]:
+def read_stored_stops(folder: Path) -> dict[str, float | None]:
     """Return the stop loss of each session of the account, by symbol; both sessions must run."""
     with open_store(folder / "data" / "simulator.db", create=False) as store, store.read() as one:
         rows = one.execute("SELECT symbol, rules, ended_ms FROM sessions").fetchall()
@@ -87,28 +87,28 @@ def test_each_process_applies_its_own_file_and_the_other_one_is_not_disturbed(
                 ]
                 btc.until("reload: needs a restart of the trader")
                 eth.until("reload: ")
-                assert results_of(btc) == [
+                assert read_reload_results(btc) == [
                     "reload: max_signal_age_seconds 60.0 -> 7.0",
                     "reload: exits.stop_loss none -> 0.03",
                     "reload: needs a restart of the trader: stale_after_seconds 30.0 -> 20.0",
                 ]
-                assert results_of(eth) == ["reload: the settings have not changed"]
+                assert read_reload_results(eth) == ["reload: the settings have not changed"]
                 go_on(btc, eth)
-                assert stored_rules(tmp_path) == {BTC: 0.03, ETH: None}
+                assert read_stored_stops(tmp_path) == {BTC: 0.03, ETH: None}
 
                 files[BTC].write_text("exits: [", encoding="utf-8")
                 write_settings(tmp_path, ETH, exits={"stop_loss": 0.05}, ticker_days=1)
                 reload()
                 btc.until("reload: ", inside="; nothing is changed")
                 eth.until("reload: exits.stop_loss none -> 0.05")
-                assert results_of(eth)[1:] == [
+                assert read_reload_results(eth)[1:] == [
                     "reload: ticker_days 7.0 -> 1.0",
                     "reload: exits.stop_loss none -> 0.05",
                 ]
                 go_on(btc, eth)
-                assert stored_rules(tmp_path) == {BTC: 0.03, ETH: 0.05}
+                assert read_stored_stops(tmp_path) == {BTC: 0.03, ETH: 0.05}
                 for program in (btc, eth):
                     program.send(signal.SIGTERM)
                     assert program.ends() == 0
                     assert program.errors == []
-    assert (len(results_of(btc)), len(results_of(eth))) == (4, 3)
+    assert (len(read_reload_results(btc)), len(read_reload_results(eth))) == (4, 3)

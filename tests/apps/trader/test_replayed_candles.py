@@ -40,7 +40,7 @@ def replaying(folder: Path) -> Generator[str]:
         yield re.findall(r"http://[\d.:]+\d", greeting)[0]
 
 
-def common(url: str, db: Path, timeframe: str) -> list[str]:
+def make_common_flags(url: str, db: Path, timeframe: str) -> list[str]:
     return [
         "--exchange", "simulator", "--simulator-url", url, "--db", str(db), "-t", timeframe,
     ]  # fmt: skip
@@ -56,7 +56,7 @@ def common(url: str, db: Path, timeframe: str) -> list[str]:
 def test_the_trader_prints_whether_its_market_is_replayed_or_invented(
     replaying: str, tmp_path: Path, timeframe: str, words: str
 ) -> None:
-    flags = common(replaying, tmp_path / "replay.db", timeframe)
+    flags = make_common_flags(replaying, tmp_path / "replay.db", timeframe)
     with Program("trader", *flags, folder=tmp_path) as program:
         assert words in program.until("paper trading")
     if timeframe == "1h":
@@ -70,7 +70,7 @@ def test_backfiller_and_backtester_take_replayed_candles_for_recorded_ones(
     from backtester.main import app as backtester
 
     db = tmp_path / "replay.db"
-    flags = common(replaying, db, "1h")
+    flags = make_common_flags(replaying, db, "1h")
     assert run_typer_app(backfiller, "backfiller", [*flags, "--from", "2024-03-01"]) == 0
     with open_store(db, create=False) as store:
         assert read_origin(store, SeriesKey("simulator", "BTC/USDT", "1h")) == "recorded"
@@ -91,11 +91,11 @@ def test_an_invented_market_and_replayed_candles_do_not_share_a_file(
     from backfiller.main import app as backfiller
 
     db = tmp_path / "both.db"
-    assert run_typer_app(backfiller, "backfiller", common(replaying, db, "1h")) == 0
+    assert run_typer_app(backfiller, "backfiller", make_common_flags(replaying, db, "1h")) == 0
     with Program("simulator", "--port", "0", folder=tmp_path) as program:
         url = re.findall(r"http://[\d.:]+\d", program.until("simulator:"))[0]
         capsys.readouterr()
-        assert run_typer_app(backfiller, "backfiller", common(url, db, "1h")) == 4
+        assert run_typer_app(backfiller, "backfiller", make_common_flags(url, db, "1h")) == 4
     (line,) = capsys.readouterr().err.splitlines()
     assert "holds recorded candles that the simulator replayed" in line
     assert "choose another file with --db" in line

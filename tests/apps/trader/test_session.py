@@ -74,7 +74,7 @@ FAILING = {
 }
 
 
-async def error_of(trading: Desk) -> OnetapeError:
+async def get_session_error(trading: Desk) -> OnetapeError:
     """Return the error that ends the session."""
     try:
         await trading.until(lambda: False)
@@ -187,7 +187,7 @@ def test_a_session_whose_lease_was_taken_places_no_order(
                 connection.execute("UPDATE leases SET token = token + 1")
             orders = trading.query("SELECT client_order_id FROM orders")
             await opened.go_to(1.1)
-            error = await error_of(trading)
+            error = await get_session_error(trading)
             assert "another process took over" in str(error)
             assert trading.query("SELECT client_order_id FROM orders") == orders
 
@@ -211,7 +211,7 @@ def test_no_order_is_stored_if_the_lease_is_lost_during_the_evaluation(
         async with market(0.25) as opened, desk(opened, db, strategy=name) as trading:
             await trading.until(trading.fills)
             await opened.go_to(1.1)
-            await error_of(trading)
+            await get_session_error(trading)
 
     with pytest.raises(SafetyRefusal):
         run(scene())
@@ -282,7 +282,7 @@ def test_a_file_that_is_ahead_of_the_market_is_refused(run: Run, db: Path) -> No
 
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db) as trading:
-            await error_of(trading)
+            await get_session_error(trading)
 
     with pytest.raises(DataError, match=r"up to 2024-04-11 16:00.*time is 2024-03-01 00:15"):
         run(scene())

@@ -21,7 +21,7 @@ Capture = pytest.CaptureFixture[str]
 
 
 @dataclass
-class Printed:
+class PrintedText:
     """All that was printed so far."""
 
     capsys: Capture
@@ -32,7 +32,7 @@ class Printed:
         return part in self.text
 
 
-async def reload(trading: Desk, printed: Printed, *, applies_to_open: bool = False) -> None:
+async def reload(trading: Desk, printed: PrintedText, *, applies_to_open: bool = False) -> None:
     row = NewControl(ACCOUNT, "reload", 1, "anna", applies_to_open=applies_to_open)
     insert_controls(trading.store, [row])
     waiting = "SELECT count(*) FROM controls WHERE done_ms IS NULL"
@@ -47,7 +47,7 @@ async def step(opened: Market, trading: Desk, hour: int) -> None:
     await trading.until_no_open_order("buy")
 
 
-def causes(trading: Desk) -> list[str]:
+def read_exit_causes(trading: Desk) -> list[str]:
     return [cause for (cause,) in trading.query("SELECT cause FROM exit_obligations")]
 
 
@@ -64,7 +64,7 @@ def holds_long(strategy_file: Callable[..., str]) -> str:
 def test_changed_exits_wait_for_the_end_of_an_open_trade_unless_they_apply_to_open_trades(
     run: Run, db: Path, holds_long: str, capsys: Capture, applies_to_open: bool
 ) -> None:
-    printed = Printed(capsys)
+    printed = PrintedText(capsys)
 
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db, strategy=holds_long) as trading:
@@ -78,12 +78,12 @@ def test_changed_exits_wait_for_the_end_of_an_open_trade_unless_they_apply_to_op
             for hour in range(2, 5):
                 await step(opened, trading, hour)
             if not applies_to_open:
-                assert causes(trading) == []
+                assert read_exit_causes(trading) == []
                 insert_controls(trading.store, [NewControl(ACCOUNT, "exit", 1, "anna")])
                 await trading.until(lambda: printed.has("exits hold from now on"))
-            await trading.until(lambda: causes(trading))
+            await trading.until(lambda: read_exit_causes(trading))
             expected = "time_stop" if applies_to_open else "command"
-            assert causes(trading)[0] == expected
+            assert read_exit_causes(trading)[0] == expected
             (rules,) = trading.query("SELECT rules FROM sessions")[0]
             assert '"time_stop_bars": 1' in rules
 
@@ -96,7 +96,7 @@ def test_changed_exits_wait_for_the_end_of_an_open_trade_unless_they_apply_to_op
 def test_a_waiting_change_is_dropped_if_the_file_is_changed_back(
     run: Run, db: Path, holds_long: str, capsys: Capture
 ) -> None:
-    printed = Printed(capsys)
+    printed = PrintedText(capsys)
 
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db, strategy=holds_long) as trading:
@@ -109,7 +109,7 @@ def test_a_waiting_change_is_dropped_if_the_file_is_changed_back(
             with reloading_with(lambda: old):
                 await reload(trading, printed)
             insert_controls(trading.store, [NewControl(ACCOUNT, "exit", 1, "anna")])
-            await trading.until(lambda: causes(trading) == ["command"])
+            await trading.until(lambda: read_exit_causes(trading) == ["command"])
             for hour in range(2, 4):
                 await step(opened, trading, hour)
             assert trading.context.settings == old
@@ -123,7 +123,7 @@ def test_a_waiting_change_is_dropped_if_the_file_is_changed_back(
 def test_a_file_that_cannot_be_read_changes_nothing(
     run: Run, db: Path, holds_long: str, capsys: Capture
 ) -> None:
-    printed = Printed(capsys)
+    printed = PrintedText(capsys)
 
     def fail() -> TraderSettings:
         raise ConfigurationError("own.yaml:3: unknown key 'stop'")
@@ -141,7 +141,7 @@ def test_a_file_that_cannot_be_read_changes_nothing(
 
 
 def test_changed_time_limits_apply_at_once(run: Run, db: Path, holds_long: str, capsys: Capture) -> None:
-    printed = Printed(capsys)
+    printed = PrintedText(capsys)
 
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db, strategy=holds_long) as trading:
@@ -182,7 +182,7 @@ def test_each_process_of_an_account_reads_the_settings_again_once(
     """One process trades BTC/USDT, and another one ETH/USDT, as the rows of one command."""
 
     async def scene() -> None:
-        printed = Printed(capsys)
+        printed = PrintedText(capsys)
         async with market(0.25) as opened, desk(opened, db) as trading:
             await trading.until_live(opened)
             symbols = ("ETH/USDT", KEY.symbol, KEY.symbol)

@@ -24,7 +24,7 @@ STOP = ExitConfig(stop_loss=0.1)
 OPEN_MS = (MARCH + HOUR) * 1_000
 
 
-class MovedSeconds:
+class AdjustableSeconds:
     """The computer's seconds, which a test moves on as a thread that stands still sees them."""
 
     def __init__(self) -> None:
@@ -37,9 +37,9 @@ class MovedSeconds:
 
 
 @pytest.fixture
-def seconds(monkeypatch: pytest.MonkeyPatch) -> MovedSeconds:
+def seconds(monkeypatch: pytest.MonkeyPatch) -> AdjustableSeconds:
     """Return the clock that stalls are measured by."""
-    moved = MovedSeconds()
+    moved = AdjustableSeconds()
     monkeypatch.setattr(stalls, "get_computer_seconds", moved)
     return moved
 
@@ -53,13 +53,13 @@ async def buy(opened: Market, trading: Desk) -> float:
     return float(trading.fills()[0].price)
 
 
-def fallen(bought: float) -> dict[str, Any]:
+def make_fallen_frame(bought: float) -> dict[str, Any]:
     """Return a frame of the candle with the purchase: its low has passed the stop."""
     price, low = str(bought), str(bought * 0.8)
     return kline(OPEN_MS, bought * 0.95, o=price, h=price, l=low)
 
 
-def outages(trading: Desk) -> list[tuple[Any, ...]]:
+def read_outages(trading: Desk) -> list[tuple[Any, ...]]:
     return trading.query("SELECT reason, to_ms IS NOT NULL FROM data_outages")
 
 
@@ -68,7 +68,7 @@ def test_a_stop_that_was_passed_during_a_stall_is_filled_at_the_first_price_afte
     run: Run,
     db: Path,
     strategy_file: StrategyFile,
-    seconds: MovedSeconds,
+    seconds: AdjustableSeconds,
     stall_seconds: float,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -83,9 +83,9 @@ def test_a_stop_that_was_passed_during_a_stall_is_filled_at_the_first_price_afte
             clock.pace = 1.0
             # The low came and went while the thread stood still.
             seconds.added += stall_seconds
-            await opened.gate.inject(fallen(bought))
+            await opened.gate.inject(make_fallen_frame(bought))
             if is_stall:
-                await trading.until(lambda: outages(trading))
+                await trading.until(lambda: read_outages(trading))
                 seconds.added += stalls.BACKLOG_SECONDS
             await trading.until(lambda: len(trading.fills()) == 2)
             sold = float(trading.fills()[1].price)
@@ -93,7 +93,7 @@ def test_a_stop_that_was_passed_during_a_stall_is_filled_at_the_first_price_afte
             (reason,) = trading.query("SELECT reason FROM orders WHERE side = 'sell'")[0]
             assert ("late by up to" in reason) == is_stall
             stall = "the trader did not run for 10 min"
-            assert outages(trading) == ([(stall, 1)] if is_stall else [])
+            assert read_outages(trading) == ([(stall, 1)] if is_stall else [])
 
     run(scene())
     printed = (
@@ -106,7 +106,7 @@ def test_frames_from_before_the_end_of_a_stall_start_no_new_watch(
     run: Run,
     db: Path,
     strategy_file: StrategyFile,
-    seconds: MovedSeconds,
+    seconds: AdjustableSeconds,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     name = strategy_file(scripted_source([0], []), "scripted")
@@ -128,8 +128,8 @@ def test_frames_from_before_the_end_of_a_stall_start_no_new_watch(
             seconds.added += 600
             # The sockets had them all: one by one they are read after the stall.
             await opened.gate.inject(kline(OPEN_MS, bought))
-            await trading.until(lambda: outages(trading))
-            await opened.gate.inject(fallen(bought))
+            await trading.until(lambda: read_outages(trading))
+            await opened.gate.inject(make_fallen_frame(bought))
             await trading.until(lambda: lows[-1] < bought * 0.9)
             seconds.added += stalls.BACKLOG_SECONDS
             await trading.until(lambda: len(trading.fills()) == 2)
@@ -138,7 +138,7 @@ def test_frames_from_before_the_end_of_a_stall_start_no_new_watch(
     run(scene())
 
 
-def test_a_thread_that_runs_each_second_has_not_stalled(seconds: MovedSeconds) -> None:
+def test_a_thread_that_runs_each_second_has_not_stalled(seconds: AdjustableSeconds) -> None:
     watch = stalls.StallWatch(SteppedClock(0, pace=1.0))
     assert watch.take_stall() == 0
     for _ in range(100):
@@ -154,7 +154,7 @@ def test_a_thread_that_runs_each_second_has_not_stalled(seconds: MovedSeconds) -
 
 
 def test_a_stall_in_a_market_whose_time_stands_still_leaves_no_price_unwatched(
-    seconds: MovedSeconds,
+    seconds: AdjustableSeconds,
 ) -> None:
     watch = stalls.StallWatch(SteppedClock(0))
     watch.note_running()

@@ -37,11 +37,11 @@ HOUR, START = 3_600, 1_709_251_200
 STOP = AccountConfig(exits=ExitConfig(stop_loss=0.05))
 
 
-def candle(hour: int, low: float = 100.0) -> Candle:
+def make_candle(hour: int, low: float = 100.0) -> Candle:
     return Candle(START + hour * HOUR, 100.0, 100.0, low, 100.0, 1.0)
 
 
-class Stored:
+class StoredAccount:
     """An account in a store: candles of 100, decisions, and an entry."""
 
     def __init__(self, store: Store) -> None:
@@ -68,7 +68,7 @@ class Stored:
         open_or_continue_account(self.context, self.fence)
 
     def close(self, *hours: int) -> None:
-        rows = [candle(hour) for hour in hours]
+        rows = [make_candle(hour) for hour in hours]
         insert_closed_rows(self.context.store, KEY, rows, source="rest", seen_ms=0)
 
     def decide(self, hour: int, signal: int, **indicators: float) -> None:
@@ -99,7 +99,7 @@ class Stored:
         executor = self.executor()
         insert_order(self.context.store, order, self.fence)
         executor.place(order, now_ms)
-        assert executor.fill_open_order(candle(hour), now_ms) is not None
+        assert executor.fill_open_order(make_candle(hour), now_ms) is not None
 
     def stepper(self) -> RuleStepper:
         account_context = build_account_context([self.context])
@@ -115,17 +115,17 @@ class Stored:
 
 
 @pytest.fixture
-def stored(tmp_path: Path) -> Generator[Stored]:
+def stored(tmp_path: Path) -> Generator[StoredAccount]:
     with open_store(tmp_path / "stepping.db", create=True) as store:
-        yield Stored(store)
+        yield StoredAccount(store)
 
 
-def test_an_entry_of_the_candle_that_is_open_keeps_its_stop_over_a_restart(stored: Stored) -> None:
+def test_an_entry_of_the_candle_that_is_open_keeps_its_stop_over_a_restart(stored: StoredAccount) -> None:
     stored.close(0)
     stored.decide(0, BUY)
-    replace_forming(stored.context.store, KEY, candle(1), seen_ms=0)
+    replace_forming(stored.context.store, KEY, make_candle(1), seen_ms=0)
     stored.trade("buy", 1)
-    (stop,) = stored.stepper().form(candle(1, low=90.0))
+    (stop,) = stored.stepper().form(make_candle(1, low=90.0))
     assert isinstance(stop, Exit)
     assert stop.kind == "stop_loss"
 
@@ -136,19 +136,19 @@ def stop_of(stepper: RuleStepper) -> float | None:
 
 
 def test_the_strategys_stop_of_the_buy_is_read_from_its_decision_after_a_restart(
-    stored: Stored,
+    stored: StoredAccount,
 ) -> None:
     stored.close(0)
     stored.decide(0, BUY, stop__at_entry=97.0)
-    replace_forming(stored.context.store, KEY, candle(1), seen_ms=0)
+    replace_forming(stored.context.store, KEY, make_candle(1), seen_ms=0)
     stored.trade("buy", 1)
     assert stop_of(stored.stepper()) == 97.0
-    (stop,) = stored.stepper().form(candle(1, low=96.0))
+    (stop,) = stored.stepper().form(make_candle(1, low=96.0))
     assert isinstance(stop, Exit)
     assert (stop.kind, round(stop.price, 9)) == ("stop_loss", 97.0)
 
 
-def test_a_stop_moved_by_later_candles_is_unchanged_after_a_restart(stored: Stored) -> None:
+def test_a_stop_moved_by_later_candles_is_unchanged_after_a_restart(stored: StoredAccount) -> None:
     stored.close(0, 1, 2, 3)
     stored.decide(0, BUY, stop__each_candle=96.0)
     stored.trade("buy", 1)
@@ -159,7 +159,7 @@ def test_a_stop_moved_by_later_candles_is_unchanged_after_a_restart(stored: Stor
 
 
 def test_a_stop_of_a_candle_that_no_session_decided_on_comes_with_the_next_evaluation(
-    stored: Stored,
+    stored: StoredAccount,
 ) -> None:
     stored.close(0, 1)
     stored.decide(0, BUY, stop__each_candle=96.0)
@@ -174,20 +174,20 @@ def test_a_stop_of_a_candle_that_no_session_decided_on_comes_with_the_next_evalu
     assert stop_of(stepper) == 98.0
 
 
-def test_an_entry_that_waited_has_the_stop_of_its_buy_after_a_restart(stored: Stored) -> None:
+def test_an_entry_that_waited_has_the_stop_of_its_buy_after_a_restart(stored: StoredAccount) -> None:
     stored.close(0, 1)
     stored.decide(0, BUY, stop__at_entry=97.0)
     stored.decide(1, 0)
-    replace_forming(stored.context.store, KEY, candle(2), seen_ms=0)
+    replace_forming(stored.context.store, KEY, make_candle(2), seen_ms=0)
     order = structs.replace(stored.order("buy", 2), signal_timestamp=START)
     insert_order(stored.context.store, order, stored.fence)
     executor = stored.executor()
     executor.place(order, 2)
-    assert executor.fill_open_order(candle(2), 2) is not None
+    assert executor.fill_open_order(make_candle(2), 2) is not None
     assert stop_of(stored.stepper()) == 97.0
 
 
-def left_after_a_buy(stored: Stored) -> RuleStepper:
+def make_stepper_after_exit(stored: StoredAccount) -> RuleStepper:
     """Return the rules after an entry in candle 1 and an exit in candle 2, decided on until 2."""
     stored.close(0, 1, 2)
     for hour in (0, 1, 2):
@@ -197,72 +197,72 @@ def left_after_a_buy(stored: Stored) -> RuleStepper:
     return stored.stepper()
 
 
-def obstacle(stored: Stored, stepper: RuleStepper, *signals: int) -> str | None:
+def find_entry_obstacle(stored: StoredAccount, stepper: RuleStepper, *signals: int) -> str | None:
     """Return why a BUY on the last candle may not enter, where the strategy gave these signals."""
     hours = range(3, len(signals))
     stored.close(*hours)
     for hour in hours:
-        stepper.open(candle(hour))
-        stepper.close(candle(hour))
+        stepper.open(make_candle(hour))
+        stepper.close(make_candle(hour))
     stepper.add_signals(*stored.window(*signals))
     return stepper.find_entry_obstacle(START + (len(signals) - 1) * HOUR)
 
 
 def test_a_run_that_has_entered_stays_used_over_candles_without_a_decision(
-    stored: Stored,
+    stored: StoredAccount,
 ) -> None:
-    assert obstacle(stored, left_after_a_buy(stored), 1, 1, 1, 1, 1, 1) == "run_used"
+    assert find_entry_obstacle(stored, make_stepper_after_exit(stored), 1, 1, 1, 1, 1, 1) == "run_used"
 
 
-def test_a_candle_without_a_known_signal_does_not_end_a_run(stored: Stored) -> None:
+def test_a_candle_without_a_known_signal_does_not_end_a_run(stored: StoredAccount) -> None:
     stored.close(0, 1, 2, 3)
     for hour in (0, 2):
         stored.decide(hour, BUY)
     stored.trade("buy", 1)
     stored.trade("sell", 2)
     stepper = stored.stepper()
-    stepper.open(candle(3))
-    stepper.close(candle(3))
+    stepper.open(make_candle(3))
+    stepper.close(make_candle(3))
     assert stepper.find_entry_obstacle(START + 3 * HOUR) == "run_used"
 
 
 def test_a_run_is_over_where_the_strategy_gives_a_candle_without_a_decision_another_signal(
-    stored: Stored,
+    stored: StoredAccount,
 ) -> None:
-    assert obstacle(stored, left_after_a_buy(stored), 1, 1, 1, 1, 0, 1) is None
+    assert find_entry_obstacle(stored, make_stepper_after_exit(stored), 1, 1, 1, 1, 0, 1) is None
 
 
 def test_a_candle_that_was_not_decided_on_in_this_session_is_read_from_the_strategy(
-    stored: Stored,
+    stored: StoredAccount,
 ) -> None:
-    stepper = left_after_a_buy(stored)
-    assert obstacle(stored, stepper, 1, 1, 1, 1) == "run_used"
+    stepper = make_stepper_after_exit(stored)
+    assert find_entry_obstacle(stored, stepper, 1, 1, 1, 1) == "run_used"
     stepper.decide(START + 3 * HOUR, BUY, can_enter=False)
     for hour in (4, 5):
-        stepper.open(candle(hour))
-        stepper.close(candle(hour))
+        stepper.open(make_candle(hour))
+        stepper.close(make_candle(hour))
     stepper.add_signals(*stored.window(1, 1, 1, 1, 1, 1))
     assert stepper.find_entry_obstacle(START + 5 * HOUR) == "run_used"
 
 
-def test_a_candle_whose_row_was_taken_back_does_not_hold_up_the_next_one(stored: Stored) -> None:
+def test_a_candle_whose_row_was_taken_back_does_not_hold_up_the_next_one(stored: StoredAccount) -> None:
     stepper = stored.stepper()
-    stepper.close(candle(0))
-    stepper.open(candle(1))
-    stepper.open(candle(2))
-    stepper.close(candle(2))
+    stepper.close(make_candle(0))
+    stepper.open(make_candle(1))
+    stepper.open(make_candle(2))
+    stepper.close(make_candle(2))
     assert stepper.is_decidable(START + 2 * HOUR)
 
 
-def test_a_candle_that_arrives_after_a_later_one_has_opened_is_skipped(stored: Stored) -> None:
+def test_a_candle_that_arrives_after_a_later_one_has_opened_is_skipped(stored: StoredAccount) -> None:
     stepper = stored.stepper()
-    stepper.close(candle(0))
-    stepper.open(candle(2))
-    assert stepper.close(candle(1)) == []
+    stepper.close(make_candle(0))
+    stepper.open(make_candle(2))
+    assert stepper.close(make_candle(1)) == []
     assert not stepper.is_decidable(START + HOUR)
 
 
-def test_levels_end_with_a_refused_sell_of_the_strategy_over_a_restart(stored: Stored) -> None:
+def test_levels_end_with_a_refused_sell_of_the_strategy_over_a_restart(stored: StoredAccount) -> None:
     stored.close(0, 1)
     for hour, signal in ((0, BUY), (1, SELL)):
         stored.decide(hour, signal)
@@ -271,12 +271,12 @@ def test_levels_end_with_a_refused_sell_of_the_strategy_over_a_restart(stored: S
     refused = end_of("sell2", "rejected", at_ms=2, note="too small")
     store_order_change(stored.context.store, refused, stored.fence)
     stepper = stored.stepper()
-    stepper.open(candle(2))
-    assert stepper.form(candle(2, low=90.0)) == []
+    stepper.open(make_candle(2))
+    assert stepper.form(make_candle(2, low=90.0)) == []
 
 
 def test_a_clock_that_is_set_back_between_buy_and_sell_leaves_no_position_after_a_restart(
-    stored: Stored,
+    stored: StoredAccount,
 ) -> None:
     stored.close(0, 1)
     stored.trade("buy", 1, now_ms=(START + 3 * HOUR) * 1_000)

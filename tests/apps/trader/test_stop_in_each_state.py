@@ -41,12 +41,12 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def trader(folder: Path, url: str) -> Program:
+def start_trader(folder: Path, url: str) -> Program:
     common = ("--exchange", "simulator", "--simulator-url", url, "--timeframe", "1m")
     return Program("trader", *common, "--strategy", "often", folder=folder)
 
 
-def control(url: str, method: str, body: dict[str, Any] | None = None) -> None:
+def send_control(url: str, method: str, body: dict[str, Any] | None = None) -> None:
     """Send a command to the simulator."""
     data = None if body is None else json.dumps(body).encode()
     headers = {"X-Onetape-Control": "1"}
@@ -59,20 +59,20 @@ def test_sigterm_ends_a_trader_within_two_seconds(
     folder: Path, simulator: tuple[Program, str], state: str
 ) -> None:
     server, url = simulator
-    with trader(folder, url) as program, ExitStack() as stack:
+    with start_trader(folder, url) as program, ExitStack() as stack:
         program.until("", inside=", next ")
         if state == "locked":
             stack.enter_context(locked(folder / "data" / "simulator.db"))
             program.until("degraded: ")
         elif state == "refused":
             fault = {"kind": "status", "status": 451, "path": "/api/v3/klines"}
-            control(f"{url}/simulator/faults", "POST", fault)
-            stack.callback(control, f"{url}/simulator/faults", "DELETE")
+            send_control(f"{url}/simulator/faults", "POST", fault)
+            stack.callback(send_control, f"{url}/simulator/faults", "DELETE")
             program.until("degraded: ")
         elif state == "stream lost":
-            control(f"{url}/simulator/disconnect", "POST", {"refuse_seconds": 30})
+            send_control(f"{url}/simulator/disconnect", "POST", {"refuse_seconds": 30})
             again = {"refuse_seconds": 0}
-            stack.callback(control, f"{url}/simulator/disconnect", "POST", again)
+            stack.callback(send_control, f"{url}/simulator/disconnect", "POST", again)
             program.until("stream lost:")
         elif state == "frozen":
             server.send(signal.SIGSTOP)

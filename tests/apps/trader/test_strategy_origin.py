@@ -46,15 +46,15 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def account(tmp_path: Path) -> Iterator[TradedAccount]:
-    yield from traded(tmp_path, "paper", {"strategy_file": "a/own.py"})
+    yield from open_traded_account(tmp_path, "paper", {"strategy_file": "a/own.py"})
 
 
 @pytest.fixture
 def live(tmp_path: Path) -> Iterator[TradedAccount]:
-    yield from traded(tmp_path, "live", {"strategy_file": "a/own.py"})
+    yield from open_traded_account(tmp_path, "live", {"strategy_file": "a/own.py"})
 
 
-def traded(folder: Path, mode: Mode, rules: dict[str, Any]) -> Iterator[TradedAccount]:
+def open_traded_account(folder: Path, mode: Mode, rules: dict[str, Any]) -> Iterator[TradedAccount]:
     with TradedAccount(
         folder / "x.db", ACCOUNT, strategy="often", rules=rules, mode=mode
     ) as account:

@@ -64,7 +64,7 @@ BENDING: tuple[dict[str, Any], ...] = (
 )
 
 
-class Seen(Struct):
+class CampaignMeasurements(Struct):
     """What a campaign measured."""
 
     faults: int = 0
@@ -75,7 +75,7 @@ class Seen(Struct):
     wrong: dict[int, Candle] = {}
 
 
-async def passed(opened: Market, trading: Desk, hour: float, holds: Callable[[], Any]) -> float:
+async def advance_until(opened: Market, trading: Desk, hour: float, holds: Callable[[], Any]) -> float:
     """Let market time pass in small steps until something holds; return the wall seconds.
 
     Without what a busy machine adds to a step.
@@ -95,7 +95,7 @@ async def passed(opened: Market, trading: Desk, hour: float, holds: Callable[[],
     return seconds
 
 
-def forming(trading: Desk, hour: int) -> Any:
+def read_forming(trading: Desk, hour: int) -> Any:
     return trading.query(
         "SELECT open, high, low, close, volume FROM ohlcv_data WHERE timestamp = ? AND closed = 0",
         MARCH + hour * HOUR,
@@ -103,7 +103,7 @@ def forming(trading: Desk, hour: int) -> Any:
 
 
 async def strike(
-    opened: Market, trading: Desk, hour: int, settings: dict[str, Any], seen: Seen
+    opened: Market, trading: Desk, hour: int, settings: dict[str, Any], seen: CampaignMeasurements
 ) -> None:
     """Add a fault while a candle forms, end it, and close the candle."""
     faults = opened.simulator.faults
@@ -113,7 +113,7 @@ async def strike(
     number = faults.add(**settings)
     await opened.go_to(hour + 0.1)
     if settings in BREAKING:
-        seconds = await passed(
+        seconds = await advance_until(
             opened, trading, hour + 0.1, lambda: trading.query(outages) != before_count
         )
         seen.noticed.append((seconds, f"{settings} in hour {hour}"))
@@ -123,13 +123,13 @@ async def strike(
             await opened.go_to(hour + 0.1 + step / 20)
             await asyncio.sleep(0.02)
     faults.remove(number)
-    before = forming(trading, hour)
+    before = read_forming(trading, hour)
     seen.back.append(
-        await passed(
+        await advance_until(
             opened,
             trading,
             hour + 0.5,
-            lambda: trading.is_live and forming(trading, hour) not in ([], before),
+            lambda: trading.is_live and read_forming(trading, hour) not in ([], before),
         )
     )
     await opened.go_to(hour + 1.02)
@@ -137,9 +137,9 @@ async def strike(
     seen.faults += 1
 
 
-async def campaign(db: Path, count: int, seed: int) -> Seen:
+async def campaign(db: Path, count: int, seed: int) -> CampaignMeasurements:
     chosen = random.Random(seed)  # noqa: S311 - a scenario, no secret
-    seen = Seen()
+    seen = CampaignMeasurements()
     async with (
         market(0.25) as opened,
         desk(opened, db, stale_after_seconds=STALE_SECONDS) as trading,

@@ -41,7 +41,7 @@ def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trader.supervisor.LONGEST_PAUSE_SECONDS", 0.1)
 
 
-def states_of(trading: Desk) -> list[str]:
+def read_states(trading: Desk) -> list[str]:
     rows = trading.query("SELECT state FROM trader_states ORDER BY id")
     return [state for (state,) in rows]
 
@@ -68,7 +68,7 @@ def test_each_class_of_error_has_its_own_reaction(error: Exception, reaction: Re
     assert find_error_rule(error).reaction is reaction
 
 
-class Recorded:
+class RecordedStates:
     """States whose rows are kept in a list, and a supervisor of them."""
 
     def __init__(self) -> None:
@@ -83,12 +83,12 @@ class Recorded:
         self.rows += rows
 
 
-def failing(*errors: Exception) -> Callable[[], Awaitable[None]]:
+def make_failing_step(*errors: Exception) -> Callable[[], Awaitable[None]]:
     """Return a step that raises these errors one after another, and then waits forever."""
-    return failing_by(list(errors))
+    return make_failing_step_from(list(errors))
 
 
-def failing_by(errors: list[Exception]) -> Callable[[], Awaitable[None]]:
+def make_failing_step_from(errors: list[Exception]) -> Callable[[], Awaitable[None]]:
     """Return a step that raises the errors of a list, which it empties, and then waits forever."""
 
     async def step() -> None:
@@ -113,10 +113,10 @@ async def run_until(work: Any, holds: Callable[[], bool]) -> None:
 
 
 def test_a_task_with_an_error_of_the_exchange_runs_again_alone(run: Run) -> None:
-    recorded = Recorded()
+    recorded = RecordedStates()
 
     async def scene() -> None:
-        step = failing(ExchangeRefused("no: 403; go"), ExchangeUnreachable("away"))
+        step = make_failing_step(ExchangeRefused("no: 403; go"), ExchangeUnreachable("away"))
         await run_until(recorded.supervisor.repeat("REST", step), lambda: len(recorded.rows) > 1)
 
     run(scene())
@@ -129,11 +129,11 @@ def test_a_task_with_an_error_of_the_exchange_runs_again_alone(run: Run) -> None
 def test_the_same_problem_again_is_one_line_and_one_row(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recorded = Recorded()
+    recorded = RecordedStates()
 
     async def scene() -> None:
         errors: list[Exception] = [ExchangeRefused("no") for _ in range(5)]
-        repeated = recorded.supervisor.repeat("REST", failing_by(errors))
+        repeated = recorded.supervisor.repeat("REST", make_failing_step_from(errors))
         await run_until(repeated, lambda: not errors)
 
     run(scene())
@@ -143,7 +143,7 @@ def test_the_same_problem_again_is_one_line_and_one_row(
 
 @pytest.mark.parametrize("how", ["returns", "is cancelled", "raises"])
 def test_a_task_that_ends_in_any_way_is_noticed(run: Run, how: str) -> None:
-    recorded = Recorded()
+    recorded = RecordedStates()
 
     async def ends() -> None:
         await asyncio.sleep(0)
@@ -162,7 +162,7 @@ def test_a_task_that_ends_in_any_way_is_noticed(run: Run, how: str) -> None:
 def test_an_unexpected_error_degrades_the_trader_and_rebuilds_the_session(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recorded = Recorded()
+    recorded = RecordedStates()
     built: list[int] = []
 
     async def work() -> None:
@@ -187,11 +187,11 @@ def test_an_unexpected_error_degrades_the_trader_and_rebuilds_the_session(
 
 
 def test_a_refusal_for_safety_ends_the_program(run: Run) -> None:
-    recorded = Recorded()
+    recorded = RecordedStates()
 
     async def scene() -> None:
         with pytest.raises(SafetyRefusal):
-            await recorded.supervisor.run(failing(SafetyRefusal("lost")), asyncio.Event().wait)
+            await recorded.supervisor.run(make_failing_step(SafetyRefusal("lost")), asyncio.Event().wait)
 
     run(scene())
     assert recorded.rows == []
@@ -200,8 +200,8 @@ def test_a_refusal_for_safety_ends_the_program(run: Run) -> None:
 def test_a_damaged_database_halts_the_trader_and_does_not_end_the_process(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    recorded = Recorded()
-    work = failing(StoreDamaged("x.db is damaged; run again"))
+    recorded = RecordedStates()
+    work = make_failing_step(StoreDamaged("x.db is damaged; run again"))
     running = recorded.supervisor.run(work, asyncio.Event().wait)
     run(run_until(running, lambda: recorded.states.state == "halted"))
     assert recorded.states.state == "halted"
@@ -212,7 +212,7 @@ def test_a_damaged_database_halts_the_trader_and_does_not_end_the_process(
 
 
 def test_rows_of_states_wait_until_the_file_can_be_written() -> None:
-    recorded = Recorded()
+    recorded = RecordedStates()
     recorded.is_locked = True
     recorded.states.report("database", Problem("locked", "waits", "end it"))
     recorded.states.report("REST", Problem("no response", "requests again", "look"))
@@ -229,7 +229,7 @@ def test_rows_of_states_wait_until_the_file_can_be_written() -> None:
 
 
 def test_while_a_problem_lasts_no_position_is_entered() -> None:
-    recorded = Recorded()
+    recorded = RecordedStates()
     assert recorded.states.entry_obstacle is None
     recorded.states.report("REST", Problem("no response", "requests again", "look"))
     assert recorded.states.entry_obstacle == "degraded: no response"
@@ -245,8 +245,8 @@ def test_a_file_that_stays_locked_degrades_the_trader_which_recovers(
             await trading.until_decided(-1)
             with locked(db):
                 await wait_for_line(capsys, "degraded: ")
-            await trading.until(lambda: len(states_of(trading)) >= 3)
-            assert states_of(trading) == ["trading", "degraded", "trading"]
+            await trading.until(lambda: len(read_states(trading)) >= 3)
+            assert read_states(trading) == ["trading", "degraded", "trading"]
             await opened.go_to(2.1)
             await trading.until_decided(1)
 
@@ -302,15 +302,15 @@ def test_a_full_disk_degrades_the_trader_which_recovers(
     async def scene() -> None:
         async with market(0.25) as opened, desk(opened, db) as trading:
             await trading.until_decided(-1)
-            with full(trading):
+            with fill_database(trading):
                 hour = 1.1
                 while "degraded" not in "".join(seen):
                     await opened.go_to(hour)
                     await asyncio.sleep(0.05)
                     hour += 1
                     read(capsys)
-            await trading.until(lambda: len(states_of(trading)) >= 3)
-            assert states_of(trading)[-1] == "trading"
+            await trading.until(lambda: len(read_states(trading)) >= 3)
+            assert read_states(trading)[-1] == "trading"
 
     seen.clear()
     run(scene())
@@ -328,8 +328,8 @@ def test_a_file_that_becomes_read_only_degrades_the_trader_which_recovers(
             trading.query("PRAGMA query_only = ON")
             await wait_for_line(capsys, "degraded: ")
             trading.query("PRAGMA query_only = OFF")
-            await trading.until(lambda: len(states_of(trading)) >= 3)
-            assert states_of(trading) == ["trading", "degraded", "trading"]
+            await trading.until(lambda: len(read_states(trading)) >= 3)
+            assert read_states(trading) == ["trading", "degraded", "trading"]
             await opened.go_to(2.1)
             await trading.until_decided(1)
 
@@ -358,7 +358,7 @@ async def wait_for_line(capsys: pytest.CaptureFixture[str], beginning: str) -> N
 
 
 @contextmanager
-def full(trading: Desk) -> Generator[None]:
+def fill_database(trading: Desk) -> Generator[None]:
     """Let the session's file be as full as SQLite can be made to find it: no page more."""
     trading.query("PRAGMA max_page_count = 1")
     yield
@@ -380,7 +380,7 @@ def test_a_lost_lease_ends_the_session(run: Run, db: Path) -> None:
 def test_a_problem_of_two_sources_is_one_line_and_one_row_until_both_are_over(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    recorded = Recorded()
+    recorded = RecordedStates()
     refused = Problem("403", "requests again", "look")
     recorded.states.report("stream", refused)
     recorded.states.report("REST", refused)

@@ -152,7 +152,7 @@ def test_sigterm_ends_a_trader_whose_thread_hangs() -> None:
         assert process.stdout.read().startswith("SIGTERM: ended while the trader's own thread")
 
 
-def row(hour: int, close: float) -> Candle:
+def make_row(hour: int, close: float) -> Candle:
     return Candle(MARCH + hour * HOUR, close, close, close, close, 1.0)
 
 
@@ -161,11 +161,11 @@ def test_of_unread_events_the_newest_values_of_each_candle_are_queued(run: Run) 
         queue = EventQueue()
         queue.put(TickerUpdate(1, 1.0, 2.0, 1.5))
         for number in range(1_000):
-            queue.put(CandleUpdate((row(number // 500, 1.0 + number),), 1))
+            queue.put(CandleUpdate((make_row(number // 500, 1.0 + number),), 1))
         assert await queue.get() == TickerUpdate(1, 1.0, 2.0, 1.5)
         update = await queue.get()
         assert isinstance(update, CandleUpdate)
-        assert update.rows == (row(0, 500.0), row(1, 1_000.0))
+        assert update.rows == (make_row(0, 500.0), make_row(1, 1_000.0))
 
     run(scene())
 

@@ -17,7 +17,7 @@ ALWAYS = {"candle_from": "2010-01-01", "candle_to": "2030-01-01"}
 
 
 @pytest.fixture
-def patience(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+def set_candle_deadline(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Return what sets how long a candle may be late: on a busy machine all of them are."""
 
     def set_seconds(seconds: float) -> None:
@@ -27,7 +27,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return set_seconds
 
 
-def lines_of(capsys: pytest.CaptureFixture[str], beginning: str, so_far: list[str]) -> list[str]:
+def read_new_lines(capsys: pytest.CaptureFixture[str], beginning: str, so_far: list[str]) -> list[str]:
     so_far += capsys.readouterr().out.splitlines()
     return [line for line in so_far if line.startswith(beginning)]
 
@@ -42,19 +42,19 @@ def test_if_every_row_is_refused_the_most_frequent_fault_and_the_first_row_are_n
         async with market(0.25) as opened:
             opened.simulator.faults.add(kind="candles", shape=shape, **ALWAYS)
             async with desk(opened, db) as trading:
-                await trading.until(lambda: lines_of(capsys, "degraded: no decision", shown))
+                await trading.until(lambda: read_new_lines(capsys, "degraded: no decision", shown))
                 # Long enough for it to be printed again.
                 await opened.go_to(0.5)
                 await trading.until(lambda: trading.query("SELECT * FROM quarantine"))
                 assert trading.decided() == []
 
     run(scene())
-    (line,) = lines_of(capsys, "degraded: no decision", shown)
+    (line,) = read_new_lines(capsys, "degraded: no decision", shown)
     assert "no closed candle of simulator BTC/USDT 1h is stored" in line
     assert "no row is a valid 1h candle" in line
     assert "the commonest fault: " in line
     assert "the first row: [" in line
-    (stored,) = lines_of(capsys, "candle store: ", shown)
+    (stored,) = read_new_lines(capsys, "candle store: ", shown)
     assert "399" not in stored
     assert stored.startswith("candle store: no closed candle, in ")
 
@@ -63,7 +63,7 @@ def test_a_missing_candle_is_named_and_decided_on_once_it_arrives(
     run: Run[None],
     db: Path,
     capsys: pytest.CaptureFixture[str],
-    patience: Callable[[float], None],
+    set_candle_deadline: Callable[[float], None],
 ) -> None:
     shown: list[str] = []
 
@@ -74,14 +74,14 @@ def test_a_missing_candle_is_named_and_decided_on_once_it_arrives(
             opened.gate.rest_is_down = opened.gate.refuses_sockets = True
             opened.gate.cut()
             await opened.go_to(1.1)
-            patience(0.3)
-            await trading.until(lambda: lines_of(capsys, "degraded: no decision", shown))
-            patience(600.0)
+            set_candle_deadline(0.3)
+            await trading.until(lambda: read_new_lines(capsys, "degraded: no decision", shown))
+            set_candle_deadline(600.0)
             opened.gate.rest_is_down = opened.gate.refuses_sockets = False
             await trading.until_decided(0)
 
     run(scene())
-    (line,) = lines_of(capsys, "degraded: no decision", shown)
+    (line,) = read_new_lines(capsys, "degraded: no decision", shown)
     assert line == (
         f"degraded: no decision: the candle of {format_utc(MARCH)} ended and the exchange has not "
         "returned it; no entries meanwhile, stops go on; it is fetched again and again; "
@@ -93,7 +93,7 @@ def test_a_candle_that_is_refused_each_time_is_named_with_its_fault(
     run: Run[None],
     db: Path,
     capsys: pytest.CaptureFixture[str],
-    patience: Callable[[float], None],
+    set_candle_deadline: Callable[[float], None],
 ) -> None:
     shown: list[str] = []
 
@@ -102,20 +102,20 @@ def test_a_candle_that_is_refused_each_time_is_named_with_its_fault(
             await trading.until_decided(-1)
             await trading.until_live(opened)
             opened.simulator.faults.add(kind="candles", shape="zero", candle_from="2024-03-01")
-            patience(0.3)
+            set_candle_deadline(0.3)
             await opened.go_to(1.1)
-            await trading.until(lambda: lines_of(capsys, "degraded: no decision", shown))
+            await trading.until(lambda: read_new_lines(capsys, "degraded: no decision", shown))
             await opened.go_to(2.1)
             beginning = "degraded: no decision: the candle of 2024"
-            await trading.until(lambda: lines_of(capsys, beginning, shown))
+            await trading.until(lambda: read_new_lines(capsys, beginning, shown))
 
     run(scene())
-    line = lines_of(capsys, "degraded: no decision", shown)[-1]
+    line = read_new_lines(capsys, "degraded: no decision", shown)[-1]
     assert f"candle of {format_utc(MARCH)} " in line
     assert "refused; the commonest fault: " in line
 
 
-class MovedSeconds:
+class AdjustableSeconds:
     """The seconds that a wait is measured by, which a test moves on."""
 
     def __init__(self) -> None:
@@ -128,7 +128,7 @@ class MovedSeconds:
 def test_a_trader_that_decides_prints_no_line_about_waiting(
     run: Run[None], db: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seconds = MovedSeconds()
+    seconds = AdjustableSeconds()
     monkeypatch.setattr("trader.wait_notice.time", seconds)
     monkeypatch.setattr("trader.wait_notice.NOTICE_AFTER_SECONDS", 600.0)
 

@@ -11,7 +11,7 @@ from ccxt_addresses import redirect
 from onetape.core.clock import Clock
 from onetape.simulator.market.clock import make_clock
 from onetape.simulator.server.simulator import Simulator
-from wall import MovedSeconds
+from wall import AdjustableSeconds
 
 T = TypeVar("T")
 #: 2024-03-01 00:00 UTC, epoch milliseconds.
@@ -37,9 +37,9 @@ def stepped() -> Callable[[int], Clock]:
 
 
 @pytest.fixture
-def wall(monkeypatch: pytest.MonkeyPatch) -> MovedSeconds:
+def wall(monkeypatch: pytest.MonkeyPatch) -> AdjustableSeconds:
     """Return the real time by which limits are counted."""
-    clock = MovedSeconds()
+    clock = AdjustableSeconds()
     monkeypatch.setattr("onetape.simulator.server.limits.WALL", clock)
     return clock
 

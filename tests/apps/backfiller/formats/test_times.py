@@ -19,7 +19,7 @@ moments = st.integers(1_230_768_000, 4_102_444_799)
 
 
 @dataclass(frozen=True)
-class Times:
+class ParsedTimes:
     """What became of one block of times."""
 
     seconds: list[int]
@@ -27,12 +27,12 @@ class Times:
     outside: int
 
 
-def read(values: list[Any] | pd.Series, unit: str | None = None, zone: str | None = None) -> Times:
+def read(values: list[Any] | pd.Series, unit: str | None = None, zone: str | None = None) -> ParsedTimes:
     """Read a table of one block."""
     reader = TimeReader("x.csv", unit, None if zone is None else parse_time_zone(zone))
     seconds = reader.read(pd.Series(values)).tolist()
     reader.finish()
-    return Times(seconds, reader.unit, reader.outside)
+    return ParsedTimes(seconds, reader.unit, reader.outside)
 
 
 @given(st.lists(moments, min_size=1, max_size=20), st.sampled_from(sorted(UNITS)))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from onetape.cli.program import run_typer_app
-from traded_accounts import DATABASE, Ended, TradedAccount
+from traded_accounts import DATABASE, CommandResult, TradedAccount
 from trader.main import app
 
 
@@ -21,15 +21,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def trader(folder: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+def trader(folder: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., CommandResult]:
     """Return a function that runs the program with these arguments."""
     del folder
 
-    def run(*arguments: str) -> Ended:
+    def run(*arguments: str) -> CommandResult:
         capsys.readouterr()
         code = run_typer_app(app, "trader", arguments)
         printed = capsys.readouterr()
-        return Ended(code, printed.out, printed.err)
+        return CommandResult(code, printed.out, printed.err)
 
     return run
 

@@ -9,13 +9,13 @@ import pytest
 from onetape.store.controls import read_controls
 from onetape.store.database import open_store
 from onetape.store.trader_states import StateChange, insert_state_changes
-from traded_accounts import DATABASE, Ended, TradedAccount
+from traded_accounts import DATABASE, CommandResult, TradedAccount
 from trader.states import WAITING
 
-Run = Callable[..., Ended]
+Run = Callable[..., CommandResult]
 
 
-def verbs(account: str) -> list[str]:
+def read_verbs(account: str) -> list[str]:
     with open_store(DATABASE, create=False) as store:
         return [row[1] for row in read_controls(store, account)]
 
@@ -26,14 +26,14 @@ def test_a_command_without_an_account_is_stored_for_the_only_account(
 ) -> None:
     ended = trader(verb, *(["all"] if verb == "exit" else []))
     name = account.session.account
-    assert (ended.code, verbs(name)) == (0, [verb])
+    assert (ended.code, read_verbs(name)) == (0, [verb])
     symbol = " BTC/USDT" if verb in ("exit", "flatten", "reload") else ""
     assert ended.out.startswith(f"{name}: {verb}{symbol} stored")
 
 
 def test_an_exit_without_a_symbol_sells_nothing(trader: Run, account: TradedAccount) -> None:
     ended = trader("exit")
-    assert (ended.code, ended.err.count("\n"), verbs(account.session.account)) == (2, 1, [])
+    assert (ended.code, ended.err.count("\n"), read_verbs(account.session.account)) == (2, 1, [])
 
 
 def test_a_pause_is_shown_by_status_until_it_ends(trader: Run, account: TradedAccount) -> None:
@@ -54,11 +54,11 @@ def test_with_several_accounts_one_or_all_must_be_named(
         names = [account.session.account, "other"]
         refused = trader("flatten")
         assert (refused.code, "--all" in refused.err) == (2, True)
-        assert [verbs(name) for name in names] == [[], []]
+        assert [read_verbs(name) for name in names] == [[], []]
         assert trader("flatten", "--account", "other").code == 0
-        assert [verbs(name) for name in names] == [[], ["flatten"]]
+        assert [read_verbs(name) for name in names] == [[], ["flatten"]]
         assert trader("pause", "--all").code == 0
-        assert [verbs(name) for name in names] == [["pause"], ["flatten", "pause"]]
+        assert [read_verbs(name) for name in names] == [["pause"], ["flatten", "pause"]]
         assert trader("pause", "--all", "--account", "other").code == 2
 
 

@@ -10,7 +10,7 @@ from onetape.core.timeframes import Timeframe
 from onetape.engine import AccountConfig, ExitConfig
 from onetape.store.database import open_store
 from onetape.store.drills import read_last_drill
-from traded_accounts import Ended
+from traded_accounts import CommandResult
 from trader.config_digest import compute_config_digest
 from trader.drill.runner import PartResult, make_drill, make_drill_settings, run_drill
 from trader.drill.scenarios import SCENARIOS
@@ -18,7 +18,7 @@ from trader.drill.schedule import make_schedule
 from trader.drill.trader_process import COMMAND
 from trader.settings import TraderSettings
 
-Run = Callable[..., Ended]
+Run = Callable[..., CommandResult]
 #: A trader that sends an order without storing that first.
 UNSAFE = """
 import sys
@@ -41,7 +41,7 @@ run()
 SETTINGS = TraderSettings(account=AccountConfig(exits=ExitConfig(stop_loss=0.05)))
 
 
-def played(name: str, *program: str) -> PartResult:
+def run_drill_part(name: str, *program: str) -> PartResult:
     """Return what a part of the drill shows of a trader that is started so."""
     parts = [one for one in SCENARIOS if one.name == name]
     (found,) = run_drill(make_drill(SETTINGS, program), parts, 1, lambda result: None)
@@ -55,7 +55,7 @@ def test_a_kill_after_the_send_passes_only_with_a_stored_intent(
     found: dict[str, PartResult] = {}
 
     def play(name: str, *program: str) -> None:
-        found[name] = played("killed after the send", *program)
+        found[name] = run_drill_part("killed after the send", *program)
 
     unsafe = Thread(target=play, args=("unsafe", COMMAND[0], str(folder / "unsafe.py")))
     unsafe.start()

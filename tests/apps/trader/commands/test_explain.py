@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from onetape.store.latecomers import insert_latecomers
-from traded_accounts import MARCH, Ended, TradedAccount, at_ms
+from traded_accounts import MARCH, CommandResult, TradedAccount, at_ms
 
-Run = Callable[..., Ended]
+Run = Callable[..., CommandResult]
 OPEN = (100.0, 101.0, 99.0, 100.5)
 
 
@@ -26,7 +26,7 @@ def traded(account: TradedAccount) -> TradedAccount:
     return account
 
 
-def explained(trader: Run, hour: int) -> dict[str, Any]:
+def explain_hour(trader: Run, hour: int) -> dict[str, Any]:
     moment = datetime(2024, 3, 1, 0, 30, tzinfo=UTC) + timedelta(hours=hour)
     ended = trader("explain", "--at", f"{moment:%Y-%m-%dT%H:%M}", "--json")
     (found,) = json.loads(ended.out)["candles"]
@@ -37,7 +37,7 @@ def test_explain_names_the_failed_check_as_the_reason_for_no_order(
     trader: Run, traded: TradedAccount
 ) -> None:
     del traded
-    found = explained(trader, 22)
+    found = explain_hour(trader, 22)
     assert found["order"] == "none (stream: the stream is not up)"
     assert found["position"] == "2.00 BTC at the close"
     shown = trader("explain", "--at", "2024-03-01T22:30").out
@@ -58,8 +58,8 @@ def test_a_latecomer_is_named_by_explain_and_status(
         noted_ms=at_ms(21.1),
         waited_seconds=5.0,
     )
-    assert explained(trader, 20)["latecomers"] == [text]
-    assert explained(trader, 22)["latecomers"] == []
+    assert explain_hour(trader, 20)["latecomers"] == [text]
+    assert explain_hour(trader, 22)["latecomers"] == []
     assert f"late:       {text}\n" in trader("explain", "--at", "2024-03-01T20:30").out
     status = trader("status")
     assert "last late" in status.out
@@ -72,15 +72,15 @@ def test_a_fill_is_shown_with_its_candle_and_hold_as_the_reason_for_no_order(
     trader: Run, traded: TradedAccount
 ) -> None:
     del traded
-    assert explained(trader, 20)["position"] == "none at the close"
-    assert explained(trader, 24)["order"] == "none (signal was HOLD)"
-    (inside,) = explained(trader, 21)["inside"]
+    assert explain_hour(trader, 20)["position"] == "none at the close"
+    assert explain_hour(trader, 24)["order"] == "none (signal was HOLD)"
+    (inside,) = explain_hour(trader, 21)["inside"]
     assert inside == "bought 2.00 BTC at 100.00 USDT on 2024-03-01 21:00"
 
 
 def test_explain_names_the_cause_of_a_missing_decision(trader: Run, traded: TradedAccount) -> None:
     traded.end("SIGTERM", hours=22.5)
-    order = explained(trader, 23)["order"]
+    order = explain_hour(trader, 23)["order"]
     assert order == (
         "no decision: no session ran when it closed; the one before ended 2024-03-01 22:30 "
         "(SIGTERM)"
@@ -91,7 +91,7 @@ def test_the_decision_is_compared_with_the_signal_on_the_candles_stored_now(
     trader: Run, traded: TradedAccount
 ) -> None:
     del traded
-    assert explained(trader, 22)["signal_now"]["signal"] == "HOLD"
+    assert explain_hour(trader, 22)["signal_now"]["signal"] == "HOLD"
     assert "signal HOLD, the decision was BUY" in trader("explain", "--at", "2024-03-01T22:30").out
 
 

@@ -12,10 +12,10 @@ from onetape.store.latecomers import insert_latecomers
 from onetape.store.orders import store_order_change
 from onetape.store.sessions import close_data_outages, open_data_outage
 from order_changes import end_of
-from traded_accounts import DATABASE, MARCH, Ended, TradedAccount, at_ms
+from traded_accounts import DATABASE, MARCH, CommandResult, TradedAccount, at_ms
 from trader.commands.logs import parse_since
 
-Run = Callable[..., Ended]
+Run = Callable[..., CommandResult]
 MARCH_FIRST = ("--since", "2024-03-01")
 
 
@@ -49,7 +49,7 @@ def eventful(account: TradedAccount) -> TradedAccount:
     return account
 
 
-def entries(ended: Ended) -> list[dict[str, Any]]:
+def parse_entries(ended: CommandResult) -> list[dict[str, Any]]:
     return json.loads(ended.out)["events"]
 
 
@@ -75,7 +75,7 @@ def test_problems_are_shown_alone_in_the_order_of_time(
 
 def test_without_the_flag_for_problems_all_entries_are_shown(trader: Run, eventful: TradedAccount) -> None:
     eventful.end("SIGTERM", hours=10)
-    found = entries(trader("logs", "--json", *MARCH_FIRST))
+    found = parse_entries(trader("logs", "--json", *MARCH_FIRST))
     plain = [one["text"] for one in found if not one["is_problem"]]
     assert plain == [
         "session started with rsi",
@@ -90,13 +90,13 @@ def test_without_the_flag_for_problems_all_entries_are_shown(trader: Run, eventf
 
 def test_entries_before_the_first_moment_are_left_out(trader: Run, eventful: TradedAccount) -> None:
     del eventful
-    found = entries(trader("logs", "--json", "--since", "2024-03-01T08:00"))
+    found = parse_entries(trader("logs", "--json", "--since", "2024-03-01T08:00"))
     assert [one["kind"] for one in found] == ["signal", "order", "correction"]
 
 
 def test_an_error_that_ended_a_session_is_a_problem(trader: Run, account: TradedAccount) -> None:
     account.end("the strategy failed", hours=3)
-    found = entries(trader("logs", "--json", "--problems", *MARCH_FIRST))
+    found = parse_entries(trader("logs", "--json", "--problems", *MARCH_FIRST))
     assert [one["text"] for one in found] == ["session ended: the strategy failed"]
 
 

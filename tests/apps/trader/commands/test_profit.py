@@ -15,16 +15,16 @@ from onetape.core.trading import Fill, Side
 from onetape.core.trading_rules import TradingRules
 from onetape.execution.positions import sum_position
 from onetape.store.accounts import AccountSeries
-from traded_accounts import DATABASE, Ended, TradedAccount, at_ms
+from traded_accounts import DATABASE, CommandResult, TradedAccount, at_ms
 from trader.commands.account_result import compute_account_result
 from trader.commands.periods import PERIODS, parse_timezone, sum_profit_by_period
 from trader.commands.round_trips import make_round_trips
 
-Run = Callable[..., Ended]
+Run = Callable[..., CommandResult]
 DAY = 24
 
 
-def document(ended: Ended) -> dict[str, Any]:
+def parse_document(ended: CommandResult) -> dict[str, Any]:
     return json.loads(ended.out)
 
 
@@ -47,7 +47,7 @@ def test_profit_is_summed_by_the_period_of_the_last_sell(
     trader: Run, account: TradedAccount, by: str, expected: list[tuple[str, int]]
 ) -> None:
     trade_days(account, 0.5, 3, 9.5, 31)
-    (shown,) = document(trader("profit", "--by", by, "--json"))["currencies"]
+    (shown,) = parse_document(trader("profit", "--by", by, "--json"))["currencies"]
     found = [(one["first_day"], Decimal(one["profit"])) for one in shown["periods"]]
     assert found == expected
     assert shown["total"]["profit"] == "10"
@@ -57,7 +57,7 @@ def test_profit_is_summed_by_the_period_of_the_last_sell(
 def test_a_time_zone_moves_a_trade_into_another_day(trader: Run, account: TradedAccount) -> None:
     trade_days(account, 0.97)  # 23:16 UTC on 1 March
     for zone, day in (("UTC", "2024-03-01"), ("Europe/Berlin", "2024-03-02")):
-        (shown,) = document(trader("profit", "--timezone", zone, "--json"))["currencies"]
+        (shown,) = parse_document(trader("profit", "--timezone", zone, "--json"))["currencies"]
         assert shown["periods"][0]["first_day"] == day
 
 
@@ -68,7 +68,7 @@ def test_quote_currencies_are_listed_separately_and_never_added(
     with TradedAccount(DATABASE.resolve(), "coins", symbol="ETH/BTC", cash="2") as other:
         other.fill("buy", "1", "0.05", 1)
         other.fill("sell", "1", "0.06", 2, fee="0.00006")
-    shown = document(trader("profit", "--json"))["currencies"]
+    shown = parse_document(trader("profit", "--json"))["currencies"]
     assert [(one["currency"], one["total"]["profit"]) for one in shown] == [
         ("BTC", "0.00994"),
         ("USDT", "1"),
@@ -104,7 +104,7 @@ def test_accounts_are_ranked_by_return_with_buy_and_hold(
     with TradedAccount(DATABASE.resolve(), "better", cash="100") as other:
         other.fill("buy", "1", "100", 0.5)
         other.fill("sell", "1", "104", 0.9)
-    first, second = document(trader("accounts", "--json"))["accounts"]
+    first, second = parse_document(trader("accounts", "--json"))["accounts"]
     assert [(one["account"], one["return"]) for one in (first, second)] == [
         ("better", 0.04),
         ("test", 0.005),
@@ -120,7 +120,7 @@ FEE = st.decimals("-10", "1000", places=18)
 
 
 @st.composite
-def accounts_of_trades(draw: st.DrawFn) -> list[Fill]:
+def draw_accounts(draw: st.DrawFn) -> list[Fill]:
     """Return fills of whole round trips, the last of which may be open."""
     trades: list[Fill] = []
     for number in range(draw(st.integers(1, 12))):
@@ -135,7 +135,7 @@ def accounts_of_trades(draw: st.DrawFn) -> list[Fill]:
     return trades
 
 
-def money_after(trades: Sequence[Fill], price: Decimal) -> Decimal:
+def compute_money_after(trades: Sequence[Fill], price: Decimal) -> Decimal:
     """Return what 1,000 USDT have become, added up fill by fill."""
     cash, coins = Decimal(1_000), Decimal(0)
     for trade in trades:
@@ -147,7 +147,7 @@ def money_after(trades: Sequence[Fill], price: Decimal) -> Decimal:
     return cash + coins * price
 
 
-@given(accounts_of_trades(), PRICE)
+@given(draw_accounts(), PRICE)
 def test_realised_and_unrealised_profit_add_up_to_the_equity(
     trades: list[Fill], price: Decimal
 ) -> None:
@@ -157,11 +157,11 @@ def test_realised_and_unrealised_profit_add_up_to_the_equity(
     with localcontext(prec=100):
         result = compute_account_result(opened, trades, price)
         assert result.unrealised is not None
-        assert result.equity == money_after(trades, price)
+        assert result.equity == compute_money_after(trades, price)
         assert result.equity == 1_000 + result.realised + result.unrealised
 
 
-@given(accounts_of_trades(), st.sampled_from(PERIODS), st.sampled_from(["UTC", "Asia/Kolkata"]))
+@given(draw_accounts(), st.sampled_from(PERIODS), st.sampled_from(["UTC", "Asia/Kolkata"]))
 def test_each_closed_round_trip_is_in_exactly_one_period(
     trades: list[Fill], period: Any, zone: str
 ) -> None:
@@ -173,7 +173,7 @@ def test_each_closed_round_trip_is_in_exactly_one_period(
         assert sum(one.profit for one in periods) == sum(trip.quote_flow for trip in closed)
 
 
-@given(accounts_of_trades())
+@given(draw_accounts())
 def test_each_fill_belongs_to_one_round_trip_even_if_all_have_the_same_time(trades: list[Fill]) -> None:
     at_once = [replace(fill, executed_ms=5) for fill in trades]
     with localcontext(prec=100):
@@ -187,7 +187,7 @@ def test_each_fill_belongs_to_one_round_trip_even_if_all_have_the_same_time(trad
             assert trip.bought == sum(one.amount for one in trip.fills if one.side == "buy")
 
 
-@given(accounts_of_trades(), st.sampled_from([None, "0.00000001", "1000"]))
+@given(draw_accounts(), st.sampled_from([None, "0.00000001", "1000"]))
 def test_a_round_trip_is_open_exactly_if_the_trader_has_a_position(
     trades: list[Fill], least: str | None
 ) -> None:
@@ -222,8 +222,8 @@ def test_profit_of_several_currencies_is_converted_at_the_close_before_the_sell(
     prices = closes if symbol == "BTC/USDT" else [1 / close for close in closes]
     two_currencies.key = SeriesKey("binance", symbol, "1h")
     two_currencies.candles(*[(price, price, price, price) for price in prices])
-    assert len(document(trader("profit", "--json"))["currencies"]) == 2
-    (shown,) = document(trader("profit", "--currency", "usdt", "--json"))["currencies"]
+    assert len(parse_document(trader("profit", "--json"))["currencies"]) == 2
+    (shown,) = parse_document(trader("profit", "--currency", "usdt", "--json"))["currencies"]
     # The candle of 02:00 has closed at 40, that of 03:00 is open at 03:30.
     assert (shown["currency"], Decimal(shown["total"]["profit"])) == ("USDT", Decimal(21))
     assert f"converted by the closes of binance {symbol} 1h" in trader(

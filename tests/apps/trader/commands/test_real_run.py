@@ -31,22 +31,22 @@ def simulator(tmp_path: Path) -> Generator[str]:
         yield re.findall(r"http://[\d.:]+\d", program.until("simulator:"))[0]
 
 
-def shown(capsys: Capture, *arguments: str) -> tuple[int, str]:
+def run_command(capsys: Capture, *arguments: str) -> tuple[int, str]:
     """Return the exit code of a command, and what it printed."""
     capsys.readouterr()
     code = run_typer_app(app, "trader", [*arguments, "--exchange", "simulator"])
     return code, capsys.readouterr().out
 
 
-def only_trader(output: str) -> dict[str, Any]:
+def parse_only_trader(output: str) -> dict[str, Any]:
     (found,) = json.loads(output)["traders"]
     return found
 
 
-def status_of(capsys: Capture) -> tuple[int, str]:
+def run_status(capsys: Capture) -> tuple[int, str]:
     """Return the exit code of status, and the state of the only trader."""
-    code, output = shown(capsys, "status", "--json")
-    return code, only_trader(output)["state"]
+    code, output = run_command(capsys, "status", "--json")
+    return code, parse_only_trader(output)["state"]
 
 
 def test_a_running_then_killed_trader_is_shown_with_the_money_of_its_fills(
@@ -60,10 +60,10 @@ def test_a_running_then_killed_trader_is_shown_with_the_money_of_its_fills(
         program.until("bought ")
         deadline = time.monotonic() + 180
         # On a busy machine it may be degraded for a moment.
-        while (found := status_of(capsys)) != (0, "trading"):
+        while (found := run_status(capsys)) != (0, "trading"):
             assert time.monotonic() < deadline, found
         # By the market's time: by the computer's it would be years.
-        assert only_trader(shown(capsys, "status", "--json")[1])["candle_age_seconds"] < 7 * 86_400
+        assert parse_only_trader(run_command(capsys, "status", "--json")[1])["candle_age_seconds"] < 7 * 86_400
         with Program("trader", "status", "--watch", *flags[:2], folder=tmp_path) as watch:
             watch.until("database: data/simulator.db; 1 trader: 1 trading")
             watch.until("database: data/simulator.db; 1 trader: 1 trading")
@@ -71,12 +71,12 @@ def test_a_running_then_killed_trader_is_shown_with_the_money_of_its_fills(
             assert (watch.ends(), watch.errors) == (0, [])
         program.send(signal.SIGKILL)
         program.ends()
-    code, output = shown(capsys, "status", "--json")
-    dead = only_trader(output)
+    code, output = run_command(capsys, "status", "--json")
+    dead = parse_only_trader(output)
     assert (code, dead["state"]) == (12, "dead")
-    _, text = shown(capsys, "trades", "--csv")
+    _, text = run_command(capsys, "trades", "--csv")
     rows = list(csv.DictReader(io.StringIO(text)))
-    assert stored_trades(tmp_path) == [tuple(row.values())[4:11] for row in rows]
+    assert read_stored_fills(tmp_path) == [tuple(row.values())[4:11] for row in rows]
     cash = coins = Decimal(0)
     for row in rows:
         amount, price, fee = (Decimal(row[name]) for name in ("amount", "price", "fee"))
@@ -86,7 +86,7 @@ def test_a_running_then_killed_trader_is_shown_with_the_money_of_its_fills(
     assert Decimal(dead["equity"]) == 10_000 + cash + coins * Decimal(dead["last_price"])
 
 
-def stored_trades(folder: Path) -> list[tuple[str, ...]]:
+def read_stored_fills(folder: Path) -> list[tuple[str, ...]]:
     """Return the stored trades: side, amount, price, fee and its currency, ids."""
     path = folder / "data" / "simulator.db"
     with open_store(path, create=False) as store, store.read() as connection:

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 
 from onetape.cli import output, tables
-from traded_accounts import DATABASE, Ended, TradedAccount
+from traded_accounts import DATABASE, CommandResult, TradedAccount
 
-Run = Callable[..., Ended]
+Run = Callable[..., CommandResult]
 
 
 @pytest.fixture

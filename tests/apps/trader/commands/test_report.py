@@ -21,7 +21,7 @@ from onetape.store.latecomers import insert_latecomers
 from onetape.store.market_data import save_trading_rules
 from repeatable import examples
 from symbol_desk import symbol_desk
-from traded_accounts import DATABASE, MARCH, Ended, TradedAccount, at_ms
+from traded_accounts import DATABASE, MARCH, CommandResult, TradedAccount, at_ms
 from trader.traded_report.account import TradedAccount as Compared
 from trader.traded_report.account import compare_account
 from trader.traded_report.causes import Causes
@@ -31,7 +31,7 @@ from trader.traded_report.positions import TradedPosition
 
 Run = Callable[[Any], Any]
 Capture = pytest.CaptureFixture[str]
-Cli = Callable[..., Ended]
+Cli = Callable[..., CommandResult]
 HOUR = 3_600
 
 
@@ -55,7 +55,7 @@ async def trade(
             await trading.until_no_open_order("buy")
 
 
-def compared(
+def compare_with_backtest(
     run: Run, db: Path, strategy: str, capsys: Capture, pauses: int | None = None
 ) -> Compared:
     async def scene() -> None:
@@ -75,7 +75,7 @@ def often(strategy_file: Callable[..., str]) -> str:
 def test_an_undisturbed_trader_does_not_differ_from_its_backtest(
     run: Run, db: Path, often: str, capsys: Capture
 ) -> None:
-    found = compared(run, db, often, capsys)
+    found = compare_with_backtest(run, db, often, capsys)
     assert len(found.positions) > 2
     assert found.differences == []
     assert found.total == pytest.approx(0.0, abs=1e-6)
@@ -85,7 +85,7 @@ def test_an_undisturbed_trader_does_not_differ_from_its_backtest(
 def test_a_command_is_named_as_the_cause_of_a_difference_and_all_differences_add_up(
     run: Run, db: Path, often: str, capsys: Capture
 ) -> None:
-    found = compared(run, db, often, capsys, pauses=5)
+    found = compare_with_backtest(run, db, often, capsys, pauses=5)
     causes = [one.cause for one in found.differences]
     assert any("state: paused by anna on host" in cause for cause in causes), causes
     assert sum(one.money for one in found.differences) == pytest.approx(found.total)
@@ -214,7 +214,7 @@ moments = st.integers(0, 30)
 
 
 @st.composite
-def trades(draw: st.DrawFn) -> list[tuple[int, int | None, float, float, float, float]]:
+def draw_trades(draw: st.DrawFn) -> list[tuple[int, int | None, float, float, float, float]]:
     """Return trades one after the other: entry and exit hours, prices, amount, fees."""
     found: list[tuple[int, int | None, float, float, float, float]] = []
     hour = draw(moments)
@@ -226,7 +226,7 @@ def trades(draw: st.DrawFn) -> list[tuple[int, int | None, float, float, float, 
 
 
 @settings(max_examples=examples(150))
-@given(trades(), trades())
+@given(draw_trades(), draw_trades())
 def test_the_money_of_all_differences_is_the_difference_of_the_profits(
     nothing_stored: Causes, own: list[Any], other: list[Any]
 ) -> None:

@@ -9,10 +9,10 @@ import pytest
 
 from onetape.execution.risk_limits import DEFAULT_LIMITS
 from onetape.store.database import open_store
-from traded_accounts import DATABASE, Ended, TradedAccount
+from traded_accounts import DATABASE, CommandResult, TradedAccount
 from trader.risk_guard import RiskGuard
 
-Run = Callable[..., Ended]
+Run = Callable[..., CommandResult]
 #: 2024-03-01 12:00 UTC.
 NOON_MS = 1_709_294_400_000
 

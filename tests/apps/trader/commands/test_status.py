@@ -14,12 +14,12 @@ from old_stores import make_old_store
 from onetape.core.errors import StoreError, StoreUnwritable
 from onetape.store.database import open_store
 from onetape.store.read_only import open_read_only
-from traded_accounts import DATABASE, MARCH, Ended, TradedAccount, at_ms
+from traded_accounts import DATABASE, MARCH, CommandResult, TradedAccount, at_ms
 
-Run = Callable[..., Ended]
+Run = Callable[..., CommandResult]
 
 
-def traders_of(ended: Ended) -> list[dict[str, Any]]:
+def parse_traders(ended: CommandResult) -> list[dict[str, Any]]:
     """Return what a --json run shows of each trader."""
     return json.loads(ended.out)["traders"]
 
@@ -29,7 +29,7 @@ def test_a_position_is_shown_with_its_exact_money(trader: Run, account: TradedAc
     account.fill("buy", "2", "100.1", 0, fee="0.2002")
     account.fill("sell", "2", "104", 1, fee="0.208")
     account.fill("buy", "1.5", "104.5", 2.5, fee="0.15675")
-    (shown,) = traders_of(trader("status", "--json"))
+    (shown,) = parse_traders(trader("status", "--json"))
     realised = Decimal("2") * (Decimal("104") - Decimal("100.1")) - Decimal("0.4082")
     unrealised = Decimal("1.5") * (Decimal("105") - Decimal("104.5")) - Decimal("0.15675")
     assert Decimal(shown["realised_profit"]) == realised
@@ -52,7 +52,7 @@ def test_fees_taken_from_the_coin_reduce_the_position_and_stay_in_their_currency
     account.fill("buy", "2", "100", 0, fee="0.002", fee_currency="BTC")
     account.fill("sell", "1.99", "105", 0.5, fee="0.2")
     account.fill("buy", "1", "100", 0.8)
-    (shown,) = traders_of(trader("status", "--json"))
+    (shown,) = parse_traders(trader("status", "--json"))
     assert Decimal(shown["position"]["amount"]) == Decimal("1.008")
     assert Decimal(shown["realised_profit"]) == Decimal("1.99") * 105 - 200 - Decimal("0.2")
     assert Decimal(shown["unrealised_profit"]) == Decimal("1.008") * 110 - 100
@@ -64,7 +64,7 @@ def test_levels_of_the_position_are_computed_from_the_entry_candle_on(
 ) -> None:
     account.candles((100, 101, 99, 100))
     account.fill("buy", "2", "100.7", 0)
-    (shown,) = traders_of(trader("status", "--json"))
+    (shown,) = parse_traders(trader("status", "--json"))
     protection = shown["protection"]
     assert (round(protection["stop"], 9), protection["stop_kind"]) == (95.0, "stop_loss")
     assert round(protection["target"], 9) == 110.0
@@ -75,7 +75,7 @@ def test_a_target_net_of_fees_shows_the_price_that_earns_both(trader: Run, folde
     with TradedAccount(folder / DATABASE, rules=rules) as account:
         account.candles((100, 101, 99, 100))
         account.fill("buy", "1", "100", 0)
-        (shown,) = traders_of(trader("status", "--json"))
+        (shown,) = parse_traders(trader("status", "--json"))
     expected = 100 * 1.1 * 1.01 / 0.995
     assert shown["protection"]["target"] == pytest.approx(expected)
 
@@ -85,7 +85,7 @@ def test_a_trailing_stop_follows_the_highest_closed_candle(trader: Run, folder: 
     with TradedAccount(folder / DATABASE, rules=rules) as account:
         account.candles((100, 101, 99, 100), (100, 120, 100, 119), (119, 119.5, 118, 119))
         account.fill("buy", "1", "100", 0)
-        (shown,) = traders_of(trader("status", "--json"))
+        (shown,) = parse_traders(trader("status", "--json"))
     assert round(shown["protection"]["stop"], 9) == 108.0
     assert shown["protection"]["stop_kind"] == "trailing_stop"
     assert shown["protection"]["time_stop_candles"] == 2
@@ -100,7 +100,7 @@ def test_a_stop_moved_by_the_strategy_is_shown_even_without_exits_of_the_account
         account.decide(0, 1, {}, {"stop each_candle": 95.0, "target at_entry": 110.0})
         account.decide(1, 0, {}, {"stop each_candle": 97.0, "target at_entry": 105.0})
         account.decide(2, 0, {}, {"stop each_candle": 96.0})
-        (shown,) = traders_of(trader("status", "--json"))
+        (shown,) = parse_traders(trader("status", "--json"))
     assert round(shown["protection"]["stop"], 9) == 97.0
     assert round(shown["protection"]["target"], 9) == 110.0
     assert shown["protection"]["stop_kind"] == "stop_loss"
@@ -125,7 +125,7 @@ def test_a_state_is_shown_since_its_first_row_with_the_newest_reason(
 ) -> None:
     account.state("degraded", "the disk is full", "free some space", hours=1)
     account.state("degraded", "the disk is full; tries again (over: the stream)", hours=2)
-    (shown,) = traders_of(trader("status", "--json"))
+    (shown,) = parse_traders(trader("status", "--json"))
     assert (shown["state"], shown["since_ms"]) == ("degraded", at_ms(1))
     assert shown["reason"] == "the disk is full; tries again (over: the stream)"
 
@@ -154,7 +154,7 @@ def test_a_trader_whose_process_ended_without_a_stored_reason_is_dead(
     account.lock.release()
     ended = trader("status", "--json")
     assert ended.code == 12
-    assert traders_of(ended)[0]["state"] == "dead"
+    assert parse_traders(ended)[0]["state"] == "dead"
 
 
 def test_a_running_trader_that_cannot_write_is_degraded_after_five_seconds(
@@ -165,7 +165,7 @@ def test_a_running_trader_that_cannot_write_is_degraded_after_five_seconds(
         # The lease itself still runs.
         connection.execute("UPDATE leases SET renewed_ms = renewed_ms - 6000")
     ended = trader("status", "--json")
-    (shown,) = traders_of(ended)
+    (shown,) = parse_traders(ended)
     assert (ended.code, shown["state"]) == (10, "degraded")
     assert shown["reason"].startswith(
         "its process lives and has written nothing to the database for "
@@ -182,7 +182,7 @@ def test_a_trader_that_ended_is_stopped_or_failed_by_its_reason(
     account.lock.release()
     ended = trader("status", "--json")
     assert ended.code == 12
-    assert traders_of(ended)[0]["state"] == state
+    assert parse_traders(ended)[0]["state"] == state
 
 
 def test_a_stopped_trader_next_to_a_running_one_counts_as_healthy(
@@ -293,7 +293,7 @@ def test_the_age_of_the_last_candle_counts_from_its_close(trader: Run, folder: P
     path = folder / "data" / "simulator.db"
     with TradedAccount(path, exchange="simulator") as account:
         account.candles((100, 101, 99, 100), (100, 101, 99, 100))
-        (shown,) = traders_of(trader("status", "--json", "--exchange", "simulator"))
+        (shown,) = parse_traders(trader("status", "--json", "--exchange", "simulator"))
     # The newest time that is stored of this simulated market is the open of the second candle.
     assert shown["last_closed_candle"] == MARCH + 3_600
     assert shown["market_time_ms"] == at_ms(1)

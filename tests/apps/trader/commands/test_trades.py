@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from traded_accounts import DATABASE, Ended, TradedAccount, at_ms
+from traded_accounts import DATABASE, CommandResult, TradedAccount, at_ms
 
-Run = Callable[..., Ended]
+Run = Callable[..., CommandResult]
 
 
 def fill_twice(account: TradedAccount) -> None:

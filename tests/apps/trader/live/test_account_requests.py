@@ -22,7 +22,7 @@ PATH = "/api/v3/myTrades"
 SMALL_PAGES = structs.replace(get_dialect("simulator"), trades_limit=5)
 
 
-def pages_read(simulator: Simulator) -> int:
+def count_pages_read(simulator: Simulator) -> int:
     """Return how many faults own trades have met: one with each request, one that is a failure."""
     return sum(one.on == f"GET {PATH}" for one in simulator.faults.log)
 
@@ -56,6 +56,6 @@ def test_a_history_that_fails_in_the_middle_is_resumed_at_the_failed_page() -> N
                 )
                 assert len(found.found) == 23
                 # Three pages, the one that failed, and the rest of five: not five again.
-                assert pages_read(simulator) == 3 + 2 + 3
+                assert count_pages_read(simulator) == 3 + 2 + 3
 
     asyncio.run(scenario())

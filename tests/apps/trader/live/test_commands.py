@@ -33,7 +33,7 @@ NO_EXITS = ExitConfig()
 ENTERED = START_MS // 1_000 // HOUR * HOUR
 
 
-class Rules:
+class RulesWithCommands:
     """The rules of a live symbol and the commands to it, as a session builds them."""
 
     def __init__(self, desk: LiveDesk, journal: ExitJournal, exits: ExitConfig) -> None:
@@ -71,14 +71,14 @@ class Rules:
 
 
 @pytest.fixture
-def rules(monkeypatch: pytest.MonkeyPatch) -> Generator[Callable[..., Rules]]:
+def rules(monkeypatch: pytest.MonkeyPatch) -> Generator[Callable[..., RulesWithCommands]]:
     """Return what builds the rules of a desk; no time passes between two looks for commands."""
     monkeypatch.setattr("trader.control_watch.CHECK_SECONDS", 0.0)
     journals: list[ExitJournal] = []
 
-    def build(desk: LiveDesk, exits: ExitConfig = NO_EXITS) -> Rules:
+    def build(desk: LiveDesk, exits: ExitConfig = NO_EXITS) -> RulesWithCommands:
         journals.append(ExitJournal(desk.store.path, ACCOUNT))
-        return Rules(desk, journals[-1], exits)
+        return RulesWithCommands(desk, journals[-1], exits)
 
     yield build
     for one in journals:
@@ -87,15 +87,15 @@ def rules(monkeypatch: pytest.MonkeyPatch) -> Generator[Callable[..., Rules]]:
 
 async def send_entry(desk: LiveDesk) -> Order:
     """Send an order to buy that is executed, and store nothing of its response."""
-    insert_closed_rows(desk.store, KEY, [candle(-1)], source="rest", seen_ms=START_MS)
-    replace_forming(desk.store, KEY, candle(0), seen_ms=START_MS)
+    insert_closed_rows(desk.store, KEY, [make_candle(-1)], source="rest", seen_ms=START_MS)
+    replace_forming(desk.store, KEY, make_candle(0), seen_ms=START_MS)
     await desk.until(lambda: desk.executor.balance_is_known)
     order = desk.enter()
     await desk.until_sent(order)
     return order
 
 
-def candle(hour: int) -> Candle:
+def make_candle(hour: int) -> Candle:
     """Return a candle so many hours after that of the entry."""
     return Candle(ENTERED + hour * HOUR, 33_000.0, 33_000.0, 33_000.0, 33_000.0, 1.0)
 
@@ -104,7 +104,7 @@ def candle(hour: int) -> Candle:
 @pytest.mark.parametrize("is_restarted", [False, True])
 def test_a_command_closes_a_position_whose_entry_was_in_flight_once_it_is_known(
     run: Run,
-    rules: Callable[..., Rules],
+    rules: Callable[..., RulesWithCommands],
     capsys: pytest.CaptureFixture[str],
     verb: str,
     is_restarted: bool,
@@ -134,7 +134,7 @@ def test_a_command_closes_a_position_whose_entry_was_in_flight_once_it_is_known(
 
 
 def test_a_command_after_the_first_part_of_an_entry_sells_all_parts(
-    run: Run, rules: Callable[..., Rules]
+    run: Run, rules: Callable[..., RulesWithCommands]
 ) -> None:
     async def scenario(desk: LiveDesk) -> None:
         order = await send_entry(desk)
@@ -164,7 +164,7 @@ def test_a_command_after_the_first_part_of_an_entry_sells_all_parts(
 
 
 def test_a_command_to_close_ends_once_the_entry_was_refused(
-    run: Run, rules: Callable[..., Rules], capsys: pytest.CaptureFixture[str]
+    run: Run, rules: Callable[..., RulesWithCommands], capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.until(lambda: desk.executor.balance_is_known)
@@ -184,7 +184,7 @@ def test_a_command_to_close_ends_once_the_entry_was_refused(
 
 @pytest.mark.parametrize("side", ["buy", "sell"])
 def test_a_halt_reports_an_order_that_was_sent_once_and_cancels_nothing(
-    run: Run, rules: Callable[..., Rules], capsys: pytest.CaptureFixture[str], side: str
+    run: Run, rules: Callable[..., RulesWithCommands], capsys: pytest.CaptureFixture[str], side: str
 ) -> None:
     async def scenario(desk: LiveDesk) -> None:
         order = await send_entry(desk)
@@ -206,7 +206,7 @@ def test_a_halt_reports_an_order_that_was_sent_once_and_cancels_nothing(
 
 
 def test_a_halt_cancels_an_order_that_was_not_sent_and_prints_that_once(
-    run: Run, rules: Callable[..., Rules], capsys: pytest.CaptureFixture[str]
+    run: Run, rules: Callable[..., RulesWithCommands], capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scenario(desk: LiveDesk) -> None:
         order = desk.intend_entry()
@@ -222,7 +222,7 @@ def test_a_halt_cancels_an_order_that_was_not_sent_and_prints_that_once(
 
 @pytest.mark.parametrize("is_stored_late", [False, True])
 def test_the_rules_sell_a_position_that_was_found_after_the_first_decision(
-    run: Run, rules: Callable[..., Rules], is_stored_late: bool
+    run: Run, rules: Callable[..., RulesWithCommands], is_stored_late: bool
 ) -> None:
     async def scenario(desk: LiveDesk) -> None:
         order = await send_entry(desk)
@@ -233,7 +233,7 @@ def test_the_rules_sell_a_position_that_was_found_after_the_first_decision(
         trading = rules(desk, ExitConfig(time_stop_bars=1))
         runner = trading.runner
         runner.watch_closed(ENTERED - HOUR)
-        runner.decide(*window(ENTERED - HOUR), 0, can_enter=False, levels=None)
+        runner.decide(*make_window(ENTERED - HOUR), 0, can_enter=False, levels=None)
         await trading.until(lambda: desk.executor.open_order is None)
         assert desk.executor.entry_order_id == order.client_order_id
         if is_stored_late:
@@ -241,8 +241,8 @@ def test_the_rules_sell_a_position_that_was_found_after_the_first_decision(
             with store.write() as connection:
                 connection.execute("DELETE FROM ohlcv_data WHERE timestamp = ?", (ENTERED,))
             runner.watch_closed(ENTERED - HOUR)
-        insert_closed_rows(store, KEY, [candle(0)], source="rest", seen_ms=now_ms)
-        replace_forming(store, KEY, candle(1), seen_ms=now_ms)
+        insert_closed_rows(store, KEY, [make_candle(0)], source="rest", seen_ms=now_ms)
+        replace_forming(store, KEY, make_candle(1), seen_ms=now_ms)
         runner.watch_forming(ENTERED)
         leaving = desk.executor.open_order
         assert leaving is not None
@@ -253,7 +253,7 @@ def test_the_rules_sell_a_position_that_was_found_after_the_first_decision(
     run(scenario)
 
 
-def window(timestamp: int) -> tuple[Candles, Signals]:
+def make_window(timestamp: int) -> tuple[Candles, Signals]:
     """Return what a strategy is given that looks at one candle, and its HOLD."""
     price = np.array([33_000.0])
     times = np.array([timestamp], np.int64)
@@ -262,7 +262,7 @@ def window(timestamp: int) -> tuple[Candles, Signals]:
 
 
 def test_a_sell_during_an_entry_in_flight_sells_once_the_entry_is_known(
-    run: Run, rules: Callable[..., Rules]
+    run: Run, rules: Callable[..., RulesWithCommands]
 ) -> None:
     unknown = (
         Fault("reset", method="POST", path="/api/v3/order", count=1, when="after"),
@@ -271,8 +271,8 @@ def test_a_sell_during_an_entry_in_flight_sells_once_the_entry_is_known(
 
     async def scenario(desk: LiveDesk) -> None:
         store, now_ms = desk.store, desk.exchange.now_ms()
-        insert_closed_rows(store, KEY, [candle(-1)], source="rest", seen_ms=now_ms)
-        replace_forming(store, KEY, candle(0), seen_ms=now_ms)
+        insert_closed_rows(store, KEY, [make_candle(-1)], source="rest", seen_ms=now_ms)
+        replace_forming(store, KEY, make_candle(0), seen_ms=now_ms)
         await desk.until(lambda: desk.executor.balance_is_known)
         for fault in unknown:
             desk.simulator.faults.add(fault)
@@ -281,16 +281,16 @@ def test_a_sell_during_an_entry_in_flight_sells_once_the_entry_is_known(
         runner.watch_closed(ENTERED - HOUR)
         order = desk.intend_entry()
         desk.quote()
-        runner.decide(*window(ENTERED - HOUR), 1, can_enter=True, levels=None)
+        runner.decide(*make_window(ENTERED - HOUR), 1, can_enter=True, levels=None)
         runner.watch_forming(ENTERED - HOUR)
         await trading.until(lambda: desk.state_of(order.client_order_id) == "unknown")
         # The candle of the entry closes with a SELL before it is known what the order has become.
         await desk.pass_time(HOUR)
         now_ms = desk.exchange.now_ms()
-        insert_closed_rows(store, KEY, [candle(0)], source="rest", seen_ms=now_ms)
-        replace_forming(store, KEY, candle(1), seen_ms=now_ms)
+        insert_closed_rows(store, KEY, [make_candle(0)], source="rest", seen_ms=now_ms)
+        replace_forming(store, KEY, make_candle(1), seen_ms=now_ms)
         runner.watch_closed(ENTERED)
-        runner.decide(*window(ENTERED), -1, can_enter=False, levels=None)
+        runner.decide(*make_window(ENTERED), -1, can_enter=False, levels=None)
         runner.watch_forming(ENTERED)
         assert desk.executor.position.is_flat
         desk.simulator.faults.clear()
@@ -308,20 +308,20 @@ def test_a_sell_during_an_entry_in_flight_sells_once_the_entry_is_known(
 
 @pytest.mark.parametrize("newest", ["SELL", "BUY after it", "SELL held back", "SELL at a loss"])
 def test_a_sell_from_before_a_restart_sells_a_position_that_is_found_later(
-    run: Run, rules: Callable[..., Rules], newest: str
+    run: Run, rules: Callable[..., RulesWithCommands], newest: str
 ) -> None:
     async def scenario(desk: LiveDesk) -> None:
         order = await send_entry(desk)
         store = desk.store
         # It was decided on while it was not known what the order had become.
         gates = {"candles": "missing" if newest == "SELL held back" else "ok"}
-        insert_decision(store, decision(desk, ENTERED, -1, gates), None, desk.lease.fence)
+        insert_decision(store, make_decision(desk, ENTERED, -1, gates), None, desk.lease.fence)
         if newest == "BUY after it":
-            later = decision(desk, ENTERED + HOUR, 1, gates)
+            later = make_decision(desk, ENTERED + HOUR, 1, gates)
             insert_decision(store, later, None, desk.lease.fence)
         await desk.pass_time(HOUR)
-        insert_closed_rows(store, KEY, [candle(0)], source="rest", seen_ms=desk.exchange.now_ms())
-        replace_forming(store, KEY, candle(1), seen_ms=desk.exchange.now_ms())
+        insert_closed_rows(store, KEY, [make_candle(0)], source="rest", seen_ms=desk.exchange.now_ms())
+        replace_forming(store, KEY, make_candle(1), seen_ms=desk.exchange.now_ms())
         desk.start()
         # It was bought over 33,000, the close of the candle with the SELL.
         exits = ExitConfig(exit_profit_offset=0.0 if newest == "SELL at a loss" else None)
@@ -339,7 +339,7 @@ def test_a_sell_from_before_a_restart_sells_a_position_that_is_found_later(
     run(scenario)
 
 
-def decision(desk: LiveDesk, timestamp: int, signal: int, gates: dict[str, str]) -> Decision:
+def make_decision(desk: LiveDesk, timestamp: int, signal: int, gates: dict[str, str]) -> Decision:
     """Return the decision on a candle that led to no order."""
     session = desk.context.session.session
     return Decision(
@@ -349,7 +349,7 @@ def decision(desk: LiveDesk, timestamp: int, signal: int, gates: dict[str, str])
 
 
 def test_a_restart_ends_no_exit_of_a_position_whose_entry_is_partly_unknown(
-    run: Run, rules: Callable[..., Rules]
+    run: Run, rules: Callable[..., RulesWithCommands]
 ) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await send_entry(desk)

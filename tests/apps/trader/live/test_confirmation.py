@@ -47,13 +47,13 @@ def account(tmp_path: Path) -> Iterator[TradedAccount]:
         yield one
 
 
-def drilled(account: TradedAccount, *, is_passed: bool = True, finished_ms: int = 7) -> None:
+def store_drill(account: TradedAccount, *, is_passed: bool = True, finished_ms: int = 7) -> None:
     insert_drill(
         account.store, StoredDrill(compute_config_digest(LIVE), finished_ms, is_passed, {})
     )
 
 
-def checked(
+def check_start(
     account: TradedAccount, settings: TraderSettings = LIVE, *, is_confirmed: bool = False
 ) -> tuple[StartPlan, FirstEntry]:
     plan = plan_start(account.store, settings, parse_traded_symbols(settings))
@@ -63,43 +63,43 @@ def checked(
 
 def test_without_a_passed_drill_of_these_settings_nothing_is_sent(account: TradedAccount) -> None:
     with pytest.raises(SafetyRefusal, match="passed no drill"):
-        checked(account, is_confirmed=True)
-    drilled(account)
-    assert checked(account, is_confirmed=True)[1] == FirstEntry(is_open=True, drill_ms=7)
+        check_start(account, is_confirmed=True)
+    store_drill(account)
+    assert check_start(account, is_confirmed=True)[1] == FirstEntry(is_open=True, drill_ms=7)
     with pytest.raises(SafetyRefusal, match="passed no drill"):
-        checked(account, replace(LIVE, timeframe="5m"), is_confirmed=True)
-    drilled(account, is_passed=False, finished_ms=8)
+        check_start(account, replace(LIVE, timeframe="5m"), is_confirmed=True)
+    store_drill(account, is_passed=False, finished_ms=8)
     with pytest.raises(SafetyRefusal, match="did not pass"):
-        checked(account, is_confirmed=True)
+        check_start(account, is_confirmed=True)
 
 
 def test_real_money_needs_a_flag_and_the_test_network_does_not(account: TradedAccount) -> None:
-    drilled(account)
+    store_drill(account)
     plain = replace(LIVE, untested_exchange=False)
     with pytest.raises(SafetyRefusal, match="use --sandbox"):
-        checked(account, plain, is_confirmed=True)
-    assert checked(account, replace(plain, sandbox=True), is_confirmed=True)[1].is_open
+        check_start(account, plain, is_confirmed=True)
+    assert check_start(account, replace(plain, sandbox=True), is_confirmed=True)[1].is_open
     account.fill("buy", "2", "100", 1)
-    plan, first = checked(account, plain, is_confirmed=True)
+    plan, first = check_start(account, plain, is_confirmed=True)
     assert not first.is_open
     assert "--untested-exchange" in plan.exits_only["BTC/USDT"]
 
 
 def test_live_trading_needs_a_confirmation_by_a_person(account: TradedAccount) -> None:
-    drilled(account)
+    store_drill(account)
     with pytest.raises(SafetyRefusal, match="no terminal"):
-        checked(account)
+        check_start(account)
     confirmed = LiveAccount(NAME, "binance", "1", {}, 1, 1)
     open_live_account(account.store, confirmed)
-    assert checked(account)[1] == FirstEntry(is_open=False)
-    assert checked(account, replace(LIVE, timeframe="5m", account_name=NAME))[1].is_open is False
+    assert check_start(account)[1] == FirstEntry(is_open=False)
+    assert check_start(account, replace(LIVE, timeframe="5m", account_name=NAME))[1].is_open is False
 
 
 @pytest.mark.parametrize("settings", [TraderSettings(), replace(LIVE, exchange="simulator")])
 def test_paper_and_the_simulator_need_no_confirmation(
     account: TradedAccount, settings: TraderSettings
 ) -> None:
-    assert checked(account, settings)[1] == FirstEntry(is_open=False)
+    assert check_start(account, settings)[1] == FirstEntry(is_open=False)
 
 
 def test_a_coin_as_quote_currency_needs_a_largest_order(account: TradedAccount) -> None:
@@ -107,21 +107,21 @@ def test_a_coin_as_quote_currency_needs_a_largest_order(account: TradedAccount) 
     drill = StoredDrill(compute_config_digest(settings), 7, True, {})
     insert_drill(account.store, drill)
     with pytest.raises(UsageError, match="the first day needs --max-order"):
-        checked(account, settings, is_confirmed=True)
+        check_start(account, settings, is_confirmed=True)
     limited = replace(settings, risk=RiskLimits(max_order=Decimal("0.001")))
-    assert checked(account, limited, is_confirmed=True)[1].is_open
+    assert check_start(account, limited, is_confirmed=True)[1].is_open
 
 
 def test_with_a_position_open_a_start_without_drill_or_confirmation_only_exits(account: TradedAccount) -> None:
     account.fill("buy", "2", "100", 1)
-    plan, first = checked(account)
+    plan, first = check_start(account)
     assert not first.is_open
     assert "passed no drill" in plan.exits_only["BTC/USDT"]
-    drilled(account)
-    plan, first = checked(account)
+    store_drill(account)
+    plan, first = check_start(account)
     assert not first.is_open
     assert "no terminal" in plan.exits_only["BTC/USDT"]
-    plan, first = checked(account, is_confirmed=True)
+    plan, first = check_start(account, is_confirmed=True)
     assert first.is_open
     assert not plan.exits_only
 
@@ -137,7 +137,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]
     os.close(master)
 
 
-def confirms(work: Callable[[LiveAccess, StopRequest], None], settings: TraderSettings) -> bool:
+def run_confirmation(work: Callable[[LiveAccess, StopRequest], None], settings: TraderSettings) -> bool:
     async def run(url: str) -> bool:
         async with AsyncExitStack() as stack:
             endpoint = Endpoint("simulator", url)
@@ -167,7 +167,7 @@ def test_the_screen_states_what_may_be_spent_and_lost_and_takes_a_typed_yes(
         account=replace(LIVE.account, exits=replace(LIVE.account.exits, stop_loss=0.05)),
     )
     terminal("yes\n")
-    assert confirms(lambda access, stop: None, settings)
+    assert run_confirmation(lambda access, stop: None, settings)
     lines = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r"  account         \d+ of simulator", lines[-9])
     assert lines[-8:] == [
@@ -187,8 +187,8 @@ def test_any_other_answer_ends_the_start_and_a_signal_ends_the_question(
 ) -> None:
     terminal("y\n")
     with pytest.raises(SafetyRefusal, match="not confirmed; nothing was sent"):
-        confirms(lambda access, stop: None, LIVE)
-    assert not confirms(lambda access, stop: stop.request("SIGTERM"), LIVE)
+        run_confirmation(lambda access, stop: None, LIVE)
+    assert not run_confirmation(lambda access, stop: stop.request("SIGTERM"), LIVE)
 
 
 def test_on_the_first_day_an_entry_is_small_unless_a_setting_states_otherwise(

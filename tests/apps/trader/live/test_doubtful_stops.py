@@ -22,7 +22,7 @@ LATE = Fault("latency", seconds=600.0, path="/api/v3/myTrades", nth=2)
 
 
 @asynccontextmanager
-async def started_again(
+async def start_after_change(
     path: Path, *, sold: str = "0", withdrawn: str = "0", is_cancelled: bool = False,
     times: LiveTimes = QUICK, withdrawn_before: str = "0",
 ) -> AsyncGenerator[LiveDesk]:  # fmt: skip
@@ -72,7 +72,7 @@ def test_a_stop_that_rests_at_a_start_sells_no_coins_of_a_position_that_others_m
     tmp_path: Path, is_cancelled: bool
 ) -> None:
     async def scenario() -> None:
-        async with started_again(
+        async with start_after_change(
             tmp_path / "x.db", sold="0.06003", is_cancelled=is_cancelled
         ) as desk:
             desk.simulator.faults.add(LATE)
@@ -92,7 +92,7 @@ def test_a_stop_for_coins_that_others_cannot_have_sold_rests_while_the_history_i
     tmp_path: Path,
 ) -> None:
     async def scenario() -> None:
-        async with started_again(tmp_path / "x.db", sold="0.02") as desk:
+        async with start_after_change(tmp_path / "x.db", sold="0.02") as desk:
             desk.simulator.faults.add(LATE)
             await desk.until(lambda: stop_amounts(desk) == [Decimal("0.03996")])
             await desk.until(lambda: "protection" in desk.problems)
@@ -108,7 +108,7 @@ def test_a_stop_that_rests_is_kept_where_the_history_is_read_in_time(tmp_path: P
 
     async def scenario() -> None:
         times = structs.replace(QUICK, sale_doubt=600.0)
-        async with started_again(tmp_path / "x.db", withdrawn="1", times=times) as desk:
+        async with start_after_change(tmp_path / "x.db", withdrawn="1", times=times) as desk:
             # The first page is of the reading.
             desk.simulator.faults.add(structs.replace(LATE, seconds=0.5))
             await desk.until(lambda: desk.executor.balance_is_known)
@@ -124,7 +124,7 @@ def test_a_stop_is_placed_once_the_history_shows_that_own_coins_were_withdrawn(
     tmp_path: Path,
 ) -> None:
     async def scenario() -> None:
-        async with started_again(tmp_path / "x.db", withdrawn="1", is_cancelled=True) as desk:
+        async with start_after_change(tmp_path / "x.db", withdrawn="1", is_cancelled=True) as desk:
             desk.simulator.faults.add(structs.replace(LATE, seconds=3.0))
             await desk.until(lambda: is_checked(desk))
             await desk.drive(0.2)
@@ -139,7 +139,7 @@ def test_row_140_a_stop_is_placed_before_the_history_is_read_where_a_withdrawal_
     tmp_path: Path,
 ) -> None:
     async def scenario() -> None:
-        async with started_again(
+        async with start_after_change(
             tmp_path / "x.db", withdrawn_before="1", is_cancelled=True
         ) as desk:
             desk.simulator.faults.add(LATE)
@@ -198,7 +198,7 @@ def test_row_140_nothing_counts_as_complete_while_another_symbol_has_a_position_
 
 def test_row_140_sales_of_others_after_a_comparison_are_still_waited_for(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with started_again(
+        async with start_after_change(
             tmp_path / "x.db", withdrawn_before="1", sold="0.06003", is_cancelled=True
         ) as desk:
             desk.simulator.faults.add(LATE)
@@ -214,7 +214,7 @@ def test_a_stop_that_rests_is_kept_while_no_executions_can_be_read(tmp_path: Pat
     """Coins of the account's own were withdrawn; the outage takes no stop from the position."""
 
     async def scenario() -> None:
-        async with started_again(tmp_path / "x.db", withdrawn="1") as desk:
+        async with start_after_change(tmp_path / "x.db", withdrawn="1") as desk:
             unread = desk.simulator.faults.add(Fault("status", status=500, path="/api/v3/myTrades"))
             await desk.until(lambda: "account reading" in desk.problems)
             await desk.drive(0.8)
@@ -229,7 +229,7 @@ def test_a_stop_that_rests_is_kept_while_no_executions_can_be_read(tmp_path: Pat
 def test_no_stop_is_placed_before_it_is_known_what_others_have_sold(tmp_path: Path) -> None:
     async def scenario() -> None:
         times = structs.replace(QUICK, missing=1.0)
-        async with started_again(
+        async with start_after_change(
             tmp_path / "x.db", sold="0.06003", is_cancelled=True, times=times
         ) as desk:
             account = desk.executor._account  # pyright: ignore[reportPrivateUsage]

@@ -15,21 +15,21 @@ from onetape.simulator.faults.model import Fault
 Run = Callable[..., None]
 
 
-def on_order(kind: str, **settings: Any) -> Fault:
+def make_order_fault(kind: str, **settings: Any) -> Fault:
     """Return a fault of the first order that is sent."""
     return Fault(kind, method="POST", path="/api/v3/order", count=1, **settings)
 
 
 #: The order is taken, and its response does not arrive or cannot be used.
 LOST_ANSWERS = {
-    "timeout": on_order("timeout", when="after", seconds=2),
-    "reset": on_order("reset", when="after"),
-    "cut body": on_order("cut_body", part=0.5),
-    "html": on_order("wrong_body", shape="html", when="after"),
-    "null": on_order("wrong_body", shape="null", when="after"),
-    "504": on_order("status", status=504, when="after"),
-    "-1006": on_order("status", status=400, code=-1006, text="x", when="after"),
-    "-1007": on_order("status", status=408, code=-1007, text="x", when="after"),
+    "timeout": make_order_fault("timeout", when="after", seconds=2),
+    "reset": make_order_fault("reset", when="after"),
+    "cut body": make_order_fault("cut_body", part=0.5),
+    "html": make_order_fault("wrong_body", shape="html", when="after"),
+    "null": make_order_fault("wrong_body", shape="null", when="after"),
+    "504": make_order_fault("status", status=504, when="after"),
+    "-1006": make_order_fault("status", status=400, code=-1006, text="x", when="after"),
+    "-1007": make_order_fault("status", status=408, code=-1007, text="x", when="after"),
 }
 
 
@@ -82,7 +82,7 @@ def test_an_order_that_never_arrived_is_absent_after_two_complete_responses(run:
         assert desk.taken == []
         assert desk.query("SELECT count(*) FROM reservations") == [(0,)]
 
-    run(scenario, on_order("reset", when="before"))
+    run(scenario, make_order_fault("reset", when="before"))
 
 
 def test_an_unknown_order_keeps_its_reservation(run: Run) -> None:
@@ -91,7 +91,7 @@ def test_an_unknown_order_keeps_its_reservation(run: Run) -> None:
         await desk.until(lambda: desk.query("SELECT 1 FROM orders WHERE status = 'unknown'"))
         assert desk.query("SELECT count(*) FROM reservations") == [(1,)]
 
-    run(scenario, on_order("reset", when="before"))
+    run(scenario, make_order_fault("reset", when="before"))
 
 
 def test_responses_within_the_first_minute_prove_no_absence(run: Run) -> None:
@@ -105,7 +105,7 @@ def test_responses_within_the_first_minute_prove_no_absence(run: Run) -> None:
 
     # On a stepped clock no time passes on the wall clock: the minute is never over.
     times = structs.replace(QUICK, absent=60.0)
-    run(scenario, on_order("reset", when="before"), times=times)
+    run(scenario, make_order_fault("reset", when="before"), times=times)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_row_59_failed_look_ups_leave_an_order_unknown(run: Run, fault: Fault) -
         await desk.drive(0.5)
         assert desk.executor.orders[order.client_order_id].state.stage == "unknown"
 
-    run(scenario, on_order("reset", when="before"))
+    run(scenario, make_order_fault("reset", when="before"))
 
 
 def test_a_refused_entry_ends_and_frees_its_money(run: Run) -> None:
@@ -140,7 +140,7 @@ def test_a_refused_entry_ends_and_frees_its_money(run: Run) -> None:
         assert desk.query("SELECT count(*) FROM reservations") == [(0,)]
         assert desk.taken == []
 
-    refusal = on_order("status", status=400, code=-2010, text="no", when="before")
+    refusal = make_order_fault("status", status=400, code=-2010, text="no", when="before")
     run(scenario, refusal)
 
 

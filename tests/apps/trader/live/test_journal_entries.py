@@ -25,14 +25,14 @@ def exit_of(entry: str) -> ExitObligation:
     )  # fmt: skip
 
 
-def journal_with(desk: LiveDesk, entry: str) -> tuple[ExitJournal, JournalEntries]:
+def open_journal_with_exit(desk: LiveDesk, entry: str) -> tuple[ExitJournal, JournalEntries]:
     """Return the journal with an exit, as a process finds it that begins now."""
     journal = ExitJournal(desk.store.path, "a test")
     journal.add(exit_of(entry))
     return journal, JournalEntries(desk.context, journal, desk.executor, desk.lease.fence)
 
 
-def restores(entries: JournalEntries, desk: LiveDesk, *, until_pending: bool) -> Callable[[], bool]:
+def make_restore_step(entries: JournalEntries, desk: LiveDesk, *, until_pending: bool) -> Callable[[], bool]:
     """Return a step that restores exits and returns whether one is pending, as each second."""
 
     def restore() -> bool:
@@ -57,10 +57,10 @@ def test_an_exit_of_the_journal_outlives_the_restore_of_a_backup_that_lacks_its_
                 entry = desk.executor.entry_order_id
                 assert entry is not None
             async with live_desk(backup, simulator=simulator, number=2) as desk:
-                journal, entries = journal_with(desk, entry)
+                journal, entries = open_journal_with_exit(desk, entry)
                 entries.restore()
                 assert len(journal.read_entries()) == 1
-                await desk.until(restores(entries, desk, until_pending=True))
+                await desk.until(make_restore_step(entries, desk, until_pending=True))
                 assert journal.read_entries() == []
                 await desk.until(lambda: desk.executor.position.is_flat)
                 desk.assert_ledgers_equal()
@@ -75,10 +75,10 @@ def test_an_exit_of_the_journal_waits_for_an_entry_without_a_response(run: Run) 
         order = desk.enter()
         # Nothing is stored of what comes of it.
         await desk.until_sent(order)
-        journal, entries = journal_with(desk, order.client_order_id)
+        journal, entries = open_journal_with_exit(desk, order.client_order_id)
         entries.restore()
         assert len(journal.read_entries()) == 1
-        await desk.until(restores(entries, desk, until_pending=True))
+        await desk.until(make_restore_step(entries, desk, until_pending=True))
         assert journal.read_entries() == []
         await desk.until(lambda: desk.executor.position.is_flat)
         desk.assert_ledgers_equal()
@@ -111,7 +111,7 @@ def test_an_exit_of_the_journal_ends_with_an_entry_that_never_arrived(run: Run) 
     async def scenario(desk: LiveDesk) -> None:
         order = desk.enter()
         await desk.until(lambda: desk.state_of(order.client_order_id) == "unknown")
-        journal, entries = journal_with(desk, order.client_order_id)
+        journal, entries = open_journal_with_exit(desk, order.client_order_id)
         entries.restore()
         assert len(journal.read_entries()) == 1
         await desk.pass_time(4)

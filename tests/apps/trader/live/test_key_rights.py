@@ -24,7 +24,7 @@ def has_problem(desk: LiveDesk) -> bool:
     return desk.states.has_problem(KEY_PROBLEM)
 
 
-def requests_of_stop(desk: LiveDesk) -> int:
+def count_stop_cancels(desk: LiveDesk) -> int:
     """Return how many requests to cancel the stop are stored."""
     kind = "SELECT count(*) FROM order_events WHERE kind = 'cancel_requested'"
     return int(desk.query(kind)[0][0])
@@ -59,7 +59,7 @@ def test_a_key_that_may_not_trade_any_more_halts_until_it_may(run: Run) -> None:
         assert desk.states.state == "halted"
         desk.leave()
         await desk.drive(0.3)
-        assert requests_of_stop(desk) == 0, "a cancel would be refused, again and again"
+        assert count_stop_cancels(desk) == 0, "a cancel would be refused, again and again"
         # The stop stays where it is, or the coins would have neither.
         assert len(desk.resting) == 1
         keys.change(NAME, trading=True)
@@ -80,9 +80,9 @@ def test_the_rights_are_read_when_an_order_is_refused_because_of_the_key(run: Ru
         assert not has_problem(desk)
         desk.leave()
         await desk.until(lambda: has_problem(desk))
-        refused = requests_of_stop(desk)
+        refused = count_stop_cancels(desk)
         await desk.drive(1)
-        assert requests_of_stop(desk) == refused
+        assert count_stop_cancels(desk) == refused
         assert len(desk.resting) == 1
         keys.change(NAME, trading=True)
         rights = desk.executor.broker.key_rights

@@ -34,7 +34,7 @@ def read_market(one: LiveDesk, most: str) -> None:
     one.executor.note_market(stated)
 
 
-def sells(one: LiveDesk) -> list[Decimal]:
+def list_sold_amounts(one: LiveDesk) -> list[Decimal]:
     """Return the amounts of the market orders to sell that the simulator has filled."""
     orders = one.simulator.account.exchange.orders.values()
     found = [order for order in orders if (order.side, order.request.type) == ("SELL", "MARKET")]
@@ -69,7 +69,7 @@ def test_row_136_a_larger_position_is_sold_in_parts_each_with_a_separate_order(
         first = one.leave()
         await one.until(lambda: one.executor.position.is_flat and not one.executor.orders)
         assert Decimal("0.05") < held < Decimal("0.075")
-        parts = sells(one)
+        parts = list_sold_amounts(one)
         assert len(parts) == 3
         assert max(parts) <= Decimal("0.025")
         assert min(parts) > Decimal("0.019"), "none is too small to be sold"
@@ -92,13 +92,13 @@ def test_row_136_a_larger_position_is_sold_in_parts_each_with_a_separate_order(
     )
 
 
-def stops(one: LiveDesk) -> int:
+def count_stops(one: LiveDesk) -> int:
     """Return how many stops the simulator has taken."""
     orders = one.simulator.account.exchange.orders.values()
     return sum(order.request.type != "MARKET" for order in orders)
 
 
-async def until_first_part_is_sold(one: LiveDesk) -> None:
+async def drive_until_first_part_is_sold(one: LiveDesk) -> None:
     """Drive the orders until the first part of the exit is booked; no next one is stored."""
     held = one.executor.position.base
     one.leave()
@@ -113,10 +113,10 @@ def test_row_136_no_stop_is_placed_between_the_parts_of_an_exit(run: Callable[..
     async def scenario(one: LiveDesk) -> None:
         await one.hold()
         shrink(one, "0.025")
-        await until_first_part_is_sold(one)
+        await drive_until_first_part_is_sold(one)
         await one.until(lambda: one.executor.position.is_flat and not one.executor.orders)
-        assert len(sells(one)) == 3
-        assert stops(one) == 1
+        assert len(list_sold_amounts(one)) == 3
+        assert count_stops(one) == 1
 
     run(scenario, risk=LIMITLESS, times=structs.replace(QUICK, acknowledge=60.0))
 
@@ -125,13 +125,13 @@ def test_row_136_the_stop_is_placed_again_if_no_next_part_follows(run: Callable[
     async def scenario(one: LiveDesk) -> None:
         await one.hold()
         shrink(one, "0.025")
-        await until_first_part_is_sold(one)
+        await drive_until_first_part_is_sold(one)
         async with asyncio.timeout(60):
             while not one.resting:
                 one.lease.renew()
                 one.executor.drive(one.exchange.now_ms())
                 await asyncio.sleep(0.01)
-        assert len(sells(one)) == 1
+        assert len(list_sold_amounts(one)) == 1
 
     run(scenario, risk=LIMITLESS, times=structs.replace(QUICK, acknowledge=0.5))
 
@@ -144,7 +144,7 @@ def test_row_136_the_end_of_the_program_between_two_parts_leaves_a_stop_for_the_
         await one.hold()
         shrink(one, "0.025")
         if is_sold:
-            await until_first_part_is_sold(one)
+            await drive_until_first_part_is_sold(one)
         else:
             part = one.leave()
             async with asyncio.timeout(60):
@@ -153,7 +153,7 @@ def test_row_136_the_end_of_the_program_between_two_parts_leaves_a_stop_for_the_
                     one.executor.drive(one.exchange.now_ms())
                     await asyncio.sleep(0.001)
         assert await settle_orders(one.executor, one.exchange, one.lease)
-        assert len(sells(one)) == 1
+        assert len(list_sold_amounts(one)) == 1
         assert one.has_pending_exit
         (stop,) = one.resting
         rest = one.executor.position.base - Decimal(stop.request.quantity).scaleb(-5)
@@ -174,7 +174,7 @@ def test_a_part_whose_response_is_lost_is_looked_up_and_not_sent_again(
         )
         one.leave()
         await one.until(lambda: one.executor.position.is_flat and not one.executor.orders)
-        assert len(sells(one)) == 2
+        assert len(list_sold_amounts(one)) == 2
         assert 0 <= one.coins < Decimal("0.00001")
         one.assert_ledgers_equal()
 
@@ -200,7 +200,7 @@ def test_row_136_a_stop_that_is_too_large_for_a_market_order_has_a_limit_and_cov
         # A price that falls to the level sells all of it, in one order.
         await one.move_price(0.955)
         await one.until(lambda: one.executor.position.is_flat)
-        assert sells(one) == []
+        assert list_sold_amounts(one) == []
         one.assert_ledgers_equal()
 
     run(scenario, risk=LIMITLESS)
@@ -245,7 +245,7 @@ def test_row_136_a_refusal_because_of_the_size_reads_the_market_again(
         await one.until(lambda: one.executor.is_market_due)
         read_market(one, "0.025")
         await one.until(lambda: one.executor.position.is_flat and not one.executor.orders)
-        assert len(sells(one)) == 3
+        assert len(list_sold_amounts(one)) == 3
         one.assert_ledgers_equal()
 
     run(scenario, risk=LIMITLESS)

@@ -54,7 +54,7 @@ def scene(
     asyncio.run(run())
 
 
-def refusals(desk: LiveDesk) -> str:
+def read_refusals(desk: LiveDesk) -> str:
     return " ".join(row[0] for row in desk.query("SELECT reason FROM orders WHERE side = 'buy'"))
 
 
@@ -118,7 +118,7 @@ def test_an_entry_is_not_sent_while_an_entry_of_another_process_has_the_only_slo
         refused = desk.enter()
         await desk.until(lambda: desk.executor.open_order is None)
         assert refused.client_order_id not in desk.taken
-        assert reason in refusals(desk)
+        assert reason in read_refusals(desk)
         with store.write() as connection:
             connection.execute("DELETE FROM reservations")
         desk.enter()
@@ -154,7 +154,7 @@ def test_an_entry_under_the_minimum_after_the_limit_is_not_sent(tmp_path: Path) 
         order = desk.enter()
         await desk.until(lambda: desk.executor.open_order is None)
         assert order.client_order_id not in desk.taken
-        assert "below the market's minimum" in refusals(desk)
+        assert "below the market's minimum" in read_refusals(desk)
 
     scene(tmp_path / "live.db", play, max_order=Decimal(3))
 
@@ -164,7 +164,7 @@ def test_row_62_an_entry_whose_stop_would_be_under_the_minimum_is_not_sent(tmp_p
         order = desk.enter()
         await desk.until(lambda: desk.executor.open_order is None)
         assert order.client_order_id not in desk.taken
-        assert "its stop would sell for" in refusals(desk)
+        assert "its stop would sell for" in read_refusals(desk)
 
     # The entry and its stop are over the least value of 5 USDT; what is left after the fee in coin
     # is one step less, and its stop under it.
@@ -179,7 +179,7 @@ def test_an_entry_without_a_bid_and_ask_is_not_sent(tmp_path: Path) -> None:
         desk.turn()
         await desk.until(lambda: desk.executor.open_order is None)
         assert order.client_order_id not in desk.taken
-        assert "bid and ask are not known" in refusals(desk)
+        assert "bid and ask are not known" in read_refusals(desk)
 
     scene(tmp_path / "live.db", play)
 
@@ -193,7 +193,7 @@ def test_an_entry_with_an_old_bid_and_ask_is_not_sent(tmp_path: Path) -> None:
         desk.executor.fill_open_order(desk.row(price), desk.exchange.now_ms())
         await desk.until(lambda: desk.executor.open_order is None)
         assert order.client_order_id not in desk.taken
-        assert "bid and ask 60 s old" in refusals(desk)
+        assert "bid and ask 60 s old" in read_refusals(desk)
 
     scene(tmp_path / "live.db", play, is_stepped=False)
 
@@ -211,7 +211,7 @@ def test_entries_leave_half_of_the_exchanges_order_rate_to_exits(tmp_path: Path)
         order = desk.enter()
         await desk.until(lambda: desk.executor.open_order is None)
         assert order.client_order_id not in desk.taken
-        assert "25 orders in 10 s are half of what the exchange takes" in refusals(desk)
+        assert "25 orders in 10 s are half of what the exchange takes" in read_refusals(desk)
 
     scene(tmp_path / "live.db", play, max_orders_per_minute=1_000)
 
@@ -231,7 +231,7 @@ def test_a_daily_loss_stops_entries_across_restarts_until_a_person_clears_it(
         order = desk.enter()
         await desk.until(lambda: desk.executor.open_order is None)
         assert order.client_order_id not in desk.taken
-        assert "daily loss" in refusals(desk)
+        assert "daily loss" in read_refusals(desk)
         clear_risk(desk.store, ACCOUNT, cleared_by="the test")
         await desk.until(lambda: not desk.states.has_problem("risk"))
         recovered = BestPrices(falling.timestamp_ms + 1, desk.price, desk.price, desk.price)
@@ -303,7 +303,7 @@ def test_no_entry_is_sent_while_another_position_of_the_account_has_no_current_p
         order = desk.enter()
         await desk.until(lambda: desk.executor.open_order is None)
         assert order.client_order_id not in desk.taken
-        assert "the equity is not known: ETH/USDT has no price of now" in refusals(desk)
+        assert "the equity is not known: ETH/USDT has no price of now" in read_refusals(desk)
 
     scene(tmp_path / "live.db", play, is_stepped=False)
 
@@ -311,7 +311,7 @@ def test_no_entry_is_sent_while_another_position_of_the_account_has_no_current_p
 BNB_BALANCE = {**BALANCE, "BNB": Decimal(20)}
 
 
-def with_fees_in_bnb(
+def run_with_fees_in_bnb(
     db: Path, play: Callable[[LiveDesk], Coroutine[Any, Any, None]], *faults: Fault
 ) -> None:
     async def run() -> None:
@@ -322,7 +322,7 @@ def with_fees_in_bnb(
     asyncio.run(run())
 
 
-def equity(desk: LiveDesk) -> Decimal:
+def read_equity(desk: LiveDesk) -> Decimal:
     (row,) = read_risk_states(desk.store)
     return decode_risk_state(row.state).equity
 
@@ -343,10 +343,10 @@ def test_row_135_fees_in_a_third_currency_count_as_a_loss_at_the_current_price(
         bnb, _ = desk.executor.broker.prices["BNB/USDT"]
         paid = fees["BNB"] * bnb
         assert Decimal(3) < paid < Decimal(12), "0.075 % of four orders of 2,000"
-        await desk.until(lambda: equity(desk) == cash - paid)
+        await desk.until(lambda: read_equity(desk) == cash - paid)
         await desk.until(lambda: not desk.states.has_problem("fee price"))
 
-    with_fees_in_bnb(tmp_path / "live.db", play)
+    run_with_fees_in_bnb(tmp_path / "live.db", play)
 
 
 def test_row_135_no_entry_is_sent_while_the_price_of_a_fee_currency_is_unknown(
@@ -363,14 +363,14 @@ def test_row_135_no_entry_is_sent_while_the_price_of_a_fee_currency_is_unknown(
         order = desk.enter()
         await desk.until(lambda: desk.executor.open_order is None)
         assert order.client_order_id not in desk.taken
-        assert "BNB/USDT has no price of now" in refusals(desk)
+        assert "BNB/USDT has no price of now" in read_refusals(desk)
         desk.simulator.faults.clear()
         await desk.until(lambda: not desk.states.has_problem("fee price"))
         again = desk.enter()
         await desk.until(lambda: again.client_order_id in desk.taken)
 
     unpriced = Fault("status", status=500, path="/api/v3/ticker/24hr")
-    with_fees_in_bnb(tmp_path / "live.db", play, unpriced)
+    run_with_fees_in_bnb(tmp_path / "live.db", play, unpriced)
 
 
 def test_fees_in_a_currency_without_a_market_count_with_the_highest_known_rate(
@@ -396,7 +396,7 @@ def test_fees_in_a_currency_without_a_market_count_with_the_highest_known_rate(
                 await reported.wait()
         assert 10 < cost < 40, "ETH"
 
-    with_fees_in_bnb(tmp_path / "live.db", play)
+    run_with_fees_in_bnb(tmp_path / "live.db", play)
     printed = capsys.readouterr().out
     assert printed.count("fees were paid in XYZ, and simulator has no market of XYZ and USDT") == 1
 
@@ -411,6 +411,6 @@ def test_more_orders_of_a_minute_than_allowed_stop_entries_and_no_exit(tmp_path:
         order = desk.enter()
         await desk.until(lambda: desk.executor.open_order is None)
         assert order.client_order_id not in desk.taken
-        assert "orders in a minute, allowed 1" in refusals(desk)
+        assert "orders in a minute, allowed 1" in read_refusals(desk)
 
     scene(tmp_path / "live.db", play, max_orders_per_minute=1)

@@ -44,7 +44,7 @@ NAMES = (
 )
 
 
-def name_of(cause: str) -> str:
+def find_cause_name(cause: str) -> str:
     (name,) = [one for one in NAMES if cause.startswith(one)] or pytest.fail(cause)
     return name
 
@@ -75,7 +75,7 @@ def test_each_difference_between_live_orders_and_backtest_has_one_named_cause(
         found = compare_account(store, read_traded_series(store), (name,))
     assert len(found.positions) > HOURS // 12
     assert found.differences
-    parts = [(one.symbol, one.what, name_of(one.cause)) for one in found.differences]
+    parts = [(one.symbol, one.what, find_cause_name(one.cause)) for one in found.differences]
     assert len(set(parts)) == len(parts)
     money = sum(one.money for one in found.differences)
     assert money == pytest.approx(found.total, abs=1e-6)

@@ -39,7 +39,7 @@ STOPPED_DIPS = DIPS.replace(
 NO_FEES = Fees(maker=Decimal(0), taker=Decimal(0))
 
 
-def without_spread(frame: dict[str, Any]) -> dict[str, Any]:
+def remove_spread(frame: dict[str, Any]) -> dict[str, Any]:
     """Return a ticker whose offers are at the last price, as fills on a stepped clock are."""
     is_ticker = frame.get("e") == "24hrTicker"
     return frame | {"b": frame["c"], "a": frame["c"]} if is_ticker else frame
@@ -67,7 +67,7 @@ def test_live_orders_with_ideal_fills_make_exactly_the_trades_of_the_backtest(
     account = account_of(sizing, levels, fee_rate=0.0, cooldown_bars=cooldown)
 
     async def scene() -> None:
-        async with traded(account, db, tmp_path, strategy_file) as (opened, trading):
+        async with trade_all_hours(account, db, tmp_path, strategy_file) as (opened, trading):
             made = SymbolDesk({KEY.symbol: trading}).made(KEY.symbol)
             record_property("fills", len(made))
             require_fills_of_backtest(opened, trading, made)
@@ -89,7 +89,7 @@ def test_live_entries_keep_to_the_trading_hours_of_the_backtest(
     )
 
     async def scene() -> None:
-        async with traded(account, db, tmp_path, strategy_file) as (opened, trading):
+        async with trade_all_hours(account, db, tmp_path, strategy_file) as (opened, trading):
             made = SymbolDesk({KEY.symbol: trading}).made(KEY.symbol)
             require_fills_of_backtest(opened, trading, made)
             entries = trading.query("SELECT signal_timestamp FROM orders WHERE side = 'buy'")
@@ -131,7 +131,7 @@ def test_entry_guards_pause_live_entries_as_in_the_backtest(
     account = account_of("all_in", stop, fee_rate=0.0, cooldown_bars=0, **{guard: counts})
 
     async def scene() -> None:
-        async with traded(account, db, tmp_path, strategy_file) as (opened, trading):
+        async with trade_all_hours(account, db, tmp_path, strategy_file) as (opened, trading):
             made = SymbolDesk({KEY.symbol: trading}).made(KEY.symbol)
             record_property("fills", len(made))
             require_fills_of_backtest(opened, trading, made)
@@ -151,7 +151,7 @@ def test_a_live_stop_of_the_strategy_is_that_of_the_backtest(
     account = account_of("all_in", ExitConfig(), fee_rate=0.0)
 
     async def scene() -> None:
-        async with traded(account, db, tmp_path, strategy_file, STOPPED_DIPS) as (opened, trading):
+        async with trade_all_hours(account, db, tmp_path, strategy_file, STOPPED_DIPS) as (opened, trading):
             made = SymbolDesk({KEY.symbol: trading}).made(KEY.symbol)
             require_fills_of_backtest(opened, trading, made)
             assert "stop_loss" in {kind for kind, *_ in made}
@@ -160,7 +160,7 @@ def test_a_live_stop_of_the_strategy_is_that_of_the_backtest(
 
 
 @asynccontextmanager
-async def traded(
+async def trade_all_hours(
     account: AccountConfig,
     db: Path,
     folder: Path,
@@ -172,7 +172,7 @@ async def traded(
     replay = tick_walk(folder, MARCH - 10 * 24 * HOUR, end, seed=HOURS)
     name = strategy_file(source, "dips")
     async with market(0.0, replay=replay, fees=NO_FEES, balance=BALANCE) as opened:
-        opened.gate.change = without_spread
+        opened.gate.change = remove_spread
         await opened.go_to(first_trade_hours(opened, 0))
         async with desk(
             opened, db, strategy=name, account=account, cash="10000", live=QUICK, risk=LIMITS

@@ -57,7 +57,7 @@ def simulator(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
         yield re.findall(r"http://[\d.:]+\d", program.until("simulator:"))[0]
 
 
-def trader(
+def start_trader(
     folder: Path, url: str, *flags: str, timeframe: str = "1m", source: str = SIXTHS
 ) -> Program:
     own = folder / "user" / "strategies"
@@ -71,7 +71,7 @@ def trader(
     )  # fmt: skip
 
 
-def control(url: str, verb: str, document: object, *, method: str = "POST") -> None:
+def send_manual_action(url: str, verb: str, document: object, *, method: str = "POST") -> None:
     """Send a manual action to the simulator."""
     request = urllib.request.Request(  # noqa: S310 - our own loopback
         f"{url}/simulator/{verb}",
@@ -83,14 +83,14 @@ def control(url: str, verb: str, document: object, *, method: str = "POST") -> N
         assert answer.status == 200
 
 
-def written_by(folder: Path, *programs: Program) -> bytes:
+def read_all_output(folder: Path, *programs: Program) -> bytes:
     """Return all that programs have printed, and every file below their folder."""
     printed = "\n".join(line for one in programs for line in (*one.lines, *one.errors))
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return printed.encode() + b"".join(path.read_bytes() for path in files)
 
 
-def ledger(url: str, name: str) -> list[dict[str, Any]]:
+def read_ledger(url: str, name: str) -> list[dict[str, Any]]:
     script = Path(sys.executable).parent / "simulator"
     done = subprocess.run(
         [str(script), "ledger", "--url", url, "--json"], capture_output=True, text=True, check=True
@@ -98,7 +98,7 @@ def ledger(url: str, name: str) -> list[dict[str, Any]]:
     return json.loads(done.stdout)[name]
 
 
-def status(folder: Path) -> str:
+def read_status(folder: Path) -> str:
     script = Path(sys.executable).parent / "trader"
     done = subprocess.run(
         [str(script), "status", "--exchange", "simulator"],
@@ -127,46 +127,46 @@ def test_the_program_trades_through_a_kill_and_ends_with_its_stop_in_place(
     folder, secrets = tmp_path / "app", tmp_path / "secrets"
     folder.mkdir()
     secrets.mkdir()
-    control(simulator, "keys/create", {"key": KEY, "secret": SECRET, "trading": True})
+    send_manual_action(simulator, "keys/create", {"key": KEY, "secret": SECRET, "trading": True})
     for name, text in (("KEY", KEY), ("SECRET", SECRET)):
         (secrets / name).write_text(f"{text}\n", encoding="utf-8")
         (secrets / name).chmod(0o600)
         monkeypatch.setenv(f"ONETAPE_API_{name}_FILE", str(secrets / name))
     monkeypatch.setenv("ONETAPE_TRACEBACK", "1")
     log = ("--log-json", "trader.jsonl")
-    with trader(folder, simulator, *log) as first:
+    with start_trader(folder, simulator, *log) as first:
         first.until("entry: bought ")
         first.until("exit: sold ")
         first.until("entry: bought ")
         first.send(signal.SIGKILL)
         first.ends()
-    with trader(folder, simulator, *log) as second:
+    with start_trader(folder, simulator, *log) as second:
         second.until("exit: sold ")
         stop_after_entry(second)
     programs = [first, second]
-    if "on the exchange" not in status(folder):
+    if "on the exchange" not in read_status(folder):
         # The strategy has sold before the signal came; this one never sells.
-        with trader(folder, simulator, *log, source=KEEPS) as again:
+        with start_trader(folder, simulator, *log, source=KEEPS) as again:
             stop_after_entry(again)
         programs.append(again)
-    assert "on the exchange" in status(folder)
+    assert "on the exchange" in read_status(folder)
     # Everything has changed: the account's name follows the timeframe, and the key may withdraw.
-    control(simulator, "keys/change", {"key": KEY, "withdrawals": True})
-    with trader(folder, simulator, *log, timeframe="5m") as program:
+    send_manual_action(simulator, "keys/change", {"key": KEY, "withdrawals": True})
+    with start_trader(folder, simulator, *log, timeframe="5m") as program:
         program.until("degraded: exits only: ", inside="the API key may move money out")
         program.until("exit: sold ")
         program.until("", inside="HOLD (degraded: exits only")
-        assert "the timeframe is 5m now" in status(folder)
+        assert "the timeframe is 5m now" in read_status(folder)
         program.send(signal.SIGTERM)
         assert program.ends() == 0
     with open_store(folder / "data" / "simulator.db", create=False) as store, store.read() as one:
         booked = one.execute("SELECT exchange_trade_id FROM trades ORDER BY 1").fetchall()
         ids = [row[0] for row in one.execute("SELECT client_order_id FROM orders")]
-    fills = ledger(simulator, "fills")
+    fills = read_ledger(simulator, "fills")
     assert sorted(int(row[0]) for row in booked) == sorted(int(fill["trade_id"]) for fill in fills)
-    orders = ledger(simulator, "orders")
+    orders = read_ledger(simulator, "orders")
     assert {order["client_order_id"] for order in orders} <= set(ids)
-    written = written_by(folder, *programs, program)
+    written = read_all_output(folder, *programs, program)
     assert b"exits only" in written
     for secret in (KEY, SECRET):
         assert secret.encode() not in written
@@ -210,7 +210,7 @@ def test_row_65_a_broken_strategy_file_leaves_the_stop_of_a_position_in_place(
         program.until("entry: bought ")
         program.send(signal.SIGTERM)
         assert program.ends() == 0
-    stop = ledger(simulator, "orders")[-1]
+    stop = read_ledger(simulator, "orders")[-1]
     assert (stop["type"], stop["status"]) == ("STOP_LOSS", "NEW")
     for text, reason in (
         (f"{ALWAYS}    if\n", "a strategy cannot be loaded"),
@@ -220,10 +220,10 @@ def test_row_65_a_broken_strategy_file_leaves_the_stop_of_a_position_in_place(
         with started() as program:
             program.until("degraded: exits only: ", inside=reason)
             program.until("", inside=": HOLD")
-            assert "on the exchange" in status(tmp_path)
+            assert "on the exchange" in read_status(tmp_path)
             program.send(signal.SIGTERM)
             assert program.ends() == 0
-        assert ledger(simulator, "orders")[-1] == stop
+        assert read_ledger(simulator, "orders")[-1] == stop
 
 
 def test_row_65_a_broken_strategy_file_leaves_the_exits_of_a_paper_position(
@@ -251,7 +251,7 @@ def test_row_65_a_broken_strategy_file_leaves_the_exits_of_a_paper_position(
         with started() as program:
             program.until("degraded: exits only: ", inside=reason)
             program.until("", inside=": HOLD")
-            assert "stop loss " in status(tmp_path)
+            assert "stop loss " in read_status(tmp_path)
             program.send(signal.SIGTERM)
             assert program.ends() == 0
     with started("--account", "one that holds nothing") as program:
@@ -283,7 +283,7 @@ def test_row_65_a_strategy_that_fails_to_load_leaves_the_exits_of_a_paper_positi
     file.write_text(f"{KEEPS}raise ValueError\n", encoding="utf-8")
     with started() as program:
         program.until("degraded: exits only: ", inside="ValueError")
-        assert "stop loss " in status(tmp_path)
+        assert "stop loss " in read_status(tmp_path)
         program.send(signal.SIGTERM)
         assert program.ends() == 0
 
@@ -301,23 +301,23 @@ def test_row_68_sigterm_leaves_a_stop_for_the_part_that_an_entry_has_filled(
         {"kind": "status", "method": "GET", "path": "/api/v3/order", "status": 503},
         {"kind": "events", "stream": "user", "shape": "lost"},
     )
-    control(simulator, "faults", faults)
-    with trader(folder, simulator) as program, BusyLoop() as beside:
+    send_manual_action(simulator, "faults", faults)
+    with start_trader(folder, simulator) as program, BusyLoop() as beside:
         program.until("entry: no clear response")
-        assert [fill["side"] for fill in ledger(simulator, "fills")] == ["BUY", "BUY"]
+        assert [fill["side"] for fill in read_ledger(simulator, "fills")] == ["BUY", "BUY"]
         beside.begin()
         program.send(signal.SIGTERM)
-        control(simulator, "faults", {}, method="DELETE")
+        send_manual_action(simulator, "faults", {}, method="DELETE")
         assert program.ends() == 0
         assert beside.seconds < 8
     assert sum(line.startswith("entry: bought ") for line in program.lines) == 2
-    last = {one["order_id"]: one for one in ledger(simulator, "orders")}
+    last = {one["order_id"]: one for one in read_ledger(simulator, "orders")}
     entry, stop = last.values()
     assert (entry["side"], entry["status"], entry["filled"]) == ("BUY", "EXPIRED", "0.02000000")
     assert (stop["side"], stop["type"], stop["status"]) == ("SELL", "STOP_LOSS", "NEW")
     # All of it but the fee, which is taken in coins.
     assert stop["quantity"] == "0.01998000"
-    assert "on the exchange" in status(folder)
+    assert "on the exchange" in read_status(folder)
 
 
 def test_row_138_programs_with_copies_of_one_database_stop_instead_of_trading_twice(
@@ -329,7 +329,7 @@ def test_row_138_programs_with_copies_of_one_database_stop_instead_of_trading_tw
         # The locks of one computer are in its folder of temporary files.
         (folder / "tmp").mkdir(parents=True, exist_ok=True)
         monkeypatch.setenv("TMPDIR", str(folder / "tmp"))
-        return trader(folder, simulator)
+        return start_trader(folder, simulator)
 
     def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         script = Path(sys.executable).parent / "trader"
@@ -370,5 +370,5 @@ def test_row_138_programs_with_copies_of_one_database_stop_instead_of_trading_tw
     path = folder / "data" / "simulator.db"
     with open_store(path, create=False) as store, store.read() as connection:
         booked = connection.execute("SELECT exchange_trade_id FROM trades").fetchall()
-    made = [int(fill["trade_id"]) for fill in ledger(simulator, "fills")]
+    made = [int(fill["trade_id"]) for fill in read_ledger(simulator, "fills")]
     assert sorted(int(row[0]) for row in booked) == sorted(made)

@@ -57,12 +57,12 @@ def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trader.decision_loop.WARM_UP_TIMEOUT_SECONDS", 0.1)
 
 
-def resting(opened: Market) -> list[str]:
+def list_resting_types(opened: Market) -> list[str]:
     """Return the types of the orders that rest at the simulator."""
     return [one.request.type for one in opened.simulator.account.exchange.open_orders(None)]
 
 
-def sides(opened: Market) -> list[str]:
+def list_filled_sides(opened: Market) -> list[str]:
     """Return the sides of the orders that the simulator has filled, in the order of the fills."""
     fills = opened.simulator.account.exchange.fills
     return list(dict.fromkeys(one.side for one in fills))
@@ -96,7 +96,7 @@ def test_a_folder_in_place_of_a_command_file_stops_neither_entries_nor_stops(
                 opened, db, strategy=strategy, exits=EXITS, cash="10000", live=QUICK, risk=LIMITS
             ) as trading:
                 await enter(opened, trading)
-                await trading.until(lambda: resting(opened) == ["STOP_LOSS"])
+                await trading.until(lambda: list_resting_types(opened) == ["STOP_LOSS"])
 
     run_watched(scene(), 180.0)
     printed = capsys.readouterr().out
@@ -139,9 +139,9 @@ def test_stops_and_exits_go_on_after_a_database_error_while_no_candles_can_be_fe
             refuse(opened, path="/api/v3/klines", status=403)
             with locked(db):
                 await trading.until(lambda: is_printed("locked"))
-            assert resting(opened) == []
+            assert list_resting_types(opened) == []
             opened.simulator.faults.remove(stops)
-            await trading.until(lambda: resting(opened) == ["STOP_LOSS"])
+            await trading.until(lambda: list_resting_types(opened) == ["STOP_LOSS"])
             # Sent once and refused, the exit is pending.
             refuse(
                 opened, method="POST", path="/api/v3/order", count=1, status=400, code=-2010,
@@ -149,7 +149,7 @@ def test_stops_and_exits_go_on_after_a_database_error_while_no_candles_can_be_fe
             )  # fmt: skip
             command = NewControl(ACCOUNT, "exit", 0, "anna on host", KEY.symbol)
             insert_controls(trading.store, [command])
-            await trading.until(lambda: sides(opened) == ["BUY", "SELL"])
+            await trading.until(lambda: list_filled_sides(opened) == ["BUY", "SELL"])
 
     run_watched(scene(), 180.0)
 
@@ -169,14 +169,14 @@ def test_row_136_a_running_session_reads_the_limits_of_orders_again_and_exits_in
             ) as trading,
         ):
             await enter(opened, trading)
-            await trading.until(lambda: resting(opened) == ["STOP_LOSS"])
+            await trading.until(lambda: list_resting_types(opened) == ["STOP_LOSS"])
             most = Decimal("0.1")
             opened.simulator.account.change_rules("BTC/USDT", max_market_quantity=most)
             command = NewControl(ACCOUNT, "exit", 0, "anna on host", KEY.symbol)
             insert_controls(trading.store, [command])
             account = opened.simulator.account
-            await trading.until(lambda: "SELL" in sides(opened))
-            await trading.until(lambda: not trading.query(MOVING) and not resting(opened))
+            await trading.until(lambda: "SELL" in list_filled_sides(opened))
+            await trading.until(lambda: not trading.query(MOVING) and not list_resting_types(opened))
             sold = [fill for fill in account.exchange.fills if fill.side == "SELL"]
             bought = [fill for fill in account.exchange.fills if fill.side == "BUY"]
             parts = {fill.order_id for fill in sold}
@@ -187,7 +187,7 @@ def test_row_136_a_running_session_reads_the_limits_of_orders_again_and_exits_in
     run_watched(scene(), 180.0)
 
 
-def copied(db: Path) -> Path:
+def copy_database(db: Path) -> Path:
     """Copy the file of a session that has ended; return the copy."""
     return Path(shutil.copy(db, db.with_name("backup.db")))
 
@@ -212,7 +212,7 @@ def test_an_exit_of_the_journal_sells_a_position_that_the_restored_database_lack
             )  # fmt: skip
             async with trader() as trading:
                 await trading.until(lambda: trading.query("SELECT 1 FROM sessions"))
-            backup = copied(db)
+            backup = copy_database(db)
             async with trader(number=2) as trading:
                 await enter(opened, trading)
                 await trading.until(trading.fills)
@@ -227,7 +227,7 @@ def test_an_exit_of_the_journal_sells_a_position_that_the_restored_database_lack
             )  # fmt: skip
             journal.close()
             async with trader(number=2) as trading:
-                await trading.until(lambda: sides(opened) == ["BUY", "SELL"])
+                await trading.until(lambda: list_filled_sides(opened) == ["BUY", "SELL"])
 
     run_watched(scene(), 180.0)
 
@@ -250,7 +250,7 @@ def test_a_stop_is_placed_although_each_comparison_of_the_account_raises_an_erro
             )  # fmt: skip
             async with trader() as trading:
                 await enter(opened, trading)
-                await trading.until(lambda: resting(opened) == ["STOP_LOSS"])
+                await trading.until(lambda: list_resting_types(opened) == ["STOP_LOSS"])
                 with trading.store.write() as connection:
                     # Another program has written what no comparison can read.
                     connection.execute(
@@ -260,9 +260,9 @@ def test_a_stop_is_placed_although_each_comparison_of_the_account_raises_an_erro
                     )
                 await trading.until(lambda: is_printed("cannot be compared with the database"))
             opened.simulator.account.cancel_by_hand("BTC/USDT")
-            assert resting(opened) == []
+            assert list_resting_types(opened) == []
             async with trader(number=2) as trading:
-                await trading.until(lambda: resting(opened) == ["STOP_LOSS"])
+                await trading.until(lambda: list_resting_types(opened) == ["STOP_LOSS"])
                 await trading.until(lambda: is_printed("AttributeError"))
                 sql = "SELECT place FROM stop_states"
                 await trading.until(lambda: trading.query(sql) == [("exchange",)])
@@ -270,7 +270,7 @@ def test_a_stop_is_placed_although_each_comparison_of_the_account_raises_an_erro
                     connection.execute("DELETE FROM account_differences")
                 newest = "SELECT state FROM trader_states ORDER BY rowid DESC LIMIT 1"
                 await trading.until(lambda: trading.query(newest) == [("trading",)])
-                assert sides(opened) == ["BUY"]
+                assert list_filled_sides(opened) == ["BUY"]
 
     run_watched(scene(), 180.0)
     assert "a stop is placed for coins that were bought and are free" in "".join(printed)

@@ -32,7 +32,7 @@ async def hold_with_late_balances(desk: LiveDesk) -> int:
     return number
 
 
-def kept(desk: LiveDesk, balance: dict[str, Decimal]) -> Decimal:
+def compute_added_coins(desk: LiveDesk, balance: dict[str, Decimal]) -> Decimal:
     """Return what the account has beyond what it had before the trader began."""
     return desk.coins + BASELINE - balance.get("BTC", Decimal(0))
 
@@ -53,7 +53,7 @@ def test_an_exit_waits_for_coins_that_some_readings_show_as_locked(
         assert len(desk.taken) == 3
         assert desk.state_of(exit_.client_order_id) == "closed"
         assert "exit" not in desk.problems
-        assert 0 <= kept(desk, balance) < Decimal("0.00001")
+        assert 0 <= compute_added_coins(desk, balance) < Decimal("0.00001")
 
     run(scenario, balance=balance, baseline=balance, times=SLOW)
 
@@ -73,7 +73,7 @@ def test_free_coins_are_sold_and_locked_coins_stay_pending(
         await desk.until(lambda: desk.executor.position.is_flat and not desk.executor.orders)
         assert bought - Decimal("0.00001") < desk.sold <= bought
         assert desk.query("SELECT end_reason FROM exit_obligations") == [("filled",)]
-        assert 0 <= kept(desk, FEW) < Decimal("0.00001")
+        assert 0 <= compute_added_coins(desk, FEW) < Decimal("0.00001")
         assert desk.resting == []
         # Only the entry, stops and exits of the trader.
         booked = {row[0] for row in desk.query("SELECT client_order_id FROM orders")}
@@ -95,7 +95,7 @@ def test_an_exit_of_locked_coins_is_postponed_after_seconds_and_not_at_once(run:
         desk.simulator.faults.remove(number)
         await desk.until(lambda: desk.executor.position.is_flat and not desk.executor.orders)
         assert "exit" not in desk.problems
-        assert 0 <= kept(desk, CASH) < Decimal("0.00001")
+        assert 0 <= compute_added_coins(desk, CASH) < Decimal("0.00001")
 
     run(scenario, balance=CASH, baseline=CASH)
 

@@ -28,12 +28,12 @@ async def move(desk: LiveDesk, *faults: Fault) -> Decimal:
     return level
 
 
-def stops_of(desk: LiveDesk) -> list[tuple[Any, ...]]:
+def read_stops(desk: LiveDesk) -> list[tuple[Any, ...]]:
     """Return status of every stop that is stored, and whether its cancel was sent."""
     return desk.query("SELECT status, is_cancel_requested FROM orders WHERE is_protection")
 
 
-def price_of(desk: LiveDesk) -> Decimal | None:
+def get_stop_price(desk: LiveDesk) -> Decimal | None:
     """Return the price of the only stop that rests; None where none does."""
     assert len(desk.resting) <= 1
     return Decimal(desk.resting[0].request.stop).scaleb(-2) if desk.resting else None
@@ -51,9 +51,9 @@ def assert_covered(desk: LiveDesk) -> None:
 def test_a_level_that_rises_moves_the_stop_by_one_request(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         level = await move(desk)
-        await desk.until(lambda: price_of(desk) == level and not desk.executor.stops[1:])
+        await desk.until(lambda: get_stop_price(desk) == level and not desk.executor.stops[1:])
         await desk.drive(0.1)
-        assert sorted(stops_of(desk)) == [("canceled", 1), ("open", 0)]
+        assert sorted(read_stops(desk)) == [("canceled", 1), ("open", 0)]
         assert desk.stop_state is not None
         assert desk.stop_state.unprotected_ms == 0
         assert "protection" not in desk.problems
@@ -66,14 +66,14 @@ def test_the_old_stop_is_placed_again_if_the_higher_one_is_refused_after_the_can
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
         await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
-        first = price_of(desk)
+        first = get_stop_price(desk)
         # The trader does not have the price: the exchange cancels, then refuses a stop over it.
         above = Decimal(repr(round(desk.price * 1.01, 2)))
         desk.executor.set_level_source(lambda: ("trailing_stop", above))
         with desk.store.write() as connection:
             connection.execute("DELETE FROM ticker_data")
         await desk.until(lambda: len(desk.taken) >= 3)
-        assert price_of(desk) == first
+        assert get_stop_price(desk) == first
         await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
         refused = desk.query("SELECT status FROM orders WHERE status = 'rejected'")
         assert refused
@@ -90,10 +90,10 @@ def test_a_stop_whose_cancel_is_refused_stays_one_and_is_looked_up(run: Run) -> 
         )
         level = await move(desk, refusal)
         await desk.drive(0.1)
-        assert price_of(desk) not in (None, level)
+        assert get_stop_price(desk) not in (None, level)
         assert "protection" not in desk.problems
         # It is moved after a pause.
-        await desk.until(lambda: price_of(desk) == level)
+        await desk.until(lambda: get_stop_price(desk) == level)
         assert_covered(desk)
 
     run(scenario)
@@ -104,7 +104,7 @@ def test_a_stop_that_is_cancelled_by_hand_while_it_is_moved_is_set_again(run: Ru
         level = await move(desk)
         desk.simulator.account.cancel_by_hand("BTC/USDT")
         await desk.until(lambda: desk.resting and desk.executor.stops[0].state.stage == "open")
-        await desk.until(lambda: price_of(desk) == level)
+        await desk.until(lambda: get_stop_price(desk) == level)
         assert_covered(desk)
 
     run(scenario)
@@ -118,13 +118,13 @@ def test_row_56_a_move_without_a_response_is_looked_up_and_leaves_one_stop(
         extra: dict[str, Any] = {"status": 504} if kind == "status" else {}
         fault = Fault(kind, count=1, when=when, **REPLACE, **extra)
         level = await move(desk, fault)
-        await desk.until(lambda: len(stops_of(desk)) == 2)
+        await desk.until(lambda: len(read_stops(desk)) == 2)
         await desk.drive(0.05)
         assert len(desk.resting) == 1
         assert_covered(desk)
         # After its deadline a stop that never arrived is proven absent, and the next is sent.
         await desk.pass_time(4)
-        await desk.until(lambda: price_of(desk) == level)
+        await desk.until(lambda: get_stop_price(desk) == level)
         await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
         assert_covered(desk)
         desk.leave()
@@ -149,7 +149,7 @@ def test_row_61_the_new_stop_is_known_before_the_end_of_the_old_one_and_both_are
         desk.report(OrderReport(new.identity, Acknowledged(str(one.id))))
         await desk.drive(0.3)
         assert old in desk.executor.orders
-        assert price_of(desk) == level
+        assert get_stop_price(desk) == level
         assert_covered(desk)
 
     run(scenario)
@@ -161,7 +161,7 @@ def test_a_late_move_of_a_suspended_process_is_refused_and_the_stop_stays(
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
         await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
-        first, replace_stop = price_of(desk), desk.executor.broker.replace_stop
+        first, replace_stop = get_stop_price(desk), desk.executor.broker.replace_stop
 
         def replace_late(order: Order, timestamp_ms: int, old: str, **options: Any) -> None:
             replace_stop(order, timestamp_ms - 4_000, old, **options)
@@ -173,7 +173,7 @@ def test_a_late_move_of_a_suspended_process_is_refused_and_the_stop_stays(
             refused = "SELECT reason FROM orders WHERE status = 'rejected'"
             await desk.until(lambda: desk.query(refused))
         assert "(-1021)" in desk.query(refused)[0][0]
-        assert price_of(desk) == first
+        assert get_stop_price(desk) == first
         assert "protection" not in desk.problems
         assert_covered(desk)
 
@@ -183,7 +183,7 @@ def test_a_late_move_of_a_suspended_process_is_refused_and_the_stop_stays(
 def test_an_exit_while_a_stop_is_moved_waits_for_both_ends(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await move(desk, Fault("reset", count=1, when="after", **REPLACE))
-        await desk.until(lambda: len(stops_of(desk)) == 2)
+        await desk.until(lambda: len(read_stops(desk)) == 2)
         desk.leave()
         await desk.until(lambda: desk.executor.position.is_flat and not desk.executor.orders)
         assert desk.resting == []
@@ -197,7 +197,7 @@ def test_an_exit_while_a_stop_is_moved_waits_for_both_ends(run: Run) -> None:
 NO_MOVES = Fault("status", status=400, code=-2010, text="no", when="before", **REPLACE)
 
 
-def moves_refused(desk: LiveDesk) -> int:
+def count_refused_moves(desk: LiveDesk) -> int:
     """Return how many moves the exchange has refused."""
     return sum("cancelReplace" in one.on for one in desk.simulator.faults.log)
 
@@ -219,9 +219,9 @@ def test_a_stop_that_may_not_grow_is_not_tried_again_before_a_pause(run: Run) ->
         desk.simulator.faults.remove(hidden)
         for one in found[number + 1 :]:
             desk.report(one)
-        await desk.until(lambda: moves_refused(desk))
+        await desk.until(lambda: count_refused_moves(desk))
         await desk.drive(0.5)
-        assert moves_refused(desk) == 1
+        assert count_refused_moves(desk) == 1
         assert [Decimal(one.quantity).scaleb(-5) for one in desk.resting] == [Decimal("0.00999")]
         # It covers a part: that is shown, and nothing is entered.
         await desk.until(lambda: "protection" in desk.problems)
@@ -249,7 +249,7 @@ def test_a_stop_for_more_than_is_held_is_cancelled_where_it_cannot_be_replaced(r
 
         await desk.until(is_smaller)
         assert len(desk.resting) == 1
-        assert moves_refused(desk) == 1
+        assert count_refused_moves(desk) == 1
 
     run(scenario, baseline=BALANCE, times=structs.replace(QUICK, stop_again=600.0))
 
@@ -260,14 +260,14 @@ def test_moves_that_were_refused_long_ago_do_not_lengthen_the_pause(
     async def scenario(desk: LiveDesk) -> None:
         for rise in ("0.96", "0.97"):
             number = desk.simulator.faults.add(NO_MOVES)
-            refused = moves_refused(desk)
+            refused = count_refused_moves(desk)
             if not desk.resting:
                 await desk.hold()
             level = (Decimal(repr(desk.price)) * Decimal(rise)).quantize(Decimal("0.01"))
             desk.executor.set_level_source(lambda level=level: ("trailing_stop", level))
-            await desk.until(lambda refused=refused: moves_refused(desk) > refused)
+            await desk.until(lambda refused=refused: count_refused_moves(desk) > refused)
             desk.simulator.faults.remove(number)
-            await desk.until(lambda level=level: price_of(desk) == level)
+            await desk.until(lambda level=level: get_stop_price(desk) == level)
             await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
 
     run(scenario, times=structs.replace(QUICK, stop_again=1.0))

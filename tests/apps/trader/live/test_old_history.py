@@ -31,7 +31,7 @@ def trade_by_hand(desk: LiveDesk, count: int) -> None:
         desk.simulator.account.trade_by_hand(side, "BTC/USDT", quantity=Decimal(amount))
 
 
-def foreign_fills(desk: LiveDesk) -> list[str]:
+def list_foreign_fills(desk: LiveDesk) -> list[str]:
     return [one.subject for one in read_open_differences(desk.store) if one.kind == "foreign fills"]
 
 
@@ -84,8 +84,8 @@ def test_a_stop_is_placed_before_the_history_is_read(tmp_path: Path) -> None:
                 simulator.faults.add(Fault("latency", seconds=6.0, path="/api/v3/myTrades", nth=2))
                 await desk.until(lambda: desk.resting)
                 assert not desk.executor.balance_is_known
-                assert foreign_fills(desk) == []
-                await desk.until(lambda: len(foreign_fills(desk)) == 40)
+                assert list_foreign_fills(desk) == []
+                await desk.until(lambda: len(list_foreign_fills(desk)) == 40)
                 await desk.until(lambda: desk.executor.balance_is_known)
                 assert "account" in desk.problems
 
@@ -116,12 +116,12 @@ def test_orders_that_cannot_be_looked_up_stop_entries_until_they_can(run: Run) -
         trade_by_hand(desk, 2)
         await desk.until(lambda: desk.states.has_problem("account names"))
         assert desk.states.entry_obstacle is not None
-        assert foreign_fills(desk) == []
+        assert list_foreign_fills(desk) == []
         # The position is protected all the while.
         held = desk.executor.position.base
         assert len(desk.resting) == 1
         desk.simulator.faults.remove(fault)
-        await desk.until(lambda: len(foreign_fills(desk)) == 2)
+        await desk.until(lambda: len(list_foreign_fills(desk)) == 2)
         await desk.until(lambda: not desk.states.has_problem("account names"))
         assert desk.executor.position.base == held
 
@@ -132,7 +132,7 @@ def test_known_orders_of_others_are_not_looked_up_again(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
         trade_by_hand(desk, 6)
-        await desk.until(lambda: len(foreign_fills(desk)) == 6)
+        await desk.until(lambda: len(list_foreign_fills(desk)) == 6)
         for one in read_open_differences(desk.store):
             assert store_difference_answer(desk.store, one.number, "keep", answered_ms=0)
         desk.simulator.faults.add(REFUSED)

@@ -66,7 +66,7 @@ async def hold_then_restore(
 
 
 @asynccontextmanager
-async def restored(
+async def trade_restored_backup(
     tmp_path: Path, *, has_stop: bool = True, first: LiveAccount = FIRST
 ) -> AsyncGenerator[LiveDesk]:
     """Trade a backup from before the account's first session, whose position is open."""
@@ -84,12 +84,12 @@ def run(work: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(done())
 
 
-def older(desk: LiveDesk) -> list[StoredDifference]:
+def list_older_orders(desk: LiveDesk) -> list[StoredDifference]:
     return [one for one in read_open_differences(desk.store) if one.kind == OLDER]
 
 
 def give(desk: LiveDesk, answer: Answer) -> None:
-    (found,) = older(desk)
+    (found,) = list_older_orders(desk)
     assert store_difference_answer(desk.store, found.number, answer, answered_ms=0)
 
 
@@ -98,7 +98,7 @@ def execute(desk: LiveDesk, sql: str) -> None:
         connection.execute(sql)
 
 
-def own_coins(desk: LiveDesk) -> Decimal:
+def read_own_coins(desk: LiveDesk) -> Decimal:
     account = read_live_account(desk.store, ACCOUNT)
     assert account is not None
     return account.baseline["BTC"]
@@ -109,7 +109,7 @@ def test_row_139_orders_older_than_their_account_stop_entries_and_no_stop_is_can
     tmp_path: Path, has_stop: bool
 ) -> None:
     async def scenario() -> None:
-        async with restored(tmp_path, has_stop=has_stop) as desk:
+        async with trade_restored_backup(tmp_path, has_stop=has_stop) as desk:
             await desk.until(lambda: desk.states.has_problem(OLDER))
             sent = desk.taken
             desk.enter()
@@ -123,7 +123,7 @@ def test_row_139_orders_older_than_their_account_stop_entries_and_no_stop_is_can
             await desk.until(lambda: desk.states.has_problem(OLDER))
             await desk.drive(0.3)
             assert len(desk.resting) == int(has_stop)
-            assert len(older(desk)) == 1
+            assert len(list_older_orders(desk)) == 1
 
     run(scenario)
 
@@ -135,7 +135,7 @@ def test_row_139_older_orders_are_taken_over_with_their_coins_on_a_persons_answe
     tmp_path: Path, has_stop: bool, is_ended: bool, first: LiveAccount
 ) -> None:
     async def scenario() -> None:
-        async with restored(tmp_path, has_stop=has_stop, first=first) as desk:
+        async with trade_restored_backup(tmp_path, has_stop=has_stop, first=first) as desk:
             await desk.until(lambda: desk.states.has_problem(OLDER))
             await desk.until(lambda: desk.executor.balance_is_known)
             give(desk, "adopt")
@@ -145,9 +145,9 @@ def test_row_139_older_orders_are_taken_over_with_their_coins_on_a_persons_answe
             await desk.until(lambda: desk.executor.stops)
             await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
             assert not desk.states.has_problem(OLDER)
-            assert older(desk) == []
+            assert list_older_orders(desk) == []
             assert len(desk.resting) == 1
-            assert own_coins(desk) == BALANCE["BTC"]
+            assert read_own_coins(desk) == BALANCE["BTC"]
             desk.start()
             await desk.until(lambda: desk.executor.balance_is_known)
             await desk.drive(0.3)
@@ -157,7 +157,7 @@ def test_row_139_older_orders_are_taken_over_with_their_coins_on_a_persons_answe
             await desk.until(lambda: desk.executor.position.is_flat)
             desk.assert_ledgers_equal()
             assert 0 <= desk.coins < Decimal("0.00001")
-            assert own_coins(desk) == BALANCE["BTC"]
+            assert read_own_coins(desk) == BALANCE["BTC"]
 
     run(scenario)
 
@@ -167,7 +167,7 @@ def test_row_139_older_orders_are_taken_over_completely_even_if_the_program_ends
     tmp_path: Path, failing: str
 ) -> None:
     async def scenario() -> None:
-        async with restored(tmp_path, has_stop=False) as desk:
+        async with trade_restored_backup(tmp_path, has_stop=False) as desk:
             await desk.until(lambda: desk.states.has_problem(OLDER))
             # A trade after the restore: the history is read from there on.
             await desk.pass_time(120)
@@ -180,20 +180,20 @@ def test_row_139_older_orders_are_taken_over_completely_even_if_the_program_ends
             execute(desk, "UPDATE account_differences SET answer = NULL, ended_ms = NULL")
             desk.start()
             await desk.until(lambda: desk.states.has_problem(OLDER))
-            before = own_coins(desk)
+            before = read_own_coins(desk)
             fails = f"CREATE TRIGGER fails BEFORE {failing} BEGIN SELECT RAISE(ABORT, 'fails'); END"
             execute(desk, fails)
             give(desk, "adopt")
             with pytest.raises(StoreError, match="fails"):
-                await desk.until(lambda: own_coins(desk) < before)
-            assert own_coins(desk) == before
+                await desk.until(lambda: read_own_coins(desk) < before)
+            assert read_own_coins(desk) == before
             execute(desk, "DROP TRIGGER fails")
             desk.start()
             await desk.until(lambda: desk.executor.stops)
             await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
             assert len(desk.resting) == 1
-            assert older(desk) == []
-            assert own_coins(desk) == BALANCE["BTC"]
+            assert list_older_orders(desk) == []
+            assert read_own_coins(desk) == BALANCE["BTC"]
             desk.leave()
             await desk.until(lambda: desk.executor.position.is_flat)
             desk.assert_ledgers_equal()
@@ -205,12 +205,12 @@ def test_row_139_older_orders_that_a_person_leaves_alone_stay_next_to_new_ones(
     tmp_path: Path,
 ) -> None:
     async def scenario() -> None:
-        async with restored(tmp_path) as desk:
+        async with trade_restored_backup(tmp_path) as desk:
             await desk.until(lambda: desk.states.has_problem(OLDER))
             (kept,) = desk.resting
             give(desk, "keep")
             await desk.until(lambda: not desk.states.has_problem(OLDER))
-            before = own_coins(desk)
+            before = read_own_coins(desk)
             desk.enter()
             await desk.until(lambda: len(desk.resting) == 2)
             await desk.drive(0.3)
@@ -223,7 +223,7 @@ def test_row_139_older_orders_that_a_person_leaves_alone_stay_next_to_new_ones(
             desk.leave()
             await desk.until(lambda: desk.executor.position.is_flat)
             assert desk.resting == [kept]
-            assert own_coins(desk) == before
+            assert read_own_coins(desk) == before
 
     run(scenario)
 

@@ -66,7 +66,7 @@ asyncio.run(main())
 """
 
 
-def opened(
+def open_account(
     simulator: EmbeddedSimulator,
     work: Callable[[Any], Coroutine[Any, Any, None]] | None = None,
     *,
@@ -104,11 +104,11 @@ def test_row_67_a_second_trader_of_an_account_and_symbol_is_refused() -> None:
             while holder.stdout.readline() not in ("open\n", ""):
                 pass
             with pytest.raises(SafetyRefusal, match="on the same account"):
-                opened(simulator)
+                open_account(simulator)
             # A killed one is proven dead by the kernel: no wait.
             holder.kill()
             holder.wait()
-        opened(simulator)
+        open_account(simulator)
 
 
 @pytest.mark.parametrize("places", [("", ""), ("one", "other")])
@@ -132,10 +132,10 @@ def test_row_67_a_second_container_with_another_file_in_the_same_folder_is_refus
             while holder.stdout.readline() not in ("open\n", ""):
                 pass
             with pytest.raises(SafetyRefusal, match="on the same account"):
-                opened(simulator, data_folders=second)
+                open_account(simulator, data_folders=second)
             holder.kill()
             holder.wait()
-        opened(simulator, data_folders=second)
+        open_account(simulator, data_folders=second)
 
 
 def test_row_67_two_names_of_one_account_cannot_trade_a_symbol_from_one_file(
@@ -163,7 +163,7 @@ def test_a_key_that_may_withdraw_is_refused() -> None:
     with embedded_simulator() as simulator:
         for name, text in (("withdrawer", "move money out"), ("reader", "may not trade")):
             with pytest.raises(SafetyRefusal, match=text):
-                opened(simulator, key=name)
+                open_account(simulator, key=name)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_with_a_position_open_no_key_is_refused_and_entries_are_banned(
     key: str, reason: str, is_final: bool
 ) -> None:
     with embedded_simulator() as simulator:
-        access = opened(simulator, key=key, held_account="1")
+        access = open_account(simulator, key=key, held_account="1")
     assert access.entry_ban is not None
     assert access.entry_ban.reason.startswith(reason)
     assert access.entry_ban.is_final is is_final
@@ -241,7 +241,7 @@ def test_the_first_session_stores_what_the_account_held(tmp_path: Path) -> None:
             assert row == ('{"BTC": "3", "USDT": "700"}',)
 
     with embedded_simulator(balance=balance) as simulator:
-        opened(simulator, work)
+        open_account(simulator, work)
 
 
 @pytest.mark.parametrize(
@@ -281,4 +281,4 @@ def test_coins_of_another_accounts_position_are_not_money_of_a_new_account(
             )
 
     with embedded_simulator(balance={"BTC": Decimal(1)}) as simulator:
-        opened(simulator, work)
+        open_account(simulator, work)

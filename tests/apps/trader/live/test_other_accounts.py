@@ -21,7 +21,7 @@ def db(tmp_path: Path) -> Path:
 
 
 @asynccontextmanager
-async def another(db: Path, desk: LiveDesk) -> AsyncGenerator[LiveDesk]:
+async def open_other_account(db: Path, desk: LiveDesk) -> AsyncGenerator[LiveDesk]:
     """Open another account on the same file and simulator; the first one has ended."""
     desk.lease.release()
     async with live_desk(
@@ -30,7 +30,7 @@ async def another(db: Path, desk: LiveDesk) -> AsyncGenerator[LiveDesk]:
         yield found
 
 
-def booked(desk: LiveDesk) -> list[tuple[Any, ...]]:
+def read_booked_fills(desk: LiveDesk) -> list[tuple[Any, ...]]:
     return desk.query("SELECT account, side FROM trades ORDER BY executed_ms")
 
 
@@ -39,7 +39,7 @@ def test_a_stop_of_another_account_that_fires_sells_nothing_of_this_one(db: Path
         async with live_desk(db, stop_loss=0.02) as desk:
             await desk.hold()
             await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
-            async with another(db, desk) as other:
+            async with open_other_account(db, desk) as other:
                 other.enter()
                 await other.until(lambda: len(other.resting) == 2)
                 await other.until(lambda: other.executor.stops[0].state.stage == "open")
@@ -48,7 +48,7 @@ def test_a_stop_of_another_account_that_fires_sells_nothing_of_this_one(db: Path
                 await other.until(lambda: len(other.resting) == 1)
                 await other.drive(0.5)
                 assert other.executor.position == held
-                assert booked(other) == [("live test", "buy"), ("another", "buy")]
+                assert read_booked_fills(other) == [("live test", "buy"), ("another", "buy")]
                 (stop,) = other.resting
                 assert [one.identity for one in other.executor.stops] == [stop.client_id]
 
@@ -61,7 +61,7 @@ def test_new_fills_of_another_account_stop_no_order_of_this_one(db: Path) -> Non
             await desk.hold()
             desk.leave()
             await desk.until(lambda: desk.executor.position.is_flat)
-            async with another(db, desk) as other:
+            async with open_other_account(db, desk) as other:
                 await other.until(lambda: other.executor.balance_is_known)
                 assert not other.executor.orders
                 await other.hold()
@@ -76,10 +76,10 @@ def test_an_order_of_another_account_without_a_response_is_not_taken_over(db: Pa
             await desk.until(lambda: desk.executor.balance_is_known)
             order = desk.enter()
             await desk.until_sent(order)
-            async with another(db, desk) as other:
+            async with open_other_account(db, desk) as other:
                 await other.drive(0.5)
                 assert not other.executor.orders
-                assert not booked(other)
+                assert not read_booked_fills(other)
                 assert other.state_of(order.client_order_id) == "sent"
 
     asyncio.run(scenario())

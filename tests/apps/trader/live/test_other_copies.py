@@ -27,7 +27,7 @@ COPY = "other copy"
 
 
 @asynccontextmanager
-async def two_copies(
+async def trade_two_copies(
     tmp_path: Path, *, is_holding: bool = False, times: LiveTimes = QUICK, **options: Any
 ) -> AsyncGenerator[tuple[LiveDesk, LiveDesk]]:
     """Trade a file and a copy of it on one simulator, both started within the same second.
@@ -68,7 +68,7 @@ def test_row_138_orders_of_another_copy_are_not_taken_over_and_stop_entries_and_
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def scenario() -> None:
-        async with two_copies(tmp_path) as (one, other):
+        async with trade_two_copies(tmp_path) as (one, other):
             await one.hold()
             sent = one.taken
             await other.until(lambda: is_seen(other))
@@ -98,7 +98,7 @@ def test_row_138_two_copies_that_enter_at_once_each_protect_their_own_coins(
     tmp_path: Path,
 ) -> None:
     async def scenario() -> None:
-        async with two_copies(tmp_path) as (one, other):
+        async with trade_two_copies(tmp_path) as (one, other):
             one.enter()
             other.enter()
             await one.until(lambda: is_seen(one) and one.executor.stops)
@@ -121,7 +121,7 @@ def test_row_138_no_stop_is_placed_next_to_the_one_of_a_copy_with_the_same_posit
     tmp_path: Path,
 ) -> None:
     async def scenario() -> None:
-        async with two_copies(tmp_path, is_holding=True, stop_loss=0.04) as (one, other):
+        async with trade_two_copies(tmp_path, is_holding=True, stop_loss=0.04) as (one, other):
             # The rules of the second one move the stop.
             await other.until(lambda: other.executor.stops[0].state.stage == "open")
             await one.until(lambda: is_seen(one))
@@ -145,7 +145,7 @@ def test_row_138_an_event_of_a_copy_keeps_an_entry_waiting_until_the_account_is_
     times = structs.replace(QUICK, poll=600.0, poll_with_stream=600.0)
 
     async def scenario() -> None:
-        async with two_copies(tmp_path, has_stream=True, times=times) as (one, other):
+        async with trade_two_copies(tmp_path, has_stream=True, times=times) as (one, other):
             await other.until(lambda: other.executor.broker.stream_opened_ms is not None)
             await other.drive(0.3)
             one.enter()
@@ -158,12 +158,12 @@ def test_row_138_an_event_of_a_copy_keeps_an_entry_waiting_until_the_account_is_
             other.executor.drive(other.exchange.now_ms())
             other.enter()
             await other.until(lambda: is_seen(other))
-            assert [name for name in one.taken if name not in _known(one)] == []
+            assert [name for name in one.taken if name not in _read_known_orders(one)] == []
 
     run(scenario)
 
 
-def _known(desk: LiveDesk) -> list[str]:
+def _read_known_orders(desk: LiveDesk) -> list[str]:
     return [row[0] for row in desk.query("SELECT client_order_id FROM orders")]
 
 
@@ -171,12 +171,12 @@ def test_row_138_the_answer_that_the_copy_was_stopped_takes_its_orders_over(
     tmp_path: Path,
 ) -> None:
     async def scenario() -> None:
-        async with two_copies(tmp_path) as (one, other):
+        async with trade_two_copies(tmp_path) as (one, other):
             await one.hold()
             await other.until(lambda: is_seen(other))
             await one.until(lambda: one.executor.stops[0].state.stage == "open")
             await one.pass_time(1)
-            answer(other)
+            answer_stopped(other)
             await other.until(lambda: not other.executor.position.is_flat)
             await other.until(lambda: other.executor.stops[0].state.stage == "open")
             assert not is_seen(other)
@@ -198,7 +198,7 @@ def test_row_138_a_start_takes_the_orders_of_a_copy_over_once_a_person_has_answe
     tmp_path: Path, is_of_before: bool
 ) -> None:
     async def scenario() -> None:
-        async with two_copies(tmp_path) as (one, other):
+        async with trade_two_copies(tmp_path) as (one, other):
             await one.hold()
             await other.until(lambda: is_seen(other))
             await one.until(lambda: one.executor.stops[0].state.stage == "open")
@@ -217,7 +217,7 @@ def test_row_138_a_start_takes_the_orders_of_a_copy_over_once_a_person_has_answe
                 assert again.executor.position.is_flat
                 assert (one.taken, again.fills) == (sent, [])
                 again.lease.release()
-                answer(again)
+                answer_stopped(again)
             async with live_desk(path, simulator=one.simulator, number=5) as again:
                 await again.until(lambda: not again.executor.position.is_flat)
                 await again.until(lambda: again.executor.stops[0].state.stage == "open")
@@ -233,7 +233,7 @@ def test_row_138_a_start_takes_the_orders_of_a_copy_over_once_a_person_has_answe
 
 def test_row_138_another_copy_is_still_known_after_a_database_error(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with two_copies(tmp_path) as (one, other):
+        async with trade_two_copies(tmp_path) as (one, other):
             await one.hold()
             await other.until(lambda: is_seen(other))
             await one.pass_time(3_600)
@@ -278,7 +278,7 @@ def store_as_before(desk: LiveDesk) -> None:
         )
 
 
-def answer(desk: LiveDesk) -> None:
+def answer_stopped(desk: LiveDesk) -> None:
     """Answer that the other copy was stopped."""
     (found,) = [one for one in read_open_differences(desk.store) if one.kind == COPY]
     assert store_difference_answer(desk.store, found.number, "adopt", answered_ms=0)
@@ -288,14 +288,14 @@ def test_row_138_coins_of_both_copies_have_one_stop_and_are_sold_once_one_copy_w
     tmp_path: Path,
 ) -> None:
     async def scenario() -> None:
-        async with two_copies(tmp_path) as (one, other):
+        async with trade_two_copies(tmp_path) as (one, other):
             one.enter()
             other.enter()
             await one.until(lambda: is_seen(one) and one.executor.stops)
             await other.until(lambda: is_seen(other) and len(other.resting) == 2)
             await one.until(lambda: one.executor.stops[0].state.stage == "open")
             await one.pass_time(1)
-            answer(one)
+            answer_stopped(one)
             await one.until(lambda: len(one.fills) == 2)
             await one.until(lambda: len(one.resting) == 1)
             await one.until(lambda: one.resting[0].quantity == int(one.coins.scaleb(5)))
@@ -311,7 +311,7 @@ def test_row_138_a_position_that_the_copy_has_sold_is_closed_once_the_copy_was_s
     tmp_path: Path,
 ) -> None:
     async def scenario() -> None:
-        async with two_copies(tmp_path, is_holding=True) as (one, other):
+        async with trade_two_copies(tmp_path, is_holding=True) as (one, other):
             other.leave()
             await other.until(lambda: other.executor.position.is_flat)
             sold = other.sold
@@ -321,7 +321,7 @@ def test_row_138_a_position_that_the_copy_has_sold_is_closed_once_the_copy_was_s
             await one.drive(0.5)
             assert (one.sold, one.resting) == (sold, [])
             await one.pass_time(1)
-            answer(one)
+            answer_stopped(one)
             await one.until(lambda: one.executor.position.is_flat)
             await one.drive(0.3)
             assert (one.sold, one.resting, one.problems) == (sold, [], [])
@@ -337,7 +337,7 @@ def test_row_138_of_two_copies_that_sell_one_position_at_once_only_one_sells(
     late = Fault("latency", seconds=0.3, method="POST", path="/api/v3/order")
 
     async def scenario() -> None:
-        async with two_copies(tmp_path, is_holding=True, times=times) as (one, other):
+        async with trade_two_copies(tmp_path, is_holding=True, times=times) as (one, other):
             held = one.coins
             one.simulator.faults.add(late)
             one.leave()
@@ -362,7 +362,7 @@ def test_row_138_the_stop_of_a_copy_that_fires_leaves_the_stop_of_the_other_one(
     async def scenario() -> None:
         # Readings that confirm each other are an hour apart.
         times = structs.replace(QUICK, missing=3_600.0)
-        async with two_copies(tmp_path, times=times, stop_loss=0.02) as (one, other):
+        async with trade_two_copies(tmp_path, times=times, stop_loss=0.02) as (one, other):
             one.enter()
             other.enter()
             await one.until(lambda: is_seen(one) and one.executor.stops)
@@ -384,7 +384,7 @@ def test_row_138_a_copy_is_seen_even_if_the_time_of_the_start_was_estimated_too_
     tmp_path: Path,
 ) -> None:
     async def scenario() -> None:
-        async with two_copies(tmp_path) as (one, other):
+        async with trade_two_copies(tmp_path) as (one, other):
             session = other.context.session
             ahead = structs.replace(session, started_ms=session.started_ms + 3_600_000)
             other.context = structs.replace(other.context, session=ahead)

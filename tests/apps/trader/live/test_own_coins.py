@@ -27,7 +27,7 @@ def sell_by_hand(desk: LiveDesk, amount: Decimal) -> None:
     desk.simulator.account.trade_by_hand("SELL", "BTC/USDT", quantity=amount)
 
 
-def answer(desk: LiveDesk, kind: str, chosen: str) -> None:
+def store_answer(desk: LiveDesk, kind: str, chosen: str) -> None:
     (found,) = [one for one in read_open_differences(desk.store) if one.kind == kind]
     assert store_difference_answer(desk.store, found.number, chosen, answered_ms=0)  # pyright: ignore[reportArgumentType] - one of the responses
 
@@ -81,7 +81,7 @@ def test_a_position_sold_by_hand_is_not_sold_again_from_baseline_coins(run: Run)
         await desk.drive(0.4)
         assert desk.resting == []
         before = desk.sold
-        answer(desk, "missing coins", "adopt")
+        store_answer(desk, "missing coins", "adopt")
         await desk.until(lambda: "coins" not in desk.problems)
         await desk.drive(0.2)
         assert desk.executor.position.is_flat
@@ -115,7 +115,7 @@ def test_after_a_manual_sale_the_rest_of_a_position_keeps_its_stop_and_is_adopte
         await desk.until(lambda: "coins" in desk.problems)
         left = desk.coins
         await desk.until(lambda: desk.resting and stop_amount(desk) <= left)
-        answer(desk, "missing coins", "adopt")
+        store_answer(desk, "missing coins", "adopt")
         await desk.until(lambda: "coins" not in desk.problems)
         await desk.drive(0.3)
         assert desk.problems == ["account"]
@@ -133,7 +133,7 @@ def test_a_manual_sale_of_baseline_coins_is_accepted_by_an_answer_and_the_stop_r
         held = stop_amount(desk)
         sell_by_hand(desk, Decimal("0.5"))
         await desk.until(lambda: "coins" in desk.problems)
-        answer(desk, "foreign fills", "keep")
+        store_answer(desk, "foreign fills", "keep")
         await desk.until(lambda: desk.problems == [])
         await desk.until(lambda: desk.resting and stop_amount(desk) == held)
         assert read_open_differences(desk.store)[0].answer == "keep"

@@ -14,14 +14,14 @@ from onetape.simulator.faults.model import Fault
 Run = Callable[..., None]
 
 
-def on_order(kind: str, **settings: Any) -> Fault:
+def make_order_fault(kind: str, **settings: Any) -> Fault:
     """Return a fault of one order that is sent: the second one unless `nth` is another."""
     return Fault(kind, method="POST", path="/api/v3/order", count=1, **settings)
 
 
 def next_order(desk: LiveDesk, kind: str, **settings: Any) -> None:
     """Let a fault happen to the next order that is sent."""
-    desk.simulator.faults.add(on_order(kind, **settings))
+    desk.simulator.faults.add(make_order_fault(kind, **settings))
 
 
 async def cancel_by_hand(desk: LiveDesk) -> None:
@@ -157,7 +157,7 @@ def test_no_stop_covers_baseline_coins_while_a_sell_is_not_visible(run: Run) -> 
         # The sell is executed; its response, the order and its fills are not seen for a while. The
         # account has two coins of its own, which are free.
         for one in (
-            on_order("reset", when="after"),
+            make_order_fault("reset", when="after"),
             Fault("visibility_delay", seconds=60, shape="orders"),
             Fault("visibility_delay", seconds=60, shape="fills"),
             Fault("events", shape="lost"),
@@ -193,7 +193,7 @@ def test_a_sell_whose_response_is_lost_is_found_and_nothing_is_sold_twice(run: R
 
 
 def test_a_refused_stop_sells_nothing_is_reported_and_tried_again(run: Run) -> None:
-    refusal = on_order("status", status=400, code=-2010, text="stop", when="before", nth=2)
+    refusal = make_order_fault("status", status=400, code=-2010, text="stop", when="before", nth=2)
 
     async def scenario(desk: LiveDesk) -> None:
         desk.enter()
@@ -208,7 +208,7 @@ def test_a_refused_stop_sells_nothing_is_reported_and_tried_again(run: Run) -> N
 
 
 def test_a_stop_whose_response_is_lost_is_not_placed_twice(run: Run) -> None:
-    lost = on_order("reset", when="after", nth=2)
+    lost = make_order_fault("reset", when="after", nth=2)
 
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
@@ -285,7 +285,7 @@ def test_a_stop_that_the_exchange_does_not_show_is_placed_again_before_it_is_pro
         assert len(desk.resting) == 1
         assert first.identity not in desk.taken
 
-    run(scenario, on_order("reset", when="before", nth=2), times=NEVER_ABSENT)
+    run(scenario, make_order_fault("reset", when="before", nth=2), times=NEVER_ABSENT)
 
 
 def test_an_exit_does_not_wait_for_a_stop_that_the_exchange_does_not_show(run: Run) -> None:
@@ -303,7 +303,7 @@ def test_an_exit_does_not_wait_for_a_stop_that_the_exchange_does_not_show(run: R
         assert desk.coins >= 0
         desk.assert_ledgers_equal()
 
-    run(scenario, on_order("reset", when="before", nth=2), times=NEVER_ABSENT)
+    run(scenario, make_order_fault("reset", when="before", nth=2), times=NEVER_ABSENT)
 
 
 def test_a_stop_that_is_hidden_but_locks_its_coins_is_waited_for(run: Run) -> None:
@@ -323,7 +323,7 @@ def test_a_stop_that_is_hidden_but_locks_its_coins_is_waited_for(run: Run) -> No
 
     # The account's events would show the stop.
     lost = Fault("events", shape="lost")
-    run(scenario, on_order("reset", when="after", nth=2), lost, times=NEVER_ABSENT)
+    run(scenario, make_order_fault("reset", when="after", nth=2), lost, times=NEVER_ABSENT)
 
 
 def test_an_own_cancel_whose_response_is_lost_is_not_taken_for_a_foreign_cancel(run: Run) -> None:

@@ -64,12 +64,12 @@ def db(tmp_path: Path) -> Path:
 @pytest.fixture
 def holder(db: Path) -> Iterator[TradedAccount]:
     """Yield an account on the simulator with a position in BTC/USDT, and ETH/USDT flat."""
-    with holding(db, "simulator") as account:
+    with open_holding_account(db, "simulator") as account:
         yield account
 
 
 @contextmanager
-def holding(db: Path, exchange: str) -> Generator[TradedAccount]:
+def open_holding_account(db: Path, exchange: str) -> Generator[TradedAccount]:
     """Yield an account with a position in BTC/USDT, and ETH/USDT flat."""
     with TradedAccount(db, HOLDER, mode="live", exchange=exchange) as account:
         with TradedAccount(db, HOLDER, mode="live", exchange=exchange, symbol="ETH/USDT") as ether:
@@ -91,11 +91,11 @@ def start_of(holder: TradedAccount, settings: TraderSettings) -> Start:
         return Start(plan, tuple(evaluators))
 
 
-def with_symbols(*symbols: SymbolSettings) -> TraderSettings:
+def make_settings_with_symbols(*symbols: SymbolSettings) -> TraderSettings:
     return replace(SETTINGS, symbols=list(symbols))
 
 
-def traded(start: Start) -> list[str]:
+def list_traded_symbols(start: Start) -> list[str]:
     assert len(start.evaluators) == len(start.plan.symbols)
     return [one.key.symbol for one in start.plan.symbols]
 
@@ -107,17 +107,17 @@ CHANGED = SymbolSettings(symbol="ETH/USDT", strategy=OTHER_STRATEGY)
 def test_a_flat_symbol_with_another_strategy_is_left_out_while_a_position_is_open(
     holder: TradedAccount,
 ) -> None:
-    start = start_of(holder, with_symbols(CHANGED, BITCOIN))
-    assert traded(start) == ["ETH/USDT", "BTC/USDT"]
+    start = start_of(holder, make_settings_with_symbols(CHANGED, BITCOIN))
+    assert list_traded_symbols(start) == ["ETH/USDT", "BTC/USDT"]
     start = check_accounts(holder.store, start)
-    assert traded(start) == ["BTC/USDT"]
+    assert list_traded_symbols(start) == ["BTC/USDT"]
     assert start.plan.account == HOLDER
     ban = start.plan.find_entry_ban("BTC/USDT")
     assert ban is not None
     assert "ETH/USDT is left out: account the holder trades ETH/USDT by strategy rsi" in ban.reason
     holder.fill("sell", "0.01", "100", 2)
     with pytest.raises(SafetyRefusal, match="by strategy rsi, not macd"):
-        check_accounts(holder.store, start_of(holder, with_symbols(CHANGED, BITCOIN)))
+        check_accounts(holder.store, start_of(holder, make_settings_with_symbols(CHANGED, BITCOIN)))
 
 
 def test_an_account_of_another_exchange_is_refused_even_with_an_open_position(
@@ -131,7 +131,7 @@ def test_an_account_of_another_exchange_is_refused_even_with_an_open_position(
 def test_a_flat_symbol_that_is_not_listed_is_left_out_while_a_position_is_open(
     holder: TradedAccount,
 ) -> None:
-    settings = with_symbols(SymbolSettings(symbol="GONE/USDT"), BITCOIN)
+    settings = make_settings_with_symbols(SymbolSettings(symbol="GONE/USDT"), BITCOIN)
     start = start_of(holder, settings)
 
     async def check_start(start: Start) -> None:
@@ -139,7 +139,7 @@ def test_a_flat_symbol_that_is_not_listed_is_left_out_while_a_position_is_open(
             endpoint = Endpoint("simulator", simulator.url)
             async with await asyncio.to_thread(RestExchange, endpoint) as exchange:
                 left, markets = await fetch_traded_markets(exchange, start)
-                assert traded(left) == ["BTC/USDT"]
+                assert list_traded_symbols(left) == ["BTC/USDT"]
                 assert [one.symbol for one in markets] == ["BTC/USDT"]
                 assert "GONE/USDT is left out: " in left.plan.exits_only["BTC/USDT"]
                 flat = Start(replace(start.plan, held={}), start.evaluators)
@@ -170,7 +170,7 @@ def test_a_coin_in_which_another_account_of_the_key_has_a_position_is_refused(
 
 
 @contextmanager
-def stopped_once_it_trades(db: Path, sessions: int = 2) -> Generator[None]:
+def stop_once_trading(db: Path, sessions: int = 2) -> Generator[None]:
     """Send SIGTERM to this process once more sessions are stored: 2 are those of the fixture."""
     has_ended = threading.Event()
 
@@ -204,7 +204,7 @@ def test_the_program_refuses_another_account_before_anything_is_stored_or_sent(
     settings = replace(SETTINGS, db=db, account_name="another", cash=Decimal(100))
     with (
         embedded_simulator() as simulator,
-        stopped_once_it_trades(db),
+        stop_once_trading(db),
         pytest.raises(SafetyRefusal, match="other's BTC"),
     ):
         run_trader(replace(settings, simulator_url=simulator.url))
@@ -221,16 +221,16 @@ def test_row_134_a_second_account_without_cash_does_not_count_the_money_of_the_f
     with embedded_simulator(balance={"USDT": Decimal(1_200)}) as simulator:
         settings = replace(settings, simulator_url=simulator.url)
         text = "^account the holder trades with USDT on the same account"
-        with stopped_once_it_trades(db), pytest.raises(SafetyRefusal, match=text) as refused:
+        with stop_once_trading(db), pytest.raises(SafetyRefusal, match=text) as refused:
             run_trader(settings)
         assert "--cash" in str(refused.value)
         assert "\n" not in str(refused.value)
         assert refused.value.exit_code == 7
         assert read_live_account(holder.store, "second") is None, "nothing is stored of it"
-        with stopped_once_it_trades(db):
+        with stop_once_trading(db):
             run_trader(replace(settings, cash=Decimal(300)))
         # Its own money counts once it is opened.
-        with stopped_once_it_trades(db, 3):
+        with stop_once_trading(db, 3):
             run_trader(settings)
     out = capsys.readouterr().out
     text = "account second and the holder together count on 1300 USDT, and the account at simul"
@@ -242,9 +242,9 @@ def test_row_134_a_second_account_without_cash_does_not_count_the_money_of_the_f
 def test_the_program_manages_a_position_although_a_flat_symbol_is_refused(
     db: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = with_symbols(SymbolSettings(symbol="GONE/USDT"), CHANGED, BITCOIN)
+    settings = make_settings_with_symbols(SymbolSettings(symbol="GONE/USDT"), CHANGED, BITCOIN)
     balance = {"BTC": Decimal(1), "USDT": Decimal(100)}
-    with embedded_simulator(balance=balance) as simulator, stopped_once_it_trades(db):
+    with embedded_simulator(balance=balance) as simulator, stop_once_trading(db):
         run_trader(replace(settings, db=db, simulator_url=simulator.url))
     out = capsys.readouterr().out
     assert "SIGTERM: stopped with 999.00 USDT and 0.01 BTC" in out
@@ -266,8 +266,8 @@ def test_row_65_a_freqtrade_file_for_one_symbol_does_not_stop_a_start_with_a_pos
     balance = {"BTC": Decimal(1), "USDT": Decimal(100)}
     with embedded_simulator(balance=balance) as simulator:
         url = simulator.url
-        settings = replace(with_symbols(own, BITCOIN), db=db, simulator_url=url)
-        with stopped_once_it_trades(db):
+        settings = replace(make_settings_with_symbols(own, BITCOIN), db=db, simulator_url=url)
+        with stop_once_trading(db):
             run_trader(settings)
         out = capsys.readouterr().out
         assert "SIGTERM: stopped with 999.00 USDT and 0.01 BTC" in out
@@ -305,7 +305,7 @@ def test_a_start_with_a_position_waits_for_an_exchange_that_cannot_be_reached(
         simulating = threading.Thread(target=simulate, args=(port,))
         simulating.start()
         try:
-            with stopped_once_it_trades(db):
+            with stop_once_trading(db):
                 url = f"http://127.0.0.1:{port}"
                 run_trader(replace(SETTINGS, db=db, simulator_url=url, symbol="BTC/USDT"))
         finally:
@@ -325,10 +325,10 @@ def test_a_start_with_a_position_trades_although_the_time_is_refused_after_the_a
     refused = Fault("status", status=503, path="/api/v3/time", nth=2, count=1_000_000)
     balance = {"BTC": Decimal(1), "USDT": Decimal(100)}
     with (
-        holding(db, "binance"),
+        open_holding_account(db, "binance"),
         embedded_simulator(faults=[refused], balance=balance) as simulator,
         binance_at(simulator.url),
-        stopped_once_it_trades(db),
+        stop_once_trading(db),
     ):
         run_trader(replace(SETTINGS, db=db, exchange="binance", untested_exchange=True))
     assert "SIGTERM: stopped with 999.00 USDT and 0.01 BTC" in capsys.readouterr().out
@@ -429,12 +429,12 @@ def test_a_start_without_a_position_ends_if_the_exchange_cannot_be_reached(
 def test_a_held_symbol_that_is_delisted_is_named_and_the_others_go_on(
     db: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = with_symbols(BITCOIN, SymbolSettings(symbol="ETH/USDT"))
+    settings = make_settings_with_symbols(BITCOIN, SymbolSettings(symbol="ETH/USDT"))
     delisted = Fault("delisted", symbol="BTC/USDT")
     balance = {"BTC": Decimal(1), "USDT": Decimal(100)}
     with (
         embedded_simulator(balance=balance, faults=[delisted]) as simulator,
-        stopped_once_it_trades(db),
+        stop_once_trading(db),
     ):
         run_trader(replace(settings, db=db, simulator_url=simulator.url))
     out = capsys.readouterr().out

@@ -28,7 +28,7 @@ LIVE = TraderSettings(mode="live")
 
 
 @pytest.fixture
-def both(tmp_path: Path) -> Iterator[TradedAccount]:
+def account_of_two_symbols(tmp_path: Path) -> Iterator[TradedAccount]:
     """Yield the ETH/USDT half of an account of two symbols; it trades by sma_cross."""
     db = tmp_path / "x.db"
     with (
@@ -40,22 +40,22 @@ def both(tmp_path: Path) -> Iterator[TradedAccount]:
         yield ether
 
 
-def planned(account: TradedAccount, settings: TraderSettings) -> StartPlan:
+def make_plan(account: TradedAccount, settings: TraderSettings) -> StartPlan:
     return plan_start(account.store, settings, parse_traded_symbols(settings))
 
 
-def test_without_a_position_a_start_trades_what_the_settings_state(both: TradedAccount) -> None:
-    plan = planned(both, LIVE)
+def test_without_a_position_a_start_trades_what_the_settings_state(account_of_two_symbols: TradedAccount) -> None:
+    plan = make_plan(account_of_two_symbols, LIVE)
     assert plan.account == BITCOIN
     assert [one.key.symbol for one in plan.symbols] == ["BTC/USDT"]
     assert not plan.exits_only
 
 
 def test_a_symbol_that_left_the_settings_goes_on_under_its_account_and_only_exits(
-    both: TradedAccount,
+    account_of_two_symbols: TradedAccount,
 ) -> None:
-    both.fill("buy", "2", "100", 1)
-    plan = planned(both, LIVE)
+    account_of_two_symbols.fill("buy", "2", "100", 1)
+    plan = make_plan(account_of_two_symbols, LIVE)
     assert plan.account == BOTH
     bitcoin, ether = plan.symbols
     assert (bitcoin.key.symbol, ether.key.symbol) == ("BTC/USDT", "ETH/USDT")
@@ -66,19 +66,19 @@ def test_a_symbol_that_left_the_settings_goes_on_under_its_account_and_only_exit
     assert ban.reason == "exits only: ETH/USDT is not in the settings any more"
 
 
-def test_an_order_that_may_be_at_the_exchange_counts_as_a_position(both: TradedAccount) -> None:
-    both.intend("buy", 1)
-    assert not planned(both, LIVE).held, "an intent was never sent"
-    both.order("buy", 2)
-    assert list(planned(both, LIVE).held) == ["ETH/USDT"]
+def test_an_order_that_may_be_at_the_exchange_counts_as_a_position(account_of_two_symbols: TradedAccount) -> None:
+    account_of_two_symbols.intend("buy", 1)
+    assert not make_plan(account_of_two_symbols, LIVE).held, "an intent was never sent"
+    account_of_two_symbols.order("buy", 2)
+    assert list(make_plan(account_of_two_symbols, LIVE).held) == ["ETH/USDT"]
 
 
 def test_another_timeframe_or_start_balance_refuses_no_start_while_a_position_is_open(
-    both: TradedAccount,
+    account_of_two_symbols: TradedAccount,
 ) -> None:
-    both.fill("buy", "2", "100", 1)
+    account_of_two_symbols.fill("buy", "2", "100", 1)
     settings = replace(LIVE, symbol="BTC/USDT,ETH/USDT", timeframe="5m", cash=Decimal(5))
-    plan = planned(both, settings)
+    plan = make_plan(account_of_two_symbols, settings)
     assert plan.account == BOTH
     assert {one.key.timeframe for one in plan.symbols} == {"1h"}
     assert plan.settings.cash is None
@@ -93,8 +93,8 @@ def test_an_account_that_shares_no_symbol_may_belong_to_another_trader(tmp_path:
     with TradedAccount(tmp_path / "x.db", BITCOIN, mode="live") as account:
         account.fill("buy", "2", "100", 1)
         settings = replace(LIVE, symbol="SOL/USDT")
-        assert planned(account, settings).account == "live binance SOL/USDT 1h"
-        assert not planned(account, settings).held
+        assert make_plan(account, settings).account == "live binance SOL/USDT 1h"
+        assert not make_plan(account, settings).held
 
 
 def test_a_position_without_a_trader_is_named_at_each_start(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_position_without_a_trader_is_named_at_each_start(tmp_path: Path) -> N
         assert format_unattended_lines(account.store, other, wall_ms) == []
 
 
-def loaded(plan: StartPlan) -> tuple[StartPlan, list[str]]:
+def load_strategies(plan: StartPlan) -> tuple[StartPlan, list[str]]:
     with ExitStack() as stack:
         helper = StrategyHelper()
         stack.callback(helper.close)
@@ -123,38 +123,38 @@ def loaded(plan: StartPlan) -> tuple[StartPlan, list[str]]:
 
 
 def test_a_position_is_managed_by_the_strategy_that_entered_or_without_one(
-    both: TradedAccount,
+    account_of_two_symbols: TradedAccount,
 ) -> None:
-    both.fill("buy", "2", "100", 1)
+    account_of_two_symbols.fill("buy", "2", "100", 1)
     other = [
         SymbolSettings(symbol="BTC/USDT"),
         SymbolSettings(symbol="ETH/USDT", strategy=StrategySettings(name="macd")),
     ]
-    plan, names = loaded(planned(both, replace(LIVE, symbols=other)))
+    plan, names = load_strategies(make_plan(account_of_two_symbols, replace(LIVE, symbols=other)))
     assert names == ["rsi", "sma_cross"]
     assert list(plan.exits_only) == ["ETH/USDT"]
     assert "the strategy is macd now" in plan.exits_only["ETH/USDT"]
 
     wrong: Any = {"period": "none"}
     settings = replace(LIVE, strategy=StrategySettings(name="rsi", parameters=wrong))
-    plan, names = loaded(planned(both, settings))
+    plan, names = load_strategies(make_plan(account_of_two_symbols, settings))
     assert names == ["sma_cross"], "what cannot be loaded and holds nothing is left out"
     assert plan.account == BOTH
     assert "cannot be loaded" in plan.exits_only["ETH/USDT"]
     broken = SymbolSettings(symbol="ETH/USDT", strategy=settings.strategy)
-    plan, names = loaded(planned(both, replace(LIVE, symbols=[other[0], broken])))
+    plan, names = load_strategies(make_plan(account_of_two_symbols, replace(LIVE, symbols=[other[0], broken])))
     assert names == ["rsi", "sma_cross"], "the one that entered can be loaded"
     assert "cannot be loaded" in plan.exits_only["ETH/USDT"]
     assert not plan.stand_ins
     with pytest.raises(OnetapeError, match="period"):
-        loaded(StartPlan(settings, tuple(parse_traded_symbols(settings))))
+        load_strategies(StartPlan(settings, tuple(parse_traded_symbols(settings))))
 
 
 def test_a_position_whose_strategy_is_gone_keeps_its_stop_and_targets(tmp_path: Path) -> None:
     with TradedAccount(tmp_path / "x.db", BITCOIN, mode="live", strategy="gone") as account:
         account.fill("buy", "2", "100", 1)
         settings = replace(LIVE, strategy=StrategySettings(name="gone"))
-        plan, names = loaded(planned(account, settings))
+        plan, names = load_strategies(make_plan(account, settings))
         assert names == ["buy_and_hold"]
         assert plan.stand_ins == {"BTC/USDT": "gone"}
         assert "cannot be loaded" in plan.exits_only["BTC/USDT"]
@@ -169,17 +169,17 @@ RULES = {
 }
 
 
-def exits_of(account: TradedAccount, settings: TraderSettings) -> ExitConfig:
+def get_start_exits(account: TradedAccount, settings: TraderSettings) -> ExitConfig:
     """Return the exits that a start trades with, its strategies loaded."""
-    return loaded(planned(account, settings))[0].settings.account.exits
+    return load_strategies(make_plan(account, settings))[0].settings.account.exits
 
 
-def with_stop(settings: TraderSettings, stop_loss: float) -> TraderSettings:
+def make_settings_with_stop(settings: TraderSettings, stop_loss: float) -> TraderSettings:
     exits = replace(settings.account.exits, stop_loss=stop_loss)
     return replace(settings, account=replace(settings.account, exits=exits))
 
 
-def freqtrade_file(folder: Path, name: str, stop: float) -> StrategySettings:
+def write_freqtrade_file(folder: Path, name: str, stop: float) -> StrategySettings:
     """Write a strategy file of freqtrade's that states a stop; return its name as a setting."""
     file = folder / f"{name}.py"
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -203,41 +203,41 @@ def test_a_position_whose_strategy_file_is_gone_keeps_the_exits_that_the_file_st
     ) as account:
         account.fill("buy", "2", "100", 1)
         settings = replace(LIVE, strategy=StrategySettings(name=str(file)))
-        exits = exits_of(account, settings)
+        exits = get_start_exits(account, settings)
         assert (exits.stop_loss, exits.target_table) == (0.1, {0: 0.04, 12: 0.01})
         assert exits.net_targets
         assert exits.limit_break_even > 1
-        kept = exits_of(account, with_stop(settings, 0.3))
+        kept = get_start_exits(account, make_settings_with_stop(settings, 0.3))
         assert kept.stop_loss == 0.3, "what the settings give counts"
-        freqtrade_file(tmp_path, "Sample", 0.99)
-        assert exits_of(account, settings).stop_loss is None, "a person changed the file"
+        write_freqtrade_file(tmp_path, "Sample", 0.99)
+        assert get_start_exits(account, settings).stop_loss is None, "a person changed the file"
 
 
 def test_row_65_a_position_keeps_its_exits_when_the_settings_name_another_strategy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    freqtrade_file(Path("user/strategies"), "Sample", 0.1)
+    write_freqtrade_file(Path("user/strategies"), "Sample", 0.1)
     with TradedAccount(
         tmp_path / "x.db", BITCOIN, mode="live", strategy="Sample", rules=RULES
     ) as account:
         account.fill("buy", "2", "100", 1)
-        plan, names = loaded(planned(account, LIVE))
+        plan, names = load_strategies(make_plan(account, LIVE))
         assert names == ["Sample"]
         assert "the strategy is rsi now" in plan.exits_only["BTC/USDT"]
         assert plan.settings.account.exits.stop_loss == 0.1
         assert plan.settings.account.exits.target_table == {0: 0.04, 12: 0.01}
-        assert exits_of(account, with_stop(LIVE, 0.3)).stop_loss == 0.3, "a person gave it"
+        assert get_start_exits(account, make_settings_with_stop(LIVE, 0.3)).stop_loss == 0.3, "a person gave it"
 
         # The stop that the other strategy's file states is no rule of this position.
-        other = freqtrade_file(tmp_path, "Other", 0.02)
-        stated = with_stop(replace(LIVE, strategy=other), 0.02)
-        assert exits_of(account, stated).stop_loss == 0.1
+        other = write_freqtrade_file(tmp_path, "Other", 0.02)
+        stated = make_settings_with_stop(replace(LIVE, strategy=other), 0.02)
+        assert get_start_exits(account, stated).stop_loss == 0.1
 
         # What is given does not fit to what is stored: the position's exits hold.
         given = ExitConfig(trailing_stop=0.2, trailing_offset=0.3)
         settings = replace(LIVE, account=replace(LIVE.account, exits=given))
-        assert exits_of(account, settings).stop_loss == 0.1
+        assert get_start_exits(account, settings).stop_loss == 0.1
 
 
 def test_row_65_a_symbol_that_left_the_settings_keeps_the_exits_of_its_session(
@@ -247,7 +247,7 @@ def test_row_65_a_symbol_that_left_the_settings_keeps_the_exits_of_its_session(
     with TradedAccount(db, "mine", mode="live", rules=RULES) as account:
         account.fill("buy", "2", "100", 1)
         settings = replace(LIVE, account_name="mine", symbol="ETH/USDT")
-        plan, names = loaded(planned(account, settings))
+        plan, names = load_strategies(make_plan(account, settings))
         assert names == ["rsi", "rsi"]
         assert plan.settings.account.exits.stop_loss == 0.1
-        assert exits_of(account, replace(LIVE, account_name="mine")).stop_loss is None
+        assert get_start_exits(account, replace(LIVE, account_name="mine")).stop_loss is None

@@ -26,7 +26,7 @@ def scene(db: Path, play: Callable[[LiveDesk], Coroutine[Any, Any, None]], *faul
     asyncio.run(run())
 
 
-async def jump(desk: LiveDesk) -> None:
+async def fall_below_stop_limit(desk: LiveDesk) -> None:
     """Hold a position, then let the price fall by 10 %, over the stop and its lowest price."""
     await desk.hold()
     await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
@@ -60,7 +60,7 @@ def test_a_price_that_jumps_over_a_stop_limit_sells_once_at_the_market(
 
         if not is_streaming:
             desk.executor.set_level_exit(leave)
-        await jump(desk)
+        await fall_below_stop_limit(desk)
         if is_streaming:
             # The rules have seen the level in the stream.
             desk.leave("stop_loss")
@@ -101,7 +101,7 @@ def test_row_60_a_stop_that_sells_a_part_is_cancelled_and_the_rest_is_sold_once(
 
 def test_a_stop_limit_that_was_jumped_over_is_no_protection_and_reported(tmp_path: Path) -> None:
     async def play(desk: LiveDesk) -> None:
-        await jump(desk)
+        await fall_below_stop_limit(desk)
         await desk.until(lambda: "protection" in desk.problems)
         assert "has jumped over the lowest price" in (desk.states.entry_obstacle or "")
         state = desk.stop_state

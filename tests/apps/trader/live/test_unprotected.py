@@ -36,13 +36,13 @@ def sell_at_levels(desk: LiveDesk) -> list[tuple[Any, ...]]:
     return requested
 
 
-def silence(desk: LiveDesk) -> None:
+def forget_stream_prices(desk: LiveDesk) -> None:
     """Forget what the stream has sent of the price: it is down."""
     with desk.store.write() as connection:
         connection.execute("DELETE FROM ticker_data")
 
 
-def shown(desk: LiveDesk) -> str:
+def format_stop_status(desk: LiveDesk) -> str:
     """Return the line of `trader status` about the stop."""
     account = AccountSeries(ACCOUNT, "live", *KEY.names, "test", "USDT", Decimal(10_000), 0)
     found = read_status(desk.store, account).stop_place
@@ -55,15 +55,15 @@ def test_the_time_without_a_stop_is_stored_for_each_position(run: Run) -> None:
         await desk.until(lambda: "protection" in desk.problems)
         await desk.pass_time(7)
         await desk.drive(0.1)
-        assert "watched locally" in shown(desk)
-        assert "Order would trigger immediately" in shown(desk)
+        assert "watched locally" in format_stop_status(desk)
+        assert "Order would trigger immediately" in format_stop_status(desk)
         desk.simulator.faults.clear()
         await desk.until(lambda: desk.stop_state and desk.stop_state.place == "exchange")
         state = desk.stop_state
         assert state is not None
         assert 7_000 <= state.unprotected_ms < 8_000
-        assert "on the exchange" in shown(desk)
-        assert "7.0 s without one" in shown(desk)
+        assert "on the exchange" in format_stop_status(desk)
+        assert "7.0 s without one" in format_stop_status(desk)
         await desk.pass_time(50)
         desk.start()
         await desk.drive(0.2)
@@ -82,14 +82,14 @@ def test_the_time_without_a_stop_is_stored_for_each_position(run: Run) -> None:
 def test_row_65_a_position_whose_stop_was_removed_from_the_settings_is_shown_without_a_stop(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         await desk.hold()
-        await desk.until(lambda: "on the exchange" in shown(desk))
+        await desk.until(lambda: "on the exchange" in format_stop_status(desk))
         exits = structs.replace(desk.context.rules.exits, stop_loss=None)
         rules = structs.replace(desk.context.rules, exits=exits)
         desk.context = structs.replace(desk.context, rules=rules)
         desk.start()
         await desk.until(lambda: not desk.resting and not desk.executor.stops)
         await desk.drive(0.1)
-        assert "NONE (the rules have no stop)" in shown(desk)
+        assert "NONE (the rules have no stop)" in format_stop_status(desk)
         await desk.pass_time(7)
         desk.leave()
         await desk.until(lambda: desk.executor.position.is_flat)
@@ -105,9 +105,9 @@ def test_a_level_without_a_fresh_price_is_reported_as_no_protection(run: Run) ->
     async def scenario(desk: LiveDesk) -> None:
         desk.enter()
         await desk.until(lambda: "protection" in desk.problems)
-        silence(desk)
+        forget_stream_prices(desk)
         await desk.until(lambda: desk.stop_state and desk.stop_state.place == "none")
-        assert "NONE" in shown(desk)
+        assert "NONE" in format_stop_status(desk)
         assert "no price for over 30 s" in (desk.states.entry_obstacle or "")
         assert desk.sold == 0
 
@@ -119,7 +119,7 @@ def test_a_refused_stop_sells_nothing_and_a_passed_level_sells_without_the_strea
         requested = sell_at_levels(desk)
         desk.enter()
         await desk.until(lambda: "protection" in desk.problems)
-        silence(desk)
+        forget_stream_prices(desk)
         await desk.drive(0.3)
         assert desk.sold == 0
         assert requested == []
@@ -163,11 +163,11 @@ def refuse_orders(desk: LiveDesk) -> int:
     )  # fmt: skip
 
 
-async def until_none(desk: LiveDesk, reason: str) -> None:
+async def wait_for_no_protection(desk: LiveDesk, reason: str) -> None:
     """Wait until the stop is NONE for a reason, and check what is shown of it."""
     await desk.until(lambda: desk.stop_state and desk.stop_state.place == "none")
     await desk.until(lambda: desk.stop_state and reason in desk.stop_state.reason)
-    assert "NONE" in shown(desk)
+    assert "NONE" in format_stop_status(desk)
     await desk.until(lambda: reason in (desk.states.entry_obstacle or ""))
 
 
@@ -175,9 +175,9 @@ def test_a_refused_stop_during_a_halt_is_no_protection_because_nothing_is_sold(r
     async def scenario(desk: LiveDesk) -> None:
         desk.enter()
         await desk.until(lambda: "protection" in desk.problems)
-        assert "watched locally" in shown(desk)
+        assert "watched locally" in format_stop_status(desk)
         desk.executor.halt = "halted by anna"
-        await until_none(desk, "(-2010); halted by anna")
+        await wait_for_no_protection(desk, "(-2010); halted by anna")
         desk.executor.halt = None
         await desk.until(lambda: desk.stop_state and desk.stop_state.place == "here")
 
@@ -191,13 +191,13 @@ def test_a_position_sold_by_hand_is_without_protection_before_the_answer(run: Ru
         desk.simulator.account.trade_by_hand("SELL", "BTC/USDT", quantity=stop)
         await desk.until(lambda: "coins" in desk.problems)
         await desk.until(lambda: not desk.resting)
-        await until_none(desk, "coins of the position are missing")
+        await wait_for_no_protection(desk, "coins of the position are missing")
         # No level and no exit sells coins of the account's own.
         sell_at_levels(desk)
         await desk.move_price(0.9)
         await desk.drive(0.5)
         assert len(desk.taken) == 3
-        assert "coins of the position are missing" in shown(desk)
+        assert "coins of the position are missing" in format_stop_status(desk)
 
     run(scenario, baseline=BALANCE)
 
@@ -208,7 +208,7 @@ def test_a_refused_exit_and_stop_are_no_protection_until_the_next_attempt(run: R
         number = refuse_orders(desk)
         desk.leave()
         await desk.until(lambda: "exit" in desk.problems)
-        await until_none(desk, "the exit could not be made")
+        await wait_for_no_protection(desk, "the exit could not be made")
         desk.simulator.faults.remove(number)
         await desk.until(lambda: desk.resting)
         await desk.until(lambda: desk.stop_state and desk.stop_state.place == "exchange")
@@ -225,7 +225,7 @@ def test_an_exit_without_a_response_is_no_protection_while_it_is_looked_up(run: 
         )
         desk.leave()
         # Before its deadline it may arrive: no stop is put back, and nothing else is sold.
-        await until_none(desk, "it is not known what the exit has sold")
+        await wait_for_no_protection(desk, "it is not known what the exit has sold")
         await desk.pass_time(4)
         await desk.until(lambda: desk.executor.position.is_flat)
 
@@ -238,13 +238,13 @@ def test_a_stop_limit_whose_lowest_price_was_passed_is_not_shown_as_protection(r
         desk.context = structs.replace(desk.context, settings=settings)
         desk.start()
         await desk.hold()
-        await desk.until(lambda: "on the exchange" in shown(desk))
-        silence(desk)
+        await desk.until(lambda: "on the exchange" in format_stop_status(desk))
+        forget_stream_prices(desk)
         await desk.move_price(0.9)
         await desk.until(lambda: "protection" in desk.problems)
         assert len(desk.resting) == 1
-        assert "has jumped over the lowest price" in shown(desk)
-        assert "on the exchange" not in shown(desk)
+        assert "has jumped over the lowest price" in format_stop_status(desk)
+        assert "on the exchange" not in format_stop_status(desk)
 
     run(scenario)
 
@@ -268,11 +268,11 @@ def test_an_unknown_stop_is_no_protection_because_nothing_is_sold_meanwhile(
 ) -> None:
     async def scenario(desk: LiveDesk) -> None:
         desk.enter()
-        await until_none(desk, "it is not acknowledged yet")
+        await wait_for_no_protection(desk, "it is not acknowledged yet")
         desk.leave()
         await desk.drive(0.3)
         assert desk.sold == 0
-        assert "NONE" in shown(desk)
+        assert "NONE" in format_stop_status(desk)
         desk.simulator.faults.clear()
         await desk.pass_time(4)
         await desk.until(lambda: desk.executor.position.is_flat)

@@ -138,12 +138,12 @@ def test_without_a_stop_in_the_rules_the_report_states_that_nothing_sells(run: R
     run(scenario, baseline=BALANCE, stop_loss=None)
 
 
-def lost(desk: LiveDesk) -> list[StoredDifference]:
+def list_lost_executions(desk: LiveDesk) -> list[StoredDifference]:
     return [one for one in read_open_differences(desk.store) if one.kind == "lost executions"]
 
 
 def give(desk: LiveDesk, answer: Answer) -> None:
-    (found,) = lost(desk)
+    (found,) = list_lost_executions(desk)
     assert store_difference_answer(desk.store, found.number, answer, answered_ms=0)
 
 
@@ -153,7 +153,7 @@ def test_row_141_an_entry_whose_executions_stay_unknown_becomes_a_position_on_an
 ) -> None:
     async def scenario(desk: LiveDesk) -> None:
         number = await enter_unread(desk)
-        await desk.until(lambda: lost(desk))
+        await desk.until(lambda: list_lost_executions(desk))
         await desk.until(lambda: stop_amounts(desk) == [LEAST])
         await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
         give(desk, "adopt")
@@ -172,7 +172,7 @@ def test_row_141_an_entry_whose_executions_stay_unknown_becomes_a_position_on_an
         assert stop_amounts(desk) == [LEAST]
         assert not desk.states.has_problem("executions")
         assert desk.problems == []
-        assert lost(desk) == []
+        assert list_lost_executions(desk) == []
         desk.start()
         await desk.until(lambda: desk.executor.balance_is_known)
         await desk.drive(0.3)
@@ -192,7 +192,7 @@ def test_row_141_an_entry_whose_executions_stay_unknown_ends_on_an_answer(
 ) -> None:
     async def scenario(desk: LiveDesk) -> None:
         number = await enter_unread(desk)
-        await desk.until(lambda: lost(desk))
+        await desk.until(lambda: list_lost_executions(desk))
         await desk.until(lambda: stop_amounts(desk) == [LEAST])
         await desk.until(lambda: desk.executor.stops[0].state.stage == "open")
         give(desk, answer)
@@ -206,7 +206,7 @@ def test_row_141_an_entry_whose_executions_stay_unknown_ends_on_an_answer(
                 await desk.drive(20)
             execute(desk, "DROP TRIGGER fails")
             desk.start()
-        await desk.until(lambda: not lost(desk) and not desk.resting)
+        await desk.until(lambda: not list_lost_executions(desk) and not desk.resting)
         desk.simulator.faults.remove(number)
         await desk.until(lambda: desk.executor.balance_is_known)
         await desk.drive(0.3)
@@ -226,9 +226,9 @@ def test_row_141_an_entry_whose_executions_stay_unknown_ends_on_an_answer(
 def test_row_141_executions_that_are_read_before_an_answer_end_the_question(run: Run) -> None:
     async def scenario(desk: LiveDesk) -> None:
         number = await enter_unread(desk)
-        await desk.until(lambda: lost(desk))
+        await desk.until(lambda: list_lost_executions(desk))
         desk.simulator.faults.remove(number)
-        await desk.until(lambda: not lost(desk))
+        await desk.until(lambda: not list_lost_executions(desk))
         await desk.until(lambda: stop_amounts(desk) == [Decimal("0.05996")])
         desk.assert_ledgers_equal()
 

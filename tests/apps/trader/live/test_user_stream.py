@@ -24,7 +24,7 @@ BY_EVENTS = structs.replace(QUICK, poll=600.0, poll_with_stream=600.0)
 THIN = Fault("thin_book", levels=3, amount=0.01, ticks=50)
 
 
-def faults_of(chosen: random.Random) -> list[Fault]:
+def draw_faults(chosen: random.Random) -> list[Fault]:
     """Return faults of the stream, and of the responses to orders, by a seed."""
     spoiled = [
         Fault("fills", stream="user", shape=shape, probability=chosen.uniform(0, 0.4), seconds=0.2)
@@ -66,7 +66,7 @@ def test_row_61_lost_duplicate_late_and_reordered_events_change_nothing(
     async def scenario(seed: int) -> None:
         chosen = random.Random(seed)  # noqa: S311 - a test
         path = tmp_path / f"{seed}.db"
-        async with live_desk(path, *faults_of(chosen), has_stream=True, stop_loss=0.001) as desk:
+        async with live_desk(path, *draw_faults(chosen), has_stream=True, stop_loss=0.001) as desk:
             for _ in range(2):
                 await trade(desk, chosen)
             desk.assert_ledgers_equal()

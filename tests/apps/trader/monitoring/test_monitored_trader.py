@@ -17,7 +17,7 @@ NOTIFIER = "import sys; open(sys.argv[1], 'a').write(sys.stdin.read() + chr(10))
 SIMULATOR = ("--port", "0", "--speed", "1800", "--start", "2024-03-01T00:10")
 
 
-def beat_of(folder: Path) -> set[str]:
+def read_heartbeat(folder: Path) -> set[str]:
     """Return the states of the newest heartbeat; on a busy machine there may be none yet."""
     path = folder / "beat.json"
     if not path.exists():
@@ -47,7 +47,7 @@ def test_a_trader_reports_by_log_alerts_and_heartbeat_and_handles_signals(tmp_pa
             trader.send(signal.SIGUSR1)
             trader.until("paused by signal SIGUSR1")
             deadline = time.monotonic() + 180
-            while beat_of(tmp_path) != {"trading"}:
+            while read_heartbeat(tmp_path) != {"trading"}:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
             trader.send(signal.SIGTERM)

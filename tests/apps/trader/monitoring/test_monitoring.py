@@ -32,22 +32,22 @@ with open(sys.argv[1], "a") as file:
 """
 
 
-def until(holds: Callable[[], Any]) -> None:
+def wait_until(holds: Callable[[], Any]) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not holds():
         assert time.monotonic() < deadline, "the condition did not come true in time"
         time.sleep(0.005)
 
 
-def command(source: str, *arguments: str | Path) -> str:
+def make_command(source: str, *arguments: str | Path) -> str:
     return shlex.join([sys.executable, "-c", source, *map(str, arguments)])
 
 
-def lines_of(path: Path) -> list[str]:
+def read_lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
-def degraded(text: str = "degraded: the disk is full") -> None:
+def log_degraded(text: str = "degraded: the disk is full") -> None:
     log_event("state", text, level="WARNING", state="degraded")
 
 
@@ -55,7 +55,7 @@ def test_each_event_is_one_line_of_json_with_its_account(tmp_path: Path) -> None
     file = tmp_path / "trader.log"
     with monitored(MonitoringSettings(log_json=file)), event_context(account="mine"):
         log_event("candle", "14:00 close 61,240: HOLD", close=float("nan"), signal=0)
-    (line,) = lines_of(file)
+    (line,) = read_lines(file)
     document = json.loads(line)
     assert document.pop("time").endswith("Z")
     assert document == {
@@ -82,17 +82,17 @@ def test_a_full_log_file_is_renamed_and_the_oldest_one_deleted(
         "trader.log.1",
         "trader.log.2",
     ]
-    assert json.loads(lines_of(folder / "trader.log")[-1])["text"] == "line 19"
+    assert json.loads(read_lines(folder / "trader.log")[-1])["text"] == "line 19"
 
 
 def test_an_alert_is_the_event_on_stdin_and_in_the_environment(tmp_path: Path) -> None:
     file = tmp_path / "alerts"
-    settings = MonitoringSettings(alert_command=command(NOTIFIER, file))
+    settings = MonitoringSettings(alert_command=make_command(NOTIFIER, file))
     with monitored(settings):
         log_event("candle", "no alert")
-        degraded()
-        until(lambda: lines_of(file))
-    (line,) = lines_of(file)
+        log_degraded()
+        wait_until(lambda: read_lines(file))
+    (line,) = read_lines(file)
     document, state = line.rsplit("|", 1)
     assert json.loads(document)["text"] == "degraded: the disk is full"
     assert state == "degraded"
@@ -106,12 +106,12 @@ with open(sys.argv[1], "a") as file:
     file.write(os.environ["ONETAPE_VERB"] + " by " + os.environ["ONETAPE_GIVEN_BY"] + "\\n")
 """
     commands = ["pause", "resume", "exit", "halt", "flatten"]
-    with monitored(MonitoringSettings(alert_command=command(notifier, file))):
+    with monitored(MonitoringSettings(alert_command=make_command(notifier, file))):
         log_event("control", "reload: the settings have not changed")
         for verb in commands:
             log_event("control", f"{verb} by anna", verb=verb, given_by="anna on host")
-        until(lambda: len(lines_of(file)) == len(commands))
-    assert sorted(lines_of(file)) == sorted(f"{verb} by anna on host" for verb in commands)
+        wait_until(lambda: len(read_lines(file)) == len(commands))
+    assert sorted(read_lines(file)) == sorted(f"{verb} by anna on host" for verb in commands)
 
 
 def test_a_command_for_the_account_is_one_alert_although_each_symbol_prints_it(
@@ -123,12 +123,12 @@ import os, sys
 with open(sys.argv[1], "a") as file:
     file.write(os.environ["ONETAPE_VERB"] + "\\n")
 """
-    with monitored(MonitoringSettings(alert_command=command(source, file))):
+    with monitored(MonitoringSettings(alert_command=make_command(source, file))):
         for number, verb in enumerate(("pause", "resume", "pause", "halt", "flatten")):
             for symbol in ("BTC/USDT", "ETH/USDT"):
                 log_event("control", f"{symbol}: {verb}", verb=verb, number=number, given_by="anna")
     expected = ["flatten", "flatten", "halt", "pause", "pause", "resume"]
-    assert sorted(lines_of(file)) == expected
+    assert sorted(read_lines(file)) == expected
 
 
 def test_a_notifier_that_hangs_delays_neither_the_trader_nor_the_next_alert(
@@ -145,15 +145,15 @@ if "first" in text:
 open({str(done)!r}, "w").close()
 """
     began = time.monotonic()
-    settings = MonitoringSettings(alert_command=command(hangs), alert_timeout_seconds=600.0)
+    settings = MonitoringSettings(alert_command=make_command(hangs), alert_timeout_seconds=600.0)
     with monitored(settings):
-        degraded("first")
-        until(lambda: lines_of(started))
+        log_degraded("first")
+        wait_until(lambda: read_lines(started))
         for _ in range(1_000):
             log_event("line", "trading goes on")
-        degraded("second")
-        until(done.exists)
-        os.kill(int(lines_of(started)[0]), signal.SIGKILL)
+        log_degraded("second")
+        wait_until(done.exists)
+        os.kill(int(read_lines(started)[0]), signal.SIGKILL)
     assert time.monotonic() - began < PATIENCE_SECONDS
 
 
@@ -170,16 +170,16 @@ with open({str(started)!r}, "a") as file:
 if "session ended" not in text:
     time.sleep(600)
 """
-    settings = MonitoringSettings(alert_command=command(hangs), alert_timeout_seconds=3_600)
+    settings = MonitoringSettings(alert_command=make_command(hangs), alert_timeout_seconds=3_600)
     with monitored(settings):
         for number in range(alerts.WORKERS):
-            degraded(f"problem {number}")
-        until(lambda: len(lines_of(started)) == alerts.WORKERS)
+            log_degraded(f"problem {number}")
+        wait_until(lambda: len(read_lines(started)) == alerts.WORKERS)
         log_event("session", "session ended: SIGTERM")
     try:
-        until(lambda: "ended" in lines_of(started))
+        wait_until(lambda: "ended" in read_lines(started))
     finally:
-        for pid in lines_of(started):
+        for pid in read_lines(started):
             if pid.isdecimal():
                 os.kill(int(pid), signal.SIGKILL)
 
@@ -200,16 +200,16 @@ def test_a_notifier_is_killed_with_its_child_processes_at_its_deadline(
         printed.clear()
         settings = MonitoringSettings(alert_command=forks, alert_timeout_seconds=seconds)
         with monitored(settings):
-            degraded()
-            until(is_killed)
+            log_degraded()
+            wait_until(is_killed)
         assert f"did not end {words} and was killed" in "".join(printed)
-        if lines_of(noted):
+        if read_lines(noted):
             break
-    (pid,) = map(int, lines_of(noted))
-    until(lambda: not _runs(pid))
+    (pid,) = map(int, read_lines(noted))
+    wait_until(lambda: not _is_running(pid))
 
 
-def _runs(pid: int) -> bool:
+def _is_running(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[0]
     except OSError:
@@ -220,7 +220,7 @@ def _runs(pid: int) -> bool:
 def test_a_failing_notifier_is_printed_once_with_its_error_text(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    fails = command("import sys; sys.exit('no such channel')")
+    fails = make_command("import sys; sys.exit('no such channel')")
     printed: list[str] = []
 
     def is_printed() -> bool:
@@ -229,14 +229,14 @@ def test_a_failing_notifier_is_printed_once_with_its_error_text(
 
     with monitored(MonitoringSettings(alert_command=fails)):
         for _ in range(5):
-            degraded()
-        until(is_printed)
+            log_degraded()
+        wait_until(is_printed)
     printed.append(capsys.readouterr().out)
     assert "".join(printed).count("alert_command failed: ") == 1
 
 
 @contextmanager
-def counting_server() -> Generator[tuple[str, list[str]]]:
+def serve_and_count() -> Generator[tuple[str, list[str]]]:
     requested: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -260,11 +260,11 @@ def counting_server() -> Generator[tuple[str, list[str]]]:
 
 def test_a_working_trader_writes_a_heartbeat_to_a_file_and_requests_an_address(tmp_path: Path) -> None:
     file = tmp_path / "beat.json"
-    with counting_server() as (url, requested):
+    with serve_and_count() as (url, requested):
         settings = MonitoringSettings(heartbeat_file=file, heartbeat_url=url, heartbeat_seconds=1)
         with monitored(settings):
             note_heartbeat("mine", "BTC/USDT", "degraded")
-            until(lambda: requested and file.exists())
+            wait_until(lambda: requested and file.exists())
     document = json.loads(file.read_text(encoding="utf-8"))
     assert (document["process"], document["states"]) == (
         os.getpid(),
@@ -279,7 +279,7 @@ def test_a_trader_that_is_halted_or_hangs_does_not_request_the_address(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str
 ) -> None:
     file = tmp_path / "beat.json"
-    with counting_server() as (url, requested):
+    with serve_and_count() as (url, requested):
         settings = MonitoringSettings(heartbeat_file=file, heartbeat_url=url, heartbeat_seconds=1)
         sender = heartbeat._HeartbeatSender(settings)  # pyright: ignore[reportPrivateUsage]
         heartbeat._beats.clear()  # pyright: ignore[reportPrivateUsage]
@@ -295,7 +295,7 @@ def test_a_heartbeat_that_fails_is_printed_once_and_when_it_works_again(
 ) -> None:
     heartbeat._beats.clear()  # pyright: ignore[reportPrivateUsage]
     note_heartbeat("mine", "BTC/USDT", "trading")
-    with counting_server() as (url, _):
+    with serve_and_count() as (url, _):
         pass
     sender = heartbeat._HeartbeatSender(  # pyright: ignore[reportPrivateUsage]
         MonitoringSettings(heartbeat_url=url)
@@ -306,7 +306,7 @@ def test_a_heartbeat_that_fails_is_printed_once_and_when_it_works_again(
 
 
 @contextmanager
-def proxy_that_speaks_no_http() -> Generator[str]:
+def serve_invalid_http() -> Generator[str]:
     """Return the address of a server whose responses have no status line."""
 
     class Handler(socketserver.StreamRequestHandler):
@@ -329,7 +329,7 @@ def test_heartbeats_go_on_after_a_response_that_is_not_http(
 ) -> None:
     heartbeat._beats.clear()  # pyright: ignore[reportPrivateUsage]
     note_heartbeat("mine", "BTC/USDT", "trading")
-    with proxy_that_speaks_no_http() as url:
+    with serve_invalid_http() as url:
         sender = heartbeat._HeartbeatSender(  # pyright: ignore[reportPrivateUsage]
             MonitoringSettings(heartbeat_url=url)
         )

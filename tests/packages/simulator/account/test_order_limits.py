@@ -11,7 +11,7 @@ import pytest
 
 from onetape.simulator.server import limits
 from onetape.simulator.server.exchange_info import RATE_LIMITS
-from wall import MovedSeconds
+from wall import AdjustableSeconds
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 #: Opens a simulator and a client; what it yields is the `Scene` of the folder's conftest.
@@ -46,7 +46,7 @@ async def refused(at: Any, most: int = 0) -> tuple[ccxt.BaseError, Any, str]:
 
 
 def test_each_order_is_counted_in_the_headers_of_its_reply(
-    run: Run, scene: Opened, wall: MovedSeconds
+    run: Run, scene: Opened, wall: AdjustableSeconds
 ) -> None:
     async def play() -> None:
         async with scene() as at:
@@ -63,7 +63,7 @@ def test_each_order_is_counted_in_the_headers_of_its_reply(
     run(play())
 
 
-def test_a_refused_order_counts_for_nothing(run: Run, scene: Opened, wall: MovedSeconds) -> None:
+def test_a_refused_order_counts_for_nothing(run: Run, scene: Opened, wall: AdjustableSeconds) -> None:
     del wall
 
     async def play() -> None:
@@ -80,7 +80,7 @@ def test_a_refused_order_counts_for_nothing(run: Run, scene: Opened, wall: Moved
 
 
 def test_too_many_orders_are_refused_as_recorded_until_the_window_ends(
-    run: Run, scene: Opened, wall: MovedSeconds, shared: Path
+    run: Run, scene: Opened, wall: AdjustableSeconds, shared: Path
 ) -> None:
     items = json.loads((shared / "data/payloads/binance/errors.json").read_text())["items"]
     (item,) = (
@@ -117,7 +117,7 @@ def test_too_many_orders_are_refused_as_recorded_until_the_window_ends(
 def test_the_day_of_orders_and_the_number_of_requests_are_limited_too(
     run: Run,
     scene: Opened,
-    wall: MovedSeconds,
+    wall: AdjustableSeconds,
     monkeypatch: pytest.MonkeyPatch,
     kind: str,
     unit: str,

@@ -14,7 +14,7 @@ from onetape.simulator.server.exchange_info import RATE_LIMITS
 from onetape.simulator.server.limits import get_rates
 from onetape.simulator.server.simulator import Simulator
 from onetape.simulator.server.weights import get_request_weight
-from wall import MovedSeconds
+from wall import AdjustableSeconds
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Stepped = Callable[[int], Clock]
@@ -67,7 +67,7 @@ def test_the_limits_are_those_of_exchange_info() -> None:
 
 
 def test_the_used_weight_is_reported_and_nothing_is_refused_without_limits(
-    run: Run, stepped: Stepped, wall: MovedSeconds
+    run: Run, stepped: Stepped, wall: AdjustableSeconds
 ) -> None:
     async def scene() -> None:
         async with Simulator(clock=stepped(0)) as simulator, aiohttp.ClientSession() as session:
@@ -86,7 +86,7 @@ def test_the_used_weight_is_reported_and_nothing_is_refused_without_limits(
 
 
 def test_beyond_the_limit_comes_429_then_a_ban_that_grows(
-    run: Run, stepped: Stepped, wall: MovedSeconds
+    run: Run, stepped: Stepped, wall: AdjustableSeconds
 ) -> None:
     async def scene() -> None:
         async with (
@@ -122,7 +122,7 @@ def test_beyond_the_limit_comes_429_then_a_ban_that_grows(
 
 
 def test_a_client_that_waits_for_the_stated_time_is_served_again(
-    run: Run, stepped: Stepped, wall: MovedSeconds
+    run: Run, stepped: Stepped, wall: AdjustableSeconds
 ) -> None:
     async def scene() -> None:
         async with (
@@ -140,7 +140,7 @@ def test_a_client_that_waits_for_the_stated_time_is_served_again(
 
 
 def test_the_301st_dial_in_five_minutes_is_refused(
-    run: Run, stepped: Stepped, wall: MovedSeconds, monkeypatch: pytest.MonkeyPatch
+    run: Run, stepped: Stepped, wall: AdjustableSeconds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "MAX_DIALS", 3)
 
@@ -167,7 +167,7 @@ def test_the_301st_dial_in_five_minutes_is_refused(
 
 @pytest.mark.parametrize(("enforced", "ends"), [(True, True), (False, False)])
 def test_more_than_five_messages_a_second_end_a_socket(
-    run: Run, stepped: Stepped, wall: MovedSeconds, enforced: bool, ends: bool
+    run: Run, stepped: Stepped, wall: AdjustableSeconds, enforced: bool, ends: bool
 ) -> None:
     del wall
 

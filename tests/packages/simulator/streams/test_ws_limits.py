@@ -17,7 +17,7 @@ from onetape.core.clock import Clock
 from onetape.simulator.server import limits
 from onetape.simulator.server.simulator import Simulator
 from onetape.simulator.server.weights import DIAL_WEIGHT, get_method_weight
-from wall import MovedSeconds
+from wall import AdjustableSeconds
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Stepped = Callable[[int], Clock]
@@ -89,7 +89,7 @@ def counts(reply: Any) -> list[tuple[str, str, int]]:
 
 
 def test_a_reply_shows_the_limits_that_its_request_counts_in(
-    run: Run, stepped: Stepped, wall: MovedSeconds
+    run: Run, stepped: Stepped, wall: AdjustableSeconds
 ) -> None:
     async def scene() -> None:
         async with asking(stepped(0), enforced=False) as at:
@@ -112,7 +112,7 @@ def test_a_reply_shows_the_limits_that_its_request_counts_in(
 
 
 def test_rest_and_the_websocket_api_count_together(
-    run: Run, stepped: Stepped, wall: MovedSeconds
+    run: Run, stepped: Stepped, wall: AdjustableSeconds
 ) -> None:
     del wall
 
@@ -125,7 +125,7 @@ def test_rest_and_the_websocket_api_count_together(
     run(scene())
 
 
-def test_a_client_may_ask_for_replies_without_limits(run: Run, stepped: Stepped, wall: MovedSeconds) -> None:
+def test_a_client_may_ask_for_replies_without_limits(run: Run, stepped: Stepped, wall: AdjustableSeconds) -> None:
     del wall
 
     async def scene() -> None:
@@ -137,7 +137,7 @@ def test_a_client_may_ask_for_replies_without_limits(run: Run, stepped: Stepped,
 
 
 def test_beyond_the_weight_comes_429_with_the_time_to_wait_and_then_a_ban_that_disconnects(
-    run: Run, stepped: Stepped, wall: MovedSeconds
+    run: Run, stepped: Stepped, wall: AdjustableSeconds
 ) -> None:
     async def scene() -> None:
         async with asking(stepped(0)) as at:
@@ -165,7 +165,7 @@ def test_beyond_the_weight_comes_429_with_the_time_to_wait_and_then_a_ban_that_d
 
 
 def test_too_many_orders_are_refused_until_the_window_ends(
-    run: Run, stepped: Stepped, wall: MovedSeconds
+    run: Run, stepped: Stepped, wall: AdjustableSeconds
 ) -> None:
     async def scene() -> None:
         async with asking(stepped(0)) as at:
@@ -186,7 +186,7 @@ def test_too_many_orders_are_refused_until_the_window_ends(
 
 
 def test_pings_are_limited_by_their_number_and_requests_are_not(
-    run: Run, stepped: Stepped, wall: MovedSeconds
+    run: Run, stepped: Stepped, wall: AdjustableSeconds
 ) -> None:
     del wall
 
