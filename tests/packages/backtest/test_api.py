@@ -43,7 +43,7 @@ def dip(df, period: int = 20, width: float = 2.0):
 """
 
 
-def dip(df: Any, period: int = 20, width: float = 2.0) -> ot.Entries:
+def trade_dips(df: Any, period: int = 20, width: float = 2.0) -> ot.Entries:
     bands = ot.indicators.bollinger(df.close, period, width)
     return ot.Entries(
         entry=df.close < bands.lower, exit=df.close > bands.middle, plot={"lower": bands.lower}
@@ -69,13 +69,13 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
             bars = SimulatedMarket(DEFAULT_SEED).get_candles(symbol, "1h", START, START + 60 * DAY)
             columns = (bars.timestamp, bars.open, bars.high, bars.low, bars.close, bars.volume)
             rows = [Candle(*row) for row in zip(*(one.tolist() for one in columns), strict=True)]
-            rows = whole(rows)
+            rows = fill_outages(rows)
             key = SeriesKey("simulator", symbol, "1h")
             insert_closed_rows(store, key, rows, source="rest", seen_ms=0)
     return path
 
 
-def whole(rows: list[Candle]) -> list[Candle]:
+def fill_outages(rows: list[Candle]) -> list[Candle]:
     """Return the candles with the market's outages filled by flat ones."""
     filled: list[Candle] = []
     for row in rows:
@@ -103,7 +103,7 @@ def candles(folder: Path) -> ot.StoredCandles:
     return ot.load_candles("BTC/USDT", "1h", exchange="simulator", start="2024-01-05")
 
 
-def document(capfd: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+def read_json_document(capfd: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
     """Return what the command line prints with --json."""
     capfd.readouterr()
     code = run_typer_app(app, "backtester", ["--exchange", "simulator", *arguments, "--json"])
@@ -128,7 +128,7 @@ def test_a_backtest_in_python_gives_the_numbers_of_the_command_line(
         account=ot.Account(slippage=3, quote_amount=4_000),
         exits=ot.Exits(stop_loss=0.04),
     )
-    printed = document(capfd, *FLAGS)
+    printed = read_json_document(capfd, *FLAGS)
     metrics = {name: value for name, value in printed["metrics"].items() if name != "buy_and_hold"}
     assert run.stats.to_dict() == metrics
     assert run.trades["profit"].tolist() == [trade["profit"] for trade in printed["trades"]]
@@ -143,7 +143,7 @@ def test_several_symbols_share_an_account_as_on_the_command_line(
     stored = {one: ot.load_candles(one, "1h", exchange="simulator") for one in SYMBOLS}
     run = ot.backtest("sma_cross", stored, account=ot.Account(equity_share=0.5))
     flags = [word for symbol in SYMBOLS for word in ("--symbol", symbol)]
-    printed = document(capfd, *flags, "--strategy", "sma_cross", "--sizing", "equity_share=0.5")
+    printed = read_json_document(capfd, *flags, "--strategy", "sma_cross", "--sizing", "equity_share=0.5")
     assert run.stats["final_equity"] == printed["metrics"]["final_equity"]
     assert list(run.position.columns) == list(SYMBOLS)
     assert set(run.frame) == set(SYMBOLS)
@@ -153,8 +153,8 @@ def test_a_strategy_function_gives_the_numbers_of_its_file_on_the_command_line(
     candles: ot.StoredCandles, capfd: pytest.CaptureFixture[str]
 ) -> None:
     Path("dip.py").write_text(FUNCTION)
-    run = ot.backtest(dip, candles, start="2024-01-20", params={"period": 30})
-    printed = document(capfd, "-s", "dip.py:dip", "--param", "period=30", "--from", "2024-01-20")
+    run = ot.backtest(trade_dips, candles, start="2024-01-20", params={"period": 30})
+    printed = read_json_document(capfd, "-s", "dip.py:dip", "--param", "period=30", "--from", "2024-01-20")
     assert printed["strategy"] == "dip"
     assert printed["parameters"] == {"period": 30, "width": 2.0}
     assert run.stats["final_equity"] == printed["metrics"]["final_equity"]
@@ -164,15 +164,15 @@ def test_a_strategy_function_gives_the_numbers_of_its_file_on_the_command_line(
 def test_a_dataframe_gives_the_numbers_of_the_store_without_trading_rules(
     candles: ot.StoredCandles,
 ) -> None:
-    stored = ot.backtest(dip, candles, start="2024-01-20", trading_rules="none")
-    run = ot.backtest(dip, candles.frame, start="2024-01-20")
+    stored = ot.backtest(trade_dips, candles, start="2024-01-20", trading_rules="none")
+    run = ot.backtest(trade_dips, candles.frame, start="2024-01-20")
     assert run.equity.tolist() == stored.equity.tolist()
     assert "no trading rules apply" in repr(run)
     assert "no trading rules apply" not in repr(stored)
 
 
 def test_the_tables_of_a_result_agree_with_each_other(candles: ot.StoredCandles) -> None:
-    run = ot.backtest(dip, candles, exits=ot.Exits(stop_loss=0.03))
+    run = ot.backtest(trade_dips, candles, exits=ot.Exits(stop_loss=0.03))
     assert run.equity.iloc[-1] == run.stats["final_equity"]
     grown = np.prod(1.0 + run.returns.to_numpy()) - 1.0
     assert grown == pytest.approx(run.stats["total_return"])
@@ -188,7 +188,7 @@ def test_the_tables_of_a_result_agree_with_each_other(candles: ot.StoredCandles)
 
 
 def test_a_result_is_saved_loaded_compared_and_pickled(candles: ot.StoredCandles) -> None:
-    run = ot.backtest(dip, candles)
+    run = ot.backtest(trade_dips, candles)
     place = run.save()
     assert place.parent == RUNS_FOLDER
     saved = ot.load_run("last")
@@ -204,7 +204,7 @@ def test_a_result_is_saved_loaded_compared_and_pickled(candles: ot.StoredCandles
 
 
 def test_the_report_is_shown_in_a_notebook(candles: ot.StoredCandles, tmp_path: Path) -> None:
-    view = ot.backtest(dip, candles).plot()
+    view = ot.backtest(trade_dips, candles).plot()
     assert view._repr_html_().startswith("<iframe srcdoc=")  # pyright: ignore[reportPrivateUsage]
     assert "dip" in view.save(tmp_path / "page.html").read_text()
 
@@ -213,29 +213,29 @@ def test_optimize_ranks_by_the_in_sample_part_and_equals_backtests_of_both_parts
     candles: ot.StoredCandles,
 ) -> None:
     found = ot.optimize(
-        dip, candles, {"period": range(10, 50, 10)}, min_trades=1, rank="total_return", jobs=2
+        trade_dips, candles, {"period": range(10, 50, 10)}, min_trades=1, rank="total_return", jobs=2
     )
     results = found.results
     assert results["in_total_return"].is_monotonic_decreasing
     best = found.best
     frame = candles.frame
     split = frame.index[round(len(frame) * 0.7)]
-    run = ot.backtest(dip, candles, start=split, params=best, check=False)
+    run = ot.backtest(trade_dips, candles, start=split, params=best, check=False)
     assert results["out_total_return"].iloc[0] == run.stats["total_return"]
 
 
-def fees_saved(run: Any) -> float:
+def compute_saved_fees(run: Any) -> float:
     return -run.metrics["fees"]
 
 
 def test_optimize_and_walk_forward_rank_by_a_user_function(candles: ot.StoredCandles) -> None:
     values = {"period": range(10, 50, 10)}
-    found = ot.optimize(dip, candles, values, min_trades=1, rank=[fees_saved, "sharpe"], jobs=2)
+    found = ot.optimize(trade_dips, candles, values, min_trades=1, rank=[compute_saved_fees, "sharpe"], jobs=2)
     assert found.results["in_fees_saved"].tolist() == (-found.results["in_fees"]).tolist()
-    first = ot.optimize(dip, candles, values, min_trades=1, rank=fees_saved)
+    first = ot.optimize(trade_dips, candles, values, min_trades=1, rank=compute_saved_fees)
     assert first.results["in_fees_saved"].is_monotonic_decreasing
-    walked = ot.walk_forward(dip, candles, values, "30d/7d", min_trades=1, rank=fees_saved)
-    least = ot.walk_forward(dip, candles, values, "30d/7d", min_trades=1, rank="fees")
+    walked = ot.walk_forward(trade_dips, candles, values, "30d/7d", min_trades=1, rank=compute_saved_fees)
+    least = ot.walk_forward(trade_dips, candles, values, "30d/7d", min_trades=1, rank="fees")
     assert walked.windows["period"].tolist() == least.windows["period"].tolist()
 
 
@@ -247,14 +247,14 @@ def test_a_rank_that_is_not_a_metric_is_refused(candles: ot.StoredCandles) -> No
     values = {"period": [20, 30]}
     no_function: Any = 3
     nameless: Any = eval("lambda run: 1.0")  # noqa: S307 - a function without a name
-    for rank in (nameless, sharpe, no_function, [fees_saved, no_function]):
+    for rank in (nameless, sharpe, no_function, [compute_saved_fees, no_function]):
         with pytest.raises(UsageError, match="rank"):
-            ot.optimize(dip, candles, values, rank=rank)
+            ot.optimize(trade_dips, candles, values, rank=rank)
     with pytest.raises(UsageError, match=r"fees_of_nothing of .*test_api\.py, in-sample: line "):
-        ot.optimize(dip, candles, values, rank=fees_of_nothing)
+        ot.optimize(trade_dips, candles, values, rank=read_unknown_metric)
 
 
-def fees_of_nothing(run: Any) -> float:
+def read_unknown_metric(run: Any) -> float:
     return run.metrics["no such metric"]
 
 
@@ -270,39 +270,39 @@ def test_given_signals_are_traded_and_marked_unchecked(candles: ot.StoredCandles
 Change = Callable[[pd.DataFrame], Any]
 
 
-def without(column: str) -> Change:
+def drop_column(column: str) -> Change:
     return lambda frame: frame.drop(columns=column)
 
 
-def a_gap(frame: pd.DataFrame) -> Any:
+def remove_row(frame: pd.DataFrame) -> Any:
     return frame.drop(index=frame.index[300])
 
 
-def a_missing_price(frame: pd.DataFrame) -> Any:
+def remove_price(frame: pd.DataFrame) -> Any:
     return frame.assign(close=frame["close"].where(frame.index != frame.index[9]))
 
 
-def naive(frame: pd.DataFrame) -> Any:
+def remove_time_zone(frame: pd.DataFrame) -> Any:
     return frame.tz_localize(None)
 
 
-def numbered(frame: pd.DataFrame) -> Any:
+def reset_index(frame: pd.DataFrame) -> Any:
     return frame.reset_index(drop=True)
 
 
-def backwards(frame: pd.DataFrame) -> Any:
+def reverse_rows(frame: pd.DataFrame) -> Any:
     return frame.iloc[::-1]
 
 
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        (naive, UsageError, "no time zone"),
-        (without("volume"), UsageError, "lacks the column 'volume'"),
-        (numbered, UsageError, "must be the UTC open"),
-        (backwards, UsageError, "must ascend"),
-        (a_gap, CandleGapError, "1 candle missing"),
-        (a_missing_price, DataError, "the candle 2024-01-05 09:00 UTC"),
+        (remove_time_zone, UsageError, "no time zone"),
+        (drop_column("volume"), UsageError, "lacks the column 'volume'"),
+        (reset_index, UsageError, "must be the UTC open"),
+        (reverse_rows, UsageError, "must ascend"),
+        (remove_row, CandleGapError, "1 candle missing"),
+        (remove_price, DataError, "the candle 2024-01-05 09:00 UTC"),
     ],
     ids=["naive", "column", "index", "order", "gap", "price"],
 )
@@ -313,7 +313,7 @@ def test_an_invalid_dataframe_is_refused_with_a_remedy(
     words: str,
 ) -> None:
     with pytest.raises(error, match=words):
-        ot.backtest(dip, change(candles.frame))
+        ot.backtest(trade_dips, change(candles.frame))
 
 
 @pytest.mark.parametrize(
@@ -332,7 +332,7 @@ def test_an_invalid_dataframe_is_refused_with_a_remedy(
 def test_an_invalid_argument_is_refused(
     candles: ot.StoredCandles, given: dict[str, Any], words: str
 ) -> None:
-    arguments: dict[str, Any] = {"strategy": dip, "candles": candles}
+    arguments: dict[str, Any] = {"strategy": trade_dips, "candles": candles}
     with pytest.raises(UsageError, match=re.escape(words)):
         ot.backtest(**{**arguments, **given})
 
@@ -341,7 +341,7 @@ def test_invalid_settings_values_and_signals_are_refused(candles: ot.StoredCandl
     with pytest.raises(UsageError, match="did you mean 'fee'"):
         ot.Account(fees=1)
     with pytest.raises(UsageError, match="values to try of period"):
-        ot.optimize(dip, candles, {"period": []})
+        ot.optimize(trade_dips, candles, {"period": []})
     with pytest.raises(UsageError, match="one per candle"):
         ot.backtest_signals(candles, [True], [False])
 
@@ -380,12 +380,12 @@ def test_values_from_outside_a_function_are_named_and_part_of_the_digest(
         )
         digests.append(run.digest["strategy"])
     assert digests[0] == digests[2] != digests[1]
-    assert not [text for text in ot.backtest(dip, candles).summary.notes if "outside" in text]
+    assert not [text for text in ot.backtest(trade_dips, candles).summary.notes if "outside" in text]
 
 
 def test_the_measured_lookback_is_the_length_of_the_window(candles: ot.StoredCandles) -> None:
     for period in (7, 30, 150):
-        run = ot.backtest(dip, candles, params={"period": period}, check=False)
+        run = ot.backtest(trade_dips, candles, params={"period": period}, check=False)
         assert run._backtest.strategy is not None  # pyright: ignore[reportPrivateUsage]
         assert run._backtest.strategy.lookback == period  # pyright: ignore[reportPrivateUsage]
 

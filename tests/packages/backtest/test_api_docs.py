@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 
-def blocks_of(page: Path, language: str) -> list[str]:
+def find_code_blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
 
 
@@ -24,7 +24,7 @@ def run_python(code: str, folder: Path) -> str:
 
 
 def test_the_python_examples_of_the_docs_run(repository: Path, tmp_path: Path) -> None:
-    blocks = blocks_of(repository / "docs/python.md", "python")
+    blocks = find_code_blocks(repository / "docs/python.md", "python")
     assert len(blocks) == 5
     run_python("\n".join(blocks), tmp_path)
 
@@ -33,11 +33,11 @@ def test_the_function_of_the_readme_gives_the_same_numbers_in_python_and_by_flag
     repository: Path, tmp_path: Path
 ) -> None:
     readme = repository / "README.md"
-    file, notebook = (one for one in blocks_of(readme, "python") if "dip" in one)
+    file, notebook = (one for one in find_code_blocks(readme, "python") if "dip" in one)
     (tmp_path / "dip.py").write_text(file, encoding="utf-8")
     lines = f"{notebook}\nprint(run.stats['final_equity'], ot.load_run('last').summary.strategy)"
     in_python, strategy = run_python(lines, tmp_path).split()
-    (commands,) = (one for one in blocks_of(readme, "bash") if "dip.py:dip" in one)
+    (commands,) = (one for one in find_code_blocks(readme, "bash") if "dip.py:dip" in one)
     command, _trader = commands.strip().splitlines()
     words = command.removeprefix("uv run ").split()
     assert words[0] == "backtester"

@@ -17,7 +17,7 @@ close = [1.0]
 FACTOR = 1.0
 
 
-def crossing(df: Any, period: int = 5) -> ot.Entries:
+def trade_crossing(df: Any, period: int = 5) -> ot.Entries:
     mean = df.close.rolling(period).mean()
     return ot.Entries(entry=df.close > mean, exit=df.close < mean)
 
@@ -56,7 +56,7 @@ def test_an_attribute_with_the_name_of_a_global_is_not_reported_as_read_from_out
         mean = next(df.close.rolling(period).mean() * FACTOR for _ in range(1))
         return ot.Entries(entry=df.close > mean, exit=df.close < mean)
 
-    own, other = (ot.backtest(one, frame, check=False) for one in (crossing, nested))
+    own, other = (ot.backtest(one, frame, check=False) for one in (trade_crossing, nested))
     assert not [note for note in own.summary.notes if "from outside" in note]
     (note,) = [note for note in other.summary.notes if "from outside" in note]
     assert "reads values from outside: FACTOR = 1.0;" in note
@@ -65,12 +65,12 @@ def test_an_attribute_with_the_name_of_a_global_is_not_reported_as_read_from_out
 @pytest.mark.parametrize("candles", [None, [1, 2], {"A/USD": 3}], ids=["none", "list", "dict"])
 def test_candles_of_another_type_are_refused(candles: Any) -> None:
     with pytest.raises(UsageError, match="candles must be those of load_candles or a DataFrame"):
-        ot.backtest(crossing, candles)
+        ot.backtest(trade_crossing, candles)
 
 
 def test_a_value_that_is_not_a_number_is_refused(frame: pd.DataFrame) -> None:
     with pytest.raises(DataError, match="a value that is not a number"):
-        ot.backtest(crossing, frame.assign(Close="x"))
+        ot.backtest(trade_crossing, frame.assign(Close="x"))
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_settings_of_another_type_are_refused(
     frame: pd.DataFrame, settings: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(UsageError) as error:
-        ot.backtest(crossing, frame, **settings)
+        ot.backtest(trade_crossing, frame, **settings)
     assert str(error.value) == words
 
 
@@ -107,24 +107,24 @@ def test_numpy_numbers_are_accepted() -> None:
     assert given.values == {"fee_rate": 0.002, "cash": 500.0}
 
 
-def ahead(df: Any) -> ot.Entries:
+def look_ahead(df: Any) -> ot.Entries:
     return ot.Entries(entry=df.close.shift(-1) > df.close, exit=df.close.shift(-1) < df.close)
 
 
-def short(df: Any) -> ot.Entries:
+def return_short_signals(df: Any) -> ot.Entries:
     return ot.Entries(entry=(df.close > 100)[:-1], exit=(df.close < 100)[:-1])
 
 
-def prices(df: Any) -> ot.Entries:
+def return_prices(df: Any) -> ot.Entries:
     return ot.Entries(entry=df.close, exit=df.close)
 
 
 @pytest.mark.parametrize(
     ("function", "words"),
     [
-        (ahead, "or into the future"),
-        (short, "one value per candle, found 3,999"),
-        (prices, "must be true or false for each candle, found float64"),
+        (look_ahead, "or into the future"),
+        (return_short_signals, "one value per candle, found 3,999"),
+        (return_prices, "must be true or false for each candle, found float64"),
     ],
 )
 def test_a_function_whose_lookback_cannot_be_measured_states_the_reason(
@@ -147,7 +147,7 @@ def test_a_function_with_higher_timeframes_must_declare_its_lookback(frame: pd.D
 
 
 def test_a_strategy_of_a_notebook_is_checked_once_it_is_in_a_file(frame: pd.DataFrame) -> None:
-    run = ot.backtest(crossing, frame, check=False)
+    run = ot.backtest(trade_crossing, frame, check=False)
     assert run.check.text == (
         "not run; run: uv run backtester check -s FILE.py:NAME, with the strategy in a file"
     )

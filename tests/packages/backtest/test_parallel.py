@@ -12,7 +12,7 @@ import pytest
 from onetape.backtest.parallel import map_unordered
 
 
-def process_of(jobs: int, processes: int, work: Callable[[int], object]) -> dict[int, int]:
+def get_process_by_job(jobs: int, processes: int, work: Callable[[int], object]) -> dict[int, int]:
     """Return by job which process did it, after some work of its own; 0 where it died."""
 
     def report_process(job: int) -> bytes:
@@ -26,7 +26,7 @@ def process_of(jobs: int, processes: int, work: Callable[[int], object]) -> dict
 
 @pytest.mark.parametrize(("jobs", "processes"), [(0, 2), (1, 4), (3, 2), (23, 3), (200, 2)])
 def test_each_job_has_one_result(jobs: int, processes: int) -> None:
-    found = process_of(jobs, processes, abs)
+    found = get_process_by_job(jobs, processes, abs)
     assert len(set(found.values())) <= processes
 
 
@@ -41,12 +41,12 @@ def test_a_killed_process_loses_only_its_current_job(processes: int) -> None:
         if job in (0, 7, 19):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    found = process_of(20, processes, work)
+    found = get_process_by_job(20, processes, work)
     assert [job for job, process in sorted(found.items()) if not process] == [0, 7, 19]
 
 
 def test_neighbouring_jobs_go_to_the_same_process() -> None:
-    found = process_of(100, 2, lambda _: time.sleep(0.001))
+    found = get_process_by_job(100, 2, lambda _: time.sleep(0.001))
     changes = sum(found[first] != found[second] for first, second in pairwise(range(100)))
     assert changes < 20
 
@@ -58,7 +58,7 @@ def test_jobs_of_a_busy_process_are_taken_over_by_others(tmp_path: Path) -> None
             time.sleep(0.01)
         (tmp_path / str(job)).touch()
 
-    found = process_of(40, 2, work)
+    found = get_process_by_job(40, 2, work)
     # The job behind the long one was handed over already.
     assert {found[job] for job in range(2, 40)} == {found[39]}
     assert found[39] != found[0]

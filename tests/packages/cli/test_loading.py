@@ -46,7 +46,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "app.yaml"
 
 
-def refusal(file: Path, text: str) -> str:
+def get_load_error(file: Path, text: str) -> str:
     """Return the error of a settings file without the file's folder, having checked its form."""
     file.write_text(text)
     with pytest.raises(ConfigurationError) as caught:
@@ -217,19 +217,19 @@ def test_variables_of_other_programs_are_left_alone() -> None:
     ],
 )
 def test_an_invalid_setting_is_reported_with_its_line(file: Path, text: str, answer: str) -> None:
-    assert refusal(file, text) == answer
+    assert get_load_error(file, text) == answer
 
 
 @pytest.mark.parametrize(
     ("text", "line"), [("a: [1\nb: 2\n", 2), ("a: b: c\n", 1), ("x\n---\ny\n", 2), ("a: *b\n", 1)]
 )
 def test_malformed_yaml_is_reported_with_its_line(file: Path, text: str, line: int) -> None:
-    assert refusal(file, text).startswith(f"app.yaml:{line}: no valid YAML: ")
+    assert get_load_error(file, text).startswith(f"app.yaml:{line}: no valid YAML: ")
 
 
 @pytest.mark.parametrize("text", ["strategy: &a {parameters: *a}\n", "symbol: &a [*a]\n"])
 def test_a_file_that_contains_itself_is_refused(file: Path, text: str) -> None:
-    assert "nested too deeply" in refusal(file, text)
+    assert "nested too deeply" in get_load_error(file, text)
 
 
 def test_a_binary_file_is_refused(file: Path) -> None:

@@ -19,7 +19,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-def page_faults(*arguments: str) -> int:
+def count_page_faults(*arguments: str) -> int:
     """Return the page faults of a separate process."""
     done = subprocess.run(
         [sys.executable, "-c", ROUNDS, *arguments],
@@ -33,4 +33,4 @@ def page_faults(*arguments: str) -> int:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the C library of Linux is set")
 def test_freed_memory_is_used_again() -> None:
-    assert page_faults("keep") < page_faults() / 4
+    assert count_page_faults("keep") < count_page_faults() / 4

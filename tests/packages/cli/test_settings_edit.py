@@ -22,14 +22,14 @@ KEY = "account.spread_bps"
 FILE = Path("app.yaml")
 
 
-def edited(text: str) -> str:
+def edit_text(text: str) -> str:
     return edit_setting(FILE, text, KEY, "0.25")
 
 
-def edited_or_refused(text: str) -> str | None:
+def edit_or_refuse(text: str) -> str | None:
     """Return the changed text; None where the form of the text does not allow a change."""
     try:
-        return edited(text)
+        return edit_text(text)
     except ConfigurationError as error:
         if "by hand" not in str(error):
             raise
@@ -84,8 +84,8 @@ def edited_or_refused(text: str) -> str | None:
     ],
 )
 def test_an_edit_changes_only_the_value(text: str, changed: str) -> None:
-    assert edited(text) == changed
-    assert edited(changed) == changed
+    assert edit_text(text) == changed
+    assert edit_text(changed) == changed
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_an_edit_changes_only_the_value(text: str, changed: str) -> None:
 )
 def test_a_yaml_form_that_would_change_more_is_refused_with_line_and_remedy(text: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        edited(text)
+        edit_text(text)
     message = str(caught.value)
     assert message.startswith("app.yaml:")
     assert message.endswith("; set account.spread_bps to 0.25 by hand")
@@ -116,7 +116,7 @@ def test_a_yaml_form_that_would_change_more_is_refused_with_line_and_remedy(text
 @pytest.mark.parametrize("text", ["account: [\n", "- 1\n", "account:\n  cash: 1\n  cash: 2\n"])
 def test_an_invalid_file_is_refused_with_the_error_of_reading_it(text: str) -> None:
     with pytest.raises(ConfigurationError, match=r"^app\.yaml:\d+: "):
-        edited(text)
+        edit_text(text)
 
 
 _WORDS = st.sampled_from(["cash", "spread_bps", "fee_rate", "account", "exits", "# no", "a: b", ""])
@@ -137,7 +137,7 @@ def test_an_edit_of_any_file_keeps_all_other_values_or_is_refused(
     if comment:
         text = f"# first\n{text}# last"
     before, _ = parse_settings(FILE, text)
-    changed = edited_or_refused(text)
+    changed = edit_or_refuse(text)
     if changed is not None:
         after, _ = parse_settings(FILE, changed)
         assert after["account"].pop("spread_bps") == "0.25"
@@ -206,7 +206,7 @@ except ConfigurationError as error:
 """
 
 
-def tried(file: Path, most_bytes: int = 1_000_000) -> str:
+def try_edit(file: Path, most_bytes: int = 1_000_000) -> str:
     """Return the error of a change in a process that may do no more than files allow."""
     done = subprocess.run(
         unprivileged([sys.executable, "-c", TRY, str(file), str(most_bytes)]),
@@ -220,7 +220,7 @@ def tried(file: Path, most_bytes: int = 1_000_000) -> str:
 
 
 def test_a_write_that_fails_half_way_leaves_the_file_unchanged(file: Path) -> None:
-    assert "cannot be written: File too large; make the file and its" in tried(file, 10)
+    assert "cannot be written: File too large; make the file and its" in try_edit(file, 10)
     assert file.read_text() == "account:\n  spread_bps: 0\n"
     assert [*file.parent.iterdir()] == [file]
 
@@ -228,7 +228,7 @@ def test_a_write_that_fails_half_way_leaves_the_file_unchanged(file: Path) -> No
 def test_a_folder_that_is_not_writable_is_named_and_the_file_unchanged(file: Path) -> None:
     file.parent.chmod(0o555)
     try:
-        assert "cannot be written: Permission denied; make the file and its" in tried(file)
+        assert "cannot be written: Permission denied; make the file and its" in try_edit(file)
     finally:
         file.parent.chmod(0o755)
     assert file.read_text() == "account:\n  spread_bps: 0\n"
@@ -236,7 +236,7 @@ def test_a_folder_that_is_not_writable_is_named_and_the_file_unchanged(file: Pat
 
 def test_a_file_that_cannot_be_read_is_named_and_unchanged(file: Path) -> None:
     file.chmod(0o200)
-    assert tried(file).startswith(f"{file} cannot be read: Permission denied; make it readable")
+    assert try_edit(file).startswith(f"{file} cannot be read: Permission denied; make it readable")
     file.chmod(0o600)
     assert file.read_text() == "account:\n  spread_bps: 0\n"
 

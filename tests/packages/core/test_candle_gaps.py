@@ -14,7 +14,7 @@ TIMEFRAMES = ["1s", "1m", "5m", "1h", "4h", "1d", "3d", "1w", "2w", "1M", "3M"]
 SECONDS = st.integers(0, 32_503_680_000)
 
 
-def walked(opens: list[int], timeframe: Timeframe, start: int, end: int) -> list[tuple[int, int]]:
+def find_gaps_by_loop(opens: list[int], timeframe: Timeframe, start: int, end: int) -> list[tuple[int, int]]:
     """Return the gaps as a loop finds them."""
     gaps: list[tuple[int, int]] = []
     expected = timeframe.ceil(start)
@@ -40,7 +40,7 @@ def test_gaps_equal_those_of_a_plain_loop(
     times = {timeframe.shift(start, each) + off_grid for each in present}
     opens = sorted(time for time in times if start <= time < end)
     found = find_gaps(np.array(opens, dtype=np.int64), timeframe, start, end)
-    assert found == walked(opens, timeframe, start, end)
+    assert found == find_gaps_by_loop(opens, timeframe, start, end)
 
 
 @given(st.sampled_from(TIMEFRAMES), st.lists(SECONDS, max_size=5))
@@ -60,10 +60,10 @@ def test_computed_next_opens_equal_those_of_the_timeframe(name: str, times: list
 def test_a_missing_month_or_week_is_one_gap(
     name: str, opens: list[str], gap: tuple[str, str]
 ) -> None:
-    times = [seconds(day) for day in opens]
+    times = [parse_day(day) for day in opens]
     found = find_gaps(np.array(times), Timeframe.parse(name), times[0], times[-1] + 1)
-    assert found[0] == (seconds(gap[0]), seconds(gap[1]))
+    assert found[0] == (parse_day(gap[0]), parse_day(gap[1]))
 
 
-def seconds(day: str) -> int:
+def parse_day(day: str) -> int:
     return int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp())

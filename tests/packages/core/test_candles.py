@@ -86,7 +86,7 @@ def test_columns_are_checked_by_the_rule_for_one_candle(rows: list[Candle], name
     assert find_candle_faults(candles, timeframe) == expected
 
 
-def columns(*timestamps: int) -> Candles:
+def make_columns(*timestamps: int) -> Candles:
     values = np.array([float(timestamp) for timestamp in timestamps])
     return Candles(np.array(timestamps, dtype=np.int64), *[values] * 5)
 
@@ -98,30 +98,30 @@ def test_columns_of_different_lengths_are_refused() -> None:
 
 
 def test_joined_candles_follow_each_other() -> None:
-    joined = columns(1, 2).concat(columns(3))
+    joined = make_columns(1, 2).concat(make_columns(3))
     assert joined.timestamp.tolist() == [1, 2, 3]
     assert joined.volume.tolist() == [1.0, 2.0, 3.0]
 
 
 def test_empty_candles_joined_with_others_give_the_others() -> None:
-    assert Candles.make_empty().concat(columns(3)).timestamp.tolist() == [3]
-    assert columns(3).concat(Candles.make_empty()).timestamp.tolist() == [3]
+    assert Candles.make_empty().concat(make_columns(3)).timestamp.tolist() == [3]
+    assert make_columns(3).concat(Candles.make_empty()).timestamp.tolist() == [3]
     assert len(Candles.make_empty()) == 0
 
 
 def test_a_slice_cuts_all_columns_alike() -> None:
-    part = columns(1, 2, 3, 4)[1:3]
+    part = make_columns(1, 2, 3, 4)[1:3]
     assert part.timestamp.tolist() == [2, 3]
     assert part.close.tolist() == [2.0, 3.0]
 
 
 def test_candles_are_selected_by_index_in_any_order() -> None:
-    part = columns(1, 2, 3, 4).take(np.array([3, 0]))
+    part = make_columns(1, 2, 3, 4).take(np.array([3, 0]))
     assert part.timestamp.tolist() == [4, 1]
     assert part.volume.tolist() == [4.0, 1.0]
 
 
 def test_the_frame_is_indexed_by_utc_opens() -> None:
-    frame = columns(1_704_067_200).frame()
+    frame = make_columns(1_704_067_200).frame()
     assert list(frame.columns) == ["open", "high", "low", "close", "volume"]
     assert str(frame.index[0]) == "2024-01-01 00:00:00+00:00"

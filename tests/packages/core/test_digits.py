@@ -84,7 +84,7 @@ def test_prices_have_the_decimals_of_the_price_step(step: str, decimals: int):
     assert count_step_decimals(Decimal(step)) == decimals
 
 
-def flat(*prices: float) -> Candles:
+def make_flat_candles(*prices: float) -> Candles:
     column = np.array(prices)
     times = np.arange(len(prices), dtype=np.int64) * 3_600
     return Candles.from_columns(times, column, column, column, column, column)
@@ -109,14 +109,14 @@ def test_prices_have_the_decimals_of_the_step_or_else_of_the_candles(
     step: str | None, prices: tuple[float, ...], decimals: int
 ):
     steps = TradingRules(None if step is None else Decimal(step), None, Decimal(0), Decimal(0))
-    assert choose_market_price_decimals(steps, flat(*prices)) == decimals
+    assert choose_market_price_decimals(steps, make_flat_candles(*prices)) == decimals
 
 
 def test_amounts_have_the_decimals_of_the_step_or_else_ten_significant_digits():
     steps = TradingRules(None, Decimal("0.001"), Decimal(0), Decimal(0))
-    assert choose_market_digits(steps, flat(1.0801), "USDT", 10_000.0).amount == 3
+    assert choose_market_digits(steps, make_flat_candles(1.0801), "USDT", 10_000.0).amount == 3
     ideal = [
-        choose_market_digits(NO_TRADING_RULES, flat(price), "USDT", 1e4)
+        choose_market_digits(NO_TRADING_RULES, make_flat_candles(price), "USDT", 1e4)
         for price in (1.08, 3e-7, 6e4)
     ]
     assert [one.amount for one in ideal] == [6, 0, 8]

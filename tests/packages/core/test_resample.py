@@ -22,19 +22,19 @@ MINUTE, FIVE, HOUR, DAY, WEEK, MONTH = map(Timeframe.parse, ("1m", "5m", "1h", "
 MARCH = 1_709_251_200
 
 
-def candles_of(rows: list[Candle]) -> Candles:
+def make_candles(rows: list[Candle]) -> Candles:
     columns = [np.array([row[at] for row in rows], dtype=np.float64) for at in range(6)]
     return Candles(columns[0].astype(np.int64), *columns[1:])
 
 
-def rows_of(candles: Candles) -> list[Candle]:
+def list_rows(candles: Candles) -> list[Candle]:
     columns = (
         candles.timestamp, candles.open, candles.high, candles.low, candles.close, candles.volume,
     )  # fmt: skip
     return [Candle(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
 
-def by_definition(rows: list[Candle], small: Timeframe, large: Timeframe) -> list[Candle]:
+def resample_by_definition(rows: list[Candle], small: Timeframe, large: Timeframe) -> list[Candle]:
     """Return the larger candles, one at a time, with Decimal sums."""
     built: list[Candle] = []
     reports = any(row.volume > 0 for row in rows)
@@ -62,7 +62,7 @@ def by_definition(rows: list[Candle], small: Timeframe, large: Timeframe) -> lis
 
 
 @st.composite
-def series(draw: st.DrawFn, small: Timeframe, longest: int) -> list[Candle]:
+def draw_series(draw: st.DrawFn, small: Timeframe, longest: int) -> list[Candle]:
     """Return small candles with gaps and quiet ones, which are flat at the close before them.
 
     Of some series no candle has volume, of others a few that moved have none.
@@ -91,28 +91,28 @@ def test_every_window_equals_the_plain_definition(data: st.DataObject) -> None:
     small, large = data.draw(
         st.sampled_from([(MINUTE, FIVE), (FIVE, HOUR), (HOUR, DAY), (DAY, WEEK), (DAY, MONTH)])
     )
-    rows = data.draw(series(small, 60))
-    assert rows_of(resample(candles_of(rows), small, large)) == by_definition(rows, small, large)
+    rows = data.draw(draw_series(small, 60))
+    assert list_rows(resample(make_candles(rows), small, large)) == resample_by_definition(rows, small, large)
 
 
-@given(series(MINUTE, 80))
+@given(draw_series(MINUTE, 80))
 def test_resampling_in_two_steps_equals_resampling_in_one(rows: list[Candle]) -> None:
     # The first step leaves out an unfinished window, and with it perhaps all volume.
     assume(not rows or rows[0].volume or not any(row.volume for row in rows))
-    candles = candles_of(rows)
+    candles = make_candles(rows)
     fifteen = Timeframe.parse("15m")
     direct = resample(candles, MINUTE, fifteen)
     in_two = resample(resample(candles, MINUTE, FIVE), FIVE, fifteen)
     # The first step may leave out an unfinished window inside the last of the second.
-    assert rows_of(in_two) == rows_of(direct)
+    assert list_rows(in_two) == list_rows(direct)
 
 
-@given(series(MINUTE, 60))
+@given(draw_series(MINUTE, 60))
 def test_incomplete_windows_are_those_with_fewer_candles_than_minutes(rows: list[Candle]) -> None:
-    candles = candles_of(rows)
+    candles = make_candles(rows)
     expected = [
         large.timestamp
-        for large in rows_of(resample(candles, MINUTE, FIVE))
+        for large in list_rows(resample(candles, MINUTE, FIVE))
         if sum(FIVE.floor(row.timestamp) == large.timestamp for row in rows) < 5
     ]
     assert find_incomplete_windows(candles, MINUTE, FIVE).tolist() == expected
@@ -129,61 +129,61 @@ def test_opens_are_those_of_the_timeframe(name: str, moments: list[int]) -> None
 
 
 def test_weeks_open_on_monday_and_months_on_the_first() -> None:
-    days = candles_of([Candle(MARCH + day * 86_400, 1.0, 2.0, 0.5, 1.5, 1.0) for day in range(31)])
+    days = make_candles([Candle(MARCH + day * 86_400, 1.0, 2.0, 0.5, 1.5, 1.0) for day in range(31)])
     weeks = [datetime.fromtimestamp(t, UTC) for t in resample(days, DAY, WEEK).timestamp.tolist()]
     assert {week.weekday() for week in weeks} == {0}
-    assert rows_of(resample(days, DAY, MONTH)) == [Candle(MARCH, 1.0, 2.0, 0.5, 1.5, 31.0)]
+    assert list_rows(resample(days, DAY, MONTH)) == [Candle(MARCH, 1.0, 2.0, 0.5, 1.5, 31.0)]
 
 
 def test_a_window_without_trades_is_flat_and_a_quiet_minute_supplies_no_open() -> None:
     quiet = [Candle(MARCH + 60 * at, 9.0, 9.0, 9.0, 9.0, 0.0) for at in range(6)]
     traded = [Candle(MARCH + 60 * at, 5.0, 6.0, 4.0, 5.5, 2.0) for at in range(6, 10)]
-    assert rows_of(resample(candles_of(quiet + traded), MINUTE, FIVE)) == [
+    assert list_rows(resample(make_candles(quiet + traded), MINUTE, FIVE)) == [
         Candle(MARCH, 9.0, 9.0, 9.0, 9.0, 0.0),
         Candle(MARCH + 300, 5.0, 6.0, 4.0, 5.5, 8.0),
     ]
 
 
-def minutes_of(*rows: tuple[float, float, float, float, float]) -> Candles:
-    return candles_of([Candle(MARCH + 60 * at, *row) for at, row in enumerate(rows)])
+def make_minutes(*rows: tuple[float, float, float, float, float]) -> Candles:
+    return make_candles([Candle(MARCH + 60 * at, *row) for at, row in enumerate(rows)])
 
 
 def test_candles_of_a_source_without_volume_are_all_used() -> None:
-    minutes = minutes_of(
+    minutes = make_minutes(
         (5, 5, 5, 5, 0), (6, 8, 4, 7, 0), (7, 7, 6, 6, 0), (9, 9, 9, 9, 0), (3, 3, 3, 3, 0)
     )
-    assert rows_of(resample(minutes, MINUTE, FIVE)) == [Candle(MARCH, 5.0, 9.0, 3.0, 3.0, 0.0)]
+    assert list_rows(resample(minutes, MINUTE, FIVE)) == [Candle(MARCH, 5.0, 9.0, 3.0, 3.0, 0.0)]
 
 
 def test_a_candle_that_moved_without_volume_counts_among_candles_with_volume() -> None:
     quiet = (9, 9, 9, 9, 0)
-    minutes = minutes_of(quiet, (5, 8, 4, 6, 0), (6, 7, 6, 7, 2), (7, 7, 3, 4, 0), quiet)
-    assert rows_of(resample(minutes, MINUTE, FIVE)) == [Candle(MARCH, 5.0, 8.0, 3.0, 4.0, 2.0)]
+    minutes = make_minutes(quiet, (5, 8, 4, 6, 0), (6, 7, 6, 7, 2), (7, 7, 3, 4, 0), quiet)
+    assert list_rows(resample(minutes, MINUTE, FIVE)) == [Candle(MARCH, 5.0, 8.0, 3.0, 4.0, 2.0)]
 
 
 def test_candles_without_volume_are_judged_by_whether_their_series_has_volume() -> None:
-    minutes = minutes_of((9, 9, 9, 9, 0), (5, 8, 4, 6, 0), *[(6, 6, 6, 6, 0)] * 3)
-    (known,) = rows_of(resample(minutes, MINUTE, FIVE, has_volume=True))
-    (alone,) = rows_of(resample(minutes, MINUTE, FIVE))
+    minutes = make_minutes((9, 9, 9, 9, 0), (5, 8, 4, 6, 0), *[(6, 6, 6, 6, 0)] * 3)
+    (known,) = list_rows(resample(minutes, MINUTE, FIVE, has_volume=True))
+    (alone,) = list_rows(resample(minutes, MINUTE, FIVE))
     assert (known.open, alone.open) == (5.0, 9.0)
 
 
 def test_the_unfinished_last_window_is_left_out() -> None:
     rows = [Candle(MARCH + 60 * at, 5.0, 6.0, 4.0, 5.5, 2.0) for at in range(9)]
-    assert resample(candles_of(rows), MINUTE, FIVE).timestamp.tolist() == [MARCH]
+    assert resample(make_candles(rows), MINUTE, FIVE).timestamp.tolist() == [MARCH]
 
 
 def test_volumes_add_up_as_decimals() -> None:
     rows = [Candle(MARCH + 60 * at, 1.0, 1.0, 1.0, 1.0, 0.1) for at in range(5)]
     rows[1] = rows[1]._replace(volume=0.2)
-    assert resample(candles_of(rows), MINUTE, FIVE).volume.tolist() == [0.6]
+    assert resample(make_candles(rows), MINUTE, FIVE).volume.tolist() == [0.6]
 
 
 def test_volumes_finer_than_decimals_add_up_from_left_to_right() -> None:
     volumes = [1 / 3, 1e-17, 2 / 7, 1e9, 0.1]
     rows = [Candle(MARCH + 60 * at, 1.0, 1.0, 1.0, 1.0, v) for at, v in enumerate(volumes)]
     expected = (((volumes[0] + volumes[1]) + volumes[2]) + volumes[3]) + volumes[4]
-    assert resample(candles_of(rows), MINUTE, FIVE).volume.tolist() == [expected]
+    assert resample(make_candles(rows), MINUTE, FIVE).volume.tolist() == [expected]
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def read(shared: Path, name: str) -> Candles:
     return Candles(rows[0].astype(np.int64), *rows[1:])
 
 
-def differing(built: Candles, theirs: Candles) -> tuple[int, list[int]]:
+def compare_candles(built: Candles, theirs: Candles) -> tuple[int, list[int]]:
     """Return how many windows both have, and the opens of those that are not equal to the bit."""
     both, ours, other = np.intersect1d(built.timestamp, theirs.timestamp, return_indices=True)
     equal = np.ones(len(both), dtype=bool)
@@ -241,13 +241,13 @@ def test_the_exchanges_higher_timeframe_candles_are_reproduced_bit_for_bit(
 ) -> None:
     start, end = (Timeframe.parse(name.split("_")[2]) for name in (small, large))
     built = resample(read(shared, small), start, end)
-    assert differing(built, read(shared, large)) == (windows, [])
+    assert compare_candles(built, read(shared, large)) == (windows, [])
 
 
 def test_candles_of_brd_differ_only_where_the_exchanges_minutes_lack_trades(shared: Path) -> None:
     built = resample(read(shared, "binance_BRD-BTC_1m_*"), MINUTE, FIVE)
     theirs = read(shared, "binance_BRD-BTC_5m_*")
-    windows, wrong = differing(built[1:], theirs)  # the file begins inside its first window
+    windows, wrong = compare_candles(built[1:], theirs)  # the file begins inside its first window
     assert (windows, wrong) == (
         11_439,
         [
@@ -271,4 +271,4 @@ def test_trades_give_the_recorded_minutes(shared: Path) -> None:
     )
     theirs = read(shared, "binance_XRP-ETH_1m_*")
     # Whether the last minute is over cannot be seen from its trades.
-    assert differing(built, theirs) == (len(theirs) - 1, [])
+    assert compare_candles(built, theirs) == (len(theirs) - 1, [])

@@ -18,7 +18,7 @@ timeframes = st.sampled_from([Timeframe.parse(name) for name in NAMES])
 moments = st.integers(0, LATEST_TIMESTAMP)
 
 
-def at(text: str) -> int:
+def parse_time(text: str) -> int:
     return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
 
 
@@ -78,19 +78,19 @@ def test_candles_open_where_binance_opens_them(
     name: str, moment: str, opened: str, closed: str
 ) -> None:
     timeframe = Timeframe.parse(name)
-    assert timeframe.floor(at(moment)) == at(opened)
-    assert timeframe.next(at(moment)) == at(closed)
+    assert timeframe.floor(parse_time(moment)) == parse_time(opened)
+    assert timeframe.next(parse_time(moment)) == parse_time(closed)
 
 
 def test_a_leap_year_has_one_more_day() -> None:
     day = Timeframe.parse("1d")
-    assert day.count_between(at("2023-01-01"), at("2024-01-01")) == 365
-    assert day.count_between(at("2024-01-01"), at("2025-01-01")) == 366
+    assert day.count_between(parse_time("2023-01-01"), parse_time("2024-01-01")) == 365
+    assert day.count_between(parse_time("2024-01-01"), parse_time("2025-01-01")) == 366
 
 
 def test_a_range_that_ends_before_it_starts_holds_no_candle() -> None:
-    assert Timeframe.parse("1M").count_between(at("2024-05-01"), at("2024-01-01")) == 0
-    assert Timeframe.parse("1h").count_between(at("2024-05-01"), at("2024-01-01")) == 0
+    assert Timeframe.parse("1M").count_between(parse_time("2024-05-01"), parse_time("2024-01-01")) == 0
+    assert Timeframe.parse("1h").count_between(parse_time("2024-05-01"), parse_time("2024-01-01")) == 0
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,11 @@ PLAIN_SIZINGS = ("all_in", "quote_amount", "base_amount")
 seeds = st.integers(0, 2**32 - 1)
 
 
-def run_of(seed: int, count: int, rules: AccountConfig) -> SimulationResult:
+def run_simulation(seed: int, count: int, rules: AccountConfig) -> SimulationResult:
     return simulate(walk(seed, count), np.array(signals_of(seed, count), np.int8), rules)
 
 
-def fills_of(result: SimulationResult) -> list[tuple[int, str, float, float, str]]:
+def list_fills(result: SimulationResult) -> list[tuple[int, str, float, float, str]]:
     kinds = iter(result.exit_kinds)
     return [
         (bar, fill.side, fill.price, fill.amount, "" if fill.side == "buy" else next(kinds))
@@ -29,9 +29,9 @@ def fills_of(result: SimulationResult) -> list[tuple[int, str, float, float, str
 @settings(max_examples=examples(400))
 @given(seeds, st.integers(2, 400), engine_rules())
 def test_every_fill_equals_that_of_a_loop_over_the_bars(seed: int, count: int, rules: AccountConfig):
-    result = run_of(seed, count, rules)
+    result = run_simulation(seed, count, rules)
     plain = plain_run(walk(seed, count), signals_of(seed, count), rules)
-    assert fills_of(result) == plain.fills
+    assert list_fills(result) == plain.fills
     assert [bar for bar, _ in result.refused] == plain.refused
     assert (result.cash, result.base) == (plain.cash, plain.base)
     assert result.equity.tolist() == plain.equity
@@ -39,7 +39,7 @@ def test_every_fill_equals_that_of_a_loop_over_the_bars(seed: int, count: int, r
 
 
 @st.composite
-def plain_rules(draw: st.DrawFn) -> AccountConfig:
+def draw_plain_rules(draw: st.DrawFn) -> AccountConfig:
     """Return rules that the account in columns takes on: no steps, no impact, fee in quote."""
     rules = draw(engine_rules().filter(lambda rules: rules.sizing in PLAIN_SIZINGS))
     return replace(
@@ -53,20 +53,20 @@ def plain_rules(draw: st.DrawFn) -> AccountConfig:
 
 
 @settings(max_examples=examples(200))
-@given(seeds, st.integers(2, 400), plain_rules())
+@given(seeds, st.integers(2, 400), draw_plain_rules())
 def test_the_vectorized_account_equals_the_loop_over_the_bars(
     seed: int, count: int, rules: AccountConfig
 ):
-    result = run_of(seed, count, rules)
+    result = run_simulation(seed, count, rules)
     plain = plain_run(walk(seed, count), signals_of(seed, count), rules)
-    assert fills_of(result) == plain.fills
+    assert list_fills(result) == plain.fills
     assert (result.cash, result.base) == (plain.cash, plain.base)
     assert result.equity.tolist() == plain.equity
     assert result.fill_log.ambiguous == plain.ambiguous
 
 
 def test_plain_rules_use_the_vectorized_account():
-    result = run_of(1, 300, AccountConfig())
+    result = run_simulation(1, 300, AccountConfig())
     assert len(result.fills) > 10
     assert result.fill_log.added == 0
 
@@ -77,4 +77,4 @@ def test_positions_over_many_candles_end_as_in_the_loop(seed: int, rules: Accoun
     count = 3_000
     candles, signal = walk(seed, count, move=move), signals_of(seed, count)
     result = simulate(candles, np.array(signal, np.int8), rules)
-    assert fills_of(result) == plain_run(candles, signal, rules).fills
+    assert list_fills(result) == plain_run(candles, signal, rules).fills

@@ -19,7 +19,7 @@ seeds = st.integers(0, 2**32 - 1)
 COSTS: dict[str, Any] = {"fee_rate": 0.002, "slippage_bps": 5.0, "spread_bps": 3.0}
 
 
-def runs_of(
+def run_with_and_without_costs(
     seed: int, count: int, symbols: int, rules: AccountConfig, places: int | None = None
 ) -> tuple[PortfolioResult, PortfolioResult]:
     """Return a run, and one without costs."""
@@ -58,7 +58,7 @@ def test_the_return_without_costs_is_that_of_a_second_run_or_unknown(
             max_volume_share=None,
             trading_rules=NO_TRADING_RULES,
         )
-    run, free = runs_of(seed, count, symbols, rules, places)
+    run, free = run_with_and_without_costs(seed, count, symbols, rules, places)
     found = compute_cost_free_equity(run)
     if found is not None:
         assert found == pytest.approx(free.final_equity, rel=1e-9)
@@ -78,7 +78,7 @@ def test_plain_rules_need_no_second_run_for_the_return_without_costs(
 ) -> None:
     exits = ExitConfig(stop_loss=stop, take_profit=None if stop is None else 0.03)
     rules = AccountConfig(exits=exits, cash=1e5, **COSTS, **sizing)
-    run, free = runs_of(5, 300, symbols, rules)
+    run, free = run_with_and_without_costs(5, 300, symbols, rules)
     assert len(run.trades) >= 5
     found = compute_cost_free_equity(run)
     assert found == pytest.approx(free.final_equity, rel=1e-9)
@@ -103,12 +103,12 @@ def test_plain_rules_need_no_second_run_for_the_return_without_costs(
     ],
 )
 def test_other_rules_may_give_other_fills_without_costs(given_rules: dict[str, Any]) -> None:
-    run, _ = runs_of(5, 300, 1, AccountConfig(**{**COSTS, **given_rules}))
+    run, _ = run_with_and_without_costs(5, 300, 1, AccountConfig(**{**COSTS, **given_rules}))
     assert compute_cost_free_equity(run) is None
 
 
 def test_symbols_that_share_all_cash_need_a_second_run() -> None:
-    run, _ = runs_of(5, 300, 2, AccountConfig(**COSTS))
+    run, _ = run_with_and_without_costs(5, 300, 2, AccountConfig(**COSTS))
     assert compute_cost_free_equity(run) is None
 
 

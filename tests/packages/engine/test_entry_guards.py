@@ -41,7 +41,7 @@ _ORDERS = {"b": 1, "s": -1, ".": 0}
 seeds = st.integers(0, 2**32 - 1)
 
 
-def counts(trade_limit: int, lookback: int, stop: int, **others: Any) -> str:
+def format_guard(trade_limit: int, lookback: int, stop: int, **others: Any) -> str:
     """Return the text of a guard."""
     parts = {
         "trade_limit": trade_limit,
@@ -52,7 +52,7 @@ def counts(trade_limit: int, lookback: int, stop: int, **others: Any) -> str:
     return ",".join(f"{key}={value}" for key, value in parts.items())
 
 
-def candles_of(bars: str, start: int = MONDAY) -> Candles:
+def make_candles(bars: str, start: int = MONDAY) -> Candles:
     """Return hourly candles at 100: `-` without a trade, `v` falls to 85, `^` opens at 110."""
     price = np.full(len(bars), 100.0)
     open_ = np.array([110.0 if bar == "^" else 100.0 for bar in bars])
@@ -62,26 +62,26 @@ def candles_of(bars: str, start: int = MONDAY) -> Candles:
     return Candles.from_columns(times, open_, np.maximum(open_, price), low, price, volume)
 
 
-def signals(text: str) -> Any:
+def parse_signals(text: str) -> Any:
     return np.array([_ORDERS[one] for one in text], np.int8)
 
 
 def run(bars: str, text: str, rules: AccountConfig) -> SimulationResult:
     """Trade hourly candles; the signal of a bar is due at the open of the next one."""
-    return simulate(candles_of(bars), signals(text), rules)
+    return simulate(make_candles(bars), parse_signals(text), rules)
 
 
 def run_several(
     several: dict[str, tuple[str, str]], rules: AccountConfig, places: int | None = None
 ) -> PortfolioResult:
     series = [
-        SymbolSeries(name, candles_of(bars), signals(text), 0, rules.trading_rules)
+        SymbolSeries(name, make_candles(bars), parse_signals(text), 0, rules.trading_rules)
         for name, (bars, text) in several.items()
     ]
     return simulate_portfolio(series, rules, places)
 
 
-def trades_of(result: SimulationResult) -> list[tuple[int, int | None]]:
+def list_trades(result: SimulationResult) -> list[tuple[int, int | None]]:
     return [(trade.entry_index, trade.exit_index) for trade in result.trades]
 
 
@@ -91,35 +91,35 @@ def trades_of(result: SimulationResult) -> list[tuple[int, int | None]]:
         # Without a guard each BUY enters; the stops are in candles 1 and 3.
         (None, [(1, 1), (3, 3), (5, 7), (9, 11)]),
         # Two stops within three candles: candles 1 to 3. Nothing enters before candle 3 + 4 + 1.
-        (counts(2, 3, 4), [(1, 1), (3, 3), (9, 11)]),
+        (format_guard(2, 3, 4), [(1, 1), (3, 3), (9, 11)]),
         # Within two candles, 2 and 3, there is one stop.
-        (counts(2, 2, 4), [(1, 1), (3, 3), (5, 7), (9, 11)]),
-        (counts(1, 1, 2), [(1, 1), (5, 7), (9, 11)]),
-        (counts(3, 9, 9), [(1, 1), (3, 3), (5, 7), (9, 11)]),
+        (format_guard(2, 2, 4), [(1, 1), (3, 3), (5, 7), (9, 11)]),
+        (format_guard(1, 1, 2), [(1, 1), (5, 7), (9, 11)]),
+        (format_guard(3, 9, 9), [(1, 1), (3, 3), (5, 7), (9, 11)]),
         # A pause of five candles ends with the open of candle 9.
-        (counts(2, 3, 5), [(1, 1), (3, 3), (9, 11)]),
-        (counts(2, 3, 6), [(1, 1), (3, 3)]),
+        (format_guard(2, 3, 5), [(1, 1), (3, 3), (9, 11)]),
+        (format_guard(2, 3, 6), [(1, 1), (3, 3)]),
         # Each stop loses 10 %.
-        (counts(2, 3, 4, required_profit=-0.1), [(1, 1), (3, 3), (5, 7), (9, 11)]),
-        (counts(2, 3, 4, required_profit=-0.099), [(1, 1), (3, 3), (9, 11)]),
-        (counts(2, 3, 4, only_per_pair="yes"), [(1, 1), (3, 3), (9, 11)]),
+        (format_guard(2, 3, 4, required_profit=-0.1), [(1, 1), (3, 3), (5, 7), (9, 11)]),
+        (format_guard(2, 3, 4, required_profit=-0.099), [(1, 1), (3, 3), (9, 11)]),
+        (format_guard(2, 3, 4, only_per_pair="yes"), [(1, 1), (3, 3), (9, 11)]),
     ],
 )
 def test_the_stoploss_guard_pauses_entries_after_several_stops(
     guard: str | None, trades: list[tuple[int, int | None]]
 ) -> None:
     rules = replace(PLAIN, stoploss_guard=guard)
-    assert trades_of(run("xvxvxxxxxxxx", "b.b.b.s.b.s.", rules)) == trades
+    assert list_trades(run("xvxvxxxxxxxx", "b.b.b.s.b.s.", rules)) == trades
 
 
 def test_a_stop_with_a_profit_does_not_count_unless_it_is_below_the_required_profit() -> None:
     rules = replace(PLAIN, exits=ExitConfig(trailing_stop=0.05))
     # The trailing stop follows the open of 110 and sells at 104.50.
     bars, text = "xx^xxxx", "b..b..."
-    free = run(bars, text, replace(rules, stoploss_guard=counts(1, 9, 9)))
+    free = run(bars, text, replace(rules, stoploss_guard=format_guard(1, 9, 9)))
     assert [trade.exit_kind for trade in free.trades] == ["trailing_stop", None]
-    paused = replace(rules, stoploss_guard=counts(1, 9, 9, required_profit=0.05))
-    assert trades_of(run(bars, text, paused)) == [(1, 2)]
+    paused = replace(rules, stoploss_guard=format_guard(1, 9, 9, required_profit=0.05))
+    assert list_trades(run(bars, text, paused)) == [(1, 2)]
 
 
 #: Stops in candles 1 and 3, and exits without profit at the opens of 7 and 10.
@@ -130,39 +130,39 @@ BARS, FOUR_TRADES = "xvxvxxxxxxxx", "b.b.b.sb.s.."
     ("guard", "trades"),
     [
         # The running sum of the ratios is -0.1, then -0.2: a drawdown from 0 at the start.
-        (counts(1, 9, 3, max_allowed_drawdown=0.15), [(1, 1), (3, 3), (8, 10)]),
-        (counts(1, 9, 3, max_allowed_drawdown=0.2), [(1, 1), (3, 3), (5, 7), (8, 10)]),
+        (format_guard(1, 9, 3, max_allowed_drawdown=0.15), [(1, 1), (3, 3), (8, 10)]),
+        (format_guard(1, 9, 3, max_allowed_drawdown=0.2), [(1, 1), (3, 3), (5, 7), (8, 10)]),
         # At the exit of candle 7 the stop of candle 1 still counts.
-        (counts(1, 9, 3, max_allowed_drawdown=0.05), [(1, 1), (5, 7)]),
+        (format_guard(1, 9, 3, max_allowed_drawdown=0.05), [(1, 1), (5, 7)]),
         # Within two candles of 3 there is one stop.
-        (counts(1, 2, 3, max_allowed_drawdown=0.15), [(1, 1), (3, 3), (5, 7), (8, 10)]),
+        (format_guard(1, 2, 3, max_allowed_drawdown=0.15), [(1, 1), (3, 3), (5, 7), (8, 10)]),
         # The third trade ends at the open of candle 7, and entries pause in candle 8.
-        (counts(3, 9, 1, max_allowed_drawdown=0.15), [(1, 1), (3, 3), (5, 7)]),
-        (counts(3, 9, 1, max_allowed_drawdown=0.25), [(1, 1), (3, 3), (5, 7), (8, 10)]),
+        (format_guard(3, 9, 1, max_allowed_drawdown=0.15), [(1, 1), (3, 3), (5, 7)]),
+        (format_guard(3, 9, 1, max_allowed_drawdown=0.25), [(1, 1), (3, 3), (5, 7), (8, 10)]),
     ],
 )
 def test_the_drawdown_pause_uses_the_running_sum_of_profit_ratios(
     guard: str, trades: list[tuple[int, int | None]]
 ) -> None:
-    assert trades_of(run(BARS, FOUR_TRADES, replace(PLAIN, drawdown_pause=guard))) == trades
+    assert list_trades(run(BARS, FOUR_TRADES, replace(PLAIN, drawdown_pause=guard))) == trades
 
 
 @pytest.mark.parametrize(
     ("guard", "trades"),
     [
-        (counts(1, 9, 3, required_profit=-0.05), [(1, 1), (5, 7)]),
-        (counts(2, 9, 3, required_profit=-0.05), [(1, 1), (3, 3), (8, 10)]),
+        (format_guard(1, 9, 3, required_profit=-0.05), [(1, 1), (5, 7)]),
+        (format_guard(2, 9, 3, required_profit=-0.05), [(1, 1), (3, 3), (8, 10)]),
         # The sum of both is -0.2, which is not below it.
-        (counts(2, 9, 3, required_profit=-0.2), [(1, 1), (3, 3), (5, 7), (8, 10)]),
-        (counts(2, 2, 3, required_profit=-0.05), [(1, 1), (3, 3), (5, 7), (8, 10)]),
+        (format_guard(2, 9, 3, required_profit=-0.2), [(1, 1), (3, 3), (5, 7), (8, 10)]),
+        (format_guard(2, 2, 3, required_profit=-0.05), [(1, 1), (3, 3), (5, 7), (8, 10)]),
         # A profit of nothing is below 1 %: entries pause for one candle after each trade.
-        (counts(1, 1, 1, required_profit=0.01), [(1, 1), (3, 3), (5, 7)]),
+        (format_guard(1, 1, 1, required_profit=0.01), [(1, 1), (3, 3), (5, 7)]),
     ],
 )
 def test_low_profit_pairs_pauses_a_symbol_whose_summed_profit_is_too_low(
     guard: str, trades: list[tuple[int, int | None]]
 ) -> None:
-    assert trades_of(run(BARS, FOUR_TRADES, replace(PLAIN, low_profit_pairs=guard))) == trades
+    assert list_trades(run(BARS, FOUR_TRADES, replace(PLAIN, low_profit_pairs=guard))) == trades
 
 
 SHARED = replace(PLAIN, sizing="quote_amount", quote_amount=100.0)
@@ -172,10 +172,10 @@ SHARED = replace(PLAIN, sizing="quote_amount", quote_amount=100.0)
     ("given_rules", "of_b"),
     [
         # A stops in candles 1 and 3; the last BUY of B is due at 5.
-        ({"stoploss_guard": counts(2, 9, 4)}, []),
-        ({"stoploss_guard": counts(2, 9, 4, only_per_pair="yes")}, [(5, None)]),
-        ({"low_profit_pairs": counts(1, 9, 9, required_profit=0)}, [(5, None)]),
-        ({"drawdown_pause": counts(2, 9, 4, max_allowed_drawdown=0.1)}, []),
+        ({"stoploss_guard": format_guard(2, 9, 4)}, []),
+        ({"stoploss_guard": format_guard(2, 9, 4, only_per_pair="yes")}, [(5, None)]),
+        ({"low_profit_pairs": format_guard(1, 9, 9, required_profit=0)}, [(5, None)]),
+        ({"drawdown_pause": format_guard(2, 9, 4, max_allowed_drawdown=0.1)}, []),
     ],
 )
 def test_a_guard_counts_all_symbols_or_each_alone(
@@ -184,7 +184,7 @@ def test_a_guard_counts_all_symbols_or_each_alone(
     rules = replace(SHARED, **given_rules)
     a, b = run_several({"A": ("xvxvxxx", "b.b...."), "B": ("xxxxxxx", "....b..")}, rules).parts
     assert len(a.trades) <= 2
-    assert trades_of(b) == of_b
+    assert list_trades(b) == of_b
 
 
 @pytest.mark.parametrize(
@@ -199,18 +199,18 @@ def test_a_guard_counts_all_symbols_or_each_alone(
 def test_an_exit_at_an_open_pauses_entries_at_that_open_and_an_exit_inside_a_candle_does_not(
     bars_of_a: str, of_b: list[tuple[int, int | None]]
 ) -> None:
-    rules = replace(SHARED, stoploss_guard=counts(1, 1, 1))
-    candles = candles_of(bars_of_a.replace("o", "x"))
+    rules = replace(SHARED, stoploss_guard=format_guard(1, 1, 1))
+    candles = make_candles(bars_of_a.replace("o", "x"))
     if bars_of_a.endswith("o"):
         price = np.array([100.0, 100.0, 85.0])
         candles = replace(candles, open=price, high=price, low=price, close=price)
     series = [
-        SymbolSeries("A", candles, signals("b.."), 0, rules.trading_rules),
-        SymbolSeries("B", candles_of("xxx"), signals(".b."), 0, rules.trading_rules),
+        SymbolSeries("A", candles, parse_signals("b.."), 0, rules.trading_rules),
+        SymbolSeries("B", make_candles("xxx"), parse_signals(".b."), 0, rules.trading_rules),
     ]
     result = simulate_portfolio(series, rules)
     assert [trade.exit_kind for trade in result.parts[0].trades] == ["stop_loss"]
-    assert trades_of(result.parts[1]) == of_b
+    assert list_trades(result.parts[1]) == of_b
     require_equal(series, rules, None)
 
 
@@ -228,8 +228,8 @@ def test_an_exit_at_an_open_pauses_entries_at_that_open_and_an_exit_inside_a_can
 def test_a_buy_that_waits_for_a_trade_is_dropped_by_a_candle_in_the_pause(
     bars: str, text: str, trades: list[tuple[int, int | None]], waited: dict[int, int]
 ) -> None:
-    result = run(bars, text, replace(PLAIN, stoploss_guard=counts(1, 1, 2)))
-    assert trades_of(result) == trades
+    result = run(bars, text, replace(PLAIN, stoploss_guard=format_guard(1, 1, 2)))
+    assert list_trades(result) == trades
     assert result.fill_log.waited == waited
 
 
@@ -239,30 +239,30 @@ def test_a_buy_that_waits_for_a_trade_is_dropped_by_a_candle_in_the_pause(
 def test_a_buy_still_waits_at_the_end_where_no_candle_in_the_pause_has_dropped_it(
     bars: str, text: str, waiting: int
 ) -> None:
-    rules = replace(PLAIN, stoploss_guard=counts(1, 1, 2))
+    rules = replace(PLAIN, stoploss_guard=format_guard(1, 1, 2))
     assert run(bars, text, rules).fill_log.waiting == waiting
 
 
 def test_a_run_of_buys_that_begins_in_a_pause_enters_after_it() -> None:
-    rules = replace(PLAIN, stoploss_guard=counts(1, 1, 3))
-    assert trades_of(run("xvxxxxxx", "b.bbbbb.", rules)) == [(1, 1), (5, None)]
+    rules = replace(PLAIN, stoploss_guard=format_guard(1, 1, 3))
+    assert list_trades(run("xvxxxxxx", "b.bbbbb.", rules)) == [(1, 1), (5, None)]
 
 
 @pytest.mark.parametrize("name", GUARDS)
 def test_months_count_as_one_candle_each(name: str) -> None:
     months = np.arange("2023-01", "2024-01", dtype="datetime64[M]")
     timestamp = months.astype("datetime64[s]").astype(np.int64)
-    bars = candles_of("xvxxxxxxxxxx")
+    bars = make_candles("xvxxxxxxxxxx")
     candles = replace(bars, timestamp=timestamp)
     others = {"stoploss_guard": {}, "drawdown_pause": {"max_allowed_drawdown": 0}}
-    guard = counts(1, 1, 4, **others.get(name, {"required_profit": 0}))
+    guard = format_guard(1, 1, 4, **others.get(name, {"required_profit": 0}))
     rules = replace(PLAIN, **{name: guard})
-    result = simulate(candles, signals("b.bbbbbbbb.."), rules)
-    assert trades_of(result) == [(1, 1), (6, None)]
+    result = simulate(candles, parse_signals("b.bbbbbbbb.."), rules)
+    assert list_trades(result) == [(1, 1), (6, None)]
 
 
 def test_a_result_has_the_pauses_of_its_symbol_with_a_text_of_the_cause() -> None:
-    rules = replace(SHARED, stoploss_guard=counts(2, 9, 4, only_per_pair="yes"))
+    rules = replace(SHARED, stoploss_guard=format_guard(2, 9, 4, only_per_pair="yes"))
     a, b = run_several({"A": ("xvxvxxx", "b.b...."), "B": ("xxxxxxx", "....b..")}, rules).parts
     (pause,) = a.pauses
     assert pause.describe() == (
@@ -308,31 +308,31 @@ def test_invalid_counts_are_refused_in_one_line(
         ({"stoploss_guard": ""}, "stoploss_guard must be NAME=NUMBER joined by commas, such as"),
         ({"stoploss_guard": "4"}, "found '4'"),
         ({"stoploss_guard": "trade_limit="}, "found 'trade_limit='"),
-        ({"stoploss_guard": counts(1, 1, 1) + ","}, "must be NAME=NUMBER joined by commas"),
+        ({"stoploss_guard": format_guard(1, 1, 1) + ","}, "must be NAME=NUMBER joined by commas"),
         (
             {"stoploss_guard": "trade_limit=4"},
             "stoploss_guard needs lookback_period_candles, stop_duration_candles too, such as",
         ),
-        ({"stoploss_guard": counts(1, 1, 1, trade_limits=2)}, "did you mean 'trade_limit'?"),
+        ({"stoploss_guard": format_guard(1, 1, 1, trade_limits=2)}, "did you mean 'trade_limit'?"),
         (
-            {"stoploss_guard": counts(1, 1, 1, max_allowed_drawdown=0.1)},
+            {"stoploss_guard": format_guard(1, 1, 1, max_allowed_drawdown=0.1)},
             "stop_duration_candles, required_profit, only_per_pair, found 'max_allowed_drawdown'",
         ),
-        ({"stoploss_guard": counts(1, 1, 1) + ",trade_limit=2"}, "must have trade_limit once"),
-        ({"stoploss_guard": counts(1, 1, 1, only_per_pair=2)}, "must be yes or no, found '2'"),
+        ({"stoploss_guard": format_guard(1, 1, 1) + ",trade_limit=2"}, "must have trade_limit once"),
+        ({"stoploss_guard": format_guard(1, 1, 1, only_per_pair=2)}, "must be yes or no, found '2'"),
         (
-            {"stoploss_guard": counts(1, 1, 1, required_profit="nan")},
+            {"stoploss_guard": format_guard(1, 1, 1, required_profit="nan")},
             "required_profit of stoploss_guard must be a number from -1 to 1,000 (0.02 is 2 %), "
             "found 'nan'",
         ),
-        ({"drawdown_pause": counts(1, 1, 1)}, "drawdown_pause needs max_allowed_drawdown too"),
+        ({"drawdown_pause": format_guard(1, 1, 1)}, "drawdown_pause needs max_allowed_drawdown too"),
         (
-            {"drawdown_pause": counts(1, 1, 1, max_allowed_drawdown=-0.1)},
+            {"drawdown_pause": format_guard(1, 1, 1, max_allowed_drawdown=-0.1)},
             "max_allowed_drawdown of drawdown_pause must be a number from 0 to 1,000",
         ),
-        ({"drawdown_pause": counts(1, 1, 1, only_per_pair="no")}, "found 'only_per_pair'"),
-        ({"low_profit_pairs": counts(1, 1, 1)}, "low_profit_pairs needs required_profit too"),
-        ({"low_profit_pairs": counts(1, 1, 1, required_profit="much")}, "found 'much'"),
+        ({"drawdown_pause": format_guard(1, 1, 1, only_per_pair="no")}, "found 'only_per_pair'"),
+        ({"low_profit_pairs": format_guard(1, 1, 1)}, "low_profit_pairs needs required_profit too"),
+        ({"low_profit_pairs": format_guard(1, 1, 1, required_profit="much")}, "found 'much'"),
     ],
 )
 def test_invalid_guards_are_refused_in_one_line(
@@ -390,11 +390,11 @@ def test_pauses_computed_for_a_column_equal_those_of_each_time(
             assert (now is None) == (before is None)
 
 
-def fills_of(result: SimulationResult) -> list[tuple[int, str, float, float, str]]:
-    return [(bar, side, price, amount, kind) for side, bar, price, amount, kind in made_of(result)]
+def list_fills(result: SimulationResult) -> list[tuple[int, str, float, float, str]]:
+    return [(bar, side, price, amount, kind) for side, bar, price, amount, kind in list_fills_by_side(result)]
 
 
-def made_of(result: SimulationResult) -> list[Made]:
+def list_fills_by_side(result: SimulationResult) -> list[Made]:
     kinds = iter(result.exit_kinds)
     return [
         (fill.side, bar, fill.price, fill.amount, "" if fill.side == "buy" else next(kinds))
@@ -411,7 +411,7 @@ def test_with_guards_every_fill_equals_that_of_a_loop_over_the_bars(
     candles, signal = walk(seed, count), signals_of(seed, count)
     result = simulate(candles, np.array(signal, np.int8), rules)
     plain = plain_run(candles, signal, rules)
-    assert fills_of(result) == plain.fills
+    assert list_fills(result) == plain.fills
     assert [bar for bar, _ in result.refused] == plain.refused
     assert (result.cash, result.base) == (plain.cash, plain.base)
     assert result.equity.tolist() == plain.equity
@@ -480,7 +480,7 @@ def require_equal(series: list[SymbolSeries], rules: AccountConfig, places: int 
     result = simulate_portfolio(series, rules, places)
     stepped = StepBroker(series, rules, places).run()
     for part, market in zip(result.parts, stepped.markets.values(), strict=True):
-        assert market.made == made_of(part)
+        assert market.made == list_fills_by_side(part)
         assert market.refused == [bar for bar, _ in part.refused]
     assert stepped.cash == result.cash
     require_equal_by_events(series, rules, places)
@@ -494,7 +494,7 @@ def require_equal_by_events(
     assert by_events.cash == result.cash
     assert by_events.skipped_entries == result.skipped_entries
     for one, part in zip(by_events.parts, result.parts, strict=True):
-        assert made_of(one) == made_of(part)
+        assert list_fills_by_side(one) == list_fills_by_side(part)
         assert (one.fill_log.waited, one.fill_log.waiting) == (
             part.fill_log.waited,
             part.fill_log.waiting,
@@ -600,7 +600,7 @@ def test_with_guards_several_symbols_equal_the_decimal_recomputation(
         places,
     )
     for part, symbol in zip(result.parts, exact.symbols, strict=True):
-        assert [(side, bar) for side, bar, *_ in made_of(part)] == [
+        assert [(side, bar) for side, bar, *_ in list_fills_by_side(part)] == [
             (fill.side, fill.bar) for fill in symbol.fills
         ]
     assert float(exact.cash) == pytest.approx(result.cash, rel=1e-9)

@@ -43,7 +43,7 @@ starts = st.sampled_from(STARTS)
 lengths = st.sampled_from([900, HOUR, 4 * HOUR])
 
 
-def candles_of(bars: str, start: int = MONDAY, *, stops: tuple[int, ...] = ()) -> Candles:
+def make_candles(bars: str, start: int = MONDAY, *, stops: tuple[int, ...] = ()) -> Candles:
     """Return hourly candles at 100, `-` without a trade; in `stops` they fall to 85."""
     count = len(bars)
     price = np.full(count, 100.0)
@@ -54,7 +54,7 @@ def candles_of(bars: str, start: int = MONDAY, *, stops: tuple[int, ...] = ()) -
     return Candles.from_columns(times, price, price, low, price, volume)
 
 
-def trades_of(result: SimulationResult) -> list[tuple[int, int | None]]:
+def list_trades(result: SimulationResult) -> list[tuple[int, int | None]]:
     return [(trade.entry_index, trade.exit_index) for trade in result.trades]
 
 
@@ -63,7 +63,7 @@ def run(
 ) -> SimulationResult:
     """Trade hourly candles; the signal of a bar is due at the open of the next one."""
     signal = np.array([_ORDERS[one] for one in signals], np.int8)
-    candles = candles_of(bars or "x" * len(signals), start, stops=stops)
+    candles = make_candles(bars or "x" * len(signals), start, stops=stops)
     return simulate(candles, signal, rules)
 
 
@@ -83,7 +83,7 @@ def run(
 def test_entries_are_made_only_at_opens_within_the_hours(
     signals: str, trades: list[tuple[int, int | None]]
 ) -> None:
-    assert trades_of(run(signals, FREE)) == trades
+    assert list_trades(run(signals, FREE)) == trades
 
 
 @pytest.mark.parametrize(
@@ -93,19 +93,19 @@ def test_a_run_of_buys_that_begins_outside_the_hours_enters_by_the_reentry_rule(
     reentry: Reentry, trades: list[tuple[int, int | None]]
 ) -> None:
     rules = replace(STOP, reentry=reentry)
-    assert trades_of(run("...bbbbbbbbbbbb", rules, stops=(9,))) == trades
+    assert list_trades(run("...bbbbbbbbbbbb", rules, stops=(9,))) == trades
 
 
 def test_a_run_of_buys_that_has_not_entered_enters_in_the_hours_of_the_next_day() -> None:
     signals = "." * 20 + "b" * 16
-    assert trades_of(run(signals, FREE)) == [(32, None)]
+    assert list_trades(run(signals, FREE)) == [(32, None)]
 
 
 def test_a_run_of_buys_that_has_entered_stays_used_up_overnight() -> None:
     signals = "." * 9 + "b" * 30
-    assert trades_of(run(signals, STOP, stops=(11,))) == [(10, 11)]
+    assert list_trades(run(signals, STOP, stops=(11,))) == [(10, 11)]
     again = replace(STOP, reentry="while_signal")
-    assert trades_of(run(signals, again, stops=(11,))) == [(10, 11), (32, None)]
+    assert list_trades(run(signals, again, stops=(11,))) == [(10, 11), (32, None)]
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_a_waiting_order_is_dropped_by_a_candle_outside_the_hours(
     bars: str, signals: str, trades: list[tuple[int, int | None]], waited: dict[int, int]
 ) -> None:
     result = run(signals, FREE, bars)
-    assert trades_of(result) == trades
+    assert list_trades(result) == trades
     assert result.fill_log.waited == waited
     assert result.fill_log.waiting == 0
 
@@ -141,12 +141,12 @@ def test_a_waiting_order_still_waits_at_the_end_if_no_candle_has_dropped_it(
 def test_a_run_of_buys_that_entered_before_a_range_does_not_use_up_the_next_run() -> None:
     # The first run is due from 09:00 to 14:00, the second one from 08:00 on the next day.
     signals = "." * 8 + "b" * 6 + "." * 17 + "b" * 6
-    candles = candles_of("x" * len(signals), stops=(10,))
+    candles = make_candles("x" * len(signals), stops=(10,))
     signal = np.array([_ORDERS[one] for one in signals], np.int8)
     first = simulate(candles[:11], signal[:11], STOP)
     second = simulate(candles, signal, STOP, 11, state=first.state)
-    assert trades_of(first) == [(9, 10)]
-    assert trades_of(second) == [(32 - 11, None)]
+    assert list_trades(first) == [(9, 10)]
+    assert list_trades(second) == [(32 - 11, None)]
 
 
 @pytest.mark.parametrize("cut", range(11, 16))
@@ -154,7 +154,7 @@ def test_an_order_dropped_outside_the_hours_is_not_due_again_after_a_restart(cut
     # Due at 11:00, dropped at 12:00, and nothing is traded until 13:00.
     bars, signals = "xxxxxxxxxxx--xx", "..........b...."
     signal = np.array([_ORDERS[one] for one in signals], np.int8)
-    series = [SymbolSeries("A", candles_of(bars), signal, 0, FREE.trading_rules)]
+    series = [SymbolSeries("A", make_candles(bars), signal, 0, FREE.trading_rules)]
     stopped = StepBroker(series, FREE).run(until=MONDAY + cut * HOUR)
     facts = {name: market.facts for name, market in stopped.markets.items()}
     restored = restore_state(stopped.rules, facts)
@@ -255,11 +255,11 @@ def test_hours_computed_for_a_column_equal_those_of_each_time(
     assert [hours.contains(moment) for moment in moments.tolist()] == expected
 
 
-def fills_of(result: SimulationResult) -> list[tuple[int, str, float, float, str]]:
-    return [(bar, side, price, amount, kind) for side, bar, price, amount, kind in made_of(result)]
+def list_fills(result: SimulationResult) -> list[tuple[int, str, float, float, str]]:
+    return [(bar, side, price, amount, kind) for side, bar, price, amount, kind in list_fills_by_side(result)]
 
 
-def made_of(result: SimulationResult) -> list[Made]:
+def list_fills_by_side(result: SimulationResult) -> list[Made]:
     kinds = iter(result.exit_kinds)
     return [
         (fill.side, bar, fill.price, fill.amount, "" if fill.side == "buy" else next(kinds))
@@ -289,7 +289,7 @@ def test_with_trading_hours_every_fill_equals_that_of_a_loop_over_the_bars(
     candles, signal = move_candles(walk(seed, count), start, seconds), signals_of(seed, count)
     result = simulate(candles, np.array(signal, np.int8), rules)
     plain = plain_run(candles, signal, rules)
-    assert fills_of(result) == plain.fills
+    assert list_fills(result) == plain.fills
     assert [bar for bar, _ in result.refused] == plain.refused
     assert (result.cash, result.base) == (plain.cash, plain.base)
     assert result.equity.tolist() == plain.equity
@@ -350,7 +350,7 @@ def require_equal(series: list[SymbolSeries], rules: AccountConfig, places: int 
     result = simulate_portfolio(series, rules, places)
     stepped = StepBroker(series, rules, places).run()
     for part, market in zip(result.parts, stepped.markets.values(), strict=True):
-        assert market.made == made_of(part)
+        assert market.made == list_fills_by_side(part)
         assert market.refused == [bar for bar, _ in part.refused]
     assert stepped.cash == result.cash
     by_events = simulate_by_events(series, rules, places)

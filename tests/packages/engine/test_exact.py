@@ -32,11 +32,11 @@ from repeatable import examples
 seeds = st.integers(0, 2**32 - 1)
 
 
-def signals_array(signal: Sequence[int]) -> NDArray[np.int8]:
+def make_signal_array(signal: Sequence[int]) -> NDArray[np.int8]:
     return np.array(signal, dtype=np.int8)
 
 
-def same_fills(result: SimulationResult, fills: Sequence[ExactFill]) -> None:
+def assert_equal_fills(result: SimulationResult, fills: Sequence[ExactFill]) -> None:
     """Compare fill by fill: to the last digit where the market has steps."""
     assert [(bar, fill.side) for bar, fill in zip(result.indices, result.fills, strict=True)] == [
         (fill.bar, fill.side) for fill in fills
@@ -57,9 +57,9 @@ def same_fills(result: SimulationResult, fills: Sequence[ExactFill]) -> None:
             assert found == pytest.approx(wanted, rel=1e-9, abs=1e-9), exact
 
 
-def same_run(result: SimulationResult, exact: ExactAccount) -> None:
+def assert_equal_runs(result: SimulationResult, exact: ExactAccount) -> None:
     (symbol,) = exact.symbols
-    same_fills(result, symbol.fills)
+    assert_equal_fills(result, symbol.fills)
     assert [bar for bar, _ in result.refused] == symbol.refused
     assert result.fill_log.ambiguous == symbol.ambiguous
     near = pytest.approx
@@ -162,8 +162,8 @@ def test_a_thousand_random_trades_of_each_rule_equal_a_decimal_recomputation(
         # Where all is put in, the money of one walk may not last for so many.
         prices = cent_walk(random_seed + more, BARS)
         signal = np.random.default_rng(random_seed + more).integers(-1, 2, BARS).tolist()
-        result = simulate(prices.candles, signals_array(signal), rules)
-        same_run(result, exact_run([(prices, signal, rules.trading_rules)], rules))
+        result = simulate(prices.candles, make_signal_array(signal), rules)
+        assert_equal_runs(result, exact_run([(prices, signal, rules.trading_rules)], rules))
         trades += len(result.exit_kinds)
         if trades >= 1_000:
             break
@@ -182,8 +182,8 @@ AT_THE_ENTRY = AccountConfig(
 @example(seed=0, count=3, rules=AT_THE_ENTRY)
 def test_any_rules_equal_a_decimal_recomputation(seed: int, count: int, rules: AccountConfig):
     prices, signal = cent_walk(seed, count), signals_of(seed, count)
-    result = simulate(prices.candles, signals_array(signal), rules)
-    same_run(result, exact_run([(prices, signal, rules.trading_rules)], rules))
+    result = simulate(prices.candles, make_signal_array(signal), rules)
+    assert_equal_runs(result, exact_run([(prices, signal, rules.trading_rules)], rules))
 
 
 @settings(max_examples=examples(40))
@@ -193,8 +193,8 @@ def test_a_price_step_coarser_than_the_candles_of_a_month_is_replaced_in_that_mo
 ):
     prices, signal = with_months_of_tenths(cent_walk(seed, 2_000)), signals_of(seed, 2_000)
     rules = replace(rules, trading_rules=replace(STEPS, price_step=Decimal(step)))
-    result = simulate(prices.candles, signals_array(signal), rules)
-    same_run(result, exact_run([(prices, signal, rules.trading_rules)], rules))
+    result = simulate(prices.candles, make_signal_array(signal), rules)
+    assert_equal_runs(result, exact_run([(prices, signal, rules.trading_rules)], rules))
 
 
 @settings(max_examples=examples(200))
@@ -232,7 +232,7 @@ def test_buying_and_holding_equals_a_decimal_recomputation(
     assert hold.max_drawdown == pytest.approx(float(min(falls)), abs=1e-9)
 
 
-def three(seed: int, count: int) -> list[tuple[Prices, list[int]]]:
+def make_three_markets(seed: int, count: int) -> list[tuple[Prices, list[int]]]:
     """Return three markets of one time grid; the last one ends early."""
     lengths = (count, count, max(2, count // 2))
     return [
@@ -264,10 +264,10 @@ A_MILLIONTH_LEFT_BY_A_TARGET = AccountConfig(
 def test_symbols_that_share_an_account_equal_a_decimal_recomputation(
     seed: int, count: int, rules: AccountConfig, places: int | None
 ):
-    markets = three(seed, count)
+    markets = make_three_markets(seed, count)
     steps = [rules.trading_rules, NO_TRADING_RULES, STEPS]
     series = [
-        SymbolSeries(f"{number}/Q", prices.candles, signals_array(signal), 0, own)
+        SymbolSeries(f"{number}/Q", prices.candles, make_signal_array(signal), 0, own)
         for number, ((prices, signal), own) in enumerate(zip(markets, steps, strict=True))
     ]
     result = simulate_portfolio(series, rules, places)
@@ -277,7 +277,7 @@ def test_symbols_that_share_an_account_equal_a_decimal_recomputation(
         places,
     )
     for part, symbol in zip(result.parts, exact.symbols, strict=True):
-        same_fills(part, symbol.fills)
+        assert_equal_fills(part, symbol.fills)
         assert [bar for bar, _ in part.refused] == symbol.refused
         assert part.fill_log.ambiguous == symbol.ambiguous
     assert result.skipped_entries == exact.skipped
@@ -298,11 +298,11 @@ def test_the_shared_cash_is_exact_in_months_with_a_smaller_price_step(
         for number in range(2)
     ]
     series = [
-        SymbolSeries(f"{number}/Q", prices.candles, signals_array(signal), 0, steps)
+        SymbolSeries(f"{number}/Q", prices.candles, make_signal_array(signal), 0, steps)
         for number, (prices, signal) in enumerate(markets)
     ]
     result = simulate_portfolio(series, rules)
     exact = exact_run([(prices, signal, steps) for prices, signal in markets], rules)
     for part, symbol in zip(result.parts, exact.symbols, strict=True):
-        same_fills(part, symbol.fills)
+        assert_equal_fills(part, symbol.fills)
     assert result.cash == pytest.approx(float(exact.cash), rel=1e-9, abs=1e-6)

@@ -101,7 +101,7 @@ def test_a_trailing_stop_follows_the_price_no_further_than_the_target(
     assert found == expected
 
 
-def exit_on_path(prices: list[float], levels: Levels) -> tuple[float, int] | None:
+def find_exit_on_path(prices: list[float], levels: Levels) -> tuple[float, int] | None:
     """Return price and kind of an exit where the price goes from each of these to the next."""
     if prices[0] <= levels.stop:
         return prices[0], levels.stop_kind
@@ -128,7 +128,7 @@ def test_no_path_through_a_bar_ends_a_position_lower_than_the_bar_states(
     prices = [cents / 100 for cents in (first, *path)]
     levels = compute_levels(exits, 100.0, highest / 100, 3, 0.01)
     found = find_exit_in_bar(prices[0], max(prices), min(prices), levels)
-    followed = exit_on_path(prices, levels)
+    followed = find_exit_on_path(prices, levels)
     if found is None or not found.is_ambiguous:
         assert followed == (found and found[:2])
     elif followed is not None:
@@ -204,7 +204,7 @@ def test_a_roi_target_falls_with_time_and_is_rounded_to_the_price_step():
     assert targets == [np.inf, 105.0, 105.0, 101.5, 101.5]
 
 
-def spent(rules: AccountConfig, market: OrderContext) -> float:
+def compute_spent(rules: AccountConfig, market: OrderContext) -> float:
     fill = simulate_buy(rules, 1_000.0, 10.0, market)
     assert isinstance(fill, ModelFill), fill
     return fill.amount
@@ -229,7 +229,7 @@ def spent(rules: AccountConfig, market: OrderContext) -> float:
     ],
 )
 def test_a_sizing_spends_its_amount(given: dict[str, Any], market: OrderContext, amount: float):
-    assert spent(AccountConfig(fee_rate=0.0, **given), market) == pytest.approx(amount)
+    assert compute_spent(AccountConfig(fee_rate=0.0, **given), market) == pytest.approx(amount)
 
 
 def test_an_order_pays_impact_by_its_fraction_of_the_volume_and_a_fixed_size_is_unchanged():

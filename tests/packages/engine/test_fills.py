@@ -24,7 +24,7 @@ EXACT = Context(prec=80)
 
 
 @st.composite
-def rules_of(draw: st.DrawFn) -> AccountConfig:
+def draw_rules(draw: st.DrawFn) -> AccountConfig:
     """Return any rules, markets without trading rules included."""
     step = st.sampled_from([None, *(Decimal(1).scaleb(-digits) for digits in range(9))])
     steps = TradingRules(
@@ -45,19 +45,19 @@ def rules_of(draw: st.DrawFn) -> AccountConfig:
 prices = st.floats(0.01, 200_000)
 
 
-def filled(fill: ModelFill | RefusedOrder) -> ModelFill:
+def require_fill(fill: ModelFill | RefusedOrder) -> ModelFill:
     assert isinstance(fill, ModelFill), fill
     return fill
 
 
 def test_a_buy_with_all_cash_pays_its_fee_out_of_it():
-    fill = filled(simulate_buy(AccountConfig(cash=1001.0), 1001.0, 10.0))
+    fill = require_fill(simulate_buy(AccountConfig(cash=1001.0), 1001.0, 10.0))
     assert (fill.amount, fill.cash_change) == (pytest.approx(100.0), -1001.0)
     assert (fill.fee, fill.fee_in) == (pytest.approx(1.0), "quote")
 
 
 def test_a_fee_in_the_received_coin_is_deducted_from_the_coins_bought():
-    fill = filled(simulate_buy(AccountConfig(fee_currency="base"), 1000.0, 10.0))
+    fill = require_fill(simulate_buy(AccountConfig(fee_currency="base"), 1000.0, 10.0))
     assert (fill.amount, fill.fee, fill.fee_in) == (100.0, pytest.approx(0.1), "base")
     assert fill.base_change == pytest.approx(99.9)
     assert fill.fee_quote == pytest.approx(1.0)
@@ -65,7 +65,7 @@ def test_a_fee_in_the_received_coin_is_deducted_from_the_coins_bought():
 
 def test_a_fixed_order_value_is_spent_fee_included():
     rules = AccountConfig(sizing="quote_amount", quote_amount=50.05)
-    fill = filled(simulate_buy(rules, 10_000.0, 10.0))
+    fill = require_fill(simulate_buy(rules, 10_000.0, 10.0))
     assert (fill.amount, fill.cash_change) == (pytest.approx(5.0), pytest.approx(-50.05))
 
 
@@ -73,13 +73,13 @@ def test_slippage_and_price_rounding_are_both_against_the_trader():
     rules = AccountConfig(
         slippage_bps=10, trading_rules=TradingRules(Decimal(1), None, Decimal(0), Decimal(0))
     )
-    assert filled(simulate_buy(rules, 1e6, 1234.0)).price == 1236.0
-    assert filled(simulate_sell(rules, 1.0, 1234.0)).price == 1232.0
+    assert require_fill(simulate_buy(rules, 1e6, 1234.0)).price == 1236.0
+    assert require_fill(simulate_sell(rules, 1.0, 1234.0)).price == 1232.0
 
 
 def test_an_open_on_the_price_step_is_filled_at_exactly_the_open():
     rules = AccountConfig(trading_rules=BTC)
-    assert filled(simulate_buy(rules, 1e4, 61_240.07)).price == pytest.approx(61_240.07, rel=1e-15)
+    assert require_fill(simulate_buy(rules, 1e4, 61_240.07)).price == pytest.approx(61_240.07, rel=1e-15)
 
 
 @pytest.mark.parametrize(
@@ -116,34 +116,34 @@ def test_an_order_that_the_market_would_refuse_is_not_filled_and_has_the_reason(
 
 def test_an_order_of_exactly_the_minimum_value_is_accepted_despite_float_rounding():
     # What is left of many buys and sells of 1.25 coins: times 4 it is 4.99999999999999.
-    fill = filled(simulate_sell(AccountConfig(trading_rules=BTC), 1.2499999999999978, 4.0))
+    fill = require_fill(simulate_sell(AccountConfig(trading_rules=BTC), 1.2499999999999978, 4.0))
     assert make_booked_fill(fill, AccountConfig(trading_rules=BTC)).amount == Decimal("1.25")
     least = AccountConfig(trading_rules=TradingRules(None, None, Decimal(3), Decimal(0)))
-    assert filled(simulate_sell(least, 0.1 * 3 * 10 - 2e-15, 1.0)).price == 1.0
+    assert require_fill(simulate_sell(least, 0.1 * 3 * 10 - 2e-15, 1.0)).price == 1.0
 
 
 def test_coins_below_the_amount_step_stay_as_dust_when_the_rest_is_sold():
-    fill = filled(simulate_sell(AccountConfig(trading_rules=BTC), 0.123456789, 60_000.0))
+    fill = require_fill(simulate_sell(AccountConfig(trading_rules=BTC), 0.123456789, 60_000.0))
     assert fill.amount == pytest.approx(0.12345, rel=1e-15)
 
 
-@given(rules_of(), prices)
+@given(draw_rules(), prices)
 def test_no_order_spends_more_than_the_cash_or_sells_more_than_the_coins(
     rules: AccountConfig, price: float
 ):
     buy = simulate_buy(rules, rules.cash, price)
     assume(isinstance(buy, ModelFill))
-    bought = filled(buy)
+    bought = require_fill(buy)
     assert 0 <= rules.cash + bought.cash_change < rules.cash
     sell = simulate_sell(rules, bought.base_change, price)
     assert isinstance(sell, RefusedOrder) or 0 < -sell.base_change <= bought.base_change
 
 
-@given(rules_of(), prices)
+@given(draw_rules(), prices)
 def test_cash_coins_and_fee_of_a_fill_add_up_at_its_price(rules: AccountConfig, price: float):
     buy = simulate_buy(rules, rules.cash, price)
     assume(isinstance(buy, ModelFill))
-    bought = filled(buy)
+    bought = require_fill(buy)
     sell = simulate_sell(rules, bought.base_change, price)
     for fill in (bought, sell):
         if isinstance(fill, ModelFill):
@@ -151,7 +151,7 @@ def test_cash_coins_and_fee_of_a_fill_add_up_at_its_price(rules: AccountConfig, 
             assert worth == pytest.approx(0.0, abs=1e-9 * rules.cash)
 
 
-@given(rules_of(), prices)
+@given(draw_rules(), prices)
 def test_a_fill_is_never_better_than_the_open(rules: AccountConfig, price: float):
     noise = price * 1e-6 + float(rules.trading_rules.price_step or 0) * 1e-6
     buy, sell = simulate_buy(rules, rules.cash, price), simulate_sell(rules, 1e6, price)
@@ -159,20 +159,20 @@ def test_a_fill_is_never_better_than_the_open(rules: AccountConfig, price: float
     assert isinstance(sell, RefusedOrder) or sell.price <= price + noise
 
 
-@given(rules_of(), prices)
+@given(draw_rules(), prices)
 def test_buying_and_selling_at_one_price_never_makes_money(rules: AccountConfig, price: float):
     buy = simulate_buy(rules, rules.cash, price)
     assume(isinstance(buy, ModelFill))
-    sell = simulate_sell(rules, filled(buy).base_change, price)
+    sell = simulate_sell(rules, require_fill(buy).base_change, price)
     assume(isinstance(sell, ModelFill))
-    gain = filled(buy).cash_change + filled(sell).cash_change
+    gain = require_fill(buy).cash_change + require_fill(sell).cash_change
     assert (
         gain <= rules.cash * 1e-6 * (rules.trading_rules.price_step is not None) + 1e-9 * rules.cash
     )
 
 
 @settings(max_examples=examples(300))
-@given(rules_of(), st.lists(st.floats(0.95, 1.06), min_size=2, max_size=20))
+@given(draw_rules(), st.lists(st.floats(0.95, 1.06), min_size=2, max_size=20))
 def test_booked_decimals_add_up_to_the_cash_in_floats(
     rules: AccountConfig, moves: list[float]
 ):

@@ -16,7 +16,7 @@ drifts = st.sampled_from([-0.02, 0.0, 0.02])
 starts = st.sampled_from([0.0, 100.0, 130.0])
 
 
-def curve(seed: int, count: int, drift: float) -> FloatArray:
+def make_curve(seed: int, count: int, drift: float) -> FloatArray:
     """Return an equity curve of whole numbers, so that highs are met again, with flat parts."""
     chance = np.random.default_rng(seed)
     steps = chance.normal(drift, 1, count) * (chance.random(count) < 0.7)
@@ -30,7 +30,7 @@ def curve(seed: int, count: int, drift: float) -> FloatArray:
 def test_highs_computed_in_blocks_equal_those_of_one_pass(
     seed: int, count: int, drift: float, start: float
 ) -> None:
-    equity = curve(seed, count, drift)
+    equity = make_curve(seed, count, drift)
     plain = np.maximum(np.maximum.accumulate(equity), start)
     np.testing.assert_array_equal(compute_running_high(equity, start), plain)
     assert compute_highs(equity, start).marks.tolist() == np.flatnonzero(equity >= plain).tolist()
@@ -38,7 +38,7 @@ def test_highs_computed_in_blocks_equal_those_of_one_pass(
 
 @pytest.mark.parametrize("at", [0, 5, 130, 299])
 def test_after_a_nan_all_highs_are_nan(at: int) -> None:
-    equity = curve(3, 300, 0.0)
+    equity = make_curve(3, 300, 0.0)
     equity[at] = np.nan
     np.testing.assert_array_equal(
         compute_running_high(equity, 100.0), np.maximum(np.maximum.accumulate(equity), 100.0)
@@ -49,7 +49,7 @@ def test_after_a_nan_all_highs_are_nan(at: int) -> None:
 def test_the_maximum_drawdown_equals_that_of_a_plain_loop(
     seed: int, count: int, drift: float, start: float
 ) -> None:
-    equity = curve(seed, count, drift)
+    equity = make_curve(seed, count, drift)
     fall = find_max_drawdown(equity, start)
     high, ratios = start, list[float]()
     for value in equity.tolist():
@@ -71,7 +71,7 @@ def test_the_maximum_drawdown_equals_that_of_a_plain_loop(
 def test_the_longest_drawdown_equals_that_of_a_plain_loop(
     seed: int, count: int, drift: float, start: float
 ) -> None:
-    equity = curve(seed, count, drift)
+    equity = make_curve(seed, count, drift)
     since, high, longest = 0, start, 0
     for bar, value in enumerate(equity.tolist()):
         if value >= high:

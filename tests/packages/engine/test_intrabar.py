@@ -43,7 +43,7 @@ LIMIT = BOTH._replace(stop=-math.inf, stop_kind=TARGET)
 Minute = tuple[float, ...]
 
 
-def intrabar_of(rows: Sequence[Minute], absent: tuple[tuple[int, int], ...] = ()) -> IntrabarSource:
+def make_intrabar(rows: Sequence[Minute], absent: tuple[tuple[int, int], ...] = ()) -> IntrabarSource:
     """Return the intrabar of these minutes."""
     times = np.array([60 * int(row[0]) for row in rows], dtype=np.int64)
     open_, high, low = (np.array([row[at] for row in rows], dtype=np.float64) for at in (1, 2, 3))
@@ -77,7 +77,7 @@ QUIET = (0, 100, 101, 99)
 def test_the_first_minute_that_reaches_a_level_fills_it_or_its_own_open_beyond_it(
     levels: Levels, rows: Sequence[Minute], found: tuple[float, int, int]
 ):
-    inside = find_intrabar_exit(intrabar_of(rows), 0, levels, 80.0, 120.0)
+    inside = find_intrabar_exit(make_intrabar(rows), 0, levels, 80.0, 120.0)
     assert inside.exit is not None
     assert (inside.exit.price, inside.exit.kind, inside.timestamp) == found
 
@@ -94,12 +94,12 @@ def test_the_first_minute_that_reaches_a_level_fills_it_or_its_own_open_beyond_i
     ],
 )
 def test_intrabar_minutes_that_decide_nothing_have_a_reason(rows: Sequence[Minute], undecided: str):
-    inside = find_intrabar_exit(intrabar_of(rows), 0, BOTH, 80.0, 120.0)
+    inside = find_intrabar_exit(make_intrabar(rows), 0, BOTH, 80.0, 120.0)
     assert (inside.exit, inside.undecided, inside.goes_on) == (None, undecided, False)
 
 
 def test_a_minute_that_reaches_stop_and_target_counts_as_stopped_and_decides_nothing():
-    inside = find_intrabar_exit(intrabar_of([(0, 100, 111, 89)]), 0, BOTH, 80.0, 120.0)
+    inside = find_intrabar_exit(make_intrabar([(0, 100, 111, 89)]), 0, BOTH, 80.0, 120.0)
     assert inside == ((90.0, STOP_LOSS, True), 0, "both")
 
 
@@ -127,7 +127,7 @@ def test_a_trailing_stop_follows_the_minutes_inside_a_bar(
     rows: Sequence[Minute], found: float | None, opened: int, undecided: str | None
 ):
     rest = [(minute, 97, 97, 97) for minute in range(3, 60)] if undecided == "unlike" else REST
-    inside = find_intrabar_exit(intrabar_of([*rows, *rest]), 0, TRAILING, 96.5, 130.0)
+    inside = find_intrabar_exit(make_intrabar([*rows, *rest]), 0, TRAILING, 96.5, 130.0)
     price = None if inside.exit is None else inside.exit.price
     assert (price, inside.timestamp, inside.undecided) == (pytest.approx(found), opened, undecided)
     assert inside.goes_on == (found is None and undecided is None)
@@ -137,14 +137,14 @@ def test_a_trailing_stop_follows_the_minutes_inside_a_bar(
 def test_a_minute_that_the_exchange_does_not_have_is_skipped(
     absent: tuple[int, int], undecided: str | None
 ):
-    intrabar = intrabar_of([QUIET, (3, 100, 111, 99)], (absent,))
+    intrabar = make_intrabar([QUIET, (3, 100, 111, 99)], (absent,))
     assert find_intrabar_exit(intrabar, 0, BOTH, 80.0, 120.0).undecided == undecided
 
 
 def test_quiet_minutes_of_a_series_with_volume_reach_nothing():
     # The bar traded although its minutes did not: they lack its trades.
     quiet = [(minute, 87, 87, 87, 0.0) for minute in range(60)]
-    intrabar = replace(intrabar_of(quiet), has_volume=True)
+    intrabar = replace(make_intrabar(quiet), has_volume=True)
     assert find_intrabar_exit(intrabar, 0, BOTH, 80.0, 120.0).undecided == "unlike"
 
 
@@ -160,7 +160,7 @@ def run_of(
         candles,
         np.array([1, 0, 0], dtype=np.int8),
         AccountConfig(fee_rate=0.0, exits=exits),
-        intrabar=intrabar_of(minutes),
+        intrabar=make_intrabar(minutes),
     )
 
 
@@ -190,7 +190,7 @@ def test_a_bar_that_opens_beyond_a_level_reads_no_minutes():
     )
     rules = AccountConfig(fee_rate=0.0, exits=ExitConfig(stop_loss=0.1))
     signal = np.array([1, 0, 0], dtype=np.int8)
-    result = simulate(candles, signal, rules, intrabar=intrabar_of([(120, 70, 71, 69)]))
+    result = simulate(candles, signal, rules, intrabar=make_intrabar([(120, 70, 71, 69)]))
     assert (result.sells[0].before_slippage, result.fill_log.intrabar_exits) == (80.0, {})
 
 
@@ -207,42 +207,42 @@ def test_ambiguous_bars_are_counted_by_the_decision_of_their_minutes():
 FINE, COARSE = Timeframe.parse("1h"), Timeframe.parse("4h")
 
 
-def trailing_stop(levels: Levels, highest: float) -> float:
+def compute_trailing_stop(levels: Levels, highest: float) -> float:
     """Return the trailing stop after the price has been this high; 0: none."""
     before = min(highest, levels.trailing_from) * levels.trailing_before
     stop = max(before, highest * levels.trailing) if highest > levels.trailing_from else before
     return max(stop, levels.even_stop) if highest > levels.even_from else stop
 
 
-def stop_above(levels: Levels, price: float) -> float:
+def compute_stop_above(levels: Levels, price: float) -> float:
     """Return the trailing stop after the price has been a little above this one."""
-    stop = trailing_stop(levels, price)
+    stop = compute_trailing_stop(levels, price)
     if price == levels.trailing_from:
         stop = max(stop, price * levels.trailing)
     return max(stop, levels.even_stop) if price == levels.even_from else stop
 
 
-def exit_of_finer(open_: float, high: float, low: float, levels: Levels) -> BarExit | None:
+def find_exit_in_minute(open_: float, high: float, low: float, levels: Levels) -> BarExit | None:
     """Return what ends a position in a finer candle, step by step along its prices."""
     stop, kind, target, *_ = levels
     if open_ <= stop or open_ >= target:
         return BarExit(open_, kind if open_ <= stop else TARGET, is_ambiguous=False)
-    if trailing_stop(levels, open_) > max(stop, 0.0):
-        stop, kind = trailing_stop(levels, open_), TRAILING_STOP
-    moved = trailing_stop(levels, min(high, target))
+    if compute_trailing_stop(levels, open_) > max(stop, 0.0):
+        stop, kind = compute_trailing_stop(levels, open_), TRAILING_STOP
+    moved = compute_trailing_stop(levels, min(high, target))
     if low <= stop:
         return BarExit(stop, kind, is_ambiguous=moved > stop or high >= target)
     if low <= moved:
         # At the offset the stop jumps: no price inside of the jump is a stop.
         price = low
         for jump in sorted((levels.trailing_from, levels.even_from)):
-            if math.isfinite(jump) and price > trailing_stop(levels, jump):
-                price = max(price, stop_above(levels, jump))
+            if math.isfinite(jump) and price > compute_trailing_stop(levels, jump):
+                price = max(price, compute_stop_above(levels, jump))
         return BarExit(price, TRAILING_STOP, is_ambiguous=True)
     return BarExit(target, TARGET, is_ambiguous=False) if high >= target else None
 
 
-class FinerLoop(PlainLoop):
+class IntrabarLoop(PlainLoop):
     """The plain loop, which goes on candle by finer candle where a bar may end a position."""
 
     def __init__(
@@ -250,7 +250,7 @@ class FinerLoop(PlainLoop):
         candles: Candles,
         signal: list[int],
         rules: AccountConfig,
-        intrabar: "Made",
+        intrabar: "MinuteCandles",
         own: LevelColumns | None = None,
     ) -> None:
         super().__init__(candles, signal, rules, own)
@@ -285,8 +285,8 @@ class FinerLoop(PlainLoop):
 
     def _walked(self, start: int, levels: Levels, bar: tuple[float, float, float]) -> BarExit | str:
         stop, kind = levels.stop, levels.stop_kind
-        if trailing_stop(levels, bar[0]) > max(stop, 0.0):
-            stop, kind = trailing_stop(levels, bar[0]), TRAILING_STOP
+        if compute_trailing_stop(levels, bar[0]) > max(stop, 0.0):
+            stop, kind = compute_trailing_stop(levels, bar[0]), TRAILING_STOP
         target = levels.target if bar[1] >= levels.target else math.inf
         stop = stop if bar[2] <= stop else -math.inf
         must_end = math.isfinite(stop) or math.isfinite(target)
@@ -304,30 +304,30 @@ class FinerLoop(PlainLoop):
                 continue
             highs.append(high)
             lows.append(low)
-            found = exit_of_finer(open_, high, low, Levels(stop, kind, target, *levels[3:]))
+            found = find_exit_in_minute(open_, high, low, Levels(stop, kind, target, *levels[3:]))
             if found is not None:
                 return found
-            if trailing_stop(levels, high) > max(stop, 0.0):
-                stop, kind = trailing_stop(levels, high), TRAILING_STOP
+            if compute_trailing_stop(levels, high) > max(stop, 0.0):
+                stop, kind = compute_trailing_stop(levels, high), TRAILING_STOP
         is_whole = bool(highs) and max(highs) >= bar[1] and min(lows) <= bar[2]
         return "on" if is_whole and not must_end else "unlike"
 
 
 @dataclass(frozen=True)
-class Made:
+class MinuteCandles:
     """Finer candles for the loop: a dictionary where the engine has arrays."""
 
     there: dict[int, tuple[float, float, float, float]]
     absent: set[int]
 
     @classmethod
-    def of(cls, candles: Candles, absent: set[int]) -> "Made":
+    def of(cls, candles: Candles, absent: set[int]) -> "MinuteCandles":
         columns = (candles.open, candles.high, candles.low, candles.volume)
         rows = zip(*(column.tolist() for column in columns), strict=True)
         return cls(dict(zip(candles.timestamp.tolist(), rows, strict=True)), absent)
 
 
-def some(candles: Candles, is_kept: NDArray[np.bool_]) -> Candles:
+def select_candles(candles: Candles, is_kept: NDArray[np.bool_]) -> Candles:
     columns = (candles.open, candles.high, candles.low, candles.close, candles.volume)
     return Candles(candles.timestamp[is_kept], *(column[is_kept] for column in columns))
 
@@ -359,13 +359,13 @@ def test_every_fill_equals_that_of_a_loop_over_the_intrabar_candles(
     stored = walk(seed + 1, count, move=move) if is_foreign else fine
     is_lost = rng.random(count) < lost
     is_absent = is_lost & (rng.random(count) < 0.5)
-    there, absent = some(stored, ~is_lost), stored.timestamp[is_absent].tolist()
+    there, absent = select_candles(stored, ~is_lost), stored.timestamp[is_absent].tolist()
     signal = signals_of(seed, len(bars))
     ranges = tuple((moment, moment + FINE.seconds) for moment in absent)
     intrabar = IntrabarSource(COARSE, FINE, make_candle_reader(there), ranges)
     own = levels_of(seed, bars) if has_own else None
     result = simulate(bars, np.array(signal, np.int8), rules, intrabar=intrabar, levels=own)
-    loop = FinerLoop(bars, signal, rules, Made.of(there, set(absent)), own)
+    loop = IntrabarLoop(bars, signal, rules, MinuteCandles.of(there, set(absent)), own)
     plain = loop.run()
     kinds = iter(result.exit_kinds)
     assert [

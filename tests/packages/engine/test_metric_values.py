@@ -29,11 +29,11 @@ HOUR, DAY = 3_600, 86_400
 YEAR = 365 * DAY
 
 
-def mean(values: list[float]) -> float | None:
+def compute_mean(values: list[float]) -> float | None:
     return statistics.fmean(values) if values else None
 
 
-def of_trades(result: SimulationResult) -> dict[str, float | None]:
+def compute_trade_metrics(result: SimulationResult) -> dict[str, float | None]:
     """Return the metrics of closed trades: profits after both fees, parts of what was paid."""
     closed = [trade for trade in result.trades if not trade.open_at_end]
     buys = result.fills[0::2]
@@ -44,7 +44,7 @@ def of_trades(result: SimulationResult) -> dict[str, float | None]:
     lost = [part for part, profit in zip(parts, profits, strict=True) if profit <= 0]
     losses = -math.fsum(profit for profit in profits if profit < 0)
     spread = statistics.stdev(profits) if len(profits) > 1 else 0.0
-    average = mean(profits)
+    average = compute_mean(profits)
     steady = average is None or spread <= abs(average) * 1e-12
     return {
         "trades": len(closed),
@@ -53,16 +53,16 @@ def of_trades(result: SimulationResult) -> dict[str, float | None]:
         "profit_factor": math.fsum(p for p in profits if p > 0) / losses if losses else None,
         "expectancy": average,
         "sqn": None if average is None or steady else average / spread * math.sqrt(len(profits)),
-        "average_trade": mean(parts),
-        "average_win": mean(won),
-        "average_loss": mean(lost),
-        "average_bars": mean([(t.exit_index or 0) - t.entry_index for t in closed]),
+        "average_trade": compute_mean(parts),
+        "average_win": compute_mean(won),
+        "average_loss": compute_mean(lost),
+        "average_bars": compute_mean([(t.exit_index or 0) - t.entry_index for t in closed]),
         "best_trade": max(parts, default=None),
         "worst_trade": min(parts, default=None),
     }
 
 
-def of_falls(result: SimulationResult, start: float) -> dict[str, float]:
+def compute_drawdowns(result: SimulationResult, start: float) -> dict[str, float]:
     """Return depth and length of the deepest fall, and the longest one."""
     times, high, since = result.candles.timestamp.tolist(), start, 0
     deepest, deepest_from, deepest_lasts, is_under = 0.0, -1, 0, False
@@ -85,7 +85,7 @@ def of_falls(result: SimulationResult, start: float) -> dict[str, float]:
     }
 
 
-def of_account(
+def compute_account_metrics(
     result: SimulationResult, rules: AccountConfig, depth: float
 ) -> dict[str, float | None]:
     """Return what the whole account made, and what it paid."""
@@ -112,7 +112,7 @@ def of_account(
     }
 
 
-def of_risk(result: SimulationResult, start: float) -> dict[str, float | None]:
+def compute_risk_metrics(result: SimulationResult, start: float) -> dict[str, float | None]:
     """Return the metrics of the returns from the last close of one day to that of the next."""
     last_of_day: dict[int, float] = {}
     for time, worth in zip(result.candles.timestamp.tolist(), result.equity.tolist(), strict=True):
@@ -137,9 +137,9 @@ def test_every_metric_follows_its_formula(seed: int, count: int, rules: AccountC
     candles, signal = walk(seed, count), signals_of(seed, count)
     result = simulate(candles, np.array(signal, np.int8), rules)
     plain = plain_run(candles, signal, rules)
-    falls = of_falls(result, rules.cash)
-    expected = of_trades(result) | falls | of_account(result, rules, falls["max_drawdown"])
-    expected |= of_risk(result, rules.cash)
+    falls = compute_drawdowns(result, rules.cash)
+    expected = compute_trade_metrics(result) | falls | compute_account_metrics(result, rules, falls["max_drawdown"])
+    expected |= compute_risk_metrics(result, rules.cash)
     last = result.trades[-1:]
     expected |= {"start_cash": rules.cash, "open_at_end": any(one.open_at_end for one in last)}
     expected |= {"refused_orders": len(plain.refused), "ambiguous_bars": plain.ambiguous}

@@ -21,7 +21,7 @@ from onetape.engine.ratios import (
 DAY = 86_400
 
 
-def candles_of(close: list[float], seconds: int = DAY) -> Candles:
+def make_candles(close: list[float], seconds: int = DAY) -> Candles:
     prices = np.array(close, dtype=np.float64)
     open_ = np.append(prices[:1], prices[:-1])
     timestamp = np.arange(len(close), dtype=np.int64) * seconds
@@ -31,7 +31,7 @@ def candles_of(close: list[float], seconds: int = DAY) -> Candles:
 
 def test_without_trades_undefined_metrics_are_none_and_no_metric_is_nan():
     metrics = compute_metrics(
-        simulate(candles_of([1.0] * 5), np.zeros(5, np.int8), AccountConfig())
+        simulate(make_candles([1.0] * 5), np.zeros(5, np.int8), AccountConfig())
     )
     found = metrics.as_dict()
     undefined = {name for name, value in found.items() if value is None}
@@ -56,14 +56,14 @@ def test_without_trades_undefined_metrics_are_none_and_no_metric_is_nan():
 @pytest.mark.parametrize("count", [0, 1])
 def test_a_range_of_no_or_one_candle_has_metrics(count: int):
     metrics = compute_metrics(
-        simulate(candles_of([1.0] * count), np.zeros(count, np.int8), AccountConfig())
+        simulate(make_candles([1.0] * count), np.zeros(count, np.int8), AccountConfig())
     )
     assert (metrics.total_return, metrics.cagr, metrics.buy_and_hold) == (0.0, None, None)
     json.dumps(metrics.as_dict(), allow_nan=False)
 
 
 def test_trades_are_counted_and_averaged_after_fees():
-    candles = candles_of([10, 20, 10, 10, 5, 5])
+    candles = make_candles([10, 20, 10, 10, 5, 5])
     signal = np.array([1, -1, 1, 0, -1, 0], dtype=np.int8)
     metrics = compute_metrics(simulate(candles, signal, AccountConfig(cash=100.0, fee_rate=0.0)))
     assert (metrics.trades, metrics.wins, metrics.win_rate) == (2, 1, 0.5)
@@ -73,14 +73,14 @@ def test_trades_are_counted_and_averaged_after_fees():
 
 
 def test_fees_in_the_received_coin_are_counted_in_quote_currency():
-    candles = candles_of([10.0] * 4)
+    candles = make_candles([10.0] * 4)
     rules = AccountConfig(cash=1_000.0, fee_rate=0.01, fee_currency="base")
     metrics = compute_metrics(simulate(candles, np.array([1, 0, -1, 0], np.int8), rules))
     assert metrics.fees == pytest.approx(10 + 9.9)
 
 
 def test_buy_and_hold_buys_at_the_second_open_with_the_same_fee_and_slippage():
-    candles = candles_of([10, 11, 22])
+    candles = make_candles([10, 11, 22])
     rules = AccountConfig(cash=1_000.0, fee_rate=0.01, slippage_bps=100)
     held = compute_metrics(simulate(candles, np.zeros(3, np.int8), rules)).buy_and_hold
     assert held is not None
@@ -88,7 +88,7 @@ def test_buy_and_hold_buys_at_the_second_open_with_the_same_fee_and_slippage():
 
 
 def test_a_strategy_that_buys_first_and_never_sells_equals_buy_and_hold():
-    candles = candles_of([10, 11, 7, 22])
+    candles = make_candles([10, 11, 7, 22])
     metrics = compute_metrics(simulate(candles, np.array([1, 0, 0, 0], np.int8), AccountConfig()))
     assert metrics.buy_and_hold is not None
     assert metrics.final_equity == metrics.buy_and_hold.final_equity

@@ -18,7 +18,7 @@ from repeatable import examples
 Bar = tuple[float, float, float, float]
 
 
-def run_of(bars: list[Bar], signal: list[int], rules: AccountConfig) -> SimulationResult:
+def run_simulation(bars: list[Bar], signal: list[int], rules: AccountConfig) -> SimulationResult:
     """Return the run of bars of open, high, low and close, one an hour."""
     open_, high, low, close = np.array(bars, dtype=np.float64).T
     times = 3_600 * np.arange(len(bars), dtype=np.int64)
@@ -26,11 +26,11 @@ def run_of(bars: list[Bar], signal: list[int], rules: AccountConfig) -> Simulati
     return simulate(candles, np.array(signal, np.int8), rules)
 
 
-def account_of(exits: ExitConfig, **settings: Any) -> AccountConfig:
+def make_account(exits: ExitConfig, **settings: Any) -> AccountConfig:
     return AccountConfig(cash=1_000.0, exits=exits, **settings)
 
 
-def exits_of(result: SimulationResult) -> list[tuple[int, str, float]]:
+def list_exits(result: SimulationResult) -> list[tuple[int, str, float]]:
     return [
         (trade.exit_index, trade.exit_kind or "", round(sell.before_slippage, 9))
         for trade, sell in zip(result.trades, result.sells, strict=False)
@@ -52,17 +52,17 @@ def test_a_price_exactly_at_an_offset_is_not_above_the_offset(offset: float):
 def test_a_net_target_earns_its_share_of_the_cost_after_both_fees():
     exits = ExitConfig(take_profit=0.1, net_targets=True)
     bars = [(100.0, 100.0, 100.0, 100.0)] * 2 + [(100.0, 120.0, 100.0, 110.0)]
-    rules = account_of(exits, fee_rate=0.01, maker_fee_rate=0.005)
-    result = run_of(bars, [1, 0, 0], rules)
-    assert exits_of(result) == [(2, "target", round(100 * 1.1 * 1.01 / 0.995, 9))]
+    rules = make_account(exits, fee_rate=0.01, maker_fee_rate=0.005)
+    result = run_simulation(bars, [1, 0, 0], rules)
+    assert list_exits(result) == [(2, "target", round(100 * 1.1 * 1.01 / 0.995, 9))]
     assert result.cash == pytest.approx(1_100.0)
 
 
 def test_a_net_target_counts_a_fee_that_was_paid_in_coins():
     exits = ExitConfig(target_table={0: 0.1}, net_targets=True)
-    rules = account_of(exits, fee_rate=0.01, fee_currency="base")
+    rules = make_account(exits, fee_rate=0.01, fee_currency="base")
     bars = [(100.0, 100.0, 100.0, 100.0)] * 2 + [(100.0, 120.0, 100.0, 110.0)]
-    assert run_of(bars, [1, 0, 0], rules).cash == pytest.approx(1_100.0)
+    assert run_simulation(bars, [1, 0, 0], rules).cash == pytest.approx(1_100.0)
 
 
 def test_a_sell_counts_only_if_its_candle_closes_above_the_offset_after_fees():
@@ -74,15 +74,15 @@ def test_a_sell_counts_only_if_its_candle_closes_above_the_offset_after_fees():
         (99.0, 103.0, 99.0, round(bound + 0.01, 2)),
         (98.0, 98.0, 98.0, 98.0),
     ]
-    result = run_of(bars, [1, -1, -1, 0], account_of(exits))
-    assert exits_of(result) == [(3, "signal", 98.0)]
+    result = run_simulation(bars, [1, -1, -1, 0], make_account(exits))
+    assert list_exits(result) == [(3, "signal", 98.0)]
 
 
 def test_a_sell_at_a_loss_is_ignored_and_the_position_keeps_its_stop():
     exits = ExitConfig(stop_loss=0.1, exit_profit_offset=0.0)
     bars: list[Bar] = [(100.0, 100.0, 100.0, 100.0), (100.0, 100.0, 95.0, 95.0)]
     bars += [(95.0, 95.0, 94.0, 94.0), (94.0, 94.0, 85.0, 85.0)]
-    assert exits_of(run_of(bars, [1, -1, -1, -1], account_of(exits))) == [(3, "stop_loss", 90.0)]
+    assert list_exits(run_simulation(bars, [1, -1, -1, -1], make_account(exits))) == [(3, "stop_loss", 90.0)]
 
 
 def test_the_trailing_stop_begins_at_its_offset():
@@ -90,7 +90,7 @@ def test_the_trailing_stop_begins_at_its_offset():
     bars: list[Bar] = [(100.0, 100.0, 100.0, 100.0), (100.0, 104.0, 100.0, 104.0)]
     bars += [(104.0, 104.0, 101.0, 102.0), (102.0, 110.0, 109.5, 110.0)]
     bars += [(110.0, 110.0, 100.0, 100.0)]
-    found = exits_of(run_of(bars, [1, 0, 0, 0, 0], account_of(exits, fee_rate=0.0)))
+    found = list_exits(run_simulation(bars, [1, 0, 0, 0, 0], make_account(exits, fee_rate=0.0)))
     assert found == [(4, "trailing_stop", 108.9)]
 
 
@@ -98,7 +98,7 @@ def test_below_the_offset_the_trailing_stop_has_another_distance():
     exits = ExitConfig(trailing_stop=0.01, trailing_offset=0.05, trailing_stop_before_offset=0.1)
     bars: list[Bar] = [(100.0, 100.0, 100.0, 100.0), (100.0, 104.0, 100.0, 104.0)]
     bars += [(104.0, 104.0, 93.7, 94.0), (94.0, 94.0, 90.0, 90.0)]
-    found = exits_of(run_of(bars, [1, 0, 0, 0], account_of(exits, fee_rate=0.0)))
+    found = list_exits(run_simulation(bars, [1, 0, 0, 0], make_account(exits, fee_rate=0.0)))
     assert found == [(3, "trailing_stop", 93.6)]
 
 
@@ -107,29 +107,29 @@ def test_the_stop_moves_to_break_even_once_the_profit_was_above_the_offset():
     even = 100 * 1.001 / 0.999
     bars: list[Bar] = [(100.0, 100.0, 100.0, 100.0), (100.0, 102.2, 99.0, 102.0)]
     bars += [(102.0, 102.3, 101.0, 102.0), (102.0, 102.0, 99.0, 99.0)]
-    assert exits_of(run_of(bars, [1, 0, 0, 0], account_of(exits))) == [
+    assert list_exits(run_simulation(bars, [1, 0, 0, 0], make_account(exits))) == [
         (3, "trailing_stop", round(even, 9))
     ]
     # 2 % above the entry is less than 2 % above both fees.
-    assert exits_of(run_of([*bars[:2], bars[3]], [1, 0, 0], account_of(exits))) == []
+    assert list_exits(run_simulation([*bars[:2], bars[3]], [1, 0, 0], make_account(exits))) == []
 
 
 def test_a_break_even_stop_returns_the_cost_of_the_entry():
     bars: list[Bar] = [(100.0, 100.0, 100.0, 100.0)] * 2 + [(100.0, 110.0, 100.0, 110.0)]
     bars += [(110.0, 110.0, 50.0, 50.0)]
-    rules = account_of(ExitConfig(break_even=0.05), fee_rate=0.01)
-    assert run_of(bars, [1, 0, 0, 0], rules).cash == pytest.approx(1_000.0)
+    rules = make_account(ExitConfig(break_even=0.05), fee_rate=0.01)
+    assert run_simulation(bars, [1, 0, 0, 0], rules).cash == pytest.approx(1_000.0)
 
 
 def test_a_low_between_the_old_stop_and_break_even_exits_at_break_even():
     exits = ExitConfig(stop_loss=0.1, break_even=0.02)
     bars: list[Bar] = [(100.0, 100.0, 100.0, 100.0), (100.0, 103.0, 95.0, 96.0)]
-    result = run_of(bars, [1, 0], account_of(exits, fee_rate=0.0))
-    assert exits_of(result) == [(1, "trailing_stop", 100.0)]
+    result = run_simulation(bars, [1, 0], make_account(exits, fee_rate=0.0))
+    assert list_exits(result) == [(1, "trailing_stop", 100.0)]
     assert result.fill_log.ambiguous == 1
 
 
-def worst_exit(bar: tuple[float, float, float], exits: ExitConfig, highest: float) -> float | None:
+def find_worst_exit(bar: tuple[float, float, float], exits: ExitConfig, highest: float) -> float | None:
     """Return the lowest exit of all paths that rise to one price and then fall to the low.
 
     The entry was at 100; no fee. A path that never rises is the one to the open.
@@ -158,7 +158,7 @@ def worst_exit(bar: tuple[float, float, float], exits: ExitConfig, highest: floa
 
 
 @st.composite
-def trailing_exits(draw: st.DrawFn) -> ExitConfig:
+def draw_trailing_exits(draw: st.DrawFn) -> ExitConfig:
     trailing = draw(st.sampled_from([None, 0.005, 0.02, 0.1]))
     offset = None if trailing is None else draw(st.sampled_from([0.0, 0.01, 0.03, 0.08]))
     return ExitConfig(
@@ -173,13 +173,13 @@ def trailing_exits(draw: st.DrawFn) -> ExitConfig:
 
 
 @settings(max_examples=examples(600))
-@given(trailing_exits(), st.tuples(*[st.floats(88, 115)] * 4), st.floats(100, 112))
+@given(draw_trailing_exits(), st.tuples(*[st.floats(88, 115)] * 4), st.floats(100, 112))
 def test_no_path_through_a_bar_sells_lower_than_the_exit(
     exits: ExitConfig, prices: tuple[float, ...], highest: float
 ):
     open_, high, low = prices[0], max(prices), min(prices)
     found = find_exit_in_bar(open_, high, low, compute_levels(exits, 100.0, highest, 1, 0.0))
-    worst = worst_exit((open_, high, low), exits, highest)
+    worst = find_worst_exit((open_, high, low), exits, highest)
     assert (found is None) == (worst is None)
     if found is not None and worst is not None:
         assert found.price == pytest.approx(worst, rel=1e-9)
@@ -207,8 +207,8 @@ def test_a_net_target_of_0_sells_once_both_fees_are_won_back():
     exits = ExitConfig(target_table={0: 0.0}, net_targets=True)
     bars: list[Bar] = [(100.0, 100.0, 100.0, 100.0), (100.0, 100.1, 99.0, 100.0)]
     bars += [(100.0, 101.0, 100.0, 101.0)]
-    result = run_of(bars, [1, 0, 0], account_of(exits, fee_rate=0.001))
-    assert exits_of(result) == [(2, "target", round(100 * 1.001 / 0.999, 9))]
+    result = run_simulation(bars, [1, 0, 0], make_account(exits, fee_rate=0.001))
+    assert list_exits(result) == [(2, "target", round(100 * 1.001 / 0.999, 9))]
     assert result.cash == pytest.approx(1_000.0)
     with pytest.raises(UsageError, match="begin above 0"):
         ExitConfig(target_table={0: -0.01}, net_targets=True)

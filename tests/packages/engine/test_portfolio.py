@@ -26,7 +26,7 @@ FREE = AccountConfig(cash=1_000.0, fee_rate=0.0)
 seeds = st.integers(0, 2**32 - 1)
 
 
-def candles_of(opens: list[float], lows: list[float] | None = None) -> Candles:
+def make_candles(opens: list[float], lows: list[float] | None = None) -> Candles:
     open_ = np.array(opens, dtype=np.float64)
     close = np.append(open_[1:], open_[-1:])
     low = np.minimum(open_, close) if lows is None else np.array(lows, dtype=np.float64)
@@ -36,14 +36,14 @@ def candles_of(opens: list[float], lows: list[float] | None = None) -> Candles:
     )
 
 
-def series_of(
+def make_series(
     symbol: str, opens: list[float], signal: list[int], lows: list[float] | None = None
 ) -> SymbolSeries:
     signals = np.array(signal, dtype=np.int8)
-    return SymbolSeries(symbol, candles_of(opens, lows), signals, 0, NO_TRADING_RULES)
+    return SymbolSeries(symbol, make_candles(opens, lows), signals, 0, NO_TRADING_RULES)
 
 
-def traded(result: PortfolioResult) -> list[tuple[str, int, int | None]]:
+def list_trades(result: PortfolioResult) -> list[tuple[str, int, int | None]]:
     return [(trade.symbol, trade.entry_index, trade.exit_index) for trade in result.trades]
 
 
@@ -95,36 +95,36 @@ def test_there_are_never_more_positions_than_slots_and_money_adds_up(
 
 
 def test_an_exit_frees_a_slot_for_an_entry_at_the_same_open():
-    first = series_of("A/Q", [10, 10, 10, 10], [1, 0, -1, 0])
-    second = series_of("B/Q", [5, 5, 5, 5], [0, 0, 1, 0])
+    first = make_series("A/Q", [10, 10, 10, 10], [1, 0, -1, 0])
+    second = make_series("B/Q", [5, 5, 5, 5], [0, 0, 1, 0])
     result = simulate_portfolio([second, first], FREE, 1)
-    assert traded(result) == [("A/Q", 1, 3), ("B/Q", 3, None)]
+    assert list_trades(result) == [("A/Q", 1, 3), ("B/Q", 3, None)]
 
 
 def test_entries_at_the_same_open_are_in_the_order_of_the_symbols():
-    first = series_of("A/Q", [10, 10, 10], [1, 0, 0])
-    second = series_of("B/Q", [5, 5, 5], [1, 0, 0])
+    first = make_series("A/Q", [10, 10, 10], [1, 0, 0])
+    second = make_series("B/Q", [5, 5, 5], [1, 0, 0])
     result = simulate_portfolio([second, first], FREE, 1)
-    assert traded(result) == [("B/Q", 1, None)]
+    assert list_trades(result) == [("B/Q", 1, None)]
     assert result.skipped_entries == 1
 
 
 def test_the_money_of_a_stop_inside_a_candle_is_not_available_at_its_open():
     rules = replace(FREE, exits=ExitConfig(stop_loss=0.1))
-    stopped = series_of("A/Q", [10, 10, 10, 10], [1, 0, 0, 0], [10, 10, 8, 10])
-    other = series_of("B/Q", [5, 5, 5, 5], [0, 1, 0, 0])
+    stopped = make_series("A/Q", [10, 10, 10, 10], [1, 0, 0, 0], [10, 10, 8, 10])
+    other = make_series("B/Q", [5, 5, 5, 5], [0, 1, 0, 0])
     result = simulate_portfolio([stopped, other], rules)
-    assert traded(result) == [("A/Q", 1, 2)]
+    assert list_trades(result) == [("A/Q", 1, 2)]
     assert [bar for bar, _ in result.parts[1].refused] == [2]
 
 
 def test_a_stop_filled_at_an_open_frees_a_slot_at_that_open():
     rules = replace(FREE, exits=ExitConfig(stop_loss=0.1))
-    stopped = series_of("A/Q", [10, 10, 8, 8], [1, 0, 0, 0], [10, 10, 8, 8])
+    stopped = make_series("A/Q", [10, 10, 8, 8], [1, 0, 0, 0], [10, 10, 8, 8])
     stopped.candles.close[1] = stopped.candles.low[1] = 10
-    other = series_of("B/Q", [5, 5, 5, 5], [0, 1, 0, 0])
+    other = make_series("B/Q", [5, 5, 5, 5], [0, 1, 0, 0])
     result = simulate_portfolio([stopped, other], rules, 1)
-    assert traded(result) == [("A/Q", 1, 2), ("B/Q", 2, None)]
+    assert list_trades(result) == [("A/Q", 1, 2), ("B/Q", 2, None)]
 
 
 @pytest.mark.parametrize(
@@ -132,8 +132,8 @@ def test_a_stop_filled_at_an_open_frees_a_slot_at_that_open():
 )
 def test_cash_left_by_rounding_buys_nothing(price: float, later: float):
     rules = AccountConfig(cash=1_000.0, volume_impact=0.1)
-    first = series_of("A/Q", [price] * 4 + [later] * 4, [1, 0, -1, 1, 0, 0, 0, 0])
-    second = series_of("B/Q", [5] * 8, [0, 0, 0, 0, 1, 0, 0, 0])
+    first = make_series("A/Q", [price] * 4 + [later] * 4, [1, 0, -1, 1, 0, 0, 0, 0])
+    second = make_series("B/Q", [5] * 8, [0, 0, 0, 0, 1, 0, 0, 0])
     traded_volume = np.full(8, 500.0)
     both = [
         replace(one, candles=replace(one.candles, volume=traded_volume)) for one in (first, second)
@@ -146,8 +146,8 @@ def test_cash_left_by_rounding_buys_nothing(price: float, later: float):
 def test_the_next_symbol_spends_the_cash_that_rounding_left_of_a_large_account():
     steps = TradingRules(Decimal("0.01"), Decimal("0.001"), Decimal(0), Decimal(0))
     rules = AccountConfig(cash=1e6, fee_rate=0.001)
-    first = replace(series_of("A/Q", [99.9] * 4, [1, 0, 0, 0]), trading_rules=steps)
-    second = series_of("B/Q", [5] * 4, [0, 1, 0, 0])
+    first = replace(make_series("A/Q", [99.9] * 4, [1, 0, 0, 0]), trading_rules=steps)
+    second = make_series("B/Q", [5] * 4, [0, 1, 0, 0])
     result = simulate_portfolio([first, second], rules)
     # 10,000.01 coins cost 999,999.999999: a millionth is left.
     assert [trade.symbol for trade in result.trades] == ["A/Q", "B/Q"]
@@ -157,8 +157,8 @@ def test_the_next_symbol_spends_the_cash_that_rounding_left_of_a_large_account()
 
 def test_an_equity_share_values_positions_at_their_last_close():
     rules = replace(FREE, sizing="equity_share", equity_share=0.5)
-    first = series_of("A/Q", [10, 10, 20, 20], [1, 0, 0, 0])
-    second = series_of("B/Q", [5, 5, 5, 5], [0, 1, 0, 0])
+    first = make_series("A/Q", [10, 10, 20, 20], [1, 0, 0, 0])
+    second = make_series("B/Q", [5, 5, 5, 5], [0, 1, 0, 0])
     trades = simulate_portfolio([first, second], rules).trades
     # 500 became 1,000 by the close before the second entry, so half of the worth is 750: all of
     # the 500 that are left.
@@ -166,8 +166,8 @@ def test_an_equity_share_values_positions_at_their_last_close():
 
 
 def test_trades_are_merged_by_time_with_their_symbols():
-    first = series_of("A/Q", [10] * 6, [1, -1, 0, 1, 0, 0])
-    second = series_of("B/Q", [5] * 6, [0, 0, 0, 0, 0, 0])
-    third = series_of("C/Q", [5] * 6, [0, 1, -1, 0, 0, 0])
+    first = make_series("A/Q", [10] * 6, [1, -1, 0, 1, 0, 0])
+    second = make_series("B/Q", [5] * 6, [0, 0, 0, 0, 0, 0])
+    third = make_series("C/Q", [5] * 6, [0, 1, -1, 0, 0, 0])
     result = simulate_portfolio([third, second, first], FREE)
-    assert traded(result) == [("A/Q", 1, 2), ("C/Q", 2, 3), ("A/Q", 4, None)]
+    assert list_trades(result) == [("A/Q", 1, 2), ("C/Q", 2, 3), ("A/Q", 4, None)]

@@ -26,7 +26,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 @st.composite
-def plain_rules(draw: st.DrawFn) -> AccountConfig:
+def draw_plain_rules(draw: st.DrawFn) -> AccountConfig:
     """Return rules that are traded in columns, with cash for no, some or all of the entries."""
     sizing, size = draw(
         st.sampled_from([("quote_amount", 90.0), ("quote_amount", 15.5), ("base_amount", 0.7)])
@@ -44,7 +44,7 @@ def plain_rules(draw: st.DrawFn) -> AccountConfig:
     )
 
 
-def all_of(result: PortfolioResult) -> list[Any]:
+def list_all_values(result: PortfolioResult) -> list[Any]:
     """Return everything that a run came to, in values that are equal to the last bit or not."""
     found: list[Any] = [result.cash, result.skipped_entries, result.timestamp.tolist()]
     found += [result.equity.tolist(), result.trades, result.rules]
@@ -59,7 +59,7 @@ def all_of(result: PortfolioResult) -> list[Any]:
 def require_equal(series: Sequence[SymbolSeries], rules: AccountConfig, places: int | None) -> None:
     result = simulate_portfolio(series, rules, places)
     plain = simulate_by_events(series, rules, places)
-    assert all_of(result) == all_of(plain)
+    assert list_all_values(result) == list_all_values(plain)
     assert compute_metrics(result) == compute_metrics(plain)
 
 
@@ -67,7 +67,7 @@ def require_equal(series: Sequence[SymbolSeries], rules: AccountConfig, places: 
 @given(
     seed=seeds,
     count=st.integers(9, 150),
-    rules=plain_rules(),
+    rules=draw_plain_rules(),
     symbols=st.integers(2, 5),
     places=st.sampled_from([None, None, 1, 2, 3]),
 )
@@ -107,7 +107,7 @@ def test_any_rules_equal_the_plain_loop(
     require_equal(series, rules, places)
 
 
-def fills_in_columns(result: PortfolioResult) -> tuple[int, int]:
+def count_vectorized_fills(result: PortfolioResult) -> tuple[int, int]:
     """Return how many fills came in columns, and how many there are."""
     count = sum(len(part.indices) for part in result.parts)
     return count - sum(part.fill_log.added for part in result.parts), count
@@ -121,7 +121,7 @@ def test_symbols_that_never_affect_each_other_use_the_vectorized_account():
         exits=ExitConfig(stop_loss=0.02, take_profit=0.05),
     )
     series = series_of(4, 400, rules, symbols=4, has_detail=False, is_mixed=False)
-    in_columns, count = fills_in_columns(simulate_portfolio(series, rules))
+    in_columns, count = count_vectorized_fills(simulate_portfolio(series, rules))
     assert in_columns == count > 100
 
 
@@ -140,7 +140,7 @@ def test_event_by_event_trading_begins_at_the_first_shared_limit(
         for number, signal in enumerate(signals)
     ]
     result = simulate_portfolio(series, rules, places)
-    in_columns, count = fills_in_columns(result)
+    in_columns, count = count_vectorized_fills(result)
     assert 40 < in_columns < count
     assert result.skipped_entries or any(part.refused for part in result.parts)
     require_equal(series, rules, places)

@@ -23,7 +23,7 @@ HOUR = 3_600
 seeds, counts, places = st.integers(0, 2**32 - 1), st.integers(30, 200), st.integers(1, 3)
 
 
-def three(seed: int, count: int, rules: AccountConfig) -> list[SymbolSeries]:
+def make_three_symbols(seed: int, count: int, rules: AccountConfig) -> list[SymbolSeries]:
     """Return three symbols; the last one ends early."""
     lengths = (count, count, max(2, count // 2))
     return [
@@ -43,14 +43,14 @@ def three(seed: int, count: int, rules: AccountConfig) -> list[SymbolSeries]:
 def test_before_slippage_no_fill_of_any_symbol_lies_outside_its_candle(
     seed: int, count: int, rules: AccountConfig, most: int
 ):
-    for part in simulate_portfolio(three(seed, count, rules), rules, most).parts:
+    for part in simulate_portfolio(make_three_symbols(seed, count, rules), rules, most).parts:
         for bar, fill in zip(part.indices, part.fills, strict=True):
             noise = fill.before_slippage * 1e-12
             low, high = part.candles.low[bar], part.candles.high[bar]
             assert low - noise <= fill.before_slippage <= high + noise
 
 
-def doubled(candles: Candles) -> Candles:
+def double_prices(candles: Candles) -> Candles:
     open_, high, low, close = (
         column * 2 for column in (candles.open, candles.high, candles.low, candles.close)
     )
@@ -62,9 +62,9 @@ def doubled(candles: Candles) -> Candles:
 def test_doubled_prices_and_money_double_the_shared_equity_and_leave_the_amounts(
     seed: int, count: int, rules: AccountConfig, most: int
 ):
-    series, more = three(seed, count, rules), doubled_money(rules)
+    series, more = make_three_symbols(seed, count, rules), doubled_money(rules)
     twice = [
-        SymbolSeries(each.symbol, doubled(each.candles), each.signal, 0, more.trading_rules)
+        SymbolSeries(each.symbol, double_prices(each.candles), each.signal, 0, more.trading_rules)
         for each in series
     ]
     one, two = simulate_portfolio(series, rules, most), simulate_portfolio(twice, more, most)
@@ -76,7 +76,7 @@ def test_doubled_prices_and_money_double_the_shared_equity_and_leave_the_amounts
     assert two.equity.tolist() == (equity if exact else pytest.approx(equity, rel=1e-9))
 
 
-def expected_of(result: PortfolioResult, count: int) -> dict[str, float | int | None]:
+def compute_expected_metrics(result: PortfolioResult, count: int) -> dict[str, float | int | None]:
     """Return metrics of the shared account, computed from its trades, fills and equity."""
     closed = [trade for trade in result.trades if not trade.open_at_end]
     fills = [fill for part in result.parts for fill in part.fills]
@@ -113,11 +113,11 @@ def expected_of(result: PortfolioResult, count: int) -> dict[str, float | int | 
 def test_metrics_of_several_symbols_are_those_of_their_one_account(
     seed: int, count: int, rules: AccountConfig, most: int
 ):
-    series = three(seed, count, rules)
+    series = make_three_symbols(seed, count, rules)
     result = simulate_portfolio(series, rules, most)
     metrics = compute_metrics(result)
     found = metrics.as_dict()
-    for name, value in expected_of(result, count).items():
+    for name, value in compute_expected_metrics(result, count).items():
         near = None if value is None else pytest.approx(value, rel=1e-9, abs=1e-9)
         assert found[name] == near, name
     alone = [

@@ -32,24 +32,24 @@ FREE = AccountConfig(cash=1_000.0, fee_rate=0.0, trading_rules=TODAY)
 NOISE = 1e-9
 
 
-def flat(prices: list[float], start: int = MAY_2020) -> Candles:
+def make_flat_candles(prices: list[float], start: int = MAY_2020) -> Candles:
     """Return hourly candles with a single price each."""
     column = np.array(prices)
     times = start + np.arange(len(prices), dtype=np.int64) * 3_600
     return Candles.from_columns(times, column, column, column, column, np.full(len(prices), 1e6))
 
 
-def traded(prices: list[float], signal: list[int], rules: AccountConfig) -> SimulationResult:
-    return simulate(flat(prices), np.array(signal, dtype=np.int8), rules)
+def run_simulation(prices: list[float], signal: list[int], rules: AccountConfig) -> SimulationResult:
+    return simulate(make_flat_candles(prices), np.array(signal, dtype=np.int8), rules)
 
 
 def test_orders_fill_at_opens_with_more_digits_than_the_stated_price_step():
-    result = traded([1.61, 1.6094, 1.7511, 1.7511], [1, 0, -1, 0], FREE)
+    result = run_simulation([1.61, 1.6094, 1.7511, 1.7511], [1, 0, -1, 0], FREE)
     assert [fill.price for fill in result.fills] == [1.6094, 1.7511]
 
 
 def test_a_sell_far_below_the_stated_price_step_is_not_at_zero():
-    result = traded([3.1e-7, 3.1e-7, 3.3e-7, 3.3e-7], [1, 0, -1, 0], FREE)
+    result = run_simulation([3.1e-7, 3.1e-7, 3.3e-7, 3.3e-7], [1, 0, -1, 0], FREE)
     assert [fill.price for fill in result.fills] == [3.1e-7, 3.3e-7]
 
 
@@ -70,18 +70,18 @@ def test_a_sell_below_the_only_known_price_step_is_not_at_zero():
 
 
 def test_slippage_is_rounded_to_the_price_step_of_the_month():
-    fills = traded([1.6094] * 4, [1, 0, -1, 0], replace(FREE, slippage_bps=10)).fills
+    fills = run_simulation([1.6094] * 4, [1, 0, -1, 0], replace(FREE, slippage_bps=10)).fills
     assert [fill.price for fill in fills] == [1.6111, 1.6077]
 
 
 def test_buy_and_hold_pays_the_open_in_a_month_with_a_smaller_price_step():
-    candles = flat([1.6094, 1.6094, 3.2188])
+    candles = make_flat_candles([1.6094, 1.6094, 3.2188])
     equity = compute_buy_and_hold_equity(candles, FREE)
     assert equity is not None
     assert equity[-1] == pytest.approx(2_000.0, abs=0.01)
 
 
-def rescaled(candles: Candles, places: list[int], start: int) -> Candles:
+def rescale_months(candles: Candles, places: list[int], start: int) -> Candles:
     """Return candles whose months are written with other numbers of digits, one after another."""
     times = start + np.arange(len(candles), dtype=np.int64) * 3_600
     months = times.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
@@ -105,7 +105,7 @@ def rescaled(candles: Candles, places: list[int], start: int) -> Candles:
 
 
 @st.composite
-def markets(draw: st.DrawFn) -> tuple[Candles, list[int], AccountConfig]:
+def draw_markets(draw: st.DrawFn) -> tuple[Candles, list[int], AccountConfig]:
     """Return candles over a change of month, signals, and rules with any stated step."""
     seed, count = draw(st.integers(0, 2**32 - 1)), draw(st.integers(2, 200))
     places = draw(st.lists(st.integers(0, 9), min_size=1, max_size=3))
@@ -113,7 +113,7 @@ def markets(draw: st.DrawFn) -> tuple[Candles, list[int], AccountConfig]:
     step = draw(st.sampled_from(["1", "0.5", "0.25", "0.01", "0.0001", "0.00000001"]))
     rules = draw(engine_rules())
     steps = TradingRules(Decimal(step), draw(st.sampled_from([None, Decimal("0.001")])), *LEAST)
-    candles = rescaled(walk(seed, count), places, start)
+    candles = rescale_months(walk(seed, count), places, start)
     return candles, signals_of(seed, count), replace(rules, trading_rules=steps)
 
 
@@ -132,7 +132,7 @@ def assert_inside(result: SimulationResult, rules: AccountConfig) -> None:
 
 
 @settings(max_examples=examples(300))
-@given(markets())
+@given(draw_markets())
 def test_fills_before_slippage_lie_inside_their_candle_whatever_step_is_stated(
     market: tuple[Candles, list[int], AccountConfig],
 ):
@@ -142,7 +142,7 @@ def test_fills_before_slippage_lie_inside_their_candle_whatever_step_is_stated(
 
 
 @settings(max_examples=examples(100))
-@given(st.lists(markets(), min_size=2, max_size=3))
+@given(st.lists(draw_markets(), min_size=2, max_size=3))
 def test_fills_of_symbols_that_share_an_account_lie_inside_their_candles(
     given_markets: list[tuple[Candles, list[int], AccountConfig]],
 ):

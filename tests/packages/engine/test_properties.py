@@ -58,7 +58,7 @@ def test_before_slippage_no_fill_lies_outside_its_candle(
         assert worse * (1 if fill.side == "buy" else -1) >= -1e-6 * fill.price
 
 
-def doubled(candles: Candles) -> Candles:
+def double_prices(candles: Candles) -> Candles:
     return replace(
         candles,
         open=candles.open * 2,
@@ -76,7 +76,7 @@ def test_doubled_prices_and_money_double_the_equity_and_leave_the_amounts(
     candles, signal = walk(seed, count), np.array(signals_of(seed, count), np.int8)
     one, two = (
         simulate(candles, signal, rules),
-        simulate(doubled(candles), signal, doubled_money(rules)),
+        simulate(double_prices(candles), signal, doubled_money(rules)),
     )
     assert two.indices == one.indices
     # The volatility is a logarithm, which is exact to the last bit but one.
@@ -87,7 +87,7 @@ def test_doubled_prices_and_money_double_the_equity_and_leave_the_amounts(
     assert two.equity.tolist() == (equity if exact else pytest.approx(equity, rel=1e-9))
 
 
-def as_one(parts: list[SimulationResult]) -> list[Trade]:
+def join_trades(parts: list[SimulationResult]) -> list[Trade]:
     """Return the trades of ranges that follow each other; an open one goes on in the next."""
     trades: list[Trade] = []
     skipped = 0
@@ -122,7 +122,7 @@ def test_a_range_split_in_parts_with_the_state_carried_over_gives_the_same_trade
     for start, end in pairwise(bounds):
         state = parts[-1].state if parts else None
         parts.append(simulate(candles[:end], signal[:end], rules, start, state=state))
-    assert as_one(parts) == list(whole.trades)
+    assert join_trades(parts) == list(whole.trades)
     assert (parts[-1].cash, parts[-1].base) == (whole.cash, whole.base)
     assert np.concatenate([part.equity for part in parts]) == pytest.approx(whole.equity)
     assert parts[-1].state == whole.state

@@ -24,11 +24,11 @@ FREE = AccountConfig(cash=1_000.0, fee_rate=0.0)
 _ORDERS = {"b": 1, "s": -1, ".": 0}
 
 
-def signal_of(signals: str) -> np.ndarray:
+def parse_signals(signals: str) -> np.ndarray:
     return np.array([_ORDERS[one] for one in signals], np.int8)
 
 
-def candles_of(count: int, stops: tuple[int, ...] = ()) -> Candles:
+def make_candles(count: int, stops: tuple[int, ...] = ()) -> Candles:
     """Return candles at 100 that fall to 85 and back inside each bar of `stops`."""
     price = np.full(count, 100.0)
     low = price.copy()
@@ -37,8 +37,8 @@ def candles_of(count: int, stops: tuple[int, ...] = ()) -> Candles:
     return Candles.from_columns(times, price, price, low, price, np.ones(count))
 
 
-def entries(signals: str, rules: AccountConfig, *stops: int) -> list[int]:
-    result = simulate(candles_of(len(signals), stops), signal_of(signals), rules)
+def list_entries(signals: str, rules: AccountConfig, *stops: int) -> list[int]:
+    result = simulate(make_candles(len(signals), stops), parse_signals(signals), rules)
     return [trade.entry_index for trade in result.trades]
 
 
@@ -59,18 +59,18 @@ def test_after_a_stop_a_run_of_buys_enters_once_or_again_by_the_setting(
 ):
     for reentry, expected in (("new_signal", new_signal), ("while_signal", while_signal)):
         rules = replace(STOP, cooldown_bars=cooldown, reentry=reentry)
-        assert entries(signals, rules, 2) == expected, reentry
+        assert list_entries(signals, rules, 2) == expected, reentry
 
 
 def test_a_run_that_begins_while_a_position_is_open_has_not_entered():
     # Bought at 1 by a run of one; the next run begins at 3, and the stop is inside 4.
-    assert entries("b..bbb..", STOP, 4) == [1, 5]
+    assert list_entries("b..bbb..", STOP, 4) == [1, 5]
 
 
 def test_a_run_enters_again_at_each_stop_with_while_signal():
     rules = replace(STOP, reentry="while_signal")
-    assert entries("bbbbbbbb", rules, 2, 4, 6) == [1, 3, 5, 7]
-    assert entries("bbbbbbbb", STOP, 2, 4, 6) == [1]
+    assert list_entries("bbbbbbbb", rules, 2, 4, 6) == [1, 3, 5, 7]
+    assert list_entries("bbbbbbbb", STOP, 2, 4, 6) == [1]
 
 
 def test_an_unknown_reentry_is_refused_with_the_nearest_value():
@@ -78,38 +78,38 @@ def test_an_unknown_reentry_is_refused_with_the_nearest_value():
         AccountConfig(reentry="new_signals")  # pyright: ignore[reportArgumentType]
 
 
-def together(rules: AccountConfig, *symbols: tuple[str, tuple[int, ...]]) -> PortfolioResult:
+def run_portfolio(rules: AccountConfig, *symbols: tuple[str, tuple[int, ...]]) -> PortfolioResult:
     series = [
         SymbolSeries(
-            f"{number}/Q", candles_of(len(signals), stops), signal_of(signals), 0, NO_TRADING_RULES
+            f"{number}/Q", make_candles(len(signals), stops), parse_signals(signals), 0, NO_TRADING_RULES
         )
         for number, (signals, stops) in enumerate(symbols)
     ]
     return simulate_portfolio(series, rules, 1)
 
 
-def bought(result: PortfolioResult) -> list[tuple[str, int]]:
+def list_bought(result: PortfolioResult) -> list[tuple[str, int]]:
     return [(trade.symbol, trade.entry_index) for trade in result.trades]
 
 
 def test_a_run_of_buys_that_found_all_slots_full_enters_when_an_exit_at_the_open_frees_one():
-    result = together(FREE, ("b..s....", ()), (".bbbbb..", ()))
-    assert bought(result) == [("0/Q", 1), ("1/Q", 4)]
+    result = run_portfolio(FREE, ("b..s....", ()), (".bbbbb..", ()))
+    assert list_bought(result) == [("0/Q", 1), ("1/Q", 4)]
     assert result.skipped_entries == 0
 
 
 def test_an_exit_inside_a_candle_frees_its_slot_at_the_next_open():
-    result = together(STOP, ("b.......", (4,)), (".bbbbb..", ()))
-    assert bought(result) == [("0/Q", 1), ("1/Q", 5)]
+    result = run_portfolio(STOP, ("b.......", (4,)), (".bbbbb..", ()))
+    assert list_bought(result) == [("0/Q", 1), ("1/Q", 5)]
 
 
 def test_a_free_slot_goes_to_the_first_waiting_symbol():
-    result = together(FREE, (".bbbb...", ()), ("b..s....", ()), (".bbbbb..", ()))
-    assert bought(result) == [("1/Q", 1), ("0/Q", 4)]
+    result = run_portfolio(FREE, (".bbbb...", ()), ("b..s....", ()), (".bbbbb..", ()))
+    assert list_bought(result) == [("1/Q", 1), ("0/Q", 4)]
     assert result.skipped_entries == 1
 
 
 def test_each_run_of_buys_that_ends_while_all_slots_are_full_is_counted_once():
-    result = together(FREE, ("b.......", ()), (".bb.b.bb", ()))
-    assert bought(result) == [("0/Q", 1)]
+    result = run_portfolio(FREE, ("b.......", ()), (".bb.b.bb", ()))
+    assert list_bought(result) == [("0/Q", 1)]
     assert result.skipped_entries == 3

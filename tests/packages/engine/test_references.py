@@ -27,11 +27,11 @@ RUNS = ["btc_1d_sma_20_50", "eth_1d_rsi14_30_70", "btc_1h_sma_50_200", "eth_1h_m
 DAY_SECONDS = 86_400
 
 
-def reference(shared: Path, name: str) -> Any:
+def read_reference(shared: Path, name: str) -> Any:
     return json.loads((shared / "data" / "reference" / name).read_text())
 
 
-def strategy_of(run: Mapping[str, Any]) -> Strategy:
+def make_strategy(run: Mapping[str, Any]) -> Strategy:
     given = run["params"]
     if run["strategy"] == "rsi":
         levels = {"buy": given["buy_above"], "sell": given["sell_below"]}
@@ -43,11 +43,11 @@ def strategy_of(run: Mapping[str, Any]) -> Strategy:
 def run(
     shared: Path, recorded: Callable[[str], Candles], request: pytest.FixtureRequest
 ) -> tuple[Mapping[str, Any], SimulationResult]:
-    runs = reference(shared, "backtests_long_only.json")["runs"]
+    runs = read_reference(shared, "backtests_long_only.json")["runs"]
     expected = next(run for run in runs if run["name"] == request.param)
     candles = recorded(Path(expected["candles"]).name.removesuffix(".csv.gz"))
     rules = AccountConfig(cash=expected["start_cash"], fee_rate=expected["fee_per_side"])
-    signals = evaluate_strategy(strategy_of(expected), candles)
+    signals = evaluate_strategy(make_strategy(expected), candles)
     return expected, simulate(candles, signals.signal, rules)
 
 
@@ -67,7 +67,7 @@ CLAIMS = {
 
 
 def test_every_entry_in_the_file_of_recorded_runs_is_tested(shared: Path):
-    runs = reference(shared, "backtests_long_only.json")["runs"]
+    runs = read_reference(shared, "backtests_long_only.json")["runs"]
     assert [run["name"] for run in runs] == RUNS
     # Whether another program made the same trades is not a number that could come out of ours.
     assert {key for run in runs for key in run} - CLAIMS == {"same_trades_in_backtesting_py"}
@@ -128,7 +128,7 @@ def test_the_open_position_of_the_recorded_run_is_reproduced(
 
 
 def test_every_entry_in_the_file_of_small_cases_is_tested(shared: Path):
-    cases = reference(shared, "pnl_and_metrics_small.json")
+    cases = read_reference(shared, "pnl_and_metrics_small.json")
     assert set(cases) == {"source", "trade_pnl", "cagr", "max_drawdown", "expectancy"}
     claims = {key for row in cases["trade_pnl"]["rows"] for key in row}
     assert claims == {"fee", "close", "cost", "proceeds", "profit", "ratio"}
@@ -136,7 +136,7 @@ def test_every_entry_in_the_file_of_small_cases_is_tested(shared: Path):
 
 
 def test_published_trade_profits_are_reproduced(shared: Path):
-    for row in reference(shared, "pnl_and_metrics_small.json")["trade_pnl"]["rows"]:
+    for row in read_reference(shared, "pnl_and_metrics_small.json")["trade_pnl"]["rows"]:
         paid = 60.0 * (1 + row["fee"])
         rules = AccountConfig(cash=paid, fee_rate=row["fee"])
         buy = simulate_buy(rules, paid, 2.0)
@@ -152,14 +152,14 @@ def test_published_trade_profits_are_reproduced(shared: Path):
 
 
 def test_published_growth_rates_are_reproduced(shared: Path):
-    for start, end, days, expected in reference(shared, "pnl_and_metrics_small.json")["cagr"][
+    for start, end, days, expected in read_reference(shared, "pnl_and_metrics_small.json")["cagr"][
         "rows"
     ]:
         assert compute_cagr(start, end, days * DAY_SECONDS) == pytest.approx(expected, abs=5e-5)
 
 
 def test_the_published_largest_relative_drawdown_is_not_the_largest_by_amount(shared: Path):
-    case = reference(shared, "pnl_and_metrics_small.json")["max_drawdown"]
+    case = read_reference(shared, "pnl_and_metrics_small.json")["max_drawdown"]
     equity = case["starting_balance"] + np.cumsum(case["profits"])
     fall = find_max_drawdown(equity, case["starting_balance"])
     assert -fall.ratio == pytest.approx(case["max_relative"])
@@ -172,7 +172,7 @@ def test_the_published_largest_relative_drawdown_is_not_the_largest_by_amount(sh
 
 
 def test_published_expectancy_is_reproduced(shared: Path):
-    case = reference(shared, "pnl_and_metrics_small.json")["expectancy"]
+    case = read_reference(shared, "pnl_and_metrics_small.json")["expectancy"]
     profits = np.array(case["profits"], dtype=np.float64)
     assert float(profits.mean()) == case["expectancy"]
     assert compute_expectancy_ratio(profits) == pytest.approx(case["expectancy_ratio"])

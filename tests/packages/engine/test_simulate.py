@@ -16,7 +16,7 @@ FREE = AccountConfig(cash=1_000.0, fee_rate=0.0)
 STEPS = TradingRules(Decimal("0.01"), Decimal("0.001"), Decimal("0.002"), Decimal(5))
 
 
-def candles_of(opens: list[float]) -> Candles:
+def make_candles(opens: list[float]) -> Candles:
     """Return candles whose close is the next one's open."""
     open_ = np.array(opens, dtype=np.float64)
     close = np.append(open_[1:], open_[-1:])
@@ -28,15 +28,15 @@ def candles_of(opens: list[float]) -> Candles:
 def run_of(
     opens: list[float], signal: list[int], rules: AccountConfig = FREE, start: int = 0
 ) -> SimulationResult:
-    return simulate(candles_of(opens), np.array(signal, dtype=np.int8), rules, start)
+    return simulate(make_candles(opens), np.array(signal, dtype=np.int8), rules, start)
 
 
-def where(result: SimulationResult) -> list[tuple[int, int | None]]:
+def list_trade_bars(result: SimulationResult) -> list[tuple[int, int | None]]:
     return [(trade.entry_index, trade.exit_index) for trade in result.trades]
 
 
 @st.composite
-def runs(draw: st.DrawFn) -> tuple[Candles, list[int], AccountConfig]:
+def draw_runs(draw: st.DrawFn) -> tuple[Candles, list[int], AccountConfig]:
     """Return a random walk, signals and rules."""
     seed = draw(st.integers(0, 2**32))
     count = draw(st.integers(1, 120))
@@ -54,7 +54,7 @@ def runs(draw: st.DrawFn) -> tuple[Candles, list[int], AccountConfig]:
         slippage_bps=draw(st.sampled_from([0.0, 5.0])),
         trading_rules=draw(st.sampled_from([NO_TRADING_RULES, STEPS])),
     )
-    return candles_of(opens.tolist()), signal, rules
+    return make_candles(opens.tolist()), signal, rules
 
 
 def test_a_signal_is_filled_at_the_open_of_the_next_bar():
@@ -65,11 +65,11 @@ def test_a_signal_is_filled_at_the_open_of_the_next_bar():
 
 
 def test_a_buy_while_long_and_a_sell_while_flat_fill_nothing():
-    assert where(run_of([1] * 8, [-1, 1, 1, 0, 1, -1, -1, 0])) == [(2, 6)]
+    assert list_trade_bars(run_of([1] * 8, [-1, 1, 1, 0, 1, -1, -1, 0])) == [(2, 6)]
 
 
 def test_a_signal_on_the_last_bar_fills_nothing():
-    assert where(run_of([1, 1, 1], [0, 0, 1])) == []
+    assert list_trade_bars(run_of([1, 1, 1], [0, 0, 1])) == []
 
 
 def test_a_position_open_at_the_end_is_marked_and_valued_at_the_last_close():
@@ -98,14 +98,14 @@ def test_signals_that_do_not_fit_the_candles_are_refused():
 def test_a_refused_buy_is_tried_again_on_the_next_bar_with_a_buy():
     steps = TradingRules(None, Decimal(1), Decimal(0), Decimal(0))
     result = run_of([9, 2_000, 2_000, 900, 9], [1, 1, 1, 0, 0], replace(FREE, trading_rules=steps))
-    assert where(result) == [(3, None)]
+    assert list_trade_bars(result) == [(3, None)]
     assert [index for index, _ in result.refused] == [1, 2]
 
 
 def test_dust_left_by_a_sell_is_not_a_position_and_is_kept_in_the_equity():
     rules = AccountConfig(cash=100.0, fee_currency="base", trading_rules=STEPS)
     result = run_of([7, 7, 7, 7, 7], [1, -1, 1, 0, 0], rules)
-    assert where(result) == [(1, 2), (3, None)]
+    assert list_trade_bars(result) == [(1, 2), (3, None)]
     bought, sold = result.buys[0], result.sells[0]
     assert bought.base_change - sold.amount == pytest.approx(14.285 * 0.999 - 14.27)
     fees = (bought.amount + sold.amount) * 7 * 0.001
@@ -125,7 +125,7 @@ def test_an_amount_may_be_a_whole_number():
     ] == [3 / 20, 3]
 
 
-@given(runs())
+@given(draw_runs())
 def test_cash_plus_position_value_equals_equity_on_every_bar(
     of: tuple[Candles, list[int], AccountConfig],
 ):
@@ -141,7 +141,7 @@ def test_cash_plus_position_value_equals_equity_on_every_bar(
     assert (result.cash, result.base) == (cash, base)
 
 
-@given(runs())
+@given(draw_runs())
 def test_trades_equal_those_of_a_bar_by_bar_account(of: tuple[Candles, list[int], AccountConfig]):
     candles, signal, rules = of
     result = simulate(candles, np.array(signal, dtype=np.int8), rules)
@@ -156,7 +156,7 @@ def test_trades_equal_those_of_a_bar_by_bar_account(of: tuple[Candles, list[int]
     assert list(result.indices[1::2]) == sold
 
 
-@given(runs())
+@given(draw_runs())
 def test_before_slippage_no_fill_lies_outside_its_candle(
     of: tuple[Candles, list[int], AccountConfig],
 ):
@@ -167,7 +167,7 @@ def test_before_slippage_no_fill_lies_outside_its_candle(
         assert candles.low[index] - noise <= fill.price <= candles.high[index] + noise
 
 
-@given(runs())
+@given(draw_runs())
 def test_doubled_prices_and_cash_double_the_equity_and_leave_the_amounts(
     of: tuple[Candles, list[int], AccountConfig],
 ):
@@ -194,7 +194,7 @@ def test_doubled_prices_and_cash_double_the_equity_and_leave_the_amounts(
     assert [trade.amount for trade in two.trades] == [trade.amount for trade in one.trades]
 
 
-@given(runs())
+@given(draw_runs())
 def test_money_is_never_created(of: tuple[Candles, list[int], AccountConfig]):
     candles, signal, rules = of
     flat = replace(candles, open=np.full(len(candles), 7.0), close=np.full(len(candles), 7.0))

@@ -34,7 +34,7 @@ PLAIN = AccountConfig()
 EXITS = ExitConfig(stop_loss=0.05, take_profit=0.1)
 
 
-class Stepping:
+class StepperAccount:
     """The state of an account, and what its symbols' events lead to."""
 
     def __init__(
@@ -71,9 +71,9 @@ class Stepping:
         return self.on(CandleForming("A", candle))
 
 
-def both_due(slots: int | None) -> Stepping:
+def make_account_with_both_due(slots: int | None) -> StepperAccount:
     """Return an account that holds B, with a SELL of B and a BUY of A due at candle 2."""
-    account = Stepping(AccountConfig(), "AB", slots)
+    account = StepperAccount(AccountConfig(), "AB", slots)
     account.buy("B")
     account.close(1, SELL, "B")
     account.close(1, BUY, "A")
@@ -81,13 +81,13 @@ def both_due(slots: int | None) -> Stepping:
 
 
 def test_an_entry_waits_for_the_exit_at_the_same_open() -> None:
-    account = both_due(slots=None)
+    account = make_account_with_both_due(slots=None)
     assert account.open(2, "A", "B") == [Exit("B", 120, "signal", 100.0, is_ambiguous=False)]
     assert account.on(ExitFilled("B")) == [Enter("A", 120, 100.0)]
 
 
 def test_an_entry_that_finds_all_slots_taken_after_a_refused_exit_is_dropped() -> None:
-    account = both_due(slots=1)
+    account = make_account_with_both_due(slots=1)
     account.open(2, "A", "B")
     assert account.on(ExitRefused("B")) == []
     account.close(2, HOLD, "A")
@@ -96,7 +96,7 @@ def test_an_entry_that_finds_all_slots_taken_after_a_refused_exit_is_dropped() -
 
 
 def test_an_entry_is_dropped_if_exits_are_in_flight_until_its_candle_closes() -> None:
-    account = both_due(slots=1)
+    account = make_account_with_both_due(slots=1)
     account.open(2, "A", "B")
     account.close(2, HOLD, "A")
     assert account.on(ExitFilled("B")) == []
@@ -104,7 +104,7 @@ def test_an_entry_is_dropped_if_exits_are_in_flight_until_its_candle_closes() ->
 
 
 def test_a_slot_that_is_freed_inside_a_candle_is_free_from_the_next_open_on() -> None:
-    account = Stepping(AccountConfig(exits=EXITS), "AB", 1)
+    account = StepperAccount(AccountConfig(exits=EXITS), "AB", 1)
     account.buy("A")
     for symbol in "AB":
         account.close(1, HOLD if symbol == "A" else BUY, symbol)
@@ -118,7 +118,7 @@ def test_a_slot_that_is_freed_inside_a_candle_is_free_from_the_next_open_on() ->
 
 
 def test_entries_that_were_held_back_are_returned_with_a_later_event() -> None:
-    account = Stepping(AccountConfig(), "AB", 1)
+    account = StepperAccount(AccountConfig(), "AB", 1)
     account.close(0, BUY, "B")
     opened = CandlesOpened((OpenedCandle("B", 60, 100.0),))
     account.state, intents = step(account.rules, account.state, opened, entries="later")
@@ -127,7 +127,7 @@ def test_entries_that_were_held_back_are_returned_with_a_later_event() -> None:
 
 
 def test_an_exit_in_flight_delays_entries_only_up_to_the_maximum_wait() -> None:
-    account = both_due(slots=None)
+    account = make_account_with_both_due(slots=None)
     account.open(2, "A", "B")
     account.state, intents = step(
         account.rules, account.state, CandlesOpened(()), entries="at_once"
@@ -136,16 +136,16 @@ def test_an_exit_in_flight_delays_entries_only_up_to_the_maximum_wait() -> None:
 
 
 def test_a_refused_entry_frees_its_slot_for_the_next_symbol() -> None:
-    account = Stepping(AccountConfig(), "AB", 1)
+    account = StepperAccount(AccountConfig(), "AB", 1)
     for symbol in "AB":
         account.close(0, BUY, symbol)
     assert account.open(1, "A", "B") == [Enter("A", 60, 100.0)]
     assert account.on(EntryRefused("A")) == [Enter("B", 60, 100.0)]
 
 
-def entry_in_flight(signal: int) -> Stepping:
+def make_entry_in_flight(signal: int) -> StepperAccount:
     """Return an account whose entry of candle 1 is in flight when that candle's signal comes."""
-    account = Stepping(AccountConfig())
+    account = StepperAccount(AccountConfig())
     account.close(0, BUY)
     account.open(1)
     account.close(1, signal)
@@ -153,26 +153,26 @@ def entry_in_flight(signal: int) -> Stepping:
 
 
 def test_a_sell_while_the_entry_is_in_flight_is_due_once_the_entry_is_filled() -> None:
-    account = entry_in_flight(SELL)
+    account = make_entry_in_flight(SELL)
     account.on(EntryFilled("A", 100.0))
     assert account.open(2) == [Exit("A", 120, "signal", 100.0, is_ambiguous=False)]
 
 
 def test_a_sell_while_the_entry_is_in_flight_ends_once_the_entry_is_refused() -> None:
-    account = entry_in_flight(SELL)
+    account = make_entry_in_flight(SELL)
     account.on(EntryRefused("A"))
     assert account.open(2) == []
 
 
 def test_a_buy_while_the_entry_is_in_flight_is_due_once_the_entry_is_refused() -> None:
-    account = entry_in_flight(BUY)
+    account = make_entry_in_flight(BUY)
     account.on(EntryRefused("A"))
     assert account.open(2) == [Enter("A", 120, 100.0)]
 
 
-def stop_in_flight(account: AccountConfig) -> Stepping:
+def make_stop_in_flight(account: AccountConfig) -> StepperAccount:
     """Return an account whose stop of candle 2 is in flight, with a BUY on that candle."""
-    stepping = Stepping(account)
+    stepping = StepperAccount(account)
     stepping.buy()
     stepping.close(1, HOLD)
     stepping.open(2)
@@ -183,25 +183,25 @@ def stop_in_flight(account: AccountConfig) -> Stepping:
 
 
 def test_a_buy_while_the_exit_is_in_flight_is_due_once_the_exit_is_filled() -> None:
-    account = stop_in_flight(AccountConfig(exits=EXITS))
+    account = make_stop_in_flight(AccountConfig(exits=EXITS))
     account.on(ExitFilled("A"))
     assert account.open(3) == [Enter("A", 180, 100.0)]
 
 
 def test_a_buy_while_the_exit_is_in_flight_ends_once_the_exit_is_refused() -> None:
-    account = stop_in_flight(AccountConfig(exits=EXITS))
+    account = make_stop_in_flight(AccountConfig(exits=EXITS))
     account.on(ExitRefused("A"))
     assert account.open(3) == []
 
 
 def test_a_buy_while_the_exit_is_in_flight_is_delayed_by_the_cooldown() -> None:
-    account = stop_in_flight(AccountConfig(exits=EXITS, cooldown_bars=1))
+    account = make_stop_in_flight(AccountConfig(exits=EXITS, cooldown_bars=1))
     account.on(ExitFilled("A"))
     assert account.open(3) == []
 
 
 def test_a_fill_that_is_reported_late_counts_for_the_candle_that_it_happened_in() -> None:
-    account = stop_in_flight(AccountConfig(exits=EXITS, cooldown_bars=1))
+    account = make_stop_in_flight(AccountConfig(exits=EXITS, cooldown_bars=1))
     assert account.open(3) == []
     assert account.on(ExitFilled("A", 120)) == []
     assert account.close(3, BUY) == []
@@ -209,13 +209,13 @@ def test_a_fill_that_is_reported_late_counts_for_the_candle_that_it_happened_in(
 
 
 def test_a_buy_whose_open_has_come_while_the_exit_was_in_flight_enters_once_it_is_filled() -> None:
-    account = stop_in_flight(AccountConfig(exits=EXITS))
+    account = make_stop_in_flight(AccountConfig(exits=EXITS))
     assert account.open(3) == []
     assert account.on(ExitFilled("A", 120)) == [Enter("A", 180, 100.0)]
 
 
 def test_a_buy_is_dropped_where_the_exit_was_filled_in_the_candle_that_has_opened() -> None:
-    account = stop_in_flight(AccountConfig(exits=EXITS))
+    account = make_stop_in_flight(AccountConfig(exits=EXITS))
     assert account.open(3) == []
     assert account.on(ExitFilled("A", 180)) == []
     assert account.close(3, BUY) == []
@@ -223,7 +223,7 @@ def test_a_buy_is_dropped_where_the_exit_was_filled_in_the_candle_that_has_opene
 
 
 def test_a_stop_that_a_forming_candle_reached_sells_at_once() -> None:
-    account = Stepping(AccountConfig(exits=EXITS))
+    account = StepperAccount(AccountConfig(exits=EXITS))
     account.buy()
     (stop,) = account.forms(1, high=100, low=94, close=94)
     assert isinstance(stop, Exit)
@@ -232,7 +232,7 @@ def test_a_stop_that_a_forming_candle_reached_sells_at_once() -> None:
 
 
 def test_a_target_that_a_forming_candle_reached_waits_for_its_close() -> None:
-    account = Stepping(AccountConfig(exits=EXITS))
+    account = StepperAccount(AccountConfig(exits=EXITS))
     account.buy()
     assert account.forms(1, high=111, low=100, close=111) == []
     (target,) = account.on(CandleClosed("A", Candle(60, 100, 111, 100, 105, 1)))
@@ -241,7 +241,7 @@ def test_a_target_that_a_forming_candle_reached_waits_for_its_close() -> None:
 
 
 def test_a_target_that_prices_reached_unwatched_sells_before_the_close() -> None:
-    account = Stepping(AccountConfig(exits=EXITS))
+    account = StepperAccount(AccountConfig(exits=EXITS))
     account.buy()
     passed = Candle(60, 100, 111, 100, 105, 1)
     (target,) = account.on(CandleForming("A", passed, is_unwatched=True))
@@ -249,9 +249,9 @@ def test_a_target_that_prices_reached_unwatched_sells_before_the_close() -> None
     assert target.kind == "target"
 
 
-def late(account: AccountConfig = PLAIN) -> Stepping:
+def make_late_account(account: AccountConfig = PLAIN) -> StepperAccount:
     """Return an account that holds A, with candle 1 closed and candle 2 open, undecided."""
-    stepping = Stepping(account)
+    stepping = StepperAccount(account)
     stepping.buy()
     stepping.on(CandleClosed("A", FLAT._replace(timestamp=60)))
     stepping.open(2, price=101.0)
@@ -259,12 +259,12 @@ def late(account: AccountConfig = PLAIN) -> Stepping:
 
 
 def test_a_sell_that_comes_after_the_next_open_sells_at_that_open() -> None:
-    sold = late().on(StrategySignal("A", 60, SELL))
+    sold = make_late_account().on(StrategySignal("A", 60, SELL))
     assert sold == [Exit("A", 120, "signal", 101.0, is_ambiguous=False)]
 
 
 def test_a_sell_that_comes_after_the_next_close_is_due_at_the_open_after_it() -> None:
-    account = late()
+    account = make_late_account()
     account.on(CandleClosed("A", FLAT._replace(timestamp=120)))
     assert account.on(StrategySignal("A", 60, SELL)) == []
     assert account.on(StrategySignal("A", 120, HOLD)) == []
@@ -272,7 +272,7 @@ def test_a_sell_that_comes_after_the_next_close_is_due_at_the_open_after_it() ->
 
 
 def test_a_signal_older_than_a_later_one_is_refused() -> None:
-    account = Stepping(AccountConfig())
+    account = StepperAccount(AccountConfig())
     account.on(CandleClosed("A", FLAT))
     account.close(1, BUY)
     with pytest.raises(ValueError, match="signal of candle 0"):
@@ -280,14 +280,14 @@ def test_a_signal_older_than_a_later_one_is_refused() -> None:
 
 
 def test_a_buy_that_comes_after_the_next_open_enters_at_that_open() -> None:
-    account = Stepping(AccountConfig())
+    account = StepperAccount(AccountConfig())
     account.on(CandleClosed("A", FLAT))
     account.open(1, price=101.0)
     assert account.on(StrategySignal("A", 0, BUY)) == [Enter("A", 60, 101.0)]
 
 
 def test_a_buy_that_comes_after_the_next_close_enters_nothing() -> None:
-    account = Stepping(AccountConfig())
+    account = StepperAccount(AccountConfig())
     account.on(CandleClosed("A", FLAT))
     account.on(CandleClosed("A", FLAT._replace(timestamp=60)))
     account.on(StrategySignal("A", 0, BUY))
@@ -295,14 +295,14 @@ def test_a_buy_that_comes_after_the_next_close_enters_nothing() -> None:
 
 
 def test_a_late_buy_does_not_enter_in_the_candle_of_an_exit() -> None:
-    account = late(AccountConfig(exits=EXITS))
+    account = make_late_account(AccountConfig(exits=EXITS))
     assert len(account.forms(2, high=101, low=90, close=90)) == 1
     account.on(ExitFilled("A"))
     assert account.on(StrategySignal("A", 60, BUY)) == []
 
 
 def test_an_exit_that_falls_due_in_a_candle_sells_at_its_next_price() -> None:
-    account = Stepping(AccountConfig())
+    account = StepperAccount(AccountConfig())
     account.buy()
     account.on(ExitDue("A"))
     sold = account.forms(1, high=103, low=99, close=102)
@@ -310,7 +310,7 @@ def test_an_exit_that_falls_due_in_a_candle_sells_at_its_next_price() -> None:
 
 
 def test_a_due_exit_waits_through_candles_without_a_trade() -> None:
-    account = Stepping(AccountConfig())
+    account = StepperAccount(AccountConfig())
     account.buy()
     account.close(1, SELL)
     for number in range(2, 5):
@@ -319,7 +319,7 @@ def test_a_due_exit_waits_through_candles_without_a_trade() -> None:
 
 
 def test_a_buy_that_may_not_enter_does_not_use_up_its_run() -> None:
-    account = Stepping(AccountConfig())
+    account = StepperAccount(AccountConfig())
     account.on(CandleClosed("A", Candle(0, 100, 100, 100, 100, 1)))
     account.on(StrategySignal("A", 0, BUY, can_enter=False))
     assert account.open(1) == []
@@ -327,10 +327,10 @@ def test_a_buy_that_may_not_enter_does_not_use_up_its_run() -> None:
     assert account.open(2) == [Enter("A", 120, 100.0)]
 
 
-def restored(account: AccountConfig, *facts: CandleFacts) -> Stepping:
+def restore_account(account: AccountConfig, *facts: CandleFacts) -> StepperAccount:
     """Return an account after a BUY, its entry at the next candle, and more stored candles."""
     entered = CandleFacts(FLAT._replace(timestamp=60), entry_price=100.0)
-    stepping = Stepping(account)
+    stepping = StepperAccount(account)
     rows = [CandleFacts(FLAT, signal=BUY), entered, *facts]
     stepping.state = restore_state(stepping.rules, {"A": rows})
     return stepping
@@ -339,18 +339,18 @@ def restored(account: AccountConfig, *facts: CandleFacts) -> Stepping:
 def test_a_restored_sell_that_waits_for_a_trade_is_still_due() -> None:
     waits = CandleFacts(FLAT._replace(timestamp=180), has_trade=False)
     sold = CandleFacts(FLAT._replace(timestamp=120), signal=SELL)
-    account = restored(AccountConfig(), sold, waits)
+    account = restore_account(AccountConfig(), sold, waits)
     assert account.open(4) == [Exit("A", 240, "signal", 100.0, is_ambiguous=False)]
 
 
 def test_a_restored_position_whose_exit_was_refused_has_no_stop() -> None:
     refused = CandleFacts(FLAT._replace(timestamp=120), exit="refused")
-    account = restored(AccountConfig(exits=EXITS), refused)
+    account = restore_account(AccountConfig(exits=EXITS), refused)
     assert account.open(3, price=50.0) == []
 
 
 def test_a_restored_entry_in_the_open_candle_can_be_stopped_in_it() -> None:
-    account = Stepping(AccountConfig(exits=EXITS))
+    account = StepperAccount(AccountConfig(exits=EXITS))
     opened = CandleFacts(FLAT._replace(timestamp=60), entry_price=100.0, is_open=True)
     account.state = restore_state(account.rules, {"A": [CandleFacts(FLAT, signal=BUY), opened]})
     (stop,) = account.forms(1, high=100, low=94, close=94)
@@ -359,7 +359,7 @@ def test_a_restored_entry_in_the_open_candle_can_be_stopped_in_it() -> None:
 
 
 def test_a_position_that_a_person_sells_is_not_sold_twice() -> None:
-    account = Stepping(AccountConfig(exits=EXITS))
+    account = StepperAccount(AccountConfig(exits=EXITS))
     account.buy()
     account.on(ExitSent("A"))
     assert account.forms(1, high=100, low=90, close=90) == []
@@ -383,7 +383,7 @@ def test_a_position_that_a_person_sells_is_not_sold_twice() -> None:
     ],
 )
 def test_an_event_that_does_not_match_the_open_candle_is_refused(event: Event) -> None:
-    account = Stepping(AccountConfig())
+    account = StepperAccount(AccountConfig())
     account.close(0, HOLD)
     account.open(1)
     with pytest.raises(ValueError, match="A"):
@@ -400,7 +400,7 @@ def test_an_event_that_does_not_match_the_open_candle_is_refused(event: Event) -
     ],
 )
 def test_an_event_of_another_candle_than_the_closed_one_is_refused(event: Event) -> None:
-    account = Stepping(AccountConfig())
+    account = StepperAccount(AccountConfig())
     account.close(0, HOLD)
     with pytest.raises(ValueError, match="A"):
         account.on(event)

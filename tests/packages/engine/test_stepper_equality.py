@@ -22,7 +22,7 @@ from symbol_series import busy_rules, busy_series, series_of
 seeds = st.integers(0, 2**32 - 1)
 
 
-def backtested(part: SimulationResult) -> list[Made]:
+def list_backtest_fills(part: SimulationResult) -> list[Made]:
     kinds = iter(part.exit_kinds)
     return [
         (fill.side, bar, fill.price, fill.amount, "" if fill.side == "buy" else next(kinds))
@@ -30,7 +30,7 @@ def backtested(part: SimulationResult) -> list[Made]:
     ]
 
 
-def since_last_entry(rows: list[CandleFacts]) -> list[CandleFacts]:
+def select_facts_since_entry(rows: list[CandleFacts]) -> list[CandleFacts]:
     """Return the facts from the candle before the last entry on, or the newest one."""
     entries = [number for number, row in enumerate(rows) if row.entry_price is not None]
     return rows[max(0, entries[-1] - 1) :] if entries else rows[-1:]
@@ -42,7 +42,7 @@ def require_equal(
     result: PortfolioResult = simulate_portfolio(series, rules, max_open_trades)
     stepped = StepBroker(series, rules, max_open_trades).run()
     for part, market in zip(result.parts, stepped.markets.values(), strict=True):
-        assert market.made == backtested(part)
+        assert market.made == list_backtest_fills(part)
         assert market.refused == [bar for bar, _ in part.refused]
         assert (market.base, market.ambiguous) == (part.base, part.fill_log.ambiguous)
     assert stepped.cash == result.cash
@@ -108,7 +108,7 @@ def test_a_state_rebuilt_from_stored_facts_goes_on_as_if_never_stopped(
     stopped = StepBroker(series, rules).run(until=cut * 3_600)
     facts = {name: market.facts for name, market in stopped.markets.items()}
     if is_short:
-        facts = {name: since_last_entry(rows) for name, rows in facts.items()}
+        facts = {name: select_facts_since_entry(rows) for name, rows in facts.items()}
     restored = restore_state(stopped.rules, facts)
     assert is_short or restored == stopped.state
     stopped.state = restored

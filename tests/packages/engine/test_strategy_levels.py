@@ -38,7 +38,7 @@ NONE = float("nan")
 seeds = st.integers(0, 2**32 - 1)
 
 
-def columns(
+def make_level_columns(
     stop: list[float] | None = None,
     target: list[float] | None = None,
     stop_mode: LevelMode = "at_entry",
@@ -52,7 +52,7 @@ def columns(
     )
 
 
-def run_of(
+def run_simulation(
     bars: list[Bar],
     signal: list[int],
     levels: LevelColumns,
@@ -68,7 +68,7 @@ def run_of(
     return simulate(candles, np.array(signal, np.int8), rules, levels=levels)
 
 
-def exits_of(result: SimulationResult) -> list[tuple[int, str, float]]:
+def list_exits(result: SimulationResult) -> list[tuple[int, str, float]]:
     return [
         (trade.exit_index, trade.exit_kind or "", round(sell.before_slippage, 9))
         for trade, sell in zip(result.trades, result.sells, strict=False)
@@ -76,7 +76,7 @@ def exits_of(result: SimulationResult) -> list[tuple[int, str, float]]:
     ]
 
 
-def fills_of(result: SimulationResult) -> list[Fill]:
+def list_fills(result: SimulationResult) -> list[Fill]:
     kinds = iter(result.exit_kinds)
     return [
         (bar, fill.side, fill.price, fill.amount, "" if fill.side == "buy" else next(kinds))
@@ -86,48 +86,48 @@ def fills_of(result: SimulationResult) -> list[Fill]:
 
 def test_at_entry_the_stop_of_the_candle_with_the_buy_stays():
     bars: list[Bar] = [FLAT, FLAT, (100.0, 100.0, 96.0, 96.0), (96.0, 96.0, 94.0, 94.0)]
-    levels = columns(stop=[95.0, 97.0, 97.0, 97.0])
-    assert exits_of(run_of(bars, [1, 0, 0, 0], levels)) == [(3, "stop_loss", 95.0)]
+    levels = make_level_columns(stop=[95.0, 97.0, 97.0, 97.0])
+    assert list_exits(run_simulation(bars, [1, 0, 0, 0], levels)) == [(3, "stop_loss", 95.0)]
 
 
 def test_each_candle_moves_the_stop_from_the_next_candle_on():
     bars: list[Bar] = [FLAT, (100.0, 100.0, 96.0, 100.0), (100.0, 100.0, 96.5, 97.0)]
-    levels = columns(stop=[95.0, 97.0, 97.0], stop_mode="each_candle")
-    assert exits_of(run_of(bars, [1, 0, 0], levels)) == [(2, "stop_loss", 97.0)]
+    levels = make_level_columns(stop=[95.0, 97.0, 97.0], stop_mode="each_candle")
+    assert list_exits(run_simulation(bars, [1, 0, 0], levels)) == [(2, "stop_loss", 97.0)]
 
 
 def test_a_stop_moves_up_only_and_a_missing_price_keeps_the_last_one():
     bars: list[Bar] = [*[FLAT] * 4, (100.0, 100.0, 96.5, 98.0), (98.0, 98.0, 96.5, 98.0)]
-    levels = columns(stop=[95.0, 97.0, 90.0, NONE, NONE, NONE], stop_mode="each_candle")
-    assert exits_of(run_of(bars, [1, 0, 0, 0, 0, 0], levels)) == [(4, "stop_loss", 97.0)]
+    levels = make_level_columns(stop=[95.0, 97.0, 90.0, NONE, NONE, NONE], stop_mode="each_candle")
+    assert list_exits(run_simulation(bars, [1, 0, 0, 0, 0, 0], levels)) == [(4, "stop_loss", 97.0)]
 
 
 def test_a_target_moves_either_way_and_a_missing_price_keeps_the_last_one():
     bars: list[Bar] = [FLAT, FLAT, FLAT, (100.0, 103.0, 100.0, 100.0)]
-    levels = columns(target=[110.0, 102.0, NONE, NONE], target_mode="each_candle")
-    assert exits_of(run_of(bars, [1, 0, 0, 0], levels)) == [(3, "target", 102.0)]
-    levels = columns(target=[101.0, 102.0, 110.0, NONE], target_mode="each_candle")
-    assert exits_of(run_of(bars, [1, 0, 0, 0], levels)) == []
+    levels = make_level_columns(target=[110.0, 102.0, NONE, NONE], target_mode="each_candle")
+    assert list_exits(run_simulation(bars, [1, 0, 0, 0], levels)) == [(3, "target", 102.0)]
+    levels = make_level_columns(target=[101.0, 102.0, 110.0, NONE], target_mode="each_candle")
+    assert list_exits(run_simulation(bars, [1, 0, 0, 0], levels)) == []
 
 
 def test_at_entry_the_target_of_the_candle_with_the_buy_stays():
     bars: list[Bar] = [FLAT, FLAT, (100.0, 103.0, 100.0, 100.0)]
-    levels = columns(target=[103.0, 101.0, 101.0])
-    assert exits_of(run_of(bars, [1, 0, 0], levels)) == [(2, "target", 103.0)]
+    levels = make_level_columns(target=[103.0, 101.0, 101.0])
+    assert list_exits(run_simulation(bars, [1, 0, 0], levels)) == [(2, "target", 103.0)]
 
 
 def test_a_position_without_a_price_at_its_entry_gets_one_from_a_later_candle():
     bars: list[Bar] = [FLAT, FLAT, (100.0, 100.0, 96.0, 96.0)]
-    moving = columns(stop=[NONE, 97.0, NONE], stop_mode="each_candle")
-    assert exits_of(run_of(bars, [1, 0, 0], moving)) == [(2, "stop_loss", 97.0)]
-    assert exits_of(run_of(bars, [1, 0, 0], columns(stop=[NONE, 97.0, NONE]))) == []
+    moving = make_level_columns(stop=[NONE, 97.0, NONE], stop_mode="each_candle")
+    assert list_exits(run_simulation(bars, [1, 0, 0], moving)) == [(2, "stop_loss", 97.0)]
+    assert list_exits(run_simulation(bars, [1, 0, 0], make_level_columns(stop=[NONE, 97.0, NONE]))) == []
 
 
 @pytest.mark.parametrize(("stop_loss", "price"), [(0.02, 98.0), (0.1, 95.0)])
 def test_the_higher_stop_of_account_and_strategy_is_used(stop_loss: float, price: float):
     bars: list[Bar] = [FLAT, (100.0, 100.0, 90.0, 90.0)]
     exits = ExitConfig(stop_loss=stop_loss)
-    found = exits_of(run_of(bars, [1, 0], columns(stop=[95.0, NONE]), exits))
+    found = list_exits(run_simulation(bars, [1, 0], make_level_columns(stop=[95.0, NONE]), exits))
     assert found == [(1, "stop_loss", price)]
 
 
@@ -137,34 +137,34 @@ def test_the_lower_target_of_account_and_strategy_is_used(
 ):
     bars: list[Bar] = [FLAT, (100.0, 120.0, 100.0, 120.0)]
     exits = ExitConfig(take_profit=take_profit)
-    found = exits_of(run_of(bars, [1, 0], columns(target=[105.0, NONE]), exits))
+    found = list_exits(run_simulation(bars, [1, 0], make_level_columns(target=[105.0, NONE]), exits))
     assert found == [(1, "target", price)]
 
 
 def test_an_entry_that_opens_beyond_its_stop_is_sold_at_that_open():
     bars: list[Bar] = [FLAT, (94.0, 99.0, 94.0, 99.0)]
-    found = exits_of(run_of(bars, [1, 0], columns(stop=[95.0, NONE])))
+    found = list_exits(run_simulation(bars, [1, 0], make_level_columns(stop=[95.0, NONE])))
     assert found == [(1, "stop_loss", 94.0)]
 
 
 def test_a_stop_above_the_price_sells_at_the_next_open():
     bars: list[Bar] = [FLAT, FLAT, (99.0, 99.0, 99.0, 99.0)]
-    levels = columns(stop=[95.0, 101.0, NONE], stop_mode="each_candle")
-    assert exits_of(run_of(bars, [1, 0, 0], levels)) == [(2, "stop_loss", 99.0)]
+    levels = make_level_columns(stop=[95.0, 101.0, NONE], stop_mode="each_candle")
+    assert list_exits(run_simulation(bars, [1, 0, 0], levels)) == [(2, "stop_loss", 99.0)]
 
 
 @pytest.mark.parametrize(("mode", "price"), [("at_entry", 95.0), ("each_candle", 97.0)])
 def test_an_entry_that_waited_for_a_trade_has_the_stop_of_its_buy(mode: LevelMode, price: float):
     bars: list[Bar] = [FLAT, FLAT, FLAT, (100.0, 100.0, 90.0, 90.0)]
-    levels = columns(stop=[95.0, NONE, 97.0, NONE], stop_mode=mode)
-    found = run_of(bars, [1, 0, 0, 0], levels, volume=[1.0, 0.0, 0.0, 1.0])
-    assert exits_of(found) == [(3, "stop_loss", price)]
+    levels = make_level_columns(stop=[95.0, NONE, 97.0, NONE], stop_mode=mode)
+    found = run_simulation(bars, [1, 0, 0, 0], levels, volume=[1.0, 0.0, 0.0, 1.0])
+    assert list_exits(found) == [(3, "stop_loss", price)]
 
 
 def test_a_price_that_misses_a_level_by_the_rounding_of_floats_reaches_it():
     bars: list[Bar] = [FLAT, (100.0, 100.0, 95.0, 95.0)]
     stop = float(np.nextafter(95.0, 0.0))
-    assert len(exits_of(run_of(bars, [1, 0], columns(stop=[stop, NONE])))) == 1
+    assert len(list_exits(run_simulation(bars, [1, 0], make_level_columns(stop=[stop, NONE])))) == 1
 
 
 def test_current_levels_follow_the_mode_of_the_row():
@@ -184,7 +184,7 @@ def test_with_strategy_levels_every_fill_equals_that_of_a_loop_over_the_bars(see
     levels = levels_of(seed, candles)
     result = simulate(candles, np.array(signal, np.int8), rules, levels=levels)
     plain = plain_run(candles, signal, rules, levels)
-    assert fills_of(result) == plain.fills
+    assert list_fills(result) == plain.fills
     assert [bar for bar, _ in result.refused] == plain.refused
     assert (result.cash, result.base) == (plain.cash, plain.base)
     assert result.fill_log.ambiguous == plain.ambiguous
@@ -197,7 +197,7 @@ def test_with_strategy_levels_positions_over_many_candles_end_as_in_the_loop(see
     candles, signal = walk(seed, count, move=move), signals_of(seed, count)
     levels = levels_of(seed, candles)
     result = simulate(candles, np.array(signal, np.int8), rules, levels=levels)
-    assert fills_of(result) == plain_run(candles, signal, rules, levels).fills
+    assert list_fills(result) == plain_run(candles, signal, rules, levels).fills
 
 
 def require_same_decimals(result: SimulationResult, symbol: Any) -> None:
@@ -227,7 +227,7 @@ def test_any_levels_and_rules_equal_a_decimal_recomputation(
     assert result.cash == pytest.approx(float(exact.cash), rel=1e-9, abs=1e-4)
 
 
-def with_levels(series: list[SymbolSeries], seed: int) -> list[SymbolSeries]:
+def add_levels(series: list[SymbolSeries], seed: int) -> list[SymbolSeries]:
     return [
         replace(one, levels=levels_of(seed + number, one.candles))
         for number, one in enumerate(series)
@@ -245,7 +245,7 @@ def with_levels(series: list[SymbolSeries], seed: int) -> list[SymbolSeries]:
 def test_the_stepper_trades_the_levels_as_the_backtest_does(
     *, seed: int, count: int, rules: AccountConfig, symbols: int, places: int | None
 ):
-    series = with_levels(
+    series = add_levels(
         series_of(seed, count, rules, symbols=symbols, has_detail=False, is_mixed=symbols > 1),
         seed,
     )
@@ -253,7 +253,7 @@ def test_the_stepper_trades_the_levels_as_the_backtest_does(
     stepped = StepBroker(series, rules, places).run()
     for part, market in zip(result.parts, stepped.markets.values(), strict=True):
         assert market.made == [
-            (side, bar, price, amount, kind) for bar, side, price, amount, kind in fills_of(part)
+            (side, bar, price, amount, kind) for bar, side, price, amount, kind in list_fills(part)
         ]
         assert (market.base, market.ambiguous) == (part.base, part.fill_log.ambiguous)
     assert stepped.cash == result.cash
@@ -270,12 +270,12 @@ def test_the_stepper_trades_the_levels_as_the_backtest_does(
 def test_levels_are_rebuilt_from_stored_facts(
     *, seed: int, rules: AccountConfig, symbols: int, cut: int, is_short: bool
 ):
-    series = with_levels(busy_series(seed, 60, rules, symbols), seed)
+    series = add_levels(busy_series(seed, 60, rules, symbols), seed)
     whole = StepBroker(series, rules).run()
     stopped = StepBroker(series, rules).run(until=cut * 3_600)
     facts = {name: market.facts for name, market in stopped.markets.items()}
     if is_short:
-        facts = {name: since_last_buy(rows) for name, rows in facts.items()}
+        facts = {name: select_facts_since_buy(rows) for name, rows in facts.items()}
     restored = restore_state(stopped.rules, facts)
     assert is_short or restored == stopped.state
     stopped.state = msgspec.json.decode(msgspec.json.encode(restored), type=StepState)
@@ -285,7 +285,7 @@ def test_levels_are_rebuilt_from_stored_facts(
         assert stopped.markets[name].made == market.made
 
 
-def since_last_buy(rows: list[Any]) -> list[Any]:
+def select_facts_since_buy(rows: list[Any]) -> list[Any]:
     """Return the facts from the candle on whose BUY led to the last entry, or those of the end."""
     entries = [number for number, row in enumerate(rows) if row.entry_price is not None]
     last = entries[-1] if entries else len(rows)
@@ -309,9 +309,9 @@ def test_a_range_split_in_parts_gives_the_same_trades(
         part = simulate(
             candles[:end], signal[:end], rules, start, state=state, levels=first_levels(levels, end)
         )
-        fills += [(bar + start, *rest) for bar, *rest in fills_of(part)]
+        fills += [(bar + start, *rest) for bar, *rest in list_fills(part)]
         state = part.state
-    assert fills == fills_of(whole)
+    assert fills == list_fills(whole)
     assert state == whole.state
 
 

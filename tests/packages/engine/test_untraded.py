@@ -17,7 +17,7 @@ FREE = AccountConfig(cash=1_000.0, fee_rate=0.0)
 _ORDERS = {"b": 1, "s": -1, ".": 0}
 
 
-def candles_of(bars: str, closes: list[float]) -> Candles:
+def make_candles(bars: str, closes: list[float]) -> Candles:
     """Return candles, x with a trade and - without one, which repeats the close before it."""
     close = np.array(closes, dtype=np.float64)
     is_flat = np.array([bar == "-" for bar in bars])
@@ -35,15 +35,15 @@ def run(
     bars: str, signals: str, closes: list[float] | None = None, rules: AccountConfig = FREE
 ) -> SimulationResult:
     signal = np.array([_ORDERS[one] for one in signals], np.int8)
-    return simulate(candles_of(bars, closes or [100.0] * len(bars)), signal, rules)
+    return simulate(make_candles(bars, closes or [100.0] * len(bars)), signal, rules)
 
 
-def where(result: SimulationResult) -> list[tuple[int, int | None]]:
+def list_trade_bars(result: SimulationResult) -> list[tuple[int, int | None]]:
     return [(trade.entry_index, trade.exit_index) for trade in result.trades]
 
 
 def test_a_sell_in_a_halt_fills_at_the_open_of_the_first_candle_with_a_trade():
-    candles = candles_of("xxx----xx", [100.0] * 9)
+    candles = make_candles("xxx----xx", [100.0] * 9)
     candles.open[7] = candles.low[7] = candles.close[7] = 60.0
     signal = np.array([1, 0, -1, 0, 0, 0, 0, 0, 0], np.int8)
     result = simulate(candles, signal, FREE)
@@ -75,7 +75,7 @@ def test_orders_that_are_due_in_candles_without_a_trade(
     bars: str, signals: str, trades: list[tuple[int, int | None]], waited: dict[int, int]
 ):
     result = run(bars, signals.replace("x", "."))
-    assert where(result) == trades
+    assert list_trade_bars(result) == trades
     assert result.fill_log.waited == waited
 
 
@@ -89,31 +89,31 @@ def test_an_order_that_still_waits_at_the_end_is_reported(bars: str, signals: st
 
 
 def test_a_series_that_has_volume_has_no_trade_in_a_range_without_any():
-    candles, signal = candles_of("-----", [100.0] * 5), np.array([1, 0, -1, 0, 0], np.int8)
+    candles, signal = make_candles("-----", [100.0] * 5), np.array([1, 0, -1, 0, 0], np.int8)
     assert not simulate(candles, signal, FREE, has_volume=True).trades
 
 
 def test_a_cooldown_is_over_before_a_buy_may_be_due():
     # Out at 2; a BUY is due at 3, one candle too early, and nothing is traded until 6.
     rules = replace(FREE, cooldown_bars=1)
-    assert where(run("xxx---xx", "bsb.....", rules=rules)) == [(1, 2)]
-    assert where(run("xxx---xx", "bs.b....", rules=rules)) == [(1, 2), (6, None)]
+    assert list_trade_bars(run("xxx---xx", "bsb.....", rules=rules)) == [(1, 2)]
+    assert list_trade_bars(run("xxx---xx", "bs.b....", rules=rules)) == [(1, 2), (6, None)]
 
 
 def test_a_time_stop_waits_for_a_trade():
     rules = replace(FREE, exits=ExitConfig(time_stop_bars=2))
     result = run("xxx--xx", "b......", rules=rules)
-    assert (where(result), result.exit_kinds) == ([(1, 5)], ("time_stop",))
+    assert (list_trade_bars(result), result.exit_kinds) == ([(1, 5)], ("time_stop",))
     assert result.fill_log.waited == {5: 2}
 
 
 def test_a_time_stop_that_waits_at_the_end_of_a_range_fills_at_the_first_open_of_the_next():
     rules = replace(FREE, exits=ExitConfig(time_stop_bars=2))
-    candles, signal = candles_of("xxx--xx", [100.0] * 7), np.zeros(7, np.int8)
+    candles, signal = make_candles("xxx--xx", [100.0] * 7), np.zeros(7, np.int8)
     signal[0] = 1
     first = simulate(candles[:5], signal[:5], rules)
     second = simulate(candles, signal, rules, 5, state=first.state)
-    assert (where(first), where(second)) == ([(1, None)], [(-4, 0)])
+    assert (list_trade_bars(first), list_trade_bars(second)) == ([(1, None)], [(-4, 0)])
     assert second.exit_kinds == ("time_stop",)
 
 
@@ -121,23 +121,23 @@ def test_a_falling_target_is_not_reached_in_a_candle_without_a_trade():
     exits = ExitConfig(target_table={1: 0.5, 3: -0.1})
     closes = [100.0, 100, 100, 100, 100, 100, 120, 120]
     result = run("xxx---xx", "b.......", closes, replace(FREE, exits=exits))
-    assert where(result) == [(1, 6)]
+    assert list_trade_bars(result) == [(1, 6)]
     assert result.sells[0].price == 100
 
 
 def test_a_price_without_a_trade_reaches_no_stop_and_raises_no_trailing_stop():
-    candles = candles_of("xxx--xx", [100.0] * 7)
+    candles = make_candles("xxx--xx", [100.0] * 7)
     for bar, price in ((3, 130.0), (4, 85.0)):
         for column in (candles.open, candles.high, candles.low, candles.close):
             column[bar] = price
     candles.open[5] = candles.high[6] = candles.open[6] = candles.close[5] = 100.0
     rules = replace(FREE, exits=ExitConfig(stop_loss=0.1, trailing_stop=0.05))
     result = simulate(candles, np.array([1, 0, 0, 0, 0, 0, 0], np.int8), rules)
-    assert where(result) == [(1, None)]
+    assert list_trade_bars(result) == [(1, None)]
 
 
 def test_buying_and_holding_buys_in_the_first_candle_with_a_trade():
-    candles = candles_of("x--xx", [100.0, 100, 100, 100, 120])
+    candles = make_candles("x--xx", [100.0, 100, 100, 100, 120])
     equity = compute_buy_and_hold_equity(candles, FREE)
     assert equity is not None
     assert equity.tolist() == [1_000, 1_000, 1_000, 1_000, 1_200]

@@ -28,7 +28,7 @@ Query = dict[str, str]
 
 
 @dataclass(frozen=True)
-class Answer:
+class ScriptedResponse:
     """What the server sends: a status, a body and, of the body, only a part if `cut` is set."""
 
     body: Any = "[]"
@@ -42,7 +42,7 @@ class Answer:
         return (body if isinstance(body, str) else json.dumps(body)).encode()
 
 
-Script = Callable[[Query], Answer]
+Script = Callable[[Query], ScriptedResponse]
 
 
 class ScriptedServer(ThreadingHTTPServer):
@@ -59,7 +59,7 @@ class ScriptedServer(ThreadingHTTPServer):
             "/api/v3/time": json.dumps({"serverTime": NOW_MS}).encode(),
             "/api/v3/exchangeInfo": exchange_info,
         }
-        self.script: Script = lambda _: Answer()
+        self.script: Script = lambda _: ScriptedResponse()
         self.requested: list[Query] = []
 
     @property
@@ -77,14 +77,14 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         fixed = server.fixed.get(parts.path)
         if fixed is not None:
-            self._send(Answer(), fixed)
+            self._send(ScriptedResponse(), fixed)
             return
         query = dict(parse_qsl(parts.query))
         server.requested.append(query)
         answer = server.script(query)
         self._send(answer, answer.payload())
 
-    def _send(self, answer: Answer, payload: bytes) -> None:
+    def _send(self, answer: ScriptedResponse, payload: bytes) -> None:
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.content_type)
         self.send_header("Content-Length", str(len(payload) * (2 if answer.cut else 1)))
@@ -113,20 +113,20 @@ def _exchange_info(simulator_url: str) -> bytes:
 
 @pytest.fixture(scope="session")
 def _server(_exchange_info: bytes) -> Generator[ScriptedServer]:
-    with _listening(ScriptedServer(_exchange_info)) as listening:
+    with _serve(ScriptedServer(_exchange_info)) as listening:
         yield listening
 
 
 @pytest.fixture
 def server(_server: ScriptedServer) -> ScriptedServer:
     """Return the scripted server, which responds with an empty list by default."""
-    _server.script = lambda _: Answer()
+    _server.script = lambda _: ScriptedResponse()
     _server.requested.clear()
     return _server
 
 
 @contextmanager
-def _listening(server: ScriptedServer) -> Generator[ScriptedServer]:
+def _serve(server: ScriptedServer) -> Generator[ScriptedServer]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

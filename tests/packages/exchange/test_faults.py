@@ -41,7 +41,7 @@ def simulator(_simulator: EmbeddedSimulator) -> Generator[EmbeddedSimulator]:
     _simulator.faults.clear()
 
 
-class Bench:
+class RecordingClient:
     """A client on a quick wall, with everything it noted."""
 
     def __init__(self, url: str, **settings: Any) -> None:
@@ -58,13 +58,13 @@ class Bench:
         return batch.make_candles()
 
 
-def on_bench(
-    run: Run, url: str, work: Callable[[Bench], Any], *, answered: bool = True, **settings: Any
+def run_with_client(
+    run: Run, url: str, work: Callable[[RecordingClient], Any], *, answered: bool = True, **settings: Any
 ) -> Any:
     """Do something with a client that has had a response before, unless set otherwise."""
 
     async def done() -> Any:
-        bench = Bench(url, **settings)
+        bench = RecordingClient(url, **settings)
         async with bench.exchange:
             if answered:
                 await bench.exchange.fetch_market("BTC/USDT")
@@ -73,22 +73,22 @@ def on_bench(
     return run(done())
 
 
-async def five_hours(bench: Bench) -> tuple[list[Candle], Bench]:
+async def fetch_five_hours(bench: RecordingClient) -> tuple[list[Candle], RecordingClient]:
     return await bench.hours(), bench
 
 
-async def until(is_so: Callable[[], bool]) -> None:
+async def wait_until(is_so: Callable[[], bool]) -> None:
     while not is_so():  # noqa: ASYNC110 - what is waited for is in another thread, or no event
         await asyncio.sleep(0)
 
 
-def fired(simulator: EmbeddedSimulator, since: int) -> int:
+def count_fired(simulator: EmbeddedSimulator, since: int) -> int:
     return len(simulator.faults.log) - since
 
 
 @pytest.fixture(scope="module")
 def expected(run: Run, _simulator: EmbeddedSimulator) -> list[Candle]:
-    candles, _ = on_bench(run, _simulator.url, five_hours)
+    candles, _ = run_with_client(run, _simulator.url, fetch_five_hours)
     return candles
 
 
@@ -117,17 +117,17 @@ def test_a_temporary_fault_leads_to_a_pause_and_loses_no_candle(
     # CCXT's HTTP client repeats a GET once by itself when its connection is reset.
     count = 4 if fault["kind"] in ("reset", "cut_body") else 2
     simulator.faults.add(path=KLINES, count=count, **fault)
-    candles, bench = on_bench(run, simulator.url, five_hours, timeout_seconds=TIMEOUT_SECONDS)
+    candles, bench = run_with_client(run, simulator.url, fetch_five_hours, timeout_seconds=TIMEOUT_SECONDS)
     assert candles == expected
     assert len(candles) == 5
-    assert fired(simulator, before) == count
+    assert count_fired(simulator, before) == count
     assert bench.wall.now > 0
 
 
 def test_row_1_a_refused_port_is_reported_at_once_at_first_and_waited_for_later(
     run: Run, simulator: EmbeddedSimulator, refusing_port: int
 ) -> None:
-    async def refused(bench: Bench) -> tuple[float, float]:
+    async def refused(bench: RecordingClient) -> tuple[float, float]:
         client: Any = bench.exchange._client  # pyright: ignore[reportPrivateUsage] - another port
         url = client.urls["api"]["public"]
         closed = f"http://127.0.0.1:{refusing_port}/api/v3"
@@ -143,7 +143,7 @@ def test_row_1_a_refused_port_is_reported_at_once_at_first_and_waited_for_later(
             await bench.hours()
         return first, bench.wall.now - began
 
-    at_first, later = on_bench(run, simulator.url, refused, answered=False)
+    at_first, later = run_with_client(run, simulator.url, refused, answered=False)
     assert 1 < at_first <= 4
     assert 500 < later <= 600
 
@@ -160,12 +160,12 @@ def test_row_2_an_exchange_that_never_responds_ends_within_the_retry_time(
 ) -> None:
     simulator.faults.add(kind="timeout", path=KLINES)
 
-    async def work(bench: Bench) -> Bench:
+    async def work(bench: RecordingClient) -> RecordingClient:
         with pytest.raises(ExchangeUnreachable, match="did not respond in time"):
             await bench.hours()
         return bench
 
-    bench = on_bench(run, simulator.url, work, timeout_seconds=TIMEOUT_SECONDS, retry_seconds=20)
+    bench = run_with_client(run, simulator.url, work, timeout_seconds=TIMEOUT_SECONDS, retry_seconds=20)
     assert max(bench.wall.slept) <= 16
     assert sum(bench.wall.slept) <= 20
 
@@ -173,18 +173,18 @@ def test_row_2_an_exchange_that_never_responds_ends_within_the_retry_time(
 def test_pauses_grow_to_a_minute_at_most(run: Run, simulator: EmbeddedSimulator) -> None:
     simulator.faults.add(kind="status", path=KLINES, status=503)
 
-    async def work(bench: Bench) -> Bench:
+    async def work(bench: RecordingClient) -> RecordingClient:
         with pytest.raises(ExchangeUnreachable):
             await bench.hours()
         return bench
 
-    slept = on_bench(run, simulator.url, work).wall.slept
+    slept = run_with_client(run, simulator.url, work).wall.slept
     assert 30 <= slept[-1] <= 60
     assert slept[0] <= 0.5
     assert all(0.5 * 0.5 * 2**n <= pause <= 0.5 * 2**n for n, pause in enumerate(slept[:7]))
 
 
-def asked_at(bench: Bench) -> list[float]:
+def record_request_times(bench: RecordingClient) -> list[float]:
     """Return a list that fills with the wall time of each request for candles."""
     times: list[float] = []
     client: Any = bench.exchange._client  # pyright: ignore[reportPrivateUsage] - the last place before the wire
@@ -220,12 +220,12 @@ def test_rows_5_and_7_no_request_goes_out_before_the_time_the_exchange_named(
         kind="status", path=KLINES, status=status, code=-1003, headers=headers, count=1
     )
 
-    async def work(bench: Bench) -> list[float]:
-        times = asked_at(bench)
+    async def work(bench: RecordingClient) -> list[float]:
+        times = record_request_times(bench)
         await asyncio.gather(*(bench.hours() for _ in range(5)))
         return times
 
-    times = on_bench(run, simulator.url, work)
+    times = run_with_client(run, simulator.url, work)
     assert len(times) == 6
     after = [time for time in times if time > 0]
     assert len(after) >= 4
@@ -240,15 +240,15 @@ def test_row_6_of_fifty_tasks_at_most_one_more_requests_after_the_first_429(
         kind="status", path=KLINES, status=429, code=-1003, headers=headers
     )
 
-    async def work(bench: Bench) -> tuple[int, int]:
-        times = asked_at(bench)
+    async def work(bench: RecordingClient) -> tuple[int, int]:
+        times = record_request_times(bench)
         tasks = [asyncio.create_task(bench.hours()) for _ in range(50)]
-        await until(lambda: bool(bench.wall.slept))
+        await wait_until(lambda: bool(bench.wall.slept))
         simulator.faults.remove(limit)
         rows = sum(len(rows) for rows in await asyncio.gather(*tasks))
         return sum(time == 0 for time in times), rows
 
-    at_once, rows = on_bench(run, simulator.url, work)
+    at_once, rows = run_with_client(run, simulator.url, work)
     assert 1 <= at_once <= 2
     assert rows == 250
 
@@ -260,22 +260,22 @@ def test_row_5_clients_that_share_the_bans_pause_too(
         kind="status", path=KLINES, status=429, code=-1003, headers={"Retry-After": "30"}, count=1
     )
 
-    async def work(first: Bench) -> float:
+    async def work(first: RecordingClient) -> float:
         shared = ProcessRateLimitBans()
-        sibling = Bench(simulator.url, wall=first.wall)
+        sibling = RecordingClient(simulator.url, wall=first.wall)
         sibling.wall = first.wall
         first.exchange.share_rate_limit_bans(shared)
         sibling.exchange.share_rate_limit_bans(shared)
         async with sibling.exchange:
             await sibling.exchange.fetch_market("BTC/USDT")
-            times = asked_at(sibling)
+            times = record_request_times(sibling)
             one = asyncio.create_task(first.hours())
-            await until(lambda: shared.find_latest() is not None)
+            await wait_until(lambda: shared.find_latest() is not None)
             await sibling.hours()
             await one
             return times[0]
 
-    assert on_bench(run, simulator.url, work) >= 30
+    assert run_with_client(run, simulator.url, work) >= 30
 
 
 def test_row_7_a_ban_is_reported_once_a_minute_until_it_ends(
@@ -284,7 +284,7 @@ def test_row_7_a_ban_is_reported_once_a_minute_until_it_ends(
     simulator.faults.add(
         kind="status", path=KLINES, status=418, code=-1003, headers={"Retry-After": "600"}, count=1
     )
-    candles, bench = on_bench(run, simulator.url, five_hours)
+    candles, bench = run_with_client(run, simulator.url, fetch_five_hours)
     assert len(candles) == 5
     assert len(bench.notes) <= 11
     assert "rate limit ban (HTTP 418), no request until 2024-03-01 00:30" in bench.notes[0]
@@ -300,7 +300,7 @@ def test_rows_5_and_7_the_wait_names_the_response_that_imposed_it(
     simulator.faults.add(
         kind="status", path=KLINES, status=status, headers={"Retry-After": "90"}, count=1
     )
-    _, bench = on_bench(run, simulator.url, five_hours)
+    _, bench = run_with_client(run, simulator.url, fetch_five_hours)
     assert any(f"{text}, no request until 2024-03-01 00:2" in note for note in bench.notes)
 
 
@@ -314,7 +314,7 @@ def test_row_7_a_ban_lasts_as_long_when_the_clock_is_set_meanwhile(
         kind="status", path=KLINES, status=418, code=-1003, headers={"Retry-After": "600"}, count=1
     )
 
-    async def work(bench: Bench) -> None:
+    async def work(bench: RecordingClient) -> None:
         exchange, wall = bench.exchange, bench.wall
         with pytest.raises(ExchangeUnreachable, match="rate limit ban"):
             await bench.hours()
@@ -330,13 +330,13 @@ def test_row_7_a_ban_lasts_as_long_when_the_clock_is_set_meanwhile(
         assert exchange.get_ban_in_force() is None
         assert len(await bench.hours()) == 5
 
-    on_bench(run, simulator.url, work, retry_seconds=4, waits_for_ban_end=False)
+    run_with_client(run, simulator.url, work, retry_seconds=4, waits_for_ban_end=False)
 
 
 def test_row_7_a_ban_that_is_over_stays_over_when_the_clock_is_set_back(
     run: Run, simulator: EmbeddedSimulator
 ) -> None:
-    async def work(bench: Bench) -> None:
+    async def work(bench: RecordingClient) -> None:
         exchange, wall = bench.exchange, bench.wall
         shared = ProcessRateLimitBans()
         exchange.share_rate_limit_bans(shared)
@@ -348,13 +348,13 @@ def test_row_7_a_ban_that_is_over_stays_over_when_the_clock_is_set_back(
         assert len(await bench.hours()) == 5
         assert exchange.get_ban_in_force() is None
 
-    on_bench(run, simulator.url, work, retry_seconds=4, waits_for_ban_end=False)
+    run_with_client(run, simulator.url, work, retry_seconds=4, waits_for_ban_end=False)
 
 
 def test_row_7_an_own_ban_that_is_over_hides_none_after_the_clock_is_set_back(
     run: Run, simulator: EmbeddedSimulator
 ) -> None:
-    async def work(bench: Bench) -> None:
+    async def work(bench: RecordingClient) -> None:
         exchange, wall = bench.exchange, bench.wall
         for step_seconds in (0, -3_600):
             wall.step_ms = step_seconds * 1_000
@@ -372,7 +372,7 @@ def test_row_7_an_own_ban_that_is_over_hides_none_after_the_clock_is_set_back(
             wall.now += 62
             assert len(await bench.hours()) == 5
 
-    on_bench(run, simulator.url, work, retry_seconds=4, waits_for_ban_end=False)
+    run_with_client(run, simulator.url, work, retry_seconds=4, waits_for_ban_end=False)
 
 
 def test_row_7_a_caller_with_other_tasks_gets_an_error_instead_of_a_wait(
@@ -382,8 +382,8 @@ def test_row_7_a_caller_with_other_tasks_gets_an_error_instead_of_a_wait(
         kind="status", path=KLINES, status=418, code=-1003, headers={"Retry-After": "600"}, count=1
     )
 
-    async def work(bench: Bench) -> list[float]:
-        times = asked_at(bench)
+    async def work(bench: RecordingClient) -> list[float]:
+        times = record_request_times(bench)
         for _ in range(3):
             with pytest.raises(
                 ExchangeUnreachable, match=r"rate limit ban \(HTTP 418\), no request until"
@@ -391,7 +391,7 @@ def test_row_7_a_caller_with_other_tasks_gets_an_error_instead_of_a_wait(
                 await bench.hours()
         return times
 
-    times = on_bench(run, simulator.url, work, retry_seconds=4, waits_for_ban_end=False)
+    times = run_with_client(run, simulator.url, work, retry_seconds=4, waits_for_ban_end=False)
     assert len(times) == 1
 
 
@@ -401,7 +401,7 @@ def test_row_5_a_short_retry_leaves_no_pause_of_more_than_half_its_time(
     # The caller tries again by itself, and a refusal without a time may be over at any moment.
     simulator.faults.add(kind="status", path=KLINES, status=429, code=-1003)
 
-    async def work(bench: Bench) -> list[float]:
+    async def work(bench: RecordingClient) -> list[float]:
         bans: list[float] = []
         for _ in range(6):
             with pytest.raises(ExchangeUnreachable):
@@ -410,7 +410,7 @@ def test_row_5_a_short_retry_leaves_no_pause_of_more_than_half_its_time(
             await bench.wall.sleep(2.0)
         return bans
 
-    bans = on_bench(run, simulator.url, work, retry_seconds=4, waits_for_ban_end=False)
+    bans = run_with_client(run, simulator.url, work, retry_seconds=4, waits_for_ban_end=False)
     assert 0 < max(bans) <= 2.01
 
 
@@ -421,25 +421,25 @@ def test_row_9_a_final_refusal_is_requested_once_and_ends_clearly(
     before = len(simulator.faults.log)
     simulator.faults.add(kind="status", path=KLINES, status=status)
 
-    async def work(bench: Bench) -> None:
+    async def work(bench: RecordingClient) -> None:
         with pytest.raises(ExchangeRefused, match=f"simulator responded with {status} "):
             await bench.hours()
 
-    on_bench(run, simulator.url, work)
-    assert fired(simulator, before) == 1
+    run_with_client(run, simulator.url, work)
+    assert count_fired(simulator, before) == 1
 
 
 def test_row_10_two_hours_of_maintenance_are_waited_out_with_a_note_a_minute(
     run: Run, simulator: EmbeddedSimulator
 ) -> None:
     # Added once the client is made: its markets are known then.
-    async def done() -> tuple[list[Candle], Bench, float]:
-        bench = Bench(simulator.url, retry_seconds=10_000)
+    async def done() -> tuple[list[Candle], RecordingClient, float]:
+        bench = RecordingClient(simulator.url, retry_seconds=10_000)
         async with bench.exchange:
             await bench.exchange.fetch_market("BTC/USDT")
             simulator.faults.add(kind="maintenance")
             reading = asyncio.create_task(bench.hours())
-            await until(lambda: bench.wall.now >= 7_200)
+            await wait_until(lambda: bench.wall.now >= 7_200)
             simulator.faults.clear()
             over = bench.wall.now
             return await reading, bench, bench.wall.now - over
@@ -456,10 +456,10 @@ def test_row_12_markets_that_came_as_an_error_page_or_empty_are_requested_again(
 ) -> None:
     simulator.faults.add(kind="wrong_body", path="/api/v3/exchangeInfo", shape=shape, count=2)
 
-    async def work(bench: Bench) -> str:
+    async def work(bench: RecordingClient) -> str:
         return (await bench.exchange.fetch_market("BTC/USDT")).symbol
 
-    assert on_bench(run, simulator.url, work, answered=False) == "BTC/USDT"
+    assert run_with_client(run, simulator.url, work, answered=False) == "BTC/USDT"
 
 
 def test_the_default_wall_clock_is_the_computers() -> None:

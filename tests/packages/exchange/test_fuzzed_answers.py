@@ -101,7 +101,7 @@ MADE: dict[str, list[dict[str, Any]]] = {
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
-class Count(NamedTuple):
+class OutcomeCounts(NamedTuple):
     """How often each outcome was read."""
 
     accepted: int
@@ -110,10 +110,10 @@ class Count(NamedTuple):
     unknown: int
 
 
-def fuzzed(chosen: random.Random, exchange: str) -> Answer:
+def make_fuzzed_response(chosen: random.Random, exchange: str) -> Answer:
     """Return a response to a request that the exchange has carried out."""
     if chosen.random() < 0.15:
-        return Answer(chosen.choice(PAGES), chosen.choice(STATUSES), ending(chosen))
+        return Answer(chosen.choice(PAGES), chosen.choice(STATUSES), choose_ending(chosen))
     document = copy.deepcopy(chosen.choice(MADE[exchange]))
     if chosen.random() < 0.6:
         mutate(chosen, document)
@@ -122,14 +122,14 @@ def fuzzed(chosen: random.Random, exchange: str) -> Answer:
     if chosen.random() < 0.3 and b"uplicate" not in body:
         place = chosen.randrange(len(body))
         body = body[:place] + chosen.choice((b"", b"\x00", b"<", body[place + 5 :]))
-    return Answer(body, chosen.choice(STATUSES), ending(chosen))
+    return Answer(body, chosen.choice(STATUSES), choose_ending(chosen))
 
 
-def ending(chosen: random.Random) -> str:
+def choose_ending(chosen: random.Random) -> str:
     return chosen.choices(("whole", "cut", "reset"), (40, 1, 1))[0]
 
 
-def filled_tables(document: dict[str, Any]) -> list[dict[str, Any]]:
+def list_filled_tables(document: dict[str, Any]) -> list[dict[str, Any]]:
     return [one for one in document.values() if isinstance(one, dict) and one]
 
 
@@ -137,7 +137,7 @@ def mutate(chosen: random.Random, document: dict[str, Any]) -> None:
     """Replace, nest or leave out some values; a code is never replaced by one that refuses."""
     for _ in range(chosen.randint(1, 4)):
         place = document
-        while nested := filled_tables(place):
+        while nested := list_filled_tables(place):
             if chosen.random() < 0.5:
                 break
             place = chosen.choice(nested)
@@ -163,17 +163,17 @@ def call_of(chosen: random.Random, exchange: str) -> tuple[str, CcxtCall]:
     return kind, chosen.choice(calls)
 
 
-async def outcomes_of(exchange: str, seed: int, count: int) -> Count:
+async def read_fuzzed_outcomes(exchange: str, seed: int, count: int) -> OutcomeCounts:
     """Read fuzzed responses; every one is about an order that the exchange has."""
     chosen = random.Random(seed)  # noqa: S311 - a test
-    numbers = dict.fromkeys(Count._fields, 0)
+    numbers = dict.fromkeys(OutcomeCounts._fields, 0)
     answer = Answer(b"")
     async with (
         OrderServer(lambda _, __: answer) as server,
         private_client(exchange, server.url) as tap,
     ):
         for number in range(count):
-            answer = fuzzed(chosen, exchange)
+            answer = make_fuzzed_response(chosen, exchange)
             kind, call = call_of(chosen, exchange)
             result = await tap.perform(call)
             if kind == "send":
@@ -189,7 +189,7 @@ async def outcomes_of(exchange: str, seed: int, count: int) -> Count:
             else:
                 assert "://" not in outcome.reason, place
             numbers[type(outcome).__name__.lower()] += 1
-    return Count(**numbers)
+    return OutcomeCounts(**numbers)
 
 
 @pytest.mark.seeded
@@ -200,7 +200,7 @@ def test_row_57_an_order_that_exists_is_never_refused_or_absent(
     left, seed = COUNT // len(MADE), random_seed
     while left > 0:
         # A run of the loop is bounded in time.
-        count = run(outcomes_of(exchange, seed, min(left, BATCH)))
+        count = run(read_fuzzed_outcomes(exchange, seed, min(left, BATCH)))
         assert count.accepted > 0
         assert count.unknown > 0
         left, seed = left - BATCH, seed + 1
@@ -268,7 +268,7 @@ def test_row_57_the_trading_client_never_takes_an_order_that_exists_for_refused(
         ):
             client._client.set_markets([market("BTCUSDT")])  # pyright: ignore[reportPrivateUsage]
             for number in range(count):
-                answer, sent = fuzzed(chosen, "binance"), 0
+                answer, sent = make_fuzzed_response(chosen, "binance"), 0
                 ask = chosen.choice((client.submit, client.cancel, client.look_up))
                 place = f"{number} of seed {seed}: {ask.__name__}, {answer}"
                 try:

@@ -50,7 +50,7 @@ UNCOMPARED = {"signature", "nonce"}
 
 
 @dataclass(frozen=True)
-class Request:
+class SentRequest:
     """What would have gone out."""
 
     method: str
@@ -60,7 +60,7 @@ class Request:
     headers: Mapping[str, str]
 
 
-def client_of(exchange: str) -> Any:
+def make_client(exchange: str) -> Any:
     client: Any = getattr(ccxt_async, exchange)(
         {
             "apiKey": "key",
@@ -71,11 +71,11 @@ def client_of(exchange: str) -> Any:
         }
     )
     client.timeout_on_exit = 0
-    client.set_markets([_market(NAMES[exchange])])
+    client.set_markets([_make_market(NAMES[exchange])])
     return client
 
 
-def _market(name: str) -> dict[str, Any]:
+def _make_market(name: str) -> dict[str, Any]:
     return {
         "id": name, "symbol": "BTC/USDT", "base": "BTC", "quote": "USDT", "baseId": "BTC",
         "quoteId": "USDT", "type": "spot", "spot": True, "margin": False, "swap": False,
@@ -85,19 +85,19 @@ def _market(name: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def requests_of(exchange: str, calls: Iterable[CcxtCall]) -> list[Request]:
+def list_sent_requests(exchange: str, calls: Iterable[CcxtCall]) -> list[SentRequest]:
     """Return the requests that go out for calls, each once, in their order."""
-    sent: list[Request] = []
+    sent: list[SentRequest] = []
 
     async def fetch(url: str, method: str, headers: Mapping[str, str], body: str | None) -> Any:
         parts = urlsplit(url)
-        sent.append(Request(method, parts.path, _values(parts.query, body), headers))
+        sent.append(SentRequest(method, parts.path, _parse_values(parts.query, body), headers))
         if parts.path.endswith("query-api"):
             return {"retCode": 0, "result": {"uta": 1, "unified": 0}}
         return {}
 
     async def work() -> None:
-        client = client_of(exchange)
+        client = make_client(exchange)
         client.fetch = fetch
         tap = RequestTap(client, lambda: NOW_MS)
         first = get_dialect(exchange).first_call
@@ -112,7 +112,7 @@ def requests_of(exchange: str, calls: Iterable[CcxtCall]) -> list[Request]:
     return sent
 
 
-def _values(query: str, body: str | None) -> Mapping[str, Any]:
+def _parse_values(query: str, body: str | None) -> Mapping[str, Any]:
     if body and body[0] in "[{":
         document: Any = json.loads(body)
         values: Mapping[str, Any] = document[0] if body[0] == "[" else document
@@ -121,8 +121,8 @@ def _values(query: str, body: str | None) -> Mapping[str, Any]:
     return {name: value for name, value in pairs.items() if name not in UNCOMPARED}
 
 
-def one_request(exchange: str, call: CcxtCall) -> Request:
-    [request] = requests_of(exchange, [call])
+def send_one_request(exchange: str, call: CcxtCall) -> SentRequest:
+    [request] = list_sent_requests(exchange, [call])
     return request
 
 
@@ -170,13 +170,13 @@ BY_COST = {
 @pytest.mark.parametrize("exchange", list(BY_AMOUNT))
 def test_a_market_buy_by_amount_is_sent_with_its_id_and_no_price(exchange: str) -> None:
     path, values = BY_AMOUNT[exchange]
-    request = one_request(exchange, make_market_order_call(get_dialect(exchange), BUY, INTENDED_MS))
+    request = send_one_request(exchange, make_market_order_call(get_dialect(exchange), BUY, INTENDED_MS))
     assert (request.method, request.path, request.values) == ("POST", path, values)
 
 
 @pytest.mark.parametrize("exchange", list(BY_COST))
 def test_a_market_buy_by_cost_states_quote_currency(exchange: str) -> None:
-    request = one_request(
+    request = send_one_request(
         exchange, make_market_order_call(get_dialect(exchange), BUY_COST, INTENDED_MS)
     )
     assert request.values.items() >= BY_COST[exchange].items()
@@ -187,7 +187,7 @@ def test_coinbase_buys_by_cost_only_and_sells_by_amount_with_our_id() -> None:
     dialect = get_dialect("coinbase")
     with pytest.raises(UsageError, match="buys by cost"):
         make_market_order_call(dialect, BUY, INTENDED_MS)
-    request = one_request("coinbase", make_market_order_call(dialect, SELL, INTENDED_MS))
+    request = send_one_request("coinbase", make_market_order_call(dialect, SELL, INTENDED_MS))
     assert (request.method, request.path) == ("POST", "/api/v3/brokerage/orders")
     assert request.values == {
         "client_order_id": ORDER, "product_id": "BTC-USDT", "side": "SELL",
@@ -234,7 +234,7 @@ def test_a_stop_is_a_conditional_sell_of_coins_that_are_held(exchange: str) -> N
     call = make_stop_order_call(
         get_dialect(exchange), SELL, INTENDED_MS, trigger=Decimal("61200.5")
     )
-    request = one_request(exchange, call)
+    request = send_one_request(exchange, call)
     path, values = STOPS[exchange]
     assert (request.method, request.path, request.values) == ("POST", path, values)
 
@@ -244,7 +244,7 @@ def test_a_market_sell_differs_from_the_buy_only_in_its_side(exchange: str) -> N
     path, values = BY_AMOUNT[exchange]
     side = {"kraken": ("type", "sell"), "okx": ("side", "sell"), "bybit": ("side", "Sell")}
     name, value = side.get(exchange, ("side", "SELL"))
-    request = one_request(
+    request = send_one_request(
         exchange, make_market_order_call(get_dialect(exchange), SELL, INTENDED_MS)
     )
     assert (request.method, request.path) == ("POST", path)
@@ -258,7 +258,7 @@ def test_a_coinbase_stop_has_the_direction_down_and_a_limit() -> None:
     call = make_stop_order_call(
         dialect, SELL, INTENDED_MS, trigger=Decimal("61200.5"), limit=Decimal("60900")
     )
-    assert one_request("coinbase", call).values["order_configuration"] == {
+    assert send_one_request("coinbase", call).values["order_configuration"] == {
         "stop_limit_stop_limit_gtc": {
             "base_size": "0.0123", "limit_price": "60900", "stop_price": "61200.5",
             "stop_direction": "STOP_DIRECTION_STOP_DOWN",
@@ -271,7 +271,7 @@ def test_a_binance_replacement_of_a_stop_is_a_stop_and_not_a_market_order() -> N
     call = make_replace_stop_call(
         dialect, SELL, INTENDED_MS, replaced_id=OLD, trigger=Decimal("61300.5")
     )
-    request = one_request("binance", call)
+    request = send_one_request("binance", call)
     assert (request.method, request.path) == ("POST", "/api/v3/order/cancelReplace")
     expected = {
         "type": "STOP_LOSS", "stopPrice": "61300.5", "quantity": "0.0123", "side": "SELL",
@@ -319,7 +319,7 @@ CANCELS = {
 def test_a_cancel_names_the_order_by_our_id_alone(exchange: str, is_stop: bool) -> None:
     method, path, values = CANCELS[exchange, is_stop]
     call = make_cancel_order_call(get_dialect(exchange), ORDER, "BTC/USDT", is_stop=is_stop)
-    request = one_request(exchange, call)
+    request = send_one_request(exchange, call)
     assert (request.method, request.path, request.values) == (method, path, values)
 
 
@@ -328,7 +328,7 @@ def test_coinbase_cancels_by_its_own_id_and_is_refused_without() -> None:
     with pytest.raises(UsageError, match="by its own id only"):
         make_cancel_order_call(dialect, ORDER, "BTC/USDT")
     call = make_cancel_order_call(dialect, ORDER, "BTC/USDT", exchange_order_id="EX-1")
-    request = one_request("coinbase", call)
+    request = send_one_request("coinbase", call)
     assert request.path == "/api/v3/brokerage/orders/batch_cancel"
     assert request.values == {"order_ids": ["EX-1"]}
 
@@ -373,7 +373,7 @@ def test_a_look_up_requests_by_our_id_or_lists_and_never_without_an_id(
     calls = make_look_up_calls(
         get_dialect(exchange), ORDER, "BTC/USDT", since_ms=INTENDED_MS, is_stop=is_stop
     )
-    requests = requests_of(exchange, calls)
+    requests = list_sent_requests(exchange, calls)
     found = [(one.method, one.path, one.values) for one in requests]
     assert found == LOOK_UPS[exchange, is_stop]
 
@@ -394,7 +394,7 @@ def test_own_trades_are_requested_by_pages(exchange: str) -> None:
     dialect = get_dialect(exchange)
     first = make_own_trades_call(dialect, "BTC/USDT", since_ms=INTENDED_MS)
     later = make_own_trades_call(dialect, "BTC/USDT", since_ms=INTENDED_MS, position="77")
-    requests = requests_of(exchange, [first, later])
+    requests = list_sent_requests(exchange, [first, later])
     assert requests[0].values.items() >= TRADES[exchange].items()
     assert dialect.trades_paging not in requests[0].values
     assert requests[1].values[dialect.trades_paging] == "77"
@@ -408,7 +408,7 @@ def test_own_trades_of_one_order_are_requested_by_its_number(exchange: str) -> N
     page = make_own_trades_call(
         get_dialect(exchange), "BTC/USDT", since_ms=INTENDED_MS, exchange_order_id="EX-1"
     )
-    assert one_request(exchange, page).values[OF_ORDER[exchange]] == "EX-1"
+    assert send_one_request(exchange, page).values[OF_ORDER[exchange]] == "EX-1"
 
 
 NUMBERS: dict[str, tuple[str, dict[str, str]]] = {
@@ -424,7 +424,7 @@ NUMBERS: dict[str, tuple[str, dict[str, str]]] = {
 def test_an_order_is_looked_up_by_the_exchanges_number(exchange: str) -> None:
     path, values = NUMBERS[exchange]
     call = make_number_look_up_call(get_dialect(exchange), "EX-1", "BTC/USDT")
-    request = one_request(exchange, call)
+    request = send_one_request(exchange, call)
     assert request.path == path
     assert request.values.items() >= values.items()
 
@@ -433,24 +433,24 @@ def test_binance_requests_a_later_page_by_id_alone() -> None:
     page = make_own_trades_call(
         get_dialect("binance"), "BTC/USDT", since_ms=1, until_ms=2, position="77"
     )
-    assert not {"startTime", "endTime"} & set(one_request("binance", page).values)
+    assert not {"startTime", "endTime"} & set(send_one_request("binance", page).values)
 
 
 def test_a_send_after_a_suspension_states_the_time_of_its_intent() -> None:
     for exchange, header in (("bybit", "X-BAPI-TIMESTAMP"), ("coinbase", "CB-ACCESS-TIMESTAMP")):
-        request = one_request(
+        request = send_one_request(
             exchange, make_market_order_call(get_dialect(exchange), SELL, INTENDED_MS)
         )
         assert request.headers[header].startswith(str(INTENDED_MS // 1_000))
-    [okx] = requests_of("okx", [make_market_order_call(get_dialect("okx"), SELL, INTENDED_MS)])
+    [okx] = list_sent_requests("okx", [make_market_order_call(get_dialect("okx"), SELL, INTENDED_MS)])
     assert okx.headers["expTime"] == str(INTENDED_MS + 5_000)
-    bybit = one_request("bybit", make_market_order_call(get_dialect("bybit"), SELL, INTENDED_MS))
+    bybit = send_one_request("bybit", make_market_order_call(get_dialect("bybit"), SELL, INTENDED_MS))
     assert bybit.headers["X-BAPI-RECV-WINDOW"] == "5000"
 
 
 @pytest.mark.parametrize("exchange", list(DIALECTS))
 def test_a_request_that_sends_no_order_has_the_current_time(exchange: str) -> None:
-    request = one_request(exchange, make_open_orders_call(get_dialect(exchange), "BTC/USDT"))
+    request = send_one_request(exchange, make_open_orders_call(get_dialect(exchange), "BTC/USDT"))
     stamps = [
         value
         for value in (*request.values.values(), *request.headers.values())

@@ -27,17 +27,17 @@ async def account(exchange: str, script: Script) -> AsyncGenerator[PrivateClient
     ):
         inner: Any = client._client  # pyright: ignore[reportPrivateUsage]
         inner.set_markets([market(NAMES[exchange])])
-        point(inner.urls, server.url)
+        redirect_addresses(inner.urls, server.url)
         inner.timeout_on_exit = 0
         yield client
 
 
-def point(urls: dict[str, Any], url: str) -> None:
+def redirect_addresses(urls: dict[str, Any], url: str) -> None:
     """Let every address be the server's."""
     urls["api"] = dict.fromkeys(urls["api"], url)
 
 
-def answer(*rows: dict[str, Any]) -> Answer:
+def make_response(*rows: dict[str, Any]) -> Answer:
     return Answer(json.dumps({"code": "0", "msg": "", "data": rows}).encode())
 
 
@@ -57,7 +57,7 @@ def test_a_fired_stop_of_okx_is_read_as_its_new_order() -> None:
     rows = {"/api/v5/trade/order-algo": stop, "/api/v5/trade/order": sold}
 
     def script(_: str, request: str) -> Answer:
-        return answer(rows[urlsplit(request.split(" ")[0]).path])
+        return make_response(rows[urlsplit(request.split(" ")[0]).path])
 
     async def work() -> None:
         async with account("okx", script) as client:

@@ -51,11 +51,11 @@ FILLED: dict[str, Any] = {
 ACK = {key: FILLED[key] for key in ("symbol", "orderId", "orderListId", "clientOrderId")}
 
 
-def body_of(document: object) -> bytes:
+def encode_body(document: object) -> bytes:
     return (document if isinstance(document, str) else json.dumps(document)).encode()
 
 
-async def sent(answer: Answer, exchange: str = "binance", terms: OrderTerms = BUY) -> Any:
+async def send_order(answer: Answer, exchange: str = "binance", terms: OrderTerms = BUY) -> Any:
     """Return the outcome of an order to which the exchange responds so."""
     async with (
         OrderServer(lambda _, __: answer) as server,
@@ -65,7 +65,7 @@ async def sent(answer: Answer, exchange: str = "binance", terms: OrderTerms = BU
         return read_send(exchange, await tap.perform(call), ORDER)
 
 
-async def looked_up(*answers: Answer, exchange: str = "binance") -> Any:
+async def look_up_order(*answers: Answer, exchange: str = "binance") -> Any:
     left = list(answers)
     async with (
         OrderServer(lambda _, __: left.pop(0)) as server,
@@ -77,7 +77,7 @@ async def looked_up(*answers: Answer, exchange: str = "binance") -> Any:
 
 
 def test_an_order_with_its_fills_is_accepted(run: Run) -> None:
-    outcome = run(sent(Answer(body_of(FILLED))))
+    outcome = run(send_order(Answer(encode_body(FILLED))))
     assert isinstance(outcome, Accepted)
     assert outcome.exchange_order_id == "28"
     assert outcome.has_status
@@ -86,7 +86,7 @@ def test_an_order_with_its_fills_is_accepted(run: Run) -> None:
 
 
 def test_an_acknowledgement_without_fills_is_accepted_and_requests_a_look_up(run: Run) -> None:
-    outcome = run(sent(Answer(body_of(ACK))))
+    outcome = run(send_order(Answer(encode_body(ACK))))
     assert isinstance(outcome, Accepted)
     assert not outcome.has_status
 
@@ -109,18 +109,18 @@ REFUSALS: dict[str, tuple[int, int, str, RefusalKind]] = {
 @pytest.mark.parametrize("name", list(REFUSALS))
 def test_a_known_refusal_of_the_exchange_proves_that_no_order_exists(run: Run, name: str) -> None:
     status, code, message, kind = REFUSALS[name]
-    outcome = run(sent(Answer(body_of({"code": code, "msg": message}), status)))
+    outcome = run(send_order(Answer(encode_body({"code": code, "msg": message}), status)))
     assert outcome == Refused(kind, message, str(code))
 
 
 DOUBTS = {
-    "unknown state": Answer(body_of({"code": -1006, "msg": "Execution status unknown."}), 400),
-    "timeout": Answer(body_of({"code": -1007, "msg": "Timeout waiting for response."}), 408),
-    "timeout as 400": Answer(body_of({"code": -1007, "msg": "Timeout."}), 400),
-    "internal": Answer(body_of({"code": -1001, "msg": "Internal error."}), 400),
-    "overloaded": Answer(body_of({"code": -1008, "msg": "Server is overloaded."}), 400),
+    "unknown state": Answer(encode_body({"code": -1006, "msg": "Execution status unknown."}), 400),
+    "timeout": Answer(encode_body({"code": -1007, "msg": "Timeout waiting for response."}), 408),
+    "timeout as 400": Answer(encode_body({"code": -1007, "msg": "Timeout."}), 400),
+    "internal": Answer(encode_body({"code": -1001, "msg": "Internal error."}), 400),
+    "overloaded": Answer(encode_body({"code": -1008, "msg": "Server is overloaded."}), 400),
     "gateway": Answer(b"<html>504 Gateway Time-out</html>", 504),
-    "5xx with a refusal": Answer(body_of({"code": -2010, "msg": "insufficient"}), 500),
+    "5xx with a refusal": Answer(encode_body({"code": -2010, "msg": "insufficient"}), 500),
     "page with 200": Answer(b"<html>maintenance</html>"),
     "page with 403": Answer(b"<html>blocked</html>", 403),
     "page with 429": Answer(b"slow down", 429),
@@ -130,25 +130,25 @@ DOUBTS = {
     "list": Answer(b"[]"),
     "number": Answer(b"42"),
     "deep": Answer(b"[" * 100_000),
-    "truncated": Answer(body_of(FILLED)[:120]),
-    "cut": Answer(body_of(FILLED), ending="cut"),
+    "truncated": Answer(encode_body(FILLED)[:120]),
+    "cut": Answer(encode_body(FILLED), ending="cut"),
     "reset": Answer(b"", ending="reset"),
-    "duplicate": Answer(body_of({"code": -2010, "msg": "Duplicate order sent."}), 400),
-    "rejected for no known reason": Answer(body_of({"code": -2010, "msg": ""}), 400),
-    "code of a success": Answer(body_of({"code": 0, "msg": ""}), 400),
-    "unknown code": Answer(body_of({"code": -9999, "msg": "?"}), 400),
-    "conflict": Answer(body_of({"code": -2021, "msg": "partially failed"}), 409),
-    "order with 400": Answer(body_of(FILLED), 400),
-    "order and code": Answer(body_of({**FILLED, "code": -2010}), 400),
-    "other order": Answer(body_of({**FILLED, "clientOrderId": OTHER})),
-    "code as text": Answer(body_of({"code": "-2010", "msg": "insufficient"}), 400),
-    "code in words": Answer(body_of({"code": [-2010], "msg": {}}), 400),
+    "duplicate": Answer(encode_body({"code": -2010, "msg": "Duplicate order sent."}), 400),
+    "rejected for no known reason": Answer(encode_body({"code": -2010, "msg": ""}), 400),
+    "code of a success": Answer(encode_body({"code": 0, "msg": ""}), 400),
+    "unknown code": Answer(encode_body({"code": -9999, "msg": "?"}), 400),
+    "conflict": Answer(encode_body({"code": -2021, "msg": "partially failed"}), 409),
+    "order with 400": Answer(encode_body(FILLED), 400),
+    "order and code": Answer(encode_body({**FILLED, "code": -2010}), 400),
+    "other order": Answer(encode_body({**FILLED, "clientOrderId": OTHER})),
+    "code as text": Answer(encode_body({"code": "-2010", "msg": "insufficient"}), 400),
+    "code in words": Answer(encode_body({"code": [-2010], "msg": {}}), 400),
 }
 
 
 @pytest.mark.parametrize("name", list(DOUBTS))
 def test_row_57_every_other_error_leaves_the_order_unknown(run: Run, name: str) -> None:
-    outcome = run(sent(DOUBTS[name]))
+    outcome = run(send_order(DOUBTS[name]))
     assert isinstance(outcome, Unknown)
     assert "signature" not in outcome.reason
     assert "://" not in outcome.reason
@@ -194,7 +194,7 @@ def test_a_cancel_without_a_connection_is_unknown_because_aiohttp_repeats_reques
     assert isinstance(run(work()), Unknown)
 
 
-async def cancelled(answer: Answer, exchange: str = "binance") -> Any:
+async def cancel_order(answer: Answer, exchange: str = "binance") -> Any:
     async with (
         OrderServer(lambda _, __: answer) as server,
         private_client(exchange, server.url) as tap,
@@ -210,19 +210,19 @@ def test_a_cancel_is_accepted_refused_or_unknown(run: Run) -> None:
         **FILLED, "status": "CANCELED", "origClientOrderId": ORDER, "clientOrderId": OTHER,
         "fills": [],
     }  # fmt: skip
-    accepted = run(cancelled(Answer(body_of(ended))))
+    accepted = run(cancel_order(Answer(encode_body(ended))))
     assert isinstance(accepted, Accepted)
     assert accepted.row["status"] == "canceled"
-    no_such = run(cancelled(Answer(body_of({"code": -2011, "msg": "Unknown order sent."}), 400)))
+    no_such = run(cancel_order(Answer(encode_body({"code": -2011, "msg": "Unknown order sent."}), 400)))
     assert no_such == Refused("no such order", "Unknown order sent.", "-2011")
-    assert isinstance(run(cancelled(Answer(b"<html>", 502))), Unknown)
-    assert isinstance(run(cancelled(Answer(b"{}"))), Unknown)
+    assert isinstance(run(cancel_order(Answer(b"<html>", 502))), Unknown)
+    assert isinstance(run(cancel_order(Answer(b"{}"))), Unknown)
 
 
 def test_only_an_explicit_response_of_the_exchange_means_absence(run: Run) -> None:
-    absent = Answer(body_of({"code": -2013, "msg": "Order does not exist."}), 400)
-    assert run(looked_up(absent)) == Absent()
-    assert isinstance(run(looked_up(Answer(body_of(FILLED)))), Accepted)
+    absent = Answer(encode_body({"code": -2013, "msg": "Order does not exist."}), 400)
+    assert run(look_up_order(absent)) == Absent()
+    assert isinstance(run(look_up_order(Answer(encode_body(FILLED)))), Accepted)
 
 
 @pytest.mark.parametrize(
@@ -232,15 +232,15 @@ def test_only_an_explicit_response_of_the_exchange_means_absence(run: Run) -> No
         Answer(b"{}"),
         Answer(b"", ending="reset"),
         Answer(b"<html>not found</html>", 404),
-        Answer(body_of({"code": -2013, "msg": "Order does not exist."}), 500),
-        Answer(body_of({"code": -2015, "msg": "Invalid API-key."}), 401),
-        Answer(body_of({"code": -1121, "msg": "Invalid symbol."}), 400),
-        Answer(body_of({"code": -2026, "msg": "Order was canceled or expired, archived."}), 400),
-        Answer(body_of({**FILLED, "clientOrderId": OTHER})),
+        Answer(encode_body({"code": -2013, "msg": "Order does not exist."}), 500),
+        Answer(encode_body({"code": -2015, "msg": "Invalid API-key."}), 401),
+        Answer(encode_body({"code": -1121, "msg": "Invalid symbol."}), 400),
+        Answer(encode_body({"code": -2026, "msg": "Order was canceled or expired, archived."}), 400),
+        Answer(encode_body({**FILLED, "clientOrderId": OTHER})),
     ],
 )
 def test_row_59_a_look_up_without_a_response_is_never_read_as_not_found(run: Run, answer: Answer) -> None:
-    assert isinstance(run(looked_up(answer)), Unknown)
+    assert isinstance(run(look_up_order(answer)), Unknown)
 
 
 #: Empty lists as the exchanges send them, and responses from which CCXT reads an empty list, too.
@@ -273,31 +273,31 @@ ORDERS: dict[str, dict[str, Any]] = {
 def test_an_order_is_absent_if_every_list_is_complete_and_lacks_it(
     run: Run, exchange: str
 ) -> None:
-    empty = [Answer(body_of(one)) for one in EMPTY[exchange]]
-    found = Answer(body_of(ORDERS[exchange]))
-    assert run(looked_up(*empty, exchange=exchange)) == Absent()
-    outcome = run(looked_up(found, *empty[1:], exchange=exchange))
+    empty = [Answer(encode_body(one)) for one in EMPTY[exchange]]
+    found = Answer(encode_body(ORDERS[exchange]))
+    assert run(look_up_order(*empty, exchange=exchange)) == Absent()
+    outcome = run(look_up_order(found, *empty[1:], exchange=exchange))
     assert isinstance(outcome, Accepted)
     assert outcome.exchange_order_id == "O-1"
     for junk in (b"<html>", b"{}", b"null", b"[]", b'{"result": {}, "error": []}'):
         for place in range(len(empty)):
             answers = [*empty[:place], Answer(junk), *empty[place + 1 :]]
-            assert isinstance(run(looked_up(*answers, exchange=exchange)), Unknown)
+            assert isinstance(run(look_up_order(*answers, exchange=exchange)), Unknown)
 
 
 def test_an_order_that_ccxt_leaves_out_of_its_list_is_not_absent(run: Run) -> None:
     other_market = {**KRAKENS, "descr": {"pair": "NEWNAME", "type": "buy"}}
-    answer = Answer(body_of({"error": [], "result": {"open": {"O-1": other_market}}}))
-    closed = Answer(body_of(EMPTY["kraken"][1]))
-    assert run(looked_up(answer, closed, exchange="kraken")) == Unknown("CCXT left the order out")
+    answer = Answer(encode_body({"error": [], "result": {"open": {"O-1": other_market}}}))
+    closed = Answer(encode_body(EMPTY["kraken"][1]))
+    assert run(look_up_order(answer, closed, exchange="kraken")) == Unknown("CCXT left the order out")
 
 
 def test_a_list_with_further_pages_is_not_complete(run: Run) -> None:
-    more = Answer(body_of({"orders": [], "has_next": True}))
-    assert isinstance(run(looked_up(more, exchange="coinbase")), Unknown)
-    kraken = [Answer(body_of(one)) for one in EMPTY["kraken"]]
-    counted = Answer(body_of({"error": [], "result": {"closed": {}, "count": 60}}))
-    assert isinstance(run(looked_up(kraken[0], counted, exchange="kraken")), Unknown)
+    more = Answer(encode_body({"orders": [], "has_next": True}))
+    assert isinstance(run(look_up_order(more, exchange="coinbase")), Unknown)
+    kraken = [Answer(encode_body(one)) for one in EMPTY["kraken"]]
+    counted = Answer(encode_body({"error": [], "result": {"closed": {}, "count": 60}}))
+    assert isinstance(run(look_up_order(kraken[0], counted, exchange="kraken")), Unknown)
 
 
 def test_own_trades_are_a_list_or_unknown(run: Run) -> None:
@@ -314,7 +314,7 @@ def test_own_trades_are_a_list_or_unknown(run: Run) -> None:
         "commission": "0.1", "commissionAsset": "BNB", "time": NOW_MS, "isBuyer": True,
     }  # fmt: skip
     assert run(work(b"[]")) == []
-    assert [row["id"] for row in run(work(body_of([trade])))] == ["57"]
+    assert [row["id"] for row in run(work(encode_body([trade])))] == ["57"]
     for junk in (b"<html>", b"{}", b"null", b'{"code": 0}', b"[null]"):
         assert isinstance(run(work(junk)), Unknown)
 
@@ -352,14 +352,14 @@ DOUBTED_ELSEWHERE: list[tuple[str, object]] = [
 
 @pytest.mark.parametrize(("exchange", "kind"), list(SENT_ELSEWHERE))
 def test_refusals_of_other_exchanges_are_read(run: Run, exchange: str, kind: str) -> None:
-    outcome = run(sent(Answer(body_of(SENT_ELSEWHERE[exchange, kind])), exchange, SELL))
+    outcome = run(send_order(Answer(encode_body(SENT_ELSEWHERE[exchange, kind])), exchange, SELL))
     assert isinstance(outcome, Refused)
     assert outcome.kind == kind
 
 
 @pytest.mark.parametrize(("exchange", "document"), DOUBTED_ELSEWHERE)
 def test_unclear_errors_of_other_exchanges_are_not_refusals(run: Run, exchange: str, document: object) -> None:
-    assert isinstance(run(sent(Answer(body_of(document)), exchange, SELL)), Unknown)
+    assert isinstance(run(send_order(Answer(encode_body(document)), exchange, SELL)), Unknown)
 
 
 def test_recorded_errors_of_binance_are_read_as_their_meaning_states(
@@ -370,7 +370,7 @@ def test_recorded_errors_of_binance_are_read_as_their_meaning_states(
     refused: set[int] = set()
     for item in items:
         code = item["body"].get("code") if isinstance(item["body"], dict) else None
-        outcome = run(sent(Answer(body_of(item["body"]), item["status"])))
+        outcome = run(send_order(Answer(encode_body(item["body"]), item["status"])))
         is_refused = isinstance(outcome, Refused)
         assert is_refused or isinstance(outcome, Unknown)
         (refused if is_refused else doubtful).add(int(code or 0))

@@ -21,7 +21,7 @@ Run = Callable[..., Any]
 HOUR = 3_600
 
 
-async def walked(
+async def fetch_pages(
     player: Player, exchange: str, symbol: str, name: str, timeframe: str, **at: int
 ) -> tuple[list[Page], list[str]]:
     notes: list[str] = []
@@ -41,17 +41,17 @@ async def walked(
         return [page async for page in pages], notes
 
 
-def opens_of(pages: list[Page]) -> list[int]:
+def list_opens(pages: list[Page]) -> list[int]:
     return sorted({time for page in pages for time in page.candles.timestamp.tolist()})
 
 
-def reel(tmp_path: Path, items: list[dict[str, Any]], **routes: str) -> Player:
+def write_recordings(tmp_path: Path, items: list[dict[str, Any]], **routes: str) -> Player:
     file = tmp_path / "recorded.json"
     file.write_text(json.dumps({"items": items}), encoding="utf-8")
     return Player(read_recordings([file], routes), in_order=True)
 
 
-def items_of(shared: Path, file: str) -> list[dict[str, Any]]:
+def read_items(shared: Path, file: str) -> list[dict[str, Any]]:
     return json.loads((shared / "data/payloads" / file).read_text())["items"]
 
 
@@ -60,19 +60,19 @@ def test_row_20_missing_candles_inside_a_full_page_are_a_gap_and_not_the_end(
 ) -> None:
     pair = [
         item
-        for item in items_of(shared, "binance/rest_klines.json")
+        for item in read_items(shared, "binance/rest_klines.json")
         if "interval=1h&limit=1000" in item["query"]
     ]
     rows = [row for item in pair for row in item["body"]]
     start, end = rows[0][0] // 1_000, rows[-1][0] // 1_000 + HOUR
-    player = reel(tmp_path, pair)
+    player = write_recordings(tmp_path, pair)
     pages, _ = run(
-        walked(
+        fetch_pages(
             player, "binance", "BTC/USDT", "BTCUSDT", "1h",
             start=start, end=end, now_ms=1_700_000_000_000,
         )
     )  # fmt: skip
-    opens = opens_of(pages)
+    opens = list_opens(pages)
     assert opens == [row[0] // 1_000 for row in rows]
     assert [(b - a) // HOUR - 1 for a, b in pairwise(opens) if b - a != HOUR] == [3]
     assert len(player.requested) == 2
@@ -83,18 +83,18 @@ def test_row_20_missing_candles_inside_a_full_page_are_a_gap_and_not_the_end(
 def test_kraken_serves_only_its_newest_candles_and_the_first_available_time_is_known(
     run: Run, shared: Path, tmp_path: Path
 ) -> None:
-    recorded = items_of(shared, "kraken/rest_and_ws.json")
+    recorded = read_items(shared, "kraken/rest_and_ws.json")
     (item,) = [one for one in recorded if one.get("name") == "http_ohlc"]
     rows = item["body"]["result"]["XBTUSDT"]
-    player = reel(tmp_path, [item], http_ohlc="GET /0/public/OHLC")
+    player = write_recordings(tmp_path, [item], http_ohlc="GET /0/public/OHLC")
     forming = rows[-1][0]
     pages, notes = run(
-        walked(
+        fetch_pages(
             player, "kraken", "BTC/USDT", "XBTUSDT", "1m",
             start=rows[0][0] - 90 * 86_400, end=2**40, now_ms=(forming + 10) * 1_000,
         )
     )  # fmt: skip
-    assert opens_of(pages) == [row[0] for row in rows[:-1]]
+    assert list_opens(pages) == [row[0] for row in rows[:-1]]
     assert pages[0].since == rows[0][0]
     assert pages[-1].covered_until == forming
     assert len(player.requested) <= 2
@@ -109,25 +109,25 @@ def test_kraken_serves_only_its_newest_candles_and_the_first_available_time_is_k
 def test_okx_sends_the_newest_candle_first_and_pages_are_oldest_first(
     run: Run, shared: Path, tmp_path: Path, name: str
 ) -> None:
-    recorded = items_of(shared, "okx/rest_and_ws.json")
+    recorded = read_items(shared, "okx/rest_and_ws.json")
     (item,) = [one for one in recorded if one.get("name") == name]
     rows = item["body"]["data"]
     opens = sorted(int(row[0]) // 1_000 for row in rows)
-    player = reel(tmp_path, [item], **{name: "GET /api/v5/market/history-candles"})
+    player = write_recordings(tmp_path, [item], **{name: "GET /api/v5/market/history-candles"})
     pages, _ = run(
-        walked(
+        fetch_pages(
             player, "okx", "BTC/USDT", "BTC-USDT", "1m",
             start=opens[0], end=opens[-1] + 60, now_ms=(opens[-1] + 3_600) * 1_000,
         )
     )  # fmt: skip
-    assert opens_of(pages) == opens
+    assert list_opens(pages) == opens
     assert pages[0].candles.close.tolist() == [float(row[4]) for row in reversed(rows)]
     assert pages[-1].covered_until == opens[-1] + 60
     assert player.missed == []
 
 
 def test_rows_parsed_together_equal_those_that_ccxt_parses_one_by_one(shared: Path) -> None:
-    items = items_of(shared, "binance/rest_klines.json")
+    items = read_items(shared, "binance/rest_klines.json")
     binance: Any = ccxt.binance()
     rows = [row for item in items for row in item["body"]]
     table = parse_plain_table(rows)

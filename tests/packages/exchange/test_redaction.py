@@ -64,7 +64,7 @@ def written() -> Iterator[io.StringIO]:
             logger.setLevel(level)
 
 
-async def requests_of(exchange: str, answer: Answer, written: io.StringIO) -> set[str]:
+async def send_verbosely(exchange: str, answer: Answer, written: io.StringIO) -> set[str]:
     """Send, cancel and look up with a client in verbose mode; return the signatures that it sent.
 
     All that its user could print is added to what was written.
@@ -111,7 +111,7 @@ async def requests_of(exchange: str, answer: Answer, written: io.StringIO) -> se
 def test_row_76_no_byte_of_a_secret_or_signature_is_written(
     run: Run, written: io.StringIO, name: str
 ) -> None:
-    signatures = run(requests_of("binance", ANSWERS[name], written))
+    signatures = run(send_verbosely("binance", ANSWERS[name], written))
     text = written.getvalue()
     assert text
     assert signatures
@@ -122,7 +122,7 @@ def test_row_76_no_byte_of_a_secret_or_signature_is_written(
 @pytest.mark.parametrize("name", ["refused", "page", "cut"])
 def test_row_76_no_byte_of_a_password_is_written(run: Run, written: io.StringIO, name: str) -> None:
     """OKX gives a password together with a key, and both go out in headers."""
-    run(requests_of("okx", ANSWERS[name], written))
+    run(send_verbosely("okx", ANSWERS[name], written))
     text = written.getvalue()
     assert text
     for secret in (KEY, SECRET, PASSWORD):

@@ -17,7 +17,7 @@ from onetape.websocket.client import make_guarded_client
 NOW_MS = 1_709_252_400_000
 
 
-def pointed(url: str, **settings: Any) -> Any:
+def make_redirected_client(url: str, **settings: Any) -> Any:
     import ccxt.pro
 
     kind: Any = ccxt.pro.binance
@@ -26,17 +26,17 @@ def pointed(url: str, **settings: Any) -> Any:
     return client
 
 
-def addresses(urls: dict[str, Any]) -> Iterator[str]:
+def iterate_addresses(urls: dict[str, Any]) -> Iterator[str]:
     for value in urls.values():
         if isinstance(value, dict):
-            yield from addresses(cast("dict[str, Any]", value))
+            yield from iterate_addresses(cast("dict[str, Any]", value))
         elif isinstance(value, str):
             yield value
 
 
 def test_every_address_leads_to_the_simulator() -> None:
-    client = pointed("http://127.0.0.1:8790")
-    assert {urlsplit(one).netloc for one in addresses(client.urls["api"])} == {"127.0.0.1:8790"}
+    client = make_redirected_client("http://127.0.0.1:8790")
+    assert {urlsplit(one).netloc for one in iterate_addresses(client.urls["api"])} == {"127.0.0.1:8790"}
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_every_address_leads_to_the_simulator() -> None:
 def test_streams_and_the_websocket_api_keep_their_own_paths(
     names: tuple[str, ...], path: str
 ) -> None:
-    found: Any = pointed("http://127.0.0.1:8790").urls["api"]
+    found: Any = make_redirected_client("http://127.0.0.1:8790").urls["api"]
     for name in names:
         found = found[name]
     assert found == f"ws://127.0.0.1:8790{path}"
@@ -54,7 +54,7 @@ def test_streams_and_the_websocket_api_keep_their_own_paths(
 
 def test_an_order_and_the_account_go_over_the_redirected_websocket_api(simulator_url: str) -> None:
     async def scene() -> Any:
-        client = pointed(simulator_url, apiKey="simulator", secret="simulator")  # noqa: S106 - none
+        client = make_redirected_client(simulator_url, apiKey="simulator", secret="simulator")  # noqa: S106 - none
         client.milliseconds = lambda: NOW_MS
         try:
             await client.load_markets()

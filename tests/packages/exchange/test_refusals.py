@@ -38,7 +38,7 @@ COINBASE_404 = {
 
 
 @dataclass
-class Answering:
+class RefusingServer:
     """Answers every question with one HTTP error."""
 
     status: int
@@ -53,7 +53,7 @@ class Answering:
 
 
 @asynccontextmanager
-async def client_of(exchange: str, server: Answering) -> AsyncGenerator[RestExchange]:
+async def open_client(exchange: str, server: RefusingServer) -> AsyncGenerator[RestExchange]:
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", server.answer)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
@@ -68,11 +68,11 @@ async def client_of(exchange: str, server: Answering) -> AsyncGenerator[RestExch
         await runner.cleanup()
 
 
-def error_of(run: Run, exchange: str, server: Answering) -> OnetapeError:
+def get_request_error(run: Run, exchange: str, server: RefusingServer) -> OnetapeError:
     """Return what a request for candles ends with."""
 
     async def work() -> None:
-        async with client_of(exchange, server) as client:
+        async with open_client(exchange, server) as client:
             await client.fetch_candles("BTC/USDT", "1h", since_ms=(NOW - 36_000) * 1_000, limit=5)
 
     with pytest.raises(OnetapeError) as caught:
@@ -101,8 +101,8 @@ def error_of(run: Run, exchange: str, server: Answering) -> OnetapeError:
 def test_a_refusal_of_coinbase_is_reported_with_its_text_and_not_as_a_network_error(
     run: Run, status: int, body: Any, text: str
 ) -> None:
-    server = Answering(status, body)
-    error = error_of(run, "coinbase", server)
+    server = RefusingServer(status, body)
+    error = get_request_error(run, "coinbase", server)
     assert isinstance(error, ExchangeRefused)
     assert (str(error), error.exit_code) == (text, 5)
     assert len(server.requested) == 1
@@ -123,8 +123,8 @@ def test_a_client_error_of_any_exchange_is_final_and_has_the_response_text(
     run: Run, exchange: str, status: int
 ) -> None:
     for body in BODIES:
-        server = Answering(status, body)
-        error = error_of(run, exchange, server)
+        server = RefusingServer(status, body)
+        error = get_request_error(run, exchange, server)
         assert isinstance(error, ExchangeRefused), body
         assert "check the network" not in str(error)
         assert f"{exchange} responded with {status} " in str(error)
@@ -134,15 +134,15 @@ def test_a_client_error_of_any_exchange_is_final_and_has_the_response_text(
 
 @pytest.mark.parametrize("exchange", sorted(NAMES))
 def test_a_server_error_of_any_exchange_is_requested_again(run: Run, exchange: str) -> None:
-    server = Answering(502, "<html><body>Bad Gateway</body></html>")
-    error = error_of(run, exchange, server)
+    server = RefusingServer(502, "<html><body>Bad Gateway</body></html>")
+    error = get_request_error(run, exchange, server)
     assert isinstance(error, ExchangeUnreachable)
     assert str(error) == f"cannot reach {exchange}: it responded with 502 Bad Gateway"
     assert len(server.requested) > 2
 
 
 def test_an_error_text_is_shortened_and_has_no_terminal_control_characters(run: Run) -> None:
-    server = Answering(400, {"message": "\x1b[2J" + "x" * 5_000})
-    text = str(error_of(run, "coinbase", server))
+    server = RefusingServer(400, {"message": "\x1b[2J" + "x" * 5_000})
+    text = str(get_request_error(run, "coinbase", server))
     assert text.isprintable()
     assert len(text) < 400

@@ -37,21 +37,21 @@ ATTEMPTS = 4
 RETRIED_CODES = {-1000, -1001, -1003, -1006, -1007, -1008, -1015, -1021}
 
 
-def kline(opened: int, price: str = "100.5") -> list[Any]:
+def make_kline(opened: int, price: str = "100.5") -> list[Any]:
     end_ms = (opened + HOUR) * 1_000 - 1
     return [opened * 1_000, price, price, price, price, "1.5", end_ms, "150", 3, "1", "100", "0"]
 
 
-async def fetched(exchange: RestExchange) -> list[Candle]:
+async def fetch_candles(exchange: RestExchange) -> list[Candle]:
     batch = await exchange.fetch_candles("BTC/USDT", "1h", since_ms=START * 1_000, limit=1_000)
     return batch.make_candles()
 
 
-def one_page(ask: Ask, endpoint: Endpoint) -> list[Candle]:
-    return ask(endpoint, fetched)
+def fetch_page(ask: Ask, endpoint: Endpoint) -> list[Candle]:
+    return ask(endpoint, fetch_candles)
 
 
-def paginator(ask: Ask, endpoint: Endpoint, start: int = START, end: int = FORMING) -> list[Page]:
+def fetch_all_pages(ask: Ask, endpoint: Endpoint, start: int = START, end: int = FORMING) -> list[Page]:
     async def pages(exchange: RestExchange) -> list[Page]:
         hour = Timeframe.parse("1h")
         return [
@@ -68,7 +68,7 @@ def may_pass(reply: dict[str, Any]) -> bool:
     return reply["status"] in (418, 429) or reply["status"] >= 500 or code in RETRIED_CODES
 
 
-def answers(server: Any, **fields: Any) -> None:
+def set_response(server: Any, **fields: Any) -> None:
     """Make the server give one response, always."""
     answer = replace(server.script({}), **fields)
 
@@ -80,8 +80,8 @@ def answers(server: Any, **fields: Any) -> None:
 
 
 def test_an_empty_list_is_a_valid_response_without_candles(ask: Ask, server: Any) -> None:
-    answers(server, body="[]")
-    assert one_page(ask, server.endpoint) == []
+    set_response(server, body="[]")
+    assert fetch_page(ask, server.endpoint) == []
     assert len(server.requested) == 1
 
 
@@ -92,7 +92,7 @@ def test_an_empty_list_is_a_valid_response_without_candles(ask: Ask, server: Any
         ("null", "application/json"),
         ("{}", "application/json"),
         ("", "application/json"),
-        (json.dumps([kline(START)])[:-20], "application/json"),
+        (json.dumps([make_kline(START)])[:-20], "application/json"),
         ('"text"', "application/json"),
         ("[1, 2]", "application/json"),
         ('["abc"]', "application/json"),
@@ -104,23 +104,23 @@ def test_an_empty_list_is_a_valid_response_without_candles(ask: Ask, server: Any
 def test_status_200_without_candles_in_it_is_an_error_and_never_no_candles(
     ask: Ask, server: Any, body: str, content_type: str
 ) -> None:
-    answers(server, body=body, content_type=content_type)
+    set_response(server, body=body, content_type=content_type)
     with pytest.raises(ExchangeUnreachable) as caught:
-        one_page(ask, server.endpoint)
+        fetch_page(ask, server.endpoint)
     assert "\n" not in str(caught.value)
     assert len(server.requested) >= ATTEMPTS
 
 
 def test_a_truncated_body_is_requested_again(ask: Ask, server: Any) -> None:
-    answers(server, body=[kline(START)], cut=True)
+    set_response(server, body=[make_kline(START)], cut=True)
     with pytest.raises(ExchangeUnreachable):
-        one_page(ask, server.endpoint)
+        fetch_page(ask, server.endpoint)
     assert len(server.requested) >= ATTEMPTS
 
 
 def test_a_temporary_fault_loses_no_candle(ask: Ask, server: Any) -> None:
     base = server.script({})
-    good = replace(base, body=[kline(START)])
+    good = replace(base, body=[make_kline(START)])
     bad = replace(base, body="<html></html>", status=503)
 
     def at_last(query: dict[str, str]) -> Any:
@@ -128,7 +128,7 @@ def test_a_temporary_fault_loses_no_candle(ask: Ask, server: Any) -> None:
         return bad if len(server.requested) < ATTEMPTS else good
 
     server.script = at_last
-    assert [row.timestamp for row in one_page(ask, server.endpoint)] == [START]
+    assert [row.timestamp for row in fetch_page(ask, server.endpoint)] == [START]
 
 
 def test_recorded_error_responses_are_retried_or_final_as_expected(shared: Path) -> None:
@@ -169,9 +169,9 @@ def test_recorded_error_responses_are_retried_or_final_as_expected(shared: Path)
 def test_temporary_errors_are_requested_again_and_final_errors_once(
     ask: Ask, server: Any, status: int, body: Any, error: type[Exception], requested: int
 ) -> None:
-    answers(server, body=body, status=status)
+    set_response(server, body=body, status=status)
     with pytest.raises(error):
-        one_page(ask, server.endpoint)
+        fetch_page(ask, server.endpoint)
     assert len(server.requested) == requested or len(server.requested) > requested >= ATTEMPTS
 
 
@@ -181,17 +181,17 @@ def test_temporary_errors_are_requested_again_and_final_errors_once(
 def test_a_final_status_states_what_it_means_and_how_to_go_on(
     ask: Ask, server: Any, status: int, words: str
 ) -> None:
-    answers(server, body="<html>no</html>", status=status, content_type="text/html")
+    set_response(server, body="<html>no</html>", status=status, content_type="text/html")
     with pytest.raises(ExchangeRefused, match=words):
-        one_page(ask, server.endpoint)
+        fetch_page(ask, server.endpoint)
     assert len(server.requested) == 1
 
 
 def test_the_status_is_not_read_from_the_body(ask: Ask, server: Any) -> None:
     body = {"code": -1001, "msg": "Internal error 404 in 403 of 451 places."}
-    answers(server, body=body, status=500)
+    set_response(server, body=body, status=500)
     with pytest.raises(ExchangeUnreachable):
-        one_page(ask, server.endpoint)
+        fetch_page(ask, server.endpoint)
 
 
 def test_a_refused_connection_is_one_line_with_reason_and_remedy(
@@ -243,7 +243,7 @@ def test_no_markets_are_an_error_and_requested_again(
     assert run(twice()) == "BTC/USDT"
 
 
-def recorded_pages(shared: Path) -> list[list[Any]]:
+def read_recorded_pages(shared: Path) -> list[list[Any]]:
     items = json.loads((shared / "data/payloads/binance/rest_klines.json").read_text())["items"]
     pages = [item["body"] for item in items if "interval=1h&limit=1000" in item["query"]]
     return [row for page in pages for row in page]
@@ -252,7 +252,7 @@ def recorded_pages(shared: Path) -> list[list[Any]]:
 def test_a_real_gap_inside_a_full_page_is_passed_without_losing_candles(
     ask: Ask, server: Any, shared: Path
 ) -> None:
-    rows = recorded_pages(shared)
+    rows = read_recorded_pages(shared)
     start, last = rows[0][0] // 1_000, rows[-1][0] // 1_000
 
     def page(query: dict[str, str]) -> Any:
@@ -262,7 +262,7 @@ def test_a_real_gap_inside_a_full_page_is_passed_without_losing_candles(
 
     base = server.script({})
     server.script = page
-    walked = paginator(ask, server.endpoint, start, last + HOUR)
+    walked = fetch_all_pages(ask, server.endpoint, start, last + HOUR)
     opens = sorted({row.timestamp for one in walked for row in one.rows})
     assert opens == [row[0] // 1_000 for row in rows]
     gaps = [(a, b) for a, b in pairwise(opens) if b - a != HOUR]
@@ -273,20 +273,20 @@ def test_a_real_gap_inside_a_full_page_is_passed_without_losing_candles(
 
 def test_row_19_unordered_and_duplicate_rows_are_sorted_and_unique(ask: Ask, server: Any) -> None:
     opens = [START + 2 * HOUR, START, START + HOUR, START]
-    answers(server, body=[kline(opened) for opened in opens])
-    (page, *_) = paginator(ask, server.endpoint, START, START + 3 * HOUR)
+    set_response(server, body=[make_kline(opened) for opened in opens])
+    (page, *_) = fetch_all_pages(ask, server.endpoint, START, START + 3 * HOUR)
     assert [row.timestamp for row in page.rows] == sorted(set(opens))
 
 
 def test_a_time_in_the_future_does_not_make_the_paginator_skip_the_rest(ask: Ask, server: Any) -> None:
     def page(query: dict[str, str]) -> Any:
         since = int(query["startTime"]) // 1_000
-        rows = [kline(opened) for opened in range(since, FORMING, HOUR)][:3]
-        return type(base)(body=[*rows, kline(FORMING + 10_000 * HOUR)])
+        rows = [make_kline(opened) for opened in range(since, FORMING, HOUR)][:3]
+        return type(base)(body=[*rows, make_kline(FORMING + 10_000 * HOUR)])
 
     base = server.script({})
     server.script = page
-    walked = paginator(ask, server.endpoint)
+    walked = fetch_all_pages(ask, server.endpoint)
     found = {time for one in walked for time in one.candles.timestamp.tolist()}
     assert found == set(range(START, FORMING, HOUR))
 
@@ -294,14 +294,14 @@ def test_a_time_in_the_future_does_not_make_the_paginator_skip_the_rest(ask: Ask
 def test_a_row_without_a_readable_time_is_returned_for_the_quarantine(
     ask: Ask, server: Any
 ) -> None:
-    answers(server, body=[kline(START), [START * 1_000 + 7, *kline(START)[1:]]])
-    page = paginator(ask, server.endpoint, START, START + HOUR)[0]
+    set_response(server, body=[make_kline(START), [START * 1_000 + 7, *make_kline(START)[1:]]])
+    page = fetch_all_pages(ask, server.endpoint, START, START + HOUR)[0]
     assert [row.timestamp for row in page.rows] == [-1, START]
 
 
 def test_two_empty_responses_end_the_pagination(ask: Ask, server: Any) -> None:
-    answers(server, body="[]")
-    walked = paginator(ask, server.endpoint, FORMING - 2_500 * HOUR, FORMING)
+    set_response(server, body="[]")
+    walked = fetch_all_pages(ask, server.endpoint, FORMING - 2_500 * HOUR, FORMING)
     assert [page.rows for page in walked] == [[], []]
     assert len(server.requested) == 2
     assert walked[-1].covered_until == FORMING
@@ -338,9 +338,9 @@ def test_any_json_is_either_candles_or_a_known_error(
 ) -> None:
     async def each(exchange: RestExchange) -> None:
         for body in bodies:
-            answers(server, body=json.dumps(body))
+            set_response(server, body=json.dumps(body))
             with suppress(ExchangeError):
-                assert all(len(row) == 6 for row in await fetched(exchange))
+                assert all(len(row) == 6 for row in await fetch_candles(exchange))
 
     ask(server.endpoint, each)
 

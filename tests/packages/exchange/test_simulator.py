@@ -28,14 +28,14 @@ def endpoint(simulator_url: str) -> Endpoint:
     return Endpoint("simulator", simulator_url)
 
 
-def own(timeframe: str, start: int, end: int, symbol: str = "BTC/USDT") -> list[Candle]:
+def make_simulated_candles(timeframe: str, start: int, end: int, symbol: str = "BTC/USDT") -> list[Candle]:
     candles = SimulatedMarket(DEFAULT_SEED).get_candles(symbol, timeframe, start, end)
     columns = (candles.open, candles.high, candles.low, candles.close, candles.volume)
     rows = zip(candles.timestamp.tolist(), *(column.tolist() for column in columns), strict=True)
     return [Candle(*row) for row in rows]
 
 
-def pages(ask: Ask, endpoint: Endpoint, timeframe: str, start: int, end: int) -> list[Page]:
+def fetch_pages(ask: Ask, endpoint: Endpoint, timeframe: str, start: int, end: int) -> list[Page]:
     async def walk(exchange: RestExchange) -> list[Page]:
         walker = iterate_closed_pages(
             exchange, "BTC/USDT", Timeframe.parse(timeframe), start=start, end=end
@@ -45,14 +45,14 @@ def pages(ask: Ask, endpoint: Endpoint, timeframe: str, start: int, end: int) ->
     return ask(endpoint, walk)
 
 
-def the_market(ask: Ask, endpoint: Endpoint, symbol: str) -> RestMarket:
+def fetch_market(ask: Ask, endpoint: Endpoint, symbol: str) -> RestMarket:
     async def market(exchange: RestExchange) -> RestMarket:
         return await exchange.fetch_market(symbol)
 
     return ask(endpoint, market)
 
 
-def rows_of(walked: list[Page]) -> dict[int, Candle]:
+def index_rows(walked: list[Page]) -> dict[int, Candle]:
     return {row.timestamp: row for page in walked for row in page.rows}
 
 
@@ -63,9 +63,9 @@ def rows_of(walked: list[Page]) -> dict[int, Candle]:
 def test_the_pages_equal_the_simulators_candles(
     ask: Ask, endpoint: Endpoint, timeframe: str, start: int, most_pages: int
 ) -> None:
-    walked = pages(ask, endpoint, timeframe, start, NOW + 10 * 86_400)
+    walked = fetch_pages(ask, endpoint, timeframe, start, NOW + 10 * 86_400)
     forming = Timeframe.parse(timeframe).floor(NOW)
-    assert list(rows_of(walked).values()) == own(timeframe, start, forming)
+    assert list(index_rows(walked).values()) == make_simulated_candles(timeframe, start, forming)
     assert len(walked) <= most_pages
     assert walked[-1].covered_until == forming
 
@@ -80,13 +80,13 @@ def test_the_forming_candle_is_served_but_never_among_the_closed_ones(
         ).make_candles()
 
     assert [row.timestamp for row in ask(endpoint, newest)] == [FORMING - HOUR, FORMING]
-    assert list(rows_of(pages(ask, endpoint, "1h", FORMING - HOUR, NOW))) == [FORMING - HOUR]
-    assert pages(ask, endpoint, "1h", FORMING, NOW) == []
+    assert list(index_rows(fetch_pages(ask, endpoint, "1h", FORMING - HOUR, NOW))) == [FORMING - HOUR]
+    assert fetch_pages(ask, endpoint, "1h", FORMING, NOW) == []
 
 
 def test_the_end_of_a_range_is_exclusive(ask: Ask, endpoint: Endpoint) -> None:
-    walked = pages(ask, endpoint, "1h", FORMING - 5 * HOUR, FORMING - 2 * HOUR)
-    assert list(rows_of(walked)) == [FORMING - hours * HOUR for hours in (5, 4, 3)]
+    walked = fetch_pages(ask, endpoint, "1h", FORMING - 5 * HOUR, FORMING - 2 * HOUR)
+    assert list(index_rows(walked)) == [FORMING - hours * HOUR for hours in (5, 4, 3)]
 
 
 def test_time_before_the_listing_is_passed_without_an_error(
@@ -94,14 +94,14 @@ def test_time_before_the_listing_is_passed_without_an_error(
 ) -> None:
     listed = SimulatedMarket(DEFAULT_SEED).get_symbol("BTC/USDT").listed
     first = Timeframe.parse("1d").floor(listed)
-    walked = pages(ask, endpoint, "1d", first - 1_500 * 86_400, first + 3 * 86_400)
-    assert list(rows_of(walked)) == [first + day * 86_400 for day in range(3)]
+    walked = fetch_pages(ask, endpoint, "1d", first - 1_500 * 86_400, first + 3 * 86_400)
+    assert list(index_rows(walked)) == [first + day * 86_400 for day in range(3)]
 
 
 def test_a_range_without_candles_is_requested_and_empty(ask: Ask, endpoint: Endpoint) -> None:
     listed = SimulatedMarket(DEFAULT_SEED).get_symbol("BTC/USDT").listed
     start = Timeframe.parse("1h").floor(listed) - 3_000 * HOUR
-    walked = pages(ask, endpoint, "1h", start, start + 10 * HOUR)
+    walked = fetch_pages(ask, endpoint, "1h", start, start + 10 * HOUR)
     assert [page.rows for page in walked] == [[]]
     assert walked[-1].covered_until == start + 10 * HOUR
 
@@ -114,7 +114,7 @@ def test_a_closed_candle_is_final_only_after_the_grace_period() -> None:
 
 
 def test_the_steps_of_a_market_are_exact_decimals(ask: Ask, endpoint: Endpoint) -> None:
-    market = the_market(ask, endpoint, "BTC/USDT")
+    market = fetch_market(ask, endpoint, "BTC/USDT")
     symbol = SimulatedMarket(DEFAULT_SEED).get_symbol("BTC/USDT")
     assert (market.base, market.quote, market.active) == ("BTC", "USDT", True)
     assert market.trading_rules.price_step == Decimal(1).scaleb(-symbol.price_digits)
@@ -124,7 +124,7 @@ def test_the_steps_of_a_market_are_exact_decimals(ask: Ask, endpoint: Endpoint) 
 
 def test_an_unknown_market_is_refused_with_a_near_name(ask: Ask, endpoint: Endpoint) -> None:
     with pytest.raises(UsageError, match=r"no spot market 'BTC/USDR'; did you mean 'BTC/USDT'\?"):
-        the_market(ask, endpoint, "BTC/USDR")
+        fetch_market(ask, endpoint, "BTC/USDR")
 
 
 def test_an_unknown_exchange_is_refused_with_a_near_name() -> None:

@@ -46,7 +46,7 @@ def now_ms() -> int:
     return NOW_MS
 
 
-def order(side: Any = "buy", **changes: Any) -> OrderRequest:
+def make_order(side: Any = "buy", **changes: Any) -> OrderRequest:
     fields: dict[str, Any] = {
         "client_order_id": uuid4().hex,
         "symbol": SYMBOL,
@@ -58,7 +58,7 @@ def order(side: Any = "buy", **changes: Any) -> OrderRequest:
 
 
 @contextmanager
-def simulated(*faults: Fault) -> Generator[EmbeddedSimulator]:
+def run_simulator(*faults: Fault) -> Generator[EmbeddedSimulator]:
     clock = make_clock(start_ms=NOW_MS, stepped=True)
     with embedded_simulator(
         balance=BALANCE, faults=faults, clock=clock, strict_timestamps=True
@@ -83,7 +83,7 @@ def run(
     return asyncio.run(done())
 
 
-def orders_at(simulator: EmbeddedSimulator) -> list[str]:
+def list_taken_orders(simulator: EmbeddedSimulator) -> list[str]:
     """Return the client order ids that the exchange has taken."""
     return simulator.run_on_account(
         lambda account: [order.client_id for order in account.exchange.orders.values()]
@@ -92,14 +92,14 @@ def orders_at(simulator: EmbeddedSimulator) -> list[str]:
 
 @pytest.fixture(scope="module")
 def simulator() -> Generator[EmbeddedSimulator]:
-    with simulated() as running:
+    with run_simulator() as running:
         yield running
 
 
 def test_an_order_comes_back_with_its_fills_and_can_be_looked_up(
     simulator: EmbeddedSimulator,
 ) -> None:
-    request = order()
+    request = make_order()
 
     async def work(client: PrivateClient) -> None:
         sent = await client.submit(request)
@@ -125,7 +125,7 @@ def test_an_order_that_does_not_exist_is_reported_as_absent(simulator: EmbeddedS
 
 
 def test_a_resting_stop_is_listed_and_cancelled_once(simulator: EmbeddedSimulator) -> None:
-    request = order("sell", stop_price=Decimal(20_000))
+    request = make_order("sell", stop_price=Decimal(20_000))
 
     async def work(client: PrivateClient) -> None:
         sent = await client.submit(request)
@@ -154,22 +154,22 @@ def test_a_resting_stop_is_listed_and_cancelled_once(simulator: EmbeddedSimulato
 def test_a_refusal_by_the_exchange_has_its_code(
     simulator: EmbeddedSimulator, changes: dict[str, Any], code: str
 ) -> None:
-    request = order(**changes)
+    request = make_order(**changes)
     with pytest.raises(OrderRefused) as refused:
         run(simulator, lambda client: client.submit(request))
     assert refused.value.code == code
-    assert request.client_order_id not in orders_at(simulator)
+    assert request.client_order_id not in list_taken_orders(simulator)
 
 
 def test_a_request_that_arrives_after_its_deadline_is_refused(
     simulator: EmbeddedSimulator,
 ) -> None:
     """The timestamp is pinned when the order is stored: a process that slept sends it in vain."""
-    request = order(timestamp_ms=now_ms() - 4_000)
+    request = make_order(timestamp_ms=now_ms() - 4_000)
     with pytest.raises(OrderRefused) as refused:
         run(simulator, lambda client: client.submit(request))
     assert refused.value.code == "-1021"
-    assert request.client_order_id not in orders_at(simulator)
+    assert request.client_order_id not in list_taken_orders(simulator)
 
 
 #: Answers that leave open whether the order exists, and whether it does.
@@ -193,8 +193,8 @@ DOUBTFUL = {
 @pytest.mark.parametrize("answer", DOUBTFUL)
 def test_row_57_an_order_with_an_unclear_response_is_unknown_and_sent_once(answer: str) -> None:
     fault, is_applied = DOUBTFUL[answer]
-    with simulated(fault) as simulator:
-        request = order()
+    with run_simulator(fault) as simulator:
+        request = make_order()
 
         async def work(client: PrivateClient) -> object:
             tap: Any = client._client  # pyright: ignore[reportPrivateUsage] - the order's timeout alone
@@ -207,7 +207,7 @@ def test_row_57_an_order_with_an_unclear_response_is_unknown_and_sent_once(answe
             return await client.look_up(SYMBOL, request.client_order_id, since_ms=0)
 
         found = run(simulator, work)
-        assert orders_at(simulator) == [request.client_order_id] * is_applied
+        assert list_taken_orders(simulator) == [request.client_order_id] * is_applied
         assert (found is not None) == is_applied
 
 
@@ -223,7 +223,7 @@ def test_row_57_an_order_with_an_unclear_response_is_unknown_and_sent_once(answe
     ],
 )
 def test_row_59_a_failed_look_up_never_proves_absence(fault: Fault) -> None:
-    with simulated(fault) as simulator, pytest.raises((ExchangeError, OrderUnknown)):
+    with run_simulator(fault) as simulator, pytest.raises((ExchangeError, OrderUnknown)):
         run(simulator, lambda client: client.look_up(SYMBOL, uuid4().hex, since_ms=0))
 
 
@@ -241,20 +241,20 @@ def test_an_invalid_list_is_not_an_empty_list(path: str, shape: str) -> None:
         with pytest.raises(ExchangeUnreachable):
             await ask
 
-    with simulated(fault) as simulator:
+    with run_simulator(fault) as simulator:
         run(simulator, work)
 
 
 def test_an_order_does_not_wait_for_other_requests() -> None:
     slow = Fault("latency", seconds=60, path="/api/v3/myTrades")
-    with simulated(slow) as simulator:
+    with run_simulator(slow) as simulator:
 
         async def work(client: PrivateClient) -> bool:
             hanging = [
                 asyncio.create_task(client.fetch_fills(SYMBOL, since_ms=0)) for _ in range(3)
             ]
             await asyncio.sleep(0)
-            await client.submit(order())
+            await client.submit(make_order())
             is_first = not any(task.done() for task in hanging)
             for task in hanging:
                 task.cancel()
@@ -278,7 +278,7 @@ def test_rights_and_account_of_a_key_are_read(simulator: EmbeddedSimulator) -> N
 
 
 def test_row_69_a_key_that_is_revoked_is_named_and_not_taken_for_too_many_requests() -> None:
-    with simulated() as simulator:
+    with run_simulator() as simulator:
 
         async def work(client: PrivateClient) -> None:
             await client.fetch_balances()
@@ -287,7 +287,7 @@ def test_row_69_a_key_that_is_revoked_is_named_and_not_taken_for_too_many_reques
                 with pytest.raises(ExchangeRefused, match=r"does not accept the API key.*-2015"):
                     await client.fetch_balances()
             with pytest.raises(OrderRefused, match=r"-2015"):
-                await client.submit(order())
+                await client.submit(make_order())
 
         run(simulator, work)
 
@@ -334,7 +334,7 @@ def test_a_cancel_that_the_http_client_repeats_ends_its_order_alone_and_proves_n
     lost = Fault("reset", method="DELETE", path="/api/v3/order", count=1, when="after")
 
     async def work(client: PrivateClient) -> None:
-        stops = [order("sell", stop_price=Decimal(20_000)) for _ in range(2)]
+        stops = [make_order("sell", stop_price=Decimal(20_000)) for _ in range(2)]
         for stop in stops:
             await client.submit(stop)
         first, second = (stop.client_order_id for stop in stops)
@@ -345,5 +345,5 @@ def test_a_cancel_that_the_http_client_repeats_ends_its_order_alone_and_proves_n
         found = [await client.look_up(SYMBOL, name, since_ms=0) for name in (first, second)]
         assert [one and one.status for one in found] == ["canceled", "open"]
 
-    with simulated(lost) as simulator:
+    with run_simulator(lost) as simulator:
         run(simulator, work)

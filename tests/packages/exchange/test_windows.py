@@ -29,7 +29,7 @@ M1 = Timeframe.parse("1m")
 
 
 @dataclass
-class Windowed:
+class WindowedServer:
     """Has the candles of some minutes, and sends at most `most` of a window, the newest ones."""
 
     minutes: set[int] = field(default_factory=set[int])
@@ -48,16 +48,16 @@ class Windowed:
         opens = sorted({minute - minute % length for minute in self.minutes}, reverse=True)
         count = min(self.most, int(query["limit"]))
         fitting = [opened for opened in opens if low <= opened < high][:count]
-        data = [row_of(opened) for opened in fitting]
+        data = [make_row(opened) for opened in fitting]
         return web.json_response({"code": "0", "msg": "", "data": data})
 
 
-def row_of(opened: int) -> list[str]:
+def make_row(opened: int) -> list[str]:
     return [str(opened * 1_000), "2", "3", "1", "2", "5", "5", "10", "1"]
 
 
 @asynccontextmanager
-async def okx(server: Windowed) -> AsyncGenerator[RestExchange]:
+async def serve_okx(server: WindowedServer) -> AsyncGenerator[RestExchange]:
     app = web.Application()
     app.router.add_get("/{path:.*}", server.answer)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
@@ -73,7 +73,7 @@ async def okx(server: Windowed) -> AsyncGenerator[RestExchange]:
         await runner.cleanup()
 
 
-async def opens_of(client: RestExchange, start: int, end: int = NOW) -> list[int]:
+async def fetch_opens(client: RestExchange, start: int, end: int = NOW) -> list[int]:
     pages = [
         page async for page in iterate_closed_pages(client, "BTC/USDT", M1, start=start, end=end)
     ]
@@ -81,48 +81,48 @@ async def opens_of(client: RestExchange, start: int, end: int = NOW) -> list[int
     return sorted({time for page in pages for time in page.candles.timestamp.tolist()})
 
 
-def minutes(start: int, end: int) -> Iterable[int]:
+def make_minutes(start: int, end: int) -> Iterable[int]:
     return range(start, end, MINUTE)
 
 
-def walk(run: Run, server: Windowed, start: int, end: int = NOW) -> list[int]:
+def walk(run: Run, server: WindowedServer, start: int, end: int = NOW) -> list[int]:
     async def work() -> list[int]:
-        async with okx(server) as client:
-            return await opens_of(client, start, end)
+        async with serve_okx(server) as client:
+            return await fetch_opens(client, start, end)
 
     return run(work())
 
 
 def test_three_pages_are_complete_after_three_requests(run: Run) -> None:
     start = NOW - 700 * MINUTE
-    server = Windowed(set(minutes(start, NOW + MINUTE)))
-    assert walk(run, server, start) == list(minutes(start, NOW))
+    server = WindowedServer(set(make_minutes(start, NOW + MINUTE)))
+    assert walk(run, server, start) == list(make_minutes(start, NOW))
     assert len(server.requested) == 3
 
 
 def test_an_empty_range_of_years_is_passed_with_few_requests(run: Run) -> None:
     start, listed = NOW - 2_000 * DAY, NOW - 600 * MINUTE
-    server = Windowed(set(minutes(listed, NOW + MINUTE)))
-    assert walk(run, server, start) == list(minutes(listed, NOW))
+    server = WindowedServer(set(make_minutes(listed, NOW + MINUTE)))
+    assert walk(run, server, start) == list(make_minutes(listed, NOW))
     # 2 empty pages, 7 of days, two days at most in minutes, and the candles.
     assert len(server.requested) <= 25
 
 
 def test_an_exchange_that_sends_less_than_a_page_and_keeps_the_newest_loses_none(run: Run) -> None:
     start = NOW - 700 * MINUTE
-    server = Windowed(set(minutes(start, NOW + MINUTE)), most=100)
-    assert walk(run, server, start) == list(minutes(start, NOW))
+    server = WindowedServer(set(make_minutes(start, NOW + MINUTE)), most=100)
+    assert walk(run, server, start) == list(make_minutes(start, NOW))
     assert len(server.requested) <= 12
 
 
 def test_a_gap_longer_than_a_page_does_not_end_the_pagination(run: Run) -> None:
     start = NOW - 5_000 * MINUTE
-    present = {*minutes(start, start + 100 * MINUTE), *minutes(NOW - 50 * MINUTE, NOW)}
-    assert walk(run, Windowed(present), start) == sorted(present)
+    present = {*make_minutes(start, start + 100 * MINUTE), *make_minutes(NOW - 50 * MINUTE, NOW)}
+    assert walk(run, WindowedServer(present), start) == sorted(present)
 
 
 def test_a_market_without_candles_ends_the_pagination_after_few_requests(run: Run) -> None:
-    server = Windowed()
+    server = WindowedServer()
     assert walk(run, server, NOW - 1_000 * DAY) == []
     assert len(server.requested) <= 8
 
@@ -133,9 +133,9 @@ def test_pages_that_never_advance_are_an_error(run: Run, shape: str) -> None:
 
     def rows(low: int, high: int) -> list[list[str]]:
         del high
-        return [row_of(low if shape == "only the requested row" else start - DAY)]
+        return [make_row(low if shape == "only the requested row" else start - DAY)]
 
-    server = Windowed(rows=rows)
+    server = WindowedServer(rows=rows)
     with pytest.raises(ExchangeUnreachable, match="3 pages in a row with no 1m candle"):
         walk(run, server, start)
     assert len(server.requested) <= 4
@@ -144,15 +144,15 @@ def test_pages_that_never_advance_are_an_error(run: Run, shape: str) -> None:
 def test_candles_a_page_apart_are_no_error(run: Run) -> None:
     start = NOW - 3_000 * MINUTE
     present = set(range(start, NOW, 300 * MINUTE))
-    assert walk(run, Windowed(present), start) == sorted(present)
+    assert walk(run, WindowedServer(present), start) == sorted(present)
 
 
 def test_the_day_of_the_listing_is_found_by_daily_candles(run: Run) -> None:
     listed = NOW - 100 * DAY
-    server = Windowed(set(minutes(listed, listed + 3 * DAY)))
+    server = WindowedServer(set(make_minutes(listed, listed + 3 * DAY)))
 
     async def work() -> int | None:
-        async with okx(server) as client:
+        async with serve_okx(server) as client:
             return await fetch_listing_time(client, "BTC/USDT")
 
     assert run(work()) == listed
@@ -176,12 +176,12 @@ def test_random_rows_never_make_the_paginator_endless(run: Run, kind: str, seed:
         times = [
             low + random.randint(-spread, spread) * random.choice([1, 60]) for _ in range(count)
         ]
-        return [row_of(time) for time in times]
+        return [make_row(time) for time in times]
 
-    server = Windowed(rows=rows)
+    server = WindowedServer(rows=rows)
 
     async def work() -> None:
-        async with okx(server) as client:
+        async with serve_okx(server) as client:
             if kind == "binance":
                 # The same rows to a pager that trusts an empty page to be the end.
                 client.quirks = client.quirks.__class__(300, 3_000, finds_next=True)

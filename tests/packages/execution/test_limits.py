@@ -43,12 +43,12 @@ amounts = st.decimals(0, "1e6", places=4)
 ages = st.none() | st.floats()
 
 
-def replaced(record: Any, **changes: Any) -> Any:
+def replace_fields(record: Any, **changes: Any) -> Any:
     fields = {name: getattr(record, name) for name in record.__struct_fields__}
     return type(record)(**fields | changes)
 
 
-def entry_obstacle(
+def find_entry_obstacle(
     limits: RiskLimits = DEFAULT_LIMITS,
     state: RiskState | None = CALM,
     terms: EntryTerms = TERMS,
@@ -72,7 +72,7 @@ def test_an_entry_inside_all_limits_passes() -> None:
     ],
 )
 def test_an_entry_over_a_limit_is_refused(changes: dict[str, Any], text: str) -> None:
-    found = entry_obstacle(terms=replaced(TERMS, **changes))
+    found = find_entry_obstacle(terms=replace_fields(TERMS, **changes))
     assert found is not None
     assert text in found
 
@@ -96,21 +96,21 @@ def test_an_entry_over_a_limit_is_refused(changes: dict[str, Any], text: str) ->
     ],
 )
 def test_an_entry_needs_a_fresh_and_narrow_market(changes: dict[str, Any], text: str) -> None:
-    found = entry_obstacle(market=replaced(MARKET, **changes))
+    found = find_entry_obstacle(market=replace_fields(MARKET, **changes))
     assert found is not None
     assert text in found
 
 
 def test_an_entry_without_a_known_equity_is_refused() -> None:
-    assert entry_obstacle(state=None) == "the equity is not known"
+    assert find_entry_obstacle(state=None) == "the equity is not known"
 
 
 def test_an_entry_is_made_smaller_by_each_cap() -> None:
     limits = RiskLimits(max_order=Decimal(50), max_position=Decimal(120))
     assert limit_entry_cost(limits, TERMS) == 50
-    assert limit_entry_cost(limits, replaced(TERMS, position=Decimal(90))) == 30
-    assert limit_entry_cost(limits, replaced(TERMS, position=Decimal(200))) == 0
-    assert limit_entry_cost(DEFAULT_LIMITS, replaced(TERMS, free=Decimal(20))) == 20
+    assert limit_entry_cost(limits, replace_fields(TERMS, position=Decimal(90))) == 30
+    assert limit_entry_cost(limits, replace_fields(TERMS, position=Decimal(200))) == 0
+    assert limit_entry_cost(DEFAULT_LIMITS, replace_fields(TERMS, free=Decimal(20))) == 20
     assert limit_entry_cost(DEFAULT_LIMITS, TERMS) == 100
 
 
@@ -128,11 +128,11 @@ def test_an_entry_that_passes_is_within_every_limit(
     largest: Decimal | None,
 ) -> None:
     limits = RiskLimits(max_order=order, max_position=largest)
-    terms = replaced(TERMS, cost=cost, free=free, position=position, positions=positions)
+    terms = replace_fields(TERMS, cost=cost, free=free, position=position, positions=positions)
     allowed = limit_entry_cost(limits, terms)
     assert 0 <= allowed <= max(cost, 0)
-    after = replaced(terms, cost=allowed)
-    if entry_obstacle(limits, terms=after) is None:
+    after = replace_fields(terms, cost=allowed)
+    if find_entry_obstacle(limits, terms=after) is None:
         assert allowed <= free
         assert order is None or allowed <= order
         assert largest is None or position + allowed <= largest
@@ -154,20 +154,20 @@ def test_no_value_raises_an_error_in_a_verdict(
     stop: Decimal | None,
 ) -> None:
     market = MarketView(bid, ask, quote, data, skew)
-    terms = replaced(TERMS, cost=cost, stop_cost=stop)
+    terms = replace_fields(TERMS, cost=cost, stop_cost=stop)
     assert all(check_entry_limits(DEFAULT_LIMITS, CALM, terms, market).values())
 
 
 def test_an_exit_is_stopped_only_by_reasons_that_make_it_wrong() -> None:
     sell = ExitTerms(Decimal(1), held=Decimal(1), free=Decimal(1), selling=Decimal(0))
     assert find_obstacle(check_exit_limits(sell)) is None
-    assert find_obstacle(check_exit_limits(replaced(sell, free=None))) is None
-    resting_stop = replaced(sell, selling=Decimal("0.4"))
+    assert find_obstacle(check_exit_limits(replace_fields(sell, free=None))) is None
+    resting_stop = replace_fields(sell, selling=Decimal("0.4"))
     assert find_obstacle(check_exit_limits(resting_stop)) == "only 0.6 of the position is left"
     assert (
-        find_obstacle(check_exit_limits(replaced(sell, free=Decimal("0.5")))) == "only 0.5 is free"
+        find_obstacle(check_exit_limits(replace_fields(sell, free=Decimal("0.5")))) == "only 0.5 is free"
     )
-    nothing = replaced(sell, amount=Decimal(0))
+    nothing = replace_fields(sell, amount=Decimal(0))
     assert find_obstacle(check_exit_limits(nothing)) == "there is nothing to sell"
 
 
@@ -180,7 +180,7 @@ def test_executed_and_open_sells_never_exceed_what_was_bought(
     assert 0 <= sold <= amount
     assert sold == 0 or sold + selling <= held
     assert free is None or sold <= free
-    verdict = find_obstacle(check_exit_limits(replaced(terms, amount=sold)))
+    verdict = find_obstacle(check_exit_limits(replace_fields(terms, amount=sold)))
     assert verdict is None or sold == 0
 
 
@@ -192,7 +192,7 @@ def test_a_loss_of_the_day_stays_a_breach_until_it_is_cleared() -> None:
     assert state.reason == "daily loss 5.00%, allowed under 5.00%"
     recovered = advance_risk(DEFAULT_LIMITS, state, Decimal(1_200), NOON_MS + 3 * DAY_MS)
     assert recovered.reason == state.reason
-    assert entry_obstacle(state=recovered) == state.reason
+    assert find_entry_obstacle(state=recovered) == state.reason
     cleared = clear_breaches(state)
     assert cleared == RiskState("2024-03-01", Decimal(950), Decimal(950), Decimal(950))
     again = advance_risk(DEFAULT_LIMITS, cleared, Decimal(950), NOON_MS + 120_000)
@@ -217,7 +217,7 @@ def test_too_many_orders_of_a_minute_are_a_breach() -> None:
     assert later.reason == state.reason
 
 
-def moment_ms(text: str) -> int:
+def parse_time_ms(text: str) -> int:
     return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1_000)
 
 
@@ -225,13 +225,13 @@ def test_a_day_begins_at_midnight_of_the_stated_time_zone_also_where_it_has_23_h
     berlin = RiskLimits(time_zone="Europe/Berlin")
     # On 2024-03-31 clocks there went from 02:00 to 03:00: the day began at 23:00 UTC, and its end
     # is at 22:00 UTC.
-    state = start_risk(berlin, Decimal(1_000), moment_ms("2024-03-30T22:59:59"))
+    state = start_risk(berlin, Decimal(1_000), parse_time_ms("2024-03-30T22:59:59"))
     assert state.day == "2024-03-30"
-    state = advance_risk(berlin, state, Decimal(990), moment_ms("2024-03-30T23:00:00"))
+    state = advance_risk(berlin, state, Decimal(990), parse_time_ms("2024-03-30T23:00:00"))
     assert (state.day, state.day_equity) == ("2024-03-31", 990)
-    state = advance_risk(berlin, state, Decimal(980), moment_ms("2024-03-31T21:59:59"))
+    state = advance_risk(berlin, state, Decimal(980), parse_time_ms("2024-03-31T21:59:59"))
     assert state.day_equity == 990
-    state = advance_risk(berlin, state, Decimal(970), moment_ms("2024-03-31T22:00:00"))
+    state = advance_risk(berlin, state, Decimal(970), parse_time_ms("2024-03-31T22:00:00"))
     assert (state.day, state.day_equity) == ("2024-04-01", 970)
 
 
@@ -257,15 +257,15 @@ def test_no_later_equity_ends_a_breach(looks: list[tuple[int, Decimal]]) -> None
 
 
 def test_an_account_that_has_lost_everything_is_a_breach() -> None:
-    broke = replaced(CALM, day_equity=Decimal(0), peak_equity=Decimal(0))
+    broke = replace_fields(CALM, day_equity=Decimal(0), peak_equity=Decimal(0))
     assert advance_risk(DEFAULT_LIMITS, broke, Decimal(0), NOON_MS).reason is None
     assert advance_risk(DEFAULT_LIMITS, broke, Decimal(-1), NOON_MS).reason is not None
 
 
 def test_an_unknown_order_keeps_its_reservation_until_it_is_done() -> None:
     order = PendingOrder("BTC", "USDT", "buy", "unknown", Decimal(2), Decimal("0.5"), Decimal(100))
-    sell = replaced(order, side="sell", stage="open")
-    done = replaced(order, stage="done")
+    sell = replace_fields(order, side="sell", stage="open")
+    done = replace_fields(order, stage="done")
     assert sum_reserved_amounts([order, sell, done]) == {"USDT": 150, "BTC": Decimal("1.5")}
     assert subtract_reserved(Decimal(200), Decimal(150)) == 50
     assert subtract_reserved(Decimal(100), Decimal(150)) == 0

@@ -38,7 +38,7 @@ from onetape.execution.orders import (
 ONE = Decimal(1)
 
 
-class History(Struct, frozen=True):
+class OrderHistory(Struct, frozen=True):
     """What an exchange did with an order."""
 
     amount: Decimal
@@ -67,7 +67,7 @@ class History(Struct, frozen=True):
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> History:
+def draw_histories(draw: st.DrawFn) -> OrderHistory:
     parts = draw(st.lists(st.integers(1, 50), min_size=1, max_size=4))
     amount = Decimal(sum(parts))
     final = draw(st.sampled_from(["closed", "canceled", "expired", "rejected"]))
@@ -76,7 +76,7 @@ def histories(draw: st.DrawFn) -> History:
         FillReport(f"t{number}", Decimal(100 + number), Decimal(part), Decimal("0.1"), "USDT")
         for number, part in enumerate(parts[:count])
     ]
-    return History(amount, fills, cast("ReportedStatus", final))
+    return OrderHistory(amount, fills, cast("ReportedStatus", final))
 
 
 def run(state: OrderState, events: list[OrderEvent]) -> tuple[OrderState, list[Effect]]:
@@ -94,9 +94,9 @@ def run(state: OrderState, events: list[OrderEvent]) -> tuple[OrderState, list[E
 OWN = [Submitted(), UnclearResponse("reset"), CancelRequested("stop"), CancelRefused("too late")]
 
 
-@given(histories(), st.data())
+@given(draw_histories(), st.data())
 def test_duplicate_lost_and_late_events_end_in_the_state_of_the_exchange(
-    history: History, data: st.DataObject
+    history: OrderHistory, data: st.DataObject
 ) -> None:
     events = history.events()
     arrived = data.draw(st.lists(st.sampled_from([*events, *OWN]), max_size=2 * len(events)))
@@ -111,9 +111,9 @@ def test_duplicate_lost_and_late_events_end_in_the_state_of_the_exchange(
     assert FinishedAndBooked() in [*effects, *more]
 
 
-@given(histories(), st.data())
+@given(draw_histories(), st.data())
 def test_the_same_events_in_any_order_lead_to_the_same_state(
-    history: History, data: st.DataObject
+    history: OrderHistory, data: st.DataObject
 ) -> None:
     events = history.events()
     shuffled = data.draw(st.permutations(events))
@@ -144,8 +144,8 @@ def test_events_that_contradict_each_other_lead_to_the_same_state_in_any_order(
     assert fold(shuffled, Decimal(3)) == fold(events, Decimal(3))
 
 
-@given(histories(), st.data())
-def test_the_stage_never_goes_backwards(history: History, data: st.DataObject) -> None:
+@given(draw_histories(), st.data())
+def test_the_stage_never_goes_backwards(history: OrderHistory, data: st.DataObject) -> None:
     stages = ["intended", "sent", "unknown", "open", "done"]
     state = OrderState(history.amount)
     for event in data.draw(st.lists(st.sampled_from([*history.events(), *OWN]))):
@@ -200,8 +200,8 @@ def test_absence_is_not_accepted_for_an_order_that_was_seen() -> None:
     assert advance(state, ProvenAbsent("looked up twice")) == (state, ())
 
 
-@given(histories())
-def test_an_event_comes_back_from_its_document(history: History) -> None:
+@given(draw_histories())
+def test_an_event_comes_back_from_its_document(history: OrderHistory) -> None:
     events: list[OrderEvent] = [
         Intended(), *OWN, ProvenAbsent("looked up twice"), *history.events()
     ]  # fmt: skip

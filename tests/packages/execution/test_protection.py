@@ -46,7 +46,7 @@ def step(
     return choose_protection_step(held, level, resting, STEPS, POLICY, since)
 
 
-def rests(amount: str, price: str, name: str = "a") -> RestingStop:
+def make_resting_stop(amount: str, price: str, name: str = "a") -> RestingStop:
     return RestingStop(name, Decimal(amount), Decimal(price))
 
 
@@ -56,25 +56,25 @@ def test_a_position_without_a_stop_gets_one_for_its_amount_rounded_down() -> Non
 
 
 def test_a_stop_that_covers_the_position_is_unchanged() -> None:
-    assert step(ONE, LEVEL, rests("1", "95")) is None
+    assert step(ONE, LEVEL, make_resting_stop("1", "95")) is None
 
 
 @pytest.mark.parametrize("amount", ["0.5", "1.5"])
 def test_a_stop_of_another_amount_is_replaced_by_one_that_covers_the_position(amount: str) -> None:
-    found = step(ONE, LEVEL, rests(amount, "95"))
+    found = step(ONE, LEVEL, make_resting_stop(amount, "95"))
     assert isinstance(found, ReplaceStop)
     assert (found.client_order_id, found.amount, found.price) == ("a", ONE, LEVEL)
 
 
 def test_a_stop_grows_after_a_pause_and_shrinks_at_once() -> None:
-    assert step(ONE, LEVEL, rests("0.5", "95"), since=0.9) is None
-    assert isinstance(step(ONE, LEVEL, rests("0.5", "95"), since=1.0), ReplaceStop)
-    assert isinstance(step(ONE, LEVEL, rests("1.5", "95"), since=0.0), ReplaceStop)
+    assert step(ONE, LEVEL, make_resting_stop("0.5", "95"), since=0.9) is None
+    assert isinstance(step(ONE, LEVEL, make_resting_stop("0.5", "95"), since=1.0), ReplaceStop)
+    assert isinstance(step(ONE, LEVEL, make_resting_stop("1.5", "95"), since=0.0), ReplaceStop)
 
 
 def test_a_fixed_stop_grows_and_shrinks_and_does_not_rise() -> None:
     for amount, expected in (("1", None), ("0.5", ReplaceStop), ("1.5", ReplaceStop)):
-        resting = (rests(amount, "95"),)
+        resting = (make_resting_stop(amount, "95"),)
         found = choose_protection_step(
             ONE, Decimal(99), resting, STEPS, POLICY, 60.0, is_fixed=True
         )
@@ -83,30 +83,30 @@ def test_a_fixed_stop_grows_and_shrinks_and_does_not_rise() -> None:
 
 def test_a_stop_for_more_than_is_held_is_cancelled_even_if_no_smaller_one_can_rest() -> None:
     # A position of 0.01 is under the least value at the stop.
-    found = step(Decimal("0.01"), LEVEL, rests("1", "95"))
+    found = step(Decimal("0.01"), LEVEL, make_resting_stop("1", "95"))
     assert isinstance(found, CancelStop)
     assert isinstance(step(Decimal("0.01"), LEVEL), Unprotectable)
 
 
 def test_a_small_rise_moves_nothing_and_a_large_one_waits_for_the_pause() -> None:
-    stop = rests("1", "95")
+    stop = make_resting_stop("1", "95")
     assert step(ONE, Decimal("95.09"), stop) is None
     assert step(ONE, Decimal("95.1"), stop, since=9.9) is None
     assert isinstance(step(ONE, Decimal("95.1"), stop, since=10.0), ReplaceStop)
 
 
 def test_a_lower_level_moves_nothing() -> None:
-    assert step(ONE, Decimal(80), rests("1", "95")) is None
+    assert step(ONE, Decimal(80), make_resting_stop("1", "95")) is None
 
 
 def test_without_a_position_or_a_level_no_stop_rests() -> None:
     for held, level in ((Decimal(0), LEVEL), (ONE, None)):
         assert step(held, level) is None
-        assert isinstance(step(held, level, rests("1", "95")), CancelStop)
+        assert isinstance(step(held, level, make_resting_stop("1", "95")), CancelStop)
 
 
 def test_one_of_two_stops_is_cancelled() -> None:
-    found = step(ONE, LEVEL, rests("1", "95"), rests("1", "94", "b"))
+    found = step(ONE, LEVEL, make_resting_stop("1", "95"), make_resting_stop("1", "94", "b"))
     assert found == CancelStop("b", "more than one stop rests")
 
 

@@ -27,7 +27,7 @@ NOW_MS = 1_709_252_400_000
 FORMING = NOW_MS // 1_000 - 20 * 60
 
 
-class ChosenServer(ThreadingHTTPServer):
+class ChosenCandlesServer(ThreadingHTTPServer):
     """Serves chosen hours, each flat at its price, and records the requested times."""
 
     daemon_threads = True
@@ -44,7 +44,7 @@ class ChosenServer(ThreadingHTTPServer):
         self.requests = 0
         self.requested: list[int] = []
         """Requested times, epoch seconds."""
-        self.answer: Callable[[list[int], int, int], list[int]] = _from_then_on
+        self.answer: Callable[[list[int], int, int], list[int]] = _select_from
         """Returns the opens of a response, given all opens, the requested time and the limit."""
 
     @property
@@ -72,7 +72,7 @@ class ChosenServer(ThreadingHTTPServer):
         return [[opened * 1_000, *[str(self.prices[opened])] * 4, "1"] for opened in opens]
 
 
-def _from_then_on(opens: list[int], since: int, limit: int) -> list[int]:
+def _select_from(opens: list[int], since: int, limit: int) -> list[int]:
     """Answer as Binance does: the first candles at or after a time."""
     first = bisect_left(opens, since)
     return opens[first : first + limit]
@@ -80,7 +80,7 @@ def _from_then_on(opens: list[int], since: int, limit: int) -> list[int]:
 
 class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        server = cast("ChosenServer", self.server)
+        server = cast("ChosenCandlesServer", self.server)
         parts = urlsplit(self.path)
         payload = server.fixed(parts.path)
         if payload is None:
@@ -98,12 +98,12 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="session")
-def _listening() -> Iterator[ChosenServer]:
+def _listening() -> Iterator[ChosenCandlesServer]:
     with (
         embedded_simulator(clock=make_clock(start_ms=NOW_MS, stepped=True)) as simulator,
         urllib.request.urlopen(f"{simulator.url}/api/v3/exchangeInfo") as answer,  # noqa: S310
     ):
-        server = ChosenServer(answer.read())
+        server = ChosenCandlesServer(answer.read())
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield server
@@ -113,7 +113,7 @@ def _listening() -> Iterator[ChosenServer]:
 
 
 @pytest.fixture
-def exchange(_listening: ChosenServer) -> ChosenServer:
+def exchange(_listening: ChosenCandlesServer) -> ChosenCandlesServer:
     """Return an exchange that has no candle yet."""
     _listening.clear()
     return _listening
@@ -134,7 +134,7 @@ def runner() -> Generator[Callable[[Coroutine[Any, Any, T]], T]]:
 
 @pytest.fixture(scope="session")
 def ask(
-    _listening: ChosenServer,
+    _listening: ChosenCandlesServer,
 ) -> Generator[Callable[[Callable[[RestExchange], Coroutine[Any, Any, T]]], T]]:
     """Return a function that works with a client of the exchange, kept from test to test."""
     with asyncio.Runner() as runner:

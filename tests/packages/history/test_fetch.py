@@ -38,7 +38,7 @@ def confirm(ask: Ask, store: Store, start: int, end: int = FORMING) -> FetchRepo
     return ask(work)
 
 
-def states(store: Store) -> list[tuple[int, int, str]]:
+def read_gap_states(store: Store) -> list[tuple[int, int, str]]:
     with store.read() as connection:
         statement = "SELECT from_timestamp, to_timestamp, state FROM gaps ORDER BY 1"
         return [(row[0], row[1], row[2]) for row in connection.execute(statement)]
@@ -81,7 +81,7 @@ def test_a_range_that_a_second_request_fills_is_not_a_gap(
     fetch(ask, store, ago(5))
     exchange.has(3)
     assert confirm(ask, store, ago(5)).inserted == 1
-    assert states(store) == []
+    assert read_gap_states(store) == []
     assert find_series_gaps(store, KEY, ago(5), FORMING) == []
 
 
@@ -95,4 +95,4 @@ def test_a_refused_candle_leaves_a_gap_that_is_not_confirmed(
     for _ in range(3):
         confirm(ask, store, ago(3))
         exchange.later(5)
-    assert states(store) == [(ago(2), ago(1), "unproven")]
+    assert read_gap_states(store) == [(ago(2), ago(1), "unproven")]

@@ -52,7 +52,7 @@ def fetch_and_ask(
     return ask(work)
 
 
-def states(store: Store) -> list[tuple[int, str]]:
+def read_gap_states(store: Store) -> list[tuple[int, str]]:
     return [(gap.start, gap.state) for gap in read_gaps(store, KEY)]
 
 
@@ -66,13 +66,13 @@ def test_one_response_proves_nothing_and_a_second_one_minutes_later_does(
 ) -> None:
     exchange.has(0, 1, 2, 6, 7)
     fetch_and_ask(ask, store, exchange, ago(7))
-    assert states(store) == [(ago(5), "unproven")]
+    assert read_gap_states(store) == [(ago(5), "unproven")]
     exchange.later(1.9)
     fetch_and_ask(ask, store, exchange, ago(7))
-    assert states(store) == [(ago(5), "unproven")]
+    assert read_gap_states(store) == [(ago(5), "unproven")]
     exchange.later(0.1)
     fetch_and_ask(ask, store, exchange, ago(7))
-    assert states(store) == [(ago(5), "none at exchange")]
+    assert read_gap_states(store) == [(ago(5), "none at exchange")]
     assert fetch_and_ask(ask, store, exchange, ago(7)) == (1, 0)
 
 
@@ -85,7 +85,7 @@ def test_the_two_responses_are_requested_from_different_times(
         fetch_and_ask(ask, store, exchange, ago(9))
         windows.append(exchange.requested[-1])
         exchange.later(5)
-    assert states(store) == [(ago(5), "none at exchange")]
+    assert read_gap_states(store) == [(ago(5), "none at exchange")]
     assert len(set(windows)) == 2
     assert max(windows) <= ago(6)
 
@@ -109,9 +109,9 @@ def test_a_second_response_requested_from_the_same_time_proves_nothing(
         )
     fetch_and_ask(ask, store, exchange, ago(14))
     proven = [(ago(gap), "none at exchange") for gap in gaps]
-    assert states(store) == [(ago(8), "unproven"), *proven[1:]]
+    assert read_gap_states(store) == [(ago(8), "unproven"), *proven[1:]]
     fetch_and_ask(ask, store, exchange, ago(14))
-    assert states(store) == proven
+    assert read_gap_states(store) == proven
 
 
 def test_responses_about_another_gap_prove_nothing(ask: Ask, store: Store, exchange: Any) -> None:
@@ -121,10 +121,10 @@ def test_responses_about_another_gap_prove_nothing(ask: Ask, store: Store, excha
     # The first response left this one out, too: it proves nothing about the others.
     exchange.has(4)
     fetch_and_ask(ask, store, exchange, ago(7))
-    assert states(store) == [(ago(5), "unproven"), (ago(3), "unproven")]
+    assert read_gap_states(store) == [(ago(5), "unproven"), (ago(3), "unproven")]
     exchange.later(5)
     fetch_and_ask(ask, store, exchange, ago(7))
-    assert states(store) == [(ago(5), "none at exchange"), (ago(3), "none at exchange")]
+    assert read_gap_states(store) == [(ago(5), "none at exchange"), (ago(3), "none at exchange")]
 
 
 def test_a_clock_that_was_ahead_proves_nothing(ask: Ask, store: Store, exchange: Any) -> None:
@@ -133,7 +133,7 @@ def test_a_clock_that_was_ahead_proves_nothing(ask: Ask, store: Store, exchange:
     fetch_and_ask(ask, store, exchange, ago(4))
     exchange.later(-600)
     fetch_and_ask(ask, store, exchange, ago(4))
-    assert states(store) == [(ago(2), "unproven")]
+    assert read_gap_states(store) == [(ago(2), "unproven")]
 
 
 def test_nothing_is_proven_before_the_first_candle_or_after_the_last(
@@ -158,7 +158,7 @@ def test_a_gap_before_the_forming_candle_is_proven_once_that_is_closed(
     assert entry.responses == 3
     exchange.later(60)
     fetch_and_ask(ask, store, exchange, ago(3), FORMING + HOUR)
-    assert states(store) == [(ago(1), "none at exchange")]
+    assert read_gap_states(store) == [(ago(1), "none at exchange")]
 
 
 def test_a_gap_that_the_range_cuts_is_requested_whole(
@@ -173,27 +173,27 @@ def test_a_gap_that_the_range_cuts_is_requested_whole(
     ]
 
 
-def empty(opens: list[int], since: int, limit: int) -> list[int]:
+def return_nothing(opens: list[int], since: int, limit: int) -> list[int]:
     del opens, since, limit
     return []
 
 
-def newest_only(opens: list[int], since: int, limit: int) -> list[int]:
+def return_newest(opens: list[int], since: int, limit: int) -> list[int]:
     """Ignore the requested time."""
     del since, limit
     return opens[-5:]
 
 
-def capped_to_the_newest(opens: list[int], since: int, limit: int) -> list[int]:
+def return_newest_two(opens: list[int], since: int, limit: int) -> list[int]:
     return [opened for opened in opens if opened >= since][:limit][-2:]
 
 
-def without_the_gap(opens: list[int], since: int, limit: int) -> list[int]:
+def return_after_gap(opens: list[int], since: int, limit: int) -> list[int]:
     return [opened for opened in opens if opened >= max(since, ago(11))][:limit]
 
 
 @pytest.mark.parametrize(
-    "answer", [empty, newest_only, capped_to_the_newest, without_the_gap],
+    "answer", [return_nothing, return_newest, return_newest_two, return_after_gap],
     ids=lambda one: one.__name__,
 )  # fmt: skip
 def test_wrong_responses_prove_no_gap_where_the_exchange_has_candles(
@@ -205,24 +205,24 @@ def test_wrong_responses_prove_no_gap_where_the_exchange_has_candles(
     for _ in range(3):
         fetch_and_ask(ask, store, exchange, ago(40))
         exchange.later(60 / 3 - 1)
-    assert [state for _, state in states(store)] == ["unproven"]
+    assert [state for _, state in read_gap_states(store)] == ["unproven"]
     exchange.clear()
     exchange.has(*range(41), price=1.0)
     fetch_and_ask(ask, store, exchange, ago(40))
-    assert states(store) == []
+    assert read_gap_states(store) == []
 
 
-def only_the_row_requested(opens: list[int], since: int, limit: int) -> list[int]:
+def return_requested_row(opens: list[int], since: int, limit: int) -> list[int]:
     del limit
     return [opened for opened in opens if opened == since]
 
 
-def always_the_oldest(opens: list[int], since: int, limit: int) -> list[int]:
+def return_oldest(opens: list[int], since: int, limit: int) -> list[int]:
     del since, limit
     return opens[:5]
 
 
-@pytest.mark.parametrize("answer", [only_the_row_requested, always_the_oldest])
+@pytest.mark.parametrize("answer", [return_requested_row, return_oldest])
 def test_pages_that_never_advance_are_an_error(
     ask: Ask, store: Store, exchange: Any, answer: Any
 ) -> None:
@@ -231,7 +231,7 @@ def test_pages_that_never_advance_are_an_error(
     with pytest.raises(ExchangeUnreachable, match="3 pages in a row with no 1h candle of BTC/USDT"):
         fetch_and_ask(ask, store, exchange, ago(40))
     assert exchange.requests <= 5
-    assert states(store) == []
+    assert read_gap_states(store) == []
 
 
 def test_the_end_of_a_delisted_market_is_no_error(ask: Ask, store: Store, exchange: Any) -> None:
@@ -296,7 +296,7 @@ def test_a_proven_gap_ends_if_candles_come_when_it_is_requested_again(
     for _ in range(2):
         fetch_and_ask(ask, store, exchange, ago(7))
         exchange.later(5)
-    assert states(store) == [(ago(5), "none at exchange")]
+    assert read_gap_states(store) == [(ago(5), "none at exchange")]
     exchange.has(4)
 
     def again(requested_before_ms: int) -> None:
@@ -313,9 +313,9 @@ def test_a_proven_gap_ends_if_candles_come_when_it_is_requested_again(
         ask(work)
 
     again(START_MS)
-    assert states(store) == [(ago(5), "none at exchange")]
+    assert read_gap_states(store) == [(ago(5), "none at exchange")]
     again(2**62)
-    assert states(store) == [(ago(5), "unproven"), (ago(3), "unproven")]
+    assert read_gap_states(store) == [(ago(5), "unproven"), (ago(3), "unproven")]
 
 
 def test_a_wrong_response_undoes_no_proof(ask: Ask, store: Store, exchange: Any) -> None:
@@ -323,13 +323,13 @@ def test_a_wrong_response_undoes_no_proof(ask: Ask, store: Store, exchange: Any)
     for _ in range(2):
         fetch_and_ask(ask, store, exchange, ago(7))
         exchange.later(5)
-    exchange.answer = empty
+    exchange.answer = return_nothing
 
     async def again(client: RestExchange) -> None:
         await confirm_gaps(client, store, KEY, start=ago(7), end=FORMING, requested_before_ms=2**62)
 
     ask(again)
-    assert states(store) == [(ago(5), "none at exchange")]
+    assert read_gap_states(store) == [(ago(5), "none at exchange")]
 
 
 def test_an_accepted_gap_stays_accepted_when_it_is_requested(
@@ -379,7 +379,7 @@ def test_a_refused_row_leaves_the_other_gaps_of_its_page_proven(
     for _ in range(2):
         fetch_and_ask(ask, store, exchange, ago(8))
         exchange.later(5)
-    assert states(store) == [(ago(5), "unproven"), (ago(3), "none at exchange")]
+    assert read_gap_states(store) == [(ago(5), "unproven"), (ago(3), "none at exchange")]
 
 
 def test_the_3254_gaps_of_kraken_need_about_as_many_requests_as_pages(

@@ -62,7 +62,7 @@ def work(
     runner(client.__aexit__(None, None, None))
 
 
-def fetched(work: Callable[[Work[Any]], Any], store: Store) -> FetchReport:
+def fetch_range(work: Callable[[Work[Any]], Any], store: Store) -> FetchReport:
     return work(lambda client: fetch_closed(client, store, KEY, start=START, end=FORMING))
 
 
@@ -73,7 +73,7 @@ def spoil(simulator: EmbeddedSimulator, shape: str) -> None:
     )  # fmt: skip
 
 
-def rows_of(store: Store, key: SeriesKey = KEY) -> list[tuple[Any, ...]]:
+def read_rows(store: Store, key: SeriesKey = KEY) -> list[tuple[Any, ...]]:
     stored = read_closed_between(store, key, 0, 2**40)
     columns = (stored.timestamp, stored.open, stored.high, stored.low, stored.close, stored.volume)
     return list(zip(*(column.tolist() for column in columns), strict=True))
@@ -86,8 +86,8 @@ def truth(
     """Return what the simulator has, unspoiled."""
     del simulator
     with open_store(tmp_path / "truth.db", create=True) as store:
-        fetched(work, store)
-        return rows_of(store)
+        fetch_range(work, store)
+        return read_rows(store)
 
 
 @pytest.mark.parametrize("shape", [*WRONG_VALUES, *WRONG_TIMES])
@@ -99,7 +99,7 @@ def test_rows_21_and_22_an_unsound_candle_is_quarantined_with_its_text_and_fetch
     shape: str,
 ) -> None:
     spoil(simulator, shape)
-    report = fetched(work, store)
+    report = fetch_range(work, store)
     assert (report.inserted, report.quarantined) == (19, 1)
     work(lambda client: confirm_gaps(client, store, KEY, start=START, end=FORMING))
     assert [(gap.start, gap.state) for gap in read_gaps(store, KEY)] == [(MIDDLE, "unproven")]
@@ -108,8 +108,8 @@ def test_rows_21_and_22_an_unsound_candle_is_quarantined_with_its_text_and_fetch
     # The exchange's own row has twelve columns, the first of them in milliseconds.
     assert payload.count(",") >= 10
     simulator.faults.clear()
-    assert fetched(work, store).inserted == 1
-    assert rows_of(store) == truth
+    assert fetch_range(work, store).inserted == 1
+    assert read_rows(store) == truth
 
 
 @pytest.mark.parametrize("shape", ["duplicate", "reordered"])
@@ -121,15 +121,15 @@ def test_row_19_duplicate_or_unordered_rows_are_stored_once_and_in_order(
     shape: str,
 ) -> None:
     spoil(simulator, shape)
-    assert fetched(work, store) == FetchReport(20, 0, 0, 1)
-    assert rows_of(store) == truth
+    assert fetch_range(work, store) == FetchReport(20, 0, 0, 1)
+    assert read_rows(store) == truth
 
 
 def test_row_20_a_missing_candle_is_in_the_ledger_with_the_date(
     work: Callable[[Work[Any]], Any], simulator: EmbeddedSimulator, store: Store
 ) -> None:
     spoil(simulator, "missing")
-    fetched(work, store)
+    fetch_range(work, store)
     assert find_series_gaps(store, KEY, START, FORMING) == [(MIDDLE, MIDDLE + HOUR)]
     work(lambda client: confirm_gaps(client, store, KEY, start=START, end=FORMING))
     (gap,) = read_gaps(store, KEY)
@@ -143,10 +143,10 @@ def test_row_18_a_revised_candle_is_counted_and_the_first_value_stays(
     store: Store,
     truth: list[tuple[Any, ...]],
 ) -> None:
-    fetched(work, store)
+    fetch_range(work, store)
     spoil(simulator, "revised")
-    assert fetched(work, store).revised == 1
-    assert rows_of(store) == truth
+    assert fetch_range(work, store).revised == 1
+    assert read_rows(store) == truth
 
 
 @pytest.mark.parametrize("timeframe", ["1h", "1d", "1w", "1M"])
@@ -170,7 +170,7 @@ def test_row_26_candles_are_equal_in_every_time_zone_across_its_clock_change(
                         client, store, key, start=start, end=FORMING
                     )
                 )
-                found.append(rows_of(store, key))
+                found.append(read_rows(store, key))
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -186,7 +186,7 @@ def test_row_27_a_delisted_symbol_is_named_and_the_others_go_on(
     gone = SeriesKey("simulator", "ETH/USDT", "1h")
     with pytest.raises(SymbolRefused, match="simulator has no such market"):
         work(lambda client: fetch_closed(client, store, gone, start=START, end=FORMING))
-    assert fetched(work, store).inserted == 20
+    assert fetch_range(work, store).inserted == 20
 
 
 def test_row_27_a_new_client_does_not_have_a_delisted_symbol(

@@ -12,18 +12,18 @@ from onetape.optimization.ranking import LeastTrades, find_pareto_front, is_on_f
 from onetape.optimization.verdict import Rung, Verdict
 
 
-def result(fast: int, slow: int, sharpe: float | None) -> dict[str, object]:
+def make_result(fast: int, slow: int, sharpe: float | None) -> dict[str, object]:
     return {"parameters": {"fast": fast, "slow": slow}, "in_sample": {"sharpe": sharpe}}
 
 
 def test_neighbours_are_one_step_away_in_one_parameter() -> None:
     grid = {(5, 20): 1.0, (5, 50): 2.0, (9, 20): 3.0, (9, 50): 4.0, (12, 20): None, (12, 50): 9.0}
-    order = [result(*key, value) for key, value in grid.items()]
+    order = [make_result(*key, value) for key, value in grid.items()]
     assert compute_neighbour_medians(order, "sharpe") == [2.5, 2.5, 2.5, 3.0, 6.0, None]
 
 
 def test_combinations_without_a_grid_have_no_neighbours() -> None:
-    order = [result(1, 7, 1.0), result(2, 9, 2.0), result(3, 8, 3.0)]
+    order = [make_result(1, 7, 1.0), make_result(2, 9, 2.0), make_result(3, 8, 3.0)]
     assert compute_neighbour_medians(order, "sharpe") == [None] * 3
     assert compute_neighbour_medians([], "sharpe") == []
 
@@ -77,12 +77,12 @@ def test_a_pareto_front_uses_combinations_with_enough_trades_and_both_metrics() 
     assert find_pareto_front([], ("sharpe", "fees")) == []
 
 
-def rung(name: str, passed: bool | None) -> Rung:
+def make_rung(name: str, passed: bool | None) -> Rung:
     return Rung(name, passed, f"{name} fails", f"{name} number")
 
 
 def test_a_verdict_names_the_first_rung_that_fails() -> None:
-    verdict = Verdict((rung("a", passed=True), rung("b", passed=None), rung("c", passed=False)))
+    verdict = Verdict((make_rung("a", passed=True), make_rung("b", passed=None), make_rung("c", passed=False)))
     assert (verdict.passed, verdict.reached) == (False, 1)
     assert verdict.summary == "b fails (b number); 1 of 3 rungs"
-    assert Verdict((rung("a", passed=True),)).summary.startswith("not rejected (a number)")
+    assert Verdict((make_rung("a", passed=True),)).summary.startswith("not rejected (a number)")

@@ -16,13 +16,13 @@ from onetape.optimization.statistics.random_timing import TimedPositions, comput
 from onetape.optimization.statistics.superior_ability import compute_superior_ability
 
 
-def noise(seed: int, periods: int, trials: int) -> FloatArray:
+def make_noise(seed: int, periods: int, trials: int) -> FloatArray:
     """Return normal returns of trials without skill."""
     return np.random.default_rng(seed).normal(0.0, 0.01, (periods, trials))
 
 
 def test_the_cscv_probability_of_trials_without_skill_is_about_one_half() -> None:
-    found = [compute_overfitting(noise(seed, 256, 20)) for seed in range(12)]
+    found = [compute_overfitting(make_noise(seed, 256, 20)) for seed in range(12)]
     shares = [one.probability for one in found if one is not None]
     assert found[0] is not None
     assert found[0].splits == 12_870
@@ -30,7 +30,7 @@ def test_the_cscv_probability_of_trials_without_skill_is_about_one_half() -> Non
 
 
 def test_the_cscv_probability_with_one_skilled_trial_is_close_to_0() -> None:
-    returns = noise(1, 512, 20)
+    returns = make_noise(1, 512, 20)
     returns[:, 7] += 0.004
     found = compute_overfitting(returns)
     assert found is not None
@@ -38,9 +38,9 @@ def test_the_cscv_probability_with_one_skilled_trial_is_close_to_0() -> None:
 
 
 def test_losing_trials_that_differ_in_costs_have_a_low_cscv_probability() -> None:
-    market = noise(2, 512, 1)
+    market = make_noise(2, 512, 1)
     costs = np.linspace(0.002, 0.01, 50)
-    found = compute_overfitting(market + noise(3, 512, 50) * 0.05 - costs)
+    found = compute_overfitting(market + make_noise(3, 512, 50) * 0.05 - costs)
     assert found is not None
     assert found.probability < 0.05
     assert found.probability_of_loss > 0.95
@@ -48,11 +48,11 @@ def test_losing_trials_that_differ_in_costs_have_a_low_cscv_probability() -> Non
 
 @pytest.mark.parametrize("shape", [(256, 1), (31, 5)])
 def test_cscv_needs_two_trials_and_two_periods_per_block(shape: tuple[int, int]) -> None:
-    assert compute_overfitting(noise(1, *shape)) is None
+    assert compute_overfitting(make_noise(1, *shape)) is None
 
 
 def test_equal_trials_have_a_middle_rank() -> None:
-    found = compute_overfitting(np.repeat(noise(4, 64, 1), 5, axis=1), blocks=8)
+    found = compute_overfitting(np.repeat(make_noise(4, 64, 1), 5, axis=1), blocks=8)
     assert found is not None
     assert found.probability == 1.0  # on every processor: equal columns are computed once
 
@@ -60,7 +60,7 @@ def test_equal_trials_have_a_middle_rank() -> None:
 def test_p_values_are_uniform_where_all_models_equal_the_benchmark() -> None:
     values: list[float] = []
     for seed in range(120):
-        returns = noise(1_000 + seed, 400, 8)
+        returns = make_noise(1_000 + seed, 400, 8)
         found = compute_superior_ability(returns, np.zeros(400), "cash", seed, resamples=199)
         assert found is not None
         assert found.lower <= found.consistent <= found.upper
@@ -89,7 +89,7 @@ def test_p_values_equal_those_of_another_implementation(
 
 
 def test_a_skilled_model_is_superior_even_among_poor_models() -> None:
-    returns = noise(5, 500, 30) - 0.002
+    returns = make_noise(5, 500, 30) - 0.002
     returns[:, 3] += 0.004
     found = compute_superior_ability(returns, np.zeros(500), "cash", seed=1, resamples=300)
     assert found is not None
@@ -101,12 +101,12 @@ def test_spa_needs_a_model_that_differs_from_the_benchmark() -> None:
     assert compute_superior_ability(np.zeros((50, 3)), np.zeros(50), "cash", seed=1) is None
 
 
-def positions(generator: np.random.Generator, bars: int, share: float = 0.02) -> FloatArray:
+def make_positions(generator: np.random.Generator, bars: int, share: float = 0.02) -> FloatArray:
     """Return weights of 0 and 1 that change at random."""
     return (np.cumsum(generator.random(bars) < share) % 2).astype(np.float64)
 
 
-def costs_of(weights: FloatArray, rate: float = 0.001) -> FloatArray:
+def compute_costs(weights: FloatArray, rate: float = 0.001) -> FloatArray:
     """Return the cost of each change of a position."""
     return rate * np.abs(np.diff(weights, prepend=0.0))
 
@@ -114,12 +114,12 @@ def costs_of(weights: FloatArray, rate: float = 0.001) -> FloatArray:
 def test_shifted_sharpe_ratios_equal_those_of_rolled_positions() -> None:
     generator = np.random.default_rng(3)
     market = generator.normal(0.0, 0.01, 200)
-    trials = [positions(generator, 200, 0.1) for _ in range(3)]
-    found = compute_random_timing(market, [TimedPositions(one, costs_of(one)) for one in trials])
+    trials = [make_positions(generator, 200, 0.1) for _ in range(3)]
+    found = compute_random_timing(market, [TimedPositions(one, compute_costs(one)) for one in trials])
     assert found is not None
 
     def sharpe(weights: FloatArray, shift: int) -> float:
-        returns = np.roll(weights, shift) * market - np.roll(costs_of(weights), shift)
+        returns = np.roll(weights, shift) * market - np.roll(compute_costs(weights), shift)
         return float(returns.mean() / returns.std())
 
     best = [max(sharpe(one, shift) for one in trials) for shift in range(200)]
@@ -136,9 +136,9 @@ def test_random_positions_have_uniform_p_values_and_so_has_the_best_of_many() ->
     for seed in range(200):
         generator = np.random.default_rng(seed)
         market = generator.normal(0.0002, 0.01, 600)
-        weights = [positions(generator, 600) for _ in range(6)]
+        weights = [make_positions(generator, 600) for _ in range(6)]
         found = compute_random_timing(
-            market, [TimedPositions(one, costs_of(one)) for one in weights]
+            market, [TimedPositions(one, compute_costs(one)) for one in weights]
         )
         assert found is not None
         values.append(found.p_value)
@@ -151,7 +151,7 @@ def test_positions_that_avoid_losses_are_better_than_shifted_ones() -> None:
     generator = np.random.default_rng(9)
     market = generator.normal(0.0, 0.01, 1_000)
     knows = (market > -0.005).astype(np.float64)
-    found = compute_random_timing(market, [TimedPositions(knows, costs_of(knows))])
+    found = compute_random_timing(market, [TimedPositions(knows, compute_costs(knows))])
     assert found is not None
     assert found.p_value < 0.01
 
@@ -171,14 +171,14 @@ def test_bootstrap_blocks_are_consecutive_and_have_the_mean_length() -> None:
     assert compute_block_length(1_000) == pytest.approx(10.0)
 
 
-def drawdown_of(returns: FloatArray) -> float:
+def compute_drawdown(returns: FloatArray) -> float:
     """Return the maximum drawdown of the equity of returns."""
     equity = np.cumprod(1.0 + returns, dtype=np.float64)
     return float(compute_max_drawdowns(equity[None])[0])
 
 
 def test_intervals_contain_the_value_of_the_run_and_are_repeatable() -> None:
-    returns = noise(6, 400, 1)[:, 0] + 0.001
+    returns = make_noise(6, 400, 1)[:, 0] + 0.001
     first, second = (
         compute_bootstrap_intervals(returns, seed=4),
         compute_bootstrap_intervals(returns, seed=4),
@@ -187,7 +187,7 @@ def test_intervals_contain_the_value_of_the_run_and_are_repeatable() -> None:
     assert first == second
     assert first.sharpe.low < returns.mean() / returns.std(ddof=1) < first.sharpe.high
     assert first.total_return.low < np.prod(1 + returns) - 1 < first.total_return.high
-    drawdown = drawdown_of(returns)
+    drawdown = compute_drawdown(returns)
     assert first.max_drawdown.low < drawdown < first.max_drawdown.high <= 0.0
 
 
@@ -195,7 +195,7 @@ def test_shuffled_trades_have_the_same_total_and_another_drawdown() -> None:
     trades = np.array([0.05, -0.04] * 20)
     found = compute_shuffled_drawdowns(trades, seed=2)
     assert found is not None
-    in_order = drawdown_of(trades)
+    in_order = compute_drawdown(trades)
     assert found.high < in_order
     assert found.low >= 0.96**20 - 1.0
 

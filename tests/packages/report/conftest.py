@@ -135,7 +135,7 @@ def make_shared(
     return replace(data, trades=trades, others=(other,))
 
 
-def with_levels(data: ReportData) -> ReportData:
+def add_levels(data: ReportData) -> ReportData:
     """Return the report with a stop that trails, a target, and an exit of each kind in turn."""
     kinds: tuple[ExitKind, ...] = (
         *("signal", "stop_loss", "trailing_stop", "target", "time_stop"),
@@ -158,7 +158,7 @@ def with_levels(data: ReportData) -> ReportData:
 @pytest.fixture
 def leveled() -> Callable[[ReportData], ReportData]:
     """Return `with_levels`."""
-    return with_levels
+    return add_levels
 
 
 @pytest.fixture

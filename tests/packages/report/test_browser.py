@@ -50,12 +50,12 @@ LEVEL_PIXELS = """
 RANGE = "window.onetapeReport.visibleRange()"
 
 
-def visible(page: Page) -> dict[str, Any]:
+def get_visible_range(page: Page) -> dict[str, Any]:
     page.settle()
     return page.run(RANGE)
 
 
-def width_of(bars: dict[str, Any]) -> float:
+def compute_width(bars: dict[str, Any]) -> float:
     return bars["to"] - bars["from"]
 
 
@@ -143,14 +143,14 @@ def test_the_page_has_a_monthly_table(report: Maker, open_report: Opener) -> Non
 
 
 def test_the_chart_first_shows_the_whole_range(report: Maker, open_report: Opener) -> None:
-    bars = visible(open_report(report(700)))
+    bars = get_visible_range(open_report(report(700)))
     assert bars["from"] == pytest.approx(0, abs=1)
     assert bars["to"] == pytest.approx(700, abs=3)
 
 
 def test_the_wheel_zooms_in(report: Maker, open_report: Opener) -> None:
     page = open_report(report())
-    before = width_of(visible(page))
+    before = compute_width(get_visible_range(page))
     x, y = page.centre("#chart")
     page.mouse("mouseWheel", x, y, deltaX=0, deltaY=-400)
     page.wait_for(f"{RANGE}.to - {RANGE}.from < {before * 0.95}")
@@ -159,13 +159,13 @@ def test_the_wheel_zooms_in(report: Maker, open_report: Opener) -> None:
 def test_dragging_pans(report: Maker, open_report: Opener) -> None:
     page = open_report(report())
     page.run("document.querySelectorAll('#ranges button')[1].click()")
-    before = visible(page)
+    before = get_visible_range(page)
     x, y = page.centre("#chart")
     page.mouse("mousePressed", x, y, button="left", clickCount=1)
     for step in (40, 80, 120):
         page.mouse("mouseMoved", x + step, y, button="left", buttons=1)
     page.mouse("mouseReleased", x + 120, y, button="left", clickCount=1)
-    after = visible(page)
+    after = get_visible_range(page)
     assert after["from"] < before["from"] - 5
 
 
@@ -174,15 +174,15 @@ def test_the_zoom_buttons_change_the_visible_range(
     report: Maker, open_report: Opener, button: str, factor: float
 ) -> None:
     page = open_report(report())
-    before = width_of(visible(page))
+    before = compute_width(get_visible_range(page))
     page.click(*page.centre(button))
-    assert width_of(visible(page)) == pytest.approx(before * factor, rel=0.02)
+    assert compute_width(get_visible_range(page)) == pytest.approx(before * factor, rel=0.02)
 
 
 def test_the_last_week_button_shows_the_last_week(report: Maker, open_report: Opener) -> None:
     page = open_report(report())
     page.run("[...document.querySelectorAll('#ranges button')].at(-2).click()")
-    bars = visible(page)
+    bars = get_visible_range(page)
     assert bars["toTime"] - bars["fromTime"] == pytest.approx(7 * 86_400, abs=2 * 3_600)
 
 
@@ -190,10 +190,10 @@ def test_a_click_on_a_trade_moves_the_chart_to_it(report: Maker, open_report: Op
     data = report(3_000)
     page = open_report(data)
     page.click(*page.centre("#trade-table tbody tr:nth-child(6)"))
-    bars = visible(page)
+    bars = get_visible_range(page)
     trade = data.trades[5]
     assert bars["fromTime"] < trade.entry_timestamp < trade.exit_timestamp < bars["toTime"]
-    assert width_of(bars) < 200
+    assert compute_width(bars) < 200
     assert page.run("window.onetapeReport.chosenTrade()") == 5
 
 
@@ -295,7 +295,7 @@ def test_a_quarter_of_a_million_minutes_are_drawn_and_can_be_panned(
     page = open_report(data)
     assert page.run("window.onetapeReport.markers()") > 100
     page.run("window.onetapeReport.showTrade(300)")
-    bars = visible(page)
+    bars = get_visible_range(page)
     assert bars["fromTime"] < data.trades[300].entry_timestamp < bars["toTime"]
     assert page.run("!!window.onetapeReport.marker('entry-300')")
     assert page.complaints() == []
@@ -311,4 +311,4 @@ def test_a_page_of_real_candles_with_gaps_has_no_console_message(
     data = replace(report(len(candles)), candles=candles)
     page = open_report(data)
     assert page.complaints() == []
-    assert visible(page)["fromTime"] == int(candles.timestamp[0])
+    assert get_visible_range(page)["fromTime"] == int(candles.timestamp[0])

@@ -16,7 +16,7 @@ Opener = Callable[..., Page]
 CAUSE = "state: paused by <anna> since 2024-03-01 10:12; the backtest bought, and sold at a target"
 
 
-def compared(data: ReportData) -> ReportData:
+def add_comparison(data: ReportData) -> ReportData:
     found = Comparison(
         equity=data.equity * 1.01,
         rows=(("return", "-2.33%", "-4.92%"),),
@@ -32,7 +32,7 @@ def compared(data: ReportData) -> ReportData:
 
 
 def test_numbers_and_differences_are_escaped_text(report: Maker) -> None:
-    page = render_report(compared(report(50)))
+    page = render_report(add_comparison(report(50)))
     assert "<td>-2.33%</td><td>-4.92%</td>" in page
     assert "paused by &lt;anna&gt; since" in page
     assert '<span class="figure loss">-12.50</span>' in page
@@ -45,7 +45,7 @@ def test_a_backtest_report_has_no_comparison_section(report: Maker) -> None:
 
 
 def test_the_page_has_the_equity_of_the_backtest_as_a_line(report: Maker) -> None:
-    data = compared(report(50))
+    data = add_comparison(report(50))
     page = render_report(data)
     document = json.loads(re.findall(r'<script[^>]*id="data"[^>]*>(.*?)</script>', page)[0])
     assert document["backtest"] == pytest.approx(data.equity * 1.01, rel=1e-6)
@@ -53,7 +53,7 @@ def test_the_page_has_the_equity_of_the_backtest_as_a_line(report: Maker) -> Non
 
 def test_an_equity_of_another_length_is_refused(report: Maker) -> None:
     data = report(50)
-    found = compared(data).comparison
+    found = add_comparison(data).comparison
     assert found is not None
     with pytest.raises(ValueError, match="report column backtest"):
         replace(data, comparison=replace(found, equity=np.ones(49)))
@@ -62,7 +62,7 @@ def test_an_equity_of_another_length_is_refused(report: Maker) -> None:
 def test_on_a_phone_each_cause_is_below_its_position_and_nothing_is_cut_off(
     report: Maker, open_report: Opener
 ) -> None:
-    page = open_report(compared(report(50)), width=390)
+    page = open_report(add_comparison(report(50)), width=390)
     assert page.run("document.documentElement.scrollWidth") == 390
     assert page.run(
         "[...document.querySelectorAll('#differences td')].every("

@@ -26,7 +26,7 @@ def trade(ratio: float, *, is_open: bool = False) -> ReportTrade:
     return ReportTrade(0, 3_600, 1.0, 1.0, 1.0, ratio * 100.0, ratio, 0.0, open_at_end=is_open)
 
 
-def histogram(ratios: list[float]) -> Histogram:
+def require_histogram(ratios: list[float]) -> Histogram:
     found = compute_histogram([trade(one) for one in ratios])
     assert found is not None
     return found
@@ -34,7 +34,7 @@ def histogram(ratios: list[float]) -> Histogram:
 
 @given(RATIOS.filter(bool))
 def test_each_bin_counts_the_trades_from_its_lower_edge_up(ratios: list[float]) -> None:
-    found = histogram(ratios)
+    found = require_histogram(ratios)
     # Compared with half a hundredth of a per cent of room: no profit lies that near to an edge.
     percent = [one * 100.0 + 1e-7 for one in ratios]
     edges = found.edges
@@ -49,12 +49,12 @@ def test_each_bin_counts_the_trades_from_its_lower_edge_up(ratios: list[float]) 
 
 @given(RATIOS.filter(bool))
 def test_at_most_one_percent_of_trades_lies_outside_each_end(ratios: list[float]) -> None:
-    found = histogram(ratios)
+    found = require_histogram(ratios)
     assert max(found.under, found.over) <= len(ratios) * 0.01
 
 
 def test_zero_is_an_edge_between_losses_and_profits() -> None:
-    found = histogram([-0.031, -0.012, -0.001, 0.0, 0.004, 0.02])
+    found = require_histogram([-0.031, -0.012, -0.001, 0.0, 0.004, 0.02])
     place = found.edges.index(0.0)
     assert (sum(found.counts[:place]), sum(found.counts[place:])) == (3, 3)
 
@@ -75,13 +75,13 @@ def test_without_a_closed_trade_there_is_no_histogram(ratios: list[float]) -> No
 
 @pytest.mark.parametrize("ratio", [0.0, 0.03, -1.0, 1e-9, 1e250])
 def test_equal_profits_of_any_size_are_in_one_bin(ratio: float) -> None:
-    found = histogram([ratio] * 5)
+    found = require_histogram([ratio] * 5)
     assert found.counts == (5,)
     assert (found.under, found.over) == (0, 0)
 
 
 def test_a_rare_huge_profit_does_not_flatten_the_rest() -> None:
-    found = histogram([*(number / 1_000 for number in range(-100, 100)), 50.0])
+    found = require_histogram([*(number / 1_000 for number in range(-100, 100)), 50.0])
     assert found.over == 1
     assert found.edges[-1] < 15.0
     assert len(found.counts) >= 10

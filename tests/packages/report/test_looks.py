@@ -36,7 +36,7 @@ FADES = "[...document.querySelectorAll('.scroll')].map(one => one.classList.cont
 TO_THE_END = "document.querySelectorAll('.scroll').forEach(one => { one.scrollLeft = 9999; })"
 
 
-def right_edges(page: Page, cell: str, box: str) -> tuple[float, float]:
+def measure_right_edges(page: Page, cell: str, box: str) -> tuple[float, float]:
     edges = page.run(
         f"['{cell}', '{box}'].map(one => document.querySelector(one).getBoundingClientRect().right)"
     )
@@ -91,7 +91,7 @@ def test_profit_entry_and_exit_are_visible_on_a_phone(
     shared_report: Maker, open_report: Opener
 ) -> None:
     page = open_report(shared_report(), width=390, height=844)
-    last, box = right_edges(page, "#trade-table tbody td:nth-child(5)", "#trade-box")
+    last, box = measure_right_edges(page, "#trade-table tbody td:nth-child(5)", "#trade-box")
     # Another font may be a little wider; two whole times side by side are 60 pixels wider.
     assert last <= box + 12
 
@@ -102,7 +102,7 @@ def test_a_year_with_only_late_months_is_not_an_empty_row_on_a_phone(
     data = report(366 * 24)
     later = replace(data.candles, timestamp=data.candles.timestamp + 304 * 86_400)
     page = open_report(replace(data, candles=later, trades=()), width=390, height=844)
-    year, box = right_edges(page, "#months tbody td.total", "#months-box")
+    year, box = measure_right_edges(page, "#months tbody td.total", "#months-box")
     assert year <= box
     empty = "getComputedStyle(document.querySelector('#months td:empty'), '::after').content"
     assert page.run(empty) == '"\u00b7"'

@@ -13,24 +13,24 @@ from onetape.report.monthly import Year, compute_yearly_returns, render_monthly_
 DAY = 86_400
 
 
-def at(*moment: int) -> int:
+def make_time(*moment: int) -> int:
     return int(datetime(*moment, tzinfo=UTC).timestamp())  # pyright: ignore[reportArgumentType] - a date as numbers
 
 
-def returns(moments: list[int], equity: list[float], start: float = 100.0) -> list[Year]:
+def compute_returns(moments: list[int], equity: list[float], start: float = 100.0) -> list[Year]:
     column = np.array(equity)
     return compute_yearly_returns(np.array(moments, dtype=np.int64), column, column, start)
 
 
 def test_a_month_is_its_last_close_over_that_of_the_month_before() -> None:
-    moments = [at(2023, 1, 5), at(2023, 1, 31, 23), at(2023, 2, 1), at(2023, 2, 28)]
-    (year,) = returns(moments, [150.0, 110.0, 90.0, 121.0])
+    moments = [make_time(2023, 1, 5), make_time(2023, 1, 31, 23), make_time(2023, 2, 1), make_time(2023, 2, 28)]
+    (year,) = compute_returns(moments, [150.0, 110.0, 90.0, 121.0])
     assert year.months[:3] == (pytest.approx(0.1), pytest.approx(0.1), None)
     assert year.total == pytest.approx(0.21)
 
 
 def test_a_year_counts_from_the_end_of_the_year_before() -> None:
-    years = returns([at(2022, 12, 31), at(2023, 1, 1), at(2024, 7, 1)], [200.0, 100.0, 300.0])
+    years = compute_returns([make_time(2022, 12, 31), make_time(2023, 1, 1), make_time(2024, 7, 1)], [200.0, 100.0, 300.0])
     assert [one.year for one in years] == [2022, 2023, 2024]
     assert [one.total for one in years] == pytest.approx([1.0, -0.5, 2.0])
 
@@ -42,7 +42,7 @@ def test_a_year_counts_from_the_end_of_the_year_before() -> None:
 )
 def test_months_and_years_multiply_to_the_whole(equity: list[float], days: int, first: int) -> None:
     moments = [first + index * days * DAY for index in range(len(equity))]
-    years = returns(moments, equity)
+    years = compute_returns(moments, equity)
     months = [ratio for one in years for ratio in one.months if ratio is not None]
     whole = equity[-1] / 100.0
     assert np.prod([1.0 + ratio for ratio in months]) == pytest.approx(whole)
@@ -50,12 +50,12 @@ def test_months_and_years_multiply_to_the_whole(equity: list[float], days: int, 
 
 
 def test_an_account_with_equity_zero_has_returns_of_zero() -> None:
-    (year,) = returns([at(2023, 1, 1), at(2023, 2, 1), at(2023, 3, 1)], [50.0, 0.0, 0.0])
+    (year,) = compute_returns([make_time(2023, 1, 1), make_time(2023, 2, 1), make_time(2023, 3, 1)], [50.0, 0.0, 0.0])
     assert year.months[:3] == (-0.5, -1.0, 0.0)
 
 
 def test_no_candles_give_no_years() -> None:
-    assert returns([], []) == []
+    assert compute_returns([], []) == []
 
 
 def test_the_table_has_a_row_for_each_year_and_a_column_for_each_month_total_and_holding() -> None:

@@ -22,13 +22,13 @@ positive_steps = some.lists(some.integers(1, 10_000_000), max_size=60)
 prices = some.lists(some.floats(0.01, 1e6), min_size=1, max_size=80)
 
 
-def candles_of(values: list[float], step_seconds: int = 60) -> Candles:
+def make_candles(values: list[float], step_seconds: int = 60) -> Candles:
     column = np.array(values)
     stamps = np.arange(len(values), dtype=np.int64) * step_seconds
     return Candles(stamps, column, column + 1.0, column - 0.005, column, column)
 
 
-def unpacked(runs: dict[str, Any]) -> list[int]:
+def unpack_runs(runs: dict[str, Any]) -> list[int]:
     """Read the runs as the page's script does."""
     times = [runs["start"]]
     for count, step in runs["runs"]:
@@ -39,7 +39,7 @@ def unpacked(runs: dict[str, Any]) -> list[int]:
 @given(positive_steps)
 def test_time_runs_restore_every_time(steps: list[int]) -> None:
     stamps = np.cumsum(np.array([1_600_000_000, *steps], dtype=np.int64))
-    assert unpacked(encode_time_runs(stamps)) == stamps.tolist()
+    assert unpack_runs(encode_time_runs(stamps)) == stamps.tolist()
 
 
 def test_a_year_without_gaps_is_one_run() -> None:
@@ -55,7 +55,7 @@ def test_the_start_cash_counts_as_a_peak(report: Callable[..., ReportData]) -> N
 
 @given(prices, some.integers(1, 20))
 def test_merged_candles_preserve_volume_high_low_open_and_close(values: list[float], limit: int) -> None:
-    candles = candles_of(values)
+    candles = make_candles(values)
     drawn = group_candles(candles, group(candles, limit))
     assert len(drawn) <= limit
     assert drawn.volume.sum() == pytest.approx(candles.volume.sum())
@@ -64,7 +64,7 @@ def test_merged_candles_preserve_volume_high_low_open_and_close(values: list[flo
 
 
 def test_a_missing_candle_does_not_remove_the_others_of_its_merged_candle() -> None:
-    whole = candles_of([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0])
+    whole = make_candles([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0])
     absent = np.isin(np.arange(9), [0, 5, 6, 7, 8])
     prices = [np.where(absent, np.nan, one) for one in (whole.open, whole.high, whole.low)]
     close = np.where(absent, np.nan, whole.close)
@@ -79,7 +79,7 @@ def test_a_missing_candle_does_not_remove_the_others_of_its_merged_candle() -> N
 def test_every_candle_is_merged_into_the_one_that_contains_its_time(
     values: list[float], limit: int
 ) -> None:
-    candles = candles_of(values)
+    candles = make_candles(values)
     groups = group(candles, limit)
     bars = groups.find_bars(candles.timestamp)
     sizes = np.diff(np.append(groups.starts, len(candles)))
@@ -87,7 +87,7 @@ def test_every_candle_is_merged_into_the_one_that_contains_its_time(
 
 
 def test_merging_uses_the_shortest_common_timeframe_that_fits() -> None:
-    groups = group(candles_of([1.0] * 100), limit=40)
+    groups = group(make_candles([1.0] * 100), limit=40)
     assert (groups.name, len(groups.starts)) == ("3m", 34)
 
 

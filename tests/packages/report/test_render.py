@@ -19,7 +19,7 @@ SIX_MEGABYTES = 6_000_000
 LOADING = {"src", "srcset", "data", "poster", "action", "background", "manifest", "ping"}
 
 
-class Elements(HTMLParser):
+class ElementCollector(HTMLParser):
     """Collects elements with their attributes, and the text of scripts and styles."""
 
     def __init__(self, page: str) -> None:
@@ -41,14 +41,14 @@ class Elements(HTMLParser):
             self.inline.append((self._open, data))
 
 
-def policy_of(page: str) -> dict[str, str]:
-    metas = [attributes for tag, attributes in Elements(page).found if tag == "meta"]
+def find_policy(page: str) -> dict[str, str]:
+    metas = [attributes for tag, attributes in ElementCollector(page).found if tag == "meta"]
     policy = next(meta["content"] for meta in metas if "http-equiv" in meta)
     parts = [part.strip().partition(" ") for part in policy.split(";")]
     return {name: allowed for name, _, allowed in parts}
 
 
-def words_of(page: str, element: str) -> str:
+def find_texts(page: str, element: str) -> str:
     inner = re.search(rf"<{element}[ >].*?</{element}>", page, re.DOTALL)
     assert inner
     return re.sub(r"<[^>]+>", "", inner[0])
@@ -57,14 +57,14 @@ def words_of(page: str, element: str) -> str:
 def test_the_headline_states_return_of_run_and_of_buy_and_hold_fees_and_drawdown(
     report: Callable[..., ReportData],
 ) -> None:
-    assert words_of(render_report(report()), "h1") == (
+    assert find_texts(render_report(report()), "h1") == (
         "RSI returned +12.3 %, buy and hold +40.1 %; fees 312.40 USDT; max drawdown -18.0 %"
     )
 
 
 def test_a_return_that_rounds_to_zero_has_no_sign(report: Callable[..., ReportData]) -> None:
     data = replace(report(), headline=Headline(-0.0001, 0.0, 0.0, 0.0))
-    assert "returned 0.0 %, buy and hold 0.0 %" in words_of(render_report(data), "h1")
+    assert "returned 0.0 %, buy and hold 0.0 %" in find_texts(render_report(data), "h1")
 
 
 @pytest.mark.parametrize(
@@ -109,21 +109,21 @@ def test_hostile_text_in_every_place_stays_text(report: Callable[..., ReportData
         overlays=(),
         levels={HOSTILE: (1.0,)},
     )
-    hostile, plain = (Elements(render_report(made)) for made in (data, report()))
+    hostile, plain = (ElementCollector(render_report(made)) for made in (data, report()))
     assert "img" not in {tag for tag, _ in hostile.found}
     count = [sum(tag == "script" for tag, _ in page.found) for page in (hostile, plain)]
     assert count == [3, 3]
 
 
 def test_no_element_names_anything_to_load(report: Callable[..., ReportData]) -> None:
-    elements = Elements(render_report(report())).found
+    elements = ElementCollector(render_report(report())).found
     assert not [element for element in elements if LOADING & set(element[1])]
     links = [attributes["href"] for tag, attributes in elements if tag == "link"]
     assert links == ["data:,"]
 
 
 def test_the_style_loads_nothing(report: Callable[..., ReportData]) -> None:
-    styles = [text for tag, text in Elements(render_report(report())).inline if tag == "style"]
+    styles = [text for tag, text in ElementCollector(render_report(report())).inline if tag == "style"]
     assert styles
     assert not re.search(r"url\(|@import", "".join(styles))
 
@@ -133,10 +133,10 @@ def test_the_policy_allows_only_the_scripts_and_style_of_the_page(
 ) -> None:
     page = render_report(report())
     allowed: dict[str, list[str]] = {"script": [], "style": []}
-    for tag, text in Elements(page).inline:
+    for tag, text in ElementCollector(page).inline:
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         allowed[tag].append(f"'sha256-{digest}'")
-    assert policy_of(page) == {
+    assert find_policy(page) == {
         "default-src": "'none'",
         "script-src": " ".join(allowed["script"]),
         "style-src": " ".join(allowed["style"]),

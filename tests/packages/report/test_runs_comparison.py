@@ -25,7 +25,7 @@ HOUR = 3_600
 START = 1_704_067_200
 
 
-def compared(name: str = "aaaaaa", **more: Any) -> ComparedRun:
+def make_compared_run(name: str = "aaaaaa", **more: Any) -> ComparedRun:
     """Return a run of twelve hours that loses and wins."""
     equity = np.array([1_000.0, 900.0, 1_100.0, 1_200.0, 1_150.0, 1_300.0] * 2)
     values: dict[str, Any] = {
@@ -47,7 +47,7 @@ def compared(name: str = "aaaaaa", **more: Any) -> ComparedRun:
     return ComparedRun(**(values | more))
 
 
-def comparison(*runs: ComparedRun) -> RunsComparison:
+def make_comparison(*runs: ComparedRun) -> RunsComparison:
     names = [run.name for run in runs]
     return RunsComparison(
         runs=runs,
@@ -61,7 +61,7 @@ def open_runs(open_page: Opener, tmp_path: Path) -> Opener:
     """Return a function that writes a comparison of runs and opens it."""
 
     def opened(*runs: ComparedRun, width: int = 1280) -> Page:
-        page = comparison(*runs)
+        page = make_comparison(*runs)
         path = write_page(lambda: render_runs_comparison(page), tmp_path / "runs.html")
         return open_page(path, width, 900)
 
@@ -69,21 +69,21 @@ def open_runs(open_page: Opener, tmp_path: Path) -> Opener:
 
 
 def test_equity_is_a_percentage_of_start_cash_and_drawdown_is_computed_from_all_closes() -> None:
-    large = compared("bbbbbb", start_cash=10_000.0, equity=compared().equity * 10.0)
-    first, second = make_comparison_columns([compared(), large])["runs"]
+    large = make_compared_run("bbbbbb", start_cash=10_000.0, equity=make_compared_run().equity * 10.0)
+    first, second = make_comparison_columns([make_compared_run(), large])["runs"]
     assert first["equity"] == second["equity"]
     assert first["equity"][:3] == [100.0, 90.0, 110.0]
     assert first["drawdown"][:6] == pytest.approx([0.0, -10.0, 0.0, 0.0, -4.167, 0.0], abs=1e-3)
 
 
 def test_runs_of_different_ranges_and_timeframes_share_the_axis_of_closes() -> None:
-    later = compared(
+    later = make_compared_run(
         "bbbbbb",
         close_timestamp=START + 4 * HOUR * (1 + np.arange(4, dtype=np.int64)),
         equity=np.array([1_000.0, 1_100.0, 1_200.0, 1_300.0]),
         buy_and_hold=np.ones(4),
     )
-    found = make_comparison_columns([compared(), later])
+    found = make_comparison_columns([make_compared_run(), later])
     assert found["count"] == 13
     assert found["times"]["start"] == START + HOUR
     hourly, slow = (run["equity"] for run in found["runs"])
@@ -92,8 +92,8 @@ def test_runs_of_different_ranges_and_timeframes_share_the_axis_of_closes() -> N
 
 
 def test_buy_and_hold_is_drawn_once_where_it_is_the_same() -> None:
-    same, other = compared("bbbbbb"), compared("cccccc", buy_and_hold=np.ones(12))
-    holds = make_comparison_columns([compared(), same, other])["holds"]
+    same, other = make_compared_run("bbbbbb"), make_compared_run("cccccc", buy_and_hold=np.ones(12))
+    holds = make_comparison_columns([make_compared_run(), same, other])["holds"]
     assert [line["name"] for line in holds] == ["aaaaaa", "cccccc"]
 
 
@@ -101,7 +101,7 @@ def test_long_runs_are_drawn_with_fewer_points_and_their_deepest_fall() -> None:
     count = 3 * MAX_DRAWN_POINTS
     equity = np.full(count, 1_000.0)
     equity[12_345] = 400.0
-    run = compared(
+    run = make_compared_run(
         close_timestamp=START + 60 * np.arange(count, dtype=np.int64),
         equity=equity,
         buy_and_hold=equity,
@@ -112,8 +112,8 @@ def test_long_runs_are_drawn_with_fewer_points_and_their_deepest_fall() -> None:
 
 
 def test_exit_reasons_of_the_runs_are_next_to_each_other() -> None:
-    other = compared("bbbbbb", outcomes=(TradeOutcome("time <stop>", 5.0, 0.01, HOUR),))
-    page = render_runs_comparison(comparison(compared(), other))
+    other = make_compared_run("bbbbbb", outcomes=(TradeOutcome("time <stop>", 5.0, 0.01, HOUR),))
+    page = render_runs_comparison(make_comparison(make_compared_run(), other))
     table = page.partition('id="exits"')[2].partition("</table>")[0]
     assert "Trades, bbbbbb" in table
     assert "time &lt;stop&gt;" in table
@@ -122,14 +122,14 @@ def test_exit_reasons_of_the_runs_are_next_to_each_other() -> None:
 
 
 def test_a_fault_of_the_bias_check_is_at_the_top() -> None:
-    fault = compared("bbbbbb", warning="look-ahead: do not trust this result", warning_text="Check")
-    page = render_runs_comparison(comparison(compared(), fault))
+    fault = make_compared_run("bbbbbb", warning="look-ahead: do not trust this result", warning_text="Check")
+    page = render_runs_comparison(make_comparison(make_compared_run(), fault))
     assert 'role="alert"><strong>Bbbbbb: look-ahead' in page
 
 
 def test_more_runs_than_colours_are_refused() -> None:
     with pytest.raises(UsageError, match="compares at most 5 runs, found 6; name fewer runs"):
-        comparison(*(compared(f"run{number}") for number in range(6)))
+        make_comparison(*(make_compared_run(f"run{number}") for number in range(6)))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_more_runs_than_colours_are_refused() -> None:
 def test_the_page_has_no_console_message_needs_no_network_and_is_as_wide_as_the_screen(
     open_runs: Opener, width: int, dark: bool
 ) -> None:
-    page = open_runs(compared(), compared("bbbbbb"), width=width)
+    page = open_runs(make_compared_run(), make_compared_run("bbbbbb"), width=width)
     page.dark(on=dark)
     assert page.complaints() == []
     assert [url for url in page.requests() if not url.startswith(("file:", "data:"))] == []
@@ -147,7 +147,7 @@ def test_the_page_has_no_console_message_needs_no_network_and_is_as_wide_as_the_
 
 
 def test_the_chart_has_a_line_for_each_run_and_moves_by_arrow_keys(open_runs: Opener) -> None:
-    page = open_runs(compared(), compared("bbbbbb"))
+    page = open_runs(make_compared_run(), make_compared_run("bbbbbb"))
     assert page.run("window.onetapeRuns.lines()") == [
         ["aaaaaa, % of start", "bbbbbb, % of start", "buy and hold"],
         ["aaaaaa, drawdown %", "bbbbbb, drawdown %"],
@@ -162,7 +162,7 @@ def test_the_chart_has_a_line_for_each_run_and_moves_by_arrow_keys(open_runs: Op
 
 
 def test_the_exit_table_is_sorted_by_a_heading(open_runs: Opener) -> None:
-    page = open_runs(compared(), compared("bbbbbb"))
+    page = open_runs(make_compared_run(), make_compared_run("bbbbbb"))
     names = "[...document.querySelectorAll('#exits tbody tr')].map(row => row.cells[0].textContent)"
     assert page.run(names) == ["stop loss", "target"]
     head = "#exits thead th:nth-child(4)"

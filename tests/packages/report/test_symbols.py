@@ -18,17 +18,17 @@ PRESSED = "document.querySelector('#symbols [aria-pressed=true]').textContent"
 OTHER = "#symbols button:nth-child(2)"
 
 
-def bars(page: Page) -> dict[str, Any]:
+def get_visible_bars(page: Page) -> dict[str, Any]:
     page.settle()
     return page.run("window.onetapeReport.visibleRange()")
 
 
-def scale(page: Page) -> dict[str, float]:
+def get_price_scale(page: Page) -> dict[str, float]:
     page.settle()
     return page.run("window.onetapeReport.scale()")
 
 
-def marks(page: Page, count: int) -> list[bool]:
+def find_markers(page: Page, count: int) -> list[bool]:
     names = [f"entry-{index}" for index in range(count)]
     return [page.run(f"!!window.onetapeReport.marker('{name}')") for name in names]
 
@@ -40,9 +40,9 @@ def test_the_switch_shows_the_candles_and_markers_of_the_other_symbol(
     data = shared_report()
     page = open_report(data, width=width)
     page.dark(on=dark)
-    first = scale(page), marks(page, 4)
+    first = get_price_scale(page), find_markers(page, 4)
     page.click(*page.centre(OTHER))
-    second = scale(page), marks(page, 4)
+    second = get_price_scale(page), find_markers(page, 4)
     assert first[0]["from"] > 10_000 > 5_000 > second[0]["to"]
     assert (first[1], second[1]) == ([True, False] * 2, [False, True] * 2)
     close = data.others[0].candles.close[-1]
@@ -78,7 +78,7 @@ def test_a_click_on_a_trade_of_the_other_symbol_switches_and_moves_the_chart(
     data = shared_report()
     page = open_report(data)
     page.click(*page.centre("#trade-table tbody tr:nth-child(2)"))
-    trade, shown = data.trades[1], bars(page)
+    trade, shown = data.trades[1], get_visible_bars(page)
     assert (page.run(SYMBOL), page.run(PRESSED)) == ("ETH/USDT", "ETH/USDT")
     assert shown["fromTime"] < trade.entry_timestamp < trade.exit_timestamp < shown["toTime"]
     assert shown["to"] - shown["from"] < 200
@@ -105,10 +105,10 @@ def test_the_switch_works_by_keyboard_and_keeps_the_time_in_view(
 ) -> None:
     page = open_report(shared_report(later=150))
     page.run("window.onetapeReport.showTrade(2)")
-    before = bars(page)
+    before = get_visible_bars(page)
     page.run(f"document.querySelector('{OTHER}').focus()")
     page.key("Enter")
-    after = bars(page)
+    after = get_visible_bars(page)
     assert page.run(SYMBOL) == "ETH/USDT"
     assert (after["fromTime"], after["toTime"]) == (before["fromTime"], before["toTime"])
     assert after["from"] == pytest.approx(before["from"] - 150, abs=0.5)

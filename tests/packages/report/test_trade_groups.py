@@ -28,7 +28,7 @@ OUTCOMES = some.lists(
 )
 
 
-def rows_of(page: str, table: str) -> list[list[str]]:
+def read_table_rows(page: str, table: str) -> list[list[str]]:
     """Return the texts of the rows of a table: body first, then foot."""
     inner = re.search(rf'<table[^>]*id="{table}".*?</table>', page, re.DOTALL)
     assert inner
@@ -91,25 +91,25 @@ def test_the_page_has_a_row_for_each_reason_and_the_sum_of_all(report: Maker) ->
         for index, trade in enumerate(data.trades[:5])
     )
     page = render_report(replace(data, trades=trades))
-    assert rows_of(page, "groups-exit") == [
+    assert read_table_rows(page, "groups-exit") == [
         ["target", "4", "100.0 %", "+40.00", "+1.00 %", "+1.00 %", "+1.00 %", "40.0 h"],
         ["stop loss", "1", "100.0 %", "+10.00", "+1.00 %", "+1.00 %", "+1.00 %", "40.0 h"],
         ["all closed", "5", "100.0 %", "+50.00", "+1.00 %", "+1.00 %", "+1.00 %", "40.0 h"],
     ]
-    assert [row[0] for row in rows_of(page, "groups-entry")] == ["RSI under 30", "all closed"]
+    assert [row[0] for row in read_table_rows(page, "groups-entry")] == ["RSI under 30", "all closed"]
     assert 'id="groups-symbol"' not in page
 
 
 def test_an_open_trade_has_its_own_row_and_is_not_in_the_sum(report: Maker) -> None:
     data = report(500, every=240, held=40)
     trades = (data.trades[0], replace(data.trades[-1], open_at_end=True, exit_reason=""))
-    rows = rows_of(render_report(replace(data, trades=trades)), "groups-exit")
+    rows = read_table_rows(render_report(replace(data, trades=trades)), "groups-exit")
     assert [row[:2] for row in rows] == [["RSI over 70", "1"], [OPEN, "1"], ["all closed", "1"]]
 
 
 def test_several_symbols_have_a_table(shared_report: Maker) -> None:
     page = render_report(shared_report())
-    assert [row[:2] for row in rows_of(page, "groups-symbol")] == [
+    assert [row[:2] for row in read_table_rows(page, "groups-symbol")] == [
         ["BTC/USDT", "3"],
         ["ETH/USDT", "3"],
         ["all closed", "6"],

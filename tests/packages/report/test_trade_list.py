@@ -18,7 +18,7 @@ HEADS = "[...document.querySelectorAll('#trade-table thead th')].map(one => one.
 SORTED = "[...document.querySelectorAll('#trade-table th[aria-sort]')].map(one => one.ariaSort)"
 
 
-def varied(data: ReportData) -> ReportData:
+def vary_trades(data: ReportData) -> ReportData:
     """Return the report with trades of which each has another profit, in an order of their own."""
     profits = (5.0, -20.0, 40.0, -1.0, 9.0, 12.0)
     exits = ("target", "stop loss", "target", "stop loss", "sell signal", "target")
@@ -51,12 +51,12 @@ def press(page: Page, head: str) -> None:
     page.click(*page.centre(f"#trade-table thead th:nth-child({at})"))
 
 
-def marked(page: Page, trades: Sequence[int]) -> list[bool]:
+def list_marked(page: Page, trades: Sequence[int]) -> list[bool]:
     return [page.run(f"!!window.onetapeReport.marker('entry-{index}')") for index in trades]
 
 
 def test_a_heading_sorts_up_and_then_down(report: Maker, open_report: Opener) -> None:
-    page = open_report(varied(report(2_000, every=300)))
+    page = open_report(vary_trades(report(2_000, every=300)))
     press(page, "Profit")
     assert (page.run(LISTED), page.run(SORTED)) == ([1, 3, 0, 4, 5, 2], ["ascending"])
     press(page, "Profit")
@@ -69,7 +69,7 @@ def test_a_heading_sorts_up_and_then_down(report: Maker, open_report: Opener) ->
 
 
 def test_enter_on_a_heading_sorts(report: Maker, open_report: Opener) -> None:
-    page = open_report(varied(report(2_000, every=300)))
+    page = open_report(vary_trades(report(2_000, every=300)))
     at = page.run(HEADS).index("Profit, USDT") + 1
     page.run(f"document.querySelector('#trade-table th:nth-child({at})').focus()")
     page.key("Enter")
@@ -77,7 +77,7 @@ def test_enter_on_a_heading_sorts(report: Maker, open_report: Opener) -> None:
 
 
 def test_times_and_prices_are_sorted_as_numbers(report: Maker, open_report: Opener) -> None:
-    data = varied(report(2_000, every=300))
+    data = vary_trades(report(2_000, every=300))
     prices = (900.0, 10_000.0, 2_000.0, 30.0, 400.0, 5.0)
     trades = tuple(
         replace(trade, entry_price=price) for trade, price in zip(data.trades, prices, strict=True)
@@ -90,7 +90,7 @@ def test_times_and_prices_are_sorted_as_numbers(report: Maker, open_report: Open
 
 
 def test_filters_list_the_trades_that_pass_all_of_them(report: Maker, open_report: Opener) -> None:
-    page = open_report(varied(report(2_000, every=300)))
+    page = open_report(vary_trades(report(2_000, every=300)))
     assert page.run(STATUS) == ""
     pick(page, "result", "win")
     assert (page.run(LISTED), page.run(STATUS)) == ([0, 2, 4, 5], "4 of 6 trades")
@@ -108,7 +108,7 @@ def test_filters_list_the_trades_that_pass_all_of_them(report: Maker, open_repor
 
 
 def test_a_search_finds_dates_and_a_sorting_stays(report: Maker, open_report: Opener) -> None:
-    data = varied(report(2_000, every=300))
+    data = vary_trades(report(2_000, every=300))
     page = open_report(data)
     press(page, "Profit")
     day = page.run("document.querySelector('[data-trade=\"2\"] .time').textContent").split()[0]
@@ -120,7 +120,7 @@ def test_a_search_finds_dates_and_a_sorting_stays(report: Maker, open_report: Op
 
 
 def test_filters_that_no_trade_passes_give_an_empty_list(report: Maker, open_report: Opener) -> None:
-    page = open_report(varied(report(2_000, every=300)))
+    page = open_report(vary_trades(report(2_000, every=300)))
     pick(page, "text", "no such reason")
     assert (page.run(LISTED), page.run(STATUS)) == ([], "0 of 6 trades")
     disabled = "['previous', 'next'].map(one => document.getElementById(`${one}-trade`).disabled)"
@@ -129,7 +129,7 @@ def test_filters_that_no_trade_passes_give_an_empty_list(report: Maker, open_rep
 
 
 def test_the_name_of_a_group_lists_its_trades(report: Maker, open_report: Opener) -> None:
-    page = open_report(varied(report(2_000, every=300)))
+    page = open_report(vary_trades(report(2_000, every=300)))
     pick(page, "result", "loss")
     page.run(
         "[...document.querySelectorAll('#groups-exit button')]"
@@ -140,7 +140,7 @@ def test_the_name_of_a_group_lists_its_trades(report: Maker, open_report: Opener
 
 
 def test_the_open_trade_is_listed_by_its_group(report: Maker, open_report: Opener) -> None:
-    data = varied(report(2_000, every=300))
+    data = vary_trades(report(2_000, every=300))
     last = replace(data.trades[-1], open_at_end=True, exit_reason="")
     page = open_report(replace(data, trades=(*data.trades[:-1], last)))
     page.run(
@@ -160,16 +160,16 @@ def test_a_symbol_is_a_filter_where_there_are_several(
 
 
 def test_the_chart_marks_the_listed_trades_alone(report: Maker, open_report: Opener) -> None:
-    page = open_report(varied(report(2_000, every=300)))
-    assert marked(page, range(6)) == [True] * 6
+    page = open_report(vary_trades(report(2_000, every=300)))
+    assert list_marked(page, range(6)) == [True] * 6
     pick(page, "result", "loss")
-    assert marked(page, range(6)) == [False, True, False, True, False, False]
+    assert list_marked(page, range(6)) == [False, True, False, True, False, False]
     page.click(*page.centre("#clear-filters"))
-    assert marked(page, range(6)) == [True] * 6
+    assert list_marked(page, range(6)) == [True] * 6
 
 
 def test_the_buttons_step_in_the_order_of_the_list(report: Maker, open_report: Opener) -> None:
-    page = open_report(varied(report(2_000, every=300)))
+    page = open_report(vary_trades(report(2_000, every=300)))
     press(page, "Profit")
     pick(page, "result", "win")
     chosen: list[int] = []
@@ -185,7 +185,7 @@ def test_the_buttons_step_in_the_order_of_the_list(report: Maker, open_report: O
 
 
 def test_arrow_keys_move_in_the_sorted_list(report: Maker, open_report: Opener) -> None:
-    page = open_report(varied(report(2_000, every=300)))
+    page = open_report(vary_trades(report(2_000, every=300)))
     press(page, "Profit")
     page.run("document.querySelector('#trade-table tbody tr[tabindex=\"0\"]').focus()")
     page.key("ArrowDown")
@@ -204,7 +204,7 @@ def test_thousands_of_trades_are_sorted_as_a_whole(report: Maker, open_report: O
 
 
 def test_group_tables_are_sorted_by_their_numbers(report: Maker, open_report: Opener) -> None:
-    page = open_report(varied(report(2_000, every=300)))
+    page = open_report(vary_trades(report(2_000, every=300)))
     names = (
         "[...document.querySelectorAll('#groups-exit tbody tr')].map(row => "
         "row.cells[0].textContent)"
@@ -220,7 +220,7 @@ def test_group_tables_are_sorted_by_their_numbers(report: Maker, open_report: Op
 def test_the_histogram_has_a_bar_for_each_bin_inside_its_picture(
     report: Maker, open_report: Opener, width: int
 ) -> None:
-    page = open_report(varied(report(2_000, every=300)), width=width)
+    page = open_report(vary_trades(report(2_000, every=300)), width=width)
     bars = page.run(
         "[...document.querySelectorAll('#histogram rect')].map(one => "
         "[one.getAttribute('class'), one.querySelector('title').textContent])"

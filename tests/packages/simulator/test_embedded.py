@@ -21,7 +21,7 @@ MARCH_MS = 1_709_251_200_000
 
 
 @contextmanager
-def listener(answer: bytes | None) -> Generator[str]:
+def listen_as(answer: bytes | None) -> Generator[str]:
     """Listen on a port as something that is not a simulator; None accepts and sends nothing."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -43,7 +43,7 @@ def listener(answer: bytes | None) -> Generator[str]:
         thread.join()
 
 
-def market_ms(url: str) -> int:
+def fetch_market_ms(url: str) -> int:
     with urllib.request.urlopen(f"{url}/simulator/clock", timeout=60) as answer:  # noqa: S310 - loopback
         return json.loads(answer.read())["market_ms"]
 
@@ -60,7 +60,7 @@ def test_an_embedded_simulator_serves_while_the_block_lasts_and_leaves_no_thread
     before = set(threading.enumerate())
     with embedded_simulator(clock=make_clock(start_ms=MARCH_MS, stepped=True)) as simulator:
         url = simulator.url
-        assert market_ms(url) == MARCH_MS
+        assert fetch_market_ms(url) == MARCH_MS
     assert set(threading.enumerate()) <= before
     assert is_running(url) is False
 
@@ -82,7 +82,7 @@ def test_an_embedded_simulator_ends_after_an_error_in_the_block_and_with_open_so
 def test_an_embedded_simulator_is_stepped_and_disconnected_from_outside() -> None:
     with embedded_simulator(clock=make_clock(start_ms=MARCH_MS, stepped=True)) as simulator:
         simulator.advance_to_ms(MARCH_MS + 60_000)
-        assert market_ms(simulator.url) == MARCH_MS + 60_000
+        assert fetch_market_ms(simulator.url) == MARCH_MS + 60_000
         assert simulator.clock.now_ms() == MARCH_MS + 60_000
         assert simulator.disconnect() == 0
 
@@ -108,7 +108,7 @@ def test_a_running_simulator_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_one_an_embedded_one_is_started(free_url: str) -> None:
     with find_or_start(clock=make_clock(start_ms=MARCH_MS, stepped=True)) as url:
         assert url != free_url
-        assert market_ms(url) == MARCH_MS
+        assert fetch_market_ms(url) == MARCH_MS
     assert is_running(url) is False
 
 
@@ -135,7 +135,7 @@ def test_another_program_on_the_port_is_reported_as_such(
     answer: bytes | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedded, "PROBE_SECONDS", 0.3)
-    with listener(answer) as url, pytest.raises(ConfigurationError, match="is not a simulator"):
+    with listen_as(answer) as url, pytest.raises(ConfigurationError, match="is not a simulator"):
         is_running(url)
 
 

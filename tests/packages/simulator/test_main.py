@@ -26,13 +26,13 @@ def get(url: str, path: str) -> Any:
         return json.loads(answer.read())
 
 
-def url_of(process: subprocess.Popen[str]) -> str:
+def read_url(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     return process.stdout.readline().split(" at ")[1].split(";")[0]
 
 
 @contextmanager
-def program(*arguments: str) -> Generator[subprocess.Popen[str]]:
+def start_program(*arguments: str) -> Generator[subprocess.Popen[str]]:
     process = subprocess.Popen(
         [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -45,7 +45,7 @@ def program(*arguments: str) -> Generator[subprocess.Popen[str]]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_simulator_prints_its_address_and_stops_cleanly(number: signal.Signals) -> None:
-    with program("--port", "0", "--start", "2024-03-01", "--speed", "60", "--seed", "5") as process:
+    with start_program("--port", "0", "--start", "2024-03-01", "--speed", "60", "--seed", "5") as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line.startswith("simulator: invented market, seed 5, at http://127.0.0.1:")
@@ -61,7 +61,7 @@ def test_the_simulator_prints_its_address_and_stops_cleanly(number: signal.Signa
 def test_a_timeline_is_read_and_each_fault_printed_on_stderr(tmp_path: Path) -> None:
     file = tmp_path / "faults.yaml"
     file.write_text("faults:\n  - {kind: status, path: /api/v3/ping, status: 418}\n")
-    with program("--port", "0", "--faults", str(file), "--verbose") as process:
+    with start_program("--port", "0", "--faults", str(file), "--verbose") as process:
         assert process.stdout is not None
         url = process.stdout.readline().split(" at ")[1].split(";")[0]
         with pytest.raises(urllib.error.HTTPError, match="418"):
@@ -75,7 +75,7 @@ def test_a_timeline_is_read_and_each_fault_printed_on_stderr(tmp_path: Path) -> 
 def test_recordings_are_played_and_missing_ones_reported(tmp_path: Path) -> None:
     file = tmp_path / "recorded.json"
     file.write_text('{"items": [{"name": "x", "body": {"a": 1}}]}')
-    with program("play", str(file), "--route", "x=GET /x", "--port", "0") as process:
+    with start_program("play", str(file), "--route", "x=GET /x", "--port", "0") as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line.startswith("simulator play: 1 reply, 0 messages, at http://127.0.0.1:")
@@ -90,10 +90,10 @@ def test_recordings_are_played_and_missing_ones_reported(tmp_path: Path) -> None
 
 
 def test_a_port_in_use_prints_one_line_and_exits_with_3() -> None:
-    with program("--port", "0") as process:
+    with start_program("--port", "0") as process:
         assert process.stdout is not None
         port = process.stdout.readline().split(";")[0].rsplit(":", 1)[1]
-        second = finished("--port", port)
+        second = run_program("--port", port)
     assert second.returncode == 3
     assert second.stderr.startswith(f"simulator: port {port} on 127.0.0.1 is in use")
     assert second.stderr.count("\n") == 1
@@ -139,7 +139,7 @@ def test_help_imports_neither_the_server_nor_numpy() -> None:
     assert "--seed" in result.stdout
 
 
-def finished(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run_program(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "COLUMNS": "200"}
     return subprocess.run(
         [*COMMAND, *arguments], capture_output=True, text=True, timeout=180, env=environment
@@ -150,7 +150,7 @@ def test_recorded_candles_are_replayed_from_a_time_inside_the_file(tmp_path: Pat
     file = tmp_path / "mine_BTC-USDT_1h.csv"
     rows = [f"{1_709_251_200 + 3_600 * row},100,{101 + row},99,100,5" for row in range(8)]
     file.write_text("\n".join(["timestamp,open,high,low,close,volume", *rows]) + "\n")
-    with program("--port", "0", "--data", str(file), "--stepped") as process:
+    with start_program("--port", "0", "--data", str(file), "--stepped") as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line.startswith(f"simulator: replay of {file}, seed 7, at http://127.0.0.1:")
@@ -175,8 +175,8 @@ def test_a_file_that_cannot_be_replayed_prints_one_line_and_exits_with_2(
 
 def test_the_balance_option_sets_the_account_and_the_ledger_shows_it() -> None:
     stands = ("--stepped", "--start", "2024-03-01", "--port", "0")
-    with program(*stands, "--balance", "USDT=5000,BTC=0.5") as process:
-        url = url_of(process)
+    with start_program(*stands, "--balance", "USDT=5000,BTC=0.5") as process:
+        url = read_url(process)
         order = urllib.request.Request(  # noqa: S310 - loopback
             f"{url}/simulator/account/sell",
             b'{"symbol": "BTC/USDT", "quantity": "0.2"}',
@@ -185,8 +185,8 @@ def test_the_balance_option_sets_the_account_and_the_ledger_shows_it() -> None:
         with urllib.request.urlopen(order, timeout=180) as answer:  # noqa: S310 - loopback
             assert answer.status == 200
         day = ("--symbol", "BTC/USDT", "--from", "2024-02-28", "--to", "2024-02-29")
-        reported = finished("ledger", "--url", url, "--json", *day)
-        seen = finished("ledger", "--url", url)
+        reported = run_program("ledger", "--url", url, "--json", *day)
+        seen = run_program("ledger", "--url", url)
     assert (reported.returncode, reported.stderr) == (0, "")
     document = json.loads(reported.stdout)
     assert document["account"]["BTC"] == {"free": "0.30000000", "locked": "0.00000000"}
@@ -207,8 +207,8 @@ def test_equal_seeds_give_equal_markets_and_other_seeds_others() -> None:
     paths = (f"/api/v3/klines?{query}", "/api/v3/trades?symbol=ETHUSDT&limit=50")
 
     def seen(seed: str) -> list[Any]:
-        with program("--port", "0", "--stepped", "--start", "2024-03-01", "--seed", seed) as one:
-            url = url_of(one)
+        with start_program("--port", "0", "--stepped", "--start", "2024-03-01", "--seed", seed) as one:
+            url = read_url(one)
             return [get(url, path) for path in paths]
 
     one, again, other = seen("5"), seen("5"), seen("6")

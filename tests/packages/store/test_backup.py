@@ -91,7 +91,7 @@ class Writers:
             self.newest[symbol] = int(line)
 
 
-def missing(path: Path, acknowledged: dict[str, int]) -> dict[str, int]:
+def find_missing_rows(path: Path, acknowledged: dict[str, int]) -> dict[str, int]:
     """Return the symbols of which a file lacks an acknowledged row, with what it has of them."""
     with open_store(path, create=False) as store, store.read() as connection:
         assert connection.execute("PRAGMA quick_check").get == "ok"
@@ -119,8 +119,8 @@ def test_a_restore_drill_finds_every_row_that_was_acknowledged_before_the_backup
     writers.wait_for_more()
     writers.kill()
     restore(kept, elsewhere)
-    assert missing(elsewhere, acknowledged) == {}
-    assert missing(path, writers.newest) == {}
+    assert find_missing_rows(elsewhere, acknowledged) == {}
+    assert find_missing_rows(path, writers.newest) == {}
     assert candles_in(elsewhere) == 20_000
 
 

@@ -49,39 +49,39 @@ SOUND = Candle(HOUR, 100.0, 110.0, 90.0, 105.0, 12.5)
 Insert = Callable[[Store, SeriesKey, Sequence[Candle]], InsertReport]
 
 
-def by_rows(store: Store, key: SeriesKey, rows: Sequence[Candle]) -> InsertReport:
+def insert_by_rows(store: Store, key: SeriesKey, rows: Sequence[Candle]) -> InsertReport:
     return insert_closed_rows(store, key, rows, source="rest", seen_ms=7)
 
 
-def by_columns(store: Store, key: SeriesKey, rows: Sequence[Candle]) -> InsertReport:
+def insert_by_columns(store: Store, key: SeriesKey, rows: Sequence[Candle]) -> InsertReport:
     return insert_columns(store, key, convert_rows_to_columns(rows), source="import", seen_ms=7)
 
 
-both = pytest.mark.parametrize("insert", [by_rows, by_columns])
+both = pytest.mark.parametrize("insert", [insert_by_rows, insert_by_columns])
 # Sharing a session's database among examples is intended: each takes a series of its own.
 many = settings(
     max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
-def candle(hour: int, close: float = 105.0) -> Candle:
+def make_candle(hour: int, close: float = 105.0) -> Candle:
     return SOUND._replace(timestamp=hour * HOUR, close=close)
 
 
-def hours(count: int) -> Candles:
+def make_hours(count: int) -> Candles:
     price = np.arange(count, dtype=np.float64) % 7 + 100
     return Candles(np.arange(count) * HOUR, price, price + 2, price - 2, price, price)
 
 
-def all_sound(_candles: Candles, _timeframe: Timeframe) -> dict[int, str]:
+def find_no_fault(_candles: Candles, _timeframe: Timeframe) -> dict[int, str]:
     return {}
 
 
-def nothing(*_: object) -> None:
+def do_nothing(*_: object) -> None:
     pass
 
 
-def payloads(store: Store) -> list[tuple[Any, ...]]:
+def read_payloads(store: Store) -> list[tuple[Any, ...]]:
     with store.read() as connection:
         return connection.execute(
             "SELECT symbol, source, fault, payload FROM quarantine ORDER BY id"
@@ -126,11 +126,11 @@ def test_a_bad_row_is_refused_counted_and_quarantined_and_the_others_are_stored(
     store: Store, insert: Insert, bad: Candle
 ) -> None:
     """Failure modes 21 and 22."""
-    report = insert(store, KEY, [candle(0), bad, candle(2)])
+    report = insert(store, KEY, [make_candle(0), bad, make_candle(2)])
     assert report == InsertReport(inserted=2, quarantined=1)
     assert read_closed_between(store, KEY, 0, 10 * HOUR).timestamp.tolist() == [0, 2 * HOUR]
     assert [(each.refused, each.first_seen_ms) for each in read_refused_rows(store)] == [(1, 7)]
-    assert len(payloads(store)) == 1
+    assert len(read_payloads(store)) == 1
 
 
 @pytest.mark.parametrize("guarded", [True, False])
@@ -140,12 +140,12 @@ def test_without_the_check_of_each_row_a_bad_row_is_lost_or_stored(
 ) -> None:
     """Failure mode 21, once with its guard switched off."""
     if not guarded:
-        monkeypatch.setattr(candles_module, "find_candle_faults", all_sound)
+        monkeypatch.setattr(candles_module, "find_candle_faults", find_no_fault)
     # OR IGNORE drops a row that the table refuses; the batch that is not whole is then given up.
     with suppress(StoreError):
-        by_rows(store, KEY, [candle(0), bad])
+        insert_by_rows(store, KEY, [make_candle(0), bad])
     kept_well = (
-        read_last_closed(store, KEY, 9).timestamp.tolist() == [0] and len(payloads(store)) == 1
+        read_last_closed(store, KEY, 9).timestamp.tolist() == [0] and len(read_payloads(store)) == 1
     )
     assert kept_well is guarded
 
@@ -153,12 +153,12 @@ def test_without_the_check_of_each_row_a_bad_row_is_lost_or_stored(
 numbers = st.floats(allow_nan=True, allow_infinity=True) | st.sampled_from([90.0, 100.0, 110.0])
 bad_rows = st.sampled_from(list(BAD_ROWS.values()))
 wild_rows = st.builds(Candle, st.integers(-(2**70), 2**70) | st.integers(0, 20), *[numbers] * 5)
-sound_rows = st.builds(candle, st.integers(0, 20), st.sampled_from([95.0, 100.0, 105.0]))
+sound_rows = st.builds(make_candle, st.integers(0, 20), st.sampled_from([95.0, 100.0, 105.0]))
 
 
 @many
 @given(rows=st.lists(bad_rows | wild_rows | sound_rows, max_size=40))
-@pytest.mark.parametrize("insert", [by_rows, by_columns])
+@pytest.mark.parametrize("insert", [insert_by_rows, insert_by_columns])
 def test_any_rows_are_either_stored_or_refused_and_counted(
     shared_store: Store, fresh_keys: Iterator[SeriesKey], insert: Insert, rows: list[Candle]
 ) -> None:
@@ -185,7 +185,7 @@ def test_unordered_and_duplicate_rows_are_stored_in_order_and_once(
     store: Store, insert: Insert
 ) -> None:
     """Failure mode 19."""
-    report = insert(store, KEY, [candle(3), candle(1), candle(3), candle(2), candle(1, 99.0)])
+    report = insert(store, KEY, [make_candle(3), make_candle(1), make_candle(3), make_candle(2), make_candle(1, 99.0)])
     assert report == InsertReport(inserted=3)
     read = read_closed_between(store, KEY, 0, 10 * HOUR)
     assert read.timestamp.tolist() == [HOUR, 2 * HOUR, 3 * HOUR]
@@ -197,11 +197,11 @@ def test_a_later_value_of_a_closed_candle_is_reported_once_and_the_first_one_sta
     store: Store, insert: Insert
 ) -> None:
     """Failure mode 18."""
-    insert(store, KEY, [candle(0), candle(1)])
-    late = [candle(0), candle(1, 99.0), candle(2)]
+    insert(store, KEY, [make_candle(0), make_candle(1)])
+    late = [make_candle(0), make_candle(1, 99.0), make_candle(2)]
     assert insert(store, KEY, late) == InsertReport(inserted=1, present=2, revised=1)
     assert insert(store, KEY, late) == InsertReport(present=3)
-    assert read_candle_at(store, KEY, HOUR) == candle(1)
+    assert read_candle_at(store, KEY, HOUR) == make_candle(1)
 
 
 #: Stores the newest state of a forming candle, prints it, and waits to be killed.
@@ -234,12 +234,12 @@ def test_a_final_row_replaces_the_forming_row_of_a_killed_process(
         assert child.stdout.readline() == b"stored\n"
         child.kill()
     if not guarded:
-        monkeypatch.setattr(closed_rows, "_clear_unproven", nothing)
+        monkeypatch.setattr(closed_rows, "_clear_unproven", do_nothing)
     with open_store(path, create=False) as store:
         # Without the delete OR IGNORE keeps the forming row; that nothing arrived is an error.
         with suppress(StoreError):
-            by_rows(store, KEY, [candle(1), candle(2)])
-        assert (read_candle_at(store, KEY, HOUR) == candle(1)) is guarded
+            insert_by_rows(store, KEY, [make_candle(1), make_candle(2)])
+        assert (read_candle_at(store, KEY, HOUR) == make_candle(1)) is guarded
         assert (read_closed_range(store, KEY) == (HOUR, 2 * HOUR)) is guarded
 
 
@@ -247,7 +247,7 @@ def test_columns_of_several_transactions_are_stored_completely_and_found_by_the_
     store: Store,
 ) -> None:
     count = 2 * BULK_ROWS + 17
-    columns = hours(count)
+    columns = make_hours(count)
     assert insert_columns(store, KEY, columns, source="import", seen_ms=1).inserted == count
     read = read_closed_between(store, KEY, 0, count * HOUR)
     assert np.array_equal(read.timestamp, columns.timestamp)
@@ -257,7 +257,7 @@ def test_columns_of_several_transactions_are_stored_completely_and_found_by_the_
 
 @pytest.mark.parametrize("count", [0, 1, 49, 50, 51, 100, 149])
 def test_any_number_of_rows_is_stored(store: Store, count: int) -> None:
-    assert insert_columns(store, KEY, hours(count), source="import", seen_ms=1).inserted == count
+    assert insert_columns(store, KEY, make_hours(count), source="import", seen_ms=1).inserted == count
     assert len(read_last_closed(store, KEY, 999)) == count
 
 
@@ -265,25 +265,25 @@ def test_any_number_of_rows_is_stored(store: Store, count: int) -> None:
 def test_a_row_from_long_ago_in_a_batch_is_stored_and_counted_like_the_others(
     store: Store, insert: Insert
 ) -> None:
-    by_rows(store, KEY, [candle(hour) for hour in range(1_000)])
-    late = [candle(hour, 99.0) for hour in (3, 990, 991, 1_000, 9_000, 9_001)]
+    insert_by_rows(store, KEY, [make_candle(hour) for hour in range(1_000)])
+    late = [make_candle(hour, 99.0) for hour in (3, 990, 991, 1_000, 9_000, 9_001)]
     assert insert(store, KEY, late) == InsertReport(inserted=3, present=3, revised=3)
     assert read_closed_range(store, KEY) == (0, 9_001 * HOUR)
 
 
 def test_columns_around_stored_rows_count_inserted_present_and_revised_rows(store: Store) -> None:
-    by_rows(store, KEY, [candle(5), candle(9)])
-    replace_forming(store, KEY, candle(7), seen_ms=1)
-    report = insert_columns(store, KEY, hours(8), source="import", seen_ms=1)
+    insert_by_rows(store, KEY, [make_candle(5), make_candle(9)])
+    replace_forming(store, KEY, make_candle(7), seen_ms=1)
+    report = insert_columns(store, KEY, make_hours(8), source="import", seen_ms=1)
     assert report == InsertReport(inserted=7, present=1, revised=1)
 
 
 def test_a_failed_batch_stores_nothing(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(candles_module, "find_candle_faults", all_sound)
+    monkeypatch.setattr(candles_module, "find_candle_faults", find_no_fault)
     with pytest.raises(StoreError, match="none was stored; please report this"):
-        by_rows(store, KEY, [candle(0), BAD_ROWS["negative"]])
+        insert_by_rows(store, KEY, [make_candle(0), BAD_ROWS["negative"]])
     assert read_closed_range(store, KEY) is None
 
 
@@ -291,10 +291,10 @@ def test_the_quarantine_keeps_the_first_payloads_of_a_fault_and_counts_the_rest(
     store: Store,
 ) -> None:
     bad = BAD_ROWS["close over high"]
-    by_rows(store, KEY, [bad._replace(volume=number) for number in range(1, KEPT_PAYLOADS)])
-    by_rows(store, KEY, [bad, bad._replace(volume=-0.0), bad._replace(volume=nan)])
-    by_columns(store, SeriesKey("binance", "ETH/USDT", "1h"), [bad])
-    kept = Counter((symbol, fault) for symbol, _, fault, _ in payloads(store))
+    insert_by_rows(store, KEY, [bad._replace(volume=number) for number in range(1, KEPT_PAYLOADS)])
+    insert_by_rows(store, KEY, [bad, bad._replace(volume=-0.0), bad._replace(volume=nan)])
+    insert_by_columns(store, SeriesKey("binance", "ETH/USDT", "1h"), [bad])
+    kept = Counter((symbol, fault) for symbol, _, fault, _ in read_payloads(store))
     counted = {(each.key.symbol, each.fault): each.refused for each in read_refused_rows(store)}
     outside, not_finite = (
         "high or low does not hold open and close",
@@ -327,5 +327,5 @@ def test_the_text_of_the_exchange_is_quarantined_if_it_is_known(store: Store) ->
     quarantine_row(store, KEY, bad, source="ws", fault="time is long past", seen_ms=1, raw="{}")
     quarantine_row(store, KEY, SOUND, source="ws", fault="time is long past", seen_ms=1)
     words = '["3600", "100.0", "110.0", "90.0", "105.0", "12.5"]'
-    kept = [row[3] for row in payloads(store)]
+    kept = [row[3] for row in read_payloads(store)]
     assert kept == ['[3600000,"100",null]', "x" * MOST_CHARACTERS, "{}", words]

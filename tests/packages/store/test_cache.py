@@ -45,12 +45,12 @@ def filled(store: Store) -> Store:
     return store
 
 
-def chunks(store: Store) -> list[Chunk]:
+def read_chunks(store: Store) -> list[Chunk]:
     with store.read() as connection:
         return find_chunks(connection, KEY, 0, 2**40)
 
 
-def file_of(store: Store, chunk: Chunk) -> Path:
+def get_chunk_path(store: Store, chunk: Chunk) -> Path:
     return get_cache_folder(store.path) / chunk.file_name
 
 
@@ -111,19 +111,19 @@ def test_a_damaged_file_is_not_used_and_is_written_again(
     filled: Store, damage: Callable[[Path], None]
 ) -> None:
     wanted = read_all(filled)
-    broken = chunks(filled)[1]
-    damage(file_of(filled, broken))
+    broken = read_chunks(filled)[1]
+    damage(get_chunk_path(filled, broken))
     assert read_all(filled) == wanted
-    assert not file_of(filled, broken).is_file()
+    assert not get_chunk_path(filled, broken).is_file()
     assert read_all(filled) == wanted
-    assert all(file_of(filled, chunk).is_file() for chunk in chunks(filled))
-    assert broken.key not in {chunk.key for chunk in chunks(filled)}
+    assert all(get_chunk_path(filled, chunk).is_file() for chunk in read_chunks(filled))
+    assert broken.key not in {chunk.key for chunk in read_chunks(filled)}
 
 
 def test_a_sound_file_under_the_name_of_another_is_not_used(filled: Store) -> None:
     wanted = read_all(filled)
-    first, second, _ = chunks(filled)
-    shutil.copy(file_of(filled, first), file_of(filled, second))
+    first, second, _ = read_chunks(filled)
+    shutil.copy(get_chunk_path(filled, first), get_chunk_path(filled, second))
     assert read_all(filled) == wanted
 
 
@@ -167,7 +167,7 @@ def test_a_forming_row_moved_onto_a_closed_one_is_visible_at_once(filled: Store)
 def test_a_cache_folder_that_cannot_be_created_changes_no_result(filled: Store) -> None:
     get_cache_folder(filled.path).write_text("in the way")
     assert read_all(filled) == plain_rows(filled, KEY)
-    assert chunks(filled) == []
+    assert read_chunks(filled) == []
 
 
 def test_a_deleted_cache_folder_is_created_again(filled: Store) -> None:
@@ -182,7 +182,7 @@ def test_a_file_that_may_only_be_read_is_read(filled: Store) -> None:
         pass
     connection.execute("PRAGMA query_only = ON")
     assert read_all(filled) == plain_rows(filled, KEY)
-    assert chunks(filled) == []
+    assert read_chunks(filled) == []
     assert list(get_cache_folder(filled.path).iterdir()) == []
 
 
@@ -195,7 +195,7 @@ def test_an_active_writer_delays_no_reader(filled: Store) -> None:
         assert len(read_all(filled)) == 15
         assert time.monotonic() - began < 30, "SQLite would have waited for 60 s"
     assert read_all(filled) == plain_rows(filled, KEY)
-    assert len(chunks(filled)) == 3
+    assert len(read_chunks(filled)) == 3
 
 
 def test_a_change_while_a_chunk_is_built_discards_the_chunk(
@@ -211,7 +211,7 @@ def test_a_change_while_a_chunk_is_built_discards_the_chunk(
     monkeypatch.setattr(cache, "write_chunk", overtaken)
     for _ in range(2):
         assert read_all(filled) == plain_rows(filled, KEY)
-        assert chunks(filled) == []
+        assert read_chunks(filled) == []
         assert list(get_cache_folder(filled.path).iterdir()) == []
 
 
@@ -225,7 +225,7 @@ def test_old_leftover_files_are_deleted(filled: Store) -> None:
     read_all(filled)
     assert not (folder / "old.chunk").exists()
     assert (folder / "new.chunk").exists(), "another process may be about to name it"
-    assert all(file_of(filled, chunk).is_file() for chunk in chunks(filled))
+    assert all(get_chunk_path(filled, chunk).is_file() for chunk in read_chunks(filled))
 
 
 #: Reads through the cache and is killed while it writes its first chunk file.
@@ -256,9 +256,9 @@ def test_a_reader_killed_while_it_writes_a_file_leaves_only_an_unused_file(
     )
     assert child.returncode == -9
     assert [path.stat().st_size for path in get_cache_folder(filled.path).iterdir()] == [50]
-    assert chunks(filled) == []
+    assert read_chunks(filled) == []
     assert read_all(filled) == plain_rows(filled, KEY)
-    assert len(chunks(filled)) == 3
+    assert len(read_chunks(filled)) == 3
 
 
 #: Reads through the cache where no file may grow beyond a few bytes, as on a full disk.
@@ -281,5 +281,5 @@ def test_a_full_disk_changes_no_result(filled: Store, child_environment: dict[st
         env=child_environment, capture_output=True, text=True, timeout=180,
     )  # fmt: skip
     assert (child.stdout.strip(), child.stderr) == ("15", "")
-    assert chunks(filled) == []
+    assert read_chunks(filled) == []
     assert list(get_cache_folder(filled.path).iterdir()) == []

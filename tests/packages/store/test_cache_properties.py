@@ -46,13 +46,13 @@ states = st.sampled_from([None, 0, 1])
 conflicts = st.sampled_from(["IGNORE", "REPLACE"])
 
 
-def time_of(key: SeriesKey, place: tuple[int, int]) -> int:
+def compute_time(key: SeriesKey, place: tuple[int, int]) -> int:
     span, step = SPANS[key]
     return place[0] * span + place[1] * step
 
 
-def candle_of(key: SeriesKey, place: tuple[int, int], price: float) -> Candle:
-    return Candle(time_of(key, place), price, price + 1, price / 2, price, price * 7)
+def make_candle(key: SeriesKey, place: tuple[int, int], price: float) -> Candle:
+    return Candle(compute_time(key, place), price, price + 1, price / 2, price, price * 7)
 
 
 class CacheEqualsRows(RuleBasedStateMachine):
@@ -79,22 +79,22 @@ class CacheEqualsRows(RuleBasedStateMachine):
     def closed_candles_come_by_rest(
         self, key: SeriesKey, batch: list[tuple[int, int]], price: float
     ) -> None:
-        rows = [candle_of(key, place, price) for place in batch]
+        rows = [make_candle(key, place, price) for place in batch]
         insert_closed_rows(self.store, key, rows, source="rest", seen_ms=1)
 
     @rule(key=keys, place=places, price=prices)
     def a_forming_candle_comes(self, key: SeriesKey, place: tuple[int, int], price: float) -> None:
-        replace_forming(self.store, key, candle_of(key, place, price), seen_ms=1)
+        replace_forming(self.store, key, make_candle(key, place, price), seen_ms=1)
 
     @rule(key=keys, place=places, price=prices)
     def a_marked_candle_comes(self, key: SeriesKey, place: tuple[int, int], price: float) -> None:
-        store_marked(self.store, key, candle_of(key, place, price), closed_ms=1)
+        store_marked(self.store, key, make_candle(key, place, price), closed_ms=1)
 
     @rule(key=keys, place=places, price=prices, closed=states, conflict=conflicts)
     def plain_sql_inserts(
         self, key: SeriesKey, place: tuple[int, int], price: float, closed: int, conflict: str
     ) -> None:
-        candle = candle_of(key, place, price)
+        candle = make_candle(key, place, price)
         self.execute(
             f"INSERT OR {conflict} INTO ohlcv_data {COLUMNS} {VALUES}", *key.names, *candle, closed
         )
@@ -112,7 +112,7 @@ class CacheEqualsRows(RuleBasedStateMachine):
     ) -> None:
         self.execute(
             f"UPDATE ohlcv_data SET volume = ? WHERE {SERIES} AND timestamp = ?",
-            price, *key.names, time_of(key, place),
+            price, *key.names, compute_time(key, place),
         )  # fmt: skip
 
     @rule(key=keys, place=places, closed=states)
@@ -121,7 +121,7 @@ class CacheEqualsRows(RuleBasedStateMachine):
     ) -> None:
         self.execute(
             f"UPDATE ohlcv_data SET closed = ? WHERE {SERIES} AND timestamp = ?",
-            closed, *key.names, time_of(key, place),
+            closed, *key.names, compute_time(key, place),
         )  # fmt: skip
 
     @rule(key=keys, place=places, other=keys, there=places, conflict=conflicts)
@@ -136,7 +136,7 @@ class CacheEqualsRows(RuleBasedStateMachine):
         self.execute(
             f"UPDATE OR {conflict} ohlcv_data SET exchange = ?, symbol = ?, timeframe = ?, "
             f"timestamp = ? WHERE {SERIES} AND timestamp = ?",
-            *other.names, time_of(other, there), *key.names, time_of(key, place),
+            *other.names, compute_time(other, there), *key.names, compute_time(key, place),
         )  # fmt: skip
 
     @rule(key=keys, start=places, end=places)
@@ -145,7 +145,7 @@ class CacheEqualsRows(RuleBasedStateMachine):
     ) -> None:
         self.execute(
             f"DELETE FROM ohlcv_data WHERE {SERIES} AND timestamp BETWEEN ? AND ?",
-            *key.names, time_of(key, start), time_of(key, end),
+            *key.names, compute_time(key, start), compute_time(key, end),
         )  # fmt: skip
 
     @rule()
@@ -176,7 +176,7 @@ class CacheEqualsRows(RuleBasedStateMachine):
 
     @rule(key=keys, start=places, end=places)
     def a_part_is_read(self, key: SeriesKey, start: tuple[int, int], end: tuple[int, int]) -> None:
-        span = time_of(key, start), time_of(key, end)
+        span = compute_time(key, start), compute_time(key, end)
         assert listed(read_closed_between(self.store, key, *span)) == plain_rows(
             self.store, key, *span
         )
@@ -186,7 +186,7 @@ class CacheEqualsRows(RuleBasedStateMachine):
         self, key: SeriesKey, price: float, place: tuple[int, int]
     ) -> None:
         with self.store.write():
-            rows = [candle_of(key, place, price)]
+            rows = [make_candle(key, place, price)]
             self.execute_inside(key, rows[0])
             assert listed(read_closed_between(self.store, key, 0, 2**40)) == plain_rows(
                 self.store, key
@@ -272,7 +272,7 @@ def test_concurrent_writers_readers_and_builders_always_read_the_rows(
     path = tmp_path / "onetape.db"
     key = SeriesKey("binance", "BTC/USDT", "1m")
     with open_store(path, create=True) as store:
-        rows = [candle_of(key, (span, place), 1.25) for span in range(3) for place in range(200)]
+        rows = [make_candle(key, (span, place), 1.25) for span in range(3) for place in range(200)]
         insert_closed_rows(store, key, rows, source="rest", seen_ms=1)
     support = str(repository / "tests" / "support")
     children = [

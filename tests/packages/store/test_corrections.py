@@ -47,7 +47,7 @@ def decide(store: Store, account: str, key: SeriesKey, *opens: int) -> None:
         insert_decision(store, one, None, lease)
 
 
-def marked(store: Store) -> set[str]:
+def read_corrected(store: Store) -> set[str]:
     with store.read() as connection:
         rows = connection.execute("SELECT decision FROM decisions WHERE corrected_ms IS NOT NULL")
         return {decision for (decision,) in rows}
@@ -65,7 +65,7 @@ def test_a_revision_that_a_person_accepts_marks_the_decisions_on_its_candle(
     (revision,) = read_revisions(store)
     accept_revision = accept if names else accept_outranking
     assert accept_revision(store, [revision.id], accepted_ms=accepted_ms) == 1
-    assert marked(store) == {f"first 1h {OPENED}", f"first 1h {OPENED + HOUR}"}
+    assert read_corrected(store) == {f"first 1h {OPENED}", f"first 1h {OPENED + HOUR}"}
 
 
 def test_a_correction_marks_the_decisions_of_every_account_on_the_series(store: Store) -> None:
@@ -74,7 +74,7 @@ def test_a_correction_marks_the_decisions_of_every_account_on_the_series(store: 
     decide(store, "other", KEY, OPENED - HOUR, OPENED, OPENED + 9 * HOUR, OPENED + 10 * HOUR)
     decide(store, "first", replace(KEY, symbol="ETH/USDT", timeframe="30m"), OPENED)
     correct(store)
-    assert marked(store) == {
+    assert read_corrected(store) == {
         f"first 1h {OPENED}",
         f"other 1h {OPENED}",
         f"other 1h {OPENED + 9 * HOUR}",
@@ -89,7 +89,7 @@ def test_a_correction_marks_decisions_that_may_read_the_series_as_a_higher_timef
     decide(store, "minutes", replace(KEY, timeframe="1m"), last_minute - 60, last_minute)
     decide(store, "days", replace(KEY, timeframe="1d"), OPENED)
     correct(store)
-    assert marked(store) == {f"minutes 1m {last_minute}"}
+    assert read_corrected(store) == {f"minutes 1m {last_minute}"}
 
 
 def test_a_correction_removes_the_candles_that_any_strategy_has_built_from_it(store: Store) -> None:

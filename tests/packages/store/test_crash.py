@@ -53,7 +53,7 @@ FINAL = Candle(3_600, 100.0, 120.0, 80.0, 110.0, 55.0)
 
 
 @contextmanager
-def running(script: str, path: Path, environment: dict[str, str]) -> Generator[Any]:
+def run_until_killed(script: str, path: Path, environment: dict[str, str]) -> Generator[Any]:
     """Run a script, and kill it at the end of the block."""
     child = subprocess.Popen(
         [sys.executable, "-c", script, str(path)],
@@ -71,38 +71,38 @@ def running(script: str, path: Path, environment: dict[str, str]) -> Generator[A
 
 
 @pytest.fixture
-def abandoned(path: Path, child_environment: dict[str, str]) -> Path:
+def abandoned_database(path: Path, child_environment: dict[str, str]) -> Path:
     """Return a database in which a killed process left a forming row."""
-    with running(FORMING, path, child_environment) as output:
+    with run_until_killed(FORMING, path, child_environment) as output:
         assert output.readline() == "stored\n"
     return path
 
 
 def test_a_final_candle_replaces_a_forming_row_that_a_killed_process_left(
-    abandoned: Path,
+    abandoned_database: Path,
 ) -> None:
-    with open_store(abandoned, create=False) as store:
+    with open_store(abandoned_database, create=False) as store:
         report = insert_closed_rows(store, KEY, [FINAL], source="rest", seen_ms=1)
         assert (report.inserted, report.present) == (1, 0)
         assert read_closed_between(store, KEY, 0, 10_000).high.tolist() == [120.0]
 
 
 def test_without_the_delete_a_forming_row_would_block_the_final_one_for_ever(
-    abandoned: Path, foreign: Any
+    abandoned_database: Path, foreign: Any
 ) -> None:
     insert = (
         "INSERT OR IGNORE INTO ohlcv_data VALUES "
         "('binance', 'BTC/USDT', '1h', 3600, 100, 120, 80, 110, 55, 1, 'rest')"
     )
     read = "SELECT high, closed FROM ohlcv_data"
-    assert foreign(abandoned, insert, read)[1] == [[101.0, 0]]
+    assert foreign(abandoned_database, insert, read)[1] == [[101.0, 0]]
 
 
 @pytest.mark.parametrize("batches", [1, 7, 30])
 def test_a_kill_between_two_commits_loses_nothing_that_was_acknowledged(
     path: Path, child_environment: dict[str, str], foreign: Any, batches: int
 ) -> None:
-    with running(BATCHES, path, child_environment) as output:
+    with run_until_killed(BATCHES, path, child_environment) as output:
         acknowledged = [int(output.readline()) for _ in range(batches)][-1]
         # Somewhere inside the next transactions, wherever the scheduler has it.
         time.sleep(0.002 * batches)
@@ -119,7 +119,7 @@ def closed(path: Path) -> Path:
     return path
 
 
-def harm(strike: Strike) -> list[str]:
+def find_harm(strike: Strike) -> list[str]:
     """Return what is missing, doubled or half right in a file whose writer was killed."""
     try:
         with open_store(strike.path, create=False) as store, store.read() as connection:
@@ -153,14 +153,14 @@ def test_a_kill_during_any_write_loses_no_acknowledged_row_and_leaves_no_partial
 ) -> None:
     """Failure mode 42."""
     struck = strike_everywhere(closed, "trade", seed=42)
-    assert [fault for strike in struck for fault in harm(strike)] == []
+    assert [fault for strike in struck for fault in find_harm(strike)] == []
 
 
 @pytest.mark.parametrize("guard", ["a write is one transaction", "a commit goes through the log"])
 def test_without_a_guard_a_kill_leaves_rows_lost_or_partly_written(closed: Path, guard: str) -> None:
     """Failure mode 42, its guards off."""
     struck = strike_everywhere(closed, "trade", seed=42, guard_off=guard)
-    assert [fault for strike in struck for fault in harm(strike)] != []
+    assert [fault for strike in struck for fault in find_harm(strike)] != []
 
 
 @pytest.mark.parametrize(("durable", "level"), [(True, 2), (False, 1)])

@@ -73,14 +73,14 @@ def closed(path: Path) -> Path:
     return path
 
 
-def printed(command: list[str], environment: dict[str, str]) -> list[str]:
+def run_and_read_output(command: list[str], environment: dict[str, str]) -> list[str]:
     done = subprocess.run(
         command, env=environment, stdout=subprocess.PIPE, text=True, check=True, timeout=180
     )
     return done.stdout.splitlines()
 
 
-class Other:
+class OtherProcess:
     """A process that does something with a file until it is stopped."""
 
     def __init__(self, script: str, path: Path) -> None:
@@ -108,7 +108,7 @@ def cut_in_half(path: Path) -> None:
     os.truncate(path, path.stat().st_size // 2)
 
 
-def empty(path: Path) -> None:
+def truncate_file(path: Path) -> None:
     os.truncate(path, 0)
 
 
@@ -118,7 +118,7 @@ def empty(path: Path) -> None:
         (spoil_header, "is not a SQLite database"),
         (spoil_a_page, "is damaged"),
         (cut_in_half, "is damaged"),
-        (empty, "is empty"),
+        (truncate_file, "is empty"),
     ],
 )
 def test_a_damaged_file_is_named_and_unchanged(
@@ -219,7 +219,7 @@ def test_a_file_that_may_not_be_written_is_named_and_stays_sound(
         closed.parent.chmod(0o500)
     try:
         command = unprivileged([sys.executable, "-c", TRY, str(closed)])
-        (line,) = printed(command, child_environment)
+        (line,) = run_and_read_output(command, child_environment)
     finally:
         closed.parent.chmod(0o700)
         closed.chmod(0o600)
@@ -231,7 +231,7 @@ def test_a_file_that_may_not_be_written_is_named_and_stays_sound(
 def test_a_full_disk_is_named_and_the_database_stays_sound(
     path: Path, child_environment: dict[str, str], limit: int
 ) -> None:
-    *stored, last = printed([sys.executable, "-c", TRY, str(path), str(limit)], child_environment)
+    *stored, last = run_and_read_output([sys.executable, "-c", TRY, str(path), str(limit)], child_environment)
     assert last == (
         f"StoreFull {path}: nothing more can be written (File too large); free some space, "
         "or raise the quota, and run again"
@@ -243,7 +243,7 @@ def test_a_full_disk_is_named_and_the_database_stays_sound(
 
 def test_a_lock_held_elsewhere_is_waited_for_and_then_named(closed: Path) -> None:
     """Failure mode 46."""
-    other = Other(LOCK, closed)
+    other = OtherProcess(LOCK, closed)
     with open_store(closed, create=False) as store:
         store.lock_timeout_seconds = 0.3
         began = time.monotonic()
@@ -261,7 +261,7 @@ def test_a_fill_that_met_a_lock_is_booked_once_when_the_lock_is_gone(closed: Pat
         fence = Fence(ACCOUNT, acquire_lease(store, ACCOUNT, "x", now_ms=0, seconds=1))
         start_session(store, session_of_strike(), fence)
         insert_decision(store, decision_of_strike(1), order_of_strike(1), fence)
-        other = Other(LOCK, closed)
+        other = OtherProcess(LOCK, closed)
         store.lock_timeout_seconds = 0.1
         trade = trade_of_strike(1)
         with pytest.raises(StoreError, match="stayed locked"):
@@ -291,7 +291,7 @@ def test_the_log_stays_bounded_while_readers_come_and_go(closed: Path) -> None:
 
 
 def test_a_long_reader_slows_bulk_writes_down_and_stops_no_process(closed: Path) -> None:
-    other = Other(LONG_READ, closed)
+    other = OtherProcess(LONG_READ, closed)
     with open_store(closed, create=False) as store:
         store.log_limit_bytes = 20_000
         store.lock_timeout_seconds = 0.2

@@ -37,15 +37,15 @@ KEY = SeriesKey("binance", "BTC/USDT", "1h")
 
 
 @st.composite
-def a_span(draw: st.DrawFn) -> tuple[int, int]:
+def draw_span(draw: st.DrawFn) -> tuple[int, int]:
     start = draw(st.integers(0, 60))
     return start, start + draw(st.integers(1, 25))
 
 
-spans = a_span()
+spans = draw_span()
 
 
-def disjoint(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+def make_disjoint(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
     kept: list[tuple[int, int]] = []
     for start, end in sorted(ranges):
         if not kept or start > kept[-1][1]:
@@ -53,12 +53,12 @@ def disjoint(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return kept
 
 
-def moments(ranges: list[tuple[int, int]]) -> set[int]:
+def list_times(ranges: list[tuple[int, int]]) -> set[int]:
     return {moment for start, end in ranges for moment in range(start, end)}
 
 
 @settings(max_examples=examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(known=st.lists(spans, max_size=8), gaps=st.lists(spans, max_size=6).map(disjoint))
+@given(known=st.lists(spans, max_size=8), gaps=st.lists(spans, max_size=6).map(make_disjoint))
 def test_unexplained_gaps_are_all_gaps_minus_the_confirmed_ones(
     shared_store: Store,
     fresh_keys: Iterator[SeriesKey],
@@ -68,7 +68,7 @@ def test_unexplained_gaps_are_all_gaps_minus_the_confirmed_ones(
     key = next(fresh_keys)
     set_gaps(shared_store, key, known, state=CONFIRMED, requested_ms=1)
     left = find_unexplained(shared_store, key, gaps)
-    assert moments(left) == moments(gaps) - moments(known)
+    assert list_times(left) == list_times(gaps) - list_times(known)
     assert left == sorted(left)
     assert all(start < end for start, end in left)
 
@@ -139,7 +139,7 @@ def put(store: Store, key: SeriesKey, *hours: int) -> None:
     insert_closed_rows(store, key, rows, source="rest", seen_ms=1)
 
 
-def short(
+def summarize_gaps(
     store: Store, start: int | None = None, end: int | None = None
 ) -> list[tuple[object, ...]]:
     return [
@@ -151,14 +151,14 @@ def short(
 def test_a_gap_that_the_ledger_does_not_have_is_not_fetched(store: Store) -> None:
     """Failure mode 20."""
     put(store, KEY, 0, 1, 5, 7)
-    assert short(store) == [(2, 5, 3, NOT_FETCHED, None), (6, 7, 1, NOT_FETCHED, None)]
+    assert summarize_gaps(store) == [(2, 5, 3, NOT_FETCHED, None), (6, 7, 1, NOT_FETCHED, None)]
 
 
 def test_a_gap_is_cut_where_the_ledger_has_different_states(store: Store) -> None:
     put(store, KEY, 0, 10)
     set_gap(store, KEY, 2 * HOUR, 4 * HOUR, state=CONFIRMED, requested_ms=5)
     set_gap(store, KEY, 6 * HOUR, 20 * HOUR, state=UNKNOWN_IMPORT, requested_ms=6)
-    assert short(store) == [
+    assert summarize_gaps(store) == [
         (1, 2, 1, NOT_FETCHED, None),
         (2, 4, 2, CONFIRMED, 5),
         (4, 6, 2, NOT_FETCHED, None),
@@ -175,9 +175,9 @@ def test_a_filled_gap_is_not_a_gap_whatever_the_ledger_states(store: Store) -> N
 def test_gaps_are_looked_for_between_closed_candles_and_inside_the_range(store: Store) -> None:
     put(store, KEY, 2, 5, 8)
     replace_forming(store, KEY, Candle(11 * HOUR, 1.0, 1.0, 1.0, 1.0, 1.0), seen_ms=1)
-    assert [row[:2] for row in short(store)] == [(3, 5), (6, 8)]
-    assert [row[:2] for row in short(store, 0, 7 * HOUR)] == [(3, 5), (6, 7)]
-    assert short(store, 9 * HOUR, 20 * HOUR) == []
+    assert [row[:2] for row in summarize_gaps(store)] == [(3, 5), (6, 8)]
+    assert [row[:2] for row in summarize_gaps(store, 0, 7 * HOUR)] == [(3, 5), (6, 7)]
+    assert summarize_gaps(store, 9 * HOUR, 20 * HOUR) == []
 
 
 def test_a_series_without_candles_has_no_gaps(store: Store) -> None:
@@ -298,7 +298,7 @@ def test_a_write_that_reads_first_is_not_overtaken(
             return True
 
         theirs_came_first: list[bool] = []
-        ours_done = count_up(ours, lambda: theirs_came_first.append(count_up(theirs, nothing)))
+        ours_done = count_up(ours, lambda: theirs_came_first.append(count_up(theirs, do_nothing)))
         with ours.read() as connection:
             counted = connection.execute("SELECT token FROM leases").get
     # Guarded, the other one waits; deferred, it gets through, and ours fails at once.
@@ -306,5 +306,5 @@ def test_a_write_that_reads_first_is_not_overtaken(
     assert counted == 1
 
 
-def nothing() -> None:
+def do_nothing() -> None:
     pass

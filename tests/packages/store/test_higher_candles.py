@@ -22,7 +22,7 @@ DAILY = replace(HOURLY, timeframe="1d")
 DAY = Timeframe.parse("1d")
 
 
-def hours(count: int) -> Candles:
+def make_hours(count: int) -> Candles:
     close = np.arange(100.0, 100.0 + count)
     timestamp = START + np.arange(count, dtype=np.int64) * HOUR
     return Candles.from_columns(timestamp, close, close + 1, close - 1, close, np.ones(count))
@@ -31,31 +31,31 @@ def hours(count: int) -> Candles:
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     with open_store(tmp_path / "x.db", create=True) as opened:
-        insert_columns(opened, HOURLY, hours(24 * 5 + 7), source="rest", seen_ms=1)
+        insert_columns(opened, HOURLY, make_hours(24 * 5 + 7), source="rest", seen_ms=1)
         yield opened
 
 
-def days(store: Store, end: int) -> list[int]:
+def read_days(store: Store, end: int) -> list[int]:
     found = read_higher_candles(store, HOURLY, DAY, START, end)
     return [(opened - START) // DAY_SECONDS for opened in found.candles.timestamp.tolist()]
 
 
 def test_closed_days_are_built_from_hours_and_the_forming_day_is_not(store: Store) -> None:
     found = read_higher_candles(store, HOURLY, DAY, START, START + 127 * HOUR)
-    made = resample(hours(127), Timeframe.parse("1h"), DAY)
+    made = resample(make_hours(127), Timeframe.parse("1h"), DAY)
     assert np.array_equal(found.candles.close, made.close)
     assert (len(found.built), found.missing) == (5, [])
     assert found.origin_text == "0 stored, 5 built from a lower timeframe"
 
 
 def test_a_day_exists_at_its_end_and_not_an_hour_before(store: Store) -> None:
-    assert days(store, START + 47 * HOUR) == [0]
-    assert days(store, START + 48 * HOUR) == [0, 1]
+    assert read_days(store, START + 47 * HOUR) == [0]
+    assert read_days(store, START + 48 * HOUR) == [0, 1]
 
 
 def test_a_stored_day_takes_precedence_over_one_that_could_be_built(store: Store) -> None:
     other = replace(
-        resample(hours(127), Timeframe.parse("1h"), DAY)[1:2],
+        resample(make_hours(127), Timeframe.parse("1h"), DAY)[1:2],
         close=np.array([125.5]),
         high=np.array([200.0]),
     )
@@ -82,7 +82,7 @@ def remove(store: Store, hour: int) -> None:
 def test_a_day_with_an_unexplained_gap_is_missing(store: Store, hour: int) -> None:
     remove(store, hour)
     found = read_higher_candles(store, HOURLY, DAY, START, START + 127 * HOUR)
-    assert days(store, START + 127 * HOUR) == [0, 2, 3, 4]
+    assert read_days(store, START + 127 * HOUR) == [0, 2, 3, 4]
     assert found.missing == [(START + DAY_SECONDS, START + 2 * DAY_SECONDS)]
 
 
@@ -91,7 +91,7 @@ def test_a_day_with_an_outage_of_the_exchange_is_built_without_it(store: Store, 
     remove(store, hour)
     start = START + hour * HOUR
     set_gap(store, HOURLY, start, start + HOUR, state="none at exchange", requested_ms=1)
-    assert days(store, START + 127 * HOUR) == [0, 1, 2, 3, 4]
+    assert read_days(store, START + 127 * HOUR) == [0, 1, 2, 3, 4]
 
 
 def test_a_day_before_the_first_hour_is_missing(store: Store) -> None:
@@ -116,7 +116,7 @@ def test_a_quiet_day_is_built_by_whether_its_whole_series_has_volume(tmp_path: P
     assert (whole.open[1], part.open[0]) == (100.0, 100.0)
 
 
-def without_hours(store: Store, first: int, last: int) -> None:
+def delete_hours(store: Store, first: int, last: int) -> None:
     with store.write() as connection:
         connection.execute(
             "DELETE FROM ohlcv_data WHERE timestamp >= ? AND timestamp < ?",
@@ -125,7 +125,7 @@ def without_hours(store: Store, first: int, last: int) -> None:
 
 
 def test_a_day_without_any_hour_at_the_exchange_is_not_missing(store: Store) -> None:
-    without_hours(store, 48, 72)
+    delete_hours(store, 48, 72)
     day = (START + 2 * DAY_SECONDS, START + 3 * DAY_SECONDS)
     assert read_higher_candles(store, HOURLY, DAY, START, START + 127 * HOUR).missing == [day]
     set_gap(store, HOURLY, *day, state="none at exchange", requested_ms=1)
@@ -134,7 +134,7 @@ def test_a_day_without_any_hour_at_the_exchange_is_not_missing(store: Store) -> 
 
 
 def test_only_the_days_with_unknown_hours_of_a_longer_gap_are_missing(store: Store) -> None:
-    without_hours(store, 24, 96)
+    delete_hours(store, 24, 96)
     set_gap(
         store,
         HOURLY,
@@ -156,6 +156,6 @@ def test_the_time_before_a_market_began_is_missing_and_no_gap(store: Store) -> N
 def test_a_gap_after_older_candles_counts_even_if_it_begins_before_the_requested_range(
     store: Store,
 ) -> None:
-    without_hours(store, 30, 72)
+    delete_hours(store, 30, 72)
     found = read_higher_candles(store, HOURLY, DAY, START + DAY_SECONDS, START + 127 * HOUR)
     assert found.gaps == [(START + DAY_SECONDS, START + 3 * DAY_SECONDS)]

@@ -113,7 +113,7 @@ def ordered(store: Store) -> Store:
     return store
 
 
-def status(store: Store) -> tuple[str, str | None, str]:
+def read_status(store: Store) -> tuple[str, str | None, str]:
     with store.read() as connection:
         return connection.execute("SELECT status, amount, reason FROM orders").fetchall()[0]  # pyright: ignore[reportReturnType] - three columns
 
@@ -121,7 +121,7 @@ def status(store: Store) -> tuple[str, str | None, str]:
 def test_a_fill_is_read_as_it_was_booked_and_closes_its_order(ordered: Store) -> None:
     store_order_change(ordered, fill_of(TRADE, at_ms=4), FENCE)
     assert read_fills(ordered, "a", "BTC/USDT") == [TRADE]
-    assert status(ordered) == ("closed", "0.00001", "rsi under 30")
+    assert read_status(ordered) == ("closed", "0.00001", "rsi under 30")
 
 
 def test_a_fill_is_stored_once(ordered: Store) -> None:
@@ -198,7 +198,7 @@ def test_nothing_of_an_account_is_written_once_another_process_has_its_lease(
     for write in writes:
         with pytest.raises(SafetyRefusal, match="another process took over"):
             write()
-    assert status(ordered) == ("intent", None, "rsi under 30")
+    assert read_status(ordered) == ("intent", None, "rsi under 30")
     with ordered.read() as connection:
         counts = "SELECT (SELECT count(*) FROM trades), (SELECT count(*) FROM decisions)"
         assert connection.execute(counts).fetchall() == [(0, 1)]
@@ -251,7 +251,7 @@ def test_an_order_that_was_canceled_meanwhile_is_not_filled(ordered: Store) -> N
     with pytest.raises(SafetyRefusal, match="o1 is not as it was"):
         store_order_change(ordered, fill_of(TRADE, at_ms=4), FENCE)
     assert read_fills(ordered, "a", "BTC/USDT") == []
-    assert status(ordered)[0] == "canceled"
+    assert read_status(ordered)[0] == "canceled"
 
 
 def test_a_change_of_an_order_that_rests_on_fewer_events_than_are_stored_is_refused(
@@ -296,7 +296,7 @@ def test_a_session_that_was_killed_is_ended_by_the_one_that_takes_over(ordered: 
 
 def test_an_order_without_a_fill_ends_with_a_reason(ordered: Store) -> None:
     store_order_change(ordered, end_of("o1", "rejected", at_ms=9, note="under the minimum"), FENCE)
-    assert status(ordered) == ("rejected", None, "rsi under 30; under the minimum")
+    assert read_status(ordered) == ("rejected", None, "rsi under 30; under the minimum")
 
 
 def test_a_session_has_its_data_outages_and_the_reason_of_its_end(ordered: Store) -> None:

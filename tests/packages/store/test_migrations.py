@@ -22,11 +22,11 @@ from store_strike import Strike, strike_everywhere
 
 
 @pytest.fixture
-def old(tmp_path: Path) -> Path:
+def old_store(tmp_path: Path) -> Path:
     return make_old_store(tmp_path / "data" / "onetape.db")
 
 
-def backups_of(path: Path, version: int = 1) -> list[Path]:
+def list_backups(path: Path, version: int = 1) -> list[Path]:
     return sorted(path.parent.glob(f"{path.name}.v{version}-*.backup"))
 
 
@@ -105,17 +105,17 @@ def test_renamed_settings_of_an_older_session_have_their_values(
 
 
 def test_a_copy_of_the_older_file_is_kept_next_to_it_and_named_once(
-    old: Path, caplog: pytest.LogCaptureFixture
+    old_store: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    before = rows_of(old)
+    before = rows_of(old_store)
     with caplog.at_level(logging.WARNING):
-        open_store(old, create=False).close()
-        open_store(old, create=False).close()
-    (kept,) = backups_of(old)
+        open_store(old_store, create=False).close()
+        open_store(old_store, create=False).close()
+    (kept,) = list_backups(old_store)
     assert (version_of(kept), rows_of(kept)) == (1, before)
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     assert [record.getMessage() for record in caplog.records] == [
-        f"{old} was migrated to schema {NEWEST_VERSION}; a copy from before is saved as {kept}"
+        f"{old_store} was migrated to schema {NEWEST_VERSION}; a copy from before is saved as {kept}"
     ]
 
 
@@ -123,33 +123,33 @@ def test_an_older_file_without_rows_needs_no_copy(tmp_path: Path) -> None:
     path = make_old_store(tmp_path / "onetape.db", rows=False)
     open_store(path, create=False).close()
     assert version_of(path) == NEWEST_VERSION
-    assert backups_of(path) == []
+    assert list_backups(path) == []
 
 
-def test_a_migration_that_cannot_make_its_copy_changes_nothing(old: Path) -> None:
-    pages = old.stat().st_size // 4_096
-    with old.open("r+b") as file:
+def test_a_migration_that_cannot_make_its_copy_changes_nothing(old_store: Path) -> None:
+    pages = old_store.stat().st_size // 4_096
+    with old_store.open("r+b") as file:
         file.seek(4_096 * (pages // 2))
         file.write(b"\xff" * 4_096)
     with pytest.raises(StoreError, match="is damaged"):
-        open_store(old, create=False)
-    assert version_of(old) == 1
-    assert backups_of(old) == []
+        open_store(old_store, create=False)
+    assert version_of(old_store) == 1
+    assert list_backups(old_store) == []
 
 
-def test_a_file_of_a_newer_program_is_refused_and_stays_as_it_was(old: Path) -> None:
+def test_a_file_of_a_newer_program_is_refused_and_stays_as_it_was(old_store: Path) -> None:
     """Failure mode 54."""
-    other = sqlite3.connect(old)
+    other = sqlite3.connect(old_store)
     other.execute(f"PRAGMA user_version = {NEWEST_VERSION + 1}")
     other.close()
-    before = old.read_bytes()
+    before = old_store.read_bytes()
     with pytest.raises(StoreError, match=f"has schema {NEWEST_VERSION + 1}.*update Onetape"):
-        open_store(old, create=False)
-    assert old.read_bytes() == before
-    assert backups_of(old) == []
+        open_store(old_store, create=False)
+    assert old_store.read_bytes() == before
+    assert list_backups(old_store) == []
 
 
-def faults_of_a_race(path: Path, *guards_off: str) -> list[str]:
+def migrate_at_once(path: Path, *guards_off: str) -> list[str]:
     """Let 8 processes migrate a file at once; return what went wrong."""
     before = rows_of(path)
     workers = run_crowd(path, [("opener", 8)], guards_off=guards_off)
@@ -158,22 +158,22 @@ def faults_of_a_race(path: Path, *guards_off: str) -> list[str]:
     leases = [row for row in after["leases"] if not row[0].startswith("crowd/")]
     if {**after, "leases": leases} != before:
         faults.append("rows differ")
-    if len(backups_of(path)) != 1:
-        faults.append(f"{len(backups_of(path))} backups")
+    if len(list_backups(path)) != 1:
+        faults.append(f"{len(list_backups(path))} backups")
     return faults
 
 
-def test_processes_that_migrate_at_once_wait_for_the_first(old: Path) -> None:
+def test_processes_that_migrate_at_once_wait_for_the_first(old_store: Path) -> None:
     """Failure mode 54."""
-    assert faults_of_a_race(old) == []
+    assert migrate_at_once(old_store) == []
 
 
-def test_without_the_lock_processes_that_migrate_at_once_fail(old: Path) -> None:
+def test_without_the_lock_processes_that_migrate_at_once_fail(old_store: Path) -> None:
     """Failure mode 54, its guard off."""
-    assert faults_of_a_race(old, "a write is one transaction") != []
+    assert migrate_at_once(old_store, "a write is one transaction") != []
 
 
-def broken(struck: Sequence[Strike], before: object, version: int = 1) -> list[str]:
+def find_broken(struck: Sequence[Strike], before: object, version: int = 1) -> list[str]:
     """Return which files are neither old nor new, or cannot be brought up by the next process."""
     faults: list[str] = []
     for strike in struck:
@@ -187,7 +187,7 @@ def broken(struck: Sequence[Strike], before: object, version: int = 1) -> list[s
             faults.append(f"{strike.path}: rows differ")
         faults += [
             f"{kept}: rows differ"
-            for kept in backups_of(strike.path, version)
+            for kept in list_backups(strike.path, version)
             if (version_of(kept), rows_of(kept, version)) != (version, before)
         ]
         if list(strike.path.parent.glob(".*.new*")):
@@ -202,12 +202,12 @@ def test_a_migration_that_is_killed_anywhere_leaves_the_old_file_whole(
     """Failure mode 54."""
     old = make_old_store(tmp_path / "data" / "onetape.db", version)
     struck = strike_everywhere(old, "migrate", seed=54)
-    assert broken(struck, rows_of(old, version), version) == []
+    assert find_broken(struck, rows_of(old, version), version) == []
 
 
 def test_without_one_transaction_a_killed_migration_leaves_a_file_that_cannot_be_opened(
-    old: Path,
+    old_store: Path,
 ) -> None:
     """Failure mode 54, its guard off."""
-    struck = strike_everywhere(old, "migrate", seed=54, guard_off="a write is one transaction")
-    assert broken(struck, rows_of(old)) != []
+    struck = strike_everywhere(old_store, "migrate", seed=54, guard_off="a write is one transaction")
+    assert find_broken(struck, rows_of(old_store)) != []

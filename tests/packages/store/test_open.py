@@ -27,16 +27,16 @@ except OnetapeError as error:
 """
 
 
-def digest(path: Path) -> bytes:
+def read_content(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def refusal(path: Path) -> str:
+def get_open_error(path: Path) -> str:
     """Return why a file is refused, having checked that it stays as it was."""
-    before = digest(path)
+    before = read_content(path)
     with pytest.raises(StoreError) as caught:
         open_store(path, create=True)
-    assert digest(path) == before
+    assert read_content(path) == before
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
@@ -77,19 +77,19 @@ def test_a_closed_database_leaves_one_file(path: Path) -> None:
 def test_a_text_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("not a database " * 500)
-    assert "is not a SQLite database" in refusal(path)
+    assert "is not a SQLite database" in get_open_error(path)
 
 
 def test_a_file_of_0_bytes_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "empty.db"
     path.touch()
-    assert "is empty (0 bytes)" in refusal(path)
+    assert "is empty (0 bytes)" in get_open_error(path)
 
 
 def test_a_truncated_database_is_refused(path: Path) -> None:
     open_store(path, create=True).close()
     os.truncate(path, path.stat().st_size // 2)
-    assert "is damaged" in refusal(path)
+    assert "is damaged" in get_open_error(path)
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
@@ -106,13 +106,13 @@ def test_a_database_of_another_program_is_refused_and_stays_as_it_was(
     other.execute("CREATE TABLE bookmarks (url TEXT)")
     other.execute(f"PRAGMA user_version = {version}")
     other.close()
-    assert "is a database of another program" in refusal(path)
+    assert "is a database of another program" in get_open_error(path)
 
 
 def test_a_newer_schema_is_refused(path: Path) -> None:
     with open_store(path, create=True) as store, store.write() as connection:
         connection.execute(f"PRAGMA user_version = {NEWEST_VERSION + 1}")
-    assert f"has schema {NEWEST_VERSION + 1}" in refusal(path)
+    assert f"has schema {NEWEST_VERSION + 1}" in get_open_error(path)
 
 
 def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:

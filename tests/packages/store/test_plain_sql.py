@@ -20,18 +20,18 @@ SELECT = (
 )
 
 
-def row(timestamp: int, close: float = 105.0, exchange: str = "binance") -> list[Any]:
+def make_row(timestamp: int, close: float = 105.0, exchange: str = "binance") -> list[Any]:
     return [exchange, "BTC/USDT", "1h", timestamp, 100.0, 110.0, 90.0, close, 12.5]
 
 
 def test_the_documented_inserts_and_selects_work(store: Store, foreign: Any) -> None:
     *_, kept, replaced = foreign(
         store.path,
-        (f"INSERT OR IGNORE {INSERT}", row(0)),
-        (f"INSERT OR IGNORE {INSERT}", row(3_600, 101.0)),
-        (f"INSERT OR IGNORE {INSERT}", row(3_600, 109.0)),
+        (f"INSERT OR IGNORE {INSERT}", make_row(0)),
+        (f"INSERT OR IGNORE {INSERT}", make_row(3_600, 101.0)),
+        (f"INSERT OR IGNORE {INSERT}", make_row(3_600, 109.0)),
         SELECT,
-        (f"INSERT OR REPLACE {INSERT}", row(3_600, 109.0)),
+        (f"INSERT OR REPLACE {INSERT}", make_row(3_600, 109.0)),
         SELECT,
     )[3::2]
     assert [line[4] for line in kept] == [105.0, 101.0]
@@ -39,7 +39,7 @@ def test_the_documented_inserts_and_selects_work(store: Store, foreign: Any) -> 
 
 
 def test_a_row_of_plain_sql_is_closed_once_a_later_one_exists(store: Store, foreign: Any) -> None:
-    foreign(store.path, *((f"INSERT OR REPLACE {INSERT}", row(hour * 3_600)) for hour in range(3)))
+    foreign(store.path, *((f"INSERT OR REPLACE {INSERT}", make_row(hour * 3_600)) for hour in range(3)))
     assert read_closed_between(store, KEY, 0, 10**9).timestamp.tolist() == [0, 3_600]
     assert read_last_closed(store, KEY, 10).timestamp.tolist() == [0, 3_600]
 
@@ -51,15 +51,15 @@ def test_a_file_of_version_1_takes_the_same_plain_sql_after_its_migration(
         patch.setattr(migrations, "SCRIPTS", migrations.SCRIPTS[:1])
         patch.setattr(migrations, "NEWEST_VERSION", 1)
         open_store(path, create=True).close()
-        foreign(path, (f"INSERT OR IGNORE {INSERT}", row(0)))
+        foreign(path, (f"INSERT OR IGNORE {INSERT}", make_row(0)))
     open_store(path, create=False).close()
     resampled = f"INSERT INTO ohlcv_data {COLUMNS[:-1]}, closed, source) VALUES ({'?, ' * 9}1, ?)"
     *written, refused, rows, integrity = foreign(
         path,
-        (f"INSERT OR IGNORE {INSERT}", row(3_600)),
-        (f"INSERT OR REPLACE {INSERT}", row(0, 101.0)),
-        (resampled, [*row(7_200), "resample"]),
-        (resampled, [*row(10_800), "dream"]),
+        (f"INSERT OR IGNORE {INSERT}", make_row(3_600)),
+        (f"INSERT OR REPLACE {INSERT}", make_row(0, 101.0)),
+        (resampled, [*make_row(7_200), "resample"]),
+        (resampled, [*make_row(10_800), "dream"]),
         SELECT,
         "PRAGMA integrity_check",
     )
@@ -72,7 +72,7 @@ def test_a_file_of_version_1_takes_the_same_plain_sql_after_its_migration(
 def test_seconds_of_milliseconds_and_bad_prices_are_dropped_by_or_ignore_and_named_without_it(
     store: Store, foreign: Any
 ) -> None:
-    bad = [row(1_704_067_200_000), row(0, 111.0), row(0, 0.0), row(0, -1.0), row(0, 1e300)]
+    bad = [make_row(1_704_067_200_000), make_row(0, 111.0), make_row(0, 0.0), make_row(0, -1.0), make_row(0, 1e300)]
     results = foreign(
         store.path,
         *((f"INSERT OR IGNORE {INSERT}", each) for each in bad),
@@ -96,9 +96,9 @@ def test_infinity_is_refused_by_the_table(store: Store, foreign: Any) -> None:
 def test_simulated_and_real_candles_never_share_a_file(store: Store, foreign: Any) -> None:
     results = foreign(
         store.path,
-        (f"INSERT OR IGNORE {INSERT}", row(0)),
-        (f"INSERT OR IGNORE {INSERT}", row(0, exchange="simulator")),
-        (f"INSERT OR REPLACE {INSERT}", row(0, exchange="simulator")),
+        (f"INSERT OR IGNORE {INSERT}", make_row(0)),
+        (f"INSERT OR IGNORE {INSERT}", make_row(0, exchange="simulator")),
+        (f"INSERT OR REPLACE {INSERT}", make_row(0, exchange="simulator")),
         "SELECT DISTINCT exchange FROM ohlcv_data",
     )
     assert "may not share a file" in results[1]
@@ -181,10 +181,10 @@ def test_the_columns_named_in_the_design_exist(store: Store, foreign: Any) -> No
 
 def test_another_program_and_onetape_write_to_the_same_file(store: Store, foreign: Any, path: Path) -> None:
     with store.write() as connection:
-        connection.execute(f"INSERT OR IGNORE {INSERT}", row(0))
-    foreign(path, (f"INSERT OR IGNORE {INSERT}", row(3_600)))
+        connection.execute(f"INSERT OR IGNORE {INSERT}", make_row(0))
+    foreign(path, (f"INSERT OR IGNORE {INSERT}", make_row(3_600)))
     with store.write() as connection:
-        connection.execute(f"INSERT OR IGNORE {INSERT}", row(7_200))
+        connection.execute(f"INSERT OR IGNORE {INSERT}", make_row(7_200))
     assert foreign(path, "SELECT count(*) FROM ohlcv_data", "PRAGMA integrity_check") == [
         [[3]],
         [["ok"]],

@@ -41,7 +41,7 @@ with open_store(db, create=False) as store:
 
 
 @contextmanager
-def holder(
+def hold_lease(
     store: Store, *, ahead_ms: int = 0, child: bool = False
 ) -> Generator["subprocess.Popen[str]"]:
     """Let another process hold the lease."""
@@ -73,7 +73,7 @@ def take(store: Store) -> int:
 
 def test_a_running_holder_keeps_others_out(store: Store) -> None:
     with (
-        holder(store),
+        hold_lease(store),
         pytest.raises(SafetyRefusal, match=r"process \d+ already; stop that process first$"),
     ):
         take(store)
@@ -81,7 +81,7 @@ def test_a_running_holder_keeps_others_out(store: Store) -> None:
 
 @pytest.mark.parametrize("child", [False, True], ids=["alone", "with a child that outlives it"])
 def test_a_killed_holder_loses_its_lease_at_once(store: Store, *, child: bool) -> None:
-    with holder(store, child=child) as process:
+    with hold_lease(store, child=child) as process:
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert take(store) == 2
@@ -90,7 +90,7 @@ def test_a_killed_holder_loses_its_lease_at_once(store: Store, *, child: bool) -
 def test_checking_a_lock_shows_whether_its_holder_runs_and_blocks_no_process(
     store: Store,
 ) -> None:
-    with holder(store) as process:
+    with hold_lease(store) as process:
         with store.read() as connection:
             identity = connection.execute("SELECT kernel_lock FROM leases").get
         assert ProcessLock(store.path, NAME).is_held(identity) is True
@@ -106,7 +106,7 @@ def test_checking_a_lock_shows_whether_its_holder_runs_and_blocks_no_process(
 
 
 def test_a_lease_with_another_lock_file_does_not_prove_that_its_holder_ended(store: Store) -> None:
-    with holder(store) as process:
+    with hold_lease(store) as process:
         Path(f"{store.path}-locks").unlink()
         with pytest.raises(SafetyRefusal, match="if it was killed, its lease ends in"):
             take(store)
@@ -132,7 +132,7 @@ def test_a_lease_of_an_earlier_version_from_a_clock_that_was_ahead_is_not_used(
 
 
 def test_a_running_holder_whose_clock_was_ahead_keeps_others_out(store: Store) -> None:
-    with holder(store, ahead_ms=HOUR_MS), pytest.raises(SafetyRefusal, match="already"):
+    with hold_lease(store, ahead_ms=HOUR_MS), pytest.raises(SafetyRefusal, match="already"):
         take(store)
 
 

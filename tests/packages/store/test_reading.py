@@ -19,16 +19,16 @@ HOUR = 3_600
 YEAR = 365 * 86_400
 
 
-def candle(hour: int, volume: float = 1.5) -> Candle:
+def make_candle(hour: int, volume: float = 1.5) -> Candle:
     return Candle(hour * HOUR, 100.1, 110.7, 90.3, 105.9, volume)
 
 
 def insert(store: Store, hours: Iterator[int] | range, key: SeriesKey = KEY) -> None:
-    rows = [candle(hour, hour / 7) for hour in hours]
+    rows = [make_candle(hour, hour / 7) for hour in hours]
     insert_closed_rows(store, key, rows, source="rest", seen_ms=1)
 
 
-def cached(store: Store, key: SeriesKey = KEY) -> list[tuple[int, int]]:
+def is_cached(store: Store, key: SeriesKey = KEY) -> list[tuple[int, int]]:
     with store.read() as connection:
         chunks = find_chunks(connection, key, 0, 2**40)
     return [(chunk.start, chunk.candles) for chunk in chunks]
@@ -69,24 +69,24 @@ def test_a_range_is_exact_to_the_second_from_chunks_as_from_rows(
             store, KEY, start, end
         )
     read_closed_between(store, KEY, 0, 2**40)
-    assert [start for start, _ in cached(store)] == [0, YEAR, 4 * YEAR]
+    assert [start for start, _ in is_cached(store)] == [0, YEAR, 4 * YEAR]
     assert listed(read_closed_between(store, KEY, start, end)) == plain_rows(store, KEY, start, end)
 
 
 def test_a_short_range_makes_no_files(store: Store) -> None:
     insert(store, range(reading.ROWS_WITHOUT_CACHE))
     read_closed_between(store, KEY, 0, 2**40)
-    assert cached(store) == []
+    assert is_cached(store) == []
     assert not get_cache_folder(store.path).exists()
 
 
 @pytest.mark.usefixtures("always")
 def test_a_chunk_never_serves_a_forming_row(store: Store) -> None:
     insert(store, range(5))
-    replace_forming(store, KEY, candle(5, volume=0.1), seen_ms=1)
+    replace_forming(store, KEY, make_candle(5, volume=0.1), seen_ms=1)
     assert len(read_closed_between(store, KEY, 0, 2**40)) == 5
-    replace_forming(store, KEY, candle(5, volume=0.2), seen_ms=2)
-    assert cached(store) == [(0, 5)], "a forming row empties no cache"
+    replace_forming(store, KEY, make_candle(5, volume=0.2), seen_ms=2)
+    assert is_cached(store) == [(0, 5)], "a forming row empties no cache"
     assert len(read_closed_between(store, KEY, 0, 2**40)) == 5
 
 
@@ -96,7 +96,7 @@ def test_a_range_with_a_row_of_plain_sql_is_never_cached(store: Store) -> None:
     with store.write() as connection:
         connection.execute("UPDATE ohlcv_data SET closed = NULL WHERE timestamp = 3600")
     assert len(read_closed_between(store, KEY, 0, 2**40)) == 5
-    assert cached(store) == []
+    assert is_cached(store) == []
 
 
 @pytest.mark.usefixtures("always")
@@ -107,14 +107,14 @@ def test_a_transaction_reads_its_own_changes_through_the_cache(store: Store) -> 
         connection.execute("DELETE FROM ohlcv_data WHERE timestamp = 0")
         assert read_closed_between(store, KEY, 0, 2**40).timestamp.tolist()[0] == HOUR
         assert connection.in_transaction
-    assert cached(store) == [], "nothing is built in a transaction of another program"
+    assert is_cached(store) == [], "nothing is built in a transaction of another program"
 
 
 @pytest.mark.usefixtures("always")
 def test_the_digest_is_the_same_from_rows_and_from_chunks(store: Store) -> None:
     insert(store, range(8_755, 8_765))
     read_closed_between(store, KEY, 0, 2**40)
-    assert cached(store) == [(0, 5), (YEAR, 5)]
+    assert is_cached(store) == [(0, 5), (YEAR, 5)]
     digests = {
         compute_data_digest(read_closed_between(store, KEY, 0, 2**40, cached=each))
         for each in (False, True)

@@ -31,7 +31,7 @@ def account(tmp_path: Path) -> Generator[TradedAccount]:
         yield opened
 
 
-def free_of(account: TradedAccount) -> Decimal:
+def read_free_money(account: TradedAccount) -> Decimal:
     """Return what another order may reserve."""
     seen: list[Decimal] = []
 
@@ -84,17 +84,17 @@ def test_without_stored_slots_an_account_gets_too_many_positions(tmp_path: Path)
 def test_money_that_an_order_has_reserved_is_not_available_to_others(account: TradedAccount) -> None:
     order_id = account.intend("buy", 1)
     assert reserve(account, order_id, "600.5") == Decimal("600.5")
-    assert free_of(account) == Decimal("399.5")
+    assert read_free_money(account) == Decimal("399.5")
     with pytest.raises(StoreError, match=r"more than the 399\.5 that are free"):
         reserve(account, account.intend("buy", 2), "400")
-    assert free_of(account) == Decimal("399.5")
+    assert read_free_money(account) == Decimal("399.5")
 
 
 def test_a_reservation_ends_with_its_order(account: TradedAccount) -> None:
     order_id = account.intend("buy", 1)
     reserve(account, order_id, "600")
     account.cancel(order_id, hours=2)
-    assert free_of(account) == 1_000
+    assert read_free_money(account) == 1_000
 
 
 def test_money_spent_by_the_fills_of_an_order_is_not_deducted_twice(
@@ -103,7 +103,7 @@ def test_money_spent_by_the_fills_of_an_order_is_not_deducted_twice(
     account.fill("buy", "2", "100", 1, fee="1")
     with account.store.write() as connection:
         connection.execute("INSERT INTO reservations VALUES ('test-1', 'test', 'paper', '250', 0)")
-    assert free_of(account) == Decimal(1_000) - 250
+    assert read_free_money(account) == Decimal(1_000) - 250
 
 
 def test_cash_includes_fees_in_quote_currency_and_later_fills(
@@ -122,7 +122,7 @@ def test_a_process_that_lost_the_symbol_reserves_nothing(account: TradedAccount)
     lost = Fence(account.fence.name, account.fence.token + 1)
     with pytest.raises(SafetyRefusal, match="another process took over"):
         cash.reserve(order_id, lost, lambda free: free, reserved_ms=0)
-    assert free_of(account) == 1_000
+    assert read_free_money(account) == 1_000
 
 
 def test_an_unknown_account_has_no_money(store: Store) -> None:

@@ -22,7 +22,7 @@ def fill(store: Store, symbol: str, count: int) -> None:
         )
 
 
-def times(store: Store, symbol: str) -> list[int]:
+def read_times(store: Store, symbol: str) -> list[int]:
     with store.read() as connection:
         rows = connection.execute(
             "SELECT timestamp_ms FROM ticker_data WHERE symbol = ? ORDER BY 1", (symbol,)
@@ -35,14 +35,14 @@ def test_only_older_tickers_of_the_symbol_are_deleted(store: Store, count: int) 
     fill(store, "BTC/USDT", count + 3)
     fill(store, "ETH/USDT", 10)
     assert delete_tickers_before(store, "binance", "BTC/USDT", count) == count
-    assert times(store, "BTC/USDT") == [count, count + 1, count + 2]
-    assert times(store, "ETH/USDT") == list(range(10))
+    assert read_times(store, "BTC/USDT") == [count, count + 1, count + 2]
+    assert read_times(store, "ETH/USDT") == list(range(10))
 
 
 def test_a_call_deletes_no_more_than_its_limit_and_the_oldest_first(store: Store) -> None:
     fill(store, "BTC/USDT", 2_000)
     assert delete_tickers_before(store, "binance", "BTC/USDT", 1_500, at_most=1_200) == 1_200
-    assert times(store, "BTC/USDT")[0] == 1_200
+    assert read_times(store, "BTC/USDT")[0] == 1_200
     assert delete_tickers_before(store, "binance", "BTC/USDT", 1_500, at_most=1_200) == 300
 
 
@@ -66,4 +66,4 @@ def test_a_table_that_is_cleaned_does_not_grow(store: Store) -> None:
             with store.read() as connection:
                 sizes.append(connection.execute("PRAGMA page_count").get)
     assert sizes[-1] <= sizes[1] + 1
-    assert len(times(store, "BTC/USDT")) <= 501
+    assert len(read_times(store, "BTC/USDT")) <= 501

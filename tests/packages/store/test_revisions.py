@@ -32,7 +32,7 @@ PLAIN = (
 )
 
 
-def candle(hour: int, close: float = 105.0) -> Candle:
+def make_candle(hour: int, close: float = 105.0) -> Candle:
     return Candle(hour * HOUR, 100.0, 110.0, 90.0, close, 12.5)
 
 
@@ -40,79 +40,79 @@ def put(store: Store, *rows: Candle, key: SeriesKey = KEY) -> InsertReport:
     return insert_closed_rows(store, key, rows, source="rest", seen_ms=1)
 
 
-def closes(store: Store, *, open_only: bool = True) -> list[tuple[float, float, bool]]:
+def list_closes(store: Store, *, open_only: bool = True) -> list[tuple[float, float, bool]]:
     found = read_revisions(store, open_only=open_only)
     return [(one.old.close, one.new.close, one.accepted) for one in found]
 
 
 def test_a_revision_names_the_candle_both_values_and_the_source(store: Store) -> None:
-    put(store, candle(1))
-    put(store, candle(1, 99.0))
+    put(store, make_candle(1))
+    put(store, make_candle(1, 99.0))
     (revision,) = read_revisions(store)
-    assert (revision.key, revision.old, revision.new) == (KEY, candle(1), candle(1, 99.0))
+    assert (revision.key, revision.old, revision.new) == (KEY, make_candle(1), make_candle(1, 99.0))
     assert (revision.source, revision.accepted) == ("rest", False)
     assert revision.seen_ms > 1_700_000_000_000
 
 
 def test_revisions_are_listed_of_one_series_or_of_all(store: Store) -> None:
     for key in (KEY, OTHER):
-        put(store, candle(1), key=key)
-        put(store, candle(1, 99.0), key=key)
+        put(store, make_candle(1), key=key)
+        put(store, make_candle(1, 99.0), key=key)
     assert [each.key for each in read_revisions(store)] == [KEY, OTHER]
     assert [each.key for each in read_revisions(store, OTHER)] == [OTHER]
 
 
 def test_an_accepted_revision_becomes_the_candle_and_is_not_listed_again(store: Store) -> None:
-    put(store, candle(1))
-    put(store, candle(1, 99.0))
+    put(store, make_candle(1))
+    put(store, make_candle(1, 99.0))
     (revision,) = read_revisions(store)
     assert accept(store, [revision.id], accepted_ms=NOW_MS) == 1
     assert read_closed_between(store, KEY, 0, 9 * HOUR).close.tolist() == [99.0]
-    assert closes(store) == []
-    assert closes(store, open_only=False) == [(105.0, 99.0, True)]
+    assert list_closes(store) == []
+    assert list_closes(store, open_only=False) == [(105.0, 99.0, True)]
     assert accept(store, [revision.id], accepted_ms=NOW_MS) == 0
-    assert put(store, candle(1, 99.0)) == InsertReport(present=1)
+    assert put(store, make_candle(1, 99.0)) == InsertReport(present=1)
 
 
 def test_accepting_the_later_of_two_revisions_settles_both(store: Store) -> None:
-    put(store, candle(1))
-    put(store, candle(1, 99.0))
-    put(store, candle(1, 98.0))
+    put(store, make_candle(1))
+    put(store, make_candle(1, 99.0))
+    put(store, make_candle(1, 98.0))
     accept(store, [read_revisions(store)[-1].id], accepted_ms=NOW_MS)
-    assert read_candle_at(store, KEY, HOUR) == candle(1, 98.0)
-    assert closes(store) == []
+    assert read_candle_at(store, KEY, HOUR) == make_candle(1, 98.0)
+    assert list_closes(store) == []
 
 
 def test_a_value_that_the_exchange_took_back_is_not_accepted_by_accepting_all(store: Store) -> None:
-    put(store, candle(1), candle(2))
-    put(store, candle(1, 99.0), candle(2, 98.0))
+    put(store, make_candle(1), make_candle(2))
+    put(store, make_candle(1, 99.0), make_candle(2, 98.0))
     is_open = [one.id for one in read_revisions(store)]
-    assert put(store, candle(1)) == InsertReport(present=1)
-    assert closes(store) == [(105.0, 98.0, False)]
+    assert put(store, make_candle(1)) == InsertReport(present=1)
+    assert list_closes(store) == [(105.0, 98.0, False)]
     assert accept(store, is_open, accepted_ms=NOW_MS) == 1
-    assert read_candle_at(store, KEY, HOUR) == candle(1)
-    assert read_candle_at(store, KEY, 2 * HOUR) == candle(2, 98.0)
+    assert read_candle_at(store, KEY, HOUR) == make_candle(1)
+    assert read_candle_at(store, KEY, 2 * HOUR) == make_candle(2, 98.0)
 
 
 def test_a_file_that_has_the_stored_value_settles_nothing(store: Store) -> None:
-    put(store, candle(1))
-    put(store, candle(1, 99.0))
-    insert_closed_rows(store, KEY, [candle(1)], source="import", seen_ms=1)
-    assert len(closes(store)) == 1
+    put(store, make_candle(1))
+    put(store, make_candle(1, 99.0))
+    insert_closed_rows(store, KEY, [make_candle(1)], source="import", seen_ms=1)
+    assert len(list_closes(store)) == 1
 
 
 def test_an_unknown_revision_changes_nothing(store: Store) -> None:
-    put(store, candle(1))
-    put(store, candle(1, 99.0))
+    put(store, make_candle(1))
+    put(store, make_candle(1, 99.0))
     with pytest.raises(UsageError, match="has no revision 77; list them"):
         accept(store, [read_revisions(store)[0].id, 77], accepted_ms=NOW_MS)
-    assert read_candle_at(store, KEY, HOUR) == candle(1)
-    assert len(closes(store)) == 1
+    assert read_candle_at(store, KEY, HOUR) == make_candle(1)
+    assert len(list_closes(store)) == 1
 
 
 def test_a_revision_of_a_candle_that_was_deleted_is_refused(store: Store) -> None:
-    put(store, candle(1))
-    put(store, candle(1, 99.0))
+    put(store, make_candle(1))
+    put(store, make_candle(1, 99.0))
     with store.write() as connection:
         connection.execute("DELETE FROM ohlcv_data")
     with pytest.raises(StoreError, match="the candle of revision 1 is not stored any more"):
@@ -120,24 +120,24 @@ def test_a_revision_of_a_candle_that_was_deleted_is_refused(store: Store) -> Non
 
 
 def test_a_value_that_no_candle_may_have_is_not_accepted(store: Store, foreign: Any) -> None:
-    put(store, candle(1))
+    put(store, make_candle(1))
     # The trigger keeps what plain SQL tried to write, before any check of the table.
     foreign(store.path, (PLAIN, [HOUR, 500.0]))
     (revision,) = read_revisions(store)
     assert (revision.new.close, revision.source) == (500.0, None)
     with pytest.raises(StoreError, match="CHECK constraint failed"):
         accept(store, [revision.id], accepted_ms=NOW_MS, force=True)
-    assert read_candle_at(store, KEY, HOUR) == candle(1)
+    assert read_candle_at(store, KEY, HOUR) == make_candle(1)
 
 
 def test_rest_replaces_a_row_of_plain_sql_and_keeps_a_different_value_as_a_revision(
     store: Store, foreign: Any
 ) -> None:
     foreign(store.path, (PLAIN, [HOUR, 99.0]), (PLAIN, [2 * HOUR, 105.0]))
-    report = put(store, candle(1), candle(2), candle(3))
+    report = put(store, make_candle(1), make_candle(2), make_candle(3))
     assert report == InsertReport(inserted=3, revised=1)
-    assert read_candle_at(store, KEY, HOUR) == candle(1)
-    assert closes(store, open_only=False) == [(99.0, 105.0, True)]
+    assert read_candle_at(store, KEY, HOUR) == make_candle(1)
+    assert list_closes(store, open_only=False) == [(99.0, 105.0, True)]
 
 
 #: How each rank of value reaches a file, by what it is called there.
@@ -146,7 +146,7 @@ AFTER_MS = {"at the close": 2 * HOUR * 1_000 + 5_000, "settled": 2 * HOUR * 1_00
 
 def write(store: Store, origin: str, close: float) -> None:
     """Write the candle of 01:00 as a program does whose value has this rank."""
-    row = candle(1, close)
+    row = make_candle(1, close)
     match origin:
         case "frame":
             replace_forming(store, KEY, row, seen_ms=1)
@@ -172,13 +172,13 @@ def test_only_a_value_of_a_higher_rank_is_accepted(store: Store, stored: str, ca
     is_better = RANKS[came] > RANKS[stored] or is_later_rest
     assert revision.outranks is is_better
     assert accept_outranking(store, [revision.id], accepted_ms=NOW_MS) == is_better
-    assert read_candle_at(store, KEY, HOUR) == candle(1, 99.0 if is_better else 105.0)
+    assert read_candle_at(store, KEY, HOUR) == make_candle(1, 99.0 if is_better else 105.0)
     if not is_better:
         words = "of the same rank" if came == stored else "that ranks higher"
         with pytest.raises(UsageError, match=f"would replace a value {words}: "):
             accept(store, [revision.id], accepted_ms=NOW_MS)
         assert accept(store, [revision.id], accepted_ms=NOW_MS, force=True) == 1
-        assert read_candle_at(store, KEY, HOUR) == candle(1, 99.0)
+        assert read_candle_at(store, KEY, HOUR) == make_candle(1, 99.0)
 
 
 def test_the_revision_of_the_highest_rank_is_accepted_and_a_stale_frame_is_settled(
@@ -190,7 +190,7 @@ def test_the_revision_of_the_highest_rank_is_accepted_and_a_stale_frame_is_settl
     assert (
         accept_outranking(store, [one.id for one in read_revisions(store)], accepted_ms=NOW_MS) == 1
     )
-    assert read_candle_at(store, KEY, HOUR) == candle(1, 99.0)
+    assert read_candle_at(store, KEY, HOUR) == make_candle(1, 99.0)
     assert read_revisions(store) == []
 
 
@@ -219,9 +219,9 @@ def test_a_rest_value_right_at_the_close_settles_no_value_of_a_higher_rank(store
     write(store, "at the close", 105.0)
     write(store, "settled", 99.0)
     write(store, "at the close", 105.0)
-    assert closes(store) == [(105.0, 99.0, False)]
+    assert list_closes(store) == [(105.0, 99.0, False)]
     write(store, "settled", 105.0)
-    assert closes(store) == []
+    assert list_closes(store) == []
 
 
 @settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -16,7 +16,7 @@ OTHER_BTC = {"BTC/USDT": CandleRecording("1h", "bb")}
 ETH = {"ETH/USDT": CandleRecording("1d", "cc")}
 
 
-def rows_of(store: Store) -> object:
+def read_rows(store: Store) -> object:
     with store.read() as connection:
         return (
             connection.execute("SELECT * FROM store_kind").fetchall(),
@@ -34,11 +34,11 @@ def test_a_file_keeps_the_origin_of_its_first_simulator(
     store: Store, recordings: Mapping[str, CandleRecording], origin: str
 ) -> None:
     require_source(store, SimulatedSource(7, recordings))
-    before = rows_of(store)
+    before = read_rows(store)
     require_source(store, SimulatedSource(7, recordings))
     require_source(store, SimulatedSource(7, None))
     assert read_origin(store, KEY) == origin
-    assert rows_of(store) == before
+    assert read_rows(store) == before
 
 
 @pytest.mark.parametrize(
@@ -56,10 +56,10 @@ def test_another_source_is_refused_and_changes_nothing(
     store: Store, first: SimulatedSource, second: SimulatedSource, words: str
 ) -> None:
     require_source(store, first)
-    before = rows_of(store)
+    before = read_rows(store)
     with pytest.raises(StoreError, match=rf"{words}.*--db"):
         require_source(store, second)
-    assert rows_of(store) == before
+    assert read_rows(store) == before
 
 
 def test_recorded_candles_of_another_symbol_are_added(store: Store) -> None:

@@ -15,7 +15,7 @@ FLAT = Candle(0, 100, 100, 100, 100, 0)
 MOVED = Candle(0, 100, 101, 99, 100, 0)
 
 
-def stored(store: Store, *kinds: Candle) -> list[Candle]:
+def store_candles(store: Store, *kinds: Candle) -> list[Candle]:
     """Store one closed candle an hour, of these kinds."""
     rows = [row._replace(timestamp=hour * HOUR) for hour, row in enumerate(kinds)]
     insert_closed_rows(store, KEY, rows, source="rest", seen_ms=0)
@@ -24,14 +24,14 @@ def stored(store: Store, *kinds: Candle) -> list[Candle]:
 
 @pytest.mark.parametrize("found", [TRADED, MOVED])
 def test_candles_without_a_trade_are_skipped(store: Store, found: Candle) -> None:
-    rows = stored(store, TRADED, FLAT, FLAT, FLAT, found, TRADED)
+    rows = store_candles(store, TRADED, FLAT, FLAT, FLAT, found, TRADED)
     assert read_first_traded_after(store, KEY, 0) == rows[4]
     assert not is_untraded(rows[4])
     assert read_first_traded_after(store, KEY, 4 * HOUR) == rows[5]
 
 
 def test_there_is_no_traded_candle_while_the_market_halts_even_if_one_is_forming(store: Store) -> None:
-    stored(store, TRADED, FLAT, FLAT)
+    store_candles(store, TRADED, FLAT, FLAT)
     forming = FLAT._replace(timestamp=3 * HOUR)
     replace_forming(store, KEY, forming, seen_ms=0)
     assert read_first_traded_after(store, KEY, 0) is None
@@ -41,10 +41,10 @@ def test_there_is_no_traded_candle_while_the_market_halts_even_if_one_is_forming
 
 
 def test_in_a_series_without_any_volume_every_candle_counts(store: Store) -> None:
-    rows = stored(store, FLAT, FLAT, MOVED)
+    rows = store_candles(store, FLAT, FLAT, MOVED)
     assert read_first_traded_after(store, KEY, 0) == rows[1]
 
 
 def test_there_is_no_traded_candle_after_the_last_one(store: Store) -> None:
-    stored(store, TRADED)
+    store_candles(store, TRADED)
     assert read_first_traded_after(store, KEY, 0) is None

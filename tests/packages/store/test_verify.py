@@ -25,15 +25,15 @@ PLAIN = f"INSERT INTO ohlcv_data ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 
 Unchecked = Callable[..., None]
 
 
-def candle(hour: int) -> Candle:
+def make_candle(hour: int) -> Candle:
     return Candle(hour * HOUR, 100.0, 110.0, 90.0, 105.0, 12.5)
 
 
 def put(store: Store, *hours: int) -> None:
-    insert_closed_rows(store, KEY, [candle(hour) for hour in hours], source="rest", seen_ms=1)
+    insert_closed_rows(store, KEY, [make_candle(hour) for hour in hours], source="rest", seen_ms=1)
 
 
-def short(findings: Sequence[Finding]) -> list[tuple[str, int, int, int]]:
+def summarize_findings(findings: Sequence[Finding]) -> list[tuple[str, int, int, int]]:
     return [(one.kind, one.start // HOUR, one.end // HOUR, one.candles) for one in findings]
 
 
@@ -51,7 +51,7 @@ def unchecked(store: Store, foreign: Any) -> Unchecked:
 
 def test_a_sound_store_has_no_findings(store: Store) -> None:
     put(store, 0, 1, 2)
-    replace_forming(store, KEY, candle(3), seen_ms=1)
+    replace_forming(store, KEY, make_candle(3), seen_ms=1)
     assert verify(store) == []
 
 
@@ -65,7 +65,7 @@ def test_gaps_are_findings_and_gaps_of_the_exchange_are_explained(store: Store) 
     set_gap(store, KEY, 6 * HOUR, 8 * HOUR, state=CONFIRMED, requested_ms=1)
     set_gap(store, KEY, 2 * HOUR, 3 * HOUR, state=UNKNOWN_IMPORT, requested_ms=1)
     found = verify(store)
-    assert short(found) == [
+    assert summarize_findings(found) == [
         ("gap", 2, 3, 1),
         ("gap", 3, 4, 1),
         ("gap", 6, 8, 2),
@@ -78,13 +78,13 @@ def test_gaps_are_findings_and_gaps_of_the_exchange_are_explained(store: Store) 
 
 
 BAD = {
-    "high/low": [candle(1)._replace(high=104.0), candle(2)._replace(low=101.0)],
+    "high/low": [make_candle(1)._replace(high=104.0), make_candle(2)._replace(low=101.0)],
     "bad price": [
-        candle(1)._replace(low=0.0),
-        candle(1)._replace(open=-5.0, low=-5.0),
-        candle(1)._replace(high=2e15),
+        make_candle(1)._replace(low=0.0),
+        make_candle(1)._replace(open=-5.0, low=-5.0),
+        make_candle(1)._replace(high=2e15),
     ],
-    "bad volume": [candle(1)._replace(volume=-1.0), candle(1)._replace(volume=2e18)],
+    "bad volume": [make_candle(1)._replace(volume=-1.0), make_candle(1)._replace(volume=2e18)],
 }
 
 
@@ -113,11 +113,11 @@ def test_an_infinite_volume_is_a_bad_volume(store: Store, foreign: Any) -> None:
 def test_neighbouring_rows_with_one_fault_are_one_finding(
     store: Store, unchecked: Unchecked
 ) -> None:
-    bad = [candle(hour)._replace(volume=-1.0) for hour in (1, 2, 3, 5)]
+    bad = [make_candle(hour)._replace(volume=-1.0) for hour in (1, 2, 3, 5)]
     put(store, 0, 4, 6)
     unchecked(*bad)
     found = verify(store)
-    assert short(found) == [("bad volume", 1, 4, 3), ("bad volume", 5, 6, 1)]
+    assert summarize_findings(found) == [("bad volume", 1, 4, 3), ("bad volume", 5, 6, 1)]
     assert "3 candles: volume is out of range" in found[0].text
 
 
@@ -129,7 +129,7 @@ def test_a_time_at_which_no_candle_opens_is_found(
     store: Store, unchecked: Unchecked, timeframe: str, timestamp: int
 ) -> None:
     key = SeriesKey("binance", "BTC/USDT", timeframe)
-    unchecked(candle(0)._replace(timestamp=timestamp), key=key)
+    unchecked(make_candle(0)._replace(timestamp=timestamp), key=key)
     found = [one for one in verify(store) if one.kind != "gap"]
     assert [(one.kind, one.key, one.start) for one in found] == [("off-grid time", key, timestamp)]
 
@@ -143,7 +143,7 @@ def test_a_time_off_the_grid_is_a_finding_although_the_table_accepts_it(store: S
 
 
 def test_a_forming_row_that_later_closed_ones_left_behind_is_found(store: Store) -> None:
-    replace_forming(store, KEY, candle(1), seen_ms=1)
+    replace_forming(store, KEY, make_candle(1), seen_ms=1)
     put(store, 0, 2)
     assert [one.kind for one in verify(store)] == ["gap", "forming row left behind"]
 
@@ -154,18 +154,18 @@ def test_an_invalid_timeframe_is_a_finding(
 ) -> None:
     put(store, 0, 1)
     key = SeriesKey("binance", "BTC/USDT", name)
-    unchecked(candle(3), candle(9), key=key)
+    unchecked(make_candle(3), make_candle(9), key=key)
     found = [one for one in verify(store) if one.kind != "quick_check"]
-    assert short(found) == [("unknown timeframe", 3, 9, 2)]
+    assert summarize_findings(found) == [("unknown timeframe", 3, 9, 2)]
     assert repr(name) in found[0].text
 
 
 def test_an_invalid_value_of_a_column_is_found_by_quick_check(
     store: Store, unchecked: Unchecked
 ) -> None:
-    unchecked(candle(0), closed=7)
-    unchecked(candle(1), source="dream")
-    unchecked(candle(2)._replace(volume=-1.0))
+    unchecked(make_candle(0), closed=7)
+    unchecked(make_candle(1), source="dream")
+    unchecked(make_candle(2)._replace(volume=-1.0))
     found = verify(store)
     assert [one.kind for one in found] == ["bad volume", "quick_check"]
     assert found[1].text == "CHECK constraint failed in ohlcv_data: 2 rows"
@@ -206,7 +206,7 @@ def test_a_damaged_page_is_found_even_if_the_rows_can_be_counted(path: Path) -> 
 def test_only_the_series_that_are_named_are_looked_at(store: Store) -> None:
     put(store, 0, 2)
     assert verify(store, [SeriesKey("binance", "ETH/USDT", "1h")]) == []
-    assert short(verify(store, [KEY])) == [("gap", 1, 2, 1)]
+    assert summarize_findings(verify(store, [KEY])) == [("gap", 1, 2, 1)]
 
 
 @settings(max_examples=examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -40,37 +40,37 @@ def write(tmp_path: Path) -> Callable[[str], Make]:
     return written
 
 
-def full(make: Make, candles: Candles) -> CheckResult:
+def run_full_check(make: Make, candles: Candles) -> CheckResult:
     data = CheckData(candles)
     return check_strategy(make, data, choose_bars_to_check(data, whole=True))
 
 
-def plain(make: Make, candles: Candles) -> CheckResult:
+def run_sampled_check(make: Make, candles: Candles) -> CheckResult:
     """Return what a plain backtest finds: the whole range was evaluated before."""
     return run_quick_check(make, CheckData(candles), evaluate_strategy(make(), candles).signal)
 
 
-def kind(result: CheckResult) -> str | None:
+def get_worst_kind(result: CheckResult) -> str | None:
     return None if result.worst is None else result.worst.kind
 
 
 @pytest.mark.parametrize("how", CHEATS)
 def test_the_full_check_names_the_fault_of_a_cheating_strategy(write: Callable[[str], Make], how: str):
     body, expected = CHEATS[how]
-    assert kind(full(write(body), SHORT)) == expected
+    assert get_worst_kind(run_full_check(write(body), SHORT)) == expected
 
 
 @pytest.mark.parametrize("how", CHEATS)
 def test_a_backtest_of_a_short_range_names_the_fault_of_a_cheating_strategy(write: Callable[[str], Make], how: str):
     body, expected = CHEATS[how]
-    assert kind(plain(write(body), SHORT)) == expected
+    assert get_worst_kind(run_sampled_check(write(body), SHORT)) == expected
 
 
 @pytest.mark.parametrize("how", CHEATS)
 def test_a_backtest_of_a_long_range_names_the_fault_of_a_cheating_strategy(write: Callable[[str], Make], how: str):
     body, expected = CHEATS[how]
-    result = plain(write(body), LONG)
-    assert kind(result) == expected
+    result = run_sampled_check(write(body), LONG)
+    assert get_worst_kind(result) == expected
     assert f"({expected})" in format_quick_check(result, "X")
 
 
@@ -90,7 +90,7 @@ def test_a_strategy_that_reads_the_clock_is_found_in_any_second(
 def test_a_failure_on_few_candles_hides_no_look_ahead_from_the_full_check(
     write: Callable[[str], Make],
 ):
-    result = full(write(FAILING), SHORT)
+    result = run_full_check(write(FAILING), SHORT)
     assert result.failing == tuple(range(30))
     assert "30 of 800 bars fail, first 2024-01-01 00:00 UTC: fails: " in format_check_line(result)
     assert "later candles change the past" in format_check_line(result)
@@ -100,7 +100,7 @@ def test_a_failure_on_few_candles_hides_no_look_ahead_from_the_full_check(
 def test_a_failure_on_few_candles_hides_no_look_ahead_from_a_backtest(
     write: Callable[[str], Make], candles: Candles
 ):
-    result = plain(write(FAILING), candles)
+    result = run_sampled_check(write(FAILING), candles)
     text = format_quick_check(result, "X")
     assert "(look-ahead): do not trust this result; " in text
     assert " FAIL, first 2024-01-01 0" in text
@@ -109,9 +109,9 @@ def test_a_failure_on_few_candles_hides_no_look_ahead_from_a_backtest(
 @pytest.mark.parametrize("how", HONEST)
 def test_a_strategy_that_needs_two_candles_passes(write: Callable[[str], Make], how: str):
     make = write(HONEST[how])
-    assert full(make, SHORT).is_clean
-    assert plain(make, SHORT).is_clean
-    assert plain(make, LONG).is_clean
+    assert run_full_check(make, SHORT).is_clean
+    assert run_sampled_check(make, SHORT).is_clean
+    assert run_sampled_check(make, LONG).is_clean
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
@@ -119,5 +119,5 @@ def test_no_built_in_strategy_is_reported(name: str):
     def make() -> Strategy:
         return load_strategy(name)
 
-    assert plain(make, SHORT).is_clean
+    assert run_sampled_check(make, SHORT).is_clean
     assert run_sample_check(make, CheckData(LONG), evaluate_strategy(make(), LONG).signal).is_clean

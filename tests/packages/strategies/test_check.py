@@ -138,21 +138,21 @@ def write(tmp_path: Path) -> Write:
     return written
 
 
-def checked(make: Callable[[], Strategy], candles: Candles) -> tuple[CheckData, CheckResult]:
+def run_full_check(make: Callable[[], Strategy], candles: Candles) -> tuple[CheckData, CheckResult]:
     data = CheckData(candles, higher_of(make(), candles))
     return data, check_strategy(make, data, choose_bars_to_check(data, whole=True))
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_every_bar_of_a_built_in_strategy_passes(name: str):
-    _, result = checked(lambda: load_strategy(name), random_candles(700, seed=8))
+    _, result = run_full_check(lambda: load_strategy(name), random_candles(700, seed=8))
     assert format_check_line(result) == "bias check: passed, 700 bars"
 
 
 @pytest.mark.parametrize("how", FUTURE)
 def test_look_ahead_is_reported_with_its_first_bar(write: Write, how: str):
     make, candles = write(FUTURE[how], lookback=150), random_candles(260, seed=2)
-    _, result = checked(make, candles)
+    _, result = run_full_check(make, candles)
     assert result.first is not None
     assert result.first.kind == "look-ahead"
     # The bar is the first on which the candles up to it decide otherwise than all of them.
@@ -168,7 +168,7 @@ def test_look_ahead_is_reported_with_its_first_bar(write: Write, how: str):
 @pytest.mark.parametrize("how", UNSTEADY)
 def test_a_strategy_that_does_not_repeat_its_signals_is_reported_by_the_cause(write: Write, how: str):
     body, kind = UNSTEADY[how]
-    _, result = checked(write(body), random_candles(300, seed=2))
+    _, result = run_full_check(write(body), random_candles(300, seed=2))
     assert result.first is not None
     assert result.first.kind == kind
 
@@ -179,7 +179,7 @@ def test_a_strategy_that_stores_its_signals_hides_no_look_ahead(write: Write):
         "[STATE.setdefault(t, s) for t, s in zip(candles.timestamp.tolist(), said.tolist())]; "
         "return Signals([STATE[t] for t in candles.timestamp.tolist()], {})"
     )
-    _, result = checked(write(body), random_candles(300, seed=2))
+    _, result = run_full_check(write(body), random_candles(300, seed=2))
     assert result.first is not None
     assert result.first.kind == "look-ahead"
 
@@ -194,7 +194,7 @@ def test_a_strategy_that_stores_candles_outside_its_file_is_found(
         "sys.seen.update(zip(times, close.tolist())); "
         "return above(np.array([sys.seen.get(t + 3_600, 0) for t in times]), close)"
     )
-    _, result = checked(write(body), random_candles(300, seed=2))
+    _, result = run_full_check(write(body), random_candles(300, seed=2))
     assert result.first is not None
     assert result.first.kind in {"look-ahead", "state"}
 
@@ -208,12 +208,12 @@ def test_a_strategy_that_stores_the_first_long_series_is_found(
         "n > 200 and not sys.first and sys.first.update(zip(times, close.tolist())); "
         "return above(np.array([sys.first.get(t + 3_600, 0) for t in times]), close)"
     )
-    _, result = checked(write(body), random_candles(300, seed=2))
+    _, result = run_full_check(write(body), random_candles(300, seed=2))
     assert not result.is_clean
 
 
 def test_a_strategy_that_reads_memory_behind_its_candles_is_found(write: Write):
-    _, result = checked(write(READS_ON.strip()), random_candles(300, seed=2))
+    _, result = run_full_check(write(READS_ON.strip()), random_candles(300, seed=2))
     assert result.first is not None
     assert result.first.kind == "look-ahead"
 
@@ -222,7 +222,7 @@ NEEDS_160 = "return above(close, indicators.sma(close, 160))"
 
 
 def test_a_short_lookback_is_reported_with_the_smallest_sufficient_one(write: Write):
-    data, result = checked(write(NEEDS_160, lookback=20), random_candles(600, seed=4))
+    data, result = run_full_check(write(NEEDS_160, lookback=20), random_candles(600, seed=4))
     assert result.first is not None
     assert result.first.kind == "warm-up"
     bars = choose_bars_to_check(data, whole=True)
@@ -231,13 +231,13 @@ def test_a_short_lookback_is_reported_with_the_smallest_sufficient_one(write: Wr
     assert (
         format_smallest_lookback(result, smallest) == "smallest lookback that agrees: 160 (now 100)"
     )
-    assert checked(write(NEEDS_160, lookback=160), data.candles)[1].is_clean
-    assert not checked(write(NEEDS_160, lookback=159), data.candles)[1].is_clean
+    assert run_full_check(write(NEEDS_160, lookback=160), data.candles)[1].is_clean
+    assert not run_full_check(write(NEEDS_160, lookback=159), data.candles)[1].is_clean
 
 
 def test_a_signal_that_depends_on_where_the_candles_begin_has_no_lookback(write: Write):
     make = write("return above(close, np.cumsum(close) / np.arange(1, n + 1))")
-    data, result = checked(make, random_candles(500, seed=4))
+    data, result = run_full_check(make, random_candles(500, seed=4))
     bars = choose_bars_to_check(data, whole=True)
     smallest = find_min_lookback(make, data, bars, result.differing, result.windows)
     assert "none that these candles can show" in format_smallest_lookback(result, smallest)
@@ -248,7 +248,7 @@ def test_a_short_warm_up_and_a_look_ahead_in_one_strategy_are_both_reported(writ
         "line = indicators.sma(close, 160); line[:-1] = np.where(np.arange(n - 1) % 50 == 49, "
         "close[1:], line[:-1]); return above(close, line)"
     )
-    _, result = checked(write(body, lookback=20), random_candles(600, seed=4))
+    _, result = run_full_check(write(body, lookback=20), random_candles(600, seed=4))
     assert result.look_ahead is not None
     document = make_check_document(result)
     assert document["first_look_ahead"]["kind"] == "look-ahead"
@@ -256,13 +256,13 @@ def test_a_short_warm_up_and_a_look_ahead_in_one_strategy_are_both_reported(writ
 
 def test_a_strategy_that_fails_on_few_candles_is_reported_with_the_place(write: Write):
     body = "assert n > 50, 'too few'; return above(close, close)"
-    _, result = checked(write(body), random_candles(300, seed=4))
+    _, result = run_full_check(write(body), random_candles(300, seed=4))
     assert result.first is not None
     assert (result.first.kind, result.first.index) == ("fails", 0)
     assert "AssertionError: too few" in format_check_line(result)
 
 
-def daily_average(column: str) -> str:
+def make_daily_average_body(column: str) -> str:
     return (
         f"day = higher['1d']; line = day.as_of(indicators.sma(day.{column}, 3)); "
         "return above(close, line)"
@@ -270,8 +270,8 @@ def daily_average(column: str) -> str:
 
 
 def test_higher_timeframe_candles_merged_by_close_pass(write: Write):
-    make = write(daily_average("close"), higher=("1d",))
-    data, result = checked(make, random_candles(900, seed=4))
+    make = write(make_daily_average_body("close"), higher=("1d",))
+    data, result = run_full_check(make, random_candles(900, seed=4))
     assert result.is_clean
     assert np.count_nonzero(evaluate_strategy(make(), data.candles, data.higher).signal) > 500
 
@@ -282,7 +282,7 @@ def test_higher_timeframe_candles_merged_by_open_are_look_ahead(write: Write):
         "day = higher['1d']; at = np.searchsorted(day.timestamp, candles.timestamp, 'right') - 1; "
         "return above(close, np.where(at < 0, np.nan, day.close[at]) if len(day) else close)"
     )
-    _, result = checked(write(body, higher=("1d",)), random_candles(900, seed=4))
+    _, result = run_full_check(write(body, higher=("1d",)), random_candles(900, seed=4))
     assert result.first is not None
     assert result.first.kind == "look-ahead"
 
@@ -290,7 +290,7 @@ def test_higher_timeframe_candles_merged_by_open_are_look_ahead(write: Write):
 def test_too_few_higher_timeframe_candles_are_reported_as_the_lookback_of_that_timeframe(write: Write):
     body = "day = higher['1d']; return above(close, day.as_of(indicators.sma(day.close, 110)))"
     make = write(body, higher=("1d",))
-    data, result = checked(make, random_candles(24 * 160, seed=4))
+    data, result = run_full_check(make, random_candles(24 * 160, seed=4))
     bars = choose_bars_to_check(data, whole=True)
     smallest = find_min_lookback(make, data, bars, result.differing, result.windows)
     assert smallest is not None
@@ -394,7 +394,7 @@ def test_the_sample_imports_no_slow_module():
 def test_a_checked_window_equals_that_of_the_trader(write: Write):
     # 100 candles at least, as the trader gives; the strategy returns their number.
     make = write("return Signals(np.full(n, n == 100, dtype=np.int8), {})", lookback=7)
-    data, result = checked(make, random_candles(200, seed=2))
+    data, result = run_full_check(make, random_candles(200, seed=2))
     assert result.windows.candles == 100
     assert evaluate_window_signal(make(), data, 150, result.windows) == 1
     assert evaluate_window_signal(make(), data, 50, result.windows) == 0

@@ -21,7 +21,7 @@ HIGHER = """
 MEAN = 'dataframe["close"].rolling(20).mean()'
 
 
-def strategy_of(tmp_path: Path, returned: str, timeframe: str = "4h"):
+def load_written_strategy(tmp_path: Path, returned: str, timeframe: str = "4h"):
     text = CROSS.replace(
         "EXTRA", HIGHER.replace("RETURN", returned).replace('"4h"', f'"{timeframe}"')
     )
@@ -38,7 +38,7 @@ def strategy_of(tmp_path: Path, returned: str, timeframe: str = "4h"):
     ],
 )
 def test_candles_that_a_method_drops_are_left_out_by_their_time(tmp_path: Path, returned: str):
-    strategy = strategy_of(tmp_path, returned)
+    strategy = load_written_strategy(tmp_path, returned)
     candles = random_candles(900, seed=4)
     higher = higher_of(strategy, candles)
     expected = higher["4h"].as_of(pd.Series(higher["4h"].close).rolling(3).mean().to_numpy())
@@ -47,7 +47,7 @@ def test_candles_that_a_method_drops_are_left_out_by_their_time(tmp_path: Path, 
 
 
 def test_a_method_of_the_traded_timeframe_may_drop_candles(tmp_path: Path):
-    strategy = strategy_of(tmp_path, "return dataframe.dropna()", "1h")
+    strategy = load_written_strategy(tmp_path, "return dataframe.dropna()", "1h")
     candles = random_candles(300, seed=4)
     signals = evaluate_strategy(strategy, candles)
     expected = pd.Series(candles.close).rolling(3).mean().to_numpy()
@@ -68,7 +68,7 @@ def test_a_method_of_the_traded_timeframe_may_drop_candles(tmp_path: Path):
 )
 def test_a_method_that_returns_other_candles_is_refused(tmp_path: Path, returned: str, text: str):
     imports = "import pandas as pd; "
-    strategy = strategy_of(tmp_path, f"{imports}{returned}")
+    strategy = load_written_strategy(tmp_path, f"{imports}{returned}")
     candles = random_candles(400, seed=4)
     with pytest.raises(ConfigurationError, match=f"the frame of populate_indicators_4h {text}"):
         evaluate_strategy(strategy, candles, higher_of(strategy, candles))
@@ -114,27 +114,27 @@ def test_a_merge_by_another_timeframe_would_know_candles_early_and_is_refused(tm
             evaluate_strategy(strategy, candles, higher_of(strategy, candles))
 
 
-def base_and_hours() -> tuple[pd.DataFrame, pd.DataFrame]:
+def make_base_and_hours() -> tuple[pd.DataFrame, pd.DataFrame]:
     base = pd.DataFrame({"date": pd.date_range("2024-01-01", periods=9, freq="15min", tz="UTC")})
     hours = pd.date_range("2023-12-31 23:00", periods=3, freq="1h", tz="UTC")
     return base, pd.DataFrame({"date": hours, "close": [1.0, 2.0, 3.0]})
 
 
 def test_candles_of_a_merge_may_come_in_any_order():
-    base, hours = base_and_hours()
+    base, hours = make_base_and_hours()
     merged = merge_informative_pair(base, hours.iloc[::-1], "15m", "1h")
     assert merged["close_1h"].tolist() == [1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 2.0, 3.0, 3.0]
 
 
 def test_a_column_that_is_there_already_is_not_replaced():
-    base, hours = base_and_hours()
+    base, hours = make_base_and_hours()
     merged = merge_informative_pair(base, hours, "15m", "1h")
     with pytest.raises(ValueError, match="already has a column date_1h"):
         merge_informative_pair(merged, hours, "15m", "1h")
 
 
 def test_the_merged_frame_is_still_known_by_its_timeframe():
-    base, hours = base_and_hours()
+    base, hours = make_base_and_hours()
     base.attrs[TIMEFRAME] = "15m"
     merged = merge_informative_pair(base, hours, "15m", "1h")
     hours = hours.rename(columns={"close": "other"})

@@ -22,7 +22,7 @@ from onetape.strategies.testing import candles_of_closes, random_candles
 HOUR, DAY = Timeframe.parse("1h"), Timeframe.parse("1d")
 
 
-def gappy(seed: int, count: int) -> Candles:
+def make_gappy_candles(seed: int, count: int) -> Candles:
     """Return hourly candles of which some are missing."""
     candles = random_candles(count, seed=seed)
     kept = np.random.default_rng(seed).random(count) > 0.2
@@ -38,7 +38,7 @@ def gappy(seed: int, count: int) -> Candles:
 def test_each_bar_has_the_last_closed_higher_timeframe_candle_and_no_later_one(
     seed: int, count: int, larger: str
 ):
-    candles, timeframe = gappy(seed, count), Timeframe.parse(larger)
+    candles, timeframe = make_gappy_candles(seed, count), Timeframe.parse(larger)
     bars = align_higher_candles(candles, HOUR, resample(candles, HOUR, timeframe), timeframe)
     seen = bars.as_of(bars.timestamp.astype(np.float64))
     for bar, opened in enumerate(candles.timestamp.tolist()):
@@ -57,7 +57,7 @@ def test_a_day_is_visible_on_its_last_hour_and_not_before():
 
 @given(seed=st.integers(0, 2**32), end=st.integers(1, 300), lookback=st.integers(1, 300))
 def test_a_traders_window_has_the_values_of_the_whole_range(seed: int, end: int, lookback: int):
-    candles = gappy(seed, 400)
+    candles = make_gappy_candles(seed, 400)
     end = min(end, len(candles))
     daily = align_higher_candles(candles, HOUR, resample(candles, HOUR, DAY), DAY)
     part = daily.select_known(candles, max(0, end - lookback), end, len(daily))

@@ -21,7 +21,7 @@ windows = st.integers(2, 40)
 SIMPLE = talib.MA_Type.SMA
 
 
-def known(ours: FloatArray, theirs: FloatArray) -> tuple[FloatArray, FloatArray]:
+def select_known(ours: FloatArray, theirs: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return both where both are known; ours is known wherever theirs is, and not undefined."""
     both = ~np.isnan(ours) & ~np.isnan(theirs)
     return ours[both], theirs[both]
@@ -57,7 +57,7 @@ def test_stochastics_equal_ta_lib(
     ]
     for ours, theirs in pairs:
         # TA-Lib begins %K where %D begins.
-        assert_allclose(*known(ours, theirs), rtol=0, atol=1e-7)
+        assert_allclose(*select_known(ours, theirs), rtol=0, atol=1e-7)
     assert_array_equal(np.isnan(pairs[1][0]), np.isnan(slow[1]))
 
 
@@ -69,7 +69,7 @@ def test_the_stochastic_of_the_rsi_equals_ta_lib(
     theirs = talib.STOCHRSI(close, period, window, 3, SIMPLE)
     for mine, other in zip(ind.stoch_rsi(close, period, window), theirs, strict=True):
         # 0 in TA-Lib is also where the RSI did not move.
-        assert_allclose(*known(mine, other), rtol=0, atol=1e-5)
+        assert_allclose(*select_known(mine, other), rtol=0, atol=1e-5)
 
 
 #: Ours and TA-Lib's of candles and a window.
@@ -132,7 +132,7 @@ def test_line_indicators_equal_ta_lib(name: str, shape: tuple[int, int, float, i
     ours, theirs, tolerance = TA_LIB[name]
     candles = walk_candles((*shape[:3], max(shape[3], 4)))
     mine, other = ours(candles, window), theirs(candles, window)
-    assert_allclose(*known(mine, other), rtol=0, atol=tolerance)
+    assert_allclose(*select_known(mine, other), rtol=0, atol=tolerance)
     # Where ours is undefined, nothing moved: TA-Lib gives 0 there.
     assert np.all(other[np.isnan(mine) & ~np.isnan(other)] == 0.0)
     assert not np.any(~np.isnan(mine) & np.isnan(other))
@@ -154,12 +154,12 @@ def test_sar_and_supertrend_of_long_windows_equal_their_unlimited_recursions():
     c = walk_candles((11, 60_000, 1e-2, 6))
     assert_allclose(ind.sar(c.high, c.low)[1:], talib.SAR(c.high, c.low)[1:], rtol=1e-12)
     ours = ind.supertrend(c.high, c.low, c.close, 10, 3.0)
-    line, direction = plain_supertrend(c, 10, 3.0)
+    line, direction = compute_plain_supertrend(c, 10, 3.0)
     assert_array_equal(ours.direction, direction)
     assert_array_equal(ours.line, line)
 
 
-def plain_supertrend(c: Candles, period: int, width: float) -> tuple[FloatArray, FloatArray]:
+def compute_plain_supertrend(c: Candles, period: int, width: float) -> tuple[FloatArray, FloatArray]:
     """Return line and direction by a loop over all bars."""
     reach = (ind.atr(c.high, c.low, c.close, period) * width).tolist()
     high, low, close = c.high.tolist(), c.low.tolist(), c.close.tolist()
@@ -179,16 +179,16 @@ def plain_supertrend(c: Candles, period: int, width: float) -> tuple[FloatArray,
     return line, direction
 
 
-def last(values: FloatArray, end: int, window: int) -> FloatArray:
+def select_last(values: FloatArray, end: int, window: int) -> FloatArray:
     """Return the last values up to and with bar `end`."""
     return values[end - window + 1 : end + 1]
 
 
-def plain_wma(values: FloatArray, window: int) -> FloatArray:
+def compute_plain_wma(values: FloatArray, window: int) -> FloatArray:
     weights = np.arange(1, window + 1)
     found = np.full(len(values), np.nan)
     for i in range(window - 1, len(values)):
-        found[i] = (last(values, i, window) * weights).sum() / weights.sum()
+        found[i] = (select_last(values, i, window) * weights).sum() / weights.sum()
     return found
 
 
@@ -200,8 +200,8 @@ def candles() -> Candles:
 @pytest.mark.parametrize("window", [2, 9, 20, 35])
 def test_hma_is_hulls_formula(candles: Candles, window: int):
     close = candles.close
-    raw = 2 * plain_wma(close, window // 2) - plain_wma(close, window)
-    assert_allclose(ind.hma(close, window), plain_wma(raw, int(window**0.5)), rtol=1e-12)
+    raw = 2 * compute_plain_wma(close, window // 2) - compute_plain_wma(close, window)
+    assert_allclose(ind.hma(close, window), compute_plain_wma(raw, int(window**0.5)), rtol=1e-12)
 
 
 @pytest.mark.parametrize("period", [1, 9, 14])
@@ -209,7 +209,7 @@ def test_cmo_is_chandes_formula_and_ta_libs_is_twice_the_rsi(candles: Candles, p
     close = candles.close
     expected = np.full(len(close), np.nan)
     for i in range(period, len(close)):
-        change = np.diff(last(close, i, period + 1))
+        change = np.diff(select_last(close, i, period + 1))
         expected[i] = 100 * change.sum() / np.abs(change).sum()
     assert_allclose(ind.cmo(close, period), expected, atol=1e-8)
     if period > 1:
@@ -229,7 +229,7 @@ def test_z_score_and_bands_equal_those_of_numpy(candles: Candles, window: int, d
     if window == ddof:
         return
     for i in range(window - 1, len(close)):
-        part = last(close, i, window)
+        part = select_last(close, i, window)
         spread = part.std(ddof=ddof)
         assert score[i] == pytest.approx((close[i] - part.mean()) / spread, rel=1e-7, abs=1e-9)
         assert bands.upper[i] == pytest.approx(part.mean() + 2 * spread, rel=1e-12)
@@ -248,7 +248,7 @@ def test_ichimoku_is_the_middle_of_ranges_and_spans_are_of_25_bars_before(candle
     c, lines = candles, ind.ichimoku(candles.high, candles.low)
 
     def middle(end: int, window: int) -> float:
-        return (last(c.high, end, window).max() + last(c.low, end, window).min()) / 2
+        return (select_last(c.high, end, window).max() + select_last(c.low, end, window).min()) / 2
 
     for i in (76, 77, 150, 259):
         assert lines.conversion[i] == middle(i, 9)
@@ -273,16 +273,16 @@ def test_heikin_ashi_is_its_recursion(candles: Candles):
 
 @pytest.mark.parametrize("window", [1, 20])
 def test_rolling_vwap_is_money_over_volume(candles: Candles, window: int):
-    c, found = candles, ind.rolling_vwap(*prices_and_volume(candles), window)
+    c, found = candles, ind.rolling_vwap(*get_prices_and_volume(candles), window)
     price = (c.high + c.low + c.close) / 3
     for i in range(window - 1, len(c)):
-        volume = last(c.volume, i, window)
-        money = (last(price, i, window) * volume).sum()
+        volume = select_last(c.volume, i, window)
+        money = (select_last(price, i, window) * volume).sum()
         expected = money / volume.sum() if volume.sum() else math.nan
         assert found[i] == pytest.approx(expected, rel=1e-12, nan_ok=True)
 
 
-def prices_and_volume(c: Candles) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+def get_prices_and_volume(c: Candles) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     return c.high, c.low, c.close, c.volume
 
 
@@ -292,9 +292,9 @@ def test_session_vwap_begins_at_midnight_of_its_zone(zone: str):
     whole = walk_candles((4, 8_000, 1e-3, 4))
     rows = np.delete(np.arange(len(whole)), [*range(50, 77), 120, 3_000])
     c = Candles.from_columns(
-        whole.timestamp[rows], *(column[rows] for column in (whole.open, *prices_and_volume(whole)))
+        whole.timestamp[rows], *(column[rows] for column in (whole.open, *get_prices_and_volume(whole)))
     )
-    found = ind.session_vwap(c.timestamp, *prices_and_volume(c), zone)
+    found = ind.session_vwap(c.timestamp, *get_prices_and_volume(c), zone)
     price, day, money, volume = (c.high + c.low + c.close) / 3, None, 0.0, 0.0
     is_whole = False
     for i, seconds in enumerate(c.timestamp.tolist()):

@@ -26,7 +26,7 @@ def walk(of: tuple[int, int, float]) -> FloatArray:
     return 100.0 * np.exp(np.cumsum(steps - np.mean(steps)))
 
 
-def table(path: Path) -> dict[str, FloatArray]:
+def read_table(path: Path) -> dict[str, FloatArray]:
     with gzip.open(path, "rt") as file:
         read: Any = np.genfromtxt(file, delimiter=",", names=True)
     return {name: np.asarray(read[name], dtype=np.float64) for name in read.dtype.names}
@@ -88,7 +88,7 @@ def test_atr_equals_ta_lib_on_random_walks(of: tuple[int, int, float], period: i
     assert_allclose(indicators.atr(high, low, close, period), theirs, rtol=1e-7)
 
 
-def ours_beside(columns: dict[str, FloatArray]) -> dict[str, FloatArray]:
+def compute_published_columns(columns: dict[str, FloatArray]) -> dict[str, FloatArray]:
     """Return our values under the names of the published tables."""
     close = columns["close"]
     bands = indicators.bollinger(close, 20, 2.0)
@@ -108,8 +108,8 @@ TABLES = {"indicators_daily502.csv.gz": 1e-12, "talib_binance_ETH-USDT_1d.csv.gz
 
 @pytest.mark.parametrize("file", TABLES)
 def test_published_tables_are_reproduced(shared: Path, file: str):
-    columns = table(shared / "data" / "reference" / file)
-    ours = ours_beside(columns)
+    columns = read_table(shared / "data" / "reference" / file)
+    ours = compute_published_columns(columns)
     names = columns.keys() & ours.keys()
     assert len(names) == 6
     for name in names:
@@ -117,7 +117,7 @@ def test_published_tables_are_reproduced(shared: Path, file: str):
 
 
 def test_recorded_atr_of_ta_lib_is_reproduced(shared: Path, recorded: Callable[[str], Candles]):
-    columns = table(shared / "data" / "reference" / "talib_binance_ETH-USDT_1d.csv.gz")
+    columns = read_table(shared / "data" / "reference" / "talib_binance_ETH-USDT_1d.csv.gz")
     (path,) = (shared / "data" / "candles").glob("binance_ETH-USDT_1d_*.csv.gz")
     candles = recorded(path.name.removesuffix(".csv.gz"))
     assert_array_equal(candles.timestamp, columns["timestamp"])
@@ -138,13 +138,13 @@ STATED = {
 
 @pytest.mark.parametrize("name", STATED)
 def test_single_published_values_are_reproduced(shared: Path, name: str):
-    columns = table(shared / "data" / "reference" / "indicators_daily502.csv.gz")
+    columns = read_table(shared / "data" / "reference" / "indicators_daily502.csv.gz")
     for bar, value in STATED[name]:
-        assert ours_beside(columns)[name][bar] == pytest.approx(value, abs=5.1e-5)
+        assert compute_published_columns(columns)[name][bar] == pytest.approx(value, abs=5.1e-5)
 
 
 def test_recorded_macd_of_ta_lib_is_reproduced_from_its_first_value(shared: Path):
-    columns = table(shared / "data" / "reference" / "talib_binance_ETH-USDT_1d.csv.gz")
+    columns = read_table(shared / "data" / "reference" / "talib_binance_ETH-USDT_1d.csv.gz")
     ours = indicators.macd(columns["close"], 12, 26, 9)
     for name, mine in zip(("macd", "macd_signal", "macd_hist"), ours, strict=True):
         assert_allclose(mine, columns[name], rtol=1e-8, atol=1e-7, err_msg=name)
@@ -179,9 +179,9 @@ def test_other_smoothing_than_wilders_does_not_give_wilders_values(shared: Path)
 def test_every_column_of_the_published_tables_and_every_small_case_has_a_test(shared: Path):
     folder = shared / "data" / "reference"
     plain = {"timestamp", "open", "high", "low", "close", "volume"}
-    compared = ours_beside({"close": np.arange(50.0)}).keys() | {"atr14"}
+    compared = compute_published_columns({"close": np.arange(50.0)}).keys() | {"atr14"}
     compared |= {"macd", "macd_signal", "macd_hist"}
-    columns = {name for file in TABLES for name in table(folder / file)}
+    columns = {name for file in TABLES for name in read_table(folder / file)}
     assert columns - plain == compared
     cases = json.loads((folder / "indicators_tulip_small.json").read_text())["cases"]
     assert {case["indicator"] for case in cases} == {*TULIP, "ema"}
@@ -200,7 +200,7 @@ def test_published_rsi_examples_are_reproduced(shared: Path):
         assert_allclose(ours, expected, rtol=0, atol=example["tolerance"], err_msg=example["name"])
 
 
-def ours_beside_tulip(name: str, close: FloatArray, options: list[float]) -> list[FloatArray]:
+def compute_tulip_outputs(name: str, close: FloatArray, options: list[float]) -> list[FloatArray]:
     """Return our values in the order of Tulip's outputs."""
     window = int(options[0])
     if name == "bbands":
@@ -218,7 +218,7 @@ def test_small_published_arrays_are_reproduced(shared: Path, name: str):
     text = (shared / "data" / "reference" / "indicators_tulip_small.json").read_text()
     case = next(case for case in json.loads(text)["cases"] if case["indicator"] == name)
     close, *expected = (np.array(array) for array in case["arrays"])
-    ours = ours_beside_tulip(name, close, case["options"])
+    ours = compute_tulip_outputs(name, close, case["options"])
     for mine, theirs in zip(ours, expected, strict=True):
         assert_allclose(mine[-len(theirs) :], theirs, rtol=0, atol=6e-4)
 

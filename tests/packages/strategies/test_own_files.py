@@ -52,7 +52,7 @@ def write(
     return str(path)
 
 
-def signal_of(name: str, candles: Candles) -> int:
+def evaluate_last_signal(name: str, candles: Candles) -> int:
     return int(evaluate_strategy(load_strategy(name), candles).signal[-1])
 
 
@@ -74,9 +74,9 @@ def test_a_changed_file_next_to_the_strategy_is_loaded_again_and_in_the_digest(
     tools.write_text("SIGNAL = 1\n")
     name = write(tmp_path, line, f"{signal}")
     first = compute_strategy_digest(load_strategy(name))
-    assert signal_of(name, candles) == 1
+    assert evaluate_last_signal(name, candles) == 1
     tools.write_text("SIGNAL = 0\n")
-    assert signal_of(name, candles) == 0
+    assert evaluate_last_signal(name, candles) == 0
     assert compute_strategy_digest(load_strategy(name)) != first
     tools.write_text("SIGNAL = 1\n")
     assert compute_strategy_digest(load_strategy(name)) == first
@@ -88,7 +88,7 @@ def test_a_file_imported_by_an_imported_file_is_in_the_digest(tmp_path: Path, ca
     name = write(tmp_path)
     first = compute_strategy_digest(load_strategy(name))
     (tmp_path / "my_more.py").write_text("SIGNAL = 0\n")
-    assert signal_of(name, candles) == 0
+    assert evaluate_last_signal(name, candles) == 0
     assert compute_strategy_digest(load_strategy(name)) != first
 
 
@@ -103,7 +103,7 @@ def test_a_file_imported_during_a_run_is_in_the_digest_before_the_import(
     assert compute_strategy_digest(strategy) == first
     (tmp_path / "my_tools.py").write_text("SIGNAL = 0\n")
     assert compute_strategy_digest(load_strategy(name)) != first
-    assert signal_of(name, candles) == 0
+    assert evaluate_last_signal(name, candles) == 0
 
 
 def test_a_file_imported_by_a_computed_name_is_in_the_digest_once_it_is_loaded(tmp_path: Path):
@@ -123,7 +123,7 @@ def test_a_path_that_the_file_adds_to_sys_path_changes_nothing(
     name = write(tmp_path, f"{line}import my_tools")
     first = compute_strategy_digest(load_strategy(name))
     (tmp_path / "my_tools.py").write_text("SIGNAL = 0\n")
-    assert signal_of(name, candles) == 0
+    assert evaluate_last_signal(name, candles) == 0
     assert compute_strategy_digest(load_strategy(name)) != first
 
 
@@ -150,7 +150,7 @@ def test_files_of_the_same_name_in_two_folders_are_different_modules(tmp_path: P
         folder = tmp_path / str(number)
         folder.mkdir(exist_ok=True)
         (folder / "my_tools.py").write_text(f"SIGNAL = {number}\n")
-        printed.append(signal_of(write(folder), candles))
+        printed.append(evaluate_last_signal(write(folder), candles))
     assert printed == [1, 0, 1]
 
 
@@ -246,10 +246,10 @@ def test_code_that_is_loaded_without_import_is_in_the_digest_and_loaded_again(
     late = load.replace("\n", "; ") if when == "evaluated" else "pass"
     name = write(tmp_path, load if when == "loaded" else "", "_T.SIGNAL", late)
     first = compute_strategy_digest(load_strategy(name))
-    assert signal_of(name, candles) == 1
+    assert evaluate_last_signal(name, candles) == 1
     tools.write_text("SIGNAL = 0\n")
     assert compute_strategy_digest(load_strategy(name)) != first
-    assert signal_of(name, candles) == 0
+    assert evaluate_last_signal(name, candles) == 0
     assert tools in find_import_places(Path(name))
 
 

@@ -56,7 +56,7 @@ def candles() -> Candles:
     return Candles.from_columns(timestamp, close, close, close, close, close)
 
 
-def broken(user: Path, old: str, new: str) -> str:
+def write_broken_strategy(user: Path, old: str, new: str) -> str:
     path = user / "strategies" / "mine.py"
     path.write_text(OWN.replace(old, new))
     return f"{path}:Mine"
@@ -85,7 +85,7 @@ def test_a_file_that_is_not_requested_does_not_run(user: Path):
 def test_a_second_save_within_the_same_second_is_loaded(user: Path):
     first = load_strategy("mine", {}, user)
     before = compute_strategy_digest(first)
-    second = load_strategy(broken(user, "parameter(5,", "parameter(6,"), {})
+    second = load_strategy(write_broken_strategy(user, "parameter(5,", "parameter(6,"), {})
     assert collect_parameters(second)[0].default == 6
     assert compute_strategy_digest(second) != before
 
@@ -149,7 +149,7 @@ def test_an_unusable_file_is_reported_with_place_and_remedy(
     user: Path, old: str, new: str, text: str
 ):
     with pytest.raises(OnetapeError) as caught:
-        load_strategy(broken(user, old, new), {})
+        load_strategy(write_broken_strategy(user, old, new), {})
     assert text in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -176,20 +176,20 @@ def test_an_unusable_file_is_reported_with_place_and_remedy(
 def test_an_invalid_signal_of_a_strategy_is_refused_by_name_and_bar(
     user: Path, candles: Candles, new: str, text: str
 ):
-    strategy = load_strategy(broken(user, "average = ", f"{new}\n        average = "), {})
+    strategy = load_strategy(write_broken_strategy(user, "average = ", f"{new}\n        average = "), {})
     with pytest.raises(ConfigurationError) as caught:
         evaluate_strategy(strategy, candles)
     assert text in str(caught.value)
 
 
 def test_a_failure_names_the_line_of_the_users_file(user: Path, candles: Candles):
-    strategy = load_strategy(broken(user, "average = ", "[][1]\n        average = "), {})
+    strategy = load_strategy(write_broken_strategy(user, "average = ", "[][1]\n        average = "), {})
     with pytest.raises(ConfigurationError, match=r"mine\.py, line 20\); fix it there"):
         evaluate_strategy(strategy, candles)
 
 
 def test_whole_signals_of_another_type_become_int8(user: Path, candles: Candles):
-    strategy = load_strategy(broken(user, "Signals(signal,", "Signals(signal * 1.0,"), {})
+    strategy = load_strategy(write_broken_strategy(user, "Signals(signal,", "Signals(signal * 1.0,"), {})
     assert evaluate_strategy(strategy, candles).signal.dtype == np.int8
 
 

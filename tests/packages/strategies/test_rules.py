@@ -18,7 +18,7 @@ Line = FloatArray | float
 Rule = Callable[[Candles], list[int]]
 
 
-def crosses(first: Line, second: Line, count: int) -> list[int]:
+def find_crosses(first: Line, second: Line, count: int) -> list[int]:
     """Return 1 where a line is above another that it was not above one bar before; -1: below.
 
     The lines are equal where they differ by no more than rounding: TA-Lib's sums are running ones.
@@ -26,55 +26,55 @@ def crosses(first: Line, second: Line, count: int) -> list[int]:
     one, other = (np.broadcast_to(line, count) for line in (first, second))
     found = [0]
     for bar in range(1, count):
-        was, now = (_rounded(one[at] - other[at]) for at in (bar - 1, bar))
+        was, now = (_round_noise(one[at] - other[at]) for at in (bar - 1, bar))
         found.append(1 if was <= 0 < now else -1 if was >= 0 > now else 0)
     return found
 
 
-def _rounded(difference: float) -> float:
+def _round_noise(difference: float) -> float:
     return 0.0 if abs(difference) < 1e-9 else difference
 
 
-def sides(buy: NDArray[np.bool_], sell: NDArray[np.bool_]) -> list[int]:
+def combine_sides(buy: NDArray[np.bool_], sell: NDArray[np.bool_]) -> list[int]:
     return [1 if one else -1 if other else 0 for one, other in zip(buy, sell, strict=True)]
 
 
 def ema_cross(candles: Candles) -> list[int]:
     fast, slow = talib.EMA(candles.close, 5), talib.EMA(candles.close, 12)
-    return crosses(fast, slow, len(candles))
+    return find_crosses(fast, slow, len(candles))
 
 
 def sma_cross(candles: Candles) -> list[int]:
     fast, slow = talib.SMA(candles.close, 5), talib.SMA(candles.close, 12)
-    return crosses(fast, slow, len(candles))
+    return find_crosses(fast, slow, len(candles))
 
 
 def macd(candles: Candles) -> list[int]:
     line, signal, _ = talib.MACD(candles.close, 4, 9, 3)
-    return crosses(line, signal, len(candles))
+    return find_crosses(line, signal, len(candles))
 
 
 def rsi(candles: Candles) -> list[int]:
     values = talib.RSI(candles.close, 6)
-    return sides(values < 35, values > 65)
+    return combine_sides(values < 35, values > 65)
 
 
 def rsi_cross_up(candles: Candles) -> list[int]:
     values = talib.RSI(candles.close, 6)
-    up = np.array(crosses(values, 35.0, len(candles))) == 1
-    down = np.array(crosses(values, 65.0, len(candles))) == -1
-    return sides(up, down)
+    up = np.array(find_crosses(values, 35.0, len(candles))) == 1
+    down = np.array(find_crosses(values, 65.0, len(candles))) == -1
+    return combine_sides(up, down)
 
 
 def bollinger(candles: Candles) -> list[int]:
     _, middle, lower = talib.BBANDS(candles.close, 10, 1.5, 1.5)
-    return sides(candles.close < lower, candles.close > middle)
+    return combine_sides(candles.close < lower, candles.close > middle)
 
 
 def donchian(candles: Candles) -> list[int]:
     high = np.append(np.nan, talib.MAX(candles.high, 8)[:-1])
     low = np.append(np.nan, talib.MIN(candles.low, 4)[:-1])
-    return sides(candles.close > high, candles.close < low)
+    return combine_sides(candles.close > high, candles.close < low)
 
 
 def buy_and_hold(candles: Candles) -> list[int]:

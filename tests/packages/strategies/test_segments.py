@@ -33,7 +33,7 @@ START = int(ALL.timestamp[0])
 Spans = list[tuple[int, int]]
 
 
-def without(spans: Spans) -> tuple[Candles, tuple[IndexedGap, ...]]:
+def remove_spans(spans: Spans) -> tuple[Candles, tuple[IndexedGap, ...]]:
     """Return the candles without those of half-open spans of indices, and the gaps."""
     missing = np.zeros(COUNT, dtype=np.bool_)
     for low, high in spans:
@@ -67,7 +67,7 @@ spans = st.lists(
 day_spans = st.lists(st.tuples(st.integers(0, 36), st.integers(1, 3)), max_size=2)
 
 
-def day_gaps(found: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+def find_day_gaps(found: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
     days = sorted({day for low, count in found for day in range(low, low + count)})
     ranges: list[tuple[int, int]] = []
     for day in days:
@@ -83,8 +83,8 @@ def day_gaps(found: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
 def test_a_bar_has_a_decision_exactly_if_its_window_crosses_no_gap(
     missing: Spans, days: list[tuple[int, int]], window: int, higher_window: int
 ):
-    candles, traded = without(missing)
-    gaps = UnexplainedGaps(traded, {"1d": day_gaps(days)})
+    candles, traded = remove_spans(missing)
+    gaps = UnexplainedGaps(traded, {"1d": find_day_gaps(days)})
     segments = split_into_segments(candles, HOUR, gaps, window, higher_window)
     decided = CheckData(candles, segments=segments).bars.tolist()
     assert decided == [
@@ -94,7 +94,7 @@ def test_a_bar_has_a_decision_exactly_if_its_window_crosses_no_gap(
 
 @given(spans, st.sampled_from(["sma_cross", "donchian", "bollinger"]))
 def test_decisions_after_a_gap_depend_on_no_candle_before_it(missing: Spans, name: str):
-    candles, traded = without(missing)
+    candles, traded = remove_spans(missing)
     strategy = load_strategy(name)
     segments = split_into_segments(candles, HOUR, UnexplainedGaps(traded), 100, 100)
     found = evaluate_by_segment(strategy, candles, {}, segments)
@@ -116,14 +116,14 @@ def test_decisions_after_a_gap_depend_on_no_candle_before_it(missing: Spans, nam
 
 @given(spans)
 def test_built_in_strategies_pass_the_check_across_gaps(missing: Spans):
-    candles, traded = without(missing)
+    candles, traded = remove_spans(missing)
     segments = split_into_segments(candles, HOUR, UnexplainedGaps(traded), 100, 100)
     data = CheckData(candles, segments=segments)
     bars = choose_bars_to_check(data, whole=True)[::7]
     assert check_strategy(lambda: load_strategy("donchian"), data, bars).is_clean
 
 
-def with_days(candles: Candles, lacking: int) -> HigherCandles:
+def make_days_without_one(candles: Candles, lacking: int) -> HigherCandles:
     """Return the days of all candles without one of them, with some candles."""
     days = resample(ALL, HOUR, DAY)
     return align_higher_candles(
@@ -132,12 +132,12 @@ def with_days(candles: Candles, lacking: int) -> HigherCandles:
 
 
 def test_higher_timeframe_candles_before_a_gap_are_not_visible_after_it():
-    gaps = UnexplainedGaps(higher={"1d": day_gaps([(20, 1)])})
+    gaps = UnexplainedGaps(higher={"1d": find_day_gaps([(20, 1)])})
     segments = split_into_segments(ALL, HOUR, gaps, 100, 5)
     # The candle of day 20 would have closed with the last hour of that day.
     assert [segment.start for segment in segments] == [0, 24 * 21 - 1]
     assert segments[1].ready == 24 * 26 + 99
-    higher = {"1d": with_days(ALL, 20)}
+    higher = {"1d": make_days_without_one(ALL, 20)}
     seen = segments[1].select_higher(ALL, higher, segments[1].start, COUNT, 100)["1d"]
     assert int(seen.timestamp[0]) == START + 21 * DAY_SECONDS
     assert seen.visible[:25].tolist() == [*([0] * 24), 1]
@@ -148,7 +148,7 @@ def test_a_series_without_gaps_is_one_segment_and_decided_on_from_its_first_cand
     assert (Segment(0, 0),) == WHOLE
 
 
-class Seen:
+class SeenCandles:
     """Stands for a strategy: keeps what it was given."""
 
     name = "seen"
@@ -167,8 +167,8 @@ class Seen:
 
 
 def test_a_segment_shorter_than_its_warm_up_is_not_evaluated():
-    candles, traded = without([(300, 310), (350, 360)])
-    strategy: Any = Seen()
+    candles, traded = remove_spans([(300, 310), (350, 360)])
+    strategy: Any = SeenCandles()
     segments = split_into_segments(candles, HOUR, UnexplainedGaps(traded), 100, 100)
     found = evaluate_by_segment(strategy, candles, {}, segments)
     assert strategy.counts == [300, 600]
@@ -178,7 +178,7 @@ def test_a_segment_shorter_than_its_warm_up_is_not_evaluated():
 
 
 def test_an_entry_is_not_ordered_if_the_next_candle_is_missing_and_an_exit_is():
-    _, traded = without([(300, 310)])
+    _, traded = remove_spans([(300, 310)])
     buys = np.ones(950, dtype=np.int8)
     assert drop_entries_before_gaps(buys, UnexplainedGaps(traded))[298:301].tolist() == [1, 0, 1]
     assert buys[299] == 1

@@ -38,7 +38,7 @@ def candles() -> Candles:
     return Candles.from_columns(np.arange(ROWS) * 60, *columns)
 
 
-class Counted:
+class CountedIndicator:
     """An indicator that counts how often it is worked out."""
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ def test_a_cached_column_is_equal_to_the_last_bit_each_time(candles: Candles, na
 
 
 def test_a_column_requested_before_is_not_computed_again(candles: Candles) -> None:
-    counted = Counted()
+    counted = CountedIndicator()
     with IndicatorCache([candles]).activate():
         for _ in range(3):
             counted.mean(candles.close, 5)
@@ -73,7 +73,7 @@ def test_a_column_requested_before_is_not_computed_again(candles: Candles) -> No
 
 
 def test_a_write_into_a_cached_column_changes_only_the_callers_copy(candles: Candles) -> None:
-    counted = Counted()
+    counted = CountedIndicator()
     alone = counted.mean(candles.close, 5)
     with IndicatorCache([candles]).activate():
         for _ in range(3):
@@ -115,7 +115,7 @@ def test_numbers_of_another_type_are_another_column(candles: Candles) -> None:
 
 
 def test_a_full_cache_is_emptied(candles: Candles) -> None:
-    counted = Counted()
+    counted = CountedIndicator()
     with IndicatorCache([candles], most_bytes=2 * ROWS * 8).activate():
         first = counted.mean(candles.close, 1)
         for window in (2, 1, 2, 3, 1, 3):
@@ -132,7 +132,7 @@ def test_a_column_larger_than_the_cache_is_still_correct(candles: Candles) -> No
 
 
 def test_nothing_is_cached_outside_the_block_or_in_other_threads(candles: Candles) -> None:
-    counted = Counted()
+    counted = CountedIndicator()
     with IndicatorCache([candles]).activate():
         counted.mean(candles.close, 5)
         other = threading.Thread(target=counted.mean, args=(candles.close, 5))

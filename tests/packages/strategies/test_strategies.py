@@ -39,19 +39,19 @@ STRATEGIES = [
 ]
 
 
-def candles_of(close: FloatArray) -> Candles:
+def make_candles(close: FloatArray) -> Candles:
     timestamp = np.arange(len(close), dtype=np.int64) * 3_600
     return Candles.from_columns(timestamp, close, close, close, close, np.ones_like(close))
 
 
-def tick_walk(seed: int, count: int) -> FloatArray:
+def make_tick_walk(seed: int, count: int) -> FloatArray:
     """Return prices on a coarse grid that often stand still: ties are what breaks equality."""
     rng = np.random.default_rng(seed)
     moves = rng.integers(-3, 4, count) * (rng.random(count) < rng.choice([0.05, 0.5, 1.0]))
     return (1_000 + np.abs(np.cumsum(moves))) * 0.01
 
 
-def last_signal(strategy: Strategy, candles: Candles, end: int) -> int:
+def evaluate_last_signal(strategy: Strategy, candles: Candles, end: int) -> int:
     window = candles[max(0, end - strategy.lookback) : end]
     return int(evaluate_strategy(strategy, window).signal[-1])
 
@@ -60,9 +60,9 @@ def last_signal(strategy: Strategy, candles: Candles, end: int) -> int:
 @settings(max_examples=examples(4), deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_lookback_candles_give_the_signals_of_the_whole_range_on_every_bar(strategy: Strategy, seed: int):
-    candles = candles_of(tick_walk(seed, 900))
+    candles = make_candles(make_tick_walk(seed, 900))
     whole = evaluate_strategy(strategy, candles).signal
-    windows = [last_signal(strategy, candles, end) for end in range(1, len(candles) + 1)]
+    windows = [evaluate_last_signal(strategy, candles, end) for end in range(1, len(candles) + 1)]
     assert windows == whole.tolist()
 
 
@@ -90,7 +90,7 @@ def test_lookback_candles_give_the_signals_of_the_whole_range_on_recorded_candle
     rng = np.random.default_rng(5)
     signalled = rng.choice(np.flatnonzero(whole), 150)
     ends = np.concatenate((signalled, rng.integers(0, len(candles), 150))) + 1
-    assert [last_signal(strategy, candles, int(end)) for end in ends] == whole[ends - 1].tolist()
+    assert [evaluate_last_signal(strategy, candles, int(end)) for end in ends] == whole[ends - 1].tolist()
 
 
 @pytest.mark.parametrize("touches", [1, 2, 6])
@@ -98,7 +98,7 @@ def test_averages_that_touch_sell_on_the_candle_that_leaves_the_touch(touches: i
     # SMA 2 lies over SMA 4 while the closes rise, on it while they stand still, then under it.
     rise, fall = [100.0, 98, 96, 97, 99, 101, 103], [101.0, 95.0]
     close = np.array([*rise, *[103.0] * (2 + touches), *fall])
-    signals = evaluate_strategy(SmaCross(fast=2, slow=4), candles_of(close))
+    signals = evaluate_strategy(SmaCross(fast=2, slow=4), make_candles(close))
     first = len(close) - len(fall)
     fast, slow = signals.indicators.values()
     assert (fast[first - touches : first] == slow[first - touches : first]).all()
@@ -122,9 +122,9 @@ def test_no_cross_of_a_recorded_thin_market_is_lost(recorded: Callable[[str], Ca
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=str)
 def test_prices_in_another_unit_give_the_same_signals(strategy: Strategy):
-    close = tick_walk(11, 2_000)
-    doubled = evaluate_strategy(strategy, candles_of(close * 2.0)).signal
-    assert doubled.tolist() == evaluate_strategy(strategy, candles_of(close)).signal.tolist()
+    close = make_tick_walk(11, 2_000)
+    doubled = evaluate_strategy(strategy, make_candles(close * 2.0)).signal
+    assert doubled.tolist() == evaluate_strategy(strategy, make_candles(close)).signal.tolist()
 
 
 @pytest.mark.parametrize(
@@ -135,14 +135,14 @@ def test_prices_in_another_unit_give_the_same_signals(strategy: Strategy):
     ],
 )
 def test_a_market_that_becomes_constant_gives_no_signal(strategy: Strategy):
-    close = np.concatenate((tick_walk(4, 300), np.full(2_000, 9.37)))
-    signal = evaluate_strategy(strategy, candles_of(close)).signal
+    close = np.concatenate((make_tick_walk(4, 300), np.full(2_000, 9.37)))
+    signal = evaluate_strategy(strategy, make_candles(close)).signal
     assert not signal[-1_000:].any()
 
 
 def test_rsi_buys_on_every_bar_under_the_level_and_sells_on_every_bar_over_it():
     close = np.concatenate((np.linspace(100, 50, 60), np.linspace(50, 120, 80)))
-    signals = evaluate_strategy(Rsi(), candles_of(close))
+    signals = evaluate_strategy(Rsi(), make_candles(close))
     rsi = signals.indicators["RSI"]
     assert np.array_equal(signals.signal == 1, rsi < 30)
     assert np.array_equal(signals.signal == -1, rsi > 70)
@@ -150,7 +150,7 @@ def test_rsi_buys_on_every_bar_under_the_level_and_sells_on_every_bar_over_it():
 
 def test_rsi_cross_up_buys_on_the_bar_that_comes_back_over_the_level_only():
     close = np.concatenate((np.linspace(100, 50, 60), np.linspace(50, 120, 80)))
-    signals = evaluate_strategy(Rsi(entry="cross_up"), candles_of(close))
+    signals = evaluate_strategy(Rsi(entry="cross_up"), make_candles(close))
     rsi = signals.indicators["RSI"]
     (bought,) = np.flatnonzero(signals.signal == 1)
     assert rsi[bought - 1] < 30 < rsi[bought]
@@ -178,15 +178,15 @@ def test_rsi_cross_up_buys_on_the_bar_that_comes_back_over_the_level_only():
 def test_the_decision_line_has_the_values_and_the_condition_for_a_signal(
     strategy: Strategy, holding: bool, words: str
 ):
-    signals = evaluate_strategy(strategy, candles_of(np.arange(51.0, 151.0)))
+    signals = evaluate_strategy(strategy, make_candles(np.arange(51.0, 151.0)))
     printed = strategy.describe(signals, -1, holding=holding)
     assert printed.replace("under signal", "over signal") == words
 
 
 def test_bollinger_buys_under_the_lower_band_and_sells_over_the_line_of_its_parameter():
-    close = tick_walk(3, 900)
+    close = make_tick_walk(3, 900)
     middle, upper = (
-        evaluate_strategy(Bollinger(exit=line), candles_of(close)) for line in ("middle", "upper")
+        evaluate_strategy(Bollinger(exit=line), make_candles(close)) for line in ("middle", "upper")
     )
     lines = middle.indicators
     assert np.array_equal(middle.signal == 1, close < lines["lower band"] - close * 1e-12)
@@ -196,17 +196,17 @@ def test_bollinger_buys_under_the_lower_band_and_sells_over_the_line_of_its_para
 
 def test_donchian_compares_a_close_with_the_bars_before_it_only():
     close = np.array([5.0, 6.0, 5.0, 6.0, 7.0, 6.0, 5.0, 4.0])
-    signals = evaluate_strategy(Donchian(entry=3, exit=2), candles_of(close))
+    signals = evaluate_strategy(Donchian(entry=3, exit=2), make_candles(close))
     assert signals.signal.tolist() == [0, 0, 0, 0, 1, 0, -1, -1]
     assert signals.indicators["high3"].tolist()[3:] == [6.0, 6.0, 7.0, 7.0, 7.0]
 
 
 def test_buy_and_hold_buys_from_the_first_candle_on():
-    assert evaluate_strategy(BuyAndHold(), candles_of(np.ones(3))).signal.tolist() == [1, 1, 1]
+    assert evaluate_strategy(BuyAndHold(), make_candles(np.ones(3))).signal.tolist() == [1, 1, 1]
 
 
 def test_reasons_name_the_rule_that_gave_the_signal():
-    signals = evaluate_strategy(Rsi(), candles_of(np.linspace(100, 50, 60)))
+    signals = evaluate_strategy(Rsi(), make_candles(np.linspace(100, 50, 60)))
     assert (signals.get_reason_text(-1), signals.get_reason_text(0)) == ("under 30", "")
 
 
@@ -280,6 +280,6 @@ def test_a_strategy_returns_only_its_signals() -> None:
             del higher
             return Signals(np.ones(len(candles), dtype=np.int8))
 
-    signals = evaluate_strategy(Bare(), candles_of(tick_walk(1, 20)))
+    signals = evaluate_strategy(Bare(), make_candles(make_tick_walk(1, 20)))
     assert (signals.indicators, signals.get_reason_text(3)) == ({}, "")
     assert Bare().describe(signals, -1, holding=False) == ""

@@ -28,7 +28,7 @@ MARCH_MS = 1_709_251_200_000
 PATIENCE_SECONDS = 180.0
 
 
-class Stream:
+class EventReader:
     """Reads a manager's events in a separate task and keeps them."""
 
     def __init__(self, manager: WebSocketManager, symbol: str, timeframe: str) -> None:
@@ -66,7 +66,7 @@ class Stream:
         await asyncio.gather(self._task, return_exceptions=True)
 
 
-class Misbehaving:
+class FaultyServer:
     """Answers REST as the simulator does, and WebSockets only as a test sets it."""
 
     def __init__(self, simulator: Simulator) -> None:
@@ -142,10 +142,10 @@ class Misbehaving:
 
 
 @asynccontextmanager
-async def _misbehaving() -> AsyncGenerator[Misbehaving]:
+async def _run_faulty_server() -> AsyncGenerator[FaultyServer]:
     clock = make_clock(start_ms=MARCH_MS + 600_000, stepped=True)
     async with Simulator(clock=clock) as simulator:
-        server = Misbehaving(simulator)
+        server = FaultyServer(simulator)
         app = web.Application()
         app.router.add_get("/stream/ws/{number}", server.stream)
         app.router.add_get("/{path:.*}", server.rest)
@@ -161,7 +161,7 @@ async def _misbehaving() -> AsyncGenerator[Misbehaving]:
 
 
 @asynccontextmanager
-async def _manager(
+async def _open_manager(
     url: str,
     symbols: Sequence[str] = ("BTC/USDT",),
     *,
@@ -182,25 +182,25 @@ async def _manager(
 
 
 @asynccontextmanager
-async def _watching(
+async def _open_watch(
     url: str,
     *,
     timeframe: str = "1h",
     stale_after_seconds: float = 30.0,
     clock: Clock | None = None,
     dial_file: Path | None = None,
-) -> AsyncGenerator[Stream]:
-    async with _manager(
+) -> AsyncGenerator[EventReader]:
+    async with _open_manager(
         url, stale_after_seconds=stale_after_seconds, clock=clock, dial_file=dial_file
     ) as manager:
-        stream = Stream(manager, "BTC/USDT", timeframe)
+        stream = EventReader(manager, "BTC/USDT", timeframe)
         try:
             yield stream
         finally:
             await stream.stop()
 
 
-def _kline(hour: int, close: float | str | None, **other: object) -> dict[str, Any]:
+def _make_kline(hour: int, close: float | str | None, **other: object) -> dict[str, Any]:
     """Return a kline event of Binance; `other` replaces or adds keys of `k`."""
     opened = MARCH_MS + hour * 3_600_000
     bar = {
@@ -211,7 +211,7 @@ def _kline(hour: int, close: float | str | None, **other: object) -> dict[str, A
     return {"e": "kline", "E": opened, "s": "BTCUSDT", "k": bar | other}
 
 
-def _ticker(last: float) -> dict[str, Any]:
+def _make_ticker(last: float) -> dict[str, Any]:
     """Return a ticker event of Binance."""
     text = str(last)
     return {
@@ -232,21 +232,21 @@ def run() -> Callable[[Coroutine[Any, Any, T]], T]:
 
 
 @pytest.fixture
-def watching() -> Callable[..., AbstractAsyncContextManager[Stream]]:
+def watching() -> Callable[..., AbstractAsyncContextManager[EventReader]]:
     """Return a function that watches BTC/USDT at an address."""
-    return _watching
+    return _open_watch
 
 
 @pytest.fixture
 def manager() -> Callable[..., AbstractAsyncContextManager[WebSocketManager]]:
     """Return a function that opens a manager at an address."""
-    return _manager
+    return _open_manager
 
 
 @pytest.fixture
-def misbehaving() -> Callable[[], AbstractAsyncContextManager[Misbehaving]]:
+def run_faulty_server() -> Callable[[], AbstractAsyncContextManager[FaultyServer]]:
     """Return a function that starts the server that misbehaves."""
-    return _misbehaving
+    return _run_faulty_server
 
 
 @pytest.fixture
@@ -258,13 +258,13 @@ def stepped() -> Callable[[int], Simulator]:
 @pytest.fixture
 def kline() -> Callable[..., dict[str, Any]]:
     """Return a function that makes a kline event: hour after March 2024, close."""
-    return _kline
+    return _make_kline
 
 
 @pytest.fixture
 def ticker() -> Callable[[float], dict[str, Any]]:
     """Return a function that makes a ticker event with this last price."""
-    return _ticker
+    return _make_ticker
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from onetape.websocket.events import StreamEvent, StreamLost
 Run = Callable[[Any], Any]
 
 
-def reason(events: list[StreamEvent]) -> str | None:
+def find_reason(events: list[StreamEvent]) -> str | None:
     return next((event.reason for event in events if isinstance(event, StreamLost)), None)
 
 
@@ -26,13 +26,13 @@ def reason(events: list[StreamEvent]) -> str | None:
     ],
 )
 def test_a_refused_handshake_is_named_by_its_status(
-    run: Run, misbehaving: Any, watching: Any, status: int, expected: str
+    run: Run, run_faulty_server: Any, watching: Any, status: int, expected: str
 ) -> None:
     async def scene() -> str:
-        async with misbehaving() as server:
+        async with run_faulty_server() as server:
             server.dial_status = status
             async with watching(server.url) as stream:
-                return await stream.until(reason)
+                return await stream.until(find_reason)
 
     assert run(scene()) == expected
 
@@ -62,7 +62,7 @@ def test_a_refused_handshake_is_named_by_its_status(
 )
 def test_a_dial_that_fails_before_its_handshake_is_named_by_its_cause(
     run: Run,
-    misbehaving: Any,
+    run_faulty_server: Any,
     watching: Any,
     monkeypatch: pytest.MonkeyPatch,
     raised: OSError,
@@ -72,9 +72,9 @@ def test_a_dial_that_fails_before_its_handshake_is_named_by_its_cause(
         raise raised
 
     async def scene() -> str:
-        async with misbehaving() as server:
+        async with run_faulty_server() as server:
             monkeypatch.setattr("aiohttp.ClientSession.ws_connect", fail)
             async with watching(server.url) as stream:
-                return await stream.until(reason)
+                return await stream.until(find_reason)
 
     assert run(scene()) == expected

@@ -17,12 +17,12 @@ Manager = Callable[..., AbstractAsyncContextManager[WebSocketManager]]
 CLOSED = "this WebSocketManager is closed"
 
 
-async def events_of(ws: WebSocketManager) -> None:
+async def read_events(ws: WebSocketManager) -> None:
     async for _ in ws.events("BTC/USDT", "1m"):
         pass
 
 
-async def candles_of(ws: WebSocketManager) -> None:
+async def read_candles(ws: WebSocketManager) -> None:
     while True:
         await ws.watch_ohlcv("BTC/USDT", "1m")
 
@@ -36,7 +36,7 @@ def test_closing_the_manager_ends_a_task_that_watches_with_one_clear_error(
             stepped(0) as simulator,
             manager(simulator.url, clock=simulator.clock) as ws,
         ):
-            work = events_of(ws) if how == "events" else candles_of(ws)
+            work = read_events(ws) if how == "events" else read_candles(ws)
             watching = asyncio.create_task(work)
             await asyncio.sleep(0.2)
             await ws.close()
@@ -79,6 +79,6 @@ def test_the_end_of_the_idle_timers_task_is_an_error_of_the_stream(
             asyncio.timeout(50),
         ):
             with pytest.raises(ZeroDivisionError, match="the timer broke"):
-                await events_of(ws)
+                await read_events(ws)
 
     run(scene())

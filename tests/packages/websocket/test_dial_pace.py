@@ -37,7 +37,7 @@ class Clock:
         return self.seconds
 
 
-async def dials_of(programs: int, pause_seconds: float) -> list[float]:
+async def simulate_dials(programs: int, pause_seconds: float) -> list[float]:
     """Return when programs dial that share a queue, in 20 minutes in which every dial fails."""
     clock = Clock()
     pace = DialPace(None, clock=clock)
@@ -57,7 +57,7 @@ async def dials_of(programs: int, pause_seconds: float) -> list[float]:
 def test_programs_that_share_a_queue_stay_under_the_limit_of_dials(
     programs: int, pause_seconds: float
 ) -> None:
-    dials = asyncio.run(dials_of(programs, pause_seconds))
+    dials = asyncio.run(simulate_dials(programs, pause_seconds))
     for at, first in enumerate(dials):
         assert bisect_left(dials, first + DIALS_SECONDS) - at <= MOST_DIALS
     # The exchange is tried at least every few seconds by one of them, however long it lasts.
@@ -116,21 +116,21 @@ def test_an_unusable_file_delays_no_dial_and_is_named(
         assert pace.fault is None
 
 
-def lost(events: list[StreamEvent]) -> bool:
+def has_lost(events: list[StreamEvent]) -> bool:
     return any(isinstance(event, StreamLost) for event in events)
 
 
 @pytest.mark.parametrize("status", [403, 503])
 def test_a_long_refusal_of_dials_alone_ends_with_the_first_accepted_one_row_35(
-    run: Run, misbehaving: Any, watching: Any, monkeypatch: pytest.MonkeyPatch, status: int
+    run: Run, run_faulty_server: Any, watching: Any, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     monkeypatch.setattr("onetape.websocket.client.LONGEST_PAUSE_SECONDS", 0.05)
 
     async def scene(beside: BusyLoop) -> None:
-        async with misbehaving() as server:
+        async with run_faulty_server() as server:
             server.dial_status = status
             async with watching(server.url) as stream:
-                await stream.until(lost)
+                await stream.until(has_lost)
                 # CCXT pauses for 30 s by then.
                 await server.wait_for_dials(FIRST_DIALS + 4)
                 server.dial_status = None
@@ -142,7 +142,7 @@ def test_a_long_refusal_of_dials_alone_ends_with_the_first_accepted_one_row_35(
         run(scene(beside))
 
 
-def long_pause(seconds: float, attempts: int, *, is_shared: bool) -> float:
+def compute_long_pause(seconds: float, attempts: int, *, is_shared: bool) -> float:
     """Return the pause before a dial: an hour after the first one that failed."""
     del is_shared
     return 3_600.0 if attempts else seconds
@@ -156,24 +156,24 @@ async def next_dial_waits(stream: Any) -> None:
 
 def test_a_program_dials_at_once_where_another_one_is_connected(
     run: Run,
-    misbehaving: Any,
+    run_faulty_server: Any,
     watching: Any,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("onetape.websocket.client._compute_dial_pause", long_pause)
+    monkeypatch.setattr("onetape.websocket.client._compute_dial_pause", compute_long_pause)
     monkeypatch.setattr("onetape.websocket.client.CHECK_SECONDS", 0.02)
 
     async def scene() -> None:
-        async with misbehaving() as server:
+        async with run_faulty_server() as server:
             server.dial_status = 503
             shared = tmp_path / "dials"
             async with (
                 watching(server.url, dial_file=shared) as first,
                 watching(server.url, dial_file=shared) as second,
             ):
-                await first.until(lost)
-                await second.until(lost)
+                await first.until(has_lost)
+                await second.until(has_lost)
                 server.dial_status = None
                 for stream in (first, second):
                     await next_dial_waits(stream)
@@ -187,14 +187,14 @@ def test_a_program_dials_at_once_where_another_one_is_connected(
 
 @pytest.mark.parametrize("text", ["nan", "-5", "-inf", "soon"])
 def test_an_invalid_retry_after_delays_no_dial(
-    run: Run, misbehaving: Any, watching: Any, text: str
+    run: Run, run_faulty_server: Any, watching: Any, text: str
 ) -> None:
     async def scene() -> None:
-        async with misbehaving() as server:
+        async with run_faulty_server() as server:
             server.dial_status = 503
             server.dial_headers = {"Retry-After": text}
             async with watching(server.url) as stream:
-                await stream.until(lost)
+                await stream.until(has_lost)
                 await server.wait_for_dials(2)
                 server.dial_status = None
                 await server.wait_for_socket()
@@ -203,14 +203,14 @@ def test_an_invalid_retry_after_delays_no_dial(
 
 
 def test_a_retry_after_without_an_end_counts_for_a_day(
-    run: Run, misbehaving: Any, watching: Any
+    run: Run, run_faulty_server: Any, watching: Any
 ) -> None:
     async def scene() -> None:
-        async with misbehaving() as server:
+        async with run_faulty_server() as server:
             server.dial_status = 503
             server.dial_headers = {"Retry-After": "inf"}
             async with watching(server.url) as stream:
-                await stream.until(lost)
+                await stream.until(has_lost)
                 client: Any = stream.manager._client
                 (until,) = client.refused_until.values()
                 assert 86_000 < until - time.monotonic() <= 86_400
@@ -222,13 +222,13 @@ def test_a_retry_after_without_an_end_counts_for_a_day(
 
 @pytest.mark.parametrize("status", [418, 429])
 def test_a_handshake_refused_for_too_many_requests_is_not_repeated_at_once(
-    run: Run, misbehaving: Any, watching: Any, status: int
+    run: Run, run_faulty_server: Any, watching: Any, status: int
 ) -> None:
     async def scene() -> None:
-        async with misbehaving() as server:
+        async with run_faulty_server() as server:
             server.dial_status = status
             async with watching(server.url) as stream:
-                await stream.until(lost)
+                await stream.until(has_lost)
                 server.dial_status = None
                 await asyncio.sleep(0.5)
                 stream.manager.dial_now()

@@ -60,32 +60,32 @@ def close_of(timestamp: int, close: float) -> Callable[[list[StreamEvent]], bool
     )
 
 
-def lost(events: list[StreamEvent]) -> list[StreamLost]:
+def list_lost(events: list[StreamEvent]) -> list[StreamLost]:
     return [event for event in events if isinstance(event, StreamLost)]
 
 
-def lost_times(count: int) -> Callable[[list[StreamEvent]], bool]:
-    return lambda events: len(lost(events)) >= count
+def has_lost_times(count: int) -> Callable[[list[StreamEvent]], bool]:
+    return lambda events: len(list_lost(events)) >= count
 
 
 @pytest.mark.parametrize("what", MALFORMED)
 def test_a_malformed_frame_loses_the_stream_and_it_recovers(
-    run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline, what: str
+    run: Run, run_faulty_server: MisbehavingServer, watching: Watching, kline: Kline, what: str
 ) -> None:
     async def scene(beside: BusyLoop) -> None:
-        async with misbehaving() as server, watching(server.url) as stream:
+        async with run_faulty_server() as server, watching(server.url) as stream:
             await server.wait_for_socket()
             await server.send(kline(0, 101))
             await stream.until(close_of(MARCH, 101))
             beside.begin()
             await server.send(MALFORMED[what])
-            await stream.until(lost)
+            await stream.until(list_lost)
             await server.wait_for_socket(2)
             await server.send(kline(0, 102))
             await stream.until(close_of(MARCH, 102))
             assert beside.seconds < 10
             assert stream.candle_updates[-1].connection == 2
-            assert "bad frame" in lost(stream.events)[0].reason
+            assert "bad frame" in list_lost(stream.events)[0].reason
 
     with BusyLoop() as beside:
         run(scene(beside))
@@ -93,23 +93,23 @@ def test_a_malformed_frame_loses_the_stream_and_it_recovers(
 
 @pytest.mark.parametrize("what", IGNORED)
 def test_a_frame_without_data_is_skipped(
-    run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline, what: str
+    run: Run, run_faulty_server: MisbehavingServer, watching: Watching, kline: Kline, what: str
 ) -> None:
     async def scene() -> None:
-        async with misbehaving() as server, watching(server.url) as stream:
+        async with run_faulty_server() as server, watching(server.url) as stream:
             await server.wait_for_socket()
             await server.send(IGNORED[what], kline(0, 101))
             await stream.until(close_of(MARCH, 101))
-            assert lost(stream.events) == []
+            assert list_lost(stream.events) == []
 
     run(scene())
 
 
 def test_out_of_order_frames_are_all_emitted_by_timestamp(
-    run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline
+    run: Run, run_faulty_server: MisbehavingServer, watching: Watching, kline: Kline
 ) -> None:
     async def scene() -> None:
-        async with misbehaving() as server, watching(server.url) as stream:
+        async with run_faulty_server() as server, watching(server.url) as stream:
             await server.wait_for_socket()
             for hour in (1, 2, 5, 3):
                 await server.send(kline(hour, 100 + hour))
@@ -124,10 +124,10 @@ def test_out_of_order_frames_are_all_emitted_by_timestamp(
 
 
 def test_frames_of_one_burst_are_emitted_together_in_order(
-    run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline
+    run: Run, run_faulty_server: MisbehavingServer, watching: Watching, kline: Kline
 ) -> None:
     async def scene() -> None:
-        async with misbehaving() as server, watching(server.url) as stream:
+        async with run_faulty_server() as server, watching(server.url) as stream:
             await server.wait_for_socket()
             await server.send(kline(2, 102), kline(4, 104), kline(3, 103), kline(4, 114))
             await stream.until(close_of(MARCH + 4 * HOUR, 114))
@@ -139,10 +139,10 @@ def test_frames_of_one_burst_are_emitted_together_in_order(
 
 
 def test_a_value_that_is_not_a_number_is_emitted_once_and_not_with_every_frame(
-    run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline
+    run: Run, run_faulty_server: MisbehavingServer, watching: Watching, kline: Kline
 ) -> None:
     async def scene() -> None:
-        async with misbehaving() as server, watching(server.url) as stream:
+        async with run_faulty_server() as server, watching(server.url) as stream:
             await server.wait_for_socket()
             await server.send(kline(0, None), kline(1, 101))
             await stream.until(close_of(MARCH + HOUR, 101))
@@ -156,17 +156,17 @@ def test_a_value_that_is_not_a_number_is_emitted_once_and_not_with_every_frame(
 
 
 def test_a_socket_with_pongs_and_no_data_is_disconnected_by_the_idle_timer(
-    run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline
+    run: Run, run_faulty_server: MisbehavingServer, watching: Watching, kline: Kline
 ) -> None:
     async def scene() -> None:
         async with (
-            misbehaving() as server,
+            run_faulty_server() as server,
             watching(server.url, stale_after_seconds=1.0) as stream,
         ):
             await server.send_until(lambda: close_of(MARCH, 101)(stream.events), kline(0, 101))
             cut, before = len(server.sockets), stream.candle_updates[-1].connection
-            await stream.until(lost_times(cut))
-            assert lost(stream.events)[-1].reason.startswith("no message for")
+            await stream.until(has_lost_times(cut))
+            assert list_lost(stream.events)[-1].reason.startswith("no message for")
             await server.wait_for_socket(cut + 1)
             await server.send_until(lambda: close_of(MARCH, 102)(stream.events), kline(0, 102))
             assert stream.candle_updates[-1].connection > before
@@ -175,10 +175,10 @@ def test_a_socket_with_pongs_and_no_data_is_disconnected_by_the_idle_timer(
 
 
 def test_a_half_open_socket_is_disconnected_by_the_idle_timer_without_waiting_for_its_close(
-    run: Run, misbehaving: MisbehavingServer, watching: Watching
+    run: Run, run_faulty_server: MisbehavingServer, watching: Watching
 ) -> None:
     async def scene(beside: BusyLoop) -> None:
-        async with misbehaving() as server:
+        async with run_faulty_server() as server:
             server.mute = True
             clock = server.simulator.clock
             async with watching(server.url, stale_after_seconds=0.2, clock=clock) as stream:
@@ -186,7 +186,7 @@ def test_a_half_open_socket_is_disconnected_by_the_idle_timer_without_waiting_fo
                     # The market goes on, as REST shows.
                     await server.simulator.advance_to_ms(clock.now_ms() + 60_000)
                     await asyncio.sleep(0.05)
-                assert lost(stream.events)
+                assert list_lost(stream.events)
                 beside.begin()
             # A close that waits for the other side takes ten seconds.
             assert beside.seconds < 5
@@ -197,7 +197,7 @@ def test_a_half_open_socket_is_disconnected_by_the_idle_timer_without_waiting_fo
 
 
 def test_closing_that_is_cancelled_again_and_again_leaves_nothing_open(
-    run: Run, misbehaving: MisbehavingServer
+    run: Run, run_faulty_server: MisbehavingServer
 ) -> None:
     async def use(exchange: RestExchange) -> None:
         async with (
@@ -208,7 +208,7 @@ def test_closing_that_is_cancelled_again_and_again_leaves_nothing_open(
                 pass
 
     async def scene() -> None:
-        async with misbehaving() as server:
+        async with run_faulty_server() as server:
             # Its socket does not respond to the close, which therefore takes a moment.
             server.mute = True
             endpoint = Endpoint("simulator", server.url)
@@ -227,12 +227,12 @@ def test_closing_that_is_cancelled_again_and_again_leaves_nothing_open(
 
 
 def test_streams_with_an_unchanged_price_are_not_disconnected(
-    run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline, ticker: Ticker
+    run: Run, run_faulty_server: MisbehavingServer, watching: Watching, kline: Kline, ticker: Ticker
 ) -> None:
     async def scene(pace: int) -> list[StreamLost]:
         limit = 0.2 * pace
         async with (
-            misbehaving() as server,
+            run_faulty_server() as server,
             watching(server.url, stale_after_seconds=limit) as stream,
         ):
             await server.wait_for_socket()
@@ -241,7 +241,7 @@ def test_streams_with_an_unchanged_price_are_not_disconnected(
                 for close in range(100, 108):
                     await server.send(kline(0, close), ticker(close))
                     await asyncio.sleep(0.3 * limit)
-            return lost(stream.events)
+            return list_lost(stream.events)
 
     assert any(run(scene(pace)) == [] for pace in PACES)
 
@@ -253,7 +253,7 @@ def test_streams_with_an_unchanged_price_are_not_disconnected(
 )
 def test_candles_of_a_market_without_trades_may_pause_for_long(
     run: Run,
-    misbehaving: MisbehavingServer,
+    run_faulty_server: MisbehavingServer,
     watching: Watching,
     kline: Kline,
     ticker: Ticker,
@@ -262,7 +262,7 @@ def test_candles_of_a_market_without_trades_may_pause_for_long(
     async def scene(pace: int) -> list[StreamLost]:
         limit = 0.2 * pace
         async with (
-            misbehaving() as server,
+            run_faulty_server() as server,
             watching(server.url, stale_after_seconds=limit) as stream,
         ):
             await server.wait_for_socket()
@@ -272,32 +272,32 @@ def test_candles_of_a_market_without_trades_may_pause_for_long(
                     await server.send(ticker(price))
                     # CCXT may leave out a ticker that another one follows.
                     await asyncio.sleep(0.3 * limit)
-            return lost(stream.events)
+            return list_lost(stream.events)
 
     assert any(run(scene(pace)) == [] for pace in PACES)
 
 
 def test_a_dead_stream_is_noticed_while_another_one_sends(
-    run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline, ticker: Ticker
+    run: Run, run_faulty_server: MisbehavingServer, watching: Watching, kline: Kline, ticker: Ticker
 ) -> None:
     async def sent(
         server: Any, stream: Any, frame: Callable[[float], dict[str, Any]], pause_seconds: float
     ) -> list[StreamLost]:
         price = 100
-        while not lost(stream.events):
+        while not list_lost(stream.events):
             price += 1
             # The idle timer may have just cut the socket.
             with contextlib.suppress(ConnectionResetError):
                 await server.send(frame(price))
             await asyncio.sleep(pause_seconds)
-        return lost(stream.events)
+        return list_lost(stream.events)
 
     def candle(price: float) -> dict[str, Any]:
         return kline(0, price)
 
     async def scene(frame: Callable[[float], dict[str, Any]], pace: int) -> str:
         async with (
-            misbehaving() as server,
+            run_faulty_server() as server,
             watching(server.url, stale_after_seconds=0.3 * pace) as stream,
         ):
             await server.wait_for_socket()
@@ -313,13 +313,13 @@ def test_a_dead_stream_is_noticed_while_another_one_sends(
 
 
 def test_the_idle_timer_does_not_interrupt_a_dial(
-    run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline
+    run: Run, run_faulty_server: MisbehavingServer, watching: Watching, kline: Kline
 ) -> None:
     async def scene(pace: int) -> tuple[bool, int]:
-        async with misbehaving() as server:
+        async with run_faulty_server() as server:
             server.dial_status = 503
             async with watching(server.url, stale_after_seconds=0.1 * pace) as stream:
-                await stream.until(lost_times(6))
+                await stream.until(has_lost_times(6))
                 assert server.dials <= 6
                 assert not is_cut(stream.events)
                 server.dial_status = None
@@ -327,12 +327,12 @@ def test_the_idle_timer_does_not_interrupt_a_dial(
                 return is_cut(stream.events), len(server.sockets)
 
     def is_cut(events: list[StreamEvent]) -> bool:
-        return any("no message" in event.reason for event in lost(events))
+        return any("no message" in event.reason for event in list_lost(events))
 
     assert any(run(scene(pace)) == (False, 1) for pace in PACES)
 
 
-def long_pause(seconds: float, attempts: int, *, is_shared: bool) -> float:
+def compute_long_pause(seconds: float, attempts: int, *, is_shared: bool) -> float:
     """Return the pause before a dial: an hour after the first one that failed."""
     del is_shared
     return 3_600.0 if attempts else seconds
@@ -347,20 +347,20 @@ async def next_dial_waits(stream: Any) -> None:
 @pytest.mark.parametrize("asked_to_wait", [False, True], ids=["refused", "with a Retry-After"])
 def test_a_pause_before_a_dial_ends_at_once_but_not_one_of_a_retry_after(
     run: Run,
-    misbehaving: MisbehavingServer,
+    run_faulty_server: MisbehavingServer,
     watching: Watching,
     monkeypatch: pytest.MonkeyPatch,
     *,
     asked_to_wait: bool,
 ) -> None:
-    monkeypatch.setattr("onetape.websocket.client._compute_dial_pause", long_pause)
+    monkeypatch.setattr("onetape.websocket.client._compute_dial_pause", compute_long_pause)
 
     async def scene() -> None:
-        async with misbehaving() as server:
+        async with run_faulty_server() as server:
             server.dial_status = 403
             server.dial_headers = {"Retry-After": "3600"} if asked_to_wait else {}
             async with watching(server.url) as stream:
-                await stream.until(lost)
+                await stream.until(list_lost)
                 server.dial_status = None
                 await next_dial_waits(stream)
                 await asyncio.sleep(0.5)
@@ -377,42 +377,42 @@ def test_a_pause_before_a_dial_ends_at_once_but_not_one_of_a_retry_after(
 
 
 def test_a_close_by_the_server_is_reported_with_its_code(
-    run: Run, misbehaving: MisbehavingServer, watching: Watching
+    run: Run, run_faulty_server: MisbehavingServer, watching: Watching
 ) -> None:
     async def scene() -> None:
-        async with misbehaving() as server, watching(server.url) as stream:
+        async with run_faulty_server() as server, watching(server.url) as stream:
             await server.wait_for_socket()
             await server.sockets[-1].close(code=1012)
-            await stream.until(lost)
-            assert "1012" in lost(stream.events)[0].reason
+            await stream.until(list_lost)
+            assert "1012" in list_lost(stream.events)[0].reason
             await server.wait_for_socket(2)
 
     run(scene())
 
 
 def test_an_error_of_the_server_loses_the_stream_once_and_the_stream_recovers(
-    run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline
+    run: Run, run_faulty_server: MisbehavingServer, watching: Watching, kline: Kline
 ) -> None:
     async def scene() -> None:
-        async with misbehaving() as server, watching(server.url) as stream:
+        async with run_faulty_server() as server, watching(server.url) as stream:
             await server.wait_for_socket()
             await server.send({"error": {"code": 503, "msg": "busy"}, "id": None})
-            await stream.until(lost)
+            await stream.until(list_lost)
             await server.send_until(lambda: close_of(MARCH, 101)(stream.events), kline(0, 101))
             # Once for each of the two streams.
-            assert len(lost(stream.events)) <= 2
+            assert len(list_lost(stream.events)) <= 2
 
     run(scene())
 
 
 def test_a_frame_over_ten_megabytes_loses_the_stream(
-    run: Run, misbehaving: MisbehavingServer, watching: Watching
+    run: Run, run_faulty_server: MisbehavingServer, watching: Watching
 ) -> None:
     async def scene() -> None:
-        async with misbehaving() as server, watching(server.url) as stream:
+        async with run_faulty_server() as server, watching(server.url) as stream:
             await server.wait_for_socket()
             await server.send("x" * 11_000_000)
-            await stream.until(lost)
+            await stream.until(list_lost)
             await server.wait_for_socket(2)
 
     run(scene())
@@ -421,7 +421,7 @@ def test_a_frame_over_ten_megabytes_loses_the_stream(
 @pytest.mark.parametrize("guarded", [True, False])
 def test_a_quiet_market_is_not_dialled_again(
     run: Run,
-    misbehaving: MisbehavingServer,
+    run_faulty_server: MisbehavingServer,
     watching: Watching,
     monkeypatch: pytest.MonkeyPatch,
     *,
@@ -435,55 +435,55 @@ def test_a_quiet_market_is_not_dialled_again(
         monkeypatch.setattr(CandleFeed, "compare_with_rest", always_behind)
 
     async def scene() -> bool:
-        async with misbehaving() as server:
+        async with run_faulty_server() as server:
             clock = server.simulator.clock
             async with watching(server.url, stale_after_seconds=0.2, clock=clock) as stream:
                 await server.wait_for_socket()
-                await stream.until(quiet_twice if guarded else lost)
+                await stream.until(is_quiet_twice if guarded else list_lost)
                 # REST stands in for the stream, which has carried nothing since its start.
                 assert not guarded or stream.candle_updates[0].rows[-1].timestamp == MARCH
                 assert not guarded or server.dials == 1
-                return bool(lost(stream.events))
+                return bool(list_lost(stream.events))
 
     assert run(scene()) is not guarded
 
 
 def test_a_connection_without_frames_stays_while_rest_does_not_respond_row_31(
-    run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline
+    run: Run, run_faulty_server: MisbehavingServer, watching: Watching, kline: Kline
 ) -> None:
     async def scene() -> None:
-        async with misbehaving() as server:
+        async with run_faulty_server() as server:
             clock = server.simulator.clock
             async with watching(server.url, stale_after_seconds=0.2, clock=clock) as stream:
                 await server.wait_for_socket()
                 server.rest_status = 403
                 await server.send(kline(0, 101))
                 await stream.until(close_of(MARCH, 101))
-                await stream.until(unconfirmed_twice_or_lost)
-                assert lost(stream.events) == []
+                await stream.until(is_unconfirmed_twice_or_lost)
+                assert list_lost(stream.events) == []
                 assert server.dials == 1
                 # REST has another price than the stream: only its response ends the connection.
                 server.rest_status = None
-                await stream.until(lost)
+                await stream.until(list_lost)
                 await server.wait_for_socket(2)
 
     run(scene())
 
 
-def unconfirmed_twice_or_lost(events: list[StreamEvent]) -> bool:
+def is_unconfirmed_twice_or_lost(events: list[StreamEvent]) -> bool:
     quiet = [event for event in events if isinstance(event, StreamQuiet)]
-    return sum(not event.is_confirmed for event in quiet) >= 2 or bool(lost(events))
+    return sum(not event.is_confirmed for event in quiet) >= 2 or bool(list_lost(events))
 
 
-def quiet_twice(events: list[StreamEvent]) -> bool:
+def is_quiet_twice(events: list[StreamEvent]) -> bool:
     return sum(isinstance(event, StreamQuiet) for event in events) >= 2
 
 
 def test_connections_that_end_after_a_frame_are_dialled_more_and_more_rarely(
-    run: Run, misbehaving: MisbehavingServer, watching: Watching, kline: Kline
+    run: Run, run_faulty_server: MisbehavingServer, watching: Watching, kline: Kline
 ) -> None:
     async def scene() -> None:
-        async with misbehaving() as server, watching(server.url):
+        async with run_faulty_server() as server, watching(server.url):
             for number in range(1, 5):
                 await server.wait_for_socket(number)
                 await server.send(kline(0, 100 + number))

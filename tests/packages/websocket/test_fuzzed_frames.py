@@ -35,7 +35,7 @@ ODD: tuple[Any, ...] = (
 )  # fmt: skip
 
 
-def mutated_value(chosen: random.Random, frame: dict[str, Any]) -> dict[str, Any]:
+def mutate_value(chosen: random.Random, frame: dict[str, Any]) -> dict[str, Any]:
     """Return the frame with some of its values or keys replaced, left out or nested."""
     places: list[dict[str, Any]] = [frame, *([frame["k"]] if "k" in frame else [])]
     for _ in range(chosen.randint(1, 4)):
@@ -55,7 +55,7 @@ def mutated_value(chosen: random.Random, frame: dict[str, Any]) -> dict[str, Any
     return frame
 
 
-def mutated_text(chosen: random.Random, text: str) -> str:
+def mutate_text(chosen: random.Random, text: str) -> str:
     """Return the text with some of its characters replaced, repeated or cut."""
     letters = list(text)
     for _ in range(chosen.randint(1, 6)):
@@ -72,14 +72,14 @@ def mutated_text(chosen: random.Random, text: str) -> str:
     return "".join(letters)
 
 
-def frames(chosen: random.Random, good: list[dict[str, Any]]) -> Any:
+def make_fuzzed_frame(chosen: random.Random, good: list[dict[str, Any]]) -> Any:
     """Return a fuzzed frame: text, bytes or something else that a socket can carry."""
     frame = copy.deepcopy(chosen.choice(good))
     if chosen.random() < 0.5:
-        frame = mutated_value(chosen, frame)
+        frame = mutate_value(chosen, frame)
     text = json.dumps(frame)
     if chosen.random() < 0.5:
-        text = mutated_text(chosen, text)
+        text = mutate_text(chosen, text)
     if chosen.random() < 0.1:
         raw = bytearray(text.encode(errors="replace"))
         for _ in range(3):
@@ -99,18 +99,18 @@ async def fuzz(good: list[dict[str, Any]], count: int, seed: int) -> float:
               "baseId": "BTC", "quoteId": "USDT", "type": "spot", "spot": True}  # fmt: skip
     exchange.set_markets([exchange.safe_market_structure(market)])
     try:
-        return await hand_over(exchange, good, count, chosen)
+        return await pass_frames(exchange, good, count, chosen)
     finally:
         await close_exchange_client(exchange)
 
 
-async def hand_over(
+async def pass_frames(
     exchange: Any, good: list[dict[str, Any]], count: int, chosen: random.Random
 ) -> float:
     feed = CandleFeed(exchange, "BTC/USDT", "1h")
     longest = 0.0
     for number in range(count):
-        message = frames(chosen, good)
+        message = make_fuzzed_frame(chosen, good)
         client = exchange.client(URL)
         began = time.thread_time()
         client.handle_message(message)
@@ -148,11 +148,11 @@ def test_fuzzed_frames_neither_crash_nor_hang_the_stream(kline: Kline, ticker: T
 def test_without_the_guard_a_fuzzed_frame_crashes_the_stream(
     kline: Kline, ticker: Ticker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("onetape.websocket.client._report_handler_errors", unguarded)
+    monkeypatch.setattr("onetape.websocket.client._report_handler_errors", remove_guard)
     with pytest.raises((TypeError, ValueError, LookupError, AttributeError)):
         run_watched(fuzz([kline(0, 101), ticker(101.0)], 500, SEED), 60)
 
 
-def unguarded(client: Any, handle: Callable[[Any], None]) -> Callable[[Any], None]:
+def remove_guard(client: Any, handle: Callable[[Any], None]) -> Callable[[Any], None]:
     del client
     return handle

@@ -18,7 +18,7 @@ from watched import run_watched
 SYMBOLS = 60
 
 
-async def until_live(manager: WebSocketManager, symbol: str) -> None:
+async def wait_until_live(manager: WebSocketManager, symbol: str) -> None:
     """Wait for a candle and a ticker of a symbol."""
     kinds: set[type] = set()
     async with aclosing(manager.events(symbol, "1h")) as events:
@@ -28,7 +28,7 @@ async def until_live(manager: WebSocketManager, symbol: str) -> None:
                 return
 
 
-async def live_symbols(count: int) -> tuple[int, Gate]:
+async def count_live_symbols(count: int) -> tuple[int, Gate]:
     """Watch so many symbols until each is live; return how many of them are traded."""
     # Each passing second of the computer is a minute of the market, in which all symbols trade.
     clock = make_clock(start_ms=1_709_251_200_000, speed=60)
@@ -40,7 +40,7 @@ async def live_symbols(count: int) -> tuple[int, Gate]:
                 markets = await exchange.load_ccxt_markets()
                 names = [market["symbol"] for market in markets if market["active"]]
                 async with WebSocketManager(exchange, names) as manager:
-                    await asyncio.gather(*(until_live(manager, name) for name in names))
+                    await asyncio.gather(*(wait_until_live(manager, name) for name in names))
             return len(names), gate
 
 
@@ -49,7 +49,7 @@ def test_many_symbols_are_subscribed_on_one_socket_with_few_messages(
 ) -> None:
     # Longer than a busy machine takes to request all streams.
     monkeypatch.setattr("onetape.websocket.sending.PAUSE_SECONDS", 1.5)
-    count, gate = run_watched(live_symbols(SYMBOLS), 180.0)
+    count, gate = run_watched(count_live_symbols(SYMBOLS), 180.0)
     assert count > SYMBOLS // 3
     assert gate.dials == 1
     streams = [stream for command in gate.commands for stream in command["params"]]

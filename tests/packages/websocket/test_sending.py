@@ -8,12 +8,12 @@ import pytest
 from onetape.websocket.sending import MOST_STREAMS, PacedSender, merge_subscriptions
 
 
-def subscription(*streams: str, number: int = 1, verb: str = "SUBSCRIBE") -> dict[str, Any]:
+def make_subscription(*streams: str, number: int = 1, verb: str = "SUBSCRIBE") -> dict[str, Any]:
     return {"method": verb, "params": list(streams), "id": number}
 
 
 def test_subscriptions_are_merged_into_one_message_with_the_first_id() -> None:
-    assert merge_subscriptions(subscription("a", "b"), subscription("c", number=2)) == subscription(
+    assert merge_subscriptions(make_subscription("a", "b"), make_subscription("c", number=2)) == make_subscription(
         "a", "b", "c"
     )
 
@@ -27,14 +27,14 @@ def test_subscriptions_of_another_form_are_merged_too() -> None:
 @pytest.mark.parametrize(
     ("first", "second"),
     [
-        (subscription("a"), subscription("b", verb="UNSUBSCRIBE")),
-        (subscription("a", verb="UNSUBSCRIBE"), subscription("b", verb="UNSUBSCRIBE")),
-        (subscription("a"), {**subscription("b"), "token": "x"}),
-        (subscription("a"), {"op": "ping"}),
-        (subscription("a"), "ping"),
+        (make_subscription("a"), make_subscription("b", verb="UNSUBSCRIBE")),
+        (make_subscription("a", verb="UNSUBSCRIBE"), make_subscription("b", verb="UNSUBSCRIBE")),
+        (make_subscription("a"), {**make_subscription("b"), "token": "x"}),
+        (make_subscription("a"), {"op": "ping"}),
+        (make_subscription("a"), "ping"),
         ("ping", "ping"),
         ({"event": "subscribe", "pair": ["a"]}, {"event": "subscribe", "pair": ["b"]}),
-        (subscription(*map(str, range(MOST_STREAMS))), subscription("b")),
+        (make_subscription(*map(str, range(MOST_STREAMS))), make_subscription("b")),
     ],
 )
 def test_other_messages_are_not_merged(first: Any, second: Any) -> None:
@@ -62,7 +62,7 @@ def send_at_once(messages: list[Any], fails: Any = None) -> tuple[list[Any], lis
 def test_many_subscriptions_leave_in_few_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("onetape.websocket.sending.PAUSE_SECONDS", 0.0)
     streams = [f"s{number}" for number in range(450)]
-    left, failed = send_at_once([subscription(one) for one in streams])
+    left, failed = send_at_once([make_subscription(one) for one in streams])
     assert failed == []
     assert [one for message in left for one in message["params"]] == streams
     assert len(left) == 5

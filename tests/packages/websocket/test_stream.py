@@ -29,7 +29,7 @@ Watching = Callable[..., AbstractAsyncContextManager[Any]]
 Manager = Callable[..., AbstractAsyncContextManager[WebSocketManager]]
 
 
-def newest_rows(events: list[StreamEvent]) -> dict[int, Candle]:
+def index_newest_rows(events: list[StreamEvent]) -> dict[int, Candle]:
     return {
         row.timestamp: row
         for event in events
@@ -39,30 +39,30 @@ def newest_rows(events: list[StreamEvent]) -> dict[int, Candle]:
 
 
 def has(timestamp: int) -> Callable[[list[StreamEvent]], Candle | None]:
-    return lambda events: newest_rows(events).get(timestamp)
+    return lambda events: index_newest_rows(events).get(timestamp)
 
 
-def differs(row: Candle) -> Callable[[list[StreamEvent]], Candle | None]:
+def find_different_row(row: Candle) -> Callable[[list[StreamEvent]], Candle | None]:
     def found(events: list[StreamEvent]) -> Candle | None:
-        newest = newest_rows(events)[row.timestamp]
+        newest = index_newest_rows(events)[row.timestamp]
         return newest if newest != row else None
 
     return found
 
 
-def lost(events: list[StreamEvent]) -> list[StreamLost]:
+def list_lost(events: list[StreamEvent]) -> list[StreamLost]:
     return [event for event in events if isinstance(event, StreamLost)]
 
 
-def tickers(events: list[StreamEvent]) -> list[TickerUpdate]:
+def list_tickers(events: list[StreamEvent]) -> list[TickerUpdate]:
     return [event for event in events if isinstance(event, TickerUpdate)]
 
 
-def lost_six_times(events: list[StreamEvent]) -> bool:
-    return len(lost(events)) >= 6
+def has_lost_six_times(events: list[StreamEvent]) -> bool:
+    return len(list_lost(events)) >= 6
 
 
-def truth(simulator: Simulator, start: int, count: int, timeframe: str = "1h") -> list[Candle]:
+def get_simulator_candles(simulator: Simulator, start: int, count: int, timeframe: str = "1h") -> list[Candle]:
     seconds = {"1h": 3_600, "1m": 60}[timeframe]
     bars = simulator.market.get_candles("BTC/USDT", timeframe, start, start + count * seconds)
     columns = (bars.timestamp, bars.open, bars.high, bars.low, bars.close, bars.volume)
@@ -76,12 +76,12 @@ def test_the_forming_candle_changes_until_its_final_row_is_emitted(
         async with stepped(600_000) as simulator, watching(simulator.url) as stream:
             first = await stream.until(has(MARCH))
             await simulator.advance_to_ms(MARCH_MS + 1_800_000)
-            second = await stream.until(differs(first))
+            second = await stream.until(find_different_row(first))
             await simulator.advance_to_ms(MARCH_MS + HOUR_MS + 1_000)
             await stream.until(has(MARCH + 3_600))
             assert first.open == second.open
             assert second.volume > first.volume
-            assert newest_rows(stream.events)[MARCH] == truth(simulator, MARCH, 1)[0]
+            assert index_newest_rows(stream.events)[MARCH] == get_simulator_candles(simulator, MARCH, 1)[0]
 
     run(scene())
 
@@ -95,8 +95,8 @@ def test_the_final_row_of_every_closed_candle_is_emitted(
             # Fewer than CCXT keeps, all in one burst.
             await simulator.advance_to_ms(MARCH_MS + 15 * HOUR_MS)
             await stream.until(has(MARCH + 15 * 3_600))
-            seen = newest_rows(stream.events)
-            expected = truth(simulator, MARCH, 15)
+            seen = index_newest_rows(stream.events)
+            expected = get_simulator_candles(simulator, MARCH, 15)
             assert [seen[row.timestamp] for row in expected] == expected
 
     run(scene())
@@ -113,8 +113,8 @@ def test_more_candles_than_ccxt_keeps_count_as_a_break(
             await simulator.advance_to_ms(MARCH_MS + 45 * HOUR_MS)
             await stream.until(has(MARCH + 45 * 3_600))
             numbers = [update.connection for update in stream.candle_updates]
-            seen = newest_rows(stream.events)
-            whole = all(seen.get(row.timestamp) == row for row in truth(simulator, MARCH, 45))
+            seen = index_newest_rows(stream.events)
+            whole = all(seen.get(row.timestamp) == row for row in get_simulator_candles(simulator, MARCH, 45))
             assert whole or max(numbers) > before
 
     run(scene())
@@ -128,7 +128,7 @@ def test_rows_are_copies_that_do_not_change_later(
             first = await stream.until(has(MARCH))
             kept = stream.candle_updates[0].rows
             await simulator.advance_to_ms(MARCH_MS + 3_000_000)
-            await stream.until(differs(first))
+            await stream.until(find_different_row(first))
             assert kept == (first,)
             assert stream.candle_updates[0].rows is kept
 
@@ -154,7 +154,7 @@ def test_an_update_holds_only_rows_that_changed(
 def test_tickers_carry_bid_ask_and_last(run: Run, stepped: Stepped, watching: Watching) -> None:
     async def scene() -> None:
         async with stepped(600_000) as simulator, watching(simulator.url) as stream:
-            ticker = (await stream.until(tickers))[0]
+            ticker = (await stream.until(list_tickers))[0]
             assert ticker.timestamp_ms == MARCH_MS + 600_000
             assert ticker.bid < ticker.ask
             assert ticker.bid <= ticker.last <= ticker.ask
@@ -171,7 +171,7 @@ def test_a_disconnect_is_reported_and_the_next_rows_have_a_new_connection(
             before = stream.candle_updates[-1].connection
             beside.begin()
             await simulator.disconnect()
-            await stream.until(lost)
+            await stream.until(list_lost)
             await simulator.advance_to_ms(MARCH_MS + HOUR_MS)
             await stream.until(has(MARCH + 3_600))
             assert stream.candle_updates[-1].connection > before
@@ -191,7 +191,7 @@ def test_a_server_that_refuses_for_a_while_is_dialled_rarely_and_reconnected(
             await simulator.disconnect(refuse_seconds=refuse_seconds)
             await simulator.advance_to_ms(MARCH_MS + HOUR_MS)
             await stream.until(has(MARCH + 3_600))
-            return len(lost(stream.events))
+            return len(list_lost(stream.events))
 
     # A machine that stands still may not dial before the shorter times are over.
     losses = next(found for seconds in (0.7, 5.0, 20.0) if (found := run(scene(seconds))) > 1)
@@ -262,7 +262,7 @@ def test_closing_while_the_server_refuses_ends_the_dial_too(
             async with watching(simulator.url) as stream:
                 await stream.until(has(MARCH))
                 await simulator.disconnect(refuse_seconds=60)
-                await stream.until(lost_six_times)
+                await stream.until(has_lost_six_times)
                 beside.begin()
             assert beside.seconds < 5
             left = asyncio.all_tasks() - before

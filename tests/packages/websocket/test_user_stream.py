@@ -39,12 +39,12 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def order(side: str = "buy", stop: Decimal | None = None) -> OrderRequest:
+def make_order(side: str = "buy", stop: Decimal | None = None) -> OrderRequest:
     amount = Decimal("0.03")
     return OrderRequest(uuid4().hex, SYMBOL, side, amount, now_ms(), stop)  # pyright: ignore[reportArgumentType] - one of the two
 
 
-class Desk:
+class UserStreamSetup:
     """A stream, its events so far, and a client of the same account."""
 
     def __init__(self, client: PrivateClient, stream: UserStream) -> None:
@@ -62,7 +62,7 @@ class Desk:
         return sum(isinstance(one, kind) for one in self.events)
 
 
-def ends_in(events: list[UserEvent]) -> dict[str, OrderSnapshot]:
+def list_ended_orders(events: list[UserEvent]) -> dict[str, OrderSnapshot]:
     """Return the orders that are over, by client order id."""
     orders = [one.order for one in events if isinstance(one, OrderUpdate)]
     return {one.client_order_id: one for one in orders if one.status != "open"}
@@ -70,7 +70,7 @@ def ends_in(events: list[UserEvent]) -> dict[str, OrderSnapshot]:
 
 def run(
     simulator: EmbeddedSimulator,
-    work: Callable[[Desk], Awaitable[None]],
+    work: Callable[[UserStreamSetup], Awaitable[None]],
     *,
     key: Credentials = KEY,
 ) -> None:
@@ -79,7 +79,7 @@ def run(
         async with PrivateClient(endpoint, key, now_ms=now_ms) as client:
             await client.load_markets()
             stream = UserStream(endpoint, key, client.markets, now_ms=now_ms)
-            desk = Desk(client, stream)
+            desk = UserStreamSetup(client, stream)
             async with stream:
                 await work(desk)
 
@@ -87,18 +87,18 @@ def run(
 
 
 def test_every_event_of_an_order_arrives_with_the_exchanges_numbers() -> None:
-    async def work(desk: Desk) -> None:
+    async def work(desk: UserStreamSetup) -> None:
         await desk.until(lambda: desk.stream.is_open)
-        bought = await desk.client.submit(request := order())
-        stop = order("sell", Decimal(20_000))
+        bought = await desk.client.submit(request := make_order())
+        stop = make_order("sell", Decimal(20_000))
         await desk.client.submit(stop)
         await desk.client.cancel(SYMBOL, stop.client_order_id)
         await desk.until(lambda: desk.count(TradeMade) == 3)
         made = [one for one in desk.events if isinstance(one, TradeMade)]
         assert [one.trade for one in made] == list(bought.trades)
         assert {one.client_order_id for one in made} == {request.client_order_id}
-        await desk.until(lambda: len(ends_in(desk.events)) == 2)
-        ends = ends_in(desk.events)
+        await desk.until(lambda: len(list_ended_orders(desk.events)) == 2)
+        ends = list_ended_orders(desk.events)
         assert ends[request.client_order_id].filled == Decimal("0.03")
         # The event of a cancellation has an id of its own, and names the order's.
         assert ends[stop.client_order_id].status == "canceled"
@@ -114,13 +114,13 @@ def test_a_broken_stream_is_reported_lost_once_and_opened_again() -> None:
     # The first connection ends long before so many events.
     cut = Fault("ws_abort", stream="user", nth=60)
 
-    async def work(desk: Desk) -> None:
+    async def work(desk: UserStreamSetup) -> None:
         for number in (1, 2):
             await desk.until(lambda count=number: desk.count(UserStreamOpened) == count)
             while desk.count(UserStreamLost) < number:
-                await desk.client.submit(order())
+                await desk.client.submit(make_order())
         await desk.until(lambda: desk.count(UserStreamOpened) == 3)
-        await desk.client.submit(order())
+        await desk.client.submit(make_order())
         await desk.until(lambda: isinstance(desk.events[-1], TradeMade | OrderUpdate))
         reasons = [one.reason for one in desk.events if isinstance(one, UserStreamLost)]
         assert "bad frame" in reasons[0]
@@ -132,7 +132,7 @@ def test_a_broken_stream_is_reported_lost_once_and_opened_again() -> None:
 def test_failed_dials_are_one_loss_and_leave_no_task() -> None:
     refused = Fault("ws_refuse", path="/ws-api/v3", shape="reset", count=2)
 
-    async def work(desk: Desk) -> None:
+    async def work(desk: UserStreamSetup) -> None:
         await desk.until(lambda: desk.count(UserStreamOpened))
         assert [type(one) for one in desk.events] == [UserStreamLost, UserStreamOpened]
 
@@ -141,14 +141,14 @@ def test_failed_dials_are_one_loss_and_leave_no_task() -> None:
 
 
 def test_events_that_the_exchange_ends_on_an_open_socket_are_subscribed_again() -> None:
-    async def work(desk: Desk) -> None:
+    async def work(desk: UserStreamSetup) -> None:
         await desk.until(lambda: desk.stream.is_open)
         (socket,) = desk.stream._client.clients.values()  # pyright: ignore[reportPrivateUsage]
         # As Binance documents it: the simulator never ends events by itself.
         ended = {"subscriptionId": 0, "event": {"e": "eventStreamTerminated", "E": now_ms()}}
         socket.handle_message(WSMessage(WSMsgType.TEXT, json.dumps(ended), ""))
         await desk.until(lambda: desk.count(UserStreamOpened) == 2)
-        await desk.client.submit(order())
+        await desk.client.submit(make_order())
         await desk.until(lambda: desk.count(TradeMade))
 
     with embedded_simulator(balance=BALANCE) as simulator:
@@ -156,7 +156,7 @@ def test_events_that_the_exchange_ends_on_an_open_socket_are_subscribed_again() 
 
 
 def test_an_exchange_that_ends_events_at_once_is_dialled_more_and_more_rarely() -> None:
-    async def work(desk: Desk) -> None:
+    async def work(desk: UserStreamSetup) -> None:
         def end(event: UserEvent) -> None:
             if isinstance(event, UserStreamOpened):
                 loop.call_soon(desk.stream.reconnect, "the exchange has ended the events")
@@ -180,7 +180,7 @@ def test_row_76_a_key_that_is_not_accepted_is_reported_once_and_never_written() 
     level = logging.root.level
     logging.root.setLevel(logging.DEBUG)
 
-    async def work(desk: Desk) -> None:
+    async def work(desk: UserStreamSetup) -> None:
         await desk.until(lambda: desk.count(UserStreamLost))
         # It is tried again, and the same failure is no news.
         await asyncio.sleep(0.7)

@@ -29,13 +29,13 @@ Stepped = Callable[[int], Simulator]
 Manager = Callable[..., AbstractAsyncContextManager[WebSocketManager]]
 
 
-def truth(simulator: Simulator, opened: int, symbol: str = "BTC/USDT") -> Candle:
+def get_simulator_candles(simulator: Simulator, opened: int, symbol: str = "BTC/USDT") -> Candle:
     bars = simulator.market.get_candles(symbol, "1m", opened, opened + MINUTE)
     columns = (bars.timestamp, bars.open, bars.high, bars.low, bars.close, bars.volume)
     return Candle(*(column.tolist()[0] for column in columns))
 
 
-async def while_the_market_moves(simulator: Simulator, work: Any) -> Any:
+async def await_while_market_moves(simulator: Simulator, work: Any) -> Any:
     """Await something while market time passes, ten seconds at a time."""
     task = asyncio.create_task(work)
     while not task.done():
@@ -51,8 +51,8 @@ def test_two_symbols_share_one_socket(run: Run, stepped: Stepped, manager: Manag
             manager(simulator.url, ["BTC/USDT", "ETH/USDT"], clock=simulator.clock) as ws,
         ):
             for symbol in ("BTC/USDT", "ETH/USDT"):
-                await while_the_market_moves(simulator, ws.watch_ohlcv(symbol, "1m"))
-                await while_the_market_moves(simulator, ws.watch_ticker(symbol))
+                await await_while_market_moves(simulator, ws.watch_ohlcv(symbol, "1m"))
+                await await_while_market_moves(simulator, ws.watch_ticker(symbol))
             assert await simulator.disconnect() == 1
 
     run(scene())
@@ -70,8 +70,8 @@ def test_a_candle_that_is_marked_as_final_has_the_exchanges_values(
 
     async def scene() -> None:
         async with stepped(10_000) as simulator, manager(simulator.url) as ws:
-            row = await while_the_market_moves(simulator, first_closed(ws))
-            assert row == truth(simulator, row.timestamp)
+            row = await await_while_market_moves(simulator, first_closed(ws))
+            assert row == get_simulator_candles(simulator, row.timestamp)
 
     run(scene())
 
@@ -81,12 +81,12 @@ def test_trades_between_two_calls_are_returned_together_and_once_each(
 ) -> None:
     async def scene() -> None:
         async with stepped(0) as simulator, manager(simulator.url) as ws:
-            first = await while_the_market_moves(simulator, ws.watch_trades("BTC/USDT"))
+            first = await await_while_market_moves(simulator, ws.watch_trades("BTC/USDT"))
             ids = [int(trade.id) for trade in first.trades]
             for _ in range(30):
                 await simulator.advance_to_ms(simulator.clock.now_ms() + 10_000)
             while len(ids) < 100:
-                update = await while_the_market_moves(simulator, ws.watch_trades("BTC/USDT"))
+                update = await await_while_market_moves(simulator, ws.watch_trades("BTC/USDT"))
                 ids += [int(trade.id) for trade in update.trades]
             assert ids == list(range(ids[0], ids[0] + len(ids)))
 
@@ -110,11 +110,11 @@ def test_a_break_is_reported_in_one_line_and_the_next_update_has_a_new_connectio
             async with ws:
                 # Its clock requests the simulator's time, which responds in this very loop.
                 ws._rest.clock = simulator.clock  # pyright: ignore[reportPrivateUsage]
-                before = await while_the_market_moves(simulator, ws.watch_ohlcv("BTC/USDT", "1m"))
+                before = await await_while_market_moves(simulator, ws.watch_ohlcv("BTC/USDT", "1m"))
                 await simulator.disconnect()
                 after = before
                 while after.connection == before.connection:
-                    after = await while_the_market_moves(
+                    after = await await_while_market_moves(
                         simulator, ws.watch_ohlcv("BTC/USDT", "1m")
                     )
                 assert after.connection > before.connection
@@ -146,11 +146,11 @@ def test_candles_of_an_exchange_without_a_candle_stream_are_built_from_trades(
         ):
             rows: dict[int, Candle] = {}
             while len(rows) < 4:
-                update = await while_the_market_moves(simulator, ws.watch_ohlcv("BTC/USDT", "1m"))
+                update = await await_while_market_moves(simulator, ws.watch_ohlcv("BTC/USDT", "1m"))
                 assert update.closed == frozenset()
                 rows |= {row.timestamp: row for row in update.rows}
             for opened in sorted(rows)[:-1]:
-                built, true = rows[opened], truth(simulator, opened)
+                built, true = rows[opened], get_simulator_candles(simulator, opened)
                 assert built[:5] == true[:5]
                 # The first one begins with the row of REST, which may have some trades twice.
                 assert opened == min(rows) or built.volume == pytest.approx(true.volume)
@@ -170,14 +170,14 @@ def test_without_rest_the_forming_candle_has_the_received_prices(
             manager(simulator.url, clock=simulator.clock) as ws,
         ):
             number = simulator.faults.add(kind="status", status=403, path="/api/v3/klines")
-            first = await while_the_market_moves(simulator, ws.watch_ohlcv("BTC/USDT", "1h"))
-            opening = truth(simulator, MARCH).open
+            first = await await_while_market_moves(simulator, ws.watch_ohlcv("BTC/USDT", "1h"))
+            opening = get_simulator_candles(simulator, MARCH).open
             assert [row.timestamp for row in first.rows] == [MARCH]
             assert first.rows[0].open != opening
             simulator.faults.remove(number)
             update = first
             while update.connection == first.connection:
-                update = await while_the_market_moves(simulator, ws.watch_ohlcv("BTC/USDT", "1h"))
+                update = await await_while_market_moves(simulator, ws.watch_ohlcv("BTC/USDT", "1h"))
             # A new number: the row of REST has prices that no frame brought.
             assert update.rows[0].timestamp == MARCH
             assert update.rows[0].open == opening
@@ -198,10 +198,10 @@ def test_candles_are_polled_where_no_stream_has_them(
             manager(simulator.url, clock=simulator.clock) as ws,
         ):
             first = await ws.watch_ohlcv("BTC/USDT", "1m")
-            assert first.rows[0] == truth(simulator, MARCH)
+            assert first.rows[0] == get_simulator_candles(simulator, MARCH)
             await simulator.advance_to_ms(MARCH_MS + 130_000)
             second = await ws.watch_ohlcv("BTC/USDT", "1m")
-            assert second.rows[0] == truth(simulator, MARCH + MINUTE)
+            assert second.rows[0] == get_simulator_candles(simulator, MARCH + MINUTE)
             assert (first.closed, second.closed) == (frozenset(), frozenset())
             assert await simulator.disconnect() == 0
 
@@ -223,13 +223,13 @@ def test_the_script_of_the_documentation_runs(
     assert re.fullmatch(r"closed: \d+(\.\d+)?", lines[2])
 
 
-def candle_update(rows: list[Candle], connection: int) -> CandleUpdate:
+def make_candle_update(rows: list[Candle], connection: int) -> CandleUpdate:
     newest = {row.timestamp: row for row in sorted(rows)}
     closed = frozenset(row.timestamp for row in rows[:1])
     return CandleUpdate(tuple(newest.values()), connection, closed)
 
 
-def ticker_update(last: float) -> TickerUpdate:
+def make_ticker_update(last: float) -> TickerUpdate:
     return TickerUpdate(None, None, None, last)
 
 
@@ -237,9 +237,9 @@ ROWS = st.lists(
     st.builds(Candle, st.integers(0, 4), *[st.floats(1, 9)] * 5), min_size=1, max_size=3
 )
 EVENTS = st.one_of(
-    st.builds(candle_update, ROWS, st.integers(1, 3)),
+    st.builds(make_candle_update, ROWS, st.integers(1, 3)),
     st.builds(StreamLost, st.sampled_from(["a", "b"])),
-    st.builds(ticker_update, st.floats(1, 9)),
+    st.builds(make_ticker_update, st.floats(1, 9)),
 )
 
 

@@ -24,7 +24,7 @@ PATIENCE_SECONDS = 180.0
 
 
 @dataclass
-class Scene:
+class AccountWithClient:
     """A simulator, a client of it, and the time it is."""
 
     simulator: Simulator
@@ -50,7 +50,7 @@ class Scene:
         await self.simulator.advance_to_ms(self.now_ms + int(seconds * 1_000))
 
 
-Opened = Callable[..., AbstractAsyncContextManager[Scene]]
+Opened = Callable[..., AbstractAsyncContextManager[AccountWithClient]]
 
 
 @pytest.fixture
@@ -66,11 +66,11 @@ def run() -> Callable[[Coroutine[Any, Any, Any]], Any]:
 @pytest.fixture
 def scene() -> Opened:
     """Return a function that opens a simulator and an unchanged CCXT client on it."""
-    return _scene
+    return _open_account
 
 
 @asynccontextmanager
-async def _scene(
+async def _open_account(
     *,
     pro: bool = False,
     key: str = "simulator",
@@ -82,7 +82,7 @@ async def _scene(
     strict_timestamps: bool = False,
     account_id: int = USER_ID,
     **balance: str,
-) -> AsyncGenerator[Scene]:
+) -> AsyncGenerator[AccountWithClient]:
     clock = clock or make_clock(start_ms=MARCH_MS, stepped=True)
     held = {asset: Decimal(amount) for asset, amount in balance.items()}
     simulator = Simulator(
@@ -96,7 +96,7 @@ async def _scene(
         account_id=account_id,
     )
     async with simulator:
-        at = Scene(simulator, lambda: _client(simulator, pro, key, secret or key))
+        at = AccountWithClient(simulator, lambda: _make_client(simulator, pro, key, secret or key))
         try:
             yield at
         finally:
@@ -104,7 +104,7 @@ async def _scene(
                 await at.client.close()
 
 
-def _client(simulator: Simulator, pro: bool, key: str, secret: str) -> Any:
+def _make_client(simulator: Simulator, pro: bool, key: str, secret: str) -> Any:
     import ccxt.async_support
     import ccxt.pro
 

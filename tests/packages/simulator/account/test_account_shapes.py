@@ -20,13 +20,13 @@ LIMIT = {"side": "SELL", "type": "LIMIT", "timeInForce": "GTC", "quantity": "0.0
 MARKET = {"side": "BUY", "type": "MARKET", "quantity": "0.01"}
 
 
-def reference(shared: Path, name: str) -> Any:
+def read_reference(shared: Path, name: str) -> Any:
     path = shared / "data" / "payloads" / "binance" / "rest_and_user_data_reference.json"
     items = json.loads(path.read_text())["items"]
     return next(item["body"] for item in items if item["name"] == name)
 
 
-async def raw(at: Any, method: str, path: str, **params: str) -> Any:
+async def request_raw(at: Any, method: str, path: str, **params: str) -> Any:
     """Return a reply's JSON as it came: CCXT makes strings of the numbers of an order."""
     signed = at.client.sign(path, ["private"], method, {**params})
     async with (
@@ -38,19 +38,19 @@ async def raw(at: Any, method: str, path: str, **params: str) -> Any:
         return await answer.json()
 
 
-async def collected(at: Any) -> dict[str, Any]:
+async def collect_replies(at: Any) -> dict[str, Any]:
     """Return one reply of each kind by the name of its reference."""
-    replies = {"new_order_full_response": await raw(at, "POST", "order", **BTCUSDT, **MARKET)}
-    waiting = await raw(at, "POST", "order", **BTCUSDT, **LIMIT, price="90000")
+    replies = {"new_order_full_response": await request_raw(at, "POST", "order", **BTCUSDT, **MARKET)}
+    waiting = await request_raw(at, "POST", "order", **BTCUSDT, **LIMIT, price="90000")
     number = str(waiting["orderId"])
-    replies["order_response"] = await raw(at, "GET", "order", **BTCUSDT, orderId=number)
-    replies["open_orders_response"] = await raw(at, "GET", "openOrders")
-    replies["all_orders_response"] = await raw(at, "GET", "allOrders", **BTCUSDT)
-    replies["account_trades_response"] = await raw(at, "GET", "myTrades", **BTCUSDT)
-    replies["account_response"] = await raw(at, "GET", "account")
-    replies["cancel_order_response"] = await raw(at, "DELETE", "order", **BTCUSDT, orderId=number)
-    await raw(at, "POST", "order", **BTCUSDT, **LIMIT, price="90000")
-    replies["cancel_open_orders_response"] = await raw(at, "DELETE", "openOrders", **BTCUSDT)
+    replies["order_response"] = await request_raw(at, "GET", "order", **BTCUSDT, orderId=number)
+    replies["open_orders_response"] = await request_raw(at, "GET", "openOrders")
+    replies["all_orders_response"] = await request_raw(at, "GET", "allOrders", **BTCUSDT)
+    replies["account_trades_response"] = await request_raw(at, "GET", "myTrades", **BTCUSDT)
+    replies["account_response"] = await request_raw(at, "GET", "account")
+    replies["cancel_order_response"] = await request_raw(at, "DELETE", "order", **BTCUSDT, orderId=number)
+    await request_raw(at, "POST", "order", **BTCUSDT, **LIMIT, price="90000")
+    replies["cancel_open_orders_response"] = await request_raw(at, "DELETE", "openOrders", **BTCUSDT)
     return replies
 
 
@@ -72,31 +72,31 @@ def test_a_reply_looks_as_recorded(
 ) -> None:
     async def play() -> dict[str, Any]:
         async with scene() as at:
-            return await collected(at)
+            return await collect_replies(at)
 
     replies.update(replies or run(play()))
-    assert shape(replies[name]) == shape(reference(shared, name))
+    assert shape(replies[name]) == shape(read_reference(shared, name))
 
 
 def test_events_look_as_recorded(run: Run, scene: Opened, shared: Path) -> None:
     async def play() -> Any:
         async with scene() as at:
-            await raw(at, "POST", "order", **BTCUSDT, **LIMIT, price="90000")
-            await raw(at, "POST", "order", **BTCUSDT, **MARKET)
+            await request_raw(at, "POST", "order", **BTCUSDT, **LIMIT, price="90000")
+            await request_raw(at, "POST", "order", **BTCUSDT, **MARKET)
             at.simulator.account.withdraw("BTC", Decimal("0.1"))
             return at.ledger.events
 
     events: list[Any] = run(play())
     new = next(event for event in events if event.get("x") == "NEW")
-    assert shape(new) == shape(reference(shared, "execution_report_wrapped")["event"])
+    assert shape(new) == shape(read_reference(shared, "execution_report_wrapped")["event"])
     trade = next(event for event in events if event.get("x") == "TRADE")
-    assert set(shape(reference(shared, "execution_report_trade")).items()) <= set(
+    assert set(shape(read_reference(shared, "execution_report_trade")).items()) <= set(
         shape(trade).items()
     )
     for name in ("account_position", "balance_update"):
-        kind = reference(shared, name)["e"]
+        kind = read_reference(shared, name)["e"]
         ours = next(event for event in events if event["e"] == kind)
-        assert shape(ours) == shape(reference(shared, name))
+        assert shape(ours) == shape(read_reference(shared, name))
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_new_order_is_reported_as_requested(
 ) -> None:
     async def play() -> Any:
         async with scene() as at:
-            return await raw(at, "POST", "order", **BTCUSDT, **MARKET, newOrderRespType=kind)
+            return await request_raw(at, "POST", "order", **BTCUSDT, **MARKET, newOrderRespType=kind)
 
     assert len(run(play())) == keys
 
@@ -117,7 +117,7 @@ def test_a_stop_is_only_acknowledged_unless_more_is_requested(run: Run, scene: O
     async def play() -> Any:
         async with scene() as at:
             stop = {"side": "SELL", "type": "STOP_LOSS", "quantity": "0.01", "stopPrice": "30000"}
-            return await raw(at, "POST", "order", **BTCUSDT, **stop)
+            return await request_raw(at, "POST", "order", **BTCUSDT, **stop)
 
     assert set(run(play())) == {
         "symbol", "orderId", "orderListId", "clientOrderId", "transactTime"
@@ -142,9 +142,9 @@ def test_own_trades_are_found_by_id_order_and_time(
     async def play() -> list[int]:
         async with scene() as at:
             for _ in range(4):
-                await raw(at, "POST", "order", **BTCUSDT, **MARKET)
+                await request_raw(at, "POST", "order", **BTCUSDT, **MARKET)
                 await at.step(60)
-            return [trade["id"] for trade in await raw(at, "GET", "myTrades", **BTCUSDT, **query)]
+            return [trade["id"] for trade in await request_raw(at, "GET", "myTrades", **BTCUSDT, **query)]
 
     assert run(play()) == numbers
 
@@ -153,7 +153,7 @@ def test_a_range_above_a_day_is_refused(run: Run, scene: Opened) -> None:
     async def play() -> Any:
         async with scene() as at:
             times = {"startTime": "0", "endTime": "86400001"}
-            return await raw(at, "GET", "myTrades", **BTCUSDT, **times)
+            return await request_raw(at, "GET", "myTrades", **BTCUSDT, **times)
 
     assert run(play())["code"] == -1127
 
@@ -161,8 +161,8 @@ def test_a_range_above_a_day_is_refused(run: Run, scene: Opened) -> None:
 def test_orders_are_counted(run: Run, scene: Opened) -> None:
     async def play() -> Any:
         async with scene() as at:
-            await raw(at, "POST", "order", **BTCUSDT, **MARKET)
-            return await raw(at, "GET", "rateLimit/order")
+            await request_raw(at, "POST", "order", **BTCUSDT, **MARKET)
+            return await request_raw(at, "GET", "rateLimit/order")
 
     assert [(row["interval"], row["count"]) for row in run(play())] == [("SECOND", 1), ("DAY", 1)]
 
@@ -170,8 +170,8 @@ def test_orders_are_counted(run: Run, scene: Opened) -> None:
 def test_an_account_shows_what_it_holds_or_everything(run: Run, scene: Opened) -> None:
     async def play() -> tuple[int, int]:
         async with scene(USDT="5") as at:
-            every = await raw(at, "GET", "account")
-            held = await raw(at, "GET", "account", omitZeroBalances="true")
+            every = await request_raw(at, "GET", "account")
+            held = await request_raw(at, "GET", "account", omitZeroBalances="true")
             return len(every["balances"]), len(held["balances"])
 
     every, held = run(play())

@@ -17,16 +17,16 @@ BTC = "BTC/USDT"
 NEW_ONLY = {"cancelRestrictions": "ONLY_NEW"}
 
 
-def cents(price: Decimal, factor: str) -> float:
+def scale_to_cents(price: Decimal, factor: str) -> float:
     return float((price * Decimal(factor)).quantize(Decimal("0.01")))
 
 
-async def resting_stop(at: Any) -> Any:
-    stop = cents(await at.last(), "0.9")
+async def place_resting_stop(at: Any) -> Any:
+    stop = scale_to_cents(await at.last(), "0.9")
     return await at.client.create_order(BTC, "market", "sell", 1, None, {"stopLossPrice": stop})
 
 
-async def replaced(at: Any, **more: object) -> tuple[int, Any]:
+async def replace_stop(at: Any, **more: object) -> tuple[int, Any]:
     """Send a stop in place of another with CCXT, and return the status and body of the reply."""
     stop = more.pop("stop", "0.95")
     sent = {
@@ -35,7 +35,7 @@ async def replaced(at: Any, **more: object) -> tuple[int, Any]:
         "type": "STOP_LOSS",
         "cancelReplaceMode": "STOP_ON_FAILURE",
         "quantity": "1",
-        "stopPrice": str(cents(await at.last(), str(stop))),
+        "stopPrice": str(scale_to_cents(await at.last(), str(stop))),
         **more,
     }
     statuses: list[int] = []
@@ -55,7 +55,7 @@ def test_ccxt_edits_an_order_and_all_coins_stay_set_aside(run: Run, scene: Opene
     async def play() -> None:
         async with scene() as at:
             await at.client.load_markets()
-            price = cents(await at.last(), "1.2")
+            price = scale_to_cents(await at.last(), "1.2")
             first = await at.client.create_order(BTC, "limit", "sell", 1, price)
             edited = await at.client.edit_order(first["id"], BTC, "limit", "sell", 1, price + 100)
             assert edited["price"] == price + 100
@@ -71,8 +71,8 @@ def test_a_stop_is_moved_although_it_holds_all_coins(run: Run, scene: Opened) ->
     async def play() -> None:
         async with scene() as at:
             await at.client.load_markets()
-            old = await resting_stop(at)
-            status, body = await replaced(
+            old = await place_resting_stop(at)
+            status, body = await replace_stop(
                 at, cancelOrderId=old["id"], cancelRestrictions="ONLY_NEW"
             )
             assert (status, body["cancelResult"], body["newOrderResult"]) == (
@@ -91,8 +91,8 @@ def test_a_new_stop_beyond_the_price_leaves_the_coins_without_a_stop(
     async def play() -> None:
         async with scene() as at:
             await at.client.load_markets()
-            old = await resting_stop(at)
-            status, body = await replaced(at, stop="1.05", cancelOrderId=old["id"])
+            old = await place_resting_stop(at)
+            status, body = await replace_stop(at, stop="1.05", cancelOrderId=old["id"])
             assert (status, body["code"]) == (409, -2021)
             assert body["data"]["newOrderResponse"] == {
                 "code": -2010,
@@ -116,7 +116,7 @@ def test_the_mode_decides_what_a_failed_cancellation_leads_to(
     async def play() -> None:
         async with scene() as at:
             await at.client.load_markets()
-            found = await replaced(at, cancelReplaceMode=mode, cancelOrigClientOrderId="gone")
+            found = await replace_stop(at, cancelReplaceMode=mode, cancelOrigClientOrderId="gone")
             assert (found[0], found[1]["code"]) == (status, code)
             assert found[1]["data"]["cancelResponse"]["code"] == -2011
             assert found[1]["data"]["newOrderResult"] == tried
@@ -128,11 +128,11 @@ def test_a_filter_refuses_before_anything_is_cancelled(run: Run, scene: Opened) 
     async def play() -> None:
         async with scene() as at:
             await at.client.load_markets()
-            old = await resting_stop(at)
-            status, body = await replaced(at, cancelOrderId=old["id"], quantity="0.00001")
+            old = await place_resting_stop(at)
+            status, body = await replace_stop(at, cancelOrderId=old["id"], quantity="0.00001")
             assert (status, body["code"], body["msg"]) == (400, -1013, "Filter failure: NOTIONAL")
             assert len(await at.client.fetch_open_orders(BTC)) == 1
-            status, body = await replaced(at, cancelOrderId=old["id"], nonsense="1")
+            status, body = await replace_stop(at, cancelOrderId=old["id"], nonsense="1")
             assert (status, body["code"]) == (400, -1104)
 
     run(play())
@@ -163,7 +163,7 @@ def test_a_cancellation_keeps_its_restrictions(
     async def play() -> None:
         async with scene() as at:
             await at.client.load_markets()
-            order = await resting_stop(at)
+            order = await place_resting_stop(at)
             with pytest.raises(ccxt.BaseError, match=text):
                 await at.client.cancel_order(order["id"], BTC, {"cancelRestrictions": restriction})
             assert len(await at.client.fetch_open_orders(BTC)) == 1
@@ -175,7 +175,7 @@ def test_ccxt_raises_when_only_the_cancellation_worked(run: Run, scene: Opened) 
     async def play() -> None:
         async with scene(USDT="100", BTC="1") as at:
             await at.client.load_markets()
-            price = cents(await at.last(), "1.2")
+            price = scale_to_cents(await at.last(), "1.2")
             first = await at.client.create_order(BTC, "limit", "sell", 1, price)
             with pytest.raises(ccxt.ExchangeError):
                 await at.client.edit_order(first["id"], BTC, "limit", "sell", 2, price)

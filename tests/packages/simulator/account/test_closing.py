@@ -26,25 +26,25 @@ SEED = 3
 CLOSED_MS = (CLOSING.delisted or 0) * 1_000
 
 
-def at_ms(start_ms: int) -> Clock:
+def make_clock_at(start_ms: int) -> Clock:
     return make_clock(start_ms=start_ms, stepped=True)
 
 
-def moment_ms(minute: int) -> int:
+def compute_minute_ms(minute: int) -> int:
     return (ORIGIN_SECONDS + 60 * minute) * 1_000
 
 
-def cents(price: Decimal, factor: str) -> float:
+def scale_to_cents(price: Decimal, factor: str) -> float:
     return float((price * Decimal(factor)).quantize(Decimal("0.01")))
 
 
-async def three_orders(at: Any) -> list[str]:
+async def place_three_orders(at: Any) -> list[str]:
     """Place a purchase, a sale and a stop that no price of the next minutes reaches."""
     last = await at.last(BCC)
-    stop = {"stopLossPrice": cents(last, "0.5")}
+    stop = {"stopLossPrice": scale_to_cents(last, "0.5")}
     placed = [
-        await at.client.create_order(BCC, "limit", "buy", 1, cents(last, "0.5")),
-        await at.client.create_order(BCC, "limit", "sell", 2, cents(last, "2")),
+        await at.client.create_order(BCC, "limit", "buy", 1, scale_to_cents(last, "0.5")),
+        await at.client.create_order(BCC, "limit", "sell", 2, scale_to_cents(last, "2")),
         await at.client.create_order(BCC, "market", "sell", 3, None, stop),
     ]
     return [order["id"] for order in placed]
@@ -54,10 +54,10 @@ def test_open_orders_of_a_delisted_market_expire_and_free_their_money(
     run: Run, scene: Opened
 ) -> None:
     async def play() -> None:
-        async with scene(clock=at_ms(CLOSED_MS - 600_000), BCC="9", USDT="5000") as at:
+        async with scene(clock=make_clock_at(CLOSED_MS - 600_000), BCC="9", USDT="5000") as at:
             client = at.client
             assert (await client.load_markets())[BCC]["active"]
-            ids = await three_orders(at)
+            ids = await place_three_orders(at)
             assert (await client.fetch_balance())["BCC"]["used"] == 5
             await at.step(660)
             orders = [await client.fetch_order(number, BCC) for number in ids]
@@ -75,9 +75,9 @@ def test_a_delisted_market_takes_no_new_order_and_no_cancel(
     run: Run, scene: Opened
 ) -> None:
     async def play() -> None:
-        async with scene(clock=at_ms(CLOSED_MS - 600_000), BCC="9", USDT="5000") as at:
+        async with scene(clock=make_clock_at(CLOSED_MS - 600_000), BCC="9", USDT="5000") as at:
             await at.client.load_markets()
-            number = (await three_orders(at))[0]
+            number = (await place_three_orders(at))[0]
             await at.step(600)
             with pytest.raises(ccxt.MarketClosed, match="Market is closed"):
                 await at.client.create_order(BCC, "limit", "sell", 1, 500)
@@ -92,7 +92,7 @@ def test_the_user_data_stream_reports_orders_that_a_delisting_ended(
     run: Run, scene: Opened
 ) -> None:
     async def play() -> None:
-        async with scene(pro=True, clock=at_ms(CLOSED_MS - 600_000), BCC="9", USDT="5000") as at:
+        async with scene(pro=True, clock=make_clock_at(CLOSED_MS - 600_000), BCC="9", USDT="5000") as at:
             await at.client.load_markets()
             await at.client.ensure_user_data_stream_ws_subscribe_signature("spot")
             reported: dict[str, str] = {}
@@ -103,7 +103,7 @@ def test_the_user_data_stream_reports_orders_that_a_delisting_ended(
                         reported[order["id"]] = order["status"]
 
             watching = asyncio.create_task(watch())
-            ids = await three_orders(at)
+            ids = await place_three_orders(at)
             await at.step(600)
             await watching
             assert reported == dict.fromkeys(ids, "expired")
@@ -118,10 +118,10 @@ def test_fills_of_other_markets_before_and_after_a_delisting_are_booked_in_order
     run: Run, scene: Opened
 ) -> None:
     async def play() -> None:
-        async with scene(clock=at_ms(CLOSED_MS - 600_000), BCC="9", USDT="50000", BTC="50") as at:
+        async with scene(clock=make_clock_at(CLOSED_MS - 600_000), BCC="9", USDT="50000", BTC="50") as at:
             await at.client.load_markets()
-            await three_orders(at)
-            price = cents(await at.last(BTC), "1.0001")
+            await place_three_orders(at)
+            price = scale_to_cents(await at.last(BTC), "1.0001")
             await at.client.create_order(BTC, "limit", "sell", 40, price)
             await at.step(86_400)
             await at.client.fetch_open_orders(BTC)
@@ -146,10 +146,10 @@ def test_orders_are_refused_in_an_outage_and_open_ones_survive_it_and_fill_after
     run: Run, scene: Opened, outage: Outage
 ) -> None:
     async def play() -> None:
-        async with scene(clock=at_ms(moment_ms(outage.start) - 60_000)) as at:
+        async with scene(clock=make_clock_at(compute_minute_ms(outage.start) - 60_000)) as at:
             client = at.client
             await client.load_markets()
-            price = cents(await at.last(), "1.0001")
+            price = scale_to_cents(await at.last(), "1.0001")
             placed = await client.create_order(BTC, "limit", "sell", 0.001, price)
             await at.step(120)
             for kind in ("market", "limit"):
@@ -157,11 +157,11 @@ def test_orders_are_refused_in_an_outage_and_open_ones_survive_it_and_fill_after
                     await client.create_order(BTC, kind, "sell", 0.001, price)
             assert [one["id"] for one in await client.fetch_open_orders(BTC)] == [placed["id"]]
             assert (await client.fetch_balance())["BTC"]["used"] == 0.001
-            await at.simulator.advance_to_ms(moment_ms(outage.end) - 1)
+            await at.simulator.advance_to_ms(compute_minute_ms(outage.end) - 1)
             assert (await client.fetch_order(placed["id"], BTC))["filled"] == 0
             await at.step(86_400)
             (fill,) = await client.fetch_my_trades(BTC)
-            assert fill["timestamp"] >= moment_ms(outage.end)
+            assert fill["timestamp"] >= compute_minute_ms(outage.end)
             assert (await client.fetch_order(placed["id"], BTC))["status"] == "closed"
             assert (await client.create_order(BTC, "market", "sell", 0.001))["status"] == "closed"
 
@@ -172,9 +172,9 @@ def test_an_open_order_can_be_cancelled_in_an_outage(
     run: Run, scene: Opened, outage: Outage
 ) -> None:
     async def play() -> None:
-        async with scene(clock=at_ms(moment_ms(outage.start) - 60_000)) as at:
+        async with scene(clock=make_clock_at(compute_minute_ms(outage.start) - 60_000)) as at:
             await at.client.load_markets()
-            price = cents(await at.last(), "1.1")
+            price = scale_to_cents(await at.last(), "1.1")
             placed = await at.client.create_order(BTC, "limit", "sell", 0.001, price)
             await at.step(120)
             assert (await at.client.cancel_order(placed["id"], BTC))["status"] == "canceled"
@@ -190,7 +190,7 @@ def test_maintenance_refuses_everything_and_leaves_open_orders_as_they_are(
         async with scene() as at:
             client = at.client
             await client.load_markets()
-            far = cents(await at.last(), "1.5")
+            far = scale_to_cents(await at.last(), "1.5")
             resting = await client.create_order(BTC, "limit", "sell", 0.001, far)
             at.simulator.faults.add(kind="maintenance")
             attempts = (
@@ -205,7 +205,7 @@ def test_maintenance_refuses_everything_and_leaves_open_orders_as_they_are(
             at.simulator.faults.clear()
             assert [one["id"] for one in await client.fetch_open_orders(BTC)] == [resting["id"]]
             assert [row["event"] for row in at.ledger.orders] == ["NEW"]
-            near = cents(await at.last(), "1.0001")
+            near = scale_to_cents(await at.last(), "1.0001")
             placed = await client.create_order(BTC, "limit", "sell", 0.001, near)
             await at.step(86_400)
             assert (await client.fetch_order(placed["id"], BTC))["status"] == "closed"
@@ -221,7 +221,7 @@ def test_a_fault_that_stops_a_market_fills_no_order_and_a_delisting_ends_it(
         async with scene() as at:
             client = at.client
             await client.load_markets()
-            price = cents(await at.last(), "1.00001")
+            price = scale_to_cents(await at.last(), "1.00001")
             await client.create_order(BTC, "limit", "sell", 0.001, price)
             at.simulator.faults.add(kind=kind, symbol=BTC)
             began_ms = at.now_ms

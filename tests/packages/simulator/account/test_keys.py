@@ -79,7 +79,7 @@ def test_a_request_without_time_or_signature_is_refused(
     assert missing in body["msg"]
 
 
-async def sent(at: Any, query: str, body: str | bytes = "", signature: str = "") -> tuple[int, Any]:
+async def send_cancel(at: Any, query: str, body: str | bytes = "", signature: str = "") -> tuple[int, Any]:
     """Cancel by a raw query and body, signed unless there is a signature; return the reply."""
     text = body if isinstance(body, str) else ""
     query = f"{query}&timestamp={at.now_ms}"
@@ -109,7 +109,7 @@ def test_parameters_of_a_request_are_read_as_by_binance(
 ) -> None:
     async def play() -> tuple[int, Any]:
         async with scene() as at:
-            return await sent(at, query, body, signature)
+            return await send_cancel(at, query, body, signature)
 
     assert run(play()) == (400, code)
 

@@ -14,7 +14,7 @@ Opened = Callable[..., AbstractAsyncContextManager[Any]]
 BTC = "BTC/USDT"
 
 
-def cents(price: Decimal, factor: str) -> float:
+def scale_to_cents(price: Decimal, factor: str) -> float:
     return float((price * Decimal(factor)).quantize(Decimal("0.01")))
 
 
@@ -48,7 +48,7 @@ def test_a_limit_order_takes_part_of_a_thin_book_and_the_rest_stays_open(
             await at.client.load_markets()
             at.simulator.faults.add(kind="thin_book", symbol=BTC, levels=1, amount=0.01)
             order = await at.client.create_order(
-                BTC, "limit", "buy", 0.05, cents(await at.last(), "1.001")
+                BTC, "limit", "buy", 0.05, scale_to_cents(await at.last(), "1.001")
             )
             assert (order["status"], order["filled"]) == ("open", 0.01)
             for _ in range(60):
@@ -65,7 +65,7 @@ def test_an_order_is_visible_some_seconds_after_its_effect(run: Run, scene: Open
             await client.load_markets()
             await at.step(60)
             at.simulator.faults.add(kind="visibility_delay", seconds=10)
-            price = cents(await at.last(), "0.9")
+            price = scale_to_cents(await at.last(), "0.9")
             mine = {"clientOrderId": "mine"}
             await client.create_order(BTC, "limit", "buy", 0.01, price, mine)
             bought = await client.create_order(BTC, "market", "buy", 0.01)
@@ -94,7 +94,7 @@ def test_a_cancellation_is_visible_late_and_the_hidden_part_can_be_chosen(
             client = at.client
             await client.load_markets()
             await at.step(60)
-            price = cents(await at.last(), "0.9")
+            price = scale_to_cents(await at.last(), "0.9")
             order = await client.create_order(BTC, "limit", "buy", 0.01, price)
             await at.step(60)
             at.simulator.faults.add(kind="visibility_delay", shape="orders", seconds=10)

@@ -21,7 +21,7 @@ Opened = Callable[..., AbstractAsyncContextManager[Any]]
 MARCH_MS = 1_709_251_200_000
 
 
-async def reported(at: Any, action: str, body: object) -> tuple[int, Any]:
+async def post_action(at: Any, action: str, body: object) -> tuple[int, Any]:
     url = f"{at.simulator.url}/simulator/account/{action}"
     async with (
         aiohttp.ClientSession() as session,
@@ -33,10 +33,10 @@ async def reported(at: Any, action: str, body: object) -> tuple[int, Any]:
 def test_a_manual_deposit_and_withdrawal_change_the_balance(run: Run, scene: Opened) -> None:
     async def play() -> None:
         async with scene(USDT="100") as at:
-            status, body = await reported(at, "deposit", {"asset": "BTC", "amount": "0.5"})
+            status, body = await post_action(at, "deposit", {"asset": "BTC", "amount": "0.5"})
             assert (status, body["balances"]["BTC"]["free"]) == (200, "0.50000000")
-            await reported(at, "withdraw", {"asset": "BTC", "amount": "0.2"})
-            status, body = await reported(at, "withdraw", {"asset": "BTC", "amount": "0.31"})
+            await post_action(at, "withdraw", {"asset": "BTC", "amount": "0.2"})
+            status, body = await post_action(at, "withdraw", {"asset": "BTC", "amount": "0.31"})
             assert (status, body["code"]) == (400, -2010)
             assert [row["reason"] for row in at.ledger.balances] == [
                 "opening", "deposit", "withdrawal"
@@ -51,12 +51,12 @@ def test_a_manual_order_sells_coins(run: Run, scene: Opened) -> None:
     async def play() -> None:
         async with scene() as at:
             await at.client.load_markets()
-            status, body = await reported(at, "sell", {"symbol": "BTC/USDT", "quantity": "0.4"})
+            status, body = await post_action(at, "sell", {"symbol": "BTC/USDT", "quantity": "0.4"})
             assert (status, body["order"]["status"]) == (200, "FILLED")
             (order,) = await at.client.fetch_orders("BTC/USDT")
             assert order["clientOrderId"].startswith("web_")
             assert (await at.client.fetch_balance())["BTC"]["total"] == 0.6
-            await reported(at, "buy", {"symbol": "BTCUSDT", "quote": "500"})
+            await post_action(at, "buy", {"symbol": "BTCUSDT", "quote": "500"})
             assert len(await at.client.fetch_my_trades("BTC/USDT")) == 2
 
     run(play())
@@ -65,7 +65,7 @@ def test_a_manual_order_sells_coins(run: Run, scene: Opened) -> None:
 def test_dust_becomes_bnb(run: Run, scene: Opened) -> None:
     async def play() -> None:
         async with scene(DOGE="7", ETH="0.0001") as at:
-            status, body = await reported(at, "dust", {"assets": ["DOGE", "ETH"]})
+            status, body = await post_action(at, "dust", {"assets": ["DOGE", "ETH"]})
             assert status == 200
             assert (
                 body["balances"]["DOGE"]["free"] == body["balances"]["ETH"]["free"] == "0.00000000"
@@ -108,7 +108,7 @@ def test_an_invalid_manual_action_changes_nothing(
     async def play() -> None:
         async with scene() as at:
             rows = len(at.ledger.balances)
-            status, answer = await reported(at, action, body)
+            status, answer = await post_action(at, action, body)
             assert status == 400
             assert answer.get("error") or answer.get("msg")
             assert len(at.ledger.balances) == rows

@@ -30,7 +30,7 @@ async def post(at: Any, path: str, body: object) -> tuple[int, Any]:
         return answer.status, await answer.json()
 
 
-def cents(price: Decimal, factor: str) -> str:
+def scale_to_cents(price: Decimal, factor: str) -> str:
     return str((price * Decimal(factor)).quantize(Decimal("0.01")))
 
 
@@ -39,7 +39,7 @@ def test_a_person_cancels_the_stop_of_a_program(run: Run, scene: Opened) -> None
         async with scene() as at:
             client = at.client
             await client.load_markets()
-            stop = {"stopLossPrice": float(cents(await at.last(), "0.9"))}
+            stop = {"stopLossPrice": float(scale_to_cents(await at.last(), "0.9"))}
             order = await client.create_order(BTC, "market", "sell", 0.5, None, stop)
             requested = {"symbol": BTC, "order_id": int(order["id"])}
             assert (await post(at, "account/cancel", requested))[1]["canceled"] == [1]
@@ -54,7 +54,7 @@ def test_a_person_places_an_order_of_any_type(run: Run, scene: Opened) -> None:
     async def play() -> None:
         async with scene() as at:
             await at.client.load_markets()
-            price = cents(await at.last(), "1.5")
+            price = scale_to_cents(await at.last(), "1.5")
             body = {"symbol": BTC, "side": "SELL", "type": "LIMIT_MAKER", "quantity": "0.1"}
             status, _ = await post(at, "account/place", {**body, "price": price})
             (order,) = await at.client.fetch_open_orders(BTC)
@@ -177,7 +177,7 @@ def test_a_scripted_price_gap_moves_candles_trades_and_stops_alike(run: Run, sce
         async with scene() as at:
             client = at.client
             await client.load_markets()
-            stop = {"stopLossPrice": float(cents(await at.last(), "0.95"))}
+            stop = {"stopLossPrice": float(scale_to_cents(await at.last(), "0.95"))}
             order = await client.create_order(BTC, "market", "sell", 0.5, None, stop)
             body = {"symbol": BTC, "percent": -10, "after": "1m"}
             status, move = await post(at, "price", body)

@@ -23,7 +23,7 @@ ORDERS = 14
 REFUSED = (ccxt.InvalidOrder, ccxt.InsufficientFunds, ccxt.BadRequest)
 
 
-async def placed(client: Any, random_: random.Random, last: dict[str, float]) -> bool:
+async def place_random_order(client: Any, random_: random.Random, last: dict[str, float]) -> bool:
     """Send one order near the last price; return whether the exchange took it."""
     symbol = random_.choice(sorted(MARKETS))
     side, kind = random_.choice(("buy", "sell")), random_.choice(TYPES)
@@ -49,13 +49,13 @@ async def placed(client: Any, random_: random.Random, last: dict[str, float]) ->
     return True
 
 
-async def played(at: Any, random_: random.Random) -> int:
+async def trade_randomly(at: Any, random_: random.Random) -> int:
     """Send orders, let time pass, cancel now and then; return how many orders were taken."""
     client, taken = at.client, 0
     await client.load_markets()
     for _ in range(ORDERS):
         last = {symbol: float(await at.last(symbol)) for symbol in MARKETS}
-        taken += await placed(client, random_, last)
+        taken += await place_random_order(client, random_, last)
         await at.step(random_.choice((0.5, 5, 60, 900)))
         waiting = [one for symbol in MARKETS for one in await client.fetch_open_orders(symbol)]
         if waiting and random_.random() < 0.3:
@@ -64,7 +64,7 @@ async def played(at: Any, random_: random.Random) -> int:
     return taken
 
 
-def recomputed(trades: list[dict[str, Any]]) -> dict[str, Decimal]:
+def recompute_balances(trades: list[dict[str, Any]]) -> dict[str, Decimal]:
     """Return the balances that myTrades leads to; a quote value is cut at 8 digits."""
     balances = defaultdict(Decimal, {asset: Decimal(amount) for asset, amount in HELD.items()})
     for trade in trades:
@@ -93,7 +93,7 @@ def test_no_sequence_of_orders_makes_or_loses_money_beyond_the_fees(
 
     async def play() -> None:
         async with scene(in_bnb=in_bnb, **HELD) as at:
-            taken = await played(at, random.Random(seed))  # noqa: S311 - a drawn play
+            taken = await trade_randomly(at, random.Random(seed))  # noqa: S311 - a drawn play
             trades = [
                 trade["info"]
                 for symbol in MARKETS
@@ -101,7 +101,7 @@ def test_no_sequence_of_orders_makes_or_loses_money_beyond_the_fees(
             ]
             rows = (await at.client.fetch_balance())["info"]["balances"]
             found = {row["asset"]: Decimal(row["free"]) + Decimal(row["locked"]) for row in rows}
-            expected = recomputed(trades)
+            expected = recompute_balances(trades)
             assert taken
             assert {asset: found[asset] for asset in HELD} == {
                 asset: expected[asset] for asset in HELD

@@ -33,7 +33,7 @@ async def place(at: Any, times: int = 1) -> Any:
     return await at.client.create_order(BTC, "limit", "buy", 0.0002, 30_000)
 
 
-async def refused(at: Any, most: int = 0) -> tuple[ccxt.BaseError, Any, str]:
+async def place_until_refused(at: Any, most: int = 0) -> tuple[ccxt.BaseError, Any, str]:
     """Place orders until one is refused, the last of `most` and one more at the latest.
 
     Return what CCXT raises, the body, and Retry-After.
@@ -94,7 +94,7 @@ def test_too_many_orders_are_refused_as_recorded_until_the_window_ends(
             await at.client.load_markets()
             wall.now += 3
             await place(at, MOST)
-            error, body, retry_seconds = await refused(at)
+            error, body, retry_seconds = await place_until_refused(at)
             assert type(error).__name__ == item["ccxt_exception"] == "DDoSProtection"
             assert "429" in str(error)
             assert body == item["body"] | {"msg": item["body"]["msg"].replace("50", str(MOST))}
@@ -136,7 +136,7 @@ def test_the_day_of_orders_and_the_number_of_requests_are_limited_too(
 
     async def play() -> None:
         async with scene(limits=True) as at:
-            error, body, wait = await refused(at, most)
+            error, body, wait = await place_until_refused(at, most)
             assert type(error) is ccxt.DDoSProtection
             assert (body["code"], wait) == (code, retry_seconds)
             assert words in body["msg"]

@@ -14,11 +14,11 @@ Opened = Callable[..., AbstractAsyncContextManager[Any]]
 BTC = "BTC/USDT"
 
 
-def cents(price: Decimal, factor: str) -> str:
+def scale_to_cents(price: Decimal, factor: str) -> str:
     return str((price * Decimal(factor)).quantize(Decimal("0.01")))
 
 
-async def placed_oco(at: Any, *, above: str = "1.1", below: str = "0.9") -> Any:
+async def place_oco(at: Any, *, above: str = "1.1", below: str = "0.9") -> Any:
     last = await at.last()
     return await at.client.private_post_orderlist_oco(
         {
@@ -26,17 +26,17 @@ async def placed_oco(at: Any, *, above: str = "1.1", below: str = "0.9") -> Any:
             "side": "SELL",
             "quantity": "0.5",
             "aboveType": "LIMIT_MAKER",
-            "abovePrice": cents(last, above),
+            "abovePrice": scale_to_cents(last, above),
             "belowType": "STOP_LOSS_LIMIT",
-            "belowStopPrice": cents(last, below),
-            "belowPrice": cents(last, "0.5"),
+            "belowStopPrice": scale_to_cents(last, below),
+            "belowPrice": scale_to_cents(last, "0.5"),
             "belowTimeInForce": "GTC",
             "listClientOrderId": "mine",
         }
     )
 
 
-async def stepped_until_done(at: Any, list_id: str) -> None:
+async def step_until_done(at: Any, list_id: str) -> None:
     for _ in range(60 * 24):
         found = await at.client.private_get_orderlist({"orderListId": list_id})
         if found["listOrderStatus"] == "ALL_DONE":
@@ -51,7 +51,7 @@ def test_an_oco_locks_its_coins_once_and_either_order_names_the_list(
     async def play() -> None:
         async with scene() as at:
             await at.client.load_markets()
-            placed = await placed_oco(at)
+            placed = await place_oco(at)
             assert placed["listStatusType"] == "EXEC_STARTED"
             assert [one["type"] for one in placed["orderReports"]] == [
                 "STOP_LOSS_LIMIT",
@@ -82,8 +82,8 @@ def test_the_order_of_an_oco_that_trades_first_ends_the_other(
     async def play() -> None:
         async with scene() as at:
             await at.client.load_markets()
-            placed = await placed_oco(at, above=above, below=below)
-            await stepped_until_done(at, placed["orderListId"])
+            placed = await place_oco(at, above=above, below=below)
+            await step_until_done(at, placed["orderListId"])
             orders = {one["info"]["type"]: one["info"] for one in await at.client.fetch_orders(BTC)}
             assert orders.pop(filled)["status"] == "FILLED"
             ((_, other),) = orders.items()
@@ -102,7 +102,7 @@ def test_cancelling_one_order_of_an_oco_cancels_both(run: Run, scene: Opened, by
         async with scene() as at:
             client = at.client
             await client.load_markets()
-            placed = await placed_oco(at)
+            placed = await place_oco(at)
             if by == "list":
                 requested = {"symbol": "BTCUSDT", "listClientOrderId": "mine"}
                 reply = await client.private_delete_orderlist(requested)
@@ -130,16 +130,16 @@ def test_the_older_form_of_an_oco_is_accepted(run: Run, scene: Opened) -> None:
                     "symbol": "BTCUSDT",
                     "side": "BUY",
                     "quantity": "0.1",
-                    "price": cents(last, "0.9"),
-                    "stopPrice": cents(last, "1.1"),
-                    "stopLimitPrice": cents(last, "1.2"),
+                    "price": scale_to_cents(last, "0.9"),
+                    "stopPrice": scale_to_cents(last, "1.1"),
+                    "stopLimitPrice": scale_to_cents(last, "1.2"),
                     "stopLimitTimeInForce": "GTC",
                 }
             )
             kinds = [one["type"] for one in placed["orderReports"]]
             assert kinds == ["LIMIT_MAKER", "STOP_LOSS_LIMIT"]
             used = Decimal(str((await at.client.fetch_balance())["USDT"]["used"]))
-            assert used == Decimal(cents(last, "1.2")) / 10  # the dearer of the two, once
+            assert used == Decimal(scale_to_cents(last, "1.2")) / 10  # the dearer of the two, once
 
     run(play())
 
@@ -164,15 +164,15 @@ def test_an_oco_that_binance_refuses_changes_nothing(
             await at.client.load_markets()
             last = await at.last()
             if "abovePrice" in change:
-                change["abovePrice"] = cents(last, "0.8")
+                change["abovePrice"] = scale_to_cents(last, "0.8")
             sent = {
                 "symbol": "BTCUSDT",
                 "side": "SELL",
                 "quantity": "0.5",
                 "aboveType": "LIMIT_MAKER",
-                "abovePrice": cents(last, "1.1"),
+                "abovePrice": scale_to_cents(last, "1.1"),
                 "belowType": "STOP_LOSS",
-                "belowStopPrice": cents(last, "0.9"),
+                "belowStopPrice": scale_to_cents(last, "0.9"),
             }
             with pytest.raises(ccxt.BaseError, match=text):
                 await at.client.private_post_orderlist_oco({**sent, **change})
@@ -188,10 +188,10 @@ def test_a_limit_maker_that_would_take_is_refused(run: Run, scene: Opened) -> No
             await at.client.load_markets()
             last = await at.last()
             post_only = {"postOnly": True}
-            dear = float(cents(last, "1.1"))
+            dear = float(scale_to_cents(last, "1.1"))
             with pytest.raises(ccxt.OrderImmediatelyFillable):
                 await at.client.create_order(BTC, "limit", "buy", 0.01, dear, post_only)
-            cheap = float(cents(last, "0.9"))
+            cheap = float(scale_to_cents(last, "0.9"))
             order = await at.client.create_order(BTC, "limit", "buy", 0.01, cheap, post_only)
             found = await at.client.fetch_order(order["id"], BTC)
             assert (found["info"]["type"], found["status"]) == ("LIMIT_MAKER", "open")
@@ -203,7 +203,7 @@ def test_a_take_profit_triggers_at_its_price_and_takes_the_available_amount(run:
     async def play() -> None:
         async with scene() as at:
             await at.client.load_markets()
-            target = float(cents(await at.last(), "1.003"))
+            target = float(scale_to_cents(await at.last(), "1.003"))
             order = await at.client.create_order(
                 BTC, "market", "sell", 0.01, None, {"takeProfitPrice": target}
             )

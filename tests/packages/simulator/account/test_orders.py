@@ -18,7 +18,7 @@ MARCH_MS = 1_709_251_200_000
 BTC = "BTC/USDT"
 
 
-def cents(price: Decimal, factor: str) -> float:
+def scale_to_cents(price: Decimal, factor: str) -> float:
     """Return a price in whole cents as the float that CCXT takes."""
     return float((price * Decimal(factor)).quantize(Decimal("0.01")))
 
@@ -87,8 +87,8 @@ def test_an_order_that_waits_is_placed_found_and_cancelled(
             client = at.client
             await client.load_markets()
             last = await at.last()
-            params = {name: cents(last, factor) for name, factor in extra.items()}
-            limit = None if price is None else cents(last, price)
+            params = {name: scale_to_cents(last, factor) for name, factor in extra.items()}
+            limit = None if price is None else scale_to_cents(last, price)
             placed = await client.create_order(BTC, kind, side, 0.01, limit, params)
             found = await client.fetch_order(placed["id"], BTC)
             assert (found["status"], found["side"], found["amount"]) == ("open", side, 0.01)
@@ -109,7 +109,7 @@ def test_an_order_is_found_by_the_id_that_the_client_chose(run: Run, scene: Open
     async def play() -> None:
         async with scene() as at:
             await at.client.load_markets()
-            price = cents(await at.last(), "0.8")
+            price = scale_to_cents(await at.last(), "0.8")
             mine = {"clientOrderId": "onetape-1"}
             placed = await at.client.create_order(BTC, "limit", "buy", 0.01, price, mine)
             found = await at.client.fetch_order(None, BTC, mine)
@@ -128,7 +128,7 @@ def test_all_orders_of_a_market_are_cancelled_at_once(run: Run, scene: Opened) -
     async def play() -> None:
         async with scene() as at:
             await at.client.load_markets()
-            price = cents(await at.last(), "0.8")
+            price = scale_to_cents(await at.last(), "0.8")
             for _ in range(3):
                 await at.client.create_order(BTC, "limit", "buy", 0.01, price)
             cancelled = await at.client.cancel_all_orders(BTC)
@@ -144,7 +144,7 @@ def test_a_limit_order_is_filled_in_parts_by_the_trades_of_the_market(
         async with scene(BTC="50", USDT="1000") as at:
             client = at.client
             await client.load_markets()
-            price = cents(await at.last(), "1.0005")
+            price = scale_to_cents(await at.last(), "1.0005")
             placed = await client.create_order(BTC, "limit", "sell", 20, price)
             seen: list[float] = []
             for _ in range(300):
@@ -172,8 +172,8 @@ def test_balances_follow_from_the_trades_alone(run: Run, scene: Opened, in_bnb: 
             client = at.client
             await client.load_markets()
             last = await at.last()
-            await client.create_order(BTC, "limit", "buy", 0.05, cents(last, "0.999"))
-            await client.create_order(BTC, "limit", "sell", 0.05, cents(last, "1.001"))
+            await client.create_order(BTC, "limit", "buy", 0.05, scale_to_cents(last, "0.999"))
+            await client.create_order(BTC, "limit", "sell", 0.05, scale_to_cents(last, "1.001"))
             for number in range(12):
                 side = "sell" if number % 3 else "buy"
                 await client.create_order(BTC, "market", side, 0.01 + 0.003 * number)
@@ -183,7 +183,7 @@ def test_balances_follow_from_the_trades_alone(run: Run, scene: Opened, in_bnb: 
             trades = [
                 *await client.fetch_my_trades(BTC), *await client.fetch_my_trades("BNB/USDT")
             ]  # fmt: skip
-            expected = recomputed(held, [trade["info"] for trade in trades])
+            expected = recompute_balances(held, [trade["info"] for trade in trades])
             balances = (await client.fetch_balance())["info"]["balances"]
             found = {row["asset"]: Decimal(row["free"]) for row in balances}
             assert {asset: found[asset] for asset in held} == {
@@ -195,7 +195,7 @@ def test_balances_follow_from_the_trades_alone(run: Run, scene: Opened, in_bnb: 
     run(play())
 
 
-def recomputed(held: dict[str, str], trades: list[dict[str, Any]]) -> dict[str, Decimal]:
+def recompute_balances(held: dict[str, str], trades: list[dict[str, Any]]) -> dict[str, Decimal]:
     balances = defaultdict(Decimal, {asset: Decimal(amount) for asset, amount in held.items()})
     for trade in trades:
         sign = 1 if trade["isBuyer"] else -1
@@ -209,7 +209,7 @@ def test_a_stop_is_filled_when_the_market_reaches_it(run: Run, scene: Opened) ->
     async def play() -> None:
         async with scene() as at:
             await at.client.load_markets()
-            stop = cents(await at.last(), "0.999")
+            stop = scale_to_cents(await at.last(), "0.999")
             placed = await at.client.create_order(
                 BTC, "market", "sell", 0.01, None, {"stopLossPrice": stop}
             )

@@ -20,7 +20,7 @@ BTC = "BTC/USDT"
 BTCUSDT = SYMBOLS[0]
 
 
-def order(**changes: Any) -> dict[str, Any]:
+def make_order_parameters(**changes: Any) -> dict[str, Any]:
     """Return the parameters of an order that would be taken, with changes; None leaves one out."""
     whole = {
         "symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC",
@@ -29,31 +29,31 @@ def order(**changes: Any) -> dict[str, Any]:
     return {name: value for name, value in (whole | changes).items() if value is not None}
 
 
-async def placed(at: Any, **changes: Any) -> Any:
-    return await at.client.private_post_order(order(**changes))
+async def place_order(at: Any, **changes: Any) -> Any:
+    return await at.client.private_post_order(make_order_parameters(**changes))
 
 
-async def duplicate(at: Any) -> Any:
-    await placed(at, newClientOrderId="twice")
-    return await placed(at, newClientOrderId="twice")
+async def place_duplicate(at: Any) -> Any:
+    await place_order(at, newClientOrderId="twice")
+    return await place_order(at, newClientOrderId="twice")
 
 
-async def unsigned(at: Any) -> Any:
+async def use_wrong_secret(at: Any) -> Any:
     at.client.secret = "another"  # noqa: S105 - of a simulator
     return await at.client.private_get_account()
 
 
-async def with_key(at: Any, key: str) -> Any:
+async def use_key(at: Any, key: str) -> Any:
     at.client.apiKey = key
     return await at.client.private_get_account()
 
 
 async def read_only(at: Any) -> Any:
     at.client.apiKey = at.client.secret = "reader"  # noqa: S105 - of a simulator
-    return await placed(at)
+    return await place_order(at)
 
 
-async def off_by(at: Any, seconds: float) -> Any:
+async def shift_clock(at: Any, seconds: float) -> Any:
     at.client.milliseconds = lambda: at.now_ms + int(seconds * 1_000)
     return await at.client.private_get_account()
 
@@ -64,41 +64,41 @@ ILLEGAL = "Illegal characters found in parameter 'symbol'; legal range is '^[A-Z
 Act = Callable[[Any], Awaitable[Any]]
 #: How each recorded reply is brought about, by code and text.
 ACTS: dict[tuple[int, str], Act] = {
-    (-1013, "Filter failure: NOTIONAL"): lambda at: placed(at, quantity="0.00001"),
-    (-1013, "Filter failure: LOT_SIZE"): lambda at: placed(at, quantity="0.010001"),
-    (-1013, "Filter failure: MARKET_LOT_SIZE"): lambda at: placed(at, **MARKET, quantity="98"),
-    (-1013, "Filter failure: PRICE_FILTER"): lambda at: placed(at, price="45000.001"),
-    (-1013, "Filter failure: PERCENT_PRICE_BY_SIDE"): lambda at: placed(at, price="900000"),
+    (-1013, "Filter failure: NOTIONAL"): lambda at: place_order(at, quantity="0.00001"),
+    (-1013, "Filter failure: LOT_SIZE"): lambda at: place_order(at, quantity="0.010001"),
+    (-1013, "Filter failure: MARKET_LOT_SIZE"): lambda at: place_order(at, **MARKET, quantity="98"),
+    (-1013, "Filter failure: PRICE_FILTER"): lambda at: place_order(at, price="45000.001"),
+    (-1013, "Filter failure: PERCENT_PRICE_BY_SIDE"): lambda at: place_order(at, price="900000"),
     (-1021, "Timestamp for this request was 1000ms ahead of the server's time."): (
-        lambda at: off_by(at, 5)
+        lambda at: shift_clock(at, 5)
     ),
-    (-1021, "Timestamp for this request is outside of the recvWindow."): lambda at: off_by(at, -20),
-    (-1022, "Signature for this request is not valid."): unsigned,
-    (-2014, "API-key format invalid."): lambda at: with_key(at, "no key!"),
+    (-1021, "Timestamp for this request is outside of the recvWindow."): lambda at: shift_clock(at, -20),
+    (-1022, "Signature for this request is not valid."): use_wrong_secret,
+    (-2014, "API-key format invalid."): lambda at: use_key(at, "no key!"),
     (-2015, "Invalid API-key, IP, or permissions for action."): read_only,
     (-2010, "Account has insufficient balance for requested action."): (
-        lambda at: placed(at, **MARKET, quantity="50")
+        lambda at: place_order(at, **MARKET, quantity="50")
     ),
-    (-2010, "Duplicate order sent."): duplicate,
-    (-2010, "Order would trigger immediately."): lambda at: placed(at, **STOP, stopPrice="90000"),
+    (-2010, "Duplicate order sent."): place_duplicate,
+    (-2010, "Order would trigger immediately."): lambda at: place_order(at, **STOP, stopPrice="90000"),
     (-2011, "Unknown order sent."): (
         lambda at: at.client.private_delete_order({"symbol": "BTCUSDT", "orderId": 5})
     ),
     (-2013, "Order does not exist."): (
         lambda at: at.client.private_get_order({"symbol": "BTCUSDT", "orderId": 5})
     ),
-    (-1121, "Invalid symbol."): lambda at: placed(at, symbol="NOPEUSDT"),
+    (-1121, "Invalid symbol."): lambda at: place_order(at, symbol="NOPEUSDT"),
     (-1120, "Invalid interval."): (
         lambda at: at.client.public_get_klines({"symbol": "BTCUSDT", "interval": "7m"})
     ),
     (-1111, "Parameter 'quantity' has too much precision."): (
-        lambda at: placed(at, quantity="0.010000001")
+        lambda at: place_order(at, quantity="0.010000001")
     ),
-    (-1100, ILLEGAL): lambda at: placed(at, symbol="btcusdt"),
+    (-1100, ILLEGAL): lambda at: place_order(at, symbol="btcusdt"),
     (-1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed."): (
-        lambda at: placed(at, symbol=None)
+        lambda at: place_order(at, symbol=None)
     ),
-    (-1116, "Invalid orderType."): lambda at: placed(at, type="PEG", timeInForce=None),
+    (-1116, "Invalid orderType."): lambda at: place_order(at, type="PEG", timeInForce=None),
 }  # fmt: skip
 LIMITED = "a request limit: tested in test_limits and test_order_limits"
 STATE = "the exchange's own trouble: a fault brings it about, tested with the faults"
@@ -122,19 +122,19 @@ OUT_OF_REACH: dict[tuple[int, str] | int, str] = {
 }
 
 
-def recorded(shared: Path) -> list[dict[str, Any]]:
+def read_recorded_errors(shared: Path) -> list[dict[str, Any]]:
     path = shared / "data" / "payloads" / "binance" / "errors.json"
     return [
         item for item in json.loads(path.read_text())["items"] if isinstance(item["body"], dict)
     ]
 
 
-def key_of(item: dict[str, Any]) -> tuple[int, str]:
+def get_error_key(item: dict[str, Any]) -> tuple[int, str]:
     return item["body"]["code"], item["body"]["msg"]
 
 
 def test_every_recorded_error_is_tested_or_cannot_occur(shared: Path) -> None:
-    keys = [key_of(item) for item in recorded(shared)]
+    keys = [get_error_key(item) for item in read_recorded_errors(shared)]
     left = [key for key in keys if key not in ACTS and not {key, key[0]} & OUT_OF_REACH.keys()]
     assert left == []
     assert set(ACTS) <= set(keys)
@@ -160,7 +160,7 @@ def test_a_refusal_is_as_recorded(
                 await ACTS[key](at)
             return caught.value, status[-1], json.loads(at.client.last_http_response)
 
-    (item,) = [item for item in recorded(shared) if key_of(item) == key]
+    (item,) = [item for item in read_recorded_errors(shared) if get_error_key(item) == key]
     error, status, body = run(play())
     assert (status, body) == (item["status"], item["body"])
     assert type(error).__name__ == item["ccxt_exception"]
@@ -200,7 +200,7 @@ def test_an_invalid_order_is_refused_with_its_reason(
     async def play() -> Any:
         async with scene() as at:
             with pytest.raises(ccxt.BaseError):
-                await placed(at, **changes)
+                await place_order(at, **changes)
             return json.loads(at.client.last_http_response)
 
     body = run(play())
@@ -212,7 +212,7 @@ def test_a_closed_market_takes_no_orders(run: Run, scene: Opened) -> None:
     async def play() -> None:
         async with scene() as at:
             with pytest.raises(ccxt.MarketClosed, match="Market is closed"):
-                await placed(at, symbol="BCCUSDT")
+                await place_order(at, symbol="BCCUSDT")
             assert json.loads(at.client.last_http_response)["code"] == -2010
 
     run(play())
@@ -222,12 +222,12 @@ def test_no_more_than_200_orders_and_five_stops_wait_in_a_market(run: Run, scene
     async def play() -> None:
         async with scene(USDT="200000", BTC="1") as at:
             for _ in range(5):
-                await placed(at, **STOP, stopPrice="30000")
+                await place_order(at, **STOP, stopPrice="30000")
             with pytest.raises(ccxt.BaseError, match="MAX_NUM_ALGO_ORDERS"):
-                await placed(at, **STOP, stopPrice="30000")
+                await place_order(at, **STOP, stopPrice="30000")
             for _ in range(195):
-                await placed(at, price="30000", quantity="0.001")
+                await place_order(at, price="30000", quantity="0.001")
             with pytest.raises(ccxt.BaseError, match="MAX_NUM_ORDERS"):
-                await placed(at, price="30000", quantity="0.001")
+                await place_order(at, price="30000", quantity="0.001")
 
     run(play())

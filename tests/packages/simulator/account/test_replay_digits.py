@@ -35,7 +35,7 @@ TINY = [
 TINIER = [(*(f"{float(cell) / 1e4:.14f}" for cell in row[:4]), row[4]) for row in TINY]
 
 
-def written(folder: Path, rows: list[tuple[str, ...]], kind: str = "csv") -> Replay:
+def write_hours(folder: Path, rows: list[tuple[str, ...]], kind: str = "csv") -> Replay:
     """Write hours as text, or store them, and read them for a replay."""
     times = [MARCH + number * HOUR for number in range(len(rows))]
     if kind == "csv":
@@ -51,7 +51,7 @@ def written(folder: Path, rows: list[tuple[str, ...]], kind: str = "csv") -> Rep
     return read_replay(path)
 
 
-def opened(scene: Opened, replay: Replay) -> AbstractAsyncContextManager[Any]:
+def open_replay(scene: Opened, replay: Replay) -> AbstractAsyncContextManager[Any]:
     clock = make_clock(start_ms=(MARCH + 2 * HOUR) * 1_000, stepped=True)
     return scene(clock=clock, replay=replay, FDUSD="10000", PEPE="0")
 
@@ -61,10 +61,10 @@ def opened(scene: Opened, replay: Replay) -> AbstractAsyncContextManager[Any]:
 def test_ccxt_gets_candles_tick_and_tickers_with_the_digits_of_the_file(
     run: Run, scene: Opened, tmp_path: Path, kind: str, rows: list[tuple[str, ...]], tick: float
 ) -> None:
-    replay = written(tmp_path, rows, kind)
+    replay = write_hours(tmp_path, rows, kind)
 
     async def look() -> None:
-        async with opened(scene, replay) as at:
+        async with open_replay(scene, replay) as at:
             candles = await at.client.fetch_ohlcv(SYMBOL, "1h", MARCH * 1_000)
             assert [row[1:5] for row in candles[:2]] == [[*map(float, row[:4])] for row in rows[:2]]
             market = at.client.market(SYMBOL)
@@ -88,10 +88,10 @@ def test_ccxt_gets_candles_tick_and_tickers_with_the_digits_of_the_file(
 def test_orders_are_filled_and_booked_at_prices_with_the_digits_of_the_file(
     run: Run, scene: Opened, tmp_path: Path, rows: list[tuple[str, ...]], digits: int
 ) -> None:
-    replay = written(tmp_path, rows)
+    replay = write_hours(tmp_path, rows)
 
     async def trade() -> None:
-        async with opened(scene, replay) as at:
+        async with open_replay(scene, replay) as at:
             limit = float(rows[2][2])
             order = await at.client.create_order(
                 SYMBOL, "market", "buy", None, None, {"quoteOrderQty": "5000"}
@@ -115,10 +115,10 @@ def test_orders_are_filled_and_booked_at_prices_with_the_digits_of_the_file(
 def test_a_limit_price_between_two_ticks_is_refused(
     run: Run, scene: Opened, tmp_path: Path
 ) -> None:
-    replay = written(tmp_path, TINY)
+    replay = write_hours(tmp_path, TINY)
 
     async def refuse() -> None:
-        async with opened(scene, replay) as at:
+        async with open_replay(scene, replay) as at:
             order = {"symbol": "PEPEFDUSD", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC"}
             fine = {"quantity": "10000000000", "price": "0.00000030971"}
             with pytest.raises(ccxt.ExchangeError, match="too much precision"):
@@ -131,21 +131,21 @@ def test_a_limit_price_between_two_ticks_is_refused(
 def test_digits_that_cannot_be_served_are_refused_with_their_number(tmp_path: Path) -> None:
     rows = [("2500000",) * 4 + ("1",), ("0.00000031",) * 4 + ("1",)]
     with pytest.raises(UsageError) as refusal:
-        written(tmp_path, rows)
+        write_hours(tmp_path, rows)
     assert "has prices with 8 digits after the point, such as 0.00000031" in str(refusal.value)
     assert "a replay of prices up to 2500000 serves at most 6" in str(refusal.value)
 
 
 def test_prices_that_were_computed_change_by_less_than_a_part_of_1e_9(tmp_path: Path) -> None:
     prices = [100 / 3, 1e-7 / 3 + 30]
-    replay = written(tmp_path, [(repr(price),) * 4 + ("1",) for price in prices])
+    replay = write_hours(tmp_path, [(repr(price),) * 4 + ("1",) for price in prices])
     served = ReplayMarket(7, replay).get_candles(SYMBOL, "1h", MARCH, MARCH + 2 * HOUR)
     assert served.close.tolist() == pytest.approx(prices, rel=1e-9)
 
 
 def test_rounding_errors_of_floats_do_not_count_as_digits(tmp_path: Path) -> None:
     price = repr(0.1 + 0.2)
-    replay = written(tmp_path, [(price, price, price, price, "1")])
+    replay = write_hours(tmp_path, [(price, price, price, price, "1")])
     assert replay.series[0].symbol.price_digits == 1
 
 
@@ -155,7 +155,7 @@ def test_candles_of_any_number_of_digits_are_served_unchanged(
     tmp_path_factory: pytest.TempPathFactory, digits: int, counts: list[int]
 ) -> None:
     texts = [f"{Decimal(count).scaleb(-digits):f}" for count in counts]
-    replay = written(tmp_path_factory.mktemp("x"), [(text,) * 4 + ("5",) for text in texts])
+    replay = write_hours(tmp_path_factory.mktemp("x"), [(text,) * 4 + ("5",) for text in texts])
     end = MARCH + len(texts) * HOUR
     served = ReplayMarket(7, replay).get_candles(SYMBOL, "1h", MARCH, end)
     assert served.close.tolist() == [float(text) for text in texts]

@@ -47,7 +47,7 @@ def replay(request: pytest.FixtureRequest, tmp_path: Path) -> Replay:
     return read_replay(path)
 
 
-def opened(scene: Opened, replay: Replay) -> AbstractAsyncContextManager[Any]:
+def open_replay(scene: Opened, replay: Replay) -> AbstractAsyncContextManager[Any]:
     """Open the scene where the first candle ends and the second begins."""
     clock = make_clock(start_ms=(MARCH + HOUR) * 1_000, stepped=True)
     return scene(clock=clock, replay=replay, **HELD)
@@ -76,7 +76,7 @@ def test_a_market_order_fills_at_the_open_of_the_candle_that_begins(
     run: Run, scene: Opened, replay: Replay
 ) -> None:
     async def play() -> None:
-        async with opened(scene, replay) as at:
+        async with open_replay(scene, replay) as at:
             await at.client.load_markets()
             for candle in CANDLES[1:4]:
                 await at.simulator.advance_to_ms(candle.timestamp * 1_000)
@@ -91,7 +91,7 @@ def test_limit_orders_fill_at_their_price_in_the_first_candle_that_goes_beyond_i
     run: Run, scene: Opened, replay: Replay
 ) -> None:
     async def play() -> None:
-        async with opened(scene, replay) as at:
+        async with open_replay(scene, replay) as at:
             client = at.client
             await client.load_markets()
             sale = await client.create_order(BTC, "limit", "sell", 0.75, 111)
@@ -114,7 +114,7 @@ def test_a_stop_fills_at_the_open_of_a_candle_that_gaps_beyond_it(
     run: Run, scene: Opened, replay: Replay
 ) -> None:
     async def play() -> None:
-        async with opened(scene, replay) as at:
+        async with open_replay(scene, replay) as at:
             await at.client.load_markets()
             stop = {"stopLossPrice": 88}
             placed = await at.client.create_order(BTC, "market", "sell", 2, None, stop)

@@ -24,7 +24,7 @@ MARCH_MS = 1_709_251_200_000
 LIFE_SECONDS = 24 * 3_600
 
 
-async def subscribed(at: Any) -> None:
+async def open_stream(at: Any) -> None:
     """Open the stream and return when it is open: what happens from now on is reported."""
     await at.client.load_markets()
     await at.client.ensure_user_data_stream_ws_subscribe_signature("spot")
@@ -33,7 +33,7 @@ async def subscribed(at: Any) -> None:
 def test_watch_orders_reports_a_fill(run: Run, scene: Opened) -> None:
     async def play() -> None:
         async with scene(pro=True) as at:
-            await subscribed(at)
+            await open_stream(at)
             watching = asyncio.create_task(at.client.watch_orders(BTC))
             await asyncio.sleep(0)
             placed = await at.client.create_order(BTC, "market", "buy", 0.01)
@@ -50,7 +50,7 @@ def test_watch_orders_reports_a_fill(run: Run, scene: Opened) -> None:
 def test_watch_my_trades_returns_what_my_trades_returns(run: Run, scene: Opened) -> None:
     async def play() -> None:
         async with scene(pro=True) as at:
-            await subscribed(at)
+            await open_stream(at)
             watching = asyncio.create_task(at.client.watch_my_trades(BTC))
             await asyncio.sleep(0)
             await at.client.create_order(BTC, "market", "sell", 0.01)
@@ -65,7 +65,7 @@ def test_watch_my_trades_returns_what_my_trades_returns(run: Run, scene: Opened)
 def test_watch_balance_returns_what_the_account_has(run: Run, scene: Opened) -> None:
     async def play() -> None:
         async with scene(pro=True) as at:
-            await subscribed(at)
+            await open_stream(at)
             watching = asyncio.create_task(at.client.watch_balance())
             await asyncio.sleep(0)
             price = float(await at.last()) // 2
@@ -81,7 +81,7 @@ def test_watch_balance_returns_what_the_account_has(run: Run, scene: Opened) -> 
 def test_a_deposit_reaches_the_client_without_a_request(run: Run, scene: Opened) -> None:
     async def play() -> None:
         async with scene(pro=True) as at:
-            await subscribed(at)
+            await open_stream(at)
             watching = asyncio.create_task(at.client.watch_balance())
             await asyncio.sleep(0)
             at.simulator.account.deposit("BTC", Decimal("0.25"))
@@ -93,7 +93,7 @@ def test_a_deposit_reaches_the_client_without_a_request(run: Run, scene: Opened)
 
 
 @asynccontextmanager
-async def opened_stream(
+async def open_raw_stream(
     at: Any,
 ) -> AsyncGenerator[aiohttp.ClientWebSocketResponse]:
     """Open the stream as CCXT does, but read it raw."""
@@ -110,9 +110,9 @@ async def opened_stream(
         yield socket
 
 
-async def events_of(at: Any, act: Callable[[], Any], *, until: str) -> list[dict[str, Any]]:
+async def collect_events(at: Any, act: Callable[[], Any], *, until: str) -> list[dict[str, Any]]:
     """Return the user data stream from a subscription to the first event of an execution type."""
-    async with opened_stream(at) as socket:
+    async with open_raw_stream(at) as socket:
         acting = asyncio.ensure_future(act())
         events: list[dict[str, Any]] = []
         while not events or events[-1].get("x") != until:
@@ -135,7 +135,7 @@ def test_events_come_in_the_order_in_which_things_happened(run: Run, scene: Open
                     await at.step(120)
                 await at.client.cancel_order(order["id"], BTC)
 
-            events = await events_of(at, act, until="CANCELED")
+            events = await collect_events(at, act, until="CANCELED")
             reports = [event for event in events if event["e"] == "executionReport"]
             assert [report["x"] for report in reports[:2]] == ["NEW", "TRADE"]
             assert [report["T"] for report in reports] == sorted(report["T"] for report in reports)
@@ -153,7 +153,7 @@ def test_a_running_market_sends_fills_without_a_request(run: Run, scene: Opened)
     async def play() -> None:
         clock = make_clock(start_ms=MARCH_MS, speed=600)
         async with scene(clock=clock, pro=True) as at:
-            await subscribed(at)
+            await open_stream(at)
             placed: dict[str, float] = {}
 
             async def place_orders() -> None:
@@ -198,14 +198,14 @@ def test_a_wrong_signature_opens_no_stream(run: Run, scene: Opened) -> None:
 def test_the_stream_reconnects_after_a_break_and_rest_has_the_missed_events(run: Run, scene: Opened) -> None:
     async def play() -> None:
         async with scene(pro=True) as at:
-            await subscribed(at)
+            await open_stream(at)
             watching = asyncio.create_task(at.client.watch_orders())
             await asyncio.sleep(0.05)
             assert await at.simulator.disconnect() == 1
             with pytest.raises(ccxt.NetworkError):
                 await watching
             await at.client.create_order(BTC, "market", "buy", 0.01)
-            await subscribed(at)
+            await open_stream(at)
             watching = asyncio.create_task(at.client.watch_my_trades())
             await asyncio.sleep(0)
             await at.client.create_order(BTC, "market", "buy", 0.02)
@@ -220,7 +220,7 @@ def test_the_accounts_socket_gets_a_notice_of_its_end_and_ends_after_a_day(
     run: Run, scene: Opened
 ) -> None:
     async def play() -> None:
-        async with scene(limits=True) as at, opened_stream(at) as socket:
+        async with scene(limits=True) as at, open_raw_stream(at) as socket:
             await at.step(LIFE_SECONDS - 600)
             told_ms = MARCH_MS + (LIFE_SECONDS - 600) * 1_000
             reported = await socket.receive_json(timeout=60)
@@ -238,7 +238,7 @@ def test_watch_orders_continues_after_the_warning_and_reconnects_after_the_day(
 ) -> None:
     async def play() -> None:
         async with scene(pro=True, limits=True) as at:
-            await subscribed(at)
+            await open_stream(at)
             watching = asyncio.create_task(at.client.watch_orders(BTC))
             await asyncio.sleep(0)
             await at.step(LIFE_SECONDS - 600)
@@ -250,7 +250,7 @@ def test_watch_orders_continues_after_the_warning_and_reconnects_after_the_day(
             await at.step(600)
             with pytest.raises(ccxt.NetworkError, match="closing code 1001"):
                 await watching
-            await subscribed(at)
+            await open_stream(at)
             watching = asyncio.create_task(at.client.watch_orders(BTC))
             await asyncio.sleep(0)
             await at.client.cancel_order(order["id"], BTC)
@@ -274,7 +274,7 @@ def test_an_expiry_states_why(run: Run, scene: Opened, time_in_force: str, reaso
                 order = await at.client.create_order(BTC, "limit", "buy", 0.01, 10_000, params)
                 assert order["info"]["expiryReason"] == reason
 
-            events = await events_of(at, act, until="EXPIRED")
+            events = await collect_events(at, act, until="EXPIRED")
             assert events[-1]["eR"] == reason
 
     run(play())

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:websockets:DeprecationWarning")
 
 
 @asynccontextmanager
-async def connected() -> AsyncGenerator[tuple[Any, Simulator]]:
+async def open_client() -> AsyncGenerator[tuple[Any, Simulator]]:
     """Open python-binance's asynchronous client on a simulator in real time."""
     from binance.async_client import AsyncClient  # pyright: ignore[reportMissingTypeStubs] - none
 
@@ -34,13 +34,13 @@ async def connected() -> AsyncGenerator[tuple[Any, Simulator]]:
             await client.close_connection()
 
 
-def near(price: str, factor: str) -> str:
+def scale_price(price: str, factor: str) -> str:
     return str((Decimal(price) * Decimal(factor)).quantize(Decimal("0.01")))
 
 
 def test_an_order_is_placed_looked_up_and_cancelled(run: Run) -> None:
     async def play() -> None:
-        async with connected() as (client, _):
+        async with open_client() as (client, _):
             assert (await client.get_exchange_info())["symbols"]
             price = (await client.get_symbol_ticker(symbol=BTC))["price"]
             assert len(await client.get_klines(symbol=BTC, interval="1m", limit=5)) == 5
@@ -49,7 +49,7 @@ def test_an_order_is_placed_looked_up_and_cancelled(run: Run) -> None:
             by_value = await client.order_market_buy(symbol=BTC, quoteOrderQty="100")
             assert by_value["status"] == "FILLED"
             placed = await client.order_limit_sell(
-                symbol=BTC, quantity="0.01", price=near(price, "1.2")
+                symbol=BTC, quantity="0.01", price=scale_price(price, "1.2")
             )
             found = await client.get_order(symbol=BTC, orderId=placed["orderId"])
             assert found["status"] == "NEW"
@@ -67,16 +67,16 @@ def test_an_order_is_placed_looked_up_and_cancelled(run: Run) -> None:
 
 def test_stops_oco_and_cancel_replace_work(run: Run) -> None:
     async def play() -> None:
-        async with connected() as (client, simulator):
+        async with open_client() as (client, simulator):
             price = (await client.get_symbol_ticker(symbol=BTC))["price"]
             oco = await client.create_oco_order(
                 symbol=BTC,
                 side="SELL",
                 quantity="0.5",
                 aboveType="LIMIT_MAKER",
-                abovePrice=near(price, "1.2"),
+                abovePrice=scale_price(price, "1.2"),
                 belowType="STOP_LOSS",
-                belowStopPrice=near(price, "0.8"),
+                belowStopPrice=scale_price(price, "0.8"),
             )
             assert oco["listOrderStatus"] == "EXECUTING"
             (listed,) = await client.get_open_oco_orders()
@@ -87,14 +87,14 @@ def test_stops_oco_and_cancel_replace_work(run: Run) -> None:
                 side="SELL",
                 type="STOP_LOSS",
                 quantity="1",
-                stopPrice=near(price, "0.8"),
+                stopPrice=scale_price(price, "0.8"),
             )
             moved = await client.cancel_replace_order(
                 symbol=BTC,
                 side="SELL",
                 type="STOP_LOSS",
                 quantity="1",
-                stopPrice=near(price, "0.85"),
+                stopPrice=scale_price(price, "0.85"),
                 cancelReplaceMode="STOP_ON_FAILURE",
                 cancelOrderId=stop["orderId"],
             )
@@ -112,7 +112,7 @@ def test_the_user_stream_and_the_websocket_api_work(run: Run) -> None:
         )
 
         manager: Any = BinanceSocketManager
-        async with connected() as (client, _), manager(client).user_socket() as stream:
+        async with open_client() as (client, _), manager(client).user_socket() as stream:
             order = await client.ws_create_order(
                 symbol=BTC, side="BUY", type="MARKET", quantity="0.01"
             )
@@ -133,7 +133,7 @@ def test_an_error_is_raised_with_binances_code(run: Run) -> None:
     )
 
     async def play() -> None:
-        async with connected() as (client, _):
+        async with open_client() as (client, _):
             with pytest.raises(BinanceAPIException) as error:
                 await client.order_market_buy(symbol=BTC, quantity="0.00001")
             assert vars(error.value)["code"] == -1013

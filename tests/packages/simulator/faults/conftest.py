@@ -30,12 +30,12 @@ def faulty(ccxt_client: Client, stepped: Callable[[int], Clock]) -> Opened:
             simulator.faults.clear()
             await client.load_markets()
             for one in kept:
-                simulator.faults.add(**_settings(one["fault"]))
+                simulator.faults.add(**_get_settings(one["fault"]))
             yield simulator, client
 
     return opened
 
 
-def _settings(fault: object) -> dict[str, Any]:
+def _get_settings(fault: object) -> dict[str, Any]:
     assert isinstance(fault, dict)
     return dict(fault)  # pyright: ignore[reportUnknownArgumentType,reportUnknownVariableType] - JSON

@@ -46,11 +46,11 @@ SPOILT: list[tuple[int, str, Callable[[Row], bool]]] = [
 ]
 
 
-def fault_of(shape: str) -> Fault:
+def make_candle_fault(shape: str) -> Fault:
     return Fault("candles", shape=shape, candle_from="2024-02-29T23:53")
 
 
-async def page_of(faulty: Opened, *faults: Fault) -> list[Row]:
+async def fetch_page(faulty: Opened, *faults: Fault) -> list[Row]:
     async with faulty(faults) as (_, client):
         # Not `fetch_ohlcv`, which leaves out what lies before `since`.
         query = {"symbol": "BTCUSDT", "interval": "1m", "startTime": SINCE_MS, "limit": 5}
@@ -62,18 +62,18 @@ def test_ccxt_returns_a_damaged_candle(
     run: Run, faulty: Opened, number: int, shape: str, is_spoilt: Callable[[Row], bool]
 ) -> None:
     del number
-    rows = run(page_of(faulty, fault_of(shape)))
-    true_rows = run(page_of(faulty))
+    rows = run(fetch_page(faulty, make_candle_fault(shape)))
+    true_rows = run(fetch_page(faulty))
     assert is_spoilt(rows[2])
     assert rows[:2] + rows[3:] == true_rows[:2] + true_rows[3:]
 
 
 def test_row_18_a_revised_candle_has_other_values_at_the_same_time(run: Run, faulty: Opened) -> None:
-    rows, true_rows = run(page_of(faulty, fault_of("revised"))), run(page_of(faulty))
+    rows, true_rows = run(fetch_page(faulty, make_candle_fault("revised"))), run(fetch_page(faulty))
     assert rows[2][0] == true_rows[2][0]
     assert rows[2] != true_rows[2]
     assert rows[2][3] <= min(rows[2][1], rows[2][4]) <= rows[2][2], "and as good as any"
-    again = run(page_of(faulty, fault_of("revised")))
+    again = run(fetch_page(faulty, make_candle_fault("revised")))
     assert again == rows, "the revision comes from the seed"
 
 
@@ -89,7 +89,7 @@ def test_rows_are_duplicated_unordered_or_missing(
     run: Run, faulty: Opened, number: int, shape: str, minutes: list[int]
 ) -> None:
     del number
-    rows = run(page_of(faulty, fault_of(shape)))
+    rows = run(fetch_page(faulty, make_candle_fault(shape)))
     assert [(row[0] - SINCE_MS) // MINUTE_MS for row in rows] == minutes
 
 
@@ -116,12 +116,12 @@ def test_without_a_given_candle_one_closed_candle_is_drawn_from_the_seed(run: Ru
     def place(rows: list[Row]) -> list[int]:
         return [number for number, row in enumerate(rows) if row[4] is None]
 
-    first = place(run(page_of(faulty, Fault("candles", shape="none"))))
+    first = place(run(fetch_page(faulty, Fault("candles", shape="none"))))
     assert len(first) == 1
-    assert first == place(run(page_of(faulty, Fault("candles", shape="none"))))
+    assert first == place(run(fetch_page(faulty, Fault("candles", shape="none"))))
 
 
-async def watched(faulty: Opened, fault: Fault, count: int) -> list[Row]:
+async def watch_rows(faulty: Opened, fault: Fault, count: int) -> list[Row]:
     clock = make_clock(start_ms=MARCH_MS, speed=600)
     async with faulty([fault], pro=True, clock=clock) as (_, client):
         rows: list[Row] = []
@@ -132,13 +132,13 @@ async def watched(faulty: Opened, fault: Fault, count: int) -> list[Row]:
 
 @pytest.mark.parametrize("shape", ["nan", "infinity", "negative", "zero", "none"])
 def test_row_21_a_stream_returns_a_damaged_candle(run: Run, faulty: Opened, shape: str) -> None:
-    rows = run(watched(faulty, Fault("candles", shape=shape, stream="btcusdt@kline_1m"), 3))
+    rows = run(watch_rows(faulty, Fault("candles", shape=shape, stream="btcusdt@kline_1m"), 3))
     is_spoilt = next(check for _, name, check in SPOILT if name == shape)
     assert all(is_spoilt(row) for row in rows)
 
 
 def test_row_22_a_stream_returns_a_wrong_time(run: Run, faulty: Opened) -> None:
-    rows = run(watched(faulty, Fault("candles", shape="time_off_grid", event="kline"), 3))
+    rows = run(watch_rows(faulty, Fault("candles", shape="time_off_grid", event="kline"), 3))
     assert rows[0][0] % MINUTE_MS == 1_234
 
 

@@ -19,7 +19,7 @@ LATE_SECONDS = (1.0, 10.0)
 
 
 @asynccontextmanager
-async def watching(
+async def open_watching_client(
     faulty: Opened, shape: str, seconds: float
 ) -> AsyncGenerator[tuple[Simulator, Any]]:
     """Open a client that reads events of its account, with a fault of the second fill."""
@@ -33,12 +33,12 @@ async def watching(
         yield simulator, client
 
 
-async def bought(client: Any, times: int) -> None:
+async def buy_several(client: Any, times: int) -> None:
     for _ in range(times):
         await client.create_order(BTC, "market", "buy", 0.001)
 
 
-async def until_reported(client: Any, watch: Callable[..., Any], last: str) -> list[dict[str, Any]]:
+async def buy_until_reported(client: Any, watch: Callable[..., Any], last: str) -> list[dict[str, Any]]:
     """Buy three times, one after another; return what each call of CCXT gives, up to the last."""
     reported: list[dict[str, Any]] = []
 
@@ -48,18 +48,18 @@ async def until_reported(client: Any, watch: Callable[..., Any], last: str) -> l
 
     listening = asyncio.create_task(listen())
     await asyncio.sleep(0)
-    await bought(client, 3)
+    await buy_several(client, 3)
     await listening
     return reported
 
 
-async def reported_trades(faulty: Opened, shape: str, last: str, seconds: float) -> list[str]:
-    async with watching(faulty, shape, seconds) as (_, client):
+async def collect_reported_trades(faulty: Opened, shape: str, last: str, seconds: float) -> list[str]:
+    async with open_watching_client(faulty, shape, seconds) as (_, client):
 
         async def watch(symbol: str) -> Any:
             return [{**one, "status": "closed"} for one in await client.watch_my_trades(symbol)]
 
-        reported = [one["id"] for one in await until_reported(client, watch, last)]
+        reported = [one["id"] for one in await buy_until_reported(client, watch, last)]
         assert [one["id"] for one in client.myTrades] == list(dict.fromkeys(reported))
         requested = await client.fetch_my_trades(BTC)
         assert [one["id"] for one in requested] == ["1", "2", "3"], "REST returns all of them"
@@ -81,18 +81,18 @@ def test_row_61_watch_my_trades_returns_the_expected_fills_for_each_fault(
     run: Run, faulty: Opened, shape: str, expected: list[str]
 ) -> None:
     found = (
-        run(reported_trades(faulty, shape, expected[-1], seconds))
+        run(collect_reported_trades(faulty, shape, expected[-1], seconds))
         for seconds in (LATE_SECONDS if shape == "delayed" else LATE_SECONDS[:1])
     )
     assert any(ids == expected for ids in found)
 
 
-async def reported_orders(
+async def collect_reported_orders(
     faulty: Opened, shape: str, last: str, seconds: float
 ) -> dict[str, list[str]]:
     """Return the states of each order as CCXT reported them."""
-    async with watching(faulty, shape, seconds) as (_, client):
-        reported = await until_reported(client, client.watch_orders, last)
+    async with open_watching_client(faulty, shape, seconds) as (_, client):
+        reported = await buy_until_reported(client, client.watch_orders, last)
         states: dict[str, list[str]] = {}
         for one in reported:
             states.setdefault(one["id"], []).append(one["status"])
@@ -113,7 +113,7 @@ def test_row_61_watch_orders_returns_the_expected_states_for_each_fault(
     run: Run, faulty: Opened, shape: str, last: str, ends: dict[str, str]
 ) -> None:
     found = (
-        run(reported_orders(faulty, shape, last, seconds))
+        run(collect_reported_orders(faulty, shape, last, seconds))
         for seconds in (LATE_SECONDS if shape == "delayed" else LATE_SECONDS[:1])
     )
     assert any({order: states[-1] for order, states in each.items()} == ends for each in found)
@@ -121,8 +121,8 @@ def test_row_61_watch_orders_returns_the_expected_states_for_each_fault(
 
 def test_a_lost_fill_leaves_the_order_open_in_the_cache_of_ccxt(run: Run, faulty: Opened) -> None:
     async def scene() -> Any:
-        async with watching(faulty, "lost", LATE_SECONDS[0]) as (_, client):
-            await until_reported(client, client.watch_orders, "3")
+        async with open_watching_client(faulty, "lost", LATE_SECONDS[0]) as (_, client):
+            await buy_until_reported(client, client.watch_orders, "3")
             remembered = {one["id"]: one["status"] for one in client.orders}
             return remembered["2"], (await client.fetch_order("2", BTC))["status"]
 

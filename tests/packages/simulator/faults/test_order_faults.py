@@ -20,7 +20,7 @@ ORDER = "/api/v3/order"
 
 
 @asynccontextmanager
-async def trading(faulty: Opened, *faults: Fault) -> AsyncGenerator[tuple[Simulator, Any]]:
+async def open_trading_client(faulty: Opened, *faults: Fault) -> AsyncGenerator[tuple[Simulator, Any]]:
     """Open a client with a key, whose time is the market's, as it stands still."""
     async with faulty(faults) as (simulator, client):
         client.apiKey = client.secret = "simulator"  # noqa: S105 - nothing is secret there
@@ -28,7 +28,7 @@ async def trading(faulty: Opened, *faults: Fault) -> AsyncGenerator[tuple[Simula
         yield simulator, client
 
 
-async def raised(work: Coroutine[Any, Any, Any]) -> Any:
+async def get_result_or_error(work: Coroutine[Any, Any, Any]) -> Any:
     """Return what a call gives, or the error that it ends with."""
     try:
         return await work
@@ -76,13 +76,13 @@ def test_an_order_whose_response_is_lost_may_or_may_not_be_at_the_exchange(
     del row
 
     async def scene() -> None:
-        async with trading(faulty, fault) as (simulator, client):
+        async with open_trading_client(faulty, fault) as (simulator, client):
             params = {"newClientOrderId": "mine-1"}
             patience_ms, error = client.timeout, None
             # The longer ones are for a machine that stands still before the order arrives.
             for timeout_ms in (300, 3_000, 30_000) if fault.kind == "timeout" else (patience_ms,):
                 client.timeout = timeout_ms
-                error = await raised(
+                error = await get_result_or_error(
                     client.create_order("BTC/USDT", "market", "buy", 0.01, None, params)
                 )
                 if simulator.faults.log:
@@ -91,7 +91,7 @@ def test_an_order_whose_response_is_lost_may_or_may_not_be_at_the_exchange(
             assert type(error) is expected
             assert len(simulator.faults.log) == 1, "an order is sent once, whatever comes back"
             simulator.faults.clear()
-            found = await raised(client.fetch_order(None, "BTC/USDT", {"clientOrderId": "mine-1"}))
+            found = await get_result_or_error(client.fetch_order(None, "BTC/USDT", {"clientOrderId": "mine-1"}))
             assert isinstance(found, dict if is_done else ccxt.OrderNotFound)
 
     run(scene())
@@ -103,8 +103,8 @@ def test_row_57_a_wrong_body_is_an_order_without_an_id(
 ) -> None:
     async def scene() -> Any:
         fault = Fault("wrong_body", path=ORDER, shape=shape)
-        async with trading(faulty, fault) as (simulator, client):
-            order = await raised(client.create_order("BTC/USDT", "market", "buy", 0.01))
+        async with open_trading_client(faulty, fault) as (simulator, client):
+            order = await get_result_or_error(client.create_order("BTC/USDT", "market", "buy", 0.01))
             simulator.faults.clear()
             return order, len(await client.fetch_my_trades("BTC/USDT"))
 
@@ -117,8 +117,8 @@ def test_row_57_a_wrong_body_is_an_order_without_an_id(
 def test_row_27_a_halted_market_refuses_orders(run: Run, faulty: Opened) -> None:
     async def scene() -> Any:
         fault = Fault("halted", symbol="BTC/USDT")
-        async with trading(faulty, fault) as (_, client):
-            return await raised(client.create_order("BTC/USDT", "market", "buy", 0.01))
+        async with open_trading_client(faulty, fault) as (_, client):
+            return await get_result_or_error(client.create_order("BTC/USDT", "market", "buy", 0.01))
 
     error = run(scene())
     assert type(error) is ccxt.MarketClosed
@@ -128,10 +128,10 @@ def test_row_69_after_one_good_call_a_revoked_key_looks_like_too_many_requests(
     run: Run, faulty: Opened
 ) -> None:
     async def scene() -> Any:
-        async with trading(faulty) as (simulator, client):
+        async with open_trading_client(faulty) as (simulator, client):
             await client.fetch_balance()
             simulator.faults.add(kind="status", path="/api/v3/account", status=401, code=-2015)
-            return await raised(client.fetch_balance())
+            return await get_result_or_error(client.fetch_balance())
 
     assert type(run(scene())) is ccxt.DDoSProtection
 
@@ -140,8 +140,8 @@ def test_a_wrong_clock_refuses_a_signed_request_until_the_client_adjusts(
     run: Run, faulty: Opened
 ) -> None:
     async def scene() -> None:
-        async with trading(faulty, Fault("clock_skew", seconds=-20_000)) as (_, client):
-            error = await raised(client.fetch_balance())
+        async with open_trading_client(faulty, Fault("clock_skew", seconds=-20_000)) as (_, client):
+            error = await get_result_or_error(client.fetch_balance())
             assert type(error) is ccxt.InvalidNonce
             await client.load_time_difference()
             client.nonce = lambda: client.milliseconds() - client.options["timeDifference"]
@@ -151,7 +151,7 @@ def test_a_wrong_clock_refuses_a_signed_request_until_the_client_adjusts(
 
 
 @asynccontextmanager
-async def user_stream(
+async def open_user_stream(
     simulator: Simulator,
 ) -> AsyncGenerator[aiohttp.ClientWebSocketResponse]:
     """Open the account's stream as CCXT does, but read it raw: CCXT drops what comes twice."""
@@ -173,9 +173,9 @@ def fill_of(message: dict[str, Any]) -> int | None:
     return event["t"] if event.get("x") == "TRADE" else None
 
 
-async def fills_of(faulty: Opened, fault: Fault) -> list[int]:
+async def collect_fill_ids(faulty: Opened, fault: Fault) -> list[int]:
     """Buy three times and return the ids of the fills that the account's stream reported."""
-    async with trading(faulty, fault) as (simulator, client), user_stream(simulator) as socket:
+    async with open_trading_client(faulty, fault) as (simulator, client), open_user_stream(simulator) as socket:
         for _ in range(3):
             await client.create_order("BTC/USDT", "market", "buy", 0.001)
         await socket.send_json({"id": 2, "method": "ping"})
@@ -204,4 +204,4 @@ def test_row_61_fills_are_lost_duplicate_or_late_while_the_exchange_has_them(
     # A machine that stands still may need more than a second for the third order.
     waits = (1.0, 10.0) if shape == "delayed" else (1.0,)
     faults = (Fault("fills", shape=shape, nth=2, seconds=seconds) for seconds in waits)
-    assert any(run(fills_of(faulty, fault)) == expected for fault in faults)
+    assert any(run(collect_fill_ids(faulty, fault)) == expected for fault in faults)

@@ -16,14 +16,14 @@ MARCH_MS = 1_709_251_200_000
 KLINES = Call("rest", "GET /api/v3/klines", method="GET", path="/api/v3/klines", symbol="BTCUSDT")
 
 
-def begun(*faults: Fault, seed: int = 1) -> tuple[Faults, SteppedClock]:
+def make_registry(*faults: Fault, seed: int = 1) -> tuple[Faults, SteppedClock]:
     clock = SteppedClock(MARCH_MS)
     registry = Faults(faults, seed=seed)
     registry.start(clock, 7)
     return registry, clock
 
 
-def fires(registry: Faults, calls: int, call: Call = KLINES) -> list[int]:
+def list_firing_calls(registry: Faults, calls: int, call: Call = KLINES) -> list[int]:
     """Return which of so many calls something fired at, from 1."""
     return [number for number in range(1, calls + 1) if registry.fire(call)]
 
@@ -44,13 +44,13 @@ def fires(registry: Faults, calls: int, call: Call = KLINES) -> list[int]:
     ],
 )
 def test_a_fault_fires_at_the_calls_that_it_names(fault: Fault, expected: list[int]) -> None:
-    registry, _ = begun(fault)
-    assert fires(registry, 5) == expected
+    registry, _ = make_registry(fault)
+    assert list_firing_calls(registry, 5) == expected
 
 
 def test_a_fault_begins_and_ends_in_its_real_time() -> None:
     began = time.monotonic()
-    registry, _ = begun(Fault("drip", wall_from="20ms"), Fault("drip", wall_for="20ms"))
+    registry, _ = make_registry(Fault("drip", wall_from="20ms"), Fault("drip", wall_for="20ms"))
     numbers: set[int] = set()
     while numbers != {1} and time.monotonic() < began + 20:
         numbers = {firing.number for firing in registry.fire(KLINES)}
@@ -69,7 +69,7 @@ def test_a_fault_begins_and_ends_in_its_real_time() -> None:
     ],
 )
 def test_a_fault_holds_in_its_market_time(fault: Fault, expected: list[int]) -> None:
-    registry, clock = begun(fault)
+    registry, clock = make_registry(fault)
     seen: list[int] = []
     for minute in range(6):
         clock.advance_to(MARCH_MS + minute * 60_000)
@@ -78,7 +78,7 @@ def test_a_fault_holds_in_its_market_time(fault: Fault, expected: list[int]) -> 
 
 
 def test_of_several_faults_that_end_a_call_only_the_first_fires_and_counts() -> None:
-    registry, _ = begun(Fault("drip", nth=1), Fault("reset", nth=1))
+    registry, _ = make_registry(Fault("drip", nth=1), Fault("reset", nth=1))
     kinds = [
         [firing.fault.kind for firing in registry.fire(KLINES, {"drip", "reset"})] for _ in range(3)
     ]
@@ -86,35 +86,35 @@ def test_of_several_faults_that_end_a_call_only_the_first_fires_and_counts() -> 
 
 
 def test_offsets_of_a_fault_added_later_count_from_then() -> None:
-    registry, clock = begun()
+    registry, clock = make_registry()
     clock.advance_to(MARCH_MS + 600_000)
     registry.add(kind="drip", market_from="+1m")
-    assert fires(registry, 1) == []
+    assert list_firing_calls(registry, 1) == []
     clock.advance_to(MARCH_MS + 660_000)
-    assert fires(registry, 1) == [1]
+    assert list_firing_calls(registry, 1) == [1]
 
 
 @given(st.integers(), st.integers(0, 30))
 def test_chance_is_drawn_from_the_seed_and_the_call_alone(seed: int, others: int) -> None:
-    first, _ = begun(Fault("drip", probability=0.5), seed=seed)
-    second, _ = begun(Fault("drip", probability=0.5), seed=seed)
+    first, _ = make_registry(Fault("drip", probability=0.5), seed=seed)
+    second, _ = make_registry(Fault("drip", probability=0.5), seed=seed)
     other = Call("rest", "GET /other", method="POST", path="/other")
-    alone = fires(first, 20)
+    alone = list_firing_calls(first, 20)
     for _ in range(others):
         second.fire(Call("event", other.on))
-    assert fires(second, 20) == alone
+    assert list_firing_calls(second, 20) == alone
 
 
 def test_the_share_of_calls_that_fire_is_about_the_probability() -> None:
-    registry, _ = begun(Fault("drip", probability=0.25))
-    assert 200 < len(fires(registry, 1_000)) < 300
+    registry, _ = make_registry(Fault("drip", probability=0.25))
+    assert 200 < len(list_firing_calls(registry, 1_000)) < 300
 
 
 def test_the_log_names_fault_call_market_time_and_seed() -> None:
-    registry, clock = begun(Fault("drip", name="slow line", nth=2), seed=9)
-    fires(registry, 1)
+    registry, clock = make_registry(Fault("drip", name="slow line", nth=2), seed=9)
+    list_firing_calls(registry, 1)
     clock.advance_to(MARCH_MS + 1_000)
-    fires(registry, 1)
+    list_firing_calls(registry, 1)
     (fired,) = registry.log
     assert fired.make_document() == {
         "number": 1,
@@ -134,16 +134,16 @@ def test_the_log_names_fault_call_market_time_and_seed() -> None:
 
 
 def test_a_fault_can_be_removed() -> None:
-    registry, _ = begun(Fault("drip"), Fault("reset"))
+    registry, _ = make_registry(Fault("drip"), Fault("reset"))
     assert registry.remove(1) is True
     assert registry.remove(1) is False
     assert [one["number"] for one in registry.list_faults()] == [2]
     assert registry.clear() == 1
-    assert fires(registry, 3) == []
+    assert list_firing_calls(registry, 3) == []
 
 
 def test_faults_are_added_and_removed_from_many_threads() -> None:
-    registry, _ = begun()
+    registry, _ = make_registry()
 
     def work() -> None:
         for _ in range(200):

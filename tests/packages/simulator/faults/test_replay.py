@@ -29,7 +29,7 @@ TIMELINE = (
 )
 
 
-async def played(clock: Clock, faults: Faults) -> tuple[list[str], list[str], Any]:
+async def play_fixed_requests(clock: Clock, faults: Faults) -> tuple[list[str], list[str], Any]:
     """Play a fixed scene; return every byte that came, the log, and the faults as listed."""
     received: list[str] = []
     async with (
@@ -52,17 +52,17 @@ async def played(clock: Clock, faults: Faults) -> tuple[list[str], list[str], An
 
 
 def test_a_run_repeated_from_its_logged_seed_and_timeline_is_equal_byte_for_byte(run: Run, stepped: Stepped) -> None:
-    first, log, listed = run(played(stepped(0), Faults(TIMELINE, seed=11)))
+    first, log, listed = run(play_fixed_requests(stepped(0), Faults(TIMELINE, seed=11)))
     again = Faults(
         (make_fault(one["fault"]) for one in listed["faults"]), seed=json.loads(log[0])["seed"]
     )
-    second, second_log, _ = run(played(stepped(0), again))
+    second, second_log, _ = run(play_fixed_requests(stepped(0), again))
     assert first == second
     assert log == second_log
     assert {json.loads(line)["fault"] for line in log} == set(range(1, len(TIMELINE) + 1))
 
 
 def test_another_seed_is_another_run(run: Run, stepped: Stepped) -> None:
-    _, log, _ = run(played(stepped(0), Faults(TIMELINE, seed=11)))
-    _, other, _ = run(played(stepped(0), Faults(TIMELINE, seed=12)))
+    _, log, _ = run(play_fixed_requests(stepped(0), Faults(TIMELINE, seed=11)))
+    _, other, _ = run(play_fixed_requests(stepped(0), Faults(TIMELINE, seed=12)))
     assert log != other

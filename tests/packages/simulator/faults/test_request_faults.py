@@ -26,7 +26,7 @@ MISSES = 15
 
 
 @asynccontextmanager
-async def trading(faulty: Opened, *faults: Fault) -> AsyncGenerator[tuple[Simulator, Any]]:
+async def open_trading_client(faulty: Opened, *faults: Fault) -> AsyncGenerator[tuple[Simulator, Any]]:
     """Open a client with a key, whose time is the market's, as it stands still."""
     async with faulty(faults, pro=True) as (simulator, client):
         client.apiKey = client.secret = "simulator"  # noqa: S105 - nothing is secret there
@@ -36,7 +36,7 @@ async def trading(faulty: Opened, *faults: Fault) -> AsyncGenerator[tuple[Simula
         yield simulator, client
 
 
-async def ordered(client: Any, **params: str) -> Any:
+async def place_order_over_websocket(client: Any, **params: str) -> Any:
     """Return the order that a request over WebSocket places, or the error that it ends with."""
     try:
         return await client.create_order_ws(
@@ -85,8 +85,8 @@ def test_an_order_over_websocket_ends_as_the_fault_states(
     run: Run, faulty: Opened, fault: Fault, is_done: bool, expected: type[Exception]
 ) -> None:
     async def scene() -> Any:
-        async with trading(faulty, fault) as (simulator, client):
-            error = await ordered(client)
+        async with open_trading_client(faulty, fault) as (simulator, client):
+            error = await place_order_over_websocket(client)
             simulator.faults.clear()
             return type(error), await is_there(client), len(simulator.faults.log)
 
@@ -105,8 +105,8 @@ def test_a_missing_reply_raises_nothing_while_the_socket_replies_to_others(
     run: Run, faulty: Opened, fault: Fault, is_done: bool
 ) -> None:
     async def scene() -> Any:
-        async with trading(faulty, fault) as (simulator, client):
-            waiting = asyncio.ensure_future(ordered(client))
+        async with open_trading_client(faulty, fault) as (simulator, client):
+            waiting = asyncio.ensure_future(place_order_over_websocket(client))
             while not simulator.faults.log:  # noqa: ASYNC110 - no event reports it
                 await asyncio.sleep(0.01)
             done, _ = await asyncio.wait([waiting], timeout=NEVER_SECONDS)
@@ -125,9 +125,9 @@ def test_a_page_instead_of_a_reply_ends_the_receive_loop_and_the_order_exists(
         reported: list[object] = []
         loop.set_exception_handler(lambda _, context: reported.append(context))
         fault = Fault("wrong_body", method=PLACE, shape="html")
-        async with trading(faulty, fault) as (_, client):
+        async with open_trading_client(faulty, fault) as (_, client):
             client.streaming |= {"keepAlive": KEEP_ALIVE_MS, "maxPingPongMisses": MISSES}
-            error = await ordered(client)
+            error = await place_order_over_websocket(client)
             return type(error), "ping-pong" in str(error), len(reported), await is_there(client)
 
     # CCXT takes the letters a and b of the page for a ticker's; only the dead socket is noticed.
@@ -137,8 +137,8 @@ def test_a_page_instead_of_a_reply_ends_the_receive_loop_and_the_order_exists(
 def test_a_late_reply_delays_no_other(run: Run, faulty: Opened) -> None:
     async def scene(seconds: float) -> Any:
         fault = Fault("latency", method=PLACE, seconds=seconds)
-        async with trading(faulty, fault) as (_, client):
-            waiting = asyncio.ensure_future(ordered(client))
+        async with open_trading_client(faulty, fault) as (_, client):
+            waiting = asyncio.ensure_future(place_order_over_websocket(client))
             await asyncio.sleep(0)
             await client.fetch_open_orders_ws(BTC)
             was_waiting = not waiting.done()
@@ -151,8 +151,8 @@ def test_a_late_reply_delays_no_other(run: Run, faulty: Opened) -> None:
 def test_a_reply_after_its_timeout_still_arrives(run: Run, faulty: Opened) -> None:
     async def scene() -> Any:
         fault = Fault("timeout", method=PLACE, when="after", seconds=0.2)
-        async with trading(faulty, fault) as (_, client):
-            return (await ordered(client))["status"]
+        async with open_trading_client(faulty, fault) as (_, client):
+            return (await place_order_over_websocket(client))["status"]
 
     assert run(scene()) == "closed"
 
@@ -164,7 +164,7 @@ def test_faults_of_rest_and_of_the_websocket_api_are_distinct(run: Run, faulty: 
             Fault("status", method="order.cancel", status=400, code=-2011),
             Fault("drip", path="/ws-api/v3", seconds=9.0),
         )
-        async with trading(faulty, *faults) as (simulator, client):
+        async with open_trading_client(faulty, *faults) as (simulator, client):
             placed = await client.create_order_ws(BTC, "limit", "buy", 0.01, 10_000)
             with pytest.raises(ccxt.OrderNotFound):
                 await client.cancel_order_ws(placed["id"], BTC)
@@ -180,8 +180,8 @@ def test_faults_of_rest_and_of_the_websocket_api_are_distinct(run: Run, faulty: 
 
 def test_a_halted_market_refuses_orders_over_websocket_too(run: Run, faulty: Opened) -> None:
     async def scene() -> Any:
-        async with trading(faulty, Fault("halted", symbol=BTC)) as (_, client):
-            return await ordered(client)
+        async with open_trading_client(faulty, Fault("halted", symbol=BTC)) as (_, client):
+            return await place_order_over_websocket(client)
 
     assert type(run(scene())) is ccxt.MarketClosed
 
@@ -191,7 +191,7 @@ def test_the_account_is_requested_again_after_a_cut_by_the_next_call(
 ) -> None:
     async def scene() -> Any:
         fault = Fault("reset", method="account.status", count=1)
-        async with trading(faulty, fault) as (_, client):
+        async with open_trading_client(faulty, fault) as (_, client):
             with pytest.raises(ccxt.NetworkError):
                 await client.fetch_balance_ws()
             return (await client.fetch_balance_ws())["info"]["accountType"]
@@ -204,7 +204,7 @@ def test_the_time_to_retry_is_in_the_error_because_a_reply_has_no_headers(
 ) -> None:
     async def scene() -> Any:
         fault = Fault("status", method="ping", status=429, code=-1003, headers={"Retry-After": "9"})
-        async with trading(faulty, fault) as (simulator, _), aiohttp.ClientSession() as session:
+        async with open_trading_client(faulty, fault) as (simulator, _), aiohttp.ClientSession() as session:
             address = simulator.url.replace("http://", "ws://") + "/ws-api/v3"
             async with session.ws_connect(address) as socket:
                 await socket.send_json({"id": "mine", "method": "ping"})

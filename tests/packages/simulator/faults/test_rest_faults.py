@@ -51,7 +51,7 @@ ERRORS = [
 ]
 
 
-async def raised(work: Awaitable[Any]) -> Any:
+async def get_result_or_error(work: Awaitable[Any]) -> Any:
     """Return what a call gives, or the error that it ends with."""
     try:
         return await work
@@ -72,7 +72,7 @@ def test_ccxt_raises_the_expected_error_for_each_fault(
             # The longer ones are for a machine that stands still before the request arrives.
             for timeout_ms in (300, 3_000, 30_000) if never_ends else (client.timeout,):
                 client.timeout = timeout_ms
-                page = await raised(client.fetch_ohlcv("BTC/USDT", "1m", SINCE_MS, 5))
+                page = await get_result_or_error(client.fetch_ohlcv("BTC/USDT", "1m", SINCE_MS, 5))
                 if simulator.faults.log:
                     break
             assert [fired.kind for fired in simulator.faults.log] == [fault.kind]
@@ -95,7 +95,7 @@ def test_row_3_a_reset_read_is_repeated_once_unless_its_body_had_begun(
 ) -> None:
     async def scene() -> Any:
         async with faulty([Fault("reset", path=KLINES, when=when)]) as (simulator, client):
-            error = await raised(client.fetch_ohlcv("BTC/USDT", "1m", SINCE_MS, 5))
+            error = await get_result_or_error(client.fetch_ohlcv("BTC/USDT", "1m", SINCE_MS, 5))
             return type(error), len(simulator.faults.log)
 
     assert run(scene()) == (expected, hits)

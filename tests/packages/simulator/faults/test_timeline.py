@@ -10,7 +10,7 @@ from onetape.simulator.faults.model import Fault, FaultError, make_fault
 from onetape.simulator.faults.timeline import read_timeline
 
 
-def written(tmp_path: Path, text: str) -> Path:
+def write_timeline(tmp_path: Path, text: str) -> Path:
     file = tmp_path / "faults.yaml"
     file.write_text(text, encoding="utf-8")
     return file
@@ -31,7 +31,7 @@ faults:
     market_from: 2024-03-01T00:10
     market_for: 2m
 """
-    timeline = read_timeline(written(tmp_path, text))
+    timeline = read_timeline(write_timeline(tmp_path, text))
     assert timeline.seed == 5
     assert timeline.faults == (
         Fault(
@@ -102,7 +102,7 @@ faults:
     ],
 )
 def test_an_invalid_timeline_is_one_line_with_its_place(tmp_path: Path, text: str, problem: str) -> None:
-    file = written(tmp_path, text)
+    file = write_timeline(tmp_path, text)
     with pytest.raises(ConfigurationError) as failure:
         read_timeline(file)
     assert str(failure.value).startswith(f"{file}{problem}")

@@ -28,12 +28,12 @@ MISSES = 10
 OFTEN = 1_000_000_000
 
 
-def running() -> Any:
+def make_fast_clock() -> Any:
     """Return a clock on which a minute takes a tenth of a second, so that frames come quickly."""
     return make_clock(start_ms=MARCH_MS, speed=600)
 
 
-async def outcome(client: Any) -> Exception:
+async def watch_until_error(client: Any) -> Exception:
     """Watch candles until CCXT raises and return the error; `run` bounds the wait."""
     errors: list[object] = []
     loop = asyncio.get_running_loop()
@@ -46,13 +46,13 @@ async def outcome(client: Any) -> Exception:
             return error
 
 
-async def until(holds: Callable[[], bool]) -> None:
+async def wait_until(holds: Callable[[], bool]) -> None:
     """Wait for something that CCXT does not report; `run` bounds the wait."""
     while not holds():  # noqa: ASYNC110 - there is nothing else to wait for
         await asyncio.sleep(0.01)
 
 
-async def each(
+async def run_for_each(
     scene: Callable[[str], Coroutine[Any, Any, Any]], names: Iterable[str]
 ) -> dict[str, Any]:
     """Play a scene for each name at the same time, as most of each is waiting."""
@@ -65,8 +65,8 @@ def test_row_28_a_close_is_a_network_error_at_once(run: Run, faulty: Opened, cod
     fault = Fault("ws_close", stream="btcusdt@kline_1m", code=code, nth=3, count=OFTEN)
 
     async def scene() -> Any:
-        async with faulty([fault], pro=True, clock=running()) as (simulator, client):
-            error = await outcome(client)
+        async with faulty([fault], pro=True, clock=make_fast_clock()) as (simulator, client):
+            error = await watch_until_error(client)
             simulator.faults.clear()
             return error, await client.watch_ohlcv("BTC/USDT", "1m")
 
@@ -79,8 +79,8 @@ def test_row_28_a_close_is_a_network_error_at_once(run: Run, faulty: Opened, cod
 def test_row_28_an_abort_is_a_network_error_at_once(run: Run, faulty: Opened) -> None:
     async def scene() -> Any:
         fault = Fault("ws_abort", nth=3, count=OFTEN)
-        async with faulty([fault], pro=True, clock=running()) as (simulator, client):
-            error = await outcome(client)
+        async with faulty([fault], pro=True, clock=make_fast_clock()) as (simulator, client):
+            error = await watch_until_error(client)
             simulator.faults.clear()
             return error, await client.watch_ohlcv("BTC/USDT", "1m")
 
@@ -91,13 +91,13 @@ def test_row_28_an_abort_is_a_network_error_at_once(run: Run, faulty: Opened) ->
 
 def test_row_29_a_close_between_two_calls_raises_nothing(run: Run, faulty: Opened) -> None:
     async def scene() -> None:
-        async with faulty([], pro=True, clock=running()) as (simulator, client):
+        async with faulty([], pro=True, clock=make_fast_clock()) as (simulator, client):
             await client.watch_ohlcv("BTC/USDT", "1m")
             fired = asyncio.Event()
             simulator.faults.listener = lambda _: fired.set()
             simulator.faults.add(kind="ws_close", count=1)
             await fired.wait()
-            await until(lambda: not client.clients)
+            await wait_until(lambda: not client.clients)
             assert await client.watch_ohlcv("BTC/USDT", "1m")
 
     run(scene())
@@ -108,15 +108,15 @@ def test_row_30_candles_that_close_while_the_socket_is_away_never_come(
 ) -> None:
     async def scene() -> tuple[int, int]:
         fault = Fault("ws_close", nth=3)
-        async with faulty([fault], pro=True, clock=running()) as (simulator, client):
+        async with faulty([fault], pro=True, clock=make_fast_clock()) as (simulator, client):
             rows: list[list[int]] = []
             # The end raises only where it meets a call.
             with suppress(ccxt.NetworkError):
                 while not simulator.faults.log:
                     rows = await client.watch_ohlcv("BTC/USDT", "1m")
-            await until(lambda: not client.clients)
+            await wait_until(lambda: not client.clients)
             back_ms = simulator.faults.log[0].market_ms + 180_000
-            await until(lambda: simulator.clock.now_ms() >= back_ms)
+            await wait_until(lambda: simulator.clock.now_ms() >= back_ms)
             before_ms = rows[-1][0]
             rows = await client.watch_ohlcv("BTC/USDT", "1m")
             return before_ms, rows[0][0]
@@ -128,13 +128,13 @@ def test_row_30_candles_that_close_while_the_socket_is_away_never_come(
 def test_row_31_a_socket_with_pongs_and_no_data_never_raises(run: Run, faulty: Opened) -> None:
     async def scene() -> Any:
         fault = Fault("ws_silence", nth=3, count=1_000_000)
-        async with faulty([fault], pro=True, clock=running()) as (simulator, client):
+        async with faulty([fault], pro=True, clock=make_fast_clock()) as (simulator, client):
             client.streaming |= {"keepAlive": KEEP_ALIVE_MS, "maxPingPongMisses": MISSES}
-            watching = asyncio.create_task(outcome(client))
-            await until(lambda: bool(simulator.faults.log))
+            watching = asyncio.create_task(watch_until_error(client))
+            await wait_until(lambda: bool(simulator.faults.log))
             (socket,) = client.clients.values()
             longer_ms = client.milliseconds() + KEEP_ALIVE_MS * (MISSES + 1)
-            await until(lambda: watching.done() or (socket.lastPong or 0) > longer_ms)
+            await wait_until(lambda: watching.done() or (socket.lastPong or 0) > longer_ms)
             raised = watching.done()
             watching.cancel()
             return raised, [fired.kind for fired in simulator.faults.log]
@@ -145,9 +145,9 @@ def test_row_31_a_socket_with_pongs_and_no_data_never_raises(run: Run, faulty: O
 def test_row_32_a_half_open_socket_is_found_after_three_pings(run: Run, faulty: Opened) -> None:
     async def scene() -> Any:
         fault = Fault("ws_half_open", nth=3)
-        async with faulty([fault], pro=True, clock=running()) as (_, client):
+        async with faulty([fault], pro=True, clock=make_fast_clock()) as (_, client):
             client.streaming["keepAlive"] = KEEP_ALIVE_MS
-            return await outcome(client)
+            return await watch_until_error(client)
 
     error = run(scene())
     assert type(error) is ccxt.RequestTimeout
@@ -157,18 +157,18 @@ def test_row_32_a_half_open_socket_is_found_after_three_pings(run: Run, faulty: 
 def test_an_invalid_frame_ends_the_receive_loop_without_an_error(run: Run, faulty: Opened) -> None:
     async def scene(shape: str) -> Any:
         fault = Fault("ws_garbage", shape=shape, nth=3)
-        async with faulty([fault], pro=True, clock=running()) as (_, client):
+        async with faulty([fault], pro=True, clock=make_fast_clock()) as (_, client):
             client.streaming["keepAlive"] = KEEP_ALIVE_MS
-            return type(await outcome(client))
+            return type(await watch_until_error(client))
 
     deadly = FRAME_SHAPES[: FRAME_SHAPES.index("deep") + 1]
-    assert run(each(scene, deadly)) == dict.fromkeys(deadly, ccxt.RequestTimeout)
+    assert run(run_for_each(scene, deadly)) == dict.fromkeys(deadly, ccxt.RequestTimeout)
 
 
 def test_a_frame_without_content_is_ignored(run: Run, faulty: Opened) -> None:
     async def scene(shape: str) -> Any:
         fault = Fault("ws_garbage", shape=shape, nth=3)
-        async with faulty([fault], pro=True, clock=running()) as (simulator, client):
+        async with faulty([fault], pro=True, clock=make_fast_clock()) as (simulator, client):
             while not simulator.faults.log:
                 await client.watch_ohlcv("BTC/USDT", "1m")
             later_ms = simulator.faults.log[0].market_ms + 120_000
@@ -177,14 +177,14 @@ def test_a_frame_without_content_is_ignored(run: Run, faulty: Opened) -> None:
             return len(simulator.faults.log)
 
     harmless = ("text", "null", "number", "empty", "unknown_symbol", "unknown_event")
-    assert run(each(scene, harmless)) == dict.fromkeys(harmless, 1)
+    assert run(run_for_each(scene, harmless)) == dict.fromkeys(harmless, 1)
 
 
 def test_a_frame_that_is_not_utf8_is_a_network_error(run: Run, faulty: Opened) -> None:
     async def scene() -> Any:
         fault = Fault("ws_garbage", shape="invalid_utf8", nth=3, count=OFTEN)
-        async with faulty([fault], pro=True, clock=running()) as (_, client):
-            return await outcome(client)
+        async with faulty([fault], pro=True, clock=make_fast_clock()) as (_, client):
+            return await watch_until_error(client)
 
     error = run(scene())
     assert type(error) is ccxt.NetworkError
@@ -194,8 +194,8 @@ def test_a_frame_that_is_not_utf8_is_a_network_error(run: Run, faulty: Opened) -
 def test_an_error_payload_is_raised_at_once(run: Run, faulty: Opened) -> None:
     async def scene() -> Any:
         fault = Fault("ws_garbage", shape="error", nth=3, count=OFTEN)
-        async with faulty([fault], pro=True, clock=running()) as (_, client):
-            return await outcome(client)
+        async with faulty([fault], pro=True, clock=make_fast_clock()) as (_, client):
+            return await watch_until_error(client)
 
     assert isinstance(run(scene()), ccxt.ExchangeError)
 
@@ -203,8 +203,8 @@ def test_an_error_payload_is_raised_at_once(run: Run, faulty: Opened) -> None:
 def test_row_34_a_frame_of_eleven_megabytes_is_a_network_error(run: Run, faulty: Opened) -> None:
     async def scene() -> Any:
         fault = Fault("ws_big_frame", nth=3, count=OFTEN)
-        async with faulty([fault], pro=True, clock=running()) as (_, client):
-            return await outcome(client)
+        async with faulty([fault], pro=True, clock=make_fast_clock()) as (_, client):
+            return await watch_until_error(client)
 
     error = run(scene())
     assert type(error) is ccxt.NetworkError
@@ -214,7 +214,7 @@ def test_row_34_a_frame_of_eleven_megabytes_is_a_network_error(run: Run, faulty:
 def test_row_34_after_a_flood_the_newest_candle_is_right(run: Run, faulty: Opened) -> None:
     async def scene() -> None:
         fault = Fault("ws_flood", nth=3, per_second=10_000, seconds=0.5)
-        async with faulty([fault], pro=True, clock=running()) as (simulator, client):
+        async with faulty([fault], pro=True, clock=make_fast_clock()) as (simulator, client):
             while not simulator.faults.log:
                 await client.watch_ohlcv("BTC/USDT", "1m")
             # Half a second of flood is five minutes of the market.
@@ -239,22 +239,22 @@ REFUSALS = {
 
 def test_row_35_a_refused_handshake_is_a_network_error(run: Run, faulty: Opened) -> None:
     async def scene(name: str) -> Any:
-        async with faulty([REFUSALS[name]], pro=True, clock=running()) as (_, client):
+        async with faulty([REFUSALS[name]], pro=True, clock=make_fast_clock()) as (_, client):
             if name == "no response":
                 client.streaming["connectionTimeout"] = 1_000
-            return type(await outcome(client))
+            return type(await watch_until_error(client))
 
     expected = dict.fromkeys(REFUSALS, ccxt.NetworkError) | {"no response": ccxt.RequestTimeout}
-    assert run(each(scene, REFUSALS)) == expected
+    assert run(run_for_each(scene, REFUSALS)) == expected
 
 
 def test_row_35_ccxt_waits_as_long_as_a_refused_handshake_states(run: Run, faulty: Opened) -> None:
     async def scene() -> float:
         fault = Fault("ws_refuse", status=429, headers={"Retry-After": "1"}, count=1)
-        async with faulty([fault], pro=True, clock=running()) as (_, client):
+        async with faulty([fault], pro=True, clock=make_fast_clock()) as (_, client):
             loop = asyncio.get_running_loop()
             began = loop.time()
-            assert isinstance(await outcome(client), ccxt.NetworkError)
+            assert isinstance(await watch_until_error(client), ccxt.NetworkError)
             await client.watch_ohlcv("BTC/USDT", "1m")
             return loop.time() - began
 
@@ -263,7 +263,7 @@ def test_row_35_ccxt_waits_as_long_as_a_refused_handshake_states(run: Run, fault
 
 def test_row_36_data_arrives_without_an_acknowledgement(run: Run, faulty: Opened) -> None:
     async def scene() -> Any:
-        async with faulty([Fault("ws_no_ack")], pro=True, clock=running()) as (simulator, client):
+        async with faulty([Fault("ws_no_ack")], pro=True, clock=make_fast_clock()) as (simulator, client):
             for _ in range(3):
                 assert await client.watch_ohlcv("BTC/USDT", "1m")
             return [fired.kind for fired in simulator.faults.log]
@@ -275,8 +275,8 @@ def test_row_36_a_rejected_subscription_is_an_exchange_error(run: Run, faulty: O
     fault = Fault("ws_reject", symbol="BTC/USDT", text="Invalid request: unknown stream")
 
     async def scene() -> Any:
-        async with faulty([fault], pro=True, clock=running()) as (_, client):
-            return await outcome(client)
+        async with faulty([fault], pro=True, clock=make_fast_clock()) as (_, client):
+            return await watch_until_error(client)
 
     error = run(scene())
     assert isinstance(error, ccxt.ExchangeError)
@@ -284,10 +284,10 @@ def test_row_36_a_rejected_subscription_is_an_exchange_error(run: Run, faulty: O
 
 def test_row_10_maintenance_cuts_and_refuses_sockets(run: Run, faulty: Opened) -> None:
     async def scene() -> Any:
-        async with faulty([], pro=True, clock=running()) as (simulator, client):
+        async with faulty([], pro=True, clock=make_fast_clock()) as (simulator, client):
             await client.watch_ohlcv("BTC/USDT", "1m")
             simulator.faults.add(kind="maintenance")
-            error = await outcome(client)
+            error = await watch_until_error(client)
             with pytest.raises(ccxt.ExchangeNotAvailable):
                 await client.fetch_ohlcv("BTC/USDT", "1m")
             with pytest.raises(ccxt.NetworkError):
@@ -317,7 +317,7 @@ def test_ccxt_returns_lost_duplicate_and_unordered_trades_unchanged(
     fault = Fault("events", shape=shape, stream="btcusdt@trade", nth=2, seconds=seconds)
 
     async def scene() -> list[int]:
-        async with faulty([fault], pro=True, clock=running()) as (_, client):
+        async with faulty([fault], pro=True, clock=make_fast_clock()) as (_, client):
             ids: list[int] = []
             while len(ids) < len(places):
                 ids += [int(trade["id"]) for trade in await client.watch_trades("BTC/USDT")]

@@ -26,7 +26,7 @@ MARCH = 1_709_251_200
 DAY = 86_400
 
 
-def same(one: Bars, other: Bars) -> bool:
+def are_equal(one: Bars, other: Bars) -> bool:
     return all(
         np.array_equal(a, b) for a, b in zip(one.get_columns(), other.get_columns(), strict=True)
     )
@@ -69,7 +69,7 @@ def test_any_range_is_a_part_of_any_larger_range(
     start, end = MARCH + offset, MARCH + offset + length
     alone = SimulatedMarket(7).get_bars(symbol, TIMEFRAMES[timeframe], start, end)
     within = SimulatedMarket(7).get_bars(symbol, TIMEFRAMES[timeframe], start - more, end + more)
-    assert same(alone, within.select_between(start, end))
+    assert are_equal(alone, within.select_between(start, end))
 
 
 @settings(max_examples=15, deadline=None)
@@ -81,7 +81,7 @@ def test_days_computed_together_equal_those_computed_singly(after_ms: int) -> No
     together.prepare_last_day(symbols, now_ms)
     for symbol in symbols:
         one, other = (market.get_last_day(symbol, now_ms) for market in (together, singly))
-        assert same(one.bar, other.bar)
+        assert are_equal(one.bar, other.bar)
         assert one.previous == other.previous
 
 
@@ -92,7 +92,7 @@ def test_earlier_evaluations_change_nothing() -> None:
         used.get_bars(symbol, hour, start, start + 5 * DAY)
         used.get_forming_bar(symbol, hour, start * 1_000 + 1_234_567)
     range_ = (MARCH - 5 * DAY, MARCH + 50 * DAY)
-    assert same(used.get_bars(symbol, hour, *range_), fresh.get_bars(symbol, hour, *range_))
+    assert are_equal(used.get_bars(symbol, hour, *range_), fresh.get_bars(symbol, hour, *range_))
 
 
 @pytest.mark.parametrize("symbol", SYMBOLS, ids=[symbol.id for symbol in SYMBOLS])
@@ -104,7 +104,7 @@ def test_the_trades_of_a_minute_give_exactly_its_candle(symbol: SpotSymbol) -> N
         [market.get_trades(symbol, t).make_bar(t) for t in bars.timestamp.tolist()]
     )
     traded = Bars(*(column[bars.volume > 0] for column in bars.get_columns()))
-    assert same(traded, rebuilt)
+    assert are_equal(traded, rebuilt)
 
 
 def test_trade_ids_are_consecutive_and_times_never_decrease() -> None:
@@ -124,7 +124,7 @@ def test_higher_timeframe_candles_are_built_from_minutes(timeframe: str) -> None
     end = length.next(opened)
     minutes = market.get_bars(symbol, TIMEFRAMES["1m"], opened, end)
     expected = group_bars(minutes, np.array([opened], dtype=np.int64))
-    assert same(market.get_bars(symbol, length, opened, end), expected)
+    assert are_equal(market.get_bars(symbol, length, opened, end), expected)
 
 
 @settings(max_examples=30, deadline=None)
@@ -137,7 +137,7 @@ def test_the_forming_candle_is_all_trades_since_its_open(timeframe: str, after_m
     finished = market.get_bars(symbol, TIMEFRAMES["1m"], opened, minute)
     running = market.get_trades(symbol, minute).select_until(now_ms).make_bar(minute)
     expected = group_bars(concat_bars([finished, running]), np.array([opened], dtype=np.int64))
-    assert same(market.get_forming_bar(symbol, length, now_ms), expected)
+    assert are_equal(market.get_forming_bar(symbol, length, now_ms), expected)
 
 
 @settings(max_examples=30, deadline=None)
@@ -153,13 +153,13 @@ def test_a_bar_merged_with_a_later_one_equals_the_bar_of_both(
     before, last = traded[:-1], traded[-1:]
     first = before.timestamp[:1]
     expected = group_bars(concat_bars([before, last]), first)
-    assert same(merge_two_bars(group_bars(before, first), last), expected)
+    assert are_equal(merge_two_bars(group_bars(before, first), last), expected)
 
 
 def test_the_forming_candle_at_its_last_millisecond_is_the_closed_one() -> None:
     market, symbol, hour = SimulatedMarket(7), SYMBOLS[0], TIMEFRAMES["1h"]
     last = market.get_forming_bar(symbol, hour, (MARCH + 3_600) * 1_000 - 1)
-    assert same(last, market.get_bars(symbol, hour, MARCH, MARCH + 3_600))
+    assert are_equal(last, market.get_bars(symbol, hour, MARCH, MARCH + 3_600))
 
 
 def test_a_candle_opens_with_one_trade_at_its_open() -> None:

@@ -37,14 +37,14 @@ def test_quiet_minutes_and_outages_of_seed_7_have_the_published_digest() -> None
     one = make_outages(7)[20]
     for symbol in (BITCOIN, THIN):
         bars = SimulatedMarket(7).get_bars(
-            symbol, TIMEFRAMES["1m"], seconds(one.halt - 300), seconds(one.end + 300)
+            symbol, TIMEFRAMES["1m"], compute_minute_start(one.halt - 300), compute_minute_start(one.end + 300)
         )
         for column in bars.get_columns():
             total.update(column.astype("<i8").tobytes())
     assert total.hexdigest()[:16] == GOLDEN
 
 
-def seconds(minute: int) -> int:
+def compute_minute_start(minute: int) -> int:
     return ORIGIN_SECONDS + 60 * minute
 
 
@@ -73,21 +73,21 @@ def test_an_outage_halts_trading_and_then_leaves_no_candle(outage: Outage, symbo
     assert symbol in SYMBOLS
     market, minute = SimulatedMarket(7), TIMEFRAMES["1m"]
     picked = BITCOIN if symbol is BITCOIN else THIN
-    start, end = seconds(outage.halt - 200), seconds(outage.end + 200)
+    start, end = compute_minute_start(outage.halt - 200), compute_minute_start(outage.end + 200)
     bars = market.get_bars(picked, minute, start, end)
-    halted = bars.select_between(seconds(outage.halt), seconds(outage.start))
+    halted = bars.select_between(compute_minute_start(outage.halt), compute_minute_start(outage.start))
     assert len(halted) == outage.start - outage.halt
     assert not halted.volume.any()
-    assert len(bars.select_between(seconds(outage.start), seconds(outage.end))) == 0
-    assert int(bars.select_between(seconds(outage.end), end).timestamp[0]) == seconds(outage.end)
+    assert len(bars.select_between(compute_minute_start(outage.start), compute_minute_start(outage.end))) == 0
+    assert int(bars.select_between(compute_minute_start(outage.end), end).timestamp[0]) == compute_minute_start(outage.end)
 
 
 def test_an_hour_partly_in_an_outage_is_made_of_its_minutes_and_one_within_is_missing(
     outage: Outage,
 ) -> None:
     market, hour = SimulatedMarket(7), 3_600
-    opened = seconds(outage.start) // hour * hour
-    last = seconds(outage.end) // hour * hour
+    opened = compute_minute_start(outage.start) // hour * hour
+    last = compute_minute_start(outage.end) // hour * hour
     hours = market.get_bars(BITCOIN, TIMEFRAMES["1h"], opened, last + hour)
     assert hours.timestamp.tolist() == [opened, last]
     minutes = market.get_bars(BITCOIN, TIMEFRAMES["1m"], last, last + hour)
@@ -106,7 +106,7 @@ def test_a_minute_without_a_trade_is_flat_at_the_previous_close() -> None:
 
 def test_trade_ids_are_consecutive_across_quiet_minutes_and_an_outage(outage: Outage) -> None:
     for symbol in (BITCOIN, THIN):
-        start, end = seconds(outage.halt - 600), seconds(outage.end + 600)
+        start, end = compute_minute_start(outage.halt - 600), compute_minute_start(outage.end + 600)
         bars = SimulatedMarket(7).get_bars(symbol, TIMEFRAMES["1m"], start, end)
         ends = bars.first_id + bars.trades
         assert np.array_equal(bars.first_id[1:], ends[:-1])
@@ -141,7 +141,7 @@ def test_any_range_around_an_outage_is_a_part_of_any_larger_range(
     offset: int, length: int, more: int
 ) -> None:
     one = make_outages(7)[20]
-    start = seconds(one.halt + offset)
+    start = compute_minute_start(one.halt + offset)
     for symbol in (BITCOIN, THIN):
         for timeframe in (TIMEFRAMES["1m"], TIMEFRAMES["15m"]):
             end = start + 60 * length
@@ -160,12 +160,12 @@ def test_streams_send_nothing_in_an_outage_and_close_the_open_candle_after_it(ou
     names = ("kline_1h", "ticker", "bookTicker", "trade")
     feeds = [make_feed(f"btcusdt@{name}", market) for name in names]
     for feed in feeds:
-        list(feed.iterate_events(seconds(outage.start) * 1_000 - 1))
+        list(feed.iterate_events(compute_minute_start(outage.start) * 1_000 - 1))
     for minute in range(outage.start, outage.end, 7):
         assert not [
-            event for feed in feeds for event in feed.iterate_events(seconds(minute) * 1_000)
+            event for feed in feeds for event in feed.iterate_events(compute_minute_start(minute) * 1_000)
         ]
-    events = [list(feed.iterate_events(seconds(outage.end) * 1_000 + 5)) for feed in feeds]
+    events = [list(feed.iterate_events(compute_minute_start(outage.end) * 1_000 + 5)) for feed in feeds]
     assert all(events)
     bars = [cast("dict[str, object]", event["k"]) for event in events[0]]
     assert [bar["x"] for bar in bars] == [True, False]
@@ -173,7 +173,7 @@ def test_streams_send_nothing_in_an_outage_and_close_the_open_candle_after_it(ou
 
 def test_offers_and_ticker_are_those_after_the_last_trade(outage: Outage) -> None:
     market = SimulatedMarket(7)
-    before, within = seconds(outage.halt) * 1_000 - 1, seconds(outage.end) * 1_000 - 1
+    before, within = compute_minute_start(outage.halt) * 1_000 - 1, compute_minute_start(outage.end) * 1_000 - 1
     assert find_book(market, BITCOIN, before) == find_book(market, BITCOIN, within)
     one, other = (make_day_ticker(market, BITCOIN, now_ms) for now_ms in (before, within))
     assert one["lastPrice"] == other["lastPrice"]

@@ -18,14 +18,14 @@ from onetape.simulator.market.prng import (
 )
 
 
-def path(key: int, first: int, last: int) -> Path:
+def make_path(key: int, first: int, last: int) -> Path:
     return make_paths((key,), first, last)[0]
 
 
 def test_paths_read_together_equal_those_read_singly() -> None:
     keys = (1, 2**63 + 5, 77)
     for key, found in zip(keys, make_paths(keys, 7_000_000, 7_000_900), strict=True):
-        alone = path(key, 7_000_000, 7_000_900)
+        alone = make_path(key, 7_000_000, 7_000_900)
         for column in ("level", "variance", "swing"):
             assert np.array_equal(getattr(found, column), getattr(alone, column))
 
@@ -59,8 +59,8 @@ def test_keys_of_different_parts_differ() -> None:
 @pytest.mark.parametrize(("first", "last"), [(-1, 5), (5, 5), (9, 5), (0, MINUTES + 1)])
 def test_a_path_outside_its_years_is_refused(first: int, last: int) -> None:
     with pytest.raises(ValueError, match="not within"):
-        path(1, first, last)
+        make_path(1, first, last)
 
 
 def test_time_of_the_market_never_stands_still() -> None:
-    assert np.all(np.diff(path(3, 7_000_000, 7_010_000).variance) > 0)
+    assert np.all(np.diff(make_path(3, 7_000_000, 7_010_000).variance) > 0)

@@ -19,7 +19,7 @@ from onetape.simulator.recorded.recordings import Recordings, parse_route, read_
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
-def reel_of(tmp_path: Path, *items: dict[str, Any]) -> Recordings:
+def write_recordings(tmp_path: Path, *items: dict[str, Any]) -> Recordings:
     file = tmp_path / "recorded.json"
     file.write_text(json.dumps({"items": items}), encoding="utf-8")
     return read_recordings([file])
@@ -31,7 +31,7 @@ async def get(player: Player, path: str) -> tuple[int, str]:
 
 
 @asynccontextmanager
-async def client_of(kind: Any, player: Player) -> AsyncGenerator[Any]:
+async def make_client(kind: Any, player: Player) -> AsyncGenerator[Any]:
     client = kind({"enableRateLimit": False, "options": {"fetchCurrencies": False}})
     redirect(client.urls["api"], player.url)
     client.timeout_on_exit = 0  # it would wait for TLS to end, and there is none
@@ -42,7 +42,7 @@ async def client_of(kind: Any, player: Player) -> AsyncGenerator[Any]:
 
 
 def test_a_recorded_reply_has_its_status_headers_and_body(run: Run, tmp_path: Path) -> None:
-    reel = reel_of(
+    reel = write_recordings(
         tmp_path,
         {"path": "/x", "status": 429, "headers": {"Retry-After": "7"}, "body": {"code": -1}},
         {"path": "/page", "body": "<html></html>"},
@@ -59,7 +59,7 @@ def test_a_recorded_reply_has_its_status_headers_and_body(run: Run, tmp_path: Pa
 
 
 def test_a_reply_is_chosen_by_its_query_and_the_last_of_several_repeats(run: Run, tmp_path: Path) -> None:
-    reel = reel_of(
+    reel = write_recordings(
         tmp_path,
         {"path": "/x", "query": "a=1&b=2", "body": 1},
         {"path": "/x?b=2&a=1", "body": 2},
@@ -75,7 +75,7 @@ def test_a_reply_is_chosen_by_its_query_and_the_last_of_several_repeats(run: Run
 
 
 def test_in_the_mode_in_order_the_query_is_ignored(run: Run, tmp_path: Path) -> None:
-    reel = reel_of(tmp_path, {"path": "/x", "query": "a=1", "body": 1}, {"path": "/x", "body": 2})
+    reel = write_recordings(tmp_path, {"path": "/x", "query": "a=1", "body": 1}, {"path": "/x", "body": 2})
 
     async def scene() -> list[str]:
         async with Player(reel, in_order=True) as player:
@@ -85,7 +85,7 @@ def test_in_the_mode_in_order_the_query_is_ignored(run: Run, tmp_path: Path) -> 
 
 
 def test_a_request_that_was_not_recorded_is_refused_with_the_recorded_ones(run: Run, tmp_path: Path) -> None:
-    reel = reel_of(tmp_path, {"path": "/x", "query": "a=1", "body": 1})
+    reel = write_recordings(tmp_path, {"path": "/x", "query": "a=1", "body": 1})
 
     async def scene() -> Any:
         async with Player(reel) as player:
@@ -98,7 +98,7 @@ def test_a_request_that_was_not_recorded_is_refused_with_the_recorded_ones(run: 
 
 
 def test_a_socket_gets_all_messages_once_its_client_sends(run: Run, tmp_path: Path) -> None:
-    reel = reel_of(tmp_path, {"message": {"e": 1}}, {"message": "text"})
+    reel = write_recordings(tmp_path, {"message": {"e": 1}}, {"message": "text"})
 
     async def scene() -> list[str]:
         async with (
@@ -140,7 +140,7 @@ def test_a_missing_file_and_a_wrong_route_are_refused(tmp_path: Path) -> None:
 
 def test_the_player_refuses_an_address_that_others_can_reach(tmp_path: Path) -> None:
     with pytest.raises(SafetyRefusal, match="--allow-remote"):
-        Player(reel_of(tmp_path, {"path": "/x", "body": 1}), host="0.0.0.0")  # noqa: S104 - refused
+        Player(write_recordings(tmp_path, {"path": "/x", "body": 1}), host="0.0.0.0")  # noqa: S104 - refused
 
 
 def test_ccxt_binance_pages_through_recorded_klines(run: Run, shared: Path) -> None:
@@ -154,7 +154,7 @@ def test_ccxt_binance_pages_through_recorded_klines(run: Run, shared: Path) -> N
     async def scene() -> list[list[float]]:
         async with (
             Player(reel, in_order=False) as player,
-            client_of(ccxt.async_support.binance, player) as client,
+            make_client(ccxt.async_support.binance, player) as client,
         ):
             rows: list[list[float]] = []
             for page in (first, second):
@@ -180,7 +180,7 @@ def test_ccxt_kraken_reads_its_recorded_candles(run: Run, shared: Path) -> None:
     async def scene() -> Any:
         async with (
             Player(reel, in_order=True) as player,
-            client_of(ccxt.async_support.kraken, player) as client,
+            make_client(ccxt.async_support.kraken, player) as client,
         ):
             client.has["fetchCurrencies"] = False  # which was not recorded
             return await client.fetch_ohlcv("BTC/USDT", "1m"), player.missed
@@ -201,7 +201,7 @@ def test_ccxt_okx_reads_its_recorded_candles(run: Run, shared: Path) -> None:
     async def scene() -> Any:
         async with (
             Player(reel, in_order=True) as player,
-            client_of(ccxt.async_support.okx, player) as client,
+            make_client(ccxt.async_support.okx, player) as client,
         ):
             client.options["fetchMarkets"] = {"types": ["spot"]}
             return await client.fetch_ohlcv("BTC/USD", "1m"), player.missed

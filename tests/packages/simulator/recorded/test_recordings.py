@@ -31,7 +31,7 @@ FAMILIES = dict.fromkeys(
 ) | {"account over WebSocket": "account"}  # fmt: skip
 
 
-class Account:
+class SignedAccount:
     """Signed requests to a simulator whose clock stands, and one socket of each kind."""
 
     def __init__(self, simulator: Simulator, session: aiohttp.ClientSession) -> None:
@@ -65,7 +65,7 @@ class Account:
         return json.loads(await socket.receive_str(timeout=60))
 
 
-async def produced() -> dict[str, Any]:
+async def produce_replies() -> dict[str, Any]:
     """Return one reply of ours for each kind."""
     clock = make_clock(start_ms=MARCH_MS, stepped=True)
     balance = {"USDT": Decimal(100_000), "BTC": Decimal(2), "BNB": Decimal(9)}
@@ -73,16 +73,16 @@ async def produced() -> dict[str, Any]:
         Simulator(clock=clock, balance=balance) as simulator,
         aiohttp.ClientSession() as session,
     ):
-        account = Account(simulator, session)
+        account = SignedAccount(simulator, session)
         return {
-            **await of_market(account),
-            **await of_orders(account),
-            **await of_user_stream(account),
-            **await of_streams(account),
+            **await produce_market_replies(account),
+            **await produce_order_replies(account),
+            **await produce_user_stream_messages(account),
+            **await produce_stream_messages(account),
         }
 
 
-async def of_market(account: Account) -> dict[str, Any]:
+async def produce_market_replies(account: SignedAccount) -> dict[str, Any]:
     paths = {
         "ping": "ping",
         "time": "time",
@@ -101,7 +101,7 @@ async def of_market(account: Account) -> dict[str, Any]:
     return {**found, "status": await account.public("/sapi/v1/system/status")}
 
 
-async def of_orders(account: Account) -> dict[str, Any]:
+async def produce_order_replies(account: SignedAccount) -> dict[str, Any]:
     order, market = "/api/v3/order", {"symbol": "BTCUSDT"}
     limit = {
         **market, "side": "SELL", "type": "LIMIT", "timeInForce": "GTC", "quantity": "0.01",
@@ -126,7 +126,7 @@ async def of_orders(account: Account) -> dict[str, Any]:
     return found
 
 
-async def of_user_stream(account: Account) -> dict[str, Any]:
+async def produce_user_stream_messages(account: SignedAccount) -> dict[str, Any]:
     """Return replies and events of the WebSocket API."""
     market = {"symbol": "BTCUSDT", "quantity": "0.01"}
     limit = {**market, "side": "SELL", "type": "LIMIT", "price": "90000"}
@@ -153,7 +153,7 @@ async def of_user_stream(account: Account) -> dict[str, Any]:
         await account.signed("DELETE", "/api/v3/openOrders", symbol="BTCUSDT")
         account.simulator.account.withdraw("BTC", Decimal("0.1"))
         await account.simulator.advance_to_ms(account.simulator.clock.now_ms() + 1_000)
-        wrapped = await waiting_messages(socket, "ping")
+        wrapped = await read_waiting_messages(socket, "ping")
     found: dict[str, Any] = {}
     for message in wrapped:
         event = message["event"]
@@ -165,7 +165,7 @@ async def of_user_stream(account: Account) -> dict[str, Any]:
     return requested | found
 
 
-async def of_streams(account: Account) -> dict[str, Any]:
+async def produce_stream_messages(account: SignedAccount) -> dict[str, Any]:
     kinds = ("kline_1m", "ticker", "miniTicker", "bookTicker", "trade", "aggTrade")
     found: dict[str, Any] = {}
     async with account.session.ws_connect(f"{account.simulator.url}/stream") as socket:
@@ -175,7 +175,7 @@ async def of_streams(account: Account) -> dict[str, Any]:
         now_ms = account.simulator.clock.now_ms()
         await account.simulator.advance_to_ms(now_ms)
         await account.simulator.advance_to_ms(now_ms + 60_000)
-        for message in await waiting_messages(socket, "LIST_SUBSCRIPTIONS"):
+        for message in await read_waiting_messages(socket, "LIST_SUBSCRIPTIONS"):
             name = message["stream"].partition("@")[2].replace("kline_1m", "kline")
             found[f"stream {name}"] = message["data"]
         await socket.send_json({"method": "SUBSCRIBE", "params": ["no stream"], "id": 2})
@@ -183,7 +183,7 @@ async def of_streams(account: Account) -> dict[str, Any]:
     return found
 
 
-async def waiting_messages(socket: aiohttp.ClientWebSocketResponse, method: str) -> list[Any]:
+async def read_waiting_messages(socket: aiohttp.ClientWebSocketResponse, method: str) -> list[Any]:
     """Return what has been sent before the reply to a request with this method."""
     await socket.send_json({"method": method, "id": 77})
     found: list[Any] = []
@@ -192,64 +192,64 @@ async def waiting_messages(socket: aiohttp.ClientWebSocketResponse, method: str)
     return found
 
 
-def differences(ours: Any, real: Any, where: str = "") -> list[str]:
+def find_differences(ours: Any, real: Any, where: str = "") -> list[str]:
     """Return how ours differs in keys and types: `a.b missing`, `a.b added`, `a: int not str`."""
     if isinstance(real, list) != isinstance(ours, list):
         # One entry and a list of such entries: the same endpoint, requested in two ways.
-        ours, real = _first(ours), _first(real)
-    own_type, real_type = _types([ours, real])
+        ours, real = _get_first(ours), _get_first(real)
+    own_type, real_type = _list_types([ours, real])
     if isinstance(real, dict) and isinstance(ours, dict):
         theirs, own = cast("dict[str, Any]", real), cast("dict[str, Any]", ours)
         found = [f"{where}{key} missing" for key in theirs if key not in own]
         found += [f"{where}{key} added" for key in own if key not in theirs]
         for key in theirs.keys() & own.keys():
-            found += differences(own[key], theirs[key], f"{where}{key}.")
+            found += find_differences(own[key], theirs[key], f"{where}{key}.")
         return sorted(found)
     if isinstance(real, list) and isinstance(ours, list):
         own, theirs = cast("list[Any]", ours), cast("list[Any]", real)
         if not theirs or not own:
             return []
-        kinds = [_types(own), _types(theirs)]
+        kinds = [_list_types(own), _list_types(theirs)]
         if len(set(kinds[1])) > 1:
             return [] if kinds[0] == kinds[1] else [f"{where}{kinds[0]} not {kinds[1]}"]
-        return differences(own[0], theirs[0], where)
+        return find_differences(own[0], theirs[0], where)
     if own_type == real_type or real_type == "NoneType":
         return []
     return [f"{where[:-1]}: {own_type} not {real_type}"]
 
 
-def _types(row: list[Any]) -> list[str]:
+def _list_types(row: list[Any]) -> list[str]:
     return [type(cell).__name__ for cell in row]
 
 
-def _first(value: Any) -> Any:
+def _get_first(value: Any) -> Any:
     return cast("list[Any]", value)[0] if isinstance(value, list) else value
 
 
-def _bare(name: str) -> str:
+def _strip_envelope(name: str) -> str:
     """Return a key's path without the envelope of the WebSocket API."""
     return name.removeprefix("result.").removeprefix("event.")
 
 
-def family(kind: str) -> str:
+def get_family(kind: str) -> str:
     """Return which recordings are of the same thing."""
     return "report" if "report" in kind.lower() else FAMILIES.get(kind, kind)
 
 
-def keys_in(value: Any, where: str = "") -> dict[str, bool]:
+def list_keys(value: Any, where: str = "") -> dict[str, bool]:
     """Return the paths of all keys in a value, and whether each has one (of a list the first's)."""
     if isinstance(value, list):
-        return keys_in(value[0], where) if value else {}  # pyright: ignore[reportUnknownArgumentType] - any JSON
+        return list_keys(value[0], where) if value else {}  # pyright: ignore[reportUnknownArgumentType] - any JSON
     found: dict[str, bool] = {}
     if isinstance(value, dict):
         for key, item in cast("dict[str, Any]", value).items():
-            found |= {where + key: item is not None} | keys_in(item, f"{where}{key}.")
+            found |= {where + key: item is not None} | list_keys(item, f"{where}{key}.")
     return found
 
 
 @pytest.fixture(scope="module")
 def ours() -> dict[str, Any]:
-    return asyncio.run(asyncio.wait_for(produced(), 60))
+    return asyncio.run(asyncio.wait_for(produce_replies(), 60))
 
 
 def test_every_recording_has_a_kind_or_a_reason_for_none(shared: Path, ours: dict[str, Any]) -> None:
@@ -262,7 +262,7 @@ def test_every_recording_has_a_kind_or_a_reason_for_none(shared: Path, ours: dic
     assert set(ours) - {kind_of(file, item) for file, item in recordings(shared)} == set()
 
 
-def found_differences(recorded: list[tuple[str, Any]], ours: dict[str, Any]) -> set[str]:
+def find_all_differences(recorded: list[tuple[str, Any]], ours: dict[str, Any]) -> set[str]:
     """Return how ours differ from what was recorded of each kind, as `kind: difference`.
 
     A key that another recording of the family has may be added, and what another recording of the
@@ -271,17 +271,17 @@ def found_differences(recorded: list[tuple[str, Any]], ours: dict[str, Any]) -> 
     known: dict[str, set[str]] = {}
     nulls: dict[str, set[str]] = {}
     for kind, real in recorded:
-        keys = set(keys_in(real))
+        keys = set(list_keys(real))
         if kind.endswith("over WebSocket"):
             # Its envelope has nothing of the orders that others show.
             keys = {key for key in keys if key.startswith("result.")}
-        known.setdefault(family(kind), set()).update(map(_bare, keys))
-        nulls.setdefault(kind, set()).update(key for key, item in keys_in(real).items() if not item)
+        known.setdefault(get_family(kind), set()).update(map(_strip_envelope, keys))
+        nulls.setdefault(kind, set()).update(key for key, item in list_keys(real).items() if not item)
     found: set[str] = set()
     for kind, real in recorded:
-        for difference in differences(ours[kind], real):
+        for difference in find_differences(ours[kind], real):
             name, _, what = difference.rpartition(" ")
-            in_family = what == "added" and _bare(name) in known[family(kind)]
+            in_family = what == "added" and _strip_envelope(name) in known[get_family(kind)]
             null_too = ": NoneType not " in difference and name.split(":")[0] in nulls[kind]
             if not in_family and not null_too:
                 found.add(f"{kind}: {difference}")
@@ -291,13 +291,13 @@ def found_differences(recorded: list[tuple[str, Any]], ours: dict[str, Any]) -> 
 def test_every_reply_and_message_looks_as_recorded(shared: Path, ours: dict[str, Any]) -> None:
     every = [(kind_of(file, item) or "", body_of(file, item)) for file, item in recordings(shared)]
     recorded = [(kind, real) for kind, real in every if not kind.startswith("out: ")]
-    assert found_differences(recorded, ours) == set()
+    assert find_all_differences(recorded, ours) == set()
 
 
 def test_the_comparison_finds_a_missing_key_another_type_and_a_shorter_row() -> None:
-    assert differences({"a": 1}, {"a": "1", "b": 2}) == ["a: int not str", "b missing"]
-    assert differences([[1, "2"]], [[1, "2", 3]]) == ["['int', 'str'] not ['int', 'str', 'int']"]
-    assert differences([{"a": {"c": 1}}], [{"a": {}}]) == ["a.c added"]
+    assert find_differences({"a": 1}, {"a": "1", "b": 2}) == ["a: int not str", "b missing"]
+    assert find_differences([[1, "2"]], [[1, "2", 3]]) == ["['int', 'str'] not ['int', 'str', 'int']"]
+    assert find_differences([{"a": {"c": 1}}], [{"a": {}}]) == ["a.c added"]
 
 
 def test_an_allowed_difference_of_one_recording_does_not_apply_to_another_kind() -> None:
@@ -314,7 +314,7 @@ def test_an_allowed_difference_of_one_recording_does_not_apply_to_another_kind()
         "order": {"price": "1", "id": 1},
         "order over WebSocket": {"id": 1, "result": {}},
     }
-    assert found_differences(recorded, ours) == {
+    assert find_all_differences(recorded, ours) == {
         "report TRADE: N: NoneType not str",
         "order: id added",
     }

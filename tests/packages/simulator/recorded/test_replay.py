@@ -34,14 +34,14 @@ MARCH = 1_709_251_200
 HEADER = "timestamp,open,high,low,close,volume"
 
 
-def csv_file(folder: Path, rows: list[Candle], name: str = "x_BTC-USDT_1h_1.csv") -> Path:
+def write_csv(folder: Path, rows: list[Candle], name: str = "x_BTC-USDT_1h_1.csv") -> Path:
     path = folder / name
     lines = [HEADER, *(",".join(map(repr, row)) for row in rows)]
     path.write_text("\n".join(lines) + "\n")
     return path
 
 
-def file_rows(path: Path) -> list[list[float]]:
+def read_csv_rows(path: Path) -> list[list[float]]:
     """Return a CSV's rows as CCXT gives candles: milliseconds, then floats."""
     with gzip.open(path, "rt") as file:
         rows = list(csv.reader(file))[1:]
@@ -61,7 +61,7 @@ GAP_CANDLE = Candle(MARCH + 2 * 3_600, 105.0, 106.0, 104.0, 104.0, 1.0)
 @pytest.fixture
 def market(tmp_path: Path) -> ReplayMarket:
     """Return four hours with a silent one, and a gap after it."""
-    return ReplayMarket(7, read_replay(csv_file(tmp_path, HOURS)))
+    return ReplayMarket(7, read_replay(write_csv(tmp_path, HOURS)))
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_ccxt_gets_the_candles_of_the_file_with_their_gaps(
     run: Run, ccxt_client: Client, shared: Path, file: str, timeframe: str
 ) -> None:
     path = shared / "data" / "candles" / file
-    rows = file_rows(path)
+    rows = read_csv_rows(path)
     replay = read_replay(path)
     name = replay.series[0].symbol.name
     end_ms = rows[-1][0] + TIMEFRAMES[timeframe].seconds * 1_000
@@ -99,7 +99,7 @@ def test_ccxt_gets_the_candles_of_the_file_with_their_gaps(
 def test_markets_of_any_name_are_served_to_ccxt(
     run: Run, ccxt_client: Client, tmp_path: Path, name: str
 ) -> None:
-    path = csv_file(tmp_path, HOURS, f"binance_{name.replace('/', '-')}_1h_x.csv")
+    path = write_csv(tmp_path, HOURS, f"binance_{name.replace('/', '-')}_1h_x.csv")
 
     async def scene() -> list[list[float]]:
         clock = make_clock(start_ms=(MARCH + 5 * 3_600) * 1_000, stepped=True)
@@ -111,7 +111,7 @@ def test_markets_of_any_name_are_served_to_ccxt(
 
 
 def test_a_stream_of_a_market_with_a_chinese_name_is_opened(tmp_path: Path) -> None:
-    market = ReplayMarket(7, read_replay(csv_file(tmp_path, HOURS, "x_币安人生-USDT_1h.csv")))
+    market = ReplayMarket(7, read_replay(write_csv(tmp_path, HOURS, "x_币安人生-USDT_1h.csv")))
     assert isinstance(make_feed("币安人生usdt@kline_1h", market), KlineFeed)
 
 
@@ -169,7 +169,7 @@ def test_the_trades_of_a_candle_give_exactly_the_candle(market: ReplayMarket) ->
         recorded = market.get_bars(symbol, TIMEFRAMES["1h"], row.timestamp, row.timestamp + 1)
         minutes = market.get_bars(symbol, TIMEFRAMES["1m"], row.timestamp, row.timestamp + 3_600)
         assert len(minutes) == 60
-        assert same(group_bars(minutes, recorded.timestamp), recorded)
+        assert are_equal(group_bars(minutes, recorded.timestamp), recorded)
 
 
 def test_a_forming_candle_grows_into_the_recorded_one(market: ReplayMarket) -> None:
@@ -180,7 +180,7 @@ def test_a_forming_candle_grows_into_the_recorded_one(market: ReplayMarket) -> N
         first = market.get_forming_bar(symbol, hour, row.timestamp * 1_000)
         last = market.get_forming_bar(symbol, hour, (row.timestamp + 3_600) * 1_000 - 1)
         assert first.open == first.high == first.low == first.close == recorded.open
-        assert same(last, recorded)
+        assert are_equal(last, recorded)
 
 
 @pytest.mark.parametrize("has_volume", [False, True])
@@ -194,7 +194,7 @@ def test_higher_timeframe_candles_of_recorded_ones_without_volume_equal_those_of
         for price, up in [(100.0 + at * 7 % 13, float(at % 3))]
         for volume in [float(at % 5 == 1)]
     ]
-    market = ReplayMarket(7, read_replay(csv_file(tmp_path, rows)))
+    market = ReplayMarket(7, read_replay(write_csv(tmp_path, rows)))
     for name in ("4h", "1d"):
         built = market.get_candles("BTC/USDT", name, 0, 2**40)
         columns = [np.array([row[at] for row in rows]) for at in range(6)]
@@ -208,14 +208,14 @@ def test_a_recorded_hour_that_moved_without_volume_moves_in_its_last_minute(
     tmp_path: Path,
 ) -> None:
     row = Candle(MARCH, 100.0, 110.0, 95.0, 105.0, 0.0)
-    market = ReplayMarket(7, read_replay(csv_file(tmp_path, [row])))
+    market = ReplayMarket(7, read_replay(write_csv(tmp_path, [row])))
     (symbol,) = market.symbols
     hour, minute = TIMEFRAMES["1h"], TIMEFRAMES["1m"]
     recorded = market.get_bars(symbol, hour, MARCH, MARCH + 1)
     minutes = market.get_bars(symbol, minute, MARCH, MARCH + 3_600)
     assert np.array_equal(minutes.high[:-1], np.repeat(recorded.open, 59))
-    assert same(group_bars(minutes, recorded.timestamp, has_volume=False), recorded)
-    assert same(market.get_forming_bar(symbol, hour, (MARCH + 3_600) * 1_000 - 1), recorded)
+    assert are_equal(group_bars(minutes, recorded.timestamp, has_volume=False), recorded)
+    assert are_equal(market.get_forming_bar(symbol, hour, (MARCH + 3_600) * 1_000 - 1), recorded)
     assert market.get_forming_bar(symbol, hour, MARCH * 1_000 + 5_000).high == recorded.open
 
 
@@ -258,17 +258,17 @@ def test_the_price_path_inside_any_candle_stays_within_it(
     cells = (MARCH, *(price / 100 for price in (one, high, low, other)), volume / 1_000)
     columns = [np.array([cell], dtype=np.float64) for cell in cells]
     candles = Candles(columns[0].astype(np.int64), *columns[1:])
-    market = ReplayMarket(seed, Replay(Path("x"), (series_of(candles, timeframe),)))
+    market = ReplayMarket(seed, Replay(Path("x"), (make_series(candles, timeframe),)))
     (symbol,) = market.symbols
     minutes = market.get_bars(symbol, TIMEFRAMES["1m"], MARCH, MARCH + length.seconds)
     recorded = market.get_bars(symbol, length, MARCH, MARCH + 1)
-    assert same(group_bars(minutes, recorded.timestamp), recorded)
+    assert are_equal(group_bars(minutes, recorded.timestamp), recorded)
     some = [
         market.get_trades(symbol, minute).make_bar(minute)
         for minute in minutes.timestamp[:99].tolist()
     ]
     traded = Bars(*(column[minutes.volume > 0] for column in minutes.get_columns()))
-    assert same(concat_bars(some), traded.select_between(MARCH, MARCH + 99 * 60))
+    assert are_equal(concat_bars(some), traded.select_between(MARCH, MARCH + 99 * 60))
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_a_day_of_many_coins_in_small_steps_is_added_up_exactly(close: float, vo
     cells = (MARCH, close, close * 1.1, close * 0.9, close, volume)
     columns = [np.array([cell], dtype=np.float64) for cell in cells]
     candles = Candles(columns[0].astype(np.int64), *columns[1:])
-    market = ReplayMarket(7, Replay(Path("x"), (series_of(candles, "1d"),)))
+    market = ReplayMarket(7, Replay(Path("x"), (make_series(candles, "1d"),)))
     (symbol,) = market.symbols
     day = market.get_bars(symbol, TIMEFRAMES["1d"], MARCH, MARCH + 1)
     trades = [market.get_trades(symbol, MARCH + 60 * minute) for minute in range(1_440)]
@@ -290,7 +290,7 @@ def test_a_day_of_many_coins_in_small_steps_is_added_up_exactly(close: float, vo
     assert value == int(day.quote[0])
 
 
-def series_of(candles: Candles, timeframe: str) -> Series:
+def make_series(candles: Candles, timeframe: str) -> Series:
     from onetape.simulator.recorded.replay import _make_series  # pyright: ignore[reportPrivateUsage] - its steps
 
     return _make_series(Path("x"), "BTC/USDT", timeframe, candles)
@@ -302,7 +302,7 @@ def test_steps_are_as_small_as_the_file_or_its_trades_need(market: ReplayMarket)
 
 
 def test_market_time_begins_inside_the_file(tmp_path: Path) -> None:
-    assert read_replay(csv_file(tmp_path, HOURS)).start_ms == HOURS[2].timestamp * 1_000
+    assert read_replay(write_csv(tmp_path, HOURS)).start_ms == HOURS[2].timestamp * 1_000
 
 
 @pytest.mark.parametrize(
@@ -337,7 +337,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read_replay(tmp_path / "nope.db")
 
 
-def same(one: Bars, other: Bars) -> bool:
+def are_equal(one: Bars, other: Bars) -> bool:
     return all(
         np.array_equal(a, b) for a, b in zip(one.get_columns(), other.get_columns(), strict=True)
     )

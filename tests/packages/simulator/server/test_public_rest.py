@@ -25,7 +25,7 @@ Client = Callable[..., AbstractAsyncContextManager[Any]]
 MARCH_MS = 1_709_251_200_000
 
 
-async def answers(simulator: Simulator, *paths: str) -> list[Any]:
+async def request_bodies(simulator: Simulator, *paths: str) -> list[Any]:
     """Return the bodies of some requests under /api/v3."""
     found: list[Any] = []
     async with aiohttp.ClientSession() as session:
@@ -35,10 +35,10 @@ async def answers(simulator: Simulator, *paths: str) -> list[Any]:
     return found
 
 
-def requested(run: Run, clock: Clock, *paths: str, **settings: Any) -> list[Any]:
+def request_bodies_at(run: Run, clock: Clock, *paths: str, **settings: Any) -> list[Any]:
     async def scene() -> list[Any]:
         async with Simulator(clock=clock, **settings) as simulator:
-            return await answers(simulator, *paths)
+            return await request_bodies(simulator, *paths)
 
     return run(scene())
 
@@ -46,7 +46,7 @@ def requested(run: Run, clock: Clock, *paths: str, **settings: Any) -> list[Any]
 def test_the_book_begins_with_the_best_offers_and_grows_away_from_them(
     run: Run, stepped: Stepped
 ) -> None:
-    depth, best = requested(
+    depth, best = request_bodies_at(
         run, stepped(61_000), "depth?symbol=BTCUSDT&limit=5", "ticker/bookTicker?symbol=BTCUSDT"
     )
     assert depth["bids"][0] == [best["bidPrice"], best["bidQty"]]
@@ -80,14 +80,14 @@ def test_ccxt_fetches_trades_that_make_up_the_minutes_candle(
 def test_the_last_trades_end_now_and_older_ones_begin_at_the_requested_id(
     run: Run, stepped: Stepped
 ) -> None:
-    last, few = requested(
+    last, few = request_bodies_at(
         run, stepped(90_500), "trades?symbol=BTCUSDT", "trades?symbol=BTCUSDT&limit=7"
     )
     assert len(last) == 500
     assert last[-7:] == few
     assert all(trade["time"] <= MARCH_MS + 90_500 for trade in last)
     number = last[3]["id"]
-    old, aggregates = requested(
+    old, aggregates = request_bodies_at(
         run,
         stepped(90_500),
         f"historicalTrades?symbol=BTCUSDT&fromId={number}&limit=20",
@@ -100,7 +100,7 @@ def test_the_last_trades_end_now_and_older_ones_begin_at_the_requested_id(
 
 def test_the_trades_of_a_time_range_are_those_inside_it(run: Run, stepped: Stepped) -> None:
     start, end = MARCH_MS + 30_000, MARCH_MS + 150_000
-    (rows,) = requested(
+    (rows,) = request_bodies_at(
         run, stepped(3_600_000), f"aggTrades?symbol=BTCUSDT&startTime={start}&endTime={end}"
     )
     market = SimulatedMarket(7)
@@ -115,12 +115,12 @@ def test_old_trades_of_any_age_are_found_by_their_id(run: Run, stepped: Stepped)
     market, symbol = SimulatedMarket(7), SYMBOLS[0]
     minute = symbol.listed + 400 * 86_400
     number = int(market.get_trades(symbol, minute - minute % 60).id[5])
-    (rows,) = requested(run, stepped(0), f"historicalTrades?symbol=BTCUSDT&fromId={number}&limit=3")
+    (rows,) = request_bodies_at(run, stepped(0), f"historicalTrades?symbol=BTCUSDT&fromId={number}&limit=3")
     assert [row["id"] for row in rows] == [number, number + 1, number + 2]
 
 
 def test_the_mean_price_is_that_of_five_minutes_by_volume(run: Run, stepped: Stepped) -> None:
-    average, klines = requested(
+    average, klines = request_bodies_at(
         run,
         stepped(600_000 - 1),
         "avgPrice?symbol=BTCUSDT",
@@ -144,7 +144,7 @@ def test_the_mean_price_is_that_of_five_minutes_by_volume(run: Run, stepped: Ste
     ],
 )
 def test_exchange_info_can_be_narrowed(run: Run, stepped: Stepped, query: str, count: int) -> None:
-    (info,) = requested(run, stepped(0), f"exchangeInfo?{query}")
+    (info,) = request_bodies_at(run, stepped(0), f"exchangeInfo?{query}")
     assert len(info["symbols"]) == count
 
 
@@ -159,7 +159,7 @@ def test_exchange_info_can_be_narrowed(run: Run, stepped: Stepped, query: str, c
 def test_parameters_that_exclude_each_other_are_refused(
     run: Run, stepped: Stepped, path: str
 ) -> None:
-    (body,) = requested(run, stepped(0), path)
+    (body,) = request_bodies_at(run, stepped(0), path)
     assert body == {"code": -1128, "msg": "Combination of optional parameters invalid."}
 
 
@@ -173,7 +173,7 @@ def test_a_page_across_an_outage_is_full(run: Run, timeframe: str, seconds: int)
     start = (begin // seconds - 50) * seconds
     clock = make_clock(start_ms=(begin + 86_400 * 9) * 1_000, stepped=True)
     query = f"klines?symbol=BTCUSDT&interval={timeframe}&limit=100"
-    forward, backward = requested(
+    forward, backward = request_bodies_at(
         run, clock, f"{query}&startTime={start * 1_000}",
         f"{query}&endTime={(ORIGIN_SECONDS + 60 * outage.end + 50 * seconds) * 1_000}",
     )  # fmt: skip
@@ -193,8 +193,8 @@ def test_a_page_is_the_same_whatever_was_requested_before(run: Run, stepped: Ste
             ("3d", 99_000_000_000, 9),
         )
     ]  # fmt: skip
-    once = requested(run, stepped(1_234_567), *queries)
-    again = requested(run, stepped(1_234_567), *queries[::-1], *queries)[len(queries) :]
+    once = request_bodies_at(run, stepped(1_234_567), *queries)
+    again = request_bodies_at(run, stepped(1_234_567), *queries[::-1], *queries)[len(queries) :]
     assert once == again
 
 
@@ -203,9 +203,9 @@ def test_a_candle_that_closed_is_no_longer_the_forming_one_in_the_next_page(
 ) -> None:
     async def scene() -> tuple[Any, Any]:
         async with Simulator(clock=stepped(1_800_000)) as simulator:
-            (before,) = await answers(simulator, "klines?symbol=BTCUSDT&interval=1h&limit=2")
+            (before,) = await request_bodies(simulator, "klines?symbol=BTCUSDT&interval=1h&limit=2")
             await simulator.advance_to_ms(MARCH_MS + 3_600_000)
-            (after,) = await answers(simulator, "klines?symbol=BTCUSDT&interval=1h&limit=3")
+            (after,) = await request_bodies(simulator, "klines?symbol=BTCUSDT&interval=1h&limit=3")
         return before, after
 
     before, after = run(scene())

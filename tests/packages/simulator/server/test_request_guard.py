@@ -48,11 +48,11 @@ async def send(
         return answer.status, await answer.text()
 
 
-def standing() -> Simulator:
+def make_stepped_simulator() -> Simulator:
     return Simulator(clock=make_clock(start_ms=MARCH_MS, stepped=True))
 
 
-def state_of(simulator: Simulator) -> object:
+def get_state(simulator: Simulator) -> object:
     return (
         simulator.clock.now_ms(),
         simulator.faults.list_faults(),
@@ -66,13 +66,13 @@ def test_a_change_without_the_header_is_refused_as_a_form_would_send_it(
     run: Run, method: str, path: str, body: object
 ) -> None:
     async def scene() -> None:
-        async with standing() as simulator:
-            before = state_of(simulator)
+        async with make_stepped_simulator() as simulator:
+            before = get_state(simulator)
             form = {"Content-Type": "text/plain"}
             status, text = await send(simulator.url, method, path, form, body)
             assert status == 403
             assert "send the header X-Onetape-Control: 1" in json.loads(text)["error"]
-            assert state_of(simulator) == before
+            assert get_state(simulator) == before
 
     run(scene())
 
@@ -83,11 +83,11 @@ def test_a_change_of_a_foreign_page_is_refused_even_with_the_header(
     run: Run, method: str, path: str, body: object, foreign: Mapping[str, str]
 ) -> None:
     async def scene() -> None:
-        async with standing() as simulator:
-            before = state_of(simulator)
+        async with make_stepped_simulator() as simulator:
+            before = get_state(simulator)
             status, _ = await send(simulator.url, method, path, {**CONTROL, **foreign}, body)
             assert status == 403
-            assert state_of(simulator) == before
+            assert get_state(simulator) == before
 
     run(scene())
 
@@ -109,7 +109,7 @@ def test_a_foreign_page_reads_nothing_and_reaches_no_exchange_endpoint(
     run: Run, method: str, path: str, foreign: Mapping[str, str]
 ) -> None:
     async def scene() -> None:
-        async with standing() as simulator:
+        async with make_stepped_simulator() as simulator:
             assert (await send(simulator.url, method, path, foreign))[0] == 403
 
     run(scene())
@@ -119,7 +119,7 @@ def test_a_foreign_page_reads_nothing_and_reaches_no_exchange_endpoint(
 @pytest.mark.parametrize("path", ["/stream?streams=btcusdt@trade", "/ws", "/ws-api/v3"])
 def test_a_foreign_page_opens_no_websocket(run: Run, path: str, foreign: Mapping[str, str]) -> None:
     async def scene() -> None:
-        async with standing() as simulator, aiohttp.ClientSession() as session:
+        async with make_stepped_simulator() as simulator, aiohttp.ClientSession() as session:
             with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
                 await session.ws_connect(simulator.url + path, headers=dict(foreign))
             assert refused.value.status == 403
@@ -142,7 +142,7 @@ def test_a_foreign_request_uses_up_no_fault_and_no_weight(run: Run) -> None:
 
 def test_a_page_of_the_simulator_itself_may_send_requests(run: Run) -> None:
     async def scene() -> None:
-        async with standing() as simulator:
+        async with make_stepped_simulator() as simulator:
             own = {"Origin": simulator.url, **CONTROL}
             body = {"asset": "BTC", "amount": "1"}
             assert (await send(simulator.url, "POST", "/simulator/account/deposit", own, body))[

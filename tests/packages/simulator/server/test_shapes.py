@@ -17,11 +17,11 @@ Run = Callable[[Coroutine[Any, Any, Any]], Any]
 Stepped = Callable[[int], Clock]
 
 
-def decimals(value: str) -> int:
+def count_decimals(value: str) -> int:
     return len(value.partition(".")[2])
 
 
-def recorded(shared: Path, file: str) -> list[dict[str, Any]]:
+def read_recorded(shared: Path, file: str) -> list[dict[str, Any]]:
     path = shared / "data" / "payloads" / "binance" / file
     return json.loads(path.read_text())["items"]
 
@@ -41,21 +41,21 @@ def test_tickers_look_as_recorded(
 ) -> None:
     (real,) = [
         item["body"]
-        for item in recorded(shared, "rest_market_data.json")
+        for item in read_recorded(shared, "rest_market_data.json")
         if item["path"] == f"/api/v3/{path}" and item["query"] == query
     ]
-    assert shape(run(fetched(stepped(0), f"/api/v3/{path}?{query}"))) == shape(real)
+    assert shape(run(fetch_json(stepped(0), f"/api/v3/{path}?{query}"))) == shape(real)
 
 
 def test_klines_look_as_recorded(run: Run, stepped: Stepped, shared: Path) -> None:
-    real = recorded(shared, "rest_klines.json")[0]["body"]
-    ours = run(fetched(stepped(0), "/api/v3/klines?symbol=BTCUSDT&interval=5m&limit=24"))
+    real = read_recorded(shared, "rest_klines.json")[0]["body"]
+    ours = run(fetch_json(stepped(0), "/api/v3/klines?symbol=BTCUSDT&interval=5m&limit=24"))
     assert len(ours) == len(real)
     for row in (*real, *ours):
         assert [type(cell).__name__ for cell in row] == [
             "int", "str", "str", "str", "str", "str", "int", "str", "int", "str", "str", "str",
         ]  # fmt: skip
-        assert {decimals(row[cell]) for cell in (1, 2, 3, 4, 5, 7, 9, 10)} == {8}
+        assert {count_decimals(row[cell]) for cell in (1, 2, 3, 4, 5, 7, 9, 10)} == {8}
 
 
 #: What Binance's reply has got since the recording of August 2025.
@@ -63,8 +63,8 @@ NEWER = {"sors", "opoAllowed", "pegInstructionsAllowed"}
 
 
 def test_exchange_info_looks_as_recorded(run: Run, stepped: Stepped, shared: Path) -> None:
-    real = recorded(shared, "rest_exchangeInfo_2025.json")[0]["body"]
-    ours = run(fetched(stepped(0), "/api/v3/exchangeInfo"))
+    real = read_recorded(shared, "rest_exchangeInfo_2025.json")[0]["body"]
+    ours = run(fetch_json(stepped(0), "/api/v3/exchangeInfo"))
     # The source of the recording replaced its list of symbols by their number.
     assert set(shape(ours)) - NEWER == set(shape(real))
     theirs = {symbol["symbol"]: symbol for symbol in real["symbols"]}
@@ -93,10 +93,10 @@ def test_exchange_info_looks_as_recorded(run: Run, stepped: Stepped, shared: Pat
 def test_events_look_as_recorded(
     run: Run, stepped: Stepped, shared: Path, stream: str, kind: str
 ) -> None:
-    bodies = [item["body"] for item in recorded(shared, "ws_samples.json")]
+    bodies = [item["body"] for item in read_recorded(shared, "ws_samples.json")]
     reals = [body for body in bodies if "e" in body and body["e"] == kind]
     assert reals, "the recordings have such an event"
-    assert shape(run(event_of(stepped(0), f"/ws/{stream}"))) == shape(reals[0])
+    assert shape(run(receive_event(stepped(0), f"/ws/{stream}"))) == shape(reals[0])
 
 
 @pytest.mark.parametrize("stream", ["bookTicker", "kline_1m"])
@@ -105,10 +105,10 @@ def test_combined_events_look_as_captured(
 ) -> None:
     captured = [
         item["message"]
-        for item in recorded(shared, "ws_market_capture_2021.json")
+        for item in read_recorded(shared, "ws_market_capture_2021.json")
         if item["message"].get("stream", "").endswith("@" + stream)
     ]
-    ours = run(event_of(stepped(0), f"/stream?streams=btcusdt@{stream}"))
+    ours = run(receive_event(stepped(0), f"/stream?streams=btcusdt@{stream}"))
     assert shape(ours) == shape(captured[0])
 
 
@@ -124,12 +124,12 @@ def test_combined_events_look_as_captured(
 def test_error_texts_are_as_recorded(
     run: Run, stepped: Stepped, shared: Path, path: str, code: int
 ) -> None:
-    bodies = [item["body"] for item in recorded(shared, "errors.json")]
+    bodies = [item["body"] for item in read_recorded(shared, "errors.json")]
     (real,) = [body for body in bodies if "code" in body and body["code"] == code]
-    assert run(fetched(stepped(0), f"/api/v3/{path}")) == real
+    assert run(fetch_json(stepped(0), f"/api/v3/{path}")) == real
 
 
-async def fetched(clock: Clock, path: str) -> Any:
+async def fetch_json(clock: Clock, path: str) -> Any:
     async with (
         Simulator(clock=clock) as simulator,
         aiohttp.ClientSession() as session,
@@ -138,7 +138,7 @@ async def fetched(clock: Clock, path: str) -> Any:
         return await answer.json()
 
 
-async def event_of(clock: Clock, path: str) -> Any:
+async def receive_event(clock: Clock, path: str) -> Any:
     async with (
         Simulator(clock=clock) as simulator,
         aiohttp.ClientSession() as session,

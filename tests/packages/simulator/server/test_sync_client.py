@@ -43,12 +43,12 @@ def client(simulator: EmbeddedSimulator) -> Generator[Any]:
     client.session.close()
 
 
-def cents(client: Any, factor: str) -> float:
+def scale_to_cents(client: Any, factor: str) -> float:
     last = Decimal(str(client.fetch_ticker(BTC)["last"]))
     return float((last * Decimal(factor)).quantize(Decimal("0.01")))
 
 
-def recomputed(trades: list[Any]) -> dict[str, Decimal]:
+def recompute_balances(trades: list[Any]) -> dict[str, Decimal]:
     """Return what the account must hold by these trades alone."""
     balance = dict(HELD)
     for trade in (one["info"] for one in trades):
@@ -80,13 +80,13 @@ def test_a_market_order_is_filled_and_its_trades_add_up_to_the_balance(client: A
     assert {trade["order"] for trade in trades} == {order["id"]}
     rows = client.fetch_balance()["info"]["balances"]
     found = {row["asset"]: Decimal(row["free"]) for row in rows if row["asset"] in HELD}
-    assert found == recomputed(trades)
+    assert found == recompute_balances(trades)
 
 
 def test_a_limit_order_is_filled_in_parts_and_cancelled(
     simulator: EmbeddedSimulator, client: Any
 ) -> None:
-    placed = client.create_order(BTC, "limit", "sell", 25, cents(client, "1.0005"))
+    placed = client.create_order(BTC, "limit", "sell", 25, scale_to_cents(client, "1.0005"))
     order = placed
     for step in range(1, 300):
         simulator.advance_to_ms(MARCH_MS + 20_000 * step)
@@ -101,13 +101,13 @@ def test_a_limit_order_is_filled_in_parts_and_cancelled(
     assert balance["BTC"]["used"] == 0
     rows = balance["info"]["balances"]
     found = {row["asset"]: Decimal(row["free"]) for row in rows if row["asset"] in HELD}
-    assert found == recomputed(fills)
+    assert found == recompute_balances(fills)
 
 
 def test_a_stop_waits_and_then_fills_at_its_price_or_below(
     simulator: EmbeddedSimulator, client: Any
 ) -> None:
-    stop = cents(client, "0.999")
+    stop = scale_to_cents(client, "0.999")
     placed = client.create_order(BTC, "market", "sell", 0.01, None, {"stopLossPrice": stop})
     order = client.fetch_order(placed["id"], BTC)
     assert (order["status"], order["triggerPrice"]) == ("open", stop)
@@ -121,7 +121,7 @@ def test_a_stop_waits_and_then_fills_at_its_price_or_below(
 
 
 def test_a_client_id_of_an_open_order_is_refused(client: Any) -> None:
-    price, mine = cents(client, "0.8"), {"clientOrderId": "onetape-1"}
+    price, mine = scale_to_cents(client, "0.8"), {"clientOrderId": "onetape-1"}
     client.create_order(BTC, "limit", "buy", 0.01, price, mine)
     with pytest.raises(ccxt.InvalidOrder, match="Duplicate order sent"):
         client.create_order(BTC, "limit", "buy", 0.01, price, mine)

@@ -27,7 +27,7 @@ BUY = {"symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", "quantity": "0.001"
 
 
 @dataclass
-class Asker:
+class ApiSocket:
     """A socket of the WebSocket API, and the numbers of its requests."""
 
     simulator: Simulator
@@ -52,13 +52,13 @@ class Asker:
 
 
 @asynccontextmanager
-async def asking(clock: Clock, query: str = "", *, enforced: bool = True) -> AsyncGenerator[Asker]:
+async def open_api_socket(clock: Clock, query: str = "", *, enforced: bool = True) -> AsyncGenerator[ApiSocket]:
     async with (
         Simulator(clock=clock, limits=enforced) as simulator,
         aiohttp.ClientSession() as session,
         session.ws_connect(f"{simulator.url}/ws-api/v3{query}") as socket,
     ):
-        yield Asker(simulator, socket)
+        yield ApiSocket(simulator, socket)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_method_has_the_same_weight_as_at_binance(
     assert get_method_weight(method, params) == weight
 
 
-def counts(reply: Any) -> list[tuple[str, str, int]]:
+def list_limit_counts(reply: Any) -> list[tuple[str, str, int]]:
     return [(one["rateLimitType"], one["interval"], one["count"]) for one in reply["rateLimits"]]
 
 
@@ -92,21 +92,21 @@ def test_a_reply_shows_the_limits_that_its_request_counts_in(
     run: Run, stepped: Stepped, wall: AdjustableSeconds
 ) -> None:
     async def scene() -> None:
-        async with asking(stepped(0), enforced=False) as at:
+        async with open_api_socket(stepped(0), enforced=False) as at:
             used = DIAL_WEIGHT + 1
-            assert counts(await at.ask("ping")) == [("REQUEST_WEIGHT", "MINUTE", used)]
+            assert list_limit_counts(await at.ask("ping")) == [("REQUEST_WEIGHT", "MINUTE", used)]
             for orders in (1, 2):
                 used += 1
-                assert counts(await at.ask("order.place", **BUY)) == [
+                assert list_limit_counts(await at.ask("order.place", **BUY)) == [
                     ("ORDERS", "SECOND", orders),
                     ("ORDERS", "DAY", orders),
                     ("REQUEST_WEIGHT", "MINUTE", used),
                 ]
             refused = await at.ask("order.place", **{**BUY, "quantity": "5"})
             assert refused["error"]["code"] == -2010
-            assert counts(refused)[0] == ("ORDERS", "SECOND", 2), "refused orders do not count"
+            assert list_limit_counts(refused)[0] == ("ORDERS", "SECOND", 2), "refused orders do not count"
             wall.now += 60
-            assert counts(await at.ask("account.status"))[0][2] == 20
+            assert list_limit_counts(await at.ask("account.status"))[0][2] == 20
 
     run(scene())
 
@@ -117,10 +117,10 @@ def test_rest_and_the_websocket_api_count_together(
     del wall
 
     async def scene() -> None:
-        async with asking(stepped(0)) as at, aiohttp.ClientSession() as session:
+        async with open_api_socket(stepped(0)) as at, aiohttp.ClientSession() as session:
             async with session.get(f"{at.simulator.url}/api/v3/exchangeInfo") as answer:
                 assert answer.headers["X-MBX-USED-WEIGHT-1M"] == str(20 + DIAL_WEIGHT)
-            assert counts(await at.ask("ping"))[0][2] == 20 + DIAL_WEIGHT + 1
+            assert list_limit_counts(await at.ask("ping"))[0][2] == 20 + DIAL_WEIGHT + 1
 
     run(scene())
 
@@ -129,7 +129,7 @@ def test_a_client_may_ask_for_replies_without_limits(run: Run, stepped: Stepped,
     del wall
 
     async def scene() -> None:
-        async with asking(stepped(0), "?returnRateLimits=false") as at:
+        async with open_api_socket(stepped(0), "?returnRateLimits=false") as at:
             assert set(await at.ask("ping")) == {"id", "status", "result"}
             assert "rateLimits" in await at.ask("ping", returnRateLimits="true")
 
@@ -140,7 +140,7 @@ def test_beyond_the_weight_comes_429_with_the_time_to_wait_and_then_a_ban_that_d
     run: Run, stepped: Stepped, wall: AdjustableSeconds
 ) -> None:
     async def scene() -> None:
-        async with asking(stepped(0)) as at:
+        async with open_api_socket(stepped(0)) as at:
             wall.now += 23
             await at.use(5_980)
             refused = [await at.ask("account.status") for _ in range(limits.REFUSALS_BEFORE_BAN)]
@@ -168,7 +168,7 @@ def test_too_many_orders_are_refused_until_the_window_ends(
     run: Run, stepped: Stepped, wall: AdjustableSeconds
 ) -> None:
     async def scene() -> None:
-        async with asking(stepped(0)) as at:
+        async with open_api_socket(stepped(0)) as at:
             wall.now += 4
             for _ in range(100):
                 assert (await at.ask("order.place", **BUY))["status"] == 200
@@ -191,7 +191,7 @@ def test_pings_are_limited_by_their_number_and_requests_are_not(
     del wall
 
     async def scene() -> None:
-        async with asking(stepped(0)) as at:
+        async with open_api_socket(stepped(0)) as at:
             for _ in range(20):
                 assert (await at.ask("ping"))["status"] == 200
             await asyncio.gather(*(at.socket.ping() for _ in range(6)))

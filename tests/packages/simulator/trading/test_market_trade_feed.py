@@ -23,7 +23,7 @@ THIN = next(symbol for symbol in SYMBOLS if symbol.quiet)
 FEED = MarketTradeFeed(MARKET, held=False)
 
 
-def walked(
+def find_hit_by_loop(
     symbol_id: str, after: tuple[int, int], until_ms: int, low: int, high: int
 ) -> Tick | None:
     """Return what `next_hit` must, by looking at every trade."""
@@ -56,7 +56,7 @@ def test_the_next_hit_is_the_first_trade_that_reaches_the_price(
     assert last is not None
     unit = max(last.price // 10_000, 1)
     low, high = last.price - away * unit, last.price + away * unit
-    assert FEED.find_next_hit(symbol, after, until_ms, low, high) == walked(
+    assert FEED.find_next_hit(symbol, after, until_ms, low, high) == find_hit_by_loop(
         symbol_id, after, until_ms, low, high
     )
 

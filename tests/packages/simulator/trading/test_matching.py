@@ -13,20 +13,20 @@ Open = Callable[..., Exchange]
 Ask = Callable[..., RequestedOrder]
 
 
-def prices(exchange: Exchange) -> list[tuple[int, int]]:
+def list_fill_prices(exchange: Exchange) -> list[tuple[int, int]]:
     return [(fill.price, fill.quantity) for fill in exchange.fills]
 
 
 def test_a_market_order_fills_at_the_last_price(open_exchange: Open, ask: Ask) -> None:
     exchange = open_exchange([(0, 100, 1), (5, 110, 1)])
     order = exchange.place(ask("BUY", "MARKET", 3), 5)
-    assert (order.status, prices(exchange)) == ("FILLED", [(110, 3)])
+    assert (order.status, list_fill_prices(exchange)) == ("FILLED", [(110, 3)])
 
 
 def test_a_large_market_order_takes_level_after_level(open_exchange: Open, ask: Ask) -> None:
     exchange = open_exchange([(0, 100, 1)])
     exchange.place(ask("SELL", "MARKET", 25), 0)
-    assert prices(exchange) == [(100, 10), (99, 10), (98, 5)]
+    assert list_fill_prices(exchange) == [(100, 10), (99, 10), (98, 5)]
 
 
 def test_a_market_order_beyond_the_last_level_expires_partly_filled(
@@ -55,7 +55,7 @@ def test_a_limit_order_waits_until_trades_pass_its_price(open_exchange: Open, as
     exchange.settle(1)
     assert order.status == "NEW"
     exchange.settle(2)
-    assert (order.status, prices(exchange)) == ("FILLED", [(95, 5)])
+    assert (order.status, list_fill_prices(exchange)) == ("FILLED", [(95, 5)])
 
 
 def test_a_trade_fills_no_more_than_its_amount(open_exchange: Open, ask: Ask) -> None:
@@ -64,7 +64,7 @@ def test_a_trade_fills_no_more_than_its_amount(open_exchange: Open, ask: Ask) ->
     exchange.settle(3)
     assert (order.status, order.filled) == ("PARTIALLY_FILLED", 4)
     exchange.settle(4)
-    assert (order.status, prices(exchange)) == ("FILLED", [(95, 2), (95, 2), (95, 1)])
+    assert (order.status, list_fill_prices(exchange)) == ("FILLED", [(95, 2), (95, 2), (95, 1)])
 
 
 def test_own_orders_share_a_trade_by_price_then_age(open_exchange: Open, ask: Ask) -> None:
@@ -81,7 +81,7 @@ def test_a_marketable_limit_order_takes_what_is_there_and_the_rest_stays_open(
 ) -> None:
     exchange = open_exchange([(0, 100, 1), (1, 100, 50)])
     order = exchange.place(ask("BUY", "LIMIT", 25, price=101), 0)
-    assert prices(exchange) == [(100, 10), (101, 10)]
+    assert list_fill_prices(exchange) == [(100, 10), (101, 10)]
     assert exchange.account.get_locked("USDT") == 5 * 101
     exchange.settle(1)
     assert (order.status, exchange.fills[-1].maker) == ("FILLED", True)
@@ -113,7 +113,7 @@ def test_a_stop_loss_sells_at_the_price_after_a_gap(open_exchange: Open, ask: As
     exchange.settle(1)
     assert (order.status, order.is_waiting) == ("NEW", True)
     exchange.settle(2)
-    assert (order.status, prices(exchange)) == ("FILLED", [(80, 5)])
+    assert (order.status, list_fill_prices(exchange)) == ("FILLED", [(80, 5)])
 
 
 def test_a_stop_loss_that_buys_takes_no_more_than_the_account_can_pay(
@@ -133,7 +133,7 @@ def test_a_stop_limit_rests_where_the_gap_went_past_its_limit(
     exchange.settle(2)
     assert (order.status, order.is_waiting) == ("NEW", False)
     exchange.settle(3)
-    assert (order.status, prices(exchange)) == ("FILLED", [(94, 5)])
+    assert (order.status, list_fill_prices(exchange)) == ("FILLED", [(94, 5)])
 
 
 @pytest.mark.parametrize(

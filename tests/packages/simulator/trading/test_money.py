@@ -47,7 +47,7 @@ plays = st.lists(st.tuples(orders, passing, orders, others), min_size=1, max_siz
 )
 
 
-def price_of(symbol: SpotSymbol, now_ms: int) -> int:
+def get_last_price(symbol: SpotSymbol, now_ms: int) -> int:
     return int(MARKET.get_running_trades(symbol, now_ms).price[-1])
 
 
@@ -57,7 +57,7 @@ def request_of(wish: dict[str, Any], now_ms: int) -> RequestedOrder:
     Above zero is where the order waits, below where it is met at once.
     """
     symbol: SpotSymbol = wish["symbol"]
-    last = price_of(symbol, now_ms)
+    last = get_last_price(symbol, now_ms)
     kind: Any = wish["type"]
     unit = last // 20_000 + 1
     away = -unit if wish["side"] == "BUY" else unit
@@ -77,7 +77,7 @@ def request_of(wish: dict[str, Any], now_ms: int) -> RequestedOrder:
     )  # fmt: skip
 
 
-def played(steps: list[Any], *, held: bool) -> Exchange:
+def trade_steps(steps: list[Any], *, held: bool) -> Exchange:
     exchange = Exchange(
         MarketTradeFeed(MARKET, held=held), SYMBOLS, balance=OPENING, now_ms=MARCH_MS, fees=Fees()
     )
@@ -100,7 +100,7 @@ def played(steps: list[Any], *, held: bool) -> Exchange:
     return exchange
 
 
-def recomputed(exchange: Exchange) -> dict[str, Decimal]:
+def recompute_balances(exchange: Exchange) -> dict[str, Decimal]:
     """Return the balances that the fills alone lead to."""
     held: defaultdict[str, Decimal] = defaultdict(Decimal, OPENING)
     for fill in exchange.fills:
@@ -116,7 +116,7 @@ def recomputed(exchange: Exchange) -> dict[str, Decimal]:
 
 def check_books(exchange: Exchange) -> None:
     account = exchange.account
-    fills = recomputed(exchange)
+    fills = recompute_balances(exchange)
     for asset in account.get_assets():
         assert account.get_free(asset) + account.get_locked(asset) == fills[asset]
     locked: defaultdict[str, Decimal] = defaultdict(Decimal)
@@ -148,7 +148,7 @@ def check_orders(exchange: Exchange) -> None:
 def test_no_sequence_of_orders_creates_or_destroys_money_beyond_fees(
     steps: list[Any], held: bool
 ) -> None:
-    exchange = played(steps, held=held)
+    exchange = trade_steps(steps, held=held)
     check_books(exchange)
     check_orders(exchange)
 
@@ -156,7 +156,7 @@ def test_no_sequence_of_orders_creates_or_destroys_money_beyond_fees(
 @settings(max_examples=15, deadline=None)
 @given(plays)
 def test_the_same_steps_give_the_same_ledger(steps: list[Any]) -> None:
-    one, other = played(steps, held=True), played(steps, held=True)
+    one, other = trade_steps(steps, held=True), trade_steps(steps, held=True)
     assert vars(one.ledger) == vars(other.ledger)
 
 
@@ -165,5 +165,5 @@ def test_the_generated_orders_do_trade() -> None:
         "symbol": TRADED[0], "side": "BUY", "type": "LIMIT", "time_in_force": "GTC",
         "value": 50_000, "by_value": False, "price": 1, "stop": 0,
     }  # fmt: skip
-    exchange = played([wish, 400_000, 400_000, 400_000], held=False)
+    exchange = trade_steps([wish, 400_000, 400_000, 400_000], held=False)
     assert any(fill.maker for fill in exchange.fills)
